@@ -1,7 +1,7 @@
 //! The arms: who has authority over an episode, as one pure object behind the loop.
 //! `Gated` consults the gate; the others never hand over.
 
-use crate::{Decision, Driver, Gate, Score};
+use crate::{Decision, Driver, Gate, Score, Thresholds};
 
 /// Who may drive.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,8 +31,7 @@ impl Arbiter {
         let fixed = |driver| Decision {
             driver,
             score,
-            threshold: f64::INFINITY,
-            return_threshold: f64::INFINITY,
+            thresholds: Thresholds { fire: f64::INFINITY, hand_back: f64::INFINITY },
             guarded: false,
             fired: false,
             handed_over: false,

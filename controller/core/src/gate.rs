@@ -25,15 +25,20 @@ pub enum BudgetUnit {
     Chunks,
 }
 
-/// Every limit of the gate. All are settings of a plan.
+/// When scores count as alarms: what calibration gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// Fires at a score above this. Infinite: never.
+    pub fire: f64,
+    /// Control may go back once scores stay below this.
+    pub hand_back: f64,
+}
+
+/// What bounds the gate whatever the scores: settings of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct GateConfig {
-    /// Fires at a score above this. Infinite: never.
-    pub threshold: f64,
-    /// Control may go back once scores stay below this.
-    pub return_threshold: f64,
-    /// For how many consecutive boundaries they must.
+pub struct GateLimits {
+    /// Control may go back once scores have stayed below the lower threshold for this many consecutive boundaries.
     pub return_chunks: u32,
     /// No fire before this share of the horizon.
     pub guard_fraction: f64,
@@ -58,10 +63,8 @@ pub struct Decision {
     pub driver: Driver,
     /// The score read here.
     pub score: Score,
-    /// The threshold that it was held against.
-    pub threshold: f64,
-    /// The lower threshold for handing back.
-    pub return_threshold: f64,
+    /// What it was held against.
+    pub thresholds: Thresholds,
     /// Whether the early-harm guard forbids fires here.
     pub guarded: bool,
     /// Whether this boundary spent one fire.
@@ -84,7 +87,7 @@ pub struct GateError {
     pub valid: &'static str,
 }
 
-impl GateConfig {
+impl GateLimits {
     /// Fires per episode: the ceiling of `budget_fraction` of the horizon in `budget_unit`.
     pub fn budget(&self) -> u32 {
         let horizon = match self.budget_unit {
@@ -110,13 +113,6 @@ impl GateConfig {
             if ok { Ok(()) } else { Err(GateError { field, found, valid }) }
         };
         let share = |value: f64| (0.0..=1.0).contains(&value);
-        check(!self.threshold.is_nan(), "threshold", self.threshold.to_string(), "a number or infinity")?;
-        check(
-            self.return_threshold <= self.threshold,
-            "return_threshold",
-            self.return_threshold.to_string(),
-            "at most threshold",
-        )?;
         check(share(self.guard_fraction), "guard_fraction", self.guard_fraction.to_string(), "0 to 1")?;
         check(share(self.budget_fraction), "budget_fraction", self.budget_fraction.to_string(), "0 to 1")?;
         check(share(self.duty_cap), "duty_cap", self.duty_cap.to_string(), "0 to 1")?;
@@ -130,7 +126,8 @@ impl GateConfig {
 /// The gate's state. A pure value: equal states given equal scores decide equally.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate {
-    config: GateConfig,
+    limits: GateLimits,
+    thresholds: Thresholds,
     driver: Driver,
     fires: u32,
     strong_steps: u32,
@@ -142,9 +139,17 @@ pub struct Gate {
 
 impl Gate {
     /// A gate at the start of an episode.
-    pub fn new(config: GateConfig) -> Result<Self, GateError> {
-        config.validate()?;
-        Ok(Self { config, driver: Driver::Weak, fires: 0, strong_steps: 0, held: 0, calm: 0 })
+    pub fn new(limits: GateLimits, thresholds: Thresholds) -> Result<Self, GateError> {
+        limits.validate()?;
+        let Thresholds { fire, hand_back } = thresholds;
+        if fire.is_nan() || hand_back.is_nan() || hand_back > fire {
+            return Err(GateError {
+                field: "thresholds",
+                found: format!("fire {fire}, hand back {hand_back}"),
+                valid: "hand back at most fire, neither NaN",
+            });
+        }
+        Ok(Self { limits, thresholds, driver: Driver::Weak, fires: 0, strong_steps: 0, held: 0, calm: 0 })
     }
 
     /// Decides who drives the chunk that starts at control step `step`.
@@ -153,20 +158,20 @@ impl Gate {
     /// over at this same boundary: the weak chunk that raised the score is never executed.
     pub fn boundary(&mut self, step: u32, score: Score) -> Decision {
         let before = self.driver;
-        let guarded = step < self.config.guard_steps();
+        let guarded = step < self.limits.guard_steps();
         let mut fired = false;
         match self.driver {
             Driver::Strong => {
-                self.calm = if score.risk() < self.config.return_threshold { self.calm + 1 } else { 0 };
-                let held_enough = self.held >= self.config.hold_chunks;
-                let calm_enough = self.calm >= self.config.return_chunks;
-                let spent = self.strong_steps + self.config.chunk_steps > self.config.duty_steps();
+                self.calm = if score.risk() < self.thresholds.hand_back { self.calm + 1 } else { 0 };
+                let held_enough = self.held >= self.limits.hold_chunks;
+                let calm_enough = self.calm >= self.limits.return_chunks;
+                let spent = self.strong_steps + self.limits.chunk_steps > self.limits.duty_steps();
                 if held_enough && (calm_enough || spent) {
                     self.driver = Driver::Weak;
                 }
             }
             Driver::Weak => {
-                if !guarded && score.risk() > self.config.threshold && self.may_fire() {
+                if !guarded && score.risk() > self.thresholds.fire && self.may_fire() {
                     self.driver = Driver::Strong;
                     self.fires += 1;
                     self.held = 0;
@@ -177,23 +182,22 @@ impl Gate {
         }
         if self.driver == Driver::Strong {
             self.held += 1;
-            self.strong_steps += self.config.chunk_steps;
+            self.strong_steps += self.limits.chunk_steps;
         }
         Decision {
             driver: self.driver,
             score,
-            threshold: self.config.threshold,
-            return_threshold: self.config.return_threshold,
+            thresholds: self.thresholds,
             guarded,
             fired,
             handed_over: self.driver != before,
-            budget_left: self.config.budget() - self.fires,
+            budget_left: self.limits.budget() - self.fires,
         }
     }
 
     /// A fire needs a unit of budget and room under the duty cap for one whole hold.
     fn may_fire(&self) -> bool {
-        let hold_steps = self.config.hold_chunks * self.config.chunk_steps;
-        self.fires < self.config.budget() && self.strong_steps + hold_steps <= self.config.duty_steps()
+        let hold_steps = self.limits.hold_chunks * self.limits.chunk_steps;
+        self.fires < self.limits.budget() && self.strong_steps + hold_steps <= self.limits.duty_steps()
     }
 }

@@ -13,7 +13,7 @@ pub mod record;
 pub mod scene;
 
 pub use arbiter::{Arbiter, Authority};
-pub use gate::{Decision, Driver, Gate, GateConfig};
+pub use gate::{Decision, Driver, Gate, GateLimits, Thresholds};
 pub use observation::{ObjectPose, Observation, Pose, Proprioception};
 pub use policy::{Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Start, Transition};
 pub use probe::{Probe, Score};

@@ -4,8 +4,6 @@
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
-use crate::Activation;
-
 /// A risk of failure in `[0, 1]`. NaN is kept as it is and counts as the highest risk.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score(f64);
@@ -78,18 +76,18 @@ pub enum ProbeError {
 }
 
 impl Probe {
+    /// A probe that knows nothing: every score is one half. It stands in while rollouts to fit on are collected.
+    pub fn blank(width: usize) -> Self {
+        Self { mean: vec![0.0; width], scale: vec![1.0; width], weights: vec![0.0; width], bias: 0.0 }
+    }
+
     /// Number of features.
     pub fn width(&self) -> usize {
         self.weights.len()
     }
 
-    /// Scores one inference: mean-pools its tokens, then applies the head.
-    pub fn score(&self, activation: &Activation) -> Result<Score, ProbeError> {
-        self.score_pooled(&activation.mean_pool())
-    }
-
-    /// Scores an activation that is pooled already, `[width]`.
-    pub fn score_pooled(&self, features: &[f64]) -> Result<Score, ProbeError> {
+    /// Scores one pooled activation, `[width]`; see [`Activation::mean_pool`](crate::Activation::mean_pool).
+    pub fn score(&self, features: &[f64]) -> Result<Score, ProbeError> {
         if features.len() != self.width() {
             return Err(ProbeError::Width { expected: self.width(), found: features.len() });
         }

@@ -10,6 +10,8 @@ pub struct ChunkRecord {
     pub step: u32,
     /// Score, limits and the resulting driver.
     pub decision: Decision,
+    /// The weak policy's activation, pooled: what the probe read.
+    pub pooled: Vec<f64>,
     /// The weak policy's proposal; it runs in shadow while the strong policy drives.
     pub weak: Chunk,
     /// The strong policy's proposal, where it was asked.

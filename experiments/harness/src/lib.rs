@@ -1,1 +1,17 @@
-//! Placeholder.
+//! Paired episodes on common random numbers: run them, compare twins, count what was recovered.
+//! Plants and policies come in as trait objects; this crate knows no simulator and no inference engine.
+
+pub mod collect;
+pub mod episode;
+pub mod files;
+pub mod fit;
+pub mod plan;
+pub mod probe_file;
+pub mod runner;
+pub mod sensor;
+pub mod streams;
+pub mod summary;
+pub mod twins;
+
+pub use episode::{Arm, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, run_episode};
+pub use streams::Streams;

@@ -1,0 +1,204 @@
+//! The plan: every setting of a study in one TOML file, unknown keys refused.
+//! Each use of data owns a range of initial states, and no two ranges may share one.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use aegis_core::{GateLimits, Start};
+use serde::Deserialize;
+
+use crate::episode::EpisodeKey;
+use crate::fit::FitSettings;
+use crate::sensor::SensorNoise;
+
+/// A study.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Benchmark suite, by its name in the cache.
+    pub suite: String,
+    /// Seed of every random stream.
+    pub master_seed: u64,
+    /// Control steps of the null action before an episode counts.
+    pub settle_steps: u32,
+    /// What policies see.
+    pub sensor: SensorNoise,
+    /// Limits of the gate.
+    pub gate: GateLimits,
+    /// How the probe is fitted and calibrated.
+    pub fit: FitSettings,
+    /// Which initial states serve what.
+    pub ranges: Ranges,
+    /// Models and probe, relative to the plan's folder.
+    pub models: Models,
+}
+
+/// Ranges of initial states per task, each `[first, end)`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ranges {
+    /// Demonstrations that the policies learn from.
+    pub training: Share,
+    /// Rollouts that the probe learns from.
+    pub discovery: Share,
+    /// Rollouts that set the thresholds.
+    pub calibration: Share,
+    /// Episodes that count.
+    pub confirmation: Share,
+}
+
+/// One range and how many episodes start from each of its states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// First initial state.
+    pub first: usize,
+    /// One past the last.
+    pub end: usize,
+    /// Episodes per initial state, told apart by their noise.
+    pub replicates: u64,
+}
+
+/// Where the models are.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Models {
+    /// Card of the weak policy.
+    pub weak: PathBuf,
+    /// Card of the strong policy.
+    pub strong: PathBuf,
+    /// The probe that watches the weak policy.
+    pub probe: PathBuf,
+}
+
+/// Why a plan is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The file cannot be read.
+    #[error("{path}: cannot read: {source}", path = path.display())]
+    Read {
+        /// The plan.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no plan.
+    #[error("{path}: {source}", path = path.display())]
+    Parse {
+        /// The plan.
+        path: PathBuf,
+        /// Line, key and what would be valid.
+        source: Box<toml::de::Error>,
+    },
+    /// A setting makes no sense.
+    #[error("{path}: {field}: {reason}", path = path.display())]
+    Invalid {
+        /// The plan.
+        path: PathBuf,
+        /// The key.
+        field: String,
+        /// What was found and what would be valid.
+        reason: String,
+    },
+}
+
+impl Plan {
+    /// Reads and checks a plan; model paths come out relative to the plan's own folder.
+    pub fn load(path: &Path) -> Result<Self, PlanError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
+        let mut plan: Self = toml::from_str(&text)
+            .map_err(|source| PlanError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let invalid = |field: &str, reason: String| PlanError::Invalid {
+            path: path.to_owned(),
+            field: field.to_owned(),
+            reason,
+        };
+        plan.gate.validate().map_err(|error| invalid("gate", error.to_string()))?;
+        plan.ranges.validate().map_err(|(field, reason)| invalid(&field, reason))?;
+        plan.sensor.validate().map_err(|reason| invalid("sensor.object_position_sd", reason))?;
+        plan.fit.validate().map_err(|(field, reason)| invalid(field, reason))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for model in [&mut plan.models.weak, &mut plan.models.strong, &mut plan.models.probe] {
+            *model = folder.join(&*model);
+        }
+        Ok(plan)
+    }
+}
+
+impl Ranges {
+    fn validate(&self) -> Result<(), (String, String)> {
+        let named = [
+            ("training", self.training),
+            ("discovery", self.discovery),
+            ("calibration", self.calibration),
+            ("confirmation", self.confirmation),
+        ];
+        for (index, (name, share)) in named.iter().enumerate() {
+            let field = format!("ranges.{name}");
+            if share.first >= share.end || share.replicates == 0 {
+                let found =
+                    format!("first {}, end {}, replicates {}", share.first, share.end, share.replicates);
+                return Err((field, format!("found {found}; valid is first < end and replicates ≥ 1")));
+            }
+            for (other_name, other) in &named[..index] {
+                if share.first < other.end && other.first < share.end {
+                    let reason =
+                        format!("shares initial states with ranges.{other_name}; valid is disjoint ranges");
+                    return Err((field, reason));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Share {
+    /// Every episode of the range over `tasks` tasks, tasks innermost, so that any prefix spreads over all of them.
+    pub fn keys(&self, tasks: Range<usize>) -> Vec<EpisodeKey> {
+        let Self { first, end, replicates } = *self;
+        (0..replicates)
+            .flat_map(|replicate| (first..end).map(move |initial_state| (replicate, initial_state)))
+            .flat_map(|(replicate, initial_state)| {
+                tasks.clone().map(move |task| EpisodeKey { start: Start { task, initial_state }, replicate })
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges() -> Ranges {
+        let share = |first, end| Share { first, end, replicates: 1 };
+        Ranges {
+            training: share(0, 20),
+            discovery: share(20, 30),
+            calibration: share(30, 40),
+            confirmation: share(40, 50),
+        }
+    }
+
+    #[test]
+    fn ranges_are_disjoint() {
+        assert_eq!(ranges().validate(), Ok(()));
+        let mut overlapping = ranges();
+        overlapping.confirmation.first = 39;
+        let (field, reason) = overlapping.validate().unwrap_err();
+        assert_eq!(field, "ranges.confirmation");
+        assert!(reason.contains("ranges.calibration"), "{reason}");
+        let mut empty = ranges();
+        empty.training.end = 0;
+        assert_eq!(empty.validate().unwrap_err().0, "ranges.training");
+    }
+
+    #[test]
+    fn keys_spread_over_tasks_first() {
+        let keys = Share { first: 3, end: 5, replicates: 2 }.keys(0..2);
+        let flat: Vec<_> =
+            keys.iter().map(|key| (key.replicate, key.start.initial_state, key.start.task)).collect();
+        assert_eq!(flat[..4], [(0, 3, 0), (0, 3, 1), (0, 4, 0), (0, 4, 1)]);
+        assert_eq!(flat.len(), 8);
+    }
+}

@@ -1,0 +1,80 @@
+//! What paired episodes show: success per arm, recovered and broken against the weak twin, duty and fires.
+//! Made from results alone.
+
+use std::collections::BTreeMap;
+
+use aegis_statistics::{Interval, StatisticsError, clopper_pearson, mcnemar};
+use serde::Serialize;
+
+use crate::episode::{Arm, EpisodeKey, EpisodeResult};
+
+/// One arm against its weak twins.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArmSummary {
+    /// The arm.
+    pub arm: Arm,
+    /// Episodes run.
+    pub episodes: u64,
+    /// Episodes won.
+    pub successes: u64,
+    /// 95 % Clopper–Pearson interval of the success rate.
+    pub success_interval: Interval,
+    /// Of the episodes that the weak twin lost, how many this arm won.
+    pub recovered: u64,
+    /// Episodes that the weak twin lost.
+    pub weak_lost: u64,
+    /// Of the episodes that the weak twin won, how many this arm lost.
+    pub broken: u64,
+    /// Episodes that the weak twin won.
+    pub weak_won: u64,
+    /// Exact one-sided McNemar p-value of "this arm wins more than weak".
+    pub p_value: f64,
+    /// Share of all control steps that the strong policy drove.
+    pub duty: f64,
+    /// Gate activations in all.
+    pub fires: u64,
+}
+
+/// Summarises every arm that has results, in the order of [`Arm`].
+pub fn summarise(results: &[EpisodeResult]) -> Result<Vec<ArmSummary>, StatisticsError> {
+    let weak: BTreeMap<EpisodeKey, bool> = results
+        .iter()
+        .filter(|result| result.arm == Arm::Weak)
+        .map(|result| (result.key, result.success))
+        .collect();
+    let mut arms: BTreeMap<Arm, Vec<&EpisodeResult>> = BTreeMap::new();
+    for result in results {
+        arms.entry(result.arm).or_default().push(result);
+    }
+    arms.into_iter().map(|(arm, results)| summarise_arm(arm, &results, &weak)).collect()
+}
+
+fn summarise_arm(
+    arm: Arm,
+    results: &[&EpisodeResult],
+    weak: &BTreeMap<EpisodeKey, bool>,
+) -> Result<ArmSummary, StatisticsError> {
+    let count =
+        |keep: &dyn Fn(&EpisodeResult) -> bool| results.iter().filter(|result| keep(result)).count() as u64;
+    let lost = |result: &EpisodeResult| weak.get(&result.key) == Some(&false);
+    let won = |result: &EpisodeResult| weak.get(&result.key) == Some(&true);
+    let episodes = results.len() as u64;
+    let successes = count(&|result| result.success);
+    let recovered = count(&|result| lost(result) && result.success);
+    let broken = count(&|result| won(result) && !result.success);
+    let steps: u64 = results.iter().map(|result| u64::from(result.steps)).sum();
+    let strong_steps: u64 = results.iter().map(|result| u64::from(result.strong_steps)).sum();
+    Ok(ArmSummary {
+        arm,
+        episodes,
+        successes,
+        success_interval: clopper_pearson(successes, episodes, 0.95)?,
+        recovered,
+        weak_lost: count(&lost),
+        broken,
+        weak_won: count(&won),
+        p_value: mcnemar(recovered, broken).one_sided,
+        duty: strong_steps as f64 / steps.max(1) as f64,
+        fires: results.iter().map(|result| u64::from(result.fires)).sum(),
+    })
+}

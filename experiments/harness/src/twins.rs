@@ -1,0 +1,49 @@
+//! Twins: the proof that an arm did not differ from the weak arm before it was allowed to.
+//! A pair that differs early is void, whatever it shows afterwards.
+
+use crate::episode::EpisodeResult;
+
+/// Why two episodes are no twins.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TwinError {
+    /// The episodes have different keys.
+    #[error("the episodes do not share task, initial state and replicate")]
+    Key,
+    /// The state paths part before any hand-over.
+    #[error(
+        "task {task}, initial state {initial_state}: the twins differ before control step {step}, where control was first handed over"
+    )]
+    Prefix {
+        /// Task of the pair.
+        task: usize,
+        /// Initial state of the pair.
+        initial_state: usize,
+        /// First hand-over, or the end of the episode.
+        step: u32,
+    },
+}
+
+/// Checks that `other` is bitwise equal to its `weak` twin until its first hand-over, and to the end without one.
+pub fn check(weak: &EpisodeResult, other: &EpisodeResult) -> Result<(), TwinError> {
+    if weak.key != other.key {
+        return Err(TwinError::Key);
+    }
+    let differs = |step| TwinError::Prefix {
+        task: weak.key.start.task,
+        initial_state: weak.key.start.initial_state,
+        step,
+    };
+    match other.hand_overs.first() {
+        None if weak.path == other.path && weak.success == other.success => Ok(()),
+        None => Err(differs(other.steps)),
+        Some(&step) => {
+            // The digest at the hand-over's own boundary covers every step before it.
+            let boundary = (step / other.chunk_steps) as usize;
+            let common = weak.prefixes.get(..=boundary).zip(other.prefixes.get(..=boundary));
+            match common {
+                Some((weak, other)) if weak == other => Ok(()),
+                _ => Err(differs(step)),
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The card beside a model: what it reads, what it returns, and the digest that fixes it.
+//! A model whose bytes differ from its card is refused.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::encode;
+
+/// Machine-readable part of a model's card, a TOML file beside the weights.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ModelCard {
+    /// Weights, relative to the card.
+    pub file: PathBuf,
+    /// SHA-256 of the weights, lower-case hexadecimal.
+    pub sha256: String,
+    /// What the model reads.
+    pub observation: ObservationSpec,
+    /// What it proposes.
+    pub chunk: ChunkSpec,
+    /// The tensor that a probe may watch, if the model exposes one.
+    pub activation: Option<ActivationSpec>,
+    /// How it came about; for people, and kept as it stands.
+    #[serde(default)]
+    pub training: toml::Table,
+    /// Where the card was read from.
+    #[serde(skip)]
+    pub path: PathBuf,
+}
+
+/// The observation tensor, `float32[1, width]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObservationSpec {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Meaning of the numbers; see [`encode`].
+    pub layout: String,
+    /// How many there are.
+    pub width: usize,
+}
+
+/// The action tensor, `float32[1, horizon, width]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChunkSpec {
+    /// Name of the graph output.
+    pub tensor: String,
+    /// Control steps per inference.
+    pub horizon: usize,
+    /// Values per action.
+    pub width: usize,
+}
+
+/// The tapped tensor, `float32[1, tokens, width]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ActivationSpec {
+    /// Name of the graph output.
+    pub tensor: String,
+    /// Tokens of the chunk.
+    pub tokens: usize,
+    /// Values per token.
+    pub width: usize,
+}
+
+/// Why a card or its model is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    /// A file cannot be read.
+    #[error("{path}: cannot read: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The card is not valid.
+    #[error("{path}: not a model card: {source}", path = path.display())]
+    Parse {
+        /// The card.
+        path: PathBuf,
+        /// Line, field and what would be valid.
+        source: Box<toml::de::Error>,
+    },
+    /// The card speaks of a layout that this build cannot encode.
+    #[error("{path}: observation: found layout {found:?} of width {width}, valid is {valid:?} of width {valid_width}", path = path.display())]
+    Layout {
+        /// The card.
+        path: PathBuf,
+        /// Layout in the card.
+        found: String,
+        /// Width in the card.
+        width: usize,
+        /// The layout known here.
+        valid: &'static str,
+        /// Its width.
+        valid_width: usize,
+    },
+    /// The weights are not those that the card describes.
+    #[error("{path}: SHA-256 is {found}, the card says {expected}; the file was truncated, corrupted or swapped", path = path.display())]
+    Digest {
+        /// The weights.
+        path: PathBuf,
+        /// Digest in the card.
+        expected: String,
+        /// Digest of the file.
+        found: String,
+    },
+}
+
+impl ModelCard {
+    /// Reads a card.
+    pub fn load(path: &Path) -> Result<Self, CardError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| CardError::Read { path: path.to_owned(), source })?;
+        let mut card: Self = toml::from_str(&text)
+            .map_err(|source| CardError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        if card.observation.layout != encode::LAYOUT || card.observation.width != encode::WIDTH {
+            return Err(CardError::Layout {
+                path: path.to_owned(),
+                found: card.observation.layout,
+                width: card.observation.width,
+                valid: encode::LAYOUT,
+                valid_width: encode::WIDTH,
+            });
+        }
+        card.path = path.to_owned();
+        Ok(card)
+    }
+
+    /// Reads the weights and holds them against the digest.
+    pub fn weights(&self) -> Result<Vec<u8>, CardError> {
+        let path = self.weights_path();
+        let bytes = std::fs::read(&path).map_err(|source| CardError::Read { path: path.clone(), source })?;
+        let found = hex(&Sha256::digest(&bytes));
+        if found != self.sha256 {
+            return Err(CardError::Digest { path, expected: self.sha256.clone(), found });
+        }
+        Ok(bytes)
+    }
+
+    /// Where the weights are.
+    pub fn weights_path(&self) -> PathBuf {
+        self.path.with_file_name(&self.file)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

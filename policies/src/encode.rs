@@ -1,0 +1,127 @@
+//! The layout `libero-lowdim-v1`: an observation as one vector of 88 numbers.
+//! Weak and strong policy read this same vector, so neither knows what the other may not.
+
+use aegis_core::{Observation, PolicyError, Pose};
+
+/// Name of the layout, as model cards state it.
+pub const LAYOUT: &str = "libero-lowdim-v1";
+/// Objects that every scene of LIBERO-Spatial holds, in the order of the vector.
+pub const OBJECTS: [&str; 5] =
+    ["akita_black_bowl_1", "akita_black_bowl_2", "cookies_1", "glazed_rim_porcelain_ramekin_1", "plate_1"];
+/// Tasks of the suite, one-hot at the end of the vector.
+pub const TASKS: usize = 10;
+const ARM_JOINTS: usize = 7;
+const FINGERS: usize = 2;
+const PER_OBJECT: usize = 12;
+/// Length of the vector.
+pub const WIDTH: usize = 9 + FINGERS + ARM_JOINTS + PER_OBJECT * OBJECTS.len() + TASKS;
+
+/// Encodes one observation, shape `[WIDTH]`:
+/// grip site position (3, m) and rotation (6), fingers (2, m), arm joints (7, rad); for each of [`OBJECTS`] its
+/// position (3, m), its position relative to the grip site (3, m, world axes) and its rotation (6); the task (10).
+///
+/// Rotations are the first two columns of the rotation matrix, after Zhou et al., *On the Continuity of Rotation
+/// Representations in Neural Networks*, CVPR 2019.
+pub fn encode(observation: &Observation) -> Result<Vec<f32>, PolicyError> {
+    let robot = &observation.proprioception;
+    check("gripper", FINGERS, robot.gripper.len())?;
+    check("joint_positions", ARM_JOINTS, robot.joint_positions.len())?;
+    if observation.task >= TASKS {
+        let last = TASKS - 1;
+        return Err(PolicyError::Observation(format!(
+            "task: found {}, valid is 0 to {last}",
+            observation.task
+        )));
+    }
+
+    let mut vector = Vec::with_capacity(WIDTH);
+    let grip = robot.end_effector.position;
+    push(&mut vector, &grip);
+    push(&mut vector, &rotation_columns(&robot.end_effector));
+    push(&mut vector, &robot.gripper);
+    push(&mut vector, &robot.joint_positions);
+    for name in OBJECTS {
+        let object = observation
+            .objects
+            .iter()
+            .find(|object| &*object.name == name)
+            .ok_or_else(|| PolicyError::Observation(format!("object {name} is missing")))?;
+        let position = object.pose.position;
+        push(&mut vector, &position);
+        push(&mut vector, &[position[0] - grip[0], position[1] - grip[1], position[2] - grip[2]]);
+        push(&mut vector, &rotation_columns(&object.pose));
+    }
+    vector.extend((0..TASKS).map(|task| f32::from(u8::from(task == observation.task))));
+    Ok(vector)
+}
+
+fn check(field: &str, expected: usize, found: usize) -> Result<(), PolicyError> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(PolicyError::Shape { what: field.into(), expected: expected.to_string(), found: found.to_string() })
+}
+
+fn push(vector: &mut Vec<f32>, values: &[f64]) {
+    vector.extend(values.iter().map(|value| *value as f32));
+}
+
+/// First two columns of the rotation matrix of a unit quaternion.
+fn rotation_columns(pose: &Pose) -> [f64; 6] {
+    let [w, x, y, z] = pose.orientation;
+    let rotation = nalgebra::UnitQuaternion::from_quaternion(nalgebra::Quaternion::new(w, x, y, z));
+    let matrix = rotation.to_rotation_matrix();
+    let matrix = matrix.matrix();
+    [matrix[(0, 0)], matrix[(1, 0)], matrix[(2, 0)], matrix[(0, 1)], matrix[(1, 1)], matrix[(2, 1)]]
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use aegis_core::{ObjectPose, Proprioception};
+
+    pub(crate) fn observation() -> Observation {
+        Observation {
+            step: 0,
+            plant_time: 0.0,
+            task: 3,
+            instruction: "pick up the black bowl".into(),
+            proprioception: Proprioception {
+                joint_positions: vec![0.1; 7],
+                end_effector: Pose { position: [-0.2, 0.0, 1.2], orientation: [0.0, 1.0, 0.0, 0.0] },
+                gripper: vec![0.02, -0.02],
+            },
+            objects: OBJECTS
+                .iter()
+                .map(|name| ObjectPose { name: (*name).into(), pose: Pose::IDENTITY })
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn fills_the_whole_layout() {
+        let vector = encode(&observation()).unwrap();
+        assert_eq!(vector.len(), WIDTH);
+        assert_eq!(WIDTH, 88);
+        assert_eq!(vector[..3], [-0.2, 0.0, 1.2]);
+        // A half turn about x: the first axis stays, the second flips.
+        assert_eq!(vector[3..9], [1.0, 0.0, 0.0, 0.0, -1.0, 0.0]);
+        assert_eq!(vector[WIDTH - TASKS..].iter().sum::<f32>(), 1.0);
+        assert_eq!(vector[WIDTH - TASKS + 3], 1.0);
+    }
+
+    #[test]
+    fn does_not_depend_on_the_order_of_objects() {
+        let mut shuffled = observation();
+        shuffled.objects.reverse();
+        assert_eq!(encode(&shuffled).unwrap(), encode(&observation()).unwrap());
+    }
+
+    #[test]
+    fn names_what_is_missing() {
+        let mut observation = observation();
+        observation.objects.pop();
+        let error = encode(&observation).unwrap_err().to_string();
+        assert!(error.contains("plate_1"), "{error}");
+    }
+}
