@@ -7,6 +7,7 @@ The second form records an upstream rollout as a reference for the native runtim
 """
 
 import argparse
+import copy
 import hashlib
 import importlib.metadata
 import json
@@ -150,6 +151,7 @@ def task_description(env, name: str) -> dict:
             "gripper_joints": list(robot.gripper_joints),
             "gripper_actuators": list(robot.gripper.actuators),
             "gripper_speed": float(robot.gripper.speed),
+            "gripper_direction": gripper_direction(robot.gripper),
             "grip_site": controller.eef_name,
         },
         "controller": {
@@ -193,6 +195,13 @@ def described(domain, key: str, item) -> dict:
     }
 
 
+def gripper_direction(gripper) -> list[float]:
+    """Which way each finger's normalised command moves under a positive action: -1 or 1."""
+    probe = copy.copy(gripper)
+    probe.current_action = np.zeros(probe.dof)
+    return floats(np.sign(probe.format_action(np.ones(probe.dof))))
+
+
 def threshold(item, question: str) -> dict | None:
     """How an articulated object answers a question about its joint: on which side of which value it is true."""
     ranges = item.object_properties.get("articulation", {})
@@ -217,7 +226,7 @@ def record(arguments) -> None:
     states = suite.get_task_init_states(arguments.task)
     if not 0 <= arguments.init < len(states):
         raise SystemExit(f"--init: {arguments.init} is not an initial state; valid are 0 to {len(states) - 1}")
-    actions = np.load(arguments.record)
+    actions = np.load(arguments.record).astype(np.float64)
     env.set_init_state(states[arguments.init])
     rows, successes = [env.get_sim_state()], []
     for action in actions:

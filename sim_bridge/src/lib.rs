@@ -1,1 +1,12 @@
-//! Placeholder.
+//! LIBERO natively on MuJoCo: the plant that upstream's Python steps, bit for bit where floating point allows.
+//! Reads suites that `python/export_scenes.py` wrote; needs no Python and no display at run time.
+
+mod binding;
+pub mod goal;
+pub mod gripper;
+pub mod osc;
+pub mod plant;
+pub mod suite;
+
+pub use plant::LiberoPlant;
+pub use suite::{Suite, SuiteError, TaskInfo};

@@ -1,0 +1,169 @@
+//! A task bound to its compiled model: every name of `task.json` turned into an index, once.
+//! After this nothing looks anything up by name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use mujoco_rs::prelude::{MjModel, MjtObjBase};
+use nalgebra::{Matrix3, SVector};
+
+use crate::goal::Goal;
+use crate::gripper::{FINGERS, Gripper};
+use crate::osc::{JOINTS, Osc, Target};
+use crate::suite::{SuiteError, TaskInfo, field};
+
+/// A compiled model with the indices and constants that the plant needs.
+#[derive(Debug)]
+pub(crate) struct BoundTask {
+    pub model: Arc<MjModel>,
+    pub instruction: Arc<str>,
+    pub goal: Goal,
+    pub osc: Osc,
+    pub gripper: Gripper,
+    pub grip_site: usize,
+    /// Addresses in `qpos`.
+    pub arm_positions: [usize; JOINTS],
+    /// Addresses in `qvel`.
+    pub arm_dofs: [usize; JOINTS],
+    /// Addresses in `ctrl`.
+    pub arm_actuators: [usize; JOINTS],
+    /// Addresses in `qpos`.
+    pub fingers: [usize; FINGERS],
+    /// Addresses in `ctrl`.
+    pub finger_actuators: [usize; FINGERS],
+    /// Name and body of each movable object.
+    pub objects: Vec<(Arc<str>, usize)>,
+    pub substeps: u32,
+    pub memory: Memory,
+}
+
+/// What a control step leaves behind for the next, besides MuJoCo's own state.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Memory {
+    pub target: Target,
+    /// Normalised finger commands.
+    pub fingers: [f64; FINGERS],
+}
+
+impl BoundTask {
+    /// Compiles the scene in `folder` and finds the parts of `task` in it.
+    pub fn compile(folder: &Path, task: &TaskInfo) -> Result<Self, SuiteError> {
+        let scene = folder.join("scene.xml");
+        let model = MjModel::from_xml(&scene)
+            .map_err(|error| SuiteError::Model { path: scene.clone(), message: error.to_string() })?;
+        let path = folder.join("task.json");
+        let names = Names { path: &path, model: &model };
+        names.size("nq", task.nq, model.nq() as usize)?;
+        names.size("nv", task.nv, model.nv() as usize)?;
+        names.size("nu", task.nu, model.nu() as usize)?;
+        names.size("after_reset.qacc_warmstart", task.after_reset.qacc_warmstart.len(), task.nv)?;
+        names.size("after_reset.ctrl", task.after_reset.ctrl.len(), task.nu)?;
+
+        let robot = &task.robot;
+        let joints: [usize; JOINTS] = names.all(MjtObjBase::mjOBJ_JOINT, "robot.arm_joints", &robot.arm_joints)?;
+        let fingers: [usize; FINGERS] =
+            names.all(MjtObjBase::mjOBJ_JOINT, "robot.gripper_joints", &robot.gripper_joints)?;
+        let finger_actuators: [usize; FINGERS] =
+            names.all(MjtObjBase::mjOBJ_ACTUATOR, "robot.gripper_actuators", &robot.gripper_actuators)?;
+        let gripper = Gripper {
+            speed: robot.gripper_speed,
+            direction: names.array("robot.gripper_direction", &robot.gripper_direction)?,
+            control_range: finger_actuators.map(|actuator| model.actuator_ctrlrange()[actuator]),
+        };
+        let after = &task.after_reset;
+        let memory = Memory {
+            target: Target {
+                position: names.vector("after_reset.goal_position", &after.goal_position)?,
+                orientation: Matrix3::from_row_slice(
+                    &names.array::<9, f64>("after_reset.goal_orientation", &after.goal_orientation)?,
+                ),
+            },
+            fingers: names.array("after_reset.gripper_action", &after.gripper_action)?,
+        };
+        let objects = task
+            .objects
+            .iter()
+            .map(|object| {
+                let body = names.one(MjtObjBase::mjOBJ_BODY, "objects.root_body", &object.root_body)?;
+                Ok((Arc::from(object.name.as_str()), body))
+            })
+            .collect::<Result<_, SuiteError>>()?;
+        Ok(Self {
+            instruction: Arc::from(task.language.as_str()),
+            goal: Goal::bind(task, &model)
+                .map_err(|source| SuiteError::Goal { path: path.clone(), source })?,
+            osc: controller(&names, task)?,
+            gripper,
+            grip_site: names.one(MjtObjBase::mjOBJ_SITE, "robot.grip_site", &robot.grip_site)?,
+            arm_positions: joints.map(|joint| model.jnt_qposadr()[joint] as usize),
+            arm_dofs: joints.map(|joint| model.jnt_dofadr()[joint] as usize),
+            arm_actuators: names.all(
+                MjtObjBase::mjOBJ_ACTUATOR,
+                "robot.arm_actuators",
+                &robot.arm_actuators,
+            )?,
+            fingers: fingers.map(|joint| model.jnt_qposadr()[joint] as usize),
+            finger_actuators,
+            objects,
+            substeps: task.substeps,
+            memory,
+            model: Arc::new(model),
+        })
+    }
+}
+
+fn controller(names: &Names<'_>, task: &TaskInfo) -> Result<Osc, SuiteError> {
+    let controller = &task.controller;
+    Ok(Osc {
+        stiffness: names.vector("controller.kp", &controller.kp)?,
+        damping: names.vector("controller.kd", &controller.kd)?,
+        input_min: names.vector("controller.input_min", &controller.input_min)?,
+        input_max: names.vector("controller.input_max", &controller.input_max)?,
+        output_min: names.vector("controller.output_min", &controller.output_min)?,
+        output_max: names.vector("controller.output_max", &controller.output_max)?,
+        rest_posture: names.vector("controller.initial_joint", &controller.initial_joint)?,
+        torque_min: names.vector("robot.torque_low", &task.robot.torque_low)?,
+        torque_max: names.vector("robot.torque_high", &task.robot.torque_high)?,
+    })
+}
+
+/// Looks names up and sizes lists, with errors that name the field.
+struct Names<'a> {
+    path: &'a Path,
+    model: &'a MjModel,
+}
+
+impl Names<'_> {
+    fn size(&self, name: &str, found: usize, valid: usize) -> Result<(), SuiteError> {
+        if found == valid {
+            return Ok(());
+        }
+        Err(field(self.path, name, &found.to_string(), &format!("{valid}, as in the model")))
+    }
+
+    fn one(&self, kind: MjtObjBase, name: &str, value: &str) -> Result<usize, SuiteError> {
+        self.model
+            .name_to_id(kind, value)
+            .ok_or_else(|| field(self.path, name, value, "a name that the model has"))
+    }
+
+    fn all<const N: usize>(
+        &self,
+        kind: MjtObjBase,
+        name: &str,
+        values: &[String],
+    ) -> Result<[usize; N], SuiteError> {
+        let ids = values.iter().map(|value| self.one(kind, name, value)).collect::<Result<Vec<_>, _>>()?;
+        self.array(name, &ids)
+    }
+
+    fn array<const N: usize, T: Copy>(&self, name: &str, values: &[T]) -> Result<[T; N], SuiteError> {
+        values.try_into().map_err(|_| {
+            field(self.path, name, &format!("{} values", values.len()), &format!("{N} values"))
+        })
+    }
+
+    fn vector<const N: usize>(&self, name: &str, values: &[f64]) -> Result<SVector<f64, N>, SuiteError> {
+        self.array::<N, f64>(name, values).map(SVector::from)
+    }
+}

@@ -1,0 +1,34 @@
+//! The parallel gripper: an action's sign opens or closes the fingers at a fixed speed.
+//! Pure; reproduces robosuite 1.4's `PandaGripper.format_action` and `Manipulator.grip_action`.
+
+/// Fingers of the gripper.
+pub const FINGERS: usize = 2;
+
+/// Constants of the gripper.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gripper {
+    /// Change of a normalised finger command per physics step.
+    pub speed: f64,
+    /// Sign of each finger's change under a positive action, which closes.
+    pub direction: [f64; FINGERS],
+    /// Lowest and highest actuator command of each finger, metres.
+    pub control_range: [[f64; 2]; FINGERS],
+}
+
+impl Gripper {
+    /// Moves the normalised finger commands, each in −1 to 1, by one physics step of `action`. Zero holds.
+    pub fn advance(&self, action: f64, command: &mut [f64; FINGERS]) {
+        let sign = if action == 0.0 { 0.0 } else { action.signum() };
+        for (value, direction) in command.iter_mut().zip(self.direction) {
+            *value = (*value + direction * self.speed * sign).clamp(-1.0, 1.0);
+        }
+    }
+
+    /// Actuator commands for normalised ones, metres.
+    pub fn control(&self, command: &[f64; FINGERS]) -> [f64; FINGERS] {
+        std::array::from_fn(|finger| {
+            let [low, high] = self.control_range[finger];
+            0.5 * (high + low) + 0.5 * (high - low) * command[finger]
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! `LiberoPlant`: one LIBERO environment, stepped at the control rate exactly as upstream steps it.
+//! Physics, controller memory and observations; no drawing.
+
+use std::sync::Arc;
+
+use aegis_core::policy::{Plant, PlantError, Start, Transition};
+use aegis_core::{ObjectPose, Observation, Pose, Proprioception};
+use mujoco_rs::prelude::{MjData, MjModel, MjtWarning};
+use nalgebra::{Matrix3, Rotation3, SMatrix, UnitQuaternion, Vector3, Vector6};
+
+use crate::binding::{BoundTask, Memory};
+use crate::osc::{ArmState, COMMAND, JOINTS};
+use crate::suite::Suite;
+
+/// Values of an action: x, y, z, rotation about x, y, z, gripper, each in −1 to 1. A positive gripper value closes.
+pub const ACTION: usize = COMMAND + 1;
+
+/// One environment over a suite. Send it to a worker thread; compiled models are shared through the suite.
+///
+/// A control step follows robosuite 1.4 with LIBERO on top: 25 physics steps of 2 ms, the controller run anew before
+/// each. Upstream's additional forward passes change neither state nor warm start, so none is repeated here.
+///
+/// Observations are what upstream's are: after a step, joint and finger positions are new, while the grip site's and
+/// the objects' poses come from the last forward pass, one physics step earlier. After a reset both agree.
+/// The end-effector orientation is that of the grip site's rotation matrix; its quaternion has a positive largest
+/// component.
+#[derive(Debug)]
+pub struct LiberoPlant {
+    suite: Suite,
+    episode: Option<Episode>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Episode {
+    task: usize,
+    pub(crate) bound: Arc<BoundTask>,
+    pub(crate) data: MjData<Arc<MjModel>>,
+    memory: Memory,
+    start_time: f64,
+    step: u32,
+    /// Scratch for the dense inertia, `[nv, nv]`.
+    inertia: Vec<f64>,
+}
+
+impl LiberoPlant {
+    /// An environment that waits for its first reset.
+    pub fn new(suite: Suite) -> Self {
+        Self { suite, episode: None }
+    }
+
+    /// The physical state in upstream's layout: time, positions, velocities, `[1 + nq + nv]`. Empty before a reset.
+    pub fn state_flat(&self) -> Vec<f64> {
+        let mut out = Vec::new();
+        if let Some(episode) = &self.episode {
+            episode.physical_state(&mut out);
+        }
+        out
+    }
+
+    pub(crate) fn episode(&self) -> Option<&Episode> {
+        self.episode.as_ref()
+    }
+
+    /// The episode's environment, compiled or reused. MuJoCo's reset makes a reused one equal to a new one.
+    fn environment(&mut self, task: usize) -> Result<Episode, PlantError> {
+        match self.episode.take() {
+            Some(episode) if episode.task == task => Ok(episode),
+            _ => {
+                let last = self.suite.task_count().saturating_sub(1);
+                let unknown = PlantError::UnknownTask { found: task, last };
+                let bound = self.suite.bound(task).ok_or(unknown)?.map_err(backend)?;
+                Episode::new(task, bound)
+            }
+        }
+    }
+}
+
+impl Plant for LiberoPlant {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        let last = self.suite.task_count().saturating_sub(1);
+        let count = self
+            .suite
+            .initial_state_count(start.task)
+            .ok_or(PlantError::UnknownTask { found: start.task, last })?;
+        if start.initial_state >= count {
+            return Err(PlantError::UnknownInitialState {
+                task: start.task,
+                found: start.initial_state,
+                last: count - 1,
+            });
+        }
+        let mut episode = self.environment(start.task)?;
+        if let (Some(state), Some(info)) =
+            (self.suite.initial_state(start.task, start.initial_state), self.suite.task(start.task))
+        {
+            let after = &info.after_reset;
+            episode.restore(state.as_slice().unwrap_or_default(), &after.ctrl, &after.qacc_warmstart);
+        }
+        let observation = episode.observation();
+        self.episode = Some(episode);
+        Ok(observation)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+        let episode = self.episode.as_mut().ok_or(PlantError::NotReset)?;
+        let wrong = |found| PlantError::Action { expected: ACTION, found };
+        let action: &[f32; ACTION] =
+            action.try_into().map_err(|_| wrong(format!("{} values", action.len())))?;
+        if let Some(index) = action.iter().position(|value| !value.is_finite()) {
+            return Err(wrong(format!("{} at index {index}", action[index])));
+        }
+        episode.control_step(&action.map(f64::from))?;
+        Ok(Transition {
+            success: episode.bound.goal.holds(&episode.data),
+            observation: episode.observation(),
+        })
+    }
+
+    /// Appends time, positions, velocities, the controller's target (position, then orientation row by row), the
+    /// normalised finger commands and the solver's warm start.
+    fn state(&self, out: &mut Vec<f64>) {
+        let Some(episode) = &self.episode else { return };
+        episode.physical_state(out);
+        out.extend(episode.memory.target.position.iter());
+        out.extend(episode.memory.target.orientation.transpose().iter());
+        out.extend(episode.memory.fingers);
+        out.extend(episode.data.qacc_warmstart());
+    }
+}
+
+impl Episode {
+    fn new(task: usize, bound: Arc<BoundTask>) -> Result<Self, PlantError> {
+        let data = MjData::try_new(Arc::clone(&bound.model)).map_err(backend)?;
+        let nv = bound.model.nv() as usize;
+        Ok(Self {
+            task,
+            data,
+            memory: bound.memory.clone(),
+            start_time: 0.0,
+            step: 0,
+            inertia: vec![0.0; nv * nv],
+            bound,
+        })
+    }
+
+    fn restore(&mut self, state: &[f64], ctrl: &[f64], warm_start: &[f64]) {
+        let nq = self.bound.model.nq() as usize;
+        self.data.reset();
+        self.data.set_time(state[0]);
+        self.data.qpos_mut().copy_from_slice(&state[1..=nq]);
+        self.data.qvel_mut().copy_from_slice(&state[1 + nq..]);
+        self.data.ctrl_mut().copy_from_slice(ctrl);
+        self.data.qacc_warmstart_mut().copy_from_slice(warm_start);
+        self.data.forward();
+        self.memory = self.bound.memory.clone();
+        self.start_time = state[0];
+        self.step = 0;
+    }
+
+    fn control_step(&mut self, action: &[f64; ACTION]) -> Result<(), PlantError> {
+        let command = Vector6::from_column_slice(&action[..COMMAND]);
+        for substep in 0..self.bound.substeps {
+            self.data.step1();
+            let arm = self.arm_state()?;
+            if substep == 0 {
+                self.bound.osc.command(&command, &arm, &mut self.memory.target);
+            }
+            let torques = self.bound.osc.torques(&self.memory.target, &arm);
+            self.bound.gripper.advance(action[COMMAND], &mut self.memory.fingers);
+            let fingers = self.bound.gripper.control(&self.memory.fingers);
+            let ctrl = self.data.ctrl_mut();
+            for (actuator, torque) in self.bound.arm_actuators.iter().zip(torques.iter()) {
+                ctrl[*actuator] = *torque;
+            }
+            for (actuator, position) in self.bound.finger_actuators.iter().zip(fingers) {
+                ctrl[*actuator] = position;
+            }
+            self.data.step2();
+        }
+        if self.diverged() {
+            return Err(PlantError::Diverged { step: self.step });
+        }
+        self.step += 1;
+        Ok(())
+    }
+
+    /// MuJoCo replaces a state it cannot integrate by the default one and only counts a warning.
+    fn diverged(&self) -> bool {
+        let bad = [MjtWarning::mjWARN_BADQPOS, MjtWarning::mjWARN_BADQVEL, MjtWarning::mjWARN_BADQACC];
+        bad.iter().any(|warning| self.data.warning()[*warning as usize].number > 0)
+            || self.data.qpos().iter().chain(self.data.qvel()).any(|value| !value.is_finite())
+    }
+
+    fn arm_state(&mut self) -> Result<ArmState, PlantError> {
+        let bound = &self.bound;
+        let nv = bound.model.nv() as usize;
+        self.data.full_m(&mut self.inertia).map_err(backend)?;
+        let (translational, rotational) =
+            self.data.try_jac_site(true, true, bound.grip_site).map_err(backend)?;
+        let columns = |jacobian: &[f64]| {
+            SMatrix::<f64, 3, JOINTS>::from_fn(|row, joint| jacobian[row * nv + bound.arm_dofs[joint]])
+        };
+        let (position, orientation) = self.grip_pose();
+        Ok(ArmState {
+            position,
+            orientation,
+            joint_positions: bound.arm_positions.map(|address| self.data.qpos()[address]).into(),
+            joint_velocities: bound.arm_dofs.map(|address| self.data.qvel()[address]).into(),
+            translational_jacobian: columns(&translational),
+            rotational_jacobian: columns(&rotational),
+            mass_matrix: SMatrix::from_fn(|row, column| {
+                self.inertia[bound.arm_dofs[row] * nv + bound.arm_dofs[column]]
+            }),
+            bias: bound.arm_dofs.map(|address| self.data.qfrc_bias()[address]).into(),
+        })
+    }
+
+    fn grip_pose(&self) -> (Vector3<f64>, Matrix3<f64>) {
+        let site = self.bound.grip_site;
+        (self.data.site_xpos()[site].into(), Matrix3::from_row_slice(&self.data.site_xmat()[site]))
+    }
+
+    fn observation(&self) -> Observation {
+        let (position, orientation) = self.grip_pose();
+        let rotation =
+            UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(orientation));
+        let qpos = self.data.qpos();
+        Observation {
+            step: self.step,
+            plant_time: self.data.time() - self.start_time,
+            task: self.task,
+            instruction: Arc::clone(&self.bound.instruction),
+            proprioception: Proprioception {
+                joint_positions: self.bound.arm_positions.map(|address| qpos[address]).to_vec(),
+                end_effector: Pose {
+                    position: position.into(),
+                    orientation: [rotation.w, rotation.i, rotation.j, rotation.k],
+                },
+                gripper: self.bound.fingers.map(|address| qpos[address]).to_vec(),
+            },
+            objects: self
+                .bound
+                .objects
+                .iter()
+                .map(|(name, body)| ObjectPose { name: Arc::clone(name), pose: self.body_pose(*body) })
+                .collect(),
+        }
+    }
+
+    pub(crate) fn body_pose(&self, body: usize) -> Pose {
+        Pose { position: self.data.xpos()[body], orientation: self.data.xquat()[body] }
+    }
+
+    fn physical_state(&self, out: &mut Vec<f64>) {
+        out.push(self.data.time());
+        out.extend(self.data.qpos());
+        out.extend(self.data.qvel());
+    }
+}
+
+fn backend(error: impl std::error::Error) -> PlantError {
+    PlantError::Backend(error.to_string())
+}
