@@ -125,6 +125,8 @@ def task_description(env, name: str) -> dict:
     for attribute in ("interpolator_pos", "interpolator_ori", "position_limits", "orientation_limits"):
         if getattr(controller, attribute) is not None:
             raise SystemExit(f"controller.{attribute}: expected none, found {getattr(controller, attribute)}")
+    if controller.new_update:
+        raise SystemExit("controller.new_update: expected false after a reset, for the runtime reproduces that")
     torque_low, torque_high = robot.torque_limits
     return {
         "schema": SCHEMA,
@@ -170,6 +172,17 @@ def task_description(env, name: str) -> dict:
             "gripper_action": floats(np.broadcast_to(robot.gripper.current_action, len(robot.gripper.actuators))),
             "qacc_warmstart": floats(data.qacc_warmstart),
             "ctrl": floats(data.ctrl),
+            # `set_init_state` leaves the controller's update flag down, so the first physics step of an episode is
+            # controlled by the arm as the reset left it.
+            "arm": {
+                "position": floats(controller.ee_pos),
+                "orientation": floats(np.ravel(controller.ee_ori_mat)),
+                "joint_positions": floats(controller.joint_pos),
+                "joint_velocities": floats(controller.joint_vel),
+                "translational_jacobian": floats(np.ravel(controller.J_pos)),
+                "rotational_jacobian": floats(np.ravel(controller.J_ori)),
+                "mass_matrix": floats(np.ravel(controller.mass_matrix)),
+            },
         },
         "control_freq": float(domain.control_freq),
         "substeps": int(domain.control_timestep / domain.model_timestep),

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use mujoco_rs::prelude::{MjModel, MjtObjBase};
-use nalgebra::{Matrix3, SVector};
+use nalgebra::{SMatrix, SVector};
 
 use crate::goal::Goal;
 use crate::gripper::{FINGERS, Gripper};
-use crate::osc::{JOINTS, Osc, Target};
-use crate::suite::{SuiteError, TaskInfo, field};
+use crate::osc::{ArmState, JOINTS, JointVector, Osc, Target};
+use crate::suite::{ArmInfo, SuiteError, TaskInfo, field};
 
 /// A compiled model with the indices and constants that the plant needs.
 #[derive(Debug)]
@@ -43,6 +43,9 @@ pub(crate) struct Memory {
     pub target: Target,
     /// Normalised finger commands.
     pub fingers: [f64; FINGERS],
+    /// What the first physics step of an episode is controlled by instead of the arm's own state, bias excepted:
+    /// upstream restores an initial state behind its controller's back.
+    pub stale_arm: Option<ArmState>,
 }
 
 impl BoundTask {
@@ -60,7 +63,8 @@ impl BoundTask {
         names.size("after_reset.ctrl", task.after_reset.ctrl.len(), task.nu)?;
 
         let robot = &task.robot;
-        let joints: [usize; JOINTS] = names.all(MjtObjBase::mjOBJ_JOINT, "robot.arm_joints", &robot.arm_joints)?;
+        let joints: [usize; JOINTS] =
+            names.all(MjtObjBase::mjOBJ_JOINT, "robot.arm_joints", &robot.arm_joints)?;
         let fingers: [usize; FINGERS] =
             names.all(MjtObjBase::mjOBJ_JOINT, "robot.gripper_joints", &robot.gripper_joints)?;
         let finger_actuators: [usize; FINGERS] =
@@ -74,11 +78,10 @@ impl BoundTask {
         let memory = Memory {
             target: Target {
                 position: names.vector("after_reset.goal_position", &after.goal_position)?,
-                orientation: Matrix3::from_row_slice(
-                    &names.array::<9, f64>("after_reset.goal_orientation", &after.goal_orientation)?,
-                ),
+                orientation: names.matrix("after_reset.goal_orientation", &after.goal_orientation)?,
             },
             fingers: names.array("after_reset.gripper_action", &after.gripper_action)?,
+            stale_arm: Some(stale_arm(&names, &after.arm)?),
         };
         let objects = task
             .objects
@@ -127,6 +130,20 @@ fn controller(names: &Names<'_>, task: &TaskInfo) -> Result<Osc, SuiteError> {
     })
 }
 
+fn stale_arm(names: &Names<'_>, arm: &ArmInfo) -> Result<ArmState, SuiteError> {
+    Ok(ArmState {
+        position: names.vector("after_reset.arm.position", &arm.position)?,
+        orientation: names.matrix("after_reset.arm.orientation", &arm.orientation)?,
+        joint_positions: names.vector("after_reset.arm.joint_positions", &arm.joint_positions)?,
+        joint_velocities: names.vector("after_reset.arm.joint_velocities", &arm.joint_velocities)?,
+        translational_jacobian: names
+            .matrix("after_reset.arm.translational_jacobian", &arm.translational_jacobian)?,
+        rotational_jacobian: names.matrix("after_reset.arm.rotational_jacobian", &arm.rotational_jacobian)?,
+        mass_matrix: names.matrix("after_reset.arm.mass_matrix", &arm.mass_matrix)?,
+        bias: JointVector::zeros(),
+    })
+}
+
 /// Looks names up and sizes lists, with errors that name the field.
 struct Names<'a> {
     path: &'a Path,
@@ -138,7 +155,7 @@ impl Names<'_> {
         if found == valid {
             return Ok(());
         }
-        Err(field(self.path, name, &found.to_string(), &format!("{valid}, as in the model")))
+        Err(field(self.path, name, &found.to_string(), &valid.to_string()))
     }
 
     fn one(&self, kind: MjtObjBase, name: &str, value: &str) -> Result<usize, SuiteError> {
@@ -158,9 +175,19 @@ impl Names<'_> {
     }
 
     fn array<const N: usize, T: Copy>(&self, name: &str, values: &[T]) -> Result<[T; N], SuiteError> {
-        values.try_into().map_err(|_| {
-            field(self.path, name, &format!("{} values", values.len()), &format!("{N} values"))
-        })
+        values
+            .try_into()
+            .map_err(|_| field(self.path, name, &format!("{} values", values.len()), &format!("{N} values")))
+    }
+
+    /// A row-major matrix.
+    fn matrix<const R: usize, const C: usize>(
+        &self,
+        name: &str,
+        values: &[f64],
+    ) -> Result<SMatrix<f64, R, C>, SuiteError> {
+        self.size(name, values.len(), R * C)?;
+        Ok(SMatrix::from_row_slice(values))
     }
 
     fn vector<const N: usize>(&self, name: &str, values: &[f64]) -> Result<SVector<f64, N>, SuiteError> {

@@ -91,15 +91,13 @@ impl On {
 impl Item {
     fn bind(info: &ObjectInfo, model: &MjModel) -> Result<Self, GoalError> {
         let body = model.name_to_id(MjtObjBase::mjOBJ_BODY, &info.root_body);
-        let body =
-            body.ok_or_else(|| GoalError::Missing { kind: "body", name: info.root_body.clone() })?;
+        let body = body.ok_or_else(|| GoalError::Missing { kind: "body", name: info.root_body.clone() })?;
         let geoms = info
             .contact_geoms
             .iter()
             .map(|name| {
                 let id = model.name_to_id(MjtObjBase::mjOBJ_GEOM, name);
-                id.map(|id| id as i32)
-                    .ok_or_else(|| GoalError::Missing { kind: "geom", name: name.clone() })
+                id.map(|id| id as i32).ok_or_else(|| GoalError::Missing { kind: "geom", name: name.clone() })
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { body, geoms })

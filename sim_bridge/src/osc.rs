@@ -171,8 +171,9 @@ fn inverse<const N: usize>(matrix: &SMatrix<f64, N, N>) -> SMatrix<f64, N, N> {
     }
     let eigen = nalgebra::DMatrix::from_column_slice(N, N, matrix.as_slice()).symmetric_eigen();
     let largest = eigen.eigenvalues.amax();
-    let inverted =
-        eigen.eigenvalues.map(|value| if value.abs() > RELATIVE_CUTOFF * largest { 1.0 / value } else { 0.0 });
+    let inverted = eigen
+        .eigenvalues
+        .map(|value| if value.abs() > RELATIVE_CUTOFF * largest { 1.0 / value } else { 0.0 });
     let product =
         &eigen.eigenvectors * nalgebra::DMatrix::from_diagonal(&inverted) * eigen.eigenvectors.transpose();
     SMatrix::from_column_slice(product.as_slice())

@@ -161,7 +161,10 @@ impl Episode {
         let command = Vector6::from_column_slice(&action[..COMMAND]);
         for substep in 0..self.bound.substeps {
             self.data.step1();
-            let arm = self.arm_state()?;
+            let mut arm = self.arm_state()?;
+            if let Some(stale) = self.memory.stale_arm.take() {
+                arm = ArmState { bias: arm.bias, ..stale };
+            }
             if substep == 0 {
                 self.bound.osc.command(&command, &arm, &mut self.memory.target);
             }
@@ -222,8 +225,7 @@ impl Episode {
 
     fn observation(&self) -> Observation {
         let (position, orientation) = self.grip_pose();
-        let rotation =
-            UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(orientation));
+        let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(orientation));
         let qpos = self.data.qpos();
         Observation {
             step: self.step,

@@ -173,6 +173,27 @@ pub struct AfterReset {
     pub qacc_warmstart: Vec<f64>,
     /// Actuator commands, `[nu]`.
     pub ctrl: Vec<f64>,
+    /// The arm as the controller last read it.
+    pub arm: ArmInfo,
+}
+
+/// An arm state without its bias torques; see [`crate::osc::ArmState`]. Matrices are row-major.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ArmInfo {
+    /// `[3]`
+    pub position: Vec<f64>,
+    /// `[3, 3]`
+    pub orientation: Vec<f64>,
+    /// `[7]`
+    pub joint_positions: Vec<f64>,
+    /// `[7]`
+    pub joint_velocities: Vec<f64>,
+    /// `[3, 7]`
+    pub translational_jacobian: Vec<f64>,
+    /// `[3, 7]`
+    pub rotational_jacobian: Vec<f64>,
+    /// `[7, 7]`
+    pub mass_matrix: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -260,14 +281,16 @@ impl Task {
         Goal::check(&info).map_err(|source| SuiteError::Goal { path, source })?;
         let path = folder.join("initial_states.npy");
         let file = File::open(&path).map_err(|source| SuiteError::Io { path: path.clone(), source })?;
-        let initial_states = Array2::<f64>::read_npy(file)
-            .map_err(|source| SuiteError::Npy { path: path.clone(), source })?;
+        let initial_states =
+            Array2::<f64>::read_npy(file).map_err(|source| SuiteError::Npy { path: path.clone(), source })?;
         let width = 1 + info.nq + info.nv;
         if initial_states.ncols() != width || initial_states.nrows() == 0 {
             let found = format!("{:?}", initial_states.shape());
             return Err(field(&path, "shape", &found, &format!("[1 or more, {width}]")));
         }
-        if let Some(index) = initial_states.rows().into_iter().position(|row| !row.iter().all(|v| v.is_finite())) {
+        if let Some(index) =
+            initial_states.rows().into_iter().position(|row| !row.iter().all(|v| v.is_finite()))
+        {
             return Err(field(&path, &format!("row {index}"), "a value that is not finite", "finite values"));
         }
         Ok(Self { folder, info, initial_states, bound: Mutex::new(None) })
