@@ -1,2 +1,44 @@
-//! `aegis`
-fn main() {}
+//! `aegis`: the command line. Raw arguments become validated values here; verbs live in files of their own.
+//! Exit codes are in `exit.rs`, the only place that ends the process.
+
+mod collect;
+mod demo;
+mod exit;
+mod probe;
+mod progress;
+mod recording;
+mod study;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A backup reflex for robot policies: a weak policy drives, a probe reads its activations, and a strong policy
+/// takes over before it fails.
+#[derive(Parser)]
+#[command(name = "aegis", version, after_help = exit::HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run weak, aegis and strong on the same episodes and record the most instructive recovery.
+    Demo(demo::DemoArguments),
+    /// Collect demonstrations of the scripted expert, with disturbances that it corrects.
+    Collect(collect::CollectArguments),
+    /// Fit the probe and set its thresholds, or show one.
+    #[command(subcommand)]
+    Probe(probe::ProbeVerb),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().verb {
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Collect(arguments) => collect::run(&arguments),
+        Verb::Probe(verb) => probe::run(&verb),
+    };
+    exit::report(result)
+}

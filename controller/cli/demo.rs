@@ -1,0 +1,131 @@
+//! `aegis demo`: three arms on common random numbers, a table, and a recording of one recovery.
+//! Everything printed is made from the results that it also writes.
+
+use std::path::{Path, PathBuf};
+
+use aegis_experiments::episode::{Arm, EpisodeResult};
+use aegis_experiments::files::write_atomically;
+use aegis_experiments::summary::summarise;
+use aegis_experiments::{runner, twins};
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::recording::{self, Instructive};
+use crate::study::{Study, StudyArguments};
+use crate::{progress, table};
+
+const ARMS: [Arm; 3] = [Arm::Weak, Arm::Aegis, Arm::Strong];
+
+/// Arguments of `aegis demo`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  aegis demo\n  aegis demo --episodes 100 --workers 1 --json")]
+pub struct DemoArguments {
+    #[command(flatten)]
+    study: StudyArguments,
+    /// Episodes per arm, spread over the tasks, from the plan's confirmation range
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    episodes: usize,
+    /// Only this task
+    #[arg(long, value_name = "N")]
+    task: Option<usize>,
+    /// Folder for results and recording
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    out: PathBuf,
+    /// Print the summary as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
+    let study = Study::open(&arguments.study)?;
+    let probe = study.probe()?;
+    study.check_models()?;
+    let tasks = tasks(arguments.task, study.suite.task_count())?;
+    let all = study.plan.ranges.confirmation.keys(tasks);
+    let Some(keys) = all.get(..arguments.episodes).filter(|keys| !keys.is_empty()) else {
+        let message = format!("--episodes {}: valid is 1 to {}", arguments.episodes, all.len());
+        return Err(failure(Exit::Input, message));
+    };
+
+    let settings = study.settings(probe.calibration.thresholds());
+    let bar = progress::bar("episodes", keys.len() * ARMS.len());
+    let open = || study.parties(&probe.probe);
+    let outcome =
+        runner::run_arms(keys, &ARMS, arguments.study.workers, &settings, &open, &|| bar.inc(1));
+    bar.finish_and_clear();
+    let (results, timings): (Vec<_>, Vec<_>) = outcome.or_exit(Exit::Failed)?.into_iter().unzip();
+    check_twins(&results)?;
+
+    let summary = summarise(&results).or_exit(Exit::Failed)?;
+    write_results(&arguments.out, &results, &summary)?;
+    if arguments.json {
+        println!("{}", serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?);
+    } else {
+        println!("{}", table::arms(&summary));
+        println!("{}", table::latencies(&timings));
+    }
+    record(&study, &probe.probe, &settings, &results, arguments)
+}
+
+fn tasks(only: Option<usize>, count: usize) -> Result<std::ops::Range<usize>, Failure> {
+    match only {
+        None => Ok(0..count),
+        Some(task) if task < count => Ok(task..task + 1),
+        Some(task) => {
+            Err(failure(Exit::Input, format!("--task {task}: unknown task; the suite has 0 to {}", count - 1)))
+        }
+    }
+}
+
+/// A pair that parts before its first hand-over is void, and so is the table.
+fn check_twins(results: &[EpisodeResult]) -> Result<(), Failure> {
+    let weak = |result: &&EpisodeResult| result.arm == Arm::Weak;
+    let aegis = results.iter().filter(|result| result.arm == Arm::Aegis);
+    for (weak, aegis) in results.iter().filter(weak).zip(aegis) {
+        twins::check(weak, aegis).or_exit(Exit::Failed)?;
+    }
+    Ok(())
+}
+
+fn write_results(
+    out: &Path,
+    results: &[EpisodeResult],
+    summary: &[aegis_experiments::summary::ArmSummary],
+) -> Result<(), Failure> {
+    let mut lines = String::new();
+    for result in results {
+        lines.push_str(&serde_json::to_string(result).or_exit(Exit::Failed)?);
+        lines.push('\n');
+    }
+    let summary = serde_json::to_string_pretty(summary).or_exit(Exit::Failed)? + "\n";
+    for (name, text) in [("episodes.jsonl", lines), ("summary.json", summary)] {
+        let path = out.join(name);
+        write_atomically(&path, text.as_bytes())
+            .map_err(|error| anyhow::anyhow!("{}: cannot write: {error}", path.display()))
+            .or_exit(Exit::Failed)?;
+    }
+    Ok(())
+}
+
+fn record(
+    study: &Study,
+    probe: &aegis_core::Probe,
+    settings: &aegis_experiments::EpisodeSettings,
+    results: &[EpisodeResult],
+    arguments: &DemoArguments,
+) -> Result<(), Failure> {
+    let Some(Instructive { result, why }) = recording::most_instructive(results) else {
+        eprintln!("No episode fired, so there is nothing to replay.");
+        return Ok(());
+    };
+    let path = arguments.out.join("recovered.rrd");
+    recording::record(study, probe, settings, result, &path)?;
+    if !arguments.json {
+        let name = runner::describe(result.key, result.arm.name());
+        println!("Recorded {name}: {why}.");
+        println!("Open it with:  pip install rerun-sdk==0.36.3 && rerun {}", path.display());
+    }
+    Ok(())
+}
+

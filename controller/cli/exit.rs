@@ -1,0 +1,55 @@
+//! How the process ends: one error style, and every exit code in one place.
+//! Verbs attach a code to what went wrong; `main` prints it once.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+/// Shown under `--help`.
+pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
+                        3 not set up (run `cargo xtask setup`).";
+
+/// What kind of failure ended a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// The work itself failed.
+    Failed = 1,
+    /// Arguments, settings or models are not valid.
+    Input = 2,
+    /// The cache or a library is missing.
+    Setup = 3,
+}
+
+/// An error and the code that it ends the process with.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    error: anyhow::Error,
+}
+
+/// Attaches an exit code to an error.
+pub trait OrExit<T> {
+    /// Turns any error into a [`Failure`] with this code.
+    fn or_exit(self, exit: Exit) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
+    fn or_exit(self, exit: Exit) -> Result<T, Failure> {
+        self.map_err(|error| Failure { exit, error: error.into() })
+    }
+}
+
+/// A failure from a message alone.
+pub fn failure(exit: Exit, message: impl Display) -> Failure {
+    Failure { exit, error: anyhow::anyhow!("{message}") }
+}
+
+/// Prints an error, if there is one, and gives the process its code.
+pub fn report(result: Result<(), Failure>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { exit, error }) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit as u8)
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Progress with time left, on standard error, and only for a person.
+//! Results go to standard output, so a pipe sees nothing of this.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar over `total` items under a heading.
+pub fn bar(heading: &'static str, total: usize) -> ProgressBar {
+    let bar = ProgressBar::new(total as u64).with_message(heading);
+    // The template is a constant; should it ever be wrong, the default style does.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,117 @@
+//! One episode as a Rerun recording: chosen from the results, run again, and held against them.
+//! A replay that differs from its result by one bit is an error, not a picture.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use aegis_core::{Plant, PlantError, Pose, Probe, Start, Transition};
+use aegis_experiments::episode::{Arm, EpisodeResult, EpisodeSettings};
+use aegis_experiments::{run_episode, runner};
+use aegis_recorder::{EpisodeInfo, RerunRecorder};
+use aegis_sim::LiberoPlant;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::study::Study;
+
+/// An episode worth looking at.
+pub struct Instructive<'a> {
+    /// The episode.
+    pub result: &'a EpisodeResult,
+    /// What it shows.
+    pub why: &'static str,
+}
+
+/// The recovered episode with the least help; without one, any that fired.
+pub fn most_instructive(results: &[EpisodeResult]) -> Option<Instructive<'_>> {
+    let fired = || results.iter().filter(|result| result.arm == Arm::Aegis && result.fires > 0);
+    let weak_lost = |of: &EpisodeResult| {
+        results.iter().any(|result| result.arm == Arm::Weak && result.key == of.key && !result.success)
+    };
+    let least_help = |result: &&EpisodeResult| (result.fires, result.strong_steps, result.key);
+    let choose = |why, keep: &dyn Fn(&EpisodeResult) -> bool| {
+        fired().filter(|result| keep(result)).min_by_key(least_help).map(|result| Instructive { result, why })
+    };
+    choose("weak alone lost it, aegis won it", &|result| result.success && weak_lost(result))
+        .or_else(|| choose("the gate fired and the episode was won", &|result| result.success))
+        .or_else(|| choose("the gate fired, and the episode was lost all the same", &|_| true))
+}
+
+/// Runs the episode again and writes it to `path`.
+pub fn record(
+    study: &Study,
+    probe: &Probe,
+    settings: &EpisodeSettings,
+    expected: &EpisodeResult,
+    path: &Path,
+) -> Result<(), Failure> {
+    let EpisodeResult { arm, key, .. } = *expected;
+    let mut plant = LiberoPlant::new(study.suite.clone());
+    let start = plant.reset(key.start).or_exit(Exit::Failed)?;
+    let bodies: Vec<aegis_core::scene::Body> = Vec::new();
+    let poses: Poses = Arc::default();
+    let mut parties = study
+        .parties_around(Box::new(Filmed { plant, poses: Arc::clone(&poses) }), probe)
+        .map_err(|error| failure(Exit::Failed, error))?;
+
+    let info = EpisodeInfo {
+        task: key.start.task,
+        instruction: start.instruction.to_string(),
+        title: runner::describe(key, arm.name()),
+        chunk_steps: settings.gate.chunk_steps,
+        guard_steps: settings.gate.guard_steps(),
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).or_exit(Exit::Failed)?;
+    }
+    let mut recorder = RerunRecorder::create(path, &info, &bodies).or_exit(Exit::Failed)?;
+    let (result, _) = run_episode(&mut parties, arm, key, settings, &mut recorder).or_exit(Exit::Failed)?;
+    if result != *expected {
+        return Err(failure(Exit::Failed, format!("{}: the replay differs from its result", info.title)));
+    }
+    let poses = poses.lock().map_err(|_| failure(Exit::Failed, "the film of the episode was lost"))?;
+    // The film starts at the reset; the episode starts when the objects have come to rest.
+    for (step, (plant_time, poses)) in poses.iter().skip(settings.settle_steps as usize).enumerate() {
+        recorder.poses(step as u32, *plant_time, poses);
+    }
+    recorder.finish().or_exit(Exit::Failed)?;
+    Ok(())
+}
+
+type Poses = Arc<Mutex<Vec<(f64, Vec<Pose>)>>>;
+
+/// A plant that notes where its bodies are after every control step.
+struct Filmed {
+    plant: LiberoPlant,
+    poses: Poses,
+}
+
+impl Filmed {
+    fn film(&self, plant_time: f64) {
+        let mut frame: Vec<Pose> = Vec::new();
+        let _ = &mut frame;
+        if let Ok(mut poses) = self.poses.lock() {
+            poses.push((plant_time, frame));
+        }
+    }
+}
+
+impl Plant for Filmed {
+    fn reset(&mut self, start: Start) -> Result<aegis_core::Observation, PlantError> {
+        let observation = self.plant.reset(start)?;
+        if let Ok(mut poses) = self.poses.lock() {
+            poses.clear();
+        }
+        self.film(observation.plant_time);
+        Ok(observation)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+        let transition = self.plant.step(action)?;
+        self.film(transition.observation.plant_time);
+        Ok(transition)
+    }
+
+    fn state(&self, out: &mut Vec<f64>) {
+        self.plant.state(out);
+    }
+}

@@ -1,0 +1,129 @@
+//! A study at the edge of the program: the plan, and everything on disk that it names, opened and checked.
+//! Workers get their own plants and sessions from here.
+
+use std::path::{Path, PathBuf};
+
+use aegis_core::{Plant, Probe, Thresholds};
+use aegis_experiments::episode::{EpisodeSettings, Parties};
+use aegis_experiments::plan::Plan;
+use aegis_experiments::probe_file::ProbeFile;
+use aegis_experiments::runner::SetupError;
+use aegis_experiments::streams::Streams;
+use aegis_policies::card::{ActivationSpec, ModelCard};
+use aegis_policies::{OnnxPolicy, OnnxRuntime};
+use aegis_sim::{LiberoPlant, Suite};
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+
+/// Version of the ONNX Runtime library that setup places in the cache.
+const ONNX_RUNTIME: &str = "1.32.0";
+/// The null action of an OSC_POSE arm: stay, gripper open.
+const NULL_ACTION: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
+
+/// Arguments that every verb of a study takes.
+#[derive(Args, Clone, Debug)]
+pub struct StudyArguments {
+    /// Settings of the study; the shipped ones when left out
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+    /// Worker threads; results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = default_workers())]
+    pub workers: usize,
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// A plan and what is shared between workers.
+pub struct Study {
+    /// The settings.
+    pub plan: Plan,
+    /// The scenes.
+    pub suite: Suite,
+    /// The inference library.
+    pub runtime: OnnxRuntime,
+}
+
+impl Study {
+    /// Reads the plan, then opens scenes and library.
+    pub fn open(arguments: &StudyArguments) -> Result<Self, Failure> {
+        let shipped = || Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/demo.toml");
+        let plan = Plan::load(&arguments.plan.clone().unwrap_or_else(shipped)).or_exit(Exit::Input)?;
+        let cache = cache_folder()?;
+        let scenes = std::env::var_os("AEGIS_SCENES")
+            .map_or_else(|| cache.join("scenes").join(&plan.suite), PathBuf::from);
+        if !scenes.is_dir() {
+            let scenes = scenes.display();
+            return Err(failure(Exit::Setup, format!("{scenes}: no scenes here; run `cargo xtask setup`")));
+        }
+        let suite = Suite::load(&scenes).or_exit(Exit::Setup)?;
+        let library = std::env::var_os("AEGIS_ORT_LIBRARY").map_or_else(
+            || cache.join(format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}")),
+            PathBuf::from,
+        );
+        let runtime = OnnxRuntime::load(&library).or_exit(Exit::Setup)?;
+        Ok(Self { plan, suite, runtime })
+    }
+
+    /// The weak policy's card and the tensor that a probe may read.
+    pub fn watched(&self) -> Result<(ModelCard, ActivationSpec), Failure> {
+        let card = ModelCard::load(&self.plan.models.weak).or_exit(Exit::Input)?;
+        let Some(spec) = card.activation.clone() else {
+            let path = self.plan.models.weak.display();
+            return Err(failure(Exit::Input, format!("{path}: activation: missing; a watched policy needs one")));
+        };
+        Ok((card, spec))
+    }
+
+    /// The plan's probe, held against the weak policy's model.
+    pub fn probe(&self) -> Result<ProbeFile, Failure> {
+        let (card, spec) = self.watched()?;
+        ProbeFile::load(&self.plan.models.probe, &card.sha256, &spec.tensor, spec.width).or_exit(Exit::Input)
+    }
+
+    /// Settings of an episode under these thresholds.
+    pub fn settings(&self, thresholds: Thresholds) -> EpisodeSettings {
+        EpisodeSettings {
+            gate: self.plan.gate.clone(),
+            thresholds,
+            sensor: self.plan.sensor,
+            settle_steps: self.plan.settle_steps,
+            null_action: NULL_ACTION.to_vec(),
+            streams: Streams::new(self.plan.master_seed),
+        }
+    }
+
+    /// Opens both policies once, so that a bad model ends the verb before the first episode.
+    pub fn check_models(&self) -> Result<(), Failure> {
+        for card in [&self.plan.models.weak, &self.plan.models.strong] {
+            OnnxPolicy::open(&self.runtime, card).or_exit(Exit::Input)?;
+        }
+        Ok(())
+    }
+
+    /// A worker's own parties, around a plant of its own.
+    pub fn parties(&self, probe: &Probe) -> Result<Parties, SetupError> {
+        self.parties_around(Box::new(LiberoPlant::new(self.suite.clone())), probe)
+    }
+
+    /// The same around a plant that the caller made.
+    pub fn parties_around(&self, plant: Box<dyn Plant>, probe: &Probe) -> Result<Parties, SetupError> {
+        Ok(Parties {
+            plant,
+            weak: Box::new(OnnxPolicy::open(&self.runtime, &self.plan.models.weak)?),
+            strong: Box::new(OnnxPolicy::open(&self.runtime, &self.plan.models.strong)?),
+            probe: probe.clone(),
+        })
+    }
+}
+
+/// `AEGIS_CACHE`, or `aegis` in the user's cache folder.
+fn cache_folder() -> Result<PathBuf, Failure> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("AEGIS_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("aegis")))
+        .or_else(|| variable("HOME").map(|home| home.join(".cache/aegis")))
+        .ok_or_else(|| failure(Exit::Setup, "no cache folder: set AEGIS_CACHE or HOME"))
+}
