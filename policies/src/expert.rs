@@ -107,7 +107,7 @@ impl Expert {
             plate: Vector3::from(plate_pose.position),
             aperture,
             // The rim is a few millimetres thick: closed fingers that stand this far apart hold it.
-            held: on_shell && (0.0008..0.0045).contains(&aperture),
+            held: on_shell && (0.0008..0.0085).contains(&aperture),
         })
     }
 }

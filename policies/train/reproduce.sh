@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Makes everything in policies/models from nothing but the simulator: demonstrations, both policies, the probe.
+#
+#   python3 -m venv runs/train/venv && runs/train/venv/bin/pip install -r policies/train/requirements.txt
+#   PYTHON=runs/train/venv/bin/python policies/train/reproduce.sh
+#
+# Run it from the repository's root after `cargo xtask setup`; it takes about 25 minutes on two cores.
+set -euo pipefail
+
+python=${PYTHON:-python3}
+data=runs/train
+models=policies/models
+aegis() { cargo run --quiet --release --bin aegis -- "$@"; }
+train() { "$python" policies/train/train.py "$@"; }
+mkdir -p "$data" "$models"
+
+# Weak: a small network and a few undisturbed demonstrations.
+aegis collect --out "$data/demonstrations.safetensors" --seed 1
+train weak --data "$data/demonstrations.safetensors" --out "$models/weak"
+
+# Strong: many, with disturbances that the expert corrects, and states that the weak policy gets into.
+aegis collect --out "$data/disturbed.safetensors" --seed 2 --replicates 5 --rate 0.02
+aegis collect --out "$data/after-weak.safetensors" --seed 3 --replicates 4 --rate 0.01 --learner "$models/weak.toml"
+train strong --data "$data"/{demonstrations,disturbed,after-weak}.safetensors --out "$data/strong-first" --epochs 10
+
+# Once more with the states that the first strong policy gets into (Ross et al., DAgger, AISTATS 2011).
+aegis collect --out "$data/after-strong.safetensors" --seed 4 --replicates 4 --rate 0.01 \
+    --learner "$data/strong-first.toml"
+train strong --data "$data"/{demonstrations,disturbed,after-weak,after-strong}.safetensors --out "$models/strong"
+
+aegis probe fit
