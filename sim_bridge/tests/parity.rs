@@ -1,0 +1,46 @@
+//! Replays recorded upstream rollouts, 20 control steps on each of three tasks.
+//! The fixtures come from `export_scenes.py --record` with seed 0.
+
+mod support;
+
+use aegis_core::policy::{Plant, Start};
+
+/// Radians and metres. Measured: 3e-15; what remains is the order of floating-point sums in linear algebra.
+const TOLERANCE: f64 = 1e-9;
+
+fn replay(task: usize, initial_state: usize) {
+    let name = format!("task{task:02}_init{initial_state:02}");
+    let actions = support::array::<f32>(&format!("{name}_actions.npy"));
+    let states = support::array::<f64>(&format!("{name}_states.npy"));
+    let mut plant = support::plant();
+    plant.reset(Start { task, initial_state }).unwrap();
+    assert_eq!(plant.state_flat(), states.row(0).to_vec(), "restored state");
+    for (step, action) in actions.rows().into_iter().enumerate() {
+        plant.step(&action.to_vec()).unwrap();
+        let native = plant.state_flat();
+        let positions = 1 + support::suite().task(task).unwrap().nq;
+        let upstream = states.row(step + 1);
+        let difference = native
+            .iter()
+            .zip(upstream)
+            .take(positions)
+            .map(|(native, upstream)| (native - upstream).abs())
+            .fold(0.0, f64::max);
+        assert!(difference < TOLERANCE, "step {}: largest difference {difference:e}", step + 1);
+    }
+}
+
+#[test]
+fn random_actions_on_task_0() {
+    replay(0, 3);
+}
+
+#[test]
+fn descent_and_grasp_on_task_4() {
+    replay(4, 7);
+}
+
+#[test]
+fn random_actions_on_task_7() {
+    replay(7, 49);
+}

@@ -1,0 +1,43 @@
+//! What the tests share: where the exported scenes are, and readers for fixtures.
+//! A missing suite fails the test; it never skips it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use aegis_sim::{LiberoPlant, Suite};
+use ndarray::Array2;
+use ndarray_npy::{ReadNpyExt, ReadableElement};
+
+#[allow(dead_code, reason = "not every test binary steps a plant")]
+/// A plant over libero_spatial from `$AEGIS_SCENES`, or from the cache that `cargo xtask setup` fills. Plants of one
+/// test binary share its compiled models.
+pub fn plant() -> LiberoPlant {
+    LiberoPlant::new(suite())
+}
+
+pub fn suite() -> Suite {
+    static SUITE: OnceLock<Suite> = OnceLock::new();
+    let load = || match Suite::load(&folder()) {
+        Ok(suite) => suite,
+        Err(error) => {
+            panic!("{error}\nset AEGIS_SCENES to an exported libero_spatial, or run `cargo xtask setup`")
+        }
+    };
+    SUITE.get_or_init(load).clone()
+}
+
+pub fn folder() -> PathBuf {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    variable("AEGIS_SCENES").unwrap_or_else(|| {
+        let cache = variable("AEGIS_CACHE")
+            .unwrap_or_else(|| variable("HOME").expect("HOME is set").join(".cache/aegis"));
+        cache.join("scenes/libero_spatial")
+    })
+}
+
+#[allow(dead_code, reason = "not every test binary reads arrays")]
+pub fn array<T: ReadableElement>(name: &str) -> Array2<T> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    Array2::read_npy(File::open(&path).unwrap()).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
