@@ -1,6 +1,8 @@
 //! A suite whose goal cannot be evaluated natively is refused when it is loaded.
 //! That goals hold exactly when upstream says so is `parity.rs`'s to show.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;

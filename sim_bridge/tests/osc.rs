@@ -1,6 +1,8 @@
 //! The operational-space controller against numbers that robosuite 1.4.0 computed.
 //! `fixtures/osc.json` holds three physics steps of one episode; torques are after clipping.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 use std::path::Path;
 
 use aegis_sim::osc::{ArmState, Osc, Target};

@@ -1,6 +1,8 @@
 //! Replays recorded upstream rollouts, 20 control steps on each of three tasks.
 //! The fixtures come from `export_scenes.py --record` with seed 0.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod support;
 
 use aegis_core::policy::{Plant, Start};
@@ -43,4 +45,16 @@ fn descent_and_grasp_on_task_4() {
 #[test]
 fn random_actions_on_task_7() {
     replay(7, 49);
+}
+
+/// A scripted pick-and-place, 125 control steps with grasp and release. Upstream first reports success after the 120th.
+#[test]
+fn success_comes_when_upstream_says() {
+    let mut plant = support::plant();
+    plant.reset(Start { task: 0, initial_state: 3 }).unwrap();
+    let actions = support::array::<f32>("task00_init03_success_actions.npy");
+    let success: Vec<bool> =
+        actions.rows().into_iter().map(|action| plant.step(&action.to_vec()).unwrap().success).collect();
+    assert_eq!(success.iter().position(|success| *success), Some(119));
+    assert!(success[119..].iter().all(|success| *success));
 }

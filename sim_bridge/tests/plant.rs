@@ -1,6 +1,8 @@
 //! The plant's contract: what it refuses, and that a reset forgets everything.
 //! Needs an exported suite; see `support`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
+
 mod support;
 
 use std::collections::BTreeSet;
