@@ -59,6 +59,10 @@ impl BoundTask {
         names.size("nq", task.nq, model.nq() as usize)?;
         names.size("nv", task.nv, model.nv() as usize)?;
         names.size("nu", task.nu, model.nu() as usize)?;
+        if model.opt().timestep != task.timestep {
+            let valid = model.opt().timestep.to_string();
+            return Err(field(&path, "timestep", &task.timestep.to_string(), &valid));
+        }
         names.size("after_reset.qacc_warmstart", task.after_reset.qacc_warmstart.len(), task.nv)?;
         names.size("after_reset.ctrl", task.after_reset.ctrl.len(), task.nu)?;
 

@@ -154,3 +154,23 @@ fn revolve(profile: &[[f64; 2]]) -> Shape {
     }
     (vertices, triangles)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Volume by the divergence theorem: positive only where triangles are counter-clockwise from outside.
+    fn volume((vertices, triangles): Shape) -> f64 {
+        let corner = |index: u32| Vector3::from(vertices[index as usize]);
+        triangles.iter().map(|[a, b, c]| corner(*a).dot(&corner(*b).cross(&corner(*c))) / 6.0).sum()
+    }
+
+    #[test]
+    fn primitives_face_outwards_and_have_their_volume() {
+        assert!((volume(box_mesh(0.5, 1.0, 2.0)) - 8.0).abs() < 1e-12);
+        let near = |found: f64, exact: f64| assert!((found / exact - 1.0).abs() < 0.03, "{found} {exact}");
+        near(volume(revolve(&[[0.0, -1.0], [1.0, -1.0], [1.0, 1.0], [0.0, 1.0]])), TAU);
+        near(volume(revolve(&arc_profile(1.0, 1.0, 0.0))), TAU * 2.0 / 3.0);
+        near(volume(revolve(&arc_profile(1.0, 1.0, 1.0))), TAU * 2.0 / 3.0 + TAU);
+    }
+}

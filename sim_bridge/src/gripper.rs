@@ -32,3 +32,31 @@ impl Gripper {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PANDA: Gripper =
+        Gripper { speed: 0.01, direction: [-1.0, 1.0], control_range: [[0.0, 0.04], [-0.04, 0.0]] };
+
+    #[test]
+    fn only_the_sign_counts_and_zero_holds() {
+        let mut command = [0.0; FINGERS];
+        PANDA.advance(0.3, &mut command);
+        assert_eq!(command, [-0.01, 0.01]);
+        PANDA.advance(-0.0, &mut command);
+        assert_eq!(command, [-0.01, 0.01]);
+        PANDA.advance(-7.0, &mut command);
+        assert_eq!(command, [0.0, 0.0]);
+    }
+
+    #[test]
+    fn fingers_stop_at_their_range() {
+        let mut command = [0.0; FINGERS];
+        (0..200).for_each(|_| PANDA.advance(1.0, &mut command));
+        assert_eq!(PANDA.control(&command), [0.0, 0.0]);
+        (0..400).for_each(|_| PANDA.advance(-1.0, &mut command));
+        assert_eq!(PANDA.control(&command), [0.04, -0.04]);
+    }
+}

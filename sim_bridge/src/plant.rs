@@ -10,7 +10,7 @@ use nalgebra::{Matrix3, Rotation3, SMatrix, UnitQuaternion, Vector3, Vector6};
 
 use crate::binding::{BoundTask, Memory};
 use crate::osc::{ArmState, COMMAND, JOINTS};
-use crate::suite::Suite;
+use crate::suite::{AfterReset, Suite};
 
 /// Values of an action: x, y, z, rotation about x, y, z, gripper, each in −1 to 1. A positive gripper value closes.
 pub const ACTION: usize = COMMAND + 1;
@@ -61,44 +61,32 @@ impl LiberoPlant {
         self.episode.as_ref()
     }
 
-    /// The episode's environment, compiled or reused. MuJoCo's reset makes a reused one equal to a new one.
-    fn environment(&mut self, task: usize) -> Result<Episode, PlantError> {
-        match self.episode.take() {
-            Some(episode) if episode.task == task => Ok(episode),
-            _ => {
-                let last = self.suite.task_count().saturating_sub(1);
-                let unknown = PlantError::UnknownTask { found: task, last };
-                let bound = self.suite.bound(task).ok_or(unknown)?.map_err(backend)?;
-                Episode::new(task, bound)
-            }
-        }
+    /// The task's environment, compiled or reused. MuJoCo's reset makes a reused one equal to a new one.
+    fn environment(&mut self, task: usize) -> Result<&mut Episode, PlantError> {
+        let reusable = self.episode.take().filter(|episode| episode.task == task);
+        let episode = match reusable {
+            Some(episode) => episode,
+            None => Episode::new(task, self.suite.bound(task)?)?,
+        };
+        Ok(self.episode.insert(episode))
     }
 }
 
 impl Plant for LiberoPlant {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        let last = self.suite.task_count().saturating_sub(1);
-        let count = self
-            .suite
-            .initial_state_count(start.task)
-            .ok_or(PlantError::UnknownTask { found: start.task, last })?;
-        if start.initial_state >= count {
-            return Err(PlantError::UnknownInitialState {
-                task: start.task,
-                found: start.initial_state,
-                last: count - 1,
-            });
-        }
-        let mut episode = self.environment(start.task)?;
-        if let (Some(state), Some(info)) =
-            (self.suite.initial_state(start.task, start.initial_state), self.suite.task(start.task))
-        {
-            let after = &info.after_reset;
-            episode.restore(state.as_slice().unwrap_or_default(), &after.ctrl, &after.qacc_warmstart);
-        }
-        let observation = episode.observation();
-        self.episode = Some(episode);
-        Ok(observation)
+        let Start { task, initial_state } = start;
+        let suite = self.suite.clone();
+        let last = suite.task_count().saturating_sub(1);
+        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        let last = suite.initial_state_count(task).unwrap_or(0).saturating_sub(1);
+        let state = suite.initial_state(task, initial_state).ok_or(PlantError::UnknownInitialState {
+            task,
+            found: initial_state,
+            last,
+        })?;
+        let episode = self.environment(task)?;
+        episode.restore(&state.to_vec(), &info.after_reset);
+        Ok(episode.observation())
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
@@ -143,14 +131,14 @@ impl Episode {
         })
     }
 
-    fn restore(&mut self, state: &[f64], ctrl: &[f64], warm_start: &[f64]) {
+    fn restore(&mut self, state: &[f64], after: &AfterReset) {
         let nq = self.bound.model.nq() as usize;
         self.data.reset();
         self.data.set_time(state[0]);
         self.data.qpos_mut().copy_from_slice(&state[1..=nq]);
         self.data.qvel_mut().copy_from_slice(&state[1 + nq..]);
-        self.data.ctrl_mut().copy_from_slice(ctrl);
-        self.data.qacc_warmstart_mut().copy_from_slice(warm_start);
+        self.data.ctrl_mut().copy_from_slice(&after.ctrl);
+        self.data.qacc_warmstart_mut().copy_from_slice(&after.qacc_warmstart);
         self.data.forward();
         self.memory = self.bound.memory.clone();
         self.start_time = state[0];

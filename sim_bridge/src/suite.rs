@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aegis_core::policy::PlantError;
 use ndarray::{Array2, ArrayView1};
 use ndarray_npy::ReadNpyExt;
 use serde::Deserialize;
@@ -264,9 +265,11 @@ impl Suite {
         (index < states.nrows()).then(|| states.row(index))
     }
 
-    /// The compiled model of a task and the indices of its parts; `None` past the last task.
-    pub(crate) fn bound(&self, task: usize) -> Option<Result<Arc<BoundTask>, SuiteError>> {
-        self.inner.tasks.get(task).map(Task::bound)
+    /// The compiled model of a task and the indices of its parts.
+    pub(crate) fn bound(&self, task: usize) -> Result<Arc<BoundTask>, PlantError> {
+        let last = self.task_count().saturating_sub(1);
+        let found = self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        found.bound().map_err(|error| PlantError::Backend(error.to_string()))
     }
 }
 
