@@ -19,6 +19,8 @@ pub const ACTION: usize = COMMAND + 1;
 ///
 /// A control step follows robosuite 1.4 with LIBERO on top: 25 physics steps of 2 ms, the controller run anew before
 /// each. Upstream's additional forward passes change neither state nor warm start, so none is repeated here.
+/// The first physics step of an episode is controlled by the arm as upstream's reset left it, not by the restored
+/// one: upstream restores an initial state behind its controller's back, and its scores carry that.
 ///
 /// Observations are what upstream's are: after a step, joint and finger positions are new, while the grip site's and
 /// the objects' poses come from the last forward pass, one physics step earlier. After a reset both agree.
