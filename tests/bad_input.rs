@@ -1,0 +1,99 @@
+//! Bad input through the binary: each a clear error with its exit code, and nothing left behind.
+//! The study is copied and damaged in one place at a time.
+
+mod common;
+
+use common::{aegis, copy_of_study, edit, folder, refuses};
+
+#[test]
+fn a_missing_cache() {
+    let empty = folder("missing-cache");
+    let mut command = aegis();
+    command.env("AEGIS_CACHE", &empty).env_remove("AEGIS_SCENES").env_remove("AEGIS_ORT_LIBRARY").arg("demo");
+    refuses(&mut command, 3, &["missing-cache", "cargo xtask setup"]);
+}
+
+#[test]
+fn a_missing_library() {
+    let mut command = aegis();
+    command.env("AEGIS_SCENES", common::scenes()).env("AEGIS_ORT_LIBRARY", "/nowhere/libonnxruntime.so").arg("demo");
+    refuses(&mut command, 3, &["/nowhere/libonnxruntime.so", "cargo xtask setup"]);
+}
+
+#[test]
+fn a_truncated_model() {
+    let folder = folder("truncated-model");
+    let plan = copy_of_study(&folder);
+    let model = folder.join("policies/models/strong.onnx");
+    let bytes = std::fs::read(&model).expect("the model can be read");
+    std::fs::write(&model, &bytes[..bytes.len() / 2]).expect("the model can be written");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["strong.onnx", "SHA-256", "truncated"]);
+}
+
+#[test]
+fn a_wrong_activation_name() {
+    let folder = folder("wrong-activation");
+    let plan = copy_of_study(&folder);
+    edit(&folder.join("policies/models/weak.toml"), "\"action_tokens\"", "\"layer_15\"");
+    edit(&folder.join("policies/models/probe.json"), "\"action_tokens\"", "\"layer_15\"");
+    let words = ["weak.toml", "activation.tensor", "layer_15", "actions, action_tokens"];
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &words);
+}
+
+#[test]
+fn a_wrong_activation_width() {
+    let folder = folder("wrong-width");
+    let plan = copy_of_study(&folder);
+    edit(&folder.join("policies/models/weak.toml"), "width = 64", "width = 720");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["probe.json", "64 values", "720 values"]);
+}
+
+#[test]
+fn a_probe_of_another_model() {
+    let folder = folder("foreign-probe");
+    let plan = copy_of_study(&folder);
+    edit(&folder.join("policies/models/probe.json"), "\"model_sha256\": \"", "\"model_sha256\": \"0");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["probe.json", "model_sha256"]);
+}
+
+#[test]
+fn an_unknown_task() {
+    refuses(aegis().args(["demo", "--task", "10"]), 2, &["--task 10", "0 to 9"]);
+}
+
+#[test]
+fn too_many_episodes() {
+    refuses(aegis().args(["demo", "--episodes", "101"]), 2, &["--episodes 101", "1 to 100"]);
+}
+
+#[test]
+fn a_plan_with_an_unknown_key() {
+    let folder = folder("unknown-key");
+    let plan = copy_of_study(&folder);
+    edit(&plan, "hold_chunks = 3", "hold_chunks = 3\nhold_seconds = 1");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["demo.toml", "hold_seconds", "hold_chunks"]);
+}
+
+#[test]
+fn a_plan_with_overlapping_ranges() {
+    let folder = folder("overlap");
+    let plan = copy_of_study(&folder);
+    edit(&plan, "confirmation = { first = 40", "confirmation = { first = 39");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["ranges.confirmation", "ranges.calibration"]);
+}
+
+#[test]
+fn an_impossible_gate() {
+    let folder = folder("impossible-gate");
+    let plan = copy_of_study(&folder);
+    edit(&plan, "guard_fraction = 0.20", "guard_fraction = 1.20");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["guard_fraction", "1.2", "0 to 1"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written() {
+    let folder = folder("unwritable");
+    let file = folder.join("file");
+    std::fs::write(&file, "in the way").expect("the file can be written");
+    refuses(aegis().args(["demo", "--episodes", "1", "--out"]).arg(&file), 1, &["file", "cannot write"]);
+}

@@ -1,0 +1,134 @@
+//! What the integration tests share: the binary, copies of the shipped study, and the parties of an episode.
+//! Scenes and libraries come from the cache that `cargo xtask` fills; without it these tests fail and say so.
+#![allow(dead_code)] // Each test binary uses its own part.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use aegis_core::{Plant, Thresholds};
+use aegis_experiments::episode::{EpisodeKey, EpisodeSettings, Parties};
+use aegis_experiments::plan::Plan;
+use aegis_experiments::probe_file::ProbeFile;
+use aegis_experiments::streams::Streams;
+use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
+use aegis_sim::{LiberoPlant, Suite};
+
+pub fn repository() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+pub fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("AEGIS_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("aegis")))
+        .or_else(|| variable("HOME").map(|home| home.join(".cache/aegis")))
+        .expect("HOME is set")
+}
+
+pub fn scenes() -> PathBuf {
+    let scenes = std::env::var_os("AEGIS_SCENES")
+        .map_or_else(|| cache().join("scenes/libero_spatial"), PathBuf::from);
+    assert!(scenes.is_dir(), "{}: no scenes; run `cargo xtask setup`", scenes.display());
+    scenes
+}
+
+fn library() -> PathBuf {
+    std::env::var_os("AEGIS_ORT_LIBRARY")
+        .map_or_else(|| cache().join("lib/onnxruntime-1.32.0/libonnxruntime.so.1.32.0"), PathBuf::from)
+}
+
+/// A fresh, empty folder for one test.
+pub fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).expect("the folder can be emptied");
+    }
+    std::fs::create_dir_all(&folder).expect("the folder can be made");
+    folder
+}
+
+/// A copy of the shipped plan and models that a test may damage; returns the plan.
+pub fn copy_of_study(folder: &Path) -> PathBuf {
+    let models = folder.join("policies/models");
+    std::fs::create_dir_all(&models).expect("the folder can be made");
+    std::fs::create_dir_all(folder.join("experiments")).expect("the folder can be made");
+    for entry in std::fs::read_dir(repository().join("policies/models")).expect("models are shipped") {
+        let entry = entry.expect("the folder can be read");
+        std::fs::copy(entry.path(), models.join(entry.file_name())).expect("the model can be copied");
+    }
+    let plan = folder.join("experiments/demo.toml");
+    std::fs::copy(repository().join("experiments/demo.toml"), &plan).expect("the plan can be copied");
+    plan
+}
+
+/// Replaces text in a file, which must hold it.
+pub fn edit(path: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(path).expect("the file can be read");
+    assert!(text.contains(from), "{} lacks {from:?}", path.display());
+    std::fs::write(path, text.replace(from, to)).expect("the file can be written");
+}
+
+pub fn aegis() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_aegis"))
+}
+
+/// Runs the binary and holds it against an exit code and words of its error.
+#[track_caller]
+pub fn refuses(command: &mut Command, code: i32, words: &[&str]) {
+    let Output { status, stderr, .. } = command.output().expect("the binary starts");
+    let stderr = String::from_utf8_lossy(&stderr);
+    assert_eq!(status.code(), Some(code), "{stderr}");
+    for word in words {
+        assert!(stderr.contains(word), "{word:?} is missing from: {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+}
+
+/// The shipped study, opened through the public interfaces of the crates.
+pub struct Study {
+    pub plan: Plan,
+    pub suite: Suite,
+    pub runtime: OnnxRuntime,
+    pub probe: ProbeFile,
+}
+
+impl Study {
+    pub fn open() -> Self {
+        let plan = Plan::load(&repository().join("experiments/demo.toml")).expect("the shipped plan is valid");
+        let card = ModelCard::load(&plan.models.weak).expect("the weak card is valid");
+        let spec = card.activation.expect("the weak policy is watched");
+        let probe = ProbeFile::load(&plan.models.probe, &card.sha256, &spec.tensor, spec.width)
+            .expect("the shipped probe fits the weak policy");
+        let suite = Suite::load(&scenes()).expect("the scenes are whole");
+        Self { plan, suite, runtime: OnnxRuntime::load(&library()).expect("setup placed the library"), probe }
+    }
+
+    pub fn settings(&self, thresholds: Thresholds) -> EpisodeSettings {
+        EpisodeSettings {
+            gate: self.plan.gate.clone(),
+            thresholds,
+            sensor: self.plan.sensor,
+            settle_steps: self.plan.settle_steps,
+            null_action: vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0],
+            streams: Streams::new(self.plan.master_seed),
+        }
+    }
+
+    pub fn keys(&self) -> Vec<EpisodeKey> {
+        self.plan.ranges.confirmation.keys(0..self.suite.task_count())
+    }
+
+    pub fn parties(&self) -> Parties {
+        self.parties_around(Box::new(LiberoPlant::new(self.suite.clone())))
+    }
+
+    pub fn parties_around(&self, plant: Box<dyn Plant>) -> Parties {
+        let open = |card| Box::new(OnnxPolicy::open(&self.runtime, card).expect("the shipped model opens"));
+        Parties {
+            plant,
+            weak: open(&self.plan.models.weak),
+            strong: open(&self.plan.models.strong),
+            probe: self.probe.probe.clone(),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Which crate may depend on which of ours, and that the pure ones stay pure.
+//! Reads `cargo metadata`, so a new dependency has to be written here before it can be used.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use serde_json::Value;
+
+const ALLOWED: [(&str, &[&str]); 8] = [
+    ("aegis-core", &[]),
+    ("aegis-statistics", &[]),
+    ("aegis-policies", &["aegis-core"]),
+    ("aegis-recorder", &["aegis-core"]),
+    ("aegis-sim", &["aegis-core"]),
+    ("aegis-experiments", &["aegis-core", "aegis-statistics"]),
+    (
+        "aegis",
+        &["aegis-core", "aegis-experiments", "aegis-policies", "aegis-recorder", "aegis-sim", "aegis-statistics"],
+    ),
+    ("xtask", &[]),
+];
+
+/// Everything that the pure crates may use from outside.
+const PURE: [(&str, &[&str]); 2] =
+    [("aegis-core", &["nalgebra", "serde", "thiserror"]), ("aegis-statistics", &["serde", "statrs", "thiserror"])];
+
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
+    let normal = |dependency: &&Value| dependency["kind"].is_null();
+    metadata["packages"]
+        .as_array()
+        .expect("packages")
+        .iter()
+        .map(|package| {
+            let used = package["dependencies"].as_array().expect("dependencies");
+            let names = used.iter().filter(normal).map(|one| one["name"].as_str().expect("name").to_owned());
+            (package["name"].as_str().expect("name").to_owned(), names.collect())
+        })
+        .collect()
+}
+
+#[test]
+fn crates_depend_on_ours_only_as_listed() {
+    let found = dependencies();
+    let listed: BTreeSet<&str> = ALLOWED.iter().map(|(name, _)| *name).collect();
+    assert_eq!(found.keys().map(String::as_str).collect::<BTreeSet<_>>(), listed);
+    for (name, allowed) in ALLOWED {
+        for used in found[name].iter().filter(|used| listed.contains(used.as_str())) {
+            assert!(allowed.contains(&used.as_str()), "{name} must not depend on {used}");
+        }
+    }
+}
+
+#[test]
+fn pure_crates_stay_pure() {
+    let found = dependencies();
+    for (name, allowed) in PURE {
+        for used in &found[name] {
+            assert!(allowed.contains(&used.as_str()), "{name} is pure and must not depend on {used}");
+        }
+    }
+}
