@@ -16,7 +16,10 @@ fn a_missing_cache() {
 #[test]
 fn a_missing_library() {
     let mut command = aegis();
-    command.env("AEGIS_SCENES", common::scenes()).env("AEGIS_ORT_LIBRARY", "/nowhere/libonnxruntime.so").arg("demo");
+    command
+        .env("AEGIS_SCENES", common::scenes())
+        .env("AEGIS_ORT_LIBRARY", "/nowhere/libonnxruntime.so")
+        .arg("demo");
     refuses(&mut command, 3, &["/nowhere/libonnxruntime.so", "cargo xtask setup"]);
 }
 

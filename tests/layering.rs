@@ -15,14 +15,23 @@ const ALLOWED: [(&str, &[&str]); 8] = [
     ("aegis-experiments", &["aegis-core", "aegis-statistics"]),
     (
         "aegis",
-        &["aegis-core", "aegis-experiments", "aegis-policies", "aegis-recorder", "aegis-sim", "aegis-statistics"],
+        &[
+            "aegis-core",
+            "aegis-experiments",
+            "aegis-policies",
+            "aegis-recorder",
+            "aegis-sim",
+            "aegis-statistics",
+        ],
     ),
     ("xtask", &[]),
 ];
 
 /// Everything that the pure crates may use from outside.
-const PURE: [(&str, &[&str]); 2] =
-    [("aegis-core", &["nalgebra", "serde", "thiserror"]), ("aegis-statistics", &["serde", "statrs", "thiserror"])];
+const PURE: [(&str, &[&str]); 2] = [
+    ("aegis-core", &["nalgebra", "serde", "thiserror"]),
+    ("aegis-statistics", &["serde", "statrs", "thiserror"]),
+];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))

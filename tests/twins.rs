@@ -75,7 +75,7 @@ fn episodes_of_different_keys_are_no_twins() {
     assert_eq!(twins::check(&weak, &other), Err(TwinError::Key));
 }
 
-/// A plant whose twelfth action is off by one part in ten million.
+/// A plant whose twelfth action is off in the last bit of one component.
 struct Nudged {
     plant: LiberoPlant,
     steps: u32,
@@ -90,7 +90,10 @@ impl Plant for Nudged {
         self.steps += 1;
         let mut action = action.to_vec();
         if self.steps == 12 {
-            action[0] = f32::from_bits(action[0].to_bits() ^ 1);
+            // A component at its limit would be clipped, and the difference with it.
+            let free =
+                action[..3].iter_mut().find(|component| component.abs() < 0.9).expect("one is within limits");
+            *free = f32::from_bits(free.to_bits() ^ 1);
         }
         self.plant.step(&action)
     }

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 
 use aegis_core::{Plant, Thresholds};
 use aegis_experiments::episode::{EpisodeKey, EpisodeSettings, Parties};
@@ -26,8 +27,8 @@ pub fn cache() -> PathBuf {
 }
 
 pub fn scenes() -> PathBuf {
-    let scenes = std::env::var_os("AEGIS_SCENES")
-        .map_or_else(|| cache().join("scenes/libero_spatial"), PathBuf::from);
+    let scenes =
+        std::env::var_os("AEGIS_SCENES").map_or_else(|| cache().join("scenes/libero_spatial"), PathBuf::from);
     assert!(scenes.is_dir(), "{}: no scenes; run `cargo xtask setup`", scenes.display());
     scenes
 }
@@ -94,13 +95,17 @@ pub struct Study {
 
 impl Study {
     pub fn open() -> Self {
-        let plan = Plan::load(&repository().join("experiments/demo.toml")).expect("the shipped plan is valid");
+        let plan =
+            Plan::load(&repository().join("experiments/demo.toml")).expect("the shipped plan is valid");
         let card = ModelCard::load(&plan.models.weak).expect("the weak card is valid");
         let spec = card.activation.expect("the weak policy is watched");
         let probe = ProbeFile::load(&plan.models.probe, &card.sha256, &spec.tensor, spec.width)
             .expect("the shipped probe fits the weak policy");
         let suite = Suite::load(&scenes()).expect("the scenes are whole");
-        Self { plan, suite, runtime: OnnxRuntime::load(&library()).expect("setup placed the library"), probe }
+        // One environment serves every test of a process.
+        static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
+        let load = || OnnxRuntime::load(&library()).expect("setup placed the library");
+        Self { plan, suite, runtime: RUNTIME.get_or_init(load).clone(), probe }
     }
 
     pub fn settings(&self, thresholds: Thresholds) -> EpisodeSettings {
