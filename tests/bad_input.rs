@@ -1,5 +1,6 @@
 //! Bad input through the binary: each a clear error with its exit code, and nothing left behind.
 //! The study is copied and damaged in one place at a time.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 mod common;
 

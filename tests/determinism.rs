@@ -1,5 +1,6 @@
 //! The same seed gives the same bytes, run after run and with one worker or two.
 //! Through the binary, on the files that it writes.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 mod common;
 

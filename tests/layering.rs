@@ -1,5 +1,6 @@
 //! Which crate may depend on which of ours, and that the pure ones stay pure.
 //! Reads `cargo metadata`, so a new dependency has to be written here before it can be used.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! All ten tasks of LIBERO-Spatial load, restore and run, and both policies act on each.
 //! Real scenes out of the cache.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 mod common;
 

@@ -1,13 +1,14 @@
 //! Properties that the gate keeps for any scores, NaN and infinities included.
 //! Each is checked on whole episodes of random scores and random limits.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::gate::BudgetUnit;
 use aegis_core::{Decision, Driver, Gate, GateLimits, Score, Thresholds};
 use proptest::prelude::*;
 
 fn limits() -> impl Strategy<Value = GateLimits> {
-    (0.0..0.5_f64, 0.0..0.3_f64, prop::bool::ANY, 0.0..=1.0_f64, 1..5_u32, 1..4_u32, 30..300_u32, 1..15_u32).prop_map(
-        |(guard, budget, steps, duty, hold, calm, horizon, chunk)| GateLimits {
+    (0.0..0.5_f64, 0.0..0.3_f64, prop::bool::ANY, 0.0..=1.0_f64, 1..5_u32, 1..4_u32, 30..300_u32, 1..15_u32)
+        .prop_map(|(guard, budget, steps, duty, hold, calm, horizon, chunk)| GateLimits {
             return_chunks: calm,
             guard_fraction: guard,
             budget_fraction: budget,
@@ -16,8 +17,7 @@ fn limits() -> impl Strategy<Value = GateLimits> {
             hold_chunks: hold,
             horizon_steps: horizon,
             chunk_steps: chunk,
-        },
-    )
+        })
 }
 
 fn score() -> impl Strategy<Value = f64> {

@@ -1,5 +1,6 @@
 //! The probe and its threshold on data small enough to know the answer.
 //! Every refusal has its error.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::conformal::split_conformal_threshold;
 use aegis_core::probe::{Example, ProbeError};

@@ -1,5 +1,6 @@
 //! The statistics against values computed elsewhere (`reference.json`).
 //! Relative error at most 1e-12.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_statistics::{auroc, clopper_pearson, holm, mcnemar};
 use serde_json::Value;
