@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use aegis_core::{Policy, PolicyError};
 use aegis_core::Thresholds;
+use aegis_core::{Policy, PolicyError};
 use aegis_experiments::collect::{Collectors, Disturbance, collect, write};
 use aegis_policies::expert::Expert;
 use aegis_policies::{OnnxPolicy, encode};
@@ -17,7 +17,9 @@ use crate::study::{Study, StudyArguments};
 
 /// Arguments of `aegis collect`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis collect --out runs/demonstrations.safetensors --replicates 2 --rate 0.02")]
+#[command(
+    after_help = "Example: aegis collect --out runs/demonstrations.safetensors --replicates 2 --rate 0.02"
+)]
 pub struct CollectArguments {
     #[command(flatten)]
     study: StudyArguments,
@@ -82,8 +84,10 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     };
     let bar = progress::bar("demonstrations", keys.len());
     let demonstrations =
-        collect(&keys, arguments.study.workers, &settings, disturbance, &encode::encode, &open, &|| bar.inc(1))
-            .or_exit(Exit::Failed)?;
+        collect(&keys, arguments.study.workers, &settings, disturbance, &encode::encode, &open, &|| {
+            bar.inc(1)
+        })
+        .or_exit(Exit::Failed)?;
     bar.finish_and_clear();
     write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
     let kept = demonstrations.iter().filter(|demonstration| demonstration.success).count();

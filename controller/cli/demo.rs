@@ -51,8 +51,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let settings = study.settings(probe.calibration.thresholds());
     let bar = progress::bar("episodes", keys.len() * ARMS.len());
     let open = || study.parties(&probe.probe);
-    let outcome =
-        runner::run_arms(keys, &ARMS, arguments.study.workers, &settings, &open, &|| bar.inc(1));
+    let outcome = runner::run_arms(keys, &ARMS, arguments.study.workers, &settings, &open, &|| bar.inc(1));
     bar.finish_and_clear();
     let (results, timings): (Vec<_>, Vec<_>) = outcome.or_exit(Exit::Failed)?.into_iter().unzip();
     check_twins(&results)?;
@@ -72,9 +71,10 @@ fn tasks(only: Option<usize>, count: usize) -> Result<std::ops::Range<usize>, Fa
     match only {
         None => Ok(0..count),
         Some(task) if task < count => Ok(task..task + 1),
-        Some(task) => {
-            Err(failure(Exit::Input, format!("--task {task}: unknown task; the suite has 0 to {}", count - 1)))
-        }
+        Some(task) => Err(failure(
+            Exit::Input,
+            format!("--task {task}: unknown task; the suite has 0 to {}", count - 1),
+        )),
     }
 }
 
@@ -128,4 +128,3 @@ fn record(
     }
     Ok(())
 }
-

@@ -62,8 +62,8 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let discovery = collect("discovery", study.plan.ranges.discovery)?;
     let calibration = collect("calibration", study.plan.ranges.calibration)?;
     let probe = fit(&discovery, &study.plan.fit).or_exit(Exit::Failed)?;
-    let calibration =
-        calibrate(&probe, &discovery, &calibration, &study.plan.gate, &study.plan.fit).or_exit(Exit::Failed)?;
+    let calibration = calibrate(&probe, &discovery, &calibration, &study.plan.gate, &study.plan.fit)
+        .or_exit(Exit::Failed)?;
     let file = ProbeFile {
         schema: SCHEMA,
         model_sha256: card.sha256,
@@ -85,8 +85,14 @@ fn print(file: &ProbeFile) {
     println!("  width            {}", file.probe.width());
     println!("  threshold        {:.4} (α = {})", calibration.threshold, file.settings.alpha);
     println!("  return threshold {:.4}", calibration.return_threshold);
-    println!("  discovery        {} episodes, weak lost {}", calibration.discovery[0], calibration.discovery[1]);
-    println!("  calibration      {} episodes, weak lost {}", calibration.calibration[0], calibration.calibration[1]);
+    println!(
+        "  discovery        {} episodes, weak lost {}",
+        calibration.discovery[0], calibration.discovery[1]
+    );
+    println!(
+        "  calibration      {} episodes, weak lost {}",
+        calibration.calibration[0], calibration.calibration[1]
+    );
     if let Some(auroc) = calibration.early_auroc {
         println!("  early AUROC      {auroc:.3} on calibration episodes");
     }

@@ -72,7 +72,10 @@ impl Study {
         let card = ModelCard::load(&self.plan.models.weak).or_exit(Exit::Input)?;
         let Some(spec) = card.activation.clone() else {
             let path = self.plan.models.weak.display();
-            return Err(failure(Exit::Input, format!("{path}: activation: missing; a watched policy needs one")));
+            return Err(failure(
+                Exit::Input,
+                format!("{path}: activation: missing; a watched policy needs one"),
+            ));
         };
         Ok((card, spec))
     }

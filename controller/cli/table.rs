@@ -39,7 +39,9 @@ pub fn arms(summary: &[ArmSummary]) -> String {
 /// Inference times over all episodes.
 pub fn latencies(timings: &[EpisodeTiming]) -> String {
     let mut text = String::from("inference    p50        p99      n");
-    for (name, of) in [("weak", (|t| &t.weak) as fn(&EpisodeTiming) -> &Vec<Duration>), ("strong", |t| &t.strong)] {
+    for (name, of) in
+        [("weak", (|t| &t.weak) as fn(&EpisodeTiming) -> &Vec<Duration>), ("strong", |t| &t.strong)]
+    {
         let mut times: Vec<Duration> = timings.iter().flat_map(|timing| of(timing).iter().copied()).collect();
         times.sort_unstable();
         let micros = |share: f64| {
