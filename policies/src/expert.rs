@@ -183,3 +183,76 @@ fn finite(name: &str, pose: Pose) -> Result<Pose, ExpertError> {
     }
     Err(ExpertError::NotFinite(name.to_owned()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encode::tests::observation;
+
+    const BOWL: [f64; 3] = [0.0, 0.0, 0.9];
+    const PLATE: [f64; 3] = [0.05, 0.2, 0.9];
+    /// Over the rim, where the fingers close.
+    const GRASP: [f64; 3] = [BOWL[0], BOWL[1] + RIM_RADIUS, BOWL[2] + GRASP_HEIGHT];
+
+    fn action(grip: [f64; 3], aperture: f64, bowl: [f64; 3]) -> [f32; 7] {
+        let mut seen = observation();
+        // A half turn about the diagonal of x and y: fingers down, opening along y.
+        let half = std::f64::consts::FRAC_1_SQRT_2;
+        seen.proprioception.end_effector = Pose { position: grip, orientation: [0.0, half, half, 0.0] };
+        seen.proprioception.gripper = vec![aperture, -aperture];
+        for object in &mut seen.objects {
+            match &*object.name {
+                "akita_black_bowl_1" => object.pose.position = bowl,
+                "plate_1" => object.pose.position = PLATE,
+                _ => {}
+            }
+        }
+        Expert::new("akita_black_bowl_1", "plate_1").action(&seen).unwrap()
+    }
+
+    #[test]
+    fn far_away_it_moves_over_the_rim_with_open_fingers() {
+        let [x, y, _, rx, ry, rz, grip] = action([-0.2, -0.1, 1.1], 0.04, BOWL);
+        assert!(x > 0.9 && y > 0.9 && grip == -1.0);
+        assert!([rx, ry, rz].iter().all(|turn| turn.abs() < 1e-6), "the wrist is already right");
+    }
+
+    #[test]
+    fn at_the_rim_it_closes() {
+        assert_eq!(action(GRASP, 0.04, BOWL)[6], 1.0);
+    }
+
+    #[test]
+    fn closed_on_nothing_it_opens_and_rises() {
+        let [.., z, _, _, _, grip] = action(GRASP, 0.0, BOWL);
+        assert!(grip == -1.0 && z > 0.9);
+    }
+
+    #[test]
+    fn holding_it_lifts_before_it_travels() {
+        let [_, y, z, .., grip] = action(GRASP, 0.003, BOWL);
+        assert!(grip == 1.0 && z > 0.9 && y < 1.0);
+    }
+
+    #[test]
+    fn over_the_plate_it_lowers_and_on_the_plate_it_lets_go() {
+        let over = [PLATE[0], PLATE[1], PLATE[2] + 0.06];
+        let above_rim = |bowl: [f64; 3]| [bowl[0], bowl[1] + RIM_RADIUS, bowl[2] + GRASP_HEIGHT];
+        let lowering = action(above_rim(over), 0.003, over);
+        assert!(lowering[2] < -0.5 && lowering[6] == 1.0);
+        assert_eq!(action(above_rim(PLATE), 0.003, PLATE)[6], -1.0);
+    }
+
+    #[test]
+    fn what_it_cannot_read_is_named() {
+        let expert = Expert::new("mug", "plate_1");
+        assert_eq!(expert.action(&observation()), Err(ExpertError::Missing("mug".into())));
+        let mut poisoned = observation();
+        poisoned.proprioception.end_effector.position[1] = f64::NAN;
+        let expert = Expert::new("akita_black_bowl_1", "plate_1");
+        assert_eq!(expert.action(&poisoned), Err(ExpertError::NotFinite("the end effector".into())));
+        let mut three = observation();
+        three.proprioception.gripper.push(0.0);
+        assert_eq!(expert.action(&three), Err(ExpertError::Fingers(3)));
+    }
+}
