@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use aegis_core::scene::Scene;
 use aegis_core::{Plant, PlantError, Pose, Probe, Start, Transition};
 use aegis_experiments::episode::{Arm, EpisodeResult, EpisodeSettings};
 use aegis_experiments::{run_episode, runner};
@@ -47,7 +48,7 @@ pub fn record(
     let EpisodeResult { arm, key, .. } = *expected;
     let mut plant = LiberoPlant::new(study.suite.clone());
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
-    let bodies: Vec<aegis_core::scene::Body> = Vec::new();
+    let bodies = plant.bodies();
     let poses: Poses = Arc::default();
     let mut parties = study
         .parties_around(Box::new(Filmed { plant, poses: Arc::clone(&poses) }), probe)
@@ -87,8 +88,8 @@ struct Filmed {
 
 impl Filmed {
     fn film(&self, plant_time: f64) {
-        let mut frame: Vec<Pose> = Vec::new();
-        let _ = &mut frame;
+        let mut frame = Vec::new();
+        self.plant.poses(&mut frame);
         if let Ok(mut poses) = self.poses.lock() {
             poses.push((plant_time, frame));
         }

@@ -1,0 +1,115 @@
+//! The arrangement of the views, stored in the recording, so that the viewer opens on a finished picture.
+//! Written with the blueprint's archetypes: the SDK's own builder sets neither the eye nor a plot's range.
+
+use rerun::blueprint::components::{ContainerKind, Corner2D, PanelState, RootContainer};
+use rerun::external::re_log_types::BlueprintActivationCommand;
+use rerun::external::re_sdk_types::blueprint::archetypes::{
+    Background, ContainerBlueprint, EyeControls3D, LineGrid3D, PanelBlueprint, PlotLegend, ScalarAxis,
+    TimePanelBlueprint, ViewBlueprint, ViewContents, ViewportBlueprint,
+};
+use rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
+
+use crate::{APPLICATION, RecorderError};
+
+/// Where the 3D view looks at when the recording shows no bodies: above the table, in metres.
+const TABLE: [f32; 3] = [-0.15, 0.0, 1.0];
+
+/// Puts the layout into the recording and makes it the active one.
+pub fn send(stream: &RecordingStream) -> Result<(), RecorderError> {
+    let (blueprint, storage) =
+        RecordingStreamBuilder::new(APPLICATION).recording_id("layout").enabled(true).blueprint().memory()?;
+    blueprint.set_log_time_enabled(false);
+    blueprint.set_time_sequence("blueprint", 0);
+    arrange(&mut Layout { stream: &blueprint, nodes: 0 })?;
+    let Some(id) = blueprint.store_info().map(|info| info.store_id) else { return Ok(()) };
+    let activation = BlueprintActivationCommand { blueprint_id: id, make_active: true, make_default: true };
+    stream.send_blueprint(storage.take(), activation);
+    Ok(())
+}
+
+fn arrange(layout: &mut Layout<'_>) -> Result<(), RecorderError> {
+    let eye = EyeControls3D::new()
+        .with_position([TABLE[0] + 1.15, TABLE[1] + 0.85, TABLE[2] + 0.75])
+        .with_look_target(TABLE)
+        .with_eye_up([0.0, 0.0, 1.0]);
+    let grid = LineGrid3D::new().with_visible(false);
+    let background = Background::new(rerun::blueprint::components::BackgroundKind::GradientDark);
+    let scene = layout.view(
+        "3D",
+        "Robot",
+        "/world/**",
+        &[("EyeControls3D", &eye), ("LineGrid3D", &grid), ("Background", &background)],
+    )?;
+    let range = ScalarAxis::new().with_range(rerun::components::Range1D::new(0.0, 1.0));
+    let legend = PlotLegend::new().with_corner(Corner2D::LeftTop);
+    let score =
+        layout.view("TimeSeries", "Score", "/gate/**", &[("ScalarAxis", &range), ("PlotLegend", &legend)])?;
+    let who = layout.view("StateTimeline", "Who drives", "/who/**", &[])?;
+    let events = layout.view("TextLog", "Events", "/events", &[])?;
+    let about = layout.view("TextDocument", "About", "/about", &[])?;
+
+    let left = layout.container(ContainerKind::Vertical, &[(scene, 4.0), (who, 1.0)])?;
+    let right = layout.container(ContainerKind::Vertical, &[(about, 3.0), (score, 3.0), (events, 1.5)])?;
+    let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;
+
+    let stream = layout.stream;
+    let root = RootContainer(rerun::datatypes::Uuid { bytes: root.id.to_be_bytes() });
+    stream.log("viewport", &ViewportBlueprint::new().with_root_container(root))?;
+    for panel in ["blueprint_panel", "selection_panel"] {
+        stream.log(panel, &PanelBlueprint::new().with_state(PanelState::Hidden))?;
+    }
+    let time = TimePanelBlueprint::new()
+        .with_state(PanelState::Collapsed)
+        .with_timeline(rerun::blueprint::components::TimelineName("control_step".into()))
+        .with_fps(20.0);
+    stream.log("time_panel", &time)?;
+    Ok(())
+}
+
+/// A view or a container. Counted rather than random, so that equal episodes have equal layouts.
+struct Node {
+    id: u128,
+    path: String,
+}
+
+struct Layout<'a> {
+    stream: &'a RecordingStream,
+    nodes: u128,
+}
+
+impl Layout<'_> {
+    fn node(&mut self, kind: &str) -> Node {
+        self.nodes += 1;
+        Node { id: self.nodes, path: format!("{kind}/00000000-0000-0000-0000-{:012x}", self.nodes) }
+    }
+
+    fn view(
+        &mut self,
+        class: &str,
+        name: &str,
+        contents: &str,
+        properties: &[(&str, &dyn AsComponents)],
+    ) -> Result<Node, RecorderError> {
+        let node = self.node("view");
+        let view = ViewBlueprint::new(class).with_display_name(name).with_space_origin("/");
+        self.stream.log(node.path.as_str(), &view)?;
+        self.stream.log(format!("{}/ViewContents", node.path), &ViewContents::new([contents]))?;
+        for (property, value) in properties {
+            self.stream.log(format!("{}/{property}", node.path), *value)?;
+        }
+        Ok(node)
+    }
+
+    fn container(&mut self, kind: ContainerKind, children: &[(Node, f32)]) -> Result<Node, RecorderError> {
+        let node = self.node("container");
+        let shares = children.iter().map(|(_, share)| *share);
+        let container = ContainerBlueprint::new(kind)
+            .with_contents(children.iter().map(|(child, _)| child.path.as_str()));
+        let container = match kind {
+            ContainerKind::Horizontal => container.with_col_shares(shares),
+            _ => container.with_row_shares(shares),
+        };
+        self.stream.log(node.path.as_str(), &container)?;
+        Ok(node)
+    }
+}

@@ -1,0 +1,153 @@
+//! The 3D view: bodies, the end effector's trail, and where the policies meant to go.
+//! World frame, z up, metres.
+
+use aegis_core::scene::Body;
+use aegis_core::{Chunk, Driver, Pose};
+use rerun::{EntityPath, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
+
+use crate::RecorderError;
+use crate::episode::{Episode, driver_colour, driver_name};
+use crate::mesh;
+
+/// Edge of the cubes in which vertices merge, in metres: invisible at the distance of the camera.
+const CELL: f32 = 0.004;
+/// Metres for a commanded position delta of 1, per control step.
+const DELTA: f64 = 0.05;
+/// The share of a commanded delta that the arm covers within the step. The controller pulls with stiffness k = 150
+/// and critical damping 2√k towards a goal that is set anew every T = 0.05 s, so that in steady motion
+/// v = kδ / (2√k + kT/2), and v·T = 0.27 δ.
+const COVERED: f64 = 0.27;
+/// Movement that no picture shows: metres, and parts of a unit quaternion.
+const STILL: f64 = 1e-4;
+
+/// Logs everything under `world`.
+pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    stream.log_static("world", &ViewCoordinates::RIGHT_HAND_Z_UP())?;
+    for (index, body) in episode.bodies.iter().enumerate() {
+        log_shapes(stream, body, &entity(body, index))?;
+    }
+    log_poses(stream, episode)?;
+    log_trail(stream, episode)?;
+    log_plans(stream, episode)
+}
+
+fn entity(body: &Body, index: usize) -> EntityPath {
+    let name = if body.name.is_empty() { format!("body_{index}") } else { body.name.clone() };
+    EntityPath::new(vec!["world".into(), "bodies".into(), name.into()])
+}
+
+fn log_shapes(stream: &RecordingStream, body: &Body, entity: &EntityPath) -> Result<(), RecorderError> {
+    for (part, mesh) in body.meshes.iter().enumerate() {
+        let (vertices, triangles) = mesh::simplify(mesh, CELL);
+        let shaded = mesh::shade(&vertices, &triangles);
+        let [red, green, blue, opacity] = mesh.colour;
+        stream.log_static(
+            entity.join(&EntityPath::from_single_string(part.to_string())),
+            &Mesh3D::new(shaded.vertices)
+                .with_vertex_normals(shaded.normals)
+                .with_triangle_indices(shaded.triangles)
+                .with_albedo_factor(rerun::Rgba32::from_unmultiplied_rgba(red, green, blue, opacity)),
+        )?;
+    }
+    Ok(())
+}
+
+/// Fixed bodies once, the others when they have moved.
+fn log_poses(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    let expected = episode.bodies.len();
+    let mut drawn: Vec<Option<Pose>> = vec![None; expected];
+    for (step, poses) in &episode.poses {
+        if poses.len() != expected {
+            return Err(RecorderError::Poses { step: *step, expected, found: poses.len() });
+        }
+        episode.at(stream, *step);
+        for (index, (body, pose)) in episode.bodies.iter().zip(poses).enumerate() {
+            if drawn[index].is_some_and(|drawn| body.fixed || is_near(&drawn, pose)) {
+                continue;
+            }
+            let [w, x, y, z] = pose.orientation.map(|value| value as f32);
+            let transform = Transform3D::from_translation_rotation(
+                pose.position.map(|value| value as f32),
+                rerun::Quaternion::from_xyzw([x, y, z, w]),
+            );
+            stream.log_with_static(entity(body, index), body.fixed, &transform)?;
+            drawn[index] = Some(*pose);
+        }
+    }
+    Ok(())
+}
+
+fn is_near(a: &Pose, b: &Pose) -> bool {
+    let near = |(a, b): (&f64, &f64)| (a - b).abs() < STILL;
+    a.position.iter().zip(&b.position).all(near) && a.orientation.iter().zip(&b.orientation).all(near)
+}
+
+/// The way so far, in one colour per driver; runs meet in their shared point.
+fn log_trail(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    let mut runs: Vec<(Driver, Vec<[f32; 3]>)> = Vec::new();
+    for step in &episode.steps {
+        let point = step.end_effector.map(|value| value as f32);
+        match runs.last_mut() {
+            Some((driver, run)) if *driver == step.driver => run.push(point),
+            last => {
+                let joint = last.and_then(|(_, run)| run.last().copied());
+                runs.push((step.driver, joint.into_iter().chain([point]).collect()));
+            }
+        }
+        episode.at(stream, step.taken);
+        let trail = LineStrips3D::new(runs.iter().map(|(_, run)| run.clone()))
+            .with_colors(runs.iter().map(|(driver, _)| driver_colour(*driver)))
+            .with_radii([rerun::Radius::new_ui_points(2.5)]);
+        stream.log("world/trail", &trail)?;
+    }
+    Ok(())
+}
+
+/// Both proposals at every boundary, as the paths that they would lead the end effector along.
+fn log_plans(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    for record in &episode.chunks {
+        let Some(start) = episode.end_effector(record.step) else { continue };
+        episode.at(stream, record.step);
+        for (driver, chunk) in [(Driver::Weak, Some(&record.weak)), (Driver::Strong, record.strong.as_ref())]
+        {
+            // No proposal, no strip: that clears the last one.
+            let path = chunk.map(|chunk| predicted_path(start, chunk));
+            let labels = path.iter().map(|_| format!("{} plan", driver_name(driver)));
+            let strips = LineStrips3D::new(path.clone())
+                .with_labels(labels)
+                .with_colors([driver_colour(driver)])
+                .with_radii([rerun::Radius::new_ui_points(5.0)]);
+            stream.log(format!("world/plan/{}", driver_name(driver)), &strips)?;
+        }
+    }
+    Ok(())
+}
+
+/// Sums the chunk's position deltas, each shortened to what the arm covers of it within its step.
+fn predicted_path(start: [f64; 3], chunk: &Chunk) -> Vec<[f32; 3]> {
+    let mut position = start;
+    let steps = (0..chunk.horizon()).map_while(|step| chunk.action(step)).map(|action| {
+        for (value, delta) in position.iter_mut().zip(action) {
+            *value += f64::from(*delta) * DELTA * COVERED;
+        }
+        position
+    });
+    let steps: Vec<_> = steps.collect();
+    [start].into_iter().chain(steps).map(|point| point.map(|value| value as f32)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_sums_the_position_deltas_only() {
+        let chunk = Chunk::new(7, vec![1.0, 0.0, -1.0, 9.0, 9.0, 9.0, 1.0].repeat(10)).unwrap();
+        let path = predicted_path([1.0, 2.0, 3.0], &chunk);
+        assert_eq!(path.len(), 11);
+        assert_eq!(path[0], [1.0, 2.0, 3.0]);
+        for (found, expected) in path[10].iter().zip([1.135, 2.0, 2.865]) {
+            assert!((found - expected).abs() < 1e-5);
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What the gate saw and did: score and thresholds over time, who drives, events, and a page of words.
+//! Infinite values are left out of the plot, for it has no place for them.
+
+use aegis_core::{ChunkRecord, Driver};
+use rerun::components::InterpolationMode;
+use rerun::{Color, RecordingStream, Scalars, SeriesLines, StateChange, StateConfiguration};
+use rerun::{TextDocument, TextLog, TextLogLevel};
+
+use crate::RecorderError;
+use crate::episode::{Episode, driver_colour, driver_name};
+
+/// One line of the plot, constant from boundary to boundary.
+struct Series {
+    path: &'static str,
+    name: &'static str,
+    colour: Color,
+    width: f32,
+    value: fn(&ChunkRecord) -> f64,
+}
+
+/// Colours of Okabe and Ito's palette.
+fn series() -> [Series; 3] {
+    [
+        Series {
+            path: "gate/score",
+            name: "score: risk of failure",
+            colour: Color::from_rgb(204, 121, 167),
+            width: 3.0,
+            value: |record| record.decision.score.risk(),
+        },
+        Series {
+            path: "gate/threshold",
+            name: "fires above",
+            colour: Color::from_rgb(213, 94, 0),
+            width: 1.5,
+            value: |record| record.decision.thresholds.fire,
+        },
+        Series {
+            path: "gate/return_threshold",
+            name: "may hand back below",
+            colour: Color::from_rgb(0, 158, 115),
+            width: 1.5,
+            value: |record| record.decision.thresholds.hand_back,
+        },
+    ]
+}
+
+/// Logs everything under `gate`, `who`, `events` and `about`.
+pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    stream.log_static("about", &TextDocument::from_markdown(page(episode)))?;
+    for series in series() {
+        log_series(stream, episode, &series)?;
+    }
+    log_guard_end(stream, episode)?;
+    log_states(stream, episode)?;
+    for (step, event) in events(episode) {
+        episode.at(stream, step);
+        stream.log("events", &TextLog::new(event.text).with_level(event.level).with_color(event.colour))?;
+    }
+    Ok(())
+}
+
+fn log_series(stream: &RecordingStream, episode: &Episode, series: &Series) -> Result<(), RecorderError> {
+    let finite = |record: &&ChunkRecord| (series.value)(record).is_finite();
+    if !episode.chunks.iter().any(|record| finite(&record)) {
+        return Ok(());
+    }
+    stream.log_static(
+        series.path,
+        &SeriesLines::new()
+            .with_names([series.name])
+            .with_colors([series.colour])
+            .with_widths([series.width])
+            .with_interpolation_mode(InterpolationMode::StepAfter),
+    )?;
+    let points = episode.chunks.iter().map(|record| (record.step, record));
+    // A boundary's values hold until the next; the last one's until the end.
+    let end = episode.chunks.last().map(|record| (episode.length(), record));
+    for (step, record) in points.chain(end).filter(|(_, record)| finite(record)) {
+        episode.at(stream, step);
+        stream.log(series.path, &Scalars::single((series.value)(record)))?;
+    }
+    Ok(())
+}
+
+/// A vertical line: two values at one step.
+fn log_guard_end(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    let path = "gate/guard_end";
+    stream.log_static(
+        path,
+        &SeriesLines::new()
+            .with_names(["guard ends: no fire before"])
+            .with_colors([Color::from_rgb(140, 140, 140)])
+            .with_widths([1.5]),
+    )?;
+    episode.at(stream, episode.info.guard_steps);
+    for value in [0.0, 1.0] {
+        stream.log(path, &Scalars::single(value))?;
+    }
+    Ok(())
+}
+
+/// Two ribbons: who drives, and what the gate may do.
+fn log_states(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    let drivers = [Driver::Weak, Driver::Strong];
+    stream.log_static(
+        "who/driver",
+        &StateConfiguration::new()
+            .with_values(drivers.map(driver_name))
+            .with_labels(drivers.map(|driver| format!("{} policy drives", driver_name(driver))))
+            .with_colors(drivers.map(driver_colour)),
+    )?;
+    stream.log_static(
+        "who/gate",
+        &StateConfiguration::new().with_values(["guard", "armed", "hold", "spent"]).with_colors(
+            [(110, 110, 110), (0, 114, 178), (0, 158, 115), (204, 121, 167)]
+                .map(|(red, green, blue)| Color::from_rgb(red, green, blue)),
+        ),
+    )?;
+    let mut last = (None, None);
+    for record in &episode.chunks {
+        let decision = &record.decision;
+        let gate = match decision.driver {
+            Driver::Strong => "hold",
+            Driver::Weak if decision.guarded => "guard",
+            Driver::Weak if decision.budget_left == 0 => "spent",
+            Driver::Weak => "armed",
+        };
+        episode.at(stream, record.step);
+        if last.0.replace(decision.driver) != Some(decision.driver) {
+            stream.log("who/driver", &StateChange::single(driver_name(decision.driver)))?;
+        }
+        if last.1.replace(gate) != Some(gate) {
+            stream.log("who/gate", &StateChange::single(gate))?;
+        }
+    }
+    Ok(())
+}
+
+struct Event {
+    text: String,
+    level: &'static str,
+    colour: Color,
+}
+
+/// What happened, in order, by control steps taken.
+fn events(episode: &Episode) -> Vec<(u32, Event)> {
+    let mut events = Vec::new();
+    let mut push = |step, text: String, level, colour| events.push((step, Event { text, level, colour }));
+    let grey = Color::from_rgb(160, 160, 160);
+    for record in &episode.chunks {
+        let decision = &record.decision;
+        let step = record.step;
+        if decision.score.is_flagged() {
+            let text = "the activation held a NaN: counts as the highest risk".into();
+            push(step, text, TextLogLevel::ERROR, Color::from_rgb(213, 94, 0));
+        }
+        if decision.fired {
+            let text = format!(
+                "fire: score {:.3} is above {:.3}; fires left: {}",
+                decision.score.risk(),
+                decision.thresholds.fire,
+                decision.budget_left
+            );
+            push(step, text, TextLogLevel::WARN, Color::from_rgb(213, 94, 0));
+        }
+        if decision.handed_over {
+            let text = match decision.driver {
+                Driver::Strong => "hand-over: the strong policy drives",
+                Driver::Weak => "hand-back: the weak policy drives",
+            };
+            push(step, text.into(), TextLogLevel::INFO, driver_colour(decision.driver));
+        }
+    }
+    match episode.success() {
+        Some(step) => {
+            push(step, "success: the goal holds".into(), TextLogLevel::INFO, Color::from_rgb(0, 158, 115))
+        }
+        None => push(episode.length(), "end: the goal was not reached".into(), TextLogLevel::INFO, grey),
+    }
+    events
+}
+
+fn page(episode: &Episode) -> String {
+    let info = &episode.info;
+    let outcome = match episode.success() {
+        Some(step) => format!("success after {step} control steps"),
+        None => format!("no success within {} control steps", episode.length()),
+    };
+    let fires = episode.chunks.iter().filter(|record| record.decision.fired).count();
+    let strong = episode.steps.iter().filter(|step| step.driver == Driver::Strong).count();
+    format!(
+        "## {instruction}\n\
+         **Episode:** {title}  \n\
+         **Outcome:** {outcome}  \n\
+         **Help:** {fires} fires; the strong policy drove {strong} of {length} control steps\n\n\
+         **How to read it.** The cheap **weak** policy (orange) drives. Every {chunk} control steps a probe reads its \
+         activations and gives a **score**, the risk of failure. When the score passes the threshold, after the guard \
+         (step {guard}), the gate **fires** and the **strong** policy (blue) takes over.\n\n\
+         - *3D*: thin line, the gripper's way so far, coloured by who drove; thick lines, where each policy means to \
+         go next\n\
+         - *Score*: read at every chunk boundary, held until the next\n\
+         - *Who drives*: top, the driver; below, the gate: guard (may not fire), armed, hold, spent (no fires left)\n",
+        instruction = info.instruction,
+        title = info.title,
+        length = episode.length(),
+        chunk = info.chunk_steps,
+        guard = info.guard_steps,
+    )
+}
