@@ -115,7 +115,8 @@ fn record(
     results: &[EpisodeResult],
     arguments: &DemoArguments,
 ) -> Result<(), Failure> {
-    let Some(Instructive { result, why }) = recording::most_instructive(results) else {
+    let hold_steps = settings.gate.hold_chunks * settings.gate.chunk_steps;
+    let Some(Instructive { result, why }) = recording::most_instructive(results, hold_steps) else {
         eprintln!("No episode fired, so there is nothing to replay.");
         return Ok(());
     };

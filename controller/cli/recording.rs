@@ -22,13 +22,15 @@ pub struct Instructive<'a> {
     pub why: &'static str,
 }
 
-/// The recovered episode with the least help; without one, any that fired.
-pub fn most_instructive(results: &[EpisodeResult]) -> Option<Instructive<'_>> {
+/// The recovered episode with the least help that lasted a whole hold; without one, any that fired.
+pub fn most_instructive(results: &[EpisodeResult], hold_steps: u32) -> Option<Instructive<'_>> {
     let fired = || results.iter().filter(|result| result.arm == Arm::Aegis && result.fires > 0);
     let weak_lost = |of: &EpisodeResult| {
         results.iter().any(|result| result.arm == Arm::Weak && result.key == of.key && !result.success)
     };
-    let least_help = |result: &&EpisodeResult| (result.fires, result.strong_steps, result.key);
+    let least_help = |result: &&EpisodeResult| {
+        (result.fires, result.strong_steps < hold_steps, result.strong_steps, result.key)
+    };
     let choose = |why, keep: &dyn Fn(&EpisodeResult) -> bool| {
         fired().filter(|result| keep(result)).min_by_key(least_help).map(|result| Instructive { result, why })
     };
