@@ -4,7 +4,7 @@
 #   python3 -m venv runs/train/venv && runs/train/venv/bin/pip install -r policies/train/requirements.txt
 #   PYTHON=runs/train/venv/bin/python policies/train/reproduce.sh
 #
-# Run it from the repository's root after `cargo xtask setup`; it takes about 25 minutes on two cores.
+# Run it from the repository's root after `cargo xtask setup`; it takes about 20 minutes on two cores.
 set -euo pipefail
 
 python=${PYTHON:-python3}
