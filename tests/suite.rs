@@ -6,8 +6,8 @@ mod common;
 
 use aegis_core::record::NoRecorder;
 use aegis_core::{Plant, Start, Thresholds};
-use aegis_experiments::episode::{Arm, EpisodeKey};
 use aegis_experiments::run_episode;
+use aegis_experiments::{Arm, EpisodeKey};
 use aegis_sim::LiberoPlant;
 use common::Study;
 

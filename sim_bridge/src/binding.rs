@@ -7,10 +7,11 @@ use std::sync::Arc;
 use mujoco_rs::prelude::{MjModel, MjtObjBase};
 use nalgebra::{SMatrix, SVector};
 
+use crate::error::{SuiteError, field};
 use crate::goal::Goal;
 use crate::gripper::{FINGERS, Gripper};
 use crate::osc::{ArmState, JOINTS, JointVector, Osc, Target};
-use crate::suite::{ArmInfo, SuiteError, TaskInfo, field};
+use crate::task::{ArmInfo, TaskInfo};
 
 /// A compiled model with the indices and constants that the plant needs.
 #[derive(Debug)]

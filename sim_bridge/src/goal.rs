@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use mujoco_rs::prelude::{MjData, MjModel, MjtObjBase};
 
-use crate::suite::{ObjectInfo, TaskInfo};
+use crate::task::{ObjectInfo, TaskInfo};
 
 /// How far apart, in the table's plane, the origins of an object and its support may be, metres.
 const ON_DISTANCE: f64 = 0.03;

@@ -2,12 +2,16 @@
 //! Reads suites that `python/export_scenes.py` wrote; needs no Python and no display at run time.
 
 mod binding;
+mod error;
 mod geometry;
 pub mod goal;
 pub mod gripper;
 pub mod osc;
 pub mod plant;
 pub mod suite;
+pub mod task;
 
+pub use error::SuiteError;
 pub use plant::LiberoPlant;
-pub use suite::{Suite, SuiteError, TaskInfo};
+pub use suite::Suite;
+pub use task::TaskInfo;

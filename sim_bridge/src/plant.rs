@@ -10,7 +10,8 @@ use nalgebra::{Matrix3, Rotation3, SMatrix, UnitQuaternion, Vector3, Vector6};
 
 use crate::binding::{BoundTask, Memory};
 use crate::osc::{ArmState, COMMAND, JOINTS};
-use crate::suite::{AfterReset, Suite};
+use crate::suite::Suite;
+use crate::task::AfterReset;
 
 /// Values of an action: x, y, z, rotation about x, y, z, gripper, each in −1 to 1. A positive gripper value closes.
 pub const ACTION: usize = COMMAND + 1;

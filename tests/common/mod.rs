@@ -8,10 +8,10 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use aegis_core::{Plant, Thresholds};
-use aegis_experiments::episode::{EpisodeKey, EpisodeSettings, Parties};
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe_file::ProbeFile;
 use aegis_experiments::streams::Streams;
+use aegis_experiments::{EpisodeKey, EpisodeSettings, Parties};
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
 use aegis_sim::{LiberoPlant, Suite};
 

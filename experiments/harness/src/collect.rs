@@ -9,7 +9,8 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::episode::{EpisodeError, EpisodeKey, EpisodeSettings, settle};
+use crate::episode::{EpisodeError, EpisodeSettings, settle};
+use crate::key::EpisodeKey;
 use crate::runner::{RunError, SetupError, describe, parallel};
 
 /// What disturbs the expert.

@@ -10,6 +10,7 @@ use aegis_core::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::key::EpisodeKey;
 use crate::sensor::SensorNoise;
 use crate::streams::Streams;
 
@@ -34,15 +35,6 @@ impl Arm {
             Self::Strong => "strong",
         }
     }
-}
-
-/// What the twins of all arms share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct EpisodeKey {
-    /// Task and initial state.
-    pub start: Start,
-    /// Tells apart episodes from the same start.
-    pub replicate: u64,
 }
 
 /// Everything about an episode that is not its key or its arm.

@@ -7,7 +7,8 @@ use aegis_core::{ChunkRecord, GateLimits, Probe, Recorder, StepRecord, Threshold
 use aegis_statistics::auroc;
 use serde::{Deserialize, Serialize};
 
-use crate::episode::{Arm, EpisodeKey, EpisodeSettings, Parties, run_episode};
+use crate::episode::{Arm, EpisodeSettings, Parties, run_episode};
+use crate::key::EpisodeKey;
 use crate::runner::{RunError, SetupError, describe, parallel};
 
 /// One episode of the weak policy, as the probe sees it.

@@ -5,6 +5,7 @@ pub mod collect;
 pub mod episode;
 pub mod files;
 pub mod fit;
+pub mod key;
 pub mod plan;
 pub mod probe_file;
 pub mod runner;
@@ -13,5 +14,6 @@ pub mod streams;
 pub mod summary;
 pub mod twins;
 
-pub use episode::{Arm, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, run_episode};
+pub use episode::{Arm, EpisodeError, EpisodeResult, EpisodeSettings, Parties, run_episode};
+pub use key::EpisodeKey;
 pub use streams::Streams;

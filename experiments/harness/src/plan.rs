@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use aegis_core::{GateLimits, Start};
 use serde::Deserialize;
 
-use crate::episode::EpisodeKey;
 use crate::fit::FitSettings;
+use crate::key::EpisodeKey;
 use crate::sensor::SensorNoise;
 
 /// A study.

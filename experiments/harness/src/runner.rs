@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aegis_core::record::NoRecorder;
 
 use crate::episode::{
-    Arm, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode,
+    Arm, EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode,
 };
+use crate::key::EpisodeKey;
 
 /// Whatever a worker needs and could not get.
 pub type SetupError = Box<dyn std::error::Error + Send + Sync>;

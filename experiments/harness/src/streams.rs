@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
-use crate::episode::EpisodeKey;
+use crate::key::EpisodeKey;
 
 /// 32-bit words set apart for each control step of a stream.
 const WORDS_PER_STEP: u128 = 1 << 16;

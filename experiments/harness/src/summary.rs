@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use aegis_statistics::{Interval, StatisticsError, clopper_pearson, mcnemar};
 use serde::Serialize;
 
-use crate::episode::{Arm, EpisodeKey, EpisodeResult};
+use crate::episode::{Arm, EpisodeResult};
+use crate::key::EpisodeKey;
 
 /// One arm against its weak twins.
 #[derive(Clone, Debug, PartialEq, Serialize)]
