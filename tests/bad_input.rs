@@ -101,3 +101,15 @@ fn a_folder_that_cannot_be_written() {
     std::fs::write(&file, "in the way").expect("the file can be written");
     refuses(aegis().args(["demo", "--episodes", "1", "--out"]).arg(&file), 1, &["file", "cannot write"]);
 }
+
+#[test]
+fn an_action_file_of_another_shape() {
+    let folder = folder("action-shape");
+    let actions = folder.join("actions.npy");
+    std::fs::write(&actions, "not an array").expect("the file can be written");
+    let mut command = aegis();
+    command.args(["sim", "rollout", "--task", "0", "--init", "0", "--states"]).arg(folder.join("states.npy"));
+    command.arg("--actions").arg(&actions);
+    refuses(&mut command, 2, &["actions.npy", "float64[steps, 7]"]);
+    assert!(!folder.join("states.npy").exists());
+}

@@ -7,6 +7,7 @@ mod exit;
 mod probe;
 mod progress;
 mod recording;
+mod sim;
 mod study;
 mod table;
 
@@ -32,6 +33,9 @@ enum Verb {
     /// Fit the probe and set its thresholds, or show one.
     #[command(subcommand)]
     Probe(probe::ProbeVerb),
+    /// Run the simulator without any policy.
+    #[command(subcommand)]
+    Sim(sim::SimVerb),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Collect(arguments) => collect::run(&arguments),
         Verb::Probe(verb) => probe::run(&verb),
+        Verb::Sim(verb) => sim::run(&verb),
     };
     exit::report(result)
 }

@@ -51,14 +51,8 @@ impl Study {
     pub fn open(arguments: &StudyArguments) -> Result<Self, Failure> {
         let shipped = || Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/demo.toml");
         let plan = Plan::load(&arguments.plan.clone().unwrap_or_else(shipped)).or_exit(Exit::Input)?;
+        let suite = load_suite(&plan.suite)?;
         let cache = cache_folder()?;
-        let scenes = std::env::var_os("AEGIS_SCENES")
-            .map_or_else(|| cache.join("scenes").join(&plan.suite), PathBuf::from);
-        if !scenes.is_dir() {
-            let scenes = scenes.display();
-            return Err(failure(Exit::Setup, format!("{scenes}: no scenes here; run `cargo xtask setup`")));
-        }
-        let suite = Suite::load(&scenes).or_exit(Exit::Setup)?;
         let library = std::env::var_os("AEGIS_ORT_LIBRARY").map_or_else(
             || cache.join(format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}")),
             PathBuf::from,
@@ -120,6 +114,21 @@ impl Study {
             probe: probe.clone(),
         })
     }
+}
+
+/// A suite's scenes: `AEGIS_SCENES`, or the suite's folder in the cache.
+pub fn load_suite(name: &str) -> Result<Suite, Failure> {
+    let scenes = match std::env::var_os("AEGIS_SCENES") {
+        Some(scenes) => PathBuf::from(scenes),
+        None => cache_folder()?.join("scenes").join(name),
+    };
+    if !scenes.is_dir() {
+        return Err(failure(
+            Exit::Setup,
+            format!("{}: no scenes here; run `cargo xtask setup`", scenes.display()),
+        ));
+    }
+    Suite::load(&scenes).or_exit(Exit::Setup)
 }
 
 /// `AEGIS_CACHE`, or `aegis` in the user's cache folder.

@@ -60,6 +60,24 @@ impl LiberoPlant {
         out
     }
 
+    /// Applies one action in full precision, as upstream takes it: `[7]`, each in −1 to 1 (beyond is clipped).
+    ///
+    /// [`Plant::step`] is this for a policy's single-precision actions.
+    pub fn apply(&mut self, action: &[f64]) -> Result<Transition, PlantError> {
+        let episode = self.episode.as_mut().ok_or(PlantError::NotReset)?;
+        let wrong = |found| PlantError::Action { expected: ACTION, found };
+        let action: &[f64; ACTION] =
+            action.try_into().map_err(|_| wrong(format!("{} values", action.len())))?;
+        if let Some(index) = action.iter().position(|value| !value.is_finite()) {
+            return Err(wrong(format!("{} at index {index}", action[index])));
+        }
+        episode.control_step(action)?;
+        Ok(Transition {
+            success: episode.bound.goal.holds(&episode.data),
+            observation: episode.observation(),
+        })
+    }
+
     pub(crate) fn episode(&self) -> Option<&Episode> {
         self.episode.as_ref()
     }
@@ -93,18 +111,8 @@ impl Plant for LiberoPlant {
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
-        let episode = self.episode.as_mut().ok_or(PlantError::NotReset)?;
-        let wrong = |found| PlantError::Action { expected: ACTION, found };
-        let action: &[f32; ACTION] =
-            action.try_into().map_err(|_| wrong(format!("{} values", action.len())))?;
-        if let Some(index) = action.iter().position(|value| !value.is_finite()) {
-            return Err(wrong(format!("{} at index {index}", action[index])));
-        }
-        episode.control_step(&action.map(f64::from))?;
-        Ok(Transition {
-            success: episode.bound.goal.holds(&episode.data),
-            observation: episode.observation(),
-        })
+        let action: Vec<f64> = action.iter().copied().map(f64::from).collect();
+        self.apply(&action)
     }
 
     /// Appends time, positions, velocities, the controller's target (position, then orientation row by row), the

@@ -154,7 +154,7 @@ fn ensure_scenes(cache: &Path, source: &Path, environment: &Environment) -> Resu
         && fs::read_to_string(&stamp).is_ok_and(|text| inventory(&folder).is_ok_and(|now| now == text));
     if !whole {
         environment.ensure()?;
-        println!("setup: exporting the scenes of {SUITE} (about two minutes) to");
+        println!("setup: exporting the scenes of {SUITE} (under a minute) to");
         println!("       {}", folder.display());
         let _ = fs::remove_dir_all(&folder);
         let arguments: [&OsStr; 5] =

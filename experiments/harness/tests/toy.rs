@@ -122,6 +122,7 @@ fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
     assert_eq!((summary[0].duty, summary[2].duty), (0.0, 1.0));
     for triple in results.chunks(3) {
         assert_eq!(twins::check(&triple[0], &triple[1]), Ok(()));
+        assert!(triple[1].hand_overs.iter().all(|step| step % triple[1].chunk_steps == 0));
         // Four steps the wrong way under the guard, then up from −2 to 5 at half a step each.
         if triple[1].fires > 0 {
             assert_eq!((triple[1].hand_overs.clone(), triple[1].strong_steps), (vec![4], 14));

@@ -1,0 +1,103 @@
+//! `aegis sim`: the simulator without any policy.
+//! `rollout` replays an action file, for holding the native runtime against upstream.
+
+use std::path::{Path, PathBuf};
+
+use aegis_core::{Plant, Start};
+use aegis_experiments::files::write_atomically;
+use aegis_sim::LiberoPlant;
+use clap::{Args, Subcommand};
+use ndarray::Array2;
+use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::study::load_suite;
+
+/// Verbs of `aegis sim`.
+#[derive(Subcommand)]
+pub enum SimVerb {
+    /// Replay an action file from an initial state and write the state after every control step
+    Rollout(RolloutArguments),
+}
+
+/// Arguments of `aegis sim rollout`.
+#[derive(Args)]
+#[command(
+    after_help = "Example: aegis sim rollout --suite libero_spatial --task 3 --init 7 --actions actions.npy \
+                        --states states.npy"
+)]
+pub struct RolloutArguments {
+    /// Suite, by its name in the cache
+    #[arg(long, value_name = "NAME", default_value = "libero_spatial")]
+    suite: String,
+    /// Task within the suite
+    #[arg(long, value_name = "N")]
+    task: usize,
+    /// Initial state of the task
+    #[arg(long, value_name = "N")]
+    init: usize,
+    /// Actions, float64[steps, 7]
+    #[arg(long, value_name = "FILE")]
+    actions: PathBuf,
+    /// Where the states go, float64[steps + 1, 1 + nq + nv]: time, qpos, qvel; row 0 is the restored initial state
+    #[arg(long, value_name = "FILE")]
+    states: PathBuf,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(verb: &SimVerb) -> Result<(), Failure> {
+    let SimVerb::Rollout(arguments) = verb;
+    let actions = read_actions(&arguments.actions)?;
+    let mut plant = LiberoPlant::new(load_suite(&arguments.suite)?);
+    plant.reset(Start { task: arguments.task, initial_state: arguments.init }).or_exit(Exit::Input)?;
+    let mut states = vec![plant.state_flat()];
+    let mut first_success = None;
+    for (step, action) in actions.rows().into_iter().enumerate() {
+        let transition = plant.apply(&action.to_vec()).or_exit(Exit::Failed)?;
+        if transition.success {
+            first_success.get_or_insert(step + 1);
+        }
+        states.push(plant.state_flat());
+    }
+    write_states(&arguments.states, &states)?;
+    let steps = actions.nrows();
+    if arguments.json {
+        let outcome = serde_json::json!({
+            "suite": arguments.suite,
+            "task": arguments.task,
+            "init": arguments.init,
+            "steps": steps,
+            "success_at": first_success,
+            "states": arguments.states,
+        });
+        println!("{outcome}");
+    } else {
+        let outcome =
+            first_success.map_or("no success".into(), |step| format!("success after {step} control steps"));
+        println!("{}: {steps} control steps, {outcome}", arguments.states.display());
+    }
+    Ok(())
+}
+
+fn read_actions(path: &Path) -> Result<Array2<f64>, Failure> {
+    let input = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
+    let file = std::fs::File::open(path).map_err(|error| input(format!("cannot read: {error}")))?;
+    let actions =
+        Array2::<f64>::read_npy(file).map_err(|error| input(format!("need float64[steps, 7]: {error}")))?;
+    if actions.ncols() != aegis_sim::plant::ACTION {
+        return Err(input(format!("shape: found {:?}, valid is [steps, 7]", actions.shape())));
+    }
+    Ok(actions)
+}
+
+fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
+    let width = states.first().map_or(0, Vec::len);
+    let array = Array2::from_shape_vec((states.len(), width), states.concat()).or_exit(Exit::Failed)?;
+    let mut bytes = Vec::new();
+    array.write_npy(&mut bytes).or_exit(Exit::Failed)?;
+    write_atomically(path, &bytes)
+        .map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
+}
