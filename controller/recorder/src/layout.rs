@@ -1,18 +1,24 @@
 //! The arrangement of the views, stored in the recording, so that the viewer opens on a finished picture.
 //! Written with the blueprint's archetypes: the SDK's own builder sets neither the eye nor a plot's range.
 
-use rerun::blueprint::components::{ContainerKind, Corner2D, PanelState, RootContainer};
+use rerun::blueprint::components::{
+    BackgroundKind, ContainerKind, Corner2D, PanelState, RootContainer, TimelineName,
+};
+use rerun::blueprint::datatypes::{TextLogColumn, TextLogColumnKind, TimelineColumn};
+use rerun::components::Range1D;
 use rerun::external::re_log_types::BlueprintActivationCommand;
 use rerun::external::re_sdk_types::blueprint::archetypes::{
     Background, ContainerBlueprint, EyeControls3D, LineGrid3D, PanelBlueprint, PlotLegend, ScalarAxis,
-    TimePanelBlueprint, ViewBlueprint, ViewContents, ViewportBlueprint,
+    TextLogColumns, TimePanelBlueprint, ViewBlueprint, ViewContents, ViewportBlueprint,
 };
 use rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
 
 use crate::{APPLICATION, RecorderError};
 
-/// Where the 3D view looks at when the recording shows no bodies: above the table, in metres.
-const TABLE: [f32; 3] = [-0.15, 0.0, 1.0];
+/// From where the 3D view looks, and where at, in metres: the room above the table, from the corner
+/// opposite the robot, where neither arm nor cabinet hides the objects.
+const EYE: [f32; 3] = [0.72, 0.62, 1.62];
+const LOOK_TARGET: [f32; 3] = [-0.2, 0.0, 1.07];
 
 /// Puts the layout into the recording and makes it the active one.
 pub fn send(stream: &RecordingStream) -> Result<(), RecorderError> {
@@ -28,24 +34,26 @@ pub fn send(stream: &RecordingStream) -> Result<(), RecorderError> {
 }
 
 fn arrange(layout: &mut Layout<'_>) -> Result<(), RecorderError> {
-    let eye = EyeControls3D::new()
-        .with_position([TABLE[0] + 1.15, TABLE[1] + 0.85, TABLE[2] + 0.75])
-        .with_look_target(TABLE)
-        .with_eye_up([0.0, 0.0, 1.0]);
+    let eye =
+        EyeControls3D::new().with_position(EYE).with_look_target(LOOK_TARGET).with_eye_up([0.0, 0.0, 1.0]);
     let grid = LineGrid3D::new().with_visible(false);
-    let background = Background::new(rerun::blueprint::components::BackgroundKind::GradientDark);
+    let background = Background::new(BackgroundKind::GradientDark);
     let scene = layout.view(
         "3D",
         "Robot",
         "/world/**",
         &[("EyeControls3D", &eye), ("LineGrid3D", &grid), ("Background", &background)],
     )?;
-    let range = ScalarAxis::new().with_range(rerun::components::Range1D::new(0.0, 1.0));
-    let legend = PlotLegend::new().with_corner(Corner2D::LeftTop);
+    // Room above 1, where the line of a high score would hide in the frame.
+    let range = ScalarAxis::new().with_range(Range1D::new(-0.02, 1.05));
+    let legend = PlotLegend::new().with_corner(Corner2D::LeftBottom);
     let score =
         layout.view("TimeSeries", "Score", "/gate/**", &[("ScalarAxis", &range), ("PlotLegend", &legend)])?;
     let who = layout.view("StateTimeline", "Who drives", "/who/**", &[])?;
-    let events = layout.view("TextLog", "Events", "/events", &[])?;
+    let columns = TextLogColumns::new()
+        .with_timeline_columns([TimelineColumn { visible: true.into(), timeline: "control_step".into() }])
+        .with_text_log_columns([TextLogColumn { visible: true.into(), kind: TextLogColumnKind::Body }]);
+    let events = layout.view("TextLog", "Events", "/events", &[("TextLogColumns", &columns)])?;
     let about = layout.view("TextDocument", "About", "/about", &[])?;
 
     let left = layout.container(ContainerKind::Vertical, &[(scene, 4.0), (who, 1.0)])?;
@@ -60,7 +68,7 @@ fn arrange(layout: &mut Layout<'_>) -> Result<(), RecorderError> {
     }
     let time = TimePanelBlueprint::new()
         .with_state(PanelState::Collapsed)
-        .with_timeline(rerun::blueprint::components::TimelineName("control_step".into()))
+        .with_timeline(TimelineName("control_step".into()))
         .with_fps(20.0);
     stream.log("time_panel", &time)?;
     Ok(())

@@ -15,7 +15,7 @@ const CELL: f32 = 0.004;
 const DELTA: f64 = 0.05;
 /// The share of a commanded delta that the arm covers within the step. The controller pulls with stiffness k = 150
 /// and critical damping 2√k towards a goal that is set anew every T = 0.05 s, so that in steady motion
-/// v = kδ / (2√k + kT/2), and v·T = 0.27 δ.
+/// v = kδ / (2√k + kT/2), and v·T = 0.27 δ. Measured over a pick-and-place, starts included: 0.25 δ.
 const COVERED: f64 = 0.27;
 /// Movement that no picture shows: metres, and parts of a unit quaternion.
 const STILL: f64 = 1e-4;

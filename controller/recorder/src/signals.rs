@@ -193,7 +193,7 @@ fn page(episode: &Episode) -> String {
         "## {instruction}\n\
          **Episode:** {title}  \n\
          **Outcome:** {outcome}  \n\
-         **Help:** {fires} fires; the strong policy drove {strong} of {length} control steps\n\n\
+         **Help:** gate fired {fires} ×; the strong policy drove {strong} of {length} control steps\n\n\
          **How to read it.** The cheap **weak** policy (orange) drives. Every {chunk} control steps a probe reads its \
          activations and gives a **score**, the risk of failure. When the score passes the threshold, after the guard \
          (step {guard}), the gate **fires** and the **strong** policy (blue) takes over.\n\n\

@@ -1,0 +1,197 @@
+//! Recordings of a made-up episode, read back with Rerun's own decoder.
+//! Two chunks: the weak policy's, then a fire and the strong policy's, which succeeds at the last step.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use aegis_core::scene::{Body, Mesh};
+use aegis_core::{
+    Chunk, ChunkRecord, Decision, Driver, Observation, Pose, Proprioception, Recorder, Score, StepRecord,
+    Thresholds,
+};
+use aegis_recorder::{EpisodeInfo, RecorderError, RerunRecorder};
+use rerun::{ChunkStore, ChunkStoreConfig, EntityPath, StoreKind};
+
+const CHUNK_STEPS: u32 = 3;
+const ACTION: [f32; 7] = [0.5, 0.0, -0.5, 0.0, 0.0, 0.0, -1.0];
+
+/// A folder of the test's own, empty.
+fn folder(test: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn body(name: &str, fixed: bool) -> Body {
+    let mesh = Mesh {
+        vertices: vec![[0.0; 3], [0.1, 0.0, 0.0], [0.0, 0.1, 0.0]],
+        triangles: vec![[0, 1, 2]],
+        colour: [200, 200, 200, 255],
+    };
+    Body { name: name.into(), meshes: vec![mesh], fixed }
+}
+
+fn pose(x: f64) -> Pose {
+    Pose { position: [x, 0.0, 1.0], ..Pose::IDENTITY }
+}
+
+fn observation(taken: u32) -> Observation {
+    Observation {
+        step: taken,
+        plant_time: f64::from(taken) * 0.05,
+        task: 0,
+        instruction: "move the box".into(),
+        proprioception: Proprioception {
+            joint_positions: vec![],
+            end_effector: pose(f64::from(taken) * 0.01),
+            gripper: vec![],
+        },
+        objects: vec![],
+    }
+}
+
+fn create(path: &Path) -> Result<RerunRecorder, RecorderError> {
+    let info = EpisodeInfo {
+        task: 0,
+        instruction: "move the box".into(),
+        title: "aegis · task 0 · initial state 0".into(),
+        chunk_steps: CHUNK_STEPS,
+        guard_steps: 1,
+    };
+    RerunRecorder::create(path, &info, &[body("table", true), body("box", false)])
+}
+
+fn record(path: &Path, thresholds: Thresholds) -> RerunRecorder {
+    let mut recorder = create(path).unwrap();
+    recorder.poses(0, 0.0, &[pose(0.0), pose(0.0)]);
+    for driver in [Driver::Weak, Driver::Strong] {
+        let strong = driver == Driver::Strong;
+        let begin = if strong { CHUNK_STEPS } else { 0 };
+        let chunk = Chunk::new(7, ACTION.repeat(CHUNK_STEPS as usize)).unwrap();
+        recorder.chunk(&ChunkRecord {
+            step: begin,
+            decision: Decision {
+                driver,
+                score: Score::new(if strong { 0.9 } else { f64::NAN }),
+                thresholds,
+                guarded: !strong,
+                fired: strong,
+                handed_over: strong,
+                budget_left: 1,
+            },
+            pooled: vec![],
+            weak: chunk.clone(),
+            strong: strong.then_some(chunk),
+        });
+        for step in begin..begin + CHUNK_STEPS {
+            let observation = observation(step + 1);
+            let success = step + 1 == 2 * CHUNK_STEPS;
+            recorder.step(&StepRecord { step, driver, action: &ACTION, observation: &observation, success });
+            // The box rests until the strong policy drives.
+            let moved = if strong { f64::from(step) * 0.01 } else { 0.0 };
+            recorder.poses(step + 1, observation.plant_time, &[pose(0.0), pose(moved)]);
+        }
+    }
+    recorder
+}
+
+fn read(path: &Path) -> BTreeMap<String, ChunkStore> {
+    let mut file = File::open(path).unwrap();
+    let stores = ChunkStore::from_rrd_reader(&ChunkStoreConfig::COMPACTION_DISABLED, &mut file).unwrap();
+    let kind = |kind| if kind == StoreKind::Blueprint { "blueprint" } else { "recording" };
+    stores.into_iter().map(|(id, store)| (kind(id.kind()).to_owned(), store)).collect()
+}
+
+fn rows(store: &ChunkStore, entity: &str) -> usize {
+    let entity = EntityPath::from(entity);
+    store
+        .iter_physical_chunks()
+        .filter(|chunk| *chunk.entity_path() == entity)
+        .map(|chunk| chunk.num_rows())
+        .sum()
+}
+
+#[test]
+fn a_recording_holds_scene_signals_events_and_layout() {
+    let folder = folder("whole");
+    let path = folder.join("episode.rrd");
+    let thresholds = Thresholds { fire: 0.8, hand_back: 0.4 };
+    assert_eq!(record(&path, thresholds).finish().unwrap(), path);
+
+    let stores = read(&path);
+    assert!(stores.contains_key("blueprint"), "the layout travels with the recording");
+    let store = &stores["recording"];
+    let timelines: Vec<_> = store.schema().timelines().keys().map(ToString::to_string).collect();
+    assert_eq!(timelines, ["control_step", "plant_time"], "no wall clock");
+
+    assert_eq!(rows(store, "world/bodies/table"), 1, "a fixed body is placed once");
+    assert_eq!(rows(store, "world/bodies/box"), 4, "at the start, and when it moved");
+    assert_eq!(rows(store, "world/trail"), 6);
+    assert_eq!(rows(store, "world/plan/weak"), 2);
+    assert_eq!(
+        rows(store, "gate/score"),
+        1 + 2,
+        "style, and values that are numbers: a boundary and the end"
+    );
+    assert_eq!(rows(store, "gate/threshold"), 1 + 3);
+    assert_eq!(rows(store, "who/driver"), 1 + 2);
+    assert_eq!(rows(store, "events"), 4, "NaN, fire, hand-over, success");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
+}
+
+#[test]
+fn infinite_thresholds_are_left_out_of_the_plot() {
+    let path = folder("infinite").join("episode.rrd");
+    let never = Thresholds { fire: f64::INFINITY, hand_back: f64::NEG_INFINITY };
+    record(&path, never).finish().unwrap();
+    let store = &read(&path)["recording"];
+    for entity in ["gate/threshold", "gate/return_threshold"] {
+        assert_eq!(rows(store, entity), 0, "{entity}");
+    }
+}
+
+#[test]
+fn equal_episodes_give_equal_recordings() {
+    let folder = folder("equal");
+    let thresholds = Thresholds { fire: 0.8, hand_back: 0.4 };
+    let content = |name: &str| {
+        let path = record(&folder.join(name), thresholds).finish().unwrap();
+        let mut content = Vec::new();
+        for (kind, store) in read(&path) {
+            let chunks = store.iter_physical_chunks();
+            // Ids of chunks and rows are Rerun's own and tell nothing of the episode.
+            content.extend(chunks.map(|chunk| {
+                let mut components: Vec<_> =
+                    chunk.components().values().map(|column| format!("{column:?}")).collect();
+                components.sort();
+                format!("{kind} {} {:?} {components:?}", chunk.entity_path(), chunk.timelines())
+            }));
+        }
+        content.sort();
+        content
+    };
+    assert_eq!(content("one.rrd"), content("two.rrd"));
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_named_before_the_episode_runs() {
+    let path = folder("unwritable").join("missing/episode.rrd");
+    let error = create(&path).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot write the recording: ", path.display())), "{error}");
+}
+
+#[test]
+fn a_failed_or_dropped_recording_leaves_no_file() {
+    let folder = folder("failed");
+    let path = folder.join("episode.rrd");
+    let mut recorder = create(&path).unwrap();
+    recorder.poses(4, 0.2, &[pose(0.0)]);
+    let error = recorder.finish().unwrap_err().to_string();
+    assert_eq!(error, "poses at control step 4: expected 2, one per body, found 1");
+    drop(create(&path).unwrap());
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+}
