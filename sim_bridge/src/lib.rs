@@ -8,10 +8,12 @@ pub mod goal;
 pub mod gripper;
 pub mod osc;
 pub mod plant;
+pub mod snapshot;
 pub mod suite;
 pub mod task;
 
 pub use error::SuiteError;
 pub use plant::LiberoPlant;
+pub use snapshot::Snapshot;
 pub use suite::Suite;
 pub use task::TaskInfo;

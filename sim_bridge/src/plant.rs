@@ -35,12 +35,12 @@ pub struct LiberoPlant {
 
 #[derive(Debug)]
 pub(crate) struct Episode {
-    task: usize,
+    pub(crate) task: usize,
     pub(crate) bound: Arc<BoundTask>,
     pub(crate) data: MjData<Arc<MjModel>>,
-    memory: Memory,
-    start_time: f64,
-    step: u32,
+    pub(crate) memory: Memory,
+    pub(crate) start_time: f64,
+    pub(crate) step: u32,
     /// Scratch for the dense inertia, `[nv, nv]`.
     inertia: Vec<f64>,
 }
@@ -83,7 +83,7 @@ impl LiberoPlant {
     }
 
     /// The task's environment, compiled or reused. MuJoCo's reset makes a reused one equal to a new one.
-    fn environment(&mut self, task: usize) -> Result<&mut Episode, PlantError> {
+    pub(crate) fn environment(&mut self, task: usize) -> Result<&mut Episode, PlantError> {
         let reusable = self.episode.take().filter(|episode| episode.task == task);
         let episode = match reusable {
             Some(episode) => episode,
@@ -222,7 +222,7 @@ impl Episode {
         (self.data.site_xpos()[site].into(), Matrix3::from_row_slice(&self.data.site_xmat()[site]))
     }
 
-    fn observation(&self) -> Observation {
+    pub(crate) fn observation(&self) -> Observation {
         let (position, orientation) = self.grip_pose();
         let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(orientation));
         let qpos = self.data.qpos();
@@ -259,6 +259,6 @@ impl Episode {
     }
 }
 
-fn backend(error: impl std::error::Error) -> PlantError {
+pub(crate) fn backend(error: impl std::error::Error) -> PlantError {
     PlantError::Backend(error.to_string())
 }
