@@ -17,8 +17,8 @@ use crate::{APPLICATION, RecorderError};
 
 /// From where the 3D view looks, and where at, in metres: the room above the table, from the corner
 /// opposite the robot, where neither arm nor cabinet hides the objects.
-const EYE: [f32; 3] = [0.72, 0.62, 1.62];
-const LOOK_TARGET: [f32; 3] = [-0.2, 0.0, 1.07];
+const EYE: [f32; 3] = [0.52, 0.86, 1.6];
+const LOOK_TARGET: [f32; 3] = [-0.2, 0.0, 1.08];
 
 /// Puts the layout into the recording and makes it the active one.
 pub fn send(stream: &RecordingStream) -> Result<(), RecorderError> {

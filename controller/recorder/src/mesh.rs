@@ -17,16 +17,24 @@ pub struct Shaded {
 }
 
 /// Vertex clustering (Rossignac and Borrel 1993): the vertices within one cube of edge `cell` become their mean, and
-/// triangles that collapse or coincide go. Nothing moves by more than the cube's diagonal.
+/// triangles that collapse or coincide go. Nothing moves by more than the cube's diagonal. Only vertices that face the
+/// same side merge, or the two sides of a thin wall would become one.
 pub fn simplify(mesh: &Mesh, cell: f32) -> (Vec<[f32; 3]>, Vec<[u32; 3]>) {
+    let mut normals = vec![[0.0; 3]; mesh.vertices.len()];
+    for (triangle, area) in mesh.triangles.iter().zip(area_vectors(&mesh.vertices, &mesh.triangles)) {
+        for corner in triangle {
+            normals[*corner as usize] = add(normals[*corner as usize], area);
+        }
+    }
     let mut clusters = BTreeMap::new();
     let mut sums: Vec<([f32; 3], f32)> = Vec::new();
     let merged: Vec<u32> = mesh
         .vertices
         .iter()
-        .map(|vertex| {
+        .zip(&normals)
+        .map(|(vertex, normal)| {
             let cube = vertex.map(|value| (value / cell).floor() as i32);
-            let index = *clusters.entry(cube).or_insert_with(|| {
+            let index = *clusters.entry((cube, side(*normal))).or_insert_with(|| {
                 sums.push(([0.0; 3], 0.0));
                 sums.len() - 1
             });
@@ -59,13 +67,7 @@ pub fn simplify(mesh: &Mesh, cell: f32) -> (Vec<[f32; 3]>, Vec<[u32; 3]>) {
 
 /// Normals per corner, averaged by area over the faces around it that are not across a crease.
 pub fn shade(vertices: &[[f32; 3]], triangles: &[[u32; 3]]) -> Shaded {
-    let areas: Vec<[f32; 3]> = triangles
-        .iter()
-        .map(|[a, b, c]| {
-            let [a, b, c] = [a, b, c].map(|corner| vertices[*corner as usize]);
-            cross(subtract(b, a), subtract(c, a))
-        })
-        .collect();
+    let areas = area_vectors(vertices, triangles);
     let mut around = vec![Vec::new(); vertices.len()];
     for (face, triangle) in triangles.iter().enumerate() {
         triangle.iter().for_each(|corner| around[*corner as usize].push(face));
@@ -89,6 +91,19 @@ pub fn shade(vertices: &[[f32; 3]], triangles: &[[u32; 3]]) -> Shaded {
         }));
     }
     shaded
+}
+
+/// Per triangle, its normal, as long as twice its area.
+fn area_vectors(vertices: &[[f32; 3]], triangles: &[[u32; 3]]) -> Vec<[f32; 3]> {
+    let area = |[a, b, c]: [[f32; 3]; 3]| cross(subtract(b, a), subtract(c, a));
+    triangles.iter().map(|triangle| area(triangle.map(|corner| vertices[corner as usize]))).collect()
+}
+
+/// The axis that a vector follows most, and whether backwards.
+fn side(vector: [f32; 3]) -> (usize, bool) {
+    let steeper = |a: &usize, b: &usize| vector[*a].abs().total_cmp(&vector[*b].abs());
+    let axis = (0..3).max_by(steeper).unwrap_or_default();
+    (axis, vector[axis] < 0.0)
 }
 
 fn add(a: [f32; 3], b: [f32; 3]) -> [f32; 3] {
@@ -147,6 +162,25 @@ mod tests {
         let (vertices, triangles) = simplify(&sheet(100), 0.05);
         assert!(triangles.len() < 1000, "{} of 20000", triangles.len());
         assert!((area(&vertices, &triangles) - 1.0).abs() < 0.1);
+    }
+
+    #[test]
+    fn the_sides_of_a_thin_wall_stay_apart() {
+        let mut wall = sheet(10);
+        let back: Vec<_> = wall.vertices.iter().map(|[x, y, _]| [*x, *y, -0.001]).collect();
+        let count = back.len() as u32;
+        let turned: Vec<_> =
+            wall.triangles.iter().map(|[a, b, c]| [a + count, c + count, b + count]).collect();
+        wall.vertices.extend(back);
+        wall.triangles.extend(turned);
+        wall.vertices.iter_mut().for_each(|vertex| vertex[2] += 0.05);
+        let (vertices, triangles) = simplify(&wall, 0.2);
+        let front = |triangle: &[u32; 3]| area(&vertices, &[*triangle]) > 0.0;
+        assert!(triangles.iter().filter(|triangle| front(triangle)).count() * 2 == triangles.len());
+        assert!(triangles.iter().flatten().all(|corner| {
+            let z = vertices[*corner as usize][2];
+            (z - 0.05).abs() < 1e-5 || (z - 0.049).abs() < 1e-5
+        }));
     }
 
     #[test]

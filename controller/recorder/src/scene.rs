@@ -3,6 +3,7 @@
 
 use aegis_core::scene::Body;
 use aegis_core::{Chunk, Driver, Pose};
+use rerun::components::MeshFaceRendering;
 use rerun::{EntityPath, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
 
 use crate::RecorderError;
@@ -46,6 +47,8 @@ fn log_shapes(stream: &RecordingStream, body: &Body, entity: &EntityPath) -> Res
             &Mesh3D::new(shaded.vertices)
                 .with_vertex_normals(shaded.normals)
                 .with_triangle_indices(shaded.triangles)
+                // Thin walls may have become two faces in one place: only the one turned to the eye may show.
+                .with_face_rendering(MeshFaceRendering::Front)
                 .with_albedo_factor(rerun::Rgba32::from_unmultiplied_rgba(red, green, blue, opacity)),
         )?;
     }
@@ -112,9 +115,7 @@ fn log_plans(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorder
         {
             // No proposal, no strip: that clears the last one.
             let path = chunk.map(|chunk| predicted_path(start, chunk));
-            let labels = path.iter().map(|_| format!("{} plan", driver_name(driver)));
-            let strips = LineStrips3D::new(path.clone())
-                .with_labels(labels)
+            let strips = LineStrips3D::new(path)
                 .with_colors([driver_colour(driver)])
                 .with_radii([rerun::Radius::new_ui_points(5.0)]);
             stream.log(format!("world/plan/{}", driver_name(driver)), &strips)?;
@@ -142,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_plan_sums_the_position_deltas_only() {
-        let chunk = Chunk::new(7, vec![1.0, 0.0, -1.0, 9.0, 9.0, 9.0, 1.0].repeat(10)).unwrap();
+        let chunk = Chunk::new(7, [1.0, 0.0, -1.0, 9.0, 9.0, 9.0, 1.0].repeat(10)).unwrap();
         let path = predicted_path([1.0, 2.0, 3.0], &chunk);
         assert_eq!(path.len(), 11);
         assert_eq!(path[0], [1.0, 2.0, 3.0]);
