@@ -51,7 +51,9 @@ pub struct RolloutArguments {
 pub fn run(verb: &SimVerb) -> Result<(), Failure> {
     let SimVerb::Rollout(arguments) = verb;
     let actions = read_actions(&arguments.actions)?;
-    let mut plant = LiberoPlant::new(load_suite(&arguments.suite)?);
+    let suite = load_suite(&arguments.suite)?;
+    let positions = suite.task(arguments.task).map(|task| task.nq);
+    let mut plant = LiberoPlant::new(suite);
     plant.reset(Start { task: arguments.task, initial_state: arguments.init }).or_exit(Exit::Input)?;
     let mut states = vec![plant.state_flat()];
     let mut first_success = None;
@@ -70,6 +72,7 @@ pub fn run(verb: &SimVerb) -> Result<(), Failure> {
             "task": arguments.task,
             "init": arguments.init,
             "steps": steps,
+            "positions": positions,
             "success_at": first_success,
             "states": arguments.states,
         });
