@@ -14,6 +14,8 @@ use crate::recording::{self, Instructive};
 use crate::study::{Study, StudyArguments};
 use crate::{progress, table};
 
+/// Enough to see a recovery, few enough for half a minute.
+const EPISODES: usize = 30;
 const ARMS: [Arm; 3] = [Arm::Weak, Arm::Aegis, Arm::Strong];
 
 /// Arguments of `aegis demo`.
@@ -22,9 +24,9 @@ const ARMS: [Arm; 3] = [Arm::Weak, Arm::Aegis, Arm::Strong];
 pub struct DemoArguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Episodes per arm, spread over the tasks, from the plan's confirmation range
-    #[arg(long, value_name = "N", default_value_t = 30)]
-    episodes: usize,
+    /// Episodes per arm, spread over the tasks, from the plan's confirmation range; 30, or all there are if fewer
+    #[arg(long, value_name = "N")]
+    episodes: Option<usize>,
     /// Only this task
     #[arg(long, value_name = "N")]
     task: Option<usize>,
@@ -43,8 +45,9 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     study.check_models()?;
     let tasks = tasks(arguments.task, study.suite.task_count())?;
     let all = study.plan.ranges.confirmation.keys(tasks);
-    let Some(keys) = all.get(..arguments.episodes).filter(|keys| !keys.is_empty()) else {
-        let message = format!("--episodes {}: valid is 1 to {}", arguments.episodes, all.len());
+    let episodes = arguments.episodes.unwrap_or(EPISODES.min(all.len()));
+    let Some(keys) = all.get(..episodes).filter(|keys| !keys.is_empty()) else {
+        let message = format!("--episodes {episodes}: valid is 1 to {}", all.len());
         return Err(failure(Exit::Input, message));
     };
 

@@ -79,7 +79,7 @@ fn demonstrate(
     disturbance: Disturbance,
     encode: &Encoder,
 ) -> Result<Demonstration, EpisodeError> {
-    let failed = |source| EpisodeError::Policy { driver: aegis_core::Driver::Strong, source };
+    let failed = EpisodeError::Demonstrator;
     let mut generator = settings.streams.at(key, "disturbance", 0);
     let mut demonstration = Demonstration { rows: Vec::new(), success: false };
     let mut burst = Burst::None;

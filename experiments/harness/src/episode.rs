@@ -120,6 +120,9 @@ pub enum EpisodeError {
         /// What it reported.
         source: PolicyError,
     },
+    /// The expert, the learner or the encoder of a collection failed.
+    #[error("demonstration: {0}")]
+    Demonstrator(#[source] PolicyError),
     /// The probe does not fit the policy.
     #[error(transparent)]
     Probe(#[from] ProbeError),
