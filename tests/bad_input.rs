@@ -113,3 +113,11 @@ fn an_action_file_of_another_shape() {
     refuses(&mut command, 2, &["actions.npy", "float64[steps, 7]"]);
     assert!(!folder.join("states.npy").exists());
 }
+
+#[test]
+fn a_missing_plan_is_named_once() {
+    let output = aegis().args(["demo", "--plan", "nowhere.toml"]).output().expect("the binary starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.matches("No such file").count(), 1, "{stderr}");
+}

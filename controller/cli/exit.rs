@@ -48,7 +48,8 @@ pub fn report(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { exit, error }) => {
-            eprintln!("error: {error:#}");
+            // The libraries' errors give their cause within their own message; the chain would say it twice.
+            eprintln!("error: {}", error.to_string().trim_end());
             ExitCode::from(exit as u8)
         }
     }
