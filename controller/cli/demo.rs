@@ -128,7 +128,7 @@ fn record(
     if !arguments.json {
         let name = runner::describe(result.key, result.arm.name());
         println!("Recorded {name}: {why}.");
-        println!("Open it with:  pip install rerun-sdk==0.36.3 && rerun {}", path.display());
+        println!("Open it with:  pip install rerun-sdk==0.36.3 && rerun --bind 127.0.0.1 {}", path.display());
     }
     Ok(())
 }
