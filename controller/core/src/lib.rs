@@ -14,7 +14,7 @@ pub mod scene;
 
 pub use arbiter::{Arbiter, Authority};
 pub use gate::{Decision, Driver, Gate, GateLimits, Thresholds};
-pub use observation::{ObjectPose, Observation, Pose, Proprioception};
+pub use observation::{Frame, ObjectPose, Observation, Pose, Proprioception};
 pub use policy::{Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Start, Transition};
 pub use probe::{Probe, Score};
 pub use record::{ChunkRecord, Recorder, StepRecord};

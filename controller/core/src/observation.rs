@@ -55,3 +55,22 @@ pub struct Observation {
     /// Movable objects in the order of the plant's task description.
     pub objects: Vec<ObjectPose>,
 }
+
+/// One camera's picture, as a person would see it: row 0 is the top.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The camera's name in the plant, for example `agentview`.
+    pub camera: Arc<str>,
+    /// Pixels per row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Red, green, blue, 8 bits each, row-major `[height, width, 3]`.
+    pub rgb: Vec<u8>,
+}
+
+impl std::fmt::Debug for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frame({}, {}×{}, {} bytes)", self.camera, self.width, self.height, self.rgb.len())
+    }
+}

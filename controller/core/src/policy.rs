@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Observation;
+use crate::{Frame, Observation};
 
 /// A sequence of actions proposed by one inference, row-major `[horizon, width]`.
 ///
@@ -129,6 +129,13 @@ pub trait Plant {
 
     /// Appends the complete physical state, for comparing twins bit by bit.
     fn state(&self, out: &mut Vec<f64>);
+
+    /// What the cameras see now, one picture each in the plant's order; none for a plant without cameras.
+    ///
+    /// Drawing costs more than stepping, so it happens only where somebody asks: once per chunk, not once per step.
+    fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Why a policy gave no usable chunk.
@@ -198,6 +205,10 @@ pub enum PlantError {
         /// Control step within the episode.
         step: u32,
     },
+    /// The plant can no longer be reached, or is no longer the one that the episode began on. The episode did not
+    /// happen: it says nothing about any policy.
+    #[error("the plant was lost: {0}")]
+    Lost(String),
     /// Anything the plant itself reports.
     #[error("plant: {0}")]
     Backend(String),
