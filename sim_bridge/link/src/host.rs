@@ -1,0 +1,372 @@
+//! The plant's side as a state machine: who holds the plant, which step is next, and when it stops by itself.
+//! Pure but for the plant it moves: messages and monotonic time come in, messages go out.
+//!
+//! A step is run once, whatever the line does: the same numbers again get the same answer again.
+
+use std::time::Duration;
+
+use aegis_core::{Plant, PlantError, Start};
+
+use crate::wire::{
+    Action, Claim, Claimed, Code, Look, Message, Mode, Moved, Phase, Pictures, Refused, Reset, Status, Step,
+};
+
+/// What a host says of its plant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlantInfo {
+    /// Values per action.
+    pub action_width: u32,
+    /// Tasks of the suite.
+    pub tasks: u32,
+    /// Control period.
+    pub period: Duration,
+    /// The action of standing still, `[action_width]`.
+    pub stand_still: Vec<f32>,
+}
+
+/// After how much silence what happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostLimits {
+    /// A free-running plant stops when it has had no action for so long.
+    pub command_timeout: Duration,
+    /// The plant is free for others when its controller has been silent for so long.
+    pub controller_timeout: Duration,
+}
+
+impl Default for HostLimits {
+    fn default() -> Self {
+        Self { command_timeout: Duration::from_millis(200), controller_timeout: Duration::from_secs(5) }
+    }
+}
+
+/// One served plant.
+#[derive(Debug)]
+pub struct Host {
+    instance: u64,
+    info: PlantInfo,
+    limits: HostLimits,
+    claims: u64,
+    held: Option<Held>,
+    dropped: u64,
+    refused: u64,
+}
+
+#[derive(Debug)]
+struct Held {
+    claim: Claim,
+    session: u64,
+    seen: Duration,
+    newest_episode: u64,
+    episode: Option<Episode>,
+}
+
+#[derive(Debug)]
+struct Episode {
+    reset: Reset,
+    sequence: u32,
+    /// The answer to the last reset or step, for when it is asked again.
+    answer: Vec<u8>,
+    /// Stopped by itself.
+    stopped: bool,
+    command: Option<Command>,
+}
+
+#[derive(Debug)]
+struct Command {
+    sequence: u32,
+    at: Duration,
+    action: Vec<f32>,
+}
+
+impl Host {
+    /// A host that nobody holds. `instance` must differ between any two processes that serve the same name.
+    pub fn new(instance: u64, info: PlantInfo, limits: HostLimits) -> Self {
+        Self { instance, info, limits, claims: 0, held: None, dropped: 0, refused: 0 }
+    }
+
+    /// Answers one request. Moves the plant where the request is the next one.
+    pub fn request(&mut self, bytes: &[u8], now: Duration, plant: &mut dyn Plant) -> Vec<u8> {
+        let message = match Message::decode(bytes) {
+            Ok(message) => message,
+            Err(error) => {
+                self.dropped += 1;
+                let version = matches!(error, crate::wire::WireError::Version { .. });
+                let code = if version { Code::Version } else { Code::Malformed };
+                return self.refuse(code, error.to_string());
+            }
+        };
+        let answer = match message {
+            Message::Claim(claim) => self.claim(claim, now),
+            Message::Reset(reset) => self.reset(reset, now, plant),
+            Message::Step(step) => self.step(&step, now, plant),
+            Message::Look(look) => self.look(&look, now, plant),
+            Message::Release(release) => self.session(release.session, now).map(|_| ()).map(|()| {
+                self.held = None;
+                self.status(now).encode()
+            }),
+            other => Err((Code::Malformed, format!("{} is no request", other.name()))),
+        };
+        answer.unwrap_or_else(|(code, reason)| self.refuse(code, reason))
+    }
+
+    /// Takes a controller's heartbeat, which arrived at `at`.
+    pub fn pulse(&mut self, bytes: &[u8], at: Duration) {
+        let known = match (Message::decode(bytes), &mut self.held) {
+            (Ok(Message::Pulse(pulse)), Some(held)) if held.session == pulse.session => {
+                held.seen = held.seen.max(at);
+                true
+            }
+            _ => false,
+        };
+        self.dropped += u64::from(!known);
+    }
+
+    /// Takes a free-running controller's command, which arrived at `at`.
+    pub fn action(&mut self, bytes: &[u8], at: Duration) {
+        if self.accept(bytes, at).is_none() {
+            self.dropped += 1;
+        }
+    }
+
+    /// A free-running plant's control period: moves it, stops it when its controller has gone silent, and returns what
+    /// to publish. Nothing without an episode, and nothing in lock-step.
+    pub fn tick(&mut self, now: Duration, plant: &mut dyn Plant) -> Option<Vec<u8>> {
+        let timeout = self.limits.command_timeout;
+        let held = self.held.as_mut().filter(|held| held.claim.mode == Mode::FreeRunning)?;
+        let session = held.session;
+        let episode = held.episode.as_mut()?;
+        if episode.command.as_ref().is_some_and(|command| now.saturating_sub(command.at) > timeout) {
+            episode.stopped = true;
+        }
+        let action = match &episode.command {
+            Some(command) if !episode.stopped => &command.action,
+            _ => &self.info.stand_still,
+        };
+        match plant.step(action) {
+            Ok(transition) => {
+                episode.sequence += 1;
+                let moved = Moved {
+                    session,
+                    episode: episode.reset.episode,
+                    sequence: episode.sequence,
+                    stamp_ns: nanoseconds(now),
+                    success: transition.success,
+                    observation: (&transition.observation).into(),
+                    state: Vec::new(),
+                };
+                Some(Message::from(moved).encode())
+            }
+            Err(_) => {
+                // A plant that cannot move must not be commanded on; the status says that it stopped.
+                episode.stopped = true;
+                self.refused += 1;
+                None
+            }
+        }
+    }
+
+    /// The control period while a free-running episode is on.
+    pub fn period(&self) -> Option<Duration> {
+        let held = self.held.as_ref().filter(|held| held.claim.mode == Mode::FreeRunning)?;
+        held.episode.as_ref().map(|_| self.info.period)
+    }
+
+    /// Frees the plant from a controller that has been silent for too long.
+    pub fn expire(&mut self, now: Duration) {
+        let limit = self.limits.controller_timeout;
+        self.held.take_if(|held| now.saturating_sub(held.seen) > limit);
+    }
+
+    /// What the plant is doing.
+    pub fn status(&self, now: Duration) -> Message {
+        let held = self.held.as_ref();
+        let episode = held.and_then(|held| held.episode.as_ref());
+        let phase = match (held, episode) {
+            (None, _) => Phase::Idle,
+            (Some(_), None) => Phase::Held,
+            (Some(_), Some(episode)) if episode.stopped => Phase::Stopped,
+            (Some(_), Some(_)) => Phase::Running,
+        };
+        Status {
+            instance: self.instance,
+            session: held.map_or(0, |held| held.session),
+            phase,
+            episode: episode.map_or(0, |episode| episode.reset.episode),
+            sequence: episode.map_or(0, |episode| episode.sequence),
+            stamp_ns: nanoseconds(now),
+            dropped: self.dropped,
+            refused: self.refused,
+        }
+        .into()
+    }
+
+    fn claim(&mut self, claim: Claim, now: Duration) -> Answer {
+        self.expire(now);
+        match &mut self.held {
+            Some(held) if held.claim == claim => held.seen = now,
+            Some(held) => {
+                let reason = format!("held by {:?}, which lives", held.claim.controller);
+                return Err((Code::Held, reason));
+            }
+            None => {
+                self.claims += 1;
+                // Sessions of different processes differ, so that nothing from before a restart is taken for new.
+                let session = self.instance.wrapping_add(self.claims);
+                self.held = Some(Held { claim, session, seen: now, newest_episode: 0, episode: None });
+            }
+        }
+        let session = self.held.as_ref().map_or(0, |held| held.session);
+        let claimed = Claimed {
+            instance: self.instance,
+            session,
+            action_width: self.info.action_width,
+            tasks: self.info.tasks,
+            period_ns: nanoseconds(self.info.period),
+            command_timeout_ns: nanoseconds(self.limits.command_timeout),
+            controller_timeout_ns: nanoseconds(self.limits.controller_timeout),
+        };
+        Ok(Message::from(claimed).encode())
+    }
+
+    fn reset(&mut self, reset: Reset, now: Duration, plant: &mut dyn Plant) -> Answer {
+        let held = self.session(reset.session, now)?;
+        if let Some(episode) = held.episode.as_ref().filter(|episode| episode.reset == reset) {
+            return match episode.sequence {
+                0 => Ok(episode.answer.clone()),
+                found => Err((Code::Episode, format!("episode {} is at step {found}", reset.episode))),
+            };
+        }
+        if reset.episode <= held.newest_episode {
+            let reason = format!("episode {} is not newer than {}", reset.episode, held.newest_episode);
+            return Err((Code::Episode, reason));
+        }
+        held.newest_episode = reset.episode;
+        held.episode = None;
+        let start = Start { task: reset.task as usize, initial_state: reset.initial_state as usize };
+        let observation = plant.reset(start).map_err(failed)?;
+        let answer = moved(&reset, 0, now, false, &observation, plant);
+        held.episode =
+            Some(Episode { reset, sequence: 0, answer: answer.clone(), stopped: false, command: None });
+        Ok(answer)
+    }
+
+    fn step(&mut self, step: &Step, now: Duration, plant: &mut dyn Plant) -> Answer {
+        let held = self.session(step.session, now)?;
+        if held.claim.mode == Mode::FreeRunning {
+            return Err((Code::Mode, "a free-running plant takes actions, not steps".into()));
+        }
+        let episode = current(held, step.episode)?;
+        if step.sequence == episode.sequence && step.sequence > 0 {
+            return Ok(episode.answer.clone());
+        }
+        if step.sequence != episode.sequence + 1 {
+            let reason = format!("step {} after step {}", step.sequence, episode.sequence);
+            return Err((Code::Sequence, reason));
+        }
+        let transition = plant.step(&step.action).map_err(failed)?;
+        episode.sequence = step.sequence;
+        episode.answer =
+            moved(&episode.reset, step.sequence, now, transition.success, &transition.observation, plant);
+        Ok(episode.answer.clone())
+    }
+
+    fn look(&mut self, look: &Look, now: Duration, plant: &mut dyn Plant) -> Answer {
+        let held = self.session(look.session, now)?;
+        let pace = held.claim.mode;
+        let episode = current(held, look.episode)?;
+        if pace == Mode::LockStep && look.sequence != episode.sequence {
+            let reason = format!("a look at step {} in step {}", look.sequence, episode.sequence);
+            return Err((Code::Sequence, reason));
+        }
+        let pictures = Pictures {
+            session: look.session,
+            episode: look.episode,
+            sequence: episode.sequence,
+            pictures: plant.frames().map_err(failed)?.into_iter().map(Into::into).collect(),
+        };
+        Ok(Message::from(pictures).encode())
+    }
+
+    fn accept(&mut self, bytes: &[u8], at: Duration) -> Option<()> {
+        let Ok(Message::Action(Action { session, episode, sequence, action, .. })) = Message::decode(bytes)
+        else {
+            return None;
+        };
+        let fits = action.len() == self.info.action_width as usize && action.iter().all(|v| v.is_finite());
+        let held = self.held.as_mut().filter(|held| held.session == session)?;
+        let running = held.episode.as_mut().filter(|running| running.reset.episode == episode)?;
+        let newer = running.command.as_ref().is_none_or(|command| command.sequence < sequence);
+        if !fits || !newer || running.stopped {
+            return None;
+        }
+        // An action that arrives after the timeout, before the tick that would have noticed, comes too late as well.
+        let late = |command: &Command| at.saturating_sub(command.at) > self.limits.command_timeout;
+        if running.command.as_ref().is_some_and(late) {
+            running.stopped = true;
+            return None;
+        }
+        running.command = Some(Command { sequence, at, action });
+        held.seen = held.seen.max(at);
+        Some(())
+    }
+
+    fn session(&mut self, session: u64, now: Duration) -> Result<&mut Held, Refusal> {
+        self.expire(now);
+        match &mut self.held {
+            Some(held) if held.session == session => {
+                held.seen = now;
+                Ok(held)
+            }
+            _ => Err((
+                Code::Session,
+                format!("no session {session}: released, expired, or from before a restart"),
+            )),
+        }
+    }
+
+    fn refuse(&mut self, code: Code, mut reason: String) -> Vec<u8> {
+        self.refused += 1;
+        let end = (0..=reason.len().min(1000)).rev().find(|end| reason.is_char_boundary(*end));
+        reason.truncate(end.unwrap_or(0));
+        Message::from(Refused { code, reason }).encode()
+    }
+}
+
+type Refusal = (Code, String);
+type Answer = Result<Vec<u8>, Refusal>;
+
+fn current(held: &mut Held, number: u64) -> Result<&mut Episode, Refusal> {
+    let on = held.episode.as_ref().map(|episode| episode.reset.episode);
+    held.episode.as_mut().filter(|episode| episode.reset.episode == number).ok_or_else(|| {
+        let reason = match on {
+            Some(on) => format!("episode {number} is not on; episode {on} is"),
+            None => "no episode is on; reset first".into(),
+        };
+        (Code::Episode, reason)
+    })
+}
+
+fn failed(error: PlantError) -> Refusal {
+    (Code::Plant, error.to_string())
+}
+
+fn moved(
+    reset: &Reset,
+    sequence: u32,
+    now: Duration,
+    success: bool,
+    observation: &aegis_core::Observation,
+    plant: &dyn Plant,
+) -> Vec<u8> {
+    let mut state = Vec::new();
+    plant.state(&mut state);
+    let (session, episode) = (reset.session, reset.episode);
+    let observation = observation.into();
+    let stamp_ns = nanoseconds(now);
+    Message::from(Moved { session, episode, sequence, stamp_ns, success, observation, state }).encode()
+}
+
+/// Nanoseconds as messages hold them; enough for 584 years.
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

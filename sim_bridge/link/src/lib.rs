@@ -1,0 +1,60 @@
+//! Any plant over Zenoh: the wire format, the host that serves a plant, and the plant at the other end of the line.
+//! `wire` and `host` are pure: bytes and time come in as values. `serve` and `plant` are the shells around them.
+//!
+//! `docs/protocol.md` states the wire format field by field.
+
+pub mod endpoint;
+pub mod host;
+pub mod plant;
+mod pulse;
+pub mod serve;
+pub mod wire;
+
+pub use endpoint::{Endpoint, LinkError, Role, open};
+pub use host::{Host, HostLimits, PlantInfo};
+pub use plant::{Counters, Patience, ZenohPlant};
+pub use serve::serve;
+
+/// A number that tells this process from any other that serves the same plant.
+pub fn instance() -> u64 {
+    plant::nonce()
+}
+
+/// The key expressions of one plant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// Queries of the controller: claim, reset, step, look, release.
+    pub request: String,
+    /// The plant's heartbeat, ten times a second.
+    pub status: String,
+    /// The controller's heartbeat, ten times a second.
+    pub pulse: String,
+    /// Actions of a free-running controller.
+    pub action: String,
+    /// Observations of a free-running plant.
+    pub observation: String,
+    /// Liveliness token of whoever serves the plant.
+    pub alive: String,
+}
+
+impl Keys {
+    /// The keys of the plant `name`.
+    ///
+    /// # Errors
+    /// A name that is not 1 to 64 letters, digits, `_` or `-`.
+    pub fn of(name: &str) -> Result<Self, LinkError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err(LinkError::Name { found: name.into() });
+        }
+        let key = |leaf: &str| format!("aegis/{name}/{leaf}");
+        Ok(Self {
+            request: key("request"),
+            status: key("status"),
+            pulse: key("pulse"),
+            action: key("action"),
+            observation: key("observation"),
+            alive: key("alive"),
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! Heartbeats of our own, ten a second from a thread of their own: Zenoh's liveliness notices a silent peer only after
+//! ten seconds. Both sides beat and both sides listen.
+
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use zenoh::Wait;
+use zenoh::qos::CongestionControl;
+
+use crate::endpoint::LinkError;
+
+/// Between two beats.
+pub(crate) const EVERY: Duration = Duration::from_millis(100);
+
+/// A thread that publishes a message until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Heart {
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Heart {
+    /// Starts to publish what `message` returns, on `key`.
+    pub fn start(
+        session: &zenoh::Session,
+        key: &str,
+        message: impl Fn() -> Vec<u8> + Send + 'static,
+    ) -> Result<Self, LinkError> {
+        let publisher = session
+            .declare_publisher(key.to_owned())
+            .congestion_control(CongestionControl::Drop)
+            .express(true)
+            .wait()?;
+        let (stop, stopped) = sync_channel(0);
+        let beat = move || {
+            loop {
+                // A beat that cannot be sent is what the other side listens for.
+                let _ = publisher.put(message()).wait();
+                if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+            }
+        };
+        let thread = std::thread::Builder::new()
+            .name("aegis-heart".into())
+            .spawn(beat)
+            .map_err(|error| LinkError::Zenoh(format!("cannot start the heartbeat: {error}")))?;
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+impl Drop for Heart {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Serves a plant over Zenoh: a shell that feeds a [`Host`] with messages and time, on the caller's thread.
+//! Callbacks only push into a bounded queue; the plant never moves on a thread of Zenoh's.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aegis_core::Plant;
+use zenoh::Wait;
+use zenoh::qos::CongestionControl;
+use zenoh::query::Query;
+
+use crate::Keys;
+use crate::endpoint::LinkError;
+use crate::host::{Host, nanoseconds};
+use crate::pulse::{EVERY, Heart};
+use crate::wire::Message;
+
+/// Messages that may wait while the plant moves. A request that finds no place is dropped and sent again.
+const QUEUE: usize = 256;
+
+enum Event {
+    Request(Query, Duration),
+    Pulse(Vec<u8>, Duration),
+    Action(Vec<u8>, Duration),
+}
+
+/// Serves `plant` as `name` until `stop` is set. `ready` is called once others can reach it.
+///
+/// # Errors
+/// [`LinkError::Served`] where somebody else serves that name already, and what Zenoh reports.
+pub fn serve(
+    session: &zenoh::Session,
+    name: &str,
+    mut host: Host,
+    plant: &mut dyn Plant,
+    stop: &AtomicBool,
+    ready: impl FnOnce(),
+) -> Result<(), LinkError> {
+    let keys = Keys::of(name)?;
+    let others = session.liveliness().get(&keys.alive).timeout(Duration::from_millis(500)).wait()?;
+    if others.recv().is_ok() {
+        return Err(LinkError::Served { name: name.into() });
+    }
+    let clock = Instant::now();
+    let (events, inbox) = sync_channel(QUEUE);
+    let push = move |event| drop(events.try_send(event));
+    let _requests = session
+        .declare_queryable(&keys.request)
+        .callback({
+            let push = push.clone();
+            move |query| push(Event::Request(query, clock.elapsed()))
+        })
+        .wait()?;
+    let _pulses = session
+        .declare_subscriber(&keys.pulse)
+        .callback({
+            let push = push.clone();
+            move |sample| push(Event::Pulse(sample.payload().to_bytes().into(), clock.elapsed()))
+        })
+        .wait()?;
+    let _actions = session
+        .declare_subscriber(&keys.action)
+        .callback(move |sample| push(Event::Action(sample.payload().to_bytes().into(), clock.elapsed())))
+        .wait()?;
+    let observations = session
+        .declare_publisher(&keys.observation)
+        .congestion_control(CongestionControl::Drop)
+        .express(true)
+        .wait()?;
+    let status = Arc::new(Mutex::new(host.status(clock.elapsed())));
+    let _heart = Heart::start(session, &keys.status, {
+        let status = Arc::clone(&status);
+        move || stamped(&status, clock.elapsed()).encode()
+    })?;
+    let _alive = session.liveliness().declare_token(&keys.alive).wait()?;
+    ready();
+
+    let mut next_tick = None;
+    while !stop.load(Ordering::Relaxed) {
+        next_tick = host.period().map(|period| next_tick.unwrap_or_else(|| clock.elapsed() + period));
+        let until_tick = next_tick.map_or(EVERY, |tick: Duration| tick.saturating_sub(clock.elapsed()));
+        match inbox.recv_timeout(until_tick.min(EVERY)) {
+            Ok(event) => take(&mut host, event, plant),
+            // Only with an empty queue is it known that nobody has been heard.
+            Err(_) => host.expire(clock.elapsed()),
+        }
+        if let (Some(tick), Some(period)) = (next_tick, host.period())
+            && clock.elapsed() >= tick
+        {
+            if let Some(moved) = host.tick(clock.elapsed(), plant) {
+                // An observation that cannot be sent is made up for by the next.
+                let _ = observations.put(moved).wait();
+            }
+            // A late period is lost: no burst follows it.
+            next_tick = Some((tick + period).max(clock.elapsed()));
+        }
+        *status.lock().unwrap_or_else(PoisonError::into_inner) = host.status(clock.elapsed());
+    }
+    Ok(())
+}
+
+fn take(host: &mut Host, event: Event, plant: &mut dyn Plant) {
+    match event {
+        Event::Request(query, at) => {
+            let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
+            let answer = host.request(&bytes, at, plant);
+            // A lost answer is asked for again, with the same numbers.
+            let _ = query.reply(query.key_expr().clone(), answer).wait();
+        }
+        Event::Pulse(bytes, at) => host.pulse(&bytes, at),
+        Event::Action(bytes, at) => host.action(&bytes, at),
+    }
+}
+
+fn stamped(status: &Mutex<Message>, now: Duration) -> Message {
+    let mut message = status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Message::Status(status) = &mut message {
+        status.stamp_ns = nanoseconds(now);
+    }
+    message
+}

@@ -1,0 +1,166 @@
+//! The wire format: an eight-byte header that every version shares, then a MessagePack map.
+//! Pure. Decoding allocates no more than the message's own bounds allow, whatever its length fields claim.
+
+mod bounded;
+mod convert;
+mod message;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use message::{
+    Action, Claim, Claimed, Code, Look, Mode, Moved, Object, Observed, Phase, Picture, Pictures, Placement,
+    Pulse, Refused, Release, Reset, Status, Step,
+};
+
+/// The schema that this code speaks. Any change of a message's fields raises it.
+pub const VERSION: u16 = 1;
+/// First bytes of every message.
+pub const MAGIC: [u8; 4] = *b"AEGS";
+/// Magic, version (little-endian `u16`), kind (`u8`), zero (`u8`).
+pub const HEADER: usize = 8;
+/// The largest message, bytes. Four pictures of 1024 × 1024 fit.
+pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// Why bytes are no message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Larger than any message may be.
+    #[error("message of {found} bytes; the limit is {MAX_MESSAGE}")]
+    TooLarge {
+        /// Bytes.
+        found: usize,
+    },
+    /// Ends before its header does.
+    #[error("message of {found} bytes; a header alone has {HEADER}")]
+    Truncated {
+        /// Bytes.
+        found: usize,
+    },
+    /// Does not begin as messages do.
+    #[error("not an AEGIS message: it begins with {found:02x?}, expected {MAGIC:02x?}")]
+    Magic {
+        /// The first four bytes.
+        found: [u8; 4],
+    },
+    /// Written by another version.
+    #[error("schema version {found}; this side speaks version {VERSION}")]
+    Version {
+        /// The sender's.
+        found: u16,
+    },
+    /// A kind that this version lacks.
+    #[error("unknown message kind {found}")]
+    Kind {
+        /// The header's byte.
+        found: u8,
+    },
+    /// The last header byte is reserved.
+    #[error("header byte 7 is {found}; it must be 0")]
+    Reserved {
+        /// The header's byte.
+        found: u8,
+    },
+    /// The map is broken, lacks a field, has one too many, or holds a value out of bounds.
+    #[error("{kind}: {reason}")]
+    Body {
+        /// Which message.
+        kind: &'static str,
+        /// What is wrong, with the field.
+        reason: String,
+    },
+}
+
+macro_rules! messages {
+    ($($code:literal $name:ident $text:literal),+ $(,)?) => {
+        /// Any message.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Message {
+            $(#[doc = $text] $name($name),)+
+        }
+
+        impl Message {
+            /// The message as bytes.
+            pub fn encode(&self) -> Vec<u8> {
+                match self { $(Self::$name(body) => with_header($code, body),)+ }
+            }
+
+            /// The message's name.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name),)+ }
+            }
+
+            /// Reads one message and checks every bound.
+            ///
+            /// # Errors
+            /// See [`WireError`].
+            pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+                let (kind, body) = header(bytes)?;
+                match kind {
+                    $($code => read(stringify!($name), body).map(Self::$name),)+
+                    found => Err(WireError::Kind { found }),
+                }
+            }
+        }
+
+        $(impl From<$name> for Message {
+            fn from(body: $name) -> Self {
+                Self::$name(body)
+            }
+        })+
+    };
+}
+
+messages! {
+    1 Claim "The controller asks for the plant.",
+    2 Reset "The controller starts an episode.",
+    3 Step "The controller asks for one control step.",
+    4 Look "The controller asks for pictures.",
+    5 Release "The controller gives the plant back.",
+    6 Pulse "The controller lives.",
+    7 Action "A free-running controller's command.",
+    65 Claimed "The plant is the controller's.",
+    66 Moved "The plant's state after a reset or a step.",
+    67 Pictures "What the cameras see.",
+    68 Refused "The plant did not do what was asked.",
+    69 Status "The plant lives.",
+}
+
+fn with_header(kind: u8, body: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(2048);
+    bytes.extend(MAGIC);
+    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend([kind, 0]);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
+    // Writing numbers, strings and lists to memory cannot fail; were it to, the other side would refuse the rest.
+    let _ = body.serialize(&mut serializer);
+    bytes
+}
+
+fn header(bytes: &[u8]) -> Result<(u8, &[u8]), WireError> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(WireError::TooLarge { found: bytes.len() });
+    }
+    let Some((&[m0, m1, m2, m3, v0, v1, kind, reserved], body)) = bytes.split_first_chunk::<HEADER>() else {
+        return Err(WireError::Truncated { found: bytes.len() });
+    };
+    let found = [m0, m1, m2, m3];
+    if found != MAGIC {
+        return Err(WireError::Magic { found });
+    }
+    match (u16::from_le_bytes([v0, v1]), reserved) {
+        (VERSION, 0) => Ok((kind, body)),
+        (VERSION, found) => Err(WireError::Reserved { found }),
+        (found, _) => Err(WireError::Version { found }),
+    }
+}
+
+fn read<T: DeserializeOwned>(kind: &'static str, body: &[u8]) -> Result<T, WireError> {
+    let failed = |reason: String| WireError::Body { kind, reason };
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
+    // No message nests deeper than a map of lists of maps of lists.
+    deserializer.set_max_depth(16);
+    let message = T::deserialize(&mut deserializer).map_err(|error| failed(error.to_string()))?;
+    let rest = deserializer.get_ref().len();
+    if rest == 0 { Ok(message) } else { Err(failed(format!("{rest} bytes follow the message"))) }
+}

@@ -1,0 +1,278 @@
+//! The host's rules, without a network and without a clock: one controller, each step once, and a stop that latches.
+//! Times are values; nothing here waits.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+mod support;
+
+use std::time::Duration;
+
+use aegis_core::Plant;
+use aegis_link::Host;
+use aegis_link::wire::{
+    Action, Claim, Code, Look, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step, VERSION,
+};
+use support::{Toy, host};
+
+fn at(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn claim(nonce: u64, mode: Mode) -> Message {
+    Claim { controller: format!("controller {nonce}"), nonce, mode }.into()
+}
+
+fn claimed(host: &mut Host, plant: &mut Toy, mode: Mode) -> u64 {
+    match Message::decode(&host.request(&claim(1, mode).encode(), at(0), plant)).unwrap() {
+        Message::Claimed(claimed) => claimed.session,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reset(session: u64, episode: u64) -> Message {
+    Reset { session, episode, task: 1, initial_state: 7 }.into()
+}
+
+fn step(session: u64, episode: u64, sequence: u32, value: f32) -> Message {
+    Step { session, episode, sequence, action: vec![value] }.into()
+}
+
+#[track_caller]
+fn moved(answer: &[u8]) -> Moved {
+    match Message::decode(answer).unwrap() {
+        Message::Moved(moved) => moved,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[track_caller]
+fn refused(answer: &[u8]) -> (Code, String) {
+    match Message::decode(answer).unwrap() {
+        Message::Refused(refused) => (refused.code, refused.reason),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn status(host: &Host, now: Duration) -> Status {
+    match host.status(now) {
+        Message::Status(status) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_step_asked_twice_is_run_once() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    let first = host.request(&reset(session, 1).encode(), at(1), &mut plant);
+    assert_eq!(host.request(&reset(session, 1).encode(), at(2), &mut plant), first);
+    assert_eq!((plant.resets, moved(&first).sequence), (1, 0));
+    let one = host.request(&step(session, 1, 1, 0.5).encode(), at(3), &mut plant);
+    assert_eq!(host.request(&step(session, 1, 1, 0.5).encode(), at(4), &mut plant), one);
+    assert_eq!(plant.steps, 1);
+    let two = moved(&host.request(&step(session, 1, 2, 0.5).encode(), at(5), &mut plant));
+    let mut state = Vec::new();
+    plant.state(&mut state);
+    assert_eq!((plant.steps, two.sequence, two.state), (2, 2, state));
+}
+
+#[test]
+fn a_skipped_or_past_step_is_refused_and_moves_nothing() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    let early = host.request(&step(session, 1, 1, 0.0).encode(), at(1), &mut plant);
+    assert_eq!(refused(&early).0, Code::Episode);
+    host.request(&reset(session, 1).encode(), at(1), &mut plant);
+    for sequence in [0, 2, u32::MAX] {
+        let answer = host.request(&step(session, 1, sequence, 0.0).encode(), at(2), &mut plant);
+        assert_eq!(refused(&answer).0, Code::Sequence, "step {sequence}");
+    }
+    host.request(&step(session, 1, 1, 0.0).encode(), at(3), &mut plant);
+    host.request(&step(session, 1, 2, 0.0).encode(), at(4), &mut plant);
+    assert_eq!(
+        refused(&host.request(&step(session, 1, 1, 0.0).encode(), at(5), &mut plant)).0,
+        Code::Sequence
+    );
+    assert_eq!(
+        refused(&host.request(&step(session, 2, 3, 0.0).encode(), at(5), &mut plant)).0,
+        Code::Episode
+    );
+    assert_eq!(plant.steps, 2);
+}
+
+#[test]
+fn an_episode_is_never_taken_up_again() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    host.request(&reset(session, 5).encode(), at(1), &mut plant);
+    host.request(&step(session, 5, 1, 0.0).encode(), at(2), &mut plant);
+    for episode in [5, 4] {
+        let answer = host.request(&reset(session, episode).encode(), at(3), &mut plant);
+        assert_eq!(refused(&answer).0, Code::Episode, "episode {episode}");
+    }
+    assert_eq!(plant.resets, 1);
+    assert_eq!(moved(&host.request(&reset(session, 6).encode(), at(4), &mut plant)).episode, 6);
+}
+
+#[test]
+fn a_second_controller_waits_until_the_first_is_gone() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    let other = claim(2, Mode::LockStep).encode();
+    let (code, reason) = refused(&host.request(&other, at(10), &mut plant));
+    assert_eq!(code, Code::Held);
+    assert!(reason.contains("controller 1"), "{reason}");
+    // The same claim again is no second controller.
+    assert_eq!(claimed(&mut host, &mut plant, Mode::LockStep), session);
+    host.pulse(&Message::from(Pulse { session, stamp_ns: 0 }).encode(), at(4000));
+    assert_eq!(refused(&host.request(&other, at(8999), &mut plant)).0, Code::Held, "the pulse held it");
+    assert!(matches!(Message::decode(&host.request(&other, at(9001), &mut plant)), Ok(Message::Claimed(_))));
+    // The first controller comes back and finds that it holds nothing.
+    let answer = host.request(&reset(session, 1).encode(), at(9002), &mut plant);
+    assert_eq!(refused(&answer).0, Code::Session);
+    assert_eq!(plant.resets, 0);
+}
+
+#[test]
+fn a_release_frees_the_plant_at_once() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    host.request(&Message::from(Release { session }).encode(), at(1), &mut plant);
+    assert_eq!(status(&host, at(1)).phase, Phase::Idle);
+    assert!(matches!(
+        Message::decode(&host.request(&claim(2, Mode::LockStep).encode(), at(2), &mut plant)),
+        Ok(Message::Claimed(_))
+    ));
+}
+
+#[test]
+fn what_is_no_message_is_dropped_with_a_count_and_moves_nothing() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    host.request(&reset(session, 1).encode(), at(1), &mut plant);
+    let good = step(session, 1, 1, 0.5).encode();
+    for cut in 0..good.len() {
+        assert_eq!(refused(&host.request(&good[..cut], at(2), &mut plant)).0, Code::Malformed, "{cut} bytes");
+    }
+    let mut long = good.clone();
+    long.push(0);
+    assert_eq!(refused(&host.request(&long, at(2), &mut plant)).0, Code::Malformed);
+    let wrong_way = host.request(&host.status(at(2)).encode(), at(2), &mut plant);
+    assert_eq!(refused(&wrong_way).0, Code::Malformed);
+    assert_eq!(status(&host, at(2)).dropped, good.len() as u64 + 1);
+    assert_eq!(plant.steps, 0);
+    assert_eq!(moved(&host.request(&good, at(3), &mut plant)).sequence, 1, "the episode goes on");
+}
+
+#[test]
+fn another_version_is_refused_with_both_named() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let mut other = claim(1, Mode::LockStep).encode();
+    other[4] = 9;
+    let (code, reason) = refused(&host.request(&other, at(0), &mut plant));
+    assert_eq!(code, Code::Version);
+    assert!(reason.contains("version 9") && reason.contains(&format!("version {VERSION}")), "{reason}");
+}
+
+#[test]
+fn a_restarted_host_knows_nothing_of_the_old_session() {
+    let (mut old, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut old, &mut plant, Mode::FreeRunning);
+    old.request(&reset(session, 1).encode(), at(1), &mut plant);
+    let (mut new, mut plant) =
+        (Host::new(2000, support::info(), aegis_link::HostLimits::default()), Toy::default());
+    new.action(&command(session, 1, 1, 0.9), at(2));
+    assert_eq!(new.tick(at(3), &mut plant), None);
+    let answer = new.request(&step(session, 1, 1, 0.0).encode(), at(4), &mut plant);
+    assert_eq!(refused(&answer).0, Code::Session);
+    assert_eq!((plant.steps, status(&new, at(4)).dropped), (0, 1));
+}
+
+fn command(session: u64, episode: u64, sequence: u32, value: f32) -> Vec<u8> {
+    let action = vec![value];
+    Message::from(Action { session, episode, sequence, observation: 0, stamp_ns: 0, action }).encode()
+}
+
+#[test]
+fn a_free_running_plant_stands_until_commanded_and_stops_when_commands_cease() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    assert_eq!((host.period(), host.tick(at(0), &mut plant)), (None, None));
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    assert_eq!(host.period(), Some(at(50)));
+    moved(&host.tick(at(50), &mut plant).unwrap());
+    host.action(&command(session, 1, 1, 0.9), at(60));
+    for tick in [100, 150, 200, 250] {
+        moved(&host.tick(at(tick), &mut plant).unwrap());
+    }
+    // 200 ms after the last command the plant stops, and it stays stopped when commands come again.
+    moved(&host.tick(at(261), &mut plant).unwrap());
+    assert_eq!(status(&host, at(262)).phase, Phase::Stopped);
+    host.action(&command(session, 1, 2, 0.9), at(270));
+    moved(&host.tick(at(300), &mut plant).unwrap());
+    assert_eq!(plant.actions, [[0.0], [0.9], [0.9], [0.9], [0.9], [0.0], [0.0]]);
+    assert_eq!(status(&host, at(301)).dropped, 1);
+    // Only an explicit reset sets it in motion again.
+    host.request(&reset(session, 2).encode(), at(310), &mut plant);
+    host.action(&command(session, 2, 1, 0.4), at(320));
+    moved(&host.tick(at(350), &mut plant).unwrap());
+    assert_eq!(plant.actions.last().unwrap(), &[0.4]);
+}
+
+#[test]
+fn a_command_that_comes_after_the_timeout_does_not_undo_the_stop() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    host.action(&command(session, 1, 1, 0.9), at(10));
+    host.action(&command(session, 1, 2, 0.9), at(211));
+    assert_eq!(status(&host, at(212)).phase, Phase::Stopped);
+}
+
+#[test]
+fn stale_duplicated_and_unfit_commands_are_dropped() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    host.request(&reset(session, 3).encode(), at(0), &mut plant);
+    host.action(&command(session, 3, 5, 0.5), at(10));
+    let wide = Action { session, episode: 3, sequence: 9, observation: 0, stamp_ns: 0, action: vec![1.0; 2] };
+    for bytes in [
+        command(session, 3, 5, 0.1),
+        command(session, 3, 4, 0.1),
+        command(session, 2, 9, 0.1),
+        command(session + 1, 3, 9, 0.1),
+        command(session, 3, 9, f32::NAN),
+        Message::from(wide).encode(),
+        vec![0; 3],
+    ] {
+        host.action(&bytes, at(20));
+    }
+    assert_eq!(status(&host, at(20)).dropped, 7);
+    host.tick(at(50), &mut plant);
+    assert_eq!(plant.actions, [[0.5]]);
+    let answer = host.request(&step(session, 3, 1, 0.0).encode(), at(60), &mut plant);
+    assert_eq!(refused(&answer).0, Code::Mode);
+}
+
+#[test]
+fn pictures_belong_to_a_step() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    let look = |sequence| Message::from(Look { session, episode: 1, sequence }).encode();
+    let answer = host.request(&look(0), at(1), &mut plant);
+    let Ok(Message::Pictures(pictures)) = Message::decode(&answer) else { panic!("no pictures") };
+    assert_eq!(pictures.pictures[0].rgb.len(), 64 * 64 * 3);
+    assert_eq!(refused(&host.request(&look(1), at(1), &mut plant)).0, Code::Sequence);
+}
+
+#[test]
+fn what_the_plant_refuses_is_told_and_leaves_no_episode() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    let bad = Message::from(Reset { session, episode: 1, task: 3, initial_state: 0 }).encode();
+    let (code, reason) = refused(&host.request(&bad, at(0), &mut plant));
+    assert_eq!(code, Code::Plant);
+    assert!(reason.contains("unknown task 3"), "{reason}");
+    assert_eq!(status(&host, at(1)).phase, Phase::Held);
+}

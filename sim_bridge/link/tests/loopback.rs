@@ -1,0 +1,252 @@
+//! Both ends over real Zenoh sessions on loopback TCP, through a relay that loses and repeats messages where asked.
+//! Nothing here depends on how long anything takes: a slow machine makes these tests slow, not red.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aegis_core::{Plant, PlantError, Start};
+use aegis_link::endpoint::listening;
+use aegis_link::wire::{Claim, Look, Message, Mode, Reset};
+use aegis_link::{Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve};
+use support::Toy;
+use zenoh::Wait;
+use zenoh::handlers::FifoChannel;
+
+const START: Start = Start { task: 1, initial_state: 7 };
+
+/// Long: on a busy machine a heartbeat may come late, and these tests are about other things.
+const PATIENT: HostLimits =
+    HostLimits { command_timeout: Duration::from_secs(60), controller_timeout: Duration::from_secs(60) };
+
+fn patience() -> Patience {
+    Patience { heartbeat: Duration::from_secs(30), ..Patience::default() }
+}
+
+/// A toy plant that is served until it is stopped.
+struct Served {
+    session: zenoh::Session,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Toy>,
+}
+
+impl Served {
+    fn start(name: &'static str, limits: HostLimits, period: Duration) -> Self {
+        let session = open(Role::Serve, &"tcp/127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::at(name, limits, period, session)
+    }
+
+    fn at(name: &'static str, limits: HostLimits, period: Duration, session: zenoh::Session) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, wait) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn({
+            let (stop, session) = (Arc::clone(&stop), session.clone());
+            move || {
+                let info = aegis_link::PlantInfo { period, ..support::info() };
+                let host = Host::new(aegis_link::instance(), info, limits);
+                let mut toy = Toy::default();
+                serve(&session, name, host, &mut toy, &stop, || ready.send(()).unwrap()).unwrap();
+                toy
+            }
+        });
+        wait.recv().unwrap();
+        Self { session, stop, thread }
+    }
+
+    /// A session of another peer.
+    fn connect(&self) -> zenoh::Session {
+        open(Role::Drive, &listening(&self.session).unwrap()).unwrap()
+    }
+
+    fn stop(self) -> Toy {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn actions() -> impl Iterator<Item = [f32; 1]> {
+    (0..40u32).map(|i| [(i * 37 % 19) as f32 / 19.0 - 0.5])
+}
+
+/// Everything a plant shows over an episode.
+fn run(plant: &mut dyn Plant) -> Vec<String> {
+    let mut seen = vec![format!("{:?}", plant.reset(START).unwrap())];
+    for action in actions() {
+        let transition = plant.step(&action).unwrap();
+        let mut state = Vec::new();
+        plant.state(&mut state);
+        let bits: Vec<u64> = state.into_iter().map(f64::to_bits).collect();
+        seen.push(format!("{transition:?} {bits:?}"));
+    }
+    seen.push(format!("{:?}", plant.frames().unwrap()));
+    seen
+}
+
+#[test]
+fn an_episode_over_the_wire_is_the_episode_in_process() {
+    let served = Served::start("toy", PATIENT, Duration::from_millis(50));
+    let session = served.connect();
+    let mut plant = ZenohPlant::claim(&session, "toy", "test", Mode::LockStep, patience()).unwrap();
+    assert_eq!((plant.claimed().action_width, plant.claimed().tasks), (1, 3));
+    let expected = run(&mut Toy::default());
+    assert_eq!(run(&mut plant), expected);
+    assert_eq!(run(&mut plant), expected, "a second episode");
+    drop(plant);
+    assert_eq!(served.stop().steps, 80);
+}
+
+/// A relay that passes the requests for plant `near` on to plant `far`. `lose` says, for the n-th request, whether the
+/// request is lost on its way, whether the answer is, and whether the request arrives twice.
+fn relay(session: &zenoh::Session, near: &str, far: &str, lose: fn(u32) -> [bool; 3]) -> Vec<Box<dyn Send>> {
+    let (near, far) = (Keys::of(near).unwrap(), Keys::of(far).unwrap());
+    let pass = |from: String, to: String| -> Box<dyn Send> {
+        let out = session.clone();
+        let forward = move |sample: zenoh::sample::Sample| {
+            out.put(&to, sample.payload().clone()).wait().unwrap();
+        };
+        Box::new(session.declare_subscriber(from).callback(forward).wait().unwrap())
+    };
+    let (requests, inbox) = std::sync::mpsc::channel::<zenoh::query::Query>();
+    let queryable = session.declare_queryable(near.request).callback(move |query| {
+        // The end of the test closes the inbox.
+        let _ = requests.send(query);
+    });
+    let out = session.clone();
+    std::thread::spawn(move || {
+        let ask = |query: &zenoh::query::Query| {
+            let payload = query.payload().unwrap().clone();
+            let answers = out.get(&far.request).payload(payload).with(FifoChannel::new(4)).wait().unwrap();
+            answers.recv().unwrap().result().unwrap().payload().clone()
+        };
+        for (n, query) in (1..).zip(inbox.iter()) {
+            let [request_lost, answer_lost, twice] = lose(n);
+            if request_lost {
+                continue;
+            }
+            let mut answer = ask(&query);
+            if twice {
+                answer = ask(&query);
+            }
+            if !answer_lost {
+                query.reply(query.key_expr().clone(), answer).wait().unwrap();
+            }
+        }
+    });
+    vec![pass(near.pulse, far.pulse), pass(far.status, near.status), Box::new(queryable.wait().unwrap())]
+}
+
+#[test]
+fn whatever_the_line_loses_or_repeats_each_step_is_run_once() {
+    let served = Served::start("lossy", PATIENT, Duration::from_millis(50));
+    let _relay = relay(&served.session, "relay", "lossy", |n| [n % 5 == 0, n % 3 == 0, n % 4 == 1]);
+    let session = served.connect();
+    let mut plant = ZenohPlant::claim(&session, "relay", "test", Mode::LockStep, patience()).unwrap();
+    assert_eq!(run(&mut plant), run(&mut Toy::default()));
+    assert!(plant.counters().repeated > 10, "{:?}", plant.counters());
+    drop(plant);
+    let toy = served.stop();
+    assert_eq!((toy.resets, toy.steps), (1, 40));
+}
+
+#[test]
+fn a_second_controller_is_refused_while_the_first_lives() {
+    let served = Served::start("single", PATIENT, Duration::from_millis(50));
+    let (first, second) = (served.connect(), served.connect());
+    let claim = |session, who| ZenohPlant::claim(session, "single", who, Mode::LockStep, patience());
+    let mut plant = claim(&first, "the first").unwrap();
+    plant.reset(START).unwrap();
+    let refused = claim(&second, "the second").unwrap_err();
+    assert!(matches!(refused, LinkError::Refused { .. }));
+    assert!(refused.to_string().contains("the first"), "{refused}");
+    plant.step(&[0.1]).unwrap();
+    drop(plant);
+    claim(&second, "the second").unwrap().reset(START).unwrap();
+    assert_eq!(served.stop().resets, 2);
+}
+
+#[test]
+fn a_plant_that_ends_mid_episode_is_lost_and_its_successor_does_not_go_on() {
+    let served = Served::start("mortal", PATIENT, Duration::from_millis(50));
+    let session = served.connect();
+    let brief = Patience { heartbeat: Duration::from_millis(500), ..patience() };
+    let mut plant = ZenohPlant::claim(&session, "mortal", "test", Mode::LockStep, brief).unwrap();
+    plant.reset(START).unwrap();
+    plant.step(&[0.1]).unwrap();
+    let zenoh = served.session.clone();
+    assert_eq!(served.stop().steps, 1);
+    let lost = plant.step(&[0.1]).unwrap_err();
+    assert!(matches!(&lost, PlantError::Lost(reason) if reason.contains("mortal")), "{lost}");
+
+    // The bridge comes back at the same place under the same name: the old episode does not go on in it.
+    let successor = Served::at("mortal", PATIENT, Duration::from_millis(50), zenoh);
+    let lost = plant.step(&[0.1]).unwrap_err();
+    assert!(matches!(&lost, PlantError::Lost(_)), "{lost}");
+    assert!(matches!(plant.reset(START), Err(PlantError::Lost(_))), "a reset needs a new claim");
+    drop(plant);
+    let toy = successor.stop();
+    assert_eq!((toy.resets, toy.steps), (0, 0), "nothing moved");
+}
+
+#[test]
+fn nobody_there_and_a_name_taken_twice_are_told() {
+    let served = Served::start("taken", PATIENT, Duration::from_millis(50));
+    let session = served.connect();
+    let brief = Patience { claim: Duration::from_millis(200), ..patience() };
+    let nobody = ZenohPlant::claim(&session, "absent", "test", Mode::LockStep, brief).unwrap_err();
+    assert!(matches!(&nobody, LinkError::Nobody { name } if name == "absent"), "{nobody}");
+    let host = Host::new(1, support::info(), PATIENT);
+    let again = serve(&session, "taken", host, &mut Toy::default(), &AtomicBool::new(true), || ());
+    assert!(matches!(again, Err(LinkError::Served { .. })), "{again:?}");
+    assert!(matches!(Keys::of("a/b"), Err(LinkError::Name { .. })));
+}
+
+#[test]
+fn pictures_come_through_shared_memory() {
+    let served = Served::start("eyes", PATIENT, Duration::from_millis(50));
+    let session = served.connect();
+    let ask = |message: Message| {
+        let payload = message.encode();
+        let answers =
+            session.get("aegis/eyes/request").payload(payload).with(FifoChannel::new(1)).wait().unwrap();
+        answers.recv().unwrap().into_result().unwrap()
+    };
+    let claim = Claim { controller: "test".into(), nonce: 1, mode: Mode::LockStep };
+    let Ok(Message::Claimed(claimed)) = Message::decode(&ask(claim.into()).payload().to_bytes()) else {
+        panic!("not claimed")
+    };
+    let session_number = claimed.session;
+    ask(Reset { session: session_number, episode: 1, task: 0, initial_state: 0 }.into());
+    let pictures = ask(Look { session: session_number, episode: 1, sequence: 0 }.into());
+    assert!(pictures.payload().as_shm().is_some(), "the pictures were copied over TCP");
+    assert!(matches!(Message::decode(&pictures.payload().to_bytes()), Ok(Message::Pictures(_))));
+}
+
+#[test]
+fn a_free_running_plant_moves_with_the_newest_action() {
+    let served = Served::start("free", PATIENT, Duration::from_millis(1));
+    let session = served.connect();
+    let mut plant = ZenohPlant::claim(&session, "free", "test", Mode::FreeRunning, patience()).unwrap();
+    plant.reset(START).unwrap();
+    let mut last = 0;
+    for action in actions() {
+        let step = plant.step(&action).unwrap().observation.step;
+        assert!(step > last, "observation {step} after {last}");
+        last = step;
+    }
+    drop(plant);
+    let toy = served.stop();
+    assert!(toy.steps >= 40 && toy.steps >= last);
+    // What reached the plant is a subsequence of what was sent, in order, between stretches of standing still.
+    let mut sent = std::iter::once([0.0]).chain(actions());
+    let mut current = sent.next().unwrap();
+    for action in toy.actions.iter().filter(|action| action[..] != [0.0]) {
+        while action[..] != current {
+            current = sent.next().expect("an action that was never sent, or out of order");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A plant of one dimension that counts how often it was moved.
+//! Its state after a step depends on every action before, so a step run twice or not at all shows.
+
+#![allow(dead_code, reason = "not every test binary uses all of it")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_core::{
+    Frame, ObjectPose, Observation, Plant, PlantError, Pose, Proprioception, Start, Transition,
+};
+use aegis_link::{Host, HostLimits, PlantInfo};
+
+#[derive(Debug, Default)]
+pub struct Toy {
+    pub resets: u32,
+    pub steps: u32,
+    pub actions: Vec<Vec<f32>>,
+    step: u32,
+    value: f64,
+}
+
+impl Toy {
+    fn observation(&self) -> Observation {
+        Observation {
+            step: self.step,
+            plant_time: f64::from(self.step) * 0.05,
+            task: 1,
+            instruction: Arc::from("hold the line"),
+            proprioception: Proprioception {
+                joint_positions: vec![self.value, f64::MIN_POSITIVE],
+                end_effector: Pose { position: [self.value, -0.0, 1.0 / 3.0], ..Pose::IDENTITY },
+                gripper: vec![0.04, -0.04],
+            },
+            objects: vec![ObjectPose { name: Arc::from("plate_1"), pose: Pose::IDENTITY }],
+        }
+    }
+}
+
+impl Plant for Toy {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        if start.task > 2 {
+            return Err(PlantError::UnknownTask { found: start.task, last: 2 });
+        }
+        self.resets += 1;
+        self.step = 0;
+        self.value = start.initial_state as f64;
+        Ok(self.observation())
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+        self.steps += 1;
+        self.step += 1;
+        self.actions.push(action.to_vec());
+        self.value = self.value * 1.000_1 + f64::from(action[0]).sin();
+        Ok(Transition { observation: self.observation(), success: self.step >= 5 })
+    }
+
+    fn state(&self, out: &mut Vec<f64>) {
+        out.extend([self.value, f64::from(self.step)]);
+    }
+
+    fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
+        let rgb = (0..64 * 64 * 3).map(|i| (i as u32 + self.step) as u8).collect();
+        Ok(vec![Frame { camera: Arc::from("agentview"), width: 64, height: 64, rgb }])
+    }
+}
+
+pub const INFO: PlantInfo =
+    PlantInfo { action_width: 1, tasks: 3, period: Duration::from_millis(50), stand_still: Vec::new() };
+
+pub fn info() -> PlantInfo {
+    PlantInfo { stand_still: vec![0.0], ..INFO }
+}
+
+pub fn host() -> Host {
+    Host::new(1000, info(), HostLimits::default())
+}
