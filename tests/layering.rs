@@ -7,9 +7,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("aegis-core", &[]),
     ("aegis-statistics", &[]),
+    ("aegis-link", &["aegis-core"]),
     ("aegis-policies", &["aegis-core"]),
     ("aegis-recorder", &["aegis-core"]),
     ("aegis-sim", &["aegis-core"]),
@@ -19,6 +20,7 @@ const ALLOWED: [(&str, &[&str]); 8] = [
         &[
             "aegis-core",
             "aegis-experiments",
+            "aegis-link",
             "aegis-policies",
             "aegis-recorder",
             "aegis-sim",

@@ -67,7 +67,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     if let Some(card) = &arguments.learner {
         OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?;
     }
-    let open = || {
+    let open = |_| {
         let learner = match &arguments.learner {
             Some(card) => Some(Box::new(OnnxPolicy::open(&study.runtime, card)?) as Box<dyn Policy>),
             None => None,
@@ -83,11 +83,16 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
         })
     };
     let bar = progress::bar("demonstrations", keys.len());
-    let demonstrations =
-        collect(&keys, arguments.study.workers, &settings, disturbance, &encode::encode, &open, &|| {
-            bar.inc(1)
-        })
-        .or_exit(Exit::Failed)?;
+    let demonstrations = collect(
+        &keys,
+        arguments.study.workers,
+        &settings,
+        disturbance,
+        &encode::encode,
+        &open,
+        &progress::follow(&bar),
+    )
+    .or_exit(Exit::Failed)?;
     bar.finish_and_clear();
     write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
     let kept = demonstrations.iter().filter(|demonstration| demonstration.success).count();

@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::recording::{self, Instructive};
+use crate::remote::{Remote, RemoteArguments};
 use crate::study::{Study, StudyArguments};
 use crate::{progress, table};
 
@@ -20,7 +21,8 @@ const ARMS: [Arm; 3] = [Arm::Weak, Arm::Aegis, Arm::Strong];
 
 /// Arguments of `aegis demo`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  aegis demo\n  aegis demo --episodes 100 --workers 1 --json")]
+#[command(after_help = "Examples:\n  aegis demo\n  aegis demo --episodes 100 --workers 1 --json\n  \
+                        aegis demo --episodes 10 --connect tcp/127.0.0.1:7447 --plant libero")]
 pub struct DemoArguments {
     #[command(flatten)]
     study: StudyArguments,
@@ -36,6 +38,8 @@ pub struct DemoArguments {
     /// Print the summary as JSON instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    remote: RemoteArguments,
 }
 
 /// Runs the verb.
@@ -53,8 +57,13 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
 
     let settings = study.settings(probe.calibration.thresholds());
     let bar = progress::bar("episodes", keys.len() * ARMS.len());
-    let open = || study.parties(&probe.probe);
-    let outcome = runner::run_arms(keys, &ARMS, arguments.study.workers, &settings, &open, &|| bar.inc(1));
+    let remote = arguments.remote.open()?;
+    let workers = remote.as_ref().map_or(arguments.study.workers, Remote::count);
+    let open = |worker| match &remote {
+        Some(remote) => study.parties_around(remote.claim(worker)?, &probe.probe),
+        None => study.parties(&probe.probe),
+    };
+    let outcome = runner::run_arms(keys, &ARMS, workers, &settings, &open, &progress::follow(&bar));
     bar.finish_and_clear();
     let (results, timings): (Vec<_>, Vec<_>) = outcome.or_exit(Exit::Failed)?.into_iter().unzip();
     check_twins(&results)?;
@@ -66,6 +75,10 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     } else {
         println!("{}", table::arms(&summary));
         println!("{}", table::latencies(&timings));
+    }
+    if remote.is_some() {
+        // The film needs the bodies' poses, which do not cross the wire.
+        return Ok(());
     }
     record(&study, &probe.probe, &settings, &results, arguments)
 }

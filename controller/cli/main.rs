@@ -7,6 +7,8 @@ mod exit;
 mod probe;
 mod progress;
 mod recording;
+mod remote;
+mod serve;
 mod sim;
 mod study;
 mod table;

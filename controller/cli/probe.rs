@@ -54,8 +54,13 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let collect = |heading, share: aegis_experiments::plan::Share| {
         let keys = share.keys(tasks.clone());
         let bar = progress::bar(heading, keys.len());
-        let found =
-            rollouts(&keys, arguments.study.workers, &settings, &|| study.parties(&blank), &|| bar.inc(1));
+        let found = rollouts(
+            &keys,
+            arguments.study.workers,
+            &settings,
+            &|_| study.parties(&blank),
+            &progress::follow(&bar),
+        );
         bar.finish_and_clear();
         found.or_exit(Exit::Failed)
     };

@@ -1,6 +1,7 @@
 //! Progress with time left, on standard error, and only for a person.
 //! Results go to standard output, so a pipe sees nothing of this.
 
+use aegis_experiments::runner::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar over `total` items under a heading.
@@ -11,4 +12,14 @@ pub fn bar(heading: &'static str, total: usize) -> ProgressBar {
         bar.set_style(style);
     }
     bar
+}
+
+/// What a run tells the bar: a job done moves it, an interruption is printed above it, for a person and for a log.
+pub fn follow(bar: &ProgressBar) -> impl Fn(Progress<'_>) + Sync + '_ {
+    move |event| match event {
+        Progress::Done => bar.inc(1),
+        Progress::Interrupted { what, reason } => {
+            bar.suspend(|| eprintln!("{what}: interrupted, run again from its beginning: {reason}"));
+        }
+    }
 }

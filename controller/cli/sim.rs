@@ -1,5 +1,5 @@
 //! `aegis sim`: the simulator without any policy.
-//! `rollout` replays an action file, for holding the native runtime against upstream.
+//! `rollout` replays an action file, for holding the native runtime against upstream; `serve` has a file of its own.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::serve::{self, ServeArguments};
 use crate::study::load_suite;
 
 /// Verbs of `aegis sim`.
@@ -18,6 +19,8 @@ use crate::study::load_suite;
 pub enum SimVerb {
     /// Replay an action file from an initial state and write the state after every control step
     Rollout(RolloutArguments),
+    /// Serve environments over Zenoh until interrupted
+    Serve(ServeArguments),
 }
 
 /// Arguments of `aegis sim rollout`.
@@ -49,7 +52,13 @@ pub struct RolloutArguments {
 
 /// Runs the verb.
 pub fn run(verb: &SimVerb) -> Result<(), Failure> {
-    let SimVerb::Rollout(arguments) = verb;
+    match verb {
+        SimVerb::Rollout(arguments) => rollout(arguments),
+        SimVerb::Serve(arguments) => serve::run(arguments),
+    }
+}
+
+fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
     let actions = read_actions(&arguments.actions)?;
     let suite = load_suite(&arguments.suite)?;
     let positions = suite.task(arguments.task).map(|task| task.nq);

@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use crate::episode::{EpisodeError, EpisodeSettings, settle};
 use crate::key::EpisodeKey;
-use crate::runner::{RunError, SetupError, describe, parallel};
+use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 
 /// What disturbs the expert.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,12 +62,11 @@ pub fn collect(
     settings: &EpisodeSettings,
     disturbance: Disturbance,
     encode: &Encoder,
-    open: &(dyn Fn() -> Result<Collectors, SetupError> + Sync),
-    progress: &(dyn Fn() + Sync),
+    open: &(dyn Fn(usize) -> Result<Collectors, SetupError> + Sync),
+    progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Demonstration>, RunError> {
-    parallel(keys, workers, open, |collectors, key| {
+    parallel(keys, workers, open, progress, |collectors, key| {
         let result = demonstrate(collectors, *key, settings, disturbance, encode);
-        progress();
         result.map_err(|source| RunError::Job { what: describe(*key, "demonstration"), source })
     })
 }

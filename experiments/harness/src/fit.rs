@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::episode::{Arm, EpisodeSettings, Parties, run_episode};
 use crate::key::EpisodeKey;
-use crate::runner::{RunError, SetupError, describe, parallel};
+use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 
 /// One episode of the weak policy, as the probe sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,13 +79,12 @@ pub fn rollouts(
     keys: &[EpisodeKey],
     workers: usize,
     settings: &EpisodeSettings,
-    open: &(dyn Fn() -> Result<Parties, SetupError> + Sync),
-    progress: &(dyn Fn() + Sync),
+    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Rollout>, RunError> {
-    parallel(keys, workers, open, |parties, key| {
+    parallel(keys, workers, open, progress, |parties, key| {
         let mut tap = Tap::default();
         let result = run_episode(parties, Arm::Weak, *key, settings, &mut tap);
-        progress();
         let (result, _) = result.map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
         Ok(Rollout { key: *key, success: result.success, steps: tap.steps, features: tap.features })
     })

@@ -4,12 +4,30 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use aegis_core::PlantError;
 use aegis_core::record::NoRecorder;
 
 use crate::episode::{
     Arm, EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode,
 };
 use crate::key::EpisodeKey;
+
+/// How often an episode whose plant was lost is begun anew before the run gives up.
+const ATTEMPTS: u32 = 3;
+
+/// What a run says while it goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// One more job is done.
+    Done,
+    /// The plant was lost during a job: it counts as not run, and is run again from its beginning.
+    Interrupted {
+        /// Which job.
+        what: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+}
 
 /// Whatever a worker needs and could not get.
 pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,14 +57,13 @@ pub fn run_arms(
     arms: &[Arm],
     workers: usize,
     settings: &EpisodeSettings,
-    open: &(dyn Fn() -> Result<Parties, SetupError> + Sync),
-    progress: &(dyn Fn() + Sync),
+    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<(EpisodeResult, EpisodeTiming)>, RunError> {
     let jobs: Vec<(EpisodeKey, Arm)> =
         keys.iter().flat_map(|key| arms.iter().map(move |arm| (*key, *arm))).collect();
-    parallel(&jobs, workers, open, |parties, (key, arm)| {
+    parallel(&jobs, workers, open, progress, |parties, (key, arm)| {
         let result = run_episode(parties, *arm, *key, settings, &mut NoRecorder);
-        progress();
         result.map_err(|source| RunError::Job { what: describe(*key, arm.name()), source })
     })
 }
@@ -57,11 +74,13 @@ pub fn describe(key: EpisodeKey, arm: &str) -> String {
     format!("{arm} · task {} · initial state {} · replicate {replicate}", start.task, start.initial_state)
 }
 
-/// Maps jobs over workers, each with state of its own, keeping the order of the jobs. The first error stops all.
+/// Maps jobs over workers, each with state of its own that `open` makes from the worker's number, keeping the order of
+/// the jobs. A job whose plant was lost is run again on fresh state; any other error stops all.
 pub(crate) fn parallel<J: Sync, S, T: Send>(
     jobs: &[J],
     workers: usize,
-    open: &(dyn Fn() -> Result<S, SetupError> + Sync),
+    open: &(dyn Fn(usize) -> Result<S, SetupError> + Sync),
+    progress: &(dyn Fn(Progress<'_>) + Sync),
     run: impl Fn(&mut S, &J) -> Result<T, RunError> + Sync,
 ) -> Result<Vec<T>, RunError> {
     let next = AtomicUsize::new(0);
@@ -75,18 +94,22 @@ pub(crate) fn parallel<J: Sync, S, T: Send>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 0..workers.clamp(1, jobs.len().max(1)) {
-            scope.spawn(|| {
-                let mut state = match open() {
-                    Ok(state) => state,
-                    Err(error) => return fail(RunError::Setup(error)),
+        for worker in 0..workers.clamp(1, jobs.len().max(1)) {
+            let (next, done, fail, run) = (&next, &done, &fail, &run);
+            scope.spawn(move || {
+                let reopen = || open(worker).map_err(RunError::Setup);
+                let mut state = match reopen() {
+                    Ok(state) => Some(state),
+                    Err(error) => return fail(error),
                 };
-                while let Some((index, job)) = take(&next, jobs) {
-                    match (run(&mut state, job), done.lock()) {
+                while let Some((index, job)) = take(next, jobs) {
+                    let value = attempt(&mut state, &reopen, progress, |state| run(state, job));
+                    match (value, done.lock()) {
                         (Ok(value), Ok(mut done)) => done[index] = Some(value),
                         (Err(error), _) => return fail(error),
                         (Ok(_), Err(_)) => return fail(RunError::Worker),
                     }
+                    progress(Progress::Done);
                 }
             });
         }
@@ -96,6 +119,33 @@ pub(crate) fn parallel<J: Sync, S, T: Send>(
     }
     let done = done.into_inner().map_err(|_| RunError::Worker)?;
     done.into_iter().collect::<Option<Vec<T>>>().ok_or(RunError::Worker)
+}
+
+/// Runs a job, and again on fresh state when its plant was lost.
+fn attempt<S, T>(
+    state: &mut Option<S>,
+    reopen: &dyn Fn() -> Result<S, RunError>,
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+    run: impl Fn(&mut S) -> Result<T, RunError>,
+) -> Result<T, RunError> {
+    let mut left = ATTEMPTS;
+    loop {
+        left -= 1;
+        let current = match state {
+            Some(current) => current,
+            None => state.insert(reopen()?),
+        };
+        match run(current) {
+            Err(RunError::Job { what, source: EpisodeError::Plant(PlantError::Lost(reason)) })
+                if left > 0 =>
+            {
+                progress(Progress::Interrupted { what: &what, reason: &reason });
+                // The old one goes first: it may still hold what the new one needs.
+                *state = None;
+            }
+            other => return other,
+        }
+    }
 }
 
 fn take<'a, J>(next: &AtomicUsize, jobs: &'a [J]) -> Option<(usize, &'a J)> {

@@ -108,7 +108,7 @@ const FIT: FitSettings = FitSettings { penalty: 0.1, alpha: 0.1, return_alpha: 0
 fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
     let arms = [Arm::Weak, Arm::Aegis, Arm::Strong];
     let run =
-        |workers| run_arms(&KEYS.keys(0..1), &arms, workers, &settings(), &|| Ok(open()), &|| {}).unwrap();
+        |workers| run_arms(&KEYS.keys(0..1), &arms, workers, &settings(), &|_| Ok(open()), &|_| {}).unwrap();
     let results: Vec<_> = run(1).into_iter().map(|(result, _)| result).collect();
     let parallel: Vec<_> = run(4).into_iter().map(|(result, _)| result).collect();
     assert_eq!(results, parallel, "the number of workers changes nothing");
@@ -141,7 +141,7 @@ fn a_setup_that_fails_stops_the_run() {
 #[test]
 fn a_probe_fitted_on_rollouts_tells_lost_from_won() {
     let keys = KEYS.keys(0..1);
-    let rollouts = rollouts(&keys, 2, &settings(), &|| Ok(open()), &|| {}).unwrap();
+    let rollouts = rollouts(&keys, 2, &settings(), &|_| Ok(open()), &|_| {}).unwrap();
     let probe = fit(&rollouts, &FIT).unwrap();
     let found = calibrate(&probe, &rollouts, &rollouts, &settings().gate, &FIT).unwrap();
     assert_eq!((found.discovery, found.calibration), ([20, 10], [20, 10]));

@@ -1,0 +1,93 @@
+//! `aegis sim serve`: native environments as plants over Zenoh, until the process is told to stop.
+//! Each name is an environment of its own on a thread of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use aegis_link::endpoint::listening;
+use aegis_link::{Endpoint, Host, HostLimits, LinkError, PlantInfo, Role};
+use aegis_sim::plant::ACTION;
+use aegis_sim::{LiberoPlant, Suite};
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::study::load_suite;
+
+/// Arguments of `aegis sim serve`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  aegis sim serve --name libero\n  \
+                        aegis sim serve --name one --name two --listen tcp/127.0.0.1:7448\n\n\
+                        Who connects decides between lock-step and free-running; docs/protocol.md is the protocol.")]
+pub struct ServeArguments {
+    /// Suite, by its name in the cache
+    #[arg(long, value_name = "NAME", default_value = "libero_spatial")]
+    suite: String,
+    /// Name of a plant; given several times, each is an environment of its own
+    #[arg(long = "name", value_name = "NAME", default_value = "libero")]
+    names: Vec<String>,
+    /// Zenoh endpoint to listen at; port 0 lets the system choose
+    #[arg(long, value_name = "tcp/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
+    listen: Endpoint,
+    /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
+    #[arg(long)]
+    allow_plaintext_network: bool,
+    /// A free-running plant stops when it has had no action for so long, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 200)]
+    command_timeout: u64,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
+    arguments.listen.guard(arguments.allow_plaintext_network).or_exit(Exit::Input)?;
+    let mut names = arguments.names.clone();
+    names.sort();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(failure(
+            Exit::Input,
+            format!("--name {}: given twice; valid are different names", twice[0]),
+        ));
+    }
+    let suite = load_suite(&arguments.suite)?;
+    let info = info(&suite)?;
+    let limits = HostLimits {
+        command_timeout: Duration::from_millis(arguments.command_timeout),
+        ..HostLimits::default()
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    ctrlc::set_handler({
+        let stop = Arc::clone(&stop);
+        move || stop.store(true, Ordering::Relaxed)
+    })
+    .or_exit(Exit::Failed)?;
+    let session = aegis_link::open(Role::Serve, &arguments.listen).or_exit(Exit::Failed)?;
+    let endpoint = listening(&session).or_exit(Exit::Failed)?;
+    let serve_one = |name: &str| -> Result<(), LinkError> {
+        let host = Host::new(aegis_link::instance(), info.clone(), limits);
+        let mut plant = LiberoPlant::new(suite.clone());
+        let ready = || println!("{name}: {} at {endpoint}", suite.name());
+        let served = aegis_link::serve(&session, name, host, &mut plant, &stop, ready);
+        // One that cannot be served ends all.
+        stop.store(true, Ordering::Relaxed);
+        served
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| serve_one(name))).collect();
+        threads.into_iter().try_for_each(|thread| match thread.join() {
+            Ok(served) => served.or_exit(Exit::Failed),
+            Err(_) => Err(failure(Exit::Failed, "a serving thread stopped")),
+        })
+    })
+}
+
+fn info(suite: &Suite) -> Result<PlantInfo, Failure> {
+    let task =
+        suite.task(0).ok_or_else(|| failure(Exit::Setup, format!("{}: it has no task", suite.name())))?;
+    Ok(PlantInfo {
+        action_width: ACTION as u32,
+        tasks: u32::try_from(suite.task_count()).or_exit(Exit::Setup)?,
+        period: Duration::from_secs_f64(1.0 / task.control_freq),
+        // Zero moves nothing and leaves the fingers as they are.
+        stand_still: vec![0.0; ACTION],
+    })
+}

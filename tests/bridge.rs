@@ -1,0 +1,206 @@
+//! The demo's arms on plants of another process: the same bytes as in process, whatever dies on the way.
+//! Real processes, a real Zenoh session on loopback; waiting is for events, never for time.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use aegis_core::{Plant, Start};
+use aegis_link::wire::{Claim, Code, Message, Mode, Phase, Status, VERSION};
+use aegis_link::{Endpoint, Patience, Role, ZenohPlant};
+use zenoh::Wait;
+use zenoh::handlers::FifoChannel;
+
+/// Served environments in a process of their own, killed when the test ends.
+struct Bridge {
+    process: Child,
+    endpoint: String,
+}
+
+impl Bridge {
+    fn start(names: &[&str], listen: &str) -> Self {
+        let mut command = common::aegis();
+        command.args(["sim", "serve", "--listen", listen]).stdout(Stdio::piped());
+        for name in names {
+            command.args(["--name", name]);
+        }
+        let mut process = command.spawn().expect("the binary starts");
+        let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        // One line a plant says that it can be reached, and where.
+        let ready: Vec<String> = lines.take(names.len()).map(|line| line.expect("a line")).collect();
+        let endpoint = ready[0].rsplit(' ').next().expect("an endpoint").to_owned();
+        Self { process, endpoint }
+    }
+
+    fn session(&self) -> zenoh::Session {
+        aegis_link::open(Role::Drive, &self.endpoint()).expect("it listens")
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        self.endpoint.parse().expect("it is an endpoint")
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().expect("it can be killed");
+        self.process.wait().expect("it ends");
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn demo(out: &Path, remote: Option<(&str, &[&str])>) -> Command {
+    let mut command = common::aegis();
+    command.args(["demo", "--json", "--episodes", "2", "--out"]).arg(out);
+    if let Some((endpoint, plants)) = remote {
+        command.args(["--connect", endpoint]);
+        for plant in plants {
+            command.args(["--plant", plant]);
+        }
+    }
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn results(mut command: Command, out: &Path) -> (Vec<u8>, String) {
+    let output = command.output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    (std::fs::read(out.join("episodes.jsonl")).expect("the demo wrote its results"), said)
+}
+
+fn in_process(folder: &Path) -> Vec<u8> {
+    let out = folder.join("here");
+    results(demo(&out, None), &out).0
+}
+
+/// Waits until a plant's heartbeat shows what is asked for.
+fn wait_for(session: &zenoh::Session, plant: &str, shows: impl Fn(&Status) -> bool) {
+    let key = format!("aegis/{plant}/status");
+    let statuses = session.declare_subscriber(key).with(FifoChannel::new(64)).wait().expect("it subscribes");
+    loop {
+        let sample = statuses.recv().expect("the session lives");
+        match Message::decode(&sample.payload().to_bytes()) {
+            Ok(Message::Status(status)) if shows(&status) => return,
+            _ => {}
+        }
+    }
+}
+
+fn running(status: &Status) -> bool {
+    status.phase == Phase::Running && status.episode >= 2 && status.sequence >= 15
+}
+
+#[test]
+fn arms_over_the_wire_give_the_bytes_of_arms_in_process() {
+    let folder = common::folder("bridge-equal");
+    let bridge = Bridge::start(&["one", "two"], "tcp/127.0.0.1:0");
+    let out = folder.join("there");
+    let (there, said) = results(demo(&out, Some((&bridge.endpoint, &["one", "two"]))), &out);
+    assert!(!said.contains("interrupted"), "{said}");
+    assert!(there == in_process(&folder), "the wire changed a result");
+}
+
+#[test]
+fn a_bridge_killed_mid_episode_costs_that_episode_and_nothing_else() {
+    let folder = common::folder("bridge-killed");
+    let mut bridge = Bridge::start(&["mortal"], "tcp/127.0.0.1:0");
+    let out = folder.join("there");
+    let controller = demo(&out, Some((&bridge.endpoint, &["mortal"]))).spawn().expect("the binary starts");
+    wait_for(&bridge.session(), "mortal", running);
+    bridge.kill();
+    let _successor = Bridge::start(&["mortal"], &bridge.endpoint);
+    let output = controller.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("interrupted, run again from its beginning"), "{said}");
+    let there = std::fs::read(out.join("episodes.jsonl")).expect("the demo wrote its results");
+    assert!(there == in_process(&folder), "the interruption changed a result");
+}
+
+#[test]
+fn a_controller_killed_mid_episode_frees_the_plant_for_the_next() {
+    let folder = common::folder("bridge-orphan");
+    let bridge = Bridge::start(&["orphan"], "tcp/127.0.0.1:0");
+    let session = bridge.session();
+    let out = folder.join("killed");
+    let mut first = demo(&out, Some((&bridge.endpoint, &["orphan"]))).spawn().expect("the binary starts");
+    wait_for(&session, "orphan", running);
+    first.kill().expect("it can be killed");
+    first.wait().expect("it ends");
+    assert!(!out.exists(), "a killed demo leaves nothing half-written");
+    wait_for(&session, "orphan", |status| status.phase == Phase::Idle);
+    let out = folder.join("next");
+    let (next, _) = results(demo(&out, Some((&bridge.endpoint, &["orphan"]))), &out);
+    assert!(next == in_process(&folder), "what the dead controller left behind changed a result");
+}
+
+#[test]
+fn a_second_controller_refuses_to_start() {
+    let bridge = Bridge::start(&["held"], "tcp/127.0.0.1:0");
+    let session = bridge.session();
+    let mut plant = ZenohPlant::claim(&session, "held", "the first", Mode::LockStep, Patience::default())
+        .expect("nobody holds it");
+    let start = Start { task: 0, initial_state: 0 };
+    plant.reset(start).expect("the start exists");
+    let out = common::folder("bridge-second").join("never");
+    common::refuses(&mut demo(&out, Some((&bridge.endpoint, &["held"]))), 1, &["held by \"the first\""]);
+    assert!(!out.exists());
+    let moved = plant.step(&[0.0; 7]).expect("the first goes on");
+    assert_eq!(moved.observation.step, 1, "the second did not disturb it");
+}
+
+#[test]
+fn what_is_no_message_is_refused_and_the_process_goes_on() {
+    let bridge = Bridge::start(&["hardened"], "tcp/127.0.0.1:0");
+    let session = bridge.session();
+    let ask = |bytes: Vec<u8>| {
+        let answers = session.get("aegis/hardened/request").payload(bytes).with(FifoChannel::new(1));
+        let reply = answers.wait().expect("it is sent").recv().expect("it is answered");
+        let answer = reply.into_result().expect("an answer").payload().to_bytes().into_owned();
+        match Message::decode(&answer).expect("a message") {
+            Message::Refused(refused) => refused,
+            other => panic!("{other:?}"),
+        }
+    };
+    let claim = Message::from(Claim { controller: "test".into(), nonce: 1, mode: Mode::LockStep }).encode();
+    let mut newer = claim.clone();
+    newer[4] = VERSION as u8 + 1;
+    let refused = ask(newer);
+    assert_eq!(refused.code, Code::Version);
+    for version in [VERSION, VERSION + 1] {
+        assert!(refused.reason.contains(&version.to_string()), "{}", refused.reason);
+    }
+    let mut oversized = claim[..8].to_vec();
+    oversized.extend(b"\x83\xaacontroller\xdb\xff\xff\xff\xff");
+    for bytes in [Vec::new(), claim[..claim.len() / 2].to_vec(), oversized, vec![0; 1 << 20]] {
+        assert_eq!(ask(bytes).code, Code::Malformed);
+    }
+    let patience = Patience { claim: Duration::from_secs(60), ..Patience::default() };
+    let mut plant =
+        ZenohPlant::claim(&session, "hardened", "test", Mode::LockStep, patience).expect("it lives");
+    plant.reset(Start { task: 0, initial_state: 0 }).expect("the start exists");
+}
+
+#[test]
+fn endpoints_and_names_that_are_none_are_refused_before_anything_is_loaded() {
+    let out = common::folder("bridge-refused").join("never");
+    let demo = |endpoint| demo(&out, Some((endpoint, &["p"])));
+    common::refuses(&mut demo("tcp/192.0.2.1:7447"), 2, &["tcp/192.0.2.1:7447", "loopback"]);
+    common::refuses(&mut demo("7447"), 2, &["7447", "tcp/127.0.0.1:7447"]);
+    let serve = |arguments: &[&str]| {
+        let mut command = common::aegis();
+        command.args(["sim", "serve"]).args(arguments);
+        command
+    };
+    common::refuses(&mut serve(&["--listen", "tcp/0.0.0.0:7447"]), 2, &["0.0.0.0", "loopback"]);
+    common::refuses(&mut serve(&["--name", "a", "--name", "a"]), 2, &["--name a", "different names"]);
+}
