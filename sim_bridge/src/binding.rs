@@ -70,6 +70,9 @@ impl BoundTask {
         let fingers: [usize; FINGERS] =
             names.all(MjtObjBase::mjOBJ_JOINT, "robot.gripper_joints", &robot.gripper_joints)?;
         let grip_site = names.one(MjtObjBase::mjOBJ_SITE, "robot.grip_site", &robot.grip_site)?;
+        let arm = ArmIndex::bind(&model, grip_site, joints).ok_or_else(|| {
+            field(&path, "robot.arm_joints", &robot.arm_joints.join(", "), "joints that move the grip site")
+        })?;
         let finger_actuators: [usize; FINGERS] =
             names.all(MjtObjBase::mjOBJ_ACTUATOR, "robot.gripper_actuators", &robot.gripper_actuators)?;
         let gripper = Gripper {
@@ -100,9 +103,7 @@ impl BoundTask {
                 .map_err(|source| SuiteError::Goal { path: path.clone(), source })?,
             osc: controller(&names, task)?,
             gripper,
-            arm: ArmIndex::bind(&model, grip_site, joints).ok_or_else(|| {
-                field(&path, "robot.arm_joints", &robot.arm_joints.join(", "), "joints that move the grip site")
-            })?,
+            arm,
             arm_actuators: names.all(
                 MjtObjBase::mjOBJ_ACTUATOR,
                 "robot.arm_actuators",

@@ -10,6 +10,7 @@ use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 
 use crate::binding::{BoundTask, Memory};
 use crate::osc::{ArmState, COMMAND};
+use crate::snapshot::Integration;
 use crate::suite::Suite;
 use crate::task::AfterReset;
 
@@ -41,6 +42,8 @@ pub(crate) struct Episode {
     pub(crate) memory: Memory,
     pub(crate) start_time: f64,
     pub(crate) step: u32,
+    /// What the last forward pass was made from.
+    pub(crate) last_pass: Integration,
 }
 
 impl LiberoPlant {
@@ -143,7 +146,8 @@ impl Plant for LiberoPlant {
 impl Episode {
     fn new(task: usize, bound: Arc<BoundTask>) -> Result<Self, PlantError> {
         let data = MjData::try_new(Arc::clone(&bound.model)).map_err(backend)?;
-        Ok(Self { task, data, memory: bound.memory.clone(), start_time: 0.0, step: 0, bound })
+        let last_pass = Integration::of(&data);
+        Ok(Self { task, data, memory: bound.memory.clone(), start_time: 0.0, step: 0, last_pass, bound })
     }
 
     fn restore(&mut self, state: &[f64], after: &AfterReset) {
@@ -155,6 +159,7 @@ impl Episode {
         self.data.ctrl_mut().copy_from_slice(&after.ctrl);
         self.data.qacc_warmstart_mut().copy_from_slice(&after.qacc_warmstart);
         self.data.forward();
+        self.last_pass.read(&self.data);
         self.memory = self.bound.memory.clone();
         self.start_time = state[0];
         self.step = 0;
@@ -186,6 +191,9 @@ impl Episode {
                 ctrl[*actuator] = position;
             }
             sent(ctrl);
+            if substep + 1 == self.bound.substeps {
+                self.last_pass.read(&self.data);
+            }
             self.data.step2();
         }
         if self.diverged() {
@@ -196,7 +204,7 @@ impl Episode {
     }
 
     /// MuJoCo replaces a state it cannot integrate by the default one and only counts a warning.
-    fn diverged(&self) -> bool {
+    pub(crate) fn diverged(&self) -> bool {
         let bad = [MjtWarning::mjWARN_BADQPOS, MjtWarning::mjWARN_BADQVEL, MjtWarning::mjWARN_BADQACC];
         bad.iter().any(|warning| self.data.warning()[*warning as usize].number > 0)
             || self.data.qpos().iter().chain(self.data.qvel()).any(|value| !value.is_finite())
