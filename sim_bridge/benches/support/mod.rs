@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aegis_core::policy::{Plant, PlantError, Start};
-use aegis_sim::{LiberoPlant, Suite};
+use aegis_sim::LiberoPlant;
 use mujoco_rs::prelude::{MjData, MjModel};
 
 /// A plant with a rollout, and MuJoCo alone with the same scene and the commands that the plant sent.
@@ -23,9 +23,13 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Rolls `actions` out once. `folder` is the exported suite's.
-    pub fn record(folder: &Path, start: Start, actions: Vec<Vec<f64>>) -> Result<Self, Box<dyn Error>> {
-        let mut plant = LiberoPlant::new(Suite::load(folder)?);
+    /// Rolls `actions` out once. `folder` is that of the plant's suite.
+    pub fn record(
+        mut plant: LiberoPlant,
+        folder: &Path,
+        start: Start,
+        actions: Vec<Vec<f64>>,
+    ) -> Result<Self, Box<dyn Error>> {
         plant.reset(start)?;
         let mut restored = Vec::new();
         plant.state(&mut restored);
