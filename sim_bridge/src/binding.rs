@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mujoco_rs::prelude::{MjModel, MjtObjBase};
 use nalgebra::{SMatrix, SVector};
 
+use crate::arm::ArmIndex;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
 use crate::gripper::{FINGERS, Gripper};
@@ -21,11 +22,7 @@ pub(crate) struct BoundTask {
     pub goal: Goal,
     pub osc: Osc,
     pub gripper: Gripper,
-    pub grip_site: usize,
-    /// Addresses in `qpos`.
-    pub arm_positions: [usize; JOINTS],
-    /// Addresses in `qvel`.
-    pub arm_dofs: [usize; JOINTS],
+    pub arm: ArmIndex,
     /// Addresses in `ctrl`.
     pub arm_actuators: [usize; JOINTS],
     /// Addresses in `qpos`.
@@ -72,6 +69,10 @@ impl BoundTask {
             names.all(MjtObjBase::mjOBJ_JOINT, "robot.arm_joints", &robot.arm_joints)?;
         let fingers: [usize; FINGERS] =
             names.all(MjtObjBase::mjOBJ_JOINT, "robot.gripper_joints", &robot.gripper_joints)?;
+        let grip_site = names.one(MjtObjBase::mjOBJ_SITE, "robot.grip_site", &robot.grip_site)?;
+        let arm = ArmIndex::bind(&model, grip_site, joints).ok_or_else(|| {
+            field(&path, "robot.arm_joints", &robot.arm_joints.join(", "), "joints that move the grip site")
+        })?;
         let finger_actuators: [usize; FINGERS] =
             names.all(MjtObjBase::mjOBJ_ACTUATOR, "robot.gripper_actuators", &robot.gripper_actuators)?;
         let gripper = Gripper {
@@ -102,9 +103,7 @@ impl BoundTask {
                 .map_err(|source| SuiteError::Goal { path: path.clone(), source })?,
             osc: controller(&names, task)?,
             gripper,
-            grip_site: names.one(MjtObjBase::mjOBJ_SITE, "robot.grip_site", &robot.grip_site)?,
-            arm_positions: joints.map(|joint| model.jnt_qposadr()[joint] as usize),
-            arm_dofs: joints.map(|joint| model.jnt_dofadr()[joint] as usize),
+            arm,
             arm_actuators: names.all(
                 MjtObjBase::mjOBJ_ACTUATOR,
                 "robot.arm_actuators",

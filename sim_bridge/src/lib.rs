@@ -1,6 +1,7 @@
 //! LIBERO natively on MuJoCo: the plant that upstream's Python steps, bit for bit where floating point allows.
 //! Reads suites that `python/export_scenes.py` wrote; needs no Python and no display at run time.
 
+mod arm;
 mod binding;
 mod error;
 mod geometry;

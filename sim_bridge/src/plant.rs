@@ -6,10 +6,11 @@ use std::sync::Arc;
 use aegis_core::policy::{Plant, PlantError, Start, Transition};
 use aegis_core::{ObjectPose, Observation, Pose, Proprioception};
 use mujoco_rs::prelude::{MjData, MjModel, MjtWarning};
-use nalgebra::{Matrix3, Rotation3, SMatrix, UnitQuaternion, Vector3, Vector6};
+use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 
 use crate::binding::{BoundTask, Memory};
-use crate::osc::{ArmState, COMMAND, JOINTS};
+use crate::osc::{ArmState, COMMAND};
+use crate::snapshot::Integration;
 use crate::suite::Suite;
 use crate::task::AfterReset;
 
@@ -41,8 +42,8 @@ pub(crate) struct Episode {
     pub(crate) memory: Memory,
     pub(crate) start_time: f64,
     pub(crate) step: u32,
-    /// Scratch for the dense inertia, `[nv, nv]`.
-    inertia: Vec<f64>,
+    /// What the last forward pass was made from.
+    pub(crate) last_pass: Integration,
 }
 
 impl LiberoPlant {
@@ -64,6 +65,21 @@ impl LiberoPlant {
     ///
     /// [`Plant::step`] is this for a policy's single-precision actions.
     pub fn apply(&mut self, action: &[f64]) -> Result<Transition, PlantError> {
+        self.advance(action, |_| ())
+    }
+
+    /// As [`LiberoPlant::apply`]; appends what the actuators were told at each physics step, `[substeps, nu]`.
+    ///
+    /// Plain `mj_step` under these goes through the same states, bit for bit.
+    pub fn apply_traced(
+        &mut self,
+        action: &[f64],
+        controls: &mut Vec<f64>,
+    ) -> Result<Transition, PlantError> {
+        self.advance(action, |sent| controls.extend_from_slice(sent))
+    }
+
+    fn advance(&mut self, action: &[f64], sent: impl FnMut(&[f64])) -> Result<Transition, PlantError> {
         let episode = self.episode.as_mut().ok_or(PlantError::NotReset)?;
         let wrong = |found| PlantError::Action { expected: ACTION, found };
         let action: &[f64; ACTION] =
@@ -71,7 +87,7 @@ impl LiberoPlant {
         if let Some(index) = action.iter().position(|value| !value.is_finite()) {
             return Err(wrong(format!("{} at index {index}", action[index])));
         }
-        episode.control_step(action)?;
+        episode.control_step(action, sent)?;
         Ok(Transition {
             success: episode.bound.goal.holds(&episode.data),
             observation: episode.observation(),
@@ -130,16 +146,8 @@ impl Plant for LiberoPlant {
 impl Episode {
     fn new(task: usize, bound: Arc<BoundTask>) -> Result<Self, PlantError> {
         let data = MjData::try_new(Arc::clone(&bound.model)).map_err(backend)?;
-        let nv = bound.model.nv() as usize;
-        Ok(Self {
-            task,
-            data,
-            memory: bound.memory.clone(),
-            start_time: 0.0,
-            step: 0,
-            inertia: vec![0.0; nv * nv],
-            bound,
-        })
+        let last_pass = Integration::of(&data);
+        Ok(Self { task, data, memory: bound.memory.clone(), start_time: 0.0, step: 0, last_pass, bound })
     }
 
     fn restore(&mut self, state: &[f64], after: &AfterReset) {
@@ -151,16 +159,21 @@ impl Episode {
         self.data.ctrl_mut().copy_from_slice(&after.ctrl);
         self.data.qacc_warmstart_mut().copy_from_slice(&after.qacc_warmstart);
         self.data.forward();
+        self.last_pass.read(&self.data);
         self.memory = self.bound.memory.clone();
         self.start_time = state[0];
         self.step = 0;
     }
 
-    fn control_step(&mut self, action: &[f64; ACTION]) -> Result<(), PlantError> {
+    fn control_step(
+        &mut self,
+        action: &[f64; ACTION],
+        mut sent: impl FnMut(&[f64]),
+    ) -> Result<(), PlantError> {
         let command = Vector6::from_column_slice(&action[..COMMAND]);
         for substep in 0..self.bound.substeps {
             self.data.step1();
-            let mut arm = self.arm_state()?;
+            let mut arm = self.bound.arm.read(&self.data);
             if let Some(stale) = self.memory.stale_arm.take() {
                 arm = ArmState { bias: arm.bias, ..stale };
             }
@@ -177,6 +190,10 @@ impl Episode {
             for (actuator, position) in self.bound.finger_actuators.iter().zip(fingers) {
                 ctrl[*actuator] = position;
             }
+            sent(ctrl);
+            if substep + 1 == self.bound.substeps {
+                self.last_pass.read(&self.data);
+            }
             self.data.step2();
         }
         if self.diverged() {
@@ -187,43 +204,14 @@ impl Episode {
     }
 
     /// MuJoCo replaces a state it cannot integrate by the default one and only counts a warning.
-    fn diverged(&self) -> bool {
+    pub(crate) fn diverged(&self) -> bool {
         let bad = [MjtWarning::mjWARN_BADQPOS, MjtWarning::mjWARN_BADQVEL, MjtWarning::mjWARN_BADQACC];
         bad.iter().any(|warning| self.data.warning()[*warning as usize].number > 0)
             || self.data.qpos().iter().chain(self.data.qvel()).any(|value| !value.is_finite())
     }
 
-    fn arm_state(&mut self) -> Result<ArmState, PlantError> {
-        let bound = &self.bound;
-        let nv = bound.model.nv() as usize;
-        self.data.full_m(&mut self.inertia).map_err(backend)?;
-        let (translational, rotational) =
-            self.data.try_jac_site(true, true, bound.grip_site).map_err(backend)?;
-        let columns = |jacobian: &[f64]| {
-            SMatrix::<f64, 3, JOINTS>::from_fn(|row, joint| jacobian[row * nv + bound.arm_dofs[joint]])
-        };
-        let (position, orientation) = self.grip_pose();
-        Ok(ArmState {
-            position,
-            orientation,
-            joint_positions: bound.arm_positions.map(|address| self.data.qpos()[address]).into(),
-            joint_velocities: bound.arm_dofs.map(|address| self.data.qvel()[address]).into(),
-            translational_jacobian: columns(&translational),
-            rotational_jacobian: columns(&rotational),
-            mass_matrix: SMatrix::from_fn(|row, column| {
-                self.inertia[bound.arm_dofs[row] * nv + bound.arm_dofs[column]]
-            }),
-            bias: bound.arm_dofs.map(|address| self.data.qfrc_bias()[address]).into(),
-        })
-    }
-
-    fn grip_pose(&self) -> (Vector3<f64>, Matrix3<f64>) {
-        let site = self.bound.grip_site;
-        (self.data.site_xpos()[site].into(), Matrix3::from_row_slice(&self.data.site_xmat()[site]))
-    }
-
     pub(crate) fn observation(&self) -> Observation {
-        let (position, orientation) = self.grip_pose();
+        let (position, orientation) = self.bound.arm.grip_pose(&self.data);
         let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(orientation));
         let qpos = self.data.qpos();
         Observation {
@@ -232,7 +220,7 @@ impl Episode {
             task: self.task,
             instruction: Arc::clone(&self.bound.instruction),
             proprioception: Proprioception {
-                joint_positions: self.bound.arm_positions.map(|address| qpos[address]).to_vec(),
+                joint_positions: self.bound.arm.positions.map(|address| qpos[address]).to_vec(),
                 end_effector: Pose {
                     position: position.into(),
                     orientation: [rotation.w, rotation.i, rotation.j, rotation.k],

@@ -1,54 +1,117 @@
-//! Going on from a snapshot is bitwise equal to never having stopped, at any point, in this plant or another.
-//! Needs an exported suite; see `support`.
+//! Going on from a snapshot is bitwise equal to never having stopped, at any point, in this plant, another, or on
+//! another thread. Needs an exported suite; see `support`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 mod support;
 
 use aegis_core::policy::{Plant, PlantError, Start, Transition};
-use aegis_sim::LiberoPlant;
+use aegis_core::scene::Scene;
+use aegis_core::{Observation, Pose};
+use aegis_sim::{LiberoPlant, Snapshot};
 
-/// A wandering action sequence that reaches the objects: a linear congruential generator, so that it never changes.
-fn actions(seed: u64, steps: usize) -> Vec<[f32; 7]> {
-    let mut state = seed;
-    let mut draw = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..steps)
-        .map(|_| [draw(), draw(), draw() - 0.4, 0.3 * draw(), 0.3 * draw(), 0.3 * draw(), draw()])
-        .collect()
+/// A linear congruential generator, so that its draws never change.
+struct Draws(u64);
+
+impl Draws {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 >> 33
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.next() as usize % bound
+    }
+
+    /// In −1 to 1.
+    fn signed(&mut self) -> f32 {
+        self.next() as f32 / (1_u64 << 30) as f32 - 1.0
+    }
+
+    /// A wandering sequence that descends onto the table and the objects.
+    fn actions(&mut self, steps: usize) -> Vec<Vec<f32>> {
+        let scale = [1.0, 1.0, 1.0, 0.3, 0.3, 0.3, 1.0];
+        let mut one = || scale.map(|scale| scale * self.signed()).to_vec();
+        let mut actions: Vec<_> = (0..steps).map(|_| one()).collect();
+        actions.iter_mut().for_each(|action| action[2] -= 0.4);
+        actions
+    }
 }
 
-fn run(plant: &mut LiberoPlant, actions: &[[f32; 7]]) -> (Vec<u64>, Vec<Transition>) {
+/// All that a plant shows: complete state and drawn poses in bits, and what each step returned.
+type Course = (Vec<u64>, Vec<[u64; 7]>, Vec<Transition>);
+
+fn run(plant: &mut LiberoPlant, actions: &[Vec<f32>]) -> Course {
     let transitions = actions.iter().map(|action| plant.step(action).unwrap()).collect();
     let mut state = Vec::new();
     plant.state(&mut state);
-    (state.into_iter().map(f64::to_bits).collect(), transitions)
+    let mut poses = Vec::new();
+    plant.poses(&mut poses);
+    let bits = |Pose { position: [x, y, z], orientation: [w, i, j, k] }: Pose| {
+        [x, y, z, w, i, j, k].map(f64::to_bits)
+    };
+    (state.into_iter().map(f64::to_bits).collect(), poses.into_iter().map(bits).collect(), transitions)
+}
+
+/// Interrupts an episode after `at` of `actions` and holds every way of going on against the uninterrupted course.
+fn interrupt(start: Start, actions: &[Vec<f32>], at: usize) {
+    let what = format!("{start:?} at step {at}");
+    let mut plant = support::plant();
+    let mut seen: Observation = plant.reset(start).unwrap();
+    let (before, after) = actions.split_at(at);
+    if let Some(last) = run(&mut plant, before).2.pop() {
+        seen = last.observation;
+    }
+    let here = run(&mut plant, &[]);
+    let snapshot = plant.snapshot().unwrap();
+    assert_eq!(snapshot.step() as usize, at);
+    let uninterrupted = run(&mut plant, after);
+
+    let again = |plant: &mut LiberoPlant, snapshot: &Snapshot, by: &str| {
+        assert_eq!(plant.restore(snapshot).unwrap(), seen, "{what}: observation, {by}");
+        assert_eq!(run(plant, &[]), here, "{what}: restored, {by}");
+        assert!(plant.snapshot().unwrap() == *snapshot, "{what}: a snapshot of the restored, {by}");
+        assert_eq!(run(plant, after), uninterrupted, "{what}: gone on, {by}");
+    };
+    again(&mut plant, &snapshot, "the same plant");
+
+    let mut used = support::plant();
+    used.reset(Start { task: (start.task + 3) % 10, initial_state: 8 }).unwrap();
+    run(&mut used, &actions[..5]);
+    again(&mut used, &snapshot, "another plant in another task");
+
+    // The weak twin leaves a snapshot; the other arms fork from it at the same time.
+    std::thread::scope(|scope| {
+        for by in ["one thread", "another thread"] {
+            let (again, snapshot) = (&again, &snapshot);
+            scope.spawn(move || again(&mut support::plant(), snapshot, by));
+        }
+    });
 }
 
 #[test]
 fn going_on_equals_never_having_stopped() {
-    for (task, at) in [(0, 0), (0, 1), (4, 17), (7, 38), (9, 25)] {
-        let start = Start { task, initial_state: 3 };
-        let actions = actions(task as u64 + 1, 60);
-        let mut plant = support::plant();
-        plant.reset(start).unwrap();
-        run(&mut plant, &actions[..at]);
-        let snapshot = plant.snapshot().unwrap();
-        let uninterrupted = run(&mut plant, &actions[at..]);
+    let mut draws = Draws(1);
+    for case in 0..10 {
+        let start = Start { task: draws.below(10), initial_state: draws.below(50) };
+        let actions = draws.actions(60);
+        // The first step of an episode is controlled by a remembered arm, so both sides of it are always there.
+        let at = if case < 2 { case } else { draws.below(50) };
+        interrupt(start, &actions, at);
+    }
+}
 
-        plant.restore(&snapshot).unwrap();
-        assert_eq!(run(&mut plant, &actions[at..]), uninterrupted, "task {task}, step {at}, the same plant");
-
-        let mut other = support::plant();
-        other.reset(Start { task: 2, initial_state: 8 }).unwrap();
-        run(&mut other, &actions[..5]);
-        other.restore(&snapshot).unwrap();
-        let again = other.snapshot().unwrap();
-        assert_eq!(run(&mut other, &actions[at..]), uninterrupted, "task {task}, step {at}, another plant");
-        other.restore(&again).unwrap();
-        assert_eq!(run(&mut other, &actions[at..]), uninterrupted, "a snapshot of a restored plant");
+/// A scripted pick-and-place whose goal is met by the 120th step: fingers and bowl, then bowl and plate, in contact.
+#[test]
+fn so_it_does_in_the_midst_of_contact() {
+    let actions: Vec<Vec<f32>> = support::array::<f32>("task00_init03_success_actions.npy")
+        .rows()
+        .into_iter()
+        .map(|action| action.to_vec())
+        .collect();
+    let mut draws = Draws(2);
+    for _ in 0..3 {
+        interrupt(Start { task: 0, initial_state: 3 }, &actions, 40 + draws.below(80));
     }
 }
 

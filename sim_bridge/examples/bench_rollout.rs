@@ -1,0 +1,160 @@
+//! The native half of `python/bench.py`: `bench_rollout SUITE TASK INITIAL_STATE ACTIONS.npy`, then one word a line.
+//! `footprint` measures memory and what happens rarely, `block` one round; each answers with a line of JSON.
+
+#[path = "../benches/support/mod.rs"]
+mod support;
+
+use std::error::Error;
+use std::fs::File;
+use std::hint::black_box;
+use std::path::Path;
+
+use aegis_core::policy::{Plant, Start};
+use aegis_sim::{LiberoPlant, Suite};
+use ndarray::Array2;
+use ndarray_npy::ReadNpyExt;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+
+use support::Replay;
+
+/// How often a short operation is repeated for one figure.
+const REPEATS: u32 = 20;
+
+/// Rollouts by the plant, and as many by `mj_step`, in a round. Even.
+const ALTERNATIONS: u32 = 4;
+
+/// Environments that the memory of one is measured over.
+const PLANTS: usize = 32;
+
+/// Snapshots that the memory of one is measured over.
+const SNAPSHOTS: usize = 8192;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn main() -> Outcome<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, task, initial_state, actions] = arguments.as_slice() else {
+        return Err("usage: bench_rollout SUITE TASK INITIAL_STATE ACTIONS.npy".into());
+    };
+    let folder = Path::new(folder);
+    let start = Start { task: task.parse()?, initial_state: initial_state.parse()? };
+    let actions = Array2::<f64>::read_npy(File::open(actions)?)?;
+    let actions = actions.rows().into_iter().map(|row| row.to_vec()).collect();
+
+    // Before anything else: MuJoCo keeps compiled meshes for the whole process.
+    let clock = Clock::start();
+    let suite = Suite::load(folder)?;
+    let load = clock.elapsed();
+    let mut plant = LiberoPlant::new(suite.clone());
+    let clock = Clock::start();
+    plant.reset(start)?;
+    let first_reset = clock.elapsed();
+
+    let mut replay = Replay::record(plant, folder, start, actions)?;
+    for line in std::io::stdin().lines() {
+        let found = match line?.as_str() {
+            "footprint" => {
+                let mut found = footprint(&suite, start, &replay)?;
+                found["load"] = load.into();
+                found["first_reset"] = first_reset.into();
+                found
+            }
+            "block" => block(&mut replay)?,
+            other => {
+                return Err(format!("standard input: found {other:?}, valid are footprint and block").into());
+            }
+        };
+        println!("{found}");
+    }
+    Ok(())
+}
+
+/// CPU seconds of a warm reset, of the plant's rollout and of the same physics by `mj_step` alone, each a mean.
+fn block(replay: &mut Replay) -> Outcome<Value> {
+    let reset = repeated(|| replay.reset_plant())?;
+    let (mut plant, mut bare) = (0.0, 0.0);
+    // In turns and in both orders, so that neither finds the caches warmer.
+    for plant_first in (0..ALTERNATIONS).map(|turn| turn.is_multiple_of(2)) {
+        for plants_turn in [plant_first, !plant_first] {
+            if plants_turn {
+                replay.reset_plant()?;
+                let clock = Clock::start();
+                replay.run_plant()?;
+                plant += clock.elapsed();
+            } else {
+                replay.reset_bare();
+                let clock = Clock::start();
+                replay.run_bare();
+                bare += clock.elapsed();
+            }
+        }
+    }
+    let mean = |total: f64| total / f64::from(ALTERNATIONS);
+    Ok(json!({ "reset": reset, "plant": mean(plant), "mj_step": mean(bare) }))
+}
+
+/// Memory in bytes, times in CPU seconds.
+fn footprint(suite: &Suite, start: Start, replay: &Replay) -> Outcome<Value> {
+    let mut plant = LiberoPlant::new(suite.clone());
+    let other = Start { task: (start.task + 1) % suite.task_count(), ..start };
+    plant.reset(other)?;
+    let switch = repeated(|| plant.reset(start).and_then(|_| plant.reset(other)).map(drop))? / 2.0;
+
+    plant.reset(start)?;
+    replay.run(&mut plant)?;
+    let take = repeated(|| plant.snapshot().map(|snapshot| drop(black_box(snapshot))))?;
+    let before = resident()?;
+    let snapshots = (0..SNAPSHOTS).map(|_| plant.snapshot()).collect::<Result<Vec<_>, _>>()?;
+    let snapshot_bytes = resident()?.saturating_sub(before) / SNAPSHOTS;
+    let restore = repeated(|| plant.restore(&snapshots[0]).map(drop))?;
+
+    let before = resident()?;
+    let mut plants = Vec::new();
+    for _ in 0..PLANTS {
+        let mut plant = LiberoPlant::new(suite.clone());
+        plant.reset(start)?;
+        replay.run(&mut plant)?;
+        plants.push(plant);
+    }
+    let plant_bytes = resident()?.saturating_sub(before) / PLANTS;
+    Ok(json!({
+        "switch": switch,
+        "take": take,
+        "restore": restore,
+        "snapshot_bytes": snapshot_bytes,
+        "plants": PLANTS,
+        "plant_bytes": plant_bytes,
+    }))
+}
+
+/// Mean CPU seconds over [`REPEATS`].
+fn repeated<E: Error + 'static>(mut work: impl FnMut() -> Result<(), E>) -> Outcome<f64> {
+    let clock = Clock::start();
+    for _ in 0..REPEATS {
+        work()?;
+    }
+    Ok(clock.elapsed() / f64::from(REPEATS))
+}
+
+/// CPU time of this process, user and system: MuJoCo compiles meshes on threads of its own.
+struct Clock(f64);
+
+impl Clock {
+    fn start() -> Self {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Self(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
+    }
+
+    /// Seconds.
+    fn elapsed(&self) -> f64 {
+        Self::start().0 - self.0
+    }
+}
+
+/// Bytes of anonymous memory that this process holds in RAM.
+fn resident() -> Outcome<usize> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon in /proc")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<usize>()? * 1024)
+}
