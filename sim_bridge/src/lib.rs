@@ -2,6 +2,7 @@
 //! Reads suites that `python/export_scenes.py` wrote; needs no Python and no display at run time.
 
 mod binding;
+pub mod camera;
 mod error;
 mod geometry;
 pub mod goal;
@@ -12,6 +13,7 @@ pub mod snapshot;
 pub mod suite;
 pub mod task;
 
+pub use camera::Cameras;
 pub use error::SuiteError;
 pub use plant::LiberoPlant;
 pub use snapshot::Snapshot;

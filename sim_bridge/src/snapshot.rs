@@ -8,6 +8,7 @@ use aegis_core::policy::PlantError;
 use mujoco_rs::prelude::{MjData, MjModel};
 
 use crate::binding::Memory;
+use crate::camera::Seen;
 use crate::plant::{LiberoPlant, backend};
 
 /// An episode in mid-course: MuJoCo's data with the solver's warm start and everything derived from the state, and
@@ -19,6 +20,7 @@ pub struct Snapshot {
     memory: Memory,
     start_time: f64,
     step: u32,
+    seen: Seen,
 }
 
 impl LiberoPlant {
@@ -34,6 +36,7 @@ impl LiberoPlant {
             memory: episode.memory.clone(),
             start_time: episode.start_time,
             step: episode.step,
+            seen: episode.seen.clone(),
         })
     }
 
@@ -47,6 +50,7 @@ impl LiberoPlant {
         episode.memory = snapshot.memory.clone();
         episode.start_time = snapshot.start_time;
         episode.step = snapshot.step;
+        episode.seen = snapshot.seen.clone();
         Ok(episode.observation())
     }
 }
