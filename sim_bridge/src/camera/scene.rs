@@ -11,7 +11,7 @@ use crate::camera::Seen;
 use crate::error::{SuiteError, field};
 use crate::task::TaskInfo;
 
-/// Groups by which a site can be shown or hidden. The first is what sites are in by themselves.
+/// Groups by which a site can be shown or hidden. All but burners are in the first.
 const SITE_GROUPS: usize = 6;
 
 /// The model of a task with textures, about 190 MB of them.
@@ -37,6 +37,7 @@ impl TexturedScene {
         let path = folder.join("scene.xml");
         let refused = |message: String| SuiteError::Model { path: path.clone(), message };
         let mut spec = MjSpec::from_xml(&path).map_err(|error| refused(error.to_string()))?;
+        spec.site_iter_mut().for_each(|site| site.set_group(0));
         let mut lit = Vec::new();
         for thing in task.objects.iter().chain(&task.fixtures) {
             // Upstream: `FlatStove` and `YellowStove` in LIBERO, `envs/objects/articulated_objects.py`.
