@@ -4,6 +4,7 @@
 mod collect;
 mod demo;
 mod exit;
+mod frames;
 mod probe;
 mod progress;
 mod recording;

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Start};
 use aegis_experiments::files::write_atomically;
-use aegis_sim::LiberoPlant;
 use clap::{Args, Subcommand};
 use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::frames::FrameArguments;
 use crate::serve::{self, ServeArguments};
 use crate::study::load_suite;
 
@@ -45,6 +45,8 @@ pub struct RolloutArguments {
     /// Where the states go, float64[steps + 1, 1 + nq + nv]: time, qpos, qvel; row 0 is the restored initial state
     #[arg(long, value_name = "FILE")]
     states: PathBuf,
+    #[command(flatten)]
+    frames: FrameArguments,
     /// Print the outcome as JSON
     #[arg(long)]
     json: bool,
@@ -62,9 +64,10 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
     let actions = read_actions(&arguments.actions)?;
     let suite = load_suite(&arguments.suite)?;
     let positions = suite.task(arguments.task).map(|task| task.nq);
-    let mut plant = LiberoPlant::new(suite);
+    let mut plant = arguments.frames.plant(suite)?;
     plant.reset(Start { task: arguments.task, initial_state: arguments.init }).or_exit(Exit::Input)?;
     let mut states = vec![plant.state_flat()];
+    arguments.frames.write(&mut plant, 0)?;
     let mut first_success = None;
     for (step, action) in actions.rows().into_iter().enumerate() {
         let transition = plant.apply(&action.to_vec()).or_exit(Exit::Failed)?;
@@ -72,6 +75,7 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
             first_success.get_or_insert(step + 1);
         }
         states.push(plant.state_flat());
+        arguments.frames.write(&mut plant, step + 1)?;
     }
     write_states(&arguments.states, &states)?;
     let steps = actions.nrows();

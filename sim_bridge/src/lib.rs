@@ -3,6 +3,7 @@
 
 mod arm;
 mod binding;
+pub mod camera;
 mod error;
 mod geometry;
 pub mod goal;
@@ -13,6 +14,7 @@ pub mod snapshot;
 pub mod suite;
 pub mod task;
 
+pub use camera::Cameras;
 pub use error::SuiteError;
 pub use plant::LiberoPlant;
 pub use snapshot::Snapshot;

@@ -1,14 +1,15 @@
 //! `LiberoPlant`: one LIBERO environment, stepped at the control rate exactly as upstream steps it.
-//! Physics, controller memory and observations; no drawing.
+//! Physics, controller memory and observations; drawing is in `camera.rs`.
 
 use std::sync::Arc;
 
 use aegis_core::policy::{Plant, PlantError, Start, Transition};
-use aegis_core::{ObjectPose, Observation, Pose, Proprioception};
+use aegis_core::{Frame, ObjectPose, Observation, Pose, Proprioception};
 use mujoco_rs::prelude::{MjData, MjModel, MjtWarning};
 use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 
 use crate::binding::{BoundTask, Memory};
+use crate::camera::{Cameras, Seen, Studio};
 use crate::osc::{ArmState, COMMAND};
 use crate::snapshot::Integration;
 use crate::suite::Suite;
@@ -32,6 +33,7 @@ pub const ACTION: usize = COMMAND + 1;
 pub struct LiberoPlant {
     suite: Suite,
     episode: Option<Episode>,
+    studio: Option<Studio>,
 }
 
 #[derive(Debug)]
@@ -44,12 +46,21 @@ pub(crate) struct Episode {
     pub(crate) step: u32,
     /// What the last forward pass was made from.
     pub(crate) last_pass: Integration,
+    pub(crate) seen: Seen,
 }
 
 impl LiberoPlant {
-    /// An environment that waits for its first reset.
+    /// An environment without cameras, which waits for its first reset.
     pub fn new(suite: Suite) -> Self {
-        Self { suite, episode: None }
+        Self { suite, episode: None, studio: None }
+    }
+
+    /// An environment whose [`Plant::frames`] are what these cameras see.
+    ///
+    /// Physics is the same, bit for bit. Scenes with textures are compiled, and OpenGL is opened, when a picture is
+    /// first asked for.
+    pub fn with_cameras(suite: Suite, cameras: Cameras) -> Self {
+        Self { suite, episode: None, studio: Some(Studio::new(cameras)) }
     }
 
     /// The physical state in upstream's layout: time, positions, velocities, `[1 + nq + nv]`. Empty before a reset.
@@ -141,13 +152,28 @@ impl Plant for LiberoPlant {
         out.extend(episode.memory.fingers);
         out.extend(episode.data.qacc_warmstart());
     }
+
+    /// What upstream's observation shows; see [`Cameras`]. None before the first reset.
+    fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
+        let (Some(studio), Some(episode)) = (&mut self.studio, &self.episode) else { return Ok(Vec::new()) };
+        studio.draw(self.suite.textured(episode.task)?, &episode.seen)
+    }
 }
 
 impl Episode {
     fn new(task: usize, bound: Arc<BoundTask>) -> Result<Self, PlantError> {
         let data = MjData::try_new(Arc::clone(&bound.model)).map_err(backend)?;
         let last_pass = Integration::of(&data);
-        Ok(Self { task, data, memory: bound.memory.clone(), start_time: 0.0, step: 0, last_pass, bound })
+        Ok(Self {
+            task,
+            data,
+            memory: bound.memory.clone(),
+            start_time: 0.0,
+            step: 0,
+            last_pass,
+            seen: Seen::default(),
+            bound,
+        })
     }
 
     fn restore(&mut self, state: &[f64], after: &AfterReset) {
@@ -163,6 +189,7 @@ impl Episode {
         self.memory = self.bound.memory.clone();
         self.start_time = state[0];
         self.step = 0;
+        self.seen.start(self.data.qpos());
     }
 
     fn control_step(
@@ -171,8 +198,12 @@ impl Episode {
         mut sent: impl FnMut(&[f64]),
     ) -> Result<(), PlantError> {
         let command = Vector6::from_column_slice(&action[..COMMAND]);
+        self.seen.begin_step(self.data.qpos());
         for substep in 0..self.bound.substeps {
             self.data.step1();
+            if substep + Seen::BEFORE_LAST == self.bound.substeps {
+                self.seen.sample(self.data.qpos());
+            }
             let mut arm = self.bound.arm.read(&self.data);
             if let Some(stale) = self.memory.stale_arm.take() {
                 arm = ArmState { bias: arm.bias, ..stale };

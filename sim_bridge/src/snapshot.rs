@@ -8,6 +8,7 @@ use aegis_core::policy::PlantError;
 use mujoco_rs::prelude::{MjData, MjModel, MjtState};
 
 use crate::binding::Memory;
+use crate::camera::Seen;
 use crate::plant::{Episode, LiberoPlant, backend};
 
 /// Everything that MuJoCo's next step depends on, the solver's warm start included.
@@ -26,6 +27,7 @@ pub struct Snapshot {
     memory: Memory,
     start_time: f64,
     step: u32,
+    seen: Seen,
 }
 
 /// A state in MuJoCo's own layout.
@@ -71,6 +73,7 @@ impl LiberoPlant {
             memory: episode.memory.clone(),
             start_time: episode.start_time,
             step: episode.step,
+            seen: episode.seen.clone(),
         })
     }
 
@@ -95,6 +98,7 @@ impl LiberoPlant {
         episode.memory = snapshot.memory.clone();
         episode.start_time = snapshot.start_time;
         episode.step = snapshot.step;
+        episode.seen = snapshot.seen.clone();
         Ok(episode.observation())
     }
 }

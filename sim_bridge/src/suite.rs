@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::binding::BoundTask;
+use crate::camera::TexturedScene;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
 use crate::task::TaskInfo;
@@ -26,12 +27,16 @@ struct SuiteFile {
     tasks: Vec<String>,
 }
 
+/// Made when first asked for.
+type Shared<T> = Mutex<Option<Arc<T>>>;
+
 #[derive(Debug)]
 struct Task {
     folder: PathBuf,
     info: TaskInfo,
     initial_states: Array2<f64>,
-    bound: Mutex<Option<Arc<BoundTask>>>,
+    bound: Shared<BoundTask>,
+    textured: Shared<TexturedScene>,
 }
 
 #[derive(Debug)]
@@ -89,9 +94,19 @@ impl Suite {
 
     /// The compiled model of a task and the indices of its parts.
     pub(crate) fn bound(&self, task: usize) -> Result<Arc<BoundTask>, PlantError> {
+        let task = self.known(task)?;
+        shared(&task.bound, || BoundTask::compile(&task.folder, &task.info))
+    }
+
+    /// The model of a task with its textures, for drawing.
+    pub(crate) fn textured(&self, task: usize) -> Result<Arc<TexturedScene>, PlantError> {
+        let task = self.known(task)?;
+        shared(&task.textured, || TexturedScene::compile(&task.folder, &task.info))
+    }
+
+    fn known(&self, task: usize) -> Result<&Task, PlantError> {
         let last = self.task_count().saturating_sub(1);
-        let found = self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })?;
-        found.bound().map_err(|error| PlantError::Backend(error.to_string()))
+        self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })
     }
 }
 
@@ -118,19 +133,19 @@ impl Task {
         {
             return Err(field(&path, &format!("row {index}"), "a value that is not finite", "finite values"));
         }
-        Ok(Self { folder, info, initial_states, bound: Mutex::new(None) })
+        Ok(Self { folder, info, initial_states, bound: Mutex::default(), textured: Mutex::default() })
     }
+}
 
-    fn bound(&self) -> Result<Arc<BoundTask>, SuiteError> {
-        // Nothing can panic half-way through a write here, so a poisoned lock still guards a whole value.
-        let mut bound = self.bound.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bound) = &*bound {
-            return Ok(Arc::clone(bound));
-        }
-        let fresh = Arc::new(BoundTask::compile(&self.folder, &self.info)?);
-        *bound = Some(Arc::clone(&fresh));
-        Ok(fresh)
+fn shared<T>(slot: &Shared<T>, make: impl FnOnce() -> Result<T, SuiteError>) -> Result<Arc<T>, PlantError> {
+    // Nothing can panic half-way through a write here, so a poisoned lock still guards a whole value.
+    let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(made) = &*slot {
+        return Ok(Arc::clone(made));
     }
+    let fresh = Arc::new(make().map_err(|error| PlantError::Backend(error.to_string()))?);
+    *slot = Some(Arc::clone(&fresh));
+    Ok(fresh)
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, SuiteError> {

@@ -46,6 +46,24 @@ pub struct ObjectInfo {
     pub root_body: String,
     /// Geoms that count as touching it.
     pub contact_geoms: Vec<String>,
+    /// Its joints.
+    pub joints: Vec<String>,
+    /// When its joints count as on.
+    pub articulation: Articulation,
+}
+
+/// The limits of an object's joints; none where upstream has no answer.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Articulation {
+    /// On.
+    pub turn_on: Option<Limit>,
+}
+
+/// A half-line of joint positions.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Limit {
+    /// Radians or metres.
+    pub value: f64,
 }
 
 /// The robot's joints, actuators and grip site.

@@ -1,0 +1,100 @@
+//! What is drawn: a task's scene with its textures, compiled once and shared between plants.
+//! Physics never runs on it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use aegis_core::policy::PlantError;
+use mujoco_rs::prelude::{MjModel, MjSpec, MjtObjBase, MjvOption};
+
+use crate::camera::Seen;
+use crate::error::{SuiteError, field};
+use crate::task::TaskInfo;
+
+/// Groups by which a site can be shown or hidden. All but burners are in the first.
+const SITE_GROUPS: usize = 6;
+
+/// The model of a task with textures, about 190 MB of them.
+#[derive(Debug)]
+pub(crate) struct TexturedScene {
+    pub model: Arc<MjModel>,
+    burners: Vec<Burner>,
+}
+
+/// The glowing disc of a stove, a site in a group of its own.
+#[derive(Debug)]
+struct Burner {
+    group: usize,
+    /// Addresses in `qpos`.
+    joints: Vec<usize>,
+    /// Radians; lit from here on.
+    on: f64,
+}
+
+impl TexturedScene {
+    /// Compiles `scene.xml` in `folder`.
+    pub fn compile(folder: &Path, task: &TaskInfo) -> Result<Self, SuiteError> {
+        let path = folder.join("scene.xml");
+        let refused = |message: String| SuiteError::Model { path: path.clone(), message };
+        let mut spec = MjSpec::from_xml(&path).map_err(|error| refused(error.to_string()))?;
+        spec.site_iter_mut().for_each(|site| site.set_group(0));
+        let mut lit = Vec::new();
+        for thing in task.objects.iter().chain(&task.fixtures) {
+            // Upstream: `FlatStove` and `YellowStove` in LIBERO, `envs/objects/articulated_objects.py`.
+            let site = spec.site_mut(&format!("{}_burner", thing.name));
+            if let (Some(site), Some(limit)) = (site, thing.articulation.turn_on) {
+                let group = 1 + lit.len();
+                if group == SITE_GROUPS {
+                    let valid = format!("at most {}", SITE_GROUPS - 1);
+                    return Err(field(&path, "burners", "more", &valid));
+                }
+                site.set_group(group as i32);
+                lit.push((group, &thing.joints, limit.value));
+            }
+        }
+        let model = spec.compile().map_err(|error| refused(error.to_string()))?;
+        if model.nq() as usize != task.nq {
+            return Err(field(&path, "nq", &model.nq().to_string(), &task.nq.to_string()));
+        }
+        let address = |name: &String| {
+            let joint = model.name_to_id(MjtObjBase::mjOBJ_JOINT, name);
+            let joint =
+                joint.ok_or_else(|| field(&path, "burner joint", name, "a name that the model has"))?;
+            Ok(model.jnt_qposadr()[joint] as usize)
+        };
+        let burners = lit
+            .into_iter()
+            .map(|(group, joints, on)| {
+                Ok(Burner {
+                    group,
+                    joints: joints.iter().map(address).collect::<Result<_, SuiteError>>()?,
+                    on,
+                })
+            })
+            .collect::<Result<_, SuiteError>>()?;
+        Ok(Self { model: Arc::new(model), burners })
+    }
+
+    /// Shows and hides what upstream's pictures show and hide.
+    pub fn set_visible(&self, seen: &Seen, options: &mut MjvOption) {
+        // robosuite draws visual geoms (group 1) without collision shapes (group 0), and turns sites transparent.
+        options.geomgroup[0] = 0;
+        options.sitegroup = [0; SITE_GROUPS];
+        for burner in &self.burners {
+            let lit = burner.joints.iter().any(|joint| seen.switches[*joint] >= burner.on);
+            options.sitegroup[burner.group] = lit.into();
+        }
+    }
+
+    /// A camera by its name.
+    pub fn camera(&self, name: &str) -> Result<usize, PlantError> {
+        let find = |name| self.model.name_to_id(MjtObjBase::mjOBJ_CAMERA, name);
+        find(name).ok_or_else(|| {
+            let cameras = 0..self.model.ncam() as usize;
+            let names: Vec<&str> = cameras
+                .filter_map(|camera| self.model.id_to_name(MjtObjBase::mjOBJ_CAMERA, camera))
+                .collect();
+            PlantError::Backend(format!("camera: found {name}, valid are {}", names.join(", ")))
+        })
+    }
+}

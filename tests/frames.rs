@@ -1,0 +1,66 @@
+//! `--frames` through the binary: files where they are asked for, and a plain error on a machine without EGL.
+//! The pictures themselves are held against upstream's in `sim_bridge/tests/cameras.rs`.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{aegis, folder, refuses};
+
+/// A rollout of four control steps.
+fn rollout(folder: &Path) -> Command {
+    let actions = folder.join("actions.npy");
+    let array = ndarray::Array2::<f64>::from_elem((4, 7), 0.1);
+    ndarray_npy::write_npy(&actions, &array).expect("the actions can be written");
+    let mut command = aegis();
+    command.args(["sim", "rollout", "--task", "4", "--init", "7", "--actions"]).arg(actions);
+    command.arg("--states").arg(folder.join("states.npy"));
+    command
+}
+
+#[test]
+fn pictures_land_in_the_folder() {
+    let folder = folder("frames");
+    let frames = folder.join("frames");
+    let output = rollout(&folder).arg("--frames").arg(&frames).args(["--every", "2"]).output();
+    let output = output.expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut found: Vec<String> = std::fs::read_dir(&frames)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("the folder can be read").file_name().to_string_lossy().into_owned())
+        .collect();
+    found.sort();
+    let expected: Vec<String> = ["000", "002", "004"]
+        .iter()
+        .flat_map(|step| ["agentview", "robot0_eye_in_hand"].map(|camera| format!("step{step}_{camera}.png")))
+        .collect();
+    assert_eq!(found, expected);
+    let header = std::fs::read(frames.join(&expected[0])).expect("the picture can be read");
+    // Signature, then width and height in the header chunk.
+    assert_eq!(&header[1..4], b"PNG");
+    assert_eq!(header[16..24], [0, 0, 0, 128, 0, 0, 0, 128]);
+}
+
+/// The dispatch library with no driver behind it, as on a machine without any.
+#[test]
+fn without_a_driver_only_pictures_fail() {
+    let folder = folder("no-driver");
+    let without = |command: &mut Command| command.env("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null").status();
+    let status = without(&mut rollout(&folder)).expect("the binary starts");
+    assert!(status.success(), "a rollout without pictures needs no EGL");
+    let mut command = rollout(&folder);
+    command.env("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null").arg("--frames").arg(folder.join("frames"));
+    refuses(&mut command, 3, &["libEGL.so.1", "libegl-mesa0"]);
+    assert!(!folder.join("frames").exists(), "nothing half-written stays");
+}
+
+#[test]
+fn refuses_other_sizes() {
+    let folder = folder("frame-size");
+    let mut command = rollout(&folder);
+    command.arg("--frames").arg(folder.join("frames")).args(["--frame-size", "481"]);
+    refuses(&mut command, 2, &["--frame-size", "480"]);
+    refuses(rollout(&folder).args(["--every", "5"]), 2, &["--frames"]);
+}
