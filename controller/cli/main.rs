@@ -7,6 +7,7 @@ mod exit;
 mod probe;
 mod progress;
 mod recording;
+mod sample;
 mod sim;
 mod study;
 mod table;

@@ -1,5 +1,5 @@
 //! `aegis sim`: the simulator without any policy.
-//! `rollout` replays an action file, for holding the native runtime against upstream.
+//! `rollout` replays an action file, for holding the native runtime against upstream; `sample` has its own file.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::sample::{self, SampleArguments};
 use crate::study::load_suite;
 
 /// Verbs of `aegis sim`.
@@ -18,6 +19,8 @@ use crate::study::load_suite;
 pub enum SimVerb {
     /// Replay an action file from an initial state and write the state after every control step
     Rollout(RolloutArguments),
+    /// Draw new initial states as upstream draws them, and refuse those that do not hold
+    Sample(SampleArguments),
 }
 
 /// Arguments of `aegis sim rollout`.
@@ -36,6 +39,9 @@ pub struct RolloutArguments {
     /// Initial state of the task
     #[arg(long, value_name = "N")]
     init: usize,
+    /// Seed of the initial states past the recorded ones; without it there are none
+    #[arg(long, value_name = "N")]
+    sample_seed: Option<u64>,
     /// Actions, float64[steps, 7]
     #[arg(long, value_name = "FILE")]
     actions: PathBuf,
@@ -49,9 +55,18 @@ pub struct RolloutArguments {
 
 /// Runs the verb.
 pub fn run(verb: &SimVerb) -> Result<(), Failure> {
-    let SimVerb::Rollout(arguments) = verb;
+    match verb {
+        SimVerb::Rollout(arguments) => rollout(arguments),
+        SimVerb::Sample(arguments) => sample::run(arguments),
+    }
+}
+
+fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
     let actions = read_actions(&arguments.actions)?;
-    let suite = load_suite(&arguments.suite)?;
+    let mut suite = load_suite(&arguments.suite)?;
+    if let Some(seed) = arguments.sample_seed {
+        suite = suite.with_sampled_starts(seed);
+    }
     let positions = suite.task(arguments.task).map(|task| task.nq);
     let mut plant = LiberoPlant::new(suite);
     plant.reset(Start { task: arguments.task, initial_state: arguments.init }).or_exit(Exit::Input)?;
@@ -96,7 +111,8 @@ fn read_actions(path: &Path) -> Result<Array2<f64>, Failure> {
     Ok(actions)
 }
 
-fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
+/// Writes states as an array, a row each.
+pub fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
     let width = states.first().map_or(0, Vec::len);
     let array = Array2::from_shape_vec((states.len(), width), states.concat()).or_exit(Exit::Failed)?;
     let mut bytes = Vec::new();

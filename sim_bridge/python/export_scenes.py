@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from placements import placements
 from upstream import SEED, mujoco, open_suite, open_task
 
 SCHEMA = 1
@@ -225,6 +226,7 @@ def task_description(env, name: str) -> dict:
                 "mass_matrix": floats(np.ravel(controller.mass_matrix)),
             },
         },
+        "placements": placements(env),
         "control_freq": float(domain.control_freq),
         "substeps": int(domain.control_timestep / domain.model_timestep),
         "timestep": float(model.opt.timestep),

@@ -7,13 +7,16 @@ mod geometry;
 pub mod goal;
 pub mod gripper;
 pub mod osc;
+pub mod placement;
 pub mod plant;
+pub mod sampler;
 pub mod snapshot;
 pub mod suite;
 pub mod task;
 
 pub use error::SuiteError;
 pub use plant::LiberoPlant;
+pub use sampler::StartSampler;
 pub use snapshot::Snapshot;
 pub use suite::Suite;
 pub use task::TaskInfo;

@@ -82,6 +82,16 @@ impl LiberoPlant {
         self.episode.as_ref()
     }
 
+    /// Begins an episode of a task at any physical state, `[1 + nq + nv]`.
+    pub(crate) fn start_from(&mut self, task: usize, state: &[f64]) -> Result<&Episode, PlantError> {
+        let suite = self.suite.clone();
+        let last = suite.task_count().saturating_sub(1);
+        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        let episode = self.environment(task)?;
+        episode.restore(state, &info.after_reset);
+        Ok(episode)
+    }
+
     /// The task's environment, compiled or reused. MuJoCo's reset makes a reused one equal to a new one.
     pub(crate) fn environment(&mut self, task: usize) -> Result<&mut Episode, PlantError> {
         let reusable = self.episode.take().filter(|episode| episode.task == task);
@@ -95,19 +105,8 @@ impl LiberoPlant {
 
 impl Plant for LiberoPlant {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        let Start { task, initial_state } = start;
-        let suite = self.suite.clone();
-        let last = suite.task_count().saturating_sub(1);
-        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
-        let last = suite.initial_state_count(task).unwrap_or(0).saturating_sub(1);
-        let state = suite.initial_state(task, initial_state).ok_or(PlantError::UnknownInitialState {
-            task,
-            found: initial_state,
-            last,
-        })?;
-        let episode = self.environment(task)?;
-        episode.restore(&state.to_vec(), &info.after_reset);
-        Ok(episode.observation())
+        let state = self.suite.start(start)?;
+        Ok(self.start_from(start.task, &state)?.observation())
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {

@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use crate::placement::PlacementsInfo;
+
 /// One exported task, as `task.json` describes it. Names are MuJoCo names unless said otherwise.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TaskInfo {
@@ -23,6 +25,8 @@ pub struct TaskInfo {
     pub controller: ControllerInfo,
     /// What upstream's memory holds after a reset.
     pub after_reset: AfterReset,
+    /// How a reset places things; missing in scenes exported before new starts could be drawn.
+    pub placements: Option<PlacementsInfo>,
     /// Control steps per second.
     pub control_freq: f64,
     /// Physics steps per control step.

@@ -146,7 +146,8 @@ fn ensure_library(cache: &Path, library: &Library, environment: &Environment) ->
 }
 
 fn ensure_scenes(cache: &Path, source: &Path, environment: &Environment) -> Result<()> {
-    let made_from = ["export_scenes.py", "upstream.py", "requirements.lock"].map(|name| source.join(name));
+    let made_from = ["export_scenes.py", "placements.py", "upstream.py", "requirements.lock"]
+        .map(|name| source.join(name));
     let name = format!("{SUITE}-{}", digest::of_files(&made_from.each_ref().map(PathBuf::as_path))?);
     let folder = cache.join("scenes").join(&name);
     let stamp = cache.join("scenes").join(format!("{name}.inventory"));

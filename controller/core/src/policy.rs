@@ -179,7 +179,7 @@ pub enum PlantError {
         last: usize,
     },
     /// The task has no such initial state.
-    #[error("task {task}: unknown initial state {found}: it has 0 to {last}")]
+    #[error("task {task}: unknown initial state {found}: it has 0 to {last}, more only with a sample seed")]
     UnknownInitialState {
         /// The task.
         task: usize,
