@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use aegis_core::Start;
 use aegis_sim::StartSampler;
 use aegis_sim::sampler::Rejections;
 use clap::Args;
@@ -35,6 +36,9 @@ pub struct SampleArguments {
     /// Where the states go, float64[count, 1 + nq + nv]: time, qpos, qvel; without --task a folder, a file per task
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
+    /// Instead of drawing, hold the recorded states from --first (0 when left out) against the same check
+    #[arg(long, conflicts_with = "unchecked")]
+    recorded: bool,
     /// Take what upstream's placement draws, whatever the physics makes of it
     #[arg(long)]
     unchecked: bool,
@@ -62,8 +66,8 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
             sampler = sampler.unchecked();
         }
         let recorded = suite.initial_state_count(task).unwrap_or(0);
-        let first = arguments.first.unwrap_or(recorded);
-        if first < recorded {
+        let first = arguments.first.unwrap_or(if arguments.recorded { 0 } else { recorded });
+        if first < recorded && !arguments.recorded {
             let reason =
                 format!("found {first}, valid is {recorded} or more: those before are recorded ones");
             return Err(failure(Exit::Input, format!("--first: {reason}")));
@@ -71,9 +75,17 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
         let mut rejected = Rejections::default();
         let mut states = Vec::with_capacity(arguments.count);
         for index in first..first + arguments.count {
-            let start = sampler.draw(index).or_exit(Exit::Failed)?;
-            rejected += start.rejections;
-            states.push(start.state);
+            if arguments.recorded {
+                let state = suite.start(Start { task, initial_state: index }).or_exit(Exit::Input)?;
+                match sampler.refuse(&state).or_exit(Exit::Failed)? {
+                    None => states.push(state),
+                    Some(rejection) => rejected.count(rejection),
+                }
+            } else {
+                let start = sampler.draw(index).or_exit(Exit::Failed)?;
+                rejected += start.rejections;
+                states.push(start.state);
+            }
         }
         let path = match arguments.task {
             Some(_) => arguments.out.clone(),

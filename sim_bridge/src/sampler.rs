@@ -1,35 +1,41 @@
 //! New initial states: drawn as upstream draws them, then held against the physics, and refused where upstream would
 //! go on with objects in one another, falling over, or already where the task wants them.
 
+use std::collections::BTreeSet;
 use std::ops::AddAssign;
 use std::sync::Arc;
 
-use aegis_core::policy::PlantError;
-use mujoco_rs::prelude::{MjData, MjModel};
+use aegis_core::policy::{PlantError, Start};
+use mujoco_rs::prelude::{MjData, MjModel, MjtObjBase};
 use nalgebra::{Matrix3, Vector3};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use crate::binding::BoundTask;
 use crate::placement::{Crowded, Placements, Site};
 use crate::plant::{Episode, LiberoPlant};
 use crate::suite::Suite;
+use crate::task::TaskInfo;
 
-/// Draws of one start before giving up. The worst task of LIBERO refuses fewer than two in three.
+/// Draws of one start before giving up. The worst task of the four suites refuses about half of its draws.
 pub const ATTEMPTS: u32 = 100;
-/// Control steps with the null action after which objects have to be at rest: one second. Objects start up to 0.17 m
-/// above their support, and a toppled one needs most of a second to come to rest.
-pub const SETTLE_STEPS: u32 = 20;
-/// Metres that geoms of different bodies may be in one another as drawn, where objects still hang in the air.
+/// Control steps with the null action after which objects have to be at rest: two seconds. Upstream drops objects from
+/// up to 0.17 m, and puts some so far into a table that they are thrown 0.6 m up and come down after more than one.
+pub const SETTLE_STEPS: u32 = 40;
+/// Recorded initial states whose median says how an object of a task usually settles. Some objects slide or tip over
+/// from every one of upstream's states, and are not refused for that.
+pub const USUAL_STATES: usize = 9;
+/// Metres that an object may be in another, in a fixture or in the robot as drawn. All of them hang in the air.
 pub const MAX_DRAWN_OVERLAP: f64 = 0.001;
-/// Metres that they may be in one another at rest. MuJoCo's contacts give way under a load.
+/// Metres that it may be in anything at rest. MuJoCo's contacts give way under a load.
 pub const MAX_RESTING_OVERLAP: f64 = 0.005;
-/// Metres that an object may move in the plane while it settles. One that slides farther was pushed or rolled off.
+/// Metres in the plane that an object may settle farther than usual: about the radius of the smallest one.
 pub const MAX_SHIFT: f64 = 0.03;
-/// Metres that it may come down: more than the 0.17 m that upstream drops an object from, less than a table's height.
-pub const MAX_DROP: f64 = 0.25;
-/// Radians that it may tip over. A bowl on the edge of a drawer rests at 0.3.
+/// Metres that it may come to rest above or below the usual height over its place: it is then on something else.
+pub const MAX_DROP: f64 = 0.03;
+/// Radians that it may tip over more than usual: past what a rim or an edge under one side does.
 pub const MAX_TILT: f64 = 0.5;
 /// Metres per second at which an object is not at rest.
 pub const MAX_SPEED: f64 = 0.05;
@@ -44,9 +50,9 @@ const WORDS_PER_ATTEMPT: u128 = 1 << 20;
 pub enum Rejection {
     /// No room for an object beside those placed before it.
     Crowded,
-    /// An object is in something else, as drawn or at rest.
+    /// An object is in another, a fixture or the robot as drawn, or in anything at rest.
     Overlap,
-    /// An object moved, came down, tipped over or kept moving beyond the bounds while it settled.
+    /// An object settled farther from its place, at another height or more tipped over than usual, or kept moving.
     Fell,
     /// The goal holds before anything was done.
     GoalHolds,
@@ -115,6 +121,30 @@ pub struct StartSampler {
     seed: u64,
     task: usize,
     physical_check: bool,
+    /// Root bodies of objects, fixtures and the robot.
+    solid: BTreeSet<i32>,
+    usual: Arc<[Settling]>,
+}
+
+/// How far an object is from its place after it settled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Settling {
+    /// In the plane.
+    shift: f64,
+    /// Downwards.
+    drop: f64,
+    /// Between what was up in the object's frame and what is now.
+    tilt: f64,
+    speed: f64,
+}
+
+impl Settling {
+    fn fell(&self, usual: &Self) -> bool {
+        self.shift > usual.shift + MAX_SHIFT
+            || (self.drop - usual.drop).abs() > MAX_DROP
+            || self.tilt > usual.tilt + MAX_TILT
+            || self.speed > MAX_SPEED
+    }
 }
 
 impl StartSampler {
@@ -129,8 +159,10 @@ impl StartSampler {
                 suite.name()
             )));
         }
-        let plant = LiberoPlant::new(suite.clone());
-        Ok(Self { plant, suite: suite.name().to_owned(), seed, task, physical_check: true })
+        let mut plant = LiberoPlant::new(suite.clone());
+        let solid = solid(&*suite.bound(task)?, suite.task(task));
+        let usual = suite.usual_settling(task, || usual_settling(suite, task, &mut plant))?;
+        Ok(Self { plant, suite: suite.name().to_owned(), seed, task, physical_check: true, solid, usual })
     }
 
     /// Takes every draw that upstream would take: no physical check and no check of the goal.
@@ -171,27 +203,22 @@ impl StartSampler {
             return Ok(None);
         }
         let episode = self.plant.start_from(self.task, state)?;
-        if overlap(episode) > MAX_DRAWN_OVERLAP {
+        if overlap(episode, |root| self.solid.contains(&root)) > MAX_DRAWN_OVERLAP {
             return Ok(Some(Rejection::Overlap));
         }
         if episode.bound.goal.holds(&episode.data) {
             return Ok(Some(Rejection::GoalHolds));
         }
-        let before: Vec<_> = bodies(episode).map(|body| (body, pose(&episode.data, body))).collect();
-        let mut holds = false;
-        for _ in 0..SETTLE_STEPS {
-            match self.plant.apply(&NULL_ACTION) {
-                Ok(transition) => holds = transition.success,
-                Err(PlantError::Diverged { .. }) => return Ok(Some(Rejection::Diverged)),
-                Err(error) => return Err(error),
-            }
-        }
+        let (settled, held) = match settle(&mut self.plant, self.task, state) {
+            Err(PlantError::Diverged { .. }) => return Ok(Some(Rejection::Diverged)),
+            settled => settled?,
+        };
         let episode = self.plant.episode().ok_or(PlantError::NotReset)?;
-        Ok(if before.into_iter().any(|(body, placed)| fell(&episode.data, body, placed)) {
+        Ok(if settled.iter().zip(&*self.usual).any(|(settling, usual)| settling.fell(usual)) {
             Some(Rejection::Fell)
-        } else if overlap(episode) > MAX_RESTING_OVERLAP {
+        } else if overlap(episode, |_| true) > MAX_RESTING_OVERLAP {
             Some(Rejection::Overlap)
-        } else if holds {
+        } else if held {
             Some(Rejection::GoalHolds)
         } else {
             None
@@ -248,31 +275,82 @@ fn pose(data: &Data, body: usize) -> (Vector3<f64>, Matrix3<f64>) {
     (data.xpos()[body].into(), Matrix3::from_row_slice(&data.xmat()[body]))
 }
 
-fn bodies(episode: &Episode) -> impl Iterator<Item = usize> {
-    episode.bound.objects.iter().map(|(_, body)| *body)
+/// Lets a state settle under the null action: how each object moved, and whether the goal held at any step.
+fn settle(plant: &mut LiberoPlant, task: usize, state: &[f64]) -> Result<(Vec<Settling>, bool), PlantError> {
+    let episode = plant.start_from(task, state)?;
+    let bodies: Vec<usize> = episode.bound.objects.iter().map(|(_, body)| *body).collect();
+    let placed: Vec<_> = bodies.iter().map(|body| pose(&episode.data, *body)).collect();
+    let mut held = false;
+    for _ in 0..SETTLE_STEPS {
+        held |= plant.apply(&NULL_ACTION)?.success;
+    }
+    let data = &plant.episode().ok_or(PlantError::NotReset)?.data;
+    let settlings = bodies.iter().zip(placed).map(|(body, (position, orientation))| {
+        let (now, turned) = pose(data, *body);
+        let moved = now - position;
+        Settling {
+            shift: moved.xy().norm(),
+            drop: -moved.z,
+            // The third row of an orientation is the world's upward axis in the object's frame.
+            tilt: orientation.row(2).dot(&turned.row(2)).clamp(-1.0, 1.0).acos(),
+            speed: Vector3::from_column_slice(&data.cvel()[*body][3..]).norm(),
+        }
+    });
+    Ok((settlings.collect(), held))
 }
 
-/// How deep the deepest contact of a movable object is, metres.
-fn overlap(episode: &Episode) -> f64 {
-    let model = &episode.bound.model;
-    let objects: Vec<usize> = bodies(episode).collect();
-    let movable = |geom: i32| {
-        let body = model.geom_bodyid()[geom as usize] as usize;
-        objects.contains(&(model.body_rootid()[body] as usize))
+/// The median over recorded states, object by object.
+fn usual_settling(
+    suite: &Suite,
+    task: usize,
+    plant: &mut LiberoPlant,
+) -> Result<Arc<[Settling]>, PlantError> {
+    let states = USUAL_STATES.min(suite.initial_state_count(task).unwrap_or(0));
+    let settled = (0..states)
+        .map(|initial_state| {
+            let state = suite.start(Start { task, initial_state })?;
+            settle(plant, task, &state).map(|(settled, _)| settled)
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let objects = settled.first().map_or(0, Vec::len);
+    let median = |object: usize, of: fn(&Settling) -> f64| {
+        let mut values: Vec<f64> = settled.iter().map(|state| of(&state[object])).collect();
+        values.sort_unstable_by(f64::total_cmp);
+        values[values.len() / 2]
     };
-    let touching = episode.data.contact().iter().filter(|contact| contact.geom.into_iter().any(movable));
-    touching.map(|contact| -contact.dist).fold(0.0, f64::max)
+    Ok((0..objects)
+        .map(|object| Settling {
+            shift: median(object, |settling| settling.shift),
+            drop: median(object, |settling| settling.drop),
+            tilt: median(object, |settling| settling.tilt),
+            speed: median(object, |settling| settling.speed),
+        })
+        .collect())
 }
 
-/// Whether an object left the place that it was given.
-fn fell(data: &Data, body: usize, (position, orientation): (Vector3<f64>, Matrix3<f64>)) -> bool {
-    let (now, turned) = pose(data, body);
-    let moved = now - position;
-    // What pointed up in the object's frame, and points where now.
-    let upright = orientation.row(2).dot(&turned.row(2)).clamp(-1.0, 1.0);
-    let velocity = Vector3::from_column_slice(&data.cvel()[body][3..]);
-    moved.xy().norm() > MAX_SHIFT
-        || moved.z < -MAX_DROP
-        || upright.acos() > MAX_TILT
-        || velocity.norm() > MAX_SPEED
+/// Root bodies of whatever an object may not be drawn into. Tables and floors are not among them: upstream draws some
+/// objects into those on purpose or not, from where they are thrown up and come down again.
+fn solid(bound: &BoundTask, info: Option<&TaskInfo>) -> BTreeSet<i32> {
+    let model = &bound.model;
+    let fixtures = info.into_iter().flat_map(|info| &info.fixtures);
+    let fixtures =
+        fixtures.filter_map(|fixture| model.name_to_id(MjtObjBase::mjOBJ_BODY, &fixture.root_body));
+    let robot = model.site_bodyid()[bound.grip_site] as usize;
+    let objects = bound.objects.iter().map(|(_, body)| *body);
+    objects.chain(fixtures).chain([robot]).map(|body| model.body_rootid()[body]).collect()
+}
+
+/// How deep the deepest contact is of an object with anything whose root body `counts`, metres.
+fn overlap(episode: &Episode, counts: impl Fn(i32) -> bool) -> f64 {
+    let model = &episode.bound.model;
+    let objects: BTreeSet<i32> =
+        episode.bound.objects.iter().map(|(_, body)| model.body_rootid()[*body]).collect();
+    let deep = episode.data.contact().iter().filter_map(|contact| {
+        let [first, second] =
+            contact.geom.map(|geom| model.body_rootid()[model.geom_bodyid()[geom as usize] as usize]);
+        let counted =
+            (objects.contains(&first) && counts(second)) || (objects.contains(&second) && counts(first));
+        counted.then_some(-contact.dist)
+    });
+    deep.fold(0.0, f64::max)
 }

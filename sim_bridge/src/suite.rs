@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::binding::BoundTask;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
-use crate::sampler::StartSampler;
+use crate::sampler::{Settling, StartSampler};
 use crate::task::TaskInfo;
 
 /// The layout of the exported files that this code reads.
@@ -34,6 +34,7 @@ struct Task {
     info: TaskInfo,
     initial_states: Array2<f64>,
     bound: Mutex<Option<Arc<BoundTask>>>,
+    usual_settling: OnceLock<Result<Arc<[Settling]>, String>>,
 }
 
 #[derive(Debug)]
@@ -131,6 +132,18 @@ impl Suite {
         .map_err(PlantError::Backend)
     }
 
+    /// How a task's objects usually settle, found once.
+    pub(crate) fn usual_settling(
+        &self,
+        task: usize,
+        find: impl FnOnce() -> Result<Arc<[Settling]>, PlantError>,
+    ) -> Result<Arc<[Settling]>, PlantError> {
+        let last = self.task_count().saturating_sub(1);
+        let found = self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        let usual = found.usual_settling.get_or_init(|| find().map_err(|error| error.to_string()));
+        usual.clone().map_err(PlantError::Backend)
+    }
+
     /// The compiled model of a task and the indices of its parts.
     pub(crate) fn bound(&self, task: usize) -> Result<Arc<BoundTask>, PlantError> {
         let last = self.task_count().saturating_sub(1);
@@ -162,7 +175,7 @@ impl Task {
         {
             return Err(field(&path, &format!("row {index}"), "a value that is not finite", "finite values"));
         }
-        Ok(Self { folder, info, initial_states, bound: Mutex::new(None) })
+        Ok(Self { folder, info, initial_states, bound: Mutex::new(None), usual_settling: OnceLock::new() })
     }
 
     fn bound(&self) -> Result<Arc<BoundTask>, SuiteError> {
