@@ -4,6 +4,7 @@
 mod collect;
 mod demo;
 mod exit;
+mod goals;
 mod probe;
 mod progress;
 mod recording;

@@ -19,7 +19,7 @@ use crate::exit::{Exit, Failure, OrExit, failure};
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
 /// The null action of an OSC_POSE arm: stay, gripper open.
-const NULL_ACTION: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
+pub const NULL_ACTION: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 
 /// Arguments that every verb of a study takes.
 #[derive(Args, Clone, Debug)]
@@ -131,7 +131,7 @@ pub fn load_suite(name: &str) -> Result<Suite, Failure> {
     if !scenes.is_dir() {
         return Err(failure(
             Exit::Setup,
-            format!("{}: no scenes here; run `cargo xtask setup`", scenes.display()),
+            format!("{}: no scenes here; run `cargo xtask setup --suite {name}`", scenes.display()),
         ));
     }
     Suite::load(&scenes).or_exit(Exit::Setup)

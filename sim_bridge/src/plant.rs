@@ -72,24 +72,38 @@ impl LiberoPlant {
             return Err(wrong(format!("{} at index {index}", action[index])));
         }
         episode.control_step(action)?;
-        Ok(Transition {
-            success: episode.bound.goal.holds(&episode.data),
-            observation: episode.observation(),
-        })
+        Ok(Transition { success: episode.success(), observation: episode.observation() })
+    }
+
+    /// Starts an episode of `task` from a physical state in upstream's layout: time, positions, velocities,
+    /// `[1 + nq + nv]`. All else is as after [`Plant::reset`], which is this for the suite's own initial states.
+    ///
+    /// # Errors
+    /// [`PlantError::State`] where the state does not fit the task, and what compiling the scene reports.
+    pub fn reset_from(&mut self, task: usize, state: &[f64]) -> Result<Observation, PlantError> {
+        let suite = self.suite.clone();
+        let last = suite.task_count().saturating_sub(1);
+        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        let expected = 1 + info.nq + info.nv;
+        let wrong = |found| PlantError::State { expected, found };
+        if state.len() != expected {
+            return Err(wrong(format!("{} values", state.len())));
+        }
+        if let Some(index) = state.iter().position(|value| !value.is_finite()) {
+            return Err(wrong(format!("{} at index {index}", state[index])));
+        }
+        let episode = self.environment(task)?;
+        episode.restore(state, &info.after_reset);
+        Ok(episode.observation())
+    }
+
+    /// Whether the goal holds, by the last forward pass; false before a reset.
+    pub fn success(&self) -> bool {
+        self.episode.as_ref().is_some_and(Episode::success)
     }
 
     pub(crate) fn episode(&self) -> Option<&Episode> {
         self.episode.as_ref()
-    }
-
-    /// Begins an episode of a task at any physical state, `[1 + nq + nv]`.
-    pub(crate) fn start_from(&mut self, task: usize, state: &[f64]) -> Result<&Episode, PlantError> {
-        let suite = self.suite.clone();
-        let last = suite.task_count().saturating_sub(1);
-        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
-        let episode = self.environment(task)?;
-        episode.restore(state, &info.after_reset);
-        Ok(episode)
     }
 
     /// The task's environment, compiled or reused. MuJoCo's reset makes a reused one equal to a new one.
@@ -106,7 +120,7 @@ impl LiberoPlant {
 impl Plant for LiberoPlant {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
         let state = self.suite.start(start)?;
-        Ok(self.start_from(start.task, &state)?.observation())
+        self.reset_from(start.task, &state)
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
@@ -245,6 +259,10 @@ impl Episode {
                 .map(|(name, body)| ObjectPose { name: Arc::clone(name), pose: self.body_pose(*body) })
                 .collect(),
         }
+    }
+
+    fn success(&self) -> bool {
+        self.bound.goal.holds(&self.data)
     }
 
     pub(crate) fn body_pose(&self, body: usize) -> Pose {

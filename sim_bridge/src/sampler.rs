@@ -202,11 +202,12 @@ impl StartSampler {
         if !self.physical_check {
             return Ok(None);
         }
-        let episode = self.plant.start_from(self.task, state)?;
+        self.plant.reset_from(self.task, state)?;
+        let episode = self.plant.episode().ok_or(PlantError::NotReset)?;
         if overlap(episode, |root| self.solid.contains(&root)) > MAX_DRAWN_OVERLAP {
             return Ok(Some(Rejection::Overlap));
         }
-        if episode.bound.goal.holds(&episode.data) {
+        if self.plant.success() {
             return Ok(Some(Rejection::GoalHolds));
         }
         let (settled, held) = match settle(&mut self.plant, self.task, state) {
@@ -277,7 +278,8 @@ fn pose(data: &Data, body: usize) -> (Vector3<f64>, Matrix3<f64>) {
 
 /// Lets a state settle under the null action: how each object moved, and whether the goal held at any step.
 fn settle(plant: &mut LiberoPlant, task: usize, state: &[f64]) -> Result<(Vec<Settling>, bool), PlantError> {
-    let episode = plant.start_from(task, state)?;
+    plant.reset_from(task, state)?;
+    let episode = plant.episode().ok_or(PlantError::NotReset)?;
     let bodies: Vec<usize> = episode.bound.objects.iter().map(|(_, body)| *body).collect();
     let placed: Vec<_> = bodies.iter().map(|body| pose(&episode.data, *body)).collect();
     let mut held = false;

@@ -19,7 +19,7 @@ use crate::sampler::{Settling, StartSampler};
 use crate::task::TaskInfo;
 
 /// The layout of the exported files that this code reads.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 #[derive(Deserialize)]
 struct SuiteFile {

@@ -196,6 +196,14 @@ pub enum PlantError {
         /// What came.
         found: String,
     },
+    /// The state to start from does not fit the task.
+    #[error("state: expected {expected} finite values, found {found}")]
+    State {
+        /// Values per state.
+        expected: usize,
+        /// What came.
+        found: String,
+    },
     /// A step came before any reset.
     #[error("the plant was stepped before its first reset")]
     NotReset,
