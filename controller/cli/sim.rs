@@ -11,8 +11,8 @@ use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::sample::{self, SampleArguments};
 use crate::goals::{self, GoalsArguments};
+use crate::sample::{self, SampleArguments};
 use crate::study::load_suite;
 
 /// Verbs of `aegis sim`.
@@ -43,7 +43,7 @@ pub struct RolloutArguments {
     #[arg(long, value_name = "N")]
     init: usize,
     /// Seed of the initial states past the recorded ones; without it there are none
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "from")]
     sample_seed: Option<u64>,
     /// States to start from instead of the task's own, float64[n, 1 + nq + nv]: time, qpos, qvel
     #[arg(long, value_name = "FILE")]
@@ -124,8 +124,6 @@ fn read_actions(path: &Path) -> Result<Array2<f64>, Failure> {
     Ok(actions)
 }
 
-/// Writes states as an array, a row each.
-pub fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
 fn read_state(path: &Path, row: usize) -> Result<Vec<f64>, Failure> {
     let states = read_array(path, "float64[n, 1 + nq + nv]")?;
     if row >= states.nrows() {
@@ -148,7 +146,8 @@ pub fn input(path: &Path, reason: &str) -> Failure {
     failure(Exit::Input, format!("{}: {reason}", path.display()))
 }
 
-fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
+/// Writes states as an array, a row each.
+pub fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
     let width = states.first().map_or(0, Vec::len);
     let array = Array2::from_shape_vec((states.len(), width), states.concat()).or_exit(Exit::Failed)?;
     let mut bytes = Vec::new();

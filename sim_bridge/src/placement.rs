@@ -418,3 +418,140 @@ fn uniform(generator: &mut impl Rng, low: f64, high: f64) -> f64 {
 fn rotation([w, x, y, z]: [f64; 4]) -> UnitQuaternion<f64> {
     UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    const FOOTPRINT: Footprint = Footprint { radius: 0.025, bottom: -0.06, top: 0.04 };
+
+    fn how(x: [f64; 2], y: [f64; 2]) -> ObjectPlacementInfo {
+        ObjectPlacementInfo {
+            name: "bowl".into(),
+            footprint: FOOTPRINT,
+            joint: "bowl_joint0".into(),
+            ranges: vec![Rectangle { x, y }],
+            inset: 0.0,
+            keep_clear: true,
+            z_offset: 0.01,
+            turns: Vec::new(),
+            scalar_last: false,
+            anchor: AnchorInfo::Point { position: [0.0; 3] },
+        }
+    }
+
+    fn object(address: usize, anchor: Anchor, how: ObjectPlacementInfo) -> Step {
+        Step::Object { address, anchor, how }
+    }
+
+    fn draw(steps: Vec<Step>, local: &[Vector3<f64>], seed: u64) -> Result<Vec<[f64; 7]>, Crowded> {
+        let mut qpos = vec![0.0; 7 * steps.len()];
+        let placements = Placements {
+            arm: Vec::new(),
+            arm_noise_sd: 0.0,
+            gripper: Vec::new(),
+            articulation: Vec::new(),
+            steps,
+        };
+        placements.draw_objects(&mut ChaCha8Rng::seed_from_u64(seed), local, &mut qpos)?;
+        Ok(qpos.as_chunks().0.to_vec())
+    }
+
+    fn near(found: &[f64], exact: &[f64]) -> bool {
+        found.len() == exact.len() && found.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-12)
+    }
+
+    #[test]
+    fn places_fill_their_ranges_and_stand_on_the_anchor() {
+        let mut how = how([-0.01, 0.01], [0.2, 0.3]);
+        // The ends cross: ±0.01 moved inwards by 0.025 is ±0.015.
+        how.inset = 0.025;
+        let places: Vec<_> = (0..500)
+            .map(|seed| {
+                draw(vec![object(0, Anchor::Point([1.0, 0.0, 0.9]), how.clone())], &[], seed).unwrap()[0]
+            })
+            .collect();
+        let bounds = |axis: usize| {
+            places.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], place| {
+                [low.min(place[axis]), high.max(place[axis])]
+            })
+        };
+        let [low, high] = bounds(0);
+        assert!((0.985..0.986).contains(&low) && (1.014..1.015).contains(&high), "{low} {high}");
+        let [low, high] = bounds(1);
+        assert!((0.225..0.226).contains(&low) && (0.274..0.275).contains(&high), "{low} {high}");
+        assert!(places.iter().all(|place| near(&place[2..], &[0.97, 1.0, 0.0, 0.0, 0.0])));
+    }
+
+    #[test]
+    fn every_range_of_several_is_drawn_from() {
+        let mut how = how([0.0, 0.1], [0.0, 0.0]);
+        how.ranges.push(Rectangle { x: [5.0, 5.1], y: [0.0, 0.0] });
+        let far = (0..200)
+            .filter(|seed| {
+                draw(vec![object(0, Anchor::Point([0.0; 3]), how.clone())], &[], *seed).unwrap()[0][0] > 1.0
+            })
+            .count();
+        assert!((70..130).contains(&far), "{far}");
+    }
+
+    #[test]
+    fn objects_keep_clear_of_one_another_or_are_crowded_out() {
+        let point = || Anchor::Point([0.0; 3]);
+        let range = [-0.03, 0.03];
+        for seed in 0..100 {
+            let steps = vec![object(0, point(), how(range, range)), object(7, point(), how(range, range))];
+            let places = draw(steps, &[], seed).unwrap();
+            let [first, second] = [places[0], places[1]];
+            assert!((first[0] - second[0]).hypot(first[1] - second[1]) > 0.05);
+        }
+        let narrow = [-0.01, 0.01];
+        let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), how(narrow, narrow))];
+        assert_eq!(draw(steps, &[], 0), Err(Crowded));
+        // Far enough above, or not asked to keep clear, an object may stand over another.
+        let mut above = how(narrow, narrow);
+        above.z_offset = 0.2;
+        let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), above)];
+        assert!(draw(steps, &[], 0).is_ok());
+        let mut heedless = how(narrow, narrow);
+        heedless.keep_clear = false;
+        let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), heedless)];
+        assert!(draw(steps, &[], 0).is_ok());
+    }
+
+    #[test]
+    fn anchors_are_the_top_of_a_thing_or_a_site_turned_with_it() {
+        let place = PlacedPose { position: [1.0, 2.0, 0.5], orientation: [0.0, 0.0, 0.0, 1.0] };
+        let mut how = how([0.0, 0.0], [0.0, 0.0]);
+        how.keep_clear = false;
+        let put = |anchor| {
+            let steps = vec![Step::Fixture(FOOTPRINT, place), object(0, anchor, how.clone())];
+            draw(steps, &[Vector3::new(0.1, 0.0, 0.2)], 0).unwrap()[0]
+        };
+        let lift = 0.01 + 0.06;
+        assert!(near(&put(Anchor::Object { reference: 0 })[..3], &[1.0, 2.0, 0.54 + lift]));
+        let home = PlacedPose { position: [0.0, 0.3, 0.0], orientation: [1.0, 0.0, 0.0, 0.0] };
+        let site = |from_top| Anchor::Site { reference: 0, site: Site { site: 0, body: 0, home }, from_top };
+        assert!(near(&put(site(false))[..3], &[0.9, 1.7, 0.7 + lift]));
+        assert!(near(&put(site(true))[..3], &[0.9, 1.7, 0.74 + lift]));
+    }
+
+    #[test]
+    fn turns_compose_in_order_and_keep_the_layout_of_upstream() {
+        use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2, PI};
+        let turn = |axis, angle| Turn { axis, low: angle, high: angle };
+        let mut how = how([0.0, 0.0], [0.0, 0.0]);
+        let orientation = |how: &ObjectPlacementInfo| {
+            draw(vec![object(0, Anchor::Point([0.0; 3]), how.clone())], &[], 0).unwrap()[0][3..].to_vec()
+        };
+        how.turns = vec![turn(Axis::X, FRAC_PI_2)];
+        assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, FRAC_1_SQRT_2, 0.0, 0.0]));
+        how.scalar_last = true;
+        assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, 0.0, 0.0, FRAC_1_SQRT_2]));
+        how.turns = vec![turn(Axis::X, PI), turn(Axis::Z, FRAC_PI_2)];
+        // The turn about z comes after and from the left: (w, z) times x gives x and y.
+        assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, FRAC_1_SQRT_2, 0.0, 0.0]));
+    }
+}

@@ -215,12 +215,12 @@ impl StartSampler {
             settled => settled?,
         };
         let episode = self.plant.episode().ok_or(PlantError::NotReset)?;
-        Ok(if settled.iter().zip(&*self.usual).any(|(settling, usual)| settling.fell(usual)) {
+        Ok(if held {
+            Some(Rejection::GoalHolds)
+        } else if settled.iter().zip(&*self.usual).any(|(settling, usual)| settling.fell(usual)) {
             Some(Rejection::Fell)
         } else if overlap(episode, |_| true) > MAX_RESTING_OVERLAP {
             Some(Rejection::Overlap)
-        } else if held {
-            Some(Rejection::GoalHolds)
         } else {
             None
         })

@@ -148,7 +148,8 @@ fn ensure_library(cache: &Path, library: &Library, environment: &Environment) ->
 }
 
 fn ensure_scenes(cache: &Path, source: &Path, environment: &Environment, suites: &[&str]) -> Result<()> {
-    let made_from = ["export_scenes.py", "placements.py", "upstream.py", "requirements.lock"].map(|name| source.join(name));
+    let made_from = ["export_scenes.py", "placements.py", "upstream.py", "requirements.lock"]
+        .map(|name| source.join(name));
     let digest = digest::of_files(&made_from.each_ref().map(PathBuf::as_path))?;
     let scenes: Vec<Scenes> = suites.iter().map(|suite| Scenes::of(cache, suite, &digest)).collect();
     let missing: Vec<&Scenes> = scenes.iter().filter(|scenes| !scenes.whole()).collect();
