@@ -1,5 +1,5 @@
 //! `aegis sim`: the simulator without any policy.
-//! `rollout` replays an action file, for holding the native runtime against upstream; `serve` has a file of its own.
+//! `rollout` replays an action file, for holding the native runtime against upstream; the others have their own files.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,8 @@ use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::frames::FrameArguments;
+use crate::goals::{self, GoalsArguments};
+use crate::sample::{self, SampleArguments};
 use crate::serve::{self, ServeArguments};
 use crate::study::load_suite;
 
@@ -19,6 +21,10 @@ use crate::study::load_suite;
 pub enum SimVerb {
     /// Replay an action file from an initial state and write the state after every control step
     Rollout(RolloutArguments),
+    /// Draw new initial states as upstream draws them, and refuse those that do not hold
+    Sample(SampleArguments),
+    /// Say in which of a file's states the goal holds
+    Goals(GoalsArguments),
     /// Serve environments over Zenoh until interrupted
     Serve(ServeArguments),
 }
@@ -36,9 +42,15 @@ pub struct RolloutArguments {
     /// Task within the suite
     #[arg(long, value_name = "N")]
     task: usize,
-    /// Initial state of the task
+    /// Initial state of the task; with --from, row of that file
     #[arg(long, value_name = "N")]
     init: usize,
+    /// Seed of the initial states past the recorded ones; without it there are none
+    #[arg(long, value_name = "N", conflicts_with = "from")]
+    sample_seed: Option<u64>,
+    /// States to start from instead of the task's own, float64[n, 1 + nq + nv]: time, qpos, qvel
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Actions, float64[steps, 7]
     #[arg(long, value_name = "FILE")]
     actions: PathBuf,
@@ -56,16 +68,30 @@ pub struct RolloutArguments {
 pub fn run(verb: &SimVerb) -> Result<(), Failure> {
     match verb {
         SimVerb::Rollout(arguments) => rollout(arguments),
+        SimVerb::Sample(arguments) => sample::run(arguments),
+        SimVerb::Goals(arguments) => goals::run(arguments),
         SimVerb::Serve(arguments) => serve::run(arguments),
     }
 }
 
 fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
     let actions = read_actions(&arguments.actions)?;
-    let suite = load_suite(&arguments.suite)?;
+    let mut suite = load_suite(&arguments.suite)?;
+    if let Some(seed) = arguments.sample_seed {
+        suite = suite.with_sampled_starts(seed);
+    }
     let positions = suite.task(arguments.task).map(|task| task.nq);
     let mut plant = arguments.frames.plant(suite)?;
-    plant.reset(Start { task: arguments.task, initial_state: arguments.init }).or_exit(Exit::Input)?;
+    match &arguments.from {
+        Some(path) => {
+            let state = read_state(path, arguments.init)?;
+            plant.reset_from(arguments.task, &state).map_err(|error| input(path, &error.to_string()))?;
+        }
+        None => {
+            let start = Start { task: arguments.task, initial_state: arguments.init };
+            plant.reset(start).or_exit(Exit::Input)?;
+        }
+    }
     let mut states = vec![plant.state_flat()];
     arguments.frames.write(&mut plant, 0)?;
     let mut first_success = None;
@@ -99,17 +125,37 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
 }
 
 fn read_actions(path: &Path) -> Result<Array2<f64>, Failure> {
-    let input = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| input(format!("cannot read: {error}")))?;
-    let actions =
-        Array2::<f64>::read_npy(file).map_err(|error| input(format!("need float64[steps, 7]: {error}")))?;
+    let actions = read_array(path, "float64[steps, 7]")?;
     if actions.ncols() != aegis_sim::plant::ACTION {
-        return Err(input(format!("shape: found {:?}, valid is [steps, 7]", actions.shape())));
+        return Err(input(path, &format!("shape: found {:?}, valid is [steps, 7]", actions.shape())));
     }
     Ok(actions)
 }
 
-fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
+fn read_state(path: &Path, row: usize) -> Result<Vec<f64>, Failure> {
+    let states = read_array(path, "float64[n, 1 + nq + nv]")?;
+    if row >= states.nrows() {
+        return Err(input(
+            path,
+            &format!("--init {row}: the file has {} rows, counted from 0", states.nrows()),
+        ));
+    }
+    Ok(states.row(row).to_vec())
+}
+
+/// An array of doubles from a file.
+pub fn read_array(path: &Path, needed: &str) -> Result<Array2<f64>, Failure> {
+    let file = std::fs::File::open(path).map_err(|error| input(path, &format!("cannot read: {error}")))?;
+    Array2::read_npy(file).map_err(|error| input(path, &format!("need {needed}: {error}")))
+}
+
+/// A file that does not say what is needed.
+pub fn input(path: &Path, reason: &str) -> Failure {
+    failure(Exit::Input, format!("{}: {reason}", path.display()))
+}
+
+/// Writes states as an array, a row each.
+pub fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
     let width = states.first().map_or(0, Vec::len);
     let array = Array2::from_shape_vec((states.len(), width), states.concat()).or_exit(Exit::Failed)?;
     let mut bytes = Vec::new();

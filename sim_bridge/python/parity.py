@@ -1,101 +1,231 @@
-"""Holds the native runtime against upstream LIBERO and writes what it finds as a page of tables.
+"""Holds the native runtime against upstream LIBERO, task by task, and writes what it finds as a page of tables.
 
-    python parity.py --suite libero_spatial --aegis target/release/aegis --demonstrations D.safetensors --out parity.md
+    python parity.py --aegis target/release/aegis --demonstrations D.safetensors --work runs/parity --out docs/parity.md
 
-Per task: one rollout of 220 random actions, and undisturbed demonstrations of `aegis collect` replayed by both, and by upstream twice.
+Per task of every suite: ten random actions from several initial states, 220 from one, and states about the goal. For
+the suite of the demonstrations (`aegis collect`), those too, and upstream nudged by one bit as a yardstick. Results are
+kept in --work, one file per task; a run that was stopped goes on from there.
 """
 
 import argparse
 import json
+import multiprocessing
+import os
 import subprocess
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
-from upstream import SEED, open_suite, open_task
+from fresh import NULL, Fresh
+from goal_states import goal_flags, goal_states
+from parity_page import page
+from upstream import SEED, open_suite
 
-NULL = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]
-SETTLE = 10  # Control steps before the first action, and again after the last.
+SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
+SETTLE = 10  # Control steps before the first action of a demonstration, and again after its last.
 HORIZONS = (1, 10, 50, 220)
+LEVELS = (1e-12, 1e-9, 1e-6)
+STARTS = 4  # Initial states for the ten-step check, spread over all of them.
+GOAL_STATES, GOAL_STEPS = 16, 2
+AGAIN = 50  # Control steps of upstream against itself.
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", required=True)
+    parser.add_argument("--suite", action="append", choices=SUITES, help="only this suite; may be repeated")
     parser.add_argument("--aegis", type=Path, required=True, help="the binary")
-    parser.add_argument("--demonstrations", type=Path, required=True, help="written by `aegis collect`, no --rate")
-    parser.add_argument("--per-task", type=int, default=8, help="demonstrations to replay for each task")
+    parser.add_argument("--demonstrations", type=Path, help="of libero_spatial, by `aegis collect` without --rate")
+    parser.add_argument("--per-task", type=int, default=20, help="demonstrations to replay for each task")
+    parser.add_argument("--nudged", type=int, default=3, help="how many of them upstream replays nudged")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--work", type=Path, required=True, help="folder for the results of single tasks")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-
-    suite = open_suite(arguments.suite)
-    demonstrations = read_demonstrations(arguments.demonstrations, suite.get_num_tasks())
-    rows = []
-    for task in range(suite.get_num_tasks()):
-        env = open_task(suite, task)
-        states = suite.get_task_init_states(task)
-        noise = np.random.default_rng(task).normal(0.0, 0.5, (max(HORIZONS), 7)).clip(-1.0, 1.0)
-        rollout, _ = upstream_rollout(env, states[0], noise)
-        wander = difference(native_rollout(arguments, task, 0, noise)[0], rollout)
-        ours, theirs = Tally(), Tally()
-        for init, actions in demonstrations[task][: arguments.per_task]:
-            reference, met = upstream_rollout(env, states[init], actions)
-            ours.add(reference, met, *native_rollout(arguments, task, init, actions))
-            theirs.add(reference, met, *upstream_rollout(env, states[init], actions))
-        cells = [f"{wander[h]:.0e}" for h in HORIZONS] + [f"{d:.0e}" for d in ours.worst]
-        rows.append(f"| {task} | " + " | ".join(cells + [ours.agreement(), theirs.agreement()]) + " |")
-        print(rows[-1], flush=True)
-    arguments.out.write_text(page(arguments.suite, arguments.per_task, rows))
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    suites = arguments.suite or SUITES
+    jobs = [(arguments, suite, task) for suite in suites for task in range(open_suite(suite).get_num_tasks())]
+    waiting = [job for job in jobs if not result_path(*job).is_file()]
+    # A process for each task: upstream's environments leave memory behind.
+    with multiprocessing.get_context("spawn").Pool(arguments.processes, maxtasksperchild=1) as pool:
+        for done, name in enumerate(pool.imap_unordered(run, waiting), 1):
+            print(f"{done}/{len(waiting)}: {name}", flush=True)
+    results = [json.loads(result_path(*job).read_text()) for job in jobs]
+    arguments.out.write_text(page(results))
 
 
-class Tally:
-    """How replayed demonstrations of one task compare with their first upstream rollout."""
-
-    def __init__(self):
-        self.worst, self.parted, self.same, self.count = [0.0] * 3, 0, 0, 0
-
-    def add(self, reference, met, states, also_met) -> None:
-        found = difference(states, reference)
-        self.worst = [max(a, found[min(h, len(found) - 1)]) for a, h in zip(self.worst, HORIZONS)]
-        self.parted += bool(found.max() > 1e-6)
-        self.same += met == also_met
-        self.count += 1
-
-    def agreement(self) -> str:
-        return f"{self.parted} | {self.same} of {self.count}"
+def result_path(arguments, suite: str, task: int) -> Path:
+    return arguments.work / f"{suite}-{task:02}.json"
 
 
-def difference(states, reference):
-    """Largest difference after each step; both float64[steps + 1, nq]."""
-    return np.abs(states - reference).max(axis=1)
+def run(job) -> str:
+    path = result_path(*job)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(measure(*job), indent=1) + "\n")
+    os.rename(partial, path)
+    return path.stem
 
 
-def upstream_rollout(env, state, actions):
-    """Positions after each step, and whether the goal was met."""
-    env.seed(SEED)
-    env.reset()
-    env.set_init_state(state)
-    positions = slice(1, 1 + env.sim.model.nq)
-    rows, met = [env.get_sim_state()[positions]], False
+def measure(arguments, suite_name: str, index: int) -> dict:
+    suite = open_suite(suite_name)
+    task = Fresh(suite, index)
+    native = Native(arguments.aegis, suite_name, index)
+    rng = np.random.default_rng([index, SUITES.index(suite_name)])
+    count = len(task.initial_states)
+    kinds = geom_kinds(task.env)
+
+    # First of all, so that nothing has run in this environment but upstream's own reset.
+    noise = random_actions(rng, max(HORIZONS))
+    wander = upstream_rollout(task, task.initial_states[0], noise)
+    found = {
+        "suite": suite_name,
+        "task": index,
+        "name": suite.get_task(index).name,
+        "goal": [" ".join(predicate) for predicate in task.env.env.parsed_problem["goal_state"]],
+        "wander": compare(wander, native.rollout(0, noise), kinds),
+        "starts": [],
+        "demonstrations": [],
+        "nudged": [],
+    }
+    for start in np.linspace(0, count - 1, STARTS).astype(int):
+        actions = random_actions(rng, 10)
+        reference = upstream_rollout(task, task.initial_states[start], actions)
+        found["starts"].append({"init": int(start), **compare(reference, native.rollout(int(start), actions), kinds)})
+    if arguments.demonstrations is not None and suite_name == "libero_spatial":
+        demonstrations = read_demonstrations(arguments.demonstrations, suite.get_num_tasks())[index]
+        for number, (init, actions) in enumerate(demonstrations[: arguments.per_task]):
+            state = task.initial_states[init]
+            reference = upstream_rollout(task, state, actions)
+            replay = compare(reference, native.rollout(init, actions), kinds)
+            found["demonstrations"].append({"init": init, **replay})
+            if number < arguments.nudged:
+                replay = compare(reference, upstream_rollout(task, nudge(state), actions), kinds)
+                found["nudged"].append({"init": init, **replay})
+    found["goal_states"] = compare_goals(task, native, rng)
+    # After all that: the first rollout once more, which shows whether `Fresh.begin` forgets everything.
+    again = upstream_rollout(task, task.initial_states[0], noise[:AGAIN])
+    found["again"] = float(np.abs(again.states - wander.states[: AGAIN + 1]).max())
+    found["resets"] = reset_again(task)
+    return found
+
+
+def reset_again(task: Fresh) -> dict | None:
+    """How far fixtures move at a second seeded reset, metres, and how far if upstream forgot the first one's samplers of
+    joints; None where it has none."""
+    samplers, model = task.env.env.object_property_initializers, task.env.sim.model
+    if not samplers:
+        return None
+    first, moved = np.array(model.body_pos), {}
+    for forgotten in (False, True):
+        if forgotten:
+            # What it holds at the first reset after construction: one round of samplers, to which the reset adds one.
+            del samplers[len(samplers) // 3 :]
+        task.env.seed(SEED)
+        task.env.reset()
+        moved["forgotten" if forgotten else "kept"] = float(np.abs(task.env.sim.model.body_pos - first).max())
+    return moved
+
+
+def random_actions(rng, steps: int):
+    return rng.normal(0.0, 0.5, (steps, 7)).clip(-1.0, 1.0)
+
+
+def nudge(state):
+    """The same state with the arm's first joint moved by the smallest step that a double can make."""
+    moved = np.array(state)
+    moved[1] = np.nextafter(moved[1], np.inf)
+    return moved
+
+
+class Rollout:
+    """Positions after each step, whether the goal was met in any, and which geoms touched where that is known."""
+
+    def __init__(self, states, met: bool, touches=()):
+        self.states, self.met, self.touches = np.asarray(states), met, touches
+
+
+def upstream_rollout(task: Fresh, state, actions) -> Rollout:
+    task.begin(state)
+    rows, touches, met = [task.state()[task.positions]], [touching(task)], False
     for action in actions:
-        met |= bool(env.step(action)[2])
-        # Upstream refuses to step a finished episode; the comparison goes on.
-        env.env.done = False
-        rows.append(env.get_sim_state()[positions])
-    return np.asarray(rows), met
+        met |= task.step(action)
+        rows.append(task.state()[task.positions])
+        touches.append(touching(task))
+    return Rollout(rows, met, touches)
 
 
-def native_rollout(arguments, task, init, actions):
-    """The same by the native runtime."""
-    with tempfile.TemporaryDirectory() as folder:
-        np.save(f"{folder}/actions.npy", actions)
-        command = ["sim", "rollout", "--suite", arguments.suite, "--task", str(task), "--init", str(init), "--json"]
-        files = ["--actions", f"{folder}/actions.npy", "--states", f"{folder}/states.npy"]
-        printed = subprocess.run([arguments.aegis, *command, *files], check=True, capture_output=True, text=True)
-        outcome = json.loads(printed.stdout)
-        states = np.load(f"{folder}/states.npy")
-    return states[:, 1 : 1 + outcome["positions"]], outcome["success_at"] is not None
+def touching(task: Fresh):
+    """Pairs of geoms, int[contacts, 2]."""
+    return np.array(task.env.sim.data._data.contact.geom)
+
+
+def geom_kinds(env) -> list[str]:
+    """What each geom belongs to, in one word."""
+    model, domain = env.sim.model, env.env
+    kinds = {name: "object" for item in domain.objects_dict.values() for name in item.contact_geoms}
+    kinds |= {name: "fixture" for item in domain.fixtures_dict.values() for name in item.contact_geoms}
+
+    def kind(name) -> str:
+        prefix = (name or "").split("_")[0]
+        return kinds.get(name) or {"gripper0": "gripper", "robot0": "arm", "mount0": "arm"}.get(prefix, "table or floor")
+
+    return [kind(model.geom_id2name(geom)) for geom in range(model.ngeom)]
+
+
+def compare(reference: Rollout, other: Rollout, kinds: list[str]) -> dict:
+    difference = np.abs(other.states - reference.states).max(axis=1)
+    beyond = [int(np.argmax(difference > level)) if (difference > level).any() else None for level in LEVELS]
+    return {
+        "after": {str(steps): float(difference[steps]) for steps in HORIZONS if steps < len(difference)},
+        "beyond": beyond,
+        "touches": pairs(reference.touches[beyond[0]], kinds) if beyond[0] is not None else None,
+        "met": [reference.met, other.met],
+    }
+
+
+def pairs(geoms, kinds: list[str]) -> dict[str, int]:
+    return Counter("–".join(sorted(kinds[geom] for geom in pair)) for pair in geoms)
+
+
+def compare_goals(task: Fresh, native: "Native", rng) -> dict:
+    """How often both sides agree whether the goal holds: in a state, and after each of a few null actions."""
+    states = goal_states(task, GOAL_STATES, rng)
+    flags = goal_flags(task, states, GOAL_STEPS)
+    agree = (flags == np.asarray(native.goals(states, GOAL_STEPS))).all(axis=1)
+    return {
+        "states": len(states),
+        "met": int(flags[:, 0].sum()),
+        "agree": int(agree.sum()),
+        "differ": np.flatnonzero(~agree).tolist(),
+    }
+
+
+class Native:
+    """The same task by the `aegis` binary."""
+
+    def __init__(self, binary: Path, suite: str, task: int):
+        self.binary, self.place = binary, ["--suite", suite, "--task", str(task), "--json"]
+
+    def rollout(self, init: int, actions) -> Rollout:
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(f"{folder}/actions.npy", actions)
+            files = ["--actions", f"{folder}/actions.npy", "--states", f"{folder}/states.npy"]
+            outcome = self._run("rollout", ["--init", str(init), *files])
+            states = np.load(f"{folder}/states.npy")
+        return Rollout(states[:, 1 : 1 + outcome["positions"]], outcome["success_at"] is not None)
+
+    def goals(self, states, steps: int) -> list[list[bool]]:
+        with tempfile.TemporaryDirectory() as folder:
+            np.save(f"{folder}/states.npy", states)
+            return self._run("goals", ["--states", f"{folder}/states.npy", "--steps", str(steps)])["success"]
+
+    def _run(self, verb: str, arguments) -> dict:
+        command = [self.binary, "sim", verb, *self.place, *arguments]
+        ran = subprocess.run(command, capture_output=True, text=True)
+        if ran.returncode != 0:
+            raise RuntimeError(f"{' '.join(map(str, command))}: {ran.stderr.strip()}")
+        return json.loads(ran.stdout)
 
 
 def read_demonstrations(path: Path, tasks: int):
@@ -111,7 +241,7 @@ def read_demonstrations(path: Path, tasks: int):
         return values.reshape(header[name]["shape"])
 
     if not column("clean").all():
-        raise SystemExit(f"{path}: clean: found disturbed steps; collect without --rate")
+        raise ValueError(f"{path}: clean: found disturbed steps; collect without --rate")
     found = [[] for _ in range(tasks)]
     for episode in np.unique(column("episode")):
         actions = column("action")[column("episode") == episode].astype(np.float64)
@@ -119,29 +249,6 @@ def read_demonstrations(path: Path, tasks: int):
         actions = np.concatenate([[NULL] * SETTLE, actions, [actions[-1]] * SETTLE])
         found[episode % tasks].append((int(episode) // tasks, actions))
     return found
-
-
-def page(suite: str, per_task: int, rows) -> str:
-    head = " | ".join(str(h) for h in HORIZONS)
-    return f"""# Parity with upstream: {suite}
-
-Written by `sim_bridge/python/parity.py`. Largest difference in `qpos` (metres, radians, quaternion components) between
-the native runtime and upstream LIBERO after so many control steps, from the same initial state under the same actions.
-
-| task | random: {head} | demonstrations: 1 | 10 | 50 | beyond 1e-6 | same outcome | upstream again: beyond 1e-6 | same outcome |
-|---|---|---|---|---|---|---|---|---|---|---|---|---|
-{chr(10).join(rows)}
-
-*Random* is one rollout of {max(HORIZONS)} actions, normal with a standard deviation of 0.5. *Demonstrations* are the
-first {per_task} of each task, replayed from their first settling step on. *Beyond 1e-6* counts those in which the
-difference ever exceeded that; *same outcome*, those in which both sides met the goal or neither did. *Upstream again* is
-upstream held against itself: the same environment, seed, initial state and actions, run a second time. It is the
-yardstick for the native columns, for contact amplifies differences in the last bits.
-
-    aegis collect --out runs/demonstrations.safetensors --seed 1
-    "$AEGIS_CACHE"/python/*/bin/python sim_bridge/python/parity.py --suite {suite} --aegis target/release/aegis \\
-        --demonstrations runs/demonstrations.safetensors --out docs/parity.md
-"""
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ use crate::error::{SuiteError, field};
 use crate::goal::Goal;
 use crate::gripper::{FINGERS, Gripper};
 use crate::osc::{ArmState, JOINTS, JointVector, Osc, Target};
+use crate::placement::Placements;
 use crate::task::{ArmInfo, TaskInfo};
 
 /// A compiled model with the indices and constants that the plant needs.
@@ -33,6 +34,8 @@ pub(crate) struct BoundTask {
     pub objects: Vec<(Arc<str>, usize)>,
     pub substeps: u32,
     pub memory: Memory,
+    /// How new starts are drawn, where the export says it.
+    pub placements: Option<Placements>,
 }
 
 /// What a control step leaves behind for the next, besides MuJoCo's own state.
@@ -97,6 +100,11 @@ impl BoundTask {
                 Ok((Arc::from(object.name.as_str()), body))
             })
             .collect::<Result<_, SuiteError>>()?;
+        let fingers = fingers.map(|joint| model.jnt_qposadr()[joint] as usize);
+        let placements = match &task.placements {
+            Some(info) => Some(Placements::bind(&names, info, &arm.positions, &fingers)?),
+            None => None,
+        };
         Ok(Self {
             instruction: Arc::from(task.language.as_str()),
             goal: Goal::bind(task, &model)
@@ -109,11 +117,12 @@ impl BoundTask {
                 "robot.arm_actuators",
                 &robot.arm_actuators,
             )?,
-            fingers: fingers.map(|joint| model.jnt_qposadr()[joint] as usize),
+            fingers,
             finger_actuators,
             objects,
             substeps: task.substeps,
             memory,
+            placements,
             model: Arc::new(model),
         })
     }
@@ -149,13 +158,17 @@ fn stale_arm(names: &Names<'_>, arm: &ArmInfo) -> Result<ArmState, SuiteError> {
 }
 
 /// Looks names up and sizes lists, with errors that name the field.
-struct Names<'a> {
+pub(crate) struct Names<'a> {
     path: &'a Path,
     model: &'a MjModel,
 }
 
 impl Names<'_> {
-    fn size(&self, name: &str, found: usize, valid: usize) -> Result<(), SuiteError> {
+    pub fn wrong(&self, name: &str, found: &str, valid: &str) -> SuiteError {
+        field(self.path, name, found, valid)
+    }
+
+    pub fn size(&self, name: &str, found: usize, valid: usize) -> Result<(), SuiteError> {
         if found == valid {
             return Ok(());
         }
@@ -166,6 +179,20 @@ impl Names<'_> {
         self.model
             .name_to_id(kind, value)
             .ok_or_else(|| field(self.path, name, value, "a name that the model has"))
+    }
+
+    pub fn body(&self, name: &str, value: &str) -> Result<usize, SuiteError> {
+        self.one(MjtObjBase::mjOBJ_BODY, name, value)
+    }
+
+    pub fn site(&self, name: &str, value: &str) -> Result<usize, SuiteError> {
+        self.one(MjtObjBase::mjOBJ_SITE, name, value)
+    }
+
+    /// Where a joint's coordinates begin in `qpos`.
+    pub fn qpos_address(&self, name: &str, value: &str) -> Result<usize, SuiteError> {
+        let joint = self.one(MjtObjBase::mjOBJ_JOINT, name, value)?;
+        Ok(self.model.jnt_qposadr()[joint] as usize)
     }
 
     fn all<const N: usize>(

@@ -1,29 +1,55 @@
 //! When a task counts as done: the conjunction of predicates that upstream evaluates after each control step.
-//! Source: LIBERO, `envs/object_states/base_object_states.py` and `envs/predicates/base_predicates.py`.
+//! Reads them as the task states them and binds them to a model; `condition.rs` evaluates.
+//!
+//! Source: LIBERO, `envs/predicates/base_predicates.py` and `envs/object_states/base_object_states.py`.
+
+mod condition;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use mujoco_rs::prelude::{MjData, MjModel, MjtObjBase};
 
-use crate::task::{ObjectInfo, TaskInfo};
+use crate::task::{Limit, ObjectInfo, SiteInfo, TaskInfo};
+use condition::{Condition, Item, Region};
 
-/// How far apart, in the table's plane, the origins of an object and its support may be, metres.
-const ON_DISTANCE: f64 = 0.03;
+/// What [`GoalError::Unsupported`] offers instead.
+const SUPPORTED: &str = "(on OBJECT OBJECT-OR-REGION), (in OBJECT REGION), (open THING), (close THING), \
+                         (turnon OBJECT), (turnoff OBJECT)";
 
 /// Why a goal cannot be evaluated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GoalError {
     /// The predicate is not implemented here.
-    #[error("unsupported predicate ({found}); supported is (on OBJECT OBJECT)")]
+    #[error("unsupported predicate ({found}); supported are {SUPPORTED}")]
     Unsupported {
         /// The predicate as the task states it.
         found: String,
     },
+    /// The predicate names nothing that it could be true of.
+    #[error("({predicate}): {name} is no {expected} of this task")]
+    Argument {
+        /// The predicate as the task states it.
+        predicate: String,
+        /// The argument.
+        name: String,
+        /// What it would have to be.
+        expected: &'static str,
+    },
+    /// The predicate asks for a joint's threshold that the thing does not have.
+    #[error("({predicate}): {name} has no threshold for {question}")]
+    Threshold {
+        /// The predicate as the task states it.
+        predicate: String,
+        /// The thing that owns the joint.
+        name: String,
+        /// Upstream's name for the question.
+        question: &'static str,
+    },
     /// A name is missing in the compiled model.
     #[error("the model has no {kind} {name}")]
     Missing {
-        /// Body or geom.
+        /// Body, geom, site or joint.
         kind: &'static str,
         /// The name.
         name: String,
@@ -33,88 +59,144 @@ pub enum GoalError {
 /// A conjunction of predicates bound to a model.
 #[derive(Clone, Debug)]
 pub struct Goal {
-    conditions: Vec<On>,
-}
-
-/// One object rests on another: it is not lower, they touch, and it is centred within [`ON_DISTANCE`].
-#[derive(Clone, Debug)]
-struct On {
-    object: Item,
-    support: Item,
-}
-
-#[derive(Clone, Debug)]
-struct Item {
-    body: usize,
-    geoms: BTreeSet<i32>,
+    conditions: Vec<Condition>,
 }
 
 impl Goal {
     /// Refuses a goal that [`Goal::bind`] could not evaluate, without a model.
     pub fn check(task: &TaskInfo) -> Result<(), GoalError> {
-        task.goal.iter().try_for_each(|predicate| arguments(task, predicate).map(|_| ()))
+        task.goal.iter().try_for_each(|predicate| Statement::read(task, predicate).map(|_| ()))
     }
 
-    /// Finds the goal's bodies and geoms in the model.
+    /// Finds the goal's bodies, geoms, sites and joints in the model.
     pub fn bind(task: &TaskInfo, model: &MjModel) -> Result<Self, GoalError> {
         let conditions = task
             .goal
             .iter()
-            .map(|predicate| {
-                let (object, support) = arguments(task, predicate)?;
-                Ok(On { object: Item::bind(object, model)?, support: Item::bind(support, model)? })
-            })
+            .map(|predicate| Statement::read(task, predicate)?.bind(model))
             .collect::<Result<_, _>>()?;
         Ok(Self { conditions })
     }
 
-    /// Whether the goal holds, by the contacts and body poses of the last forward pass.
+    /// Whether the goal holds, by the contacts and poses of the last forward pass and the joints as they are now.
     pub fn holds(&self, data: &MjData<Arc<MjModel>>) -> bool {
         self.conditions.iter().all(|condition| condition.holds(data))
     }
 }
 
-impl On {
-    fn holds(&self, data: &MjData<Arc<MjModel>>) -> bool {
-        let object = data.xpos()[self.object.body];
-        let support = data.xpos()[self.support.body];
-        support[2] <= object[2]
-            && ((support[0] - object[0]).powi(2) + (support[1] - object[1]).powi(2)).sqrt() < ON_DISTANCE
-            && data.contact().iter().any(|contact| {
-                let [first, second] = contact.geom;
-                (self.object.geoms.contains(&first) && self.support.geoms.contains(&second))
-                    || (self.object.geoms.contains(&second) && self.support.geoms.contains(&first))
-            })
+/// A predicate with its arguments found in the task.
+enum Statement<'a> {
+    OnObject { object: &'a ObjectInfo, support: &'a ObjectInfo },
+    OnSite { object: &'a ObjectInfo, site: &'a SiteInfo, parent: Option<&'a ObjectInfo> },
+    InSite { object: &'a ObjectInfo, site: &'a SiteInfo },
+    Joints { joints: &'a [String], limit: Limit, every: bool },
+}
+
+impl<'a> Statement<'a> {
+    fn read(task: &'a TaskInfo, predicate: &[String]) -> Result<Self, GoalError> {
+        let stated = || predicate.join(" ");
+        let wrong = |name: &str, expected| GoalError::Argument {
+            predicate: stated(),
+            name: name.to_owned(),
+            expected,
+        };
+        let object = |name: &str| task.object(name).ok_or_else(|| wrong(name, "object"));
+        let terms: Vec<&str> = predicate.iter().map(String::as_str).collect();
+        match terms.as_slice() {
+            ["on", name, support] => match (task.object(support), task.site(support)) {
+                (Some(support), _) => Ok(Self::OnObject { object: object(name)?, support }),
+                (None, Some(site)) => {
+                    let parent = site.parent.as_deref().map(object).transpose()?;
+                    Ok(Self::OnSite { object: object(name)?, site, parent })
+                }
+                (None, None) => Err(wrong(support, "object or region")),
+            },
+            // Upstream has no other containers: it fails on an object, which lacks `in_box`.
+            ["in", name, region] => Ok(Self::InSite {
+                object: object(name)?,
+                site: task.site(region).ok_or_else(|| wrong(region, "region"))?,
+            }),
+            [question @ ("open" | "close"), name] => {
+                let (joints, owner) = match (task.object(name), task.site(name)) {
+                    (Some(thing), _) => (&thing.joints, thing),
+                    (None, Some(site)) => {
+                        let parent =
+                            site.parent.as_deref().ok_or_else(|| wrong(name, "region of an object"))?;
+                        (&site.joints, object(parent)?)
+                    }
+                    (None, None) => return Err(wrong(name, "object or region")),
+                };
+                Self::joints(stated(), question, owner, joints)
+            }
+            [question @ ("turnon" | "turnoff"), name] => {
+                let thing = object(name)?;
+                Self::joints(stated(), question, thing, &thing.joints)
+            }
+            _ => Err(GoalError::Unsupported { found: stated() }),
+        }
+    }
+
+    /// One joint past its limit opens or turns on; every joint must be for closed or off.
+    fn joints(
+        predicate: String,
+        question: &str,
+        owner: &ObjectInfo,
+        joints: &'a [String],
+    ) -> Result<Self, GoalError> {
+        let articulation = &owner.articulation;
+        let (limit, question, every) = match question {
+            "open" => (articulation.is_open, "is_open", false),
+            "close" => (articulation.is_close, "is_close", true),
+            "turnon" => (articulation.turn_on, "turn_on", false),
+            _ => (articulation.turn_off, "turn_off", true),
+        };
+        let missing = || GoalError::Threshold { predicate, name: owner.name.clone(), question };
+        Ok(Self::Joints { joints, limit: limit.ok_or_else(missing)?, every })
+    }
+
+    fn bind(self, model: &MjModel) -> Result<Condition, GoalError> {
+        Ok(match self {
+            Self::OnObject { object, support } => {
+                Condition::OnObject { object: item(object, model)?, support: item(support, model)? }
+            }
+            Self::OnSite { object, site, parent } => Condition::OnRegion {
+                object: item(object, model)?,
+                region: region(site, model)?,
+                parent: parent.map(|parent| geoms(parent, model)).transpose()?,
+            },
+            Self::InSite { object, site } => {
+                Condition::InRegion { body: body(object, model)?, region: region(site, model)? }
+            }
+            Self::Joints { joints, limit, every } => {
+                let address = |name: &String| {
+                    let joint = find(model, MjtObjBase::mjOBJ_JOINT, "joint", name)?;
+                    Ok(model.jnt_qposadr()[joint] as usize)
+                };
+                let addresses = joints.iter().map(address).collect::<Result<_, _>>()?;
+                Condition::Joints { addresses, limit, every }
+            }
+        })
     }
 }
 
-impl Item {
-    fn bind(info: &ObjectInfo, model: &MjModel) -> Result<Self, GoalError> {
-        let body = model.name_to_id(MjtObjBase::mjOBJ_BODY, &info.root_body);
-        let body = body.ok_or_else(|| GoalError::Missing { kind: "body", name: info.root_body.clone() })?;
-        let geoms = info
-            .contact_geoms
-            .iter()
-            .map(|name| {
-                let id = model.name_to_id(MjtObjBase::mjOBJ_GEOM, name);
-                id.map(|id| id as i32).ok_or_else(|| GoalError::Missing { kind: "geom", name: name.clone() })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { body, geoms })
-    }
+fn item(info: &ObjectInfo, model: &MjModel) -> Result<Item, GoalError> {
+    Ok(Item { body: body(info, model)?, geoms: geoms(info, model)? })
 }
 
-/// The object and its support in `(on object support)`.
-fn arguments<'a>(
-    task: &'a TaskInfo,
-    predicate: &[String],
-) -> Result<(&'a ObjectInfo, &'a ObjectInfo), GoalError> {
-    let unsupported = || GoalError::Unsupported { found: predicate.join(" ") };
-    let find = |name: &str| {
-        task.objects.iter().chain(&task.fixtures).find(|item| item.name == name).ok_or_else(unsupported)
-    };
-    match predicate {
-        [name, object, support] if name == "on" => Ok((find(object)?, find(support)?)),
-        _ => Err(unsupported()),
-    }
+fn body(info: &ObjectInfo, model: &MjModel) -> Result<usize, GoalError> {
+    find(model, MjtObjBase::mjOBJ_BODY, "body", &info.root_body)
+}
+
+fn geoms(info: &ObjectInfo, model: &MjModel) -> Result<BTreeSet<i32>, GoalError> {
+    let geom = |name: &String| Ok(find(model, MjtObjBase::mjOBJ_GEOM, "geom", name)? as i32);
+    info.contact_geoms.iter().map(geom).collect()
+}
+
+fn region(info: &SiteInfo, model: &MjModel) -> Result<Region, GoalError> {
+    let site = find(model, MjtObjBase::mjOBJ_SITE, "site", &info.name)?;
+    Ok(Region { site, half_size: info.half_size.into() })
+}
+
+fn find(model: &MjModel, kind: MjtObjBase, noun: &'static str, name: &str) -> Result<usize, GoalError> {
+    model.name_to_id(kind, name).ok_or_else(|| GoalError::Missing { kind: noun, name: name.to_owned() })
 }

@@ -99,10 +99,34 @@ impl LiberoPlant {
             return Err(wrong(format!("{} at index {index}", action[index])));
         }
         episode.control_step(action, sent)?;
-        Ok(Transition {
-            success: episode.bound.goal.holds(&episode.data),
-            observation: episode.observation(),
-        })
+        Ok(Transition { success: episode.success(), observation: episode.observation() })
+    }
+
+    /// Starts an episode of `task` from a physical state in upstream's layout: time, positions, velocities,
+    /// `[1 + nq + nv]`. All else is as after [`Plant::reset`], which is this for the suite's own initial states.
+    ///
+    /// # Errors
+    /// [`PlantError::State`] where the state does not fit the task, and what compiling the scene reports.
+    pub fn reset_from(&mut self, task: usize, state: &[f64]) -> Result<Observation, PlantError> {
+        let suite = self.suite.clone();
+        let last = suite.task_count().saturating_sub(1);
+        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        let expected = 1 + info.nq + info.nv;
+        let wrong = |found| PlantError::State { expected, found };
+        if state.len() != expected {
+            return Err(wrong(format!("{} values", state.len())));
+        }
+        if let Some(index) = state.iter().position(|value| !value.is_finite()) {
+            return Err(wrong(format!("{} at index {index}", state[index])));
+        }
+        let episode = self.environment(task)?;
+        episode.restore(state, &info.after_reset);
+        Ok(episode.observation())
+    }
+
+    /// Whether the goal holds, by the last forward pass; false before a reset.
+    pub fn success(&self) -> bool {
+        self.episode.as_ref().is_some_and(Episode::success)
     }
 
     pub(crate) fn episode(&self) -> Option<&Episode> {
@@ -122,19 +146,8 @@ impl LiberoPlant {
 
 impl Plant for LiberoPlant {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        let Start { task, initial_state } = start;
-        let suite = self.suite.clone();
-        let last = suite.task_count().saturating_sub(1);
-        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
-        let last = suite.initial_state_count(task).unwrap_or(0).saturating_sub(1);
-        let state = suite.initial_state(task, initial_state).ok_or(PlantError::UnknownInitialState {
-            task,
-            found: initial_state,
-            last,
-        })?;
-        let episode = self.environment(task)?;
-        episode.restore(&state.to_vec(), &info.after_reset);
-        Ok(episode.observation())
+        let state = self.suite.start(start)?;
+        self.reset_from(start.task, &state)
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
@@ -265,6 +278,10 @@ impl Episode {
                 .map(|(name, body)| ObjectPose { name: Arc::clone(name), pose: self.body_pose(*body) })
                 .collect(),
         }
+    }
+
+    fn success(&self) -> bool {
+        self.bound.goal.holds(&self.data)
     }
 
     pub(crate) fn body_pose(&self, body: usize) -> Pose {

@@ -1,12 +1,13 @@
 //! An exported suite on disk: its tasks and their initial states, read and checked.
 //! Models are compiled when first asked for and shared from then on.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use aegis_core::policy::PlantError;
-use ndarray::{Array2, ArrayView1};
+use aegis_core::policy::{PlantError, Start};
+use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -15,10 +16,11 @@ use crate::binding::BoundTask;
 use crate::camera::TexturedScene;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
+use crate::sampler::{Settling, StartSampler};
 use crate::task::TaskInfo;
 
 /// The layout of the exported files that this code reads.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 
 #[derive(Deserialize)]
 struct SuiteFile {
@@ -37,6 +39,7 @@ struct Task {
     initial_states: Array2<f64>,
     bound: Shared<BoundTask>,
     textured: Shared<TexturedScene>,
+    usual_settling: OnceLock<Result<Arc<[Settling]>, String>>,
 }
 
 #[derive(Debug)]
@@ -45,11 +48,22 @@ struct Inner {
     tasks: Vec<Task>,
 }
 
-/// A suite of tasks. Cheap to clone; clones share the compiled models.
+/// A suite of tasks. Cheap to clone; clones share the compiled models and the sampled starts.
 #[derive(Clone, Debug)]
 pub struct Suite {
     inner: Arc<Inner>,
+    sampled: Option<Arc<SampledStarts>>,
 }
+
+/// Starts beyond the recorded ones, each drawn when first asked for.
+#[derive(Debug)]
+struct SampledStarts {
+    seed: u64,
+    drawn: Mutex<BTreeMap<(usize, usize), Arc<Draw>>>,
+}
+
+/// A state, or why there is none.
+type Draw = OnceLock<Result<Vec<f64>, String>>;
 
 impl Suite {
     /// Reads the suite that `export_scenes.py` wrote to `dir`, and checks every task but its model.
@@ -63,7 +77,14 @@ impl Suite {
             .enumerate()
             .map(|(index, name)| Task::load(dir.join(format!("tasks/{index:02}")), name))
             .collect::<Result<_, _>>()?;
-        Ok(Self { inner: Arc::new(Inner { name: file.suite, tasks }) })
+        Ok(Self { inner: Arc::new(Inner { name: file.suite, tasks }), sampled: None })
+    }
+
+    /// The same suite with starts without end: from [`Self::initial_state_count`] upwards, an initial state is drawn
+    /// from the stream of (`seed`, suite, task, index), the same in every plant; see [`StartSampler`].
+    pub fn with_sampled_starts(&self, seed: u64) -> Self {
+        let sampled = SampledStarts { seed, drawn: Mutex::default() };
+        Self { inner: Arc::clone(&self.inner), sampled: Some(Arc::new(sampled)) }
     }
 
     /// The suite's name, for example `libero_spatial`.
@@ -81,15 +102,51 @@ impl Suite {
         self.inner.tasks.get(task).map(|task| &task.info)
     }
 
-    /// How many initial states a task has, or `None` past the last task.
+    /// How many recorded initial states a task has, or `None` past the last task.
     pub fn initial_state_count(&self, task: usize) -> Option<usize> {
         self.inner.tasks.get(task).map(|task| task.initial_states.nrows())
     }
 
-    /// One initial state, `[1 + nq + nv]`: time, positions, velocities.
-    pub(crate) fn initial_state(&self, task: usize, index: usize) -> Option<ArrayView1<'_, f64>> {
-        let states = &self.inner.tasks.get(task)?.initial_states;
-        (index < states.nrows()).then(|| states.row(index))
+    /// One initial state, recorded or sampled, `[1 + nq + nv]`: time, positions, velocities.
+    ///
+    /// # Errors
+    /// Unknown tasks; initial states past the recorded ones in a suite without sampled starts, or that
+    /// [`StartSampler::draw`] gave up.
+    pub fn start(&self, Start { task, initial_state }: Start) -> Result<Vec<f64>, PlantError> {
+        let last = self.task_count().saturating_sub(1);
+        let states =
+            &self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })?.initial_states;
+        if initial_state < states.nrows() {
+            return Ok(states.row(initial_state).to_vec());
+        }
+        let Some(sampled) = &self.sampled else {
+            let last = states.nrows() - 1;
+            return Err(PlantError::UnknownInitialState { task, found: initial_state, last });
+        };
+        let draw = {
+            let mut drawn = sampled.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(drawn.entry((task, initial_state)).or_default())
+        };
+        let recorded = Self { inner: Arc::clone(&self.inner), sampled: None };
+        draw.get_or_init(|| {
+            let start = StartSampler::new(&recorded, task, sampled.seed)
+                .and_then(|mut sampler| sampler.draw(initial_state));
+            start.map(|start| start.state).map_err(|error| error.to_string())
+        })
+        .clone()
+        .map_err(PlantError::Backend)
+    }
+
+    /// How a task's objects usually settle, found once.
+    pub(crate) fn usual_settling(
+        &self,
+        task: usize,
+        find: impl FnOnce() -> Result<Arc<[Settling]>, PlantError>,
+    ) -> Result<Arc<[Settling]>, PlantError> {
+        let last = self.task_count().saturating_sub(1);
+        let found = self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        let usual = found.usual_settling.get_or_init(|| find().map_err(|error| error.to_string()));
+        usual.clone().map_err(PlantError::Backend)
     }
 
     /// The compiled model of a task and the indices of its parts.
@@ -133,7 +190,14 @@ impl Task {
         {
             return Err(field(&path, &format!("row {index}"), "a value that is not finite", "finite values"));
         }
-        Ok(Self { folder, info, initial_states, bound: Mutex::default(), textured: Mutex::default() })
+        Ok(Self {
+            folder,
+            info,
+            initial_states,
+            bound: Mutex::default(),
+            textured: Mutex::default(),
+            usual_settling: OnceLock::new(),
+        })
     }
 }
 

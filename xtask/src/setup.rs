@@ -11,10 +11,12 @@ use anyhow::{Context, Result, bail};
 use crate::parts::{LIBRARIES, Library, cache, inventory};
 use crate::{digest, python};
 
-const SUITE: &str = "libero_spatial";
+/// How many suites are exported at a time: each takes about 2 GB of memory and a processor.
+const EXPORTS: usize = 2;
 
-/// Makes sure of everything that building and running need. Checks files and nothing else when all is there.
-pub fn ensure(repository: &Path) -> Result<()> {
+/// Makes sure of everything that building and running with these suites need. Checks files and nothing else when all
+/// is there.
+pub fn ensure(repository: &Path, suites: &[&str]) -> Result<()> {
     compiler()?;
     let cache = cache()?;
     fs::create_dir_all(&cache)
@@ -28,7 +30,7 @@ pub fn ensure(repository: &Path) -> Result<()> {
     for library in &LIBRARIES {
         ensure_library(&cache, library, &environment)?;
     }
-    ensure_scenes(&cache, &source, &environment)?;
+    ensure_scenes(&cache, &source, &environment, suites)?;
     point(&repository.join(".deps/mujoco"), &cache.join("lib").join(LIBRARIES[0].folder))
 }
 
@@ -145,25 +147,69 @@ fn ensure_library(cache: &Path, library: &Library, environment: &Environment) ->
     copied.with_context(|| format!("{}: cannot place the library", path.display()))
 }
 
-fn ensure_scenes(cache: &Path, source: &Path, environment: &Environment) -> Result<()> {
-    let made_from = ["export_scenes.py", "upstream.py", "requirements.lock"].map(|name| source.join(name));
-    let name = format!("{SUITE}-{}", digest::of_files(&made_from.each_ref().map(PathBuf::as_path))?);
-    let folder = cache.join("scenes").join(&name);
-    let stamp = cache.join("scenes").join(format!("{name}.inventory"));
-    let whole = folder.is_dir()
-        && fs::read_to_string(&stamp).is_ok_and(|text| inventory(&folder).is_ok_and(|now| now == text));
-    if !whole {
+fn ensure_scenes(cache: &Path, source: &Path, environment: &Environment, suites: &[&str]) -> Result<()> {
+    let made_from = ["export_scenes.py", "placements.py", "upstream.py", "requirements.lock"]
+        .map(|name| source.join(name));
+    let digest = digest::of_files(&made_from.each_ref().map(PathBuf::as_path))?;
+    let scenes: Vec<Scenes> = suites.iter().map(|suite| Scenes::of(cache, suite, &digest)).collect();
+    let missing: Vec<&Scenes> = scenes.iter().filter(|scenes| !scenes.whole()).collect();
+    if !missing.is_empty() {
         environment.ensure()?;
-        println!("setup: exporting the scenes of {SUITE} (under a minute) to");
-        println!("       {}", folder.display());
-        let _ = fs::remove_dir_all(&folder);
-        let arguments: [&OsStr; 5] =
-            [made_from[0].as_ref(), "--suite".as_ref(), SUITE.as_ref(), "--out".as_ref(), folder.as_ref()];
-        python::run(&environment.python(), &arguments, cache, "exporting the scenes")?;
-        fs::write(&stamp, inventory(&folder)?)
-            .with_context(|| format!("{}: cannot write", stamp.display()))?;
     }
-    point(&cache.join("scenes").join(SUITE), Path::new(&name))
+    for together in missing.chunks(EXPORTS) {
+        std::thread::scope(|scope| -> Result<()> {
+            let exports: Vec<_> = together
+                .iter()
+                .map(|scenes| scope.spawn(|| scenes.export(&made_from[0], environment)))
+                .collect();
+            // Every export is waited for, so that the first error does not hide a suite that came out well.
+            let results: Vec<_> = exports.into_iter().map(|export| export.join()).collect();
+            results.into_iter().try_for_each(|result| result.unwrap_or_else(|_| bail!("an export panicked")))
+        })?;
+    }
+    scenes
+        .iter()
+        .try_for_each(|scenes| point(&cache.join("scenes").join(scenes.suite), Path::new(&scenes.name)))
+}
+
+/// The exported scenes of one suite.
+struct Scenes<'a> {
+    suite: &'a str,
+    /// Of the folder, with the digest of what it is made from.
+    name: String,
+    folder: PathBuf,
+    stamp: PathBuf,
+}
+
+impl<'a> Scenes<'a> {
+    fn of(cache: &Path, suite: &'a str, digest: &str) -> Self {
+        let name = format!("{suite}-{digest}");
+        let scenes = cache.join("scenes");
+        Self { suite, folder: scenes.join(&name), stamp: scenes.join(format!("{name}.inventory")), name }
+    }
+
+    fn whole(&self) -> bool {
+        self.folder.is_dir()
+            && fs::read_to_string(&self.stamp)
+                .is_ok_and(|text| inventory(&self.folder).is_ok_and(|now| now == text))
+    }
+
+    fn export(&self, script: &Path, environment: &Environment) -> Result<()> {
+        println!("setup: exporting the scenes of {} (about a minute) to", self.suite);
+        println!("       {}", self.folder.display());
+        let _ = fs::remove_dir_all(&self.folder);
+        let arguments: [&OsStr; 5] = [
+            script.as_ref(),
+            "--suite".as_ref(),
+            self.suite.as_ref(),
+            "--out".as_ref(),
+            self.folder.as_ref(),
+        ];
+        let what = format!("exporting the scenes of {}", self.suite);
+        python::run(&environment.python(), &arguments, &environment.cache, &what)?;
+        fs::write(&self.stamp, inventory(&self.folder)?)
+            .with_context(|| format!("{}: cannot write", self.stamp.display()))
+    }
 }
 
 /// Makes `link` a symbolic link to `target`, replacing another link in one step.

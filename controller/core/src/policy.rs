@@ -179,7 +179,7 @@ pub enum PlantError {
         last: usize,
     },
     /// The task has no such initial state.
-    #[error("task {task}: unknown initial state {found}: it has 0 to {last}")]
+    #[error("task {task}: unknown initial state {found}: it has 0 to {last}, more only with a sample seed")]
     UnknownInitialState {
         /// The task.
         task: usize,
@@ -192,6 +192,14 @@ pub enum PlantError {
     #[error("action: expected {expected} finite values, found {found}")]
     Action {
         /// Values per action.
+        expected: usize,
+        /// What came.
+        found: String,
+    },
+    /// The state to start from does not fit the task.
+    #[error("state: expected {expected} finite values, found {found}")]
+    State {
+        /// Values per state.
         expected: usize,
         /// What came.
         found: String,

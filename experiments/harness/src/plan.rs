@@ -19,6 +19,8 @@ pub struct Plan {
     pub suite: String,
     /// Seed of every random stream.
     pub master_seed: u64,
+    /// Seed of the initial states past the recorded ones; without it ranges end with the recorded ones.
+    pub sample_seed: Option<u64>,
     /// Control steps of the null action before an episode counts.
     pub settle_steps: u32,
     /// What policies see.
@@ -124,16 +126,37 @@ impl Plan {
         }
         Ok(plan)
     }
+
+    /// Holds the ranges of a plan that was read from `path` against how many initial states each task has recorded.
+    pub fn check_starts(&self, path: &Path, recorded: usize) -> Result<(), PlanError> {
+        let beyond = self.ranges.named().into_iter().find(|(_, share)| share.end > recorded);
+        match beyond {
+            Some((name, share)) if self.sample_seed.is_none() => Err(PlanError::Invalid {
+                path: path.to_owned(),
+                field: format!("ranges.{name}"),
+                reason: format!(
+                    "found end {}; valid is up to {recorded}, the recorded initial states, and beyond them only with \
+                     a sample_seed",
+                    share.end
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Ranges {
-    fn validate(&self) -> Result<(), (String, String)> {
-        let named = [
+    fn named(&self) -> [(&'static str, Share); 4] {
+        [
             ("training", self.training),
             ("discovery", self.discovery),
             ("calibration", self.calibration),
             ("confirmation", self.confirmation),
-        ];
+        ]
+    }
+
+    fn validate(&self) -> Result<(), (String, String)> {
+        let named = self.named();
         for (index, (name, share)) in named.iter().enumerate() {
             let field = format!("ranges.{name}");
             if share.first >= share.end || share.replicates == 0 {

@@ -9,7 +9,7 @@ use mujoco_rs::prelude::{MjModel, MjSpec, MjtObjBase, MjvOption};
 
 use crate::camera::Seen;
 use crate::error::{SuiteError, field};
-use crate::task::TaskInfo;
+use crate::task::{Limit, TaskInfo};
 
 /// Groups by which a site can be shown or hidden. All but burners are in the first.
 const SITE_GROUPS: usize = 6;
@@ -27,8 +27,8 @@ struct Burner {
     group: usize,
     /// Addresses in `qpos`.
     joints: Vec<usize>,
-    /// Radians; lit from here on.
-    on: f64,
+    /// Lit beyond this.
+    on: Limit,
 }
 
 impl TexturedScene {
@@ -49,7 +49,7 @@ impl TexturedScene {
                     return Err(field(&path, "burners", "more", &valid));
                 }
                 site.set_group(group as i32);
-                lit.push((group, &thing.joints, limit.value));
+                lit.push((group, &thing.joints, limit));
             }
         }
         let model = spec.compile().map_err(|error| refused(error.to_string()))?;
@@ -81,7 +81,7 @@ impl TexturedScene {
         options.geomgroup[0] = 0;
         options.sitegroup = [0; SITE_GROUPS];
         for burner in &self.burners {
-            let lit = burner.joints.iter().any(|joint| seen.switches[*joint] >= burner.on);
+            let lit = burner.joints.iter().any(|joint| burner.on.passed(seen.switches[*joint]));
             options.sitegroup[burner.group] = lit.into();
         }
     }

@@ -16,23 +16,26 @@ pub fn plant() -> LiberoPlant {
     LiberoPlant::new(suite())
 }
 
+#[allow(dead_code, reason = "not every test binary steps a plant")]
 pub fn suite() -> Suite {
     static SUITE: OnceLock<Suite> = OnceLock::new();
-    let load = || match Suite::load(&folder()) {
-        Ok(suite) => suite,
-        Err(error) => {
-            panic!("{error}\nset AEGIS_SCENES to an exported libero_spatial, or run `cargo xtask setup`")
-        }
-    };
-    SUITE.get_or_init(load).clone()
+    SUITE.get_or_init(|| load("libero_spatial")).clone()
 }
 
-pub fn folder() -> PathBuf {
+/// A suite by its name.
+pub fn load(name: &str) -> Suite {
+    let advice = format!("run `cargo xtask setup --suite {name}`");
+    Suite::load(&folder(name)).unwrap_or_else(|error| panic!("{error}\n{advice}"))
+}
+
+/// Where a suite's scenes are. `$AEGIS_SCENES` stands for libero_spatial's.
+pub fn folder(name: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    variable("AEGIS_SCENES").unwrap_or_else(|| {
+    let named = variable("AEGIS_SCENES").filter(|_| name == "libero_spatial");
+    named.unwrap_or_else(|| {
         let cache = variable("AEGIS_CACHE")
             .unwrap_or_else(|| variable("HOME").expect("HOME is set").join(".cache/aegis"));
-        cache.join("scenes/libero_spatial")
+        cache.join("scenes").join(name)
     })
 }
 

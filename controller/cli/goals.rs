@@ -1,0 +1,65 @@
+//! `aegis sim goals`: in which states a task's goal holds, and whether it still does after a few null actions.
+//! For holding the native predicates against upstream's on states of one's own.
+
+use std::path::PathBuf;
+
+use aegis_core::Plant;
+use aegis_sim::LiberoPlant;
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit};
+use crate::sim::{input, read_array};
+use crate::study::{NULL_ACTION, load_suite};
+
+/// Arguments of `aegis sim goals`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis sim goals --suite libero_goal --task 7 --states states.npy --steps 2")]
+pub struct GoalsArguments {
+    /// Suite, by its name in the cache
+    #[arg(long, value_name = "NAME", default_value = "libero_spatial")]
+    suite: String,
+    /// Task within the suite
+    #[arg(long, value_name = "N")]
+    task: usize,
+    /// States to look at, float64[n, 1 + nq + nv]: time, qpos, qvel
+    #[arg(long, value_name = "FILE")]
+    states: PathBuf,
+    /// Null actions to play from each, with a look after every one
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    steps: usize,
+    /// Print the outcome as JSON: success, bool[n, steps + 1]
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &GoalsArguments) -> Result<(), Failure> {
+    let states = read_array(&arguments.states, "float64[n, 1 + nq + nv]")?;
+    let mut plant = LiberoPlant::new(load_suite(&arguments.suite)?);
+    let mut success = Vec::with_capacity(states.nrows());
+    for (row, state) in states.rows().into_iter().enumerate() {
+        plant
+            .reset_from(arguments.task, &state.to_vec())
+            .map_err(|error| input(&arguments.states, &format!("row {row}: {error}")))?;
+        let mut flags = vec![plant.success()];
+        for _ in 0..arguments.steps {
+            flags.push(plant.step(&NULL_ACTION).or_exit(Exit::Failed)?.success);
+        }
+        success.push(flags);
+    }
+    if arguments.json {
+        let outcome = serde_json::json!({
+            "suite": arguments.suite,
+            "task": arguments.task,
+            "steps": arguments.steps,
+            "success": success,
+        });
+        println!("{outcome}");
+    } else {
+        for (row, flags) in success.iter().enumerate() {
+            let words: Vec<&str> = flags.iter().map(|met| if *met { "met" } else { "not met" }).collect();
+            println!("{row}: {}", words.join(", "));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! `aegis sim sample`: new initial states of a suite, as files that upstream's `set_init_state` takes.
+//! Reports what was refused on the way.
+
+use std::path::PathBuf;
+
+use aegis_core::Start;
+use aegis_sim::StartSampler;
+use aegis_sim::sampler::Rejections;
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::sim::write_states;
+use crate::study::load_suite;
+
+/// Arguments of `aegis sim sample`.
+#[derive(Args)]
+#[command(
+    after_help = "Example: aegis sim sample --suite libero_spatial --task 3 --count 100 --seed 1 --out starts.npy"
+)]
+pub struct SampleArguments {
+    /// Suite, by its name in the cache
+    #[arg(long, value_name = "NAME", default_value = "libero_spatial")]
+    suite: String,
+    /// Task within the suite; all of them when left out
+    #[arg(long, value_name = "N")]
+    task: Option<usize>,
+    /// Initial states per task
+    #[arg(long, value_name = "N")]
+    count: usize,
+    /// Seed; with the same one, `sample_seed` of a plan and `aegis sim rollout --sample-seed` give the same states
+    #[arg(long, value_name = "N")]
+    seed: u64,
+    /// Index of the first; right after the recorded ones when left out
+    #[arg(long, value_name = "N")]
+    first: Option<usize>,
+    /// Where the states go, float64[count, 1 + nq + nv]: time, qpos, qvel; without --task a folder, a file per task
+    #[arg(long, value_name = "PATH")]
+    out: PathBuf,
+    /// Instead of drawing, hold the recorded states from --first (0 when left out) against the same check
+    #[arg(long, conflicts_with = "unchecked")]
+    recorded: bool,
+    /// Take what upstream's placement draws, whatever the physics makes of it
+    #[arg(long)]
+    unchecked: bool,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
+    if arguments.count == 0 {
+        return Err(failure(Exit::Input, "--count: found 0, valid is 1 or more"));
+    }
+    let suite = load_suite(&arguments.suite)?;
+    let tasks = arguments.task.map_or(0..suite.task_count(), |task| task..task + 1);
+    if arguments.task.is_none() {
+        std::fs::create_dir_all(&arguments.out).map_err(|error| {
+            failure(Exit::Failed, format!("{}: cannot make the folder: {error}", arguments.out.display()))
+        })?;
+    }
+    let mut reports = Vec::new();
+    for task in tasks {
+        let mut sampler = StartSampler::new(&suite, task, arguments.seed).or_exit(Exit::Input)?;
+        if arguments.unchecked {
+            sampler = sampler.unchecked();
+        }
+        let recorded = suite.initial_state_count(task).unwrap_or(0);
+        let first = arguments.first.unwrap_or(if arguments.recorded { 0 } else { recorded });
+        if first < recorded && !arguments.recorded {
+            let reason =
+                format!("found {first}, valid is {recorded} or more: those before are recorded ones");
+            return Err(failure(Exit::Input, format!("--first: {reason}")));
+        }
+        let mut rejected = Rejections::default();
+        let mut states = Vec::with_capacity(arguments.count);
+        for index in first..first + arguments.count {
+            if arguments.recorded {
+                let state = suite.start(Start { task, initial_state: index }).or_exit(Exit::Input)?;
+                match sampler.refuse(&state).or_exit(Exit::Failed)? {
+                    None => states.push(state),
+                    Some(rejection) => rejected.count(rejection),
+                }
+            } else {
+                let start = sampler.draw(index).or_exit(Exit::Failed)?;
+                rejected += start.rejections;
+                states.push(start.state);
+            }
+        }
+        let path = match arguments.task {
+            Some(_) => arguments.out.clone(),
+            None => arguments.out.join(format!("{task:02}.npy")),
+        };
+        write_states(&path, &states)?;
+        if !arguments.json {
+            println!(
+                "task {task}: {} accepted, {} rejected (crowded {}, overlap {}, fell {}, goal holds {}, diverged \
+                 {}): {}",
+                states.len(),
+                rejected.total(),
+                rejected.crowded,
+                rejected.overlap,
+                rejected.fell,
+                rejected.goal_holds,
+                rejected.diverged,
+                path.display()
+            );
+        }
+        reports.push(serde_json::json!({
+            "task": task,
+            "first": first,
+            "accepted": states.len(),
+            "rejected": rejected,
+            "states": path,
+        }));
+    }
+    if arguments.json {
+        let outcome = serde_json::json!({ "suite": suite.name(), "seed": arguments.seed, "tasks": reports });
+        println!("{outcome}");
+    }
+    Ok(())
+}

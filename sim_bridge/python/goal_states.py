@@ -1,0 +1,127 @@
+"""Makes states in which a task's goal holds, nearly holds, or holds in part.
+
+    python goal_states.py --suite libero_goal --task 7 --count 8 --states out.npy --success out_success.npy
+
+Drawers, doors and knobs are set about their thresholds, objects dropped on, in and beside what the goal names; half of
+the states then settle for a few control steps. Knows upstream's predicates by name, no suite and no task.
+"""
+
+import argparse
+
+import numpy as np
+
+from fresh import NULL, Fresh
+from upstream import mujoco, open_suite
+
+SETTLE = 3  # Control steps.
+# How far from the middle of what a predicate asks for, in half sizes: well inside, about the edge, mostly outside.
+INSIDE, EDGE, BEYOND = SPREADS = (0.3, 1.2, 3.0)
+DROP = np.arange(0.25, -0.1, -0.005)  # Heights to look for a first touch at, metres.
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", required=True)
+    parser.add_argument("--task", type=int, required=True)
+    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--steps", type=int, default=2, help="null actions to play from each state")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--states", required=True, help="where the states go, float64[count, 1 + nq + nv]")
+    parser.add_argument("--success", required=True, help="where upstream's flags go, bool[count, steps + 1]")
+    arguments = parser.parse_args()
+    task = Fresh(open_suite(arguments.suite), arguments.task)
+    states = goal_states(task, arguments.count, np.random.default_rng(arguments.seed))
+    np.save(arguments.states, states)
+    np.save(arguments.success, goal_flags(task, states, arguments.steps))
+
+
+def goal_flags(task: Fresh, states, steps: int) -> np.ndarray:
+    """Whether the goal holds in each state and after each of a few null actions, bool[count, steps + 1]."""
+    flags = []
+    for state in states:
+        task.begin(state)
+        flags.append([bool(task.env.check_success())] + [task.step(NULL) for _ in range(steps)])
+    return np.asarray(flags)
+
+
+def goal_states(task: Fresh, count: int, rng) -> np.ndarray:
+    """float64[count, 1 + nq + nv]."""
+    goal = task.env.env.parsed_problem["goal_state"]
+    # Objects go where drawers and doors then are.
+    ordered = sorted(goal, key=lambda predicate: len(predicate))
+    states = []
+    while len(states) < count:
+        task.begin(task.initial_states[rng.integers(len(task.initial_states))])
+        # Every other state aims at the goal; the rest miss one predicate at least, most likely.
+        missed = None if len(states) % 2 else rng.integers(len(ordered))
+        for number, predicate in enumerate(ordered):
+            reach = INSIDE if missed is None else rng.choice((EDGE, BEYOND) if number == missed else SPREADS)
+            if len(predicate) == 2:
+                set_joints(task, predicate, reach, rng)
+            else:
+                place(task, predicate, reach, rng)
+        forward(task)
+        if len(states) % 4 >= 2:
+            for _ in range(SETTLE):
+                task.step(NULL)
+        state = task.state()
+        if np.isfinite(state).all() and np.abs(state[task.positions]).max() < 10.0:
+            states.append(state)
+    return np.asarray(states)
+
+
+def forward(task: Fresh) -> None:
+    mujoco.mj_forward(task.env.sim.model._model, task.env.sim.data._data)
+
+
+def set_joints(task: Fresh, predicate, reach: float, rng) -> None:
+    """Puts a thing's joints on the asked side of its threshold, at it, or past it."""
+    question, name = predicate
+    domain = task.env.env
+    # A region is moved by its own joints within its parent's limits.
+    site = domain.object_sites_dict.get(name)
+    owner = domain.get_object(site.parent_name if site is not None else name)
+    ranges = owner.object_properties["articulation"]
+    low, high = ranges[f"default_{question}_ranges"]
+    every = [value for limits in ranges.values() for value in limits]
+    for joint in (site.joints if site is not None else owner.joints):
+        if reach == INSIDE:
+            position = rng.uniform(low, high)
+        else:
+            edge = rng.choice([low, high] if reach == EDGE else every)
+            position = edge + rng.choice([0.0, 1e-9, -1e-9, rng.uniform(-0.05, 0.05)])
+        domain.sim.data.set_joint_qpos(joint, position)
+    forward(task)
+
+
+def place(task: Fresh, predicate, reach: float, rng) -> None:
+    """Drops an object on or into what the predicate names, off its centre by the reach."""
+    relation, name, target = predicate
+    domain, data = task.env.env, task.env.sim.data
+    site = domain.object_sites_dict.get(target)
+    joint = domain.get_object(name).joints[-1]
+    if site is None:
+        centre, extent = np.array(data.body_xpos[domain.obj_body_id[target]]), np.array([0.03, 0.03, 0.0])
+    else:
+        centre = np.array(data.get_site_xpos(target))
+        extent = np.abs(data.get_site_xmat(target) @ np.asarray(site.size))
+    offset = rng.uniform(-1.0, 1.0, 3) * extent * reach
+    pose = np.array(data.get_joint_qpos(joint))
+    data.set_joint_qvel(joint, np.zeros(6))
+
+    def at(height: float) -> None:
+        pose[:3] = centre[0] + offset[0], centre[1] + offset[1], centre[2] + height
+        data.set_joint_qpos(joint, pose)
+        forward(task)
+
+    if relation == "in":
+        at(offset[2])
+        return
+    for height in DROP:
+        at(height)
+        if domain.check_contact(domain.get_object(name)):
+            return
+
+
+if __name__ == "__main__":
+    main()

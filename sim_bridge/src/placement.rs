@@ -1,0 +1,557 @@
+//! Where upstream puts a task's objects at a reset, as draws from a generator: joints first, then one object after
+//! another. Pure. Source: LIBERO, `envs/regions` and `envs/bddl_base_domain.py`, as `python/placements.py` writes them.
+
+use nalgebra::{Quaternion, UnitQuaternion, Vector3};
+use rand::{Rng, RngExt};
+use rand_distr::{Distribution, StandardNormal};
+use serde::Deserialize;
+
+use crate::binding::Names;
+use crate::error::SuiteError;
+
+/// Positions that upstream tries for one object before it gives the reset up.
+const TRIES: u32 = 5000;
+
+/// The description in `task.json`. Lengths are metres, angles radians, quaternions scalar first.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PlacementsInfo {
+    /// The arm's posture, one value per joint.
+    pub arm: Vec<f64>,
+    /// Standard deviation of the normal noise on each of the arm's joints.
+    pub arm_noise_sd: f64,
+    /// Finger positions.
+    pub gripper: Vec<f64>,
+    /// Joints of articulated objects that begin in a stated range.
+    pub articulation: Vec<ArticulationInfo>,
+    /// Fixtures and objects in the order in which upstream places them.
+    pub sequence: Vec<StepInfo>,
+}
+
+/// One uniform draw that sets all its joints.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ArticulationInfo {
+    /// MuJoCo names.
+    pub joints: Vec<String>,
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+}
+
+/// Something that takes room.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StepInfo {
+    /// A fixture where the exported scene has it.
+    Fixture {
+        /// Name in the task description.
+        name: String,
+        /// The room it takes.
+        #[serde(flatten)]
+        footprint: Footprint,
+        /// Where it is.
+        #[serde(flatten)]
+        pose: PlacedPose,
+    },
+    /// An object to draw a place for.
+    Object(ObjectPlacementInfo),
+}
+
+/// The upright cylinder that upstream's overlap check takes an object for. Heights are from the object's origin.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Footprint {
+    /// Radius.
+    pub radius: f64,
+    /// Height of its lower end.
+    pub bottom: f64,
+    /// Height of its upper end.
+    pub top: f64,
+}
+
+/// Where something was put, in the world frame.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct PlacedPose {
+    /// `[3]`
+    pub position: [f64; 3],
+    /// `[4]`
+    pub orientation: [f64; 4],
+}
+
+/// How one object's place is drawn.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ObjectPlacementInfo {
+    /// Name in the task description.
+    pub name: String,
+    /// The room it takes.
+    #[serde(flatten)]
+    pub footprint: Footprint,
+    /// Its free joint.
+    pub joint: String,
+    /// Rectangles about the anchor, one of them drawn with equal chances.
+    pub ranges: Vec<Rectangle>,
+    /// How far both ends of a range move inwards. They may cross: the range between them is then drawn from.
+    pub inset: f64,
+    /// Whether a place on the room of something placed earlier is refused.
+    pub keep_clear: bool,
+    /// Height above the anchor.
+    pub z_offset: f64,
+    /// Turns in the order in which they are made.
+    pub turns: Vec<Turn>,
+    /// Upstream hands MuJoCo the turns' quaternion with its scalar last, where MuJoCo reads a vector component.
+    pub scalar_last: bool,
+    /// What its place is relative to.
+    pub anchor: AnchorInfo,
+}
+
+/// Bounds of a place.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Rectangle {
+    /// From, to.
+    pub x: [f64; 2],
+    /// From, to.
+    pub y: [f64; 2],
+}
+
+/// A turn about an axis by an angle drawn uniformly.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+pub struct Turn {
+    /// About which axis.
+    pub axis: Axis,
+    /// Lower bound.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+}
+
+/// A coordinate axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "there are three")]
+pub enum Axis {
+    X,
+    Y,
+    Z,
+}
+
+/// What a place is relative to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AnchorInfo {
+    /// A point of the world, on a table or the floor.
+    Point {
+        /// `[3]`
+        position: [f64; 3],
+    },
+    /// The top of something placed earlier.
+    Object {
+        /// Its name.
+        reference: String,
+    },
+    /// A site of something placed earlier, counted from that thing's top.
+    OnSite(SiteInfo),
+    /// A site of something placed earlier, counted from that thing's origin.
+    InSite(SiteInfo),
+}
+
+/// A site, and the thing that carries it where the model has it before anything is placed: upstream takes the site's
+/// world position from there and turns it by the thing's orientation.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SiteInfo {
+    /// The thing's name in the task description.
+    pub reference: String,
+    /// Its body.
+    pub body: String,
+    /// The site.
+    pub site: String,
+    /// `[3]`
+    pub home_position: [f64; 3],
+    /// `[4]`
+    pub home_orientation: [f64; 4],
+}
+
+/// The description with every name turned into an index.
+#[derive(Clone, Debug)]
+pub(crate) struct Placements {
+    /// Address in `qpos`, posture and noise.
+    arm: Vec<(usize, f64)>,
+    arm_noise_sd: f64,
+    gripper: Vec<(usize, f64)>,
+    articulation: Vec<Articulation>,
+    steps: Vec<Step>,
+}
+
+#[derive(Clone, Debug)]
+struct Articulation {
+    /// In `qpos`.
+    addresses: Vec<usize>,
+    low: f64,
+    high: f64,
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Fixture(Footprint, PlacedPose),
+    Object { address: usize, anchor: Anchor, how: ObjectPlacementInfo },
+}
+
+/// `reference` is the index of an earlier step.
+#[derive(Clone, Debug)]
+enum Anchor {
+    Point([f64; 3]),
+    Object { reference: usize },
+    Site { reference: usize, site: Site, from_top: bool },
+}
+
+/// A site to be read off the model once the joints are drawn.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    pub site: usize,
+    pub body: usize,
+    home: PlacedPose,
+}
+
+/// Found no room for an object in as many tries as upstream makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Crowded;
+
+impl Placements {
+    /// Finds joints, bodies and sites in the model.
+    pub fn bind(
+        names: &Names<'_>,
+        info: &PlacementsInfo,
+        arm: &[usize],
+        gripper: &[usize],
+    ) -> Result<Self, SuiteError> {
+        names.size("placements.arm", info.arm.len(), arm.len())?;
+        names.size("placements.gripper", info.gripper.len(), gripper.len())?;
+        let articulation = info
+            .articulation
+            .iter()
+            .map(|one| {
+                let addresses = one
+                    .joints
+                    .iter()
+                    .map(|joint| names.qpos_address("placements.articulation.joints", joint))
+                    .collect::<Result<_, _>>()?;
+                Ok(Articulation { addresses, low: one.low, high: one.high })
+            })
+            .collect::<Result<_, SuiteError>>()?;
+        let mut known: Vec<&str> = Vec::new();
+        let mut steps = Vec::new();
+        for step in &info.sequence {
+            let (name, step) = match step {
+                StepInfo::Fixture { name, footprint, pose } => (name, Step::Fixture(*footprint, *pose)),
+                StepInfo::Object(how) => {
+                    if how.ranges.is_empty() {
+                        return Err(names.wrong("placements.sequence.ranges", "none", "at least one"));
+                    }
+                    let address = names.qpos_address("placements.sequence.joint", &how.joint)?;
+                    let anchor = Anchor::bind(names, &how.anchor, &known)?;
+                    (&how.name, Step::Object { address, anchor, how: how.clone() })
+                }
+            };
+            known.push(name);
+            steps.push(step);
+        }
+        let zip = |addresses: &[usize], values: &[f64]| {
+            addresses.iter().copied().zip(values.iter().copied()).collect::<Vec<_>>()
+        };
+        Ok(Self {
+            arm: zip(arm, &info.arm),
+            arm_noise_sd: info.arm_noise_sd,
+            gripper: zip(gripper, &info.gripper),
+            articulation,
+            steps,
+        })
+    }
+
+    /// Writes the joints of articulated objects, the arm and the gripper into `qpos`.
+    pub fn draw_joints(&self, generator: &mut impl Rng, qpos: &mut [f64]) {
+        for one in &self.articulation {
+            let value = uniform(generator, one.low, one.high);
+            for address in &one.addresses {
+                qpos[*address] = value;
+            }
+        }
+        for (address, posture) in &self.arm {
+            let noise: f64 = StandardNormal.sample(generator);
+            qpos[*address] = posture + self.arm_noise_sd * noise;
+        }
+        for (address, posture) in &self.gripper {
+            qpos[*address] = *posture;
+        }
+    }
+
+    /// The sites that places are relative to.
+    pub fn sites(&self) -> impl Iterator<Item = &Site> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Object { anchor: Anchor::Site { site, .. }, .. } => Some(site),
+            _ => None,
+        })
+    }
+
+    /// Places every object and writes it into `qpos`. `local` has the position of each of [`Self::sites`] in the
+    /// frame of its body, for the joints as drawn.
+    pub fn draw_objects(
+        &self,
+        generator: &mut impl Rng,
+        local: &[Vector3<f64>],
+        qpos: &mut [f64],
+    ) -> Result<(), Crowded> {
+        let mut local = local.iter();
+        let mut placed: Vec<(Footprint, PlacedPose)> = Vec::new();
+        for step in &self.steps {
+            let (footprint, pose) = match step {
+                Step::Fixture(footprint, pose) => (*footprint, *pose),
+                Step::Object { address, anchor, how } => {
+                    let base = anchor.position(&placed, &mut local);
+                    let pose = how.draw(generator, base, &placed)?;
+                    qpos[*address..address + 3].copy_from_slice(&pose.position);
+                    qpos[address + 3..address + 7].copy_from_slice(&pose.orientation);
+                    (how.footprint, pose)
+                }
+            };
+            placed.push((footprint, pose));
+        }
+        Ok(())
+    }
+}
+
+impl Anchor {
+    fn bind(names: &Names<'_>, info: &AnchorInfo, known: &[&str]) -> Result<Self, SuiteError> {
+        let earlier = |reference: &str| {
+            known.iter().position(|name| *name == reference).ok_or_else(|| {
+                names.wrong("placements.sequence.anchor.reference", reference, "something placed earlier")
+            })
+        };
+        Ok(match info {
+            AnchorInfo::Point { position } => Self::Point(*position),
+            AnchorInfo::Object { reference } => Self::Object { reference: earlier(reference)? },
+            AnchorInfo::OnSite(site) | AnchorInfo::InSite(site) => Self::Site {
+                reference: earlier(&site.reference)?,
+                from_top: matches!(info, AnchorInfo::OnSite(_)),
+                site: Site {
+                    site: names.site("placements.sequence.anchor.site", &site.site)?,
+                    body: names.body("placements.sequence.anchor.body", &site.body)?,
+                    home: PlacedPose { position: site.home_position, orientation: site.home_orientation },
+                },
+            },
+        })
+    }
+
+    fn position<'a>(
+        &self,
+        placed: &[(Footprint, PlacedPose)],
+        local: &mut impl Iterator<Item = &'a Vector3<f64>>,
+    ) -> Vector3<f64> {
+        match self {
+            Self::Point(position) => Vector3::from(*position),
+            Self::Object { reference } => {
+                let (footprint, pose) = placed[*reference];
+                Vector3::from(pose.position) + Vector3::z() * footprint.top
+            }
+            Self::Site { reference, site, from_top } => {
+                let (footprint, pose) = placed[*reference];
+                let local = local.next().copied().unwrap_or_default();
+                let home = Vector3::from(site.home.position) + rotation(site.home.orientation) * local;
+                let top = if *from_top { footprint.top } else { 0.0 };
+                Vector3::from(pose.position) + rotation(pose.orientation) * home + Vector3::z() * top
+            }
+        }
+    }
+}
+
+impl ObjectPlacementInfo {
+    fn draw(
+        &self,
+        generator: &mut impl Rng,
+        base: Vector3<f64>,
+        placed: &[(Footprint, PlacedPose)],
+    ) -> Result<PlacedPose, Crowded> {
+        for _ in 0..TRIES {
+            let range = self.ranges[generator.random_range(0..self.ranges.len())];
+            let along = |generator: &mut _, [low, high]: [f64; 2]| {
+                uniform(generator, low + self.inset, high - self.inset)
+            };
+            let x = along(generator, range.x) + base.x;
+            let y = along(generator, range.y) + base.y;
+            let position = [x, y, self.z_offset + base.z - self.footprint.bottom];
+            if self.keep_clear && placed.iter().any(|other| self.footprint.overlaps(position, *other)) {
+                continue;
+            }
+            return Ok(PlacedPose { position, orientation: self.orientation(generator) });
+        }
+        Err(Crowded)
+    }
+
+    fn orientation(&self, generator: &mut impl Rng) -> [f64; 4] {
+        let mut turned = Quaternion::identity();
+        for turn in &self.turns {
+            let half = uniform(generator, turn.low, turn.high) / 2.0;
+            let axis = match turn.axis {
+                Axis::X => Vector3::x(),
+                Axis::Y => Vector3::y(),
+                Axis::Z => Vector3::z(),
+            };
+            turned = Quaternion::from_parts(half.cos(), axis * half.sin()) * turned;
+        }
+        let [x, y, z, w] = turned.coords.into();
+        if self.scalar_last { [x, y, z, w] } else { [w, x, y, z] }
+    }
+}
+
+impl Footprint {
+    /// Upstream's test, with `self` at `position`: too near in the plane, and not wholly above the other.
+    fn overlaps(&self, position: [f64; 3], (other, pose): (Footprint, PlacedPose)) -> bool {
+        let [x, y, z] = position;
+        let [other_x, other_y, other_z] = pose.position;
+        (x - other_x).hypot(y - other_y) <= other.radius + self.radius
+            && z - other_z <= other.top - self.bottom
+    }
+}
+
+/// NumPy's formula, which also takes bounds the wrong way round.
+fn uniform(generator: &mut impl Rng, low: f64, high: f64) -> f64 {
+    low + (high - low) * generator.random::<f64>()
+}
+
+fn rotation([w, x, y, z]: [f64; 4]) -> UnitQuaternion<f64> {
+    UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha8Rng;
+    use rand_chacha::rand_core::SeedableRng;
+
+    const FOOTPRINT: Footprint = Footprint { radius: 0.025, bottom: -0.06, top: 0.04 };
+
+    fn how(x: [f64; 2], y: [f64; 2]) -> ObjectPlacementInfo {
+        ObjectPlacementInfo {
+            name: "bowl".into(),
+            footprint: FOOTPRINT,
+            joint: "bowl_joint0".into(),
+            ranges: vec![Rectangle { x, y }],
+            inset: 0.0,
+            keep_clear: true,
+            z_offset: 0.01,
+            turns: Vec::new(),
+            scalar_last: false,
+            anchor: AnchorInfo::Point { position: [0.0; 3] },
+        }
+    }
+
+    fn object(address: usize, anchor: Anchor, how: ObjectPlacementInfo) -> Step {
+        Step::Object { address, anchor, how }
+    }
+
+    fn draw(steps: Vec<Step>, local: &[Vector3<f64>], seed: u64) -> Result<Vec<[f64; 7]>, Crowded> {
+        let mut qpos = vec![0.0; 7 * steps.len()];
+        let placements = Placements {
+            arm: Vec::new(),
+            arm_noise_sd: 0.0,
+            gripper: Vec::new(),
+            articulation: Vec::new(),
+            steps,
+        };
+        placements.draw_objects(&mut ChaCha8Rng::seed_from_u64(seed), local, &mut qpos)?;
+        Ok(qpos.as_chunks().0.to_vec())
+    }
+
+    fn near(found: &[f64], exact: &[f64]) -> bool {
+        found.len() == exact.len() && found.iter().zip(exact).all(|(a, b)| (a - b).abs() < 1e-12)
+    }
+
+    #[test]
+    fn places_fill_their_ranges_and_stand_on_the_anchor() {
+        let mut how = how([-0.01, 0.01], [0.2, 0.3]);
+        // The ends cross: ±0.01 moved inwards by 0.025 is ±0.015.
+        how.inset = 0.025;
+        let places: Vec<_> = (0..500)
+            .map(|seed| {
+                draw(vec![object(0, Anchor::Point([1.0, 0.0, 0.9]), how.clone())], &[], seed).unwrap()[0]
+            })
+            .collect();
+        let bounds = |axis: usize| {
+            places.iter().fold([f64::INFINITY, f64::NEG_INFINITY], |[low, high], place| {
+                [low.min(place[axis]), high.max(place[axis])]
+            })
+        };
+        let [low, high] = bounds(0);
+        assert!((0.985..0.986).contains(&low) && (1.014..1.015).contains(&high), "{low} {high}");
+        let [low, high] = bounds(1);
+        assert!((0.225..0.226).contains(&low) && (0.274..0.275).contains(&high), "{low} {high}");
+        assert!(places.iter().all(|place| near(&place[2..], &[0.97, 1.0, 0.0, 0.0, 0.0])));
+    }
+
+    #[test]
+    fn every_range_of_several_is_drawn_from() {
+        let mut how = how([0.0, 0.1], [0.0, 0.0]);
+        how.ranges.push(Rectangle { x: [5.0, 5.1], y: [0.0, 0.0] });
+        let far = (0..200)
+            .filter(|seed| {
+                draw(vec![object(0, Anchor::Point([0.0; 3]), how.clone())], &[], *seed).unwrap()[0][0] > 1.0
+            })
+            .count();
+        assert!((70..130).contains(&far), "{far}");
+    }
+
+    #[test]
+    fn objects_keep_clear_of_one_another_or_are_crowded_out() {
+        let point = || Anchor::Point([0.0; 3]);
+        let range = [-0.03, 0.03];
+        for seed in 0..100 {
+            let steps = vec![object(0, point(), how(range, range)), object(7, point(), how(range, range))];
+            let places = draw(steps, &[], seed).unwrap();
+            let [first, second] = [places[0], places[1]];
+            assert!((first[0] - second[0]).hypot(first[1] - second[1]) > 0.05);
+        }
+        let narrow = [-0.01, 0.01];
+        let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), how(narrow, narrow))];
+        assert_eq!(draw(steps, &[], 0), Err(Crowded));
+        // Far enough above, or not asked to keep clear, an object may stand over another.
+        let mut above = how(narrow, narrow);
+        above.z_offset = 0.2;
+        let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), above)];
+        assert!(draw(steps, &[], 0).is_ok());
+        let mut heedless = how(narrow, narrow);
+        heedless.keep_clear = false;
+        let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), heedless)];
+        assert!(draw(steps, &[], 0).is_ok());
+    }
+
+    #[test]
+    fn anchors_are_the_top_of_a_thing_or_a_site_turned_with_it() {
+        let place = PlacedPose { position: [1.0, 2.0, 0.5], orientation: [0.0, 0.0, 0.0, 1.0] };
+        let mut how = how([0.0, 0.0], [0.0, 0.0]);
+        how.keep_clear = false;
+        let put = |anchor| {
+            let steps = vec![Step::Fixture(FOOTPRINT, place), object(0, anchor, how.clone())];
+            draw(steps, &[Vector3::new(0.1, 0.0, 0.2)], 0).unwrap()[0]
+        };
+        let lift = 0.01 + 0.06;
+        assert!(near(&put(Anchor::Object { reference: 0 })[..3], &[1.0, 2.0, 0.54 + lift]));
+        let home = PlacedPose { position: [0.0, 0.3, 0.0], orientation: [1.0, 0.0, 0.0, 0.0] };
+        let site = |from_top| Anchor::Site { reference: 0, site: Site { site: 0, body: 0, home }, from_top };
+        assert!(near(&put(site(false))[..3], &[0.9, 1.7, 0.7 + lift]));
+        assert!(near(&put(site(true))[..3], &[0.9, 1.7, 0.74 + lift]));
+    }
+
+    #[test]
+    fn turns_compose_in_order_and_keep_the_layout_of_upstream() {
+        use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2, PI};
+        let turn = |axis, angle| Turn { axis, low: angle, high: angle };
+        let mut how = how([0.0, 0.0], [0.0, 0.0]);
+        let orientation = |how: &ObjectPlacementInfo| {
+            draw(vec![object(0, Anchor::Point([0.0; 3]), how.clone())], &[], 0).unwrap()[0][3..].to_vec()
+        };
+        how.turns = vec![turn(Axis::X, FRAC_PI_2)];
+        assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, FRAC_1_SQRT_2, 0.0, 0.0]));
+        how.scalar_last = true;
+        assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, 0.0, 0.0, FRAC_1_SQRT_2]));
+        how.turns = vec![turn(Axis::X, PI), turn(Axis::Z, FRAC_PI_2)];
+        // The turn about z comes after and from the left: (w, z) times x gives x and y.
+        assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, FRAC_1_SQRT_2, 0.0, 0.0]));
+    }
+}
