@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
@@ -43,17 +44,26 @@ fn pictures_land_in_the_folder() {
     assert_eq!(header[16..24], [0, 0, 0, 128, 0, 0, 0, 128]);
 }
 
-/// The dispatch library with no driver behind it, as on a machine without any.
+/// As on a machine without the library, and on one where the library finds no driver.
 #[test]
-fn without_a_driver_only_pictures_fail() {
-    let folder = folder("no-driver");
-    let without = |command: &mut Command| command.env("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null").status();
-    let status = without(&mut rollout(&folder)).expect("the binary starts");
-    assert!(status.success(), "a rollout without pictures needs no EGL");
-    let mut command = rollout(&folder);
-    command.env("__EGL_VENDOR_LIBRARY_FILENAMES", "/dev/null").arg("--frames").arg(folder.join("frames"));
-    refuses(&mut command, 3, &["libEGL.so.1", "libegl-mesa0"]);
-    assert!(!folder.join("frames").exists(), "nothing half-written stays");
+fn without_egl_only_pictures_fail() {
+    let folder = folder("no-egl");
+    let broken = folder.join("lib");
+    std::fs::create_dir(&broken).expect("the folder can be made");
+    for name in ["libEGL.so.1", "libEGL.so"] {
+        std::fs::write(broken.join(name), "").expect("the file can be written");
+    }
+    let without_library = ("LD_LIBRARY_PATH", broken.as_os_str());
+    let without_driver = ("__EGL_VENDOR_LIBRARY_FILENAMES", OsStr::new("/dev/null"));
+    for (variable, value) in [without_library, without_driver] {
+        let status = rollout(&folder).env(variable, value).status().expect("the binary starts");
+        assert!(status.success(), "{variable}: a rollout without pictures needs no EGL");
+        let frames = folder.join("frames");
+        let mut command = rollout(&folder);
+        command.env(variable, value).arg("--frames").arg(&frames);
+        refuses(&mut command, 3, &["libEGL.so.1", "apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri"]);
+        assert!(!frames.exists(), "{variable}: nothing half-written stays");
+    }
 }
 
 #[test]

@@ -93,7 +93,6 @@ ROLLOUTS = (
     Rollout(0, 0, random(0, 20), 20, lit=True),
     Rollout(4, 7, recorded("task04_init07_actions.npy"), 20),
     Rollout(7, 49, recorded("task07_init49_actions.npy"), 20),
-    Rollout(9, 20, random(9, 50), 25),
 )
 # Which of them the tests hold the runtime against: rollout, control step, camera.
 FIXTURES = {
