@@ -1,0 +1,223 @@
+"""The wire format of docs/protocol.md: an eight-byte header, then one MessagePack map, read by a schema.
+Pure. Reading reserves nothing by a length field: memory grows with the elements that really arrive."""
+
+import ctypes
+
+import msgpack
+
+VERSION = 1
+MAGIC = b"AEGS"
+HEADER = 8
+MAX_MESSAGE = 16 * 1024 * 1024
+SENTENCE = 4096
+MODES = ("lock_step", "free_running")
+CODES = ("malformed", "version", "held", "session", "episode", "sequence", "mode", "stopped", "plant")
+PHASES = ("idle", "held", "running", "stopped")
+
+
+class WireError(ValueError):
+    """Bytes that are no message. `code` is what a plant refuses them with, `what` the check that failed."""
+
+    def __init__(self, what: str, reason: str):
+        super().__init__(reason)
+        self.what, self.code = what, "version" if what == "version" else "malformed"
+
+
+def integer(bits: int):
+    def read(unpacker):
+        value = unpacker.unpack()
+        if type(value) is not int or not 0 <= value < 1 << bits:
+            raise ValueError(f"found {value!r:.80}, expected an integer from 0 to 2^{bits} - 1")
+        return value
+
+    return read
+
+
+def float64(unpacker):
+    value = unpacker.unpack()
+    if type(value) not in (float, int):
+        raise ValueError(f"found {value!r:.80}, expected a number")
+    return float(value)
+
+
+def float32(unpacker):
+    return ctypes.c_float(float64(unpacker)).value
+
+
+def boolean(unpacker):
+    value = unpacker.unpack()
+    if type(value) is not bool:
+        raise ValueError(f"found {value!r:.80}, expected true or false")
+    return value
+
+
+def text(most: int):
+    def read(unpacker):
+        value = unpacker.unpack()
+        if type(value) is not str or len(value.encode()) > most:
+            raise ValueError(f"found {value!r:.80}, expected text of at most {most} bytes")
+        return value
+
+    return read
+
+
+def binary(unpacker):
+    value = unpacker.unpack()
+    if type(value) is not bytes:
+        raise ValueError(f"found {value!r:.80}, expected bytes")
+    return value
+
+
+def one_of(names):
+    def read(unpacker):
+        value = unpacker.unpack()
+        if value not in names:
+            raise ValueError(f"found {value!r:.80}, expected one of {', '.join(names)}")
+        return value
+
+    return read
+
+
+def listed(element, most: int, least: int = 0):
+    def read(unpacker):
+        length = unpacker.read_array_header()
+        if not least <= length <= most:
+            raise ValueError(f"a list of {length}, expected {'' if least else 'at most '}{most}")
+        return [element(unpacker) for _ in range(length)]
+
+    return read
+
+
+def mapped(fields: dict):
+    def read(unpacker):
+        found = {}
+        for _ in range(unpacker.read_map_header()):
+            name = unpacker.unpack()
+            if type(name) is not str or name not in fields:
+                raise ValueError(f"unknown field {name!r:.80}, expected {', '.join(fields)}")
+            if name in found:
+                raise ValueError(f"field {name} comes twice")
+            try:
+                found[name] = fields[name](unpacker)
+            except ValueError as error:
+                raise ValueError(f"{name}: {str(error) or 'not MessagePack'}") from None
+        for name in fields:
+            if name not in found:
+                raise ValueError(f"field {name} is missing")
+        return found
+
+    return read
+
+
+U32, U64 = integer(32), integer(64)
+POSE = mapped({"position": listed(float64, 3, 3), "orientation": listed(float64, 4, 4)})
+OBSERVATION = mapped(
+    {
+        "plant_time": float64,
+        "task": U32,
+        "instruction": text(SENTENCE),
+        "joint_positions": listed(float64, 64),
+        "end_effector": POSE,
+        "gripper": listed(float64, 64),
+        "objects": listed(mapped({"name": text(128), "pose": POSE}), 256),
+    }
+)
+PICTURE = mapped({"camera": text(128), "width": U32, "height": U32, "rgb": binary})
+STEP = {"session": U64, "episode": U64, "sequence": U32}
+ACTION = listed(float32, 64)
+# Kind, name and fields, in the order of the protocol's page.
+SCHEMAS = {
+    1: ("Claim", {"controller": text(128), "nonce": U64, "mode": one_of(MODES)}),
+    2: ("Reset", {"session": U64, "episode": U64, "task": U32, "initial_state": U32}),
+    3: ("Step", {**STEP, "action": ACTION}),
+    4: ("Look", STEP),
+    5: ("Release", {"session": U64}),
+    6: ("Pulse", {"session": U64, "stamp_ns": U64}),
+    7: ("Action", {**STEP, "observation": U32, "stamp_ns": U64, "action": ACTION}),
+    65: (
+        "Claimed",
+        {
+            "instance": U64,
+            "session": U64,
+            "action_width": U32,
+            "tasks": U32,
+            "period_ns": U64,
+            "command_timeout_ns": U64,
+            "controller_timeout_ns": U64,
+        },
+    ),
+    66: (
+        "Moved",
+        {
+            **STEP,
+            "stamp_ns": U64,
+            "success": boolean,
+            "observation": OBSERVATION,
+            "state": listed(float64, 65_536),
+        },
+    ),
+    67: ("Pictures", {**STEP, "pictures": listed(PICTURE, 8)}),
+    68: ("Refused", {"code": one_of(CODES), "reason": text(SENTENCE)}),
+    69: (
+        "Status",
+        {
+            "instance": U64,
+            "session": U64,
+            "phase": one_of(PHASES),
+            "episode": U64,
+            "sequence": U32,
+            "stamp_ns": U64,
+            "dropped": U64,
+            "refused": U64,
+        },
+    ),
+}
+KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
+
+
+def encode(name: str, fields: dict) -> bytes:
+    """The message as bytes. A field that is missing is a KeyError."""
+    kind = KINDS[name]
+    # Only actions are single precision, and they have no other floats beside them.
+    packer = msgpack.Packer(use_single_float="action" in SCHEMAS[kind][1])
+    body = packer.pack({field: fields[field] for field in SCHEMAS[kind][1]})
+    return MAGIC + VERSION.to_bytes(2, "little") + bytes([kind, 0]) + body
+
+
+def decode(data: bytes) -> tuple[str, dict]:
+    """A message's name and fields, every bound checked; WireError for what is none."""
+    if len(data) > MAX_MESSAGE:
+        raise WireError("too_large", f"message of {len(data)} bytes; the limit is {MAX_MESSAGE}")
+    if len(data) < HEADER:
+        raise WireError("truncated", f"message of {len(data)} bytes; a header alone has {HEADER}")
+    if data[:4] != MAGIC:
+        raise WireError("magic", f"not an AEGIS message: it begins with {data[:4].hex(' ')}, expected {MAGIC.hex(' ')}")
+    version = int.from_bytes(data[4:6], "little")
+    if version != VERSION:
+        raise WireError("version", f"schema version {version}; this side speaks version {VERSION}")
+    if data[7] != 0:
+        raise WireError("reserved", f"header byte 7 is {data[7]}; it must be 0")
+    if data[6] not in SCHEMAS:
+        raise WireError("kind", f"unknown message kind {data[6]}")
+    name, fields = SCHEMAS[data[6]]
+    # Lists and maps are read by the schema alone; where it expects a value, one is refused whatever its length.
+    unpacker = msgpack.Unpacker(
+        read_size=HEADER + len(data),
+        max_buffer_size=MAX_MESSAGE,
+        max_str_len=SENTENCE,
+        max_array_len=0,
+        max_map_len=0,
+        max_ext_len=0,
+    )
+    unpacker.feed(data[HEADER:])
+    try:
+        found = mapped(fields)(unpacker)
+    except msgpack.OutOfData:
+        raise WireError("body", f"{name}: ends early") from None
+    except (ValueError, msgpack.UnpackException) as error:
+        raise WireError("body", f"{name}: {str(error) or 'not MessagePack'}") from None
+    rest = len(data) - HEADER - unpacker.tell()
+    if rest:
+        raise WireError("body", f"{name}: {rest} bytes follow the message")
+    return name, found
+

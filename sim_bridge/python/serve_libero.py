@@ -1,0 +1,106 @@
+"""Serves upstream LIBERO, in lock-step or at its control rate, to whoever speaks docs/protocol.md.
+
+    python serve_libero.py --suite libero_spatial --name upstream --listen tcp/127.0.0.1:7447
+"""
+
+import argparse
+import math
+
+import numpy as np
+
+from aegis_host import Plant
+from aegis_link import arguments, serve
+from upstream import SEED, mujoco, open_suite, open_task
+
+
+class Libero(Plant):
+    """One upstream environment at a time: opening another task closes it, for each takes hundreds of megabytes."""
+
+    action_width, stand_still = 7, [0.0] * 6 + [-1.0]
+
+    def __init__(self, suite_name: str):
+        self.suite = open_suite(suite_name)
+        self.tasks = self.suite.get_num_tasks()
+        self.task, self.env, self.start = None, None, 0.0
+        self.states = {}
+        self.environment(0)
+        self.period_ns = round(1e9 / self.env.env.control_freq)
+
+    def environment(self, task: int):
+        """The task's environment as upstream's reset leaves it under the fixed seed."""
+        if task == self.task:
+            self.env.seed(SEED)
+            self.env.reset()
+        else:
+            if self.env is not None:
+                self.env.close()
+            self.task, self.env = None, None
+            self.env = open_task(self.suite, task)
+            self.task = task
+        return self.env
+
+    def reset(self, task: int, initial_state: int) -> dict:
+        if task >= self.tasks:
+            raise ValueError(f"unknown task {task}; valid are 0 to {self.tasks - 1}")
+        if task not in self.states:
+            self.states[task] = np.asarray(self.suite.get_task_init_states(task), dtype=np.float64)
+        states = self.states[task]
+        if initial_state >= len(states):
+            raise ValueError(f"unknown initial state {initial_state} of task {task}; valid are 0 to {len(states) - 1}")
+        env = self.environment(task)
+        env.set_init_state(states[initial_state])
+        self.start = env.sim.data.time
+        return self.observation()
+
+    def step(self, action: list) -> tuple[dict, bool]:
+        success = self.env.step(np.asarray(action, dtype=np.float64))[2]
+        # Upstream refuses to step a finished episode; when it ends is the controller's to say.
+        self.env.env.done = False
+        if not all(map(math.isfinite, self.env.get_sim_state())):
+            raise RuntimeError("the simulation diverged")
+        return self.observation(), bool(success)
+
+    def state(self) -> list:
+        """Time, positions and velocities, then what upstream's controller remembers: its target position, its target
+        orientation row by row and the normalised finger commands; then the solver's warm start."""
+        robot = self.env.robots[0]
+        controller = robot.controller
+        fingers = np.broadcast_to(robot.gripper.current_action, len(robot.gripper.actuators))
+        parts = (
+            self.env.get_sim_state(),
+            controller.goal_pos,
+            np.ravel(controller.goal_ori),
+            fingers,
+            self.env.sim.data.qacc_warmstart,
+        )
+        return np.concatenate(parts).tolist()
+
+    def observation(self) -> dict:
+        domain, data, model, robot = self.env.env, self.env.sim.data, self.env.sim.model, self.env.robots[0]
+        site = model.site_name2id(robot.controller.eef_name)
+        orientation = np.empty(4)
+        mujoco.mju_mat2Quat(orientation, data.site_xmat[site].ravel())
+        position_of = lambda names: [float(data.get_joint_qpos(name)) for name in names]  # noqa: E731
+        return {
+            "plant_time": float(data.time - self.start),
+            "task": self.task,
+            "instruction": self.env.language_instruction,
+            "joint_positions": position_of(robot.robot_joints),
+            "end_effector": {"position": data.site_xpos[site].tolist(), "orientation": orientation.tolist()},
+            "gripper": position_of(robot.gripper_joints),
+            "objects": [
+                {"name": key, "pose": self.body_pose(model.body_name2id(item.root_body))}
+                for key, item in domain.objects_dict.items()
+            ],
+        }
+
+    def body_pose(self, body: int) -> dict:
+        data = self.env.sim.data
+        return {"position": data.body_xpos[body].tolist(), "orientation": data.body_xquat[body].tolist()}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--suite", default="libero_spatial", help="default: %(default)s")
+    given = arguments(parser, "upstream").parse_args()
+    serve(Libero(given.suite), given.name, given.listen, given.plaintext)

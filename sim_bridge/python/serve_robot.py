@@ -1,0 +1,65 @@
+"""How to serve a robot of one's own, free-running: replace `read_sensors`, `send_command` and `stop`.
+
+    python serve_robot.py --name robot --listen tcp/127.0.0.1:7447
+
+What stands in for the robot here is SIMULATED: seven joints that follow velocity commands exactly. No hardware moves.
+"""
+
+import argparse
+
+from aegis_host import Plant
+from aegis_link import arguments, serve
+
+PERIOD_NS = 50_000_000
+JOINTS = 7
+
+
+class Robot(Plant):
+    """A robot with joint velocity commands (radians per second) and no gripper, one task, no cameras."""
+
+    action_width, tasks, period_ns, stand_still = JOINTS, 1, PERIOD_NS, [0.0] * JOINTS
+
+    def __init__(self):
+        self.joints, self.steps = [0.0] * JOINTS, 0
+
+    def read_sensors(self) -> list:
+        """REPLACE: joint positions from the robot's driver, radians. Here: the simulated ones."""
+        return list(self.joints)
+
+    def send_command(self, velocities: list) -> None:
+        """REPLACE: hand the velocities to the robot's driver, limited as the robot needs. Here: simulated motion."""
+        self.joints = [q + v * PERIOD_NS / 1e9 for q, v in zip(self.joints, velocities)]
+
+    def stop(self) -> None:
+        """REPLACE: bring the robot to a stand by its own means. Here: a simulated joint stands without a command."""
+
+    def reset(self, task: int, initial_state: int) -> dict:
+        # A robot cannot be put into a state: an operator has arranged the scene, and it stands until commanded.
+        if task or initial_state:
+            raise ValueError(f"task {task}, initial state {initial_state}: this robot has one of each, 0")
+        self.steps = 0
+        return self.observation()
+
+    def step(self, action: list) -> tuple[dict, bool]:
+        self.send_command(action)
+        self.steps += 1
+        return self.observation(), False
+
+    def observation(self) -> dict:
+        joints = self.read_sensors()
+        return {
+            "plant_time": self.steps * PERIOD_NS / 1e9,
+            "task": 0,
+            "instruction": "follow the controller",
+            "joint_positions": joints,
+            # REPLACE by forward kinematics. The stand-in has no links, so its tip stays at the origin.
+            "end_effector": {"position": [0.0, 0.0, 0.0], "orientation": [1.0, 0.0, 0.0, 0.0]},
+            "gripper": [],
+            "objects": [],
+        }
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given = arguments(parser, "robot").parse_args()
+    serve(Robot(), given.name, given.listen, given.plaintext)

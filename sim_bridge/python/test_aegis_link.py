@@ -1,0 +1,302 @@
+"""The Python side's codec and rules, without a network and without a clock, and the vectors shared with the Rust side.
+
+    python -m unittest test_aegis_link
+"""
+
+import json
+import math
+import unittest
+from pathlib import Path
+
+from aegis_host import Host, Plant
+from aegis_link import guard
+from aegis_wire import MAX_MESSAGE, WireError, decode, encode
+
+VECTORS = json.loads((Path(__file__).parents[1] / "link/tests/vectors.json").read_text())
+POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
+
+
+class Toy(Plant):
+    """A plant of one dimension that counts how often it was moved; the same as the Rust tests'."""
+
+    action_width, tasks, period_ns, stand_still = 1, 3, 50_000_000, [0.0]
+
+    def __init__(self):
+        self.resets = self.stops = self.count = 0
+        self.value, self.actions, self.broken = 0.0, [], False
+
+    def observation(self) -> dict:
+        return {
+            "plant_time": self.count * 0.05,
+            "task": 1,
+            "instruction": "hold the line",
+            "joint_positions": [self.value],
+            "end_effector": POSE,
+            "gripper": [0.04, -0.04],
+            "objects": [],
+        }
+
+    def reset(self, task, initial_state):
+        if task > 2:
+            raise ValueError(f"unknown task {task}; valid are 0 to 2")
+        self.resets += 1
+        self.count, self.value = 0, float(initial_state)
+        return self.observation()
+
+    def step(self, action):
+        self.actions.append(action)
+        self.count += 1
+        self.value = self.value * 1.0001 + math.sin(action[0])
+        if self.broken:
+            raise RuntimeError("a joint is stuck")
+        return self.observation(), self.count >= 5
+
+    def state(self):
+        return [self.value, float(self.count)]
+
+    def frames(self):
+        return [{"camera": "agentview", "width": 2, "height": 2, "rgb": bytes(12)}]
+
+    def stop(self):
+        self.stops += 1
+
+
+def ms(milliseconds: int) -> int:
+    return milliseconds * 1_000_000
+
+
+class Wire(unittest.TestCase):
+    def test_shared_messages_are_read_and_written_alike(self):
+        for vector in VECTORS["read"] + VECTORS["also_read"]:
+            with self.subTest(vector.get("what", vector["kind"])):
+                fields = vector["fields"]
+                for picture in fields.get("pictures", []):
+                    picture["rgb"] = bytes.fromhex(picture["rgb"])
+                data = bytes.fromhex(vector["bytes"])
+                kind, found = decode(data)
+                self.assertEqual(kind, vector["kind"])
+                # As text, for -0.0 equals 0.0.
+                self.assertEqual(repr(sorted(found.items())), repr(sorted(fields.items())))
+                if "what" not in vector:
+                    self.assertEqual(encode(vector["kind"], fields), data)
+
+    def test_shared_refusals_are_refused_for_the_same_reason(self):
+        for vector in VECTORS["refused"]:
+            with self.subTest(vector["what"]), self.assertRaises(WireError) as caught:
+                decode(bytes.fromhex(vector["bytes"]))
+            self.assertEqual(caught.exception.what, vector["error"], vector["what"])
+
+    def test_a_truncated_message_is_refused_wherever_it_ends(self):
+        for vector in VECTORS["read"]:
+            data = bytes.fromhex(vector["bytes"])
+            for end in range(len(data)):
+                with self.assertRaises(WireError, msg=f"{vector['kind']}: {end} of {len(data)} bytes"):
+                    decode(data[:end])
+
+    def test_both_versions_are_named(self):
+        with self.assertRaisesRegex(WireError, "version 9; this side speaks version 1") as caught:
+            decode(b"AEGS\x09\x00\x05\x00")
+        self.assertEqual(caught.exception.code, "version")
+
+    def test_a_message_above_the_limit_is_refused_unread(self):
+        with self.assertRaises(WireError) as caught:
+            decode(bytes(MAX_MESSAGE + 1))
+        self.assertEqual(caught.exception.what, "too_large")
+
+    def test_fields_at_fault_are_named(self):
+        head = b"AEGS\x01\x00\x05\x00"
+        for body, name in ((b"\x82\xa7session\x01\xa5speed\x02", "speed"), (b"\x80", "session")):
+            with self.assertRaisesRegex(WireError, name):
+                decode(head + body)
+
+    def test_only_loopback_passes_unasked(self):
+        for endpoint in ("tcp/127.0.0.1:7447", "tcp/localhost:0", "tcp/[::1]:1", "tcp/127.8.9.1:65535"):
+            guard(endpoint, False)
+        for endpoint in ("tcp/0.0.0.0:7447", "tcp/192.0.2.1:7447", "tcp/robot.local:7447", "tcp/[::]:7447"):
+            with self.assertRaisesRegex(SystemExit, "loopback"):
+                guard(endpoint, False)
+            guard(endpoint, True)
+        for endpoint in ("127.0.0.1:7447", "udp/127.0.0.1:1", "tcp/127.0.0.1", "tcp/127.0.0.1:70000", "tcp/:1"):
+            with self.assertRaisesRegex(SystemExit, "tcp/127.0.0.1:7447"):
+                guard(endpoint, True)
+
+
+class Rules(unittest.TestCase):
+    def setUp(self):
+        self.plant = Toy()
+        self.host = Host(1000, self.plant)
+
+    def ask(self, name, at=0, host=None, **fields):
+        return decode((host or self.host).request(encode(name, fields), ms(at)))
+
+    def claim(self, mode="lock_step", nonce=1, at=0):
+        return self.ask("Claim", at, controller=f"controller {nonce}", nonce=nonce, mode=mode)
+
+    def begin(self, mode="lock_step", episode=1):
+        session = self.claim(mode)[1]["session"]
+        self.assertEqual(self.reset(session, episode)[0], "Moved")
+        return session
+
+    def reset(self, session, episode, at=0, task=1):
+        return self.ask("Reset", at, session=session, episode=episode, task=task, initial_state=7)
+
+    def step(self, session, episode, sequence, value=0.0, at=0):
+        return self.ask("Step", at, session=session, episode=episode, sequence=sequence, action=[value])
+
+    def command(self, session, episode, sequence, value, at, host=None):
+        fields = {"session": session, "episode": episode, "sequence": sequence, "observation": 0, "stamp_ns": 0}
+        action = value if isinstance(value, list) else [value]
+        (host or self.host).action(encode("Action", {**fields, "action": action}), ms(at))
+
+    def status(self, at=0):
+        return decode(self.host.status(ms(at)))[1]
+
+    def refused(self, answer, code):
+        self.assertEqual((answer[0], answer[1].get("code")), ("Refused", code), answer)
+        return answer[1]["reason"]
+
+    def test_a_step_asked_twice_is_run_once(self):
+        session = self.claim()[1]["session"]
+        first = self.reset(session, 1, at=1)
+        self.assertEqual(self.reset(session, 1, at=2), first)
+        self.assertEqual((self.plant.resets, first[1]["sequence"]), (1, 0))
+        one = self.step(session, 1, 1, 0.5, at=3)
+        self.assertEqual(self.step(session, 1, 1, 0.5, at=4), one)
+        self.assertEqual(len(self.plant.actions), 1)
+        two = self.step(session, 1, 2, 0.5, at=5)[1]
+        self.assertEqual((len(self.plant.actions), two["sequence"], two["state"]), (2, 2, self.plant.state()))
+
+    def test_a_skipped_or_past_step_is_refused_and_moves_nothing(self):
+        session = self.claim()[1]["session"]
+        self.refused(self.step(session, 1, 1), "episode")
+        self.reset(session, 1)
+        for sequence in (0, 2, 2**32 - 1):
+            self.refused(self.step(session, 1, sequence), "sequence")
+        self.step(session, 1, 1)
+        self.step(session, 1, 2)
+        self.refused(self.step(session, 1, 1), "sequence")
+        self.refused(self.step(session, 2, 3), "episode")
+        self.assertEqual(len(self.plant.actions), 2)
+
+    def test_an_episode_is_never_taken_up_again(self):
+        session = self.begin(episode=5)
+        self.step(session, 5, 1)
+        for episode in (5, 4):
+            self.refused(self.reset(session, episode), "episode")
+        self.assertEqual(self.plant.resets, 1)
+        self.assertEqual(self.reset(session, 6)[1]["episode"], 6)
+
+    def test_a_second_controller_waits_until_the_first_is_gone(self):
+        session = self.claim()[1]["session"]
+        self.assertIn("controller 1", self.refused(self.claim(nonce=2, at=10), "held"))
+        self.assertEqual(self.claim()[1]["session"], session, "the same claim is no second controller")
+        self.host.pulse(encode("Pulse", {"session": session, "stamp_ns": 0}), ms(4000))
+        self.refused(self.claim(nonce=2, at=8999), "held")
+        self.assertEqual(self.claim(nonce=2, at=9001)[0], "Claimed")
+        self.refused(self.reset(session, 1, at=9002), "session")
+        self.assertEqual(self.plant.resets, 0)
+
+    def test_a_release_frees_the_plant_at_once(self):
+        session = self.begin("free_running")
+        self.assertEqual(self.ask("Release", 1, session=session)[1]["phase"], "idle")
+        self.assertEqual(self.plant.stops, 1, "a plant that nobody holds stands")
+        self.assertEqual(self.claim(nonce=2, at=2)[0], "Claimed")
+
+    def test_what_is_no_message_is_dropped_with_a_count_and_moves_nothing(self):
+        session = self.begin()
+        good = encode("Step", {"session": session, "episode": 1, "sequence": 1, "action": [0.5]})
+        for cut in range(len(good)):
+            self.refused(decode(self.host.request(good[:cut], ms(2))), "malformed")
+        self.refused(decode(self.host.request(good + b"\0", ms(2))), "malformed")
+        self.refused(decode(self.host.request(self.host.status(0), ms(2))), "malformed")
+        self.assertEqual(self.status()["dropped"], len(good) + 1)
+        self.assertEqual(self.plant.actions, [])
+        self.assertEqual(decode(self.host.request(good, ms(3)))[1]["sequence"], 1, "the episode goes on")
+
+    def test_another_version_is_refused_with_both_named(self):
+        claim = bytearray(encode("Claim", {"controller": "c", "nonce": 1, "mode": "lock_step"}))
+        claim[4] = 9
+        reason = self.refused(decode(self.host.request(bytes(claim), 0)), "version")
+        self.assertIn("version 9", reason)
+        self.assertIn("version 1", reason)
+
+    def test_a_restarted_host_knows_nothing_of_the_old_session(self):
+        session = self.begin("free_running")
+        new = Host(2000, Toy())
+        self.command(session, 1, 1, 0.9, at=2, host=new)
+        self.assertIsNone(new.tick(ms(3)))
+        answer = self.ask("Step", 4, new, session=session, episode=1, sequence=1, action=[0.0])
+        self.refused(answer, "session")
+        self.assertEqual((new.plant.actions, new.dropped), ([], 1))
+
+    def test_a_free_running_plant_stands_until_commanded_and_stops_when_commands_cease(self):
+        session = self.claim("free_running")[1]["session"]
+        self.assertEqual((self.host.period(), self.host.tick(0)), (None, None))
+        self.reset(session, 1)
+        self.assertEqual(self.host.period(), ms(50))
+        self.assertIsNotNone(self.host.tick(ms(50)))
+        self.command(session, 1, 1, 0.5, at=60)
+        for tick in (100, 150, 200, 250, 261):
+            self.assertIsNotNone(self.host.tick(ms(tick)))
+        # 200 ms after the last command the plant stops, and it stays stopped when commands come again.
+        self.assertEqual((self.status()["phase"], self.plant.stops), ("stopped", 1))
+        self.command(session, 1, 2, 0.5, at=270)
+        self.host.tick(ms(300))
+        self.assertEqual(self.plant.actions, [[0.0], [0.5], [0.5], [0.5], [0.5], [0.0], [0.0]])
+        self.assertEqual(self.status()["dropped"], 1)
+        # Only an explicit reset sets it in motion again.
+        self.reset(session, 2, at=310)
+        self.command(session, 2, 1, 0.25, at=320)
+        self.host.tick(ms(350))
+        self.assertEqual(self.plant.actions[-1], [0.25])
+
+    def test_a_command_that_comes_after_the_timeout_does_not_undo_the_stop(self):
+        session = self.begin("free_running")
+        self.command(session, 1, 1, 0.5, at=10)
+        self.command(session, 1, 2, 0.5, at=211)
+        self.assertEqual((self.status()["phase"], self.plant.stops), ("stopped", 1))
+
+    def test_stale_duplicated_and_unfit_commands_are_dropped(self):
+        session = self.begin("free_running", episode=3)
+        self.command(session, 3, 5, 0.5, at=10)
+        self.command(session, 3, 5, 0.1, at=20)
+        self.command(session, 3, 4, 0.1, at=20)
+        self.command(session, 2, 9, 0.1, at=20)
+        self.command(session + 1, 3, 9, 0.1, at=20)
+        self.command(session, 3, 9, math.nan, at=20)
+        self.command(session, 3, 9, [1.0, 1.0], at=20)
+        self.host.action(bytes(3), ms(20))
+        self.assertEqual(self.status()["dropped"], 7)
+        self.host.tick(ms(50))
+        self.assertEqual(self.plant.actions, [[0.5]])
+        self.refused(self.step(session, 3, 1, at=60), "mode")
+
+    def test_pictures_belong_to_a_step(self):
+        session = self.begin()
+        look = {"session": session, "episode": 1}
+        self.assertEqual(self.ask("Look", **look, sequence=0)[1]["pictures"], self.plant.frames())
+        self.refused(self.ask("Look", **look, sequence=1), "sequence")
+
+    def test_what_the_plant_refuses_is_told_and_leaves_no_episode(self):
+        session = self.claim()[1]["session"]
+        self.assertIn("unknown task 3", self.refused(self.reset(session, 1, task=3), "plant"))
+        self.assertEqual(self.status()["phase"], "held")
+
+    def test_a_step_that_failed_is_not_run_again(self):
+        session = self.begin()
+        self.refused(self.step(session, 1, 1, math.nan), "plant")
+        self.assertEqual((self.plant.actions, self.status()["phase"]), ([], "running"), "an unfit action moves nothing")
+        self.plant.broken = True
+        self.assertIn("stuck", self.refused(self.step(session, 1, 1), "plant"))
+        self.refused(self.step(session, 1, 1), "episode")
+        self.assertEqual(len(self.plant.actions), 1)
+
+    def test_a_free_running_plant_that_fails_stops(self):
+        session = self.begin("free_running")
+        self.plant.broken = True
+        self.assertIsNone(self.host.tick(ms(50)))
+        self.assertEqual((self.status()["phase"], self.status()["session"], self.plant.stops), ("stopped", session, 1))
+
+
+if __name__ == "__main__":
+    unittest.main()
