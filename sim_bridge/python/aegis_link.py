@@ -129,7 +129,7 @@ def put(method, *arguments, **options) -> None:
 def guard(listen: str, plaintext: bool) -> None:
     """Refuses an endpoint that others can reach, for what goes over it is neither encrypted nor authenticated."""
     found = re.fullmatch(r"tcp/(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})", listen)
-    if not found or int(found[3]) > 65535:
+    if not found or not 1 <= int(found[3]) <= 65535:
         raise SystemExit(f"--listen: {listen!r}: valid is tcp/HOST:PORT, for example tcp/127.0.0.1:7447")
     host = found[1] or found[2]
     try:

@@ -16,7 +16,8 @@ from upstream import SEED, mujoco, open_suite, open_task
 class Libero(Plant):
     """One upstream environment at a time: opening another task closes it, for each takes hundreds of megabytes."""
 
-    action_width, stand_still = 7, [0.0] * 6 + [-1.0]
+    # Zero moves nothing and leaves the fingers as they are.
+    action_width, stand_still = 7, [0.0] * 7
 
     def __init__(self, suite_name: str):
         self.suite = open_suite(suite_name)

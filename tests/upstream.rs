@@ -1,0 +1,147 @@
+//! Upstream LIBERO as a plant: served from Python over the wire, it shows what the native runtime shows, and the demo's
+//! arms run on it unchanged. Also runs the tests of the link's Python side.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use aegis_core::{Observation, Plant, Pose, Start};
+use aegis_experiments::EpisodeResult;
+use aegis_link::wire::Mode;
+use aegis_link::{Patience, Role, ZenohPlant};
+use aegis_sim::LiberoPlant;
+
+/// Long: opening one of upstream's environments takes many seconds on a busy machine.
+const PATIENCE: Patience = Patience {
+    heartbeat: Duration::from_secs(60),
+    step: Duration::from_secs(120),
+    reset: Duration::from_secs(600),
+    claim: Duration::from_secs(120),
+};
+
+/// The environment that `cargo xtask test` makes.
+fn python(test: &str) -> Command {
+    let python = common::repository().join(".deps/python/bin/python");
+    assert!(python.is_file(), "{}: missing; run `cargo xtask test`", python.display());
+    let scratch = common::folder(&format!("python-{test}"));
+    let mut command = Command::new(python);
+    command
+        .current_dir(common::repository().join("sim_bridge/python"))
+        .env_remove("PYTHONPATH")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("NUMBA_CACHE_DIR", scratch.join("numba"))
+        .env("LIBERO_CONFIG_PATH", scratch.join("libero"));
+    command
+}
+
+struct Upstream {
+    process: Child,
+    endpoint: String,
+}
+
+impl Upstream {
+    fn start() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
+        let endpoint = format!("tcp/{}", free.expect("a port is free"));
+        let mut process = python("upstream")
+            .args(["serve_libero.py", "--name", "upstream", "--listen", &endpoint])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python starts");
+        let mut lines = BufReader::new(process.stdout.take().expect("it is piped"))
+            .lines()
+            .map(|line| line.expect("a line"));
+        assert!(lines.any(|line| line.starts_with("serving upstream at ")), "it ended before it was ready");
+        Self { process, endpoint }
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The largest difference of any number that a policy may read; metres, radians, quaternion components.
+fn difference(one: &Observation, other: &Observation) -> f64 {
+    let flat = |seen: &Observation| {
+        let pose = |pose: &Pose| {
+            // A quaternion and its negative are the same rotation.
+            let sign = if pose.orientation.iter().find(|v| v.abs() > 1e-6) < Some(&0.0) { -1.0 } else { 1.0 };
+            pose.position.into_iter().chain(pose.orientation.map(|v| sign * v)).collect::<Vec<_>>()
+        };
+        let robot = &seen.proprioception;
+        let mut all = vec![seen.plant_time];
+        all.extend(&robot.joint_positions);
+        all.extend(&robot.gripper);
+        all.extend(pose(&robot.end_effector));
+        all.extend(seen.objects.iter().flat_map(|object| pose(&object.pose)));
+        all
+    };
+    let names =
+        |seen: &Observation| seen.objects.iter().map(|object| object.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(one), names(other));
+    assert_eq!((one.step, one.task, &one.instruction), (other.step, other.task, &other.instruction));
+    let (one, other) = (flat(one), flat(other));
+    assert_eq!(one.len(), other.len());
+    one.iter().zip(&other).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn upstream_over_the_wire_is_a_plant_like_ours() {
+    let upstream = Upstream::start();
+    let endpoint = upstream.endpoint.parse().expect("it is an endpoint");
+    let study = common::Study::open();
+    let session = aegis_link::open(Role::Drive, &endpoint).expect("it listens");
+    let mut there =
+        ZenohPlant::claim(&session, "upstream", "test", Mode::LockStep, PATIENCE).expect("nobody holds it");
+    let mut here = LiberoPlant::new(study.suite.clone());
+    let start = Start { task: 3, initial_state: 12 };
+    let first = difference(&there.reset(start).unwrap(), &here.reset(start).unwrap());
+    assert!(first < 1e-9, "the restored state differs by {first:e}");
+    for step in 0..20 {
+        let phase = step as f32 * 0.4;
+        let action = [phase.sin(), 0.5 * phase.cos(), -0.3, 0.1 * phase.sin(), 0.0, 0.1, -1.0];
+        let (there, here) = (there.step(&action).unwrap(), here.step(&action).unwrap());
+        let found = difference(&there.observation, &here.observation);
+        // Measured: 1e-14. What remains is the order of sums in linear algebra.
+        assert!(found < 1e-9, "step {}: {found:e}", step + 1);
+        assert_eq!(there.success, here.success);
+    }
+    // A restored state again: what ran before is forgotten.
+    let again = difference(&there.reset(start).unwrap(), &here.reset(start).unwrap());
+    assert!(again < 1e-9, "the state restored again differs by {again:e}");
+    drop(there);
+    drop(session);
+
+    let out = common::folder("upstream");
+    let run = common::aegis()
+        .args(["demo", "--json", "--episodes", "1", "--connect", &upstream.endpoint, "--plant", "upstream"])
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .expect("the binary starts");
+    let said = String::from_utf8_lossy(&run.stderr);
+    // The demo refuses twins that part before their first hand-over, so this also says that upstream keeps the pairing.
+    assert!(run.status.success(), "{said}");
+    assert!(!said.contains("interrupted"), "{said}");
+    let text = std::fs::read_to_string(out.join("episodes.jsonl")).expect("the demo wrote its results");
+    let arms: Vec<EpisodeResult> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a result")).collect();
+    assert_eq!(arms.len(), 3);
+    assert!(arms.iter().all(|arm| arm.steps > 0 && !arm.scores.is_empty()));
+}
+
+#[test]
+fn the_python_side_keeps_the_same_rules() {
+    let output =
+        python("rules").args(["-m", "unittest", "-v", "test_aegis_link"]).output().expect("Python starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("\nRan ") && !said.contains("\nRan 0 tests"), "{said}");
+}
