@@ -15,6 +15,14 @@ fn a_missing_cache() {
 }
 
 #[test]
+fn a_missing_suite_names_the_command_that_brings_it() {
+    let mut command = aegis();
+    command.env("AEGIS_CACHE", folder("missing-suite")).env_remove("AEGIS_SCENES");
+    command.args(["sim", "goals", "--suite", "libero_goal", "--task", "0", "--states", "states.npy"]);
+    refuses(&mut command, 3, &["libero_goal", "`cargo xtask setup --suite libero_goal`"]);
+}
+
+#[test]
 fn a_missing_library() {
     let mut command = aegis();
     command
@@ -112,6 +120,16 @@ fn an_action_file_of_another_shape() {
     command.arg("--actions").arg(&actions);
     refuses(&mut command, 2, &["actions.npy", "float64[steps, 7]"]);
     assert!(!folder.join("states.npy").exists());
+}
+
+#[test]
+fn a_state_file_that_holds_none() {
+    let folder = folder("state-file");
+    let states = folder.join("mine.npy");
+    std::fs::write(&states, "not an array").expect("the file can be written");
+    let mut command = aegis();
+    command.args(["sim", "goals", "--task", "0", "--states"]).arg(&states);
+    refuses(&mut command, 2, &["mine.npy", "float64[n, 1 + nq + nv]"]);
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub struct GoalsArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &GoalsArguments) -> Result<(), Failure> {
-    let states = read_array(&arguments.states, "float64[n, 1 + nq + nv]")?;
     let mut plant = LiberoPlant::new(load_suite(&arguments.suite)?);
+    let states = read_array(&arguments.states, "float64[n, 1 + nq + nv]")?;
     let mut success = Vec::with_capacity(states.nrows());
     for (row, state) in states.rows().into_iter().enumerate() {
         plant

@@ -32,8 +32,10 @@ pub enum SimVerb {
 /// Arguments of `aegis sim rollout`.
 #[derive(Args)]
 #[command(
-    after_help = "Example: aegis sim rollout --suite libero_spatial --task 3 --init 7 --actions actions.npy \
-                        --states states.npy"
+    after_help = "Examples: aegis sim rollout --suite libero_spatial --task 3 --init 7 --actions actions.npy \
+                  --states states.npy\n          \
+                  aegis sim rollout --suite libero_10 --task 9 --from mine.npy --init 0 --actions actions.npy \
+                  --states states.npy"
 )]
 pub struct RolloutArguments {
     /// Suite, by its name in the cache
@@ -110,6 +112,7 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
             "suite": arguments.suite,
             "task": arguments.task,
             "init": arguments.init,
+            "from": arguments.from,
             "steps": steps,
             "positions": positions,
             "success_at": first_success,
