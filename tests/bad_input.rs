@@ -95,6 +95,28 @@ fn a_plan_with_overlapping_ranges() {
 }
 
 #[test]
+fn a_range_past_the_recorded_starts() {
+    let folder = folder("past-the-recorded");
+    let plan = copy_of_study(&folder);
+    edit(&plan, "confirmation = { first = 40, end = 50", "confirmation = { first = 40, end = 60");
+    refuses(
+        aegis().arg("demo").arg("--plan").arg(plan),
+        2,
+        &["ranges.confirmation", "60", "50", "sample_seed"],
+    );
+}
+
+#[test]
+fn sampled_starts_where_recorded_ones_are() {
+    let folder = folder("sampled-first");
+    let states = folder.join("states.npy");
+    let mut command = aegis();
+    command.args(["sim", "sample", "--task", "0", "--count", "1", "--seed", "1", "--first", "49", "--out"]);
+    refuses(command.arg(&states), 2, &["--first", "49", "50 or more"]);
+    assert!(!states.exists());
+}
+
+#[test]
 fn an_impossible_gate() {
     let folder = folder("impossible-gate");
     let plan = copy_of_study(&folder);

@@ -54,7 +54,7 @@ pub enum StepInfo {
         pose: PlacedPose,
     },
     /// An object to draw a place for.
-    Object(ObjectPlacementInfo),
+    Object(Box<ObjectPlacementInfo>),
 }
 
 /// The upright cylinder that upstream's overlap check takes an object for. Heights are from the object's origin.
@@ -191,7 +191,7 @@ struct Articulation {
 #[derive(Clone, Debug)]
 enum Step {
     Fixture(Footprint, PlacedPose),
-    Object { address: usize, anchor: Anchor, how: ObjectPlacementInfo },
+    Object { address: usize, anchor: Anchor, how: Box<ObjectPlacementInfo> },
 }
 
 /// `reference` is the index of an earlier step.
@@ -443,7 +443,7 @@ mod tests {
     }
 
     fn object(address: usize, anchor: Anchor, how: ObjectPlacementInfo) -> Step {
-        Step::Object { address, anchor, how }
+        Step::Object { address, anchor, how: Box::new(how) }
     }
 
     fn draw(steps: Vec<Step>, local: &[Vector3<f64>], seed: u64) -> Result<Vec<[f64; 7]>, Crowded> {

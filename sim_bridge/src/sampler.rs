@@ -117,13 +117,12 @@ pub struct SampledStart {
 #[derive(Debug)]
 pub struct StartSampler {
     plant: LiberoPlant,
-    suite: String,
+    suite: Suite,
     seed: u64,
     task: usize,
     physical_check: bool,
     /// Root bodies of objects, fixtures and the robot.
     solid: BTreeSet<i32>,
-    usual: Arc<[Settling]>,
 }
 
 /// How far an object is from its place after it settled.
@@ -159,10 +158,9 @@ impl StartSampler {
                 suite.name()
             )));
         }
-        let mut plant = LiberoPlant::new(suite.clone());
+        let plant = LiberoPlant::new(suite.clone());
         let solid = solid(&*suite.bound(task)?, suite.task(task));
-        let usual = suite.usual_settling(task, || usual_settling(suite, task, &mut plant))?;
-        Ok(Self { plant, suite: suite.name().to_owned(), seed, task, physical_check: true, solid, usual })
+        Ok(Self { plant, suite: suite.clone(), seed, task, physical_check: true, solid })
     }
 
     /// Takes every draw that upstream would take: no physical check and no check of the goal.
@@ -202,6 +200,8 @@ impl StartSampler {
         if !self.physical_check {
             return Ok(None);
         }
+        let Self { plant, suite, task, .. } = self;
+        let usual = suite.usual_settling(*task, || usual_settling(suite, *task, plant))?;
         self.plant.reset_from(self.task, state)?;
         let episode = self.plant.episode().ok_or(PlantError::NotReset)?;
         if overlap(episode, |root| self.solid.contains(&root)) > MAX_DRAWN_OVERLAP {
@@ -217,7 +217,7 @@ impl StartSampler {
         let episode = self.plant.episode().ok_or(PlantError::NotReset)?;
         Ok(if held {
             Some(Rejection::GoalHolds)
-        } else if settled.iter().zip(&*self.usual).any(|(settling, usual)| settling.fell(usual)) {
+        } else if settled.iter().zip(&*usual).any(|(settling, usual)| settling.fell(usual)) {
             Some(Rejection::Fell)
         } else if overlap(episode, |_| true) > MAX_RESTING_OVERLAP {
             Some(Rejection::Overlap)
@@ -233,7 +233,7 @@ impl StartSampler {
         for part in [self.seed, self.task as u64, index as u64] {
             hasher.update(part.to_le_bytes());
         }
-        hasher.update(self.suite.as_bytes());
+        hasher.update(self.suite.name().as_bytes());
         let mut generator = ChaCha8Rng::from_seed(hasher.finalize().into());
         generator.set_word_pos(u128::from(attempt) * WORDS_PER_ATTEMPT);
         generator

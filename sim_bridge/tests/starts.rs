@@ -186,8 +186,9 @@ fn altered(name: &str, change: impl Fn(&mut Value)) -> Suite {
     let task = folder.join("tasks/00");
     std::fs::create_dir_all(&task).unwrap();
     let source = support::folder("libero_spatial");
-    let link = |name: &str| std::os::unix::fs::symlink(source.join(name), folder.join(name)).unwrap();
-    ["assets", "tasks/00/physics.xml", "tasks/00/initial_states.npy"].map(link);
+    for name in ["assets", "tasks/00/physics.xml", "tasks/00/initial_states.npy"] {
+        std::os::unix::fs::symlink(source.join(name), folder.join(name)).unwrap();
+    }
     let read =
         |name: &str| -> Value { serde_json::from_slice(&std::fs::read(source.join(name)).unwrap()).unwrap() };
     let mut suite = read("suite.json");

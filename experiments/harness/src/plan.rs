@@ -217,6 +217,21 @@ mod tests {
     }
 
     #[test]
+    fn ranges_end_with_the_recorded_states_unless_there_is_a_sample_seed() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo.toml");
+        let mut plan = Plan::load(&shipped).unwrap();
+        assert_eq!(plan.sample_seed, None);
+        assert!(plan.check_starts(&shipped, 50).is_ok());
+        plan.ranges.confirmation.end = 51;
+        let error = plan.check_starts(&shipped, 50).unwrap_err().to_string();
+        for part in ["demo.toml", "ranges.confirmation", "end 51", "up to 50", "sample_seed"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        plan.sample_seed = Some(1);
+        assert!(plan.check_starts(&shipped, 50).is_ok());
+    }
+
+    #[test]
     fn keys_spread_over_tasks_first() {
         let keys = Share { first: 3, end: 5, replicates: 2 }.keys(0..2);
         let flat: Vec<_> =
