@@ -19,29 +19,45 @@ BEAT = 0.1  # Seconds between heartbeats.
 QUEUE = 256  # Messages that may wait while the plant moves. A request that finds no place is dropped and sent again.
 
 
-def arguments(parser: argparse.ArgumentParser, name: str) -> argparse.ArgumentParser:
-    """Adds what every serving program asks for."""
+def arguments(parser: argparse.ArgumentParser, name: str) -> dict:
+    """Asks for what every serving program asks for, and reads the command line: the options of `serve`, and the
+    parser's own."""
     parser.add_argument("--name", default=name, help="1 to 64 letters, digits, _ and - (default: %(default)s)")
-    parser.add_argument("--listen", default="tcp/127.0.0.1:7447", metavar="ENDPOINT", help="default: %(default)s")
+    parser.add_argument("--listen", default="tcp/127.0.0.1:7447", metavar="tcp/HOST:PORT", help="default: %(default)s")
     parser.add_argument(
-        "--plaintext", action="store_true", help="listen off loopback although anybody there can then move the plant"
+        "--allow-plaintext-network",
+        action="store_true",
+        help="allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant",
     )
-    return parser
+    parser.add_argument(
+        "--command-timeout",
+        type=int,
+        default=200,
+        metavar="MS",
+        help="free-running, stop when no action has come for so long (default: %(default)s)",
+    )
+    return vars(parser.parse_args())
 
 
-def serve(plant: Plant, name: str, listen: str, plaintext: bool = False, **timeouts) -> None:
-    """Serves `plant` until SIGINT or SIGTERM. Prints one line once others can reach it.
+def serve(
+    plant: Plant,
+    name: str,
+    listen: str = "tcp/127.0.0.1:7447",
+    allow_plaintext_network: bool = False,
+    command_timeout: int = 200,
+) -> None:
+    """Serves `plant` until SIGINT or SIGTERM. Prints one line once others can reach it. Call it on the main thread.
 
-    `timeouts` are `command_timeout_ns` and `controller_timeout_ns` of `Host`. SystemExit says what is wrong with the
-    name or the endpoint, or that somebody serves that name already. Call it on the main thread.
+    `command_timeout` is in milliseconds. SystemExit says what is wrong with the name or the endpoint, or that somebody
+    serves that name already.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise SystemExit(f"--name: {name!r}: valid are 1 to 64 letters, digits, `_` and `-`")
-    guard(listen, plaintext)
+    guard(listen, allow_plaintext_network)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    host = Host(secrets.randbits(64), plant, **timeouts)
+    host = Host(secrets.randbits(64), plant, command_timeout * 1_000_000)
     try:
         session = zenoh.open(config(listen))
     except zenoh.ZError as error:
@@ -126,7 +142,7 @@ def put(method, *arguments, **options) -> None:
         pass
 
 
-def guard(listen: str, plaintext: bool) -> None:
+def guard(listen: str, allowed: bool) -> None:
     """Refuses an endpoint that others can reach, for what goes over it is neither encrypted nor authenticated."""
     found = re.fullmatch(r"tcp/(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})", listen)
     if not found or not 1 <= int(found[3]) <= 65535:
@@ -136,9 +152,10 @@ def guard(listen: str, plaintext: bool) -> None:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not (loopback or plaintext):
+    if not (loopback or allowed):
         raise SystemExit(
-            f"--listen: {listen}: plain TCP off loopback lets anybody there move the plant; give --plaintext to allow it"
+            f"--listen: {listen}: plain TCP off loopback lets anybody there move the plant; "
+            "allow it by --allow-plaintext-network or use loopback"
         )
 
 

@@ -103,5 +103,5 @@ class Libero(Plant):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", default="libero_spatial", help="default: %(default)s")
-    given = arguments(parser, "upstream").parse_args()
-    serve(Libero(given.suite), given.name, given.listen, given.plaintext)
+    given = arguments(parser, "upstream")
+    serve(Libero(given.pop("suite")), **given)

@@ -61,5 +61,4 @@ class Robot(Plant):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    given = arguments(parser, "robot").parse_args()
-    serve(Robot(), given.name, given.listen, given.plaintext)
+    serve(Robot(), **arguments(parser, "robot"))

@@ -263,7 +263,17 @@ impl Host {
             let reason = format!("step {} after step {}", step.sequence, episode.sequence);
             return Err((Code::Sequence, reason));
         }
-        let transition = plant.step(&step.action).map_err(failed)?;
+        let transition = match plant.step(&step.action) {
+            Ok(transition) => transition,
+            Err(error) => {
+                // An action that does not fit moved nothing. After anything else nobody knows where the plant is, and
+                // the same question again must not move it once more.
+                if !matches!(error, PlantError::Action { .. }) {
+                    held.episode = None;
+                }
+                return Err(failed(error));
+            }
+        };
         episode.sequence = step.sequence;
         episode.answer =
             moved(&episode.reset, step.sequence, now, transition.success, &transition.observation, plant);

@@ -188,6 +188,18 @@ fn a_restarted_host_knows_nothing_of_the_old_session() {
     assert_eq!((plant.steps, status(&new, at(4)).dropped), (0, 1));
 }
 
+#[test]
+fn a_step_that_failed_is_not_run_again() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    host.request(&reset(session, 1).encode(), at(1), &mut plant);
+    plant.stuck = true;
+    let first = host.request(&step(session, 1, 1, 0.5).encode(), at(2), &mut plant);
+    assert_eq!(refused(&first).0, Code::Plant);
+    let again = host.request(&step(session, 1, 1, 0.5).encode(), at(3), &mut plant);
+    assert_eq!((refused(&again).0, plant.steps), (Code::Episode, 1));
+}
+
 fn command(session: u64, episode: u64, sequence: u32, value: f32) -> Vec<u8> {
     let action = vec![value];
     Message::from(Action { session, episode, sequence, observation: 0, stamp_ns: 0, action }).encode()

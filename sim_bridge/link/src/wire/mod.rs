@@ -157,7 +157,8 @@ fn header(bytes: &[u8]) -> Result<(u8, &[u8]), WireError> {
 
 fn read<T: DeserializeOwned>(kind: &'static str, body: &[u8]) -> Result<T, WireError> {
     let failed = |reason: String| WireError::Body { kind, reason };
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(body);
+    // Not `from_read_ref`, whose `get_ref` is the whole slice however much has been read.
+    let mut deserializer = rmp_serde::Deserializer::new(body);
     // No message nests deeper than a map of lists of maps of lists.
     deserializer.set_max_depth(16);
     let message = T::deserialize(&mut deserializer).map_err(|error| failed(error.to_string()))?;

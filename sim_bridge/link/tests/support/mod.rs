@@ -16,6 +16,8 @@ pub struct Toy {
     pub resets: u32,
     pub steps: u32,
     pub actions: Vec<Vec<f32>>,
+    /// Fails after it has moved.
+    pub stuck: bool,
     step: u32,
     value: f64,
 }
@@ -53,6 +55,9 @@ impl Plant for Toy {
         self.step += 1;
         self.actions.push(action.to_vec());
         self.value = self.value * 1.000_1 + f64::from(action[0]).sin();
+        if self.stuck {
+            return Err(PlantError::Diverged { step: self.step });
+        }
         Ok(Transition { observation: self.observation(), success: self.step >= 5 })
     }
 
