@@ -25,8 +25,9 @@ pub const ACTION: usize = COMMAND + 1;
 /// The first physics step of an episode is controlled by the arm as upstream's reset left it, not by the restored
 /// one: upstream restores an initial state behind its controller's back, and its scores carry that.
 ///
-/// Observations are what upstream's are: after a step, joint and finger positions are new, while the grip site's and
-/// the objects' poses come from the last forward pass, one physics step earlier. After a reset both agree.
+/// Observations read the simulation's arrays as a control step leaves them: joint and finger positions are new, while
+/// the grip site's and the objects' poses come from the last forward pass, one physics step (2 ms) earlier. After a
+/// reset both agree. What upstream's `step` returns is sampled one more physics step earlier, by its sensors' clock.
 /// The end-effector orientation is that of the grip site's rotation matrix; its quaternion has a positive largest
 /// component.
 #[derive(Debug)]
