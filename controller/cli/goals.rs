@@ -4,10 +4,11 @@
 use std::path::PathBuf;
 
 use aegis_core::Plant;
+use aegis_core::policy::PlantError;
 use aegis_sim::LiberoPlant;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::Failure;
 use crate::sim::{input, read_array};
 use crate::study::{NULL_ACTION, load_suite};
 
@@ -38,12 +39,11 @@ pub fn run(arguments: &GoalsArguments) -> Result<(), Failure> {
     let states = read_array(&arguments.states, "float64[n, 1 + nq + nv]")?;
     let mut success = Vec::with_capacity(states.nrows());
     for (row, state) in states.rows().into_iter().enumerate() {
-        plant
-            .reset_from(arguments.task, &state.to_vec())
-            .map_err(|error| input(&arguments.states, &format!("row {row}: {error}")))?;
+        let refused = |error: PlantError| input(&arguments.states, &format!("row {row}: {error}"));
+        plant.reset_from(arguments.task, &state.to_vec()).map_err(refused)?;
         let mut flags = vec![plant.success()];
         for _ in 0..arguments.steps {
-            flags.push(plant.step(&NULL_ACTION).or_exit(Exit::Failed)?.success);
+            flags.push(plant.step(&NULL_ACTION).map_err(refused)?.success);
         }
         success.push(flags);
     }

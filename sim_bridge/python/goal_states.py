@@ -65,9 +65,20 @@ def goal_states(task: Fresh, count: int, rng) -> np.ndarray:
             for _ in range(SETTLE):
                 task.step(NULL)
         state = task.state()
-        if np.isfinite(state).all() and np.abs(state[task.positions]).max() < 10.0:
+        if holds_together(task, state):
             states.append(state)
     return np.asarray(states)
+
+
+def holds_together(task: Fresh, state) -> bool:
+    """Whether the physics goes on from here: things inside one another can be thrown out at any speed."""
+    if not np.isfinite(state).all():
+        return False
+    task.begin(state)
+    for _ in range(SETTLE):
+        task.step(NULL)
+    bad = (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL, mujoco.mjtWarning.mjWARN_BADQACC)
+    return not any(task.env.sim.data._data.warning[int(kind)].number for kind in bad)
 
 
 def forward(task: Fresh) -> None:
