@@ -1,5 +1,6 @@
 //! Sampled starts: the same whoever asks and when, all different, where upstream would put things, and sound.
 //! Each reason to refuse one is provoked by a state made for it.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 mod support;
 
