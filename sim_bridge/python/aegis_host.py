@@ -1,5 +1,5 @@
 """The plant's side as a state machine: who holds the plant, which step is next, and when it stops by itself.
-Pure but for the plant it moves: messages and monotonic nanoseconds come in as values, messages go out. Rules: docs/protocol.md."""
+Pure but for the plant it moves: bytes and monotonic nanoseconds come in as values, bytes go out. See docs/protocol.md."""
 
 import math
 import sys

@@ -61,7 +61,7 @@ def serve(
     try:
         session = zenoh.open(config(listen))
     except zenoh.ZError as error:
-        raise SystemExit(f"--listen: {listen}: {error}") from None
+        raise SystemExit(f"--listen: {listen}: cannot listen there within 5 s (is it taken?): {error}") from None
     try:
         run(session, f"aegis/{name}", host, stop, lambda: print(f"serving {name} at {listen}", flush=True))
     finally:

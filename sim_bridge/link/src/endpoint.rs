@@ -133,6 +133,8 @@ pub fn open(role: Role, endpoint: &Endpoint) -> Result<zenoh::Session, LinkError
         ("transport/link/rx/max_message_size", limit.as_str()),
         // Large messages go through shared memory where both ends share a host.
         ("transport/shared_memory/enabled", "true"),
+        // Lazily made, it would miss the first of them.
+        ("transport/shared_memory/mode", "\"init\""),
     ] {
         config.insert_json5(key, value)?;
     }

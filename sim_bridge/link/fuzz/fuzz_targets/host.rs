@@ -139,12 +139,8 @@ impl Plant for Counting {
 }
 
 fuzz_target!(|events: Vec<Event>| {
-    let info = PlantInfo {
-        action_width: 1,
-        tasks: 101,
-        period: Duration::from_millis(50),
-        stand_still: vec![0.0],
-    };
+    let info =
+        PlantInfo { action_width: 1, tasks: 101, period: Duration::from_millis(50), stand_still: vec![0.0] };
     let mut host = Host::new(1 << 60, info, HostLimits::default());
     let (mut plant, mut now) = (Counting::default(), Duration::ZERO);
     let mut free = false;
@@ -157,9 +153,13 @@ fuzz_target!(|events: Vec<Event>| {
                 let mode = if free { Mode::FreeRunning } else { Mode::LockStep };
                 Claim { controller: String::new(), nonce: nonce.into(), mode }.into()
             }
-            Event::Reset { session: s, episode: e, task } => {
-                Reset { session: s.about(session), episode: e.about(episode), task: task.into(), initial_state: 0 }.into()
+            Event::Reset { session: s, episode: e, task } => Reset {
+                session: s.about(session),
+                episode: e.about(episode),
+                task: task.into(),
+                initial_state: 0,
             }
+            .into(),
             Event::Step { session: s, episode: e, sequence, action } => {
                 let (session, episode) = (s.about(session), e.about(episode));
                 Step { session, episode, sequence: step(sequence), action: action.values() }.into()
@@ -182,7 +182,14 @@ fuzz_target!(|events: Vec<Event>| {
             Event::Command { session: s, episode: e, sequence, action } => {
                 let (session, episode) = (s.about(session), e.about(episode));
                 let action = action.values();
-                let command = Action { session, episode, sequence: sequence.into(), observation: 0, stamp_ns: 0, action };
+                let command = Action {
+                    session,
+                    episode,
+                    sequence: sequence.into(),
+                    observation: 0,
+                    stamp_ns: 0,
+                    action,
+                };
                 host.action(&Message::from(command).encode(), now);
                 continue;
             }
@@ -226,7 +233,9 @@ fuzz_target!(|events: Vec<Event>| {
                 free = matches!(&request, Message::Claim(claim) if claim.mode == Mode::FreeRunning);
                 assert_eq!(answer, again);
             }
-            Message::Refused(_) => assert_eq!(plant.total, after, "what was refused moved it when asked again"),
+            Message::Refused(_) => {
+                assert_eq!(plant.total, after, "what was refused moved it when asked again")
+            }
             Message::Pictures(_) | Message::Status(_) => assert_eq!(plant.total, before),
             other => panic!("{} answers {}", other.name(), request.name()),
         }
