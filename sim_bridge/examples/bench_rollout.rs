@@ -11,9 +11,9 @@ use std::path::Path;
 
 use aegis_core::policy::{Plant, Start};
 use aegis_sim::{LiberoPlant, Suite};
+use cpu_time::ProcessTime;
 use ndarray::Array2;
 use ndarray_npy::ReadNpyExt;
-use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
 use support::Replay;
@@ -43,13 +43,13 @@ fn main() -> Outcome<()> {
     let actions = actions.rows().into_iter().map(|row| row.to_vec()).collect();
 
     // Before anything else: MuJoCo keeps compiled meshes for the whole process.
-    let clock = Clock::start();
+    let clock = ProcessTime::now();
     let suite = Suite::load(folder)?;
-    let load = clock.elapsed();
+    let load = clock.elapsed().as_secs_f64();
     let mut plant = LiberoPlant::new(suite.clone());
-    let clock = Clock::start();
+    let clock = ProcessTime::now();
     plant.reset(start)?;
-    let first_reset = clock.elapsed();
+    let first_reset = clock.elapsed().as_secs_f64();
 
     let mut replay = Replay::record(plant, folder, start, actions)?;
     for line in std::io::stdin().lines() {
@@ -79,14 +79,14 @@ fn block(replay: &mut Replay) -> Outcome<Value> {
         for plants_turn in [plant_first, !plant_first] {
             if plants_turn {
                 replay.reset_plant()?;
-                let clock = Clock::start();
+                let clock = ProcessTime::now();
                 replay.run_plant()?;
-                plant += clock.elapsed();
+                plant += clock.elapsed().as_secs_f64();
             } else {
                 replay.reset_bare();
-                let clock = Clock::start();
+                let clock = ProcessTime::now();
                 replay.run_bare();
-                bare += clock.elapsed();
+                bare += clock.elapsed().as_secs_f64();
             }
         }
     }
@@ -94,7 +94,7 @@ fn block(replay: &mut Replay) -> Outcome<Value> {
     Ok(json!({ "reset": reset, "plant": mean(plant), "mj_step": mean(bare) }))
 }
 
-/// Memory in bytes, times in CPU seconds.
+/// Memory in bytes, times in CPU seconds of the process: MuJoCo compiles meshes on threads of its own.
 fn footprint(suite: &Suite, start: Start, replay: &Replay) -> Outcome<Value> {
     let mut plant = LiberoPlant::new(suite.clone());
     let other = Start { task: (start.task + 1) % suite.task_count(), ..start };
@@ -130,26 +130,11 @@ fn footprint(suite: &Suite, start: Start, replay: &Replay) -> Outcome<Value> {
 
 /// Mean CPU seconds over [`REPEATS`].
 fn repeated<E: Error + 'static>(mut work: impl FnMut() -> Result<(), E>) -> Outcome<f64> {
-    let clock = Clock::start();
+    let clock = ProcessTime::now();
     for _ in 0..REPEATS {
         work()?;
     }
-    Ok(clock.elapsed() / f64::from(REPEATS))
-}
-
-/// CPU time of this process, user and system: MuJoCo compiles meshes on threads of its own.
-struct Clock(f64);
-
-impl Clock {
-    fn start() -> Self {
-        let time = clock_gettime(ClockId::ProcessCPUTime);
-        Self(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9)
-    }
-
-    /// Seconds.
-    fn elapsed(&self) -> f64 {
-        Self::start().0 - self.0
-    }
+    Ok(clock.elapsed().as_secs_f64() / f64::from(REPEATS))
 }
 
 /// Bytes of anonymous memory that this process holds in RAM.

@@ -132,8 +132,8 @@ fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
 
 #[test]
 fn a_setup_that_fails_stops_the_run() {
-    let fails = || Err("no such plant".into());
-    let error = run_arms(&KEYS.keys(0..1), &[Arm::Weak], 2, &settings(), &fails, &|| {}).unwrap_err();
+    let fails = |_| Err("no such plant".into());
+    let error = run_arms(&KEYS.keys(0..1), &[Arm::Weak], 2, &settings(), &fails, &|_| {}).unwrap_err();
     assert!(matches!(error, RunError::Setup(_)));
     assert_eq!(error.to_string(), "no such plant");
 }
