@@ -73,7 +73,7 @@ struct Variant(PathBuf);
 
 impl Variant {
     fn new(name: &str, task: usize, file: &str, write: impl Fn(&Path, &Path)) -> Self {
-        let source = support::folder();
+        let source = support::folder("libero_spatial");
         let folder = std::env::temp_dir().join(format!("aegis-cameras-{}-{name}", std::process::id()));
         std::fs::create_dir_all(folder.join("tasks")).unwrap();
         symlink(source.join("suite.json"), folder.join("suite.json")).unwrap();
@@ -149,7 +149,7 @@ fn a_long_episode_ends_in_upstreams_picture() {
 /// Upstream shows a burner's red disc while its knob is turned on, and no other site.
 #[test]
 fn a_stove_that_is_on_glows() {
-    let model = MjModel::from_xml(support::folder().join("tasks/00/physics.xml")).unwrap();
+    let model = MjModel::from_xml(support::folder("libero_spatial").join("tasks/00/physics.xml")).unwrap();
     let knob = model.name_to_id(MjtObjBase::mjOBJ_JOINT, "flat_stove_1_button").unwrap();
     let knob = 1 + model.jnt_qposadr()[knob] as usize;
     let lit = Variant::new("lit", 0, "initial_states.npy", |task, states| {
