@@ -110,13 +110,13 @@ class Wire(unittest.TestCase):
                 decode(head + body)
 
     def test_only_loopback_passes_unasked(self):
-        for endpoint in ("tcp/127.0.0.1:7447", "tcp/localhost:0", "tcp/[::1]:1", "tcp/127.8.9.1:65535"):
+        for endpoint in ("tcp/127.0.0.1:7447", "tcp/localhost:1", "tcp/[::1]:1", "tcp/127.8.9.1:65535"):
             guard(endpoint, False)
         for endpoint in ("tcp/0.0.0.0:7447", "tcp/192.0.2.1:7447", "tcp/robot.local:7447", "tcp/[::]:7447"):
             with self.assertRaisesRegex(SystemExit, "loopback"):
                 guard(endpoint, False)
             guard(endpoint, True)
-        for endpoint in ("127.0.0.1:7447", "udp/127.0.0.1:1", "tcp/127.0.0.1", "tcp/127.0.0.1:70000", "tcp/:1"):
+        for endpoint in ("127.0.0.1:7447", "udp/127.0.0.1:1", "tcp/127.0.0.1", "tcp/127.0.0.1:70000", "tcp/127.0.0.1:0", "tcp/:1"):
             with self.assertRaisesRegex(SystemExit, "tcp/127.0.0.1:7447"):
                 guard(endpoint, True)
 

@@ -349,7 +349,8 @@ mod tests {
     #[test]
     fn objects_keep_clear_of_one_another_or_are_crowded_out() {
         let point = || Anchor::Point([0.0; 3]);
-        let range = [-0.03, 0.03];
+        // Wherever the first one lands, there is room for another.
+        let range = [-0.06, 0.06];
         for seed in 0..100 {
             let steps = vec![object(0, point(), how(range, range)), object(7, point(), how(range, range))];
             let places = draw(steps, &[], seed).unwrap();

@@ -3,10 +3,15 @@
 
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::time::{Duration, Instant};
 
 use zenoh::Wait;
+use zenoh::shm::ShmProviderState;
 
 use crate::wire::MAX_MESSAGE;
+
+/// How long a serving session waits for the memory that it will share; without it, pictures are copied.
+const SHARED_MEMORY_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a link does not stand.
 #[derive(Debug, thiserror::Error)]
@@ -133,8 +138,6 @@ pub fn open(role: Role, endpoint: &Endpoint) -> Result<zenoh::Session, LinkError
         ("transport/link/rx/max_message_size", limit.as_str()),
         // Large messages go through shared memory where both ends share a host.
         ("transport/shared_memory/enabled", "true"),
-        // Lazily made, it would miss the first of them.
-        ("transport/shared_memory/mode", "\"init\""),
     ] {
         config.insert_json5(key, value)?;
     }
@@ -143,7 +146,20 @@ pub fn open(role: Role, endpoint: &Endpoint) -> Result<zenoh::Session, LinkError
     } else {
         config.insert_json5("listen/endpoints", "[]")?;
     }
-    Ok(zenoh::open(config).wait()?)
+    let session = zenoh::open(config).wait()?;
+    if role == Role::Serve {
+        make_shared_memory(&session);
+    }
+    Ok(session)
+}
+
+/// Has Zenoh make the memory that it shares now: it would begin with the first large message, and copy that one. Asks
+/// again instead of waiting on what Zenoh hands out, for whoever waits there takes the answer away from Zenoh itself.
+fn make_shared_memory(session: &zenoh::Session) {
+    let until = Instant::now() + SHARED_MEMORY_WAIT;
+    while matches!(session.get_shm_provider(), ShmProviderState::Initializing(_)) && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Where a serving session listens: with port 0, the port that the system chose.

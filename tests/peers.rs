@@ -1,5 +1,5 @@
-//! Upstream LIBERO as a plant: served from Python over the wire, it shows what the native runtime shows, and the demo's
-//! arms run on it unchanged. Also runs the tests of the link's Python side.
+//! The peers in Python, each a process of its own on loopback. Upstream LIBERO shows what the native runtime shows and
+//! runs the demo's arms unchanged; the robot stops when commands cease. Also runs the Python side's own tests.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 mod common;
@@ -9,11 +9,12 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use aegis_core::{Observation, Plant, Pose, Start};
+use aegis_core::{Observation, Plant, PlantError, Pose, Start};
 use aegis_experiments::EpisodeResult;
-use aegis_link::wire::Mode;
-use aegis_link::{Patience, Role, ZenohPlant};
+use aegis_link::wire::{Message, Mode, Phase};
+use aegis_link::{Keys, Patience, Role, ZenohPlant};
 use aegis_sim::LiberoPlant;
+use zenoh::Wait;
 
 /// Long: opening one of upstream's environments takes many seconds on a busy machine.
 const PATIENCE: Patience = Patience {
@@ -38,29 +39,35 @@ fn python(test: &str) -> Command {
     command
 }
 
-struct Upstream {
+struct Peer {
     process: Child,
     endpoint: String,
 }
 
-impl Upstream {
-    fn start() -> Self {
+impl Peer {
+    fn start(script: &str, name: &str, arguments: &[&str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let endpoint = format!("tcp/{}", free.expect("a port is free"));
-        let mut process = python("upstream")
-            .args(["serve_libero.py", "--name", "upstream", "--listen", &endpoint])
+        let mut process = python(name)
+            .args([script, "--name", name, "--listen", &endpoint])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .expect("Python starts");
         let mut lines = BufReader::new(process.stdout.take().expect("it is piped"))
             .lines()
             .map(|line| line.expect("a line"));
-        assert!(lines.any(|line| line.starts_with("serving upstream at ")), "it ended before it was ready");
+        let ready = format!("serving {name} at ");
+        assert!(lines.any(|line| line.starts_with(&ready)), "{script} ended before it was ready");
         Self { process, endpoint }
+    }
+
+    fn connect(&self) -> zenoh::Session {
+        aegis_link::open(Role::Drive, &self.endpoint.parse().expect("it is an endpoint")).expect("it listens")
     }
 }
 
-impl Drop for Upstream {
+impl Drop for Peer {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -94,10 +101,9 @@ fn difference(one: &Observation, other: &Observation) -> f64 {
 
 #[test]
 fn upstream_over_the_wire_is_a_plant_like_ours() {
-    let upstream = Upstream::start();
-    let endpoint = upstream.endpoint.parse().expect("it is an endpoint");
+    let upstream = Peer::start("serve_libero.py", "upstream", &[]);
     let study = common::Study::open();
-    let session = aegis_link::open(Role::Drive, &endpoint).expect("it listens");
+    let session = upstream.connect();
     let mut there =
         ZenohPlant::claim(&session, "upstream", "test", Mode::LockStep, PATIENCE).expect("nobody holds it");
     let mut here = LiberoPlant::new(study.suite.clone());
@@ -135,6 +141,49 @@ fn upstream_over_the_wire_is_a_plant_like_ours() {
         text.lines().map(|line| serde_json::from_str(line).expect("a result")).collect();
     assert_eq!(arms.len(), 3);
     assert!(arms.iter().all(|arm| arm.steps > 0 && !arm.scores.is_empty()));
+}
+
+#[test]
+fn a_robot_in_python_follows_commands_and_stops_when_they_cease() {
+    let peer = Peer::start("serve_robot.py", "robot", &["--command-timeout", "2000"]);
+    let session = peer.connect();
+    let (sender, statuses) = std::sync::mpsc::channel();
+    let _statuses = session
+        .declare_subscriber(Keys::of("robot").unwrap().status)
+        .callback(move |sample| drop(sender.send(Message::decode(&sample.payload().to_bytes()))))
+        .wait()
+        .unwrap();
+    let mut robot =
+        ZenohPlant::claim(&session, "robot", "test", Mode::FreeRunning, Patience::default()).unwrap();
+    let start = Start { task: 0, initial_state: 0 };
+    assert_eq!(robot.reset(start).unwrap().proprioception.joint_positions, [0.0; 7]);
+    let mut last = 0.0;
+    for _ in 0..10 {
+        let seen = robot.step(&[0.5; 7]).unwrap().observation;
+        last = seen.proprioception.joint_positions[6];
+    }
+    assert!(last > 0.0, "ten commands moved nothing");
+    // Nobody commands it any more.
+    let stopped =
+        |message: &Message| matches!(message, Message::Status(status) if status.phase == Phase::Stopped);
+    assert!(statuses.iter().any(|message| stopped(&message.unwrap())));
+    let late = robot.step(&[0.5; 7]);
+    assert!(matches!(late, Ok(_) | Err(PlantError::Lost(_))), "{late:?}");
+    assert!(robot.reset(start).is_ok(), "a reset sets it in motion again");
+}
+
+#[test]
+fn a_place_that_is_taken_and_an_open_network_are_refused() {
+    let peer = Peer::start("serve_robot.py", "first", &[]);
+    let refusal = |listen: &str| {
+        let ended = python("second").args(["serve_robot.py", "--listen", listen]).output().unwrap();
+        assert!(!ended.status.success(), "served at {listen}");
+        String::from_utf8_lossy(&ended.stderr).into_owned()
+    };
+    let said = refusal(&peer.endpoint);
+    assert!(said.contains(&peer.endpoint), "{said}");
+    let said = refusal("tcp/0.0.0.0:7447");
+    assert!(said.contains("--allow-plaintext-network"), "{said}");
 }
 
 #[test]
