@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--aegis", type=Path, required=True, help="the binary")
     parser.add_argument("--demonstrations", type=Path, help="of libero_spatial, by `aegis collect` without --rate")
     parser.add_argument("--per-task", type=int, default=20, help="demonstrations to replay for each task")
-    parser.add_argument("--nudged", type=int, default=3, help="how many of them upstream replays nudged")
+    parser.add_argument("--nudged", type=int, default=20, help="how many of them upstream replays nudged")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--work", type=Path, required=True, help="folder for the results of single tasks")
     parser.add_argument("--out", type=Path, required=True)
