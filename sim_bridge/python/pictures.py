@@ -282,7 +282,7 @@ burner is lit by the state at the control step's start. `LiberoPlant::frames` sh
 ## Rates
 
 Drawing alone, the arm moving between pictures, both in this run on one machine ({os.cpu_count()} cores, load average
-{os.getloadavg()[2]:.0f}; on an idle machine both are faster):
+{os.getloadavg()[2]:.0f}):
 
 upstream
 

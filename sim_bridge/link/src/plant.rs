@@ -10,7 +10,7 @@ use zenoh::Wait;
 use zenoh::handlers::{FifoChannel, FifoChannelHandler};
 use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::CongestionControl;
-use zenoh::query::{Querier, Reply};
+use zenoh::query::{ConsolidationMode, Querier, Reply};
 
 use crate::Keys;
 use crate::endpoint::LinkError;
@@ -105,8 +105,12 @@ impl ZenohPlant {
     ) -> Result<Self, LinkError> {
         let keys = Keys::of(name)?;
         let clock = Instant::now();
-        let querier =
-            |timeout| session.declare_querier(keys.request.clone()).timeout(timeout).express(true).wait();
+        // There is one answer to a question: nothing is gained by holding it until the query is over.
+        let at_once = ConsolidationMode::None;
+        let querier = |timeout| {
+            let querier = session.declare_querier(keys.request.clone()).timeout(timeout).express(true);
+            querier.consolidation(at_once).wait()
+        };
         let (brief, patient) = (querier(Duration::from_secs(1))?, querier(patience.reset)?);
         let claim = Claim { controller: controller.into(), nonce: nonce(), mode };
         let claimed = claim_plant(&brief, name, claim, patience.claim)?;
