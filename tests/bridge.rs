@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -24,7 +24,7 @@ struct Bridge {
 impl Bridge {
     fn start(names: &[&str], listen: &str) -> Self {
         let mut command = common::aegis();
-        command.args(["sim", "serve", "--listen", listen]).stdout(Stdio::piped());
+        command.args(["sim", "serve", "--listen", listen]).stdout(Stdio::piped()).stderr(Stdio::piped());
         for name in names {
             command.args(["--name", name]);
         }
@@ -160,7 +160,7 @@ fn a_second_controller_refuses_to_start() {
 
 #[test]
 fn what_is_no_message_is_refused_and_the_process_goes_on() {
-    let bridge = Bridge::start(&["hardened"], "tcp/127.0.0.1:0");
+    let mut bridge = Bridge::start(&["hardened"], "tcp/127.0.0.1:0");
     let session = bridge.session();
     let ask = |bytes: Vec<u8>| {
         let answers = session.get("aegis/hardened/request").payload(bytes).with(FifoChannel::new(1));
@@ -188,6 +188,12 @@ fn what_is_no_message_is_refused_and_the_process_goes_on() {
     let mut plant =
         ZenohPlant::claim(&session, "hardened", "test", Mode::LockStep, patience).expect("it lives");
     plant.reset(Start { task: 0, initial_state: 0 }).expect("the start exists");
+    bridge.kill();
+    let mut said = String::new();
+    bridge.process.stderr.take().expect("it is piped").read_to_string(&mut said).expect("it is text");
+    let first =
+        format!("warning: hardened: dropped 1 message, the last because: schema version {}", VERSION + 1);
+    assert!(said.contains(&first), "{said}");
 }
 
 #[test]

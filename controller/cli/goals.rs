@@ -8,8 +8,8 @@ use aegis_core::policy::PlantError;
 use aegis_sim::LiberoPlant;
 use clap::Args;
 
+use crate::arrays::{input, read_array};
 use crate::exit::Failure;
-use crate::sim::{input, read_array};
 use crate::study::{NULL_ACTION, load_suite};
 
 /// Arguments of `aegis sim goals`.

@@ -1,6 +1,7 @@
 //! `aegis`: the command line. Raw arguments become validated values here; verbs live in files of their own.
 //! Exit codes are in `exit.rs`, the only place that ends the process.
 
+mod arrays;
 mod collect;
 mod demo;
 mod exit;

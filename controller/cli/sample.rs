@@ -8,8 +8,8 @@ use aegis_sim::StartSampler;
 use aegis_sim::sampler::Rejections;
 use clap::Args;
 
+use crate::arrays::write_states;
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::sim::write_states;
 use crate::study::load_suite;
 
 /// Arguments of `aegis sim sample`.

@@ -66,7 +66,8 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         let host = Host::new(aegis_link::instance(), info.clone(), limits);
         let mut plant = LiberoPlant::new(suite.clone());
         let ready = || println!("{name}: {} at {endpoint}", suite.name());
-        let served = aegis_link::serve(&session, name, host, &mut plant, &stop, ready);
+        let warn = |text: &str| eprintln!("warning: {name}: {text}");
+        let served = aegis_link::serve(&session, name, host, &mut plant, &stop, ready, warn);
         // One that cannot be served ends all.
         stop.store(true, Ordering::Relaxed);
         served

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from aegis_wire import WireError, decode, encode
 
+WARN_EVERY_NS = 1_000_000_000  # Between two warnings of dropped messages.
+
 
 class Plant:
     """What is served. Where a method raises, the controller is told and the episode ends."""
@@ -70,6 +72,8 @@ class Host:
     held: Held | None = None
     dropped: int = 0
     refused: int = 0
+    told: tuple = (0, None)  # How many dropped messages people were told of, and when.
+    reason: str = ""  # Why the last was dropped.
 
     def request(self, data: bytes, now: int) -> bytes:
         """Answers one request. Moves the plant where the request is the next one."""
@@ -78,7 +82,7 @@ class Host:
         try:
             name, message = decode(data)
         except WireError as error:
-            self.dropped += 1
+            self._drop(str(error))
             return self._refuse(error.code, str(error))
         try:
             if name not in answers:
@@ -91,7 +95,7 @@ class Host:
         """Takes a controller's heartbeat, which arrived at `at`."""
         message = self._expected("Pulse", data)
         if message is None:
-            self.dropped += 1
+            self._drop("a heartbeat that is malformed or of nobody who holds the plant")
         else:
             self.held.seen = max(self.held.seen, at)
 
@@ -99,7 +103,20 @@ class Host:
         """Takes a free-running controller's command, which arrived at `at`."""
         message = self._expected("Action", data)
         if message is None or not self._accept(message, at):
-            self.dropped += 1
+            self._drop("an action that is malformed, stale, of another episode, or does not fit the plant")
+
+    def warning(self, now: int) -> str | None:
+        """What to tell people of dropped messages, at most once a second."""
+        count, at = self.told
+        fresh = self.dropped - count
+        if fresh == 0 or (at is not None and now - at < WARN_EVERY_NS):
+            return None
+        self.told = (self.dropped, now)
+        return f"dropped {fresh} message{'s' if fresh > 1 else ''}, the last because: {self.reason}"
+
+    def _drop(self, reason: str) -> None:
+        self.dropped += 1
+        self.reason = reason
 
     def tick(self, now: int) -> bytes | None:
         """A free-running plant's control period: moves it, stops it when its controller has gone silent, and returns

@@ -7,6 +7,7 @@ import queue
 import re
 import secrets
 import signal
+import sys
 import threading
 import time
 
@@ -115,6 +116,9 @@ def run(session, root: str, host: Host, stop: threading.Event, ready) -> None:
         except queue.Empty:
             # Only with an empty queue is it known that nobody has been heard.
             host.expire(now())
+        warning = host.warning(now())
+        if warning:
+            print(f"warning: {root.removeprefix('aegis/')}: {warning}", file=sys.stderr, flush=True)
         if tick is not None and host.period() is not None and now() >= tick:
             moved = host.tick(now())
             if moved is not None:

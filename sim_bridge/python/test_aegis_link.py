@@ -210,6 +210,11 @@ class Rules(unittest.TestCase):
         self.refused(decode(self.host.request(good + b"\0", ms(2))), "malformed")
         self.refused(decode(self.host.request(self.host.status(0), ms(2))), "malformed")
         self.assertEqual(self.status()["dropped"], len(good) + 1)
+        told = self.host.warning(ms(3))
+        self.assertIn(f"dropped {len(good) + 1} messages, the last because: ", told)
+        self.host.request(b"", ms(4))
+        self.assertIsNone(self.host.warning(ms(1002)), "told of once a second")
+        self.assertIn("dropped 1 message, ", self.host.warning(ms(1003)))
         self.assertEqual(self.plant.actions, [])
         self.assertEqual(decode(self.host.request(good, ms(3)))[1]["sequence"], 1, "the episode goes on")
 

@@ -1,9 +1,9 @@
-//! Why a suite is refused: one error type, which names the file, the field, what was found and what would be valid.
+//! Why a suite is refused: errors that name the file, the field, what was found and what would be valid.
 //! Shared by everything that reads exported files.
 
 use std::path::{Path, PathBuf};
 
-use crate::goal::GoalError;
+use aegis_core::policy::PlantError;
 
 /// Why a suite cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +62,49 @@ pub enum SuiteError {
     },
 }
 
+/// What [`GoalError::Unsupported`] offers instead.
+const SUPPORTED: &str = "(on OBJECT OBJECT-OR-REGION), (in OBJECT REGION), (open THING), (close THING), \
+                         (turnon OBJECT), (turnoff OBJECT)";
+
+/// Why a goal cannot be evaluated.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GoalError {
+    /// The predicate is not implemented here.
+    #[error("unsupported predicate ({found}); supported are {SUPPORTED}")]
+    Unsupported {
+        /// The predicate as the task states it.
+        found: String,
+    },
+    /// The predicate names nothing that it could be true of.
+    #[error("({predicate}): {name} is no {expected} of this task")]
+    Argument {
+        /// The predicate as the task states it.
+        predicate: String,
+        /// The argument.
+        name: String,
+        /// What it would have to be.
+        expected: &'static str,
+    },
+    /// The predicate asks for a joint's threshold that the thing does not have.
+    #[error("({predicate}): {name} has no threshold for {question}")]
+    Threshold {
+        /// The predicate as the task states it.
+        predicate: String,
+        /// The thing that owns the joint.
+        name: String,
+        /// Upstream's name for the question.
+        question: &'static str,
+    },
+    /// A name is missing in the compiled model.
+    #[error("the model has no {kind} {name}")]
+    Missing {
+        /// Body, geom, site or joint.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+}
+
 /// A value that does not fit.
 pub(crate) fn field(path: &Path, field: &str, found: &str, valid: &str) -> SuiteError {
     SuiteError::Field {
@@ -70,4 +113,9 @@ pub(crate) fn field(path: &Path, field: &str, found: &str, valid: &str) -> Suite
         found: found.into(),
         valid: valid.into(),
     }
+}
+
+/// What MuJoCo or OpenGL reports while a plant runs.
+pub(crate) fn backend(error: impl std::error::Error) -> PlantError {
+    PlantError::Backend(error.to_string())
 }

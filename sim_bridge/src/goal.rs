@@ -10,51 +10,9 @@ use std::sync::Arc;
 
 use mujoco_rs::prelude::{MjData, MjModel, MjtObjBase};
 
+use crate::error::GoalError;
 use crate::task::{Limit, ObjectInfo, SiteInfo, TaskInfo};
 use condition::{Condition, Item, Region};
-
-/// What [`GoalError::Unsupported`] offers instead.
-const SUPPORTED: &str = "(on OBJECT OBJECT-OR-REGION), (in OBJECT REGION), (open THING), (close THING), \
-                         (turnon OBJECT), (turnoff OBJECT)";
-
-/// Why a goal cannot be evaluated.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum GoalError {
-    /// The predicate is not implemented here.
-    #[error("unsupported predicate ({found}); supported are {SUPPORTED}")]
-    Unsupported {
-        /// The predicate as the task states it.
-        found: String,
-    },
-    /// The predicate names nothing that it could be true of.
-    #[error("({predicate}): {name} is no {expected} of this task")]
-    Argument {
-        /// The predicate as the task states it.
-        predicate: String,
-        /// The argument.
-        name: String,
-        /// What it would have to be.
-        expected: &'static str,
-    },
-    /// The predicate asks for a joint's threshold that the thing does not have.
-    #[error("({predicate}): {name} has no threshold for {question}")]
-    Threshold {
-        /// The predicate as the task states it.
-        predicate: String,
-        /// The thing that owns the joint.
-        name: String,
-        /// Upstream's name for the question.
-        question: &'static str,
-    },
-    /// A name is missing in the compiled model.
-    #[error("the model has no {kind} {name}")]
-    Missing {
-        /// Body, geom, site or joint.
-        kind: &'static str,
-        /// The name.
-        name: String,
-    },
-}
 
 /// A conjunction of predicates bound to a model.
 #[derive(Clone, Debug)]

@@ -5,14 +5,10 @@ use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::binding::Names;
 use crate::error::SuiteError;
-
-mod info;
-
-pub use info::{
-    AnchorInfo, ArticulationInfo, Axis, Footprint, ObjectPlacementInfo, PlacedPose, PlacementsInfo,
-    Rectangle, SiteInfo, StepInfo, Turn,
+use crate::names::Names;
+use crate::task::placements::{
+    AnchorInfo, Axis, Footprint, ObjectPlacementInfo, PlacedPose, PlacementsInfo, StepInfo,
 };
 
 /// Positions that upstream tries for one object before it gives the reset up.
@@ -271,6 +267,7 @@ fn rotation([w, x, y, z]: [f64; 4]) -> UnitQuaternion<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::placements::{Rectangle, Turn};
     use rand_chacha::ChaCha8Rng;
     use rand_chacha::rand_core::SeedableRng;
 

@@ -10,8 +10,9 @@ use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 
 use crate::binding::{BoundTask, Memory};
 use crate::camera::{Cameras, Seen, Studio};
+use crate::error::backend;
+use crate::integration::Integration;
 use crate::osc::{ArmState, COMMAND};
-use crate::snapshot::Integration;
 use crate::suite::Suite;
 use crate::task::AfterReset;
 
@@ -294,8 +295,4 @@ impl Episode {
         out.extend(self.data.qpos());
         out.extend(self.data.qvel());
     }
-}
-
-pub(crate) fn backend(error: impl std::error::Error) -> PlantError {
-    PlantError::Backend(error.to_string())
 }

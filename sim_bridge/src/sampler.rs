@@ -1,9 +1,9 @@
 //! New initial states: drawn as upstream draws them, then held against the physics, and refused where upstream would
 //! go on with objects in one another, falling over, or already where the task wants them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aegis_core::policy::{PlantError, Start};
 use mujoco_rs::prelude::{MjData, MjModel, MjtObjBase};
@@ -16,7 +16,9 @@ use sha2::{Digest, Sha256};
 use crate::binding::BoundTask;
 use crate::placement::{Crowded, Placements, Site};
 use crate::plant::{Episode, LiberoPlant};
-use crate::suite::Suite;
+use crate::settling::Settling;
+pub use crate::settling::{MAX_DROP, MAX_SHIFT, MAX_SPEED, MAX_TILT};
+use crate::suite::{FurtherStarts, Suite};
 use crate::task::TaskInfo;
 
 /// Draws of one start before giving up. The worst task of the four suites refuses about half of its draws.
@@ -31,15 +33,6 @@ pub const USUAL_STATES: usize = 9;
 pub const MAX_DRAWN_OVERLAP: f64 = 0.001;
 /// Metres that it may be in anything at rest. MuJoCo's contacts give way under a load.
 pub const MAX_RESTING_OVERLAP: f64 = 0.005;
-/// Metres in the plane that an object may settle farther than usual: about the radius of the smallest one.
-pub const MAX_SHIFT: f64 = 0.03;
-/// Metres that it may come to rest above or below the usual height over its place: it is then on something else.
-pub const MAX_DROP: f64 = 0.03;
-/// Radians that it may tip over more than usual: past what a rim or an edge under one side does.
-pub const MAX_TILT: f64 = 0.5;
-/// Metres per second at which an object is not at rest.
-pub const MAX_SPEED: f64 = 0.05;
-
 /// Stay, gripper open.
 const NULL_ACTION: [f64; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 /// 32-bit words set apart for each attempt; an attempt that tries every place for every object uses a third.
@@ -125,24 +118,37 @@ pub struct StartSampler {
     solid: BTreeSet<i32>,
 }
 
-/// How far an object is from its place after it settled.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Settling {
-    /// In the plane.
-    shift: f64,
-    /// Downwards.
-    drop: f64,
-    /// Between what was up in the object's frame and what is now.
-    tilt: f64,
-    speed: f64,
+/// Starts beyond the recorded ones, each drawn when first asked for.
+#[derive(Debug)]
+struct SampledStarts {
+    seed: u64,
+    drawn: Mutex<BTreeMap<(usize, usize), Arc<Draw>>>,
 }
 
-impl Settling {
-    fn fell(&self, usual: &Self) -> bool {
-        self.shift > usual.shift + MAX_SHIFT
-            || (self.drop - usual.drop).abs() > MAX_DROP
-            || self.tilt > usual.tilt + MAX_TILT
-            || self.speed > MAX_SPEED
+/// A state, or why there is none.
+type Draw = OnceLock<Result<Vec<f64>, String>>;
+
+impl Suite {
+    /// The same suite with starts without end: from [`Self::initial_state_count`] upwards, an initial state is drawn
+    /// from the stream of (`seed`, suite, task, index), the same in every plant; see [`StartSampler`].
+    pub fn with_sampled_starts(&self, seed: u64) -> Self {
+        self.with_further_starts(Arc::new(SampledStarts { seed, drawn: Mutex::default() }))
+    }
+}
+
+impl FurtherStarts for SampledStarts {
+    fn state(&self, recorded: &Suite, Start { task, initial_state }: Start) -> Result<Vec<f64>, PlantError> {
+        let draw = {
+            let mut drawn = self.drawn.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(drawn.entry((task, initial_state)).or_default())
+        };
+        draw.get_or_init(|| {
+            let start = StartSampler::new(recorded, task, self.seed)
+                .and_then(|mut sampler| sampler.draw(initial_state));
+            start.map(|start| start.state).map_err(|error| error.to_string())
+        })
+        .clone()
+        .map_err(PlantError::Backend)
     }
 }
 

@@ -1,18 +1,13 @@
 //! Snapshots: the complete state of an episode, to go on from later, in another plant of the same suite or on another
 //! thread. Going on from one is bitwise equal to never having stopped.
 
-use std::sync::Arc;
-
 use aegis_core::Observation;
 use aegis_core::policy::PlantError;
-use mujoco_rs::prelude::{MjData, MjModel, MjtState};
 
 use crate::binding::Memory;
 use crate::camera::Seen;
-use crate::plant::{Episode, LiberoPlant, backend};
-
-/// Everything that MuJoCo's next step depends on, the solver's warm start included.
-const INTEGRATION: u32 = MjtState::mjSTATE_INTEGRATION as u32;
+use crate::integration::Integration;
+use crate::plant::{Episode, LiberoPlant};
 
 /// An episode in mid-course: what MuJoCo integrates from, and the controller's memory.
 ///
@@ -28,25 +23,6 @@ pub struct Snapshot {
     start_time: f64,
     step: u32,
     seen: Seen,
-}
-
-/// A state in MuJoCo's own layout.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Integration(Box<[f64]>);
-
-impl Integration {
-    pub fn of(data: &MjData<Arc<MjModel>>) -> Self {
-        Self(data.state(INTEGRATION))
-    }
-
-    /// Makes this the state of `data`, whose model must be the same.
-    pub fn read(&mut self, data: &MjData<Arc<MjModel>>) {
-        data.read_state_into(INTEGRATION, &mut self.0);
-    }
-
-    fn write(&self, data: &mut MjData<Arc<MjModel>>) -> Result<(), PlantError> {
-        data.set_state(&self.0, INTEGRATION).map_err(backend)
-    }
 }
 
 impl Snapshot {
@@ -84,7 +60,7 @@ impl LiberoPlant {
     /// [`PlantError::Backend`] for a snapshot of another suite's scene.
     pub fn restore(&mut self, snapshot: &Snapshot) -> Result<Observation, PlantError> {
         let episode = self.environment(snapshot.task)?;
-        let (found, valid) = (snapshot.state.0.len(), episode.last_pass.0.len());
+        let (found, valid) = (snapshot.state.len(), episode.last_pass.len());
         if found != valid {
             let message = format!("snapshot: found a state of {found} values, this scene has {valid}");
             return Err(PlantError::Backend(message));

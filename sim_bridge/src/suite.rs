@@ -1,7 +1,6 @@
 //! An exported suite on disk: its tasks and their initial states, read and checked.
 //! Models are compiled when first asked for and shared from then on.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -16,7 +15,7 @@ use crate::binding::BoundTask;
 use crate::camera::TexturedScene;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
-use crate::sampler::{Settling, StartSampler};
+use crate::settling::Settling;
 use crate::task::TaskInfo;
 
 /// The layout of the exported files that this code reads.
@@ -52,18 +51,14 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Suite {
     inner: Arc<Inner>,
-    sampled: Option<Arc<SampledStarts>>,
+    further: Option<Arc<dyn FurtherStarts>>,
 }
 
-/// Starts beyond the recorded ones, each drawn when first asked for.
-#[derive(Debug)]
-struct SampledStarts {
-    seed: u64,
-    drawn: Mutex<BTreeMap<(usize, usize), Arc<Draw>>>,
+/// Where initial states past the recorded ones come from.
+pub(crate) trait FurtherStarts: std::fmt::Debug + Send + Sync {
+    /// The state of `start`, `[1 + nq + nv]`; `recorded` is the suite without such states.
+    fn state(&self, recorded: &Suite, start: Start) -> Result<Vec<f64>, PlantError>;
 }
-
-/// A state, or why there is none.
-type Draw = OnceLock<Result<Vec<f64>, String>>;
 
 impl Suite {
     /// Reads the suite that `export_scenes.py` wrote to `dir`, and checks every task but its model.
@@ -77,14 +72,12 @@ impl Suite {
             .enumerate()
             .map(|(index, name)| Task::load(dir.join(format!("tasks/{index:02}")), name))
             .collect::<Result<_, _>>()?;
-        Ok(Self { inner: Arc::new(Inner { name: file.suite, tasks }), sampled: None })
+        Ok(Self { inner: Arc::new(Inner { name: file.suite, tasks }), further: None })
     }
 
-    /// The same suite with starts without end: from [`Self::initial_state_count`] upwards, an initial state is drawn
-    /// from the stream of (`seed`, suite, task, index), the same in every plant; see [`StartSampler`].
-    pub fn with_sampled_starts(&self, seed: u64) -> Self {
-        let sampled = SampledStarts { seed, drawn: Mutex::default() };
-        Self { inner: Arc::clone(&self.inner), sampled: Some(Arc::new(sampled)) }
+    /// The same suite with initial states from [`Self::initial_state_count`] upwards.
+    pub(crate) fn with_further_starts(&self, further: Arc<dyn FurtherStarts>) -> Self {
+        Self { inner: Arc::clone(&self.inner), further: Some(further) }
     }
 
     /// The suite's name, for example `libero_spatial`.
@@ -111,7 +104,7 @@ impl Suite {
     ///
     /// # Errors
     /// Unknown tasks; initial states past the recorded ones in a suite without sampled starts, or that
-    /// [`StartSampler::draw`] gave up.
+    /// a sampler gave up.
     pub fn start(&self, Start { task, initial_state }: Start) -> Result<Vec<f64>, PlantError> {
         let last = self.task_count().saturating_sub(1);
         let states =
@@ -119,22 +112,12 @@ impl Suite {
         if initial_state < states.nrows() {
             return Ok(states.row(initial_state).to_vec());
         }
-        let Some(sampled) = &self.sampled else {
+        let Some(further) = &self.further else {
             let last = states.nrows() - 1;
             return Err(PlantError::UnknownInitialState { task, found: initial_state, last });
         };
-        let draw = {
-            let mut drawn = sampled.drawn.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(drawn.entry((task, initial_state)).or_default())
-        };
-        let recorded = Self { inner: Arc::clone(&self.inner), sampled: None };
-        draw.get_or_init(|| {
-            let start = StartSampler::new(&recorded, task, sampled.seed)
-                .and_then(|mut sampler| sampler.draw(initial_state));
-            start.map(|start| start.state).map_err(|error| error.to_string())
-        })
-        .clone()
-        .map_err(PlantError::Backend)
+        let recorded = Self { inner: Arc::clone(&self.inner), further: None };
+        further.state(&recorded, Start { task, initial_state })
     }
 
     /// How a task's objects usually settle, found once.

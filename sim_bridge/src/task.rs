@@ -1,9 +1,10 @@
 //! One exported task, as `task.json` describes it.
 //! Plain data; whoever uses a part checks that it fits the model.
 
-use serde::Deserialize;
+pub mod placements;
 
-use crate::placement::PlacementsInfo;
+use placements::PlacementsInfo;
+use serde::Deserialize;
 
 /// One exported task, as `task.json` describes it. Names are MuJoCo names unless said otherwise.
 #[derive(Clone, Debug, Deserialize)]

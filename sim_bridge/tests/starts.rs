@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use aegis_core::policy::{Plant, PlantError, Start};
-use aegis_sim::placement::{AnchorInfo, StepInfo};
 use aegis_sim::sampler::{ATTEMPTS, Rejection, StartSampler};
+use aegis_sim::task::placements::{AnchorInfo, StepInfo};
 use aegis_sim::{LiberoPlant, Suite};
 use serde_json::{Value, json};
 

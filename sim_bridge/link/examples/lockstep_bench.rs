@@ -125,7 +125,7 @@ fn serving() {
     let info = PlantInfo { action_width: 7, tasks: 1, period, stand_still: vec![0.0; 7] };
     let host = Host::new(aegis_link::instance(), info, HostLimits::default());
     let ready = || println!("{}", listening(&session).unwrap());
-    serve(&session, "bench", host, &mut Still::new(), &stop, ready).unwrap();
+    serve(&session, "bench", host, &mut Still::new(), &stop, ready, |_| ()).unwrap();
 }
 
 fn measure(what: &str, times: u32, mut once: impl FnMut()) {

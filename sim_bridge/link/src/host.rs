@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aegis_core::{Plant, PlantError, Start};
 
+use crate::dropped::Dropped;
 use crate::wire::{
     Action, Claim, Claimed, Code, Look, Message, Mode, Moved, Phase, Pictures, Refused, Reset, Status, Step,
 };
@@ -47,7 +48,7 @@ pub struct Host {
     limits: HostLimits,
     claims: u64,
     held: Option<Held>,
-    dropped: u64,
+    dropped: Dropped,
     refused: u64,
 }
 
@@ -81,7 +82,7 @@ struct Command {
 impl Host {
     /// A host that nobody holds. `instance` must differ between any two processes that serve the same name.
     pub fn new(instance: u64, info: PlantInfo, limits: HostLimits) -> Self {
-        Self { instance, info, limits, claims: 0, held: None, dropped: 0, refused: 0 }
+        Self { instance, info, limits, claims: 0, held: None, dropped: Dropped::default(), refused: 0 }
     }
 
     /// Answers one request. Moves the plant where the request is the next one.
@@ -89,7 +90,7 @@ impl Host {
         let message = match Message::decode(bytes) {
             Ok(message) => message,
             Err(error) => {
-                self.dropped += 1;
+                self.dropped.add(error.to_string());
                 let version = matches!(error, crate::wire::WireError::Version { .. });
                 let code = if version { Code::Version } else { Code::Malformed };
                 return self.refuse(code, error.to_string());
@@ -118,13 +119,16 @@ impl Host {
             }
             _ => false,
         };
-        self.dropped += u64::from(!known);
+        if !known {
+            self.dropped.add("a heartbeat that is malformed or of nobody who holds the plant");
+        }
     }
 
     /// Takes a free-running controller's command, which arrived at `at`.
     pub fn action(&mut self, bytes: &[u8], at: Duration) {
         if self.accept(bytes, at).is_none() {
-            self.dropped += 1;
+            self.dropped
+                .add("an action that is malformed, stale, of another episode, or does not fit the plant");
         }
     }
 
@@ -177,6 +181,11 @@ impl Host {
         self.held.take_if(|held| now.saturating_sub(held.seen) > limit);
     }
 
+    /// What to tell people of dropped messages, at most once a second.
+    pub fn warning(&mut self, now: Duration) -> Option<String> {
+        self.dropped.warning(now)
+    }
+
     /// What the plant is doing.
     pub fn status(&self, now: Duration) -> Message {
         let held = self.held.as_ref();
@@ -194,7 +203,7 @@ impl Host {
             episode: episode.map_or(0, |episode| episode.reset.episode),
             sequence: episode.map_or(0, |episode| episode.sequence),
             stamp_ns: nanoseconds(now),
-            dropped: self.dropped,
+            dropped: self.dropped.count(),
             refused: self.refused,
         }
         .into()

@@ -3,6 +3,7 @@
 //!
 //! `docs/protocol.md` states the wire format field by field.
 
+mod dropped;
 pub mod endpoint;
 pub mod host;
 pub mod plant;

@@ -26,7 +26,8 @@ enum Event {
     Action(Vec<u8>, Duration),
 }
 
-/// Serves `plant` as `name` until `stop` is set. `ready` is called once others can reach it.
+/// Serves `plant` as `name` until `stop` is set. `ready` is called once others can reach it, and `warn` with what to tell
+/// people of dropped messages, at most once a second.
 ///
 /// # Errors
 /// [`LinkError::Served`] where somebody else serves that name already, and what Zenoh reports.
@@ -37,6 +38,7 @@ pub fn serve(
     plant: &mut dyn Plant,
     stop: &AtomicBool,
     ready: impl FnOnce(),
+    mut warn: impl FnMut(&str),
 ) -> Result<(), LinkError> {
     let keys = Keys::of(name)?;
     let others = session.liveliness().get(&keys.alive).timeout(Duration::from_millis(500)).wait()?;
@@ -95,6 +97,9 @@ pub fn serve(
             }
             // A late period is lost: no burst follows it.
             next_tick = Some((tick + period).max(clock.elapsed()));
+        }
+        if let Some(warning) = host.warning(clock.elapsed()) {
+            warn(&warning);
         }
         *status.lock().unwrap_or_else(PoisonError::into_inner) = host.status(clock.elapsed());
     }

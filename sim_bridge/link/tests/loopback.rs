@@ -50,7 +50,7 @@ impl Served {
                 let info = aegis_link::PlantInfo { period, ..support::info() };
                 let host = Host::new(aegis_link::instance(), info, limits);
                 let mut toy = Toy::default();
-                serve(&session, name, host, &mut toy, &stop, || ready.send(()).unwrap()).unwrap();
+                serve(&session, name, host, &mut toy, &stop, || ready.send(()).unwrap(), |_| ()).unwrap();
                 toy
             }
         });
@@ -200,7 +200,7 @@ fn nobody_there_and_a_name_taken_twice_are_told() {
     let nobody = ZenohPlant::claim(&session, "absent", "test", Mode::LockStep, brief).unwrap_err();
     assert!(matches!(&nobody, LinkError::Nobody { name } if name == "absent"), "{nobody}");
     let host = Host::new(1, support::info(), PATIENT);
-    let again = serve(&session, "taken", host, &mut Toy::default(), &AtomicBool::new(true), || ());
+    let again = serve(&session, "taken", host, &mut Toy::default(), &AtomicBool::new(true), || (), |_| ());
     assert!(matches!(again, Err(LinkError::Served { .. })), "{again:?}");
     assert!(matches!(Keys::of("a/b"), Err(LinkError::Name { .. })));
 }

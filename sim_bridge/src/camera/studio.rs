@@ -11,7 +11,7 @@ use mujoco_rs::prelude::{MjData, MjModel, MjvCamera, RendererError};
 use mujoco_rs::renderer::MjRenderer;
 
 use crate::camera::{Cameras, Seen, TexturedScene};
-use crate::plant::backend;
+use crate::error::backend;
 
 /// Room for geoms in a picture beyond the model's, as upstream has at least.
 const SPARE_GEOMS: u32 = 1000;

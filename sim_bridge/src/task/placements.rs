@@ -1,5 +1,5 @@
-//! How `task.json` describes where objects go at a reset: ranges, anchors, turns and the room that things take.
-//! Only shapes and units; `placement.rs` draws from them.
+//! How `task.json` describes where a reset puts things: ranges, anchors, turns and the room that things take.
+//! Plain data; `placement.rs` draws from it.
 
 use serde::Deserialize;
 
