@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 mod frames;
 mod goals;
+mod model;
 mod probe;
 mod progress;
 mod recording;
@@ -39,6 +40,9 @@ enum Verb {
     /// Fit the probe and set its thresholds, or show one.
     #[command(subcommand)]
     Probe(probe::ProbeVerb),
+    /// Look into an ONNX model, or give one of its tensors an output of its own.
+    #[command(subcommand)]
+    Model(model::ModelVerb),
     /// Run the simulator without any policy.
     #[command(subcommand)]
     Sim(sim::SimVerb),
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Collect(arguments) => collect::run(&arguments),
         Verb::Probe(verb) => probe::run(&verb),
+        Verb::Model(verb) => model::run(&verb),
         Verb::Sim(verb) => sim::run(&verb),
     };
     exit::report(result)

@@ -58,13 +58,7 @@ impl Study {
         if let Some(seed) = plan.sample_seed {
             suite = suite.with_sampled_starts(seed);
         }
-        let cache = cache_folder()?;
-        let library = std::env::var_os("AEGIS_ORT_LIBRARY").map_or_else(
-            || cache.join(format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}")),
-            PathBuf::from,
-        );
-        let runtime = OnnxRuntime::load(&library).or_exit(Exit::Setup)?;
-        Ok(Self { plan, suite, runtime })
+        Ok(Self { plan, suite, runtime: onnx_runtime()? })
     }
 
     /// The weak policy's card and the tensor that a probe may read.
@@ -120,6 +114,18 @@ impl Study {
             probe: probe.clone(),
         })
     }
+}
+
+/// The inference library that setup placed in the cache, or that AEGIS_ORT_LIBRARY names.
+pub fn onnx_runtime() -> Result<OnnxRuntime, Failure> {
+    let library = match std::env::var_os("AEGIS_ORT_LIBRARY") {
+        Some(library) => PathBuf::from(library),
+        None => {
+            let name = format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}");
+            cache_folder()?.join(name)
+        }
+    };
+    OnnxRuntime::load(&library).or_exit(Exit::Setup)
 }
 
 /// A suite's scenes: `AEGIS_SCENES`, or the suite's folder in the cache.

@@ -4,7 +4,9 @@
 pub mod card;
 pub mod encode;
 pub mod expert;
+pub mod graph;
 pub mod onnx;
+pub mod tap;
 
 pub use card::{CardError, ModelCard};
 pub use onnx::{OnnxPolicy, OnnxRuntime, OpenError};

@@ -103,7 +103,7 @@ impl OnnxPolicy {
     pub fn open(runtime: &OnnxRuntime, card_path: &Path) -> Result<Self, OpenError> {
         let card = ModelCard::load(card_path)?;
         let weights = card.weights()?;
-        let session = session(runtime, &weights)
+        let session = session(runtime, &weights, GraphOptimizationLevel::All)
             .map_err(|error| OpenError::Model { path: card.weights_path(), reason: error.to_string() })?;
         check_graph(&session, &card)?;
         let mut policy = Self { session, card };
@@ -148,12 +148,16 @@ impl Policy for OnnxPolicy {
     }
 }
 
-fn session(runtime: &OnnxRuntime, weights: &[u8]) -> ort::Result<Session> {
+pub(crate) fn session(
+    runtime: &OnnxRuntime,
+    weights: &[u8],
+    level: GraphOptimizationLevel,
+) -> ort::Result<Session> {
     Session::builder(&runtime.environment)?
         .with_intra_threads(1)?
         .with_inter_threads(1)?
         .with_deterministic_compute(true)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_optimization_level(level)?
         .commit_from_memory(weights)
 }
 
