@@ -219,7 +219,8 @@ def page(results: list[dict], arguments) -> str:
     recorded = [sum(r["recorded_rejected"][k] for r in results) for k in REASONS]
     total = sum(r["recorded"] for r in results)
     lines.append(f"- Recorded states under the same check: {reasons(dict(zip(REASONS, recorded)))} of {total} refused.")
-    return "\n".join(lines) + "\n" + FOOT
+    fewer = f" --first-tasks {arguments.first_tasks}" if arguments.first_tasks else ""
+    return "\n".join(lines) + "\n" + FOOT.format(fewer=fewer)
 
 
 def row(result: dict) -> str:
@@ -275,7 +276,7 @@ their reasons in `sim_bridge/src/sampler.rs`. "Usually" matters: in task 5 of li
 ramekin from every recorded state, and in libero_object and the living-room scenes of libero_10 upstream puts cans and
 bottles up to 4 cm into the floor or table, from where they are thrown up and come down again.
 
-    python starts.py --aegis target/release/aegis --work runs/starts --out docs/starts.md
+    python starts.py --aegis target/release/aegis{fewer} --work runs/starts --out docs/starts.md
 """
 
 
