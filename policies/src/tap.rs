@@ -108,7 +108,7 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, tensor: &str, pool: Pool) -> Re
         }
     }
     let drift = if largest > 0.0 { drift / largest } else { drift };
-    if !(drift <= MAX_DRIFT) {
+    if drift.is_nan() || drift > MAX_DRIFT {
         let reason =
             format!("optimisation moves it by {drift:.1e} of its largest value, beyond {MAX_DRIFT:.0e}");
         return Err(refuse(reason));
