@@ -122,6 +122,18 @@ fn upstream_over_the_wire_is_a_plant_like_ours() {
     // A restored state again: what ran before is forgotten.
     let again = difference(&there.reset(start).unwrap(), &here.reset(start).unwrap());
     assert!(again < 1e-9, "the state restored again differs by {again:e}");
+    // Another reset of upstream's own would move the cabinet of a task that begins with a drawer set.
+    let drawer = Start { task: 4, initial_state: 7 };
+    for episode in 0..2 {
+        there.reset(drawer).unwrap();
+        here.reset(drawer).unwrap();
+        for step in 0..10 {
+            let action = [0.3, -0.2, -0.3, 0.0, 0.0, 0.1, -1.0];
+            let (there, here) = (there.step(&action).unwrap(), here.step(&action).unwrap());
+            let found = difference(&there.observation, &here.observation);
+            assert!(found < 1e-9, "episode {episode}, step {}: {found:e}", step + 1);
+        }
+    }
     drop(there);
     drop(session);
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from aegis_host import Plant
 from aegis_link import arguments, serve
-from upstream import SEED, mujoco, open_suite, open_task
+from fresh import Fresh
+from upstream import mujoco, open_suite
 
 
 class Libero(Plant):
@@ -22,44 +23,42 @@ class Libero(Plant):
     def __init__(self, suite_name: str):
         self.suite = open_suite(suite_name)
         self.tasks = self.suite.get_num_tasks()
-        self.task, self.env, self.start = None, None, 0.0
-        self.states = {}
-        self.environment(0)
+        self.task, self.upstream, self.start = None, None, 0.0
+        self.open(0)
         self.period_ns = round(1e9 / self.env.env.control_freq)
 
-    def environment(self, task: int):
-        """The task's environment as upstream's reset leaves it under the fixed seed."""
+    @property
+    def env(self):
+        return self.upstream.env
+
+    def open(self, task: int) -> None:
+        """Makes the task's environment the one that is served."""
         if task == self.task:
-            self.env.seed(SEED)
-            self.env.reset()
-        else:
-            if self.env is not None:
-                self.env.close()
-            self.task, self.env = None, None
-            self.env = open_task(self.suite, task)
-            self.task = task
-        return self.env
+            return
+        if self.upstream is not None:
+            self.env.close()
+        self.task, self.upstream = None, None
+        self.upstream = Fresh(self.suite, task)
+        self.task = task
 
     def reset(self, task: int, initial_state: int) -> dict:
         if task >= self.tasks:
             raise ValueError(f"unknown task {task}; valid are 0 to {self.tasks - 1}")
-        if task not in self.states:
-            self.states[task] = np.asarray(self.suite.get_task_init_states(task), dtype=np.float64)
-        states = self.states[task]
+        self.open(task)
+        states = self.upstream.initial_states
         if initial_state >= len(states):
             raise ValueError(f"unknown initial state {initial_state} of task {task}; valid are 0 to {len(states) - 1}")
-        env = self.environment(task)
-        env.set_init_state(states[initial_state])
-        self.start = env.sim.data.time
+        # Another `env.reset()` would move the fixtures of a task with a drawer.
+        self.upstream.begin(states[initial_state])
+        self.start = self.env.sim.data.time
         return self.observation()
 
     def step(self, action: list) -> tuple[dict, bool]:
-        success = self.env.step(np.asarray(action, dtype=np.float64))[2]
-        # Upstream refuses to step a finished episode; when it ends is the controller's to say.
-        self.env.env.done = False
+        # When an episode ends is the controller's to say.
+        success = self.upstream.step(np.asarray(action, dtype=np.float64))
         if not all(map(math.isfinite, self.env.get_sim_state())):
             raise RuntimeError("the simulation diverged")
-        return self.observation(), bool(success)
+        return self.observation(), success
 
     def state(self) -> list:
         """Time, positions and velocities, then what upstream's controller remembers: its target position, its target
