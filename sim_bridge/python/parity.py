@@ -9,10 +9,6 @@ kept in --work, one file per task; a run that was stopped goes on from there.
 
 import argparse
 import json
-import multiprocessing
-import os
-import subprocess
-import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -20,10 +16,11 @@ import numpy as np
 
 from fresh import NULL, Fresh
 from goal_states import goal_flags, goal_states
+from native import Native
 from parity_page import page
+from per_task import SUITES, add_arguments, results, write_whole
 from upstream import SEED, open_suite
 
-SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 SETTLE = 10  # Control steps before the first action of a demonstration, and again after its last.
 HORIZONS = (1, 10, 50, 220)
 LEVELS = (1e-12, 1e-9, 1e-6)
@@ -34,37 +31,13 @@ AGAIN = 50  # Control steps of upstream against itself.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", action="append", choices=SUITES, help="only this suite; may be repeated")
-    parser.add_argument("--aegis", type=Path, required=True, help="the binary")
+    add_arguments(parser)
     parser.add_argument("--demonstrations", type=Path, help="of libero_spatial, by `aegis collect` without --rate")
     parser.add_argument("--per-task", type=int, default=20, help="demonstrations to replay for each task")
     parser.add_argument("--nudged", type=int, default=20, help="how many of them upstream replays nudged")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--work", type=Path, required=True, help="folder for the results of single tasks")
-    parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    suites = arguments.suite or SUITES
-    jobs = [(arguments, suite, task) for suite in suites for task in range(open_suite(suite).get_num_tasks())]
-    waiting = [job for job in jobs if not result_path(*job).is_file()]
-    # A process for each task: upstream's environments leave memory behind.
-    with multiprocessing.get_context("spawn").Pool(arguments.processes, maxtasksperchild=1) as pool:
-        for done, name in enumerate(pool.imap_unordered(run, waiting), 1):
-            print(f"{done}/{len(waiting)}: {name}", flush=True)
-    results = [json.loads(result_path(*job).read_text()) for job in jobs]
-    arguments.out.write_text(page(results))
-
-
-def result_path(arguments, suite: str, task: int) -> Path:
-    return arguments.work / f"{suite}-{task:02}.json"
-
-
-def run(job) -> str:
-    path = result_path(*job)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(measure(*job), indent=1) + "\n")
-    os.rename(partial, path)
-    return path.stem
+    found = results(arguments, lambda suite: range(open_suite(suite).get_num_tasks()), measure)
+    write_whole(arguments.out, page(found))
 
 
 def measure(arguments, suite_name: str, index: int) -> dict:
@@ -83,7 +56,7 @@ def measure(arguments, suite_name: str, index: int) -> dict:
         "task": index,
         "name": suite.get_task(index).name,
         "goal": [" ".join(predicate) for predicate in task.env.env.parsed_problem["goal_state"]],
-        "wander": compare(wander, native.rollout(0, noise), kinds),
+        "wander": compare(wander, native_rollout(native, 0, noise), kinds),
         "starts": [],
         "demonstrations": [],
         "nudged": [],
@@ -91,13 +64,13 @@ def measure(arguments, suite_name: str, index: int) -> dict:
     for start in np.linspace(0, count - 1, STARTS).astype(int):
         actions = random_actions(rng, 10)
         reference = upstream_rollout(task, task.initial_states[start], actions)
-        found["starts"].append({"init": int(start), **compare(reference, native.rollout(int(start), actions), kinds)})
+        found["starts"].append({"init": int(start), **compare(reference, native_rollout(native, int(start), actions), kinds)})
     if arguments.demonstrations is not None and suite_name == "libero_spatial":
         demonstrations = read_demonstrations(arguments.demonstrations, suite.get_num_tasks())[index]
         for number, (init, actions) in enumerate(demonstrations[: arguments.per_task]):
             state = task.initial_states[init]
             reference = upstream_rollout(task, state, actions)
-            replay = compare(reference, native.rollout(init, actions), kinds)
+            replay = compare(reference, native_rollout(native, init, actions), kinds)
             found["demonstrations"].append({"init": init, **replay})
             if number < arguments.nudged:
                 replay = compare(reference, upstream_rollout(task, nudge(state), actions), kinds)
@@ -155,6 +128,11 @@ def upstream_rollout(task: Fresh, state, actions) -> Rollout:
     return Rollout(rows, met, touches)
 
 
+def native_rollout(native: Native, init: int, actions) -> Rollout:
+    states, outcome = native.rollout(init, actions)
+    return Rollout(states[:, 1 : 1 + outcome["positions"]], outcome["success_at"] is not None)
+
+
 def touching(task: Fresh):
     """Pairs of geoms, int[contacts, 2]."""
     return np.array(task.env.sim.data._data.contact.geom)
@@ -188,7 +166,7 @@ def pairs(geoms, kinds: list[str]) -> dict[str, int]:
     return Counter("–".join(sorted(kinds[geom] for geom in pair)) for pair in geoms)
 
 
-def compare_goals(task: Fresh, native: "Native", rng) -> dict:
+def compare_goals(task: Fresh, native: Native, rng) -> dict:
     """How often both sides agree whether the goal holds: in a state, and after each of a few null actions."""
     states = goal_states(task, GOAL_STATES, rng)
     flags = goal_flags(task, states, GOAL_STEPS)
@@ -199,33 +177,6 @@ def compare_goals(task: Fresh, native: "Native", rng) -> dict:
         "agree": int(agree.sum()),
         "differ": np.flatnonzero(~agree).tolist(),
     }
-
-
-class Native:
-    """The same task by the `aegis` binary."""
-
-    def __init__(self, binary: Path, suite: str, task: int):
-        self.binary, self.place = binary, ["--suite", suite, "--task", str(task), "--json"]
-
-    def rollout(self, init: int, actions) -> Rollout:
-        with tempfile.TemporaryDirectory() as folder:
-            np.save(f"{folder}/actions.npy", actions)
-            files = ["--actions", f"{folder}/actions.npy", "--states", f"{folder}/states.npy"]
-            outcome = self._run("rollout", ["--init", str(init), *files])
-            states = np.load(f"{folder}/states.npy")
-        return Rollout(states[:, 1 : 1 + outcome["positions"]], outcome["success_at"] is not None)
-
-    def goals(self, states, steps: int) -> list[list[bool]]:
-        with tempfile.TemporaryDirectory() as folder:
-            np.save(f"{folder}/states.npy", states)
-            return self._run("goals", ["--states", f"{folder}/states.npy", "--steps", str(steps)])["success"]
-
-    def _run(self, verb: str, arguments) -> dict:
-        command = [self.binary, "sim", verb, *self.place, *arguments]
-        ran = subprocess.run(command, capture_output=True, text=True)
-        if ran.returncode != 0:
-            raise RuntimeError(f"{' '.join(map(str, command))}: {ran.stderr.strip()}")
-        return json.loads(ran.stdout)
 
 
 def read_demonstrations(path: Path, tasks: int):

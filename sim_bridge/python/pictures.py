@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from native import Native
 from upstream import SEED, ControlEnv, open_suite
 
 CAMERAS = ("agentview", "robot0_eye_in_hand")
@@ -166,38 +167,16 @@ def upstream_pictures(env, rollout, state) -> dict:
 def native_pictures(arguments, rollout, state, size: int) -> dict:
     """The same by the native runtime."""
     with tempfile.TemporaryDirectory() as folder:
-        cache = Path(folder)
-        one_start(arguments.suite, rollout.task, state, cache)
-        np.save(cache / "actions.npy", rollout.actions)
-        command = ["sim", "rollout", "--suite", arguments.suite, "--task", str(rollout.task), "--init", "0"]
-        files = ["--actions", cache / "actions.npy", "--states", cache / "states.npy", "--frames", cache / "frames"]
-        taken = ["--frame-size", str(size), "--every", str(rollout.every)]
-        environment = os.environ | {"AEGIS_CACHE": folder}
-        subprocess.run([arguments.aegis, *command, *files, *taken], check=True, capture_output=True, env=environment)
+        start, frames = Path(folder) / "start.npy", Path(folder) / "frames"
+        np.save(start, state[None])
+        taken = ["--frames", frames, "--frame-size", size, "--every", rollout.every]
+        Native(arguments.aegis, arguments.suite, rollout.task).rollout(0, rollout.actions, "--from", start, *taken)
         steps = range(0, len(rollout.actions) + 1, rollout.every)
         return {
-            (step, camera): np.asarray(Image.open(cache / f"frames/step{step:03}_{camera}.png"))
+            (step, camera): np.asarray(Image.open(frames / f"step{step:03}_{camera}.png"))
             for step in steps
             for camera in CAMERAS
         }
-
-
-def one_start(suite: str, task: int, state, cache: Path) -> None:
-    """A cache with the exported suite in which a task has but one initial state."""
-    source, copy = scenes() / suite, cache / "scenes" / suite
-    (copy / "tasks").mkdir(parents=True)
-    for name in ("suite.json", "assets"):
-        (copy / name).symlink_to(source / name)
-    for folder in (source / "tasks").iterdir():
-        target = copy / "tasks" / folder.name
-        if folder.name != f"{task:02}":
-            target.symlink_to(folder)
-            continue
-        target.mkdir()
-        for file in folder.iterdir():
-            if file.name != "initial_states.npy":
-                (target / file.name).symlink_to(file)
-        np.save(target / "initial_states.npy", state[None])
 
 
 def compare(rollout, size: int, ours: dict, theirs: dict, keep: Path | None) -> list[str]:

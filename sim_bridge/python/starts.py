@@ -8,21 +8,16 @@ sampled start on both sides. Results are kept in --work; a run that was stopped 
 """
 
 import argparse
-import json
-import multiprocessing
-import os
-import subprocess
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from upstream import mujoco, open_suite, open_task
 
+from native import Native
+from per_task import SUITES, add_arguments, results, write_whole
 from placements import ARM_NOISE_SD  # noqa: I001 (`upstream` stands in for the drawing modules first)
 from scipy.stats import ks_2samp
 
-SUITES = ("libero_spatial", "libero_object", "libero_goal", "libero_10")
 SEED = 20260606
 STEPS = 20  # Control steps of the rollout from a sampled start.
 CONSTANT = 1e-6  # Metres or quaternion components; coordinates that vary less are compared by value.
@@ -32,27 +27,13 @@ REASONS = ("crowded", "overlap", "fell", "goal_holds", "diverged")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", action="append", choices=SUITES, help="only this suite; may be repeated")
+    add_arguments(parser)
     parser.add_argument("--first-tasks", type=int, help="only so many tasks of each suite but libero_spatial")
-    parser.add_argument("--aegis", type=Path, required=True, help="the binary")
     parser.add_argument("--placements", type=int, default=100, help="unchecked draws per task, on each side")
     parser.add_argument("--starts", type=int, default=20, help="checked draws per task")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--work", type=Path, required=True, help="folder for the results of single tasks")
-    parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    suites = arguments.suite or SUITES
-    jobs = [(arguments, suite, task) for suite in suites for task in tasks(suite, arguments.first_tasks)]
-    waiting = [job for job in jobs if not result_path(*job).is_file()]
-    # A process for each task: upstream's environments leave memory behind.
-    with multiprocessing.get_context("spawn").Pool(arguments.processes, maxtasksperchild=1) as pool:
-        for done, name in enumerate(pool.imap_unordered(run, waiting), 1):
-            print(f"{done}/{len(waiting)}: {name}", flush=True)
-    results = [json.loads(result_path(*job).read_text()) for job in jobs]
-    partial = arguments.out.with_name(f".{arguments.out.name}.partial")
-    partial.write_text(page(results, arguments))
-    os.rename(partial, arguments.out)
+    found = results(arguments, lambda suite: tasks(suite, arguments.first_tasks), measure)
+    write_whole(arguments.out, page(found, arguments))
 
 
 def tasks(suite: str, first: int | None) -> range:
@@ -60,25 +41,13 @@ def tasks(suite: str, first: int | None) -> range:
     return range(count if first is None or suite == SUITES[0] else min(first, count))
 
 
-def result_path(arguments, suite: str, task: int) -> Path:
-    return arguments.work / f"{suite}-{task:02}.json"
-
-
-def run(job) -> str:
-    path = result_path(*job)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(measure(*job), indent=1) + "\n")
-    os.rename(partial, path)
-    return path.stem
-
-
 def measure(arguments, suite_name: str, task: int) -> dict:
     suite = open_suite(suite_name)
     env = open_task(suite, task)
     recorded = np.asarray(suite.get_task_init_states(task))
     native = Native(arguments.aegis, suite_name, task)
-    checked, drawn = native.sample(arguments.starts)
-    _, held = native.sample(arguments.starts, "--recorded")
+    checked, drawn = native.sample(arguments.starts, SEED)
+    _, held = native.sample(arguments.starts, SEED, "--recorded")
     found = {
         "suite": suite_name,
         "task": task,
@@ -89,7 +58,7 @@ def measure(arguments, suite_name: str, task: int) -> dict:
         # First of all that happens to the environment, so that nothing has run in it but its first reset.
         "rollout": rollout_difference(env, native, len(recorded), checked[0]),
     }
-    ours, _ = native.sample(arguments.placements, "--unchecked")
+    ours, _ = native.sample(arguments.placements, SEED, "--unchecked")
     names = coordinates(env)
     upstream = resets(env, arguments.placements, SEED + 100 * SUITES.index(suite_name) + task)
     found["upstream"] = compare(ours, upstream, names)
@@ -99,36 +68,10 @@ def measure(arguments, suite_name: str, task: int) -> dict:
     return found
 
 
-class Native:
-    """The binary, asked about one task."""
-
-    def __init__(self, aegis: Path, suite: str, task: int):
-        self.base = ["--suite", suite, "--task", str(task)]
-        self.aegis = aegis
-
-    def _run(self, *arguments) -> dict:
-        command = [str(self.aegis), "sim", *map(str, arguments), "--json"]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-    def sample(self, count: int, *options):
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "states.npy"
-            seed = ["--count", count, "--seed", SEED, "--out", out]
-            outcome = self._run("sample", *self.base, *seed, *options)
-            return np.load(out), outcome["tasks"][0]
-
-    def rollout(self, init: int, actions: np.ndarray) -> np.ndarray:
-        with tempfile.TemporaryDirectory() as folder:
-            np.save(Path(folder) / "actions.npy", actions)
-            files = ["--actions", Path(folder) / "actions.npy", "--states", Path(folder) / "states.npy"]
-            self._run("rollout", *self.base, "--init", init, "--sample-seed", SEED, *files)
-            return np.load(Path(folder) / "states.npy")
-
-
 def rollout_difference(env, native: Native, init: int, start: np.ndarray) -> float:
     """Largest difference in `qpos` over a rollout of random actions from a sampled start."""
     actions = np.clip(np.random.default_rng(SEED).normal(0.0, 0.5, (STEPS, 7)), -1.0, 1.0)
-    states = native.rollout(init, actions)
+    states, _ = native.rollout(init, actions, "--sample-seed", SEED)
     env.set_init_state(start)
     rows = [env.get_sim_state()]
     for action in actions:
