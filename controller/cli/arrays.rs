@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
-use aegis_experiments::files::write_atomically;
 use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::files::write;
 
 /// An array of doubles from a file.
 pub fn read_array(path: &Path, needed: &str) -> Result<Array2<f64>, Failure> {
@@ -26,6 +26,5 @@ pub fn write_states(path: &Path, states: &[Vec<f64>]) -> Result<(), Failure> {
     let array = Array2::from_shape_vec((states.len(), width), states.concat()).or_exit(Exit::Failed)?;
     let mut bytes = Vec::new();
     array.write_npy(&mut bytes).or_exit(Exit::Failed)?;
-    write_atomically(path, &bytes)
-        .map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
+    write(path, &bytes)
 }

@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::episode::{Arm, EpisodeResult};
-use aegis_experiments::files::write_atomically;
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{runner, twins};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::files::write;
 use crate::recording::{self, Instructive};
 use crate::remote::{Remote, RemoteArguments};
 use crate::study::{Study, StudyArguments};
@@ -116,10 +116,7 @@ fn write_results(
     }
     let summary = serde_json::to_string_pretty(summary).or_exit(Exit::Failed)? + "\n";
     for (name, text) in [("episodes.jsonl", lines), ("summary.json", summary)] {
-        let path = out.join(name);
-        write_atomically(&path, text.as_bytes())
-            .map_err(|error| anyhow::anyhow!("{}: cannot write: {error}", path.display()))
-            .or_exit(Exit::Failed)?;
+        write(&out.join(name), text.as_bytes())?;
     }
     Ok(())
 }

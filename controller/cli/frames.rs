@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Frame, Plant};
-use aegis_experiments::files::write_atomically;
 use aegis_sim::{Cameras, LiberoPlant, Suite};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit};
+use crate::files::write;
 
 /// Arguments of a verb that can write pictures.
 #[derive(Args)]
@@ -58,6 +58,5 @@ fn write_png(path: &Path, frame: &Frame) -> Result<(), Failure> {
         .write_header()
         .and_then(|mut writer| writer.write_image_data(&frame.rgb))
         .or_exit(Exit::Failed)?;
-    write_atomically(path, &bytes)
-        .map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
+    write(path, &bytes)
 }

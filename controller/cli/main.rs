@@ -5,6 +5,7 @@ mod arrays;
 mod collect;
 mod demo;
 mod exit;
+mod files;
 mod frames;
 mod goals;
 mod model;

@@ -3,12 +3,12 @@
 
 use std::path::PathBuf;
 
-use aegis_experiments::files::write_atomically;
 use aegis_policies::graph::{Graph, Pool};
 use aegis_policies::tap::{self, SAMPLES};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit};
+use crate::files::write;
 use crate::study::onnx_runtime;
 
 /// Verbs of `aegis model`.
@@ -118,14 +118,11 @@ fn tap(arguments: &TapArguments) -> Result<(), Failure> {
     let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
     let pool = Pool::from(arguments.pool);
     let tapped = tap::tap(&onnx_runtime()?, &graph, &arguments.tensor, pool).or_exit(Exit::Input)?;
-    write_atomically(&arguments.out, &tapped.bytes).map_err(|error| {
-        failure(Exit::Failed, format!("{}: cannot write: {error}", arguments.out.display()))
-    })?;
-    let written = Graph::from_bytes(&arguments.out, tapped.bytes).or_exit(Exit::Failed)?;
+    write(&arguments.out, &tapped.bytes)?;
     if arguments.json {
         let outcome = serde_json::json!({
             "model": arguments.out,
-            "sha256": written.sha256(),
+            "sha256": tapped.sha256,
             "source_sha256": graph.sha256(),
             "output": tapped.output,
             "type": tapped.kind,
@@ -135,7 +132,7 @@ fn tap(arguments: &TapArguments) -> Result<(), Failure> {
         });
         println!("{outcome}");
     } else {
-        println!("{}: sha256 {}", arguments.out.display(), written.sha256());
+        println!("{}: sha256 {}", arguments.out.display(), tapped.sha256);
         println!("  new output {}: {}", tapped.output, tapped.kind);
         println!("  unchanged bit for bit on {SAMPLES} samples: {}", tapped.unchanged.join(", "));
         println!("  optimised against as written: {:.1e} of its largest value", tapped.drift);

@@ -134,7 +134,7 @@ impl ModelCard {
     pub fn weights(&self) -> Result<Vec<u8>, CardError> {
         let path = self.weights_path();
         let bytes = std::fs::read(&path).map_err(|source| CardError::Read { path: path.clone(), source })?;
-        let found = hex(&Sha256::digest(&bytes));
+        let found = sha256(&bytes);
         if found != self.sha256 {
             return Err(CardError::Digest { path, expected: self.sha256.clone(), found });
         }
@@ -147,6 +147,7 @@ impl ModelCard {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 as cards and files have it, lower-case hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

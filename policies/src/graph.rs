@@ -8,9 +8,9 @@ mod proto;
 
 use std::path::{Path, PathBuf};
 
+use crate::card::sha256;
 use prost::Message;
 use proto::{Attribute, Entry, GraphMessage, Initializer, Model, Node, ValueInfo};
-use sha2::{Digest, Sha256};
 
 /// Where a reader finds which tensor an output was tapped from.
 const METADATA_PREFIX: &str = "aegis.tap.";
@@ -168,7 +168,7 @@ impl Graph {
 
     /// SHA-256 of the file, lower-case hexadecimal.
     pub fn sha256(&self) -> String {
-        Sha256::digest(&self.bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+        sha256(&self.bytes)
     }
 
     /// What every node of the top level makes, in the file's order.

@@ -10,6 +10,7 @@ use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
+use crate::card::sha256;
 use crate::graph::{Graph, GraphError, Made, Pool};
 use crate::onnx::{OnnxRuntime, session};
 
@@ -33,6 +34,8 @@ pub struct Inspected {
 pub struct Tapped {
     /// The model.
     pub bytes: Vec<u8>,
+    /// SHA-256 of it, lower-case hexadecimal.
+    pub sha256: String,
     /// The output that the tap made.
     pub output: String,
     /// Its type and shape.
@@ -68,11 +71,17 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, tensor: &str, pool: Pool) -> Re
     let refuse =
         |reason: String| GraphError::Tensor { path: graph.path().into(), tensor: tensor.into(), reason };
     let bytes = graph.with_tap(tensor, pool)?;
-    let inspected = inspect(runtime, graph)?;
-    let source = inspected.iter().find(|one| one.made.name == tensor);
-    let source = source.map_or("unknown", |one| &one.kind);
+    // Found out only where it has to be said: it opens the whole graph once more.
+    let unfit = || {
+        let inspected = inspect(runtime, graph).unwrap_or_default();
+        let source = inspected.iter().find(|one| one.made.name == tensor);
+        let found = source.map_or("unknown", |one| &one.kind);
+        refuse(format!(
+            "it is {found}; --pool mean and last need [batch, tokens, width], --pool none takes any shape"
+        ))
+    };
     let mut written = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::Disable)
-        .map_err(|error| if pool == Pool::None { error } else { refuse(unfit(source)) })?;
+        .map_err(|error| if pool == Pool::None { error } else { unfit() })?;
     let output = Graph::tap_output(tensor, pool);
     let kind = {
         let outlet = written.outputs().iter().find(|outlet| outlet.name() == output);
@@ -82,7 +91,7 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, tensor: &str, pool: Pool) -> Re
         return Err(refuse(format!("it is {kind}; a probe reads float32")));
     };
     if pool != Pool::None && shape.len() != 2 {
-        return Err(refuse(unfit(source)));
+        return Err(unfit());
     }
     let mut original = open(runtime, graph, "original", graph.bytes(), GraphOptimizationLevel::All)?;
     let mut tapped = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::All)?;
@@ -113,11 +122,7 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, tensor: &str, pool: Pool) -> Re
             format!("optimisation moves it by {drift:.1e} of its largest value, beyond {MAX_DRIFT:.0e}");
         return Err(refuse(reason));
     }
-    Ok(Tapped { bytes, output, kind: kind.to_string(), unchanged: names, drift })
-}
-
-fn unfit(found: &str) -> String {
-    format!("it is {found}; --pool mean and last need [batch, tokens, width], --pool none takes any shape")
+    Ok(Tapped { sha256: sha256(&bytes), bytes, output, kind: kind.to_string(), unchanged: names, drift })
 }
 
 fn open(

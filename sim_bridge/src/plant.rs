@@ -111,8 +111,7 @@ impl LiberoPlant {
     /// [`PlantError::State`] where the state does not fit the task, and what compiling the scene reports.
     pub fn reset_from(&mut self, task: usize, state: &[f64]) -> Result<Observation, PlantError> {
         let suite = self.suite.clone();
-        let last = suite.task_count().saturating_sub(1);
-        let info = suite.task(task).ok_or(PlantError::UnknownTask { found: task, last })?;
+        let info = suite.info(task)?;
         let expected = 1 + info.nq + info.nv;
         let wrong = |found| PlantError::State { expected, found };
         if state.len() != expected {

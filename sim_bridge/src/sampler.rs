@@ -216,7 +216,7 @@ impl StartSampler {
         if self.plant.success() {
             return Ok(Some(Rejection::GoalHolds));
         }
-        let (settled, held) = match settle(&mut self.plant, self.task, state) {
+        let (settled, held) = match settle(&mut self.plant) {
             Err(PlantError::Diverged { .. }) => return Ok(Some(Rejection::Diverged)),
             settled => settled?,
         };
@@ -282,9 +282,9 @@ fn pose(data: &Data, body: usize) -> (Vector3<f64>, Matrix3<f64>) {
     (data.xpos()[body].into(), Matrix3::from_row_slice(&data.xmat()[body]))
 }
 
-/// Lets a state settle under the null action: how each object moved, and whether the goal held at any step.
-fn settle(plant: &mut LiberoPlant, task: usize, state: &[f64]) -> Result<(Vec<Settling>, bool), PlantError> {
-    plant.reset_from(task, state)?;
+/// Lets a plant that was just reset settle under the null action: how each object moved, and whether the goal held at
+/// any step.
+fn settle(plant: &mut LiberoPlant) -> Result<(Vec<Settling>, bool), PlantError> {
     let episode = plant.episode().ok_or(PlantError::NotReset)?;
     let bodies: Vec<usize> = episode.bound.objects.iter().map(|(_, body)| *body).collect();
     let placed: Vec<_> = bodies.iter().map(|body| pose(&episode.data, *body)).collect();
@@ -316,8 +316,8 @@ fn usual_settling(
     let states = USUAL_STATES.min(suite.initial_state_count(task).unwrap_or(0));
     let settled = (0..states)
         .map(|initial_state| {
-            let state = suite.start(Start { task, initial_state })?;
-            settle(plant, task, &state).map(|(settled, _)| settled)
+            plant.reset_from(task, &suite.start(Start { task, initial_state })?)?;
+            settle(plant).map(|(settled, _)| settled)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let objects = settled.first().map_or(0, Vec::len);

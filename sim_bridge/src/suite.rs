@@ -106,9 +106,7 @@ impl Suite {
     /// Unknown tasks; initial states past the recorded ones in a suite without sampled starts, or that
     /// a sampler gave up.
     pub fn start(&self, Start { task, initial_state }: Start) -> Result<Vec<f64>, PlantError> {
-        let last = self.task_count().saturating_sub(1);
-        let states =
-            &self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })?.initial_states;
+        let states = &self.known(task)?.initial_states;
         if initial_state < states.nrows() {
             return Ok(states.row(initial_state).to_vec());
         }
@@ -126,10 +124,14 @@ impl Suite {
         task: usize,
         find: impl FnOnce() -> Result<Arc<[Settling]>, PlantError>,
     ) -> Result<Arc<[Settling]>, PlantError> {
-        let last = self.task_count().saturating_sub(1);
-        let found = self.inner.tasks.get(task).ok_or(PlantError::UnknownTask { found: task, last })?;
-        let usual = found.usual_settling.get_or_init(|| find().map_err(|error| error.to_string()));
+        let usual =
+            self.known(task)?.usual_settling.get_or_init(|| find().map_err(|error| error.to_string()));
         usual.clone().map_err(PlantError::Backend)
+    }
+
+    /// One task's description.
+    pub(crate) fn info(&self, task: usize) -> Result<&TaskInfo, PlantError> {
+        self.known(task).map(|task| &task.info)
     }
 
     /// The compiled model of a task and the indices of its parts.

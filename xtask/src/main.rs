@@ -21,8 +21,8 @@ cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo 
 cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial
 
 `demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
-libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what it makes in AEGIS_CACHE
-(default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
+libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what
+it makes in AEGIS_CACHE (default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
 AEGIS_PYTHON names another Python than `python3`; it must be 3.11 or newer.";
 
 fn main() -> ExitCode {

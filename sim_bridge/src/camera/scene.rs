@@ -9,6 +9,7 @@ use mujoco_rs::prelude::{MjModel, MjSpec, MjtObjBase, MjvOption};
 
 use crate::camera::Seen;
 use crate::error::{SuiteError, field};
+use crate::names::Names;
 use crate::task::{Limit, TaskInfo};
 
 /// Groups by which a site can be shown or hidden. All but burners are in the first.
@@ -53,15 +54,9 @@ impl TexturedScene {
             }
         }
         let model = spec.compile().map_err(|error| refused(error.to_string()))?;
-        if model.nq() as usize != task.nq {
-            return Err(field(&path, "nq", &model.nq().to_string(), &task.nq.to_string()));
-        }
-        let address = |name: &String| {
-            let joint = model.name_to_id(MjtObjBase::mjOBJ_JOINT, name);
-            let joint =
-                joint.ok_or_else(|| field(&path, "burner joint", name, "a name that the model has"))?;
-            Ok(model.jnt_qposadr()[joint] as usize)
-        };
+        let names = Names { path: &path, model: &model };
+        names.size("nq", model.nq() as usize, task.nq)?;
+        let address = |name: &String| names.qpos_address("burner joint", name);
         let burners = lit
             .into_iter()
             .map(|(group, joints, on)| {
