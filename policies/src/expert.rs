@@ -120,7 +120,7 @@ fn reach(scene: &Scene) -> Wish {
     let grasp = scene.bowl + side * RIM_RADIUS + scene.up * GRASP_HEIGHT;
     let away = grasp - scene.grip;
     let flat = away.xy().norm();
-    let height = grasp.z + (1.5 * (flat - 0.012)).clamp(0.0, APPROACH_HEIGHT);
+    let height = grasp.z + (4.0 * (flat - 0.012)).clamp(0.0, APPROACH_HEIGHT);
     let level = if flat > 0.03 { ((scene.grip.z - height + 0.05) / 0.03).clamp(0.0, 1.0) } else { 1.0 };
     // Fingers on their way to closing may slip a little without being opened again.
     let slack = 0.010 * (1.0 + ((0.038 - scene.aperture) / 0.03).clamp(0.0, 1.0));
