@@ -1,72 +1,28 @@
-//! The gate: turns a stream of scores into who drives, under guard, budget, hold and hysteresis.
-//! Pure state machine, called once per chunk boundary.
+//! The gate: turns the alarms of a rule into who drives, under guard, budget, duty, hold and hysteresis.
+//! Pure state machine, called once per chunk boundary; every rule obeys the same limits.
 
-use serde::{Deserialize, Serialize};
+pub use crate::limits::{BudgetUnit, GateError, GateLimits};
+use crate::trigger::{BuiltIn, Evidence, Thresholds, Trigger};
+use crate::{Driver, Score};
 
-use crate::Score;
-
-/// Who drives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Driver {
-    /// The cheap policy, by default.
-    Weak,
-    /// The backup.
-    Strong,
-}
-
-/// The unit in which the budget counts an episode's horizon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BudgetUnit {
-    /// Control steps.
-    Steps,
-    /// Action chunks.
-    Chunks,
-}
-
-/// When scores count as alarms: what calibration gives.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Thresholds {
-    /// Fires at a score above this. Infinite: never.
-    pub fire: f64,
-    /// Control may go back once scores stay below this.
-    pub hand_back: f64,
-}
-
-/// What bounds the gate whatever the scores: settings of a plan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GateLimits {
-    /// Control may go back once scores have stayed below the lower threshold for this many consecutive boundaries.
-    pub return_chunks: u32,
-    /// No fire before this share of the horizon.
-    pub guard_fraction: f64,
-    /// At most the ceiling of this share of the horizon in fires.
-    pub budget_fraction: f64,
-    /// What the budget counts the horizon in.
-    pub budget_unit: BudgetUnit,
-    /// At most this share of the horizon with the strong policy driving.
-    pub duty_cap: f64,
-    /// A hand-over holds for at least this many chunks.
-    pub hold_chunks: u32,
-    /// Control steps per episode.
-    pub horizon_steps: u32,
-    /// Control steps per chunk.
-    pub chunk_steps: u32,
-}
-
-/// What the gate decided at one chunk boundary.
+/// What was decided at one chunk boundary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// Who drives the chunk that starts here.
     pub driver: Driver,
+    /// Whom the gate would have drive. Differs from `driver` only in shadow mode.
+    pub wanted: Driver,
     /// The score read here.
     pub score: Score,
-    /// What it was held against.
+    /// What the rule made of the evidence and held against `thresholds`: the score, a calibrated probability, a slope,
+    /// a distance. `None` for a rule that reads nothing.
+    pub reading: Option<f64>,
+    /// What the reading was held against, in its own unit.
     pub thresholds: Thresholds,
     /// Whether the early-harm guard forbids fires here.
     pub guarded: bool,
+    /// Whether the limits left the gate free to fire here, had its rule raised an alarm.
+    pub armed: bool,
     /// Whether this boundary spent one fire.
     pub fired: bool,
     /// Whether the driver differs from that of the previous chunk.
@@ -75,120 +31,76 @@ pub struct Decision {
     pub budget_left: u32,
 }
 
-/// Why a gate's settings are refused.
-#[derive(Debug, PartialEq, thiserror::Error)]
-#[error("gate.{field}: found {found}, valid is {valid}")]
-pub struct GateError {
-    /// The setting.
-    pub field: &'static str,
-    /// Its value.
-    pub found: String,
-    /// What would do.
-    pub valid: &'static str,
-}
-
-impl GateLimits {
-    /// Fires per episode: the ceiling of `budget_fraction` of the horizon in `budget_unit`.
-    pub fn budget(&self) -> u32 {
-        let horizon = match self.budget_unit {
-            BudgetUnit::Steps => self.horizon_steps,
-            BudgetUnit::Chunks => self.horizon_steps.div_ceil(self.chunk_steps),
-        };
-        (self.budget_fraction * f64::from(horizon)).ceil() as u32
-    }
-
-    /// The first control step at which the gate may fire.
-    pub fn guard_steps(&self) -> u32 {
-        (self.guard_fraction * f64::from(self.horizon_steps)).ceil() as u32
-    }
-
-    /// Control steps per episode that the strong policy may drive.
-    pub fn duty_steps(&self) -> u32 {
-        (self.duty_cap * f64::from(self.horizon_steps)).floor() as u32
-    }
-
-    /// Refuses values that no gate could work with.
-    pub fn validate(&self) -> Result<(), GateError> {
-        let check = |ok: bool, field, found: String, valid| {
-            if ok { Ok(()) } else { Err(GateError { field, found, valid }) }
-        };
-        let share = |value: f64| (0.0..=1.0).contains(&value);
-        check(share(self.guard_fraction), "guard_fraction", self.guard_fraction.to_string(), "0 to 1")?;
-        check(share(self.budget_fraction), "budget_fraction", self.budget_fraction.to_string(), "0 to 1")?;
-        check(share(self.duty_cap), "duty_cap", self.duty_cap.to_string(), "0 to 1")?;
-        check(self.hold_chunks > 0, "hold_chunks", self.hold_chunks.to_string(), "1 or more")?;
-        check(self.return_chunks > 0, "return_chunks", self.return_chunks.to_string(), "1 or more")?;
-        check(self.chunk_steps > 0, "chunk_steps", self.chunk_steps.to_string(), "1 or more")?;
-        check(self.horizon_steps > 0, "horizon_steps", self.horizon_steps.to_string(), "1 or more")
-    }
-}
-
-/// The gate's state. A pure value: equal states given equal scores decide equally.
+/// The gate's state. A pure value: equal states given equal evidence decide equally.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Gate {
+pub struct Gate<T = BuiltIn> {
     limits: GateLimits,
-    thresholds: Thresholds,
+    trigger: T,
     driver: Driver,
     fires: u32,
     strong_steps: u32,
     /// Chunks that the strong policy has driven since the last hand-over.
     held: u32,
-    /// Consecutive boundaries of this hold with a score under the return threshold.
+    /// Consecutive boundaries of this hold that the rule called calm.
     calm: u32,
 }
 
-impl Gate {
+impl<T: Trigger> Gate<T> {
     /// A gate at the start of an episode.
-    pub fn new(limits: GateLimits, thresholds: Thresholds) -> Result<Self, GateError> {
+    pub fn new(limits: GateLimits, trigger: T) -> Result<Self, GateError> {
         limits.validate()?;
-        let Thresholds { fire, hand_back } = thresholds;
-        if fire.is_nan() || hand_back.is_nan() || hand_back > fire {
-            return Err(GateError {
-                field: "thresholds",
-                found: format!("fire {fire}, hand back {hand_back}"),
-                valid: "hand back at most fire, neither NaN",
-            });
-        }
-        Ok(Self { limits, thresholds, driver: Driver::Weak, fires: 0, strong_steps: 0, held: 0, calm: 0 })
+        trigger.validate()?;
+        Ok(Self { limits, trigger, driver: Driver::Weak, fires: 0, strong_steps: 0, held: 0, calm: 0 })
+    }
+
+    /// Whether the rule reads the distance between both policies' chunks; see [`Trigger::needs_disagreement`].
+    pub fn needs_disagreement(&self) -> bool {
+        self.trigger.needs_disagreement()
     }
 
     /// Decides who drives the chunk that starts at control step `step`.
     ///
-    /// Call it once per chunk boundary, in order, with the score of the weak policy's inference there. A fire hands
-    /// over at this same boundary: the weak chunk that raised the score is never executed.
-    pub fn boundary(&mut self, step: u32, score: Score) -> Decision {
+    /// Call it once per chunk boundary, in order, with the score of the weak policy's inference there and, for a rule
+    /// that needs it, the [distance](crate::trigger::chunk_disagreement) between both policies' chunks. A fire hands
+    /// over at this same boundary: the weak chunk that raised the alarm is never executed.
+    pub fn boundary(&mut self, step: u32, score: Score, disagreement: Option<f64>) -> Decision {
         let before = self.driver;
+        let boundary = step / self.limits.chunk_steps;
+        let signal = self.trigger.read(&Evidence { boundary, step, driver: before, score, disagreement });
         let guarded = step < self.limits.guard_steps();
-        let mut fired = false;
-        match self.driver {
+        let armed = !guarded && before == Driver::Weak && self.may_fire();
+        let fired = armed && signal.alarm;
+        match before {
             Driver::Strong => {
-                self.calm = if score.risk() < self.thresholds.hand_back { self.calm + 1 } else { 0 };
+                self.calm = if signal.calm { self.calm.saturating_add(1) } else { 0 };
                 let held_enough = self.held >= self.limits.hold_chunks;
                 let calm_enough = self.calm >= self.limits.return_chunks;
-                let spent = self.strong_steps + self.limits.chunk_steps > self.limits.duty_steps();
+                let spent = self.strong_steps_after(self.limits.chunk_steps) > self.limits.duty_steps();
                 if held_enough && (calm_enough || spent) {
                     self.driver = Driver::Weak;
                 }
             }
             Driver::Weak => {
-                if !guarded && score.risk() > self.thresholds.fire && self.may_fire() {
+                if fired {
                     self.driver = Driver::Strong;
                     self.fires += 1;
                     self.held = 0;
                     self.calm = 0;
-                    fired = true;
                 }
             }
         }
         if self.driver == Driver::Strong {
-            self.held += 1;
-            self.strong_steps += self.limits.chunk_steps;
+            self.held = self.held.saturating_add(1);
+            self.strong_steps = self.strong_steps_after(self.limits.chunk_steps);
         }
         Decision {
             driver: self.driver,
+            wanted: self.driver,
             score,
-            thresholds: self.thresholds,
+            reading: signal.reading,
+            thresholds: signal.against,
             guarded,
+            armed,
             fired,
             handed_over: self.driver != before,
             budget_left: self.limits.budget() - self.fires,
@@ -197,7 +109,12 @@ impl Gate {
 
     /// A fire needs a unit of budget and room under the duty cap for one whole hold.
     fn may_fire(&self) -> bool {
-        let hold_steps = self.limits.hold_chunks * self.limits.chunk_steps;
-        self.fires < self.limits.budget() && self.strong_steps + hold_steps <= self.limits.duty_steps()
+        self.fires < self.limits.budget()
+            && self.strong_steps_after(self.limits.hold_steps()) <= self.limits.duty_steps()
+    }
+
+    /// Control steps of the strong policy once it has driven `steps` more.
+    fn strong_steps_after(&self, steps: u32) -> u32 {
+        self.strong_steps.saturating_add(steps)
     }
 }

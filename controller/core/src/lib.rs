@@ -4,17 +4,22 @@
 //! Data goes one way round: observation → policy → activation → score → decision → action → record.
 
 pub mod arbiter;
+pub mod calibrate;
 pub mod conformal;
 pub mod gate;
+mod limits;
 pub mod observation;
 pub mod policy;
 pub mod probe;
 pub mod record;
 pub mod scene;
+pub mod trigger;
 
 pub use arbiter::{Arbiter, Authority};
-pub use gate::{Decision, Driver, Gate, GateLimits, Thresholds};
+pub use calibrate::Calibrator;
+pub use gate::{Decision, Gate, GateLimits};
 pub use observation::{Frame, ObjectPose, Observation, Pose, Proprioception};
 pub use policy::{Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Start, Transition};
 pub use probe::{Probe, Score};
 pub use record::{ChunkRecord, Recorder, StepRecord};
+pub use trigger::{Driver, Evidence, Rule, Signal, Thresholds, Trigger};

@@ -1,0 +1,169 @@
+//! Platt scaling: from scores that rank to probabilities that mean what they say.
+//! Source: Platt, *Probabilistic Outputs for Support Vector Machines*, 1999; fitted as Lin, Lin and Weng do, 2007.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Score;
+
+/// A fitted calibration: `logit(p) = slope · logit(score) + intercept`. Slope 1 and intercept 0 change nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibrator {
+    /// Factor on the score's log odds.
+    pub slope: f64,
+    /// Added log odds.
+    pub intercept: f64,
+}
+
+/// Why a calibration cannot be fitted.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CalibrateError {
+    /// Nothing to learn from.
+    #[error("calibration: no scores to fit on")]
+    Empty,
+    /// Scores and outcomes do not pair up.
+    #[error(
+        "calibration: found {scores} scores and {outcomes} outcomes; valid is one outcome for each score"
+    )]
+    Length {
+        /// Scores given.
+        scores: usize,
+        /// Outcomes given.
+        outcomes: usize,
+    },
+    /// All outcomes are alike.
+    #[error("calibration: all outcomes are failed = {0}; valid is some of each")]
+    OneClass(bool),
+    /// A score that is no risk, NaN and infinities included.
+    #[error("calibration: score {index}: found {found}; valid is 0 to 1")]
+    NotARisk {
+        /// Its index.
+        index: usize,
+        /// Its value.
+        found: String,
+    },
+    /// The iteration found no optimum.
+    #[error("calibration: no optimum within {0} iterations")]
+    NotConverged(usize),
+}
+
+/// Keeps the log odds of scores 0 and 1 finite.
+const EDGE: f64 = 1e-12;
+const MAX_ITERATIONS: usize = 100;
+
+impl Calibrator {
+    /// The probability of failure. A flagged or infinite score is the highest risk: 1.
+    pub fn probability(&self, score: Score) -> f64 {
+        match score.risk() {
+            f64::INFINITY => 1.0,
+            risk => sigmoid(self.slope * logit(risk) + self.intercept),
+        }
+    }
+
+    /// Fits by maximum likelihood on scores from 0 to 1, one for each outcome, that the probe was not fitted on.
+    ///
+    /// Outcomes count as Platt's smoothed targets, `(n₊ + 1) / (n₊ + 2)` for failures and `1 / (n₋ + 2)` for the rest,
+    /// so that perfectly separated scores keep a finite slope. Newton's method with backtracking: Lin, Lin, Weng, *A
+    /// Note on Platt's Probabilistic Outputs for Support Vector Machines*, Machine Learning 68, 2007, algorithm 1.
+    pub fn fit(scores: &[f64], failed: &[bool]) -> Result<Self, CalibrateError> {
+        check(scores, failed)?;
+        let count = scores.len() as f64;
+        let failures = failed.iter().filter(|failed| **failed).count() as f64;
+        let (high, low) = ((failures + 1.0) / (failures + 2.0), 1.0 / (count - failures + 2.0));
+        let targets: Vec<f64> = failed.iter().map(|failed| if *failed { high } else { low }).collect();
+
+        // Standardised, both parameters have one scale and the iteration converges in a few steps.
+        let logits: Vec<f64> = scores.iter().map(|score| logit(*score)).collect();
+        let mean = logits.iter().sum::<f64>() / count;
+        let variance = logits.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
+        // Scores that never vary carry nothing: their standardised value is zero at any scale.
+        let scale = if variance > 1e-12 { variance.sqrt() } else { 1.0 };
+        let inputs: Vec<f64> = logits.iter().map(|value| (value - mean) / scale).collect();
+
+        let [slope, intercept] = newton(&inputs, &targets, [0.0, logit((failures + 1.0) / (count + 2.0))])?;
+        Ok(Self { slope: slope / scale, intercept: intercept - slope * mean / scale })
+    }
+}
+
+fn check(scores: &[f64], failed: &[bool]) -> Result<(), CalibrateError> {
+    if scores.len() != failed.len() {
+        return Err(CalibrateError::Length { scores: scores.len(), outcomes: failed.len() });
+    }
+    let first = *failed.first().ok_or(CalibrateError::Empty)?;
+    if let Some(index) = scores.iter().position(|score| !(0.0..=1.0).contains(score)) {
+        return Err(CalibrateError::NotARisk { index, found: scores[index].to_string() });
+    }
+    if failed.iter().all(|failed| *failed == first) {
+        return Err(CalibrateError::OneClass(first));
+    }
+    Ok(())
+}
+
+/// Minimises the mean cross entropy of `targets` under `sigmoid(slope · input + intercept)`.
+fn newton(inputs: &[f64], targets: &[f64], start: [f64; 2]) -> Result<[f64; 2], CalibrateError> {
+    const TOLERANCE: f64 = 1e-10;
+    // Keeps the Hessian invertible where the inputs never vary.
+    const RIDGE: f64 = 1e-12;
+    const SUFFICIENT_DECREASE: f64 = 1e-4;
+    const SMALLEST_STEP: f64 = 1e-10;
+    let count = inputs.len() as f64;
+    let pairs = || inputs.iter().zip(targets);
+    // log(1 + eᶻ) − t z, in the form that does not overflow.
+    let loss = |[slope, intercept]: [f64; 2]| {
+        let term = |z: f64, target: f64| z.max(0.0) + (-z.abs()).exp().ln_1p() - target * z;
+        pairs().map(|(input, target)| term(slope * input + intercept, *target)).sum::<f64>() / count
+    };
+
+    let mut parameters = start;
+    let mut current = loss(parameters);
+    for _ in 0..MAX_ITERATIONS {
+        let [slope, intercept] = parameters;
+        let (mut gradient, mut hessian) = ([0.0; 2], [RIDGE, 0.0, RIDGE]);
+        for (input, target) in pairs() {
+            let probability = sigmoid(slope * input + intercept);
+            let (residual, curvature) =
+                ((probability - target) / count, probability * (1.0 - probability) / count);
+            gradient = [gradient[0] + residual * input, gradient[1] + residual];
+            hessian[0] += curvature * input * input;
+            hessian[1] += curvature * input;
+            hessian[2] += curvature;
+        }
+        if gradient.iter().all(|slope| slope.abs() < TOLERANCE) {
+            return Ok(parameters);
+        }
+        let determinant = hessian[0] * hessian[2] - hessian[1] * hessian[1];
+        let direction = [
+            (hessian[1] * gradient[1] - hessian[2] * gradient[0]) / determinant,
+            (hessian[1] * gradient[0] - hessian[0] * gradient[1]) / determinant,
+        ];
+        let descent = gradient[0] * direction[0] + gradient[1] * direction[1];
+        let mut step = 1.0;
+        loop {
+            let candidate = [slope + step * direction[0], intercept + step * direction[1]];
+            let value = loss(candidate);
+            if value < current + SUFFICIENT_DECREASE * step * descent {
+                (parameters, current) = (candidate, value);
+                break;
+            }
+            step /= 2.0;
+            if step < SMALLEST_STEP {
+                // The loss no longer resolves the step: as near to the optimum as its rounding lets it come.
+                return if descent.abs() < TOLERANCE {
+                    Ok(parameters)
+                } else {
+                    Err(CalibrateError::NotConverged(MAX_ITERATIONS))
+                };
+            }
+        }
+    }
+    Err(CalibrateError::NotConverged(MAX_ITERATIONS))
+}
+
+fn logit(probability: f64) -> f64 {
+    let inside = probability.clamp(EDGE, 1.0 - EDGE);
+    (inside / (1.0 - inside)).ln()
+}
+
+fn sigmoid(logit: f64) -> f64 {
+    1.0 / (1.0 + (-logit).exp())
+}

@@ -1,0 +1,67 @@
+//! The rule `cost`: hand over where it costs less in expectation than not to.
+//! Source: Elkan, *The Foundations of Cost-Sensitive Learning*, IJCAI 2001, section 1.2.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Evidence, Signal, Thresholds, Trigger};
+use crate::calibrate::Calibrator;
+use crate::limits::GateError;
+
+/// Settings of the rule `cost`, which is its own state.
+///
+/// With `p` the calibrated probability of failure it raises an alarm where
+/// `p · cost_of_missed_failure > (1 − p) · cost_of_false_alarm`, that is above
+/// `cost_of_false_alarm / (cost_of_false_alarm + cost_of_missed_failure)`. A right decision costs nothing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CostSettings {
+    /// What it costs not to hand over an episode that then fails, in any unit.
+    pub cost_of_missed_failure: f64,
+    /// What it costs to hand over an episode that the weak policy would have won, in the same unit.
+    pub cost_of_false_alarm: f64,
+    /// Control may go back once the probability of failure stays below this; at most the threshold above.
+    pub hand_back: f64,
+    /// From scores to probabilities.
+    pub calibrator: Calibrator,
+}
+
+impl CostSettings {
+    /// The probability of failure above which the rule raises an alarm.
+    pub fn threshold(&self) -> f64 {
+        // Not the sum of both costs, which may overflow.
+        1.0 / (1.0 + self.cost_of_missed_failure / self.cost_of_false_alarm)
+    }
+}
+
+impl Trigger for CostSettings {
+    fn read(&mut self, evidence: &Evidence) -> Signal {
+        let against = Thresholds { fire: self.threshold(), hand_back: self.hand_back };
+        let probability = self.calibrator.probability(evidence.score);
+        let highest = evidence.score.risk() == f64::INFINITY;
+        // The threshold rounds to 1 where a false alarm costs beyond measure; the highest risk is an alarm even there.
+        Signal { alarm: highest || probability > against.fire, ..Signal::held_against(probability, against) }
+    }
+
+    fn validate(&self) -> Result<(), GateError> {
+        for (field, cost) in [
+            ("trigger.cost_of_missed_failure", self.cost_of_missed_failure),
+            ("trigger.cost_of_false_alarm", self.cost_of_false_alarm),
+        ] {
+            GateError::unless(cost > 0.0 && cost.is_finite(), field, cost, "finite, above 0")?;
+        }
+        let Calibrator { slope, intercept } = self.calibrator;
+        GateError::unless(
+            slope > 0.0 && slope.is_finite(),
+            "trigger.calibrator.slope",
+            slope,
+            "finite, above 0: a score that does not rise with failure gives no alarms",
+        )?;
+        GateError::unless(intercept.is_finite(), "trigger.calibrator.intercept", intercept, "finite")?;
+        GateError::unless(
+            (0.0..=self.threshold()).contains(&self.hand_back),
+            "trigger.hand_back",
+            format!("{} with the costs' threshold at {}", self.hand_back, self.threshold()),
+            "0 to the costs' threshold",
+        )
+    }
+}

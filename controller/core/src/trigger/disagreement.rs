@@ -1,0 +1,56 @@
+//! The rule `disagreement`: an alarm where both policies propose different actions.
+//! Needs the strong policy in shadow, so it spends the inference that the other rules save.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Evidence, Signal, Thresholds, Trigger};
+use crate::limits::GateError;
+use crate::{Chunk, PolicyError};
+
+/// Settings of the rule `disagreement`, which is its own state. Distances are those of [`chunk_disagreement`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DisagreementSettings {
+    /// Alarm at a distance above this. Infinite: never.
+    pub fire: f64,
+    /// Control may go back once distances stay below this.
+    pub hand_back: f64,
+}
+
+impl Trigger for DisagreementSettings {
+    /// A distance that is missing or NaN, and a flagged score, count as the largest distance.
+    fn read(&mut self, evidence: &Evidence) -> Signal {
+        let known =
+            evidence.disagreement.filter(|distance| !distance.is_nan() && !evidence.score.is_flagged());
+        let against = Thresholds { fire: self.fire, hand_back: self.hand_back };
+        Signal::held_against(known.unwrap_or(f64::INFINITY), against)
+    }
+
+    fn validate(&self) -> Result<(), GateError> {
+        Thresholds { fire: self.fire, hand_back: self.hand_back }.validate()
+    }
+
+    fn needs_disagreement(&self) -> bool {
+        true
+    }
+}
+
+/// Root mean square, over horizon and width, of the difference between two chunks of one shape.
+///
+/// All components weigh alike: for an OSC_POSE arm a gripper at −1 against +1 counts as much as two full position
+/// deltas.
+pub fn chunk_disagreement(weak: &Chunk, strong: &Chunk) -> Result<f64, PolicyError> {
+    let shape = |chunk: &Chunk| (chunk.horizon(), chunk.width());
+    if shape(weak) != shape(strong) {
+        let written = |(horizon, width)| format!("[{horizon}, {width}]");
+        return Err(PolicyError::Shape {
+            what: "strong action chunk beside the weak one".into(),
+            expected: written(shape(weak)),
+            found: written(shape(strong)),
+        });
+    }
+    let values = |chunk| (0..weak.horizon()).filter_map(move |step| Chunk::action(chunk, step)).flatten();
+    let squares: f64 =
+        values(weak).zip(values(strong)).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    Ok((squares / (weak.horizon() * weak.width()) as f64).sqrt())
+}
