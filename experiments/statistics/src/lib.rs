@@ -1,12 +1,39 @@
-//! Exact tests, intervals and rank statistics: pure functions of counts and scores.
-//! Every function names its source; `tests/reference.rs` holds values that they must reproduce.
+//! Exact tests, intervals, bootstraps and rank statistics: pure functions of counts, outcomes and scores.
+//! Every function names its source; `tests/` holds values that they must reproduce.
+//!
+//! Rows go in as slices, `[rows]`, one entry per episode; a bootstrap draws clusters of rows, never rows. A result is
+//! the same for the same seed, whatever the order of rows and whoever computes which part.
 
 mod auroc;
 mod binomial;
+mod bootstrap;
+mod budget;
+mod calibration;
+mod clusters;
+mod contrast;
 mod error;
+mod mcnemar;
 mod multiplicity;
+mod power;
+mod proportion;
+mod ratio;
+mod resample;
+mod sequential;
+mod tasks;
+mod twins;
 
-pub use auroc::auroc;
-pub use binomial::{Interval, McNemar, clopper_pearson, mcnemar};
+pub use auroc::{auroc, auroc_interval, auroc_within, auroc_within_interval};
+pub use bootstrap::{Bootstrap, Estimate, Method};
+pub use budget::{BudgetMatch, Difference, Spending, SpendingPair, Tolerance, Verdict, budget_match};
+pub use calibration::{Reliability, ReliabilityBin, brier, reliability};
+pub use clusters::Clusters;
+pub use contrast::{Contrast, Over, Triplet, contrast};
 pub use error::StatisticsError;
-pub use multiplicity::holm;
+pub use mcnemar::{McNemar, mcnemar, mcnemar_ln_one_sided};
+pub use multiplicity::{holm, holm_rejects};
+pub use power::{Discordance, SampleSize, mcnemar_power, mcnemar_sample_size};
+pub use proportion::{Interval, Proportion, clopper_pearson};
+pub use ratio::{Ratio, bootstrap_mean};
+pub use sequential::{McNemarProcess, mcnemar_e_value, mcnemar_ln_e_value};
+pub use tasks::{LeftOut, TaskRow, leave_one_task_out, task_table};
+pub use twins::{PairedEffects, Rate, Twin, discordant, paired_effects, twin_clusters};
