@@ -13,8 +13,9 @@ pub mod record;
 pub mod scene;
 
 pub use arbiter::{Arbiter, Authority};
+pub use conformal::FunctionalBand;
 pub use gate::{Decision, Driver, Gate, GateLimits, Thresholds};
 pub use observation::{Frame, ObjectPose, Observation, Pose, Proprioception};
 pub use policy::{Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Start, Transition};
-pub use probe::{Probe, Score};
+pub use probe::{HeadKind, Memory, Probe, Score};
 pub use record::{ChunkRecord, Recorder, StepRecord};
