@@ -1,6 +1,8 @@
 //! Split conformal prediction: the threshold that at most a share α of won episodes cross.
 //! Source: Lei et al., *Distribution-Free Predictive Inference for Regression*, JASA 2018, algorithm 2.
 
+use serde::{Deserialize, Serialize};
+
 /// Threshold at level `alpha` over one score per calibration episode: the `ceil((n+1)(1−α))`-th smallest.
 ///
 /// Exchangeable with the calibration scores, a new score exceeds it with probability at most `alpha`. Too few scores
@@ -15,5 +17,128 @@ pub fn split_conformal_threshold(scores: &[f64], alpha: f64) -> f64 {
         0 => sorted.first().copied().unwrap_or(f64::INFINITY),
         rank if rank > sorted.len() => f64::INFINITY,
         rank => sorted[rank - 1],
+    }
+}
+
+/// An upper band over the boundaries of an episode: at most a share α of won episodes ever leave it.
+///
+/// One threshold for all boundaries has to clear the boundary where won episodes score highest; a band may be tight
+/// elsewhere. The share counts episodes, not boundaries: an episode leaves the band once it is above it anywhere.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FunctionalBand {
+    /// Threshold at each boundary, `[boundaries]`. Infinite, in files the string `inf`, where nothing fires.
+    #[serde(with = "extended")]
+    pub upper: Vec<f64>,
+}
+
+impl FunctionalBand {
+    /// Fits a band at level `alpha` to scores of won episodes, `[episodes][boundaries]`, of any lengths.
+    ///
+    /// `shaping` gives the band its shape, the mean and the standard deviation of the scores at each boundary;
+    /// `calibration`, other episodes, sets by split conformal prediction how many deviations above the mean it lies.
+    /// Boundaries before `from`, where no alarm may fire, do not count and get +∞, and an episode that has ended has no
+    /// score to count. Where no shaping episode has a score, the shape goes on as it was last. Too few calibration
+    /// episodes for the level, or none that lasts to `from`, give +∞ everywhere. A NaN score lies above every band, and gives it no shape.
+    ///
+    /// Exchangeable with the calibration episodes, a new one leaves the band with probability at most `alpha`.
+    /// Source: Diquigiovanni, Fontana, Vantini, *The Importance of Being a Band: Finite-Sample Exact Distribution-Free
+    /// Prediction Sets for Functional Data*, Statistica Sinica 35 (2025), with the standard deviation as modulation; the
+    /// band there is two-sided, here only what lies above the mean counts.
+    pub fn calibrate(shaping: &[&[f64]], calibration: &[&[f64]], from: usize, alpha: f64) -> Self {
+        let boundaries = shaping.iter().chain(calibration).map(|scores| scores.len()).max().unwrap_or(0);
+        let shape = shape(shaping, boundaries, from);
+        // An episode that never rises above the mean, or ends before any alarm may fire, has no excess.
+        let excess = |scores: &&[f64]| {
+            let counted = scores.iter().zip(&shape).skip(from);
+            counted.map(|(score, at)| at.excess(*score)).fold(0.0, f64::max)
+        };
+        let excesses: Vec<f64> = calibration.iter().map(excess).collect();
+        let reach = split_conformal_threshold(&excesses, alpha);
+        let upper = shape.iter().enumerate().map(|(boundary, at)| {
+            if boundary < from { f64::INFINITY } else { at.mean + reach * at.deviation }
+        });
+        Self { upper: upper.collect() }
+    }
+
+    /// As [`calibrate`](Self::calibrate), with every other episode shaping, from the first on, and the rest calibrating.
+    pub fn alternate(episodes: &[&[f64]], from: usize, alpha: f64) -> Self {
+        let every_other = |first| episodes.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
+        Self::calibrate(&every_other(0), &every_other(1), from, alpha)
+    }
+
+    /// The threshold at a boundary, counted from zero; past the end of the band its last value.
+    pub fn at(&self, boundary: usize) -> f64 {
+        self.upper.get(boundary).or(self.upper.last()).copied().unwrap_or(f64::INFINITY)
+    }
+}
+
+/// Mean and spread of the scores at one boundary.
+#[derive(Clone, Copy)]
+struct Moments {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Moments {
+    fn excess(&self, score: f64) -> f64 {
+        if score.is_nan() { f64::INFINITY } else { (score - self.mean) / self.deviation }
+    }
+}
+
+fn shape(episodes: &[&[f64]], boundaries: usize, from: usize) -> Vec<Moments> {
+    // The share of the largest counted deviation that every boundary gets at least: where few episodes are left, they happen to
+    // lie close together, and one boundary would decide for all.
+    const FLOOR: f64 = 0.1;
+    let mut last = Moments { mean: 0.0, deviation: 0.0 };
+    let mut shape = Vec::with_capacity(boundaries);
+    for boundary in 0..boundaries {
+        let scores = || episodes.iter().filter_map(|one| one.get(boundary)).filter(|score| score.is_finite());
+        let count = scores().count() as f64;
+        if count > 0.0 {
+            let mean = scores().sum::<f64>() / count;
+            let variance = scores().map(|score| (score - mean).powi(2)).sum::<f64>() / count;
+            last = Moments { mean, deviation: variance.sqrt() };
+        }
+        shape.push(last);
+    }
+    let widest = shape.iter().skip(from).map(|at| at.deviation).fold(0.0, f64::max);
+    // Scores that never differ say nothing of a scale; any will do.
+    let floor = if widest > 0.0 { FLOOR * widest } else { 1.0 };
+    shape.iter_mut().for_each(|at| at.deviation = at.deviation.max(floor));
+    shape
+}
+
+/// JSON has no infinity; a threshold that nothing reaches is written as the string `inf`.
+mod extended {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Extended {
+        Finite(f64),
+        Named(Infinity),
+    }
+
+    #[derive(Serialize, Deserialize)]
+    enum Infinity {
+        #[serde(rename = "inf")]
+        Inf,
+    }
+
+    pub(super) fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        let extended = |value: &f64| {
+            if value.is_finite() { Extended::Finite(*value) } else { Extended::Named(Infinity::Inf) }
+        };
+        serializer.collect_seq(values.iter().map(extended))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let values = Vec::<Extended>::deserialize(deserializer)?;
+        let plain = |value| match value {
+            Extended::Finite(value) => value,
+            Extended::Named(Infinity::Inf) => f64::INFINITY,
+        };
+        Ok(values.into_iter().map(plain).collect())
     }
 }

@@ -1,8 +1,23 @@
-//! The probe: a linear head over a pooled activation, read as a risk of failure.
-//! Fitted by penalised logistic regression; the only trained part of AEGIS.
+//! The probe: a small head over a pooled activation, read as a risk of failure.
+//! The only trained part of AEGIS; `fit` trains it, everything here only reads.
 
-use nalgebra::{DMatrix, DVector};
+mod adam;
+mod error;
+mod fit;
+mod head;
+mod kernel;
+mod linear;
+mod mlp;
+mod recurrent;
+
 use serde::{Deserialize, Serialize};
+
+pub use error::ProbeError;
+pub use fit::{FitOptions, Trajectory, fit};
+pub use head::{Head, HeadKind, Shape};
+pub use linear::Linear;
+pub use mlp::Mlp;
+pub use recurrent::Recurrent;
 
 /// A risk of failure in `[0, 1]`. NaN is kept as it is and counts as the highest risk.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,173 +34,127 @@ impl Score {
         if self.0.is_nan() { f64::INFINITY } else { self.0 }
     }
 
-    /// Whether the activation held a NaN.
+    /// Whether the activation held a value that is not finite.
     pub fn is_flagged(self) -> bool {
         self.0.is_nan()
     }
 }
 
-/// A fitted linear head: standardise, weigh, squash.
+/// A fitted probe: standardise, run the head, squash.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
-    /// Mean of each feature over the discovery steps, `[width]`.
+    /// Mean of each feature over the discovery boundaries, `[width]`.
     pub mean: Vec<f64>,
-    /// Standard deviation of each feature over the discovery steps, `[width]`, never zero.
+    /// Standard deviation of each feature over the discovery boundaries, `[width]`, above zero.
     pub scale: Vec<f64>,
-    /// Weights on the standardised features, `[width]`.
-    pub weights: Vec<f64>,
-    /// Log odds at the mean.
-    pub bias: f64,
+    /// What reads the standardised features.
+    pub head: Head,
 }
 
-/// One labelled step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Example {
-    /// Pooled activation, `[width]`.
-    pub features: Vec<f64>,
-    /// Whether its trajectory, left to the weak policy, failed.
-    pub failed: bool,
-    /// Weight in the loss. Give each trajectory the same total, or long ones rule.
-    pub weight: f64,
+/// What a probe remembers of an episode, with its room to work in.
+///
+/// Two memories are equal when they make every later score equal; the room to work in does not count.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    shape: Shape,
+    /// Hidden state after the last finite boundary, `[hidden]`; empty for heads without memory.
+    state: Vec<f64>,
+    /// Overwritten by every score before it is read: standardised features, then the head's own.
+    work: Vec<f64>,
 }
 
-/// Why a probe cannot be fitted or applied.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProbeError {
-    /// The activation has another width than the probe.
-    #[error("activation width: the probe expects {expected}, found {found}")]
-    Width {
-        /// Width of the probe.
-        expected: usize,
-        /// Width met.
-        found: usize,
-    },
-    /// Nothing to learn from.
-    #[error("no examples to fit a probe on")]
-    Empty,
-    /// All trajectories ended alike.
-    #[error("all examples have the label failed = {0}; a probe needs failures and successes")]
-    OneClass(bool),
-    /// Training data with a NaN or an infinity.
-    #[error("example {0} holds a value that is not finite")]
-    NotFinite(usize),
-    /// The normal equations have no solution.
-    #[error("the fit has no solution; raise the penalty (it is {0})")]
-    Singular(String),
+impl PartialEq for Memory {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.state == other.state
+    }
 }
 
 impl Probe {
     /// A probe that knows nothing: every score is one half. It stands in while rollouts to fit on are collected.
     pub fn blank(width: usize) -> Self {
-        Self { mean: vec![0.0; width], scale: vec![1.0; width], weights: vec![0.0; width], bias: 0.0 }
+        let head = Head::Linear(Linear { weights: vec![0.0; width], bias: 0.0 });
+        Self { mean: vec![0.0; width], scale: vec![1.0; width], head }
     }
 
     /// Number of features.
     pub fn width(&self) -> usize {
-        self.weights.len()
+        self.mean.len()
     }
 
-    /// Scores one pooled activation, `[width]`; see [`Activation::mean_pool`](crate::Activation::mean_pool).
-    pub fn score(&self, features: &[f64]) -> Result<Score, ProbeError> {
-        if features.len() != self.width() {
-            return Err(ProbeError::Width { expected: self.width(), found: features.len() });
+    /// Which head it has.
+    pub fn kind(&self) -> HeadKind {
+        self.head.kind()
+    }
+
+    /// Number of fitted values of the head; the standardisation adds twice the width.
+    pub fn parameters(&self) -> usize {
+        self.head.parts(self.width()).iter().map(|part| part.values.len()).sum()
+    }
+
+    /// Refuses shapes that do not fit together and values that are not finite. Call it on what was read from a file.
+    pub fn validate(&self) -> Result<(), ProbeError> {
+        let width = self.width();
+        let invalid = |field, found: String, valid: String| Err(ProbeError::Invalid { field, found, valid });
+        if width == 0 {
+            return invalid("mean", "0 values".into(), "1 value or more".into());
         }
-        let logit = features
-            .iter()
-            .zip(&self.mean)
-            .zip(&self.scale)
-            .zip(&self.weights)
-            .map(|(((value, mean), scale), weight)| (value - mean) / scale * weight)
-            .sum::<f64>()
-            + self.bias;
-        Ok(Score(sigmoid(logit)))
+        if self.head.hidden() == 0 && self.kind() != HeadKind::Linear {
+            return invalid("head.output", "0 values".into(), "1 value or more".into());
+        }
+        let mut arrays = vec![("mean", width, &self.mean[..]), ("scale", width, &self.scale[..])];
+        arrays.extend(self.head.parts(width).iter().map(|part| (part.field, part.expected, part.values)));
+        for (field, expected, values) in arrays {
+            if values.len() != expected {
+                return invalid(field, format!("{} values", values.len()), format!("{expected} values"));
+            }
+            if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+                return invalid(field, format!("{} at {index}", values[index]), "a finite number".into());
+            }
+        }
+        match self.scale.iter().position(|scale| *scale <= 0.0) {
+            Some(index) => invalid("scale", format!("{} at {index}", self.scale[index]), "above 0".into()),
+            None => Ok(()),
+        }
     }
 
-    /// Fits by iteratively reweighted least squares with an L2 `penalty` on the weights, not on the bias.
+    /// What the head remembers before an episode's first boundary. Allocates all that scoring needs.
+    pub fn memory(&self) -> Memory {
+        let shape = self.shape();
+        let state = vec![0.0; self.head.state_len()];
+        Memory { shape, state, work: vec![0.0; shape.width + self.head.work_len()] }
+    }
+
+    /// Scores the next boundary's pooled activation, `[width]`; see
+    /// [`Activation::mean_pool`](crate::Activation::mean_pool). Does not allocate.
     ///
-    /// Source of the update: Hastie, Tibshirani, Friedman, *The Elements of Statistical Learning*, §4.4.1.
-    pub fn fit(examples: &[Example], penalty: f64) -> Result<Self, ProbeError> {
-        let width = examples.first().ok_or(ProbeError::Empty)?.features.len();
-        for (index, example) in examples.iter().enumerate() {
-            if example.features.len() != width {
-                return Err(ProbeError::Width { expected: width, found: example.features.len() });
-            }
-            if !example.weight.is_finite() || example.features.iter().any(|value| !value.is_finite()) {
-                return Err(ProbeError::NotFinite(index));
-            }
+    /// `memory` comes from [`memory`](Self::memory) of this probe and is fed every boundary of one episode in order.
+    /// A memory of another shape is refused; one of another probe of equal shape cannot be told.
+    ///
+    /// An activation with a value that is not finite scores NaN, and the memory stays as it was: such a boundary
+    /// counts as the highest risk once, and the boundaries after it are scored as if it had not been.
+    pub fn score(&self, memory: &mut Memory, features: &[f64]) -> Result<Score, ProbeError> {
+        let shape = self.shape();
+        if features.len() != shape.width {
+            return Err(ProbeError::Width { expected: shape.width, found: features.len() });
         }
-        let label = examples[0].failed;
-        if examples.iter().all(|example| example.failed == label) {
-            return Err(ProbeError::OneClass(label));
+        if memory.shape != shape {
+            return Err(ProbeError::Memory { expected: shape, found: memory.shape });
         }
-
-        let (mean, scale) = standardisation(examples, width);
-        let design = DMatrix::from_fn(examples.len(), width + 1, |row, column| {
-            if column == width {
-                1.0
-            } else {
-                (examples[row].features[column] - mean[column]) / scale[column]
-            }
-        });
-        let parameters = reweighted_least_squares(&design, examples, penalty)?;
-        Ok(Self { mean, scale, weights: parameters.as_slice()[..width].to_vec(), bias: parameters[width] })
+        let (standardised, work) = memory.work.split_at_mut(shape.width);
+        if !kernel::standardise(features, &self.mean, &self.scale, standardised) {
+            return Ok(Score(f64::NAN));
+        }
+        Ok(Score(kernel::sigmoid(self.head.logit(standardised, &mut memory.state, work))))
     }
-}
 
-fn standardisation(examples: &[Example], width: usize) -> (Vec<f64>, Vec<f64>) {
-    let total: f64 = examples.iter().map(|example| example.weight).sum();
-    let mean: Vec<f64> = (0..width)
-        .map(|column| examples.iter().map(|e| e.weight * e.features[column]).sum::<f64>() / total)
-        .collect();
-    let scale = (0..width)
-        .map(|column| {
-            let variance =
-                examples.iter().map(|e| e.weight * (e.features[column] - mean[column]).powi(2)).sum::<f64>()
-                    / total;
-            // A feature that never varies carries nothing: its standardised value is zero at any scale.
-            if variance > 1e-12 { variance.sqrt() } else { 1.0 }
-        })
-        .collect();
-    (mean, scale)
-}
-
-fn reweighted_least_squares(
-    design: &DMatrix<f64>,
-    examples: &[Example],
-    penalty: f64,
-) -> Result<DVector<f64>, ProbeError> {
-    const MAX_ITERATIONS: usize = 50;
-    const TOLERANCE: f64 = 1e-10;
-    let columns = design.ncols();
-    let mut parameters = DVector::zeros(columns);
-    for _ in 0..MAX_ITERATIONS {
-        let logits = design * &parameters;
-        let mut weighted = design.clone();
-        let mut residual = DVector::zeros(examples.len());
-        for (row, example) in examples.iter().enumerate() {
-            let probability = sigmoid(logits[row]);
-            residual[row] = example.weight * (f64::from(u8::from(example.failed)) - probability);
-            // The floor keeps the Hessian positive definite where the fit is already certain.
-            let curvature = example.weight * (probability * (1.0 - probability)).max(1e-9);
-            weighted.row_mut(row).scale_mut(curvature);
-        }
-        let mut gradient = design.tr_mul(&residual);
-        let mut hessian = design.tr_mul(&weighted);
-        for column in 0..columns - 1 {
-            gradient[column] -= penalty * parameters[column];
-            hessian[(column, column)] += penalty;
-        }
-        let step =
-            hessian.cholesky().ok_or_else(|| ProbeError::Singular(penalty.to_string()))?.solve(&gradient);
-        parameters += &step;
-        if step.amax() < TOLERANCE {
-            break;
-        }
+    /// Scores a whole episode, `[boundaries][width]`, from a fresh memory: one score per boundary, in order.
+    pub fn trace(&self, trajectory: &[Vec<f64>]) -> Result<Vec<Score>, ProbeError> {
+        let mut memory = self.memory();
+        trajectory.iter().map(|features| self.score(&mut memory, features)).collect()
     }
-    Ok(parameters)
-}
 
-fn sigmoid(logit: f64) -> f64 {
-    1.0 / (1.0 + (-logit).exp())
+    fn shape(&self) -> Shape {
+        Shape { kind: self.kind(), width: self.width(), hidden: self.head.hidden() }
+    }
 }

@@ -1,69 +1,194 @@
-//! The probe and its threshold on data small enough to know the answer.
+//! The linear probe on data small enough to know the answer, and what every head refuses.
 //! Every refusal has its error.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_core::conformal::split_conformal_threshold;
-use aegis_core::probe::{Example, ProbeError};
-use aegis_core::{Activation, Chunk, Probe};
-use proptest::prelude::*;
+use aegis_core::probe::{FitOptions, Head, Linear, Mlp, ProbeError, Recurrent, Shape, Trajectory, fit};
+use aegis_core::{Activation, Chunk, HeadKind, Probe};
 
-fn example(features: &[f64], failed: bool) -> Example {
-    Example { features: features.to_vec(), failed, weight: 1.0 }
+fn trajectory(features: &[&[f64]], failed: bool) -> Trajectory {
+    Trajectory { features: features.iter().map(|one| one.to_vec()).collect(), failed }
 }
 
-fn separable() -> Vec<Example> {
-    (0..40)
+fn fitted(trajectories: &[Trajectory], kind: HeadKind, penalty: f64) -> Result<Probe, ProbeError> {
+    let options = FitOptions { kind, penalty, hidden: 3, seed: 1, epochs: 2 };
+    fit(&trajectories.iter().collect::<Vec<_>>(), &options)
+}
+
+/// Forty trajectories of one to three boundaries; the first feature tells them apart, the third is constant.
+fn separable() -> Vec<Trajectory> {
+    (0..40_u8)
         .map(|index| {
             let x = f64::from(index) / 10.0 - 2.0;
-            example(&[x, (f64::from(index) * 0.7).sin(), 5.0], x + 0.2 * (f64::from(index) * 1.3).cos() > 0.0)
+            let features = |shift: u8| vec![x, f64::from(index + shift).mul_add(0.7, 0.0).sin(), 5.0];
+            Trajectory {
+                features: (0..=index % 3).map(features).collect(),
+                failed: x + 0.2 * (f64::from(index) * 1.3).cos() > 0.0,
+            }
         })
         .collect()
 }
 
-#[test]
-fn finds_the_direction_that_separates() {
-    let probe = Probe::fit(&separable(), 1.0).unwrap();
-    assert!(probe.weights[0] > 5.0 * probe.weights[1].abs());
-    assert_eq!(probe.weights[2], 0.0, "a constant feature carries nothing");
-    let risk = |x: f64| probe.score(&[x, 0.0, 5.0]).unwrap().risk();
-    assert!(risk(-2.0) < 0.1 && risk(2.0) > 0.9);
+fn linear(probe: &Probe) -> &Linear {
+    match &probe.head {
+        Head::Linear(head) => head,
+        other => panic!("a linear head was asked for, found {other:?}"),
+    }
+}
+
+fn risk(probe: &Probe, features: &[f64]) -> f64 {
+    probe.score(&mut probe.memory(), features).unwrap().risk()
 }
 
 #[test]
-fn the_fit_is_a_stationary_point_of_the_penalised_loss() {
-    let (examples, penalty) = (separable(), 0.7);
-    let probe = Probe::fit(&examples, penalty).unwrap();
+fn finds_the_direction_that_separates() {
+    let probe = fitted(&separable(), HeadKind::Linear, 1.0).unwrap();
+    let weights = &linear(&probe).weights;
+    assert!(weights[0] > 5.0 * weights[1].abs());
+    assert_eq!(weights[2], 0.0, "a constant feature carries nothing");
+    assert!(risk(&probe, &[-2.0, 0.0, 5.0]) < 0.1 && risk(&probe, &[2.0, 0.0, 5.0]) > 0.9);
+}
+
+#[test]
+fn the_linear_fit_is_a_stationary_point_of_the_penalised_loss() {
+    let (trajectories, penalty) = (separable(), 0.7);
+    let probe = fitted(&trajectories, HeadKind::Linear, penalty).unwrap();
     for column in 0..probe.width() {
-        let gradient: f64 = examples
+        let gradient: f64 = trajectories
             .iter()
-            .map(|e| {
-                let z = (e.features[column] - probe.mean[column]) / probe.scale[column];
-                z * (f64::from(u8::from(e.failed)) - probe.score(&e.features).unwrap().risk())
+            .flat_map(|one| one.features.iter().map(move |features| (one, features)))
+            .map(|(one, features)| {
+                let z = (features[column] - probe.mean[column]) / probe.scale[column];
+                let residual = f64::from(u8::from(one.failed)) - risk(&probe, features);
+                z * residual / one.features.len() as f64
             })
             .sum();
-        assert!((gradient - penalty * probe.weights[column]).abs() < 1e-7);
+        // The weights are rounded to eight digits.
+        assert!((gradient - penalty * linear(&probe).weights[column]).abs() < 1e-6);
     }
 }
 
 #[test]
-fn bad_data_is_named() {
-    assert_eq!(Probe::fit(&[], 1.0), Err(ProbeError::Empty));
-    assert_eq!(Probe::fit(&[example(&[1.0], true)], 1.0), Err(ProbeError::OneClass(true)));
-    let ragged = [example(&[1.0], true), example(&[1.0, 2.0], false)];
-    assert_eq!(Probe::fit(&ragged, 1.0), Err(ProbeError::Width { expected: 1, found: 2 }));
-    let poisoned = [example(&[1.0], true), example(&[f64::NAN], false)];
-    assert_eq!(Probe::fit(&poisoned, 1.0), Err(ProbeError::NotFinite(1)));
-    let probe = Probe::blank(3);
-    assert_eq!(probe.score(&[0.0]).unwrap_err(), ProbeError::Width { expected: 3, found: 1 });
+fn a_long_trajectory_weighs_as_much_as_a_short_one() {
+    let mut long = separable();
+    for one in &mut long {
+        one.features = one.features.iter().cloned().cycle().take(7 * one.features.len()).collect();
+    }
+    let (short, long) = (fitted(&separable(), HeadKind::Linear, 1.0), fitted(&long, HeadKind::Linear, 1.0));
+    let (short, long) = (short.unwrap(), long.unwrap());
+    assert!((risk(&short, &[0.3, 0.1, 5.0]) - risk(&long, &[0.3, 0.1, 5.0])).abs() < 1e-6);
 }
 
 #[test]
-fn a_nan_in_the_activation_is_the_highest_risk_and_flagged() {
-    let mut probe = Probe::blank(2);
-    probe.weights = vec![1.0, 1.0];
-    let score = probe.score(&[f64::NAN, 0.0]).unwrap();
-    assert!(score.is_flagged());
-    assert_eq!(score.risk(), f64::INFINITY);
+fn bad_data_is_named() {
+    let good = || trajectory(&[&[1.0]], true);
+    for kind in HeadKind::ALL {
+        let error = |trajectories: &[Trajectory]| fitted(trajectories, kind, 1.0).unwrap_err();
+        assert_eq!(error(&[]), ProbeError::Empty);
+        assert_eq!(error(&[good()]), ProbeError::OneClass(true));
+        let ragged = [good(), trajectory(&[&[1.0], &[1.0, 2.0]], false)];
+        let found = ProbeError::Ragged { trajectory: 1, boundary: 1, found: 2, valid: "1".into() };
+        assert_eq!(error(&ragged), found);
+        let poisoned = [good(), trajectory(&[&[0.0], &[0.0], &[f64::NAN]], false)];
+        assert_eq!(error(&poisoned), ProbeError::NotFinite { trajectory: 1, boundary: 2 });
+        assert_eq!(error(&[good(), trajectory(&[], false)]), ProbeError::NoBoundaries { trajectory: 1 });
+        let empty = [trajectory(&[&[]], true), trajectory(&[&[]], false)];
+        assert!(matches!(error(&empty), ProbeError::Ragged { trajectory: 0, boundary: 0, found: 0, .. }));
+    }
+}
+
+#[test]
+fn bad_options_are_named() {
+    let trajectories = separable();
+    let all: Vec<&Trajectory> = trajectories.iter().collect();
+    let good = FitOptions { kind: HeadKind::Mlp, penalty: 1.0, hidden: 3, seed: 1, epochs: 2 };
+    let field = |options: FitOptions| match fit(&all, &options).unwrap_err() {
+        ProbeError::Invalid { field, .. } => field,
+        other => panic!("{other}"),
+    };
+    assert_eq!(field(FitOptions { penalty: f64::NAN, ..good.clone() }), "penalty");
+    assert_eq!(field(FitOptions { hidden: 0, ..good.clone() }), "hidden");
+    assert_eq!(field(FitOptions { epochs: 0, ..good.clone() }), "epochs");
+    assert!(fit(&all, &FitOptions { kind: HeadKind::Linear, hidden: 0, epochs: 0, ..good }).is_ok());
+    let twins = [trajectory(&[&[1.0, 1.0]], true), trajectory(&[&[2.0, 2.0]], false)];
+    assert_eq!(fitted(&twins, HeadKind::Linear, 0.0).unwrap_err(), ProbeError::Singular("0".into()));
+    let error = "gru".parse::<HeadKind>().unwrap_err();
+    assert_eq!(error.to_string(), "probe.kind: found gru; valid is linear, mlp, recurrent");
+    assert_eq!("recurrent".parse(), Ok(HeadKind::Recurrent));
+}
+
+#[test]
+fn a_blank_probe_knows_nothing() {
+    let probe = Probe::blank(3);
+    assert_eq!((probe.validate(), probe.width(), probe.parameters()), (Ok(()), 3, 4));
+    assert_eq!(risk(&probe, &[1.0, -7.0, 3.0]), 0.5);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let probe = Probe::blank(3);
+    let wrong = probe.score(&mut probe.memory(), &[0.0]);
+    assert_eq!(wrong, Err(ProbeError::Width { expected: 3, found: 1 }));
+    let other = Probe::blank(4);
+    let shape = |width| Shape { kind: HeadKind::Linear, width, hidden: 0 };
+    let error = probe.score(&mut other.memory(), &[0.0; 3]).unwrap_err();
+    assert_eq!(error, ProbeError::Memory { expected: shape(3), found: shape(4) });
+    assert_eq!(
+        error.to_string(),
+        "memory: the probe expects that of a linear head of width 3 with 0 hidden units, \
+         found that of a linear head of width 4 with 0 hidden units"
+    );
+}
+
+#[test]
+fn invalid_probes_are_named() {
+    let message = |probe: Probe| probe.validate().unwrap_err().to_string();
+    let head = |head| Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], head };
+    let mlp = Mlp { input: vec![0.0; 6], input_bias: vec![0.0; 3], output: vec![0.0; 3], bias: 0.0 };
+    assert_eq!(head(Head::Mlp(mlp.clone())).validate(), Ok(()));
+    let short = Mlp { input: vec![0.0; 5], ..mlp.clone() };
+    assert_eq!(message(head(Head::Mlp(short))), "probe.head.input: found 5 values; valid is 6 values");
+    let poisoned = Mlp { bias: f64::NAN, ..mlp };
+    assert_eq!(
+        message(head(Head::Mlp(poisoned))),
+        "probe.head.bias: found NaN at 0; valid is a finite number"
+    );
+    let recurrent = Recurrent {
+        input: vec![0.0; 6],
+        recurrent: vec![0.0; 3],
+        gate_bias: vec![0.0; 3],
+        output: vec![0.0],
+        bias: 0.0,
+    };
+    assert_eq!(head(Head::Recurrent(recurrent.clone())).validate(), Ok(()));
+    let no_output = Recurrent { output: vec![], ..recurrent.clone() };
+    assert_eq!(
+        message(head(Head::Recurrent(no_output))),
+        "probe.head.output: found 0 values; valid is 1 value or more"
+    );
+    let broad = Recurrent { recurrent: vec![0.0; 4], ..recurrent };
+    assert_eq!(
+        message(head(Head::Recurrent(broad))),
+        "probe.head.recurrent: found 4 values; valid is 3 values"
+    );
+    assert_eq!(message(Probe::blank(0)), "probe.mean: found 0 values; valid is 1 value or more");
+    let flat = Probe { scale: vec![1.0, 0.0], ..Probe::blank(2) };
+    assert_eq!(message(flat), "probe.scale: found 0 at 1; valid is above 0");
+    let narrow = Probe { scale: vec![1.0], ..Probe::blank(2) };
+    assert_eq!(message(narrow), "probe.scale: found 1 values; valid is 2 values");
+}
+
+#[test]
+fn a_shape_that_was_not_validated_gives_no_panic() {
+    let ragged = Recurrent {
+        input: vec![1.0; 5],
+        recurrent: vec![1.0; 2],
+        gate_bias: vec![],
+        output: vec![1.0; 3],
+        bias: 0.0,
+    };
+    let probe = Probe { mean: vec![0.0; 2], scale: vec![], head: Head::Recurrent(ragged) };
+    assert!(probe.validate().is_err());
+    assert!(probe.trace(&[vec![1.0; 2], vec![2.0; 2]]).is_ok());
 }
 
 #[test]
@@ -80,25 +205,4 @@ fn chunks_are_whole_and_finite() {
     assert!(Chunk::new(2, vec![0.0; 3]).is_err());
     assert!(Chunk::new(0, vec![]).is_err());
     assert!(Chunk::new(1, vec![f32::NAN]).is_err());
-}
-
-#[test]
-fn conformal_thresholds_from_the_reference_values() {
-    let scores: Vec<f64> = (1..=9).map(|tenth| f64::from(tenth) / 10.0).collect();
-    assert_eq!(split_conformal_threshold(&scores, 0.1), 0.9);
-    assert_eq!(split_conformal_threshold(&scores, 0.2), 0.8);
-    assert_eq!(split_conformal_threshold(&scores, 0.05), f64::INFINITY);
-    assert_eq!(split_conformal_threshold(&[], 0.1), f64::INFINITY);
-    assert_eq!(split_conformal_threshold(&[f64::NAN, 0.1], 0.1), f64::INFINITY);
-}
-
-proptest! {
-    #[test]
-    fn at_most_alpha_of_the_calibration_scores_lie_above(
-        scores in prop::collection::vec(0.0..1.0_f64, 1..80), alpha in 0.02..0.5_f64
-    ) {
-        let threshold = split_conformal_threshold(&scores, alpha);
-        let above = scores.iter().filter(|score| **score > threshold).count();
-        prop_assert!(above as f64 <= alpha * (scores.len() as f64 + 1.0));
-    }
 }

@@ -1,0 +1,70 @@
+//! Why a probe cannot be fitted, read or applied.
+//! Each error says where, what was found and what would do.
+
+use super::Shape;
+
+/// Why a probe cannot be fitted, read or applied.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// The activation has another width than the probe.
+    #[error("activation width: the probe expects {expected}, found {found}")]
+    Width {
+        /// Width of the probe.
+        expected: usize,
+        /// Width met.
+        found: usize,
+    },
+    /// The memory belongs to a probe of another shape.
+    #[error("memory: the probe expects that of {expected}, found that of {found}")]
+    Memory {
+        /// Shape of the probe.
+        expected: Shape,
+        /// Shape of the probe that made the memory.
+        found: Shape,
+    },
+    /// A field of a probe, or an option of its fit, that no probe could work with.
+    #[error("probe.{field}: found {found}; valid is {valid}")]
+    Invalid {
+        /// The field.
+        field: &'static str,
+        /// Its shape or value.
+        found: String,
+        /// What would do.
+        valid: String,
+    },
+    /// Nothing to learn from.
+    #[error("no trajectories to fit a probe on")]
+    Empty,
+    /// All trajectories ended alike.
+    #[error("all trajectories have the label failed = {0}; a probe needs failures and successes")]
+    OneClass(bool),
+    /// A trajectory without a single boundary.
+    #[error("trajectory {trajectory}: found 0 boundaries; valid is 1 or more")]
+    NoBoundaries {
+        /// Index among the trajectories.
+        trajectory: usize,
+    },
+    /// Training data of several widths.
+    #[error("trajectory {trajectory}, boundary {boundary}: found a width of {found}; valid is {valid}")]
+    Ragged {
+        /// Index among the trajectories.
+        trajectory: usize,
+        /// Index within the trajectory.
+        boundary: usize,
+        /// Width met.
+        found: usize,
+        /// Width of the first activation, or what a width may be.
+        valid: String,
+    },
+    /// Training data with a NaN or an infinity.
+    #[error("trajectory {trajectory}, boundary {boundary}: a value is not finite")]
+    NotFinite {
+        /// Index among the trajectories.
+        trajectory: usize,
+        /// Index within the trajectory.
+        boundary: usize,
+    },
+    /// The normal equations have no solution.
+    #[error("the fit has no solution; raise the penalty (it is {0})")]
+    Singular(String),
+}
