@@ -2,7 +2,7 @@
 //! The data is simulated from a fixed seed.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_core::probe::{FitOptions, Trajectory, fit};
+use aegis_core::probe::{FitOptions, Head, Recurrent, Trajectory, fit};
 use aegis_core::{HeadKind, Probe, Score};
 
 struct Noise(u64);
@@ -188,9 +188,24 @@ fn a_value_that_is_not_finite_flags_its_boundary_and_leaves_the_memory() {
             assert!(flagged.is_flagged() && flagged.risk() == f64::INFINITY);
             assert_eq!(scores, clean, "{kind} forgets {poison}");
         }
-        let huge = vec![1e300, -1e300, 1e300, -1e300];
-        let mut memory = probe.memory();
-        probe.score(&mut memory, &huge).unwrap();
-        assert!(!probe.score(&mut memory, &test.features[0]).unwrap().is_flagged());
     }
+}
+
+#[test]
+fn a_sum_that_overflows_leaves_the_memory_too() {
+    let head = Head::Recurrent(Recurrent {
+        input: vec![1e200; 6],
+        recurrent: vec![0.5; 3],
+        gate_bias: vec![0.0; 3],
+        output: vec![1.0],
+        bias: 0.0,
+    });
+    let probe = Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], head };
+    let mut memory = probe.memory();
+    probe.score(&mut memory, &[1e-200, 0.0]).unwrap();
+    let before = memory.clone();
+    assert_ne!(before, probe.memory());
+    // Infinity minus infinity.
+    assert!(probe.score(&mut memory, &[1e200, -1e200]).unwrap().is_flagged());
+    assert_eq!(memory, before);
 }

@@ -1,4 +1,4 @@
-//! Scoring and deciding allocate nothing once an episode has begun: no pause of an allocator in the loop.
+//! Scoring allocates nothing once an episode has begun: no pause of an allocator in the loop.
 //! Counts every allocation of this thread.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
