@@ -27,8 +27,7 @@ fn main() {
         })
         .collect();
     let labels: Vec<bool> = (0..EPISODES).map(|_| uniform() < 0.6).collect();
-    let scores: Vec<f64> =
-        labels.iter().map(|label| uniform() + if *label { 0.3 } else { 0.0 }).collect();
+    let scores: Vec<f64> = labels.iter().map(|label| uniform() + if *label { 0.3 } else { 0.0 }).collect();
 
     let clusters = Clusters::new(&(0..EPISODES).collect::<Vec<_>>()).expect("700 clusters");
     let mut rows = Vec::new();

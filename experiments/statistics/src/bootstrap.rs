@@ -96,8 +96,7 @@ impl Bootstrap {
         statistic: impl Fn(&[u32]) -> Option<f64>,
     ) -> Result<Estimate, StatisticsError> {
         self.validate()?;
-        let estimate =
-            statistic(&vec![1; clusters.count()]).ok_or(StatisticsError::Undefined("the data"))?;
+        let estimate = statistic(&vec![1; clusters.count()]).ok_or(StatisticsError::Undefined("the data"))?;
         let mut sorted: Vec<f64> = distribution.iter().copied().flatten().collect();
         if sorted.is_empty() {
             return Err(StatisticsError::Undefined("every resample"));

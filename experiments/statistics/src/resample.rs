@@ -105,8 +105,7 @@ mod tests {
     #[test]
     fn groups_keep_their_size() {
         let keys: Vec<usize> = (0..10).collect();
-        let clusters =
-            Clusters::within(&keys, &keys.iter().map(|k| k / 4).collect::<Vec<_>>()).unwrap();
+        let clusters = Clusters::within(&keys, &keys.iter().map(|k| k / 4).collect::<Vec<_>>()).unwrap();
         let mut weights = vec![0; 10];
         for replicate in 0..20 {
             draw(&clusters, 3, replicate, &mut weights);

@@ -30,8 +30,7 @@ fn mcnemar_up_to_a_million_pairs() {
 #[test]
 fn clopper_pearson_up_to_a_million_trials() {
     for row in rows("clopper_pearson") {
-        let found =
-            clopper_pearson(count(&row, "k"), count(&row, "n"), number(&row, "confidence")).unwrap();
+        let found = clopper_pearson(count(&row, "k"), count(&row, "n"), number(&row, "confidence")).unwrap();
         close_to(found.lower, &row["lower"], 1e-12);
         close_to(found.upper, &row["upper"], 1e-12);
     }
@@ -107,8 +106,7 @@ fn intervals_from_scipys_own_resamples() {
     for row in rows("bootstrap_exact") {
         let (clusters, statistic) = resampled(&row);
         let distribution: Vec<Option<f64>> = numbers(&row["distribution"]).into_iter().map(Some).collect();
-        let found =
-            settings(&row, 499).summarise(&clusters, &distribution, statistic).unwrap();
+        let found = settings(&row, 499).summarise(&clusters, &distribution, statistic).unwrap();
         close_to(found.estimate, &row["estimate"], 1e-12);
         close_to(found.standard_error, &row["standard_error"], 1e-12);
         // The error function that places BCa's ends is good to 1e-11.

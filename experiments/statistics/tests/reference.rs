@@ -38,8 +38,7 @@ fn holm_agrees() {
 #[test]
 fn clopper_pearson_agrees() {
     for row in rows("clopper_pearson") {
-        let found =
-            clopper_pearson(count(&row, "k"), count(&row, "n"), number(&row, "confidence")).unwrap();
+        let found = clopper_pearson(count(&row, "k"), count(&row, "n"), number(&row, "confidence")).unwrap();
         close_to(found.lower, &row["lower"], 1e-12);
         close_to(found.upper, &row["upper"], 1e-12);
     }
