@@ -167,9 +167,7 @@ fn holm_outcome(arguments: &HolmArguments) -> Result<Value, Failure> {
 fn holm_text(outcome: &Value) -> String {
     let mut text = String::from("p             adjusted      rejected at 0.05\n");
     let column = |key: &str| outcome[key].as_array().cloned().unwrap_or_default();
-    for ((p, adjusted), rejected) in
-        column("p").iter().zip(column("adjusted")).zip(column("reject_0_05"))
-    {
+    for ((p, adjusted), rejected) in column("p").iter().zip(column("adjusted")).zip(column("reject_0_05")) {
         let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
         let word = if rejected == Value::Bool(true) { "yes" } else { "no" };
         let _ = writeln!(text, "{:<12.6e}  {:<12.6e}  {word}", number(p), number(&adjusted));
