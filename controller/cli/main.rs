@@ -16,6 +16,7 @@ mod remote;
 mod sample;
 mod serve;
 mod sim;
+mod stats;
 mod study;
 mod table;
 
@@ -47,6 +48,9 @@ enum Verb {
     /// Run the simulator without any policy.
     #[command(subcommand)]
     Sim(sim::SimVerb),
+    /// Exact tests, intervals, AUROC and power on numbers of one's own.
+    #[command(subcommand)]
+    Stats(stats::StatsVerb),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Verb::Probe(verb) => probe::run(&verb),
         Verb::Model(verb) => model::run(&verb),
         Verb::Sim(verb) => sim::run(&verb),
+        Verb::Stats(verb) => stats::run(&verb),
     };
     exit::report(result)
 }

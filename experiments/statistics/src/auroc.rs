@@ -99,7 +99,8 @@ impl Ranking {
         }
         let ranked = |mut rows: Vec<usize>| {
             rows.sort_unstable_by(|a, b| score(*a).total_cmp(&score(*b)));
-            let ends = |place: usize| rows.get(place + 1).is_none_or(|next| score(*next) != score(rows[place]));
+            let ends =
+                |place: usize| rows.get(place + 1).is_none_or(|next| score(*next) != score(rows[place]));
             let rank = |(place, row): (usize, &usize)| Ranked {
                 cluster: cluster(*row),
                 positive: labels[*row],

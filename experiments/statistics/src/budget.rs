@@ -102,7 +102,8 @@ pub fn budget_match(
             }
         }
     }
-    let clusters = Clusters::new(&pairs.iter().map(|pair| (pair.task, pair.initial_state)).collect::<Vec<_>>())?;
+    let clusters =
+        Clusters::new(&pairs.iter().map(|pair| (pair.task, pair.initial_state)).collect::<Vec<_>>())?;
     let fires = |spent: Spending| (f64::from(spent.fires), 1.0);
     let duty = |spent: Spending| (f64::from(spent.strong_steps), f64::from(spent.steps));
     Ok(BudgetMatch {
@@ -120,8 +121,8 @@ fn compare(
 ) -> Result<Difference, StatisticsError> {
     let treatment = Ratio::new(clusters, pairs.iter().map(|pair| row(pair.treatment)));
     let control = Ratio::new(clusters, pairs.iter().map(|pair| row(pair.control)));
-    let difference = bootstrap
-        .interval(clusters, |weights| Some(treatment.value(weights)? - control.value(weights)?))?;
+    let difference =
+        bootstrap.interval(clusters, |weights| Some(treatment.value(weights)? - control.value(weights)?))?;
     let all = vec![1; clusters.count()];
     let whole = StatisticsError::Undefined("the data");
     Ok(Difference {

@@ -56,7 +56,9 @@ pub enum StatisticsError {
     #[error("all labels are {0}: an AUROC needs positives and negatives")]
     OneClass(bool),
     /// A ranking within groups needs a group with both classes.
-    #[error("none of {groups} groups holds positives and negatives: an AUROC within groups needs one that does")]
+    #[error(
+        "none of {groups} groups holds positives and negatives: an AUROC within groups needs one that does"
+    )]
     NoMixedGroup {
         /// Groups looked at.
         groups: usize,
@@ -68,7 +70,9 @@ pub enum StatisticsError {
         row: usize,
     },
     /// Nothing to resample.
-    #[error("clusters: found {found}; valid is at least two (two in one group, where groups are resampled apart)")]
+    #[error(
+        "clusters: found {found}; valid is at least two (two in one group, where groups are resampled apart)"
+    )]
     FewClusters {
         /// Clusters in all.
         found: usize,
@@ -105,9 +109,5 @@ pub(crate) fn same_length(
     (name, found): (&'static str, usize),
     (other, expected): (&'static str, usize),
 ) -> Result<(), StatisticsError> {
-    if found == expected {
-        Ok(())
-    } else {
-        Err(StatisticsError::Lengths { name, found, other, expected })
-    }
+    if found == expected { Ok(()) } else { Err(StatisticsError::Lengths { name, found, other, expected }) }
 }

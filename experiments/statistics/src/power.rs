@@ -97,8 +97,11 @@ pub fn mcnemar_sample_size(
         let found = limit as f64;
         return Err(StatisticsError::Range { name: "limit", found, valid: "1 to 1000000" });
     }
-    let unreached =
-        StatisticsError::Range { name: "limit", found: limit as f64, valid: "more episodes than the power needs" };
+    let unreached = StatisticsError::Range {
+        name: "limit",
+        found: limit as f64,
+        valid: "more episodes than the power needs",
+    };
     let (mut low, mut high) = (0, 1);
     while rejections.power(high) < power {
         if high == limit {

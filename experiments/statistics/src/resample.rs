@@ -87,10 +87,12 @@ mod tests {
 
     #[test]
     fn every_place_is_as_likely() {
-        let (places, replicates) = (7, 20_000);
-        let mut drawn = vec![0_u32; places];
+        let replicates = 20_000;
+        let clusters = Clusters::new(&[0, 1, 2, 3, 4, 5, 6]).unwrap();
+        let (mut drawn, mut weights) = ([0_u32; 7], [0; 7]);
         for replicate in 0..replicates {
-            for (total, weight) in drawn.iter_mut().zip(weights(places, 5, replicate)) {
+            draw(&clusters, 5, replicate, &mut weights);
+            for (total, weight) in drawn.iter_mut().zip(weights) {
                 *total += weight;
             }
         }
@@ -103,8 +105,7 @@ mod tests {
     #[test]
     fn groups_keep_their_size() {
         let keys: Vec<usize> = (0..10).collect();
-        let clusters =
-            Clusters::within(&keys, &keys.iter().map(|k| k / 4).collect::<Vec<_>>()).unwrap();
+        let clusters = Clusters::within(&keys, &keys.iter().map(|k| k / 4).collect::<Vec<_>>()).unwrap();
         let mut weights = vec![0; 10];
         for replicate in 0..20 {
             draw(&clusters, 3, replicate, &mut weights);

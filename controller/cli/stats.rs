@@ -1,0 +1,276 @@
+//! `aegis stats`: the study's statistics on counts and files of one's own.
+//! Reads arguments, prints; every number comes from `aegis-statistics`.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use aegis_statistics::{
+    Discordance, auroc, auroc_within, clopper_pearson, holm, holm_rejects, mcnemar, mcnemar_ln_e_value,
+    mcnemar_ln_one_sided, mcnemar_power, mcnemar_sample_size,
+};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+
+/// Family-wise level of `aegis stats holm`; the JSON key names it.
+const HOLM_LEVEL: f64 = 0.05;
+
+/// Verbs of `aegis stats`.
+#[derive(Subcommand)]
+pub enum StatsVerb {
+    /// Exact McNemar test of "the treatment wins more", and its anytime-valid e-value
+    Mcnemar(McnemarArguments),
+    /// Holm-adjusted p-values of a family of tests
+    Holm(HolmArguments),
+    /// Exact interval of a proportion
+    ClopperPearson(ClopperPearsonArguments),
+    /// Area under the ROC curve of a file of scores
+    Auroc(AurocArguments),
+    /// Power of the exact one-sided McNemar test, or the episodes that a power needs
+    Power(PowerArguments),
+}
+
+/// Arguments of `aegis stats mcnemar`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis stats mcnemar --b 49 --c 17 --json")]
+pub struct McnemarArguments {
+    /// Pairs won only by the treatment
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000_000))]
+    b: u64,
+    /// Pairs won only by the control
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000_000))]
+    c: u64,
+    /// Print JSON: b, c, one_sided, two_sided, mid_p_one_sided, ln_one_sided, ln_e
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `aegis stats holm`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis stats holm --p 0.01,0.04,0.03")]
+pub struct HolmArguments {
+    /// The family's p-values
+    #[arg(long, value_name = "P,P,…", value_delimiter = ',', required = true)]
+    p: Vec<f64>,
+    /// Print JSON: p, adjusted, reject_0_05
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `aegis stats clopper-pearson`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis stats clopper-pearson --k 65 --n 646")]
+pub struct ClopperPearsonArguments {
+    /// Successes
+    #[arg(long, value_name = "N")]
+    k: u64,
+    /// Trials
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    n: u64,
+    /// Two-sided confidence level
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95)]
+    level: f64,
+    /// Print JSON: k, n, confidence, lower, upper
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `aegis stats auroc`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis stats auroc --csv scores.csv\n\n\
+                        The file begins with `label,score` or `label,score,group`; a label is 0 or 1.")]
+pub struct AurocArguments {
+    /// Labels and scores, a row per episode
+    #[arg(long, value_name = "FILE")]
+    csv: PathBuf,
+    /// Print JSON: positives, negatives, auroc, and with groups auroc_within
+    #[arg(long)]
+    json: bool,
+}
+
+/// Arguments of `aegis stats power`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis stats power --recovered 0.05 --broken 0.01 --power 0.8")]
+pub struct PowerArguments {
+    /// Share of episodes that only the treatment wins
+    #[arg(long, value_name = "SHARE")]
+    recovered: f64,
+    /// Share of episodes that only the control wins
+    #[arg(long, value_name = "SHARE")]
+    broken: f64,
+    /// Level of the one-sided test
+    #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
+    alpha: f64,
+    /// Episodes: print the power that they give
+    #[arg(long, value_name = "N", required_unless_present = "power", conflicts_with = "power")]
+    n: Option<u64>,
+    /// Power: print the episodes that it needs
+    #[arg(long, value_name = "SHARE")]
+    power: Option<f64>,
+    /// Print JSON: recovered, broken, alpha, and power or first, stable and their powers
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(verb: &StatsVerb) -> Result<(), Failure> {
+    let (outcome, text, as_json) = match verb {
+        StatsVerb::Mcnemar(arguments) => (mcnemar_outcome(arguments), mcnemar_text as Text, arguments.json),
+        StatsVerb::Holm(arguments) => (holm_outcome(arguments)?, holm_text as Text, arguments.json),
+        StatsVerb::ClopperPearson(arguments) => (interval_outcome(arguments)?, plain as Text, arguments.json),
+        StatsVerb::Auroc(arguments) => (auroc_outcome(arguments)?, plain as Text, arguments.json),
+        StatsVerb::Power(arguments) => (power_outcome(arguments)?, plain as Text, arguments.json),
+    };
+    if as_json {
+        println!("{outcome}");
+    } else {
+        print!("{}", text(&outcome));
+    }
+    Ok(())
+}
+
+/// How an outcome reads to people.
+type Text = fn(&Value) -> String;
+
+fn mcnemar_outcome(arguments: &McnemarArguments) -> Value {
+    let (b, c) = (arguments.b, arguments.c);
+    let test = mcnemar(b, c);
+    json!({
+        "b": b,
+        "c": c,
+        "one_sided": test.one_sided,
+        "two_sided": test.two_sided,
+        "mid_p_one_sided": test.mid_p_one_sided,
+        "ln_one_sided": mcnemar_ln_one_sided(b, c),
+        "ln_e": mcnemar_ln_e_value(b, c),
+    })
+}
+
+fn mcnemar_text(outcome: &Value) -> String {
+    let number = |key: &str| outcome[key].as_f64().unwrap_or(f64::NAN);
+    format!(
+        "one-sided p      {:.6e}\ntwo-sided p      {:.6e}\nmid-p one-sided  {:.6e}\ne-value          {:.6e}\n",
+        number("one_sided"),
+        number("two_sided"),
+        number("mid_p_one_sided"),
+        number("ln_e").exp(),
+    )
+}
+
+fn holm_outcome(arguments: &HolmArguments) -> Result<Value, Failure> {
+    let adjusted = holm(&arguments.p).or_exit(Exit::Input)?;
+    let rejected = holm_rejects(&arguments.p, HOLM_LEVEL).or_exit(Exit::Input)?;
+    Ok(json!({ "p": arguments.p, "adjusted": adjusted, "reject_0_05": rejected }))
+}
+
+fn holm_text(outcome: &Value) -> String {
+    let mut text = String::from("p             adjusted      rejected at 0.05\n");
+    let column = |key: &str| outcome[key].as_array().cloned().unwrap_or_default();
+    for ((p, adjusted), rejected) in column("p").iter().zip(column("adjusted")).zip(column("reject_0_05")) {
+        let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+        let word = if rejected == Value::Bool(true) { "yes" } else { "no" };
+        let _ = writeln!(text, "{:<12.6e}  {:<12.6e}  {word}", number(p), number(&adjusted));
+    }
+    text
+}
+
+fn interval_outcome(arguments: &ClopperPearsonArguments) -> Result<Value, Failure> {
+    let (k, n, confidence) = (arguments.k, arguments.n, arguments.level);
+    let interval = clopper_pearson(k, n, confidence).or_exit(Exit::Input)?;
+    Ok(json!({ "k": k, "n": n, "confidence": confidence, "lower": interval.lower, "upper": interval.upper }))
+}
+
+fn power_outcome(arguments: &PowerArguments) -> Result<Value, Failure> {
+    let (recovered, broken, alpha) = (arguments.recovered, arguments.broken, arguments.alpha);
+    let effect = Discordance { treatment_only: recovered, control_only: broken };
+    let mut outcome = json!({ "recovered": recovered, "broken": broken, "alpha": alpha });
+    if let Some(n) = arguments.n {
+        outcome["n"] = n.into();
+        outcome["power"] = mcnemar_power(effect, alpha, n).or_exit(Exit::Input)?.into();
+    }
+    if let Some(power) = arguments.power {
+        let size = mcnemar_sample_size(effect, alpha, power, 1_000_000).or_exit(Exit::Input)?;
+        outcome["target"] = power.into();
+        outcome["first"] = size.first.into();
+        outcome["first_power"] = size.first_power.into();
+        outcome["stable"] = size.stable.into();
+        outcome["stable_power"] = size.stable_power.into();
+        outcome["looked_ahead"] = size.looked_ahead.into();
+    }
+    Ok(outcome)
+}
+
+/// One line per key.
+fn plain(outcome: &Value) -> String {
+    let mut text = String::new();
+    for (key, value) in outcome.as_object().into_iter().flatten() {
+        let _ = writeln!(text, "{key:<13} {value}");
+    }
+    text
+}
+
+fn auroc_outcome(arguments: &AurocArguments) -> Result<Value, Failure> {
+    let rows = ScoreRows::read(&arguments.csv)?;
+    let named = |error| failure(Exit::Input, format!("{}: {error}", arguments.csv.display()));
+    let positives = rows.labels.iter().filter(|label| **label).count();
+    let mut outcome = json!({
+        "positives": positives,
+        "negatives": rows.labels.len() - positives,
+        "auroc": auroc(&rows.labels, &rows.scores).map_err(named)?,
+    });
+    if let Some(groups) = &rows.groups {
+        outcome["auroc_within"] = auroc_within(&rows.labels, &rows.scores, groups).map_err(named)?.into();
+    }
+    Ok(outcome)
+}
+
+/// A file of labels and scores, column by column.
+struct ScoreRows {
+    labels: Vec<bool>,
+    scores: Vec<f64>,
+    groups: Option<Vec<String>>,
+}
+
+impl ScoreRows {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let refused = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        let mut lines = text.lines().enumerate();
+        let header = lines.next().map_or("", |(_, line)| line.trim());
+        let grouped = match header {
+            "label,score" => false,
+            "label,score,group" => true,
+            other => {
+                return Err(refused(format!(
+                    "line 1: found `{other}`; valid is `label,score` or `label,score,group`"
+                )));
+            }
+        };
+        let mut rows = Self { labels: Vec::new(), scores: Vec::new(), groups: grouped.then(Vec::new) };
+        for (index, line) in lines.filter(|(_, line)| !line.trim().is_empty()) {
+            let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+            let wrong = |column: &str, found: &str, valid: &str| {
+                refused(format!("line {}: {column}: found `{found}`; valid is {valid}", index + 1))
+            };
+            let columns = if grouped { 3 } else { 2 };
+            if fields.len() != columns {
+                return Err(wrong("columns", line, &format!("{columns} of them")));
+            }
+            rows.labels.push(match fields[0] {
+                "0" => false,
+                "1" => true,
+                other => return Err(wrong("label", other, "0 or 1")),
+            });
+            let score: f64 = fields[1].parse().map_err(|_| wrong("score", fields[1], "a number"))?;
+            if score.is_nan() {
+                return Err(wrong("score", fields[1], "a number"));
+            }
+            rows.scores.push(score);
+            if let Some(groups) = &mut rows.groups {
+                groups.push(fields[2].to_owned());
+            }
+        }
+        Ok(rows)
+    }
+}
