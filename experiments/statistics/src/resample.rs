@@ -9,6 +9,9 @@ use crate::Clusters;
 /// Keeps the streams of the bootstrap apart from any other use of the same seed.
 const DOMAIN: &[u8; 24] = b"aegis-bootstrap-v1\0\0\0\0\0\0";
 
+/// Bytes that are drawn at a time.
+const BLOCK: usize = 512;
+
 /// Draws clusters with replacement, each group on its own: `weights[i]` becomes the times cluster i was drawn.
 ///
 /// `weights` has one place per cluster.
@@ -29,32 +32,38 @@ fn stream(seed: u64, replicate: u64) -> ChaCha8Rng {
     stream
 }
 
-/// As many unbiased draws as there are places. Half a word serves a draw from up to 2^16 places.
+/// As many unbiased draws as there are places. Two bytes serve a draw from fewer than 2^16 places, four any other.
+///
+/// A block asks for no more draws than are missing, so that its loop has nothing to check but the rare refusal.
 ///
 /// Source: Lemire, *Fast Random Integer Generation in an Interval*, ACM TOMACS 2019.
 fn draw_group(stream: &mut ChaCha8Rng, weights: &mut [u32]) {
-    let places = weights.len() as u64;
-    let mut left = weights.len();
-    if places <= 1 << 16 {
-        let places = places as u32;
+    let mut bytes = [0; BLOCK];
+    let mut missing = weights.len();
+    if let Ok(places) = u16::try_from(weights.len()) {
+        let places = u32::from(places);
         let refused = (1_u32 << 16) % places;
-        while left > 0 {
-            let word = stream.next_u32();
-            for half in [word & 0xffff, word >> 16] {
-                let product = half * places;
-                if product & 0xffff >= refused && left > 0 {
+        while missing > 0 {
+            let block = &mut bytes[..(2 * missing).min(BLOCK)];
+            stream.fill_bytes(block);
+            missing -= block.len() / 2;
+            for half in block.chunks_exact(2) {
+                let product = u32::from(u16::from_le_bytes([half[0], half[1]])) * places;
+                if product & 0xffff >= refused {
                     weights[(product >> 16) as usize] += 1;
-                    left -= 1;
+                } else {
+                    missing += 1;
                 }
             }
         }
     } else {
+        let places = weights.len() as u64;
         let refused = (1_u64 << 32) % places;
-        while left > 0 {
+        while missing > 0 {
             let product = u64::from(stream.next_u32()) * places;
             if product & 0xffff_ffff >= refused {
                 weights[(product >> 32) as usize] += 1;
-                left -= 1;
+                missing -= 1;
             }
         }
     }
@@ -73,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_resample_has_as_many_clusters_as_the_data() {
-        for count in [2, 3, 700, 65_536, 65_537, 100_000] {
+        for count in [2, 3, 700, 65_535, 65_536, 100_000] {
             assert_eq!(weights(count, 1, 0).iter().sum::<u32>() as usize, count);
         }
     }
