@@ -22,7 +22,7 @@ impl Ratio {
 
     /// The ratio with its interval over the same `clusters`.
     ///
-    /// Where clusters take few values it draws counts of them instead of clusters: the same law, ten times as fast.
+    /// Where clusters take few values it draws counts of them instead of clusters: the same law, several times as fast.
     /// Errors: those of [`Bootstrap::interval`].
     pub fn interval(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Result<Estimate, StatisticsError> {
         let rows = self.numerators.iter().zip(&self.denominators);

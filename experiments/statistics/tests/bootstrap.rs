@@ -66,11 +66,11 @@ fn counting_classes_has_the_law_of_drawing_clusters() {
     let rows = drawn.iter().map(|value| (f64::from(u8::from(*value < 0.12)), 1.0));
     let ratio = Ratio::new(&clusters, rows);
     for method in [Method::Percentile, Method::Bca] {
-        let settings = Bootstrap { replicates: 20_000, method, ..PERCENTILE };
+        let settings = Bootstrap { replicates: 5_000, method, ..PERCENTILE };
         let counted = ratio.interval(&clusters, &settings).unwrap();
         let by_cluster = settings.interval(&clusters, |weights| ratio.value(weights)).unwrap();
         assert_eq!((counted.estimate, counted.clusters), (by_cluster.estimate, by_cluster.clusters));
-        assert!((counted.standard_error / by_cluster.standard_error - 1.0).abs() < 0.03);
+        assert!((counted.standard_error / by_cluster.standard_error - 1.0).abs() < 0.05);
         // The distribution steps by one episode; an end may fall on the next step.
         let step = 1.01 / f64::from(count);
         assert!(
