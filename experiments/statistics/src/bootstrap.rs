@@ -6,6 +6,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use statrs::function::erf::{erfc, erfc_inv};
 
+use crate::classes::Classes;
 use crate::error::open_unit;
 use crate::resample::draw;
 use crate::{Clusters, StatisticsError};
@@ -62,9 +63,18 @@ impl Bootstrap {
         clusters: &Clusters,
         statistic: impl Fn(&[u32]) -> Option<f64>,
     ) -> Result<Estimate, StatisticsError> {
+        self.interval_over(&Classes::singles(clusters), statistic)
+    }
+
+    /// [`Bootstrap::interval`] for a statistic of `[classes]` multiplicities.
+    pub(crate) fn interval_over(
+        &self,
+        classes: &Classes,
+        statistic: impl Fn(&[u32]) -> Option<f64>,
+    ) -> Result<Estimate, StatisticsError> {
         self.validate()?;
-        let distribution = self.distribution(clusters, 0..self.replicates, &statistic);
-        self.summarise(clusters, &distribution, statistic)
+        let distribution = self.distribution_over(classes, 0..self.replicates, &statistic);
+        self.summarise_over(classes, &distribution, statistic)
     }
 
     /// The statistic on the resamples with these numbers. Ranges may be computed apart, in any order, by anybody, and
@@ -75,10 +85,19 @@ impl Bootstrap {
         numbers: Range<u64>,
         statistic: impl Fn(&[u32]) -> Option<f64>,
     ) -> Vec<Option<f64>> {
-        let mut weights = vec![0; clusters.count()];
+        self.distribution_over(&Classes::singles(clusters), numbers, statistic)
+    }
+
+    fn distribution_over(
+        &self,
+        classes: &Classes,
+        numbers: Range<u64>,
+        statistic: impl Fn(&[u32]) -> Option<f64>,
+    ) -> Vec<Option<f64>> {
+        let mut weights = vec![0; classes.sizes().len()];
         numbers
             .map(|number| {
-                draw(clusters, self.seed, number, &mut weights);
+                draw(classes, self.seed, number, &mut weights);
                 statistic(&weights)
             })
             .collect()
@@ -95,8 +114,17 @@ impl Bootstrap {
         distribution: &[Option<f64>],
         statistic: impl Fn(&[u32]) -> Option<f64>,
     ) -> Result<Estimate, StatisticsError> {
+        self.summarise_over(&Classes::singles(clusters), distribution, statistic)
+    }
+
+    fn summarise_over(
+        &self,
+        classes: &Classes,
+        distribution: &[Option<f64>],
+        statistic: impl Fn(&[u32]) -> Option<f64>,
+    ) -> Result<Estimate, StatisticsError> {
         self.validate()?;
-        let estimate = statistic(&vec![1; clusters.count()]).ok_or(StatisticsError::Undefined("the data"))?;
+        let estimate = statistic(classes.sizes()).ok_or(StatisticsError::Undefined("the data"))?;
         let mut sorted: Vec<f64> = distribution.iter().copied().flatten().collect();
         if sorted.is_empty() {
             return Err(StatisticsError::Undefined("every resample"));
@@ -107,7 +135,7 @@ impl Bootstrap {
             Method::Percentile => (tail, 1.0 - tail),
             Method::Bca => {
                 let bias = bias(&sorted, estimate)?;
-                let acceleration = acceleration(clusters, statistic)?;
+                let acceleration = acceleration(classes, statistic)?;
                 let corrected = |share: f64| {
                     let shifted = bias + normal_quantile(share);
                     normal_cdf(bias + shifted / (1.0 - acceleration * shifted))
@@ -120,7 +148,7 @@ impl Bootstrap {
             lower: quantile(&sorted, low),
             upper: quantile(&sorted, high),
             standard_error: standard_deviation(&sorted),
-            clusters: clusters.count(),
+            clusters: classes.clusters(),
             undefined: distribution.len() - sorted.len(),
         })
     }
@@ -148,26 +176,29 @@ fn bias(sorted: &[f64], estimate: f64) -> Result<f64, StatisticsError> {
 
 /// a: a sixth of the skewness of the influence values, from leaving out one cluster at a time.
 fn acceleration(
-    clusters: &Clusters,
+    classes: &Classes,
     statistic: impl Fn(&[u32]) -> Option<f64>,
 ) -> Result<f64, StatisticsError> {
-    let mut weights = vec![1; clusters.count()];
+    let mut weights = classes.sizes().to_vec();
     let (mut cubes, mut squares) = (0.0, 0.0);
-    for group in clusters.groups().iter().filter(|group| group.len() > 1) {
-        let n = group.len() as f64;
+    for group in classes.groups() {
+        let n: f64 = classes.sizes()[group.clone()].iter().copied().map(f64::from).sum();
+        if n < 2.0 {
+            continue;
+        }
         let mut left_out = Vec::with_capacity(group.len());
-        for cluster in group.clone() {
-            weights[cluster] = 0;
+        for class in group.clone() {
+            weights[class] -= 1;
             let value = statistic(&weights)
                 .ok_or(StatisticsError::Bca("leaving out one cluster leaves the statistic undefined"))?;
-            left_out.push(value);
-            weights[cluster] = 1;
+            weights[class] += 1;
+            left_out.push((value, f64::from(weights[class])));
         }
-        let mean = left_out.iter().sum::<f64>() / n;
-        for value in left_out {
+        let mean = left_out.iter().map(|(value, size)| value * size).sum::<f64>() / n;
+        for (value, size) in left_out {
             let influence = (n - 1.0) * (mean - value) / n;
-            squares += influence * influence;
-            cubes += influence * influence * influence;
+            squares += size * influence * influence;
+            cubes += size * influence * influence * influence;
         }
     }
     Ok(if squares > 0.0 { cubes / (6.0 * squares * squares.sqrt()) } else { 0.0 })

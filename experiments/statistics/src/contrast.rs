@@ -76,7 +76,7 @@ pub fn contrast(
     let keys: Vec<(usize, usize)> = triplets.iter().map(|one| (one.task, one.initial_state)).collect();
     let difference = Clusters::new(&keys).ok().and_then(|clusters| {
         let ratio = Ratio::new(&clusters, triplets.iter().map(row));
-        bootstrap.interval(&clusters, |weights| ratio.value(weights)).ok()
+        ratio.interval(&clusters, bootstrap).ok()
     });
     Ok(Contrast {
         over,

@@ -9,6 +9,7 @@ mod binomial;
 mod bootstrap;
 mod budget;
 mod calibration;
+mod classes;
 mod clusters;
 mod contrast;
 mod error;

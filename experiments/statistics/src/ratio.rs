@@ -1,6 +1,7 @@
 //! The statistics that most rows come to: a ratio of sums over clusters.
 //! Means, rates and shares of steps are all of this form.
 
+use crate::classes::Classes;
 use crate::{Bootstrap, Clusters, Estimate, StatisticsError};
 
 /// A ratio of two sums of rows, made ready for resampling clusters.
@@ -17,6 +18,22 @@ impl Ratio {
             numerators: clusters.sums(rows.clone().map(|(numerator, _)| numerator)),
             denominators: clusters.sums(rows.map(|(_, denominator)| denominator)),
         }
+    }
+
+    /// The ratio with its interval over the same `clusters`.
+    ///
+    /// Where clusters take few values it draws counts of them instead of clusters: the same law, several times as fast.
+    /// Errors: those of [`Bootstrap::interval`].
+    pub fn interval(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Result<Estimate, StatisticsError> {
+        let rows = self.numerators.iter().zip(&self.denominators);
+        let profiles: Vec<(u64, u64)> = rows.map(|(n, d)| (n.to_bits(), d.to_bits())).collect();
+        let Some((classes, members)) = Classes::merged(clusters, &profiles) else {
+            return bootstrap.interval(clusters, |weights| self.value(weights));
+        };
+        let of_members = |values: &[f64]| members.iter().map(|member| values[*member]).collect();
+        let merged =
+            Self { numerators: of_members(&self.numerators), denominators: of_members(&self.denominators) };
+        bootstrap.interval_over(&classes, |weights| merged.value(weights))
     }
 
     /// The ratio under `[clusters]` multiplicities; none where the denominator is 0.
@@ -41,7 +58,7 @@ pub fn bootstrap_mean(
         return Err(StatisticsError::Value { name: "values", index, found, valid: "finite numbers" });
     }
     let ratio = Ratio::new(clusters, values.iter().map(|value| (*value, 1.0)));
-    bootstrap.interval(clusters, |weights| ratio.value(weights))
+    ratio.interval(clusters, bootstrap)
 }
 
 /// Σ wᵢ vᵢ in four lanes: a fixed order of additions, and four times as fast as one.

@@ -114,5 +114,5 @@ fn clustered(
 ) -> Option<Estimate> {
     let clusters = twin_clusters(twins).ok()?;
     let ratio = Ratio::new(&clusters, twins.iter().map(row));
-    bootstrap.interval(&clusters, |weights| ratio.value(weights)).ok()
+    ratio.interval(&clusters, bootstrap).ok()
 }

@@ -58,6 +58,29 @@ fn a_normal_mean_has_its_textbook_interval() {
 }
 
 #[test]
+fn counting_classes_has_the_law_of_drawing_clusters() {
+    let (count, drawn) = (300, values(300));
+    let clusters =
+        Clusters::within(&(0..count).collect::<Vec<_>>(), &(0..count).map(|row| row % 3).collect::<Vec<_>>())
+            .unwrap();
+    let rows = drawn.iter().map(|value| (f64::from(u8::from(*value < 0.12)), 1.0));
+    let ratio = Ratio::new(&clusters, rows);
+    for method in [Method::Percentile, Method::Bca] {
+        let settings = Bootstrap { replicates: 5_000, method, ..PERCENTILE };
+        let counted = ratio.interval(&clusters, &settings).unwrap();
+        let by_cluster = settings.interval(&clusters, |weights| ratio.value(weights)).unwrap();
+        assert_eq!((counted.estimate, counted.clusters), (by_cluster.estimate, by_cluster.clusters));
+        assert!((counted.standard_error / by_cluster.standard_error - 1.0).abs() < 0.05);
+        // The distribution steps by one episode; an end may fall on the next step.
+        let step = 1.01 / f64::from(count);
+        assert!(
+            (counted.lower - by_cluster.lower).abs() < step
+                && (counted.upper - by_cluster.upper).abs() < step
+        );
+    }
+}
+
+#[test]
 fn bca_of_a_constant_is_the_constant() {
     let settings = Bootstrap { method: Method::Bca, ..PERCENTILE };
     let found = bootstrap_mean(&[0.25; 20], &singles(20), &settings).unwrap();

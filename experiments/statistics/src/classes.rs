@@ -1,0 +1,62 @@
+//! Clusters that a statistic cannot tell apart, kept once with their number.
+//! Outcomes take few values, so 700 clusters come to a handful of classes and a resample to a handful of counts.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::Clusters;
+
+/// Above these, counting draws class by class is slower than drawing clusters one by one.
+const MOST_CLASSES: usize = 12;
+const MOST_CLUSTERS: usize = u16::MAX as usize;
+
+/// Classes of clusters in groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Classes {
+    groups: Vec<Range<usize>>,
+    sizes: Vec<u32>,
+}
+
+impl Classes {
+    /// Each cluster a class of its own.
+    pub(crate) fn singles(clusters: &Clusters) -> Self {
+        Self { groups: clusters.groups().to_vec(), sizes: vec![1; clusters.count()] }
+    }
+
+    /// Clusters of the same group with equal profiles are one class; `[clusters]` profiles. With the classes comes one
+    /// cluster of each. None where there are too many classes for it to pay.
+    pub(crate) fn merged<P: Ord>(clusters: &Clusters, profiles: &[P]) -> Option<(Self, Vec<usize>)> {
+        let (mut groups, mut sizes, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        for group in clusters.groups() {
+            let mut found: BTreeMap<&P, (usize, u32)> = BTreeMap::new();
+            for cluster in group.clone() {
+                found.entry(&profiles[cluster]).or_insert((cluster, 0)).1 += 1;
+            }
+            if found.len() > MOST_CLASSES || group.len() > MOST_CLUSTERS {
+                return None;
+            }
+            let start = sizes.len();
+            for (member, size) in found.into_values() {
+                members.push(member);
+                sizes.push(size);
+            }
+            groups.push(start..sizes.len());
+        }
+        Some((Self { groups, sizes }, members))
+    }
+
+    /// Clusters in each class: the multiplicities of the data themselves.
+    pub(crate) fn sizes(&self) -> &[u32] {
+        &self.sizes
+    }
+
+    /// The classes of each group.
+    pub(crate) fn groups(&self) -> &[Range<usize>] {
+        &self.groups
+    }
+
+    /// Clusters in all.
+    pub(crate) fn clusters(&self) -> usize {
+        self.sizes.iter().map(|size| *size as usize).sum()
+    }
+}
