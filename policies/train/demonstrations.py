@@ -1,0 +1,139 @@
+"""Demonstrations as `aegis collect` writes them: read, checked and cut into episodes.
+Owns what a valid file is; an error names file, field, what was found and what is valid."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+LAYOUT = "libero-lowdim-v1"
+TASKS = 10
+ACTION = 7
+# Of the layout, which `policies/src/encode.rs` defines. The task stands one-hot at its end.
+OBSERVATION = 88
+# The exported suites that this code reads.
+SUITE_SCHEMA = 2
+
+TENSORS = {
+    "observation": (np.float32, (OBSERVATION,)),
+    "action": (np.float32, (ACTION,)),
+    "clean": (np.uint8, ()),
+    "episode": (np.int64, ()),
+    "task": (np.int64, ()),
+}
+
+
+class DataError(ValueError):
+    """A file that cannot be used, and why."""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration; its last step reached the goal, for `aegis collect` keeps no others.
+
+    `observation` float32[steps, 88] as policies saw it, before the step; `action` float32[steps, 7], the expert's;
+    `clean` bool[steps], whether that action was the one sent.
+    """
+
+    task: int
+    observation: np.ndarray
+    action: np.ndarray
+    clean: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+
+def read_suite(suite: Path) -> tuple[str, list[str]]:
+    """Name of a suite that `export_scenes.py` wrote, and the instruction of each of its tasks in its order."""
+    name, names = (_field(suite / "suite.json", field) for field in ("suite", "tasks"))
+    if not isinstance(names, list) or len(names) != TASKS:
+        found = f"{len(names)} tasks" if isinstance(names, list) else repr(names)
+        raise DataError(f"{suite / 'suite.json'}: tasks: found {found}; valid is a list of {TASKS}, as in {LAYOUT}")
+    instructions = []
+    for task in range(len(names)):
+        path = suite / f"tasks/{task:02}/task.json"
+        instruction = _field(path, "language")
+        if not isinstance(instruction, str) or not instruction.strip():
+            raise DataError(f"{path}: language: found {instruction!r}; valid is an instruction in words")
+        # A LeRobotDataset finds a task by its words.
+        if instruction in instructions:
+            other = instructions.index(instruction)
+            raise DataError(f"{path}: language: found the words of task {other}; valid are words of its own")
+        instructions.append(instruction)
+    return name, instructions
+
+
+def _field(path: Path, field: str):
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot read: {error}") from error
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SUITE_SCHEMA:
+        raise DataError(f"{path}: schema: found {schema!r}; valid is {SUITE_SCHEMA}")
+    if field not in content:
+        raise DataError(f"{path}: {field}: is missing")
+    return content[field]
+
+
+def read_episodes(path: Path) -> list[Episode]:
+    """The episodes of one file in its order."""
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot read: {error}") from error
+    _check_shapes(path, tensors)
+    _check_values(path, tensors)
+    episode, task = tensors["episode"], tensors["task"]
+    starts = np.flatnonzero(np.diff(episode, prepend=episode[0] - 1))
+    if (again := len(starts) - len(np.unique(episode))) > 0:
+        raise DataError(f"{path}: episode: found {again} that go on after another began; valid is each in one piece")
+    episodes = []
+    for start, end in zip(starts, [*starts[1:], len(episode)]):
+        rows = slice(start, end)
+        if (task[rows] != task[start]).any():
+            found = sorted(set(task[rows].tolist()))
+            raise DataError(f"{path}: task: found {found} in episode {episode[start]}; valid is one per episode")
+        clean = tensors["clean"][rows].astype(bool)
+        episodes.append(Episode(int(task[start]), tensors["observation"][rows], tensors["action"][rows], clean))
+    return episodes
+
+
+def _check_shapes(path: Path, tensors: dict) -> None:
+    for name in TENSORS:
+        if name not in tensors:
+            raise DataError(f"{path}: {name}: is missing; found {', '.join(sorted(tensors)) or 'no tensors'}")
+    # What is not known would be lost without a word.
+    if unknown := sorted(set(tensors) - set(TENSORS)):
+        raise DataError(f"{path}: {unknown[0]}: is unknown; valid are {', '.join(TENSORS)}")
+    rows = tensors["action"].shape[:1]
+    for name, (dtype, width) in TENSORS.items():
+        found = tensors[name]
+        if found.dtype != dtype or found.ndim != 1 + len(width) or found.shape[1:] != width:
+            valid = f"{np.dtype(dtype)}[{', '.join(map(str, ('rows', *width)))}]"
+            raise DataError(f"{path}: {name}: found {found.dtype}{list(found.shape)}; valid is {valid}")
+        if found.shape[:1] != rows:
+            raise DataError(f"{path}: {name}: found {len(found)} rows; valid is {rows[0]}, as many as action has")
+    if rows[0] == 0:
+        raise DataError(f"{path}: action: found 0 rows; valid is 1 or more")
+
+
+def _check_values(path: Path, tensors: dict) -> None:
+    def refuse(name: str, bad: np.ndarray, valid: str) -> None:
+        if bad.any():
+            at = tuple(int(index) for index in np.argwhere(bad)[0])
+            place = f"row {at[0]}" + (f", component {at[1]}" if len(at) > 1 else "")
+            raise DataError(f"{path}: {name}: found {tensors[name][at]} in {place}; valid is {valid}")
+
+    for name in ("observation", "action"):
+        refuse(name, ~np.isfinite(tensors[name]), "a finite number")
+    refuse("clean", tensors["clean"] > 1, "0 or 1")
+    refuse("task", (tensors["task"] < 0) | (tensors["task"] >= TASKS), f"0 to {TASKS - 1}")
+    expected = np.eye(TASKS, dtype=np.float32)[tensors["task"]]
+    wrong = np.zeros((len(expected), OBSERVATION), dtype=bool)
+    wrong[:, -TASKS:] = tensors["observation"][:, -TASKS:] != expected
+    refuse("observation", wrong, f"the task one-hot in its last {TASKS} components")
