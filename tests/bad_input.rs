@@ -75,7 +75,7 @@ fn an_unknown_task() {
 
 #[test]
 fn too_many_episodes() {
-    refuses(aegis().args(["demo", "--episodes", "101"]), 2, &["--episodes 101", "1 to 100"]);
+    refuses(aegis().args(["demo", "--episodes", "401"]), 2, &["--episodes 401", "1 to 400"]);
 }
 
 #[test]
@@ -90,19 +90,19 @@ fn a_plan_with_an_unknown_key() {
 fn a_plan_with_overlapping_ranges() {
     let folder = folder("overlap");
     let plan = copy_of_study(&folder);
-    edit(&plan, "confirmation = { first = 40", "confirmation = { first = 39");
-    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["ranges.confirmation", "ranges.calibration"]);
+    edit(&plan, "confirmation = { first = 500", "confirmation = { first = 439");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["ranges.confirmation", "ranges.tuning"]);
 }
 
 #[test]
 fn a_range_past_the_recorded_starts() {
     let folder = folder("past-the-recorded");
     let plan = copy_of_study(&folder);
-    edit(&plan, "confirmation = { first = 40, end = 50", "confirmation = { first = 40, end = 60");
+    edit(&plan, "sample_seed = 20261125\n", "");
     refuses(
         aegis().arg("demo").arg("--plan").arg(plan),
         2,
-        &["ranges.confirmation", "60", "50", "sample_seed"],
+        &["ranges.training", "end 120", "50", "sample_seed"],
     );
 }
 

@@ -24,7 +24,11 @@ struct Bridge {
 impl Bridge {
     fn start(names: &[&str], listen: &str) -> Self {
         let mut command = common::aegis();
-        command.args(["sim", "serve", "--listen", listen]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // The seed of the shipped plan: its confirmation starts are sampled ones.
+        command
+            .args(["sim", "serve", "--sample-seed", "20261125", "--listen", listen])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         for name in names {
             command.args(["--name", name]);
         }

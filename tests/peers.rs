@@ -138,8 +138,12 @@ fn upstream_over_the_wire_is_a_plant_like_ours() {
     drop(session);
 
     let out = common::folder("upstream");
+    // Upstream knows the recorded initial states alone.
+    let plan = common::repository().join("experiments/recorded.toml");
     let run = common::aegis()
-        .args(["demo", "--json", "--episodes", "1", "--connect", &upstream.endpoint, "--plant", "upstream"])
+        .args(["demo", "--json", "--episodes", "1", "--plan"])
+        .arg(plan)
+        .args(["--connect", &upstream.endpoint, "--plant", "upstream"])
         .arg("--out")
         .arg(&out)
         .output()

@@ -1,111 +1,109 @@
-//! `aegis collect`: demonstrations of the scripted expert for `policies/train`.
-//! The expert sees exact poses; what is written is what policies will see.
+//! `aegis collect`: rollouts of the weak policy over one range of the plan, as Parquet.
+//! What `aegis probe` is fitted, calibrated and judged on.
 
 use std::path::PathBuf;
 
-use aegis_core::Thresholds;
-use aegis_core::{Policy, PolicyError};
-use aegis_experiments::collect::{Collectors, Disturbance, collect, write};
-use aegis_policies::expert::Expert;
-use aegis_policies::{OnnxPolicy, encode};
-use aegis_sim::LiberoPlant;
+use aegis_core::{Probe, Rule};
+use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
+use aegis_experiments::rollouts::{Rollout, digest, rollouts};
+use aegis_policies::card::ModelCard;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::progress;
-use crate::study::{Study, StudyArguments};
+use crate::study::{Study, StudyArguments, share};
 
 /// Arguments of `aegis collect`.
 #[derive(Args)]
-#[command(
-    after_help = "Example: aegis collect --out runs/demonstrations.safetensors --replicates 2 --rate 0.02"
-)]
+#[command(after_help = "Example: aegis collect discovery --out runs/discovery.parquet")]
 pub struct CollectArguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Where the demonstrations go
+    /// Range of the plan: training, discovery, calibration, tuning or confirmation
+    range: String,
+    /// Where the rollouts go; runs/RANGE.parquet when left out
     #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-    /// Episodes per task and training initial state
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    replicates: u64,
-    /// Seed of the disturbances; the plan's master seed when left out
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-    /// Chance per control step that a disturbance begins
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
-    rate: f64,
-    /// Standard deviation of a noisy disturbance, in action units
-    #[arg(long, value_name = "SD", default_value_t = 0.6)]
-    noise_sd: f64,
-    /// Card of a policy that drives now and then, for the states that it gets into
-    #[arg(long, value_name = "CARD")]
-    learner: Option<PathBuf>,
-    /// Chance that the learner drives from the start of an episode
-    #[arg(long, value_name = "P", default_value_t = 0.7, value_parser = probability)]
-    learner_start: f64,
-}
-
-fn probability(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("valid is 0 to 1".into()) }
+    out: Option<PathBuf>,
+    /// Print the summary as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
-    let mut study = Study::open(&arguments.study)?;
-    study.plan.master_seed = arguments.seed.unwrap_or(study.plan.master_seed);
-    let mut share = study.plan.ranges.training;
-    share.replicates = arguments.replicates;
-    let keys = share.keys(0..study.suite.task_count());
-    let settings = study.settings(Thresholds { fire: f64::INFINITY, hand_back: f64::INFINITY });
-    let disturbance = Disturbance {
-        rate: arguments.rate,
-        noise_sd: arguments.noise_sd,
-        learner_start: arguments.learner_start,
-    };
-    if let Some(card) = &arguments.learner {
-        OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?;
-    }
-    let open = |_| {
-        let learner = match &arguments.learner {
-            Some(card) => Some(Box::new(OnnxPolicy::open(&study.runtime, card)?) as Box<dyn Policy>),
-            None => None,
-        };
-        let expert = Expert::new("akita_black_bowl_1", "plate_1");
-        Ok(Collectors {
-            plant: Box::new(LiberoPlant::new(study.suite.clone())),
-            expert: Box::new(move |observation| match expert.action(observation) {
-                Ok(action) => Ok(action.to_vec()),
-                Err(error) => Err(PolicyError::Observation(error.to_string())),
-            }),
-            learner,
-        })
-    };
-    let bar = progress::bar("demonstrations", keys.len());
-    let demonstrations = collect(
-        &keys,
-        arguments.study.workers,
-        &settings,
-        disturbance,
-        &encode::encode,
-        &open,
-        &progress::follow(&bar),
-    )
-    .or_exit(Exit::Failed)?;
-    bar.finish_and_clear();
-    write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
-    let kept = demonstrations.iter().filter(|demonstration| demonstration.success).count();
-    println!("{}: {kept} of {} demonstrations succeeded and were kept", arguments.out.display(), keys.len());
-    for task in 0..study.suite.task_count() {
-        let of_task: Vec<bool> = keys
-            .iter()
-            .zip(&demonstrations)
-            .filter(|(key, _)| key.start.task == task)
-            .map(|(_, demonstration)| demonstration.success)
-            .collect();
-        let won = of_task.iter().filter(|success| **success).count();
-        println!("  task {task}: {won} of {}", of_task.len());
+    let study = Study::open(&arguments.study)?;
+    let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{}.parquet", arguments.range).into());
+    let found = roll_out(&study, &arguments.range, arguments.study.workers)?;
+    write(&out, &provenance(&study, &arguments.range)?, &found).or_exit(Exit::Failed)?;
+    let lost = found.iter().filter(|rollout| !rollout.success).count();
+    if arguments.json {
+        let digest = digest(&found);
+        let summary =
+            serde_json::json!({ "file": out, "episodes": found.len(), "lost": lost, "sha256": digest });
+        println!("{summary}");
+    } else {
+        println!("{}: {} episodes, weak lost {lost}", out.display(), found.len());
     }
     Ok(())
+}
+
+/// Rolls the weak policy out over one range.
+pub fn roll_out(study: &Study, range: &str, workers: usize) -> Result<Vec<Rollout>, Failure> {
+    let keys = share(&study.plan, range)?.keys(0..study.suite.task_count());
+    study.check_models()?;
+    let (_, spec) = study.watched()?;
+    let blank = Probe::blank(spec.width);
+    let settings = study.settings(Rule::Never {});
+    let bar = progress::bar(range.to_owned(), keys.len());
+    let open = |_| study.parties(&blank);
+    let found = rollouts(&keys, workers, &settings, &open, &progress::follow(&bar));
+    bar.finish_and_clear();
+    found.or_exit(Exit::Failed)
+}
+
+/// Reads rollouts of one range from a file and holds them against the plan; rolls out where there is no file.
+pub fn rollouts_of(
+    study: &Study,
+    range: &str,
+    file: Option<&PathBuf>,
+    workers: usize,
+) -> Result<Vec<Rollout>, Failure> {
+    let Some(path) = file else { return roll_out(study, range, workers) };
+    let (found, rollouts) = read(path).or_exit(Exit::Input)?;
+    let expected = provenance(study, range)?;
+    if found != expected {
+        let written = |provenance: &Provenance| serde_json::to_value(provenance).unwrap_or_default();
+        let (found, expected) = (written(&found), written(&expected));
+        let fields = expected
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(field, value)| found.get(field) != Some(value));
+        let differ: Vec<String> = fields
+            .map(|(field, value)| format!("{field} is {}, the plan's is {value}", found[field]))
+            .collect();
+        return Err(failure(
+            Exit::Input,
+            format!("{}: these rollouts are of something else: {}", path.display(), differ.join("; ")),
+        ));
+    }
+    Ok(rollouts)
+}
+
+fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
+    let (weak, spec) = study.watched()?;
+    let strong = ModelCard::load(&study.plan.models.strong).or_exit(Exit::Input)?;
+    Ok(Provenance {
+        schema: SCHEMA,
+        suite: study.plan.suite.clone(),
+        master_seed: study.plan.master_seed,
+        sample_seed: study.plan.sample_seed,
+        range: range.to_owned(),
+        weak_sha256: weak.sha256.clone(),
+        strong_sha256: strong.sha256,
+        tensor: spec.tensor,
+        horizon_steps: study.plan.gate.horizon_steps,
+        chunk_steps: study.plan.gate.chunk_steps,
+        action_width: weak.chunk.width,
+    })
 }

@@ -55,7 +55,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         return Err(failure(Exit::Input, message));
     };
 
-    let settings = study.settings(probe.calibration.thresholds());
+    let settings = study.settings(study.rule(&probe));
     let bar = progress::bar("episodes", keys.len() * ARMS.len());
     let remote = arguments.remote.open()?;
     let workers = remote.as_ref().map_or(arguments.study.workers, Remote::count);

@@ -4,10 +4,12 @@
 mod arrays;
 mod collect;
 mod demo;
+mod demonstrate;
 mod exit;
 mod files;
 mod frames;
 mod goals;
+mod judgement;
 mod model;
 mod probe;
 mod progress;
@@ -37,9 +39,11 @@ struct Arguments {
 enum Verb {
     /// Run weak, aegis and strong on the same episodes and record the most instructive recovery.
     Demo(demo::DemoArguments),
-    /// Collect demonstrations of the scripted expert, with disturbances that it corrects.
+    /// Make demonstrations of the scripted expert, with disturbances that it corrects.
+    Demonstrate(demonstrate::DemonstrateArguments),
+    /// Roll the weak policy out and keep its activations, both policies' chunks and the outcomes.
     Collect(collect::CollectArguments),
-    /// Fit the probe and set its thresholds, or show one.
+    /// Fit the probe and set its thresholds, judge one, or show one.
     #[command(subcommand)]
     Probe(probe::ProbeVerb),
     /// Look into an ONNX model, or give one of its tensors an output of its own.
@@ -56,6 +60,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Arguments::parse().verb {
         Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Demonstrate(arguments) => demonstrate::run(&arguments),
         Verb::Collect(arguments) => collect::run(&arguments),
         Verb::Probe(verb) => probe::run(&verb),
         Verb::Model(verb) => model::run(&verb),

@@ -1,41 +1,90 @@
-//! `aegis probe`: fit the head on rollouts of the weak policy and set its thresholds, or show a fitted one.
-//! Discovery and calibration episodes start from ranges of their own.
+//! `aegis probe`: fit the head and set its thresholds, judge it on fresh rollouts, or show a fitted one.
+//! Discovery, calibration and judgement each have a range of their own.
 
 use std::path::PathBuf;
 
-use aegis_core::{Probe, Thresholds};
-use aegis_experiments::fit::{calibrate, fit, rollouts};
-use aegis_experiments::probe_file::{ProbeFile, SCHEMA};
+use aegis_core::probe::HeadKind;
+use aegis_experiments::probe::calibration::calibrate;
+use aegis_experiments::probe::evaluation::{Evaluation, evaluate};
+use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::probe::fit::fit;
 use clap::{Args, Subcommand};
 
-use crate::exit::{Exit, Failure, OrExit};
-use crate::progress;
+use crate::collect::rollouts_of;
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::files::write;
+use crate::judgement;
 use crate::study::{Study, StudyArguments};
 
 /// Verbs of `aegis probe`.
 #[derive(Subcommand)]
 pub enum ProbeVerb {
-    /// Roll the weak policy out, fit the head, calibrate, and write the probe file
+    /// Fit the head on discovery rollouts, calibrate on others, and write the probe file
     Fit(FitArguments),
+    /// Judge the probe on fresh rollouts, beside rivals that read no activation
+    Eval(EvalArguments),
     /// Print a probe's thresholds and where they come from
     Show(StudyArguments),
 }
 
 /// Arguments of `aegis probe fit`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis probe fit --out policies/models/probe.json")]
+#[command(
+    after_help = "Examples:\n  aegis probe fit\n  aegis collect discovery && aegis collect calibration\n  \
+                        aegis probe fit --discovery runs/discovery.parquet --calibration runs/calibration.parquet \
+                        --head recurrent --out runs/recurrent.json"
+)]
 pub struct FitArguments {
     #[command(flatten)]
     study: StudyArguments,
+    /// Rollouts to fit on, by `aegis collect discovery`; rolled out now when left out
+    #[arg(long, value_name = "FILE")]
+    discovery: Option<PathBuf>,
+    /// Rollouts to set thresholds on, by `aegis collect calibration`; rolled out now when left out
+    #[arg(long, value_name = "FILE")]
+    calibration: Option<PathBuf>,
+    /// Head instead of the plan's: linear, mlp or recurrent
+    #[arg(long, value_name = "KIND")]
+    head: Option<HeadKind>,
     /// Where the probe goes; the plan's place when left out
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+}
+
+/// Arguments of `aegis probe eval`.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  aegis probe eval\n  aegis probe eval --discovery runs/discovery.parquet \
+                        --episodes runs/confirmation.parquet --json --out runs/probe"
+)]
+pub struct EvalArguments {
+    #[command(flatten)]
+    study: StudyArguments,
+    /// The probe instead of the plan's
+    #[arg(long, value_name = "FILE")]
+    probe: Option<PathBuf>,
+    /// The rollouts that the probe was fitted on, for its rivals; rolled out now when left out
+    #[arg(long, value_name = "FILE")]
+    discovery: Option<PathBuf>,
+    /// Fresh rollouts to judge on; rolled out now when left out
+    #[arg(long, value_name = "FILE")]
+    episodes: Option<PathBuf>,
+    /// Range that the fresh rollouts are of
+    #[arg(long, value_name = "RANGE", default_value = "confirmation")]
+    range: String,
+    /// Folder for evaluation.json and evaluation.md
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
 }
 
 /// Runs the verb.
 pub fn run(verb: &ProbeVerb) -> Result<(), Failure> {
     match verb {
         ProbeVerb::Fit(arguments) => fit_probe(arguments),
+        ProbeVerb::Eval(arguments) => eval_probe(arguments),
         ProbeVerb::Show(arguments) => {
             let study = Study::open(arguments)?;
             print(&study.probe()?);
@@ -46,37 +95,17 @@ pub fn run(verb: &ProbeVerb) -> Result<(), Failure> {
 
 fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
-    study.check_models()?;
     let (card, spec) = study.watched()?;
-    let settings = study.settings(Thresholds { fire: f64::INFINITY, hand_back: f64::INFINITY });
-    let blank = Probe::blank(spec.width);
-    let tasks = 0..study.suite.task_count();
-    let collect = |heading, share: aegis_experiments::plan::Share| {
-        let keys = share.keys(tasks.clone());
-        let bar = progress::bar(heading, keys.len());
-        let found = rollouts(
-            &keys,
-            arguments.study.workers,
-            &settings,
-            &|_| study.parties(&blank),
-            &progress::follow(&bar),
-        );
-        bar.finish_and_clear();
-        found.or_exit(Exit::Failed)
-    };
-    let discovery = collect("discovery", study.plan.ranges.discovery)?;
-    let calibration = collect("calibration", study.plan.ranges.calibration)?;
-    let probe = fit(&discovery, &study.plan.fit).or_exit(Exit::Failed)?;
-    let calibration = calibrate(&probe, &discovery, &calibration, &study.plan.gate, &study.plan.fit)
-        .or_exit(Exit::Failed)?;
-    let file = ProbeFile {
-        schema: SCHEMA,
-        model_sha256: card.sha256,
-        tensor: spec.tensor,
-        probe,
-        settings: study.plan.fit.clone(),
-        calibration,
-    };
+    let workers = arguments.study.workers;
+    let discovery = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
+    let calibration = rollouts_of(&study, "calibration", arguments.calibration.as_ref(), workers)?;
+    let mut settings = study.plan.fit.clone();
+    settings.head = arguments.head.unwrap_or(settings.head);
+    let fitted = fit(&discovery, &settings, study.plan.gate.horizon_steps).or_exit(Exit::Failed)?;
+    let thresholds =
+        calibrate(&fitted.probe, &calibration, &study.plan.gate, &settings).or_exit(Exit::Failed)?;
+    let belongs = (card.sha256, spec.tensor);
+    let file = ProbeFile::new(belongs, (&discovery, &calibration), settings, fitted, thresholds);
     let out = arguments.out.clone().unwrap_or_else(|| study.plan.models.probe.clone());
     file.save(&out).or_exit(Exit::Failed)?;
     println!("{}", out.display());
@@ -84,21 +113,61 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
+    let mut study = Study::open(&arguments.study)?;
+    study.plan.models.probe = arguments.probe.clone().unwrap_or(study.plan.models.probe);
+    if ["training", "discovery", "calibration"].contains(&&*arguments.range) {
+        let message = format!(
+            "--range {}: the probe or its policy has seen these; valid is tuning or confirmation",
+            arguments.range
+        );
+        return Err(failure(Exit::Input, message));
+    }
+    let file = study.probe()?;
+    let workers = arguments.study.workers;
+    let discovery = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
+    let fresh = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref(), workers)?;
+    let found = evaluate(&file, &discovery, &fresh, &study.plan.gate, study.plan.master_seed)
+        .or_exit(Exit::Failed)?;
+    let json = serde_json::to_string_pretty(&found).or_exit(Exit::Failed)? + "\n";
+    let markdown = judgement::markdown(&found, &arguments.range);
+    if let Some(folder) = &arguments.out {
+        write(&folder.join("evaluation.json"), json.as_bytes())?;
+        write(&folder.join("evaluation.md"), markdown.as_bytes())?;
+    }
+    print!("{}", if arguments.json { json } else { markdown });
+    warn(&found);
+    Ok(())
+}
+
+/// A rival that reads no activation and ranks as well makes the probe pointless; better said than found in a table.
+fn warn(found: &Evaluation) {
+    for baseline in &found.baselines {
+        if baseline.overall.estimate >= found.probe.overall.estimate {
+            eprintln!("warning: {} ranks as well as the probe", baseline.name);
+        }
+    }
+}
+
 fn print(file: &ProbeFile) {
     let calibration = &file.calibration;
-    println!("  reads            {} of model {}", file.tensor, &file.model_sha256[..16]);
-    println!("  width            {}", file.probe.width());
+    println!(
+        "  reads            {} of model {}",
+        file.tensor,
+        &file.model_sha256[..file.model_sha256.len().min(16)]
+    );
+    println!(
+        "  head             {}, {} parameters over width {}",
+        file.probe.kind(),
+        file.probe.parameters(),
+        file.probe.width()
+    );
+    println!("  penalty          {} of {:?}", file.penalty, file.settings.penalties);
     println!("  threshold        {:.4} (α = {})", calibration.threshold, file.settings.alpha);
     println!("  return threshold {:.4}", calibration.return_threshold);
-    println!(
-        "  discovery        {} episodes, weak lost {}",
-        calibration.discovery[0], calibration.discovery[1]
-    );
+    println!("  discovery        {} episodes, weak lost {}", file.discovery.episodes, file.discovery.lost);
     println!(
         "  calibration      {} episodes, weak lost {}",
-        calibration.calibration[0], calibration.calibration[1]
+        file.calibrated_on.episodes, file.calibrated_on.lost
     );
-    if let Some(auroc) = calibration.early_auroc {
-        println!("  early AUROC      {auroc:.3} on calibration episodes");
-    }
 }

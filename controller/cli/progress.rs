@@ -5,7 +5,7 @@ use aegis_experiments::runner::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar over `total` items under a heading.
-pub fn bar(heading: &'static str, total: usize) -> ProgressBar {
+pub fn bar(heading: impl Into<std::borrow::Cow<'static, str>>, total: usize) -> ProgressBar {
     let bar = ProgressBar::new(total as u64).with_message(heading);
     // The template is a constant; should it ever be wrong, the default style does.
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left") {

@@ -17,7 +17,8 @@ use crate::study::load_suite;
 /// Arguments of `aegis sim serve`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis sim serve --name libero\n  \
-                        aegis sim serve --name one --name two --listen tcp/127.0.0.1:7448\n\n\
+                        aegis sim serve --name one --name two --listen tcp/127.0.0.1:7448\n  \
+                        aegis sim serve --sample-seed 20261125, for the sampled starts of experiments/demo.toml\n\n\
                         Who connects decides between lock-step and free-running; docs/protocol.md is the protocol.")]
 pub struct ServeArguments {
     /// Suite, by its name in the cache
@@ -26,6 +27,9 @@ pub struct ServeArguments {
     /// Name of a plant; given several times, each is an environment of its own
     #[arg(long = "name", value_name = "NAME", default_value = "libero")]
     names: Vec<String>,
+    /// Seed of the initial states past the recorded ones; without it there are none
+    #[arg(long, value_name = "N")]
+    sample_seed: Option<u64>,
     /// Zenoh endpoint to listen at; port 0 lets the system choose
     #[arg(long, value_name = "tcp/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
     listen: Endpoint,
@@ -48,7 +52,10 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             format!("--name {}: given twice; valid are different names", twice[0]),
         ));
     }
-    let suite = load_suite(&arguments.suite)?;
+    let mut suite = load_suite(&arguments.suite)?;
+    if let Some(seed) = arguments.sample_seed {
+        suite = suite.with_sampled_starts(seed);
+    }
     let info = info(&suite)?;
     let limits = HostLimits {
         command_timeout: Duration::from_millis(arguments.command_timeout),

@@ -3,10 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_core::{Plant, Probe, Thresholds};
+use aegis_core::{Plant, Probe, Rule};
 use aegis_experiments::episode::{EpisodeSettings, Parties};
-use aegis_experiments::plan::Plan;
-use aegis_experiments::probe_file::ProbeFile;
+use aegis_experiments::plan::{Plan, Share};
+use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::runner::SetupError;
 use aegis_experiments::streams::Streams;
 use aegis_policies::card::{ActivationSpec, ModelCard};
@@ -80,11 +80,17 @@ impl Study {
         ProbeFile::load(&self.plan.models.probe, &card.sha256, &spec.tensor, spec.width).or_exit(Exit::Input)
     }
 
-    /// Settings of an episode under these thresholds.
-    pub fn settings(&self, thresholds: Thresholds) -> EpisodeSettings {
+    /// The rule of the plan with the thresholds of a probe.
+    pub fn rule(&self, probe: &ProbeFile) -> Rule {
+        self.plan.rule.rule(&probe.calibration, self.plan.fit.trend_window)
+    }
+
+    /// Settings of an episode under this rule.
+    pub fn settings(&self, rule: Rule) -> EpisodeSettings {
         EpisodeSettings {
             gate: self.plan.gate.clone(),
-            thresholds,
+            rule,
+            ask_strong: false,
             sensor: self.plan.sensor,
             settle_steps: self.plan.settle_steps,
             null_action: NULL_ACTION.to_vec(),
@@ -114,6 +120,16 @@ impl Study {
             probe: probe.clone(),
         })
     }
+}
+
+/// A range of the plan by name.
+pub fn share(plan: &Plan, name: &str) -> Result<Share, Failure> {
+    let named = plan.ranges.named();
+    let found = named.iter().find(|(known, _)| *known == name);
+    found.map(|(_, share)| *share).ok_or_else(|| {
+        let valid = named.map(|(known, _)| known).join(", ");
+        failure(Exit::Input, format!("range {name}: unknown; valid is {valid}"))
+    })
 }
 
 /// The inference library that setup placed in the cache, or that AEGIS_ORT_LIBRARY names.

@@ -1,4 +1,4 @@
-"""Demonstrations as `aegis collect` writes them: read, checked and cut into episodes.
+"""Demonstrations as `aegis demonstrate` writes them: read, checked and cut into episodes.
 Owns what a valid file is; an error names file, field, what was found and what is valid."""
 
 import json
@@ -32,7 +32,7 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Episode:
-    """One demonstration; its last step reached the goal, for `aegis collect` keeps no others.
+    """One demonstration; its last step reached the goal, for `aegis demonstrate` keeps no others.
 
     `observation` float32[steps, 88] as policies saw it, before the step; `action` float32[steps, 7], the expert's;
     `clean` bool[steps], whether that action was the one sent.

@@ -79,13 +79,13 @@ def write(data: list[Path], suite: Path, out: Path) -> None:
 def main(words: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    writing = verbs.add_parser("write", help="convert what `aegis collect` wrote")
+    writing = verbs.add_parser("write", help="convert what `aegis demonstrate` wrote")
     writing.add_argument("--out", type=Path, required=True, help="the data set's folder; must not exist")
     checking = verbs.add_parser("check", help="open a data set with lerobot and hold every value against its source")
     checking.add_argument("dataset", type=Path)
     checking.add_argument("--workers", type=int, default=0, help="processes that read; results do not depend on it")
     for verb in (writing, checking):
-        verb.add_argument("--data", type=Path, nargs="+", required=True, help="files that `aegis collect` wrote")
+        verb.add_argument("--data", type=Path, nargs="+", required=True, help="files that `aegis demonstrate` wrote")
         verb.add_argument("--suite", type=Path, required=True, help="the exported suite, for the instructions")
     arguments = parser.parse_args(words)
 

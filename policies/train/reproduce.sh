@@ -15,17 +15,16 @@ train() { "$python" policies/train/train.py "$@"; }
 mkdir -p "$data" "$models"
 
 # Weak: a small network and a few undisturbed demonstrations.
-aegis collect --out "$data/demonstrations.safetensors" --seed 1
+aegis demonstrate --out "$data/demonstrations.safetensors" --seed 1
 train weak --data "$data/demonstrations.safetensors" --out "$models/weak"
 
 # Strong: many, with disturbances that the expert corrects, and states that the weak policy gets into.
-aegis collect --out "$data/disturbed.safetensors" --seed 2 --replicates 5 --rate 0.02
-aegis collect --out "$data/after-weak.safetensors" --seed 3 --replicates 4 --rate 0.01 --learner "$models/weak.toml"
+aegis demonstrate --out "$data/disturbed.safetensors" --seed 2 --rate 0.02
+aegis demonstrate --out "$data/after-weak.safetensors" --seed 3 --rate 0.01 --learner "$models/weak.toml"
 train strong --data "$data"/{demonstrations,disturbed,after-weak}.safetensors --out "$data/strong-first" --epochs 10
 
 # Once more with the states that the first strong policy gets into (Ross et al., DAgger, AISTATS 2011).
-aegis collect --out "$data/after-strong.safetensors" --seed 4 --replicates 4 --rate 0.01 \
-    --learner "$data/strong-first.toml"
+aegis demonstrate --out "$data/after-strong.safetensors" --seed 4 --rate 0.01 --learner "$data/strong-first.toml"
 train strong --data "$data"/{demonstrations,disturbed,after-weak,after-strong}.safetensors --out "$models/strong"
 
 aegis probe fit

@@ -26,7 +26,7 @@ LAYOUT = "libero-lowdim-v1"
 # Weak is weak because it is small and saw little, not because it was broken.
 PRESETS = {
     "weak": dict(width=64, blocks=1, token=64, epochs=60, batch=256, rate=1e-3, decay=1e-4, demonstrations=40),
-    "strong": dict(width=384, blocks=3, token=96, epochs=24, batch=1024, rate=1e-3, decay=1e-4, demonstrations=None),
+    "strong": dict(width=384, blocks=3, token=96, epochs=16, batch=1024, rate=1e-3, decay=1e-4, demonstrations=None),
 }
 
 
@@ -209,7 +209,7 @@ def card(name, path, policy, preset, args, rows, losses, features):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policy", choices=PRESETS)
-    parser.add_argument("--data", type=Path, nargs="+", required=True, help="files that `aegis collect` wrote")
+    parser.add_argument("--data", type=Path, nargs="+", required=True, help="files that `aegis demonstrate` wrote")
     parser.add_argument("--out", type=Path, required=True, help="path of the model without its suffix")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="instead of the preset's")

@@ -3,7 +3,7 @@
     python parity.py --aegis target/release/aegis --demonstrations D.safetensors --work runs/parity --out docs/parity.md
 
 Per task of every suite: ten random actions from several initial states, 220 from one, and states about the goal. For
-the suite of the demonstrations (`aegis collect`), those too, and upstream nudged by one bit as a yardstick. Results are
+the suite of the demonstrations (`aegis demonstrate`), those too, and upstream nudged by one bit as a yardstick. Results are
 kept in --work, one file per task; a run that was stopped goes on from there.
 """
 
@@ -32,7 +32,7 @@ AGAIN = 50  # Control steps of upstream against itself.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
-    parser.add_argument("--demonstrations", type=Path, help="of libero_spatial, by `aegis collect` without --rate")
+    parser.add_argument("--demonstrations", type=Path, help="of libero_spatial, by `aegis demonstrate` without --rate")
     parser.add_argument("--per-task", type=int, default=20, help="demonstrations to replay for each task")
     parser.add_argument("--nudged", type=int, default=20, help="how many of them upstream replays nudged")
     arguments = parser.parse_args()

@@ -4,7 +4,7 @@ here."""
 from collections import Counter
 
 COMMANDS = """
-    aegis collect --out runs/demonstrations.safetensors --seed 1
+    aegis demonstrate --starts 0..20 --seed 1 --out runs/demonstrations.safetensors
     "$AEGIS_CACHE"/python/*/bin/python sim_bridge/python/parity.py --aegis target/release/aegis \\
         --demonstrations runs/demonstrations.safetensors --work runs/parity --out docs/parity.md
 """

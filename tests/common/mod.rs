@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use aegis_core::{Plant, Thresholds};
+use aegis_core::{Plant, Rule, Thresholds};
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe_file::ProbeFile;
+use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::streams::Streams;
 use aegis_experiments::{EpisodeKey, EpisodeSettings, Parties};
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
@@ -103,6 +103,7 @@ impl Study {
         let probe = ProbeFile::load(&plan.models.probe, &card.sha256, &spec.tensor, spec.width)
             .expect("the shipped probe fits the weak policy");
         let suite = Suite::load(&scenes()).expect("the scenes are whole");
+        let suite = suite.with_sampled_starts(plan.sample_seed.expect("the shipped plan samples its starts"));
         // One environment serves every test of a process.
         static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
         let load = || OnnxRuntime::load(&library()).expect("setup placed the library");
@@ -112,7 +113,8 @@ impl Study {
     pub fn settings(&self, thresholds: Thresholds) -> EpisodeSettings {
         EpisodeSettings {
             gate: self.plan.gate.clone(),
-            thresholds,
+            rule: Rule::Conformal(thresholds),
+            ask_strong: false,
             sensor: self.plan.sensor,
             settle_steps: self.plan.settle_steps,
             null_action: vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0],

@@ -82,17 +82,22 @@ fn measure(
     Ok(Cost { p50: times[EPISODES / 2], p99: times[EPISODES * 99 / 100], allocations })
 }
 
-fn run_episode(probe: &Probe, memory: &mut Memory, mut gate: Option<&mut Gate>, trajectory: &Trajectory) {
+fn run_episode(
+    probe: &Probe,
+    memory: &mut Memory,
+    mut gate: Option<&mut Gate<Thresholds>>,
+    trajectory: &Trajectory,
+) {
     for (chunk, features) in trajectory.features.iter().enumerate() {
         let score = probe.score(memory, black_box(features));
         if let (Ok(score), Some(gate)) = (&score, &mut gate) {
-            black_box(gate.boundary(chunk as u32 * 10, *score));
+            black_box(gate.boundary(chunk as u32 * 10, *score, None));
         }
         let _ = black_box(score);
     }
 }
 
-fn gate() -> Result<Gate, Box<dyn Error>> {
+fn gate() -> Result<Gate<Thresholds>, Box<dyn Error>> {
     let limits = GateLimits {
         return_chunks: 2,
         guard_fraction: 0.2,

@@ -41,6 +41,11 @@ impl Chunk {
         self.width
     }
 
+    /// All actions in order, row-major `[horizon, width]`.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// The action for one step of the chunk, or `None` past its end.
     pub fn action(&self, step: usize) -> Option<&[f32]> {
         self.values.chunks_exact(self.width).nth(step)

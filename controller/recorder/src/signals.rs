@@ -120,10 +120,11 @@ fn log_states(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorde
     let mut last = (None, None);
     for record in &episode.chunks {
         let decision = &record.decision;
-        let gate = match decision.driver {
+        // In shadow the gate holds without driving.
+        let gate = match decision.wanted {
             Driver::Strong => "hold",
             Driver::Weak if decision.guarded => "guard",
-            Driver::Weak if decision.budget_left == 0 => "spent",
+            Driver::Weak if !decision.armed => "spent",
             Driver::Weak => "armed",
         };
         episode.at(stream, record.step);
@@ -156,12 +157,11 @@ fn events(episode: &Episode) -> Vec<(u32, Event)> {
             push(step, text, TextLogLevel::ERROR, Color::from_rgb(213, 94, 0));
         }
         if decision.fired {
-            let text = format!(
-                "fire: score {:.3} is above {:.3}; fires left: {}",
-                decision.score.risk(),
-                decision.thresholds.fire,
-                decision.budget_left
-            );
+            let why = match decision.reading {
+                Some(reading) => format!("{reading:.3} is above {:.3}", decision.thresholds.fire),
+                None => "by schedule".into(),
+            };
+            let text = format!("fire: {why}; fires left: {}", decision.budget_left);
             push(step, text, TextLogLevel::WARN, Color::from_rgb(213, 94, 0));
         }
         if decision.handed_over {

@@ -4,8 +4,10 @@
 use std::time::{Duration, Instant};
 
 use aegis_core::{
-    Arbiter, Authority, ChunkRecord, Driver, Gate, GateLimits, Plant, PlantError, Policy, PolicyError, Probe,
-    Recorder, Start, StepRecord, Thresholds, probe::ProbeError,
+    Arbiter, Authority, ChunkRecord, Driver, GateLimits, Plant, PlantError, Policy, PolicyError, Probe,
+    Recorder, Start, StepRecord,
+    probe::ProbeError,
+    trigger::{Rule, chunk_disagreement},
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -42,8 +44,10 @@ impl Arm {
 pub struct EpisodeSettings {
     /// Limits of the `aegis` arm's gate; their horizon and chunk length hold for all arms.
     pub gate: GateLimits,
-    /// Thresholds of the `aegis` arm's gate.
-    pub thresholds: Thresholds,
+    /// The rule that the `aegis` arm's gate obeys.
+    pub rule: Rule,
+    /// Whether the strong policy is asked at every boundary, obeyed or not.
+    pub ask_strong: bool,
     /// What policies see.
     pub sensor: SensorNoise,
     /// Control steps of the null action before the episode counts, as upstream evaluations do.
@@ -153,8 +157,10 @@ pub fn run_episode(
     let mut arbiter = Arbiter::new(match arm {
         Arm::Weak => Authority::WeakOnly,
         Arm::Strong => Authority::StrongOnly,
-        Arm::Aegis => Authority::Gated(Gate::new(settings.gate.clone(), settings.thresholds)?),
+        Arm::Aegis => Authority::from_rule(&settings.rule, &settings.gate, false)?,
     });
+    let ask_strong = settings.ask_strong || arbiter.needs_disagreement();
+    let mut memory = parties.probe.memory();
     let mut path = StatePath::default();
     let mut timing = EpisodeTiming::default();
     let mut result = EpisodeResult {
@@ -181,16 +187,19 @@ pub fn run_episode(
         let (weak, elapsed) = infer(parties.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
         timing.weak.push(elapsed);
         let pooled = weak.activation.ok_or(EpisodeError::NoActivation)?.mean_pool();
-        let score = parties.probe.score(&pooled)?;
-        let decision = arbiter.boundary(step, score);
-        let strong = match decision.driver {
-            Driver::Weak => None,
-            Driver::Strong => {
-                let (strong, elapsed) = infer(parties.strong.as_mut(), Driver::Strong, &seen, chunk_steps)?;
-                timing.strong.push(elapsed);
-                Some(strong.chunk)
-            }
+        let score = parties.probe.score(&mut memory, &pooled)?;
+        let mut ask = || {
+            let (strong, elapsed) = infer(parties.strong.as_mut(), Driver::Strong, &seen, chunk_steps)?;
+            timing.strong.push(elapsed);
+            Ok::<_, EpisodeError>(strong.chunk)
         };
+        let mut strong = if ask_strong { Some(ask()?) } else { None };
+        let distance = strong.as_ref().map(|strong| chunk_disagreement(&weak.chunk, strong)).transpose();
+        let distance = distance.map_err(|source| EpisodeError::Policy { driver: Driver::Strong, source })?;
+        let decision = arbiter.boundary(step, score, distance);
+        if strong.is_none() && decision.driver == Driver::Strong {
+            strong = Some(ask()?);
+        }
 
         let driver = decision.driver;
         result.fires += u32::from(decision.fired);
@@ -202,7 +211,9 @@ pub fn run_episode(
         let record = ChunkRecord { step, decision, pooled, weak: weak.chunk, strong };
         recorder.chunk(&record);
 
-        let chunk = record.strong.as_ref().unwrap_or(&record.weak);
+        // The strong policy may have been asked only for its opinion.
+        let obeyed = record.strong.as_ref().filter(|_| driver == Driver::Strong);
+        let chunk = obeyed.unwrap_or(&record.weak);
         for action in (0..chunk_steps as usize).map_while(|index| chunk.action(index)) {
             if result.steps == settings.gate.horizon_steps {
                 break 'episode;

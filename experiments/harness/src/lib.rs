@@ -1,13 +1,15 @@
 //! Paired episodes on common random numbers: run them, compare twins, count what was recovered.
 //! Plants and policies come in as trait objects; this crate knows no simulator and no inference engine.
 
-pub mod collect;
+pub mod demonstrations;
 pub mod episode;
+mod extended;
 pub mod files;
-pub mod fit;
 pub mod key;
 pub mod plan;
-pub mod probe_file;
+pub mod probe;
+pub mod rollout_file;
+pub mod rollouts;
 pub mod runner;
 pub mod sensor;
 pub mod streams;

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use aegis_core::{GateLimits, Start};
 use serde::Deserialize;
 
-use crate::fit::FitSettings;
 use crate::key::EpisodeKey;
+use crate::probe::fit::FitSettings;
+use crate::probe::rules::RuleSettings;
 use crate::sensor::SensorNoise;
 
 /// A study.
@@ -27,6 +28,8 @@ pub struct Plan {
     pub sensor: SensorNoise,
     /// Limits of the gate.
     pub gate: GateLimits,
+    /// The rule that the gate obeys.
+    pub rule: RuleSettings,
     /// How the probe is fitted and calibrated.
     pub fit: FitSettings,
     /// Which initial states serve what.
@@ -45,6 +48,8 @@ pub struct Ranges {
     pub discovery: Share,
     /// Rollouts that set the thresholds.
     pub calibration: Share,
+    /// Rollouts and episodes that settings are chosen on.
+    pub tuning: Share,
     /// Episodes that count.
     pub confirmation: Share,
 }
@@ -146,11 +151,13 @@ impl Plan {
 }
 
 impl Ranges {
-    fn named(&self) -> [(&'static str, Share); 4] {
+    /// Every range under its name.
+    pub fn named(&self) -> [(&'static str, Share); 5] {
         [
             ("training", self.training),
             ("discovery", self.discovery),
             ("calibration", self.calibration),
+            ("tuning", self.tuning),
             ("confirmation", self.confirmation),
         ]
     }
@@ -198,7 +205,8 @@ mod tests {
         Ranges {
             training: share(0, 20),
             discovery: share(20, 30),
-            calibration: share(30, 40),
+            calibration: share(30, 35),
+            tuning: share(35, 40),
             confirmation: share(40, 50),
         }
     }
@@ -210,7 +218,7 @@ mod tests {
         overlapping.confirmation.first = 39;
         let (field, reason) = overlapping.validate().unwrap_err();
         assert_eq!(field, "ranges.confirmation");
-        assert!(reason.contains("ranges.calibration"), "{reason}");
+        assert!(reason.contains("ranges.tuning"), "{reason}");
         let mut empty = ranges();
         empty.training.end = 0;
         assert_eq!(empty.validate().unwrap_err().0, "ranges.training");
@@ -220,14 +228,13 @@ mod tests {
     fn ranges_end_with_the_recorded_states_unless_there_is_a_sample_seed() {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo.toml");
         let mut plan = Plan::load(&shipped).unwrap();
-        assert_eq!(plan.sample_seed, None);
         assert!(plan.check_starts(&shipped, 50).is_ok());
-        plan.ranges.confirmation.end = 51;
+        plan.sample_seed = None;
         let error = plan.check_starts(&shipped, 50).unwrap_err().to_string();
-        for part in ["demo.toml", "ranges.confirmation", "end 51", "up to 50", "sample_seed"] {
+        for part in ["demo.toml", "ranges.training", "end 120", "up to 50", "sample_seed"] {
             assert!(error.contains(part), "{part}: {error}");
         }
-        plan.sample_seed = Some(1);
+        plan.ranges = ranges();
         assert!(plan.check_starts(&shipped, 50).is_ok());
     }
 

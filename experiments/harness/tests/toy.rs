@@ -3,13 +3,18 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::gate::BudgetUnit;
+use aegis_core::probe::{Head, HeadKind, Linear};
 use aegis_core::{
     Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
-    Probe, Proprioception, Start, Thresholds, Transition,
+    Probe, Proprioception, Rule, Start, Thresholds, Transition,
 };
-use aegis_experiments::fit::{Calibration, FitSettings, calibrate, fit, rollouts};
 use aegis_experiments::plan::Share;
-use aegis_experiments::probe_file::{ProbeFile, ProbeFileError, SCHEMA};
+use aegis_experiments::probe::calibration::calibrate;
+use aegis_experiments::probe::evaluation::evaluate;
+use aegis_experiments::probe::file::{ProbeFile, ProbeFileError};
+use aegis_experiments::probe::fit::{FitSettings, Fitted, fit};
+use aegis_experiments::rollout_file::{self, Provenance, RolloutFileError};
+use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_experiments::runner::{RunError, run_arms};
 use aegis_experiments::sensor::SensorNoise;
 use aegis_experiments::summary::summarise;
@@ -72,12 +77,17 @@ impl Policy for Walker {
     }
 }
 
+fn probe() -> Probe {
+    let head = Head::Linear(Linear { weights: vec![4.0, 0.0], bias: 0.0 });
+    Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], head }
+}
+
 fn open() -> Parties {
     Parties {
         plant: Box::<Line>::default(),
         weak: Box::new(Walker { lost_on_odd: true }),
         strong: Box::new(Walker { lost_on_odd: false }),
-        probe: Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], weights: vec![4.0, 0.0], bias: 0.0 },
+        probe: probe(),
     }
 }
 
@@ -93,7 +103,8 @@ fn settings() -> EpisodeSettings {
             horizon_steps: 40,
             chunk_steps: 2,
         },
-        thresholds: Thresholds { fire: 0.5, hand_back: 0.4 },
+        rule: Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.4 }),
+        ask_strong: false,
         sensor: SensorNoise { object_position_sd: 0.0 },
         settle_steps: 0,
         null_action: vec![0.0],
@@ -102,7 +113,35 @@ fn settings() -> EpisodeSettings {
 }
 
 const KEYS: Share = Share { first: 0, end: 20, replicates: 1 };
-const FIT: FitSettings = FitSettings { penalty: 0.1, alpha: 0.1, return_alpha: 0.25, early_fraction: 0.3 };
+
+fn fit_settings(head: HeadKind) -> FitSettings {
+    FitSettings {
+        head,
+        penalties: vec![0.1, 1.0],
+        folds: 4,
+        hidden: 3,
+        epochs: 40,
+        seed: 1,
+        window_fraction: 1.0,
+        alpha: 0.1,
+        return_alpha: 0.25,
+        early_fraction: 0.3,
+        trend_window: 3,
+    }
+}
+
+fn rolled_out() -> Vec<Rollout> {
+    rollouts(&KEYS.keys(0..1), 2, &settings(), &|_| Ok(open()), &|_| {}).unwrap()
+}
+
+fn fitted(head: HeadKind) -> ProbeFile {
+    let (rollouts, settings_) = (rolled_out(), fit_settings(head));
+    let gate = settings().gate;
+    let found = fit(&rollouts, &settings_, gate.horizon_steps).unwrap();
+    let calibration = calibrate(&found.probe, &rollouts, &gate, &settings_).unwrap();
+    let belongs = ("abc".to_owned(), "action_tokens".to_owned());
+    ProbeFile::new(belongs, (&rollouts, &rollouts), settings_, found, calibration)
+}
 
 #[test]
 fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
@@ -139,38 +178,93 @@ fn a_setup_that_fails_stops_the_run() {
 }
 
 #[test]
-fn a_probe_fitted_on_rollouts_tells_lost_from_won() {
-    let keys = KEYS.keys(0..1);
-    let rollouts = rollouts(&keys, 2, &settings(), &|_| Ok(open()), &|_| {}).unwrap();
-    let probe = fit(&rollouts, &FIT).unwrap();
-    let found = calibrate(&probe, &rollouts, &rollouts, &settings().gate, &FIT).unwrap();
-    assert_eq!((found.discovery, found.calibration), ([20, 10], [20, 10]));
-    assert_eq!(found.early_auroc, Some(1.0));
-    assert!(found.threshold < 0.5 && found.return_threshold <= found.threshold);
+fn a_probe_of_any_head_fitted_on_rollouts_tells_lost_from_won() {
+    let rollouts = rolled_out();
+    for head in HeadKind::ALL {
+        let file = fitted(head);
+        assert_eq!((file.discovery.episodes, file.discovery.lost), (20, 10));
+        assert_eq!(file.candidates.len(), 2);
+        let best = file.candidates.iter().min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss)).unwrap();
+        assert_eq!(file.penalty, best.penalty);
+        let calibration = &file.calibration;
+        assert!(
+            calibration.threshold < 0.5 && calibration.return_threshold <= calibration.threshold,
+            "{head}"
+        );
+        let found = evaluate(&file, &rollouts, &rollouts, &settings().gate, 1).unwrap();
+        assert_eq!(found.probe.overall.estimate, 1.0, "{head}");
+        // One task alone, and no probe to be told apart by it.
+        assert_eq!(found.baselines[0].overall.estimate, 0.5);
+        assert!(found.rules.iter().all(|rule| rule.false_alarms.k == 0), "{:?}", found.rules);
+        assert_eq!(found.rules[0].caught.k, 10, "conformal catches every lost episode");
+        assert!(found.coverage.iter().all(|coverage| coverage.holds));
+    }
+}
+
+#[test]
+fn a_probe_needs_failures_and_successes() {
+    let won: Vec<Rollout> = rolled_out().into_iter().filter(|rollout| rollout.success).collect();
+    let settings_ = fit_settings(HeadKind::Linear);
+    let error = fit(&won, &settings_, 40).unwrap_err().to_string();
+    assert!(error.contains("failed = false"), "{error}");
+    assert!(fit(&[], &settings_, 40).unwrap_err().to_string().contains("no trajectories"));
+    let error = calibrate(&probe(), &won, &settings().gate, &settings_).unwrap_err().to_string();
+    assert!(error.contains("failed = false"), "{error}");
+    let error = evaluate(&fitted(HeadKind::Linear), &rolled_out(), &won, &settings().gate, 1).unwrap_err();
+    assert!(error.to_string().starts_with("evaluation: "), "{error}");
+    let mut poisoned = rolled_out();
+    poisoned[3].boundaries[2].features[1] = f64::NAN;
+    let error = fit(&poisoned, &settings_, 40).unwrap_err().to_string();
+    assert!(error.contains("trajectory 3, boundary 2"), "{error}");
+}
+
+#[test]
+fn rollouts_come_back_from_their_file_as_they_were() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("rollouts.parquet");
+    let provenance = Provenance {
+        schema: rollout_file::SCHEMA,
+        suite: "line".into(),
+        master_seed: 1,
+        sample_seed: None,
+        range: "discovery".into(),
+        weak_sha256: "abc".into(),
+        strong_sha256: "def".into(),
+        tensor: "action_tokens".into(),
+        horizon_steps: 40,
+        chunk_steps: 2,
+        action_width: 1,
+    };
+    let rollouts = rolled_out();
+    rollout_file::write(&path, &provenance, &rollouts).unwrap();
+    let (found, read) = rollout_file::read(&path).unwrap();
+    assert_eq!((&found, &read), (&provenance, &rollouts));
+    assert_eq!(digest(&read), digest(&rollouts));
+    assert_ne!(digest(&rollouts[1..]), digest(&rollouts), "the digest names the data");
+
+    let error = rollout_file::write(&path, &provenance, &[]).unwrap_err().to_string();
+    assert!(error.contains("nothing to write"), "{error}");
+    assert_eq!(rollout_file::read(&path).unwrap().1, rollouts, "a refused write leaves what was there");
+    std::fs::write(&path, b"no parquet").unwrap();
+    assert!(matches!(rollout_file::read(&path), Err(RolloutFileError::Io { .. })));
+    let later = Provenance { schema: 99, ..provenance };
+    rollout_file::write(&path, &later, &rollouts).unwrap();
+    let error = rollout_file::read(&path).unwrap_err().to_string();
+    assert!(error.contains("rollouts.parquet") && error.contains("schema: found 99; valid is 1"), "{error}");
 }
 
 #[test]
 fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe.json");
-    let file = ProbeFile {
-        schema: SCHEMA,
-        model_sha256: "abc".into(),
-        tensor: "action_tokens".into(),
-        probe: Probe {
-            mean: vec![0.1, 1e-300],
-            scale: vec![1.0, 3.0],
-            weights: vec![-0.3, 2.0 / 3.0],
-            bias: 1.5,
-        },
-        settings: FIT,
-        calibration: Calibration {
-            threshold: f64::INFINITY,
-            return_threshold: 0.25,
-            discovery: [3, 1],
-            calibration: [2, 2],
-            early_auroc: None,
-        },
-    };
+    let rollouts = rolled_out();
+    let mut file = fitted(HeadKind::Linear);
+    file.calibration.threshold = f64::INFINITY;
+    file.calibration.slope = f64::NEG_INFINITY;
+    let all =
+        Fitted { probe: file.probe.clone(), penalty: file.penalty, candidates: file.candidates.clone() };
+    let belongs = (file.model_sha256.clone(), file.tensor.clone());
+    let again =
+        ProbeFile::new(belongs, (&rollouts, &rollouts), file.settings.clone(), all, file.calibration.clone());
+    assert_eq!(again, file);
     file.save(&path).unwrap();
     assert_eq!(ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap(), file);
     for (model, tensor, width, field) in [
@@ -184,6 +278,14 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
             "{error}"
         );
     }
-    std::fs::write(&path, "{ \"schema\": 1").unwrap();
+    let mut lame = file;
+    lame.probe.scale[1] = 0.0;
+    lame.save(&path).unwrap();
+    let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
+    assert!(error.contains("probe.json") && error.contains("scale: found 0"), "{error}");
+    std::fs::write(&path, "{ \"schema\": 1 }").unwrap();
+    let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
+    assert!(error.contains("schema: found 1, expected 2"), "{error}");
+    std::fs::write(&path, "{ \"schema\": 2").unwrap();
     assert!(matches!(ProbeFile::load(&path, "abc", "action_tokens", 2), Err(ProbeFileError::Parse { .. })));
 }

@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::Probe;
+use aegis_core::probe::ProbeError;
 use serde::{Deserialize, Serialize};
 
+use super::calibration::Calibration;
+use super::fit::{Candidate, FitSettings, Fitted};
 use crate::files::write_atomically;
-use crate::fit::{Calibration, FitSettings};
+use crate::rollouts::{Rollout, digest};
 
 /// Version of the file's layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// A probe on disk, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,12 +25,40 @@ pub struct ProbeFile {
     pub model_sha256: String,
     /// The graph output that it reads, mean-pooled over tokens.
     pub tensor: String,
-    /// The head.
-    pub probe: Probe,
+    /// What it was fitted on.
+    pub discovery: Data,
+    /// What its thresholds were set on.
+    pub calibrated_on: Data,
     /// How it was fitted.
     pub settings: FitSettings,
+    /// The penalty that was chosen.
+    pub penalty: f64,
+    /// The penalties that were tried, where there was a choice.
+    pub candidates: Vec<Candidate>,
     /// What came of it.
     pub calibration: Calibration,
+    /// The head.
+    pub probe: Probe,
+}
+
+/// Names the rollouts that something was made from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Digest of the rollouts, see [`digest`].
+    pub sha256: String,
+    /// Episodes.
+    pub episodes: usize,
+    /// How many of them the weak policy lost.
+    pub lost: usize,
+}
+
+impl Data {
+    /// Names these rollouts.
+    pub fn of(rollouts: &[Rollout]) -> Self {
+        let lost = rollouts.iter().filter(|rollout| !rollout.success).count();
+        Self { sha256: digest(rollouts), episodes: rollouts.len(), lost }
+    }
 }
 
 /// Why a probe file is refused.
@@ -49,6 +80,14 @@ pub enum ProbeFileError {
         /// Line, field and what would be valid.
         source: serde_json::Error,
     },
+    /// The head is none.
+    #[error("{path}: {source}", path = path.display())]
+    Probe {
+        /// The file.
+        path: PathBuf,
+        /// Which field, and what would do.
+        source: ProbeError,
+    },
     /// The probe belongs elsewhere.
     #[error("{path}: {field}: found {found}, expected {expected}", path = path.display())]
     Mismatch {
@@ -64,28 +103,50 @@ pub enum ProbeFileError {
 }
 
 impl ProbeFile {
+    /// A probe with its papers.
+    pub fn new(
+        (model_sha256, tensor): (String, String),
+        (discovery, calibrated_on): (&[Rollout], &[Rollout]),
+        settings: FitSettings,
+        fitted: Fitted,
+        calibration: Calibration,
+    ) -> Self {
+        let Fitted { probe, penalty, candidates } = fitted;
+        let (discovery, calibrated_on) = (Data::of(discovery), Data::of(calibrated_on));
+        Self {
+            schema: SCHEMA,
+            model_sha256,
+            tensor,
+            discovery,
+            calibrated_on,
+            settings,
+            penalty,
+            candidates,
+            calibration,
+            probe,
+        }
+    }
+
     /// Reads a probe and holds it against the model that it shall watch.
     pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
         let bytes =
             std::fs::read(path).map_err(|source| ProbeFileError::Io { path: path.to_owned(), source })?;
-        let file: Self = serde_json::from_slice(&bytes)
-            .map_err(|source| ProbeFileError::Parse { path: path.to_owned(), source })?;
+        let parse = |source| ProbeFileError::Parse { path: path.to_owned(), source };
+        // The version comes first: another layout would be blamed on whichever of its fields is met first.
+        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(parse)?;
         let check = |field, found: String, expected: String| {
             if found == expected {
                 return Ok(());
             }
             Err(ProbeFileError::Mismatch { path: path.to_owned(), field, found, expected })
         };
-        check("schema", file.schema.to_string(), SCHEMA.to_string())?;
+        let schema = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
+        check("schema", schema, SCHEMA.to_string())?;
+        let file: Self = serde_json::from_slice(&bytes).map_err(parse)?;
         check("model_sha256", file.model_sha256.clone(), model_sha256.to_owned())?;
         check("tensor", file.tensor.clone(), tensor.to_owned())?;
-        for (field, values) in [
-            ("probe.mean", &file.probe.mean),
-            ("probe.scale", &file.probe.scale),
-            ("probe.weights", &file.probe.weights),
-        ] {
-            check(field, format!("{} values", values.len()), format!("{width} values"))?;
-        }
+        check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
+        file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
         Ok(file)
     }
 

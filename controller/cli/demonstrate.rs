@@ -1,0 +1,121 @@
+//! `aegis demonstrate`: demonstrations of the scripted expert for `policies/train`.
+//! The expert sees exact poses; what is written is what policies will see.
+
+use std::path::PathBuf;
+
+use aegis_core::{Policy, PolicyError, Rule};
+use aegis_experiments::demonstrations::{Collectors, Disturbance, collect, write};
+use aegis_policies::expert::Expert;
+use aegis_policies::{OnnxPolicy, encode};
+use aegis_sim::LiberoPlant;
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit};
+use crate::progress;
+use crate::study::{Study, StudyArguments};
+
+/// Arguments of `aegis demonstrate`.
+#[derive(Args)]
+#[command(
+    after_help = "Example: aegis demonstrate --out runs/demonstrations.safetensors --replicates 2 --rate 0.02"
+)]
+pub struct DemonstrateArguments {
+    #[command(flatten)]
+    study: StudyArguments,
+    /// Where the demonstrations go
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Initial states instead of the plan's training range, for example 0..20
+    #[arg(long, value_name = "FIRST..END", value_parser = starts)]
+    starts: Option<(usize, usize)>,
+    /// Episodes per task and initial state
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    replicates: u64,
+    /// Seed of the disturbances; the plan's master seed when left out
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Chance per control step that a disturbance begins
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
+    rate: f64,
+    /// Standard deviation of a noisy disturbance, in action units
+    #[arg(long, value_name = "SD", default_value_t = 0.6)]
+    noise_sd: f64,
+    /// Card of a policy that drives now and then, for the states that it gets into
+    #[arg(long, value_name = "CARD")]
+    learner: Option<PathBuf>,
+    /// Chance that the learner drives from the start of an episode
+    #[arg(long, value_name = "P", default_value_t = 0.7, value_parser = probability)]
+    learner_start: f64,
+}
+
+fn probability(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("valid is 0 to 1".into()) }
+}
+
+fn starts(text: &str) -> Result<(usize, usize), String> {
+    let valid = || "valid is FIRST..END with FIRST below END, for example 0..20".to_owned();
+    let (first, end) = text.split_once("..").ok_or_else(valid)?;
+    let range = (first.parse().map_err(|_| valid())?, end.parse().map_err(|_| valid())?);
+    if range.0 < range.1 { Ok(range) } else { Err(valid()) }
+}
+
+/// Runs the verb.
+pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
+    let mut study = Study::open(&arguments.study)?;
+    study.plan.master_seed = arguments.seed.unwrap_or(study.plan.master_seed);
+    let mut share = study.plan.ranges.training;
+    share.replicates = arguments.replicates;
+    (share.first, share.end) = arguments.starts.unwrap_or((share.first, share.end));
+    let keys = share.keys(0..study.suite.task_count());
+    let settings = study.settings(Rule::Never {});
+    let disturbance = Disturbance {
+        rate: arguments.rate,
+        noise_sd: arguments.noise_sd,
+        learner_start: arguments.learner_start,
+    };
+    if let Some(card) = &arguments.learner {
+        OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?;
+    }
+    let open = |_| {
+        let learner = match &arguments.learner {
+            Some(card) => Some(Box::new(OnnxPolicy::open(&study.runtime, card)?) as Box<dyn Policy>),
+            None => None,
+        };
+        let expert = Expert::new("akita_black_bowl_1", "plate_1");
+        Ok(Collectors {
+            plant: Box::new(LiberoPlant::new(study.suite.clone())),
+            expert: Box::new(move |observation| match expert.action(observation) {
+                Ok(action) => Ok(action.to_vec()),
+                Err(error) => Err(PolicyError::Observation(error.to_string())),
+            }),
+            learner,
+        })
+    };
+    let bar = progress::bar("demonstrations", keys.len());
+    let demonstrations = collect(
+        &keys,
+        arguments.study.workers,
+        &settings,
+        disturbance,
+        &encode::encode,
+        &open,
+        &progress::follow(&bar),
+    )
+    .or_exit(Exit::Failed)?;
+    bar.finish_and_clear();
+    write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
+    let kept = demonstrations.iter().filter(|demonstration| demonstration.success).count();
+    println!("{}: {kept} of {} demonstrations succeeded and were kept", arguments.out.display(), keys.len());
+    for task in 0..study.suite.task_count() {
+        let of_task: Vec<bool> = keys
+            .iter()
+            .zip(&demonstrations)
+            .filter(|(key, _)| key.start.task == task)
+            .map(|(_, demonstration)| demonstration.success)
+            .collect();
+        let won = of_task.iter().filter(|success| **success).count();
+        println!("  task {task}: {won} of {}", of_task.len());
+    }
+    Ok(())
+}

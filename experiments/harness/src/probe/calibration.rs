@@ -1,0 +1,175 @@
+//! From a fitted probe to thresholds, on calibration rollouts that the fit has not seen.
+//! Every alarm rule gets its own at the same level, so that rules can be compared at equal false alarms.
+
+use aegis_core::calibrate::{CalibrateError, Calibrator};
+use aegis_core::conformal::{FunctionalBand, split_conformal_threshold};
+use aegis_core::probe::{Probe, ProbeError};
+use aegis_core::trigger::chunk_disagreement;
+use aegis_core::{GateLimits, PolicyError, Score, Thresholds};
+use serde::{Deserialize, Serialize};
+
+use super::fit::FitSettings;
+use crate::extended;
+use crate::rollouts::{Boundary, Rollout};
+
+/// What calibration gives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Calibration episodes, and how many of them weak lost.
+    pub episodes: [usize; 2],
+    /// Episode-level split-conformal threshold at `alpha`: over the highest score at which the gate may fire.
+    #[serde(with = "extended")]
+    pub threshold: f64,
+    /// Step-level threshold at `return_alpha`, at most `threshold`.
+    #[serde(with = "extended")]
+    pub return_threshold: f64,
+    /// An upper band over the boundaries, at `alpha`.
+    pub band: FunctionalBand,
+    /// From scores to probabilities of failure, on the early window's mean score.
+    pub calibrator: Calibrator,
+    /// Thresholds on the distance between both policies' chunks, as those on the score.
+    #[serde(with = "extended")]
+    pub disagreement: f64,
+    /// Its lower one.
+    #[serde(with = "extended")]
+    pub disagreement_return: f64,
+    /// Threshold at `alpha` on the steepest rise of the score within an episode, per chunk.
+    #[serde(with = "extended")]
+    pub slope: f64,
+}
+
+/// Why a probe cannot be calibrated.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrationError {
+    /// The probe does not fit the rollouts.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// Scores and outcomes give no probabilities.
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    /// The two policies' chunks differ in shape.
+    #[error("rollouts: {0}")]
+    Chunk(#[from] PolicyError),
+}
+
+/// A rollout as rules read it: what was at each boundary, scored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scored {
+    /// Whether the weak policy lost it.
+    pub failed: bool,
+    /// Control step of each boundary.
+    pub steps: Vec<u32>,
+    /// The probe's score at each boundary.
+    pub scores: Vec<Score>,
+    /// Distance between both policies' chunks at each boundary.
+    pub disagreement: Vec<f64>,
+}
+
+impl Scored {
+    /// Scores a rollout.
+    pub fn of(probe: &Probe, rollout: &Rollout) -> Result<Self, CalibrationError> {
+        let features: Vec<Vec<f64>> =
+            rollout.boundaries.iter().map(|boundary| boundary.features.clone()).collect();
+        let distance = |boundary: &Boundary| chunk_disagreement(&boundary.weak, &boundary.strong);
+        let disagreement = rollout.boundaries.iter().map(distance).collect::<Result<_, _>>()?;
+        Ok(Self {
+            failed: !rollout.success,
+            steps: rollout.boundaries.iter().map(|boundary| boundary.step).collect(),
+            scores: probe.trace(&features)?,
+            disagreement,
+        })
+    }
+
+    /// Mean score before control step `end`; the first boundary always counts.
+    pub fn early(&self, end: f64) -> f64 {
+        mean_before(&self.steps, self.scores.iter().map(|score| score.risk()), end)
+    }
+}
+
+/// Mean of the values before control step `end`; the first one always counts.
+pub fn mean_before(steps: &[u32], values: impl Iterator<Item = f64>, end: f64) -> f64 {
+    let window: Vec<f64> = steps
+        .iter()
+        .zip(values)
+        .enumerate()
+        .filter(|(index, (step, _))| *index == 0 || f64::from(**step) < end)
+        .map(|(_, (_, value))| value)
+        .collect();
+    window.iter().sum::<f64>() / window.len().max(1) as f64
+}
+
+/// Sets the thresholds on episodes that the fit has not seen.
+pub fn calibrate(
+    probe: &Probe,
+    calibration: &[Rollout],
+    gate: &GateLimits,
+    settings: &FitSettings,
+) -> Result<Calibration, CalibrationError> {
+    let scored =
+        calibration.iter().map(|rollout| Scored::of(probe, rollout)).collect::<Result<Vec<_>, _>>()?;
+    let won: Vec<&Scored> = scored.iter().filter(|episode| !episode.failed).collect();
+    let risks: Vec<Vec<f64>> =
+        won.iter().map(|episode| episode.scores.iter().map(|score| score.risk()).collect()).collect();
+    let guard = gate.guard_steps();
+    // An episode that is won before the guard ends can raise no alarm: its statistic is the lowest there is.
+    let highest = |values: &[f64], steps: &[u32]| {
+        let armed = values.iter().zip(steps).filter(|(_, step)| **step >= guard).map(|(value, _)| *value);
+        armed.fold(
+            f64::NEG_INFINITY,
+            |most, value| if value.is_nan() { f64::INFINITY } else { most.max(value) },
+        )
+    };
+    let threshold = |series: &mut dyn Iterator<Item = (&[f64], &[u32])>| {
+        let alarms: Vec<f64> = series.map(|(values, steps)| highest(values, steps)).collect();
+        split_conformal_threshold(&alarms, settings.alpha)
+    };
+    let hand_back =
+        |values: Vec<f64>, fire: f64| split_conformal_threshold(&values, settings.return_alpha).min(fire);
+    let steps = || won.iter().map(|episode| &episode.steps[..]);
+
+    let fire = threshold(&mut risks.iter().map(Vec::as_slice).zip(steps()));
+    let distances = || won.iter().map(|episode| &episode.disagreement[..]);
+    let disagreement = threshold(&mut distances().zip(steps()));
+    let slopes: Vec<Vec<f64>> = risks.iter().map(|risks| slopes(risks, settings.trend_window)).collect();
+    let slope = threshold(&mut slopes.iter().map(Vec::as_slice).zip(steps()));
+    let from = (guard.div_ceil(gate.chunk_steps)) as usize;
+    let band =
+        FunctionalBand::alternate(&risks.iter().map(Vec::as_slice).collect::<Vec<_>>(), from, settings.alpha);
+
+    let early_end = settings.early_fraction * f64::from(gate.horizon_steps);
+    let failed: Vec<bool> = scored.iter().map(|episode| episode.failed).collect();
+    let early: Vec<f64> = scored.iter().map(|episode| episode.early(early_end)).collect();
+    Ok(Calibration {
+        episodes: [scored.len(), failed.iter().filter(|failed| **failed).count()],
+        threshold: fire,
+        return_threshold: hand_back(risks.concat(), fire),
+        band,
+        calibrator: Calibrator::fit(&early, &failed)?,
+        disagreement,
+        disagreement_return: hand_back(distances().flatten().copied().collect(), disagreement),
+        slope,
+    })
+}
+
+/// Least-squares slope of the last `window` scores at each boundary; −∞ before there are as many.
+fn slopes(risks: &[f64], window: usize) -> Vec<f64> {
+    let centre = (window as f64 - 1.0) / 2.0;
+    let spread = window as f64 * ((window * window) as f64 - 1.0) / 12.0;
+    (0..risks.len())
+        .map(|end| match (end + 1).checked_sub(window) {
+            None => f64::NEG_INFINITY,
+            Some(first) => {
+                let last = risks[first..=end].iter().enumerate();
+                last.map(|(index, risk)| (index as f64 - centre) * risk).sum::<f64>() / spread
+            }
+        })
+        .collect()
+}
+
+impl Calibration {
+    /// The thresholds of the rule `conformal`.
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds { fire: self.threshold, hand_back: self.return_threshold }
+    }
+}

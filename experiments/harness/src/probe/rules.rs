@@ -1,0 +1,99 @@
+//! The alarm rules of a plan: named there, their thresholds taken from the probe's calibration.
+//! Off line, the same gate runs over stored rollouts and shows when each rule would have fired first.
+
+use aegis_core::gate::GateError;
+use aegis_core::trigger::{
+    BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Rule, Schedule, TrendSettings,
+};
+use aegis_core::{Gate, GateLimits};
+use serde::{Deserialize, Serialize};
+
+use super::calibration::{Calibration, Scored};
+
+/// Which rule the gate obeys: a table of a plan. Thresholds that calibration gives are not repeated here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RuleSettings {
+    /// The probe's score against its conformal threshold.
+    Conformal {},
+    /// The score against a threshold for each boundary.
+    FunctionalBand {},
+    /// The calibrated probability of failure against the costs of both errors.
+    Cost {
+        /// What it costs not to hand over an episode that then fails.
+        missed_failure: f64,
+        /// What it costs to hand over an episode that the weak policy would have won.
+        false_alarm: f64,
+    },
+    /// A rise of the score that is steeper than that of won episodes, with a cap on changes of driver.
+    Trend {
+        /// Changes of driver per episode, in either direction.
+        switch_cap: u32,
+    },
+    /// The distance between both policies' chunks.
+    Disagreement {},
+    /// A schedule that reads nothing.
+    Blind {
+        /// When it fires.
+        schedule: Schedule,
+    },
+    /// The strong policy from a control step on.
+    TakeOver {
+        /// The control step.
+        step: u32,
+    },
+    /// Never.
+    Never {},
+}
+
+impl RuleSettings {
+    /// The rule with the thresholds of a calibrated probe; `window` scores make a slope.
+    pub fn rule(&self, calibration: &Calibration, window: usize) -> Rule {
+        let Calibration { threshold, return_threshold, .. } = *calibration;
+        match self {
+            Self::Conformal {} => Rule::Conformal(calibration.thresholds()),
+            Self::FunctionalBand {} => {
+                let upper = &calibration.band.upper;
+                let lowest = upper.iter().copied().fold(f64::INFINITY, f64::min);
+                Rule::FunctionalBand(FunctionalBand {
+                    upper: upper.clone(),
+                    hand_back: return_threshold.min(lowest),
+                })
+            }
+            Self::Cost { missed_failure, false_alarm } => {
+                let settings = CostSettings {
+                    cost_of_missed_failure: *missed_failure,
+                    cost_of_false_alarm: *false_alarm,
+                    hand_back: 0.0,
+                    calibrator: calibration.calibrator,
+                };
+                let calm = calibration.calibrator.probability(aegis_core::Score::new(return_threshold));
+                Rule::Cost(CostSettings { hand_back: calm.min(settings.threshold()), ..settings })
+            }
+            Self::Trend { switch_cap } => Rule::Trend(TrendSettings {
+                window,
+                slope: calibration.slope.min(f64::MAX),
+                // A rise below the level of calm is no alarm: control would go straight back.
+                floor: return_threshold.min(threshold).min(f64::MAX),
+                hand_back: return_threshold.min(f64::MAX),
+                switch_cap: *switch_cap,
+            }),
+            Self::Disagreement {} => Rule::Disagreement(DisagreementSettings {
+                fire: calibration.disagreement,
+                hand_back: calibration.disagreement_return,
+            }),
+            Self::Blind { schedule } => Rule::Blind { schedule: schedule.clone() },
+            Self::TakeOver { step } => Rule::TakeOver { step: *step },
+            Self::Never {} => Rule::Never {},
+        }
+    }
+}
+
+/// Control step at which the gate under this rule would have fired first, on the weak policy's own path.
+pub fn first_fire(rule: &BuiltIn, limits: &GateLimits, episode: &Scored) -> Result<Option<u32>, GateError> {
+    let mut gate = Gate::new(limits.clone(), rule.clone())?;
+    let mut boundaries = episode.steps.iter().zip(&episode.scores).zip(&episode.disagreement);
+    Ok(boundaries.find_map(|((step, score), distance)| {
+        gate.boundary(*step, *score, Some(*distance)).fired.then_some(*step)
+    }))
+}

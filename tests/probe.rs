@@ -1,0 +1,104 @@
+//! The probe's way through the binary: collect, fit, judge; and what each of them refuses.
+//! A small study: real policies on real scenes, a few starts of each task.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{aegis, copy_of_study, edit, folder, refuses};
+use serde_json::Value;
+
+/// The shipped study with three starts of each task for every use.
+fn small_study(folder: &Path) -> PathBuf {
+    let plan = copy_of_study(folder);
+    for (range, first, end) in
+        [("discovery", 200, 280), ("calibration", 300, 340), ("confirmation", 500, 540)]
+    {
+        let whole = format!("{range} = {{ first = {first}, end = {end}");
+        edit(&plan, &whole, &format!("{range} = {{ first = {first}, end = {}", first + 3));
+    }
+    plan
+}
+
+fn runs(command: &mut std::process::Command) -> String {
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn collect_fit_and_judge() {
+    let folder = folder("probe-way");
+    let plan = small_study(&folder);
+    let file = |name: &str| folder.join(name);
+    let mut digests = Vec::new();
+    for range in ["discovery", "calibration", "confirmation"] {
+        let said = runs(
+            aegis().args(["collect", range, "--json", "--plan"]).arg(&plan).arg("--out").arg(file(range)),
+        );
+        let said: Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said["episodes"], 30);
+        digests.push(said["sha256"].as_str().expect("a digest").to_owned());
+    }
+
+    // From files and from rollouts of its own, the probe comes out the same.
+    let probe = file("probe.json");
+    let mut fit = aegis();
+    fit.args(["probe", "fit", "--plan"]).arg(&plan).arg("--out").arg(&probe);
+    runs(fit.arg("--discovery").arg(file("discovery")).arg("--calibration").arg(file("calibration")));
+    let bytes = std::fs::read(&probe).expect("the probe is written");
+    let read: Value = serde_json::from_slice(&bytes).expect("JSON");
+    assert_eq!(read["discovery"]["sha256"], *digests[0]);
+    assert_eq!(read["calibrated_on"]["sha256"], *digests[1]);
+    let again = file("again.json");
+    runs(aegis().args(["probe", "fit", "--workers", "1", "--plan"]).arg(&plan).arg("--out").arg(&again));
+    assert!(bytes == std::fs::read(&again).expect("the probe is written"), "one worker and files differ");
+
+    let out = file("judgement");
+    let mut eval = aegis();
+    eval.args(["probe", "eval", "--plan"]).arg(&plan).arg("--probe").arg(&probe).arg("--out").arg(&out);
+    eval.arg("--discovery").arg(file("discovery")).arg("--episodes").arg(file("confirmation"));
+    let table = runs(&mut eval);
+    for words in
+        ["early-window AUROC", "within task", "task identity", "coverage", "functional band", "trend"]
+    {
+        assert!(table.contains(words), "{words:?} is missing from {table}");
+    }
+    let found: Value =
+        serde_json::from_slice(&std::fs::read(out.join("evaluation.json")).expect("written")).expect("JSON");
+    assert_eq!(found["data"]["sha256"], *digests[2]);
+    assert_eq!(found["tasks"].as_array().map(Vec::len), Some(10));
+    let overall = &found["probe"]["overall"];
+    let (low, high) = (overall["lower"].as_f64().unwrap(), overall["upper"].as_f64().unwrap());
+    assert!((low..=high).contains(&overall["estimate"].as_f64().unwrap()));
+
+    refuse(&plan, &probe, &file("discovery"), &file("calibration"));
+}
+
+/// Files in each other's place, and ranges that are none.
+fn refuse(plan: &Path, probe: &Path, discovery: &Path, calibration: &Path) {
+    let out = discovery.with_extension("json");
+    let fit = || {
+        let mut command = aegis();
+        command.args(["probe", "fit", "--plan"]).arg(plan).arg("--out").arg(&out);
+        command
+    };
+    refuses(
+        fit().arg("--discovery").arg(calibration).arg("--calibration").arg(discovery),
+        2,
+        &["calibration", "range is \"calibration\", the plan's is \"discovery\""],
+    );
+    let broken = discovery.with_extension("parquet");
+    let bytes = std::fs::read(discovery).expect("the rollouts can be read");
+    std::fs::write(&broken, &bytes[..bytes.len() / 2]).expect("the file can be written");
+    refuses(fit().arg("--discovery").arg(&broken), 2, &["discovery.parquet", "Parquet"]);
+    refuses(fit().args(["--head", "forest"]), 2, &["forest", "linear, mlp, recurrent"]);
+    assert!(!out.exists(), "a refused fit leaves no probe");
+    let mut seen = aegis();
+    seen.args(["probe", "eval", "--range", "discovery", "--plan"]).arg(plan).arg("--probe").arg(probe);
+    refuses(&mut seen, 2, &["--range discovery", "tuning or confirmation"]);
+    let mut unknown = aegis();
+    unknown.args(["collect", "rehearsal", "--plan"]).arg(plan);
+    refuses(&mut unknown, 2, &["rehearsal", "discovery, calibration, tuning, confirmation"]);
+}
