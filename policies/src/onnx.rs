@@ -63,6 +63,7 @@ impl OnnxPolicy {
                     return Ok(policy);
                 }
                 Err(error) if index + 1 == candidates.len() => return Err(error),
+                Err(OpenError::Provider { reason, .. }) => passed_over.push((*provider, reason)),
                 Err(error) => passed_over.push((*provider, error.to_string())),
             }
         }

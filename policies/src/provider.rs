@@ -57,7 +57,7 @@ pub(crate) fn open(
     }
     let providers = dispatches(settings, provider);
     build(runtime, weights, GraphOptimizationLevel::All, settings.threads, &providers).map_err(|error| {
-        let reason = first_line(&error.to_string());
+        let reason = gist(&error.to_string());
         match provider {
             Provider::Cpu => refused(error.to_string()),
             _ => OpenError::Provider { provider, advice: advice(&reason), reason },
@@ -103,8 +103,10 @@ fn dispatches(settings: &HostSettings, provider: Provider) -> Vec<ExecutionProvi
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim().to_owned()
+/// The runtime's message without where in its sources it comes from.
+fn gist(said: &str) -> String {
+    let first = said.lines().next().unwrap_or_default();
+    first.rsplit_once(" FAIL : ").map_or(first, |(_, gist)| gist).trim().to_owned()
 }
 
 /// What to do about a provider that does not start.
@@ -151,6 +153,13 @@ mod tests {
         ] {
             assert!(advice(said).contains(expected), "{said:?} gave {:?}", advice(said));
         }
+    }
+
+    #[test]
+    fn a_message_is_cut_to_what_it_says() {
+        let said = "/src/bridge.cc:2043 Provider& Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library x.so\n";
+        assert_eq!(gist(said), "Failed to load library x.so");
+        assert_eq!(gist("plain"), "plain");
     }
 
     #[test]

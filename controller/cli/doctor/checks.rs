@@ -151,7 +151,9 @@ fn scenes(suite: &str, needed: bool) -> Check {
 fn python() -> Check {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/python/bin/python");
     if python.exists() {
-        let path = python.canonicalize().unwrap_or(python);
+        // The interpreter itself is a link out of the cache; its folder is what matters.
+        let folder = python.ancestors().nth(2).and_then(|folder| folder.canonicalize().ok());
+        let path = folder.unwrap_or(python);
         return Check::here("python packages", false, path.display().to_string());
     }
     let advice = "`cargo xtask test` makes it; only tests and comparisons need it";

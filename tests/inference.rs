@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use aegis_core::{Inference, ObjectPose, Observation, Policy, PolicyError, Pose, Proprioception};
@@ -150,4 +151,14 @@ fn the_command_line_says_what_is_valid() {
     common::refuses(&mut demo(&["--device-id", "1"]), 2, &["device_id: found 1", "0 with provider cpu"]);
     common::refuses(&mut demo(&["--deadline-ms", "0"]), 2, &["deadline_ms: found 0"]);
     common::refuses(&mut demo(&["--provider", "cuda"]), 2, &["provider cuda", "it has cpu", "docs/cuda.md"]);
+}
+
+#[test]
+fn the_check_on_a_gpu_says_that_there_is_none() {
+    if Path::new("/proc/driver/nvidia").exists() {
+        return; // There it would begin to download CUDA.
+    }
+    let check = || Command::new(common::repository().join("policies/check_cuda.sh"));
+    common::refuses(&mut check(), 3, &["no NVIDIA GPU", "nvidia-smi"]);
+    common::refuses(check().args(["--provider", "gpu"]), 2, &["--provider gpu", "valid is --provider cuda"]);
 }
