@@ -34,6 +34,9 @@ struct Arguments {
     /// Which GPU
     #[arg(long, value_name = "N", default_value_t = 0)]
     device_id: u32,
+    /// A deadline for the provider's inferences, to see what it costs
+    #[arg(long, value_name = "MS")]
+    deadline_ms: Option<u64>,
     /// A model's card; repeatable
     #[arg(long, value_name = "FILE", required = true)]
     card: Vec<PathBuf>,
@@ -75,6 +78,7 @@ fn check(arguments: &Arguments) -> Result<Vec<Value>, Error> {
     let settings = HostSettings {
         provider: arguments.provider,
         device_id: arguments.device_id,
+        deadline_ms: arguments.deadline_ms,
         ..HostSettings::default()
     };
     let other = runtime.with_settings(settings)?;
