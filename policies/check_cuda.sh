@@ -34,6 +34,8 @@ if [ ! -e "$venv/complete" ]; then
     fi
     touch "$venv/complete"
 fi
+cargo build --release --locked -p aegis-policies --example provider_check
+
 site=$(echo "$venv"/lib/python3*/site-packages)
 library=$(echo "$site"/onnxruntime/capi/libonnxruntime.so.*)
 # The library finds CUDA's through the loader's path.
@@ -42,5 +44,4 @@ export LD_LIBRARY_PATH="$folders${LD_LIBRARY_PATH:-}"
 # TensorRT has no setting of its own against TF32.
 export NVIDIA_TF32_OVERRIDE=0
 
-cargo build --release --locked -p aegis-policies --example provider_check
 "$venv/bin/python" policies/bench_inference.py --provider "$provider" --library "$library" --out docs/cuda.md
