@@ -1,7 +1,7 @@
 //! How the process ends: one error style, and every exit code in one place.
 //! Verbs attach a code to what went wrong; `main` prints it once.
 
-use std::fmt::Display;
+use std::fmt::{self, Display, Formatter};
 use std::process::ExitCode;
 
 /// Shown under `--help`.
@@ -26,6 +26,13 @@ pub struct Failure {
     error: anyhow::Error,
 }
 
+impl Display for Failure {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        // The libraries' errors give their cause within their own message; the chain would say it twice.
+        formatter.write_str(self.error.to_string().trim_end())
+    }
+}
+
 /// Attaches an exit code to an error.
 pub trait OrExit<T> {
     /// Turns any error into a [`Failure`] with this code.
@@ -47,10 +54,9 @@ pub fn failure(exit: Exit, message: impl Display) -> Failure {
 pub fn report(result: Result<(), Failure>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { exit, error }) => {
-            // The libraries' errors give their cause within their own message; the chain would say it twice.
-            eprintln!("error: {}", error.to_string().trim_end());
-            ExitCode::from(exit as u8)
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.exit as u8)
         }
     }
 }

@@ -5,11 +5,13 @@ mod arrays;
 mod collect;
 mod demo;
 mod demonstrate;
+mod doctor;
 mod exit;
 mod files;
 mod frames;
 mod goals;
 mod judgement;
+mod host;
 mod model;
 mod probe;
 mod progress;
@@ -49,6 +51,8 @@ enum Verb {
     /// Look into an ONNX model, or give one of its tensors an output of its own.
     #[command(subcommand)]
     Model(model::ModelVerb),
+    /// Say which libraries, scenes, models and GPUs are here, and what to do about what is missing.
+    Doctor(doctor::DoctorArguments),
     /// Run the simulator without any policy.
     #[command(subcommand)]
     Sim(sim::SimVerb),
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Verb::Collect(arguments) => collect::run(&arguments),
         Verb::Probe(verb) => probe::run(&verb),
         Verb::Model(verb) => model::run(&verb),
+        Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Sim(verb) => sim::run(&verb),
         Verb::Stats(verb) => stats::run(&verb),
     };

@@ -10,11 +10,12 @@ use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::runner::SetupError;
 use aegis_experiments::streams::Streams;
 use aegis_policies::card::{ActivationSpec, ModelCard};
-use aegis_policies::{OnnxPolicy, OnnxRuntime};
+use aegis_policies::{OnnxPolicy, OnnxRuntime, ProviderChoice};
 use aegis_sim::{LiberoPlant, Suite};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::host::HostArguments;
 
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
@@ -30,6 +31,8 @@ pub struct StudyArguments {
     /// Worker threads; results do not depend on it
     #[arg(long, value_name = "N", default_value_t = default_workers())]
     pub workers: usize,
+    #[command(flatten)]
+    pub host: HostArguments,
 }
 
 fn default_workers() -> usize {
@@ -49,8 +52,8 @@ pub struct Study {
 impl Study {
     /// Reads the plan, then opens scenes and library.
     pub fn open(arguments: &StudyArguments) -> Result<Self, Failure> {
-        let shipped = || Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/demo.toml");
-        let path = arguments.plan.clone().unwrap_or_else(shipped);
+        let path = arguments.plan.clone().unwrap_or_else(shipped_plan);
+        let host = arguments.host.settings()?;
         let plan = Plan::load(&path).or_exit(Exit::Input)?;
         let mut suite = load_suite(&plan.suite)?;
         let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
@@ -58,7 +61,8 @@ impl Study {
         if let Some(seed) = plan.sample_seed {
             suite = suite.with_sampled_starts(seed);
         }
-        Ok(Self { plan, suite, runtime: onnx_runtime()? })
+        let runtime = onnx_runtime()?.with_settings(host).or_exit(Exit::Input)?;
+        Ok(Self { plan, suite, runtime })
     }
 
     /// The weak policy's card and the tensor that a probe may read.
@@ -101,7 +105,10 @@ impl Study {
     /// Opens both policies once, so that a bad model ends the verb before the first episode.
     pub fn check_models(&self) -> Result<(), Failure> {
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
-            OnnxPolicy::open(&self.runtime, card).or_exit(Exit::Input)?;
+            let policy = OnnxPolicy::open(&self.runtime, card).or_exit(Exit::Input)?;
+            if self.runtime.settings().provider != ProviderChoice::Cpu {
+                eprintln!("{}: runs on {}", card.display(), policy.provider());
+            }
         }
         Ok(())
     }
@@ -134,22 +141,36 @@ pub fn share(plan: &Plan, name: &str) -> Result<Share, Failure> {
 
 /// The inference library that setup placed in the cache, or that AEGIS_ORT_LIBRARY names.
 pub fn onnx_runtime() -> Result<OnnxRuntime, Failure> {
-    let library = match std::env::var_os("AEGIS_ORT_LIBRARY") {
-        Some(library) => PathBuf::from(library),
-        None => {
-            let name = format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}");
-            cache_folder()?.join(name)
-        }
-    };
-    OnnxRuntime::load(&library).or_exit(Exit::Setup)
+    OnnxRuntime::load(&onnx_library()?).or_exit(Exit::Setup)
 }
 
-/// A suite's scenes: `AEGIS_SCENES`, or the suite's folder in the cache.
+/// Where the inference library is looked for.
+pub fn onnx_library() -> Result<PathBuf, Failure> {
+    match std::env::var_os("AEGIS_ORT_LIBRARY") {
+        Some(library) => Ok(PathBuf::from(library)),
+        None => {
+            let name = format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}");
+            Ok(cache_folder()?.join(name))
+        }
+    }
+}
+
+/// The plan of the demo.
+pub fn shipped_plan() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/demo.toml")
+}
+
+/// Where a suite's scenes are looked for: `AEGIS_SCENES`, or the suite's folder in the cache.
+pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
+    match std::env::var_os("AEGIS_SCENES") {
+        Some(scenes) => Ok(PathBuf::from(scenes)),
+        None => Ok(cache_folder()?.join("scenes").join(name)),
+    }
+}
+
+/// A suite's scenes.
 pub fn load_suite(name: &str) -> Result<Suite, Failure> {
-    let scenes = match std::env::var_os("AEGIS_SCENES") {
-        Some(scenes) => PathBuf::from(scenes),
-        None => cache_folder()?.join("scenes").join(name),
-    };
+    let scenes = scenes_folder(name)?;
     if !scenes.is_dir() {
         return Err(failure(
             Exit::Setup,
@@ -160,7 +181,7 @@ pub fn load_suite(name: &str) -> Result<Suite, Failure> {
 }
 
 /// `AEGIS_CACHE`, or `aegis` in the user's cache folder.
-fn cache_folder() -> Result<PathBuf, Failure> {
+pub fn cache_folder() -> Result<PathBuf, Failure> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("AEGIS_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("aegis")))

@@ -23,6 +23,14 @@ pub const WIDTH: usize = 9 + FINGERS + ARM_JOINTS + PER_OBJECT * OBJECTS.len() +
 /// Rotations are the first two columns of the rotation matrix, after Zhou et al., *On the Continuity of Rotation
 /// Representations in Neural Networks*, CVPR 2019.
 pub fn encode(observation: &Observation) -> Result<Vec<f32>, PolicyError> {
+    let mut vector = Vec::with_capacity(WIDTH);
+    encode_into(observation, &mut vector)?;
+    Ok(vector)
+}
+
+/// The same into a vector that is used again; what it held is gone, also after an error.
+pub fn encode_into(observation: &Observation, vector: &mut Vec<f32>) -> Result<(), PolicyError> {
+    vector.clear();
     let robot = &observation.proprioception;
     check("gripper", FINGERS, robot.gripper.len())?;
     check("joint_positions", ARM_JOINTS, robot.joint_positions.len())?;
@@ -34,12 +42,11 @@ pub fn encode(observation: &Observation) -> Result<Vec<f32>, PolicyError> {
         )));
     }
 
-    let mut vector = Vec::with_capacity(WIDTH);
     let grip = robot.end_effector.position;
-    push(&mut vector, &grip);
-    push(&mut vector, &rotation_columns(&robot.end_effector));
-    push(&mut vector, &robot.gripper);
-    push(&mut vector, &robot.joint_positions);
+    push(vector, &grip);
+    push(vector, &rotation_columns(&robot.end_effector));
+    push(vector, &robot.gripper);
+    push(vector, &robot.joint_positions);
     for name in OBJECTS {
         let object = observation
             .objects
@@ -47,12 +54,12 @@ pub fn encode(observation: &Observation) -> Result<Vec<f32>, PolicyError> {
             .find(|object| &*object.name == name)
             .ok_or_else(|| PolicyError::Observation(format!("object {name} is missing")))?;
         let position = object.pose.position;
-        push(&mut vector, &position);
-        push(&mut vector, &[position[0] - grip[0], position[1] - grip[1], position[2] - grip[2]]);
-        push(&mut vector, &rotation_columns(&object.pose));
+        push(vector, &position);
+        push(vector, &[position[0] - grip[0], position[1] - grip[1], position[2] - grip[2]]);
+        push(vector, &rotation_columns(&object.pose));
     }
     vector.extend((0..TASKS).map(|task| f32::from(u8::from(task == observation.task))));
-    Ok(vector)
+    Ok(())
 }
 
 fn check(field: &str, expected: usize, found: usize) -> Result<(), PolicyError> {

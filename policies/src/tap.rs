@@ -12,7 +12,8 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::card::sha256;
 use crate::graph::{Graph, GraphError, Made, Pool};
-use crate::onnx::{OnnxRuntime, session};
+use crate::library::OnnxRuntime;
+use crate::provider::cpu_session;
 
 /// Samples on which a tapped model is held against the original.
 pub const SAMPLES: u32 = 16;
@@ -132,7 +133,7 @@ fn open(
     bytes: &[u8],
     level: GraphOptimizationLevel,
 ) -> Result<Session, GraphError> {
-    session(runtime, bytes, level).map_err(|error| GraphError::Runtime {
+    cpu_session(runtime, bytes, level).map_err(|error| GraphError::Runtime {
         path: graph.path().into(),
         what,
         reason: error.to_string(),

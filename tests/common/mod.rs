@@ -39,6 +39,12 @@ fn library() -> PathBuf {
         .map_or_else(|| cache().join("lib/onnxruntime-1.32.0/libonnxruntime.so.1.32.0"), PathBuf::from)
 }
 
+/// The inference library; one environment serves every test of a process.
+pub fn runtime() -> OnnxRuntime {
+    static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
+    RUNTIME.get_or_init(|| OnnxRuntime::load(&library()).expect("setup placed the library")).clone()
+}
+
 /// A fresh, empty folder for one test.
 pub fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -104,10 +110,7 @@ impl Study {
             .expect("the shipped probe fits the weak policy");
         let suite = Suite::load(&scenes()).expect("the scenes are whole");
         let suite = suite.with_sampled_starts(plan.sample_seed.expect("the shipped plan samples its starts"));
-        // One environment serves every test of a process.
-        static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
-        let load = || OnnxRuntime::load(&library()).expect("setup placed the library");
-        Self { plan, suite, runtime: RUNTIME.get_or_init(load).clone(), probe }
+        Self { plan, suite, runtime: runtime(), probe }
     }
 
     pub fn settings(&self, thresholds: Thresholds) -> EpisodeSettings {

@@ -1,6 +1,8 @@
 //! The three parties of the loop as traits: a policy proposes, a plant moves, and both can fail.
 //! Chunks and activations are plain values with their shapes beside them.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{Frame, Observation};
@@ -167,6 +169,14 @@ pub enum PolicyError {
     /// The policy cannot read this observation.
     #[error("observation: {0}")]
     Observation(String),
+    /// The answer did not come in time. What came later was thrown away.
+    #[error("inference took {:.3} ms, its deadline is {:.3} ms", elapsed.as_secs_f64() * 1e3, limit.as_secs_f64() * 1e3)]
+    Deadline {
+        /// How long it might have taken.
+        limit: Duration,
+        /// When it had ended, counted from its beginning.
+        elapsed: Duration,
+    },
     /// The inference engine failed.
     #[error("inference failed: {0}")]
     Backend(String),

@@ -1,0 +1,113 @@
+//! `aegis doctor`: what is here of what the verbs need, and what to do about the rest.
+//! `doctor/checks.rs` looks; what follows from it is decided and printed here.
+
+mod checks;
+
+use std::path::PathBuf;
+
+use aegis_experiments::plan::Plan;
+use clap::Args;
+use serde::Serialize;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::host::HostArguments;
+use crate::study::shipped_plan;
+
+/// Arguments of `aegis doctor`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  aegis doctor\n  aegis doctor --provider cuda --json\n\
+                        Exit codes: 0 everything that is needed is here; 2 the plan or an argument is not valid; \
+                        3 something needed is missing.")]
+pub struct DoctorArguments {
+    /// Settings of the study whose scenes and models are needed; the shipped ones when left out
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    host: HostArguments,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One thing that was looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What was looked for.
+    pub name: String,
+    /// Whether the study cannot run without it.
+    pub needed: bool,
+    /// Whether it is here and whole.
+    pub ok: bool,
+    /// What was found: path, version, digest, or what is wrong.
+    pub found: String,
+    /// What to do about it, where it is not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<String>,
+}
+
+impl Check {
+    /// Something that is here.
+    pub fn here(name: &str, needed: bool, found: impl Into<String>) -> Self {
+        Self { name: name.into(), needed, ok: true, found: found.into(), advice: None }
+    }
+
+    /// Something that is not.
+    pub fn missing(name: &str, needed: bool, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { name: name.into(), needed, ok: false, found: found.into(), advice: Some(advice.into()) }
+    }
+}
+
+/// Runs the verb.
+pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
+    let plan = Plan::load(&arguments.plan.clone().unwrap_or_else(shipped_plan)).or_exit(Exit::Input)?;
+    let checks = checks::all(&plan, arguments.host.settings()?);
+    if arguments.json {
+        let report = serde_json::json!({ "ok": verdict(&checks).is_none(), "checks": checks });
+        println!("{}", serde_json::to_string_pretty(&report).or_exit(Exit::Failed)?);
+    } else {
+        println!("{}", table(&checks));
+    }
+    verdict(&checks).map_or(Ok(()), |missing| Err(failure(Exit::Setup, missing)))
+}
+
+/// What is needed and not here, or nothing.
+fn verdict(checks: &[Check]) -> Option<String> {
+    let missing = checks.iter().filter(|check| check.needed && !check.ok);
+    let names: Vec<&str> = missing.map(|check| check.name.as_str()).collect();
+    (!names.is_empty()).then(|| format!("needed and not here: {}", names.join(", ")))
+}
+
+fn table(checks: &[Check]) -> String {
+    let width = checks.iter().map(|check| check.name.len()).max().unwrap_or(0);
+    let mut lines = Vec::new();
+    for check in checks {
+        let mark = match (check.ok, check.needed) {
+            (true, _) => "ok",
+            (false, true) => "MISSING",
+            (false, false) => "not here",
+        };
+        lines.push(format!("{mark:8}  {:width$}  {}", check.name, check.found));
+        if let Some(advice) = &check.advice {
+            lines.push(format!("{:8}  {:width$}  → {advice}", "", ""));
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_needed_decides() {
+        let gpu = Check::missing("gpu", false, "none", "nothing to do");
+        let library = Check::here("library", true, "1.2.3");
+        assert_eq!(verdict(&[gpu.clone(), library.clone()]), None);
+        let scenes = Check::missing("scenes", true, "no such folder", "run setup");
+        let said = verdict(&[gpu.clone(), scenes.clone(), library.clone()]);
+        assert_eq!(said.as_deref(), Some("needed and not here: scenes"));
+        let table = table(&[gpu, scenes, library]);
+        let marks: Vec<_> = table.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
+        assert_eq!(marks, ["not", "→", "MISSING", "→", "ok"]);
+    }
+}

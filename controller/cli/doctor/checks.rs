@@ -1,0 +1,231 @@
+//! The looking of `aegis doctor`: libraries, GPU, scenes, Python and models as they are on this machine.
+//! Nothing is changed, and nothing that is missing ends the search.
+
+use std::path::{Path, PathBuf};
+
+use aegis_experiments::plan::Plan;
+use aegis_experiments::probe_file::ProbeFile;
+use aegis_policies::{HostSettings, ModelCard, OnnxPolicy, OnnxRuntime, Provider};
+use aegis_sim::Suite;
+use sha2::{Digest, Sha256};
+
+use super::Check;
+use crate::study::{cache_folder, onnx_library, scenes_folder};
+
+/// Suites that setup brings.
+const SUITES: [&str; 4] = ["libero_spatial", "libero_object", "libero_goal", "libero_10"];
+const SETUP: &str = "run `cargo xtask setup`";
+
+/// Everything, in the order in which one thing needs another.
+pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
+    let mut checks = vec![cache()];
+    let runtime = library(&mut checks);
+    checks.push(gpu(&host));
+    checks.push(mujoco());
+    checks.extend(suites(&plan.suite).into_iter().map(|(suite, needed)| scenes(&suite, needed)));
+    checks.push(python());
+    models(plan, runtime.as_ref(), host, &mut checks);
+    checks
+}
+
+fn cache() -> Check {
+    match cache_folder() {
+        Ok(folder) if folder.is_dir() => Check::here("cache", true, folder.display().to_string()),
+        Ok(folder) => Check::missing("cache", true, format!("{}: no such folder", folder.display()), SETUP),
+        Err(failure) => Check::missing("cache", true, failure.to_string(), "set AEGIS_CACHE or HOME"),
+    }
+}
+
+/// The ONNX Runtime library and what it was built with.
+fn library(checks: &mut Vec<Check>) -> Option<OnnxRuntime> {
+    const NAME: &str = "onnx runtime";
+    let advice = "run `cargo xtask setup`, or name a library in AEGIS_ORT_LIBRARY";
+    let loaded = onnx_library()
+        .map_err(|failure| failure.to_string())
+        .and_then(|path| OnnxRuntime::load(&path).map_err(|error| error.to_string()));
+    match loaded {
+        Ok(runtime) => {
+            checks.push(Check::here(NAME, true, describe(runtime.path())));
+            let names: Vec<_> = runtime.providers().into_iter().map(Provider::name).collect();
+            checks.push(Check::here("onnx providers", true, names.join(", ")));
+            Some(runtime)
+        }
+        Err(reason) => {
+            checks.push(Check::missing(NAME, true, reason, advice));
+            None
+        }
+    }
+}
+
+/// Path, version and SHA-256 of a library.
+fn describe(path: &Path) -> String {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let version = version(&path, &bytes);
+            format!("{}, version {version}, sha256 {digest}", path.display())
+        }
+        Err(error) => format!("{}: {error}", path.display()),
+    }
+}
+
+/// ONNX Runtime's symbols carry its version (`VERS_1.32.0`); other libraries have it in their name.
+fn version(path: &Path, bytes: &[u8]) -> String {
+    const TAG: &[u8] = b"VERS_";
+    let digits = |bytes: &[u8]| -> String {
+        let number = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
+        bytes.iter().take_while(number).map(|byte| char::from(*byte)).collect()
+    };
+    let tagged = bytes.windows(TAG.len()).position(|window| window == TAG);
+    let found = tagged.map(|at| digits(&bytes[at + TAG.len()..])).filter(|found| !found.is_empty());
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let named = || name.split_once(".so.").map(|(_, version)| version.to_owned());
+    found.or_else(named).unwrap_or_else(|| "unknown".into())
+}
+
+/// NVIDIA GPUs as the driver lists them. Needed only by a provider that insists on one.
+fn gpu(host: &HostSettings) -> Check {
+    let needed = !host.provider.candidates().contains(&Provider::Cpu);
+    let driver = Path::new("/proc/driver/nvidia");
+    let models: Vec<String> = std::fs::read_dir(driver.join("gpus"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|gpu| std::fs::read_to_string(gpu.path().join("information")).ok())
+        .filter_map(|text| field(&text, "Model:"))
+        .collect();
+    if models.is_empty() {
+        let advice = "providers cuda and tensorrt need one, with its driver; cpu does not";
+        return Check::missing("gpu", needed, "no NVIDIA GPU with a driver", advice);
+    }
+    let version = std::fs::read_to_string(driver.join("version")).unwrap_or_default();
+    let version = version.lines().next().unwrap_or("unknown driver").trim().to_owned();
+    Check::here("gpu", needed, format!("{}; {version}", models.join(", ")))
+}
+
+fn field(text: &str, name: &str) -> Option<String> {
+    text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
+}
+
+/// The MuJoCo library that this very process runs with; without one it would not have started.
+fn mujoco() -> Check {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let mapped = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
+    match mapped.map(PathBuf::from).find(|path| path.to_string_lossy().contains("libmujoco")) {
+        Some(path) => Check::here("mujoco", true, describe(&path)),
+        None => Check::missing("mujoco", true, "this program is linked without it", SETUP),
+    }
+}
+
+/// The suites to look for, the plan's own first.
+fn suites(wanted: &str) -> Vec<(String, bool)> {
+    let others = SUITES.into_iter().filter(|suite| *suite != wanted).map(|suite| (suite.to_owned(), false));
+    std::iter::once((wanted.to_owned(), true)).chain(others).collect()
+}
+
+fn scenes(suite: &str, needed: bool) -> Check {
+    let name = format!("scenes {suite}");
+    let advice = format!("run `cargo xtask setup --suite {suite}`");
+    let folder = match scenes_folder(suite) {
+        Ok(folder) => folder,
+        Err(failure) => return Check::missing(&name, needed, failure.to_string(), advice),
+    };
+    if !folder.is_dir() {
+        return Check::missing(&name, needed, format!("{}: no scenes here", folder.display()), advice);
+    }
+    match Suite::load(&folder) {
+        Ok(found) if found.name() == suite => {
+            let count = found.task_count();
+            Check::here(&name, needed, format!("{}, {count} tasks", folder.display()))
+        }
+        Ok(found) => {
+            let reason = format!("{}: holds {}", folder.display(), found.name());
+            Check::missing(&name, needed, reason, "AEGIS_SCENES names one suite's folder; unset it")
+        }
+        Err(error) => Check::missing(&name, needed, error.to_string(), advice),
+    }
+}
+
+/// Python with upstream's packages: tests, comparisons and the first setup use it, the verbs do not.
+fn python() -> Check {
+    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/python/bin/python");
+    if python.exists() {
+        // The interpreter itself is a link out of the cache; its folder is what matters.
+        let folder = python.ancestors().nth(2).and_then(|folder| folder.canonicalize().ok());
+        let path = folder.unwrap_or(python);
+        return Check::here("python packages", false, path.display().to_string());
+    }
+    let advice = "`cargo xtask test` makes it; only tests and comparisons need it";
+    Check::missing("python packages", false, format!("{}: not there", python.display()), advice)
+}
+
+fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks: &mut Vec<Check>) {
+    let restore = "restore it, or train it again with policies/train/reproduce.sh";
+    for (name, card) in [("weak policy", &plan.models.weak), ("strong policy", &plan.models.strong)] {
+        // The digest can be checked without the library, and says more than a graph that does not open.
+        let whole = ModelCard::load(card).and_then(|card| card.weights().map(|_| card));
+        let card_path = card.display();
+        checks.push(match (whole, runtime) {
+            (Err(error), _) => Check::missing(name, true, error.to_string(), restore),
+            (Ok(_), None) => {
+                let found = format!("{card_path}: digest holds; not opened, for want of the library");
+                Check::missing(name, true, found, SETUP)
+            }
+            (Ok(card), Some(runtime)) => {
+                let opened = runtime.with_settings(host).and_then(|host| OnnxPolicy::open(&host, &card.path));
+                match opened {
+                    Ok(policy) => {
+                        let found = format!("{card_path}: digest holds; runs on {}", policy.provider());
+                        Check::here(name, true, found)
+                    }
+                    Err(error) => Check::missing(name, true, error.to_string(), restore_or_provider(&error)),
+                }
+            }
+        });
+    }
+    let probe = &plan.models.probe;
+    let loaded = ModelCard::load(&plan.models.weak).map_err(|error| error.to_string()).and_then(|card| {
+        let Some(spec) = card.activation else { return Err("the weak policy is not watched".into()) };
+        ProbeFile::load(probe, &card.sha256, &spec.tensor, spec.width).map_err(|error| error.to_string())
+    });
+    checks.push(match loaded {
+        Ok(_) => Check::here("probe", true, format!("{}: fits the weak policy", probe.display())),
+        Err(reason) => Check::missing("probe", true, reason, "fit it again with `aegis probe fit`"),
+    });
+}
+
+fn restore_or_provider(error: &aegis_policies::OpenError) -> &'static str {
+    match error {
+        aegis_policies::OpenError::Provider { .. } => "or leave --provider out",
+        _ => "export it again as its card says",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_says_its_version() {
+        let path = Path::new("/lib/libmujoco.so.3.17.0");
+        assert_eq!(version(path, b"..VERS_1.32.0\0rest"), "1.32.0");
+        assert_eq!(version(path, b"nothing"), "3.17.0");
+        assert_eq!(version(Path::new("/lib/libonnxruntime.so"), b"nothing"), "unknown");
+    }
+
+    #[test]
+    fn the_plans_own_suite_is_the_one_that_is_needed() {
+        let found = suites("libero_goal");
+        assert_eq!(found[0], ("libero_goal".to_owned(), true));
+        assert_eq!(found.len(), SUITES.len());
+        assert!(found[1..].iter().all(|(_, needed)| !needed));
+    }
+
+    #[test]
+    fn the_drivers_files_are_read_by_field() {
+        let text = "Model: \t\t NVIDIA H100\nIRQ:   12\n";
+        assert_eq!(field(text, "Model:").as_deref(), Some("NVIDIA H100"));
+        assert_eq!(field(text, "Memory:"), None);
+    }
+}

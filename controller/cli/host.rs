@@ -1,0 +1,40 @@
+//! Arguments of the verbs that run models: where, on how many threads, and how long an answer may take.
+//! They become checked settings of the ONNX Runtime host here.
+
+use aegis_policies::{HostSettings, ProviderChoice};
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit};
+
+/// Where models run.
+#[derive(Args, Clone, Debug)]
+pub struct HostArguments {
+    /// What runs the models: cpu, cuda, tensorrt, or auto for the first of tensorrt, cuda and cpu that works. Results
+    /// are the same bits only on cpu
+    #[arg(long, value_name = "NAME", default_value = "cpu")]
+    provider: ProviderChoice,
+    /// Which GPU, counted from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    device_id: u32,
+    /// Threads of one inference; another number than the plan's figures were made with may change bits
+    #[arg(long, value_name = "N", default_value_t = HostSettings::default().threads)]
+    threads: usize,
+    /// An inference that takes longer fails its episode; without it, it may take as long as it takes
+    #[arg(long, value_name = "MS")]
+    deadline_ms: Option<u64>,
+}
+
+impl HostArguments {
+    /// The settings, checked.
+    pub fn settings(&self) -> Result<HostSettings, Failure> {
+        let settings = HostSettings {
+            provider: self.provider,
+            device_id: self.device_id,
+            threads: self.threads,
+            deadline_ms: self.deadline_ms,
+            ..HostSettings::default()
+        };
+        settings.validate().or_exit(Exit::Input)?;
+        Ok(settings)
+    }
+}

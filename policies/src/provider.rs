@@ -1,0 +1,171 @@
+//! Sessions on an execution provider: opened by the settings, and what to do where a provider does not start.
+//! Advice is read off what the runtime printed, text in and text out.
+
+use std::fmt;
+
+use ort::ep::cuda::ConvAlgorithmSearch;
+use ort::ep::{CUDA, ExecutionProviderDispatch, TensorRT};
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+
+use crate::host::{HostSettings, Provider};
+use crate::library::{OnnxRuntime, OpenError};
+
+/// The provider that a session runs on, and those that were tried before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selected {
+    /// What runs the graph.
+    pub provider: Provider,
+    /// Providers that `auto` could not take, each with the reason.
+    pub passed_over: Vec<(Provider, String)>,
+}
+
+impl fmt::Display for Selected {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.provider)?;
+        for (provider, reason) in &self.passed_over {
+            write!(formatter, "; not {provider}: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens a graph on the processor, one thread, whatever the settings say.
+pub(crate) fn cpu_session(
+    runtime: &OnnxRuntime,
+    weights: &[u8],
+    level: GraphOptimizationLevel,
+) -> ort::Result<Session> {
+    build(runtime, weights, level, 1, &[])
+}
+
+/// Opens a graph on one provider.
+pub(crate) fn open(
+    runtime: &OnnxRuntime,
+    weights: &[u8],
+    provider: Provider,
+    refused: impl FnOnce(String) -> OpenError,
+) -> Result<Session, OpenError> {
+    let settings = runtime.settings();
+    if !runtime.offers(provider) {
+        let has: Vec<_> = runtime.providers().into_iter().map(Provider::name).collect();
+        return Err(OpenError::Provider {
+            provider,
+            reason: format!("{} was built without it; it has {}", runtime.path().display(), has.join(", ")),
+            advice: "name a library of onnxruntime-gpu in AEGIS_ORT_LIBRARY (docs/cuda.md), or take provider cpu",
+        });
+    }
+    let providers = dispatches(settings, provider);
+    build(runtime, weights, GraphOptimizationLevel::All, settings.threads, &providers).map_err(|error| {
+        let reason = gist(&error.to_string());
+        match provider {
+            Provider::Cpu => refused(error.to_string()),
+            _ => OpenError::Provider { provider, advice: advice(&reason), reason },
+        }
+    })
+}
+
+fn build(
+    runtime: &OnnxRuntime,
+    weights: &[u8],
+    level: GraphOptimizationLevel,
+    threads: usize,
+    providers: &[ExecutionProviderDispatch],
+) -> ort::Result<Session> {
+    Session::builder(&runtime.environment)?
+        .with_intra_threads(threads)?
+        .with_inter_threads(1)?
+        .with_parallel_execution(false)?
+        .with_deterministic_compute(true)?
+        .with_optimization_level(level)?
+        .with_execution_providers(providers)?
+        .commit_from_memory(weights)
+}
+
+fn dispatches(settings: &HostSettings, provider: Provider) -> Vec<ExecutionProviderDispatch> {
+    // Checked by `HostSettings::validate`.
+    let device = i32::try_from(settings.device_id).unwrap_or(0);
+    let cuda = || {
+        CUDA::default()
+            .with_device_id(device)
+            // Ten bits of mantissa would move actions by a thousandth.
+            .with_tf32(false)
+            // The exhaustive search takes whichever kernel was fastest today.
+            .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
+            .build()
+            .error_on_failure()
+    };
+    let tensorrt = || TensorRT::default().with_device_id(device).with_fp16(false).build().error_on_failure();
+    match provider {
+        Provider::Cpu => Vec::new(),
+        Provider::Cuda => vec![cuda()],
+        Provider::TensorRt => vec![tensorrt(), cuda()],
+    }
+}
+
+/// The runtime's message without where in its sources it comes from.
+fn gist(said: &str) -> String {
+    let first = said.lines().next().unwrap_or_default();
+    first.rsplit_once(" FAIL : ").map_or(first, |(_, gist)| gist).trim().to_owned()
+}
+
+/// What to do about a provider that does not start.
+fn advice(said: &str) -> &'static str {
+    let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    if any(&["no CUDA-capable device", "CUDA failure 100", "libcuda.so"]) {
+        "no NVIDIA GPU is visible here: `nvidia-smi` must list one, and CUDA_VISIBLE_DEVICES must not hide it"
+    } else if any(&["driver version is insufficient", "CUDA failure 35"]) {
+        "the NVIDIA driver is older than the library's CUDA: update the driver"
+    } else if any(&["invalid device ordinal", "CUDA failure 101"]) {
+        "no GPU has this device_id: `nvidia-smi -L` counts them from 0"
+    } else if any(&["no kernel image", "CUDA failure 209"]) {
+        "the library has no kernels for this GPU's generation: take another version of onnxruntime-gpu"
+    } else if any(&["out of memory", "CUDA failure 2:"]) {
+        "the GPU's memory is full: end what else uses it, or run fewer workers"
+    } else if any(&["libcudnn"]) {
+        "cuDNN is missing: install it (pip: nvidia-cudnn-cu13) and name its folder in LD_LIBRARY_PATH"
+    } else if any(&["libnvinfer", "libnvonnxparser"]) {
+        "TensorRT is missing: install it (pip: tensorrt) and name its folder in LD_LIBRARY_PATH"
+    } else if any(&["libcu", "libnvrtc"]) {
+        "CUDA's libraries are missing: install them (docs/cuda.md) and name their folders in LD_LIBRARY_PATH"
+    } else {
+        "`aegis doctor` says what is here; provider cpu needs nothing of it"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_failure_has_its_advice() {
+        for (said, expected) in [
+            ("libcudnn.so.9: cannot open shared object file: No such file", "nvidia-cudnn"),
+            ("libcublasLt.so.13: cannot open shared object file: No such file", "CUDA's libraries"),
+            ("CUDA failure 100: no CUDA-capable device is detected", "nvidia-smi"),
+            (
+                "CUDA failure 35: CUDA driver version is insufficient for CUDA runtime version",
+                "update the driver",
+            ),
+            ("CUDA failure 101: invalid device ordinal", "device_id"),
+            ("libnvinfer.so.10: cannot open shared object file", "TensorRT"),
+            ("something else", "aegis doctor"),
+        ] {
+            assert!(advice(said).contains(expected), "{said:?} gave {:?}", advice(said));
+        }
+    }
+
+    #[test]
+    fn a_message_is_cut_to_what_it_says() {
+        let said = "/src/bridge.cc:2043 Provider& Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library x.so\n";
+        assert_eq!(gist(said), "Failed to load library x.so");
+        assert_eq!(gist("plain"), "plain");
+    }
+
+    #[test]
+    fn auto_says_what_it_took_and_why_not_the_others() {
+        let passed_over = vec![(Provider::Cuda, "no GPU".to_owned())];
+        let selected = Selected { provider: Provider::Cpu, passed_over };
+        assert_eq!(selected.to_string(), "cpu; not cuda: no GPU");
+    }
+}
