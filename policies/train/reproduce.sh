@@ -28,3 +28,8 @@ aegis demonstrate --out "$data/after-strong.safetensors" --seed 4 --rate 0.01 --
 train strong --data "$data"/{demonstrations,disturbed,after-weak,after-strong}.safetensors --out "$models/strong"
 
 aegis probe fit
+
+# What they win, on starts that none of this has seen, into their cards.
+aegis demo --episodes 400 --out "$data/confirmation"
+"$python" policies/train/success.py --episodes "$data/confirmation/episodes.jsonl" --aegis target/release/aegis \
+    --weak "$models/weak.toml" --strong "$models/strong.toml"

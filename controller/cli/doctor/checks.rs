@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe_file::ProbeFile;
+use aegis_experiments::probe::file::ProbeFile;
 use aegis_policies::{HostSettings, ModelCard, OnnxPolicy, OnnxRuntime, Provider};
 use aegis_sim::Suite;
 use sha2::{Digest, Sha256};
