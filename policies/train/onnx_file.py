@@ -4,9 +4,12 @@ import hashlib
 from pathlib import Path
 
 import onnx
+from onnx_ir.passes import common
 
 # A protobuf message ends at 2 GiB; the rest of the graph needs room beside the weights.
 LIMIT = 2_000_000_000
+# Elements of the largest tensor that the exporter's constant folding may have copied.
+FOLDED = 2**18
 
 
 def strip(path):
@@ -25,6 +28,9 @@ def save(program, path):
     """Writes torch's ONNX program with its weights inside, or beside it in `NAME.onnx.data` where they are too many;
     returns the files, the graph first.
     """
+    # A small weight that every unrolled step reads has been folded into one copy per step; the large ones are shared.
+    common.DeduplicateInitializersPass(size_limit=FOLDED)(program.model)
+    common.CommonSubexpressionEliminationPass()(program.model)
     weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
     program.save(str(path), external_data=weights > LIMIT)
     strip(path)

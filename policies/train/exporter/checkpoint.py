@@ -13,6 +13,8 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.factory import make_pre_post_processors
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from safetensors import SafetensorError
+from transformers import AutoConfig
 
 from . import ExportError
 
@@ -42,6 +44,9 @@ PIPELINES = {
 }
 
 
+MIGRATE = "convert it with `python -m lerobot.processor.migrate_policy_normalization`"
+
+
 @dataclass
 class Checkpoint:
     """A loaded checkpoint. `policy` computes in float32; `low_precision` names the other types that it was loaded in."""
@@ -64,7 +69,7 @@ def load(kind, directory, vlm=None, steps=None):
     `vlm` is a folder that stands in for the backbone's name in the config; `steps` replaces its denoising steps.
     """
     directory = Path(directory)
-    raw = check(kind, directory)
+    check(kind, directory)
     if kind != "smolvla":
         for option, value in (("--steps", steps), ("--vlm", vlm)):
             if value is not None:
@@ -88,10 +93,7 @@ def load(kind, directory, vlm=None, steps=None):
     try:
         policy = CLASSES[kind].from_pretrained(directory, config=config, strict=True)
     except Exception as error:
-        hint = "; valid is every weight of the policy and no other"
-        if "normalize_inputs" in str(error) or "unnormalize_outputs" in str(error):
-            hint = "; it is of a LeRobot before 0.4: convert it with `python -m lerobot.processor.migrate_policy_normalization`"
-        raise ExportError(f"{directory / WEIGHTS}: does not fit {CONFIG}: {first_line(error)}{hint}") from error
+        raise ExportError(refusal(directory, error)) from error
     types = sorted({str(one.dtype).removeprefix("torch.") for one in policy.parameters()} - {"float32"})
     try:
         preprocessor, postprocessor = make_pre_post_processors(
@@ -101,13 +103,11 @@ def load(kind, directory, vlm=None, steps=None):
         raise ExportError(f"{directory}: {PREPROCESSOR} or {POSTPROCESSOR}: {first_line(error)}") from error
     check_statistics(directory / PREPROCESSOR, preprocessor, config.input_features)
     check_statistics(directory / POSTPROCESSOR, postprocessor, config.output_features)
-    if raw["type"] != config.type:
-        raise ExportError(f"{directory / CONFIG}: type: found {config.type}; valid is {raw['type']}")
     return Checkpoint(kind, directory, policy, preprocessor, postprocessor, tuple(types))
 
 
 def check(kind, directory):
-    """What can be said without loading weights; returns the config as it is written."""
+    """What can be said without loading weights."""
     if not directory.is_dir():
         raise ExportError(f"--checkpoint: {directory}: no such directory")
     missing = [name for name in (CONFIG, WEIGHTS) if not (directory / name).is_file()]
@@ -128,14 +128,24 @@ def check(kind, directory):
     for name, valid in PIPELINES.items():
         if not (directory / name).is_file():
             raise ExportError(
-                f"{directory / name}: missing; a checkpoint of a LeRobot before 0.4 has none: convert it with "
-                "`python -m lerobot.processor.migrate_policy_normalization`"
+                f"{directory / name}: no such file; a checkpoint of a LeRobot before 0.4 has none: {MIGRATE}"
             )
         for step in read_json(directory / name).get("steps", []):
             found = step.get("registry_name", step.get("class"))
             if found not in valid:
                 raise ExportError(f"{directory / name}: steps: found {found}; valid is {', '.join(valid)}")
-    return raw
+
+
+def refusal(directory, error):
+    """Whether it is the weights or the config that LeRobot does not take, in one line."""
+    said = first_line(error)
+    if "normalize_inputs." in str(error) or "unnormalize_outputs." in str(error):
+        return f"{directory / WEIGHTS}: it is of a LeRobot before 0.4, which kept statistics among the weights: {MIGRATE}"
+    if isinstance(error, SafetensorError):
+        return f"{directory / WEIGHTS}: cannot read: {said}"
+    if "state_dict" in str(error):
+        return f"{directory / WEIGHTS}: {said}; valid is every weight of the policy that {CONFIG} describes, and no other"
+    return f"{directory / CONFIG}: LeRobot cannot build the policy: {said}"
 
 
 def read_json(path):
@@ -150,15 +160,15 @@ def read_json(path):
 
 
 def backbone(directory, name, given):
-    """The folder or name of the backbone, as one that does not ask the network where a folder was meant."""
+    """The folder of the backbone's config, processor and tokenizer, or its name where the hub's cache or the hub has it."""
     where = "--vlm" if given else f"{directory / CONFIG}: vlm_model_name"
-    path = Path(name)
-    if path.is_dir():
-        if not (path / CONFIG).is_file():
-            raise ExportError(f"{where}: {path}: it lacks {CONFIG}; valid is a backbone's config, processor and tokenizer")
-        return str(path)
-    if given or path.is_absolute():
-        raise ExportError(f"{where}: {path}: no such directory; --vlm DIR names one with the backbone's config and tokenizer")
+    try:
+        AutoConfig.from_pretrained(name)
+    except Exception as error:
+        raise ExportError(
+            f"{where}: found {name}: {first_line(error)}; --vlm DIR names a folder with the backbone's config, "
+            "processor and tokenizer"
+        ) from error
     return str(name)
 
 

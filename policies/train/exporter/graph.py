@@ -18,7 +18,7 @@ from lerobot.processor.core import TransitionKey
 from lerobot.utils.constants import OBS_LANGUAGE_ATTENTION_MASK, OBS_LANGUAGE_TOKENS
 
 from . import ExportError, taps
-from .checkpoint import HOST
+from .checkpoint import HOST, first_line
 
 ACTIONS, ACTIVATION, NOISE = "actions", "activation", "noise"
 KINDS = {FeatureType.VISUAL: "image", FeatureType.STATE: "state", FeatureType.ENV: "environment"}
@@ -94,14 +94,18 @@ def program(checkpoint, specs, layer, tap_step, samples):
     with taps.capture(checkpoint, layer) as seen, torch.no_grad():
         module = Exported(checkpoint, [one.name for one in specs], seen, tap_step).eval()
         with traceable(checkpoint, module, tensors):
-            return torch.onnx.export(
-                module,
-                tensors,
-                input_names=[one.name for one in specs],
-                output_names=[ACTIONS, ACTIVATION],
-                dynamo=True,
-                verbose=False,
-            )
+            try:
+                return torch.onnx.export(
+                    module,
+                    tensors,
+                    input_names=[one.name for one in specs],
+                    output_names=[ACTIONS, ACTIVATION],
+                    dynamo=True,
+                    verbose=False,
+                )
+            except torch.onnx.OnnxExporterError as error:
+                cause = first_line(error.__cause__ or error)
+                raise ExportError(f"{checkpoint.directory}: torch {torch.__version__} cannot trace it: {cause}") from error
 
 
 @contextmanager
