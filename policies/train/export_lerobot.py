@@ -1,7 +1,7 @@
 """Turn a LeRobot ACT or SmolVLA checkpoint into one ONNX file with a named layer as a second output, and its card.
 
     python export_lerobot.py act --checkpoint DIR --out ../models/act
-    python export_lerobot.py smolvla --checkpoint DIR --out ../models/smolvla --tap 8 --steps 10 --task "stack the cubes"
+    python export_lerobot.py smolvla --checkpoint DIR --out ../models/smolvla --tap 8 --task "stack the cubes"
 
 The graph reads raw observations and returns raw actions: normalisation, resizing and padding are within. SmolVLA is one
 graph as well: the vision-language prefix is computed once, the denoising steps over its keys and values are unrolled
@@ -45,8 +45,8 @@ def parse(arguments):
     parser.add_argument("--tap-step", type=int, metavar="K", help="denoising step of the tap, from 0; default the last")
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps instead of the checkpoint's")
     parser.add_argument("--vlm", type=Path, metavar="DIR", help="local config and tokenizer of the backbone")
-    parser.add_argument("--image-size", type=size, metavar="RxC", help="what the cameras give, where the config differs")
-    parser.add_argument("--task", action="append", default=[], help="instruction to check with and to put into the card")
+    parser.add_argument("--image-size", type=size, metavar="RxC", help="of the cameras, where the config differs")
+    parser.add_argument("--task", action="append", default=[], help="instruction for the check and the card")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""LeRobot checkpoints as ONNX files; `export_lerobot.py` is the command line and `docs/lerobot-export.md` the manual."""
+"""LeRobot checkpoints as ONNX files. `export_lerobot.py` is the command line, `docs/lerobot-export.md` the manual."""
 
 
 class ExportError(Exception):

@@ -43,7 +43,8 @@ def text(files, checkpoint, specs, shapes, tap, measured, tasks):
     lines += [f"{name} = {json.dumps(metadata.version(name).split('+')[0])}" for name in PACKAGES]
     lines.append(f"python = {json.dumps(platform.python_version())}")
     lines += ["", "[export.parity]", f"tolerance = {TOLERANCE}"]
-    lines += [f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}" for name, value in measured.items()]
+    for name, value in measured.items():
+        lines.append(f"{name} = {value:.3g}" if isinstance(value, float) else f"{name} = {value}")
     for path in sorted(checkpoint.directory.iterdir()):
         kept = path.name in (CONFIG, WEIGHTS, PREPROCESSOR, POSTPROCESSOR) or path.name.startswith("policy_p")
         if path.is_file() and kept:

@@ -49,7 +49,7 @@ MIGRATE = "convert it with `python -m lerobot.processor.migrate_policy_normaliza
 
 @dataclass
 class Checkpoint:
-    """A loaded checkpoint. `policy` computes in float32; `low_precision` names the other types that it was loaded in."""
+    """A loaded checkpoint; `low_precision` names the types other than float32 that its policy was loaded in."""
 
     kind: str
     directory: Path
@@ -140,11 +140,11 @@ def refusal(directory, error):
     """Whether it is the weights or the config that LeRobot does not take, in one line."""
     said = first_line(error)
     if "normalize_inputs." in str(error) or "unnormalize_outputs." in str(error):
-        return f"{directory / WEIGHTS}: it is of a LeRobot before 0.4, which kept statistics among the weights: {MIGRATE}"
+        return f"{directory / WEIGHTS}: of a LeRobot before 0.4, with statistics among the weights: {MIGRATE}"
     if isinstance(error, SafetensorError):
         return f"{directory / WEIGHTS}: cannot read: {said}"
     if "state_dict" in str(error):
-        return f"{directory / WEIGHTS}: {said}; valid is every weight of the policy that {CONFIG} describes, and no other"
+        return f"{directory / WEIGHTS}: {said}; valid is every weight that {CONFIG} describes, and no other"
     return f"{directory / CONFIG}: LeRobot cannot build the policy: {said}"
 
 
@@ -160,7 +160,7 @@ def read_json(path):
 
 
 def backbone(directory, name, given):
-    """The folder of the backbone's config, processor and tokenizer, or its name where the hub's cache or the hub has it."""
+    """The folder of the backbone's config, processor and tokenizer, or its name where the hub or its cache has it."""
     where = "--vlm" if given else f"{directory / CONFIG}: vlm_model_name"
     try:
         AutoConfig.from_pretrained(name)

@@ -51,7 +51,8 @@ def inputs(checkpoint, image_size=None):
         shape = tuple(spec.shape)
         if spec.type is FeatureType.VISUAL:
             if len(shape) != 3 or shape[0] != 3:
-                raise ExportError(f"config.json: input_features.{feature}: found shape {shape}; valid is (3, rows, columns)")
+                valid = "(3, rows, columns)"
+                raise ExportError(f"config.json: input_features.{feature}: found shape {shape}; valid is {valid}")
             shape = (3, *image_size) if image_size else shape
         found.append(Input(raw.get(feature, feature), KINDS[spec.type], "float32", (1, *shape), feature))
     if checkpoint.kind == "smolvla":
@@ -104,8 +105,8 @@ def program(checkpoint, specs, layer, tap_step, samples):
                     verbose=False,
                 )
             except torch.onnx.OnnxExporterError as error:
-                cause = first_line(error.__cause__ or error)
-                raise ExportError(f"{checkpoint.directory}: torch {torch.__version__} cannot trace it: {cause}") from error
+                said = f"torch {torch.__version__} cannot trace it: {first_line(error.__cause__ or error)}"
+                raise ExportError(f"{checkpoint.directory}: {said}") from error
 
 
 @contextmanager
@@ -120,7 +121,7 @@ def traceable(checkpoint, module, tensors):
     module(*tensors)
     handle.remove()
     if any(not torch.equal(one, positions[0]) for one in positions):
-        raise ExportError("config.json: resize_imgs_with_padding: found cameras of several sizes; valid is one size for all")
+        raise ExportError("config.json: resize_imgs_with_padding: found null and several camera sizes; valid is one size")
     fixed = positions[0].clone()
 
     def embed(pixel_values, patch_attention_mask):

@@ -1,9 +1,8 @@
 """The ONNX file held against the policy as LeRobot runs it: pre-processor, `predict_action_chunk`, post-processor, and
 the tapped layer read by a hook.
 
-ONNX Runtime runs the graph once as it is written and once optimised, because optimisers have fused and dropped tensors
-that were outputs. A difference is allowed up to `TOLERANCE`, absolute for tensors whose values stay within −1 to 1 and
-relative to the largest value beyond.
+ONNX Runtime runs the graph as it is written and optimised, because optimisers have fused and dropped tapped tensors. A
+difference is allowed up to `TOLERANCE`: absolute for a tensor within −1 to 1, relative to its largest value beyond.
 """
 
 import math
