@@ -121,7 +121,7 @@ def traceable(checkpoint, module, tensors):
     module(*tensors)
     handle.remove()
     if any(not torch.equal(one, positions[0]) for one in positions):
-        raise ExportError("config.json: resize_imgs_with_padding: found null and several camera sizes; valid is one size")
+        raise ExportError("config.json: resize_imgs_with_padding: found null and several camera sizes; valid is one")
     fixed = positions[0].clone()
 
     def embed(pixel_values, patch_attention_mask):
