@@ -102,7 +102,7 @@ def denoising_step(loaded, found):
 
 
 def main(arguments=None):
-    """Exit codes: 0 done; 1 the graph does not say what the policy says; 2 bad arguments or checkpoint."""
+    """Exit codes: 0 done; 1 the graph differs from the policy or cannot be written; 2 bad arguments or checkpoint."""
     parsed = parse(arguments)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
@@ -113,6 +113,9 @@ def main(arguments=None):
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.code
+    except OSError as error:
+        print(f"error: --out: {error}", file=sys.stderr)
+        return 1
     print(f"{path}: tap {layer}")
     for name, value in measured.items():
         print(f"  {name} {value:.1e}" if isinstance(value, float) else f"  {name} {value}")

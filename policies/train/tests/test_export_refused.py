@@ -107,6 +107,14 @@ class Refused(Folder):
         with mock.patch.object(onnx_file, "strip", spoil):
             self.refused(self.checkpoint, "actions: the graph as written differs from the policy by", code=1)
 
+    def test_a_place_that_cannot_be_written(self):
+        (self.folder / "file").write_text("")
+        out = self.folder / "file" / "model"
+        code, _, err = command("act", "--checkpoint", self.checkpoint, "--out", out)
+        self.assertEqual(code, 1)
+        self.assertIn("error: --out: ", err)
+        self.assertIn(str(self.folder / "file"), err)
+
     def test_nan_is_a_difference(self):
         checkpoint = self.copy("nan")
         weights = load_file(checkpoint / "model.safetensors")
