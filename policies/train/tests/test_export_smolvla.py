@@ -3,7 +3,6 @@ read by hooks of this file's own.
 """
 
 import hashlib
-import json
 import shutil
 import tomllib
 import unittest
@@ -173,16 +172,6 @@ class SmolVla(Folder):
             self.assertIn(part, err)
         path, _ = self.exported("moved", "smolvla", "--checkpoint", checkpoint, "--vlm", self.backbone)
         self.assertEqual(path.read_bytes(), self.model.read_bytes())
-
-    def test_cameras_of_several_sizes_are_refused_where_nothing_resizes_them(self):
-        checkpoint = reduced.smolvla(self.folder / "unsized", self.backbone, resize_imgs_with_padding=None)
-        features = json.loads((checkpoint / "config.json").read_text())["input_features"]
-        features["observation.images.front"]["shape"] = [3, 64, 64]
-        features["observation.images.wrist"]["shape"] = [3, 32, 64]
-        reduced.edit(checkpoint, "config.json", input_features=features)
-        code, _, err = command("smolvla", "--checkpoint", checkpoint, "--out", self.folder / "none" / "unsized")
-        self.assertEqual(code, 2, err)
-        self.assertIn("config.json: resize_imgs_with_padding: found null and several camera sizes", err)
 
     def test_bad_numbers(self):
         for arguments, message in (
