@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx
 from onnx_ir.passes import common
+from onnxscript import optimizer
 
 # A protobuf message ends at 2 GiB; the rest of the graph needs room beside the weights.
 LIMIT = 2_000_000_000
@@ -24,13 +25,31 @@ def strip(path):
     onnx.save(model, path)
 
 
+def tidy(model):
+    """Folds constants, and computes and stores once what is the same.
+
+    It stands in for the exporter's own optimiser, whose rewriting takes time with the square of the nodes: minutes for
+    a few thousand, hours for an unrolled policy of full size. ONNX Runtime rewrites for itself when it loads.
+    """
+    optimizer.fold_constants(model)
+    for step in (
+        common.RemoveUnusedNodesPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        # A small weight that every unrolled step reads has been folded into one copy per step; the large are shared.
+        common.DeduplicateInitializersPass(size_limit=FOLDED),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    ):
+        step(model)
+
+
 def save(program, path):
     """Writes torch's ONNX program with its weights inside, or beside it in `NAME.onnx.data` where they are too many;
     returns the files, the graph first.
     """
-    # A small weight that every unrolled step reads has been folded into one copy per step; the large ones are shared.
-    common.DeduplicateInitializersPass(size_limit=FOLDED)(program.model)
-    common.CommonSubexpressionEliminationPass()(program.model)
+    tidy(program.model)
     weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
     program.save(str(path), external_data=weights > LIMIT)
     strip(path)

@@ -102,6 +102,7 @@ def program(checkpoint, specs, layer, tap_step, samples):
                     input_names=[one.name for one in specs],
                     output_names=[ACTIONS, ACTIVATION],
                     dynamo=True,
+                    optimize=False,
                     verbose=False,
                 )
             except torch.onnx.OnnxExporterError as error:
