@@ -7,15 +7,14 @@ The same data, seed and package versions give the same weights on the same kind 
 """
 
 import argparse
-import hashlib
 import json
 import platform
 import random
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
+from onnx_file import sha256, strip
 from safetensors.numpy import load_file
 from torch import nn
 
@@ -147,23 +146,12 @@ def export(policy, name, out, features):
     return path
 
 
-def strip(path):
-    """Drop the exporter's notes: they hold stack traces, so the digest would depend on where this file lies."""
-    model = onnx.load(path)
-    graph = model.graph
-    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
-    for owner in (model, graph, *graph.node, *values):
-        owner.ClearField("metadata_props")
-        owner.ClearField("doc_string")
-    onnx.save(model, path)
-
-
 def card(name, path, policy, preset, args, rows, losses, features):
     """The machine-readable card; the loader refuses weights with another digest."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = sha256(path)
     parameters = sum(p.numel() for p in policy.parameters())
     sampled = [round(loss, 5) for loss in losses[:: max(1, len(losses) // 10)]] + [round(losses[-1], 5)]
-    data = [{"file": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in args.data]
+    data = [{"file": p.name, "sha256": sha256(p)} for p in args.data]
     lines = [
         f"# Written by policies/train/train.py; the {name} policy.",
         f"file = {json.dumps(path.name)}",

@@ -1,0 +1,126 @@
+"""Turn a LeRobot ACT or SmolVLA checkpoint into one ONNX file with a named layer as a second output, and its card.
+
+    python export_lerobot.py act --checkpoint DIR --out ../models/act
+    python export_lerobot.py smolvla --checkpoint DIR --out ../models/smolvla --tap 8 --task "stack the cubes"
+
+The graph reads raw observations and returns raw actions: normalisation, resizing and padding are within. SmolVLA is one
+graph as well: the vision-language prefix is computed once, the denoising steps over its keys and values are unrolled
+behind it, so that a host runs one model once per chunk and holds no cache. Noise is an input; with the same noise the
+actions are the same. The tap is the layer in the last denoising step, or in the one that --tap-step names.
+
+Nothing is left behind unless ONNX Runtime agrees with the policy; `docs/lerobot-export.md` is the manual.
+"""
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import onnx_file
+from exporter import ExportError
+
+
+def size(value):
+    """`480x640` as rows and columns."""
+    try:
+        rows, columns = (int(one) for one in value.split("x"))
+        if rows < 1 or columns < 1:
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"found {value!r}; valid is ROWSxCOLUMNS, as 480x640") from None
+    return rows, columns
+
+
+def parse(arguments):
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("policy", choices=("act", "smolvla"))
+    parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="what `save_pretrained` wrote")
+    parser.add_argument("--out", type=Path, required=True, help="path of the model without its suffix")
+    parser.add_argument("--tap", metavar="LAYER", help="name or number of the layer; a wrong one lists the valid ones")
+    parser.add_argument("--tap-step", type=int, metavar="K", help="denoising step of the tap, from 0; default the last")
+    parser.add_argument("--steps", type=int, metavar="N", help="denoising steps instead of the checkpoint's")
+    parser.add_argument("--vlm", type=Path, metavar="DIR", help="local config and tokenizer of the backbone")
+    parser.add_argument("--image-size", type=size, metavar="RxC", help="of the cameras, where the config differs")
+    parser.add_argument("--task", action="append", default=[], help="instruction for the check and the card")
+    return parser.parse_args(arguments)
+
+
+def export(arguments):
+    """Loads, traces, checks and writes; returns the card's path and what was measured."""
+    # Imports of some seconds, after the command line has been found valid.
+    import torch
+    from exporter import card, checkpoint, graph, parity, taps
+
+    torch.set_num_threads(1)
+    loaded = checkpoint.load(arguments.policy, arguments.checkpoint, arguments.vlm, arguments.steps)
+    if arguments.policy == "act" and arguments.task:
+        raise ExportError("--task: found one; valid is none, for act reads no instruction")
+    layer = taps.resolve(loaded, arguments.tap)
+    tap_step = denoising_step(loaded, arguments.tap_step)
+    specs = graph.inputs(loaded, arguments.image_size)
+    drawn = parity.samples(loaded, specs, arguments.task)
+    measured = {"samples": len(drawn)}
+    if loaded.low_precision:
+        as_loaded = [parity.reference(loaded, layer, tap_step, one) for one in drawn]
+    loaded.policy.float()
+    if loaded.low_precision:
+        measured |= parity.precision(as_loaded, [parity.reference(loaded, layer, tap_step, one) for one in drawn])
+    program = graph.program(loaded, specs, layer, tap_step, drawn)
+
+    out = arguments.out
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=out.parent) as scratch:
+        written = Path(scratch) / out.name
+        files = onnx_file.save(program, written.with_name(f"{out.name}.onnx"))
+        measured |= parity.check(files[0], loaded, layer, tap_step, drawn)
+        shapes = {name: value.shape for name, value in parity.reference(loaded, layer, tap_step, drawn[0]).items()}
+        tasks = [(task, parity.instruction(loaded, drawn[0].batch, task)) for task in arguments.task]
+        written_card = written.with_name(f"{out.name}.toml")
+        text = card.text(files, loaded, specs, shapes, (layer, tap_step), measured, tasks)
+        written_card.write_text(text, encoding="utf-8")
+        # The card last: it is what makes the others a model.
+        for path in (*reversed(files), written_card):
+            os.replace(path, out.parent / path.name)
+    return out.parent / written_card.name, layer, measured
+
+
+def denoising_step(loaded, found):
+    """The pass through the layer that is tapped, counted from 0."""
+    if loaded.kind != "smolvla":
+        if found is not None:
+            raise ExportError(f"--tap-step: found {found}; valid is none, for {loaded.kind} has no denoising steps")
+        return 0
+    last = loaded.config.num_steps - 1
+    if found is not None and not 0 <= found <= last:
+        raise ExportError(f"--tap-step: found {found}; valid is 0 to {last}")
+    return last if found is None else found
+
+
+def main(arguments=None):
+    """Exit codes: 0 done; 1 the graph differs from the policy or cannot be written; 2 bad arguments or checkpoint."""
+    parsed = parse(arguments)
+    logging.disable(logging.WARNING)
+    warnings.simplefilter("ignore")
+    try:
+        # LeRobot prints as it loads; what a script reads is the last lines alone.
+        with redirect_stdout(sys.stderr):
+            path, layer, measured = export(parsed)
+    except ExportError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.code
+    except OSError as error:
+        print(f"error: --out: {error}", file=sys.stderr)
+        return 1
+    print(f"{path}: tap {layer}")
+    for name, value in measured.items():
+        print(f"  {name} {value:.1e}" if isinstance(value, float) else f"  {name} {value}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

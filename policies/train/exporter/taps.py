@@ -1,0 +1,62 @@
+"""The layers that can be tapped, and the hook that reads one. The same hook reads the policy as LeRobot runs it and the
+policy as it is traced, so the two can be compared.
+"""
+
+from contextlib import contextmanager
+
+from . import ExportError
+
+
+def layers(checkpoint):
+    """Name → (module, whether its output or its input is the tensor, whether tokens come before the batch).
+
+    SmolVLA adds residuals outside its layers: what a layer hands on is what the next norm reads.
+    """
+    if checkpoint.kind == "act":
+        model = checkpoint.policy.model
+        found = {}
+        for part, module in (("encoder", model.encoder), ("decoder", model.decoder)):
+            for index, layer in enumerate(module.layers):
+                found[f"{part}.layers.{index}"] = (layer, "output", True)
+            if any(True for _ in module.norm.parameters()):
+                found[f"{part}.norm"] = (module.norm, "output", True)
+        return found
+    expert = checkpoint.policy.model.vlm_with_expert.lm_expert
+    readers = [layer.input_layernorm for layer in expert.layers][1:] + [expert.norm]
+    found = {f"lm_expert.layers.{index}": (reader, "input", False) for index, reader in enumerate(readers)}
+    found["lm_expert.norm"] = (expert.norm, "output", False)
+    return found
+
+
+def resolve(checkpoint, name):
+    """The full name of a layer; a number counts the decoder's or the action expert's layers. None is the default: the
+    decoder's last layer, and the expert's middle one.
+    """
+    valid = layers(checkpoint)
+    stem = "decoder.layers" if checkpoint.kind == "act" else "lm_expert.layers"
+    if name is None:
+        count = sum(one.startswith(f"{stem}.") for one in valid)
+        name = str(count - 1 if checkpoint.kind == "act" else count // 2)
+    full = f"{stem}.{name}" if name.isdigit() else name
+    if full not in valid:
+        raise ExportError(f"--tap: found {name}; valid is {', '.join(valid)}, or a number for {stem}")
+    return full
+
+
+@contextmanager
+def capture(checkpoint, name):
+    """Yields a list to which each pass through the layer appends `[1, tokens, width]`."""
+    module, side, tokens_first = layers(checkpoint)[name]
+    seen = []
+
+    def keep(tensor):
+        seen.append(tensor.transpose(0, 1) if tokens_first else tensor)
+
+    if side == "output":
+        handle = module.register_forward_hook(lambda _module, _inputs, output: keep(output))
+    else:
+        handle = module.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
+    try:
+        yield seen
+    finally:
+        handle.remove()

@@ -1,0 +1,109 @@
+"""ACT end to end: written to disk, read back, exported, and held against the policy as LeRobot runs it."""
+
+import hashlib
+import json
+import shutil
+import tomllib
+import unittest
+
+import numpy as np
+import onnx
+from harness import LEVELS, Folder, image, loaded, normal, session
+from lerobot.policies.act.modeling_act import ACTPolicy
+
+import reduced
+
+
+class Act(Folder):
+    """ACT with two cameras and two decoder layers."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.checkpoint = reduced.act(cls.folder / "act")
+        cls.model, cls.said = cls.exported("act", "act", "--checkpoint", cls.checkpoint)
+        cls.card = tomllib.loads(cls.model.with_suffix(".toml").read_text())
+        cls.observation = {
+            "observation.images.front": image(1, 48, 64),
+            "observation.images.wrist": image(2, 48, 64),
+            "observation.state": normal(3, 1, 6),
+        }
+        cls.feed = {name: value.numpy() for name, value in cls.observation.items()}
+
+    def eager(self, module_of):
+        policy, before, after = loaded(ACTPolicy, self.checkpoint)
+        seen = []
+        module_of(policy).register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+        chunk = policy.predict_action_chunk(before(dict(self.observation)))
+        return after(chunk).numpy(), seen[0].detach().transpose(0, 1).numpy(), (policy, before, after)
+
+    def test_actions_and_tap_are_those_of_the_policy_before_and_after_optimisation(self):
+        actions, tap, _ = self.eager(lambda policy: policy.model.decoder.layers[1])
+        for level in LEVELS:
+            found = session(self.model, level).run(["actions", "activation"], self.feed)
+            self.close(found[0], actions)
+            self.close(found[1], tap)
+
+    def test_select_action_gives_the_rows_of_the_chunk(self):
+        (chunk,) = session(self.model).run(["actions"], self.feed)
+        _, _, (policy, before, after) = self.eager(lambda policy: policy.model.decoder.layers[1])
+        policy.reset()
+        for step in range(self.card["export"]["execute"]):
+            self.close(chunk[:, step], after(policy.select_action(before(dict(self.observation)))).numpy())
+
+    def test_every_input_reaches_the_actions(self):
+        opened = session(self.model)
+        (first,) = opened.run(["actions"], self.feed)
+        for name, value in self.feed.items():
+            (other,) = opened.run(["actions"], {**self.feed, name: value * 0.5})
+            self.assertGreater(float(np.abs(first - other).max()), 1e-3, name)
+
+    def test_a_named_layer_of_the_encoder(self):
+        path, _ = self.exported("encoder", "act", "--checkpoint", self.checkpoint, "--tap", "encoder.layers.0")
+        _, tap, _ = self.eager(lambda policy: policy.model.encoder.layers[0])
+        (found,) = session(path).run(["activation"], self.feed)
+        self.close(found, tap)
+        # Latent, state, and two cameras of 2 by 2 patches.
+        self.assertEqual(found.shape, (1, 10, 32))
+
+    def test_card(self):
+        card = self.card
+        self.assertEqual(card["sha256"], hashlib.sha256(self.model.read_bytes()).hexdigest())
+        self.assertEqual(card["chunk"], {"tensor": "actions", "horizon": 8, "width": 5})
+        self.assertEqual(card["activation"], {"tensor": "activation", "tokens": 8, "width": 32})
+        self.assertEqual(card["export"]["layer"], "decoder.layers.1")
+        graph = onnx.load(self.model).graph
+        shapes = {one.name: [size.dim_value for size in one.type.tensor_type.shape.dim] for one in graph.input}
+        self.assertEqual({one["tensor"]: one["shape"] for one in card["inputs"]}, shapes)
+        parity = card["export"]["parity"]
+        for output in ("actions", "activation"):
+            for level in ("as_written", "optimised"):
+                self.assertLess(parity[f"{output}_{level}"], 1e-4)
+
+    def test_the_bytes_do_not_depend_on_where_things_lie(self):
+        elsewhere = self.folder / "another" / "place"
+        shutil.copytree(self.checkpoint, elsewhere)
+        path, _ = self.exported("act-elsewhere", "act", "--checkpoint", elsewhere)
+        self.assertEqual(path.read_bytes(), self.model.read_bytes())
+        self.assertNotIn(b"Traceback", path.read_bytes())
+        self.assertNotIn(str(self.folder).encode(), path.read_bytes())
+
+    def test_renamed_inputs_and_another_normalisation(self):
+        checkpoint = reduced.act(
+            self.folder / "renamed",
+            normalization_mapping={"VISUAL": "IDENTITY", "STATE": "MIN_MAX", "ACTION": "MIN_MAX"},
+            pre_norm=True,
+        )
+        pipeline = json.loads((checkpoint / "policy_preprocessor.json").read_text())
+        pipeline["steps"][0]["config"]["rename_map"] = {"observation.images.top": "observation.images.front"}
+        (checkpoint / "policy_preprocessor.json").write_text(json.dumps(pipeline))
+        path, _ = self.exported("renamed", "act", "--checkpoint", checkpoint, "--tap", "decoder.norm")
+        observation = {name.replace("front", "top"): value for name, value in self.observation.items()}
+        policy, before, after = loaded(ACTPolicy, checkpoint)
+        expected = after(policy.predict_action_chunk(before(dict(observation)))).numpy()
+        found = session(path).run(["actions"], {name: value.numpy() for name, value in observation.items()})
+        self.close(found[0], expected)
+
+
+if __name__ == "__main__":
+    unittest.main()
