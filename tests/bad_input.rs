@@ -64,7 +64,7 @@ fn a_wrong_activation_width() {
 fn a_probe_of_another_model() {
     let folder = folder("foreign-probe");
     let plan = copy_of_study(&folder);
-    edit(&folder.join("policies/models/probe.json"), "\"model_sha256\": \"", "\"model_sha256\": \"0");
+    edit(&folder.join("policies/models/probe.json"), "\"model_sha256\":\"", "\"model_sha256\":\"0");
     refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["probe.json", "model_sha256"]);
 }
 
@@ -160,4 +160,26 @@ fn a_missing_plan_is_named_once() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert_eq!(stderr.matches("No such file").count(), 1, "{stderr}");
+}
+
+#[test]
+fn starts_that_are_no_range() {
+    let folder = folder("no-range");
+    let out = folder.join("demonstrations.safetensors");
+    for starts in ["5..5", "7", "a..b"] {
+        refuses(
+            aegis().args(["demonstrate", "--starts", starts, "--out"]).arg(&out),
+            2,
+            &["FIRST..END", "0..20"],
+        );
+    }
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_rule_that_is_none() {
+    let folder = folder("no-rule");
+    let plan = copy_of_study(&folder);
+    edit(&plan, "kind = \"conformal\"", "kind = \"oracle\"");
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["demo.toml", "oracle", "functional_band"]);
 }

@@ -102,3 +102,40 @@ fn refuse(plan: &Path, probe: &Path, discovery: &Path, calibration: &Path) {
     unknown.args(["collect", "rehearsal", "--plan"]).arg(plan);
     refuses(&mut unknown, 2, &["rehearsal", "discovery, calibration, tuning, confirmation"]);
 }
+
+#[test]
+fn every_rule_can_hold_the_gate() {
+    let folder = folder("rules");
+    let plan = copy_of_study(&folder);
+    let shipped = std::fs::read_to_string(&plan).expect("the plan can be read");
+    for (name, settings) in [
+        ("functional_band", ""),
+        ("cost", "missed_failure = 3.0\nfalse_alarm = 1.0"),
+        ("trend", "switch_cap = 4"),
+        ("disagreement", ""),
+        ("blind", "schedule = { at = [5] }"),
+        ("take_over", "step = 50"),
+        ("never", ""),
+    ] {
+        let text = shipped.replace("kind = \"conformal\"", &format!("kind = \"{name}\"\n{settings}"));
+        std::fs::write(&plan, text).expect("the plan can be written");
+        let out = folder.join(name);
+        // The demo refuses twins that part before their first hand-over.
+        runs(aegis().args(["demo", "--json", "--episodes", "2", "--plan"]).arg(&plan).arg("--out").arg(&out));
+        let lines = std::fs::read_to_string(out.join("episodes.jsonl")).expect("written");
+        let aegis_arm = |line: &&str| line.contains("\"arm\":\"aegis\"");
+        let fires: Vec<u64> = lines
+            .lines()
+            .filter(aegis_arm)
+            .map(|line| {
+                serde_json::from_str::<Value>(line).expect("JSON")["fires"].as_u64().expect("a count")
+            })
+            .collect();
+        match name {
+            // Episodes that are won before the guard ends would not count; these two last longer.
+            "blind" => assert_eq!(fires, [1, 1]),
+            "never" | "take_over" => assert_eq!(fires, [0, 0]),
+            _ => assert_eq!(fires.len(), 2),
+        }
+    }
+}

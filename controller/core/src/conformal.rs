@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::extended;
+
 /// Threshold at level `alpha` over one score per calibration episode: the `ceil((n+1)(1−α))`-th smallest.
 ///
 /// Exchangeable with the calibration scores, a new score exceeds it with probability at most `alpha`. Too few scores
@@ -28,7 +30,7 @@ pub fn split_conformal_threshold(scores: &[f64], alpha: f64) -> f64 {
 #[serde(deny_unknown_fields)]
 pub struct FunctionalBand {
     /// Threshold at each boundary, `[boundaries]`. Infinite, in files the string `inf`, where nothing fires.
-    #[serde(with = "extended")]
+    #[serde(with = "extended::list")]
     pub upper: Vec<f64>,
 }
 
@@ -107,38 +109,4 @@ fn shape(episodes: &[&[f64]], boundaries: usize, from: usize) -> Vec<Moments> {
     let floor = if widest > 0.0 { FLOOR * widest } else { 1.0 };
     shape.iter_mut().for_each(|at| at.deviation = at.deviation.max(floor));
     shape
-}
-
-/// JSON has no infinity; a threshold that nothing reaches is written as the string `inf`.
-mod extended {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Extended {
-        Finite(f64),
-        Named(Infinity),
-    }
-
-    #[derive(Serialize, Deserialize)]
-    enum Infinity {
-        #[serde(rename = "inf")]
-        Inf,
-    }
-
-    pub(super) fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
-        let extended = |value: &f64| {
-            if value.is_finite() { Extended::Finite(*value) } else { Extended::Named(Infinity::Inf) }
-        };
-        serializer.collect_seq(values.iter().map(extended))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
-        let values = Vec::<Extended>::deserialize(deserializer)?;
-        let plain = |value| match value {
-            Extended::Finite(value) => value,
-            Extended::Named(Infinity::Inf) => f64::INFINITY,
-        };
-        Ok(values.into_iter().map(plain).collect())
-    }
 }

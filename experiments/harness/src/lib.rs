@@ -3,7 +3,6 @@
 
 pub mod demonstrations;
 pub mod episode;
-mod extended;
 pub mod files;
 pub mod key;
 pub mod plan;

@@ -1,14 +1,11 @@
-//! What a probe has to beat: logistic heads on quantities that need no activation.
+//! What a probe has to beat: the same head on quantities that need no activation.
 //! Each is fitted on the same discovery rollouts and read over the same window as the probe.
 
 use aegis_core::Chunk;
-use aegis_core::probe::{FitOptions, HeadKind, Probe, ProbeError, Trajectory, fit};
+use aegis_core::probe::{FitOptions, Probe, ProbeError, Trajectory, fit};
 
 use super::calibration::{CalibrationError, Scored, mean_before};
 use crate::rollouts::{Boundary, Rollout};
-
-/// All but none: a handful of features needs no shrinking, and the fit of separated classes still ends.
-const PENALTY: f64 = 1e-3;
 
 /// A rival of the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,13 +97,13 @@ fn seam(before: &Boundary, after: &Boundary) -> f64 {
     root_mean_square(arm(last).iter().zip(arm(first)).map(|(a, b)| f64::from(a - b)))
 }
 
-/// Early scores of a rival on `fresh` rollouts, fitted on `discovery`: the mean over control steps before `end`, one
+/// Early scores of a rival on `fresh` rollouts, fitted on `discovery` under `options`: the mean over control steps before `end`, one
 /// score for each rollout.
 pub fn early_scores(
     baseline: Baseline,
     (discovery, discovery_scored): (&[Rollout], &[Scored]),
     (fresh, fresh_scored): (&[Rollout], &[Scored]),
-    end: f64,
+    (options, end): (&FitOptions, f64),
 ) -> Result<Vec<f64>, CalibrationError> {
     let tasks = discovery.iter().chain(fresh).map(|rollout| rollout.key.start.task + 1).max().unwrap_or(0);
     let trajectories: Vec<Trajectory> = discovery
@@ -117,8 +114,7 @@ pub fn early_scores(
             failed: !rollout.success,
         })
         .collect();
-    let options = FitOptions { kind: HeadKind::Linear, penalty: PENALTY, hidden: 1, seed: 0, epochs: 1 };
-    let probe = fit(&trajectories.iter().collect::<Vec<_>>(), &options)?;
+    let probe = fit(&trajectories.iter().collect::<Vec<_>>(), options)?;
     let score = |(rollout, scored): (&Rollout, &Scored)| -> Result<f64, CalibrationError> {
         let scores = scores(&probe, &baseline.features(rollout, tasks, &scored.disagreement))?;
         Ok(mean_before(&scored.steps, scores.into_iter(), end))

@@ -3,13 +3,13 @@
 
 use aegis_core::calibrate::{CalibrateError, Calibrator};
 use aegis_core::conformal::{FunctionalBand, split_conformal_threshold};
+use aegis_core::extended;
 use aegis_core::probe::{Probe, ProbeError};
 use aegis_core::trigger::chunk_disagreement;
 use aegis_core::{GateLimits, PolicyError, Score, Thresholds};
 use serde::{Deserialize, Serialize};
 
 use super::fit::FitSettings;
-use crate::extended;
 use crate::rollouts::{Boundary, Rollout};
 
 /// What calibration gives.

@@ -150,10 +150,13 @@ pub fn evaluate(
     let bootstrap = Bootstrap { replicates: 2000, seed, confidence: 0.95, method: Method::Percentile };
     let early: Vec<f64> = scored.iter().map(|episode| episode.early(end)).collect();
     let probe = measure(&format!("probe, {}", file.probe.kind()), fresh, &early, &bootstrap)?;
+    // The probe's own head and penalty: a rival must not lose for want of hidden units.
+    let options = file.settings.options(file.penalty);
     let baselines = Baseline::ALL
         .iter()
         .map(|baseline| {
-            let scores = early_scores(*baseline, (discovery, &discovery_scored), (fresh, &scored), end)?;
+            let rollouts = ((discovery, &discovery_scored[..]), (fresh, &scored[..]));
+            let scores = early_scores(*baseline, rollouts.0, rollouts.1, (&options, end))?;
             measure(baseline.name(), fresh, &scores, &bootstrap)
         })
         .collect::<Result<_, EvaluationError>>()?;

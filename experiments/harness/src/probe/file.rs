@@ -153,7 +153,8 @@ impl ProbeFile {
     /// Writes the probe, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), ProbeFileError> {
         let io = |source| ProbeFileError::Io { path: path.to_owned(), source };
-        let mut text = serde_json::to_string_pretty(self).map_err(|error| io(error.into()))?;
+        // One number a line would double the file.
+        let mut text = serde_json::to_string(self).map_err(|error| io(error.into()))?;
         text.push('\n');
         write_atomically(path, text.as_bytes()).map_err(io)
     }

@@ -70,7 +70,7 @@ impl FitSettings {
     }
 
     /// The options of a fit at one penalty.
-    fn options(&self, penalty: f64) -> FitOptions {
+    pub(crate) fn options(&self, penalty: f64) -> FitOptions {
         FitOptions { kind: self.head, penalty, hidden: self.hidden, seed: self.seed, epochs: self.epochs }
     }
 }

@@ -1,0 +1,64 @@
+//! JSON has no infinity: a number that nothing reaches is written as the string `inf`, its negative as `-inf`.
+//! For `#[serde(with = "extended")]` on a number, `#[serde(with = "extended::list")]` on a vector of them.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Extended {
+    Finite(f64),
+    Named(Infinity),
+}
+
+#[derive(Serialize, Deserialize)]
+enum Infinity {
+    #[serde(rename = "inf")]
+    Positive,
+    #[serde(rename = "-inf")]
+    Negative,
+}
+
+impl From<f64> for Extended {
+    fn from(value: f64) -> Self {
+        match value {
+            f64::INFINITY => Self::Named(Infinity::Positive),
+            f64::NEG_INFINITY => Self::Named(Infinity::Negative),
+            value => Self::Finite(value),
+        }
+    }
+}
+
+impl From<Extended> for f64 {
+    fn from(value: Extended) -> Self {
+        match value {
+            Extended::Finite(value) => value,
+            Extended::Named(Infinity::Positive) => f64::INFINITY,
+            Extended::Named(Infinity::Negative) => f64::NEG_INFINITY,
+        }
+    }
+}
+
+/// Writes a number, or the name of an infinity.
+pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    Extended::from(*value).serialize(serializer)
+}
+
+/// Reads what [`serialize`] wrote.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Extended::deserialize(deserializer)?.into())
+}
+
+/// The same for many.
+pub mod list {
+    use super::{Deserialize, Deserializer, Extended, Serializer};
+
+    /// Writes each as a number, or as the name of an infinity.
+    pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(|value| Extended::from(*value)))
+    }
+
+    /// Reads what [`serialize`] wrote.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<Extended>::deserialize(deserializer)?.into_iter().map(f64::from).collect())
+    }
+}
