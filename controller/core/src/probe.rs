@@ -13,7 +13,7 @@ mod recurrent;
 use serde::{Deserialize, Serialize};
 
 pub use error::ProbeError;
-pub use fit::{FitOptions, Trajectory, fit};
+pub use fit::{FitOptions, Trajectory, check, fit};
 pub use head::{Head, HeadKind, Shape};
 pub use linear::Linear;
 pub use mlp::Mlp;

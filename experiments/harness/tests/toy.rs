@@ -193,8 +193,10 @@ fn a_probe_of_any_head_fitted_on_rollouts_tells_lost_from_won() {
         );
         let found = evaluate(&file, &rollouts, &rollouts, &settings().gate, 1).unwrap();
         assert_eq!(found.probe.overall.estimate, 1.0, "{head}");
-        // One task alone, and no probe to be told apart by it.
-        assert_eq!(found.baselines[0].overall.estimate, 0.5);
+        // One task alone tells nothing, but to a head that counts boundaries: won episodes have fewer.
+        if head != HeadKind::Recurrent {
+            assert_eq!(found.baselines[0].overall.estimate, 0.5, "{head}");
+        }
         assert!(found.rules.iter().all(|rule| rule.false_alarms.k == 0), "{:?}", found.rules);
         assert_eq!(found.rules[0].caught.k, 10, "conformal catches every lost episode");
         assert!(found.coverage.iter().all(|coverage| coverage.holds));

@@ -78,8 +78,8 @@ impl FitOptions {
     }
 }
 
-/// The width of the trajectories, if a probe can be fitted on them.
-fn check(trajectories: &[&Trajectory]) -> Result<usize, ProbeError> {
+/// The width of the trajectories, if a probe can be fitted on them: some, of both outcomes, alike in width and finite.
+pub fn check(trajectories: &[&Trajectory]) -> Result<usize, ProbeError> {
     let first = trajectories.first().ok_or(ProbeError::Empty)?;
     let width = first.features.first().ok_or(ProbeError::NoBoundaries { trajectory: 0 })?.len();
     for (trajectory, one) in trajectories.iter().enumerate() {

@@ -96,7 +96,12 @@ pub fn mean_before(steps: &[u32], values: impl Iterator<Item = f64>, end: f64) -
         .filter(|(index, (step, _))| *index == 0 || f64::from(**step) < end)
         .map(|(_, (_, value))| value)
         .collect();
-    window.iter().sum::<f64>() / window.len().max(1) as f64
+    if window.contains(&f64::INFINITY) {
+        return f64::INFINITY;
+    }
+    // From the first value on, so that equal values have their own value as mean and ties stay ties.
+    let first = window.first().copied().unwrap_or(0.0);
+    first + window.iter().map(|value| value - first).sum::<f64>() / window.len().max(1) as f64
 }
 
 /// Sets the thresholds on episodes that the fit has not seen.

@@ -100,6 +100,8 @@ pub struct Fitted {
 pub fn fit(discovery: &[Rollout], settings: &FitSettings, horizon_steps: u32) -> Result<Fitted, ProbeError> {
     let window = settings.window_fraction * f64::from(horizon_steps);
     let trajectories: Vec<Trajectory> = discovery.iter().map(|rollout| trajectory(rollout, window)).collect();
+    // Here, where an index still means what it says.
+    aegis_core::probe::check(&trajectories.iter().collect::<Vec<_>>())?;
     let folds = folds(discovery.iter().map(|rollout| rollout.key.start), settings.folds);
     let mut candidates = Vec::new();
     if let [only] = settings.penalties[..] {
