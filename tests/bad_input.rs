@@ -183,3 +183,12 @@ fn a_rule_that_is_none() {
     edit(&plan, "kind = \"conformal\"", "kind = \"oracle\"");
     refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["demo.toml", "oracle", "functional_band"]);
 }
+
+#[test]
+fn a_reader_that_has_gone() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let model = common::repository().join("policies/models/strong.onnx");
+    let mut command = aegis();
+    refuses(command.args(["model", "inspect"]).arg(model).stdout(writer), 0, &[]);
+}

@@ -9,7 +9,7 @@ use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_policies::card::ModelCard;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::progress;
 use crate::study::{Study, StudyArguments, share};
 
@@ -40,9 +40,9 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
         let digest = digest(&found);
         let summary =
             serde_json::json!({ "file": out, "episodes": found.len(), "lost": lost, "sha256": digest });
-        println!("{summary}");
+        say!("{summary}");
     } else {
-        println!("{}: {} episodes, weak lost {lost}", out.display(), found.len());
+        say!("{}: {} episodes, weak lost {lost}", out.display(), found.len());
     }
     Ok(())
 }

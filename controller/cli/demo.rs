@@ -8,7 +8,7 @@ use aegis_experiments::summary::summarise;
 use aegis_experiments::{runner, twins};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
 use crate::recording::{self, Instructive};
 use crate::remote::{Remote, RemoteArguments};
@@ -71,10 +71,10 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let summary = summarise(&results).or_exit(Exit::Failed)?;
     write_results(&arguments.out, &results, &summary)?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?);
+        say!("{}", serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?);
     } else {
-        println!("{}", table::arms(&summary));
-        println!("{}", table::latencies(&timings));
+        say!("{}", table::arms(&summary));
+        say!("{}", table::latencies(&timings));
     }
     if remote.is_some() {
         // The film needs the bodies' poses, which do not cross the wire.
@@ -137,8 +137,8 @@ fn record(
     recording::record(study, probe, settings, result, &path)?;
     if !arguments.json {
         let name = runner::describe(result.key, result.arm.name());
-        println!("Recorded {name}: {why}.");
-        println!("Open it with:  pip install rerun-sdk==0.36.3 && rerun --bind 127.0.0.1 {}", path.display());
+        say!("Recorded {name}: {why}.");
+        say!("Open it with:  pip install rerun-sdk==0.36.3 && rerun --bind 127.0.0.1 {}", path.display());
     }
     Ok(())
 }

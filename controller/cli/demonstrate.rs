@@ -10,7 +10,7 @@ use aegis_policies::{OnnxPolicy, encode};
 use aegis_sim::LiberoPlant;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, OrExit, say};
 use crate::progress;
 use crate::study::{Study, StudyArguments};
 
@@ -106,7 +106,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     bar.finish_and_clear();
     write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
     let kept = demonstrations.iter().filter(|demonstration| demonstration.success).count();
-    println!("{}: {kept} of {} demonstrations succeeded and were kept", arguments.out.display(), keys.len());
+    say!("{}: {kept} of {} demonstrations succeeded and were kept", arguments.out.display(), keys.len());
     for task in 0..study.suite.task_count() {
         let of_task: Vec<bool> = keys
             .iter()
@@ -115,7 +115,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
             .map(|(_, demonstration)| demonstration.success)
             .collect();
         let won = of_task.iter().filter(|success| **success).count();
-        println!("  task {task}: {won} of {}", of_task.len());
+        say!("  task {task}: {won} of {}", of_task.len());
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use aegis_experiments::plan::Plan;
 use clap::Args;
 use serde::Serialize;
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::host::HostArguments;
 use crate::study::shipped_plan;
 
@@ -63,9 +63,9 @@ pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
     let checks = checks::all(&plan, arguments.host.settings()?);
     if arguments.json {
         let report = serde_json::json!({ "ok": verdict(&checks).is_none(), "checks": checks });
-        println!("{}", serde_json::to_string_pretty(&report).or_exit(Exit::Failed)?);
+        say!("{}", serde_json::to_string_pretty(&report).or_exit(Exit::Failed)?);
     } else {
-        println!("{}", table(&checks));
+        say!("{}", table(&checks));
     }
     verdict(&checks).map_or(Ok(()), |missing| Err(failure(Exit::Setup, missing)))
 }

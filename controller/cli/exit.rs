@@ -1,7 +1,8 @@
 //! How the process ends: one error style, and every exit code in one place.
 //! Verbs attach a code to what went wrong; `main` prints it once.
 
-use std::fmt::{self, Display, Formatter};
+use std::fmt::{self, Arguments, Display, Formatter};
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 /// Shown under `--help`.
@@ -58,5 +59,19 @@ pub fn report(result: Result<(), Failure>) -> ExitCode {
             eprintln!("error: {failure}");
             ExitCode::from(failure.exit as u8)
         }
+    }
+}
+
+/// Prints a line to standard output, as `println!` does, but ends the process where nobody reads any more.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::exit::print_line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
+/// What [`say!`] does. A reader that has gone, as `head` does, has had what it wanted; any other error is one.
+pub fn print_line(line: Arguments<'_>) {
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        let gone = error.kind() == ErrorKind::BrokenPipe;
+        std::process::exit(if gone { 0 } else { Exit::Failed as i32 });
     }
 }

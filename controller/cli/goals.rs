@@ -9,7 +9,7 @@ use aegis_sim::LiberoPlant;
 use clap::Args;
 
 use crate::arrays::{input, read_array};
-use crate::exit::Failure;
+use crate::exit::{Failure, say};
 use crate::study::{NULL_ACTION, load_suite};
 
 /// Arguments of `aegis sim goals`.
@@ -54,11 +54,11 @@ pub fn run(arguments: &GoalsArguments) -> Result<(), Failure> {
             "steps": arguments.steps,
             "success": success,
         });
-        println!("{outcome}");
+        say!("{outcome}");
     } else {
         for (row, flags) in success.iter().enumerate() {
             let words: Vec<&str> = flags.iter().map(|met| if *met { "met" } else { "not met" }).collect();
-            println!("{row}: {}", words.join(", "));
+            say!("{row}: {}", words.join(", "));
         }
     }
     Ok(())

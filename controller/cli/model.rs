@@ -7,7 +7,7 @@ use aegis_policies::graph::{Graph, Pool};
 use aegis_policies::tap::{self, SAMPLES};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, OrExit, say};
 use crate::files::write;
 use crate::study::onnx_runtime;
 
@@ -99,17 +99,17 @@ fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
             .into_iter()
             .map(|(output, note)| (output.to_owned(), serde_json::from_str(note).unwrap_or_default()))
             .collect();
-        println!("{}", serde_json::json!({ "sha256": graph.sha256(), "tensors": rows, "taps": taps }));
+        say!("{}", serde_json::json!({ "sha256": graph.sha256(), "tensors": rows, "taps": taps }));
         return Ok(());
     }
-    println!("sha256 {}", graph.sha256());
+    say!("sha256 {}", graph.sha256());
     let width = tensors.iter().map(|one| one.made.name.len()).max().unwrap_or(0);
     for one in &tensors {
         let output = if one.made.output { "  output" } else { "" };
-        println!("{:width$}  {:18} {}{output}", one.made.name, one.made.operator, one.kind);
+        say!("{:width$}  {:18} {}{output}", one.made.name, one.made.operator, one.kind);
     }
     for (output, note) in graph.taps() {
-        println!("tap {output}: {note}");
+        say!("tap {output}: {note}");
     }
     Ok(())
 }
@@ -130,12 +130,12 @@ fn tap(arguments: &TapArguments) -> Result<(), Failure> {
             "samples": SAMPLES,
             "drift": tapped.drift,
         });
-        println!("{outcome}");
+        say!("{outcome}");
     } else {
-        println!("{}: sha256 {}", arguments.out.display(), tapped.sha256);
-        println!("  new output {}: {}", tapped.output, tapped.kind);
-        println!("  unchanged bit for bit on {SAMPLES} samples: {}", tapped.unchanged.join(", "));
-        println!("  optimised against as written: {:.1e} of its largest value", tapped.drift);
+        say!("{}: sha256 {}", arguments.out.display(), tapped.sha256);
+        say!("  new output {}: {}", tapped.output, tapped.kind);
+        say!("  unchanged bit for bit on {SAMPLES} samples: {}", tapped.unchanged.join(", "));
+        say!("  optimised against as written: {:.1e} of its largest value", tapped.drift);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use aegis_experiments::probe::fit::fit;
 use clap::{Args, Subcommand};
 
 use crate::collect::rollouts_of;
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
 use crate::judgement;
 use crate::study::{Study, StudyArguments};
@@ -108,7 +108,7 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let file = ProbeFile::new(belongs, (&discovery, &calibration), settings, fitted, thresholds);
     let out = arguments.out.clone().unwrap_or_else(|| study.plan.models.probe.clone());
     file.save(&out).or_exit(Exit::Failed)?;
-    println!("{}", out.display());
+    say!("{}", out.display());
     print(&file);
     Ok(())
 }
@@ -135,7 +135,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
         write(&folder.join("evaluation.json"), json.as_bytes())?;
         write(&folder.join("evaluation.md"), markdown.as_bytes())?;
     }
-    print!("{}", if arguments.json { json } else { markdown });
+    say!("{}", if arguments.json { json.trim_end() } else { markdown.trim_end() });
     warn(&found);
     Ok(())
 }
@@ -151,23 +151,24 @@ fn warn(found: &Evaluation) {
 
 fn print(file: &ProbeFile) {
     let calibration = &file.calibration;
-    println!(
+    say!(
         "  reads            {} of model {}",
         file.tensor,
         &file.model_sha256[..file.model_sha256.len().min(16)]
     );
-    println!(
+    say!(
         "  head             {}, {} parameters over width {}",
         file.probe.kind(),
         file.probe.parameters(),
         file.probe.width()
     );
-    println!("  penalty          {} of {:?}", file.penalty, file.settings.penalties);
-    println!("  threshold        {:.4} (α = {})", calibration.threshold, file.settings.alpha);
-    println!("  return threshold {:.4}", calibration.return_threshold);
-    println!("  discovery        {} episodes, weak lost {}", file.discovery.episodes, file.discovery.lost);
-    println!(
+    say!("  penalty          {} of {:?}", file.penalty, file.settings.penalties);
+    say!("  threshold        {:.4} (α = {})", calibration.threshold, file.settings.alpha);
+    say!("  return threshold {:.4}", calibration.return_threshold);
+    say!("  discovery        {} episodes, weak lost {}", file.discovery.episodes, file.discovery.lost);
+    say!(
         "  calibration      {} episodes, weak lost {}",
-        file.calibrated_on.episodes, file.calibrated_on.lost
+        file.calibrated_on.episodes,
+        file.calibrated_on.lost
     );
 }

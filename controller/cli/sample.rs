@@ -9,7 +9,7 @@ use aegis_sim::sampler::Rejections;
 use clap::Args;
 
 use crate::arrays::write_states;
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::study::load_suite;
 
 /// Arguments of `aegis sim sample`.
@@ -93,7 +93,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
         };
         write_states(&path, &states)?;
         if !arguments.json {
-            println!(
+            say!(
                 "task {task}: {} accepted, {} rejected (crowded {}, overlap {}, fell {}, goal holds {}, diverged \
                  {}): {}",
                 states.len(),
@@ -116,7 +116,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
     }
     if arguments.json {
         let outcome = serde_json::json!({ "suite": suite.name(), "seed": arguments.seed, "tasks": reports });
-        println!("{outcome}");
+        say!("{outcome}");
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `aegis sim serve`: native environments as plants over Zenoh, until the process is told to stop.
 //! Each name is an environment of its own on a thread of its own.
 
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -72,7 +73,8 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let serve_one = |name: &str| -> Result<(), LinkError> {
         let host = Host::new(aegis_link::instance(), info.clone(), limits);
         let mut plant = LiberoPlant::new(suite.clone());
-        let ready = || println!("{name}: {} at {endpoint}", suite.name());
+        // Who serves goes on serving when nobody reads that it is ready.
+        let ready = || drop(writeln!(std::io::stdout(), "{name}: {} at {endpoint}", suite.name()));
         let warn = |text: &str| eprintln!("warning: {name}: {text}");
         let served = aegis_link::serve(&session, name, host, &mut plant, &stop, ready, warn);
         // One that cannot be served ends all.

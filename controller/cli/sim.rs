@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use ndarray::Array2;
 
 use crate::arrays::{input, read_array, write_states};
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, OrExit, say};
 use crate::frames::FrameArguments;
 use crate::goals::{self, GoalsArguments};
 use crate::sample::{self, SampleArguments};
@@ -117,11 +117,11 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
             "success_at": first_success,
             "states": arguments.states,
         });
-        println!("{outcome}");
+        say!("{outcome}");
     } else {
         let outcome =
             first_success.map_or("no success".into(), |step| format!("success after {step} control steps"));
-        println!("{}: {steps} control steps, {outcome}", arguments.states.display());
+        say!("{}: {steps} control steps, {outcome}", arguments.states.display());
     }
     Ok(())
 }

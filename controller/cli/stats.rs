@@ -11,7 +11,7 @@ use aegis_statistics::{
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 
 /// Family-wise level of `aegis stats holm`; the JSON key names it.
 const HOLM_LEVEL: f64 = 0.05;
@@ -123,9 +123,9 @@ pub fn run(verb: &StatsVerb) -> Result<(), Failure> {
         StatsVerb::Power(arguments) => (power_outcome(arguments)?, plain as Text, arguments.json),
     };
     if as_json {
-        println!("{outcome}");
+        say!("{outcome}");
     } else {
-        print!("{}", text(&outcome));
+        say!("{}", text(&outcome).trim_end());
     }
     Ok(())
 }
