@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 
 use aegis_core::{Probe, Rule};
+use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
-use aegis_experiments::rollouts::{Rollout, digest, rollouts};
+use aegis_experiments::rollouts::{Rollout, rollouts};
 use aegis_policies::card::ModelCard;
 use clap::Args;
 
@@ -35,14 +36,13 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{}.parquet", arguments.range).into());
     let found = roll_out(&study, &arguments.range, arguments.study.workers)?;
     write(&out, &provenance(&study, &arguments.range)?, &found).or_exit(Exit::Failed)?;
-    let lost = found.iter().filter(|rollout| !rollout.success).count();
+    let Data { sha256, episodes, lost } = Data::of(&found);
     if arguments.json {
-        let digest = digest(&found);
         let summary =
-            serde_json::json!({ "file": out, "episodes": found.len(), "lost": lost, "sha256": digest });
+            serde_json::json!({ "file": out, "episodes": episodes, "lost": lost, "sha256": sha256 });
         say!("{summary}");
     } else {
-        say!("{}: {} episodes, weak lost {lost}", out.display(), found.len());
+        say!("{}: {episodes} episodes, weak lost {lost}", out.display());
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub struct GoalsArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &GoalsArguments) -> Result<(), Failure> {
-    let mut plant = LiberoPlant::new(load_suite(&arguments.suite)?);
+    let mut plant = LiberoPlant::new(load_suite(&arguments.suite, None)?);
     let states = read_array(&arguments.states, "float64[n, 1 + nq + nv]")?;
     let mut success = Vec::with_capacity(states.nrows());
     for (row, state) in states.rows().into_iter().enumerate() {

@@ -52,7 +52,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
     if arguments.count == 0 {
         return Err(failure(Exit::Input, "--count: found 0, valid is 1 or more"));
     }
-    let suite = load_suite(&arguments.suite)?;
+    let suite = load_suite(&arguments.suite, None)?;
     let tasks = arguments.task.map_or(0..suite.task_count(), |task| task..task + 1);
     if arguments.task.is_none() {
         std::fs::create_dir_all(&arguments.out).map_err(|error| {

@@ -53,10 +53,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             format!("--name {}: given twice; valid are different names", twice[0]),
         ));
     }
-    let mut suite = load_suite(&arguments.suite)?;
-    if let Some(seed) = arguments.sample_seed {
-        suite = suite.with_sampled_starts(seed);
-    }
+    let suite = load_suite(&arguments.suite, arguments.sample_seed)?;
     let info = info(&suite)?;
     let limits = HostLimits {
         command_timeout: Duration::from_millis(arguments.command_timeout),

@@ -77,10 +77,7 @@ pub fn run(verb: &SimVerb) -> Result<(), Failure> {
 
 fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
     let actions = read_actions(&arguments.actions)?;
-    let mut suite = load_suite(&arguments.suite)?;
-    if let Some(seed) = arguments.sample_seed {
-        suite = suite.with_sampled_starts(seed);
-    }
+    let suite = load_suite(&arguments.suite, arguments.sample_seed)?;
     let positions = suite.task(arguments.task).map(|task| task.nq);
     let mut plant = arguments.frames.plant(suite)?;
     match &arguments.from {

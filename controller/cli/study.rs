@@ -55,12 +55,9 @@ impl Study {
         let path = arguments.plan.clone().unwrap_or_else(shipped_plan);
         let host = arguments.host.settings()?;
         let plan = Plan::load(&path).or_exit(Exit::Input)?;
-        let mut suite = load_suite(&plan.suite)?;
+        let suite = load_suite(&plan.suite, plan.sample_seed)?;
         let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
         plan.check_starts(&path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
-        if let Some(seed) = plan.sample_seed {
-            suite = suite.with_sampled_starts(seed);
-        }
         let runtime = onnx_runtime()?.with_settings(host).or_exit(Exit::Input)?;
         Ok(Self { plan, suite, runtime })
     }
@@ -86,7 +83,7 @@ impl Study {
 
     /// The rule of the plan with the thresholds of a probe.
     pub fn rule(&self, probe: &ProbeFile) -> Rule {
-        self.plan.rule.rule(&probe.calibration, self.plan.fit.trend_window)
+        self.plan.rule.rule(&probe.calibration, probe.settings.trend_window)
     }
 
     /// Settings of an episode under this rule.
@@ -168,8 +165,8 @@ pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
     }
 }
 
-/// A suite's scenes.
-pub fn load_suite(name: &str) -> Result<Suite, Failure> {
+/// A suite's scenes, with a seed also initial states past the recorded ones.
+pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure> {
     let scenes = scenes_folder(name)?;
     if !scenes.is_dir() {
         return Err(failure(
@@ -177,7 +174,8 @@ pub fn load_suite(name: &str) -> Result<Suite, Failure> {
             format!("{}: no scenes here; run `cargo xtask setup --suite {name}`", scenes.display()),
         ));
     }
-    Suite::load(&scenes).or_exit(Exit::Setup)
+    let suite = Suite::load(&scenes).or_exit(Exit::Setup)?;
+    Ok(sample_seed.map_or_else(|| suite.clone(), |seed| suite.with_sampled_starts(seed)))
 }
 
 /// `AEGIS_CACHE`, or `aegis` in the user's cache folder.

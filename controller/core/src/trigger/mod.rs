@@ -18,7 +18,7 @@ pub use disagreement::{DisagreementSettings, chunk_disagreement};
 pub use rule::{BuiltIn, Rule};
 pub use schedule::{DrawError, Schedule, draw_boundaries};
 pub use threshold::{FunctionalBand, Thresholds};
-pub use trend::{Trend, TrendSettings};
+pub use trend::{Trend, TrendSettings, slope};
 
 /// Who drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -39,23 +39,24 @@ impl Trend {
     pub fn new(settings: TrendSettings) -> Self {
         Self { settings, risks: VecDeque::new(), driver: Driver::Weak, switches: 0 }
     }
+}
 
-    /// Score per chunk. A window with an infinite score has no line: it rises without bound where the newest score
-    /// is the highest risk, and not at all elsewhere.
-    fn slope(&self) -> f64 {
-        if self.risks.back() == Some(&f64::INFINITY) {
-            return f64::INFINITY;
-        }
-        if self.risks.len() < self.settings.window || self.risks.iter().any(|risk| risk.is_infinite()) {
-            return f64::NEG_INFINITY;
-        }
-        let count = self.risks.len() as f64;
-        let centre = (count - 1.0) / 2.0;
-        let rise: f64 =
-            self.risks.iter().enumerate().map(|(index, risk)| (index as f64 - centre) * risk).sum();
-        // Σ (i − centre)² over i = 0 … count − 1.
-        rise / (count * (count * count - 1.0) / 12.0)
+/// Least-squares slope of the last `window` risks, per chunk; −∞ before there are as many. A window with an infinite risk
+/// has no line: it rises without bound where the newest risk is the highest, and not at all elsewhere.
+pub fn slope(risks: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator + Clone, window: usize) -> f64 {
+    if risks.clone().next_back() == Some(f64::INFINITY) {
+        return f64::INFINITY;
     }
+    let Some(skipped) = risks.len().checked_sub(window) else { return f64::NEG_INFINITY };
+    let last = risks.skip(skipped);
+    if last.clone().any(f64::is_infinite) {
+        return f64::NEG_INFINITY;
+    }
+    let count = window as f64;
+    let centre = (count - 1.0) / 2.0;
+    let rise: f64 = last.enumerate().map(|(index, risk)| (index as f64 - centre) * risk).sum();
+    // Σ (i − centre)² over i = 0 … count − 1.
+    rise / (count * (count * count - 1.0) / 12.0)
 }
 
 impl Trigger for Trend {
@@ -68,7 +69,7 @@ impl Trigger for Trend {
             self.risks.pop_front();
         }
         let TrendSettings { slope: limit, floor, hand_back, switch_cap, .. } = self.settings;
-        let slope = self.slope();
+        let slope = slope(self.risks.iter().copied(), self.settings.window);
         Signal {
             alarm: slope > limit && risk > floor && self.switches.saturating_add(2) <= switch_cap,
             calm: risk < hand_back,

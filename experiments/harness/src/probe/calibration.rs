@@ -5,7 +5,7 @@ use aegis_core::calibrate::{CalibrateError, Calibrator};
 use aegis_core::conformal::{FunctionalBand, split_conformal_threshold};
 use aegis_core::extended;
 use aegis_core::probe::{Probe, ProbeError};
-use aegis_core::trigger::chunk_disagreement;
+use aegis_core::trigger::{chunk_disagreement, slope};
 use aegis_core::{GateLimits, PolicyError, Score, Thresholds};
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +136,12 @@ pub fn calibrate(
     let fire = threshold(&mut risks.iter().map(Vec::as_slice).zip(steps()));
     let distances = || won.iter().map(|episode| &episode.disagreement[..]);
     let disagreement = threshold(&mut distances().zip(steps()));
-    let slopes: Vec<Vec<f64>> = risks.iter().map(|risks| slopes(risks, settings.trend_window)).collect();
+    let slopes: Vec<Vec<f64>> = risks
+        .iter()
+        .map(|risks| {
+            (1..=risks.len()).map(|end| slope(risks[..end].iter().copied(), settings.trend_window)).collect()
+        })
+        .collect();
     let slope = threshold(&mut slopes.iter().map(Vec::as_slice).zip(steps()));
     let from = (guard.div_ceil(gate.chunk_steps)) as usize;
     let band =
@@ -155,21 +160,6 @@ pub fn calibrate(
         disagreement_return: hand_back(distances().flatten().copied().collect(), disagreement),
         slope,
     })
-}
-
-/// Least-squares slope of the last `window` scores at each boundary; −∞ before there are as many.
-fn slopes(risks: &[f64], window: usize) -> Vec<f64> {
-    let centre = (window as f64 - 1.0) / 2.0;
-    let spread = window as f64 * ((window * window) as f64 - 1.0) / 12.0;
-    (0..risks.len())
-        .map(|end| match (end + 1).checked_sub(window) {
-            None => f64::NEG_INFINITY,
-            Some(first) => {
-                let last = risks[first..=end].iter().enumerate();
-                last.map(|(index, risk)| (index as f64 - centre) * risk).sum::<f64>() / spread
-            }
-        })
-        .collect()
 }
 
 impl Calibration {

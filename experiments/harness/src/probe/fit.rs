@@ -101,15 +101,13 @@ pub fn fit(discovery: &[Rollout], settings: &FitSettings, horizon_steps: u32) ->
     let window = settings.window_fraction * f64::from(horizon_steps);
     let trajectories: Vec<Trajectory> = discovery.iter().map(|rollout| trajectory(rollout, window)).collect();
     // Here, where an index still means what it says.
-    aegis_core::probe::check(&trajectories.iter().collect::<Vec<_>>())?;
+    let all: Vec<&Trajectory> = trajectories.iter().collect();
+    aegis_core::probe::check(&all)?;
     let folds = folds(discovery.iter().map(|rollout| rollout.key.start), settings.folds);
     let mut candidates = Vec::new();
-    if let [only] = settings.penalties[..] {
-        let probe =
-            aegis_core::probe::fit(&trajectories.iter().collect::<Vec<_>>(), &settings.options(only))?;
-        return Ok(Fitted { probe, penalty: only, candidates });
-    }
-    for &penalty in &settings.penalties {
+    // One penalty alone is no choice.
+    let choices = if settings.penalties.len() > 1 { &settings.penalties[..] } else { &[] };
+    for &penalty in choices {
         let held_out_loss = held_out_loss(&trajectories, &folds, settings, penalty)?;
         candidates.push(Candidate { penalty, held_out_loss });
     }
@@ -117,7 +115,6 @@ pub fn fit(discovery: &[Rollout], settings: &FitSettings, horizon_steps: u32) ->
         .iter()
         .min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss).then(b.penalty.total_cmp(&a.penalty)));
     let penalty = best.map_or(settings.penalties[0], |best| best.penalty);
-    let all: Vec<&Trajectory> = trajectories.iter().collect();
     Ok(Fitted { probe: aegis_core::probe::fit(&all, &settings.options(penalty))?, penalty, candidates })
 }
 
