@@ -38,6 +38,7 @@ fn observation(x: f64) -> Observation {
             gripper: vec![0.02, -0.02],
         },
         objects: encode::OBJECTS.iter().map(object).collect(),
+        frames: [].into(),
     }
 }
 
@@ -108,7 +109,7 @@ fn what_takes_too_long_ends_and_leaves_no_stale_answer() {
 #[test]
 fn a_vector_of_another_length_is_refused() {
     let mut policy = slow(HostSettings::default());
-    let error = policy.infer_vector(&[0.0; 87]).unwrap_err().to_string();
+    let error = policy.infer_encoded(&[0.0; 87], &[]).unwrap_err().to_string();
     assert!(error.contains("observation: expected 88 values, found 87 values"), "{error}");
 }
 

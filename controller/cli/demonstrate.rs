@@ -1,23 +1,27 @@
 //! `aegis demonstrate`: demonstrations of the scripted expert for `policies/train`.
 //! The expert sees exact poses; what is written is what policies will see.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use aegis_core::{Policy, PolicyError, Rule};
-use aegis_experiments::demonstrations::{Collectors, Disturbance, collect, write};
+use aegis_experiments::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
+use aegis_experiments::runner::SetupError;
 use aegis_policies::expert::Expert;
-use aegis_policies::{OnnxPolicy, encode};
-use aegis_sim::LiberoPlant;
+use aegis_policies::encode::Layout;
+use aegis_policies::{ModelCard, OnnxPolicy};
+use aegis_sim::{Cameras, LiberoPlant};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::progress;
-use crate::study::{Study, StudyArguments};
+use crate::study::{Study, StudyArguments, plant_for};
 
 /// Arguments of `aegis demonstrate`.
 #[derive(Args)]
 #[command(
-    after_help = "Example: aegis demonstrate --out runs/demonstrations.safetensors --replicates 2 --rate 0.02"
+    after_help = "Examples:\n  aegis demonstrate --out runs/demonstrations.safetensors --replicates 2 --rate 0.02\n  \
+                  aegis demonstrate --out runs/pictures.safetensors --starts 50..80 --frames-every 5"
 )]
 pub struct DemonstrateArguments {
     #[command(flatten)]
@@ -46,7 +50,13 @@ pub struct DemonstrateArguments {
     /// Chance that the learner drives from the start of an episode
     #[arg(long, value_name = "P", default_value_t = 0.7, value_parser = probability)]
     learner_start: f64,
+    /// Also keep what both cameras see, each so many control steps, 128 pixels wide and high
+    #[arg(long, value_name = "N")]
+    frames_every: Option<NonZeroU32>,
 }
+
+/// Pixels along each side of a picture.
+const PICTURE: u32 = 128;
 
 fn probability(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
@@ -74,9 +84,21 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
         noise_sd: arguments.noise_sd,
         learner_start: arguments.learner_start,
     };
+    let mut cards = Vec::new();
     if let Some(card) = &arguments.learner {
-        OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?;
+        cards.push(OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?.card().clone());
     }
+    if arguments.frames_every.is_some() && cards.iter().any(|card: &ModelCard| !card.frames.is_empty()) {
+        let message = "--frames-every: a learner that looks has cameras of its own; valid is without --learner";
+        return Err(failure(Exit::Input, message));
+    }
+    let plant = || match arguments.frames_every {
+        None => Ok(plant_for(&study.suite, &cards)?),
+        Some(_) => {
+            let cameras = Cameras::new(&Cameras::LIBERO, PICTURE, PICTURE)?;
+            Ok::<_, SetupError>(LiberoPlant::with_cameras(study.suite.clone(), cameras))
+        }
+    };
     let open = |_| {
         let learner = match &arguments.learner {
             Some(card) => Some(Box::new(OnnxPolicy::open(&study.runtime, card)?) as Box<dyn Policy>),
@@ -84,7 +106,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
         };
         let expert = Expert::new("akita_black_bowl_1", "plate_1");
         Ok(Collectors {
-            plant: Box::new(LiberoPlant::new(study.suite.clone())),
+            plant: Box::new(plant()?),
             expert: Box::new(move |observation| match expert.action(observation) {
                 Ok(action) => Ok(action.to_vec()),
                 Err(error) => Err(PolicyError::Observation(error.to_string())),
@@ -98,7 +120,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
         arguments.study.workers,
         &settings,
         disturbance,
-        &encode::encode,
+        &Keeping { encode: &|seen| Layout::LowDim.encode(seen), frames_every: arguments.frames_every },
         &open,
         &progress::follow(&bar),
     )

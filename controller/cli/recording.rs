@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use aegis_core::scene::Scene;
-use aegis_core::{Plant, PlantError, Pose, Probe, Start, Transition};
+use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
 use aegis_experiments::episode::{Arm, EpisodeResult, EpisodeSettings};
 use aegis_experiments::{run_episode, runner};
 use aegis_recorder::{EpisodeInfo, RerunRecorder};
@@ -48,7 +48,7 @@ pub fn record(
     path: &Path,
 ) -> Result<(), Failure> {
     let EpisodeResult { arm, key, .. } = *expected;
-    let mut plant = LiberoPlant::new(study.suite.clone());
+    let mut plant = study.plant().map_err(|error| failure(Exit::Setup, error.to_string()))?;
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
     let bodies = plant.bodies();
     let poses: Poses = Arc::default();
@@ -116,5 +116,9 @@ impl Plant for Filmed {
 
     fn state(&self, out: &mut Vec<f64>) {
         self.plant.state(out);
+    }
+
+    fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
+        self.plant.frames()
     }
 }

@@ -11,7 +11,7 @@ use aegis_experiments::runner::SetupError;
 use aegis_experiments::streams::Streams;
 use aegis_policies::card::{ActivationSpec, ModelCard};
 use aegis_policies::{OnnxPolicy, OnnxRuntime, ProviderChoice};
-use aegis_sim::{LiberoPlant, Suite};
+use aegis_sim::{Cameras, LiberoPlant, Suite};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
@@ -112,7 +112,13 @@ impl Study {
 
     /// A worker's own parties, around a plant of its own.
     pub fn parties(&self, probe: &Probe) -> Result<Parties, SetupError> {
-        self.parties_around(Box::new(LiberoPlant::new(self.suite.clone())), probe)
+        self.parties_around(Box::new(self.plant()?), probe)
+    }
+
+    /// A plant with the cameras that the plan's policies read.
+    pub fn plant(&self) -> Result<LiberoPlant, SetupError> {
+        let models = &self.plan.models;
+        Ok(plant_for(&self.suite, &[ModelCard::load(&models.weak)?, ModelCard::load(&models.strong)?])?)
     }
 
     /// The same around a plant that the caller made.
@@ -124,6 +130,33 @@ impl Study {
             probe: probe.clone(),
         })
     }
+}
+
+/// A plant with the cameras that these models read, or without any.
+pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, String> {
+    let specs = || cards.iter().flat_map(|card| card.frames.iter().map(move |spec| (card, spec)));
+    let Some((first, size)) = specs().next() else { return Ok(LiberoPlant::new(suite.clone())) };
+    if let Some((other, spec)) = specs().find(|(_, spec)| (spec.width, spec.height) != (size.width, size.height))
+    {
+        let path = |card: &ModelCard| card.path.display().to_string();
+        return Err(format!(
+            "{}: frames: found {}×{} pixels, valid is the {}×{} of {}; a plant's cameras have one size",
+            path(other),
+            spec.width,
+            spec.height,
+            size.width,
+            size.height,
+            path(first),
+        ));
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for (_, spec) in specs() {
+        if !names.contains(&spec.camera.as_str()) {
+            names.push(&spec.camera);
+        }
+    }
+    let cameras = Cameras::new(&names, size.width, size.height).map_err(|error| error.to_string())?;
+    Ok(LiberoPlant::with_cameras(suite.clone(), cameras))
 }
 
 /// A range of the plan by name.

@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use aegis_core::{Activation, Inference};
-use aegis_policies::{HostSettings, OnnxPolicy, OnnxRuntime, ProviderChoice, encode};
+use aegis_policies::{HostSettings, OnnxPolicy, OnnxRuntime, ProviderChoice};
+use aegis_policies::encode::Layout;
 use clap::Parser;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -95,11 +96,11 @@ fn model(
     let mut other = OnnxPolicy::open(provider, card)?;
     let mut generator = ChaCha8Rng::seed_from_u64(0);
     let vectors: Vec<Vec<f32>> = (0..arguments.samples)
-        .map(|_| (0..encode::WIDTH).map(|_| generator.random_range(-1.0_f32..1.0)).collect())
+        .map(|_| (0..Layout::LowDim.width()).map(|_| generator.random_range(-1.0_f32..1.0)).collect())
         .collect();
     let (mut actions, mut apart, mut pooled_apart) = (Vec::new(), 0.0_f32, 0.0_f64);
     for vector in &vectors {
-        let (one, two) = (cpu.infer_vector(vector)?, other.infer_vector(vector)?);
+        let (one, two) = (cpu.infer_encoded(vector, &[])?, other.infer_encoded(vector, &[])?);
         let (one_actions, two_actions) = (flat(&one), flat(&two));
         let pairs = one_actions.iter().zip(&two_actions);
         apart = pairs.map(|(one, two)| (one - two).abs()).fold(apart, f32::max);
@@ -151,7 +152,7 @@ fn times(
     let block = |policy: &mut OnnxPolicy, count, times: &mut Vec<f64>| -> Result<(), Error> {
         for vector in vectors.iter().cycle().take(count) {
             let begun = Instant::now();
-            policy.infer_vector(vector)?;
+            policy.infer_encoded(vector, &[])?;
             times.push(begun.elapsed().as_secs_f64() * 1e6);
         }
         Ok(())

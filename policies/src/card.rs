@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
-use crate::encode;
+use crate::encode::Layout;
 
 /// Machine-readable part of a model's card, a TOML file beside the weights.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,8 +16,11 @@ pub struct ModelCard {
     pub file: PathBuf,
     /// SHA-256 of the weights, lower-case hexadecimal.
     pub sha256: String,
-    /// What the model reads.
+    /// The vector that the model reads.
     pub observation: ObservationSpec,
+    /// The pictures that it reads beside it.
+    #[serde(default)]
+    pub frames: Vec<FrameSpec>,
     /// What it proposes.
     pub chunk: ChunkSpec,
     /// The tensor that a probe may watch, if the model exposes one.
@@ -35,10 +39,25 @@ pub struct ModelCard {
 pub struct ObservationSpec {
     /// Name of the graph input.
     pub tensor: String,
-    /// Meaning of the numbers; see [`encode`].
-    pub layout: String,
+    /// Meaning of the numbers.
+    #[serde(deserialize_with = "layout")]
+    pub layout: Layout,
     /// How many there are.
     pub width: usize,
+}
+
+/// One camera's tensor, `uint8[1, height, width, 3]`: red, green, blue, row 0 at the top.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameSpec {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// The camera's name in the plant.
+    pub camera: String,
+    /// Rows.
+    pub height: u32,
+    /// Pixels per row.
+    pub width: u32,
 }
 
 /// The action tensor, `float32[1, horizon, width]`.
@@ -84,19 +103,17 @@ pub enum CardError {
         /// Line, field and what would be valid.
         source: Box<toml::de::Error>,
     },
-    /// The card speaks of a layout that this build cannot encode.
-    #[error("{path}: observation: found layout {found:?} of width {width}, valid is {valid:?} of width {valid_width}", path = path.display())]
-    Layout {
+    /// The card gives a layout another width than it has.
+    #[error("{path}: observation.width: found {found}, valid is {valid} with layout {layout:?}", path = path.display())]
+    Width {
         /// The card.
         path: PathBuf,
         /// Layout in the card.
-        found: String,
+        layout: &'static str,
         /// Width in the card.
-        width: usize,
-        /// The layout known here.
-        valid: &'static str,
-        /// Its width.
-        valid_width: usize,
+        found: usize,
+        /// The layout's width.
+        valid: usize,
     },
     /// The weights are not those that the card describes.
     #[error("{path}: SHA-256 is {found}, the card says {expected}; the file was truncated, corrupted or swapped", path = path.display())]
@@ -117,13 +134,13 @@ impl ModelCard {
             .map_err(|source| CardError::Read { path: path.to_owned(), source })?;
         let mut card: Self = toml::from_str(&text)
             .map_err(|source| CardError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        if card.observation.layout != encode::LAYOUT || card.observation.width != encode::WIDTH {
-            return Err(CardError::Layout {
+        let ObservationSpec { layout, width, .. } = card.observation;
+        if width != layout.width() {
+            return Err(CardError::Width {
                 path: path.to_owned(),
-                found: card.observation.layout,
-                width: card.observation.width,
-                valid: encode::LAYOUT,
-                valid_width: encode::WIDTH,
+                layout: layout.name(),
+                found: width,
+                valid: layout.width(),
             });
         }
         card.path = path.to_owned();
@@ -145,6 +162,15 @@ impl ModelCard {
     pub fn weights_path(&self) -> PathBuf {
         self.path.with_file_name(&self.file)
     }
+}
+
+/// A layout by its name.
+fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    Layout::named(&name).ok_or_else(|| {
+        let valid = Layout::ALL.map(|layout| format!("{:?}", layout.name())).join(" or ");
+        D::Error::custom(format!("found layout {name:?}, valid is {valid}"))
+    })
 }
 
 /// SHA-256 as cards and files have it, lower-case hexadecimal.

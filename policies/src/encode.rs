@@ -1,10 +1,8 @@
-//! The layout `libero-lowdim-v1`: an observation as one vector of 88 numbers.
-//! Weak and strong policy read this same vector, so neither knows what the other may not.
+//! What of an observation a model reads as one vector: the layouts `libero-lowdim-v1` and `libero-proprio-v1`.
+//! A pair reads one layout, so neither of its policies knows what the other may not.
 
 use aegis_core::{Observation, PolicyError, Pose};
 
-/// Name of the layout, as model cards state it.
-pub const LAYOUT: &str = "libero-lowdim-v1";
 /// Objects that every scene of LIBERO-Spatial holds, in the order of the vector.
 pub const OBJECTS: [&str; 5] =
     ["akita_black_bowl_1", "akita_black_bowl_2", "cookies_1", "glazed_rim_porcelain_ramekin_1", "plate_1"];
@@ -12,41 +10,82 @@ pub const OBJECTS: [&str; 5] =
 pub const TASKS: usize = 10;
 const ARM_JOINTS: usize = 7;
 const FINGERS: usize = 2;
+const ROBOT: usize = 9 + FINGERS + ARM_JOINTS;
 const PER_OBJECT: usize = 12;
-/// Length of the vector.
-pub const WIDTH: usize = 9 + FINGERS + ARM_JOINTS + PER_OBJECT * OBJECTS.len() + TASKS;
 
-/// Encodes one observation, shape `[WIDTH]`:
-/// grip site position (3, m) and rotation (6), fingers (2, m), arm joints (7, rad); for each of [`OBJECTS`] its
-/// position (3, m), its position relative to the grip site (3, m, world axes) and its rotation (6); the task (10).
+/// The meaning of a vector's numbers.
 ///
+/// First the robot: grip site position (3, m) and rotation (6), fingers (2, m), arm joints (7, rad). Last the task (10).
 /// Rotations are the first two columns of the rotation matrix, after Zhou et al., *On the Continuity of Rotation
 /// Representations in Neural Networks*, CVPR 2019.
-pub fn encode(observation: &Observation) -> Result<Vec<f32>, PolicyError> {
-    let mut vector = Vec::with_capacity(WIDTH);
-    encode_into(observation, &mut vector)?;
-    Ok(vector)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `libero-lowdim-v1`: between the two, for each of [`OBJECTS`] its position (3, m), its position relative to the
+    /// grip site (3, m, world axes) and its rotation (6).
+    LowDim,
+    /// `libero-proprio-v1`: nothing between the two; for a policy that has to look.
+    Proprio,
 }
 
-/// The same into a vector that is used again; what it held is gone, also after an error.
-pub fn encode_into(observation: &Observation, vector: &mut Vec<f32>) -> Result<(), PolicyError> {
-    vector.clear();
-    let robot = &observation.proprioception;
-    check("gripper", FINGERS, robot.gripper.len())?;
-    check("joint_positions", ARM_JOINTS, robot.joint_positions.len())?;
-    if observation.task >= TASKS {
-        let last = TASKS - 1;
-        return Err(PolicyError::Observation(format!(
-            "task: found {}, valid is 0 to {last}",
-            observation.task
-        )));
+impl Layout {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::LowDim, Self::Proprio];
+
+    /// Name of the layout, as model cards state it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::LowDim => "libero-lowdim-v1",
+            Self::Proprio => "libero-proprio-v1",
+        }
     }
 
-    let grip = robot.end_effector.position;
-    push(vector, &grip);
-    push(vector, &rotation_columns(&robot.end_effector));
-    push(vector, &robot.gripper);
-    push(vector, &robot.joint_positions);
+    /// The layout of a name, where there is one.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|layout| layout.name() == name)
+    }
+
+    /// Length of the vector.
+    pub const fn width(self) -> usize {
+        match self {
+            Self::LowDim => ROBOT + PER_OBJECT * OBJECTS.len() + TASKS,
+            Self::Proprio => ROBOT + TASKS,
+        }
+    }
+
+    /// Encodes one observation, shape `[width]`.
+    pub fn encode(self, observation: &Observation) -> Result<Vec<f32>, PolicyError> {
+        let mut vector = Vec::with_capacity(self.width());
+        self.encode_into(observation, &mut vector)?;
+        Ok(vector)
+    }
+
+    /// The same into a vector that is used again; what it held is gone, also after an error.
+    pub fn encode_into(self, observation: &Observation, vector: &mut Vec<f32>) -> Result<(), PolicyError> {
+        vector.clear();
+        let robot = &observation.proprioception;
+        check("gripper", FINGERS, robot.gripper.len())?;
+        check("joint_positions", ARM_JOINTS, robot.joint_positions.len())?;
+        if observation.task >= TASKS {
+            let last = TASKS - 1;
+            return Err(PolicyError::Observation(format!(
+                "task: found {}, valid is 0 to {last}",
+                observation.task
+            )));
+        }
+        push(vector, &robot.end_effector.position);
+        push(vector, &rotation_columns(&robot.end_effector));
+        push(vector, &robot.gripper);
+        push(vector, &robot.joint_positions);
+        if self == Self::LowDim {
+            push_objects(observation, vector)?;
+        }
+        vector.extend((0..TASKS).map(|task| f32::from(u8::from(task == observation.task))));
+        Ok(())
+    }
+}
+
+fn push_objects(observation: &Observation, vector: &mut Vec<f32>) -> Result<(), PolicyError> {
+    let grip = observation.proprioception.end_effector.position;
     for name in OBJECTS {
         let object = observation
             .objects
@@ -58,7 +97,6 @@ pub fn encode_into(observation: &Observation, vector: &mut Vec<f32>) -> Result<(
         push(vector, &[position[0] - grip[0], position[1] - grip[1], position[2] - grip[2]]);
         push(vector, &rotation_columns(&object.pose));
     }
-    vector.extend((0..TASKS).map(|task| f32::from(u8::from(task == observation.task))));
     Ok(())
 }
 
@@ -102,33 +140,47 @@ pub(crate) mod tests {
                 .iter()
                 .map(|name| ObjectPose { name: (*name).into(), pose: Pose::IDENTITY })
                 .collect(),
+            frames: [].into(),
         }
     }
 
     #[test]
     fn fills_the_whole_layout() {
-        let vector = encode(&observation()).unwrap();
-        assert_eq!(vector.len(), WIDTH);
-        assert_eq!(WIDTH, 88);
+        let vector = Layout::LowDim.encode(&observation()).unwrap();
+        assert_eq!(vector.len(), Layout::LowDim.width());
+        assert_eq!(vector.len(), 88);
         assert_eq!(vector[..3], [-0.2, 0.0, 1.2]);
         // A half turn about x: the first axis stays, the second flips.
         assert_eq!(vector[3..9], [1.0, 0.0, 0.0, 0.0, -1.0, 0.0]);
-        assert_eq!(vector[WIDTH - TASKS..].iter().sum::<f32>(), 1.0);
-        assert_eq!(vector[WIDTH - TASKS + 3], 1.0);
+        let task = &vector[vector.len() - TASKS..];
+        assert_eq!(task.iter().sum::<f32>(), 1.0);
+        assert_eq!(task[3], 1.0);
+        let proprio = Layout::Proprio.encode(&observation()).unwrap();
+        assert_eq!(proprio.len(), Layout::Proprio.width());
+        assert_eq!(proprio, [&vector[..ROBOT], task].concat(), "the same numbers, the objects left out");
+    }
+
+    #[test]
+    fn only_a_layout_with_objects_needs_them() {
+        let mut observation = observation();
+        observation.objects.clear();
+        assert!(Layout::LowDim.encode(&observation).is_err());
+        assert!(Layout::Proprio.encode(&observation).is_ok());
     }
 
     #[test]
     fn does_not_depend_on_the_order_of_objects() {
         let mut shuffled = observation();
         shuffled.objects.reverse();
-        assert_eq!(encode(&shuffled).unwrap(), encode(&observation()).unwrap());
+        let encode = |seen| Layout::LowDim.encode(seen).unwrap();
+        assert_eq!(encode(&shuffled), encode(&observation()));
     }
 
     #[test]
     fn names_what_is_missing() {
         let mut observation = observation();
         observation.objects.pop();
-        let error = encode(&observation).unwrap_err().to_string();
+        let error = Layout::LowDim.encode(&observation).unwrap_err().to_string();
         assert!(error.contains("plate_1"), "{error}");
     }
 }

@@ -5,20 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aegis_core::{Activation, Chunk, Inference, Observation, Policy, PolicyError};
+use aegis_core::{Activation, Chunk, Frame, Inference, Observation, Policy, PolicyError};
 use ort::session::{RunOptions, Session};
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::binding::{Binding, TensorSpec, backend};
-use crate::card::ModelCard;
+use crate::card::{FrameSpec, ModelCard};
 use crate::deadline::{Interrupt, Watchdog};
-use crate::encode;
 use crate::host::Provider;
 use crate::library::{OnnxRuntime, OpenError};
 use crate::provider::{self, Selected};
 
 /// Places in the lists of bound tensors.
 const OBSERVATION: usize = 0;
+const FIRST_FRAME: usize = 1;
 const CHUNK: usize = 0;
 const ACTIVATION: usize = 1;
 
@@ -90,13 +90,14 @@ impl OnnxPolicy {
             options: Arc::new(options),
             deadline: None,
             watchdog: None,
-            vector: Vec::with_capacity(encode::WIDTH),
+            vector: Vec::with_capacity(card.observation.width),
             spent: false,
         };
         // A cold start must not be taken for a slow policy; so no deadline holds yet.
         let warm_up = |source| OpenError::WarmUp { path: card.weights_path(), source };
+        let (vector, frames) = (vec![0.0; card.observation.width], black(&card.frames));
         for _ in 0..runtime.settings().warm_up {
-            policy.infer_vector(&[0.0; encode::WIDTH]).map_err(warm_up)?;
+            policy.infer_encoded(&vector, &frames).map_err(warm_up)?;
         }
         policy.set_deadline(runtime.settings().deadline()).map_err(warm_up)?;
         Ok(policy)
@@ -126,17 +127,21 @@ impl OnnxPolicy {
         Ok(())
     }
 
-    /// Runs one encoded observation, `[encode::WIDTH]`.
+    /// Runs one encoded observation: the vector of the card's layout, and pictures among which are the card's.
     ///
     /// # Errors
-    /// [`PolicyError::Deadline`] where the answer did not come in time; it is thrown away even if it came later.
-    pub fn infer_vector(&mut self, vector: &[f32]) -> Result<Inference, PolicyError> {
+    /// [`PolicyError::Observation`] where a picture is missing or has another size, and [`PolicyError::Deadline`] where
+    /// the answer did not come in time; it is thrown away even if it came later.
+    pub fn infer_encoded(&mut self, vector: &[f32], frames: &[Frame]) -> Result<Inference, PolicyError> {
         if self.spent {
             let what =
                 "an inference was interrupted on the device, so the session is spent; open the policy again";
             return Err(PolicyError::Backend(what.into()));
         }
         self.binding.write(OBSERVATION, vector)?;
+        for (place, spec) in self.card.frames.iter().enumerate() {
+            self.binding.write(FIRST_FRAME + place, &picture(spec, frames)?.rgb)?;
+        }
         self.run()?;
         let chunk = Chunk::new(self.card.chunk.width, self.binding.read(CHUNK)?.to_vec())?;
         let activation = match &self.card.activation {
@@ -171,11 +176,44 @@ impl OnnxPolicy {
 impl Policy for OnnxPolicy {
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
         let mut vector = std::mem::take(&mut self.vector);
-        let inference =
-            encode::encode_into(observation, &mut vector).and_then(|()| self.infer_vector(&vector));
+        let encoded = self.card.observation.layout.encode_into(observation, &mut vector);
+        let inference = encoded.and_then(|()| self.infer_encoded(&vector, &observation.frames));
         self.vector = vector;
         inference
     }
+
+    fn reads_frames(&self) -> bool {
+        !self.card.frames.is_empty()
+    }
+}
+
+/// The picture that the card names.
+fn picture<'a>(spec: &FrameSpec, frames: &'a [Frame]) -> Result<&'a Frame, PolicyError> {
+    let FrameSpec { camera, height, width, .. } = spec;
+    let found = frames.iter().find(|frame| *frame.camera == **camera).ok_or_else(|| {
+        let seen = frames.iter().map(|frame| &*frame.camera).collect::<Vec<_>>().join(", ");
+        let seen = if seen.is_empty() { "no pictures".into() } else { seen };
+        PolicyError::Observation(format!("the picture of camera {camera} is missing; the plant shows {seen}"))
+    })?;
+    if (found.height, found.width) != (*height, *width) {
+        return Err(PolicyError::Shape {
+            what: format!("picture of camera {camera}"),
+            expected: format!("{width}×{height} pixels"),
+            found: format!("{}×{} pixels", found.width, found.height),
+        });
+    }
+    Ok(found)
+}
+
+/// Pictures to warm up with.
+fn black(specs: &[FrameSpec]) -> Vec<Frame> {
+    let frame = |FrameSpec { camera, height, width, .. }: &FrameSpec| Frame {
+        camera: camera.as_str().into(),
+        width: *width,
+        height: *height,
+        rgb: vec![0; 3 * (width * height) as usize],
+    };
+    specs.iter().map(frame).collect()
 }
 
 type Bindable<'a> = (Vec<TensorSpec<'a>>, Vec<TensorSpec<'a>>);
@@ -186,10 +224,15 @@ fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<
     let (observation, chunk) = (&card.observation, &card.chunk);
     let shape = vec![1, int(observation.width)];
     let tensor = ("observation.tensor", "input", observation.tensor.as_str());
-    let inputs = vec![check_tensor(card, session.inputs(), tensor, vec![shape])?];
+    let mut inputs = vec![check_tensor(card, session.inputs(), tensor, TensorElementType::Float32, vec![shape])?];
+    for spec in &card.frames {
+        let shape = vec![1, i64::from(spec.height), i64::from(spec.width), 3];
+        let tensor = ("frames.tensor", "input", spec.tensor.as_str());
+        inputs.push(check_tensor(card, session.inputs(), tensor, TensorElementType::Uint8, vec![shape])?);
+    }
     let shape = vec![1, int(chunk.horizon), int(chunk.width)];
     let tensor = ("chunk.tensor", "output", chunk.tensor.as_str());
-    let mut outputs = vec![check_tensor(card, session.outputs(), tensor, vec![shape])?];
+    let mut outputs = vec![check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, vec![shape])?];
     if let Some(spec) = &card.activation {
         let mut shapes = vec![vec![1, int(spec.tokens), int(spec.width)]];
         if spec.tokens == 1 {
@@ -197,16 +240,17 @@ fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<
             shapes.push(vec![1, int(spec.width)]);
         }
         let tensor = ("activation.tensor", "output", spec.tensor.as_str());
-        outputs.push(check_tensor(card, session.outputs(), tensor, shapes)?);
+        outputs.push(check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, shapes)?);
     }
     Ok((inputs, outputs))
 }
 
-/// The tensor as the graph has it, if that is `float32` of one of these shapes.
+/// The tensor as the graph has it, if that has this element type and one of these shapes.
 fn check_tensor<'a>(
     card: &ModelCard,
     outlets: &[Outlet],
     (field, kind, name): (&'static str, &'static str, &'a str),
+    element: TensorElementType,
     shapes: Vec<Vec<i64>>,
 ) -> Result<TensorSpec<'a>, OpenError> {
     let outlet = outlets.iter().find(|outlet| outlet.name() == name).ok_or_else(|| OpenError::Tensor {
@@ -216,11 +260,15 @@ fn check_tensor<'a>(
         found: name.to_owned(),
         valid: outlets.iter().map(|outlet| outlet.name()).collect::<Vec<_>>().join(", "),
     })?;
-    let expected = || shapes.iter().map(|shape| format!("float32{shape:?}")).collect::<Vec<_>>().join(" or ");
-    if let ValueType::Tensor { ty: TensorElementType::Float32, shape: found, .. } = outlet.dtype()
+    let expected = || {
+        let element = if element == TensorElementType::Uint8 { "uint8" } else { "float32" };
+        shapes.iter().map(|shape| format!("{element}{shape:?}")).collect::<Vec<_>>().join(" or ")
+    };
+    if let ValueType::Tensor { ty, shape: found, .. } = outlet.dtype()
+        && *ty == element
         && let Some(shape) = shapes.iter().find(|shape| ***shape == **found)
     {
-        return Ok(TensorSpec { name, kind: TensorElementType::Float32, shape: shape.clone() });
+        return Ok(TensorSpec { name, kind: element, shape: shape.clone() });
     }
     Err(OpenError::Shape {
         path: card.path.clone(),

@@ -278,6 +278,7 @@ impl Episode {
                 .iter()
                 .map(|(name, body)| ObjectPose { name: Arc::clone(name), pose: self.body_pose(*body) })
                 .collect(),
+            frames: [].into(),
         }
     }
 

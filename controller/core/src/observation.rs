@@ -54,6 +54,8 @@ pub struct Observation {
     pub proprioception: Proprioception,
     /// Movable objects in the order of the plant's task description.
     pub objects: Vec<ObjectPose>,
+    /// Pictures of this moment in the plant's order; empty unless somebody who reads them asked the plant.
+    pub frames: Arc<[Frame]>,
 }
 
 /// One camera's picture, as a person would see it: row 0 is the top.

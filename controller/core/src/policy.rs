@@ -106,6 +106,11 @@ pub struct Inference {
 pub trait Policy {
     /// Proposes the next chunk from one observation.
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError>;
+
+    /// Whether it reads [`Observation::frames`], which somebody then has to ask the plant for.
+    fn reads_frames(&self) -> bool {
+        false
+    }
 }
 
 /// Where an episode starts.

@@ -51,6 +51,7 @@ fn observation(taken: u32) -> Observation {
             gripper: vec![],
         },
         objects: vec![],
+        frames: [].into(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! Demonstrations: an expert drives, disturbances push it off its path, and it recovers.
 //! A disturbance is a burst of noise, an opened or closed gripper, or a learner that drives for a while.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aegis_core::{Observation, Plant, Policy, PolicyError};
+use aegis_core::{Frame, Observation, Plant, Policy, PolicyError};
 use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use safetensors::tensor::{Dtype, TensorView};
@@ -29,6 +31,14 @@ pub type Expert = dyn Fn(&Observation) -> Result<Vec<f32>, PolicyError> + Send +
 /// Turns what policies see into what they read.
 pub type Encoder = dyn Fn(&Observation) -> Result<Vec<f32>, PolicyError> + Sync;
 
+/// What of the states is kept.
+pub struct Keeping<'a> {
+    /// Makes what a policy reads as one vector; kept for every control step.
+    pub encode: &'a Encoder,
+    /// Control steps from one picture of each camera to the next; `None` keeps no pictures.
+    pub frames_every: Option<NonZeroU32>,
+}
+
 /// Who takes part in a collection. Each worker owns its own.
 pub struct Collectors {
     /// The robot or simulator.
@@ -51,6 +61,8 @@ struct Row {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Demonstration {
     rows: Vec<Row>,
+    /// Pictures by the row that they belong to, all cameras of a row after one another.
+    frames: Vec<(usize, Frame)>,
     /// Whether the goal held within the horizon.
     pub success: bool,
 }
@@ -61,12 +73,12 @@ pub fn collect(
     workers: usize,
     settings: &EpisodeSettings,
     disturbance: Disturbance,
-    encode: &Encoder,
+    keeping: &Keeping<'_>,
     open: &(dyn Fn(usize) -> Result<Collectors, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Demonstration>, RunError> {
     parallel(keys, workers, open, progress, |collectors, key| {
-        let result = demonstrate(collectors, *key, settings, disturbance, encode);
+        let result = demonstrate(collectors, *key, settings, disturbance, keeping);
         result.map_err(|source| RunError::Job { what: describe(*key, "demonstration"), source })
     })
 }
@@ -76,11 +88,11 @@ fn demonstrate(
     key: EpisodeKey,
     settings: &EpisodeSettings,
     disturbance: Disturbance,
-    encode: &Encoder,
+    keeping: &Keeping<'_>,
 ) -> Result<Demonstration, EpisodeError> {
     let failed = EpisodeError::Demonstrator;
     let mut generator = settings.streams.at(key, "disturbance", 0);
-    let mut demonstration = Demonstration { rows: Vec::new(), success: false };
+    let mut demonstration = Demonstration { rows: Vec::new(), frames: Vec::new(), success: false };
     let mut burst = Burst::None;
     if collectors.learner.is_some() && generator.random_bool(disturbance.learner_start) {
         burst = Burst::learner(&mut generator, settings.gate.chunk_steps);
@@ -89,6 +101,10 @@ fn demonstrate(
     for step in 0..settings.gate.horizon_steps {
         let mut seen = observation.clone();
         settings.sensor.apply(&mut seen, &mut settings.streams.at(key, "sensor", step));
+        if keeping.frames_every.is_some_and(|every| step.is_multiple_of(every.get())) {
+            let taken = collectors.plant.frames()?;
+            demonstration.frames.extend(taken.into_iter().map(|frame| (demonstration.rows.len(), frame)));
+        }
         let label = (collectors.expert)(&observation).map_err(failed)?;
         let sent = match (&mut burst, &mut collectors.learner) {
             (Burst::Noise { push, .. }, _) => push.disturb(&label, disturbance.noise_sd, &mut generator),
@@ -99,6 +115,9 @@ fn demonstrate(
             }
             (Burst::Learner { chunk, .. }, Some(learner)) => {
                 if chunk.is_empty() {
+                    if learner.reads_frames() {
+                        seen.frames = collectors.plant.frames()?.into();
+                    }
                     let proposed = learner.infer(&seen).map_err(failed)?.chunk;
                     chunk.extend(
                         (0..proposed.horizon())
@@ -111,7 +130,8 @@ fn demonstrate(
             (Burst::None | Burst::Learner { .. }, _) => label.clone(),
         };
         let clean = matches!(burst, Burst::None);
-        demonstration.rows.push(Row { observation: encode(&seen).map_err(failed)?, action: label, clean });
+        let vector = (keeping.encode)(&seen).map_err(failed)?;
+        demonstration.rows.push(Row { observation: vector, action: label, clean });
         let transition = collectors.plant.step(&sent)?;
         observation = transition.observation;
         if transition.success {
@@ -188,13 +208,15 @@ impl Push {
 
 /// Writes the successful demonstrations as safetensors, atomically:
 /// `observation` `float32[rows, width]`, `action` `float32[rows, 7]` (the expert's, also where another drove),
-/// `clean` `uint8[rows]` (1 where the expert's action was sent), `episode` and `task` `int64[rows]`.
+/// `clean` `uint8[rows]` (1 where the expert's action was sent), `episode` and `task` `int64[rows]`. With pictures also
+/// `frame_row` `int64[frames]`, the rows before whose control step they were taken, and for each camera
+/// `frames.NAME` `uint8[frames, height, width, 3]`.
 pub fn write(path: &Path, keys: &[EpisodeKey], demonstrations: &[Demonstration]) -> Result<(), WriteError> {
     let failed = |reason: String| WriteError { path: path.to_owned(), reason };
     let mut columns = Columns::default();
     for (episode, (key, demonstration)) in keys.iter().zip(demonstrations).enumerate() {
         if demonstration.success {
-            columns.extend(episode, key.start.task, &demonstration.rows);
+            columns.extend(episode, key.start.task, demonstration).map_err(failed)?;
         }
     }
     let rows = columns.clean.len();
@@ -205,13 +227,21 @@ pub fn write(path: &Path, keys: &[EpisodeKey], demonstrations: &[Demonstration])
         TensorView::new(dtype, shape, bytes).map_err(|error| failed(error.to_string()))
     };
     let width = |bytes: &[u8]| bytes.len() / rows / size_of::<f32>();
-    let tensors = [
+    let mut tensors = vec![
         ("observation", column(Dtype::F32, vec![rows, width(&columns.observation)], &columns.observation)?),
         ("action", column(Dtype::F32, vec![rows, width(&columns.action)], &columns.action)?),
         ("clean", column(Dtype::U8, vec![rows], &columns.clean)?),
         ("episode", column(Dtype::I64, vec![rows], &columns.episode)?),
         ("task", column(Dtype::I64, vec![rows], &columns.task)?),
     ];
+    let frames = columns.frame_row.len() / size_of::<i64>();
+    let names: Vec<String> = columns.cameras.keys().map(|name| format!("frames.{name}")).collect();
+    for (name, (size, rgb)) in names.iter().zip(columns.cameras.values()) {
+        tensors.push((name, column(Dtype::U8, vec![frames, size[0], size[1], 3], rgb)?));
+    }
+    if frames > 0 {
+        tensors.push(("frame_row", column(Dtype::I64, vec![frames], &columns.frame_row)?));
+    }
     let bytes = safetensors::serialize(tensors, None).map_err(|error| failed(error.to_string()))?;
     crate::files::write_atomically(path, &bytes).map_err(|error| failed(error.to_string()))
 }
@@ -223,17 +253,35 @@ struct Columns {
     clean: Vec<u8>,
     episode: Vec<u8>,
     task: Vec<u8>,
+    frame_row: Vec<u8>,
+    /// Rows and pixels per row, and the pictures, by the camera's name.
+    cameras: BTreeMap<Arc<str>, ([usize; 2], Vec<u8>)>,
 }
 
 impl Columns {
-    fn extend(&mut self, episode: usize, task: usize, rows: &[Row]) {
-        for row in rows {
+    fn extend(&mut self, episode: usize, task: usize, demonstration: &Demonstration) -> Result<(), String> {
+        let first = self.clean.len();
+        let mut last = None;
+        for (row, frame) in &demonstration.frames {
+            if last.replace(*row) != Some(*row) {
+                self.frame_row.extend(((first + row) as i64).to_le_bytes());
+            }
+            let size = [frame.height as usize, frame.width as usize];
+            let (known, rgb) =
+                self.cameras.entry(Arc::clone(&frame.camera)).or_insert_with(|| (size, Vec::new()));
+            if *known != size {
+                return Err(format!("camera {}: {known:?} pixels became {size:?}", frame.camera));
+            }
+            rgb.extend(&frame.rgb);
+        }
+        for row in &demonstration.rows {
             self.observation.extend(row.observation.iter().flat_map(|value| value.to_le_bytes()));
             self.action.extend(row.action.iter().flat_map(|value| value.to_le_bytes()));
             self.clean.push(u8::from(row.clean));
             self.episode.extend((episode as i64).to_le_bytes());
             self.task.extend((task as i64).to_le_bytes());
         }
+        Ok(())
     }
 }
 

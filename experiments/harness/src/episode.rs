@@ -183,6 +183,9 @@ pub fn run_episode(
         let step = result.steps;
         let mut seen = observation.clone();
         settings.sensor.apply(&mut seen, &mut settings.streams.at(key, "sensor", step));
+        if parties.weak.reads_frames() || parties.strong.reads_frames() {
+            seen.frames = parties.plant.frames()?.into();
+        }
 
         let (weak, elapsed) = infer(parties.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
         timing.weak.push(elapsed);

@@ -39,6 +39,7 @@ impl Line {
                 gripper: Vec::new(),
             },
             objects: Vec::new(),
+            frames: [].into(),
         }
     }
 }

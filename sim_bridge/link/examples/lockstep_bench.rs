@@ -53,6 +53,7 @@ impl Still {
                 gripper: vec![0.04, -0.04],
             },
             objects: (1..=5).map(object).collect(),
+            frames: [].into(),
         };
         Self { step: 0, observation }
     }

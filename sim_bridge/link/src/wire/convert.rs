@@ -55,6 +55,7 @@ impl Observed {
                 .into_iter()
                 .map(|object| ObjectPose { name: Arc::from(object.name), pose: object.pose.into() })
                 .collect(),
+            frames: [].into(),
         }
     }
 }

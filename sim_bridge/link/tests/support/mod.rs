@@ -35,6 +35,7 @@ impl Toy {
                 gripper: vec![0.04, -0.04],
             },
             objects: vec![ObjectPose { name: Arc::from("plate_1"), pose: Pose::IDENTITY }],
+            frames: [].into(),
         }
     }
 }
