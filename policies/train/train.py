@@ -2,6 +2,7 @@
 
     python train.py weak --data demos.safetensors --out ../models/weak
     python train.py strong --data demos.safetensors recoveries.safetensors --out ../models/strong
+    python train.py weak_vision --data pictures.safetensors --out ../models/weak_vision
 
 The same data, seed and package versions give the same weights on the same kind of processor.
 """
@@ -14,99 +15,35 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from networks import ACTION, HORIZON, ChunkPolicy, LookingPolicy
 from onnx_file import sha256, strip
-from safetensors.numpy import load_file
 from torch import nn
-
-HORIZON = 10
-ACTION = 7
-LAYOUT = "libero-lowdim-v1"
+from windows import LOWDIM, PROPRIO, load, load_looks
 
 # Weak is weak because it is small and saw little, not because it was broken.
 PRESETS = {
     "weak": dict(width=64, blocks=1, token=64, epochs=60, batch=256, rate=1e-3, decay=1e-4, demonstrations=40),
     "strong": dict(width=384, blocks=3, token=96, epochs=16, batch=1024, rate=1e-3, decay=1e-4, demonstrations=None),
+    "weak_vision": dict(width=128, blocks=1, token=64, epochs=30, batch=64, rate=1e-3, decay=1e-4, demonstrations=None),
 }
+# Those whose tokens a probe may watch.
+WATCHED = ("weak", "weak_vision")
 
 
-class Block(nn.Module):
-    """Pre-norm residual MLP block."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.wide = nn.Linear(width, 2 * width)
-        self.narrow = nn.Linear(2 * width, width)
-
-    def forward(self, x):
-        return x + self.narrow(nn.functional.gelu(self.wide(self.norm(x))))
-
-
-class ChunkPolicy(nn.Module):
-    """float32[batch, features] → actions float32[batch, 10, 7] and action tokens float32[batch, 10, token].
-
-    A residual trunk reads the state once; one token per control step of the chunk is unfolded from it, and a head
-    shared by all tokens turns each into an action. The tokens are the tensor that a probe watches.
-    """
-
-    def __init__(self, mean, scale, width, blocks, token):
-        super().__init__()
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", scale)
-        self.token = token
-        self.stem = nn.Linear(len(mean), width)
-        self.trunk = nn.Sequential(*[Block(width) for _ in range(blocks)])
-        self.norm = nn.LayerNorm(width)
-        self.unfold = nn.Linear(width, HORIZON * token)
-        self.head = nn.Linear(token, ACTION)
-
-    def forward(self, observation):
-        x = self.stem((observation - self.mean) / self.scale)
-        x = self.norm(self.trunk(x))
-        tokens = nn.functional.gelu(self.unfold(x)).reshape(-1, HORIZON, self.token)
-        return self.head(tokens), tokens
-
-
-def load(paths, limit):
-    """Windows of HORIZON control steps in which the expert drove undisturbed.
-
-    A window that runs past the end of its episode repeats the last action. `limit` keeps the first so many
-    demonstrations, spread evenly over the tasks.
-    """
-    observations, chunks = [], []
-    for path in paths:
-        data = load_file(path)
-        episodes = np.unique(data["episode"])
-        if limit is not None:
-            task_of = {e: int(data["task"][np.argmax(data["episode"] == e)]) for e in episodes}
-            tasks = sorted(set(task_of.values()))
-            kept = [[e for e in episodes if task_of[e] == t][: -(-limit // len(tasks))] for t in tasks]
-            episodes = [e for task in kept for e in task]
-        for episode in episodes:
-            rows = np.flatnonzero(data["episode"] == episode)
-            clean, action = data["clean"][rows], data["action"][rows]
-            for start in range(len(rows)):
-                window = np.minimum(np.arange(start, start + HORIZON), len(rows) - 1)
-                if clean[window].all():
-                    observations.append(data["observation"][rows[start]])
-                    chunks.append(action[window])
-    return torch.from_numpy(np.stack(observations)), torch.from_numpy(np.stack(chunks))
-
-
-def fit(policy, observations, chunks, preset, seed):
+def fit(policy, windows, preset, seed):
     """AdamW with cosine decay on the mean absolute error; returns the loss of each epoch."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=preset["rate"], weight_decay=preset["decay"])
-    batches = max(1, len(observations) // preset["batch"])
+    batches = max(1, len(windows) // preset["batch"])
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, preset["rate"], total_steps=preset["epochs"] * batches, pct_start=0.05
     )
     losses = []
     for epoch in range(preset["epochs"]):
-        order = torch.randperm(len(observations), generator=generator)
+        order = torch.randperm(len(windows), generator=generator)
         total = 0.0
         for batch in order[: batches * preset["batch"]].reshape(batches, -1) if batches > 1 else [order]:
-            loss = (policy(observations[batch])[0] - chunks[batch]).abs().mean()
+            loss = (policy(*windows.inputs(batch, generator))[0] - windows.chunks[batch]).abs().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
@@ -118,25 +55,26 @@ def fit(policy, observations, chunks, preset, seed):
     return losses
 
 
-def export(policy, name, out, features):
-    """One self-contained ONNX file: weights inside, fixed shapes, the tokens as a second output for the weak one."""
-    outputs = ["actions", "action_tokens"] if name == "weak" else ["actions"]
+def export(policy, name, out, windows):
+    """One self-contained ONNX file: weights inside, fixed shapes, the tokens as a second output of a watched one."""
+    outputs = ["actions", "action_tokens"] if name in WATCHED else ["actions"]
+    pictures = [taken[:1] for taken in windows.cameras.values()]
 
     class Exported(nn.Module):
         def __init__(self):
             super().__init__()
             self.policy = policy
 
-        def forward(self, observation):
-            actions, tokens = self.policy(observation)
-            return (actions, tokens) if name == "weak" else actions
+        def forward(self, observation, *pictures):
+            actions, tokens = self.policy(observation, *pictures)
+            return (actions, tokens) if name in WATCHED else actions
 
     path = out.with_suffix(".onnx")
     torch.onnx.export(
         Exported().eval(),
-        (torch.zeros(1, features),),
+        (torch.zeros(1, windows.observations.shape[1]), *pictures),
         str(path),
-        input_names=["observation"],
+        input_names=["observation", *windows.cameras],
         output_names=outputs,
         dynamo=True,
         external_data=False,
@@ -146,11 +84,12 @@ def export(policy, name, out, features):
     return path
 
 
-def card(name, path, policy, preset, args, rows, losses, features):
+def card(name, path, policy, preset, args, windows, losses):
     """The machine-readable card; the loader refuses weights with another digest."""
     digest = sha256(path)
     parameters = sum(p.numel() for p in policy.parameters())
     sampled = [round(loss, 5) for loss in losses[:: max(1, len(losses) // 10)]] + [round(losses[-1], 5)]
+    eyes = "a small CNN with spatial soft-argmax per camera, " if windows.cameras else ""
     data = [{"file": p.name, "sha256": sha256(p)} for p in args.data]
     lines = [
         f"# Written by policies/train/train.py; the {name} policy.",
@@ -159,24 +98,28 @@ def card(name, path, policy, preset, args, rows, losses, features):
         "",
         "[observation]",
         'tensor = "observation"',
-        f'layout = "{LAYOUT}"',
-        f"width = {features}",
+        f'layout = "{PROPRIO if windows.cameras else LOWDIM}"',
+        f"width = {windows.observations.shape[1]}",
         "",
         "[chunk]",
         'tensor = "actions"',
         f"horizon = {HORIZON}",
         f"width = {ACTION}",
     ]
-    if name == "weak":
+    for camera, taken in windows.cameras.items():
+        height, width = taken.shape[1:3]
+        lines += ["", "[[frames]]", f'tensor = "{camera}"', f'camera = "{camera}"']
+        lines += [f"height = {height}", f"width = {width}"]
+    if name in WATCHED:
         lines += ["", "[activation]", 'tensor = "action_tokens"', f"tokens = {HORIZON}", f"width = {preset['token']}"]
     lines += [
         "",
         "[training]",
-        f'architecture = "residual MLP, width {preset["width"]}, {preset["blocks"]} block(s), '
+        f'architecture = "{eyes}residual MLP, width {preset["width"]}, {preset["blocks"]} block(s), '
         f'{HORIZON} action tokens of {preset["token"]}"',
         f"parameters = {parameters}",
         f"seed = {args.seed}",
-        f"windows = {rows}",
+        f"windows = {len(windows)}",
         f"epochs = {preset['epochs']}",
         f"batch = {preset['batch']}",
         f"learning_rate = {preset['rate']}",
@@ -212,17 +155,25 @@ def main():
     torch.set_num_threads(2)
     torch.use_deterministic_algorithms(True)
 
-    observations, chunks = load(args.data, preset["demonstrations"])
+    if args.policy == "weak_vision":
+        if len(args.data) > 1:
+            parser.error(f"--data: found {len(args.data)} files; valid is one for {args.policy}")
+        windows = load_looks(args.data[0])
+    else:
+        windows = load(args.data, preset["demonstrations"])
+    observations = windows.observations
     mean = observations.mean(0)
     scale = observations.std(0)
     # A feature that hardly varies would blow up any deviation at run time.
     scale = torch.where(scale > 1e-2, scale, torch.full_like(scale, 1e-2))
-    policy = ChunkPolicy(mean, scale, preset["width"], preset["blocks"], preset["token"])
-    print(f"{args.policy}: {len(observations)} windows, {sum(p.numel() for p in policy.parameters())} parameters")
-    losses = fit(policy, observations, chunks, preset, args.seed)
+    shape = (mean, scale, preset["width"], preset["blocks"], preset["token"])
+    looks = windows.cameras
+    policy = LookingPolicy(*shape, len(looks), windows.size) if looks else ChunkPolicy(*shape)
+    print(f"{args.policy}: {len(windows)} windows, {sum(p.numel() for p in policy.parameters())} parameters")
+    losses = fit(policy, windows, preset, args.seed)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    path = export(policy, args.policy, args.out, observations.shape[1])
-    digest = card(args.policy, path, policy, preset, args, len(observations), losses, observations.shape[1])
+    path = export(policy, args.policy, args.out, windows)
+    digest = card(args.policy, path, policy, preset, args, windows, losses)
     print(f"{path}: sha256 {digest}")
 
 

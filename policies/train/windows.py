@@ -1,0 +1,98 @@
+"""Training windows out of demonstrations: what was seen at a control step, and the actions from there on.
+Only windows in which the expert drove undisturbed; one that runs past its episode's end repeats the last action."""
+
+import numpy as np
+import torch
+from demonstrations import DataError
+from networks import HORIZON
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+# The layouts of `policies/src/encode.rs`; the second is the first without its objects.
+LOWDIM = "libero-lowdim-v1"
+PROPRIO = "libero-proprio-v1"
+ROBOT, TASKS = slice(0, 18), slice(78, 88)
+# Pixels by which a picture is moved about while it is trained on.
+SHIFT = 4
+
+
+class Windows:
+    """`observations` float32[n, features] and `chunks` float32[n, 10, 7]; no pictures."""
+
+    cameras = {}
+
+    def __init__(self, observations, chunks):
+        self.observations, self.chunks = observations, chunks
+
+    def __len__(self):
+        return len(self.observations)
+
+    def inputs(self, batch, generator):
+        """What a policy reads of these windows."""
+        return (self.observations[batch],)
+
+
+class Looks(Windows):
+    """The same with `pictures`, uint8[n, size, size, 3] by camera."""
+
+    def __init__(self, observations, chunks, pictures):
+        super().__init__(observations, chunks)
+        self.cameras = pictures
+        self.size = next(iter(pictures.values())).shape[1]
+
+    def inputs(self, batch, generator):
+        """Each picture is moved by up to SHIFT pixels, its border drawn out (Yarats et al., *Image Augmentation Is All
+        You Need*, ICLR 2021): else the eye learns the training pictures by heart."""
+        moved = [shifted(pictures[batch], generator) for pictures in self.cameras.values()]
+        return (self.observations[batch], *moved)
+
+
+def shifted(pictures, generator):
+    height, width = pictures.shape[1:3]
+    moves = torch.randint(-SHIFT, SHIFT + 1, (len(pictures), 2), generator=generator)
+    rows = (torch.arange(height) + moves[:, :1]).clamp(0, height - 1)
+    columns = (torch.arange(width) + moves[:, 1:]).clamp(0, width - 1)
+    return pictures[torch.arange(len(pictures))[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def load(paths, limit):
+    """All windows of these files. `limit` keeps the first so many demonstrations, spread evenly over the tasks."""
+    observations, chunks = [], []
+    for path in paths:
+        data = load_file(path)
+        episodes = np.unique(data["episode"])
+        if limit is not None:
+            task_of = {e: int(data["task"][np.argmax(data["episode"] == e)]) for e in episodes}
+            tasks = sorted(set(task_of.values()))
+            kept = [[e for e in episodes if task_of[e] == t][: -(-limit // len(tasks))] for t in tasks]
+            episodes = [e for task in kept for e in task]
+        for episode in episodes:
+            rows = np.flatnonzero(data["episode"] == episode)
+            clean, action = data["clean"][rows], data["action"][rows]
+            for start in range(len(rows)):
+                window = np.minimum(np.arange(start, start + HORIZON), len(rows) - 1)
+                if clean[window].all():
+                    observations.append(data["observation"][rows[start]])
+                    chunks.append(action[window])
+    return Windows(torch.from_numpy(np.stack(observations)), torch.from_numpy(np.stack(chunks)))
+
+
+def load_looks(path):
+    """The windows that begin where pictures were taken; the vector is the robot's and the task."""
+    with safe_open(path, framework="np") as file:
+        names = sorted(name for name in file.keys() if name.startswith("frames."))
+        if not names:
+            raise DataError(f"{path}: frames: is missing; `aegis demonstrate --frames-every N` writes it")
+        read = {name: file.get_tensor(name) for name in ("observation", "action", "clean", "episode", "frame_row")}
+        pictures = {name.removeprefix("frames."): torch.from_numpy(file.get_tensor(name)) for name in names}
+    kept, chunks = [], []
+    for index, row in enumerate(read["frame_row"]):
+        last = np.searchsorted(read["episode"], read["episode"][row], side="right") - 1
+        window = np.minimum(np.arange(row, row + HORIZON), last)
+        if read["clean"][window].all():
+            kept.append(index)
+            chunks.append(read["action"][window])
+    vector = read["observation"][read["frame_row"][kept]]
+    vector = np.concatenate([vector[:, ROBOT], vector[:, TASKS]], axis=1)
+    pictures = {camera: taken[kept] for camera, taken in pictures.items()}
+    return Looks(torch.from_numpy(vector), torch.from_numpy(np.stack(chunks)), pictures)
