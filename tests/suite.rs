@@ -5,7 +5,7 @@
 mod common;
 
 use aegis_core::record::NoRecorder;
-use aegis_core::{Plant, Start, Thresholds};
+use aegis_core::{Plant, Start};
 use aegis_experiments::run_episode;
 use aegis_experiments::{Arm, EpisodeKey};
 use aegis_sim::LiberoPlant;
@@ -29,13 +29,13 @@ fn every_task_has_fifty_starts_and_steps() {
 #[test]
 fn both_policies_act_on_every_task() {
     let study = Study::open();
-    let mut settings = study.settings(Thresholds { fire: f64::INFINITY, hand_back: 0.0 });
+    let mut settings = study.settings();
     settings.gate.horizon_steps = 20;
     let mut parties = study.parties();
     for task in 0..10 {
         let key = EpisodeKey { start: Start { task, initial_state: 40 }, replicate: 0 };
-        for arm in [Arm::Weak, Arm::Strong] {
-            let (result, _) = run_episode(&mut parties, arm, key, &settings, &mut NoRecorder).expect("runs");
+        for arm in [Arm::weak(), Arm::strong()] {
+            let (result, _) = run_episode(&mut parties, &arm, key, &settings, &mut NoRecorder).expect("runs");
             assert_eq!(result.steps, 20);
             assert_eq!(result.scores.len(), 2);
         }

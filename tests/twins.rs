@@ -5,27 +5,33 @@
 mod common;
 
 use aegis_core::record::NoRecorder;
-use aegis_core::{Observation, Plant, PlantError, Start, Thresholds, Transition};
-use aegis_experiments::episode::{Arm, EpisodeResult, Parties};
+use aegis_core::trigger::{DisagreementSettings, Schedule};
+use aegis_core::{Observation, Plant, PlantError, Rule, Start, Thresholds, Transition};
+use aegis_experiments::episode::{EpisodeResult, Parties};
 use aegis_experiments::twins::{self, TwinError};
-use aegis_experiments::{EpisodeSettings, run_episode};
+use aegis_experiments::fork::run_twins;
+use aegis_experiments::{Arm, Drive, EpisodeSettings, run_episode};
 use aegis_sim::LiberoPlant;
 use common::Study;
 
 /// Every score above zero raises an alarm, so the gate fires right after the guard.
 const EAGER: Thresholds = Thresholds { fire: 0.0, hand_back: 0.0 };
 
-fn run(study: &Study, parties: &mut Parties, arm: Arm, settings: &EpisodeSettings) -> EpisodeResult {
+fn aegis_arm(thresholds: Thresholds) -> Arm {
+    Arm::aegis(Rule::Conformal(thresholds))
+}
+
+fn run(study: &Study, parties: &mut Parties, arm: &Arm, settings: &EpisodeSettings) -> EpisodeResult {
     run_episode(parties, arm, study.keys()[0], settings, &mut NoRecorder).expect("the episode runs").0
 }
 
 #[test]
 fn an_aegis_episode_is_its_weak_twin_until_the_hand_over() {
     let study = Study::open();
-    let settings = study.settings(EAGER);
+    let settings = study.settings();
     let mut parties = study.parties();
-    let weak = run(&study, &mut parties, Arm::Weak, &settings);
-    let aegis = run(&study, &mut parties, Arm::Aegis, &settings);
+    let weak = run(&study, &mut parties, &Arm::weak(), &settings);
+    let aegis = run(&study, &mut parties, &aegis_arm(EAGER), &settings);
     assert_eq!(aegis.hand_overs.first(), Some(&50), "the first boundary after the guard at step 44");
     assert_eq!(twins::check(&weak, &aegis), Ok(()));
     let handed = (aegis.hand_overs[0] / aegis.chunk_steps) as usize;
@@ -36,10 +42,10 @@ fn an_aegis_episode_is_its_weak_twin_until_the_hand_over() {
 #[test]
 fn without_a_hand_over_the_whole_episode_is_equal() {
     let study = Study::open();
-    let settings = study.settings(Thresholds { fire: f64::INFINITY, hand_back: 0.0 });
+    let settings = study.settings();
     let mut parties = study.parties();
-    let weak = run(&study, &mut parties, Arm::Weak, &settings);
-    let aegis = run(&study, &mut parties, Arm::Aegis, &settings);
+    let weak = run(&study, &mut parties, &Arm::weak(), &settings);
+    let aegis = run(&study, &mut parties, &aegis_arm(Thresholds { fire: f64::INFINITY, hand_back: 0.0 }), &settings);
     assert!(aegis.hand_overs.is_empty());
     assert_eq!(twins::check(&weak, &aegis), Ok(()));
     assert_eq!(weak.path, aegis.path);
@@ -48,32 +54,81 @@ fn without_a_hand_over_the_whole_episode_is_equal() {
 #[test]
 fn a_disturbed_twin_is_caught() {
     let study = Study::open();
-    let settings = study.settings(EAGER);
-    let weak = run(&study, &mut study.parties(), Arm::Weak, &settings);
+    let settings = study.settings();
+    let weak = run(&study, &mut study.parties(), &Arm::weak(), &settings);
     let plant = Nudged { plant: LiberoPlant::new(study.suite.clone()), done: false };
-    let aegis = run(&study, &mut study.parties_around(Box::new(plant)), Arm::Aegis, &settings);
+    let aegis = run(&study, &mut study.parties_around(Box::new(plant)), &aegis_arm(EAGER), &settings);
     assert!(matches!(twins::check(&weak, &aegis), Err(TwinError::Prefix { step: 50, .. })));
 }
 
 #[test]
 fn other_noise_is_caught() {
     let study = Study::open();
-    let settings = study.settings(EAGER);
+    let settings = study.settings();
     let mut parties = study.parties();
-    let weak = run(&study, &mut parties, Arm::Weak, &settings);
+    let weak = run(&study, &mut parties, &Arm::weak(), &settings);
     let other = EpisodeSettings { streams: aegis_experiments::Streams::new(1), ..settings };
-    let aegis = run(&study, &mut parties, Arm::Aegis, &other);
+    let aegis = run(&study, &mut parties, &aegis_arm(EAGER), &other);
     assert!(twins::check(&weak, &aegis).is_err());
 }
 
 #[test]
 fn episodes_of_different_keys_are_no_twins() {
     let study = Study::open();
-    let settings = study.settings(EAGER);
-    let weak = run(&study, &mut study.parties(), Arm::Weak, &settings);
+    let settings = study.settings();
+    let weak = run(&study, &mut study.parties(), &Arm::weak(), &settings);
     let mut other = weak.clone();
     other.key.replicate += 1;
     assert_eq!(twins::check(&weak, &other), Err(TwinError::Key));
+}
+
+/// One arm of every kind; the weak one first.
+fn every_arm(study: &Study) -> Vec<Arm> {
+    let arm = |name: &str, drive| Arm { name: name.into(), drive };
+    let conformal = Rule::Conformal(study.probe.calibration.conformal);
+    let blind = Rule::Blind { schedule: Schedule::Every { first: 6, period: 8 } };
+    vec![
+        Arm::weak(),
+        arm("again", Drive::Weak),
+        Arm::aegis(conformal.clone()),
+        arm("blind", Drive::Rule(blind)),
+        arm("random", Drive::Yoked("aegis".into())),
+        arm("shadow", Drive::Shadow(conformal)),
+        arm("late", Drive::Rule(Rule::TakeOver { step: 100 })),
+        arm("apart", Drive::Rule(Rule::Disagreement(DisagreementSettings { fire: 0.5, hand_back: 0.4 }))),
+        Arm::strong(),
+    ]
+}
+
+#[test]
+fn twins_that_fork_are_those_that_ran_from_the_start() {
+    let study = Study::open();
+    let arms = every_arm(&study);
+    let mut parties = study.parties();
+    let (mut saved, mut all) = (0, 0);
+    // A task that weak always loses, one that it often wins, and one between.
+    for index in [4, 0, 3] {
+        let key = study.keys()[index];
+        let run = |parties: &mut Parties, fork| -> Vec<(EpisodeResult, usize)> {
+            let settings = EpisodeSettings { fork, ..study.settings() };
+            let twins = run_twins(parties, &arms, key, &settings, &mut NoRecorder).expect("the twins run");
+            twins.into_iter().map(|(result, timing)| (result, timing.weak.len())).collect()
+        };
+        let (forked, whole) = (run(&mut parties, true), run(&mut parties, false));
+        for ((fork, inferred), (full, of)) in forked.iter().zip(&whole) {
+            assert_eq!(fork, full);
+            saved += of - inferred;
+            all += of;
+        }
+        // On another plant, after other episodes.
+        assert_eq!(run(&mut study.parties(), true), forked);
+        let of = |name: &str| forked.iter().find(|(result, _)| result.arm == *name).map(|(result, _)| result);
+        let (weak, again) = (of("weak").unwrap(), of("again").unwrap());
+        assert_eq!((&weak.path, weak.success), (&again.path, again.success));
+        assert_eq!(of("shadow").unwrap().path, weak.path);
+        assert_eq!(of("late").unwrap().hand_overs.first(), (weak.steps > 100).then_some(&100));
+    }
+    assert!(saved * 4 > all, "{saved} of {all} boundaries were not run again");
 }
 
 /// A plant in which one action is off, once, in the last bit of one component.

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use aegis_core::{Probe, Rule};
+use aegis_core::Probe;
 use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
@@ -53,7 +53,7 @@ pub fn roll_out(study: &Study, range: &str, workers: usize) -> Result<Vec<Rollou
     study.check_models()?;
     let (_, spec) = study.watched()?;
     let blank = Probe::blank(spec.width);
-    let settings = study.settings(Rule::Never {});
+    let settings = study.settings();
     let bar = progress::bar(range.to_owned(), keys.len());
     let open = |_| study.parties(&blank);
     let found = rollouts(&keys, workers, &settings, &open, &progress::follow(&bar));

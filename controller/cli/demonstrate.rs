@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use aegis_core::{Policy, PolicyError, Rule};
+use aegis_core::{Policy, PolicyError};
 use aegis_experiments::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
 use aegis_experiments::runner::SetupError;
 use aegis_policies::expert::Expert;
@@ -78,7 +78,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     share.replicates = arguments.replicates;
     (share.first, share.end) = arguments.starts.unwrap_or((share.first, share.end));
     let keys = share.keys(0..study.suite.task_count());
-    let settings = study.settings(Rule::Never {});
+    let settings = study.settings();
     let disturbance = Disturbance {
         rate: arguments.rate,
         noise_sd: arguments.noise_sd,

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use aegis_core::scene::Scene;
 use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
-use aegis_experiments::episode::{Arm, EpisodeResult, EpisodeSettings};
-use aegis_experiments::{run_episode, runner};
+use aegis_experiments::arm::{AEGIS, WEAK};
+use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
+use aegis_experiments::{Arm, run_episode, runner};
 use aegis_recorder::{EpisodeInfo, RerunRecorder};
 use aegis_sim::LiberoPlant;
 
@@ -24,9 +25,9 @@ pub struct Instructive<'a> {
 
 /// The recovered episode with the least help that lasted a whole hold; without one, any that fired.
 pub fn most_instructive(results: &[EpisodeResult], hold_steps: u32) -> Option<Instructive<'_>> {
-    let fired = || results.iter().filter(|result| result.arm == Arm::Aegis && result.fires > 0);
+    let fired = || results.iter().filter(|result| result.arm == *AEGIS && result.fires > 0);
     let weak_lost = |of: &EpisodeResult| {
-        results.iter().any(|result| result.arm == Arm::Weak && result.key == of.key && !result.success)
+        results.iter().any(|result| result.arm == *WEAK && result.key == of.key && !result.success)
     };
     let least_help = |result: &&EpisodeResult| {
         (result.fires, result.strong_steps < hold_steps, result.strong_steps, result.key)
@@ -43,11 +44,12 @@ pub fn most_instructive(results: &[EpisodeResult], hold_steps: u32) -> Option<In
 pub fn record(
     study: &Study,
     probe: &Probe,
+    arm: &Arm,
     settings: &EpisodeSettings,
     expected: &EpisodeResult,
     path: &Path,
 ) -> Result<(), Failure> {
-    let EpisodeResult { arm, key, .. } = *expected;
+    let key = expected.key;
     let mut plant = study.plant().map_err(|error| failure(Exit::Setup, error.to_string()))?;
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
     let bodies = plant.bodies();
@@ -59,7 +61,7 @@ pub fn record(
     let info = EpisodeInfo {
         task: key.start.task,
         instruction: start.instruction.to_string(),
-        title: runner::describe(key, arm.name()),
+        title: runner::describe(key, arm.name.as_str()),
         chunk_steps: settings.gate.chunk_steps,
         guard_steps: settings.gate.guard_steps(),
     };

@@ -86,16 +86,16 @@ impl Study {
         self.plan.rule.rule(&probe.calibration, probe.settings.trend_window)
     }
 
-    /// Settings of an episode under this rule.
-    pub fn settings(&self, rule: Rule) -> EpisodeSettings {
+    /// Settings of an episode.
+    pub fn settings(&self) -> EpisodeSettings {
         EpisodeSettings {
             gate: self.plan.gate.clone(),
-            rule,
             ask_strong: false,
             sensor: self.plan.sensor,
             settle_steps: self.plan.settle_steps,
             null_action: NULL_ACTION.to_vec(),
             streams: Streams::new(self.plan.master_seed),
+            fork: true,
         }
     }
 

@@ -14,12 +14,12 @@ pub fn arms(summary: &[ArmSummary]) -> String {
     );
     for row in summary {
         let rate = row.successes as f64 / row.episodes as f64;
-        let against_weak = row.arm != aegis_experiments::Arm::Weak;
+        let against_weak = row.arm != *aegis_experiments::arm::WEAK;
         let ratio = |k: u64, n: u64| if against_weak { format!("{k}/{n}") } else { "–".into() };
         let _ = writeln!(
             text,
             "{:<7} {:>3} of {:<3} ({:>5.1} %)  [{:>5.1}, {:>5.1}]  {:>9}  {:>6}  {:>4.1} %  {:>5}  {}",
-            row.arm.name(),
+            row.arm.as_str(),
             row.successes,
             row.episodes,
             100.0 * rate,

@@ -4,7 +4,8 @@
 #   python3 -m venv runs/train/venv && runs/train/venv/bin/pip install -r policies/train/requirements.txt
 #   PYTHON=runs/train/venv/bin/python policies/train/reproduce.sh
 #
-# Run it from the repository's root after `cargo xtask setup`; it takes about 20 minutes on two cores.
+# Run it from the repository's root after `cargo xtask setup`; it takes about 20 minutes on two cores, and twice as long
+# again for the policy that looks, which is drawn for on the processor.
 set -euo pipefail
 
 python=${PYTHON:-python3}
@@ -33,3 +34,11 @@ aegis probe fit
 aegis demo --episodes 400 --out "$data/confirmation"
 "$python" policies/train/success.py --episodes "$data/confirmation/episodes.jsonl" --aegis target/release/aegis \
     --weak "$models/weak.toml" --strong "$models/strong.toml"
+
+# Weak from two cameras and the robot's own state, with a probe of its own.
+aegis demonstrate --out "$data/pictures.safetensors" --seed 1 --starts 50..80 --frames-every 5
+train weak_vision --data "$data/pictures.safetensors" --out "$models/weak_vision"
+aegis probe fit --plan experiments/vision.toml
+aegis demo --plan experiments/vision.toml --episodes 200 --out "$data/vision"
+"$python" policies/train/success.py --episodes "$data/vision/episodes.jsonl" --aegis target/release/aegis \
+    --plan experiments/vision.toml --weak "$models/weak_vision.toml"

@@ -24,7 +24,7 @@ def interval(aegis, won, episodes):
     return round(found["lower"], 3), round(found["upper"], 3)
 
 
-def table(aegis, outcomes):
+def table(aegis, plan, outcomes):
     """The card's table: `outcomes` maps a task to its list of won or lost."""
 
     def row(name, results):
@@ -32,7 +32,7 @@ def table(aegis, outcomes):
         return f"{name} = {{ won = {sum(results)}, episodes = {len(results)}, interval = [{lower}, {upper}] }}"
 
     everything = [won for results in outcomes.values() for won in results]
-    lines = [HEAD, 'starts = "confirmation, experiments/demo.toml"', row("all", everything)]
+    lines = [HEAD, f'starts = "confirmation, {plan}"', row("all", everything)]
     return "\n".join(lines + [row(f"task_{task}", results) for task, results in sorted(outcomes.items())]) + "\n"
 
 
@@ -48,8 +48,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--episodes", type=Path, required=True, help="episodes.jsonl of `aegis demo`")
     parser.add_argument("--aegis", type=Path, required=True, help="the binary")
-    parser.add_argument("--weak", type=Path, required=True, help="card of the weak policy")
-    parser.add_argument("--strong", type=Path, required=True, help="card of the strong policy")
+    parser.add_argument("--plan", default="experiments/demo.toml", help="the plan that the episodes are of")
+    parser.add_argument("--weak", type=Path, help="card of the weak policy")
+    parser.add_argument("--strong", type=Path, help="card of the strong policy")
     arguments = parser.parse_args()
     outcomes = {"weak": defaultdict(list), "strong": defaultdict(list)}
     for number, line in enumerate(arguments.episodes.read_text().splitlines(), start=1):
@@ -61,9 +62,11 @@ def main():
         if episode["arm"] in outcomes:
             outcomes[episode["arm"]][task].append(won)
     for arm, card in (("weak", arguments.weak), ("strong", arguments.strong)):
+        if card is None:
+            continue
         if not outcomes[arm]:
             sys.exit(f"{arguments.episodes}: no episode of the arm {arm}")
-        write(card, table(arguments.aegis, outcomes[arm]))
+        write(card, table(arguments.aegis, arguments.plan, outcomes[arm]))
         print(card)
 
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use aegis_core::policy::{Plant, PlantError, Start, Transition};
+use aegis_core::policy::{Plant, PlantError, Saved, Start, Transition};
 use aegis_core::{Frame, ObjectPose, Observation, Pose, Proprioception};
 use mujoco_rs::prelude::{MjData, MjModel, MjtWarning};
 use nalgebra::{Rotation3, UnitQuaternion, Vector6};
@@ -13,6 +13,7 @@ use crate::camera::{Cameras, Seen, Studio};
 use crate::error::backend;
 use crate::integration::Integration;
 use crate::osc::{ArmState, COMMAND};
+use crate::snapshot::Snapshot;
 use crate::suite::Suite;
 use crate::task::AfterReset;
 
@@ -165,6 +166,14 @@ impl Plant for LiberoPlant {
         out.extend(episode.memory.target.orientation.transpose().iter());
         out.extend(episode.memory.fingers);
         out.extend(episode.data.qacc_warmstart());
+    }
+
+    fn save(&self) -> Result<Option<Saved>, PlantError> {
+        Ok(Some(Saved::new(self.snapshot()?)))
+    }
+
+    fn resume(&mut self, saved: &Saved) -> Result<Observation, PlantError> {
+        self.restore(saved.kept::<Snapshot>()?)
     }
 
     /// What upstream's observation shows; see [`Cameras`]. None before the first reset.

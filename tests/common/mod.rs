@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use aegis_core::{Plant, Rule, Thresholds};
+use aegis_core::Plant;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::streams::Streams;
@@ -113,15 +113,15 @@ impl Study {
         Self { plan, suite, runtime: runtime(), probe }
     }
 
-    pub fn settings(&self, thresholds: Thresholds) -> EpisodeSettings {
+    pub fn settings(&self) -> EpisodeSettings {
         EpisodeSettings {
             gate: self.plan.gate.clone(),
-            rule: Rule::Conformal(thresholds),
             ask_strong: false,
             sensor: self.plan.sensor,
             settle_steps: self.plan.settle_steps,
             null_action: vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0],
             streams: Streams::new(self.plan.master_seed),
+            fork: true,
         }
     }
 

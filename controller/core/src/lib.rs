@@ -21,7 +21,9 @@ pub use calibrate::Calibrator;
 pub use conformal::FunctionalBand;
 pub use gate::{Decision, Gate, GateLimits};
 pub use observation::{Frame, ObjectPose, Observation, Pose, Proprioception};
-pub use policy::{Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Start, Transition};
+pub use policy::{
+    Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Saved, Start, Transition,
+};
 pub use probe::{HeadKind, Memory, Probe, Score};
 pub use record::{ChunkRecord, Recorder, StepRecord};
 pub use trigger::{Driver, Evidence, Rule, Signal, Thresholds, Trigger};

@@ -1,6 +1,7 @@
 //! The three parties of the loop as traits: a policy proposes, a plant moves, and both can fail.
 //! Chunks and activations are plain values with their shapes beside them.
 
+use std::any::Any;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -131,6 +132,25 @@ pub struct Transition {
     pub success: bool,
 }
 
+/// An episode that a plant can take up again; only plants of its kind know what is in it.
+pub struct Saved(Box<dyn Any + Send + Sync>);
+
+impl Saved {
+    /// Wraps what a plant has to keep.
+    pub fn new(kept: impl Any + Send + Sync) -> Self {
+        Self(Box::new(kept))
+    }
+
+    /// What was kept, for the plant that kept it.
+    ///
+    /// # Errors
+    /// [`PlantError::Backend`] where another kind of plant did.
+    pub fn kept<T: Any>(&self) -> Result<&T, PlantError> {
+        let other = || PlantError::Backend("the saved episode is of another kind of plant".into());
+        self.0.downcast_ref().ok_or_else(other)
+    }
+}
+
 /// A robot or a simulator, driven one control step at a time.
 pub trait Plant {
     /// Starts an episode. Two resets to the same start give bitwise equal states, whatever ran between them.
@@ -141,6 +161,17 @@ pub trait Plant {
 
     /// Appends the complete physical state, for comparing twins bit by bit.
     fn state(&self, out: &mut Vec<f64>);
+
+    /// The episode as it stands, to be [resumed](Plant::resume) later, also on another plant of the same kind; `None`
+    /// for a plant that cannot, as a robot.
+    fn save(&self) -> Result<Option<Saved>, PlantError> {
+        Ok(None)
+    }
+
+    /// Takes up an episode where it was saved, bit for bit, whatever this plant did since.
+    fn resume(&mut self, _saved: &Saved) -> Result<Observation, PlantError> {
+        Err(PlantError::Backend("this plant cannot take up a saved episode".into()))
+    }
 
     /// What the cameras see now, one picture each in the plant's order; none for a plant without cameras.
     ///

@@ -1,51 +1,25 @@
-//! One episode: the loop of the method, in lock-step with a plant.
-//! Observation → weak inference → score → decision → action → record, one chunk after another.
+//! One episode of one arm: who takes part, what it comes to, and what can go wrong.
+//! The loop itself is in `course.rs`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use aegis_core::{
-    Arbiter, Authority, ChunkRecord, Driver, GateLimits, Plant, PlantError, Policy, PolicyError, Probe,
-    Recorder, Start, StepRecord,
-    probe::ProbeError,
-    trigger::{Rule, chunk_disagreement},
-};
+use aegis_core::probe::ProbeError;
+use aegis_core::trigger::DrawError;
+use aegis_core::{Driver, GateLimits, Plant, PlantError, Policy, PolicyError, Probe, Recorder, Start};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::arm::{Arm, ArmName};
+use crate::course::Course;
 use crate::key::EpisodeKey;
+use crate::twins::TwinError;
 use crate::sensor::SensorNoise;
 use crate::streams::Streams;
-
-/// Which policy may drive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Arm {
-    /// The weak policy alone.
-    Weak,
-    /// The weak policy, backed up by the strong one when the gate fires.
-    Aegis,
-    /// The strong policy alone.
-    Strong,
-}
-
-impl Arm {
-    /// The arm's name in tables and files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Weak => "weak",
-            Self::Aegis => "aegis",
-            Self::Strong => "strong",
-        }
-    }
-}
 
 /// Everything about an episode that is not its key or its arm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpisodeSettings {
-    /// Limits of the `aegis` arm's gate; their horizon and chunk length hold for all arms.
+    /// Limits of every gate; their horizon and chunk length hold for arms without one too.
     pub gate: GateLimits,
-    /// The rule that the `aegis` arm's gate obeys.
-    pub rule: Rule,
     /// Whether the strong policy is asked at every boundary, obeyed or not.
     pub ask_strong: bool,
     /// What policies see.
@@ -56,6 +30,8 @@ pub struct EpisodeSettings {
     pub null_action: Vec<f32>,
     /// Random streams.
     pub streams: Streams,
+    /// Whether twins go on from the weak arm's snapshots instead of running its steps again.
+    pub fork: bool,
 }
 
 /// The parties of the loop. Each worker owns its own.
@@ -74,8 +50,8 @@ pub struct Parties {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpisodeResult {
-    /// Which policies could drive.
-    pub arm: Arm,
+    /// In which arm.
+    pub arm: ArmName,
     /// What the twins share.
     pub key: EpisodeKey,
     /// Whether the goal held within the horizon.
@@ -127,6 +103,18 @@ pub enum EpisodeError {
     /// The expert, the learner or the encoder of a collection failed.
     #[error("demonstration: {0}")]
     Demonstrator(#[source] PolicyError),
+    /// An episode that went on from its twin's snapshot did not stand where the twin stood.
+    #[error("the fork at control step {step} is not the state that the weak twin was in, bit for bit")]
+    Fork {
+        /// Control step of the fork.
+        step: u32,
+    },
+    /// An arm parted from the weak one before it handed over.
+    #[error(transparent)]
+    Twins(#[from] TwinError),
+    /// The placebo's boundaries cannot be drawn.
+    #[error("placebo: {0}")]
+    Draw(#[from] DrawError),
     /// The probe does not fit the policy.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -145,101 +133,18 @@ pub enum EpisodeError {
     },
 }
 
-/// Runs one episode of one arm.
+/// Runs one episode of one arm from its beginning.
 pub fn run_episode(
     parties: &mut Parties,
-    arm: Arm,
+    arm: &Arm,
     key: EpisodeKey,
     settings: &EpisodeSettings,
     recorder: &mut dyn Recorder,
 ) -> Result<(EpisodeResult, EpisodeTiming), EpisodeError> {
-    let chunk_steps = settings.gate.chunk_steps;
-    let mut arbiter = Arbiter::new(match arm {
-        Arm::Weak => Authority::WeakOnly,
-        Arm::Strong => Authority::StrongOnly,
-        Arm::Aegis => Authority::from_rule(&settings.rule, &settings.gate, false)?,
-    });
-    let ask_strong = settings.ask_strong || arbiter.needs_disagreement();
-    let mut memory = parties.probe.memory();
-    let mut path = StatePath::default();
+    let arbiter = arm.arbiter(&settings.gate)?;
     let mut timing = EpisodeTiming::default();
-    let mut result = EpisodeResult {
-        arm,
-        key,
-        success: false,
-        steps: 0,
-        chunk_steps,
-        fires: 0,
-        strong_steps: 0,
-        hand_overs: Vec::new(),
-        scores: Vec::new(),
-        prefixes: Vec::new(),
-        path: String::new(),
-    };
-
-    let mut observation = settle(parties.plant.as_mut(), key.start, settings)?;
-    path.push(parties.plant.as_ref());
-    'episode: while result.steps < settings.gate.horizon_steps {
-        let step = result.steps;
-        let mut seen = observation.clone();
-        settings.sensor.apply(&mut seen, &mut settings.streams.at(key, "sensor", step));
-        if parties.weak.reads_frames() || parties.strong.reads_frames() {
-            seen.frames = parties.plant.frames()?.into();
-        }
-
-        let (weak, elapsed) = infer(parties.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
-        timing.weak.push(elapsed);
-        let pooled = weak.activation.ok_or(EpisodeError::NoActivation)?.mean_pool();
-        let score = parties.probe.score(&mut memory, &pooled)?;
-        let mut ask = || {
-            let (strong, elapsed) = infer(parties.strong.as_mut(), Driver::Strong, &seen, chunk_steps)?;
-            timing.strong.push(elapsed);
-            Ok::<_, EpisodeError>(strong.chunk)
-        };
-        let mut strong = if ask_strong { Some(ask()?) } else { None };
-        let distance = strong.as_ref().map(|strong| chunk_disagreement(&weak.chunk, strong)).transpose();
-        let distance = distance.map_err(|source| EpisodeError::Policy { driver: Driver::Strong, source })?;
-        let decision = arbiter.boundary(step, score, distance);
-        if strong.is_none() && decision.driver == Driver::Strong {
-            strong = Some(ask()?);
-        }
-
-        let driver = decision.driver;
-        result.fires += u32::from(decision.fired);
-        if decision.handed_over {
-            result.hand_overs.push(step);
-        }
-        result.scores.push((!score.is_flagged()).then(|| score.risk()));
-        result.prefixes.push(path.digest());
-        let record = ChunkRecord { step, decision, pooled, weak: weak.chunk, strong };
-        recorder.chunk(&record);
-
-        // The strong policy may have been asked only for its opinion.
-        let obeyed = record.strong.as_ref().filter(|_| driver == Driver::Strong);
-        let chunk = obeyed.unwrap_or(&record.weak);
-        for action in (0..chunk_steps as usize).map_while(|index| chunk.action(index)) {
-            if result.steps == settings.gate.horizon_steps {
-                break 'episode;
-            }
-            let transition = parties.plant.step(action)?;
-            path.push(parties.plant.as_ref());
-            observation = transition.observation;
-            recorder.step(&StepRecord {
-                step: result.steps,
-                driver,
-                action,
-                observation: &observation,
-                success: transition.success,
-            });
-            result.steps += 1;
-            result.strong_steps += u32::from(driver == Driver::Strong);
-            if transition.success {
-                result.success = true;
-                break 'episode;
-            }
-        }
-    }
-    result.path = path.digest();
+    let course = Course::begin(parties, arm.name.clone(), key, settings)?;
+    let result = course.finish(parties, arbiter, settings, recorder, &mut timing, &mut |_, _| Ok(()))?;
     Ok((result, timing))
 }
 
@@ -254,41 +159,4 @@ pub(crate) fn settle(
         observation = plant.step(&settings.null_action)?.observation;
     }
     Ok(observation)
-}
-
-fn infer(
-    policy: &mut dyn Policy,
-    driver: Driver,
-    observation: &aegis_core::Observation,
-    chunk_steps: u32,
-) -> Result<(aegis_core::Inference, Duration), EpisodeError> {
-    let begin = Instant::now();
-    let inference = policy.infer(observation).map_err(|source| EpisodeError::Policy { driver, source })?;
-    let elapsed = begin.elapsed();
-    let found = inference.chunk.horizon();
-    if found != chunk_steps as usize {
-        return Err(EpisodeError::Horizon { driver, expected: chunk_steps, found });
-    }
-    Ok((inference, elapsed))
-}
-
-/// A running digest over every bit of the plant's state after every control step.
-#[derive(Default)]
-struct StatePath {
-    hasher: Sha256,
-    state: Vec<f64>,
-}
-
-impl StatePath {
-    fn push(&mut self, plant: &dyn Plant) {
-        self.state.clear();
-        plant.state(&mut self.state);
-        for value in &self.state {
-            self.hasher.update(value.to_bits().to_le_bytes());
-        }
-    }
-
-    fn digest(&self) -> String {
-        self.hasher.clone().finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
-    }
 }

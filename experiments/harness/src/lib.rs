@@ -1,9 +1,12 @@
 //! Paired episodes on common random numbers: run them, compare twins, count what was recovered.
 //! Plants and policies come in as trait objects; this crate knows no simulator and no inference engine.
 
+pub mod arm;
+mod course;
 pub mod demonstrations;
 pub mod episode;
 pub mod files;
+pub mod fork;
 pub mod key;
 pub mod plan;
 pub mod probe;
@@ -15,6 +18,7 @@ pub mod streams;
 pub mod summary;
 pub mod twins;
 
-pub use episode::{Arm, EpisodeError, EpisodeResult, EpisodeSettings, Parties, run_episode};
+pub use arm::{Arm, ArmName, Drive};
+pub use episode::{EpisodeError, EpisodeResult, EpisodeSettings, Parties, run_episode};
 pub use key::EpisodeKey;
 pub use streams::Streams;

@@ -4,7 +4,8 @@
 use aegis_core::{Chunk, ChunkRecord, Recorder, StepRecord};
 use sha2::{Digest, Sha256};
 
-use crate::episode::{Arm, EpisodeSettings, Parties, run_episode};
+use crate::arm::Arm;
+use crate::episode::{EpisodeSettings, Parties, run_episode};
 use crate::key::EpisodeKey;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 
@@ -45,7 +46,7 @@ pub fn rollouts(
     let settings = EpisodeSettings { ask_strong: true, ..settings.clone() };
     parallel(keys, workers, open, progress, |parties, key| {
         let mut tap = Tap::default();
-        let result = run_episode(parties, Arm::Weak, *key, &settings, &mut tap);
+        let result = run_episode(parties, &Arm::weak(), *key, &settings, &mut tap);
         let (result, _) = result.map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
         Ok(Rollout { key: *key, success: result.success, steps: result.steps, boundaries: tap.boundaries })
     })

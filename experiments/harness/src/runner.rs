@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use aegis_core::PlantError;
 use aegis_core::record::NoRecorder;
 
-use crate::episode::{
-    Arm, EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode,
-};
+use crate::arm::Arm;
+use crate::episode::{EpisodeError, EpisodeSettings, Parties};
+use crate::fork::{Twin, run_twins};
 use crate::key::EpisodeKey;
 
 /// How often an episode whose plant was lost is begun anew before the run gives up.
@@ -51,7 +51,8 @@ pub enum RunError {
     Worker,
 }
 
-/// Runs every arm on every key. The order of the output is: by key as given, then by arm as given.
+/// Runs the twins of every key: the arms as given, the weak one first. The order of the output is: by key as given,
+/// then by arm as given.
 pub fn run_arms(
     keys: &[EpisodeKey],
     arms: &[Arm],
@@ -59,13 +60,12 @@ pub fn run_arms(
     settings: &EpisodeSettings,
     open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
-) -> Result<Vec<(EpisodeResult, EpisodeTiming)>, RunError> {
-    let jobs: Vec<(EpisodeKey, Arm)> =
-        keys.iter().flat_map(|key| arms.iter().map(move |arm| (*key, *arm))).collect();
-    parallel(&jobs, workers, open, progress, |parties, (key, arm)| {
-        let result = run_episode(parties, *arm, *key, settings, &mut NoRecorder);
-        result.map_err(|source| RunError::Job { what: describe(*key, arm.name()), source })
-    })
+) -> Result<Vec<Twin>, RunError> {
+    let twins = parallel(keys, workers, open, progress, |parties, key| {
+        let twins = run_twins(parties, arms, *key, settings, &mut NoRecorder);
+        twins.map_err(|source| RunError::Job { what: describe(*key, "twins"), source })
+    })?;
+    Ok(twins.into_iter().flatten().collect())
 }
 
 /// How messages call an episode.

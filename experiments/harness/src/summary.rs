@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 use aegis_statistics::{Interval, StatisticsError, clopper_pearson, mcnemar};
 use serde::Serialize;
 
-use crate::episode::{Arm, EpisodeResult};
+use crate::arm::{ArmName, WEAK};
+use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
 
 /// One arm against its weak twins.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArmSummary {
     /// The arm.
-    pub arm: Arm,
+    pub arm: ArmName,
     /// Episodes run.
     pub episodes: u64,
     /// Episodes won.
@@ -36,22 +37,25 @@ pub struct ArmSummary {
     pub fires: u64,
 }
 
-/// Summarises every arm that has results, in the order of [`Arm`].
+/// Summarises every arm that has results, in the order in which they come.
 pub fn summarise(results: &[EpisodeResult]) -> Result<Vec<ArmSummary>, StatisticsError> {
     let weak: BTreeMap<EpisodeKey, bool> = results
         .iter()
-        .filter(|result| result.arm == Arm::Weak)
+        .filter(|result| result.arm == *WEAK)
         .map(|result| (result.key, result.success))
         .collect();
-    let mut arms: BTreeMap<Arm, Vec<&EpisodeResult>> = BTreeMap::new();
+    let mut arms: Vec<(&ArmName, Vec<&EpisodeResult>)> = Vec::new();
     for result in results {
-        arms.entry(result.arm).or_default().push(result);
+        match arms.iter_mut().find(|(arm, _)| **arm == result.arm) {
+            Some((_, of_arm)) => of_arm.push(result),
+            None => arms.push((&result.arm, vec![result])),
+        }
     }
-    arms.into_iter().map(|(arm, results)| summarise_arm(arm, &results, &weak)).collect()
+    arms.into_iter().map(|(arm, results)| summarise_arm(arm.clone(), &results, &weak)).collect()
 }
 
 fn summarise_arm(
-    arm: Arm,
+    arm: ArmName,
     results: &[&EpisodeResult],
     weak: &BTreeMap<EpisodeKey, bool>,
 ) -> Result<ArmSummary, StatisticsError> {

@@ -23,7 +23,8 @@ pub enum TwinError {
     },
 }
 
-/// Checks that `other` is bitwise equal to its `weak` twin until its first hand-over, and to the end without one.
+/// Checks that `other` is bitwise equal to its `weak` twin until the strong policy first drives, and to the end where it
+/// never does.
 pub fn check(weak: &EpisodeResult, other: &EpisodeResult) -> Result<(), TwinError> {
     if weak.key != other.key {
         return Err(TwinError::Key);
@@ -33,7 +34,9 @@ pub fn check(weak: &EpisodeResult, other: &EpisodeResult) -> Result<(), TwinErro
         initial_state: weak.key.start.initial_state,
         step,
     };
-    match other.hand_overs.first() {
+    // The strong policy that drives from the start takes over from nobody.
+    let from_start = (other.strong_steps > 0 && other.hand_overs.is_empty()).then_some(&0);
+    match other.hand_overs.first().or(from_start) {
         None if weak.path == other.path && weak.success == other.success => Ok(()),
         None => Err(differs(other.steps)),
         Some(&step) => {

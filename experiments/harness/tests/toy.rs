@@ -6,7 +6,7 @@ use aegis_core::gate::BudgetUnit;
 use aegis_core::probe::{Head, HeadKind, Linear};
 use aegis_core::{
     Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
-    Probe, Proprioception, Rule, Start, Thresholds, Transition,
+    Probe, Proprioception, Rule, Saved, Start, Thresholds, Transition,
 };
 use aegis_experiments::plan::Share;
 use aegis_experiments::probe::calibration::calibrate;
@@ -18,9 +18,9 @@ use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_experiments::runner::{RunError, run_arms};
 use aegis_experiments::sensor::SensorNoise;
 use aegis_experiments::summary::summarise;
-use aegis_experiments::{Arm, EpisodeSettings, Parties, Streams, twins};
+use aegis_experiments::{Arm, EpisodeError, EpisodeSettings, Parties, Streams, twins};
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Line {
     start: usize,
     position: f64,
@@ -57,6 +57,15 @@ impl Plant for Line {
 
     fn state(&self, out: &mut Vec<f64>) {
         out.push(self.position);
+    }
+
+    fn save(&self) -> Result<Option<Saved>, PlantError> {
+        Ok(Some(Saved::new(self.clone())))
+    }
+
+    fn resume(&mut self, saved: &Saved) -> Result<Observation, PlantError> {
+        *self = saved.kept::<Self>()?.clone();
+        Ok(self.observation())
     }
 }
 
@@ -104,13 +113,17 @@ fn settings() -> EpisodeSettings {
             horizon_steps: 40,
             chunk_steps: 2,
         },
-        rule: Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.4 }),
         ask_strong: false,
         sensor: SensorNoise { object_position_sd: 0.0 },
         settle_steps: 0,
         null_action: vec![0.0],
         streams: Streams::new(1),
+        fork: false,
     }
+}
+
+fn gated() -> Arm {
+    Arm::aegis(Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.4 }))
 }
 
 const KEYS: Share = Share { first: 0, end: 20, replicates: 1 };
@@ -146,7 +159,7 @@ fn fitted(head: HeadKind) -> ProbeFile {
 
 #[test]
 fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
-    let arms = [Arm::Weak, Arm::Aegis, Arm::Strong];
+    let arms = [Arm::weak(), gated(), Arm::strong()];
     let run =
         |workers| run_arms(&KEYS.keys(0..1), &arms, workers, &settings(), &|_| Ok(open()), &|_| {}).unwrap();
     let results: Vec<_> = run(1).into_iter().map(|(result, _)| result).collect();
@@ -171,9 +184,39 @@ fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
 }
 
 #[test]
+fn a_fork_that_does_not_stand_where_its_twin_stood_is_caught() {
+    /// Comes back a little beside where it was.
+    #[derive(Default)]
+    struct Slipping(Line);
+    impl Plant for Slipping {
+        fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+            self.0.reset(start)
+        }
+        fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+            self.0.step(action)
+        }
+        fn state(&self, out: &mut Vec<f64>) {
+            self.0.state(out);
+        }
+        fn save(&self) -> Result<Option<Saved>, PlantError> {
+            self.0.save()
+        }
+        fn resume(&mut self, saved: &Saved) -> Result<Observation, PlantError> {
+            let seen = self.0.resume(saved)?;
+            self.0.position = f64::from_bits(self.0.position.to_bits() ^ 1);
+            Ok(seen)
+        }
+    }
+    let open = |_| Ok(Parties { plant: Box::<Slipping>::default(), ..open() });
+    let settings = EpisodeSettings { fork: true, ..settings() };
+    let error = run_arms(&KEYS.keys(0..1), &[Arm::weak(), gated()], 1, &settings, &open, &|_| {}).unwrap_err();
+    assert!(matches!(error, RunError::Job { source: EpisodeError::Fork { step: 4 }, .. }), "{error}");
+}
+
+#[test]
 fn a_setup_that_fails_stops_the_run() {
     let fails = |_| Err("no such plant".into());
-    let error = run_arms(&KEYS.keys(0..1), &[Arm::Weak], 2, &settings(), &fails, &|_| {}).unwrap_err();
+    let error = run_arms(&KEYS.keys(0..1), &[Arm::weak()], 2, &settings(), &fails, &|_| {}).unwrap_err();
     assert!(matches!(error, RunError::Setup(_)));
     assert_eq!(error.to_string(), "no such plant");
 }

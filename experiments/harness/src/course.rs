@@ -1,0 +1,195 @@
+//! The loop of the method, in lock-step with a plant, from any chunk boundary on.
+//! Observation → weak inference → score → decision → action → record, one chunk after another.
+
+use std::time::{Duration, Instant};
+
+use aegis_core::probe::Memory;
+use aegis_core::trigger::chunk_disagreement;
+use aegis_core::{Arbiter, ChunkRecord, Driver, Inference, Observation, Plant, Policy, Recorder, StepRecord};
+use sha2::{Digest, Sha256};
+
+use crate::arm::ArmName;
+use crate::episode::{EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, settle};
+use crate::key::EpisodeKey;
+
+/// An episode at a chunk boundary, apart from the plant's own state: what the loop goes on from.
+#[derive(Clone)]
+pub(crate) struct Course {
+    pub(crate) observation: Observation,
+    pub(crate) memory: Memory,
+    pub(crate) path: StatePath,
+    /// What it came to so far.
+    pub(crate) result: EpisodeResult,
+}
+
+/// Called at every boundary before anything is inferred there; sees the course as it stands.
+pub(crate) type AtBoundary<'a> = dyn FnMut(&Course, &Parties) -> Result<(), EpisodeError> + 'a;
+
+impl Course {
+    /// Resets the plant, lets it come to rest, and stands at the first boundary.
+    pub(crate) fn begin(
+        parties: &mut Parties,
+        arm: ArmName,
+        key: EpisodeKey,
+        settings: &EpisodeSettings,
+    ) -> Result<Self, EpisodeError> {
+        let observation = settle(parties.plant.as_mut(), key.start, settings)?;
+        let mut path = StatePath::default();
+        path.push(parties.plant.as_ref());
+        let result = EpisodeResult {
+            arm,
+            key,
+            success: false,
+            steps: 0,
+            chunk_steps: settings.gate.chunk_steps,
+            fires: 0,
+            strong_steps: 0,
+            hand_overs: Vec::new(),
+            scores: Vec::new(),
+            prefixes: Vec::new(),
+            path: String::new(),
+        };
+        Ok(Self { observation, memory: parties.probe.memory(), path, result })
+    }
+
+    /// Drives to the episode's end.
+    pub(crate) fn finish(
+        mut self,
+        parties: &mut Parties,
+        mut arbiter: Arbiter,
+        settings: &EpisodeSettings,
+        recorder: &mut dyn Recorder,
+        timing: &mut EpisodeTiming,
+        at_boundary: &mut AtBoundary<'_>,
+    ) -> Result<EpisodeResult, EpisodeError> {
+        while self.result.steps < settings.gate.horizon_steps && !self.result.success {
+            at_boundary(&self, parties)?;
+            let record = self.decide(parties, &mut arbiter, settings, timing)?;
+            recorder.chunk(&record);
+            self.execute(parties.plant.as_mut(), &record, settings, recorder)?;
+        }
+        self.result.path = self.path.digest();
+        Ok(self.result)
+    }
+
+    /// One boundary: both policies' opinions, the score, and who drives.
+    fn decide(
+        &mut self,
+        parties: &mut Parties,
+        arbiter: &mut Arbiter,
+        settings: &EpisodeSettings,
+        timing: &mut EpisodeTiming,
+    ) -> Result<ChunkRecord, EpisodeError> {
+        let (key, step, chunk_steps) = (self.result.key, self.result.steps, settings.gate.chunk_steps);
+        let mut seen = self.observation.clone();
+        settings.sensor.apply(&mut seen, &mut settings.streams.at(key, "sensor", step));
+        if parties.weak.reads_frames() || parties.strong.reads_frames() {
+            seen.frames = parties.plant.frames()?.into();
+        }
+
+        let (weak, elapsed) = infer(parties.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
+        timing.weak.push(elapsed);
+        let pooled = weak.activation.ok_or(EpisodeError::NoActivation)?.mean_pool();
+        let score = parties.probe.score(&mut self.memory, &pooled)?;
+        let mut ask = || {
+            let (strong, elapsed) = infer(parties.strong.as_mut(), Driver::Strong, &seen, chunk_steps)?;
+            timing.strong.push(elapsed);
+            Ok::<_, EpisodeError>(strong.chunk)
+        };
+        let asked = settings.ask_strong || arbiter.needs_disagreement();
+        let mut strong = if asked { Some(ask()?) } else { None };
+        let distance = strong.as_ref().map(|strong| chunk_disagreement(&weak.chunk, strong)).transpose();
+        let distance = distance.map_err(|source| EpisodeError::Policy { driver: Driver::Strong, source })?;
+        let decision = arbiter.boundary(step, score, distance);
+        if strong.is_none() && decision.driver == Driver::Strong {
+            strong = Some(ask()?);
+        }
+
+        let result = &mut self.result;
+        result.fires += u32::from(decision.fired);
+        if decision.handed_over {
+            result.hand_overs.push(step);
+        }
+        result.scores.push((!score.is_flagged()).then(|| score.risk()));
+        result.prefixes.push(self.path.digest());
+        Ok(ChunkRecord { step, decision, pooled, weak: weak.chunk, strong })
+    }
+
+    /// Sends the chosen chunk, as far as the episode goes.
+    fn execute(
+        &mut self,
+        plant: &mut dyn Plant,
+        record: &ChunkRecord,
+        settings: &EpisodeSettings,
+        recorder: &mut dyn Recorder,
+    ) -> Result<(), EpisodeError> {
+        let driver = record.decision.driver;
+        // The strong policy may have been asked only for its opinion.
+        let obeyed = record.strong.as_ref().filter(|_| driver == Driver::Strong);
+        let chunk = obeyed.unwrap_or(&record.weak);
+        let left = settings.gate.horizon_steps - self.result.steps;
+        for index in 0..settings.gate.chunk_steps.min(left) as usize {
+            let Some(action) = chunk.action(index) else { break };
+            let transition = plant.step(action)?;
+            self.path.push(plant);
+            self.observation = transition.observation;
+            recorder.step(&StepRecord {
+                step: self.result.steps,
+                driver,
+                action,
+                observation: &self.observation,
+                success: transition.success,
+            });
+            self.result.steps += 1;
+            self.result.strong_steps += u32::from(driver == Driver::Strong);
+            if transition.success {
+                self.result.success = true;
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn infer(
+    policy: &mut dyn Policy,
+    driver: Driver,
+    observation: &Observation,
+    chunk_steps: u32,
+) -> Result<(Inference, Duration), EpisodeError> {
+    let begin = Instant::now();
+    let inference = policy.infer(observation).map_err(|source| EpisodeError::Policy { driver, source })?;
+    let elapsed = begin.elapsed();
+    let found = inference.chunk.horizon();
+    if found != chunk_steps as usize {
+        return Err(EpisodeError::Horizon { driver, expected: chunk_steps, found });
+    }
+    Ok((inference, elapsed))
+}
+
+/// A running digest over every bit of the plant's state after every control step.
+#[derive(Clone, Default)]
+pub(crate) struct StatePath {
+    hasher: Sha256,
+    state: Vec<f64>,
+}
+
+impl StatePath {
+    pub(crate) fn push(&mut self, plant: &dyn Plant) {
+        self.state.clear();
+        plant.state(&mut self.state);
+        for value in &self.state {
+            self.hasher.update(value.to_bits().to_le_bytes());
+        }
+    }
+
+    /// Whether both ended in the same state, bit for bit.
+    pub(crate) fn stands_where(&self, other: &Self) -> bool {
+        let bits = |path: &Self| path.state.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
+        bits(self) == bits(other)
+    }
+
+    pub(crate) fn digest(&self) -> String {
+        self.hasher.clone().finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}

@@ -1,0 +1,157 @@
+//! Twins that do not run the same steps twice: each goes on from the weak arm's snapshot where it first hands over.
+//! What an arm decides up to there follows from what was read on the weak path, so nothing before has to be run.
+
+use aegis_core::trigger::chunk_disagreement;
+use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Saved, Score, StepRecord};
+
+use crate::arm::{Arm, Drive};
+use crate::course::{Course, StatePath};
+use crate::episode::{EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode};
+use crate::key::EpisodeKey;
+use crate::twins;
+
+/// One arm's episode: what it came to and how long its inferences took.
+pub type Twin = (EpisodeResult, EpisodeTiming);
+
+/// Runs the twins of one key: the first arm, which is the weak one, then the others in their order.
+///
+/// With [`EpisodeSettings::fork`] and a plant that can save itself, an arm runs only from its first hand-over on; an
+/// arm that never hands over is its weak twin. The results are the same either way, which `twins` checks as far as
+/// digests of the state path show it.
+///
+/// # Errors
+/// [`EpisodeError::Twins`] where an arm parts from the weak one before it hands over, and what running reports.
+pub fn run_twins(
+    parties: &mut Parties,
+    arms: &[Arm],
+    key: EpisodeKey,
+    settings: &EpisodeSettings,
+    recorder: &mut dyn Recorder,
+) -> Result<Vec<Twin>, EpisodeError> {
+    let mut done: Vec<Twin> = Vec::with_capacity(arms.len());
+    let Some((first, others)) = arms.split_first() else { return Ok(done) };
+    // Arms that read the distance between both policies need it on the weak path too.
+    let mut weak_settings = settings.clone();
+    for arm in others.iter().filter(|arm| !matches!(arm.drive, Drive::Yoked(_))) {
+        weak_settings.ask_strong |= arm.arbiter(&settings.gate)?.needs_disagreement();
+    }
+    let (weak, trail) = walk(parties, first, key, &weak_settings, recorder)?;
+    done.push(weak);
+    for arm in others {
+        let fires = match &arm.drive {
+            Drive::Yoked(to) => done.iter().find(|(twin, _)| twin.arm == *to).map_or(0, |(twin, _)| twin.fires),
+            _ => 0,
+        };
+        let mut generator = settings.streams.at(key, &format!("arm/{}", arm.name), 0);
+        let drawn = arm.yoked(fires, &settings.gate, &mut generator)?;
+        // An arm of the weak policy alone is there to show that two runs are equal, so it is run.
+        let twin = if settings.fork && drawn.drive != Drive::Weak && trail.is_whole() {
+            trail.fork(parties, &drawn, &done[0].0, settings)?
+        } else {
+            run_episode(parties, &drawn, key, settings, &mut aegis_core::record::NoRecorder)?
+        };
+        twins::check(&done[0].0, &twin.0)?;
+        done.push(twin);
+    }
+    Ok(done)
+}
+
+/// The weak arm, with a point to go on from at each boundary.
+fn walk(
+    parties: &mut Parties,
+    arm: &Arm,
+    key: EpisodeKey,
+    settings: &EpisodeSettings,
+    recorder: &mut dyn Recorder,
+) -> Result<(Twin, Trail), EpisodeError> {
+    let arbiter = arm.arbiter(&settings.gate)?;
+    let mut timing = EpisodeTiming::default();
+    let mut points = Vec::new();
+    let course = Course::begin(parties, arm.name.clone(), key, settings)?;
+    let mut keep = |course: &Course, parties: &Parties| {
+        if settings.fork {
+            points.extend(parties.plant.save()?.map(|saved| (saved, course.clone())));
+        }
+        Ok(())
+    };
+    let mut reader = Reader { readings: Vec::new(), recorder };
+    let result = course.finish(parties, arbiter, settings, &mut reader, &mut timing, &mut keep)?;
+    Ok(((result, timing), Trail { points, readings: reader.readings }))
+}
+
+/// Where the weak arm stood at each boundary, and what was read there.
+struct Trail {
+    points: Vec<(Saved, Course)>,
+    readings: Vec<Reading>,
+}
+
+#[derive(Clone, Copy)]
+struct Reading {
+    step: u32,
+    score: Score,
+    distance: Option<f64>,
+}
+
+impl Trail {
+    /// Whether every boundary can be gone on from.
+    fn is_whole(&self) -> bool {
+        self.points.len() == self.readings.len()
+    }
+
+    fn fork(
+        &self,
+        parties: &mut Parties,
+        arm: &Arm,
+        weak: &EpisodeResult,
+        settings: &EpisodeSettings,
+    ) -> Result<Twin, EpisodeError> {
+        let mut timing = EpisodeTiming::default();
+        let mut arbiter = arm.arbiter(&settings.gate)?;
+        let mut fires = 0;
+        for (reading, (saved, course)) in self.readings.iter().zip(&self.points) {
+            let before: Arbiter = arbiter.clone();
+            let decision = arbiter.boundary(reading.step, reading.score, reading.distance);
+            if decision.driver == Driver::Strong {
+                let mut course = course.clone();
+                course.observation = parties.plant.resume(saved)?;
+                let mut here = StatePath::default();
+                here.push(parties.plant.as_ref());
+                if !here.stands_where(&course.path) {
+                    return Err(EpisodeError::Fork { step: reading.step });
+                }
+                course.result.arm = arm.name.clone();
+                course.result.fires = fires;
+                let mut silent = aegis_core::record::NoRecorder;
+                let result = course.finish(
+                    parties,
+                    before,
+                    settings,
+                    &mut silent,
+                    &mut timing,
+                    &mut |_, _| Ok(()),
+                )?;
+                return Ok((result, timing));
+            }
+            fires += u32::from(decision.fired);
+        }
+        Ok((EpisodeResult { arm: arm.name.clone(), fires, ..weak.clone() }, timing))
+    }
+}
+
+/// Notes what an arbiter would read, and hands everything on.
+struct Reader<'a> {
+    readings: Vec<Reading>,
+    recorder: &'a mut dyn Recorder,
+}
+
+impl Recorder for Reader<'_> {
+    fn chunk(&mut self, record: &ChunkRecord) {
+        let distance = record.strong.as_ref().and_then(|strong| chunk_disagreement(&record.weak, strong).ok());
+        self.readings.push(Reading { step: record.step, score: record.decision.score, distance });
+        self.recorder.chunk(record);
+    }
+
+    fn step(&mut self, record: &StepRecord<'_>) {
+        self.recorder.step(record);
+    }
+}
