@@ -103,7 +103,12 @@ impl Arm {
     ///
     /// # Errors
     /// [`DrawError`] where so many fires do not fit, which the twin's own fires show that they do.
-    pub fn yoked(&self, fires: u32, limits: &GateLimits, generator: &mut impl Rng) -> Result<Self, DrawError> {
+    pub fn yoked(
+        &self,
+        fires: u32,
+        limits: &GateLimits,
+        generator: &mut impl Rng,
+    ) -> Result<Self, DrawError> {
         if !matches!(self.drive, Drive::Yoked(_)) {
             return Ok(self.clone());
         }

@@ -5,6 +5,7 @@ pub mod arm;
 mod course;
 pub mod demonstrations;
 pub mod episode;
+pub mod experiment;
 pub mod files;
 pub mod fork;
 pub mod key;
@@ -14,8 +15,10 @@ pub mod rollout_file;
 pub mod rollouts;
 pub mod runner;
 pub mod sensor;
+pub mod store;
 pub mod streams;
 pub mod summary;
+pub mod trace;
 pub mod twins;
 
 pub use arm::{Arm, ArmName, Drive};
