@@ -9,6 +9,7 @@ pub mod experiment;
 pub mod files;
 pub mod fork;
 pub mod key;
+pub mod merge;
 pub mod plan;
 pub mod probe;
 pub mod rollout_file;

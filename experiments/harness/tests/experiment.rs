@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aegis_core::PlantError;
 use aegis_experiments::experiment::{self, STORE, Shard, trace_path};
+use aegis_experiments::merge::merge;
 use aegis_experiments::runner::{Progress, RunError, SetupError};
 use aegis_experiments::store::{Store, StoreError};
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, Parties};
@@ -121,6 +122,43 @@ fn shards_are_disjoint_and_make_the_whole() {
     for text in ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"] {
         assert!(Shard::parse(text).unwrap_err().contains("valid is I/N"), "{text}");
     }
+}
+
+#[test]
+fn shards_put_together_are_the_whole_and_nothing_else() {
+    let whole = folder("merge-whole");
+    run(&whole, &keys(), 2);
+    let parts: Vec<PathBuf> = (1..=3)
+        .map(|index| {
+            let part = folder(&format!("merge-{index}"));
+            run(&part, &Shard { index, count: 3 }.of(&keys()), 1);
+            part
+        })
+        .collect();
+    let out = folder("merge-out").join("all");
+    assert_eq!(merge(&out, &parts, BELONGS, &keys()).unwrap(), 20);
+    assert_eq!(outcome(&out), outcome(&whole));
+
+    let refused = |parts: &[PathBuf], keys: &[EpisodeKey]| {
+        let out = folder("merge-refused").join("all");
+        let error = merge(&out, parts, BELONGS, keys).unwrap_err();
+        assert!(!out.exists());
+        error.to_string()
+    };
+    let gap = refused(&parts[..2], &keys());
+    assert!(gap.contains("6 sets of twins are in no part") && gap.contains("initial state 2"), "{gap}");
+    let overlap = refused(&[parts.clone(), vec![parts[0].clone()]].concat(), &keys());
+    assert!(overlap.contains("initial state 0") && overlap.contains("valid is one part"), "{overlap}");
+    assert!(refused(&parts, &keys()[..19]).contains("is not of this plan"));
+    let error = merge(&out.with_file_name("other"), &parts, "another", &keys()).unwrap_err();
+    assert!(error.to_string().contains("belongs"), "{error}");
+    assert!(merge(&out, &parts, BELONGS, &keys()).is_err(), "nothing is overwritten");
+
+    let trace = trace_path(&parts[1], Shard { index: 2, count: 3 }.of(&keys())[0]);
+    let mut bytes = std::fs::read(&trace).unwrap();
+    bytes[10] ^= 1;
+    std::fs::write(&trace, bytes).unwrap();
+    assert!(refused(&parts, &keys()).contains("the store says"));
 }
 
 #[test]
