@@ -9,12 +9,15 @@ pub mod files;
 pub mod fork;
 pub mod key;
 pub mod plan;
+pub mod power;
 pub mod probe;
+pub mod registration;
 pub mod rollout_file;
 pub mod rollouts;
 pub mod runner;
 pub mod sensor;
 pub mod streams;
+pub mod study;
 pub mod summary;
 pub mod twins;
 
