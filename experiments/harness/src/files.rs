@@ -1,8 +1,11 @@
-//! Files that are either whole or absent.
+//! Files that are either whole or absent, and what names their content.
 //! Written beside their place under another name, then renamed.
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
 
 /// Writes a whole file; nothing half-written stays when it fails.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -20,4 +23,35 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = std::fs::remove_file(&part);
     }
     written
+}
+
+/// SHA-256 of a file's bytes, lower-case hexadecimal.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = std::fs::File::open(path)?;
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            count => hasher.update(&block[..count]),
+        }
+    }
+}
+
+/// Every file below a folder, by its path within it with `/` between names; links are followed.
+pub fn below(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![(String::new(), folder.to_owned())];
+    while let Some((prefix, folder)) = open.pop() {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if std::fs::metadata(entry.path())?.is_dir() {
+                open.push((name + "/", entry.path()));
+            } else {
+                found.insert(name, entry.path());
+            }
+        }
+    }
+    Ok(found)
 }

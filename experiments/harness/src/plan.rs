@@ -5,15 +5,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use aegis_core::{GateLimits, Start};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::key::EpisodeKey;
 use crate::probe::fit::FitSettings;
 use crate::probe::rules::RuleSettings;
 use crate::sensor::SensorNoise;
+use crate::study::{StudyError, StudySettings};
 
 /// A study.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Benchmark suite, by its name in the cache.
@@ -21,6 +22,7 @@ pub struct Plan {
     /// Seed of every random stream.
     pub master_seed: u64,
     /// Seed of the initial states past the recorded ones; without it ranges end with the recorded ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_seed: Option<u64>,
     /// Control steps of the null action before an episode counts.
     pub settle_steps: u32,
@@ -36,10 +38,13 @@ pub struct Plan {
     pub ranges: Ranges,
     /// Models and probe, relative to the plan's folder.
     pub models: Models,
+    /// Arms, contrasts and kill criteria; a plan without them can be run, but not registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub study: Option<StudySettings>,
 }
 
 /// Ranges of initial states per task, each `[first, end)`.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ranges {
     /// Demonstrations that the policies learn from.
@@ -55,7 +60,7 @@ pub struct Ranges {
 }
 
 /// One range and how many episodes start from each of its states.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Share {
     /// First initial state.
@@ -67,7 +72,7 @@ pub struct Share {
 }
 
 /// Where the models are.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Models {
     /// Card of the weak policy.
@@ -112,9 +117,14 @@ pub enum PlanError {
 impl Plan {
     /// Reads and checks a plan; model paths come out relative to the plan's own folder.
     pub fn load(path: &Path) -> Result<Self, PlanError> {
+        Self::read(path).map(|plan| plan.located(path))
+    }
+
+    /// Reads and checks a plan, model paths as they are written.
+    pub fn read(path: &Path) -> Result<Self, PlanError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
-        let mut plan: Self = toml::from_str(&text)
+        let plan: Self = toml::from_str(&text)
             .map_err(|source| PlanError::Parse { path: path.to_owned(), source: Box::new(source) })?;
         let invalid = |field: &str, reason: String| PlanError::Invalid {
             path: path.to_owned(),
@@ -122,14 +132,24 @@ impl Plan {
             reason,
         };
         plan.gate.validate().map_err(|error| invalid("gate", error.to_string()))?;
+        plan.rule.validate().map_err(|(field, reason)| invalid(&format!("rule.{field}"), reason))?;
         plan.ranges.validate().map_err(|(field, reason)| invalid(&field, reason))?;
         plan.sensor.validate().map_err(|reason| invalid("sensor.object_position_sd", reason))?;
         plan.fit.validate().map_err(|(field, reason)| invalid(field, reason))?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        for model in [&mut plan.models.weak, &mut plan.models.strong, &mut plan.models.probe] {
-            *model = folder.join(&*model);
+        if let Some(study) = &plan.study {
+            let checked = study.validate(&plan.rule, &plan.gate);
+            checked.map_err(|StudyError { field, reason }| invalid(&field, reason))?;
         }
         Ok(plan)
+    }
+
+    /// The plan with model paths relative to the folder of `path`, where it was read from.
+    pub fn located(mut self, path: &Path) -> Self {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for model in [&mut self.models.weak, &mut self.models.strong, &mut self.models.probe] {
+            *model = folder.join(&*model);
+        }
+        self
     }
 
     /// Holds the ranges of a plan that was read from `path` against how many initial states each task has recorded.

@@ -3,7 +3,7 @@
 
 use aegis_core::gate::GateError;
 use aegis_core::trigger::{
-    BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Rule, Schedule, TrendSettings,
+    BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Rule, Schedule, TrendSettings, Trigger,
 };
 use aegis_core::{Gate, GateLimits};
 use serde::{Deserialize, Serialize};
@@ -47,6 +47,27 @@ pub enum RuleSettings {
 }
 
 impl RuleSettings {
+    /// Refuses what no calibration could make work; names the setting within the rule's table.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        match self {
+            Self::Cost { missed_failure, false_alarm } => {
+                for (field, cost) in [("missed_failure", *missed_failure), ("false_alarm", *false_alarm)] {
+                    if !(cost > 0.0 && cost.is_finite()) {
+                        return Err((field, format!("found {cost}; valid is finite, above 0")));
+                    }
+                }
+                Ok(())
+            }
+            Self::Trend { switch_cap } if *switch_cap < 2 => {
+                Err(("switch_cap", format!("found {switch_cap}; valid is 2 or more")))
+            }
+            Self::Blind { schedule } => schedule
+                .validate()
+                .map_err(|error| ("schedule", format!("found {}; valid is {}", error.found, error.valid))),
+            _ => Ok(()),
+        }
+    }
+
     /// The rule with the thresholds of a calibrated probe; `window` scores make a slope.
     pub fn rule(&self, calibration: &Calibration, window: usize) -> Rule {
         let Calibration { threshold, return_threshold, .. } = *calibration;

@@ -1,0 +1,94 @@
+//! One form for equal settings: JSON without spaces, keys sorted, each number in one form. Digests are taken of it.
+//! Comments, order of keys and spacing of the file that settings came from leave no trace.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Number, Value};
+use sha2::{Digest, Sha256};
+
+/// Whole doubles below this are exactly one integer.
+const EXACT: f64 = 9_007_199_254_740_992.0;
+
+/// The canonical text of a value.
+///
+/// Keys are sorted by their bytes; members that are null are left out, as a setting that is not given; a whole number is
+/// written without a fraction, any other as the shortest decimal that reads back as the same double. Not RFC 8785, which
+/// writes integers as doubles: two seeds above 2^53 could share a digest.
+pub fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<&String, &Value> =
+                members.iter().filter(|(_, value)| !value.is_null()).collect();
+            let written = sorted
+                .into_iter()
+                .map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), canonical(value)));
+            format!("{{{}}}", written.collect::<Vec<_>>().join(","))
+        }
+        Value::Array(values) => {
+            format!("[{}]", values.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
+        Value::Number(number) => number_text(number),
+        other => other.to_string(),
+    }
+}
+
+fn number_text(number: &Number) -> String {
+    match number.as_f64() {
+        Some(value) if number.is_f64() && value.fract() == 0.0 && value.abs() < EXACT => {
+            (value as i64).to_string()
+        }
+        _ => number.to_string(),
+    }
+}
+
+/// SHA-256 of the canonical text, lower-case hexadecimal.
+pub fn digest(value: &Value) -> String {
+    Sha256::digest(canonical(value)).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Every setting by its dotted key, as canonical text. A list is one setting.
+pub(super) fn leaves(value: &Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    collect(value, String::new(), &mut found);
+    found
+}
+
+fn collect(value: &Value, key: String, found: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(members) => {
+            for (name, member) in members {
+                let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+                collect(member, key, found);
+            }
+        }
+        Value::Null => {}
+        other => {
+            found.insert(key, canonical(other));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_sorted_and_numbers_have_one_form() {
+        let value = json!({ "b": [1.0, 0.20, -0.0, 1e300], "a": { "z": "ü\"", "y": null }, "B": u64::MAX });
+        assert_eq!(canonical(&value), r#"{"B":18446744073709551615,"a":{"z":"ü\""},"b":[1,0.2,0,1e+300]}"#);
+        // Neighbours that a double cannot tell apart.
+        assert_ne!(digest(&json!(9_007_199_254_740_992_u64)), digest(&json!(9_007_199_254_740_993_u64)));
+        assert_ne!(digest(&json!("1")), digest(&json!(1)));
+        assert_ne!(digest(&json!([1, 2])), digest(&json!([2, 1])));
+    }
+
+    #[test]
+    fn leaves_are_named_by_their_path() {
+        let value = json!({ "gate": { "hold": 3 }, "arms": ["weak"], "none": null });
+        let found = leaves(&value);
+        let flat: Vec<_> = found.iter().map(|(key, text)| (key.as_str(), text.as_str())).collect();
+        assert_eq!(flat, [("arms", "[\"weak\"]"), ("gate.hold", "3")]);
+    }
+}

@@ -1,0 +1,212 @@
+//! A registered plan: its canonical form, what a lock notices, and its log of amendments.
+//! On the shipped template, with stand-ins for models and scenes.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use aegis_experiments::plan::Plan;
+use aegis_experiments::registration::{
+    Frozen, Lock, LockError, NamedFile, Scenes, canonical_plan, lock_path,
+};
+
+fn text() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")).unwrap()
+}
+
+fn place(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn plan(name: &str, text: &str) -> Plan {
+    let path = place(&format!("{name}.toml"));
+    std::fs::write(&path, text).unwrap();
+    Plan::read(&path).unwrap()
+}
+
+fn frozen(plan: &Plan) -> Frozen {
+    let named = |file: &str, sha256: &str| NamedFile { file: file.into(), sha256: sha256.into() };
+    let models = [
+        ("weak card", named("models/weak.toml", "01")),
+        ("weak weights", named("models/weak.onnx", "02")),
+        ("probe", named("models/probe.json", "03")),
+    ];
+    let scenes = [("suite.json", "11"), ("tasks/00/scene.xml", "12")];
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    Frozen::new(
+        plan,
+        [("aegis", "0.1.0"), ("mujoco", "3.17.0")].map(owned).into(),
+        models.map(|(role, file)| (role.to_owned(), file)).into(),
+        Scenes::new("libero_spatial".into(), scenes.map(owned).into()),
+    )
+    .unwrap()
+}
+
+#[test]
+fn comments_order_and_spacing_leave_no_trace() {
+    let shipped = text();
+    let original = canonical_plan(&plan("original", &shipped)).unwrap();
+
+    let bare: String =
+        shipped.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n\n")).collect();
+    assert_ne!(bare, shipped);
+    assert_eq!(canonical_plan(&plan("bare", &bare)).unwrap(), original);
+
+    // Tables last to first, and the keys of one within.
+    let mut tables: Vec<Vec<&str>> = vec![Vec::new()];
+    for line in shipped.lines() {
+        if line.starts_with('[') {
+            tables.push(Vec::new());
+        }
+        tables.last_mut().unwrap().push(line);
+    }
+    tables[1..].reverse();
+    let turned: String = tables.concat().into_iter().map(|line| format!("{line}\n")).collect();
+    let turned = turned
+        .replace("hold_chunks = 3\nreturn_chunks = 2", "return_chunks  =  2\nhold_chunks = 3 # as before");
+    assert_ne!(turned, shipped);
+    assert_eq!(canonical_plan(&plan("turned", &turned)).unwrap(), original);
+
+    let numbers = shipped
+        .replace("guard_fraction = 0.20", "guard_fraction = 2e-1")
+        .replace("duty_points = 5.0", "duty_points = 5")
+        .replace("missing_episodes = 0", "missing_episodes = 0x0");
+    assert_ne!(numbers, shipped);
+    assert_eq!(canonical_plan(&plan("numbers", &numbers)).unwrap(), original);
+}
+
+#[test]
+fn every_value_leaves_a_trace() {
+    let shipped = text();
+    let original = frozen(&plan("values", &shipped));
+    for (from, to, field) in [
+        ("guard_fraction = 0.20", "guard_fraction = 0.20000000000000001", ""),
+        ("guard_fraction = 0.20", "guard_fraction = 0.20000000000000004", "gate.guard_fraction"),
+        ("master_seed = 20260606", "master_seed = 20260607", "master_seed"),
+        ("sample_seed = 20261125\n", "", "sample_seed"),
+        ("probe.json", "other.json", "models.probe"),
+        ("sequential = false", "sequential = true", "study.sequential"),
+        ("{ better = \"aegis\", than = \"blind\" },\n", "", "study.contrasts"),
+        ("at = [5, 9]", "at = [5, 10]", "study.rules.blind.schedule.at"),
+    ] {
+        assert!(shipped.contains(from), "{from}");
+        let changed = frozen(&plan("changed", &shipped.replace(from, to)));
+        let differences = original.compare(&changed);
+        let named: Vec<_> = differences.iter().map(|one| (one.file.as_str(), one.field.as_str())).collect();
+        if field.is_empty() {
+            // The same double.
+            assert!(named.is_empty() && changed.plan_sha256 == original.plan_sha256);
+        } else {
+            assert_eq!(named, [("plan", field)]);
+            assert_ne!(changed.plan_sha256, original.plan_sha256);
+        }
+    }
+}
+
+#[test]
+fn each_thing_that_differs_is_named() {
+    let registered = frozen(&plan("compare", &text()));
+    assert_eq!(registered.compare(&registered), []);
+    let mut found = registered.clone();
+    found.models.get_mut("weak weights").unwrap().sha256 = "ff".into();
+    found.versions.insert("mujoco".into(), "3.18.0".into());
+    let mut files: BTreeMap<_, _> = found.scenes.files.clone();
+    files.remove("tasks/00/scene.xml");
+    files.insert("tasks/00/new.xml".into(), "13".into());
+    found.scenes = Scenes::new("libero_spatial".into(), files);
+    assert_ne!(found.scenes.sha256, registered.scenes.sha256);
+    let lock = Lock::new(registered, "2026-11-25T12:00:00Z".into()).unwrap();
+    let said: Vec<String> = lock.compare(&found).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "models/weak.onnx: SHA-256 (weak weights): registered 02, found ff",
+            "scenes/libero_spatial/tasks/00/new.xml: SHA-256: registered nothing, found 13",
+            "scenes/libero_spatial/tasks/00/scene.xml: SHA-256: registered 12, found nothing",
+            "versions: mujoco: registered 3.17.0, found 3.18.0",
+        ]
+    );
+}
+
+/// A lock with two amendments.
+fn amended() -> Lock {
+    let shipped = text();
+    let lock = Lock::new(frozen(&plan("amend", &shipped)), "2026-11-25T12:00:00Z".into()).unwrap();
+    let longer = frozen(&plan("amend", &shipped.replace("hold_chunks = 3", "hold_chunks = 4")));
+    let lock = lock.amend(longer, "2026-11-26T12:00:00Z".into(), " longer holds ", 0).unwrap();
+    let back = frozen(&plan("amend", &shipped));
+    lock.amend(back, "2026-11-27T12:00:00Z".into(), "back again", 40).unwrap()
+}
+
+#[test]
+fn an_amendment_says_what_when_why_and_after_what() {
+    let lock = amended();
+    lock.verify().unwrap();
+    let [first, second] = &lock.amendments[..] else { panic!("two amendments") };
+    assert_eq!((first.why.as_str(), first.when.as_str()), ("longer holds", "2026-11-26T12:00:00Z"));
+    assert_eq!(first.changes[0].to_string(), "plan: gate.hold_chunks: registered 3, found 4");
+    assert_eq!((first.data_seen(), second.data_seen()), (false, true));
+    assert_eq!(second.frozen_sha256, lock.registered_sha256, "the second undoes the first");
+    assert_eq!(lock.head(), second.seal);
+
+    let same = lock.frozen.clone();
+    assert!(matches!(lock.amend(same, "now".into(), "why", 0), Err(LockError::NoChange)));
+    let mut other = lock.frozen.clone();
+    other.versions.clear();
+    assert!(matches!(lock.amend(other, "now".into(), " \n", 0), Err(LockError::NoReason)));
+}
+
+#[test]
+fn an_edited_lock_is_found_and_says_where() {
+    let whole = amended();
+    let edits: [(&str, fn(&mut Lock)); 10] = [
+        ("registration", |lock| lock.created = "2026-11-24T12:00:00Z".into()),
+        ("registration", |lock| lock.registered_sha256.replace_range(..1, "x")),
+        ("amendments[0]", |lock| lock.amendments[0].why = "a better reason".into()),
+        ("amendments[0]", |lock| lock.amendments[0].changes.clear()),
+        ("amendments[1]", |lock| lock.amendments[1].episodes_seen = 0),
+        ("amendments[0]", |lock| drop(lock.amendments.remove(0))),
+        ("amendments[0]", |lock| lock.amendments.swap(0, 1)),
+        ("frozen", |lock| lock.frozen.plan["gate"]["hold_chunks"] = 5.into()),
+        ("frozen", |lock| lock.frozen.models.get_mut("probe").unwrap().sha256 = "00".into()),
+        ("frozen", |lock| drop(lock.frozen.versions.remove("mujoco"))),
+    ];
+    for (index, (entry, edit)) in edits.into_iter().enumerate() {
+        let mut edited = whole.clone();
+        edit(&mut edited);
+        let error = edited.verify().expect_err("an edit").to_string();
+        assert!(error.starts_with(entry), "edit {index}: {error}");
+    }
+    // The last amendment taken off leaves a whole chain, but not what is frozen.
+    let mut shorter = whole.clone();
+    shorter.amendments.pop();
+    assert!(shorter.verify().unwrap_err().to_string().starts_with("frozen"));
+}
+
+#[test]
+fn a_lock_is_written_once_and_read_back() {
+    let path = lock_path(&place("written.toml"));
+    assert_eq!(path, place("written.lock.toml"));
+    let _ = std::fs::remove_file(&path);
+    let lock = amended();
+    lock.create(&path).unwrap();
+    assert_eq!(Lock::load(&path).unwrap(), lock);
+    let error = lock.create(&path).unwrap_err().to_string();
+    assert!(error.contains("written.lock.toml") && error.contains("aegis plan amend"), "{error}");
+
+    let written = std::fs::read_to_string(&path).unwrap();
+    let refused = |text: &str, words: &[&str]| {
+        std::fs::write(&path, text).unwrap();
+        let error = Lock::load(&path).unwrap_err().to_string();
+        for word in words {
+            assert!(error.contains(word), "{word:?} is missing from: {error}");
+        }
+    };
+    assert!(written.contains("why = \"back again\""));
+    refused(&written.replace("back again", "for good"), &["amendments[1]", "edited"]);
+    refused(&written.replace("schema = 1", "schema = 9"), &["schema", "9", "1"]);
+    refused("what = 1\n", &["schema", "none"]);
+    refused(&written[..written.len() / 2], &["written.lock.toml"]);
+    std::fs::remove_file(&path).unwrap();
+    assert!(Lock::load(&path).unwrap_err().to_string().contains("cannot read"));
+}

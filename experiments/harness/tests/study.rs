@@ -1,0 +1,160 @@
+//! The `[study]` of a plan: what it stands for, and every error that it is refused with.
+//! The template is damaged in one place at a time.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::path::{Path, PathBuf};
+
+use aegis_core::Rule;
+use aegis_experiments::arm::Drive;
+use aegis_experiments::plan::Plan;
+use aegis_statistics::{Method, Over};
+
+fn template() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")
+}
+
+/// The template after some replacements, each of which must find its text.
+fn damaged(name: &str, edits: &[(&str, &str)]) -> Result<Plan, String> {
+    let mut text = std::fs::read_to_string(template()).unwrap();
+    for (from, to) in edits {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("study-{name}.toml"));
+    std::fs::write(&path, text).unwrap();
+    Plan::load(&path).map_err(|error| error.to_string())
+}
+
+#[test]
+fn plans_without_a_study_stay_valid() {
+    for name in ["demo", "recorded", "vision"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../{name}.toml"));
+        assert_eq!(Plan::load(&path).unwrap().study, None, "{name}");
+    }
+}
+
+#[test]
+fn the_template_stands_for_the_method() {
+    let plan = Plan::load(&template()).unwrap();
+    let study = plan.study.as_ref().unwrap();
+    let over: Vec<_> = study.contrasts.iter().map(|contrast| contrast.over()).collect();
+    assert_eq!(over, [Over::WeakLost, Over::WeakLost, Over::All]);
+    assert_eq!(study.tolerance().duty, 0.05);
+    assert_eq!((study.bootstrap().confidence, study.bootstrap().method), (0.95, Method::Percentile));
+    assert!(!study.sequential);
+
+    // A stand-in for calibration: the rule's kind is all that is asked.
+    let arms = study.arms(&plan.rule, |settings| {
+        let kind = format!("{settings:?}");
+        if kind.starts_with("Blind") { Rule::TakeOver { step: 1 } } else { Rule::Never {} }
+    });
+    let arms = arms.unwrap();
+    let names: Vec<_> = arms.iter().map(|arm| arm.name.as_str()).collect();
+    assert_eq!(names, ["weak", "aegis", "blind", "random", "strong", "aa"]);
+    assert_eq!(arms[0].drive, Drive::Weak);
+    assert_eq!(arms[1].drive, Drive::Rule(Rule::Never {}));
+    assert_eq!(arms[2].drive, Drive::Rule(Rule::TakeOver { step: 1 }));
+    assert_eq!(arms[3].drive, Drive::Yoked("aegis".into()));
+    assert_eq!(arms[4].drive, Drive::Strong);
+    assert_eq!(arms[5].drive, Drive::Weak);
+}
+
+#[test]
+fn any_trigger_can_be_registered_by_name() {
+    let plan = damaged(
+        "named",
+        &[
+            ("\"strong\", \"aa\"]", "\"strong\", \"steep\", \"shadow\", \"take_over\"]"),
+            (
+                "[study.rules.blind]",
+                "[study.rules.steep]\nkind = \"trend\"\nswitch_cap = 4\n\
+                 [study.rules.take_over]\nkind = \"take_over\"\nstep = 50\n[study.rules.blind]",
+            ),
+        ],
+    )
+    .unwrap();
+    let study = plan.study.as_ref().unwrap();
+    let arms = study.arms(&plan.rule, |_| Rule::Never {}).unwrap();
+    assert_eq!(arms[5].drive, Drive::Rule(Rule::Never {}));
+    assert_eq!(arms[6].drive, Drive::Shadow(Rule::Never {}));
+}
+
+#[test]
+fn every_setting_is_refused_by_its_name() {
+    let arms = "[\"weak\", \"aegis\", \"blind\", \"random\", \"strong\", \"aa\"]";
+    let third = "{ better = \"aegis\", than = \"weak\" },";
+    let cases: &[(&str, &str, &str, &[&str])] = &[
+        ("key", "sequential = false", "patience = 1", &["patience", "sequential"]),
+        ("kill-key", "missing_episodes = 0", "missing = 0", &["missing", "missing_episodes"]),
+        ("kill-left-out", "harm_cap = 0.10", "", &["harm_cap"]),
+        ("empty", arms, "[]", &["study.arms", "weak"]),
+        ("twice", "\"aa\"]", "\"aa\", \"weak\"]", &["study.arms[6]", "weak again"]),
+        ("name", "\"aa\"]", "\"a/b\"]", &["study.arms[5]", "a/b", "a–z"]),
+        ("yoked", "\"aegis\", \"blind\"", "\"blind\"", &["study.arms", "random beside aegis"]),
+        ("ruleless", "\"aa\"]", "\"steep\"]", &["study.rules.steep", "missing"]),
+        ("no-blind", "kind = \"blind\"\n", "kind = \"never\"\n#", &["schedule"]),
+        ("alien", "[study.rules.blind]", "[study.rules.steep]", &["study.rules.steep", "rule of no arm"]),
+        ("own", "[study.rules.blind]", "[study.rules.strong]", &["study.rules.strong", "none"]),
+        (
+            "other-kind",
+            "kind = \"blind\"\n# Chunk boundaries from zero; 5 is the first past the guard, and 4 boundaries lie \
+             between fires that meet no running hold.\nschedule = { at = [5, 9] }",
+            "kind = \"never\"",
+            &["study.rules.blind.kind", "blind"],
+        ),
+        ("schedule", "at = [5, 9]", "at = [9, 5]", &["study.rules.blind.schedule", "[9, 5]", "ascending"]),
+        ("family", "alpha = 0.05\n", "alpha = 1.0\n", &["study.alpha", "found 1", "below 1"]),
+        ("stranger", third, "{ better = \"aegis\", than = \"oracle\" },", &["contrasts[2].than", "oracle"]),
+        ("copy", third, "{ better = \"aa\", than = \"weak\" },", &["contrasts[2].better", "aa"]),
+        ("itself", third, "{ better = \"aegis\", than = \"aegis\" },", &["contrasts[2]", "both sides"]),
+        ("again", third, "{ better = \"blind\", than = \"aegis\" },", &["contrasts[2]", "again"]),
+        (
+            "lost",
+            third,
+            "{ better = \"aegis\", than = \"weak\", over = \"weak_lost\" },",
+            &["contrasts[2].over", "all"],
+        ),
+        ("draws", "replicates = 10000", "replicates = 99", &["bootstrap.replicates", "99", "100 or more"]),
+        ("level", "level = 0.95", "level = 95", &["bootstrap.level", "95"]),
+        ("points", "duty_points = 5.0", "duty_points = -1", &["budget_tolerance.duty_points", "-1"]),
+        ("fires", "fires = 0.25", "fires = inf", &["budget_tolerance.fires", "inf"]),
+        ("floor", "auroc_floor = 0.60", "auroc_floor = 60", &["kill.auroc_floor", "60", "0 to 1"]),
+        ("duty", "duty_mismatch_points = 10.0", "duty_mismatch_points = nan", &["kill.duty_mismatch", "NaN"]),
+        ("twins", "crn_violations = 0", "crn_violations = -1", &["crn_violations", "-1"]),
+        ("harm", "harm_cap = 0.10", "harm_cap = 1.5", &["kill.harm_cap", "1.5"]),
+    ];
+    for (name, from, to, words) in cases {
+        let error = damaged(name, &[(from, to)]).expect_err(name);
+        for word in *words {
+            assert!(error.contains(word), "{name}: {word:?} is missing from: {error}");
+        }
+    }
+    let contrasts = damaged("none", &[("contrasts = [\n", "contrasts = []\nunused = [\n")]);
+    assert!(contrasts.unwrap_err().contains("unused"));
+}
+
+#[test]
+fn a_shadow_needs_a_gate() {
+    let shadow = ("\"strong\", \"aa\"]", "\"strong\", \"shadow\"]");
+    let gated = ("kind = \"conformal\"", "kind = \"take_over\"\nstep = 50");
+    let error = damaged("shadow", &[shadow, gated]).unwrap_err();
+    assert!(error.contains("study.rules.shadow") && error.contains("take_over"), "{error}");
+    let late = (
+        "[study.rules.blind]",
+        "[study.rules.take_over]\nkind = \"take_over\"\nstep = 220\n[study.rules.blind]",
+    );
+    let error = damaged("late", &[("\"strong\", \"aa\"]", "\"take_over\"]"), late]).unwrap_err();
+    assert!(error.contains("study.rules.take_over.step") && error.contains("220"), "{error}");
+}
+
+#[test]
+fn rules_are_refused_before_a_probe_is_there() {
+    for (name, rule, field) in [
+        ("cost", "kind = \"cost\"\nmissed_failure = 0.0\nfalse_alarm = 1.0", "rule.missed_failure"),
+        ("trend", "kind = \"trend\"\nswitch_cap = 1", "rule.switch_cap"),
+        ("every", "kind = \"blind\"\nschedule = { every = { first = 5, period = 0 } }", "rule.schedule"),
+    ] {
+        let error = damaged(&format!("rule-{name}"), &[("kind = \"conformal\"", rule)]).unwrap_err();
+        assert!(error.contains(field), "{error}");
+    }
+}
