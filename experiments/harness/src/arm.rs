@@ -120,3 +120,13 @@ impl Arm {
         Ok(Self { name: self.name.clone(), drive: Drive::Rule(Rule::Random { boundaries }) })
     }
 }
+
+/// Arms in an order in which they can be run: the weak one first, a yoked one after all that it may be yoked to.
+pub fn running_order(mut arms: Vec<Arm>) -> Vec<Arm> {
+    arms.sort_by_key(|arm| match &arm.drive {
+        Drive::Yoked(_) => 2,
+        _ if arm.name == *WEAK => 0,
+        _ => 1,
+    });
+    arms
+}

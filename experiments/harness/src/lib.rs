@@ -14,6 +14,7 @@ pub mod plan;
 pub mod power;
 pub mod probe;
 pub mod registration;
+pub mod report;
 pub mod rollout_file;
 pub mod rollouts;
 pub mod runner;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aegis_core::Start;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use sha2::{Digest, Sha256};
 
 use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
@@ -186,6 +187,23 @@ impl Store {
                 Ok(result)
             })
             .collect()
+    }
+
+    /// SHA-256 over all results as they are stored, in the order of [`results`](Self::results).
+    pub fn sha256(&self) -> Result<String, StoreError> {
+        let order = "SELECT result FROM episodes ORDER BY task, initial_state, replicate, place";
+        let mut hasher = Sha256::new();
+        for text in self.rows(order, |row| row.get::<_, String>(0))? {
+            hasher.update(text.as_bytes());
+            hasher.update(b"\n");
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Moves all that is in the log beside the file into the file, so that the file alone is the store.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        moved.map_err(|source| self.failed(source))
     }
 
     /// Digest of each key's step trace, by key.
