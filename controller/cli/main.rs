@@ -7,12 +7,15 @@ mod demo;
 mod demonstrate;
 mod doctor;
 mod exit;
+mod experiment;
 mod files;
 mod frames;
 mod goals;
 mod host;
 mod judgement;
+mod library;
 mod model;
+mod plan;
 mod probe;
 mod progress;
 mod recording;
@@ -48,6 +51,12 @@ enum Verb {
     /// Fit the probe and set its thresholds, judge one, or show one.
     #[command(subcommand)]
     Probe(probe::ProbeVerb),
+    /// Write, size, register, amend and check the plan of a study.
+    #[command(subcommand)]
+    Plan(plan::PlanVerb),
+    /// Run a registered study, put its parts together, report it, verify it.
+    #[command(subcommand)]
+    Experiment(experiment::ExperimentVerb),
     /// Look into an ONNX model, or give one of its tensors an output of its own.
     #[command(subcommand)]
     Model(model::ModelVerb),
@@ -67,6 +76,8 @@ fn main() -> ExitCode {
         Verb::Demonstrate(arguments) => demonstrate::run(&arguments),
         Verb::Collect(arguments) => collect::run(&arguments),
         Verb::Probe(verb) => probe::run(&verb),
+        Verb::Plan(verb) => plan::run(&verb),
+        Verb::Experiment(verb) => experiment::run(&verb),
         Verb::Model(verb) => model::run(&verb),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Sim(verb) => sim::run(&verb),

@@ -35,7 +35,7 @@ pub struct StudyArguments {
     pub host: HostArguments,
 }
 
-fn default_workers() -> usize {
+pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

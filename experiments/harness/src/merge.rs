@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::episode::EpisodeResult;
 use crate::experiment::{STORE, TRACES, trace_path};
 use crate::key::EpisodeKey;
 use crate::runner::describe;
@@ -66,8 +65,8 @@ pub enum MergeError {
 
 struct Set<'a> {
     part: &'a Path,
+    store: &'a Store,
     trace: String,
-    twins: Vec<EpisodeResult>,
 }
 
 /// Puts the parts of the experiment that `belongs` names together at `out`, which must not be there, and returns how
@@ -80,7 +79,9 @@ pub fn merge(out: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) 
     if out.exists() {
         return Err(io(out)(std::io::ErrorKind::AlreadyExists.into()));
     }
-    let (sets, interruptions) = gather(parts, belongs, keys)?;
+    let stores =
+        parts.iter().map(|part| Store::read(&part.join(STORE), belongs)).collect::<Result<Vec<_>, _>>()?;
+    let (sets, interruptions) = gather(parts, &stores, keys)?;
     let half = out.with_extension("part");
     if half.exists() {
         std::fs::remove_dir_all(&half).map_err(io(&half))?;
@@ -96,7 +97,7 @@ pub fn merge(out: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) 
         }
         let to = trace_path(&half, *key);
         std::fs::write(&to, bytes).map_err(io(&to))?;
-        store.insert(&set.twins, &set.trace)?;
+        store.copy(set.store, *key, &set.trace)?;
     }
     for (what, reason) in interruptions {
         store.interrupted(&what, &reason)?;
@@ -108,22 +109,21 @@ pub fn merge(out: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) 
 
 type Gathered<'a> = (BTreeMap<EpisodeKey, Set<'a>>, Vec<(String, String)>);
 
-fn gather<'a>(parts: &'a [PathBuf], belongs: &str, keys: &[EpisodeKey]) -> Result<Gathered<'a>, MergeError> {
+fn gather<'a>(
+    parts: &'a [PathBuf],
+    stores: &'a [Store],
+    keys: &[EpisodeKey],
+) -> Result<Gathered<'a>, MergeError> {
     let asked: BTreeSet<EpisodeKey> = keys.iter().copied().collect();
     let mut sets: BTreeMap<EpisodeKey, Set<'_>> = BTreeMap::new();
     let mut interruptions = Vec::new();
-    for part in parts {
-        let store = Store::read(&part.join(STORE), belongs)?;
-        let mut twins: BTreeMap<EpisodeKey, Vec<EpisodeResult>> = BTreeMap::new();
-        for result in store.results()? {
-            twins.entry(result.key).or_default().push(result);
-        }
+    for (part, store) in parts.iter().zip(stores) {
         for (key, trace) in store.traces()? {
             let what = describe(key, "twins");
             if !asked.contains(&key) {
                 return Err(MergeError::Foreign { part: part.clone(), what });
             }
-            let set = Set { part, trace, twins: twins.remove(&key).unwrap_or_default() };
+            let set = Set { part, store, trace };
             if let Some(other) = sets.insert(key, set) {
                 return Err(MergeError::Overlap { what, first: other.part.to_owned(), second: part.clone() });
             }

@@ -134,21 +134,43 @@ impl Store {
     /// [`StoreError::Database`] also where one of them is there already: nothing is ever overwritten.
     pub fn insert(&mut self, twins: &[EpisodeResult], trace_sha256: &str) -> Result<(), StoreError> {
         let Some(first) = twins.first() else { return Ok(()) };
-        let texts: Vec<String> = twins
+        let texts = twins
             .iter()
-            .map(serde_json::to_string)
-            .collect::<Result<_, _>>()
+            .map(|twin| Ok((twin.arm.as_str().to_owned(), serde_json::to_string(twin)?)))
+            .collect::<Result<Vec<_>, serde_json::Error>>()
             .map_err(|error| self.invalid("result", error.to_string(), "a result that is JSON".into()))?;
+        self.insert_texts(first.key, &texts, trace_sha256)
+    }
+
+    /// Takes the twins of one key over from another store, letter for letter.
+    pub fn copy(&mut self, other: &Self, key: EpisodeKey, trace_sha256: &str) -> Result<(), StoreError> {
+        let read = || {
+            let mut statement = other.connection.prepare(
+                "SELECT arm, result FROM episodes WHERE task = ?1 AND initial_state = ?2 AND replicate = ?3 \
+                 ORDER BY place",
+            )?;
+            let rows = statement.query_map(columns(key), |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
+        };
+        let texts = read().map_err(|source| other.failed(source))?;
+        self.insert_texts(key, &texts, trace_sha256)
+    }
+
+    fn insert_texts(
+        &mut self,
+        key: EpisodeKey,
+        texts: &[(String, String)],
+        trace_sha256: &str,
+    ) -> Result<(), StoreError> {
+        let [task, initial_state, replicate] = columns(key);
         let write = |connection: &mut Connection| {
             let transaction = connection.transaction()?;
-            for (place, (twin, text)) in twins.iter().zip(&texts).enumerate() {
-                let [task, initial_state, replicate] = columns(twin.key);
+            for (place, (arm, text)) in texts.iter().enumerate() {
                 transaction.execute(
                     "INSERT INTO episodes VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    params![task, initial_state, replicate, twin.arm.as_str(), place as i64, text],
+                    params![task, initial_state, replicate, arm, place as i64, text],
                 )?;
             }
-            let [task, initial_state, replicate] = columns(first.key);
             transaction.execute(
                 "INSERT INTO traces VALUES (?1, ?2, ?3, ?4)",
                 params![task, initial_state, replicate, trace_sha256],

@@ -1,0 +1,94 @@
+//! `aegis experiment`: a registered study, run, put together, reported and verified.
+//! One file per verb; every one of them first holds what is there against the registration.
+
+mod merge;
+mod report;
+mod run;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+use aegis_experiments::plan::Plan;
+use aegis_experiments::registration::{Lock, lock_path};
+use aegis_experiments::{Arm, EpisodeKey};
+use clap::{Args, Subcommand};
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::plan::hold;
+use crate::study::Study;
+
+/// Verbs of `aegis experiment`.
+#[derive(Subcommand)]
+pub enum ExperimentVerb {
+    /// Run what a registered plan's study still lacks
+    Run(run::RunArguments),
+    /// Put the parts of several machines together
+    Merge(merge::MergeArguments),
+    /// Make the report of a study from what is stored
+    Report(report::ReportArguments),
+    /// Recompute every figure of a report from what is stored, and every digest
+    Verify(verify::VerifyArguments),
+}
+
+/// Runs the verb.
+pub fn run(verb: &ExperimentVerb) -> Result<(), Failure> {
+    match verb {
+        ExperimentVerb::Run(arguments) => run::run(arguments),
+        ExperimentVerb::Merge(arguments) => merge::run(arguments),
+        ExperimentVerb::Report(arguments) => report::run(arguments),
+        ExperimentVerb::Verify(arguments) => verify::run(arguments),
+    }
+}
+
+/// Which plan, and where its lock is.
+#[derive(Args)]
+struct Registered {
+    /// The registered plan
+    #[arg(long, value_name = "FILE", default_value = "experiments/study.toml")]
+    plan: PathBuf,
+    /// Its lock; PLAN with .lock.toml when left out
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+}
+
+impl Registered {
+    /// The plan and its lock, held against all that a run reads.
+    fn hold(&self) -> Result<(Plan, Lock), Failure> {
+        let lock = hold(&self.plan, &self.lock.clone().unwrap_or_else(|| lock_path(&self.plan)))?;
+        let plan = Plan::load(&self.plan).or_exit(Exit::Input)?;
+        if plan.study.is_none() {
+            let message = "study: missing; valid is a [study], as in a plan of `aegis plan new`";
+            return Err(failure(Exit::Input, format!("{}: {message}", self.plan.display())));
+        }
+        Ok((plan, lock))
+    }
+}
+
+/// What a store says that it belongs to: the registration, whatever was amended since.
+fn belongs(lock: &Lock) -> &str {
+    &lock.seal
+}
+
+/// All keys of the study, in the plan's order. The suite's number of tasks comes from its scenes.
+fn keys(plan: &Plan) -> Result<Vec<EpisodeKey>, Failure> {
+    let suite = crate::study::load_suite(&plan.suite, plan.sample_seed)?;
+    Ok(plan.ranges.confirmation.keys(0..suite.task_count()))
+}
+
+/// The study's arms in the order in which they run.
+fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
+    let file = study.probe()?;
+    let Some(settings) = &study.plan.study else {
+        return Err(failure(Exit::Input, "study: missing"));
+    };
+    let rule = |rule: &aegis_experiments::probe::rules::RuleSettings| {
+        rule.rule(&file.calibration, file.settings.trend_window)
+    };
+    let arms = settings.arms(&study.plan.rule, rule).or_exit(Exit::Input)?;
+    Ok((file.probe.clone(), aegis_experiments::arm::running_order(arms)))
+}
+
+/// The store's file in an experiment's folder.
+fn store_path(folder: &Path) -> PathBuf {
+    folder.join(aegis_experiments::experiment::STORE)
+}

@@ -1,0 +1,32 @@
+//! `aegis experiment merge`: the parts of several machines as one store.
+
+use std::path::PathBuf;
+
+use aegis_experiments::merge::merge;
+use clap::Args;
+
+use super::{Registered, belongs, keys};
+use crate::exit::{Exit, Failure, OrExit, say};
+
+/// Arguments of `aegis experiment merge`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis experiment merge --out runs/study runs/part-1 runs/part-2")]
+pub struct MergeArguments {
+    #[command(flatten)]
+    registered: Registered,
+    /// Folder of the whole; must not be there
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Folders of the parts, as `aegis experiment run --shard` made them
+    #[arg(required = true)]
+    parts: Vec<PathBuf>,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &MergeArguments) -> Result<(), Failure> {
+    let (plan, lock) = arguments.registered.hold()?;
+    let MergeArguments { out, parts, .. } = arguments;
+    let sets = merge(out, parts, belongs(&lock), &keys(&plan)?).or_exit(Exit::Input)?;
+    say!("{}: {sets} sets of twins from {} parts", out.display(), parts.len());
+    Ok(())
+}

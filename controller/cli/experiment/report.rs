@@ -1,0 +1,115 @@
+//! `aegis experiment report`: figures from the store, as JSON, Markdown and one HTML file.
+//! Holds no times and nothing of the machine: the same results give the same bytes.
+
+use std::path::{Path, PathBuf};
+
+use aegis_experiments::files::sha256;
+use aegis_experiments::plan::Plan;
+use aegis_experiments::registration::Lock;
+use aegis_experiments::report::{Report, report};
+use aegis_experiments::store::Store;
+use clap::Args;
+use serde_json::json;
+
+use super::{Registered, belongs, keys, store_path};
+use crate::exit::{Exit, Failure, OrExit, say};
+use crate::files::write;
+
+/// Digest of the store's file, as it was when the report was made.
+pub const SEAL: &str = "episodes.sqlite.sha256";
+/// The figures.
+pub const JSON: &str = "report.json";
+
+/// Arguments of `aegis experiment report`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis experiment report runs/study --plan experiments/study.toml")]
+pub struct ReportArguments {
+    /// Folder of the store; the report goes there too
+    folder: PathBuf,
+    #[command(flatten)]
+    registered: Registered,
+    /// Print the figures as JSON instead of the page
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
+    let (plan, lock) = arguments.registered.hold()?;
+    let folder = &arguments.folder;
+    settle(folder, &lock)?;
+    let made = make(folder, &plan, &lock)?;
+    for (name, text) in &made.files {
+        write(&folder.join(name), text.as_bytes())?;
+    }
+    let seal = sha256(&store_path(folder)).or_exit(Exit::Failed)?;
+    write(&folder.join(SEAL), format!("{seal}\n").as_bytes())?;
+    if arguments.json {
+        say!("{}", made.text(JSON));
+    } else {
+        say!("{}", made.text("report.md"));
+    }
+    Ok(())
+}
+
+/// Leaves the store in one file, so that its digest is that of all of it.
+fn settle(folder: &Path, lock: &Lock) -> Result<(), Failure> {
+    let path = store_path(folder);
+    if !path.exists() {
+        let message = format!("{}: no store; run `aegis experiment run` first", path.display());
+        return Err(crate::exit::failure(Exit::Input, message));
+    }
+    Store::open(&path, belongs(lock)).or_exit(Exit::Input)?.settle().or_exit(Exit::Failed)
+}
+
+/// A report's files by name.
+pub struct Made {
+    pub files: Vec<(&'static str, String)>,
+}
+
+impl Made {
+    /// The text of one of them, without its last line's end.
+    pub fn text(&self, name: &str) -> &str {
+        self.files.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text.trim_end())
+    }
+}
+
+/// Makes a report from what is stored; writes nothing.
+pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
+    let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
+    let results = store.results().or_exit(Exit::Input)?;
+    let found: Report = report(plan, &keys(plan)?, &results).or_exit(Exit::Input)?;
+    let interruptions = store.interruptions().or_exit(Exit::Input)?;
+    let results_sha256 = store.sha256().or_exit(Exit::Input)?;
+    let mut provenance = vec![
+        format!("Registered {}; seal {}.", lock.created, lock.head()),
+        format!("Plan {}; scenes {}.", lock.frozen.plan_sha256, lock.frozen.scenes.sha256),
+        format!("Results {results_sha256}."),
+    ];
+    if lock.amendments.is_empty() {
+        provenance.push("The plan was not amended.".into());
+    }
+    for amendment in &lock.amendments {
+        let changes: Vec<String> = amendment.changes.iter().map(ToString::to_string).collect();
+        provenance.push(format!(
+            "Amended {}, when {} episodes had been seen: {} ({}).",
+            amendment.when,
+            amendment.episodes_seen,
+            amendment.why,
+            changes.join("; ")
+        ));
+    }
+    provenance
+        .push(format!("{} episodes were interrupted by their plant and run again.", interruptions.len()));
+    let value = json!({
+        "registration": { "seal": lock.head(), "created": lock.created, "plan_sha256": lock.frozen.plan_sha256,
+                          "amendments": lock.amendments },
+        "results_sha256": results_sha256,
+        "interruptions": interruptions,
+        "report": found,
+    });
+    let page = found.page(&format!("A backup reflex on {}", plan.suite), &provenance);
+    let text = serde_json::to_string_pretty(&value).or_exit(Exit::Failed)? + "\n";
+    let files = vec![(JSON, text), ("report.md", page.markdown()), ("report.html", page.html())];
+    Ok(Made { files })
+}

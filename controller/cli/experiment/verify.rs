@@ -1,0 +1,93 @@
+//! `aegis experiment verify`: a report held against the registration, the store, and every digest.
+//! Each line says what was checked and what of the report it covers.
+
+use std::path::PathBuf;
+
+use aegis_experiments::experiment::trace_path;
+use aegis_experiments::files::sha256;
+use aegis_experiments::store::Store;
+use clap::Args;
+use serde_json::Value;
+
+use super::report::{JSON, SEAL, make};
+use super::{Registered, belongs, store_path};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+
+/// Arguments of `aegis experiment verify`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis experiment verify runs/study --plan experiments/study.toml")]
+pub struct VerifyArguments {
+    /// Folder of store and report
+    folder: PathBuf,
+    #[command(flatten)]
+    registered: Registered,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
+    let folder = &arguments.folder;
+    let (plan, lock) = arguments.registered.hold()?;
+    say!("plan, models, probe, scenes and versions are as registered: covers \"What this belongs to\"");
+    let mut wrong: Vec<String> = Vec::new();
+    let store_file = store_path(folder);
+    let read = |name: &str| {
+        let path = folder.join(name);
+        std::fs::read_to_string(&path)
+            .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
+    };
+    let (sealed, found) = (read(SEAL)?.trim().to_owned(), sha256(&store_file).or_exit(Exit::Input)?);
+    if sealed != found {
+        wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
+    }
+    say!("the store's bytes were compared with their seal: covers every figure");
+    {
+        let store = Store::read(&store_file, belongs(&lock)).or_exit(Exit::Input)?;
+        let traces = store.traces().or_exit(Exit::Input)?;
+        for (key, sealed) in &traces {
+            let path = trace_path(folder, *key);
+            match sha256(&path) {
+                Ok(found) if found == *sealed => {}
+                Ok(found) => {
+                    wrong.push(format!("{}: SHA-256 is {found}, the store says {sealed}", path.display()));
+                }
+                Err(error) => wrong.push(format!("{}: cannot read: {error}", path.display())),
+            }
+        }
+        say!("{} step traces were compared with the store: covers \"Audit\"", traces.len());
+    }
+    let made = make(folder, &plan, &lock)?;
+    // Both out of text, so that equal texts are equal values.
+    let parse = |text: &str| -> Result<Value, Failure> {
+        let named = |error| failure(Exit::Input, format!("{}: {error}", folder.join(JSON).display()));
+        serde_json::from_str(text).map_err(named)
+    };
+    let (written, again) = (parse(&read(JSON)?)?, parse(made.text(JSON))?);
+    for (section, covers) in [
+        ("/registration", "What this belongs to"),
+        ("/results_sha256", "every figure"),
+        ("/interruptions", "What this belongs to"),
+        ("/report/audit", "Audit"),
+        ("/report/arms", "Arms and By task"),
+        ("/report/contrasts", "Answer, Contrasts and Budgets"),
+        ("/report/auroc", "Audit"),
+        ("/report/auroc_within", "Audit"),
+        ("/report/kill", "Kill criteria"),
+        ("/report/killed", "Answer"),
+    ] {
+        if written.pointer(section) != again.pointer(section) {
+            wrong.push(format!("{}: {section}: is not what the store gives", folder.join(JSON).display()));
+        }
+        say!("{section} was made again from the store: covers \"{covers}\"");
+    }
+    for (name, text) in &made.files {
+        if read(name)? != *text {
+            wrong.push(format!("{}: is not what the figures give", folder.join(name).display()));
+        }
+        say!("{name} was made again");
+    }
+    if wrong.is_empty() {
+        say!("{}: verified", folder.display());
+        return Ok(());
+    }
+    Err(failure(Exit::Failed, wrong.join("\n")))
+}

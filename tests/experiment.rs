@@ -1,0 +1,169 @@
+//! A registered study through the binary: run whole, in parts and under SIGKILL, reported, verified, and tampered with.
+//! Real scenes and policies, a short horizon, one recorded start of each task.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use common::{aegis, copy_of_study, edit, folder, refuses, repository};
+
+/// A registered plan beside copies of the shipped models, all of which a test may damage.
+fn registered(folder: &Path) -> PathBuf {
+    let plan = copy_of_study(folder).with_file_name("study.toml");
+    std::fs::copy(repository().join("experiments/template.toml"), &plan).expect("the template can be copied");
+    let text = std::fs::read_to_string(&plan).expect("the plan can be read");
+    let short = text.lines().map(|line| match line.split(" = ").next() {
+        Some("horizon_steps") => "horizon_steps = 60",
+        Some("confirmation") => "confirmation = { first = 45, end = 46, replicates = 1 }",
+        Some("bootstrap") => "bootstrap = { replicates = 200, seed = 1, level = 0.95 }",
+        _ => line,
+    });
+    std::fs::write(&plan, short.collect::<Vec<_>>().join("\n") + "\n").expect("the plan can be written");
+    // The blind arm's boundaries belong to the longer horizon.
+    edit(&plan, "{ at = [5, 9] }", "{ at = [2] }");
+    succeeds(aegis().args(["plan", "register"]).arg(&plan));
+    plan
+}
+
+#[track_caller]
+fn succeeds(command: &mut Command) -> String {
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn run(plan: &Path, out: &Path) -> Command {
+    let mut command = aegis();
+    command.args(["experiment", "run", "--plan"]).arg(plan).arg("--out").arg(out);
+    command
+}
+
+fn on(verb: &str, plan: &Path, folder: &Path) -> Command {
+    let mut command = aegis();
+    command.args(["experiment", verb]).arg(folder).arg("--plan").arg(plan);
+    command
+}
+
+/// Makes the report and returns its files' bytes.
+fn report(plan: &Path, folder: &Path) -> Vec<Vec<u8>> {
+    succeeds(&mut on("report", plan, folder));
+    let read = |name| std::fs::read(folder.join(name)).expect("the report is there");
+    ["report.json", "report.md", "report.html"].map(read).to_vec()
+}
+
+#[test]
+fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
+    const KILLS: usize = 50;
+    let place = folder("experiment");
+    let plan = registered(&place);
+    let whole = place.join("whole");
+    succeeds(&mut run(&plan, &whole));
+    let expected = report(&plan, &whole);
+    assert!(succeeds(&mut on("verify", &plan, &whole)).contains("verified"));
+
+    let unforked = place.join("unforked");
+    succeeds(run(&plan, &unforked).args(["--no-fork", "--workers", "1"]));
+    assert!(report(&plan, &unforked) == expected, "forked or not");
+
+    let parts: Vec<PathBuf> = (1..=3).map(|index| place.join(format!("part-{index}"))).collect();
+    for (index, part) in parts.iter().enumerate() {
+        succeeds(run(&plan, part).arg("--shard").arg(format!("{}/3", index + 1)));
+    }
+    let merged = place.join("merged");
+    let merge = |parts: &[PathBuf], out: &Path| {
+        let mut command = aegis();
+        command.args(["experiment", "merge", "--plan"]).arg(&plan).arg("--out").arg(out).args(parts);
+        command
+    };
+    refuses(&mut merge(&parts[1..], &place.join("gap")), 2, &["are in no part"]);
+    succeeds(&mut merge(&parts, &merged));
+    assert!(report(&plan, &merged) == expected, "in parts");
+
+    // Killed at instants that a generator gives, begun anew when it was done before.
+    let killed = place.join("killed");
+    let (mut kills, mut state) = (0, 1_u64);
+    while kills < KILLS {
+        let mut child = run(&plan, &killed).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::thread::sleep(Duration::from_millis((state >> 33) % 900));
+        match child.try_wait().unwrap() {
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+            }
+            Some(status) => {
+                assert!(status.success());
+                assert!(report(&plan, &killed) == expected, "after {kills} kills");
+                std::fs::remove_dir_all(&killed).unwrap();
+            }
+        }
+    }
+    succeeds(&mut run(&plan, &killed));
+    assert!(report(&plan, &killed) == expected, "after {kills} kills");
+    assert!(succeeds(&mut on("verify", &plan, &killed)).contains("verified"));
+}
+
+/// Changes one byte in the middle of a file.
+fn damage(path: &Path) -> Vec<u8> {
+    let before = std::fs::read(path).expect("the file can be read");
+    let mut after = before.clone();
+    let middle = after.len() / 2;
+    after[middle] ^= 1;
+    std::fs::write(path, after).expect("the file can be written");
+    before
+}
+
+#[test]
+fn one_byte_of_anything_is_named() {
+    let place = folder("experiment-tampered");
+    let plan = registered(&place);
+    let out = place.join("out");
+    succeeds(&mut run(&plan, &out));
+    report(&plan, &out);
+    let trace = std::fs::read_dir(out.join("traces")).unwrap().next().unwrap().unwrap().path();
+    let models = place.join("policies/models");
+    for path in [
+        models.join("strong.onnx"),
+        out.join("episodes.sqlite"),
+        trace,
+        out.join("report.md"),
+        out.join("report.html"),
+    ] {
+        let before = damage(&path);
+        let output = on("verify", &plan, &out).output().expect("the binary starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{} was damaged and nothing said", path.display());
+        let name = path.file_name().unwrap().to_string_lossy();
+        assert!(said.contains(&*name), "{name} is missing from: {said}");
+        std::fs::write(&path, before).unwrap();
+    }
+    // A figure of the report, and a setting of the plan.
+    let json = out.join("report.json");
+    let before = std::fs::read_to_string(&json).unwrap();
+    edit(&json, "\"killed\": true", "\"killed\": false");
+    refuses(&mut on("verify", &plan, &out), 1, &["report.json: /report/killed"]);
+    std::fs::write(&json, before).unwrap();
+    edit(&plan, "alpha = 0.05", "alpha = 0.06");
+    refuses(&mut on("verify", &plan, &out), 2, &["study.alpha", "registered 0.05, found 0.06"]);
+    refuses(&mut run(&plan, &out), 2, &["study.alpha"]);
+    edit(&plan, "alpha = 0.06", "alpha = 0.05");
+    succeeds(&mut on("verify", &plan, &out));
+
+    // Another registration of the very same plan is another study.
+    let lock = plan.with_extension("lock.toml");
+    let text = std::fs::read_to_string(&lock).unwrap();
+    std::fs::remove_file(&lock).unwrap();
+    while {
+        succeeds(aegis().args(["plan", "register"]).arg(&plan));
+        std::fs::read_to_string(&lock).unwrap() == text
+    } {
+        // Registered within the same second, it is the same registration.
+        std::fs::remove_file(&lock).unwrap();
+    }
+    refuses(&mut run(&plan, &out), 2, &["episodes.sqlite", "belongs"]);
+    refuses(&mut on("report", &plan, &place.join("nothing")), 2, &["no store"]);
+}
