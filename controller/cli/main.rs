@@ -12,7 +12,9 @@ mod frames;
 mod goals;
 mod host;
 mod judgement;
+mod library;
 mod model;
+mod plan;
 mod probe;
 mod progress;
 mod recording;
@@ -48,6 +50,9 @@ enum Verb {
     /// Fit the probe and set its thresholds, judge one, or show one.
     #[command(subcommand)]
     Probe(probe::ProbeVerb),
+    /// Write, size, register, amend and check the plan of a study.
+    #[command(subcommand)]
+    Plan(plan::PlanVerb),
     /// Look into an ONNX model, or give one of its tensors an output of its own.
     #[command(subcommand)]
     Model(model::ModelVerb),
@@ -67,6 +72,7 @@ fn main() -> ExitCode {
         Verb::Demonstrate(arguments) => demonstrate::run(&arguments),
         Verb::Collect(arguments) => collect::run(&arguments),
         Verb::Probe(verb) => probe::run(&verb),
+        Verb::Plan(verb) => plan::run(&verb),
         Verb::Model(verb) => model::run(&verb),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Sim(verb) => sim::run(&verb),

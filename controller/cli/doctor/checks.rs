@@ -1,7 +1,7 @@
 //! The looking of `aegis doctor`: libraries, GPU, scenes, Python and models as they are on this machine.
 //! Nothing is changed, and nothing that is missing ends the search.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
@@ -10,6 +10,7 @@ use aegis_sim::Suite;
 use sha2::{Digest, Sha256};
 
 use super::Check;
+use crate::library;
 use crate::study::{cache_folder, onnx_library, scenes_folder};
 
 /// Suites that setup brings.
@@ -19,7 +20,7 @@ const SETUP: &str = "run `cargo xtask setup`";
 /// Everything, in the order in which one thing needs another.
 pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
     let mut checks = vec![cache()];
-    let runtime = library(&mut checks);
+    let runtime = onnx(&mut checks);
     checks.push(gpu(&host));
     checks.push(mujoco());
     checks.extend(suites(&plan.suite).into_iter().map(|(suite, needed)| scenes(&suite, needed)));
@@ -37,7 +38,7 @@ fn cache() -> Check {
 }
 
 /// The ONNX Runtime library and what it was built with.
-fn library(checks: &mut Vec<Check>) -> Option<OnnxRuntime> {
+fn onnx(checks: &mut Vec<Check>) -> Option<OnnxRuntime> {
     const NAME: &str = "onnx runtime";
     let advice = "run `cargo xtask setup`, or name a library in AEGIS_ORT_LIBRARY";
     let loaded = onnx_library()
@@ -63,25 +64,11 @@ fn describe(path: &Path) -> String {
     match std::fs::read(&path) {
         Ok(bytes) => {
             let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            let version = version(&path, &bytes);
+            let version = library::version(&path, &bytes);
             format!("{}, version {version}, sha256 {digest}", path.display())
         }
         Err(error) => format!("{}: {error}", path.display()),
     }
-}
-
-/// ONNX Runtime's symbols carry its version (`VERS_1.32.0`); other libraries have it in their name.
-fn version(path: &Path, bytes: &[u8]) -> String {
-    const TAG: &[u8] = b"VERS_";
-    let digits = |bytes: &[u8]| -> String {
-        let number = |byte: &&u8| byte.is_ascii_digit() || **byte == b'.';
-        bytes.iter().take_while(number).map(|byte| char::from(*byte)).collect()
-    };
-    let tagged = bytes.windows(TAG.len()).position(|window| window == TAG);
-    let found = tagged.map(|at| digits(&bytes[at + TAG.len()..])).filter(|found| !found.is_empty());
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let named = || name.split_once(".so.").map(|(_, version)| version.to_owned());
-    found.or_else(named).unwrap_or_else(|| "unknown".into())
 }
 
 /// NVIDIA GPUs as the driver lists them. Needed only by a provider that insists on one.
@@ -108,11 +95,8 @@ fn field(text: &str, name: &str) -> Option<String> {
     text.lines().find_map(|line| line.strip_prefix(name)).map(|rest| rest.trim().to_owned())
 }
 
-/// The MuJoCo library that this very process runs with; without one it would not have started.
 fn mujoco() -> Check {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let mapped = maps.lines().filter_map(|line| line.find('/').map(|at| &line[at..]));
-    match mapped.map(PathBuf::from).find(|path| path.to_string_lossy().contains("libmujoco")) {
+    match library::mujoco() {
         Some(path) => Check::here("mujoco", true, describe(&path)),
         None => Check::missing("mujoco", true, "this program is linked without it", SETUP),
     }
@@ -205,14 +189,6 @@ fn restore_or_provider(error: &aegis_policies::OpenError) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_library_says_its_version() {
-        let path = Path::new("/lib/libmujoco.so.3.17.0");
-        assert_eq!(version(path, b"..VERS_1.32.0\0rest"), "1.32.0");
-        assert_eq!(version(path, b"nothing"), "3.17.0");
-        assert_eq!(version(Path::new("/lib/libonnxruntime.so"), b"nothing"), "unknown");
-    }
 
     #[test]
     fn the_plans_own_suite_is_the_one_that_is_needed() {

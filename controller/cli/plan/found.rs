@@ -1,0 +1,88 @@
+//! What a run of a plan reads, as it is on this machine: the other side of a lock.
+//! Everything is opened far enough to know that a run could begin with it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aegis_experiments::files;
+use aegis_experiments::plan::Plan;
+use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::registration::{Frozen, NamedFile, Scenes};
+use aegis_policies::card::ModelCard;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::library;
+use crate::study::{load_suite, onnx_library, scenes_folder};
+
+/// Reads the plan and takes the digest of all that it names.
+pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
+    let plan = Plan::read(path).or_exit(Exit::Input)?;
+    let located = plan.clone().located(path);
+    let suite = load_suite(&plan.suite, plan.sample_seed)?;
+    let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
+    plan.check_starts(path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
+    let frozen = Frozen::new(&plan, versions()?, models(&plan, &located)?, scenes(&plan.suite)?);
+    Ok((plan, frozen.or_exit(Exit::Input)?))
+}
+
+fn versions() -> Result<BTreeMap<String, String>, Failure> {
+    let onnx = onnx_library()?;
+    let mujoco = library::mujoco().ok_or_else(|| failure(Exit::Setup, "mujoco: not linked"))?;
+    let mut found = BTreeMap::from([("aegis".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
+    for (name, path) in [("mujoco", &mujoco), ("onnx runtime", &onnx)] {
+        let advice = |error| format!("{}: {error}; run `cargo xtask setup`", path.display());
+        let version = library::version_of(path).map_err(|error| failure(Exit::Setup, advice(error)))?;
+        found.insert(name.into(), version);
+    }
+    Ok(found)
+}
+
+/// Cards, weights and probe. `plan` has their paths as written, `located` those to read from.
+fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Failure> {
+    let mut found = BTreeMap::new();
+    let mut add = |role: String, written: &Path, path: &Path| {
+        let file = NamedFile { file: written.display().to_string(), sha256: digest(path)? };
+        found.insert(role, file);
+        Ok::<_, Failure>(())
+    };
+    let (written, there) = (&plan.models, &located.models);
+    for (role, written, path) in
+        [("weak", &written.weak, &there.weak), ("strong", &written.strong, &there.strong)]
+    {
+        let card = ModelCard::load(path).or_exit(Exit::Input)?;
+        add(format!("{role} card"), written, path)?;
+        let weights = written.with_file_name(&card.file);
+        add(format!("{role} weights"), &weights, &card.weights_path())?;
+    }
+    add("probe".into(), &written.probe, &there.probe)?;
+    Ok(found)
+}
+
+fn scenes(suite: &str) -> Result<Scenes, Failure> {
+    let folder = scenes_folder(suite)?;
+    let named = |error| failure(Exit::Setup, format!("{}: cannot read: {error}", folder.display()));
+    let files = files::below(&folder).map_err(named)?;
+    let digests = files.into_iter().map(|(name, path)| Ok((name, digest(&path)?)));
+    Ok(Scenes::new(suite.to_owned(), digests.collect::<Result<_, Failure>>()?))
+}
+
+fn digest(path: &Path) -> Result<String, Failure> {
+    files::sha256(path)
+        .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
+}
+
+/// Refuses models and a probe that do not belong together: nobody registers what cannot run.
+pub fn check_models(located: &Plan) -> Result<(), Failure> {
+    let weak = ModelCard::load(&located.models.weak).or_exit(Exit::Input)?;
+    let strong = ModelCard::load(&located.models.strong).or_exit(Exit::Input)?;
+    for card in [&weak, &strong] {
+        card.weights().or_exit(Exit::Input)?;
+    }
+    let Some(spec) = &weak.activation else {
+        let path = weak.path.display();
+        return Err(failure(Exit::Input, format!("{path}: activation: missing; a watched policy needs one")));
+    };
+    let probe = &located.models.probe;
+    ProbeFile::load(probe, &weak.sha256, &spec.tensor, spec.width).or_exit(Exit::Input)?;
+    Ok(())
+}

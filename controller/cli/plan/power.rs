@@ -1,0 +1,109 @@
+//! `aegis plan power`: the episodes that an effect needs, exact for one contrast, simulated for the family.
+//! Reads arguments, prints; every number comes from the statistics and the simulation.
+
+use aegis_experiments::power::{Family, Simulation};
+use aegis_statistics::{Discordance, SampleSize, mcnemar_sample_size};
+use clap::Args;
+use serde_json::json;
+
+use crate::exit::{Exit, Failure, OrExit, say};
+
+/// Most episodes that are looked at.
+const LIMIT: u64 = 1_000_000;
+
+/// Arguments of `aegis plan power`.
+#[derive(Args)]
+#[command(
+    after_help = "Example: aegis plan power --effect 0.05 --discordance 0.15 --alpha 0.05 --power 0.8\n\n\
+                        Effect and discordance are shares of the episodes that the contrasts are over: where those \
+                        are the episodes that weak loses, divide the result by weak's failure rate. Episodes count \
+                        as independent; replicates of one start give less."
+)]
+pub struct PowerArguments {
+    /// Share of episodes by which the better arm wins more
+    #[arg(long, value_name = "SHARE")]
+    effect: f64,
+    /// Share of episodes that only one of the two arms wins
+    #[arg(long, value_name = "SHARE")]
+    discordance: f64,
+    /// Level of the family, and of a contrast on its own
+    #[arg(long, value_name = "SHARE")]
+    alpha: f64,
+    /// Chance that is wanted
+    #[arg(long, value_name = "SHARE", default_value_t = 0.8)]
+    power: f64,
+    /// Contrasts of the family, each with this effect and discordance
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+    contrasts: u64,
+    /// Share of episodes that the better arm wins; when left out, such that pairs without a difference are won and
+    /// lost alike
+    #[arg(long, value_name = "SHARE")]
+    success: Option<f64>,
+    /// Simulated studies
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    studies: u64,
+    /// Seed of the simulation
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Print JSON: settings, alone, bonferroni and family
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &PowerArguments) -> Result<(), Failure> {
+    let PowerArguments { alpha, power, studies, seed, .. } = *arguments;
+    let effect = discordance(arguments.effect, arguments.discordance)?;
+    let success = arguments.success.unwrap_or_else(|| Family::even_success(effect));
+    let contrasts = arguments.contrasts as usize;
+    let size = |alpha| mcnemar_sample_size(effect, alpha, power, LIMIT).or_exit(Exit::Input);
+    let alone = size(alpha)?;
+    let bonferroni = size(alpha / contrasts as f64)?;
+    let simulation = Simulation { studies, seed };
+    let family = Family { effect, contrasts, alpha, success };
+    // All contrasts need at least what one needs.
+    let found = family.episodes(power, alone.first, LIMIT, simulation).or_exit(Exit::Input)?;
+    if arguments.json {
+        let outcome = json!({
+            "effect": arguments.effect, "discordance": arguments.discordance, "power": power,
+            "simulation": simulation, "settings": family,
+            "alone": alone, "bonferroni": bonferroni, "family": found,
+        });
+        say!("{outcome}");
+        return Ok(());
+    }
+    let row = |SampleSize { stable, stable_power, .. }: SampleSize| format!("{stable:>9}  {stable_power:.4}");
+    say!("episodes per arm                               n  power");
+    say!("one contrast at {alpha:<6}            exact {}", row(alone));
+    let share = format!("{alpha}/{contrasts}");
+    say!("one contrast at {share:<12}      exact {}", row(bonferroni));
+    say!(
+        "all {contrasts:<3} under Holm at {alpha:<6} simulated {:>9}  {:.4} ± {:.4}",
+        found.episodes,
+        found.all,
+        found.all_standard_error
+    );
+    say!(
+        "\nThe better arm wins {:.1} % of the episodes alone, the other {:.1} %. Simulated: {studies} studies in which \
+         the better arm is the same in every contrast and wins {:.1} %; ± is one standard error.",
+        100.0 * effect.treatment_only,
+        100.0 * effect.control_only,
+        100.0 * success,
+    );
+    Ok(())
+}
+
+/// Both discordant shares from their difference and their sum.
+fn discordance(effect: f64, discordance: f64) -> Result<Discordance, Failure> {
+    let refused = |name: &str, found: f64, valid: &str| {
+        Err(crate::exit::failure(Exit::Input, format!("--{name} {found}: valid is {valid}")))
+    };
+    if !(discordance > 0.0 && discordance <= 1.0) {
+        return refused("discordance", discordance, "above 0, at most 1");
+    }
+    if !(effect > 0.0 && effect <= discordance) {
+        return refused("effect", effect, &format!("above 0, at most --discordance {discordance}"));
+    }
+    let treatment_only = (discordance + effect) / 2.0;
+    Ok(Discordance { treatment_only, control_only: (discordance - treatment_only).max(0.0) })
+}

@@ -1,0 +1,162 @@
+//! `aegis plan register`, `amend` and `check`: a plan and its lock.
+//! Gathers what is found and what time it is; what follows from it is the registration's.
+
+use std::path::{Path, PathBuf};
+
+use aegis_experiments::registration::{Difference, Frozen, Lock, lock_path};
+use clap::Args;
+use jiff::{Timestamp, Unit};
+use serde_json::json;
+
+use super::found::{check_models, found};
+use super::seen;
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+
+/// The plan and where its lock is.
+#[derive(Args)]
+pub struct Registered {
+    /// The plan
+    plan: PathBuf,
+    /// Its lock; PLAN with .lock.toml when left out
+    #[arg(long, value_name = "FILE")]
+    lock: Option<PathBuf>,
+    /// Print JSON: lock, seal, created, plan_sha256, frozen_sha256, scenes_sha256, amendments
+    #[arg(long)]
+    json: bool,
+}
+
+impl Registered {
+    fn lock(&self) -> PathBuf {
+        self.lock.clone().unwrap_or_else(|| lock_path(&self.plan))
+    }
+}
+
+/// Arguments of `aegis plan register`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis plan register experiments/study.toml")]
+pub struct RegisterArguments {
+    #[command(flatten)]
+    registered: Registered,
+}
+
+/// Arguments of `aegis plan amend`.
+#[derive(Args)]
+#[command(
+    after_help = "Example: aegis plan amend experiments/study.toml --why \"task 4 is out of reach\" --results runs"
+)]
+pub struct AmendArguments {
+    #[command(flatten)]
+    registered: Registered,
+    /// The reason, in words; the report prints it
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Folders and files whose episodes of the confirmation range count as seen
+    #[arg(long, value_name = "PATH", default_value = "runs")]
+    results: Vec<PathBuf>,
+}
+
+/// Arguments of `aegis plan check`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis plan check experiments/study.toml")]
+pub struct CheckArguments {
+    #[command(flatten)]
+    registered: Registered,
+}
+
+/// Freezes a plan.
+pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
+    let Registered { plan: path, json, .. } = &arguments.registered;
+    let place = arguments.registered.lock();
+    let (plan, frozen) = found(path)?;
+    if plan.study.is_none() {
+        let message = "study: missing; valid is a [study] with arms, contrasts and kill criteria, as in a plan of \
+                       `aegis plan new`";
+        return Err(failure(Exit::Input, format!("{}: {message}", path.display())));
+    }
+    check_models(&plan.located(path))?;
+    let lock = Lock::new(frozen, now()).or_exit(Exit::Input)?;
+    let exit = if place.exists() { Exit::Input } else { Exit::Failed };
+    lock.create(&place).or_exit(exit)?;
+    tell(&lock, &place, *json)
+}
+
+/// Takes what is found into the lock.
+pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
+    let Registered { plan: path, json, .. } = &arguments.registered;
+    let place = arguments.registered.lock();
+    let lock = Lock::load(&place).or_exit(Exit::Input)?;
+    let (plan, frozen) = found(path)?;
+    check_models(&plan.clone().located(path))?;
+    let seen = seen::episodes(&arguments.results, plan.ranges.confirmation)?;
+    let amended = lock
+        .amend(frozen, now(), &arguments.why, seen)
+        .map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))?;
+    amended.replace(&place).or_exit(Exit::Failed)?;
+    tell(&amended, &place, *json)
+}
+
+/// Holds what is found against the lock.
+pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
+    let Registered { plan, json, .. } = &arguments.registered;
+    let place = arguments.registered.lock();
+    let lock = hold(plan, &place)?;
+    tell(&lock, &place, *json)
+}
+
+/// The lock of a plan, held against all that a run would read; each thing that differs is named.
+pub fn hold(plan: &Path, place: &Path) -> Result<Lock, Failure> {
+    let lock = Lock::load(place).or_exit(Exit::Input)?;
+    let (_, frozen) = found(plan)?;
+    let differences = lock.compare(&frozen);
+    if differences.is_empty() { Ok(lock) } else { Err(refused(plan, place, &lock, &differences)) }
+}
+
+fn refused(plan: &Path, place: &Path, lock: &Lock, differences: &[Difference]) -> Failure {
+    let lines: Vec<String> = differences.iter().map(|one| format!("\n  {one}")).collect();
+    let message = format!(
+        "{}: not as registered in {} on {}; restore it, or say why with `aegis plan amend {} --why TEXT`:{}",
+        plan.display(),
+        place.display(),
+        lock.created,
+        plan.display(),
+        lines.concat(),
+    );
+    failure(Exit::Input, message)
+}
+
+fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
+    let Frozen { plan_sha256, scenes, models, versions, .. } = &lock.frozen;
+    if as_json {
+        let outcome = json!({
+            "lock": place,
+            "seal": lock.head(),
+            "created": lock.created,
+            "plan_sha256": plan_sha256,
+            "frozen_sha256": lock.frozen.sha256().or_exit(Exit::Failed)?,
+            "scenes_sha256": scenes.sha256,
+            "models": models,
+            "versions": versions,
+            "amendments": lock.amendments,
+        });
+        say!("{outcome}");
+        return Ok(());
+    }
+    say!("{}: registered {}", place.display(), lock.created);
+    say!("seal    {}", lock.head());
+    say!("plan    {plan_sha256}");
+    say!("scenes  {} ({}, {} files)", scenes.sha256, scenes.suite, scenes.files.len());
+    for amendment in &lock.amendments {
+        let seen = amendment.episodes_seen;
+        say!("amended {}, {seen} episodes seen: {}", amendment.when, amendment.why);
+        for change in &amendment.changes {
+            say!("        {change}");
+        }
+    }
+    Ok(())
+}
+
+/// RFC 3339 in UTC, to the second.
+fn now() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now).to_string()
+}
