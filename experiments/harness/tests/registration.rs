@@ -156,10 +156,12 @@ fn an_amendment_says_what_when_why_and_after_what() {
     assert!(matches!(lock.amend(other, "now".into(), " \n", 0), Err(LockError::NoReason)));
 }
 
+type Edit = fn(&mut Lock);
+
 #[test]
 fn an_edited_lock_is_found_and_says_where() {
     let whole = amended();
-    let edits: [(&str, fn(&mut Lock)); 10] = [
+    let edits: [(&str, Edit); 10] = [
         ("registration", |lock| lock.created = "2026-11-24T12:00:00Z".into()),
         ("registration", |lock| lock.registered_sha256.replace_range(..1, "x")),
         ("amendments[0]", |lock| lock.amendments[0].why = "a better reason".into()),
