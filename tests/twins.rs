@@ -8,8 +8,8 @@ use aegis_core::record::NoRecorder;
 use aegis_core::trigger::{DisagreementSettings, Schedule};
 use aegis_core::{Observation, Plant, PlantError, Rule, Start, Thresholds, Transition};
 use aegis_experiments::episode::{EpisodeResult, Parties};
-use aegis_experiments::twins::{self, TwinError};
 use aegis_experiments::fork::run_twins;
+use aegis_experiments::twins::{self, TwinError};
 use aegis_experiments::{Arm, Drive, EpisodeSettings, run_episode};
 use aegis_sim::LiberoPlant;
 use common::Study;
@@ -45,7 +45,8 @@ fn without_a_hand_over_the_whole_episode_is_equal() {
     let settings = study.settings();
     let mut parties = study.parties();
     let weak = run(&study, &mut parties, &Arm::weak(), &settings);
-    let aegis = run(&study, &mut parties, &aegis_arm(Thresholds { fire: f64::INFINITY, hand_back: 0.0 }), &settings);
+    let aegis =
+        run(&study, &mut parties, &aegis_arm(Thresholds { fire: f64::INFINITY, hand_back: 0.0 }), &settings);
     assert!(aegis.hand_overs.is_empty());
     assert_eq!(twins::check(&weak, &aegis), Ok(()));
     assert_eq!(weak.path, aegis.path);
@@ -85,7 +86,7 @@ fn episodes_of_different_keys_are_no_twins() {
 /// One arm of every kind; the weak one first.
 fn every_arm(study: &Study) -> Vec<Arm> {
     let arm = |name: &str, drive| Arm { name: name.into(), drive };
-    let conformal = Rule::Conformal(study.probe.calibration.conformal);
+    let conformal = study.plan.rule.rule(&study.probe.calibration, study.plan.fit.trend_window);
     let blind = Rule::Blind { schedule: Schedule::Every { first: 6, period: 8 } };
     vec![
         Arm::weak(),

@@ -49,7 +49,11 @@ impl Plant for Counted {
 }
 
 /// Thirty control steps of the weak arm, and how often pictures were asked for.
-fn episode(study: &Study, plant: LiberoPlant, weak: Box<dyn Policy>) -> (Result<EpisodeResult, EpisodeError>, u32) {
+fn episode(
+    study: &Study,
+    plant: LiberoPlant,
+    weak: Box<dyn Policy>,
+) -> (Result<EpisodeResult, EpisodeError>, u32) {
     let mut settings = study.settings();
     settings.gate.horizon_steps = 30;
     let asked = Rc::new(Cell::new(0));

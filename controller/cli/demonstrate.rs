@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use aegis_core::{Policy, PolicyError};
 use aegis_experiments::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
 use aegis_experiments::runner::SetupError;
-use aegis_policies::expert::Expert;
 use aegis_policies::encode::Layout;
+use aegis_policies::expert::Expert;
 use aegis_policies::{ModelCard, OnnxPolicy};
 use aegis_sim::{Cameras, LiberoPlant};
 use clap::Args;
@@ -89,7 +89,8 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
         cards.push(OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?.card().clone());
     }
     if arguments.frames_every.is_some() && cards.iter().any(|card: &ModelCard| !card.frames.is_empty()) {
-        let message = "--frames-every: a learner that looks has cameras of its own; valid is without --learner";
+        let message =
+            "--frames-every: a learner that looks has cameras of its own; valid is without --learner";
         return Err(failure(Exit::Input, message));
     }
     let plant = || match arguments.frames_every {

@@ -136,7 +136,8 @@ impl Study {
 pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, String> {
     let specs = || cards.iter().flat_map(|card| card.frames.iter().map(move |spec| (card, spec)));
     let Some((first, size)) = specs().next() else { return Ok(LiberoPlant::new(suite.clone())) };
-    if let Some((other, spec)) = specs().find(|(_, spec)| (spec.width, spec.height) != (size.width, size.height))
+    if let Some((other, spec)) =
+        specs().find(|(_, spec)| (spec.width, spec.height) != (size.width, size.height))
     {
         let path = |card: &ModelCard| card.path.display().to_string();
         return Err(format!(

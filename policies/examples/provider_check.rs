@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use aegis_core::{Activation, Inference};
-use aegis_policies::{HostSettings, OnnxPolicy, OnnxRuntime, ProviderChoice};
 use aegis_policies::encode::Layout;
+use aegis_policies::{HostSettings, OnnxPolicy, OnnxRuntime, ProviderChoice};
 use clap::Parser;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;

@@ -224,7 +224,8 @@ fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<
     let (observation, chunk) = (&card.observation, &card.chunk);
     let shape = vec![1, int(observation.width)];
     let tensor = ("observation.tensor", "input", observation.tensor.as_str());
-    let mut inputs = vec![check_tensor(card, session.inputs(), tensor, TensorElementType::Float32, vec![shape])?];
+    let mut inputs =
+        vec![check_tensor(card, session.inputs(), tensor, TensorElementType::Float32, vec![shape])?];
     for spec in &card.frames {
         let shape = vec![1, i64::from(spec.height), i64::from(spec.width), 3];
         let tensor = ("frames.tensor", "input", spec.tensor.as_str());
@@ -232,7 +233,8 @@ fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<
     }
     let shape = vec![1, int(chunk.horizon), int(chunk.width)];
     let tensor = ("chunk.tensor", "output", chunk.tensor.as_str());
-    let mut outputs = vec![check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, vec![shape])?];
+    let mut outputs =
+        vec![check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, vec![shape])?];
     if let Some(spec) = &card.activation {
         let mut shapes = vec![vec![1, int(spec.tokens), int(spec.width)]];
         if spec.tokens == 1 {

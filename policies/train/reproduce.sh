@@ -39,6 +39,6 @@ aegis demo --episodes 400 --out "$data/confirmation"
 aegis demonstrate --out "$data/pictures.safetensors" --seed 1 --starts 50..80 --frames-every 5
 train weak_vision --data "$data/pictures.safetensors" --out "$models/weak_vision"
 aegis probe fit --plan experiments/vision.toml
-aegis demo --plan experiments/vision.toml --episodes 200 --out "$data/vision"
+aegis demo --plan experiments/vision.toml --episodes 100 --out "$data/vision"
 "$python" policies/train/success.py --episodes "$data/vision/episodes.jsonl" --aegis target/release/aegis \
     --plan experiments/vision.toml --weak "$models/weak_vision.toml"

@@ -103,7 +103,12 @@ impl Arm {
     ///
     /// # Errors
     /// [`DrawError`] where so many fires do not fit, which the twin's own fires show that they do.
-    pub fn yoked(&self, fires: u32, limits: &GateLimits, generator: &mut impl Rng) -> Result<Self, DrawError> {
+    pub fn yoked(
+        &self,
+        fires: u32,
+        limits: &GateLimits,
+        generator: &mut impl Rng,
+    ) -> Result<Self, DrawError> {
         if !matches!(self.drive, Drive::Yoked(_)) {
             return Ok(self.clone());
         }
@@ -114,4 +119,14 @@ impl Arm {
         let boundaries = draw_boundaries(&allowed, fires as usize, limits.fire_gap(), &mut uniform)?;
         Ok(Self { name: self.name.clone(), drive: Drive::Rule(Rule::Random { boundaries }) })
     }
+}
+
+/// Arms in an order in which they can be run: the weak one first, a yoked one after all that it may be yoked to.
+pub fn running_order(mut arms: Vec<Arm>) -> Vec<Arm> {
+    arms.sort_by_key(|arm| match &arm.drive {
+        Drive::Yoked(_) => 2,
+        _ if arm.name == *WEAK => 0,
+        _ => 1,
+    });
+    arms
 }

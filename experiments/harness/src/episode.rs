@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::arm::{Arm, ArmName};
 use crate::course::Course;
 use crate::key::EpisodeKey;
-use crate::twins::TwinError;
 use crate::sensor::SensorNoise;
 use crate::streams::Streams;
+use crate::twins::TwinError;
 
 /// Everything about an episode that is not its key or its arm.
 #[derive(Clone, Debug, PartialEq)]

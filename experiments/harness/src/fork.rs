@@ -8,6 +8,7 @@ use crate::arm::{Arm, Drive};
 use crate::course::{Course, StatePath};
 use crate::episode::{EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode};
 use crate::key::EpisodeKey;
+use crate::trace::TwinRecorder;
 use crate::twins;
 
 /// One arm's episode: what it came to and how long its inferences took.
@@ -26,7 +27,7 @@ pub fn run_twins(
     arms: &[Arm],
     key: EpisodeKey,
     settings: &EpisodeSettings,
-    recorder: &mut dyn Recorder,
+    recorders: &mut dyn TwinRecorder,
 ) -> Result<Vec<Twin>, EpisodeError> {
     let mut done: Vec<Twin> = Vec::with_capacity(arms.len());
     let Some((first, others)) = arms.split_first() else { return Ok(done) };
@@ -35,20 +36,23 @@ pub fn run_twins(
     for arm in others.iter().filter(|arm| !matches!(arm.drive, Drive::Yoked(_))) {
         weak_settings.ask_strong |= arm.arbiter(&settings.gate)?.needs_disagreement();
     }
-    let (weak, trail) = walk(parties, first, key, &weak_settings, recorder)?;
+    let (weak, trail) = walk(parties, first, key, &weak_settings, recorders.arm(&first.name))?;
     done.push(weak);
     for arm in others {
         let fires = match &arm.drive {
-            Drive::Yoked(to) => done.iter().find(|(twin, _)| twin.arm == *to).map_or(0, |(twin, _)| twin.fires),
+            Drive::Yoked(to) => {
+                done.iter().find(|(twin, _)| twin.arm == *to).map_or(0, |(twin, _)| twin.fires)
+            }
             _ => 0,
         };
         let mut generator = settings.streams.at(key, &format!("arm/{}", arm.name), 0);
         let drawn = arm.yoked(fires, &settings.gate, &mut generator)?;
         // An arm of the weak policy alone is there to show that two runs are equal, so it is run.
+        let recorder = recorders.arm(&arm.name);
         let twin = if settings.fork && drawn.drive != Drive::Weak && trail.is_whole() {
-            trail.fork(parties, &drawn, &done[0].0, settings)?
+            trail.fork(parties, &drawn, &done[0].0, settings, recorder)?
         } else {
-            run_episode(parties, &drawn, key, settings, &mut aegis_core::record::NoRecorder)?
+            run_episode(parties, &drawn, key, settings, recorder)?
         };
         twins::check(&done[0].0, &twin.0)?;
         done.push(twin);
@@ -104,6 +108,7 @@ impl Trail {
         arm: &Arm,
         weak: &EpisodeResult,
         settings: &EpisodeSettings,
+        recorder: &mut dyn Recorder,
     ) -> Result<Twin, EpisodeError> {
         let mut timing = EpisodeTiming::default();
         let mut arbiter = arm.arbiter(&settings.gate)?;
@@ -121,15 +126,8 @@ impl Trail {
                 }
                 course.result.arm = arm.name.clone();
                 course.result.fires = fires;
-                let mut silent = aegis_core::record::NoRecorder;
-                let result = course.finish(
-                    parties,
-                    before,
-                    settings,
-                    &mut silent,
-                    &mut timing,
-                    &mut |_, _| Ok(()),
-                )?;
+                let result =
+                    course.finish(parties, before, settings, recorder, &mut timing, &mut |_, _| Ok(()))?;
                 return Ok((result, timing));
             }
             fires += u32::from(decision.fired);
@@ -146,7 +144,8 @@ struct Reader<'a> {
 
 impl Recorder for Reader<'_> {
     fn chunk(&mut self, record: &ChunkRecord) {
-        let distance = record.strong.as_ref().and_then(|strong| chunk_disagreement(&record.weak, strong).ok());
+        let distance =
+            record.strong.as_ref().and_then(|strong| chunk_disagreement(&record.weak, strong).ok());
         self.readings.push(Reading { step: record.step, score: record.decision.score, distance });
         self.recorder.chunk(record);
     }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::write_atomically;
 use crate::key::EpisodeKey;
 use crate::rollouts::{Boundary, Rollout};
+use crate::trace::list;
 
 /// Version of the file's layout.
 pub const SCHEMA: u32 = 1;
@@ -128,14 +129,6 @@ fn batch(provenance: &Provenance, rollouts: &[Rollout]) -> Result<RecordBatch, S
     let schema = Schema::new(fields).with_metadata(HashMap::from([(METADATA.to_owned(), metadata)]));
     let columns = columns.into_iter().map(|(_, column)| column).collect();
     RecordBatch::try_new(Arc::new(schema), columns).map_err(|error| error.to_string())
-}
-
-/// Rows of `width` values each.
-fn list(values: ArrayRef, width: usize) -> Result<ArrayRef, String> {
-    let item = Arc::new(Field::new_list_field(values.data_type().clone(), false));
-    let width = i32::try_from(width).map_err(|error| error.to_string())?;
-    let list = FixedSizeListArray::try_new(item, width, values, None).map_err(|error| error.to_string())?;
-    Ok(Arc::new(list))
 }
 
 /// Reads rollouts and what they are of.

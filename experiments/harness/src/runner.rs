@@ -1,6 +1,7 @@
 //! Episodes across worker threads, with results that do not depend on how many there are.
 //! Each worker owns its plant and its sessions; a job's result lands at the job's index.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,6 +12,7 @@ use crate::arm::Arm;
 use crate::episode::{EpisodeError, EpisodeSettings, Parties};
 use crate::fork::{Twin, run_twins};
 use crate::key::EpisodeKey;
+use crate::store::StoreError;
 
 /// How often an episode whose plant was lost is begun anew before the run gives up.
 const ATTEMPTS: u32 = 3;
@@ -45,6 +47,17 @@ pub enum RunError {
         what: String,
         /// Why.
         source: EpisodeError,
+    },
+    /// Results cannot be kept.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A step trace cannot be written.
+    #[error("{path}: cannot write: {reason}", path = path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// A worker died without a word, or never reached a job.
     #[error("a worker thread stopped before its job was done")]

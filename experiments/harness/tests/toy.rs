@@ -2,13 +2,10 @@
 //! The weak policy walks the wrong way from odd starts; the strong one never does; the probe reads which.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_core::gate::BudgetUnit;
-use aegis_core::probe::{Head, HeadKind, Linear};
-use aegis_core::{
-    Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
-    Probe, Proprioception, Rule, Saved, Start, Thresholds, Transition,
-};
-use aegis_experiments::plan::Share;
+mod support;
+
+use aegis_core::probe::HeadKind;
+use aegis_core::{Observation, Plant, PlantError, Saved, Start, Transition};
 use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::evaluate;
 use aegis_experiments::probe::file::{ProbeFile, ProbeFileError};
@@ -16,117 +13,9 @@ use aegis_experiments::probe::fit::{FitSettings, Fitted, fit};
 use aegis_experiments::rollout_file::{self, Provenance, RolloutFileError};
 use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_experiments::runner::{RunError, run_arms};
-use aegis_experiments::sensor::SensorNoise;
 use aegis_experiments::summary::summarise;
-use aegis_experiments::{Arm, EpisodeError, EpisodeSettings, Parties, Streams, twins};
-
-#[derive(Clone, Default)]
-struct Line {
-    start: usize,
-    position: f64,
-}
-
-impl Line {
-    fn observation(&self) -> Observation {
-        Observation {
-            step: 0,
-            plant_time: 0.0,
-            task: self.start % 2,
-            instruction: "reach five".into(),
-            proprioception: Proprioception {
-                joint_positions: vec![self.position],
-                end_effector: Pose::IDENTITY,
-                gripper: Vec::new(),
-            },
-            objects: Vec::new(),
-            frames: [].into(),
-        }
-    }
-}
-
-impl Plant for Line {
-    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        *self = Self { start: start.initial_state, position: 0.0 };
-        Ok(self.observation())
-    }
-
-    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
-        self.position += f64::from(action[0]);
-        Ok(Transition { success: self.position >= 5.0, observation: self.observation() })
-    }
-
-    fn state(&self, out: &mut Vec<f64>) {
-        out.push(self.position);
-    }
-
-    fn save(&self) -> Result<Option<Saved>, PlantError> {
-        Ok(Some(Saved::new(self.clone())))
-    }
-
-    fn resume(&mut self, saved: &Saved) -> Result<Observation, PlantError> {
-        *self = saved.kept::<Self>()?.clone();
-        Ok(self.observation())
-    }
-}
-
-struct Walker {
-    lost_on_odd: bool,
-}
-
-impl Policy for Walker {
-    fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
-        let odd = observation.task == 1;
-        let pace = if self.lost_on_odd && odd { -0.5 } else { 0.5 };
-        let mark = if odd { 1.0 } else { -1.0 };
-        // A little of the position, so that steps differ as real activations do.
-        let drift = observation.proprioception.joint_positions[0] as f32 * 0.01;
-        Ok(Inference {
-            chunk: Chunk::new(1, vec![pace; 2])?,
-            activation: Some(Activation::new(2, vec![mark + drift, 0.5, mark - drift, 0.5])?),
-        })
-    }
-}
-
-fn probe() -> Probe {
-    let head = Head::Linear(Linear { weights: vec![4.0, 0.0], bias: 0.0 });
-    Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], head }
-}
-
-fn open() -> Parties {
-    Parties {
-        plant: Box::<Line>::default(),
-        weak: Box::new(Walker { lost_on_odd: true }),
-        strong: Box::new(Walker { lost_on_odd: false }),
-        probe: probe(),
-    }
-}
-
-fn settings() -> EpisodeSettings {
-    EpisodeSettings {
-        gate: GateLimits {
-            return_chunks: 2,
-            guard_fraction: 0.1,
-            budget_fraction: 0.1,
-            budget_unit: BudgetUnit::Chunks,
-            duty_cap: 1.0,
-            hold_chunks: 3,
-            horizon_steps: 40,
-            chunk_steps: 2,
-        },
-        ask_strong: false,
-        sensor: SensorNoise { object_position_sd: 0.0 },
-        settle_steps: 0,
-        null_action: vec![0.0],
-        streams: Streams::new(1),
-        fork: false,
-    }
-}
-
-fn gated() -> Arm {
-    Arm::aegis(Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.4 }))
-}
-
-const KEYS: Share = Share { first: 0, end: 20, replicates: 1 };
+use aegis_experiments::{Arm, EpisodeError, EpisodeSettings, Parties, twins};
+use support::{KEYS, Line, gated, open, probe, settings};
 
 fn fit_settings(head: HeadKind) -> FitSettings {
     FitSettings {
@@ -209,7 +98,8 @@ fn a_fork_that_does_not_stand_where_its_twin_stood_is_caught() {
     }
     let open = |_| Ok(Parties { plant: Box::<Slipping>::default(), ..open() });
     let settings = EpisodeSettings { fork: true, ..settings() };
-    let error = run_arms(&KEYS.keys(0..1), &[Arm::weak(), gated()], 1, &settings, &open, &|_| {}).unwrap_err();
+    let error =
+        run_arms(&KEYS.keys(0..1), &[Arm::weak(), gated()], 1, &settings, &open, &|_| {}).unwrap_err();
     assert!(matches!(error, RunError::Job { source: EpisodeError::Fork { step: 4 }, .. }), "{error}");
 }
 

@@ -1,8 +1,8 @@
 //! Where pictures are drawn: a thread that owns the OpenGL context, which may not leave it.
 //! Started when the first picture is asked for, ended with the plant.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use aegis_core::Frame;
@@ -81,13 +81,26 @@ impl Drop for Painter {
     }
 }
 
+/// One thread at a time is in OpenGL: contexts of one display, made, used and dropped by several threads at once, have
+/// crashed Mesa's software driver (22.3) after some thousand pictures. That driver draws on all cores by itself.
+static OPENGL: Mutex<()> = Mutex::new(());
+
+fn in_opengl<T>(work: impl FnOnce() -> T) -> T {
+    // What a panic left behind is the panicking thread's own.
+    let _alone = OPENGL.lock().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
 fn paint(cameras: &Cameras, inbox: &Receiver<Order>) {
     let mut easel: Option<Easel> = None;
     for Order { scene, seen, reply } in inbox {
-        let pictures = Easel::ready(&mut easel, scene, cameras).and_then(|easel| easel.draw(cameras, &seen));
+        let pictures = in_opengl(|| {
+            Easel::ready(&mut easel, scene, cameras).and_then(|easel| easel.draw(cameras, &seen))
+        });
         // Nobody waits any more when the plant is gone.
         let _ = reply.send(pictures);
     }
+    in_opengl(|| drop(easel));
 }
 
 /// A scene set up for drawing: its textures and meshes are with OpenGL.

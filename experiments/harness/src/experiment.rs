@@ -1,0 +1,102 @@
+//! A run that can be stopped at any instant: what the store lacks is run, what it has is left alone.
+//! A key's trace is on disk before its results are, so results in the store always have their trace.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use sha2::{Digest, Sha256};
+
+use crate::arm::Arm;
+use crate::episode::{EpisodeSettings, Parties};
+use crate::files::write_atomically;
+use crate::fork::run_twins;
+use crate::key::EpisodeKey;
+use crate::runner::{Progress, RunError, SetupError, describe, parallel};
+use crate::store::{Store, StoreError};
+use crate::trace::Trace;
+
+/// Name of the store in an experiment's folder.
+pub const STORE: &str = "episodes.sqlite";
+/// Folder of the step traces in an experiment's folder.
+pub const TRACES: &str = "traces";
+
+/// Which part of the keys a machine runs: `index` of `count`, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// Which part, from 1.
+    pub index: usize,
+    /// How many parts there are.
+    pub count: usize,
+}
+
+impl Shard {
+    /// All of it.
+    pub const WHOLE: Self = Self { index: 1, count: 1 };
+
+    /// Reads `i/N`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let valid = || format!("found {text}; valid is I/N with I from 1 to N, for example 2/8");
+        let (index, count) = text.split_once('/').ok_or_else(valid)?;
+        let shard =
+            Self { index: index.parse().map_err(|_| valid())?, count: count.parse().map_err(|_| valid())? };
+        if (1..=shard.count).contains(&shard.index) { Ok(shard) } else { Err(valid()) }
+    }
+
+    /// Its keys: every `count`-th from the `index`-th on, so that each part meets every task.
+    pub fn of(self, keys: &[EpisodeKey]) -> Vec<EpisodeKey> {
+        keys.iter().skip(self.index - 1).step_by(self.count).copied().collect()
+    }
+}
+
+/// Where a key's step trace lies in an experiment's folder.
+pub fn trace_path(folder: &Path, key: EpisodeKey) -> PathBuf {
+    let EpisodeKey { start, replicate } = key;
+    let name = format!("task{:02}-state{:04}-replicate{replicate}.parquet", start.task, start.initial_state);
+    folder.join(TRACES).join(name)
+}
+
+/// Runs what the store lacks of these keys; returns how many it ran.
+///
+/// # Errors
+/// [`RunError`]; what was done before it is kept.
+pub fn run(
+    folder: &Path,
+    store: Store,
+    keys: &[EpisodeKey],
+    arms: &[Arm],
+    workers: usize,
+    settings: &EpisodeSettings,
+    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<usize, RunError> {
+    let done: BTreeSet<EpisodeKey> = store.traces()?.into_iter().map(|(key, _)| key).collect();
+    let missing: Vec<EpisodeKey> = keys.iter().filter(|key| !done.contains(key)).copied().collect();
+    let store = Mutex::new(store);
+    let noted: Mutex<Option<StoreError>> = Mutex::new(None);
+    let follow = |said: Progress<'_>| {
+        if let (Progress::Interrupted { what, reason }, Ok(mut store)) = (said, store.lock())
+            && let (Err(error), Ok(mut noted)) = (store.interrupted(what, reason), noted.lock())
+        {
+            noted.get_or_insert(error);
+        }
+        progress(said);
+    };
+    parallel(&missing, workers, open, &follow, |parties, key| {
+        let mut trace = Trace::default();
+        let twins = run_twins(parties, arms, *key, settings, &mut trace)
+            .map_err(|source| RunError::Job { what: describe(*key, "twins"), source })?;
+        let results: Vec<_> = twins.into_iter().map(|(result, _)| result).collect();
+        let path = trace_path(folder, *key);
+        let failed = |reason| RunError::Trace { path: path.clone(), reason };
+        let bytes = trace.parquet().map_err(failed)?;
+        write_atomically(&path, &bytes).map_err(|error| failed(error.to_string()))?;
+        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        store.lock().map_err(|_| RunError::Worker)?.insert(&results, &digest)?;
+        Ok(())
+    })?;
+    match noted.into_inner().map_err(|_| RunError::Worker)? {
+        Some(error) => Err(error.into()),
+        None => Ok(missing.len()),
+    }
+}

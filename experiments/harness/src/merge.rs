@@ -1,0 +1,138 @@
+//! Parts of an experiment that ran on several machines, put together: nothing twice, nothing missing, nothing foreign.
+//! The whole appears at its place when all of it is there, or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::episode::EpisodeResult;
+use crate::experiment::{STORE, TRACES, trace_path};
+use crate::key::EpisodeKey;
+use crate::runner::describe;
+use crate::store::{Store, StoreError};
+
+/// Why parts cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum MergeError {
+    /// A part's store is of another registration, or cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Two parts hold the same episodes.
+    #[error("{what}: is in {} and in {}; valid is one part", first.display(), second.display())]
+    Overlap {
+        /// Which.
+        what: String,
+        /// One part.
+        first: PathBuf,
+        /// The other.
+        second: PathBuf,
+    },
+    /// Episodes of the plan are in no part.
+    #[error("{count} sets of twins are in no part, the first is {first}; run the shards that lack them")]
+    Gap {
+        /// How many.
+        count: usize,
+        /// The first.
+        first: String,
+    },
+    /// A part holds an episode that the plan does not ask for.
+    #[error("{}: {what}: is not of this plan", part.display())]
+    Foreign {
+        /// The part.
+        part: PathBuf,
+        /// Which.
+        what: String,
+    },
+    /// A trace is not the one that the store speaks of.
+    #[error("{}: SHA-256 is {found}; the store says {expected}", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// Digest in the store.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+struct Set<'a> {
+    part: &'a Path,
+    trace: String,
+    twins: Vec<EpisodeResult>,
+}
+
+/// Puts the parts of the experiment that `belongs` names together at `out`, which must not be there, and returns how
+/// many sets of twins it holds. `keys` are all of the plan's.
+pub fn merge(out: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) -> Result<usize, MergeError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| MergeError::Io { path, source }
+    };
+    if out.exists() {
+        return Err(io(out)(std::io::ErrorKind::AlreadyExists.into()));
+    }
+    let (sets, interruptions) = gather(parts, belongs, keys)?;
+    let half = out.with_extension("part");
+    if half.exists() {
+        std::fs::remove_dir_all(&half).map_err(io(&half))?;
+    }
+    std::fs::create_dir_all(half.join(TRACES)).map_err(io(&half))?;
+    let mut store = Store::open(&half.join(STORE), belongs)?;
+    for (key, set) in &sets {
+        let from = trace_path(set.part, *key);
+        let bytes = std::fs::read(&from).map_err(io(&from))?;
+        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        if found != set.trace {
+            return Err(MergeError::Trace { path: from, expected: set.trace.clone(), found });
+        }
+        let to = trace_path(&half, *key);
+        std::fs::write(&to, bytes).map_err(io(&to))?;
+        store.insert(&set.twins, &set.trace)?;
+    }
+    for (what, reason) in interruptions {
+        store.interrupted(&what, &reason)?;
+    }
+    drop(store);
+    std::fs::rename(&half, out).map_err(io(out))?;
+    Ok(sets.len())
+}
+
+type Gathered<'a> = (BTreeMap<EpisodeKey, Set<'a>>, Vec<(String, String)>);
+
+fn gather<'a>(parts: &'a [PathBuf], belongs: &str, keys: &[EpisodeKey]) -> Result<Gathered<'a>, MergeError> {
+    let asked: BTreeSet<EpisodeKey> = keys.iter().copied().collect();
+    let mut sets: BTreeMap<EpisodeKey, Set<'_>> = BTreeMap::new();
+    let mut interruptions = Vec::new();
+    for part in parts {
+        let store = Store::read(&part.join(STORE), belongs)?;
+        let mut twins: BTreeMap<EpisodeKey, Vec<EpisodeResult>> = BTreeMap::new();
+        for result in store.results()? {
+            twins.entry(result.key).or_default().push(result);
+        }
+        for (key, trace) in store.traces()? {
+            let what = describe(key, "twins");
+            if !asked.contains(&key) {
+                return Err(MergeError::Foreign { part: part.clone(), what });
+            }
+            let set = Set { part, trace, twins: twins.remove(&key).unwrap_or_default() };
+            if let Some(other) = sets.insert(key, set) {
+                return Err(MergeError::Overlap { what, first: other.part.to_owned(), second: part.clone() });
+            }
+        }
+        interruptions.extend(store.interruptions()?);
+    }
+    let mut missing = asked.iter().filter(|key| !sets.contains_key(key));
+    if let Some(first) = missing.next() {
+        return Err(MergeError::Gap { count: 1 + missing.count(), first: describe(*first, "twins") });
+    }
+    Ok((sets, interruptions))
+}

@@ -1,0 +1,285 @@
+//! What a study came to: every figure of its report, made from stored results and the plan alone.
+//! Pure: the same results give the same report, whoever asks and in whatever order the episodes came.
+
+mod audit;
+mod page;
+mod words;
+
+use std::collections::BTreeMap;
+
+use aegis_core::Score;
+use aegis_statistics::{
+    BudgetMatch, Clusters, Contrast, Estimate, LeftOut, PairedEffects, Proportion, Spending, SpendingPair,
+    StatisticsError, TaskRow, Triplet, Twin, Verdict, auroc_interval, auroc_within_interval, budget_match,
+    contrast, holm, leave_one_task_out, mcnemar_e_value, paired_effects, task_table,
+};
+use serde::Serialize;
+
+use crate::arm::{ArmName, WEAK};
+use crate::episode::EpisodeResult;
+use crate::key::EpisodeKey;
+use crate::plan::Plan;
+use crate::probe::calibration::Scored;
+use crate::study::{ContrastSettings, Judged, Quantities, STRONG, StudySettings};
+
+pub use audit::{Audit, audit};
+pub use page::{Page, Table};
+
+/// Everything that a report says in figures.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// Whether the results are whole, and the twins twins.
+    pub audit: Audit,
+    /// Every arm, in the plan's order.
+    pub arms: Vec<ArmReport>,
+    /// The registered family, in its order.
+    pub contrasts: Vec<ContrastReport>,
+    /// Early-window AUROC of the probe on the weak path, over clusters; none where it is undefined.
+    pub auroc: Option<Estimate>,
+    /// The same within tasks.
+    pub auroc_within: Option<Estimate>,
+    /// Every kill criterion.
+    pub kill: [Judged; 5],
+    /// Whether one of them fired.
+    pub killed: bool,
+}
+
+/// One arm beside its weak twins.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArmReport {
+    /// Its name.
+    pub arm: ArmName,
+    /// Episodes won, with a Clopper–Pearson interval.
+    pub success: Proportion,
+    /// Recovered, broken and net, against weak; none for weak itself.
+    pub effects: Option<PairedEffects>,
+    /// By task; empty for weak itself.
+    pub tasks: Vec<TaskRow>,
+    /// The net effect without each task in turn; empty for weak itself.
+    pub without_task: Vec<LeftOut>,
+    /// Fires per episode.
+    pub fires: f64,
+    /// Share of all control steps that the strong policy drove.
+    pub duty: f64,
+}
+
+/// One contrast of the family.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ContrastReport {
+    /// The claim.
+    #[serde(flatten)]
+    pub claim: ContrastSettings,
+    /// Counts, test and difference.
+    pub figures: Contrast,
+    /// The p-value adjusted by Holm over the family.
+    pub adjusted: f64,
+    /// Whether the claim holds at the plan's level: not if its budgets are shown to differ.
+    pub holds: bool,
+    /// What both arms spent; none where one of them is not gated, so that budgets are not meant to be equal.
+    pub budget: Option<BudgetMatch>,
+    /// Evidence that may be looked at at any time, where the plan registered it.
+    pub e_value: Option<f64>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The plan has no `[study]`.
+    #[error("the plan has no [study], so there is nothing to report on")]
+    NoStudy,
+    /// There are no results of an arm.
+    #[error("arm {0}: no complete set of twins in the store; run the experiment first")]
+    NoResults(ArmName),
+    /// The figures cannot be made.
+    #[error("{what}: {source}")]
+    Statistics {
+        /// Of what.
+        what: String,
+        /// Why.
+        source: StatisticsError,
+    },
+}
+
+/// The results of complete sets of twins, by arm, keys in order.
+struct ByArm<'a>(BTreeMap<&'a ArmName, Vec<&'a EpisodeResult>>);
+
+impl<'a> ByArm<'a> {
+    fn new(study: &'a StudySettings, results: &'a [EpisodeResult], complete: &[EpisodeKey]) -> Self {
+        let mut arms: BTreeMap<&ArmName, BTreeMap<EpisodeKey, &EpisodeResult>> = BTreeMap::new();
+        for result in results.iter().filter(|result| complete.binary_search(&result.key).is_ok()) {
+            arms.entry(&result.arm).or_default().insert(result.key, result);
+        }
+        let listed = study.arms.iter().filter_map(|name| arms.remove(name).map(|of_arm| (name, of_arm)));
+        Self(listed.map(|(name, of_arm)| (name, of_arm.into_values().collect())).collect())
+    }
+
+    fn of(&self, name: &ArmName) -> Result<&[&'a EpisodeResult], ReportError> {
+        let found = self.0.get(name).filter(|of_arm| !of_arm.is_empty());
+        found.map(Vec::as_slice).ok_or_else(|| ReportError::NoResults(name.clone()))
+    }
+}
+
+/// Makes the report of a plan's study from what is stored for `keys`, all of the plan's. Sets of twins that lack an arm
+/// count as missing and for nothing else.
+pub fn report(plan: &Plan, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Result<Report, ReportError> {
+    let study = plan.study.as_ref().ok_or(ReportError::NoStudy)?;
+    let audit = audit(study, keys, results);
+    let by_arm = ByArm::new(study, results, &audit.complete);
+    let weak = by_arm.of(&WEAK.into())?;
+    let arms = study
+        .arms
+        .iter()
+        .map(|name| arm_report(name, weak, by_arm.of(name)?, study))
+        .collect::<Result<Vec<_>, _>>()?;
+    let contrasts = contrasts(study, weak, &by_arm)?;
+    let (auroc, auroc_within) = early_auroc(plan, study, weak);
+
+    let harm = arms.iter().find(|arm| arm.arm == *crate::arm::AEGIS).and_then(|arm| arm.effects);
+    let harm = harm.map(|effects| effects.broken.map_or(0.0, |broken| broken.proportion.estimate));
+    let mismatch = |budget: BudgetMatch| 100.0 * budget.duty.difference.estimate.abs();
+    let mismatches = contrasts.iter().filter_map(|one| one.budget.map(mismatch));
+    let kill = study.kill.judge(&Quantities {
+        auroc_lower: auroc.map(|estimate| estimate.lower),
+        duty_mismatch_points: Some(mismatches.fold(0.0, f64::max)),
+        crn_violations: Some(audit.violations.len() as u64),
+        missing_episodes: Some(audit.missing.len() as u64),
+        harm,
+    });
+    let killed = kill.iter().any(|criterion| criterion.fired);
+    Ok(Report { audit, arms, contrasts, auroc, auroc_within, kill, killed })
+}
+
+fn failed<'a>(what: impl Into<String> + 'a) -> impl FnOnce(StatisticsError) -> ReportError + 'a {
+    |source| ReportError::Statistics { what: what.into(), source }
+}
+
+fn arm_report(
+    name: &ArmName,
+    weak: &[&EpisodeResult],
+    results: &[&EpisodeResult],
+    study: &StudySettings,
+) -> Result<ArmReport, ReportError> {
+    let what = || format!("arm {name}");
+    let count = |of: fn(&EpisodeResult) -> u64| results.iter().map(|result| of(result)).sum::<u64>();
+    let won = count(|result| u64::from(result.success));
+    let level = study.bootstrap.level;
+    let twins: Vec<Twin> = weak
+        .iter()
+        .zip(results)
+        .map(|(weak, arm)| Twin {
+            task: arm.key.start.task,
+            initial_state: arm.key.start.initial_state,
+            weak: weak.success,
+            arm: arm.success,
+        })
+        .collect();
+    let itself = *name == *WEAK;
+    let steps = count(|result| u64::from(result.steps));
+    Ok(ArmReport {
+        arm: name.clone(),
+        success: Proportion::new(won, results.len() as u64, level).map_err(failed(what()))?,
+        effects: match itself {
+            true => None,
+            false => Some(paired_effects(&twins, &study.bootstrap()).map_err(failed(what()))?),
+        },
+        tasks: if itself { Vec::new() } else { task_table(&twins, level).map_err(failed(what()))? },
+        // Of a study of one task there is nothing to leave out.
+        without_task: if itself { Vec::new() } else { leave_one_task_out(&twins).unwrap_or_default() },
+        fires: count(|result| u64::from(result.fires)) as f64 / results.len() as f64,
+        duty: count(|result| u64::from(result.strong_steps)) as f64 / steps.max(1) as f64,
+    })
+}
+
+fn contrasts(
+    study: &StudySettings,
+    weak: &[&EpisodeResult],
+    by_arm: &ByArm<'_>,
+) -> Result<Vec<ContrastReport>, ReportError> {
+    let figures = study
+        .contrasts
+        .iter()
+        .map(|claim| figures(claim, study, weak, by_arm))
+        .collect::<Result<Vec<_>, _>>()?;
+    let p_values: Vec<f64> = figures.iter().map(|(figures, _)| figures.mcnemar.one_sided).collect();
+    let adjusted = holm(&p_values).map_err(failed("contrasts"))?;
+    let reports = study.contrasts.iter().zip(figures).zip(adjusted);
+    Ok(reports
+        .map(|((claim, (figures, budget)), adjusted)| {
+            let differs = |budget: &BudgetMatch| {
+                [budget.fires.verdict, budget.duty.verdict].contains(&Verdict::Mismatched)
+            };
+            ContrastReport {
+                claim: claim.clone(),
+                holds: adjusted <= study.alpha && !budget.as_ref().is_some_and(differs),
+                e_value: study.sequential.then(|| mcnemar_e_value(figures.b, figures.c)),
+                figures,
+                adjusted,
+                budget,
+            }
+        })
+        .collect())
+}
+
+fn figures(
+    claim: &ContrastSettings,
+    study: &StudySettings,
+    weak: &[&EpisodeResult],
+    by_arm: &ByArm<'_>,
+) -> Result<(Contrast, Option<BudgetMatch>), ReportError> {
+    let what = || format!("{} against {}", claim.better, claim.than);
+    let (better, than) = (by_arm.of(&claim.better)?, by_arm.of(&claim.than)?);
+    let pairs = || weak.iter().zip(better).zip(than);
+    let triplets: Vec<Triplet> = pairs()
+        .map(|((weak, better), than)| Triplet {
+            task: weak.key.start.task,
+            initial_state: weak.key.start.initial_state,
+            weak: weak.success,
+            treatment: better.success,
+            control: than.success,
+        })
+        .collect();
+    let figures = contrast(&triplets, claim.over(), &study.bootstrap()).map_err(failed(what()))?;
+    let gated = |name: &ArmName| *name != *WEAK && *name != *STRONG;
+    if !gated(&claim.better) || !gated(&claim.than) {
+        return Ok((figures, None));
+    }
+    let spent = |result: &EpisodeResult| Spending {
+        fires: result.fires,
+        steps: result.steps,
+        strong_steps: result.strong_steps,
+    };
+    let spending: Vec<SpendingPair> = pairs()
+        .map(|((weak, better), than)| SpendingPair {
+            task: weak.key.start.task,
+            initial_state: weak.key.start.initial_state,
+            treatment: spent(better),
+            control: spent(than),
+        })
+        .collect();
+    let budget = budget_match(&spending, study.tolerance(), &study.bootstrap()).map_err(failed(what()))?;
+    Ok((figures, Some(budget)))
+}
+
+/// The probe's early-window AUROC on the weak arm, overall and within tasks; none where all episodes ended alike.
+fn early_auroc(
+    plan: &Plan,
+    study: &StudySettings,
+    weak: &[&EpisodeResult],
+) -> (Option<Estimate>, Option<Estimate>) {
+    let end = plan.fit.early_fraction * f64::from(plan.gate.horizon_steps);
+    let early = |result: &&EpisodeResult| {
+        let steps = (0..result.scores.len() as u32).map(|boundary| boundary * result.chunk_steps).collect();
+        let scores = result.scores.iter().map(|score| Score::new(score.unwrap_or(f64::NAN))).collect();
+        let scored = Scored { failed: !result.success, steps, scores, disagreement: Vec::new() };
+        scored.early(end)
+    };
+    let scores: Vec<f64> = weak.iter().map(early).collect();
+    let failed: Vec<bool> = weak.iter().map(|result| !result.success).collect();
+    let starts: Vec<_> = weak.iter().map(|result| result.key.start).collect();
+    let tasks: Vec<usize> = starts.iter().map(|start| start.task).collect();
+    let bootstrap = study.bootstrap();
+    let overall = Clusters::new(&starts)
+        .ok()
+        .and_then(|clusters| auroc_interval(&failed, &scores, &clusters, &bootstrap).ok());
+    (overall, auroc_within_interval(&failed, &scores, &tasks, &starts, &bootstrap).ok())
+}

@@ -1,0 +1,185 @@
+//! A run that is stopped and goes on: what ends up in the store, on a plant of one dimension.
+//! What was done is not run again, and what came out does not depend on where it stopped.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aegis_core::PlantError;
+use aegis_experiments::experiment::{self, STORE, Shard, trace_path};
+use aegis_experiments::merge::merge;
+use aegis_experiments::runner::{Progress, RunError, SetupError};
+use aegis_experiments::store::{Store, StoreError};
+use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, Parties};
+use support::{KEYS, gated, open, settings};
+
+const BELONGS: &str = "registration of a test";
+
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn arms() -> Vec<Arm> {
+    let random = Arm { name: "random".into(), drive: Drive::Yoked("aegis".into()) };
+    vec![Arm::weak(), gated(), random, Arm::strong()]
+}
+
+fn keys() -> Vec<EpisodeKey> {
+    KEYS.keys(0..1)
+}
+
+fn run_with(
+    folder: &Path,
+    keys: &[EpisodeKey],
+    workers: usize,
+    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+) -> Result<usize, RunError> {
+    let store = Store::open(&folder.join(STORE), BELONGS)?;
+    let settings = EpisodeSettings { fork: true, ..settings() };
+    experiment::run(folder, store, keys, &arms(), workers, &settings, open, &|_: Progress<'_>| {})
+}
+
+fn run(folder: &Path, keys: &[EpisodeKey], workers: usize) -> usize {
+    run_with(folder, keys, workers, &|_| Ok(open())).unwrap()
+}
+
+/// Results, and every trace's bytes.
+fn outcome(folder: &Path) -> (Vec<EpisodeResult>, Vec<Vec<u8>>) {
+    let store = Store::read(&folder.join(STORE), BELONGS).unwrap();
+    let traces = store.traces().unwrap();
+    let bytes = traces.iter().map(|(key, _)| std::fs::read(trace_path(folder, *key)).unwrap()).collect();
+    (store.results().unwrap(), bytes)
+}
+
+#[test]
+fn a_run_in_pieces_ends_as_one_that_was_not_stopped() {
+    let (whole, pieces) = (folder("whole"), folder("pieces"));
+    assert_eq!(run(&whole, &keys(), 1), 20);
+    let all = outcome(&whole);
+    assert_eq!(all.0.len(), 20 * arms().len());
+
+    assert_eq!(run(&pieces, &keys()[15..], 3), 5);
+    assert_eq!(run(&pieces, &keys()[..3], 2), 3);
+    assert_eq!(run(&pieces, &keys(), 4), 12, "only what is missing");
+    assert_eq!(run(&pieces, &keys(), 4), 0);
+    assert_eq!(outcome(&pieces), all);
+}
+
+#[test]
+fn what_was_done_before_a_failure_is_kept() {
+    let folder = folder("failure");
+    let fails_later = |_| {
+        let plant = Box::new(support::Breaking::after(6, || PlantError::Backend("it broke".into())));
+        Ok(Parties { plant, ..open() })
+    };
+    let error = run_with(&folder, &keys(), 1, &fails_later).unwrap_err();
+    assert!(error.to_string().contains("it broke"), "{error}");
+    let store = Store::read(&folder.join(STORE), BELONGS).unwrap();
+    let kept = store.results().unwrap();
+    assert!(!kept.is_empty() && kept.len().is_multiple_of(arms().len()), "{} results", kept.len());
+    drop(store);
+    let done = kept.len() / arms().len();
+    assert_eq!(run(&folder, &keys(), 1), 20 - done);
+    let whole = self::folder("failure-whole");
+    run(&whole, &keys(), 1);
+    assert_eq!(outcome(&folder), outcome(&whole));
+}
+
+#[test]
+fn a_lost_plant_is_noted_and_its_episode_run_again() {
+    let folder = folder("lost");
+    let opened = AtomicUsize::new(0);
+    let lost_once = |_| {
+        let first = opened.fetch_add(1, Ordering::Relaxed) == 0;
+        let after = if first { 4 } else { usize::MAX };
+        let plant = Box::new(support::Breaking::after(after, || PlantError::Lost("unplugged".into())));
+        Ok(Parties { plant, ..open() })
+    };
+    assert_eq!(run_with(&folder, &keys(), 1, &lost_once).unwrap(), 20);
+    let noted = Store::read(&folder.join(STORE), BELONGS).unwrap().interruptions().unwrap();
+    assert_eq!(noted.len(), 1);
+    assert!(noted[0].0.contains("task 0") && noted[0].1.contains("unplugged"), "{noted:?}");
+    let whole = self::folder("lost-whole");
+    run(&whole, &keys(), 1);
+    assert_eq!(outcome(&folder), outcome(&whole));
+}
+
+#[test]
+fn shards_are_disjoint_and_make_the_whole() {
+    let keys = keys();
+    let mut all: Vec<EpisodeKey> = (1..=3).flat_map(|index| Shard { index, count: 3 }.of(&keys)).collect();
+    all.sort();
+    assert_eq!(all, keys);
+    assert_eq!(Shard::WHOLE.of(&keys), keys);
+    assert_eq!(Shard::parse("2/8"), Ok(Shard { index: 2, count: 8 }));
+    for text in ["0/3", "4/3", "1", "a/b", "1/0", "-1/2"] {
+        assert!(Shard::parse(text).unwrap_err().contains("valid is I/N"), "{text}");
+    }
+}
+
+#[test]
+fn shards_put_together_are_the_whole_and_nothing_else() {
+    let whole = folder("merge-whole");
+    run(&whole, &keys(), 2);
+    let parts: Vec<PathBuf> = (1..=3)
+        .map(|index| {
+            let part = folder(&format!("merge-{index}"));
+            run(&part, &Shard { index, count: 3 }.of(&keys()), 1);
+            part
+        })
+        .collect();
+    let out = folder("merge-out").join("all");
+    assert_eq!(merge(&out, &parts, BELONGS, &keys()).unwrap(), 20);
+    assert_eq!(outcome(&out), outcome(&whole));
+
+    let refused = |parts: &[PathBuf], keys: &[EpisodeKey]| {
+        let out = folder("merge-refused").join("all");
+        let error = merge(&out, parts, BELONGS, keys).unwrap_err();
+        assert!(!out.exists());
+        error.to_string()
+    };
+    let gap = refused(&parts[..2], &keys());
+    assert!(gap.contains("6 sets of twins are in no part") && gap.contains("initial state 2"), "{gap}");
+    let overlap = refused(&[parts.clone(), vec![parts[0].clone()]].concat(), &keys());
+    assert!(overlap.contains("initial state 0") && overlap.contains("valid is one part"), "{overlap}");
+    assert!(refused(&parts, &keys()[..19]).contains("is not of this plan"));
+    let error = merge(&out.with_file_name("other"), &parts, "another", &keys()).unwrap_err();
+    assert!(error.to_string().contains("belongs"), "{error}");
+    assert!(merge(&out, &parts, BELONGS, &keys()).is_err(), "nothing is overwritten");
+
+    let trace = trace_path(&parts[1], Shard { index: 2, count: 3 }.of(&keys())[0]);
+    let mut bytes = std::fs::read(&trace).unwrap();
+    bytes[10] ^= 1;
+    std::fs::write(&trace, bytes).unwrap();
+    assert!(refused(&parts, &keys()).contains("the store says"));
+}
+
+#[test]
+fn a_store_of_something_else_or_damaged_is_refused() {
+    let folder = folder("refused");
+    run(&folder, &keys()[..2], 1);
+    let path = folder.join(STORE);
+    let error = Store::open(&path, "another registration").err().unwrap().to_string();
+    assert!(
+        error.contains("belongs: found registration of a test; valid is another registration"),
+        "{error}"
+    );
+    assert!(matches!(Store::read(&folder.join("none.sqlite"), BELONGS), Err(StoreError::Database { .. })));
+    std::fs::write(folder.join("text.sqlite"), "no database at all, but long enough to be looked at")
+        .unwrap();
+    let error = Store::open(&folder.join("text.sqlite"), BELONGS).err().unwrap().to_string();
+    assert!(error.contains("text.sqlite") && error.contains("not a database"), "{error}");
+
+    // The same twins again: refused, and nothing of them stays.
+    let mut store = Store::open(&path, BELONGS).unwrap();
+    let before = store.results().unwrap();
+    assert!(store.insert(&before[..arms().len()], "digest").is_err());
+    assert_eq!(store.results().unwrap(), before);
+}

@@ -1,0 +1,127 @@
+//! The report of a study on a plant of one dimension, every count worked out by hand.
+//! Weak loses ten of twenty; aegis wins all; an arm that never fires wins what weak wins.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod support;
+
+use std::path::Path;
+
+use aegis_core::Rule;
+use aegis_core::record::NoRecorder;
+use aegis_experiments::plan::Plan;
+use aegis_experiments::report::{ReportError, report};
+use aegis_experiments::runner::run_arms;
+use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, run_episode};
+use support::{KEYS, gated, open, settings};
+
+fn plan() -> Plan {
+    let mut plan =
+        Plan::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")).expect("it is valid");
+    plan.gate = settings().gate;
+    if let Some(study) = &mut plan.study {
+        study.bootstrap.replicates = 200;
+    }
+    plan
+}
+
+fn keys() -> Vec<EpisodeKey> {
+    KEYS.keys(0..1)
+}
+
+fn results() -> Vec<EpisodeResult> {
+    let arm = |name: &str, drive| Arm { name: name.into(), drive };
+    let arms = [
+        Arm::weak(),
+        gated(),
+        arm("blind", Drive::Rule(Rule::Never {})),
+        arm("random", Drive::Yoked("aegis".into())),
+        Arm::strong(),
+        arm("aa", Drive::Weak),
+    ];
+    let settings = EpisodeSettings { fork: true, ..settings() };
+    let twins = run_arms(&keys(), &arms, 2, &settings, &|_| Ok(open()), &|_| {}).unwrap();
+    twins.into_iter().map(|(result, _)| result).collect()
+}
+
+#[test]
+fn figures_are_those_that_can_be_counted_by_hand() {
+    let found = report(&plan(), &keys(), &results()).unwrap();
+    let names: Vec<_> = found.arms.iter().map(|arm| arm.arm.as_str()).collect();
+    assert_eq!(names, ["weak", "aegis", "blind", "random", "strong", "aa"]);
+    let won: Vec<_> = found.arms.iter().map(|arm| arm.success.k).collect();
+    assert_eq!((won[0], won[1], won[2], won[4], won[5]), (10, 20, 10, 20, 10));
+    let aegis = found.arms[1].effects.unwrap();
+    let counts =
+        |rate: Option<aegis_statistics::Rate>| rate.map(|rate| (rate.proportion.k, rate.proportion.n));
+    assert_eq!((counts(aegis.recovered), counts(aegis.broken)), (Some((10, 10)), Some((0, 10))));
+    assert_eq!((aegis.mcnemar.one_sided, aegis.net_effect), (0.5_f64.powi(10), 0.5));
+    assert_eq!(found.arms[1].fires, 0.5);
+    assert_eq!((found.arms[0].duty, found.arms[4].duty), (0.0, 1.0));
+
+    // Against blind and weak: ten pairs that only aegis won.
+    let blind = &found.contrasts[0];
+    assert_eq!((blind.figures.b, blind.figures.c, blind.figures.treatment.n), (10, 0, 10));
+    assert_eq!(blind.figures.mcnemar.one_sided, 0.5_f64.powi(10));
+    assert!(blind.budget.is_some() && !blind.holds, "blind spent nothing, so the budgets differ");
+    let weak = &found.contrasts[2];
+    assert_eq!((weak.figures.b, weak.figures.treatment.n), (10, 20));
+    assert!(weak.budget.is_none() && weak.holds);
+    assert!(found.contrasts.iter().all(|one| one.adjusted >= one.figures.mcnemar.one_sided));
+
+    let audit = &found.audit;
+    assert_eq!((audit.expected, audit.found, audit.pairs, audit.equal_copies), (120, 120, 100, Some(20)));
+    assert!(audit.missing.is_empty() && audit.violations.is_empty() && audit.foreign.is_empty());
+    // The budgets differ by more than the criterion allows, and nothing else is wrong.
+    let fired: Vec<_> = found.kill.iter().filter(|one| one.fired).map(|one| one.name).collect();
+    assert_eq!(fired, ["duty_mismatch_points"]);
+    assert!(found.killed);
+}
+
+#[test]
+fn the_order_in_which_episodes_came_changes_nothing() {
+    let (mut shuffled, made) = (results(), report(&plan(), &keys(), &results()).unwrap());
+    shuffled.reverse();
+    assert_eq!(report(&plan(), &keys(), &shuffled).unwrap(), made);
+    let page = made.page("A study", &["Of a test.".into()]);
+    for text in [page.markdown(), page.html()] {
+        for part in ["duty_mismatch_points", "20 of 20 (100.0 %)", "Of a test.", "120 of 120"] {
+            assert!(text.contains(part), "{part} is missing from {text}");
+        }
+    }
+}
+
+#[test]
+fn what_is_missing_foreign_or_no_twin_is_named() {
+    let mut found = results();
+    // One arm of the fourth key is gone, so the whole set counts for nothing.
+    found.retain(|result| !(result.key == keys()[3] && result.arm == *"strong"));
+    // An episode of another plan.
+    let mut foreign = found[0].clone();
+    foreign.key.start.initial_state = 99;
+    found.push(foreign);
+    // A copy of weak that is not: another noise would show in its path.
+    let copy = found.iter_mut().find(|result| result.key == keys()[5] && result.arm == *"aa").unwrap();
+    copy.path = "0".repeat(32);
+    let made = report(&plan(), &keys(), &found).unwrap();
+    let audit = &made.audit;
+    assert_eq!(audit.missing, ["strong · task 0 · initial state 3 · replicate 0"]);
+    assert_eq!(audit.foreign, ["weak · task 0 · initial state 99 · replicate 0"]);
+    assert_eq!(audit.violations, ["aa · task 0 · initial state 5 · replicate 0"]);
+    assert_eq!(audit.equal_copies, Some(19));
+    assert_eq!(made.arms[0].success.n, 19);
+    let fired: Vec<_> = made.kill.iter().filter(|one| one.fired).map(|one| one.name).collect();
+    assert_eq!(fired, ["duty_mismatch_points", "crn_violations", "missing_episodes"]);
+}
+
+#[test]
+fn without_results_or_study_there_is_no_report() {
+    let error = report(&plan(), &keys(), &[]).unwrap_err();
+    assert!(error.to_string().contains("arm weak: no complete set of twins"), "{error}");
+    let without = Plan { study: None, ..plan() };
+    assert!(matches!(report(&without, &keys(), &results()), Err(ReportError::NoStudy)));
+    // One arm alone is no set either.
+    let mut parties = open();
+    let (alone, _) =
+        run_episode(&mut parties, &Arm::weak(), keys()[0], &settings(), &mut NoRecorder).unwrap();
+    assert!(report(&plan(), &keys(), &[alone]).is_err());
+}

@@ -1,0 +1,157 @@
+//! A plant of one dimension, two policies that walk on it, and the settings of their episodes.
+//! Every outcome on it can be worked out by hand: odd starts walk the wrong way under the weak policy.
+#![allow(dead_code)] // Each test binary uses its own part.
+
+use aegis_core::gate::BudgetUnit;
+use aegis_core::probe::{Head, Linear};
+use aegis_core::{
+    Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
+    Probe, Proprioception, Rule, Saved, Start, Thresholds, Transition,
+};
+use aegis_experiments::plan::Share;
+use aegis_experiments::sensor::SensorNoise;
+use aegis_experiments::{Arm, EpisodeSettings, Parties, Streams};
+
+#[derive(Clone, Default)]
+pub struct Line {
+    start: usize,
+    pub position: f64,
+}
+
+impl Line {
+    fn observation(&self) -> Observation {
+        Observation {
+            step: 0,
+            plant_time: 0.0,
+            task: self.start % 2,
+            instruction: "reach five".into(),
+            proprioception: Proprioception {
+                joint_positions: vec![self.position],
+                end_effector: Pose::IDENTITY,
+                gripper: Vec::new(),
+            },
+            objects: Vec::new(),
+            frames: [].into(),
+        }
+    }
+}
+
+impl Plant for Line {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        *self = Self { start: start.initial_state, position: 0.0 };
+        Ok(self.observation())
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+        self.position += f64::from(action[0]);
+        Ok(Transition { success: self.position >= 5.0, observation: self.observation() })
+    }
+
+    fn state(&self, out: &mut Vec<f64>) {
+        out.push(self.position);
+    }
+
+    fn save(&self) -> Result<Option<Saved>, PlantError> {
+        Ok(Some(Saved::new(self.clone())))
+    }
+
+    fn resume(&mut self, saved: &Saved) -> Result<Observation, PlantError> {
+        *self = saved.kept::<Self>()?.clone();
+        Ok(self.observation())
+    }
+}
+
+pub struct Walker {
+    lost_on_odd: bool,
+}
+
+impl Policy for Walker {
+    fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
+        let odd = observation.task == 1;
+        let pace = if self.lost_on_odd && odd { -0.5 } else { 0.5 };
+        let mark = if odd { 1.0 } else { -1.0 };
+        // A little of the position, so that steps differ as real activations do.
+        let drift = observation.proprioception.joint_positions[0] as f32 * 0.01;
+        Ok(Inference {
+            chunk: Chunk::new(1, vec![pace; 2])?,
+            activation: Some(Activation::new(2, vec![mark + drift, 0.5, mark - drift, 0.5])?),
+        })
+    }
+}
+
+pub fn probe() -> Probe {
+    let head = Head::Linear(Linear { weights: vec![4.0, 0.0], bias: 0.0 });
+    Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], head }
+}
+
+pub fn open() -> Parties {
+    Parties {
+        plant: Box::<Line>::default(),
+        weak: Box::new(Walker { lost_on_odd: true }),
+        strong: Box::new(Walker { lost_on_odd: false }),
+        probe: probe(),
+    }
+}
+
+pub fn settings() -> EpisodeSettings {
+    EpisodeSettings {
+        gate: GateLimits {
+            return_chunks: 2,
+            guard_fraction: 0.1,
+            budget_fraction: 0.1,
+            budget_unit: BudgetUnit::Chunks,
+            duty_cap: 1.0,
+            hold_chunks: 3,
+            horizon_steps: 40,
+            chunk_steps: 2,
+        },
+        ask_strong: false,
+        sensor: SensorNoise { object_position_sd: 0.0 },
+        settle_steps: 0,
+        null_action: vec![0.0],
+        streams: Streams::new(1),
+        fork: false,
+    }
+}
+
+pub fn gated() -> Arm {
+    Arm::aegis(Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.4 }))
+}
+
+pub const KEYS: Share = Share { first: 0, end: 20, replicates: 1 };
+
+/// A line that fails once it was reset so often.
+pub struct Breaking {
+    line: Line,
+    left: usize,
+    why: fn() -> PlantError,
+}
+
+impl Breaking {
+    pub fn after(resets: usize, why: fn() -> PlantError) -> Self {
+        Self { line: Line::default(), left: resets, why }
+    }
+}
+
+impl Plant for Breaking {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        self.left = self.left.checked_sub(1).ok_or_else(self.why)?;
+        self.line.reset(start)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+        self.line.step(action)
+    }
+
+    fn state(&self, out: &mut Vec<f64>) {
+        self.line.state(out);
+    }
+
+    fn save(&self) -> Result<Option<Saved>, PlantError> {
+        self.line.save()
+    }
+
+    fn resume(&mut self, saved: &Saved) -> Result<Observation, PlantError> {
+        self.line.resume(saved)
+    }
+}
