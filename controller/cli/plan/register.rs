@@ -51,7 +51,7 @@ pub struct AmendArguments {
     /// The reason, in words; the report prints it
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Folders and files whose episodes of the confirmation range count as seen
+    /// Folders and files (stores of runs, JSON lines, rollouts) whose episodes of the confirmation range count as seen
     #[arg(long, value_name = "PATH", default_value = "runs")]
     results: Vec<PathBuf>,
 }
