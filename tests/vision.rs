@@ -133,12 +133,12 @@ fn a_card_that_does_not_fit_its_graph_is_refused() {
     assert!(matches!(&error, OpenError::Tensor { valid, .. } if valid.contains("agentview")), "{error}");
 
     let layout = damaged("vision-layout", "libero-proprio-v1", "libero-proprio-v9");
-    let error = ModelCard::load(&layout).err().expect("it is refused");
+    let error = ModelCard::load(&layout).expect_err("it is refused");
     assert!(matches!(error, CardError::Parse { .. }));
     let text = error.to_string();
     assert!(text.contains("libero-proprio-v9") && text.contains("\"libero-lowdim-v1\""), "{text}");
 
     let width = damaged("vision-width", "width = 28", "width = 88");
-    let text = ModelCard::load(&width).err().expect("it is refused").to_string();
+    let text = ModelCard::load(&width).expect_err("it is refused").to_string();
     assert!(text.contains("observation.width: found 88, valid is 28"), "{text}");
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aegis_experiments::EpisodeSettings;
-use aegis_experiments::experiment::{self, Shard};
+use aegis_experiments::experiment::{self, Experiment, Shard};
 use aegis_experiments::store::Store;
 use clap::Args;
 
@@ -57,8 +57,13 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let bar = progress::bar("sets of twins", keys.len().saturating_sub(there));
     let open = |_| study.parties(&probe);
     let follow = progress::follow(&bar);
-    let ran =
-        experiment::run(&arguments.out, store, &keys, &arms, arguments.workers, &settings, &open, &follow);
+    let ran = experiment::run(
+        Experiment { folder: &arguments.out, store, keys: &keys, arms: &arms },
+        arguments.workers,
+        &settings,
+        &open,
+        &follow,
+    );
     bar.finish_and_clear();
     let ran = ran.or_exit(Exit::Failed)?;
     say!(

@@ -72,17 +72,15 @@ pub fn run(arguments: &PowerArguments) -> Result<(), Failure> {
         say!("{outcome}");
         return Ok(());
     }
-    let row = |SampleSize { stable, stable_power, .. }: SampleSize| format!("{stable:>9}  {stable_power:.4}");
-    say!("episodes per arm                               n  power");
-    say!("one contrast at {alpha:<6}            exact {}", row(alone));
-    let share = format!("{alpha}/{contrasts}");
-    say!("one contrast at {share:<12}      exact {}", row(bonferroni));
-    say!(
-        "all {contrasts:<3} under Holm at {alpha:<6} simulated {:>9}  {:.4} ± {:.4}",
-        found.episodes,
-        found.all,
-        found.all_standard_error
-    );
+    let row = |what: String, how: &str, episodes: u64, power: String| {
+        say!("{what:<32}{how:<10}{episodes:>9}  {power}");
+    };
+    let exact = |what, size: SampleSize| row(what, "exact", size.stable, format!("{:.4}", size.stable_power));
+    say!("{:<42}{:>9}  power", "", "episodes");
+    exact(format!("one contrast at {alpha}"), alone);
+    exact(format!("one contrast at {alpha}/{contrasts}"), bonferroni);
+    let spread = format!("{:.4} ± {:.4}", found.all, found.all_standard_error);
+    row(format!("all {contrasts} under Holm at {alpha}"), "simulated", found.episodes, spread);
     say!(
         "\nThe better arm wins {:.1} % of the episodes alone, the other {:.1} %. Simulated: {studies} studies in which \
          the better arm is the same in every contrast and wins {:.1} %; ± is one standard error.",

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::{Difference, Frozen, Lock, lock_path};
 use clap::Args;
 use jiff::{Timestamp, Unit};
@@ -50,7 +51,7 @@ pub struct AmendArguments {
     /// The reason, in words; the report prints it
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Folders and files whose episodes of the confirmation range count as seen
+    /// Folders and files (stores of runs, JSON lines, rollouts) whose episodes of the confirmation range count as seen
     #[arg(long, value_name = "PATH", default_value = "runs")]
     results: Vec<PathBuf>,
 }
@@ -68,16 +69,21 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     let Registered { plan: path, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
     let (plan, frozen) = found(path)?;
+    check_whole(path, &plan)?;
+    let lock = Lock::new(frozen, now()).or_exit(Exit::Input)?;
+    let exit = if place.exists() { Exit::Input } else { Exit::Failed };
+    lock.create(&place).or_exit(exit)?;
+    tell(&lock, &place, *json)
+}
+
+/// Refuses a plan that does not say what it tests, or whose models could not run.
+fn check_whole(path: &Path, plan: &Plan) -> Result<(), Failure> {
     if plan.study.is_none() {
         let message = "study: missing; valid is a [study] with arms, contrasts and kill criteria, as in a plan of \
                        `aegis plan new`";
         return Err(failure(Exit::Input, format!("{}: {message}", path.display())));
     }
-    check_models(&plan.located(path))?;
-    let lock = Lock::new(frozen, now()).or_exit(Exit::Input)?;
-    let exit = if place.exists() { Exit::Input } else { Exit::Failed };
-    lock.create(&place).or_exit(exit)?;
-    tell(&lock, &place, *json)
+    check_models(&plan.clone().located(path))
 }
 
 /// Takes what is found into the lock.
@@ -86,7 +92,7 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let place = arguments.registered.lock();
     let lock = Lock::load(&place).or_exit(Exit::Input)?;
     let (plan, frozen) = found(path)?;
-    check_models(&plan.clone().located(path))?;
+    check_whole(path, &plan)?;
     let seen = seen::episodes(&arguments.results, plan.ranges.confirmation)?;
     let amended = lock
         .amend(frozen, now(), &arguments.why, seen)

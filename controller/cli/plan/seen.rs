@@ -1,12 +1,14 @@
 //! How many episodes of a plan's confirmation range are stored: what an amendment says had been seen.
-//! Counts rows of `.jsonl` files that have an episode's key, and rollouts of `aegis collect confirmation`.
+//! Counts what stores of runs hold, rows of `.jsonl` files that have an episode's key, and rollouts of `aegis collect`.
 
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::EpisodeKey;
+use aegis_experiments::experiment::STORE;
 use aegis_experiments::files::below;
 use aegis_experiments::plan::Share;
 use aegis_experiments::rollout_file;
+use aegis_experiments::store::stored_episodes;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure, failure};
@@ -37,6 +39,10 @@ pub fn episodes(results: &[PathBuf], confirmation: Share) -> Result<u64, Failure
 fn episodes_in(file: &Path, confirmation: Share) -> Result<u64, Failure> {
     let counts = |key: &EpisodeKey| (confirmation.first..confirmation.end).contains(&key.start.initial_state);
     let named = |error: String| failure(Exit::Input, format!("{}: {error}", file.display()));
+    if file.file_name().is_some_and(|name| name == STORE) {
+        return stored_episodes(file, confirmation.first..confirmation.end)
+            .map_err(|error| failure(Exit::Input, error));
+    }
     let found = match file.extension().and_then(|extension| extension.to_str()) {
         Some("jsonl") => {
             let text =
@@ -56,6 +62,8 @@ fn episodes_in(file: &Path, confirmation: Share) -> Result<u64, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use aegis_experiments::store::Store;
+
     use super::*;
 
     #[test]
@@ -75,5 +83,34 @@ mod tests {
         let file = episodes(&[folder.join("deeper/episodes.jsonl")], share).expect("counted");
         std::fs::remove_dir_all(&folder).expect("removed");
         assert_eq!((found, file), (2, 2));
+    }
+
+    #[test]
+    fn a_store_is_counted_and_a_broken_one_is_an_error() {
+        let folder = std::env::temp_dir().join(format!("aegis-seen-store-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let store = folder.join(STORE);
+        let twins = |state: usize| {
+            let text = format!(
+                r#"{{"arm":"weak","key":{{"start":{{"task":1,"initial_state":{state}}},"replicate":0}},"success":true,
+                "steps":1,"chunk_steps":1,"fires":0,"strong_steps":0,"hand_overs":[],"scores":[0.5],"prefixes":["a"],
+                "path":"b"}}"#
+            );
+            [serde_json::from_str(&text).expect("a result")]
+        };
+        let mut open = Store::open(&store, "some experiment").expect("a store");
+        for state in [499, 500, 539, 540] {
+            open.insert(&twins(state), "c").expect("kept");
+        }
+        let share = Share { first: 500, end: 540, replicates: 1 };
+        // While it is being written, too.
+        let running = episodes(std::slice::from_ref(&folder), share).expect("counted");
+        drop(open);
+        let closed = episodes(std::slice::from_ref(&folder), share).expect("counted");
+        std::fs::write(&store, "no database, but long enough to be read as one").expect("written");
+        let broken = episodes(std::slice::from_ref(&folder), share);
+        std::fs::remove_dir_all(&folder).expect("removed");
+        assert_eq!((running, closed), (2, 2));
+        assert!(broken.expect_err("no store").to_string().contains(STORE));
     }
 }

@@ -56,20 +56,30 @@ pub fn trace_path(folder: &Path, key: EpisodeKey) -> PathBuf {
     folder.join(TRACES).join(name)
 }
 
+/// An experiment's folder, its open store, and what is run into it.
+pub struct Experiment<'a> {
+    /// Where traces go, beside the store.
+    pub folder: &'a Path,
+    /// The results so far.
+    pub store: Store,
+    /// All keys that the store is to hold.
+    pub keys: &'a [EpisodeKey],
+    /// The arms, the weak one first.
+    pub arms: &'a [Arm],
+}
+
 /// Runs what the store lacks of these keys; returns how many it ran.
 ///
 /// # Errors
 /// [`RunError`]; what was done before it is kept.
 pub fn run(
-    folder: &Path,
-    store: Store,
-    keys: &[EpisodeKey],
-    arms: &[Arm],
+    experiment: Experiment<'_>,
     workers: usize,
     settings: &EpisodeSettings,
     open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<usize, RunError> {
+    let Experiment { folder, store, keys, arms } = experiment;
     let done: BTreeSet<EpisodeKey> = store.traces()?.into_iter().map(|(key, _)| key).collect();
     let missing: Vec<EpisodeKey> = keys.iter().filter(|key| !done.contains(key)).copied().collect();
     let store = Mutex::new(store);

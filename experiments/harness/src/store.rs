@@ -1,6 +1,7 @@
 //! Results on disk: one SQLite file, one transaction for the twins of an episode.
 //! What is in it is whole; a run that is killed loses what was in flight and nothing else.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -254,6 +255,22 @@ impl Store {
         };
         read().map_err(|source| self.failed(source))
     }
+}
+
+/// How many episodes from these initial states a store holds, of whatever experiment it is.
+///
+/// # Errors
+/// [`StoreError::Database`] for a file that is no store.
+pub fn stored_episodes(path: &Path, starts: Range<usize>) -> Result<u64, StoreError> {
+    let count = || {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(PATIENCE)?;
+        let within = params![starts.start as i64, starts.end as i64];
+        let query = "SELECT COUNT(*) FROM episodes WHERE initial_state >= ?1 AND initial_state < ?2";
+        connection.query_row(query, within, |row| row.get::<_, i64>(0))
+    };
+    count().map(|count| count as u64).map_err(|source| StoreError::Database { path: path.to_owned(), source })
 }
 
 /// As SQLite has them: signed, the bits kept.

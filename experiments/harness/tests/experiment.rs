@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aegis_core::PlantError;
-use aegis_experiments::experiment::{self, STORE, Shard, trace_path};
+use aegis_experiments::experiment::{self, Experiment, STORE, Shard, trace_path};
 use aegis_experiments::merge::merge;
 use aegis_experiments::runner::{Progress, RunError, SetupError};
 use aegis_experiments::store::{Store, StoreError};
@@ -43,7 +43,13 @@ fn run_with(
 ) -> Result<usize, RunError> {
     let store = Store::open(&folder.join(STORE), BELONGS)?;
     let settings = EpisodeSettings { fork: true, ..settings() };
-    experiment::run(folder, store, keys, &arms(), workers, &settings, open, &|_: Progress<'_>| {})
+    experiment::run(
+        Experiment { folder, store, keys, arms: &arms() },
+        workers,
+        &settings,
+        open,
+        &|_: Progress<'_>| {},
+    )
 }
 
 fn run(folder: &Path, keys: &[EpisodeKey], workers: usize) -> usize {

@@ -128,19 +128,19 @@ fn each_thing_that_differs_is_named() {
     );
 }
 
-/// A lock with two amendments.
-fn amended() -> Lock {
+/// A lock with two amendments; tests run side by side, so each has a plan file of its own `name`.
+fn amended(name: &str) -> Lock {
     let shipped = text();
-    let lock = Lock::new(frozen(&plan("amend", &shipped)), "2026-11-25T12:00:00Z".into()).unwrap();
-    let longer = frozen(&plan("amend", &shipped.replace("hold_chunks = 3", "hold_chunks = 4")));
+    let lock = Lock::new(frozen(&plan(name, &shipped)), "2026-11-25T12:00:00Z".into()).unwrap();
+    let longer = frozen(&plan(name, &shipped.replace("hold_chunks = 3", "hold_chunks = 4")));
     let lock = lock.amend(longer, "2026-11-26T12:00:00Z".into(), " longer holds ", 0).unwrap();
-    let back = frozen(&plan("amend", &shipped));
+    let back = frozen(&plan(name, &shipped));
     lock.amend(back, "2026-11-27T12:00:00Z".into(), "back again", 40).unwrap()
 }
 
 #[test]
 fn an_amendment_says_what_when_why_and_after_what() {
-    let lock = amended();
+    let lock = amended("why");
     lock.verify().unwrap();
     let [first, second] = &lock.amendments[..] else { panic!("two amendments") };
     assert_eq!((first.why.as_str(), first.when.as_str()), ("longer holds", "2026-11-26T12:00:00Z"));
@@ -156,10 +156,12 @@ fn an_amendment_says_what_when_why_and_after_what() {
     assert!(matches!(lock.amend(other, "now".into(), " \n", 0), Err(LockError::NoReason)));
 }
 
+type Edit = fn(&mut Lock);
+
 #[test]
 fn an_edited_lock_is_found_and_says_where() {
-    let whole = amended();
-    let edits: [(&str, fn(&mut Lock)); 10] = [
+    let whole = amended("edited");
+    let edits: [(&str, Edit); 10] = [
         ("registration", |lock| lock.created = "2026-11-24T12:00:00Z".into()),
         ("registration", |lock| lock.registered_sha256.replace_range(..1, "x")),
         ("amendments[0]", |lock| lock.amendments[0].why = "a better reason".into()),
@@ -188,7 +190,7 @@ fn a_lock_is_written_once_and_read_back() {
     let path = lock_path(&place("written.toml"));
     assert_eq!(path, place("written.lock.toml"));
     let _ = std::fs::remove_file(&path);
-    let lock = amended();
+    let lock = amended("written-plan");
     lock.create(&path).unwrap();
     assert_eq!(Lock::load(&path).unwrap(), lock);
     let error = lock.create(&path).unwrap_err().to_string();

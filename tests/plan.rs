@@ -1,0 +1,190 @@
+//! A plan's way through the binary: new, register, check, amend; and that each thing that changes is named.
+//! Copies of the shipped models and plan are changed by a byte at a time.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{aegis, copy_of_study, edit, folder, refuses};
+use serde_json::Value;
+
+fn plan(verb: &str, plan: &Path) -> Command {
+    let mut command = aegis();
+    command.args(["plan", verb]).arg(plan);
+    command
+}
+
+fn runs(command: &mut Command) -> Value {
+    let output = command.arg("--json").output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// A new plan beside copies of the shipped models.
+fn new_study(name: &str) -> (PathBuf, PathBuf) {
+    let folder = folder(name);
+    copy_of_study(&folder);
+    let path = folder.join("experiments/study.toml");
+    let template = common::repository().join("experiments/template.toml");
+    std::fs::copy(template, &path).expect("the template can be copied");
+    (folder, path)
+}
+
+#[test]
+fn a_new_plan_can_be_registered_where_it_was_written() {
+    let path = folder("new-plan").join("deep/study.toml");
+    let made = aegis().args(["plan", "new", "--out"]).arg(&path).output().expect("the binary starts");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    refuses(aegis().args(["plan", "new", "--out"]).arg(&path), 2, &["study.toml", "another --out"]);
+    let registered = runs(&mut plan("register", &path));
+    let checked = runs(&mut plan("check", &path));
+    assert_eq!(registered, checked);
+    assert!(path.with_extension("lock.toml").exists());
+}
+
+#[test]
+fn each_byte_that_changes_is_named() {
+    let (folder, path) = new_study("plan-bytes");
+    let lock = path.with_extension("lock.toml");
+    refuses(&mut plan("check", &path), 2, &["study.lock.toml", "cannot read"]);
+    let first = runs(&mut plan("register", &path));
+    let written = std::fs::read(&lock).expect("the lock is there");
+    refuses(&mut plan("register", &path), 2, &["study.lock.toml", "aegis plan amend"]);
+    assert_eq!(std::fs::read(&lock).expect("the lock is there"), written, "a lock is never overwritten");
+
+    // What people read may change.
+    edit(&path, "# Rules of arms", "# The rules of arms");
+    assert_eq!(runs(&mut plan("check", &path))["seal"], first["seal"]);
+
+    let differs = |file: &Path, from: &str, to: &str, words: &[&str]| {
+        let whole = std::fs::read(file).expect("the file can be read");
+        edit(file, from, to);
+        refuses(&mut plan("check", &path), 2, &[&["study.toml: not as registered"], words].concat());
+        std::fs::write(file, whole).expect("the file can be written");
+    };
+    let models = folder.join("policies/models");
+    differs(
+        &path,
+        "duty_cap = 0.75",
+        "duty_cap = 0.76",
+        &["plan: gate.duty_cap: registered 0.75, found 0.76"],
+    );
+    differs(&path, "alpha = 0.05", "alpha = 0.06", &["plan: study.alpha: registered 0.05, found 0.06"]);
+    differs(&models.join("probe.json"), "\"schema\":2", "\"schema\": 2", &["probe.json: SHA-256 (probe)"]);
+    differs(
+        &models.join("weak.toml"),
+        "the weak policy",
+        "the Weak policy",
+        &["weak.toml: SHA-256 (weak card)"],
+    );
+    assert_eq!(runs(&mut plan("check", &path))["seal"], first["seal"], "everything is as it was");
+
+    let weights = models.join("strong.onnx");
+    let mut bytes = std::fs::read(&weights).expect("the model can be read");
+    *bytes.last_mut().expect("not empty") ^= 1;
+    std::fs::write(&weights, bytes).expect("the model can be written");
+    refuses(&mut plan("check", &path), 2, &["strong.onnx: SHA-256 (strong weights): registered 5924ae"]);
+    // Nor can it be amended in, or registered anew, for the card does not know it.
+    refuses(plan("amend", &path).args(["--why", "a better one"]), 2, &["strong.onnx", "the card says"]);
+    std::fs::remove_file(&lock).expect("the lock can be removed");
+    refuses(&mut plan("register", &path), 2, &["strong.onnx", "the card says"]);
+    assert!(!lock.exists(), "a refused registration leaves no lock");
+}
+
+#[test]
+fn scenes_and_libraries_are_held_too() {
+    let (folder, path) = new_study("plan-scenes");
+    runs(&mut plan("register", &path));
+
+    let scenes = folder.join("scenes");
+    std::fs::create_dir(&scenes).expect("the folder can be made");
+    for name in ["tasks", "assets"] {
+        symlink(common::scenes().join(name), scenes.join(name)).expect("a link can be made");
+    }
+    let suite = std::fs::read_to_string(common::scenes().join("suite.json")).expect("the suite can be read");
+    std::fs::write(scenes.join("suite.json"), &suite).expect("the suite can be written");
+    let check = || {
+        let mut command = plan("check", &path);
+        command.env("AEGIS_SCENES", &scenes);
+        command
+    };
+    runs(&mut check());
+    std::fs::write(scenes.join("suite.json"), suite + "\n").expect("the suite can be written");
+    refuses(&mut check(), 2, &["scenes/libero_spatial/suite.json: SHA-256"]);
+
+    let library = folder.join("libonnxruntime.so.9.9.9");
+    std::fs::write(&library, "no library").expect("the file can be written");
+    let mut other = plan("check", &path);
+    refuses(
+        other.env("AEGIS_ORT_LIBRARY", &library),
+        2,
+        &["versions: onnx runtime: registered 1.32.0, found 9.9.9"],
+    );
+}
+
+#[test]
+fn an_amendment_says_whether_data_had_been_seen() {
+    let (folder, path) = new_study("plan-amend");
+    let lock = path.with_extension("lock.toml");
+    runs(&mut plan("register", &path));
+    let amend = |why: &str, results: &Path| {
+        let mut command = plan("amend", &path);
+        command.args(["--why", why, "--results"]).arg(results);
+        command
+    };
+    let results = folder.join("runs");
+    refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
+    edit(&path, "hold_chunks = 3", "hold_chunks = 4");
+    refuses(&mut amend(" ", &results), 2, &["study.lock.toml", "why"]);
+    let first = runs(&mut amend("longer holds", &results));
+    assert_eq!(first["amendments"][0]["episodes_seen"], 0);
+    assert_eq!(first["amendments"][0]["changes"][0]["field"], "gate.hold_chunks");
+
+    // One of the confirmation range, one of the tuning range.
+    std::fs::create_dir(&results).expect("the folder can be made");
+    let row = |state| {
+        format!("{{\"key\":{{\"start\":{{\"task\":0,\"initial_state\":{state}}},\"replicate\":0}}}}\n")
+    };
+    std::fs::write(results.join("episodes.jsonl"), row(500) + &row(400)).expect("written");
+    edit(&path, "hold_chunks = 4", "hold_chunks = 5");
+    let second = runs(&mut amend("still longer", &results));
+    assert_eq!(second["amendments"][1]["episodes_seen"], 1);
+    assert_eq!(second["amendments"][0], first["amendments"][0]);
+    assert_eq!(runs(&mut plan("check", &path)), second);
+
+    edit(&lock, "episodes_seen = 1", "episodes_seen = 0");
+    refuses(&mut plan("check", &path), 2, &["study.lock.toml", "amendments[1]", "edited"]);
+    refuses(&mut amend("again", &results), 2, &["study.lock.toml", "amendments[1]"]);
+}
+
+#[test]
+fn a_plan_without_a_study_is_not_registered() {
+    let folder = folder("plan-without-study");
+    let path = copy_of_study(&folder);
+    refuses(&mut plan("register", &path), 2, &["demo.toml", "study", "aegis plan new"]);
+    assert!(!path.with_extension("lock.toml").exists());
+}
+
+#[test]
+fn power_is_exact_for_one_and_simulated_for_all() {
+    let power = |effect: &str| {
+        let mut command = aegis();
+        command.args(["plan", "power", "--discordance", "0.15", "--alpha", "0.05", "--effect", effect]);
+        command
+    };
+    let found = runs(&mut power("0.05"));
+    let stats =
+        runs(aegis().args(["stats", "power", "--recovered", "0.1", "--broken", "0.05", "--power", "0.8"]));
+    assert_eq!(found["alone"]["stable"], stats["stable"]);
+    let episodes = |key: &str, field: &str| found[key][field].as_u64().expect("a count");
+    assert!(episodes("alone", "first") < episodes("bonferroni", "first"));
+    // For all three at once more than for the hardest step alone.
+    assert!(episodes("bonferroni", "first") < episodes("family", "episodes"));
+    assert!(found["family"]["all"].as_f64().expect("a share") >= 0.8);
+    assert_eq!(runs(&mut power("0.05")), found, "a seed gives the same power again");
+    refuses(&mut power("0.2"), 2, &["--effect 0.2", "--discordance 0.15"]);
+    refuses(power("0.05").args(["--success", "0.01"]), 2, &["success = 0.01"]);
+}
