@@ -8,7 +8,9 @@ use statrs::function::erf::{erfc, erfc_inv};
 
 use crate::classes::Classes;
 use crate::error::open_unit;
-use crate::resample::draw;
+use crate::multinomial::Multinomial;
+use crate::resample;
+use crate::streams::{Stream, Streams};
 use crate::{Clusters, StatisticsError};
 
 /// How an interval is read off the bootstrap distribution.
@@ -94,13 +96,29 @@ impl Bootstrap {
         numbers: Range<u64>,
         statistic: impl Fn(&[u32]) -> Option<f64>,
     ) -> Vec<Option<f64>> {
-        let mut weights = vec![0; classes.sizes().len()];
-        numbers
-            .map(|number| {
-                draw(classes, self.seed, number, &mut weights);
-                statistic(&weights)
-            })
-            .collect()
+        let count = classes.sizes().len();
+        let mut weights = vec![0; count + 1];
+        if classes.clusters() == count {
+            return self.replicates(numbers, |stream| {
+                resample::count(stream, classes.groups(), &mut weights);
+                statistic(&weights[..count])
+            });
+        }
+        let mut multinomial = Multinomial::new(classes);
+        self.replicates(numbers, |stream| {
+            multinomial.count(stream, &mut weights);
+            statistic(&weights[..count])
+        })
+    }
+
+    /// What each of these resamples comes to, each on a stream of its own.
+    pub(crate) fn replicates(
+        &self,
+        numbers: Range<u64>,
+        mut value: impl FnMut(&mut Stream) -> Option<f64>,
+    ) -> Vec<Option<f64>> {
+        let mut streams = Streams::new(self.seed, numbers.start);
+        numbers.map(|_| value(&mut streams.next())).collect()
     }
 
     /// The interval from a bootstrap distribution, in any order.

@@ -6,8 +6,11 @@ use std::ops::Range;
 
 use crate::Clusters;
 
-/// Above these, counting draws class by class is slower than drawing clusters one by one.
-const MOST_CLASSES: usize = 12;
+/// A look-up of a class's count takes as long as so many draws.
+const DRAWS_PER_LOOK_UP: usize = 24;
+
+/// Keep the tables of all classes within some ten megabytes.
+const MOST_CLASSES: usize = 32;
 const MOST_CLUSTERS: usize = u16::MAX as usize;
 
 /// Classes of clusters in groups.
@@ -24,17 +27,21 @@ impl Classes {
     }
 
     /// Clusters of the same group with equal profiles are one class; `[clusters]` profiles. With the classes comes one
-    /// cluster of each. None where there are too many classes for it to pay.
+    /// cluster of each. None where that saves no time.
     pub(crate) fn merged<P: Ord>(clusters: &Clusters, profiles: &[P]) -> Option<(Self, Vec<usize>)> {
         let (mut groups, mut sizes, mut members) = (Vec::new(), Vec::new(), Vec::new());
+        // The last class of a group needs no look-up.
+        let mut look_ups = clusters.count() / DRAWS_PER_LOOK_UP;
         for group in clusters.groups() {
+            let most = if group.len() > MOST_CLUSTERS { 0 } else { MOST_CLASSES.min(look_ups + 1) };
             let mut found: BTreeMap<&P, (usize, u32)> = BTreeMap::new();
             for cluster in group.clone() {
                 found.entry(&profiles[cluster]).or_insert((cluster, 0)).1 += 1;
+                if found.len() > most {
+                    return None;
+                }
             }
-            if found.len() > MOST_CLASSES || group.len() > MOST_CLUSTERS {
-                return None;
-            }
+            look_ups -= found.len() - 1;
             let start = sizes.len();
             for (member, size) in found.into_values() {
                 members.push(member);

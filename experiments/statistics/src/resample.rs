@@ -1,118 +1,91 @@
-//! Resamples of clusters: how often each cluster was drawn, from a counter-based stream for each replicate.
-//! A replicate depends on seed and number alone, so any split of the work gives the same resamples.
+//! Clusters drawn one by one with replacement, each group on its own, in blocks that a processor takes at once.
+//! What is done with a draw, counting it or adding up what it stands for, is the caller's.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::ops::Range;
 
-use crate::classes::Classes;
+use rand_chacha::rand_core::Rng;
 
-/// Keeps the streams of the bootstrap apart from any other use of the same seed.
-const DOMAIN: &[u8; 24] = b"aegis-bootstrap-v1\0\0\0\0\0\0";
+use crate::streams::Stream;
 
-/// Bytes that are drawn at a time.
-const BLOCK: usize = 512;
+/// Draws that are made at a time.
+const BLOCK: usize = 128;
 
-/// Draws clusters with replacement, each group on its own: `weights[i]` becomes the times class i was drawn.
-///
-/// `weights` has one place per class.
-pub(crate) fn draw(classes: &Classes, seed: u64, replicate: u64, weights: &mut [u32]) {
-    let mut stream = stream(seed, replicate);
-    for group in classes.groups() {
-        let (sizes, weights) = (&classes.sizes()[group.clone()], &mut weights[group.clone()]);
-        if sizes.iter().all(|size| *size == 1) {
-            weights.fill(0);
-            draw_clusters(&mut stream, weights);
-        } else {
-            count_classes(&mut stream, sizes, weights);
-        }
+/// How often each cluster was drawn: `weights[i]` becomes the times of cluster i. `weights` has one place per cluster
+/// and one more, which is left with no meaning.
+pub(crate) fn count(stream: &mut Stream, groups: &[Range<usize>], weights: &mut [u32]) {
+    for group in groups {
+        // A refused draw counts in the place after the group, which the next group clears.
+        let weights = &mut weights[group.start..=group.end];
+        weights.fill(0);
+        draw(stream, group.len(), |drawn| {
+            for place in drawn {
+                weights[*place as usize] += 1;
+            }
+        });
     }
 }
 
-fn stream(seed: u64, replicate: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..].copy_from_slice(DOMAIN);
-    let mut stream = ChaCha8Rng::from_seed(key);
-    stream.set_stream(replicate);
-    stream
-}
-
-/// As many unbiased draws as there are places. Two bytes serve a draw from fewer than 2^16 places, four any other.
-///
-/// A block asks for no more draws than are missing, so that its loop has nothing to check but the rare refusal.
+/// As many unbiased draws as there are places, handed over in blocks. A block may hold the number `places` itself: a
+/// draw that was refused, and that another one replaces. Two bytes serve a draw from fewer than 2^16 places, four any
+/// other.
 ///
 /// Source: Lemire, *Fast Random Integer Generation in an Interval*, ACM TOMACS 2019.
-fn draw_clusters(stream: &mut ChaCha8Rng, weights: &mut [u32]) {
-    let mut bytes = [0; BLOCK];
-    let mut missing = weights.len();
-    if let Ok(places) = u16::try_from(weights.len()) {
-        let places = u32::from(places);
-        let refused = (1_u32 << 16) % places;
-        while missing > 0 {
-            let block = &mut bytes[..(2 * missing).min(BLOCK)];
-            stream.fill_bytes(block);
-            missing -= block.len() / 2;
-            for half in block.chunks_exact(2) {
-                let product = u32::from(u16::from_le_bytes([half[0], half[1]])) * places;
-                if product & 0xffff >= refused {
-                    weights[(product >> 16) as usize] += 1;
-                } else {
-                    missing += 1;
-                }
-            }
-        }
-    } else {
-        let places = weights.len() as u64;
-        let refused = (1_u64 << 32) % places;
-        while missing > 0 {
-            let product = u64::from(stream.next_u32()) * places;
-            if product & 0xffff_ffff >= refused {
-                weights[(product >> 32) as usize] += 1;
-                missing -= 1;
-            }
-        }
+pub(crate) fn draw(stream: &mut Stream, places: usize, mut take: impl FnMut(&[u32])) {
+    let mut drawn = [0; BLOCK];
+    let mut missing = places;
+    while missing > 0 {
+        let block = &mut drawn[..missing.min(BLOCK)];
+        missing -= match u16::try_from(places) {
+            Ok(places) => fill_narrow(stream, places, block),
+            Err(_) => fill_wide(stream, places as u32, block),
+        };
+        take(block);
     }
 }
 
-/// As many unbiased draws as there are clusters (fewer than 2^16), counted by class without a look at which cluster.
-///
-/// The classes lie side by side on the clusters' range; those below a class's end are the draws below a bound.
-fn count_classes(stream: &mut ChaCha8Rng, sizes: &[u32], weights: &mut [u32]) {
-    let places: u32 = sizes.iter().sum();
-    let refused = (1_u32 << 16) % places;
-    let mut bytes = [0; BLOCK];
-    let mut products = [0_u32; BLOCK / 2];
-    let mut missing = places as usize;
-    weights.fill(0);
-    while missing > 0 {
-        let draws = missing.min(BLOCK / 2);
-        stream.fill_bytes(&mut bytes[..2 * draws]);
-        for (product, half) in products[..draws].iter_mut().zip(bytes.chunks_exact(2)) {
-            let drawn = u32::from(u16::from_le_bytes([half[0], half[1]])) * places;
-            // Beyond every bound; no product of two numbers below 2^16 gets there.
-            *product = if drawn & 0xffff >= refused { drawn } else { u32::MAX };
+/// Fills a block and says how many draws were not refused.
+fn fill_narrow(stream: &mut Stream, places: u16, block: &mut [u32]) -> usize {
+    let refused = ((1_u32 << 16) % u32::from(places)) as u16;
+    let mut halves = [0; BLOCK];
+    for quarters in halves[..block.len().next_multiple_of(4)].chunks_exact_mut(4) {
+        let word = stream.next_u64();
+        for (place, half) in quarters.iter_mut().enumerate() {
+            *half = (word >> (16 * place)) as u16;
         }
-        let (mut end, mut counted) = (0, 0);
-        for (size, weight) in sizes.iter().zip(weights.iter_mut()) {
-            end += size;
-            let bound = end << 16;
-            let below: u32 = products[..draws].iter().map(|product| u32::from(*product < bound)).sum();
-            *weight += below - counted;
-            counted = below;
-        }
-        missing -= counted as usize;
     }
+    let mut accepted = 0_u16;
+    for (drawn, half) in block.iter_mut().zip(halves) {
+        let product = u32::from(half) * u32::from(places);
+        let accept = product as u16 >= refused;
+        *drawn = u32::from(if accept { (product >> 16) as u16 } else { places });
+        accepted += u16::from(accept);
+    }
+    usize::from(accepted)
+}
+
+fn fill_wide(stream: &mut Stream, places: u32, block: &mut [u32]) -> usize {
+    let refused = ((1_u64 << 32) % u64::from(places)) as u32;
+    let mut accepted = 0;
+    for drawn in block {
+        let product = u64::from(stream.next_u32()) * u64::from(places);
+        let accept = product as u32 >= refused;
+        *drawn = if accept { (product >> 32) as u32 } else { places };
+        accepted += usize::from(accept);
+    }
+    accepted
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Clusters;
+    use crate::streams::Streams;
 
-    fn weights(count: usize, seed: u64, replicate: u64) -> Vec<u32> {
-        let clusters = Clusters::new(&(0..count).collect::<Vec<_>>()).unwrap();
-        let mut weights = vec![0; count];
-        draw(&Classes::singles(&clusters), seed, replicate, &mut weights);
+    fn weights(places: usize, seed: u64, replicate: u64) -> Vec<u32> {
+        let mut weights = vec![9; places + 1];
+        let whole = [0..places];
+        count(&mut Streams::new(seed, replicate).next(), &whole, &mut weights);
+        weights.truncate(places);
         weights
     }
 
@@ -132,49 +105,33 @@ mod tests {
 
     #[test]
     fn every_place_is_as_likely() {
-        let replicates = 20_000;
-        let classes = Classes::singles(&Clusters::new(&[0, 1, 2, 3, 4, 5, 6]).unwrap());
-        let (mut drawn, mut weights) = ([0_u32; 7], [0; 7]);
-        for replicate in 0..replicates {
-            draw(&classes, 5, replicate, &mut weights);
-            for (total, weight) in drawn.iter_mut().zip(weights) {
-                *total += weight;
+        // 2^16 leaves 5 over 11 and 3 over 40,001, where a draw in three is refused.
+        for (places, replicates) in [(7_usize, 20_000), (11, 20_000), (40_001, 20), (70_000, 20)] {
+            let mut drawn = vec![0_u32; places];
+            for replicate in 0..replicates {
+                for (total, weight) in drawn.iter_mut().zip(weights(places, 5, replicate)) {
+                    *total += weight;
+                }
             }
+            // Chi-squared with places − 1 degrees of freedom, in standard units; 3.3 is beyond its 0.999 quantile
+            // but for 7 and 11 places, where that is 4.8 and 4.4.
+            let expected = replicates as f64;
+            let distance: f64 = drawn.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
+            let freedom = (places - 1) as f64;
+            let limit = if places < 100 { 4.8 } else { 3.3 };
+            assert!((distance - freedom) / (2.0 * freedom).sqrt() < limit, "{places}: {distance}");
         }
-        // Chi-squared with 6 degrees of freedom; 22.5 is its 0.999 quantile.
-        let expected = replicates as f64;
-        let distance: f64 = drawn.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
-        assert!(distance < 22.5, "{drawn:?}");
     }
 
     #[test]
     fn groups_keep_their_size() {
         let keys: Vec<usize> = (0..10).collect();
         let clusters = Clusters::within(&keys, &keys.iter().map(|k| k / 4).collect::<Vec<_>>()).unwrap();
-        let mut weights = vec![0; 10];
-        for replicate in 0..20 {
-            draw(&Classes::singles(&clusters), 3, replicate, &mut weights);
+        let (mut streams, mut weights) = (Streams::new(3, 0), vec![0; 11]);
+        for _ in 0..20 {
+            count(&mut streams.next(), clusters.groups(), &mut weights);
             let sizes: Vec<u32> = clusters.groups().iter().map(|g| weights[g.clone()].iter().sum()).collect();
             assert_eq!(sizes, [4, 4, 2]);
-        }
-    }
-
-    #[test]
-    fn classes_are_counted_as_their_clusters_are_drawn() {
-        // Clusters numbered class by class: the same stream gives the same draws, cluster by cluster and counted.
-        let clusters = Clusters::new(&(0..700).collect::<Vec<_>>()).unwrap();
-        let class = |cluster: usize| [20, 100, 101, 650, 700].iter().position(|end| cluster < *end).unwrap();
-        let profiles: Vec<usize> = (0..700).map(class).collect();
-        let (classes, members) = Classes::merged(&clusters, &profiles).unwrap();
-        assert_eq!((classes.sizes(), members), (&[20, 80, 1, 549, 50][..], vec![0, 20, 100, 101, 650]));
-        for replicate in 0..200 {
-            let mut counted = [0; 5];
-            draw(&classes, 9, replicate, &mut counted);
-            let mut expected = [0; 5];
-            for (cluster, weight) in weights(700, 9, replicate).into_iter().enumerate() {
-                expected[class(cluster)] += weight;
-            }
-            assert_eq!(counted, expected);
         }
     }
 }
