@@ -9,7 +9,7 @@ use statrs::function::erf::{erfc, erfc_inv};
 use crate::classes::Classes;
 use crate::error::open_unit;
 use crate::multinomial::Multinomial;
-use crate::resample;
+use crate::resample::Draws;
 use crate::streams::{Stream, Streams};
 use crate::{Clusters, StatisticsError};
 
@@ -97,17 +97,18 @@ impl Bootstrap {
         statistic: impl Fn(&[u32]) -> Option<f64>,
     ) -> Vec<Option<f64>> {
         let count = classes.sizes().len();
-        let mut weights = vec![0; count + 1];
+        let mut weights = vec![0; count];
         if classes.clusters() == count {
+            let mut draws = Draws::new(classes.groups());
             return self.replicates(numbers, |stream| {
-                resample::count(stream, classes.groups(), &mut weights);
-                statistic(&weights[..count])
+                draws.count(stream, &mut weights);
+                statistic(&weights)
             });
         }
         let mut multinomial = Multinomial::new(classes);
         self.replicates(numbers, |stream| {
             multinomial.count(stream, &mut weights);
-            statistic(&weights[..count])
+            statistic(&weights)
         })
     }
 

@@ -26,6 +26,17 @@ impl Classes {
         Self { groups: clusters.groups().to_vec(), sizes: vec![1; clusters.count()] }
     }
 
+    /// Each group cut into classes of `most` neighbours; the last may have fewer.
+    pub(crate) fn strata(groups: &[Range<usize>], most: usize) -> Self {
+        let (mut of_group, mut sizes) = (Vec::with_capacity(groups.len()), Vec::new());
+        for group in groups {
+            let start = sizes.len();
+            sizes.extend(group.clone().step_by(most).map(|first| (group.end - first).min(most) as u32));
+            of_group.push(start..sizes.len());
+        }
+        Self { groups: of_group, sizes }
+    }
+
     /// Clusters of the same group with equal profiles are one class; `[clusters]` profiles. With the classes comes one
     /// cluster of each. None where that saves no time.
     pub(crate) fn merged<P: Ord>(clusters: &Clusters, profiles: &[P]) -> Option<(Self, Vec<usize>)> {

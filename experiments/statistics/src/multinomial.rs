@@ -141,7 +141,7 @@ mod tests {
     use super::*;
     use crate::Clusters;
     use crate::binomial::Binomial;
-    use crate::resample;
+    use crate::resample::Draws;
     use crate::streams::Streams;
 
     /// Groups with so many clusters of each class.
@@ -235,9 +235,10 @@ mod tests {
         let (clusters, classes, class_of) = classes(&[&[3, 37, 60], &[1_100, 90]]);
         let drawn = counts(&classes, 21, replicates);
         let mut by_cluster = vec![vec![0_u32; 5]; replicates as usize];
-        let (mut streams, mut weights) = (Streams::new(22, 0), vec![0; clusters.count() + 1]);
+        let (mut streams, mut weights) = (Streams::new(22, 0), vec![0; clusters.count()]);
+        let mut draws = Draws::new(clusters.groups());
         for counted in &mut by_cluster {
-            resample::count(&mut streams.next(), clusters.groups(), &mut weights);
+            draws.count(&mut streams.next(), &mut weights);
             for (class, weight) in class_of.iter().zip(&weights) {
                 counted[*class] += weight;
             }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::classes::Classes;
-use crate::resample;
+use crate::resample::{Draws, STRATUM};
 use crate::{Bootstrap, Clusters, Estimate, StatisticsError};
 
 /// A ratio of two sums of rows, made ready for resampling clusters.
@@ -50,16 +50,18 @@ impl Ratio {
 
     /// The ratio on each resample, from the draws that [`Bootstrap::distribution`] would count.
     fn distribution(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Vec<Option<f64>> {
-        let table = |group: &Range<usize>| {
-            let rows = group.clone().map(|cluster| [self.numerators[cluster], self.denominators[cluster]]);
-            rows.chain([[0.0; 2]]).collect() // The last stands for a draw that was refused.
+        let mut draws = Draws::new(clusters.groups());
+        let table = |stratum: &Range<usize>| {
+            let mut rows = [[0.0; 2]; STRATUM];
+            for (row, cluster) in rows.iter_mut().zip(stratum.clone()) {
+                *row = [self.numerators[cluster], self.denominators[cluster]];
+            }
+            rows
         };
-        let tables: Vec<Vec<[f64; 2]>> = clusters.groups().iter().map(table).collect();
+        let tables: Vec<[[f64; 2]; STRATUM]> = draws.strata().iter().map(table).collect();
         bootstrap.replicates(0..bootstrap.replicates, |stream| {
             let mut lanes = [[0.0; 2]; 4];
-            for table in &tables {
-                resample::draw(stream, table.len() - 1, |drawn| add_drawn(&mut lanes, table, drawn));
-            }
+            draws.draw(stream, |stratum, drawn| add_drawn(&mut lanes, &tables[stratum], drawn));
             quotient(sum_lanes(lanes))
         })
     }
@@ -79,15 +81,15 @@ fn sum_lanes(lanes: [[f64; 2]; 4]) -> [f64; 2] {
 }
 
 /// Adds the rows that were drawn, in four lanes as [`weighted_sum`] does.
-fn add_drawn(lanes: &mut [[f64; 2]; 4], table: &[[f64; 2]], drawn: &[u32]) {
+fn add_drawn(lanes: &mut [[f64; 2]; 4], table: &[[f64; 2]; STRATUM], drawn: &[u8]) {
     let mut sums = *lanes;
     let blocks = drawn.chunks_exact(4);
     for place in blocks.remainder() {
-        add(&mut sums[0], table[*place as usize]);
+        add(&mut sums[0], table[usize::from(*place)]);
     }
     for block in blocks {
         for lane in 0..4 {
-            add(&mut sums[lane], table[block[lane] as usize]);
+            add(&mut sums[lane], table[usize::from(block[lane])]);
         }
     }
     *lanes = sums;

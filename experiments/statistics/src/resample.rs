@@ -5,74 +5,133 @@ use std::ops::Range;
 
 use rand_chacha::rand_core::Rng;
 
+use crate::classes::Classes;
+use crate::multinomial::Multinomial;
 use crate::streams::Stream;
 
-/// Draws that are made at a time.
-const BLOCK: usize = 128;
+/// Clusters of a stratum: a byte says which.
+pub(crate) const STRATUM: usize = 256;
 
-/// How often each cluster was drawn: `weights[i]` becomes the times of cluster i. `weights` has one place per cluster
-/// and one more, which is left with no meaning.
-pub(crate) fn count(stream: &mut Stream, groups: &[Range<usize>], weights: &mut [u32]) {
-    for group in groups {
-        // A refused draw counts in the place after the group, which the next group clears.
-        let weights = &mut weights[group.start..=group.end];
+/// Draws that are made at a time.
+const BLOCK: usize = 256;
+
+/// Groups above this would need some ten megabytes of tables.
+const MOST_TABLED: usize = 1 << 14;
+
+/// Draws of clusters in two steps: how many fall to each stratum of 256 neighbours, then which neighbour each is. The
+/// law is that of drawing from all clusters, for half the random bits.
+pub(crate) struct Draws {
+    strata: Classes,
+    ranges: Vec<Range<usize>>,
+    tables: Option<Multinomial>,
+    counts: Vec<u32>,
+}
+
+impl Draws {
+    /// From `groups`, ranges that cover all clusters: as many draws in a group as it has clusters.
+    pub(crate) fn new(groups: &[Range<usize>]) -> Self {
+        let strata = Classes::strata(groups, STRATUM);
+        let small = groups.iter().all(|group| group.len() <= MOST_TABLED);
+        let mut end = 0;
+        let mut range = |size: &u32| {
+            let start = end;
+            end += *size as usize;
+            start..end
+        };
+        Self {
+            ranges: strata.sizes().iter().map(&mut range).collect(),
+            tables: small.then(|| Multinomial::new(&strata)),
+            counts: vec![0; strata.sizes().len()],
+            strata,
+        }
+    }
+
+    /// The clusters of each stratum.
+    pub(crate) fn strata(&self) -> &[Range<usize>] {
+        &self.ranges
+    }
+
+    /// One resample: hands over blocks of draws from a stratum, each a place within the stratum.
+    pub(crate) fn draw(&mut self, stream: &mut Stream, mut take: impl FnMut(usize, &[u8])) {
+        match &mut self.tables {
+            Some(tables) => tables.count(stream, &mut self.counts),
+            None => share_out(stream, &self.strata, &mut self.counts),
+        }
+        let mut block = [0; BLOCK];
+        for (stratum, (range, count)) in self.ranges.iter().zip(&self.counts).enumerate() {
+            let mut missing = *count as usize;
+            while missing > 0 {
+                let drawn = fill(stream, range.len(), &mut block[..missing.min(BLOCK)]);
+                take(stratum, drawn);
+                missing -= drawn.len();
+            }
+        }
+    }
+
+    /// One resample: `weights[i]` becomes the times of cluster i.
+    pub(crate) fn count(&mut self, stream: &mut Stream, weights: &mut [u32]) {
         weights.fill(0);
-        draw(stream, group.len(), |drawn| {
+        let ranges = self.ranges.clone();
+        self.draw(stream, |stratum, drawn| {
+            let weights = &mut weights[ranges[stratum].clone()];
             for place in drawn {
-                weights[*place as usize] += 1;
+                weights[usize::from(*place)] += 1;
             }
         });
     }
 }
 
-/// As many unbiased draws as there are places, handed over in blocks. A block may hold the number `places` itself: a
-/// draw that was refused, and that another one replaces. Two bytes serve a draw from fewer than 2^16 places, four any
-/// other.
-///
-/// Source: Lemire, *Fast Random Integer Generation in an Interval*, ACM TOMACS 2019.
-pub(crate) fn draw(stream: &mut Stream, places: usize, mut take: impl FnMut(&[u32])) {
-    let mut drawn = [0; BLOCK];
-    let mut missing = places;
-    while missing > 0 {
-        let block = &mut drawn[..missing.min(BLOCK)];
-        missing -= match u16::try_from(places) {
-            Ok(places) => fill_narrow(stream, places, block),
-            Err(_) => fill_wide(stream, places as u32, block),
-        };
-        take(block);
-    }
-}
-
-/// Fills a block and says how many draws were not refused.
-fn fill_narrow(stream: &mut Stream, places: u16, block: &mut [u32]) -> usize {
-    let refused = ((1_u32 << 16) % u32::from(places)) as u16;
-    let mut halves = [0; BLOCK];
-    for quarters in halves[..block.len().next_multiple_of(4)].chunks_exact_mut(4) {
-        let word = stream.next_u64();
-        for (place, half) in quarters.iter_mut().enumerate() {
-            *half = (word >> (16 * place)) as u16;
+/// How many draws fall to each stratum, one by one. Source: that of [`fill`].
+fn share_out(stream: &mut Stream, strata: &Classes, counts: &mut [u32]) {
+    counts.fill(0);
+    for group in strata.groups() {
+        let places: u64 = strata.sizes()[group.clone()].iter().copied().map(u64::from).sum();
+        let counts = &mut counts[group.clone()];
+        let refused = (1 << 32) % places;
+        let mut missing = places;
+        while missing > 0 {
+            let product = u64::from(stream.next_u32()) * places;
+            if product & 0xffff_ffff >= refused {
+                counts[(product >> 32) as usize / STRATUM] += 1;
+                missing -= 1;
+            }
         }
     }
-    let mut accepted = 0_u16;
-    for (drawn, half) in block.iter_mut().zip(halves) {
-        let product = u32::from(half) * u32::from(places);
-        let accept = product as u16 >= refused;
-        *drawn = u32::from(if accept { (product >> 16) as u16 } else { places });
-        accepted += u16::from(accept);
-    }
-    usize::from(accepted)
 }
 
-fn fill_wide(stream: &mut Stream, places: u32, block: &mut [u32]) -> usize {
-    let refused = ((1_u64 << 32) % u64::from(places)) as u32;
-    let mut accepted = 0;
-    for drawn in block {
-        let product = u64::from(stream.next_u32()) * u64::from(places);
-        let accept = product as u32 >= refused;
-        *drawn = if accept { (product >> 32) as u32 } else { places };
-        accepted += usize::from(accept);
+/// Unbiased draws of a place among at most 256: as many as the block has room for, less the few that are refused.
+///
+/// Source: Lemire, *Fast Random Integer Generation in an Interval*, ACM TOMACS 2019.
+fn fill<'a>(stream: &mut Stream, places: usize, block: &'a mut [u8]) -> &'a [u8] {
+    if places == STRATUM {
+        stream.fill_bytes(block);
+        return block;
     }
-    accepted
+    let places = places as u32;
+    let refused = (1 << 16) % places;
+    let mut products = [0; BLOCK];
+    for quarters in products[..block.len().next_multiple_of(4)].chunks_exact_mut(4) {
+        let word = stream.next_u64();
+        for (place, product) in quarters.iter_mut().enumerate() {
+            *product = u32::from((word >> (16 * place)) as u16) * places;
+        }
+    }
+    let products = &products[..block.len()];
+    let accept = |product: u32| product & 0xffff >= refused;
+    let mut all = true;
+    for (drawn, product) in block.iter_mut().zip(products) {
+        *drawn = (product >> 16) as u8;
+        all &= accept(*product);
+    }
+    if all {
+        return block;
+    }
+    let mut kept = 0;
+    for product in products.iter().filter(|product| accept(**product)) {
+        block[kept] = (product >> 16) as u8;
+        kept += 1;
+    }
+    &block[..kept]
 }
 
 #[cfg(test)]
@@ -82,16 +141,15 @@ mod tests {
     use crate::streams::Streams;
 
     fn weights(places: usize, seed: u64, replicate: u64) -> Vec<u32> {
-        let mut weights = vec![9; places + 1];
-        let whole = [0..places];
-        count(&mut Streams::new(seed, replicate).next(), &whole, &mut weights);
-        weights.truncate(places);
+        let mut weights = vec![9; places];
+        let whole = 0..places;
+        Draws::new(&[whole]).count(&mut Streams::new(seed, replicate).next(), &mut weights);
         weights
     }
 
     #[test]
     fn a_resample_has_as_many_clusters_as_the_data() {
-        for count in [2, 3, 700, 65_535, 65_536, 100_000] {
+        for count in [2, 3, 255, 256, 257, 700, 16_384, 16_385, 100_000] {
             assert_eq!(weights(count, 1, 0).iter().sum::<u32>() as usize, count);
         }
     }
@@ -105,21 +163,53 @@ mod tests {
 
     #[test]
     fn every_place_is_as_likely() {
-        // 2^16 leaves 5 over 11 and 3 over 40,001, where a draw in three is refused.
-        for (places, replicates) in [(7_usize, 20_000), (11, 20_000), (40_001, 20), (70_000, 20)] {
-            let mut drawn = vec![0_u32; places];
-            for replicate in 0..replicates {
-                for (total, weight) in drawn.iter_mut().zip(weights(places, 5, replicate)) {
+        // One stratum, whole and not; several; so many that draws are shared out one by one.
+        for (places, replicates) in
+            [(7_usize, 20_000), (255, 2_000), (256, 2_000), (700, 2_000), (20_001, 20)]
+        {
+            let (mut drawn, mut weights) = (vec![0_u32; places], vec![0; places]);
+            let whole = 0..places;
+            let (mut draws, mut streams) = (Draws::new(&[whole]), Streams::new(5, 0));
+            for _ in 0..replicates {
+                draws.count(&mut streams.next(), &mut weights);
+                for (total, weight) in drawn.iter_mut().zip(&weights) {
                     *total += weight;
                 }
             }
-            // Chi-squared with places − 1 degrees of freedom, in standard units; 3.3 is beyond its 0.999 quantile
-            // but for 7 and 11 places, where that is 4.8 and 4.4.
-            let expected = replicates as f64;
+            // Chi-squared with places - 1 degrees of freedom, in standard units; its 0.999 quantile is 4.8 for 7
+            // places, below 3.5 for the others.
+            let expected = f64::from(replicates);
             let distance: f64 = drawn.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
             let freedom = (places - 1) as f64;
-            let limit = if places < 100 { 4.8 } else { 3.3 };
+            let limit = if places == 7 { 4.8 } else { 3.5 };
             assert!((distance - freedom) / (2.0 * freedom).sqrt() < limit, "{places}: {distance}");
+        }
+    }
+
+    #[test]
+    fn counts_of_two_places_have_the_covariance_of_a_multinomial() {
+        // Within a stratum, across strata, and with the last of all: each covers its own step of the draw.
+        let (places, replicates) = (600, 40_000);
+        let whole = 0..places;
+        let (mut draws, mut streams) = (Draws::new(&[whole]), Streams::new(6, 0));
+        let (mut weights, mut products) = (vec![0; places], [0.0; 4]);
+        // Sums over a hundred places each, for a covariance that stands out of its error.
+        let sums = |weights: &[u32]| {
+            [0..100, 100..200, 300..400, 500..600]
+                .map(|range| f64::from(weights[range].iter().sum::<u32>()) - 100.0)
+        };
+        for _ in 0..replicates {
+            draws.count(&mut streams.next(), &mut weights);
+            let sums = sums(&weights);
+            for (product, sum) in products.iter_mut().zip(sums) {
+                *product += sums[0] * sum / f64::from(replicates);
+            }
+        }
+        let (variance, covariance) = (100.0 * 5.0 / 6.0, -100.0 / 6.0);
+        let error =
+            |expected: f64| ((variance * variance + expected * expected) / f64::from(replicates)).sqrt();
+        for (found, expected) in products.iter().zip([variance, covariance, covariance, covariance]) {
+            assert!((found - expected).abs() < 4.0 * error(expected), "{products:?}");
         }
     }
 
@@ -127,9 +217,10 @@ mod tests {
     fn groups_keep_their_size() {
         let keys: Vec<usize> = (0..10).collect();
         let clusters = Clusters::within(&keys, &keys.iter().map(|k| k / 4).collect::<Vec<_>>()).unwrap();
-        let (mut streams, mut weights) = (Streams::new(3, 0), vec![0; 11]);
+        let (mut streams, mut weights) = (Streams::new(3, 0), vec![0; 10]);
+        let mut draws = Draws::new(clusters.groups());
         for _ in 0..20 {
-            count(&mut streams.next(), clusters.groups(), &mut weights);
+            draws.count(&mut streams.next(), &mut weights);
             let sizes: Vec<u32> = clusters.groups().iter().map(|g| weights[g.clone()].iter().sum()).collect();
             assert_eq!(sizes, [4, 4, 2]);
         }
