@@ -107,31 +107,31 @@ fn fill<'a>(stream: &mut Stream, places: usize, block: &'a mut [u8]) -> &'a [u8]
         stream.fill_bytes(block);
         return block;
     }
-    let places = places as u32;
-    let refused = (1 << 16) % places;
-    let mut products = [0; BLOCK];
-    for quarters in products[..block.len().next_multiple_of(4)].chunks_exact_mut(4) {
+    let places = places as u16;
+    let refused = ((1_u32 << 16) % u32::from(places)) as u16;
+    let mut halves = [0; BLOCK];
+    for quarters in halves[..block.len().next_multiple_of(4)].chunks_exact_mut(4) {
         let word = stream.next_u64();
-        for (place, product) in quarters.iter_mut().enumerate() {
-            *product = u32::from((word >> (16 * place)) as u16) * places;
+        for (place, half) in quarters.iter_mut().enumerate() {
+            *half = (word >> (16 * place)) as u16;
         }
     }
-    let products = &products[..block.len()];
-    let accept = |product: u32| product & 0xffff >= refused;
-    let mut all = true;
-    for (drawn, product) in block.iter_mut().zip(products) {
-        *drawn = (product >> 16) as u8;
-        all &= accept(*product);
+    let halves = &halves[..block.len()];
+    let product = |half: u16| u32::from(half) * u32::from(places);
+    let refuse = |half: u16| (product(half) as u16) < refused;
+    let mut lost = 0_u16;
+    for (drawn, half) in block.iter_mut().zip(halves) {
+        *drawn = (product(*half) >> 16) as u8;
+        lost += u16::from(refuse(*half));
     }
-    if all {
+    if lost == 0 {
         return block;
     }
-    let mut kept = 0;
-    for product in products.iter().filter(|product| accept(**product)) {
-        block[kept] = (product >> 16) as u8;
-        kept += 1;
+    let accepted = halves.iter().filter(|half| !refuse(**half));
+    for (drawn, half) in block.iter_mut().zip(accepted) {
+        *drawn = (product(*half) >> 16) as u8;
     }
-    &block[..kept]
+    &block[..halves.len() - usize::from(lost)]
 }
 
 #[cfg(test)]
