@@ -6,8 +6,9 @@ use rand_chacha::rand_core::Rng;
 use crate::classes::Classes;
 use crate::streams::Stream;
 
-/// Draws that share a table at most; more are drawn as so many bundles and the draws over, whose sum has the same law.
-const BUNDLE: u32 = 1024;
+/// More draws than this are taken as whole bundles and the draws over, whose sum has the same law: few and small
+/// tables, which stay in a processor's cache.
+const BUNDLE: u32 = 64;
 
 /// Masses below this share of the largest are left out: a table of 64-bit thresholds cannot show them.
 const NEGLIGIBLE: f64 = 1.0 / (1_u128 << 64) as f64;

@@ -15,8 +15,8 @@ pub(crate) const STRATUM: usize = 256;
 /// Draws that are made at a time.
 const BLOCK: usize = 256;
 
-/// Groups above this would need some ten megabytes of tables.
-const MOST_TABLED: usize = 1 << 14;
+/// Groups above this would need tens of megabytes of tables.
+const MOST_TABLED: usize = 1 << 16;
 
 /// Draws of clusters in two steps: how many fall to each stratum of 256 neighbours, then which neighbour each is. The
 /// law is that of drawing from all clusters, for half the random bits.
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_resample_has_as_many_clusters_as_the_data() {
-        for count in [2, 3, 255, 256, 257, 700, 16_384, 16_385, 100_000] {
+        for count in [2, 3, 255, 256, 257, 700, 65_536, 65_537, 100_000] {
             assert_eq!(weights(count, 1, 0).iter().sum::<u32>() as usize, count);
         }
     }
@@ -165,7 +165,7 @@ mod tests {
     fn every_place_is_as_likely() {
         // One stratum, whole and not; several; so many that draws are shared out one by one.
         for (places, replicates) in
-            [(7_usize, 20_000), (255, 2_000), (256, 2_000), (700, 2_000), (20_001, 20)]
+            [(7_usize, 20_000), (255, 2_000), (256, 2_000), (700, 2_000), (70_001, 20)]
         {
             let (mut drawn, mut weights) = (vec![0_u32; places], vec![0; places]);
             let whole = 0..places;
