@@ -24,6 +24,9 @@ pub enum Method {
 }
 
 /// Settings of a bootstrap.
+///
+/// A seed draws the same resamples on every machine, and a percentile interval of [`crate::Ratio`] or of an AUROC is
+/// the same to the last bit. BCa goes through exponentials and logarithms of the platform, which may differ in it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bootstrap {

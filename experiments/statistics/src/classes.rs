@@ -76,3 +76,25 @@ impl Classes {
         self.sizes.iter().map(|size| *size as usize).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_merge_where_their_classes_are_few() {
+        let clusters = Clusters::new(&(0..480).collect::<Vec<_>>()).unwrap();
+        let profiles = |classes: usize| (0..480).map(|cluster| cluster % classes).collect::<Vec<_>>();
+        let (classes, members) = Classes::merged(&clusters, &profiles(11)).unwrap();
+        assert_eq!((classes.clusters(), classes.sizes().len()), (480, 11));
+        assert_eq!(members, (0..11).collect::<Vec<_>>());
+        assert_eq!(Classes::merged(&clusters, &profiles(12)), None);
+    }
+
+    #[test]
+    fn strata_cover_their_groups() {
+        let strata = Classes::strata(&[0..256, 256..257, 257..800], 256);
+        assert_eq!(strata.sizes(), [256, 1, 256, 256, 31]);
+        assert_eq!(strata.groups(), [0..1, 1..2, 2..5]);
+    }
+}

@@ -262,6 +262,13 @@ mod tests {
     }
 
     #[test]
+    fn a_seed_has_these_counts_on_every_machine() {
+        // Worked out apart from this code, with rational distribution functions.
+        let (_, classes, _) = classes(&[&[20, 85, 595]]);
+        assert_eq!(counts(&classes, 11, 4), [[27, 76, 597], [19, 85, 596], [11, 94, 595], [28, 90, 582]]);
+    }
+
+    #[test]
     fn every_group_has_as_many_draws_as_clusters() {
         let (_, classes, _) = classes(&[&[3, 4], &[2], &[2_000, 1, 999]]);
         for weights in counts(&classes, 5, 500) {
