@@ -33,7 +33,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
 /// Everything that the pure crates may use from outside.
 const PURE: [(&str, &[&str]); 2] = [
     ("aegis-core", &["nalgebra", "serde", "thiserror"]),
-    ("aegis-statistics", &["rand_chacha", "serde", "statrs", "thiserror"]),
+    ("aegis-statistics", &["rand_chacha", "rand_xoshiro", "serde", "statrs", "thiserror"]),
 ];
 
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {

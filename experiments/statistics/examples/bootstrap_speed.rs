@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use aegis_statistics::{
-    Bootstrap, Clusters, Estimate, Method, StatisticsError, auroc_interval, bootstrap_mean,
+    Bootstrap, Clusters, Estimate, Method, Ratio, StatisticsError, auroc_interval, bootstrap_mean,
 };
 
 const EPISODES: usize = 700;
@@ -28,12 +28,25 @@ fn main() {
         .collect();
     let labels: Vec<bool> = (0..EPISODES).map(|_| uniform() < 0.6).collect();
     let scores: Vec<f64> = labels.iter().map(|label| uniform() + if *label { 0.3 } else { 0.0 }).collect();
+    let steps: Vec<f64> = (0..EPISODES).map(|_| 100.0 + (200.0 * uniform()).floor()).collect();
+    let duty: Vec<(f64, f64)> = steps.iter().map(|steps| ((steps * uniform()).floor(), *steps)).collect();
+    let recovered: Vec<(f64, f64)> = (0..EPISODES)
+        .map(|_| {
+            let lost = f64::from(u8::from(uniform() < 0.5));
+            (lost * f64::from(u8::from(uniform() < 0.3)), lost)
+        })
+        .collect();
 
     let clusters = Clusters::new(&(0..EPISODES).collect::<Vec<_>>()).expect("700 clusters");
     let mut rows = Vec::new();
     for method in [Method::Percentile, Method::Bca] {
         let bootstrap = Bootstrap { replicates: REPLICATES, seed: 1, confidence: 0.95, method };
         rows.push(time("net effect", method, || bootstrap_mean(&effects, &clusters, &bootstrap)));
+        let ratio =
+            |rows: &[(f64, f64)]| Ratio::new(&clusters, rows.iter().copied()).interval(&clusters, &bootstrap);
+        rows.push(time("recovered rate", method, || ratio(&recovered)));
+        rows.push(time("mean score", method, || bootstrap_mean(&scores, &clusters, &bootstrap)));
+        rows.push(time("duty", method, || ratio(&duty)));
         rows.push(time("AUROC", method, || auroc_interval(&labels, &scores, &clusters, &bootstrap)));
     }
     println!("{}", serde_json::Value::from(rows));

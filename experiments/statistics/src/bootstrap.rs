@@ -8,7 +8,9 @@ use statrs::function::erf::{erfc, erfc_inv};
 
 use crate::classes::Classes;
 use crate::error::open_unit;
-use crate::resample::draw;
+use crate::multinomial::Multinomial;
+use crate::resample::Draws;
+use crate::streams::{Stream, Streams};
 use crate::{Clusters, StatisticsError};
 
 /// How an interval is read off the bootstrap distribution.
@@ -22,6 +24,9 @@ pub enum Method {
 }
 
 /// Settings of a bootstrap.
+///
+/// A seed draws the same resamples on every machine, and a percentile interval of [`crate::Ratio`] or of an AUROC is
+/// the same to the last bit. BCa goes through exponentials and logarithms of the platform, which may differ in it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bootstrap {
@@ -94,13 +99,30 @@ impl Bootstrap {
         numbers: Range<u64>,
         statistic: impl Fn(&[u32]) -> Option<f64>,
     ) -> Vec<Option<f64>> {
-        let mut weights = vec![0; classes.sizes().len()];
-        numbers
-            .map(|number| {
-                draw(classes, self.seed, number, &mut weights);
+        let count = classes.sizes().len();
+        let mut weights = vec![0; count];
+        if classes.clusters() == count {
+            let mut draws = Draws::new(classes.groups());
+            return self.replicates(numbers, |stream| {
+                draws.count(stream, &mut weights);
                 statistic(&weights)
-            })
-            .collect()
+            });
+        }
+        let mut multinomial = Multinomial::new(classes);
+        self.replicates(numbers, |stream| {
+            multinomial.count(stream, &mut weights);
+            statistic(&weights)
+        })
+    }
+
+    /// What each of these resamples comes to, each on a stream of its own.
+    pub(crate) fn replicates(
+        &self,
+        numbers: Range<u64>,
+        mut value: impl FnMut(&mut Stream) -> Option<f64>,
+    ) -> Vec<Option<f64>> {
+        let mut streams = Streams::new(self.seed, numbers.start);
+        numbers.map(|_| value(&mut streams.next())).collect()
     }
 
     /// The interval from a bootstrap distribution, in any order.

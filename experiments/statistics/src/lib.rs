@@ -14,12 +14,14 @@ mod clusters;
 mod contrast;
 mod error;
 mod mcnemar;
+mod multinomial;
 mod multiplicity;
 mod power;
 mod proportion;
 mod ratio;
 mod resample;
 mod sequential;
+mod streams;
 mod tasks;
 mod twins;
 

@@ -1,7 +1,10 @@
 //! The statistics that most rows come to: a ratio of sums over clusters.
 //! Means, rates and shares of steps are all of this form.
 
+use std::ops::Range;
+
 use crate::classes::Classes;
+use crate::resample::{Draws, STRATUM};
 use crate::{Bootstrap, Clusters, Estimate, StatisticsError};
 
 /// A ratio of two sums of rows, made ready for resampling clusters.
@@ -22,13 +25,17 @@ impl Ratio {
 
     /// The ratio with its interval over the same `clusters`.
     ///
-    /// Where clusters take few values it draws counts of them instead of clusters: the same law, several times as fast.
+    /// Where clusters take few values it draws counts of them instead of clusters, and adds up drawn clusters without
+    /// counting them where they take many: the same law, several times as fast.
+    ///
     /// Errors: those of [`Bootstrap::interval`].
     pub fn interval(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Result<Estimate, StatisticsError> {
         let rows = self.numerators.iter().zip(&self.denominators);
         let profiles: Vec<(u64, u64)> = rows.map(|(n, d)| (n.to_bits(), d.to_bits())).collect();
         let Some((classes, members)) = Classes::merged(clusters, &profiles) else {
-            return bootstrap.interval(clusters, |weights| self.value(weights));
+            bootstrap.validate()?;
+            let distribution = self.distribution(clusters, bootstrap);
+            return bootstrap.summarise(clusters, &distribution, |weights| self.value(weights));
         };
         let of_members = |values: &[f64]| members.iter().map(|member| values[*member]).collect();
         let merged =
@@ -38,10 +45,54 @@ impl Ratio {
 
     /// The ratio under `[clusters]` multiplicities; none where the denominator is 0.
     pub fn value(&self, weights: &[u32]) -> Option<f64> {
-        let numerator = weighted_sum(weights, &self.numerators);
-        let denominator = weighted_sum(weights, &self.denominators);
-        (denominator != 0.0).then(|| numerator / denominator)
+        quotient([weighted_sum(weights, &self.numerators), weighted_sum(weights, &self.denominators)])
     }
+
+    /// The ratio on each resample, from the draws that [`Bootstrap::distribution`] would count.
+    fn distribution(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Vec<Option<f64>> {
+        let mut draws = Draws::new(clusters.groups());
+        let table = |stratum: &Range<usize>| {
+            let mut rows = [[0.0; 2]; STRATUM];
+            for (row, cluster) in rows.iter_mut().zip(stratum.clone()) {
+                *row = [self.numerators[cluster], self.denominators[cluster]];
+            }
+            rows
+        };
+        let tables: Vec<[[f64; 2]; STRATUM]> = draws.strata().iter().map(table).collect();
+        bootstrap.replicates(0..bootstrap.replicates, |stream| {
+            let mut lanes = [[0.0; 2]; 4];
+            draws.draw(stream, |stratum, drawn| add_drawn(&mut lanes, &tables[stratum], drawn));
+            quotient(sum_lanes(lanes))
+        })
+    }
+}
+
+fn quotient([numerator, denominator]: [f64; 2]) -> Option<f64> {
+    (denominator != 0.0).then(|| numerator / denominator)
+}
+
+fn add(sum: &mut [f64; 2], row: [f64; 2]) {
+    sum[0] += row[0];
+    sum[1] += row[1];
+}
+
+fn sum_lanes(lanes: [[f64; 2]; 4]) -> [f64; 2] {
+    [0, 1].map(|part| (lanes[0][part] + lanes[1][part]) + (lanes[2][part] + lanes[3][part]))
+}
+
+/// Adds the rows that were drawn, in four lanes as [`weighted_sum`] does.
+fn add_drawn(lanes: &mut [[f64; 2]; 4], table: &[[f64; 2]; STRATUM], drawn: &[u8]) {
+    let mut sums = *lanes;
+    let blocks = drawn.chunks_exact(4);
+    for place in blocks.remainder() {
+        add(&mut sums[0], table[usize::from(*place)]);
+    }
+    for block in blocks {
+        for lane in 0..4 {
+            add(&mut sums[lane], table[usize::from(block[lane])]);
+        }
+    }
+    *lanes = sums;
 }
 
 /// The mean of one value per row, with its interval over clusters: `[rows]`.
@@ -77,4 +128,27 @@ fn weighted_sum(weights: &[u32], values: &[f64]) -> f64 {
         }
     }
     (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]) + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Method;
+
+    #[test]
+    fn adding_up_draws_is_weighing_their_counts() {
+        let rows: Vec<(f64, f64)> =
+            (0..400_u32).map(|row| (f64::from(row).sin(), f64::from(row % 7))).collect();
+        for groups in [1, 3] {
+            let of_group: Vec<usize> = (0..400).map(|row| row % groups).collect();
+            let clusters = Clusters::within(&(0..400).collect::<Vec<_>>(), &of_group).unwrap();
+            let ratio = Ratio::new(&clusters, rows.iter().copied());
+            let settings =
+                Bootstrap { replicates: 300, seed: 2, confidence: 0.9, method: Method::Percentile };
+            let counted = settings.distribution(&clusters, 0..300, |weights| ratio.value(weights));
+            for (sum, weighed) in ratio.distribution(&clusters, &settings).iter().zip(counted) {
+                assert!((sum.unwrap() - weighed.unwrap()).abs() < 1e-14);
+            }
+        }
+    }
 }

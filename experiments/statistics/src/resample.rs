@@ -1,124 +1,155 @@
-//! Resamples of clusters: how often each cluster was drawn, from a counter-based stream for each replicate.
-//! A replicate depends on seed and number alone, so any split of the work gives the same resamples.
+//! Clusters drawn one by one with replacement, each group on its own, in blocks that a processor takes at once.
+//! What is done with a draw, counting it or adding up what it stands for, is the caller's.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::ops::Range;
+
+use rand_chacha::rand_core::Rng;
 
 use crate::classes::Classes;
+use crate::multinomial::Multinomial;
+use crate::streams::Stream;
 
-/// Keeps the streams of the bootstrap apart from any other use of the same seed.
-const DOMAIN: &[u8; 24] = b"aegis-bootstrap-v1\0\0\0\0\0\0";
+/// Clusters of a stratum: a byte says which.
+pub(crate) const STRATUM: usize = 256;
 
-/// Bytes that are drawn at a time.
-const BLOCK: usize = 512;
+/// Draws that are made at a time.
+const BLOCK: usize = 256;
 
-/// Draws clusters with replacement, each group on its own: `weights[i]` becomes the times class i was drawn.
-///
-/// `weights` has one place per class.
-pub(crate) fn draw(classes: &Classes, seed: u64, replicate: u64, weights: &mut [u32]) {
-    let mut stream = stream(seed, replicate);
-    for group in classes.groups() {
-        let (sizes, weights) = (&classes.sizes()[group.clone()], &mut weights[group.clone()]);
-        if sizes.iter().all(|size| *size == 1) {
-            weights.fill(0);
-            draw_clusters(&mut stream, weights);
-        } else {
-            count_classes(&mut stream, sizes, weights);
+/// Groups above this would need tens of megabytes of tables.
+const MOST_TABLED: usize = 1 << 16;
+
+/// Draws of clusters in two steps: how many fall to each stratum of 256 neighbours, then which neighbour each is. The
+/// law is that of drawing from all clusters, for half the random bits.
+pub(crate) struct Draws {
+    strata: Classes,
+    ranges: Vec<Range<usize>>,
+    tables: Option<Multinomial>,
+    counts: Vec<u32>,
+}
+
+impl Draws {
+    /// From `groups`, ranges that cover all clusters: as many draws in a group as it has clusters.
+    pub(crate) fn new(groups: &[Range<usize>]) -> Self {
+        let strata = Classes::strata(groups, STRATUM);
+        let small = groups.iter().all(|group| group.len() <= MOST_TABLED);
+        let mut end = 0;
+        let mut range = |size: &u32| {
+            let start = end;
+            end += *size as usize;
+            start..end
+        };
+        Self {
+            ranges: strata.sizes().iter().map(&mut range).collect(),
+            tables: small.then(|| Multinomial::new(&strata)),
+            counts: vec![0; strata.sizes().len()],
+            strata,
         }
+    }
+
+    /// The clusters of each stratum.
+    pub(crate) fn strata(&self) -> &[Range<usize>] {
+        &self.ranges
+    }
+
+    /// One resample: hands over blocks of draws from a stratum, each a place within the stratum.
+    pub(crate) fn draw(&mut self, stream: &mut Stream, mut take: impl FnMut(usize, &[u8])) {
+        match &mut self.tables {
+            Some(tables) => tables.count(stream, &mut self.counts),
+            None => share_out(stream, &self.strata, &mut self.counts),
+        }
+        let mut block = [0; BLOCK];
+        for (stratum, (range, count)) in self.ranges.iter().zip(&self.counts).enumerate() {
+            let mut missing = *count as usize;
+            while missing > 0 {
+                let drawn = fill(stream, range.len(), &mut block[..missing.min(BLOCK)]);
+                take(stratum, drawn);
+                missing -= drawn.len();
+            }
+        }
+    }
+
+    /// One resample: `weights[i]` becomes the times of cluster i.
+    pub(crate) fn count(&mut self, stream: &mut Stream, weights: &mut [u32]) {
+        weights.fill(0);
+        let ranges = self.ranges.clone();
+        self.draw(stream, |stratum, drawn| {
+            let weights = &mut weights[ranges[stratum].clone()];
+            for place in drawn {
+                weights[usize::from(*place)] += 1;
+            }
+        });
     }
 }
 
-fn stream(seed: u64, replicate: u64) -> ChaCha8Rng {
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..].copy_from_slice(DOMAIN);
-    let mut stream = ChaCha8Rng::from_seed(key);
-    stream.set_stream(replicate);
-    stream
-}
-
-/// As many unbiased draws as there are places. Two bytes serve a draw from fewer than 2^16 places, four any other.
-///
-/// A block asks for no more draws than are missing, so that its loop has nothing to check but the rare refusal.
-///
-/// Source: Lemire, *Fast Random Integer Generation in an Interval*, ACM TOMACS 2019.
-fn draw_clusters(stream: &mut ChaCha8Rng, weights: &mut [u32]) {
-    let mut bytes = [0; BLOCK];
-    let mut missing = weights.len();
-    if let Ok(places) = u16::try_from(weights.len()) {
-        let places = u32::from(places);
-        let refused = (1_u32 << 16) % places;
-        while missing > 0 {
-            let block = &mut bytes[..(2 * missing).min(BLOCK)];
-            stream.fill_bytes(block);
-            missing -= block.len() / 2;
-            for half in block.chunks_exact(2) {
-                let product = u32::from(u16::from_le_bytes([half[0], half[1]])) * places;
-                if product & 0xffff >= refused {
-                    weights[(product >> 16) as usize] += 1;
-                } else {
-                    missing += 1;
-                }
-            }
-        }
-    } else {
-        let places = weights.len() as u64;
-        let refused = (1_u64 << 32) % places;
+/// How many draws fall to each stratum, one by one. Source: that of [`fill`].
+fn share_out(stream: &mut Stream, strata: &Classes, counts: &mut [u32]) {
+    counts.fill(0);
+    for group in strata.groups() {
+        let places: u64 = strata.sizes()[group.clone()].iter().copied().map(u64::from).sum();
+        let counts = &mut counts[group.clone()];
+        let refused = (1 << 32) % places;
+        let mut missing = places;
         while missing > 0 {
             let product = u64::from(stream.next_u32()) * places;
             if product & 0xffff_ffff >= refused {
-                weights[(product >> 32) as usize] += 1;
+                counts[(product >> 32) as usize / STRATUM] += 1;
                 missing -= 1;
             }
         }
     }
 }
 
-/// As many unbiased draws as there are clusters (fewer than 2^16), counted by class without a look at which cluster.
+/// Unbiased draws of a place among at most 256: as many as the block has room for, less the few that are refused.
 ///
-/// The classes lie side by side on the clusters' range; those below a class's end are the draws below a bound.
-fn count_classes(stream: &mut ChaCha8Rng, sizes: &[u32], weights: &mut [u32]) {
-    let places: u32 = sizes.iter().sum();
-    let refused = (1_u32 << 16) % places;
-    let mut bytes = [0; BLOCK];
-    let mut products = [0_u32; BLOCK / 2];
-    let mut missing = places as usize;
-    weights.fill(0);
-    while missing > 0 {
-        let draws = missing.min(BLOCK / 2);
-        stream.fill_bytes(&mut bytes[..2 * draws]);
-        for (product, half) in products[..draws].iter_mut().zip(bytes.chunks_exact(2)) {
-            let drawn = u32::from(u16::from_le_bytes([half[0], half[1]])) * places;
-            // Beyond every bound; no product of two numbers below 2^16 gets there.
-            *product = if drawn & 0xffff >= refused { drawn } else { u32::MAX };
-        }
-        let (mut end, mut counted) = (0, 0);
-        for (size, weight) in sizes.iter().zip(weights.iter_mut()) {
-            end += size;
-            let bound = end << 16;
-            let below: u32 = products[..draws].iter().map(|product| u32::from(*product < bound)).sum();
-            *weight += below - counted;
-            counted = below;
-        }
-        missing -= counted as usize;
+/// Source: Lemire, *Fast Random Integer Generation in an Interval*, ACM TOMACS 2019.
+fn fill<'a>(stream: &mut Stream, places: usize, block: &'a mut [u8]) -> &'a [u8] {
+    if places == STRATUM {
+        stream.fill_bytes(block);
+        return block;
     }
+    let places = places as u16;
+    let refused = ((1_u32 << 16) % u32::from(places)) as u16;
+    let mut halves = [0; BLOCK];
+    for quarters in halves[..block.len().next_multiple_of(4)].chunks_exact_mut(4) {
+        let word = stream.next_u64();
+        for (place, half) in quarters.iter_mut().enumerate() {
+            *half = (word >> (16 * place)) as u16;
+        }
+    }
+    let halves = &halves[..block.len()];
+    let product = |half: u16| u32::from(half) * u32::from(places);
+    let refuse = |half: u16| (product(half) as u16) < refused;
+    let mut lost = 0_u16;
+    for (drawn, half) in block.iter_mut().zip(halves) {
+        *drawn = (product(*half) >> 16) as u8;
+        lost += u16::from(refuse(*half));
+    }
+    if lost == 0 {
+        return block;
+    }
+    let accepted = halves.iter().filter(|half| !refuse(**half));
+    for (drawn, half) in block.iter_mut().zip(accepted) {
+        *drawn = (product(*half) >> 16) as u8;
+    }
+    &block[..halves.len() - usize::from(lost)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Clusters;
+    use crate::streams::Streams;
 
-    fn weights(count: usize, seed: u64, replicate: u64) -> Vec<u32> {
-        let clusters = Clusters::new(&(0..count).collect::<Vec<_>>()).unwrap();
-        let mut weights = vec![0; count];
-        draw(&Classes::singles(&clusters), seed, replicate, &mut weights);
+    fn weights(places: usize, seed: u64, replicate: u64) -> Vec<u32> {
+        let mut weights = vec![9; places];
+        let whole = 0..places;
+        Draws::new(&[whole]).count(&mut Streams::new(seed, replicate).next(), &mut weights);
         weights
     }
 
     #[test]
     fn a_resample_has_as_many_clusters_as_the_data() {
-        for count in [2, 3, 700, 65_535, 65_536, 100_000] {
+        for count in [2, 3, 255, 256, 257, 700, 65_536, 65_537, 100_000] {
             assert_eq!(weights(count, 1, 0).iter().sum::<u32>() as usize, count);
         }
     }
@@ -132,49 +163,66 @@ mod tests {
 
     #[test]
     fn every_place_is_as_likely() {
-        let replicates = 20_000;
-        let classes = Classes::singles(&Clusters::new(&[0, 1, 2, 3, 4, 5, 6]).unwrap());
-        let (mut drawn, mut weights) = ([0_u32; 7], [0; 7]);
-        for replicate in 0..replicates {
-            draw(&classes, 5, replicate, &mut weights);
-            for (total, weight) in drawn.iter_mut().zip(weights) {
-                *total += weight;
+        // One stratum, whole and not; several; so many that draws are shared out one by one.
+        for (places, replicates) in
+            [(7_usize, 20_000), (255, 2_000), (256, 2_000), (700, 2_000), (70_001, 20)]
+        {
+            let (mut drawn, mut weights) = (vec![0_u32; places], vec![0; places]);
+            let whole = 0..places;
+            let (mut draws, mut streams) = (Draws::new(&[whole]), Streams::new(5, 0));
+            for _ in 0..replicates {
+                draws.count(&mut streams.next(), &mut weights);
+                for (total, weight) in drawn.iter_mut().zip(&weights) {
+                    *total += weight;
+                }
+            }
+            // Chi-squared with places - 1 degrees of freedom, in standard units; its 0.999 quantile is 4.8 for 7
+            // places, below 3.5 for the others.
+            let expected = f64::from(replicates);
+            let distance: f64 = drawn.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
+            let freedom = (places - 1) as f64;
+            let limit = if places == 7 { 4.8 } else { 3.5 };
+            assert!((distance - freedom) / (2.0 * freedom).sqrt() < limit, "{places}: {distance}");
+        }
+    }
+
+    #[test]
+    fn counts_of_two_places_have_the_covariance_of_a_multinomial() {
+        // Within a stratum, across strata, and with the last of all: each covers its own step of the draw.
+        let (places, replicates) = (600, 40_000);
+        let whole = 0..places;
+        let (mut draws, mut streams) = (Draws::new(&[whole]), Streams::new(6, 0));
+        let (mut weights, mut products) = (vec![0; places], [0.0; 4]);
+        // Sums over a hundred places each, for a covariance that stands out of its error.
+        let sums = |weights: &[u32]| {
+            [0..100, 100..200, 300..400, 500..600]
+                .map(|range| f64::from(weights[range].iter().sum::<u32>()) - 100.0)
+        };
+        for _ in 0..replicates {
+            draws.count(&mut streams.next(), &mut weights);
+            let sums = sums(&weights);
+            for (product, sum) in products.iter_mut().zip(sums) {
+                *product += sums[0] * sum / f64::from(replicates);
             }
         }
-        // Chi-squared with 6 degrees of freedom; 22.5 is its 0.999 quantile.
-        let expected = replicates as f64;
-        let distance: f64 = drawn.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
-        assert!(distance < 22.5, "{drawn:?}");
+        let (variance, covariance) = (100.0 * 5.0 / 6.0, -100.0 / 6.0);
+        let error =
+            |expected: f64| ((variance * variance + expected * expected) / f64::from(replicates)).sqrt();
+        for (found, expected) in products.iter().zip([variance, covariance, covariance, covariance]) {
+            assert!((found - expected).abs() < 4.0 * error(expected), "{products:?}");
+        }
     }
 
     #[test]
     fn groups_keep_their_size() {
         let keys: Vec<usize> = (0..10).collect();
         let clusters = Clusters::within(&keys, &keys.iter().map(|k| k / 4).collect::<Vec<_>>()).unwrap();
-        let mut weights = vec![0; 10];
-        for replicate in 0..20 {
-            draw(&Classes::singles(&clusters), 3, replicate, &mut weights);
+        let (mut streams, mut weights) = (Streams::new(3, 0), vec![0; 10]);
+        let mut draws = Draws::new(clusters.groups());
+        for _ in 0..20 {
+            draws.count(&mut streams.next(), &mut weights);
             let sizes: Vec<u32> = clusters.groups().iter().map(|g| weights[g.clone()].iter().sum()).collect();
             assert_eq!(sizes, [4, 4, 2]);
-        }
-    }
-
-    #[test]
-    fn classes_are_counted_as_their_clusters_are_drawn() {
-        // Clusters numbered class by class: the same stream gives the same draws, cluster by cluster and counted.
-        let clusters = Clusters::new(&(0..700).collect::<Vec<_>>()).unwrap();
-        let class = |cluster: usize| [20, 100, 101, 650, 700].iter().position(|end| cluster < *end).unwrap();
-        let profiles: Vec<usize> = (0..700).map(class).collect();
-        let (classes, members) = Classes::merged(&clusters, &profiles).unwrap();
-        assert_eq!((classes.sizes(), members), (&[20, 80, 1, 549, 50][..], vec![0, 20, 100, 101, 650]));
-        for replicate in 0..200 {
-            let mut counted = [0; 5];
-            draw(&classes, 9, replicate, &mut counted);
-            let mut expected = [0; 5];
-            for (cluster, weight) in weights(700, 9, replicate).into_iter().enumerate() {
-                expected[class(cluster)] += weight;
-            }
-            assert_eq!(counted, expected);
         }
     }
 }
