@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::{Lock, lock_path};
 use aegis_experiments::{Arm, EpisodeKey};
+use aegis_sim::Suite;
 use clap::{Args, Subcommand};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::plan::hold;
-use crate::study::Study;
+use crate::study::{Study, load_suite};
 
 /// Verbs of `aegis experiment`.
 #[derive(Subcommand)]
@@ -69,10 +70,14 @@ fn belongs(lock: &Lock) -> &str {
     &lock.seal
 }
 
-/// All keys of the study, in the plan's order. The suite's number of tasks comes from its scenes.
+/// All keys of the study, in the plan's order, where its scenes are not open yet.
 fn keys(plan: &Plan) -> Result<Vec<EpisodeKey>, Failure> {
-    let suite = crate::study::load_suite(&plan.suite, plan.sample_seed)?;
-    Ok(plan.ranges.confirmation.keys(0..suite.task_count()))
+    Ok(keys_of(plan, &load_suite(&plan.suite, plan.sample_seed)?))
+}
+
+/// The same on open scenes, which say how many tasks there are.
+fn keys_of(plan: &Plan, suite: &Suite) -> Vec<EpisodeKey> {
+    plan.ranges.confirmation.keys(0..suite.task_count())
 }
 
 /// The study's arms in the order in which they run.

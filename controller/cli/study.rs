@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Probe, Rule};
 use aegis_experiments::episode::{EpisodeSettings, Parties};
-use aegis_experiments::plan::{Plan, Share};
+use aegis_experiments::plan::{Models, Plan, Share};
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::runner::SetupError;
 use aegis_experiments::streams::Streams;
@@ -55,30 +55,19 @@ impl Study {
         let path = arguments.plan.clone().unwrap_or_else(shipped_plan);
         let host = arguments.host.settings()?;
         let plan = Plan::load(&path).or_exit(Exit::Input)?;
-        let suite = load_suite(&plan.suite, plan.sample_seed)?;
-        let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
-        plan.check_starts(&path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
+        let suite = suite_of(&plan, &path)?;
         let runtime = onnx_runtime()?.with_settings(host).or_exit(Exit::Input)?;
         Ok(Self { plan, suite, runtime })
     }
 
     /// The weak policy's card and the tensor that a probe may read.
     pub fn watched(&self) -> Result<(ModelCard, ActivationSpec), Failure> {
-        let card = ModelCard::load(&self.plan.models.weak).or_exit(Exit::Input)?;
-        let Some(spec) = card.activation.clone() else {
-            let path = self.plan.models.weak.display();
-            return Err(failure(
-                Exit::Input,
-                format!("{path}: activation: missing; a watched policy needs one"),
-            ));
-        };
-        Ok((card, spec))
+        watched(&self.plan.models)
     }
 
     /// The plan's probe, held against the weak policy's model.
     pub fn probe(&self) -> Result<ProbeFile, Failure> {
-        let (card, spec) = self.watched()?;
-        ProbeFile::load(&self.plan.models.probe, &card.sha256, &spec.tensor, spec.width).or_exit(Exit::Input)
+        probe(&self.plan.models)
     }
 
     /// The rule of the plan with the thresholds of a probe.
@@ -130,6 +119,29 @@ impl Study {
             probe: probe.clone(),
         })
     }
+}
+
+/// The scenes of a plan, which have all the starts that it names.
+pub fn suite_of(plan: &Plan, path: &Path) -> Result<Suite, Failure> {
+    let suite = load_suite(&plan.suite, plan.sample_seed)?;
+    let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
+    plan.check_starts(path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
+    Ok(suite)
+}
+
+fn watched(models: &Models) -> Result<(ModelCard, ActivationSpec), Failure> {
+    let card = ModelCard::load(&models.weak).or_exit(Exit::Input)?;
+    let Some(spec) = card.activation.clone() else {
+        let path = models.weak.display();
+        return Err(failure(Exit::Input, format!("{path}: activation: missing; a watched policy needs one")));
+    };
+    Ok((card, spec))
+}
+
+/// The probe of these models, held against the weak one.
+pub fn probe(models: &Models) -> Result<ProbeFile, Failure> {
+    let (card, spec) = watched(models)?;
+    ProbeFile::load(&models.probe, &card.sha256, &spec.tensor, spec.width).or_exit(Exit::Input)
 }
 
 /// A plant with the cameras that these models read, or without any.

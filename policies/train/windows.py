@@ -3,13 +3,13 @@ Only windows in which the expert drove undisturbed; one that runs past its episo
 
 import numpy as np
 import torch
+from demonstrations import LAYOUT as LOWDIM
 from demonstrations import DataError
 from networks import HORIZON
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-# The layouts of `policies/src/encode.rs`; the second is the first without its objects.
-LOWDIM = "libero-lowdim-v1"
+# The layout of `policies/src/encode.rs` that is the other without its objects.
 PROPRIO = "libero-proprio-v1"
 ROBOT, TASKS = slice(0, 18), slice(78, 88)
 # Pixels by which a picture is moved about while it is trained on.
@@ -55,6 +55,11 @@ def shifted(pictures, generator):
     return pictures[torch.arange(len(pictures))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+def window(start, last):
+    """The rows of the chunk that begins at row `start`, in an episode that ends with row `last`."""
+    return np.minimum(np.arange(start, start + HORIZON), last)
+
+
 def load(paths, limit):
     """All windows of these files. `limit` keeps the first so many demonstrations, spread evenly over the tasks."""
     observations, chunks = [], []
@@ -70,10 +75,10 @@ def load(paths, limit):
             rows = np.flatnonzero(data["episode"] == episode)
             clean, action = data["clean"][rows], data["action"][rows]
             for start in range(len(rows)):
-                window = np.minimum(np.arange(start, start + HORIZON), len(rows) - 1)
-                if clean[window].all():
+                chunk = window(start, len(rows) - 1)
+                if clean[chunk].all():
                     observations.append(data["observation"][rows[start]])
-                    chunks.append(action[window])
+                    chunks.append(action[chunk])
     return Windows(torch.from_numpy(np.stack(observations)), torch.from_numpy(np.stack(chunks)))
 
 
@@ -88,10 +93,10 @@ def load_looks(path):
     kept, chunks = [], []
     for index, row in enumerate(read["frame_row"]):
         last = np.searchsorted(read["episode"], read["episode"][row], side="right") - 1
-        window = np.minimum(np.arange(row, row + HORIZON), last)
-        if read["clean"][window].all():
+        chunk = window(row, last)
+        if read["clean"][chunk].all():
             kept.append(index)
-            chunks.append(read["action"][window])
+            chunks.append(read["action"][chunk])
     vector = read["observation"][read["frame_row"][kept]]
     vector = np.concatenate([vector[:, ROBOT], vector[:, TASKS]], axis=1)
     pictures = {camera: taken[kept] for camera, taken in pictures.items()}

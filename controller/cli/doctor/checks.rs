@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use aegis_experiments::files::sha256_of;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_policies::{HostSettings, ModelCard, OnnxPolicy, OnnxRuntime, Provider};
 use aegis_sim::Suite;
-use sha2::{Digest, Sha256};
 
 use super::Check;
 use crate::library;
@@ -63,7 +63,7 @@ fn describe(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     match std::fs::read(&path) {
         Ok(bytes) => {
-            let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let digest = sha256_of(&bytes);
             let version = library::version(&path, &bytes);
             format!("{}, version {version}, sha256 {digest}", path.display())
         }

@@ -7,7 +7,7 @@ use aegis_experiments::experiment::{self, Experiment, Shard};
 use aegis_experiments::store::Store;
 use clap::Args;
 
-use super::{Registered, arms, belongs, keys, store_path};
+use super::{Registered, arms, belongs, keys_of, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::host::HostArguments;
 use crate::progress;
@@ -40,7 +40,7 @@ pub struct RunArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
-    let (plan, lock) = arguments.registered.hold()?;
+    let (_, lock) = arguments.registered.hold()?;
     let study = Study::open(&StudyArguments {
         plan: Some(arguments.registered.plan.clone()),
         workers: arguments.workers,
@@ -48,7 +48,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     })?;
     study.check_models()?;
     let (probe, arms) = arms(&study)?;
-    let keys = arguments.shard.unwrap_or(Shard::WHOLE).of(&keys(&plan)?);
+    let keys = arguments.shard.unwrap_or(Shard::WHOLE).of(&keys_of(&study.plan, &study.suite));
     let named = |error| failure(Exit::Failed, format!("{}: {error}", arguments.out.display()));
     std::fs::create_dir_all(&arguments.out).map_err(named)?;
     let store = Store::open(&store_path(&arguments.out), belongs(&lock)).or_exit(Exit::Input)?;

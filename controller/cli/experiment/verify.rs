@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use aegis_experiments::experiment::trace_path;
+use aegis_experiments::experiment::read_trace;
 use aegis_experiments::files::sha256;
 use aegis_experiments::store::Store;
 use clap::Args;
@@ -44,13 +44,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         let store = Store::read(&store_file, belongs(&lock)).or_exit(Exit::Input)?;
         let traces = store.traces().or_exit(Exit::Input)?;
         for (key, sealed) in &traces {
-            let path = trace_path(folder, *key);
-            match sha256(&path) {
-                Ok(found) if found == *sealed => {}
-                Ok(found) => {
-                    wrong.push(format!("{}: SHA-256 is {found}, the store says {sealed}", path.display()));
-                }
-                Err(error) => wrong.push(format!("{}: cannot read: {error}", path.display())),
+            if let Err(error) = read_trace(folder, *key, sealed) {
+                wrong.push(error.to_string());
             }
         }
         say!("{} step traces were compared with the store: covers \"Audit\"", traces.len());

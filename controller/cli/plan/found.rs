@@ -6,21 +6,18 @@ use std::path::Path;
 
 use aegis_experiments::files;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::registration::{Frozen, NamedFile, Scenes};
 use aegis_policies::card::ModelCard;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::library;
-use crate::study::{load_suite, onnx_library, scenes_folder};
+use crate::study::{onnx_library, probe, scenes_folder, suite_of};
 
 /// Reads the plan and takes the digest of all that it names.
 pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     let plan = Plan::read(path).or_exit(Exit::Input)?;
     let located = plan.clone().located(path);
-    let suite = load_suite(&plan.suite, plan.sample_seed)?;
-    let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
-    plan.check_starts(path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
+    suite_of(&plan, path)?;
     let frozen = Frozen::new(&plan, versions()?, models(&plan, &located)?, scenes(&plan.suite)?);
     Ok((plan, frozen.or_exit(Exit::Input)?))
 }
@@ -73,16 +70,8 @@ fn digest(path: &Path) -> Result<String, Failure> {
 
 /// Refuses models and a probe that do not belong together: nobody registers what cannot run.
 pub fn check_models(located: &Plan) -> Result<(), Failure> {
-    let weak = ModelCard::load(&located.models.weak).or_exit(Exit::Input)?;
-    let strong = ModelCard::load(&located.models.strong).or_exit(Exit::Input)?;
-    for card in [&weak, &strong] {
-        card.weights().or_exit(Exit::Input)?;
+    for card in [&located.models.weak, &located.models.strong] {
+        ModelCard::load(card).and_then(|card| card.weights()).or_exit(Exit::Input)?;
     }
-    let Some(spec) = &weak.activation else {
-        let path = weak.path.display();
-        return Err(failure(Exit::Input, format!("{path}: activation: missing; a watched policy needs one")));
-    };
-    let probe = &located.models.probe;
-    ProbeFile::load(probe, &weak.sha256, &spec.tensor, spec.width).or_exit(Exit::Input)?;
-    Ok(())
+    probe(&located.models).map(|_| ())
 }

@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::arm::ArmName;
 use crate::episode::{EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, settle};
+use crate::files::hex;
 use crate::key::EpisodeKey;
 
 /// An episode at a chunk boundary, apart from the plant's own state: what the loop goes on from.
@@ -190,6 +191,6 @@ impl StatePath {
     }
 
     pub(crate) fn digest(&self) -> String {
-        self.hasher.clone().finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.hasher.clone().finalize()[..16])
     }
 }

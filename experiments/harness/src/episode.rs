@@ -9,7 +9,7 @@ use aegis_core::{Driver, GateLimits, Plant, PlantError, Policy, PolicyError, Pro
 use serde::{Deserialize, Serialize};
 
 use crate::arm::{Arm, ArmName};
-use crate::course::Course;
+use crate::course::{AtBoundary, Course};
 use crate::key::EpisodeKey;
 use crate::sensor::SensorNoise;
 use crate::streams::Streams;
@@ -141,10 +141,22 @@ pub fn run_episode(
     settings: &EpisodeSettings,
     recorder: &mut dyn Recorder,
 ) -> Result<(EpisodeResult, EpisodeTiming), EpisodeError> {
+    run_watched(parties, arm, key, settings, recorder, &mut |_, _| Ok(()))
+}
+
+/// The same, with somebody who looks on at every boundary.
+pub(crate) fn run_watched(
+    parties: &mut Parties,
+    arm: &Arm,
+    key: EpisodeKey,
+    settings: &EpisodeSettings,
+    recorder: &mut dyn Recorder,
+    at_boundary: &mut AtBoundary<'_>,
+) -> Result<(EpisodeResult, EpisodeTiming), EpisodeError> {
     let arbiter = arm.arbiter(&settings.gate)?;
     let mut timing = EpisodeTiming::default();
     let course = Course::begin(parties, arm.name.clone(), key, settings)?;
-    let result = course.finish(parties, arbiter, settings, recorder, &mut timing, &mut |_, _| Ok(()))?;
+    let result = course.finish(parties, arbiter, settings, recorder, &mut timing, at_boundary)?;
     Ok((result, timing))
 }
 

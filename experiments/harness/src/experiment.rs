@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use sha2::{Digest, Sha256};
-
 use crate::arm::Arm;
 use crate::episode::{EpisodeSettings, Parties};
-use crate::files::write_atomically;
+use crate::files::{sha256_of, write_atomically};
 use crate::fork::run_twins;
 use crate::key::EpisodeKey;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
@@ -54,6 +52,46 @@ pub fn trace_path(folder: &Path, key: EpisodeKey) -> PathBuf {
     let EpisodeKey { start, replicate } = key;
     let name = format!("task{:02}-state{:04}-replicate{replicate}.parquet", start.task, start.initial_state);
     folder.join(TRACES).join(name)
+}
+
+/// A step trace is not the one that its store speaks of.
+#[derive(Debug, thiserror::Error)]
+pub enum TraceError {
+    /// It has other bytes.
+    #[error("{}: SHA-256 is {found}; the store says {expected}", path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// Digest in the store.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// It cannot be read.
+    #[error("{}: cannot read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// The bytes of a key's trace, held against its digest in the store.
+///
+/// # Errors
+/// [`TraceError`] where they cannot be read or are others.
+pub fn read_trace(folder: &Path, key: EpisodeKey, expected: &str) -> Result<Vec<u8>, TraceError> {
+    let path = trace_path(folder, key);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(source) => return Err(TraceError::Read { path, source }),
+    };
+    let found = sha256_of(&bytes);
+    if found == expected {
+        return Ok(bytes);
+    }
+    Err(TraceError::Digest { path, expected: expected.to_owned(), found })
 }
 
 /// An experiment's folder, its open store, and what is run into it.
@@ -101,8 +139,7 @@ pub fn run(
         let failed = |reason| RunError::Trace { path: path.clone(), reason };
         let bytes = trace.parquet().map_err(failed)?;
         write_atomically(&path, &bytes).map_err(|error| failed(error.to_string()))?;
-        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        store.lock().map_err(|_| RunError::Worker)?.insert(&results, &digest)?;
+        store.lock().map_err(|_| RunError::Worker)?.insert(&results, &sha256_of(&bytes))?;
         Ok(())
     })?;
     match noted.into_inner().map_err(|_| RunError::Worker)? {

@@ -6,7 +6,9 @@ use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Saved, Score, StepRecor
 
 use crate::arm::{Arm, Drive};
 use crate::course::{Course, StatePath};
-use crate::episode::{EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode};
+use crate::episode::{
+    EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode, run_watched,
+};
 use crate::key::EpisodeKey;
 use crate::trace::TwinRecorder;
 use crate::twins;
@@ -49,7 +51,7 @@ pub fn run_twins(
         let drawn = arm.yoked(fires, &settings.gate, &mut generator)?;
         // An arm of the weak policy alone is there to show that two runs are equal, so it is run.
         let recorder = recorders.arm(&arm.name);
-        let twin = if settings.fork && drawn.drive != Drive::Weak && trail.is_whole() {
+        let twin = if drawn.drive != Drive::Weak && trail.is_whole() {
             trail.fork(parties, &drawn, &done[0].0, settings, recorder)?
         } else {
             run_episode(parties, &drawn, key, settings, recorder)?
@@ -68,10 +70,7 @@ fn walk(
     settings: &EpisodeSettings,
     recorder: &mut dyn Recorder,
 ) -> Result<(Twin, Trail), EpisodeError> {
-    let arbiter = arm.arbiter(&settings.gate)?;
-    let mut timing = EpisodeTiming::default();
     let mut points = Vec::new();
-    let course = Course::begin(parties, arm.name.clone(), key, settings)?;
     let mut keep = |course: &Course, parties: &Parties| {
         if settings.fork {
             points.extend(parties.plant.save()?.map(|saved| (saved, course.clone())));
@@ -79,8 +78,8 @@ fn walk(
         Ok(())
     };
     let mut reader = Reader { readings: Vec::new(), recorder };
-    let result = course.finish(parties, arbiter, settings, &mut reader, &mut timing, &mut keep)?;
-    Ok(((result, timing), Trail { points, readings: reader.readings }))
+    let weak = run_watched(parties, arm, key, settings, &mut reader, &mut keep)?;
+    Ok((weak, Trail { points, readings: reader.readings }))
 }
 
 /// Where the weak arm stood at each boundary, and what was read there.

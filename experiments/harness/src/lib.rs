@@ -10,6 +10,7 @@ pub mod files;
 pub mod fork;
 pub mod key;
 pub mod merge;
+mod parquet_file;
 pub mod plan;
 pub mod power;
 pub mod probe;

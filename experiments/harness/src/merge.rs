@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
-use crate::experiment::{STORE, TRACES, trace_path};
+use crate::experiment::{STORE, TRACES, TraceError, read_trace, trace_path};
 use crate::key::EpisodeKey;
 use crate::runner::describe;
 use crate::store::{Store, StoreError};
@@ -44,15 +42,8 @@ pub enum MergeError {
         what: String,
     },
     /// A trace is not the one that the store speaks of.
-    #[error("{}: SHA-256 is {found}; the store says {expected}", path.display())]
-    Trace {
-        /// The file.
-        path: PathBuf,
-        /// Digest in the store.
-        expected: String,
-        /// What is there.
-        found: String,
-    },
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// A file cannot be read or written.
     #[error("{}: {source}", path.display())]
     Io {
@@ -89,12 +80,7 @@ pub fn merge(out: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) 
     std::fs::create_dir_all(half.join(TRACES)).map_err(io(&half))?;
     let mut store = Store::open(&half.join(STORE), belongs)?;
     for (key, set) in &sets {
-        let from = trace_path(set.part, *key);
-        let bytes = std::fs::read(&from).map_err(io(&from))?;
-        let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if found != set.trace {
-            return Err(MergeError::Trace { path: from, expected: set.trace.clone(), found });
-        }
+        let bytes = read_trace(set.part, *key, &set.trace)?;
         let to = trace_path(&half, *key);
         std::fs::write(&to, bytes).map_err(io(&to))?;
         store.copy(set.store, *key, &set.trace)?;

@@ -10,17 +10,14 @@ use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, RecordBatch,
     UInt32Array, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Float32Type, Float64Type, Schema, UInt32Type, UInt64Type};
-use parquet::arrow::ArrowWriter;
+use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt32Type, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use crate::files::write_atomically;
 use crate::key::EpisodeKey;
+use crate::parquet_file::{bytes, list};
 use crate::rollouts::{Boundary, Rollout};
-use crate::trace::list;
 
 /// Version of the file's layout.
 pub const SCHEMA: u32 = 1;
@@ -83,18 +80,11 @@ pub enum RolloutFileError {
 /// Writes the rollouts, whole or not at all.
 pub fn write(path: &Path, provenance: &Provenance, rollouts: &[Rollout]) -> Result<(), RolloutFileError> {
     let io = |reason: String| RolloutFileError::Io { path: path.to_owned(), reason };
-    let batch = batch(provenance, rollouts).map_err(&io)?;
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
-        .map_err(|error| io(error.to_string()))?;
-    writer.write(&batch).map_err(|error| io(error.to_string()))?;
-    writer.close().map_err(|error| io(error.to_string()))?;
+    let bytes = file(provenance, rollouts).map_err(&io)?;
     write_atomically(path, &bytes).map_err(|error| io(error.to_string()))
 }
 
-fn batch(provenance: &Provenance, rollouts: &[Rollout]) -> Result<RecordBatch, String> {
+fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String> {
     let rows = || {
         rollouts.iter().flat_map(|rollout| rollout.boundaries.iter().map(move |boundary| (rollout, boundary)))
     };
@@ -123,12 +113,8 @@ fn batch(provenance: &Provenance, rollouts: &[Rollout]) -> Result<RecordBatch, S
             list(chunks(&|boundary| boundary.strong.values().to_vec()), first.strong.values().len())?,
         ),
     ];
-    let fields: Vec<Field> =
-        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), false)).collect();
     let metadata = serde_json::to_string(provenance).map_err(|error| error.to_string())?;
-    let schema = Schema::new(fields).with_metadata(HashMap::from([(METADATA.to_owned(), metadata)]));
-    let columns = columns.into_iter().map(|(_, column)| column).collect();
-    RecordBatch::try_new(Arc::new(schema), columns).map_err(|error| error.to_string())
+    bytes(columns, HashMap::from([(METADATA.to_owned(), metadata)]))
 }
 
 /// Reads rollouts and what they are of.

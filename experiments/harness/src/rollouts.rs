@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::arm::Arm;
 use crate::episode::{EpisodeSettings, Parties, run_episode};
+use crate::files::hex;
 use crate::key::EpisodeKey;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 
@@ -91,5 +92,5 @@ pub fn digest(rollouts: &[Rollout]) -> String {
             }
         }
     }
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hasher.finalize())
 }

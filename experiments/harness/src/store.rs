@@ -10,6 +10,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sha2::{Digest, Sha256};
 
 use crate::episode::EpisodeResult;
+use crate::files::hex;
 use crate::key::EpisodeKey;
 
 /// Version of the tables.
@@ -99,9 +100,7 @@ impl Store {
     /// As [`Store::open`], and where there is no store.
     pub fn read(path: &Path, belongs: &str) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Database { path: path.to_owned(), source };
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-        connection.busy_timeout(PATIENCE).map_err(failed)?;
+        let connection = read_only(path).map_err(failed)?;
         let store = Self { path: path.to_owned(), connection };
         store.check(belongs)?;
         Ok(store)
@@ -220,7 +219,7 @@ impl Store {
             hasher.update(text.as_bytes());
             hasher.update(b"\n");
         }
-        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&hasher.finalize()))
     }
 
     /// Moves all that is in the log beside the file into the file, so that the file alone is the store.
@@ -257,15 +256,20 @@ impl Store {
     }
 }
 
+fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    Ok(connection)
+}
+
 /// How many episodes from these initial states a store holds, of whatever experiment it is.
 ///
 /// # Errors
 /// [`StoreError::Database`] for a file that is no store.
 pub fn stored_episodes(path: &Path, starts: Range<usize>) -> Result<u64, StoreError> {
     let count = || {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
+        let connection = read_only(path)?;
         let within = params![starts.start as i64, starts.end as i64];
         let query = "SELECT COUNT(*) FROM episodes WHERE initial_state >= ?1 AND initial_state < ?2";
         connection.query_row(query, within, |row| row.get::<_, i64>(0))

@@ -1,20 +1,15 @@
 //! Step traces: what every arm did at every control step of one key, as a Parquet file.
 //! A forked arm is recorded from its fork on; before it, the weak arm's rows are its own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aegis_core::record::NoRecorder;
 use aegis_core::{ChunkRecord, Driver, Recorder, StepRecord};
-use arrow::array::{
-    ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, StringArray, UInt32Array,
-};
-use arrow::datatypes::{Field, Schema};
-use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, StringArray, UInt32Array};
 
 use crate::arm::ArmName;
+use crate::parquet_file::{bytes, list};
 
 /// Gives each arm of a set of twins the recorder that listens to it.
 pub trait TwinRecorder {
@@ -81,27 +76,6 @@ impl Trace {
             ("action", list(Arc::new(Float32Array::from(self.actions)), self.width)?),
             ("end_effector", list(Arc::new(Float64Array::from(self.positions)), 3)?),
         ];
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|(name, column)| Field::new(*name, column.data_type().clone(), false))
-            .collect();
-        let schema = Arc::new(Schema::new(fields));
-        let columns = columns.into_iter().map(|(_, column)| column).collect();
-        let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| error.to_string())?;
-        let properties =
-            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-        let mut bytes = Vec::new();
-        let written = ArrowWriter::try_new(&mut bytes, schema, Some(properties))
-            .and_then(|mut writer| writer.write(&batch).and_then(|()| writer.close()));
-        written.map_err(|error| error.to_string())?;
-        Ok(bytes)
+        bytes(columns, HashMap::new())
     }
-}
-
-/// Rows of `width` values each.
-pub(crate) fn list(values: ArrayRef, width: usize) -> Result<ArrayRef, String> {
-    let item = Arc::new(Field::new_list_field(values.data_type().clone(), false));
-    let width = i32::try_from(width).map_err(|error| error.to_string())?;
-    let list = FixedSizeListArray::try_new(item, width, values, None).map_err(|error| error.to_string())?;
-    Ok(Arc::new(list))
 }

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Number, Value};
-use sha2::{Digest, Sha256};
+
+use crate::files::sha256_of;
 
 /// Whole doubles below this are exactly one integer.
 const EXACT: f64 = 9_007_199_254_740_992.0;
@@ -43,7 +44,7 @@ fn number_text(number: &Number) -> String {
 
 /// SHA-256 of the canonical text, lower-case hexadecimal.
 pub fn digest(value: &Value) -> String {
-    Sha256::digest(canonical(value)).iter().map(|byte| format!("{byte:02x}")).collect()
+    sha256_of(canonical(value).as_bytes())
 }
 
 /// Every setting by its dotted key, as canonical text. A list is one setting.

@@ -1,0 +1,39 @@
+//! Columns as a Parquet file, for rollouts and traces: no nulls, Zstandard.
+//! Equal columns give equal bytes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeListArray};
+use arrow::datatypes::{Field, Schema};
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+
+/// The bytes of a file with these columns, all of one length, and this metadata.
+pub(crate) fn bytes(
+    columns: Vec<(&str, ArrayRef)>,
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>, String> {
+    let fields: Vec<Field> =
+        columns.iter().map(|(name, column)| Field::new(*name, column.data_type().clone(), false)).collect();
+    let schema = Arc::new(Schema::new(fields).with_metadata(metadata));
+    let columns = columns.into_iter().map(|(_, column)| column).collect();
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| error.to_string())?;
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let mut bytes = Vec::new();
+    let written = ArrowWriter::try_new(&mut bytes, schema, Some(properties))
+        .and_then(|mut writer| writer.write(&batch).and_then(|()| writer.close()));
+    written.map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// Rows of `width` values each.
+pub(crate) fn list(values: ArrayRef, width: usize) -> Result<ArrayRef, String> {
+    let item = Arc::new(Field::new_list_field(values.data_type().clone(), false));
+    let width = i32::try_from(width).map_err(|error| error.to_string())?;
+    let list = FixedSizeListArray::try_new(item, width, values, None).map_err(|error| error.to_string())?;
+    Ok(Arc::new(list))
+}
