@@ -1,9 +1,41 @@
-//! Lets the `aegis` binary and the integration tests find the MuJoCo library without environment variables.
-//! The logic is sim_bridge's.
+//! Lets the `aegis` binary and the integration tests find the MuJoCo library without environment variables, and say which
+//! commit they were built from. The logic of the first is sim_bridge's.
+
+use std::process::Command;
 
 #[path = "sim_bridge/build.rs"]
 mod sim_bridge;
 
+/// What the binary is made of, as far as it is in the repository.
+const SOURCES: [&str; 7] = [
+    "Cargo.lock",
+    "controller",
+    "policies/src",
+    "sim_bridge/src",
+    "sim_bridge/link/src",
+    "experiments/harness/src",
+    "experiments/statistics/src",
+];
+
 fn main() {
     sim_bridge::main();
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={source}");
+    }
+    println!("cargo::rustc-env=AEGIS_COMMIT={}", commit().unwrap_or_else(|| "unknown".into()));
+}
+
+/// The commit that is checked out; `-dirty` where the sources had been changed when this ran.
+fn commit() -> Option<String> {
+    // The log of HEAD grows with every commit and checkout.
+    println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);
+    let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(if clean { commit } else { commit + "-dirty" })
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

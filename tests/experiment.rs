@@ -8,24 +8,43 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use aegis_experiments::registration::lock_path;
 use common::{aegis, copy_of_study, edit, folder, refuses, repository};
 
-/// A registered plan beside copies of the shipped models, all of which a test may damage.
-fn registered(folder: &Path) -> PathBuf {
+/// The template on few episodes, beside copies of the shipped models, all of which a test may damage.
+fn small_plan(folder: &Path) -> PathBuf {
     let plan = copy_of_study(folder).with_file_name("study.toml");
     std::fs::copy(repository().join("experiments/template.toml"), &plan).expect("the template can be copied");
     let text = std::fs::read_to_string(&plan).expect("the plan can be read");
-    let short = text.lines().map(|line| match line.split(" = ").next() {
-        Some("horizon_steps") => "horizon_steps = 60",
+    let small = text.lines().map(|line| match line.split(" = ").next() {
+        Some("tuning") => "tuning = { first = 42, end = 44, replicates = 1 }",
         Some("confirmation") => "confirmation = { first = 45, end = 46, replicates = 1 }",
         Some("bootstrap") => "bootstrap = { replicates = 200, seed = 1, level = 0.95 }",
         _ => line,
     });
-    std::fs::write(&plan, short.collect::<Vec<_>>().join("\n") + "\n").expect("the plan can be written");
+    std::fs::write(&plan, small.collect::<Vec<_>>().join("\n") + "\n").expect("the plan can be written");
+    plan
+}
+
+/// The same with a horizon in which weak wins nothing, for tests that run it often.
+fn short_plan(folder: &Path) -> PathBuf {
+    let plan = small_plan(folder);
+    edit(&plan, "horizon_steps = 220", "horizon_steps = 60");
     // The blind arm's boundaries belong to the longer horizon.
     edit(&plan, "{ at = [5, 9] }", "{ at = [2] }");
-    succeeds(aegis().args(["plan", "register"]).arg(&plan));
     plan
+}
+
+/// A short plan without the precondition, which it could not meet; registered.
+fn registered(folder: &Path) -> PathBuf {
+    let plan = short_plan(folder);
+    edit(&plan, "precondition = {", "# precondition = {");
+    register(&plan);
+    plan
+}
+
+fn register(plan: &Path) {
+    succeeds(aegis().args(["plan", "register"]).arg(plan));
 }
 
 #[track_caller]
@@ -107,6 +126,73 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
     assert!(succeeds(&mut on("verify", &plan, &killed)).contains("verified"));
 }
 
+#[test]
+fn a_probe_that_is_not_seen_to_rank_stops_the_study_before_it_starts() {
+    let place = folder("experiment-refused");
+    let plan = short_plan(&place);
+    register(&plan);
+    let out = place.join("out");
+    refuses(
+        &mut run(&plan, &out),
+        1,
+        &["study.toml: study.precondition", "20 weak episodes", "undefined", "above 0.6"],
+    );
+    assert!(!out.join("episodes.sqlite").exists(), "no episode that counts was run");
+    refuses(&mut on("report", &plan, &out), 2, &["no store"]);
+}
+
+#[test]
+fn a_precondition_that_is_met_is_kept_with_the_study() {
+    let place = folder("experiment-precondition");
+    let plan = small_plan(&place);
+    register(&plan);
+    let whole = place.join("whole");
+    succeeds(&mut run(&plan, &whole));
+    let expected = report(&plan, &whole);
+    let json: serde_json::Value = serde_json::from_slice(&expected[0]).unwrap();
+    let found = &json["precondition"]["found"];
+    assert_eq!(
+        (&found["range"], &found["episodes"], &found["met"]),
+        (&"tuning".into(), &20.into(), &true.into())
+    );
+    assert!(succeeds(&mut on("verify", &plan, &whole)).contains("20 step traces"));
+
+    let parts = ["1/2", "2/2"].map(|shard| {
+        let part = place.join(shard.replace('/', "-"));
+        succeeds(run(&plan, &part).args(["--shard", shard]));
+        part
+    });
+    let merged = place.join("merged");
+    let mut merge = aegis();
+    merge.args(["experiment", "merge", "--plan"]).arg(&plan).arg("--out").arg(&merged).args(&parts);
+    succeeds(&mut merge);
+    assert!(report(&plan, &merged) == expected, "in parts");
+
+    let traces = whole.join("precondition/traces");
+    let trace = std::fs::read_dir(traces).unwrap().next().unwrap().unwrap().path();
+    damage(&trace);
+    let name = trace.file_name().unwrap().to_string_lossy();
+    refuses(&mut on("verify", &plan, &whole), 1, &[&*name]);
+}
+
+#[test]
+fn a_disk_that_takes_no_more_is_said_and_what_was_stored_goes_on() {
+    let place = folder("experiment-disk");
+    let plan = registered(&place);
+    let (out, whole) = (place.join("out"), place.join("whole"));
+    succeeds(&mut run(&plan, &whole));
+    // A limit on what one file may hold, which traces keep to and the store does not; ignored, its signal is an error.
+    let run = run(&plan, &out);
+    let mut limited = Command::new("bash");
+    limited
+        .args(["-c", "trap '' XFSZ; ulimit -f 96; exec \"$0\" \"$@\""])
+        .arg(run.get_program())
+        .args(run.get_args());
+    refuses(&mut limited, 1, &["episodes.sqlite"]);
+    succeeds(&mut self::run(&plan, &out));
+    assert!(report(&plan, &out) == report(&plan, &whole), "what was stored was whole");
+}
+
 /// Changes one byte in the middle of a file.
 fn damage(path: &Path) -> Vec<u8> {
     let before = std::fs::read(path).expect("the file can be read");
@@ -154,11 +240,11 @@ fn one_byte_of_anything_is_named() {
     succeeds(&mut on("verify", &plan, &out));
 
     // Another registration of the very same plan is another study.
-    let lock = plan.with_extension("lock.toml");
+    let lock = lock_path(&plan);
     let text = std::fs::read_to_string(&lock).unwrap();
     std::fs::remove_file(&lock).unwrap();
     while {
-        succeeds(aegis().args(["plan", "register"]).arg(&plan));
+        register(&plan);
         std::fs::read_to_string(&lock).unwrap() == text
     } {
         // Registered within the same second, it is the same registration.

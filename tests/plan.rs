@@ -188,3 +188,29 @@ fn power_is_exact_for_one_and_simulated_for_all() {
     refuses(&mut power("0.2"), 2, &["--effect 0.2", "--discordance 0.15"]);
     refuses(power("0.05").args(["--success", "0.01"]), 2, &["success = 0.01"]);
 }
+
+#[test]
+fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
+    let (_, path) = new_study("plan-refused");
+    let whole = std::fs::read_to_string(&path).expect("the plan can be read");
+    for (from, to, words) in [
+        // An arm that a contrast needs, an arm without a rule, a key nobody knows, ranges that overlap.
+        (
+            "\"random\", \"strong\"",
+            "\"strong\"",
+            ["study.contrasts[1].than", "found random", "an arm of study.arms"],
+        ),
+        ("\"strong\", \"aa\"", "\"strong\", \"late\"", ["study.rules.late", "missing", "a rule of its own"]),
+        (
+            "duty_points = 5.0",
+            "duty_point = 5.0",
+            ["unknown field `duty_point`", "duty_points", "study.toml"],
+        ),
+        ("first = 500", "first = 439", ["ranges.confirmation", "ranges.tuning", "disjoint"]),
+    ] {
+        edit(&path, from, to);
+        refuses(&mut plan("register", &path), 2, &words);
+        assert!(!path.with_extension("lock.toml").exists());
+        std::fs::write(&path, &whole).expect("the plan can be written");
+    }
+}

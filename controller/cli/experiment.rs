@@ -9,7 +9,9 @@ mod verify;
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::plan::Plan;
+use aegis_experiments::precondition::{self, Precondition};
 use aegis_experiments::registration::{Lock, lock_path};
+use aegis_experiments::store::Store;
 use aegis_experiments::{Arm, EpisodeKey};
 use aegis_sim::Suite;
 use clap::{Args, Subcommand};
@@ -91,6 +93,18 @@ fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
     };
     let arms = settings.arms(&study.plan.rule, rule).or_exit(Exit::Input)?;
     Ok((file.probe.clone(), aegis_experiments::arm::running_order(arms)))
+}
+
+/// The precondition in an experiment's folder, judged, and the digest of its results; none where the plan has none.
+fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Precondition, String)>, Failure> {
+    if plan.study.as_ref().is_none_or(|study| study.precondition.is_none()) {
+        return Ok(None);
+    }
+    let path = store_path(&folder.join(precondition::FOLDER));
+    let store = Store::read(&path, belongs(lock)).or_exit(Exit::Input)?;
+    let found = precondition::judge(plan, &store.results().or_exit(Exit::Input)?);
+    let sha256 = store.sha256().or_exit(Exit::Input)?;
+    Ok(found.map(|found| (found, sha256)))
 }
 
 /// The store's file in an experiment's folder.

@@ -31,10 +31,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// Version and commit, as `--version` says them.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("AEGIS_COMMIT"), ")");
+
 /// A backup reflex for robot policies: a weak policy drives, a probe reads its activations, and a strong policy
 /// takes over before it fails.
 #[derive(Parser)]
-#[command(name = "aegis", version, after_help = exit::HELP)]
+#[command(name = "aegis", version = VERSION, after_help = exit::HELP)]
 struct Arguments {
     #[command(subcommand)]
     verb: Verb,

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use aegis_experiments::merge::merge;
+use aegis_experiments::precondition;
 use clap::Args;
 
-use super::{Registered, belongs, keys};
+use super::{Registered, belongs, keys_of};
 use crate::exit::{Exit, Failure, OrExit, say};
+use crate::study::load_suite;
 
 /// Arguments of `aegis experiment merge`.
 #[derive(Args)]
@@ -26,7 +28,10 @@ pub struct MergeArguments {
 pub fn run(arguments: &MergeArguments) -> Result<(), Failure> {
     let (plan, lock) = arguments.registered.hold()?;
     let MergeArguments { out, parts, .. } = arguments;
-    let sets = merge(out, parts, belongs(&lock), &keys(&plan)?).or_exit(Exit::Input)?;
+    let suite = load_suite(&plan.suite, plan.sample_seed)?;
+    let before = precondition::keys(&plan, suite.task_count());
+    let keys = keys_of(&plan, &suite);
+    let sets = merge(out, parts, belongs(&lock), &keys, before.as_deref()).or_exit(Exit::Input)?;
     say!("{}: {sets} sets of twins from {} parts", out.display(), parts.len());
     Ok(())
 }

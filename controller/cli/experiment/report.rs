@@ -11,7 +11,7 @@ use aegis_experiments::store::Store;
 use clap::Args;
 use serde_json::json;
 
-use super::{Registered, belongs, keys, store_path};
+use super::{Registered, belongs, judged, keys, store_path};
 use crate::exit::{Exit, Failure, OrExit, say};
 use crate::files::write;
 
@@ -82,7 +82,7 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     let interruptions = store.interruptions().or_exit(Exit::Input)?;
     let results_sha256 = store.sha256().or_exit(Exit::Input)?;
     let mut provenance = vec![
-        format!("Registered {}; seal {}.", lock.created, lock.head()),
+        format!("Registered {} by a binary of commit {}; seal {}.", lock.created, lock.commit, lock.head()),
         format!("Plan {}; scenes {}.", lock.frozen.plan_sha256, lock.frozen.scenes.sha256),
         format!("Results {results_sha256}."),
     ];
@@ -101,10 +101,22 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     }
     provenance
         .push(format!("{} episodes were interrupted by their plant and run again.", interruptions.len()));
+    let before = judged(folder, plan, lock)?;
+    if let Some((found, sha256)) = &before {
+        let auroc = found.auroc.map_or("undefined".into(), |auroc| {
+            format!("{:.3} [{:.3}, {:.3}]", auroc.estimate, auroc.lower, auroc.upper)
+        });
+        provenance.push(format!(
+            "Precondition: the probe's early-window AUROC over {} weak episodes of another range is {auroc}; its lower \
+             end had to lie above {}. Results {sha256}.",
+            found.episodes, found.settings.auroc_floor
+        ));
+    }
     let value = json!({
         "registration": { "seal": lock.head(), "created": lock.created, "plan_sha256": lock.frozen.plan_sha256,
                           "amendments": lock.amendments },
         "results_sha256": results_sha256,
+        "precondition": before.as_ref().map(|(found, sha256)| json!({ "found": found, "results_sha256": sha256 })),
         "interruptions": interruptions,
         "report": found,
     });

@@ -1,13 +1,15 @@
 //! `aegis experiment run`: the episodes of a registered study, into a store that a killed run goes on from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use aegis_experiments::EpisodeSettings;
+use aegis_core::Probe;
 use aegis_experiments::experiment::{self, Experiment, Shard};
+use aegis_experiments::registration::Lock;
 use aegis_experiments::store::Store;
+use aegis_experiments::{Arm, EpisodeKey, EpisodeSettings, precondition};
 use clap::Args;
 
-use super::{Registered, arms, belongs, keys_of, store_path};
+use super::{Registered, arms, belongs, judged, keys_of, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::host::HostArguments;
 use crate::progress;
@@ -48,24 +50,13 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     })?;
     study.check_models()?;
     let (probe, arms) = arms(&study)?;
-    let keys = arguments.shard.unwrap_or(Shard::WHOLE).of(&keys_of(&study.plan, &study.suite));
-    let named = |error| failure(Exit::Failed, format!("{}: {error}", arguments.out.display()));
-    std::fs::create_dir_all(&arguments.out).map_err(named)?;
-    let store = Store::open(&store_path(&arguments.out), belongs(&lock)).or_exit(Exit::Input)?;
-    let there = store.traces().or_exit(Exit::Failed)?.len();
     let settings = EpisodeSettings { fork: !arguments.no_fork, ..study.settings() };
-    let bar = progress::bar("sets of twins", keys.len().saturating_sub(there));
-    let open = |_| study.parties(&probe);
-    let follow = progress::follow(&bar);
-    let ran = experiment::run(
-        Experiment { folder: &arguments.out, store, keys: &keys, arms: &arms },
-        arguments.workers,
-        &settings,
-        &open,
-        &follow,
-    );
-    bar.finish_and_clear();
-    let ran = ran.or_exit(Exit::Failed)?;
+    let session = Session { study: &study, probe: &probe, settings: &settings, lock: &lock, arguments };
+    if let Some(keys) = precondition::keys(&study.plan, study.suite.task_count()) {
+        session.hold_precondition(&keys)?;
+    }
+    let keys = arguments.shard.unwrap_or(Shard::WHOLE).of(&keys_of(&study.plan, &study.suite));
+    let ran = session.fill(&arguments.out, &keys, &arms, "sets of twins")?;
     say!(
         "{}: {ran} of {} sets of twins run now, {} arms each",
         arguments.out.display(),
@@ -73,4 +64,56 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         arms.len()
     );
     Ok(())
+}
+
+/// What every episode of one call is run with.
+struct Session<'a> {
+    study: &'a Study,
+    probe: &'a Probe,
+    settings: &'a EpisodeSettings,
+    lock: &'a Lock,
+    arguments: &'a RunArguments,
+}
+
+impl Session<'_> {
+    /// Runs what the store of a folder lacks; returns how many sets that was.
+    fn fill(&self, folder: &Path, keys: &[EpisodeKey], arms: &[Arm], what: &'static str) -> Result<usize, Failure> {
+        let named = |error| failure(Exit::Failed, format!("{}: {error}", folder.display()));
+        std::fs::create_dir_all(folder).map_err(named)?;
+        let store = Store::open(&store_path(folder), belongs(self.lock)).or_exit(Exit::Input)?;
+        let there = store.traces().or_exit(Exit::Failed)?.len();
+        let bar = progress::bar(what, keys.len().saturating_sub(there));
+        let ran = experiment::run(
+            Experiment { folder, store, keys, arms },
+            self.arguments.workers,
+            self.settings,
+            &|_| self.study.parties(self.probe),
+            &progress::follow(&bar),
+        );
+        bar.finish_and_clear();
+        ran.or_exit(Exit::Failed)
+    }
+
+    /// Runs the weak policy where the plan wants the probe judged first, and refuses to go on below its floor.
+    fn hold_precondition(&self, keys: &[EpisodeKey]) -> Result<(), Failure> {
+        let folder = self.arguments.out.join(precondition::FOLDER);
+        self.fill(&folder, keys, &[Arm::weak()], "weak episodes of the precondition")?;
+        let Some((found, _)) = judged(&self.arguments.out, &self.study.plan, self.lock)? else {
+            return Ok(());
+        };
+        if found.met {
+            return Ok(());
+        }
+        let lower = found
+            .auroc
+            .map_or("undefined, for all ended alike".into(), |auroc| format!("{:.3}", auroc.lower));
+        let message = format!(
+            "{}: study.precondition: lower end of the early-window AUROC over {} weak episodes: found {lower}; valid is \
+             above {}; the study does not start",
+            self.arguments.registered.plan.display(),
+            found.episodes,
+            found.settings.auroc_floor,
+        );
+        Err(failure(Exit::Failed, message))
+    }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use aegis_experiments::experiment::read_trace;
 use aegis_experiments::files::sha256;
+use aegis_experiments::precondition;
 use aegis_experiments::store::Store;
 use clap::Args;
 use serde_json::Value;
@@ -40,15 +41,19 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
     }
     say!("the store's bytes were compared with their seal: covers every figure");
-    {
-        let store = Store::read(&store_file, belongs(&lock)).or_exit(Exit::Input)?;
+    let before = folder.join(precondition::FOLDER);
+    for (folder, covers) in [(folder, "Audit"), (&before, "What this belongs to")] {
+        if *folder == before && !before.exists() {
+            continue;
+        }
+        let store = Store::read(&store_path(folder), belongs(&lock)).or_exit(Exit::Input)?;
         let traces = store.traces().or_exit(Exit::Input)?;
         for (key, sealed) in &traces {
             if let Err(error) = read_trace(folder, *key, sealed) {
                 wrong.push(error.to_string());
             }
         }
-        say!("{} step traces were compared with the store: covers \"Audit\"", traces.len());
+        say!("{} step traces were compared with the store: covers \"{covers}\"", traces.len());
     }
     let made = make(folder, &plan, &lock)?;
     // Both out of text, so that equal texts are equal values.
@@ -60,6 +65,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     for (section, covers) in [
         ("/registration", "What this belongs to"),
         ("/results_sha256", "every figure"),
+        ("/precondition", "What this belongs to"),
         ("/interruptions", "What this belongs to"),
         ("/report/audit", "Audit"),
         ("/report/arms", "Arms and By task"),

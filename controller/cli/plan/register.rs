@@ -21,7 +21,7 @@ pub struct Registered {
     /// Its lock; PLAN with .lock.toml when left out
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
-    /// Print JSON: lock, seal, created, plan_sha256, frozen_sha256, scenes_sha256, amendments
+    /// Print JSON: lock, seal, created, commit, plan_sha256, frozen_sha256, scenes_sha256, amendments
     #[arg(long)]
     json: bool,
 }
@@ -70,7 +70,7 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     let place = arguments.registered.lock();
     let (plan, frozen) = found(path)?;
     check_whole(path, &plan)?;
-    let lock = Lock::new(frozen, now()).or_exit(Exit::Input)?;
+    let lock = Lock::new(frozen, now(), env!("AEGIS_COMMIT").into()).or_exit(Exit::Input)?;
     let exit = if place.exists() { Exit::Input } else { Exit::Failed };
     lock.create(&place).or_exit(exit)?;
     tell(&lock, &place, *json)
@@ -137,6 +137,7 @@ fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
             "lock": place,
             "seal": lock.head(),
             "created": lock.created,
+            "commit": lock.commit,
             "plan_sha256": plan_sha256,
             "frozen_sha256": lock.frozen.sha256().or_exit(Exit::Failed)?,
             "scenes_sha256": scenes.sha256,
@@ -147,7 +148,7 @@ fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
         say!("{outcome}");
         return Ok(());
     }
-    say!("{}: registered {}", place.display(), lock.created);
+    say!("{}: registered {} by a binary of commit {}", place.display(), lock.created, lock.commit);
     say!("seal    {}", lock.head());
     say!("plan    {plan_sha256}");
     say!("scenes  {} ({}, {} files)", scenes.sha256, scenes.suite, scenes.files.len());

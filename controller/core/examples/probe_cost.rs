@@ -105,6 +105,7 @@ fn gate() -> Result<Gate<Thresholds>, Box<dyn Error>> {
         budget_unit: BudgetUnit::Chunks,
         duty_cap: 0.75,
         hold_chunks: 3,
+        whole_holds: false,
         horizon_steps: 220,
         chunk_steps: 10,
     };

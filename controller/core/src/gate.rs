@@ -68,7 +68,7 @@ impl<T: Trigger> Gate<T> {
         let boundary = step / self.limits.chunk_steps;
         let signal = self.trigger.read(&Evidence { boundary, step, driver: before, score, disagreement });
         let guarded = step < self.limits.guard_steps();
-        let armed = !guarded && before == Driver::Weak && self.may_fire();
+        let armed = before == Driver::Weak && self.limits.may_fire_at(step) && self.has_room();
         let fired = armed && signal.alarm;
         match before {
             Driver::Strong => {
@@ -108,7 +108,7 @@ impl<T: Trigger> Gate<T> {
     }
 
     /// A fire needs a unit of budget and room under the duty cap for one whole hold.
-    fn may_fire(&self) -> bool {
+    fn has_room(&self) -> bool {
         self.fires < self.limits.budget()
             && self.strong_steps_after(self.limits.hold_steps()) <= self.limits.duty_steps()
     }

@@ -17,7 +17,8 @@ pub enum BudgetUnit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateLimits {
-    /// Control may go back once the rule has called this many consecutive boundaries calm.
+    /// Control may go back once the rule has called this many consecutive boundaries calm. Zero: as soon as the hold
+    /// is over, whatever the rule says, so that a fire costs the same in every arm.
     pub return_chunks: u32,
     /// No fire before this share of the horizon.
     pub guard_fraction: f64,
@@ -29,6 +30,9 @@ pub struct GateLimits {
     pub duty_cap: f64,
     /// A hand-over holds for at least this many chunks.
     pub hold_chunks: u32,
+    /// No fire unless its whole hold fits before the horizon, so that no fire costs less for coming late.
+    #[serde(default)]
+    pub whole_holds: bool,
     /// Control steps per episode.
     pub horizon_steps: u32,
     /// Control steps per chunk.
@@ -87,6 +91,12 @@ impl GateLimits {
         self.hold_chunks.saturating_mul(self.chunk_steps)
     }
 
+    /// Whether a fire at this control step is past the guard and, where holds have to be whole, early enough.
+    pub fn may_fire_at(&self, step: u32) -> bool {
+        let fits = step.saturating_add(self.hold_steps()) <= self.horizon_steps;
+        step >= self.guard_steps() && (fits || !self.whole_holds)
+    }
+
     /// Boundaries from one fire to the next at the least: the shortest stay of the strong policy, then the boundary
     /// that hands back, which does not fire. A schedule whose fires lie this far apart loses none to a running hold.
     pub fn fire_gap(&self) -> u32 {
@@ -104,7 +114,6 @@ impl GateLimits {
         }
         for (field, value) in [
             ("hold_chunks", self.hold_chunks),
-            ("return_chunks", self.return_chunks),
             ("chunk_steps", self.chunk_steps),
             ("horizon_steps", self.horizon_steps),
         ] {

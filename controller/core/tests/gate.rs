@@ -7,14 +7,15 @@ use aegis_core::{Decision, Driver, Gate, GateLimits, Score, Thresholds};
 use proptest::prelude::*;
 
 fn limits() -> impl Strategy<Value = GateLimits> {
-    (0.0..0.5_f64, 0.0..0.3_f64, prop::bool::ANY, 0.0..=1.0_f64, 1..5_u32, 1..4_u32, 30..300_u32, 1..15_u32)
-        .prop_map(|(guard, budget, steps, duty, hold, calm, horizon, chunk)| GateLimits {
+    (0.0..0.5_f64, 0.0..0.3_f64, prop::array::uniform2(prop::bool::ANY), 0.0..=1.0_f64, 1..5_u32, 0..4_u32, 30..300_u32, 1..15_u32)
+        .prop_map(|(guard, budget, [steps, whole], duty, hold, calm, horizon, chunk)| GateLimits {
             return_chunks: calm,
             guard_fraction: guard,
             budget_fraction: budget,
             budget_unit: if steps { BudgetUnit::Steps } else { BudgetUnit::Chunks },
             duty_cap: duty,
             hold_chunks: hold,
+            whole_holds: whole,
             horizon_steps: horizon,
             chunk_steps: chunk,
         })
@@ -117,6 +118,7 @@ fn ours() -> GateLimits {
         budget_unit: BudgetUnit::Chunks,
         duty_cap: 1.0,
         hold_chunks: 3,
+        whole_holds: false,
         horizon_steps: 220,
         chunk_steps: 10,
     }
@@ -141,6 +143,26 @@ fn a_dancing_score_is_bounded_by_hold_and_budget() {
     let dance: Vec<f64> = (0..22).map(|chunk| if chunk % 2 == 0 { 0.61 } else { 0.39 }).collect();
     let hand_overs = episode(&ours(), &dance).iter().filter(|(_, decision)| decision.handed_over).count();
     assert!(hand_overs <= 2 * ours().budget() as usize);
+}
+
+#[test]
+fn without_hysteresis_a_hold_ends_when_it_is_over_whatever_the_score() {
+    let limits = GateLimits { return_chunks: 0, ..ours() };
+    let drivers: Vec<Driver> = episode(&limits, &[0.9]).iter().map(|(_, decision)| decision.driver).collect();
+    let strong = |boundary: usize| drivers[boundary] == Driver::Strong;
+    // Fires at 5, the first boundary after the guard, and at 9, right after the boundary that hands back.
+    assert_eq!((0..22).filter(|boundary| strong(*boundary)).collect::<Vec<_>>(), [5, 6, 7, 9, 10, 11]);
+}
+
+#[test]
+fn a_hold_that_has_to_be_whole_does_not_begin_too_late() {
+    // One that fires at 16 ends with the horizon.
+    let limits = GateLimits { whole_holds: true, hold_chunks: 6, ..ours() };
+    let fires = |from: usize| {
+        let late: Vec<f64> = (0..22).map(|chunk| if chunk < from { 0.1 } else { 0.9 }).collect();
+        episode(&limits, &late).iter().filter(|(_, decision)| decision.fired).count()
+    };
+    assert_eq!((fires(16), fires(17)), (1, 0));
 }
 
 #[test]

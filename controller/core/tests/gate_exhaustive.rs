@@ -20,7 +20,7 @@ fn grid() -> Vec<GateLimits> {
         {
             for duty_cap in [0.3, 0.6, 1.0] {
                 for hold_chunks in [1, 2, 4] {
-                    for return_chunks in [1, 3] {
+                    for (return_chunks, whole_holds) in [(0, false), (1, false), (1, true), (3, false)] {
                         // A horizon that cuts the last chunk short.
                         grid.push(GateLimits {
                             return_chunks,
@@ -29,6 +29,7 @@ fn grid() -> Vec<GateLimits> {
                             budget_unit,
                             duty_cap,
                             hold_chunks,
+                            whole_holds,
                             horizon_steps: CHUNKS * 5 - 2,
                             chunk_steps: 5,
                         });
@@ -75,7 +76,8 @@ fn check<T: Trigger + Clone + PartialEq + Debug>(
         let told = || format!("{trigger:?} under {limits:?}, boundary {boundary} of {given:?}: {decision:?}");
         let room =
             totals.fires < limits.budget() && strong_steps + limits.hold_steps() <= limits.duty_steps();
-        let armed = step >= limits.guard_steps() && before == Driver::Weak && room;
+        let fits = !limits.whole_holds || step + limits.hold_steps() <= limits.horizon_steps;
+        let armed = step >= limits.guard_steps() && before == Driver::Weak && room && fits;
         assert_eq!(decision.guarded, step < limits.guard_steps(), "{}", told());
         assert_eq!(decision.armed, armed, "{}", told());
         assert_eq!(decision.fired, armed && signal.alarm, "{}", told());
@@ -254,7 +256,8 @@ fn drawn_fires_a_gap_apart_all_take_place_and_last_the_shortest_stay() {
             let apart = boundaries.windows(2).all(|pair| pair[1] - pair[0] >= limits.fire_gap());
             // The last hold has to fit under the duty cap of the whole, cut horizon.
             let stay = limits.fire_gap() - 1;
-            if apart && boundaries.len() as u32 * stay * limits.chunk_steps <= limits.duty_steps() {
+            let fit = boundaries.iter().all(|boundary| limits.may_fire_at(boundary * limits.chunk_steps));
+            if apart && fit && boundaries.len() as u32 * stay * limits.chunk_steps <= limits.duty_steps() {
                 let trigger = BuiltIn::Schedule(Schedule::At(boundaries.clone()));
                 let totals = check(&limits, &trigger, &[QUIET; CHUNKS as usize]);
                 assert_eq!(totals.fires as usize, boundaries.len(), "{boundaries:?} under {limits:?}");

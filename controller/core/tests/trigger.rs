@@ -36,6 +36,7 @@ fn limits() -> GateLimits {
         budget_unit: BudgetUnit::Chunks,
         duty_cap: 1.0,
         hold_chunks: 3,
+        whole_holds: false,
         horizon_steps: 100,
         chunk_steps: 10,
     }

@@ -113,7 +113,7 @@ impl Arm {
             return Ok(self.clone());
         }
         let allowed: Vec<u32> = (0..limits.horizon_steps.div_ceil(limits.chunk_steps))
-            .filter(|boundary| boundary * limits.chunk_steps >= limits.guard_steps())
+            .filter(|boundary| limits.may_fire_at(boundary * limits.chunk_steps))
             .collect();
         let mut uniform = |below: u64| generator.random_range(0..below);
         let boundaries = draw_boundaries(&allowed, fires as usize, limits.fire_gap(), &mut uniform)?;

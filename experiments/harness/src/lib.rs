@@ -13,6 +13,7 @@ pub mod merge;
 mod parquet_file;
 pub mod plan;
 pub mod power;
+pub mod precondition;
 pub mod probe;
 pub mod registration;
 pub mod report;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::experiment::{STORE, TRACES, TraceError, read_trace, trace_path};
 use crate::key::EpisodeKey;
+use crate::precondition;
 use crate::runner::describe;
 use crate::store::{Store, StoreError};
 
@@ -41,6 +42,14 @@ pub enum MergeError {
         /// Which.
         what: String,
     },
+    /// Parts that should hold the same do not.
+    #[error("{}: holds other episodes than {}; valid is the same in every part", other.display(), first.display())]
+    Differs {
+        /// A part.
+        other: PathBuf,
+        /// What it is held against.
+        first: PathBuf,
+    },
     /// A trace is not the one that the store speaks of.
     #[error(transparent)]
     Trace(#[from] TraceError),
@@ -61,36 +70,70 @@ struct Set<'a> {
 }
 
 /// Puts the parts of the experiment that `belongs` names together at `out`, which must not be there, and returns how
-/// many sets of twins it holds. `keys` are all of the plan's.
-pub fn merge(out: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) -> Result<usize, MergeError> {
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| MergeError::Io { path, source }
-    };
+/// many sets of twins it holds. `keys` are all of the plan's, `precondition` those that every part has run alike before
+/// its own, if the plan has one.
+pub fn merge(
+    out: &Path,
+    parts: &[PathBuf],
+    belongs: &str,
+    keys: &[EpisodeKey],
+    precondition: Option<&[EpisodeKey]>,
+) -> Result<usize, MergeError> {
     if out.exists() {
         return Err(io(out)(std::io::ErrorKind::AlreadyExists.into()));
     }
-    let stores =
-        parts.iter().map(|part| Store::read(&part.join(STORE), belongs)).collect::<Result<Vec<_>, _>>()?;
-    let (sets, interruptions) = gather(parts, &stores, keys)?;
     let half = out.with_extension("part");
     if half.exists() {
         std::fs::remove_dir_all(&half).map_err(io(&half))?;
     }
-    std::fs::create_dir_all(half.join(TRACES)).map_err(io(&half))?;
-    let mut store = Store::open(&half.join(STORE), belongs)?;
+    let sets = fill(&half, parts, belongs, keys)?;
+    if let Some(keys) = precondition {
+        let folders: Vec<PathBuf> = parts.iter().map(|part| part.join(precondition::FOLDER)).collect();
+        check_alike(&folders, belongs)?;
+        fill(&half.join(precondition::FOLDER), folders.get(..1).unwrap_or_default(), belongs, keys)?;
+    }
+    std::fs::rename(&half, out).map_err(io(out))?;
+    Ok(sets)
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> MergeError {
+    let path = path.to_owned();
+    move |source| MergeError::Io { path, source }
+}
+
+/// Puts what the parts hold of `keys` into a new folder; returns how many sets that is.
+fn fill(folder: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) -> Result<usize, MergeError> {
+    let stores =
+        parts.iter().map(|part| Store::read(&part.join(STORE), belongs)).collect::<Result<Vec<_>, _>>()?;
+    let (sets, interruptions) = gather(parts, &stores, keys)?;
+    std::fs::create_dir_all(folder.join(TRACES)).map_err(io(folder))?;
+    let mut store = Store::open(&folder.join(STORE), belongs)?;
     for (key, set) in &sets {
         let bytes = read_trace(set.part, *key, &set.trace)?;
-        let to = trace_path(&half, *key);
+        let to = trace_path(folder, *key);
         std::fs::write(&to, bytes).map_err(io(&to))?;
         store.copy(set.store, *key, &set.trace)?;
     }
     for (what, reason) in interruptions {
         store.interrupted(&what, &reason)?;
     }
-    drop(store);
-    std::fs::rename(&half, out).map_err(io(out))?;
     Ok(sets.len())
+}
+
+/// Refuses folders whose stores hold different results.
+fn check_alike(folders: &[PathBuf], belongs: &str) -> Result<(), MergeError> {
+    let mut seen: Option<(&PathBuf, String)> = None;
+    for folder in folders {
+        let digest = Store::read(&folder.join(STORE), belongs)?.sha256()?;
+        match &seen {
+            Some((first, expected)) if *expected != digest => {
+                return Err(MergeError::Differs { other: folder.clone(), first: (*first).clone() });
+            }
+            Some(_) => {}
+            None => seen = Some((folder, digest)),
+        }
+    }
+    Ok(())
 }
 
 type Gathered<'a> = (BTreeMap<EpisodeKey, Set<'a>>, Vec<(String, String)>);

@@ -3,6 +3,7 @@
 
 mod check;
 mod kill;
+mod precondition;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use crate::arm::{AEGIS, Arm, ArmName, Drive, WEAK};
 use crate::probe::rules::RuleSettings;
 
 pub use kill::{Judged, Kill, Quantities};
+pub use precondition::{Fresh, PreconditionSettings};
 
 /// Name of the arm that the strong policy drives alone.
 pub const STRONG: &str = "strong";
@@ -45,6 +47,9 @@ pub struct StudySettings {
     pub bootstrap: BootstrapSettings,
     /// How far apart the budgets of two arms may be before their contrast is void.
     pub budget_tolerance: BudgetTolerance,
+    /// What has to hold before the first episode that counts; nothing where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precondition: Option<PreconditionSettings>,
     /// When the experiment as a whole is void.
     pub kill: Kill,
     /// Whether contrasts are also tested by the e-process, which may be looked at at any time.

@@ -142,12 +142,12 @@ fn shards_put_together_are_the_whole_and_nothing_else() {
         })
         .collect();
     let out = folder("merge-out").join("all");
-    assert_eq!(merge(&out, &parts, BELONGS, &keys()).unwrap(), 20);
+    assert_eq!(merge(&out, &parts, BELONGS, &keys(), None).unwrap(), 20);
     assert_eq!(outcome(&out), outcome(&whole));
 
     let refused = |parts: &[PathBuf], keys: &[EpisodeKey]| {
         let out = folder("merge-refused").join("all");
-        let error = merge(&out, parts, BELONGS, keys).unwrap_err();
+        let error = merge(&out, parts, BELONGS, keys, None).unwrap_err();
         assert!(!out.exists());
         error.to_string()
     };
@@ -156,9 +156,9 @@ fn shards_put_together_are_the_whole_and_nothing_else() {
     let overlap = refused(&[parts.clone(), vec![parts[0].clone()]].concat(), &keys());
     assert!(overlap.contains("initial state 0") && overlap.contains("valid is one part"), "{overlap}");
     assert!(refused(&parts, &keys()[..19]).contains("is not of this plan"));
-    let error = merge(&out.with_file_name("other"), &parts, "another", &keys()).unwrap_err();
+    let error = merge(&out.with_file_name("other"), &parts, "another", &keys(), None).unwrap_err();
     assert!(error.to_string().contains("belongs"), "{error}");
-    assert!(merge(&out, &parts, BELONGS, &keys()).is_err(), "nothing is overwritten");
+    assert!(merge(&out, &parts, BELONGS, &keys(), None).is_err(), "nothing is overwritten");
 
     let trace = trace_path(&parts[1], Shard { index: 2, count: 3 }.of(&keys())[0]);
     let mut bytes = std::fs::read(&trace).unwrap();

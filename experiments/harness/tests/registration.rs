@@ -115,7 +115,7 @@ fn each_thing_that_differs_is_named() {
     files.insert("tasks/00/new.xml".into(), "13".into());
     found.scenes = Scenes::new("libero_spatial".into(), files);
     assert_ne!(found.scenes.sha256, registered.scenes.sha256);
-    let lock = Lock::new(registered, "2026-11-25T12:00:00Z".into()).unwrap();
+    let lock = Lock::new(registered, "2026-11-25T12:00:00Z".into(), "unknown".into()).unwrap();
     let said: Vec<String> = lock.compare(&found).iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
@@ -131,7 +131,8 @@ fn each_thing_that_differs_is_named() {
 /// A lock with two amendments; tests run side by side, so each has a plan file of its own `name`.
 fn amended(name: &str) -> Lock {
     let shipped = text();
-    let lock = Lock::new(frozen(&plan(name, &shipped)), "2026-11-25T12:00:00Z".into()).unwrap();
+    let lock =
+        Lock::new(frozen(&plan(name, &shipped)), "2026-11-25T12:00:00Z".into(), "unknown".into()).unwrap();
     let longer = frozen(&plan(name, &shipped.replace("hold_chunks = 3", "hold_chunks = 4")));
     let lock = lock.amend(longer, "2026-11-26T12:00:00Z".into(), " longer holds ", 0).unwrap();
     let back = frozen(&plan(name, &shipped));

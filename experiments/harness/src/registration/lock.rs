@@ -18,6 +18,9 @@ pub struct Lock {
     pub schema: u32,
     /// When it was registered, RFC 3339, UTC.
     pub created: String,
+    /// Commit of the source that the registering binary was built from, `-dirty` where it had been changed; `unknown`
+    /// outside a repository. Told, not held: what a later binary makes of the same store is held by `verify`.
+    pub commit: String,
     /// Digest of what was frozen then.
     pub registered_sha256: String,
     /// Seal of the registration.
@@ -85,10 +88,10 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Frozen::sha256`].
-    pub fn new(frozen: Frozen, created: String) -> Result<Self, LockError> {
+    pub fn new(frozen: Frozen, created: String, commit: String) -> Result<Self, LockError> {
         let registered_sha256 = frozen.sha256()?;
-        let seal = registration_seal(SCHEMA, &created, &registered_sha256);
-        Ok(Self { schema: SCHEMA, created, registered_sha256, seal, amendments: Vec::new(), frozen })
+        let seal = registration_seal(SCHEMA, &created, &commit, &registered_sha256);
+        Ok(Self { schema: SCHEMA, created, commit, registered_sha256, seal, amendments: Vec::new(), frozen })
     }
 
     /// The newest seal, which stands for the whole lock: quote it where the study is announced.
@@ -107,7 +110,7 @@ impl Lock {
     /// [`LockError::Broken`] at the first entry that is not as it was sealed.
     pub fn verify(&self) -> Result<(), LockError> {
         let broken = |entry: String| Err(LockError::Broken { entry });
-        if self.seal != registration_seal(self.schema, &self.created, &self.registered_sha256) {
+        if self.seal != registration_seal(self.schema, &self.created, &self.commit, &self.registered_sha256) {
             return broken("registration".into());
         }
         let (mut seal, mut frozen_sha256) = (&self.seal, &self.registered_sha256);
@@ -155,6 +158,8 @@ impl Lock {
     }
 }
 
-fn registration_seal(schema: u32, created: &str, registered_sha256: &str) -> String {
-    digest(&json!({ "schema": schema, "created": created, "registered_sha256": registered_sha256 }))
+fn registration_seal(schema: u32, created: &str, commit: &str, registered_sha256: &str) -> String {
+    digest(&json!({
+        "schema": schema, "created": created, "commit": commit, "registered_sha256": registered_sha256
+    }))
 }

@@ -261,7 +261,7 @@ fn figures(
 }
 
 /// The probe's early-window AUROC on the weak arm, overall and within tasks; none where all episodes ended alike.
-fn early_auroc(
+pub(crate) fn early_auroc(
     plan: &Plan,
     study: &StudySettings,
     weak: &[&EpisodeResult],

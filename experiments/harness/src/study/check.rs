@@ -132,7 +132,9 @@ impl StudySettings {
         let finite = |value: f64| value >= 0.0 && value.is_finite();
         let (bootstrap, tolerance, kill) = (self.bootstrap, self.budget_tolerance, self.kill);
         let (unit, distance) = ("above 0, below 1", "0 or more, and finite");
+        let floor = self.precondition.map_or(0.0, |precondition| precondition.auroc_floor);
         for (field, ok, found, valid) in [
+            ("precondition.auroc_floor", closed(floor), floor, "0 to 1"),
             ("alpha", open(self.alpha), self.alpha, unit),
             ("bootstrap.replicates", bootstrap.replicates >= 100, bootstrap.replicates as f64, "100 or more"),
             ("bootstrap.level", open(bootstrap.level), bootstrap.level, unit),

@@ -102,6 +102,7 @@ pub fn settings() -> EpisodeSettings {
             budget_unit: BudgetUnit::Chunks,
             duty_cap: 1.0,
             hold_chunks: 3,
+            whole_holds: false,
             horizon_steps: 40,
             chunk_steps: 2,
         },
