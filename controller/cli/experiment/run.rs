@@ -77,7 +77,13 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Runs what the store of a folder lacks; returns how many sets that was.
-    fn fill(&self, folder: &Path, keys: &[EpisodeKey], arms: &[Arm], what: &'static str) -> Result<usize, Failure> {
+    fn fill(
+        &self,
+        folder: &Path,
+        keys: &[EpisodeKey],
+        arms: &[Arm],
+        what: &'static str,
+    ) -> Result<usize, Failure> {
         let named = |error| failure(Exit::Failed, format!("{}: {error}", folder.display()));
         std::fs::create_dir_all(folder).map_err(named)?;
         let store = Store::open(&store_path(folder), belongs(self.lock)).or_exit(Exit::Input)?;

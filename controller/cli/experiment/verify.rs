@@ -22,6 +22,9 @@ pub struct VerifyArguments {
     folder: PathBuf,
     #[command(flatten)]
     registered: Registered,
+    /// Leave the step traces out, where only stores and report were kept
+    #[arg(long)]
+    without_traces: bool,
 }
 
 /// Runs the verb.
@@ -43,7 +46,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     say!("the store's bytes were compared with their seal: covers every figure");
     let before = folder.join(precondition::FOLDER);
     for (folder, covers) in [(folder, "Audit"), (&before, "What this belongs to")] {
-        if *folder == before && !before.exists() {
+        if arguments.without_traces || (*folder == before && !before.exists()) {
             continue;
         }
         let store = Store::read(&store_path(folder), belongs(&lock)).or_exit(Exit::Input)?;
@@ -69,6 +72,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         ("/interruptions", "What this belongs to"),
         ("/report/audit", "Audit"),
         ("/report/arms", "Arms and By task"),
+        ("/report/duty_of", "Budgets"),
         ("/report/contrasts", "Answer, Contrasts and Budgets"),
         ("/report/auroc", "Audit"),
         ("/report/auroc_within", "Audit"),
@@ -79,6 +83,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
             wrong.push(format!("{}: {section}: is not what the store gives", folder.join(JSON).display()));
         }
         say!("{section} was made again from the store: covers \"{covers}\"");
+    }
+    if written != again && wrong.is_empty() {
+        wrong.push(format!("{}: holds something that the store does not give", folder.join(JSON).display()));
     }
     for (name, text) in &made.files {
         if read(name)? != *text {

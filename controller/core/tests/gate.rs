@@ -7,7 +7,16 @@ use aegis_core::{Decision, Driver, Gate, GateLimits, Score, Thresholds};
 use proptest::prelude::*;
 
 fn limits() -> impl Strategy<Value = GateLimits> {
-    (0.0..0.5_f64, 0.0..0.3_f64, prop::array::uniform2(prop::bool::ANY), 0.0..=1.0_f64, 1..5_u32, 0..4_u32, 30..300_u32, 1..15_u32)
+    (
+        0.0..0.5_f64,
+        0.0..0.3_f64,
+        prop::array::uniform2(prop::bool::ANY),
+        0.0..=1.0_f64,
+        1..5_u32,
+        0..4_u32,
+        30..300_u32,
+        1..15_u32,
+    )
         .prop_map(|(guard, budget, [steps, whole], duty, hold, calm, horizon, chunk)| GateLimits {
             return_chunks: calm,
             guard_fraction: guard,

@@ -96,12 +96,26 @@ fn percentile() -> Method {
     Method::Percentile
 }
 
+/// Of which steps duty is a share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DutyOf {
+    /// Of those that an arm's episodes took. Winning ends an episode, so the arm that wins more has the higher share.
+    #[default]
+    Steps,
+    /// Of the horizon of every episode: what was spent of what could have been, whatever came of it.
+    Horizon,
+}
+
 /// How far apart budgets may be, in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetTolerance {
     /// Duty, in percentage points of control steps.
     pub duty_points: f64,
+    /// Of which steps duty is a share where budgets are compared.
+    #[serde(default)]
+    pub duty_of: DutyOf,
     /// Fires per episode.
     pub fires: f64,
 }

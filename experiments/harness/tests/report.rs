@@ -11,6 +11,7 @@ use aegis_core::record::NoRecorder;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::report::{ReportError, report};
 use aegis_experiments::runner::run_arms;
+use aegis_experiments::study::DutyOf;
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, run_episode};
 use support::{KEYS, gated, open, settings};
 
@@ -75,6 +76,20 @@ fn figures_are_those_that_can_be_counted_by_hand() {
     let fired: Vec<_> = found.kill.iter().filter(|one| one.fired).map(|one| one.name).collect();
     assert_eq!(fired, ["duty_mismatch_points"]);
     assert!(found.killed);
+}
+
+#[test]
+fn duty_is_of_the_steps_that_the_plan_says() {
+    // Ten episodes of aegis have 14 strong steps of 18, ten have none of 10; the horizon is 40.
+    for (of, expected) in [(DutyOf::Steps, 140.0 / 280.0), (DutyOf::Horizon, 140.0 / 800.0)] {
+        let mut plan = plan();
+        if let Some(study) = &mut plan.study {
+            study.budget_tolerance.duty_of = of;
+        }
+        let found = report(&plan, &keys(), &results()).unwrap();
+        assert_eq!(found.contrasts[0].budget.unwrap().duty.treatment, expected);
+        assert_eq!(found.arms[1].duty, 0.5, "an arm's is of the steps that it took");
+    }
 }
 
 #[test]

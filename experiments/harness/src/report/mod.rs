@@ -20,7 +20,7 @@ use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
 use crate::plan::Plan;
 use crate::probe::calibration::Scored;
-use crate::study::{ContrastSettings, Judged, Quantities, STRONG, StudySettings};
+use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
 
 pub use audit::{Audit, audit};
 pub use page::{Page, Table};
@@ -32,6 +32,8 @@ pub struct Report {
     pub audit: Audit,
     /// Every arm, in the plan's order.
     pub arms: Vec<ArmReport>,
+    /// Of which steps the budgets' duty is a share; that of an arm is always of the steps that it took.
+    pub duty_of: DutyOf,
     /// The registered family, in its order.
     pub contrasts: Vec<ContrastReport>,
     /// Early-window AUROC of the probe on the weak path, over clusters; none where it is undefined.
@@ -131,7 +133,7 @@ pub fn report(plan: &Plan, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Re
         .iter()
         .map(|name| arm_report(name, weak, by_arm.of(name)?, study))
         .collect::<Result<Vec<_>, _>>()?;
-    let contrasts = contrasts(study, weak, &by_arm)?;
+    let contrasts = contrasts(plan, study, weak, &by_arm)?;
     let (auroc, auroc_within) = early_auroc(plan, study, weak);
 
     let harm = arms.iter().find(|arm| arm.arm == *crate::arm::AEGIS).and_then(|arm| arm.effects);
@@ -146,7 +148,8 @@ pub fn report(plan: &Plan, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Re
         harm,
     });
     let killed = kill.iter().any(|criterion| criterion.fired);
-    Ok(Report { audit, arms, contrasts, auroc, auroc_within, kill, killed })
+    let duty_of = study.budget_tolerance.duty_of;
+    Ok(Report { audit, arms, duty_of, contrasts, auroc, auroc_within, kill, killed })
 }
 
 fn failed<'a>(what: impl Into<String> + 'a) -> impl FnOnce(StatisticsError) -> ReportError + 'a {
@@ -191,6 +194,7 @@ fn arm_report(
 }
 
 fn contrasts(
+    plan: &Plan,
     study: &StudySettings,
     weak: &[&EpisodeResult],
     by_arm: &ByArm<'_>,
@@ -198,7 +202,7 @@ fn contrasts(
     let figures = study
         .contrasts
         .iter()
-        .map(|claim| figures(claim, study, weak, by_arm))
+        .map(|claim| figures(claim, plan, study, weak, by_arm))
         .collect::<Result<Vec<_>, _>>()?;
     let p_values: Vec<f64> = figures.iter().map(|(figures, _)| figures.mcnemar.one_sided).collect();
     let adjusted = holm(&p_values).map_err(failed("contrasts"))?;
@@ -222,6 +226,7 @@ fn contrasts(
 
 fn figures(
     claim: &ContrastSettings,
+    plan: &Plan,
     study: &StudySettings,
     weak: &[&EpisodeResult],
     by_arm: &ByArm<'_>,
@@ -245,7 +250,10 @@ fn figures(
     }
     let spent = |result: &EpisodeResult| Spending {
         fires: result.fires,
-        steps: result.steps,
+        steps: match study.budget_tolerance.duty_of {
+            DutyOf::Steps => result.steps,
+            DutyOf::Horizon => plan.gate.horizon_steps,
+        },
         strong_steps: result.strong_steps,
     };
     let spending: Vec<SpendingPair> = pairs()

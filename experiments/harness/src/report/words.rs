@@ -5,6 +5,7 @@ use aegis_statistics::{Estimate, Interval, Over, Verdict};
 
 use super::{ArmReport, ContrastReport, Page, Report, Table};
 use crate::arm::AEGIS;
+use crate::study::DutyOf;
 
 impl Report {
     /// The page; `provenance` are sentences that say what the figures belong to.
@@ -23,9 +24,10 @@ impl Report {
         page.section("Arms").table(self.arm_table());
         page.section("Kill criteria").table(self.kill_table());
         self.audit_section(&mut page);
-        page.section("By task").say("Net effect against weak, and what it is without that task.");
         for arm in self.arms.iter().filter(|arm| arm.effects.is_some()) {
-            page.say(format!("{}:", arm.arm)).table(task_table(arm));
+            page.section(format!("By task: {}", arm.arm))
+                .say("Net effect against weak, and what it is without that task.")
+                .table(task_table(arm));
         }
         page.section("What this belongs to");
         provenance.iter().for_each(|sentence| {
@@ -110,10 +112,14 @@ impl Report {
 
     fn budget_table(&self) -> Table {
         let mut table = Table::new(&["contrast", "quantity", "first", "second", "difference", "verdict"]);
+        let duty = match self.duty_of {
+            DutyOf::Steps => "duty, of steps taken",
+            DutyOf::Horizon => "duty, of the horizon",
+        };
         for one in &self.contrasts {
             let Some(budget) = &one.budget else { continue };
             for (quantity, scale, unit, of) in
-                [("duty", 100.0, " %", &budget.duty), ("fires per episode", 1.0, "", &budget.fires)]
+                [(duty, 100.0, " %", &budget.duty), ("fires per episode", 1.0, "", &budget.fires)]
             {
                 let Estimate { estimate, lower, upper, .. } = of.difference;
                 table.rows.push(vec![
@@ -144,7 +150,7 @@ impl Report {
             "broken",
             "interval",
             "net",
-            "duty",
+            "duty, of steps taken",
             "fires per episode",
         ]);
         for arm in &self.arms {
