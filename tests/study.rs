@@ -1,0 +1,39 @@
+//! The registered study that the repository ships: its report is what its stores give, by the plan and lock beside it.
+//! Stores are shipped packed; step traces are not, their digests are in the store.
+#![allow(clippy::expect_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::{aegis, edit, folder, refuses, repository};
+
+fn unpack(from: &Path, to: &Path) {
+    let unpacked = Command::new("gzip").args(["-dc"]).arg(from).output().expect("gzip starts");
+    assert!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
+    std::fs::write(to, unpacked.stdout).expect("the store can be written");
+}
+
+#[test]
+fn the_shipped_report_is_what_the_shipped_stores_give() {
+    let (shipped, place) = (repository().join("experiments/study"), folder("study"));
+    for name in ["report.json", "report.md", "report.html", "episodes.sqlite.sha256"] {
+        std::fs::copy(shipped.join(name), place.join(name)).expect("the report is shipped");
+    }
+    std::fs::create_dir(place.join("precondition")).expect("the folder can be made");
+    for name in ["episodes.sqlite", "precondition/episodes.sqlite"] {
+        unpack(&shipped.join(format!("{name}.gz")), &place.join(name));
+    }
+    let verify = || {
+        let mut command = aegis();
+        command.args(["experiment", "verify", "--without-traces", "--plan"]);
+        command.arg(repository().join("experiments/study.toml")).arg(&place);
+        command
+    };
+    let output = verify().output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("verified"));
+    edit(&place.join("report.md"), "322 of 443", "323 of 443");
+    refuses(&mut verify(), 1, &["report.md"]);
+}
