@@ -60,6 +60,12 @@ fn run(plan: &Path, out: &Path) -> Command {
     command
 }
 
+fn merge(plan: &Path, parts: &[PathBuf], out: &Path) -> Command {
+    let mut command = aegis();
+    command.args(["experiment", "merge", "--plan"]).arg(plan).arg("--out").arg(out).args(parts);
+    command
+}
+
 fn on(verb: &str, plan: &Path, folder: &Path) -> Command {
     let mut command = aegis();
     command.args(["experiment", verb]).arg(folder).arg("--plan").arg(plan);
@@ -92,13 +98,8 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
         succeeds(run(&plan, part).arg("--shard").arg(format!("{}/3", index + 1)));
     }
     let merged = place.join("merged");
-    let merge = |parts: &[PathBuf], out: &Path| {
-        let mut command = aegis();
-        command.args(["experiment", "merge", "--plan"]).arg(&plan).arg("--out").arg(out).args(parts);
-        command
-    };
-    refuses(&mut merge(&parts[1..], &place.join("gap")), 2, &["are in no part"]);
-    succeeds(&mut merge(&parts, &merged));
+    refuses(&mut merge(&plan, &parts[1..], &place.join("gap")), 2, &["are in no part"]);
+    succeeds(&mut merge(&plan, &parts, &merged));
     assert!(report(&plan, &merged) == expected, "in parts");
 
     // Killed at instants that a generator gives, begun anew when it was done before.
@@ -163,9 +164,7 @@ fn a_precondition_that_is_met_is_kept_with_the_study() {
         part
     });
     let merged = place.join("merged");
-    let mut merge = aegis();
-    merge.args(["experiment", "merge", "--plan"]).arg(&plan).arg("--out").arg(&merged).args(&parts);
-    succeeds(&mut merge);
+    succeeds(&mut merge(&plan, &parts, &merged));
     assert!(report(&plan, &merged) == expected, "in parts");
 
     let traces = whole.join("precondition/traces");

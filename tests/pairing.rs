@@ -11,9 +11,8 @@ use aegis_experiments::{
     Arm, Drive, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, Streams, run_episode,
 };
 use aegis_sim::LiberoPlant;
-use common::Study;
+use common::{Disturbed, Study};
 use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
 
 const START: Start = Start { task: 0, initial_state: 46 };
 const KEY: EpisodeKey = EpisodeKey { start: START, replicate: 0 };
@@ -32,6 +31,13 @@ fn bits(plant: &dyn Plant) -> Vec<u64> {
     state.into_iter().map(f64::to_bits).collect()
 }
 
+/// A plant that has run nothing yet, at the start.
+fn fresh(study: &Study) -> LiberoPlant {
+    let mut plant = LiberoPlant::new(study.suite.clone());
+    plant.reset(START).expect("the plant resets");
+    plant
+}
+
 fn weak(parties: &mut Parties, settings: &EpisodeSettings) -> EpisodeResult {
     run_episode(parties, &Arm::weak(), KEY, settings, &mut NoRecorder).expect("the episode runs").0
 }
@@ -45,9 +51,7 @@ fn twice(parties: &mut Parties, settings: &EpisodeSettings) -> Result<(), Episod
 #[test]
 fn an_initial_state_does_not_depend_on_when_an_earlier_episode_ended() {
     let study = Study::open();
-    let mut fresh = LiberoPlant::new(study.suite.clone());
-    fresh.reset(START).unwrap();
-    let expected = bits(&fresh);
+    let expected = bits(&fresh(&study));
     let episode = weak(&mut study.parties(), &study.settings());
     for (task, steps) in [(0, 0), (0, 1), (0, 37), (3, 5), (0, 80)] {
         let mut used = LiberoPlant::new(study.suite.clone());
@@ -62,13 +66,11 @@ fn an_initial_state_does_not_depend_on_when_an_earlier_episode_ended() {
 #[test]
 fn a_reset_does_not_keep_the_solvers_warm_start() {
     let study = Study::open();
-    let mut fresh = LiberoPlant::new(study.suite.clone());
-    fresh.reset(START).unwrap();
+    let mut fresh = fresh(&study);
     let expected = bits(&fresh);
     // Fewer values than there are velocities.
     let tail = fresh.state_flat().len() / 4;
-    let mut used = LiberoPlant::new(study.suite.clone());
-    used.reset(START).unwrap();
+    let mut used = self::fresh(&study);
     press(&mut used, 60);
     // What a state ends with is the warm start; in contact it is far from that of a reset.
     let warm = |state: &[u64]| state[state.len() - tail..].to_vec();
@@ -132,37 +134,18 @@ impl Plant for Remembers {
     }
 }
 
-/// Disturbed by one generator that all episodes draw on, one after the other.
-struct SharesDraws {
-    plant: LiberoPlant,
-    generator: ChaCha8Rng,
-}
-
-impl Plant for SharesDraws {
-    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        self.plant.reset(start)
-    }
-
-    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
-        let mut action = action.to_vec();
-        action[0] += self.generator.random_range(-1e-6..1e-6_f32);
-        self.plant.step(&action)
-    }
-
-    fn state(&self, out: &mut Vec<f64>) {
-        self.plant.state(out);
-    }
-}
-
 #[test]
 fn a_plant_that_breaks_pairing_is_refused_before_any_test_is_read() {
     let study = Study::open();
     let settings = EpisodeSettings { fork: false, ..study.settings() };
     assert!(twice(&mut study.parties(), &settings).is_ok());
     let plant = || LiberoPlant::new(study.suite.clone());
+    // One generator that all episodes draw on, one after the other.
+    let mut generator = Streams::new(1).at(KEY, "shared", 0);
+    let shares_draws = move |action: &mut [f32]| action[0] += generator.random_range(-1e-6..1e-6_f32);
     let broken: [Box<dyn Plant>; 2] = [
         Box::new(Remembers { plant: plant(), steps: 0 }),
-        Box::new(SharesDraws { plant: plant(), generator: Streams::new(1).at(KEY, "shared", 0) }),
+        Box::new(Disturbed { plant: plant(), disturb: shares_draws }),
     ];
     for plant in broken {
         let refused = twice(&mut study.parties_around(plant), &settings);

@@ -6,13 +6,13 @@ mod common;
 
 use aegis_core::record::NoRecorder;
 use aegis_core::trigger::{DisagreementSettings, Schedule};
-use aegis_core::{Observation, Plant, PlantError, Rule, Start, Thresholds, Transition};
+use aegis_core::{Rule, Thresholds};
 use aegis_experiments::episode::{EpisodeResult, Parties};
 use aegis_experiments::fork::run_twins;
 use aegis_experiments::twins::{self, TwinError};
 use aegis_experiments::{Arm, Drive, EpisodeSettings, run_episode};
 use aegis_sim::LiberoPlant;
-use common::Study;
+use common::{Disturbed, Study};
 
 /// Every score above zero raises an alarm, so the gate fires right after the guard.
 const EAGER: Thresholds = Thresholds { fire: 0.0, hand_back: 0.0 };
@@ -57,7 +57,17 @@ fn a_disturbed_twin_is_caught() {
     let study = Study::open();
     let settings = study.settings();
     let weak = run(&study, &mut study.parties(), &Arm::weak(), &settings);
-    let plant = Nudged { plant: LiberoPlant::new(study.suite.clone()), done: false };
+    let mut done = false;
+    // One action, once, in the last bit of one component. One at its limit would be clipped, and the difference with it;
+    // zeros are the settling steps.
+    let nudge = move |action: &mut [f32]| {
+        let free = action[..3].iter_mut().find(|component| (0.01..0.9).contains(&component.abs()));
+        if let (false, Some(component)) = (done, free) {
+            *component = f32::from_bits(component.to_bits() ^ 1);
+            done = true;
+        }
+    };
+    let plant = Disturbed { plant: LiberoPlant::new(study.suite.clone()), disturb: nudge };
     let aegis = run(&study, &mut study.parties_around(Box::new(plant)), &aegis_arm(EAGER), &settings);
     assert!(matches!(twins::check(&weak, &aegis), Err(TwinError::Prefix { step: 50, .. })));
 }
@@ -130,31 +140,4 @@ fn twins_that_fork_are_those_that_ran_from_the_start() {
         assert_eq!(of("late").unwrap().hand_overs.first(), (weak.steps > 100).then_some(&100));
     }
     assert!(saved * 4 > all, "{saved} of {all} boundaries were not run again");
-}
-
-/// A plant in which one action is off, once, in the last bit of one component.
-struct Nudged {
-    plant: LiberoPlant,
-    done: bool,
-}
-
-impl Plant for Nudged {
-    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        self.plant.reset(start)
-    }
-
-    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
-        let mut action = action.to_vec();
-        // A component at its limit would be clipped, and the difference with it; zeros are the settling steps.
-        let free = action[..3].iter_mut().find(|component| (0.01..0.9).contains(&component.abs()));
-        if let (false, Some(component)) = (self.done, free) {
-            *component = f32::from_bits(component.to_bits() ^ 1);
-            self.done = true;
-        }
-        self.plant.step(&action)
-    }
-
-    fn state(&self, out: &mut Vec<f64>) {
-        self.plant.state(out);
-    }
 }

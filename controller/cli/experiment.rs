@@ -97,7 +97,7 @@ fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
 
 /// The precondition in an experiment's folder, judged, and the digest of its results; none where the plan has none.
 fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Precondition, String)>, Failure> {
-    if plan.study.as_ref().is_none_or(|study| study.precondition.is_none()) {
+    if plan.precondition().is_none() {
         return Ok(None);
     }
     let path = store_path(&folder.join(precondition::FOLDER));

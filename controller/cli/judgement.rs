@@ -4,7 +4,8 @@
 use std::fmt::Write;
 
 use aegis_experiments::probe::evaluation::{Evaluation, Measure};
-use aegis_statistics::{Estimate, Proportion};
+use aegis_experiments::report::plain;
+use aegis_statistics::Proportion;
 
 /// The published probe, to stand beside (arXiv 2606.06660).
 const PUBLISHED: &str = "| published, another policy and benchmark run | 0.764 [0.70, 0.84] | |";
@@ -101,12 +102,8 @@ pub fn markdown(found: &Evaluation, range: &str) -> String {
 }
 
 fn row(measure: &Measure) -> String {
-    let within = measure.within_task.as_ref().map_or("–".into(), interval);
-    format!("| {} | {} | {within} |", measure.name, interval(&measure.overall))
-}
-
-fn interval(estimate: &Estimate) -> String {
-    format!("{:.3} [{:.3}, {:.3}]", estimate.estimate, estimate.lower, estimate.upper)
+    let within = measure.within_task.as_ref().map_or("–".into(), plain);
+    format!("| {} | {} | {within} |", measure.name, plain(&measure.overall))
 }
 
 fn share(proportion: &Proportion) -> String {

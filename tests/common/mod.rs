@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use aegis_core::Plant;
+use aegis_core::{Observation, Plant, PlantError, Start, Transition};
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::streams::Streams;
@@ -141,5 +141,27 @@ impl Study {
             strong: open(&self.plan.models.strong),
             probe: self.probe.probe.clone(),
         }
+    }
+}
+
+/// The real plant, with its actions disturbed on the way.
+pub struct Disturbed<F> {
+    pub plant: LiberoPlant,
+    pub disturb: F,
+}
+
+impl<F: FnMut(&mut [f32])> Plant for Disturbed<F> {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        self.plant.reset(start)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+        let mut action = action.to_vec();
+        (self.disturb)(&mut action);
+        self.plant.step(&action)
+    }
+
+    fn state(&self, out: &mut Vec<f64>) {
+        self.plant.state(out);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::files::sha256;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::Lock;
-use aegis_experiments::report::{Report, report};
+use aegis_experiments::report::{Report, plain, report};
 use aegis_experiments::store::Store;
 use clap::Args;
 use serde_json::json;
@@ -103,9 +103,7 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         .push(format!("{} episodes were interrupted by their plant and run again.", interruptions.len()));
     let before = judged(folder, plan, lock)?;
     if let Some((found, sha256)) = &before {
-        let auroc = found.auroc.map_or("undefined".into(), |auroc| {
-            format!("{:.3} [{:.3}, {:.3}]", auroc.estimate, auroc.lower, auroc.upper)
-        });
+        let auroc = found.auroc.map_or("undefined".into(), |auroc| plain(&auroc));
         provenance.push(format!(
             "Precondition: the probe's early-window AUROC over {} weak episodes of another range is {auroc}; its lower \
              end had to lie above {}. Results {sha256}.",

@@ -1,11 +1,12 @@
 //! `aegis experiment verify`: a report held against the registration, the store, and every digest.
 //! Each line says what was checked and what of the report it covers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aegis_experiments::experiment::read_trace;
 use aegis_experiments::files::sha256;
 use aegis_experiments::precondition;
+use aegis_experiments::registration::Lock;
 use aegis_experiments::store::Store;
 use clap::Args;
 use serde_json::Value;
@@ -44,19 +45,11 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
     }
     say!("the store's bytes were compared with their seal: covers every figure");
-    let before = folder.join(precondition::FOLDER);
-    for (folder, covers) in [(folder, "Audit"), (&before, "What this belongs to")] {
-        if arguments.without_traces || (*folder == before && !before.exists()) {
-            continue;
+    if !arguments.without_traces {
+        wrong.extend(compare_traces(folder, &lock, "Audit")?);
+        if plan.precondition().is_some() {
+            wrong.extend(compare_traces(&folder.join(precondition::FOLDER), &lock, "What this belongs to")?);
         }
-        let store = Store::read(&store_path(folder), belongs(&lock)).or_exit(Exit::Input)?;
-        let traces = store.traces().or_exit(Exit::Input)?;
-        for (key, sealed) in &traces {
-            if let Err(error) = read_trace(folder, *key, sealed) {
-                wrong.push(error.to_string());
-            }
-        }
-        say!("{} step traces were compared with the store: covers \"{covers}\"", traces.len());
     }
     let made = make(folder, &plan, &lock)?;
     // Both out of text, so that equal texts are equal values.
@@ -98,4 +91,13 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         return Ok(());
     }
     Err(failure(Exit::Failed, wrong.join("\n")))
+}
+
+/// Holds every step trace of a folder against its store; returns what is wrong.
+fn compare_traces(folder: &Path, lock: &Lock, covers: &str) -> Result<Vec<String>, Failure> {
+    let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
+    let traces = store.traces().or_exit(Exit::Input)?;
+    say!("{} step traces were compared with the store: covers \"{covers}\"", traces.len());
+    let errors = traces.iter().filter_map(|(key, sealed)| read_trace(folder, *key, sealed).err());
+    Ok(errors.map(|error| error.to_string()).collect())
 }

@@ -86,11 +86,13 @@ pub fn merge(
     if half.exists() {
         std::fs::remove_dir_all(&half).map_err(io(&half))?;
     }
+    let before: Vec<PathBuf> = parts.iter().map(|part| part.join(precondition::FOLDER)).collect();
+    if precondition.is_some() {
+        check_alike(&before, belongs)?;
+    }
     let sets = fill(&half, parts, belongs, keys)?;
     if let Some(keys) = precondition {
-        let folders: Vec<PathBuf> = parts.iter().map(|part| part.join(precondition::FOLDER)).collect();
-        check_alike(&folders, belongs)?;
-        fill(&half.join(precondition::FOLDER), folders.get(..1).unwrap_or_default(), belongs, keys)?;
+        fill(&half.join(precondition::FOLDER), before.get(..1).unwrap_or_default(), belongs, keys)?;
     }
     std::fs::rename(&half, out).map_err(io(out))?;
     Ok(sets)
@@ -122,15 +124,12 @@ fn fill(folder: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) ->
 
 /// Refuses folders whose stores hold different results.
 fn check_alike(folders: &[PathBuf], belongs: &str) -> Result<(), MergeError> {
-    let mut seen: Option<(&PathBuf, String)> = None;
-    for folder in folders {
-        let digest = Store::read(&folder.join(STORE), belongs)?.sha256()?;
-        match &seen {
-            Some((first, expected)) if *expected != digest => {
-                return Err(MergeError::Differs { other: folder.clone(), first: (*first).clone() });
-            }
-            Some(_) => {}
-            None => seen = Some((folder, digest)),
+    let digest = |folder: &Path| Store::read(&folder.join(STORE), belongs)?.sha256();
+    let Some((first, others)) = folders.split_first() else { return Ok(()) };
+    let expected = digest(first)?;
+    for other in others {
+        if digest(other)? != expected {
+            return Err(MergeError::Differs { other: other.clone(), first: first.clone() });
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::key::EpisodeKey;
 use crate::probe::fit::FitSettings;
 use crate::probe::rules::RuleSettings;
 use crate::sensor::SensorNoise;
-use crate::study::{StudyError, StudySettings};
+use crate::study::{PreconditionSettings, StudyError, StudySettings};
 
 /// A study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -150,6 +150,11 @@ impl Plan {
             *model = folder.join(&*model);
         }
         self
+    }
+
+    /// What has to hold before the study's first episode, where the plan asks for anything.
+    pub fn precondition(&self) -> Option<PreconditionSettings> {
+        self.study.as_ref()?.precondition
     }
 
     /// Holds the ranges of a plan that was read from `path` against how many initial states each task has recorded.

@@ -29,8 +29,7 @@ pub struct Precondition {
 
 /// The episodes that a plan's precondition asks for; none where it has none.
 pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
-    let settings = plan.study.as_ref()?.precondition?;
-    let share = match settings.range {
+    let share = match plan.precondition()?.range {
         Fresh::Calibration => plan.ranges.calibration,
         Fresh::Tuning => plan.ranges.tuning,
     };
@@ -40,7 +39,7 @@ pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
 /// Judges the precondition of a plan that has one by the weak arm's results.
 pub fn judge(plan: &Plan, results: &[EpisodeResult]) -> Option<Precondition> {
     let study = plan.study.as_ref()?;
-    let settings = study.precondition?;
+    let settings = plan.precondition()?;
     let weak: Vec<&EpisodeResult> = results.iter().collect();
     let (auroc, _) = early_auroc(plan, study, &weak);
     let met = auroc.is_some_and(|auroc| auroc.lower > settings.auroc_floor);

@@ -8,6 +8,7 @@ use aegis_statistics::{
 };
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
 
 const TASKS: usize = 10;
 const ALPHA: f64 = 0.05;
@@ -156,10 +157,11 @@ fn bootstrap_intervals_cover_about_as_often_as_they_say() {
             Some((estimate.lower, estimate.upper))
         });
         // Normal scores, lost episodes one deviation above won ones: AUROC is Φ(1 / √2).
+        let noise = |generator: &mut ChaCha8Rng| -> f64 { StandardNormal.sample(generator) };
         let auroc = coverage(STUDIES, 5, 0.760_249_938_906_523_7, |generator| {
             let failed: Vec<bool> = (0..200).map(|_| generator.random_bool(0.5)).collect();
             let scores: Vec<f64> =
-                failed.iter().map(|failed| f64::from(*failed) + normal(generator)).collect();
+                failed.iter().map(|failed| f64::from(*failed) + noise(generator)).collect();
             let clusters = Clusters::new(&(0..200).collect::<Vec<_>>()).ok()?;
             let estimate = auroc_interval(&failed, &scores, &clusters, &settings).ok()?;
             Some((estimate.lower, estimate.upper))
@@ -174,12 +176,6 @@ fn bootstrap_intervals_cover_about_as_often_as_they_say() {
             assert!((0.93..=0.97).contains(&found), "{method:?}: {found}");
         }
     }
-}
-
-/// A standard normal number: Box and Muller.
-fn normal(generator: &mut impl Rng) -> f64 {
-    let (radius, turn): (f64, f64) = (1.0 - generator.random::<f64>(), generator.random());
-    (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * turn).cos()
 }
 
 #[test]

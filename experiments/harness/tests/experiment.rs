@@ -12,7 +12,7 @@ use aegis_experiments::experiment::{self, Experiment, STORE, Shard, trace_path};
 use aegis_experiments::merge::merge;
 use aegis_experiments::runner::{Progress, RunError, SetupError};
 use aegis_experiments::store::{Store, StoreError};
-use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, Parties};
+use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, precondition};
 use support::{KEYS, gated, open, settings};
 
 const BELONGS: &str = "registration of a test";
@@ -159,6 +159,20 @@ fn shards_put_together_are_the_whole_and_nothing_else() {
     let error = merge(&out.with_file_name("other"), &parts, "another", &keys(), None).unwrap_err();
     assert!(error.to_string().contains("belongs"), "{error}");
     assert!(merge(&out, &parts, BELONGS, &keys(), None).is_err(), "nothing is overwritten");
+
+    // What every part has to have run alike before its own.
+    for part in &parts {
+        let before = part.join(precondition::FOLDER);
+        std::fs::create_dir_all(&before).unwrap();
+        run(&before, &keys()[..2], 1);
+    }
+    let before = &keys()[..2];
+    let again = folder("merge-again").join("all");
+    merge(&again, &parts, BELONGS, &keys(), Some(before)).unwrap();
+    assert_eq!(outcome(&again.join(precondition::FOLDER)).0.len(), 2 * arms().len());
+    run(&parts[2].join(precondition::FOLDER), &keys()[..3], 1);
+    let error = merge(&again.with_file_name("more"), &parts, BELONGS, &keys(), Some(before)).unwrap_err();
+    assert!(error.to_string().contains("valid is the same in every part"), "{error}");
 
     let trace = trace_path(&parts[1], Shard { index: 2, count: 3 }.of(&keys())[0]);
     let mut bytes = std::fs::read(&trace).unwrap();

@@ -24,6 +24,7 @@ use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySe
 
 pub use audit::{Audit, audit};
 pub use page::{Page, Table};
+pub use words::plain;
 
 /// Everything that a report says in figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -202,10 +202,7 @@ impl Report {
             }
         }
         for (what, auroc) in [("over all episodes", self.auroc), ("within tasks", self.auroc_within)] {
-            let said =
-                auroc.map_or("is not defined".into(), |Estimate { estimate, lower, upper, .. }| {
-                    format!("is {estimate:.3} [{lower:.3}, {upper:.3}]")
-                });
+            let said = auroc.map_or("is not defined".into(), |auroc| format!("is {}", plain(&auroc)));
             page.say(format!("Early-window AUROC on the weak path {what} {said}."));
         }
     }
@@ -249,6 +246,11 @@ fn interval(Interval { lower, upper, .. }: &Interval) -> String {
 
 fn points(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
     format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * estimate, 100.0 * lower, 100.0 * upper)
+}
+
+/// An estimate with its interval, to three digits.
+pub fn plain(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
+    format!("{estimate:.3} [{lower:.3}, {upper:.3}]")
 }
 
 fn p_value(p: f64) -> String {
