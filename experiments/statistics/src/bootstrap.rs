@@ -13,6 +13,9 @@ use crate::resample::Draws;
 use crate::streams::{Stream, Streams};
 use crate::{Clusters, StatisticsError};
 
+/// Fewer resamples than this are not worth a thread.
+const LEAST_SHARE: usize = 500;
+
 /// How an interval is read off the bootstrap distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -66,7 +69,7 @@ impl Bootstrap {
     pub fn interval(
         &self,
         clusters: &Clusters,
-        statistic: impl Fn(&[u32]) -> Option<f64>,
+        statistic: impl Fn(&[u32]) -> Option<f64> + Sync,
     ) -> Result<Estimate, StatisticsError> {
         self.interval_over(&Classes::singles(clusters), statistic)
     }
@@ -75,7 +78,7 @@ impl Bootstrap {
     pub(crate) fn interval_over(
         &self,
         classes: &Classes,
-        statistic: impl Fn(&[u32]) -> Option<f64>,
+        statistic: impl Fn(&[u32]) -> Option<f64> + Sync,
     ) -> Result<Estimate, StatisticsError> {
         self.validate()?;
         let distribution = self.distribution_over(classes, 0..self.replicates, &statistic);
@@ -88,7 +91,7 @@ impl Bootstrap {
         &self,
         clusters: &Clusters,
         numbers: Range<u64>,
-        statistic: impl Fn(&[u32]) -> Option<f64>,
+        statistic: impl Fn(&[u32]) -> Option<f64> + Sync,
     ) -> Vec<Option<f64>> {
         self.distribution_over(&Classes::singles(clusters), numbers, statistic)
     }
@@ -97,32 +100,54 @@ impl Bootstrap {
         &self,
         classes: &Classes,
         numbers: Range<u64>,
-        statistic: impl Fn(&[u32]) -> Option<f64>,
+        statistic: impl Fn(&[u32]) -> Option<f64> + Sync,
     ) -> Vec<Option<f64>> {
         let count = classes.sizes().len();
-        let mut weights = vec![0; count];
         if classes.clusters() == count {
-            let mut draws = Draws::new(classes.groups());
-            return self.replicates(numbers, |stream| {
-                draws.count(stream, &mut weights);
-                statistic(&weights)
+            return self.replicates(numbers, || {
+                let (mut draws, mut weights) = (Draws::new(classes.groups()), vec![0; count]);
+                let statistic = &statistic;
+                move |stream| {
+                    draws.count(stream, &mut weights);
+                    statistic(&weights)
+                }
             });
         }
-        let mut multinomial = Multinomial::new(classes);
-        self.replicates(numbers, |stream| {
-            multinomial.count(stream, &mut weights);
-            statistic(&weights)
+        self.replicates(numbers, || {
+            let (mut multinomial, mut weights) = (Multinomial::new(classes), vec![0; count]);
+            let statistic = &statistic;
+            move |stream| {
+                multinomial.count(stream, &mut weights);
+                statistic(&weights)
+            }
         })
     }
 
-    /// What each of these resamples comes to, each on a stream of its own.
-    pub(crate) fn replicates(
+    /// What each of these resamples comes to, each on a stream of its own, in the order of their numbers. The cores
+    /// share them out, each with a `resampler` of its own: how many there are changes nothing but the time.
+    pub(crate) fn replicates<V: FnMut(&mut Stream) -> Option<f64>>(
         &self,
         numbers: Range<u64>,
-        mut value: impl FnMut(&mut Stream) -> Option<f64>,
+        resampler: impl Fn() -> V + Sync,
     ) -> Vec<Option<f64>> {
-        let mut streams = Streams::new(self.seed, numbers.start);
-        numbers.map(|_| value(&mut streams.next())).collect()
+        let count = numbers.end.saturating_sub(numbers.start) as usize;
+        let mut values = vec![None; count];
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = count.div_ceil(cores).max(LEAST_SHARE);
+        let run = |part: usize, values: &mut [Option<f64>]| {
+            let mut streams = Streams::new(self.seed, numbers.start + (part * share) as u64);
+            let mut value = resampler();
+            values.iter_mut().for_each(|place| *place = value(&mut streams.next()));
+        };
+        let (first, others) = values.split_at_mut(share.min(count));
+        std::thread::scope(|scope| {
+            for (part, values) in others.chunks_mut(share).enumerate() {
+                let run = &run;
+                scope.spawn(move || run(part + 1, values));
+            }
+            run(0, first);
+        });
+        values
     }
 
     /// The interval from a bootstrap distribution, in any order.

@@ -14,10 +14,12 @@ const BUNDLE: u32 = 64;
 const NEGLIGIBLE: f64 = 1.0 / (1_u128 << 64) as f64;
 
 /// Multinomial counts of the classes of each group, with the tables that have been needed so far.
+#[derive(Clone)]
 pub(crate) struct Multinomial {
     groups: Vec<Group>,
 }
 
+#[derive(Clone)]
 struct Group {
     clusters: u32,
     /// The largest class first, which leaves the fewest draws to the others.
@@ -59,6 +61,7 @@ impl Multinomial {
 }
 
 /// How many of the draws that earlier classes left fall to a class.
+#[derive(Clone)]
 struct Conditional {
     class: usize,
     /// Clusters of this class, and of all classes after it.
@@ -88,6 +91,7 @@ impl Conditional {
 }
 
 /// The distribution function of a binomial.
+#[derive(Clone)]
 struct Table {
     /// The count below the first bound, and one count more beyond each.
     first: u32,

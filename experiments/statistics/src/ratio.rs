@@ -50,7 +50,7 @@ impl Ratio {
 
     /// The ratio on each resample, from the draws that [`Bootstrap::distribution`] would count.
     fn distribution(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Vec<Option<f64>> {
-        let mut draws = Draws::new(clusters.groups());
+        let draws = Draws::new(clusters.groups());
         let table = |stratum: &Range<usize>| {
             let mut rows = [[0.0; 2]; STRATUM];
             for (row, cluster) in rows.iter_mut().zip(stratum.clone()) {
@@ -59,10 +59,13 @@ impl Ratio {
             rows
         };
         let tables: Vec<[[f64; 2]; STRATUM]> = draws.strata().iter().map(table).collect();
-        bootstrap.replicates(0..bootstrap.replicates, |stream| {
-            let mut lanes = [[0.0; 2]; 4];
-            draws.draw(stream, |stratum, drawn| add_drawn(&mut lanes, &tables[stratum], drawn));
-            quotient(sum_lanes(lanes))
+        bootstrap.replicates(0..bootstrap.replicates, || {
+            let (mut draws, tables) = (draws.clone(), &tables);
+            move |stream| {
+                let mut lanes = [[0.0; 2]; 4];
+                draws.draw(stream, |stratum, drawn| add_drawn(&mut lanes, &tables[stratum], drawn));
+                quotient(sum_lanes(lanes))
+            }
         })
     }
 }

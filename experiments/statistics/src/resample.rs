@@ -20,6 +20,7 @@ const MOST_TABLED: usize = 1 << 16;
 
 /// Draws of clusters in two steps: how many fall to each stratum of 256 neighbours, then which neighbour each is. The
 /// law is that of drawing from all clusters, for half the random bits.
+#[derive(Clone)]
 pub(crate) struct Draws {
     strata: Classes,
     ranges: Vec<Range<usize>>,
