@@ -6,6 +6,7 @@
 pub mod arbiter;
 pub mod calibrate;
 pub mod conformal;
+pub mod control;
 pub mod extended;
 pub mod gate;
 mod limits;

@@ -2,8 +2,11 @@
 //! Counts every allocation of this thread.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+mod support;
+
 use aegis_core::HeadKind;
 use aegis_core::probe::{FitOptions, Trajectory, fit};
+use support::Cell;
 
 #[test]
 fn a_score_allocates_nothing() {
@@ -24,4 +27,24 @@ fn a_score_allocates_nothing() {
         });
         assert_eq!(scored.count_total, 0, "{kind}");
     }
+}
+
+#[test]
+fn a_control_period_allocates_nothing() {
+    let mut cell = Cell::started(support::parts());
+    // One episode with a fire, a hold and a hand-back, recorded; then its inputs again, counted.
+    for number in 0..120_u32 {
+        cell.weak = if number % 40 < 15 { support::ALARM } else { support::CALM };
+        cell.tick();
+    }
+    assert!(cell.controller.counters().fires > 0 && cell.controller.counters().weak_periods > 0);
+    let mut again = Cell::new(support::parts());
+    let begun = again.controller.tick(&cell.record[0]);
+    assert!(begun.ask_weak.is_some());
+    let counted = allocation_counter::measure(|| {
+        for inputs in &cell.record[1..] {
+            std::hint::black_box(again.controller.tick(inputs));
+        }
+    });
+    assert_eq!(counted.count_total, 0);
 }

@@ -49,8 +49,16 @@ pub fn chunk_disagreement(weak: &Chunk, strong: &Chunk) -> Result<f64, PolicyErr
             found: written(shape(strong)),
         });
     }
-    let values = |chunk| (0..weak.horizon()).filter_map(move |step| Chunk::action(chunk, step)).flatten();
-    let squares: f64 =
-        values(weak).zip(values(strong)).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
-    Ok((squares / (weak.horizon() * weak.width()) as f64).sqrt())
+    Ok(root_mean_square(weak.values(), strong.values()))
+}
+
+/// [`chunk_disagreement`] of chunks whose actions are as wide, over the steps that both have; none without any.
+pub fn distance(weak: &[f32], strong: &[f32]) -> Option<f64> {
+    let both = weak.len().min(strong.len());
+    (both > 0).then(|| root_mean_square(&weak[..both], &strong[..both]))
+}
+
+fn root_mean_square(a: &[f32], b: &[f32]) -> f64 {
+    let squares: f64 = a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum();
+    (squares / a.len() as f64).sqrt()
 }

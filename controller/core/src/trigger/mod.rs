@@ -14,7 +14,7 @@ use crate::Score;
 use crate::limits::GateError;
 
 pub use cost::CostSettings;
-pub use disagreement::{DisagreementSettings, chunk_disagreement};
+pub use disagreement::{DisagreementSettings, chunk_disagreement, distance};
 pub use rule::{BuiltIn, Rule};
 pub use schedule::{DrawError, Schedule, draw_boundaries};
 pub use threshold::{FunctionalBand, Thresholds};

@@ -1,0 +1,228 @@
+//! An episode's part of a control period: questions to the policies, the gate at each boundary, and who drives on.
+//! A fire whose answer is not there yet waits at rest; a policy that is lost is never waited for without end.
+
+use super::io::{Cause, Notices, Output};
+use super::mode::{Event, Mode};
+use super::settings::StrongLoss;
+use super::{Controller, Driver};
+use crate::trigger::{Trigger, distance};
+use crate::{Decision, Score};
+
+/// What the episode waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// The weak policy's opinion at a boundary, which decides who drives on.
+    #[default]
+    Opinion,
+    /// The strong policy's chunk; so many control periods have passed.
+    Strong(u32),
+    /// The next boundary.
+    Boundary,
+    /// The end of the strong policy's last chunk; then the robot stops.
+    End,
+}
+
+/// Where an episode stands between two boundaries.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stretch {
+    phase: Phase,
+    /// Index of the next boundary.
+    index: u32,
+    /// Control step at which it is due.
+    due: u32,
+    /// Whether the rule was calm at the last one.
+    calm: bool,
+    /// Control steps that the strong policy has driven in a row for want of the weak one.
+    escalated: u32,
+    /// Not asked again in this episode.
+    strong_lost: bool,
+}
+
+impl<T: Trigger + Clone> Controller<T> {
+    pub(super) fn run(&mut self, output: &mut Output) {
+        if self.stretch.phase == Phase::Boundary && self.step >= self.stretch.due {
+            self.stretch.phase = Phase::Opinion;
+        }
+        if self.stretch.phase == Phase::Opinion {
+            self.hear(output);
+        }
+        if let Phase::Strong(waited) = self.stretch.phase {
+            self.await_strong(waited, output);
+        }
+        if !self.is_on() {
+            return;
+        }
+        let ready = match self.driving {
+            Some(Driver::Weak) => Event::WeakReady,
+            Some(Driver::Strong) => Event::StrongReady,
+            None => Event::OutOfActions,
+        };
+        let at_hand = self.track.action(self.step).is_some();
+        if !at_hand && self.stretch.phase == Phase::End {
+            return self.stop(Cause::StrongLost);
+        }
+        self.happen(if at_hand { ready } else { Event::OutOfActions });
+        self.ask(output);
+    }
+
+    /// The gate decides as soon as it has what it reads.
+    fn hear(&mut self, output: &mut Output) {
+        let needs_both = self.gate.needs_disagreement();
+        if self.weak.has(self.step) {
+            if needs_both && self.strong.is_asked() && self.strong.misses == 0 {
+                return;
+            }
+            let distance = if needs_both && self.strong.has(self.step) {
+                distance(self.weak.offer.values(), self.strong.offer.values())
+            } else {
+                None
+            };
+            return self.decide(distance, output);
+        }
+        let waited_enough = self.weak.misses >= self.parts.settings.weak_misses;
+        // Who has been lost before is not waited for at every boundary again.
+        if waited_enough || (self.stretch.escalated > 0 && self.weak.misses > 0) {
+            self.escalate(output);
+        }
+    }
+
+    fn decide(&mut self, distance: Option<f64>, output: &mut Output) {
+        let score = Score::new(self.weak.score);
+        // The gate counts boundaries, as it did when it was calibrated; a late one is no later for it.
+        let step = self.stretch.index.saturating_mul(self.parts.limits.chunk_steps);
+        let decision = self.gate.boundary(step, score, distance);
+        self.stretch.index += 1;
+        self.stretch.escalated = 0;
+        self.stretch.calm = !score.is_flagged() && is_calm(&decision);
+        if score.is_flagged() {
+            output.notices.add(Notices::FLAGGED);
+        }
+        let alarm = decision.reading.is_some_and(|reading| reading > decision.thresholds.fire);
+        if alarm && !decision.fired && !decision.armed && decision.driver == Driver::Weak && !decision.guarded
+        {
+            output.notices.add(Notices::BUDGET_SPENT);
+        }
+        let (driver, fired) = (decision.driver, decision.fired);
+        output.decision = Some(decision);
+        match driver {
+            Driver::Weak => self.take(Driver::Weak),
+            Driver::Strong if !self.stretch.strong_lost => self.call_strong(),
+            // A fire has nobody to call; a hold that goes on in the gate alone is bearable while its rule is calm.
+            Driver::Strong if fired || !self.stretch.calm => self.stop(Cause::StrongLost),
+            Driver::Strong => self.take(Driver::Weak),
+        }
+    }
+
+    /// The strong policy is to drive; what the weak one would do next is not executed.
+    fn call_strong(&mut self) {
+        if self.driving != Some(Driver::Strong) {
+            self.track.clear();
+            self.driving = None;
+        }
+        self.stretch.phase = Phase::Strong(0);
+    }
+
+    /// The weak policy is lost: the strong one drives for it, for one hold at the most.
+    fn escalate(&mut self, output: &mut Output) {
+        let after = self.stretch.escalated.saturating_add(self.parts.limits.chunk_steps);
+        if self.stretch.strong_lost || after > self.parts.limits.hold_steps() {
+            // What is left of a chunk is still valid; the robot stops when it is over.
+            if self.track.action(self.step).is_none() {
+                self.stop(Cause::WeakLost);
+            }
+            return;
+        }
+        output.notices.add(Notices::ESCALATED);
+        self.stretch.escalated = after;
+        // The weak policy's own actions are good until the strong one's are there.
+        self.stretch.phase = Phase::Strong(0);
+    }
+
+    fn await_strong(&mut self, waited: u32, output: &mut Output) {
+        if self.stretch.escalated > 0 && self.weak.has(self.step) {
+            // The weak policy is back before the strong one was needed.
+            self.stretch.phase = Phase::Opinion;
+            return self.hear(output);
+        }
+        if self.strong.has(self.step) {
+            return self.take(Driver::Strong);
+        }
+        let failed = self.strong.misses > 0 && self.strong.is_free();
+        if !failed && waited < self.parts.settings.strong_patience_steps {
+            self.stretch.phase = Phase::Strong(waited + 1);
+            return;
+        }
+        self.stretch.strong_lost = true;
+        output.notices.add(Notices::STRONG_FAILED);
+        let calm = self.parts.settings.on_strong_loss == StrongLoss::WeakIfCalm && self.stretch.calm;
+        if calm && self.weak.has(self.step) {
+            self.take(Driver::Weak);
+        } else if self.track.action(self.step).is_some() {
+            self.stretch.phase = Phase::End;
+        } else {
+            self.stop(Cause::StrongLost);
+        }
+    }
+
+    /// A policy's chunk goes on the track, until the next boundary.
+    fn take(&mut self, driver: Driver) {
+        let same = self.driving == Some(driver);
+        let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
+        self.track.take(&party.offer, self.step, same);
+        if !same {
+            self.motion.hand_over();
+            self.counters.hand_overs += u64::from(self.stretch.index > 1 || driver == Driver::Strong);
+        }
+        self.driving = Some(driver);
+        self.weak.offer.clear();
+        self.strong.offer.clear();
+        self.stretch.phase = Phase::Boundary;
+        // A late chunk does not move the boundaries after it: its actions end where they would have ended.
+        let next = self.stretch.due.saturating_add(self.parts.limits.chunk_steps);
+        self.stretch.due = next.max(self.step.saturating_add(1));
+    }
+
+    /// Questions whose answers are needed at the next boundary, if there is a young enough observation to ask about.
+    fn ask(&mut self, output: &mut Output) {
+        let lead = self.parts.settings.lead_steps;
+        let waiting = self.stretch.phase != Phase::Boundary;
+        let soon = waiting || self.step.saturating_add(lead) >= self.stretch.due;
+        if !soon || self.stretch.phase == Phase::End || !self.watch.is_fresh() {
+            return;
+        }
+        if self.weak.is_free() {
+            self.questions += 1;
+            self.weak.ask(self.questions, self.step);
+            output.ask_weak = Some(self.questions);
+        }
+        let needed = matches!(self.stretch.phase, Phase::Strong(_)) || self.driving == Some(Driver::Strong);
+        let wanted = needed || self.parts.ask_strong || self.gate.needs_disagreement();
+        if wanted && !self.stretch.strong_lost && self.strong.is_free() {
+            self.questions += 1;
+            self.strong.ask(self.questions, self.step);
+            output.ask_strong = Some(self.questions);
+        }
+    }
+}
+
+fn is_calm(decision: &Decision) -> bool {
+    decision.reading.is_some_and(|reading| reading < decision.thresholds.hand_back)
+}
+
+impl Output {
+    /// A period in which nothing has happened yet.
+    pub(super) fn of(mode: Mode) -> Self {
+        Self {
+            mode,
+            cause: None,
+            send: false,
+            step: 0,
+            ask_weak: None,
+            ask_strong: None,
+            decision: None,
+            driver: None,
+            limited: 0,
+            notices: Notices::default(),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What a controller counts from its beginning on: every fault that it survived without a stop, and every stop.
+//! Whole numbers, so that two records of a run can be compared.
+
+use serde::{Deserialize, Serialize};
+
+use super::io::{Notices, Output};
+use crate::Driver;
+
+/// Counts since the controller was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Control periods served.
+    pub periods: u64,
+    /// Control periods that passed unserved.
+    pub skipped_periods: u64,
+    /// Periods that the weak policy drove.
+    pub weak_periods: u64,
+    /// Periods that the strong policy drove.
+    pub strong_periods: u64,
+    /// Times that the gate fired.
+    pub fires: u64,
+    /// Changes of driver, either way.
+    pub hand_overs: u64,
+    /// Periods with a command that was limited.
+    pub limited_periods: u64,
+    /// Observations that never came.
+    pub missing_observations: u64,
+    /// Safe stops.
+    pub stops: u64,
+    /// Emergency stops heard.
+    pub e_stops: u64,
+    /// Periods with each notice, in the order of [`Notices::ALL`].
+    pub notices: [u64; Notices::ALL.len()],
+}
+
+impl Counters {
+    pub(crate) fn count(&mut self, output: &Output) {
+        self.periods += 1;
+        self.weak_periods += u64::from(output.driver == Some(Driver::Weak));
+        self.strong_periods += u64::from(output.driver == Some(Driver::Strong));
+        self.fires += u64::from(output.decision.as_ref().is_some_and(|decision| decision.fired));
+        self.limited_periods += u64::from(output.limited != 0);
+        for (count, (notice, _)) in self.notices.iter_mut().zip(Notices::ALL) {
+            *count += u64::from(output.notices.has(notice));
+        }
+    }
+
+    /// How often a notice was given.
+    pub fn of(&self, notice: Notices) -> u64 {
+        let at = Notices::ALL.iter().position(|(one, _)| *one == notice);
+        at.map_or(0, |at| self.notices[at])
+    }
+}

@@ -1,0 +1,262 @@
+//! The controller of a robot as a pure function of what each control period reads.
+//! Time comes in as a value; what happens at a boundary is in `boundary.rs`.
+
+mod boundary;
+mod counters;
+mod io;
+mod mode;
+mod motion;
+mod party;
+mod settings;
+mod track;
+mod watch;
+
+pub use counters::Counters;
+pub use io::{Cause, Inputs, NoProposal, Notices, Output, PlantHealth, Proposal, Reply, Seen, Wishes};
+pub use mode::{Event, Mode};
+pub use motion::{Channel, ChannelKind, Motion};
+pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};
+pub use track::Overlap;
+
+use crate::trigger::{BuiltIn, Driver, Trigger};
+use crate::{Gate, GateLimits};
+use boundary::Stretch;
+use party::{Party, Received};
+use track::Track;
+use watch::Watch;
+
+/// What a controller is made of.
+#[derive(Clone, Debug)]
+pub struct Parts<T = BuiltIn> {
+    /// Its settings.
+    pub settings: ControlSettings,
+    /// The gate's limits; `chunk_steps` is how much of a chunk is executed before the next boundary.
+    pub limits: GateLimits,
+    /// The gate's rule.
+    pub rule: T,
+    /// Actions in a chunk of the weak and of the strong policy.
+    pub horizons: [usize; 2],
+    /// The command that the robot stands still at, `[channels]`.
+    pub rest: Vec<f32>,
+    /// Whether the strong policy is asked at every boundary, obeyed or not: a fire then never waits.
+    pub ask_strong: bool,
+}
+
+/// One robot's controller.
+///
+/// Call [`Controller::tick`] once per control period. Equal inputs from the start on give equal outputs, so a record of
+/// the inputs is enough to check every decision of a run. Between the start of an episode and its end nothing
+/// allocates.
+#[derive(Clone, Debug)]
+pub struct Controller<T = BuiltIn> {
+    parts: Parts<T>,
+    gate: Gate<T>,
+    mode: Mode,
+    cause: Option<Cause>,
+    motion: Motion,
+    track: Track,
+    watch: Watch,
+    weak: Party,
+    strong: Party,
+    stretch: Stretch,
+    counters: Counters,
+    questions: u64,
+    episode: u64,
+    /// Control step of the episode.
+    step: u32,
+    /// Whose chunk is on the track.
+    driving: Option<Driver>,
+}
+
+impl<T: Trigger + Clone> Controller<T> {
+    /// A controller in [`Mode::Idle`], at rest.
+    ///
+    /// # Errors
+    /// Settings that do not fit together.
+    pub fn new(parts: Parts<T>) -> Result<Self, ControlError> {
+        let [weak, strong] = parts.horizons;
+        parts.settings.validate(&parts.limits, weak.min(strong))?;
+        let width = parts.settings.channels.len();
+        if parts.rest.len() != width {
+            let found = format!("{} values", parts.rest.len());
+            return Err(ControlError::setting("rest", found, &format!("one for each of {width} channels")));
+        }
+        Ok(Self {
+            gate: Gate::new(parts.limits.clone(), parts.rule.clone())?,
+            mode: Mode::Idle,
+            cause: None,
+            motion: Motion::new(parts.settings.channels.clone(), &parts.rest),
+            track: Track::new(parts.settings.overlap, weak.max(strong), width),
+            watch: Watch::default(),
+            weak: Party::new(weak, width),
+            strong: Party::new(strong, width),
+            stretch: Stretch::default(),
+            counters: Counters::default(),
+            questions: 0,
+            episode: 0,
+            step: 0,
+            driving: None,
+            parts,
+        })
+    }
+
+    /// The command of the last period, `[channels]`.
+    pub fn command(&self) -> &[f32] {
+        self.motion.command()
+    }
+
+    /// The mode after the last period.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether commands have come to rest.
+    pub fn is_at_rest(&self) -> bool {
+        self.motion.is_at_rest()
+    }
+
+    /// What has been counted since the beginning.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// One control period: reads what came, decides, and moves [`Controller::command`] on.
+    pub fn tick(&mut self, inputs: &Inputs<'_>) -> Output {
+        let mut output = Output::of(self.mode);
+        if inputs.skipped > 0 {
+            output.notices.add(Notices::OVERRUN);
+            self.counters.skipped_periods += u64::from(inputs.skipped);
+        }
+        if self.mode.drives() {
+            // Actions belong to their own periods: what was missed is not made up for.
+            self.step = self.step.saturating_add(1).saturating_add(inputs.skipped);
+        }
+        self.obey(&inputs.wishes);
+        self.look(inputs, &mut output.notices);
+        self.listen(inputs, &mut output.notices);
+        if self.is_on() && self.step >= self.parts.limits.horizon_steps {
+            self.happen(Event::Finish);
+        }
+        if self.is_on() {
+            self.run(&mut output);
+        }
+        self.command_next(&mut output);
+        output.mode = self.mode;
+        output.cause = self.cause;
+        output.step = self.step;
+        output.driver = self.driving.filter(|_| self.mode.drives());
+        self.counters.count(&output);
+        output
+    }
+
+    /// Whether an episode is on.
+    fn is_on(&self) -> bool {
+        matches!(self.mode, Mode::Holding | Mode::Weak | Mode::Strong)
+    }
+
+    fn happen(&mut self, event: Event) {
+        self.mode = self.mode.after(event);
+    }
+
+    fn stop(&mut self, cause: Cause) {
+        if !self.mode.is_latched() {
+            self.cause = Some(cause);
+            self.counters.stops += 1;
+        }
+        self.happen(Event::Stop);
+    }
+
+    /// People come first, the emergency stop before all.
+    fn obey(&mut self, wishes: &Wishes) {
+        if wishes.e_stop {
+            self.cause = Some(Cause::EStop);
+            self.counters.e_stops += u64::from(self.mode != Mode::EStop);
+            return self.happen(Event::EStop);
+        }
+        if wishes.stop {
+            self.stop(Cause::Asked);
+        }
+        // Who resets a robot that still moves does not know that it moves.
+        if wishes.reset && self.mode.is_latched() && self.motion.is_at_rest() {
+            self.cause = None;
+            self.happen(Event::Reset);
+        }
+        if let (Some(episode), Mode::Idle, true) = (wishes.start, self.mode, self.motion.is_at_rest()) {
+            self.begin(episode);
+        }
+    }
+
+    fn begin(&mut self, episode: u64) {
+        // The same settings were valid when the controller was made.
+        if let Ok(gate) = Gate::new(self.parts.limits.clone(), self.parts.rule.clone()) {
+            self.gate = gate;
+        }
+        self.happen(Event::Start);
+        (self.episode, self.step, self.driving) = (episode, 0, None);
+        self.stretch = Stretch::default();
+        self.track.clear();
+        self.watch.begin();
+        self.weak.begin();
+        self.strong.begin();
+    }
+
+    /// At the plant.
+    fn look(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
+        let looked = self.watch.look(inputs, self.episode, self.mode, &self.parts.settings, notices);
+        self.counters.missing_observations += u64::from(looked.gap);
+        if let Some(cause) = looked.stop {
+            self.stop(cause);
+        }
+        if looked.success {
+            self.happen(Event::Finish);
+        }
+    }
+
+    /// To the policies.
+    fn listen(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
+        let settings = &self.parts.settings;
+        let sides = [
+            (&mut self.weak, &inputs.weak, Notices::WEAK_FAILED, Notices::WEAK_LATE),
+            (&mut self.strong, &inputs.strong, Notices::STRONG_FAILED, Notices::STRONG_LATE),
+        ];
+        for (party, reply, failed, late) in sides {
+            if let Some(reply) = reply {
+                let bounds = settings.out_of_bounds;
+                let received = party.receive(reply, self.episode, &settings.channels, bounds, notices);
+                if received == Received::Failed {
+                    notices.add(failed);
+                }
+            }
+            if party.wait(settings.lead_steps) {
+                notices.add(late);
+            }
+        }
+    }
+
+    /// Who drives from this period on is known: what is sent in it.
+    fn command_next(&mut self, output: &mut Output) {
+        output.send = match self.mode {
+            Mode::Weak | Mode::Strong => {
+                if let Some(action) = self.track.action(self.step) {
+                    output.limited = self.motion.follow(action);
+                }
+                true
+            }
+            Mode::Idle => {
+                let moving = !self.motion.is_at_rest();
+                if moving {
+                    self.motion.brake();
+                }
+                moving
+            }
+            Mode::Holding | Mode::SafeStop => {
+                self.motion.brake();
+                true
+            }
+            Mode::EStop => {
+                self.motion.freeze();
+                true
+            }
+        };
+    }
+}

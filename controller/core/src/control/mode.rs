@@ -1,0 +1,141 @@
+//! Who has the robot, as a state machine: six modes, eight events, one total function.
+//! A latch opens by a reset alone; an e-stop is reached from everywhere in one step.
+
+use serde::{Deserialize, Serialize};
+
+/// What the controller is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// No episode. Commands have come to rest, or are coming to it; then none are sent.
+    Idle,
+    /// The weak policy drives.
+    Weak,
+    /// The strong policy drives.
+    Strong,
+    /// An episode is on and nobody's actions are at hand: commands come to rest and stay there.
+    Holding,
+    /// Something failed, or somebody said stop: commands come to rest within their limits. Latched.
+    SafeStop,
+    /// An e-stop was heard: commands are at rest from this period on. Latched.
+    EStop,
+}
+
+/// What can change the mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// An episode begins.
+    Start,
+    /// The weak policy has an action for this period and is to drive.
+    WeakReady,
+    /// The strong policy has, and is to drive.
+    StrongReady,
+    /// Whoever drives, or is to drive, has no action for this period.
+    OutOfActions,
+    /// The episode is over.
+    Finish,
+    /// A fault that only rest answers, or somebody's wish.
+    Stop,
+    /// The emergency stop.
+    EStop,
+    /// Somebody says, in so many words, that motion may be thought of again.
+    Reset,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Idle, Self::Weak, Self::Strong, Self::Holding, Self::SafeStop, Self::EStop];
+
+    /// Whether a policy's actions are sent.
+    pub fn drives(self) -> bool {
+        matches!(self, Self::Weak | Self::Strong)
+    }
+
+    /// Whether only a reset leads out.
+    pub fn is_latched(self) -> bool {
+        matches!(self, Self::SafeStop | Self::EStop)
+    }
+
+    /// The mode after an event.
+    pub fn after(self, event: Event) -> Self {
+        match (self, event) {
+            (_, Event::EStop) => Self::EStop,
+            (Self::EStop | Self::SafeStop, Event::Reset) => Self::Idle,
+            (Self::EStop, _) => Self::EStop,
+            (_, Event::Stop) => Self::SafeStop,
+            (Self::SafeStop, _) => Self::SafeStop,
+            (Self::Idle, Event::Start) => Self::Holding,
+            (Self::Idle, _) => Self::Idle,
+            (_, Event::Finish) => Self::Idle,
+            (_, Event::WeakReady) => Self::Weak,
+            (_, Event::StrongReady) => Self::Strong,
+            (_, Event::OutOfActions) => Self::Holding,
+            (mode, Event::Start | Event::Reset) => mode,
+        }
+    }
+}
+
+impl Event {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Start,
+        Self::WeakReady,
+        Self::StrongReady,
+        Self::OutOfActions,
+        Self::Finish,
+        Self::Stop,
+        Self::EStop,
+        Self::Reset,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every cell of the table, written out apart from the code.
+    #[test]
+    fn every_mode_answers_every_event() {
+        use Mode::{EStop, Holding, Idle, SafeStop, Strong, Weak};
+        // Start, WeakReady, StrongReady, OutOfActions, Finish, Stop, EStop, Reset
+        let table = [
+            (Idle, [Holding, Idle, Idle, Idle, Idle, SafeStop, EStop, Idle]),
+            (Weak, [Weak, Weak, Strong, Holding, Idle, SafeStop, EStop, Weak]),
+            (Strong, [Strong, Weak, Strong, Holding, Idle, SafeStop, EStop, Strong]),
+            (Holding, [Holding, Weak, Strong, Holding, Idle, SafeStop, EStop, Holding]),
+            (SafeStop, [SafeStop, SafeStop, SafeStop, SafeStop, SafeStop, SafeStop, EStop, Idle]),
+            (EStop, [EStop, EStop, EStop, EStop, EStop, EStop, EStop, Idle]),
+        ];
+        assert_eq!(table.map(|(mode, _)| mode), Mode::ALL);
+        for (mode, expected) in table {
+            assert_eq!(Event::ALL.map(|event| mode.after(event)), expected, "{mode:?}");
+        }
+    }
+
+    #[test]
+    fn no_way_leads_past_a_latch_or_into_motion_unasked() {
+        // All sequences of four events: whatever happened, these hold for the last one.
+        let count = Event::ALL.len().pow(4);
+        for start in Mode::ALL {
+            for number in 0..count {
+                let mut mode = start;
+                for place in 0..4 {
+                    let event = Event::ALL[number / Event::ALL.len().pow(place) % Event::ALL.len()];
+                    let next = mode.after(event);
+                    if mode.is_latched() && !next.is_latched() {
+                        assert_eq!((event, next), (Event::Reset, Mode::Idle));
+                    }
+                    if next.drives() && !mode.drives() {
+                        assert_eq!(mode, Mode::Holding, "an episode is on before anything moves");
+                    }
+                    if event == Event::EStop {
+                        assert_eq!(next, Mode::EStop);
+                    }
+                    mode = next;
+                }
+            }
+        }
+    }
+}

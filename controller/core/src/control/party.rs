@@ -1,0 +1,139 @@
+//! One policy as the controller sees it: the question it was asked, its answer, and how often it failed to give one.
+//! Answers count for their own question alone.
+
+use super::io::{NoProposal, Notices, Proposal, Reply};
+use super::motion::Channel;
+use super::settings::OutOfBounds;
+use super::track::Placed;
+
+/// What came of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    /// There is a chunk to take.
+    Offer,
+    /// There is none.
+    Failed,
+    /// It belongs to another question.
+    Foreign,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Party {
+    /// The answer to the last question; empty where there is none.
+    pub(crate) offer: Placed,
+    /// The risk that was read with it.
+    pub(crate) score: f64,
+    /// Deadlines missed and inferences failed, in a row.
+    pub(crate) misses: u32,
+    /// The question that waits for its answer, and the control step that it was asked at.
+    pending: Option<(u64, u32)>,
+    /// Control periods that it has waited.
+    age: u32,
+}
+
+impl Party {
+    pub(crate) fn new(horizon: usize, width: usize) -> Self {
+        Self { offer: Placed::with_room(horizon, width), score: f64::NAN, misses: 0, pending: None, age: 0 }
+    }
+
+    /// Forgets everything of the episode before.
+    pub(crate) fn begin(&mut self) {
+        self.offer.clear();
+        (self.misses, self.pending, self.age) = (0, None, 0);
+    }
+
+    pub(crate) fn ask(&mut self, number: u64, step: u32) {
+        self.offer.clear();
+        (self.pending, self.age) = (Some((number, step)), 0);
+    }
+
+    pub(crate) fn is_asked(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Whether there is nothing to take and nothing on its way.
+    pub(crate) fn is_free(&self) -> bool {
+        self.pending.is_none() && self.offer.is_empty()
+    }
+
+    /// Whether it has an action for this control step. An offer that came too late for it is thrown away.
+    pub(crate) fn has(&mut self, step: u32) -> bool {
+        let covers = self.offer.at(step).is_some();
+        if !covers {
+            self.offer.clear();
+        }
+        covers
+    }
+
+    /// One control period more without an answer. True at each deadline that passes: after `lead` periods, and again
+    /// after as many more.
+    pub(crate) fn wait(&mut self, lead: u32) -> bool {
+        if self.pending.is_none() {
+            return false;
+        }
+        self.age = self.age.saturating_add(1);
+        let missed = self.age.is_multiple_of(lead);
+        self.misses = self.misses.saturating_add(u32::from(missed));
+        missed
+    }
+
+    /// Takes a reply, with what there is to note of its actions.
+    pub(crate) fn receive(
+        &mut self,
+        reply: &Reply<'_>,
+        episode: u64,
+        channels: &[Channel],
+        out_of_bounds: OutOfBounds,
+        notices: &mut Notices,
+    ) -> Received {
+        let Some((_, step)) = self.pending.filter(|(number, _)| *number == reply.request) else {
+            notices.add(Notices::FOREIGN_REPLY);
+            return Received::Foreign;
+        };
+        self.pending = None;
+        // Its own question, answered on an observation of another episode: nothing to act on.
+        if reply.episode != episode {
+            notices.add(Notices::FOREIGN_REPLY);
+            return Received::Foreign;
+        }
+        let taken = match &reply.proposal {
+            Ok(proposal) => self.take(proposal, step, channels, out_of_bounds, notices),
+            Err(NoProposal::NotFinite) => {
+                notices.add(Notices::REJECTED);
+                false
+            }
+            Err(_) => false,
+        };
+        self.misses = if taken { 0 } else { self.misses.saturating_add(1) };
+        if taken { Received::Offer } else { Received::Failed }
+    }
+
+    fn take(
+        &mut self,
+        proposal: &Proposal<'_>,
+        step: u32,
+        channels: &[Channel],
+        out_of_bounds: OutOfBounds,
+        notices: &mut Notices,
+    ) -> bool {
+        let values = &proposal.values;
+        let whole =
+            proposal.width == channels.len() && !values.is_empty() && values.len() % channels.len() == 0;
+        // Before any comparison: the larger of NaN and a number is the number.
+        let finite = values.iter().all(|value| value.is_finite());
+        let mut actions = values.chunks_exact(channels.len());
+        let within =
+            actions.all(|action| channels.iter().zip(action).all(|(channel, value)| channel.admits(*value)));
+        if !whole || !finite || (!within && out_of_bounds == OutOfBounds::Reject) {
+            notices.add(Notices::REJECTED);
+            return false;
+        }
+        self.offer.put(values, step);
+        if !within {
+            notices.add(Notices::CLAMPED);
+            self.offer.clamp(channels);
+        }
+        self.score = proposal.score;
+        true
+    }
+}

@@ -1,0 +1,143 @@
+//! What a controller on a robot is set to: pace, patience, limits, and what it may do when a policy is lost.
+//! Pure values, checked in one place, each refusal with field, found and valid.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::motion::Channel;
+use super::track::Overlap;
+use crate::gate::{GateError, GateLimits};
+
+/// What to do with an action outside its channel's bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutOfBounds {
+    /// Send the nearest command within.
+    Clamp,
+    /// Take the whole chunk for none.
+    Reject,
+}
+
+/// What to do when the strong policy is lost while it drives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StrongLoss {
+    /// Safe stop.
+    Stop,
+    /// Back to the weak policy if its rule is calm, else safe stop. The strong one is not asked again in this episode.
+    WeakIfCalm,
+}
+
+/// Settings of a controller.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ControlSettings {
+    /// Control periods per second; the plant's own.
+    pub rate_hz: f64,
+    /// Control periods before a boundary at which the next chunk is asked for: what an inference may take.
+    pub lead_steps: u32,
+    /// Where a new chunk of the same policy covers what the old one covers too.
+    pub overlap: Overlap,
+    /// So many deadlines in a row may the weak policy miss; then the strong one drives, or the robot stops.
+    pub weak_misses: u32,
+    /// So many control periods is the strong policy waited for, standing still or on what is left of its chunk.
+    pub strong_patience_steps: u32,
+    /// When the strong policy is lost while it drives.
+    pub on_strong_loss: StrongLoss,
+    /// Nothing is inferred on an observation older than this, milliseconds.
+    pub max_age_ms: f64,
+    /// After so many control periods in a row without a young enough observation: safe stop.
+    pub stale_steps: u32,
+    /// Pictures that do not change for so long, milliseconds, make their observation stale. Zero: not looked at.
+    pub frozen_ms: f64,
+    /// A plant without a heartbeat for so long, milliseconds: safe stop.
+    pub plant_timeout_ms: f64,
+    /// Actions outside their channel's bounds.
+    pub out_of_bounds: OutOfBounds,
+    /// The action's channels, `[width]`.
+    pub channels: Vec<Channel>,
+}
+
+impl ControlSettings {
+    /// One control period.
+    pub fn period(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.rate_hz)
+    }
+
+    /// Refuses values that no controller could work with. `horizon` is the shorter of both policies' chunks.
+    pub fn validate(&self, gate: &GateLimits, horizon: usize) -> Result<(), ControlError> {
+        gate.validate()?;
+        let unless = |ok: bool, field: &str, found: &dyn ToString, valid: &str| {
+            if ok { Ok(()) } else { Err(ControlError::setting(field, found.to_string(), valid)) }
+        };
+        unless((1.0..=1000.0).contains(&self.rate_hz), "rate_hz", &self.rate_hz, "1 to 1000")?;
+        for (field, value) in [
+            ("lead_steps", self.lead_steps),
+            ("weak_misses", self.weak_misses),
+            ("strong_patience_steps", self.strong_patience_steps),
+            ("stale_steps", self.stale_steps),
+        ] {
+            unless(value > 0, field, &value, "1 or more")?;
+        }
+        for (field, value) in [("max_age_ms", self.max_age_ms), ("plant_timeout_ms", self.plant_timeout_ms)] {
+            let valid = value > 0.0 && value <= 60_000.0;
+            unless(valid, field, &value, "above 0, at most 60000")?;
+        }
+        unless((0.0..=60_000.0).contains(&self.frozen_ms), "frozen_ms", &self.frozen_ms, "0 to 60000")?;
+        let spent = gate.chunk_steps.saturating_add(self.lead_steps) as usize;
+        let valid = format!(
+            "at most {horizon}: a chunk has {horizon} actions, and lead_steps of them are over when it begins"
+        );
+        unless(spent <= horizon, "gate.chunk_steps + lead_steps", &spent, &valid)?;
+        unless((1..=64).contains(&self.channels.len()), "channels", &self.channels.len(), "1 to 64 of them")?;
+        for (index, channel) in self.channels.iter().enumerate() {
+            channel.validate(index)?;
+        }
+        Ok(())
+    }
+}
+
+impl Channel {
+    fn validate(&self, index: usize) -> Result<(), ControlError> {
+        let finite = self.low.is_finite() && self.high.is_finite();
+        if !finite || self.low > 0.0 || self.high < 0.0 || self.low >= self.high {
+            let found = format!("low {}, high {}", self.low, self.high);
+            let valid = "finite, low at most 0, high at least 0, low below high";
+            return Err(ControlError::setting(&format!("channels[{index}]"), found, valid));
+        }
+        let limits = [("velocity", self.velocity), ("acceleration", self.acceleration), ("jerk", self.jerk)];
+        for (field, value) in limits {
+            // Written so that NaN is refused as well.
+            if !(value > 0.0) {
+                let field = format!("channels[{index}].{field}");
+                return Err(ControlError::setting(&field, value.to_string(), "above 0"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a controller does not begin.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum ControlError {
+    /// A setting.
+    #[error("control.{field}: found {found}, valid is {valid}")]
+    Setting {
+        /// Which one.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What would do.
+        valid: String,
+    },
+    /// The gate's settings.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+}
+
+impl ControlError {
+    pub(super) fn setting(field: &str, found: String, valid: &str) -> Self {
+        Self::Setting { field: field.into(), found, valid: valid.into() }
+    }
+}

@@ -1,0 +1,150 @@
+//! The action chunk in hand, placed on the episode's control steps, and the change from one to the next.
+//! Copies into room that it has had from the start: nothing is allocated while a robot moves.
+
+use serde::{Deserialize, Serialize};
+
+use super::motion::Channel;
+
+/// What happens where a new chunk of the same policy covers steps that the old one covers too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// The new one counts.
+    Replace,
+    /// Over this many control steps the weight moves from the old one to the new one.
+    Blend(u32),
+}
+
+/// A chunk and the control step that its first action is for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Placed {
+    width: usize,
+    anchor: u32,
+    values: Vec<f32>,
+}
+
+impl Placed {
+    /// No chunk, with room for one of `[horizon, width]`.
+    pub(crate) fn with_room(horizon: usize, width: usize) -> Self {
+        Self { width, anchor: 0, values: Vec::with_capacity(horizon * width) }
+    }
+
+    /// Takes a chunk, `[horizon, width]` row-major, as far as there is room.
+    pub(crate) fn put(&mut self, values: &[f32], anchor: u32) {
+        self.values.clear();
+        self.values.extend_from_slice(&values[..values.len().min(self.values.capacity())]);
+        self.anchor = anchor;
+    }
+
+    /// Moves every action into its channels' bounds.
+    pub(crate) fn clamp(&mut self, channels: &[Channel]) {
+        for action in self.values.chunks_exact_mut(self.width) {
+            for (value, channel) in action.iter_mut().zip(channels) {
+                *value = f64::from(*value).clamp(channel.low, channel.high) as f32;
+            }
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.values.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    pub(crate) fn anchor(&self) -> u32 {
+        self.anchor
+    }
+
+    /// The action for a control step; none before the first and after the last.
+    pub(crate) fn at(&self, step: u32) -> Option<&[f32]> {
+        let index = step.checked_sub(self.anchor)? as usize;
+        self.values.chunks_exact(self.width).nth(index)
+    }
+}
+
+/// What is being executed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Track {
+    overlap: Overlap,
+    now: Placed,
+    before: Placed,
+    since: u32,
+    action: Vec<f32>,
+}
+
+impl Track {
+    pub(crate) fn new(overlap: Overlap, horizon: usize, width: usize) -> Self {
+        let room = || Placed::with_room(horizon, width);
+        Self { overlap, now: room(), before: room(), since: 0, action: vec![0.0; width] }
+    }
+
+    /// Goes on with `next` from control step `step` on. Another driver's chunk is not blended with this one's.
+    pub(crate) fn take(&mut self, next: &Placed, step: u32, same_driver: bool) {
+        std::mem::swap(&mut self.now, &mut self.before);
+        self.now.put(next.values(), next.anchor());
+        if !same_driver {
+            self.before.clear();
+        }
+        self.since = step;
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.now.clear();
+        self.before.clear();
+    }
+
+    /// The action for a control step, if there is one left.
+    pub(crate) fn action(&mut self, step: u32) -> Option<&[f32]> {
+        let new = self.now.at(step)?;
+        self.action.copy_from_slice(new);
+        if let (Overlap::Blend(steps), Some(old)) = (self.overlap, self.before.at(step)) {
+            let done = (step - self.since + 1) as f32 / (steps + 1) as f32;
+            if done < 1.0 {
+                for (value, old) in self.action.iter_mut().zip(old) {
+                    *value = old + (*value - old) * done;
+                }
+            }
+        }
+        Some(&self.action)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn placed(values: &[f32], anchor: u32) -> Placed {
+        let mut placed = Placed::with_room(8, 1);
+        placed.put(values, anchor);
+        placed
+    }
+
+    #[test]
+    fn a_chunk_has_actions_for_its_own_steps_alone() {
+        let placed = placed(&[1.0, 2.0], 5);
+        assert_eq!(
+            [4, 5, 6, 7].map(|step| placed.at(step).map(|a| a[0])),
+            [None, Some(1.0), Some(2.0), None]
+        );
+    }
+
+    #[test]
+    fn blending_moves_from_old_to_new() {
+        let run = |overlap, same| {
+            let mut track = Track::new(overlap, 8, 1);
+            track.take(&placed(&[0.0; 6], 0), 0, true);
+            track.take(&placed(&[4.0; 6], 2), 3, same);
+            [3, 4, 5, 6, 7, 8].map(|step| track.action(step).map(|action| action[0]))
+        };
+        let new = Some(4.0);
+        assert_eq!(run(Overlap::Replace, true), [new, new, new, new, new, None]);
+        assert_eq!(run(Overlap::Blend(3), true), [Some(1.0), Some(2.0), Some(3.0), new, new, None]);
+        assert_eq!(run(Overlap::Blend(3), false), [new, new, new, new, new, None]);
+    }
+}

@@ -1,0 +1,117 @@
+//! The plant as the controller sees it: its heartbeat, and which observations are new, its own, and young.
+//! What is too old is not inferred on; what stays too old stops the robot.
+
+use std::time::Duration;
+
+use super::io::{Cause, Inputs, Notices, Seen};
+use super::mode::Mode;
+use super::settings::ControlSettings;
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Watch {
+    sequence: Option<u32>,
+    /// When the newest observation came that counts as a view of now.
+    fresh: Option<Duration>,
+    pictures: u64,
+    changed: Duration,
+    stale_steps: u32,
+    is_fresh: bool,
+}
+
+/// What the plant's side of a period comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    pub(crate) stop: Option<Cause>,
+    pub(crate) success: bool,
+    /// Observations that never came.
+    pub(crate) gap: u32,
+}
+
+impl Watch {
+    /// Forgets the episode before.
+    pub(crate) fn begin(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Whether an inference may begin now.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    pub(crate) fn look(
+        &mut self,
+        inputs: &Inputs<'_>,
+        episode: u64,
+        mode: Mode,
+        settings: &ControlSettings,
+        notices: &mut Notices,
+    ) -> Looked {
+        let mut looked = Looked { stop: plant_fault(inputs, mode, settings), ..Looked::default() };
+        if !matches!(mode, Mode::Holding | Mode::Weak | Mode::Strong) {
+            return looked;
+        }
+        if let Some(seen) = inputs.observation {
+            self.take(&seen, inputs.now, episode, settings, notices, &mut looked);
+        }
+        let age = self.fresh.map(|fresh| inputs.now.saturating_sub(fresh));
+        self.is_fresh = age.is_some_and(|age| age <= milliseconds(settings.max_age_ms));
+        self.stale_steps =
+            if self.is_fresh { 0 } else { self.stale_steps.saturating_add(1 + inputs.skipped) };
+        if !self.is_fresh {
+            notices.add(Notices::STALE);
+        }
+        if self.stale_steps >= settings.stale_steps {
+            looked.stop = looked.stop.or(Some(Cause::Stale));
+        }
+        looked
+    }
+
+    fn take(
+        &mut self,
+        seen: &Seen,
+        now: Duration,
+        episode: u64,
+        settings: &ControlSettings,
+        notices: &mut Notices,
+        looked: &mut Looked,
+    ) {
+        if seen.episode != episode {
+            return notices.add(Notices::FOREIGN_OBSERVATION);
+        }
+        match self.sequence {
+            Some(last) if seen.sequence <= last => return notices.add(Notices::DUPLICATE),
+            Some(last) if seen.sequence > last + 1 => {
+                notices.add(Notices::GAP);
+                looked.gap = seen.sequence - last - 1;
+            }
+            _ => {}
+        }
+        self.sequence = Some(seen.sequence);
+        looked.success = seen.success;
+        if seen.pictures != self.pictures || seen.pictures == 0 {
+            (self.pictures, self.changed) = (seen.pictures, now);
+        }
+        let limit = milliseconds(settings.frozen_ms);
+        if !limit.is_zero() && now.saturating_sub(self.changed) > limit {
+            return notices.add(Notices::FROZEN);
+        }
+        self.fresh = Some(seen.received);
+    }
+}
+
+fn plant_fault(inputs: &Inputs<'_>, mode: Mode, settings: &ControlSettings) -> Option<Cause> {
+    let plant = &inputs.plant;
+    let silent = inputs.now.saturating_sub(plant.heard) > milliseconds(settings.plant_timeout_ms);
+    // Without commands a plant stops by itself, as it should.
+    let on = matches!(mode, Mode::Holding | Mode::Weak | Mode::Strong);
+    match () {
+        () if plant.lost => Some(Cause::PlantLost),
+        () if silent => Some(Cause::PlantSilent),
+        () if plant.stopped && on => Some(Cause::PlantStopped),
+        () => None,
+    }
+}
+
+fn milliseconds(value: f64) -> Duration {
+    Duration::from_secs_f64(value / 1e3)
+}

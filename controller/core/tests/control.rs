@@ -1,0 +1,369 @@
+//! The controller's answers to what can go wrong, one period at a time, on a cell that is all values.
+
+mod support;
+
+use std::time::Duration;
+
+use aegis_core::Driver;
+use aegis_core::control::{
+    Cause, Inputs, Mode, NoProposal, Notices, Overlap, Proposal, Reply, StrongLoss, Wishes,
+};
+use support::{ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
+
+#[test]
+fn an_episode_runs_from_rest_to_rest() {
+    let mut cell = Cell::started(parts());
+    let first = cell.tick();
+    assert_eq!((first.mode, first.ask_weak, first.send), (Mode::Holding, Some(1), true));
+    let begun = cell.tick();
+    assert_eq!((begun.mode, begun.step, begun.driver), (Mode::Weak, 0, Some(Driver::Weak)));
+    let outputs = cell.run(130);
+    let boundaries = outputs.iter().filter(|output| output.decision.is_some()).count();
+    assert_eq!(boundaries, 9, "one every ten steps, the first above");
+    assert_eq!(cell.controller.mode(), Mode::Idle, "the horizon ends it");
+    assert!(cell.controller.is_at_rest());
+    assert!(!cell.tick().send, "and nothing is sent any more");
+    let counters = cell.controller.counters();
+    assert_eq!((counters.weak_periods, counters.hand_overs, counters.stops), (100, 0, 0));
+}
+
+#[test]
+fn a_goal_that_holds_ends_the_episode() {
+    let mut cell = Cell::started(parts());
+    cell.run(15);
+    cell.success = true;
+    assert_eq!(cell.tick().mode, Mode::Idle);
+    assert!(cell.tick().send, "commands come to rest");
+    cell.run(30);
+    assert!(cell.controller.is_at_rest());
+}
+
+#[test]
+fn a_fire_hands_over_and_a_calm_rule_hands_back() {
+    let mut cell = Cell::started(parts());
+    cell.run(8);
+    cell.weak = ALARM;
+    let fire = loop {
+        let output = cell.tick();
+        if output.decision.as_ref().is_some_and(|decision| decision.fired) {
+            break output;
+        }
+    };
+    assert_eq!((fire.mode, fire.step), (Mode::Holding, 10), "no action of the chunk that raised the alarm");
+    assert!(fire.ask_strong.is_some());
+    let taken = cell.until(Mode::Strong, 3);
+    assert_ne!(taken.limited, 0, "the jump from +0.5 to -0.5 is limited");
+    cell.weak = CALM;
+    let back = cell.until(Mode::Weak, 40);
+    assert!(back.decision.unwrap().handed_over);
+    assert_eq!((cell.controller.counters().fires, cell.controller.counters().hand_overs), (1, 2));
+}
+
+#[test]
+fn a_strong_policy_that_is_asked_in_shadow_is_there_at_once() {
+    let mut cell = Cell::started(aegis_core::control::Parts { ask_strong: true, ..parts() });
+    cell.weak = ALARM;
+    let outputs = cell.run(4);
+    assert_eq!(outputs[1].mode, Mode::Strong);
+    assert!(outputs[1].decision.as_ref().unwrap().fired);
+}
+
+#[test]
+fn one_missed_deadline_keeps_the_chunk_in_hand() {
+    let mut cell = Cell::started(parts());
+    cell.run(8);
+    cell.weak = Answer::Chunk { after: 1, value: 0.2, score: 0.1 };
+    let outputs = cell.run(20);
+    assert!(outputs.iter().all(|output| output.mode == Mode::Weak));
+    assert!(outputs.iter().any(|output| output.notices.has(Notices::WEAK_LATE)));
+    assert_eq!(cell.controller.counters().stops, 0);
+}
+
+#[test]
+fn a_weak_policy_that_misses_deadline_after_deadline_gives_way_to_the_strong_one_for_a_hold() {
+    let mut cell = Cell::started(parts());
+    cell.run(8);
+    cell.weak = Answer::Never;
+    let escalated = cell.run(10);
+    assert!(escalated.iter().any(|output| output.notices.has(Notices::ESCALATED)));
+    assert_eq!(cell.controller.mode(), Mode::Strong);
+    let stopped = cell.until(Mode::SafeStop, 40);
+    assert_eq!(stopped.cause, Some(Cause::WeakLost));
+    let strong = cell.controller.counters().strong_periods;
+    assert!(strong <= 20 + 2, "one hold and what was left of the last chunk: {strong}");
+    assert_eq!(cell.controller.counters().fires, 0, "no fire was spent");
+}
+
+#[test]
+fn both_lost_is_a_safe_stop() {
+    let mut cell = Cell::started(parts());
+    cell.run(8);
+    (cell.weak, cell.strong) = (Answer::Never, Answer::Fails(NoProposal::Gone));
+    let stopped = cell.until(Mode::SafeStop, 20);
+    assert_eq!(stopped.cause, Some(Cause::StrongLost));
+}
+
+#[test]
+fn a_strong_policy_that_dies_mid_hold_runs_out_its_chunk_and_stops() {
+    for death in [Answer::Never, Answer::Fails(NoProposal::Failed)] {
+        let mut cell = Cell::started(parts());
+        cell.weak = ALARM;
+        cell.until(Mode::Strong, 5);
+        cell.strong = death;
+        let stopped = cell.until(Mode::SafeStop, 30);
+        assert_eq!(stopped.cause, Some(Cause::StrongLost));
+        let strong = cell.controller.counters().strong_periods;
+        assert_eq!(strong, support::HORIZON as u64, "every action that it gave is used, none again");
+        assert_eq!(cell.controller.counters().fires, 1, "and the fire is not tried again");
+    }
+}
+
+#[test]
+fn where_it_may_a_calm_weak_policy_takes_over_from_a_dead_strong_one_and_fires_no_more() {
+    let mut parts = parts();
+    parts.settings.on_strong_loss = StrongLoss::WeakIfCalm;
+    let mut cell = Cell::started(parts);
+    cell.weak = ALARM;
+    cell.until(Mode::Strong, 5);
+    (cell.weak, cell.strong) = (CALM, Answer::Never);
+    cell.until(Mode::Weak, 30);
+    cell.weak = ALARM;
+    let stopped = cell.until(Mode::SafeStop, 60);
+    assert_eq!(stopped.cause, Some(Cause::StrongLost));
+    assert!(cell.controller.counters().of(Notices::STRONG_FAILED) >= 1);
+}
+
+#[test]
+fn a_chunk_that_is_not_finite_or_out_of_bounds_is_no_chunk() {
+    for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.5] {
+        let mut cell = Cell::started(parts());
+        cell.run(8);
+        cell.weak = Answer::Chunk { after: 0, value, score: 0.1 };
+        cell.strong = cell.weak;
+        let outputs = cell.run(30);
+        assert!(outputs.iter().any(|output| output.notices.has(Notices::REJECTED)), "{value}");
+        assert_eq!(cell.controller.mode(), Mode::SafeStop, "{value}");
+        assert!(cell.commands.iter().flatten().all(|command| command.is_finite() && command.abs() <= 1.0));
+    }
+}
+
+#[test]
+fn actions_are_clamped_where_the_settings_say_so() {
+    let mut parts = parts();
+    parts.settings.out_of_bounds = aegis_core::control::OutOfBounds::Clamp;
+    let mut cell = Cell::started(parts);
+    cell.weak = Answer::Chunk { after: 0, value: 1.5, score: 0.1 };
+    let outputs = cell.run(30);
+    assert!(outputs.iter().any(|output| output.notices.has(Notices::CLAMPED)));
+    assert_eq!(cell.controller.command()[0], 1.0);
+    // NaN is beyond any clamp.
+    cell.weak = Answer::Chunk { after: 0, value: f32::NAN, score: 0.1 };
+    cell.strong = cell.weak;
+    cell.until(Mode::SafeStop, 40);
+}
+
+#[test]
+fn a_score_that_is_not_a_number_is_the_highest_risk() {
+    let mut cell = Cell::started(parts());
+    cell.weak = Answer::Chunk { after: 0, value: 0.5, score: f64::NAN };
+    let outputs = cell.run(4);
+    let decision = outputs.iter().find_map(|output| output.decision.clone()).unwrap();
+    assert!(decision.fired && decision.score.is_flagged());
+    assert!(outputs.iter().any(|output| output.notices.has(Notices::FLAGGED)));
+}
+
+#[test]
+fn an_old_observation_is_not_inferred_on_and_then_stops_the_robot() {
+    let mut cell = Cell::started(parts());
+    cell.run(7);
+    cell.observe = false;
+    let outputs = cell.run(10);
+    let stale: Vec<bool> = outputs.iter().map(|output| output.notices.has(Notices::STALE)).collect();
+    let first = stale.iter().position(|stale| *stale).unwrap();
+    assert_eq!(first, 2, "older than 120 ms from the third period on");
+    assert!(outputs[first..].iter().all(|output| output.ask_weak.is_none()));
+    assert_eq!(outputs[first + 2].cause, Some(Cause::Stale), "the third stale period stops it");
+}
+
+#[test]
+fn pictures_that_do_not_change_are_stale() {
+    let mut cell = Cell::started(parts());
+    for number in 0..8 {
+        cell.pictures = number + 1;
+        cell.tick();
+    }
+    let stopped = cell.until(Mode::SafeStop, 20);
+    assert_eq!(stopped.cause, Some(Cause::Stale));
+    assert!(cell.controller.counters().of(Notices::FROZEN) > 0);
+}
+
+#[test]
+fn sequence_numbers_decide_what_an_observation_counts_for() {
+    let mut cell = Cell::started(parts());
+    cell.run(5);
+    cell.sequence -= 2;
+    assert!(cell.tick().notices.has(Notices::DUPLICATE));
+    cell.sequence += 4;
+    assert!(cell.tick().notices.has(Notices::GAP));
+    cell.episode = 7;
+    assert!(cell.tick().notices.has(Notices::FOREIGN_OBSERVATION));
+    assert_eq!(cell.controller.counters().missing_observations, 3);
+}
+
+#[test]
+fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
+    let mut cell = Cell::started(parts());
+    cell.weak = Answer::Chunk { after: 3, value: 0.9, score: 0.1 };
+    cell.run(2);
+    cell.wishes = Wishes { stop: true, ..Wishes::default() };
+    cell.tick();
+    cell.wishes = Wishes { reset: true, start: Some(2), ..Wishes::default() };
+    cell.episode = 2;
+    cell.weak = CALM;
+    let asked = cell.tick().ask_weak.unwrap();
+    // To an earlier question, and to this one with what was seen before the reset.
+    for (request, episode) in [(1, 1), (asked, 1)] {
+        let values = vec![0.9; 3 * support::HORIZON].into();
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let reply = Reply { request, episode, observed: 3, proposal };
+        let inputs = Inputs { weak: Some(reply), ..cell.record.last().unwrap().clone() };
+        let output = cell.feed(Inputs { wishes: Wishes::default(), ..inputs });
+        assert!(output.notices.has(Notices::FOREIGN_REPLY) && !output.mode.drives());
+    }
+    cell.until(Mode::Weak, 5);
+    assert!(cell.commands.iter().all(|command| command[0] != 0.9));
+}
+
+#[test]
+fn a_silent_lost_or_stopped_plant_stops_the_controller_until_somebody_resets_it() {
+    let spoil: [(fn(&mut Cell), Cause); 3] = [
+        (|cell| cell.heartbeat = false, Cause::PlantSilent),
+        (|cell| cell.lost = true, Cause::PlantLost),
+        (|cell| cell.stopped = true, Cause::PlantStopped),
+    ];
+    for (spoil, cause) in spoil {
+        let mut cell = Cell::started(parts());
+        cell.run(8);
+        spoil(&mut cell);
+        let stopped = cell.until(Mode::SafeStop, 12);
+        assert_eq!(stopped.cause, Some(cause));
+        (cell.heartbeat, cell.lost, cell.stopped) = (true, false, false);
+        cell.wishes.start = Some(1);
+        let outputs = cell.run(40);
+        assert!(
+            outputs.iter().all(|output| output.mode == Mode::SafeStop),
+            "a plant that is back changes nothing"
+        );
+        cell.wishes.reset = true;
+        assert_eq!(cell.tick().mode, Mode::Idle);
+        assert_eq!(cell.tick().mode, Mode::Idle, "and even then nothing moves before an episode begins");
+        cell.wishes.start = Some(1);
+        cell.until(Mode::Weak, 4);
+    }
+}
+
+#[test]
+fn a_robot_that_still_moves_is_not_reset() {
+    let mut cell = Cell::started(parts());
+    cell.run(15);
+    cell.wishes.stop = true;
+    cell.tick();
+    cell.wishes.reset = true;
+    assert_eq!(cell.tick().mode, Mode::SafeStop);
+    cell.run(40);
+    cell.wishes.reset = true;
+    assert_eq!(cell.tick().mode, Mode::Idle);
+}
+
+#[test]
+fn missed_periods_are_counted_and_their_actions_are_not_made_up_for() {
+    let mut cell = Cell::started(parts());
+    cell.run(5);
+    let sent = cell.commands.len();
+    cell.skipped = 3;
+    let output = cell.tick();
+    assert!(output.notices.has(Notices::OVERRUN));
+    assert_eq!((output.step, cell.commands.len()), (7, sent + 1));
+}
+
+#[test]
+fn a_budget_that_is_spent_binds_whatever_the_score() {
+    let mut cell = Cell::started(parts());
+    let mut outputs = Vec::new();
+    for _ in 0..120 {
+        cell.weak = if cell.controller.mode() == Mode::Strong { CALM } else { ALARM };
+        outputs.push(cell.tick());
+    }
+    let fires = outputs.iter().filter(|output| output.decision.as_ref().is_some_and(|d| d.fired)).count();
+    assert_eq!(fires, 2);
+    assert!(outputs.iter().any(|output| output.notices.has(Notices::BUDGET_SPENT)));
+    assert!(cell.controller.counters().strong_periods <= 60, "the duty cap");
+}
+
+#[test]
+fn a_score_that_dances_about_the_threshold_hands_over_no_more_often_than_the_limits_say() {
+    let mut cell = Cell::started(parts());
+    let mut high = false;
+    let mut outputs = Vec::new();
+    for _ in 0..120 {
+        cell.weak = Answer::Chunk { after: 0, value: 0.5, score: if high { 0.5001 } else { 0.4999 } };
+        let output = cell.tick();
+        high ^= output.decision.is_some();
+        outputs.push(output);
+    }
+    let changes = cell.controller.counters().hand_overs;
+    assert!((1..=4).contains(&changes), "{changes}");
+    let holds: Vec<usize> = outputs
+        .split(|output| output.mode != Mode::Strong)
+        .map(<[_]>::len)
+        .filter(|length| *length > 0)
+        .collect();
+    assert!(holds.iter().all(|length| *length >= 20), "no hold is shorter than its minimum: {holds:?}");
+}
+
+#[test]
+fn chunks_of_one_policy_blend_and_those_of_two_do_not() {
+    let mut parts = parts();
+    parts.settings.overlap = Overlap::Blend(3);
+    parts.settings.lead_steps = 2;
+    parts.limits.chunk_steps = 5;
+    let mut cell = Cell::started(parts);
+    cell.weak = Answer::Chunk { after: 0, value: 0.1, score: 0.1 };
+    cell.run(4);
+    cell.weak = Answer::Chunk { after: 0, value: 0.9, score: 0.1 };
+    cell.run(8);
+    let blended: Vec<f32> = cell.commands.iter().map(|command| command[0]).collect();
+    for between in [0.3, 0.5, 0.7] {
+        assert!(blended.iter().any(|value| (value - between).abs() < 1e-6), "{between}: {blended:?}");
+    }
+}
+
+#[test]
+fn the_wall_clock_is_nowhere_and_time_starts_where_it_likes() {
+    let run = |start: Duration| {
+        let mut cell = Cell::new(parts());
+        cell.now = start;
+        cell.wishes.start = Some(1);
+        cell.tick();
+        cell.weak = BACKUP;
+        cell.run(30);
+        cell.commands
+    };
+    assert_eq!(run(Duration::ZERO), run(PERIOD * 1_000_000));
+}
+
+#[test]
+fn a_record_of_the_inputs_gives_the_same_outputs_again() {
+    let mut cell = Cell::started(parts());
+    let mut outputs = Vec::new();
+    for number in 0..140_u32 {
+        cell.weak = if number % 37 < 12 { ALARM } else { CALM };
+        cell.skipped = u32::from(number % 29 == 28);
+        cell.observe = number % 31 != 30;
+        outputs.push(cell.tick());
+    }
+    let mut again = Cell::new(parts());
+    for (inputs, expected) in cell.record.into_iter().zip(outputs) {
+        assert_eq!(format!("{:?}", again.controller.tick(&inputs)), format!("{expected:?}"));
+    }
+}

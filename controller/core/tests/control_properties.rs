@@ -1,0 +1,203 @@
+//! What holds of the controller whatever happens: random faults, random wishes, random answers, thousands of periods.
+
+mod support;
+
+use aegis_core::control::{
+    Channel, ChannelKind, Mode, Motion, NoProposal, OutOfBounds, Output, Parts, StrongLoss, Wishes,
+};
+use proptest::prelude::*;
+use support::{Answer, Cell, channels, limits, parts};
+
+#[derive(Clone, Debug)]
+struct Turn {
+    weak: Answer,
+    strong: Answer,
+    wishes: Wishes,
+    observe: bool,
+    heartbeat: bool,
+    lost: bool,
+    stopped: bool,
+    skipped: u32,
+    foreign: bool,
+}
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let value = prop_oneof![8 => -1.0_f32..1.0, 1 => Just(f32::NAN), 1 => Just(7.0_f32)];
+    let score = prop_oneof![6 => 0.0_f64..1.0, 1 => Just(f64::NAN)];
+    prop_oneof![
+        20 => (0_u32..4, value, score).prop_map(|(after, value, score)| Answer::Chunk { after, value, score }),
+        1 => Just(Answer::Fails(NoProposal::Failed)),
+        1 => Just(Answer::Never),
+    ]
+}
+
+fn rarely(one_in: u32) -> impl Strategy<Value = bool> {
+    (0..one_in).prop_map(|draw| draw == 0)
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    let wishes = (rarely(60), rarely(40), rarely(6), rarely(4))
+        .prop_map(|(e_stop, stop, reset, start)| Wishes { e_stop, stop, reset, start: start.then_some(1) });
+    let plant = (rarely(12), rarely(8), rarely(80), rarely(80));
+    (answer(), answer(), wishes, plant, prop_oneof![9 => Just(0_u32), 1 => 1_u32..3], rarely(30)).prop_map(
+        |(weak, strong, wishes, (blind, silent, lost, stopped), skipped, foreign)| Turn {
+            weak,
+            strong,
+            wishes,
+            observe: !blind,
+            heartbeat: !silent,
+            lost,
+            stopped,
+            skipped,
+            foreign,
+        },
+    )
+}
+
+fn any_parts() -> impl Strategy<Value = Parts> {
+    (any::<bool>(), any::<bool>(), any::<bool>(), 1_u32..3).prop_map(|(shadow, calm, clamp, lead)| {
+        let mut parts = parts();
+        parts.ask_strong = shadow;
+        parts.settings.on_strong_loss = if calm { StrongLoss::WeakIfCalm } else { StrongLoss::Stop };
+        parts.settings.out_of_bounds = if clamp { OutOfBounds::Clamp } else { OutOfBounds::Reject };
+        parts.settings.lead_steps = lead;
+        parts
+    })
+}
+
+fn play(parts: Parts, turns: &[Turn], mut check: impl FnMut(&Cell, &Turn, Mode, &Output)) {
+    let mut cell = Cell::started(parts);
+    for turn in turns {
+        (cell.weak, cell.strong, cell.wishes) = (turn.weak, turn.strong, turn.wishes);
+        (cell.observe, cell.heartbeat) = (turn.observe, turn.heartbeat);
+        (cell.lost, cell.stopped, cell.skipped) = (turn.lost, turn.stopped, turn.skipped);
+        cell.episode = if turn.foreign { 2 } else { 1 };
+        let before = cell.controller.mode();
+        let output = cell.tick();
+        check(&cell, turn, before, &output);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_controller_keeps_its_promises(parts in any_parts(), turns in prop::collection::vec(turn(), 1..250)) {
+        let budget = limits().budget();
+        let (mut fires, mut strong, mut last) = (0, 0_u32, vec![0.0_f32, 0.0, -1.0]);
+        let mut speed = [0.0_f64; 2];
+        play(parts, &turns, |cell, turn, before, output| {
+            let command = cell.controller.command().to_vec();
+            assert!(command.iter().all(|value| value.is_finite() && value.abs() <= 1.0));
+
+            // An e-stop is obeyed in the very period, and neither latch opens without a reset.
+            if turn.wishes.e_stop {
+                assert_eq!(output.mode, Mode::EStop);
+            }
+            if before.is_latched() && !output.mode.is_latched() {
+                assert!(turn.wishes.reset);
+            }
+            // No policy's action outside driving modes: there a command only comes to rest.
+            let velocity = [f64::from(command[0]), f64::from(command[1]) - f64::from(last[1])];
+            if !output.mode.drives() {
+                assert!(output.driver.is_none() && output.limited == 0);
+                assert_eq!(command[2], last[2], "a gripper stays as it is");
+                if output.mode == Mode::EStop {
+                    assert_eq!(velocity, [0.0; 2]);
+                } else {
+                    for (channel, (now, before)) in velocity.iter().zip(speed).enumerate() {
+                        // A position's bounds come before its acceleration.
+                        if channel == 1 && command[1].abs() == 1.0 {
+                            continue;
+                        }
+                        // An acceleration under way ends within its jerk: 0.2, then 0.1 more, and rounding.
+                        assert!(now.abs() <= before.abs() + 0.2 + 1e-6, "{before} {now}");
+                        assert!((now - before).abs() <= 0.2 + 1e-6 || before.abs() > 1.0, "{before} {now}");
+                    }
+                }
+            }
+            // Nothing is sent in idle that does not come to rest.
+            if output.mode == Mode::Idle && !output.send {
+                assert!(cell.controller.is_at_rest());
+            }
+            // A budget is one of an episode.
+            let off = |mode: Mode| mode.is_latched() || mode == Mode::Idle;
+            if off(before) && !off(output.mode) {
+                (fires, strong) = (0, 0);
+            }
+            if let Some(decision) = &output.decision {
+                fires += u32::from(decision.fired);
+            }
+            assert!(fires <= budget, "{fires} fires");
+            // A dead strong policy never holds control: it drives on chunks that it gave, each used once.
+            strong = if output.mode == Mode::Strong && turn.strong == Answer::Never { strong + 1 } else { 0 };
+            assert!(strong <= 3 * support::HORIZON as u32, "{strong}");
+            speed = velocity;
+            last = command;
+        });
+    }
+
+    #[test]
+    fn a_stop_keeps_acceleration_and_jerk_and_ends(
+        commands in prop::collection::vec(-1.0_f32..1.0, 1..40), acceleration in 0.02_f64..0.5, jerk in 0.01_f64..0.5,
+    ) {
+        for kind in [ChannelKind::Rate, ChannelKind::Position] {
+            let channel = Channel { kind, low: -1e3, high: 1e3, velocity: 2.0, acceleration, jerk };
+            let mut motion = Motion::new(vec![channel], &[0.0]);
+            let mut sent = vec![0.0_f64];
+            for command in &commands {
+                motion.hand_over();
+                motion.follow(&[*command]);
+                sent.push(f64::from(motion.command()[0]));
+            }
+            let begin = sent.len();
+            for _ in 0..2000 {
+                if motion.is_at_rest() {
+                    break;
+                }
+                motion.brake();
+                sent.push(f64::from(motion.command()[0]));
+            }
+            prop_assert!(motion.is_at_rest(), "{:?} {:?}", kind, &sent[sent.len() - 8..]);
+            let commands_of = sent.clone();
+            let differences = |values: &[f64]| values.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+            let velocities = if kind == ChannelKind::Rate { sent } else { differences(&sent) };
+            let accelerations = differences(&velocities);
+            // Commands are 32-bit: their third differences carry eight roundings.
+            let largest = commands_of.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
+            let slack = jerk * 1e-3 + 8.0 * largest * f64::from(f32::EPSILON);
+            let from = begin.saturating_sub(2).min(accelerations.len());
+            for pair in accelerations[from..].windows(2) {
+                prop_assert!(pair[1].abs() <= acceleration + slack, "{:?}", pair);
+                prop_assert!((pair[1] - pair[0]).abs() <= jerk + slack, "{:?} jerk {}", pair, jerk);
+            }
+        }
+    }
+
+    #[test]
+    fn following_keeps_velocity_and_acceleration_and_arrives(targets in prop::collection::vec(-1.0_f32..1.0, 1..6)) {
+        for index in 0..2 {
+            let channel = channels()[index];
+            let mut motion = Motion::new(vec![channel], &[0.0]);
+            let mut velocity = 0.0;
+            for target in &targets {
+                motion.hand_over();
+                let mut periods = 0;
+                loop {
+                    let before = f64::from(motion.command()[0]);
+                    let limited = motion.follow(&[*target]);
+                    let now = f64::from(motion.command()[0]);
+                    let next = if index == 0 { now } else { now - before };
+                    prop_assert!(next.abs() <= 1.0 + 1e-6);
+                    prop_assert!((next - velocity).abs() <= 0.2 + 1e-6, "{} to {}", velocity, next);
+                    velocity = next;
+                    periods += 1;
+                    if limited == 0 {
+                        break;
+                    }
+                    prop_assert!(periods < 60, "from {} towards {}", now, target);
+                }
+            }
+        }
+    }
+}
