@@ -7,12 +7,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 9] = [
+const ALLOWED: [(&str, &[&str]); 10] = [
     ("aegis-core", &[]),
     ("aegis-statistics", &[]),
     ("aegis-link", &["aegis-core"]),
     ("aegis-policies", &["aegis-core"]),
     ("aegis-recorder", &["aegis-core"]),
+    ("aegis-runtime", &["aegis-core"]),
     ("aegis-sim", &["aegis-core"]),
     ("aegis-experiments", &["aegis-core", "aegis-statistics"]),
     (
@@ -23,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 9] = [
             "aegis-link",
             "aegis-policies",
             "aegis-recorder",
+            "aegis-runtime",
             "aegis-sim",
             "aegis-statistics",
         ],

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 /// Shown under `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
-                        3 not set up (run `cargo xtask setup`).";
+                        3 not set up (run `cargo xtask setup`); 4 a safe stop or an e-stop ended a run; \
+                        5 a signal did, after a safe stop.";
 
 /// What kind of failure ended a verb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,10 @@ pub enum Exit {
     Input = 2,
     /// The cache or a library is missing.
     Setup = 3,
+    /// A controller stopped and was not reset.
+    Stopped = 4,
+    /// A signal ended a controller, after a safe stop.
+    Signal = 5,
 }
 
 /// An error and the code that it ends the process with.

@@ -15,11 +15,14 @@ mod host;
 mod judgement;
 mod library;
 mod model;
+mod operate;
 mod plan;
 mod probe;
 mod progress;
 mod recording;
 mod remote;
+mod replay;
+mod run;
 mod sample;
 mod serve;
 mod sim;
@@ -60,6 +63,12 @@ enum Verb {
     /// Run a registered study, put its parts together, report it, verify it.
     #[command(subcommand)]
     Experiment(experiment::ExperimentVerb),
+    /// Drive a robot, or a simulator served as one, in real time.
+    Run(run::RunArguments),
+    /// Stop, e-stop or reset the controller of a plant.
+    Operate(operate::OperateArguments),
+    /// Feed a recorded run back through its controller and compare every decision.
+    Replay(replay::ReplayArguments),
     /// Look into an ONNX model, or give one of its tensors an output of its own.
     #[command(subcommand)]
     Model(model::ModelVerb),
@@ -81,6 +90,9 @@ fn main() -> ExitCode {
         Verb::Probe(verb) => probe::run(&verb),
         Verb::Plan(verb) => plan::run(&verb),
         Verb::Experiment(verb) => experiment::run(&verb),
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Operate(arguments) => operate::run(&arguments),
+        Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Model(verb) => model::run(&verb),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Sim(verb) => sim::run(&verb),

@@ -37,6 +37,10 @@ pub struct ServeArguments {
     /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
     #[arg(long)]
     allow_plaintext_network: bool,
+    /// Control periods per second of a free-running plant; the simulated ones last as long as ever. Without it, the
+    /// simulator's own rate
+    #[arg(long, value_name = "HZ", value_parser = rate)]
+    rate: Option<f64>,
     /// A free-running plant stops when it has had no action for so long, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 200)]
     command_timeout: u64,
@@ -54,7 +58,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         ));
     }
     let suite = load_suite(&arguments.suite, arguments.sample_seed)?;
-    let info = info(&suite)?;
+    let info = info(&suite, arguments.rate)?;
     let limits = HostLimits {
         command_timeout: Duration::from_millis(arguments.command_timeout),
         ..HostLimits::default()
@@ -87,13 +91,18 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     })
 }
 
-fn info(suite: &Suite) -> Result<PlantInfo, Failure> {
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "valid is a number".to_owned())?;
+    if (1.0..=1000.0).contains(&rate) { Ok(rate) } else { Err("valid is 1 to 1000".into()) }
+}
+
+fn info(suite: &Suite, rate: Option<f64>) -> Result<PlantInfo, Failure> {
     let task =
         suite.task(0).ok_or_else(|| failure(Exit::Setup, format!("{}: it has no task", suite.name())))?;
     Ok(PlantInfo {
         action_width: ACTION as u32,
         tasks: u32::try_from(suite.task_count()).or_exit(Exit::Setup)?,
-        period: Duration::from_secs_f64(1.0 / task.control_freq),
+        period: Duration::from_secs_f64(1.0 / rate.unwrap_or(task.control_freq)),
         // Zero moves nothing and leaves the fingers as they are.
         stand_still: vec![0.0; ACTION],
     })

@@ -1,12 +1,14 @@
 //! The gate: turns the alarms of a rule into who drives, under guard, budget, duty, hold and hysteresis.
 //! Pure state machine, called once per chunk boundary; every rule obeys the same limits.
 
+use serde::{Deserialize, Serialize};
+
 pub use crate::limits::{BudgetUnit, GateError, GateLimits};
 use crate::trigger::{BuiltIn, Evidence, Thresholds, Trigger};
 use crate::{Driver, Score};
 
 /// What was decided at one chunk boundary.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// Who drives the chunk that starts here.
     pub driver: Driver,

@@ -20,7 +20,8 @@ pub use mlp::Mlp;
 pub use recurrent::Recurrent;
 
 /// A risk of failure in `[0, 1]`. NaN is kept as it is and counts as the highest risk.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Score(f64);
 
 impl Score {

@@ -1,9 +1,11 @@
 //! Episodes as Rerun recordings: one `.rrd` file that explains itself when it is opened.
 //! Listens while the episode runs, writes at the end; a file appears whole or not at all.
 
+pub mod black_box;
 mod episode;
 mod layout;
 mod mesh;
+pub mod run_log;
 mod scene;
 mod signals;
 

@@ -5,6 +5,7 @@
 
 mod dropped;
 pub mod endpoint;
+pub mod free;
 pub mod host;
 pub mod plant;
 mod pulse;
@@ -12,6 +13,7 @@ pub mod serve;
 pub mod wire;
 
 pub use endpoint::{Endpoint, LinkError, Role, open};
+pub use free::{CommandSender, FreePlant, Heard};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use plant::{Counters, Patience, ZenohPlant};
 pub use serve::serve;
@@ -34,6 +36,8 @@ pub struct Keys {
     pub action: String,
     /// Observations of a free-running plant.
     pub observation: String,
+    /// What people want of the controller: stop, e-stop, reset.
+    pub operator: String,
     /// Liveliness token of whoever serves the plant.
     pub alive: String,
 }
@@ -55,6 +59,7 @@ impl Keys {
             pulse: key("pulse"),
             action: key("action"),
             observation: key("observation"),
+            operator: key("operator"),
             alive: key("alive"),
         })
     }

@@ -172,6 +172,11 @@ impl ZenohPlant {
         &self.claimed
     }
 
+    /// The episode that the last reset began; 0 before the first.
+    pub fn episode(&self) -> u64 {
+        self.episode
+    }
+
     /// What went wrong without harm since the claim.
     pub fn counters(&self) -> Counters {
         self.counters

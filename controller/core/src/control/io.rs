@@ -16,12 +16,25 @@ pub struct Seen {
     pub episode: u64,
     /// The plant's control steps since the reset.
     pub sequence: u32,
+    /// How many came since the last period, this one among them.
+    pub arrived: u32,
     /// When it came, on the controller's clock.
     pub received: Duration,
     /// A digest of the pictures; 0 without any.
     pub pictures: u64,
     /// Whether the task's goal holds.
     pub success: bool,
+}
+
+impl Seen {
+    /// The newer of two, standing for all that both stand for. Of another episode, the later in coming.
+    pub fn joined(self, later: Self) -> Self {
+        if self.episode != later.episode {
+            return later;
+        }
+        let newer = if later.sequence > self.sequence { later } else { self };
+        Self { arrived: self.arrived + later.arrived, ..newer }
+    }
 }
 
 /// What is known of the plant itself.
@@ -185,8 +198,24 @@ impl Notices {
     }
 }
 
+/// A control period as a record holds it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Period<'a> {
+    /// What was read.
+    #[serde(borrow)]
+    pub inputs: Inputs<'a>,
+    /// What it came to.
+    pub output: Output,
+    /// The command, `[channels]`.
+    pub command: Cow<'a, [f32]>,
+    /// How late the period began, nanoseconds.
+    pub late_ns: u64,
+    /// How long it took to decide, nanoseconds.
+    pub took_ns: u64,
+}
+
 /// What a control period came to. The command itself is [`super::Controller::command`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
     /// The mode from here on.
     pub mode: Mode,

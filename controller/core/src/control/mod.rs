@@ -12,13 +12,15 @@ mod track;
 mod watch;
 
 pub use counters::Counters;
-pub use io::{Cause, Inputs, NoProposal, Notices, Output, PlantHealth, Proposal, Reply, Seen, Wishes};
+pub use io::{Cause, Inputs, NoProposal, Notices, Output, Period, PlantHealth, Proposal, Reply, Seen, Wishes};
 pub use mode::{Event, Mode};
 pub use motion::{Channel, ChannelKind, Motion};
 pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};
 pub use track::Overlap;
 
-use crate::trigger::{BuiltIn, Driver, Trigger};
+use serde::{Deserialize, Serialize};
+
+use crate::trigger::{BuiltIn, Driver, Rule, Trigger};
 use crate::{Gate, GateLimits};
 use boundary::Stretch;
 use party::{Party, Received};
@@ -40,6 +42,41 @@ pub struct Parts<T = BuiltIn> {
     pub rest: Vec<f32>,
     /// Whether the strong policy is asked at every boundary, obeyed or not: a fire then never waits.
     pub ask_strong: bool,
+}
+
+/// The same as written down: settings of a run, enough to make its controller again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The controller's settings.
+    pub settings: ControlSettings,
+    /// The gate's limits.
+    pub limits: GateLimits,
+    /// The gate's rule.
+    pub rule: Rule,
+    /// Actions in a chunk of the weak and of the strong policy.
+    pub horizons: [usize; 2],
+    /// The command that the robot stands still at, `[channels]`.
+    pub rest: Vec<f32>,
+    /// Whether the strong policy is asked at every boundary.
+    pub ask_strong: bool,
+}
+
+impl Recipe {
+    /// The controller.
+    ///
+    /// # Errors
+    /// Settings that do not fit together.
+    pub fn controller(&self) -> Result<Controller, ControlError> {
+        Controller::new(Parts {
+            settings: self.settings.clone(),
+            limits: self.limits.clone(),
+            rule: self.rule.trigger()?,
+            horizons: self.horizons,
+            rest: self.rest.clone(),
+            ask_strong: self.ask_strong,
+        })
+    }
 }
 
 /// One robot's controller.
@@ -108,6 +145,11 @@ impl<T: Trigger + Clone> Controller<T> {
     /// The mode after the last period.
     pub fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// The episode that was begun last; 0 before the first.
+    pub fn episode(&self) -> u64 {
+        self.episode
     }
 
     /// Whether commands have come to rest.

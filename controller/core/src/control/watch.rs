@@ -78,13 +78,18 @@ impl Watch {
         if seen.episode != episode {
             return notices.add(Notices::FOREIGN_OBSERVATION);
         }
-        match self.sequence {
-            Some(last) if seen.sequence <= last => return notices.add(Notices::DUPLICATE),
-            Some(last) if seen.sequence > last + 1 => {
-                notices.add(Notices::GAP);
-                looked.gap = seen.sequence - last - 1;
+        if let Some(last) = self.sequence {
+            if seen.sequence <= last {
+                return notices.add(Notices::DUPLICATE);
             }
-            _ => {}
+            let new = seen.sequence - last;
+            looked.gap = new.saturating_sub(seen.arrived);
+            if looked.gap > 0 {
+                notices.add(Notices::GAP);
+            }
+            if seen.arrived > new {
+                notices.add(Notices::DUPLICATE);
+            }
         }
         self.sequence = Some(seen.sequence);
         looked.success = seen.success;

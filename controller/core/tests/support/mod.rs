@@ -147,6 +147,7 @@ impl Cell {
         let seen = Seen {
             episode: self.episode,
             sequence: self.sequence,
+            arrived: 1,
             received: self.now,
             pictures: self.pictures,
             success: self.success,

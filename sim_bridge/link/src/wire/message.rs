@@ -121,6 +121,26 @@ pub struct Action {
     pub action: Vec<f32>,
 }
 
+/// What people may want of a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wish {
+    /// The emergency stop: commands at rest within one control period, latched.
+    EStop,
+    /// A safe stop: commands come to rest within their limits, latched.
+    Stop,
+    /// Out of a latch.
+    Reset,
+}
+
+/// Published to a controller by whoever may operate it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operate {
+    /// What is wanted.
+    pub wish: Wish,
+}
+
 /// Answers [`Claim`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Action, Claim, Claimed, Code, Look, Mode, Moved, Object, Observed, Phase, Picture, Pictures, Placement,
-    Pulse, Refused, Release, Reset, Status, Step,
+    Action, Claim, Claimed, Code, Look, Mode, Moved, Object, Observed, Operate, Phase, Picture, Pictures, Placement,
+    Pulse, Refused, Release, Reset, Status, Step, Wish,
 };
 
 /// The schema that this code speaks. Any change of a message's fields raises it.
@@ -119,6 +119,7 @@ messages! {
     5 Release "The controller gives the plant back.",
     6 Pulse "The controller lives.",
     7 Action "A free-running controller's command.",
+    8 Operate "Somebody wants something of the controller.",
     65 Claimed "The plant is the controller's.",
     66 Moved "The plant's state after a reset or a step.",
     67 Pictures "What the cameras see.",

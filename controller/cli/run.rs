@@ -1,0 +1,256 @@
+//! `aegis run`: drives a robot, or a simulator that is served as one, over Zenoh in real time.
+//! Episodes one after another; a stop is latched until somebody resets it.
+
+pub mod cell;
+mod record;
+pub mod robot;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use aegis_core::Start;
+use aegis_core::control::Mode;
+use aegis_link::{FreePlant, Patience, Role};
+use aegis_recorder::run_log::RunHeader;
+use clap::Args;
+
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::study::onnx_runtime;
+use cell::{Cell, Sending};
+use record::Recording;
+use robot::Robot;
+
+/// Between two looks at what the control thread is doing.
+const GLANCE: Duration = Duration::from_millis(5);
+/// For both policies to have warmed up.
+const WARM_UP: Duration = Duration::from_secs(60);
+/// For commands to come to rest when the run ends.
+const REST: Duration = Duration::from_secs(10);
+
+/// Arguments of `aegis run`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  aegis sim serve --name libero --sample-seed 20261125 &\n  \
+                        aegis run controller/libero.toml\n  \
+                        aegis run robot.toml --exit-on-stop --json\n\n\
+                        A stop is latched: `aegis operate reset` opens it. Exit code 4: a safe stop or an e-stop ended \
+                        the run; 5: a signal did, after a safe stop. docs/robot.md is the safety checklist.")]
+pub struct RunArguments {
+    /// The robot file
+    #[arg(value_name = "FILE")]
+    robot: PathBuf,
+    /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
+    #[arg(long)]
+    allow_plaintext_network: bool,
+    /// End after a stop instead of waiting for a reset
+    #[arg(long)]
+    exit_on_stop: bool,
+    /// Where this run is recorded; without it, a folder named by the time in the robot file's `record`
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print what the run amounts to as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    let robot = Robot::load(&arguments.robot)?;
+    robot.file.connect.guard(arguments.allow_plaintext_network).or_exit(Exit::Input)?;
+    let runtime = onnx_runtime()?;
+    let signal = Arc::new(AtomicBool::new(false));
+    ctrlc::set_handler({
+        let signal = Arc::clone(&signal);
+        move || signal.store(true, Ordering::Release)
+    })
+    .or_exit(Exit::Failed)?;
+    let session = aegis_link::open(Role::Drive, &robot.file.connect).or_exit(Exit::Failed)?;
+    let mut drive = Drive::open(&robot, &runtime, session, signal, arguments)?;
+    let outcome = drive.episodes(arguments.exit_on_stop);
+    drive.end(outcome, arguments.json)
+}
+
+/// How a run ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Done,
+    Stopped(Mode),
+    Signal,
+}
+
+struct Drive<'a> {
+    robot: &'a Robot,
+    session: zenoh::Session,
+    signal: Arc<AtomicBool>,
+    cell: Cell,
+    recording: Recording,
+    plant: Option<(FreePlant, Sending)>,
+    quiet: bool,
+}
+
+impl<'a> Drive<'a> {
+    fn open(
+        robot: &'a Robot,
+        runtime: &aegis_policies::OnnxRuntime,
+        session: zenoh::Session,
+        signal: Arc<AtomicBool>,
+        arguments: &RunArguments,
+    ) -> Result<Self, Failure> {
+        let header = RunHeader {
+            program: crate::VERSION.into(),
+            plant: robot.file.plant.clone(),
+            digests: robot.digests.clone(),
+            recipe: robot.recipe.clone(),
+            first: 0,
+        };
+        let folder = arguments.out.clone().unwrap_or_else(|| {
+            robot.file.record.join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string())
+        });
+        let (cell, ring) = Cell::open(robot, runtime)?;
+        for notice in &cell.thread.real_time.notices {
+            eprintln!("notice: {notice}");
+        }
+        let quiet = arguments.json;
+        let tell = move |line: &str| if quiet { eprintln!("{line}") } else { say!("{line}") };
+        let recording = Recording::start(folder, header, ring, tell)?;
+        Ok(Self { robot, session, signal, cell, recording, plant: None, quiet })
+    }
+
+    fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
+        for start in &self.robot.file.starts {
+            self.claim()?;
+            if let Some(end) = self.episode(*start)? {
+                return Ok(end);
+            }
+            // A stop is over when somebody says so; only then is there a next episode.
+            while self.cell.control.mode().is_latched() {
+                if exit_on_stop && self.cell.control.is_at_rest() {
+                    return Ok(End::Stopped(self.cell.control.mode()));
+                }
+                if self.is_told_to_end() {
+                    return Ok(End::Signal);
+                }
+                std::thread::sleep(GLANCE);
+            }
+        }
+        Ok(End::Done)
+    }
+
+    /// Claims the plant where it is not this run's: at the beginning, and when it was lost.
+    fn claim(&mut self) -> Result<(), Failure> {
+        if self.cell.ears.holds() && self.plant.is_some() {
+            return Ok(());
+        }
+        if let Some((plant, sending)) = self.plant.take() {
+            self.cell.stop_sending(sending);
+            drop(plant);
+        }
+        let controller = format!("aegis run, process {}", std::process::id());
+        let ears = Arc::clone(&self.cell.ears);
+        let hear = move |heard| ears.hear(heard);
+        let name = &self.robot.file.plant;
+        let patience = Patience::default();
+        let plant = FreePlant::claim(&self.session, name, &controller, patience, hear).or_exit(Exit::Failed)?;
+        let claimed = plant.claimed();
+        self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
+        self.cell.ears.claimed(claimed.instance, claimed.session);
+        let sender = plant.sender().or_exit(Exit::Failed)?;
+        let sending = self.cell.send_to(sender);
+        let sending = sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))?;
+        self.plant = Some((plant, sending));
+        Ok(())
+    }
+
+    /// Whether the plant is the one that the robot file is about.
+    fn check(&self, width: usize, period: Duration) -> Result<(), Failure> {
+        let (name, control) = (&self.robot.file.plant, &self.robot.file.control);
+        let expected = control.channels.len();
+        if width != expected {
+            let reason = format!("control.channels: found {expected}, valid is the {width} of plant {name}");
+            return Err(failure(Exit::Input, reason));
+        }
+        let rate = 1.0 / period.as_secs_f64();
+        if (rate - control.rate_hz).abs() > 1e-3 * rate {
+            let found = control.rate_hz;
+            let reason = format!("control.rate_hz: found {found}, valid is the {rate} of plant {name}");
+            return Err(failure(Exit::Input, reason));
+        }
+        Ok(())
+    }
+
+    /// One episode to its end or to a stop.
+    fn episode(&mut self, start: Start) -> Result<Option<End>, Failure> {
+        let Some((plant, _)) = &mut self.plant else { return Ok(None) };
+        let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
+        self.cell.ears.begin(episode, observation);
+        let begin = Instant::now();
+        while !self.cell.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
+            if begin.elapsed() > WARM_UP || !self.cell.thinkers.iter().all(aegis_runtime::Thinker::is_alive) {
+                return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
+            }
+            std::thread::sleep(GLANCE);
+        }
+        if !self.quiet {
+            say!("episode {episode}: task {}, initial state {}", start.task, start.initial_state);
+        }
+        self.cell.wishes.start(episode);
+        let mut begun = false;
+        loop {
+            let mode = self.cell.control.mode();
+            begun |= mode != Mode::Idle;
+            if mode.is_latched() || (begun && mode == Mode::Idle && self.cell.control.is_at_rest()) {
+                return Ok(None);
+            }
+            if self.is_told_to_end() {
+                return Ok(Some(End::Signal));
+            }
+            if !self.cell.thread.is_alive() {
+                return Err(failure(Exit::Failed, "the control thread has gone; the plant stops by itself"));
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    fn is_told_to_end(&self) -> bool {
+        self.signal.load(Ordering::Acquire)
+    }
+
+    /// Comes to rest, writes what is left, and says how it went.
+    fn end(mut self, outcome: Result<End, Failure>, as_json: bool) -> Result<(), Failure> {
+        if !matches!(outcome, Ok(End::Done | End::Stopped(_))) {
+            self.cell.wishes.stop();
+            let begin = Instant::now();
+            let resting = |cell: &Cell| cell.control.mode().is_latched() && cell.control.is_at_rest();
+            while !resting(&self.cell) && self.cell.thread.is_alive() && begin.elapsed() < REST {
+                std::thread::sleep(GLANCE);
+            }
+        }
+        if let Some((plant, sending)) = self.plant.take() {
+            self.cell.stop_sending(sending);
+            drop(plant);
+        }
+        let malformed = self.cell.ears.malformed();
+        let controller = self.cell.thread.end();
+        let folder = self.recording.folder.clone();
+        let taken = self.recording.end();
+        if let (Some(controller), Some(taken)) = (&controller, &taken) {
+            let mut summary = taken.summary();
+            summary["counters"] = serde_json::to_value(controller.counters()).or_exit(Exit::Failed)?;
+            summary["malformed_messages"] = malformed.into();
+            let text = serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?;
+            // A disk that is full has been told of already; it is no reason to call the run something else.
+            let _ = aegis_experiments::files::write_atomically(&folder.join("summary.json"), text.as_bytes());
+            if as_json {
+                say!("{text}");
+            } else {
+                say!("{} episodes; record in {}", taken.ends().len(), folder.display());
+            }
+        }
+        match outcome? {
+            End::Done => Ok(()),
+            End::Stopped(mode) => Err(failure(Exit::Stopped, format!("the run ended in {mode:?}"))),
+            End::Signal => Err(failure(Exit::Signal, "a signal ended the run, after a safe stop")),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The threads of a run and what they share: two policies, the control thread, and the sender of its commands.
+//! What is heard of the plant is put where each of them reads it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aegis_core::control::Seen;
+use aegis_core::{Observation, Policy};
+use aegis_link::wire::{Moved, Phase, Status, Wish};
+use aegis_link::{CommandSender, Heard};
+use aegis_policies::{OnnxPolicy, OnnxRuntime};
+use aegis_runtime::{
+    Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Ports, Sightings, Snapshot, Thinker,
+    View, Watched, WishBox, command_channel, log_channel, sightings, spawn,
+};
+
+use super::robot::Robot;
+use crate::exit::{Exit, Failure, OrExit};
+
+/// The sender looks so often whether it should end.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// What the hearing threads share.
+pub struct Ears {
+    clock: Clock,
+    health: Arc<Health>,
+    wishes: Arc<WishBox>,
+    /// Process and claim that the control thread's plant has.
+    instance: AtomicU64,
+    session: AtomicU64,
+    episode: AtomicU64,
+    /// Messages that were none.
+    malformed: AtomicU64,
+    views: Mutex<Shown>,
+}
+
+struct Shown {
+    sightings: Sightings,
+    views: [View; 2],
+}
+
+/// A running cell.
+pub struct Cell {
+    /// What is heard goes here.
+    pub ears: Arc<Ears>,
+    /// What people want.
+    pub wishes: Arc<WishBox>,
+    /// What the control thread is doing.
+    pub control: Arc<Control>,
+    /// The control thread.
+    pub thread: ControlThread,
+    /// Both policies.
+    pub thinkers: [Thinker; 2],
+    commands: Option<CommandReader>,
+    clock: Clock,
+}
+
+impl Cell {
+    /// Opens both policies and starts every thread but the sender's; also the reader of the record.
+    pub fn open(robot: &Robot, runtime: &OnnxRuntime) -> Result<(Self, LogReader), Failure> {
+        let clock = Clock::start();
+        let (health, wishes) = (Arc::new(Health::default()), Arc::new(WishBox::default()));
+        health.find(clock);
+        let width = robot.recipe.rest.len();
+        let (weak_view, weak, weak_thinker) = {
+            let (runtime, card, probe) =
+                (runtime.clone(), robot.file.models.weak.clone(), robot.probe.clone());
+            let open = move || {
+                let policy: Box<dyn Policy> = Box::new(OnnxPolicy::open(&runtime, &card)?);
+                Ok::<_, aegis_policies::OpenError>(Box::new(Watched::new(policy, Some(probe))) as Box<dyn Mind>)
+            };
+            spawn("weak policy", robot.recipe.horizons[0] * width, open).or_exit(Exit::Input)?
+        };
+        let (strong_view, strong, strong_thinker) = {
+            let (runtime, card) = (runtime.clone(), robot.file.models.strong.clone());
+            let open = move || {
+                let policy: Box<dyn Policy> = Box::new(OnnxPolicy::open(&runtime, &card)?);
+                Ok::<_, aegis_policies::OpenError>(Box::new(Watched::new(policy, None)) as Box<dyn Mind>)
+            };
+            spawn("strong policy", robot.recipe.horizons[1] * width, open).or_exit(Exit::Input)?
+        };
+        let (sightings, sighted) = sightings();
+        let (command_writer, command_reader) = command_channel(width);
+        let (log, records) = log_channel();
+        let ports = Ports {
+            clock,
+            weak,
+            strong,
+            sighted,
+            health: Arc::clone(&health),
+            wishes: Arc::clone(&wishes),
+            commands: command_writer,
+            log,
+        };
+        let controller = robot.recipe.controller().or_exit(Exit::Input)?;
+        let period = robot.file.control.period();
+        let thread = ControlThread::start(controller, ports, period, robot.file.pace, robot.file.real_time);
+        let thread = thread.or_exit(Exit::Failed)?;
+        let ears = Ears {
+            clock,
+            health,
+            wishes: Arc::clone(&wishes),
+            instance: AtomicU64::new(0),
+            session: AtomicU64::new(0),
+            episode: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            views: Mutex::new(Shown { sightings, views: [weak_view, strong_view] }),
+        };
+        let cell = Self {
+            ears: Arc::new(ears),
+            wishes,
+            control: thread.control(),
+            thread,
+            thinkers: [weak_thinker, strong_thinker],
+            commands: Some(command_reader),
+            clock,
+        };
+        Ok((cell, records))
+    }
+
+    /// Starts the thread that sends commands to a claim; the one before, if there was one, hands its reader over.
+    pub fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
+        let mut commands = self.commands.take()?;
+        let (end, clock) = (Arc::new(AtomicBool::new(false)), self.clock);
+        let thread = std::thread::Builder::new().name("commands".into()).spawn({
+            let end = Arc::clone(&end);
+            move || {
+                while !end.load(Ordering::Acquire) {
+                    if let Some(command) = commands.next(GLANCE) {
+                        // What cannot be sent is stale by the time that it could be; the plant stops without it.
+                        let _ = sender.send(
+                            command.episode,
+                            command.sequence,
+                            command.observation,
+                            clock.now_ns(),
+                            &command.values,
+                        );
+                    }
+                }
+                commands
+            }
+        });
+        thread.ok().map(|thread| Sending { end, thread })
+    }
+
+    /// Takes the commands back from a claim that is over.
+    pub fn stop_sending(&mut self, sending: Sending) {
+        sending.end.store(true, Ordering::Release);
+        self.commands = sending.thread.join().ok();
+    }
+}
+
+/// The thread that sends commands.
+pub struct Sending {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<CommandReader>,
+}
+
+impl Ears {
+    /// Takes what is heard; called on threads that must not wait long.
+    pub fn hear(&self, heard: Heard) {
+        match heard {
+            Heard::Moved(moved) => self.moved(*moved),
+            Heard::Status(status) => self.status(&status),
+            Heard::Operate(operate) => match operate.wish {
+                Wish::EStop => self.wishes.e_stop(),
+                Wish::Stop => self.wishes.stop(),
+                Wish::Reset => self.wishes.reset(),
+            },
+            Heard::Malformed(_) => {
+                self.malformed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether the plant that was claimed last is still this run's.
+    pub fn holds(&self) -> bool {
+        !self.health.is_lost()
+    }
+
+    /// Messages that were none.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    /// A plant has been claimed.
+    pub fn claimed(&self, instance: u64, session: u64) {
+        self.instance.store(instance, Ordering::Release);
+        self.session.store(session, Ordering::Release);
+        self.health.find(self.clock);
+    }
+
+    /// An episode begins with this observation.
+    pub fn begin(&self, episode: u64, observation: Observation) {
+        self.episode.store(episode, Ordering::Release);
+        self.show(episode, 0, false, observation);
+    }
+
+    fn status(&self, status: &Status) {
+        let known = (self.instance.load(Ordering::Acquire), self.session.load(Ordering::Acquire));
+        if status.instance != known.0 {
+            return self.health.lose();
+        }
+        // Held by nobody, or by somebody else: this claim has run out.
+        if status.session != known.1 {
+            return self.health.lose();
+        }
+        let ours = status.episode == self.episode.load(Ordering::Acquire);
+        self.health.beat(self.clock, ours && status.phase == Phase::Stopped);
+    }
+
+    fn moved(&self, moved: Moved) {
+        if moved.session == self.session.load(Ordering::Acquire) {
+            let (episode, sequence, success) = (moved.episode, moved.sequence, moved.success);
+            self.show(episode, sequence, success, moved.observation.at(sequence));
+        }
+    }
+
+    fn show(&self, episode: u64, sequence: u32, success: bool, observation: Observation) {
+        let received = self.clock.now();
+        let observation = Arc::new(observation);
+        let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        for view in &mut shown.views {
+            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation) });
+        }
+        shown.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success });
+    }
+}

@@ -1,0 +1,124 @@
+//! A robot file: which plant, which policies, and every number that decides what the controller does with them.
+//! Unknown keys and impossible values are refused with file, field, what was found and what would be valid.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use aegis_core::control::{ControlSettings, Recipe};
+use aegis_core::{GateLimits, Probe, Start};
+use aegis_experiments::files::sha256;
+use aegis_experiments::plan::Models;
+use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::probe::rules::RuleSettings;
+use aegis_link::Endpoint;
+use aegis_policies::card::ModelCard;
+use aegis_runtime::{Pace, RealTimeSettings};
+use serde::Deserialize;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::study::probe;
+
+/// What `aegis run` reads.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RobotFile {
+    /// Name of the plant.
+    pub plant: String,
+    /// Zenoh endpoint of whoever serves it.
+    #[serde(deserialize_with = "endpoint")]
+    pub connect: Endpoint,
+    /// Folder for records, relative to the file; one folder for each run is made in it.
+    pub record: PathBuf,
+    /// Both policies and the probe, relative to the file.
+    pub models: Models,
+    /// The controller.
+    pub control: ControlSettings,
+    /// The gate's limits.
+    pub gate: GateLimits,
+    /// The gate's rule; its thresholds are the probe file's.
+    pub rule: RuleSettings,
+    /// The command that the robot stands still at.
+    pub rest: Vec<f32>,
+    /// Whether the strong policy is asked at every boundary, so that a fire never waits.
+    #[serde(default)]
+    pub ask_strong: bool,
+    /// What begins a control period.
+    #[serde(default)]
+    pub pace: Pace,
+    /// What the control thread asks of the system.
+    #[serde(default)]
+    pub real_time: RealTimeSettings,
+    /// The episodes, in order.
+    pub starts: Vec<Start>,
+}
+
+/// A robot file with everything that it names, checked.
+pub struct Robot {
+    /// The file's own values.
+    pub file: RobotFile,
+    /// What the controller is made of.
+    pub recipe: Recipe,
+    /// The probe that watches the weak policy.
+    pub probe: Probe,
+    /// SHA-256 of what decides, by its role.
+    pub digests: BTreeMap<String, String>,
+}
+
+fn endpoint<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+impl Robot {
+    /// Reads a file and the cards and the probe that it names.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let mut file: RobotFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let Models { weak, strong, probe: probe_path } = &mut file.models;
+        for named in [weak, strong, probe_path, &mut file.record] {
+            *named = folder.join(&*named);
+        }
+        if file.starts.is_empty() {
+            return Err(wrong("starts: found none, valid is 1 or more".into()));
+        }
+        file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
+        let mut horizons = [0; 2];
+        for (horizon, card_path) in horizons.iter_mut().zip([&file.models.weak, &file.models.strong]) {
+            let card = ModelCard::load(card_path).or_exit(Exit::Input)?;
+            let found = card.chunk.width;
+            let expected = file.control.channels.len();
+            if found != expected {
+                let field = format!("control.channels: found {expected}");
+                return Err(wrong(format!("{field}, valid is the {found} of {}", card_path.display())));
+            }
+            if let Some(frame) = card.frames.first() {
+                let name = card_path.display();
+                let reason = format!("{name} reads camera {}; valid are policies that read no camera", frame.camera);
+                return Err(wrong(format!("models: {reason}")));
+            }
+            *horizon = card.chunk.horizon;
+        }
+        let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
+        let recipe = Recipe {
+            settings: file.control.clone(),
+            limits: file.gate.clone(),
+            rule: file.rule.rule(&calibration, settings.trend_window),
+            horizons,
+            rest: file.rest.clone(),
+            ask_strong: file.ask_strong,
+        };
+        recipe.controller().map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { digests: digests(&file.models)?, probe, recipe, file })
+    }
+}
+
+fn digests(models: &Models) -> Result<BTreeMap<String, String>, Failure> {
+    let mut found = BTreeMap::new();
+    for (role, path) in [("weak", &models.weak), ("strong", &models.strong)] {
+        found.insert(role.to_owned(), ModelCard::load(path).or_exit(Exit::Input)?.sha256);
+    }
+    let probe = sha256(&models.probe).map_err(|error| format!("{}: {error}", models.probe.display()));
+    found.insert("probe".into(), probe.map_err(|reason| failure(Exit::Input, reason))?);
+    Ok(found)
+}

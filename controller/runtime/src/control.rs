@@ -1,0 +1,276 @@
+//! The control thread: reads every port once a period, lets the controller decide, hands command and record on.
+//! It holds no decision of its own.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use aegis_core::control::{Controller, Inputs, Mode, Output, Period, Seen};
+use aegis_core::trigger::BuiltIn;
+
+use crate::clock::Clock;
+use crate::inference::Seat;
+use crate::log::LogWriter;
+use crate::pace::{Pace, Schedule, wait};
+use crate::plant::{Health, Sighted};
+use crate::real_time::{RealTime, RealTimeSettings};
+use crate::wishes::WishBox;
+
+/// A command on its way to the plant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Command {
+    /// Episode.
+    pub episode: u64,
+    /// Counts the episode's commands from 1; 0 before the first.
+    pub sequence: u32,
+    /// Sequence number of the newest observation that was known.
+    pub observation: u32,
+    /// `[channels]`.
+    pub values: Vec<f32>,
+}
+
+/// The control thread's side of the commands.
+pub struct CommandWriter {
+    newest: triple_buffer::Input<Command>,
+    sender: Arc<std::sync::OnceLock<Thread>>,
+}
+
+/// The side of whoever sends them.
+pub struct CommandReader {
+    newest: triple_buffer::Output<Command>,
+    sender: Arc<std::sync::OnceLock<Thread>>,
+}
+
+/// A buffer that holds the newest command of `width` values: one that nobody could send in time is never sent.
+pub fn command_channel(width: usize) -> (CommandWriter, CommandReader) {
+    let empty = Command { values: Vec::with_capacity(width), ..Command::default() };
+    let (input, output) = triple_buffer::triple_buffer(&empty);
+    let sender = Arc::new(std::sync::OnceLock::new());
+    (CommandWriter { newest: input, sender: Arc::clone(&sender) }, CommandReader { newest: output, sender })
+}
+
+impl CommandWriter {
+    fn write(&mut self, episode: u64, sequence: u32, observation: u32, values: &[f32]) {
+        let command = self.newest.input_buffer_mut();
+        (command.episode, command.sequence, command.observation) = (episode, sequence, observation);
+        command.values.clear();
+        command.values.extend_from_slice(values);
+        self.newest.publish();
+        if let Some(sender) = self.sender.get() {
+            sender.unpark();
+        }
+    }
+}
+
+impl CommandReader {
+    /// Waits for a command newer than the last, for at most `patience`. Call it from one thread.
+    pub fn next(&mut self, patience: Duration) -> Option<&Command> {
+        self.sender.get_or_init(std::thread::current);
+        if !self.newest.update() {
+            std::thread::park_timeout(patience);
+            if !self.newest.update() {
+                return None;
+            }
+        }
+        Some(self.newest.output_buffer())
+    }
+}
+
+/// Everything that the control thread reads and writes.
+pub struct Ports {
+    /// The run's clock.
+    pub clock: Clock,
+    /// The weak policy.
+    pub weak: Seat,
+    /// The strong policy.
+    pub strong: Seat,
+    /// Observations, without what only policies read.
+    pub sighted: Sighted,
+    /// The plant's health.
+    pub health: Arc<Health>,
+    /// What people want.
+    pub wishes: Arc<WishBox>,
+    /// Where commands go.
+    pub commands: CommandWriter,
+    /// Where records go.
+    pub log: LogWriter,
+}
+
+/// What others may see of the control thread while it runs.
+#[derive(Debug)]
+pub struct Control {
+    mode: AtomicU8,
+    at_rest: AtomicBool,
+    end: AtomicBool,
+}
+
+impl Control {
+    /// The mode after the last period.
+    pub fn mode(&self) -> Mode {
+        Mode::ALL[usize::from(self.mode.load(Ordering::Acquire)) % Mode::ALL.len()]
+    }
+
+    /// Whether commands had come to rest then.
+    pub fn is_at_rest(&self) -> bool {
+        self.at_rest.load(Ordering::Acquire)
+    }
+}
+
+/// The running thread.
+pub struct ControlThread {
+    control: Arc<Control>,
+    thread: Option<JoinHandle<Controller>>,
+    /// What the system did not grant.
+    pub real_time: RealTime,
+}
+
+impl ControlThread {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub fn start(
+        controller: Controller,
+        ports: Ports,
+        period: Duration,
+        pace: Pace,
+        settings: RealTimeSettings,
+    ) -> std::io::Result<Self> {
+        let control = Arc::new(Control {
+            mode: AtomicU8::new(0),
+            at_rest: AtomicBool::new(true),
+            end: AtomicBool::new(false),
+        });
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new().name("control".into()).spawn({
+            let control = Arc::clone(&control);
+            move || {
+                let _ = tell.send(RealTime::ask(&settings));
+                let spin = Duration::from_micros(settings.spin_us);
+                run(controller, ports, period, pace, spin, &control)
+            }
+        })?;
+        let real_time = told.recv().unwrap_or_default();
+        Ok(Self { control, thread: Some(thread), real_time })
+    }
+
+    /// What others may see of it.
+    pub fn control(&self) -> Arc<Control> {
+        Arc::clone(&self.control)
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Ends it and gives the controller back, for what it has counted. None where it panicked.
+    pub fn end(mut self) -> Option<Controller> {
+        self.control.end.store(true, Ordering::Release);
+        self.thread.take().and_then(|thread| thread.join().ok())
+    }
+}
+
+fn run(
+    mut controller: Controller,
+    mut ports: Ports,
+    period: Duration,
+    pace: Pace,
+    spin: Duration,
+    control: &Control,
+) -> Controller {
+    ports.sighted.wake.get_or_init(std::thread::current);
+    let mut schedule = Schedule::new(period, ports.clock.now() + period);
+    let mut state = State::default();
+    while !control.end.load(Ordering::Acquire) {
+        let (now, late, skipped) = match pace {
+            Pace::Clock => {
+                wait(ports.clock, schedule.next(), spin);
+                let now = ports.clock.now();
+                let (late, skipped) = schedule.serve(now);
+                (now, late, skipped)
+            }
+            Pace::Observation => {
+                await_sighting(&ports, schedule.next() + period / 2);
+                let now = ports.clock.now();
+                schedule.restart(now);
+                (now, Duration::ZERO, 0)
+            }
+        };
+        state.serve(&mut controller, &mut ports, now, late, skipped);
+        control.mode.store(controller.mode() as u8, Ordering::Release);
+        control.at_rest.store(controller.is_at_rest(), Ordering::Release);
+    }
+    controller
+}
+
+fn await_sighting(ports: &Ports, until: Duration) {
+    while ports.sighted.is_empty() {
+        let left = until.saturating_sub(ports.clock.now());
+        if left.is_zero() {
+            return;
+        }
+        std::thread::park_timeout(left);
+    }
+}
+
+/// What numbers the commands.
+#[derive(Default)]
+struct State {
+    episode: u64,
+    commands: u32,
+    observed: u32,
+}
+
+impl State {
+    fn serve(
+        &mut self,
+        controller: &mut Controller<BuiltIn>,
+        ports: &mut Ports,
+        now: Duration,
+        late: Duration,
+        skipped: u32,
+    ) {
+        let inputs = Inputs {
+            now,
+            skipped,
+            observation: ports.sighted.take(),
+            plant: ports.health.read(),
+            weak: ports.weak.hear(),
+            strong: ports.strong.hear(),
+            wishes: ports.wishes.take(),
+        };
+        if let Some(Seen { sequence, .. }) = inputs.observation {
+            self.observed = sequence;
+        }
+        let output: Output = controller.tick(&inputs);
+        if controller.episode() != self.episode {
+            (self.episode, self.commands) = (controller.episode(), 0);
+        }
+        if output.send {
+            self.commands = self.commands.saturating_add(1);
+            ports.commands.write(self.episode, self.commands, self.observed, controller.command());
+        }
+        let (weak, strong) = (output.ask_weak, output.ask_strong);
+        let took = ports.clock.now().saturating_sub(now);
+        ports.log.push(&Period {
+            inputs,
+            output,
+            command: Cow::Borrowed(controller.command()),
+            late_ns: nanoseconds(late),
+            took_ns: nanoseconds(took),
+        });
+        if let Some(request) = weak {
+            ports.weak.ask(request);
+        }
+        if let Some(request) = strong {
+            ports.strong.ask(request);
+        }
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,294 @@
+//! A policy on a thread of its own, asked by number and answering through a buffer that neither side waits for.
+//! It reads the newest observation there is when it begins, and says which one that was.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use aegis_core::control::{NoProposal, Proposal, Reply};
+use aegis_core::probe::Memory;
+use aegis_core::{Observation, Policy, PolicyError, Probe};
+
+/// Inferences before an episode whose answers nobody sees: the first ones of a session are slow.
+const WARM_UP: usize = 3;
+/// A thread that nobody wakes looks whether it should end.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// An observation and where it belongs.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Episode.
+    pub episode: u64,
+    /// The plant's control steps since the reset.
+    pub sequence: u32,
+    /// What was seen.
+    pub observation: Arc<Observation>,
+}
+
+/// What a policy makes of an observation.
+#[derive(Clone, Debug, Default)]
+pub struct Thought {
+    /// Values per action.
+    pub width: usize,
+    /// Actions, row-major `[horizon, width]`.
+    pub values: Vec<f32>,
+    /// The probe's risk; NaN without a probe.
+    pub score: f64,
+}
+
+/// A policy, with whatever reads its activations.
+pub trait Mind {
+    /// A new episode begins.
+    fn begin(&mut self);
+
+    /// Infers without consequences, so that the next time is fast.
+    fn warm_up(&mut self, observation: &Observation);
+
+    /// Infers into `thought`.
+    fn think(&mut self, observation: &Observation, thought: &mut Thought) -> Result<(), PolicyError>;
+}
+
+/// A policy, watched by a probe or not.
+pub struct Watched {
+    policy: Box<dyn Policy>,
+    probe: Option<(Probe, Memory)>,
+}
+
+impl Watched {
+    /// `probe` reads the policy's activation.
+    pub fn new(policy: Box<dyn Policy>, probe: Option<Probe>) -> Self {
+        let with_memory = |probe: Probe| {
+            let memory = probe.memory();
+            (probe, memory)
+        };
+        Self { policy, probe: probe.map(with_memory) }
+    }
+}
+
+impl Mind for Watched {
+    fn begin(&mut self) {
+        if let Some((probe, memory)) = &mut self.probe {
+            *memory = probe.memory();
+        }
+    }
+
+    fn warm_up(&mut self, observation: &Observation) {
+        // What fails here fails again when it counts.
+        let _ = self.policy.infer(observation);
+    }
+
+    fn think(&mut self, observation: &Observation, thought: &mut Thought) -> Result<(), PolicyError> {
+        let inference = self.policy.infer(observation)?;
+        thought.width = inference.chunk.width();
+        thought.values.clear();
+        thought.values.extend_from_slice(inference.chunk.values());
+        thought.score = f64::NAN;
+        if let Some((probe, memory)) = &mut self.probe {
+            // Without an activation, or with one of another width, nothing is known: that is the highest risk.
+            let pooled = inference.activation.map(|activation| activation.mean_pool());
+            let score = pooled.and_then(|pooled| probe.score(memory, &pooled).ok());
+            thought.score = score.filter(|score| !score.is_flagged()).map_or(f64::NAN, |score| score.risk());
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    request: u64,
+    episode: u64,
+    observed: u32,
+    failure: Option<NoProposal>,
+    thought: Thought,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    request: AtomicU64,
+    /// The newest episode that it has warmed up for.
+    ready: AtomicU64,
+    end: AtomicBool,
+    failed: AtomicU64,
+    /// Duration of the last inference, nanoseconds.
+    took_ns: AtomicU64,
+}
+
+/// Where the thread's observations come from.
+pub struct View {
+    newest: triple_buffer::Input<Option<Snapshot>>,
+    thread: Thread,
+}
+
+impl View {
+    /// Shows the newest observation.
+    pub fn show(&mut self, snapshot: Snapshot) {
+        let begins = self.newest.input_buffer_mut().as_ref().is_none_or(|old| old.episode != snapshot.episode);
+        self.newest.write(Some(snapshot));
+        if begins {
+            self.thread.unpark(); // It warms up for an episode before anybody asks.
+        }
+    }
+}
+
+/// Where the control thread asks and hears.
+pub struct Seat {
+    shared: Arc<Shared>,
+    answers: triple_buffer::Output<Slot>,
+    thread: Thread,
+}
+
+impl Seat {
+    pub(crate) fn ask(&self, request: u64) {
+        self.shared.request.store(request, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    pub(crate) fn hear(&mut self) -> Option<Reply<'_>> {
+        if !self.answers.update() {
+            return None;
+        }
+        let slot = self.answers.output_buffer();
+        let Thought { width, values, score } = &slot.thought;
+        let proposal = match slot.failure {
+            Some(reason) => Err(reason),
+            None => Ok(Proposal { width: *width, values: Cow::Borrowed(values), score: *score }),
+        };
+        Some(Reply { request: slot.request, episode: slot.episode, observed: slot.observed, proposal })
+    }
+}
+
+/// The thread, for whoever started it.
+pub struct Thinker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Thinker {
+    /// Whether it has warmed up for this episode.
+    pub fn is_ready(&self, episode: u64) -> bool {
+        self.shared.ready.load(Ordering::Acquire) >= episode
+    }
+
+    /// Whether it still runs.
+    pub fn is_alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
+    /// Inferences that failed.
+    pub fn failed(&self) -> u64 {
+        self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    /// How long the last inference took.
+    pub fn took(&self) -> Duration {
+        Duration::from_nanos(self.shared.took_ns.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Thinker {
+    fn drop(&mut self) {
+        self.shared.end.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // Its own panic has been printed; here it is a policy that does not answer.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Starts a policy's thread. `open` makes the policy there; `room` is the values of its largest chunk.
+///
+/// # Errors
+/// What `open` reports, or that the system gives no thread.
+pub fn spawn<E: Send + 'static>(
+    name: &str,
+    room: usize,
+    open: impl FnOnce() -> Result<Box<dyn Mind>, E> + Send + 'static,
+) -> Result<(View, Seat, Thinker), SpawnError<E>> {
+    let shared = Arc::new(Shared::default());
+    let empty = Slot {
+        thought: Thought { values: Vec::with_capacity(room), ..Thought::default() },
+        ..Slot::default()
+    };
+    let (answer, answers) = triple_buffer::triple_buffer(&empty);
+    let (newest, observations) = triple_buffer::triple_buffer(&None);
+    let (opened, outcome) = std::sync::mpsc::sync_channel(1);
+    let builder = std::thread::Builder::new().name(name.into());
+    let thread = builder.spawn({
+        let shared = Arc::clone(&shared);
+        move || {
+            let mut mind = match open() {
+                Ok(mind) => mind,
+                Err(error) => return drop(opened.send(Err(error))),
+            };
+            let _ = opened.send(Ok(()));
+            work(mind.as_mut(), &shared, answer, observations);
+        }
+    })?;
+    let id = thread.thread().clone();
+    let thinker = Thinker { shared: Arc::clone(&shared), thread: Some(thread) };
+    match outcome.recv() {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(SpawnError::Open(error)),
+        Err(_) => return Err(SpawnError::Gone),
+    }
+    let seat = Seat { shared, answers, thread: id.clone() };
+    Ok((View { newest, thread: id }, seat, thinker))
+}
+
+/// Why a policy's thread does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError<E> {
+    /// The policy does not open.
+    #[error("{0}")]
+    Open(E),
+    /// The thread ended while it opened it.
+    #[error("the policy's thread ended while it opened the policy")]
+    Gone,
+    /// No thread.
+    #[error("no thread for a policy: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+fn work(
+    mind: &mut dyn Mind,
+    shared: &Shared,
+    mut answer: triple_buffer::Input<Slot>,
+    mut observations: triple_buffer::Output<Option<Snapshot>>,
+) {
+    let (mut answered, mut episode) = (0, 0);
+    while !shared.end.load(Ordering::Acquire) {
+        let snapshot = observations.read().clone();
+        if let Some(snapshot) = snapshot.as_ref().filter(|snapshot| snapshot.episode != episode) {
+            episode = snapshot.episode;
+            (0..WARM_UP).for_each(|_| mind.warm_up(&snapshot.observation));
+            mind.begin();
+            shared.ready.fetch_max(episode, Ordering::AcqRel);
+        }
+        let request = shared.request.load(Ordering::Acquire);
+        let Some(snapshot) = snapshot.filter(|_| request != answered) else {
+            std::thread::park_timeout(GLANCE);
+            continue;
+        };
+        answered = request;
+        let begin = std::time::Instant::now();
+        let slot = answer.input_buffer_mut();
+        let thought = mind.think(&snapshot.observation, &mut slot.thought);
+        let took_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        shared.took_ns.store(took_ns, Ordering::Relaxed);
+        slot.failure = thought.as_ref().err().map(reason);
+        shared.failed.fetch_add(u64::from(slot.failure.is_some()), Ordering::Relaxed);
+        (slot.request, slot.episode, slot.observed) = (request, snapshot.episode, snapshot.sequence);
+        answer.publish();
+    }
+}
+
+fn reason(error: &PolicyError) -> NoProposal {
+    match error {
+        PolicyError::NotFinite { .. } => NoProposal::NotFinite,
+        PolicyError::Deadline { .. } => NoProposal::Deadline,
+        PolicyError::Shape { .. } | PolicyError::Observation(_) | PolicyError::Backend(_) => NoProposal::Failed,
+    }
+}

@@ -1,0 +1,23 @@
+//! The real-time shell around the controller: a thread of its own at a fixed rate, and policies on threads beside it.
+//! What crosses between threads goes through wait-free buffers; decisions are `aegis_core::control`'s alone.
+//!
+//! The control thread never waits for another: it reads what has come, decides, hands the command and the record over,
+//! and sleeps until its next period. After an episode has begun it allocates nothing.
+
+mod clock;
+mod control;
+mod inference;
+mod log;
+mod pace;
+mod plant;
+mod real_time;
+mod wishes;
+
+pub use clock::Clock;
+pub use control::{Command, CommandReader, CommandWriter, Control, ControlThread, Ports, command_channel};
+pub use inference::{Mind, Seat, Snapshot, SpawnError, Thinker, Thought, View, Watched, spawn};
+pub use log::{LogReader, LogWriter, log_channel};
+pub use pace::{Pace, Schedule};
+pub use plant::{Health, Sighted, Sightings, sightings};
+pub use real_time::{RealTime, RealTimeSettings};
+pub use wishes::WishBox;

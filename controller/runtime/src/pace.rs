@@ -1,0 +1,84 @@
+//! When the next control period begins: on a fixed grid of the monotonic clock, missed points left out.
+//! `Schedule` is pure; waiting sleeps most of the time and watches the clock for the rest.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Clock;
+
+/// What begins a control period.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pace {
+    /// The controller's own clock.
+    #[default]
+    Clock,
+    /// The plant's next observation, and without one, half a period after it was due.
+    Observation,
+}
+
+/// A grid of control periods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    period: Duration,
+    next: Duration,
+}
+
+impl Schedule {
+    /// A grid whose first period begins at `first`.
+    pub fn new(period: Duration, first: Duration) -> Self {
+        Self { period, next: first }
+    }
+
+    /// When the next period begins.
+    pub fn next(&self) -> Duration {
+        self.next
+    }
+
+    /// Serves the period that began by `now`: how late it is, and how many before it nobody served. They are lost.
+    pub fn serve(&mut self, now: Duration) -> (Duration, u32) {
+        let late = now.saturating_sub(self.next);
+        let skipped = u32::try_from(late.as_nanos() / self.period.as_nanos().max(1)).unwrap_or(u32::MAX);
+        let begun = self.next + self.period.saturating_mul(skipped);
+        self.next = begun + self.period;
+        (now.saturating_sub(begun), skipped)
+    }
+
+    /// Begins the grid anew: the period that was served just now is its first.
+    pub fn restart(&mut self, now: Duration) {
+        self.next = now + self.period;
+    }
+}
+
+/// Sleeps until `until`, the last `spin` of it watching the clock: a sleep alone ends when the kernel likes.
+pub(crate) fn wait(clock: Clock, until: Duration, spin: Duration) {
+    loop {
+        let left = until.saturating_sub(clock.now());
+        if left.is_zero() {
+            return;
+        }
+        if left > spin {
+            std::thread::sleep(left - spin);
+        } else {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn periods_lie_on_a_grid_and_missed_ones_are_lost() {
+        let mut schedule = Schedule::new(10 * MS, 5 * MS);
+        assert_eq!(schedule.serve(5 * MS), (Duration::ZERO, 0));
+        assert_eq!(schedule.serve(16 * MS), (MS, 0));
+        assert_eq!(schedule.next(), 25 * MS, "late by one, and not shifted");
+        assert_eq!(schedule.serve(58 * MS), (3 * MS, 3));
+        assert_eq!(schedule.next(), 65 * MS, "no burst makes up for it");
+    }
+}

@@ -1,0 +1,98 @@
+//! What the threads that hear a plant leave for the control thread: sightings in a ring, health in atomics.
+//! Neither side waits for the other; a full ring drops the newest sighting and counts it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use aegis_core::control::{PlantHealth, Seen};
+
+use crate::clock::Clock;
+
+/// Sightings that may wait between two control periods.
+const ROOM: usize = 256;
+
+/// A plant's health as it is heard.
+#[derive(Debug, Default)]
+pub struct Health {
+    heard_ns: AtomicU64,
+    lost: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl Health {
+    /// A heartbeat came, and says whether the plant has stopped by itself.
+    pub fn beat(&self, clock: Clock, stopped: bool) {
+        self.stopped.store(stopped, Ordering::Relaxed);
+        self.heard_ns.store(clock.now_ns(), Ordering::Release);
+    }
+
+    /// The process on which the episode began has gone.
+    pub fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// A plant has been claimed anew.
+    pub fn find(&self, clock: Clock) {
+        self.beat(clock, false);
+        self.lost.store(false, Ordering::Release);
+    }
+
+    /// Whether it has gone.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn read(&self) -> PlantHealth {
+        PlantHealth {
+            lost: self.lost.load(Ordering::Acquire),
+            heard: Duration::from_nanos(self.heard_ns.load(Ordering::Acquire)),
+            stopped: self.stopped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The hearing side of a ring of sightings.
+pub struct Sightings {
+    ring: rtrb::Producer<Seen>,
+    wake: Arc<std::sync::OnceLock<std::thread::Thread>>,
+}
+
+impl Sightings {
+    /// Leaves one for the control thread; false where there was no room.
+    pub fn push(&mut self, seen: Seen) -> bool {
+        let pushed = self.ring.push(seen).is_ok();
+        if let Some(thread) = self.wake.get() {
+            thread.unpark();
+        }
+        pushed
+    }
+}
+
+/// The control thread's side.
+pub struct Sighted {
+    ring: rtrb::Consumer<Seen>,
+    pub(crate) wake: Arc<std::sync::OnceLock<std::thread::Thread>>,
+}
+
+impl Sighted {
+    /// All that came, as one.
+    pub(crate) fn take(&mut self) -> Option<Seen> {
+        let mut newest: Option<Seen> = None;
+        while let Ok(seen) = self.ring.pop() {
+            newest = Some(newest.map_or(seen, |earlier| earlier.joined(seen)));
+        }
+        newest
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+}
+
+/// A ring of sightings.
+pub fn sightings() -> (Sightings, Sighted) {
+    let (producer, consumer) = rtrb::RingBuffer::new(ROOM);
+    let wake = Arc::new(std::sync::OnceLock::new());
+    (Sightings { ring: producer, wake: Arc::clone(&wake) }, Sighted { ring: consumer, wake })
+}

@@ -1,0 +1,132 @@
+//! A free-running plant at the other end of a Zenoh session, for a controller with threads of its own.
+//! What the plant publishes goes to the caller as it comes; commands go out by a sender that any thread may own.
+
+use aegis_core::{Observation, PlantError, Start};
+use zenoh::Wait;
+use zenoh::pubsub::{Publisher, Subscriber};
+use zenoh::qos::{CongestionControl, Priority};
+
+use crate::plant::{Patience, ZenohPlant};
+use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, Status};
+use crate::{Keys, LinkError};
+
+/// What is heard of a plant and of the people around it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// An observation.
+    Moved(Box<Moved>),
+    /// The plant's heartbeat.
+    Status(Status),
+    /// Somebody's wish.
+    Operate(Operate),
+    /// Something that is no message, or none that belongs there: why.
+    Malformed(String),
+}
+
+/// A claimed plant that moves at its own rate.
+#[derive(Debug)]
+pub struct FreePlant {
+    plant: ZenohPlant,
+    name: String,
+    session: zenoh::Session,
+    _subscribers: Vec<Subscriber<()>>,
+}
+
+/// Sends the commands of one claim.
+#[derive(Debug)]
+pub struct CommandSender {
+    publisher: Publisher<'static>,
+    session: u64,
+}
+
+impl FreePlant {
+    /// Claims the plant `name` for `controller`, a name for people. `hear` is called on threads of Zenoh's for
+    /// everything that is published; it must not wait.
+    ///
+    /// # Errors
+    /// Those of [`ZenohPlant::claim`].
+    pub fn claim(
+        session: &zenoh::Session,
+        name: &str,
+        controller: &str,
+        patience: Patience,
+        hear: impl Fn(Heard) + Clone + Send + Sync + 'static,
+    ) -> Result<Self, LinkError> {
+        let keys = Keys::of(name)?;
+        let plant = ZenohPlant::claim(session, name, controller, Mode::FreeRunning, patience)?;
+        let mut subscribers = Vec::new();
+        for key in [keys.observation, keys.status, keys.operator] {
+            let hear = hear.clone();
+            let listen = move |sample: zenoh::sample::Sample| {
+                hear(match Message::decode(&sample.payload().to_bytes()) {
+                    Ok(Message::Moved(moved)) => Heard::Moved(Box::new(moved)),
+                    Ok(Message::Status(status)) => Heard::Status(status),
+                    Ok(Message::Operate(operate)) => Heard::Operate(operate),
+                    Ok(other) => Heard::Malformed(format!("{} is not published to a controller", other.name())),
+                    Err(error) => Heard::Malformed(error.to_string()),
+                });
+            };
+            subscribers.push(session.declare_subscriber(key).callback(listen).wait()?);
+        }
+        Ok(Self { plant, name: name.into(), session: session.clone(), _subscribers: subscribers })
+    }
+
+    /// What the plant said of itself.
+    pub fn claimed(&self) -> &Claimed {
+        self.plant.claimed()
+    }
+
+    /// Starts an episode: its number and its first observation.
+    ///
+    /// # Errors
+    /// The plant refuses, or is lost.
+    pub fn reset(&mut self, start: Start) -> Result<(u64, Observation), PlantError> {
+        let observation = aegis_core::Plant::reset(&mut self.plant, start)?;
+        Ok((self.plant.episode(), observation))
+    }
+
+    /// A sender of commands to this claim.
+    ///
+    /// # Errors
+    /// What Zenoh reports.
+    pub fn sender(&self) -> Result<CommandSender, LinkError> {
+        let publisher = self
+            .session
+            .declare_publisher(Keys::of(&self.name)?.action)
+            .congestion_control(CongestionControl::Drop)
+            .priority(Priority::RealTime)
+            .express(true)
+            .wait()?;
+        Ok(CommandSender { publisher, session: self.claimed().session })
+    }
+}
+
+impl CommandSender {
+    /// Sends one command: `sequence` counts the episode's from 1, `observation` is the newest that was known.
+    ///
+    /// # Errors
+    /// The session is closed.
+    pub fn send(
+        &self,
+        episode: u64,
+        sequence: u32,
+        observation: u32,
+        stamp_ns: u64,
+        action: &[f32],
+    ) -> Result<(), LinkError> {
+        let (session, action) = (self.session, action.to_vec());
+        let command = Action { session, episode, sequence, observation, stamp_ns, action };
+        Ok(self.publisher.put(Message::from(command).encode()).wait()?)
+    }
+}
+
+/// Publishes a wish to whoever controls the plant `name`.
+///
+/// # Errors
+/// No name, or what Zenoh reports.
+pub fn operate(session: &zenoh::Session, name: &str, operate: Operate) -> Result<(), LinkError> {
+    let key = Keys::of(name)?.operator;
+    let publisher =
+        session.declare_publisher(key).congestion_control(CongestionControl::Block).express(true).wait()?;
+    Ok(publisher.put(Message::from(operate).encode()).wait()?)
+}

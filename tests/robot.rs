@@ -1,0 +1,350 @@
+//! `aegis run` against a served simulator, as processes on one machine: what it does when each of them fails.
+//! Waiting is for events: a heartbeat, a line, an exit; a deadline only ends a test that would hang.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Lines, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use aegis_core::control::{Cause, Mode, Period};
+use aegis_recorder::run_log::RunReader;
+use serde_json::Value;
+
+/// A served simulator, killed when the test ends.
+struct Plant {
+    process: Child,
+    endpoint: String,
+    _lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Plant {
+    fn serve(listen: &str) -> Self {
+        let mut process = common::aegis()
+            .args(["sim", "serve", "--name", "cell", "--sample-seed", "20261125", "--listen", listen])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        let ready = lines.next().expect("it says that it is ready").expect("a line");
+        let endpoint = ready.rsplit(' ').next().expect("an endpoint").to_owned();
+        Self { process, endpoint, _lines: lines }
+    }
+
+    fn operate(&self, wish: &str) {
+        let status = common::aegis()
+            .args(["operate", wish, "--plant", "cell", "--connect", &self.endpoint])
+            .status()
+            .expect("the binary starts");
+        assert!(status.success());
+    }
+}
+
+impl Drop for Plant {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A running controller.
+struct Run {
+    process: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    seen: Vec<String>,
+    folder: PathBuf,
+}
+
+/// The shipped robot file for this plant, with `edits`.
+fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> PathBuf {
+    common::copy_of_study(folder);
+    std::fs::create_dir_all(folder.join("controller")).unwrap();
+    let path = folder.join("controller/libero.toml");
+    std::fs::copy(common::repository().join("controller/libero.toml"), &path).unwrap();
+    common::edit(&path, "plant = \"libero\"", "plant = \"cell\"");
+    common::edit(&path, "tcp/127.0.0.1:7447", endpoint);
+    for (from, to) in edits {
+        common::edit(&path, from, to);
+    }
+    path
+}
+
+fn command(robot: &Path, out: &Path) -> Command {
+    let mut command = common::aegis();
+    command.arg("run").arg(robot).arg("--out").arg(out);
+    command
+}
+
+impl Run {
+    fn start(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
+        let folder = common::folder(name);
+        let robot = robot_file(&folder, endpoint, edits);
+        let out = folder.join("run");
+        let mut process = command(&robot, &out)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+        Self { process, lines, seen: Vec::new(), folder: out }
+    }
+
+    /// Waits for a line with this in it.
+    #[track_caller]
+    fn until(&mut self, word: &str) {
+        for line in self.lines.by_ref() {
+            let line = line.expect("a line");
+            let found = line.contains(word);
+            self.seen.push(line);
+            if found {
+                return;
+            }
+        }
+        let mut said = String::new();
+        let _ = self.process.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+        panic!("no {word:?} in {:#?}; {said}", self.seen);
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
+    }
+
+    fn code(mut self) -> (Option<i32>, PathBuf) {
+        self.lines.by_ref().for_each(drop);
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("it can be asked") {
+                return (status.code(), self.folder.clone());
+            }
+            assert!(begin.elapsed() < Duration::from_secs(120), "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+struct Recorded {
+    modes: Vec<Mode>,
+    causes: Vec<Option<Cause>>,
+    commands: Vec<Vec<f32>>,
+    e_stops: Vec<bool>,
+}
+
+fn recorded(folder: &Path) -> Recorded {
+    let mut reader = RunReader::open(&folder.join("run.aegis")).expect("it was recorded");
+    let mut record = Recorded { modes: vec![], causes: vec![], commands: vec![], e_stops: vec![] };
+    while let Some(bytes) = reader.next_period().unwrap() {
+        let period: Period<'_> = rmp_serde::from_slice(&bytes).expect("a period");
+        record.modes.push(period.output.mode);
+        record.causes.push(period.output.cause);
+        record.commands.push(period.command.to_vec());
+        record.e_stops.push(period.inputs.wishes.e_stop);
+    }
+    record
+}
+
+fn replays(run: &Path) {
+    let output = common::aegis().args(["replay", "--check"]).arg(run).output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let short = ("horizon_steps = 220", "horizon_steps = 48");
+    let run = Run::start("robot-whole", &plant.endpoint, &[short], &[]);
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(0));
+    replays(&folder);
+    let record = recorded(&folder);
+    assert!(record.modes.contains(&Mode::Weak));
+    let summary: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["episodes"].as_array().unwrap().len(), 2);
+    assert_eq!(summary["dropped_records"], 0);
+    // A record with one command changed is found out, with its place.
+    let path = folder.join("run.aegis");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 20;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &["period"]);
+}
+
+#[test]
+fn an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on() {
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let mut run = Run::start("robot-estop", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 100")], &[]);
+    run.until("Weak");
+    plant.operate("e-stop");
+    run.until("EStop");
+    plant.operate("reset");
+    run.until("Idle");
+    run.until("episode 2");
+    run.until("Weak");
+    plant.operate("stop");
+    run.until("SafeStop");
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    let record = recorded(&folder);
+    let heard = record.e_stops.iter().position(|heard| *heard).expect("it was heard");
+    assert_eq!(record.modes[heard], Mode::EStop, "in that very period");
+    assert!(record.commands[heard][..6].iter().all(|value| *value == 0.0));
+    assert!(folder.join("black-box-1.aegis").is_file() && folder.join("black-box-2.aegis").is_file());
+    common::refuses(
+        common::aegis().args(["replay", "--check"]).arg(folder.join("black-box-2.aegis")),
+        2,
+        &["begins at period", "period 0"],
+    );
+}
+
+#[test]
+fn a_signal_ends_in_a_safe_stop_and_says_so() {
+    for (name, signal) in [("robot-int", "INT"), ("robot-term", "TERM")] {
+        let plant = Plant::serve("tcp/127.0.0.1:0");
+        let mut run = Run::start(name, &plant.endpoint, &[], &[]);
+        run.until("Weak");
+        run.signal(signal);
+        let (code, folder) = run.code();
+        assert_eq!(code, Some(5));
+        let record = recorded(&folder);
+        assert_eq!(record.causes.last().unwrap(), &Some(Cause::Asked));
+        assert!(record.commands.last().unwrap()[..6].iter().all(|value| *value == 0.0), "it came to rest");
+        replays(&folder);
+    }
+}
+
+#[test]
+fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for_a_reset() {
+    let mut plant = Plant::serve("tcp/127.0.0.1:0");
+    let endpoint = plant.endpoint.clone();
+    let mut run = Run::start("robot-killed", &endpoint, &[("horizon_steps = 220", "horizon_steps = 60")], &[]);
+    run.until("Weak");
+    plant.process.kill().unwrap();
+    plant.process.wait().unwrap();
+    run.until("SafeStop");
+    let again = Plant::serve(&endpoint);
+    // Its heartbeat shows that it is there, and that nobody has claimed it: the controller waits.
+    let session = aegis_link::open(aegis_link::Role::Drive, &endpoint.parse().unwrap()).unwrap();
+    let statuses = {
+        use zenoh::Wait;
+        session.declare_subscriber("aegis/cell/status").with(zenoh::handlers::FifoChannel::new(8)).wait().unwrap()
+    };
+    let bytes = statuses.recv().expect("it beats").payload().to_bytes().into_owned();
+    let Ok(aegis_link::wire::Message::Status(status)) = aegis_link::wire::Message::decode(&bytes) else {
+        panic!("no status")
+    };
+    assert_eq!(status.session, 0);
+    again.operate("reset");
+    run.until("Idle");
+    run.until("episode 1");
+    run.until("Weak");
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    let record = recorded(&folder);
+    let stopped = record.modes.iter().position(|mode| *mode == Mode::SafeStop).unwrap();
+    assert!(matches!(record.causes[stopped], Some(Cause::PlantSilent | Cause::PlantLost)));
+}
+
+#[test]
+fn a_controller_that_is_killed_leaves_a_plant_that_stops_by_itself() {
+    use aegis_link::wire::{Message, Phase};
+    use zenoh::Wait;
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let mut run = Run::start("robot-gone", &plant.endpoint, &[], &[]);
+    run.until("Weak");
+    let session = aegis_link::open(aegis_link::Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
+    let statuses = session
+        .declare_subscriber("aegis/cell/status")
+        .with(zenoh::handlers::FifoChannel::new(64))
+        .wait()
+        .unwrap();
+    run.process.kill().unwrap();
+    loop {
+        let bytes = statuses.recv().expect("it beats").payload().to_bytes().into_owned();
+        if let Ok(Message::Status(status)) = Message::decode(&bytes)
+            && status.phase == Phase::Stopped
+        {
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_second_controller_of_one_robot_does_not_start() {
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let mut run = Run::start("robot-first", &plant.endpoint, &[], &[]);
+    run.until("Weak");
+    let folder = common::folder("robot-second");
+    let robot = robot_file(&folder, &plant.endpoint, &[]);
+    common::refuses(&mut command(&robot, &folder.join("run")), 1, &["refuses", "held by", "aegis run"]);
+    run.until("step");
+}
+
+#[test]
+fn a_robot_file_that_cannot_work_is_refused_before_anything_moves() {
+    let folder = common::folder("robot-bad");
+    let cases: [(&str, &str, &[&str]); 9] = [
+        ("lead_steps = 1", "lead_step = 1", &["libero.toml", "lead_step", "expected"]),
+        ("rate_hz = 20", "rate_hz = 5000", &["control.rate_hz", "5000", "1 to 1000"]),
+        ("chunk_steps = 8", "chunk_steps = 10", &["gate.chunk_steps + lead_steps", "at most 10"]),
+        ("max_age_ms = 150", "max_age_ms = nan", &["max_age_ms", "NaN", "above 0"]),
+        ("jerk = 0.25 },\n    { kind = \"discrete\"", "jerk = 0 },\n    { kind = \"discrete\"", &["channels[5].jerk", "above 0"]),
+        ("rest = [0.0, ", "rest = [", &["rest", "6 values", "7 channels"]),
+        ("    { kind = \"discrete\", low = -1, high = 1 },\n", "", &["control.channels: found 6", "7"]),
+        ("connect = \"tcp/127.0.0.1:7447\"", "connect = \"udp/1.2.3.4:5\"", &["udp/1.2.3.4:5", "tcp/127.0.0.1:7447"]),
+        ("models/probe.json", "models/probe_vision.json", &["probe"]),
+    ];
+    for (number, (from, to, words)) in cases.into_iter().enumerate() {
+        let folder = folder.join(number.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        common::copy_of_study(&folder);
+        std::fs::create_dir_all(folder.join("controller")).unwrap();
+        let path = folder.join("controller/libero.toml");
+        std::fs::copy(common::repository().join("controller/libero.toml"), &path).unwrap();
+        common::edit(&path, from, to);
+        common::refuses(&mut command(&path, &folder.join("run")), 2, words);
+        assert!(!folder.join("run").exists(), "nothing half-written");
+    }
+    // Off loopback, plain TCP has to be asked for in so many words.
+    let path = robot_file(&folder.join("network"), "tcp/192.0.2.1:7447", &[]);
+    common::refuses(&mut command(&path, &folder.join("run")), 2, &["192.0.2.1", "loopback"]);
+}
+
+#[test]
+fn a_plant_with_another_rate_or_another_version_is_refused() {
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let folder = common::folder("robot-rate");
+    let path = robot_file(&folder, &plant.endpoint, &[("rate_hz = 20", "rate_hz = 50")]);
+    common::refuses(&mut command(&path, &folder.join("run")), 2, &["rate_hz", "50", "20"]);
+}
+
+#[test]
+fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let folder = common::folder("robot-disk");
+    let robot = robot_file(&folder, &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 80")]);
+    // Files of this shell end at 8 KiB: whoever writes more gets an error, as of a full disk.
+    let script = format!("trap '' XFSZ; ulimit -f 8; exec {} run {} --out {}", env!("CARGO_BIN_EXE_aegis"),
+        robot.display(), folder.join("run").display());
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("alarm: the record ends here, control goes on"), "{said}");
+    assert_eq!(said.matches("episode ").count(), 2, "both episodes ran: {said}");
+}
