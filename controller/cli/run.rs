@@ -131,6 +131,13 @@ impl<'a> Drive<'a> {
                 if self.is_told_to_end() {
                     return Ok(End::Signal);
                 }
+                // A plant that was lost is claimed before the latch opens: no mode has a plant that is not there.
+                if self.cell.ears.takes_reset() {
+                    match self.claim() {
+                        Ok(()) => self.cell.wishes.reset(),
+                        Err(error) => eprintln!("no reset: {error}"),
+                    }
+                }
                 std::thread::sleep(GLANCE);
             }
         }
@@ -151,7 +158,8 @@ impl<'a> Drive<'a> {
         let hear = move |heard| ears.hear(heard);
         let name = &self.robot.file.plant;
         let patience = Patience::default();
-        let plant = FreePlant::claim(&self.session, name, &controller, patience, hear).or_exit(Exit::Failed)?;
+        let plant =
+            FreePlant::claim(&self.session, name, &controller, patience, hear).or_exit(Exit::Failed)?;
         let claimed = plant.claimed();
         self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
         self.cell.ears.claimed(claimed.instance, claimed.session);

@@ -12,8 +12,8 @@ use aegis_link::wire::{Moved, Phase, Status, Wish};
 use aegis_link::{CommandSender, Heard};
 use aegis_policies::{OnnxPolicy, OnnxRuntime};
 use aegis_runtime::{
-    Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Ports, Sightings, Snapshot, Thinker,
-    View, Watched, WishBox, command_channel, log_channel, sightings, spawn,
+    Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Ports, Sightings, Snapshot,
+    Thinker, View, Watched, WishBox, command_channel, log_channel, sightings, spawn,
 };
 
 use super::robot::Robot;
@@ -31,6 +31,8 @@ pub struct Ears {
     instance: AtomicU64,
     session: AtomicU64,
     episode: AtomicU64,
+    /// Somebody wants a reset while the plant is lost: first it has to be claimed.
+    reset: AtomicBool,
     /// Messages that were none.
     malformed: AtomicU64,
     views: Mutex<Shown>,
@@ -69,7 +71,9 @@ impl Cell {
                 (runtime.clone(), robot.file.models.weak.clone(), robot.probe.clone());
             let open = move || {
                 let policy: Box<dyn Policy> = Box::new(OnnxPolicy::open(&runtime, &card)?);
-                Ok::<_, aegis_policies::OpenError>(Box::new(Watched::new(policy, Some(probe))) as Box<dyn Mind>)
+                Ok::<_, aegis_policies::OpenError>(
+                    Box::new(Watched::new(policy, Some(probe))) as Box<dyn Mind>
+                )
             };
             spawn("weak policy", robot.recipe.horizons[0] * width, open).or_exit(Exit::Input)?
         };
@@ -105,6 +109,7 @@ impl Cell {
             instance: AtomicU64::new(0),
             session: AtomicU64::new(0),
             episode: AtomicU64::new(0),
+            reset: AtomicBool::new(false),
             malformed: AtomicU64::new(0),
             views: Mutex::new(Shown { sightings, views: [weak_view, strong_view] }),
         };
@@ -167,7 +172,8 @@ impl Ears {
             Heard::Operate(operate) => match operate.wish {
                 Wish::EStop => self.wishes.e_stop(),
                 Wish::Stop => self.wishes.stop(),
-                Wish::Reset => self.wishes.reset(),
+                Wish::Reset if self.holds() => self.wishes.reset(),
+                Wish::Reset => self.reset.store(true, Ordering::Release),
             },
             Heard::Malformed(_) => {
                 self.malformed.fetch_add(1, Ordering::Relaxed);
@@ -178,6 +184,11 @@ impl Ears {
     /// Whether the plant that was claimed last is still this run's.
     pub fn holds(&self) -> bool {
         !self.health.is_lost()
+    }
+
+    /// Whether somebody has wanted a reset since a plant was lost; asked once.
+    pub fn takes_reset(&self) -> bool {
+        self.reset.swap(false, Ordering::AcqRel)
     }
 
     /// Messages that were none.

@@ -191,9 +191,7 @@ impl Taken {
                 "max": histogram.max() as f64 / 1e3,
             })
         };
-        let stop = |(mode, cause, path): &(Mode, Option<Cause>, PathBuf)| {
-            json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|n| n.to_string_lossy()) })
-        };
+        let stop = |(mode, cause, path): &(Mode, Option<Cause>, PathBuf)| json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|n| n.to_string_lossy()) });
         json!({
             "periods": self.periods,
             "dropped_records": self.dropped,

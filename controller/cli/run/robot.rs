@@ -94,7 +94,8 @@ impl Robot {
             }
             if let Some(frame) = card.frames.first() {
                 let name = card_path.display();
-                let reason = format!("{name} reads camera {}; valid are policies that read no camera", frame.camera);
+                let reason =
+                    format!("{name} reads camera {}; valid are policies that read no camera", frame.camera);
                 return Err(wrong(format!("models: {reason}")));
             }
             *horizon = card.chunk.horizon;

@@ -124,7 +124,8 @@ pub struct View {
 impl View {
     /// Shows the newest observation.
     pub fn show(&mut self, snapshot: Snapshot) {
-        let begins = self.newest.input_buffer_mut().as_ref().is_none_or(|old| old.episode != snapshot.episode);
+        let begins =
+            self.newest.input_buffer_mut().as_ref().is_none_or(|old| old.episode != snapshot.episode);
         self.newest.write(Some(snapshot));
         if begins {
             self.thread.unpark(); // It warms up for an episode before anybody asks.
@@ -289,6 +290,8 @@ fn reason(error: &PolicyError) -> NoProposal {
     match error {
         PolicyError::NotFinite { .. } => NoProposal::NotFinite,
         PolicyError::Deadline { .. } => NoProposal::Deadline,
-        PolicyError::Shape { .. } | PolicyError::Observation(_) | PolicyError::Backend(_) => NoProposal::Failed,
+        PolicyError::Shape { .. } | PolicyError::Observation(_) | PolicyError::Backend(_) => {
+            NoProposal::Failed
+        }
     }
 }

@@ -46,7 +46,9 @@ impl RealTime {
         if let Some(id) = settings.core
             && !core_affinity::set_for_current(core_affinity::CoreId { id })
         {
-            notices.push(format!("real_time.core {id}: the system does not permit it; any core may run the control thread"));
+            notices.push(format!(
+                "real_time.core {id}: the system does not permit it; any core may run the control thread"
+            ));
         }
         if settings.priority > 0
             && let Err(reason) = fifo(settings.priority)
@@ -62,7 +64,8 @@ impl RealTime {
 }
 
 fn fifo(priority: u8) -> Result<(), String> {
-    let value = ThreadPriorityValue::try_from(priority).map_err(|found| format!("{found}: valid is 1 to 99"))?;
+    let value =
+        ThreadPriorityValue::try_from(priority).map_err(|found| format!("{found}: valid is 1 to 99"))?;
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
     set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), policy)
         .map_err(|error| format!("{error:?}"))

@@ -62,7 +62,9 @@ impl FreePlant {
                     Ok(Message::Moved(moved)) => Heard::Moved(Box::new(moved)),
                     Ok(Message::Status(status)) => Heard::Status(status),
                     Ok(Message::Operate(operate)) => Heard::Operate(operate),
-                    Ok(other) => Heard::Malformed(format!("{} is not published to a controller", other.name())),
+                    Ok(other) => {
+                        Heard::Malformed(format!("{} is not published to a controller", other.name()))
+                    }
                     Err(error) => Heard::Malformed(error.to_string()),
                 });
             };

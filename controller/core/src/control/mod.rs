@@ -12,7 +12,9 @@ mod track;
 mod watch;
 
 pub use counters::Counters;
-pub use io::{Cause, Inputs, NoProposal, Notices, Output, Period, PlantHealth, Proposal, Reply, Seen, Wishes};
+pub use io::{
+    Cause, Inputs, NoProposal, Notices, Output, Period, PlantHealth, Proposal, Reply, Seen, Wishes,
+};
 pub use mode::{Event, Mode};
 pub use motion::{Channel, ChannelKind, Motion};
 pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Action, Claim, Claimed, Code, Look, Mode, Moved, Object, Observed, Operate, Phase, Picture, Pictures, Placement,
-    Pulse, Refused, Release, Reset, Status, Step, Wish,
+    Action, Claim, Claimed, Code, Look, Mode, Moved, Object, Observed, Operate, Phase, Picture, Pictures,
+    Placement, Pulse, Refused, Release, Reset, Status, Step, Wish,
 };
 
 /// The schema that this code speaks. Any change of a message's fields raises it.
