@@ -121,7 +121,8 @@ impl FromStr for Endpoint {
             return Err(wrong("it has no host"));
         }
         // Zenoh reads settings behind `?` and `#`, and one of them would turn the guard's checks off again.
-        let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+        let plain =
+            |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
         let (address, zone) = bare.split_once('%').unwrap_or((bare, ""));
         if !plain(bare, "-._") && !(address.parse::<IpAddr>().is_ok() && plain(zone, "-._")) {
             return Err(wrong("the host is neither a name nor an address"));
