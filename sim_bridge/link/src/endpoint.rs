@@ -124,7 +124,8 @@ impl FromStr for Endpoint {
         let plain =
             |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
         let (address, zone) = bare.split_once('%').unwrap_or((bare, ""));
-        if !plain(bare, "-._") && !(address.parse::<IpAddr>().is_ok() && plain(zone, "-._")) {
+        let numeric = address.parse::<IpAddr>().is_ok() && plain(zone, "-._");
+        if !numeric && !plain(bare, "-._") {
             return Err(wrong("the host is neither a name nor an address"));
         }
         let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
