@@ -13,6 +13,7 @@ mod frames;
 mod goals;
 mod host;
 mod judgement;
+mod keys;
 mod library;
 mod model;
 mod operate;
@@ -77,6 +78,8 @@ enum Verb {
     /// Run the simulator without any policy.
     #[command(subcommand)]
     Sim(sim::SimVerb),
+    /// Make a development authority, and a key and certificate for each party of a link.
+    Keys(keys::KeysArguments),
     /// Exact tests, intervals, AUROC and power on numbers of one's own.
     #[command(subcommand)]
     Stats(stats::StatsVerb),
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
         Verb::Model(verb) => model::run(&verb),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Sim(verb) => sim::run(&verb),
+        Verb::Keys(arguments) => keys::run(&arguments),
         Verb::Stats(verb) => stats::run(&verb),
     };
     exit::report(result)

@@ -1,16 +1,19 @@
 //! `aegis operate`: says stop, e-stop or reset to whoever controls a plant.
 //! A message on the same line as everything else; it is no safety-rated emergency stop.
 
+use std::path::PathBuf;
+
 use aegis_link::wire::{Operate, Wish};
 use aegis_link::{Endpoint, Role};
 use clap::{Args, ValueEnum};
 
 use crate::exit::{Exit, Failure, OrExit};
+use crate::remote::guard;
 
 /// Arguments of `aegis operate`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis operate e-stop --plant libero\n  \
-                        aegis operate reset --plant arm --connect tcp/127.0.0.1:7447\n\n\
+                        aegis operate reset --plant arm --connect tls/robot.local:7447 --keys keys/operator\n\n\
                         This is a message, not an emergency stop in the sense of ISO 13850: a robot needs one of \
                         those as well.")]
 pub struct OperateArguments {
@@ -21,8 +24,11 @@ pub struct OperateArguments {
     #[arg(long, value_name = "NAME")]
     plant: String,
     /// Zenoh endpoint of whoever serves the plant
-    #[arg(long, value_name = "tcp/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
+    #[arg(long, value_name = "tcp|tls/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
     connect: Endpoint,
+    /// Folder of the operator's keys, which `aegis keys` makes; TLS needs them
+    #[arg(long, value_name = "FOLDER")]
+    keys: Option<PathBuf>,
     /// Allow an endpoint off this machine, over plain TCP
     #[arg(long)]
     allow_plaintext_network: bool,
@@ -40,8 +46,9 @@ enum What {
 
 /// Runs the verb.
 pub fn run(arguments: &OperateArguments) -> Result<(), Failure> {
-    arguments.connect.guard(arguments.allow_plaintext_network).or_exit(Exit::Input)?;
-    let session = aegis_link::open(Role::Drive, &arguments.connect).or_exit(Exit::Failed)?;
+    let guarded = guard(&arguments.connect, arguments.keys.as_deref(), arguments.allow_plaintext_network)?;
+    let plants = [arguments.plant.clone()];
+    let session = aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)?;
     let wish = match arguments.wish {
         What::Stop => Wish::Stop,
         What::EStop => Wish::EStop,

@@ -1,10 +1,12 @@
 //! Plants of another process, claimed over Zenoh: one for each worker.
 //! Which process serves them, native or upstream or a robot, makes no difference here.
 
+use std::path::{Path, PathBuf};
+
 use aegis_core::Plant;
 use aegis_experiments::runner::SetupError;
 use aegis_link::wire::Mode;
-use aegis_link::{Endpoint, Patience, Role, ZenohPlant};
+use aegis_link::{Endpoint, Guarded, KeyFolder, Patience, Role, ZenohPlant};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit};
@@ -13,14 +15,27 @@ use crate::exit::{Exit, Failure, OrExit};
 #[derive(Args)]
 pub struct RemoteArguments {
     /// Drive plants that another process serves, at this Zenoh endpoint, instead of simulating here
-    #[arg(long, value_name = "tcp/HOST:PORT", requires = "plant")]
+    #[arg(long, value_name = "tcp|tls/HOST:PORT", requires = "plant")]
     connect: Option<Endpoint>,
     /// Name of a served plant; given several times, each gets a worker
     #[arg(long, value_name = "NAME", requires = "connect")]
     plant: Vec<String>,
+    /// Folder of the controller's keys, which `aegis keys` makes; TLS needs them
+    #[arg(long, value_name = "FOLDER", requires = "connect")]
+    keys: Option<PathBuf>,
     /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
     #[arg(long, requires = "connect")]
     allow_plaintext_network: bool,
+}
+
+/// Holds an endpoint of the command line against its keys, before anything is loaded or opened.
+pub fn guard(
+    endpoint: &Endpoint,
+    keys: Option<&Path>,
+    allow_plaintext_network: bool,
+) -> Result<Guarded, Failure> {
+    let keys = keys.map(KeyFolder::open).transpose().or_exit(Exit::Input)?;
+    endpoint.clone().guard(allow_plaintext_network, keys).or_exit(Exit::Input)
 }
 
 /// Plants of another process.
@@ -33,8 +48,8 @@ impl RemoteArguments {
     /// Connects, where that is asked for.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         let Some(endpoint) = &self.connect else { return Ok(None) };
-        endpoint.guard(self.allow_plaintext_network).or_exit(Exit::Input)?;
-        let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
+        let guarded = guard(endpoint, self.keys.as_deref(), self.allow_plaintext_network)?;
+        let session = aegis_link::open_guarded(Role::Drive, &guarded, &self.plant).or_exit(Exit::Failed)?;
         Ok(Some(Remote { session, plants: self.plant.clone() }))
     }
 }

@@ -17,6 +17,7 @@ use aegis_recorder::run_log::RunHeader;
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::remote::guard;
 use crate::study::onnx_runtime;
 use cell::{Cell, Sending};
 use record::Recording;
@@ -57,7 +58,8 @@ pub struct RunArguments {
 /// Runs the verb.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let robot = Robot::load(&arguments.robot)?;
-    robot.file.connect.guard(arguments.allow_plaintext_network).or_exit(Exit::Input)?;
+    let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
+    let guarded = guard(endpoint, keys, arguments.allow_plaintext_network)?;
     let runtime = onnx_runtime()?;
     let signal = Arc::new(AtomicBool::new(false));
     ctrlc::set_handler({
@@ -65,7 +67,8 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         move || signal.store(true, Ordering::Release)
     })
     .or_exit(Exit::Failed)?;
-    let session = aegis_link::open(Role::Drive, &robot.file.connect).or_exit(Exit::Failed)?;
+    let plants = [robot.file.plant.clone()];
+    let session = aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)?;
     let mut drive = Drive::open(&robot, &runtime, session, signal, arguments)?;
     let outcome = drive.episodes(arguments.exit_on_stop);
     drive.end(outcome, arguments.json)

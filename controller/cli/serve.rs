@@ -2,25 +2,28 @@
 //! Each name is an environment of its own on a thread of its own.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use aegis_link::endpoint::listening;
 use aegis_link::{Endpoint, Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_sim::plant::ACTION;
 use aegis_sim::{LiberoPlant, Suite};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::remote::guard;
 use crate::study::load_suite;
 
 /// Arguments of `aegis sim serve`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis sim serve --name libero\n  \
                         aegis sim serve --name one --name two --listen tcp/127.0.0.1:7448\n  \
+                        aegis sim serve --listen tls/0.0.0.0:7447 --keys keys/plant\n  \
                         aegis sim serve --sample-seed 20261125, for the sampled starts of experiments/demo.toml\n\n\
-                        Who connects decides between lock-step and free-running; docs/protocol.md is the protocol.")]
+                        Who connects decides between lock-step and free-running; docs/protocol.md is the protocol, \
+                        docs/security.md says what keys are for.")]
 pub struct ServeArguments {
     /// Suite, by its name in the cache
     #[arg(long, value_name = "NAME", default_value = "libero_spatial")]
@@ -32,8 +35,11 @@ pub struct ServeArguments {
     #[arg(long, value_name = "N")]
     sample_seed: Option<u64>,
     /// Zenoh endpoint to listen at; port 0 lets the system choose
-    #[arg(long, value_name = "tcp/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
+    #[arg(long, value_name = "tcp|tls/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
     listen: Endpoint,
+    /// Folder of the plant's keys, which `aegis keys` makes; TLS needs them
+    #[arg(long, value_name = "FOLDER")]
+    keys: Option<PathBuf>,
     /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
     #[arg(long)]
     allow_plaintext_network: bool,
@@ -48,7 +54,7 @@ pub struct ServeArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
-    arguments.listen.guard(arguments.allow_plaintext_network).or_exit(Exit::Input)?;
+    let guarded = guard(&arguments.listen, arguments.keys.as_deref(), arguments.allow_plaintext_network)?;
     let mut names = arguments.names.clone();
     names.sort();
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -69,8 +75,8 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         move || stop.store(true, Ordering::Relaxed)
     })
     .or_exit(Exit::Failed)?;
-    let session = aegis_link::open(Role::Serve, &arguments.listen).or_exit(Exit::Failed)?;
-    let endpoint = listening(&session).or_exit(Exit::Failed)?;
+    let session = aegis_link::open_guarded(Role::Serve, &guarded, &names).or_exit(Exit::Failed)?;
+    let endpoint = aegis_link::listening(&session).or_exit(Exit::Failed)?;
     let serve_one = |name: &str| -> Result<(), LinkError> {
         let host = Host::new(aegis_link::instance(), info.clone(), limits);
         let mut plant = LiberoPlant::new(suite.clone());

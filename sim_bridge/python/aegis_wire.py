@@ -11,6 +11,7 @@ HEADER = 8
 MAX_MESSAGE = 16 * 1024 * 1024
 SENTENCE = 4096
 MODES = ("lock_step", "free_running")
+WISHES = ("e_stop", "stop", "reset")
 CODES = ("malformed", "version", "held", "session", "episode", "sequence", "mode", "stopped", "plant")
 PHASES = ("idle", "held", "running", "stopped")
 
@@ -134,6 +135,7 @@ SCHEMAS = {
     5: ("Release", {"session": U64}),
     6: ("Pulse", {"session": U64, "stamp_ns": U64}),
     7: ("Action", {**STEP, "observation": U32, "stamp_ns": U64, "action": ACTION}),
+    8: ("Operate", {"wish": one_of(WISHES)}),
     65: (
         "Claimed",
         {

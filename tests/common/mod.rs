@@ -80,6 +80,25 @@ pub fn aegis() -> Command {
     Command::new(env!("CARGO_BIN_EXE_aegis"))
 }
 
+/// `aegis keys` into a folder.
+pub fn keys_command(out: &Path) -> Command {
+    let mut command = aegis();
+    command.args(["keys", "--out"]).arg(out);
+    command
+}
+
+/// Makes a development authority and its parties' keys.
+pub fn make_keys(out: &Path) {
+    let output = keys_command(out).output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Sets a file's permissions.
+pub fn mode(file: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("the file is ours");
+}
+
 /// Runs the binary and holds it against an exit code and words of its error.
 #[track_caller]
 pub fn refuses(command: &mut Command, code: i32, words: &[&str]) {

@@ -27,6 +27,8 @@ pub struct RobotFile {
     /// Zenoh endpoint of whoever serves it.
     #[serde(deserialize_with = "endpoint")]
     pub connect: Endpoint,
+    /// Folder of the controller's keys, relative to the file; TLS needs them.
+    pub keys: Option<PathBuf>,
     /// Folder for records, relative to the file; one folder for each run is made in it.
     pub record: PathBuf,
     /// Both policies and the probe, relative to the file.
@@ -76,7 +78,7 @@ impl Robot {
         let mut file: RobotFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let Models { weak, strong, probe: probe_path } = &mut file.models;
-        for named in [weak, strong, probe_path, &mut file.record] {
+        for named in [weak, strong, probe_path, &mut file.record].into_iter().chain(&mut file.keys) {
             *named = folder.join(&*named);
         }
         if file.starts.is_empty() {

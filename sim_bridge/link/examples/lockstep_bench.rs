@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use aegis_core::{
     Frame, ObjectPose, Observation, Plant, PlantError, Pose, Proprioception, Start, Transition,
 };
-use aegis_link::endpoint::listening;
+use aegis_link::listening;
 use aegis_link::wire::{Message, Mode, Moved, Step};
 use aegis_link::{Host, HostLimits, Patience, PlantInfo, Role, ZenohPlant, open, serve};
 use hdrhistogram::Histogram;

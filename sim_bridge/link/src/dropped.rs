@@ -18,8 +18,15 @@ pub(crate) struct Dropped {
 impl Dropped {
     /// Counts one, with its reason.
     pub fn add(&mut self, reason: impl Into<String>) {
-        self.count += 1;
-        self.last = reason.into();
+        self.add_all(1, reason);
+    }
+
+    /// Counts several that have one reason; none counts for nothing.
+    pub fn add_all(&mut self, count: u64, reason: impl Into<String>) {
+        if count > 0 {
+            self.count += count;
+            self.last = reason.into();
+        }
     }
 
     /// All of them.

@@ -1,23 +1,20 @@
-//! Opening a Zenoh session with bounds: one endpoint, no scouting, limited messages, shared memory for large ones.
-//! Plain TCP leaves this machine only when somebody says so in as many words.
+//! Where a link goes, and whether it may: endpoints as they are written, and the guard that every one of them passes.
+//! Pure. Off loopback a link is encrypted and authenticated, unless somebody gives that up in as many words.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
-use zenoh::Wait;
-use zenoh::shm::ShmProviderState;
-
-use crate::wire::MAX_MESSAGE;
-
-/// How long a serving session waits for the memory that it will share; without it, pictures are copied.
-const SHARED_MEMORY_WAIT: Duration = Duration::from_secs(2);
+use crate::key_folder::KeyFolder;
 
 /// Why a link does not stand.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// No endpoint.
-    #[error("endpoint {found:?}: {reason}; valid is tcp/HOST:PORT, for example tcp/127.0.0.1:7447")]
+    #[error(
+        "endpoint {found:?}: {reason}; valid is tls/HOST:PORT with keys, or on this machine tcp/HOST:PORT, for example \
+         tcp/127.0.0.1:7447"
+    )]
     Endpoint {
         /// What was given.
         found: String,
@@ -29,6 +26,16 @@ pub enum LinkError {
     Name {
         /// What was given.
         found: String,
+    },
+    /// A file among a party's keys that cannot be used.
+    #[error("{}: {found}; valid is {valid}", .file.display())]
+    Keys {
+        /// The file, or the folder.
+        file: PathBuf,
+        /// What was found.
+        found: String,
+        /// What would be valid.
+        valid: &'static str,
     },
     /// Somebody else serves a plant of this name here.
     #[error("plant {name:?} is already served here")]
@@ -70,10 +77,30 @@ pub enum Role {
     Drive,
 }
 
+/// What carries the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// Plain TCP: whoever is on the line can read and write.
+    Tcp,
+    /// TLS 1.3; both ends show a certificate.
+    Tls,
+}
+
+impl Carrier {
+    /// As it begins an endpoint.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
 /// A Zenoh locator whose host has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     locator: String,
+    carrier: Carrier,
     loopback: bool,
 }
 
@@ -82,30 +109,62 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, LinkError> {
         let wrong = |reason: &str| LinkError::Endpoint { found: text.into(), reason: reason.into() };
-        let address = text.strip_prefix("tcp/").ok_or_else(|| wrong("not TCP"))?;
+        let carriers = [Carrier::Tcp, Carrier::Tls];
+        let (carrier, address) = text
+            .split_once('/')
+            .and_then(|(name, rest)| Some((carriers.into_iter().find(|one| one.name() == name)?, rest)))
+            .ok_or_else(|| wrong("neither TCP nor TLS"))?;
         let (host, port) = address.rsplit_once(':').ok_or_else(|| wrong("it has no port"))?;
         port.parse::<u16>().map_err(|_| wrong("the port is no number from 0 to 65535"))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if bare.is_empty() {
             return Err(wrong("it has no host"));
         }
-        let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        Ok(Self { locator: text.into(), loopback })
+        // Zenoh reads settings behind `?` and `#`, and one of them would turn the guard's checks off again.
+        let plain =
+            |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+        let (address, zone) = bare.split_once('%').unwrap_or((bare, ""));
+        let numeric = address.parse::<IpAddr>().is_ok() && plain(zone, "-._");
+        if !numeric && !plain(bare, "-._") {
+            return Err(wrong("the host is neither a name nor an address"));
+        }
+        let loopback = bare == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        Ok(Self { locator: text.into(), carrier, loopback })
     }
 }
 
 impl Endpoint {
-    /// Refuses an endpoint that others can reach, for what goes over it is neither encrypted nor authenticated.
+    /// What carries the bytes.
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
+    /// As Zenoh takes it.
+    pub fn locator(&self) -> &str {
+        &self.locator
+    }
+
+    /// Lets an endpoint pass that nobody else can reach, or that has keys. TLS without keys is refused, and keys
+    /// without TLS, and plain TCP off loopback unless `plaintext_allowed`.
     ///
     /// # Errors
-    /// [`LinkError::Endpoint`] off loopback unless `plaintext_allowed`.
-    pub fn guard(&self, plaintext_allowed: bool) -> Result<(), LinkError> {
-        if self.loopback || plaintext_allowed {
-            return Ok(());
+    /// [`LinkError::Endpoint`] says what is missing.
+    pub fn guard(self, plaintext_allowed: bool, keys: Option<KeyFolder>) -> Result<Guarded, LinkError> {
+        let wrong =
+            |reason: &str| Err(LinkError::Endpoint { found: self.locator.clone(), reason: reason.into() });
+        match (self.carrier, &keys) {
+            (Carrier::Tls, None) => {
+                wrong("TLS needs keys; `aegis keys` makes them for development, and --keys FOLDER names them")
+            }
+            (Carrier::Tcp, Some(_)) => {
+                wrong("plain TCP uses no keys; begin it with tls/, or leave --keys out")
+            }
+            (Carrier::Tcp, None) if !self.loopback && !plaintext_allowed => wrong(
+                "plain TCP off loopback lets anybody there read and move the plant; begin it with tls/ and make keys \
+                 with `aegis keys`, or pass --allow-plaintext-network",
+            ),
+            _ => Ok(Guarded { endpoint: self, keys }),
         }
-        let reason =
-            "plain TCP off loopback lets anybody there move the plant; allow it explicitly or use loopback";
-        Err(LinkError::Endpoint { found: self.locator.clone(), reason: reason.into() })
     }
 }
 
@@ -115,85 +174,76 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// Opens a session at one endpoint.
-///
-/// # Errors
-/// [`LinkError::Zenoh`] where nobody listens there, or somebody listens already.
-pub fn open(role: Role, endpoint: &Endpoint) -> Result<zenoh::Session, LinkError> {
-    let locator = format!("[{:?}]", endpoint.locator);
-    let limit = MAX_MESSAGE.to_string();
-    let mut config = zenoh::Config::default();
-    let (mode, side) = match role {
-        Role::Serve => ("\"peer\"", "listen"),
-        Role::Drive => ("\"client\"", "connect"),
-    };
-    for (key, value) in [
-        ("mode", mode),
-        (&format!("{side}/endpoints"), locator.as_str()),
-        (&format!("{side}/timeout_ms"), "5000"),
-        (&format!("{side}/exit_on_failure"), "true"),
-        ("scouting/multicast/enabled", "false"),
-        ("scouting/gossip/enabled", "false"),
-        // The default is 1 GiB.
-        ("transport/link/rx/max_message_size", limit.as_str()),
-        // Large messages go through shared memory where both ends share a host.
-        ("transport/shared_memory/enabled", "true"),
-    ] {
-        config.insert_json5(key, value)?;
-    }
-    if role == Role::Serve {
-        config.insert_json5("connect/endpoints", "[]")?;
-    } else {
-        config.insert_json5("listen/endpoints", "[]")?;
-    }
-    let session = zenoh::open(config).wait()?;
-    if role == Role::Serve {
-        make_shared_memory(&session);
-    }
-    Ok(session)
+/// An endpoint that [`Endpoint::guard`] let pass; only such a one is opened.
+#[derive(Clone, Debug)]
+pub struct Guarded {
+    endpoint: Endpoint,
+    keys: Option<KeyFolder>,
 }
 
-/// Has Zenoh make the memory that it shares now: it would begin with the first large message, and copy that one. Asks
-/// again instead of waiting on what Zenoh hands out, for whoever waits there takes the answer away from Zenoh itself.
-fn make_shared_memory(session: &zenoh::Session) {
-    let until = Instant::now() + SHARED_MEMORY_WAIT;
-    while matches!(session.get_shm_provider(), ShmProviderState::Initializing(_)) && Instant::now() < until {
-        std::thread::sleep(Duration::from_millis(1));
+impl Guarded {
+    /// The endpoint.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
-}
 
-/// Where a serving session listens: with port 0, the port that the system chose.
-///
-/// # Errors
-/// [`LinkError::Zenoh`] for a session that does not listen.
-pub fn listening(session: &zenoh::Session) -> Result<Endpoint, LinkError> {
-    let locators = session.info().locators().wait();
-    let first = locators.first().ok_or_else(|| LinkError::Zenoh("the session listens nowhere".into()))?;
-    first.to_string().parse()
+    /// The keys, which every TLS endpoint has.
+    pub fn keys(&self) -> Option<&KeyFolder> {
+        self.keys.as_ref()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn endpoint(text: &str) -> Endpoint {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn only_loopback_passes_unasked() {
         for text in ["tcp/127.0.0.1:7447", "tcp/localhost:0", "tcp/[::1]:1", "tcp/127.8.9.1:65535"] {
-            assert!(text.parse::<Endpoint>().unwrap().guard(false).is_ok(), "{text}");
+            assert!(endpoint(text).guard(false, None).is_ok(), "{text}");
         }
         for text in ["tcp/0.0.0.0:7447", "tcp/192.0.2.1:7447", "tcp/robot.local:7447", "tcp/[::]:7447"] {
-            let endpoint: Endpoint = text.parse().unwrap();
-            let message = endpoint.guard(false).unwrap_err().to_string();
-            assert!(message.contains(text) && message.contains("loopback"), "{message}");
-            assert!(endpoint.guard(true).is_ok());
+            let message = endpoint(text).guard(false, None).unwrap_err().to_string();
+            for word in [text, "loopback", "tls/", "aegis keys", "--allow-plaintext-network"] {
+                assert!(message.contains(word), "{word} is missing from: {message}");
+            }
+            assert!(endpoint(text).guard(true, None).is_ok());
         }
     }
 
     #[test]
+    fn tls_passes_with_keys_alone_and_keys_with_tls_alone() {
+        let folder = KeyFolder::at("here");
+        for text in ["tls/192.0.2.1:7447", "tls/127.0.0.1:0", "tls/[::]:7447"] {
+            for allowed in [false, true] {
+                let message = endpoint(text).guard(allowed, None).unwrap_err().to_string();
+                assert!(message.contains(text) && message.contains("--keys FOLDER"), "{message}");
+            }
+            let guarded = endpoint(text).guard(false, Some(folder.clone())).unwrap();
+            assert_eq!((guarded.endpoint().carrier(), guarded.keys()), (Carrier::Tls, Some(&folder)));
+        }
+        let message = endpoint("tcp/127.0.0.1:1").guard(true, Some(folder)).unwrap_err().to_string();
+        assert!(message.contains("plain TCP uses no keys"), "{message}");
+    }
+
+    #[test]
     fn an_endpoint_that_is_none_says_what_would_be() {
-        for text in ["127.0.0.1:7447", "udp/127.0.0.1:1", "tcp/127.0.0.1", "tcp/127.0.0.1:70000", "tcp/:1"] {
+        for text in [
+            "127.0.0.1:7447",
+            "udp/127.0.0.1:1",
+            "tcp/127.0.0.1",
+            "tls/127.0.0.1:70000",
+            "tcp/:1",
+            "tls/robot#enable_mtls=false;x:7447",
+            "tcp/robot?a=b:7447",
+            "tls/robot.local:1:7447",
+        ] {
             let message = text.parse::<Endpoint>().unwrap_err().to_string();
-            assert!(message.contains("tcp/127.0.0.1:7447"), "{message}");
+            assert!(message.contains(text) && message.contains("tcp/127.0.0.1:7447"), "{message}");
         }
     }
 }

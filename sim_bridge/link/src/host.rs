@@ -132,6 +132,11 @@ impl Host {
         }
     }
 
+    /// Counts messages that never came to be read.
+    pub fn overlook(&mut self, count: u64, reason: &str) {
+        self.dropped.add_all(count, reason);
+    }
+
     /// A free-running plant's control period: moves it, stops it when its controller has gone silent, and returns what
     /// to publish. Nothing without an episode, and nothing in lock-step.
     pub fn tick(&mut self, now: Duration, plant: &mut dyn Plant) -> Option<Vec<u8>> {
@@ -212,7 +217,7 @@ impl Host {
     fn claim(&mut self, claim: Claim, now: Duration) -> Answer {
         self.expire(now);
         match &mut self.held {
-            Some(held) if held.claim == claim => held.seen = now,
+            Some(held) if held.claim == claim => held.seen = held.seen.max(now),
             Some(held) => {
                 let reason = format!("held by {:?}, which lives", held.claim.controller);
                 return Err((Code::Held, reason));
@@ -333,7 +338,8 @@ impl Host {
         self.expire(now);
         match &mut self.held {
             Some(held) if held.session == session => {
-                held.seen = now;
+                // A request may have waited behind a later heartbeat.
+                held.seen = held.seen.max(now);
                 Ok(held)
             }
             _ => Err((

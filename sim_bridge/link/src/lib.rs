@@ -1,22 +1,29 @@
 //! Any plant over Zenoh: the wire format, the host that serves a plant, and the plant at the other end of the line.
-//! `wire` and `host` are pure: bytes and time come in as values. `serve` and `plant` are the shells around them.
+//! `wire`, `host`, `endpoint` and `access` are pure: values in, values out. `serve`, `plant` and `session` are the shells.
 //!
 //! `docs/protocol.md` states the wire format field by field.
 
+pub mod access;
 mod dropped;
 pub mod endpoint;
 pub mod free;
 pub mod host;
+mod inbox;
+pub mod key_folder;
 pub mod plant;
 mod pulse;
 pub mod serve;
+pub mod session;
 pub mod wire;
 
-pub use endpoint::{Endpoint, LinkError, Role, open};
+pub use access::Party;
+pub use endpoint::{Endpoint, Guarded, LinkError, Role};
 pub use free::{CommandSender, FreePlant, Heard};
 pub use host::{Host, HostLimits, PlantInfo};
+pub use key_folder::KeyFolder;
 pub use plant::{Counters, Patience, ZenohPlant};
 pub use serve::serve;
+pub use session::{listening, open, open_guarded};
 
 /// A number that tells this process from any other that serves the same plant.
 pub fn instance() -> u64 {
@@ -40,6 +47,8 @@ pub struct Keys {
     pub operator: String,
     /// Liveliness token of whoever serves the plant.
     pub alive: String,
+    /// All of a policy that answers for the plant from elsewhere.
+    pub policy: String,
 }
 
 impl Keys {
@@ -61,6 +70,7 @@ impl Keys {
             observation: key("observation"),
             operator: key("operator"),
             alive: key("alive"),
+            policy: key("policy/**"),
         })
     }
 }

@@ -1,30 +1,22 @@
 //! Serves a plant over Zenoh: a shell that feeds a [`Host`] with messages and time, on the caller's thread.
-//! Callbacks only push into a bounded queue; the plant never moves on a thread of Zenoh's.
+//! Callbacks only put into a bounded inbox; the plant never moves on a thread of Zenoh's.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aegis_core::Plant;
 use zenoh::Wait;
+use zenoh::bytes::ZBytes;
 use zenoh::qos::CongestionControl;
 use zenoh::query::Query;
 
 use crate::Keys;
 use crate::endpoint::LinkError;
 use crate::host::{Host, nanoseconds};
+use crate::inbox::{Batch, Inbox};
 use crate::pulse::{EVERY, Heart};
 use crate::wire::Message;
-
-/// Messages that may wait while the plant moves. A request that finds no place is dropped and sent again.
-const QUEUE: usize = 256;
-
-enum Event {
-    Request(Query, Duration),
-    Pulse(Vec<u8>, Duration),
-    Action(Vec<u8>, Duration),
-}
 
 /// Serves `plant` as `name` until `stop` is set. `ready` is called once others can reach it, and `warn` with what to tell
 /// people of dropped messages, at most once a second.
@@ -46,25 +38,36 @@ pub fn serve(
         return Err(LinkError::Served { name: name.into() });
     }
     let clock = Instant::now();
-    let (events, inbox) = sync_channel(QUEUE);
-    let push = move |event| drop(events.try_send(event));
+    let inbox = Arc::new(Inbox::new());
     let _requests = session
         .declare_queryable(&keys.request)
         .callback({
-            let push = push.clone();
-            move |query| push(Event::Request(query, clock.elapsed()))
+            let inbox = Arc::clone(&inbox);
+            move |query| {
+                let size = query.payload().map_or(0, ZBytes::len);
+                inbox.request(size, (query, clock.elapsed()));
+            }
         })
         .wait()?;
     let _pulses = session
         .declare_subscriber(&keys.pulse)
         .callback({
-            let push = push.clone();
-            move |sample| push(Event::Pulse(sample.payload().to_bytes().into(), clock.elapsed()))
+            let inbox = Arc::clone(&inbox);
+            move |sample| {
+                let payload = sample.payload();
+                inbox.pulse(payload.len(), || payload.to_bytes().into(), clock.elapsed());
+            }
         })
         .wait()?;
     let _actions = session
         .declare_subscriber(&keys.action)
-        .callback(move |sample| push(Event::Action(sample.payload().to_bytes().into(), clock.elapsed())))
+        .callback({
+            let inbox = Arc::clone(&inbox);
+            move |sample| {
+                let payload = sample.payload();
+                inbox.action(payload.len(), || payload.to_bytes().into(), clock.elapsed());
+            }
+        })
         .wait()?;
     let observations = session
         .declare_publisher(&keys.observation)
@@ -83,11 +86,12 @@ pub fn serve(
     while !stop.load(Ordering::Relaxed) {
         next_tick = host.period().map(|period| next_tick.unwrap_or_else(|| clock.elapsed() + period));
         let until_tick = next_tick.map_or(EVERY, |tick: Duration| tick.saturating_sub(clock.elapsed()));
-        match inbox.recv_timeout(until_tick.min(EVERY)) {
-            Ok(event) => take(&mut host, event, plant),
-            // Only with an empty queue is it known that nobody has been heard.
-            Err(_) => host.expire(clock.elapsed()),
+        let batch = inbox.take(until_tick.min(EVERY));
+        if batch.is_empty() {
+            // Only with an empty inbox is it known that nobody has been heard.
+            host.expire(clock.elapsed());
         }
+        take(&mut host, batch, plant);
         if let (Some(tick), Some(period)) = (next_tick, host.period())
             && clock.elapsed() >= tick
         {
@@ -106,16 +110,21 @@ pub fn serve(
     Ok(())
 }
 
-fn take(host: &mut Host, event: Event, plant: &mut dyn Plant) {
-    match event {
-        Event::Request(query, at) => {
-            let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
-            let answer = host.request(&bytes, at, plant);
-            // A lost answer is asked for again, with the same numbers.
-            let _ = query.reply(query.key_expr().clone(), answer).wait();
-        }
-        Event::Pulse(bytes, at) => host.pulse(&bytes, at),
-        Event::Action(bytes, at) => host.action(&bytes, at),
+fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant) {
+    host.overlook(batch.crowded_out, "more of them came than the plant takes");
+    host.overlook(batch.oversized, "it is larger than any message to a plant");
+    // Heartbeats first: a request of another controller may ask whether this one still lives.
+    for (bytes, at) in batch.pulses {
+        host.pulse(&bytes, at);
+    }
+    for (bytes, at) in batch.actions {
+        host.action(&bytes, at);
+    }
+    if let Some((query, at)) = batch.request {
+        let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
+        let answer = host.request(&bytes, at, plant);
+        // A lost answer is asked for again, with the same numbers.
+        let _ = query.reply(query.key_expr().clone(), answer).wait();
     }
 }
 

@@ -77,6 +77,17 @@ fn a_step_asked_twice_is_run_once() {
 }
 
 #[test]
+fn a_request_that_waited_behind_a_heartbeat_takes_nothing_back_from_it() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    let pulse: Message = Pulse { session, stamp_ns: 0 }.into();
+    host.pulse(&pulse.encode(), at(4000));
+    host.request(&reset(session, 1).encode(), at(1), &mut plant);
+    let other = host.request(&claim(2, Mode::LockStep).encode(), at(8000), &mut plant);
+    assert_eq!(refused(&other).0, Code::Held);
+}
+
+#[test]
 fn a_skipped_or_past_step_is_refused_and_moves_nothing() {
     let (mut host, mut plant) = (host(), Toy::default());
     let session = claimed(&mut host, &mut plant, Mode::LockStep);

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aegis_core::{Plant, PlantError, Start};
-use aegis_link::endpoint::listening;
+use aegis_link::listening;
 use aegis_link::wire::{Claim, Look, Message, Mode, Reset};
 use aegis_link::{Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve};
 use support::Toy;
@@ -149,6 +149,35 @@ fn whatever_the_line_loses_or_repeats_each_step_is_run_once() {
     assert_eq!(run(&mut plant), run(&mut Toy::default()));
     assert!(plant.counters().repeated > 10, "{:?}", plant.counters());
     drop(plant);
+    let toy = served.stop();
+    assert_eq!((toy.resets, toy.steps), (1, 40));
+}
+
+#[test]
+fn a_flood_is_dropped_with_a_count_and_the_controller_goes_on() {
+    let served = Served::start("flooded", PATIENT, Duration::from_millis(50));
+    let (session, flooder) = (served.connect(), served.connect());
+    let keys = Keys::of("flooded").unwrap();
+    let statuses = session.declare_subscriber(&keys.status).with(FifoChannel::new(256)).wait().unwrap();
+    let mut plant = ZenohPlant::claim(&session, "flooded", "test", Mode::LockStep, patience()).unwrap();
+    plant.reset(START).unwrap();
+    for (number, action) in (1..).zip(actions()) {
+        let unheard: Vec<_> = (0..200)
+            .map(|_| {
+                flooder.put(&keys.pulse, vec![0; 64]).wait().unwrap();
+                flooder.put(&keys.action, vec![0; 1 << 14]).wait().unwrap();
+                flooder.get(&keys.request).payload(vec![0; 64]).with(FifoChannel::new(1)).wait().unwrap()
+            })
+            .collect();
+        assert_eq!(plant.step(&action).unwrap().observation.step, number);
+        drop(unheard);
+    }
+    drop(plant);
+    let dropped = |sample: zenoh::sample::Sample| match Message::decode(&sample.payload().to_bytes()) {
+        Ok(Message::Status(status)) => status.dropped,
+        other => panic!("{other:?}"),
+    };
+    while dropped(statuses.recv().unwrap()) == 0 {}
     let toy = served.stop();
     assert_eq!((toy.resets, toy.steps), (1, 40));
 }

@@ -25,6 +25,7 @@ fn fields(message: &Message) -> Value {
         Message::Release(body) => json!(body),
         Message::Pulse(body) => json!(body),
         Message::Action(body) => json!(body),
+        Message::Operate(body) => json!(body),
         Message::Claimed(body) => json!(body),
         Message::Moved(body) => json!(body),
         Message::Pictures(body) => json!(body),

@@ -21,6 +21,8 @@ pub const MAGIC: [u8; 4] = *b"AEGS";
 pub const HEADER: usize = 8;
 /// The largest message, bytes. Four pictures of 1024 × 1024 fit.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
+/// The largest message to a plant, bytes. The longest that the protocol knows has less than 1 KiB.
+pub const MAX_TO_PLANT: usize = 4096;
 
 /// Why bytes are no message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

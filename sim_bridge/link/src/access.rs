@@ -1,0 +1,227 @@
+//! Who may do what, as Zenoh's access control: a certificate's common name is its party, and a party has these rights.
+//! Pure. Everything that is not listed here is denied, in both directions.
+//!
+//! A certificate named `controller` is one for every plant, `controller.NAME` for the plant NAME alone.
+
+use serde_json::{Value, json};
+
+use crate::Keys;
+use crate::endpoint::{LinkError, Role};
+
+/// What a certificate is for: its common name, or what comes before the plant's name in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Party {
+    /// Serves plants.
+    Plant,
+    /// Drives plants and asks policies.
+    Controller,
+    /// Sees heartbeats and observations, and nothing else.
+    Watcher,
+    /// Stops and resets controllers, and sees what a watcher sees.
+    Operator,
+    /// Answers for a plant's policy, under `aegis/NAME/policy`.
+    Policy,
+}
+
+impl Party {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Plant, Self::Controller, Self::Watcher, Self::Operator, Self::Policy];
+
+    /// As it is written in a certificate.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plant => "plant",
+            Self::Controller => "controller",
+            Self::Watcher => "watcher",
+            Self::Operator => "operator",
+            Self::Policy => "policy",
+        }
+    }
+
+    /// The common name of a certificate, of this party for every plant or for the one that is named.
+    pub fn common_name(self, plant: Option<&str>) -> String {
+        plant.map_or_else(|| self.name().into(), |plant| format!("{}.{plant}", self.name()))
+    }
+
+    /// Whether it is connected to, and so proves its host's name.
+    pub fn listens(self) -> bool {
+        matches!(self, Self::Plant | Self::Policy)
+    }
+
+    /// Whether it connects to others.
+    pub fn connects(self) -> bool {
+        self != Self::Plant
+    }
+}
+
+/// Something that the party at the other end may do with a key. Each takes messages of both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Right {
+    Publish,
+    Receive,
+    Ask,
+    Answer,
+    /// Announces that it lives.
+    Live,
+    /// Sees who announces that.
+    Watch,
+}
+
+impl Right {
+    /// Kinds of message from the party to us, and from us to the party.
+    fn messages(self) -> [&'static [&'static str]; 2] {
+        let watch: &[_] = &["liveliness_query", "declare_liveliness_subscriber"];
+        match self {
+            Self::Publish => [&["put"], &["declare_subscriber"]],
+            Self::Receive => [&["declare_subscriber"], &["put"]],
+            Self::Ask => [&["query"], &["reply", "declare_queryable"]],
+            Self::Answer => [&["reply", "declare_queryable"], &["query"]],
+            Self::Live => [&["liveliness_token"], watch],
+            Self::Watch => [watch, &["liveliness_token"]],
+        }
+    }
+}
+
+/// What a party may do with one plant.
+fn rights(party: Party, keys: &Keys) -> Vec<(Right, &str)> {
+    let Keys { request, status, pulse, action, observation, operator, alive, policy } = keys;
+    let rights: &[(Right, &[&String])] = match party {
+        Party::Controller => &[
+            (Right::Ask, &[request, policy]),
+            (Right::Publish, &[pulse, action]),
+            (Right::Receive, &[status, observation, operator, policy]),
+            (Right::Watch, &[alive, policy]),
+        ],
+        Party::Watcher => &[(Right::Receive, &[status, observation]), (Right::Watch, &[alive])],
+        Party::Operator => &[
+            (Right::Publish, &[operator]),
+            (Right::Receive, &[status, observation]),
+            (Right::Watch, &[alive]),
+        ],
+        Party::Policy => &[(Right::Answer, &[policy]), (Right::Publish, &[policy]), (Right::Live, &[policy])],
+        // As those that connect to it see it; what a policy answers or an operator says comes through it.
+        Party::Plant => &[
+            (Right::Answer, &[request, policy]),
+            (Right::Receive, &[pulse, action, operator, policy]),
+            (Right::Publish, &[status, observation, operator, policy]),
+            (Right::Live, &[alive, policy]),
+            (Right::Ask, &[policy]),
+            (Right::Watch, &[policy]),
+        ],
+    };
+    rights.iter().flat_map(|(right, keys)| keys.iter().map(move |key| (*right, key.as_str()))).collect()
+}
+
+/// Zenoh's `access_control` for a session that serves or drives `plants`.
+///
+/// # Errors
+/// [`LinkError::Name`] for a plant's name that is none.
+pub fn access_control(role: Role, plants: &[String]) -> Result<Value, LinkError> {
+    let parties: &[Party] = match role {
+        Role::Serve => &[Party::Controller, Party::Watcher, Party::Operator, Party::Policy],
+        // Zenoh trusts every public authority besides ours when it connects; the common name tells ours from them.
+        Role::Drive => &[Party::Plant, Party::Policy],
+    };
+    let (mut rules, mut subjects, mut policies) = (Vec::new(), Vec::new(), Vec::new());
+    for party in parties {
+        for plant in plants {
+            let keys = Keys::of(plant)?;
+            let subject = party.common_name(Some(plant));
+            let mut names = Vec::new();
+            for (right, key) in rights(*party, &keys) {
+                for (flow, messages) in ["ingress", "egress"].into_iter().zip(right.messages()) {
+                    let id = format!("{subject}: {right:?} {key}, {flow}");
+                    rules.push(json!({
+                        "id": id, "permission": "allow", "flows": [flow], "messages": messages, "key_exprs": [key],
+                    }));
+                    names.push(id);
+                }
+            }
+            let common_names = [party.common_name(None), subject.clone()];
+            subjects.push(json!({ "id": subject, "cert_common_names": common_names }));
+            policies.push(json!({ "rules": names, "subjects": [subject] }));
+        }
+    }
+    Ok(json!({
+        "enabled": true, "default_permission": "deny", "rules": rules, "subjects": subjects, "policies": policies,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Zenoh would let pass between a session of `role` and a peer named `name`: (flow, message, key).
+    fn allowed(role: Role, name: &str) -> Vec<(String, String, String)> {
+        let control = access_control(role, &["one".into(), "two".into()]).unwrap();
+        let list = |value: &Value| value.as_array().unwrap().clone();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let mut all = Vec::new();
+        for subject in list(&control["subjects"]) {
+            if !list(&subject["cert_common_names"]).contains(&name.into()) {
+                continue;
+            }
+            for policy in list(&control["policies"]).iter().filter(|p| p["subjects"][0] == subject["id"]) {
+                for rule in
+                    list(&control["rules"]).iter().filter(|r| list(&policy["rules"]).contains(&r["id"]))
+                {
+                    for message in list(&rule["messages"]) {
+                        all.push((text(&rule["flows"][0]), text(&message), text(&rule["key_exprs"][0])));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn a_watcher_sends_nothing_that_carries_data() {
+        let watcher = allowed(Role::Serve, "watcher");
+        assert!(watcher.iter().any(|(flow, message, _)| flow == "egress" && message == "put"));
+        for (flow, message, key) in &watcher {
+            assert!(
+                flow == "egress" || !["put", "query", "reply", "delete"].contains(&message.as_str()),
+                "{key}"
+            );
+            assert!(["status", "observation", "alive"].iter().any(|leaf| key.ends_with(leaf)), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_for_one_plant_is_for_no_other_and_an_unknown_name_for_none() {
+        let one = allowed(Role::Serve, "controller.one");
+        assert!(one.iter().all(|(_, _, key)| key.starts_with("aegis/one/")) && !one.is_empty());
+        assert_eq!(allowed(Role::Serve, "controller").len(), 2 * one.len());
+        for name in ["stranger", "controller.three", "plant", "controller.", "Controller", ""] {
+            assert!(allowed(Role::Serve, name).is_empty(), "{name}");
+        }
+        for name in ["controller", "watcher", "example.org"] {
+            assert!(allowed(Role::Drive, name).is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_a_controller_may_send_the_plant_may_take_and_the_other_way_round() {
+        let plant = allowed(Role::Drive, "plant");
+        let flip = |flow: &str| if flow == "ingress" { "egress" } else { "ingress" }.to_owned();
+        for party in ["controller", "watcher", "operator", "policy"] {
+            for (flow, message, key) in allowed(Role::Serve, party) {
+                let mirror = (flip(&flow), message, key);
+                assert!(plant.contains(&mirror), "{party}: {mirror:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_deletes_and_no_key_is_beyond_a_plant() {
+        for name in ["controller", "watcher", "operator", "policy"] {
+            for (_, message, key) in allowed(Role::Serve, name) {
+                assert!(
+                    message != "delete" && (key.starts_with("aegis/one/") || key.starts_with("aegis/two/"))
+                );
+            }
+        }
+        assert!(access_control(Role::Serve, &["**".into()]).is_err());
+    }
+}

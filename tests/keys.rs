@@ -1,0 +1,91 @@
+//! `aegis keys`, and what is refused of the keys that an endpoint is given.
+//! Through the binary; nothing here opens a connection.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::path::Path;
+
+use aegis_link::KeyFolder;
+
+#[test]
+fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = common::folder("security-keys");
+    let keys = folder.join("keys");
+    common::make_keys(&keys);
+    let files = |folder: &Path| {
+        let mut names: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files(&keys), ["ca.key", "ca.pem", "controller", "operator", "plant", "policy", "watcher"]);
+    for private in ["ca.key", "plant/private.pem", "watcher/private.pem"] {
+        assert_eq!(keys.join(private).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{private}");
+    }
+    let before = std::fs::read(keys.join("plant/private.pem")).unwrap();
+    common::refuses(
+        &mut common::keys_command(&keys),
+        2,
+        &[keys.to_str().unwrap(), "exists", "never replaced"],
+    );
+    common::refuses(common::keys_command(&keys).args(["--add", "plant"]), 2, &["plant", "exists"]);
+    assert_eq!(std::fs::read(keys.join("plant/private.pem")).unwrap(), before);
+
+    let added = common::keys_command(&keys).args(["--add", "watcher", "--plant", "arm"]).output().unwrap();
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
+    assert!(KeyFolder::open(&keys.join("watcher.arm")).is_ok());
+    common::refuses(
+        common::keys_command(&folder.join("none")).args(["--add", "plant"]),
+        2,
+        &["ca.pem", "aegis keys"],
+    );
+    let never = folder.join("never");
+    for (arguments, words) in [
+        (["--host", "a b"], ["--host a b", "valid is"]),
+        (["--host", "robot.local:7447"], ["--host robot.local:7447", "without a port"]),
+        (["--plant", "a/b"], ["a/b", "valid are"]),
+        (["--days", "0"], ["--days", "1..=3650"]),
+        (["--add", "admin"], ["admin", "controller"]),
+    ] {
+        common::refuses(common::keys_command(&never).args(arguments), 2, &words);
+    }
+    // A file is in the way of the folder: the error names it, and nothing half-written stays.
+    std::fs::write(folder.join("file"), "").unwrap();
+    common::refuses(&mut common::keys_command(&folder.join("file/keys")), 1, &["file/keys", "cannot write"]);
+    assert_eq!(files(&folder), ["file", "keys"]);
+}
+
+#[test]
+fn keys_that_cannot_be_used_and_lines_without_any_are_refused_before_anything_is_loaded() {
+    let folder = common::folder("security-refused");
+    let keys = folder.join("keys");
+    common::make_keys(&keys);
+    let serve = |listen: &str, keys: Option<&Path>| {
+        let mut command = common::aegis();
+        command.args(["sim", "serve", "--listen", listen]);
+        command.args(keys.into_iter().flat_map(|keys| [Path::new("--keys"), keys]));
+        command
+    };
+    common::refuses(&mut serve("tls/0.0.0.0:0", None), 2, &["tls/0.0.0.0:0", "aegis keys", "--keys FOLDER"]);
+    common::refuses(
+        &mut serve("tcp/0.0.0.0:0", None),
+        2,
+        &["tls/", "aegis keys", "--allow-plaintext-network"],
+    );
+    let plant = keys.join("plant");
+    common::refuses(&mut serve("tcp/127.0.0.1:0", Some(&plant)), 2, &["plain TCP uses no keys"]);
+    common::refuses(&mut serve("tls/127.0.0.1:0", Some(&keys)), 2, &["certificate.pem", "aegis keys"]);
+    let private = plant.join("private.pem");
+    common::mode(&private, 0o644);
+    common::refuses(&mut serve("tls/127.0.0.1:0", Some(&plant)), 2, &["private.pem", "0644", "0600"]);
+    common::mode(&private, 0o600);
+    std::fs::write(&private, "nothing").unwrap();
+    common::refuses(&mut serve("tls/127.0.0.1:0", Some(&plant)), 2, &["private.pem", "7 bytes", "PEM"]);
+    let mut demo = common::aegis();
+    demo.args(["demo", "--connect", "tcp/192.0.2.1:7447", "--plant", "p", "--out"]).arg(folder.join("never"));
+    common::refuses(&mut demo, 2, &["192.0.2.1", "tls/", "--allow-plaintext-network"]);
+}

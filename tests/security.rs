@@ -1,0 +1,370 @@
+//! Who may read and move a plant over a network: each party's certificate, none, another authority's, and a plain line.
+//! Real certificates from the real binary, real TLS sessions on loopback; every test shows first that the right party can.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use aegis_core::{Plant, Start};
+use aegis_link::wire::{Claim, Claimed, Message, Mode, Pulse, Status};
+use aegis_link::{Endpoint, KeyFolder, LinkError, Patience, Role, ZenohPlant, listening, open_guarded};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
+use zenoh::Wait;
+use zenoh::handlers::{FifoChannel, FifoChannelHandler};
+use zenoh::pubsub::Subscriber;
+use zenoh::sample::{Locality, Sample};
+
+const NAME: &str = "guarded";
+const START: Start = Start { task: 0, initial_state: 0 };
+/// Of a question that nobody should answer. Where somebody does, the answer takes milliseconds.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// A folder whose certificate `authority` signed for any common name, which the binary would not make.
+fn forge(authority: &Path, common_name: &str, out: &Path) -> PathBuf {
+    let read = |name: &str| std::fs::read_to_string(authority.join(name)).unwrap();
+    let signer = KeyPair::from_pem(&read("ca.key")).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), signer).unwrap();
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.push(DnType::CommonName, common_name);
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let key = KeyPair::generate().unwrap();
+    let certificate = parameters.signed_by(&key, &issuer).unwrap().pem();
+    folder_of(out, &read("ca.pem"), &certificate, &key.serialize_pem())
+}
+
+fn folder_of(out: &Path, authority: &str, certificate: &str, private: &str) -> PathBuf {
+    std::fs::create_dir_all(out).unwrap();
+    for (name, text) in [("ca.pem", authority), ("certificate.pem", certificate), ("private.pem", private)] {
+        std::fs::write(out.join(name), text).unwrap();
+    }
+    common::mode(&out.join("private.pem"), 0o600);
+    out.into()
+}
+
+fn connect(endpoint: &str, keys: &Path) -> Result<zenoh::Session, LinkError> {
+    let endpoint: Endpoint = endpoint.parse()?;
+    let guarded = endpoint.guard(false, Some(KeyFolder::open(keys)?))?;
+    open_guarded(Role::Drive, &guarded, &[NAME.into()])
+}
+
+/// A peer that keeps to none of our rules: no access control of its own, and only what `settings` say.
+fn stray(endpoint: &str, settings: &[(&str, String)]) -> zenoh::Result<zenoh::Session> {
+    let mut config = zenoh::Config::default();
+    let connect = format!("[{endpoint:?}]");
+    for (key, value) in [
+        ("mode", r#""client""#),
+        ("connect/endpoints", connect.as_str()),
+        ("connect/timeout_ms", "2000"),
+        ("connect/exit_on_failure", "true"),
+        ("scouting/multicast/enabled", "false"),
+    ] {
+        config.insert_json5(key, value).unwrap();
+    }
+    for (key, value) in settings {
+        config.insert_json5(key, value).unwrap();
+    }
+    zenoh::open(config).wait()
+}
+
+/// The settings of a peer that has the keys of `folder` and keeps to no rules.
+fn bare(folder: &Path) -> Vec<(&'static str, String)> {
+    let file = |name: &str| format!("{:?}", folder.join(name).to_str().unwrap());
+    vec![
+        ("transport/link/tls/root_ca_certificate", file("ca.pem")),
+        ("transport/link/tls/enable_mtls", "true".into()),
+        ("transport/link/tls/connect_certificate", file("certificate.pem")),
+        ("transport/link/tls/connect_private_key", file("private.pem")),
+    ]
+}
+
+/// A served environment in a process of its own, killed when the test ends.
+struct Bridge {
+    process: Child,
+    endpoint: String,
+    keys: PathBuf,
+}
+
+impl Bridge {
+    fn start(folder: &Path) -> Self {
+        let keys = folder.join("keys");
+        common::make_keys(&keys);
+        let mut process = common::aegis()
+            // The seed of the shipped plan: its confirmation starts are sampled ones.
+            .args(["sim", "serve", "--sample-seed", "20261125", "--name", NAME])
+            .args(["--listen", "tls/127.0.0.1:0", "--keys"])
+            .arg(keys.join("plant"))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut ready).unwrap();
+        let endpoint = ready.trim().rsplit(' ').next().expect("an endpoint").to_owned();
+        assert!(endpoint.starts_with("tls/127.0.0.1:"), "{ready}");
+        Self { process, endpoint, keys }
+    }
+
+    fn connect(&self, keys: &str) -> zenoh::Session {
+        connect(&self.endpoint, &self.keys.join(keys)).expect("its certificate is good")
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn drive(session: &zenoh::Session) -> ZenohPlant {
+    let patience = Patience { claim: Duration::from_secs(60), ..Patience::default() };
+    let mut plant = ZenohPlant::claim(session, NAME, "the controller", Mode::LockStep, patience)
+        .expect("a controller may");
+    plant.reset(START).expect("the start exists");
+    step(&mut plant, 1);
+    plant
+}
+
+fn step(plant: &mut ZenohPlant, number: u32) {
+    assert_eq!(plant.step(&[0.0; 7]).expect("a controller may").observation.step, number);
+}
+
+type Heard = Subscriber<FifoChannelHandler<Sample>>;
+
+fn listen(session: &zenoh::Session, key: &str) -> Heard {
+    let subscriber = session.declare_subscriber(key.to_owned()).allowed_origin(Locality::Remote);
+    subscriber.with(FifoChannel::new(256)).wait().expect("it subscribes")
+}
+
+/// The next status that was sent when this was called, or later.
+fn status(heard: &Heard) -> Status {
+    while heard.try_recv().expect("the session lives").is_some() {}
+    // The first may have been on its way.
+    let next = || loop {
+        let sample =
+            heard.recv_timeout(Duration::from_secs(60)).expect("the session lives").expect("it beats");
+        if let Ok(Message::Status(status)) = Message::decode(&sample.payload().to_bytes()) {
+            return status;
+        }
+    };
+    next();
+    next()
+}
+
+/// Tries all that a controller does, and all that anybody could want to read, until somebody else has heard the plant's
+/// heartbeat in `beats` some times. What came back from others.
+fn attack(session: &zenoh::Session, beats: &Heard) -> Vec<String> {
+    let mut got = Vec::new();
+    let heard: Vec<_> = ["status", "observation", "pulse", "action", "*", "**"]
+        .iter()
+        .map(|leaf| (*leaf, listen(session, &format!("aegis/{NAME}/{leaf}"))))
+        .collect();
+    let claim =
+        Message::from(Claim { controller: "attacker".into(), nonce: 7, mode: Mode::LockStep }).encode();
+    let pulse = Message::from(Pulse { session: 1, stamp_ns: 0 }).encode();
+    for key in [format!("aegis/{NAME}/pulse"), format!("aegis/{NAME}/action"), format!("aegis/{NAME}/**")] {
+        session.put(&key, pulse.clone()).wait().expect("it is sent");
+        session.delete(&key).wait().expect("it is sent");
+    }
+    for key in [format!("aegis/{NAME}/request"), "aegis/*/request".into(), "**".into(), "@/**".into()] {
+        let question = session.get(&key).payload(claim.clone()).timeout(UNANSWERED);
+        let question = question.allowed_destination(Locality::Remote);
+        let answers = question.with(FifoChannel::new(8)).wait().expect("it is sent");
+        while let Ok(reply) = answers.recv() {
+            if let Ok(sample) = reply.result() {
+                got.push(format!("answer on {}", sample.key_expr()));
+            }
+        }
+    }
+    let alive = session.liveliness().get("**").timeout(UNANSWERED).wait().expect("it is sent");
+    while let Ok(reply) = alive.recv() {
+        got.extend(reply.result().map(|sample| format!("token {}", sample.key_expr())).ok());
+    }
+    for _ in 0..3 {
+        status(beats);
+    }
+    for (leaf, heard) in heard {
+        while let Ok(Some(sample)) = heard.try_recv() {
+            got.push(format!("sample of {} on {leaf}", sample.key_expr()));
+        }
+    }
+    got
+}
+
+#[test]
+fn a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected() {
+    let folder = common::folder("security-strangers");
+    let bridge = Bridge::start(&folder);
+    let session = bridge.connect("controller");
+    let mut plant = drive(&session);
+
+    let authority = format!("{:?}", bridge.keys.join("ca.pem").to_str().unwrap());
+    let trusting = [("transport/link/tls/root_ca_certificate", authority)];
+    assert!(stray(&bridge.endpoint, &trusting).is_err(), "without a certificate");
+
+    let others = folder.join("others");
+    common::make_keys(&others);
+    let another = connect(&bridge.endpoint, &others.join("controller"));
+    assert!(matches!(another, Err(LinkError::Zenoh(_))), "it trusts another authority: {another:?}");
+    let read = |file: PathBuf| std::fs::read_to_string(file).unwrap();
+    let mixed = folder_of(
+        &folder.join("mixed"),
+        &read(bridge.keys.join("ca.pem")),
+        &read(others.join("controller/certificate.pem")),
+        &read(others.join("controller/private.pem")),
+    );
+    let another = connect(&bridge.endpoint, &mixed);
+    assert!(matches!(another, Err(LinkError::Zenoh(_))), "another authority signed it: {another:?}");
+    assert!(stray(&bridge.endpoint, &bare(&mixed)).is_err(), "another authority signed it");
+
+    // The plant's own certificate is for listening and opens no connection.
+    assert!(stray(&bridge.endpoint, &bare(&bridge.keys.join("plant"))).is_err(), "a plant connects");
+
+    let plain = bridge.endpoint.replace("tls/", "tcp/");
+    assert!(aegis_link::open(Role::Drive, &plain.parse().unwrap()).is_err(), "plain TCP");
+
+    step(&mut plant, 2);
+    let status = status(&listen(&session, &format!("aegis/{NAME}/status")));
+    assert_eq!((status.dropped, status.refused, status.sequence), (0, 0, 2));
+}
+
+#[test]
+fn a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither() {
+    let folder = common::folder("security-parties");
+    let bridge = Bridge::start(&folder);
+    let session = bridge.connect("controller");
+    let mut plant = drive(&session);
+    let statuses = listen(&session, &format!("aegis/{NAME}/status"));
+
+    let watcher = stray(&bridge.endpoint, &bare(&bridge.keys.join("watcher"))).expect("a good certificate");
+    let watched = status(&listen(&watcher, &format!("aegis/{NAME}/status")));
+    assert_eq!((watched.session, watched.sequence), (plant.claimed().session, 1));
+    let got = attack(&watcher, &statuses);
+    // Whatever its subscriber asks for, the heartbeat alone comes over the line.
+    let may = |line: &String| line.starts_with("sample of aegis/guarded/status on ");
+    assert!(got.iter().all(may), "{got:?}");
+
+    let forge = |name: &str| forge(&bridge.keys, name, &folder.join(name));
+    for name in ["stranger", "plant", "controller.another", "policy"] {
+        let peer = stray(&bridge.endpoint, &bare(&forge(name))).expect("a good certificate");
+        let got = attack(&peer, &statuses);
+        assert!(got.is_empty(), "{name}: {got:?}");
+    }
+
+    // What any of them had sent would have been refused, for the plant is held, or dropped, for it is no such session.
+    let after = status(&statuses);
+    assert_eq!((after.dropped, after.refused, after.session), (0, 0, plant.claimed().session));
+    step(&mut plant, 2);
+
+    // The same attack by a controller does arrive: neither the counts nor the attack are blind.
+    let peer = stray(&bridge.endpoint, &bare(&forge("controller.guarded"))).expect("a good certificate");
+    status(&listen(&peer, &format!("aegis/{NAME}/status")));
+    let got = attack(&peer, &statuses);
+    assert!(got.iter().any(|line| line == "answer on aegis/guarded/request"), "{got:?}");
+    let after = status(&statuses);
+    assert!(after.dropped > 0 && after.refused == 1, "{after:?}");
+    step(&mut plant, 3);
+}
+
+#[test]
+fn a_flood_costs_its_sender_its_messages_and_nobody_else_a_step() {
+    let folder = common::folder("security-flood");
+    let bridge = Bridge::start(&folder);
+    let session = bridge.connect("controller");
+    let mut plant = drive(&session);
+    let statuses = listen(&session, &format!("aegis/{NAME}/status"));
+    let flooder =
+        stray(&bridge.endpoint, &bare(&bridge.keys.join("controller"))).expect("a good certificate");
+    let pulse = Message::from(Pulse { session: 1, stamp_ns: 0 }).encode();
+    let begin = Instant::now();
+    for number in 2..=20 {
+        for _ in 0..500 {
+            flooder.put(format!("aegis/{NAME}/pulse"), pulse.clone()).wait().expect("it is sent");
+            flooder.put(format!("aegis/{NAME}/pulse"), vec![0; 8192]).wait().expect("it is sent");
+        }
+        step(&mut plant, number);
+    }
+    let after = status(&statuses);
+    let most = 100.0 * begin.elapsed().as_secs_f64() + 1.0;
+    assert!(after.dropped > 0 && (after.dropped as f64) <= most, "{} of at most {most}", after.dropped);
+}
+
+#[test]
+fn a_policy_cannot_pose_as_the_plant() {
+    let folder = common::folder("security-pose");
+    let keys = folder.join("keys");
+    common::make_keys(&keys);
+    // Answers every claim, whoever it is.
+    let claim_at = |party: &str| {
+        let guarded = "tls/127.0.0.1:0".parse::<Endpoint>().unwrap();
+        let guarded = guarded.guard(false, Some(KeyFolder::open(&keys.join(party)).unwrap())).unwrap();
+        let server = open_guarded(Role::Serve, &guarded, &[NAME.into()]).expect("it listens");
+        let claimed = Claimed {
+            instance: 1,
+            session: 2,
+            action_width: 7,
+            tasks: 1,
+            period_ns: 50_000_000,
+            command_timeout_ns: 200_000_000,
+            controller_timeout_ns: 5_000_000_000,
+        };
+        let answer = Message::from(claimed).encode();
+        let _queryable = server
+            .declare_queryable(format!("aegis/{NAME}/request"))
+            .callback(move |query| query.reply(query.key_expr().clone(), answer.clone()).wait().unwrap())
+            .wait()
+            .unwrap();
+        let endpoint = listening(&server).unwrap();
+        let session = connect(&endpoint.to_string(), &keys.join("controller")).expect("good certificates");
+        let patience = Patience { claim: UNANSWERED, ..Patience::default() };
+        ZenohPlant::claim(&session, NAME, "test", Mode::LockStep, patience)
+            .map(|plant| plant.claimed().session)
+    };
+    assert_eq!(claim_at("plant").expect("the plant's own certificate"), 2);
+    assert!(matches!(claim_at("policy"), Err(LinkError::Nobody { .. })));
+}
+
+#[test]
+fn a_policy_answers_a_controller_through_the_plant() {
+    let folder = common::folder("security-policy");
+    let bridge = Bridge::start(&folder);
+    let policy = bridge.connect("policy");
+    let key = format!("aegis/{NAME}/policy/infer");
+    let _queryable = policy
+        .declare_queryable(&key)
+        .callback(|query| query.reply(query.key_expr().clone(), "a chunk").wait().unwrap())
+        .wait()
+        .unwrap();
+    let ask = |keys: &str| {
+        let session = bridge.connect(keys);
+        let until = Instant::now() + if keys == "controller" { Duration::from_secs(60) } else { UNANSWERED };
+        while Instant::now() < until {
+            let question = session.get(&key).payload("an observation").timeout(UNANSWERED);
+            let answers = question.with(FifoChannel::new(1)).wait().unwrap();
+            if let Ok(Ok(sample)) = answers.recv().map(|reply| reply.into_result()) {
+                return Some(sample.payload().try_to_string().unwrap().into_owned());
+            }
+        }
+        None
+    };
+    assert_eq!(ask("controller").as_deref(), Some("a chunk"));
+    assert_eq!(ask("watcher"), None);
+}
+
+#[test]
+fn the_binary_drives_with_a_controllers_keys_and_not_with_a_watchers() {
+    let folder = common::folder("security-binary");
+    let bridge = Bridge::start(&folder);
+    let demo = |party: &str| {
+        let mut command = common::aegis();
+        command.args(["demo", "--episodes", "1", "--connect", &bridge.endpoint, "--plant", NAME, "--keys"]);
+        command.arg(bridge.keys.join(party)).arg("--out").arg(folder.join(party));
+        command
+    };
+    common::refuses(&mut demo("watcher"), 1, &["nobody serves plant \"guarded\""]);
+    let output = demo("controller").output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
