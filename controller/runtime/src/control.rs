@@ -8,7 +8,6 @@ use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use aegis_core::control::{Controller, Inputs, Mode, Output, Period, Seen};
-use aegis_core::trigger::BuiltIn;
 
 use crate::clock::Clock;
 use crate::inference::Seat;
@@ -27,6 +26,8 @@ pub struct Command {
     pub sequence: u32,
     /// Sequence number of the newest observation that was known.
     pub observation: u32,
+    /// When it came, on the run's clock.
+    pub observed: Duration,
     /// `[channels]`.
     pub values: Vec<f32>,
 }
@@ -45,16 +46,18 @@ pub struct CommandReader {
 
 /// A buffer that holds the newest command of `width` values: one that nobody could send in time is never sent.
 pub fn command_channel(width: usize) -> (CommandWriter, CommandReader) {
-    let empty = Command { values: Vec::with_capacity(width), ..Command::default() };
+    // The buffer clones it, and a clone has room for what is there, not for what there was room for.
+    let empty = Command { values: vec![0.0; width], ..Command::default() };
     let (input, output) = triple_buffer::triple_buffer(&empty);
     let sender = Arc::new(std::sync::OnceLock::new());
     (CommandWriter { newest: input, sender: Arc::clone(&sender) }, CommandReader { newest: output, sender })
 }
 
 impl CommandWriter {
-    fn write(&mut self, episode: u64, sequence: u32, observation: u32, values: &[f32]) {
+    fn write(&mut self, episode: u64, sequence: u32, newest: Newest, values: &[f32]) {
         let command = self.newest.input_buffer_mut();
-        (command.episode, command.sequence, command.observation) = (episode, sequence, observation);
+        (command.episode, command.sequence) = (episode, sequence);
+        (command.observation, command.observed) = (newest.sequence, newest.received);
         command.values.clear();
         command.values.extend_from_slice(values);
         self.newest.publish();
@@ -149,7 +152,7 @@ impl ControlThread {
             move || {
                 let _ = tell.send(RealTime::ask(&settings));
                 let spin = Duration::from_micros(settings.spin_us);
-                run(controller, ports, period, pace, spin, &control)
+                run(ControlLoop::new(controller, ports), period, pace, spin, &control)
             }
         })?;
         let real_time = told.recv().unwrap_or_default();
@@ -174,36 +177,35 @@ impl ControlThread {
 }
 
 fn run(
-    mut controller: Controller,
-    mut ports: Ports,
+    mut served: ControlLoop,
     period: Duration,
     pace: Pace,
     spin: Duration,
     control: &Control,
 ) -> Controller {
-    ports.sighted.wake.get_or_init(std::thread::current);
-    let mut schedule = Schedule::new(period, ports.clock.now() + period);
-    let mut state = State::default();
+    served.ports.sighted.wake.get_or_init(std::thread::current);
+    let clock = served.ports.clock;
+    let mut schedule = Schedule::new(period, clock.now() + period);
     while !control.end.load(Ordering::Acquire) {
         let (now, late, skipped) = match pace {
             Pace::Clock => {
-                wait(ports.clock, schedule.next(), spin);
-                let now = ports.clock.now();
+                wait(clock, schedule.next(), spin);
+                let now = clock.now();
                 let (late, skipped) = schedule.serve(now);
                 (now, late, skipped)
             }
             Pace::Observation => {
-                await_sighting(&ports, schedule.next() + period / 2);
-                let now = ports.clock.now();
+                await_sighting(&served.ports, schedule.next() + period / 2);
+                let now = clock.now();
                 schedule.restart(now);
                 (now, Duration::ZERO, 0)
             }
         };
-        state.serve(&mut controller, &mut ports, now, late, skipped);
-        control.mode.store(controller.mode() as u8, Ordering::Release);
-        control.at_rest.store(controller.is_at_rest(), Ordering::Release);
+        served.period(now, late, skipped);
+        control.mode.store(served.controller.mode() as u8, Ordering::Release);
+        control.at_rest.store(served.controller.is_at_rest(), Ordering::Release);
     }
-    controller
+    served.controller
 }
 
 fn await_sighting(ports: &Ports, until: Duration) {
@@ -216,23 +218,32 @@ fn await_sighting(ports: &Ports, until: Duration) {
     }
 }
 
-/// What numbers the commands.
-#[derive(Default)]
-struct State {
-    episode: u64,
-    commands: u32,
-    observed: u32,
+/// The newest observation that a command can know.
+#[derive(Clone, Copy, Debug, Default)]
+struct Newest {
+    sequence: u32,
+    received: Duration,
 }
 
-impl State {
-    fn serve(
-        &mut self,
-        controller: &mut Controller<BuiltIn>,
-        ports: &mut Ports,
-        now: Duration,
-        late: Duration,
-        skipped: u32,
-    ) {
+/// A controller with its ports: what the control thread does once a period, without the waiting.
+pub struct ControlLoop {
+    controller: Controller,
+    ports: Ports,
+    episode: u64,
+    commands: u32,
+    newest: Newest,
+}
+
+impl ControlLoop {
+    /// Nothing read yet.
+    pub fn new(controller: Controller, ports: Ports) -> Self {
+        Self { controller, ports, episode: 0, commands: 0, newest: Newest::default() }
+    }
+
+    /// One control period that began at `now`, `late` after it was due and `skipped` periods after the last. Neither
+    /// waits nor allocates.
+    pub fn period(&mut self, now: Duration, late: Duration, skipped: u32) {
+        let Self { controller, ports, .. } = self;
         let inputs = Inputs {
             now,
             skipped,
@@ -242,8 +253,8 @@ impl State {
             strong: ports.strong.hear(),
             wishes: ports.wishes.take(),
         };
-        if let Some(Seen { sequence, .. }) = inputs.observation {
-            self.observed = sequence;
+        if let Some(Seen { sequence, received, .. }) = inputs.observation {
+            self.newest = Newest { sequence, received };
         }
         let output: Output = controller.tick(&inputs);
         if controller.episode() != self.episode {
@@ -251,7 +262,7 @@ impl State {
         }
         if output.send {
             self.commands = self.commands.saturating_add(1);
-            ports.commands.write(self.episode, self.commands, self.observed, controller.command());
+            ports.commands.write(self.episode, self.commands, self.newest, controller.command());
         }
         let (weak, strong) = (output.ask_weak, output.ask_strong);
         let took = ports.clock.now().saturating_sub(now);

@@ -14,7 +14,9 @@ mod real_time;
 mod wishes;
 
 pub use clock::Clock;
-pub use control::{Command, CommandReader, CommandWriter, Control, ControlThread, Ports, command_channel};
+pub use control::{
+    Command, CommandReader, CommandWriter, Control, ControlLoop, ControlThread, Ports, command_channel,
+};
 pub use inference::{Mind, Seat, Snapshot, SpawnError, Thinker, Thought, View, Watched, spawn};
 pub use log::{LogReader, LogWriter, log_channel};
 pub use pace::{Pace, Schedule};

@@ -25,8 +25,7 @@ pub enum Party {
 
 impl Party {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Plant, Self::Controller, Self::Watcher, Self::Operator, Self::Policy];
+    pub const ALL: [Self; 5] = [Self::Plant, Self::Controller, Self::Watcher, Self::Operator, Self::Policy];
 
     /// As it is written in a certificate.
     pub fn name(self) -> &'static str {

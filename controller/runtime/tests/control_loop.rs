@@ -1,0 +1,211 @@
+//! The control loop with its ports and real threads beside it: it allocates nothing, and a policy's death is silence.
+//! Periods are served by hand, so nothing depends on how fast this machine is.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aegis_core::control::{
+    Cause, Channel, ChannelKind, ControlSettings, Mode, OutOfBounds, Overlap, Period, Recipe, Seen,
+    StrongLoss,
+};
+use aegis_core::gate::BudgetUnit;
+use aegis_core::trigger::{Rule, Thresholds};
+use aegis_core::{GateLimits, Observation, PolicyError, Pose, Proprioception};
+use aegis_runtime::{
+    Clock, CommandReader, ControlLoop, Health, LogReader, Mind, Ports, Sightings, Snapshot, Thinker, Thought,
+    View, WishBox, command_channel, log_channel, sightings, spawn,
+};
+
+const HORIZON: usize = 10;
+
+/// Proposes one value, or panics from an inference on.
+struct Constant {
+    value: f32,
+    left: u32,
+}
+
+impl Mind for Constant {
+    fn begin(&mut self) {}
+
+    fn warm_up(&mut self, _: &Observation) {}
+
+    fn think(&mut self, _: &Observation, thought: &mut Thought) -> Result<(), PolicyError> {
+        assert!(self.left > 0, "the policy dies here");
+        self.left -= 1;
+        thought.width = 1;
+        thought.values.clear();
+        thought.values.resize(HORIZON, self.value);
+        thought.score = 0.1;
+        Ok(())
+    }
+}
+
+fn recipe() -> Recipe {
+    let channel = Channel {
+        kind: ChannelKind::Rate,
+        low: -1.0,
+        high: 1.0,
+        velocity: 1.0,
+        acceleration: 0.2,
+        jerk: 0.1,
+    };
+    Recipe {
+        settings: ControlSettings {
+            rate_hz: 1000.0,
+            lead_steps: 1,
+            overlap: Overlap::Replace,
+            weak_misses: 3,
+            strong_patience_steps: 3,
+            on_strong_loss: StrongLoss::Stop,
+            max_age_ms: 1000.0,
+            stale_steps: 3,
+            frozen_ms: 0.0,
+            plant_timeout_ms: 10_000.0,
+            out_of_bounds: OutOfBounds::Reject,
+            channels: vec![channel],
+        },
+        limits: GateLimits {
+            return_chunks: 1,
+            guard_fraction: 0.0,
+            budget_fraction: 0.5,
+            budget_unit: BudgetUnit::Chunks,
+            duty_cap: 1.0,
+            hold_chunks: 1,
+            whole_holds: false,
+            horizon_steps: 1_000_000,
+            chunk_steps: 8,
+        },
+        rule: Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.3 }),
+        horizons: [HORIZON; 2],
+        rest: vec![0.0],
+        ask_strong: true,
+    }
+}
+
+struct Rig {
+    served: ControlLoop,
+    clock: Clock,
+    sightings: Sightings,
+    views: [View; 2],
+    thinkers: [Thinker; 2],
+    wishes: Arc<WishBox>,
+    commands: CommandReader,
+    log: LogReader,
+    sequence: u32,
+}
+
+impl Rig {
+    fn new(lives: [u32; 2]) -> Self {
+        let clock = Clock::start();
+        let open =
+            |value, left| move || Ok::<_, PolicyError>(Box::new(Constant { value, left }) as Box<dyn Mind>);
+        let (weak_view, weak, weak_thinker) = spawn("weak", HORIZON, open(0.5, lives[0])).unwrap();
+        let (strong_view, strong, strong_thinker) = spawn("strong", HORIZON, open(-0.5, lives[1])).unwrap();
+        let (sightings, sighted) = sightings();
+        let (writer, commands) = command_channel(1);
+        let (log_writer, log) = log_channel();
+        let health = Arc::new(Health::default());
+        health.find(clock);
+        let wishes = Arc::new(WishBox::default());
+        let ports = Ports {
+            clock,
+            weak,
+            strong,
+            sighted,
+            health,
+            wishes: Arc::clone(&wishes),
+            commands: writer,
+            log: log_writer,
+        };
+        let mut rig = Self {
+            served: ControlLoop::new(recipe().controller().unwrap(), ports),
+            clock,
+            sightings,
+            views: [weak_view, strong_view],
+            thinkers: [weak_thinker, strong_thinker],
+            wishes,
+            commands,
+            log,
+            sequence: 0,
+        };
+        rig.see();
+        while !rig.thinkers.iter().all(|thinker| thinker.is_ready(1)) {
+            std::thread::yield_now();
+        }
+        rig.wishes.start(1);
+        rig
+    }
+
+    fn see(&mut self) {
+        let observation = Arc::new(Observation {
+            step: self.sequence,
+            plant_time: 0.0,
+            task: 0,
+            instruction: "".into(),
+            proprioception: Proprioception {
+                joint_positions: vec![],
+                end_effector: Pose::IDENTITY,
+                gripper: vec![],
+            },
+            objects: vec![],
+            frames: [].into(),
+        });
+        let (episode, sequence) = (1, self.sequence);
+        for view in &mut self.views {
+            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation) });
+        }
+        let received = self.clock.now();
+        self.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success: false });
+        self.sequence += 1;
+    }
+
+    fn period(&mut self) {
+        self.served.period(self.clock.now(), Duration::ZERO, 0);
+    }
+
+    fn periods(&mut self) -> Vec<(Mode, Option<Cause>)> {
+        let (mut bytes, mut all) = (Vec::new(), Vec::new());
+        while self.log.pop(&mut bytes) {
+            let period: Period<'_> = rmp_serde::from_slice(&bytes).expect("a period");
+            all.push((period.output.mode, period.output.cause));
+        }
+        all
+    }
+}
+
+#[test]
+fn a_control_period_with_its_ports_allocates_nothing() {
+    let mut rig = Rig::new([u32::MAX; 2]);
+    rig.period();
+    let mut allocations = 0;
+    let mut most = 0;
+    for _ in 0..5_000 {
+        rig.see();
+        let counted = allocation_counter::measure(|| rig.served.period(rig.clock.now(), Duration::ZERO, 0));
+        allocations += counted.count_total;
+        if counted.count_total > 0 {
+            eprintln!("{number} {counted:?} {:?}", rig.periods().last());
+        }
+        most = most.max(rig.commands.next(Duration::ZERO).map_or(0, |command| command.sequence));
+    }
+    assert_eq!(allocations, 0);
+    assert!(most > 4_000, "commands went out all the while: {most}");
+    let modes = rig.periods();
+    assert!(modes.iter().any(|(mode, _)| *mode == Mode::Weak), "and a policy's among them");
+    let made = allocation_counter::measure(|| drop(std::hint::black_box(vec![1])));
+    assert!(made.count_total > 0, "the counter counts");
+}
+
+#[test]
+fn a_policy_that_panics_is_a_policy_that_does_not_answer() {
+    let mut rig = Rig::new([2, 0]);
+    let stopped = (0..100_000).any(|_| {
+        rig.see();
+        rig.period();
+        // What the dying threads do takes time of theirs; a period here takes none to speak of.
+        std::thread::yield_now();
+        rig.periods().iter().any(|(mode, _)| *mode == Mode::SafeStop)
+    });
+    assert!(stopped);
+}
