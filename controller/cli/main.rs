@@ -2,6 +2,7 @@
 //! Exit codes are in `exit.rs`, the only place that ends the process.
 
 mod arrays;
+mod bench;
 mod collect;
 mod demo;
 mod demonstrate;
@@ -70,6 +71,9 @@ enum Verb {
     Operate(operate::OperateArguments),
     /// Feed a recorded run back through its controller and compare every decision.
     Replay(replay::ReplayArguments),
+    /// Measure the control loop on this machine.
+    #[command(subcommand)]
+    Bench(bench::BenchVerb),
     /// Look into an ONNX model, or give one of its tensors an output of its own.
     #[command(subcommand)]
     Model(model::ModelVerb),
@@ -96,6 +100,7 @@ fn main() -> ExitCode {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Operate(arguments) => operate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Bench(verb) => bench::run(&verb),
         Verb::Model(verb) => model::run(&verb),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Sim(verb) => sim::run(&verb),

@@ -2,12 +2,12 @@
 //! Episodes one after another; a stop is latched until somebody resets it.
 
 pub mod cell;
-mod record;
+pub mod record;
 pub mod robot;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use aegis_core::Start;
@@ -242,6 +242,7 @@ impl<'a> Drive<'a> {
             drop(plant);
         }
         let malformed = self.cell.ears.malformed();
+        let published = self.cell.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let controller = self.cell.thread.end();
         let folder = self.recording.folder.clone();
         let taken = self.recording.end();
@@ -249,6 +250,7 @@ impl<'a> Drive<'a> {
             let mut summary = taken.summary();
             summary["counters"] = serde_json::to_value(controller.counters()).or_exit(Exit::Failed)?;
             summary["malformed_messages"] = malformed.into();
+            summary["observation_to_command_us"] = record::microseconds(&published);
             let text = serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?;
             // A disk that is full has been told of already; it is no reason to call the run something else.
             let _ = aegis_experiments::files::write_atomically(&folder.join("summary.json"), text.as_bytes());

@@ -1,21 +1,24 @@
 //! The threads of a run and what they share: two policies, the control thread, and the sender of its commands.
 //! What is heard of the plant is put where each of them reads it.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aegis_core::control::Seen;
-use aegis_core::{Observation, Policy};
+use aegis_core::control::{Recipe, Seen};
+use aegis_core::{Observation, Policy, Probe};
 use aegis_link::wire::{Moved, Phase, Status, Wish};
 use aegis_link::{CommandSender, Heard};
-use aegis_policies::{OnnxPolicy, OnnxRuntime};
+use aegis_policies::{OnnxPolicy, OnnxRuntime, OpenError};
 use aegis_runtime::{
-    Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Ports, Sightings, Snapshot,
-    Thinker, View, Watched, WishBox, command_channel, log_channel, sightings, spawn,
+    Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Pace, Ports, RealTimeSettings,
+    Sightings, Snapshot, Thinker, View, Watched, WishBox, command_channel, log_channel, sightings, spawn,
 };
+use hdrhistogram::Histogram;
 
+use super::record::histogram;
 use super::robot::Robot;
 use crate::exit::{Exit, Failure, OrExit};
 
@@ -55,6 +58,8 @@ pub struct Cell {
     pub thread: ControlThread,
     /// Both policies.
     pub thinkers: [Thinker; 2],
+    /// From an observation's arrival to the end of publishing a command that knew it, nanoseconds.
+    pub published: Arc<Mutex<Histogram<u64>>>,
     commands: Option<CommandReader>,
     clock: Clock,
 }
@@ -62,29 +67,34 @@ pub struct Cell {
 impl Cell {
     /// Opens both policies and starts every thread but the sender's; also the reader of the record.
     pub fn open(robot: &Robot, runtime: &OnnxRuntime) -> Result<(Self, LogReader), Failure> {
+        let policy = |card: &Path, probe: Option<Probe>| {
+            let (runtime, card) = (runtime.clone(), card.to_owned());
+            move || {
+                let policy: Box<dyn Policy> = Box::new(OnnxPolicy::open(&runtime, &card)?);
+                Ok::<_, OpenError>(Box::new(Watched::new(policy, probe)) as Box<dyn Mind>)
+            }
+        };
+        let models = &robot.file.models;
+        let (weak, strong) = (policy(&models.weak, Some(robot.probe.clone())), policy(&models.strong, None));
+        Self::around(&robot.recipe, robot.file.pace, robot.file.real_time, weak, strong)
+    }
+
+    /// The same with any two policies, which are made on their own threads.
+    pub fn around<E: std::error::Error + Send + Sync + 'static>(
+        recipe: &Recipe,
+        pace: Pace,
+        real_time: RealTimeSettings,
+        weak: impl FnOnce() -> Result<Box<dyn Mind>, E> + Send + 'static,
+        strong: impl FnOnce() -> Result<Box<dyn Mind>, E> + Send + 'static,
+    ) -> Result<(Self, LogReader), Failure> {
         let clock = Clock::start();
         let (health, wishes) = (Arc::new(Health::default()), Arc::new(WishBox::default()));
         health.find(clock);
-        let width = robot.recipe.rest.len();
-        let (weak_view, weak, weak_thinker) = {
-            let (runtime, card, probe) =
-                (runtime.clone(), robot.file.models.weak.clone(), robot.probe.clone());
-            let open = move || {
-                let policy: Box<dyn Policy> = Box::new(OnnxPolicy::open(&runtime, &card)?);
-                Ok::<_, aegis_policies::OpenError>(
-                    Box::new(Watched::new(policy, Some(probe))) as Box<dyn Mind>
-                )
-            };
-            spawn("weak policy", robot.recipe.horizons[0] * width, open).or_exit(Exit::Input)?
-        };
-        let (strong_view, strong, strong_thinker) = {
-            let (runtime, card) = (runtime.clone(), robot.file.models.strong.clone());
-            let open = move || {
-                let policy: Box<dyn Policy> = Box::new(OnnxPolicy::open(&runtime, &card)?);
-                Ok::<_, aegis_policies::OpenError>(Box::new(Watched::new(policy, None)) as Box<dyn Mind>)
-            };
-            spawn("strong policy", robot.recipe.horizons[1] * width, open).or_exit(Exit::Input)?
-        };
+        let width = recipe.rest.len();
+        let [weak_room, strong_room] = recipe.horizons.map(|horizon| horizon * width);
+        let (weak_view, weak, weak_thinker) = spawn("weak policy", weak_room, weak).or_exit(Exit::Input)?;
+        let (strong_view, strong, strong_thinker) =
+            spawn("strong policy", strong_room, strong).or_exit(Exit::Input)?;
         let (sightings, sighted) = sightings();
         let (command_writer, command_reader) = command_channel(width);
         let (log, records) = log_channel();
@@ -98,9 +108,8 @@ impl Cell {
             commands: command_writer,
             log,
         };
-        let controller = robot.recipe.controller().or_exit(Exit::Input)?;
-        let period = robot.file.control.period();
-        let thread = ControlThread::start(controller, ports, period, robot.file.pace, robot.file.real_time);
+        let controller = recipe.controller().or_exit(Exit::Input)?;
+        let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
         let thread = thread.or_exit(Exit::Failed)?;
         let ears = Ears {
             clock,
@@ -120,6 +129,7 @@ impl Cell {
             thread,
             thinkers: [weak_thinker, strong_thinker],
             commands: Some(command_reader),
+            published: Arc::new(Mutex::new(histogram()?)),
             clock,
         };
         Ok((cell, records))
@@ -129,19 +139,25 @@ impl Cell {
     pub fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
         let mut commands = self.commands.take()?;
         let (end, clock) = (Arc::new(AtomicBool::new(false)), self.clock);
+        let published = Arc::clone(&self.published);
         let thread = std::thread::Builder::new().name("commands".into()).spawn({
             let end = Arc::clone(&end);
             move || {
                 while !end.load(Ordering::Acquire) {
                     if let Some(command) = commands.next(GLANCE) {
                         // What cannot be sent is stale by the time that it could be; the plant stops without it.
-                        let _ = sender.send(
+                        let sent = sender.send(
                             command.episode,
                             command.sequence,
                             command.observation,
                             clock.now_ns(),
                             &command.values,
                         );
+                        if sent.is_ok() && command.observation > 0 {
+                            let since = clock.now().saturating_sub(command.observed).as_nanos();
+                            let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
+                            published.saturating_record(u64::try_from(since).unwrap_or(u64::MAX).max(1));
+                        }
                     }
                 }
                 commands

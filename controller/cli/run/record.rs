@@ -23,9 +23,25 @@ const BLACK_BOX: f64 = 60.0;
 /// Histograms hold up to a minute, in nanoseconds, to three digits.
 const LARGEST: u64 = 60_000_000_000;
 
+/// An empty histogram of nanoseconds.
+pub fn histogram() -> Result<Histogram<u64>, Failure> {
+    Histogram::new_with_bounds(1, LARGEST, 3).or_exit(Exit::Failed)
+}
+
+/// What a histogram of nanoseconds says, in microseconds.
+pub fn microseconds(histogram: &Histogram<u64>) -> Value {
+    let at = |share| histogram.value_at_quantile(share) as f64 / 1e3;
+    json!({
+        "n": histogram.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999),
+        "max": histogram.max() as f64 / 1e3,
+    })
+}
+
 /// The running thread.
 pub struct Recording {
     end: Arc<AtomicBool>,
+    /// What came so far is not to count.
+    forget: Arc<AtomicBool>,
     thread: JoinHandle<Taken>,
     /// The run's folder.
     pub folder: PathBuf,
@@ -53,10 +69,10 @@ impl Recording {
     ) -> Result<Self, Failure> {
         std::fs::create_dir_all(&folder).or_exit(Exit::Failed)?;
         let log = RunLog::create(&folder.join("run.aegis"), &header).or_exit(Exit::Failed)?;
-        let end = Arc::new(AtomicBool::new(false));
+        let (end, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let mut taker = Taker::new(folder.clone(), header, log)?;
         let thread = std::thread::Builder::new().name("record".into()).spawn({
-            let end = Arc::clone(&end);
+            let (end, forget) = (Arc::clone(&end), Arc::clone(&forget));
             move || {
                 let mut bytes = Vec::new();
                 loop {
@@ -66,6 +82,9 @@ impl Recording {
                         taker.take(&bytes, &say);
                     }
                     taker.flush(&say);
+                    if forget.swap(false, Ordering::AcqRel) {
+                        taker.taken.forget();
+                    }
                     if over {
                         break;
                     }
@@ -75,7 +94,12 @@ impl Recording {
                 taker.taken
             }
         });
-        Ok(Self { end, thread: thread.or_exit(Exit::Failed)?, folder })
+        Ok(Self { end, forget, thread: thread.or_exit(Exit::Failed)?, folder })
+    }
+
+    /// Begins the distributions anew: what came before was warming up.
+    pub fn forget(&self) {
+        self.forget.store(true, Ordering::Release);
     }
 
     /// Writes what is left.
@@ -96,7 +120,6 @@ struct Taker {
 
 impl Taker {
     fn new(folder: PathBuf, header: RunHeader, log: RunLog) -> Result<Self, Failure> {
-        let histogram = || Histogram::new_with_bounds(1, LARGEST, 3).or_exit(Exit::Failed);
         let taken = Taken {
             late: histogram()?,
             took: histogram()?,
@@ -177,6 +200,10 @@ fn line(period: &Period<'_>) -> String {
 }
 
 impl Taken {
+    fn forget(&mut self) {
+        [&mut self.late, &mut self.took, &mut self.age].into_iter().for_each(Histogram::reset);
+    }
+
     /// Episodes that came to an end, in order: `goal` or `horizon`.
     pub fn ends(&self) -> &[String] {
         &self.ends
@@ -184,13 +211,6 @@ impl Taken {
 
     /// What it amounts to, for programs.
     pub fn summary(&self) -> Value {
-        let us = |histogram: &Histogram<u64>| {
-            let at = |share| histogram.value_at_quantile(share) as f64 / 1e3;
-            json!({
-                "n": histogram.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999),
-                "max": histogram.max() as f64 / 1e3,
-            })
-        };
         let stop = |(mode, cause, path): &(Mode, Option<Cause>, PathBuf)| json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|n| n.to_string_lossy()) });
         json!({
             "periods": self.periods,
@@ -198,9 +218,9 @@ impl Taken {
             "alarm": self.alarm,
             "episodes": self.ends,
             "stops": self.stops.iter().map(stop).collect::<Vec<_>>(),
-            "lateness_us": us(&self.late),
-            "decision_us": us(&self.took),
-            "observation_age_us": us(&self.age),
+            "lateness_us": microseconds(&self.late),
+            "decision_us": microseconds(&self.took),
+            "observation_age_us": microseconds(&self.age),
         })
     }
 }

@@ -209,10 +209,8 @@ pub fn spawn<E: Send + 'static>(
     open: impl FnOnce() -> Result<Box<dyn Mind>, E> + Send + 'static,
 ) -> Result<(View, Seat, Thinker), SpawnError<E>> {
     let shared = Arc::new(Shared::default());
-    let empty = Slot {
-        thought: Thought { values: Vec::with_capacity(room), ..Thought::default() },
-        ..Slot::default()
-    };
+    let empty =
+        Slot { thought: Thought { values: vec![0.0; room], ..Thought::default() }, ..Slot::default() };
     let (answer, answers) = triple_buffer::triple_buffer(&empty);
     let (newest, observations) = triple_buffer::triple_buffer(&None);
     let (opened, outcome) = std::sync::mpsc::sync_channel(1);

@@ -184,9 +184,6 @@ fn a_control_period_with_its_ports_allocates_nothing() {
         rig.see();
         let counted = allocation_counter::measure(|| rig.served.period(rig.clock.now(), Duration::ZERO, 0));
         allocations += counted.count_total;
-        if counted.count_total > 0 {
-            eprintln!("{number} {counted:?} {:?}", rig.periods().last());
-        }
         most = most.max(rig.commands.next(Duration::ZERO).map_or(0, |command| command.sequence));
     }
     assert_eq!(allocations, 0);
