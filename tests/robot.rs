@@ -382,3 +382,31 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
     run.until("2 episodes");
     assert_eq!(run.code().0, Some(0));
 }
+
+#[test]
+fn garbage_on_every_key_is_counted_and_changes_nothing() {
+    use zenoh::Wait;
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let mut run =
+        Run::start("robot-garbage", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 60")], &[]);
+    run.until("Weak");
+    let session = aegis_link::open(aegis_link::Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
+    let version_2 = [&b"AEGS\x02\x00\x45\x00"[..], &[0x80]].concat();
+    // A list that claims four billion values, in an observation.
+    let boastful =
+        [&b"AEGS\x01\x00\x42\x00"[..], &[0x81, 0xa5], b"state", &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
+    let garbage = [vec![], b"AEGS".to_vec(), vec![7; 100_000], version_2, boastful];
+    for key in ["observation", "status", "operator", "action", "pulse"] {
+        for bytes in &garbage {
+            session.put(format!("aegis/cell/{key}"), bytes.clone()).wait().unwrap();
+        }
+    }
+    run.until("2 episodes");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(0));
+    replays(&folder);
+    let summary: Value =
+        serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["malformed_messages"], 15, "three keys of a controller, five messages each");
+    assert!(summary["stops"].as_array().unwrap().is_empty());
+}

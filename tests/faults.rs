@@ -1,0 +1,363 @@
+//! Every fault that the controller has to survive, with the test that injects it, its response, and its time.
+//! `docs/faults.md` is written from this table; a row whose test is not there, or a page that is old, fails.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+mod common;
+
+use std::fmt::Write;
+
+/// Number, fault, response, time to respond, and the tests: file and function.
+type Row = (u32, &'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const CONTROL: &str = "controller/core/tests/control.rs";
+const ROBOT: &str = "tests/robot.rs";
+const BAD_INPUT: &str = "tests/bad_input.rs";
+const AT_START: &str = "at start";
+const SAME_PERIOD: &str = "the same control period";
+
+const ROWS: [Row; 36] = [
+    (
+        1,
+        "weak policy misses its deadline once",
+        "the chunk in hand goes on; counted, in the record",
+        SAME_PERIOD,
+        &[(CONTROL, "one_missed_deadline_keeps_the_chunk_in_hand")],
+    ),
+    (
+        2,
+        "weak policy misses `weak_misses` deadlines in a row",
+        "the strong policy drives, for one hold at the most; then, or without it, safe stop",
+        "`weak_misses` × `lead_steps` periods",
+        &[
+            (
+                CONTROL,
+                "a_weak_policy_that_misses_deadline_after_deadline_gives_way_to_the_strong_one_for_a_hold",
+            ),
+            (CONTROL, "both_lost_is_a_safe_stop"),
+        ],
+    ),
+    (
+        3,
+        "strong policy times out or dies mid-hold",
+        "its chunk runs out, then safe stop; where `on_strong_loss` allows it and the rule is calm, the weak policy; no \
+         fire is tried again",
+        "the rest of its chunk",
+        &[
+            (CONTROL, "a_strong_policy_that_dies_mid_hold_runs_out_its_chunk_and_stops"),
+            (CONTROL, "where_it_may_a_calm_weak_policy_takes_over_from_a_dead_strong_one_and_fires_no_more"),
+        ],
+    ),
+    (
+        4,
+        "an action is NaN or infinite",
+        "the chunk is rejected; without another, safe stop",
+        SAME_PERIOD,
+        &[(CONTROL, "a_chunk_that_is_not_finite_or_out_of_bounds_is_no_chunk")],
+    ),
+    (
+        5,
+        "an action is out of its channel's bounds",
+        "clamped or rejected, as `out_of_bounds` says; in the record",
+        SAME_PERIOD,
+        &[
+            (CONTROL, "actions_are_clamped_where_the_settings_say_so"),
+            (CONTROL, "a_chunk_that_is_not_finite_or_out_of_bounds_is_no_chunk"),
+        ],
+    ),
+    (
+        6,
+        "the activation has another width",
+        "refused, naming expected and found",
+        AT_START,
+        &[(BAD_INPUT, "a_wrong_activation_width")],
+    ),
+    (
+        7,
+        "activation or score is NaN",
+        "the highest risk, flagged",
+        SAME_PERIOD,
+        &[(CONTROL, "a_score_that_is_not_a_number_is_the_highest_risk")],
+    ),
+    (
+        8,
+        "observations are too old",
+        "nothing is inferred on them; after `stale_steps` periods, safe stop",
+        "`max_age_ms` + `stale_steps` periods",
+        &[(CONTROL, "an_old_observation_is_not_inferred_on_and_then_stops_the_robot")],
+    ),
+    (
+        9,
+        "observations are duplicated, reordered or skipped",
+        "sequence numbers decide; dropped and counted",
+        SAME_PERIOD,
+        &[(CONTROL, "sequence_numbers_decide_what_an_observation_counts_for")],
+    ),
+    (
+        10,
+        "the wall clock jumps",
+        "nothing: time is monotonic",
+        "none",
+        &[(CONTROL, "the_wall_clock_is_nowhere_and_time_starts_where_it_likes")],
+    ),
+    (
+        11,
+        "a control period overruns",
+        "counted; its actions are over, no burst makes up for them",
+        SAME_PERIOD,
+        &[
+            (CONTROL, "missed_periods_are_counted_and_their_actions_are_not_made_up_for"),
+            ("controller/runtime/src/pace.rs", "periods_lie_on_a_grid_and_missed_ones_are_lost"),
+        ],
+    ),
+    (
+        12,
+        "the plant's process is killed",
+        "safe stop; an experiment runs the episode again",
+        "the earlier of row 8 and `plant_timeout_ms`",
+        &[
+            (ROBOT, "a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for_a_reset"),
+            ("tests/bridge.rs", "a_bridge_killed_mid_episode_costs_that_episode_and_nothing_else"),
+        ],
+    ),
+    (
+        13,
+        "the plant comes back",
+        "no motion before a reset and a new claim",
+        "none",
+        &[
+            (ROBOT, "a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for_a_reset"),
+            (CONTROL, "a_silent_lost_or_stopped_plant_stops_the_controller_until_somebody_resets_it"),
+        ],
+    ),
+    (
+        14,
+        "the controller's process is killed",
+        "the plant stops by itself",
+        "the plant's command timeout",
+        &[(ROBOT, "a_controller_that_is_killed_leaves_a_plant_that_stops_by_itself")],
+    ),
+    (
+        15,
+        "a message is malformed, truncated or too large",
+        "dropped, counted, told of once a second; no memory by a length",
+        "on arrival",
+        &[
+            ("sim_bridge/link/tests/wire.rs", "a_truncated_message_is_refused_wherever_it_ends"),
+            ("sim_bridge/link/tests/wire.rs", "any_bytes_are_read_or_refused"),
+            (
+                "sim_bridge/link/tests/loopback.rs",
+                "a_flood_is_dropped_with_a_count_and_the_controller_goes_on",
+            ),
+            (ROBOT, "garbage_on_every_key_is_counted_and_changes_nothing"),
+        ],
+    ),
+    (
+        16,
+        "a message is of another schema version",
+        "refused, naming both",
+        "on arrival",
+        &[("sim_bridge/link/tests/host.rs", "another_version_is_refused_with_both_named")],
+    ),
+    (
+        17,
+        "two controllers claim one robot",
+        "the second does not start",
+        AT_START,
+        &[(ROBOT, "a_second_controller_of_one_robot_does_not_start")],
+    ),
+    (
+        18,
+        "somebody without permission sends actions",
+        "dropped by access control",
+        "on arrival",
+        &[(
+            "tests/security.rs",
+            "a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither",
+        )],
+    ),
+    (
+        19,
+        "a model file is truncated, corrupted or swapped",
+        "refused by digest, naming the file",
+        AT_START,
+        &[
+            (BAD_INPUT, "a_truncated_model"),
+            ("experiments/harness/tests/registration.rs", "each_thing_that_differs_is_named"),
+        ],
+    ),
+    (
+        20,
+        "no GPU where one is required",
+        "refused with the reason; `auto` goes on without, and says so",
+        AT_START,
+        &[("tests/inference.rs", "a_provider_that_the_library_lacks_is_refused_and_auto_goes_on_without_it")],
+    ),
+    (
+        21,
+        "an inference fails mid-run",
+        "as rows 2 and 3",
+        SAME_PERIOD,
+        &[
+            (CONTROL, "a_strong_policy_that_dies_mid_hold_runs_out_its_chunk_and_stops"),
+            (
+                "controller/runtime/tests/control_loop.rs",
+                "a_policy_that_panics_is_a_policy_that_does_not_answer",
+            ),
+        ],
+    ),
+    (
+        22,
+        "a probe of another model",
+        "refused by the digest that it carries",
+        AT_START,
+        &[(BAD_INPUT, "a_probe_of_another_model")],
+    ),
+    (
+        23,
+        "the disk is full",
+        "control goes on, the record ends with an alarm; an experiment goes on later, without loss",
+        "at the next write",
+        &[
+            (ROBOT, "a_disk_that_is_full_ends_the_record_and_not_the_run"),
+            ("tests/experiment.rs", "a_disk_that_takes_no_more_is_said_and_what_was_stored_goes_on"),
+        ],
+    ),
+    (
+        24,
+        "SIGKILL during an experiment",
+        "resumed; the report has the same bytes",
+        "none",
+        &[("tests/experiment.rs", "whole_in_parts_without_forks_or_killed_it_is_one_report")],
+    ),
+    (
+        25,
+        "SIGINT or SIGTERM",
+        "safe stop, everything written, exit code 5",
+        "5 ms, then the stop",
+        &[(ROBOT, "a_signal_ends_in_a_safe_stop_and_says_so")],
+    ),
+    (
+        26,
+        "emergency stop",
+        "latched; only a reset opens it",
+        "the period that hears it",
+        &[
+            (ROBOT, "an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on"),
+            ("controller/core/tests/control_properties.rs", "the_controller_keeps_its_promises"),
+        ],
+    ),
+    (
+        27,
+        "a setting is unknown or impossible",
+        "refused with file, field, found and valid",
+        AT_START,
+        &[
+            (ROBOT, "a_robot_file_that_cannot_work_is_refused_before_anything_moves"),
+            (BAD_INPUT, "a_plan_with_an_unknown_key"),
+        ],
+    ),
+    (
+        28,
+        "the budget is spent",
+        "no further fire; alarms that the limits do not obey are in the record",
+        SAME_PERIOD,
+        &[(CONTROL, "a_budget_that_is_spent_binds_whatever_the_score")],
+    ),
+    (
+        29,
+        "a store of an older version",
+        "refused",
+        AT_START,
+        &[("experiments/harness/tests/experiment.rs", "a_store_of_something_else_or_damaged_is_refused")],
+    ),
+    (
+        30,
+        "a plan is edited after registration",
+        "refused; the report names what differs",
+        AT_START,
+        &[("experiments/harness/tests/registration.rs", "each_thing_that_differs_is_named")],
+    ),
+    (
+        31,
+        "pictures freeze while their stamps go on",
+        "stale, as row 8",
+        "`frozen_ms`, then row 8",
+        &[(CONTROL, "pictures_that_do_not_change_are_stale")],
+    ),
+    (
+        32,
+        "a reply of an earlier episode",
+        "dropped by its numbers, counted",
+        SAME_PERIOD,
+        &[(CONTROL, "a_reply_of_an_earlier_episode_or_question_is_dropped")],
+    ),
+    (
+        33,
+        "commands jump at a hand-over",
+        "limited in velocity and acceleration from the last command; in the record",
+        SAME_PERIOD,
+        &[
+            (CONTROL, "a_fire_hands_over_and_a_calm_rule_hands_back"),
+            (
+                "controller/core/tests/control_properties.rs",
+                "following_keeps_velocity_and_acceleration_and_arrives",
+            ),
+        ],
+    ),
+    (
+        34,
+        "the score dances about the threshold",
+        "hold, hysteresis, budget and cap bound the hand-overs",
+        SAME_PERIOD,
+        &[(CONTROL, "a_score_that_dances_about_the_threshold_hands_over_no_more_often_than_the_limits_say")],
+    ),
+    (
+        35,
+        "a provider is registered and the graph runs elsewhere",
+        "refused unless `auto`",
+        AT_START,
+        &[("tests/inference.rs", "a_provider_that_the_library_lacks_is_refused_and_auto_goes_on_without_it")],
+    ),
+    (
+        36,
+        "the router is replaced",
+        "sessions declare again; no motion before a reset",
+        "as rows 12 and 13",
+        &[(ROBOT, "a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for_a_reset")],
+    ),
+];
+
+#[test]
+fn every_fault_has_its_tests() {
+    for (place, (number, fault, ..)) in ROWS.iter().enumerate() {
+        assert_eq!(*number as usize, place + 1, "{fault}");
+    }
+    for (number, _, _, _, tests) in ROWS {
+        assert!(!tests.is_empty(), "row {number}");
+        for (file, function) in tests {
+            let text = std::fs::read_to_string(common::repository().join(file)).expect("the test's file");
+            assert!(text.contains(&format!("fn {function}(")), "row {number}: {file} lacks {function}");
+        }
+    }
+}
+
+#[test]
+fn the_page_says_what_the_table_says() {
+    let mut page = String::from(
+        "# Faults\n\nWhat the controller survives, how, and how soon. Written from the table in `tests/faults.rs`, \
+         which names a test for each row\n(`AEGIS_WRITE_FAULTS=1 cargo test --release --test faults` writes it anew). A \
+         period is one control period. Times are\nbounds by construction, held in those tests; what this machine adds is \
+         in `aegis bench loop`.\n\n| # | fault | response | time to respond | tests |\n|---|---|---|---|---|\n",
+    );
+    for (number, fault, response, time, tests) in ROWS {
+        let names: Vec<String> =
+            tests.iter().map(|(file, function)| format!("[`{function}`](../{file})")).collect();
+        writeln!(page, "| {number} | {fault} | {response} | {time} | {} |", names.join(", ")).unwrap();
+    }
+    let path = common::repository().join("docs/faults.md");
+    if std::env::var_os("AEGIS_WRITE_FAULTS").is_some() {
+        std::fs::write(&path, &page).expect("the page can be written");
+    }
+    let found = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == page, "docs/faults.md is old: AEGIS_WRITE_FAULTS=1 cargo test --release --test faults");
+}
