@@ -314,7 +314,7 @@ const ROWS: [Row; 36] = [
     (
         35,
         "a provider is registered and the graph runs elsewhere",
-        "refused unless `auto`",
+        "a provider that does not register is refused unless `auto`; where each node runs is not checked yet",
         AT_START,
         &[("tests/inference.rs", "a_provider_that_the_library_lacks_is_refused_and_auto_goes_on_without_it")],
     ),

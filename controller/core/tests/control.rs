@@ -236,7 +236,8 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
 
 #[test]
 fn a_silent_lost_or_stopped_plant_stops_the_controller_until_somebody_resets_it() {
-    let spoil: [(fn(&mut Cell), Cause); 3] = [
+    type Spoil = (fn(&mut Cell), Cause);
+    let spoil: [Spoil; 3] = [
         (|cell| cell.heartbeat = false, Cause::PlantSilent),
         (|cell| cell.lost = true, Cause::PlantLost),
         (|cell| cell.stopped = true, Cause::PlantStopped),

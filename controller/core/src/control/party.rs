@@ -117,8 +117,9 @@ impl Party {
         notices: &mut Notices,
     ) -> bool {
         let values = &proposal.values;
-        let whole =
-            proposal.width == channels.len() && !values.is_empty() && values.len() % channels.len() == 0;
+        let whole = proposal.width == channels.len()
+            && !values.is_empty()
+            && values.len().is_multiple_of(channels.len());
         // Before any comparison: the larger of NaN and a number is the number.
         let finite = values.iter().all(|value| value.is_finite());
         let mut actions = values.chunks_exact(channels.len());

@@ -108,8 +108,7 @@ impl Channel {
         }
         let limits = [("velocity", self.velocity), ("acceleration", self.acceleration), ("jerk", self.jerk)];
         for (field, value) in limits {
-            // Written so that NaN is refused as well.
-            if !(value > 0.0) {
+            if value.is_nan() || value <= 0.0 {
                 let field = format!("channels[{index}].{field}");
                 return Err(ControlError::setting(&field, value.to_string(), "above 0"));
             }
