@@ -45,6 +45,7 @@ const ROWS: [Row; 36] = [
         &[
             (CONTROL, "a_strong_policy_that_dies_mid_hold_runs_out_its_chunk_and_stops"),
             (CONTROL, "where_it_may_a_calm_weak_policy_takes_over_from_a_dead_strong_one_and_fires_no_more"),
+            (ROBOT, "a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop"),
         ],
     ),
     (

@@ -410,3 +410,65 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
     assert_eq!(summary["malformed_messages"], 15, "three keys of a controller, five messages each");
     assert!(summary["stops"].as_array().unwrap().is_empty());
 }
+
+/// The strong policy of the plant `cell`, served by a process of its own, killed when the test ends.
+struct Backup(Child);
+
+impl Backup {
+    fn serve(card: &str, endpoint: &str) -> Self {
+        let card = common::repository().join("policies/models").join(card);
+        let mut process = common::aegis()
+            .arg("serve-policy")
+            .arg(card)
+            .args(["--plant", "cell", "--connect", endpoint])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(process.stdout.as_mut().expect("it is piped")).lines();
+        let ready = lines.next().expect("it says that it is ready").expect("a line");
+        assert!(ready.starts_with("cell: "), "{ready}");
+        Self(process)
+    }
+}
+
+impl Drop for Backup {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The strong policy elsewhere, called at the first boundary past the guard whatever the score.
+const REMOTE: [(&str, &str); 3] = [
+    ("[rule]\nkind = \"conformal\"", "[rule]\nkind = \"blind\"\nschedule = { at = [6] }"),
+    ("[control]", "[remote_strong]\ndeadline_ms = 1000\n\n[control]"),
+    // A busy machine may take its time to answer; what a late answer comes to is tested elsewhere.
+    ("strong_patience_steps = 4", "strong_patience_steps = 40"),
+];
+
+#[test]
+fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let mut backup = Backup::serve("strong.toml", &plant.endpoint);
+    let mut run = Run::start("robot-remote", &plant.endpoint, &REMOTE, &["--exit-on-stop"]);
+    run.until("Strong");
+    backup.0.kill().unwrap();
+    run.until("SafeStop");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(4));
+    replays(&folder);
+    let record = recorded(&folder);
+    assert_eq!(record.causes.last().unwrap(), &Some(Cause::StrongLost));
+    let strong = record.modes.iter().filter(|mode| **mode == Mode::Strong).count();
+    assert!((1..=40).contains(&strong), "what it gave is used, and no more: {strong}");
+}
+
+#[test]
+fn a_strong_policy_that_is_not_there_or_is_another_is_refused_at_the_start() {
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let folder = common::folder("robot-other");
+    let robot = robot_file(&folder, &plant.endpoint, &REMOTE);
+    common::refuses(&mut command(&robot, &folder.join("run")), 2, &["nobody serves", "cell/policy/strong"]);
+    let _backup = Backup::serve("weak.toml", &plant.endpoint);
+    common::refuses(&mut command(&robot, &folder.join("run")), 2, &["it serves model", "valid is"]);
+}

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use aegis_core::Start;
 use aegis_core::control::Mode;
-use aegis_core::{PolicyError, Start};
+use aegis_experiments::runner::SetupError;
 use aegis_link::{FreePlant, Host, HostLimits, LinkError, Patience, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
 use aegis_runtime::{Mind, Pace, RealTimeSettings};
@@ -118,7 +119,7 @@ fn measure(
         core: arguments.core,
         ..RealTimeSettings::default()
     };
-    let idle = || Ok::<_, PolicyError>(Box::new(Idle) as Box<dyn Mind>);
+    let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Mind>);
     let (mut cell, ring) = Cell::around(&recipe, pace, real_time, idle, idle)?;
     let folder = std::env::temp_dir().join(format!("aegis-bench-{}", std::process::id()));
     let header = RunHeader {

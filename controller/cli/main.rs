@@ -27,6 +27,7 @@ mod replay;
 mod run;
 mod sample;
 mod serve;
+mod serve_policy;
 mod sim;
 mod stats;
 mod study;
@@ -67,6 +68,8 @@ enum Verb {
     Experiment(experiment::ExperimentVerb),
     /// Drive a robot, or a simulator served as one, in real time.
     Run(run::RunArguments),
+    /// Serve a plant's strong policy from this machine.
+    ServePolicy(serve_policy::ServePolicyArguments),
     /// Stop, e-stop or reset the controller of a plant.
     Operate(operate::OperateArguments),
     /// Feed a recorded run back through its controller and compare every decision.
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
         Verb::Plan(verb) => plan::run(&verb),
         Verb::Experiment(verb) => experiment::run(&verb),
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::ServePolicy(arguments) => serve_policy::run(&arguments),
         Verb::Operate(arguments) => operate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Bench(verb) => bench::run(&verb),

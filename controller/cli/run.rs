@@ -110,7 +110,7 @@ impl<'a> Drive<'a> {
         let folder = arguments.out.clone().unwrap_or_else(|| {
             robot.file.record.join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string())
         });
-        let (cell, ring) = Cell::open(robot, runtime)?;
+        let (cell, ring) = Cell::open(robot, runtime, &session)?;
         for notice in &cell.thread.real_time.notices {
             eprintln!("notice: {notice}");
         }

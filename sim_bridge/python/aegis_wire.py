@@ -12,7 +12,7 @@ MAX_MESSAGE = 16 * 1024 * 1024
 SENTENCE = 4096
 MODES = ("lock_step", "free_running")
 WISHES = ("e_stop", "stop", "reset")
-CODES = ("malformed", "version", "held", "session", "episode", "sequence", "mode", "stopped", "plant")
+CODES = ("malformed", "version", "held", "session", "episode", "sequence", "mode", "stopped", "policy", "plant")
 PHASES = ("idle", "held", "running", "stopped")
 
 
@@ -136,6 +136,7 @@ SCHEMAS = {
     6: ("Pulse", {"session": U64, "stamp_ns": U64}),
     7: ("Action", {**STEP, "observation": U32, "stamp_ns": U64, "action": ACTION}),
     8: ("Operate", {"wish": one_of(WISHES)}),
+    9: ("Infer", {"request": U64, "step": U32, "observation": OBSERVATION}),
     65: (
         "Claimed",
         {
@@ -173,6 +174,7 @@ SCHEMAS = {
             "refused": U64,
         },
     ),
+    70: ("Inferred", {"request": U64, "model": text(128), "width": U32, "values": listed(float32, 4096)}),
 }
 KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
 
@@ -181,7 +183,7 @@ def encode(name: str, fields: dict) -> bytes:
     """The message as bytes. A field that is missing is a KeyError."""
     kind = KINDS[name]
     # Only actions are single precision, and they have no other floats beside them.
-    packer = msgpack.Packer(use_single_float="action" in SCHEMAS[kind][1])
+    packer = msgpack.Packer(use_single_float=not {"action", "values"}.isdisjoint(SCHEMAS[kind][1]))
     body = packer.pack({field: fields[field] for field in SCHEMAS[kind][1]})
     return MAGIC + VERSION.to_bytes(2, "little") + bytes([kind, 0]) + body
 

@@ -8,10 +8,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aegis_core::control::{Recipe, Seen};
-use aegis_core::{Observation, Policy, Probe};
+use aegis_core::{Observation, Policy};
+use aegis_experiments::runner::SetupError;
 use aegis_link::wire::{Moved, Phase, Status, Wish};
-use aegis_link::{CommandSender, Heard};
-use aegis_policies::{OnnxPolicy, OnnxRuntime, OpenError};
+use aegis_link::{CommandSender, Heard, RemotePolicy};
+use aegis_policies::{OnnxPolicy, OnnxRuntime};
 use aegis_runtime::{
     Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Pace, Ports, RealTimeSettings,
     Sightings, Snapshot, Thinker, View, Watched, WishBox, command_channel, log_channel, sightings, spawn,
@@ -65,27 +66,40 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Opens both policies and starts every thread but the sender's; also the reader of the record.
-    pub fn open(robot: &Robot, runtime: &OnnxRuntime) -> Result<(Self, LogReader), Failure> {
-        let policy = |card: &Path, probe: Option<Probe>| {
+    /// Opens both policies and starts every thread but the sender's; also the reader of the record. A strong policy of
+    /// another machine is found over `session`.
+    pub fn open(
+        robot: &Robot,
+        runtime: &OnnxRuntime,
+        session: &zenoh::Session,
+    ) -> Result<(Self, LogReader), Failure> {
+        let local = |card: &Path| {
             let (runtime, card) = (runtime.clone(), card.to_owned());
-            move || {
-                let policy: Box<dyn Policy> = Box::new(OnnxPolicy::open(&runtime, &card)?);
-                Ok::<_, OpenError>(Box::new(Watched::new(policy, probe)) as Box<dyn Mind>)
-            }
+            move || Ok::<Box<dyn Policy>, SetupError>(Box::new(OnnxPolicy::open(&runtime, &card)?))
         };
-        let models = &robot.file.models;
-        let (weak, strong) = (policy(&models.weak, Some(robot.probe.clone())), policy(&models.strong, None));
-        Self::around(&robot.recipe, robot.file.pace, robot.file.real_time, weak, strong)
+        let file = &robot.file;
+        let (weak, strong) = (local(&file.models.weak), local(&file.models.strong));
+        let probe = robot.probe.clone();
+        let weak = move || Ok::<_, SetupError>(Box::new(Watched::new(weak()?, Some(probe))) as Box<dyn Mind>);
+        let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
+        let model = robot.digests.get("strong").cloned().unwrap_or_default();
+        let strong = move || {
+            let policy: Box<dyn Policy> = match remote {
+                Some(remote) => Box::new(RemotePolicy::find(&session, &plant, &model, remote.deadline())?),
+                None => strong()?,
+            };
+            Ok::<_, SetupError>(Box::new(Watched::new(policy, None)) as Box<dyn Mind>)
+        };
+        Self::around(&robot.recipe, file.pace, file.real_time, weak, strong)
     }
 
     /// The same with any two policies, which are made on their own threads.
-    pub fn around<E: std::error::Error + Send + Sync + 'static>(
+    pub fn around(
         recipe: &Recipe,
         pace: Pace,
         real_time: RealTimeSettings,
-        weak: impl FnOnce() -> Result<Box<dyn Mind>, E> + Send + 'static,
-        strong: impl FnOnce() -> Result<Box<dyn Mind>, E> + Send + 'static,
+        weak: impl FnOnce() -> Result<Box<dyn Mind>, SetupError> + Send + 'static,
+        strong: impl FnOnce() -> Result<Box<dyn Mind>, SetupError> + Send + 'static,
     ) -> Result<(Self, LogReader), Failure> {
         let clock = Clock::start();
         let (health, wishes) = (Arc::new(Health::default()), Arc::new(WishBox::default()));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aegis_core::control::{ControlSettings, Recipe};
 use aegis_core::{GateLimits, Probe, Start};
@@ -33,6 +34,8 @@ pub struct RobotFile {
     pub record: PathBuf,
     /// Both policies and the probe, relative to the file.
     pub models: Models,
+    /// Where the strong policy is another machine's, which `aegis serve-policy` serves.
+    pub remote_strong: Option<RemoteStrong>,
     /// The controller.
     pub control: ControlSettings,
     /// The gate's limits.
@@ -52,6 +55,21 @@ pub struct RobotFile {
     pub real_time: RealTimeSettings,
     /// The episodes, in order.
     pub starts: Vec<Start>,
+}
+
+/// A strong policy on another machine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteStrong {
+    /// Answers that take longer, milliseconds, are none.
+    pub deadline_ms: f64,
+}
+
+impl RemoteStrong {
+    /// The deadline.
+    pub fn deadline(self) -> Duration {
+        Duration::from_secs_f64(self.deadline_ms / 1e3)
+    }
 }
 
 /// A robot file with everything that it names, checked.
@@ -83,6 +101,12 @@ impl Robot {
         }
         if file.starts.is_empty() {
             return Err(wrong("starts: found none, valid is 1 or more".into()));
+        }
+        if let Some(RemoteStrong { deadline_ms }) = file.remote_strong
+            && !(deadline_ms > 0.0 && deadline_ms <= 60_000.0)
+        {
+            let valid = "valid is above 0, at most 60000";
+            return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}, {valid}")));
         }
         file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
         let mut horizons = [0; 2];

@@ -11,6 +11,7 @@ pub mod host;
 mod inbox;
 pub mod key_folder;
 pub mod plant;
+pub mod policy;
 mod pulse;
 pub mod serve;
 pub mod session;
@@ -22,6 +23,7 @@ pub use free::{CommandSender, FreePlant, Heard};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use key_folder::KeyFolder;
 pub use plant::{Counters, Patience, ZenohPlant};
+pub use policy::{RemotePolicy, serve_policy};
 pub use serve::serve;
 pub use session::{listening, open, open_guarded};
 

@@ -403,7 +403,7 @@ fn answers_to(answer: &Message, question: &Message) -> bool {
 fn refusal(code: Code, reason: String) -> PlantError {
     match code {
         Code::Plant => PlantError::Backend(reason),
-        Code::Malformed | Code::Version | Code::Mode => PlantError::Backend(reason),
+        Code::Malformed | Code::Version | Code::Mode | Code::Policy => PlantError::Backend(reason),
         // The episode is not the plant's any more: what it would have come to is not known.
         Code::Held | Code::Session | Code::Episode | Code::Sequence | Code::Stopped => {
             PlantError::Lost(reason)

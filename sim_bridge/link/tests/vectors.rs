@@ -26,6 +26,8 @@ fn fields(message: &Message) -> Value {
         Message::Pulse(body) => json!(body),
         Message::Action(body) => json!(body),
         Message::Operate(body) => json!(body),
+        Message::Infer(body) => json!(body),
+        Message::Inferred(body) => json!(body),
         Message::Claimed(body) => json!(body),
         Message::Moved(body) => json!(body),
         Message::Pictures(body) => json!(body),

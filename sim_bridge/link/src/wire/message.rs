@@ -7,6 +7,8 @@ use super::bounded;
 
 /// Values per action, at most.
 const ACTION: usize = 64;
+/// Values of a chunk, at most.
+const CHUNK: usize = 64 * ACTION;
 /// Values of a complete physical state, at most.
 const STATE: usize = 65_536;
 /// Joints or fingers, at most.
@@ -139,6 +141,34 @@ pub enum Wish {
 pub struct Operate {
     /// What is wanted.
     pub wish: Wish,
+}
+
+/// Asks a policy for a chunk.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Infer {
+    /// Number of the question.
+    pub request: u64,
+    /// Control step of the observation.
+    pub step: u32,
+    /// What is seen, without pictures.
+    pub observation: Observed,
+}
+
+/// Answers [`Infer`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inferred {
+    /// As asked.
+    pub request: u64,
+    /// SHA-256 of the model's weights, lower-case hexadecimal.
+    #[serde(deserialize_with = "bounded::text::<_, NAME>")]
+    pub model: String,
+    /// Values per action.
+    pub width: u32,
+    /// Actions, row-major `[horizon, width]`.
+    #[serde(deserialize_with = "bounded::list::<_, _, CHUNK>")]
+    pub values: Vec<f32>,
 }
 
 /// Answers [`Claim`].
@@ -281,6 +311,8 @@ pub enum Code {
     Mode,
     /// The plant stopped by itself and waits for a reset.
     Stopped,
+    /// The policy gave no chunk.
+    Policy,
     /// The plant cannot do it: unknown task, action of the wrong width, simulation diverged.
     Plant,
 }

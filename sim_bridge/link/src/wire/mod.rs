@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Action, Claim, Claimed, Code, Look, Mode, Moved, Object, Observed, Operate, Phase, Picture, Pictures,
-    Placement, Pulse, Refused, Release, Reset, Status, Step, Wish,
+    Action, Claim, Claimed, Code, Infer, Inferred, Look, Mode, Moved, Object, Observed, Operate, Phase,
+    Picture, Pictures, Placement, Pulse, Refused, Release, Reset, Status, Step, Wish,
 };
 
 /// The schema that this code speaks. Any change of a message's fields raises it.
@@ -122,11 +122,13 @@ messages! {
     6 Pulse "The controller lives.",
     7 Action "A free-running controller's command.",
     8 Operate "Somebody wants something of the controller.",
+    9 Infer "The controller asks a policy for a chunk.",
     65 Claimed "The plant is the controller's.",
     66 Moved "The plant's state after a reset or a step.",
     67 Pictures "What the cameras see.",
     68 Refused "The plant did not do what was asked.",
     69 Status "The plant lives.",
+    70 Inferred "A policy's chunk.",
 }
 
 fn with_header(kind: u8, body: &impl Serialize) -> Vec<u8> {
