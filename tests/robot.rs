@@ -472,3 +472,27 @@ fn a_strong_policy_that_is_not_there_or_is_another_is_refused_at_the_start() {
     let _backup = Backup::serve("weak.toml", &plant.endpoint);
     common::refuses(&mut command(&robot, &folder.join("run")), 2, &["it serves model", "valid is"]);
 }
+
+#[test]
+fn metrics_are_served_while_it_runs() {
+    use std::io::Write;
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let metrics = [("ask_strong = true", "ask_strong = true\nmetrics = \"127.0.0.1:0\"")];
+    let mut run = Run::start("robot-metrics", &plant.endpoint, &metrics, &[]);
+    let said = BufReader::new(run.process.stderr.take().expect("it is piped")).lines();
+    let line = said.map_while(Result::ok).find(|line| line.starts_with("metrics: ")).expect("it says where");
+    let address = line.trim_start_matches("metrics: http://").trim_end_matches("/metrics").to_owned();
+    run.until("Weak");
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    for line in [
+        "200 OK",
+        "aegis_mode{mode=\"Weak\"}",
+        "aegis_periods_total{mode=\"Holding\"}",
+        "aegis_lateness_seconds_bucket",
+    ] {
+        assert!(text.contains(line), "{line} is missing from {text}");
+    }
+}

@@ -21,6 +21,7 @@ use self::nothing::{CHUNK, Idle, Nothing, recipe};
 use self::round_trip::RoundTrip;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::run::cell::Cell;
+use crate::run::metrics::Metrics;
 use crate::run::record::{Recording, microseconds};
 
 /// Before anything counts.
@@ -129,7 +130,7 @@ fn measure(
         recipe,
         first: 0,
     };
-    let recording = Recording::start(folder.clone(), header, ring, |_| {})?;
+    let recording = Recording::start(folder.clone(), header, ring, Arc::new(Metrics::new()), |_| {})?;
     let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
     let ears = Arc::clone(&cell.ears);
     let claimed = FreePlant::claim(&session, "bench", "aegis bench", Patience::default(), move |heard| {

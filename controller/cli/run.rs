@@ -2,6 +2,7 @@
 //! Episodes one after another; a stop is latched until somebody resets it.
 
 pub mod cell;
+pub mod metrics;
 pub mod record;
 pub mod robot;
 
@@ -20,6 +21,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::remote::guard;
 use crate::study::onnx_runtime;
 use cell::{Cell, Sending};
+use metrics::{Metrics, MetricsServer};
 use record::Recording;
 use robot::Robot;
 
@@ -90,6 +92,7 @@ struct Drive<'a> {
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
     quiet: bool,
+    _metrics: Option<MetricsServer>,
 }
 
 impl<'a> Drive<'a> {
@@ -114,10 +117,16 @@ impl<'a> Drive<'a> {
         for notice in &cell.thread.real_time.notices {
             eprintln!("notice: {notice}");
         }
+        let metrics = Arc::new(Metrics::new());
+        let listen = robot.file.metrics;
+        let server = listen.map(|listen| MetricsServer::start(listen, Arc::clone(&metrics))).transpose()?;
+        if let Some(server) = &server {
+            eprintln!("metrics: http://{}/metrics", server.address);
+        }
         let quiet = arguments.json;
         let tell = move |line: &str| if quiet { eprintln!("{line}") } else { say!("{line}") };
-        let recording = Recording::start(folder, header, ring, tell)?;
-        Ok(Self { robot, session, signal, cell, recording, plant: None, quiet })
+        let recording = Recording::start(folder, header, ring, metrics, tell)?;
+        Ok(Self { robot, session, signal, cell, recording, plant: None, quiet, _metrics: server })
     }
 
     fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {

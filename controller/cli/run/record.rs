@@ -14,6 +14,7 @@ use aegis_runtime::LogReader;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
+use super::metrics::Metrics;
 use crate::exit::{Exit, Failure, OrExit};
 
 /// Between two looks at an empty ring.
@@ -65,12 +66,13 @@ impl Recording {
         folder: PathBuf,
         header: RunHeader,
         mut ring: LogReader,
+        metrics: Arc<Metrics>,
         say: impl Fn(&str) + Send + 'static,
     ) -> Result<Self, Failure> {
         std::fs::create_dir_all(&folder).or_exit(Exit::Failed)?;
         let log = RunLog::create(&folder.join("run.aegis"), &header).or_exit(Exit::Failed)?;
         let (end, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let mut taker = Taker::new(folder.clone(), header, log)?;
+        let mut taker = Taker::new(folder.clone(), header, log, metrics)?;
         let thread = std::thread::Builder::new().name("record".into()).spawn({
             let (end, forget) = (Arc::clone(&end), Arc::clone(&forget));
             move || {
@@ -114,12 +116,13 @@ struct Taker {
     header: RunHeader,
     log: Option<RunLog>,
     black_box: BlackBox,
+    metrics: Arc<Metrics>,
     mode: Mode,
     taken: Taken,
 }
 
 impl Taker {
-    fn new(folder: PathBuf, header: RunHeader, log: RunLog) -> Result<Self, Failure> {
+    fn new(folder: PathBuf, header: RunHeader, log: RunLog, metrics: Arc<Metrics>) -> Result<Self, Failure> {
         let taken = Taken {
             late: histogram()?,
             took: histogram()?,
@@ -131,7 +134,8 @@ impl Taker {
             ends: Vec::new(),
         };
         let most = (BLACK_BOX * header.recipe.settings.rate_hz).ceil() as usize;
-        Ok(Self { folder, header, log: Some(log), black_box: BlackBox::new(most), mode: Mode::Idle, taken })
+        let black_box = BlackBox::new(most);
+        Ok(Self { folder, header, log: Some(log), black_box, metrics, mode: Mode::Idle, taken })
     }
 
     fn take(&mut self, bytes: &[u8], say: &impl Fn(&str)) {
@@ -141,6 +145,7 @@ impl Taker {
         self.black_box.push(bytes);
         self.taken.periods += 1;
         let Ok(period) = rmp_serde::from_slice::<Period<'_>>(bytes) else { return };
+        self.metrics.take(&period, self.mode);
         self.taken.late.saturating_record(period.late_ns.max(1));
         self.taken.took.saturating_record(period.took_ns.max(1));
         if let Some(seen) = period.inputs.observation {

@@ -2,6 +2,7 @@
 //! Unknown keys and impossible values are refused with file, field, what was found and what would be valid.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,6 +51,8 @@ pub struct RobotFile {
     /// What begins a control period.
     #[serde(default)]
     pub pace: Pace,
+    /// Address of this machine that metrics are served at, for Prometheus.
+    pub metrics: Option<SocketAddr>,
     /// What the control thread asks of the system.
     #[serde(default)]
     pub real_time: RealTimeSettings,

@@ -1,0 +1,208 @@
+//! A run's counters and distributions for Prometheus, on an HTTP endpoint of this machine.
+//! Fed by the thread that takes the records; nobody who reads it can hold up the control thread.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aegis_core::control::{Mode, Notices, Period};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::exit::{Exit, Failure, failure};
+
+/// Between two looks at whether to end.
+const GLANCE: Duration = Duration::from_millis(100);
+/// What the text format is served as.
+const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Fraction = Gauge<f64, AtomicU64>;
+
+/// What is counted and measured.
+pub struct Metrics {
+    registry: Registry,
+    mode: Family<Labels, Gauge>,
+    risk: Fraction,
+    threshold: Fraction,
+    budget_left: Gauge,
+    periods: Family<Labels, Counter>,
+    skipped: Counter,
+    notices: Family<Labels, Counter>,
+    fires: Counter,
+    stops: Family<Labels, Counter>,
+    limited: Counter,
+    late: Histogram,
+    took: Histogram,
+    age: Histogram,
+}
+
+impl Metrics {
+    /// Everything at zero.
+    pub fn new() -> Self {
+        // From a microsecond to about a second.
+        let seconds = || Histogram::new(exponential_buckets(1e-6, 2.0, 21));
+        let mut metrics = Self {
+            registry: Registry::with_prefix("aegis"),
+            mode: Family::default(),
+            risk: Fraction::default(),
+            threshold: Fraction::default(),
+            budget_left: Gauge::default(),
+            periods: Family::default(),
+            skipped: Counter::default(),
+            notices: Family::default(),
+            fires: Counter::default(),
+            stops: Family::default(),
+            limited: Counter::default(),
+            late: seconds(),
+            took: seconds(),
+            age: seconds(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("mode", "1 for the mode that the controller is in", self.mode.clone());
+        registry.register(
+            "risk",
+            "Risk read at the last boundary; +Inf where it was no number",
+            self.risk.clone(),
+        );
+        registry.register("threshold", "What the rule held its reading against", self.threshold.clone());
+        registry.register("budget_left", "Fires left in this episode", self.budget_left.clone());
+        registry.register("periods", "Control periods, by mode", self.periods.clone());
+        registry.register("skipped_periods", "Control periods that passed unserved", self.skipped.clone());
+        registry.register("notices", "Control periods with a notice", self.notices.clone());
+        registry.register("fires", "Times that the gate fired", self.fires.clone());
+        registry.register("stops", "Stops, by mode", self.stops.clone());
+        registry.register("limited_periods", "Control periods with a limited command", self.limited.clone());
+        registry.register("lateness_seconds", "How late control periods began", self.late.clone());
+        registry.register("decision_seconds", "How long a decision took", self.took.clone());
+        registry.register(
+            "observation_age_seconds",
+            "Age of an observation when it was read",
+            self.age.clone(),
+        );
+    }
+
+    /// Takes a control period; `before` is the mode of the one before.
+    pub fn take(&self, period: &Period<'_>, before: Mode) {
+        let output = &period.output;
+        let name = |mode: Mode| vec![("mode", format!("{mode:?}"))];
+        for mode in Mode::ALL {
+            self.mode.get_or_create(&name(mode)).set(i64::from(mode == output.mode));
+        }
+        self.periods.get_or_create(&name(output.mode)).inc();
+        self.skipped.inc_by(u64::from(period.inputs.skipped));
+        if let Some(decision) = &output.decision {
+            self.risk.set(decision.score.risk());
+            self.threshold.set(decision.thresholds.fire);
+            self.budget_left.set(i64::from(decision.budget_left));
+            self.fires.inc_by(u64::from(decision.fired));
+        }
+        for (notice, text) in Notices::ALL {
+            if output.notices.has(notice) {
+                self.notices.get_or_create(&vec![("notice", text.to_owned())]).inc();
+            }
+        }
+        if output.mode.is_latched() && output.mode != before {
+            self.stops.get_or_create(&name(output.mode)).inc();
+        }
+        self.limited.inc_by(u64::from(output.limited != 0));
+        self.late.observe(period.late_ns as f64 / 1e9);
+        self.took.observe(period.took_ns as f64 / 1e9);
+        if let Some(seen) = period.inputs.observation {
+            self.age.observe(period.inputs.now.saturating_sub(seen.received).as_secs_f64());
+        }
+    }
+
+    /// All of it as text.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to memory cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// The thread that answers.
+pub struct MetricsServer {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl MetricsServer {
+    /// Listens at an address of this machine; port 0 lets the system choose.
+    pub fn start(listen: SocketAddr, metrics: Arc<Metrics>) -> Result<Self, Failure> {
+        let wrong = |found: String| failure(Exit::Input, format!("metrics: {found}"));
+        if !listen.ip().is_loopback() {
+            let valid =
+                "valid is an address of this machine, as 127.0.0.1:9464; others read it through a proxy";
+            return Err(wrong(format!("found {listen}, {valid}")));
+        }
+        let server = tiny_http::Server::http(listen).map_err(|error| wrong(format!("{listen}: {error}")))?;
+        let address = server.server_addr().to_ip().unwrap_or(listen);
+        let end = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new().name("metrics".into()).spawn({
+            let end = Arc::clone(&end);
+            move || {
+                while !end.load(Ordering::Acquire) {
+                    if let Ok(Some(request)) = server.recv_timeout(GLANCE) {
+                        answer(request, &metrics);
+                    }
+                }
+            }
+        });
+        let thread = thread.map_err(|error| wrong(error.to_string()))?;
+        Ok(Self { end, thread: Some(thread), address })
+    }
+}
+
+impl Drop for MetricsServer {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn answer(request: tiny_http::Request, metrics: &Metrics) {
+    let found = request.url() == "/metrics";
+    let text = if found { metrics.text() } else { "metrics are at /metrics\n".into() };
+    let mut response = tiny_http::Response::from_string(text).with_status_code(if found { 200 } else { 404 });
+    if let (true, Ok(header)) = (found, tiny_http::Header::from_bytes("Content-Type", CONTENT)) {
+        response.add_header(header);
+    }
+    // Who has gone does not read it.
+    let _ = request.respond(response);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_listened_at() {
+        let refused = MetricsServer::start("0.0.0.0:0".parse().unwrap(), Arc::new(Metrics::new()));
+        assert!(refused.err().unwrap().to_string().contains("0.0.0.0:0, valid is"));
+    }
+
+    #[test]
+    fn the_text_names_every_metric() {
+        let text = Metrics::new().text();
+        for name in ["aegis_risk", "aegis_skipped_periods", "aegis_lateness_seconds", "aegis_budget_left"] {
+            assert!(text.contains(name), "{text}");
+        }
+    }
+}
