@@ -131,29 +131,36 @@ impl<'a> Drive<'a> {
 
     fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
         for start in &self.robot.file.starts {
+            if let Some(end) = self.await_reset(exit_on_stop) {
+                return Ok(end);
+            }
             self.claim()?;
             if let Some(end) = self.episode(*start)? {
                 return Ok(end);
             }
-            // A stop is over when somebody says so; only then is there a next episode.
-            while self.cell.control.mode().is_latched() {
-                if exit_on_stop && self.cell.control.is_at_rest() {
-                    return Ok(End::Stopped(self.cell.control.mode()));
-                }
-                if self.is_told_to_end() {
-                    return Ok(End::Signal);
-                }
-                // A plant that was lost is claimed before the latch opens: no mode has a plant that is not there.
-                if self.cell.ears.takes_reset() {
-                    match self.claim() {
-                        Ok(()) => self.cell.wishes.reset(),
-                        Err(error) => eprintln!("no reset: {error}"),
-                    }
-                }
-                std::thread::sleep(GLANCE);
-            }
         }
-        Ok(End::Done)
+        Ok(self.await_reset(exit_on_stop).unwrap_or(End::Done))
+    }
+
+    /// A stop is over when somebody says so; only then is there a next episode.
+    fn await_reset(&mut self, exit_on_stop: bool) -> Option<End> {
+        while self.cell.control.mode().is_latched() {
+            if exit_on_stop && self.cell.control.is_at_rest() {
+                return Some(End::Stopped(self.cell.control.mode()));
+            }
+            if self.is_told_to_end() {
+                return Some(End::Signal);
+            }
+            // A plant that was lost is claimed before the latch opens: no mode has a plant that is not there.
+            if self.cell.ears.takes_reset() {
+                match self.claim() {
+                    Ok(()) => self.cell.wishes.reset(),
+                    Err(error) => eprintln!("no reset: {error}"),
+                }
+            }
+            std::thread::sleep(GLANCE);
+        }
+        None
     }
 
     /// Claims the plant where it is not this run's: at the beginning, and when it was lost.

@@ -241,6 +241,9 @@ impl Ears {
 
     fn status(&self, status: &Status) {
         let known = (self.instance.load(Ordering::Acquire), self.session.load(Ordering::Acquire));
+        if known.0 == 0 {
+            return; // Nothing has been claimed yet: no plant is this run's to lose.
+        }
         if status.instance != known.0 {
             return self.health.lose();
         }

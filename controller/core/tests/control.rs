@@ -264,6 +264,21 @@ fn a_silent_lost_or_stopped_plant_stops_the_controller_until_somebody_resets_it(
 }
 
 #[test]
+fn a_plant_that_is_not_there_yet_is_no_fault_and_one_that_goes_between_episodes_is() {
+    let mut cell = Cell::new(parts());
+    cell.heartbeat = false;
+    assert!(cell.run(30).iter().all(|output| output.mode == Mode::Idle), "nobody has been claimed yet");
+    cell.heartbeat = true;
+    cell.wishes.start = Some(1);
+    cell.until(Mode::Weak, 4);
+    cell.success = true;
+    cell.until(Mode::Idle, 3);
+    cell.run(30);
+    cell.heartbeat = false;
+    cell.until(Mode::SafeStop, 12);
+}
+
+#[test]
 fn a_robot_that_still_moves_is_not_reset() {
     let mut cell = Cell::started(parts());
     cell.run(15);

@@ -41,7 +41,8 @@ impl Mind for Constant {
     }
 }
 
-fn recipe() -> Recipe {
+/// `patience` is what either policy may take, in periods: served by hand, they are much shorter than a thread's sleep.
+fn recipe(patience: u32) -> Recipe {
     let channel = Channel {
         kind: ChannelKind::Rate,
         low: -1.0,
@@ -55,8 +56,8 @@ fn recipe() -> Recipe {
             rate_hz: 1000.0,
             lead_steps: 1,
             overlap: Overlap::Replace,
-            weak_misses: 3,
-            strong_patience_steps: 3,
+            weak_misses: patience,
+            strong_patience_steps: patience,
             on_strong_loss: StrongLoss::Stop,
             max_age_ms: 1000.0,
             stale_steps: 3,
@@ -96,7 +97,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(lives: [u32; 2]) -> Self {
+    fn new(lives: [u32; 2], patience: u32) -> Self {
         let clock = Clock::start();
         let open =
             |value, left| move || Ok::<_, PolicyError>(Box::new(Constant { value, left }) as Box<dyn Mind>);
@@ -119,7 +120,7 @@ impl Rig {
             log: log_writer,
         };
         let mut rig = Self {
-            served: ControlLoop::new(recipe().controller().unwrap(), ports),
+            served: ControlLoop::new(recipe(patience).controller().unwrap(), ports),
             clock,
             sightings,
             views: [weak_view, strong_view],
@@ -176,27 +177,27 @@ impl Rig {
 
 #[test]
 fn a_control_period_with_its_ports_allocates_nothing() {
-    let mut rig = Rig::new([u32::MAX; 2]);
+    let mut rig = Rig::new([u32::MAX; 2], u32::MAX);
     rig.period();
-    let mut allocations = 0;
-    let mut most = 0;
-    for _ in 0..5_000 {
+    let (mut allocations, mut commands, mut weak_periods) = (0, 0, 0);
+    // Until a policy has driven for a while: how soon its thread is woken is the system's affair.
+    while weak_periods < 2_000 {
         rig.see();
         let counted = allocation_counter::measure(|| rig.served.period(rig.clock.now(), Duration::ZERO, 0));
         allocations += counted.count_total;
-        most = most.max(rig.commands.next(Duration::ZERO).map_or(0, |command| command.sequence));
+        commands += u32::from(rig.commands.next(Duration::ZERO).is_some());
+        weak_periods += rig.periods().iter().filter(|(mode, _)| *mode == Mode::Weak).count();
+        std::thread::yield_now();
     }
     assert_eq!(allocations, 0);
-    assert!(most > 4_000, "commands went out all the while: {most}");
-    let modes = rig.periods();
-    assert!(modes.iter().any(|(mode, _)| *mode == Mode::Weak), "and a policy's among them");
+    assert!(commands > 2_000, "commands went out all the while: {commands}");
     let made = allocation_counter::measure(|| drop(std::hint::black_box(vec![1])));
     assert!(made.count_total > 0, "the counter counts");
 }
 
 #[test]
 fn a_policy_that_panics_is_a_policy_that_does_not_answer() {
-    let mut rig = Rig::new([2, 0]);
+    let mut rig = Rig::new([2, 0], 3);
     let stopped = (0..100_000).any(|_| {
         rig.see();
         rig.period();

@@ -248,7 +248,8 @@ impl<T: Trigger + Clone> Controller<T> {
     fn look(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
         let looked = self.watch.look(inputs, self.episode, self.mode, &self.parts.settings, notices);
         self.counters.missing_observations += u64::from(looked.gap);
-        if let Some(cause) = looked.stop {
+        // Before the first episode there is no plant yet whose loss could mean anything.
+        if let Some(cause) = looked.stop.filter(|_| self.episode > 0) {
             self.stop(cause);
         }
         if looked.success {
