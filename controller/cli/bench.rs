@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use aegis_core::Start;
 use aegis_core::control::Mode;
 use aegis_experiments::runner::SetupError;
-use aegis_link::{FreePlant, Host, HostLimits, LinkError, Patience, PlantInfo, Role};
+use aegis_link::{Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
 use aegis_runtime::{Mind, Pace, RealTimeSettings};
 use clap::{Args, Subcommand, ValueEnum};
@@ -22,7 +22,8 @@ use self::round_trip::RoundTrip;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::run::cell::Cell;
 use crate::run::metrics::Metrics;
-use crate::run::record::{Recording, microseconds};
+use crate::run::record::{Recording, histogram, microseconds};
+use crate::serve::rate;
 
 /// Before anything counts.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -43,7 +44,7 @@ pub enum BenchVerb {
                         is left is the loop's own cost.")]
 pub struct LoopArguments {
     /// Control periods per second
-    #[arg(long, value_name = "HZ", default_value_t = 1000.0)]
+    #[arg(long, value_name = "HZ", default_value_t = 1000.0, value_parser = rate)]
     rate: f64,
     /// How long to measure, after two seconds that do not count
     #[arg(long, value_name = "S", default_value_t = 10)]
@@ -73,9 +74,6 @@ enum By {
 /// Runs the verb.
 pub fn run(verb: &BenchVerb) -> Result<(), Failure> {
     let BenchVerb::Loop(arguments) = verb;
-    if !(1.0..=1000.0).contains(&arguments.rate) {
-        return Err(failure(Exit::Input, format!("--rate: found {}, valid is 1 to 1000", arguments.rate)));
-    }
     let stop = AtomicBool::new(false);
     let listen = "tcp/127.0.0.1:0".parse().or_exit(Exit::Failed)?;
     let session = aegis_link::open(Role::Serve, &listen).or_exit(Exit::Failed)?;
@@ -97,9 +95,9 @@ pub fn run(verb: &BenchVerb) -> Result<(), Failure> {
             aegis_link::serve(session, "bench", host, &mut Nothing::default(), stop, tell, |_| {})
         });
         let _ = is_ready.recv();
-        let measured = RoundTrip::watch(session, "bench")
-            .or_exit(Exit::Failed)
-            .and_then(|trips| measure(arguments, &endpoint, &trips));
+        let trips =
+            histogram().and_then(|empty| RoundTrip::watch(session, "bench", empty).or_exit(Exit::Failed));
+        let measured = trips.and_then(|trips| measure(arguments, &endpoint, &trips));
         stop.store(true, Ordering::Relaxed);
         let served: Result<(), LinkError> =
             served.join().unwrap_or_else(|_| Err(LinkError::Zenoh("the plant's thread has gone".into())));
@@ -132,18 +130,9 @@ fn measure(
     };
     let recording = Recording::start(folder.clone(), header, ring, Arc::new(Metrics::new()), |_| {})?;
     let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
-    let ears = Arc::clone(&cell.ears);
-    let claimed = FreePlant::claim(&session, "bench", "aegis bench", Patience::default(), move |heard| {
-        ears.hear(heard)
-    });
-    let mut plant = claimed.or_exit(Exit::Failed)?;
-    cell.ears.claimed(plant.claimed().instance, plant.claimed().session);
-    let sending = cell.send_to(plant.sender().or_exit(Exit::Failed)?);
-    let (episode, observation) = plant.reset(Start { task: 0, initial_state: 0 }).or_exit(Exit::Failed)?;
-    cell.ears.begin(episode, observation);
-    while !cell.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let mut plant = cell.claim(&session, "bench", "aegis bench")?;
+    let sending = cell.attach(&plant)?;
+    let episode = cell.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
     cell.wishes.start(episode);
     std::thread::sleep(WARM_UP);
     let before = resident();
@@ -156,7 +145,7 @@ fn measure(
     }
     let (mode, after, trips) = (cell.control.mode(), resident(), trips.histogram());
     let published = cell.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    sending.into_iter().for_each(|sending| cell.stop_sending(sending));
+    cell.stop_sending(sending);
     let notices = std::mem::take(&mut cell.thread.real_time.notices);
     let controller = cell.thread.end();
     let taken = recording.end();

@@ -4,6 +4,8 @@
 use std::fmt::{self, Arguments, Display, Formatter};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Shown under `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
@@ -54,6 +56,14 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
 /// A failure from a message alone.
 pub fn failure(exit: Exit, message: impl Display) -> Failure {
     Failure { exit, error: anyhow::anyhow!("{message}") }
+}
+
+/// A flag that is set once a signal tells the process to end.
+pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
+    let told = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&told);
+    ctrlc::set_handler(move || flag.store(true, Ordering::Release)).or_exit(Exit::Failed)?;
+    Ok(told)
 }
 
 /// Prints an error, if there is one, and gives the process its code.

@@ -1,14 +1,11 @@
 //! `aegis operate`: says stop, e-stop or reset to whoever controls a plant.
 //! A message on the same line as everything else; it is no safety-rated emergency stop.
 
-use std::path::PathBuf;
-
 use aegis_link::wire::{Operate, Wish};
-use aegis_link::{Endpoint, Role};
 use clap::{Args, ValueEnum};
 
 use crate::exit::{Exit, Failure, OrExit};
-use crate::remote::guard;
+use crate::remote::PlantArguments;
 
 /// Arguments of `aegis operate`.
 #[derive(Args)]
@@ -20,18 +17,8 @@ pub struct OperateArguments {
     /// What is wanted
     #[arg(value_enum)]
     wish: What,
-    /// Name of the plant whose controller is meant
-    #[arg(long, value_name = "NAME")]
-    plant: String,
-    /// Zenoh endpoint of whoever serves the plant
-    #[arg(long, value_name = "tcp|tls/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
-    connect: Endpoint,
-    /// Folder of the operator's keys, which `aegis keys` makes; TLS needs them
-    #[arg(long, value_name = "FOLDER")]
-    keys: Option<PathBuf>,
-    /// Allow an endpoint off this machine, over plain TCP
-    #[arg(long)]
-    allow_plaintext_network: bool,
+    #[command(flatten)]
+    plant: PlantArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -46,13 +33,11 @@ enum What {
 
 /// Runs the verb.
 pub fn run(arguments: &OperateArguments) -> Result<(), Failure> {
-    let guarded = guard(&arguments.connect, arguments.keys.as_deref(), arguments.allow_plaintext_network)?;
-    let plants = [arguments.plant.clone()];
-    let session = aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)?;
+    let session = arguments.plant.open(&arguments.plant.guard()?)?;
     let wish = match arguments.wish {
         What::Stop => Wish::Stop,
         What::EStop => Wish::EStop,
         What::Reset => Wish::Reset,
     };
-    aegis_link::free::operate(&session, &arguments.plant, Operate { wish }).or_exit(Exit::Failed)
+    aegis_link::free::operate(&session, &arguments.plant.plant, Operate { wish }).or_exit(Exit::Failed)
 }

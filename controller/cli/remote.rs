@@ -28,6 +28,36 @@ pub struct RemoteArguments {
     allow_plaintext_network: bool,
 }
 
+/// Arguments of the verbs that speak with one plant's surroundings: its controller, or its policy's askers.
+#[derive(Args)]
+pub struct PlantArguments {
+    /// Name of the plant
+    #[arg(long, value_name = "NAME")]
+    pub plant: String,
+    /// Zenoh endpoint of whoever serves the plant
+    #[arg(long, value_name = "tcp|tls/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
+    connect: Endpoint,
+    /// Folder of this party's keys, which `aegis keys` makes; TLS needs them
+    #[arg(long, value_name = "FOLDER")]
+    keys: Option<PathBuf>,
+    /// Allow an endpoint off this machine, over plain TCP
+    #[arg(long)]
+    allow_plaintext_network: bool,
+}
+
+impl PlantArguments {
+    /// Holds the endpoint against its keys.
+    pub fn guard(&self) -> Result<Guarded, Failure> {
+        guard(&self.connect, self.keys.as_deref(), self.allow_plaintext_network)
+    }
+
+    /// Connects.
+    pub fn open(&self, guarded: &Guarded) -> Result<zenoh::Session, Failure> {
+        let plants = std::slice::from_ref(&self.plant);
+        aegis_link::open_guarded(Role::Drive, guarded, plants).or_exit(Exit::Failed)
+    }
+}
+
 /// Holds an endpoint of the command line against its keys, before anything is loaded or opened.
 pub fn guard(
     endpoint: &Endpoint,

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use aegis_core::Start;
 use aegis_core::control::Mode;
-use aegis_link::{FreePlant, Patience, Role};
+use aegis_link::{FreePlant, Role};
 use aegis_recorder::run_log::RunHeader;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
 use crate::remote::guard;
 use crate::study::onnx_runtime;
 use cell::{Cell, Sending};
@@ -27,8 +27,6 @@ use robot::Robot;
 
 /// Between two looks at what the control thread is doing.
 const GLANCE: Duration = Duration::from_millis(5);
-/// For both policies to have warmed up.
-const WARM_UP: Duration = Duration::from_secs(60);
 /// For commands to come to rest when the run ends.
 const REST: Duration = Duration::from_secs(10);
 
@@ -63,12 +61,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
     let guarded = guard(endpoint, keys, arguments.allow_plaintext_network)?;
     let runtime = onnx_runtime()?;
-    let signal = Arc::new(AtomicBool::new(false));
-    ctrlc::set_handler({
-        let signal = Arc::clone(&signal);
-        move || signal.store(true, Ordering::Release)
-    })
-    .or_exit(Exit::Failed)?;
+    let signal = end_signal()?;
     let plants = [robot.file.plant.clone()];
     let session = aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)?;
     let mut drive = Drive::open(&robot, &runtime, session, signal, arguments)?;
@@ -173,18 +166,10 @@ impl<'a> Drive<'a> {
             drop(plant);
         }
         let controller = format!("aegis run, process {}", std::process::id());
-        let ears = Arc::clone(&self.cell.ears);
-        let hear = move |heard| ears.hear(heard);
-        let name = &self.robot.file.plant;
-        let patience = Patience::default();
-        let plant =
-            FreePlant::claim(&self.session, name, &controller, patience, hear).or_exit(Exit::Failed)?;
+        let plant = self.cell.claim(&self.session, &self.robot.file.plant, &controller)?;
         let claimed = plant.claimed();
         self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
-        self.cell.ears.claimed(claimed.instance, claimed.session);
-        let sender = plant.sender().or_exit(Exit::Failed)?;
-        let sending = self.cell.send_to(sender);
-        let sending = sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))?;
+        let sending = self.cell.attach(&plant)?;
         self.plant = Some((plant, sending));
         Ok(())
     }
@@ -209,15 +194,7 @@ impl<'a> Drive<'a> {
     /// One episode to its end or to a stop.
     fn episode(&mut self, start: Start) -> Result<Option<End>, Failure> {
         let Some((plant, _)) = &mut self.plant else { return Ok(None) };
-        let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
-        self.cell.ears.begin(episode, observation);
-        let begin = Instant::now();
-        while !self.cell.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
-            if begin.elapsed() > WARM_UP || !self.cell.thinkers.iter().all(aegis_runtime::Thinker::is_alive) {
-                return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
-            }
-            std::thread::sleep(GLANCE);
-        }
+        let episode = self.cell.reset(plant, start)?;
         if !self.quiet {
             say!("episode {episode}: task {}, initial state {}", start.task, start.initial_state);
         }

@@ -3,8 +3,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aegis_link::{Endpoint, Host, HostLimits, LinkError, PlantInfo, Role};
@@ -12,7 +11,7 @@ use aegis_sim::plant::ACTION;
 use aegis_sim::{LiberoPlant, Suite};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure};
 use crate::remote::guard;
 use crate::study::load_suite;
 
@@ -69,12 +68,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         command_timeout: Duration::from_millis(arguments.command_timeout),
         ..HostLimits::default()
     };
-    let stop = Arc::new(AtomicBool::new(false));
-    ctrlc::set_handler({
-        let stop = Arc::clone(&stop);
-        move || stop.store(true, Ordering::Relaxed)
-    })
-    .or_exit(Exit::Failed)?;
+    let stop = end_signal()?;
     let session = aegis_link::open_guarded(Role::Serve, &guarded, &names).or_exit(Exit::Failed)?;
     let endpoint = aegis_link::listening(&session).or_exit(Exit::Failed)?;
     let serve_one = |name: &str| -> Result<(), LinkError> {
@@ -97,7 +91,8 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     })
 }
 
-fn rate(text: &str) -> Result<f64, String> {
+/// A control rate, hertz, as controllers take it.
+pub fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "valid is a number".to_owned())?;
     if (1.0..=1000.0).contains(&rate) { Ok(rate) } else { Err("valid is 1 to 1000".into()) }
 }

@@ -2,16 +2,15 @@
 //! It connects to whoever serves the plant, which passes the controller's questions on.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use aegis_link::{Endpoint, Role, serve_policy};
+use aegis_link::serve_policy;
 use aegis_policies::OnnxPolicy;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
 use crate::host::HostArguments;
-use crate::remote::guard;
+use crate::remote::PlantArguments;
+use crate::run::robot::reads_no_camera;
 use crate::study::onnx_runtime;
 
 /// Arguments of `aegis serve-policy`.
@@ -24,42 +23,22 @@ pub struct ServePolicyArguments {
     /// Card of the policy
     #[arg(value_name = "CARD")]
     card: PathBuf,
-    /// Name of the plant whose strong policy it is
-    #[arg(long, value_name = "NAME")]
-    plant: String,
-    /// Zenoh endpoint of whoever serves the plant
-    #[arg(long, value_name = "tcp|tls/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
-    connect: Endpoint,
-    /// Folder of the policy's keys, which `aegis keys` makes; TLS needs them
-    #[arg(long, value_name = "FOLDER")]
-    keys: Option<PathBuf>,
-    /// Allow an endpoint off this machine, over plain TCP
-    #[arg(long)]
-    allow_plaintext_network: bool,
+    #[command(flatten)]
+    plant: PlantArguments,
     #[command(flatten)]
     host: HostArguments,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &ServePolicyArguments) -> Result<(), Failure> {
-    let guarded = guard(&arguments.connect, arguments.keys.as_deref(), arguments.allow_plaintext_network)?;
+    let guarded = arguments.plant.guard()?;
     let runtime = onnx_runtime()?.with_settings(arguments.host.settings()?).or_exit(Exit::Input)?;
     let mut policy = OnnxPolicy::open(&runtime, &arguments.card).or_exit(Exit::Input)?;
     let card = policy.card();
-    if let Some(frame) = card.frames.first() {
-        let (name, camera) = (arguments.card.display(), &frame.camera);
-        let reason = format!("{name} reads camera {camera}; valid are policies that read no camera");
-        return Err(failure(Exit::Input, reason));
-    }
+    reads_no_camera(card).map_err(|reason| failure(Exit::Input, reason))?;
     let (model, provider) = (card.sha256.clone(), policy.provider().to_string());
-    let stop = Arc::new(AtomicBool::new(false));
-    ctrlc::set_handler({
-        let stop = Arc::clone(&stop);
-        move || stop.store(true, Ordering::Relaxed)
-    })
-    .or_exit(Exit::Failed)?;
-    let plants = [arguments.plant.clone()];
-    let session = aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)?;
-    let ready = || say!("{}: {} on {provider}, model {model}", arguments.plant, arguments.card.display());
-    serve_policy(&session, &arguments.plant, &model, &mut policy, &stop, ready).or_exit(Exit::Failed)
+    let stop = end_signal()?;
+    let (session, plant) = (arguments.plant.open(&guarded)?, &arguments.plant.plant);
+    let ready = || say!("{plant}: {} on {provider}, model {model}", arguments.card.display());
+    serve_policy(&session, plant, &model, &mut policy, &stop, ready).or_exit(Exit::Failed)
 }

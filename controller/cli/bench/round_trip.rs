@@ -11,8 +11,6 @@ use hdrhistogram::Histogram;
 use zenoh::Wait;
 use zenoh::pubsub::Subscriber;
 
-use crate::run::record::histogram;
-
 /// Observations that wait for their command; older ones are given up.
 const KEPT: usize = 1024;
 
@@ -28,10 +26,9 @@ struct Shared {
 }
 
 impl RoundTrip {
-    /// Begins to look on.
-    pub fn watch(session: &zenoh::Session, plant: &str) -> Result<Self, LinkError> {
+    /// Begins to look on; `trips` is where durations go, nanoseconds.
+    pub fn watch(session: &zenoh::Session, plant: &str, trips: Histogram<u64>) -> Result<Self, LinkError> {
         let keys = Keys::of(plant)?;
-        let trips = histogram().map_err(|error| LinkError::Zenoh(error.to_string()))?;
         let shared = Arc::new(Mutex::new(Shared { sent: BTreeMap::new(), trips }));
         let subscribe = |key: String| {
             let shared = Arc::clone(&shared);

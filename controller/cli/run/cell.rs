@@ -5,13 +5,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aegis_core::control::{Recipe, Seen};
-use aegis_core::{Observation, Policy};
+use aegis_core::{Observation, Policy, Start};
 use aegis_experiments::runner::SetupError;
 use aegis_link::wire::{Moved, Phase, Status, Wish};
-use aegis_link::{CommandSender, Heard, RemotePolicy};
+use aegis_link::{CommandSender, FreePlant, Heard, Patience, RemotePolicy};
 use aegis_policies::{OnnxPolicy, OnnxRuntime};
 use aegis_runtime::{
     Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Pace, Ports, RealTimeSettings,
@@ -21,8 +21,12 @@ use hdrhistogram::Histogram;
 
 use super::record::histogram;
 use super::robot::Robot;
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, OrExit, failure};
 
+/// For both policies to have warmed up.
+const WARM_UP: Duration = Duration::from_secs(60);
+/// Between two looks at whether they have.
+const READY_GLANCE: Duration = Duration::from_millis(5);
 /// The sender looks so often whether it should end.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -149,8 +153,42 @@ impl Cell {
         Ok((cell, records))
     }
 
+    /// Claims a plant for `controller`, a name for people; what is heard of it comes here.
+    pub fn claim(
+        &self,
+        session: &zenoh::Session,
+        plant: &str,
+        controller: &str,
+    ) -> Result<FreePlant, Failure> {
+        let ears = Arc::clone(&self.ears);
+        let hear = move |heard| ears.hear(heard);
+        FreePlant::claim(session, plant, controller, Patience::default(), hear).or_exit(Exit::Failed)
+    }
+
+    /// Sends commands to a claim from here on.
+    pub fn attach(&mut self, plant: &FreePlant) -> Result<Sending, Failure> {
+        let claimed = plant.claimed();
+        self.ears.claimed(claimed.instance, claimed.session);
+        let sending = self.send_to(plant.sender().or_exit(Exit::Failed)?);
+        sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))
+    }
+
+    /// Resets the plant and waits until both policies have warmed up for the episode, whose number it returns.
+    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<u64, Failure> {
+        let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
+        self.ears.begin(episode, observation);
+        let begin = Instant::now();
+        while !self.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
+            if begin.elapsed() > WARM_UP || !self.thinkers.iter().all(Thinker::is_alive) {
+                return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
+            }
+            std::thread::sleep(READY_GLANCE);
+        }
+        Ok(episode)
+    }
+
     /// Starts the thread that sends commands to a claim; the one before, if there was one, hands its reader over.
-    pub fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
+    fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
         let mut commands = self.commands.take()?;
         let (end, clock) = (Arc::new(AtomicBool::new(false)), self.clock);
         let published = Arc::clone(&self.published);

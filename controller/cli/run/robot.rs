@@ -112,8 +112,9 @@ impl Robot {
             return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}, {valid}")));
         }
         file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
-        let mut horizons = [0; 2];
-        for (horizon, card_path) in horizons.iter_mut().zip([&file.models.weak, &file.models.strong]) {
+        let (mut horizons, mut digests) = ([0; 2], BTreeMap::new());
+        let cards = [("weak", &file.models.weak), ("strong", &file.models.strong)];
+        for (horizon, (role, card_path)) in horizons.iter_mut().zip(cards) {
             let card = ModelCard::load(card_path).or_exit(Exit::Input)?;
             let found = card.chunk.width;
             let expected = file.control.channels.len();
@@ -121,12 +122,8 @@ impl Robot {
                 let field = format!("control.channels: found {expected}");
                 return Err(wrong(format!("{field}, valid is the {found} of {}", card_path.display())));
             }
-            if let Some(frame) = card.frames.first() {
-                let name = card_path.display();
-                let reason =
-                    format!("{name} reads camera {}; valid are policies that read no camera", frame.camera);
-                return Err(wrong(format!("models: {reason}")));
-            }
+            reads_no_camera(&card).map_err(|reason| wrong(format!("models: {reason}")))?;
+            digests.insert(role.to_owned(), card.sha256);
             *horizon = card.chunk.horizon;
         }
         let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
@@ -139,16 +136,17 @@ impl Robot {
             ask_strong: file.ask_strong,
         };
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { digests: digests(&file.models)?, probe, recipe, file })
+        let path = &file.models.probe;
+        let digest = sha256(path).map_err(|error| format!("{}: {error}", path.display()));
+        digests.insert("probe".into(), digest.map_err(|reason| failure(Exit::Input, reason))?);
+        Ok(Self { digests, probe, recipe, file })
     }
 }
 
-fn digests(models: &Models) -> Result<BTreeMap<String, String>, Failure> {
-    let mut found = BTreeMap::new();
-    for (role, path) in [("weak", &models.weak), ("strong", &models.strong)] {
-        found.insert(role.to_owned(), ModelCard::load(path).or_exit(Exit::Input)?.sha256);
-    }
-    let probe = sha256(&models.probe).map_err(|error| format!("{}: {error}", models.probe.display()));
-    found.insert("probe".into(), probe.map_err(|reason| failure(Exit::Input, reason))?);
-    Ok(found)
+/// Refuses a policy that reads pictures, which nothing here takes to it.
+pub fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
+    let refused = |camera: &str| {
+        format!("{} reads camera {camera}; valid are policies that read no camera", card.path.display())
+    };
+    card.frames.first().map_or(Ok(()), |frame| Err(refused(&frame.camera)))
 }

@@ -110,9 +110,6 @@ struct Shared {
     /// The newest episode that it has warmed up for.
     ready: AtomicU64,
     end: AtomicBool,
-    failed: AtomicU64,
-    /// Duration of the last inference, nanoseconds.
-    took_ns: AtomicU64,
 }
 
 /// Where the thread's observations come from.
@@ -175,16 +172,6 @@ impl Thinker {
     /// Whether it still runs.
     pub fn is_alive(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
-    }
-
-    /// Inferences that failed.
-    pub fn failed(&self) -> u64 {
-        self.shared.failed.load(Ordering::Relaxed)
-    }
-
-    /// How long the last inference took.
-    pub fn took(&self) -> Duration {
-        Duration::from_nanos(self.shared.took_ns.load(Ordering::Relaxed))
     }
 }
 
@@ -272,13 +259,9 @@ fn work(
             continue;
         };
         answered = request;
-        let begin = std::time::Instant::now();
         let slot = answer.input_buffer_mut();
         let thought = mind.think(&snapshot.observation, &mut slot.thought);
-        let took_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        shared.took_ns.store(took_ns, Ordering::Relaxed);
         slot.failure = thought.as_ref().err().map(reason);
-        shared.failed.fetch_add(u64::from(slot.failure.is_some()), Ordering::Relaxed);
         (slot.request, slot.episode, slot.observed) = (request, snapshot.episode, snapshot.sequence);
         answer.publish();
     }

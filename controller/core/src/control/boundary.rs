@@ -2,7 +2,7 @@
 //! A fire whose answer is not there yet waits at rest; a policy that is lost is never waited for without end.
 
 use super::io::{Cause, Notices, Output};
-use super::mode::{Event, Mode};
+use super::mode::Event;
 use super::settings::StrongLoss;
 use super::{Controller, Driver};
 use crate::trigger::{Trigger, distance};
@@ -49,7 +49,7 @@ impl<T: Trigger + Clone> Controller<T> {
         if let Phase::Strong(waited) = self.stretch.phase {
             self.await_strong(waited, output);
         }
-        if !self.is_on() {
+        if !self.mode.is_on() {
             return;
         }
         let ready = match self.driving {
@@ -207,22 +207,4 @@ impl<T: Trigger + Clone> Controller<T> {
 
 fn is_calm(decision: &Decision) -> bool {
     decision.reading.is_some_and(|reading| reading < decision.thresholds.hand_back)
-}
-
-impl Output {
-    /// A period in which nothing has happened yet.
-    pub(super) fn of(mode: Mode) -> Self {
-        Self {
-            mode,
-            cause: None,
-            send: false,
-            step: 0,
-            ask_weak: None,
-            ask_strong: None,
-            decision: None,
-            driver: None,
-            limited: 0,
-            notices: Notices::default(),
-        }
-    }
 }

@@ -187,11 +187,6 @@ impl Notices {
         self.0 & other.0 != 0
     }
 
-    /// Whether there is none.
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
     /// The texts of those that it holds.
     pub fn texts(self) -> impl Iterator<Item = &'static str> {
         Self::ALL.into_iter().filter(move |(notice, _)| self.has(*notice)).map(|(_, text)| text)
@@ -237,4 +232,22 @@ pub struct Output {
     pub limited: u64,
     /// What else happened.
     pub notices: Notices,
+}
+
+impl Output {
+    /// A period in which nothing has happened yet.
+    pub(super) fn of(mode: Mode) -> Self {
+        Self {
+            mode,
+            cause: None,
+            send: false,
+            step: 0,
+            ask_weak: None,
+            ask_strong: None,
+            decision: None,
+            driver: None,
+            limited: 0,
+            notices: Notices::default(),
+        }
+    }
 }

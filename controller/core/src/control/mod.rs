@@ -30,7 +30,8 @@ use track::Track;
 use watch::Watch;
 
 /// What a controller is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Parts<T = BuiltIn> {
     /// Its settings.
     pub settings: ControlSettings,
@@ -46,23 +47,8 @@ pub struct Parts<T = BuiltIn> {
     pub ask_strong: bool,
 }
 
-/// The same as written down: settings of a run, enough to make its controller again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Recipe {
-    /// The controller's settings.
-    pub settings: ControlSettings,
-    /// The gate's limits.
-    pub limits: GateLimits,
-    /// The gate's rule.
-    pub rule: Rule,
-    /// Actions in a chunk of the weak and of the strong policy.
-    pub horizons: [usize; 2],
-    /// The command that the robot stands still at, `[channels]`.
-    pub rest: Vec<f32>,
-    /// Whether the strong policy is asked at every boundary.
-    pub ask_strong: bool,
-}
+/// The same as written down, enough to make a run's controller again.
+pub type Recipe = Parts<Rule>;
 
 impl Recipe {
     /// The controller.
@@ -178,10 +164,10 @@ impl<T: Trigger + Clone> Controller<T> {
         self.obey(&inputs.wishes);
         self.look(inputs, &mut output.notices);
         self.listen(inputs, &mut output.notices);
-        if self.is_on() && self.step >= self.parts.limits.horizon_steps {
+        if self.mode.is_on() && self.step >= self.parts.limits.horizon_steps {
             self.happen(Event::Finish);
         }
-        if self.is_on() {
+        if self.mode.is_on() {
             self.run(&mut output);
         }
         self.command_next(&mut output);
@@ -191,11 +177,6 @@ impl<T: Trigger + Clone> Controller<T> {
         output.driver = self.driving.filter(|_| self.mode.drives());
         self.counters.count(&output);
         output
-    }
-
-    /// Whether an episode is on.
-    fn is_on(&self) -> bool {
-        matches!(self.mode, Mode::Holding | Mode::Weak | Mode::Strong)
     }
 
     fn happen(&mut self, event: Event) {

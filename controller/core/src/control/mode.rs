@@ -53,6 +53,11 @@ impl Mode {
         matches!(self, Self::Weak | Self::Strong)
     }
 
+    /// Whether an episode is on.
+    pub fn is_on(self) -> bool {
+        matches!(self, Self::Holding | Self::Weak | Self::Strong)
+    }
+
     /// Whether only a reset leads out.
     pub fn is_latched(self) -> bool {
         matches!(self, Self::SafeStop | Self::EStop)

@@ -47,7 +47,7 @@ impl Watch {
         notices: &mut Notices,
     ) -> Looked {
         let mut looked = Looked { stop: plant_fault(inputs, mode, settings), ..Looked::default() };
-        if !matches!(mode, Mode::Holding | Mode::Weak | Mode::Strong) {
+        if !mode.is_on() {
             return looked;
         }
         if let Some(seen) = inputs.observation {
@@ -107,12 +107,11 @@ impl Watch {
 fn plant_fault(inputs: &Inputs<'_>, mode: Mode, settings: &ControlSettings) -> Option<Cause> {
     let plant = &inputs.plant;
     let silent = inputs.now.saturating_sub(plant.heard) > milliseconds(settings.plant_timeout_ms);
-    // Without commands a plant stops by itself, as it should.
-    let on = matches!(mode, Mode::Holding | Mode::Weak | Mode::Strong);
     match () {
         () if plant.lost => Some(Cause::PlantLost),
         () if silent => Some(Cause::PlantSilent),
-        () if plant.stopped && on => Some(Cause::PlantStopped),
+        // Without commands a plant stops by itself, as it should.
+        () if plant.stopped && mode.is_on() => Some(Cause::PlantStopped),
         () => None,
     }
 }
