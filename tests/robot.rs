@@ -218,6 +218,15 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
         serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
     assert_eq!(summary["episodes"].as_array().unwrap().len(), 2);
     assert_eq!(summary["dropped_records"], 0);
+    // Every change of mode is an event, with its fields.
+    let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let modes: Vec<&str> = events.iter().filter_map(|event| event["mode"].as_str()).collect();
+    let mut changes = record.modes.clone();
+    changes.dedup();
+    assert_eq!(modes, changes.iter().skip(1).map(|mode| format!("{mode:?}")).collect::<Vec<_>>());
+    assert!(events.iter().all(|event| event["timestamp"].is_string() && event["level"].is_string()));
+    assert!(summary["weak_inference_us"]["n"].as_u64().unwrap() > 0);
     // A record with one command changed is found out, with its place.
     let path = folder.join("run.aegis");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -402,7 +411,7 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
     run.until("Weak");
     let pid = run.process.id().to_string();
     assert!(Command::new("prlimit").args(["--fsize=4096", "--pid", &pid]).status().unwrap().success());
-    run.until("alarm: the record ends here, control goes on");
+    run.until("error: the record ends here, control goes on");
     run.until("episode 2");
     run.until("Weak");
     run.until("2 episodes");
@@ -509,8 +518,8 @@ fn metrics_are_served_while_it_runs() {
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let metrics = [("ask_strong = true", "ask_strong = true\nmetrics = \"127.0.0.1:0\"")];
     let mut run = Run::start("robot-metrics", &plant.endpoint, &metrics, &[]);
-    let said = BufReader::new(run.process.stderr.take().expect("it is piped")).lines();
-    let line = said.map_while(Result::ok).find(|line| line.starts_with("metrics: ")).expect("it says where");
+    run.until("metrics: ");
+    let line = run.seen.last().expect("it says where");
     let address = line.trim_start_matches("metrics: http://").trim_end_matches("/metrics").to_owned();
     run.until("Weak");
     let mut stream = std::net::TcpStream::connect(address).expect("it listens");
@@ -525,4 +534,42 @@ fn metrics_are_served_while_it_runs() {
     ] {
         assert!(text.contains(line), "{line} is missing from {text}");
     }
+}
+
+#[test]
+fn a_run_is_watched_and_stopped_in_a_terminal() {
+    use std::io::Write;
+    let _one = one_at_a_time();
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let folder = common::folder("robot-view");
+    let robot = robot_file(&folder, &plant.endpoint, &[]);
+    let (out, robot) = (folder.join("run"), robot.display().to_string());
+    let program = env!("CARGO_BIN_EXE_aegis");
+    let run = format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --view", out.display());
+    // `script` gives it a terminal, and the terminal its keys.
+    let mut terminal = Command::new("script")
+        .args(["-qec", &format!("stty rows 40 cols 120; {run}"), "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script is there");
+    let mut keys = terminal.stdin.take().expect("it is piped");
+    let mut screen = terminal.stdout.take().expect("it is piped");
+    let (mut shown, mut bytes, mut pressed) = (String::new(), [0; 4096], false);
+    while let Ok(read) = screen.read(&mut bytes)
+        && read > 0
+    {
+        shown += &String::from_utf8_lossy(&bytes[..read]);
+        if !pressed && shown.contains("Weak") {
+            keys.write_all(b"e").unwrap();
+            keys.flush().unwrap();
+            pressed = true;
+        }
+    }
+    assert_eq!(terminal.wait().unwrap().code(), Some(4), "{shown}");
+    for word in ["score", "boundaries", "threshold", "missed"] {
+        assert!(shown.contains(word), "{word} is missing from {shown}");
+    }
+    assert_eq!(recorded(&out).causes.last().unwrap(), &Some(Cause::EStop));
 }

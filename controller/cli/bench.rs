@@ -4,7 +4,6 @@
 mod nothing;
 mod round_trip;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,8 +20,8 @@ use self::nothing::{CHUNK, Idle, Nothing, recipe};
 use self::round_trip::RoundTrip;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::run::cell::Cell;
-use crate::run::metrics::Metrics;
-use crate::run::record::{Recording, histogram, microseconds};
+use crate::run::record::Recording;
+use crate::run::taken::{counted, histogram, microseconds};
 use crate::serve::rate;
 
 /// Before anything counts.
@@ -128,7 +127,7 @@ fn measure(
         recipe,
         first: 0,
     };
-    let recording = Recording::start(folder.clone(), header, ring, Arc::new(Metrics::new()), |_| {})?;
+    let recording = Recording::start(folder.clone(), header, ring, |_| {})?;
     let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
     let mut plant = cell.claim(&session, "bench", "aegis bench")?;
     let sending = cell.attach(&plant)?;
@@ -158,7 +157,7 @@ fn measure(
     summary["rate_hz"] = arguments.rate.into();
     summary["observation_to_command_us"] = microseconds(&published);
     summary["round_trip_us"] = microseconds(&trips);
-    summary["counters"] = serde_json::to_value(controller.counters()).or_exit(Exit::Failed)?;
+    summary["counters"] = counted(controller.counters())?;
     summary["resident_kib"] = json!({ "begin": before, "end": after });
     summary["notices"] = json!(notices);
     if arguments.json {

@@ -2,13 +2,17 @@
 //! Episodes one after another; a stop is latched until somebody resets it.
 
 pub mod cell;
+mod events;
 pub mod metrics;
 pub mod record;
 pub mod robot;
+pub mod taken;
+mod telling;
+mod view;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aegis_core::Start;
@@ -16,14 +20,18 @@ use aegis_core::control::Mode;
 use aegis_link::{FreePlant, Role};
 use aegis_recorder::run_log::RunHeader;
 use clap::Args;
+use tracing::{info, warn};
 
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
 use crate::remote::guard;
 use crate::study::onnx_runtime;
 use cell::{Cell, Sending};
+use events::Events;
 use metrics::{Metrics, MetricsServer};
 use record::Recording;
 use robot::Robot;
+use telling::People;
+use view::{Live, View};
 
 /// Between two looks at what the control thread is doing.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -34,6 +42,7 @@ const REST: Duration = Duration::from_secs(10);
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis sim serve --name libero --sample-seed 20261125 &\n  \
                         aegis run controller/libero.toml\n  \
+                        aegis run robot.toml --view\n  \
                         aegis run robot.toml --exit-on-stop --json\n\n\
                         A stop is latched: `aegis operate reset` opens it. Exit code 4: a safe stop or an e-stop ended \
                         the run; 5: a signal did, after a safe stop. docs/robot.md is the safety checklist.")]
@@ -50,6 +59,9 @@ pub struct RunArguments {
     /// Where this run is recorded; without it, a folder named by the time in the robot file's `record`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Watch and operate the run in this terminal
+    #[arg(long, conflicts_with = "json")]
+    view: bool,
     /// Print what the run amounts to as JSON
     #[arg(long)]
     json: bool,
@@ -84,7 +96,7 @@ struct Drive<'a> {
     cell: Cell,
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
-    quiet: bool,
+    view: Option<View>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -107,19 +119,31 @@ impl<'a> Drive<'a> {
             robot.file.record.join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string())
         });
         let (cell, ring) = Cell::open(robot, runtime, &session)?;
-        for notice in &cell.thread.real_time.notices {
-            eprintln!("notice: {notice}");
-        }
         let metrics = Arc::new(Metrics::new());
         let listen = robot.file.metrics;
         let server = listen.map(|listen| MetricsServer::start(listen, Arc::clone(&metrics))).transpose()?;
+        let live = Arc::new(Mutex::new(Live::default()));
+        let people = match (arguments.view, arguments.json) {
+            (true, _) => People::View(Arc::clone(&live)),
+            (false, true) => People::Errors,
+            (false, false) => People::Output,
+        };
+        let mut events = Events::default();
+        let seen = Arc::clone(&live);
+        let recording = Recording::start(folder, header, ring, move |turn| {
+            events.take(turn);
+            metrics.take(turn);
+            seen.lock().unwrap_or_else(PoisonError::into_inner).take(turn);
+        })?;
+        telling::begin(people, &recording.folder)?;
+        cell.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
         if let Some(server) = &server {
-            eprintln!("metrics: http://{}/metrics", server.address);
+            info!("metrics: http://{}/metrics", server.address);
         }
-        let quiet = arguments.json;
-        let tell = move |line: &str| if quiet { eprintln!("{line}") } else { say!("{line}") };
-        let recording = Recording::start(folder, header, ring, metrics, tell)?;
-        Ok(Self { robot, session, signal, cell, recording, plant: None, quiet, _metrics: server })
+        let ears = Arc::clone(&cell.ears);
+        let view = || View::start(live, move |wish| ears.obey(wish), Arc::clone(&signal));
+        let view = arguments.view.then(view).transpose().or_exit(Exit::Failed)?;
+        Ok(Self { robot, session, signal, cell, recording, plant: None, view, _metrics: server })
     }
 
     fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
@@ -148,7 +172,7 @@ impl<'a> Drive<'a> {
             if self.cell.ears.takes_reset() {
                 match self.claim() {
                     Ok(()) => self.cell.wishes.reset(),
-                    Err(error) => eprintln!("no reset: {error}"),
+                    Err(error) => warn!("no reset: {error}"),
                 }
             }
             std::thread::sleep(GLANCE);
@@ -195,9 +219,8 @@ impl<'a> Drive<'a> {
     fn episode(&mut self, start: Start) -> Result<Option<End>, Failure> {
         let Some((plant, _)) = &mut self.plant else { return Ok(None) };
         let episode = self.cell.reset(plant, start)?;
-        if !self.quiet {
-            say!("episode {episode}: task {}, initial state {}", start.task, start.initial_state);
-        }
+        let Start { task, initial_state } = start;
+        info!(episode, task, initial_state, "episode {episode}: task {task}, initial state {initial_state}");
         self.cell.wishes.start(episode);
         let mut begun = false;
         loop {
@@ -234,6 +257,8 @@ impl<'a> Drive<'a> {
             self.cell.stop_sending(sending);
             drop(plant);
         }
+        // The terminal is people's again before anything is printed.
+        drop(self.view.take());
         let malformed = self.cell.ears.malformed();
         let published = self.cell.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let controller = self.cell.thread.end();
@@ -241,9 +266,9 @@ impl<'a> Drive<'a> {
         let taken = self.recording.end();
         if let (Some(controller), Some(taken)) = (&controller, &taken) {
             let mut summary = taken.summary();
-            summary["counters"] = serde_json::to_value(controller.counters()).or_exit(Exit::Failed)?;
+            summary["counters"] = taken::counted(controller.counters())?;
             summary["malformed_messages"] = malformed.into();
-            summary["observation_to_command_us"] = record::microseconds(&published);
+            summary["observation_to_command_us"] = taken::microseconds(&published);
             let text = serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?;
             // A disk that is full has been told of already; it is no reason to call the run something else.
             let _ = aegis_experiments::files::write_atomically(&folder.join("summary.json"), text.as_bytes());

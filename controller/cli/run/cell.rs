@@ -19,8 +19,8 @@ use aegis_runtime::{
 };
 use hdrhistogram::Histogram;
 
-use super::record::histogram;
 use super::robot::Robot;
+use super::taken::histogram;
 use crate::exit::{Exit, Failure, OrExit, failure};
 
 /// For both policies to have warmed up.
@@ -237,15 +237,20 @@ impl Ears {
         match heard {
             Heard::Moved(moved) => self.moved(*moved),
             Heard::Status(status) => self.status(&status),
-            Heard::Operate(operate) => match operate.wish {
-                Wish::EStop => self.wishes.e_stop(),
-                Wish::Stop => self.wishes.stop(),
-                Wish::Reset if self.holds() => self.wishes.reset(),
-                Wish::Reset => self.reset.store(true, Ordering::Release),
-            },
+            Heard::Operate(operate) => self.obey(operate.wish),
             Heard::Malformed(_) => {
                 self.malformed.fetch_add(1, Ordering::Relaxed);
             }
+        }
+    }
+
+    /// Passes on what somebody wants.
+    pub fn obey(&self, wish: Wish) {
+        match wish {
+            Wish::EStop => self.wishes.e_stop(),
+            Wish::Stop => self.wishes.stop(),
+            Wish::Reset if self.holds() => self.wishes.reset(),
+            Wish::Reset => self.reset.store(true, Ordering::Release),
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use aegis_core::control::{Mode, Notices, Period};
+use aegis_core::control::{Mode, Notices};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::record::Turn;
 use crate::exit::{Exit, Failure, failure};
 
 /// Between two looks at whether to end.
@@ -41,13 +42,13 @@ pub struct Metrics {
     late: Histogram,
     took: Histogram,
     age: Histogram,
+    inference: Family<Labels, Histogram, fn() -> Histogram>,
+    hand_over: Histogram,
 }
 
 impl Metrics {
     /// Everything at zero.
     pub fn new() -> Self {
-        // From a microsecond to about a second.
-        let seconds = || Histogram::new(exponential_buckets(1e-6, 2.0, 21));
         let mut metrics = Self {
             registry: Registry::with_prefix("aegis"),
             mode: Family::default(),
@@ -63,6 +64,8 @@ impl Metrics {
             late: seconds(),
             took: seconds(),
             age: seconds(),
+            inference: Family::new_with_constructor(seconds),
+            hand_over: seconds(),
         };
         metrics.register();
         metrics
@@ -91,10 +94,21 @@ impl Metrics {
             "Age of an observation when it was read",
             self.age.clone(),
         );
+        registry.register(
+            "inference_seconds",
+            "How long an inference took, by policy",
+            self.inference.clone(),
+        );
+        registry.register(
+            "hand_over_seconds",
+            "From a fire to the strong policy's first command",
+            self.hand_over.clone(),
+        );
     }
 
-    /// Takes a control period; `before` is the mode of the one before.
-    pub fn take(&self, period: &Period<'_>, before: Mode) {
+    /// Takes a control period.
+    pub fn take(&self, turn: &Turn<'_>) {
+        let Turn { period, before, handed_over } = *turn;
         let output = &period.output;
         let name = |mode: Mode| vec![("mode", format!("{mode:?}"))];
         for mode in Mode::ALL {
@@ -122,6 +136,15 @@ impl Metrics {
         if let Some(seen) = period.inputs.observation {
             self.age.observe(period.inputs.now.saturating_sub(seen.received).as_secs_f64());
         }
+        for (policy, reply) in [("weak", &period.inputs.weak), ("strong", &period.inputs.strong)] {
+            if let Some(reply) = reply {
+                let policy = vec![("policy", policy.to_owned())];
+                self.inference.get_or_create(&policy).observe(reply.took.as_secs_f64());
+            }
+        }
+        if let Some(took) = handed_over {
+            self.hand_over.observe(took.as_secs_f64());
+        }
     }
 
     /// All of it as text.
@@ -131,6 +154,11 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
+
+/// From a microsecond to about a second.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(1e-6, 2.0, 21))
 }
 
 /// The thread that answers.

@@ -186,6 +186,20 @@ fn an_old_observation_is_not_inferred_on_and_then_stops_the_robot() {
 }
 
 #[test]
+fn an_episode_begins_with_what_was_seen_before_it_and_not_with_what_was_seen_of_another() {
+    for (seen_of, stale) in [(1, false), (7, true)] {
+        let mut cell = Cell::new(parts());
+        cell.episode = seen_of;
+        cell.tick();
+        (cell.episode, cell.observe, cell.wishes.start) = (1, false, Some(1));
+        let output = cell.tick();
+        assert_eq!(output.mode, Mode::Holding);
+        assert_eq!(output.notices.has(Notices::STALE), stale);
+        assert_eq!(output.ask_weak.is_some(), !stale);
+    }
+}
+
+#[test]
 fn pictures_that_do_not_change_are_stale() {
     let mut cell = Cell::started(parts());
     for number in 0..8 {
@@ -225,7 +239,7 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
     for (request, episode) in [(1, 1), (asked, 1)] {
         let values = vec![0.9; 3 * support::HORIZON].into();
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
-        let reply = Reply { request, episode, observed: 3, proposal };
+        let reply = Reply { request, episode, observed: 3, took: Duration::ZERO, proposal };
         let inputs = Inputs { weak: Some(reply), ..cell.record.last().unwrap().clone() };
         let output = cell.feed(Inputs { wishes: Wishes::default(), ..inputs });
         assert!(output.notices.has(Notices::FOREIGN_REPLY) && !output.mode.drives());

@@ -10,7 +10,7 @@ use aegis_core::control::Recipe;
 use serde::{Deserialize, Serialize};
 
 /// First bytes of a run's file, the format's version among them.
-const MAGIC: [u8; 8] = *b"AEGSRUN1";
+const MAGIC: [u8; 8] = *b"AEGSRUN2";
 /// The largest header and the largest period.
 const LARGEST: u32 = 1024 * 1024;
 

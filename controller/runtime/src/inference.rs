@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aegis_core::control::{NoProposal, Proposal, Reply};
 use aegis_core::probe::Memory;
@@ -100,6 +100,7 @@ struct Slot {
     request: u64,
     episode: u64,
     observed: u32,
+    took: Duration,
     failure: Option<NoProposal>,
     thought: Thought,
 }
@@ -149,11 +150,12 @@ impl Seat {
         }
         let slot = self.answers.output_buffer();
         let Thought { width, values, score } = &slot.thought;
+        let Slot { request, episode, observed, took, .. } = *slot;
         let proposal = match slot.failure {
             Some(reason) => Err(reason),
             None => Ok(Proposal { width: *width, values: Cow::Borrowed(values), score: *score }),
         };
-        Some(Reply { request: slot.request, episode: slot.episode, observed: slot.observed, proposal })
+        Some(Reply { request, episode, observed, took, proposal })
     }
 }
 
@@ -260,7 +262,9 @@ fn work(
         };
         answered = request;
         let slot = answer.input_buffer_mut();
+        let begin = Instant::now();
         let thought = mind.think(&snapshot.observation, &mut slot.thought);
+        slot.took = begin.elapsed();
         slot.failure = thought.as_ref().err().map(reason);
         (slot.request, slot.episode, slot.observed) = (request, snapshot.episode, snapshot.sequence);
         answer.publish();

@@ -33,7 +33,7 @@ impl Seen {
             return later;
         }
         let newer = if later.sequence > self.sequence { later } else { self };
-        Self { arrived: self.arrived + later.arrived, ..newer }
+        Self { arrived: self.arrived.saturating_add(later.arrived), ..newer }
     }
 }
 
@@ -70,6 +70,8 @@ pub struct Reply<'a> {
     pub episode: u64,
     /// Its control step on the plant.
     pub observed: u32,
+    /// How long the inference took, with the probe's reading.
+    pub took: Duration,
     /// What came of it.
     #[serde(borrow)]
     pub proposal: Result<Proposal<'a>, NoProposal>,

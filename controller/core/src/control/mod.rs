@@ -220,7 +220,7 @@ impl<T: Trigger + Clone> Controller<T> {
         (self.episode, self.step, self.driving) = (episode, 0, None);
         self.stretch = Stretch::default();
         self.track.clear();
-        self.watch.begin();
+        self.watch.begin(episode);
         self.weak.begin();
         self.strong.begin();
     }

@@ -9,6 +9,8 @@ use super::settings::ControlSettings;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Watch {
+    /// What was seen while no episode was on: the next one may begin with it.
+    waiting: Option<Seen>,
     sequence: Option<u32>,
     /// When the newest observation came that counts as a view of now.
     fresh: Option<Duration>,
@@ -28,9 +30,10 @@ pub(crate) struct Looked {
 }
 
 impl Watch {
-    /// Forgets the episode before.
-    pub(crate) fn begin(&mut self) {
-        *self = Self::default();
+    /// Forgets the episode before. What has been seen of this one is its first view.
+    pub(crate) fn begin(&mut self, episode: u64) {
+        let waiting = self.waiting.filter(|seen| seen.episode == episode);
+        *self = Self { waiting, ..Self::default() };
     }
 
     /// Whether an inference may begin now.
@@ -47,10 +50,15 @@ impl Watch {
         notices: &mut Notices,
     ) -> Looked {
         let mut looked = Looked { stop: plant_fault(inputs, mode, settings), ..Looked::default() };
+        let seen = match (self.waiting.take(), inputs.observation) {
+            (Some(waiting), Some(seen)) => Some(waiting.joined(seen)),
+            (waiting, seen) => seen.or(waiting),
+        };
         if !mode.is_on() {
+            self.waiting = seen;
             return looked;
         }
-        if let Some(seen) = inputs.observation {
+        if let Some(seen) = seen {
             self.take(&seen, inputs.now, episode, settings, notices, &mut looked);
         }
         let age = self.fresh.map(|fresh| inputs.now.saturating_sub(fresh));

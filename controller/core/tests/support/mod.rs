@@ -198,7 +198,8 @@ impl Cell {
             Answer::Fails(reason) => Err(reason),
             Answer::Never => return None,
         };
-        Some(Reply { request: waiting.request, episode: waiting.episode, observed: self.sequence, proposal })
+        let (request, episode, observed) = (waiting.request, waiting.episode, self.sequence);
+        Some(Reply { request, episode, observed, took: Duration::ZERO, proposal })
     }
 
     /// Runs until the mode is this, for at most so many periods.

@@ -1,0 +1,106 @@
+//! What in a run is worth an event: changes of mode, fires, hand-overs, limited commands, and notices.
+//! A notice that goes on is told of once a second, with how many control periods had it.
+
+use std::time::Duration;
+
+use aegis_core::control::{Notices, Period};
+use tracing::{debug, info, warn};
+
+use super::record::Turn;
+
+/// Between two lines about one notice.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Tells of a run's control periods, one after another.
+#[derive(Debug, Default)]
+pub struct Events {
+    told: [Option<Duration>; Notices::ALL.len()],
+    since: [u32; Notices::ALL.len()],
+    limited: bool,
+}
+
+impl Events {
+    /// Takes a control period.
+    pub fn take(&mut self, turn: &Turn<'_>) {
+        let Turn { period, before, handed_over } = turn;
+        let (output, step) = (&period.output, period.output.step);
+        if let Some(decision) = output.decision.as_ref().filter(|decision| decision.fired) {
+            let (risk, threshold) = (decision.score.risk(), decision.thresholds.fire);
+            debug!(step, risk, threshold, budget_left = decision.budget_left, "the gate fires");
+        }
+        if let Some(took) = handed_over {
+            debug!(step, took_us = took.as_secs_f64() * 1e6, "the strong policy has taken over");
+        }
+        let limited = output.limited != 0;
+        if limited && !self.limited {
+            debug!(step, channels = output.limited, "commands are limited");
+        }
+        self.limited = limited;
+        for (text, periods) in self.notices(period.inputs.now, output.notices).into_iter().flatten() {
+            debug!(step, notice = text, periods, "notice");
+        }
+        let mode = output.mode;
+        if mode != *before {
+            let (line, cause) = (line(period), output.cause.map(|cause| format!("{cause:?}")));
+            if mode.is_latched() {
+                warn!(step, ?mode, ?before, cause, "{line}");
+            } else {
+                info!(step, ?mode, ?before, "{line}");
+            }
+        }
+    }
+
+    /// Notices to tell of now, each with the periods that had it since the last time.
+    fn notices(
+        &mut self,
+        now: Duration,
+        given: Notices,
+    ) -> [Option<(&'static str, u32)>; Notices::ALL.len()] {
+        std::array::from_fn(|at| {
+            let (notice, text) = Notices::ALL[at];
+            self.since[at] += u32::from(given.has(notice));
+            let due = self.told[at].is_none_or(|told| now.saturating_sub(told) >= EVERY);
+            let tells = due && self.since[at] > 0;
+            tells.then(|| {
+                self.told[at] = Some(now);
+                (text, std::mem::take(&mut self.since[at]))
+            })
+        })
+    }
+}
+
+/// A change of mode, for people.
+fn line(period: &Period<'_>) -> String {
+    let output = &period.output;
+    let mut line = format!("step {:>4}  {:?}", output.step, output.mode);
+    if let Some(cause) = output.cause {
+        line += &format!("  {cause:?}");
+    }
+    if let Some(decision) = &output.decision {
+        line += &format!("  risk {:.3}, threshold {:.3}", decision.score.risk(), decision.thresholds.fire);
+    }
+    for text in output.notices.texts() {
+        line += &format!("  {text}");
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notice_that_goes_on_is_told_of_once_a_second_and_every_period_is_counted() {
+        let (mut events, mut clamped) = (Events::default(), Notices::default());
+        clamped.add(Notices::CLAMPED);
+        let told: Vec<(u64, u32)> = (0..2500)
+            .flat_map(|ms| {
+                let told = events.notices(Duration::from_millis(ms), clamped);
+                told.into_iter().flatten().map(move |(_, periods)| (ms, periods)).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(told, [(0, 1), (1000, 1000), (2000, 1000)]);
+        let last = events.notices(Duration::from_secs(9), Notices::default());
+        assert_eq!(last.iter().flatten().map(|(_, periods)| *periods).sum::<u32>(), 499);
+    }
+}

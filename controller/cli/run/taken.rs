@@ -1,0 +1,199 @@
+//! What a run's control periods amount to: distributions, missed periods with their reasons, stops and episodes.
+//! Fed one period after another by the thread that records them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aegis_core::Driver;
+use aegis_core::control::{Cause, Counters, Mode, Notices, Period};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::record::Turn;
+use crate::exit::{Exit, Failure, OrExit};
+
+/// Histograms hold up to a minute, in nanoseconds, to three digits.
+const LARGEST: u64 = 60_000_000_000;
+/// Missed periods are listed up to here, and counted beyond.
+const LISTED: usize = 1000;
+
+/// An empty histogram of nanoseconds.
+pub fn histogram() -> Result<Histogram<u64>, Failure> {
+    Histogram::new_with_bounds(1, LARGEST, 3).or_exit(Exit::Failed)
+}
+
+/// What a histogram of nanoseconds says, in microseconds.
+pub fn microseconds(histogram: &Histogram<u64>) -> Value {
+    let at = |share| histogram.value_at_quantile(share) as f64 / 1e3;
+    json!({
+        "n": histogram.len(), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99.9": at(0.999),
+        "max": histogram.max() as f64 / 1e3,
+    })
+}
+
+/// What a controller counted, notices by their text.
+pub fn counted(counters: &Counters) -> Result<Value, Failure> {
+    let mut value = serde_json::to_value(counters).or_exit(Exit::Failed)?;
+    let given = Notices::ALL.iter().zip(counters.notices).filter(|(_, count)| *count > 0);
+    value["notices"] =
+        given.map(|((_, text), count)| (text.to_string(), json!(count))).collect::<Map<_, _>>().into();
+    Ok(value)
+}
+
+/// From the fire of the gate to the strong policy's first command, as periods go by.
+#[derive(Debug, Default)]
+pub struct HandOver {
+    fired: Option<Duration>,
+}
+
+impl HandOver {
+    /// How long a hand-over took that this period completes.
+    pub fn take(&mut self, period: &Period<'_>) -> Option<Duration> {
+        let (now, output) = (period.inputs.now, &period.output);
+        if output.decision.as_ref().is_some_and(|decision| decision.fired) {
+            self.fired = Some(now);
+        }
+        if !output.mode.is_on() {
+            self.fired = None;
+        }
+        let strong = output.driver == Some(Driver::Strong);
+        let fired = if strong { self.fired.take() } else { None };
+        fired.map(|fired| now.saturating_sub(fired) + Duration::from_nanos(period.took_ns))
+    }
+}
+
+/// Control periods that passed unserved, and why: the one after them began late, or the one before them took long.
+#[derive(Debug, Serialize)]
+struct Missed {
+    /// Number of the period after them.
+    period: u64,
+    skipped: u32,
+    late_us: f64,
+    took_before_us: f64,
+}
+
+/// What a run's periods amount to.
+pub struct Taken {
+    late: Histogram<u64>,
+    took: Histogram<u64>,
+    age: Histogram<u64>,
+    weak: Histogram<u64>,
+    strong: Histogram<u64>,
+    hand_over: Histogram<u64>,
+    took_before: u64,
+    missed: Vec<Missed>,
+    periods: u64,
+    /// Records that found no room in their ring.
+    pub dropped: u64,
+    /// Why the record ends before the run.
+    pub alarm: Option<String>,
+    stops: Vec<(Mode, Option<Cause>, PathBuf)>,
+    ends: Vec<String>,
+}
+
+impl Taken {
+    /// Nothing yet.
+    pub fn new() -> Result<Self, Failure> {
+        Ok(Self {
+            late: histogram()?,
+            took: histogram()?,
+            age: histogram()?,
+            weak: histogram()?,
+            strong: histogram()?,
+            hand_over: histogram()?,
+            took_before: 0,
+            missed: Vec::new(),
+            periods: 0,
+            dropped: 0,
+            alarm: None,
+            stops: Vec::new(),
+            ends: Vec::new(),
+        })
+    }
+
+    /// Takes a period.
+    pub fn take(&mut self, turn: &Turn<'_>) {
+        let Turn { period, handed_over, .. } = *turn;
+        self.periods += 1;
+        self.late.saturating_record(period.late_ns.max(1));
+        self.took.saturating_record(period.took_ns.max(1));
+        let inputs = &period.inputs;
+        if let Some(seen) = inputs.observation {
+            record(&mut self.age, inputs.now.saturating_sub(seen.received));
+        }
+        for (histogram, reply) in [(&mut self.weak, &inputs.weak), (&mut self.strong, &inputs.strong)] {
+            if let Some(reply) = reply {
+                record(histogram, reply.took);
+            }
+        }
+        if let Some(took) = handed_over {
+            record(&mut self.hand_over, took);
+        }
+        if inputs.skipped > 0 && self.missed.len() < LISTED {
+            self.missed.push(Missed {
+                period: self.periods,
+                skipped: inputs.skipped,
+                late_us: period.late_ns as f64 / 1e3,
+                took_before_us: self.took_before as f64 / 1e3,
+            });
+        }
+        self.took_before = period.took_ns;
+    }
+
+    /// Counts a period that cannot be read.
+    pub fn take_unread(&mut self) {
+        self.periods += 1;
+    }
+
+    /// An episode has come to its end.
+    pub fn end_episode(&mut self, success: bool) {
+        self.ends.push(if success { "goal" } else { "horizon" }.into());
+    }
+
+    /// Stops so far.
+    pub fn stops(&self) -> usize {
+        self.stops.len()
+    }
+
+    /// The run has stopped; its last minute is in `black_box`.
+    pub fn stop(&mut self, mode: Mode, cause: Option<Cause>, black_box: PathBuf) {
+        self.stops.push((mode, cause, black_box));
+    }
+
+    /// Begins the distributions anew: what came before was warming up.
+    pub fn forget(&mut self) {
+        let all = [&mut self.late, &mut self.took, &mut self.age, &mut self.weak, &mut self.strong];
+        all.into_iter().for_each(Histogram::reset);
+        self.hand_over.reset();
+        self.missed.clear();
+    }
+
+    /// Episodes that came to an end, in order: `goal` or `horizon`.
+    pub fn ends(&self) -> &[String] {
+        &self.ends
+    }
+
+    /// What it amounts to, for programs.
+    pub fn summary(&self) -> Value {
+        let stop = |(mode, cause, path): &(Mode, Option<Cause>, PathBuf)| json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|name| name.to_string_lossy()) });
+        json!({
+            "periods": self.periods,
+            "dropped_records": self.dropped,
+            "alarm": self.alarm,
+            "episodes": self.ends,
+            "stops": self.stops.iter().map(stop).collect::<Vec<_>>(),
+            "missed": self.missed,
+            "lateness_us": microseconds(&self.late),
+            "decision_us": microseconds(&self.took),
+            "observation_age_us": microseconds(&self.age),
+            "weak_inference_us": microseconds(&self.weak),
+            "strong_inference_us": microseconds(&self.strong),
+            "hand_over_us": microseconds(&self.hand_over),
+        })
+    }
+}
+
+fn record(histogram: &mut Histogram<u64>, time: Duration) {
+    histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(LARGEST).max(1));
+}

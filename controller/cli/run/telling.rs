@@ -1,0 +1,77 @@
+//! Where a run's events go. Each is one `tracing` event: its message is for people, and all of its fields are a line of
+//! JSON in the run's folder.
+
+use std::fmt::Debug;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::view::Live;
+use crate::exit::{Exit, Failure, OrExit};
+
+/// The events of a run, in its folder.
+pub const EVENTS: &str = "events.jsonl";
+
+/// Where lines for people go.
+pub enum People {
+    /// Standard output.
+    Output,
+    /// Standard error: standard output is for programs.
+    Errors,
+    /// The live view.
+    View(Arc<Mutex<Live>>),
+}
+
+/// Begins to tell this process's events: to `people` from `INFO` up, and everything to a new file in `folder`.
+pub fn begin(people: People, folder: &Path) -> Result<(), Failure> {
+    let path = folder.join(EVENTS);
+    let file = File::options().append(true).create_new(true).open(&path);
+    let file = file.map_err(|error| format!("{}: {error}", path.display()));
+    let file = file.map_err(|reason| crate::exit::failure(Exit::Failed, reason))?;
+    // Other crates' complaints are worth keeping; what they do all day is not.
+    let kept = Targets::new().with_default(LevelFilter::WARN).with_target("aegis", LevelFilter::DEBUG);
+    let shown = Targets::new().with_target("aegis", LevelFilter::INFO);
+    // A disk that is full has been told of already.
+    let log = tracing_subscriber::fmt::layer().json().flatten_event(true).log_internal_errors(false);
+    tracing_subscriber::registry()
+        .with(log.with_writer(Mutex::new(file)).with_filter(kept))
+        .with(ForPeople(people).with_filter(shown))
+        .try_init()
+        .or_exit(Exit::Failed)
+}
+
+struct ForPeople(People);
+
+impl<S: Subscriber> Layer<S> for ForPeople {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Message(String::new());
+        event.record(&mut line);
+        let Message(mut line) = line;
+        if *event.metadata().level() <= Level::WARN {
+            line = format!("{}: {line}", event.metadata().level().as_str().to_lowercase());
+        }
+        match &self.0 {
+            // A reader that has gone is nothing to stop a robot for.
+            People::Output => drop(writeln!(std::io::stdout(), "{line}")),
+            People::Errors => drop(writeln!(std::io::stderr(), "{line}")),
+            People::View(live) => live.lock().unwrap_or_else(PoisonError::into_inner).say(&line),
+        }
+    }
+}
+
+struct Message(String);
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A run in the terminal: mode, score against threshold, budget, lateness, and what happened last; and an operator's keys.
+//! `draw` is a pure function of [`Live`]; the thread around it only reads keys and the newest values.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use aegis_core::control::{Cause, Mode};
+use aegis_link::wire::Wish;
+use ratatui::Frame;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
+use ratatui::layout::{Constraint, Layout};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::Line;
+use ratatui::widgets::{Block, Gauge, Paragraph, Sparkline};
+
+use super::record::Turn;
+
+/// Between two pictures.
+const EVERY: Duration = Duration::from_millis(100);
+/// Scores and lines that are kept.
+const KEPT: usize = 240;
+const KEYS: &str = " e e-stop   s stop   r reset   q end ";
+
+/// What there is to see.
+#[derive(Clone, Debug)]
+pub struct Live {
+    mode: Mode,
+    cause: Option<Cause>,
+    step: u32,
+    risk: f64,
+    threshold: f64,
+    budget_left: u32,
+    late_ns: u64,
+    skipped: u64,
+    /// Risks at the last boundaries, in hundredths; a flagged one is 100.
+    risks: VecDeque<u64>,
+    lines: VecDeque<String>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Idle,
+            cause: None,
+            step: 0,
+            risk: 0.0,
+            threshold: f64::INFINITY,
+            budget_left: 0,
+            late_ns: 0,
+            skipped: 0,
+            risks: VecDeque::new(),
+            lines: VecDeque::new(),
+        }
+    }
+}
+
+impl Live {
+    /// Takes a control period.
+    pub fn take(&mut self, turn: &Turn<'_>) {
+        let period = turn.period;
+        let output = &period.output;
+        (self.mode, self.cause, self.step) = (output.mode, output.cause, output.step);
+        self.skipped += u64::from(period.inputs.skipped);
+        // The largest of late, falling by a thousandth each period.
+        self.late_ns = period.late_ns.max(self.late_ns - self.late_ns / 1000);
+        if let Some(decision) = &output.decision {
+            self.risk = decision.score.risk();
+            self.threshold = decision.thresholds.fire;
+            self.budget_left = decision.budget_left;
+            push(&mut self.risks, (self.risk.clamp(0.0, 1.0) * 100.0) as u64);
+        }
+    }
+
+    /// Takes a line for people.
+    pub fn say(&mut self, line: &str) {
+        push(&mut self.lines, line.to_owned());
+    }
+}
+
+fn push<T>(kept: &mut VecDeque<T>, value: T) {
+    if kept.len() == KEPT {
+        kept.pop_front();
+    }
+    kept.push_back(value);
+}
+
+/// Draws it.
+fn draw(frame: &mut Frame<'_>, live: &Live) {
+    let colour = match live.mode {
+        Mode::Idle => Color::Gray,
+        Mode::Weak => Color::Green,
+        Mode::Strong => Color::Cyan,
+        Mode::Holding => Color::Yellow,
+        Mode::SafeStop | Mode::EStop => Color::Red,
+    };
+    let rows = [3, 3, 8, 3].map(Constraint::Length);
+    let [top, gauge, scores, loop_row, rest] =
+        Layout::vertical([rows[0], rows[1], rows[2], rows[3], Constraint::Min(3)]).areas(frame.area());
+    let cause = live.cause.map_or(String::new(), |cause| format!("  {cause:?}"));
+    let title = format!(" {:?}{cause}   step {} ", live.mode, live.step);
+    let bold = Style::new().fg(colour).add_modifier(Modifier::BOLD);
+    frame
+        .render_widget(Paragraph::new(Line::styled(title, bold)).block(Block::bordered().title("mode")), top);
+    let label =
+        format!("risk {:.3}, threshold {:.3}, fires left {}", live.risk, live.threshold, live.budget_left);
+    let ratio = if live.risk.is_finite() { live.risk.clamp(0.0, 1.0) } else { 1.0 };
+    let over = if live.risk > live.threshold { Color::Red } else { Color::Green };
+    let risk =
+        Gauge::default().block(Block::bordered().title("score")).gauge_style(over).ratio(ratio).label(label);
+    frame.render_widget(risk, gauge);
+    let width = usize::from(scores.width.saturating_sub(2));
+    let newest: Vec<u64> = live.risks.iter().skip(live.risks.len().saturating_sub(width)).copied().collect();
+    let spark = Sparkline::default()
+        .block(Block::bordered().title("risk at boundaries, 0 to 1"))
+        .max(100)
+        .data(newest);
+    frame.render_widget(spark, scores);
+    let late = format!(
+        " late by {:.0} µs at most lately   missed periods {} ",
+        live.late_ns as f64 / 1e3,
+        live.skipped
+    );
+    frame.render_widget(Paragraph::new(late).block(Block::bordered().title("loop")), loop_row);
+    let height = usize::from(rest.height.saturating_sub(2));
+    let lines = live.lines.iter().skip(live.lines.len().saturating_sub(height));
+    let lines: Vec<Line<'_>> = lines.map(|line| Line::from(line.as_str())).collect();
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::bordered().title("events").title_bottom(KEYS)),
+        rest,
+    );
+}
+
+/// The thread that draws.
+pub struct View {
+    end: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl View {
+    /// Takes the terminal. `e`, `s` and `r` are wishes, which `operate` is told of; `q` ends the run as a signal does.
+    pub fn start(
+        live: Arc<Mutex<Live>>,
+        operate: impl Fn(Wish) + Send + 'static,
+        quit: Arc<AtomicBool>,
+    ) -> std::io::Result<Self> {
+        let end = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::Builder::new().name("view".into()).spawn({
+            let end = Arc::clone(&end);
+            move || {
+                let mut terminal = ratatui::init();
+                let mut draw_newest = || {
+                    let now = live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                    // A terminal that has gone is nothing to stop a robot for.
+                    let _ = terminal.draw(|frame| draw(frame, &now));
+                };
+                while !end.load(Ordering::Acquire) {
+                    draw_newest();
+                    if let Ok(true) = event::poll(EVERY)
+                        && let Ok(Event::Key(key)) = event::read()
+                        && key.kind == KeyEventKind::Press
+                    {
+                        match key.code {
+                            KeyCode::Char('e') => operate(Wish::EStop),
+                            KeyCode::Char('s') => operate(Wish::Stop),
+                            KeyCode::Char('r') => operate(Wish::Reset),
+                            KeyCode::Char('q') => quit.store(true, Ordering::Release),
+                            _ => {}
+                        }
+                    }
+                }
+                draw_newest();
+                ratatui::restore();
+            }
+        })?;
+        Ok(Self { end, thread: Some(thread) })
+    }
+}
+
+impl Drop for View {
+    fn drop(&mut self) {
+        self.end.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    #[test]
+    fn what_matters_is_on_the_screen() {
+        let mut live =
+            Live { mode: Mode::SafeStop, cause: Some(Cause::StrongLost), risk: 0.75, ..Live::default() };
+        live.threshold = 0.5;
+        live.late_ns = 41_000;
+        (0..300).for_each(|number| live.say(&format!("event {number}")));
+        for size in [(100, 40), (40, 24), (10, 5)] {
+            let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
+            terminal.draw(|frame| draw(frame, &live)).unwrap();
+            let screen = terminal.backend().to_string();
+            let words = ["SafeStop", "StrongLost", "0.750", "0.500", "41 µs", "event 299", "e-stop"];
+            for word in if size.0 == 100 { &words[..] } else { &[] } {
+                assert!(screen.contains(word), "{word} is missing from\n{screen}");
+            }
+        }
+    }
+}
