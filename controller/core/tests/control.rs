@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aegis_core::Driver;
 use aegis_core::control::{
-    Cause, Inputs, Mode, NoProposal, Notices, Overlap, Proposal, Reply, StrongLoss, Wishes,
+    Cause, Inputs, Mode, NoProposal, Notices, Overlap, Parts, Proposal, Reply, StrongLoss, Wishes,
 };
 use support::{ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
 
@@ -61,11 +61,38 @@ fn a_fire_hands_over_and_a_calm_rule_hands_back() {
 
 #[test]
 fn a_strong_policy_that_is_asked_in_shadow_is_there_at_once() {
-    let mut cell = Cell::started(aegis_core::control::Parts { ask_strong: true, ..parts() });
+    let mut cell = Cell::started(Parts { ask_strong: true, ..parts() });
     cell.weak = ALARM;
     let outputs = cell.run(4);
     assert_eq!(outputs[1].mode, Mode::Strong);
     assert!(outputs[1].decision.as_ref().unwrap().fired);
+}
+
+#[test]
+fn a_shadow_that_was_asked_for_at_an_earlier_boundary_is_not_what_takes_over() {
+    let mut cell = Cell::started(Parts { ask_strong: true, ..parts() });
+    // Asked before step 10 and there after it: of its twelve actions, from step 9 on, one is left at step 20.
+    cell.run(8);
+    cell.strong = Answer::Chunk { after: 4, value: -0.5, score: f64::NAN };
+    cell.run(8);
+    (cell.weak, cell.strong) = (ALARM, BACKUP);
+    let strong = cell.run(24).iter().filter(|output| output.mode == Mode::Strong).count();
+    assert!(strong >= 18, "{strong} periods of a hold of 20");
+}
+
+#[test]
+fn a_chunk_of_another_length_is_no_chunk() {
+    let mut cell = Cell::started(parts());
+    cell.weak = Answer::Never;
+    let request = cell.tick().ask_weak.unwrap();
+    for length in [support::HORIZON - 1, support::HORIZON + 1] {
+        let values = std::borrow::Cow::Owned(vec![0.5; 3 * length]);
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal };
+        let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
+        assert_eq!(output.mode, Mode::Holding);
+        assert!(output.notices.has(Notices::REJECTED) && output.notices.has(Notices::WEAK_FAILED));
+    }
 }
 
 #[test]

@@ -138,6 +138,24 @@ proptest! {
     }
 
     #[test]
+    fn an_episode_comes_to_an_end_however_late_answers_are(
+        parts in any_parts(),
+        lateness in prop::collection::vec((0_u32..14, 0_u32..14, 0.0_f64..1.0, prop_oneof![9 => Just(0_u32), 1 => 1_u32..3]), 1..60),
+    ) {
+        let mut cell = Cell::started(parts);
+        let mut turns = lateness.into_iter().cycle();
+        let ended = (0..2000).any(|_| {
+            let (weak, strong, score, skipped) = turns.next().unwrap();
+            cell.weak = Answer::Chunk { after: weak, value: 0.5, score };
+            cell.strong = Answer::Chunk { after: strong, value: -0.5, score: f64::NAN };
+            cell.skipped = skipped;
+            let mode = cell.tick().mode;
+            mode == Mode::Idle || mode.is_latched()
+        });
+        prop_assert!(ended, "still {:?}", cell.controller.mode());
+    }
+
+    #[test]
     fn a_stop_keeps_acceleration_and_jerk_and_ends(
         commands in prop::collection::vec(-1.0_f32..1.0, 1..40), acceleration in 0.02_f64..0.5, jerk in 0.01_f64..0.5,
     ) {

@@ -68,11 +68,11 @@ impl<T: Trigger + Clone> Controller<T> {
     /// The gate decides as soon as it has what it reads.
     fn hear(&mut self, output: &mut Output) {
         let needs_both = self.gate.needs_disagreement();
-        if self.weak.has(self.step) {
+        if self.weak.has(self.step, self.asked_from()) {
             if needs_both && self.strong.is_asked() && self.strong.misses == 0 {
                 return;
             }
-            let distance = if needs_both && self.strong.has(self.step) {
+            let distance = if needs_both && self.strong.has(self.step, self.asked_from()) {
                 distance(self.weak.offer.values(), self.strong.offer.values())
             } else {
                 None
@@ -84,6 +84,11 @@ impl<T: Trigger + Clone> Controller<T> {
         if waited_enough || (self.stretch.escalated > 0 && self.weak.misses > 0) {
             self.escalate(output);
         }
+    }
+
+    /// The control step that questions for the next boundary are asked at, at the earliest.
+    fn asked_from(&self) -> u32 {
+        self.stretch.due.saturating_sub(self.parts.settings.lead_steps)
     }
 
     fn decide(&mut self, distance: Option<f64>, output: &mut Output) {
@@ -139,12 +144,12 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     fn await_strong(&mut self, waited: u32, output: &mut Output) {
-        if self.stretch.escalated > 0 && self.weak.has(self.step) {
+        if self.stretch.escalated > 0 && self.weak.has(self.step, self.asked_from()) {
             // The weak policy is back before the strong one was needed.
             self.stretch.phase = Phase::Opinion;
             return self.hear(output);
         }
-        if self.strong.has(self.step) {
+        if self.strong.has(self.step, self.asked_from()) {
             return self.take(Driver::Strong);
         }
         let failed = self.strong.misses > 0 && self.strong.is_free();
@@ -155,7 +160,7 @@ impl<T: Trigger + Clone> Controller<T> {
         self.stretch.strong_lost = true;
         output.notices.add(Notices::STRONG_FAILED);
         let calm = self.parts.settings.on_strong_loss == StrongLoss::WeakIfCalm && self.stretch.calm;
-        if calm && self.weak.has(self.step) {
+        if calm && self.weak.has(self.step, self.asked_from()) {
             self.take(Driver::Weak);
         } else if self.track.action(self.step).is_some() {
             self.stretch.phase = Phase::End;
@@ -184,9 +189,8 @@ impl<T: Trigger + Clone> Controller<T> {
 
     /// Questions whose answers are needed at the next boundary, if there is a young enough observation to ask about.
     fn ask(&mut self, output: &mut Output) {
-        let lead = self.parts.settings.lead_steps;
         let waiting = self.stretch.phase != Phase::Boundary;
-        let soon = waiting || self.step.saturating_add(lead) >= self.stretch.due;
+        let soon = waiting || self.step >= self.asked_from();
         if !soon || self.stretch.phase == Phase::End || !self.watch.is_fresh() {
             return;
         }

@@ -19,6 +19,8 @@ pub(crate) enum Received {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Party {
+    /// Actions in a chunk.
+    horizon: usize,
     /// The answer to the last question; empty where there is none.
     pub(crate) offer: Placed,
     /// The risk that was read with it.
@@ -33,7 +35,8 @@ pub(crate) struct Party {
 
 impl Party {
     pub(crate) fn new(horizon: usize, width: usize) -> Self {
-        Self { offer: Placed::with_room(horizon, width), score: f64::NAN, misses: 0, pending: None, age: 0 }
+        let offer = Placed::with_room(horizon, width);
+        Self { horizon, offer, score: f64::NAN, misses: 0, pending: None, age: 0 }
     }
 
     /// Forgets everything of the episode before.
@@ -56,9 +59,10 @@ impl Party {
         self.pending.is_none() && self.offer.is_empty()
     }
 
-    /// Whether it has an action for this control step. An offer that came too late for it is thrown away.
-    pub(crate) fn has(&mut self, step: u32) -> bool {
-        let covers = self.offer.at(step).is_some();
+    /// Whether it has an action for this control step, from a question of control step `since` or later: an answer to
+    /// an earlier boundary's ends before the next one. An offer that came too late is thrown away.
+    pub(crate) fn has(&mut self, step: u32, since: u32) -> bool {
+        let covers = self.offer.anchor() >= since && self.offer.at(step).is_some();
         if !covers {
             self.offer.clear();
         }
@@ -117,9 +121,7 @@ impl Party {
         notices: &mut Notices,
     ) -> bool {
         let values = &proposal.values;
-        let whole = proposal.width == channels.len()
-            && !values.is_empty()
-            && values.len().is_multiple_of(channels.len());
+        let whole = proposal.width == channels.len() && values.len() == self.horizon * channels.len();
         // Before any comparison: the larger of NaN and a number is the number.
         let finite = values.iter().all(|value| value.is_finite());
         let mut actions = values.chunks_exact(channels.len());
