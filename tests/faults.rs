@@ -315,9 +315,15 @@ const ROWS: [Row; 36] = [
     (
         35,
         "a provider is registered and the graph runs elsewhere",
-        "a provider that does not register is refused unless `auto`; where each node runs is not checked yet",
+        "a provider that does not register, or leaves nodes to another, is refused with the nodes' names; `auto` says so",
         AT_START,
-        &[("tests/inference.rs", "a_provider_that_the_library_lacks_is_refused_and_auto_goes_on_without_it")],
+        &[
+            (
+                "tests/inference.rs",
+                "a_provider_that_the_library_lacks_is_refused_and_auto_goes_on_without_it",
+            ),
+            ("tests/inference.rs", "the_runtime_says_where_each_node_runs_and_a_node_elsewhere_is_found_out"),
+        ],
     ),
     (
         36,

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aegis_core::{Inference, ObjectPose, Observation, Policy, PolicyError, Pose, Proprioception};
+use aegis_policies::placement::elsewhere;
 use aegis_policies::{HostSettings, OnnxPolicy, OpenError, Provider, ProviderChoice, encode};
 
 const FOREVER: f64 = 1e9;
@@ -137,6 +138,19 @@ fn a_provider_that_the_library_lacks_is_refused_and_auto_goes_on_without_it() {
     assert_eq!(passed_over, [Provider::TensorRt, Provider::Cuda]);
     let mut plain = with(ProviderChoice::Cpu).unwrap();
     assert_eq!(answers(&mut chosen, 1), answers(&mut plain, 1));
+}
+
+#[test]
+fn the_runtime_says_where_each_node_runs_and_a_node_elsewhere_is_found_out() {
+    for name in ["weak.toml", "strong.toml", "weak_vision.toml"] {
+        let nodes = OnnxPolicy::placement(&common::runtime(), &card(name)).expect("it runs");
+        assert!(nodes.len() > 3, "{name}: {nodes:?}");
+        assert!(elsewhere(&nodes, Provider::Cpu).is_empty(), "{name}: {nodes:?}");
+        // The same graph, had CUDA been asked for: every node of it is elsewhere, by its name.
+        let strays = elsewhere(&nodes, Provider::Cuda);
+        assert_eq!(strays.len(), nodes.len());
+        assert!(strays[0].contains(&nodes[0].node) && strays[0].contains("CPUExecutionProvider"));
+    }
 }
 
 #[test]

@@ -123,6 +123,7 @@ fn measure(
     let header = RunHeader {
         program: crate::VERSION.into(),
         plant: "bench".into(),
+        began_unix_ns: 0,
         digests: Default::default(),
         recipe,
         first: 0,

@@ -3,9 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_experiments::arm::WEAK;
 use aegis_experiments::episode::EpisodeResult;
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{Arm, runner};
+use aegis_recorder::{Sink, Target};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
@@ -124,7 +126,11 @@ fn record(
         return Ok(());
     };
     let path = arguments.out.join("recovered.rrd");
-    recording::record(study, probe, arm, settings, result, &path)?;
+    let sink = Sink::open(Target::File(path.clone())).or_exit(Exit::Failed)?;
+    let film = |arm: &Arm, result: &EpisodeResult| recording::film(study, probe, arm, settings, result);
+    let twin = results.iter().find(|twin| twin.arm == *WEAK && twin.key == result.key);
+    let twin = twin.map(|twin| film(&Arm::weak(), twin)).transpose()?;
+    film(arm, result)?.draw(twin.as_ref(), sink).or_exit(Exit::Failed)?;
     if !arguments.json {
         let name = runner::describe(result.key, result.arm.as_str());
         say!("Recorded {name}: {why}.");

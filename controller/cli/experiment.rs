@@ -45,10 +45,10 @@ pub fn run(verb: &ExperimentVerb) -> Result<(), Failure> {
 
 /// Which plan, and where its lock is.
 #[derive(Args)]
-struct Registered {
+pub struct Registered {
     /// The registered plan
     #[arg(long, value_name = "FILE", default_value = "experiments/study.toml")]
-    plan: PathBuf,
+    pub plan: PathBuf,
     /// Its lock; PLAN with .lock.toml when left out
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
@@ -56,7 +56,7 @@ struct Registered {
 
 impl Registered {
     /// The plan and its lock, held against all that a run reads.
-    fn hold(&self) -> Result<(Plan, Lock), Failure> {
+    pub fn hold(&self) -> Result<(Plan, Lock), Failure> {
         let lock = hold(&self.plan, &self.lock.clone().unwrap_or_else(|| lock_path(&self.plan)))?;
         let plan = Plan::load(&self.plan).or_exit(Exit::Input)?;
         if plan.study.is_none() {
@@ -68,7 +68,7 @@ impl Registered {
 }
 
 /// What a store says that it belongs to: the registration, whatever was amended since.
-fn belongs(lock: &Lock) -> &str {
+pub fn belongs(lock: &Lock) -> &str {
     &lock.seal
 }
 
@@ -83,7 +83,7 @@ fn keys_of(plan: &Plan, suite: &Suite) -> Vec<EpisodeKey> {
 }
 
 /// The study's arms in the order in which they run.
-fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
+pub fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
     let file = study.probe()?;
     let Some(settings) = &study.plan.study else {
         return Err(failure(Exit::Input, "study: missing"));
@@ -108,6 +108,6 @@ fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Preconditio
 }
 
 /// The store's file in an experiment's folder.
-fn store_path(folder: &Path) -> PathBuf {
+pub fn store_path(folder: &Path) -> PathBuf {
     folder.join(aegis_experiments::experiment::STORE)
 }

@@ -1,7 +1,6 @@
-//! One episode as a Rerun recording: chosen from the results, run again, and held against them.
+//! One episode to be seen: chosen from the results, run again, and held against them.
 //! A replay that differs from its result by one bit is an error, not a picture.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use aegis_core::scene::Scene;
@@ -9,7 +8,7 @@ use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
 use aegis_experiments::arm::{AEGIS, WEAK};
 use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
 use aegis_experiments::{Arm, run_episode, runner};
-use aegis_recorder::{EpisodeInfo, RerunRecorder};
+use aegis_recorder::{EpisodeInfo, Film};
 use aegis_sim::LiberoPlant;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
@@ -40,15 +39,14 @@ pub fn most_instructive(results: &[EpisodeResult], hold_steps: u32) -> Option<In
         .or_else(|| choose("the gate fired, and the episode was lost all the same", &|_| true))
 }
 
-/// Runs the episode again and writes it to `path`.
-pub fn record(
+/// Runs the episode again and films it.
+pub fn film(
     study: &Study,
     probe: &Probe,
     arm: &Arm,
     settings: &EpisodeSettings,
     expected: &EpisodeResult,
-    path: &Path,
-) -> Result<(), Failure> {
+) -> Result<Film, Failure> {
     let key = expected.key;
     let mut plant = study.plant().map_err(|error| failure(Exit::Setup, error.to_string()))?;
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
@@ -65,21 +63,23 @@ pub fn record(
         chunk_steps: settings.gate.chunk_steps,
         guard_steps: settings.gate.guard_steps(),
     };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).or_exit(Exit::Failed)?;
-    }
-    let mut recorder = RerunRecorder::create(path, &info, &bodies).or_exit(Exit::Failed)?;
-    let (result, _) = run_episode(&mut parties, arm, key, settings, &mut recorder).or_exit(Exit::Failed)?;
+    let title = info.title.clone();
+    let mut film = Film::new(info, bodies);
+    let (result, _) = run_episode(&mut parties, arm, key, settings, &mut film).or_exit(Exit::Failed)?;
     if result != *expected {
-        return Err(failure(Exit::Failed, format!("{}: the replay differs from its result", info.title)));
+        let written = |result| serde_json::to_value(result).or_exit(Exit::Failed);
+        let (found, stored) = (written(&result)?, written(expected)?);
+        let fields = found.as_object().into_iter().flatten();
+        let field = fields.into_iter().find(|(name, value)| stored[name.as_str()] != **value);
+        let field = field.map_or("", |(name, _)| name);
+        return Err(failure(Exit::Failed, format!("{title}: the replay differs from its result in {field}")));
     }
     let poses = poses.lock().map_err(|_| failure(Exit::Failed, "the film of the episode was lost"))?;
     // The film starts at the reset; the episode starts when the objects have come to rest.
     for (step, (plant_time, poses)) in poses.iter().skip(settings.settle_steps as usize).enumerate() {
-        recorder.poses(step as u32, *plant_time, poses);
+        film.poses(step as u32, *plant_time, poses);
     }
-    recorder.finish().or_exit(Exit::Failed)?;
-    Ok(())
+    Ok(film)
 }
 
 type Poses = Arc<Mutex<Vec<(f64, Vec<Pose>)>>>;

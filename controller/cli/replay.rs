@@ -1,64 +1,105 @@
-//! `aegis replay --check`: a recorded run through the same controller again, decision for decision and bit for bit.
-//! Says that all agree, or names the first period that differs.
+//! `aegis replay`: a robot's run or a study's episode, checked or shown in Rerun.
+//! An episode is run again and held against its result, so that what is shown is what was counted.
+
+mod check;
+mod episode;
 
 use std::path::{Path, PathBuf};
 
-use aegis_core::control::{Output, Period};
 use aegis_recorder::run_log::RunReader;
+use aegis_recorder::{Sink, Target, run_view};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 
 /// Arguments of `aegis replay`.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  aegis replay --check runs/robot/2026-11-27T12-00-00\n\n\
-                        A black box begins in the middle of a run and cannot be checked.")]
+#[command(after_help = "Examples:\n  aegis replay runs/robot/2026-11-27T12-00-00 --check\n  \
+                        aegis replay runs/robot/2026-11-27T12-00-00 --rrd run.rrd\n  \
+                        aegis replay runs/study --plan experiments/study.toml --spawn\n  \
+                        aegis replay runs/study --episode 3/641 --rrd episode.rrd\n\n\
+                        A viewer of the same version: pip install rerun-sdk==0.36.3. A black box begins in the middle of a \
+                        run: it is shown, and cannot be checked.")]
 pub struct ReplayArguments {
-    /// A run's folder, or its file
+    /// A run's folder or file, or a study's folder
     #[arg(value_name = "DIR|FILE")]
-    run: PathBuf,
-    /// Compare every decision and every command
-    #[arg(long, required = true)]
+    target: PathBuf,
+    #[command(flatten)]
+    to: To,
+    #[command(flatten)]
+    episode: episode::EpisodeArguments,
+}
+
+/// What is to come of it.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct To {
+    /// Feed a run back through its controller and compare every decision and every command
+    #[arg(long)]
     check: bool,
+    /// Write a Rerun recording
+    #[arg(long, value_name = "FILE")]
+    rrd: Option<PathBuf>,
+    /// Start a viewer and show it there
+    #[arg(long)]
+    spawn: bool,
+    /// Show it in the viewer at this address, as rerun+http://127.0.0.1:9876/proxy
+    #[arg(long, value_name = "URL")]
+    connect: Option<String>,
+}
+
+impl To {
+    /// Where it is shown; none for a check.
+    fn target(&self) -> Option<Target> {
+        match (&self.rrd, &self.connect) {
+            (Some(path), _) => Some(Target::File(path.clone())),
+            (None, Some(url)) => Some(Target::Connect(url.clone())),
+            (None, None) => self.spawn.then_some(Target::Spawn),
+        }
+    }
 }
 
 /// Runs the verb.
 pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
-    let path = if arguments.run.is_dir() { arguments.run.join("run.aegis") } else { arguments.run.clone() };
-    let periods = check(&path)?;
-    say!("{}: {periods} control periods, every decision and every command the same", path.display());
+    let target = arguments.target.as_path();
+    let is_study = target.join(aegis_experiments::experiment::STORE).is_file();
+    let path = if target.is_dir() { target.join("run.aegis") } else { target.to_owned() };
+    if !is_study && !path.is_file() {
+        let valid = "valid is a run's folder or file, or a study's folder";
+        return Err(failure(
+            Exit::Input,
+            format!("{}: found neither run nor study, {valid}", target.display()),
+        ));
+    }
+    match arguments.to.target() {
+        None if is_study => {
+            let reason = "--check: this is a study, whose figures `aegis experiment verify` checks";
+            Err(failure(Exit::Input, format!("{}: {reason}", target.display())))
+        }
+        None => {
+            let periods = check::check(&path)?;
+            let all = "every decision and every command the same";
+            say!("{}: {periods} control periods, {all}", path.display());
+            Ok(())
+        }
+        Some(to) if is_study => episode::show(target, &arguments.episode, to),
+        Some(to) => show_run(&path, to),
+    }
+}
+
+fn show_run(path: &Path, to: Target) -> Result<(), Failure> {
+    let reader = RunReader::open(path).or_exit(Exit::Input)?;
+    let sink = Sink::open(to.clone()).or_exit(Exit::Failed)?;
+    let periods = run_view::draw(reader, sink);
+    let periods = periods.map_err(|error| failure(Exit::Failed, format!("{}: {error}", path.display())))?;
+    say!("{}: {periods} control periods{}", path.display(), shown(&to));
     Ok(())
 }
 
-/// Replays a file; how many periods it has.
-fn check(path: &Path) -> Result<u64, Failure> {
-    let wrong = |reason: String| failure(Exit::Failed, format!("{}: {reason}", path.display()));
-    let mut reader = RunReader::open(path).or_exit(Exit::Input)?;
-    if reader.header.first > 0 {
-        let reason = format!("it begins at period {}; valid is a run from period 0 on", reader.header.first);
-        return Err(failure(Exit::Input, format!("{}: {reason}", path.display())));
+/// Where something is shown, for people.
+fn shown(to: &Target) -> String {
+    match to {
+        Target::File(path) => format!("; open them with: rerun --bind 127.0.0.1 {}", path.display()),
+        Target::Spawn | Target::Connect(_) => " in the viewer".into(),
     }
-    let mut controller = reader.header.recipe.controller().or_exit(Exit::Input)?;
-    let mut number = 0;
-    while let Some(bytes) = reader.next_period().map_err(|error| wrong(error.to_string()))? {
-        let period: Period<'_> =
-            rmp_serde::from_slice(&bytes).map_err(|error| wrong(format!("period {number}: {error}")))?;
-        let output = controller.tick(&period.inputs);
-        if let Some(difference) = difference(&period, &output, controller.command()) {
-            return Err(wrong(format!("period {number}, control step {}: {difference}", period.output.step)));
-        }
-        number += 1;
-    }
-    Ok(number)
-}
-
-/// What differs, bit for bit: NaN equals itself here.
-fn difference(period: &Period<'_>, output: &Output, command: &[f32]) -> Option<String> {
-    let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
-    if bits(&period.command) != bits(command) {
-        return Some(format!("command: recorded {:?}, now {command:?}", period.command));
-    }
-    let written = |output: &Output| rmp_serde::to_vec_named(output).ok();
-    (written(&period.output) != written(output))
-        .then(|| format!("decision: recorded {:?}, now {output:?}", period.output))
 }

@@ -6,6 +6,7 @@ mod events;
 pub mod metrics;
 pub mod record;
 pub mod robot;
+mod shown;
 pub mod taken;
 mod telling;
 mod view;
@@ -30,6 +31,7 @@ use events::Events;
 use metrics::{Metrics, MetricsServer};
 use record::Recording;
 use robot::Robot;
+use shown::Shown;
 use telling::People;
 use view::{Live, View};
 
@@ -62,6 +64,9 @@ pub struct RunArguments {
     /// Watch and operate the run in this terminal
     #[arg(long, conflicts_with = "json")]
     view: bool,
+    /// Show the run in the Rerun viewer at this address, as rerun+http://127.0.0.1:9876/proxy
+    #[arg(long, value_name = "URL")]
+    rerun: Option<String>,
     /// Print what the run amounts to as JSON
     #[arg(long)]
     json: bool,
@@ -111,6 +116,7 @@ impl<'a> Drive<'a> {
         let header = RunHeader {
             program: crate::VERSION.into(),
             plant: robot.file.plant.clone(),
+            began_unix_ns: i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or_default(),
             digests: robot.digests.clone(),
             recipe: robot.recipe.clone(),
             first: 0,
@@ -128,12 +134,16 @@ impl<'a> Drive<'a> {
             (false, true) => People::Errors,
             (false, false) => People::Output,
         };
+        let shown = arguments.rerun.as_deref().map(|url| Shown::start(url, &header)).transpose()?;
         let mut events = Events::default();
         let seen = Arc::clone(&live);
         let recording = Recording::start(folder, header, ring, move |turn| {
             events.take(turn);
             metrics.take(turn);
             seen.lock().unwrap_or_else(PoisonError::into_inner).take(turn);
+            if let Some(shown) = &shown {
+                shown.take(turn.bytes);
+            }
         })?;
         telling::begin(people, &recording.folder)?;
         cell.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));

@@ -10,6 +10,7 @@ pub mod graph;
 pub mod host;
 pub mod library;
 pub mod onnx;
+pub mod placement;
 pub mod provider;
 pub mod tap;
 

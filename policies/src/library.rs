@@ -42,6 +42,20 @@ pub enum OpenError {
         /// What to do about it.
         advice: &'static str,
     },
+    /// The provider has started, and the graph runs elsewhere.
+    #[error(
+        "{path}: provider {provider} leaves nodes to another: {}; valid is a graph that runs on it as a whole, or provider \
+         auto",
+        nodes.join(", "), path = path.display()
+    )]
+    Placement {
+        /// The weights.
+        path: PathBuf,
+        /// What was asked for.
+        provider: Provider,
+        /// What runs where.
+        nodes: Vec<String>,
+    },
     /// The card or the digest is wrong.
     #[error(transparent)]
     Card(#[from] CardError),

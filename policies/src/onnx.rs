@@ -12,8 +12,9 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 use crate::binding::{Binding, TensorSpec, backend};
 use crate::card::{FrameSpec, ModelCard};
 use crate::deadline::{Interrupt, Watchdog};
-use crate::host::Provider;
+use crate::host::{Provider, ProviderChoice};
 use crate::library::{OnnxRuntime, OpenError};
+use crate::placement::{Placed, Profile, elsewhere};
 use crate::provider::{self, Selected};
 
 /// Places in the lists of bound tensors.
@@ -76,15 +77,46 @@ impl OnnxPolicy {
         weights: &[u8],
         provider: Provider,
     ) -> Result<Self, OpenError> {
+        let profile = (provider != Provider::Cpu).then(Profile::new);
+        let (mut policy, nodes) = Self::begin(runtime, card, weights, provider, profile)?;
+        if let Some(nodes) = nodes {
+            let elsewhere = elsewhere(&nodes, provider);
+            if runtime.settings().provider != ProviderChoice::Auto && !elsewhere.is_empty() {
+                return Err(OpenError::Placement { path: card.weights_path(), provider, nodes: elsewhere });
+            }
+            policy.selected.elsewhere = elsewhere;
+        }
+        Ok(policy)
+    }
+
+    /// Which provider runs each node of a card's graph on the processor: what [`Self::open`] looks at on a GPU.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn placement(runtime: &OnnxRuntime, card_path: &Path) -> Result<Vec<Placed>, OpenError> {
+        let card = ModelCard::load(card_path)?;
+        let weights = card.weights()?;
+        let (_, nodes) = Self::begin(runtime, &card, &weights, Provider::Cpu, Some(Profile::new()))?;
+        Ok(nodes.unwrap_or_default())
+    }
+
+    /// A policy that has warmed up, and where its nodes ran while `profile` was written.
+    fn begin(
+        runtime: &OnnxRuntime,
+        card: &ModelCard,
+        weights: &[u8],
+        provider: Provider,
+        profile: Option<Profile>,
+    ) -> Result<(Self, Option<Vec<Placed>>), OpenError> {
         let refused = |reason| OpenError::Model { path: card.weights_path(), reason };
-        let session = provider::open(runtime, weights, provider, refused)?;
+        let session = provider::open(runtime, weights, provider, profile.as_ref(), refused)?;
         let (inputs, outputs) = bound_tensors(&session, card)?;
         let binding = Binding::new(&session, &inputs, &outputs, provider != Provider::Cpu)
             .map_err(|error| refused(error.to_string()))?;
         let options = RunOptions::new().map_err(|error| refused(error.to_string()))?;
         let mut policy = Self {
             card: card.clone(),
-            selected: Selected { provider, passed_over: Vec::new() },
+            selected: Selected { provider, passed_over: Vec::new(), elsewhere: Vec::new() },
             session,
             binding,
             options: Arc::new(options),
@@ -96,11 +128,13 @@ impl OnnxPolicy {
         // A cold start must not be taken for a slow policy; so no deadline holds yet.
         let warm_up = |source| OpenError::WarmUp { path: card.weights_path(), source };
         let (vector, frames) = (vec![0.0; card.observation.width], black(&card.frames));
-        for _ in 0..runtime.settings().warm_up {
-            policy.infer_encoded(&vector, &frames).map_err(warm_up)?;
-        }
+        // Where nodes run is known once they have run.
+        let runs = runtime.settings().warm_up.max(u32::from(profile.is_some()));
+        let warm = (0..runs).try_for_each(|_| policy.infer_encoded(&vector, &frames).map(drop));
+        let nodes = profile.map(|profile| profile.end(&mut policy.session));
+        warm.map_err(warm_up)?;
         policy.set_deadline(runtime.settings().deadline()).map_err(warm_up)?;
-        Ok(policy)
+        Ok((policy, nodes.transpose().map_err(refused)?))
     }
 
     /// The model's card.

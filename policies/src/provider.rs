@@ -10,6 +10,7 @@ use ort::session::builder::GraphOptimizationLevel;
 
 use crate::host::{HostSettings, Provider};
 use crate::library::{OnnxRuntime, OpenError};
+use crate::placement::Profile;
 
 /// The provider that a session runs on, and those that were tried before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub struct Selected {
     pub provider: Provider,
     /// Providers that `auto` could not take, each with the reason.
     pub passed_over: Vec<(Provider, String)>,
+    /// Nodes that `auto` leaves to another provider.
+    pub elsewhere: Vec<String>,
 }
 
 impl fmt::Display for Selected {
@@ -25,6 +28,9 @@ impl fmt::Display for Selected {
         write!(formatter, "{}", self.provider)?;
         for (provider, reason) in &self.passed_over {
             write!(formatter, "; not {provider}: {reason}")?;
+        }
+        if !self.elsewhere.is_empty() {
+            write!(formatter, "; elsewhere: {}", self.elsewhere.join(", "))?;
         }
         Ok(())
     }
@@ -36,7 +42,7 @@ pub(crate) fn cpu_session(
     weights: &[u8],
     level: GraphOptimizationLevel,
 ) -> ort::Result<Session> {
-    build(runtime, weights, level, 1, &[])
+    build(runtime, weights, level, 1, &[], None)
 }
 
 /// Opens a graph on one provider.
@@ -44,6 +50,7 @@ pub(crate) fn open(
     runtime: &OnnxRuntime,
     weights: &[u8],
     provider: Provider,
+    profile: Option<&Profile>,
     refused: impl FnOnce(String) -> OpenError,
 ) -> Result<Session, OpenError> {
     let settings = runtime.settings();
@@ -56,7 +63,8 @@ pub(crate) fn open(
         });
     }
     let providers = dispatches(settings, provider);
-    build(runtime, weights, GraphOptimizationLevel::All, settings.threads, &providers).map_err(|error| {
+    let level = GraphOptimizationLevel::All;
+    build(runtime, weights, level, settings.threads, &providers, profile).map_err(|error| {
         let reason = gist(&error.to_string());
         match provider {
             Provider::Cpu => refused(error.to_string()),
@@ -71,8 +79,13 @@ fn build(
     level: GraphOptimizationLevel,
     threads: usize,
     providers: &[ExecutionProviderDispatch],
+    profile: Option<&Profile>,
 ) -> ort::Result<Session> {
-    Session::builder(&runtime.environment)?
+    let mut builder = Session::builder(&runtime.environment)?;
+    if let Some(profile) = profile {
+        builder = builder.with_profiling(profile.prefix())?;
+    }
+    builder
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
         .with_parallel_execution(false)?
@@ -165,7 +178,10 @@ mod tests {
     #[test]
     fn auto_says_what_it_took_and_why_not_the_others() {
         let passed_over = vec![(Provider::Cuda, "no GPU".to_owned())];
-        let selected = Selected { provider: Provider::Cpu, passed_over };
+        let selected = Selected { provider: Provider::Cpu, passed_over, elsewhere: Vec::new() };
         assert_eq!(selected.to_string(), "cpu; not cuda: no GPU");
+        let elsewhere = vec!["a (Gemm) on CPUExecutionProvider".to_owned()];
+        let selected = Selected { provider: Provider::Cuda, passed_over: Vec::new(), elsewhere };
+        assert_eq!(selected.to_string(), "cuda; elsewhere: a (Gemm) on CPUExecutionProvider");
     }
 }

@@ -22,7 +22,7 @@ pub struct Events {
 impl Events {
     /// Takes a control period.
     pub fn take(&mut self, turn: &Turn<'_>) {
-        let Turn { period, before, handed_over } = turn;
+        let Turn { period, before, handed_over, .. } = turn;
         let (output, step) = (&period.output, period.output.step);
         if let Some(decision) = output.decision.as_ref().filter(|decision| decision.fired) {
             let (risk, threshold) = (decision.score.risk(), decision.thresholds.fire);

@@ -108,7 +108,7 @@ impl Metrics {
 
     /// Takes a control period.
     pub fn take(&self, turn: &Turn<'_>) {
-        let Turn { period, before, handed_over } = *turn;
+        let Turn { period, before, handed_over, .. } = *turn;
         let output = &period.output;
         let name = |mode: Mode| vec![("mode", format!("{mode:?}"))];
         for mode in Mode::ALL {

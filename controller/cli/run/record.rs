@@ -23,6 +23,8 @@ const BLACK_BOX: f64 = 60.0;
 /// A control period and what it means beside the ones before.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn<'a> {
+    /// The period as it is recorded.
+    pub bytes: &'a [u8],
     /// The period.
     pub period: &'a Period<'a>,
     /// The mode of the one before.
@@ -115,7 +117,8 @@ impl Taker {
         }
         self.black_box.push(bytes);
         let Ok(period) = rmp_serde::from_slice::<Period<'_>>(bytes) else { return self.taken.take_unread() };
-        let turn = Turn { period: &period, before: self.mode, handed_over: self.hand_over.take(&period) };
+        let turn =
+            Turn { bytes, period: &period, before: self.mode, handed_over: self.hand_over.take(&period) };
         self.taken.take(&turn);
         let mode = period.output.mode;
         if mode != self.mode {

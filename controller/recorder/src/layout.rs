@@ -13,64 +13,66 @@ use rerun::external::re_sdk_types::blueprint::archetypes::{
 };
 use rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
 
-use crate::{APPLICATION, RecorderError};
+use crate::episode::Episode;
+use crate::{APPLICATION, RecorderError, scene};
 
 /// From where the 3D view looks, and where at, in metres: the room above the table, from the corner
 /// opposite the robot, where neither arm nor cabinet hides the objects.
 const EYE: [f32; 3] = [0.52, 0.86, 1.6];
 const LOOK_TARGET: [f32; 3] = [-0.2, 0.0, 1.08];
 
-/// Puts the layout into the recording and makes it the active one.
-pub fn send(stream: &RecordingStream) -> Result<(), RecorderError> {
+/// Puts the layout of an episode into the recording and makes it the active one; `twin`: beside its twin.
+pub fn send_episode(stream: &RecordingStream, episode: &Episode, twin: bool) -> Result<(), RecorderError> {
+    send(stream, "layout", |layout| {
+        let robot = layout.scene("Robot", &["/world/**".to_owned()])?;
+        let score = layout.score()?;
+        let who = layout.view("StateTimeline", "Who drives", &["/who/**".into()], &[])?;
+        let events = layout.events("control_step")?;
+        let about = layout.view("TextDocument", "About", &["/about".into()], &[])?;
+        let scene = if twin {
+            let weak = layout.scene("The weak policy alone", &scene::twin_contents(episode))?;
+            layout.container(ContainerKind::Horizontal, &[(robot, 1.0), (weak, 1.0)])?
+        } else {
+            robot
+        };
+        let left = layout.container(ContainerKind::Vertical, &[(scene, 4.0), (who, 1.0)])?;
+        let right =
+            layout.container(ContainerKind::Vertical, &[(about, 3.0), (score, 3.0), (events, 1.5)])?;
+        let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;
+        layout.finish(&root, "control_step", 20.0)
+    })
+}
+
+/// Puts the layout of a controller's run into the recording and makes it the active one.
+pub fn send_run(stream: &RecordingStream, rate_hz: f64) -> Result<(), RecorderError> {
+    send(stream, "run layout", |layout| {
+        let who = layout.view("StateTimeline", "Mode", &["/who/**".into()], &[])?;
+        let score = layout.score()?;
+        let commands = layout.view("TimeSeries", "Commands", &["/command/**".into()], &[])?;
+        let timing = layout.view("TimeSeries", "Timing, µs", &["/timing/**".into()], &[])?;
+        let events = layout.events("run_time")?;
+        let about = layout.view("TextDocument", "About", &["/about".into()], &[])?;
+        let left = [(who, 1.0), (score, 2.0), (commands, 2.0), (timing, 2.0)];
+        let left = layout.container(ContainerKind::Vertical, &left)?;
+        let right = layout.container(ContainerKind::Vertical, &[(about, 1.0), (events, 2.0)])?;
+        let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;
+        layout.finish(&root, "run_time", rate_hz as f32)
+    })
+}
+
+fn send(
+    stream: &RecordingStream,
+    id: &str,
+    arrange: impl FnOnce(&mut Layout<'_>) -> Result<(), RecorderError>,
+) -> Result<(), RecorderError> {
     let (blueprint, storage) =
-        RecordingStreamBuilder::new(APPLICATION).recording_id("layout").enabled(true).blueprint().memory()?;
+        RecordingStreamBuilder::new(APPLICATION).recording_id(id).enabled(true).blueprint().memory()?;
     blueprint.set_log_time_enabled(false);
     blueprint.set_time_sequence("blueprint", 0);
     arrange(&mut Layout { stream: &blueprint, nodes: 0 })?;
     let Some(id) = blueprint.store_info().map(|info| info.store_id) else { return Ok(()) };
     let activation = BlueprintActivationCommand { blueprint_id: id, make_active: true, make_default: true };
     stream.send_blueprint(storage.take(), activation);
-    Ok(())
-}
-
-fn arrange(layout: &mut Layout<'_>) -> Result<(), RecorderError> {
-    let eye =
-        EyeControls3D::new().with_position(EYE).with_look_target(LOOK_TARGET).with_eye_up([0.0, 0.0, 1.0]);
-    let grid = LineGrid3D::new().with_visible(false);
-    let background = Background::new(BackgroundKind::GradientDark);
-    let scene = layout.view(
-        "3D",
-        "Robot",
-        "/world/**",
-        &[("EyeControls3D", &eye), ("LineGrid3D", &grid), ("Background", &background)],
-    )?;
-    // Room above 1, where the line of a high score would hide in the frame.
-    let range = ScalarAxis::new().with_range(Range1D::new(-0.02, 1.05));
-    let legend = PlotLegend::new().with_corner(Corner2D::LeftBottom);
-    let score =
-        layout.view("TimeSeries", "Score", "/gate/**", &[("ScalarAxis", &range), ("PlotLegend", &legend)])?;
-    let who = layout.view("StateTimeline", "Who drives", "/who/**", &[])?;
-    let columns = TextLogColumns::new()
-        .with_timeline_columns([TimelineColumn { visible: true.into(), timeline: "control_step".into() }])
-        .with_text_log_columns([TextLogColumn { visible: true.into(), kind: TextLogColumnKind::Body }]);
-    let events = layout.view("TextLog", "Events", "/events", &[("TextLogColumns", &columns)])?;
-    let about = layout.view("TextDocument", "About", "/about", &[])?;
-
-    let left = layout.container(ContainerKind::Vertical, &[(scene, 4.0), (who, 1.0)])?;
-    let right = layout.container(ContainerKind::Vertical, &[(about, 3.0), (score, 3.0), (events, 1.5)])?;
-    let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;
-
-    let stream = layout.stream;
-    let root = RootContainer(rerun::datatypes::Uuid { bytes: root.id.to_be_bytes() });
-    stream.log("viewport", &ViewportBlueprint::new().with_root_container(root))?;
-    for panel in ["blueprint_panel", "selection_panel"] {
-        stream.log(panel, &PanelBlueprint::new().with_state(PanelState::Hidden))?;
-    }
-    let time = TimePanelBlueprint::new()
-        .with_state(PanelState::Collapsed)
-        .with_timeline(TimelineName("control_step".into()))
-        .with_fps(20.0);
-    stream.log("time_panel", &time)?;
     Ok(())
 }
 
@@ -86,6 +88,49 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
+    /// Bodies in 3D, seen from where nothing hides them.
+    fn scene(&mut self, name: &str, contents: &[String]) -> Result<Node, RecorderError> {
+        let eye = EyeControls3D::new()
+            .with_position(EYE)
+            .with_look_target(LOOK_TARGET)
+            .with_eye_up([0.0, 0.0, 1.0]);
+        let grid = LineGrid3D::new().with_visible(false);
+        let background = Background::new(BackgroundKind::GradientDark);
+        let properties: [(&str, &dyn AsComponents); 3] =
+            [("EyeControls3D", &eye), ("LineGrid3D", &grid), ("Background", &background)];
+        self.view("3D", name, contents, &properties)
+    }
+
+    /// Score and thresholds, with room above 1, where the line of a high score would hide in the frame.
+    fn score(&mut self) -> Result<Node, RecorderError> {
+        let range = ScalarAxis::new().with_range(Range1D::new(-0.02, 1.05));
+        let legend = PlotLegend::new().with_corner(Corner2D::LeftBottom);
+        let properties: [(&str, &dyn AsComponents); 2] = [("ScalarAxis", &range), ("PlotLegend", &legend)];
+        self.view("TimeSeries", "Score", &["/gate/**".into()], &properties)
+    }
+
+    fn events(&mut self, timeline: &str) -> Result<Node, RecorderError> {
+        let columns = TextLogColumns::new()
+            .with_timeline_columns([TimelineColumn { visible: true.into(), timeline: timeline.into() }])
+            .with_text_log_columns([TextLogColumn { visible: true.into(), kind: TextLogColumnKind::Body }]);
+        self.view("TextLog", "Events", &["/events".into()], &[("TextLogColumns", &columns)])
+    }
+
+    /// Makes `root` the whole picture, along `timeline`.
+    fn finish(&self, root: &Node, timeline: &str, fps: f32) -> Result<(), RecorderError> {
+        let root = RootContainer(rerun::datatypes::Uuid { bytes: root.id.to_be_bytes() });
+        self.stream.log("viewport", &ViewportBlueprint::new().with_root_container(root))?;
+        for panel in ["blueprint_panel", "selection_panel"] {
+            self.stream.log(panel, &PanelBlueprint::new().with_state(PanelState::Hidden))?;
+        }
+        let time = TimePanelBlueprint::new()
+            .with_state(PanelState::Collapsed)
+            .with_timeline(TimelineName(timeline.into()))
+            .with_fps(fps);
+        self.stream.log("time_panel", &time)?;
+        Ok(())
+    }
+
     fn node(&mut self, kind: &str) -> Node {
         self.nodes += 1;
         Node { id: self.nodes, path: format!("{kind}/00000000-0000-0000-0000-{:012x}", self.nodes) }
@@ -95,13 +140,16 @@ impl Layout<'_> {
         &mut self,
         class: &str,
         name: &str,
-        contents: &str,
+        contents: &[String],
         properties: &[(&str, &dyn AsComponents)],
     ) -> Result<Node, RecorderError> {
         let node = self.node("view");
         let view = ViewBlueprint::new(class).with_display_name(name).with_space_origin("/");
         self.stream.log(node.path.as_str(), &view)?;
-        self.stream.log(format!("{}/ViewContents", node.path), &ViewContents::new([contents]))?;
+        self.stream.log(
+            format!("{}/ViewContents", node.path),
+            &ViewContents::new(contents.iter().map(String::as_str)),
+        )?;
         for (property, value) in properties {
             self.stream.log(format!("{}/{property}", node.path), *value)?;
         }

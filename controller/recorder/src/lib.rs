@@ -1,24 +1,24 @@
-//! Episodes as Rerun recordings: one `.rrd` file that explains itself when it is opened.
-//! Listens while the episode runs, writes at the end; a file appears whole or not at all.
+//! What episodes and runs leave behind, and Rerun recordings of both that explain themselves when they are opened.
+//! A film listens while an episode runs and is drawn at the end; a run is drawn from its record, or while it goes on.
 
 pub mod black_box;
 mod episode;
 mod layout;
 mod mesh;
 pub mod run_log;
+pub mod run_view;
 mod scene;
 mod signals;
+mod sink;
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use aegis_core::scene::Body;
 use aegis_core::{ChunkRecord, Pose, Recorder, StepRecord};
-use rerun::RecordingStreamBuilder;
-use rerun::log::ChunkBatcherConfig;
 
 use crate::episode::{Episode, Step};
+pub use crate::sink::{Sink, Target};
 
 /// The name under which the viewer groups recordings and keeps their layout.
 const APPLICATION: &str = "aegis";
@@ -59,6 +59,22 @@ pub enum RecorderError {
         /// Poses given.
         found: usize,
     },
+    /// No viewer takes it.
+    #[error("{}: {reason}; valid is a viewer of Rerun 0.36 (pip install rerun-sdk==0.36.3)", place(target))]
+    Viewer {
+        /// Which one.
+        target: Target,
+        /// What Rerun said.
+        reason: String,
+    },
+    /// A control period of a record that is none.
+    #[error("period {period}: {reason}")]
+    Record {
+        /// Which one.
+        period: u64,
+        /// What is wrong.
+        reason: String,
+    },
     /// Rerun refused the data.
     #[error("cannot log to Rerun: {0}")]
     Log(Box<rerun::RecordingStreamError>),
@@ -67,35 +83,42 @@ pub enum RecorderError {
     Encode(String),
 }
 
+impl RecorderError {
+    fn write(path: &Path, source: io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+}
+
+fn place(target: &Target) -> String {
+    match target {
+        Target::File(path) => path.display().to_string(),
+        Target::Spawn => "cannot start the viewer `rerun`".into(),
+        Target::Connect(url) => format!("no viewer at {url}"),
+    }
+}
+
 impl From<rerun::RecordingStreamError> for RecorderError {
     fn from(error: rerun::RecordingStreamError) -> Self {
         Self::Log(Box::new(error))
     }
 }
 
-/// Collects one episode and writes it as a Rerun recording.
+/// Collects one episode, to be drawn as a Rerun recording.
 ///
 /// Two timelines: `control_step` counts the control steps taken (0 is the start, an action's effect shows one later),
-/// `plant_time` is the plant's clock in seconds. Nothing in the file depends on the wall clock.
+/// `plant_time` is the plant's clock in seconds.
 ///
-/// Everything stays in memory until [`Self::finish`], which is what an offline replay wants; a control loop would
-/// have to be decoupled from it.
+/// Everything stays in memory, which is what an offline replay wants; a control loop would have to be decoupled from
+/// it.
 #[derive(Debug)]
-pub struct RerunRecorder {
-    path: PathBuf,
-    partial: Partial,
+pub struct Film {
     episode: Episode,
 }
 
-impl RerunRecorder {
-    /// Opens a recording. `bodies` are what the 3D view shows; without any it shows paths only.
-    ///
-    /// # Errors
-    /// [`RecorderError::Write`] when no file can be made there, before any episode has been run in vain.
-    pub fn create(path: &Path, info: &EpisodeInfo, bodies: &[Body]) -> Result<Self, RecorderError> {
-        let partial = Partial::create(path).map_err(|source| write_error(path, source))?;
-        let episode = Episode { info: info.clone(), bodies: bodies.to_vec(), ..Episode::default() };
-        Ok(Self { path: path.to_owned(), partial, episode })
+impl Film {
+    /// Nothing filmed yet. `bodies` are what the 3D view shows; without any it shows paths only.
+    pub fn new(info: EpisodeInfo, bodies: Vec<Body>) -> Self {
+        Self { episode: Episode { info, bodies, ..Episode::default() } }
     }
 
     /// Notes where the bodies are after `step` control steps, in the order of the bodies. Calls may come in any order.
@@ -106,25 +129,24 @@ impl RerunRecorder {
         self.episode.poses.insert(step, poses.to_vec());
     }
 
-    /// Writes the recording and returns its path.
+    /// Draws the episode. `twin`, the same start driven by the weak policy alone, is shown beside it on the same time
+    /// axis; both have the same bodies.
     ///
     /// # Errors
     /// [`RecorderError::Poses`] when poses and bodies differ in number; otherwise what Rerun or the file system
     /// reports. No file is left behind then.
-    pub fn finish(self) -> Result<PathBuf, RecorderError> {
-        let Self { path, mut partial, episode } = self;
-        let bytes = encode(&episode)?;
-        partial
-            .file
-            .write_all(&bytes)
-            .and_then(|()| partial.file.sync_all())
-            .and_then(|()| std::fs::rename(&partial.path, &path))
-            .map_err(|source| write_error(&path, source))?;
-        Ok(path)
+    pub fn draw(&self, twin: Option<&Self>, sink: Sink) -> Result<(), RecorderError> {
+        let (episode, twin) = (&self.episode, twin.map(|twin| &twin.episode));
+        sink.draw(&episode.info.title, |stream| {
+            layout::send_episode(stream, episode, twin.is_some())?;
+            scene::log(stream, episode)?;
+            signals::log(stream, episode, twin)?;
+            twin.map_or(Ok(()), |twin| scene::log_twin(stream, twin))
+        })
     }
 }
 
-impl Recorder for RerunRecorder {
+impl Recorder for Film {
     fn chunk(&mut self, record: &ChunkRecord) {
         self.episode.chunks.push(record.clone());
     }
@@ -138,48 +160,5 @@ impl Recorder for RerunRecorder {
             end_effector: record.observation.proprioception.end_effector.position,
             success: record.success,
         });
-    }
-}
-
-fn encode(episode: &Episode) -> Result<Vec<u8>, RecorderError> {
-    let (stream, storage) = RecordingStreamBuilder::new(APPLICATION)
-        .recording_id(episode.info.title.as_str())
-        .enabled(true)
-        // One chunk per entity, whatever the machine's speed.
-        .batcher_config(ChunkBatcherConfig::NEVER)
-        .memory()?;
-    stream.set_log_time_enabled(false);
-    stream.set_log_tick_enabled(false);
-    stream.send_recording_name(episode.info.title.as_str())?;
-    layout::send(&stream)?;
-    scene::log(&stream, episode)?;
-    signals::log(&stream, episode)?;
-    storage.drain_as_bytes().map_err(|error| RecorderError::Encode(error.to_string()))
-}
-
-fn write_error(path: &Path, source: io::Error) -> RecorderError {
-    RecorderError::Write { path: path.to_owned(), source }
-}
-
-/// The file beside the recording that becomes it, or goes away.
-#[derive(Debug)]
-struct Partial {
-    path: PathBuf,
-    file: File,
-}
-
-impl Partial {
-    fn create(path: &Path) -> io::Result<Self> {
-        let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
-        name.push(".partial");
-        let path = path.with_file_name(name);
-        File::create(&path).map(|file| Self { path, file })
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // Fails where the file has been renamed into place, and there is nobody to tell otherwise.
-        let _ = std::fs::remove_file(&self.path);
     }
 }

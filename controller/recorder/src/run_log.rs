@@ -22,6 +22,8 @@ pub struct RunHeader {
     pub program: String,
     /// Name of the plant.
     pub plant: String,
+    /// When the run's clock began, nanoseconds since 1970; for people, and nothing is decided by it.
+    pub began_unix_ns: i64,
     /// SHA-256 of each model and of the probe, by their role.
     pub digests: BTreeMap<String, String>,
     /// Everything that the controller was made of.

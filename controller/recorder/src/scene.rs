@@ -12,6 +12,8 @@ use crate::mesh;
 
 /// Edge of the cubes in which vertices merge, in metres: invisible at the distance of the camera.
 const CELL: f32 = 0.004;
+/// The same of a twin, which is looked at beside it.
+const COARSE_CELL: f32 = 0.008;
 /// Metres for a commanded position delta of 1, per control step.
 const DELTA: f64 = 0.05;
 /// The share of a commanded delta that the arm covers within the step. The controller pulls with stiffness k = 150
@@ -21,25 +23,52 @@ const COVERED: f64 = 0.27;
 /// Movement that no picture shows: metres, and parts of a unit quaternion.
 const STILL: f64 = 1e-4;
 
+/// Where an episode's scene lies.
+const WORLD: &str = "world";
+/// Where its twin's moving bodies lie.
+pub const TWIN: &str = "twin";
+
 /// Logs everything under `world`.
 pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
-    stream.log_static("world", &ViewCoordinates::RIGHT_HAND_Z_UP())?;
+    stream.log_static(WORLD, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
     for (index, body) in episode.bodies.iter().enumerate() {
-        log_shapes(stream, body, &entity(body, index))?;
+        log_shapes(stream, body, &entity(WORLD, body, index), CELL)?;
     }
-    log_poses(stream, episode)?;
-    log_trail(stream, episode)?;
+    log_poses(stream, episode, WORLD)?;
+    log_trail(stream, episode, WORLD)?;
     log_plans(stream, episode)
 }
 
-fn entity(body: &Body, index: usize) -> EntityPath {
-    let name = if body.name.is_empty() { format!("body_{index}") } else { body.name.clone() };
-    EntityPath::new(vec!["world".into(), "bodies".into(), name.into()])
+/// Logs what moves of a twin under `twin`, in coarser meshes: the rest it shares with the episode.
+pub fn log_twin(stream: &RecordingStream, twin: &Episode) -> Result<(), RecorderError> {
+    stream.log_static(TWIN, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
+    for (index, body) in twin.bodies.iter().enumerate().filter(|(_, body)| !body.fixed) {
+        log_shapes(stream, body, &entity(TWIN, body, index), COARSE_CELL)?;
+    }
+    log_poses(stream, twin, TWIN)?;
+    log_trail(stream, twin, TWIN)
 }
 
-fn log_shapes(stream: &RecordingStream, body: &Body, entity: &EntityPath) -> Result<(), RecorderError> {
+/// What a view of the twin shows: its own bodies, and the fixed ones of the episode.
+pub fn twin_contents(episode: &Episode) -> Vec<String> {
+    let fixed = episode.bodies.iter().enumerate().filter(|(_, body)| body.fixed);
+    let shared = fixed.map(|(index, body)| format!("{}/**", entity(WORLD, body, index)));
+    [format!("/{TWIN}/**")].into_iter().chain(shared).collect()
+}
+
+fn entity(root: &str, body: &Body, index: usize) -> EntityPath {
+    let name = if body.name.is_empty() { format!("body_{index}") } else { body.name.clone() };
+    EntityPath::new(vec![root.into(), "bodies".into(), name.into()])
+}
+
+fn log_shapes(
+    stream: &RecordingStream,
+    body: &Body,
+    entity: &EntityPath,
+    cell: f32,
+) -> Result<(), RecorderError> {
     for (part, mesh) in body.meshes.iter().enumerate() {
-        let (vertices, triangles) = mesh::simplify(mesh, CELL);
+        let (vertices, triangles) = mesh::simplify(mesh, cell);
         let shaded = mesh::shade(&vertices, &triangles);
         let [red, green, blue, opacity] = mesh.colour;
         stream.log_static(
@@ -56,7 +85,7 @@ fn log_shapes(stream: &RecordingStream, body: &Body, entity: &EntityPath) -> Res
 }
 
 /// Fixed bodies once, the others when they have moved.
-fn log_poses(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+fn log_poses(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<(), RecorderError> {
     let expected = episode.bodies.len();
     let mut drawn: Vec<Option<Pose>> = vec![None; expected];
     for (step, poses) in &episode.poses {
@@ -65,7 +94,8 @@ fn log_poses(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorder
         }
         episode.at(stream, *step);
         for (index, (body, pose)) in episode.bodies.iter().zip(poses).enumerate() {
-            if drawn[index].is_some_and(|drawn| body.fixed || is_near(&drawn, pose)) {
+            let shared = body.fixed && root != WORLD;
+            if shared || drawn[index].is_some_and(|drawn| body.fixed || is_near(&drawn, pose)) {
                 continue;
             }
             let [w, x, y, z] = pose.orientation.map(|value| value as f32);
@@ -73,7 +103,7 @@ fn log_poses(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorder
                 pose.position.map(|value| value as f32),
                 rerun::Quaternion::from_xyzw([x, y, z, w]),
             );
-            stream.log_with_static(entity(body, index), body.fixed, &transform)?;
+            stream.log_with_static(entity(root, body, index), body.fixed, &transform)?;
             drawn[index] = Some(*pose);
         }
     }
@@ -86,7 +116,7 @@ fn is_near(a: &Pose, b: &Pose) -> bool {
 }
 
 /// The way so far, in one colour per driver; runs meet in their shared point.
-fn log_trail(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+fn log_trail(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<(), RecorderError> {
     let mut runs: Vec<(Driver, Vec<[f32; 3]>)> = Vec::new();
     for step in &episode.steps {
         let point = step.end_effector.map(|value| value as f32);
@@ -101,7 +131,7 @@ fn log_trail(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorder
         let trail = LineStrips3D::new(runs.iter().map(|(_, run)| run.clone()))
             .with_colors(runs.iter().map(|(driver, _)| driver_colour(*driver)))
             .with_radii([rerun::Radius::new_ui_points(2.5)]);
-        stream.log("world/trail", &trail)?;
+        stream.log(format!("{root}/trail"), &trail)?;
     }
     Ok(())
 }

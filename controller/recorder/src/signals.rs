@@ -9,76 +9,80 @@ use rerun::{TextDocument, TextLog, TextLogLevel};
 use crate::RecorderError;
 use crate::episode::{Episode, driver_colour, driver_name};
 
-/// One line of the plot, constant from boundary to boundary.
-struct Series {
-    path: &'static str,
+/// One line of the plot, constant from boundary to boundary. Colours of Okabe and Ito's palette.
+#[derive(Clone, Copy)]
+pub struct Series {
+    pub path: &'static str,
     name: &'static str,
-    colour: Color,
+    colour: (u8, u8, u8),
     width: f32,
-    value: fn(&ChunkRecord) -> f64,
 }
 
-/// Colours of Okabe and Ito's palette.
-fn series() -> [Series; 3] {
-    [
-        Series {
-            path: "gate/score",
-            name: "score: risk of failure",
-            colour: Color::from_rgb(204, 121, 167),
-            width: 3.0,
-            value: |record| record.decision.score.risk(),
-        },
-        Series {
-            path: "gate/threshold",
-            name: "fires above",
-            colour: Color::from_rgb(213, 94, 0),
-            width: 1.5,
-            value: |record| record.decision.thresholds.fire,
-        },
-        Series {
-            path: "gate/return_threshold",
-            name: "may hand back below",
-            colour: Color::from_rgb(0, 158, 115),
-            width: 1.5,
-            value: |record| record.decision.thresholds.hand_back,
-        },
-    ]
+/// The score.
+pub const SCORE: Series =
+    Series { path: "gate/score", name: "score: risk of failure", colour: (204, 121, 167), width: 3.0 };
+
+/// What it is held against: to fire, and to hand back.
+pub const THRESHOLDS: [Series; 2] = [
+    Series { path: "gate/threshold", name: "fires above", colour: (213, 94, 0), width: 1.5 },
+    Series { path: "gate/return_threshold", name: "may hand back below", colour: (0, 158, 115), width: 1.5 },
+];
+
+/// The score that the weak policy alone went on to have.
+const TWIN_SCORE: Series = Series {
+    path: "gate/twin_score",
+    name: "score of the weak policy alone",
+    colour: (150, 130, 150),
+    width: 1.5,
+};
+
+/// Says how a line looks.
+pub fn style(stream: &RecordingStream, series: &Series) -> Result<(), RecorderError> {
+    let (red, green, blue) = series.colour;
+    let line = SeriesLines::new()
+        .with_names([series.name])
+        .with_colors([Color::from_rgb(red, green, blue)])
+        .with_widths([series.width])
+        .with_interpolation_mode(InterpolationMode::StepAfter);
+    Ok(stream.log_static(series.path, &line)?)
 }
 
 /// Logs everything under `gate`, `who`, `events` and `about`.
-pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
-    stream.log_static("about", &TextDocument::from_markdown(page(episode)))?;
-    for series in series() {
-        log_series(stream, episode, &series)?;
+pub fn log(stream: &RecordingStream, episode: &Episode, twin: Option<&Episode>) -> Result<(), RecorderError> {
+    stream.log_static("about", &TextDocument::from_markdown(page(episode, twin)))?;
+    let [fire, hand_back] = THRESHOLDS;
+    log_series(stream, episode, &SCORE, |record| record.decision.score.risk())?;
+    log_series(stream, episode, &fire, |record| record.decision.thresholds.fire)?;
+    log_series(stream, episode, &hand_back, |record| record.decision.thresholds.hand_back)?;
+    if let Some(twin) = twin {
+        log_series(stream, twin, &TWIN_SCORE, |record| record.decision.score.risk())?;
     }
     log_guard_end(stream, episode)?;
     log_states(stream, episode)?;
-    for (step, event) in events(episode) {
+    for (step, event) in events(episode).into_iter().chain(twin.and_then(twin_end)) {
         episode.at(stream, step);
         stream.log("events", &TextLog::new(event.text).with_level(event.level).with_color(event.colour))?;
     }
     Ok(())
 }
 
-fn log_series(stream: &RecordingStream, episode: &Episode, series: &Series) -> Result<(), RecorderError> {
-    let finite = |record: &&ChunkRecord| (series.value)(record).is_finite();
+fn log_series(
+    stream: &RecordingStream,
+    episode: &Episode,
+    series: &Series,
+    value: fn(&ChunkRecord) -> f64,
+) -> Result<(), RecorderError> {
+    let finite = |record: &&ChunkRecord| value(record).is_finite();
     if !episode.chunks.iter().any(|record| finite(&record)) {
         return Ok(());
     }
-    stream.log_static(
-        series.path,
-        &SeriesLines::new()
-            .with_names([series.name])
-            .with_colors([series.colour])
-            .with_widths([series.width])
-            .with_interpolation_mode(InterpolationMode::StepAfter),
-    )?;
+    style(stream, series)?;
     let points = episode.chunks.iter().map(|record| (record.step, record));
     // A boundary's values hold until the next; the last one's until the end.
     let end = episode.chunks.last().map(|record| (episode.length(), record));
     for (step, record) in points.chain(end).filter(|(_, record)| finite(record)) {
         episode.at(stream, step);
-        stream.log(series.path, &Scalars::single((series.value)(record)))?;
+        stream.log(series.path, &Scalars::single(value(record)))?;
     }
     Ok(())
 }
@@ -181,18 +185,35 @@ fn events(episode: &Episode) -> Vec<(u32, Event)> {
     events
 }
 
-fn page(episode: &Episode) -> String {
+/// How the twin ended.
+fn twin_end(twin: &Episode) -> Option<(u32, Event)> {
+    let colour = driver_colour(Driver::Weak);
+    let (step, text) = match twin.success() {
+        Some(step) => (step, "the weak policy alone: the goal holds"),
+        None => (twin.length(), "the weak policy alone: the goal was not reached"),
+    };
+    (step > 0).then(|| (step, Event { text: text.into(), level: TextLogLevel::INFO, colour }))
+}
+
+fn page(episode: &Episode, twin: Option<&Episode>) -> String {
     let info = &episode.info;
-    let outcome = match episode.success() {
+    let outcome = |episode: &Episode| match episode.success() {
         Some(step) => format!("success after {step} control steps"),
         None => format!("no success within {} control steps", episode.length()),
     };
+    let twin = twin.map_or(String::new(), |twin| {
+        format!(
+            "**The weak policy alone, from the same start:** {}, the same until the gate fires  \n",
+            outcome(twin)
+        )
+    });
     let fires = episode.chunks.iter().filter(|record| record.decision.fired).count();
     let strong = episode.steps.iter().filter(|step| step.driver == Driver::Strong).count();
     format!(
         "## {instruction}\n\
          **Episode:** {title}  \n\
          **Outcome:** {outcome}  \n\
+         {twin}\
          **Help:** gate fired {fires} ×; the strong policy drove {strong} of {length} control steps\n\n\
          **How to read it.** The cheap **weak** policy (orange) drives. Every {chunk} control steps a probe reads its \
          activations and gives a **score**, the risk of failure. When the score passes the threshold, after the guard \
@@ -203,6 +224,7 @@ fn page(episode: &Episode) -> String {
          - *Who drives*: top, the driver; below, the gate: guard (may not fire), armed, hold, spent (no fires left)\n",
         instruction = info.instruction,
         title = info.title,
+        outcome = outcome(episode),
         length = episode.length(),
         chunk = info.chunk_steps,
         guard = info.guard_steps,

@@ -12,7 +12,7 @@ use aegis_core::{
     Chunk, ChunkRecord, Decision, Driver, Observation, Pose, Proprioception, Recorder, Score, StepRecord,
     Thresholds,
 };
-use aegis_recorder::{EpisodeInfo, RecorderError, RerunRecorder};
+use aegis_recorder::{EpisodeInfo, Film, RecorderError, Sink, Target};
 use rerun::{ChunkStore, ChunkStoreConfig, EntityPath, StoreKind};
 
 const CHUNK_STEPS: u32 = 3;
@@ -55,7 +55,11 @@ fn observation(taken: u32) -> Observation {
     }
 }
 
-fn create(path: &Path) -> Result<RerunRecorder, RecorderError> {
+fn sink(path: &Path) -> Result<Sink, RecorderError> {
+    Sink::open(Target::File(path.to_owned()))
+}
+
+fn blank() -> Film {
     let info = EpisodeInfo {
         task: 0,
         instruction: "move the box".into(),
@@ -63,15 +67,16 @@ fn create(path: &Path) -> Result<RerunRecorder, RecorderError> {
         chunk_steps: CHUNK_STEPS,
         guard_steps: 1,
     };
-    RerunRecorder::create(path, &info, &[body("table", true), body("box", false)])
+    Film::new(info, vec![body("table", true), body("box", false)])
 }
 
-fn record(path: &Path, thresholds: Thresholds) -> RerunRecorder {
-    let mut recorder = create(path).unwrap();
+/// The weak policy's chunk, then `second`'s.
+fn film(thresholds: Thresholds, second: Driver) -> Film {
+    let mut recorder = blank();
     recorder.poses(0, 0.0, &[pose(0.0), pose(0.0)]);
-    for driver in [Driver::Weak, Driver::Strong] {
+    for (part, driver) in [Driver::Weak, second].into_iter().enumerate() {
         let strong = driver == Driver::Strong;
-        let begin = if strong { CHUNK_STEPS } else { 0 };
+        let begin = part as u32 * CHUNK_STEPS;
         let chunk = Chunk::new(7, ACTION.repeat(CHUNK_STEPS as usize)).unwrap();
         recorder.chunk(&ChunkRecord {
             step: begin,
@@ -93,7 +98,7 @@ fn record(path: &Path, thresholds: Thresholds) -> RerunRecorder {
         });
         for step in begin..begin + CHUNK_STEPS {
             let observation = observation(step + 1);
-            let success = step + 1 == 2 * CHUNK_STEPS;
+            let success = strong && step + 1 == 2 * CHUNK_STEPS;
             recorder.step(&StepRecord { step, driver, action: &ACTION, observation: &observation, success });
             // The box rests until the strong policy drives.
             let moved = if strong { f64::from(step) * 0.01 } else { 0.0 };
@@ -101,6 +106,10 @@ fn record(path: &Path, thresholds: Thresholds) -> RerunRecorder {
         }
     }
     recorder
+}
+
+fn record(path: &Path, thresholds: Thresholds) {
+    film(thresholds, Driver::Strong).draw(None, sink(path).unwrap()).unwrap();
 }
 
 fn read(path: &Path) -> BTreeMap<String, ChunkStore> {
@@ -124,7 +133,7 @@ fn a_recording_holds_scene_signals_events_and_layout() {
     let folder = folder("whole");
     let path = folder.join("episode.rrd");
     let thresholds = Thresholds { fire: 0.8, hand_back: 0.4 };
-    assert_eq!(record(&path, thresholds).finish().unwrap(), path);
+    record(&path, thresholds);
 
     let stores = read(&path);
     assert!(stores.contains_key("blueprint"), "the layout travels with the recording");
@@ -148,10 +157,39 @@ fn a_recording_holds_scene_signals_events_and_layout() {
 }
 
 #[test]
+fn a_twin_is_beside_it_and_shares_what_does_not_move() {
+    let path = folder("twin").join("episode.rrd");
+    let thresholds = Thresholds { fire: 0.8, hand_back: 0.4 };
+    let [episode, twin] = [Driver::Strong, Driver::Weak].map(|second| film(thresholds, second));
+    episode.draw(Some(&twin), sink(&path).unwrap()).unwrap();
+    let store = &read(&path)["recording"];
+    for (entity, expected) in [
+        ("world/bodies/table", 1),
+        ("twin/bodies/table", 0),
+        ("twin/bodies/box", 1),
+        ("world/trail", 6),
+        ("twin/trail", 6),
+        ("events", 5),
+    ] {
+        assert_eq!(rows(store, entity), expected, "{entity}");
+    }
+}
+
+#[test]
+fn a_viewer_that_is_not_there_is_said() {
+    let connect = |url: &str| {
+        let sink = Sink::open(Target::Connect(url.into())).unwrap();
+        blank().draw(None, sink).unwrap_err().to_string()
+    };
+    let error = connect("nowhere");
+    assert!(error.contains("no viewer at nowhere") && error.contains("rerun-sdk==0.36.3"), "{error}");
+}
+
+#[test]
 fn infinite_thresholds_are_left_out_of_the_plot() {
     let path = folder("infinite").join("episode.rrd");
     let never = Thresholds { fire: f64::INFINITY, hand_back: f64::NEG_INFINITY };
-    record(&path, never).finish().unwrap();
+    record(&path, never);
     let store = &read(&path)["recording"];
     for entity in ["gate/threshold", "gate/return_threshold"] {
         assert_eq!(rows(store, entity), 0, "{entity}");
@@ -163,7 +201,8 @@ fn equal_episodes_give_equal_recordings() {
     let folder = folder("equal");
     let thresholds = Thresholds { fire: 0.8, hand_back: 0.4 };
     let content = |name: &str| {
-        let path = record(&folder.join(name), thresholds).finish().unwrap();
+        let path = folder.join(name);
+        record(&path, thresholds);
         let mut content = Vec::new();
         for (kind, store) in read(&path) {
             let chunks = store.iter_physical_chunks();
@@ -184,7 +223,7 @@ fn equal_episodes_give_equal_recordings() {
 #[test]
 fn a_path_that_cannot_be_written_is_named_before_the_episode_runs() {
     let path = folder("unwritable").join("missing/episode.rrd");
-    let error = create(&path).unwrap_err().to_string();
+    let error = sink(&path).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}: cannot write the recording: ", path.display())), "{error}");
 }
 
@@ -192,10 +231,10 @@ fn a_path_that_cannot_be_written_is_named_before_the_episode_runs() {
 fn a_failed_or_dropped_recording_leaves_no_file() {
     let folder = folder("failed");
     let path = folder.join("episode.rrd");
-    let mut recorder = create(&path).unwrap();
-    recorder.poses(4, 0.2, &[pose(0.0)]);
-    let error = recorder.finish().unwrap_err().to_string();
+    let mut film = blank();
+    film.poses(4, 0.2, &[pose(0.0)]);
+    let error = film.draw(None, sink(&path).unwrap()).unwrap_err().to_string();
     assert_eq!(error, "poses at control step 4: expected 2, one per body, found 1");
-    drop(create(&path).unwrap());
+    drop(sink(&path).unwrap());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }

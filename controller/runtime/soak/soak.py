@@ -23,6 +23,8 @@ ROBOT = REPOSITORY / "controller/libero.toml"
 SAMPLE_SEED = 20261125
 TASKS, FIRST, SAMPLED = 10, 50, 500
 SAMPLE_S = 10.0
+# The shipped robot file's, at 20 Hz.
+PATIENCE_STEPS = {"stale_steps": 3, "weak_misses": 3, "strong_patience_steps": 4}
 # An episode of 220 periods takes a second at 200 Hz and as long again for the reset.
 EPISODES_PER_MINUTE = 120
 
@@ -65,8 +67,8 @@ def robot_file(args: argparse.Namespace, endpoint: str) -> str:
         "connect": json.dumps(endpoint),
         "rate_hz": str(args.rate),
         "priority": str(args.priority),
-        # As much time as at the shipped rate of 20 Hz, in steps of this one.
-        "stale_steps": str(3 * args.rate // 20),
+        # As much patience as the shipped file has at its rate, in steps of this one.
+        **{key: str(steps * args.rate // 20) for key, steps in PATIENCE_STEPS.items()},
     }
     for key, value in values.items():
         text, found = re.subn(rf"^{key} = (\[\n.*?^\]|.*?$)", f"{key} = {value}", text, flags=re.M | re.S)

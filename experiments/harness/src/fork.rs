@@ -41,14 +41,7 @@ pub fn run_twins(
     let (weak, trail) = walk(parties, first, key, &weak_settings, recorders.arm(&first.name))?;
     done.push(weak);
     for arm in others {
-        let fires = match &arm.drive {
-            Drive::Yoked(to) => {
-                done.iter().find(|(twin, _)| twin.arm == *to).map_or(0, |(twin, _)| twin.fires)
-            }
-            _ => 0,
-        };
-        let mut generator = settings.streams.at(key, &format!("arm/{}", arm.name), 0);
-        let drawn = arm.yoked(fires, &settings.gate, &mut generator)?;
+        let drawn = draw(arm, done.iter().map(|(twin, _)| twin), key, settings)?;
         // An arm of the weak policy alone is there to show that two runs are equal, so it is run.
         let recorder = recorders.arm(&arm.name);
         let twin = if drawn.drive != Drive::Weak && trail.is_whole() {
@@ -60,6 +53,24 @@ pub fn run_twins(
         done.push(twin);
     }
     Ok(done)
+}
+
+/// The arm as it runs one episode: what is yoked to one of `twins` has its fires drawn.
+///
+/// # Errors
+/// [`EpisodeError::Draw`] where there is no room for them.
+pub fn draw<'a>(
+    arm: &Arm,
+    mut twins: impl Iterator<Item = &'a EpisodeResult>,
+    key: EpisodeKey,
+    settings: &EpisodeSettings,
+) -> Result<Arm, EpisodeError> {
+    let fires = match &arm.drive {
+        Drive::Yoked(to) => twins.find(|twin| twin.arm == *to).map_or(0, |twin| twin.fires),
+        _ => 0,
+    };
+    let mut generator = settings.streams.at(key, &format!("arm/{}", arm.name), 0);
+    Ok(arm.yoked(fires, &settings.gate, &mut generator)?)
 }
 
 /// The weak arm, with a point to go on from at each boundary.

@@ -1,0 +1,206 @@
+//! A controller's run as Rerun shows it: score and thresholds, mode, commands, timing, and what happened, period by period.
+//! Drawn from a record, or while the run goes on.
+
+use std::time::Duration;
+
+use aegis_core::control::{Mode, Notices, Period};
+use rerun::components::InterpolationMode;
+use rerun::{Color, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange};
+use rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
+
+use crate::run_log::{RunHeader, RunReader};
+use crate::signals::{SCORE, THRESHOLDS, style};
+use crate::sink::{Sink, Target};
+use crate::{APPLICATION, RecorderError, layout};
+
+/// Colours of Okabe and Ito's palette, told apart with any colour vision.
+const MODES: [(Mode, (u8, u8, u8)); 6] = [
+    (Mode::Idle, (110, 110, 110)),
+    (Mode::Weak, (230, 159, 0)),
+    (Mode::Strong, (86, 180, 233)),
+    (Mode::Holding, (240, 228, 66)),
+    (Mode::SafeStop, (213, 94, 0)),
+    (Mode::EStop, (204, 121, 167)),
+];
+const TIMING: [&str; 5] = ["late", "decision", "observation_age", "weak_inference", "strong_inference"];
+
+/// Shows a run, one control period after another.
+///
+/// Four timelines: `run_time` since the run's clock began, `period` counts control periods, `control_step` those of the
+/// episode, and `wall_time` is for people.
+pub struct RunView {
+    stream: RecordingStream,
+    began_ns: i64,
+    number: i64,
+    before: Mode,
+    notices: Notices,
+    limited: bool,
+}
+
+impl RunView {
+    /// Shows a run while it goes on. What a viewer does not take in time is lost to it, and to nobody else.
+    ///
+    /// # Errors
+    /// [`RecorderError::Viewer`] for an address that is none.
+    pub fn live(target: &Target, header: &RunHeader) -> Result<Self, RecorderError> {
+        let builder = RecordingStreamBuilder::new(APPLICATION).recording_id(name(header)).enabled(true);
+        Self::new(target.connect(builder)?, header)
+    }
+
+    fn new(stream: RecordingStream, header: &RunHeader) -> Result<Self, RecorderError> {
+        stream.set_log_time_enabled(false);
+        stream.set_log_tick_enabled(false);
+        stream.send_recording_name(name(header))?;
+        layout::send_run(&stream, header.recipe.settings.rate_hz)?;
+        stream.log_static("about", &TextDocument::from_markdown(page(header)))?;
+        for series in [SCORE].into_iter().chain(THRESHOLDS) {
+            style(&stream, &series)?;
+        }
+        for channel in 0..header.recipe.rest.len() {
+            let line = SeriesLines::new().with_names([format!("channel {channel}")]);
+            let line = line.with_interpolation_mode(InterpolationMode::StepAfter);
+            stream.log_static(command(channel), &line)?;
+        }
+        for name in TIMING {
+            let line = SeriesLines::new().with_names([name.replace('_', " ")]);
+            stream.log_static(format!("timing/{name}"), &line)?;
+        }
+        let modes = StateConfiguration::new()
+            .with_values(MODES.map(|(mode, _)| format!("{mode:?}")))
+            .with_colors(MODES.map(|(_, (red, green, blue))| Color::from_rgb(red, green, blue)));
+        stream.log_static("who/mode", &modes)?;
+        let number = i64::try_from(header.first).unwrap_or(i64::MAX);
+        let (before, notices) = (Mode::Idle, Notices::default());
+        Ok(Self { stream, began_ns: header.began_unix_ns, number, before, notices, limited: false })
+    }
+
+    /// Takes a control period. Periods at rest between episodes show nothing.
+    ///
+    /// # Errors
+    /// What Rerun reports.
+    pub fn take(&mut self, period: &Period<'_>) -> Result<(), RecorderError> {
+        let (inputs, output) = (&period.inputs, &period.output);
+        self.at(inputs.now, output.step);
+        self.number += 1;
+        if output.mode != self.before || self.number == 1 {
+            self.stream.log("who/mode", &StateChange::single(format!("{:?}", output.mode)))?;
+        }
+        if output.mode.is_on() || output.send {
+            for (channel, value) in period.command.iter().enumerate() {
+                self.stream.log(command(channel), &Scalars::single(f64::from(*value)))?;
+            }
+            self.time(period)?;
+        }
+        if let Some(decision) = &output.decision {
+            let values = [decision.score.risk(), decision.thresholds.fire, decision.thresholds.hand_back];
+            for (series, value) in [SCORE].into_iter().chain(THRESHOLDS).zip(values) {
+                if value.is_finite() {
+                    self.stream.log(series.path, &Scalars::single(value))?;
+                }
+            }
+        }
+        for (text, level) in self.events(period) {
+            self.stream.log("events", &TextLog::new(text).with_level(level))?;
+        }
+        self.before = output.mode;
+        (self.notices, self.limited) = (output.notices, output.limited != 0);
+        Ok(())
+    }
+
+    fn at(&self, now: Duration, step: u32) {
+        self.stream.set_duration_secs("run_time", now.as_secs_f64());
+        self.stream.set_time_sequence("period", self.number);
+        self.stream.set_time_sequence("control_step", i64::from(step));
+        let since = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        self.stream.set_timestamp_nanos_since_epoch("wall_time", self.began_ns.saturating_add(since));
+    }
+
+    fn time(&self, period: &Period<'_>) -> Result<(), RecorderError> {
+        let inputs = &period.inputs;
+        let age = inputs.observation.map(|seen| inputs.now.saturating_sub(seen.received));
+        let inference = [&inputs.weak, &inputs.strong].map(|reply| reply.as_ref().map(|reply| reply.took));
+        let nanoseconds = |nanoseconds| Some(Duration::from_nanos(nanoseconds));
+        let times =
+            [nanoseconds(period.late_ns), nanoseconds(period.took_ns), age, inference[0], inference[1]];
+        for (name, time) in TIMING.into_iter().zip(times) {
+            if let Some(time) = time {
+                self.stream.log(format!("timing/{name}"), &Scalars::single(time.as_secs_f64() * 1e6))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What began in this period.
+    fn events(&self, period: &Period<'_>) -> Vec<(String, &'static str)> {
+        let output = &period.output;
+        let mut events = Vec::new();
+        if let Some(decision) = output.decision.as_ref().filter(|decision| decision.fired) {
+            let (risk, threshold) = (decision.score.risk(), decision.thresholds.fire);
+            let left = decision.budget_left;
+            let text = format!("fire: risk {risk:.3}, threshold {threshold:.3}; fires left: {left}");
+            events.push((text, TextLogLevel::WARN));
+        }
+        if output.mode != self.before {
+            let cause = output.cause.map_or(String::new(), |cause| format!(": {cause:?}"));
+            let level = if output.mode.is_latched() { TextLogLevel::ERROR } else { TextLogLevel::INFO };
+            events.push((format!("{:?} → {:?}{cause}", self.before, output.mode), level));
+        }
+        if output.limited != 0 && !self.limited {
+            let channels = (0..64).filter(|channel| output.limited >> channel & 1 == 1);
+            let channels = channels.map(|channel| channel.to_string()).collect::<Vec<_>>().join(", ");
+            events.push((format!("commands are limited: channels {channels}"), TextLogLevel::INFO));
+        }
+        for (notice, text) in Notices::ALL {
+            if output.notices.has(notice) && !self.notices.has(notice) {
+                events.push((text.to_owned(), TextLogLevel::WARN));
+            }
+        }
+        events
+    }
+}
+
+/// Draws a recorded run; how many control periods it has.
+///
+/// # Errors
+/// What the record, Rerun or the file system reports.
+pub fn draw(mut reader: RunReader, sink: Sink) -> Result<u64, RecorderError> {
+    let header = reader.header.clone();
+    let mut periods = 0;
+    let wrong = |period: u64, reason: String| RecorderError::Record { period, reason };
+    sink.draw(&name(&header), |stream| {
+        let mut view = RunView::new(stream.clone(), &header)?;
+        while let Some(bytes) = reader.next_period().map_err(|error| wrong(periods, error.to_string()))? {
+            let period = rmp_serde::from_slice(&bytes);
+            view.take(&period.map_err(|error| wrong(periods, error.to_string()))?)?;
+            periods += 1;
+        }
+        Ok(())
+    })?;
+    Ok(periods)
+}
+
+fn name(header: &RunHeader) -> String {
+    format!("run of {} · {}", header.plant, header.began_unix_ns)
+}
+
+fn command(channel: usize) -> String {
+    format!("command/{channel}")
+}
+
+fn page(header: &RunHeader) -> String {
+    let settings = &header.recipe.settings;
+    let models: String =
+        header.digests.iter().map(|(role, digest)| format!("- {role}: `{digest:.16}…`\n")).collect();
+    let part = if header.first > 0 { format!(", from period {} on", header.first) } else { String::new() };
+    format!(
+        "## A run of {plant}\n\
+         {rate} control periods per second{part}; recorded by aegis {program}\n\n{models}\n\
+         - *Mode*: who drives, and every stop\n\
+         - *Score*: read at every boundary; above the threshold the gate fires\n\
+         - *Commands*: as they were sent, by channel\n\
+         - *Timing*: how late each period began, how long its decision took, the age of what it saw, and inferences\n",
+        plant = header.plant,
+        rate = settings.rate_hz,
+        program = header.program,
+    )
+}

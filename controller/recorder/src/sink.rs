@@ -1,0 +1,119 @@
+//! Where a recording goes: a file that appears whole or not at all, or a viewer.
+//! Opened before there is anything to record, so that nothing runs in vain.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rerun::log::ChunkBatcherConfig;
+use rerun::{RecordingStream, RecordingStreamBuilder};
+
+use crate::{APPLICATION, RecorderError};
+
+/// A viewer that has not taken everything by then is not there.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a recording is made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// An `.rrd` file.
+    File(PathBuf),
+    /// A viewer that is started for it.
+    Spawn,
+    /// A viewer that listens at this address, as `rerun+http://127.0.0.1:9876/proxy`.
+    Connect(String),
+}
+
+/// An open target.
+#[derive(Debug)]
+pub struct Sink {
+    target: Target,
+    partial: Option<Partial>,
+}
+
+impl Sink {
+    /// Opens a target.
+    ///
+    /// # Errors
+    /// [`RecorderError::Write`] where no file can be made.
+    pub fn open(target: Target) -> Result<Self, RecorderError> {
+        let partial = match &target {
+            Target::File(path) => {
+                Some(Partial::create(path).map_err(|source| RecorderError::write(path, source))?)
+            }
+            Target::Spawn | Target::Connect(_) => None,
+        };
+        Ok(Self { target, partial })
+    }
+
+    /// Draws a recording named `id` and hands it over whole. Nothing in it depends on the wall clock.
+    pub(crate) fn draw(
+        self,
+        id: &str,
+        draw: impl FnOnce(&RecordingStream) -> Result<(), RecorderError>,
+    ) -> Result<(), RecorderError> {
+        let builder = RecordingStreamBuilder::new(APPLICATION).recording_id(id).enabled(true);
+        let draw = |stream: &RecordingStream| {
+            stream.set_log_time_enabled(false);
+            stream.set_log_tick_enabled(false);
+            stream.send_recording_name(id)?;
+            draw(stream)
+        };
+        let Some((mut partial, path)) = self.partial.zip(self.target.file()) else {
+            let stream = self.target.connect(builder)?;
+            draw(&stream)?;
+            return stream
+                .flush_with_timeout(PATIENCE)
+                .map_err(|error| RecorderError::Viewer { target: self.target, reason: error.to_string() });
+        };
+        // One chunk per entity, whatever the machine's speed.
+        let (stream, storage) = builder.batcher_config(ChunkBatcherConfig::NEVER).memory()?;
+        draw(&stream)?;
+        let bytes = storage.drain_as_bytes().map_err(|error| RecorderError::Encode(error.to_string()))?;
+        partial.become_file(&bytes, path).map_err(|source| RecorderError::write(path, source))
+    }
+}
+
+impl Target {
+    fn file(&self) -> Option<&Path> {
+        if let Self::File(path) = self { Some(path) } else { None }
+    }
+
+    pub(crate) fn connect(&self, builder: RecordingStreamBuilder) -> Result<RecordingStream, RecorderError> {
+        let stream = match self {
+            Self::Connect(url) => builder.connect_grpc_opts(url.as_str()),
+            Self::Spawn | Self::File(_) => builder.spawn(),
+        };
+        stream.map_err(|error| RecorderError::Viewer { target: self.clone(), reason: error.to_string() })
+    }
+}
+
+/// The file beside the recording that becomes it, or goes away.
+#[derive(Debug)]
+struct Partial {
+    path: PathBuf,
+    file: File,
+}
+
+impl Partial {
+    fn create(path: &Path) -> io::Result<Self> {
+        let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
+        name.push(".partial");
+        let path = path.with_file_name(name);
+        File::create(&path).map(|file| Self { path, file })
+    }
+
+    fn become_file(&mut self, bytes: &[u8], path: &Path) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.file.sync_all()?;
+        std::fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // Fails where the file has been renamed into place, and there is nobody to tell otherwise.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
