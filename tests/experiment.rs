@@ -89,6 +89,18 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
     let expected = report(&plan, &whole);
     assert!(succeeds(&mut on("verify", &plan, &whole)).contains("verified"));
 
+    // What is stored is run again and shown, whatever the arm, even one whose fires are drawn.
+    for arm in ["aegis", "random"] {
+        let recording = place.join(arm).with_extension("rrd");
+        let mut replay = aegis();
+        replay.arg("replay").arg(&whole).args(["--episode", "0/45", "--arm", arm, "--plan"]).arg(&plan);
+        succeeds(replay.arg("--rrd").arg(&recording));
+        assert!((100_000..5_000_000).contains(&std::fs::metadata(&recording).unwrap().len()));
+    }
+    let mut replay = aegis();
+    replay.arg("replay").arg(&whole).args(["--spawn", "--arm", "nobody", "--episode", "0/45", "--plan"]);
+    refuses(replay.arg(&plan), 2, &["nobody", "valid arms are"]);
+
     let unforked = place.join("unforked");
     succeeds(run(&plan, &unforked).args(["--no-fork", "--workers", "1"]));
     assert!(report(&plan, &unforked) == expected, "forked or not");

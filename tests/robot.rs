@@ -218,6 +218,9 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
         serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
     assert_eq!(summary["episodes"].as_array().unwrap().len(), 2);
     assert_eq!(summary["dropped_records"], 0);
+    let recording = folder.join("run.rrd");
+    let drawn = common::aegis().arg("replay").arg(&folder).arg("--rrd").arg(&recording).status();
+    assert!(drawn.unwrap().success() && std::fs::metadata(&recording).unwrap().len() > 10_000);
     // Every change of mode is an event, with its fields.
     let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -120,14 +120,16 @@ fn record(
     results: &[EpisodeResult],
     arguments: &DemoArguments,
 ) -> Result<(), Failure> {
-    let hold_steps = settings.gate.hold_chunks * settings.gate.chunk_steps;
+    let hold_steps = settings.gate.hold_steps();
     let Some(Instructive { result, why }) = recording::most_instructive(results, hold_steps) else {
         eprintln!("No episode fired, so there is nothing to replay.");
         return Ok(());
     };
     let path = arguments.out.join("recovered.rrd");
     let sink = Sink::open(Target::File(path.clone())).or_exit(Exit::Failed)?;
-    let film = |arm: &Arm, result: &EpisodeResult| recording::film(study, probe, arm, settings, result);
+    let film = |arm: &Arm, result: &EpisodeResult| {
+        recording::film(study, probe, arm, settings, result.key, &|found| Ok(found == result))
+    };
     let twin = results.iter().find(|twin| twin.arm == *WEAK && twin.key == result.key);
     let twin = twin.map(|twin| film(&Arm::weak(), twin)).transpose()?;
     film(arm, result)?.draw(twin.as_ref(), sink).or_exit(Exit::Failed)?;

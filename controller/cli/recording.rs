@@ -7,7 +7,7 @@ use aegis_core::scene::Scene;
 use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
 use aegis_experiments::arm::{AEGIS, WEAK};
 use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
-use aegis_experiments::{Arm, run_episode, runner};
+use aegis_experiments::{Arm, EpisodeKey, run_episode, runner};
 use aegis_recorder::{EpisodeInfo, Film};
 use aegis_sim::LiberoPlant;
 
@@ -39,15 +39,15 @@ pub fn most_instructive(results: &[EpisodeResult], hold_steps: u32) -> Option<In
         .or_else(|| choose("the gate fired, and the episode was lost all the same", &|_| true))
 }
 
-/// Runs the episode again and films it.
+/// Runs an episode again and films it; `is_same` says whether it came to the same result.
 pub fn film(
     study: &Study,
     probe: &Probe,
     arm: &Arm,
     settings: &EpisodeSettings,
-    expected: &EpisodeResult,
+    key: EpisodeKey,
+    is_same: &dyn Fn(&EpisodeResult) -> Result<bool, Failure>,
 ) -> Result<Film, Failure> {
-    let key = expected.key;
     let mut plant = study.plant().map_err(|error| failure(Exit::Setup, error.to_string()))?;
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
     let bodies = plant.bodies();
@@ -66,13 +66,8 @@ pub fn film(
     let title = info.title.clone();
     let mut film = Film::new(info, bodies);
     let (result, _) = run_episode(&mut parties, arm, key, settings, &mut film).or_exit(Exit::Failed)?;
-    if result != *expected {
-        let written = |result| serde_json::to_value(result).or_exit(Exit::Failed);
-        let (found, stored) = (written(&result)?, written(expected)?);
-        let fields = found.as_object().into_iter().flatten();
-        let field = fields.into_iter().find(|(name, value)| stored[name.as_str()] != **value);
-        let field = field.map_or("", |(name, _)| name);
-        return Err(failure(Exit::Failed, format!("{title}: the replay differs from its result in {field}")));
+    if !is_same(&result)? {
+        return Err(failure(Exit::Failed, format!("{title}: the replay differs from its result")));
     }
     let poses = poses.lock().map_err(|_| failure(Exit::Failed, "the film of the episode was lost"))?;
     // The film starts at the reset; the episode starts when the objects have come to rest.

@@ -41,7 +41,6 @@ pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(
     let (_, lock) = arguments.registered.hold()?;
     let store = Store::read(&store_path(folder), belongs(&lock)).or_exit(Exit::Input)?;
     let results = store.results().or_exit(Exit::Input)?;
-    let result = choose(folder, arguments, &results)?;
     let study = Study::open(&StudyArguments {
         plan: Some(arguments.registered.plan.clone()),
         workers: 1,
@@ -49,6 +48,7 @@ pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(
     })?;
     let (probe, arms) = arms(&study)?;
     let settings = study.settings();
+    let result = choose(folder, arguments, &results, settings.gate.hold_steps())?;
     let sink = Sink::open(to.clone()).or_exit(Exit::Failed)?;
     let film = |result: &EpisodeResult| -> Result<Film, Failure> {
         let arm = arms.iter().find(|arm| arm.name == result.arm);
@@ -56,7 +56,8 @@ pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(
             arm.ok_or_else(|| failure(Exit::Input, format!("{}: the plan has no such arm", result.arm)))?;
         let twins = results.iter().filter(|twin| twin.key == result.key);
         let drawn = fork::draw(arm, twins, result.key, &settings).or_exit(Exit::Failed)?;
-        recording::film(&study, &probe, &drawn, &settings, result)
+        let is_stored = |found: &EpisodeResult| store.holds(found).or_exit(Exit::Input);
+        recording::film(&study, &probe, &drawn, &settings, result.key, &is_stored)
     };
     let weak = results.iter().find(|twin| twin.arm == *WEAK && twin.key == result.key);
     let weak = weak.filter(|_| !arguments.no_twin && result.arm != *WEAK);
@@ -70,9 +71,10 @@ fn choose<'a>(
     folder: &Path,
     arguments: &EpisodeArguments,
     results: &'a [EpisodeResult],
+    hold_steps: u32,
 ) -> Result<&'a EpisodeResult, Failure> {
     let Some(key) = arguments.episode else {
-        let chosen = recording::most_instructive(results, 0);
+        let chosen = recording::most_instructive(results, hold_steps);
         let chosen = chosen.filter(|_| arguments.arm == AEGIS).map(|chosen| chosen.result);
         let reason = "--episode: needed, for no episode of this arm has fired";
         return chosen.ok_or_else(|| failure(Exit::Input, format!("{}: {reason}", folder.display())));

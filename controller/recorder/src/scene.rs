@@ -13,7 +13,7 @@ use crate::mesh;
 /// Edge of the cubes in which vertices merge, in metres: invisible at the distance of the camera.
 const CELL: f32 = 0.004;
 /// The same of a twin, which is looked at beside it.
-const COARSE_CELL: f32 = 0.008;
+const COARSE_CELL: f32 = 0.012;
 /// Metres for a commanded position delta of 1, per control step.
 const DELTA: f64 = 0.05;
 /// The share of a commanded delta that the arm covers within the step. The controller pulls with stiffness k = 150

@@ -9,6 +9,9 @@ use rerun::{TextDocument, TextLog, TextLogLevel};
 use crate::RecorderError;
 use crate::episode::{Episode, driver_colour, driver_name};
 
+/// What the ribbons say after an episode's end.
+const OVER: &str = "over";
+
 /// One line of the plot, constant from boundary to boundary. Colours of Okabe and Ito's palette.
 #[derive(Clone, Copy)]
 pub struct Series {
@@ -107,18 +110,26 @@ fn log_guard_end(stream: &RecordingStream, episode: &Episode) -> Result<(), Reco
 /// Two ribbons: who drives, and what the gate may do.
 fn log_states(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
     let drivers = [Driver::Weak, Driver::Strong];
+    let over = Color::from_rgb(60, 60, 60);
     stream.log_static(
         "who/driver",
         &StateConfiguration::new()
-            .with_values(drivers.map(driver_name))
-            .with_labels(drivers.map(|driver| format!("{} policy drives", driver_name(driver))))
-            .with_colors(drivers.map(driver_colour)),
+            .with_values(drivers.map(driver_name).into_iter().chain([OVER]))
+            .with_labels(
+                drivers
+                    .map(|driver| format!("{} policy drives", driver_name(driver)))
+                    .into_iter()
+                    .chain([OVER.to_owned()]),
+            )
+            .with_colors(drivers.map(driver_colour).into_iter().chain([over])),
     )?;
     stream.log_static(
         "who/gate",
-        &StateConfiguration::new().with_values(["guard", "armed", "hold", "spent"]).with_colors(
+        &StateConfiguration::new().with_values(["guard", "armed", "hold", "spent", OVER]).with_colors(
             [(110, 110, 110), (0, 114, 178), (0, 158, 115), (204, 121, 167)]
-                .map(|(red, green, blue)| Color::from_rgb(red, green, blue)),
+                .map(|(red, green, blue)| Color::from_rgb(red, green, blue))
+                .into_iter()
+                .chain([over]),
         ),
     )?;
     let mut last = (None, None);
@@ -138,6 +149,11 @@ fn log_states(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorde
         if last.1.replace(gate) != Some(gate) {
             stream.log("who/gate", &StateChange::single(gate))?;
         }
+    }
+    // A twin may go on.
+    episode.at(stream, episode.length());
+    for ribbon in ["who/driver", "who/gate"] {
+        stream.log(ribbon, &StateChange::single(OVER))?;
     }
     Ok(())
 }

@@ -151,7 +151,7 @@ fn a_recording_holds_scene_signals_events_and_layout() {
         "style, and values that are numbers: a boundary and the end"
     );
     assert_eq!(rows(store, "gate/threshold"), 1 + 3);
-    assert_eq!(rows(store, "who/driver"), 1 + 2);
+    assert_eq!(rows(store, "who/driver"), 1 + 3, "style, both drivers, and the end");
     assert_eq!(rows(store, "events"), 4, "NaN, fire, hand-over, success");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
 }

@@ -211,6 +211,21 @@ impl Store {
             .collect()
     }
 
+    /// Whether exactly this result is stored, letter for letter: reading JSON may move a number by its last bit.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn holds(&self, result: &EpisodeResult) -> Result<bool, StoreError> {
+        let text = serde_json::to_string(result)
+            .map_err(|error| self.invalid("result", error.to_string(), "a result that is JSON".into()))?;
+        let [task, initial_state, replicate] = columns(result.key);
+        let query = "SELECT COUNT(*) FROM episodes WHERE task = ?1 AND initial_state = ?2 AND replicate = ?3 \
+                     AND arm = ?4 AND result = ?5";
+        let named = params![task, initial_state, replicate, result.arm.as_str(), text];
+        let found = self.connection.query_row(query, named, |row| row.get::<_, i64>(0));
+        found.map(|count| count > 0).map_err(|source| self.failed(source))
+    }
+
     /// SHA-256 over all results as they are stored, in the order of [`results`](Self::results).
     pub fn sha256(&self) -> Result<String, StoreError> {
         let order = "SELECT result FROM episodes ORDER BY task, initial_state, replicate, place";

@@ -202,4 +202,11 @@ fn a_store_of_something_else_or_damaged_is_refused() {
     let before = store.results().unwrap();
     assert!(store.insert(&before[..arms().len()], "digest").is_err());
     assert_eq!(store.results().unwrap(), before);
+
+    // Another result under the same name is not the one that is held.
+    let held: Vec<bool> = before.iter().map(|result| store.holds(result).unwrap()).collect();
+    assert!(held.contains(&true));
+    let mut other = before[0].clone();
+    other.steps += 1;
+    assert!(!store.holds(&other).unwrap());
 }
