@@ -16,6 +16,7 @@ mod host;
 mod judgement;
 mod keys;
 mod library;
+mod manual;
 mod model;
 mod operate;
 mod plan;
@@ -35,8 +36,10 @@ mod table;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+/// Version of the recordings, and of the viewer that opens them.
+const RERUN: &str = "0.36.3";
 /// Version and commit, as `--version` says them.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("AEGIS_COMMIT"), ")");
 
@@ -90,10 +93,36 @@ enum Verb {
     /// Exact tests, intervals, AUROC and power on numbers of one's own.
     #[command(subcommand)]
     Stats(stats::StatsVerb),
+    /// Print what a shell completes this command line with.
+    Completions(manual::CompletionsArguments),
+    /// Write a manual page for each verb.
+    Manual(manual::ManualArguments),
+}
+
+/// `--version` in full: the commit, and the libraries that this program runs with here.
+fn version() -> String {
+    let runtime = study::onnx_runtime().map(|runtime| {
+        let providers: Vec<_> = runtime.providers().into_iter().map(|provider| provider.name()).collect();
+        format!("{} with {}", runtime.path().display(), providers.join(", "))
+    });
+    let runtime = runtime.unwrap_or_else(|failure| failure.to_string());
+    format!("{VERSION}\nONNX Runtime: {runtime}\nRecordings: Rerun {RERUN}")
+}
+
+/// The command line. What only `--version` says is looked up for it alone.
+fn command() -> clap::Command {
+    let command = Arguments::command();
+    if std::env::args_os().nth(1).is_some_and(|first| first == "--version") {
+        command.long_version(&*version().leak())
+    } else {
+        command
+    }
 }
 
 fn main() -> ExitCode {
-    let result = match Arguments::parse().verb {
+    let arguments =
+        Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let result = match arguments.verb {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Demonstrate(arguments) => demonstrate::run(&arguments),
         Verb::Collect(arguments) => collect::run(&arguments),
@@ -110,6 +139,8 @@ fn main() -> ExitCode {
         Verb::Sim(verb) => sim::run(&verb),
         Verb::Keys(arguments) => keys::run(&arguments),
         Verb::Stats(verb) => stats::run(&verb),
+        Verb::Completions(arguments) => manual::completions(&arguments, Arguments::command()),
+        Verb::Manual(arguments) => manual::manual(&arguments, Arguments::command()),
     };
     exit::report(result)
 }

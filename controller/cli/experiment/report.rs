@@ -118,7 +118,8 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         "interruptions": interruptions,
         "report": found,
     });
-    let page = found.page(&format!("A backup reflex on {}", plan.suite), &provenance);
+    let page =
+        found.page(&format!("A backup reflex on {}", plan.suite), &provenance).or_exit(Exit::Failed)?;
     let text = serde_json::to_string_pretty(&value).or_exit(Exit::Failed)? + "\n";
     let files = vec![(JSON, text), ("report.md", page.markdown()), ("report.html", page.html())];
     Ok(Made { files })

@@ -24,15 +24,11 @@ impl BlackBox {
     /// Takes a period's bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.periods.len() == self.most {
-            // The oldest one's room is the newest one's.
-            let mut oldest = self.periods.pop_front().unwrap_or_default();
+            // Its room is not used again: every room would come to be that of the largest period.
+            self.periods.pop_front();
             self.gone += 1;
-            oldest.clear();
-            oldest.extend_from_slice(bytes);
-            self.periods.push_back(oldest);
-        } else {
-            self.periods.push_back(bytes.to_vec());
         }
+        self.periods.push_back(bytes.to_vec());
     }
 
     /// Writes what is kept to `path`, which must not be there yet.

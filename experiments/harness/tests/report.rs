@@ -97,7 +97,7 @@ fn the_order_in_which_episodes_came_changes_nothing() {
     let (mut shuffled, made) = (results(), report(&plan(), &keys(), &results()).unwrap());
     shuffled.reverse();
     assert_eq!(report(&plan(), &keys(), &shuffled).unwrap(), made);
-    let page = made.page("A study", &["Of a test.".into()]);
+    let page = made.page("A study", &["Of a test.".into()]).unwrap();
     for text in [page.markdown(), page.html()] {
         for part in ["duty_mismatch_points", "20 of 20 (100.0 %)", "Of a test.", "120 of 120"] {
             assert!(text.contains(part), "{part} is missing from {text}");

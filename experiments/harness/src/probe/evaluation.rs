@@ -214,7 +214,8 @@ fn by_task(rollouts: &[Rollout], early: &[f64]) -> Vec<TaskMeasure> {
     tasks.into_iter().map(measure).collect()
 }
 
-fn over_time(scored: &[Scored]) -> Vec<Moment> {
+/// Every boundary, over the episodes that still run there.
+pub fn over_time(scored: &[Scored]) -> Vec<Moment> {
     let last = scored.iter().map(|episode| episode.steps.len()).max().unwrap_or(0);
     (0..last)
         .map(|boundary| {

@@ -2,6 +2,8 @@
 //! Pure: the same results give the same report, whoever asks and in whatever order the episodes came.
 
 mod audit;
+mod charts;
+mod over_time;
 mod page;
 mod words;
 
@@ -23,7 +25,8 @@ use crate::probe::calibration::Scored;
 use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
 
 pub use audit::{Audit, audit};
-pub use page::{Page, Table};
+pub use over_time::{ScoreMoment, score_over_time};
+pub use page::{Figure, Page, Table};
 pub use words::plain;
 
 /// Everything that a report says in figures.
@@ -41,6 +44,8 @@ pub struct Report {
     pub auroc: Option<Estimate>,
     /// The same within tasks.
     pub auroc_within: Option<Estimate>,
+    /// The score along the weak path.
+    pub score_over_time: Vec<ScoreMoment>,
     /// Every kill criterion.
     pub kill: [Judged; 5],
     /// Whether one of them fired.
@@ -93,6 +98,9 @@ pub enum ReportError {
     /// There are no results of an arm.
     #[error("arm {0}: no complete set of twins in the store; run the experiment first")]
     NoResults(ArmName),
+    /// A figure cannot be drawn.
+    #[error("figure: {0}")]
+    Figure(String),
     /// The figures cannot be made.
     #[error("{what}: {source}")]
     Statistics {
@@ -150,7 +158,9 @@ pub fn report(plan: &Plan, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Re
     });
     let killed = kill.iter().any(|criterion| criterion.fired);
     let duty_of = study.budget_tolerance.duty_of;
-    Ok(Report { audit, arms, duty_of, contrasts, auroc, auroc_within, kill, killed })
+    let scored: Vec<Scored> = weak.iter().map(|result| scored(result)).collect();
+    let score_over_time = score_over_time(&scored);
+    Ok(Report { audit, arms, duty_of, contrasts, auroc, auroc_within, score_over_time, kill, killed })
 }
 
 fn failed<'a>(what: impl Into<String> + 'a) -> impl FnOnce(StatisticsError) -> ReportError + 'a {
@@ -269,6 +279,13 @@ fn figures(
     Ok((figures, Some(budget)))
 }
 
+/// The scores of an episode, as rules and figures read them.
+fn scored(result: &EpisodeResult) -> Scored {
+    let steps = (0..result.scores.len() as u32).map(|boundary| boundary * result.chunk_steps).collect();
+    let scores = result.scores.iter().map(|score| Score::new(score.unwrap_or(f64::NAN))).collect();
+    Scored { failed: !result.success, steps, scores, disagreement: Vec::new() }
+}
+
 /// The probe's early-window AUROC on the weak arm, overall and within tasks; none where all episodes ended alike.
 pub(crate) fn early_auroc(
     plan: &Plan,
@@ -276,13 +293,7 @@ pub(crate) fn early_auroc(
     weak: &[&EpisodeResult],
 ) -> (Option<Estimate>, Option<Estimate>) {
     let end = plan.fit.early_fraction * f64::from(plan.gate.horizon_steps);
-    let early = |result: &&EpisodeResult| {
-        let steps = (0..result.scores.len() as u32).map(|boundary| boundary * result.chunk_steps).collect();
-        let scores = result.scores.iter().map(|score| Score::new(score.unwrap_or(f64::NAN))).collect();
-        let scored = Scored { failed: !result.success, steps, scores, disagreement: Vec::new() };
-        scored.early(end)
-    };
-    let scores: Vec<f64> = weak.iter().map(early).collect();
+    let scores: Vec<f64> = weak.iter().map(|result| scored(result).early(end)).collect();
     let failed: Vec<bool> = weak.iter().map(|result| !result.success).collect();
     let starts: Vec<_> = weak.iter().map(|result| result.key.start).collect();
     let tasks: Vec<usize> = starts.iter().map(|start| start.task).collect();

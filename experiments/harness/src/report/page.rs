@@ -19,11 +19,21 @@ impl Table {
     }
 }
 
-/// One heading and what stands under it: sentences, then tables.
+/// A picture and what it shows, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Figure {
+    /// The words, for those who do not see it.
+    pub alt: String,
+    /// The picture, an `<svg>`.
+    pub svg: String,
+}
+
+/// One heading and what stands under it: sentences, then figures, then tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Section {
     heading: String,
     sentences: Vec<String>,
+    figures: Vec<Figure>,
     tables: Vec<Table>,
 }
 
@@ -50,6 +60,14 @@ impl Page {
     pub fn say(&mut self, sentence: impl Into<String>) -> &mut Self {
         if let Some(section) = self.sections.last_mut() {
             section.sentences.push(sentence.into());
+        }
+        self
+    }
+
+    /// Adds a figure to the last section; only the HTML file shows it.
+    pub fn figure(&mut self, figure: impl Into<Option<Figure>>) -> &mut Self {
+        if let Some(section) = self.sections.last_mut() {
+            section.figures.extend(figure.into());
         }
         self
     }
@@ -95,6 +113,9 @@ impl Page {
             for sentence in &section.sentences {
                 let _ = writeln!(text, "<p>{}</p>", escaped(sentence));
             }
+            for Figure { alt, svg } in &section.figures {
+                let _ = writeln!(text, "<figure role=\"img\" aria-label=\"{}\">{svg}</figure>", escaped(alt));
+            }
             for table in &section.tables {
                 let cells = |tag: &str, cells: &[String]| {
                     let cells = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell)));
@@ -114,7 +135,7 @@ impl Page {
 }
 
 const STYLE: &str = "\n:root{color-scheme:light dark}\nbody{font:16px/1.5 system-ui,sans-serif;margin:0}\n\
-                     main{max-width:60rem;margin:auto;padding:1rem}\n.wide{overflow-x:auto}\n\
+                     main{max-width:60rem;margin:auto;padding:1rem}\np{overflow-wrap:anywhere}figure{margin:1rem 0}svg{max-width:100%;height:auto}\n.wide{overflow-x:auto}\n\
                      table{border-collapse:collapse;font-variant-numeric:tabular-nums}\n\
                      th,td{padding:.25rem .75rem;border-bottom:1px solid;text-align:right;white-space:nowrap}\n\
                      th:first-child,td:first-child{text-align:left}\n";
@@ -142,5 +163,14 @@ mod tests {
             assert!(html.contains(part), "{part} is missing from {html}");
         }
         assert!(!html.contains("http"), "nothing is fetched");
+    }
+
+    #[test]
+    fn a_figure_has_its_words() {
+        let mut page = Page::new("A");
+        page.section("B").figure(Figure { alt: "a < b".into(), svg: "<svg></svg>".into() }).figure(None);
+        let figure = "<figure role=\"img\" aria-label=\"a &lt; b\"><svg></svg></figure>";
+        assert!(page.html().contains(figure));
+        assert!(!page.markdown().contains("svg"));
     }
 }

@@ -3,37 +3,49 @@
 
 use aegis_statistics::{Estimate, Interval, Over, Verdict};
 
-use super::{ArmReport, ContrastReport, Page, Report, Table};
+use super::{ArmReport, ContrastReport, Page, Report, ReportError, ScoreMoment, Table, charts};
 use crate::arm::AEGIS;
 use crate::study::DutyOf;
 
 impl Report {
     /// The page; `provenance` are sentences that say what the figures belong to.
-    pub fn page(&self, title: &str, provenance: &[String]) -> Page {
+    ///
+    /// # Errors
+    /// [`ReportError::Figure`].
+    pub fn page(&self, title: &str, provenance: &[String]) -> Result<Page, ReportError> {
         let mut page = Page::new(title);
         page.section("Answer");
         self.answer(&mut page);
+        page.figure(charts::forest(&self.contrasts)?);
         page.section("Contrasts").say(
             "Exact one-sided McNemar tests, adjusted by Holm over the family in its registered order. b are episodes \
              that only the first arm won, c those that only the second won.",
         );
-        page.table(self.contrast_table());
+        page.figure(charts::discordant(&self.contrasts)?).table(self.contrast_table());
         page.section("Budgets")
             .say("Treatment less control, with intervals over clusters of task and initial state.");
         page.table(self.budget_table());
         page.section("Arms").table(self.arm_table());
+        page.section("The score along the weak path").say(
+            "Read at every chunk boundary while the weak policy alone drives. Boundaries late in an episode are those of \
+             the episodes that still run.",
+        );
+        page.figure(charts::score_fan(&self.score_over_time)?);
+        page.figure(charts::auroc(&self.score_over_time)?);
+        page.table(self.score_table());
         page.section("Kill criteria").table(self.kill_table());
         self.audit_section(&mut page);
         for arm in self.arms.iter().filter(|arm| arm.effects.is_some()) {
             page.section(format!("By task: {}", arm.arm))
                 .say("Net effect against weak, and what it is without that task.")
+                .figure(charts::by_task(arm.arm.as_str(), &arm.tasks)?)
                 .table(task_table(arm));
         }
         page.section("What this belongs to");
         provenance.iter().for_each(|sentence| {
             page.say(sentence.as_str());
         });
-        page
+        Ok(page)
     }
 
     fn answer(&self, page: &mut Page) {
@@ -171,6 +183,27 @@ impl Report {
         table
     }
 
+    fn score_table(&self) -> Table {
+        let quartiles = ["lost: quartiles", "won: quartiles"];
+        let mut table =
+            Table::new(&["step", "running", "lost in the end", "AUROC", quartiles[0], quartiles[1]]);
+        let spread = |of: Option<[f64; 3]>| match of {
+            Some([lower, median, upper]) => format!("{lower:.2}, {median:.2}, {upper:.2}"),
+            None => "–".into(),
+        };
+        for ScoreMoment { moment, lost, won } in &self.score_over_time {
+            table.rows.push(vec![
+                moment.step.to_string(),
+                moment.running.to_string(),
+                moment.lost.to_string(),
+                moment.auroc.map_or("–".into(), |auroc| format!("{auroc:.3}")),
+                spread(*lost),
+                spread(*won),
+            ]);
+        }
+        table
+    }
+
     fn kill_table(&self) -> Table {
         let mut table = Table::new(&["criterion", "limit", "found", "fired"]);
         for one in &self.kill {
@@ -244,7 +277,7 @@ fn interval(Interval { lower, upper, .. }: &Interval) -> String {
     format!("[{:.1}, {:.1}] %", 100.0 * lower, 100.0 * upper)
 }
 
-fn points(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
+pub(super) fn points(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
     format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * estimate, 100.0 * lower, 100.0 * upper)
 }
 

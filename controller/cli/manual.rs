@@ -1,0 +1,45 @@
+//! `aegis completions` and `aegis manual`: the command line's own definition as a shell and as `man` read it.
+//! Nothing is written by hand, so nothing can differ from `--help`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Command};
+use clap_complete::Shell;
+
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+
+/// Arguments of `aegis completions`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis completions bash > ~/.local/share/bash-completion/completions/aegis")]
+pub struct CompletionsArguments {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    shell: Shell,
+}
+
+/// Arguments of `aegis manual`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis manual --out ~/.local/share/man/man1 && man aegis-run")]
+pub struct ManualArguments {
+    /// Folder for the pages, one for each verb
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+}
+
+/// Prints completions.
+pub fn completions(arguments: &CompletionsArguments, mut command: Command) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "aegis", &mut script);
+    say!("{}", String::from_utf8(script).or_exit(Exit::Failed)?.trim_end());
+    Ok(())
+}
+
+/// Writes manual pages.
+pub fn manual(arguments: &ManualArguments, command: Command) -> Result<(), Failure> {
+    let named =
+        |error: std::io::Error| failure(Exit::Failed, format!("{}: {error}", arguments.out.display()));
+    std::fs::create_dir_all(&arguments.out).map_err(named)?;
+    clap_mangen::generate_to(command, &arguments.out).map_err(named)?;
+    say!("{}: manual pages, the first is aegis.1", arguments.out.display());
+    Ok(())
+}
