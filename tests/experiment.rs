@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aegis_experiments::registration::lock_path;
-use common::{aegis, copy_of_study, edit, folder, refuses, repository};
+use common::{aegis, copy_of_study, edit, folder, refuses, repository, succeeds};
 
 /// The template on few episodes, beside copies of the shipped models, all of which a test may damage.
 fn small_plan(folder: &Path) -> PathBuf {
@@ -45,13 +45,6 @@ fn registered(folder: &Path) -> PathBuf {
 
 fn register(plan: &Path) {
     succeeds(aegis().args(["plan", "register"]).arg(plan));
-}
-
-#[track_caller]
-fn succeeds(command: &mut Command) -> String {
-    let output = command.output().expect("the binary starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
 }
 
 fn run(plan: &Path, out: &Path) -> Command {

@@ -4,9 +4,7 @@
 mod common;
 
 fn prints(arguments: &[&str]) -> String {
-    let output = common::aegis().args(arguments).output().expect("the binary starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).expect("text")
+    common::succeeds(common::aegis().args(arguments))
 }
 
 #[test]

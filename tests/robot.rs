@@ -199,8 +199,7 @@ fn recorded(folder: &Path) -> Recorded {
 }
 
 fn replays(run: &Path) {
-    let output = common::aegis().args(["replay", "--check"]).arg(run).output().expect("the binary starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    common::succeeds(common::aegis().args(["replay", "--check"]).arg(run));
 }
 
 #[test]

@@ -3,11 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::arm::WEAK;
 use aegis_experiments::episode::EpisodeResult;
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{Arm, runner};
-use aegis_recorder::{Sink, Target};
+use aegis_recorder::{RERUN, Sink, Target};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
@@ -130,13 +129,13 @@ fn record(
     let film = |arm: &Arm, result: &EpisodeResult| {
         recording::film(study, probe, arm, settings, result.key, &|found| Ok(found == result))
     };
-    let twin = results.iter().find(|twin| twin.arm == *WEAK && twin.key == result.key);
+    let twin = recording::weak_twin(results, result.key);
     let twin = twin.map(|twin| film(&Arm::weak(), twin)).transpose()?;
     film(arm, result)?.draw(twin.as_ref(), sink).or_exit(Exit::Failed)?;
     if !arguments.json {
         let name = runner::describe(result.key, result.arm.as_str());
         say!("Recorded {name}: {why}.");
-        say!("Open it with:  pip install rerun-sdk==0.36.3 && rerun --bind 127.0.0.1 {}", path.display());
+        say!("Open it with:  pip install rerun-sdk=={RERUN} && rerun --bind 127.0.0.1 {}", path.display());
     }
     Ok(())
 }

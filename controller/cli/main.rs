@@ -38,8 +38,6 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-/// Version of the recordings, and of the viewer that opens them.
-const RERUN: &str = "0.36.3";
 /// Version and commit, as `--version` says them.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("AEGIS_COMMIT"), ")");
 
@@ -106,7 +104,7 @@ fn version() -> String {
         format!("{} with {}", runtime.path().display(), providers.join(", "))
     });
     let runtime = runtime.unwrap_or_else(|failure| failure.to_string());
-    format!("{VERSION}\nONNX Runtime: {runtime}\nRecordings: Rerun {RERUN}")
+    format!("{VERSION}\nONNX Runtime: {runtime}\nRecordings: Rerun {}", aegis_recorder::RERUN)
 }
 
 /// The command line. What only `--version` says is looked up for it alone.

@@ -22,12 +22,15 @@ pub struct Instructive<'a> {
     pub why: &'static str,
 }
 
+/// What the weak policy alone came to from the same start.
+pub fn weak_twin(results: &[EpisodeResult], key: EpisodeKey) -> Option<&EpisodeResult> {
+    results.iter().find(|result| result.arm == *WEAK && result.key == key)
+}
+
 /// The recovered episode with the least help that lasted a whole hold; without one, any that fired.
 pub fn most_instructive(results: &[EpisodeResult], hold_steps: u32) -> Option<Instructive<'_>> {
     let fired = || results.iter().filter(|result| result.arm == *AEGIS && result.fires > 0);
-    let weak_lost = |of: &EpisodeResult| {
-        results.iter().any(|result| result.arm == *WEAK && result.key == of.key && !result.success)
-    };
+    let weak_lost = |of: &EpisodeResult| weak_twin(results, of.key).is_some_and(|twin| !twin.success);
     let least_help = |result: &&EpisodeResult| {
         (result.fires, result.strong_steps < hold_steps, result.strong_steps, result.key)
     };

@@ -3,6 +3,7 @@
 
 pub mod cell;
 mod events;
+mod helper;
 pub mod metrics;
 pub mod record;
 pub mod robot;
@@ -28,12 +29,13 @@ use crate::remote::guard;
 use crate::study::onnx_runtime;
 use cell::{Cell, Sending};
 use events::Events;
+use helper::Helper;
 use metrics::{Metrics, MetricsServer};
 use record::Recording;
 use robot::Robot;
 use shown::Shown;
 use telling::People;
-use view::{Live, View};
+use view::Live;
 
 /// Between two looks at what the control thread is doing.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -101,7 +103,7 @@ struct Drive<'a> {
     cell: Cell,
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
-    view: Option<View>,
+    view: Option<Helper>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -136,11 +138,13 @@ impl<'a> Drive<'a> {
         };
         let shown = arguments.rerun.as_deref().map(|url| Shown::start(url, &header)).transpose()?;
         let mut events = Events::default();
-        let seen = Arc::clone(&live);
+        let seen = arguments.view.then(|| Arc::clone(&live));
         let recording = Recording::start(folder, header, ring, move |turn| {
             events.take(turn);
             metrics.take(turn);
-            seen.lock().unwrap_or_else(PoisonError::into_inner).take(turn);
+            if let Some(seen) = &seen {
+                seen.lock().unwrap_or_else(PoisonError::into_inner).take(turn);
+            }
             if let Some(shown) = &shown {
                 shown.take(turn.bytes);
             }
@@ -151,7 +155,7 @@ impl<'a> Drive<'a> {
             info!("metrics: http://{}/metrics", server.address);
         }
         let ears = Arc::clone(&cell.ears);
-        let view = || View::start(live, move |wish| ears.obey(wish), Arc::clone(&signal));
+        let view = || view::show(live, move |wish| ears.obey(wish), Arc::clone(&signal));
         let view = arguments.view.then(view).transpose().or_exit(Exit::Failed)?;
         Ok(Self { robot, session, signal, cell, recording, plant: None, view, _metrics: server })
     }

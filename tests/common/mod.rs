@@ -80,6 +80,14 @@ pub fn aegis() -> Command {
     Command::new(env!("CARGO_BIN_EXE_aegis"))
 }
 
+/// Runs it, holds that it ends well, and returns what it printed.
+#[track_caller]
+pub fn succeeds(command: &mut Command) -> String {
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
 /// `aegis keys` into a folder.
 pub fn keys_command(out: &Path) -> Command {
     let mut command = aegis();

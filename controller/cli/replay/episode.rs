@@ -59,7 +59,7 @@ pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(
         let is_stored = |found: &EpisodeResult| store.holds(found).or_exit(Exit::Input);
         recording::film(&study, &probe, &drawn, &settings, result.key, &is_stored)
     };
-    let weak = results.iter().find(|twin| twin.arm == *WEAK && twin.key == result.key);
+    let weak = recording::weak_twin(&results, result.key);
     let weak = weak.filter(|_| !arguments.no_twin && result.arm != *WEAK);
     let twin = weak.map(&film).transpose()?;
     film(result)?.draw(twin.as_ref(), sink).or_exit(Exit::Failed)?;

@@ -3,8 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aegis_core::control::{Mode, Notices};
@@ -15,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use super::helper::Helper;
 use super::record::Turn;
 use crate::exit::{Exit, Failure, failure};
 
@@ -163,8 +163,7 @@ fn seconds() -> Histogram {
 
 /// The thread that answers.
 pub struct MetricsServer {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _helper: Helper,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -180,28 +179,14 @@ impl MetricsServer {
         }
         let server = tiny_http::Server::http(listen).map_err(|error| wrong(format!("{listen}: {error}")))?;
         let address = server.server_addr().to_ip().unwrap_or(listen);
-        let end = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::Builder::new().name("metrics".into()).spawn({
-            let end = Arc::clone(&end);
-            move || {
-                while !end.load(Ordering::Acquire) {
-                    if let Ok(Some(request)) = server.recv_timeout(GLANCE) {
-                        answer(request, &metrics);
-                    }
+        let helper = Helper::start("metrics", move |end| {
+            while !end.load(Ordering::Acquire) {
+                if let Ok(Some(request)) = server.recv_timeout(GLANCE) {
+                    answer(request, &metrics);
                 }
             }
         });
-        let thread = thread.map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { end, thread: Some(thread), address })
-    }
-}
-
-impl Drop for MetricsServer {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        Ok(Self { _helper: helper.map_err(|error| wrong(error.to_string()))?, address })
     }
 }
 

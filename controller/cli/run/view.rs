@@ -4,7 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use aegis_core::control::{Cause, Mode};
@@ -16,6 +15,7 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Gauge, Paragraph, Sparkline};
 
+use super::helper::Helper;
 use super::record::Turn;
 
 /// Between two pictures.
@@ -133,59 +133,38 @@ fn draw(frame: &mut Frame<'_>, live: &Live) {
     );
 }
 
-/// The thread that draws.
-pub struct View {
-    end: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl View {
-    /// Takes the terminal. `e`, `s` and `r` are wishes, which `operate` is told of; `q` ends the run as a signal does.
-    pub fn start(
-        live: Arc<Mutex<Live>>,
-        operate: impl Fn(Wish) + Send + 'static,
-        quit: Arc<AtomicBool>,
-    ) -> std::io::Result<Self> {
-        let end = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::Builder::new().name("view".into()).spawn({
-            let end = Arc::clone(&end);
-            move || {
-                let mut terminal = ratatui::init();
-                let mut draw_newest = || {
-                    let now = live.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                    // A terminal that has gone is nothing to stop a robot for.
-                    let _ = terminal.draw(|frame| draw(frame, &now));
-                };
-                while !end.load(Ordering::Acquire) {
-                    draw_newest();
-                    if let Ok(true) = event::poll(EVERY)
-                        && let Ok(Event::Key(key)) = event::read()
-                        && key.kind == KeyEventKind::Press
-                    {
-                        match key.code {
-                            KeyCode::Char('e') => operate(Wish::EStop),
-                            KeyCode::Char('s') => operate(Wish::Stop),
-                            KeyCode::Char('r') => operate(Wish::Reset),
-                            KeyCode::Char('q') => quit.store(true, Ordering::Release),
-                            _ => {}
-                        }
-                    }
+/// Takes the terminal until it is dropped. `e`, `s` and `r` are wishes, which `operate` is told of; `q` ends the run as a
+/// signal does.
+pub fn show(
+    live: Arc<Mutex<Live>>,
+    operate: impl Fn(Wish) + Send + 'static,
+    quit: Arc<AtomicBool>,
+) -> std::io::Result<Helper> {
+    Helper::start("view", move |end| {
+        let mut terminal = ratatui::init();
+        let mut draw_newest = || {
+            let now = live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            // A terminal that has gone is nothing to stop a robot for.
+            let _ = terminal.draw(|frame| draw(frame, &now));
+        };
+        while !end.load(Ordering::Acquire) {
+            draw_newest();
+            if let Ok(true) = event::poll(EVERY)
+                && let Ok(Event::Key(key)) = event::read()
+                && key.kind == KeyEventKind::Press
+            {
+                match key.code {
+                    KeyCode::Char('e') => operate(Wish::EStop),
+                    KeyCode::Char('s') => operate(Wish::Stop),
+                    KeyCode::Char('r') => operate(Wish::Reset),
+                    KeyCode::Char('q') => quit.store(true, Ordering::Release),
+                    _ => {}
                 }
-                draw_newest();
-                ratatui::restore();
             }
-        })?;
-        Ok(Self { end, thread: Some(thread) })
-    }
-}
-
-impl Drop for View {
-    fn drop(&mut self) {
-        self.end.store(true, Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
         }
-    }
+        draw_newest();
+        ratatui::restore();
+    })
 }
 
 #[cfg(test)]

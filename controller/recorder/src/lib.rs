@@ -20,6 +20,8 @@ use aegis_core::{ChunkRecord, Pose, Recorder, StepRecord};
 use crate::episode::{Episode, Step};
 pub use crate::sink::{Sink, Target};
 
+/// Version of Rerun: of recordings, and of the viewer that opens them.
+pub const RERUN: &str = "0.36.3";
 /// The name under which the viewer groups recordings and keeps their layout.
 const APPLICATION: &str = "aegis";
 
@@ -60,7 +62,7 @@ pub enum RecorderError {
         found: usize,
     },
     /// No viewer takes it.
-    #[error("{}: {reason}; valid is a viewer of Rerun 0.36 (pip install rerun-sdk==0.36.3)", place(target))]
+    #[error("{}: {reason}; valid is a viewer of Rerun 0.36 (pip install rerun-sdk=={RERUN})", place(target))]
     Viewer {
         /// Which one.
         target: Target,

@@ -10,7 +10,7 @@ use rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
 
 use crate::run_log::{RunHeader, RunReader};
 use crate::signals::{SCORE, THRESHOLDS, style};
-use crate::sink::{Sink, Target};
+use crate::sink::{Sink, Target, begin};
 use crate::{APPLICATION, RecorderError, layout};
 
 /// Colours of Okabe and Ito's palette, told apart with any colour vision.
@@ -44,13 +44,12 @@ impl RunView {
     /// [`RecorderError::Viewer`] for an address that is none.
     pub fn live(target: &Target, header: &RunHeader) -> Result<Self, RecorderError> {
         let builder = RecordingStreamBuilder::new(APPLICATION).recording_id(name(header)).enabled(true);
-        Self::new(target.connect(builder)?, header)
+        let stream = target.connect(builder)?;
+        begin(&stream, &name(header))?;
+        Self::new(stream, header)
     }
 
     fn new(stream: RecordingStream, header: &RunHeader) -> Result<Self, RecorderError> {
-        stream.set_log_time_enabled(false);
-        stream.set_log_tick_enabled(false);
-        stream.send_recording_name(name(header))?;
         layout::send_run(&stream, header.recipe.settings.rate_hz)?;
         stream.log_static("about", &TextDocument::from_markdown(page(header)))?;
         for series in [SCORE].into_iter().chain(THRESHOLDS) {

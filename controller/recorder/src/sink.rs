@@ -55,9 +55,7 @@ impl Sink {
     ) -> Result<(), RecorderError> {
         let builder = RecordingStreamBuilder::new(APPLICATION).recording_id(id).enabled(true);
         let draw = |stream: &RecordingStream| {
-            stream.set_log_time_enabled(false);
-            stream.set_log_tick_enabled(false);
-            stream.send_recording_name(id)?;
+            begin(stream, id)?;
             draw(stream)
         };
         let Some((mut partial, path)) = self.partial.zip(self.target.file()) else {
@@ -73,6 +71,13 @@ impl Sink {
         let bytes = storage.drain_as_bytes().map_err(|error| RecorderError::Encode(error.to_string()))?;
         partial.become_file(&bytes, path).map_err(|source| RecorderError::write(path, source))
     }
+}
+
+/// Names a recording, and leaves the wall clock out of it.
+pub(crate) fn begin(stream: &RecordingStream, id: &str) -> Result<(), RecorderError> {
+    stream.set_log_time_enabled(false);
+    stream.set_log_tick_enabled(false);
+    Ok(stream.send_recording_name(id)?)
 }
 
 impl Target {
