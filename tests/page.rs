@@ -88,7 +88,7 @@ fn the_shipped_report_stays_in_its_boxes() {
             "{page}"
         );
         assert_eq!((&page["unnamed"], &page["fetched"]), (&0.into(), &0.into()), "{page}");
-        assert!(page["figures"].as_u64().unwrap() >= 5, "{page}");
+        assert!(page["figures"].as_u64().unwrap() >= 11, "{page}");
     }
     let complaints: Vec<&str> = log.lines().filter(|line| line.contains("CONSOLE")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");

@@ -34,4 +34,7 @@ fn its_commands_do_what_it_says() {
     for left in ["policy.onnx", "probe.json", "study.lock.toml", "run/report.html", "episode.rrd"] {
         assert!(folder.join("mine").join(left).is_file(), "{left} is missing\n{said}");
     }
+    let linked =
+        std::fs::read_dir(folder.join("mine/run/recordings")).expect("the report links to some").count();
+    assert!((1..=5).contains(&linked), "{linked} recordings");
 }

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
-use crate::recording::{self, Instructive};
+use crate::recording;
 use crate::remote::{Remote, RemoteArguments};
 use crate::study::{Study, StudyArguments};
 use crate::{progress, table};
@@ -119,8 +119,12 @@ fn record(
     results: &[EpisodeResult],
     arguments: &DemoArguments,
 ) -> Result<(), Failure> {
-    let hold_steps = settings.gate.hold_steps();
-    let Some(Instructive { result, why }) = recording::most_instructive(results, hold_steps) else {
+    let chosen = recording::most_instructive(results);
+    let chosen = chosen.and_then(|one| {
+        let of_arm = results.iter().find(|result| result.key == one.key && result.arm == arm.name);
+        of_arm.map(|result| (result, one.why))
+    });
+    let Some((result, why)) = chosen else {
         eprintln!("No episode fired, so there is nothing to replay.");
         return Ok(());
     };

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use aegis_core::scene::Scene;
 use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
-use aegis_experiments::arm::{AEGIS, WEAK};
+use aegis_experiments::arm::WEAK;
 use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
+use aegis_experiments::report::{Instructive, instructive};
 use aegis_experiments::{Arm, EpisodeKey, run_episode, runner};
 use aegis_recorder::{EpisodeInfo, Film};
 use aegis_sim::LiberoPlant;
@@ -14,32 +15,14 @@ use aegis_sim::LiberoPlant;
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::study::Study;
 
-/// An episode worth looking at.
-pub struct Instructive<'a> {
-    /// The episode.
-    pub result: &'a EpisodeResult,
-    /// What it shows.
-    pub why: &'static str,
-}
-
 /// What the weak policy alone came to from the same start.
 pub fn weak_twin(results: &[EpisodeResult], key: EpisodeKey) -> Option<&EpisodeResult> {
     results.iter().find(|result| result.arm == *WEAK && result.key == key)
 }
 
-/// The recovered episode with the least help that lasted a whole hold; without one, any that fired.
-pub fn most_instructive(results: &[EpisodeResult], hold_steps: u32) -> Option<Instructive<'_>> {
-    let fired = || results.iter().filter(|result| result.arm == *AEGIS && result.fires > 0);
-    let weak_lost = |of: &EpisodeResult| weak_twin(results, of.key).is_some_and(|twin| !twin.success);
-    let least_help = |result: &&EpisodeResult| {
-        (result.fires, result.strong_steps < hold_steps, result.strong_steps, result.key)
-    };
-    let choose = |why, keep: &dyn Fn(&EpisodeResult) -> bool| {
-        fired().filter(|result| keep(result)).min_by_key(least_help).map(|result| Instructive { result, why })
-    };
-    choose("weak alone lost it, aegis won it", &|result| result.success && weak_lost(result))
-        .or_else(|| choose("the gate fired and the episode was won", &|result| result.success))
-        .or_else(|| choose("the gate fired, and the episode was lost all the same", &|_| true))
+/// The first episode worth looking at in which the gate fired.
+pub fn most_instructive(results: &[EpisodeResult]) -> Option<Instructive> {
+    instructive(results).into_iter().find(|one| one.fires > 0)
 }
 
 /// Runs an episode again and films it; `is_same` says whether it came to the same result.

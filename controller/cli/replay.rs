@@ -3,6 +3,7 @@
 
 mod check;
 mod episode;
+pub mod stored;
 
 use std::path::{Path, PathBuf};
 

@@ -3,17 +3,21 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_experiments::arm::AEGIS;
 use aegis_experiments::files::sha256;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::Lock;
-use aegis_experiments::report::{Report, plain, report};
+use aegis_experiments::report::{Instructive, RECORDINGS, Report, plain, report};
 use aegis_experiments::store::Store;
+use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;
 
 use super::{Registered, belongs, judged, keys, store_path};
-use crate::exit::{Exit, Failure, OrExit, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
+use crate::host::HostArguments;
+use crate::replay::stored::Stored;
 
 /// Digest of the store's file, as it was when the report was made.
 pub const SEAL: &str = "episodes.sqlite.sha256";
@@ -22,7 +26,8 @@ pub const JSON: &str = "report.json";
 
 /// Arguments of `aegis experiment report`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis experiment report runs/study --plan experiments/study.toml")]
+#[command(after_help = "Examples:\n  aegis experiment report runs/study --plan experiments/study.toml\n  \
+                        aegis experiment report runs/study --recordings")]
 pub struct ReportArguments {
     /// Folder of the store; the report goes there too
     folder: PathBuf,
@@ -31,6 +36,11 @@ pub struct ReportArguments {
     /// Print the figures as JSON instead of the page
     #[arg(long)]
     json: bool,
+    /// Run the episodes that the report links to again, hold them against their results, and write their recordings
+    #[arg(long)]
+    recordings: bool,
+    #[command(flatten)]
+    host: HostArguments,
 }
 
 /// Runs the verb.
@@ -44,6 +54,17 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     }
     let seal = sha256(&store_path(folder)).or_exit(Exit::Failed)?;
     write(&folder.join(SEAL), format!("{seal}\n").as_bytes())?;
+    if arguments.recordings {
+        let all = folder.join(RECORDINGS);
+        std::fs::create_dir_all(&all)
+            .map_err(|error| failure(Exit::Failed, format!("{}: {error}", all.display())))?;
+        let stored = Stored::open(folder, &arguments.registered, &arguments.host)?;
+        for one in &made.instructive {
+            let path = all.join(one.file_name());
+            stored.draw(stored.result(one.key, AEGIS)?, true, Target::File(path.clone()))?;
+            eprintln!("{}: {}", path.display(), one.why);
+        }
+    }
     if arguments.json {
         say!("{}", made.text(JSON));
     } else {
@@ -57,13 +78,15 @@ fn settle(folder: &Path, lock: &Lock) -> Result<(), Failure> {
     let path = store_path(folder);
     if !path.exists() {
         let message = format!("{}: no store; run `aegis experiment run` first", path.display());
-        return Err(crate::exit::failure(Exit::Input, message));
+        return Err(failure(Exit::Input, message));
     }
     Store::open(&path, belongs(lock)).or_exit(Exit::Input)?.settle().or_exit(Exit::Failed)
 }
 
-/// A report's files by name.
+/// A report's files by name, and the episodes that it links to.
 pub struct Made {
+    /// Episodes that the report links to.
+    pub instructive: Vec<Instructive>,
     pub files: Vec<(&'static str, String)>,
 }
 
@@ -78,7 +101,8 @@ impl Made {
 pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
     let results = store.results().or_exit(Exit::Input)?;
-    let found: Report = report(plan, &keys(plan)?, &results).or_exit(Exit::Input)?;
+    let calibrator = crate::study::probe(&plan.models)?.calibration.calibrator;
+    let found: Report = report(plan, &keys(plan)?, &results, &calibrator).or_exit(Exit::Input)?;
     let interruptions = store.interruptions().or_exit(Exit::Input)?;
     let results_sha256 = store.sha256().or_exit(Exit::Input)?;
     let mut provenance = vec![
@@ -116,11 +140,12 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         "results_sha256": results_sha256,
         "precondition": before.as_ref().map(|(found, sha256)| json!({ "found": found, "results_sha256": sha256 })),
         "interruptions": interruptions,
-        "report": found,
+        "report": &found,
     });
     let page =
         found.page(&format!("A backup reflex on {}", plan.suite), &provenance).or_exit(Exit::Failed)?;
     let text = serde_json::to_string_pretty(&value).or_exit(Exit::Failed)? + "\n";
+    let instructive = found.instructive;
     let files = vec![(JSON, text), ("report.md", page.markdown()), ("report.html", page.html())];
-    Ok(Made { files })
+    Ok(Made { files, instructive })
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
 use crate::plan::Plan;
-use crate::report::early_auroc;
+use crate::report::WeakPath;
 use crate::study::{Fresh, PreconditionSettings};
 
 /// Name of its folder in the experiment's.
@@ -40,8 +40,7 @@ pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
 pub fn judge(plan: &Plan, results: &[EpisodeResult]) -> Option<Precondition> {
     let study = plan.study.as_ref()?;
     let settings = plan.precondition()?;
-    let weak: Vec<&EpisodeResult> = results.iter().collect();
-    let (auroc, _) = early_auroc(plan, study, &weak);
+    let (auroc, _) = WeakPath::new(results).auroc(plan, study);
     let met = auroc.is_some_and(|auroc| auroc.lower > settings.auroc_floor);
     Some(Precondition { settings, episodes: results.len() as u64, auroc, met })
 }

@@ -25,7 +25,7 @@ mod streams;
 mod tasks;
 mod twins;
 
-pub use auroc::{auroc, auroc_interval, auroc_within, auroc_within_interval};
+pub use auroc::{RocPoint, auroc, auroc_interval, auroc_within, auroc_within_interval, roc};
 pub use bootstrap::{Bootstrap, Estimate, Method};
 pub use budget::{BudgetMatch, Difference, Spending, SpendingPair, Tolerance, Verdict, budget_match};
 pub use calibration::{Reliability, ReliabilityBin, brier, reliability};

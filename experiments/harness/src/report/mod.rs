@@ -3,17 +3,20 @@
 
 mod audit;
 mod charts;
-mod over_time;
+mod help;
+mod instructive;
 mod page;
+mod tables;
+mod weak_path;
 mod words;
 
 use std::collections::BTreeMap;
 
-use aegis_core::Score;
+use aegis_core::calibrate::Calibrator;
 use aegis_statistics::{
-    BudgetMatch, Clusters, Contrast, Estimate, LeftOut, PairedEffects, Proportion, Spending, SpendingPair,
-    StatisticsError, TaskRow, Triplet, Twin, Verdict, auroc_interval, auroc_within_interval, budget_match,
-    contrast, holm, leave_one_task_out, mcnemar_e_value, paired_effects, task_table,
+    BudgetMatch, Contrast, LeftOut, PairedEffects, Proportion, Spending, SpendingPair, StatisticsError,
+    TaskRow, Tolerance, Triplet, Twin, Verdict, budget_match, contrast, holm, leave_one_task_out,
+    mcnemar_e_value, paired_effects, task_table,
 };
 use serde::Serialize;
 
@@ -21,13 +24,14 @@ use crate::arm::{ArmName, WEAK};
 use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
 use crate::plan::Plan;
-use crate::probe::calibration::Scored;
 use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
 
 pub use audit::{Audit, audit};
-pub use over_time::{ScoreMoment, score_over_time};
-pub use page::{Figure, Page, Table};
-pub use words::plain;
+pub use help::Help;
+pub use instructive::{Instructive, RECORDINGS, instructive};
+pub use page::{Figure, Link, Page, Table};
+pub use tables::plain;
+pub use weak_path::{Discrimination, ScoreMoment, WeakPath};
 
 /// Everything that a report says in figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -36,16 +40,21 @@ pub struct Report {
     pub audit: Audit,
     /// Every arm, in the plan's order.
     pub arms: Vec<ArmReport>,
+    /// Control steps after which an episode is lost.
+    pub horizon_steps: u32,
     /// Of which steps the budgets' duty is a share; that of an arm is always of the steps that it took.
     pub duty_of: DutyOf,
     /// The registered family, in its order.
     pub contrasts: Vec<ContrastReport>,
-    /// Early-window AUROC of the probe on the weak path, over clusters; none where it is undefined.
-    pub auroc: Option<Estimate>,
-    /// The same within tasks.
-    pub auroc_within: Option<Estimate>,
+    /// How far apart budgets may be.
+    pub tolerance: Tolerance,
+    /// What the probe's early scores on the weak path are worth.
+    #[serde(flatten)]
+    pub discrimination: Discrimination,
     /// The score along the weak path.
     pub score_over_time: Vec<ScoreMoment>,
+    /// The episodes that show most, at most five.
+    pub instructive: Vec<Instructive>,
     /// Every kill criterion.
     pub kill: [Judged; 5],
     /// Whether one of them fired.
@@ -69,6 +78,8 @@ pub struct ArmReport {
     pub fires: f64,
     /// Share of all control steps that the strong policy drove.
     pub duty: f64,
+    /// When its help began and how much of it there was.
+    pub help: Help,
 }
 
 /// One contrast of the family.
@@ -131,8 +142,16 @@ impl<'a> ByArm<'a> {
 }
 
 /// Makes the report of a plan's study from what is stored for `keys`, all of the plan's. Sets of twins that lack an arm
-/// count as missing and for nothing else.
-pub fn report(plan: &Plan, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Result<Report, ReportError> {
+/// count as missing and for nothing else. `calibrator` is that of the plan's probe.
+///
+/// # Errors
+/// [`ReportError`].
+pub fn report(
+    plan: &Plan,
+    keys: &[EpisodeKey],
+    results: &[EpisodeResult],
+    calibrator: &Calibrator,
+) -> Result<Report, ReportError> {
     let study = plan.study.as_ref().ok_or(ReportError::NoStudy)?;
     let audit = audit(study, keys, results);
     let by_arm = ByArm::new(study, results, &audit.complete);
@@ -140,27 +159,38 @@ pub fn report(plan: &Plan, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Re
     let arms = study
         .arms
         .iter()
-        .map(|name| arm_report(name, weak, by_arm.of(name)?, study))
+        .map(|name| arm_report(name, weak, by_arm.of(name)?, plan, study))
         .collect::<Result<Vec<_>, _>>()?;
     let contrasts = contrasts(plan, study, weak, &by_arm)?;
-    let (auroc, auroc_within) = early_auroc(plan, study, weak);
+    let weak_path = WeakPath::new(weak.iter().copied());
+    let discrimination = weak_path.discrimination(plan, study, calibrator);
 
     let harm = arms.iter().find(|arm| arm.arm == *crate::arm::AEGIS).and_then(|arm| arm.effects);
     let harm = harm.map(|effects| effects.broken.map_or(0.0, |broken| broken.proportion.estimate));
     let mismatch = |budget: BudgetMatch| 100.0 * budget.duty.difference.estimate.abs();
     let mismatches = contrasts.iter().filter_map(|one| one.budget.map(mismatch));
     let kill = study.kill.judge(&Quantities {
-        auroc_lower: auroc.map(|estimate| estimate.lower),
+        auroc_lower: discrimination.auroc.map(|estimate| estimate.lower),
         duty_mismatch_points: Some(mismatches.fold(0.0, f64::max)),
         crn_violations: Some(audit.violations.len() as u64),
         missing_episodes: Some(audit.missing.len() as u64),
         harm,
     });
     let killed = kill.iter().any(|criterion| criterion.fired);
-    let duty_of = study.budget_tolerance.duty_of;
-    let scored: Vec<Scored> = weak.iter().map(|result| scored(result)).collect();
-    let score_over_time = score_over_time(&scored);
-    Ok(Report { audit, arms, duty_of, contrasts, auroc, auroc_within, score_over_time, kill, killed })
+    let complete = by_arm.0.values().flatten().copied();
+    Ok(Report {
+        horizon_steps: plan.gate.horizon_steps,
+        duty_of: study.budget_tolerance.duty_of,
+        tolerance: study.tolerance(),
+        score_over_time: weak_path.over_time(),
+        instructive: instructive(complete),
+        audit,
+        arms,
+        contrasts,
+        discrimination,
+        kill,
+        killed,
+    })
 }
 
 fn failed<'a>(what: impl Into<String> + 'a) -> impl FnOnce(StatisticsError) -> ReportError + 'a {
@@ -171,6 +201,7 @@ fn arm_report(
     name: &ArmName,
     weak: &[&EpisodeResult],
     results: &[&EpisodeResult],
+    plan: &Plan,
     study: &StudySettings,
 ) -> Result<ArmReport, ReportError> {
     let what = || format!("arm {name}");
@@ -201,6 +232,7 @@ fn arm_report(
         without_task: if itself { Vec::new() } else { leave_one_task_out(&twins).unwrap_or_default() },
         fires: count(|result| u64::from(result.fires)) as f64 / results.len() as f64,
         duty: count(|result| u64::from(result.strong_steps)) as f64 / steps.max(1) as f64,
+        help: Help::of(results.iter().copied(), plan.gate.horizon_steps),
     })
 }
 
@@ -277,29 +309,4 @@ fn figures(
         .collect();
     let budget = budget_match(&spending, study.tolerance(), &study.bootstrap()).map_err(failed(what()))?;
     Ok((figures, Some(budget)))
-}
-
-/// The scores of an episode, as rules and figures read them.
-fn scored(result: &EpisodeResult) -> Scored {
-    let steps = (0..result.scores.len() as u32).map(|boundary| boundary * result.chunk_steps).collect();
-    let scores = result.scores.iter().map(|score| Score::new(score.unwrap_or(f64::NAN))).collect();
-    Scored { failed: !result.success, steps, scores, disagreement: Vec::new() }
-}
-
-/// The probe's early-window AUROC on the weak arm, overall and within tasks; none where all episodes ended alike.
-pub(crate) fn early_auroc(
-    plan: &Plan,
-    study: &StudySettings,
-    weak: &[&EpisodeResult],
-) -> (Option<Estimate>, Option<Estimate>) {
-    let end = plan.fit.early_fraction * f64::from(plan.gate.horizon_steps);
-    let scores: Vec<f64> = weak.iter().map(|result| scored(result).early(end)).collect();
-    let failed: Vec<bool> = weak.iter().map(|result| !result.success).collect();
-    let starts: Vec<_> = weak.iter().map(|result| result.key.start).collect();
-    let tasks: Vec<usize> = starts.iter().map(|start| start.task).collect();
-    let bootstrap = study.bootstrap();
-    let overall = Clusters::new(&starts)
-        .ok()
-        .and_then(|clusters| auroc_interval(&failed, &scores, &clusters, &bootstrap).ok());
-    (overall, auroc_within_interval(&failed, &scores, &tasks, &starts, &bootstrap).ok())
 }

@@ -28,11 +28,23 @@ pub struct Figure {
     pub svg: String,
 }
 
-/// One heading and what stands under it: sentences, then figures, then tables.
+/// Something beside the page, by its path from there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The path.
+    pub to: String,
+    /// What is there.
+    pub text: String,
+    /// What to know of it, after the link.
+    pub rest: String,
+}
+
+/// One heading and what stands under it: sentences, then links, then figures, then tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Section {
     heading: String,
     sentences: Vec<String>,
+    links: Vec<Link>,
     figures: Vec<Figure>,
     tables: Vec<Table>,
 }
@@ -64,6 +76,14 @@ impl Page {
         self
     }
 
+    /// Adds a link to the last section.
+    pub fn link(&mut self, link: Link) -> &mut Self {
+        if let Some(section) = self.sections.last_mut() {
+            section.links.push(link);
+        }
+        self
+    }
+
     /// Adds a figure to the last section; only the HTML file shows it.
     pub fn figure(&mut self, figure: impl Into<Option<Figure>>) -> &mut Self {
         if let Some(section) = self.sections.last_mut() {
@@ -87,6 +107,10 @@ impl Page {
             let _ = write!(text, "\n## {}\n", section.heading);
             for sentence in &section.sentences {
                 let _ = write!(text, "\n{sentence}\n");
+            }
+            text.push_str(if section.links.is_empty() { "" } else { "\n" });
+            for Link { to, text: name, rest } in &section.links {
+                let _ = writeln!(text, "- [{name}]({to}): {rest}");
             }
             for table in &section.tables {
                 let row = |cells: &[String]| {
@@ -113,6 +137,13 @@ impl Page {
             for sentence in &section.sentences {
                 let _ = writeln!(text, "<p>{}</p>", escaped(sentence));
             }
+            if !section.links.is_empty() {
+                let item = |Link { to, text, rest }: &Link| {
+                    let [to, text, rest] = [to, text, rest].map(|part| escaped(part));
+                    format!("<li><a href=\"{to}\">{text}</a>: {rest}</li>\n")
+                };
+                let _ = writeln!(text, "<ul>\n{}</ul>", section.links.iter().map(item).collect::<String>());
+            }
             for Figure { alt, svg } in &section.figures {
                 let _ = writeln!(text, "<figure role=\"img\" aria-label=\"{}\">{svg}</figure>", escaped(alt));
             }
@@ -135,7 +166,7 @@ impl Page {
 }
 
 const STYLE: &str = "\n:root{color-scheme:light dark}\nbody{font:16px/1.5 system-ui,sans-serif;margin:0}\n\
-                     main{max-width:60rem;margin:auto;padding:1rem}\np{overflow-wrap:anywhere}figure{margin:1rem 0}svg{max-width:100%;height:auto}\n.wide{overflow-x:auto}\n\
+                     main{max-width:60rem;margin:auto;padding:1rem}\np,li{overflow-wrap:anywhere}figure{margin:1rem 0}svg{max-width:100%;height:auto}\n.wide{overflow-x:auto}\n\
                      table{border-collapse:collapse;font-variant-numeric:tabular-nums}\n\
                      th,td{padding:.25rem .75rem;border-bottom:1px solid;text-align:right;white-space:nowrap}\n\
                      th:first-child,td:first-child{text-align:left}\n";
@@ -153,13 +184,15 @@ mod tests {
         let mut page = Page::new("A & B");
         let mut table = Table::new(&["arm", "p"]);
         table.rows.push(vec!["a|b".into(), "< 0.1".into()]);
-        page.section("Figures").say("One sentence.").table(table);
+        let link = Link { to: "a&b.rrd".into(), text: "a < b".into(), rest: "seen".into() };
+        page.section("Figures").say("One sentence.").link(link).table(table);
         assert_eq!(
             page.markdown(),
-            "# A & B\n\n## Figures\n\nOne sentence.\n\n| arm | p |\n| --- | --- |\n| a\\|b | < 0.1 |\n"
+            "# A & B\n\n## Figures\n\nOne sentence.\n\n- [a < b](a&b.rrd): seen\n\n| arm | p |\n| --- | --- |\n| a\\|b | < 0.1 |\n"
         );
         let html = page.html();
-        for part in ["<title>A &amp; B</title>", "<h2>Figures</h2>", "<td>a|b</td><td>&lt; 0.1</td>"] {
+        let link = "<li><a href=\"a&amp;b.rrd\">a &lt; b</a>: seen</li>";
+        for part in [link, "<title>A &amp; B</title>", "<h2>Figures</h2>", "<td>a|b</td><td>&lt; 0.1</td>"] {
             assert!(html.contains(part), "{part} is missing from {html}");
         }
         assert!(!html.contains("http"), "nothing is fetched");

@@ -1,0 +1,78 @@
+//! A study's stored episodes, run again and drawn.
+//! Each is held letter for letter against what the store has of it.
+
+use std::path::{Path, PathBuf};
+
+use aegis_core::Probe;
+use aegis_experiments::arm::WEAK;
+use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
+use aegis_experiments::store::Store;
+use aegis_experiments::{Arm, EpisodeKey, fork, runner};
+use aegis_recorder::{Film, Sink, Target};
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::experiment::{Registered, arms, belongs, store_path};
+use crate::host::HostArguments;
+use crate::recording;
+use crate::study::{Study, StudyArguments};
+
+/// A study's store, and what it takes to run its episodes again.
+pub struct Stored {
+    folder: PathBuf,
+    store: Store,
+    study: Study,
+    probe: Probe,
+    arms: Vec<Arm>,
+    settings: EpisodeSettings,
+    /// All that is stored.
+    pub results: Vec<EpisodeResult>,
+}
+
+impl Stored {
+    /// Opens the study in `folder`, by its registration.
+    pub fn open(folder: &Path, registered: &Registered, host: &HostArguments) -> Result<Self, Failure> {
+        let (_, lock) = registered.hold()?;
+        let store = Store::read(&store_path(folder), belongs(&lock)).or_exit(Exit::Input)?;
+        let results = store.results().or_exit(Exit::Input)?;
+        let study = Study::open(&StudyArguments {
+            plan: Some(registered.plan.clone()),
+            workers: 1,
+            host: host.clone(),
+        })?;
+        let (probe, arms) = arms(&study)?;
+        let settings = study.settings();
+        Ok(Self { folder: folder.to_owned(), store, study, probe, arms, settings, results })
+    }
+
+    /// What an arm came to in an episode.
+    pub fn result(&self, key: EpisodeKey, arm: &str) -> Result<&EpisodeResult, Failure> {
+        let found = self.results.iter().find(|result| result.key == key && result.arm == *arm);
+        found.ok_or_else(|| {
+            let mut names: Vec<&str> = self.results.iter().map(|result| result.arm.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let what = runner::describe(key, arm);
+            let reason = format!("{what} is not in it; valid arms are {}", names.join(", "));
+            failure(Exit::Input, format!("{}: {reason}", self.folder.display()))
+        })
+    }
+
+    /// Draws an episode, with its weak twin beside it where that is wanted and another.
+    pub fn draw(&self, result: &EpisodeResult, with_twin: bool, to: Target) -> Result<(), Failure> {
+        let sink = Sink::open(to).or_exit(Exit::Failed)?;
+        let weak = recording::weak_twin(&self.results, result.key);
+        let weak = weak.filter(|_| with_twin && result.arm != *WEAK);
+        let twin = weak.map(|weak| self.film(weak)).transpose()?;
+        self.film(result)?.draw(twin.as_ref(), sink).or_exit(Exit::Failed)
+    }
+
+    fn film(&self, result: &EpisodeResult) -> Result<Film, Failure> {
+        let arm = self.arms.iter().find(|arm| arm.name == result.arm);
+        let arm =
+            arm.ok_or_else(|| failure(Exit::Input, format!("{}: the plan has no such arm", result.arm)))?;
+        let twins = self.results.iter().filter(|twin| twin.key == result.key);
+        let drawn = fork::draw(arm, twins, result.key, &self.settings).or_exit(Exit::Failed)?;
+        let is_stored = |found: &EpisodeResult| self.store.holds(found).or_exit(Exit::Input);
+        recording::film(&self.study, &self.probe, &drawn, &self.settings, result.key, &is_stored)
+    }
+}

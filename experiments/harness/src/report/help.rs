@@ -1,0 +1,36 @@
+//! When an arm's help began, and how much of an episode the strong policy drove.
+//! Read off the hand-overs and strong steps that results hold.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::episode::EpisodeResult;
+
+/// The help that an arm's episodes got.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Help {
+    /// Episodes in which control was handed to the strong policy at least once.
+    pub helped: u64,
+    /// Hand-overs to the strong policy by control step: `[step, count]`, steps ascending.
+    pub began: Vec<[u64; 2]>,
+    /// Strong steps of an episode as a share of the horizon: lower quartile, median and upper quartile, by nearest rank.
+    pub duty: [f64; 3],
+}
+
+impl Help {
+    /// Of an arm's results; `horizon_steps` is the plan's.
+    pub(super) fn of<'a>(results: impl Iterator<Item = &'a EpisodeResult>, horizon_steps: u32) -> Self {
+        let (mut helped, mut began, mut shares) = (0, BTreeMap::new(), Vec::new());
+        for result in results {
+            helped += u64::from(result.strong_steps > 0);
+            shares.push(f64::from(result.strong_steps) / f64::from(horizon_steps.max(1)));
+            // Weak begins, so that every second hand-over goes to strong; an arm that begins with strong has none.
+            for step in result.hand_overs.iter().step_by(2) {
+                *began.entry(u64::from(*step)).or_insert(0) += 1;
+            }
+        }
+        let began = began.into_iter().map(|(step, count)| [step, count]).collect();
+        Self { helped, began, duty: super::weak_path::quartiles(shares).unwrap_or_default() }
+    }
+}

@@ -1,0 +1,220 @@
+//! The report's tables, one function each, and how its numbers are written.
+
+use aegis_statistics::{Estimate, Interval, Over, Reliability, Verdict};
+
+use super::{ArmReport, ContrastReport, Report, ScoreMoment, Table};
+use crate::study::DutyOf;
+
+impl Report {
+    pub(super) fn contrast_table(&self) -> Table {
+        let mut table = Table::new(&[
+            "claim",
+            "over",
+            "first won",
+            "second won",
+            "b",
+            "c",
+            "difference",
+            "p",
+            "adjusted p",
+            "holds",
+        ]);
+        let sequential = self.contrasts.iter().any(|one| one.e_value.is_some());
+        if sequential {
+            table.head.push("e-value".into());
+        }
+        for ContrastReport { claim, figures, adjusted, holds, e_value, .. } in &self.contrasts {
+            let mut row = vec![
+                format!("{} > {}", claim.better, claim.than),
+                match figures.over {
+                    Over::WeakLost => format!("{} that weak lost", figures.treatment.n),
+                    Over::All => format!("all {}", figures.treatment.n),
+                },
+                share(figures.treatment.k, figures.treatment.n),
+                share(figures.control.k, figures.control.n),
+                figures.b.to_string(),
+                figures.c.to_string(),
+                figures.difference.map_or("–".into(), |estimate| points(&estimate)),
+                p_value(figures.mcnemar.one_sided),
+                p_value(*adjusted),
+                yes(*holds),
+            ];
+            row.extend(sequential.then(|| e_value.map_or("–".into(), |value| format!("{value:.3e}"))));
+            table.rows.push(row);
+        }
+        table
+    }
+
+    pub(super) fn budget_table(&self) -> Table {
+        let mut table = Table::new(&["contrast", "quantity", "first", "second", "difference", "verdict"]);
+        let duty = match self.duty_of {
+            DutyOf::Steps => "duty, of steps taken",
+            DutyOf::Horizon => "duty, of the horizon",
+        };
+        for one in &self.contrasts {
+            let Some(budget) = &one.budget else { continue };
+            for (quantity, scale, unit, of) in
+                [(duty, 100.0, " %", &budget.duty), ("fires per episode", 1.0, "", &budget.fires)]
+            {
+                let Estimate { estimate, lower, upper, .. } = of.difference;
+                table.rows.push(vec![
+                    format!("{} > {}", one.claim.better, one.claim.than),
+                    quantity.into(),
+                    format!("{:.2}{unit}", scale * of.treatment),
+                    format!("{:.2}{unit}", scale * of.control),
+                    format!("{:+.2} [{:+.2}, {:+.2}]", scale * estimate, scale * lower, scale * upper),
+                    match of.verdict {
+                        Verdict::Matched => "matched",
+                        Verdict::Unclear => "not shown to match",
+                        Verdict::Mismatched => "differ: the contrast is void",
+                    }
+                    .into(),
+                ]);
+            }
+        }
+        table
+    }
+
+    pub(super) fn arm_table(&self) -> Table {
+        let mut table = Table::new(&[
+            "arm",
+            "won",
+            "interval",
+            "recovered",
+            "interval",
+            "broken",
+            "interval",
+            "net",
+            "duty, of steps taken",
+            "fires per episode",
+        ]);
+        for arm in &self.arms {
+            let rate = |of: Option<aegis_statistics::Rate>| match of {
+                Some(rate) => [share(rate.proportion.k, rate.proportion.n), interval(&rate.proportion.exact)],
+                None => ["–".into(), "–".into()],
+            };
+            let mut row =
+                vec![arm.arm.to_string(), share(arm.success.k, arm.success.n), interval(&arm.success.exact)];
+            row.extend(rate(arm.effects.and_then(|effects| effects.recovered)));
+            row.extend(rate(arm.effects.and_then(|effects| effects.broken)));
+            let net = arm.effects.and_then(|effects| effects.net_effect_clustered);
+            row.push(net.map_or("–".into(), |estimate| points(&estimate)));
+            row.push(format!("{:.1} %", 100.0 * arm.duty));
+            row.push(format!("{:.3}", arm.fires));
+            table.rows.push(row);
+        }
+        table
+    }
+
+    pub(super) fn help_table(&self) -> Table {
+        let mut table =
+            Table::new(&["arm", "episodes helped", "hand-overs", "share of the horizon: quartiles"]);
+        for arm in &self.arms {
+            let [lower, median, upper] = arm.help.duty.map(|share| 100.0 * share);
+            table.rows.push(vec![
+                arm.arm.to_string(),
+                share(arm.help.helped, arm.success.n),
+                arm.help.began.iter().map(|[_, count]| count).sum::<u64>().to_string(),
+                format!("{lower:.1}, {median:.1}, {upper:.1} %"),
+            ]);
+        }
+        table
+    }
+
+    pub(super) fn score_table(&self) -> Table {
+        let quartiles = ["lost: quartiles", "won: quartiles"];
+        let mut table =
+            Table::new(&["step", "running", "lost in the end", "AUROC", quartiles[0], quartiles[1]]);
+        let spread = |of: Option<[f64; 3]>| match of {
+            Some([lower, median, upper]) => format!("{lower:.2}, {median:.2}, {upper:.2}"),
+            None => "–".into(),
+        };
+        for ScoreMoment { moment, lost, won } in &self.score_over_time {
+            table.rows.push(vec![
+                moment.step.to_string(),
+                moment.running.to_string(),
+                moment.lost.to_string(),
+                moment.auroc.map_or("–".into(), |auroc| format!("{auroc:.3}")),
+                spread(*lost),
+                spread(*won),
+            ]);
+        }
+        table
+    }
+
+    pub(super) fn kill_table(&self) -> Table {
+        let mut table = Table::new(&["criterion", "limit", "found", "fired"]);
+        for one in &self.kill {
+            let found = one.found.map_or("not determined".into(), |value| format!("{value:.4}"));
+            table.rows.push(vec![one.name.into(), one.limit.to_string(), found, yes(one.fired)]);
+        }
+        table
+    }
+}
+
+pub(super) fn task_table(arm: &ArmReport) -> Table {
+    let mut table = Table::new(&[
+        "task",
+        "weak won",
+        "arm won",
+        "recovered",
+        "broken",
+        "net",
+        "p within",
+        "net without it",
+    ]);
+    let rate = |of: Option<aegis_statistics::Proportion>| of.map_or("–".into(), |of| share(of.k, of.n));
+    for row in &arm.tasks {
+        let without = arm.without_task.iter().find(|left| left.task == row.task);
+        table.rows.push(vec![
+            row.task.to_string(),
+            share(row.weak.k, row.weak.n),
+            share(row.arm.k, row.arm.n),
+            rate(row.recovered),
+            rate(row.broken),
+            format!("{:+.1}", 100.0 * row.net_effect),
+            p_value(row.mcnemar.one_sided),
+            without.map_or("–".into(), |left| format!("{:+.1}", 100.0 * left.net_effect)),
+        ]);
+    }
+    table
+}
+
+pub(super) fn reliability_table(found: &Reliability) -> Table {
+    let mut table = Table::new(&["predicted", "episodes", "mean predicted", "failed", "interval"]);
+    for bin in &found.bins {
+        table.rows.push(vec![
+            format!("{:.0} to {:.0} %", 100.0 * bin.lower, 100.0 * bin.upper),
+            bin.count.to_string(),
+            bin.predicted.map_or("–".into(), |predicted| format!("{:.1} %", 100.0 * predicted)),
+            bin.observed.map_or("–".into(), |observed| share(observed.k, observed.n)),
+            bin.observed.map_or("–".into(), |observed| interval(&observed.exact)),
+        ]);
+    }
+    table
+}
+
+pub(super) fn share(k: u64, n: u64) -> String {
+    format!("{k} of {n} ({:.1} %)", 100.0 * k as f64 / n.max(1) as f64)
+}
+
+fn interval(Interval { lower, upper, .. }: &Interval) -> String {
+    format!("[{:.1}, {:.1}] %", 100.0 * lower, 100.0 * upper)
+}
+
+pub(super) fn points(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
+    format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * estimate, 100.0 * lower, 100.0 * upper)
+}
+
+/// An estimate with its interval, to three digits.
+pub fn plain(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
+    format!("{estimate:.3} [{lower:.3}, {upper:.3}]")
+}
+
+pub(super) fn p_value(p: f64) -> String {
+    if p < 1e-3 { format!("{p:.2e}") } else { format!("{p:.4}") }
+}
+
+fn yes(value: bool) -> String {
+    if value { "yes".into() } else { "no".into() }
+}
