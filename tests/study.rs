@@ -4,16 +4,7 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::Command;
-
-use common::{aegis, edit, folder, refuses, repository};
-
-fn unpack(from: &Path, to: &Path) {
-    let unpacked = Command::new("gzip").args(["-dc"]).arg(from).output().expect("gzip starts");
-    assert!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
-    std::fs::write(to, unpacked.stdout).expect("the store can be written");
-}
+use common::{aegis, edit, folder, refuses, repository, unpack};
 
 #[test]
 fn the_shipped_report_is_what_the_shipped_stores_give() {

@@ -69,6 +69,13 @@ pub fn copy_of_study(folder: &Path) -> PathBuf {
     plan
 }
 
+/// Unpacks one of the shipped study's stores.
+pub fn unpack(from: &Path, to: &Path) {
+    let unpacked = Command::new("gzip").args(["-dc"]).arg(from).output().expect("gzip starts");
+    assert!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
+    std::fs::write(to, unpacked.stdout).expect("the store can be written");
+}
+
 /// Replaces text in a file, which must hold it.
 pub fn edit(path: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(path).expect("the file can be read");

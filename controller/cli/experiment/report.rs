@@ -17,7 +17,7 @@ use super::{Registered, belongs, judged, keys, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
 use crate::host::HostArguments;
-use crate::replay::stored::Stored;
+use crate::replay::stored::{How, Stored};
 
 /// Digest of the store's file, as it was when the report was made.
 pub const SEAL: &str = "episodes.sqlite.sha256";
@@ -59,9 +59,10 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         std::fs::create_dir_all(&all)
             .map_err(|error| failure(Exit::Failed, format!("{}: {error}", all.display())))?;
         let stored = Stored::open(folder, &arguments.registered, &arguments.host)?;
+        let how = How { twin: true, looped: None };
         for one in &made.instructive {
             let path = all.join(one.file_name());
-            stored.draw(stored.result(one.key, AEGIS)?, true, Target::File(path.clone()))?;
+            stored.draw(stored.result(one.key, AEGIS)?, &how, Target::File(path.clone()))?;
             eprintln!("{}: {}", path.display(), one.why);
         }
     }

@@ -1,6 +1,7 @@
 //! `aegis replay` of a study's episode: which one, and where it is shown.
 //! Without a name, the one that its report would link to first.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use aegis_core::Start;
@@ -10,7 +11,7 @@ use aegis_recorder::Target;
 use clap::Args;
 
 use super::shown;
-use super::stored::Stored;
+use super::stored::{How, Stored};
 use crate::exit::{Exit, Failure, failure, say};
 use crate::experiment::Registered;
 use crate::host::HostArguments;
@@ -30,6 +31,9 @@ pub struct EpisodeArguments {
     /// Leave the weak policy's own episode out
     #[arg(long)]
     no_twin: bool,
+    /// Open on these control steps of a study's episode, and go round over them
+    #[arg(long = "loop", value_name = "FIRST-LAST", value_parser = steps)]
+    looped: Option<RangeInclusive<u32>>,
     #[command(flatten)]
     host: HostArguments,
 }
@@ -45,7 +49,8 @@ pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(
     let reason = "--episode: needed, for no episode of this arm has fired";
     let key = chosen.ok_or_else(|| failure(Exit::Input, format!("{}: {reason}", folder.display())))?;
     let result = stored.result(key, &arguments.arm)?;
-    stored.draw(result, !arguments.no_twin, to.clone())?;
+    let how = How { twin: !arguments.no_twin, looped: arguments.looped.clone() };
+    stored.draw(result, &how, to.clone())?;
     say!("{}{}", runner::describe(result.key, result.arm.as_str()), shown(&to));
     Ok(())
 }
@@ -58,4 +63,12 @@ fn key(text: &str) -> Result<EpisodeKey, String> {
         _ => return Err("valid is TASK/STATE, as 3/641".into()),
     };
     Ok(EpisodeKey { start: Start { task, initial_state }, replicate })
+}
+
+fn steps(text: &str) -> Result<RangeInclusive<u32>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.parse(), last.parse()) {
+        (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
+        _ => Err("valid is FIRST-LAST, as 60-120, or one control step".into()),
+    }
 }

@@ -1,6 +1,7 @@
 //! A study's stored episodes, run again and drawn.
 //! Each is held letter for letter against what the store has of it.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use aegis_core::Probe;
@@ -15,6 +16,14 @@ use crate::experiment::{Registered, arms, belongs, store_path};
 use crate::host::HostArguments;
 use crate::recording;
 use crate::study::{Study, StudyArguments};
+
+/// How an episode is drawn.
+pub struct How {
+    /// Whether the weak policy's own episode stands beside it.
+    pub twin: bool,
+    /// The control steps that the viewer goes round over.
+    pub looped: Option<RangeInclusive<u32>>,
+}
 
 /// A study's store, and what it takes to run its episodes again.
 pub struct Stored {
@@ -58,12 +67,17 @@ impl Stored {
     }
 
     /// Draws an episode, with its weak twin beside it where that is wanted and another.
-    pub fn draw(&self, result: &EpisodeResult, with_twin: bool, to: Target) -> Result<(), Failure> {
+    pub fn draw(&self, result: &EpisodeResult, how: &How, to: Target) -> Result<(), Failure> {
         let sink = Sink::open(to).or_exit(Exit::Failed)?;
         let weak = recording::weak_twin(&self.results, result.key);
-        let weak = weak.filter(|_| with_twin && result.arm != *WEAK);
+        let weak = weak.filter(|_| how.twin && result.arm != *WEAK);
         let twin = weak.map(|weak| self.film(weak)).transpose()?;
-        self.film(result)?.draw(twin.as_ref(), sink).or_exit(Exit::Failed)
+        let film = self.film(result)?;
+        let film = match &how.looped {
+            Some(steps) => film.looped(steps.clone()),
+            None => film,
+        };
+        film.draw(twin.as_ref(), sink).or_exit(Exit::Failed)
     }
 
     fn film(&self, result: &EpisodeResult) -> Result<Film, Failure> {

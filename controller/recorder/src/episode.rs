@@ -2,6 +2,7 @@
 //! Also who has which colour.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use aegis_core::scene::Body;
 use aegis_core::{ChunkRecord, Driver, Pose};
@@ -20,6 +21,8 @@ pub struct Episode {
     pub poses: BTreeMap<u32, Vec<Pose>>,
     pub chunks: Vec<ChunkRecord>,
     pub steps: Vec<Step>,
+    /// The control steps that the viewer goes round over.
+    pub looped: Option<RangeInclusive<u32>>,
 }
 
 /// One control step.

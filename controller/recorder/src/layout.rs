@@ -1,11 +1,14 @@
 //! The arrangement of the views, stored in the recording, so that the viewer opens on a finished picture.
 //! Written with the blueprint's archetypes: the SDK's own builder sets neither the eye nor a plot's range.
 
+use std::ops::RangeInclusive;
+
 use rerun::blueprint::components::{
-    BackgroundKind, ContainerKind, Corner2D, PanelState, RootContainer, TimelineName,
+    BackgroundKind, ContainerKind, Corner2D, LoopMode, PanelState, RootContainer, TimelineName,
 };
 use rerun::blueprint::datatypes::{TextLogColumn, TextLogColumnKind, TimelineColumn};
 use rerun::components::Range1D;
+use rerun::datatypes::AbsoluteTimeRange;
 use rerun::external::re_log_types::BlueprintActivationCommand;
 use rerun::external::re_sdk_types::blueprint::archetypes::{
     Background, ContainerBlueprint, EyeControls3D, LineGrid3D, PanelBlueprint, PlotLegend, ScalarAxis,
@@ -39,7 +42,7 @@ pub fn send_episode(stream: &RecordingStream, episode: &Episode, twin: bool) -> 
         let right =
             layout.container(ContainerKind::Vertical, &[(about, 3.0), (score, 3.0), (events, 1.5)])?;
         let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;
-        layout.finish(&root, "control_step", 20.0)
+        layout.finish(&root, "control_step", 20.0, episode.looped.clone())
     })
 }
 
@@ -56,7 +59,7 @@ pub fn send_run(stream: &RecordingStream, rate_hz: f64) -> Result<(), RecorderEr
         let left = layout.container(ContainerKind::Vertical, &left)?;
         let right = layout.container(ContainerKind::Vertical, &[(about, 1.0), (events, 2.0)])?;
         let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;
-        layout.finish(&root, "run_time", rate_hz as f32)
+        layout.finish(&root, "run_time", rate_hz as f32, None)
     })
 }
 
@@ -104,7 +107,7 @@ impl Layout<'_> {
     /// Score and thresholds, with room above 1, where the line of a high score would hide in the frame.
     fn score(&mut self) -> Result<Node, RecorderError> {
         let range = ScalarAxis::new().with_range(Range1D::new(-0.02, 1.05));
-        let legend = PlotLegend::new().with_corner(Corner2D::LeftBottom);
+        let legend = PlotLegend::new().with_corner(Corner2D::RightBottom);
         let properties: [(&str, &dyn AsComponents); 2] = [("ScalarAxis", &range), ("PlotLegend", &legend)];
         self.view("TimeSeries", "Score", &["/gate/**".into()], &properties)
     }
@@ -116,8 +119,14 @@ impl Layout<'_> {
         self.view("TextLog", "Events", &["/events".into()], &[("TextLogColumns", &columns)])
     }
 
-    /// Makes `root` the whole picture, along `timeline`.
-    fn finish(&self, root: &Node, timeline: &str, fps: f32) -> Result<(), RecorderError> {
+    /// Makes `root` the whole picture, along `timeline`, of which the viewer may go round over a part.
+    fn finish(
+        &self,
+        root: &Node,
+        timeline: &str,
+        fps: f32,
+        looped: Option<RangeInclusive<u32>>,
+    ) -> Result<(), RecorderError> {
         let root = RootContainer(rerun::datatypes::Uuid { bytes: root.id.to_be_bytes() });
         self.stream.log("viewport", &ViewportBlueprint::new().with_root_container(root))?;
         for panel in ["blueprint_panel", "selection_panel"] {
@@ -127,6 +136,13 @@ impl Layout<'_> {
             .with_state(PanelState::Collapsed)
             .with_timeline(TimelineName(timeline.into()))
             .with_fps(fps);
+        let time = match looped {
+            None => time,
+            Some(steps) => {
+                let (min, max) = (i64::from(*steps.start()).into(), i64::from(*steps.end()).into());
+                time.with_loop_mode(LoopMode::Selection).with_time_selection(AbsoluteTimeRange { min, max })
+            }
+        };
         self.stream.log("time_panel", &time)?;
         Ok(())
     }

@@ -12,6 +12,7 @@ mod signals;
 mod sink;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use aegis_core::scene::Body;
@@ -129,6 +130,13 @@ impl Film {
     pub fn poses(&mut self, step: u32, plant_time: f64, poses: &[Pose]) {
         self.episode.times.insert(step, plant_time);
         self.episode.poses.insert(step, poses.to_vec());
+    }
+
+    /// Has the viewer open on these control steps and go round over them.
+    #[must_use]
+    pub fn looped(mut self, steps: RangeInclusive<u32>) -> Self {
+        self.episode.looped = Some(steps);
+        self
     }
 
     /// Draws the episode. `twin`, the same start driven by the weak policy alone, is shown beside it on the same time
