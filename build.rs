@@ -18,6 +18,8 @@ const SOURCES: [&str; 7] = [
 ];
 
 fn main() {
+    // In a release MuJoCo lies beside the program; see packaging/release.sh.
+    println!("cargo::rustc-link-arg-bins=-Wl,-rpath,$ORIGIN/../lib");
     sim_bridge::main();
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");

@@ -19,6 +19,7 @@ mod library;
 mod manual;
 mod model;
 mod operate;
+mod place;
 mod plan;
 mod probe;
 mod progress;

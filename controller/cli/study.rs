@@ -16,6 +16,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::host::HostArguments;
+use crate::place::{beside, shipped};
 
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
@@ -153,7 +154,7 @@ pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, Stri
     {
         let path = |card: &ModelCard| card.path.display().to_string();
         return Err(format!(
-            "{}: frames: found {}×{} pixels, valid is the {}×{} of {}; a plant's cameras have one size",
+            "{}: frames: found {}×{} pixels; valid is the {}×{} of {}; a plant's cameras have one size",
             path(other),
             spec.width,
             spec.height,
@@ -172,43 +173,43 @@ pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, Stri
     Ok(LiberoPlant::with_cameras(suite.clone(), cameras))
 }
 
-/// A range of the plan by name.
-pub fn share(plan: &Plan, name: &str) -> Result<Share, Failure> {
+/// A range of the plan by name, which an argument of the command line gave.
+pub fn share(plan: &Plan, argument: &str, name: &str) -> Result<Share, Failure> {
     let named = plan.ranges.named();
     let found = named.iter().find(|(known, _)| *known == name);
     found.map(|(_, share)| *share).ok_or_else(|| {
         let valid = named.map(|(known, _)| known).join(", ");
-        failure(Exit::Input, format!("range {name}: unknown; valid is {valid}"))
+        failure(Exit::Input, format!("{argument}: found {name}; valid is {valid}"))
     })
 }
 
-/// The inference library that setup placed in the cache, or that AEGIS_ORT_LIBRARY names.
+/// The inference library that AEGIS_ORT_LIBRARY names, that of the release around this program, or setup's in the cache.
 pub fn onnx_runtime() -> Result<OnnxRuntime, Failure> {
     OnnxRuntime::load(&onnx_library()?).or_exit(Exit::Setup)
 }
 
 /// Where the inference library is looked for.
 pub fn onnx_library() -> Result<PathBuf, Failure> {
-    match std::env::var_os("AEGIS_ORT_LIBRARY") {
-        Some(library) => Ok(PathBuf::from(library)),
-        None => {
-            let name = format!("lib/onnxruntime-{ONNX_RUNTIME}/libonnxruntime.so.{ONNX_RUNTIME}");
-            Ok(cache_folder()?.join(name))
-        }
+    if let Some(library) = std::env::var_os("AEGIS_ORT_LIBRARY") {
+        return Ok(PathBuf::from(library));
     }
+    let name = format!("libonnxruntime.so.{ONNX_RUNTIME}");
+    let cached = || Ok(cache_folder()?.join(format!("lib/onnxruntime-{ONNX_RUNTIME}")).join(&name));
+    beside(&format!("lib/{name}")).map_or_else(cached, Ok)
 }
 
 /// The plan of the demo.
 pub fn shipped_plan() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("experiments/demo.toml")
+    shipped("experiments/demo.toml")
 }
 
-/// Where a suite's scenes are looked for: `AEGIS_SCENES`, or the suite's folder in the cache.
+/// Where a suite's scenes are looked for: `AEGIS_SCENES`, the release around this program, or the cache.
 pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
-    match std::env::var_os("AEGIS_SCENES") {
-        Some(scenes) => Ok(PathBuf::from(scenes)),
-        None => Ok(cache_folder()?.join("scenes").join(name)),
+    if let Some(scenes) = std::env::var_os("AEGIS_SCENES") {
+        return Ok(PathBuf::from(scenes));
     }
+    let released = beside(&format!("share/aegis/scenes/{name}"));
+    released.map_or_else(|| Ok(cache_folder()?.join("scenes").join(name)), Ok)
 }
 
 /// A suite's scenes, with a seed also initial states past the recorded ones.
@@ -221,6 +222,11 @@ pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure
         ));
     }
     let suite = Suite::load(&scenes).or_exit(Exit::Setup)?;
+    if suite.name() != name {
+        let reason = format!("found the scenes of suite {}; valid is suite {name}", suite.name());
+        let advice = "AEGIS_SCENES names one suite's folder; unset it";
+        return Err(failure(Exit::Setup, format!("{}: {reason}; {advice}", scenes.display())));
+    }
     Ok(sample_seed.map_or_else(|| suite.clone(), |seed| suite.with_sampled_starts(seed)))
 }
 

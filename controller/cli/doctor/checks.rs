@@ -11,6 +11,7 @@ use aegis_sim::Suite;
 
 use super::Check;
 use crate::library;
+use crate::place::beside;
 use crate::study::{cache_folder, onnx_library, scenes_folder};
 
 /// Suites that setup brings.
@@ -29,11 +30,13 @@ pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
     checks
 }
 
+/// What setup made; a release has its libraries beside it.
 fn cache() -> Check {
+    let needed = beside("share/aegis").is_none();
     match cache_folder() {
-        Ok(folder) if folder.is_dir() => Check::here("cache", true, folder.display().to_string()),
-        Ok(folder) => Check::missing("cache", true, format!("{}: no such folder", folder.display()), SETUP),
-        Err(failure) => Check::missing("cache", true, failure.to_string(), "set AEGIS_CACHE or HOME"),
+        Ok(folder) if folder.is_dir() => Check::here("cache", needed, folder.display().to_string()),
+        Ok(folder) => Check::missing("cache", needed, format!("{}: no such folder", folder.display()), SETUP),
+        Err(failure) => Check::missing("cache", needed, failure.to_string(), "set AEGIS_CACHE or HOME"),
     }
 }
 

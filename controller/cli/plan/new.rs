@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
+use crate::place::shipped;
 
 /// The template, whose model paths fit its own folder.
 const TEMPLATE: &str = include_str!("../../../experiments/template.toml");
@@ -30,14 +31,10 @@ pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
         return Err(failure(Exit::Input, message));
     }
     let place = std::path::absolute(out).or_exit(Exit::Input)?;
-    let models = relative(place.parent().unwrap_or(Path::new("/")), &shipped_models());
+    let models = relative(place.parent().unwrap_or(Path::new("/")), &shipped("policies/models"));
     write(out, TEMPLATE.replace(MODELS, &format!("{}/", models.display())).as_bytes())?;
     say!("{}: settle its numbers, then `aegis plan register {}`", out.display(), out.display());
     Ok(())
-}
-
-fn shipped_models() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/models")
 }
 
 /// The way from one folder to another, both absolute.
