@@ -204,6 +204,27 @@ fn what_is_no_message_is_refused_and_the_process_goes_on() {
 }
 
 #[test]
+fn a_stop_that_nobody_hears_is_said_not_to_have_arrived() {
+    let bridge = Bridge::start(&["alone"], "tcp/127.0.0.1:0");
+    for (wish, plant) in [("e-stop", "alone"), ("reset", "nobody")] {
+        let mut operate = common::aegis();
+        operate.args(["operate", wish, "--plant", plant, "--connect", &bridge.endpoint]);
+        common::refuses(&mut operate, 1, &[plant, "nobody hears", "`aegis run`"]);
+    }
+}
+
+#[test]
+fn an_endpoint_where_nobody_listens_is_named_without_zenohs_source() {
+    let mut operate = common::aegis();
+    operate.args(["operate", "stop", "--plant", "libero", "--connect", "tcp/127.0.0.1:9"]);
+    let output = operate.output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: endpoint \"tcp/127.0.0.1:9\": cannot connect: "), "{said}");
+    assert!(said.contains("`aegis sim serve`") && !said.contains(".rs:"), "{said}");
+}
+
+#[test]
 fn endpoints_and_names_that_are_none_are_refused_before_anything_is_loaded() {
     let out = common::folder("bridge-refused").join("never");
     let demo = |endpoint| demo(&out, Some((endpoint, &["p"])));

@@ -43,6 +43,32 @@ pub enum LinkError {
         /// The name.
         name: String,
     },
+    /// Nobody controls a plant, so nobody was told.
+    #[error("plant {name:?}: nobody hears the operator's key; valid is a plant that `aegis run` drives")]
+    Unheard {
+        /// The name.
+        name: String,
+    },
+    /// Nobody serves at an endpoint, or one end refuses the other's certificate.
+    #[error(
+        "endpoint {found:?}: cannot connect: {reason}; valid is where a plant is served, as `aegis sim serve` does"
+    )]
+    Drive {
+        /// The endpoint.
+        found: String,
+        /// What Zenoh reports.
+        reason: String,
+    },
+    /// An endpoint that cannot be listened at.
+    #[error(
+        "endpoint {found:?}: cannot listen: {reason}; valid is an address of this machine with a free port"
+    )]
+    Serve {
+        /// The endpoint.
+        found: String,
+        /// What Zenoh reports.
+        reason: String,
+    },
     /// Nobody answers.
     #[error("nobody serves plant {name:?} there")]
     Nobody {
@@ -64,8 +90,29 @@ pub enum LinkError {
 
 impl From<zenoh::Error> for LinkError {
     fn from(error: zenoh::Error) -> Self {
-        Self::Zenoh(error.to_string())
+        Self::Zenoh(words(&error))
     }
+}
+
+/// What a Zenoh error says, without the place in Zenoh's source that each of its parts ends with.
+pub(crate) fn words(error: &zenoh::Error) -> String {
+    let text = error.to_string();
+    let mut kept = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once(" at /") {
+        kept.push_str(before);
+        let (place, behind) = after.split_once(".rs:").unwrap_or((after, ""));
+        let number = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        if number > 0 && !place.contains(' ') {
+            let behind = &behind[number..];
+            rest = behind.strip_prefix('.').unwrap_or(behind);
+        } else {
+            kept.push_str(" at /");
+            rest = after;
+        }
+    }
+    kept.push_str(rest);
+    kept.trim_end().trim_end_matches('.').to_owned()
 }
 
 /// Which side of the link this process is.
@@ -153,11 +200,12 @@ impl Endpoint {
         let wrong =
             |reason: &str| Err(LinkError::Endpoint { found: self.locator.clone(), reason: reason.into() });
         match (self.carrier, &keys) {
-            (Carrier::Tls, None) => {
-                wrong("TLS needs keys; `aegis keys` makes them for development, and --keys FOLDER names them")
-            }
+            (Carrier::Tls, None) => wrong(
+                "TLS needs keys; `aegis keys` makes them for development, and keys name them (--keys FOLDER, or `keys` in \
+                 a robot file)",
+            ),
             (Carrier::Tcp, Some(_)) => {
-                wrong("plain TCP uses no keys; begin it with tls/, or leave --keys out")
+                wrong("plain TCP uses no keys; begin it with tls/, or leave the keys out")
             }
             (Carrier::Tcp, None) if !self.loopback && !plaintext_allowed => wrong(
                 "plain TCP off loopback lets anybody there read and move the plant; begin it with tls/ and make keys \
@@ -228,6 +276,20 @@ mod tests {
         }
         let message = endpoint("tcp/127.0.0.1:1").guard(true, Some(folder)).unwrap_err().to_string();
         assert!(message.contains("plain TCP uses no keys"), "{message}");
+    }
+
+    #[test]
+    fn what_zenoh_says_is_kept_without_the_places_in_its_source() {
+        let error = zenoh::Error::from(
+            "Unable to connect to any of [tcp/127.0.0.1:9]. Timeout! at /root/zenoh/orchestrator.rs:388."
+                .to_owned(),
+        );
+        assert_eq!(words(&error), "Unable to connect to any of [tcp/127.0.0.1:9]. Timeout!");
+        let error = zenoh::Error::from(
+            "no: bad certificate at /a/tls.rs:1. at /b/link.rs:20. - Caused by keys at /etc/keys: none"
+                .to_owned(),
+        );
+        assert_eq!(words(&error), "no: bad certificate - Caused by keys at /etc/keys: none");
     }
 
     #[test]

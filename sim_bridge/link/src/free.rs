@@ -1,14 +1,21 @@
 //! A free-running plant at the other end of a Zenoh session, for a controller with threads of its own.
 //! What the plant publishes goes to the caller as it comes; commands go out by a sender that any thread may own.
 
+use std::time::{Duration, Instant};
+
 use aegis_core::{Observation, PlantError, Start};
 use zenoh::Wait;
 use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
 
 use crate::plant::{Patience, ZenohPlant};
-use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, Status};
+use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, Status, Wish};
 use crate::{Keys, LinkError};
+
+/// For a controller to show that it hears its operator.
+const HEARING: Duration = Duration::from_secs(2);
+/// Between two looks at whether one does.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// What is heard of a plant and of the people around it.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,13 +129,31 @@ impl CommandSender {
     }
 }
 
-/// Publishes a wish to whoever controls the plant `name`.
+/// Publishes a wish to whoever controls the plant `name`, and makes sure that somebody was there to hear it.
 ///
 /// # Errors
-/// No name, or what Zenoh reports.
+/// No name, [`LinkError::Unheard`] where no controller shows itself in time, or what Zenoh reports.
 pub fn operate(session: &zenoh::Session, name: &str, operate: Operate) -> Result<(), LinkError> {
     let key = Keys::of(name)?.operator;
     let publisher =
         session.declare_publisher(key).congestion_control(CongestionControl::Block).express(true).wait()?;
-    Ok(publisher.put(Message::from(operate).encode()).wait()?)
+    let is_heard = || publisher.matching_status().wait().map(|status| status.matching());
+    let say = || publisher.put(Message::from(operate).encode()).wait();
+    let begin = Instant::now();
+    let mut heard = is_heard()?;
+    // A stop waits for nothing. Said a second time it changes nothing, which is not so of a reset.
+    if heard || operate.wish != Wish::Reset {
+        say()?;
+    }
+    if heard {
+        return Ok(());
+    }
+    while !heard && begin.elapsed() < HEARING {
+        std::thread::sleep(GLANCE);
+        heard = is_heard()?;
+    }
+    if !heard {
+        return Err(LinkError::Unheard { name: name.into() });
+    }
+    Ok(say()?)
 }

@@ -9,7 +9,7 @@ use zenoh::shm::ShmProviderState;
 
 use crate::Keys;
 use crate::access::access_control;
-use crate::endpoint::{Endpoint, Guarded, LinkError, Role};
+use crate::endpoint::{Endpoint, Guarded, LinkError, Role, words};
 use crate::key_folder::{AUTHORITY, CERTIFICATE, PRIVATE};
 use crate::wire::MAX_MESSAGE;
 
@@ -29,8 +29,8 @@ const MAX_BLOCKED_US: u64 = 1_000_000;
 /// Opens a plain session on this machine.
 ///
 /// # Errors
-/// [`LinkError::Endpoint`] for an endpoint that others can reach, or that needs keys; [`LinkError::Zenoh`] where nobody
-/// listens there, or somebody listens already.
+/// [`LinkError::Endpoint`] for an endpoint that others can reach, or that needs keys; [`LinkError::Drive`] where nobody
+/// listens there; [`LinkError::Serve`] where somebody listens already.
 pub fn open(role: Role, endpoint: &Endpoint) -> Result<zenoh::Session, LinkError> {
     open_guarded(role, &endpoint.clone().guard(false, None)?, &[])
 }
@@ -38,8 +38,8 @@ pub fn open(role: Role, endpoint: &Endpoint) -> Result<zenoh::Session, LinkError
 /// Opens a session for `plants`, the names that are served or driven over it; over TLS it carries no other.
 ///
 /// # Errors
-/// [`LinkError::Zenoh`] where nobody listens there, somebody listens already, or one end refuses the other's
-/// certificate; [`LinkError::Name`] for a plant's name that is none; [`LinkError::Endpoint`] for an IPv6 address to
+/// [`LinkError::Drive`] where nobody listens there, or one end refuses the other's certificate; [`LinkError::Serve`]
+/// where somebody listens already; [`LinkError::Name`] for a plant's name that is none; [`LinkError::Endpoint`] for an IPv6 address to
 /// connect to over TLS.
 pub fn open_guarded(role: Role, guarded: &Guarded, plants: &[String]) -> Result<zenoh::Session, LinkError> {
     let found = guarded.endpoint().locator();
@@ -51,7 +51,13 @@ pub fn open_guarded(role: Role, guarded: &Guarded, plants: &[String]) -> Result<
     for (key, value) in settings(role, guarded, plants)? {
         config.insert_json5(&key, &value.to_string())?;
     }
-    let session = zenoh::open(config).wait()?;
+    let session = zenoh::open(config).wait().map_err(|error| {
+        let (found, reason) = (found.to_owned(), words(&error));
+        match role {
+            Role::Drive => LinkError::Drive { found, reason },
+            Role::Serve => LinkError::Serve { found, reason },
+        }
+    })?;
     if role == Role::Serve && guarded.keys().is_none() {
         make_shared_memory(&session);
     }
