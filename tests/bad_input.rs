@@ -33,6 +33,14 @@ fn a_missing_library() {
 }
 
 #[test]
+fn scenes_of_another_suite() {
+    let mut command = aegis();
+    command.env("AEGIS_SCENES", common::scenes());
+    command.args(["sim", "goals", "--suite", "libero_goal", "--task", "0", "--states", "states.npy"]);
+    refuses(&mut command, 3, &["found the scenes of suite libero_spatial", "libero_goal", "AEGIS_SCENES"]);
+}
+
+#[test]
 fn a_truncated_model() {
     let folder = folder("truncated-model");
     let plan = copy_of_study(&folder);
@@ -57,7 +65,8 @@ fn a_wrong_activation_width() {
     let folder = folder("wrong-width");
     let plan = copy_of_study(&folder);
     edit(&folder.join("policies/models/weak.toml"), "width = 64", "width = 720");
-    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["probe.json", "64 values", "720 values"]);
+    let words = ["weak.toml: activation: found float32[1, 10, 720]; valid is float32[1, 10, 64]"];
+    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &words);
 }
 
 #[test]
@@ -65,17 +74,29 @@ fn a_probe_of_another_model() {
     let folder = folder("foreign-probe");
     let plan = copy_of_study(&folder);
     edit(&folder.join("policies/models/probe.json"), "\"model_sha256\":\"", "\"model_sha256\":\"0");
-    refuses(aegis().arg("demo").arg("--plan").arg(plan), 2, &["probe.json", "model_sha256"]);
+    refuses(
+        aegis().arg("demo").arg("--plan").arg(plan),
+        2,
+        &["probe.json", "model_sha256", "`aegis probe fit`"],
+    );
 }
 
 #[test]
 fn an_unknown_task() {
-    refuses(aegis().args(["demo", "--task", "10"]), 2, &["--task 10", "0 to 9"]);
+    refuses(aegis().args(["demo", "--task", "10"]), 2, &["--task: found 10", "0 to 9"]);
+}
+
+#[test]
+fn a_range_that_the_plan_does_not_have() {
+    // Before any rollout: they would take minutes.
+    let valid = "training, discovery, calibration, tuning, confirmation";
+    refuses(aegis().args(["probe", "eval", "--range", "nope"]), 2, &["--range: found nope", valid]);
+    refuses(aegis().args(["collect", "nope"]), 2, &["RANGE: found nope", valid]);
 }
 
 #[test]
 fn too_many_episodes() {
-    refuses(aegis().args(["demo", "--episodes", "401"]), 2, &["--episodes 401", "1 to 400"]);
+    refuses(aegis().args(["demo", "--episodes", "401"]), 2, &["--episodes: found 401", "1 to 400"]);
 }
 
 #[test]

@@ -140,5 +140,5 @@ fn a_card_that_does_not_fit_its_graph_is_refused() {
 
     let width = damaged("vision-width", "width = 28", "width = 88");
     let text = ModelCard::load(&width).expect_err("it is refused").to_string();
-    assert!(text.contains("observation.width: found 88, valid is 28"), "{text}");
+    assert!(text.contains("observation.width: found 88; valid is 28"), "{text}");
 }

@@ -173,7 +173,8 @@ fn measure(
 }
 
 fn stopped(mode: Mode) -> Failure {
-    failure(Exit::Failed, format!("the loop ended in {mode:?} before its time"))
+    let what = if mode.is_latched() { crate::run::stop(mode) } else { "a lack of actions" };
+    failure(Exit::Failed, format!("{what} ended the loop before its time"))
 }
 
 fn print_table(summary: &serde_json::Value) {

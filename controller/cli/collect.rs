@@ -49,7 +49,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
 
 /// Rolls the weak policy out over one range.
 pub fn roll_out(study: &Study, range: &str, workers: usize) -> Result<Vec<Rollout>, Failure> {
-    let keys = share(&study.plan, range)?.keys(0..study.suite.task_count());
+    let keys = share(&study.plan, "RANGE", range)?.keys(0..study.suite.task_count());
     study.check_models()?;
     let (_, spec) = study.watched()?;
     let blank = Probe::blank(spec.width);

@@ -45,13 +45,14 @@ pub struct DemoArguments {
 /// Runs the verb.
 pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
-    let probe = study.probe()?;
+    // A card that is wrong is to be blamed before the probe, which is held against it.
     study.check_models()?;
+    let probe = study.probe()?;
     let tasks = tasks(arguments.task, study.suite.task_count())?;
     let all = study.plan.ranges.confirmation.keys(tasks);
     let episodes = arguments.episodes.unwrap_or(EPISODES.min(all.len()));
     let Some(keys) = all.get(..episodes).filter(|keys| !keys.is_empty()) else {
-        let message = format!("--episodes {episodes}: valid is 1 to {}", all.len());
+        let message = format!("--episodes: found {episodes}; valid is 1 to {}", all.len());
         return Err(failure(Exit::Input, message));
     };
 
@@ -89,7 +90,7 @@ fn tasks(only: Option<usize>, count: usize) -> Result<std::ops::Range<usize>, Fa
         Some(task) if task < count => Ok(task..task + 1),
         Some(task) => Err(failure(
             Exit::Input,
-            format!("--task {task}: unknown task; the suite has 0 to {}", count - 1),
+            format!("--task: found {task}; valid is 0 to {}", count.saturating_sub(1)),
         )),
     }
 }

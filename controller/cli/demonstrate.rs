@@ -33,7 +33,7 @@ pub struct DemonstrateArguments {
     #[arg(long, value_name = "FIRST..END", value_parser = starts)]
     starts: Option<(usize, usize)>,
     /// Episodes per task and initial state
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = replicates)]
     replicates: u64,
     /// Seed of the disturbances; the plan's master seed when left out
     #[arg(long, value_name = "N")]
@@ -42,7 +42,7 @@ pub struct DemonstrateArguments {
     #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = probability)]
     rate: f64,
     /// Standard deviation of a noisy disturbance, in action units
-    #[arg(long, value_name = "SD", default_value_t = 0.6)]
+    #[arg(long, value_name = "SD", default_value_t = 0.6, value_parser = deviation)]
     noise_sd: f64,
     /// Card of a policy that drives now and then, for the states that it gets into
     #[arg(long, value_name = "CARD")]
@@ -61,6 +61,18 @@ const PICTURE: u32 = 128;
 fn probability(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=1.0).contains(&value) { Ok(value) } else { Err("valid is 0 to 1".into()) }
+}
+
+fn deviation(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if value >= 0.0 && value.is_finite() { Ok(value) } else { Err("valid is 0 or more, and finite".into()) }
+}
+
+fn replicates(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("valid is 1 or more".into()),
+    }
 }
 
 fn starts(text: &str) -> Result<(usize, usize), String> {

@@ -34,6 +34,13 @@ pub struct Failure {
     error: anyhow::Error,
 }
 
+impl Failure {
+    /// The same with what it is about before it.
+    pub fn prefixed(self, place: impl Display) -> Self {
+        failure(self.exit, format!("{place}: {self}"))
+    }
+}
+
 impl Display for Failure {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         // The libraries' errors give their cause within their own message; the chain would say it twice.

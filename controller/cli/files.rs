@@ -1,9 +1,9 @@
-//! Writing what a verb leaves behind.
-//! A whole file or none, and an error that names it.
+//! Files and folders of a verb: what it leaves behind, and what names their content.
+//! A whole file or none, and every error names it.
 
 use std::path::Path;
 
-use aegis_experiments::files::write_atomically;
+use aegis_experiments::files::{sha256, write_atomically};
 
 use crate::exit::{Exit, Failure, failure};
 
@@ -11,4 +11,16 @@ use crate::exit::{Exit, Failure, failure};
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write_atomically(path, bytes)
         .map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
+}
+
+/// Makes a folder and those around it, where they are not there yet.
+pub fn make_folder(path: &Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(path).map_err(|error| {
+        failure(Exit::Failed, format!("{}: cannot make the folder: {error}", path.display()))
+    })
+}
+
+/// SHA-256 of a file that a verb was given.
+pub fn digest(path: &Path) -> Result<String, Failure> {
+    sha256(path).map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
 }

@@ -9,7 +9,7 @@ use aegis_sim::LiberoPlant;
 use clap::Args;
 
 use crate::arrays::{input, read_array};
-use crate::exit::{Failure, say};
+use crate::exit::{Exit, Failure, failure, say};
 use crate::study::{NULL_ACTION, load_suite};
 
 /// Arguments of `aegis sim goals`.
@@ -35,7 +35,15 @@ pub struct GoalsArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &GoalsArguments) -> Result<(), Failure> {
-    let mut plant = LiberoPlant::new(load_suite(&arguments.suite, None)?);
+    let suite = load_suite(&arguments.suite, None)?;
+    let (task, count) = (arguments.task, suite.task_count());
+    if task >= count {
+        return Err(failure(
+            Exit::Input,
+            format!("--task: found {task}; valid is 0 to {}", count.saturating_sub(1)),
+        ));
+    }
+    let mut plant = LiberoPlant::new(suite);
     let states = read_array(&arguments.states, "float64[n, 1 + nq + nv]")?;
     let mut success = Vec::with_capacity(states.nrows());
     for (row, state) in states.rows().into_iter().enumerate() {

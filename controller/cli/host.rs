@@ -4,7 +4,7 @@
 use aegis_policies::{HostSettings, ProviderChoice};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, failure};
 
 /// Where models run.
 #[derive(Args, Clone, Debug)]
@@ -34,7 +34,10 @@ impl HostArguments {
             deadline_ms: self.deadline_ms,
             ..HostSettings::default()
         };
-        settings.validate().or_exit(Exit::Input)?;
+        settings.validate().map_err(|error| {
+            let flag = error.field.replace('_', "-");
+            failure(Exit::Input, format!("--{flag}: found {}; valid is {}", error.found, error.valid))
+        })?;
         Ok(settings)
     }
 }

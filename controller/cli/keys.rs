@@ -119,14 +119,17 @@ fn check(arguments: &KeysArguments) -> Result<(), Failure> {
         let longest = Party::Controller.common_name(Some(plant)).len();
         if longest > LONGEST_NAME {
             let fits = LONGEST_NAME - (longest - plant.len());
-            let message =
-                format!("--plant {plant}: {} letters; valid in a certificate are {fits}", plant.len());
+            let message = format!(
+                "--plant: found {} letters; valid is at most {fits}, as a certificate has room for",
+                plant.len()
+            );
             return Err(failure(Exit::Input, message));
         }
     }
     for host in &arguments.hosts {
         if format!("tls/{host}:0").parse::<Endpoint>().is_err() {
-            let message = format!("--host {host}: valid is a host's name or an address, without a port");
+            let message =
+                format!("--host: found {host}; valid is a host's name or an address, without a port");
             return Err(failure(Exit::Input, message));
         }
     }

@@ -7,6 +7,7 @@ use clap::{Args, Command};
 use clap_complete::Shell;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::make_folder;
 
 /// Arguments of `aegis completions`.
 #[derive(Args)]
@@ -36,10 +37,10 @@ pub fn completions(arguments: &CompletionsArguments, mut command: Command) -> Re
 
 /// Writes manual pages.
 pub fn manual(arguments: &ManualArguments, command: Command) -> Result<(), Failure> {
-    let named =
-        |error: std::io::Error| failure(Exit::Failed, format!("{}: {error}", arguments.out.display()));
-    std::fs::create_dir_all(&arguments.out).map_err(named)?;
-    clap_mangen::generate_to(command, &arguments.out).map_err(named)?;
+    make_folder(&arguments.out)?;
+    clap_mangen::generate_to(command, &arguments.out).map_err(|error| {
+        failure(Exit::Failed, format!("{}: cannot write: {error}", arguments.out.display()))
+    })?;
     say!("{}: manual pages, the first is aegis.1", arguments.out.display());
     Ok(())
 }

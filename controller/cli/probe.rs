@@ -14,7 +14,7 @@ use crate::collect::rollouts_of;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
 use crate::judgement;
-use crate::study::{Study, StudyArguments};
+use crate::study::{Study, StudyArguments, share};
 
 /// Verbs of `aegis probe`.
 #[derive(Subcommand)]
@@ -118,11 +118,13 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     study.plan.models.probe = arguments.probe.clone().unwrap_or(study.plan.models.probe);
     if ["training", "discovery", "calibration"].contains(&&*arguments.range) {
         let message = format!(
-            "--range {}: the probe or its policy has seen these; valid is tuning or confirmation",
+            "--range: found {}, which the probe or its policy has seen; valid is tuning or confirmation",
             arguments.range
         );
         return Err(failure(Exit::Input, message));
     }
+    // Before the rollouts, which take minutes.
+    share(&study.plan, "--range", &arguments.range)?;
     let file = study.probe()?;
     let workers = arguments.study.workers;
     let discovery = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;

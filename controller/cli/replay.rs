@@ -67,10 +67,8 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let path = if target.is_dir() { target.join("run.aegis") } else { target.to_owned() };
     if !is_study && !path.is_file() {
         let valid = "valid is a run's folder or file, or a study's folder";
-        return Err(failure(
-            Exit::Input,
-            format!("{}: found neither run nor study, {valid}", target.display()),
-        ));
+        let message = format!("{}: found neither run nor study; {valid}", target.display());
+        return Err(failure(Exit::Input, message));
     }
     match arguments.to.target() {
         None if is_study => {
@@ -78,9 +76,10 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
             Err(failure(Exit::Input, format!("{}: {reason}", target.display())))
         }
         None => {
-            let periods = check::check(&path)?;
+            let (periods, ends_early) = check::check(&path)?;
             let all = "every decision and every command the same";
-            say!("{}: {periods} control periods, {all}", path.display());
+            let end = if ends_early { "; the record ends early" } else { "" };
+            say!("{}: {periods} control periods, {all}{end}", path.display());
             Ok(())
         }
         Some(to) if is_study => episode::show(target, &arguments.episode, to),

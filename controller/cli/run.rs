@@ -78,7 +78,8 @@ pub struct RunArguments {
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let robot = Robot::load(&arguments.robot)?;
     let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
-    let guarded = guard(endpoint, keys, arguments.allow_plaintext_network)?;
+    let guarded = guard(endpoint, keys, arguments.allow_plaintext_network)
+        .map_err(|error| error.prefixed(format_args!("{}: connect", robot.path.display())))?;
     let runtime = onnx_runtime()?;
     let signal = end_signal()?;
     let plants = [robot.file.plant.clone()];
@@ -129,7 +130,9 @@ impl<'a> Drive<'a> {
         let (cell, ring) = Cell::open(robot, runtime, &session)?;
         let metrics = Arc::new(Metrics::new());
         let listen = robot.file.metrics;
-        let server = listen.map(|listen| MetricsServer::start(listen, Arc::clone(&metrics))).transpose()?;
+        let server = listen.map(|listen| MetricsServer::start(listen, Arc::clone(&metrics))).transpose();
+        let server =
+            server.map_err(|error| error.prefixed(format_args!("{}: metrics", robot.path.display())))?;
         let live = Arc::new(Mutex::new(Live::default()));
         let people = match (arguments.view, arguments.json) {
             (true, _) => People::View(Arc::clone(&live)),
@@ -161,12 +164,12 @@ impl<'a> Drive<'a> {
     }
 
     fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
-        for start in &self.robot.file.starts {
+        for (index, start) in self.robot.file.starts.iter().enumerate() {
             if let Some(end) = self.await_reset(exit_on_stop) {
                 return Ok(end);
             }
             self.claim()?;
-            if let Some(end) = self.episode(*start)? {
+            if let Some(end) = self.episode(index, *start)? {
                 return Ok(end);
             }
         }
@@ -215,24 +218,29 @@ impl<'a> Drive<'a> {
     /// Whether the plant is the one that the robot file is about.
     fn check(&self, width: usize, period: Duration) -> Result<(), Failure> {
         let (name, control) = (&self.robot.file.plant, &self.robot.file.control);
+        let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", self.robot.path.display()));
         let expected = control.channels.len();
         if width != expected {
-            let reason = format!("control.channels: found {expected}, valid is the {width} of plant {name}");
-            return Err(failure(Exit::Input, reason));
+            return Err(wrong(format!(
+                "control.channels: found {expected}; valid is the {width} of plant {name}"
+            )));
         }
         let rate = 1.0 / period.as_secs_f64();
         if (rate - control.rate_hz).abs() > 1e-3 * rate {
             let found = control.rate_hz;
-            let reason = format!("control.rate_hz: found {found}, valid is the {rate} of plant {name}");
-            return Err(failure(Exit::Input, reason));
+            return Err(wrong(format!(
+                "control.rate_hz: found {found}; valid is the {rate} of plant {name}"
+            )));
         }
         Ok(())
     }
 
     /// One episode to its end or to a stop.
-    fn episode(&mut self, start: Start) -> Result<Option<End>, Failure> {
+    fn episode(&mut self, index: usize, start: Start) -> Result<Option<End>, Failure> {
         let Some((plant, _)) = &mut self.plant else { return Ok(None) };
-        let episode = self.cell.reset(plant, start)?;
+        let named =
+            |error: Failure| error.prefixed(format_args!("{}: starts[{index}]", self.robot.path.display()));
+        let episode = self.cell.reset(plant, start).map_err(named)?;
         let Start { task, initial_state } = start;
         info!(episode, task, initial_state, "episode {episode}: task {task}, initial state {initial_state}");
         self.cell.wishes.start(episode);
@@ -294,8 +302,13 @@ impl<'a> Drive<'a> {
         }
         match outcome? {
             End::Done => Ok(()),
-            End::Stopped(mode) => Err(failure(Exit::Stopped, format!("the run ended in {mode:?}"))),
+            End::Stopped(mode) => Err(failure(Exit::Stopped, format!("{} ended the run", stop(mode)))),
             End::Signal => Err(failure(Exit::Signal, "a signal ended the run, after a safe stop")),
         }
     }
+}
+
+/// A latched mode in words.
+pub fn stop(mode: Mode) -> &'static str {
+    if mode == Mode::EStop { "an e-stop" } else { "a safe stop" }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 
 use crate::arrays::write_states;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::make_folder;
 use crate::study::load_suite;
 
 /// Arguments of `aegis sim sample`.
@@ -50,14 +51,12 @@ pub struct SampleArguments {
 /// Runs the verb.
 pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
     if arguments.count == 0 {
-        return Err(failure(Exit::Input, "--count: found 0, valid is 1 or more"));
+        return Err(failure(Exit::Input, "--count: found 0; valid is 1 or more"));
     }
     let suite = load_suite(&arguments.suite, None)?;
     let tasks = arguments.task.map_or(0..suite.task_count(), |task| task..task + 1);
     if arguments.task.is_none() {
-        std::fs::create_dir_all(&arguments.out).map_err(|error| {
-            failure(Exit::Failed, format!("{}: cannot make the folder: {error}", arguments.out.display()))
-        })?;
+        make_folder(&arguments.out)?;
     }
     let mut reports = Vec::new();
     for task in tasks {
@@ -69,7 +68,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
         let first = arguments.first.unwrap_or(if arguments.recorded { 0 } else { recorded });
         if first < recorded && !arguments.recorded {
             let reason =
-                format!("found {first}, valid is {recorded} or more: those before are recorded ones");
+                format!("found {first}; valid is {recorded} or more, for those before are recorded ones");
             return Err(failure(Exit::Input, format!("--first: {reason}")));
         }
         let mut rejected = Rejections::default();

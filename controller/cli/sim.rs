@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use ndarray::Array2;
 
 use crate::arrays::{input, read_array, write_states};
-use crate::exit::{Exit, Failure, OrExit, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::frames::FrameArguments;
 use crate::goals::{self, GoalsArguments};
 use crate::sample::{self, SampleArguments};
@@ -94,7 +94,9 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
     arguments.frames.write(&mut plant, 0)?;
     let mut first_success = None;
     for (step, action) in actions.rows().into_iter().enumerate() {
-        let transition = plant.apply(&action.to_vec()).or_exit(Exit::Failed)?;
+        let transition = plant.apply(&action.to_vec()).map_err(|error| {
+            failure(Exit::Failed, format!("{}: row {step}: {error}", arguments.actions.display()))
+        })?;
         if transition.success {
             first_success.get_or_insert(step + 1);
         }
@@ -126,7 +128,7 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
 fn read_actions(path: &Path) -> Result<Array2<f64>, Failure> {
     let actions = read_array(path, "float64[steps, 7]")?;
     if actions.ncols() != aegis_sim::plant::ACTION {
-        return Err(input(path, &format!("shape: found {:?}, valid is [steps, 7]", actions.shape())));
+        return Err(input(path, &format!("shape: found {:?}; valid is [steps, 7]", actions.shape())));
     }
     Ok(actions)
 }

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 use aegis_statistics::{
-    Discordance, auroc, auroc_within, clopper_pearson, holm, holm_rejects, mcnemar, mcnemar_ln_e_value,
-    mcnemar_ln_one_sided, mcnemar_power, mcnemar_sample_size,
+    Discordance, StatisticsError, auroc, auroc_within, clopper_pearson, holm, holm_rejects, mcnemar,
+    mcnemar_ln_e_value, mcnemar_ln_one_sided, mcnemar_power, mcnemar_sample_size,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -177,7 +177,7 @@ fn holm_text(outcome: &Value) -> String {
 
 fn interval_outcome(arguments: &ClopperPearsonArguments) -> Result<Value, Failure> {
     let (k, n, confidence) = (arguments.k, arguments.n, arguments.level);
-    let interval = clopper_pearson(k, n, confidence).or_exit(Exit::Input)?;
+    let interval = clopper_pearson(k, n, confidence).map_err(|error| by_flag(error, &LEVEL, f64::NAN))?;
     Ok(json!({ "k": k, "n": n, "confidence": confidence, "lower": interval.lower, "upper": interval.upper }))
 }
 
@@ -187,10 +187,12 @@ fn power_outcome(arguments: &PowerArguments) -> Result<Value, Failure> {
     let mut outcome = json!({ "recovered": recovered, "broken": broken, "alpha": alpha });
     if let Some(n) = arguments.n {
         outcome["n"] = n.into();
-        outcome["power"] = mcnemar_power(effect, alpha, n).or_exit(Exit::Input)?.into();
+        outcome["power"] =
+            mcnemar_power(effect, alpha, n).map_err(|error| by_flag(error, &SHARES, f64::NAN))?.into();
     }
     if let Some(power) = arguments.power {
-        let size = mcnemar_sample_size(effect, alpha, power, 1_000_000).or_exit(Exit::Input)?;
+        let size = mcnemar_sample_size(effect, alpha, power, 1_000_000);
+        let size = size.map_err(|error| by_flag(error, &SHARES, power))?;
         outcome["target"] = power.into();
         outcome["first"] = size.first.into();
         outcome["first_power"] = size.first_power.into();
@@ -199,6 +201,23 @@ fn power_outcome(arguments: &PowerArguments) -> Result<Value, Failure> {
         outcome["looked_ahead"] = size.looked_ahead.into();
     }
     Ok(outcome)
+}
+
+/// Arguments of the statistics by the flags that set them, where the names differ.
+const LEVEL: [(&str, &str); 1] = [("confidence", "--level")];
+const SHARES: [(&str, &str); 2] = [("treatment_only", "--recovered"), ("control_only", "--broken")];
+
+/// A refusal by the flag that caused it. `power` is what was asked for where the episodes are what is looked for.
+pub fn by_flag(error: StatisticsError, flags: &[(&str, &str)], power: f64) -> Failure {
+    let StatisticsError::Range { name, found, valid } = error else { return failure(Exit::Input, error) };
+    if name == "limit" {
+        let valid = format!("valid is one that at most {found} episodes reach");
+        return failure(Exit::Input, format!("--power: found {power}; {valid}"));
+    }
+    let flag = flags.iter().find(|(known, _)| *known == name);
+    let flag = flag.map_or_else(|| format!("--{name}"), |(_, flag)| (*flag).to_owned());
+    let valid = flags.iter().fold(valid.to_owned(), |valid, (known, flag)| valid.replace(known, flag));
+    failure(Exit::Input, format!("{flag}: found {found}; valid is {valid}"))
 }
 
 /// One line per key.

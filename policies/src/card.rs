@@ -104,7 +104,7 @@ pub enum CardError {
         source: Box<toml::de::Error>,
     },
     /// The card gives a layout another width than it has.
-    #[error("{path}: observation.width: found {found}, valid is {valid} with layout {layout:?}", path = path.display())]
+    #[error("{path}: observation.width: found {found}; valid is {valid} with layout {layout:?}", path = path.display())]
     Width {
         /// The card.
         path: PathBuf,
@@ -169,7 +169,7 @@ fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error
     let name = String::deserialize(deserializer)?;
     Layout::named(&name).ok_or_else(|| {
         let valid = Layout::ALL.map(|layout| format!("{:?}", layout.name())).join(" or ");
-        D::Error::custom(format!("found layout {name:?}, valid is {valid}"))
+        D::Error::custom(format!("found layout {name:?}; valid is {valid}"))
     })
 }
 

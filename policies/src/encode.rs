@@ -68,7 +68,7 @@ impl Layout {
         if observation.task >= TASKS {
             let last = TASKS - 1;
             return Err(PolicyError::Observation(format!(
-                "task: found {}, valid is 0 to {last}",
+                "task: found {}; valid is 0 to {last}",
                 observation.task
             )));
         }

@@ -82,16 +82,16 @@ pub enum OpenError {
         valid: String,
     },
     /// A tensor has another type or shape than the card says.
-    #[error("{path}: {field}: the card expects {expected}, the graph has {found}", path = path.display())]
+    #[error("{path}: {field}: found {found}; valid is {valid}, as in the graph", path = path.display())]
     Shape {
         /// The card.
         path: PathBuf,
         /// The field of the card.
         field: &'static str,
         /// Type and shape in the card.
-        expected: String,
-        /// Type and shape in the graph.
         found: String,
+        /// Type and shape in the graph.
+        valid: String,
     },
     /// The first inference failed.
     #[error("{path}: warm-up: {source}", path = path.display())]

@@ -297,8 +297,13 @@ fn check_tensor<'a>(
         valid: outlets.iter().map(|outlet| outlet.name()).collect::<Vec<_>>().join(", "),
     })?;
     let expected = || {
-        let element = if element == TensorElementType::Uint8 { "uint8" } else { "float32" };
-        shapes.iter().map(|shape| format!("{element}{shape:?}")).collect::<Vec<_>>().join(" or ")
+        let of = |shape: &Vec<i64>| format!("{}{shape:?}", element_name(element));
+        shapes.iter().map(of).collect::<Vec<_>>().join(" or ")
+    };
+    // A card speaks of the graph, and not the other way round: what the graph has is what is valid.
+    let valid = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => format!("{}{:?}", element_name(*ty), &**shape),
+        other => other.to_string(),
     };
     if let ValueType::Tensor { ty, shape: found, .. } = outlet.dtype()
         && *ty == element
@@ -308,8 +313,18 @@ fn check_tensor<'a>(
     }
     Err(OpenError::Shape {
         path: card.path.clone(),
-        field,
-        expected: expected(),
-        found: outlet.dtype().to_string(),
+        field: field.strip_suffix(".tensor").unwrap_or(field),
+        found: expected(),
+        valid,
     })
+}
+
+/// An element type as cards name it.
+fn element_name(element: TensorElementType) -> String {
+    match element {
+        TensorElementType::Float32 => "float32".into(),
+        TensorElementType::Float64 => "float64".into(),
+        TensorElementType::Uint8 => "uint8".into(),
+        other => other.to_string(),
+    }
 }

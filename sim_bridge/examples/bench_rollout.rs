@@ -62,7 +62,7 @@ fn main() -> Outcome<()> {
             }
             "block" => block(&mut replay)?,
             other => {
-                return Err(format!("standard input: found {other:?}, valid are footprint and block").into());
+                return Err(format!("standard input: found {other:?}; valid is footprint or block").into());
             }
         };
         println!("{found}");

@@ -35,7 +35,7 @@ pub struct Cameras {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CameraError {
     /// No picture has this size.
-    #[error("camera size: found {width}×{height} pixels, valid is 1×1 to {MAX_WIDTH}×{MAX_HEIGHT}")]
+    #[error("camera size: found {width}×{height} pixels; valid is 1×1 to {MAX_WIDTH}×{MAX_HEIGHT}")]
     Size {
         /// Pixels per row.
         width: u32,

@@ -9,7 +9,7 @@ use aegis_core::policy::PlantError;
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
     /// A file is missing or unreadable.
-    #[error("{path}: {source}")]
+    #[error("{path}: cannot read: {source}")]
     Io {
         /// The file.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum SuiteError {
         source: ndarray_npy::ReadNpyError,
     },
     /// A value does not fit.
-    #[error("{path}: {field}: found {found}, valid is {valid}")]
+    #[error("{path}: {field}: found {found}; valid is {valid}")]
     Field {
         /// The file.
         path: PathBuf,

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::arm::AEGIS;
-use aegis_experiments::files::sha256;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::Lock;
 use aegis_experiments::report::{Instructive, RECORDINGS, Report, plain, report};
@@ -15,7 +14,7 @@ use serde_json::json;
 
 use super::{Registered, belongs, judged, keys, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::files::write;
+use crate::files::{digest, make_folder, write};
 use crate::host::HostArguments;
 use crate::replay::stored::{How, Stored};
 
@@ -52,12 +51,11 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     for (name, text) in &made.files {
         write(&folder.join(name), text.as_bytes())?;
     }
-    let seal = sha256(&store_path(folder)).or_exit(Exit::Failed)?;
+    let seal = digest(&store_path(folder))?;
     write(&folder.join(SEAL), format!("{seal}\n").as_bytes())?;
     if arguments.recordings {
         let all = folder.join(RECORDINGS);
-        std::fs::create_dir_all(&all)
-            .map_err(|error| failure(Exit::Failed, format!("{}: {error}", all.display())))?;
+        make_folder(&all)?;
         let stored = Stored::open(folder, &arguments.registered, &arguments.host)?;
         let how = How { twin: true, looped: None };
         for one in &made.instructive {
@@ -103,7 +101,8 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
     let results = store.results().or_exit(Exit::Input)?;
     let calibrator = crate::study::probe(&plan.models)?.calibration.calibrator;
-    let found: Report = report(plan, &keys(plan)?, &results, &calibrator).or_exit(Exit::Input)?;
+    let found: Report = report(plan, &keys(plan)?, &results, &calibrator)
+        .map_err(|error| failure(Exit::Input, format!("{}: {error}", store_path(folder).display())))?;
     let interruptions = store.interruptions().or_exit(Exit::Input)?;
     let results_sha256 = store.sha256().or_exit(Exit::Input)?;
     let mut provenance = vec![

@@ -11,6 +11,7 @@ use clap::Args;
 
 use super::{Registered, arms, belongs, judged, keys_of, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::make_folder;
 use crate::host::HostArguments;
 use crate::progress;
 use crate::study::{Study, StudyArguments, default_workers};
@@ -84,8 +85,7 @@ impl Session<'_> {
         arms: &[Arm],
         what: &'static str,
     ) -> Result<usize, Failure> {
-        let named = |error| failure(Exit::Failed, format!("{}: {error}", folder.display()));
-        std::fs::create_dir_all(folder).map_err(named)?;
+        make_folder(folder)?;
         let store = Store::open(&store_path(folder), belongs(self.lock)).or_exit(Exit::Input)?;
         let there = store.traces().or_exit(Exit::Failed)?.len();
         let bar = progress::bar(what, keys.len().saturating_sub(there));

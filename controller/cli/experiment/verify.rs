@@ -1,10 +1,10 @@
 //! `aegis experiment verify`: a report held against the registration, the store, and every digest.
 //! Each line says what was checked and what of the report it covers.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::experiment::read_trace;
-use aegis_experiments::files::sha256;
 use aegis_experiments::precondition;
 use aegis_experiments::registration::Lock;
 use aegis_experiments::store::Store;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::report::{JSON, SEAL, make};
 use super::{Registered, belongs, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::digest;
 
 /// Arguments of `aegis experiment verify`.
 #[derive(Args)]
@@ -37,10 +38,15 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let store_file = store_path(folder);
     let read = |name: &str| {
         let path = folder.join(name);
-        std::fs::read_to_string(&path)
-            .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
+        std::fs::read_to_string(&path).map_err(|error| {
+            let reason = match error.kind() {
+                ErrorKind::NotFound => "found no file; valid is what `aegis experiment report` wrote".into(),
+                _ => format!("cannot read: {error}"),
+            };
+            failure(Exit::Input, format!("{}: {reason}", path.display()))
+        })
     };
-    let (sealed, found) = (read(SEAL)?.trim().to_owned(), sha256(&store_file).or_exit(Exit::Input)?);
+    let (sealed, found) = (read(SEAL)?.trim().to_owned(), digest(&store_file)?);
     if sealed != found {
         wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
     }

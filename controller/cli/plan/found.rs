@@ -10,6 +10,7 @@ use aegis_experiments::registration::{Frozen, NamedFile, Scenes};
 use aegis_policies::card::ModelCard;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::files::digest;
 use crate::library;
 use crate::study::{onnx_library, probe, scenes_folder, suite_of};
 
@@ -61,11 +62,6 @@ fn scenes(suite: &str) -> Result<Scenes, Failure> {
     let files = files::below(&folder).map_err(named)?;
     let digests = files.into_iter().map(|(name, path)| Ok((name, digest(&path)?)));
     Ok(Scenes::new(suite.to_owned(), digests.collect::<Result<_, Failure>>()?))
-}
-
-fn digest(path: &Path) -> Result<String, Failure> {
-    files::sha256(path)
-        .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
 }
 
 /// Refuses models and a probe that do not belong together: nobody registers what cannot run.

@@ -27,7 +27,7 @@ pub struct NewArguments {
 pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
     let out = &arguments.out;
     if out.exists() {
-        let message = format!("{}: found a file, valid is none yet; choose another --out", out.display());
+        let message = format!("{}: found a file; valid is none yet, so choose another --out", out.display());
         return Err(failure(Exit::Input, message));
     }
     let place = std::path::absolute(out).or_exit(Exit::Input)?;

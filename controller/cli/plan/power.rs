@@ -6,7 +6,8 @@ use aegis_statistics::{Discordance, SampleSize, mcnemar_sample_size};
 use clap::Args;
 use serde_json::json;
 
-use crate::exit::{Exit, Failure, OrExit, say};
+use crate::exit::{Exit, Failure, say};
+use crate::stats::by_flag;
 
 /// Most episodes that are looked at.
 const LIMIT: u64 = 1_000_000;
@@ -56,13 +57,16 @@ pub fn run(arguments: &PowerArguments) -> Result<(), Failure> {
     let effect = discordance(arguments.effect, arguments.discordance)?;
     let success = arguments.success.unwrap_or_else(|| Family::even_success(effect));
     let contrasts = arguments.contrasts as usize;
-    let size = |alpha| mcnemar_sample_size(effect, alpha, power, LIMIT).or_exit(Exit::Input);
+    let shares = [effect.treatment_only, effect.control_only].map(|share| share.to_string());
+    let flags =
+        |error| by_flag(error, &[("treatment_only", &*shares[0]), ("control_only", &*shares[1])], power);
+    let size = |alpha| mcnemar_sample_size(effect, alpha, power, LIMIT).map_err(flags);
     let alone = size(alpha)?;
     let bonferroni = size(alpha / contrasts as f64)?;
     let simulation = Simulation { studies, seed };
     let family = Family { effect, contrasts, alpha, success };
     // All contrasts need at least what one needs.
-    let found = family.episodes(power, alone.first, LIMIT, simulation).or_exit(Exit::Input)?;
+    let found = family.episodes(power, alone.first, LIMIT, simulation).map_err(flags)?;
     if arguments.json {
         let outcome = json!({
             "effect": arguments.effect, "discordance": arguments.discordance, "power": power,
@@ -94,7 +98,7 @@ pub fn run(arguments: &PowerArguments) -> Result<(), Failure> {
 /// Both discordant shares from their difference and their sum.
 fn discordance(effect: f64, discordance: f64) -> Result<Discordance, Failure> {
     let refused = |name: &str, found: f64, valid: &str| {
-        Err(crate::exit::failure(Exit::Input, format!("--{name} {found}: valid is {valid}")))
+        Err(crate::exit::failure(Exit::Input, format!("--{name}: found {found}; valid is {valid}")))
     };
     if !(discordance > 0.0 && discordance <= 1.0) {
         return refused("discordance", discordance, "above 0, at most 1");

@@ -111,6 +111,13 @@ pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
 
 /// The lock of a plan, held against all that a run would read; each thing that differs is named.
 pub fn hold(plan: &Path, place: &Path) -> Result<Lock, Failure> {
+    if !place.exists() {
+        // Whoever mistook the plan's name is not to be told to register it.
+        Plan::read(plan).or_exit(Exit::Input)?;
+        let (place, plan) = (place.display(), plan.display());
+        let valid = format!("valid is that of a registered plan, which `aegis plan register {plan}` makes");
+        return Err(failure(Exit::Input, format!("{place}: found no lock; {valid}")));
+    }
     let lock = Lock::load(place).or_exit(Exit::Input)?;
     let (_, frozen) = found(plan)?;
     let differences = lock.compare(&frozen);

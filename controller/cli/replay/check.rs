@@ -8,8 +8,8 @@ use aegis_recorder::run_log::RunReader;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 
-/// Feeds a file back; how many periods it has.
-pub fn check(path: &Path) -> Result<u64, Failure> {
+/// Feeds a file back; how many periods it has, and whether it ends within one.
+pub fn check(path: &Path) -> Result<(u64, bool), Failure> {
     let wrong = |reason: String| failure(Exit::Failed, format!("{}: {reason}", path.display()));
     let mut reader = RunReader::open(path).or_exit(Exit::Input)?;
     if reader.header.first > 0 {
@@ -27,7 +27,7 @@ pub fn check(path: &Path) -> Result<u64, Failure> {
         }
         number += 1;
     }
-    Ok(number)
+    Ok((number, reader.ends_early()))
 }
 
 /// What differs, bit for bit: NaN equals itself here.

@@ -41,13 +41,18 @@ pub struct EpisodeArguments {
 /// Shows an episode of the study in `folder`.
 pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(), Failure> {
     let stored = Stored::open(folder, &arguments.registered, &arguments.host)?;
-    let chosen = match arguments.episode {
-        Some(key) => Some(key),
-        None if arguments.arm == AEGIS => recording::most_instructive(&stored.results).map(|one| one.key),
-        None => None,
+    stored.check_arm(&arguments.arm)?;
+    let wrong = |reason: &str| failure(Exit::Input, format!("{}: --episode: {reason}", folder.display()));
+    let key = match arguments.episode {
+        Some(key) => key,
+        None if arguments.arm == AEGIS => recording::most_instructive(&stored.results)
+            .map(|one| one.key)
+            .ok_or_else(|| wrong("needed, for no episode of this arm has fired"))?,
+        None => {
+            let valid = "valid is TASK/STATE, as 3/641, for without it only arm aegis has one chosen";
+            return Err(wrong(&format!("missing; {valid}")));
+        }
     };
-    let reason = "--episode: needed, for no episode of this arm has fired";
-    let key = chosen.ok_or_else(|| failure(Exit::Input, format!("{}: {reason}", folder.display())))?;
     let result = stored.result(key, &arguments.arm)?;
     let how = How { twin: !arguments.no_twin, looped: arguments.looped.clone() };
     stored.draw(result, &how, to.clone())?;

@@ -1,14 +1,15 @@
 //! A study's stored episodes, run again and drawn.
 //! Each is held letter for letter against what the store has of it.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use aegis_core::Probe;
+use aegis_core::{Probe, Start};
 use aegis_experiments::arm::WEAK;
 use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
 use aegis_experiments::store::Store;
-use aegis_experiments::{Arm, EpisodeKey, fork, runner};
+use aegis_experiments::{Arm, EpisodeKey, fork};
 use aegis_recorder::{Film, Sink, Target};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
@@ -43,6 +44,10 @@ impl Stored {
         let (_, lock) = registered.hold()?;
         let store = Store::read(&store_path(folder), belongs(&lock)).or_exit(Exit::Input)?;
         let results = store.results().or_exit(Exit::Input)?;
+        if results.is_empty() {
+            let reason = "found no episodes; run `aegis experiment run` first";
+            return Err(failure(Exit::Input, format!("{}: {reason}", store_path(folder).display())));
+        }
         let study = Study::open(&StudyArguments {
             plan: Some(registered.plan.clone()),
             workers: 1,
@@ -53,15 +58,25 @@ impl Stored {
         Ok(Self { folder: folder.to_owned(), store, study, probe, arms, settings, results })
     }
 
+    /// Refuses an arm of which nothing is stored.
+    pub fn check_arm(&self, arm: &str) -> Result<(), Failure> {
+        let names: BTreeSet<&str> = self.results.iter().map(|result| result.arm.as_str()).collect();
+        if names.contains(arm) {
+            return Ok(());
+        }
+        let valid: Vec<&str> = names.into_iter().collect();
+        let reason = format!("--arm: found {arm}; valid is {}", valid.join(", "));
+        Err(failure(Exit::Input, format!("{}: {reason}", self.folder.display())))
+    }
+
     /// What an arm came to in an episode.
     pub fn result(&self, key: EpisodeKey, arm: &str) -> Result<&EpisodeResult, Failure> {
+        self.check_arm(arm)?;
         let found = self.results.iter().find(|result| result.key == key && result.arm == *arm);
         found.ok_or_else(|| {
-            let mut names: Vec<&str> = self.results.iter().map(|result| result.arm.as_str()).collect();
-            names.sort_unstable();
-            names.dedup();
-            let what = runner::describe(key, arm);
-            let reason = format!("{what} is not in it; valid arms are {}", names.join(", "));
+            let EpisodeKey { start: Start { task, initial_state }, replicate } = key;
+            let named = format!("{task}/{initial_state}/{replicate}");
+            let reason = format!("--episode: found {named}; valid is an episode that the store has");
             failure(Exit::Input, format!("{}: {reason}", self.folder.display()))
         })
     }

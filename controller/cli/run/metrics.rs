@@ -16,7 +16,7 @@ use prometheus_client::registry::Registry;
 
 use super::helper::Helper;
 use super::record::Turn;
-use crate::exit::{Exit, Failure, failure};
+use crate::exit::{Exit, Failure, OrExit, failure};
 
 /// Between two looks at whether to end.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -171,13 +171,10 @@ pub struct MetricsServer {
 impl MetricsServer {
     /// Listens at an address of this machine; port 0 lets the system choose.
     pub fn start(listen: SocketAddr, metrics: Arc<Metrics>) -> Result<Self, Failure> {
-        let wrong = |found: String| failure(Exit::Input, format!("metrics: {found}"));
-        if !listen.ip().is_loopback() {
-            let valid =
-                "valid is an address of this machine, as 127.0.0.1:9464; others read it through a proxy";
-            return Err(wrong(format!("found {listen}, {valid}")));
-        }
-        let server = tiny_http::Server::http(listen).map_err(|error| wrong(format!("{listen}: {error}")))?;
+        check(listen).map_err(|reason| failure(Exit::Input, reason))?;
+        let server = tiny_http::Server::http(listen).map_err(|error| {
+            failure(Exit::Input, format!("found {listen}: {error}; valid is a free port"))
+        })?;
         let address = server.server_addr().to_ip().unwrap_or(listen);
         let helper = Helper::start("metrics", move |end| {
             while !end.load(Ordering::Acquire) {
@@ -186,8 +183,17 @@ impl MetricsServer {
                 }
             }
         });
-        Ok(Self { _helper: helper.map_err(|error| wrong(error.to_string()))?, address })
+        Ok(Self { _helper: helper.or_exit(Exit::Failed)?, address })
     }
+}
+
+/// Refuses an address that others can reach: metrics have no keys.
+pub fn check(listen: SocketAddr) -> Result<(), String> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    let valid = "valid is an address of this machine, as 127.0.0.1:9464; others read it through a proxy";
+    Err(format!("found {listen}; {valid}"))
 }
 
 fn answer(request: tiny_http::Request, metrics: &Metrics) {
@@ -208,7 +214,7 @@ mod tests {
     #[test]
     fn only_this_machine_is_listened_at() {
         let refused = MetricsServer::start("0.0.0.0:0".parse().unwrap(), Arc::new(Metrics::new()));
-        assert!(refused.err().unwrap().to_string().contains("0.0.0.0:0, valid is"));
+        assert!(refused.err().unwrap().to_string().contains("0.0.0.0:0; valid is"));
     }
 
     #[test]

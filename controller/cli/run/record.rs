@@ -14,6 +14,7 @@ use aegis_runtime::LogReader;
 
 use super::taken::{HandOver, Taken};
 use crate::exit::{Exit, Failure, OrExit};
+use crate::files::make_folder;
 
 /// Between two looks at an empty ring.
 const GLANCE: Duration = Duration::from_millis(2);
@@ -51,7 +52,7 @@ impl Recording {
         mut ring: LogReader,
         mut watch: impl FnMut(&Turn<'_>) + Send + 'static,
     ) -> Result<Self, Failure> {
-        std::fs::create_dir_all(&folder).or_exit(Exit::Failed)?;
+        make_folder(&folder)?;
         let log = RunLog::create(&folder.join("run.aegis"), &header).or_exit(Exit::Failed)?;
         let (end, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let mut taker = Taker::new(folder.clone(), header, log)?;

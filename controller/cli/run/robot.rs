@@ -8,17 +8,21 @@ use std::time::Duration;
 
 use aegis_core::control::{ControlSettings, Recipe};
 use aegis_core::{GateLimits, Probe, Start};
-use aegis_experiments::files::sha256;
 use aegis_experiments::plan::Models;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::probe::rules::RuleSettings;
-use aegis_link::Endpoint;
+use aegis_link::{Endpoint, Keys};
 use aegis_policies::card::ModelCard;
 use aegis_runtime::{Pace, RealTimeSettings};
 use serde::Deserialize;
 
+use super::metrics;
 use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::files::digest;
 use crate::study::probe;
+
+/// The highest priority that Linux has for a real-time thread.
+const HIGHEST_PRIORITY: u8 = 99;
 
 /// What `aegis run` reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -77,6 +81,8 @@ impl RemoteStrong {
 
 /// A robot file with everything that it names, checked.
 pub struct Robot {
+    /// Where it was read from.
+    pub path: PathBuf,
     /// The file's own values.
     pub file: RobotFile,
     /// What the controller is made of.
@@ -95,7 +101,7 @@ impl Robot {
     /// Reads a file and the cards and the probe that it names.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
         let mut file: RobotFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let Models { weak, strong, probe: probe_path } = &mut file.models;
@@ -103,13 +109,22 @@ impl Robot {
             *named = folder.join(&*named);
         }
         if file.starts.is_empty() {
-            return Err(wrong("starts: found none, valid is 1 or more".into()));
+            return Err(wrong("starts: found none; valid is 1 or more".into()));
         }
         if let Some(RemoteStrong { deadline_ms }) = file.remote_strong
             && !(deadline_ms > 0.0 && deadline_ms <= 60_000.0)
         {
             let valid = "valid is above 0, at most 60000";
-            return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}, {valid}")));
+            return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}; {valid}")));
+        }
+        Keys::of(&file.plant).map_err(|error| wrong(format!("plant: {error}")))?;
+        if let Some(listen) = file.metrics {
+            metrics::check(listen).map_err(|reason| wrong(format!("metrics: {reason}")))?;
+        }
+        let priority = file.real_time.priority;
+        if priority > HIGHEST_PRIORITY {
+            let reason = format!("found {priority}; valid is 0 to {HIGHEST_PRIORITY}");
+            return Err(wrong(format!("real_time.priority: {reason}")));
         }
         file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
         let (mut horizons, mut digests) = ([0; 2], BTreeMap::new());
@@ -120,7 +135,7 @@ impl Robot {
             let expected = file.control.channels.len();
             if found != expected {
                 let field = format!("control.channels: found {expected}");
-                return Err(wrong(format!("{field}, valid is the {found} of {}", card_path.display())));
+                return Err(wrong(format!("{field}; valid is the {found} of {}", card_path.display())));
             }
             reads_no_camera(&card).map_err(|reason| wrong(format!("models: {reason}")))?;
             digests.insert(role.to_owned(), card.sha256);
@@ -136,10 +151,8 @@ impl Robot {
             ask_strong: file.ask_strong,
         };
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
-        let path = &file.models.probe;
-        let digest = sha256(path).map_err(|error| format!("{}: {error}", path.display()));
-        digests.insert("probe".into(), digest.map_err(|reason| failure(Exit::Input, reason))?);
-        Ok(Self { digests, probe, recipe, file })
+        digests.insert("probe".into(), digest(&file.models.probe)?);
+        Ok(Self { path: path.to_owned(), digests, probe, recipe, file })
     }
 }
 

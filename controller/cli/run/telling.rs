@@ -33,7 +33,7 @@ pub enum People {
 pub fn begin(people: People, folder: &Path) -> Result<(), Failure> {
     let path = folder.join(EVENTS);
     let file = File::options().append(true).create_new(true).open(&path);
-    let file = file.map_err(|error| format!("{}: {error}", path.display()));
+    let file = file.map_err(|error| format!("{}: cannot write: {error}", path.display()));
     let file = file.map_err(|reason| crate::exit::failure(Exit::Failed, reason))?;
     // Other crates' complaints are worth keeping; what they do all day is not.
     let kept = Targets::new().with_default(LevelFilter::WARN).with_target("aegis", LevelFilter::DEBUG);

@@ -41,7 +41,7 @@ pub struct GateLimits {
 
 /// Why a gate's settings are refused.
 #[derive(Debug, PartialEq, thiserror::Error)]
-#[error("gate.{field}: found {found}, valid is {valid}")]
+#[error("{}: found {found}; valid is {valid}", self.key())]
 pub struct GateError {
     /// The setting.
     pub field: &'static str,
@@ -52,6 +52,11 @@ pub struct GateError {
 }
 
 impl GateError {
+    /// The setting's key: that of the rule's kind lies beside the gate's table, not in it.
+    pub fn key(&self) -> String {
+        if self.field == RULE_KIND { RULE_KIND.into() } else { format!("gate.{}", self.field) }
+    }
+
     /// Refuses a setting unless `ok`.
     pub(crate) fn unless(
         ok: bool,
@@ -63,6 +68,8 @@ impl GateError {
     }
 }
 
+/// The key that names a rule.
+pub(crate) const RULE_KIND: &str = "rule.kind";
 /// A product of exact decimals can land a hair beside a whole number; the slack keeps it there.
 const SLACK: f64 = 1e-9;
 

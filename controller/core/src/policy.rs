@@ -185,7 +185,7 @@ pub trait Plant {
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// A tensor has another shape than the loop needs.
-    #[error("{what}: expected {expected}, found {found}")]
+    #[error("{what}: found {found}; valid is {expected}")]
     Shape {
         /// Which tensor.
         what: String,
@@ -222,7 +222,7 @@ pub enum PolicyError {
 #[derive(Debug, thiserror::Error)]
 pub enum PlantError {
     /// The suite has no such task.
-    #[error("unknown task {found}: the suite has tasks 0 to {last}")]
+    #[error("unknown task {found}; valid is 0 to {last}")]
     UnknownTask {
         /// The index asked for.
         found: usize,
@@ -230,7 +230,9 @@ pub enum PlantError {
         last: usize,
     },
     /// The task has no such initial state.
-    #[error("task {task}: unknown initial state {found}: it has 0 to {last}, more only with a sample seed")]
+    #[error(
+        "task {task}: unknown initial state {found}; valid is 0 to {last}, and more only with a sample seed (--sample-seed)"
+    )]
     UnknownInitialState {
         /// The task.
         task: usize,
@@ -240,7 +242,7 @@ pub enum PlantError {
         last: usize,
     },
     /// The action does not fit the plant.
-    #[error("action: expected {expected} finite values, found {found}")]
+    #[error("action: found {found}; valid is {expected} finite values")]
     Action {
         /// Values per action.
         expected: usize,
@@ -248,7 +250,7 @@ pub enum PlantError {
         found: String,
     },
     /// The state to start from does not fit the task.
-    #[error("state: expected {expected} finite values, found {found}")]
+    #[error("state: found {found}; valid is {expected} finite values")]
     State {
         /// Values per state.
         expected: usize,

@@ -62,7 +62,7 @@ fn fixed_thresholds_are_refused_when_they_cross() {
     assert_eq!(refused(fixed(0.1, 0.2)), "trigger.hand_back");
     assert_eq!(refused(fixed(0.1, f64::NAN)), "trigger.hand_back");
     let error = fixed(0.1, 0.2).trigger().unwrap_err().to_string();
-    assert_eq!(error, "gate.trigger.hand_back: found 0.2 with fire at 0.1, valid is a number, at most fire");
+    assert_eq!(error, "gate.trigger.hand_back: found 0.2 with fire at 0.1; valid is a number, at most fire");
 }
 
 fn cost(missed: f64, false_alarm: f64, slope: f64, hand_back: f64) -> CostSettings {
@@ -164,7 +164,7 @@ fn disagreement_is_a_root_mean_square_over_chunks_of_one_shape() {
     assert_eq!(chunk_disagreement(&weak, &weak).unwrap(), 0.0);
     assert_eq!(chunk_disagreement(&weak, &chunk(2, &[1.0, 1.0, 5.0, 6.0])).unwrap(), (19.0_f64 / 4.0).sqrt());
     let error = chunk_disagreement(&weak, &chunk(1, &[0.0; 4])).unwrap_err().to_string();
-    assert_eq!(error, "strong action chunk beside the weak one: expected [2, 2], found [4, 1]");
+    assert_eq!(error, "strong action chunk beside the weak one: found [4, 1]; valid is [2, 2]");
 }
 
 #[test]

@@ -34,14 +34,14 @@ impl BlackBox {
     /// Writes what is kept to `path`, which must not be there yet.
     ///
     /// # Errors
-    /// [`RunLogError::Io`].
+    /// [`RunLogError::Write`].
     pub fn write(&self, path: &Path, header: &RunHeader) -> Result<(), RunLogError> {
         let part = path.with_extension("part");
         let written = (|| {
             let mut log = RunLog::create(&part, &RunHeader { first: self.gone, ..header.clone() })?;
             self.periods.iter().try_for_each(|period| log.append(period))?;
             log.flush()?;
-            std::fs::rename(&part, path).map_err(|source| RunLogError::Io { path: path.into(), source })
+            std::fs::rename(&part, path).map_err(|source| RunLogError::Write { path: path.into(), source })
         })();
         if written.is_err() {
             // Half a black box is none; what cannot be removed has been reported already.

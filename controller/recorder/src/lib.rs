@@ -53,7 +53,7 @@ pub enum RecorderError {
         source: io::Error,
     },
     /// Poses that do not fit the bodies.
-    #[error("poses at control step {step}: expected {expected}, one per body, found {found}")]
+    #[error("poses at control step {step}: found {found}; valid is {expected}, one per body")]
     Poses {
         /// Control steps taken.
         step: u32,

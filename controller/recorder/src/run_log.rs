@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use aegis_core::control::Recipe;
 use serde::{Deserialize, Serialize};
 
+use crate::frames::{self, Frame};
+
 /// First bytes of a run's file, the format's version among them.
 const MAGIC: [u8; 8] = *b"AEGSRUN2";
-/// The largest header and the largest period.
-const LARGEST: u32 = 1024 * 1024;
 
 /// What a run was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,21 +35,40 @@ pub struct RunHeader {
 /// Why a run's file cannot be written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum RunLogError {
-    /// The file.
-    #[error("{path}: {source}")]
-    Io {
+    /// The file cannot be read.
+    #[error("{path}: cannot read: {source}")]
+    Read {
         /// Which one.
         path: PathBuf,
         /// What the system reports.
         source: io::Error,
     },
+    /// The file cannot be written.
+    #[error("{path}: cannot write: {source}")]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// What the system reports.
+        source: io::Error,
+    },
+    /// A recording is never written over.
+    #[error("{path}: found a recording; valid is none yet, so choose another --out")]
+    Exists {
+        /// Which one.
+        path: PathBuf,
+    },
     /// Not such a file, or one of another version.
-    #[error("{path}: {found}; valid is a file that `aegis run` wrote, of format {}", String::from_utf8_lossy(&MAGIC))]
+    #[error(
+        "{path}: {found}; valid is a file that `aegis run` wrote, of format {}",
+        String::from_utf8_lossy(format)
+    )]
     Format {
         /// Which one.
         path: PathBuf,
         /// What is wrong.
         found: String,
+        /// First bytes of such a file.
+        format: [u8; 8],
     },
 }
 
@@ -64,10 +83,13 @@ impl RunLog {
     /// A new file; one that is there is never written over.
     ///
     /// # Errors
-    /// [`RunLogError::Io`].
+    /// [`RunLogError::Exists`] and [`RunLogError::Write`].
     pub fn create(path: &Path, header: &RunHeader) -> Result<Self, RunLogError> {
-        let failed = |source| RunLogError::Io { path: path.into(), source };
-        let file = File::options().write(true).create_new(true).open(path).map_err(failed)?;
+        let failed = |source| RunLogError::Write { path: path.into(), source };
+        let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
+            let exists = error.kind() == io::ErrorKind::AlreadyExists;
+            if exists { RunLogError::Exists { path: path.into() } } else { failed(error) }
+        })?;
         let mut log = Self { path: path.into(), file: BufWriter::new(file) };
         let header = rmp_serde::to_vec_named(header).map_err(|error| failed(io::Error::other(error)))?;
         log.file.write_all(&MAGIC).map_err(failed)?;
@@ -79,25 +101,25 @@ impl RunLog {
     /// Appends a period's bytes.
     ///
     /// # Errors
-    /// [`RunLogError::Io`], for example of a disk that is full.
+    /// [`RunLogError::Write`], for example of a disk that is full.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), RunLogError> {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-        let written = self.file.write_all(&length).and_then(|()| self.file.write_all(bytes));
-        written.map_err(|source| RunLogError::Io { path: self.path.clone(), source })
+        frames::write(&mut self.file, bytes)
+            .map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 
     /// Hands what is buffered to the system.
     ///
     /// # Errors
-    /// [`RunLogError::Io`].
+    /// [`RunLogError::Write`].
     pub fn flush(&mut self) -> Result<(), RunLogError> {
-        self.file.flush().map_err(|source| RunLogError::Io { path: self.path.clone(), source })
+        self.file.flush().map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 }
 
 /// Reads a run.
 pub struct RunReader {
     file: BufReader<File>,
+    is_cut: bool,
     /// What the run was.
     pub header: RunHeader,
 }
@@ -108,15 +130,21 @@ impl RunReader {
     /// # Errors
     /// See [`RunLogError`].
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
-        let failed = |source| RunLogError::Io { path: path.into(), source };
-        let format = |found: String| RunLogError::Format { path: path.into(), found };
+        let failed = |source| RunLogError::Read { path: path.into(), source };
+        let format = |found: String| RunLogError::Format { path: path.into(), found, format: MAGIC };
         let mut file = BufReader::new(File::open(path).map_err(failed)?);
+        let early = || format("the header ends early".into());
         let mut magic = [0; MAGIC.len()];
-        let begins = file.read_exact(&mut magic).is_ok() && magic == MAGIC;
-        let bytes = if begins { frame(&mut file).map_err(failed)? } else { None };
-        let bytes = bytes.ok_or_else(|| format(format!("it begins with {magic:02x?}, or ends early")))?;
+        if !frames::read_whole(&mut file, &mut magic).map_err(failed)? {
+            return Err(early());
+        }
+        if magic != MAGIC {
+            let found = String::from_utf8_lossy(&magic).escape_default().to_string();
+            return Err(format(format!("it begins with {found}")));
+        }
+        let Frame::Whole(bytes) = frames::read(&mut file).map_err(failed)? else { return Err(early()) };
         let header = rmp_serde::from_slice(&bytes).map_err(|error| format(format!("header: {error}")))?;
-        Ok(Self { file, header })
+        Ok(Self { file, is_cut: false, header })
     }
 
     /// The next period's bytes; none at the end, be it where it should be or early.
@@ -124,27 +152,16 @@ impl RunReader {
     /// # Errors
     /// What the system reports.
     pub fn next_period(&mut self) -> io::Result<Option<Vec<u8>>> {
-        frame(&mut self.file)
+        match frames::read(&mut self.file)? {
+            Frame::Whole(bytes) => return Ok(Some(bytes)),
+            Frame::Cut => self.is_cut = true,
+            Frame::None => {}
+        }
+        Ok(None)
     }
-}
 
-fn frame(file: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
-    let mut length = [0; 4];
-    if !read_whole(file, &mut length)? {
-        return Ok(None);
-    }
-    let length = u32::from_le_bytes(length);
-    if length > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{length} bytes in one period")));
-    }
-    let mut bytes = vec![0; length as usize];
-    Ok(read_whole(file, &mut bytes)?.then_some(bytes))
-}
-
-fn read_whole(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
-    match file.read_exact(bytes) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
+    /// Whether the file ended within a period; known once [`next_period`](Self::next_period) gives none.
+    pub fn ends_early(&self) -> bool {
+        self.is_cut
     }
 }

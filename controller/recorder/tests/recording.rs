@@ -234,7 +234,7 @@ fn a_failed_or_dropped_recording_leaves_no_file() {
     let mut film = blank();
     film.poses(4, 0.2, &[pose(0.0)]);
     let error = film.draw(None, sink(&path).unwrap()).unwrap_err().to_string();
-    assert_eq!(error, "poses at control step 4: expected 2, one per body, found 1");
+    assert_eq!(error, "poses at control step 4: found 1; valid is 2, one per body");
     drop(sink(&path).unwrap());
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }

@@ -122,7 +122,7 @@ pub enum EpisodeError {
     #[error("the weak policy's model has no activation output; its card needs an [activation] table")]
     NoActivation,
     /// A chunk is shorter or longer than the gate's.
-    #[error("{driver:?} policy: chunk of {found} control steps, the gate is set to {expected}")]
+    #[error("{driver} policy: chunk: found {found} control steps; valid is {expected}, the gate's")]
     Horizon {
         /// Which of the two.
         driver: Driver,

@@ -53,9 +53,15 @@ pub enum MergeError {
     /// A trace is not the one that the store speaks of.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// A file cannot be read or written.
-    #[error("{}: {source}", path.display())]
-    Io {
+    /// There is something at the place of the whole.
+    #[error("{}: found a folder; valid is none yet, so choose another --out", out.display())]
+    Exists {
+        /// The place.
+        out: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{}: cannot write: {source}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -80,11 +86,11 @@ pub fn merge(
     precondition: Option<&[EpisodeKey]>,
 ) -> Result<usize, MergeError> {
     if out.exists() {
-        return Err(io(out)(std::io::ErrorKind::AlreadyExists.into()));
+        return Err(MergeError::Exists { out: out.to_owned() });
     }
     let half = out.with_extension("part");
     if half.exists() {
-        std::fs::remove_dir_all(&half).map_err(io(&half))?;
+        std::fs::remove_dir_all(&half).map_err(write(&half))?;
     }
     let before: Vec<PathBuf> = parts.iter().map(|part| part.join(precondition::FOLDER)).collect();
     if precondition.is_some() {
@@ -94,13 +100,13 @@ pub fn merge(
     if let Some(keys) = precondition {
         fill(&half.join(precondition::FOLDER), before.get(..1).unwrap_or_default(), belongs, keys)?;
     }
-    std::fs::rename(&half, out).map_err(io(out))?;
+    std::fs::rename(&half, out).map_err(write(out))?;
     Ok(sets)
 }
 
-fn io(path: &Path) -> impl FnOnce(std::io::Error) -> MergeError {
+fn write(path: &Path) -> impl FnOnce(std::io::Error) -> MergeError {
     let path = path.to_owned();
-    move |source| MergeError::Io { path, source }
+    move |source| MergeError::Write { path, source }
 }
 
 /// Puts what the parts hold of `keys` into a new folder; returns how many sets that is.
@@ -108,12 +114,12 @@ fn fill(folder: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) ->
     let stores =
         parts.iter().map(|part| Store::read(&part.join(STORE), belongs)).collect::<Result<Vec<_>, _>>()?;
     let (sets, interruptions) = gather(parts, &stores, keys)?;
-    std::fs::create_dir_all(folder.join(TRACES)).map_err(io(folder))?;
+    std::fs::create_dir_all(folder.join(TRACES)).map_err(write(folder))?;
     let mut store = Store::open(&folder.join(STORE), belongs)?;
     for (key, set) in &sets {
         let bytes = read_trace(set.part, *key, &set.trace)?;
         let to = trace_path(folder, *key);
-        std::fs::write(&to, bytes).map_err(io(&to))?;
+        std::fs::write(&to, bytes).map_err(write(&to))?;
         store.copy(set.store, *key, &set.trace)?;
     }
     for (what, reason) in interruptions {

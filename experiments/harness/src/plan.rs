@@ -131,7 +131,9 @@ impl Plan {
             field: field.to_owned(),
             reason,
         };
-        plan.gate.validate().map_err(|error| invalid("gate", error.to_string()))?;
+        plan.gate.validate().map_err(|error| {
+            invalid(&error.key(), format!("found {}; valid is {}", error.found, error.valid))
+        })?;
         plan.rule.validate().map_err(|(field, reason)| invalid(&format!("rule.{field}"), reason))?;
         plan.ranges.validate().map_err(|(field, reason)| invalid(&field, reason))?;
         plan.sensor.validate().map_err(|reason| invalid("sensor.object_position_sd", reason))?;

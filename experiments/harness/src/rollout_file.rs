@@ -55,9 +55,17 @@ pub struct Provenance {
 /// Why a file of rollouts is refused or not written.
 #[derive(Debug, thiserror::Error)]
 pub enum RolloutFileError {
-    /// The file cannot be read or written.
-    #[error("{path}: {reason}", path = path.display())]
-    Io {
+    /// The file cannot be read.
+    #[error("{path}: cannot read: {reason}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the format said.
+        reason: String,
+    },
+    /// The file cannot be written.
+    #[error("{path}: cannot write: {reason}", path = path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system or the format said.
@@ -79,7 +87,7 @@ pub enum RolloutFileError {
 
 /// Writes the rollouts, whole or not at all.
 pub fn write(path: &Path, provenance: &Provenance, rollouts: &[Rollout]) -> Result<(), RolloutFileError> {
-    let io = |reason: String| RolloutFileError::Io { path: path.to_owned(), reason };
+    let io = |reason: String| RolloutFileError::Write { path: path.to_owned(), reason };
     let bytes = file(provenance, rollouts).map_err(&io)?;
     write_atomically(path, &bytes).map_err(|error| io(error.to_string()))
 }
@@ -119,7 +127,7 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
 
 /// Reads rollouts and what they are of.
 pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError> {
-    let io = |reason: String| RolloutFileError::Io { path: path.to_owned(), reason };
+    let io = |reason: String| RolloutFileError::Read { path: path.to_owned(), reason };
     let invalid = |field: &str, found: String, valid: &str| RolloutFileError::Invalid {
         path: path.to_owned(),
         field: field.to_owned(),

@@ -35,6 +35,12 @@ CREATE TABLE interruptions (what TEXT NOT NULL, reason TEXT NOT NULL) STRICT;
 /// Why results cannot be kept or read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// There is no such file.
+    #[error("{path}: found no store; valid is one that `aegis experiment run` made", path = path.display())]
+    None {
+        /// The file.
+        path: PathBuf,
+    },
     /// SQLite, or the disk under it, failed.
     #[error("{path}: {source}", path = path.display())]
     Database {
@@ -99,8 +105,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], and where there is no store.
     pub fn read(path: &Path, belongs: &str) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Database { path: path.to_owned(), source };
-        let connection = read_only(path).map_err(failed)?;
+        let connection = read_only(path)?;
         let store = Self { path: path.to_owned(), connection };
         store.check(belongs)?;
         Ok(store)
@@ -114,6 +119,12 @@ impl Store {
                 .optional()
                 .map_err(|source| self.failed(source))?;
             if found.as_ref() != Some(&valid) {
+                let valid = match name {
+                    "belongs" => format!(
+                        "{valid}, the seal in the plan's lock; another plan's results need a folder of their own"
+                    ),
+                    _ => valid,
+                };
                 return Err(self.invalid(name, found.unwrap_or_else(|| "nothing".into()), valid));
             }
         }
@@ -271,20 +282,23 @@ impl Store {
     }
 }
 
-fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+fn read_only(path: &Path) -> Result<Connection, StoreError> {
+    if !path.exists() {
+        return Err(StoreError::None { path: path.to_owned() });
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(PATIENCE)?;
-    Ok(connection)
+    let opened = Connection::open_with_flags(path, flags);
+    let patient = opened.and_then(|connection| connection.busy_timeout(PATIENCE).map(|()| connection));
+    patient.map_err(|source| StoreError::Database { path: path.to_owned(), source })
 }
 
 /// How many episodes from these initial states a store holds, of whatever experiment it is.
 ///
 /// # Errors
-/// [`StoreError::Database`] for a file that is no store.
+/// [`StoreError::Database`] for a file that is no store, [`StoreError::None`] where there is none.
 pub fn stored_episodes(path: &Path, starts: Range<usize>) -> Result<u64, StoreError> {
+    let connection = read_only(path)?;
     let count = || {
-        let connection = read_only(path)?;
         let within = params![starts.start as i64, starts.end as i64];
         let query = "SELECT COUNT(*) FROM episodes WHERE initial_state >= ?1 AND initial_state < ?2";
         connection.query_row(query, within, |row| row.get::<_, i64>(0))

@@ -5,7 +5,7 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StatisticsError {
     /// More successes than trials, or no trials.
-    #[error("k = {k} of n = {n}: valid is 0 ≤ k ≤ n and n ≥ 1")]
+    #[error("k of n: found {k} of {n}; valid is 0 ≤ k ≤ n and n ≥ 1")]
     Counts {
         /// Successes.
         k: u64,
@@ -13,7 +13,7 @@ pub enum StatisticsError {
         n: u64,
     },
     /// A confidence level, probability or count outside its range; NaN is outside every range.
-    #[error("{name} = {found}: valid is {valid}")]
+    #[error("{name}: found {found}; valid is {valid}")]
     Range {
         /// The argument.
         name: &'static str,
@@ -23,7 +23,7 @@ pub enum StatisticsError {
         valid: &'static str,
     },
     /// One value of a list outside its range; NaN is outside every range.
-    #[error("{name}[{index}] = {found}: valid is {valid}")]
+    #[error("{name}[{index}]: found {found}; valid is {valid}")]
     Value {
         /// The list.
         name: &'static str,

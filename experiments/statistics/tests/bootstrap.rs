@@ -142,9 +142,9 @@ fn refusals_say_what_was_found() {
     assert_eq!(within, StatisticsError::NoMixedGroup { groups: 2 });
     let mean = |rows: &[f64], settings| bootstrap_mean(rows, &singles(3), &settings).unwrap_err();
     let level = Bootstrap { confidence: 1.0, ..PERCENTILE };
-    assert_eq!(message(mean(&[1.0, 2.0, 3.0], level)), "confidence = 1: valid is above 0, below 1");
+    assert_eq!(message(mean(&[1.0, 2.0, 3.0], level)), "confidence: found 1; valid is above 0, below 1");
     let nan = mean(&[1.0, f64::NAN, 3.0], PERCENTILE);
-    assert_eq!(message(nan), "values[1] = NaN: valid is finite numbers");
+    assert_eq!(message(nan), "values[1]: found NaN; valid is finite numbers");
     let lone = Bootstrap { method: Method::Bca, ..PERCENTILE };
     let bca = auroc_interval(&[true, false, false], &[0.5, 0.1, 0.7], &singles(3), &lone).unwrap_err();
     assert!(matches!(bca, StatisticsError::Bca(_)));

@@ -157,13 +157,13 @@ fn power_refuses_what_cannot_be() {
         let effect = Discordance { treatment_only: b, control_only: c };
         mcnemar_sample_size(effect, 0.05, power, limit).unwrap_err().to_string()
     };
-    assert_eq!(size(0.1, 0.1, 0.8, 1_000), "treatment_only = 0.1: valid is above control_only");
-    assert_eq!(size(0.06, 0.05, 0.8, 50), "limit = 50: valid is more episodes than the power needs");
-    assert_eq!(size(0.2, 0.1, 1.0, 50), "power = 1: valid is above 0, below 1");
-    assert!(size(0.9, 0.2, 0.8, 50).starts_with("treatment_only = 0.9: valid is 0 to 1, both together"));
+    assert_eq!(size(0.1, 0.1, 0.8, 1_000), "treatment_only: found 0.1; valid is above control_only");
+    assert_eq!(size(0.06, 0.05, 0.8, 50), "limit: found 50; valid is more episodes than the power needs");
+    assert_eq!(size(0.2, 0.1, 1.0, 50), "power: found 1; valid is above 0, below 1");
+    assert!(size(0.9, 0.2, 0.8, 50).starts_with("treatment_only: found 0.9; valid is 0 to 1, both together"));
     assert!(size(f64::NAN, 0.2, 0.8, 50).starts_with("treatment_only = NaN"));
     let effect = Discordance::from_share(0.2, 0.8);
-    assert_eq!(mcnemar_power(effect, 0.05, 0).unwrap_err().to_string(), "n = 0: valid is 1 to 1000000");
+    assert_eq!(mcnemar_power(effect, 0.05, 0).unwrap_err().to_string(), "n: found 0; valid is 1 to 1000000");
 }
 
 #[test]
@@ -177,21 +177,21 @@ fn reliability_bins_hold_their_rows() {
     assert_eq!((first.k, first.n, first.exact), (1, 2, clopper_pearson(1, 2, 0.95).unwrap()));
     assert!((brier(&labels, &predicted).unwrap() - (0.9025 + 0.25 + 0.3025) / 5.0).abs() < 1e-15);
     let error = brier(&labels, &[0.1, 0.2, f64::NAN, 0.1, 0.1]).unwrap_err().to_string();
-    assert_eq!(error, "predicted[2] = NaN: valid is 0 to 1, and a number");
+    assert_eq!(error, "predicted[2]: found NaN; valid is 0 to 1, and a number");
     assert_eq!(
         reliability(&labels, &predicted, 0, 0.95).unwrap_err().to_string(),
-        "bins = 0: valid is at least 1"
+        "bins: found 0; valid is at least 1"
     );
 }
 
 #[test]
 fn families_and_counts_are_checked() {
     assert_eq!(holm(&[]).unwrap_err().to_string(), "p: found none; valid is at least one");
-    assert_eq!(holm(&[0.1, 1.2]).unwrap_err().to_string(), "p[1] = 1.2: valid is 0 to 1, and a number");
+    assert_eq!(holm(&[0.1, 1.2]).unwrap_err().to_string(), "p[1]: found 1.2; valid is 0 to 1, and a number");
     assert!(holm_rejects(&[0.1], 0.0).is_err());
     assert_eq!(
         clopper_pearson(3, 2, 0.9).unwrap_err().to_string(),
-        "k = 3 of n = 2: valid is 0 ≤ k ≤ n and n ≥ 1"
+        "k of n: found 3 of 2; valid is 0 ≤ k ≤ n and n ≥ 1"
     );
     assert!(clopper_pearson(0, 0, 0.9).is_err() && clopper_pearson(1, 2, 1.0).is_err());
     assert!(clopper_pearson(1, 2, f64::NAN).is_err());

@@ -72,7 +72,10 @@ fn a_rate_of_nothing_is_none() {
     assert_eq!(effects.broken.unwrap().proportion.n, 100);
     assert_eq!(paired_effects(&[], &BOOTSTRAP), Err(StatisticsError::Empty { name: "twins" }));
     let few = Bootstrap { replicates: 99, ..BOOTSTRAP };
-    assert_eq!(paired_effects(&won, &few).unwrap_err().to_string(), "replicates = 99: valid is at least 100");
+    assert_eq!(
+        paired_effects(&won, &few).unwrap_err().to_string(),
+        "replicates: found 99; valid is at least 100"
+    );
 }
 
 #[test]
@@ -133,9 +136,9 @@ fn impossible_spending_is_named() {
     pairs[7].control.strong_steps = 221;
     let tolerance = Tolerance { fires: 0.5, duty: 0.05 };
     let error = budget_match(&pairs, tolerance, &BOOTSTRAP).unwrap_err().to_string();
-    assert_eq!(error, "strong_steps[7] = 221: valid is at most the episode's steps");
+    assert_eq!(error, "strong_steps[7]: found 221; valid is at most the episode's steps");
     let error = budget_match(&pairs, Tolerance { duty: f64::NAN, ..tolerance }, &BOOTSTRAP).unwrap_err();
-    assert_eq!(error.to_string(), "tolerance.duty = NaN: valid is 0 or above, and finite");
+    assert_eq!(error.to_string(), "tolerance.duty: found NaN; valid is 0 or above, and finite");
 }
 
 #[test]
@@ -155,5 +158,5 @@ fn leaving_out_the_task_that_carries_the_effect_shows_it() {
     assert!((left_out[0].net_effect + 1.0 / 90.0).abs() < 1e-15);
     assert!(left_out[1..].iter().all(|row| row.net_effect > 0.07 && row.episodes == 90));
     let one: Vec<Twin> = twins().into_iter().filter(|twin| twin.task == 2).collect();
-    assert_eq!(leave_one_task_out(&one).unwrap_err().to_string(), "tasks = 1: valid is at least 2");
+    assert_eq!(leave_one_task_out(&one).unwrap_err().to_string(), "tasks: found 1; valid is at least 2");
 }

@@ -89,7 +89,7 @@ impl TexturedScene {
             let names: Vec<&str> = cameras
                 .filter_map(|camera| self.model.id_to_name(MjtObjBase::mjOBJ_CAMERA, camera))
                 .collect();
-            PlantError::Backend(format!("camera: found {name}, valid are {}", names.join(", ")))
+            PlantError::Backend(format!("camera: found {name}; valid is one of {}", names.join(", ")))
         })
     }
 }

@@ -104,7 +104,8 @@ impl<T: Trigger + Clone> Controller<T> {
         let width = parts.settings.channels.len();
         if parts.rest.len() != width {
             let found = format!("{} values", parts.rest.len());
-            return Err(ControlError::setting("rest", found, &format!("one for each of {width} channels")));
+            let valid = format!("one for each of {width} channels");
+            return Err(ControlError::Setting { field: "rest".into(), found, valid });
         }
         Ok(Self {
             gate: Gate::new(parts.limits.clone(), parts.rule.clone())?,

@@ -89,7 +89,10 @@ impl ControlSettings {
         let valid = format!(
             "at most {horizon}: a chunk has {horizon} actions, and lead_steps of them are over when it begins"
         );
-        unless(spent <= horizon, "gate.chunk_steps + lead_steps", &spent, &valid)?;
+        if spent > horizon {
+            let field = "gate.chunk_steps + control.lead_steps".into();
+            return Err(ControlError::Setting { field, found: spent.to_string(), valid });
+        }
         unless((1..=64).contains(&self.channels.len()), "channels", &self.channels.len(), "1 to 64 of them")?;
         for (index, channel) in self.channels.iter().enumerate() {
             channel.validate(index)?;
@@ -120,8 +123,8 @@ impl Channel {
 /// Why a controller does not begin.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum ControlError {
-    /// A setting.
-    #[error("control.{field}: found {found}, valid is {valid}")]
+    /// A setting, by its key in a robot file.
+    #[error("{field}: found {found}; valid is {valid}")]
     Setting {
         /// Which one.
         field: String,
@@ -137,6 +140,6 @@ pub enum ControlError {
 
 impl ControlError {
     pub(super) fn setting(field: &str, found: String, valid: &str) -> Self {
-        Self::Setting { field: field.into(), found, valid: valid.into() }
+        Self::Setting { field: format!("control.{field}"), found, valid: valid.into() }
     }
 }

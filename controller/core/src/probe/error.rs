@@ -7,7 +7,7 @@ use super::Shape;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// The activation has another width than the probe.
-    #[error("activation width: the probe expects {expected}, found {found}")]
+    #[error("activation width: found {found}; valid is {expected}, the probe's")]
     Width {
         /// Width of the probe.
         expected: usize,
@@ -15,7 +15,7 @@ pub enum ProbeError {
         found: usize,
     },
     /// The memory belongs to a probe of another shape.
-    #[error("memory: the probe expects that of {expected}, found that of {found}")]
+    #[error("memory: found that of {found}; valid is that of {expected}, the probe's")]
     Memory {
         /// Shape of the probe.
         expected: Shape,

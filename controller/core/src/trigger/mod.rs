@@ -8,6 +8,8 @@ mod schedule;
 mod threshold;
 mod trend;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Score;
@@ -28,6 +30,15 @@ pub enum Driver {
     Weak,
     /// The backup.
     Strong,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Weak => "weak",
+            Self::Strong => "strong",
+        })
+    }
 }
 
 /// What is known at a chunk boundary.

@@ -7,7 +7,7 @@ use super::{
     CostSettings, DisagreementSettings, Evidence, FunctionalBand, Schedule, Signal, Thresholds, Trend,
     TrendSettings, Trigger,
 };
-use crate::limits::GateError;
+use crate::limits::{GateError, RULE_KIND};
 
 /// A rule of a plan: `kind` names it, its settings stand beside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,9 +57,9 @@ impl Rule {
             Self::Never {} => BuiltIn::Schedule(Schedule::At(Vec::new())),
             Self::TakeOver { .. } => {
                 return Err(GateError {
-                    field: "trigger.kind",
+                    field: RULE_KIND,
                     found: "take_over".into(),
-                    valid: "a rule that a gate can bound or run in shadow",
+                    valid: "conformal, functional_band, cost, trend, disagreement, blind or never",
                 });
             }
         };

@@ -64,9 +64,17 @@ impl Data {
 /// Why a probe file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeFileError {
-    /// The file cannot be read or written.
-    #[error("{path}: {source}", path = path.display())]
-    Io {
+    /// The file cannot be read.
+    #[error("{path}: cannot read: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("{path}: cannot write: {source}", path = path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -89,7 +97,7 @@ pub enum ProbeFileError {
         source: ProbeError,
     },
     /// The probe belongs elsewhere.
-    #[error("{path}: {field}: found {found}, expected {expected}", path = path.display())]
+    #[error("{path}: {field}: found {found}; valid is {expected}", path = path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -130,7 +138,7 @@ impl ProbeFile {
     /// Reads a probe and holds it against the model that it shall watch.
     pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
         let bytes =
-            std::fs::read(path).map_err(|source| ProbeFileError::Io { path: path.to_owned(), source })?;
+            std::fs::read(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
         let parse = |source| ProbeFileError::Parse { path: path.to_owned(), source };
         // The version comes first: another layout would be blamed on whichever of its fields is met first.
         let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(parse)?;
@@ -143,7 +151,11 @@ impl ProbeFile {
         let schema = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
         check("schema", schema, SCHEMA.to_string())?;
         let file: Self = serde_json::from_slice(&bytes).map_err(parse)?;
-        check("model_sha256", file.model_sha256.clone(), model_sha256.to_owned())?;
+        if file.model_sha256 != model_sha256 {
+            let advice =
+                format!("{model_sha256}, the weak policy's: fit the probe again with `aegis probe fit`");
+            check("model_sha256", file.model_sha256.clone(), advice)?;
+        }
         check("tensor", file.tensor.clone(), tensor.to_owned())?;
         check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
         file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
@@ -152,7 +164,7 @@ impl ProbeFile {
 
     /// Writes the probe, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<(), ProbeFileError> {
-        let io = |source| ProbeFileError::Io { path: path.to_owned(), source };
+        let io = |source| ProbeFileError::Write { path: path.to_owned(), source };
         // One number a line would double the file.
         let mut text = serde_json::to_string(self).map_err(|error| io(error.into()))?;
         text.push('\n');

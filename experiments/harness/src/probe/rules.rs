@@ -61,9 +61,13 @@ impl RuleSettings {
             Self::Trend { switch_cap } if *switch_cap < 2 => {
                 Err(("switch_cap", format!("found {switch_cap}; valid is 2 or more")))
             }
-            Self::Blind { schedule } => schedule
-                .validate()
-                .map_err(|error| ("schedule", format!("found {}; valid is {}", error.found, error.valid))),
+            Self::Blind { schedule } => schedule.validate().map_err(|error| {
+                let field = match schedule {
+                    Schedule::Every { .. } => "schedule.every.period",
+                    Schedule::At(_) => "schedule.at",
+                };
+                (field, format!("found {}; valid is {}", error.found, error.valid))
+            }),
             _ => Ok(()),
         }
     }

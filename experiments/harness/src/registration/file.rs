@@ -37,7 +37,7 @@ pub enum LockFileError {
         source: Box<toml::de::Error>,
     },
     /// The lock has another layout.
-    #[error("{path}: schema: found {found}, valid is {SCHEMA}", path = path.display())]
+    #[error("{path}: schema: found {found}; valid is {SCHEMA}", path = path.display())]
     Schema {
         /// The file.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum LockFileError {
         source: toml::ser::Error,
     },
     /// A plan is registered once.
-    #[error("{path}: found a lock, valid is none yet; change a registered plan with `aegis plan amend`", path = path.display())]
+    #[error("{path}: found a lock; valid is none yet: change a registered plan with `aegis plan amend`", path = path.display())]
     Exists {
         /// The file.
         path: PathBuf,

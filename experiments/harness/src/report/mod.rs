@@ -107,7 +107,7 @@ pub enum ReportError {
     #[error("the plan has no [study], so there is nothing to report on")]
     NoStudy,
     /// There are no results of an arm.
-    #[error("arm {0}: no complete set of twins in the store; run the experiment first")]
+    #[error("arm {0}: found no complete set of twins; run `aegis experiment run` first")]
     NoResults(ArmName),
     /// A figure cannot be drawn.
     #[error("figure: {0}")]
