@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use aegis_core::control::{Cause, Mode, Period};
 use aegis_recorder::run_log::RunReader;
+use aegis_recorder::sights::{SIGHTS, Sights};
 use serde_json::Value;
 
 /// One cell at a time: a dozen in real time would starve each other on a small machine.
@@ -224,7 +225,13 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     assert_eq!(summary["dropped_records"], 0);
     let recording = folder.join("run.rrd");
     let drawn = common::aegis().arg("replay").arg(&folder).arg("--rrd").arg(&recording).status();
-    assert!(drawn.unwrap().success() && std::fs::metadata(&recording).unwrap().len() > 10_000);
+    // With the robot in it, whose meshes take most of the room.
+    assert!(drawn.unwrap().success() && std::fs::metadata(&recording).unwrap().len() > 1_000_000);
+    let sights: Vec<_> = Sights::open(&folder.join(SIGHTS)).unwrap().collect();
+    let of_both = [1, 2].map(|episode| sights.iter().filter(|sight| sight.episode == episode).count());
+    assert!(of_both.iter().all(|count| *count > 30), "{of_both:?} looks");
+    assert!(sights.iter().all(|sight| !sight.state.is_empty() && !sight.objects.is_empty()));
+    assert!(sights.is_sorted_by_key(|sight| (sight.episode, sight.step)));
     // Every change of mode is an event, with its fields.
     let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
     let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -3,12 +3,14 @@
 
 mod check;
 mod episode;
+mod stage;
 pub mod stored;
 
 use std::path::{Path, PathBuf};
 
 use aegis_recorder::run_log::RunReader;
-use aegis_recorder::{Sink, Target, run_view};
+use aegis_recorder::sights::{SIGHTS, Sights};
+use aegis_recorder::{Sink, Stage, Target, run_view};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
@@ -90,7 +92,10 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
 fn show_run(path: &Path, to: Target) -> Result<(), Failure> {
     let reader = RunReader::open(path).or_exit(Exit::Input)?;
     let sink = Sink::open(to.clone()).or_exit(Exit::Failed)?;
-    let periods = run_view::draw(reader, sink);
+    let seen = path.with_file_name(SIGHTS);
+    let sights = seen.is_file().then(|| Sights::open(&seen)).transpose().or_exit(Exit::Input)?;
+    let stage: Box<dyn Stage> = Box::new(stage::Libero::default());
+    let periods = run_view::draw(reader, sights, Some(stage), sink);
     let periods = periods.map_err(|error| failure(Exit::Failed, format!("{}: {error}", path.display())))?;
     say!("{}: {periods} control periods{}", path.display(), shown(&to));
     Ok(())

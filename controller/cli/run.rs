@@ -4,6 +4,7 @@
 pub mod cell;
 mod events;
 mod helper;
+mod looks;
 pub mod metrics;
 pub mod record;
 pub mod robot;
@@ -105,6 +106,7 @@ struct Drive<'a> {
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
     view: Option<Helper>,
+    looks: Option<Helper>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -140,6 +142,8 @@ impl<'a> Drive<'a> {
             (false, false) => People::Output,
         };
         let shown = arguments.rerun.as_deref().map(|url| Shown::start(url, &header)).transpose()?;
+        let (shown, shown_too) =
+            shown.map(Arc::new).map_or((None, None), |one| (Some(Arc::clone(&one)), Some(one)));
         let mut events = Events::default();
         let seen = arguments.view.then(|| Arc::clone(&live));
         let recording = Recording::start(folder, header, ring, move |turn| {
@@ -153,6 +157,8 @@ impl<'a> Drive<'a> {
             }
         })?;
         telling::begin(people, &recording.folder)?;
+        let (looker, looks) = looks::start(&recording.folder, shown_too)?;
+        cell.ears.look(looker);
         cell.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
         if let Some(server) = &server {
             info!("metrics: http://{}/metrics", server.address);
@@ -160,7 +166,17 @@ impl<'a> Drive<'a> {
         let ears = Arc::clone(&cell.ears);
         let view = || view::show(live, move |wish| ears.obey(wish), Arc::clone(&signal));
         let view = arguments.view.then(view).transpose().or_exit(Exit::Failed)?;
-        Ok(Self { robot, session, signal, cell, recording, plant: None, view, _metrics: server })
+        Ok(Self {
+            robot,
+            session,
+            signal,
+            cell,
+            recording,
+            plant: None,
+            view,
+            looks: Some(looks),
+            _metrics: server,
+        })
     }
 
     fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
@@ -281,6 +297,7 @@ impl<'a> Drive<'a> {
         }
         // The terminal is people's again before anything is printed.
         drop(self.view.take());
+        drop(self.looks.take());
         let malformed = self.cell.ears.malformed();
         let published = self.cell.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let controller = self.cell.thread.end();

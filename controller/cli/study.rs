@@ -198,6 +198,9 @@ pub fn onnx_library() -> Result<PathBuf, Failure> {
     beside(&format!("lib/{name}")).map_or_else(cached, Ok)
 }
 
+/// Suites that setup brings.
+pub const SUITES: [&str; 4] = ["libero_spatial", "libero_object", "libero_goal", "libero_10"];
+
 /// The plan of the demo.
 pub fn shipped_plan() -> PathBuf {
     shipped("experiments/demo.toml")

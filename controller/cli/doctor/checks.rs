@@ -12,10 +12,8 @@ use aegis_sim::Suite;
 use super::Check;
 use crate::library;
 use crate::place::beside;
-use crate::study::{cache_folder, onnx_library, scenes_folder};
+use crate::study::{SUITES, cache_folder, onnx_library, scenes_folder};
 
-/// Suites that setup brings.
-const SUITES: [&str; 4] = ["libero_spatial", "libero_object", "libero_goal", "libero_10"];
 const SETUP: &str = "run `cargo xtask setup`";
 
 /// Everything, in the order in which one thing needs another.

@@ -19,6 +19,7 @@ use aegis_runtime::{
 };
 use hdrhistogram::Histogram;
 
+use super::looks::Looker;
 use super::robot::Robot;
 use super::taken::histogram;
 use crate::exit::{Exit, Failure, OrExit, failure};
@@ -44,6 +45,7 @@ pub struct Ears {
     /// Messages that were none.
     malformed: AtomicU64,
     views: Mutex<Shown>,
+    looker: Mutex<Option<Looker>>,
 }
 
 struct Shown {
@@ -139,6 +141,7 @@ impl Cell {
             reset: AtomicBool::new(false),
             malformed: AtomicU64::new(0),
             views: Mutex::new(Shown { sightings, views: [weak_view, strong_view] }),
+            looker: Mutex::new(None),
         };
         let cell = Self {
             ears: Arc::new(ears),
@@ -264,6 +267,11 @@ impl Ears {
         self.reset.swap(false, Ordering::AcqRel)
     }
 
+    /// What is seen goes to pictures too from here on.
+    pub fn look(&self, looker: Looker) {
+        *self.looker.lock().unwrap_or_else(PoisonError::into_inner) = Some(looker);
+    }
+
     /// Messages that were none.
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
@@ -301,6 +309,9 @@ impl Ears {
     fn moved(&self, moved: Moved) {
         if moved.session == self.session.load(Ordering::Acquire) {
             let (episode, sequence, success) = (moved.episode, moved.sequence, moved.success);
+            if let Some(looker) = &mut *self.looker.lock().unwrap_or_else(PoisonError::into_inner) {
+                looker.take(self.clock.now(), &moved);
+            }
             self.show(episode, sequence, success, moved.observation.at(sequence));
         }
     }

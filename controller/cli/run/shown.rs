@@ -1,11 +1,12 @@
 //! A run in a Rerun viewer while it goes on, on a thread of its own.
-//! Control and record never wait for it: periods that it has no room for are lost to the picture alone.
+//! Control and record never wait for it: what it has no room for is lost to the picture alone.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use aegis_recorder::run_log::RunHeader;
 use aegis_recorder::run_view::RunView;
+use aegis_recorder::sights::Sight;
 use aegis_recorder::{RecorderError, Target};
 
 use crate::exit::{Exit, Failure, OrExit};
@@ -13,9 +14,16 @@ use crate::exit::{Exit, Failure, OrExit};
 /// Control periods that may wait for the viewer.
 const ROOM: usize = 4096;
 
+/// What is shown.
+enum Item {
+    /// A control period's bytes.
+    Period(Vec<u8>),
+    Sight(Box<Sight>),
+}
+
 /// The running thread; it ends with what it was fed.
 pub struct Shown {
-    sender: Option<SyncSender<Vec<u8>>>,
+    sender: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -23,12 +31,17 @@ impl Shown {
     /// Shows a run in the viewer at `url`.
     pub fn start(url: &str, header: &RunHeader) -> Result<Self, Failure> {
         let mut view = RunView::live(&Target::Connect(url.to_owned()), header).or_exit(Exit::Input)?;
-        let (sender, periods) = sync_channel::<Vec<u8>>(ROOM);
+        let (sender, items) = sync_channel::<Item>(ROOM);
         let thread = std::thread::Builder::new().name("rerun".into()).spawn(move || {
-            let mut show = |bytes: Vec<u8>| -> Result<(), RecorderError> {
-                rmp_serde::from_slice(&bytes).map_or(Ok(()), |period| view.take(&period))
+            let mut show = |item: Item| -> Result<(), RecorderError> {
+                match item {
+                    Item::Period(bytes) => {
+                        rmp_serde::from_slice(&bytes).map_or(Ok(()), |period| view.take(&period))
+                    }
+                    Item::Sight(sight) => view.see(&sight),
+                }
             };
-            if let Some(error) = periods.into_iter().find_map(|bytes| show(bytes).err()) {
+            if let Some(error) = items.into_iter().find_map(|item| show(item).err()) {
                 tracing::warn!("the viewer is shown no more: {error}");
             }
         });
@@ -37,8 +50,17 @@ impl Shown {
 
     /// Hands a period's bytes on, if there is room.
     pub fn take(&self, bytes: &[u8]) {
+        self.send(|| Item::Period(bytes.to_vec()));
+    }
+
+    /// Hands a look at the plant on, if there is room.
+    pub fn see(&self, sight: Sight) {
+        self.send(|| Item::Sight(Box::new(sight)));
+    }
+
+    fn send(&self, item: impl FnOnce() -> Item) {
         if let Some(sender) = &self.sender {
-            let _ = sender.try_send(bytes.to_vec());
+            let _ = sender.try_send(item());
         }
     }
 }

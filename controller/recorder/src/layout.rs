@@ -17,7 +17,7 @@ use rerun::external::re_sdk_types::blueprint::archetypes::{
 use rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
 
 use crate::episode::Episode;
-use crate::{APPLICATION, RecorderError, scene};
+use crate::{APPLICATION, RecorderError, run_scene, scene};
 
 /// From where the 3D view looks, and where at, in metres: the room above the table, from the corner
 /// opposite the robot, where neither arm nor cabinet hides the objects.
@@ -46,8 +46,8 @@ pub fn send_episode(stream: &RecordingStream, episode: &Episode, twin: bool) -> 
     })
 }
 
-/// Puts the layout of a controller's run into the recording and makes it the active one.
-pub fn send_run(stream: &RecordingStream, rate_hz: f64) -> Result<(), RecorderError> {
+/// Puts the layout of a controller's run into the recording and makes it the active one; `scene`: with its plant in 3D.
+pub fn send_run(stream: &RecordingStream, rate_hz: f64, scene: bool) -> Result<(), RecorderError> {
     send(stream, "run layout", |layout| {
         let who = layout.view("StateTimeline", "Mode", &["/who/**".into()], &[])?;
         let score = layout.score()?;
@@ -57,7 +57,11 @@ pub fn send_run(stream: &RecordingStream, rate_hz: f64) -> Result<(), RecorderEr
         let about = layout.view("TextDocument", "About", &["/about".into()], &[])?;
         let left = [(who, 1.0), (score, 2.0), (commands, 2.0), (timing, 2.0)];
         let left = layout.container(ContainerKind::Vertical, &left)?;
-        let right = layout.container(ContainerKind::Vertical, &[(about, 1.0), (events, 2.0)])?;
+        let mut right = vec![(about, 1.0), (events, 2.0)];
+        if scene {
+            right.insert(0, (layout.scene("Plant", &[format!("/{}/**", run_scene::WORLD)])?, 3.0));
+        }
+        let right = layout.container(ContainerKind::Vertical, &right)?;
         let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;
         layout.finish(&root, "run_time", rate_hz as f32, None)
     })

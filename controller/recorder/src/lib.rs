@@ -3,11 +3,14 @@
 
 pub mod black_box;
 mod episode;
+mod frames;
 mod layout;
 mod mesh;
 pub mod run_log;
+mod run_scene;
 pub mod run_view;
 mod scene;
+pub mod sights;
 mod signals;
 mod sink;
 
@@ -19,6 +22,7 @@ use aegis_core::scene::Body;
 use aegis_core::{ChunkRecord, Pose, Recorder, StepRecord};
 
 use crate::episode::{Episode, Step};
+pub use crate::run_scene::Stage;
 pub use crate::sink::{Sink, Target};
 
 /// Version of Rerun: of recordings, and of the viewer that opens them.

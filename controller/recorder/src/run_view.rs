@@ -9,6 +9,8 @@ use rerun::{Color, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines
 use rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
 
 use crate::run_log::{RunHeader, RunReader};
+use crate::run_scene::{RunScene, Stage};
+use crate::sights::{Sight, Sights};
 use crate::signals::{SCORE, THRESHOLDS, style};
 use crate::sink::{Sink, Target, begin};
 use crate::{APPLICATION, RecorderError, layout};
@@ -30,6 +32,7 @@ const TIMING: [&str; 5] = ["late", "decision", "observation_age", "weak_inferenc
 /// episode, and `wall_time` is for people.
 pub struct RunView {
     stream: RecordingStream,
+    scene: RunScene,
     began_ns: i64,
     number: i64,
     before: Mode,
@@ -46,11 +49,17 @@ impl RunView {
         let builder = RecordingStreamBuilder::new(APPLICATION).recording_id(name(header)).enabled(true);
         let stream = target.connect(builder)?;
         begin(&stream, &name(header))?;
-        Self::new(stream, header)
+        Self::new(stream, header, true, None)
     }
 
-    fn new(stream: RecordingStream, header: &RunHeader) -> Result<Self, RecorderError> {
-        layout::send_run(&stream, header.recipe.settings.rate_hz)?;
+    fn new(
+        stream: RecordingStream,
+        header: &RunHeader,
+        has_sights: bool,
+        stage: Option<Box<dyn Stage>>,
+    ) -> Result<Self, RecorderError> {
+        layout::send_run(&stream, header.recipe.settings.rate_hz, has_sights)?;
+        let scene = RunScene::new(&stream, stage)?;
         stream.log_static("about", &TextDocument::from_markdown(page(header)))?;
         for series in [SCORE].into_iter().chain(THRESHOLDS) {
             style(&stream, &series)?;
@@ -70,7 +79,7 @@ impl RunView {
         stream.log_static("who/mode", &modes)?;
         let number = i64::try_from(header.first).unwrap_or(i64::MAX);
         let (before, notices) = (Mode::Idle, Notices::default());
-        Ok(Self { stream, began_ns: header.began_unix_ns, number, before, notices, limited: false })
+        Ok(Self { stream, scene, began_ns: header.began_unix_ns, number, before, notices, limited: false })
     }
 
     /// Takes a control period. Periods at rest between episodes show nothing.
@@ -104,6 +113,17 @@ impl RunView {
         self.before = output.mode;
         (self.notices, self.limited) = (output.notices, output.limited != 0);
         Ok(())
+    }
+
+    /// Takes a look at the plant, which the colour of whoever drives goes with.
+    ///
+    /// # Errors
+    /// What Rerun reports.
+    pub fn see(&mut self, sight: &Sight) -> Result<(), RecorderError> {
+        self.at(Duration::from_nanos(sight.now_ns), sight.step);
+        let (_, (red, green, blue)) =
+            MODES.into_iter().find(|(mode, _)| *mode == self.before).unwrap_or(MODES[0]);
+        self.scene.take(&self.stream, sight, Color::from_rgb(red, green, blue))
     }
 
     fn at(&self, now: Duration, step: u32) {
@@ -158,19 +178,35 @@ impl RunView {
     }
 }
 
-/// Draws a recorded run; how many control periods it has.
+/// Draws a recorded run; how many control periods it has. `sights` are what was seen of its plant, and `stage` knows its
+/// scenes.
 ///
 /// # Errors
 /// What the record, Rerun or the file system reports.
-pub fn draw(mut reader: RunReader, sink: Sink) -> Result<u64, RecorderError> {
+pub fn draw(
+    mut reader: RunReader,
+    sights: Option<Sights>,
+    stage: Option<Box<dyn Stage>>,
+    sink: Sink,
+) -> Result<u64, RecorderError> {
     let header = reader.header.clone();
     let mut periods = 0;
     let wrong = |period: u64, reason: String| RecorderError::Record { period, reason };
     sink.draw(&name(&header), |stream| {
-        let mut view = RunView::new(stream.clone(), &header)?;
+        let mut view = RunView::new(stream.clone(), &header, sights.is_some(), stage)?;
+        let mut sights = sights.into_iter().flatten().peekable();
         while let Some(bytes) = reader.next_period().map_err(|error| wrong(periods, error.to_string()))? {
-            let period = rmp_serde::from_slice(&bytes);
-            view.take(&period.map_err(|error| wrong(periods, error.to_string()))?)?;
+            let period: Period<'_> =
+                rmp_serde::from_slice(&bytes).map_err(|error| wrong(periods, error.to_string()))?;
+            let now = u64::try_from(period.inputs.now.as_nanos()).unwrap_or(u64::MAX);
+            // The end of a run alone: what was seen before it began is left out.
+            let begins = periods == 0 && header.first > 0;
+            while let Some(sight) = sights.next_if(|sight| sight.now_ns < now) {
+                if !begins {
+                    view.see(&sight)?;
+                }
+            }
+            view.take(&period)?;
             periods += 1;
         }
         Ok(())
@@ -194,6 +230,7 @@ fn page(header: &RunHeader) -> String {
     format!(
         "## A run of {plant}\n\
          {rate} control periods per second{part}; recorded by aegis {program}\n\n{models}\n\
+         - *Plant*: its end effector's way in the colour of the mode, with the robot where its scene is known\n\
          - *Mode*: who drives, and every stop\n\
          - *Score*: read at every boundary; above the threshold the gate fires\n\
          - *Commands*: as they were sent, by channel\n\

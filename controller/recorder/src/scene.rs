@@ -4,10 +4,10 @@
 use aegis_core::scene::Body;
 use aegis_core::{Chunk, Driver, Pose};
 use rerun::components::MeshFaceRendering;
-use rerun::{EntityPath, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
+use rerun::{Color, EntityPath, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
 
 use crate::RecorderError;
-use crate::episode::{Episode, driver_colour, driver_name};
+use crate::episode::{Episode, Step, driver_colour, driver_name};
 use crate::mesh;
 
 /// Edge of the cubes in which vertices merge, in metres: invisible at the distance of the camera.
@@ -32,7 +32,7 @@ pub const TWIN: &str = "twin";
 pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
     stream.log_static(WORLD, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
     for (index, body) in episode.bodies.iter().enumerate() {
-        log_shapes(stream, body, &entity(WORLD, body, index), CELL)?;
+        log_shapes(stream, body, &entity(&WORLD.into(), body, index), CELL, true)?;
     }
     log_poses(stream, episode, WORLD)?;
     log_trail(stream, episode, WORLD)?;
@@ -43,7 +43,7 @@ pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderEr
 pub fn log_twin(stream: &RecordingStream, twin: &Episode) -> Result<(), RecorderError> {
     stream.log_static(TWIN, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
     for (index, body) in twin.bodies.iter().enumerate().filter(|(_, body)| !body.fixed) {
-        log_shapes(stream, body, &entity(TWIN, body, index), COARSE_CELL)?;
+        log_shapes(stream, body, &entity(&TWIN.into(), body, index), COARSE_CELL, true)?;
     }
     log_poses(stream, twin, TWIN)?;
     log_trail(stream, twin, TWIN)
@@ -52,27 +52,31 @@ pub fn log_twin(stream: &RecordingStream, twin: &Episode) -> Result<(), Recorder
 /// What a view of the twin shows: its own bodies, and the fixed ones of the episode.
 pub fn twin_contents(episode: &Episode) -> Vec<String> {
     let fixed = episode.bodies.iter().enumerate().filter(|(_, body)| body.fixed);
-    let shared = fixed.map(|(index, body)| format!("{}/**", entity(WORLD, body, index)));
+    let shared = fixed.map(|(index, body)| format!("{}/**", entity(&WORLD.into(), body, index)));
     [format!("/{TWIN}/**")].into_iter().chain(shared).collect()
 }
 
-fn entity(root: &str, body: &Body, index: usize) -> EntityPath {
+/// Where a body lies under `root`.
+pub fn entity(root: &EntityPath, body: &Body, index: usize) -> EntityPath {
     let name = if body.name.is_empty() { format!("body_{index}") } else { body.name.clone() };
-    EntityPath::new(vec![root.into(), "bodies".into(), name.into()])
+    root.join(&EntityPath::new(vec!["bodies".into(), name.into()]))
 }
 
-fn log_shapes(
+/// Logs a body's meshes, their vertices merged in cubes of edge `cell`; for good, or from the stream's time on.
+pub fn log_shapes(
     stream: &RecordingStream,
     body: &Body,
     entity: &EntityPath,
     cell: f32,
+    for_good: bool,
 ) -> Result<(), RecorderError> {
     for (part, mesh) in body.meshes.iter().enumerate() {
         let (vertices, triangles) = mesh::simplify(mesh, cell);
         let shaded = mesh::shade(&vertices, &triangles);
         let [red, green, blue, opacity] = mesh.colour;
-        stream.log_static(
+        stream.log_with_static(
             entity.join(&EntityPath::from_single_string(part.to_string())),
+            for_good,
             &Mesh3D::new(shaded.vertices)
                 .with_vertex_normals(shaded.normals)
                 .with_triangle_indices(shaded.triangles)
@@ -98,42 +102,52 @@ fn log_poses(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<
             if shared || drawn[index].is_some_and(|drawn| body.fixed || is_near(&drawn, pose)) {
                 continue;
             }
-            let [w, x, y, z] = pose.orientation.map(|value| value as f32);
-            let transform = Transform3D::from_translation_rotation(
-                pose.position.map(|value| value as f32),
-                rerun::Quaternion::from_xyzw([x, y, z, w]),
-            );
-            stream.log_with_static(entity(root, body, index), body.fixed, &transform)?;
+            stream.log_with_static(entity(&root.into(), body, index), body.fixed, &transform(pose))?;
             drawn[index] = Some(*pose);
         }
     }
     Ok(())
 }
 
-fn is_near(a: &Pose, b: &Pose) -> bool {
+/// A body's pose.
+pub fn transform(pose: &Pose) -> Transform3D {
+    let [w, x, y, z] = pose.orientation.map(|value| value as f32);
+    let position = pose.position.map(|value| value as f32);
+    Transform3D::from_translation_rotation(position, rerun::Quaternion::from_xyzw([x, y, z, w]))
+}
+
+/// Whether no picture shows the difference.
+pub fn is_near(a: &Pose, b: &Pose) -> bool {
     let near = |(a, b): (&f64, &f64)| (a - b).abs() < STILL;
     a.position.iter().zip(&b.position).all(near) && a.orientation.iter().zip(&b.orientation).all(near)
 }
 
-/// The way so far, in one colour per driver; runs meet in their shared point.
+/// The way so far.
 fn log_trail(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<(), RecorderError> {
-    let mut runs: Vec<(Driver, Vec<[f32; 3]>)> = Vec::new();
-    for step in &episode.steps {
-        let point = step.end_effector.map(|value| value as f32);
-        match runs.last_mut() {
-            Some((driver, run)) if *driver == step.driver => run.push(point),
-            last => {
-                let joint = last.and_then(|(_, run)| run.last().copied());
-                runs.push((step.driver, joint.into_iter().chain([point]).collect()));
-            }
-        }
+    let point = |step: &Step| (driver_colour(step.driver), step.end_effector.map(|value| value as f32));
+    let points: Vec<_> = episode.steps.iter().map(point).collect();
+    for (step, count) in episode.steps.iter().zip(1..) {
         episode.at(stream, step.taken);
-        let trail = LineStrips3D::new(runs.iter().map(|(_, run)| run.clone()))
-            .with_colors(runs.iter().map(|(driver, _)| driver_colour(*driver)))
-            .with_radii([rerun::Radius::new_ui_points(2.5)]);
-        stream.log(format!("{root}/trail"), &trail)?;
+        stream.log(format!("{root}/trail"), &trail(points.iter().take(count).copied()))?;
     }
     Ok(())
+}
+
+/// A way in one strip for each stretch of one colour; strips meet in their shared point.
+pub fn trail(points: impl IntoIterator<Item = (Color, [f32; 3])>) -> LineStrips3D {
+    let mut strips: Vec<(Color, Vec<[f32; 3]>)> = Vec::new();
+    for (colour, point) in points {
+        match strips.last_mut() {
+            Some((of_strip, strip)) if *of_strip == colour => strip.push(point),
+            last => {
+                let joint = last.and_then(|(_, strip)| strip.last().copied());
+                strips.push((colour, joint.into_iter().chain([point]).collect()));
+            }
+        }
+    }
+    LineStrips3D::new(strips.iter().map(|(_, strip)| strip.clone()))
+        .with_colors(strips.iter().map(|(colour, _)| *colour))
+        .with_radii([rerun::Radius::new_ui_points(2.5)])
 }
 
 /// Both proposals at every boundary, as the paths that they would lead the end effector along.

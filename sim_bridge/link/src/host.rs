@@ -12,6 +12,9 @@ use crate::wire::{
     Action, Claim, Claimed, Code, Look, Message, Mode, Moved, Phase, Pictures, Refused, Reset, Status, Step,
 };
 
+/// Between two publications with the plant's whole state, free-running.
+const STATE_EVERY: Duration = Duration::from_millis(50);
+
 /// What a host says of its plant.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlantInfo {
@@ -154,6 +157,11 @@ impl Host {
         match plant.step(action) {
             Ok(transition) => {
                 episode.sequence += 1;
+                // For pictures: more often than they are drawn it is not worth its bytes.
+                let mut state = Vec::new();
+                if episode.sequence % periods_in(STATE_EVERY, self.info.period) == 0 {
+                    plant.state(&mut state);
+                }
                 let moved = Moved {
                     session,
                     episode: episode.reset.episode,
@@ -161,7 +169,7 @@ impl Host {
                     stamp_ns: nanoseconds(now),
                     success: transition.success,
                     observation: (&transition.observation).into(),
-                    state: Vec::new(),
+                    state,
                 };
                 Some(Message::from(moved).encode())
             }
@@ -371,6 +379,12 @@ fn current(held: &mut Held, number: u64) -> Result<&mut Episode, Refusal> {
     })
 }
 
+/// Periods that last for a time, at least one.
+fn periods_in(time: Duration, period: Duration) -> u32 {
+    let periods = time.as_nanos().div_ceil(period.as_nanos().max(1)).max(1);
+    u32::try_from(periods).unwrap_or(u32::MAX)
+}
+
 fn failed(error: PlantError) -> Refusal {
     (Code::Plant, error.to_string())
 }
@@ -394,4 +408,16 @@ fn moved(
 /// Nanoseconds as messages hold them; enough for 584 years.
 pub(crate) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_shown_at_most_twenty_times_a_second() {
+        for (period_ms, every) in [(100, 1), (50, 1), (40, 2), (20, 3), (5, 10), (1, 50)] {
+            assert_eq!(periods_in(STATE_EVERY, Duration::from_millis(period_ms)), every, "{period_ms} ms");
+        }
+    }
 }

@@ -1,0 +1,54 @@
+//! The scenes of LIBERO, known again by what was seen of them: the suite whose task has these words and this state.
+//! Poses come from the native simulator, which is put into the state that was seen.
+
+use aegis_core::Pose;
+use aegis_core::scene::{Body, Scene};
+use aegis_recorder::Stage;
+use aegis_recorder::sights::Sight;
+use aegis_sim::{LiberoPlant, Suite};
+
+use crate::study::{SUITES, load_suite, scenes_folder};
+
+/// Finds scenes among those that are on this machine.
+#[derive(Default)]
+pub struct Libero {
+    suites: Option<Vec<Suite>>,
+    /// A plant of the suite that was found last, and how much of a seen state is positions and velocities.
+    found: Option<(LiberoPlant, usize)>,
+}
+
+impl Libero {
+    fn suites(&mut self) -> &[Suite] {
+        self.suites.get_or_insert_with(|| {
+            let here = |name: &&str| scenes_folder(name).is_ok_and(|folder| folder.is_dir());
+            SUITES.into_iter().filter(here).filter_map(|name| load_suite(name, None).ok()).collect()
+        })
+    }
+}
+
+impl Stage for Libero {
+    fn bodies(&mut self, sight: &Sight) -> Vec<Body> {
+        let task = sight.task as usize;
+        let found = self.suites().iter().find_map(|suite| {
+            let info = suite.task(task).filter(|info| info.language == sight.instruction)?;
+            let width = 1 + info.nq + info.nv;
+            (sight.state.len() >= width).then(|| (LiberoPlant::new(suite.clone()), width))
+        });
+        self.found = found;
+        if self.poses(sight).is_empty() {
+            self.found = None;
+        }
+        self.found.as_ref().map_or(Vec::new(), |(plant, _)| plant.bodies())
+    }
+
+    fn poses(&mut self, sight: &Sight) -> Vec<Pose> {
+        let mut poses = Vec::new();
+        if let Some((plant, width)) = &mut self.found
+            && let Some(state) = sight.state.get(..*width)
+            && plant.reset_from(sight.task as usize, state).is_ok()
+        {
+            plant.poses(&mut poses);
+        }
+        poses
+    }
+}

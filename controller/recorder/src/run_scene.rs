@@ -1,0 +1,100 @@
+//! A run's plant in 3D: bodies where its scene is known, its objects and end effector where it is not, and the way that the
+//! end effector came. World frame, z up, metres.
+
+use std::collections::VecDeque;
+
+use aegis_core::Pose;
+use aegis_core::scene::Body;
+use rerun::{Clear, Color, EntityPath, Points3D, RecordingStream, ViewCoordinates};
+
+use crate::sights::Sight;
+use crate::{RecorderError, scene};
+
+/// Where it lies.
+pub const WORLD: &str = "world";
+/// Looks that the way goes back: a run has no end, and every look draws it anew.
+const TRAIL: usize = 100;
+/// Edge of the cubes in which vertices merge, in metres.
+const CELL: f32 = 0.008;
+
+/// Knows scenes by what was seen of them.
+pub trait Stage: Send {
+    /// The bodies of the scene that this look is of; none where it is not known.
+    fn bodies(&mut self, sight: &Sight) -> Vec<Body>;
+
+    /// Where those bodies were then, in their order; none where that cannot be told.
+    fn poses(&mut self, sight: &Sight) -> Vec<Pose>;
+}
+
+/// Draws looks.
+pub struct RunScene {
+    stage: Option<Box<dyn Stage>>,
+    task: Option<u32>,
+    episode: Option<u64>,
+    root: EntityPath,
+    bodies: Vec<Body>,
+    drawn: Vec<Option<Pose>>,
+    trail: VecDeque<(Color, [f32; 3])>,
+}
+
+impl RunScene {
+    /// Nothing seen yet.
+    pub fn new(stream: &RecordingStream, stage: Option<Box<dyn Stage>>) -> Result<Self, RecorderError> {
+        stream.log_static(WORLD, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
+        let (root, trail) = (EntityPath::from(WORLD), VecDeque::new());
+        Ok(Self { stage, task: None, episode: None, root, bodies: Vec::new(), drawn: Vec::new(), trail })
+    }
+
+    /// Draws one, at the time that the stream has been set to; `colour` is that of whoever drives.
+    pub fn take(
+        &mut self,
+        stream: &RecordingStream,
+        sight: &Sight,
+        colour: Color,
+    ) -> Result<(), RecorderError> {
+        if self.task != Some(sight.task) {
+            self.enter(stream, sight)?;
+        }
+        if self.episode.replace(sight.episode) != Some(sight.episode) {
+            self.trail.clear();
+        }
+        let poses = self.stage.as_mut().map_or(Vec::new(), |stage| stage.poses(sight));
+        if poses.len() == self.bodies.len() {
+            for (index, (body, pose)) in self.bodies.iter().zip(&poses).enumerate() {
+                if self.drawn[index].is_none_or(|drawn| !scene::is_near(&drawn, pose)) {
+                    stream.log(scene::entity(&self.root, body, index), &scene::transform(pose))?;
+                    self.drawn[index] = Some(*pose);
+                }
+            }
+        }
+        let point = |pose: &Pose| pose.position.map(|value| value as f32);
+        if self.bodies.is_empty() {
+            let places = sight.objects.iter().map(|(_, pose)| point(pose));
+            let objects = Points3D::new(places)
+                .with_labels(sight.objects.iter().map(|(name, _)| name.as_str()))
+                .with_radii([0.02]);
+            stream.log("world/objects", &objects)?;
+            let tip = Points3D::new([point(&sight.end_effector)]).with_colors([colour]).with_radii([0.015]);
+            stream.log("world/end_effector", &tip)?;
+        }
+        if self.trail.len() == TRAIL {
+            self.trail.pop_front();
+        }
+        self.trail.push_back((colour, point(&sight.end_effector)));
+        Ok(stream.log("world/trail", &scene::trail(self.trail.iter().copied()))?)
+    }
+
+    /// Another task has another scene.
+    fn enter(&mut self, stream: &RecordingStream, sight: &Sight) -> Result<(), RecorderError> {
+        if self.task.replace(sight.task).is_some() {
+            stream.log(self.root.clone(), &Clear::recursive())?;
+        }
+        self.root = EntityPath::from(WORLD).join(&EntityPath::from(format!("task_{}", sight.task)));
+        self.bodies = self.stage.as_mut().map_or(Vec::new(), |stage| stage.bodies(sight));
+        self.drawn = vec![None; self.bodies.len()];
+        for (index, body) in self.bodies.iter().enumerate() {
+            scene::log_shapes(stream, body, &scene::entity(&self.root, body, index), CELL, false)?;
+        }
+        Ok(())
+    }
+}

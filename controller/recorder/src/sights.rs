@@ -1,0 +1,138 @@
+//! What was seen of a plant along a run, a few looks each second, on disk beside the run's own record.
+//! For pictures alone: no decision is made by it, and a look may be missing.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use aegis_core::Pose;
+use serde::{Deserialize, Serialize};
+
+use crate::frames::{self, Frame};
+use crate::run_log::RunLogError;
+
+/// First bytes of the file, the format's version among them.
+const MAGIC: [u8; 8] = *b"AEGSSEE1";
+/// Its name in a run's folder.
+pub const SIGHTS: &str = "sights.aegis";
+
+/// One look.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sight {
+    /// When it arrived, nanoseconds since the run's clock began.
+    pub now_ns: u64,
+    /// The plant's episode.
+    pub episode: u64,
+    /// Control steps since the reset.
+    pub step: u32,
+    /// Index of the task.
+    pub task: u32,
+    /// The task in words.
+    pub instruction: String,
+    /// The end effector, world frame.
+    pub end_effector: Pose,
+    /// Movable objects by name, world frame.
+    pub objects: Vec<(String, Pose)>,
+    /// The plant's whole physical state, in its own layout; empty where it does not know it.
+    pub state: Vec<f64>,
+}
+
+/// Writes looks.
+#[derive(Debug)]
+pub struct SightLog {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl SightLog {
+    /// A new file; one that is there is never written over.
+    ///
+    /// # Errors
+    /// [`RunLogError::Write`].
+    pub fn create(path: &Path) -> Result<Self, RunLogError> {
+        let failed = |source| RunLogError::Write { path: path.into(), source };
+        let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
+        file.write_all(&MAGIC).map_err(failed)?;
+        Ok(Self { path: path.into(), file })
+    }
+
+    /// Appends a look and hands it to the system.
+    ///
+    /// # Errors
+    /// [`RunLogError::Write`], for example of a disk that is full.
+    pub fn append(&mut self, sight: &Sight) -> Result<(), RunLogError> {
+        let bytes = rmp_serde::to_vec(sight).map_err(io::Error::other);
+        let written = bytes.and_then(|bytes| frames::write(&mut self.file, &bytes));
+        let written = written.and_then(|()| self.file.flush());
+        written.map_err(|source| RunLogError::Write { path: self.path.clone(), source })
+    }
+}
+
+/// Reads looks, in the order in which they came, as far as they can be read.
+pub struct Sights {
+    file: BufReader<File>,
+}
+
+impl Sights {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file that is none.
+    pub fn open(path: &Path) -> Result<Self, RunLogError> {
+        let failed = |source| RunLogError::Read { path: path.into(), source };
+        let mut file = BufReader::new(File::open(path).map_err(failed)?);
+        let mut magic = [0; MAGIC.len()];
+        if frames::read_whole(&mut file, &mut magic).map_err(failed)? && magic == MAGIC {
+            return Ok(Self { file });
+        }
+        let found = format!("it begins with {}", String::from_utf8_lossy(&magic).escape_default());
+        Err(RunLogError::Format { path: path.into(), found, format: MAGIC })
+    }
+}
+
+impl Iterator for Sights {
+    type Item = Sight;
+
+    fn next(&mut self) -> Option<Sight> {
+        match frames::read(&mut self.file) {
+            Ok(Frame::Whole(bytes)) => rmp_serde::from_slice(&bytes).ok(),
+            Ok(Frame::Cut | Frame::None) | Err(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_come_back_as_far_as_the_file_goes() {
+        let folder = std::env::temp_dir().join(format!("aegis-sights-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join(SIGHTS);
+        let sight = |step: u32| Sight {
+            now_ns: u64::from(step) * 50_000_000,
+            episode: 1,
+            step,
+            task: 3,
+            instruction: "move the box".into(),
+            end_effector: Pose::IDENTITY,
+            objects: vec![("box".into(), Pose::IDENTITY)],
+            state: vec![0.5, -0.5],
+        };
+        let mut log = SightLog::create(&path).unwrap();
+        (0..3).for_each(|step| log.append(&sight(step)).unwrap());
+        assert!(matches!(SightLog::create(&path), Err(RunLogError::Write { .. })), "never written over");
+        let all: Vec<Sight> = Sights::open(&path).unwrap().collect();
+        assert_eq!(all, [sight(0), sight(1), sight(2)]);
+
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        assert_eq!(Sights::open(&path).unwrap().count(), 2);
+        std::fs::write(&path, b"AEGSRUN2").unwrap();
+        let error = Sights::open(&path).err().unwrap().to_string();
+        assert!(error.contains("begins with AEGSRUN2") && error.contains("AEGSSEE1"), "{error}");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
