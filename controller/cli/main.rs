@@ -31,6 +31,7 @@ mod sample;
 mod serve;
 mod serve_policy;
 mod sim;
+mod stage;
 mod stats;
 mod study;
 mod table;

@@ -3,17 +3,17 @@
 
 mod check;
 mod episode;
-mod stage;
 pub mod stored;
 
 use std::path::{Path, PathBuf};
 
 use aegis_recorder::run_log::RunReader;
 use aegis_recorder::sights::{SIGHTS, Sights};
-use aegis_recorder::{Sink, Stage, Target, run_view};
+use aegis_recorder::{Sink, Target, run_view};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::stage::Libero;
 
 /// Arguments of `aegis replay`.
 #[derive(Args)]
@@ -94,8 +94,7 @@ fn show_run(path: &Path, to: Target) -> Result<(), Failure> {
     let sink = Sink::open(to.clone()).or_exit(Exit::Failed)?;
     let seen = path.with_file_name(SIGHTS);
     let sights = seen.is_file().then(|| Sights::open(&seen)).transpose().or_exit(Exit::Input)?;
-    let stage: Box<dyn Stage> = Box::new(stage::Libero::default());
-    let periods = run_view::draw(reader, sights, Some(stage), sink);
+    let periods = run_view::draw(reader, sights, Box::new(Libero::default()), sink);
     let periods = periods.map_err(|error| failure(Exit::Failed, format!("{}: {error}", path.display())))?;
     say!("{}: {periods} control periods{}", path.display(), shown(&to));
     Ok(())

@@ -10,6 +10,7 @@ use aegis_recorder::sights::Sight;
 use aegis_recorder::{RecorderError, Target};
 
 use crate::exit::{Exit, Failure, OrExit};
+use crate::stage::Libero;
 
 /// Control periods that may wait for the viewer.
 const ROOM: usize = 4096;
@@ -30,7 +31,8 @@ pub struct Shown {
 impl Shown {
     /// Shows a run in the viewer at `url`.
     pub fn start(url: &str, header: &RunHeader) -> Result<Self, Failure> {
-        let mut view = RunView::live(&Target::Connect(url.to_owned()), header).or_exit(Exit::Input)?;
+        let (target, stage) = (Target::Connect(url.to_owned()), Box::new(Libero::default()));
+        let mut view = RunView::live(&target, header, stage).or_exit(Exit::Input)?;
         let (sender, items) = sync_channel::<Item>(ROOM);
         let thread = std::thread::Builder::new().name("rerun".into()).spawn(move || {
             let mut show = |item: Item| -> Result<(), RecorderError> {

@@ -28,7 +28,7 @@ pub trait Stage: Send {
 
 /// Draws looks.
 pub struct RunScene {
-    stage: Option<Box<dyn Stage>>,
+    stage: Box<dyn Stage>,
     task: Option<u32>,
     episode: Option<u64>,
     root: EntityPath,
@@ -39,7 +39,7 @@ pub struct RunScene {
 
 impl RunScene {
     /// Nothing seen yet.
-    pub fn new(stream: &RecordingStream, stage: Option<Box<dyn Stage>>) -> Result<Self, RecorderError> {
+    pub fn new(stream: &RecordingStream, stage: Box<dyn Stage>) -> Result<Self, RecorderError> {
         stream.log_static(WORLD, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
         let (root, trail) = (EntityPath::from(WORLD), VecDeque::new());
         Ok(Self { stage, task: None, episode: None, root, bodies: Vec::new(), drawn: Vec::new(), trail })
@@ -58,7 +58,7 @@ impl RunScene {
         if self.episode.replace(sight.episode) != Some(sight.episode) {
             self.trail.clear();
         }
-        let poses = self.stage.as_mut().map_or(Vec::new(), |stage| stage.poses(sight));
+        let poses = self.stage.poses(sight);
         if poses.len() == self.bodies.len() {
             for (index, (body, pose)) in self.bodies.iter().zip(&poses).enumerate() {
                 if self.drawn[index].is_none_or(|drawn| !scene::is_near(&drawn, pose)) {
@@ -90,7 +90,7 @@ impl RunScene {
             stream.log(self.root.clone(), &Clear::recursive())?;
         }
         self.root = EntityPath::from(WORLD).join(&EntityPath::from(format!("task_{}", sight.task)));
-        self.bodies = self.stage.as_mut().map_or(Vec::new(), |stage| stage.bodies(sight));
+        self.bodies = self.stage.bodies(sight);
         self.drawn = vec![None; self.bodies.len()];
         for (index, body) in self.bodies.iter().enumerate() {
             scene::log_shapes(stream, body, &scene::entity(&self.root, body, index), CELL, false)?;

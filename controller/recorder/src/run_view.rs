@@ -41,22 +41,23 @@ pub struct RunView {
 }
 
 impl RunView {
-    /// Shows a run while it goes on. What a viewer does not take in time is lost to it, and to nobody else.
+    /// Shows a run while it goes on; `stage` knows its plant's scenes. What a viewer does not take in time is lost to it,
+    /// and to nobody else.
     ///
     /// # Errors
     /// [`RecorderError::Viewer`] for an address that is none.
-    pub fn live(target: &Target, header: &RunHeader) -> Result<Self, RecorderError> {
+    pub fn live(target: &Target, header: &RunHeader, stage: Box<dyn Stage>) -> Result<Self, RecorderError> {
         let builder = RecordingStreamBuilder::new(APPLICATION).recording_id(name(header)).enabled(true);
         let stream = target.connect(builder)?;
         begin(&stream, &name(header))?;
-        Self::new(stream, header, true, None)
+        Self::new(stream, header, true, stage)
     }
 
     fn new(
         stream: RecordingStream,
         header: &RunHeader,
         has_sights: bool,
-        stage: Option<Box<dyn Stage>>,
+        stage: Box<dyn Stage>,
     ) -> Result<Self, RecorderError> {
         layout::send_run(&stream, header.recipe.settings.rate_hz, has_sights)?;
         let scene = RunScene::new(&stream, stage)?;
@@ -186,7 +187,7 @@ impl RunView {
 pub fn draw(
     mut reader: RunReader,
     sights: Option<Sights>,
-    stage: Option<Box<dyn Stage>>,
+    stage: Box<dyn Stage>,
     sink: Sink,
 ) -> Result<u64, RecorderError> {
     let header = reader.header.clone();
