@@ -37,9 +37,9 @@ pub fn film(
     let mut plant = study.plant().map_err(|error| failure(Exit::Setup, error.to_string()))?;
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
     let bodies = plant.bodies();
-    let poses: Poses = Arc::default();
+    let shots: Shots = Arc::default();
     let mut parties = study
-        .parties_around(Box::new(Filmed { plant, poses: Arc::clone(&poses) }), probe)
+        .parties_around(Box::new(Filmed { plant, shots: Arc::clone(&shots) }), probe)
         .map_err(|error| failure(Exit::Failed, error))?;
 
     let info = EpisodeInfo {
@@ -55,28 +55,37 @@ pub fn film(
     if !is_same(&result)? {
         return Err(failure(Exit::Failed, format!("{title}: the replay differs from its result")));
     }
-    let poses = poses.lock().map_err(|_| failure(Exit::Failed, "the film of the episode was lost"))?;
+    let shots = shots.lock().map_err(|_| failure(Exit::Failed, "the film of the episode was lost"))?;
     // The film starts at the reset; the episode starts when the objects have come to rest.
-    for (step, (plant_time, poses)) in poses.iter().skip(settings.settle_steps as usize).enumerate() {
-        film.poses(step as u32, *plant_time, poses);
+    for (step, shot) in shots.iter().skip(settings.settle_steps as usize).enumerate() {
+        film.poses(step as u32, shot.plant_time, &shot.poses);
+        film.pictures(step as u32, &shot.pictures);
     }
     Ok(film)
 }
 
-type Poses = Arc<Mutex<Vec<(f64, Vec<Pose>)>>>;
+/// How it was after a control step.
+struct Shot {
+    plant_time: f64,
+    poses: Vec<Pose>,
+    /// What the cameras saw, where a policy asked.
+    pictures: Vec<Frame>,
+}
 
-/// A plant that notes where its bodies are after every control step.
+type Shots = Arc<Mutex<Vec<Shot>>>;
+
+/// A plant that notes how it is after every control step.
 struct Filmed {
     plant: LiberoPlant,
-    poses: Poses,
+    shots: Shots,
 }
 
 impl Filmed {
     fn film(&self, plant_time: f64) {
-        let mut frame = Vec::new();
-        self.plant.poses(&mut frame);
-        if let Ok(mut poses) = self.poses.lock() {
-            poses.push((plant_time, frame));
+        let mut poses = Vec::new();
+        self.plant.poses(&mut poses);
+        if let Ok(mut shots) = self.shots.lock() {
+            shots.push(Shot { plant_time, poses, pictures: Vec::new() });
         }
     }
 }
@@ -84,8 +93,8 @@ impl Filmed {
 impl Plant for Filmed {
     fn reset(&mut self, start: Start) -> Result<aegis_core::Observation, PlantError> {
         let observation = self.plant.reset(start)?;
-        if let Ok(mut poses) = self.poses.lock() {
-            poses.clear();
+        if let Ok(mut shots) = self.shots.lock() {
+            shots.clear();
         }
         self.film(observation.plant_time);
         Ok(observation)
@@ -102,6 +111,12 @@ impl Plant for Filmed {
     }
 
     fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
-        self.plant.frames()
+        let pictures = self.plant.frames()?;
+        if let Ok(mut shots) = self.shots.lock()
+            && let Some(shot) = shots.last_mut()
+        {
+            shot.pictures.clone_from(&pictures);
+        }
+        Ok(pictures)
     }
 }

@@ -1,11 +1,11 @@
 //! One episode as it was seen: plain values, ready to be drawn.
 //! Also who has which colour.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
 use aegis_core::scene::Body;
-use aegis_core::{ChunkRecord, Driver, Pose};
+use aegis_core::{ChunkRecord, Driver, Frame, Pose};
 use rerun::{Color, RecordingStream};
 
 use crate::EpisodeInfo;
@@ -19,6 +19,8 @@ pub struct Episode {
     pub times: BTreeMap<u32, f64>,
     /// World poses of the bodies by control steps taken.
     pub poses: BTreeMap<u32, Vec<Pose>>,
+    /// What the cameras saw by control steps taken, where somebody asked.
+    pub pictures: BTreeMap<u32, Vec<Frame>>,
     pub chunks: Vec<ChunkRecord>,
     pub steps: Vec<Step>,
     /// The control steps that the viewer goes round over.
@@ -44,6 +46,11 @@ impl Episode {
             Some(seconds) => stream.set_duration_secs("plant_time", *seconds),
             None => stream.disable_timeline("plant_time"),
         }
+    }
+
+    /// Names of the cameras that saw something.
+    pub fn cameras(&self) -> BTreeSet<&str> {
+        self.pictures.values().flatten().map(|picture| &*picture.camera).collect()
     }
 
     /// Control steps taken in all.

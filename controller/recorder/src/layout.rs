@@ -38,7 +38,16 @@ pub fn send_episode(stream: &RecordingStream, episode: &Episode, twin: bool) -> 
         } else {
             robot
         };
-        let left = layout.container(ContainerKind::Vertical, &[(scene, 4.0), (who, 1.0)])?;
+        let mut left = vec![(scene, 4.0), (who, 1.0)];
+        let cameras = episode
+            .cameras()
+            .into_iter()
+            .map(|name| Ok((layout.view("2D", name, &[scene::camera(name).to_string()], &[])?, 1.0)));
+        let cameras = cameras.collect::<Result<Vec<_>, RecorderError>>()?;
+        if !cameras.is_empty() {
+            left.insert(1, (layout.container(ContainerKind::Horizontal, &cameras)?, 2.0));
+        }
+        let left = layout.container(ContainerKind::Vertical, &left)?;
         let right =
             layout.container(ContainerKind::Vertical, &[(about, 3.0), (score, 3.0), (events, 1.5)])?;
         let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;

@@ -19,7 +19,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use aegis_core::scene::Body;
-use aegis_core::{ChunkRecord, Pose, Recorder, StepRecord};
+use aegis_core::{ChunkRecord, Frame, Pose, Recorder, StepRecord};
 
 use crate::episode::{Episode, Step};
 pub use crate::run_scene::Stage;
@@ -134,6 +134,13 @@ impl Film {
     pub fn poses(&mut self, step: u32, plant_time: f64, poses: &[Pose]) {
         self.episode.times.insert(step, plant_time);
         self.episode.poses.insert(step, poses.to_vec());
+    }
+
+    /// Notes what the cameras saw after `step` control steps.
+    pub fn pictures(&mut self, step: u32, pictures: &[Frame]) {
+        if !pictures.is_empty() {
+            self.episode.pictures.insert(step, pictures.to_vec());
+        }
     }
 
     /// Has the viewer open on these control steps and go round over them.

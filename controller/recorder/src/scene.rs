@@ -4,7 +4,7 @@
 use aegis_core::scene::Body;
 use aegis_core::{Chunk, Driver, Pose};
 use rerun::components::MeshFaceRendering;
-use rerun::{Color, EntityPath, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
+use rerun::{Color, EntityPath, Image, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
 
 use crate::RecorderError;
 use crate::episode::{Episode, Step, driver_colour, driver_name};
@@ -36,7 +36,8 @@ pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderEr
     }
     log_poses(stream, episode, WORLD)?;
     log_trail(stream, episode, WORLD)?;
-    log_plans(stream, episode)
+    log_plans(stream, episode)?;
+    log_pictures(stream, episode)
 }
 
 /// Logs what moves of a twin under `twin`, in coarser meshes: the rest it shares with the episode.
@@ -148,6 +149,23 @@ pub fn trail(points: impl IntoIterator<Item = (Color, [f32; 3])>) -> LineStrips3
     LineStrips3D::new(strips.iter().map(|(_, strip)| strip.clone()))
         .with_colors(strips.iter().map(|(colour, _)| *colour))
         .with_radii([rerun::Radius::new_ui_points(2.5)])
+}
+
+/// What the cameras saw, under `camera`.
+fn log_pictures(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
+    for (step, pictures) in &episode.pictures {
+        episode.at(stream, *step);
+        for picture in pictures {
+            let image = Image::from_rgb24(picture.rgb.clone(), [picture.width, picture.height]);
+            stream.log(camera(&picture.camera), &image)?;
+        }
+    }
+    Ok(())
+}
+
+/// Where a camera's pictures lie.
+pub fn camera(name: &str) -> EntityPath {
+    EntityPath::new(vec!["camera".into(), name.into()])
 }
 
 /// Both proposals at every boundary, as the paths that they would lead the end effector along.

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::scene::{Body, Mesh};
 use aegis_core::{
-    Chunk, ChunkRecord, Decision, Driver, Observation, Pose, Proprioception, Recorder, Score, StepRecord,
-    Thresholds,
+    Chunk, ChunkRecord, Decision, Driver, Frame, Observation, Pose, Proprioception, Recorder, Score,
+    StepRecord, Thresholds,
 };
 use aegis_recorder::{EpisodeInfo, Film, RecorderError, Sink, Target};
 use rerun::{ChunkStore, ChunkStoreConfig, EntityPath, StoreKind};
@@ -183,6 +183,19 @@ fn a_viewer_that_is_not_there_is_said() {
     };
     let error = connect("nowhere");
     assert!(error.contains("no viewer at nowhere") && error.contains("rerun-sdk==0.36.3"), "{error}");
+}
+
+#[test]
+fn what_cameras_saw_is_shown_where_somebody_asked() {
+    let path = folder("cameras").join("episode.rrd");
+    let mut film = film(Thresholds { fire: 0.8, hand_back: 0.4 }, Driver::Weak);
+    let picture = |camera: &str| Frame { camera: camera.into(), width: 2, height: 1, rgb: vec![0; 6] };
+    for step in [0, 3] {
+        film.pictures(step, &[picture("agentview"), picture("wrist")]);
+    }
+    film.draw(None, sink(&path).unwrap()).unwrap();
+    let store = &read(&path)["recording"];
+    assert_eq!(["camera/agentview", "camera/wrist"].map(|camera| rows(store, camera)), [2, 2]);
 }
 
 #[test]
