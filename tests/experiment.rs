@@ -90,9 +90,22 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
         succeeds(replay.arg("--rrd").arg(&recording));
         assert!((100_000..5_000_000).contains(&std::fs::metadata(&recording).unwrap().len()));
     }
-    let mut replay = aegis();
-    replay.arg("replay").arg(&whole).args(["--spawn", "--arm", "nobody", "--episode", "0/45", "--plan"]);
-    refuses(replay.arg(&plan), 2, &["nobody", "valid arms are"]);
+    for (named, words) in [
+        (&["--arm", "nobody"][..], ["--arm: found nobody", "random"]),
+        (&["--arm", "random"], ["--episode: missing", "as 3/641"]),
+        (&["--episode", "0/45/7"], ["--episode: found 0/45/7", "an episode that the store has"]),
+    ] {
+        let mut replay = aegis();
+        replay.arg("replay").arg(&whole).arg("--spawn").args(named).arg("--plan");
+        refuses(replay.arg(&plan), 2, &words);
+    }
+    // What is there is not written over, and what is not there is said to be missing.
+    refuses(
+        &mut merge(&plan, std::slice::from_ref(&whole), &whole),
+        2,
+        &["whole: found a folder; valid is none yet"],
+    );
+    refuses(&mut on("verify", &plan, &place.join("nowhere")), 2, &["nowhere", "`aegis experiment report`"]);
 
     let unforked = place.join("unforked");
     succeeds(run(&plan, &unforked).args(["--no-fork", "--workers", "1"]));

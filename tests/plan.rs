@@ -49,7 +49,7 @@ fn a_new_plan_can_be_registered_where_it_was_written() {
 fn each_byte_that_changes_is_named() {
     let (folder, path) = new_study("plan-bytes");
     let lock = path.with_extension("lock.toml");
-    refuses(&mut plan("check", &path), 2, &["study.lock.toml", "cannot read"]);
+    refuses(&mut plan("check", &path), 2, &["study.lock.toml: found no lock", "`aegis plan register"]);
     let first = runs(&mut plan("register", &path));
     let written = std::fs::read(&lock).expect("the lock is there");
     refuses(&mut plan("register", &path), 2, &["study.lock.toml", "aegis plan amend"]);
@@ -185,8 +185,12 @@ fn power_is_exact_for_one_and_simulated_for_all() {
     assert!(episodes("bonferroni", "first") < episodes("family", "episodes"));
     assert!(found["family"]["all"].as_f64().expect("a share") >= 0.8);
     assert_eq!(runs(&mut power("0.05")), found, "a seed gives the same power again");
-    refuses(&mut power("0.2"), 2, &["--effect 0.2", "--discordance 0.15"]);
-    refuses(power("0.05").args(["--success", "0.01"]), 2, &["success = 0.01"]);
+    refuses(&mut power("0.2"), 2, &["--effect: found 0.2", "--discordance 0.15"]);
+    refuses(
+        power("0.05").args(["--success", "0.01"]),
+        2,
+        &["--success: found 0.01; valid is at least 0.1, and at most 1 less 0.0"],
+    );
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn refuse(plan: &Path, probe: &Path, discovery: &Path, calibration: &Path) {
     assert!(!out.exists(), "a refused fit leaves no probe");
     let mut seen = aegis();
     seen.args(["probe", "eval", "--range", "discovery", "--plan"]).arg(plan).arg("--probe").arg(probe);
-    refuses(&mut seen, 2, &["--range discovery", "tuning or confirmation"]);
+    refuses(&mut seen, 2, &["--range: found discovery", "tuning or confirmation"]);
     let mut unknown = aegis();
     unknown.args(["collect", "rehearsal", "--plan"]).arg(plan);
     refuses(&mut unknown, 2, &["rehearsal", "discovery, calibration, tuning, confirmation"]);

@@ -328,7 +328,7 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
     };
     assert_eq!(status.session, 0);
     // Until the controller has found its way back, nobody hears it.
-    run.until_trying("Idle", Duration::from_secs(1), || drop(again.tries_to_operate("reset")));
+    run.until_trying("Idle", Duration::from_secs(1), || _ = again.tries_to_operate("reset"));
     run.until("episode 1");
     run.until("Weak");
     run.signal("TERM");

@@ -368,3 +368,21 @@ fn the_binary_drives_with_a_controllers_keys_and_not_with_a_watchers() {
     let output = demo("controller").output().expect("the binary starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn an_operator_is_told_whether_a_controller_hears() {
+    let folder = common::folder("security-operator");
+    let bridge = Bridge::start(&folder);
+    let operate = || {
+        let mut command = common::aegis();
+        command.args(["operate", "stop", "--plant", NAME, "--connect", &bridge.endpoint, "--keys"]);
+        command.arg(bridge.keys.join("operator"));
+        command
+    };
+    common::refuses(&mut operate(), 1, &["nobody hears the operator's key"]);
+    let controller = bridge.connect("controller");
+    let heard = controller.declare_subscriber(format!("aegis/{NAME}/operator"));
+    let heard = heard.with(FifoChannel::new(8)).wait().unwrap();
+    common::succeeds(&mut operate());
+    assert!(heard.recv_timeout(UNANSWERED).unwrap().is_some(), "it came");
+}

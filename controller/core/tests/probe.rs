@@ -134,8 +134,8 @@ fn what_does_not_fit_is_refused() {
     assert_eq!(error, ProbeError::Memory { expected: shape(3), found: shape(4) });
     assert_eq!(
         error.to_string(),
-        "memory: the probe expects that of a linear head of width 3 with 0 hidden units, \
-         found that of a linear head of width 4 with 0 hidden units"
+        "memory: found that of a linear head of width 4 with 0 hidden units; \
+         valid is that of a linear head of width 3 with 0 hidden units, the probe's"
     );
 }
 

@@ -152,7 +152,7 @@ fn what_is_missing_foreign_or_no_twin_is_named() {
 #[test]
 fn without_results_or_study_there_is_no_report() {
     let error = made(&plan(), &[]).unwrap_err();
-    assert!(error.to_string().contains("arm weak: no complete set of twins"), "{error}");
+    assert!(error.to_string().contains("arm weak: found no complete set of twins"), "{error}");
     let without = Plan { study: None, ..plan() };
     assert!(matches!(made(&without, &results()), Err(ReportError::NoStudy)));
     // One arm alone is no set either.

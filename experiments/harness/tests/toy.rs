@@ -181,7 +181,7 @@ fn rollouts_come_back_from_their_file_as_they_were() {
     assert!(error.contains("nothing to write"), "{error}");
     assert_eq!(rollout_file::read(&path).unwrap().1, rollouts, "a refused write leaves what was there");
     std::fs::write(&path, b"no parquet").unwrap();
-    assert!(matches!(rollout_file::read(&path), Err(RolloutFileError::Io { .. })));
+    assert!(matches!(rollout_file::read(&path), Err(RolloutFileError::Read { .. })));
     let later = Provenance { schema: 99, ..provenance };
     rollout_file::write(&path, &later, &rollouts).unwrap();
     let error = rollout_file::read(&path).unwrap_err().to_string();

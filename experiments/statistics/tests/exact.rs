@@ -161,7 +161,7 @@ fn power_refuses_what_cannot_be() {
     assert_eq!(size(0.06, 0.05, 0.8, 50), "limit: found 50; valid is more episodes than the power needs");
     assert_eq!(size(0.2, 0.1, 1.0, 50), "power: found 1; valid is above 0, below 1");
     assert!(size(0.9, 0.2, 0.8, 50).starts_with("treatment_only: found 0.9; valid is 0 to 1, both together"));
-    assert!(size(f64::NAN, 0.2, 0.8, 50).starts_with("treatment_only = NaN"));
+    assert!(size(f64::NAN, 0.2, 0.8, 50).starts_with("treatment_only: found NaN"));
     let effect = Discordance::from_share(0.2, 0.8);
     assert_eq!(mcnemar_power(effect, 0.05, 0).unwrap_err().to_string(), "n: found 0; valid is 1 to 1000000");
 }
