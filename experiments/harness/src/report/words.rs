@@ -114,22 +114,40 @@ impl Report {
         }
     }
 
+    /// Whether the family holds, and by how much.
+    fn in_one_sentence(&self) -> String {
+        let held = self.contrasts.iter().filter(|one| one.holds).count();
+        let verdict = match (held == self.contrasts.len(), self.killed) {
+            (_, true) => "No answer, for the study is void; what was found".to_owned(),
+            (true, false) => "Yes, every claim of the family holds".to_owned(),
+            (false, false) => format!("Not shown, {held} of {} claims hold", self.contrasts.len()),
+        };
+        let found: Vec<String> = self
+            .contrasts
+            .iter()
+            .filter_map(|one| {
+                let (claim, over) = (&one.claim, over(one.figures.over));
+                let more = points(one.figures.difference.as_ref()?);
+                Some(format!("{} wins {more} more {over} than {}", claim.better, claim.than))
+            })
+            .collect();
+        format!("{verdict}: {}.", found.join("; "))
+    }
+
     fn answer(&self, page: &mut Page) {
         if self.killed {
             let fired =
                 self.kill.iter().filter(|one| one.fired).map(|one| one.name).collect::<Vec<_>>().join(", ");
             page.say(format!("A kill criterion fired ({fired}), so nothing below confirms anything."));
         }
+        page.say(self.in_one_sentence());
         for one in &self.contrasts {
             let verdict = match (one.holds, self.killed) {
                 (true, false) => "holds",
                 (true, true) => "would hold",
                 (false, _) => "is not shown",
             };
-            let over = match one.figures.over {
-                Over::WeakLost => "of the episodes that weak lost",
-                Over::All => "of all episodes",
-            };
+            let over = over(one.figures.over);
             page.say(format!(
                 "{} wins more than {}: {verdict}. It won {} and {} won {} {over} ({}), adjusted p = {}.",
                 one.claim.better,
@@ -170,5 +188,12 @@ impl Report {
                 page.say(format!("{what}: {}.", names.join("; ")));
             }
         }
+    }
+}
+
+fn over(of: Over) -> &'static str {
+    match of {
+        Over::WeakLost => "of the episodes that weak lost",
+        Over::All => "of all episodes",
     }
 }
