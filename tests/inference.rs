@@ -111,7 +111,7 @@ fn what_takes_too_long_ends_and_leaves_no_stale_answer() {
 fn a_vector_of_another_length_is_refused() {
     let mut policy = slow(HostSettings::default());
     let error = policy.infer_encoded(&[0.0; 87], &[]).unwrap_err().to_string();
-    assert!(error.contains("observation: expected 88 values, found 87 values"), "{error}");
+    assert!(error.contains("observation: found 87 values; valid is 88 values"), "{error}");
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn the_command_line_says_what_is_valid() {
         command
     };
     common::refuses(&mut demo(&["--provider", "gpu"]), 2, &["gpu", "cpu, cuda, tensorrt or auto"]);
-    common::refuses(&mut demo(&["--threads", "0"]), 2, &["threads: found 0", "1 to 256"]);
-    common::refuses(&mut demo(&["--device-id", "1"]), 2, &["device_id: found 1", "0 with provider cpu"]);
-    common::refuses(&mut demo(&["--deadline-ms", "0"]), 2, &["deadline_ms: found 0"]);
+    common::refuses(&mut demo(&["--threads", "0"]), 2, &["--threads: found 0", "1 to 256"]);
+    common::refuses(&mut demo(&["--device-id", "1"]), 2, &["--device-id: found 1", "0 with provider cpu"]);
+    common::refuses(&mut demo(&["--deadline-ms", "0"]), 2, &["--deadline-ms: found 0"]);
     common::refuses(&mut demo(&["--provider", "cuda"]), 2, &["provider cuda", "it has cpu", "docs/cuda.md"]);
 }
 

@@ -47,7 +47,7 @@ fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
     for (arguments, words) in [
         (["--host", "a b"], ["--host: found a b", "valid is"]),
         (["--host", "robot.local:7447"], ["--host: found robot.local:7447", "without a port"]),
-        (["--plant", "a/b"], ["a/b", "valid are"]),
+        (["--plant", "a/b"], ["a/b", "valid is 1 to 64"]),
         (["--days", "0"], ["--days", "1..=3650"]),
         (["--add", "admin"], ["admin", "controller"]),
     ] {

@@ -380,7 +380,7 @@ fn a_second_controller_of_one_robot_does_not_start() {
 #[test]
 fn a_robot_file_that_cannot_work_is_refused_before_anything_moves() {
     let folder = common::folder("robot-bad");
-    let cases: [(&str, &str, &[&str]); 9] = [
+    let cases: [(&str, &str, &[&str]); 12] = [
         ("lead_steps = 1", "lead_step = 1", &["libero.toml", "lead_step", "expected"]),
         ("rate_hz = 20", "rate_hz = 5000", &["control.rate_hz", "5000", "1 to 1000"]),
         ("chunk_steps = 8", "chunk_steps = 10", &["gate.chunk_steps + control.lead_steps", "at most 10"]),
@@ -398,6 +398,17 @@ fn a_robot_file_that_cannot_work_is_refused_before_anything_moves() {
             &["udp/1.2.3.4:5", "tcp/127.0.0.1:7447"],
         ),
         ("models/probe.json", "models/probe_vision.json", &["probe"]),
+        (
+            "plant = \"libero\"",
+            "plant = \"my arm\"",
+            &["libero.toml: plant name: found \"my arm\"", "1 to 64"],
+        ),
+        (
+            "ask_strong = true",
+            "ask_strong = true\nmetrics = \"0.0.0.0:9464\"",
+            &["libero.toml: metrics: found 0.0.0.0:9464; valid is"],
+        ),
+        ("priority = 0", "priority = 100", &["libero.toml: real_time.priority: found 100; valid is 0 to 99"]),
     ];
     for (number, (from, to, words)) in cases.into_iter().enumerate() {
         let folder = folder.join(number.to_string());

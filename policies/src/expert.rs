@@ -41,7 +41,7 @@ pub enum ExpertError {
     #[error("the pose of {0} is not finite")]
     NotFinite(String),
     /// The gripper is not a pair of fingers.
-    #[error("gripper: expected 2 fingers, found {0}")]
+    #[error("gripper: found {0} fingers; valid is 2")]
     Fingers(usize),
 }
 

@@ -117,7 +117,7 @@ impl Robot {
             let valid = "valid is above 0, at most 60000";
             return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}; {valid}")));
         }
-        Keys::of(&file.plant).map_err(|error| wrong(format!("plant: {error}")))?;
+        Keys::of(&file.plant).map_err(|error| wrong(error.to_string()))?;
         if let Some(listen) = file.metrics {
             metrics::check(listen).map_err(|reason| wrong(format!("metrics: {reason}")))?;
         }

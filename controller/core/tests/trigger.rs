@@ -260,7 +260,7 @@ fn take_over_ignores_the_limits_and_never_returns() {
     let (weak, strong) = (Driver::Weak, Driver::Strong);
     assert_eq!(decisions, [(weak, false), (weak, false), (strong, true), (strong, false), (strong, false)]);
     assert_eq!(Authority::from_rule(&rule, &limits, true).unwrap_err().field, "rule.kind");
-    assert_eq!(refused(rule), "trigger.kind");
+    assert_eq!(refused(rule), "rule.kind");
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn a_store_of_something_else_or_damaged_is_refused() {
         error.contains("belongs: found registration of a test; valid is another registration"),
         "{error}"
     );
-    assert!(matches!(Store::read(&folder.join("none.sqlite"), BELONGS), Err(StoreError::Database { .. })));
+    assert!(matches!(Store::read(&folder.join("none.sqlite"), BELONGS), Err(StoreError::None { .. })));
     std::fs::write(folder.join("text.sqlite"), "no database at all, but long enough to be looked at")
         .unwrap();
     let error = Store::open(&folder.join("text.sqlite"), BELONGS).err().unwrap().to_string();

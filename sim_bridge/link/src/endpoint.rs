@@ -22,7 +22,7 @@ pub enum LinkError {
         reason: String,
     },
     /// No name for a plant.
-    #[error("plant name {found:?}: valid are 1 to 64 letters, digits, `_` and `-`")]
+    #[error("plant name: found {found:?}; valid is 1 to 64 letters, digits, `_` and `-`")]
     Name {
         /// What was given.
         found: String,
