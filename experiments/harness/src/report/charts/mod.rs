@@ -5,6 +5,8 @@ mod contrasts;
 mod help;
 mod scores;
 
+use std::ops::Range;
+
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -27,19 +29,22 @@ type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBacke
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-/// Axes of something along an episode.
-fn along<'a, 'b>(
-    area: &'a Area<'b>,
-    last: f64,
-    what: &str,
-    range: std::ops::Range<f64>,
-) -> Result<Chart<'a, 'b>, DrawingAreaErrorKind<<SVGBackend<'b> as DrawingBackend>::ErrorType>> {
-    let mut chart = ChartBuilder::on(area)
+type Axes<'a, 'b> =
+    Result<Chart<'a, 'b>, DrawingAreaErrorKind<<SVGBackend<'b> as DrawingBackend>::ErrorType>>;
+
+/// A plane with room for labels below and at the left.
+fn plane<'a, 'b>(area: &'a Area<'b>, x: Range<f64>, y: Range<f64>) -> Axes<'a, 'b> {
+    ChartBuilder::on(area)
         .margin(8)
         .margin_right(20)
         .x_label_area_size(44)
         .y_label_area_size(54)
-        .build_cartesian_2d(0.0..last.max(1.0), range)?;
+        .build_cartesian_2d(x, y)
+}
+
+/// Axes of something along an episode.
+fn along<'a, 'b>(area: &'a Area<'b>, last: f64, what: &str, range: Range<f64>) -> Axes<'a, 'b> {
+    let mut chart = plane(area, 0.0..last.max(1.0), range)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
@@ -54,17 +59,8 @@ fn along<'a, 'b>(
 }
 
 /// Axes of one share against another.
-fn shares<'a, 'b>(
-    area: &'a Area<'b>,
-    x: &str,
-    y: &str,
-) -> Result<Chart<'a, 'b>, DrawingAreaErrorKind<<SVGBackend<'b> as DrawingBackend>::ErrorType>> {
-    let mut chart = ChartBuilder::on(area)
-        .margin(8)
-        .margin_right(20)
-        .x_label_area_size(44)
-        .y_label_area_size(54)
-        .build_cartesian_2d(-0.02..1.02, -0.02..1.02)?;
+fn shares<'a, 'b>(area: &'a Area<'b>, x: &str, y: &str) -> Axes<'a, 'b> {
+    let mut chart = plane(area, -0.02..1.02, -0.02..1.02)?;
     let percent = |value: &f64| format!("{:.0} %", 100.0 * value);
     chart
         .configure_mesh()
