@@ -50,7 +50,7 @@ fn episodes_reach_the_power_and_one_less_does_not() {
     assert!(found.all >= 0.8);
     assert!(family(3).power(found.episodes - 1, few).unwrap().all < 0.8);
     let error = family(3).episodes(0.8, 100, 200, few).unwrap_err().to_string();
-    assert!(error.contains("limit = 200"), "{error}");
+    assert!(error.contains("limit: found 200"), "{error}");
 }
 
 #[test]
