@@ -13,6 +13,8 @@ use crate::frames::{self, Frame};
 
 /// First bytes of a run's file, the format's version among them.
 const MAGIC: [u8; 8] = *b"AEGSRUN2";
+/// A file that is shorter than its header.
+const EARLY: &str = "the header ends early";
 
 /// What a run was.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -130,18 +132,10 @@ impl RunReader {
     /// # Errors
     /// See [`RunLogError`].
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
-        let failed = |source| RunLogError::Read { path: path.into(), source };
         let format = |found: String| RunLogError::Format { path: path.into(), found, format: MAGIC };
-        let mut file = BufReader::new(File::open(path).map_err(failed)?);
-        let early = || format("the header ends early".into());
-        let mut magic = [0; MAGIC.len()];
-        if !frames::read_whole(&mut file, &mut magic).map_err(failed)? {
-            return Err(early());
-        }
-        if magic != MAGIC {
-            let found = String::from_utf8_lossy(&magic).escape_default().to_string();
-            return Err(format(format!("it begins with {found}")));
-        }
+        let mut file = open(path, MAGIC)?;
+        let failed = |source| RunLogError::Read { path: path.into(), source };
+        let early = || format(EARLY.into());
         let Frame::Whole(bytes) = frames::read(&mut file).map_err(failed)? else { return Err(early()) };
         let header = rmp_serde::from_slice(&bytes).map_err(|error| format(format!("header: {error}")))?;
         Ok(Self { file, is_cut: false, header })
@@ -164,4 +158,20 @@ impl RunReader {
     pub fn ends_early(&self) -> bool {
         self.is_cut
     }
+}
+
+/// Opens a file that begins with these bytes, and reads as far as behind them.
+pub(crate) fn open(path: &Path, magic: [u8; 8]) -> Result<BufReader<File>, RunLogError> {
+    let failed = |source| RunLogError::Read { path: path.into(), source };
+    let format = |found| RunLogError::Format { path: path.into(), found, format: magic };
+    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let mut begins = [0; 8];
+    if !frames::read_whole(&mut file, &mut begins).map_err(failed)? {
+        return Err(format(EARLY.into()));
+    }
+    if begins != magic {
+        let found = String::from_utf8_lossy(&begins).escape_default().to_string();
+        return Err(format(format!("it begins with {found}")));
+    }
+    Ok(file)
 }

@@ -9,7 +9,7 @@ use aegis_core::Pose;
 use serde::{Deserialize, Serialize};
 
 use crate::frames::{self, Frame};
-use crate::run_log::RunLogError;
+use crate::run_log::{self, RunLogError};
 
 /// First bytes of the file, the format's version among them.
 const MAGIC: [u8; 8] = *b"AEGSSEE1";
@@ -80,14 +80,7 @@ impl Sights {
     /// # Errors
     /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file that is none.
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
-        let failed = |source| RunLogError::Read { path: path.into(), source };
-        let mut file = BufReader::new(File::open(path).map_err(failed)?);
-        let mut magic = [0; MAGIC.len()];
-        if frames::read_whole(&mut file, &mut magic).map_err(failed)? && magic == MAGIC {
-            return Ok(Self { file });
-        }
-        let found = format!("it begins with {}", String::from_utf8_lossy(&magic).escape_default());
-        Err(RunLogError::Format { path: path.into(), found, format: MAGIC })
+        run_log::open(path, MAGIC).map(|file| Self { file })
     }
 }
 

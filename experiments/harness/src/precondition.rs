@@ -40,7 +40,7 @@ pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
 pub fn judge(plan: &Plan, results: &[EpisodeResult]) -> Option<Precondition> {
     let study = plan.study.as_ref()?;
     let settings = plan.precondition()?;
-    let (auroc, _) = WeakPath::new(results).auroc(plan, study);
+    let auroc = WeakPath::new(results).auroc(plan, study);
     let met = auroc.is_some_and(|auroc| auroc.lower > settings.auroc_floor);
     Some(Precondition { settings, episodes: results.len() as u64, auroc, met })
 }

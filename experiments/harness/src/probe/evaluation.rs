@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use aegis_core::calibrate::Calibrator;
 use aegis_core::trigger::Rule;
-use aegis_core::{GateLimits, gate::GateError};
+use aegis_core::{GateLimits, Score, gate::GateError};
 use aegis_statistics::{
     Bootstrap, Clusters, Estimate, Method, Proportion, Reliability, StatisticsError, auroc, auroc_interval,
     auroc_within_interval, reliability,
@@ -161,10 +162,6 @@ pub fn evaluate(
         })
         .collect::<Result<_, EvaluationError>>()?;
     let failed: Vec<bool> = scored.iter().map(|episode| episode.failed).collect();
-    let calibrated: Vec<f64> = early
-        .iter()
-        .map(|score| file.calibration.calibrator.probability(aegis_core::Score::new(*score)))
-        .collect();
     let rules = rules(file, gate, &scored)?;
     Ok(Evaluation {
         head: file.probe.kind().name(),
@@ -174,10 +171,23 @@ pub fn evaluate(
         tasks: by_task(fresh, &early),
         over_time: over_time(&scored),
         lead_time: lead_time(&scored, gate),
-        reliability: reliability(&failed, &calibrated, 10, 0.95)?,
+        reliability: calibrated_reliability(&file.calibration.calibrator, &failed, &early, 0.95)?,
         coverage: coverage(&rules, file.settings.alpha),
         rules,
     })
+}
+
+/// Early scores, as the calibrated probabilities of failure that they stand for, against outcomes; intervals at `level`.
+pub(crate) fn calibrated_reliability(
+    calibrator: &Calibrator,
+    failed: &[bool],
+    early: &[f64],
+    level: f64,
+) -> Result<Reliability, StatisticsError> {
+    const BINS: usize = 10;
+    let probabilities: Vec<f64> =
+        early.iter().map(|score| calibrator.probability(Score::new(*score))).collect();
+    reliability(failed, &probabilities, BINS, level)
 }
 
 fn measure(

@@ -4,18 +4,15 @@
 use aegis_core::calibrate::Calibrator;
 use aegis_core::{Score, Start};
 use aegis_statistics::{
-    Clusters, Estimate, Reliability, RocPoint, auroc_interval, auroc_within_interval, reliability, roc,
+    Clusters, Estimate, Reliability, RocPoint, auroc_interval, auroc_within_interval, roc,
 };
 use serde::Serialize;
 
 use crate::episode::EpisodeResult;
 use crate::plan::Plan;
 use crate::probe::calibration::Scored;
-use crate::probe::evaluation::{Moment, over_time};
+use crate::probe::evaluation::{Moment, calibrated_reliability, over_time};
 use crate::study::StudySettings;
-
-/// Bins of the reliability diagram.
-const BINS: usize = 10;
 
 /// What the probe is worth on the weak arm's episodes; a part is none where it is undefined, as where all ended alike.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,15 +40,10 @@ impl WeakPath {
         Self { scored, starts }
     }
 
-    /// The early window's AUROC, overall and within tasks.
-    pub fn auroc(&self, plan: &Plan, study: &StudySettings) -> (Option<Estimate>, Option<Estimate>) {
+    /// The early window's AUROC over all episodes.
+    pub fn auroc(&self, plan: &Plan, study: &StudySettings) -> Option<Estimate> {
         let (failed, scores) = self.early(plan);
-        let tasks: Vec<usize> = self.starts.iter().map(|start| start.task).collect();
-        let bootstrap = study.bootstrap();
-        let overall = Clusters::new(&self.starts)
-            .ok()
-            .and_then(|clusters| auroc_interval(&failed, &scores, &clusters, &bootstrap).ok());
-        (overall, auroc_within_interval(&failed, &scores, &tasks, &self.starts, &bootstrap).ok())
+        self.overall(&failed, &scores, study)
     }
 
     /// All of it; `calibrator` is the probe's.
@@ -61,16 +53,20 @@ impl WeakPath {
         study: &StudySettings,
         calibrator: &Calibrator,
     ) -> Discrimination {
-        let (auroc, auroc_within) = self.auroc(plan, study);
         let (failed, scores) = self.early(plan);
-        let probabilities: Vec<f64> =
-            scores.iter().map(|score| calibrator.probability(Score::new(*score))).collect();
+        let tasks: Vec<usize> = self.starts.iter().map(|start| start.task).collect();
+        let within = auroc_within_interval(&failed, &scores, &tasks, &self.starts, &study.bootstrap());
         Discrimination {
-            auroc,
-            auroc_within,
+            auroc: self.overall(&failed, &scores, study),
+            auroc_within: within.ok(),
             roc: roc(&failed, &scores).ok(),
-            reliability: reliability(&failed, &probabilities, BINS, study.bootstrap.level).ok(),
+            reliability: calibrated_reliability(calibrator, &failed, &scores, study.bootstrap.level).ok(),
         }
+    }
+
+    fn overall(&self, failed: &[bool], scores: &[f64], study: &StudySettings) -> Option<Estimate> {
+        let clusters = Clusters::new(&self.starts).ok()?;
+        auroc_interval(failed, scores, &clusters, &study.bootstrap()).ok()
     }
 
     /// Every boundary.

@@ -41,10 +41,7 @@ pub fn forest(contrasts: &[ContrastReport]) -> Result<Option<Figure>, ReportErro
     let unit = Unit { name: "difference, percentage points", scale: 100.0, digits: 1 };
     let rows: Vec<Row> = contrasts
         .iter()
-        .filter_map(|one| {
-            let name = format!("{} − {}", one.claim.better, one.claim.than);
-            Some(Row::new(name, one.figures.difference.as_ref()?, &unit))
-        })
+        .filter_map(|one| Some(Row::new(difference(one), one.figures.difference.as_ref()?, &unit)))
         .collect();
     forest_of(&rows, None, &unit, "Differences with their intervals")
 }
@@ -77,16 +74,18 @@ pub fn budgets(contrasts: &[ContrastReport], tolerance: Tolerance) -> Result<Vec
         ),
         (fires, tolerance.fires, Unit { name: "difference of fires per episode", scale: 1.0, digits: 2 }),
     ] {
-        let row = |one: &ContrastReport| {
-            let name = format!("{} − {}", one.claim.better, one.claim.than);
-            Some(Row::new(name, &of(one.budget.as_ref()?), &unit))
-        };
+        let row = |one: &ContrastReport| Some(Row::new(difference(one), &of(one.budget.as_ref()?), &unit));
         let rows: Vec<Row> = contrasts.iter().filter_map(row).collect();
         let tolerance = unit.scale * tolerance;
         let said = format!("Differences of budgets, tolerated up to {tolerance:.2} either way");
         figures.extend(forest_of(&rows, Some(tolerance), &unit, &said)?);
     }
     Ok(figures)
+}
+
+/// A contrast by its arms.
+fn difference(one: &ContrastReport) -> String {
+    format!("{} − {}", one.claim.better, one.claim.than)
 }
 
 fn forest_of(
