@@ -2,9 +2,7 @@
 //! The study is copied and damaged in one place at a time.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
-
-use common::{aegis, copy_of_study, edit, folder, refuses};
+use crate::common::{self, aegis, copy_of_study, edit, folder, refuses};
 
 #[test]
 fn a_missing_cache() {

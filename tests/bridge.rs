@@ -2,7 +2,7 @@
 //! Real processes, a real Zenoh session on loopback; waiting is for events, never for time.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! `aegis doctor` through the binary: a whole installation, and what it says about what is missing.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::process::Command;
 
@@ -34,6 +34,7 @@ fn a_whole_installation_is_said_to_be_whole() {
         ("mujoco", ["libmujoco.so", "version 3.17.0, sha256 "]),
         ("onnx providers", ["cpu", ""]),
         ("scenes libero_spatial", ["10 tasks", ""]),
+        ("mj_step rate", ["physics steps a second", "libero_spatial task 0"]),
         ("weak policy", ["weak.toml: digest holds", "runs on cpu"]),
         ("strong policy", ["strong.toml: digest holds", "runs on cpu"]),
         ("probe", ["probe.json", "fits the weak policy"]),

@@ -2,14 +2,12 @@
 //! Real scenes and policies, a short horizon, one recorded start of each task.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use aegis_experiments::registration::lock_path;
-use common::{aegis, copy_of_study, edit, folder, refuses, repository, succeeds};
+use crate::common::{aegis, copy_of_study, edit, folder, refuses, repository, succeeds};
 
 /// The template on few episodes, beside copies of the shipped models, all of which a test may damage.
 fn small_plan(folder: &Path) -> PathBuf {

@@ -2,7 +2,7 @@
 //! `docs/faults.md` is written from this table; a row whose test is not there, or a page that is old, fails.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::fmt::Write;
 

@@ -2,13 +2,11 @@
 //! The pictures themselves are held against upstream's in `sim_bridge/tests/cameras.rs`.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
-
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::Command;
 
-use common::{aegis, folder, refuses};
+use crate::common::{aegis, folder, refuses};
 
 /// A rollout of four control steps.
 fn rollout(folder: &Path) -> Command {

@@ -2,7 +2,7 @@
 //! `fixtures/slow.onnx` takes as long as its observation says.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

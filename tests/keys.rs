@@ -2,7 +2,7 @@
 //! Through the binary; nothing here opens a connection.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::path::Path;
 

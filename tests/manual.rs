@@ -1,7 +1,7 @@
 //! Completions, manual pages and `--version`, as the binary gives them.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 fn prints(arguments: &[&str]) -> String {
     common::succeeds(common::aegis().args(arguments))

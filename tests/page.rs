@@ -2,7 +2,7 @@
 //! Needs Debian's `chromium`, or another Chromium that `AEGIS_CHROMIUM` names.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::process::Command;
 

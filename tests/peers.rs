@@ -2,7 +2,7 @@
 //! runs the demo's arms unchanged; the robot stops when commands cease. Also runs the Python side's own tests.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

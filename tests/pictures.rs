@@ -2,7 +2,7 @@
 //! the pinned viewer, and what the viewer shows is looked at. Needs a Vulkan driver and Chromium.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::collections::BTreeSet;
 use std::path::Path;

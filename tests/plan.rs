@@ -2,13 +2,11 @@
 //! Copies of the shipped models and plan are changed by a byte at a time.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
-
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{aegis, copy_of_study, edit, folder, refuses};
+use crate::common::{self, aegis, copy_of_study, edit, folder, refuses};
 use serde_json::Value;
 
 fn plan(verb: &str, plan: &Path) -> Command {

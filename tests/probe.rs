@@ -2,11 +2,9 @@
 //! A small study: real policies on real scenes, a few starts of each task.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{aegis, copy_of_study, edit, folder, refuses};
+use crate::common::{aegis, copy_of_study, edit, folder, refuses};
 use serde_json::Value;
 
 /// The shipped study with three starts of each task for every use.

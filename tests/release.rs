@@ -2,7 +2,7 @@
 //! program runs an episode. Two archives of the same build are the same bytes.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,7 +2,7 @@
 //! Waiting is for events: a heartbeat, a line, an exit; a deadline only ends a test that would hang.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //! Real certificates from the real binary, real TLS sessions on loopback; every test shows first that the right party can.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

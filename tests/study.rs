@@ -2,9 +2,7 @@
 //! Stores are shipped packed; step traces are not, their digests are in the store.
 #![allow(clippy::expect_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
-
-use common::{aegis, edit, folder, refuses, repository, unpack};
+use crate::common::{aegis, edit, folder, refuses, repository, unpack};
 
 #[test]
 fn the_shipped_report_is_what_the_shipped_stores_give() {

@@ -2,7 +2,7 @@
 //! What they leave is looked at: a verified study, its report, and a recording.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
+use crate::common;
 
 use std::process::Command;
 

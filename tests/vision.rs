@@ -2,8 +2,6 @@
 //! Needs EGL, as every test that draws.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod common;
-
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -13,7 +11,7 @@ use aegis_core::{Frame, Observation, Plant, PlantError, Policy, Probe, Start, Tr
 use aegis_experiments::{Arm, EpisodeError, EpisodeResult, Parties, run_episode};
 use aegis_policies::{CardError, ModelCard, OnnxPolicy, OpenError};
 use aegis_sim::{Cameras, LiberoPlant};
-use common::{Study, edit, folder, repository, runtime};
+use crate::common::{Study, edit, folder, repository, runtime};
 
 fn card() -> PathBuf {
     repository().join("policies/models/weak_vision.toml")

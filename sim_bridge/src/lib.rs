@@ -16,6 +16,7 @@ pub mod plant;
 pub mod sampler;
 mod settling;
 pub mod snapshot;
+mod step_rate;
 pub mod suite;
 pub mod task;
 
@@ -24,5 +25,6 @@ pub use error::{GoalError, SuiteError};
 pub use plant::LiberoPlant;
 pub use sampler::StartSampler;
 pub use snapshot::Snapshot;
+pub use step_rate::mj_steps_per_second;
 pub use suite::Suite;
 pub use task::TaskInfo;

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
-mod support;
+use crate::support;
 
 use aegis_core::policy::{Plant, Start};
 use aegis_sim::{LiberoPlant, Suite};

@@ -2,7 +2,7 @@
 //! Each reason to refuse one is provoked by a state made for it.
 #![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

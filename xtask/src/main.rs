@@ -8,12 +8,12 @@ mod python;
 mod setup;
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
 use crate::parts::SUITES;
-use crate::setup::Needs;
+use crate::setup::{Needs, Setup};
 
 const HELP: &str = "\
 cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
@@ -32,14 +32,18 @@ fn main() -> ExitCode {
     let result = match verb {
         "setup" => match suites(rest) {
             Ok(suites) => {
-                setup::ensure(repository(), &Needs { suites: &suites, upstream: false }).map(|()| 0)
+                let needs = Needs { suites: &suites, upstream: false };
+                Setup::begin(repository())
+                    .and_then(|setup| setup.libraries().and_then(|_| setup.finish(&needs)))
+                    .map(|()| 0)
             }
             Err(message) => usage(&message),
         },
         "demo" => demo(rest),
         "test" => {
             let needs = Needs { suites: &SUITES, upstream: true };
-            cargo(&["test", "--release", "--workspace", "--locked"], rest, &needs)
+            let test = ["test", "--release", "--workspace", "--locked"];
+            cargo(&[&test[..], &["--no-run"]].concat(), &test, rest, &needs)
         }
         "help" | "--help" | "-h" => {
             println!("{HELP}");
@@ -87,19 +91,48 @@ fn suites(arguments: &[String]) -> Result<Vec<&'static str>, String> {
 
 fn demo(arguments: &[String]) -> Result<u8> {
     let needs = Needs { suites: &SUITES[..1], upstream: false };
-    cargo(&["run", "--release", "--locked", "--bin", "aegis", "--", "demo"], arguments, &needs)
+    let binary = ["--release", "--locked", "--bin", "aegis"];
+    cargo(
+        &[&["build"], &binary[..]].concat(),
+        &[&["run"], &binary[..], &["--", "demo"]].concat(),
+        arguments,
+        &needs,
+    )
 }
 
-/// Sets up, then hands over to cargo and passes its exit code on.
-fn cargo(command: &[&str], arguments: &[String], needs: &Needs<'_>) -> Result<u8> {
-    setup::ensure(repository(), needs)?;
+/// Sets up while `compile` compiles, then hands over to `command` and passes its exit code on.
+/// Where nothing is missing, `command` compiles for itself.
+fn cargo(compile: &[&str], command: &[&str], arguments: &[String], needs: &Needs<'_>) -> Result<u8> {
+    let setup = Setup::begin(repository())?;
+    let fetched = setup.libraries()?;
+    if fetched || !setup.is_finished(needs)? {
+        let mut compiling = start(compile, &[])?;
+        if let Err(error) = setup.finish(needs) {
+            // What it has compiled so far stays; the error to report is this one.
+            let _ = compiling.kill();
+            let _ = compiling.wait();
+            return Err(error);
+        }
+        match code(compiling, compile)? {
+            0 => {}
+            failed => return Ok(failed),
+        }
+    } else {
+        setup.finish(needs)?;
+    }
+    drop(setup);
+    code(start(command, arguments)?, command)
+}
+
+fn start(command: &[&str], arguments: &[String]) -> Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(command)
-        .args(arguments)
-        .current_dir(repository())
-        .status()
-        .context("cannot start cargo")?;
+    let mut process = Command::new(cargo);
+    process.args(command).args(arguments).current_dir(repository());
+    process.spawn().context("cannot start cargo")
+}
+
+fn code(mut process: Child, command: &[&str]) -> Result<u8> {
+    let status = process.wait().context("cannot wait for cargo")?;
     match status.code() {
         Some(code) => Ok(u8::try_from(code).unwrap_or(1)),
         None => bail!("cargo {} was ended by a signal", command.join(" ")),

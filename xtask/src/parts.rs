@@ -9,6 +9,8 @@ use anyhow::{Context, Result};
 pub struct Library {
     /// Folder in the cache, under `lib/`.
     pub folder: &'static str,
+    /// The Python package that it comes out of.
+    pub package: &'static str,
     /// Where the package has it, under `site-packages/`.
     pub source: &'static str,
     /// File name with its version, as the loader wants it.
@@ -23,6 +25,7 @@ pub struct Library {
 pub const LIBRARIES: [Library; 2] = [
     Library {
         folder: "mujoco-3.17.0",
+        package: "mujoco",
         source: "mujoco/libmujoco.so.3.17.0",
         file: "libmujoco.so.3.17.0",
         link: "libmujoco.so",
@@ -30,6 +33,7 @@ pub const LIBRARIES: [Library; 2] = [
     },
     Library {
         folder: "onnxruntime-1.32.0",
+        package: "onnxruntime",
         source: "onnxruntime/capi/libonnxruntime.so.1.32.0",
         file: "libonnxruntime.so.1.32.0",
         link: "libonnxruntime.so",

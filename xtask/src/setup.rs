@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
@@ -13,6 +14,8 @@ use crate::{digest, python};
 
 /// How many suites are exported at a time: each takes about 2 GB of memory and a processor.
 const EXPORTS: usize = 2;
+/// Runs upstream and writes the scenes of a suite.
+const EXPORT: &str = "export_scenes.py";
 
 /// What is to be made sure of.
 pub struct Needs<'a> {
@@ -22,27 +25,70 @@ pub struct Needs<'a> {
     pub upstream: bool,
 }
 
-/// Makes sure of everything that building and running need. Checks files and nothing else when all is there.
-pub fn ensure(repository: &Path, needs: &Needs<'_>) -> Result<()> {
-    compiler()?;
-    let cache = cache()?;
-    fs::create_dir_all(&cache)
-        .with_context(|| format!("{}: cannot make the cache folder", cache.display()))?;
-    let lock = File::create(cache.join("setup.lock")).context("cannot make setup.lock in the cache")?;
-    // Another setup may be at work in the same cache: wait for it.
-    lock.lock().context("cannot lock setup.lock in the cache")?;
+/// Setup of one repository, alone at work in its cache until it is dropped.
+pub struct Setup {
+    repository: PathBuf,
+    cache: PathBuf,
+    environment: Environment,
+    /// Held, so that another setup in the same cache waits.
+    _lock: File,
+}
 
-    let source = repository.join("sim_bridge/python");
-    let environment = Environment::of(&cache, &source)?;
-    if needs.upstream {
-        environment.ensure()?;
-        point(&repository.join(".deps/python"), &environment.folder)?;
+impl Setup {
+    /// Makes sure of the cache folder, and waits for another setup that is at work in it.
+    ///
+    /// # Errors
+    /// No C compiler, and a cache folder that cannot be made or locked.
+    pub fn begin(repository: &Path) -> Result<Self> {
+        compiler()?;
+        let cache = cache()?;
+        fs::create_dir_all(&cache)
+            .with_context(|| format!("{}: cannot make the cache folder", cache.display()))?;
+        let lock = File::create(cache.join("setup.lock")).context("cannot make setup.lock in the cache")?;
+        if lock.try_lock().is_err() {
+            println!("setup: waiting for another setup in {}", cache.display());
+            lock.lock().context("cannot lock setup.lock in the cache")?;
+        }
+        let environment = Environment::of(&cache, &repository.join("sim_bridge/python"))?;
+        Ok(Self { repository: repository.to_owned(), cache, environment, _lock: lock })
     }
-    for library in &LIBRARIES {
-        ensure_library(&cache, library, &environment)?;
+
+    /// Makes sure of what compiling and linking need: the native libraries, out of two small packages.
+    ///
+    /// Returns whether they had to be fetched.
+    pub fn libraries(&self) -> Result<bool> {
+        let mut fetched = false;
+        for library in &LIBRARIES {
+            fetched |= ensure_library(&self.cache, library, &self.environment)?;
+        }
+        point(&self.repository.join(".deps/mujoco"), &self.cache.join("lib").join(LIBRARIES[0].folder))?;
+        Ok(fetched)
     }
-    ensure_scenes(&cache, &source, &environment, needs.suites)?;
-    point(&repository.join(".deps/mujoco"), &cache.join("lib").join(LIBRARIES[0].folder))
+
+    /// Whether [`Self::finish`] has something to make.
+    pub fn is_finished(&self, needs: &Needs<'_>) -> Result<bool> {
+        let missing = scenes(&self.cache, &self.environment.source, needs.suites)?;
+        let upstream = !needs.upstream || self.environment.is_complete();
+        Ok(upstream && missing.iter().all(Scenes::whole))
+    }
+
+    /// Makes sure of everything else that running needs. Checks files and nothing else when all is there.
+    pub fn finish(&self, needs: &Needs<'_>) -> Result<()> {
+        if needs.upstream {
+            self.environment.complete()?;
+            point(&self.repository.join(".deps/python"), &self.environment.folder)?;
+        }
+        ensure_scenes(&self.cache, &self.environment, needs.suites)
+    }
+}
+
+/// Says what is begun, does it, and says how long it took.
+fn timed<T>(what: &str, place: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("setup: {what} into {}", place.display());
+    let begin = Instant::now();
+    let done = work()?;
+    println!("setup: {what}: {:.0} s", begin.elapsed().as_secs_f64());
+    Ok(done)
 }
 
 fn compiler() -> Result<()> {
@@ -75,19 +121,62 @@ impl Environment {
         self.folder.join("bin/python")
     }
 
-    fn ensure(&self) -> Result<()> {
-        let stamp = self.folder.join("complete");
-        if stamp.is_file() {
+    fn stamp(&self) -> PathBuf {
+        self.folder.join("complete")
+    }
+
+    fn is_complete(&self) -> bool {
+        self.stamp().is_file()
+    }
+
+    /// The environment with at least the packages that the native libraries come out of: small, and what compiling
+    /// waits for.
+    fn with_libraries(&self) -> Result<()> {
+        if self.is_complete() || self.folder.join("libraries").is_file() {
             return Ok(());
         }
         let python = python::find()?;
-        println!("setup: fetching upstream LIBERO, MuJoCo and ONNX Runtime (about 700 MB) by pip into");
-        println!("       {}", self.folder.display());
         if self.folder.exists() {
             fs::remove_dir_all(&self.folder).context("cannot remove an unfinished environment")?;
         }
+        self.whole_or_not_at_all("libraries", || {
+            timed("fetching MuJoCo and ONNX Runtime by pip", &self.folder, || {
+                let venv = ["-I", "-m", "venv"].map(OsStr::new);
+                self.run(
+                    &python,
+                    &[&venv[..], &[self.folder.as_os_str()]].concat(),
+                    "making the environment",
+                )?;
+                let every = self.source.join("requirements.lock");
+                let text = fs::read_to_string(&every)
+                    .with_context(|| format!("{}: cannot read", every.display()))?;
+                let lock = self.folder.join("libraries.lock");
+                fs::write(&lock, locked(&text, &LIBRARIES.map(|library| library.package)))
+                    .with_context(|| format!("{}: cannot write", lock.display()))?;
+                self.install(&lock)
+            })
+        })
+    }
+
+    /// The whole environment: upstream LIBERO with all that it needs.
+    fn complete(&self) -> Result<()> {
+        if self.is_complete() {
+            return Ok(());
+        }
+        self.with_libraries()?;
+        self.whole_or_not_at_all("complete", || {
+            timed("fetching upstream LIBERO (about 700 MB) by pip", &self.folder, || {
+                ["requirements-build.lock", "requirements.lock"]
+                    .iter()
+                    .try_for_each(|lock| self.install(&self.source.join(lock)))
+            })
+        })
+    }
+
+    /// Stamps the environment when it was made, and removes it when it was not.
+    fn whole_or_not_at_all(&self, stamp: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
         let made =
-            self.install(&python).and_then(|()| fs::write(&stamp, "").context("cannot write the stamp"));
+            make().and_then(|()| fs::write(self.folder.join(stamp), "").context("cannot write the stamp"));
         if made.is_err() {
             // The error to report is the first one.
             let _ = fs::remove_dir_all(&self.folder);
@@ -95,24 +184,17 @@ impl Environment {
         made
     }
 
-    fn install(&self, python: &Path) -> Result<()> {
-        let run =
-            |python: &Path, arguments: &[&OsStr], what| python::run(python, arguments, &self.cache, what);
-        run(
-            python,
-            &["-I".as_ref(), "-m".as_ref(), "venv".as_ref(), self.folder.as_ref()],
-            "making the environment",
-        )?;
+    fn install(&self, lock: &Path) -> Result<()> {
         let pip =
             ["-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-cache-dir"];
         let strict = ["--progress-bar=off", "--no-deps", "--no-build-isolation", "--require-hashes", "-r"];
-        for lock in ["requirements-build.lock", "requirements.lock"] {
-            let lock = self.source.join(lock);
-            let mut arguments: Vec<&OsStr> = pip.iter().chain(&strict).map(OsStr::new).collect();
-            arguments.push(lock.as_os_str());
-            run(&self.python(), &arguments, "installing packages")?;
-        }
-        Ok(())
+        let mut arguments: Vec<&OsStr> = pip.iter().chain(&strict).map(OsStr::new).collect();
+        arguments.push(lock.as_os_str());
+        self.run(&self.python(), &arguments, "installing packages")
+    }
+
+    fn run(&self, python: &Path, arguments: &[&OsStr], what: &str) -> Result<()> {
+        python::run(python, arguments, &self.cache, what)
     }
 
     fn site_packages(&self) -> Result<PathBuf> {
@@ -124,7 +206,24 @@ impl Environment {
     }
 }
 
-fn ensure_library(cache: &Path, library: &Library, environment: &Environment) -> Result<()> {
+/// The lines of a lock that pin these packages, with their digests.
+fn locked(lock: &str, packages: &[&str]) -> String {
+    let mut wanted = false;
+    let mut lines = String::new();
+    for line in lock.lines() {
+        if let Some((name, _)) = line.split_once("==") {
+            wanted = packages.contains(&name);
+        }
+        if wanted {
+            lines.push_str(line);
+            lines.push('\n');
+        }
+    }
+    lines
+}
+
+/// Makes sure of one library. Returns whether it had to be placed.
+fn ensure_library(cache: &Path, library: &Library, environment: &Environment) -> Result<bool> {
     let folder = cache.join("lib").join(library.folder);
     let path = folder.join(library.file);
     let whole = |path: &Path| -> Result<bool> {
@@ -132,9 +231,9 @@ fn ensure_library(cache: &Path, library: &Library, environment: &Environment) ->
         Ok(path.is_file() && (!pinned || digest::of_file(path)? == library.sha256))
     };
     if whole(&path)? && folder.join(library.link).exists() {
-        return Ok(());
+        return Ok(false);
     }
-    environment.ensure()?;
+    environment.with_libraries()?;
     println!("setup: {}", path.display());
     let part = cache.join("lib").join(format!("{}.part", library.folder));
     let _ = fs::remove_dir_all(&part);
@@ -155,24 +254,28 @@ fn ensure_library(cache: &Path, library: &Library, environment: &Environment) ->
     if copied.is_err() {
         let _ = fs::remove_dir_all(&part);
     }
-    copied.with_context(|| format!("{}: cannot place the library", path.display()))
+    copied.with_context(|| format!("{}: cannot place the library", path.display())).map(|()| true)
 }
 
-fn ensure_scenes(cache: &Path, source: &Path, environment: &Environment, suites: &[&str]) -> Result<()> {
-    let made_from = ["export_scenes.py", "placements.py", "upstream.py", "requirements.lock"]
-        .map(|name| source.join(name));
+/// The scenes of these suites, named after what they are made from.
+fn scenes<'a>(cache: &Path, source: &Path, suites: &[&'a str]) -> Result<Vec<Scenes<'a>>> {
+    let made_from =
+        [EXPORT, "placements.py", "upstream.py", "requirements.lock"].map(|name| source.join(name));
     let digest = digest::of_files(&made_from.each_ref().map(PathBuf::as_path))?;
-    let scenes: Vec<Scenes> = suites.iter().map(|suite| Scenes::of(cache, suite, &digest)).collect();
+    Ok(suites.iter().map(|suite| Scenes::of(cache, suite, &digest)).collect())
+}
+
+fn ensure_scenes(cache: &Path, environment: &Environment, suites: &[&str]) -> Result<()> {
+    let scenes = scenes(cache, &environment.source, suites)?;
     let missing: Vec<&Scenes> = scenes.iter().filter(|scenes| !scenes.whole()).collect();
     if !missing.is_empty() {
-        environment.ensure()?;
+        environment.complete()?;
     }
+    let script = environment.source.join(EXPORT);
     for together in missing.chunks(EXPORTS) {
         std::thread::scope(|scope| -> Result<()> {
-            let exports: Vec<_> = together
-                .iter()
-                .map(|scenes| scope.spawn(|| scenes.export(&made_from[0], environment)))
-                .collect();
+            let exports: Vec<_> =
+                together.iter().map(|scenes| scope.spawn(|| scenes.export(&script, environment))).collect();
             // Every export is waited for, so that the first error does not hide a suite that came out well.
             let results: Vec<_> = exports.into_iter().map(|export| export.join()).collect();
             results.into_iter().try_for_each(|result| result.unwrap_or_else(|_| bail!("an export panicked")))
@@ -206,8 +309,6 @@ impl<'a> Scenes<'a> {
     }
 
     fn export(&self, script: &Path, environment: &Environment) -> Result<()> {
-        println!("setup: exporting the scenes of {} (about a minute) to", self.suite);
-        println!("       {}", self.folder.display());
         let _ = fs::remove_dir_all(&self.folder);
         let arguments: [&OsStr; 5] = [
             script.as_ref(),
@@ -217,7 +318,7 @@ impl<'a> Scenes<'a> {
             self.folder.as_ref(),
         ];
         let what = format!("exporting the scenes of {}", self.suite);
-        python::run(&environment.python(), &arguments, &environment.cache, &what)?;
+        timed(&what, &self.folder, || environment.run(&environment.python(), &arguments, &what))?;
         fs::write(&self.stamp, inventory(&self.folder)?)
             .with_context(|| format!("{}: cannot write", self.stamp.display()))
     }
@@ -239,4 +340,26 @@ fn point(link: &Path, target: &Path) -> Result<()> {
         Ok(())
     };
     place().with_context(|| format!("{}: cannot link to {}", link.display(), target.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::locked;
+
+    #[test]
+    fn only_the_wanted_packages_are_taken_from_a_lock() {
+        let lock = "# made by hand\none==1.0 \\\n    --hash=sha256:aa\ntwo==2.0 \\\n    --hash=sha256:bb \\\n    \
+                    --hash=sha256:cc\nthree==3 \\\n    --hash=sha256:dd\n";
+        let taken = locked(lock, &["two"]);
+        assert_eq!(taken, "two==2.0 \\\n    --hash=sha256:bb \\\n    --hash=sha256:cc\n");
+        assert_eq!(locked(lock, &["tw", "four"]), "");
+    }
+
+    #[test]
+    fn every_library_comes_out_of_a_locked_package() {
+        let lock = include_str!("../../sim_bridge/python/requirements.lock");
+        for library in &crate::parts::LIBRARIES {
+            assert!(locked(lock, &[library.package]).contains("--hash=sha256:"), "{}", library.package);
+        }
+    }
 }

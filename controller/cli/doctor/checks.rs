@@ -7,7 +7,7 @@ use aegis_experiments::files::sha256_of;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_policies::{HostSettings, ModelCard, OnnxPolicy, OnnxRuntime, Provider};
-use aegis_sim::Suite;
+use aegis_sim::{Suite, mj_steps_per_second};
 
 use super::Check;
 use crate::library;
@@ -23,6 +23,7 @@ pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
     checks.push(gpu(&host));
     checks.push(mujoco());
     checks.extend(suites(&plan.suite).into_iter().map(|(suite, needed)| scenes(&suite, needed)));
+    checks.push(step_rate(&plan.suite));
     checks.push(python());
     models(plan, runtime.as_ref(), host, &mut checks);
     checks
@@ -129,6 +130,20 @@ fn scenes(suite: &str, needed: bool) -> Check {
             Check::missing(&name, needed, reason, "AEGIS_SCENES names one suite's folder; unset it")
         }
         Err(error) => Check::missing(&name, needed, error.to_string(), advice),
+    }
+}
+
+/// Physics steps a second by plain `mj_step` in a suite's first scene: by it, times of two machines can be compared.
+fn step_rate(suite: &str) -> Check {
+    const NAME: &str = "mj_step rate";
+    let loaded = scenes_folder(suite)
+        .map_err(|failure| failure.to_string())
+        .and_then(|folder| Suite::load(&folder).map_err(|error| error.to_string()));
+    let rate =
+        loaded.and_then(|suite| mj_steps_per_second(&suite, 0).map_err(|error| error.to_string()));
+    match rate {
+        Ok(rate) => Check::here(NAME, false, format!("{rate:.0} physics steps a second, {suite} task 0")),
+        Err(reason) => Check::missing(NAME, false, reason, format!("run `cargo xtask setup --suite {suite}`")),
     }
 }
 

@@ -1,14 +1,12 @@
 //! The controller's answers to what can go wrong, one period at a time, on a cell that is all values.
 
-mod support;
-
 use std::time::Duration;
 
 use aegis_core::Driver;
 use aegis_core::control::{
     Cause, Inputs, Mode, NoProposal, Notices, Overlap, Parts, Proposal, Reply, StrongLoss, Wishes,
 };
-use support::{ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
+use crate::support::{self, ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
 
 #[test]
 fn an_episode_runs_from_rest_to_rest() {

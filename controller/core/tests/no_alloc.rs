@@ -2,11 +2,9 @@
 //! Counts every allocation of this thread.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod support;
-
 use aegis_core::HeadKind;
 use aegis_core::probe::{FitOptions, Trajectory, fit};
-use support::Cell;
+use crate::support::Cell;
 
 #[test]
 fn a_score_allocates_nothing() {

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use aegis_core::scene::Body;
 use aegis_core::{ChunkRecord, Driver, Frame, Pose};
-use rerun::{Color, RecordingStream};
+use crate::rerun::{Color, RecordingStream};
 
 use crate::EpisodeInfo;
 

@@ -3,18 +3,18 @@
 
 use std::ops::RangeInclusive;
 
-use rerun::blueprint::components::{
+use crate::rerun::blueprint::components::{
     BackgroundKind, ContainerKind, Corner2D, LoopMode, PanelState, RootContainer, TimelineName,
 };
-use rerun::blueprint::datatypes::{TextLogColumn, TextLogColumnKind, TimelineColumn};
-use rerun::components::Range1D;
-use rerun::datatypes::AbsoluteTimeRange;
-use rerun::external::re_log_types::BlueprintActivationCommand;
-use rerun::external::re_sdk_types::blueprint::archetypes::{
+use crate::rerun::blueprint::datatypes::{TextLogColumn, TextLogColumnKind, TimelineColumn};
+use crate::rerun::components::Range1D;
+use crate::rerun::datatypes::AbsoluteTimeRange;
+use crate::rerun::BlueprintActivationCommand;
+use crate::rerun::blueprint::archetypes::{
     Background, ContainerBlueprint, EyeControls3D, LineGrid3D, PanelBlueprint, PlotLegend, ScalarAxis,
     TextLogColumns, TimePanelBlueprint, ViewBlueprint, ViewContents, ViewportBlueprint,
 };
-use rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
+use crate::rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
 
 use crate::episode::Episode;
 use crate::{APPLICATION, RecorderError, run_scene, scene};

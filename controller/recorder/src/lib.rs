@@ -6,6 +6,7 @@ mod episode;
 mod frames;
 mod layout;
 mod mesh;
+mod rerun;
 pub mod run_log;
 mod run_scene;
 pub mod run_view;

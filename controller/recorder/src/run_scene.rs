@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use aegis_core::Pose;
 use aegis_core::scene::Body;
-use rerun::{Clear, Color, EntityPath, Points3D, RecordingStream, ViewCoordinates};
+use crate::rerun::{Clear, Color, EntityPath, Points3D, RecordingStream, ViewCoordinates};
 
 use crate::sights::Sight;
 use crate::{RecorderError, scene};

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use aegis_core::control::{Mode, Notices, Period};
-use rerun::components::InterpolationMode;
-use rerun::{Color, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange};
-use rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
+use crate::rerun::components::InterpolationMode;
+use crate::rerun::{Color, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange};
+use crate::rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
 
 use crate::run_log::{RunHeader, RunReader};
 use crate::run_scene::{RunScene, Stage};

@@ -3,8 +3,8 @@
 
 use aegis_core::scene::Body;
 use aegis_core::{Chunk, Driver, Pose};
-use rerun::components::MeshFaceRendering;
-use rerun::{Color, EntityPath, Image, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
+use crate::rerun::components::MeshFaceRendering;
+use crate::rerun::{Color, EntityPath, Image, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
 
 use crate::RecorderError;
 use crate::episode::{Episode, Step, driver_colour, driver_name};

@@ -2,9 +2,9 @@
 //! Infinite values are left out of the plot, for it has no place for them.
 
 use aegis_core::{ChunkRecord, Driver};
-use rerun::components::InterpolationMode;
-use rerun::{Color, RecordingStream, Scalars, SeriesLines, StateChange, StateConfiguration};
-use rerun::{TextDocument, TextLog, TextLogLevel};
+use crate::rerun::components::InterpolationMode;
+use crate::rerun::{Color, RecordingStream, Scalars, SeriesLines, StateChange, StateConfiguration};
+use crate::rerun::{TextDocument, TextLog, TextLogLevel};
 
 use crate::RecorderError;
 use crate::episode::{Episode, driver_colour, driver_name};

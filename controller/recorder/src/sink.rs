@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rerun::log::ChunkBatcherConfig;
-use rerun::{RecordingStream, RecordingStreamBuilder};
+use crate::rerun::ChunkBatcherConfig;
+use crate::rerun::{RecordingStream, RecordingStreamBuilder};
 
 use crate::{APPLICATION, RecorderError};
 

@@ -3,8 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use aegis_core::scene::{Body, Mesh};
@@ -13,7 +14,9 @@ use aegis_core::{
     StepRecord, Thresholds,
 };
 use aegis_recorder::{EpisodeInfo, Film, RecorderError, Sink, Target};
-use rerun::{ChunkStore, ChunkStoreConfig, EntityPath, StoreKind};
+use re_sdk::external::re_log_encoding::Decoder;
+use re_sdk::log::{Chunk as Rows, LogMsg};
+use re_sdk::{EntityPath, StoreKind};
 
 const CHUNK_STEPS: u32 = 3;
 const ACTION: [f32; 7] = [0.5, 0.0, -0.5, 0.0, 0.0, 0.0, -1.0];
@@ -112,20 +115,22 @@ fn record(path: &Path, thresholds: Thresholds) {
     film(thresholds, Driver::Strong).draw(None, sink(path).unwrap()).unwrap();
 }
 
-fn read(path: &Path) -> BTreeMap<String, ChunkStore> {
-    let mut file = File::open(path).unwrap();
-    let stores = ChunkStore::from_rrd_reader(&ChunkStoreConfig::COMPACTION_DISABLED, &mut file).unwrap();
-    let kind = |kind| if kind == StoreKind::Blueprint { "blueprint" } else { "recording" };
-    stores.into_iter().map(|(id, store)| (kind(id.kind()).to_owned(), store)).collect()
+/// The chunks of the recording and of its blueprint.
+fn read(path: &Path) -> BTreeMap<&'static str, Vec<Rows>> {
+    let file = BufReader::new(File::open(path).unwrap());
+    let mut stores = BTreeMap::<_, Vec<_>>::new();
+    for message in Decoder::<LogMsg>::decode_eager(file).unwrap() {
+        if let LogMsg::ArrowMsg(store, chunk) = message.unwrap() {
+            let kind = if store.kind() == StoreKind::Blueprint { "blueprint" } else { "recording" };
+            stores.entry(kind).or_default().push(Rows::from_arrow_msg(&chunk).unwrap());
+        }
+    }
+    stores
 }
 
-fn rows(store: &ChunkStore, entity: &str) -> usize {
+fn rows(store: &[Rows], entity: &str) -> usize {
     let entity = EntityPath::from(entity);
-    store
-        .iter_physical_chunks()
-        .filter(|chunk| *chunk.entity_path() == entity)
-        .map(|chunk| chunk.num_rows())
-        .sum()
+    store.iter().filter(|chunk| *chunk.entity_path() == entity).map(Rows::num_rows).sum()
 }
 
 #[test]
@@ -138,8 +143,9 @@ fn a_recording_holds_scene_signals_events_and_layout() {
     let stores = read(&path);
     assert!(stores.contains_key("blueprint"), "the layout travels with the recording");
     let store = &stores["recording"];
-    let timelines: Vec<_> = store.schema().timelines().keys().map(ToString::to_string).collect();
-    assert_eq!(timelines, ["control_step", "plant_time"], "no wall clock");
+    let timelines: BTreeSet<_> =
+        store.iter().flat_map(|chunk| chunk.timelines().keys().map(ToString::to_string)).collect();
+    assert_eq!(Vec::from_iter(timelines), ["control_step", "plant_time"], "no wall clock");
 
     assert_eq!(rows(store, "world/bodies/table"), 1, "a fixed body is placed once");
     assert_eq!(rows(store, "world/bodies/box"), 4, "at the start, and when it moved");
@@ -218,7 +224,7 @@ fn equal_episodes_give_equal_recordings() {
         record(&path, thresholds);
         let mut content = Vec::new();
         for (kind, store) in read(&path) {
-            let chunks = store.iter_physical_chunks();
+            let chunks = store.iter();
             // Ids of chunks and rows are Rerun's own and tell nothing of the episode.
             content.extend(chunks.map(|chunk| {
                 let mut components: Vec<_> =

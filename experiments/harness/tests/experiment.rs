@@ -2,8 +2,6 @@
 //! What was done is not run again, and what came out does not depend on where it stopped.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +11,7 @@ use aegis_experiments::merge::merge;
 use aegis_experiments::runner::{Progress, RunError, SetupError};
 use aegis_experiments::store::{Store, StoreError};
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, precondition};
-use support::{KEYS, gated, open, settings};
+use crate::support::{self, KEYS, gated, open, settings};
 
 const BELONGS: &str = "registration of a test";
 

@@ -2,8 +2,6 @@
 //! Weak loses ten of twenty; aegis wins all; an arm that never fires wins what weak wins.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-mod support;
-
 use std::path::Path;
 
 use aegis_core::Rule;
@@ -14,7 +12,7 @@ use aegis_experiments::report::{Report, ReportError, report};
 use aegis_experiments::runner::run_arms;
 use aegis_experiments::study::DutyOf;
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, run_episode};
-use support::{KEYS, gated, open, settings};
+use crate::support::{KEYS, gated, open, settings};
 
 fn plan() -> Plan {
     let mut plan =

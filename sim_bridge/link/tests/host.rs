@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-mod support;
-
 use std::time::Duration;
 
 use aegis_core::Plant;
@@ -12,7 +10,7 @@ use aegis_link::Host;
 use aegis_link::wire::{
     Action, Claim, Code, Look, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step, VERSION,
 };
-use support::{Toy, host};
+use crate::support::{self, Toy, host};
 
 fn at(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)

@@ -3,8 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -14,7 +12,7 @@ use aegis_core::{Plant, PlantError, Start};
 use aegis_link::listening;
 use aegis_link::wire::{Claim, Look, Message, Mode, Reset};
 use aegis_link::{Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve};
-use support::Toy;
+use crate::support::Toy;
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 

@@ -1,0 +1,13 @@
+//! Every integration test of the core, in one program.
+
+mod calibrate;
+mod conformal;
+mod control;
+mod control_properties;
+mod gate;
+mod gate_exhaustive;
+mod heads;
+mod no_alloc;
+mod probe;
+mod support;
+mod trigger;

@@ -1,0 +1,10 @@
+//! Every integration test of the harness, in one program.
+
+mod error_rates;
+mod experiment;
+mod power;
+mod registration;
+mod report;
+mod study;
+mod support;
+mod toy;

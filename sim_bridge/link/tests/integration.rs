@@ -1,0 +1,7 @@
+//! Every integration test of the link, in one program.
+
+mod host;
+mod loopback;
+mod support;
+mod vectors;
+mod wire;

@@ -1,0 +1,35 @@
+//! How fast plain MuJoCo steps a LIBERO scene here: the figure by which machines are compared.
+
+use std::time::Instant;
+
+use aegis_core::policy::{Plant, PlantError, Start};
+
+use crate::plant::LiberoPlant;
+use crate::suite::Suite;
+
+/// Blocks that are timed, each from the restored start. The first warms up and is left out.
+const BLOCKS: usize = 6;
+/// Physics steps in a block: twelve control steps.
+const STEPS: u32 = 300;
+
+/// Physics steps a second of wall time by `mj_step` alone, in the scene of `task`, from its first recorded start and
+/// with the actuators as the reset leaves them. The median of five blocks of 300 steps.
+///
+/// # Errors
+/// An unknown task, and what compiling its scene reports.
+pub fn mj_steps_per_second(suite: &Suite, task: usize) -> Result<f64, PlantError> {
+    let mut plant = LiberoPlant::new(suite.clone());
+    let mut rates = Vec::with_capacity(BLOCKS);
+    for _ in 0..BLOCKS {
+        plant.reset(Start { task, initial_state: 0 })?;
+        let episode = plant.environment(task)?;
+        let begin = Instant::now();
+        for _ in 0..STEPS {
+            episode.data.step();
+        }
+        rates.push(f64::from(STEPS) / begin.elapsed().as_secs_f64());
+    }
+    rates.remove(0);
+    rates.sort_by(f64::total_cmp);
+    Ok(rates[rates.len() / 2])
+}

@@ -1,0 +1,10 @@
+//! Every integration test of the simulator, in one program.
+
+mod cameras;
+mod goal;
+mod osc;
+mod parity;
+mod plant;
+mod snapshot;
+mod starts;
+mod support;

@@ -1,0 +1,29 @@
+//! Every integration test of the binary and of the public interfaces, in one program: one link instead of one a file.
+
+mod bad_input;
+mod bridge;
+mod common;
+mod determinism;
+mod doctor;
+mod experiment;
+mod faults;
+mod frames;
+mod inference;
+mod keys;
+mod layering;
+mod manual;
+mod model;
+mod page;
+mod pairing;
+mod peers;
+mod pictures;
+mod plan;
+mod probe;
+mod release;
+mod robot;
+mod security;
+mod study;
+mod suite;
+mod tutorial;
+mod twins;
+mod vision;
