@@ -352,7 +352,7 @@ fn every_fault_has_its_tests() {
 fn the_page_says_what_the_table_says() {
     let mut page = String::from(
         "# Faults\n\nWhat the controller survives, how, and how soon. Written from the table in `tests/faults.rs`, \
-         which names a test for each row\n(`AEGIS_WRITE_FAULTS=1 cargo test --release --test faults` writes it anew). A \
+         which names a test for each row\n(`AEGIS_WRITE_FAULTS=1 cargo test --release --test integration faults` writes it anew). A \
          period is one control period. Times are\nbounds by construction, held in those tests; what this machine adds is \
          in `aegis bench loop`.\n\n| # | fault | response | time to respond | tests |\n|---|---|---|---|---|\n",
     );
@@ -366,5 +366,8 @@ fn the_page_says_what_the_table_says() {
         std::fs::write(&path, &page).expect("the page can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == page, "docs/faults.md is old: AEGIS_WRITE_FAULTS=1 cargo test --release --test faults");
+    assert!(
+        found == page,
+        "docs/faults.md is old: AEGIS_WRITE_FAULTS=1 cargo test --release --test integration faults"
+    );
 }

@@ -9,6 +9,7 @@ mod setup;
 
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 
@@ -127,8 +128,28 @@ fn cargo(compile: &[&str], command: &[&str], arguments: &[String], needs: &Needs
 fn start(command: &[&str], arguments: &[String]) -> Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut process = Command::new(cargo);
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        // Tests of the robot wait for its clock; meanwhile another can use the processor.
+        process.env(
+            "RUST_TEST_THREADS",
+            (1 + thread::available_parallelism().map_or(1, usize::from)).to_string(),
+        );
+    }
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(is_of_this_package) {
+            process.env_remove(name);
+        }
+    }
     process.args(command).args(arguments).current_dir(repository());
     process.spawn().context("cannot start cargo")
+}
+
+/// Whether cargo set a variable for the package that it runs, this one. Passed on to another cargo, some build scripts
+/// would take it for a change, and everything above them would be compiled anew when cargo is next called by hand.
+fn is_of_this_package(variable: &str) -> bool {
+    let exact = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
+    let prefixes = ["CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];
+    exact.contains(&variable) || prefixes.iter().any(|prefix| variable.starts_with(prefix))
 }
 
 fn code(mut process: Child, command: &[&str]) -> Result<u8> {
@@ -145,10 +166,18 @@ fn repository() -> &'static Path {
 
 #[cfg(test)]
 mod tests {
-    use super::suites;
+    use super::{is_of_this_package, suites};
 
     fn parse(arguments: &[&str]) -> Result<Vec<&'static str>, String> {
         suites(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn only_what_cargo_set_for_this_package_is_kept_from_another_cargo() {
+        assert!(["CARGO_MANIFEST_DIR", "CARGO_PKG_VERSION_MAJOR"].into_iter().all(is_of_this_package));
+        let others =
+            ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_ENCODED_RUSTFLAGS", "PATH"];
+        assert!(!others.into_iter().any(is_of_this_package));
     }
 
     #[test]

@@ -139,11 +139,12 @@ fn step_rate(suite: &str) -> Check {
     let loaded = scenes_folder(suite)
         .map_err(|failure| failure.to_string())
         .and_then(|folder| Suite::load(&folder).map_err(|error| error.to_string()));
-    let rate =
-        loaded.and_then(|suite| mj_steps_per_second(&suite, 0).map_err(|error| error.to_string()));
+    let rate = loaded.and_then(|suite| mj_steps_per_second(&suite, 0).map_err(|error| error.to_string()));
     match rate {
         Ok(rate) => Check::here(NAME, false, format!("{rate:.0} physics steps a second, {suite} task 0")),
-        Err(reason) => Check::missing(NAME, false, reason, format!("run `cargo xtask setup --suite {suite}`")),
+        Err(reason) => {
+            Check::missing(NAME, false, reason, format!("run `cargo xtask setup --suite {suite}`"))
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use crate::support::{self, ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
 use aegis_core::Driver;
 use aegis_core::control::{
     Cause, Inputs, Mode, NoProposal, Notices, Overlap, Parts, Proposal, Reply, StrongLoss, Wishes,
 };
-use crate::support::{self, ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
 
 #[test]
 fn an_episode_runs_from_rest_to_rest() {

@@ -1,10 +1,10 @@
 //! What holds of the controller whatever happens: random faults, random wishes, random answers, thousands of periods.
 
+use crate::support::{self, Answer, Cell, channels, limits, parts};
 use aegis_core::control::{
     Channel, ChannelKind, Mode, Motion, NoProposal, OutOfBounds, Output, Parts, StrongLoss, Wishes,
 };
 use proptest::prelude::*;
-use crate::support::{self, Answer, Cell, channels, limits, parts};
 
 #[derive(Clone, Debug)]
 struct Turn {

@@ -2,9 +2,9 @@
 //! Counts every allocation of this thread.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use crate::support::{self, Cell};
 use aegis_core::HeadKind;
 use aegis_core::probe::{FitOptions, Trajectory, fit};
-use crate::support::Cell;
 
 #[test]
 fn a_score_allocates_nothing() {

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use crate::rerun::{Color, RecordingStream};
 use aegis_core::scene::Body;
 use aegis_core::{ChunkRecord, Driver, Frame, Pose};
-use crate::rerun::{Color, RecordingStream};
 
 use crate::EpisodeInfo;
 

@@ -3,17 +3,17 @@
 
 use std::ops::RangeInclusive;
 
+use crate::rerun::BlueprintActivationCommand;
+use crate::rerun::blueprint::archetypes::{
+    Background, ContainerBlueprint, EyeControls3D, LineGrid3D, PanelBlueprint, PlotLegend, ScalarAxis,
+    TextLogColumns, TimePanelBlueprint, ViewBlueprint, ViewContents, ViewportBlueprint,
+};
 use crate::rerun::blueprint::components::{
     BackgroundKind, ContainerKind, Corner2D, LoopMode, PanelState, RootContainer, TimelineName,
 };
 use crate::rerun::blueprint::datatypes::{TextLogColumn, TextLogColumnKind, TimelineColumn};
 use crate::rerun::components::Range1D;
 use crate::rerun::datatypes::AbsoluteTimeRange;
-use crate::rerun::BlueprintActivationCommand;
-use crate::rerun::blueprint::archetypes::{
-    Background, ContainerBlueprint, EyeControls3D, LineGrid3D, PanelBlueprint, PlotLegend, ScalarAxis,
-    TextLogColumns, TimePanelBlueprint, ViewBlueprint, ViewContents, ViewportBlueprint,
-};
 use crate::rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
 
 use crate::episode::Episode;
@@ -140,7 +140,7 @@ impl Layout<'_> {
         fps: f32,
         looped: Option<RangeInclusive<u32>>,
     ) -> Result<(), RecorderError> {
-        let root = RootContainer(rerun::datatypes::Uuid { bytes: root.id.to_be_bytes() });
+        let root = RootContainer(crate::rerun::datatypes::Uuid { bytes: root.id.to_be_bytes() });
         self.stream.log("viewport", &ViewportBlueprint::new().with_root_container(root))?;
         for panel in ["blueprint_panel", "selection_panel"] {
             self.stream.log(panel, &PanelBlueprint::new().with_state(PanelState::Hidden))?;

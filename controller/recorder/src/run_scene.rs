@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
+use crate::rerun::{Clear, Color, EntityPath, Points3D, RecordingStream, ViewCoordinates};
 use aegis_core::Pose;
 use aegis_core::scene::Body;
-use crate::rerun::{Clear, Color, EntityPath, Points3D, RecordingStream, ViewCoordinates};
 
 use crate::sights::Sight;
 use crate::{RecorderError, scene};

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use aegis_core::control::{Mode, Notices, Period};
 use crate::rerun::components::InterpolationMode;
 use crate::rerun::{Color, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange};
 use crate::rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
+use aegis_core::control::{Mode, Notices, Period};
 
 use crate::run_log::{RunHeader, RunReader};
 use crate::run_scene::{RunScene, Stage};

@@ -1,10 +1,12 @@
 //! The 3D view: bodies, the end effector's trail, and where the policies meant to go.
 //! World frame, z up, metres.
 
+use crate::rerun::components::MeshFaceRendering;
+use crate::rerun::{
+    Color, EntityPath, Image, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates,
+};
 use aegis_core::scene::Body;
 use aegis_core::{Chunk, Driver, Pose};
-use crate::rerun::components::MeshFaceRendering;
-use crate::rerun::{Color, EntityPath, Image, LineStrips3D, Mesh3D, RecordingStream, Transform3D, ViewCoordinates};
 
 use crate::RecorderError;
 use crate::episode::{Episode, Step, driver_colour, driver_name};
@@ -83,7 +85,7 @@ pub fn log_shapes(
                 .with_triangle_indices(shaded.triangles)
                 // Thin walls may have become two faces in one place: only the one turned to the eye may show.
                 .with_face_rendering(MeshFaceRendering::Front)
-                .with_albedo_factor(rerun::Rgba32::from_unmultiplied_rgba(red, green, blue, opacity)),
+                .with_albedo_factor(crate::rerun::Rgba32::from_unmultiplied_rgba(red, green, blue, opacity)),
         )?;
     }
     Ok(())
@@ -114,7 +116,7 @@ fn log_poses(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<
 pub fn transform(pose: &Pose) -> Transform3D {
     let [w, x, y, z] = pose.orientation.map(|value| value as f32);
     let position = pose.position.map(|value| value as f32);
-    Transform3D::from_translation_rotation(position, rerun::Quaternion::from_xyzw([x, y, z, w]))
+    Transform3D::from_translation_rotation(position, crate::rerun::Quaternion::from_xyzw([x, y, z, w]))
 }
 
 /// Whether no picture shows the difference.
@@ -148,7 +150,7 @@ pub fn trail(points: impl IntoIterator<Item = (Color, [f32; 3])>) -> LineStrips3
     }
     LineStrips3D::new(strips.iter().map(|(_, strip)| strip.clone()))
         .with_colors(strips.iter().map(|(colour, _)| *colour))
-        .with_radii([rerun::Radius::new_ui_points(2.5)])
+        .with_radii([crate::rerun::Radius::new_ui_points(2.5)])
 }
 
 /// What the cameras saw, under `camera`.
@@ -179,7 +181,7 @@ fn log_plans(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorder
             let path = chunk.map(|chunk| predicted_path(start, chunk));
             let strips = LineStrips3D::new(path)
                 .with_colors([driver_colour(driver)])
-                .with_radii([rerun::Radius::new_ui_points(5.0)]);
+                .with_radii([crate::rerun::Radius::new_ui_points(5.0)]);
             stream.log(format!("world/plan/{}", driver_name(driver)), &strips)?;
         }
     }

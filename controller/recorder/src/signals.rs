@@ -1,10 +1,10 @@
 //! What the gate saw and did: score and thresholds over time, who drives, events, and a page of words.
 //! Infinite values are left out of the plot, for it has no place for them.
 
-use aegis_core::{ChunkRecord, Driver};
 use crate::rerun::components::InterpolationMode;
 use crate::rerun::{Color, RecordingStream, Scalars, SeriesLines, StateChange, StateConfiguration};
 use crate::rerun::{TextDocument, TextLog, TextLogLevel};
+use aegis_core::{ChunkRecord, Driver};
 
 use crate::RecorderError;
 use crate::episode::{Episode, driver_colour, driver_name};

@@ -190,7 +190,7 @@ fn a_control_period_with_its_ports_allocates_nothing() {
         std::thread::yield_now();
     }
     assert_eq!(allocations, 0);
-    assert!(commands > 2_000, "commands went out all the while: {commands}");
+    assert!(commands >= 2_000, "a command for each period that a policy drove: {commands}");
     let made = allocation_counter::measure(|| drop(std::hint::black_box(vec![1])));
     assert!(made.count_total > 0, "the counter counts");
 }

@@ -1,5 +1,5 @@
 //! The statistics judged as procedures: how often a whole family errs under a true null, how often intervals cover.
-//! Seeds are fixed. `cargo test --release -p aegis-experiments --test error_rates -- --nocapture` prints the rates.
+//! Seeds are fixed. `cargo test --release -p aegis-experiments --test integration error_rates -- --nocapture` prints the rates.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::conformal::split_conformal_threshold;

@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::{self, KEYS, gated, open, settings};
 use aegis_core::PlantError;
 use aegis_experiments::experiment::{self, Experiment, STORE, Shard, trace_path};
 use aegis_experiments::merge::merge;
 use aegis_experiments::runner::{Progress, RunError, SetupError};
 use aegis_experiments::store::{Store, StoreError};
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, precondition};
-use crate::support::{self, KEYS, gated, open, settings};
 
 const BELONGS: &str = "registration of a test";
 

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::support::{KEYS, gated, open, settings};
 use aegis_core::Rule;
 use aegis_core::calibrate::Calibrator;
 use aegis_core::record::NoRecorder;
@@ -12,7 +13,6 @@ use aegis_experiments::report::{Report, ReportError, report};
 use aegis_experiments::runner::run_arms;
 use aegis_experiments::study::DutyOf;
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, run_episode};
-use crate::support::{KEYS, gated, open, settings};
 
 fn plan() -> Plan {
     let mut plan =

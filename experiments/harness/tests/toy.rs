@@ -2,6 +2,7 @@
 //! The weak policy walks the wrong way from odd starts; the strong one never does; the probe reads which.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use crate::support::{KEYS, Line, gated, open, probe, settings};
 use aegis_core::probe::HeadKind;
 use aegis_core::{Observation, Plant, PlantError, Saved, Start, Transition};
 use aegis_experiments::probe::calibration::calibrate;
@@ -13,7 +14,6 @@ use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_experiments::runner::{RunError, run_arms};
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{Arm, EpisodeError, EpisodeSettings, Parties, twins};
-use crate::support::{KEYS, Line, gated, open, probe, settings};
 
 fn fit_settings(head: HeadKind) -> FitSettings {
     FitSettings {

@@ -2,11 +2,11 @@
 //! Exact quantities to 1e-12; bootstraps exactly on SciPy's own resamples, and on ours within Monte-Carlo error.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use crate::common::{self, close_to, count, labels, number, numbers};
 use aegis_statistics::{
     Bootstrap, Clusters, Discordance, Method, Ratio, auroc, auroc_within, clopper_pearson, mcnemar,
     mcnemar_ln_e_value, mcnemar_ln_one_sided, mcnemar_power,
 };
-use crate::common::{self, close_to, count, labels, number, numbers};
 use serde_json::Value;
 
 fn rows(key: &str) -> Vec<Value> {

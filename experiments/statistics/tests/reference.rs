@@ -2,8 +2,8 @@
 //! Relative error at most 1e-12; 1e-11 where the file gives 12 digits. Its conformal rows are `aegis-core`'s.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_statistics::{auroc, clopper_pearson, holm, holm_rejects, mcnemar, mcnemar_e_value, reliability};
 use crate::common::{self, close_to, count, labels, number, numbers};
+use aegis_statistics::{auroc, clopper_pearson, holm, holm_rejects, mcnemar, mcnemar_e_value, reliability};
 use serde_json::Value;
 
 fn rows(key: &str) -> Vec<Value> {

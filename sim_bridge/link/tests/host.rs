@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
+use crate::support::{self, Toy, host};
 use aegis_core::Plant;
 use aegis_link::Host;
 use aegis_link::wire::{
     Action, Claim, Code, Look, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step, VERSION,
 };
-use crate::support::{self, Toy, host};
 
 fn at(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)

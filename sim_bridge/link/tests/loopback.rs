@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use crate::support::{self, Toy};
 use aegis_core::{Plant, PlantError, Start};
 use aegis_link::listening;
 use aegis_link::wire::{Claim, Look, Message, Mode, Reset};
 use aegis_link::{Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve};
-use crate::support::Toy;
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 
