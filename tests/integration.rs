@@ -22,6 +22,7 @@ mod probe;
 mod release;
 mod robot;
 mod security;
+mod start;
 mod study;
 mod suite;
 mod tutorial;

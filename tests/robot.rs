@@ -20,19 +20,19 @@ use serde_json::Value;
 static ONE: Mutex<()> = Mutex::new(());
 
 /// A served simulator, killed when the test ends.
-struct Plant {
+pub struct Plant {
     process: Child,
-    endpoint: String,
+    pub endpoint: String,
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
-fn one_at_a_time() -> MutexGuard<'static, ()> {
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     // A test that failed is no reason for another to.
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Plant {
-    fn serve(listen: &str) -> Self {
+    pub fn serve(listen: &str) -> Self {
         let mut process = common::aegis()
             .args(["sim", "serve", "--name", "cell", "--sample-seed", "20261125", "--listen", listen])
             .args(["--command-timeout", "2000"])
@@ -46,7 +46,7 @@ impl Plant {
         Self { process, endpoint, _lines: lines }
     }
 
-    fn operate(&self, wish: &str) {
+    pub fn operate(&self, wish: &str) {
         assert!(self.tries_to_operate(wish));
     }
 
@@ -71,15 +71,15 @@ impl Drop for Plant {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running controller.
-struct Run {
+pub struct Run {
     process: Child,
     lines: Receiver<String>,
-    seen: Vec<String>,
+    pub seen: Vec<String>,
     folder: PathBuf,
 }
 
 /// The shipped robot file for this plant, with `edits`.
-fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> PathBuf {
+pub fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> PathBuf {
     common::copy_of_study(folder);
     std::fs::create_dir_all(folder.join("controller")).unwrap();
     let path = folder.join("controller/libero.toml");
@@ -101,14 +101,20 @@ fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> PathBuf 
     path
 }
 
-fn command(robot: &Path, out: &Path) -> Command {
+pub fn command(robot: &Path, out: &Path) -> Command {
     let mut command = common::aegis();
     command.arg("run").arg(robot).arg("--out").arg(out);
     command
 }
 
 impl Run {
-    fn start(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
+    /// Episodes begin by themselves, as the simulator's may.
+    pub fn start(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::waiting(name, endpoint, edits, &[&["--auto-start"], arguments].concat())
+    }
+
+    /// Every episode waits for an operator's start.
+    pub fn waiting(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
         let folder = common::folder(name);
         let robot = robot_file(&folder, endpoint, edits);
         let out = folder.join("run");
@@ -131,7 +137,7 @@ impl Run {
 
     /// Waits for a line with this in it.
     #[track_caller]
-    fn until(&mut self, word: &str) {
+    pub fn until(&mut self, word: &str) {
         self.until_trying(word, PATIENCE, || {});
     }
 
@@ -159,12 +165,12 @@ impl Run {
         panic!("no {word:?} in {:#?}; {said}", self.seen);
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
     }
 
-    fn code(mut self) -> (Option<i32>, PathBuf) {
+    pub fn code(mut self) -> (Option<i32>, PathBuf) {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
             match self.lines.recv_timeout(PATIENCE) {
@@ -184,14 +190,14 @@ impl Drop for Run {
     }
 }
 
-struct Recorded {
-    modes: Vec<Mode>,
+pub struct Recorded {
+    pub modes: Vec<Mode>,
     causes: Vec<Option<Cause>>,
-    commands: Vec<Vec<f32>>,
+    pub commands: Vec<Vec<f32>>,
     e_stops: Vec<bool>,
 }
 
-fn recorded(folder: &Path) -> Recorded {
+pub fn recorded(folder: &Path) -> Recorded {
     let mut reader = RunReader::open(&folder.join("run.aegis")).expect("it was recorded");
     let mut record = Recorded { modes: vec![], causes: vec![], commands: vec![], e_stops: vec![] };
     while let Some(bytes) = reader.next_period().unwrap() {
@@ -204,7 +210,7 @@ fn recorded(folder: &Path) -> Recorded {
     record
 }
 
-fn replays(run: &Path) {
+pub fn replays(run: &Path) {
     common::succeeds(common::aegis().args(["replay", "--check"]).arg(run));
 }
 
@@ -287,7 +293,8 @@ fn an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on() {
 #[test]
 fn a_signal_ends_in_a_safe_stop_and_says_so() {
     let _one = one_at_a_time();
-    for (name, signal) in [("robot-int", "INT"), ("robot-term", "TERM")] {
+    for signal in ["INT", "TERM", "QUIT", "HUP"] {
+        let name = &format!("robot-{signal}");
         let plant = Plant::serve("tcp/127.0.0.1:0");
         let mut run = Run::start(name, &plant.endpoint, &[], &[]);
         run.until("Weak");
@@ -329,7 +336,8 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
     assert_eq!(status.session, 0);
     // Until the controller has found its way back, nobody hears it.
     run.until_trying("Idle", Duration::from_secs(1), || _ = again.tries_to_operate("reset"));
-    run.until("episode 1");
+    // No number is used twice in a run, whoever counts on the plant's side.
+    run.until("episode 2");
     run.until("Weak");
     run.signal("TERM");
     let (code, folder) = run.code();
@@ -581,7 +589,7 @@ fn a_run_is_watched_and_stopped_in_a_terminal() {
     let robot = robot_file(&folder, &plant.endpoint, &[]);
     let (out, robot) = (folder.join("run"), robot.display().to_string());
     let program = env!("CARGO_BIN_EXE_aegis");
-    let run = format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --view", out.display());
+    let run = format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --auto-start --view", out.display());
     // `script` gives it a terminal, and the terminal its keys.
     let mut terminal = Command::new("script")
         .args(["-qec", &format!("stty rows 40 cols 120; {run}"), "/dev/null"])

@@ -5,7 +5,9 @@ use std::fmt::{self, Arguments, Display, Formatter};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
 /// Shown under `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
@@ -65,11 +67,12 @@ pub fn failure(exit: Exit, message: impl Display) -> Failure {
     Failure { exit, error: anyhow::anyhow!("{message}") }
 }
 
-/// A flag that is set once a signal tells the process to end.
+/// A flag that is set once a signal tells the process to end: SIGINT, SIGTERM, SIGQUIT or SIGHUP.
 pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     let told = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&told);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Release)).or_exit(Exit::Failed)?;
+    for signal in TERM_SIGNALS.iter().chain([&SIGHUP]) {
+        signal_hook::flag::register(*signal, Arc::clone(&told)).or_exit(Exit::Failed)?;
+    }
     Ok(told)
 }
 

@@ -46,10 +46,11 @@ const REST: Duration = Duration::from_secs(10);
 /// Arguments of `aegis run`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis sim serve --name libero --sample-seed 20261125 &\n  \
-                        aegis run controller/libero.toml\n  \
+                        aegis run controller/libero.toml --auto-start\n  \
                         aegis run robot.toml --view\n  \
                         aegis run robot.toml --exit-on-stop --json\n\n\
-                        A stop is latched: `aegis operate reset` opens it. Exit code 4: a safe stop or an e-stop ended \
+                        An episode begins with `aegis operate start`. A stop is latched: `aegis operate reset` opens it, and \
+                        the next start moves on. Exit code 4: a safe stop or an e-stop ended \
                         the run; 5: a signal did, after a safe stop. docs/robot.md is the safety checklist.")]
 pub struct RunArguments {
     /// The robot file
@@ -61,6 +62,9 @@ pub struct RunArguments {
     /// End after a stop instead of waiting for a reset
     #[arg(long)]
     exit_on_stop: bool,
+    /// Begin each episode without waiting for `aegis operate start`: for simulators
+    #[arg(long)]
+    auto_start: bool,
     /// Where this run is recorded; without it, a folder named by the time in the robot file's `record`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -98,6 +102,14 @@ enum End {
     Signal,
 }
 
+/// What came of an episode's start.
+enum Begun {
+    /// It is over; with how the run ends, where the run ends with it.
+    Over(Option<End>),
+    /// It did not begin: the plant stands where none may.
+    Refused(Failure),
+}
+
 struct Drive<'a> {
     robot: &'a Robot,
     session: zenoh::Session,
@@ -105,6 +117,9 @@ struct Drive<'a> {
     cell: Cell,
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
+    /// Number of the episode that was begun last: numbers go on across claims.
+    newest_episode: u64,
+    auto_start: bool,
     view: Option<Helper>,
     looks: Option<Helper>,
     _metrics: Option<MetricsServer>,
@@ -173,6 +188,8 @@ impl<'a> Drive<'a> {
             cell,
             recording,
             plant: None,
+            newest_episode: 0,
+            auto_start: arguments.auto_start,
             view,
             looks: Some(looks),
             _metrics: server,
@@ -181,18 +198,50 @@ impl<'a> Drive<'a> {
 
     fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
         for (index, start) in self.robot.file.starts.iter().enumerate() {
-            if let Some(end) = self.await_reset(exit_on_stop) {
-                return Ok(end);
-            }
-            self.claim()?;
-            if let Some(end) = self.episode(index, *start)? {
-                return Ok(end);
+            loop {
+                if let Some(end) = self.await_start(exit_on_stop)? {
+                    return Ok(end);
+                }
+                match self.episode(index, *start)? {
+                    Begun::Over(None) => break,
+                    Begun::Over(Some(end)) => return Ok(end),
+                    // Somebody has to move the robot, and to say start again.
+                    Begun::Refused(error) if !self.auto_start => warn!("no start: {error}"),
+                    Begun::Refused(error) => return Err(error),
+                }
             }
         }
         Ok(self.await_reset(exit_on_stop).unwrap_or(End::Done))
     }
 
-    /// A stop is over when somebody says so; only then is there a next episode.
+    /// Claims the plant and waits for an operator's start, or for none where episodes begin by themselves. A latch has to
+    /// be opened first, however often a stop comes while the start is waited for.
+    fn await_start(&mut self, exit_on_stop: bool) -> Result<Option<End>, Failure> {
+        let mut is_said = false;
+        loop {
+            if let Some(end) = self.await_reset(exit_on_stop) {
+                return Ok(Some(end));
+            }
+            self.claim()?;
+            if !is_said {
+                // A start counts from here on: one that was said before was about another episode.
+                self.cell.ears.takes_start();
+                if !self.auto_start {
+                    info!("waiting for a start: `aegis operate start --plant {}`", self.robot.file.plant);
+                }
+                is_said = true;
+            }
+            if self.is_told_to_end() {
+                return Ok(Some(End::Signal));
+            }
+            if self.auto_start || self.cell.ears.takes_start() {
+                return Ok(None);
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// A stop is over when an operator resets it; only then may there be a next episode.
     fn await_reset(&mut self, exit_on_stop: bool) -> Option<End> {
         while self.cell.control.mode().is_latched() {
             if exit_on_stop && self.cell.control.is_at_rest() {
@@ -223,7 +272,8 @@ impl<'a> Drive<'a> {
             drop(plant);
         }
         let controller = format!("aegis run, process {}", std::process::id());
-        let plant = self.cell.claim(&self.session, &self.robot.file.plant, &controller)?;
+        let plant =
+            self.cell.claim(&self.session, &self.robot.file.plant, &controller, self.newest_episode)?;
         let claimed = plant.claimed();
         self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
         let sending = self.cell.attach(&plant)?;
@@ -251,24 +301,30 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    /// One episode to its end or to a stop.
-    fn episode(&mut self, index: usize, start: Start) -> Result<Option<End>, Failure> {
-        let Some((plant, _)) = &mut self.plant else { return Ok(None) };
+    /// One episode to its end or to a stop, where the plant stands near enough to begin.
+    fn episode(&mut self, index: usize, start: Start) -> Result<Begun, Failure> {
+        let Some((plant, _)) = &mut self.plant else { return Ok(Begun::Over(None)) };
         let named =
             |error: Failure| error.prefixed(format_args!("{}: starts[{index}]", self.robot.path.display()));
-        let episode = self.cell.reset(plant, start).map_err(named)?;
+        let (episode, observation) = self.cell.reset(plant, start).map_err(named)?;
+        self.newest_episode = episode;
+        let pose = self.robot.pose(&observation)?;
+        if let Err(error) = self.robot.recipe.allows_start(&pose) {
+            let path = self.robot.path.display();
+            return Ok(Begun::Refused(failure(Exit::Input, format!("{path}: {error}"))));
+        }
         let Start { task, initial_state } = start;
         info!(episode, task, initial_state, "episode {episode}: task {task}, initial state {initial_state}");
-        self.cell.wishes.start(episode);
+        self.cell.wishes.start(episode, &pose);
         let mut begun = false;
         loop {
             let mode = self.cell.control.mode();
             begun |= mode != Mode::Idle;
             if mode.is_latched() || (begun && mode == Mode::Idle && self.cell.control.is_at_rest()) {
-                return Ok(None);
+                return Ok(Begun::Over(None));
             }
             if self.is_told_to_end() {
-                return Ok(Some(End::Signal));
+                return Ok(Begun::Over(Some(End::Signal)));
             }
             if !self.cell.thread.is_alive() {
                 return Err(failure(Exit::Failed, "the control thread has gone; the plant stops by itself"));
@@ -297,12 +353,12 @@ impl<'a> Drive<'a> {
         }
         // The terminal is people's again before anything is printed.
         drop(self.view.take());
-        drop(self.looks.take());
         let malformed = self.cell.ears.malformed();
         let published = self.cell.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let controller = self.cell.thread.end();
         let folder = self.recording.folder.clone();
         let taken = self.recording.end();
+        drop(self.looks.take());
         if let (Some(controller), Some(taken)) = (&controller, &taken) {
             let mut summary = taken.summary();
             summary["counters"] = taken::counted(controller.counters())?;

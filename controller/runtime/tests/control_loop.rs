@@ -134,7 +134,7 @@ impl Rig {
         while !rig.thinkers.iter().all(|thinker| thinker.is_ready(1)) {
             std::thread::yield_now();
         }
-        rig.wishes.start(1);
+        rig.wishes.start(1, &[0.0]);
         rig
     }
 
@@ -154,10 +154,10 @@ impl Rig {
         });
         let (episode, sequence) = (1, self.sequence);
         for view in &mut self.views {
-            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation) });
+            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), received });
         }
         let received = self.clock.now();
-        self.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success: false });
+        self.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success: false, fault: None });
         self.sequence += 1;
     }
 
