@@ -8,7 +8,7 @@ import math
 import unittest
 from pathlib import Path
 
-from aegis_host import Host, Plant
+from aegis_host import Host, Plant, require_hold
 from aegis_link import guard
 from aegis_wire import MAX_MESSAGE, WireError, decode, encode
 
@@ -19,10 +19,10 @@ POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
 class Toy(Plant):
     """A plant of one dimension that counts how often it was moved; the same as the Rust tests'."""
 
-    action_width, tasks, period_ns, stand_still = 1, 3, 50_000_000, [0.0]
+    action_width, tasks, period_ns = 1, 3, 50_000_000
 
     def __init__(self):
-        self.resets = self.stops = self.count = 0
+        self.resets = self.stops = self.holds = self.count = 0
         self.value, self.actions, self.broken = 0.0, [], False
 
     def observation(self) -> dict:
@@ -50,6 +50,11 @@ class Toy(Plant):
         if self.broken:
             raise RuntimeError("a joint is stuck")
         return self.observation(), self.count >= 5
+
+    def hold(self):
+        self.holds += 1
+        self.count += 1
+        return self.observation(), False
 
     def state(self):
         return [self.value, float(self.count)]
@@ -121,7 +126,45 @@ class Wire(unittest.TestCase):
                 guard(endpoint, True)
 
 
-class Rules(unittest.TestCase):
+class Arm(Plant):
+    """A robot whose action is a joint position in radians; keeps every call, in order."""
+
+    action_width, period_ns = 1, 50_000_000
+
+    def __init__(self, position: float):
+        self.position, self.calls = position, []
+
+    def observation(self) -> dict:
+        return {
+            "plant_time": 0.0,
+            "task": 0,
+            "instruction": "",
+            "joint_positions": [self.position],
+            "end_effector": POSE,
+            "gripper": [],
+            "objects": [],
+        }
+
+    def reset(self, task, initial_state):
+        self.calls.append("reset")
+        return self.observation()
+
+    def step(self, action):
+        self.calls.append(("step", action))
+        self.position = action[0]
+        return self.observation(), False
+
+    def hold(self):
+        self.calls.append("hold")
+        return self.observation(), False
+
+    def stop(self):
+        self.calls.append("stop")
+
+
+class Asking(unittest.TestCase):
+    """Asks a host as a controller does; holds no tests of its own."""
+
     def setUp(self):
         self.plant = Toy()
         self.host = Host(1000, self.plant)
@@ -155,6 +198,8 @@ class Rules(unittest.TestCase):
         self.assertEqual((answer[0], answer[1].get("code")), ("Refused", code), answer)
         return answer[1]["reason"]
 
+
+class Rules(Asking):
     def test_a_step_asked_twice_is_run_once(self):
         session = self.claim()[1]["session"]
         first = self.reset(session, 1, at=1)
@@ -247,7 +292,7 @@ class Rules(unittest.TestCase):
         self.assertEqual((self.status()["phase"], self.plant.stops), ("stopped", 1))
         self.command(session, 1, 2, 0.5, at=270)
         self.host.tick(ms(300))
-        self.assertEqual(self.plant.actions, [[0.0], [0.5], [0.5], [0.5], [0.5], [0.0], [0.0]])
+        self.assertEqual((self.plant.actions, self.plant.holds), ([[0.5]] * 4, 3), "no action is made up")
         self.assertEqual(self.status()["dropped"], 1)
         # Only an explicit reset sets it in motion again.
         self.reset(session, 2, at=310)
@@ -299,8 +344,115 @@ class Rules(unittest.TestCase):
     def test_a_free_running_plant_that_fails_stops(self):
         session = self.begin("free_running")
         self.plant.broken = True
+        self.command(session, 1, 1, 0.5, at=10)
         self.assertIsNone(self.host.tick(ms(50)))
         self.assertEqual((self.status()["phase"], self.status()["session"], self.plant.stops), ("stopped", session, 1))
+
+    def test_messages_that_were_dropped_unread_are_counted(self):
+        self.host.overlook(3, "more of them came than the plant takes")
+        self.host.overlook(0, "nothing")
+        self.assertEqual(self.status()["dropped"], 3)
+        self.assertIn("more of them came", self.host.warning(0))
+
+
+class PositionRobot(Asking):
+    """Row 44 of the fault table: where commands cease, a robot that takes positions stays where it is."""
+
+    START = 0.93  # Radians; a constant of zeros would be a command to move by as much.
+
+    def setUp(self):
+        self.plant = Arm(self.START)
+        self.host = Host(1000, self.plant)
+        self.session = self.claim("free_running")[1]["session"]
+        self.reset(self.session, 1)
+
+    def ticks(self, *times):
+        for at in times:
+            self.assertIsNotNone(self.host.tick(ms(at)))
+
+    def steps(self):
+        return [call[1] for call in self.plant.calls if call[0] == "step"]
+
+    def after_stop(self):
+        calls = self.plant.calls
+        return calls[calls.index("stop") + 1 :]
+
+    def test_before_the_first_command_it_is_observed_and_not_commanded(self):
+        self.ticks(50, 100, 150)
+        self.assertEqual(self.plant.calls, ["reset", "hold", "hold", "hold"])
+        self.assertEqual(self.plant.position, self.START)
+
+    def test_the_last_command_holds_between_commands(self):
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.ticks(100, 150)
+        self.command(self.session, 1, 2, 0.5, at=160)
+        self.ticks(200, 250, 300)
+        self.assertEqual(self.steps(), [[0.75], [0.75], [0.5], [0.5], [0.5]])
+        self.assertNotIn("stop", self.plant.calls)
+
+    def test_no_command_follows_a_stop_until_a_reset(self):
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.ticks(100, 150, 200, 250, 300, 350)
+        self.command(self.session, 1, 2, 0.5, at=360)
+        self.ticks(400, 450)
+        self.assertEqual(self.after_stop(), ["hold"] * 4)
+        self.assertEqual((self.steps(), self.plant.position), ([[0.75]] * 4, 0.75))
+        # Observations go on, so that a controller sees where the robot stands.
+        moved = decode(self.host.tick(ms(500)))[1]
+        self.assertEqual((moved["observation"]["joint_positions"], moved["sequence"]), ([0.75], 9))
+        self.reset(self.session, 2, at=510)
+        self.ticks(550)
+        self.command(self.session, 2, 1, 0.25, at=560)
+        self.ticks(600)
+        self.assertEqual(self.after_stop()[5:], ["reset", "hold", ("step", [0.25])])
+
+    def test_a_controller_that_is_gone_leaves_it_where_it_is(self):
+        for leave in ("release", "silence", "end"):
+            with self.subTest(leave):
+                self.setUp()
+                self.command(self.session, 1, 1, 0.75, at=60)
+                self.ticks(100)
+                if leave == "release":
+                    self.ask("Release", 110, session=self.session)
+                elif leave == "silence":
+                    self.host.expire(ms(5061))
+                else:
+                    self.host.free()
+                self.assertIsNone(self.host.tick(ms(5100)))
+                self.assertEqual(self.plant.calls, ["reset", ("step", [0.75]), "stop"])
+
+    def test_a_reset_amid_commands_stops_it_first(self):
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.ticks(100)
+        self.reset(self.session, 2, at=110)
+        self.ticks(150)
+        self.assertEqual(self.plant.calls, ["reset", ("step", [0.75]), "stop", "reset", "hold"])
+
+    def test_what_fails_is_stopped_and_commanded_no_more(self):
+        def broken(action):
+            self.plant.calls.append("broken")
+            raise RuntimeError("a joint is stuck")
+
+        self.plant.step = broken
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.assertIsNone(self.host.tick(ms(100)))
+        self.ticks(150, 200)
+        self.assertEqual(self.plant.calls, ["reset", "broken", "stop", "hold", "hold"])
+
+        def refused(task, initial_state):
+            raise RuntimeError("the gripper is not homed")
+
+        self.plant.reset = refused
+        self.refused(self.reset(self.session, 2, at=210), "plant")
+        self.assertEqual(self.plant.calls[-1], "stop")
+
+    def test_a_plant_that_does_not_say_how_it_stands_is_refused(self):
+        class Old(Plant):
+            action_width, period_ns, stand_still = 1, 50_000_000, [0.0]
+
+        with self.assertRaisesRegex(TypeError, r"Old has no method `hold`.*def hold\(self\).*stand_still"):
+            Host(1, Old())
+        require_hold(self.plant)
 
 
 if __name__ == "__main__":
