@@ -1,6 +1,7 @@
 """How to serve a robot of one's own, free-running: replace `read_sensors`, `send_command` and `stop`.
 
     python serve_robot.py --name robot --listen tcp/127.0.0.1:7447
+    python serve_robot.py --name robot --listen tls/0.0.0.0:7447 --keys keys/plant    # reachable from other machines
 
 What stands in for the robot here is SIMULATED: seven joints that follow velocity commands exactly. No hardware moves.
 """

@@ -1,18 +1,21 @@
 """The Python side's codec and rules, without a network and without a clock, and the vectors shared with the Rust side.
 
     python -m unittest test_aegis_link
-"""
+
+`test_aegis_tls.py` has the tests with certificates and real sessions."""
 
 import json
 import math
 import unittest
 from pathlib import Path
 
+from aegis_access import access_control, guard, settings
 from aegis_host import Host, Plant, require_hold
-from aegis_link import guard
+from aegis_inbox import ACTIONS, MAX_TO_PLANT, PULSES, REQUESTS, Inbox
 from aegis_wire import MAX_MESSAGE, WireError, decode, encode
 
-VECTORS = json.loads((Path(__file__).parents[1] / "link/tests/vectors.json").read_text())
+SHARED = Path(__file__).parents[1] / "link/tests"
+VECTORS = json.loads((SHARED / "vectors.json").read_text())
 POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
 
 
@@ -114,17 +117,6 @@ class Wire(unittest.TestCase):
             with self.assertRaisesRegex(WireError, name):
                 decode(head + body)
 
-    def test_only_loopback_passes_unasked(self):
-        for endpoint in ("tcp/127.0.0.1:7447", "tcp/localhost:1", "tcp/[::1]:1", "tcp/127.8.9.1:65535"):
-            guard(endpoint, False)
-        for endpoint in ("tcp/0.0.0.0:7447", "tcp/192.0.2.1:7447", "tcp/robot.local:7447", "tcp/[::]:7447"):
-            with self.assertRaisesRegex(SystemExit, "loopback"):
-                guard(endpoint, False)
-            guard(endpoint, True)
-        for endpoint in ("127.0.0.1:7447", "udp/127.0.0.1:1", "tcp/127.0.0.1", "tcp/127.0.0.1:70000", "tcp/127.0.0.1:0", "tcp/:1"):
-            with self.assertRaisesRegex(SystemExit, "tcp/127.0.0.1:7447"):
-                guard(endpoint, True)
-
 
 class Arm(Plant):
     """A robot whose action is a joint position in radians; keeps every call, in order."""
@@ -160,6 +152,82 @@ class Arm(Plant):
 
     def stop(self):
         self.calls.append("stop")
+
+
+class Access(unittest.TestCase):
+    def test_only_loopback_passes_unasked(self):
+        for endpoint in ("tcp/127.0.0.1:7447", "tcp/localhost:1", "tcp/[::1]:1", "tcp/127.8.9.1:65535"):
+            guard(endpoint)
+        for endpoint in ("tcp/0.0.0.0:7447", "tcp/192.0.2.1:7447", "tcp/robot.local:7447", "tcp/[::]:7447"):
+            with self.assertRaisesRegex(SystemExit, "off loopback.*tls/.*aegis keys.*--allow-plaintext-network"):
+                guard(endpoint)
+            guard(endpoint, True)
+
+    def test_what_is_no_endpoint_is_refused_with_an_example(self):
+        for endpoint in (
+            "127.0.0.1:7447",
+            "udp/127.0.0.1:1",
+            "tcp/127.0.0.1",
+            "tcp/127.0.0.1:70000",
+            "tcp/127.0.0.1:0",
+            "tcp/:1",
+            "tls/robot#enable_mtls=false;x:7447",
+            "tls/[::1%x#enable_mtls=false]:7447",
+            "tcp/robot?a=b:7447",
+            "tls/robot.local:1:7447",
+        ):
+            with self.assertRaisesRegex(SystemExit, "valid is tls/.*tcp/127.0.0.1:7447"):
+                guard(endpoint, True, "keys")
+
+    def test_tls_needs_keys_and_keys_need_tls(self):
+        for endpoint in ("tls/0.0.0.0:7447", "tls/127.0.0.1:7447", "tls/[::]:7447"):
+            for allowed in (False, True):
+                with self.assertRaisesRegex(SystemExit, "TLS needs keys.*--keys FOLDER"):
+                    guard(endpoint, allowed)
+            guard(endpoint, False, "keys/plant")
+        with self.assertRaisesRegex(SystemExit, "plain TCP uses no keys"):
+            guard("tcp/127.0.0.1:7447", True, "keys/plant")
+
+    def test_settings_are_those_of_the_rust_plant(self):
+        for case in json.loads((SHARED / "serve_settings.json").read_text()):
+            with self.subTest(case["endpoint"]):
+                self.assertEqual(settings(case["endpoint"], case["keys"], case["plants"]), case["settings"])
+
+    def test_a_watcher_sends_nothing_that_carries_data(self):
+        control = access_control(["arm"])
+        named = {policy["subjects"][0]: policy["rules"] for policy in control["policies"]}
+        rules = [rule for rule in control["rules"] if rule["id"] in named["watcher.arm"]]
+        sent = {message for rule in rules if rule["flows"] == ["ingress"] for message in rule["messages"]}
+        self.assertTrue(sent)
+        self.assertFalse(sent & {"put", "delete", "query", "reply"}, sent)
+        self.assertEqual(control["default_permission"], "deny")
+
+
+class Waiting(unittest.TestCase):
+    def test_a_flood_of_each_kind_is_bounded_counted_and_leaves_room_for_the_others(self):
+        inbox = Inbox()
+        for i in range(1000):
+            inbox.request(8, i, 0)
+            inbox.action(8, lambda i=i: i, 0)
+            inbox.pulse(8, lambda i=i: i, 0)
+        batch = inbox.take(0)
+        self.assertEqual((len(batch.pulses), len(batch.actions), batch.request), (PULSES, ACTIONS, (0, 0)))
+        self.assertEqual(batch.crowded_out, 3000 - PULSES - ACTIONS - REQUESTS)
+        self.assertEqual((batch.pulses[-1], batch.actions[-1]), ((999, 0), (999, 0)))
+        for i in range(1, REQUESTS):
+            batch = inbox.take(0)
+            self.assertEqual((batch.request, batch.crowded_out, batch.pulses), ((i, 0), 0, []))
+        self.assertTrue(inbox.take(0).is_empty())
+
+    def test_what_is_too_large_is_counted_and_never_copied(self):
+        inbox, copied = Inbox(), lambda: self.fail("copied")
+        inbox.request(MAX_TO_PLANT + 1, None, 0)
+        inbox.action(MAX_TO_PLANT + 1, copied, 0)
+        inbox.pulse(MAX_TO_PLANT + 1, copied, 0)
+        inbox.request(MAX_TO_PLANT, "fits", 0)
+        batch = inbox.take(0)
+        self.assertEqual((batch.oversized, batch.crowded_out, batch.request), (3, 0, ("fits", 0)))
+        self.assertFalse(batch.pulses or batch.actions)
 
 
 class Asking(unittest.TestCase):
