@@ -210,19 +210,21 @@ fn a_place_that_is_taken_and_an_open_network_are_refused() {
 fn a_robot_in_python_is_driven_over_tls_by_a_controller_and_by_no_watcher() {
     let keys = common::folder("peers-tls").join("keys");
     common::make_keys(&keys);
-    let peer =
-        Peer::start_at("serve_robot.py", "guarded", "tls", &["--keys", keys.join("plant").to_str().unwrap()]);
-    let claim = |party: &str, claim: Duration| {
+    let plant = keys.join("plant");
+    let peer = Peer::start_at("serve_robot.py", "guarded", "tls", &["--keys", plant.to_str().unwrap()]);
+    let connect = |party: &str| {
         let endpoint: Endpoint = peer.endpoint.parse().unwrap();
         let guarded = endpoint.guard(false, Some(KeyFolder::open(&keys.join(party)).unwrap())).unwrap();
-        let session =
-            open_guarded(Role::Drive, &guarded, &["guarded".into()]).expect("its certificate is good");
-        let patience = Patience { claim, ..Patience::default() };
-        ZenohPlant::claim(&session, "guarded", "test", Mode::FreeRunning, patience)
+        open_guarded(Role::Drive, &guarded, &["guarded".into()]).expect("its certificate is good")
     };
-    let refused = claim("watcher", Duration::from_secs(1));
+    let claim = |session: &zenoh::Session, claim: Duration| {
+        let patience = Patience { claim, ..Patience::default() };
+        ZenohPlant::claim(session, "guarded", "test", Mode::FreeRunning, patience)
+    };
+    let refused = claim(&connect("watcher"), Duration::from_secs(1));
     assert!(matches!(refused, Err(LinkError::Nobody { .. })), "{refused:?}");
-    let mut robot = claim("controller", Duration::from_secs(60)).expect("a controller may");
+    let session = connect("controller");
+    let mut robot = claim(&session, Duration::from_secs(60)).expect("a controller may");
     robot.reset(Start { task: 0, initial_state: 0 }).unwrap();
     let seen = robot.step(&[0.5; 7]).unwrap().observation;
     assert_eq!(seen.proprioception.joint_positions.len(), 7);
