@@ -254,8 +254,8 @@ class Asking(unittest.TestCase):
     def step(self, session, episode, sequence, value=0.0, at=0):
         return self.ask("Step", at, session=session, episode=episode, sequence=sequence, action=[value])
 
-    def command(self, session, episode, sequence, value, at, host=None):
-        fields = {"session": session, "episode": episode, "sequence": sequence, "observation": 0, "stamp_ns": 0}
+    def command(self, session, episode, sequence, value, at, host=None, observation=0):
+        fields = {"session": session, "episode": episode, "sequence": sequence, "observation": observation, "stamp_ns": 0}
         action = value if isinstance(value, list) else [value]
         (host or self.host).action(encode("Action", {**fields, "action": action}), ms(at))
 
@@ -373,6 +373,16 @@ class Rules(Asking):
         self.command(session, 1, 1, 0.5, at=10)
         self.command(session, 1, 2, 0.5, at=211)
         self.assertEqual((self.status()["phase"], self.plant.stops), ("stopped", 1))
+
+    def test_a_command_that_answers_an_observation_older_than_the_timeout_is_dropped(self):
+        session = self.begin("free_running")
+        for period in range(1, 9):
+            self.host.tick(ms(50 * period))
+            if period > 5:
+                self.command(session, 1, period, 0.9, at=50 * period + 1, observation=period - 5)
+        self.assertEqual(self.status(402)["dropped"], 3)
+        self.command(session, 1, 20, 0.9, at=403, observation=4)
+        self.assertEqual(self.status(404)["dropped"], 3)
 
     def test_stale_duplicated_and_unfit_commands_are_dropped(self):
         session = self.begin("free_running", episode=3)
