@@ -246,15 +246,29 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     let mut bytes = std::fs::read(&path).unwrap();
     let cut = folder.join("cut.aegis");
     std::fs::write(&cut, &bytes[..bytes.len() - 3]).unwrap();
-    for (file, early) in [(&path, false), (&cut, true)] {
-        let said = common::succeeds(common::aegis().args(["replay", "--check"]).arg(file));
-        assert_eq!(said.contains("; the record ends early"), early, "{said}");
+    replays(&path);
+    // Within the end mark, between the last period and the end mark, and within the last period.
+    for (missing, words) in [(3, "within period"), (8, "without an end mark"), (20, "within period")] {
+        std::fs::write(&cut, &bytes[..bytes.len() - missing]).unwrap();
+        let mut check = common::aegis();
+        check.args(["replay", "--check"]).arg(&cut);
+        common::refuses(&mut check, 1, &["cut.aegis: the record ends early", words]);
+        let said = String::from_utf8(check.output().unwrap().stdout).unwrap();
+        assert!(said.contains("control periods, every decision and every command the same"), "{said}");
+    }
+    // Whichever bit changes; every one of a smaller record is tried where the format is.
+    for byte in (0..bytes.len()).step_by(bytes.len() / 16) {
+        let mut damaged = bytes.clone();
+        damaged[byte] ^= 1 << (byte % 8);
+        std::fs::write(&cut, damaged).unwrap();
+        common::refuses(common::aegis().args(["replay", "--check"]).arg(&cut), 1, &["cut.aegis"]);
     }
     // One with a command changed is found out, with its place.
     let last = bytes.len() - 20;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &["period"]);
+    let words = ["run.aegis: period ", "damaged: frame", "at byte"];
+    common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &words);
 }
 
 #[test]
