@@ -4,6 +4,7 @@
 pub mod cell;
 mod events;
 mod helper;
+mod last_error;
 mod looks;
 pub mod metrics;
 pub mod record;
@@ -144,7 +145,7 @@ impl<'a> Drive<'a> {
         let shown = arguments.rerun.as_deref().map(|url| Shown::start(url, &header)).transpose()?;
         let (shown, shown_too) =
             shown.map(Arc::new).map_or((None, None), |one| (Some(Arc::clone(&one)), Some(one)));
-        let mut events = Events::default();
+        let mut events = Events::new(cell.errors.clone());
         let seen = arguments.view.then(|| Arc::clone(&live));
         let recording = Recording::start(folder, header, ring, move |turn| {
             events.take(turn);
