@@ -119,20 +119,24 @@ impl Run {
         let robot = robot_file(&folder, endpoint, edits);
         let out = folder.join("run");
         // A file that grows beyond a limit is an error to its writer, as a full disk is, and no signal.
-        let mut process = Command::new("bash")
+        let mut command = Command::new("bash");
+        command
             .args(["-c", "trap '' XFSZ; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_aegis"), "run"])
             .args([&robot, Path::new("--out"), &out])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+            .args(arguments);
+        Self::watch(&mut command, out)
+    }
+
+    /// Starts a command that runs `aegis run` and leaves its record in `folder`.
+    fn watch(command: &mut Command, folder: PathBuf) -> Self {
+        let mut process =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = BufReader::new(process.stdout.take().expect("it is piped"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Self { process, lines, seen: Vec::new(), folder: out }
+        Self { process, lines, seen: Vec::new(), folder }
     }
 
     /// Waits for a line with this in it.
@@ -210,6 +214,15 @@ pub fn recorded(folder: &Path) -> Recorded {
     record
 }
 
+fn summary(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap()
+}
+
+fn events(folder: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 pub fn replays(run: &Path) {
     common::succeeds(common::aegis().args(["replay", "--check"]).arg(run));
 }
@@ -225,8 +238,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     replays(&folder);
     let record = recorded(&folder);
     assert!(record.modes.contains(&Mode::Weak));
-    let summary: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    let summary = summary(&folder);
     assert_eq!(summary["episodes"].as_array().unwrap().len(), 2);
     assert_eq!(summary["dropped_records"], 0);
     let recording = folder.join("run.rrd");
@@ -239,8 +251,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     assert!(sights.iter().all(|sight| !sight.state.is_empty() && !sight.objects.is_empty()));
     assert!(sights.is_sorted_by_key(|sight| (sight.episode, sight.step)));
     // Every change of mode is an event, with its fields.
-    let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
-    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = events(&folder);
     let modes: Vec<&str> = events.iter().filter_map(|event| event["mode"].as_str()).collect();
     let mut changes = record.modes.clone();
     changes.dedup();
@@ -252,15 +263,29 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     let mut bytes = std::fs::read(&path).unwrap();
     let cut = folder.join("cut.aegis");
     std::fs::write(&cut, &bytes[..bytes.len() - 3]).unwrap();
-    for (file, early) in [(&path, false), (&cut, true)] {
-        let said = common::succeeds(common::aegis().args(["replay", "--check"]).arg(file));
-        assert_eq!(said.contains("; the record ends early"), early, "{said}");
+    replays(&path);
+    // Within the end mark, between the last period and the end mark, and within the last period.
+    for (missing, words) in [(3, "within period"), (8, "without an end mark"), (20, "within period")] {
+        std::fs::write(&cut, &bytes[..bytes.len() - missing]).unwrap();
+        let mut check = common::aegis();
+        check.args(["replay", "--check"]).arg(&cut);
+        common::refuses(&mut check, 1, &["cut.aegis: the record ends early", words]);
+        let said = String::from_utf8(check.output().unwrap().stdout).unwrap();
+        assert!(said.contains("control periods, every decision and every command the same"), "{said}");
+    }
+    // Whichever bit changes; every one of a smaller record is tried where the format is.
+    for byte in (0..bytes.len()).step_by(bytes.len() / 16) {
+        let mut damaged = bytes.clone();
+        damaged[byte] ^= 1 << (byte % 8);
+        std::fs::write(&cut, damaged).unwrap();
+        common::refuses(common::aegis().args(["replay", "--check"]).arg(&cut), 1, &["cut.aegis"]);
     }
     // One with a command changed is found out, with its place.
     let last = bytes.len() - 20;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &["period"]);
+    let words = ["run.aegis: period ", "damaged: frame", "at byte"];
+    common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &words);
 }
 
 #[test]
@@ -288,6 +313,24 @@ fn an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on() {
     assert!(record.commands[heard][..6].iter().all(|value| *value == 0.0));
     assert!(folder.join("black-box-1.aegis").is_file() && folder.join("black-box-2.aegis").is_file());
     replays(&folder.join("black-box-2.aegis"));
+    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["stopped: e_stop", "stopped: asked"]));
+}
+
+#[test]
+fn a_run_whose_last_episode_was_stopped_says_so_at_its_end() {
+    let _one = one_at_a_time();
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let one_start = ("    { task = 1, initial_state = 50 },\n", "");
+    let mut run = Run::start("robot-last", &plant.endpoint, &[one_start], &[]);
+    run.until("Weak");
+    plant.operate("stop");
+    run.until("SafeStop");
+    // The latch opens only once commands are at rest.
+    run.until_trying("Idle", Duration::from_secs(1), || _ = plant.tries_to_operate("reset"));
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(4));
+    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["stopped: asked"]));
+    replays(&folder);
 }
 
 #[test]
@@ -451,12 +494,85 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
         Run::start("robot-disk", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 80")], &[]);
     run.until("Weak");
     let pid = run.process.id().to_string();
-    assert!(Command::new("prlimit").args(["--fsize=4096", "--pid", &pid]).status().unwrap().success());
+    // For each file: the summary is smaller.
+    assert!(Command::new("prlimit").args(["--fsize=8192", "--pid", &pid]).status().unwrap().success());
     run.until("error: the record ends here, control goes on");
     run.until("episode 2");
     run.until("Weak");
     run.until("2 episodes");
-    assert_eq!(run.code().0, Some(0));
+    let mut errors = run.process.stderr.take().unwrap();
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(1));
+    let mut said = String::new();
+    errors.read_to_string(&mut said).unwrap();
+    assert!(said.contains("error: the record ended early: "), "{said}");
+    let summary = summary(&folder);
+    assert!(summary["alarm"].is_string() && summary["episodes"].as_array().unwrap().len() == 2, "{summary}");
+    assert!(!folder.join("reserve").exists());
+    let mut check = common::aegis();
+    common::refuses(check.args(["replay", "--check"]).arg(&folder), 1, &["the record ends early"]);
+}
+
+/// `size mount-point folder command…`: runs a command on a small disk, which something else fills once `folder/fill` is
+/// there, and keeps what the command left in `run` on that disk.
+const SMALL_DISK: &str = r#"
+mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99
+(until [ -e "$3/fill" ]; do sleep 0.05; done; cat /dev/zero > "$2/other") 2> /dev/null &
+"${@:4}"
+code=$?
+cp -r "$2/run" "$3/kept" || exit 98
+exit $code
+"#;
+
+/// A command for a small disk at `folder/disk`, whose own arguments are still missing; none where the system does not
+/// permit a file system of one's own.
+fn small_disk(size: &str, folder: &Path) -> Option<Command> {
+    let namespace = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"];
+    let disk = folder.join("disk");
+    std::fs::create_dir_all(&disk).unwrap();
+    let mut permitted = Command::new("unshare");
+    permitted.args(namespace).args(["mount", "-t", "tmpfs", "tmpfs"]).arg(&disk).stderr(Stdio::null());
+    if !permitted.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: `unshare --user --mount` is not permitted here, so there is no small disk");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(namespace).args(["bash", "-c", SMALL_DISK, "bash", size]).arg(&disk).arg(folder);
+    Some(command)
+}
+
+#[test]
+fn on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary() {
+    let _one = one_at_a_time();
+    let folder = common::folder("robot-small-disk");
+    let Some(mut command) = small_disk("24m", &folder) else { return };
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let robot = robot_file(&folder, &plant.endpoint, &[]);
+    let aegis = env!("CARGO_BIN_EXE_aegis");
+    command.args([aegis, "run", "--exit-on-stop"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
+    let mut run = Run::watch(&mut command, folder.join("kept"));
+    run.until("Weak");
+    std::fs::write(folder.join("fill"), "").unwrap();
+    run.until("error: the record ends here, control goes on");
+    plant.operate("stop");
+    run.until("SafeStop");
+    let mut errors = run.process.stderr.take().unwrap();
+    let (code, kept) = run.code();
+    assert_eq!(code, Some(4), "a stop is worse than a record that ended");
+    let mut said = String::new();
+    errors.read_to_string(&mut said).unwrap();
+    assert!(said.contains("a safe stop ended the run; the record ended early: "), "{said}");
+    let summary = summary(&kept);
+    assert_eq!(summary["episodes"], serde_json::json!(["stopped: asked"]));
+    assert!(summary["alarm"].as_str().unwrap().contains("No space left"), "{summary}");
+    replays(&kept.join("black-box-1.aegis"));
+    assert!(!kept.join("reserve").exists());
+    // Without that room a run does not begin.
+    let folder = folder.join("smaller");
+    let mut command = small_disk("4m", &folder).expect("it was permitted before");
+    command.args([aegis, "run"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
+    common::refuses(&mut command, 1, &["disk/run: cannot set 8 MiB aside", "No space left", "--out"]);
+    assert!(std::fs::read_dir(folder.join("kept")).unwrap().next().is_none(), "nothing is left behind");
 }
 
 #[test]
@@ -485,8 +601,7 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
     let (code, folder) = run.code();
     assert_eq!(code, Some(0));
     replays(&folder);
-    let summary: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    let summary = summary(&folder);
     assert_eq!(summary["malformed_messages"], 15, "three keys of a controller, five messages each");
     assert!(summary["stops"].as_array().unwrap().is_empty());
 }
@@ -540,6 +655,12 @@ fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
     replays(&folder);
     let record = recorded(&folder);
     assert_eq!(record.causes.last().unwrap(), &Some(Cause::StrongLost));
+    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["stopped: strong_lost"]));
+    // The event says why, and what the policy said.
+    let events = events(&folder);
+    let failed = events.iter().find(|event| event["notice"] == "an inference of the strong policy failed");
+    let failed = failed.expect("it is an event");
+    assert!(failed["reason"].is_string() && failed["error"].is_string(), "{failed}");
     let strong = record.modes.iter().filter(|mode| **mode == Mode::Strong).count();
     assert!((1..=40).contains(&strong), "what it gave is used, and no more: {strong}");
 }

@@ -11,7 +11,8 @@ use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
 /// Shown under `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
-                        3 not set up (run `cargo xtask setup`); 4 a safe stop or an e-stop ended a run; \
+                        3 not set up (run `cargo xtask setup`); 4 a safe stop or an e-stop ended a run \
+                        or its last episode; \
                         5 a signal did, after a safe stop.";
 
 /// What kind of failure ended a verb.
@@ -23,7 +24,7 @@ pub enum Exit {
     Input = 2,
     /// The cache or a library is missing.
     Setup = 3,
-    /// A controller stopped and was not reset.
+    /// A controller stopped and was not reset, or was and had no further episode.
     Stopped = 4,
     /// A signal ended a controller, after a safe stop.
     Signal = 5,
@@ -40,6 +41,11 @@ impl Failure {
     /// The same with what it is about before it.
     pub fn prefixed(self, place: impl Display) -> Self {
         failure(self.exit, format!("{place}: {self}"))
+    }
+
+    /// The same with what else went wrong behind it.
+    pub fn followed(self, more: impl Display) -> Self {
+        failure(self.exit, format!("{self}; {more}"))
     }
 }
 

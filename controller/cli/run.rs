@@ -4,9 +4,11 @@
 pub mod cell;
 mod events;
 mod helper;
+mod last_error;
 mod looks;
 pub mod metrics;
 pub mod record;
+mod reserve;
 pub mod robot;
 mod shown;
 pub mod taken;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use aegis_core::Start;
 use aegis_core::control::Mode;
+use aegis_experiments::files::write_atomically;
 use aegis_link::{FreePlant, Role};
 use aegis_recorder::run_log::RunHeader;
 use clap::Args;
@@ -35,6 +38,7 @@ use metrics::{Metrics, MetricsServer};
 use record::Recording;
 use robot::Robot;
 use shown::Shown;
+use taken::EpisodeEnd;
 use telling::People;
 use view::Live;
 
@@ -50,8 +54,9 @@ const REST: Duration = Duration::from_secs(10);
                         aegis run robot.toml --view\n  \
                         aegis run robot.toml --exit-on-stop --json\n\n\
                         An episode begins with `aegis operate start`. A stop is latched: `aegis operate reset` opens it, and \
-                        the next start moves on. Exit code 4: a safe stop or an e-stop ended \
-                        the run; 5: a signal did, after a safe stop. docs/robot.md is the safety checklist.")]
+                        the next start moves on. Exit code 1: the record ended early, for example on a full disk; 4: a \
+                        safe stop or an e-stop ended the run or its last episode; 5: a signal ended the run, after a safe \
+                        stop. docs/robot.md is the safety checklist.")]
 pub struct RunArguments {
     /// The robot file
     #[arg(value_name = "FILE")]
@@ -159,7 +164,7 @@ impl<'a> Drive<'a> {
         let shown = arguments.rerun.as_deref().map(|url| Shown::start(url, &header)).transpose()?;
         let (shown, shown_too) =
             shown.map(Arc::new).map_or((None, None), |one| (Some(Arc::clone(&one)), Some(one)));
-        let mut events = Events::default();
+        let mut events = Events::new(cell.errors.clone());
         let seen = arguments.view.then(|| Arc::clone(&live));
         let recording = Recording::start(folder, header, ring, move |turn| {
             events.take(turn);
@@ -356,28 +361,53 @@ impl<'a> Drive<'a> {
         let malformed = self.cell.ears.malformed();
         let published = self.cell.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let controller = self.cell.thread.end();
-        let folder = self.recording.folder.clone();
+        let (folder, reserve) = (self.recording.folder.clone(), Arc::clone(&self.recording.reserve));
         let taken = self.recording.end();
         drop(self.looks.take());
-        if let (Some(controller), Some(taken)) = (&controller, &taken) {
+        let (mut lost, mut last) = (Vec::new(), None);
+        if let Some(taken) = &taken {
             let mut summary = taken.summary();
-            summary["counters"] = taken::counted(controller.counters())?;
+            if let Some(controller) = &controller {
+                summary["counters"] = taken::counted(controller.counters())?;
+            }
             summary["malformed_messages"] = malformed.into();
             summary["observation_to_command_us"] = taken::microseconds(&published);
             let text = serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?;
-            // A disk that is full has been told of already; it is no reason to call the run something else.
-            let _ = aegis_experiments::files::write_atomically(&folder.join("summary.json"), text.as_bytes());
+            let path = folder.join("summary.json");
+            if let Err(error) = reserve.for_summary(|| write_atomically(&path, text.as_bytes())) {
+                lost.push(format!("{}: cannot write: {error}", path.display()));
+            }
+            drop(reserve);
             if as_json {
                 say!("{text}");
             } else {
                 say!("{} episodes; record in {}", taken.ends().len(), folder.display());
             }
+            last = taken.ends().last().copied();
         }
-        match outcome? {
-            End::Done => Ok(()),
-            End::Stopped(mode) => Err(failure(Exit::Stopped, format!("{} ended the run", stop(mode)))),
-            End::Signal => Err(failure(Exit::Signal, "a signal ended the run, after a safe stop")),
+        let early = taken.map_or_else(|| Some("its thread has gone".into()), |taken| taken.alarm);
+        lost.extend(early.map(|reason| format!("the record ended early: {reason}")));
+        verdict(outcome, last, &lost)
+    }
+}
+
+/// What ends the process: how the run ended, how its last episode did, and what of it was `lost` to the disk.
+fn verdict(outcome: Result<End, Failure>, last: Option<EpisodeEnd>, lost: &[String]) -> Result<(), Failure> {
+    let ended = outcome.and_then(|end| match (end, last) {
+        (End::Done, Some(EpisodeEnd::Stopped(mode, _))) => {
+            Err(failure(Exit::Stopped, format!("{} ended the last episode", stop(mode))))
         }
+        (End::Done, _) => Ok(()),
+        (End::Stopped(mode), _) => Err(failure(Exit::Stopped, format!("{} ended the run", stop(mode)))),
+        (End::Signal, _) => Err(failure(Exit::Signal, "a signal ended the run, after a safe stop")),
+    });
+    if lost.is_empty() {
+        return ended;
+    }
+    let lost = lost.join("; ");
+    match ended {
+        Ok(()) => Err(failure(Exit::Failed, lost)),
+        Err(worse) => Err(worse.followed(lost)),
     }
 }
 

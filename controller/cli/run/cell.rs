@@ -19,6 +19,7 @@ use aegis_runtime::{
 };
 use hdrhistogram::Histogram;
 
+use super::last_error::{LastError, Reporting};
 use super::looks::Looker;
 use super::robot::Robot;
 use super::taken::histogram;
@@ -72,6 +73,8 @@ pub struct Cell {
     pub thinkers: [Thinker; 2],
     /// From an observation's arrival to the end of publishing a command that knew it, nanoseconds.
     pub published: Arc<Mutex<Histogram<u64>>>,
+    /// Texts of the newest errors of the weak policy and of the strong one.
+    pub errors: [LastError; 2],
     commands: Option<CommandReader>,
     clock: Clock,
 }
@@ -91,7 +94,12 @@ impl Cell {
         let file = &robot.file;
         let (weak, strong) = (local(&file.models.weak), local(&file.models.strong));
         let probe = robot.probe.clone();
-        let weak = move || Ok::<_, SetupError>(Box::new(Watched::new(weak()?, Some(probe))) as Box<dyn Mind>);
+        let errors: [LastError; 2] = Default::default();
+        let [weak_error, strong_error] = errors.clone();
+        let weak = move || {
+            let watched = Watched::new(weak()?, Some(probe));
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, weak_error)) as Box<dyn Mind>)
+        };
         let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
         let model = robot.digests.get("strong").cloned().unwrap_or_default();
         let strong = move || {
@@ -99,9 +107,11 @@ impl Cell {
                 Some(remote) => Box::new(RemotePolicy::find(&session, &plant, &model, remote.deadline())?),
                 None => strong()?,
             };
-            Ok::<_, SetupError>(Box::new(Watched::new(policy, None)) as Box<dyn Mind>)
+            let watched = Watched::new(policy, None);
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Mind>)
         };
-        Self::around(&robot.recipe, file.pace, file.real_time, weak, strong)
+        let (cell, records) = Self::around(&robot.recipe, file.pace, file.real_time, weak, strong)?;
+        Ok((Self { errors, ..cell }, records))
     }
 
     /// The same with any two policies, which are made on their own threads.
@@ -162,6 +172,7 @@ impl Cell {
             thinkers: [weak_thinker, strong_thinker],
             commands: Some(command_reader),
             published: Arc::new(Mutex::new(histogram()?)),
+            errors: Default::default(),
             clock,
         };
         Ok((cell, records))
