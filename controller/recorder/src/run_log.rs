@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
-use aegis_core::control::Recipe;
+use aegis_core::control::{LimitScope, Recipe};
 use serde::{Deserialize, Serialize};
 
 pub use crate::frames::FrameError;
@@ -181,7 +181,12 @@ impl RunReader {
             source => RunLogError::Damaged { path: path.into(), source },
         })?;
         let Frame::Whole(bytes) = first else { return Err(format(EARLY.into())) };
-        let header = rmp_serde::from_slice(&bytes).map_err(|error| format(format!("header: {error}")))?;
+        let mut header: RunHeader =
+            rmp_serde::from_slice(&bytes).map_err(|error| format(format!("header: {error}")))?;
+        if frames.layout() == Layout::Plain {
+            // What that version did, before it was a setting.
+            header.recipe.settings.limits = LimitScope::UntilCaughtUp;
+        }
         Ok(Self { frames, ending: None, header })
     }
 
@@ -263,6 +268,8 @@ mod tests {
                 frozen_ms: 0.0,
                 plant_timeout_ms: 500.0,
                 out_of_bounds: OutOfBounds::Clamp,
+                limits: LimitScope::Always,
+                start_within: f64::INFINITY,
                 channels: vec![channel],
             },
             limits: GateLimits {
@@ -369,6 +376,8 @@ mod tests {
             whole.extend_from_slice(frame);
         }
         assert_eq!(read(&path, &whole), Ok((3, Ending::Whole)));
+        let limits = RunReader::open(&path).unwrap().header.recipe.settings.limits;
+        assert_eq!(limits, LimitScope::UntilCaughtUp, "as that version limited commands");
         let last = (whole.len() - 4 - PERIODS[2].len()) as u64;
         let within = Ok((2, Ending::Within { offset: last }));
         assert_eq!(read(&path, &whole[..whole.len() - 1]), within);

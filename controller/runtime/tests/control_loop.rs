@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Cause, Channel, ChannelKind, ControlSettings, Mode, OutOfBounds, Overlap, Period, Recipe, Seen,
+    Cause, Channel, ChannelKind, ControlSettings, LimitScope, Mode, OutOfBounds, Overlap, Period, Recipe, Seen,
     StrongLoss,
 };
 use aegis_core::gate::BudgetUnit;
@@ -64,6 +64,8 @@ fn recipe(patience: u32) -> Recipe {
             frozen_ms: 0.0,
             plant_timeout_ms: 10_000.0,
             out_of_bounds: OutOfBounds::Reject,
+            limits: LimitScope::Always,
+            start_within: f64::INFINITY,
             channels: vec![channel],
         },
         limits: GateLimits {
