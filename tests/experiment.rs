@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use aegis_experiments::registration::lock_path;
 use crate::common::{aegis, copy_of_study, edit, folder, refuses, repository, succeeds};
+use aegis_experiments::registration::lock_path;
 
 /// The template on few episodes, beside copies of the shipped models, all of which a test may damage.
 fn small_plan(folder: &Path) -> PathBuf {

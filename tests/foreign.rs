@@ -9,7 +9,6 @@
 //! 5. judge `plant.log()`: `largest_jump`, `moved_while(&log, |line| latched(line))`, `oldest_answer`. The policies' rates of
 //!    -1 to 1, taken as positions, are chunks whose own steps exceed every limit, which is what a test wants here.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
-#![allow(dead_code)] // Each test uses its own part.
 
 use crate::common;
 
@@ -28,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(120);
 /// Between two readings of a log.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Name of a plant that is given none.
-const NAME: &str = "foreign";
+pub const NAME: &str = "foreign";
 
 /// A served misbehaving plant, killed when the test ends.
 pub struct ForeignPlant {
@@ -200,22 +199,28 @@ pub fn position_channel(velocity: f64, acceleration: f64, jerk: f64) -> String {
     )
 }
 
-/// The shipped robot file for this plant in `folder`, with `channel` six times before the gripper, and at `rest`, six
-/// joint positions with commas between.
-pub fn robot_file(folder: &Path, endpoint: &str, channel: &str, rest: &str) -> PathBuf {
+/// The shipped robot file for this plant in `folder`, with `channel` six times before the gripper, at `rest`, six joint
+/// positions with commas between, which may start within `start_within` radians of it.
+pub fn robot_file(folder: &Path, endpoint: &str, channel: &str, rest: &str, start_within: f64) -> PathBuf {
     common::copy_of_study(folder);
     std::fs::create_dir_all(folder.join("controller")).unwrap();
     let path = folder.join("controller/libero.toml");
     std::fs::copy(common::repository().join("controller/libero.toml"), &path).unwrap();
-    let rest = format!("rest = [{rest}, -1.0]");
+    let joints: Vec<String> = (0..6).map(|joint| format!("\"joint_positions/{joint}\"")).collect();
+    let rest = format!("rest = [{rest}, -1.0]\npose = [{}, \"\"]", joints.join(", "));
+    let limits = format!("limits = \"always\"\nstart_within = {start_within}");
     for (from, to) in [
         ("plant = \"libero\"", "plant = \"foreign\""),
         ("tcp/127.0.0.1:7447", endpoint),
         ("rest = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]", rest.as_str()),
         ("{ kind = \"rate\", low = -1, high = 1, acceleration = 0.5, jerk = 0.25 }", channel),
+        ("limits = \"until_caught_up\"", limits.as_str()),
+        // An observation is answered in the period that it begins: as many commands as observations.
+        ("ask_strong = true", "ask_strong = true\npace = \"observation\""),
     ] {
         common::edit(&path, from, to);
     }
+    crate::robot::wait_longer(&path);
     path
 }
 
@@ -224,7 +229,7 @@ fn a_foreign_plant_executes_what_carries_its_session_and_says_so() {
     let mut plant =
         ForeignPlant::start(&["--joints", "2", "--pose", "0.5,-0.5", "--command-timeout-ms", "60000"]);
     let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
-    let mut claimed = FreePlant::claim(&session, NAME, "test", Patience::default(), |_| ()).unwrap();
+    let mut claimed = FreePlant::claim(&session, NAME, "test", 0, Patience::default(), |_| ()).unwrap();
     assert_eq!((claimed.claimed().action_width, claimed.claimed().period_ns), (2, 50_000_000));
     let (episode, first) = claimed.reset(Start { task: 0, initial_state: 0 }).unwrap();
     let seen = &first.proprioception.joint_positions;
@@ -232,10 +237,14 @@ fn a_foreign_plant_executes_what_carries_its_session_and_says_so() {
     let sender = claimed.sender().unwrap();
     let executes = |number: u32| move |line: &Value| is_period(line) && line["sequence"] == number;
     // What is sent before the way is known may be lost.
-    let line = plant.until_trying(executes(1), || sender.send(episode, 1, 0, 0, &[0.75, -0.5]).unwrap());
+    let line = plant.until_trying(executes(1), || {
+        sender.send(episode, 1, 0, 0, &[0.75, -0.5]).unwrap();
+    });
     assert_eq!((executed(&line), &line["episode"]), (vec![0.75, -0.5], &Value::from(episode)));
     // Of another episode, and far away: this plant does not care.
-    plant.until_trying(executes(2), || sender.send(episode + 7, 2, 0, 0, &[-1.25, -0.5]).unwrap());
+    plant.until_trying(executes(2), || {
+        sender.send(episode + 7, 2, 0, 0, &[-1.25, -0.5]).unwrap();
+    });
     let log = plant.log();
     assert_eq!((largest_jump(&log), moved_while(&log, |line| line["episode"] == episode)), (2.0, 0.25));
     assert_eq!(log.last().unwrap()["jump"], 2.0);

@@ -2,6 +2,7 @@
 //! Real plant, real policies.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use crate::common::{Disturbed, Study};
 use aegis_core::record::NoRecorder;
 use aegis_core::{Observation, Plant, PlantError, Start, Transition};
 use aegis_experiments::fork::run_twins;
@@ -9,7 +10,6 @@ use aegis_experiments::{
     Arm, Drive, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, Streams, run_episode,
 };
 use aegis_sim::LiberoPlant;
-use crate::common::{Disturbed, Study};
 use rand::RngExt;
 
 const START: Start = Start { task: 0, initial_state: 46 };

@@ -86,19 +86,24 @@ pub fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> Path
     std::fs::copy(common::repository().join("controller/libero.toml"), &path).unwrap();
     common::edit(&path, "plant = \"libero\"", "plant = \"cell\"");
     common::edit(&path, "tcp/127.0.0.1:7447", endpoint);
-    // A busy machine may stall anybody for a second; what a stall comes to is tested where time is a number.
+    wait_longer(&path);
+    for (from, to) in edits {
+        common::edit(&path, from, to);
+    }
+    path
+}
+
+/// Makes a robot file wait long for everything: a busy machine may stall any process for a second, and what follows from a
+/// stall is tested where time is a number.
+pub fn wait_longer(path: &Path) {
     for (from, to) in [
         ("max_age_ms = 150", "max_age_ms = 3000"),
         ("stale_steps = 3", "stale_steps = 20"),
         ("plant_timeout_ms = 500", "plant_timeout_ms = 5000"),
         ("weak_misses = 3", "weak_misses = 100"),
     ] {
-        common::edit(&path, from, to);
+        common::edit(path, from, to);
     }
-    for (from, to) in edits {
-        common::edit(&path, from, to);
-    }
-    path
 }
 
 pub fn command(robot: &Path, out: &Path) -> Command {
@@ -116,13 +121,16 @@ impl Run {
     /// Every episode waits for an operator's start.
     pub fn waiting(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
         let folder = common::folder(name);
-        let robot = robot_file(&folder, endpoint, edits);
-        let out = folder.join("run");
+        Self::of(&robot_file(&folder, endpoint, edits), folder.join("run"), arguments)
+    }
+
+    /// A run of any robot file, recorded in `out`.
+    pub fn of(robot: &Path, out: PathBuf, arguments: &[&str]) -> Self {
         // A file that grows beyond a limit is an error to its writer, as a full disk is, and no signal.
         let mut command = Command::new("bash");
         command
             .args(["-c", "trap '' XFSZ; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_aegis"), "run"])
-            .args([&robot, Path::new("--out"), &out])
+            .args([robot, Path::new("--out"), &out])
             .args(arguments);
         Self::watch(&mut command, out)
     }
@@ -710,7 +718,8 @@ fn a_run_is_watched_and_stopped_in_a_terminal() {
     let robot = robot_file(&folder, &plant.endpoint, &[]);
     let (out, robot) = (folder.join("run"), robot.display().to_string());
     let program = env!("CARGO_BIN_EXE_aegis");
-    let run = format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --auto-start --view", out.display());
+    let run =
+        format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --auto-start --view", out.display());
     // `script` gives it a terminal, and the terminal its keys.
     let mut terminal = Command::new("script")
         .args(["-qec", &format!("stty rows 40 cols 120; {run}"), "/dev/null"])

@@ -2,12 +2,12 @@
 //! Real scenes out of the cache.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use crate::common::Study;
 use aegis_core::record::NoRecorder;
 use aegis_core::{Plant, Start};
 use aegis_experiments::run_episode;
 use aegis_experiments::{Arm, EpisodeKey};
 use aegis_sim::LiberoPlant;
-use crate::common::Study;
 
 #[test]
 fn every_task_has_fifty_starts_and_steps() {

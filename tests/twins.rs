@@ -2,6 +2,7 @@
 //! The check is shown to fail where one twin is disturbed by the least amount.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use crate::common::{Disturbed, Study};
 use aegis_core::record::NoRecorder;
 use aegis_core::trigger::{DisagreementSettings, Schedule};
 use aegis_core::{Rule, Thresholds};
@@ -10,7 +11,6 @@ use aegis_experiments::fork::run_twins;
 use aegis_experiments::twins::{self, TwinError};
 use aegis_experiments::{Arm, Drive, EpisodeSettings, run_episode};
 use aegis_sim::LiberoPlant;
-use crate::common::{Disturbed, Study};
 
 /// Every score above zero raises an alarm, so the gate fires right after the guard.
 const EAGER: Thresholds = Thresholds { fire: 0.0, hand_back: 0.0 };

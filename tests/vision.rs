@@ -6,12 +6,12 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use crate::common::{Study, edit, folder, repository, runtime};
 use aegis_core::record::NoRecorder;
 use aegis_core::{Frame, Observation, Plant, PlantError, Policy, Probe, Start, Transition};
 use aegis_experiments::{Arm, EpisodeError, EpisodeResult, Parties, run_episode};
 use aegis_policies::{CardError, ModelCard, OnnxPolicy, OpenError};
 use aegis_sim::{Cameras, LiberoPlant};
-use crate::common::{Study, edit, folder, repository, runtime};
 
 fn card() -> PathBuf {
     repository().join("policies/models/weak_vision.toml")
