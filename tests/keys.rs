@@ -83,8 +83,33 @@ fn keys_that_cannot_be_used_and_lines_without_any_are_refused_before_anything_is
     common::mode(&private, 0o644);
     common::refuses(&mut serve("tls/127.0.0.1:0", Some(&plant)), 2, &["private.pem", "0644", "0600"]);
     common::mode(&private, 0o600);
+    let own = std::fs::read(&private).unwrap();
+    std::fs::copy(keys.join("policy/private.pem"), &private).unwrap();
+    common::refuses(
+        &mut serve("tls/127.0.0.1:0", Some(&plant)),
+        2,
+        &["private.pem", "not the key of certificate.pem"],
+    );
+    std::fs::write(&private, own).unwrap();
+    let authority = std::fs::read(plant.join("ca.pem")).unwrap();
+    common::make_keys(&folder.join("others"));
+    std::fs::copy(folder.join("others/ca.pem"), plant.join("ca.pem")).unwrap();
+    common::refuses(
+        &mut serve("tls/127.0.0.1:0", Some(&plant)),
+        2,
+        &["plant/certificate.pem", "ca.pem does not vouch for it", "aegis keys"],
+    );
+    std::fs::write(plant.join("ca.pem"), authority).unwrap();
     std::fs::write(&private, "nothing").unwrap();
     common::refuses(&mut serve("tls/127.0.0.1:0", Some(&plant)), 2, &["private.pem", "7 bytes", "PEM"]);
+    // A certificate of one day is warned of from the first minute on.
+    let brief = folder.join("brief");
+    common::succeeds(common::keys_command(&brief).args(["--days", "1"]));
+    common::refuses(
+        &mut serve("tcp/127.0.0.1:0", Some(&brief.join("plant"))),
+        2,
+        &["warning: ", "brief/plant/certificate.pem: the certificate ends at ", " UTC", "aegis keys"],
+    );
     let mut demo = common::aegis();
     demo.args(["demo", "--connect", "tcp/192.0.2.1:7447", "--plant", "p", "--out"]).arg(folder.join("never"));
     common::refuses(&mut demo, 2, &["192.0.2.1", "tls/", "--allow-plaintext-network"]);

@@ -12,7 +12,7 @@ use std::time::Duration;
 use aegis_core::{Observation, Plant, PlantError, Pose, Start};
 use aegis_experiments::EpisodeResult;
 use aegis_link::wire::{Message, Mode, Phase};
-use aegis_link::{Keys, Patience, Role, ZenohPlant};
+use aegis_link::{Endpoint, KeyFolder, Keys, LinkError, Patience, Role, ZenohPlant, open_guarded};
 use aegis_sim::LiberoPlant;
 use zenoh::Wait;
 
@@ -46,8 +46,12 @@ struct Peer {
 
 impl Peer {
     fn start(script: &str, name: &str, arguments: &[&str]) -> Self {
+        Self::start_at(script, name, "tcp", arguments)
+    }
+
+    fn start_at(script: &str, name: &str, carrier: &str, arguments: &[&str]) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
-        let endpoint = format!("tcp/{}", free.expect("a port is free"));
+        let endpoint = format!("{carrier}/{}", free.expect("a port is free"));
         let mut process = python(name)
             .args([script, "--name", name, "--listen", &endpoint])
             .args(arguments)
@@ -203,10 +207,50 @@ fn a_place_that_is_taken_and_an_open_network_are_refused() {
 }
 
 #[test]
-fn the_python_side_keeps_the_same_rules() {
-    let output =
-        python("rules").args(["-m", "unittest", "-v", "test_aegis_link"]).output().expect("Python starts");
+fn a_robot_in_python_is_driven_over_tls_by_a_controller_and_by_no_watcher() {
+    let keys = common::folder("peers-tls").join("keys");
+    common::make_keys(&keys);
+    let plant = keys.join("plant");
+    let peer = Peer::start_at("serve_robot.py", "guarded", "tls", &["--keys", plant.to_str().unwrap()]);
+    let connect = |party: &str| {
+        let endpoint: Endpoint = peer.endpoint.parse().unwrap();
+        let guarded = endpoint.guard(false, Some(KeyFolder::open(&keys.join(party)).unwrap())).unwrap();
+        open_guarded(Role::Drive, &guarded, &["guarded".into()]).expect("its certificate is good")
+    };
+    let claim = |session: &zenoh::Session, claim: Duration| {
+        let patience = Patience { claim, ..Patience::default() };
+        ZenohPlant::claim(session, "guarded", "test", Mode::FreeRunning, patience)
+    };
+    let refused = claim(&connect("watcher"), Duration::from_secs(1));
+    assert!(matches!(refused, Err(LinkError::Nobody { .. })), "{refused:?}");
+    let session = connect("controller");
+    let mut robot = claim(&session, Duration::from_secs(60)).expect("a controller may");
+    robot.reset(Start { task: 0, initial_state: 0 }).unwrap();
+    let seen = robot.step(&[0.5; 7]).unwrap().observation;
+    assert_eq!(seen.proprioception.joint_positions.len(), 7);
+}
+
+/// Runs the Python side's own tests in one of its modules.
+fn unit_tests(module: &str) {
+    let output = python(module)
+        .args(["-m", "unittest", "-v", module])
+        .env("AEGIS_BINARY", env!("CARGO_BIN_EXE_aegis"))
+        .output()
+        .expect("Python starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
-    assert!(said.contains("\nRan ") && !said.contains("\nRan 0 tests"), "{said}");
+    assert!(
+        said.contains("\nRan ") && !said.contains("\nRan 0 tests") && !said.contains("skipped"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_python_side_keeps_the_same_rules() {
+    unit_tests("test_aegis_link");
+}
+
+#[test]
+fn the_python_side_lets_in_over_tls_whom_its_certificates_permit() {
+    unit_tests("test_aegis_tls");
 }

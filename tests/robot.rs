@@ -20,19 +20,19 @@ use serde_json::Value;
 static ONE: Mutex<()> = Mutex::new(());
 
 /// A served simulator, killed when the test ends.
-struct Plant {
+pub struct Plant {
     process: Child,
-    endpoint: String,
+    pub endpoint: String,
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
-fn one_at_a_time() -> MutexGuard<'static, ()> {
+pub fn one_at_a_time() -> MutexGuard<'static, ()> {
     // A test that failed is no reason for another to.
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Plant {
-    fn serve(listen: &str) -> Self {
+    pub fn serve(listen: &str) -> Self {
         let mut process = common::aegis()
             .args(["sim", "serve", "--name", "cell", "--sample-seed", "20261125", "--listen", listen])
             .args(["--command-timeout", "2000"])
@@ -46,7 +46,7 @@ impl Plant {
         Self { process, endpoint, _lines: lines }
     }
 
-    fn operate(&self, wish: &str) {
+    pub fn operate(&self, wish: &str) {
         assert!(self.tries_to_operate(wish));
     }
 
@@ -71,67 +71,85 @@ impl Drop for Plant {
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A running controller.
-struct Run {
+pub struct Run {
     process: Child,
     lines: Receiver<String>,
-    seen: Vec<String>,
+    pub seen: Vec<String>,
     folder: PathBuf,
 }
 
 /// The shipped robot file for this plant, with `edits`.
-fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> PathBuf {
+pub fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> PathBuf {
     common::copy_of_study(folder);
     std::fs::create_dir_all(folder.join("controller")).unwrap();
     let path = folder.join("controller/libero.toml");
     std::fs::copy(common::repository().join("controller/libero.toml"), &path).unwrap();
     common::edit(&path, "plant = \"libero\"", "plant = \"cell\"");
     common::edit(&path, "tcp/127.0.0.1:7447", endpoint);
-    // A busy machine may stall anybody for a second; what a stall comes to is tested where time is a number.
-    for (from, to) in [
-        ("max_age_ms = 150", "max_age_ms = 3000"),
-        ("stale_steps = 3", "stale_steps = 20"),
-        ("plant_timeout_ms = 500", "plant_timeout_ms = 5000"),
-        ("weak_misses = 3", "weak_misses = 100"),
-    ] {
-        common::edit(&path, from, to);
-    }
+    wait_longer(&path);
     for (from, to) in edits {
         common::edit(&path, from, to);
     }
     path
 }
 
-fn command(robot: &Path, out: &Path) -> Command {
+/// Makes a robot file wait long for everything: a busy machine may stall any process for a second, and what follows from a
+/// stall is tested where time is a number.
+pub fn wait_longer(path: &Path) {
+    for (from, to) in [
+        ("max_age_ms = 150", "max_age_ms = 3000"),
+        ("stale_steps = 3", "stale_steps = 20"),
+        ("plant_timeout_ms = 500", "plant_timeout_ms = 5000"),
+        ("weak_misses = 3", "weak_misses = 100"),
+    ] {
+        common::edit(path, from, to);
+    }
+}
+
+pub fn command(robot: &Path, out: &Path) -> Command {
     let mut command = common::aegis();
     command.arg("run").arg(robot).arg("--out").arg(out);
     command
 }
 
 impl Run {
-    fn start(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
+    /// Episodes begin by themselves, as the simulator's may.
+    pub fn start(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
+        Self::waiting(name, endpoint, edits, &[&["--auto-start"], arguments].concat())
+    }
+
+    /// Every episode waits for an operator's start.
+    pub fn waiting(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
         let folder = common::folder(name);
-        let robot = robot_file(&folder, endpoint, edits);
-        let out = folder.join("run");
+        Self::of(&robot_file(&folder, endpoint, edits), folder.join("run"), arguments)
+    }
+
+    /// A run of any robot file, recorded in `out`.
+    pub fn of(robot: &Path, out: PathBuf, arguments: &[&str]) -> Self {
         // A file that grows beyond a limit is an error to its writer, as a full disk is, and no signal.
-        let mut process = Command::new("bash")
+        let mut command = Command::new("bash");
+        command
             .args(["-c", "trap '' XFSZ; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_aegis"), "run"])
-            .args([&robot, Path::new("--out"), &out])
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary starts");
+            .args([robot, Path::new("--out"), &out])
+            .args(arguments);
+        Self::watch(&mut command, out)
+    }
+
+    /// Starts a command that runs `aegis run` and leaves its record in `folder`.
+    fn watch(command: &mut Command, folder: PathBuf) -> Self {
+        let mut process =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let stdout = BufReader::new(process.stdout.take().expect("it is piped"));
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
-        Self { process, lines, seen: Vec::new(), folder: out }
+        Self { process, lines, seen: Vec::new(), folder }
     }
 
     /// Waits for a line with this in it.
     #[track_caller]
-    fn until(&mut self, word: &str) {
+    pub fn until(&mut self, word: &str) {
         self.until_trying(word, PATIENCE, || {});
     }
 
@@ -159,12 +177,12 @@ impl Run {
         panic!("no {word:?} in {:#?}; {said}", self.seen);
     }
 
-    fn signal(&self, name: &str) {
+    pub fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
     }
 
-    fn code(mut self) -> (Option<i32>, PathBuf) {
+    pub fn code(mut self) -> (Option<i32>, PathBuf) {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
             match self.lines.recv_timeout(PATIENCE) {
@@ -184,14 +202,14 @@ impl Drop for Run {
     }
 }
 
-struct Recorded {
-    modes: Vec<Mode>,
+pub struct Recorded {
+    pub modes: Vec<Mode>,
     causes: Vec<Option<Cause>>,
-    commands: Vec<Vec<f32>>,
+    pub commands: Vec<Vec<f32>>,
     e_stops: Vec<bool>,
 }
 
-fn recorded(folder: &Path) -> Recorded {
+pub fn recorded(folder: &Path) -> Recorded {
     let mut reader = RunReader::open(&folder.join("run.aegis")).expect("it was recorded");
     let mut record = Recorded { modes: vec![], causes: vec![], commands: vec![], e_stops: vec![] };
     while let Some(bytes) = reader.next_period().unwrap() {
@@ -204,7 +222,16 @@ fn recorded(folder: &Path) -> Recorded {
     record
 }
 
-fn replays(run: &Path) {
+fn summary(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap()
+}
+
+fn events(folder: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+pub fn replays(run: &Path) {
     common::succeeds(common::aegis().args(["replay", "--check"]).arg(run));
 }
 
@@ -219,8 +246,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     replays(&folder);
     let record = recorded(&folder);
     assert!(record.modes.contains(&Mode::Weak));
-    let summary: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    let summary = summary(&folder);
     assert_eq!(summary["episodes"].as_array().unwrap().len(), 2);
     assert_eq!(summary["dropped_records"], 0);
     let recording = folder.join("run.rrd");
@@ -233,8 +259,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     assert!(sights.iter().all(|sight| !sight.state.is_empty() && !sight.objects.is_empty()));
     assert!(sights.is_sorted_by_key(|sight| (sight.episode, sight.step)));
     // Every change of mode is an event, with its fields.
-    let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
-    let events: Vec<Value> = events.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events = events(&folder);
     let modes: Vec<&str> = events.iter().filter_map(|event| event["mode"].as_str()).collect();
     let mut changes = record.modes.clone();
     changes.dedup();
@@ -246,15 +271,29 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     let mut bytes = std::fs::read(&path).unwrap();
     let cut = folder.join("cut.aegis");
     std::fs::write(&cut, &bytes[..bytes.len() - 3]).unwrap();
-    for (file, early) in [(&path, false), (&cut, true)] {
-        let said = common::succeeds(common::aegis().args(["replay", "--check"]).arg(file));
-        assert_eq!(said.contains("; the record ends early"), early, "{said}");
+    replays(&path);
+    // Within the end mark, between the last period and the end mark, and within the last period.
+    for (missing, words) in [(3, "within period"), (8, "without an end mark"), (20, "within period")] {
+        std::fs::write(&cut, &bytes[..bytes.len() - missing]).unwrap();
+        let mut check = common::aegis();
+        check.args(["replay", "--check"]).arg(&cut);
+        common::refuses(&mut check, 1, &["cut.aegis: the record ends early", words]);
+        let said = String::from_utf8(check.output().unwrap().stdout).unwrap();
+        assert!(said.contains("control periods, every decision and every command the same"), "{said}");
+    }
+    // Whichever bit changes; every one of a smaller record is tried where the format is.
+    for byte in (0..bytes.len()).step_by(bytes.len() / 16) {
+        let mut damaged = bytes.clone();
+        damaged[byte] ^= 1 << (byte % 8);
+        std::fs::write(&cut, damaged).unwrap();
+        common::refuses(common::aegis().args(["replay", "--check"]).arg(&cut), 1, &["cut.aegis"]);
     }
     // One with a command changed is found out, with its place.
     let last = bytes.len() - 20;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).unwrap();
-    common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &["period"]);
+    let words = ["run.aegis: period ", "damaged: frame", "at byte"];
+    common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &words);
 }
 
 #[test]
@@ -282,12 +321,31 @@ fn an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on() {
     assert!(record.commands[heard][..6].iter().all(|value| *value == 0.0));
     assert!(folder.join("black-box-1.aegis").is_file() && folder.join("black-box-2.aegis").is_file());
     replays(&folder.join("black-box-2.aegis"));
+    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["stopped: e_stop", "stopped: asked"]));
+}
+
+#[test]
+fn a_run_whose_last_episode_was_stopped_says_so_at_its_end() {
+    let _one = one_at_a_time();
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let one_start = ("    { task = 1, initial_state = 50 },\n", "");
+    let mut run = Run::start("robot-last", &plant.endpoint, &[one_start], &[]);
+    run.until("Weak");
+    plant.operate("stop");
+    run.until("SafeStop");
+    // The latch opens only once commands are at rest.
+    run.until_trying("Idle", Duration::from_secs(1), || _ = plant.tries_to_operate("reset"));
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(4));
+    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["stopped: asked"]));
+    replays(&folder);
 }
 
 #[test]
 fn a_signal_ends_in_a_safe_stop_and_says_so() {
     let _one = one_at_a_time();
-    for (name, signal) in [("robot-int", "INT"), ("robot-term", "TERM")] {
+    for signal in ["INT", "TERM", "QUIT", "HUP"] {
+        let name = &format!("robot-{signal}");
         let plant = Plant::serve("tcp/127.0.0.1:0");
         let mut run = Run::start(name, &plant.endpoint, &[], &[]);
         run.until("Weak");
@@ -329,7 +387,8 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
     assert_eq!(status.session, 0);
     // Until the controller has found its way back, nobody hears it.
     run.until_trying("Idle", Duration::from_secs(1), || _ = again.tries_to_operate("reset"));
-    run.until("episode 1");
+    // No number is used twice in a run, whoever counts on the plant's side.
+    run.until("episode 2");
     run.until("Weak");
     run.signal("TERM");
     let (code, folder) = run.code();
@@ -443,12 +502,85 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
         Run::start("robot-disk", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 80")], &[]);
     run.until("Weak");
     let pid = run.process.id().to_string();
-    assert!(Command::new("prlimit").args(["--fsize=4096", "--pid", &pid]).status().unwrap().success());
+    // For each file: the summary is smaller.
+    assert!(Command::new("prlimit").args(["--fsize=8192", "--pid", &pid]).status().unwrap().success());
     run.until("error: the record ends here, control goes on");
     run.until("episode 2");
     run.until("Weak");
     run.until("2 episodes");
-    assert_eq!(run.code().0, Some(0));
+    let mut errors = run.process.stderr.take().unwrap();
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(1));
+    let mut said = String::new();
+    errors.read_to_string(&mut said).unwrap();
+    assert!(said.contains("error: the record ended early: "), "{said}");
+    let summary = summary(&folder);
+    assert!(summary["alarm"].is_string() && summary["episodes"].as_array().unwrap().len() == 2, "{summary}");
+    assert!(!folder.join("reserve").exists());
+    let mut check = common::aegis();
+    common::refuses(check.args(["replay", "--check"]).arg(&folder), 1, &["the record ends early"]);
+}
+
+/// `size mount-point folder command…`: runs a command on a small disk, which something else fills once `folder/fill` is
+/// there, and keeps what the command left in `run` on that disk.
+const SMALL_DISK: &str = r#"
+mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99
+(until [ -e "$3/fill" ]; do sleep 0.05; done; cat /dev/zero > "$2/other") 2> /dev/null &
+"${@:4}"
+code=$?
+cp -r "$2/run" "$3/kept" || exit 98
+exit $code
+"#;
+
+/// A command for a small disk at `folder/disk`, whose own arguments are still missing; none where the system does not
+/// permit a file system of one's own.
+fn small_disk(size: &str, folder: &Path) -> Option<Command> {
+    let namespace = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"];
+    let disk = folder.join("disk");
+    std::fs::create_dir_all(&disk).unwrap();
+    let mut permitted = Command::new("unshare");
+    permitted.args(namespace).args(["mount", "-t", "tmpfs", "tmpfs"]).arg(&disk).stderr(Stdio::null());
+    if !permitted.status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: `unshare --user --mount` is not permitted here, so there is no small disk");
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(namespace).args(["bash", "-c", SMALL_DISK, "bash", size]).arg(&disk).arg(folder);
+    Some(command)
+}
+
+#[test]
+fn on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary() {
+    let _one = one_at_a_time();
+    let folder = common::folder("robot-small-disk");
+    let Some(mut command) = small_disk("24m", &folder) else { return };
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let robot = robot_file(&folder, &plant.endpoint, &[]);
+    let aegis = env!("CARGO_BIN_EXE_aegis");
+    command.args([aegis, "run", "--exit-on-stop"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
+    let mut run = Run::watch(&mut command, folder.join("kept"));
+    run.until("Weak");
+    std::fs::write(folder.join("fill"), "").unwrap();
+    run.until("error: the record ends here, control goes on");
+    plant.operate("stop");
+    run.until("SafeStop");
+    let mut errors = run.process.stderr.take().unwrap();
+    let (code, kept) = run.code();
+    assert_eq!(code, Some(4), "a stop is worse than a record that ended");
+    let mut said = String::new();
+    errors.read_to_string(&mut said).unwrap();
+    assert!(said.contains("a safe stop ended the run; the record ended early: "), "{said}");
+    let summary = summary(&kept);
+    assert_eq!(summary["episodes"], serde_json::json!(["stopped: asked"]));
+    assert!(summary["alarm"].as_str().unwrap().contains("No space left"), "{summary}");
+    replays(&kept.join("black-box-1.aegis"));
+    assert!(!kept.join("reserve").exists());
+    // Without that room a run does not begin.
+    let folder = folder.join("smaller");
+    let mut command = small_disk("4m", &folder).expect("it was permitted before");
+    command.args([aegis, "run"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
+    common::refuses(&mut command, 1, &["disk/run: cannot set 8 MiB aside", "No space left", "--out"]);
+    assert!(std::fs::read_dir(folder.join("kept")).unwrap().next().is_none(), "nothing is left behind");
 }
 
 #[test]
@@ -477,8 +609,7 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
     let (code, folder) = run.code();
     assert_eq!(code, Some(0));
     replays(&folder);
-    let summary: Value =
-        serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap();
+    let summary = summary(&folder);
     assert_eq!(summary["malformed_messages"], 15, "three keys of a controller, five messages each");
     assert!(summary["stops"].as_array().unwrap().is_empty());
 }
@@ -532,6 +663,12 @@ fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
     replays(&folder);
     let record = recorded(&folder);
     assert_eq!(record.causes.last().unwrap(), &Some(Cause::StrongLost));
+    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["stopped: strong_lost"]));
+    // The event says why, and what the policy said.
+    let events = events(&folder);
+    let failed = events.iter().find(|event| event["notice"] == "an inference of the strong policy failed");
+    let failed = failed.expect("it is an event");
+    assert!(failed["reason"].is_string() && failed["error"].is_string(), "{failed}");
     let strong = record.modes.iter().filter(|mode| **mode == Mode::Strong).count();
     assert!((1..=40).contains(&strong), "what it gave is used, and no more: {strong}");
 }
@@ -581,7 +718,8 @@ fn a_run_is_watched_and_stopped_in_a_terminal() {
     let robot = robot_file(&folder, &plant.endpoint, &[]);
     let (out, robot) = (folder.join("run"), robot.display().to_string());
     let program = env!("CARGO_BIN_EXE_aegis");
-    let run = format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --view", out.display());
+    let run =
+        format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --auto-start --view", out.display());
     // `script` gives it a terminal, and the terminal its keys.
     let mut terminal = Command::new("script")
         .args(["-qec", &format!("stty rows 40 cols 120; {run}"), "/dev/null"])

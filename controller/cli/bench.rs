@@ -117,6 +117,7 @@ fn measure(
         core: arguments.core,
         ..RealTimeSettings::default()
     };
+    let rest = recipe.rest.clone();
     let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Mind>);
     let (mut cell, ring) = Cell::around(&recipe, pace, real_time, idle, idle)?;
     let folder = std::env::temp_dir().join(format!("aegis-bench-{}", std::process::id()));
@@ -130,10 +131,10 @@ fn measure(
     };
     let recording = Recording::start(folder.clone(), header, ring, |_| {})?;
     let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
-    let mut plant = cell.claim(&session, "bench", "aegis bench")?;
+    let mut plant = cell.claim(&session, "bench", "aegis bench", 0)?;
     let sending = cell.attach(&plant)?;
-    let episode = cell.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
-    cell.wishes.start(episode);
+    let (episode, _) = cell.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
+    cell.wishes.start(episode, &rest);
     std::thread::sleep(WARM_UP);
     let before = resident();
     recording.forget();

@@ -5,11 +5,14 @@ use std::fmt::{self, Arguments, Display, Formatter};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
 /// Shown under `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
-                        3 not set up (run `cargo xtask setup`); 4 a safe stop or an e-stop ended a run; \
+                        3 not set up (run `cargo xtask setup`); 4 a safe stop or an e-stop ended a run \
+                        or its last episode; \
                         5 a signal did, after a safe stop.";
 
 /// What kind of failure ended a verb.
@@ -21,7 +24,7 @@ pub enum Exit {
     Input = 2,
     /// The cache or a library is missing.
     Setup = 3,
-    /// A controller stopped and was not reset.
+    /// A controller stopped and was not reset, or was and had no further episode.
     Stopped = 4,
     /// A signal ended a controller, after a safe stop.
     Signal = 5,
@@ -38,6 +41,11 @@ impl Failure {
     /// The same with what it is about before it.
     pub fn prefixed(self, place: impl Display) -> Self {
         failure(self.exit, format!("{place}: {self}"))
+    }
+
+    /// The same with what else went wrong behind it.
+    pub fn followed(self, more: impl Display) -> Self {
+        failure(self.exit, format!("{self}; {more}"))
     }
 }
 
@@ -65,11 +73,12 @@ pub fn failure(exit: Exit, message: impl Display) -> Failure {
     Failure { exit, error: anyhow::anyhow!("{message}") }
 }
 
-/// A flag that is set once a signal tells the process to end.
+/// A flag that is set once a signal tells the process to end: SIGINT, SIGTERM, SIGQUIT or SIGHUP.
 pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     let told = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&told);
-    ctrlc::set_handler(move || flag.store(true, Ordering::Release)).or_exit(Exit::Failed)?;
+    for signal in TERM_SIGNALS.iter().chain([&SIGHUP]) {
+        signal_hook::flag::register(*signal, Arc::clone(&told)).or_exit(Exit::Failed)?;
+    }
     Ok(told)
 }
 

@@ -1,4 +1,4 @@
-//! `aegis operate`: says stop, e-stop or reset to whoever controls a plant.
+//! `aegis operate`: says stop, e-stop, reset or start to whoever controls a plant.
 //! A message on the same line as everything else; it is no safety-rated emergency stop.
 
 use aegis_link::wire::{Operate, Wish};
@@ -10,6 +10,7 @@ use crate::remote::PlantArguments;
 /// Arguments of `aegis operate`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis operate e-stop --plant libero\n  \
+                        aegis operate start --plant libero\n  \
                         aegis operate reset --plant arm --connect tls/robot.local:7447 --keys keys/operator\n\n\
                         This is a message, not an emergency stop in the sense of ISO 13850: a robot needs one of \
                         those as well.")]
@@ -27,8 +28,10 @@ enum What {
     Stop,
     /// Commands are at rest from the next control period on, latched
     EStop,
-    /// Open a latch
+    /// Open a latch; nothing moves before a start
     Reset,
+    /// Begin the episode that the controller waits for
+    Start,
 }
 
 /// Runs the verb.
@@ -38,6 +41,7 @@ pub fn run(arguments: &OperateArguments) -> Result<(), Failure> {
         What::Stop => Wish::Stop,
         What::EStop => Wish::EStop,
         What::Reset => Wish::Reset,
+        What::Start => Wish::Start,
     };
     aegis_link::free::operate(&session, &arguments.plant.plant, Operate { wish }).or_exit(Exit::Failed)
 }

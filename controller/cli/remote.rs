@@ -65,6 +65,9 @@ pub fn guard(
     allow_plaintext_network: bool,
 ) -> Result<Guarded, Failure> {
     let keys = keys.map(KeyFolder::open).transpose().or_exit(Exit::Input)?;
+    for warning in keys.iter().flat_map(KeyFolder::warnings) {
+        eprintln!("warning: {warning}");
+    }
     endpoint.clone().guard(allow_plaintext_network, keys).or_exit(Exit::Input)
 }
 

@@ -21,8 +21,9 @@ use crate::stage::Libero;
                         aegis replay runs/robot/2026-11-27T12-00-00 --rrd run.rrd\n  \
                         aegis replay runs/study --plan experiments/study.toml --spawn\n  \
                         aegis replay runs/study --episode 3/641 --rrd episode.rrd\n\n\
-                        A viewer of the same version: pip install rerun-sdk==0.36.3. A black box begins in the middle of a \
-                        run: it is shown, and cannot be checked.")]
+                        A viewer of the same version: pip install rerun-sdk==0.36.3. A black box that begins in the \
+                        middle of a run is shown, and checked for damage alone. Exit code 1: a decision or a command \
+                        differs, or the record is cut or damaged, and where.")]
 pub struct ReplayArguments {
     /// A run's folder or file, or a study's folder
     #[arg(value_name = "DIR|FILE")]
@@ -78,11 +79,11 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
             Err(failure(Exit::Input, format!("{}: {reason}", target.display())))
         }
         None => {
-            let (periods, ends_early) = check::check(&path)?;
+            let check::Checked { periods, fault } = check::check(&path)?;
             let all = "every decision and every command the same";
-            let end = if ends_early { "; the record ends early" } else { "" };
-            say!("{}: {periods} control periods, {all}{end}", path.display());
-            Ok(())
+            say!("{}: {periods} control periods, {all}", path.display());
+            let fault = fault.map(|fault| failure(Exit::Failed, format!("{}: {fault}", path.display())));
+            fault.map_or(Ok(()), Err)
         }
         Some(to) if is_study => episode::show(target, &arguments.episode, to),
         Some(to) => show_run(&path, to),

@@ -4,9 +4,11 @@
 pub mod cell;
 mod events;
 mod helper;
+mod last_error;
 mod looks;
 pub mod metrics;
 pub mod record;
+mod reserve;
 pub mod robot;
 mod shown;
 pub mod taken;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use aegis_core::Start;
 use aegis_core::control::Mode;
+use aegis_experiments::files::write_atomically;
 use aegis_link::{FreePlant, Role};
 use aegis_recorder::run_log::RunHeader;
 use clap::Args;
@@ -35,6 +38,7 @@ use metrics::{Metrics, MetricsServer};
 use record::Recording;
 use robot::Robot;
 use shown::Shown;
+use taken::EpisodeEnd;
 use telling::People;
 use view::Live;
 
@@ -46,11 +50,13 @@ const REST: Duration = Duration::from_secs(10);
 /// Arguments of `aegis run`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis sim serve --name libero --sample-seed 20261125 &\n  \
-                        aegis run controller/libero.toml\n  \
+                        aegis run controller/libero.toml --auto-start\n  \
                         aegis run robot.toml --view\n  \
                         aegis run robot.toml --exit-on-stop --json\n\n\
-                        A stop is latched: `aegis operate reset` opens it. Exit code 4: a safe stop or an e-stop ended \
-                        the run; 5: a signal did, after a safe stop. docs/robot.md is the safety checklist.")]
+                        An episode begins with `aegis operate start`. A stop is latched: `aegis operate reset` opens it, and \
+                        the next start moves on. Exit code 1: the record ended early, for example on a full disk; 4: a \
+                        safe stop or an e-stop ended the run or its last episode; 5: a signal ended the run, after a safe \
+                        stop. docs/robot.md is the safety checklist.")]
 pub struct RunArguments {
     /// The robot file
     #[arg(value_name = "FILE")]
@@ -61,6 +67,9 @@ pub struct RunArguments {
     /// End after a stop instead of waiting for a reset
     #[arg(long)]
     exit_on_stop: bool,
+    /// Begin each episode without waiting for `aegis operate start`: for simulators
+    #[arg(long)]
+    auto_start: bool,
     /// Where this run is recorded; without it, a folder named by the time in the robot file's `record`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -98,6 +107,14 @@ enum End {
     Signal,
 }
 
+/// What came of an episode's start.
+enum Begun {
+    /// It is over; with how the run ends, where the run ends with it.
+    Over(Option<End>),
+    /// It did not begin: the plant stands where none may.
+    Refused(Failure),
+}
+
 struct Drive<'a> {
     robot: &'a Robot,
     session: zenoh::Session,
@@ -105,6 +122,9 @@ struct Drive<'a> {
     cell: Cell,
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
+    /// Number of the episode that was begun last: numbers go on across claims.
+    newest_episode: u64,
+    auto_start: bool,
     view: Option<Helper>,
     looks: Option<Helper>,
     _metrics: Option<MetricsServer>,
@@ -144,7 +164,7 @@ impl<'a> Drive<'a> {
         let shown = arguments.rerun.as_deref().map(|url| Shown::start(url, &header)).transpose()?;
         let (shown, shown_too) =
             shown.map(Arc::new).map_or((None, None), |one| (Some(Arc::clone(&one)), Some(one)));
-        let mut events = Events::default();
+        let mut events = Events::new(cell.errors.clone());
         let seen = arguments.view.then(|| Arc::clone(&live));
         let recording = Recording::start(folder, header, ring, move |turn| {
             events.take(turn);
@@ -173,6 +193,8 @@ impl<'a> Drive<'a> {
             cell,
             recording,
             plant: None,
+            newest_episode: 0,
+            auto_start: arguments.auto_start,
             view,
             looks: Some(looks),
             _metrics: server,
@@ -181,18 +203,50 @@ impl<'a> Drive<'a> {
 
     fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
         for (index, start) in self.robot.file.starts.iter().enumerate() {
-            if let Some(end) = self.await_reset(exit_on_stop) {
-                return Ok(end);
-            }
-            self.claim()?;
-            if let Some(end) = self.episode(index, *start)? {
-                return Ok(end);
+            loop {
+                if let Some(end) = self.await_start(exit_on_stop)? {
+                    return Ok(end);
+                }
+                match self.episode(index, *start)? {
+                    Begun::Over(None) => break,
+                    Begun::Over(Some(end)) => return Ok(end),
+                    // Somebody has to move the robot, and to say start again.
+                    Begun::Refused(error) if !self.auto_start => warn!("no start: {error}"),
+                    Begun::Refused(error) => return Err(error),
+                }
             }
         }
         Ok(self.await_reset(exit_on_stop).unwrap_or(End::Done))
     }
 
-    /// A stop is over when somebody says so; only then is there a next episode.
+    /// Claims the plant and waits for an operator's start, or for none where episodes begin by themselves. A latch has to
+    /// be opened first, however often a stop comes while the start is waited for.
+    fn await_start(&mut self, exit_on_stop: bool) -> Result<Option<End>, Failure> {
+        let mut is_said = false;
+        loop {
+            if let Some(end) = self.await_reset(exit_on_stop) {
+                return Ok(Some(end));
+            }
+            self.claim()?;
+            if !is_said {
+                // A start counts from here on: one that was said before was about another episode.
+                self.cell.ears.takes_start();
+                if !self.auto_start {
+                    info!("waiting for a start: `aegis operate start --plant {}`", self.robot.file.plant);
+                }
+                is_said = true;
+            }
+            if self.is_told_to_end() {
+                return Ok(Some(End::Signal));
+            }
+            if self.auto_start || self.cell.ears.takes_start() {
+                return Ok(None);
+            }
+            std::thread::sleep(GLANCE);
+        }
+    }
+
+    /// A stop is over when an operator resets it; only then may there be a next episode.
     fn await_reset(&mut self, exit_on_stop: bool) -> Option<End> {
         while self.cell.control.mode().is_latched() {
             if exit_on_stop && self.cell.control.is_at_rest() {
@@ -223,7 +277,8 @@ impl<'a> Drive<'a> {
             drop(plant);
         }
         let controller = format!("aegis run, process {}", std::process::id());
-        let plant = self.cell.claim(&self.session, &self.robot.file.plant, &controller)?;
+        let plant =
+            self.cell.claim(&self.session, &self.robot.file.plant, &controller, self.newest_episode)?;
         let claimed = plant.claimed();
         self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
         let sending = self.cell.attach(&plant)?;
@@ -251,24 +306,30 @@ impl<'a> Drive<'a> {
         Ok(())
     }
 
-    /// One episode to its end or to a stop.
-    fn episode(&mut self, index: usize, start: Start) -> Result<Option<End>, Failure> {
-        let Some((plant, _)) = &mut self.plant else { return Ok(None) };
+    /// One episode to its end or to a stop, where the plant stands near enough to begin.
+    fn episode(&mut self, index: usize, start: Start) -> Result<Begun, Failure> {
+        let Some((plant, _)) = &mut self.plant else { return Ok(Begun::Over(None)) };
         let named =
             |error: Failure| error.prefixed(format_args!("{}: starts[{index}]", self.robot.path.display()));
-        let episode = self.cell.reset(plant, start).map_err(named)?;
+        let (episode, observation) = self.cell.reset(plant, start).map_err(named)?;
+        self.newest_episode = episode;
+        let pose = self.robot.pose(&observation)?;
+        if let Err(error) = self.robot.recipe.allows_start(&pose) {
+            let path = self.robot.path.display();
+            return Ok(Begun::Refused(failure(Exit::Input, format!("{path}: {error}"))));
+        }
         let Start { task, initial_state } = start;
         info!(episode, task, initial_state, "episode {episode}: task {task}, initial state {initial_state}");
-        self.cell.wishes.start(episode);
+        self.cell.wishes.start(episode, &pose);
         let mut begun = false;
         loop {
             let mode = self.cell.control.mode();
             begun |= mode != Mode::Idle;
             if mode.is_latched() || (begun && mode == Mode::Idle && self.cell.control.is_at_rest()) {
-                return Ok(None);
+                return Ok(Begun::Over(None));
             }
             if self.is_told_to_end() {
-                return Ok(Some(End::Signal));
+                return Ok(Begun::Over(Some(End::Signal)));
             }
             if !self.cell.thread.is_alive() {
                 return Err(failure(Exit::Failed, "the control thread has gone; the plant stops by itself"));
@@ -297,31 +358,56 @@ impl<'a> Drive<'a> {
         }
         // The terminal is people's again before anything is printed.
         drop(self.view.take());
-        drop(self.looks.take());
         let malformed = self.cell.ears.malformed();
         let published = self.cell.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let controller = self.cell.thread.end();
-        let folder = self.recording.folder.clone();
+        let (folder, reserve) = (self.recording.folder.clone(), Arc::clone(&self.recording.reserve));
         let taken = self.recording.end();
-        if let (Some(controller), Some(taken)) = (&controller, &taken) {
+        drop(self.looks.take());
+        let (mut lost, mut last) = (Vec::new(), None);
+        if let Some(taken) = &taken {
             let mut summary = taken.summary();
-            summary["counters"] = taken::counted(controller.counters())?;
+            if let Some(controller) = &controller {
+                summary["counters"] = taken::counted(controller.counters())?;
+            }
             summary["malformed_messages"] = malformed.into();
             summary["observation_to_command_us"] = taken::microseconds(&published);
             let text = serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?;
-            // A disk that is full has been told of already; it is no reason to call the run something else.
-            let _ = aegis_experiments::files::write_atomically(&folder.join("summary.json"), text.as_bytes());
+            let path = folder.join("summary.json");
+            if let Err(error) = reserve.for_summary(|| write_atomically(&path, text.as_bytes())) {
+                lost.push(format!("{}: cannot write: {error}", path.display()));
+            }
+            drop(reserve);
             if as_json {
                 say!("{text}");
             } else {
                 say!("{} episodes; record in {}", taken.ends().len(), folder.display());
             }
+            last = taken.ends().last().copied();
         }
-        match outcome? {
-            End::Done => Ok(()),
-            End::Stopped(mode) => Err(failure(Exit::Stopped, format!("{} ended the run", stop(mode)))),
-            End::Signal => Err(failure(Exit::Signal, "a signal ended the run, after a safe stop")),
+        let early = taken.map_or_else(|| Some("its thread has gone".into()), |taken| taken.alarm);
+        lost.extend(early.map(|reason| format!("the record ended early: {reason}")));
+        verdict(outcome, last, &lost)
+    }
+}
+
+/// What ends the process: how the run ended, how its last episode did, and what of it was `lost` to the disk.
+fn verdict(outcome: Result<End, Failure>, last: Option<EpisodeEnd>, lost: &[String]) -> Result<(), Failure> {
+    let ended = outcome.and_then(|end| match (end, last) {
+        (End::Done, Some(EpisodeEnd::Stopped(mode, _))) => {
+            Err(failure(Exit::Stopped, format!("{} ended the last episode", stop(mode))))
         }
+        (End::Done, _) => Ok(()),
+        (End::Stopped(mode), _) => Err(failure(Exit::Stopped, format!("{} ended the run", stop(mode)))),
+        (End::Signal, _) => Err(failure(Exit::Signal, "a signal ended the run, after a safe stop")),
+    });
+    if lost.is_empty() {
+        return ended;
+    }
+    let lost = lost.join("; ");
+    match ended {
+        Ok(()) => Err(failure(Exit::Failed, lost)),
+        Err(worse) => Err(worse.followed(lost)),
     }
 }
 

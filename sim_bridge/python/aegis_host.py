@@ -11,31 +11,56 @@ WARN_EVERY_NS = 1_000_000_000  # Between two warnings of dropped messages.
 
 
 class Plant:
-    """What is served. Where a method raises, the controller is told and the episode ends."""
+    """The interface of a served plant. Where a method raises, the controller is told, the plant is stopped, and the
+    episode ends.
+
+    `Host` calls `step` only with an action that a controller sent. While there is none, before the first action of an
+    episode and from a stop until the next reset, it calls `hold`. No action is made up: a constant that stands still for
+    a robot that takes velocities is a motion to that pose for one that takes positions.
+    """
 
     action_width: int
     tasks: int = 1
     period_ns: int
-    stand_still: list  # The action of standing still.
 
     def reset(self, task: int, initial_state: int) -> dict:
-        """Starts an episode; returns the protocol's `observation`."""
+        """Starts an episode; returns the protocol's `observation`. The plant stands until the first `step`."""
         raise NotImplementedError
 
     def step(self, action: list) -> tuple[dict, bool]:
-        """One control step; returns the observation and whether the goal holds."""
+        """Executes an action for one control period; returns the observation and whether the goal holds."""
+        raise NotImplementedError
+
+    def hold(self) -> tuple[dict, bool]:
+        """Observes the plant for one control period without a new action; returns what `step` returns.
+
+        A robot reads its sensors and sends nothing: it keeps the pose that it has. A simulator advances by one period
+        with the action that moves nothing from where it is. Required of every plant, for no default is safe for all.
+        """
         raise NotImplementedError
 
     def state(self) -> list:
-        """The complete physical state where it is known."""
+        """Returns the complete physical state where it is known."""
         return []
 
     def frames(self) -> list:
-        """The protocol's `pictures`."""
+        """Returns the protocol's `pictures`."""
         return []
 
     def stop(self) -> None:
-        """Comes to a stand at once: the controller has fallen silent, has left, or the serving ends."""
+        """Brings the plant to a stand at once: the controller has fallen silent or has left, a call has failed, or the
+        serving ends. No `step` follows before the next `reset`. May be called again while it stands."""
+
+
+def require_hold(plant: Plant) -> None:
+    """Raises TypeError where a plant does not say how it stands without a command."""
+    if getattr(type(plant), "hold", Plant.hold) is Plant.hold:
+        raise TypeError(
+            f"{type(plant).__name__} has no method `hold`, which a plant needs: write `def hold(self)` so that it returns "
+            "(observation, success) after one control period without a new action. For a robot it reads the sensors and "
+            "sends nothing; for a simulator it advances with the action that moves nothing. A constant `stand_still` is "
+            "not used: to a robot that takes positions it is a command to move"
+        )
 
 
 @dataclass
@@ -75,6 +100,9 @@ class Host:
     told: tuple = (0, None)  # How many dropped messages people were told of, and when.
     reason: str = ""  # Why the last was dropped.
 
+    def __post_init__(self):
+        require_hold(self.plant)
+
     def request(self, data: bytes, now: int) -> bytes:
         """Answers one request. Moves the plant where the request is the next one."""
         answers = {"Claim": self._claim, "Reset": self._reset, "Step": self._step, "Look": self._look}
@@ -105,6 +133,12 @@ class Host:
         if message is None or not self._accept(message, at):
             self._drop("an action that is malformed, stale, of another episode, or does not fit the plant")
 
+    def overlook(self, count: int, reason: str) -> None:
+        """Counts messages that were dropped before they were read."""
+        if count:
+            self.dropped += count
+            self.reason = reason
+
     def warning(self, now: int) -> str | None:
         """What to tell people of dropped messages, at most once a second."""
         count, at = self.told
@@ -115,20 +149,21 @@ class Host:
         return f"dropped {fresh} message{'s' if fresh > 1 else ''}, the last because: {self.reason}"
 
     def _drop(self, reason: str) -> None:
-        self.dropped += 1
-        self.reason = reason
+        self.overlook(1, reason)
 
     def tick(self, now: int) -> bytes | None:
-        """A free-running plant's control period: moves it, stops it when its controller has gone silent, and returns
-        what to publish. Nothing without an episode, and nothing in lock-step."""
+        """Runs a control period of a free-running plant: executes the newest action, stops the plant when its controller
+        has gone silent, and returns what to publish. None without an episode, and None in lock-step."""
         if self.period() is None:
             return None
         episode = self.held.episode
         if episode.command and now - episode.command[1] > self.command_timeout_ns:
             self._stop(episode)
-        standing = episode.stopped or episode.command is None
         try:
-            observation, success = self.plant.step(self.plant.stand_still if standing else episode.command[2])
+            if episode.stopped or episode.command is None:
+                observation, success = self.plant.hold()
+            else:
+                observation, success = self.plant.step(episode.command[2])
             episode.sequence += 1
             return _moved(episode, now, success, observation, [])
         except Exception:  # A plant that cannot move must not be commanded on; the status says that it stopped.
@@ -201,6 +236,9 @@ class Host:
             return held.episode.answer
         if reset["episode"] <= held.newest:
             raise Refusal("episode", f"episode {reset['episode']} is not newer than {held.newest}")
+        # Whatever the last action was, it is over: a robot must not follow it while the next episode is set up.
+        if held.episode and held.claim["mode"] == "free_running":
+            self._stop(held.episode)
         held.newest, held.episode = reset["episode"], None
 
         def move():
@@ -259,6 +297,9 @@ class Host:
             return False
         if episode.stopped or (episode.command and action["sequence"] <= episode.command[0]):
             return False
+        # Measured on the plant's own steps, so that no delay on the line, however constant, hides the age.
+        if (episode.sequence - action["observation"]) * self.plant.period_ns > self.command_timeout_ns:
+            return False
         # An action that arrives after the timeout, before the tick that would have noticed, comes too late as well.
         if episode.command and at - episode.command[1] > self.command_timeout_ns:
             self._stop(episode)
@@ -271,9 +312,11 @@ class Host:
         return len(action) == self.plant.action_width and all(map(math.isfinite, action))
 
     def _stop(self, episode: Episode) -> None:
-        if episode.stopped:
-            return
-        episode.stopped = True
+        if not episode.stopped:
+            episode.stopped = True
+            self._stop_plant()
+
+    def _stop_plant(self) -> None:
         try:
             self.plant.stop()
         except Exception as error:
@@ -300,6 +343,7 @@ class Host:
         except Refusal:
             # Nobody knows where the plant is now: the same question again must not move it once more.
             self.held.episode = None
+            self._stop_plant()
             raise
 
     def _told(self, ask) -> bytes:

@@ -1,9 +1,8 @@
 """Serves a plant over Zenoh: a shell that feeds `aegis_host.Host` with messages and time, on the caller's thread.
-Callbacks only push into a bounded queue; the plant never moves on a thread of Zenoh's."""
+Callbacks only put into a bounded inbox; the plant never moves on a thread of Zenoh's."""
 
 import argparse
-import ipaddress
-import queue
+import json
 import re
 import secrets
 import signal
@@ -13,18 +12,24 @@ import time
 
 import zenoh
 
-from aegis_host import Host, Plant
-from aegis_wire import MAX_MESSAGE
+import aegis_keys
+from aegis_access import guard, settings
+from aegis_host import Host, Plant, require_hold
+from aegis_inbox import Inbox
 
 BEAT = 0.1  # Seconds between heartbeats.
-QUEUE = 256  # Messages that may wait while the plant moves. A request that finds no place is dropped and sent again.
 
 
 def arguments(parser: argparse.ArgumentParser, name: str) -> dict:
     """Asks for what every serving program asks for, and reads the command line: the options of `serve`, and the
     parser's own."""
     parser.add_argument("--name", default=name, help="1 to 64 letters, digits, _ and - (default: %(default)s)")
-    parser.add_argument("--listen", default="tcp/127.0.0.1:7447", metavar="tcp/HOST:PORT", help="default: %(default)s")
+    parser.add_argument(
+        "--listen", default="tcp/127.0.0.1:7447", metavar="tcp|tls/HOST:PORT", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--keys", metavar="FOLDER", help="folder of the plant's keys, which `aegis keys` makes; TLS needs them"
+    )
     parser.add_argument(
         "--allow-plaintext-network",
         action="store_true",
@@ -44,25 +49,34 @@ def serve(
     plant: Plant,
     name: str,
     listen: str = "tcp/127.0.0.1:7447",
+    keys: str | None = None,
     allow_plaintext_network: bool = False,
     command_timeout: int = 200,
 ) -> None:
     """Serves `plant` until SIGINT or SIGTERM. Prints one line once others can reach it. Call it on the main thread.
 
-    `command_timeout` is in milliseconds. SystemExit says what is wrong with the name or the endpoint, or that somebody
-    serves that name already.
+    `keys` is the plant's folder of `aegis keys`, for an endpoint that begins with tls/. `command_timeout` is in
+    milliseconds. SystemExit says what is wrong with the plant, the name, the endpoint or a file of the keys, or that
+    the name is served already.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise SystemExit(f"--name: {name!r}: valid are 1 to 64 letters, digits, `_` and `-`")
-    guard(listen, allow_plaintext_network)
+    guard(listen, allow_plaintext_network, keys)
+    try:
+        require_hold(plant)
+        for warning in aegis_keys.check(keys, name) if keys is not None else ():
+            print(f"warning: {warning}", file=sys.stderr, flush=True)
+    except (TypeError, aegis_keys.KeysError) as error:
+        raise SystemExit(str(error)) from None
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     host = Host(secrets.randbits(64), plant, command_timeout * 1_000_000)
     try:
-        session = zenoh.open(config(listen))
+        session = zenoh.open(config(listen, keys, name))
     except zenoh.ZError as error:
-        raise SystemExit(f"--listen: {listen}: cannot listen there within 5 s (is it taken?): {error}") from None
+        which = f" with the keys in {keys}" if keys is not None else ""
+        raise SystemExit(f"--listen: {listen}: cannot listen there{which} within 5 s (is it taken?): {error}") from None
     try:
         run(session, f"aegis/{name}", host, stop, lambda: print(f"serving {name} at {listen}", flush=True))
     finally:
@@ -77,27 +91,18 @@ def run(session, root: str, host: Host, stop: threading.Event, ready) -> None:
     clock = time.monotonic_ns
     begin = clock()
     now = lambda: clock() - begin  # noqa: E731
-    inbox = queue.Queue(QUEUE)
+    inbox = Inbox()
 
-    def push(take):
-        def callback(message):
-            try:
-                inbox.put_nowait((take, message, now()))
-            except queue.Full:
-                pass
+    def hear(put):
+        return lambda sample: put(len(sample.payload), sample.payload.to_bytes, now())
 
-        return callback
-
-    def answer(query, at: int) -> None:
-        data = query.payload.to_bytes() if query.payload is not None else b""
-        with query:
-            put(query.reply, query.key_expr, host.request(data, at), express=True)
+    def asked(query) -> None:
+        inbox.request(0 if query.payload is None else len(query.payload), query, now())
 
     quick = {"congestion_control": zenoh.CongestionControl.DROP, "express": True}
-    requests = session.declare_queryable(f"{root}/request", push(answer))
-    hear = lambda method: push(lambda sample, at: method(sample.payload.to_bytes(), at))  # noqa: E731
-    pulses = session.declare_subscriber(f"{root}/pulse", hear(host.pulse))
-    actions = session.declare_subscriber(f"{root}/action", hear(host.action))
+    requests = session.declare_queryable(f"{root}/request", asked)
+    pulses = session.declare_subscriber(f"{root}/pulse", hear(inbox.pulse))
+    actions = session.declare_subscriber(f"{root}/action", hear(inbox.action))
     observations = session.declare_publisher(f"{root}/observation", **quick)
     statuses = session.declare_publisher(f"{root}/status", **quick)
     heart = threading.Thread(target=beat, args=(statuses, host, now, stop), name="aegis-heart", daemon=True)
@@ -110,12 +115,11 @@ def run(session, root: str, host: Host, stop: threading.Event, ready) -> None:
         period = host.period()
         tick = None if period is None else now() + period if tick is None else tick
         wait = BEAT if tick is None else min(BEAT, max(0, tick - now()) / 1e9)
-        try:
-            take, message, at = inbox.get(timeout=wait) if wait else inbox.get_nowait()
-            take(message, at)
-        except queue.Empty:
-            # Only with an empty queue is it known that nobody has been heard.
+        batch = inbox.take(wait)
+        if batch.is_empty():
+            # Only with an empty inbox is it known that nobody has been heard.
             host.expire(now())
+        take(host, batch)
         warning = host.warning(now())
         if warning:
             print(f"warning: {root.removeprefix('aegis/')}: {warning}", file=sys.stderr, flush=True)
@@ -128,6 +132,22 @@ def run(session, root: str, host: Host, stop: threading.Event, ready) -> None:
     heart.join()
     for declared in (alive, requests, pulses, actions, observations, statuses):
         declared.undeclare()
+
+
+def take(host: Host, batch) -> None:
+    """Feeds a host with a batch of the inbox, and answers its request."""
+    host.overlook(batch.crowded_out, "more of them came than the plant takes")
+    host.overlook(batch.oversized, "it is larger than any message to a plant")
+    # Heartbeats first: a request of another controller may ask whether this one still lives.
+    for data, at in batch.pulses:
+        host.pulse(data, at)
+    for data, at in batch.actions:
+        host.action(data, at)
+    if batch.request is not None:
+        query, at = batch.request
+        data = query.payload.to_bytes() if query.payload is not None else b""
+        with query:
+            put(query.reply, query.key_expr, host.request(data, at), express=True)
 
 
 def beat(publisher, host: Host, now, stop: threading.Event) -> None:
@@ -146,36 +166,9 @@ def put(method, *arguments, **options) -> None:
         pass
 
 
-def guard(listen: str, allowed: bool) -> None:
-    """Refuses an endpoint that others can reach, for what goes over it is neither encrypted nor authenticated."""
-    found = re.fullmatch(r"tcp/(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})", listen)
-    if not found or not 1 <= int(found[3]) <= 65535:
-        raise SystemExit(f"--listen: {listen!r}: valid is tcp/HOST:PORT, for example tcp/127.0.0.1:7447")
-    host = found[1] or found[2]
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not (loopback or allowed):
-        raise SystemExit(
-            f"--listen: {listen}: plain TCP off loopback lets anybody there move the plant; "
-            "allow it by --allow-plaintext-network or use loopback"
-        )
-
-
-def config(listen: str) -> zenoh.Config:
-    """One endpoint, no scouting, limited messages, shared memory for large ones."""
+def config(listen: str, keys: str | None, name: str) -> zenoh.Config:
+    """Makes Zenoh's configuration for a session that serves the plant `name`."""
     found = zenoh.Config()
-    for key, value in {
-        "mode": '"peer"',
-        "listen/endpoints": f'["{listen}"]',
-        "listen/timeout_ms": "5000",
-        "listen/exit_on_failure": "true",
-        "connect/endpoints": "[]",
-        "scouting/multicast/enabled": "false",
-        "scouting/gossip/enabled": "false",
-        "transport/link/rx/max_message_size": str(MAX_MESSAGE),
-        "transport/shared_memory/enabled": "true",
-    }.items():
-        found.insert_json5(key, value)
+    for key, value in settings(listen, keys, [name]).items():
+        found.insert_json5(key, json.dumps(value))
     return found

@@ -11,7 +11,7 @@ HEADER = 8
 MAX_MESSAGE = 16 * 1024 * 1024
 SENTENCE = 4096
 MODES = ("lock_step", "free_running")
-WISHES = ("e_stop", "stop", "reset")
+WISHES = ("e_stop", "stop", "reset", "start")
 CODES = ("malformed", "version", "held", "session", "episode", "sequence", "mode", "stopped", "policy", "plant")
 PHASES = ("idle", "held", "running", "stopped")
 

@@ -17,8 +17,7 @@ from upstream import mujoco, open_suite
 class Libero(Plant):
     """One upstream environment at a time: opening another task closes it, for each takes hundreds of megabytes."""
 
-    # Zero moves nothing and leaves the fingers as they are.
-    action_width, stand_still = 7, [0.0] * 7
+    action_width = 7
 
     def __init__(self, suite_name: str):
         self.suite = open_suite(suite_name)
@@ -59,6 +58,10 @@ class Libero(Plant):
         if not all(map(math.isfinite, self.env.get_sim_state())):
             raise RuntimeError("the simulation diverged")
         return self.observation(), success
+
+    def hold(self) -> tuple[dict, bool]:
+        # Upstream's actions are changes of pose: zero moves nothing and leaves the fingers as they are.
+        return self.step([0.0] * self.action_width)
 
     def state(self) -> list:
         """Time, positions and velocities, then what upstream's controller remembers: its target position, its target

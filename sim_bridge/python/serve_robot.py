@@ -1,6 +1,7 @@
 """How to serve a robot of one's own, free-running: replace `read_sensors`, `send_command` and `stop`.
 
     python serve_robot.py --name robot --listen tcp/127.0.0.1:7447
+    python serve_robot.py --name robot --listen tls/0.0.0.0:7447 --keys keys/plant    # reachable from other machines
 
 What stands in for the robot here is SIMULATED: seven joints that follow velocity commands exactly. No hardware moves.
 """
@@ -17,7 +18,7 @@ JOINTS = 7
 class Robot(Plant):
     """A robot with joint velocity commands (radians per second) and no gripper, one task, no cameras."""
 
-    action_width, tasks, period_ns, stand_still = JOINTS, 1, PERIOD_NS, [0.0] * JOINTS
+    action_width, tasks, period_ns = JOINTS, 1, PERIOD_NS
 
     def __init__(self):
         self.joints, self.steps = [0.0] * JOINTS, 0
@@ -42,6 +43,11 @@ class Robot(Plant):
 
     def step(self, action: list) -> tuple[dict, bool]:
         self.send_command(action)
+        self.steps += 1
+        return self.observation(), False
+
+    def hold(self) -> tuple[dict, bool]:
+        # Sends nothing. It is called where the robot stands already: after `reset` and after `stop`.
         self.steps += 1
         return self.observation(), False
 

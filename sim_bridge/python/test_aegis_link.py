@@ -1,28 +1,31 @@
 """The Python side's codec and rules, without a network and without a clock, and the vectors shared with the Rust side.
 
     python -m unittest test_aegis_link
-"""
+
+`test_aegis_tls.py` has the tests with certificates and real sessions."""
 
 import json
 import math
 import unittest
 from pathlib import Path
 
-from aegis_host import Host, Plant
-from aegis_link import guard
+from aegis_access import access_control, guard, settings
+from aegis_host import Host, Plant, require_hold
+from aegis_inbox import ACTIONS, MAX_TO_PLANT, PULSES, REQUESTS, Inbox
 from aegis_wire import MAX_MESSAGE, WireError, decode, encode
 
-VECTORS = json.loads((Path(__file__).parents[1] / "link/tests/vectors.json").read_text())
+SHARED = Path(__file__).parents[1] / "link/tests"
+VECTORS = json.loads((SHARED / "vectors.json").read_text())
 POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
 
 
 class Toy(Plant):
     """A plant of one dimension that counts how often it was moved; the same as the Rust tests'."""
 
-    action_width, tasks, period_ns, stand_still = 1, 3, 50_000_000, [0.0]
+    action_width, tasks, period_ns = 1, 3, 50_000_000
 
     def __init__(self):
-        self.resets = self.stops = self.count = 0
+        self.resets = self.stops = self.holds = self.count = 0
         self.value, self.actions, self.broken = 0.0, [], False
 
     def observation(self) -> dict:
@@ -50,6 +53,11 @@ class Toy(Plant):
         if self.broken:
             raise RuntimeError("a joint is stuck")
         return self.observation(), self.count >= 5
+
+    def hold(self):
+        self.holds += 1
+        self.count += 1
+        return self.observation(), False
 
     def state(self):
         return [self.value, float(self.count)]
@@ -109,19 +117,122 @@ class Wire(unittest.TestCase):
             with self.assertRaisesRegex(WireError, name):
                 decode(head + body)
 
+
+class Arm(Plant):
+    """A robot whose action is a joint position in radians; keeps every call, in order."""
+
+    action_width, period_ns = 1, 50_000_000
+
+    def __init__(self, position: float):
+        self.position, self.calls = position, []
+
+    def observation(self) -> dict:
+        return {
+            "plant_time": 0.0,
+            "task": 0,
+            "instruction": "",
+            "joint_positions": [self.position],
+            "end_effector": POSE,
+            "gripper": [],
+            "objects": [],
+        }
+
+    def reset(self, task, initial_state):
+        self.calls.append("reset")
+        return self.observation()
+
+    def step(self, action):
+        self.calls.append(("step", action))
+        self.position = action[0]
+        return self.observation(), False
+
+    def hold(self):
+        self.calls.append("hold")
+        return self.observation(), False
+
+    def stop(self):
+        self.calls.append("stop")
+
+
+class Access(unittest.TestCase):
     def test_only_loopback_passes_unasked(self):
         for endpoint in ("tcp/127.0.0.1:7447", "tcp/localhost:1", "tcp/[::1]:1", "tcp/127.8.9.1:65535"):
-            guard(endpoint, False)
+            guard(endpoint)
         for endpoint in ("tcp/0.0.0.0:7447", "tcp/192.0.2.1:7447", "tcp/robot.local:7447", "tcp/[::]:7447"):
-            with self.assertRaisesRegex(SystemExit, "loopback"):
-                guard(endpoint, False)
+            with self.assertRaisesRegex(SystemExit, "off loopback.*tls/.*aegis keys.*--allow-plaintext-network"):
+                guard(endpoint)
             guard(endpoint, True)
-        for endpoint in ("127.0.0.1:7447", "udp/127.0.0.1:1", "tcp/127.0.0.1", "tcp/127.0.0.1:70000", "tcp/127.0.0.1:0", "tcp/:1"):
-            with self.assertRaisesRegex(SystemExit, "tcp/127.0.0.1:7447"):
-                guard(endpoint, True)
+
+    def test_what_is_no_endpoint_is_refused_with_an_example(self):
+        for endpoint in (
+            "127.0.0.1:7447",
+            "udp/127.0.0.1:1",
+            "tcp/127.0.0.1",
+            "tcp/127.0.0.1:70000",
+            "tcp/127.0.0.1:0",
+            "tcp/:1",
+            "tls/robot#enable_mtls=false;x:7447",
+            "tls/[::1%x#enable_mtls=false]:7447",
+            "tcp/robot?a=b:7447",
+            "tls/robot.local:1:7447",
+        ):
+            with self.assertRaisesRegex(SystemExit, "valid is tls/.*tcp/127.0.0.1:7447"):
+                guard(endpoint, True, "keys")
+
+    def test_tls_needs_keys_and_keys_need_tls(self):
+        for endpoint in ("tls/0.0.0.0:7447", "tls/127.0.0.1:7447", "tls/[::]:7447"):
+            for allowed in (False, True):
+                with self.assertRaisesRegex(SystemExit, "TLS needs keys.*--keys FOLDER"):
+                    guard(endpoint, allowed)
+            guard(endpoint, False, "keys/plant")
+        with self.assertRaisesRegex(SystemExit, "plain TCP uses no keys"):
+            guard("tcp/127.0.0.1:7447", True, "keys/plant")
+
+    def test_settings_are_those_of_the_rust_plant(self):
+        for case in json.loads((SHARED / "serve_settings.json").read_text()):
+            with self.subTest(case["endpoint"]):
+                self.assertEqual(settings(case["endpoint"], case["keys"], case["plants"]), case["settings"])
+
+    def test_a_watcher_sends_nothing_that_carries_data(self):
+        control = access_control(["arm"])
+        named = {policy["subjects"][0]: policy["rules"] for policy in control["policies"]}
+        rules = [rule for rule in control["rules"] if rule["id"] in named["watcher.arm"]]
+        sent = {message for rule in rules if rule["flows"] == ["ingress"] for message in rule["messages"]}
+        self.assertTrue(sent)
+        self.assertFalse(sent & {"put", "delete", "query", "reply"}, sent)
+        self.assertEqual(control["default_permission"], "deny")
 
 
-class Rules(unittest.TestCase):
+class Waiting(unittest.TestCase):
+    def test_a_flood_of_each_kind_is_bounded_counted_and_leaves_room_for_the_others(self):
+        inbox = Inbox()
+        for i in range(1000):
+            inbox.request(8, i, 0)
+            inbox.action(8, lambda i=i: i, 0)
+            inbox.pulse(8, lambda i=i: i, 0)
+        batch = inbox.take(0)
+        self.assertEqual((len(batch.pulses), len(batch.actions), batch.request), (PULSES, ACTIONS, (0, 0)))
+        self.assertEqual(batch.crowded_out, 3000 - PULSES - ACTIONS - REQUESTS)
+        self.assertEqual((batch.pulses[-1], batch.actions[-1]), ((999, 0), (999, 0)))
+        for i in range(1, REQUESTS):
+            batch = inbox.take(0)
+            self.assertEqual((batch.request, batch.crowded_out, batch.pulses), ((i, 0), 0, []))
+        self.assertTrue(inbox.take(0).is_empty())
+
+    def test_what_is_too_large_is_counted_and_never_copied(self):
+        inbox, copied = Inbox(), lambda: self.fail("copied")
+        inbox.request(MAX_TO_PLANT + 1, None, 0)
+        inbox.action(MAX_TO_PLANT + 1, copied, 0)
+        inbox.pulse(MAX_TO_PLANT + 1, copied, 0)
+        inbox.request(MAX_TO_PLANT, "fits", 0)
+        batch = inbox.take(0)
+        self.assertEqual((batch.oversized, batch.crowded_out, batch.request), (3, 0, ("fits", 0)))
+        self.assertFalse(batch.pulses or batch.actions)
+
+
+class Asking(unittest.TestCase):
+    """Asks a host as a controller does; holds no tests of its own."""
+
     def setUp(self):
         self.plant = Toy()
         self.host = Host(1000, self.plant)
@@ -143,8 +254,8 @@ class Rules(unittest.TestCase):
     def step(self, session, episode, sequence, value=0.0, at=0):
         return self.ask("Step", at, session=session, episode=episode, sequence=sequence, action=[value])
 
-    def command(self, session, episode, sequence, value, at, host=None):
-        fields = {"session": session, "episode": episode, "sequence": sequence, "observation": 0, "stamp_ns": 0}
+    def command(self, session, episode, sequence, value, at, host=None, observation=0):
+        fields = {"session": session, "episode": episode, "sequence": sequence, "observation": observation, "stamp_ns": 0}
         action = value if isinstance(value, list) else [value]
         (host or self.host).action(encode("Action", {**fields, "action": action}), ms(at))
 
@@ -155,6 +266,8 @@ class Rules(unittest.TestCase):
         self.assertEqual((answer[0], answer[1].get("code")), ("Refused", code), answer)
         return answer[1]["reason"]
 
+
+class Rules(Asking):
     def test_a_step_asked_twice_is_run_once(self):
         session = self.claim()[1]["session"]
         first = self.reset(session, 1, at=1)
@@ -247,7 +360,7 @@ class Rules(unittest.TestCase):
         self.assertEqual((self.status()["phase"], self.plant.stops), ("stopped", 1))
         self.command(session, 1, 2, 0.5, at=270)
         self.host.tick(ms(300))
-        self.assertEqual(self.plant.actions, [[0.0], [0.5], [0.5], [0.5], [0.5], [0.0], [0.0]])
+        self.assertEqual((self.plant.actions, self.plant.holds), ([[0.5]] * 4, 3), "no action is made up")
         self.assertEqual(self.status()["dropped"], 1)
         # Only an explicit reset sets it in motion again.
         self.reset(session, 2, at=310)
@@ -260,6 +373,16 @@ class Rules(unittest.TestCase):
         self.command(session, 1, 1, 0.5, at=10)
         self.command(session, 1, 2, 0.5, at=211)
         self.assertEqual((self.status()["phase"], self.plant.stops), ("stopped", 1))
+
+    def test_a_command_that_answers_an_observation_older_than_the_timeout_is_dropped(self):
+        session = self.begin("free_running")
+        for period in range(1, 9):
+            self.host.tick(ms(50 * period))
+            if period > 5:
+                self.command(session, 1, period, 0.9, at=50 * period + 1, observation=period - 5)
+        self.assertEqual(self.status(402)["dropped"], 3)
+        self.command(session, 1, 20, 0.9, at=403, observation=4)
+        self.assertEqual(self.status(404)["dropped"], 3)
 
     def test_stale_duplicated_and_unfit_commands_are_dropped(self):
         session = self.begin("free_running", episode=3)
@@ -299,8 +422,115 @@ class Rules(unittest.TestCase):
     def test_a_free_running_plant_that_fails_stops(self):
         session = self.begin("free_running")
         self.plant.broken = True
+        self.command(session, 1, 1, 0.5, at=10)
         self.assertIsNone(self.host.tick(ms(50)))
         self.assertEqual((self.status()["phase"], self.status()["session"], self.plant.stops), ("stopped", session, 1))
+
+    def test_messages_that_were_dropped_unread_are_counted(self):
+        self.host.overlook(3, "more of them came than the plant takes")
+        self.host.overlook(0, "nothing")
+        self.assertEqual(self.status()["dropped"], 3)
+        self.assertIn("more of them came", self.host.warning(0))
+
+
+class PositionRobot(Asking):
+    """Row 44 of the fault table: where commands cease, a robot that takes positions stays where it is."""
+
+    START = 0.93  # Radians; a constant of zeros would be a command to move by as much.
+
+    def setUp(self):
+        self.plant = Arm(self.START)
+        self.host = Host(1000, self.plant)
+        self.session = self.claim("free_running")[1]["session"]
+        self.reset(self.session, 1)
+
+    def ticks(self, *times):
+        for at in times:
+            self.assertIsNotNone(self.host.tick(ms(at)))
+
+    def steps(self):
+        return [call[1] for call in self.plant.calls if call[0] == "step"]
+
+    def after_stop(self):
+        calls = self.plant.calls
+        return calls[calls.index("stop") + 1 :]
+
+    def test_before_the_first_command_it_is_observed_and_not_commanded(self):
+        self.ticks(50, 100, 150)
+        self.assertEqual(self.plant.calls, ["reset", "hold", "hold", "hold"])
+        self.assertEqual(self.plant.position, self.START)
+
+    def test_the_last_command_holds_between_commands(self):
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.ticks(100, 150)
+        self.command(self.session, 1, 2, 0.5, at=160)
+        self.ticks(200, 250, 300)
+        self.assertEqual(self.steps(), [[0.75], [0.75], [0.5], [0.5], [0.5]])
+        self.assertNotIn("stop", self.plant.calls)
+
+    def test_no_command_follows_a_stop_until_a_reset(self):
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.ticks(100, 150, 200, 250, 300, 350)
+        self.command(self.session, 1, 2, 0.5, at=360)
+        self.ticks(400, 450)
+        self.assertEqual(self.after_stop(), ["hold"] * 4)
+        self.assertEqual((self.steps(), self.plant.position), ([[0.75]] * 4, 0.75))
+        # Observations go on, so that a controller sees where the robot stands.
+        moved = decode(self.host.tick(ms(500)))[1]
+        self.assertEqual((moved["observation"]["joint_positions"], moved["sequence"]), ([0.75], 9))
+        self.reset(self.session, 2, at=510)
+        self.ticks(550)
+        self.command(self.session, 2, 1, 0.25, at=560)
+        self.ticks(600)
+        self.assertEqual(self.after_stop()[5:], ["reset", "hold", ("step", [0.25])])
+
+    def test_a_controller_that_is_gone_leaves_it_where_it_is(self):
+        for leave in ("release", "silence", "end"):
+            with self.subTest(leave):
+                self.setUp()
+                self.command(self.session, 1, 1, 0.75, at=60)
+                self.ticks(100)
+                if leave == "release":
+                    self.ask("Release", 110, session=self.session)
+                elif leave == "silence":
+                    self.host.expire(ms(5061))
+                else:
+                    self.host.free()
+                self.assertIsNone(self.host.tick(ms(5100)))
+                self.assertEqual(self.plant.calls, ["reset", ("step", [0.75]), "stop"])
+
+    def test_a_reset_amid_commands_stops_it_first(self):
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.ticks(100)
+        self.reset(self.session, 2, at=110)
+        self.ticks(150)
+        self.assertEqual(self.plant.calls, ["reset", ("step", [0.75]), "stop", "reset", "hold"])
+
+    def test_what_fails_is_stopped_and_commanded_no_more(self):
+        def broken(action):
+            self.plant.calls.append("broken")
+            raise RuntimeError("a joint is stuck")
+
+        self.plant.step = broken
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.assertIsNone(self.host.tick(ms(100)))
+        self.ticks(150, 200)
+        self.assertEqual(self.plant.calls, ["reset", "broken", "stop", "hold", "hold"])
+
+        def refused(task, initial_state):
+            raise RuntimeError("the gripper is not homed")
+
+        self.plant.reset = refused
+        self.refused(self.reset(self.session, 2, at=210), "plant")
+        self.assertEqual(self.plant.calls[-1], "stop")
+
+    def test_a_plant_that_does_not_say_how_it_stands_is_refused(self):
+        class Old(Plant):
+            action_width, period_ns, stand_still = 1, 50_000_000, [0.0]
+
+        with self.assertRaisesRegex(TypeError, r"Old has no method `hold`.*def hold\(self\).*stand_still"):
+            Host(1, Old())
+        require_hold(self.plant)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 //! A plant that does nothing, policies that do nothing, and the controller between them.
 //! What is left of the time is the loop's own.
 
-use aegis_core::control::{Channel, ChannelKind, ControlSettings, OutOfBounds, Overlap, Recipe, StrongLoss};
+use aegis_core::control::{Channel, ChannelKind, ControlSettings, LimitScope, OutOfBounds, Overlap, Recipe, StrongLoss};
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
 use aegis_core::{
@@ -39,6 +39,8 @@ pub fn recipe(rate_hz: f64) -> Recipe {
             frozen_ms: 0.0,
             plant_timeout_ms: 5000.0,
             out_of_bounds: OutOfBounds::Reject,
+            limits: LimitScope::Always,
+            start_within: f64::INFINITY,
             channels: vec![channel; CHUNK[1]],
         },
         limits: GateLimits {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aegis_core::control::{Recipe, Seen};
+use aegis_core::control::{Content, Intake, Recipe, Refusal, Seen};
 use aegis_core::{Observation, Policy, Start};
 use aegis_experiments::runner::SetupError;
 use aegis_link::wire::{Moved, Phase, Status, Wish};
@@ -19,6 +19,7 @@ use aegis_runtime::{
 };
 use hdrhistogram::Histogram;
 
+use super::last_error::{LastError, Reporting};
 use super::looks::Looker;
 use super::robot::Robot;
 use super::taken::histogram;
@@ -42,6 +43,8 @@ pub struct Ears {
     episode: AtomicU64,
     /// Somebody wants a reset while the plant is lost: first it has to be claimed.
     reset: AtomicBool,
+    /// An operator has said that the next episode may begin.
+    start: AtomicBool,
     /// Messages that were none.
     malformed: AtomicU64,
     views: Mutex<Shown>,
@@ -49,6 +52,9 @@ pub struct Ears {
 }
 
 struct Shown {
+    intake: Intake,
+    /// The observation before was refused for its content: people have been told.
+    is_refusing: bool,
     sightings: Sightings,
     views: [View; 2],
 }
@@ -67,6 +73,8 @@ pub struct Cell {
     pub thinkers: [Thinker; 2],
     /// From an observation's arrival to the end of publishing a command that knew it, nanoseconds.
     pub published: Arc<Mutex<Histogram<u64>>>,
+    /// Texts of the newest errors of the weak policy and of the strong one.
+    pub errors: [LastError; 2],
     commands: Option<CommandReader>,
     clock: Clock,
 }
@@ -86,7 +94,12 @@ impl Cell {
         let file = &robot.file;
         let (weak, strong) = (local(&file.models.weak), local(&file.models.strong));
         let probe = robot.probe.clone();
-        let weak = move || Ok::<_, SetupError>(Box::new(Watched::new(weak()?, Some(probe))) as Box<dyn Mind>);
+        let errors: [LastError; 2] = Default::default();
+        let [weak_error, strong_error] = errors.clone();
+        let weak = move || {
+            let watched = Watched::new(weak()?, Some(probe));
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, weak_error)) as Box<dyn Mind>)
+        };
         let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
         let model = robot.digests.get("strong").cloned().unwrap_or_default();
         let strong = move || {
@@ -94,9 +107,11 @@ impl Cell {
                 Some(remote) => Box::new(RemotePolicy::find(&session, &plant, &model, remote.deadline())?),
                 None => strong()?,
             };
-            Ok::<_, SetupError>(Box::new(Watched::new(policy, None)) as Box<dyn Mind>)
+            let watched = Watched::new(policy, None);
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Mind>)
         };
-        Self::around(&robot.recipe, file.pace, file.real_time, weak, strong)
+        let (cell, records) = Self::around(&robot.recipe, file.pace, file.real_time, weak, strong)?;
+        Ok((Self { errors, ..cell }, records))
     }
 
     /// The same with any two policies, which are made on their own threads.
@@ -139,8 +154,14 @@ impl Cell {
             session: AtomicU64::new(0),
             episode: AtomicU64::new(0),
             reset: AtomicBool::new(false),
+            start: AtomicBool::new(false),
             malformed: AtomicU64::new(0),
-            views: Mutex::new(Shown { sightings, views: [weak_view, strong_view] }),
+            views: Mutex::new(Shown {
+                intake: Intake::default(),
+                is_refusing: false,
+                sightings,
+                views: [weak_view, strong_view],
+            }),
             looker: Mutex::new(None),
         };
         let cell = Self {
@@ -151,21 +172,24 @@ impl Cell {
             thinkers: [weak_thinker, strong_thinker],
             commands: Some(command_reader),
             published: Arc::new(Mutex::new(histogram()?)),
+            errors: Default::default(),
             clock,
         };
         Ok((cell, records))
     }
 
-    /// Claims a plant for `controller`, a name for people; what is heard of it comes here.
+    /// Claims a plant for `controller`, a name for people; what is heard of it comes here. Its episodes are numbered from
+    /// `after` + 1 on.
     pub fn claim(
         &self,
         session: &zenoh::Session,
         plant: &str,
         controller: &str,
+        after: u64,
     ) -> Result<FreePlant, Failure> {
         let ears = Arc::clone(&self.ears);
         let hear = move |heard| ears.hear(heard);
-        FreePlant::claim(session, plant, controller, Patience::default(), hear).or_exit(Exit::Failed)
+        FreePlant::claim(session, plant, controller, after, Patience::default(), hear).or_exit(Exit::Failed)
     }
 
     /// Sends commands to a claim from here on.
@@ -176,10 +200,11 @@ impl Cell {
         sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))
     }
 
-    /// Resets the plant and waits until both policies have warmed up for the episode, whose number it returns.
-    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<u64, Failure> {
+    /// Resets the plant and waits until both policies have warmed up for the episode. Returns its number and first
+    /// observation.
+    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<(u64, Observation), Failure> {
         let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
-        self.ears.begin(episode, observation);
+        self.ears.begin(episode, observation.clone());
         let begin = Instant::now();
         while !self.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
             if begin.elapsed() > WARM_UP || !self.thinkers.iter().all(Thinker::is_alive) {
@@ -187,7 +212,7 @@ impl Cell {
             }
             std::thread::sleep(READY_GLANCE);
         }
-        Ok(episode)
+        Ok((episode, observation))
     }
 
     /// Starts the thread that sends commands to a claim; the one before, if there was one, hands its reader over.
@@ -208,7 +233,7 @@ impl Cell {
                             clock.now_ns(),
                             &command.values,
                         );
-                        if sent.is_ok() && command.observation > 0 {
+                        if matches!(sent, Ok(true)) && command.observation > 0 {
                             let since = clock.now().saturating_sub(command.observed).as_nanos();
                             let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
                             published.saturating_record(u64::try_from(since).unwrap_or(u64::MAX).max(1));
@@ -254,6 +279,7 @@ impl Ears {
             Wish::Stop => self.wishes.stop(),
             Wish::Reset if self.holds() => self.wishes.reset(),
             Wish::Reset => self.reset.store(true, Ordering::Release),
+            Wish::Start => self.start.store(true, Ordering::Release),
         }
     }
 
@@ -265,6 +291,11 @@ impl Ears {
     /// Whether somebody has wanted a reset since a plant was lost; asked once.
     pub fn takes_reset(&self) -> bool {
         self.reset.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether an operator has said since the last call that the next episode may begin.
+    pub fn takes_start(&self) -> bool {
+        self.start.swap(false, Ordering::AcqRel)
     }
 
     /// What is seen goes to pictures too from here on.
@@ -287,6 +318,7 @@ impl Ears {
     /// An episode begins with this observation.
     pub fn begin(&self, episode: u64, observation: Observation) {
         self.episode.store(episode, Ordering::Release);
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).intake.begin(episode);
         self.show(episode, 0, false, observation);
     }
 
@@ -318,11 +350,50 @@ impl Ears {
 
     fn show(&self, episode: u64, sequence: u32, success: bool, observation: Observation) {
         let received = self.clock.now();
-        let observation = Arc::new(observation);
+        let content = content(&observation);
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        for view in &mut shown.views {
-            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation) });
+        let taken = shown.intake.take(episode, sequence, observation.plant_time, content);
+        let mut fault = None;
+        match taken {
+            Ok(()) => {
+                let observation = Arc::new(observation);
+                for view in &mut shown.views {
+                    view.show(Snapshot {
+                        episode,
+                        sequence,
+                        observation: Arc::clone(&observation),
+                        received,
+                    });
+                }
+                shown.is_refusing = false;
+            }
+            // Told by their numbers, which the control thread counts.
+            Err(Refusal::Foreign | Refusal::NotNewer) => {}
+            Err(Refusal::Content(found, feature)) => {
+                fault = Some(found);
+                if !std::mem::replace(&mut shown.is_refusing, true) {
+                    tracing::warn!("observation {sequence} is refused: {feature}: {found:?}");
+                }
+            }
         }
-        shown.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success });
+        let pictures = content.digest;
+        shown.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures, success, fault });
     }
+}
+
+/// Everything that a policy can read of an observation, by feature.
+fn content(observation: &Observation) -> Content {
+    let Observation { proprioception, objects, .. } = observation;
+    let pose = |pose: &aegis_core::Pose| {
+        let ([x, y, z], [w, i, j, k]) = (pose.position, pose.orientation);
+        [x, y, z, w, i, j, k]
+    };
+    let end_effector = pose(&proprioception.end_effector);
+    let objects: Vec<f64> = objects.iter().flat_map(|object| pose(&object.pose)).collect();
+    Content::of([
+        ("joint_positions", &proprioception.joint_positions[..]),
+        ("end_effector", &end_effector),
+        ("gripper", &proprioception.gripper),
+        ("objects", &objects),
+    ])
 }

@@ -1,15 +1,19 @@
 //! What in a run is worth an event: changes of mode, fires, hand-overs, limited commands, and notices.
-//! A notice that goes on is told of once a second, with how many control periods had it.
+//! A notice that goes on is told of once a second, with how many control periods had it; one of a failed inference with why
+//! it failed the last time.
 
 use std::time::Duration;
 
-use aegis_core::control::{Notices, Period};
+use aegis_core::control::{Inputs, NoProposal, Notices, Period};
 use tracing::{debug, info, warn};
 
+use super::last_error::LastError;
 use super::record::Turn;
 
 /// Between two lines about one notice.
 const EVERY: Duration = Duration::from_secs(1);
+/// Notices of a failed inference, of the weak policy and of the strong one.
+const FAILED: [Notices; 2] = [Notices::WEAK_FAILED, Notices::STRONG_FAILED];
 
 /// Tells of a run's control periods, one after another.
 #[derive(Debug, Default)]
@@ -17,9 +21,17 @@ pub struct Events {
     told: [Option<Duration>; Notices::ALL.len()],
     since: [u32; Notices::ALL.len()],
     limited: bool,
+    /// Why either policy's inference failed the last time.
+    reasons: [Option<&'static str>; 2],
+    errors: [LastError; 2],
 }
 
 impl Events {
+    /// Nothing told yet. `errors` hold the texts of the weak policy's newest error and of the strong one's.
+    pub fn new(errors: [LastError; 2]) -> Self {
+        Self { errors, ..Self::default() }
+    }
+
     /// Takes a control period.
     pub fn take(&mut self, turn: &Turn<'_>) {
         let Turn { period, before, handed_over, .. } = turn;
@@ -36,8 +48,19 @@ impl Events {
             debug!(step, channels = output.limited, "commands are limited");
         }
         self.limited = limited;
-        for (text, periods) in self.notices(period.inputs.now, output.notices).into_iter().flatten() {
-            debug!(step, notice = text, periods, "notice");
+        for (side, failed) in FAILED.into_iter().enumerate() {
+            if output.notices.has(failed) {
+                self.reasons[side] = reason(failed, &period.inputs);
+            }
+        }
+        for ((notice, text), periods) in self.notices(period.inputs.now, output.notices).into_iter().flatten()
+        {
+            let side = FAILED.into_iter().position(|failed| failed == notice);
+            let reason = side.and_then(|side| self.reasons[side]);
+            match side.and_then(|side| self.errors[side].take()) {
+                Some(error) => warn!(step, notice = text, periods, reason, error, "{text}: {error}"),
+                None => debug!(step, notice = text, periods, reason, "notice"),
+            }
         }
         let mode = output.mode;
         if mode != *before {
@@ -55,15 +78,15 @@ impl Events {
         &mut self,
         now: Duration,
         given: Notices,
-    ) -> [Option<(&'static str, u32)>; Notices::ALL.len()] {
+    ) -> [Option<((Notices, &'static str), u32)>; Notices::ALL.len()] {
         std::array::from_fn(|at| {
-            let (notice, text) = Notices::ALL[at];
-            self.since[at] += u32::from(given.has(notice));
+            let notice = Notices::ALL[at];
+            self.since[at] += u32::from(given.has(notice.0));
             let due = self.told[at].is_none_or(|told| now.saturating_sub(told) >= EVERY);
             let tells = due && self.since[at] > 0;
             tells.then(|| {
                 self.told[at] = Some(now);
-                (text, std::mem::take(&mut self.since[at]))
+                (notice, std::mem::take(&mut self.since[at]))
             })
         })
     }
@@ -79,15 +102,54 @@ fn line(period: &Period<'_>) -> String {
     if let Some(decision) = &output.decision {
         line += &format!("  risk {:.3}, threshold {:.3}", decision.score.risk(), decision.thresholds.fire);
     }
-    for text in output.notices.texts() {
+    for (notice, text) in Notices::ALL.into_iter().filter(|(notice, _)| output.notices.has(*notice)) {
         line += &format!("  {text}");
+        if let Some(reason) = reason(notice, &period.inputs) {
+            line += &format!(" ({reason})");
+        }
     }
     line
 }
 
+/// Why the inference failed that a period's notice is about; none for a notice about something else.
+fn reason(notice: Notices, inputs: &Inputs<'_>) -> Option<&'static str> {
+    let reply = match notice {
+        Notices::WEAK_FAILED => &inputs.weak,
+        Notices::STRONG_FAILED => &inputs.strong,
+        _ => return None,
+    };
+    Some(match reply.as_ref().map(|reply| &reply.proposal) {
+        Some(Err(NoProposal::Deadline)) => "deadline",
+        Some(Err(NoProposal::Failed)) => "failed",
+        Some(Err(NoProposal::NotFinite)) => "not_finite",
+        Some(Err(NoProposal::Gone)) => "gone",
+        Some(Ok(_)) => "rejected",
+        None => "no_answer",
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use aegis_core::control::{PlantHealth, Reply, Wishes};
+
     use super::*;
+
+    #[test]
+    fn a_failed_inference_says_why() {
+        let reply = |proposal| Reply { request: 1, episode: 1, observed: 0, took: Duration::ZERO, proposal };
+        let inputs = Inputs {
+            now: Duration::ZERO,
+            skipped: 0,
+            observation: None,
+            plant: PlantHealth { heard: Duration::ZERO, lost: false, stopped: false },
+            weak: Some(reply(Err(NoProposal::Deadline))),
+            strong: None,
+            wishes: Wishes::default(),
+        };
+        assert_eq!(reason(Notices::WEAK_FAILED, &inputs), Some("deadline"));
+        assert_eq!(reason(Notices::STRONG_FAILED, &inputs), Some("no_answer"));
+        assert_eq!(reason(Notices::CLAMPED, &inputs), None);
+    }
 
     #[test]
     fn a_notice_that_goes_on_is_told_of_once_a_second_and_every_period_is_counted() {

@@ -1,8 +1,15 @@
-//! A thread beside the run that is told to end, and waited for, when its owner is dropped.
+//! Threads beside the run: told to end when their owner is dropped, and waited for a bounded time.
+//! A thread that waits for a listener which does not answer must not hold up the end of a run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How long an ending thread is waited for; it is left to the end of the process afterwards.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks at whether a thread has ended.
+const GLANCE: Duration = Duration::from_millis(2);
 
 /// The running thread.
 pub struct Helper {
@@ -24,7 +31,21 @@ impl Drop for Helper {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            join_or_leave(thread);
         }
     }
+}
+
+/// Waits for a thread that has been told to end, for two seconds at most. Returns whether it ended.
+pub fn join_or_leave(thread: JoinHandle<()>) -> bool {
+    let begin = Instant::now();
+    while !thread.is_finished() && begin.elapsed() < PATIENCE {
+        std::thread::sleep(GLANCE);
+    }
+    let ended = thread.is_finished();
+    if ended {
+        // A panic has been reported by the thread itself.
+        let _ = thread.join();
+    }
+    ended
 }

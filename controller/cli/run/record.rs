@@ -1,5 +1,5 @@
 //! The thread that takes control periods from their ring: record, black box, and what they amount to.
-//! A disk that is full ends the record with an alarm and nothing else.
+//! A disk that is full ends the record with an alarm, and nothing else: black boxes have room set aside.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use aegis_recorder::black_box::BlackBox;
 use aegis_recorder::run_log::{RunHeader, RunLog};
 use aegis_runtime::LogReader;
 
-use super::taken::{HandOver, Taken};
-use crate::exit::{Exit, Failure, OrExit};
+use super::reserve::{Reserve, room};
+use super::taken::{EpisodeEnd, HandOver, Taken};
+use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::make_folder;
 
 /// Between two looks at an empty ring.
@@ -42,10 +43,13 @@ pub struct Recording {
     thread: JoinHandle<Taken>,
     /// The run's folder.
     pub folder: PathBuf,
+    /// Room in it for what is written when the disk is full.
+    pub reserve: Arc<Reserve>,
 }
 
 impl Recording {
-    /// Makes the run's folder and starts the thread. `watch` sees every period after it was recorded.
+    /// Makes the run's folder, sets room aside in it and starts the thread. `watch` sees every period after it was
+    /// recorded.
     pub fn start(
         folder: PathBuf,
         header: RunHeader,
@@ -53,9 +57,32 @@ impl Recording {
         mut watch: impl FnMut(&Turn<'_>) + Send + 'static,
     ) -> Result<Self, Failure> {
         make_folder(&folder)?;
-        let log = RunLog::create(&folder.join("run.aegis"), &header).or_exit(Exit::Failed)?;
+        let path = folder.join("run.aegis");
+        let log = RunLog::create(&path, &header).or_exit(Exit::Failed)?;
+        let most = (BLACK_BOX * header.recipe.settings.rate_hz).ceil() as usize;
+        let bytes = room(&header.recipe, most);
+        let reserve = Reserve::set_aside(&folder, bytes).map_err(|error| {
+            // A record that is refused leaves nothing behind.
+            let _ = std::fs::remove_file(&path);
+            let (folder, size) = (folder.display(), bytes.div_ceil(1 << 20));
+            let reason = format!("cannot set {size} MiB aside for the summary and the black boxes: {error}");
+            failure(
+                Exit::Failed,
+                format!("{folder}: {reason}; valid is a folder with so much room, so choose another --out"),
+            )
+        })?;
+        let reserve = Arc::new(reserve);
         let (end, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let mut taker = Taker::new(folder.clone(), header, log)?;
+        let mut taker = Taker {
+            folder: folder.clone(),
+            header,
+            log: Some(log),
+            reserve: Arc::clone(&reserve),
+            black_box: BlackBox::new(most),
+            mode: Mode::Idle,
+            hand_over: HandOver::default(),
+            taken: Taken::new()?,
+        };
         let thread = std::thread::Builder::new().name("record".into()).spawn({
             let (end, forget) = (Arc::clone(&end), Arc::clone(&forget));
             move || {
@@ -75,11 +102,12 @@ impl Recording {
                     }
                     std::thread::sleep(GLANCE);
                 }
+                taker.finish();
                 taker.taken.dropped = ring.dropped();
                 taker.taken
             }
         });
-        Ok(Self { end, forget, thread: thread.or_exit(Exit::Failed)?, folder })
+        Ok(Self { end, forget, thread: thread.or_exit(Exit::Failed)?, folder, reserve })
     }
 
     /// Begins the distributions anew: what came before was warming up.
@@ -98,6 +126,7 @@ struct Taker {
     folder: PathBuf,
     header: RunHeader,
     log: Option<RunLog>,
+    reserve: Arc<Reserve>,
     black_box: BlackBox,
     mode: Mode,
     hand_over: HandOver,
@@ -105,13 +134,6 @@ struct Taker {
 }
 
 impl Taker {
-    fn new(folder: PathBuf, header: RunHeader, log: RunLog) -> Result<Self, Failure> {
-        let most = (BLACK_BOX * header.recipe.settings.rate_hz).ceil() as usize;
-        let (black_box, taken) = (BlackBox::new(most), Taken::new()?);
-        let (mode, hand_over) = (Mode::Idle, HandOver::default());
-        Ok(Self { folder, header, log: Some(log), black_box, mode, hand_over, taken })
-    }
-
     fn take(&mut self, bytes: &[u8], watch: &mut impl FnMut(&Turn<'_>)) {
         if let Some(Err(error)) = self.log.as_mut().map(|log| log.append(bytes)) {
             self.give_up(error.to_string());
@@ -123,8 +145,12 @@ impl Taker {
         self.taken.take(&turn);
         let mode = period.output.mode;
         if mode != self.mode {
-            if mode == Mode::Idle && !self.mode.is_latched() {
-                self.taken.end_episode(period.inputs.observation.is_some_and(|seen| seen.success));
+            if self.mode.is_on() && mode == Mode::Idle {
+                let success = period.inputs.observation.is_some_and(|seen| seen.success);
+                self.taken.end_episode(if success { EpisodeEnd::Goal } else { EpisodeEnd::Horizon });
+            }
+            if self.mode.is_on() && mode.is_latched() {
+                self.taken.end_episode(EpisodeEnd::Stopped(mode, period.output.cause));
             }
             if mode.is_latched() {
                 self.write_black_box(&period);
@@ -135,8 +161,11 @@ impl Taker {
     }
 
     fn write_black_box(&mut self, period: &Period<'_>) {
+        // The room set aside is not for the record: on a full disk that ends first.
+        self.flush();
         let path = self.folder.join(format!("black-box-{}.aegis", self.taken.stops() + 1));
-        if let Err(error) = self.black_box.write(&path, &self.header) {
+        let write = || self.black_box.write(&path, &self.header);
+        if let Err(error) = self.reserve.for_black_box(self.black_box.size(), write) {
             tracing::error!("no black box: {error}");
         }
         self.taken.stop(period.output.mode, period.output.cause, path);
@@ -145,6 +174,16 @@ impl Taker {
     fn flush(&mut self) {
         if let Some(Err(error)) = self.log.as_mut().map(RunLog::flush) {
             self.give_up(error.to_string());
+        }
+    }
+
+    /// Marks the end of the record, and of an episode that is still on.
+    fn finish(&mut self) {
+        if let Some(Err(error)) = self.log.take().map(RunLog::finish) {
+            self.give_up(error.to_string());
+        }
+        if self.mode.is_on() {
+            self.taken.end_episode(EpisodeEnd::Unfinished);
         }
     }
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aegis_core::control::{ControlSettings, Recipe};
-use aegis_core::{GateLimits, Probe, Start};
+use aegis_core::control::{ChannelKind, ControlSettings, Recipe};
+use aegis_core::{GateLimits, Observation, Probe, Proprioception, Start};
 use aegis_experiments::plan::Models;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::probe::rules::RuleSettings;
@@ -62,6 +62,31 @@ pub struct RobotFile {
     pub real_time: RealTimeSettings,
     /// The episodes, in order.
     pub starts: Vec<Start>,
+    /// For each channel, which of the plant's readings says where it stands, as `joint_positions/0` or `gripper/1`; empty
+    /// for a rate and a discrete channel, which start at `rest`. Every position channel needs one.
+    #[serde(default)]
+    pub pose: Vec<String>,
+}
+
+/// One of the plant's readings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Index of an arm joint.
+    Joint(usize),
+    /// Index of a finger joint.
+    Finger(usize),
+}
+
+impl Reading {
+    fn parse(text: &str) -> Option<Self> {
+        let (feature, index) = text.split_once('/')?;
+        let index = index.parse().ok()?;
+        match feature {
+            "joint_positions" => Some(Self::Joint(index)),
+            "gripper" => Some(Self::Finger(index)),
+            _ => None,
+        }
+    }
 }
 
 /// A strong policy on another machine.
@@ -91,6 +116,8 @@ pub struct Robot {
     pub probe: Probe,
     /// SHA-256 of what decides, by its role.
     pub digests: BTreeMap<String, String>,
+    /// Where each channel's position is read, `[channels]`.
+    readings: Vec<Option<Reading>>,
 }
 
 fn endpoint<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
@@ -152,8 +179,74 @@ impl Robot {
         };
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
         digests.insert("probe".into(), digest(&file.models.probe)?);
-        Ok(Self { path: path.to_owned(), digests, probe, recipe, file })
+        let readings = readings(&file).map_err(wrong)?;
+        Ok(Self { path: path.to_owned(), digests, probe, recipe, file, readings })
     }
+
+    /// Where the plant stands by an observation, `[channels]`.
+    ///
+    /// # Errors
+    /// A reading that the plant does not report.
+    pub fn pose(&self, observation: &Observation) -> Result<Vec<f32>, Failure> {
+        let Proprioception { joint_positions, gripper, .. } = &observation.proprioception;
+        let pose = self.readings.iter().zip(&self.file.rest).zip(&self.file.pose_names()).map(
+            |((reading, rest), name)| {
+                let (values, index) = match reading {
+                    None => return Ok(*rest),
+                    Some(Reading::Joint(index)) => (joint_positions, *index),
+                    Some(Reading::Finger(index)) => (gripper, *index),
+                };
+                values.get(index).map(|value| *value as f32).ok_or_else(|| {
+                    let reason = format!(
+                        "pose: found {name:?}; plant {} reports {} of these",
+                        self.file.plant,
+                        values.len()
+                    );
+                    failure(Exit::Input, format!("{}: {reason}", self.path.display()))
+                })
+            },
+        );
+        pose.collect()
+    }
+}
+
+impl RobotFile {
+    /// `pose` with an empty name for each channel where it is left out.
+    fn pose_names(&self) -> Vec<String> {
+        if self.pose.is_empty() {
+            vec![String::new(); self.control.channels.len()]
+        } else {
+            self.pose.clone()
+        }
+    }
+}
+
+/// Where each channel's position is read.
+fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
+    let (names, channels) = (file.pose_names(), &file.control.channels);
+    if names.len() != channels.len() {
+        let (found, valid) = (names.len(), channels.len());
+        return Err(format!("pose: found {found} names; valid is one for each of {valid} channels"));
+    }
+    let positions = channels.iter().any(|channel| channel.kind == ChannelKind::Position);
+    if positions && file.control.start_within.is_infinite() {
+        return Err("control.start_within: found none; a robot with position channels needs how far from rest it may \
+                    start, for example 0.1"
+            .into());
+    }
+    let each = names.iter().zip(channels).enumerate();
+    each.map(|(index, (name, channel))| match (Reading::parse(name), channel.kind) {
+        (Some(reading), ChannelKind::Position) => Ok(Some(reading)),
+        (None, ChannelKind::Rate | ChannelKind::Discrete) if name.is_empty() => Ok(None),
+        (_, ChannelKind::Position) => {
+            let valid = "joint_positions/N or gripper/N: where this position is read";
+            Err(format!("pose[{index}]: found {name:?}; valid is {valid}"))
+        }
+        (_, ChannelKind::Rate | ChannelKind::Discrete) => {
+            Err(format!("pose[{index}]: found {name:?}; valid is \"\": this channel is no position"))
+        }
+    })
+    .collect()
 }
 
 /// Refuses a policy that reads pictures, which nothing here takes to it.

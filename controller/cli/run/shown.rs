@@ -9,6 +9,7 @@ use aegis_recorder::run_view::RunView;
 use aegis_recorder::sights::Sight;
 use aegis_recorder::{RecorderError, Target};
 
+use super::helper::join_or_leave;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::stage::Libero;
 
@@ -70,8 +71,11 @@ impl Shown {
 impl Drop for Shown {
     fn drop(&mut self) {
         drop(self.sender.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        // A viewer that takes nothing more keeps its thread waiting.
+        if let Some(thread) = self.thread.take()
+            && !join_or_leave(thread)
+        {
+            tracing::warn!("the viewer does not answer; it may lack the end of the run");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a run's control periods amount to: distributions, missed periods with their reasons, stops and episodes.
 //! Fed one period after another by the thread that records them.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,6 +74,33 @@ struct Missed {
     took_before_us: f64,
 }
 
+/// How an episode ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EpisodeEnd {
+    /// The task's goal held.
+    Goal,
+    /// It took all of its control steps.
+    Horizon,
+    /// By a stop.
+    Stopped(Mode, Option<Cause>),
+    /// The control thread ended before it.
+    Unfinished,
+}
+
+impl Display for EpisodeEnd {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Goal => formatter.write_str("goal"),
+            Self::Horizon => formatter.write_str("horizon"),
+            Self::Stopped(mode, cause) => {
+                let cause = cause.map_or_else(|| json!(mode), |cause| json!(cause));
+                write!(formatter, "stopped: {}", cause.as_str().unwrap_or_default())
+            }
+            Self::Unfinished => formatter.write_str("unfinished"),
+        }
+    }
+}
+
 /// What a run's periods amount to.
 pub struct Taken {
     late: Histogram<u64>,
@@ -89,7 +117,7 @@ pub struct Taken {
     /// Why the record ends before the run.
     pub alarm: Option<String>,
     stops: Vec<(Mode, Option<Cause>, PathBuf)>,
-    ends: Vec<String>,
+    ends: Vec<EpisodeEnd>,
 }
 
 impl Taken {
@@ -147,8 +175,8 @@ impl Taken {
     }
 
     /// An episode has come to its end.
-    pub fn end_episode(&mut self, success: bool) {
-        self.ends.push(if success { "goal" } else { "horizon" }.into());
+    pub fn end_episode(&mut self, end: EpisodeEnd) {
+        self.ends.push(end);
     }
 
     /// Stops so far.
@@ -169,8 +197,8 @@ impl Taken {
         self.missed.clear();
     }
 
-    /// Episodes that came to an end, in order: `goal` or `horizon`.
-    pub fn ends(&self) -> &[String] {
+    /// Ends of the episodes, in order.
+    pub fn ends(&self) -> &[EpisodeEnd] {
         &self.ends
     }
 
@@ -181,7 +209,7 @@ impl Taken {
             "periods": self.periods,
             "dropped_records": self.dropped,
             "alarm": self.alarm,
-            "episodes": self.ends,
+            "episodes": self.ends.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "stops": self.stops.iter().map(stop).collect::<Vec<_>>(),
             "missed": self.missed,
             "lateness_us": microseconds(&self.late),
@@ -196,4 +224,20 @@ impl Taken {
 
 fn record(histogram: &mut Histogram<u64>, time: Duration) {
     histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(LARGEST).max(1));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_episode_that_a_stop_ended_is_listed_with_its_cause() {
+        let mut taken = Taken::new().unwrap();
+        let stopped = |cause| EpisodeEnd::Stopped(Mode::SafeStop, cause);
+        for end in [EpisodeEnd::Goal, EpisodeEnd::Horizon, stopped(Some(Cause::PlantLost)), stopped(None)] {
+            taken.end_episode(end);
+        }
+        let expected = json!(["goal", "horizon", "stopped: plant_lost", "stopped: safe_stop"]);
+        assert_eq!(taken.summary()["episodes"], expected);
+    }
 }

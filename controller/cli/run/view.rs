@@ -22,7 +22,7 @@ use super::record::Turn;
 const EVERY: Duration = Duration::from_millis(100);
 /// Scores and lines that are kept.
 const KEPT: usize = 240;
-const KEYS: &str = " e e-stop   s stop   r reset   q end ";
+const KEYS: &str = " e e-stop   s stop   r reset   g start   q end ";
 
 /// What there is to see.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ fn draw(frame: &mut Frame<'_>, live: &Live) {
     );
 }
 
-/// Takes the terminal until it is dropped. `e`, `s` and `r` are wishes, which `operate` is told of; `q` ends the run as a
+/// Takes the terminal until it is dropped. `e`, `s`, `r` and `g` are wishes, which `operate` is told of; `q` ends the run as a
 /// signal does.
 pub fn show(
     live: Arc<Mutex<Live>>,
@@ -149,7 +149,12 @@ pub fn show(
         };
         while !end.load(Ordering::Acquire) {
             draw_newest();
-            if let Ok(true) = event::poll(EVERY)
+            let ready = event::poll(EVERY);
+            if ready.is_err() {
+                // The terminal has gone: there is nothing to wait for in it.
+                std::thread::sleep(EVERY);
+            }
+            if let Ok(true) = ready
                 && let Ok(Event::Key(key)) = event::read()
                 && key.kind == KeyEventKind::Press
             {
@@ -157,6 +162,7 @@ pub fn show(
                     KeyCode::Char('e') => operate(Wish::EStop),
                     KeyCode::Char('s') => operate(Wish::Stop),
                     KeyCode::Char('r') => operate(Wish::Reset),
+                    KeyCode::Char('g') => operate(Wish::Start),
                     KeyCode::Char('q') => quit.store(true, Ordering::Release),
                     _ => {}
                 }

@@ -86,7 +86,7 @@ fn a_chunk_of_another_length_is_no_chunk() {
     for length in [support::HORIZON - 1, support::HORIZON + 1] {
         let values = std::borrow::Cow::Owned(vec![0.5; 3 * length]);
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
-        let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal };
+        let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, received: None };
         let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
         assert_eq!(output.mode, Mode::Holding);
         assert!(output.notices.has(Notices::REJECTED) && output.notices.has(Notices::WEAK_FAILED));
@@ -264,7 +264,7 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
     for (request, episode) in [(1, 1), (asked, 1)] {
         let values = vec![0.9; 3 * support::HORIZON].into();
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
-        let reply = Reply { request, episode, observed: 3, took: Duration::ZERO, proposal };
+        let reply = Reply { request, episode, observed: 3, took: Duration::ZERO, proposal, received: None };
         let inputs = Inputs { weak: Some(reply), ..cell.record.last().unwrap().clone() };
         let output = cell.feed(Inputs { wishes: Wishes::default(), ..inputs });
         assert!(output.notices.has(Notices::FOREIGN_REPLY) && !output.mode.drives());

@@ -2,7 +2,8 @@
 
 use crate::support::{self, Answer, Cell, channels, limits, parts};
 use aegis_core::control::{
-    Channel, ChannelKind, Mode, Motion, NoProposal, OutOfBounds, Output, Parts, StrongLoss, Wishes,
+    Channel, ChannelKind, LimitScope, Mode, Motion, NoProposal, OutOfBounds, Output, Parts, StrongLoss,
+    Wishes,
 };
 use proptest::prelude::*;
 
@@ -159,7 +160,7 @@ proptest! {
     ) {
         for kind in [ChannelKind::Rate, ChannelKind::Position] {
             let channel = Channel { kind, low: -1e3, high: 1e3, velocity: 2.0, acceleration, jerk };
-            let mut motion = Motion::new(vec![channel], &[0.0]);
+            let mut motion = Motion::new(vec![channel], &[0.0], LimitScope::UntilCaughtUp);
             let mut sent = vec![0.0_f64];
             for command in &commands {
                 motion.hand_over();
@@ -194,7 +195,7 @@ proptest! {
     fn following_keeps_velocity_and_acceleration_and_arrives(targets in prop::collection::vec(-1.0_f32..1.0, 1..6)) {
         for index in 0..2 {
             let channel = channels()[index];
-            let mut motion = Motion::new(vec![channel], &[0.0]);
+            let mut motion = Motion::new(vec![channel], &[0.0], LimitScope::UntilCaughtUp);
             let mut velocity = 0.0;
             for target in &targets {
                 motion.hand_over();
@@ -216,4 +217,66 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn whatever_is_asked_for_no_command_leaves_its_bounds_or_its_limits(
+        wishes in prop::collection::vec(wish(), 1..200),
+        (velocity, acceleration, jerk) in limits_of_a_channel(),
+        begin in -1.0_f32..1.0,
+    ) {
+        for kind in [ChannelKind::Rate, ChannelKind::Position] {
+            let channel = Channel { kind, low: -1.0, high: 1.0, velocity, acceleration, jerk };
+            let rest = if kind == ChannelKind::Rate { 0.0 } else { begin };
+            let mut motion = Motion::new(vec![channel], &[rest], LimitScope::Always);
+            let (mut before, mut speed, mut change) = (f64::from(rest), 0.0_f64, 0.0_f64);
+            for wish in &wishes {
+                match wish {
+                    Some(target) => _ = motion.follow(&[*target]),
+                    None => motion.brake(),
+                }
+                let command = f64::from(motion.command()[0]);
+                prop_assert!(command.is_finite() && command.abs() <= 1.0, "{}", command);
+                let next = if kind == ChannelKind::Rate { command } else { command - before };
+                // Commands are 32-bit: differences carry roundings, and a rest is exact.
+                let slack = 8.0 * f64::from(f32::EPSILON) + 2e-3 * jerk.min(acceleration);
+                prop_assert!(next.abs() <= velocity + slack, "{:?} velocity {} of {}", kind, next, velocity);
+                let now = next - speed;
+                prop_assert!(now.abs() <= acceleration + slack, "{:?} acceleration {} of {}", kind, now, acceleration);
+                prop_assert!((now - change).abs() <= jerk + slack, "{:?} jerk {} of {}", kind, now - change, jerk);
+                (before, speed, change) = (command, next, now);
+            }
+        }
+    }
+
+    #[test]
+    fn a_target_that_stays_is_reached_within_all_limits(
+        targets in prop::collection::vec(-1.0_f32..1.0, 1..5), (velocity, acceleration, jerk) in limits_of_a_channel(),
+    ) {
+        for kind in [ChannelKind::Rate, ChannelKind::Position] {
+            let channel = Channel { kind, low: -1.0, high: 1.0, velocity, acceleration, jerk };
+            let mut motion = Motion::new(vec![channel], &[0.0], LimitScope::Always);
+            for target in &targets {
+                let target = if kind == ChannelKind::Rate { target * velocity as f32 } else { *target };
+                let reached = (0..4000).any(|_| motion.follow(&[target]) == 0);
+                prop_assert!(reached, "{:?} at {:?} of {}", kind, motion.command(), target);
+            }
+        }
+    }
+}
+
+/// A policy's target of any kind, or none: a stop.
+fn wish() -> impl Strategy<Value = Option<f32>> {
+    prop_oneof![
+        12 => (-1.0_f32..1.0).prop_map(Some),
+        1 => Just(Some(f32::NAN)),
+        1 => Just(Some(f32::INFINITY)),
+        1 => Just(Some(-3e30)),
+        2 => Just(None),
+    ]
+}
+
+/// Velocity, acceleration and jerk, each per control period.
+fn limits_of_a_channel() -> impl Strategy<Value = (f64, f64, f64)> {
+    (0.02_f64..0.5, 0.1_f64..1.0, 0.1_f64..1.0)
+        .prop_map(|(velocity, share, part)| (velocity, velocity * share, velocity * share * part))
 }

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::run_log::{RunHeader, RunLog, RunLogError};
 
+/// Length and checksum before each period in the file.
+const FRAME_BYTES: u64 = 8;
+
 /// The newest control periods.
 #[derive(Debug)]
 pub struct BlackBox {
@@ -31,6 +34,11 @@ impl BlackBox {
         self.periods.push_back(bytes.to_vec());
     }
 
+    /// Size of its file without the header, in bytes.
+    pub fn size(&self) -> u64 {
+        self.periods.iter().map(|period| period.len() as u64 + FRAME_BYTES).sum()
+    }
+
     /// Writes what is kept to `path`, which must not be there yet.
     ///
     /// # Errors
@@ -40,7 +48,7 @@ impl BlackBox {
         let written = (|| {
             let mut log = RunLog::create(&part, &RunHeader { first: self.gone, ..header.clone() })?;
             self.periods.iter().try_for_each(|period| log.append(period))?;
-            log.flush()?;
+            log.finish()?;
             std::fs::rename(&part, path).map_err(|source| RunLogError::Write { path: path.into(), source })
         })();
         if written.is_err() {
@@ -61,5 +69,6 @@ mod tests {
         (0..5_u8).for_each(|number| kept.push(&[number]));
         assert_eq!(kept.periods, [vec![2], vec![3], vec![4]]);
         assert_eq!(kept.gone, 2);
+        assert_eq!(kept.size(), 3 * (8 + 1));
     }
 }

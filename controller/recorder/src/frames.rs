@@ -1,44 +1,269 @@
-//! Byte strings one after another in a file, each behind its length; a file that ends early is read as far as it goes.
+//! Byte strings one after another in a file, each behind its length and a checksum of both.
+//! A file that ends early is read as far as it goes; a bit that changed after it was written is found.
 
 use std::io::{self, BufRead, Read, Write};
 
-/// The largest of them.
+/// Largest frame, in bytes.
 const LARGEST: u32 = 1024 * 1024;
+/// Bytes before the first frame: name and version of the format.
+pub const MAGIC_BYTES: usize = 8;
+
+/// Layout of a file's frames. Numbers are little-endian; a checksum is the CRC-32 of IEEE 802.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A `u32` length, then the bytes.
+    Plain,
+    /// A `u32` length, a `u32` checksum of length and bytes, then the bytes. An end mark is a frame of length 0, whose
+    /// checksum is of that length and of the number of frames before it, a `u64`.
+    Checked,
+}
 
 /// What a file has next.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
     Whole(Vec<u8>),
-    /// The beginning of one.
+    /// The beginning of a frame, and the end of the file.
     Cut,
+    /// The end mark, and the end of the file.
+    End,
+    /// The end of the file.
     None,
 }
 
-pub fn write(file: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
-    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes();
-    file.write_all(&length).and_then(|()| file.write_all(bytes))
+/// Why a file gives no further frame.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The file cannot be read.
+    #[error("cannot read: {0}")]
+    Read(#[from] io::Error),
+    /// The file holds other bytes than were written.
+    #[error("damaged: frame {frame}, at byte {offset}, {reason}")]
+    Damaged {
+        /// Number of the frame; a header is frame 0.
+        frame: u64,
+        /// Where the frame begins in the file.
+        offset: u64,
+        /// What does not agree.
+        reason: String,
+    },
 }
 
-pub fn read(file: &mut impl BufRead) -> io::Result<Frame> {
-    if file.fill_buf()?.is_empty() {
-        return Ok(Frame::None);
-    }
-    let mut length = [0; 4];
-    if !read_whole(file, &mut length)? {
-        return Ok(Frame::Cut);
-    }
-    let length = u32::from_le_bytes(length);
-    if length > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{length} bytes in one piece")));
-    }
-    let mut bytes = vec![0; length as usize];
-    Ok(if read_whole(file, &mut bytes)? { Frame::Whole(bytes) } else { Frame::Cut })
+/// Writes a file of [`Layout::Checked`].
+#[derive(Debug)]
+pub struct FrameWriter<W> {
+    file: W,
+    frames: u64,
 }
 
-/// Whether there were that many bytes.
+impl<W: Write> FrameWriter<W> {
+    /// Writes the first bytes of an empty file.
+    pub fn begin(mut file: W, magic: [u8; MAGIC_BYTES]) -> io::Result<Self> {
+        file.write_all(&magic)?;
+        Ok(Self { file, frames: 0 })
+    }
+
+    /// Appends a frame of 1 byte to 1 MiB.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        if !(1..=LARGEST).contains(&length) {
+            let reason = format!("found a frame of {} bytes; valid is 1 to {LARGEST}", bytes.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        self.put(length, checksum(length, bytes))?;
+        self.file.write_all(bytes)?;
+        self.frames += 1;
+        Ok(())
+    }
+
+    /// Hands what is buffered to the system.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+
+    /// Writes the end mark and hands what is buffered to the system.
+    pub fn finish(mut self) -> io::Result<()> {
+        self.put(0, checksum(0, &self.frames.to_le_bytes()))?;
+        self.flush()
+    }
+
+    fn put(&mut self, length: u32, checksum: u32) -> io::Result<()> {
+        self.file.write_all(&length.to_le_bytes())?;
+        self.file.write_all(&checksum.to_le_bytes())
+    }
+}
+
+/// Reads a file's frames.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    file: R,
+    layout: Layout,
+    frames: u64,
+    offset: u64,
+}
+
+impl<R: BufRead> FrameReader<R> {
+    /// Reads on behind the first bytes of a file.
+    pub fn new(file: R, layout: Layout) -> Self {
+        Self { file, layout, frames: 0, offset: MAGIC_BYTES as u64 }
+    }
+
+    /// Layout of the file.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Where the next frame begins in the file.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads the next frame.
+    pub fn read(&mut self) -> Result<Frame, FrameError> {
+        if self.is_at_end()? {
+            return Ok(Frame::None);
+        }
+        let Some(length) = self.number()? else { return Ok(Frame::Cut) };
+        if length > LARGEST {
+            return Err(self.damaged(format!("has a length of {length} bytes; valid is at most {LARGEST}")));
+        }
+        let mut expected = None;
+        if self.layout == Layout::Checked {
+            let Some(checksum) = self.number()? else { return Ok(Frame::Cut) };
+            expected = Some(checksum);
+        }
+        let mut bytes = vec![0; length as usize];
+        if !read_whole(&mut self.file, &mut bytes)? {
+            return Ok(Frame::Cut);
+        }
+        if let Some(expected) = expected {
+            let count = self.frames.to_le_bytes();
+            let covered: &[u8] = if length == 0 { &count } else { &bytes };
+            let found = checksum(length, covered);
+            if found != expected {
+                return Err(self.damaged(format!("has checksum {found:08x}; valid is {expected:08x}")));
+            }
+            if length == 0 {
+                return if self.is_at_end()? {
+                    Ok(Frame::End)
+                } else {
+                    Err(self.damaged("is the end mark, and bytes follow it".into()))
+                };
+            }
+        }
+        self.frames += 1;
+        self.offset += u64::from(length) + if expected.is_some() { 8 } else { 4 };
+        Ok(Frame::Whole(bytes))
+    }
+
+    fn is_at_end(&mut self) -> io::Result<bool> {
+        self.file.fill_buf().map(|bytes| bytes.is_empty())
+    }
+
+    /// The next four bytes as a number; none where the file ends before.
+    fn number(&mut self) -> io::Result<Option<u32>> {
+        let mut bytes = [0; 4];
+        let whole = read_whole(&mut self.file, &mut bytes)?;
+        Ok(whole.then(|| u32::from_le_bytes(bytes)))
+    }
+
+    fn damaged(&self, reason: String) -> FrameError {
+        FrameError::Damaged { frame: self.frames, offset: self.offset, reason }
+    }
+}
+
+/// CRC-32 of a frame.
+fn checksum(length: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&length.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// Fills `bytes`; whether there were that many.
 pub fn read_whole(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(bytes) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSTST1";
+
+    /// Three frames and an end mark.
+    fn file() -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut writer = FrameWriter::begin(&mut file, MAGIC).unwrap();
+        for bytes in [&b"header"[..], b"1", b"22"] {
+            writer.append(bytes).unwrap();
+        }
+        writer.finish().unwrap();
+        file
+    }
+
+    /// Frames of a file and how it goes on behind the last of them.
+    fn read(file: &[u8]) -> (u64, Result<Frame, FrameError>) {
+        let mut reader = FrameReader::new(&file[MAGIC_BYTES..], Layout::Checked);
+        loop {
+            match reader.read() {
+                Ok(Frame::Whole(_)) => {}
+                end => return (reader.frames, end),
+            }
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_standard() {
+        assert_eq!(crc32fast::hash(b"123456789"), 0xcbf4_3926);
+        let mut both = 3_u32.to_le_bytes().to_vec();
+        both.extend_from_slice(b"abc");
+        assert_eq!(checksum(3, b"abc"), crc32fast::hash(&both), "length and bytes");
+    }
+
+    #[test]
+    fn every_bit_that_changes_and_every_cut_is_found() {
+        let whole = file();
+        assert!(matches!(read(&whole), (3, Ok(Frame::End))));
+        for byte in MAGIC_BYTES..whole.len() {
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[byte] ^= 1 << bit;
+                let (_, end) = read(&damaged);
+                // A length that became too large is a file that ends within it.
+                assert!(
+                    matches!(end, Ok(Frame::Cut) | Err(FrameError::Damaged { .. })),
+                    "{byte}.{bit}: {end:?}"
+                );
+            }
+        }
+        for length in MAGIC_BYTES..whole.len() {
+            let (_, end) = read(&whole[..length]);
+            assert!(matches!(end, Ok(Frame::Cut | Frame::None)), "{length}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn frames_that_are_missing_or_too_many_are_found() {
+        let whole = file();
+        // Without the last frame, which is 8 bytes and its own 2, before an end mark of 8.
+        let (begin, end) = (whole.len() - 18, whole.len() - 8);
+        let missing = [&whole[..begin], &whole[end..]].concat();
+        assert!(matches!(read(&missing), (2, Err(FrameError::Damaged { frame: 2, .. }))));
+        let twice = [&whole[..end], &whole[begin..]].concat();
+        assert!(matches!(read(&twice), (4, Err(FrameError::Damaged { frame: 4, .. }))));
+        let more = [&whole[..], b"0"].concat();
+        assert!(matches!(read(&more), (3, Err(FrameError::Damaged { frame: 3, .. }))));
+    }
+
+    #[test]
+    fn a_frame_that_no_reader_takes_is_not_written() {
+        let mut writer = FrameWriter::begin(Vec::new(), MAGIC).unwrap();
+        assert!(writer.append(b"").is_err());
+        assert!(writer.append(&vec![0; LARGEST as usize + 1]).is_err());
+        assert!(writer.append(&vec![0; LARGEST as usize]).is_ok());
     }
 }

@@ -2,17 +2,19 @@
 //! For pictures alone: no decision is made by it, and a look may be missing.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter};
 use std::path::{Path, PathBuf};
 
 use aegis_core::Pose;
 use serde::{Deserialize, Serialize};
 
-use crate::frames::{self, Frame};
+use crate::frames::{Frame, FrameReader, FrameWriter, Layout, MAGIC_BYTES};
 use crate::run_log::{self, RunLogError};
 
 /// First bytes of the file, the format's version among them.
-const MAGIC: [u8; 8] = *b"AEGSSEE1";
+const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSSEE2";
+/// Formats that are read, the newest first. Version 1 has no checksums; neither has an end mark.
+const FORMATS: [([u8; MAGIC_BYTES], Layout); 2] = [(MAGIC, Layout::Checked), (*b"AEGSSEE1", Layout::Plain)];
 /// Its name in a run's folder.
 pub const SIGHTS: &str = "sights.aegis";
 
@@ -42,7 +44,7 @@ pub struct Sight {
 #[derive(Debug)]
 pub struct SightLog {
     path: PathBuf,
-    file: BufWriter<File>,
+    frames: FrameWriter<BufWriter<File>>,
 }
 
 impl SightLog {
@@ -52,9 +54,9 @@ impl SightLog {
     /// [`RunLogError::Write`].
     pub fn create(path: &Path) -> Result<Self, RunLogError> {
         let failed = |source| RunLogError::Write { path: path.into(), source };
-        let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
-        file.write_all(&MAGIC).map_err(failed)?;
-        Ok(Self { path: path.into(), file })
+        let file = BufWriter::new(File::create_new(path).map_err(failed)?);
+        let frames = FrameWriter::begin(file, MAGIC).map_err(failed)?;
+        Ok(Self { path: path.into(), frames })
     }
 
     /// Appends a look and hands it to the system.
@@ -63,15 +65,15 @@ impl SightLog {
     /// [`RunLogError::Write`], for example of a disk that is full.
     pub fn append(&mut self, sight: &Sight) -> Result<(), RunLogError> {
         let bytes = rmp_serde::to_vec(sight).map_err(io::Error::other);
-        let written = bytes.and_then(|bytes| frames::write(&mut self.file, &bytes));
-        let written = written.and_then(|()| self.file.flush());
+        let written = bytes.and_then(|bytes| self.frames.append(&bytes));
+        let written = written.and_then(|()| self.frames.flush());
         written.map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 }
 
-/// Reads looks, in the order in which they came, as far as they can be read.
+/// Reads looks, in the order in which they came, up to the end or to the first that is damaged.
 pub struct Sights {
-    file: BufReader<File>,
+    frames: FrameReader<BufReader<File>>,
 }
 
 impl Sights {
@@ -80,7 +82,7 @@ impl Sights {
     /// # Errors
     /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file that is none.
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
-        run_log::open(path, MAGIC).map(|file| Self { file })
+        run_log::open(path, FORMATS).map(|frames| Self { frames })
     }
 }
 
@@ -88,9 +90,9 @@ impl Iterator for Sights {
     type Item = Sight;
 
     fn next(&mut self) -> Option<Sight> {
-        match frames::read(&mut self.file) {
+        match self.frames.read() {
             Ok(Frame::Whole(bytes)) => rmp_serde::from_slice(&bytes).ok(),
-            Ok(Frame::Cut | Frame::None) | Err(_) => None,
+            Ok(Frame::Cut | Frame::End | Frame::None) | Err(_) => None,
         }
     }
 }
@@ -120,12 +122,20 @@ mod tests {
         let all: Vec<Sight> = Sights::open(&path).unwrap().collect();
         assert_eq!(all, [sight(0), sight(1), sight(2)]);
 
-        let bytes = std::fs::read(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(Sights::open(&path).unwrap().count(), 2);
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert_eq!(Sights::open(&path).unwrap().count(), 2, "a look that is damaged is not shown");
         std::fs::write(&path, b"AEGSRUN2").unwrap();
         let error = Sights::open(&path).err().unwrap().to_string();
-        assert!(error.contains("begins with AEGSRUN2") && error.contains("AEGSSEE1"), "{error}");
+        assert!(error.contains("begins with AEGSRUN2") && error.contains("AEGSSEE2"), "{error}");
+        // Files of the first version have no checksums.
+        let look = rmp_serde::to_vec(&sight(7)).unwrap();
+        let length = u32::try_from(look.len()).unwrap().to_le_bytes();
+        std::fs::write(&path, [&b"AEGSSEE1"[..], &length[..], &look[..]].concat()).unwrap();
+        assert_eq!(Sights::open(&path).unwrap().collect::<Vec<_>>(), [sight(7)]);
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

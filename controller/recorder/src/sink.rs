@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,10 @@ use crate::{APPLICATION, RecorderError};
 
 /// A viewer that has not taken everything by then is not there.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// For a viewer's machine to accept a connection.
+const REACH: Duration = Duration::from_secs(2);
+/// Where a viewer listens unless its URL says otherwise.
+const VIEWER_PORT: u16 = 9876;
 
 /// What a recording is made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,9 +66,11 @@ impl Sink {
         let Some((mut partial, path)) = self.partial.zip(self.target.file()) else {
             let stream = self.target.connect(builder)?;
             draw(&stream)?;
-            return stream
-                .flush_with_timeout(PATIENCE)
-                .map_err(|error| RecorderError::Viewer { target: self.target, reason: error.to_string() });
+            return stream.flush_with_timeout(PATIENCE).map_err(|error| {
+                // Dropping the stream would wait for the viewer once more, without end.
+                std::mem::forget(stream);
+                RecorderError::Viewer { target: self.target, reason: error.to_string() }
+            });
         };
         // One chunk per entity, whatever the machine's speed.
         let (stream, storage) = builder.batcher_config(ChunkBatcherConfig::NEVER).memory()?;
@@ -86,12 +93,31 @@ impl Target {
     }
 
     pub(crate) fn connect(&self, builder: RecordingStreamBuilder) -> Result<RecordingStream, RecorderError> {
+        if let Self::Connect(url) = self {
+            reachable(url).map_err(|reason| RecorderError::Viewer { target: self.clone(), reason })?;
+        }
         let stream = match self {
             Self::Connect(url) => builder.connect_grpc_opts(url.as_str()),
             Self::Spawn | Self::File(_) => builder.spawn(),
         };
         stream.map_err(|error| RecorderError::Viewer { target: self.clone(), reason: error.to_string() })
     }
+}
+
+/// Whether a program listens where a viewer's URL points, as in `rerun+http://127.0.0.1:9876/proxy`.
+fn reachable(url: &str) -> Result<(), String> {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let authority = place.split('/').next().unwrap_or(place);
+    let authority =
+        if authority.contains(':') { authority.to_owned() } else { format!("{authority}:{VIEWER_PORT}") };
+    let mut last = format!("{authority}: no such host");
+    for address in authority.to_socket_addrs().map_err(|error| format!("{authority}: {error}"))? {
+        match TcpStream::connect_timeout(&address, REACH) {
+            Ok(_) => return Ok(()),
+            Err(error) => last = format!("{address}: {error}"),
+        }
+    }
+    Err(last)
 }
 
 /// The file beside the recording that becomes it, or goes away.

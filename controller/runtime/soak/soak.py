@@ -85,7 +85,7 @@ def drive(aegis: Path, robot: Path, folder: Path, plant: int, args: argparse.Nam
     stolen, begin = steal(), time.monotonic()
     with open(folder / "said", "w") as said:
         run = subprocess.Popen(
-            [aegis, "run", robot, "--out", record, "--exit-on-stop", "--json"],
+            [aegis, "run", robot, "--out", record, "--exit-on-stop", "--auto-start", "--json"],
             stdout=subprocess.DEVNULL,
             stderr=said,
         )

@@ -232,18 +232,22 @@ pub struct ControlLoop {
     episode: u64,
     commands: u32,
     newest: Newest,
+    /// Where the plant stood at the last start, `[channels]`.
+    pose: Vec<f32>,
 }
 
 impl ControlLoop {
     /// Nothing read yet.
     pub fn new(controller: Controller, ports: Ports) -> Self {
-        Self { controller, ports, episode: 0, commands: 0, newest: Newest::default() }
+        let pose = controller.command().to_vec();
+        Self { controller, ports, episode: 0, commands: 0, newest: Newest::default(), pose }
     }
 
     /// One control period that began at `now`, `late` after it was due and `skipped` periods after the last. Neither
     /// waits nor allocates.
     pub fn period(&mut self, now: Duration, late: Duration, skipped: u32) {
         let Self { controller, ports, .. } = self;
+        let wishes = ports.wishes.take(&mut self.pose);
         let inputs = Inputs {
             now,
             skipped,
@@ -251,9 +255,10 @@ impl ControlLoop {
             plant: ports.health.read(),
             weak: ports.weak.hear(),
             strong: ports.strong.hear(),
-            wishes: ports.wishes.take(),
+            wishes,
+            pose: wishes.start.map(|_| Cow::Borrowed(&self.pose[..])),
         };
-        if let Some(Seen { sequence, received, .. }) = inputs.observation {
+        if let Some(Seen { sequence, received, fault: None, .. }) = inputs.observation {
             self.newest = Newest { sequence, received };
         }
         let output: Output = controller.tick(&inputs);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Cause, Channel, ChannelKind, ControlSettings, Mode, OutOfBounds, Overlap, Period, Recipe, Seen,
+    Cause, Channel, ChannelKind, ControlSettings, LimitScope, Mode, OutOfBounds, Overlap, Period, Recipe, Seen,
     StrongLoss,
 };
 use aegis_core::gate::BudgetUnit;
@@ -64,6 +64,8 @@ fn recipe(patience: u32) -> Recipe {
             frozen_ms: 0.0,
             plant_timeout_ms: 10_000.0,
             out_of_bounds: OutOfBounds::Reject,
+            limits: LimitScope::Always,
+            start_within: f64::INFINITY,
             channels: vec![channel],
         },
         limits: GateLimits {
@@ -134,7 +136,7 @@ impl Rig {
         while !rig.thinkers.iter().all(|thinker| thinker.is_ready(1)) {
             std::thread::yield_now();
         }
-        rig.wishes.start(1);
+        rig.wishes.start(1, &[0.0]);
         rig
     }
 
@@ -154,10 +156,10 @@ impl Rig {
         });
         let (episode, sequence) = (1, self.sequence);
         for view in &mut self.views {
-            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation) });
+            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), received });
         }
         let received = self.clock.now();
-        self.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success: false });
+        self.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success: false, fault: None });
         self.sequence += 1;
     }
 

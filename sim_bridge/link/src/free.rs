@@ -36,6 +36,7 @@ pub struct FreePlant {
     plant: ZenohPlant,
     name: String,
     session: zenoh::Session,
+    after: u64,
     _subscribers: Vec<Subscriber<()>>,
 }
 
@@ -44,10 +45,13 @@ pub struct FreePlant {
 pub struct CommandSender {
     publisher: Publisher<'static>,
     session: u64,
+    /// Episodes up to this one belong to an earlier claim.
+    after: u64,
 }
 
 impl FreePlant {
-    /// Claims the plant `name` for `controller`, a name for people. `hear` is called on threads of Zenoh's for
+    /// Claims the plant `name` for `controller`, a name for people. Episodes of this claim are numbered from `after` + 1
+    /// on, so that no number is used twice where a controller claims again. `hear` is called on threads of Zenoh's for
     /// everything that is published; it must not wait.
     ///
     /// # Errors
@@ -56,11 +60,13 @@ impl FreePlant {
         session: &zenoh::Session,
         name: &str,
         controller: &str,
+        after: u64,
         patience: Patience,
         hear: impl Fn(Heard) + Clone + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
         let keys = Keys::of(name)?;
-        let plant = ZenohPlant::claim(session, name, controller, Mode::FreeRunning, patience)?;
+        let mut plant = ZenohPlant::claim(session, name, controller, Mode::FreeRunning, patience)?;
+        plant.number_episodes_after(after);
         let mut subscribers = Vec::new();
         for key in [keys.observation, keys.status, keys.operator] {
             let hear = hear.clone();
@@ -77,7 +83,7 @@ impl FreePlant {
             };
             subscribers.push(session.declare_subscriber(key).callback(listen).wait()?);
         }
-        Ok(Self { plant, name: name.into(), session: session.clone(), _subscribers: subscribers })
+        Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
     }
 
     /// What the plant said of itself.
@@ -106,12 +112,13 @@ impl FreePlant {
             .priority(Priority::RealTime)
             .express(true)
             .wait()?;
-        Ok(CommandSender { publisher, session: self.claimed().session })
+        Ok(CommandSender { publisher, session: self.claimed().session, after: self.after })
     }
 }
 
 impl CommandSender {
-    /// Sends one command: `sequence` counts the episode's from 1, `observation` is the newest that was known.
+    /// Sends one command: `sequence` counts the episode's from 1, `observation` is the newest that was known. A command
+    /// of an episode before this claim is not sent: it was made for another claim's plant. Returns whether it was sent.
     ///
     /// # Errors
     /// The session is closed.
@@ -122,10 +129,14 @@ impl CommandSender {
         observation: u32,
         stamp_ns: u64,
         action: &[f32],
-    ) -> Result<(), LinkError> {
+    ) -> Result<bool, LinkError> {
+        if episode <= self.after {
+            return Ok(false);
+        }
         let (session, action) = (self.session, action.to_vec());
         let command = Action { session, episode, sequence, observation, stamp_ns, action };
-        Ok(self.publisher.put(Message::from(command).encode()).wait()?)
+        self.publisher.put(Message::from(command).encode()).wait()?;
+        Ok(true)
     }
 }
 
@@ -141,8 +152,8 @@ pub fn operate(session: &zenoh::Session, name: &str, operate: Operate) -> Result
     let say = || publisher.put(Message::from(operate).encode()).wait();
     let begin = Instant::now();
     let mut heard = is_heard()?;
-    // A stop waits for nothing. Said a second time it changes nothing, which is not so of a reset.
-    if heard || operate.wish != Wish::Reset {
+    // A stop waits for nothing. Said a second time it changes nothing, which is not so of a reset or a start.
+    if heard || matches!(operate.wish, Wish::EStop | Wish::Stop) {
         say()?;
     }
     if heard {

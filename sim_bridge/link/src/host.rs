@@ -31,7 +31,8 @@ pub struct PlantInfo {
 /// After how much silence what happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostLimits {
-    /// A free-running plant stops when it has had no action for so long.
+    /// A free-running plant stops when it has had no action for so long. An action that answers an observation older than
+    /// this is none.
     pub command_timeout: Duration,
     /// The plant is free for others when its controller has been silent for so long.
     pub controller_timeout: Duration,
@@ -320,7 +321,8 @@ impl Host {
     }
 
     fn accept(&mut self, bytes: &[u8], at: Duration) -> Option<()> {
-        let Ok(Message::Action(Action { session, episode, sequence, action, .. })) = Message::decode(bytes)
+        let Ok(Message::Action(Action { session, episode, sequence, observation, action, .. })) =
+            Message::decode(bytes)
         else {
             return None;
         };
@@ -328,7 +330,9 @@ impl Host {
         let held = self.held.as_mut().filter(|held| held.session == session)?;
         let running = held.episode.as_mut().filter(|running| running.reset.episode == episode)?;
         let newer = running.command.as_ref().is_none_or(|command| command.sequence < sequence);
-        if !fits || !newer || running.stopped {
+        // Measured on the plant's own steps, so that no delay on the line, however constant, hides the age.
+        let age = self.info.period * running.sequence.saturating_sub(observation);
+        if !fits || !newer || running.stopped || age > self.limits.command_timeout {
             return None;
         }
         // An action that arrives after the timeout, before the tick that would have noticed, comes too late as well.

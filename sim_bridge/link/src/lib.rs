@@ -1,9 +1,10 @@
 //! Any plant over Zenoh: the wire format, the host that serves a plant, and the plant at the other end of the line.
-//! `wire`, `host`, `endpoint` and `access` are pure: values in, values out. `serve`, `plant` and `session` are the shells.
+//! `wire`, `host`, `endpoint`, `access` and `certificates` are pure: values in, values out. `serve`, `plant` and `session` are the shells.
 //!
 //! `docs/protocol.md` states the wire format field by field.
 
 pub mod access;
+mod certificates;
 mod dropped;
 pub mod endpoint;
 pub mod free;

@@ -177,6 +177,11 @@ impl ZenohPlant {
         self.episode
     }
 
+    /// The next episode's number is one above `newest`.
+    pub(crate) fn number_episodes_after(&mut self, newest: u64) {
+        self.episode = newest;
+    }
+
     /// What went wrong without harm since the claim.
     pub fn counters(&self) -> Counters {
         self.counters

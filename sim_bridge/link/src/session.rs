@@ -171,6 +171,22 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_a_plant_are_those_of_the_python_side() {
+        let cases: Value = serde_json::from_str(include_str!("../tests/serve_settings.json")).unwrap();
+        for case in cases.as_array().unwrap() {
+            let endpoint: Endpoint = case["endpoint"].as_str().unwrap().parse().unwrap();
+            let guarded = endpoint.guard(false, case["keys"].as_str().map(KeyFolder::at)).unwrap();
+            let plants: Vec<String> = serde_json::from_value(case["plants"].clone()).unwrap();
+            let found = settings(Role::Serve, &guarded, &plants).unwrap();
+            let expected = case["settings"].as_object().unwrap();
+            assert_eq!(found.len(), expected.len());
+            for (key, value) in found {
+                assert_eq!(Some(&value), expected.get(&key), "{key}");
+            }
+        }
+    }
+
+    #[test]
     fn a_plain_session_opens_on_this_machine_alone() {
         for text in ["tcp/0.0.0.0:0", "tls/127.0.0.1:0"] {
             let opened = open(Role::Serve, &text.parse().unwrap());

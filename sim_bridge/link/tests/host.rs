@@ -251,6 +251,30 @@ fn a_command_that_comes_after_the_timeout_does_not_undo_the_stop() {
 }
 
 #[test]
+fn a_command_that_answers_an_observation_older_than_the_timeout_is_dropped() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    let answering = |observation, sequence| {
+        let action = vec![0.9];
+        Message::from(Action { session, episode: 1, sequence, observation, stamp_ns: 0, action }).encode()
+    };
+    // Commands come every period, each answering what was shown 250 ms before: the line is slow both ways, and steady.
+    for period in 1..=8_u32 {
+        moved(&host.tick(at(50 * u64::from(period)), &mut plant).unwrap());
+        if period > 5 {
+            host.action(&answering(period - 5, period), at(50 * u64::from(period) + 1));
+        }
+    }
+    assert!(plant.actions.iter().all(|action| action == &[0.0]), "{:?}", plant.actions);
+    assert_eq!(status(&host, at(402)).dropped, 3);
+    // One that answers what was shown 200 ms ago is young enough.
+    host.action(&answering(4, 20), at(403));
+    moved(&host.tick(at(450), &mut plant).unwrap());
+    assert_eq!(plant.actions.last().unwrap(), &[0.9]);
+}
+
+#[test]
 fn stale_duplicated_and_unfit_commands_are_dropped() {
     let (mut host, mut plant) = (host(), Toy::default());
     let session = claimed(&mut host, &mut plant, Mode::FreeRunning);

@@ -1,6 +1,8 @@
 //! An episode's part of a control period: questions to the policies, the gate at each boundary, and who drives on.
 //! A fire whose answer is not there yet waits at rest; a policy that is lost is never waited for without end.
 
+use std::time::Duration;
+
 use super::io::{Cause, Notices, Output};
 use super::mode::Event;
 use super::settings::StrongLoss;
@@ -39,7 +41,7 @@ pub(super) struct Stretch {
 }
 
 impl<T: Trigger + Clone> Controller<T> {
-    pub(super) fn run(&mut self, output: &mut Output) {
+    pub(super) fn run(&mut self, now: Duration, output: &mut Output) {
         if self.stretch.phase == Phase::Boundary && self.step >= self.stretch.due {
             self.stretch.phase = Phase::Opinion;
         }
@@ -62,7 +64,7 @@ impl<T: Trigger + Clone> Controller<T> {
             return self.stop(Cause::StrongLost);
         }
         self.happen(if at_hand { ready } else { Event::OutOfActions });
-        self.ask(output);
+        self.ask(now, output);
     }
 
     /// The gate decides as soon as it has what it reads.
@@ -173,6 +175,11 @@ impl<T: Trigger + Clone> Controller<T> {
     fn take(&mut self, driver: Driver) {
         let same = self.driving == Some(driver);
         let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
+        let first = party.offer.at(self.step).filter(|_| !self.has_driven);
+        if first.is_some_and(|to| self.parts.settings.far_channel(self.motion.command(), to).is_some()) {
+            return self.stop(Cause::FarFromStart);
+        }
+        self.has_driven = true;
         self.track.take(&party.offer, self.step, same);
         if !same {
             self.motion.hand_over();
@@ -188,7 +195,7 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// Questions whose answers are needed at the next boundary, if there is a young enough observation to ask about.
-    fn ask(&mut self, output: &mut Output) {
+    fn ask(&mut self, now: Duration, output: &mut Output) {
         let waiting = self.stretch.phase != Phase::Boundary;
         let soon = waiting || self.step >= self.asked_from();
         if !soon || self.stretch.phase == Phase::End || !self.watch.is_fresh() {
@@ -196,14 +203,14 @@ impl<T: Trigger + Clone> Controller<T> {
         }
         if self.weak.is_free() {
             self.questions += 1;
-            self.weak.ask(self.questions, self.step);
+            self.weak.ask(self.questions, self.step, now);
             output.ask_weak = Some(self.questions);
         }
         let needed = matches!(self.stretch.phase, Phase::Strong(_)) || self.driving == Some(Driver::Strong);
         let wanted = needed || self.parts.ask_strong || self.gate.needs_disagreement();
         if wanted && !self.stretch.strong_lost && self.strong.is_free() {
             self.questions += 1;
-            self.strong.ask(self.questions, self.step);
+            self.strong.ask(self.questions, self.step, now);
             output.ask_strong = Some(self.questions);
         }
     }

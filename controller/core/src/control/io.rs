@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::intake::ContentFault;
 use super::mode::Mode;
 use crate::{Decision, Driver};
 
@@ -20,10 +21,13 @@ pub struct Seen {
     pub arrived: u32,
     /// When it came, on the controller's clock.
     pub received: Duration,
-    /// A digest of the pictures; 0 without any.
+    /// A digest of the content, vectors and pictures alike; 0 where none was taken.
     pub pictures: u64,
     /// Whether the task's goal holds.
     pub success: bool,
+    /// What is wrong with its content. Such an observation is not shown to a policy.
+    #[serde(default)]
+    pub fault: Option<ContentFault>,
 }
 
 impl Seen {
@@ -75,6 +79,9 @@ pub struct Reply<'a> {
     /// What came of it.
     #[serde(borrow)]
     pub proposal: Result<Proposal<'a>, NoProposal>,
+    /// When that observation came, on the controller's clock; unknown in records of format 2.
+    #[serde(default)]
+    pub received: Option<Duration>,
 }
 
 /// A proposed chunk.
@@ -120,6 +127,9 @@ pub struct Inputs<'a> {
     pub strong: Option<Reply<'a>>,
     /// What people want.
     pub wishes: Wishes,
+    /// With a start: where the plant stands, `[channels]`. Without it an episode starts from `rest`.
+    #[serde(borrow, default)]
+    pub pose: Option<Cow<'a, [f32]>>,
 }
 
 /// Why a stop was made.
@@ -142,6 +152,8 @@ pub enum Cause {
     WeakLost,
     /// The strong policy is lost while it is needed.
     StrongLost,
+    /// An episode's first action is too far from where the plant stands.
+    FarFromStart,
 }
 
 /// Everything worth a line in the record that happened in one period; one bit each.
@@ -154,7 +166,7 @@ macro_rules! notices {
         impl Notices {
             $(#[doc = $text] pub const $name: Self = Self(1 << $bit);)+
             /// Every notice with its text.
-            pub const ALL: [(Self, &'static str); 16] = [$((Self::$name, $text)),+];
+            pub const ALL: [(Self, &'static str); 19] = [$((Self::$name, $text)),+];
         }
     };
 }
@@ -171,11 +183,14 @@ notices! {
     8 GAP "observations were skipped",
     9 FOREIGN_OBSERVATION "an observation of another episode was dropped",
     10 STALE "no observation is young enough",
-    11 FROZEN "the pictures do not change",
+    11 FROZEN "the content of observations does not change",
     12 OVERRUN "control periods were missed",
     13 FLAGGED "the score is not a number and counts as the highest risk",
     14 ESCALATED "the strong policy drives because the weak one is lost",
     15 BUDGET_SPENT "the rule raised an alarm that the gate's limits do not obey",
+    16 IMPLAUSIBLE "an observation was refused: a value that is not finite or out of bounds, or time that goes backward",
+    17 AGED_CHUNK "a chunk was dropped: the observation that it was made from was too old when it was asked for",
+    18 START_REFUSED "a start was refused: the plant stands too far from rest",
 }
 
 impl Notices {

@@ -3,20 +3,23 @@
 
 mod boundary;
 mod counters;
+mod intake;
 mod io;
 mod mode;
 mod motion;
 mod party;
 mod settings;
 mod track;
+mod tracking;
 mod watch;
 
 pub use counters::Counters;
+pub use intake::{Content, ContentFault, Intake, Refusal};
 pub use io::{
     Cause, Inputs, NoProposal, Notices, Output, Period, PlantHealth, Proposal, Reply, Seen, Wishes,
 };
 pub use mode::{Event, Mode};
-pub use motion::{Channel, ChannelKind, Motion};
+pub use motion::{Channel, ChannelKind, LimitScope, Motion};
 pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};
 pub use track::Overlap;
 
@@ -51,6 +54,31 @@ pub struct Parts<T = BuiltIn> {
 pub type Recipe = Parts<Rule>;
 
 impl Recipe {
+    /// Whether an episode may start where the plant stands: `pose`, `[channels]`.
+    ///
+    /// # Errors
+    /// [`ControlError::Start`] for the first position that is too far from `rest`, and [`ControlError::Setting`] for one
+    /// that is not finite or out of its channel's bounds.
+    pub fn allows_start(&self, pose: &[f32]) -> Result<(), ControlError> {
+        let settings = &self.settings;
+        for (channel, (bounds, found)) in settings.channels.iter().zip(pose).enumerate() {
+            if !bounds.admits(*found) {
+                let (field, found) = (format!("pose[{channel}]"), found.to_string());
+                let valid = format!("finite, {} to {}", bounds.low, bounds.high);
+                return Err(ControlError::Setting { field, found, valid });
+            }
+        }
+        match settings.far_channel(pose, &self.rest) {
+            Some(channel) => Err(ControlError::Start {
+                channel,
+                found: pose[channel],
+                rest: self.rest[channel],
+                within: settings.start_within,
+            }),
+            None => Ok(()),
+        }
+    }
+
     /// The controller.
     ///
     /// # Errors
@@ -91,6 +119,8 @@ pub struct Controller<T = BuiltIn> {
     step: u32,
     /// Whose chunk is on the track.
     driving: Option<Driver>,
+    /// Whether a policy's chunk has been taken in this episode.
+    has_driven: bool,
 }
 
 impl<T: Trigger + Clone> Controller<T> {
@@ -101,17 +131,13 @@ impl<T: Trigger + Clone> Controller<T> {
     pub fn new(parts: Parts<T>) -> Result<Self, ControlError> {
         let [weak, strong] = parts.horizons;
         parts.settings.validate(&parts.limits, weak.min(strong))?;
+        parts.settings.validate_rest(&parts.rest)?;
         let width = parts.settings.channels.len();
-        if parts.rest.len() != width {
-            let found = format!("{} values", parts.rest.len());
-            let valid = format!("one for each of {width} channels");
-            return Err(ControlError::Setting { field: "rest".into(), found, valid });
-        }
         Ok(Self {
             gate: Gate::new(parts.limits.clone(), parts.rule.clone())?,
             mode: Mode::Idle,
             cause: None,
-            motion: Motion::new(parts.settings.channels.clone(), &parts.rest),
+            motion: Motion::new(parts.settings.channels.clone(), &parts.rest, parts.settings.limits),
             track: Track::new(parts.settings.overlap, weak.max(strong), width),
             watch: Watch::default(),
             weak: Party::new(weak, width),
@@ -122,6 +148,7 @@ impl<T: Trigger + Clone> Controller<T> {
             episode: 0,
             step: 0,
             driving: None,
+            has_driven: false,
             parts,
         })
     }
@@ -162,14 +189,14 @@ impl<T: Trigger + Clone> Controller<T> {
             // Actions belong to their own periods: what was missed is not made up for.
             self.step = self.step.saturating_add(1).saturating_add(inputs.skipped);
         }
-        self.obey(&inputs.wishes);
+        self.obey(&inputs.wishes, inputs.pose.as_deref(), &mut output.notices);
         self.look(inputs, &mut output.notices);
         self.listen(inputs, &mut output.notices);
         if self.mode.is_on() && self.step >= self.parts.limits.horizon_steps {
             self.happen(Event::Finish);
         }
         if self.mode.is_on() {
-            self.run(&mut output);
+            self.run(inputs.now, &mut output);
         }
         self.command_next(&mut output);
         output.mode = self.mode;
@@ -193,7 +220,7 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// People come first, the emergency stop before all.
-    fn obey(&mut self, wishes: &Wishes) {
+    fn obey(&mut self, wishes: &Wishes, pose: Option<&[f32]>, notices: &mut Notices) {
         if wishes.e_stop {
             self.cause = Some(Cause::EStop);
             self.counters.e_stops += u64::from(self.mode != Mode::EStop);
@@ -208,6 +235,13 @@ impl<T: Trigger + Clone> Controller<T> {
             self.happen(Event::Reset);
         }
         if let (Some(episode), Mode::Idle, true) = (wishes.start, self.mode, self.motion.is_at_rest()) {
+            if let Some(pose) = pose {
+                if self.parts.settings.far_channel(pose, &self.parts.rest).is_some() {
+                    return notices.add(Notices::START_REFUSED);
+                }
+                // From where the plant stands: a command from elsewhere would be a jump.
+                self.motion.place(pose);
+            }
             self.begin(episode);
         }
     }
@@ -218,7 +252,7 @@ impl<T: Trigger + Clone> Controller<T> {
             self.gate = gate;
         }
         self.happen(Event::Start);
-        (self.episode, self.step, self.driving) = (episode, 0, None);
+        (self.episode, self.step, self.driving, self.has_driven) = (episode, 0, None, false);
         self.stretch = Stretch::default();
         self.track.clear();
         self.watch.begin(episode);
@@ -249,7 +283,8 @@ impl<T: Trigger + Clone> Controller<T> {
         for (party, reply, failed, late) in sides {
             if let Some(reply) = reply {
                 let bounds = settings.out_of_bounds;
-                let received = party.receive(reply, self.episode, &settings.channels, bounds, notices);
+                let limits = (bounds, self.parts.settings.max_age());
+                let received = party.receive(reply, self.episode, &settings.channels, limits, notices);
                 if received == Received::Failed {
                     notices.add(failed);
                 }

@@ -1,7 +1,21 @@
-//! Commands that stay continuous: follows a policy within velocity and acceleration, and comes to rest within jerk.
-//! Everything starts from the last command sent, never from a measured state.
+//! Commands that stay continuous: follow a policy and come to rest within velocity, acceleration and jerk.
+//! Everything starts from the last command sent. What is sent is finite and within its channel's bounds, always.
 
 use serde::{Deserialize, Serialize};
+
+use super::tracking::{fastest_that_stops, tracking_change};
+
+/// While a policy drives, when velocity, acceleration and jerk bound its commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitScope {
+    /// In every period.
+    #[default]
+    Always,
+    /// From a change of driver, or the start, until the new driver's commands are reached; without jerk. After that its
+    /// commands pass as they are, within their bounds.
+    UntilCaughtUp,
+}
 
 /// What a channel of the action means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,12 +48,12 @@ pub struct Channel {
     /// Largest change of the velocity in one period.
     #[serde(default = "infinite")]
     pub acceleration: f64,
-    /// Largest change of the acceleration in one period, on the way to rest.
+    /// Largest change of the acceleration in one period.
     #[serde(default = "infinite")]
     pub jerk: f64,
 }
 
-fn infinite() -> f64 {
+pub(super) fn infinite() -> f64 {
     f64::INFINITY
 }
 
@@ -48,14 +62,25 @@ impl Channel {
     pub fn admits(&self, command: f32) -> bool {
         (self.low..=self.high).contains(&f64::from(command))
     }
+
+    /// The 32-bit command nearest to a finite one that lies within the channel's bounds.
+    fn nearest(&self, command: f64) -> f32 {
+        let nearest = command.clamp(self.low, self.high) as f32;
+        match f64::from(nearest) {
+            // A bound that 32 bits cannot hold is rounded to the inside.
+            wide if wide > self.high => nearest.next_down(),
+            wide if wide < self.low => nearest.next_up(),
+            _ => nearest,
+        }
+    }
 }
 
-/// A channel's last commands.
+/// A channel's last command with its first and second difference, per control period.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct State {
-    command: f64,
-    velocity: f64,
-    acceleration: f64,
+pub(super) struct State {
+    pub(super) command: f64,
+    pub(super) velocity: f64,
+    pub(super) acceleration: f64,
 }
 
 /// The commands of all channels, one period after another.
@@ -64,20 +89,36 @@ pub struct Motion {
     channels: Vec<Channel>,
     states: Vec<State>,
     command: Vec<f32>,
+    scope: LimitScope,
     /// Whether commands still differ from what the policy asked for since it took over.
     catching_up: bool,
 }
 
 impl Motion {
-    /// At rest at `rest`, `[channels]`.
-    pub fn new(channels: Vec<Channel>, rest: &[f32]) -> Self {
-        let state = |command: &f32| State { command: f64::from(*command), velocity: 0.0, acceleration: 0.0 };
-        Self {
-            states: rest.iter().map(state).collect(),
-            command: rest.to_vec(),
-            channels,
-            catching_up: false,
+    /// At rest at `rest`, `[channels]`, finite and within the channels' bounds.
+    pub fn new(channels: Vec<Channel>, rest: &[f32], scope: LimitScope) -> Self {
+        let still = State { command: 0.0, velocity: 0.0, acceleration: 0.0 };
+        let (states, command) = (vec![still; channels.len()], vec![0.0; channels.len()]);
+        let mut motion = Self { channels, states, command, scope, catching_up: false };
+        for (index, value) in rest.iter().enumerate().take(motion.channels.len()) {
+            motion.stand_at(index, *value);
         }
+        motion
+    }
+
+    /// Positions stand still at `pose`, `[channels]`: where the plant is. Other channels stay as they are. What lies out of
+    /// bounds counts as the bound, and a value that is not finite as the last command.
+    pub fn place(&mut self, pose: &[f32]) {
+        for (index, value) in pose.iter().enumerate().take(self.channels.len()) {
+            if self.channels[index].kind == ChannelKind::Position {
+                self.stand_at(index, *value);
+            }
+        }
+    }
+
+    fn stand_at(&mut self, index: usize, value: f32) {
+        self.send(index, f64::from(value));
+        (self.states[index].velocity, self.states[index].acceleration) = (0.0, 0.0);
     }
 
     /// The channels.
@@ -95,14 +136,19 @@ impl Motion {
         self.catching_up = true;
     }
 
-    /// One period towards a policy's `target`, `[channels]`, finite and within bounds. Returns a bit for each channel
-    /// whose command was limited.
+    /// One period towards a policy's `target`, `[channels]`. A channel whose target is not finite goes on to rest.
+    /// Returns a bit for each channel whose command is not its target.
     pub fn follow(&mut self, target: &[f32]) -> u64 {
         let mut limited = 0;
-        for (index, target) in target.iter().enumerate() {
+        for (index, target) in target.iter().enumerate().take(self.channels.len()) {
             let wanted = f64::from(*target);
             let (channel, state) = (&self.channels[index], self.states[index]);
-            let next = if self.catching_up { state.towards(channel, wanted) } else { wanted };
+            let next = match self.scope {
+                _ if !wanted.is_finite() => state.braking(channel),
+                LimitScope::Always => state.tracking(channel, wanted),
+                LimitScope::UntilCaughtUp if self.catching_up => state.towards(channel, wanted),
+                LimitScope::UntilCaughtUp => wanted,
+            };
             let sent = self.send(index, next);
             limited |= u64::from(sent != *target) << index;
         }
@@ -142,7 +188,12 @@ impl Motion {
 
     fn send(&mut self, index: usize, next: f64) -> f32 {
         let (channel, state) = (&self.channels[index], &mut self.states[index]);
-        let sent = next.clamp(channel.low, channel.high) as f32;
+        let next = match channel.kind {
+            _ if next.is_finite() => next,
+            ChannelKind::Rate => 0.0,
+            ChannelKind::Position | ChannelKind::Discrete => state.command,
+        };
+        let sent = channel.nearest(next);
         let command = f64::from(sent);
         let velocity = match channel.kind {
             ChannelKind::Rate => command,
@@ -173,9 +224,18 @@ impl State {
         }
     }
 
+    /// The next command towards `wanted` within velocity, acceleration and jerk.
+    fn tracking(self, channel: &Channel, wanted: f64) -> f64 {
+        match channel.kind {
+            ChannelKind::Discrete => wanted,
+            ChannelKind::Rate => self.velocity + tracking_change(self, channel, wanted),
+            ChannelKind::Position => self.command + self.velocity + tracking_change(self, channel, wanted),
+        }
+    }
+
     /// The next command on the way to rest within acceleration and jerk. An acceleration beyond its own limit, as a
     /// policy's may be, is cut to it first.
-    fn braking(self, channel: &Channel) -> f64 {
+    pub(super) fn braking(self, channel: &Channel) -> f64 {
         let before = self.acceleration.clamp(-channel.acceleration, channel.acceleration);
         // So fast that the jerk can end the acceleration at the very period in which the velocity ends.
         let most = fastest_that_stops(self.velocity.abs(), channel.jerk).min(channel.acceleration);
@@ -191,14 +251,4 @@ impl State {
             ChannelKind::Position => self.command + velocity,
         }
     }
-}
-
-/// The largest first step v of a sum v + (v − a) + (v − 2a) + … down to zero that comes to `distance`, exactly: with k
-/// steps it is k·v − a·k(k − 1)/2.
-fn fastest_that_stops(distance: f64, a: f64) -> f64 {
-    if a.is_infinite() {
-        return distance;
-    }
-    let steps = (((1.0 + 8.0 * distance / a).sqrt() - 1.0) / 2.0).ceil().max(1.0);
-    distance / steps + a * (steps - 1.0) / 2.0
 }

@@ -1,6 +1,8 @@
 //! One policy as the controller sees it: the question it was asked, its answer, and how often it failed to give one.
 //! Answers count for their own question alone.
 
+use std::time::Duration;
+
 use super::io::{NoProposal, Notices, Proposal, Reply};
 use super::motion::Channel;
 use super::settings::OutOfBounds;
@@ -17,6 +19,14 @@ pub(crate) enum Received {
     Foreign,
 }
 
+/// A question: its number, the control step that it was asked at, and when.
+#[derive(Clone, Copy, Debug)]
+struct Question {
+    number: u64,
+    step: u32,
+    asked: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Party {
     /// Actions in a chunk.
@@ -27,8 +37,8 @@ pub(crate) struct Party {
     pub(crate) score: f64,
     /// Deadlines missed and inferences failed, in a row.
     pub(crate) misses: u32,
-    /// The question that waits for its answer, and the control step that it was asked at.
-    pending: Option<(u64, u32)>,
+    /// The question that waits for its answer.
+    pending: Option<Question>,
     /// Control periods that it has waited.
     age: u32,
 }
@@ -45,9 +55,9 @@ impl Party {
         (self.misses, self.pending, self.age) = (0, None, 0);
     }
 
-    pub(crate) fn ask(&mut self, number: u64, step: u32) {
+    pub(crate) fn ask(&mut self, number: u64, step: u32, asked: Duration) {
         self.offer.clear();
-        (self.pending, self.age) = (Some((number, step)), 0);
+        (self.pending, self.age) = (Some(Question { number, step, asked }), 0);
     }
 
     pub(crate) fn is_asked(&self) -> bool {
@@ -81,16 +91,20 @@ impl Party {
         missed
     }
 
-    /// Takes a reply, with what there is to note of its actions.
+    /// Takes a reply, with what there is to note of its actions. `limits` are what to do with an action out of bounds, and
+    /// how old an observation may be when a policy is asked about it.
     pub(crate) fn receive(
         &mut self,
         reply: &Reply<'_>,
         episode: u64,
         channels: &[Channel],
-        out_of_bounds: OutOfBounds,
+        limits: (OutOfBounds, Duration),
         notices: &mut Notices,
     ) -> Received {
-        let Some((_, step)) = self.pending.filter(|(number, _)| *number == reply.request) else {
+        let (out_of_bounds, max_age) = limits;
+        let Some(Question { step, asked, .. }) =
+            self.pending.filter(|question| question.number == reply.request)
+        else {
             notices.add(Notices::FOREIGN_REPLY);
             return Received::Foreign;
         };
@@ -100,7 +114,12 @@ impl Party {
             notices.add(Notices::FOREIGN_REPLY);
             return Received::Foreign;
         }
+        let aged = reply.received.is_some_and(|received| asked.saturating_sub(received) > max_age);
         let taken = match &reply.proposal {
+            Ok(_) if aged => {
+                notices.add(Notices::AGED_CHUNK);
+                false
+            }
             Ok(proposal) => self.take(proposal, step, channels, out_of_bounds, notices),
             Err(NoProposal::NotFinite) => {
                 notices.add(Notices::REJECTED);

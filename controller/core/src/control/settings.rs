@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::motion::Channel;
+use super::motion::{Channel, ChannelKind, LimitScope, infinite};
 use super::track::Overlap;
 use crate::gate::{GateError, GateLimits};
 
@@ -49,12 +49,20 @@ pub struct ControlSettings {
     pub max_age_ms: f64,
     /// After so many control periods in a row without a young enough observation: safe stop.
     pub stale_steps: u32,
-    /// Pictures that do not change for so long, milliseconds, make their observation stale. Zero: not looked at.
+    /// Observations whose content, vectors and pictures alike, does not change for so long, milliseconds, are stale.
+    /// Zero: not looked at.
     pub frozen_ms: f64,
     /// A plant without a heartbeat for so long, milliseconds: safe stop.
     pub plant_timeout_ms: f64,
     /// Actions outside their channel's bounds.
     pub out_of_bounds: OutOfBounds,
+    /// When velocity, acceleration and jerk bound a policy's commands.
+    #[serde(default)]
+    pub limits: LimitScope,
+    /// How far from `rest` a position may stand when an episode starts, and how far from there its first action may lie,
+    /// in the channel's unit.
+    #[serde(default = "infinite")]
+    pub start_within: f64,
     /// The action's channels, `[width]`.
     pub channels: Vec<Channel>,
 }
@@ -63,6 +71,34 @@ impl ControlSettings {
     /// One control period.
     pub fn period(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.rate_hz)
+    }
+
+    /// The age beyond which nothing is inferred on an observation.
+    pub fn max_age(&self) -> Duration {
+        Duration::from_secs_f64(self.max_age_ms / 1e3)
+    }
+
+    /// Refuses a `rest` that does not fit the channels, `[width]`.
+    pub fn validate_rest(&self, rest: &[f32]) -> Result<(), ControlError> {
+        let width = self.channels.len();
+        if rest.len() != width {
+            let found = format!("{} values", rest.len());
+            let valid = format!("one for each of {width} channels");
+            return Err(ControlError::Setting { field: "rest".into(), found, valid });
+        }
+        let mut values = self.channels.iter().zip(rest).enumerate();
+        values.try_for_each(|(index, (channel, value))| channel.validate_rest(index, *value))
+    }
+
+    /// The first position channel in which `from` and `to`, `[channels]`, are not within `start_within` of each other.
+    /// NaN is within nothing.
+    pub(super) fn far_channel(&self, from: &[f32], to: &[f32]) -> Option<usize> {
+        let pairs = self.channels.iter().zip(from.iter().zip(to));
+        let far = |(channel, (from, to)): &(&Channel, (&f32, &f32))| {
+            let near = (f64::from(**from) - f64::from(**to)).abs() <= self.start_within;
+            channel.kind == ChannelKind::Position && !near
+        };
+        pairs.enumerate().find(|(_, pair)| far(pair)).map(|(index, _)| index)
     }
 
     /// Refuses values that no controller could work with. `horizon` is the shorter of both policies' chunks.
@@ -84,6 +120,7 @@ impl ControlSettings {
             let valid = value > 0.0 && value <= 60_000.0;
             unless(valid, field, &value, "above 0, at most 60000")?;
         }
+        unless(self.start_within > 0.0, "start_within", &self.start_within, "above 0")?;
         unless((0.0..=60_000.0).contains(&self.frozen_ms), "frozen_ms", &self.frozen_ms, "0 to 60000")?;
         let spent = gate.chunk_steps.saturating_add(self.lead_steps) as usize;
         let valid = format!(
@@ -104,9 +141,13 @@ impl ControlSettings {
 impl Channel {
     fn validate(&self, index: usize) -> Result<(), ControlError> {
         let finite = self.low.is_finite() && self.high.is_finite();
-        if !finite || self.low > 0.0 || self.high < 0.0 || self.low >= self.high {
+        let around_zero = self.kind != ChannelKind::Rate || (self.low <= 0.0 && self.high >= 0.0);
+        if !finite || !around_zero || self.low >= self.high {
             let found = format!("low {}, high {}", self.low, self.high);
-            let valid = "finite, low at most 0, high at least 0, low below high";
+            let valid = match self.kind {
+                ChannelKind::Rate => "finite, low at most 0, high at least 0, low below high",
+                ChannelKind::Position | ChannelKind::Discrete => "finite, low below high",
+            };
             return Err(ControlError::setting(&format!("channels[{index}]"), found, valid));
         }
         let limits = [("velocity", self.velocity), ("acceleration", self.acceleration), ("jerk", self.jerk)];
@@ -117,6 +158,16 @@ impl Channel {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a command of standing still, in the channel's own unit, that this channel cannot stand still at.
+    fn validate_rest(&self, index: usize, rest: f32) -> Result<(), ControlError> {
+        let valid = match self.kind {
+            ChannelKind::Rate if rest != 0.0 => "0: a rate stands still at 0".into(),
+            _ if !self.admits(rest) => format!("finite, {} to {}", self.low, self.high),
+            _ => return Ok(()),
+        };
+        Err(ControlError::Setting { field: format!("rest[{index}]"), found: rest.to_string(), valid })
     }
 }
 
@@ -136,6 +187,21 @@ pub enum ControlError {
     /// The gate's settings.
     #[error(transparent)]
     Gate(#[from] GateError),
+    /// Where the plant stands does not allow a start.
+    #[error(
+        "channel {channel}: the plant stands at {found}; expected within control.start_within = {within} of rest, {rest}: \
+         move it there, or change rest or start_within"
+    )]
+    Start {
+        /// Its index.
+        channel: usize,
+        /// Where the plant stands.
+        found: f32,
+        /// The robot file's `rest`.
+        rest: f32,
+        /// The robot file's `start_within`.
+        within: f64,
+    },
 }
 
 impl ControlError {

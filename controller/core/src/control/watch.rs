@@ -100,6 +100,9 @@ impl Watch {
             }
         }
         self.sequence = Some(seen.sequence);
+        if seen.fault.is_some() {
+            return notices.add(Notices::IMPLAUSIBLE);
+        }
         looked.success = seen.success;
         if seen.pictures != self.pictures || seen.pictures == 0 {
             (self.pictures, self.changed) = (seen.pictures, now);

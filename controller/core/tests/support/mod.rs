@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, Controller, Inputs, Mode, NoProposal, OutOfBounds, Output,
+    Channel, ChannelKind, ControlSettings, Controller, Inputs, LimitScope, Mode, NoProposal, OutOfBounds, Output,
     Overlap, Parts, PlantHealth, Proposal, Reply, Seen, StrongLoss, Wishes,
 };
 use aegis_core::gate::{BudgetUnit, GateLimits};
@@ -47,6 +47,8 @@ pub fn settings() -> ControlSettings {
         frozen_ms: 300.0,
         plant_timeout_ms: 500.0,
         out_of_bounds: OutOfBounds::Reject,
+        limits: LimitScope::Always,
+        start_within: f64::INFINITY,
         channels: channels(),
     }
 }
@@ -151,6 +153,7 @@ impl Cell {
             received: self.now,
             pictures: self.pictures,
             success: self.success,
+            fault: None,
         };
         self.sequence += 1;
         let inputs = Inputs {
@@ -161,6 +164,7 @@ impl Cell {
             weak: self.answer(0),
             strong: self.answer(1),
             wishes: std::mem::take(&mut self.wishes),
+            pose: None,
         };
         self.feed(inputs)
     }
@@ -199,7 +203,7 @@ impl Cell {
             Answer::Never => return None,
         };
         let (request, episode, observed) = (waiting.request, waiting.episode, self.sequence);
-        Some(Reply { request, episode, observed, took: Duration::ZERO, proposal })
+        Some(Reply { request, episode, observed, took: Duration::ZERO, proposal, received: None })
     }
 
     /// Runs until the mode is this, for at most so many periods.

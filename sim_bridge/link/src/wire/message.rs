@@ -131,8 +131,10 @@ pub enum Wish {
     EStop,
     /// A safe stop: commands come to rest within their limits, latched.
     Stop,
-    /// Out of a latch.
+    /// Out of a latch. Nothing moves before a start.
     Reset,
+    /// The next episode, where the controller waits for it.
+    Start,
 }
 
 /// Published to a controller by whoever may operate it.

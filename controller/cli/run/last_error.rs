@@ -1,0 +1,94 @@
+//! Error texts of failed inferences, on their way from a policy's thread to the one that tells of events.
+//! The control thread reads only why there is no chunk; the policy's thread writes to no file and no terminal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aegis_core::{Observation, PolicyError};
+use aegis_runtime::{Mind, Thought};
+
+/// Text of a policy's newest error that nobody has told of.
+#[derive(Clone, Debug, Default)]
+pub struct LastError(Arc<Mutex<Option<String>>>);
+
+impl LastError {
+    /// Takes the text out.
+    pub fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn put(&self, error: &PolicyError) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+    }
+}
+
+/// A policy whose errors leave their text.
+pub struct Reporting<M> {
+    mind: M,
+    error: LastError,
+}
+
+impl<M: Mind> Reporting<M> {
+    /// Reports the errors of `mind` to `error`.
+    pub fn new(mind: M, error: LastError) -> Self {
+        Self { mind, error }
+    }
+}
+
+impl<M: Mind> Mind for Reporting<M> {
+    fn begin(&mut self) {
+        self.mind.begin();
+    }
+
+    fn warm_up(&mut self, observation: &Observation) {
+        self.mind.warm_up(observation);
+    }
+
+    fn think(&mut self, observation: &Observation, thought: &mut Thought) -> Result<(), PolicyError> {
+        let result = self.mind.think(observation, thought);
+        if let Err(error) = &result {
+            self.error.put(error);
+        }
+        result
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aegis_core::{Pose, Proprioception};
+
+    use super::*;
+
+    struct Failing;
+
+    impl Mind for Failing {
+        fn begin(&mut self) {}
+
+        fn warm_up(&mut self, _: &Observation) {}
+
+        fn think(&mut self, _: &Observation, _: &mut Thought) -> Result<(), PolicyError> {
+            Err(PolicyError::Backend("the device has gone".into()))
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_error_is_told_once() {
+        let told = LastError::default();
+        let mut failing = Reporting::new(Failing, told.clone());
+        let observation = Observation {
+            step: 0,
+            plant_time: 0.0,
+            task: 0,
+            instruction: "".into(),
+            proprioception: Proprioception {
+                joint_positions: vec![],
+                end_effector: Pose::IDENTITY,
+                gripper: vec![],
+            },
+            objects: vec![],
+            frames: [].into(),
+        };
+        assert!(failing.think(&observation, &mut Thought::default()).is_err());
+        assert_eq!(told.take().as_deref(), Some("inference failed: the device has gone"));
+        assert_eq!(told.take(), None);
+    }
+}

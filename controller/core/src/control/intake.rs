@@ -1,0 +1,144 @@
+//! Which observations count, decided as they arrive and before a policy can read them.
+//! An observation counts once, in its own episode, forward in time, and with every value finite and plausible.
+
+use serde::{Deserialize, Serialize};
+
+/// The largest magnitude of a value that a sensor of a robot can report, in metres, radians or their rates.
+const LARGEST: f64 = 1e6;
+
+/// What is wrong with the content of an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContentFault {
+    /// A value is NaN or infinite.
+    NotFinite,
+    /// A value is larger than any sensor reports.
+    OutOfBounds,
+    /// The plant's time did not move forward.
+    TimeBackward,
+}
+
+/// Why an observation does not reach a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Refusal {
+    /// It belongs to another episode.
+    Foreign,
+    /// Its sequence number is not larger than that of the newest one.
+    NotNewer,
+    /// Its content, and the feature whose value it is.
+    Content(ContentFault, &'static str),
+}
+
+/// The values of an observation in one number, and the first value that is not plausible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// FNV-1a over the bits of every value; never 0.
+    pub digest: u64,
+    fault: Option<(ContentFault, &'static str)>,
+}
+
+impl Content {
+    /// Reads every feature's values in order.
+    pub fn of<'a>(features: impl IntoIterator<Item = (&'static str, &'a [f64])>) -> Self {
+        let (mut digest, mut fault) = (0xcbf2_9ce4_8422_2325_u64, None);
+        for (name, values) in features {
+            for value in values {
+                digest = (digest ^ value.to_bits()).wrapping_mul(0x0000_0100_0000_01b3);
+                // Compared so that NaN, which fails every comparison, is found.
+                let plausible = value.abs() <= LARGEST;
+                if !plausible && fault.is_none() {
+                    let finite = value.is_finite();
+                    let kind = if finite { ContentFault::OutOfBounds } else { ContentFault::NotFinite };
+                    fault = Some((kind, name));
+                }
+            }
+        }
+        Self { digest: digest.max(1), fault }
+    }
+}
+
+/// Accepts or refuses the observations of one plant, one episode after another.
+#[derive(Clone, Debug, Default)]
+pub struct Intake {
+    episode: u64,
+    sequence: Option<u32>,
+    time: Option<f64>,
+}
+
+impl Intake {
+    /// Observations of this episode count from here on.
+    pub fn begin(&mut self, episode: u64) {
+        *self = Self { episode, ..Self::default() };
+    }
+
+    /// Takes an observation with its episode, the plant's control steps and the plant's time in seconds since the reset.
+    ///
+    /// # Errors
+    /// [`Refusal`] for one that must not reach a policy. A sequence number counts as seen even so.
+    pub fn take(&mut self, episode: u64, sequence: u32, time: f64, content: Content) -> Result<(), Refusal> {
+        if episode != self.episode {
+            return Err(Refusal::Foreign);
+        }
+        if self.sequence.is_some_and(|last| sequence <= last) {
+            return Err(Refusal::NotNewer);
+        }
+        self.sequence = Some(sequence);
+        if let Some((fault, feature)) = content.fault {
+            return Err(Refusal::Content(fault, feature));
+        }
+        let forward = time.is_finite() && self.time.is_none_or(|last| time > last);
+        if !forward {
+            let fault = if time.is_finite() { ContentFault::TimeBackward } else { ContentFault::NotFinite };
+            return Err(Refusal::Content(fault, "plant_time"));
+        }
+        self.time = Some(time);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn content(values: &[f64]) -> Content {
+        Content::of([("joint_positions", values)])
+    }
+
+    #[test]
+    fn an_observation_counts_once_in_its_own_episode_and_forward_in_time() {
+        let mut intake = Intake::default();
+        intake.begin(3);
+        let mut take = |episode, sequence, time| intake.take(episode, sequence, time, content(&[0.5]));
+        assert_eq!(take(2, 0, 0.0), Err(Refusal::Foreign));
+        assert_eq!(take(3, 0, 0.0), Ok(()));
+        assert_eq!(take(3, 2, 0.1), Ok(()));
+        assert_eq!(take(3, 2, 0.1), Err(Refusal::NotNewer));
+        assert_eq!(take(3, 1, 0.05), Err(Refusal::NotNewer));
+        let backward = Refusal::Content(ContentFault::TimeBackward, "plant_time");
+        assert_eq!(take(3, 3, 0.1), Err(backward));
+        assert_eq!(take(3, 4, 0.2), Ok(()));
+    }
+
+    #[test]
+    fn implausible_values_are_refused_by_the_features_name() {
+        for (value, fault) in [
+            (f64::NAN, ContentFault::NotFinite),
+            (f64::NEG_INFINITY, ContentFault::NotFinite),
+            (1e30, ContentFault::OutOfBounds),
+            (-1e30, ContentFault::OutOfBounds),
+        ] {
+            let mut intake = Intake::default();
+            let content = Content::of([("gripper", &[0.0][..]), ("joint_positions", &[0.1, value])]);
+            assert_eq!(intake.take(0, 1, 0.0, content), Err(Refusal::Content(fault, "joint_positions")));
+            assert_eq!(intake.take(0, 1, 0.0, content), Err(Refusal::NotNewer), "its number has been seen");
+        }
+    }
+
+    #[test]
+    fn the_digest_tells_any_change_of_content() {
+        let digest = |values: &[f64]| content(values).digest;
+        assert_eq!(digest(&[0.1, 0.2]), digest(&[0.1, 0.2]));
+        assert_ne!(digest(&[0.1, 0.2]), digest(&[0.2, 0.1]));
+        assert_ne!(digest(&[0.1, 0.2]), digest(&[0.1, 0.2_f64.next_up()]));
+    }
+}

@@ -1,0 +1,88 @@
+//! Joints of the misbehaving plant: they execute a command exactly, without smoothing, limits or delay.
+
+/// What a command means to the joints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The joint's next position, radians.
+    Position,
+    /// Change of the joint's position in one control period, radians.
+    Rate,
+}
+
+/// Joint positions and the largest change that one control period has brought.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Body {
+    kind: Kind,
+    joints: Vec<f64>,
+    jump: f64,
+}
+
+impl Body {
+    /// Creates a body that stands at `joints`, radians.
+    pub fn new(kind: Kind, joints: Vec<f64>) -> Self {
+        Self { kind, joints, jump: 0.0 }
+    }
+
+    /// What a command means.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Joint positions, radians.
+    pub fn joints(&self) -> &[f64] {
+        &self.joints
+    }
+
+    /// Largest change of any joint in one control period since the start, radians.
+    pub fn jump(&self) -> f64 {
+        self.jump
+    }
+
+    /// Executes one control period of `command`, finite; values beyond the joints, as a gripper's, move nothing.
+    pub fn execute(&mut self, command: &[f32]) {
+        for (joint, value) in self.joints.iter_mut().zip(command) {
+            let (before, value) = (*joint, f64::from(*value));
+            *joint = match self.kind {
+                Kind::Position => value,
+                Kind::Rate => before + value,
+            };
+            self.jump = self.jump.max((*joint - before).abs());
+        }
+    }
+
+    /// Moves the joints as a person would who pushes them; this is no jump.
+    pub fn place(&mut self, joints: &[f64]) {
+        self.joints.copy_from_slice(joints);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_executed_exactly_and_the_largest_change_is_kept() {
+        let mut body = Body::new(Kind::Position, vec![0.5, 0.0]);
+        body.execute(&[0.25, 1.0, -1.0]);
+        assert_eq!((body.joints(), body.jump()), (&[0.25, 1.0][..], 1.0));
+        body.execute(&[0.25, 0.75, -1.0]);
+        assert_eq!((body.joints(), body.jump()), (&[0.25, 0.75][..], 1.0));
+    }
+
+    #[test]
+    fn a_rate_adds_up() {
+        let mut body = Body::new(Kind::Rate, vec![1.0]);
+        body.execute(&[0.25]);
+        body.execute(&[-0.5]);
+        assert_eq!((body.joints(), body.jump()), (&[0.75][..], 0.5));
+    }
+
+    #[test]
+    fn a_push_is_no_jump() {
+        let mut body = Body::new(Kind::Position, vec![0.0]);
+        body.place(&[2.0]);
+        assert_eq!((body.joints(), body.jump()), (&[2.0][..], 0.0));
+        body.execute(&[2.5]);
+        assert_eq!(body.jump(), 0.5, "counted from where it was pushed to");
+    }
+}

@@ -1,0 +1,57 @@
+//! Monotonic clock of the misbehaving plant, with an offset, and with a fault that sets it back.
+
+use std::time::Duration;
+
+/// What the clock shows when the process starts, without an offset: a second back is still a time.
+const START_NS: i64 = 1_000_000_000_000;
+/// How far one fault sets the clock back.
+const STEP_NS: i64 = 1_000_000_000;
+
+/// The plant's clock. Every method takes the time since the process started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    offset_ns: i64,
+    set_back_ns: i64,
+}
+
+impl Clock {
+    /// Creates a clock that shows `offset_ms` more than its 1000 s at the start.
+    pub fn new(offset_ms: i64) -> Self {
+        let offset_ns = offset_ms.saturating_mul(1_000_000).saturating_add(START_NS);
+        Self { offset_ns, set_back_ns: 0 }
+    }
+
+    /// Time as messages hold it, nanoseconds.
+    pub fn stamp_ns(&self, now: Duration) -> u64 {
+        u64::try_from(self.steady_ns(now).saturating_sub(self.set_back_ns)).unwrap_or(0)
+    }
+
+    /// Time as the log holds it, seconds; it never goes back.
+    pub fn seconds(&self, now: Duration) -> f64 {
+        self.steady_ns(now) as f64 / 1e9
+    }
+
+    /// Sets the stamps of messages back by one second, for good.
+    pub fn set_back(&mut self) {
+        self.set_back_ns += STEP_NS;
+    }
+
+    fn steady_ns(&self, now: Duration) -> i64 {
+        i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_add(self.offset_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_carry_the_offset_and_go_back_once_per_fault_while_the_log_goes_on() {
+        let now = Duration::from_millis(1500);
+        assert_eq!(Clock::new(0).stamp_ns(now), 1_001_500_000_000);
+        let mut clock = Clock::new(-500);
+        assert_eq!((clock.stamp_ns(now), clock.seconds(now)), (1_001_000_000_000, 1001.0));
+        clock.set_back();
+        assert_eq!((clock.stamp_ns(now), clock.seconds(now)), (1_000_000_000_000, 1001.0));
+    }
+}

@@ -1,0 +1,201 @@
+//! Faults on command: the lines of standard input, and what is wrong with the plant at the moment.
+
+use std::time::Duration;
+
+use crate::arguments::{list, milliseconds, number};
+
+/// Every command, as the answer to an unknown one lists them.
+const COMMANDS: &str = "freeze, thaw, backward, glitch, repeat, old N, nan J, huge J, heal, silent, mute, speak, \
+                        pose a,b,.., latency-out MS, latency-in MS, drop-commands, take-commands or quit";
+/// Observations that are kept to be published again.
+pub const HISTORY: usize = 2048;
+/// What a joint reads that reads too much, radians.
+const HUGE: f64 = 1e30;
+
+/// One line of standard input.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Observations keep their content; sequence, stamp and plant time go on.
+    Freeze,
+    /// Ends `Freeze`.
+    Thaw,
+    /// The clock of stamps and plant time is set back by one second and goes on from there.
+    Backward,
+    /// The next observation alone carries stamp and plant time of one second ago.
+    Glitch,
+    /// After each new observation the one before it is published again, until `Heal`.
+    Repeat,
+    /// The observation of so many periods ago is published once more, after the next new one.
+    Old(usize),
+    /// A joint reads NaN until `Heal`.
+    Nan(usize),
+    /// A joint reads 1e30 until `Heal`.
+    Huge(usize),
+    /// Ends `Nan`, `Huge` and `Repeat`.
+    Heal,
+    /// No observations; the heartbeat goes on.
+    Silent,
+    /// Neither observations nor heartbeat; requests are answered.
+    Mute,
+    /// Ends `Silent` and `Mute`.
+    Speak,
+    /// The joints are pushed there by hand.
+    Pose(Vec<f64>),
+    /// Delay from plant to controller.
+    LatencyOut(Duration),
+    /// Delay from controller to plant.
+    LatencyIn(Duration),
+    /// Actions are received and not executed.
+    DropCommands,
+    /// Ends `DropCommands`.
+    TakeCommands,
+    /// Ends the process.
+    Quit,
+}
+
+impl Command {
+    /// Parses a line for a plant of `joints` that move and `shown` joint positions per observation.
+    ///
+    /// # Errors
+    /// Says what was expected and what was found.
+    pub fn parse(line: &str, joints: usize, shown: usize) -> Result<Self, String> {
+        let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
+        let rest = rest.trim();
+        let joint = |rest: &str| number(word, rest, 0, shown - 1);
+        let latency = |rest: &str| milliseconds(word, rest, 0, 60_000);
+        let command = match word {
+            "old" => return number(word, rest, 1, HISTORY - 1).map(Self::Old),
+            "nan" => return joint(rest).map(Self::Nan),
+            "huge" => return joint(rest).map(Self::Huge),
+            "latency-out" => return latency(rest).map(Self::LatencyOut),
+            "latency-in" => return latency(rest).map(Self::LatencyIn),
+            "pose" => {
+                let pose = list(word, rest)?;
+                if pose.len() != joints {
+                    return Err(format!("pose: expected {joints} values, found {}", pose.len()));
+                }
+                return Ok(Self::Pose(pose));
+            }
+            "freeze" => Self::Freeze,
+            "thaw" => Self::Thaw,
+            "backward" => Self::Backward,
+            "glitch" => Self::Glitch,
+            "repeat" => Self::Repeat,
+            "heal" => Self::Heal,
+            "silent" => Self::Silent,
+            "mute" => Self::Mute,
+            "speak" => Self::Speak,
+            "drop-commands" => Self::DropCommands,
+            "take-commands" => Self::TakeCommands,
+            "quit" => Self::Quit,
+            _ => return Err(format!("expected {COMMANDS}; found {line:?}")),
+        };
+        if rest.is_empty() { Ok(command) } else { Err(format!("{word}: expected no value, found {rest:?}")) }
+    }
+}
+
+/// What is wrong at the moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Faults {
+    /// Content of observations stays.
+    pub frozen: bool,
+    /// The next observation is stamped one second early.
+    pub glitch: bool,
+    /// Each observation is followed by the one before it.
+    pub repeats: bool,
+    /// Age, in periods, of an observation to publish once more.
+    pub old: Option<usize>,
+    /// Joints that read something else, and what.
+    pub corrupt: Vec<(usize, f64)>,
+    /// No observations.
+    pub silent: bool,
+    /// No observations and no heartbeat.
+    pub mute: bool,
+    /// Actions are not executed.
+    pub drops_commands: bool,
+}
+
+impl Faults {
+    /// Begins or ends what a command names; other commands change nothing here.
+    pub fn apply(&mut self, command: &Command) {
+        match command {
+            Command::Freeze => self.frozen = true,
+            Command::Thaw => self.frozen = false,
+            Command::Glitch => self.glitch = true,
+            Command::Repeat => self.repeats = true,
+            Command::Old(periods) => self.old = Some(*periods),
+            Command::Nan(joint) => self.corrupt.push((*joint, f64::NAN)),
+            Command::Huge(joint) => self.corrupt.push((*joint, HUGE)),
+            Command::Heal => {
+                self.corrupt.clear();
+                self.repeats = false;
+            }
+            Command::Silent => self.silent = true,
+            Command::Mute => self.mute = true,
+            Command::Speak => (self.silent, self.mute) = (false, false),
+            Command::DropCommands => self.drops_commands = true,
+            Command::TakeCommands => self.drops_commands = false,
+            Command::Backward
+            | Command::Pose(_)
+            | Command::LatencyOut(_)
+            | Command::LatencyIn(_)
+            | Command::Quit => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_read() {
+        for (line, command) in [
+            ("freeze", Command::Freeze),
+            (" thaw ", Command::Thaw),
+            ("backward", Command::Backward),
+            ("old 12", Command::Old(12)),
+            ("nan 6", Command::Nan(6)),
+            ("huge 0", Command::Huge(0)),
+            ("pose 0.5, -1,2e-1", Command::Pose(vec![0.5, -1.0, 0.2])),
+            ("latency-out 300", Command::LatencyOut(Duration::from_millis(300))),
+            ("latency-in 0", Command::LatencyIn(Duration::ZERO)),
+            ("drop-commands", Command::DropCommands),
+            ("quit", Command::Quit),
+        ] {
+            assert_eq!(Command::parse(line, 3, 7), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_named() {
+        for (line, word) in [
+            ("", "expected freeze"),
+            ("explode", "explode"),
+            ("old", "1 to 2047"),
+            ("old 0", "1 to 2047"),
+            ("nan 7", "0 to 6"),
+            ("pose 1,2", "expected 3 values, found 2"),
+            ("pose", "finite numbers"),
+            ("latency-in soon", "0 to 60000"),
+            ("freeze 3", "no value"),
+        ] {
+            let error = Command::parse(line, 3, 7).unwrap_err();
+            assert!(error.contains(word), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_fault_has_an_end() {
+        let mut faults = Faults::default();
+        for line in ["freeze", "repeat", "nan 0", "huge 1", "silent", "mute", "drop-commands"] {
+            faults.apply(&Command::parse(line, 2, 2).unwrap());
+        }
+        assert!(faults.frozen && faults.repeats && faults.silent && faults.mute && faults.drops_commands);
+        assert_eq!(faults.corrupt.len(), 2);
+        for line in ["thaw", "heal", "speak", "take-commands"] {
+            faults.apply(&Command::parse(line, 2, 2).unwrap());
+        }
+        assert_eq!(faults, Faults::default());
+    }
+}

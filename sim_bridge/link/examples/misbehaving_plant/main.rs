@@ -1,0 +1,245 @@
+//! A robot that is not the project's simulator and fails on command, for tests of what moves a robot:
+//! `cargo run -p aegis-link --example misbehaving_plant -- --help`
+//!
+//! It speaks the wire protocol by itself, without the project's `Host`, so that nothing of ours filters what it has to
+//! survive: by default it executes every action that carries its session, exactly as it came. Its log holds what it
+//! executed, one JSON line per control period and per message; its standard input takes faults, one per line, each
+//! answered by `ok ...` or `error: ...`. Once it can be reached it prints `NAME: ready at ENDPOINT`.
+
+mod arguments;
+mod body;
+mod clock;
+mod delay;
+mod faults;
+mod journal;
+mod robot;
+mod scene;
+
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use aegis_link::{Keys, Role, listening};
+use zenoh::Wait;
+use zenoh::qos::CongestionControl;
+use zenoh::query::Query;
+
+use arguments::{Arguments, USAGE};
+use delay::DelayQueue;
+use faults::Command;
+use journal::Journal;
+use robot::Robot;
+
+/// Messages and lines that may wait for the plant's thread; one that finds no place is lost.
+const CAPACITY: usize = 4096;
+/// Time between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_millis(100);
+
+/// What the plant's thread hears of.
+enum Input {
+    /// A message of the controller.
+    Message(Incoming),
+    /// A line of standard input.
+    Line(String),
+    /// The end of standard input.
+    End,
+}
+
+/// A message on its way to the plant.
+enum Incoming {
+    Request(Box<Query>),
+    Pulse(Vec<u8>),
+    Action(Vec<u8>),
+}
+
+/// A message on its way to the controller.
+enum Outgoing {
+    Reply(Box<Query>, Vec<u8>),
+    Status(Vec<u8>),
+    Observation(Vec<u8>),
+}
+
+/// An input and when it came, since the process started.
+type Arrival = (Duration, Input);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help") {
+        say(USAGE);
+        return ExitCode::SUCCESS;
+    }
+    match Arguments::parse(words).and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Serves one plant until standard input ends or says so.
+fn serve(arguments: Arguments) -> Result<(), String> {
+    let clock = Instant::now();
+    let keys = Keys::of(&arguments.name).map_err(text)?;
+    let log: Box<dyn Write> = match &arguments.log {
+        Some(path) => {
+            Box::new(File::create(path).map_err(|error| format!("--log {}: {error}", path.display()))?)
+        }
+        None => Box::new(io::sink()),
+    };
+    let session = aegis_link::open(Role::Serve, &arguments.listen).map_err(text)?;
+    let endpoint = listening(&session).map_err(text)?;
+    let (sender, inputs) = sync_channel::<Arrival>(CAPACITY);
+    let _requests = session
+        .declare_queryable(&keys.request)
+        .callback({
+            let sender = sender.clone();
+            move |query| hear(&sender, clock, Incoming::Request(Box::new(query)))
+        })
+        .wait()
+        .map_err(text)?;
+    let _pulses = session
+        .declare_subscriber(&keys.pulse)
+        .callback({
+            let sender = sender.clone();
+            move |sample| hear(&sender, clock, Incoming::Pulse(sample.payload().to_bytes().into_owned()))
+        })
+        .wait()
+        .map_err(text)?;
+    let _actions = session
+        .declare_subscriber(&keys.action)
+        .callback({
+            let sender = sender.clone();
+            move |sample| hear(&sender, clock, Incoming::Action(sample.payload().to_bytes().into_owned()))
+        })
+        .wait()
+        .map_err(text)?;
+    let publisher = |key: &str| {
+        let publisher = session.declare_publisher(key.to_owned());
+        publisher.congestion_control(CongestionControl::Drop).express(true).wait().map_err(text)
+    };
+    let (observations, statuses) = (publisher(&keys.observation)?, publisher(&keys.status)?);
+    let _alive = session.liveliness().declare_token(&keys.alive).wait().map_err(text)?;
+    std::thread::Builder::new().name("stdin".into()).spawn(move || read(&sender, clock)).map_err(text)?;
+    say(&format!("{}: ready at {endpoint}", arguments.name));
+
+    let send = |message: Outgoing| match message {
+        // What cannot be sent is what the other side has to survive.
+        Outgoing::Reply(query, bytes) => drop(query.reply(query.key_expr().clone(), bytes).wait()),
+        Outgoing::Status(bytes) => drop(statuses.put(bytes).wait()),
+        Outgoing::Observation(bytes) => drop(observations.put(bytes).wait()),
+    };
+    run(arguments, clock, &inputs, Journal::new(log), send)
+}
+
+/// The plant's thread: everything that takes time waits in a queue here, and nowhere else.
+fn run(
+    arguments: Arguments,
+    clock: Instant,
+    inputs: &Receiver<Arrival>,
+    mut journal: Journal<Box<dyn Write>>,
+    send: impl Fn(Outgoing),
+) -> Result<(), String> {
+    let (joints, shown, period) = (arguments.joints, arguments.shown_joints(), arguments.period);
+    let mut incoming = DelayQueue::new(arguments.latency_in);
+    let mut outgoing = DelayQueue::new(arguments.latency_out);
+    let mut robot = Robot::new(arguments, aegis_link::instance());
+    let (mut next_tick, mut next_beat) = (clock.elapsed() + period, clock.elapsed());
+    loop {
+        record(&mut journal, &mut robot)?;
+        let due = [incoming.next_due(), outgoing.next_due()].into_iter().flatten();
+        let wake = due.fold(next_tick.min(next_beat), Duration::min);
+        let first = inputs.recv_timeout(wake.saturating_sub(clock.elapsed())).ok();
+        for (at, input) in first.into_iter().chain(inputs.try_iter()) {
+            let line = match input {
+                Input::Message(message) => {
+                    incoming.push(at, message);
+                    continue;
+                }
+                Input::Line(line) => line,
+                Input::End => return Ok(()),
+            };
+            let command = Command::parse(&line, joints, shown);
+            let done = command.and_then(|command| {
+                robot.fault(&command, &line, clock.elapsed())?;
+                Ok(command)
+            });
+            // What is answered is in the log already.
+            record(&mut journal, &mut robot)?;
+            match &done {
+                Ok(_) => say(&format!("ok {}", line.trim())),
+                Err(error) => say(&format!("error: {error}")),
+            }
+            match done {
+                Ok(Command::LatencyIn(latency)) => incoming.set_latency(latency),
+                Ok(Command::LatencyOut(latency)) => outgoing.set_latency(latency),
+                Ok(Command::Quit) => return Ok(()),
+                _ => {}
+            }
+        }
+        let now = clock.elapsed();
+        while let Some(message) = incoming.pop(now) {
+            match message {
+                Incoming::Pulse(bytes) => robot.pulse(&bytes, now),
+                Incoming::Action(bytes) => robot.action(&bytes, now),
+                Incoming::Request(query) => {
+                    let answer = {
+                        let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
+                        robot.request(&bytes, now)
+                    };
+                    outgoing.push(now, Outgoing::Reply(query, answer));
+                }
+            }
+        }
+        robot.expire(now);
+        if now >= next_tick {
+            robot.tick(now).into_iter().for_each(|bytes| outgoing.push(now, Outgoing::Observation(bytes)));
+            // A late period is lost: no burst follows it.
+            next_tick = (next_tick + period).max(now);
+        }
+        if now >= next_beat {
+            if let Some(bytes) = robot.status(now) {
+                outgoing.push(now, Outgoing::Status(bytes));
+            }
+            next_beat = (next_beat + HEARTBEAT).max(now);
+        }
+        while let Some(message) = outgoing.pop(now) {
+            send(message);
+        }
+    }
+}
+
+/// Writes what has happened to the log.
+fn record(journal: &mut Journal<Box<dyn Write>>, robot: &mut Robot) -> Result<(), String> {
+    let mut lines = robot.take_lines().into_iter();
+    lines.try_for_each(|line| journal.write(&line)).map_err(|error| format!("log: {error}"))
+}
+
+/// Hands a message to the plant's thread; called on threads of Zenoh's, which must not wait.
+fn hear(sender: &SyncSender<Arrival>, clock: Instant, message: Incoming) {
+    drop(sender.try_send((clock.elapsed(), Input::Message(message))));
+}
+
+/// Hands the lines of standard input to the plant's thread.
+fn read(sender: &SyncSender<Arrival>, clock: Instant) {
+    for line in io::stdin().lines().map_while(Result::ok) {
+        if sender.send((clock.elapsed(), Input::Line(line))).is_err() {
+            return;
+        }
+    }
+    // Without a receiver the process ends anyway.
+    let _ = sender.send((clock.elapsed(), Input::End));
+}
+
+/// Prints one line. A plant goes on when nobody reads it.
+fn say(line: &str) {
+    let mut stdout = io::stdout();
+    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}

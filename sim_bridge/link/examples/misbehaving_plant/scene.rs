@@ -1,0 +1,88 @@
+//! What the misbehaving plant shows: its joints with a little noise, and if asked the rest of a LIBERO-Spatial scene.
+
+use aegis_link::wire::{Object, Observed, Placement};
+
+/// The wrist of a Panda in LIBERO's start, radians; here a seventh joint that never moves.
+const WRIST: f64 = 0.785;
+/// Finger positions of an open Panda gripper in LIBERO's start, metres.
+const FINGERS: [f64; 2] = [0.0208, -0.0208];
+/// Grip site above the table in LIBERO's start, metres.
+const GRIP: [f64; 3] = [-0.21, 0.0, 1.17];
+/// A half turn about x: the gripper points down.
+const DOWN: [f64; 4] = [0.0, 1.0, 0.0, 0.0];
+/// How far the grip site moves per radian of one of the first three joints, metres.
+const REACH: f64 = 0.1;
+const UPRIGHT: [f64; 4] = [1.0, 0.0, 0.0, 0.0];
+const INSTRUCTION: &str =
+    "pick up the black bowl between the plate and the ramekin and place it on the plate";
+/// Objects that the layouts `libero-*` of `policies/src/encode.rs` read, at plausible places on the table, metres.
+const OBJECTS: [(&str, [f64; 3]); 5] = [
+    ("akita_black_bowl_1", [-0.07, 0.2, 0.898]),
+    ("akita_black_bowl_2", [0.1, -0.06, 0.898]),
+    ("cookies_1", [0.03, -0.2, 0.915]),
+    ("glazed_rim_porcelain_ramekin_1", [-0.2, 0.22, 0.898]),
+    ("plate_1", [0.06, 0.19, 0.9]),
+];
+
+/// Sensors of the plant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scene {
+    /// Shows a LIBERO-Spatial scene.
+    pub libero: bool,
+    /// Amplitude of the noise of each joint position, radians.
+    pub noise: f64,
+}
+
+impl Scene {
+    /// Makes an observation of the true `joints`, radians; `reading` numbers the noise.
+    pub fn observe(&self, joints: &[f64], reading: u64, task: u32, plant_time: f64) -> Observed {
+        let noisy = |(index, joint): (u64, &f64)| joint + self.noise * noise(reading, index);
+        let mut joint_positions: Vec<f64> = (0..).zip(joints).map(noisy).collect();
+        // No kinematics of any robot: the grip site only has to move with the joints.
+        let moved = |axis: usize| GRIP[axis] + REACH * joints.get(axis).copied().unwrap_or(0.0);
+        let end_effector = Placement { position: [moved(0), moved(1), moved(2)], orientation: DOWN };
+        let (mut gripper, mut objects, mut instruction) = (Vec::new(), Vec::new(), "follow the controller");
+        if self.libero {
+            joint_positions.push(WRIST);
+            gripper.extend(FINGERS);
+            objects.extend(OBJECTS.map(|(name, position)| Object {
+                name: name.into(),
+                pose: Placement { position, orientation: UPRIGHT },
+            }));
+            instruction = INSTRUCTION;
+        }
+        let instruction = instruction.into();
+        Observed { plant_time, task, instruction, joint_positions, end_effector, gripper, objects }
+    }
+}
+
+/// A number from -1 to 1 that differs between readings and joints, the same in every run.
+fn noise(reading: u64, index: u64) -> f64 {
+    let count = reading.wrapping_mul(64).wrapping_add(index) as f64;
+    (count * 0.618_033_988_749_895).fract() * 2.0 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_robot_that_stands_reads_differently_each_period_within_its_noise() {
+        let scene = Scene { libero: false, noise: 1e-6 };
+        let [first, second] = [1, 2].map(|reading| scene.observe(&[0.5, -0.5], reading, 0, 0.0));
+        assert_ne!(first.joint_positions, second.joint_positions);
+        for (joint, read) in [0.5_f64, -0.5].iter().zip(&second.joint_positions) {
+            assert!((joint - read).abs() <= 1e-6, "{read}");
+        }
+        let exact = Scene { libero: false, noise: 0.0 };
+        assert_eq!(exact.observe(&[0.5, -0.5], 3, 0, 0.0).joint_positions, [0.5, -0.5]);
+    }
+
+    #[test]
+    fn a_libero_scene_has_what_the_layouts_read() {
+        let seen = Scene { libero: true, noise: 0.0 }.observe(&[0.1; 6], 1, 3, 0.25);
+        assert_eq!((seen.joint_positions.len(), seen.gripper.len(), seen.objects.len()), (7, 2, 5));
+        assert_eq!(seen.joint_positions[..6], [0.1; 6]);
+        assert_eq!((seen.task, seen.plant_time), (3, 0.25));
+    }
+}

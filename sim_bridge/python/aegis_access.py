@@ -1,0 +1,154 @@
+"""Where a serving session may listen, and what Zenoh is told of bounds and of who may do what. Pure.
+The settings are those of the Rust plant; `link/tests/serve_settings.json` holds both languages to the same ones."""
+
+import ipaddress
+import re
+
+from aegis_wire import MAX_MESSAGE
+
+MAX_PEERS = 32  # Peers of a serving session; each may hold a message of MAX_MESSAGE that is not whole yet.
+MAX_REQUESTS = 20_000.0  # Of one peer, hertz.
+MAX_ACTIONS = 5_000.0  # Of one peer, hertz: above any robot's control rate.
+MAX_PULSES = 100.0  # Heartbeats of one peer, hertz: ten times what the protocol asks for.
+MAX_BLOCKED_US = 1_000_000  # How long a peer that reads nothing may hold up a sender over TLS; Zenoh then drops it.
+AUTHORITY, CERTIFICATE, PRIVATE = "ca.pem", "certificate.pem", "private.pem"  # The files of a key folder.
+
+EXAMPLES = "tls/0.0.0.0:7447 with --keys FOLDER, or on this machine tcp/127.0.0.1:7447"
+
+
+def guard(listen: str, plaintext_allowed: bool = False, keys: str | None = None) -> None:
+    """Raises SystemExit for an endpoint that is none, for TLS without keys, for keys without TLS, and for plain TCP that
+    others can reach unless it is allowed in so many words."""
+    carrier, host = _parsed(listen)
+    if carrier == "tls" and keys is None:
+        raise SystemExit(
+            f"--listen: {listen}: TLS needs keys; `aegis keys` makes them for development, and --keys FOLDER names the "
+            "plant's, for example keys/plant"
+        )
+    if carrier == "tcp" and keys is not None:
+        raise SystemExit(f"--listen: {listen}: plain TCP uses no keys; begin it with tls/, or leave out --keys")
+    if carrier == "tcp" and not _is_loopback(host) and not plaintext_allowed:
+        raise SystemExit(
+            f"--listen: {listen}: plain TCP off loopback lets anybody there read and move the plant; begin it with tls/ "
+            "and make keys with `aegis keys`, or pass --allow-plaintext-network"
+        )
+
+
+def _parsed(listen: str) -> tuple[str, str]:
+    # Zenoh reads settings behind `?` and `#`, and one of them would turn the guard's checks off again.
+    plain = r"[A-Za-z0-9._-]+"
+    found = re.fullmatch(rf"(tcp|tls)/(?:\[([0-9A-Fa-f:.]+(?:%{plain})?)\]|({plain})):(\d{{1,5}})", listen)
+    if not found or not 1 <= int(found[4]) <= 65535 or (found[2] and not _is_address(found[2])):
+        raise SystemExit(f"--listen: found {listen!r}; valid is {EXAMPLES}")
+    return found[1], found[2] or found[3]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
+    """Returns all that differs from Zenoh's defaults in a session that serves `plants`, by the setting's key.
+
+    Over TLS: mutual authentication with the files of the folder `keys`, access control by the certificates' names, and a
+    bound on the messages of each peer.
+    """
+    found = {
+        "mode": "peer",
+        "listen/endpoints": [listen],
+        "listen/timeout_ms": 5000,
+        "listen/exit_on_failure": True,
+        "connect/endpoints": [],
+        "scouting/multicast/enabled": False,
+        "scouting/gossip/enabled": False,
+        "transport/link/protocols": [listen.split("/")[0]],
+        # The default is 1 GiB.
+        "transport/link/rx/max_message_size": MAX_MESSAGE,
+        "transport/unicast/max_sessions": MAX_PEERS,
+        # Large messages go through shared memory where both ends share a host and nobody has to be kept out.
+        "transport/shared_memory/enabled": keys is None,
+    }
+    if keys is not None:
+        tls = {
+            "enable_mtls": True,
+            "verify_name_on_connect": True,
+            "close_link_on_expiration": True,
+            "root_ca_certificate": f"{keys}/{AUTHORITY}",
+            "listen_certificate": f"{keys}/{CERTIFICATE}",
+            "listen_private_key": f"{keys}/{PRIVATE}",
+        }
+        found.update({f"transport/link/tls/{name}": value for name, value in tls.items()})
+        found["access_control"] = access_control(plants)
+        found["transport/link/tx/queue/congestion_control/block/wait_before_close"] = MAX_BLOCKED_US
+        found["downsampling"] = rates(plants)
+    return found
+
+
+def rates(plants: list[str]) -> list:
+    """Returns Zenoh's `downsampling`: counted for each peer alone, so that one that floods takes nothing from others."""
+    queries, puts = [], []
+    for plant in plants:
+        queries.append({"key_expr": f"aegis/{plant}/request", "freq": MAX_REQUESTS})
+        puts.append({"key_expr": f"aegis/{plant}/action", "freq": MAX_ACTIONS})
+        puts.append({"key_expr": f"aegis/{plant}/pulse", "freq": MAX_PULSES})
+    return [
+        {"id": "requests", "flows": ["ingress"], "messages": ["query"], "rules": queries},
+        {"id": "commands", "flows": ["ingress"], "messages": ["put"], "rules": puts},
+    ]
+
+
+_LIVELINESS = ["liveliness_query", "declare_liveliness_subscriber"]
+# For each right, the kinds of message from the party to the plant, and from the plant to the party.
+RIGHTS = {
+    "Publish": (["put"], ["declare_subscriber"]),
+    "Receive": (["declare_subscriber"], ["put"]),
+    "Ask": (["query"], ["reply", "declare_queryable"]),
+    "Answer": (["reply", "declare_queryable"], ["query"]),
+    "Live": (["liveliness_token"], _LIVELINESS),
+    "Watch": (_LIVELINESS, ["liveliness_token"]),
+}
+# What each party that connects may do with which of a plant's keys. docs/security.md has the table.
+PARTIES = {
+    "controller": (
+        ("Ask", "request", "policy/**"),
+        ("Publish", "pulse", "action"),
+        ("Receive", "status", "observation", "operator", "policy/**"),
+        ("Watch", "alive", "policy/**"),
+    ),
+    "watcher": (("Receive", "status", "observation"), ("Watch", "alive")),
+    "operator": (("Publish", "operator"), ("Receive", "status", "observation"), ("Watch", "alive")),
+    "policy": (("Answer", "policy/**"), ("Publish", "policy/**"), ("Live", "policy/**")),
+}
+
+
+def access_control(plants: list[str]) -> dict:
+    """Returns Zenoh's `access_control`. A certificate named `controller` is a controller's for every plant,
+    `controller.NAME` one for the plant NAME alone; what is not listed is denied, in both directions."""
+    rules, subjects, policies = [], [], []
+    for party, rights in PARTIES.items():
+        for plant in plants:
+            subject, names = f"{party}.{plant}", []
+            for right, *leaves in rights:
+                for leaf in leaves:
+                    key = f"aegis/{plant}/{leaf}"
+                    for flow, messages in zip(("ingress", "egress"), RIGHTS[right]):
+                        names.append(f"{subject}: {right} {key}, {flow}")
+                        rule = {"id": names[-1], "permission": "allow", "flows": [flow]}
+                        rules.append({**rule, "messages": messages, "key_exprs": [key]})
+            subjects.append({"id": subject, "cert_common_names": [party, subject]})
+            policies.append({"rules": names, "subjects": [subject]})
+    return {
+        "enabled": True,
+        "default_permission": "deny",
+        "rules": rules,
+        "subjects": subjects,
+        "policies": policies,
+    }

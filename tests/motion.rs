@@ -1,0 +1,209 @@
+//! What a robot that is not the simulator executes: commands within every limit, from where it stands, and nothing that was
+//! made for another claim, another place or an observation that must not count. Judged by the robot's own log.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::path::Path;
+
+use aegis_core::control::Cause;
+use serde_json::Value;
+
+use crate::common;
+use crate::foreign::{ForeignPlant, NAME, executed, is_period, largest_jump, position_channel, robot_file};
+use crate::robot::{Run, one_at_a_time, recorded, replays};
+
+const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
+/// Radians per control period, and the changes of these.
+const LIMITS: [f64; 3] = [0.05, 0.02, 0.01];
+
+/// A plant of six position joints that stands at `pose`.
+fn plant(listen: &str, pose: &str) -> ForeignPlant {
+    let pose = pose.replace(' ', "");
+    let timeout = ["--command-timeout-ms", "10000", "--libero-observation"];
+    ForeignPlant::start(&[&["--listen", listen, "--pose", &pose], &timeout[..]].concat())
+}
+
+fn run(name: &str, plant: &ForeignPlant, start_within: f64) -> Run {
+    let folder = common::folder(name);
+    let [velocity, acceleration, jerk] = LIMITS;
+    let channel = position_channel(velocity, acceleration, jerk);
+    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, start_within);
+    common::edit(&robot, "horizon_steps = 220", "horizon_steps = 60");
+    let mut run = Run::of(&robot, folder.join("run"), &[]);
+    run.until("waiting for a start");
+    run
+}
+
+/// Whether a controller heard it.
+fn operate(wish: &str, endpoint: &str) -> bool {
+    let mut command = common::aegis();
+    command.args(["operate", wish, "--plant", NAME, "--connect", endpoint]);
+    command.output().expect("the binary starts").status.success()
+}
+
+fn is_command(line: &Value) -> bool {
+    is_period(line) && !line["command"].is_null()
+}
+
+/// Joint positions at each command that was executed, and the command's number.
+fn commands(log: &[Value]) -> Vec<(u64, u64, Vec<f64>)> {
+    let number = |line: &Value, key: &str| line[key].as_u64().expect("a command has its numbers");
+    let all = log.iter().filter(|line| is_command(line));
+    all.map(|line| (number(line, "episode"), number(line, "sequence"), executed(line))).collect()
+}
+
+#[test]
+fn every_command_is_within_its_limits_and_the_first_starts_where_the_robot_stands() {
+    let _one = one_at_a_time();
+    let plant = plant("tcp/127.0.0.1:0", REST);
+    let mut run = run("motion-limits", &plant, 10.0);
+    for _ in 0..2 {
+        assert!(operate("start", &plant.endpoint));
+        run.until("Weak");
+        run.until("Idle");
+    }
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert!(matches!(code, Some(0 | 5)), "{code:?}");
+    replays(&folder);
+    let commands = commands(&plant.log());
+    assert!(
+        commands.len() > 60 && commands.last().unwrap().0 == 2,
+        "two episodes: {} commands",
+        commands.len()
+    );
+    let mut moved = 0.0_f64;
+    for pair in commands.windows(2) {
+        let ((episode, number, from), (next, newer, to)) = (&pair[0], &pair[1]);
+        // What came between two periods of the plant was never executed: the way of so many commands.
+        let passed = if episode == next { (newer - number) as f64 } else { 1.0 };
+        for (from, to) in from.iter().zip(to) {
+            moved = moved.max((to - from).abs());
+            assert!((to - from).abs() <= LIMITS[0] * passed + 1e-5, "{from} to {to} in {passed} commands");
+        }
+    }
+    assert!(moved > 0.01, "it moved at all");
+    let record = recorded(&folder);
+    let values = |channel: usize| record.commands.iter().map(move |command| f64::from(command[channel]));
+    for channel in 0..6 {
+        // Commands as they were decided, from the first that an episode sent: third differences within the jerk.
+        let differences =
+            |values: Vec<f64>| values.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+        let velocity = differences(values(channel).collect());
+        let acceleration = differences(velocity.clone());
+        let jerk = differences(acceleration.clone());
+        for (found, limit) in [(velocity, LIMITS[0]), (acceleration, LIMITS[1]), (jerk, LIMITS[2])] {
+            let largest = found.into_iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
+            assert!(largest <= limit + 1e-4, "channel {channel}: {largest} beyond {limit}");
+        }
+    }
+}
+
+#[test]
+fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
+    let _one = one_at_a_time();
+    let mut first = plant("tcp/127.0.0.1:0", REST);
+    let endpoint = first.endpoint.clone();
+    let mut run = run("motion-restart", &first, 10.0);
+    assert!(operate("start", &endpoint));
+    first.until(|line| line["sequence"].as_u64() >= Some(5) && is_command(line));
+    first.kill();
+    run.until("SafeStop");
+    let second = plant(&endpoint, "-1.0, 1.5, -2.0, 1.0, -1.5, 2.0");
+    // Until the controller has found its way back, a reset is heard by none.
+    run.until_trying("Idle", std::time::Duration::from_secs(1), || _ = operate("reset", &endpoint));
+    assert!(operate("e-stop", &endpoint));
+    run.until("EStop");
+    assert!(operate("reset", &endpoint));
+    run.until("Idle");
+    assert!(operate("stop", &endpoint));
+    run.until("SafeStop");
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    let log = second.log();
+    assert!(!log.iter().any(is_command), "nothing was executed");
+    assert_eq!(largest_jump(&log), 0.0);
+}
+
+#[test]
+fn a_start_too_far_from_rest_is_refused_and_one_near_it_is_not() {
+    let _one = one_at_a_time();
+    let mut plant = plant("tcp/127.0.0.1:0", "0.1, 0.2, 0.3, 2.4, 0.5, 0.6");
+    let mut run = run("motion-far", &plant, 1.5);
+    assert!(operate("start", &plant.endpoint));
+    run.until("no start: ");
+    let line = run.seen.last().unwrap();
+    assert!(line.contains("channel 3") && line.contains("start_within"), "{line}");
+    assert!(!plant.log().iter().any(is_command));
+    plant.command("pose 0.1,0.2,0.3,0.4,0.5,0.6");
+    assert!(operate("start", &plant.endpoint));
+    run.until("Weak");
+    plant.until(is_command);
+}
+
+#[test]
+fn a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop() {
+    let _one = one_at_a_time();
+    let plant = plant("tcp/127.0.0.1:0", REST);
+    // The shipped policies' rates, taken as positions, are nowhere near.
+    let mut run = run("motion-first", &plant, 0.01);
+    assert!(operate("start", &plant.endpoint));
+    run.until("SafeStop");
+    run.signal("TERM");
+    let (_, folder) = run.code();
+    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::FarFromStart));
+    assert_eq!(largest_jump(&plant.log()), 0.0);
+}
+
+#[test]
+fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
+    let _one = one_at_a_time();
+    for (name, fault, said) in [
+        ("nan", "nan 2", "NotFinite"),
+        ("huge", "huge 2", "OutOfBounds"),
+        ("backward", "backward", "TimeBackward"),
+    ] {
+        let mut plant = plant("tcp/127.0.0.1:0", REST);
+        let mut run = run(&format!("motion-{name}"), &plant, 10.0);
+        assert!(operate("start", &plant.endpoint));
+        run.until("Weak");
+        plant.until(is_command);
+        plant.command(fault);
+        run.until("is refused");
+        assert!(run.seen.last().unwrap().contains(said), "{:?}", run.seen.last());
+        if name != "backward" {
+            run.until("SafeStop");
+        }
+        run.signal("TERM");
+        let (code, folder) = run.code();
+        assert_eq!(code, Some(5), "{name}");
+        replays(&folder);
+    }
+}
+
+#[test]
+fn an_old_observation_among_new_ones_is_answered_by_no_command() {
+    let _one = one_at_a_time();
+    let mut plant = plant("tcp/127.0.0.1:0", REST);
+    let mut run = run("motion-repeat", &plant, 10.0);
+    plant.command("repeat");
+    assert!(operate("start", &plant.endpoint));
+    run.until("Weak");
+    for _ in 0..5 {
+        plant.command("old 4");
+    }
+    run.until("Idle");
+    run.signal("TERM");
+    let (_, folder) = run.code();
+    replays(&folder);
+    let log = plant.log();
+    let answered: Vec<u64> = log
+        .iter()
+        .filter(|line| is_command(line))
+        .map(|line| line["observation"].as_u64().unwrap())
+        .collect();
+    assert!(answered.len() > 20 && answered.is_sorted(), "{answered:?}");
+    let summary = std::fs::read_to_string(Path::new(&folder).join("summary.json")).unwrap();
+    assert!(summary.contains("an observation that is not newer was dropped"), "{summary}");
+}
