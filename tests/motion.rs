@@ -8,7 +8,9 @@ use aegis_core::control::Cause;
 use serde_json::Value;
 
 use crate::common;
-use crate::foreign::{ForeignPlant, NAME, executed, is_period, largest_jump, position_channel, robot_file};
+use crate::foreign::{
+    ForeignPlant, NAME, executed, is_period, largest_jump, oldest_answer, position_channel, robot_file,
+};
 use crate::robot::{Run, one_at_a_time, recorded, replays};
 
 const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
@@ -22,12 +24,12 @@ fn plant(listen: &str, pose: &str) -> ForeignPlant {
     ForeignPlant::start(&[&["--listen", listen, "--pose", &pose], &timeout[..]].concat())
 }
 
-fn run(name: &str, plant: &ForeignPlant, start_within: f64) -> Run {
+fn run(name: &str, plant: &ForeignPlant, start_within: f64, horizon: u32) -> Run {
     let folder = common::folder(name);
     let [velocity, acceleration, jerk] = LIMITS;
     let channel = position_channel(velocity, acceleration, jerk);
     let robot = robot_file(&folder, &plant.endpoint, &channel, REST, start_within);
-    common::edit(&robot, "horizon_steps = 220", "horizon_steps = 60");
+    common::edit(&robot, "horizon_steps = 220", &format!("horizon_steps = {horizon}"));
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
     run
@@ -55,17 +57,22 @@ fn commands(log: &[Value]) -> Vec<(u64, u64, Vec<f64>)> {
 fn every_command_is_within_its_limits_and_the_first_starts_where_the_robot_stands() {
     let _one = one_at_a_time();
     let plant = plant("tcp/127.0.0.1:0", REST);
-    let mut run = run("motion-limits", &plant, 10.0);
-    for _ in 0..2 {
+    let mut run = run("motion-limits", &plant, 10.0, 60);
+    for episode in 1..=2 {
         assert!(operate("start", &plant.endpoint));
         run.until("Weak");
-        run.until("Idle");
+        if episode == 1 {
+            run.until("waiting for a start");
+        }
     }
+    plant.until(|line| line["episode"] == 2 && line["sequence"].as_u64() >= Some(30) && is_command(line));
     run.signal("TERM");
     let (code, folder) = run.code();
     assert!(matches!(code, Some(0 | 5)), "{code:?}");
     replays(&folder);
-    let commands = commands(&plant.log());
+    let log = plant.log();
+    assert!(oldest_answer(&log) < 3.5, "no command answers an observation older than max_age_ms and a chunk");
+    let commands = commands(&log);
     assert!(
         commands.len() > 60 && commands.last().unwrap().0 == 2,
         "two episodes: {} commands",
@@ -103,7 +110,7 @@ fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
     let _one = one_at_a_time();
     let mut first = plant("tcp/127.0.0.1:0", REST);
     let endpoint = first.endpoint.clone();
-    let mut run = run("motion-restart", &first, 10.0);
+    let mut run = run("motion-restart", &first, 10.0, 60);
     assert!(operate("start", &endpoint));
     first.until(|line| line["sequence"].as_u64() >= Some(5) && is_command(line));
     first.kill();
@@ -130,7 +137,7 @@ fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
 fn a_start_too_far_from_rest_is_refused_and_one_near_it_is_not() {
     let _one = one_at_a_time();
     let mut plant = plant("tcp/127.0.0.1:0", "0.1, 0.2, 0.3, 2.4, 0.5, 0.6");
-    let mut run = run("motion-far", &plant, 1.5);
+    let mut run = run("motion-far", &plant, 1.8, 60);
     assert!(operate("start", &plant.endpoint));
     run.until("no start: ");
     let line = run.seen.last().unwrap();
@@ -147,13 +154,14 @@ fn a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop() {
     let _one = one_at_a_time();
     let plant = plant("tcp/127.0.0.1:0", REST);
     // The shipped policies' rates, taken as positions, are nowhere near.
-    let mut run = run("motion-first", &plant, 0.01);
+    let mut run = run("motion-first", &plant, 0.01, 60);
     assert!(operate("start", &plant.endpoint));
     run.until("SafeStop");
     run.signal("TERM");
     let (_, folder) = run.code();
     assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::FarFromStart));
-    assert_eq!(largest_jump(&plant.log()), 0.0);
+    // It may be told to stay where it was measured to stand, to within the noise of its encoders.
+    assert!(largest_jump(&plant.log()) < 1e-5);
 }
 
 #[test]
@@ -165,7 +173,7 @@ fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
         ("backward", "backward", "TimeBackward"),
     ] {
         let mut plant = plant("tcp/127.0.0.1:0", REST);
-        let mut run = run(&format!("motion-{name}"), &plant, 10.0);
+        let mut run = run(&format!("motion-{name}"), &plant, 10.0, 220);
         assert!(operate("start", &plant.endpoint));
         run.until("Weak");
         plant.until(is_command);
@@ -186,14 +194,14 @@ fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
 fn an_old_observation_among_new_ones_is_answered_by_no_command() {
     let _one = one_at_a_time();
     let mut plant = plant("tcp/127.0.0.1:0", REST);
-    let mut run = run("motion-repeat", &plant, 10.0);
+    let mut run = run("motion-repeat", &plant, 10.0, 60);
     plant.command("repeat");
     assert!(operate("start", &plant.endpoint));
-    run.until("Weak");
+    plant.until(|line| line["sequence"].as_u64() >= Some(8) && is_command(line));
     for _ in 0..5 {
         plant.command("old 4");
     }
-    run.until("Idle");
+    run.until("waiting for a start");
     run.signal("TERM");
     let (_, folder) = run.code();
     replays(&folder);

@@ -155,7 +155,7 @@ impl Run {
 
     /// The same, with something done again and again until it has come: what is published to nobody is lost.
     #[track_caller]
-    fn until_trying(&mut self, word: &str, every: Duration, mut attempt: impl FnMut()) {
+    pub fn until_trying(&mut self, word: &str, every: Duration, mut attempt: impl FnMut()) {
         let begin = Instant::now();
         attempt();
         while begin.elapsed() < PATIENCE {
@@ -204,7 +204,7 @@ impl Drop for Run {
 
 pub struct Recorded {
     pub modes: Vec<Mode>,
-    causes: Vec<Option<Cause>>,
+    pub causes: Vec<Option<Cause>>,
     pub commands: Vec<Vec<f32>>,
     e_stops: Vec<bool>,
 }

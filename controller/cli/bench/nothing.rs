@@ -1,7 +1,9 @@
 //! A plant that does nothing, policies that do nothing, and the controller between them.
 //! What is left of the time is the loop's own.
 
-use aegis_core::control::{Channel, ChannelKind, ControlSettings, LimitScope, OutOfBounds, Overlap, Recipe, StrongLoss};
+use aegis_core::control::{
+    Channel, ChannelKind, ControlSettings, LimitScope, OutOfBounds, Overlap, Recipe, StrongLoss,
+};
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
 use aegis_core::{

@@ -136,7 +136,14 @@ mod tests {
 
     #[test]
     fn a_failed_inference_says_why() {
-        let reply = |proposal| Reply { request: 1, episode: 1, observed: 0, took: Duration::ZERO, proposal };
+        let reply = |proposal| Reply {
+            request: 1,
+            episode: 1,
+            observed: 0,
+            took: Duration::ZERO,
+            proposal,
+            received: None,
+        };
         let inputs = Inputs {
             now: Duration::ZERO,
             skipped: 0,
@@ -145,6 +152,7 @@ mod tests {
             weak: Some(reply(Err(NoProposal::Deadline))),
             strong: None,
             wishes: Wishes::default(),
+            pose: None,
         };
         assert_eq!(reason(Notices::WEAK_FAILED, &inputs), Some("deadline"));
         assert_eq!(reason(Notices::STRONG_FAILED, &inputs), Some("no_answer"));

@@ -189,23 +189,22 @@ impl Robot {
     /// A reading that the plant does not report.
     pub fn pose(&self, observation: &Observation) -> Result<Vec<f32>, Failure> {
         let Proprioception { joint_positions, gripper, .. } = &observation.proprioception;
-        let pose = self.readings.iter().zip(&self.file.rest).zip(&self.file.pose_names()).map(
-            |((reading, rest), name)| {
-                let (values, index) = match reading {
-                    None => return Ok(*rest),
-                    Some(Reading::Joint(index)) => (joint_positions, *index),
-                    Some(Reading::Finger(index)) => (gripper, *index),
-                };
-                values.get(index).map(|value| *value as f32).ok_or_else(|| {
-                    let reason = format!(
-                        "pose: found {name:?}; plant {} reports {} of these",
-                        self.file.plant,
-                        values.len()
-                    );
-                    failure(Exit::Input, format!("{}: {reason}", self.path.display()))
-                })
-            },
-        );
+        let names = self.file.pose_names();
+        let pose = self.readings.iter().zip(&self.file.rest).zip(&names).map(|((reading, rest), name)| {
+            let (values, index) = match reading {
+                None => return Ok(*rest),
+                Some(Reading::Joint(index)) => (joint_positions, *index),
+                Some(Reading::Finger(index)) => (gripper, *index),
+            };
+            values.get(index).map(|value| *value as f32).ok_or_else(|| {
+                let reason = format!(
+                    "pose: found {name:?}; plant {} reports {} of these",
+                    self.file.plant,
+                    values.len()
+                );
+                failure(Exit::Input, format!("{}: {reason}", self.path.display()))
+            })
+        });
         pose.collect()
     }
 }

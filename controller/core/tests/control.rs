@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{self, ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
 use aegis_core::Driver;
 use aegis_core::control::{
-    Cause, Inputs, Mode, NoProposal, Notices, Overlap, Parts, Proposal, Reply, StrongLoss, Wishes,
+    Cause, Inputs, LimitScope, Mode, NoProposal, Notices, Overlap, Parts, Proposal, Reply, StrongLoss, Wishes,
 };
 
 #[test]
@@ -86,7 +86,8 @@ fn a_chunk_of_another_length_is_no_chunk() {
     for length in [support::HORIZON - 1, support::HORIZON + 1] {
         let values = std::borrow::Cow::Owned(vec![0.5; 3 * length]);
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
-        let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, received: None };
+        let reply =
+            Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, received: None };
         let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
         assert_eq!(output.mode, Mode::Holding);
         assert!(output.notices.has(Notices::REJECTED) && output.notices.has(Notices::WEAK_FAILED));
@@ -380,6 +381,7 @@ fn a_score_that_dances_about_the_threshold_hands_over_no_more_often_than_the_lim
 fn chunks_of_one_policy_blend_and_those_of_two_do_not() {
     let mut parts = parts();
     parts.settings.overlap = Overlap::Blend(3);
+    parts.settings.limits = LimitScope::UntilCaughtUp;
     parts.settings.lead_steps = 2;
     parts.limits.chunk_steps = 5;
     let mut cell = Cell::started(parts);

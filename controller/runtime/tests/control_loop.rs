@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Cause, Channel, ChannelKind, ControlSettings, LimitScope, Mode, OutOfBounds, Overlap, Period, Recipe, Seen,
-    StrongLoss,
+    Cause, Channel, ChannelKind, ControlSettings, LimitScope, Mode, OutOfBounds, Overlap, Period, Recipe,
+    Seen, StrongLoss,
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
@@ -155,11 +155,19 @@ impl Rig {
             frames: [].into(),
         });
         let (episode, sequence) = (1, self.sequence);
+        let received = self.clock.now();
         for view in &mut self.views {
             view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), received });
         }
-        let received = self.clock.now();
-        self.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures: 0, success: false, fault: None });
+        self.sightings.push(Seen {
+            episode,
+            sequence,
+            arrived: 1,
+            received,
+            pictures: 0,
+            success: false,
+            fault: None,
+        });
         self.sequence += 1;
     }
 

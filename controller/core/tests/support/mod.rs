@@ -6,8 +6,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, Controller, Inputs, LimitScope, Mode, NoProposal, OutOfBounds, Output,
-    Overlap, Parts, PlantHealth, Proposal, Reply, Seen, StrongLoss, Wishes,
+    Channel, ChannelKind, ControlSettings, Controller, Inputs, LimitScope, Mode, NoProposal, OutOfBounds,
+    Output, Overlap, Parts, PlantHealth, Proposal, Reply, Seen, StrongLoss, Wishes,
 };
 use aegis_core::gate::{BudgetUnit, GateLimits};
 use aegis_core::trigger::{BuiltIn, Rule, Thresholds};
