@@ -557,7 +557,11 @@ fn on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary() {
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let robot = robot_file(&folder, &plant.endpoint, &[]);
     let aegis = env!("CARGO_BIN_EXE_aegis");
-    command.args([aegis, "run", "--exit-on-stop"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
+    command
+        .args([aegis, "run", "--exit-on-stop", "--auto-start"])
+        .arg(&robot)
+        .arg("--out")
+        .arg(folder.join("disk/run"));
     let mut run = Run::watch(&mut command, folder.join("kept"));
     run.until("Weak");
     std::fs::write(folder.join("fill"), "").unwrap();
@@ -578,7 +582,7 @@ fn on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary() {
     // Without that room a run does not begin.
     let folder = folder.join("smaller");
     let mut command = small_disk("4m", &folder).expect("it was permitted before");
-    command.args([aegis, "run"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
+    command.args([aegis, "run", "--auto-start"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
     common::refuses(&mut command, 1, &["disk/run: cannot set 8 MiB aside", "No space left", "--out"]);
     assert!(std::fs::read_dir(folder.join("kept")).unwrap().next().is_none(), "nothing is left behind");
 }

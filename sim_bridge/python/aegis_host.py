@@ -298,7 +298,8 @@ class Host:
         if episode.stopped or (episode.command and action["sequence"] <= episode.command[0]):
             return False
         # Measured on the plant's own steps, so that no delay on the line, however constant, hides the age.
-        if (episode.sequence - action["observation"]) * self.plant.period_ns > self.command_timeout_ns:
+        age = (episode.sequence - action["observation"]) * self.plant.period_ns
+        if not 0 <= age <= self.command_timeout_ns:
             return False
         # An action that arrives after the timeout, before the tick that would have noticed, comes too late as well.
         if episode.command and at - episode.command[1] > self.command_timeout_ns:

@@ -105,8 +105,8 @@ def claim(session: zenoh.Session, nonce: int, timeout: float):
     return ask(session, "Claim", timeout, controller="test", nonce=nonce, mode="free_running")
 
 
-def act(session: zenoh.Session, claimed: int, sequence: int) -> None:
-    fields = {"session": claimed, "episode": 1, "sequence": sequence, "observation": 0, "stamp_ns": 0}
+def act(session: zenoh.Session, claimed: int, sequence: int, observation: int) -> None:
+    fields = {"session": claimed, "episode": 1, "sequence": sequence, "observation": observation, "stamp_ns": 0}
     session.put(f"aegis/{NAME}/action", encode("Action", {**fields, "action": [0.5] * 7}))
 
 
@@ -146,7 +146,7 @@ class Tls(unittest.TestCase):
 
         # With the session's number, which a watcher reads in the heartbeat, its actions would be the controller's.
         for sequence in range(1, 6):
-            act(watcher, claimed, sequence)
+            act(watcher, claimed, sequence, seen.wait(lambda _: True)["sequence"])
         watcher.put(f"aegis/{NAME}/pulse", b"nothing")
         self.assertIsNone(ask(watcher, "Release", UNANSWERED, session=claimed))
         self.assertIsNone(seen.wait(lambda moved: first_joint(moved) != 0.0, UNANSWERED), "a watcher moved it")
@@ -154,7 +154,7 @@ class Tls(unittest.TestCase):
         self.assertEqual((status["dropped"], status["refused"], status["session"]), (0, 0, claimed))
 
         # The same action by the controller does arrive: the watcher's were not lost for another reason.
-        act(controller, claimed, 1)
+        act(controller, claimed, 1, seen.wait(lambda _: True)["sequence"])
         self.assertIsNotNone(seen.wait(lambda moved: first_joint(moved) > 0.0), "a controller moves it")
         # Without more it stops by itself and stands, and a watcher sees that too.
         self.assertIsNotNone(watched.wait(lambda status: status["phase"] == "stopped"))

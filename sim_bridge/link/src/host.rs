@@ -331,8 +331,9 @@ impl Host {
         let running = held.episode.as_mut().filter(|running| running.reset.episode == episode)?;
         let newer = running.command.as_ref().is_none_or(|command| command.sequence < sequence);
         // Measured on the plant's own steps, so that no delay on the line, however constant, hides the age.
-        let age = self.info.period * running.sequence.saturating_sub(observation);
-        if !fits || !newer || running.stopped || age > self.limits.command_timeout {
+        let age = running.sequence.checked_sub(observation).map(|steps| self.info.period * steps);
+        let young = age.is_some_and(|age| age <= self.limits.command_timeout);
+        if !fits || !newer || running.stopped || !young {
             return None;
         }
         // An action that arrives after the timeout, before the tick that would have noticed, comes too late as well.

@@ -268,6 +268,9 @@ fn a_command_that_answers_an_observation_older_than_the_timeout_is_dropped() {
     }
     assert!(plant.actions.iter().all(|action| action == &[0.0]), "{:?}", plant.actions);
     assert_eq!(status(&host, at(402)).dropped, 3);
+    // One that answers what was never shown is dropped too.
+    host.action(&answering(9, 19), at(402));
+    assert_eq!(status(&host, at(402)).dropped, 4);
     // One that answers what was shown 200 ms ago is young enough.
     host.action(&answering(4, 20), at(403));
     moved(&host.tick(at(450), &mut plant).unwrap());
