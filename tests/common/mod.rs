@@ -1,7 +1,6 @@
 //! What the integration tests share: the binary, copies of the shipped study, and the parties of an episode.
 //! Scenes and libraries come from the cache that `cargo xtask` fills; without it these tests fail and say so.
 #![allow(clippy::expect_used)] // Helpers of tests, which clippy takes for other code.
-#![allow(dead_code)] // Each test binary uses its own part.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

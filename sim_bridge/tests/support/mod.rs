@@ -1,6 +1,6 @@
 //! What the tests share: where the exported scenes are, and readers for fixtures.
 //! A missing suite fails the test; it never skips it.
-#![allow(clippy::expect_used, reason = "helpers of tests, which clippy takes for other code")]
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,5 @@
 //! A plant of one dimension, two policies that walk on it, and the settings of their episodes.
 //! Every outcome on it can be worked out by hand: odd starts walk the wrong way under the weak policy.
-#![allow(dead_code)] // Each test binary uses its own part.
 
 use aegis_core::gate::BudgetUnit;
 use aegis_core::probe::{Head, Linear};

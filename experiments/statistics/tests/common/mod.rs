@@ -1,7 +1,6 @@
 //! What the tests against fixtures share: rows of a JSON file and relative comparison.
 //! The caller's line is named when a comparison fails.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
-#![allow(dead_code)] // Each test binary uses its own part.
 
 use serde_json::Value;
 

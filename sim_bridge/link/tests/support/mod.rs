@@ -1,8 +1,6 @@
 //! A plant of one dimension that counts how often it was moved.
 //! Its state after a step depends on every action before, so a step run twice or not at all shows.
 
-#![allow(dead_code, reason = "not every test binary uses all of it")]
-
 use std::sync::Arc;
 use std::time::Duration;
 
