@@ -134,6 +134,27 @@ fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
 }
 
 #[test]
+fn a_dry_run_decides_and_sends_nothing() {
+    let _one = one_at_a_time();
+    let plant = plant("tcp/127.0.0.1:0", REST);
+    let folder = common::folder("motion-dry");
+    let [velocity, acceleration, jerk] = LIMITS;
+    let channel = position_channel(velocity, acceleration, jerk);
+    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+    let mut run = Run::of(&robot, folder.join("run"), &["--dry-run", "--auto-start"]);
+    run.until("Weak");
+    run.until("Strong");
+    run.signal("TERM");
+    run.until("dry run: sent nothing, and would have sent ");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    let log = plant.log();
+    assert!(log.iter().any(|line| line["message"] == "Reset"), "it had the plant");
+    assert!(!log.iter().any(|line| line["message"] == "Action" || is_command(line)));
+}
+
+#[test]
 fn a_start_too_far_from_rest_is_refused_and_one_near_it_is_not() {
     let _one = one_at_a_time();
     let mut plant = plant("tcp/127.0.0.1:0", "0.1, 0.2, 0.3, 2.4, 0.5, 0.6");

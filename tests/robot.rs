@@ -439,7 +439,7 @@ fn a_second_controller_of_one_robot_does_not_start() {
 #[test]
 fn a_robot_file_that_cannot_work_is_refused_before_anything_moves() {
     let folder = common::folder("robot-bad");
-    let cases: [(&str, &str, &[&str]); 12] = [
+    let cases: [(&str, &str, &[&str]); 16] = [
         ("lead_steps = 1", "lead_step = 1", &["libero.toml", "lead_step", "expected"]),
         ("rate_hz = 20", "rate_hz = 5000", &["control.rate_hz", "5000", "1 to 1000"]),
         ("chunk_steps = 8", "chunk_steps = 10", &["gate.chunk_steps + control.lead_steps", "at most 10"]),
@@ -450,6 +450,14 @@ fn a_robot_file_that_cannot_work_is_refused_before_anything_moves() {
             &["channels[5].jerk", "above 0"],
         ),
         ("rest = [0.0, ", "rest = [", &["rest", "6 values", "7 channels"]),
+        ("rest = [0.0, ", "rest = [nan, ", &["rest[0]", "NaN", "0: a rate stands still at 0"]),
+        ("rest = [0.0, ", "rest = [inf, ", &["rest[0]", "inf"]),
+        ("0.0, 0.0, -1.0]", "0.0, 0.0, 5.0]", &["rest[6]", "5", "finite, -1 to 1"]),
+        (
+            "{ kind = \"rate\", low = -1, high = 1, acceleration = 0.5, jerk = 0.25 },\n    { kind = \"discrete\"",
+            "{ kind = \"position\", low = -1, high = 1 },\n    { kind = \"discrete\"",
+            &["control.start_within", "position channels"],
+        ),
         ("    { kind = \"discrete\", low = -1, high = 1 },\n", "", &["control.channels: found 6", "7"]),
         (
             "connect = \"tcp/127.0.0.1:7447\"",

@@ -4,7 +4,8 @@
 
 use crate::common;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -291,6 +292,25 @@ fn a_flood_costs_its_sender_its_messages_and_nobody_else_a_step() {
     let after = status(&statuses);
     let most = 100.0 * begin.elapsed().as_secs_f64() + 1.0;
     assert!(after.dropped > 0 && (after.dropped as f64) <= most, "{} of at most {most}", after.dropped);
+}
+
+#[test]
+fn connections_that_fail_keep_out_neither_who_is_there_nor_an_operator() {
+    let bridge = Bridge::start(&common::folder("security-handshakes"));
+    let session = bridge.connect("controller");
+    let mut plant = drive(&session);
+    let address = bridge.endpoint.trim_start_matches("tls/");
+    // None of them speaks TLS, so each handshake fails at once. With Zenoh's own pause after each the operator would wait for
+    // half a minute, and give up after five seconds.
+    let failing = (0..300).map(|_| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("it is accepted");
+        stream
+    });
+    let failing: Vec<TcpStream> = failing.collect();
+    let operator = bridge.connect("operator");
+    step(&mut plant, 2);
+    drop((operator, failing));
 }
 
 #[test]

@@ -31,7 +31,7 @@ use tracing::{info, warn};
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
 use crate::remote::guard;
 use crate::study::onnx_runtime;
-use cell::{Cell, Sending};
+use cell::{Cell, Sending, Unsent};
 use events::Events;
 use helper::Helper;
 use metrics::{Metrics, MetricsServer};
@@ -52,6 +52,7 @@ const REST: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:\n  aegis sim serve --name libero --sample-seed 20261125 &\n  \
                         aegis run controller/libero.toml --auto-start\n  \
                         aegis run robot.toml --view\n  \
+                        aegis run robot.toml --dry-run\n  \
                         aegis run robot.toml --exit-on-stop --json\n\n\
                         An episode begins with `aegis operate start`. A stop is latched: `aegis operate reset` opens it, and \
                         the next start moves on. Exit code 1: the record ended early, for example on a full disk; 4: a \
@@ -70,6 +71,9 @@ pub struct RunArguments {
     /// Begin each episode without waiting for `aegis operate start`: for simulators
     #[arg(long)]
     auto_start: bool,
+    /// Claim, observe, infer and decide, but send no command; say at the end what would have been sent
+    #[arg(long, conflicts_with = "json")]
+    dry_run: bool,
     /// Where this run is recorded; without it, a folder named by the time in the robot file's `record`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -124,6 +128,8 @@ struct Drive<'a> {
     plant: Option<(FreePlant, Sending)>,
     /// Number of the episode that was begun last: numbers go on across claims.
     newest_episode: u64,
+    /// What a dry run did not send.
+    unsent: Option<Arc<Mutex<Unsent>>>,
     auto_start: bool,
     view: Option<Helper>,
     looks: Option<Helper>,
@@ -149,7 +155,8 @@ impl<'a> Drive<'a> {
         let folder = arguments.out.clone().unwrap_or_else(|| {
             robot.file.record.join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string())
         });
-        let (cell, ring) = Cell::open(robot, runtime, &session)?;
+        let (mut cell, ring) = Cell::open(robot, runtime, &session)?;
+        let unsent = arguments.dry_run.then(|| cell.send_nothing());
         let metrics = Arc::new(Metrics::new());
         let listen = robot.file.metrics;
         let server = listen.map(|listen| MetricsServer::start(listen, Arc::clone(&metrics))).transpose();
@@ -194,6 +201,7 @@ impl<'a> Drive<'a> {
             recording,
             plant: None,
             newest_episode: 0,
+            unsent,
             auto_start: arguments.auto_start,
             view,
             looks: Some(looks),
@@ -384,6 +392,16 @@ impl<'a> Drive<'a> {
                 say!("{} episodes; record in {}", taken.ends().len(), folder.display());
             }
             last = taken.ends().last().copied();
+            if let Some(unsent) = &self.unsent {
+                let unsent = unsent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let ranges: Vec<String> =
+                    unsent.ranges.iter().map(|[least, most]| format!("{least} to {most}")).collect();
+                say!(
+                    "dry run: sent nothing, and would have sent {} commands; by channel: {}",
+                    unsent.commands,
+                    ranges.join(", ")
+                );
+            }
         }
         let early = taken.map_or_else(|| Some("its thread has gone".into()), |taken| taken.alarm);
         lost.extend(early.map(|reason| format!("the record ended early: {reason}")));

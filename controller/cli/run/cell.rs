@@ -77,6 +77,27 @@ pub struct Cell {
     pub errors: [LastError; 2],
     commands: Option<CommandReader>,
     clock: Clock,
+    /// Where commands are noted instead of sent, in a dry run.
+    unsent: Option<Arc<Mutex<Unsent>>>,
+}
+
+/// The commands of a dry run, which were not sent.
+#[derive(Clone, Debug, Default)]
+pub struct Unsent {
+    /// How many there were.
+    pub commands: u64,
+    /// Smallest and largest value of each channel.
+    pub ranges: Vec<[f32; 2]>,
+}
+
+impl Unsent {
+    fn take(&mut self, values: &[f32]) {
+        self.commands += 1;
+        self.ranges.resize(values.len(), [f32::INFINITY, f32::NEG_INFINITY]);
+        for ([least, most], value) in self.ranges.iter_mut().zip(values) {
+            (*least, *most) = (least.min(*value), most.max(*value));
+        }
+    }
 }
 
 impl Cell {
@@ -174,8 +195,14 @@ impl Cell {
             published: Arc::new(Mutex::new(histogram()?)),
             errors: Default::default(),
             clock,
+            unsent: None,
         };
         Ok((cell, records))
+    }
+
+    /// Sends no command from here on, and notes what would have been sent where is returned.
+    pub fn send_nothing(&mut self) -> Arc<Mutex<Unsent>> {
+        Arc::clone(self.unsent.get_or_insert_default())
     }
 
     /// Claims a plant for `controller`, a name for people; what is heard of it comes here. Its episodes are numbered from
@@ -219,12 +246,16 @@ impl Cell {
     fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
         let mut commands = self.commands.take()?;
         let (end, clock) = (Arc::new(AtomicBool::new(false)), self.clock);
-        let published = Arc::clone(&self.published);
+        let (published, unsent) = (Arc::clone(&self.published), self.unsent.clone());
         let thread = std::thread::Builder::new().name("commands".into()).spawn({
             let end = Arc::clone(&end);
             move || {
                 while !end.load(Ordering::Acquire) {
                     if let Some(command) = commands.next(GLANCE) {
+                        if let Some(unsent) = &unsent {
+                            unsent.lock().unwrap_or_else(PoisonError::into_inner).take(&command.values);
+                            continue;
+                        }
                         // What cannot be sent is stale by the time that it could be; the plant stops without it.
                         let sent = sender.send(
                             command.episode,

@@ -221,6 +221,7 @@ fn await_sighting(ports: &Ports, until: Duration) {
 /// The newest observation that a command can know.
 #[derive(Clone, Copy, Debug, Default)]
 struct Newest {
+    episode: u64,
     sequence: u32,
     received: Duration,
 }
@@ -258,8 +259,10 @@ impl ControlLoop {
             wishes,
             pose: wishes.start.map(|_| Cow::Borrowed(&self.pose[..])),
         };
-        if let Some(Seen { sequence, received, fault: None, .. }) = inputs.observation {
-            self.newest = Newest { sequence, received };
+        if let Some(Seen { episode, sequence, received, fault: None, .. }) = inputs.observation
+            && (episode, sequence) > (self.newest.episode, self.newest.sequence)
+        {
+            self.newest = Newest { episode, sequence, received };
         }
         let output: Output = controller.tick(&inputs);
         if controller.episode() != self.episode {
