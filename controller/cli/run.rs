@@ -218,7 +218,7 @@ impl<'a> Drive<'a> {
                 match self.episode(index, *start)? {
                     Begun::Over(None) => break,
                     Begun::Over(Some(end)) => return Ok(end),
-                    // Somebody has to move the robot, and to say start again.
+                    // An operator has to move the robot nearer to rest, and to start again.
                     Begun::Refused(error) if !self.auto_start => warn!("no start: {error}"),
                     Begun::Refused(error) => return Err(error),
                 }

@@ -1,5 +1,5 @@
 //! What in a run is worth an event: changes of mode, fires, hand-overs, limited commands, and notices.
-//! A notice that goes on is told of once a second, with how many control periods had it; one of a failed inference with why
+//! A notice that lasts is logged once a second, with how many control periods had it; one of a failed inference with why
 //! it failed the last time.
 
 use std::time::Duration;

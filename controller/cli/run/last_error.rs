@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aegis_core::{Observation, PolicyError};
 use aegis_runtime::{Mind, Thought};
 
-/// Text of a policy's newest error that nobody has told of.
+/// Text of a policy's newest error that has not been logged yet.
 #[derive(Clone, Debug, Default)]
 pub struct LastError(Arc<Mutex<Option<String>>>);
 

@@ -151,7 +151,7 @@ pub fn show(
             draw_newest();
             let ready = event::poll(EVERY);
             if ready.is_err() {
-                // The terminal has gone: there is nothing to wait for in it.
+                // A closed terminal fails at once: without a pause this would poll it without end.
                 std::thread::sleep(EVERY);
             }
             if let Ok(true) = ready

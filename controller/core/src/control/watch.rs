@@ -62,7 +62,7 @@ impl Watch {
             self.take(&seen, inputs.now, episode, settings, notices, &mut looked);
         }
         let age = self.fresh.map(|fresh| inputs.now.saturating_sub(fresh));
-        self.is_fresh = age.is_some_and(|age| age <= milliseconds(settings.max_age_ms));
+        self.is_fresh = age.is_some_and(|age| age <= settings.max_age());
         self.stale_steps =
             if self.is_fresh { 0 } else { self.stale_steps.saturating_add(1 + inputs.skipped) };
         if !self.is_fresh {
