@@ -1,12 +1,14 @@
 //! A registered study through the binary: run whole, in parts and under SIGKILL, reported, verified, and tampered with.
-//! Real scenes and policies, a short horizon, one recorded start of each task.
+//! Real scenes and policies, a short horizon, one recorded start of each of a few tasks.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::common::{aegis, copy_of_study, edit, folder, refuses, repository, succeeds};
+use crate::common::{
+    aegis_on_few_tasks as aegis, copy_of_study, edit, folder, refuses, repository, succeeds,
+};
 use aegis_experiments::registration::lock_path;
 
 /// The template on few episodes, beside copies of the shipped models, all of which a test may damage.
@@ -15,7 +17,7 @@ fn small_plan(folder: &Path) -> PathBuf {
     std::fs::copy(repository().join("experiments/template.toml"), &plan).expect("the template can be copied");
     let text = std::fs::read_to_string(&plan).expect("the plan can be read");
     let small = text.lines().map(|line| match line.split(" = ").next() {
-        Some("tuning") => "tuning = { first = 42, end = 44, replicates = 1 }",
+        Some("tuning") => "tuning = { first = 42, end = 45, replicates = 1 }",
         Some("confirmation") => "confirmation = { first = 45, end = 46, replicates = 1 }",
         Some("bootstrap") => "bootstrap = { replicates = 200, seed = 1, level = 0.95 }",
         _ => line,
@@ -152,7 +154,7 @@ fn a_probe_that_is_not_seen_to_rank_stops_the_study_before_it_starts() {
     refuses(
         &mut run(&plan, &out),
         1,
-        &["study.toml: study.precondition", "20 weak episodes", "undefined", "above 0.6"],
+        &["study.toml: study.precondition", "12 weak episodes", "undefined", "above 0.6"],
     );
     assert!(!out.join("episodes.sqlite").exists(), "no episode that counts was run");
     refuses(&mut on("report", &plan, &out), 2, &["no store"]);
@@ -170,9 +172,9 @@ fn a_precondition_that_is_met_is_kept_with_the_study() {
     let found = &json["precondition"]["found"];
     assert_eq!(
         (&found["range"], &found["episodes"], &found["met"]),
-        (&"tuning".into(), &20.into(), &true.into())
+        (&"tuning".into(), &12.into(), &true.into())
     );
-    assert!(succeeds(&mut on("verify", &plan, &whole)).contains("20 step traces"));
+    assert!(succeeds(&mut on("verify", &plan, &whole)).contains("12 step traces"));
 
     let parts = ["1/2", "2/2"].map(|shard| {
         let part = place.join(shard.replace('/', "-"));

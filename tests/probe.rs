@@ -1,20 +1,20 @@
 //! The probe's way through the binary: collect, fit, judge; and what each of them refuses.
-//! A small study: real policies on real scenes, a few starts of each task.
+//! A small study: real policies on real scenes, a few starts of a few tasks.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
 
-use crate::common::{aegis, copy_of_study, edit, folder, refuses};
+use crate::common::{FEW_TASKS, aegis_on_few_tasks as aegis, copy_of_study, edit, folder, refuses};
 use serde_json::Value;
 
-/// The shipped study with two starts of each task for every use.
+/// The shipped study with three starts of each task for every use.
 fn small_study(folder: &Path) -> PathBuf {
     let plan = copy_of_study(folder);
     for (range, first, end) in
         [("discovery", 200, 280), ("calibration", 300, 340), ("confirmation", 500, 540)]
     {
         let whole = format!("{range} = {{ first = {first}, end = {end}");
-        edit(&plan, &whole, &format!("{range} = {{ first = {first}, end = {}", first + 2));
+        edit(&plan, &whole, &format!("{range} = {{ first = {first}, end = {}", first + 3));
     }
     plan
 }
@@ -36,7 +36,7 @@ fn collect_fit_and_judge() {
             aegis().args(["collect", range, "--json", "--plan"]).arg(&plan).arg("--out").arg(file(range)),
         );
         let said: Value = serde_json::from_str(&said).expect("JSON");
-        assert_eq!(said["episodes"], 20);
+        assert_eq!(said["episodes"], 3 * FEW_TASKS);
         digests.push(said["sha256"].as_str().expect("a digest").to_owned());
     }
 
@@ -66,7 +66,7 @@ fn collect_fit_and_judge() {
     let found: Value =
         serde_json::from_slice(&std::fs::read(out.join("evaluation.json")).expect("written")).expect("JSON");
     assert_eq!(found["data"]["sha256"], *digests[2]);
-    assert_eq!(found["tasks"].as_array().map(Vec::len), Some(10));
+    assert_eq!(found["tasks"].as_array().map(Vec::len), Some(FEW_TASKS));
     let overall = &found["probe"]["overall"];
     let (low, high) = (overall["lower"].as_f64().unwrap(), overall["upper"].as_f64().unwrap());
     assert!((low..=high).contains(&overall["estimate"].as_f64().unwrap()));

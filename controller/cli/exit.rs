@@ -4,9 +4,10 @@
 use std::fmt::{self, Arguments, Display, Formatter};
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+#[cfg(feature = "robot")]
+use std::sync::{Arc, atomic::AtomicBool};
 
+#[cfg(feature = "robot")]
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
 /// Shown under `--help`.
@@ -24,8 +25,10 @@ pub enum Exit {
     Input = 2,
     /// The cache or a library is missing.
     Setup = 3,
+    #[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone end so.
     /// A controller stopped and was not reset, or was and had no further episode.
     Stopped = 4,
+    #[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone end so.
     /// A signal ended a controller, after a safe stop.
     Signal = 5,
 }
@@ -37,6 +40,7 @@ pub struct Failure {
     error: anyhow::Error,
 }
 
+#[cfg(feature = "robot")]
 impl Failure {
     /// The same with what it is about before it.
     pub fn prefixed(self, place: impl Display) -> Self {
@@ -73,6 +77,7 @@ pub fn failure(exit: Exit, message: impl Display) -> Failure {
     Failure { exit, error: anyhow::anyhow!("{message}") }
 }
 
+#[cfg(feature = "robot")]
 /// A flag that is set once a signal tells the process to end: SIGINT, SIGTERM, SIGQUIT or SIGHUP.
 pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     let told = Arc::new(AtomicBool::new(false));

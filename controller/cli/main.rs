@@ -2,6 +2,7 @@
 //! Exit codes are in `exit.rs`, the only place that ends the process.
 
 mod arrays;
+#[cfg(feature = "robot")]
 mod bench;
 mod collect;
 mod demo;
@@ -14,21 +15,27 @@ mod frames;
 mod goals;
 mod host;
 mod judgement;
+#[cfg(feature = "robot")]
 mod keys;
 mod library;
 mod manual;
 mod model;
+#[cfg(feature = "robot")]
 mod operate;
 mod place;
 mod plan;
 mod probe;
 mod progress;
 mod recording;
+#[cfg_attr(not(feature = "robot"), path = "remote_absent.rs")]
 mod remote;
 mod replay;
+#[cfg(feature = "robot")]
 mod run;
 mod sample;
+#[cfg(feature = "robot")]
 mod serve;
+#[cfg(feature = "robot")]
 mod serve_policy;
 mod sim;
 mod stage;
@@ -70,14 +77,18 @@ enum Verb {
     #[command(subcommand)]
     Experiment(experiment::ExperimentVerb),
     /// Drive a robot, or a simulator served as one, in real time.
+    #[cfg(feature = "robot")]
     Run(run::RunArguments),
     /// Serve a plant's strong policy from this machine.
+    #[cfg(feature = "robot")]
     ServePolicy(serve_policy::ServePolicyArguments),
     /// Stop, e-stop or reset the controller of a plant.
+    #[cfg(feature = "robot")]
     Operate(operate::OperateArguments),
     /// Feed a recorded run back through its controller and compare every decision.
     Replay(replay::ReplayArguments),
     /// Measure the control loop on this machine.
+    #[cfg(feature = "robot")]
     #[command(subcommand)]
     Bench(bench::BenchVerb),
     /// Look into an ONNX model, or give one of its tensors an output of its own.
@@ -89,6 +100,7 @@ enum Verb {
     #[command(subcommand)]
     Sim(sim::SimVerb),
     /// Make a development authority, and a key and certificate for each party of a link.
+    #[cfg(feature = "robot")]
     Keys(keys::KeysArguments),
     /// Exact tests, intervals, AUROC and power on numbers of one's own.
     #[command(subcommand)]
@@ -97,6 +109,10 @@ enum Verb {
     Completions(manual::CompletionsArguments),
     /// Write a manual page for each verb.
     Manual(manual::ManualArguments),
+    /// A verb that this program was built without, or none.
+    #[cfg(not(feature = "robot"))]
+    #[command(external_subcommand)]
+    Absent(Vec<String>),
 }
 
 /// `--version` in full: the commit, and the libraries that this program runs with here.
@@ -129,18 +145,25 @@ fn main() -> ExitCode {
         Verb::Probe(verb) => probe::run(&verb),
         Verb::Plan(verb) => plan::run(&verb),
         Verb::Experiment(verb) => experiment::run(&verb),
+        #[cfg(feature = "robot")]
         Verb::Run(arguments) => run::run(&arguments),
+        #[cfg(feature = "robot")]
         Verb::ServePolicy(arguments) => serve_policy::run(&arguments),
+        #[cfg(feature = "robot")]
         Verb::Operate(arguments) => operate::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
+        #[cfg(feature = "robot")]
         Verb::Bench(verb) => bench::run(&verb),
         Verb::Model(verb) => model::run(&verb),
         Verb::Doctor(arguments) => doctor::run(&arguments),
         Verb::Sim(verb) => sim::run(&verb),
+        #[cfg(feature = "robot")]
         Verb::Keys(arguments) => keys::run(&arguments),
         Verb::Stats(verb) => stats::run(&verb),
         Verb::Completions(arguments) => manual::completions(&arguments, Arguments::command()),
         Verb::Manual(arguments) => manual::manual(&arguments, Arguments::command()),
+        #[cfg(not(feature = "robot"))]
+        Verb::Absent(words) => remote::absent("", &words),
     };
     exit::report(result)
 }

@@ -12,6 +12,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::frames::FrameArguments;
 use crate::goals::{self, GoalsArguments};
 use crate::sample::{self, SampleArguments};
+#[cfg(feature = "robot")]
 use crate::serve::{self, ServeArguments};
 use crate::study::load_suite;
 
@@ -25,7 +26,12 @@ pub enum SimVerb {
     /// Say in which of a file's states the goal holds
     Goals(GoalsArguments),
     /// Serve environments over Zenoh until interrupted
+    #[cfg(feature = "robot")]
     Serve(ServeArguments),
+    /// A verb that this program was built without, or none.
+    #[cfg(not(feature = "robot"))]
+    #[command(external_subcommand)]
+    Absent(Vec<String>),
 }
 
 /// Arguments of `aegis sim rollout`.
@@ -71,7 +77,10 @@ pub fn run(verb: &SimVerb) -> Result<(), Failure> {
         SimVerb::Rollout(arguments) => rollout(arguments),
         SimVerb::Sample(arguments) => sample::run(arguments),
         SimVerb::Goals(arguments) => goals::run(arguments),
+        #[cfg(feature = "robot")]
         SimVerb::Serve(arguments) => serve::run(arguments),
+        #[cfg(not(feature = "robot"))]
+        SimVerb::Absent(words) => crate::remote::absent("sim ", words),
     }
 }
 

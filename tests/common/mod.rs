@@ -86,6 +86,33 @@ pub fn aegis() -> Command {
     Command::new(env!("CARGO_BIN_EXE_aegis"))
 }
 
+/// The binary on a suite that has the first [`FEW_TASKS`] tasks alone.
+pub fn aegis_on_few_tasks() -> Command {
+    let mut command = aegis();
+    command.env("AEGIS_SCENES", few_tasks());
+    command
+}
+
+/// The weak policy wins most starts of the first two, and few of the others.
+pub const FEW_TASKS: usize = 4;
+
+/// A folder of scenes with the first [`FEW_TASKS`] tasks of the suite: what holds whatever the tasks are is shown on these
+/// in less than half of the time.
+pub fn few_tasks() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let (whole, few) = (scenes(), folder("few-tasks"));
+        let text = std::fs::read_to_string(whole.join("suite.json")).expect("the suite can be read");
+        let mut suite: serde_json::Value = serde_json::from_str(&text).expect("the suite is JSON");
+        suite["tasks"].as_array_mut().expect("the suite lists its tasks").truncate(FEW_TASKS);
+        std::fs::write(few.join("suite.json"), suite.to_string()).expect("the suite can be written");
+        for name in ["assets", "tasks"] {
+            std::os::unix::fs::symlink(whole.join(name), few.join(name)).expect("a link can be made");
+        }
+        few
+    })
+}
+
 /// Runs it, holds that it ends well, and returns what it printed.
 #[track_caller]
 pub fn succeeds(command: &mut Command) -> String {
