@@ -14,6 +14,7 @@ const ROBOT: &str = "tests/robot.rs";
 const BAD_INPUT: &str = "tests/bad_input.rs";
 const MOTION: &str = "tests/motion.rs";
 const INTAKE: &str = "controller/core/src/control/intake.rs";
+const CLOCK_OFFSET: &str = "controller/core/src/control/clock_offset.rs";
 const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
@@ -382,12 +383,22 @@ const ROWS: [Row; 51] = [
     (
         41,
         "constant latency between plant and controller, either way",
-        "the plant drops a command that answers an observation older than its command timeout, by its own steps, and stops",
-        "the plant's command timeout",
-        &[(
-            "sim_bridge/link/tests/host.rs",
-            "a_command_that_answers_an_observation_older_than_the_timeout_is_dropped",
-        )],
+        "an observation's age counts from when the plant took it, by its own clock: old ones are row 8; without an estimate of \
+         that clock nothing starts; and the plant drops a command that answers an observation older than its command timeout, \
+         by its own steps, and stops",
+        "as row 8; at start; the plant's command timeout",
+        &[
+            (CONTROL, "an_observation_counts_from_when_it_was_taken_and_not_from_when_it_came"),
+            (MOTION, "a_latency_that_never_changes_makes_every_observation_old_and_stops_the_robot"),
+            (MOTION, "a_latency_within_the_greatest_age_lets_the_robot_drive_on"),
+            (MOTION, "a_plant_that_never_says_when_it_heard_the_controller_is_not_started"),
+            (CLOCK_OFFSET, "a_latency_that_is_the_same_both_ways_gives_the_offset_exactly"),
+            (CLOCK_OFFSET, "a_latency_that_is_not_is_wrong_by_half_of_the_round_trip_at_most"),
+            (
+                "sim_bridge/link/tests/host.rs",
+                "a_command_that_answers_an_observation_older_than_the_timeout_is_dropped",
+            ),
+        ],
     ),
     (
         42,

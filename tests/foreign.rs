@@ -229,7 +229,8 @@ fn a_foreign_plant_executes_what_carries_its_session_and_says_so() {
     let mut plant =
         ForeignPlant::start(&["--joints", "2", "--pose", "0.5,-0.5", "--command-timeout-ms", "60000"]);
     let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
-    let mut claimed = FreePlant::claim(&session, NAME, "test", 0, Patience::default(), |_| ()).unwrap();
+    let mut claimed =
+        FreePlant::claim(&session, NAME, "test", 0, Instant::now(), Patience::default(), |_| ()).unwrap();
     assert_eq!((claimed.claimed().action_width, claimed.claimed().period_ns), (2, 50_000_000));
     let (episode, first) = claimed.reset(Start { task: 0, initial_state: 0 }).unwrap();
     let seen = &first.proprioception.joint_positions;

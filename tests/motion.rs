@@ -11,7 +11,7 @@ use crate::common;
 use crate::foreign::{
     ForeignPlant, NAME, executed, is_period, largest_jump, oldest_answer, position_channel, robot_file,
 };
-use crate::robot::{Run, one_at_a_time, recorded, replays};
+use crate::robot::{Run, command, one_at_a_time, recorded, replays};
 
 const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
 /// Radians per control period, and the changes of these.
@@ -33,6 +33,40 @@ fn run(name: &str, plant: &ForeignPlant, start_within: f64, horizon: u32) -> Run
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
     run
+}
+
+/// A plant whose messages take `latency_ms` each way, and whose clock began a day before; and a run for which an observation
+/// older than `max_age_ms` is none.
+fn delayed(name: &str, latency_ms: &str, max_age_ms: &str) -> (ForeignPlant, Run) {
+    let pose = REST.replace(' ', "");
+    let plant = ForeignPlant::start(&[
+        "--latency-out-ms",
+        latency_ms,
+        "--latency-in-ms",
+        latency_ms,
+        "--clock-offset-ms",
+        "86400000",
+        "--command-timeout-ms",
+        "10000",
+        "--libero-observation",
+        "--pose",
+        &pose,
+    ]);
+    let folder = common::folder(name);
+    let [velocity, acceleration, jerk] = LIMITS;
+    let channel = position_channel(velocity, acceleration, jerk);
+    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+    common::edit(&robot, "horizon_steps = 220", "horizon_steps = 60");
+    common::edit(&robot, "max_age_ms = 3000", &format!("max_age_ms = {max_age_ms}"));
+    // Three seconds: a busy machine may stall any process for one.
+    common::edit(&robot, "stale_steps = 20", "stale_steps = 60");
+    let mut run = Run::of(&robot, folder.join("run"), &[]);
+    run.until("waiting for a start");
+    (plant, run)
+}
+
+fn summary(folder: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap()
 }
 
 /// Whether a controller heard it.
@@ -235,4 +269,61 @@ fn an_old_observation_among_new_ones_is_answered_by_no_command() {
     assert!(answered.len() > 20 && answered.is_sorted(), "{answered:?}");
     let summary = std::fs::read_to_string(Path::new(&folder).join("summary.json")).unwrap();
     assert!(summary.contains("an observation that is not newer was dropped"), "{summary}");
+}
+
+#[test]
+fn a_latency_that_never_changes_makes_every_observation_old_and_stops_the_robot() {
+    let _one = one_at_a_time();
+    let (plant, mut run) = delayed("motion-slow-line", "300", "250");
+    assert!(operate("start", &plant.endpoint));
+    run.until("SafeStop");
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    let record = recorded(&folder);
+    assert_eq!(record.causes.last().unwrap(), &Some(Cause::Stale));
+    assert!(!record.modes.iter().any(|mode| mode.drives()), "no policy drove");
+    let summary = summary(&folder);
+    assert_eq!(summary["weak_inference_us"]["n"], 0, "nothing was inferred on");
+    // Both ways take 300 ms at the least.
+    assert!(summary["plant_round_trip_us"].as_f64() >= Some(600_000.0), "{summary}");
+    assert!(summary["observation_age_us"]["p50"].as_f64() > Some(250_000.0), "{summary}");
+    // Commands of standing still alone, to within the noise of its encoders: they answer what is old, as any would.
+    assert!(largest_jump(&plant.log()) < 1e-5);
+}
+
+#[test]
+fn a_latency_within_the_greatest_age_lets_the_robot_drive_on() {
+    let _one = one_at_a_time();
+    let (plant, mut run) = delayed("motion-line", "40", "150");
+    assert!(operate("start", &plant.endpoint));
+    run.until("Weak");
+    run.until("waiting for a start");
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    let summary = summary(&folder);
+    assert_eq!(summary["episodes"], serde_json::json!(["horizon"]), "no stop ended it");
+    assert!(summary["plant_round_trip_us"].as_f64() >= Some(80_000.0), "{summary}");
+    let log = plant.log();
+    assert!(commands(&log).len() > 20 && oldest_answer(&log) >= 0.08);
+}
+
+#[test]
+fn a_plant_that_never_says_when_it_heard_the_controller_is_not_started() {
+    let _one = one_at_a_time();
+    let pose = REST.replace(' ', "");
+    let plant = ForeignPlant::start(&["--no-echo", "--libero-observation", "--pose", &pose]);
+    let folder = common::folder("motion-no-echo");
+    let [velocity, acceleration, jerk] = LIMITS;
+    let channel = position_channel(velocity, acceleration, jerk);
+    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+    let mut run = command(&robot, &folder.join("run"));
+    run.arg("--auto-start");
+    common::refuses(&mut run, 1, &["plant foreign: Status: pulse_stamp_ns", "how old", "docs/protocol.md"]);
+    let log = plant.log();
+    assert!(log.iter().any(|line| line["message"] == "Claim"), "it had the plant");
+    assert!(!log.iter().any(|line| line["message"] == "Reset" || is_command(line)), "and started nothing");
 }

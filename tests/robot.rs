@@ -605,11 +605,11 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
         Run::start("robot-garbage", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 60")], &[]);
     run.until("Weak");
     let session = aegis_link::open(aegis_link::Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
-    let version_2 = [&b"AEGS\x02\x00\x45\x00"[..], &[0x80]].concat();
+    let version_1 = [&b"AEGS\x01\x00\x45\x00"[..], &[0x80]].concat();
     // A list that claims four billion values, in an observation.
     let boastful =
-        [&b"AEGS\x01\x00\x42\x00"[..], &[0x81, 0xa5], b"state", &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
-    let garbage = [vec![], b"AEGS".to_vec(), vec![7; 100_000], version_2, boastful];
+        [&b"AEGS\x02\x00\x42\x00"[..], &[0x81, 0xa5], b"state", &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
+    let garbage = [vec![], b"AEGS".to_vec(), vec![7; 100_000], version_1, boastful];
     for key in ["observation", "status", "operator", "action", "pulse"] {
         for bytes in &garbage {
             // Nothing is dropped on the way, however full the machine is: each message has to be counted.

@@ -2,6 +2,8 @@
 //! Episodes one after another; a stop is latched until somebody resets it.
 
 pub mod cell;
+mod claim;
+mod ears;
 mod events;
 mod helper;
 mod last_error;
@@ -236,6 +238,9 @@ impl<'a> Drive<'a> {
                 return Ok(Some(end));
             }
             self.claim()?;
+            if self.is_told_to_end() {
+                return Ok(Some(End::Signal));
+            }
             if !is_said {
                 // A start counts from here on: one that was said before was about another episode.
                 self.cell.ears.takes_start();
@@ -243,9 +248,6 @@ impl<'a> Drive<'a> {
                     info!("waiting for a start: `aegis operate start --plant {}`", self.robot.file.plant);
                 }
                 is_said = true;
-            }
-            if self.is_told_to_end() {
-                return Ok(Some(End::Signal));
             }
             if self.auto_start || self.cell.ears.takes_start() {
                 return Ok(None);
@@ -275,45 +277,6 @@ impl<'a> Drive<'a> {
         None
     }
 
-    /// Claims the plant where it is not this run's: at the beginning, and when it was lost.
-    fn claim(&mut self) -> Result<(), Failure> {
-        if self.cell.ears.holds() && self.plant.is_some() {
-            return Ok(());
-        }
-        if let Some((plant, sending)) = self.plant.take() {
-            self.cell.stop_sending(sending);
-            drop(plant);
-        }
-        let controller = format!("aegis run, process {}", std::process::id());
-        let plant =
-            self.cell.claim(&self.session, &self.robot.file.plant, &controller, self.newest_episode)?;
-        let claimed = plant.claimed();
-        self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
-        let sending = self.cell.attach(&plant)?;
-        self.plant = Some((plant, sending));
-        Ok(())
-    }
-
-    /// Whether the plant is the one that the robot file is about.
-    fn check(&self, width: usize, period: Duration) -> Result<(), Failure> {
-        let (name, control) = (&self.robot.file.plant, &self.robot.file.control);
-        let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", self.robot.path.display()));
-        let expected = control.channels.len();
-        if width != expected {
-            return Err(wrong(format!(
-                "control.channels: found {expected}; valid is the {width} of plant {name}"
-            )));
-        }
-        let rate = 1.0 / period.as_secs_f64();
-        if (rate - control.rate_hz).abs() > 1e-3 * rate {
-            let found = control.rate_hz;
-            return Err(wrong(format!(
-                "control.rate_hz: found {found}; valid is the {rate} of plant {name}"
-            )));
-        }
-        Ok(())
-    }
-
     /// One episode to its end or to a stop, where the plant stands near enough to begin.
     fn episode(&mut self, index: usize, start: Start) -> Result<Begun, Failure> {
         let Some((plant, _)) = &mut self.plant else { return Ok(Begun::Over(None)) };
@@ -327,7 +290,14 @@ impl<'a> Drive<'a> {
             return Ok(Begun::Refused(failure(Exit::Input, format!("{path}: {error}"))));
         }
         let Start { task, initial_state } = start;
-        info!(episode, task, initial_state, "episode {episode}: task {task}, initial state {initial_state}");
+        let round_trip_us = self.cell.ears.round_trip().map(|time| time.as_secs_f64() * 1e6);
+        info!(
+            episode,
+            task,
+            initial_state,
+            round_trip_us,
+            "episode {episode}: task {task}, initial state {initial_state}"
+        );
         self.cell.wishes.start(episode, &pose);
         let mut begun = false;
         loop {

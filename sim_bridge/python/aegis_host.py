@@ -77,6 +77,7 @@ class Held:
     claim: dict
     session: int
     seen: int
+    pulse: tuple = (0, 0)  # Stamp of the newest heartbeat on the controller's clock, and when it arrived.
     newest: int = 0
     episode: Episode | None = None
 
@@ -126,6 +127,7 @@ class Host:
             self._drop("a heartbeat that is malformed or of nobody who holds the plant")
         else:
             self.held.seen = max(self.held.seen, at)
+            self.held.pulse = (message["stamp_ns"], at)
 
     def action(self, data: bytes, at: int) -> None:
         """Takes a free-running controller's command, which arrived at `at`."""
@@ -191,6 +193,7 @@ class Host:
         """What the plant is doing."""
         held = self.held
         episode = held and held.episode
+        pulse_stamp_ns, pulse_received_ns = held.pulse if held else (0, 0)
         phase = ("stopped" if episode.stopped else "running") if episode else "held" if held else "idle"
         return encode(
             "Status",
@@ -203,6 +206,8 @@ class Host:
                 "stamp_ns": now,
                 "dropped": self.dropped,
                 "refused": self.refused,
+                "pulse_stamp_ns": pulse_stamp_ns,
+                "pulse_received_ns": pulse_received_ns,
             },
         )
 

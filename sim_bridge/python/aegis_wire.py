@@ -5,7 +5,7 @@ import ctypes
 
 import msgpack
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"AEGS"
 HEADER = 8
 MAX_MESSAGE = 16 * 1024 * 1024
@@ -172,6 +172,8 @@ SCHEMAS = {
             "stamp_ns": U64,
             "dropped": U64,
             "refused": U64,
+            "pulse_stamp_ns": U64,
+            "pulse_received_ns": U64,
         },
     ),
     70: ("Inferred", {"request": U64, "model": text(128), "width": U32, "values": listed(float32, 4096)}),

@@ -102,7 +102,7 @@ class Wire(unittest.TestCase):
                     decode(data[:end])
 
     def test_both_versions_are_named(self):
-        with self.assertRaisesRegex(WireError, "version 9; this side speaks version 1") as caught:
+        with self.assertRaisesRegex(WireError, "version 9; this side speaks version 2") as caught:
             decode(b"AEGS\x09\x00\x05\x00")
         self.assertEqual(caught.exception.code, "version")
 
@@ -112,7 +112,7 @@ class Wire(unittest.TestCase):
         self.assertEqual(caught.exception.what, "too_large")
 
     def test_fields_at_fault_are_named(self):
-        head = b"AEGS\x01\x00\x05\x00"
+        head = b"AEGS\x02\x00\x05\x00"
         for body, name in ((b"\x82\xa7session\x01\xa5speed\x02", "speed"), (b"\x80", "session")):
             with self.assertRaisesRegex(WireError, name):
                 decode(head + body)
@@ -309,6 +309,28 @@ class Rules(Asking):
         self.refused(self.reset(session, 1, at=9002), "session")
         self.assertEqual(self.plant.resets, 0)
 
+    def test_a_status_echoes_the_newest_heartbeat_of_whoever_holds_the_plant(self):
+        def echo(at):
+            status = self.status(at)
+            return status["pulse_stamp_ns"], status["pulse_received_ns"]
+
+        self.assertEqual(echo(0), (0, 0), "nobody holds it")
+        session = self.claim()[1]["session"]
+        self.assertEqual(echo(1), (0, 0), "none has come")
+        # Stamps are the controller's, arrivals the plant's: neither is compared with the other here.
+        for stamp, at in ((2**64 - 1, 10), (7, 110)):
+            self.host.pulse(encode("Pulse", {"session": session, "stamp_ns": stamp}), ms(at))
+            self.assertEqual(echo(at + 50), (stamp, ms(at)), "when it arrived, not when it was told of")
+        self.host.pulse(encode("Pulse", {"session": session + 1, "stamp_ns": 8}), ms(200))
+        self.host.pulse(b"AEGS", ms(200))
+        self.assertEqual(echo(201), (7, ms(110)), "of nobody who holds it")
+        self.assertEqual(self.claim(at=210)[1]["session"], session)
+        self.assertEqual(echo(211), (7, ms(110)), "the same claim again")
+        self.ask("Release", 220, session=session)
+        self.assertEqual(echo(221), (0, 0))
+        self.claim(nonce=2, at=230)
+        self.assertEqual(echo(231), (0, 0), "another claim begins anew")
+
     def test_a_release_frees_the_plant_at_once(self):
         session = self.begin("free_running")
         self.assertEqual(self.ask("Release", 1, session=session)[1]["phase"], "idle")
@@ -336,7 +358,7 @@ class Rules(Asking):
         claim[4] = 9
         reason = self.refused(decode(self.host.request(bytes(claim), 0)), "version")
         self.assertIn("version 9", reason)
-        self.assertIn("version 1", reason)
+        self.assertIn("version 2", reason)
 
     def test_a_restarted_host_knows_nothing_of_the_old_session(self):
         session = self.begin("free_running")

@@ -1,26 +1,25 @@
 //! The threads of a run and what they share: two policies, the control thread, and the sender of its commands.
-//! What is heard of the plant is put where each of them reads it.
+//! What is heard of the plant comes to them through `ears.rs`.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aegis_core::control::{Content, Intake, Recipe, Refusal, Seen};
+use aegis_core::control::Recipe;
 use aegis_core::{Observation, Policy, Start};
 use aegis_experiments::runner::SetupError;
-use aegis_link::wire::{Moved, Phase, Status, Wish};
-use aegis_link::{CommandSender, FreePlant, Heard, Patience, RemotePolicy};
+use aegis_link::{CommandSender, FreePlant, Patience, RemotePolicy};
 use aegis_policies::{OnnxPolicy, OnnxRuntime};
 use aegis_runtime::{
     Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Pace, Ports, RealTimeSettings,
-    Sightings, Snapshot, Thinker, View, Watched, WishBox, command_channel, log_channel, sightings, spawn,
+    Thinker, Watched, WishBox, command_channel, log_channel, sightings, spawn,
 };
 use hdrhistogram::Histogram;
 
+use super::ears::Ears;
 use super::last_error::{LastError, Reporting};
-use super::looks::Looker;
 use super::robot::Robot;
 use super::taken::histogram;
 use crate::exit::{Exit, Failure, OrExit, failure};
@@ -31,33 +30,8 @@ const WARM_UP: Duration = Duration::from_secs(60);
 const READY_GLANCE: Duration = Duration::from_millis(5);
 /// The sender looks so often whether it should end.
 const GLANCE: Duration = Duration::from_millis(50);
-
-/// What the hearing threads share.
-pub struct Ears {
-    clock: Clock,
-    health: Arc<Health>,
-    wishes: Arc<WishBox>,
-    /// Process and claim that the control thread's plant has.
-    instance: AtomicU64,
-    session: AtomicU64,
-    episode: AtomicU64,
-    /// Somebody wants a reset while the plant is lost: first it has to be claimed.
-    reset: AtomicBool,
-    /// An operator has said that the next episode may begin.
-    start: AtomicBool,
-    /// Messages that were none.
-    malformed: AtomicU64,
-    views: Mutex<Shown>,
-    looker: Mutex<Option<Looker>>,
-}
-
-struct Shown {
-    intake: Intake,
-    /// The observation before was refused for its content: people have been told.
-    is_refusing: bool,
-    sightings: Sightings,
-    views: [View; 2],
-}
+/// Between two looks at whether the plant's clock is known.
+const CLOCK_GLANCE: Duration = Duration::from_millis(5);
 
 /// A running cell.
 pub struct Cell {
@@ -167,24 +141,8 @@ impl Cell {
         let controller = recipe.controller().or_exit(Exit::Input)?;
         let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
         let thread = thread.or_exit(Exit::Failed)?;
-        let ears = Ears {
-            clock,
-            health,
-            wishes: Arc::clone(&wishes),
-            instance: AtomicU64::new(0),
-            session: AtomicU64::new(0),
-            episode: AtomicU64::new(0),
-            reset: AtomicBool::new(false),
-            start: AtomicBool::new(false),
-            malformed: AtomicU64::new(0),
-            views: Mutex::new(Shown {
-                intake: Intake::default(),
-                is_refusing: false,
-                sightings,
-                views: [weak_view, strong_view],
-            }),
-            looker: Mutex::new(None),
-        };
+        let views = [weak_view, strong_view];
+        let ears = Ears::new(clock, health, Arc::clone(&wishes), sightings, views);
         let cell = Self {
             ears: Arc::new(ears),
             wishes,
@@ -216,7 +174,30 @@ impl Cell {
     ) -> Result<FreePlant, Failure> {
         let ears = Arc::clone(&self.ears);
         let hear = move |heard| ears.hear(heard);
-        FreePlant::claim(session, plant, controller, after, Patience::default(), hear).or_exit(Exit::Failed)
+        let (clock, patience) = (self.clock.began(), Patience::default());
+        FreePlant::claim(session, plant, controller, after, clock, patience, hear).or_exit(Exit::Failed)
+    }
+
+    /// Waits until the plant's clock is known: without it the age of what it shows is not, and nothing may start. Returns
+    /// the least round trip; none where `is_over`, or where the plant was lost before.
+    pub fn await_clock(&self, plant: &str, is_over: impl Fn() -> bool) -> Result<Option<Duration>, Failure> {
+        let (begin, patience) = (Instant::now(), Patience::default().claim);
+        while self.ears.holds() && !is_over() {
+            if let Some(round_trip) = self.ears.round_trip() {
+                return Ok(Some(round_trip));
+            }
+            if begin.elapsed() > patience {
+                let reason = format!(
+                    "plant {plant}: Status: pulse_stamp_ns and pulse_received_ns: found no heartbeat of this controller in \
+                     {} s; valid is the stamp of its newest, and when that came on the plant's clock: without them nobody \
+                     knows how old an observation is, so nothing starts (docs/protocol.md)",
+                    patience.as_secs()
+                );
+                return Err(failure(Exit::Failed, reason));
+            }
+            std::thread::sleep(CLOCK_GLANCE);
+        }
+        Ok(None)
     }
 
     /// Sends commands to a claim from here on.
@@ -231,7 +212,7 @@ impl Cell {
     /// observation.
     pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<(u64, Observation), Failure> {
         let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
-        self.ears.begin(episode, observation.clone());
+        self.ears.begin(episode, plant.stamp_ns(), observation.clone());
         let begin = Instant::now();
         while !self.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
             if begin.elapsed() > WARM_UP || !self.thinkers.iter().all(Thinker::is_alive) {
@@ -288,143 +269,4 @@ impl Cell {
 pub struct Sending {
     end: Arc<AtomicBool>,
     thread: JoinHandle<CommandReader>,
-}
-
-impl Ears {
-    /// Takes what is heard; called on threads that must not wait long.
-    pub fn hear(&self, heard: Heard) {
-        match heard {
-            Heard::Moved(moved) => self.moved(*moved),
-            Heard::Status(status) => self.status(&status),
-            Heard::Operate(operate) => self.obey(operate.wish),
-            Heard::Malformed(_) => {
-                self.malformed.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Passes on what somebody wants.
-    pub fn obey(&self, wish: Wish) {
-        match wish {
-            Wish::EStop => self.wishes.e_stop(),
-            Wish::Stop => self.wishes.stop(),
-            Wish::Reset if self.holds() => self.wishes.reset(),
-            Wish::Reset => self.reset.store(true, Ordering::Release),
-            Wish::Start => self.start.store(true, Ordering::Release),
-        }
-    }
-
-    /// Whether the plant that was claimed last is still this run's.
-    pub fn holds(&self) -> bool {
-        !self.health.is_lost()
-    }
-
-    /// Whether somebody has wanted a reset since a plant was lost; asked once.
-    pub fn takes_reset(&self) -> bool {
-        self.reset.swap(false, Ordering::AcqRel)
-    }
-
-    /// Whether an operator has said since the last call that the next episode may begin.
-    pub fn takes_start(&self) -> bool {
-        self.start.swap(false, Ordering::AcqRel)
-    }
-
-    /// What is seen goes to pictures too from here on.
-    pub fn look(&self, looker: Looker) {
-        *self.looker.lock().unwrap_or_else(PoisonError::into_inner) = Some(looker);
-    }
-
-    /// Messages that were none.
-    pub fn malformed(&self) -> u64 {
-        self.malformed.load(Ordering::Relaxed)
-    }
-
-    /// A plant has been claimed.
-    pub fn claimed(&self, instance: u64, session: u64) {
-        self.instance.store(instance, Ordering::Release);
-        self.session.store(session, Ordering::Release);
-        self.health.find(self.clock);
-    }
-
-    /// An episode begins with this observation.
-    pub fn begin(&self, episode: u64, observation: Observation) {
-        self.episode.store(episode, Ordering::Release);
-        self.views.lock().unwrap_or_else(PoisonError::into_inner).intake.begin(episode);
-        self.show(episode, 0, false, observation);
-    }
-
-    fn status(&self, status: &Status) {
-        let known = (self.instance.load(Ordering::Acquire), self.session.load(Ordering::Acquire));
-        if known.0 == 0 {
-            return; // Nothing has been claimed yet: no plant is this run's to lose.
-        }
-        if status.instance != known.0 {
-            return self.health.lose();
-        }
-        // Held by nobody, or by somebody else: this claim has run out.
-        if status.session != known.1 {
-            return self.health.lose();
-        }
-        let ours = status.episode == self.episode.load(Ordering::Acquire);
-        self.health.beat(self.clock, ours && status.phase == Phase::Stopped);
-    }
-
-    fn moved(&self, moved: Moved) {
-        if moved.session == self.session.load(Ordering::Acquire) {
-            let (episode, sequence, success) = (moved.episode, moved.sequence, moved.success);
-            if let Some(looker) = &mut *self.looker.lock().unwrap_or_else(PoisonError::into_inner) {
-                looker.take(self.clock.now(), &moved);
-            }
-            self.show(episode, sequence, success, moved.observation.at(sequence));
-        }
-    }
-
-    fn show(&self, episode: u64, sequence: u32, success: bool, observation: Observation) {
-        let received = self.clock.now();
-        let content = content(&observation);
-        let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = shown.intake.take(episode, sequence, observation.plant_time, content);
-        let mut fault = None;
-        match taken {
-            Ok(()) => {
-                let observation = Arc::new(observation);
-                for view in &mut shown.views {
-                    view.show(Snapshot {
-                        episode,
-                        sequence,
-                        observation: Arc::clone(&observation),
-                        received,
-                    });
-                }
-                shown.is_refusing = false;
-            }
-            // Told by their numbers, which the control thread counts.
-            Err(Refusal::Foreign | Refusal::NotNewer) => {}
-            Err(Refusal::Content(found, feature)) => {
-                fault = Some(found);
-                if !std::mem::replace(&mut shown.is_refusing, true) {
-                    tracing::warn!("observation {sequence} is refused: {feature}: {found:?}");
-                }
-            }
-        }
-        let pictures = content.digest;
-        shown.sightings.push(Seen { episode, sequence, arrived: 1, received, pictures, success, fault });
-    }
-}
-
-/// Everything that a policy can read of an observation, by feature.
-fn content(observation: &Observation) -> Content {
-    let Observation { proprioception, objects, .. } = observation;
-    let pose = |pose: &aegis_core::Pose| {
-        let ([x, y, z], [w, i, j, k]) = (pose.position, pose.orientation);
-        [x, y, z, w, i, j, k]
-    };
-    let end_effector = pose(&proprioception.end_effector);
-    let objects: Vec<f64> = objects.iter().flat_map(|object| pose(&object.pose)).collect();
-    Content::of([
-        ("joint_positions", &proprioception.joint_positions[..]),
-        ("end_effector", &end_effector),
-        ("gripper", &proprioception.gripper),
-        ("objects", &objects),
-    ])
 }

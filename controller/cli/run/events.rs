@@ -142,13 +142,13 @@ mod tests {
             observed: 0,
             took: Duration::ZERO,
             proposal,
-            received: None,
+            taken: None,
         };
         let inputs = Inputs {
             now: Duration::ZERO,
             skipped: 0,
             observation: None,
-            plant: PlantHealth { heard: Duration::ZERO, lost: false, stopped: false },
+            plant: PlantHealth { heard: Duration::ZERO, lost: false, stopped: false, round_trip: None },
             weak: Some(reply(Err(NoProposal::Deadline))),
             strong: None,
             wishes: Wishes::default(),

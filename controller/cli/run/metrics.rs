@@ -39,6 +39,7 @@ pub struct Metrics {
     fires: Counter,
     stops: Family<Labels, Counter>,
     limited: Counter,
+    round_trip: Fraction,
     late: Histogram,
     took: Histogram,
     age: Histogram,
@@ -61,12 +62,14 @@ impl Metrics {
             fires: Counter::default(),
             stops: Family::default(),
             limited: Counter::default(),
+            round_trip: Fraction::default(),
             late: seconds(),
             took: seconds(),
             age: seconds(),
             inference: Family::new_with_constructor(seconds),
             hand_over: seconds(),
         };
+        metrics.round_trip.set(f64::NAN);
         metrics.register();
         metrics
     }
@@ -87,11 +90,16 @@ impl Metrics {
         registry.register("fires", "Times that the gate fired", self.fires.clone());
         registry.register("stops", "Stops, by mode", self.stops.clone());
         registry.register("limited_periods", "Control periods with a limited command", self.limited.clone());
+        registry.register(
+            "plant_round_trip_seconds",
+            "Least round trip of heartbeats lately, by which the plant's clock is known; NaN before it is",
+            self.round_trip.clone(),
+        );
         registry.register("lateness_seconds", "How late control periods began", self.late.clone());
         registry.register("decision_seconds", "How long a decision took", self.took.clone());
         registry.register(
             "observation_age_seconds",
-            "Age of an observation when it was read",
+            "Age of an observation when it was read, since the plant took it",
             self.age.clone(),
         );
         registry.register(
@@ -131,10 +139,12 @@ impl Metrics {
             self.stops.get_or_create(&name(output.mode)).inc();
         }
         self.limited.inc_by(u64::from(output.limited != 0));
+        let round_trip = period.inputs.plant.round_trip.map_or(f64::NAN, |time| time.as_secs_f64());
+        self.round_trip.set(round_trip);
         self.late.observe(period.late_ns as f64 / 1e9);
         self.took.observe(period.took_ns as f64 / 1e9);
         if let Some(seen) = period.inputs.observation {
-            self.age.observe(period.inputs.now.saturating_sub(seen.received).as_secs_f64());
+            self.age.observe(seen.age(period.inputs.now).as_secs_f64());
         }
         for (policy, reply) in [("weak", &period.inputs.weak), ("strong", &period.inputs.strong)] {
             if let Some(reply) = reply {
@@ -220,7 +230,13 @@ mod tests {
     #[test]
     fn the_text_names_every_metric() {
         let text = Metrics::new().text();
-        for name in ["aegis_risk", "aegis_skipped_periods", "aegis_lateness_seconds", "aegis_budget_left"] {
+        for name in [
+            "aegis_risk",
+            "aegis_skipped_periods",
+            "aegis_lateness_seconds",
+            "aegis_budget_left",
+            "aegis_plant_round_trip_seconds",
+        ] {
             assert!(text.contains(name), "{text}");
         }
     }

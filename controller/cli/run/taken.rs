@@ -109,6 +109,8 @@ pub struct Taken {
     weak: Histogram<u64>,
     strong: Histogram<u64>,
     hand_over: Histogram<u64>,
+    /// Of heartbeats, as it was known last.
+    round_trip: Option<Duration>,
     took_before: u64,
     missed: Vec<Missed>,
     periods: u64,
@@ -130,6 +132,7 @@ impl Taken {
             weak: histogram()?,
             strong: histogram()?,
             hand_over: histogram()?,
+            round_trip: None,
             took_before: 0,
             missed: Vec::new(),
             periods: 0,
@@ -148,8 +151,9 @@ impl Taken {
         self.took.saturating_record(period.took_ns.max(1));
         let inputs = &period.inputs;
         if let Some(seen) = inputs.observation {
-            record(&mut self.age, inputs.now.saturating_sub(seen.received));
+            record(&mut self.age, seen.age(inputs.now));
         }
+        self.round_trip = inputs.plant.round_trip.or(self.round_trip);
         for (histogram, reply) in [(&mut self.weak, &inputs.weak), (&mut self.strong, &inputs.strong)] {
             if let Some(reply) = reply {
                 record(histogram, reply.took);
@@ -215,6 +219,7 @@ impl Taken {
             "lateness_us": microseconds(&self.late),
             "decision_us": microseconds(&self.took),
             "observation_age_us": microseconds(&self.age),
+            "plant_round_trip_us": self.round_trip.map(|time| time.as_secs_f64() * 1e6),
             "weak_inference_us": microseconds(&self.weak),
             "strong_inference_us": microseconds(&self.strong),
             "hand_over_us": microseconds(&self.hand_over),

@@ -5,7 +5,8 @@ use std::time::Duration;
 use crate::support::{self, ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
 use aegis_core::Driver;
 use aegis_core::control::{
-    Cause, Inputs, LimitScope, Mode, NoProposal, Notices, Overlap, Parts, Proposal, Reply, StrongLoss, Wishes,
+    Cause, Inputs, LimitScope, Mode, NoProposal, Notices, Overlap, Parts, PlantHealth, Proposal, Reply, Seen,
+    StrongLoss, Wishes,
 };
 
 #[test]
@@ -86,8 +87,7 @@ fn a_chunk_of_another_length_is_no_chunk() {
     for length in [support::HORIZON - 1, support::HORIZON + 1] {
         let values = std::borrow::Cow::Owned(vec![0.5; 3 * length]);
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
-        let reply =
-            Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, received: None };
+        let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken: None };
         let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
         assert_eq!(output.mode, Mode::Holding);
         assert!(output.notices.has(Notices::REJECTED) && output.notices.has(Notices::WEAK_FAILED));
@@ -212,6 +212,61 @@ fn an_old_observation_is_not_inferred_on_and_then_stops_the_robot() {
 }
 
 #[test]
+fn an_observation_counts_from_when_it_was_taken_and_not_from_when_it_came() {
+    let ms = Duration::from_millis;
+    let mut parts = parts();
+    parts.settings.max_age_ms = 150.0;
+    let mut cell = Cell::started(parts.clone());
+    cell.latency = Some(ms(150));
+    assert!(!cell.until(Mode::Weak, 3).notices.has(Notices::STALE), "as old as may be");
+    // Each comes in the very period that reads it, 600 ms after it was taken: the line is slow, and steady.
+    let mut cell = Cell::started(parts);
+    cell.latency = Some(ms(600));
+    let outputs = cell.run(40);
+    assert!(outputs[..3].iter().all(|output| output.notices.has(Notices::STALE)));
+    assert!(outputs.iter().all(|output| output.ask_weak.is_none() && !output.mode.drives()));
+    assert_eq!(outputs[2].cause, Some(Cause::Stale), "the third stale period stops it");
+    assert!(cell.commands.iter().all(|command| command == &[0.0, 0.0, -1.0]), "it stands where it stood");
+}
+
+#[test]
+fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
+    let mut cell = Cell::started(parts());
+    cell.weak = Answer::Never;
+    let request = cell.tick().ask_weak.unwrap();
+    for (ago, aged) in [(120, false), (121, true)] {
+        let values = vec![0.5; 3 * support::HORIZON].into();
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let taken = Some(cell.now - Duration::from_millis(ago));
+        let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
+        let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
+        assert_eq!(output.notices.has(Notices::AGED_CHUNK), aged, "{ago} ms");
+        assert_eq!(output.mode.drives(), !aged, "{ago} ms");
+    }
+}
+
+#[test]
+fn what_was_recorded_before_the_plants_clock_was_reads_as_it_did() {
+    // Fields in order without their names, as a record has them: the newest are the last, and are missing here.
+    let time = r#"{"secs":1,"nanos":0}"#;
+    let seen: Seen = serde_json::from_str(&format!("[1,2,1,{time},0,false,null]")).unwrap();
+    assert_eq!((seen.taken, seen.taken_at()), (None, Duration::from_secs(1)));
+    assert_eq!(seen.age(Duration::from_secs(3)), Duration::from_secs(2));
+    let plant: PlantHealth = serde_json::from_str(&format!("[{time},false,true]")).unwrap();
+    assert_eq!((plant.stopped, plant.round_trip), (true, None));
+    for (text, expected) in [
+        (format!(r#"[1,1,0,{time},{{"Err":"gone"}}]"#), None),
+        (format!(r#"[1,1,0,{time},{{"Err":"gone"}},{time}]"#), Some(Duration::from_secs(1))),
+    ] {
+        let reply: Reply<'_> = serde_json::from_str(&text).unwrap();
+        assert_eq!(reply.taken, expected);
+    }
+    // Whatever is recorded, nothing was taken after it came.
+    let early = Seen { taken: Some(Duration::from_secs(9)), ..seen };
+    assert_eq!(early.taken_at(), seen.received);
+}
+
+#[test]
 fn an_episode_begins_with_what_was_seen_before_it_and_not_with_what_was_seen_of_another() {
     for (seen_of, stale) in [(1, false), (7, true)] {
         let mut cell = Cell::new(parts());
@@ -265,7 +320,7 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
     for (request, episode) in [(1, 1), (asked, 1)] {
         let values = vec![0.9; 3 * support::HORIZON].into();
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
-        let reply = Reply { request, episode, observed: 3, took: Duration::ZERO, proposal, received: None };
+        let reply = Reply { request, episode, observed: 3, took: Duration::ZERO, proposal, taken: None };
         let inputs = Inputs { weak: Some(reply), ..cell.record.last().unwrap().clone() };
         let output = cell.feed(Inputs { wishes: Wishes::default(), ..inputs });
         assert!(output.notices.has(Notices::FOREIGN_REPLY) && !output.mode.drives());

@@ -137,7 +137,7 @@ impl RunView {
 
     fn time(&self, period: &Period<'_>) -> Result<(), RecorderError> {
         let inputs = &period.inputs;
-        let age = inputs.observation.map(|seen| inputs.now.saturating_sub(seen.received));
+        let age = inputs.observation.map(|seen| seen.age(inputs.now));
         let inference = [&inputs.weak, &inputs.strong].map(|reply| reply.as_ref().map(|reply| reply.took));
         let nanoseconds = |nanoseconds| Some(Duration::from_nanos(nanoseconds));
         let times =

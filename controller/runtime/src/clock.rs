@@ -13,6 +13,11 @@ impl Clock {
         Self(Instant::now())
     }
 
+    /// When it began, for whoever stamps messages on the same clock.
+    pub fn began(&self) -> Instant {
+        self.0
+    }
+
     /// Time since the beginning.
     pub fn now(&self) -> Duration {
         self.0.elapsed()

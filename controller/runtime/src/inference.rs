@@ -25,8 +25,8 @@ pub struct Snapshot {
     pub sequence: u32,
     /// What was seen.
     pub observation: Arc<Observation>,
-    /// When it came, on the run's clock.
-    pub received: Duration,
+    /// When it was taken, on the run's clock; where the plant's is not known, when it came.
+    pub taken: Duration,
 }
 
 /// What a policy makes of an observation.
@@ -102,7 +102,7 @@ struct Slot {
     request: u64,
     episode: u64,
     observed: u32,
-    received: Duration,
+    taken: Duration,
     took: Duration,
     failure: Option<NoProposal>,
     thought: Thought,
@@ -153,12 +153,12 @@ impl Seat {
         }
         let slot = self.answers.output_buffer();
         let Thought { width, values, score } = &slot.thought;
-        let Slot { request, episode, observed, received, took, .. } = *slot;
+        let Slot { request, episode, observed, taken, took, .. } = *slot;
         let proposal = match slot.failure {
             Some(reason) => Err(reason),
             None => Ok(Proposal { width: *width, values: Cow::Borrowed(values), score: *score }),
         };
-        Some(Reply { request, episode, observed, took, proposal, received: Some(received) })
+        Some(Reply { request, episode, observed, took, proposal, taken: Some(taken) })
     }
 }
 
@@ -270,7 +270,7 @@ fn work(
         slot.took = begin.elapsed();
         slot.failure = thought.as_ref().err().map(reason);
         (slot.request, slot.episode, slot.observed) = (request, snapshot.episode, snapshot.sequence);
-        slot.received = snapshot.received;
+        slot.taken = snapshot.taken;
         answer.publish();
     }
 }

@@ -16,6 +16,8 @@ const ROOM: usize = 256;
 #[derive(Debug, Default)]
 pub struct Health {
     heard_ns: AtomicU64,
+    /// Of heartbeats, at least 1; 0 before it is known.
+    round_trip_ns: AtomicU64,
     lost: AtomicBool,
     stopped: AtomicBool,
 }
@@ -32,9 +34,16 @@ impl Health {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// A plant has been claimed anew.
+    /// The least round trip of heartbeats lately, where it is known.
+    pub fn measure(&self, round_trip: Option<Duration>) {
+        let nanoseconds = round_trip.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
+        self.round_trip_ns.store(nanoseconds.unwrap_or(0), Ordering::Release);
+    }
+
+    /// A plant has been claimed anew; nothing is known of its clock.
     pub fn find(&self, clock: Clock) {
         self.beat(clock, false);
+        self.measure(None);
         self.lost.store(false, Ordering::Release);
     }
 
@@ -43,11 +52,18 @@ impl Health {
         self.lost.load(Ordering::Acquire)
     }
 
+    /// What was measured last.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let nanoseconds = self.round_trip_ns.load(Ordering::Acquire);
+        (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
+    }
+
     pub(crate) fn read(&self) -> PlantHealth {
         PlantHealth {
             lost: self.lost.load(Ordering::Acquire),
             heard: Duration::from_nanos(self.heard_ns.load(Ordering::Acquire)),
             stopped: self.stopped.load(Ordering::Relaxed),
+            round_trip: self.round_trip(),
         }
     }
 }

@@ -157,7 +157,7 @@ impl Rig {
         let (episode, sequence) = (1, self.sequence);
         let received = self.clock.now();
         for view in &mut self.views {
-            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), received });
+            view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken: received });
         }
         self.sightings.push(Seen {
             episode,
@@ -167,6 +167,7 @@ impl Rig {
             pictures: 0,
             success: false,
             fault: None,
+            taken: None,
         });
         self.sequence += 1;
     }

@@ -51,8 +51,9 @@ pub struct CommandSender {
 
 impl FreePlant {
     /// Claims the plant `name` for `controller`, a name for people. Episodes of this claim are numbered from `after` + 1
-    /// on, so that no number is used twice where a controller claims again. `hear` is called on threads of Zenoh's for
-    /// everything that is published; it must not wait.
+    /// on, so that no number is used twice where a controller claims again. Heartbeats are stamped by the time since `clock`,
+    /// so that a status which echoes one is held against a clock of the caller's. `hear` is called on threads of Zenoh's
+    /// for everything that is published; it must not wait.
     ///
     /// # Errors
     /// Those of [`ZenohPlant::claim`].
@@ -61,11 +62,12 @@ impl FreePlant {
         name: &str,
         controller: &str,
         after: u64,
+        clock: Instant,
         patience: Patience,
         hear: impl Fn(Heard) + Clone + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
         let keys = Keys::of(name)?;
-        let mut plant = ZenohPlant::claim(session, name, controller, Mode::FreeRunning, patience)?;
+        let mut plant = ZenohPlant::claim_by(session, name, controller, Mode::FreeRunning, patience, clock)?;
         plant.number_episodes_after(after);
         let mut subscribers = Vec::new();
         for key in [keys.observation, keys.status, keys.operator] {
@@ -98,6 +100,11 @@ impl FreePlant {
     pub fn reset(&mut self, start: Start) -> Result<(u64, Observation), PlantError> {
         let observation = aegis_core::Plant::reset(&mut self.plant, start)?;
         Ok((self.plant.episode(), observation))
+    }
+
+    /// When the plant took the first observation of the episode, or earlier, nanoseconds on its own clock.
+    pub fn stamp_ns(&self) -> u64 {
+        self.plant.stamp_ns()
     }
 
     /// A sender of commands to this claim.

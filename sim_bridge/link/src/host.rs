@@ -61,6 +61,8 @@ struct Held {
     claim: Claim,
     session: u64,
     seen: Duration,
+    /// Stamp of the newest heartbeat on the controller's clock, nanoseconds, and when it arrived.
+    pulse: Option<(u64, Duration)>,
     newest_episode: u64,
     episode: Option<Episode>,
 }
@@ -119,6 +121,7 @@ impl Host {
         let known = match (Message::decode(bytes), &mut self.held) {
             (Ok(Message::Pulse(pulse)), Some(held)) if held.session == pulse.session => {
                 held.seen = held.seen.max(at);
+                held.pulse = Some((pulse.stamp_ns, at));
                 true
             }
             _ => false,
@@ -210,6 +213,7 @@ impl Host {
             (Some(_), Some(episode)) if episode.stopped => Phase::Stopped,
             (Some(_), Some(_)) => Phase::Running,
         };
+        let pulse = held.and_then(|held| held.pulse);
         Status {
             instance: self.instance,
             session: held.map_or(0, |held| held.session),
@@ -219,6 +223,8 @@ impl Host {
             stamp_ns: nanoseconds(now),
             dropped: self.dropped.count(),
             refused: self.refused,
+            pulse_stamp_ns: pulse.map_or(0, |(stamp_ns, _)| stamp_ns),
+            pulse_received_ns: pulse.map_or(0, |(_, at)| nanoseconds(at)),
         }
         .into()
     }
@@ -235,7 +241,8 @@ impl Host {
                 self.claims += 1;
                 // Sessions of different processes differ, so that nothing from before a restart is taken for new.
                 let session = self.instance.wrapping_add(self.claims);
-                self.held = Some(Held { claim, session, seen: now, newest_episode: 0, episode: None });
+                self.held =
+                    Some(Held { claim, session, seen: now, pulse: None, newest_episode: 0, episode: None });
             }
         }
         let session = self.held.as_ref().map_or(0, |held| held.session);

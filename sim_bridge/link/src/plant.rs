@@ -76,6 +76,8 @@ pub struct ZenohPlant {
     clock: Instant,
     episode: u64,
     sequence: u32,
+    /// Stamp of the newest observation that came, nanoseconds on the plant's clock.
+    stamp_ns: u64,
     /// Commands sent in this episode. Free-running only.
     commands: u32,
     state: Vec<f64>,
@@ -103,8 +105,19 @@ impl ZenohPlant {
         mode: Mode,
         patience: Patience,
     ) -> Result<Self, LinkError> {
+        Self::claim_by(session, name, controller, mode, patience, Instant::now())
+    }
+
+    /// The same, with messages stamped by the time since `clock`.
+    pub(crate) fn claim_by(
+        session: &zenoh::Session,
+        name: &str,
+        controller: &str,
+        mode: Mode,
+        patience: Patience,
+        clock: Instant,
+    ) -> Result<Self, LinkError> {
         let keys = Keys::of(name)?;
-        let clock = Instant::now();
         // There is one answer to a question: nothing is gained by holding it until the query is over.
         let at_once = ConsolidationMode::None;
         let querier = |timeout| {
@@ -153,6 +166,7 @@ impl ZenohPlant {
             clock,
             episode: 0,
             sequence: 0,
+            stamp_ns: 0,
             commands: 0,
             state: Vec::new(),
             counters: Counters::default(),
@@ -175,6 +189,11 @@ impl ZenohPlant {
     /// The episode that the last reset began; 0 before the first.
     pub fn episode(&self) -> u64 {
         self.episode
+    }
+
+    /// `stamp_ns` of the newest observation that came.
+    pub(crate) fn stamp_ns(&self) -> u64 {
+        self.stamp_ns
     }
 
     /// The next episode's number is one above `newest`.
@@ -251,7 +270,7 @@ impl ZenohPlant {
     }
 
     fn moved(&mut self, moved: Moved) -> Transition {
-        self.sequence = moved.sequence;
+        (self.sequence, self.stamp_ns) = (moved.sequence, moved.stamp_ns);
         self.state = moved.state;
         Transition { observation: moved.observation.at(moved.sequence), success: moved.success }
     }

@@ -77,7 +77,7 @@ pub fn serve(
     let status = Arc::new(Mutex::new(host.status(clock.elapsed())));
     let _heart = Heart::start(session, &keys.status, {
         let status = Arc::clone(&status);
-        move || stamped(&status, clock.elapsed()).encode()
+        move || stamped(&status, clock).encode()
     })?;
     let _alive = session.liveliness().declare_token(&keys.alive).wait()?;
     ready();
@@ -128,10 +128,11 @@ fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant)
     }
 }
 
-fn stamped(status: &Mutex<Message>, now: Duration) -> Message {
+fn stamped(status: &Mutex<Message>, clock: Instant) -> Message {
     let mut message = status.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Message::Status(status) = &mut message {
-        status.stamp_ns = nanoseconds(now);
+        // Read once the lock is had: no heartbeat that it echoes came later.
+        status.stamp_ns = nanoseconds(clock.elapsed());
     }
     message
 }

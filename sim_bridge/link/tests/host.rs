@@ -86,6 +86,37 @@ fn a_request_that_waited_behind_a_heartbeat_takes_nothing_back_from_it() {
 }
 
 #[test]
+fn a_status_echoes_the_newest_heartbeat_of_whoever_holds_the_plant() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let echo = |host: &Host, now| {
+        let Status { pulse_stamp_ns, pulse_received_ns, .. } = status(host, at(now));
+        (pulse_stamp_ns, pulse_received_ns)
+    };
+    let ns = |milliseconds: u64| milliseconds * 1_000_000;
+    assert_eq!(echo(&host, 0), (0, 0), "nobody holds it");
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    assert_eq!(echo(&host, 1), (0, 0), "none has come");
+    // Stamps are the controller's, arrivals the plant's: neither is compared with the other here.
+    for (stamp_ns, arrival) in [(u64::MAX, 10), (7, 110)] {
+        host.pulse(&Message::from(Pulse { session, stamp_ns }).encode(), at(arrival));
+        assert_eq!(
+            echo(&host, arrival + 50),
+            (stamp_ns, ns(arrival)),
+            "when it arrived, not when it was told of"
+        );
+    }
+    host.pulse(&Message::from(Pulse { session: session + 1, stamp_ns: 8 }).encode(), at(200));
+    host.pulse(b"AEGS", at(200));
+    assert_eq!(echo(&host, 201), (7, ns(110)), "of nobody who holds it");
+    assert_eq!(claimed(&mut host, &mut plant, Mode::FreeRunning), session);
+    assert_eq!(echo(&host, 211), (7, ns(110)), "the same claim again");
+    host.request(&Message::from(Release { session }).encode(), at(220), &mut plant);
+    assert_eq!(echo(&host, 221), (0, 0));
+    host.request(&claim(2, Mode::FreeRunning).encode(), at(230), &mut plant);
+    assert_eq!(echo(&host, 231), (0, 0), "another claim begins anew");
+}
+
+#[test]
 fn a_skipped_or_past_step_is_refused_and_moves_nothing() {
     let (mut host, mut plant) = (host(), Toy::default());
     let session = claimed(&mut host, &mut plant, Mode::LockStep);

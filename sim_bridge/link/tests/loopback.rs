@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{self, Toy};
 use aegis_core::{Plant, PlantError, Start};
 use aegis_link::listening;
 use aegis_link::wire::{Claim, Look, Message, Mode, Reset};
-use aegis_link::{Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve};
+use aegis_link::{
+    FreePlant, Heard, Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve,
+};
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 
@@ -96,6 +98,26 @@ fn an_episode_over_the_wire_is_the_episode_in_process() {
     assert_eq!(run(&mut plant), expected, "a second episode");
     drop(plant);
     assert_eq!(served.stop().steps, 80);
+}
+
+#[test]
+fn a_plant_says_when_it_heard_the_controller_whose_own_clock_stamped_that() {
+    let served = Served::start("echoing", PATIENT, Duration::from_millis(50));
+    let session = served.connect();
+    let clock = Instant::now();
+    let (sender, heard) = std::sync::mpsc::channel();
+    let hear = move |heard: Heard| drop(sender.send((clock.elapsed(), heard)));
+    let plant = FreePlant::claim(&session, "echoing", "test", 0, clock, patience(), hear).unwrap();
+    let echo = |(received, heard): (Duration, Heard)| match heard {
+        Heard::Status(status) if status.pulse_stamp_ns > 0 => Some((received, status)),
+        _ => None,
+    };
+    let (received, status) = heard.iter().find_map(echo).unwrap();
+    let away = received.checked_sub(Duration::from_nanos(status.pulse_stamp_ns)).expect("sent before");
+    let held = status.stamp_ns.checked_sub(status.pulse_received_ns).expect("heard before");
+    assert!(Duration::from_nanos(held) <= away, "{held} ns of {away:?}");
+    drop(plant);
+    served.stop();
 }
 
 /// A relay that passes the requests for plant `near` on to plant `far`. `lose` says, for the n-th request, whether the

@@ -46,7 +46,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u8..80) {
         let _ = Message::decode(&bytes);
-        let mut framed = b"AEGS\x01\x00\x00\x00".to_vec();
+        let mut framed = b"AEGS\x02\x00\x00\x00".to_vec();
         framed[6] = kind;
         framed.extend(&bytes);
         let _ = Message::decode(&framed);
@@ -66,7 +66,7 @@ proptest! {
 #[test]
 fn the_layout_is_what_the_protocol_page_says() {
     let bytes = Message::from(Reset { session: 1, episode: 2, task: 3, initial_state: 4 }).encode();
-    let expected = b"AEGS\x01\x00\x02\x00\x84\xa7session\x01\xa7episode\x02\xa4task\x03\xadinitial_state\x04";
+    let expected = b"AEGS\x02\x00\x02\x00\x84\xa7session\x01\xa7episode\x02\xa4task\x03\xadinitial_state\x04";
     assert_eq!(bytes, expected);
 }
 
@@ -97,7 +97,7 @@ fn a_length_field_beyond_the_bound_is_refused() {
     ];
     for (what, tail) in lists {
         let mut bytes =
-            b"AEGS\x01\x00\x03\x00\x84\xa7session\x01\xa7episode\x02\xa8sequence\x03\xa6action".to_vec();
+            b"AEGS\x02\x00\x03\x00\x84\xa7session\x01\xa7episode\x02\xa8sequence\x03\xa6action".to_vec();
         bytes.extend(tail);
         assert!(matches!(Message::decode(&bytes), Err(WireError::Body { kind: "Step", .. })), "{what}");
     }
@@ -119,7 +119,7 @@ fn a_message_above_the_limit_is_refused_unread() {
 
 #[test]
 fn unknown_and_missing_fields_are_named() {
-    let head = b"AEGS\x01\x00\x05\x00";
+    let head = b"AEGS\x02\x00\x05\x00";
     let unknown = [head.as_slice(), b"\x82\xa7session\x01\xa5speed\x02"].concat();
     assert!(Message::decode(&unknown).unwrap_err().to_string().contains("speed"));
     let missing = [head.as_slice(), b"\x80"].concat();

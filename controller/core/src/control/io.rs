@@ -28,9 +28,23 @@ pub struct Seen {
     /// What is wrong with its content. Such an observation is not shown to a policy.
     #[serde(default)]
     pub fault: Option<ContentFault>,
+    /// When the plant took it, by its stamp, on the controller's clock; none where the plant's clock is not known, and in
+    /// records that were written before it was.
+    #[serde(default)]
+    pub taken: Option<Duration>,
 }
 
 impl Seen {
+    /// When the plant took it, on the controller's clock; where its clock is not known, when it came.
+    pub fn taken_at(&self) -> Duration {
+        self.taken.map_or(self.received, |taken| taken.min(self.received))
+    }
+
+    /// How old it is at `now`, on the controller's clock.
+    pub fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.taken_at())
+    }
+
     /// The newer of two, standing for all that both stand for. Of another episode, the later in coming.
     pub fn joined(self, later: Self) -> Self {
         if self.episode != later.episode {
@@ -50,6 +64,9 @@ pub struct PlantHealth {
     pub lost: bool,
     /// Whether it says that it stopped by itself.
     pub stopped: bool,
+    /// The least round trip of heartbeats lately, which bounds what is known of its clock; none before the first.
+    #[serde(default)]
+    pub round_trip: Option<Duration>,
 }
 
 /// What people want, gathered since the last period.
@@ -79,9 +96,9 @@ pub struct Reply<'a> {
     /// What came of it.
     #[serde(borrow)]
     pub proposal: Result<Proposal<'a>, NoProposal>,
-    /// When that observation came, on the controller's clock; unknown in records of format 2.
-    #[serde(default)]
-    pub received: Option<Duration>,
+    /// When that observation was taken, as in [`Seen::taken_at`]; unknown in records of format 2.
+    #[serde(default, alias = "received")]
+    pub taken: Option<Duration>,
 }
 
 /// A proposed chunk.

@@ -2,6 +2,7 @@
 //! Time comes in as a value; what happens at a boundary is in `boundary.rs`.
 
 mod boundary;
+mod clock_offset;
 mod counters;
 mod intake;
 mod io;
@@ -13,6 +14,7 @@ mod track;
 mod tracking;
 mod watch;
 
+pub use clock_offset::{ClockOffset, Exchange};
 pub use counters::Counters;
 pub use intake::{Content, ContentFault, Intake, Refusal};
 pub use io::{

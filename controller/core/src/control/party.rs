@@ -114,7 +114,7 @@ impl Party {
             notices.add(Notices::FOREIGN_REPLY);
             return Received::Foreign;
         }
-        let aged = reply.received.is_some_and(|received| asked.saturating_sub(received) > max_age);
+        let aged = reply.taken.is_some_and(|taken| asked.saturating_sub(taken) > max_age);
         let taken = match &reply.proposal {
             Ok(_) if aged => {
                 notices.add(Notices::AGED_CHUNK);

@@ -45,7 +45,7 @@ pub struct ControlSettings {
     pub strong_patience_steps: u32,
     /// When the strong policy is lost while it drives.
     pub on_strong_loss: StrongLoss,
-    /// Nothing is inferred on an observation older than this, milliseconds.
+    /// Nothing is inferred on an observation older than this, milliseconds since the plant took it.
     pub max_age_ms: f64,
     /// After so many control periods in a row without a young enough observation: safe stop.
     pub stale_steps: u32,

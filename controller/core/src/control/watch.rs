@@ -12,7 +12,7 @@ pub(crate) struct Watch {
     /// What was seen while no episode was on: the next one may begin with it.
     waiting: Option<Seen>,
     sequence: Option<u32>,
-    /// When the newest observation came that counts as a view of now.
+    /// When the newest observation was taken that counts as a view of now.
     fresh: Option<Duration>,
     pictures: u64,
     changed: Duration,
@@ -111,7 +111,7 @@ impl Watch {
         if !limit.is_zero() && now.saturating_sub(self.changed) > limit {
             return notices.add(Notices::FROZEN);
         }
-        self.fresh = Some(seen.received);
+        self.fresh = Some(seen.taken_at());
     }
 }
 

@@ -102,6 +102,8 @@ pub struct Cell {
     pub lost: bool,
     pub stopped: bool,
     pub success: bool,
+    /// How long ago the plant took what comes now; none where its clock is not known.
+    pub latency: Option<Duration>,
     heard: Duration,
     questions: [Option<Waiting>; 2],
     /// Inputs of every period so far.
@@ -127,6 +129,7 @@ impl Cell {
             lost: false,
             stopped: false,
             success: false,
+            latency: None,
             heard: Duration::from_secs(1),
             questions: [None, None],
             record: Vec::new(),
@@ -154,19 +157,29 @@ impl Cell {
             pictures: self.pictures,
             success: self.success,
             fault: None,
+            taken: self.taken(),
         };
         self.sequence += 1;
         let inputs = Inputs {
             now: self.now,
             skipped: std::mem::take(&mut self.skipped),
             observation: self.observe.then_some(seen),
-            plant: PlantHealth { heard: self.heard, lost: self.lost, stopped: self.stopped },
+            plant: PlantHealth {
+                heard: self.heard,
+                lost: self.lost,
+                stopped: self.stopped,
+                round_trip: None,
+            },
             weak: self.answer(0),
             strong: self.answer(1),
             wishes: std::mem::take(&mut self.wishes),
             pose: None,
         };
         self.feed(inputs)
+    }
+
+    fn taken(&self) -> Option<Duration> {
+        self.latency.map(|latency| self.now.saturating_sub(latency))
     }
 
     pub fn feed(&mut self, inputs: Inputs<'static>) -> Output {
@@ -203,7 +216,7 @@ impl Cell {
             Answer::Never => return None,
         };
         let (request, episode, observed) = (waiting.request, waiting.episode, self.sequence);
-        Some(Reply { request, episode, observed, took: Duration::ZERO, proposal, received: None })
+        Some(Reply { request, episode, observed, took: Duration::ZERO, proposal, taken: self.taken() })
     }
 
     /// Runs until the mode is this, for at most so many periods.

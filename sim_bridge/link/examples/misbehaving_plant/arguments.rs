@@ -26,6 +26,7 @@ misbehaving_plant: a free-running plant that fails on command; see the head of m
   --command-timeout-ms MS   stops by itself without commands, 1 to 600000     [200]
   --noise RAD               noise of the joint sensors, 0 to 1                [0.000001]
   --strict                  refuses as a good host does; without it, every action of its session is executed
+  --no-echo                 its heartbeat never says when it heard the controller's
   --resumes                 moves again at the next action after it stopped by itself, without a reset
   --libero-observation      shows a LIBERO-Spatial scene; an action has a discrete gripper as its 7th value
 
@@ -60,6 +61,8 @@ pub struct Arguments {
     pub noise: f64,
     /// Refuses other episodes and old sequence numbers.
     pub strict: bool,
+    /// The heartbeat says of no heartbeat of the controller when it came.
+    pub no_echo: bool,
     /// An action ends a stop of the plant's own.
     pub resumes: bool,
     /// Shows a LIBERO-Spatial scene.
@@ -87,6 +90,7 @@ impl Arguments {
             command_timeout: Duration::from_millis(200),
             noise: 1e-6,
             strict: false,
+            no_echo: false,
             resumes: false,
             libero: false,
         };
@@ -113,6 +117,7 @@ impl Arguments {
                 }
                 "--noise" => parsed.noise = number(&flag, &value()?, 0.0, 1.0)?,
                 "--strict" => parsed.strict = true,
+                "--no-echo" => parsed.no_echo = true,
                 "--resumes" => parsed.resumes = true,
                 "--libero-observation" => parsed.libero = true,
                 _ => return Err(format!("expected an argument that --help lists, found {flag:?}")),
@@ -199,7 +204,7 @@ mod tests {
         let parsed = parse(
             "--name arm --listen tcp/127.0.0.1:7448 --joints 2 --kind rate --rate-hz 50 --pose 0.1,-2 --log a.jsonl \
              --latency-out-ms 100 --latency-in-ms 200 --clock-offset-ms -5000 --command-timeout-ms 300 --noise 0 \
-             --strict --resumes",
+             --strict --no-echo --resumes",
         );
         let expected = Arguments {
             name: "arm".into(),
@@ -215,6 +220,7 @@ mod tests {
             command_timeout: Duration::from_millis(300),
             noise: 0.0,
             strict: true,
+            no_echo: true,
             resumes: true,
             libero: false,
         };

@@ -54,6 +54,8 @@ struct Held {
     claim: Claim,
     session: u64,
     seen: Duration,
+    /// Stamp of the newest heartbeat, and when its latency was over, nanoseconds; 0 before the first.
+    pulse_ns: [u64; 2],
     newest_episode: u64,
     newest_action: u32,
     /// By itself.
@@ -108,8 +110,11 @@ impl Robot {
             Ok(message) => {
                 line.take_message(&message);
                 let session = self.held.as_ref().map(|held| held.session);
+                let received_ns = self.clock.stamp_ns(now);
                 match (&mut self.held, message) {
-                    (Some(held), Message::Pulse(pulse)) if Some(pulse.session) == session => held.seen = now,
+                    (Some(held), Message::Pulse(pulse)) if Some(pulse.session) == session => {
+                        (held.seen, held.pulse_ns) = (now, [pulse.stamp_ns, received_ns]);
+                    }
                     _ => line.event = Some("of nobody who holds the plant".into()),
                 }
             }
@@ -332,6 +337,8 @@ impl Robot {
     fn status_message(&self, now: Duration) -> Message {
         let held = self.held.as_ref();
         let episode = held.and_then(|held| held.episode.as_ref());
+        let echoed = held.filter(|_| !self.settings.no_echo);
+        let [pulse_stamp_ns, pulse_received_ns] = echoed.map_or([0; 2], |held| held.pulse_ns);
         Status {
             instance: self.instance,
             session: held.map_or(0, |held| held.session),
@@ -341,6 +348,8 @@ impl Robot {
             stamp_ns: self.clock.stamp_ns(now),
             dropped: self.dropped,
             refused: self.refused,
+            pulse_stamp_ns,
+            pulse_received_ns,
         }
         .into()
     }

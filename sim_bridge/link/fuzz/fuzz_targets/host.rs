@@ -103,6 +103,7 @@ impl Counting {
                 gripper: Vec::new(),
             },
             objects: Vec::new(),
+            frames: [].into(),
         }
     }
 }

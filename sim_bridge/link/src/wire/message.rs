@@ -248,7 +248,8 @@ pub struct Moved {
     pub episode: u64,
     /// Control steps since the reset.
     pub sequence: u32,
-    /// Nanoseconds on the plant's monotonic clock.
+    /// When it was observed, or earlier, nanoseconds on the plant's monotonic clock. What was asked for may carry the
+    /// time at which the question came.
     pub stamp_ns: u64,
     /// Whether the task's goal holds.
     pub success: bool,
@@ -364,4 +365,8 @@ pub struct Status {
     pub dropped: u64,
     /// Requests refused.
     pub refused: u64,
+    /// `stamp_ns` of the newest [`Pulse`] of the session that holds it; 0 before the first.
+    pub pulse_stamp_ns: u64,
+    /// When that pulse came, on the clock of `stamp_ns`, nanoseconds; 0 before the first.
+    pub pulse_received_ns: u64,
 }

@@ -14,7 +14,7 @@ pub use message::{
 };
 
 /// The schema that this code speaks. Any change of a message's fields raises it.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// First bytes of every message.
 pub const MAGIC: [u8; 4] = *b"AEGS";
 /// Magic, version (little-endian `u16`), kind (`u8`), zero (`u8`).

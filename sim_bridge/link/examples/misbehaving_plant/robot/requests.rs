@@ -81,6 +81,7 @@ impl Robot {
                     claim,
                     session,
                     seen: now,
+                    pulse_ns: [0; 2],
                     newest_episode,
                     newest_action,
                     stopped: false,

@@ -192,6 +192,24 @@ fn claims_and_episodes_follow_the_protocol() {
 }
 
 #[test]
+fn the_heartbeat_says_when_the_controllers_came_on_its_own_clock() {
+    for (arguments, expected) in
+        [("--joints 1 --clock-offset-ms 5000", [77, 1_005_040_000_000]), ("--joints 1 --no-echo", [0; 2])]
+    {
+        let (mut robot, session) = claimed(arguments);
+        let echoed = |robot: &Robot, at| {
+            let Ok(Message::Status(status)) = Message::decode(&robot.status(ms(at)).unwrap()) else {
+                panic!("no status");
+            };
+            [status.pulse_stamp_ns, status.pulse_received_ns]
+        };
+        assert_eq!(echoed(&robot, 10), [0; 2], "{arguments}: none has come");
+        robot.pulse(&Message::from(Pulse { session, stamp_ns: 77 }).encode(), ms(40));
+        assert_eq!(echoed(&robot, 90), expected, "{arguments}");
+    }
+}
+
+#[test]
 fn a_careless_one_answers_an_episode_that_was_asked_for_again_while_it_is_on() {
     let (mut robot, session) = claimed("--joints 1");
     let first = reset(&mut robot, session, 5, 0);

@@ -1,0 +1,238 @@
+//! How far the plant's clock is ahead of the controller's, estimated from heartbeats that the plant echoes.
+//! Pure: every stamp is a value, and none that a plant can send overflows anything.
+//!
+//! The four stamps and what is made of them are those of NTP's on-wire protocol, RFC 5905, section 8. Of several exchanges
+//! the one of least round trip counts, as in that document's clock filter, section 10.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Exchanges that are kept: the last six seconds at ten a second, so that clocks which drift apart are followed.
+const KEPT: usize = 64;
+const NANOSECONDS: i128 = 1_000_000_000;
+
+/// A heartbeat of the controller, and the one of the plant that echoed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// When the controller sent its own, nanoseconds on the controller's clock; 0 where the plant has heard none yet.
+    pub sent_ns: u64,
+    /// When that one came, nanoseconds on the plant's clock.
+    pub arrived_ns: u64,
+    /// When the plant sent its own, nanoseconds on the plant's clock.
+    pub echoed_ns: u64,
+    /// When that one came, on the controller's clock.
+    pub received: Duration,
+}
+
+/// What one exchange says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sample {
+    /// Time on the way there and back, without what the plant held it for, nanoseconds; never negative.
+    round_trip: i128,
+    /// Plant's clock less controller's, nanoseconds; wrong by half of the round trip at most.
+    offset: i128,
+}
+
+impl Sample {
+    /// None for stamps that no exchange can have: an answer before its question, or one held for longer than it was away.
+    fn of(exchange: &Exchange) -> Option<Self> {
+        // 64-bit stamps as 128-bit integers: no sum or difference of some of them overflows.
+        let [sent, arrived, echoed] =
+            [exchange.sent_ns, exchange.arrived_ns, exchange.echoed_ns].map(i128::from);
+        let received = nanoseconds(exchange.received);
+        let (away, held) = (received - sent, echoed - arrived);
+        let possible = sent > 0 && held >= 0 && away >= held;
+        let offset = ((arrived - sent) + (echoed - received)) / 2;
+        possible.then_some(Self { round_trip: away - held, offset })
+    }
+}
+
+/// The estimate for one claim of a plant. Another claim, as of a plant that has restarted, begins with another.
+#[derive(Clone, Debug, Default)]
+pub struct ClockOffset {
+    newest: VecDeque<Sample>,
+    best: Option<Sample>,
+}
+
+impl ClockOffset {
+    /// Takes an exchange; false for one that is impossible, which counts for nothing. The same again does no harm.
+    pub fn take(&mut self, exchange: &Exchange) -> bool {
+        let Some(sample) = Sample::of(exchange) else { return false };
+        if self.newest.len() == KEPT {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(sample);
+        // Of equals the newest, which has drifted least.
+        self.best = self.newest.iter().rev().min_by_key(|sample| sample.round_trip).copied();
+        true
+    }
+
+    /// The least round trip lately, of the exchange that counts; none before the first.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.best.map(|best| duration(best.round_trip))
+    }
+
+    /// When the plant took what it stamped with `stamp_ns` and what came at `received`, on the controller's clock and never
+    /// after `received`; none before the first exchange. Wrong by half of the round trip at most.
+    ///
+    /// A stamp that is later than that, and by more than this, is none of a clock that can be known: what carries it
+    /// counts as having taken a whole round trip.
+    pub fn taken(&self, stamp_ns: u64, received: Duration) -> Option<Duration> {
+        let Sample { round_trip, offset } = self.best?;
+        let came = nanoseconds(received);
+        let taken = i128::from(stamp_ns) - offset;
+        let known = taken <= came + round_trip / 2;
+        Some(duration(if known { taken.min(came) } else { came - round_trip }))
+    }
+}
+
+fn nanoseconds(time: Duration) -> i128 {
+    i128::from(time.as_secs()) * NANOSECONDS + i128::from(time.subsec_nanos())
+}
+
+/// Before the clock's beginning is its beginning.
+fn duration(nanoseconds: i128) -> Duration {
+    let whole = u64::try_from(nanoseconds.max(0) / NANOSECONDS).unwrap_or(u64::MAX);
+    let rest = u32::try_from(nanoseconds.max(0) % NANOSECONDS).unwrap_or(0);
+    Duration::new(whole, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The plant's clock less the controller's, nanoseconds: some eleven days.
+    const AHEAD: u64 = 1_000_000_000_000_000;
+
+    fn ms(value: u64) -> Duration {
+        Duration::from_millis(value)
+    }
+
+    fn ns(value: u64) -> u64 {
+        value * 1_000_000
+    }
+
+    /// An exchange that begins at `at` and takes so long there, at the plant, and back; milliseconds.
+    fn exchange(at: u64, [there, held, back]: [u64; 3]) -> Exchange {
+        Exchange {
+            sent_ns: ns(at),
+            arrived_ns: AHEAD + ns(at + there),
+            echoed_ns: AHEAD + ns(at + there + held),
+            received: ms(at + there + held + back),
+        }
+    }
+
+    /// By how much the estimate for what the plant took at 5 s is too late, milliseconds.
+    fn error(clock: &ClockOffset) -> f64 {
+        let taken = clock.taken(AHEAD + ns(5000), ms(60_000)).expect("there was an exchange");
+        (taken.as_secs_f64() - 5.0) * 1e3
+    }
+
+    #[test]
+    fn a_latency_that_is_the_same_both_ways_gives_the_offset_exactly() {
+        let mut clock = ClockOffset::default();
+        assert_eq!((clock.round_trip(), clock.taken(AHEAD, ms(1))), (None, None), "nothing is known yet");
+        for at in 1..200 {
+            // How long the plant holds an echo is no part of the way.
+            assert!(clock.take(&exchange(100 * at, [300, at % 90, 300])));
+        }
+        assert_eq!((clock.round_trip(), error(&clock)), (Some(ms(600)), 0.0));
+        // What was published 300 ms ago is 300 ms old, on whichever clock.
+        assert_eq!(clock.taken(AHEAD + ns(7000), ms(7300)), Some(ms(7000)));
+    }
+
+    #[test]
+    fn a_latency_that_is_not_is_wrong_by_half_of_the_round_trip_at_most() {
+        for (there, back) in [(600, 0), (0, 600), (250, 50), (1, 2)] {
+            let mut clock = ClockOffset::default();
+            assert!(clock.take(&exchange(1000, [there, 40, back])));
+            let most = (there + back) as f64 / 2.0;
+            assert!(error(&clock).abs() <= most + 1e-6, "{there} and {back}: {}", error(&clock));
+        }
+    }
+
+    #[test]
+    fn of_exchanges_that_jitter_the_one_of_least_round_trip_counts() {
+        let mut clock = ClockOffset::default();
+        clock.take(&exchange(1000, [5, 30, 5]));
+        for at in 11..60 {
+            clock.take(&exchange(100 * at, [5 + at * 7 % 90, 10, 5 + at * 13 % 200]));
+        }
+        assert_eq!((clock.round_trip(), error(&clock)), (Some(ms(10)), 0.0));
+    }
+
+    #[test]
+    fn clocks_that_drift_apart_are_followed() {
+        let mut clock = ClockOffset::default();
+        // Nanoseconds gained by so many milliseconds: 60 ms in five minutes, far beyond any quartz.
+        let gained = |at: u64| at * 200;
+        let now = 300_000;
+        for at in (100..now).step_by(100) {
+            let mut one = exchange(at, [10 + at / 100 % 7, 20, 10]);
+            one.arrived_ns += gained(at);
+            one.echoed_ns += gained(at);
+            clock.take(&one);
+        }
+        let taken = clock.taken(AHEAD + ns(now) + gained(now), ms(now + 1000)).unwrap();
+        let error = taken.as_secs_f64() * 1e3 - now as f64;
+        assert!(error.abs() < 1.3, "what is gained in 64 exchanges, and no more: {error} ms");
+    }
+
+    #[test]
+    fn what_cannot_be_is_left_out_and_nothing_that_is_sent_does_harm() {
+        let mut clock = ClockOffset::default();
+        let good = exchange(1000, [5, 5, 5]);
+        for bad in [
+            Exchange { sent_ns: 0, ..good },
+            Exchange { sent_ns: ns(1016), ..good },
+            Exchange { echoed_ns: good.arrived_ns - 1, ..good },
+            Exchange { echoed_ns: good.arrived_ns + ns(16), ..good },
+            Exchange { sent_ns: u64::MAX, ..good },
+            Exchange { echoed_ns: u64::MAX, ..good },
+        ] {
+            assert!(!clock.take(&bad), "{bad:?}");
+        }
+        assert_eq!(clock.round_trip(), None);
+        let extremes = [0, 1, AHEAD, u64::MAX / 2, u64::MAX - 1, u64::MAX];
+        let times = [Duration::ZERO, ms(1), Duration::from_nanos(u64::MAX), Duration::MAX];
+        for sent_ns in extremes {
+            for arrived_ns in extremes {
+                for echoed_ns in extremes {
+                    for received in times {
+                        clock.take(&Exchange { sent_ns, arrived_ns, echoed_ns, received });
+                        for stamp_ns in extremes {
+                            let taken = clock.taken(stamp_ns, received);
+                            assert!(taken.is_none_or(|taken| taken <= received), "{taken:?} {received:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_after_it_came_and_what_is_stamped_with_the_future_counts_as_late() {
+        let mut clock = ClockOffset::default();
+        clock.take(&exchange(1000, [20, 0, 20]));
+        let taken = |stamp: u64| clock.taken(AHEAD + ns(stamp), ms(7000)).unwrap();
+        assert_eq!(taken(6990), ms(6990));
+        assert_eq!(taken(7020), ms(7000), "within what the estimate may be wrong by");
+        assert_eq!(taken(7021), ms(6960), "a whole round trip before it came");
+        assert_eq!(clock.taken(u64::MAX, ms(7000)), Some(ms(6960)));
+        assert_eq!(taken(3), ms(3), "what is old is old");
+        assert_eq!(clock.taken(0, ms(7000)), Some(Duration::ZERO), "before the clock began is when it began");
+    }
+
+    #[test]
+    fn an_exchange_that_is_heard_twice_changes_nothing() {
+        let (mut once, mut twice) = (ClockOffset::default(), ClockOffset::default());
+        for at in [1000, 1100, 1200] {
+            let one = exchange(at, [9, 3, 30]);
+            once.take(&one);
+            twice.take(&one);
+            // The same echo again, and later: it has only been longer on its way.
+            twice.take(&Exchange { received: one.received + ms(50), ..one });
+        }
+        assert_eq!((once.round_trip(), error(&once)), (twice.round_trip(), error(&twice)));
+    }
+}
