@@ -204,7 +204,8 @@ fn a_disk_that_takes_no_more_is_said_and_what_was_stored_goes_on() {
     limited
         .args(["-c", "trap '' XFSZ; ulimit -f 96; exec \"$0\" \"$@\""])
         .arg(run.get_program())
-        .args(run.get_args());
+        .args(run.get_args())
+        .envs(run.get_envs().filter_map(|(name, value)| Some((name, value?))));
     refuses(&mut limited, 1, &["episodes.sqlite"]);
     succeeds(&mut self::run(&plan, &out));
     assert!(report(&plan, &out) == report(&plan, &whole), "what was stored was whole");
