@@ -36,7 +36,7 @@ fn run(name: &str, plant: &ForeignPlant, start_within: f64, horizon: u32) -> Run
 }
 
 /// Whether a controller heard it.
-fn operate(wish: &str, endpoint: &str) -> bool {
+pub fn operate(wish: &str, endpoint: &str) -> bool {
     let mut command = common::aegis();
     command.args(["operate", wish, "--plant", NAME, "--connect", endpoint]);
     command.output().expect("the binary starts").status.success()
