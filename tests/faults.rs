@@ -13,13 +13,15 @@ const CONTROL: &str = "controller/core/tests/control.rs";
 const ROBOT: &str = "tests/robot.rs";
 const BAD_INPUT: &str = "tests/bad_input.rs";
 const MOTION: &str = "tests/motion.rs";
+const RANDOM: &str = "tests/random_faults.rs";
+const RANDOM_CORE: &str = "controller/core/tests/random_faults.rs";
 const INTAKE: &str = "controller/core/src/control/intake.rs";
 const CLOCK_OFFSET: &str = "controller/core/src/control/clock_offset.rs";
 const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 51] = [
+const ROWS: [Row; 52] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -343,6 +345,7 @@ const ROWS: [Row; 51] = [
         "none",
         &[
             (MOTION, "a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop"),
+            ("tests/foreign.rs", "a_command_of_an_episode_before_the_reset_is_not_sent"),
             (ROBOT, "a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for_a_reset"),
         ],
     ),
@@ -491,6 +494,26 @@ const ROWS: [Row; 51] = [
             (CERTIFICATES, "a_certificate_that_has_expired_or_has_not_begun_says_when_and_what_to_do"),
             (CERTIFICATES, "a_certificate_of_another_authority_of_the_same_name_is_found_out"),
             (CERTIFICATES, "a_whole_folder_passes_until_its_last_day_is_warned_of"),
+        ],
+    ),
+    (
+        56,
+        "random faults of plant, lines, policies and people, in any order",
+        "what the robot executes keeps bounds and limits, comes to rest and stays there where no policy drives, and answers no \
+         observation older than `max_age_ms` and what is left of a chunk",
+        "as in each row",
+        &[
+            (RANDOM_CORE, "whatever_fails_a_position_arm_moves_within_its_limits_and_comes_to_rest"),
+            (RANDOM_CORE, "whatever_fails_a_rate_arm_moves_within_its_limits_and_comes_to_rest"),
+            (
+                RANDOM_CORE,
+                "whatever_fails_an_arm_300_ms_away_is_driven_by_what_is_young_enough_or_not_at_all",
+            ),
+            (RANDOM_CORE, "a_shell_that_is_broken_is_found_out"),
+            (RANDOM, "a_position_arm_keeps_its_limits_through_faults_in_any_order"),
+            (RANDOM, "a_rate_arm_keeps_its_limits_through_faults_in_any_order"),
+            (RANDOM, "an_arm_300_ms_away_keeps_its_limits_through_faults_in_any_order"),
+            (RANDOM, "an_arm_whose_observations_take_longer_than_they_may_is_not_driven"),
         ],
     ),
 ];

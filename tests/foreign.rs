@@ -262,3 +262,21 @@ fn a_foreign_plant_executes_what_carries_its_session_and_says_so() {
     plant.kill();
     assert!(plant.log().len() >= log.len(), "a kill leaves its log");
 }
+
+#[test]
+fn a_command_of_an_episode_before_the_reset_is_not_sent() {
+    let plant = ForeignPlant::start(&["--joints", "1", "--command-timeout-ms", "60000"]);
+    let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
+    let mut claimed =
+        FreePlant::claim(&session, NAME, "test", 0, Instant::now(), Patience::default(), |_| ()).unwrap();
+    let sender = claimed.sender().unwrap();
+    let start = Start { task: 0, initial_state: 0 };
+    let (first, _) = claimed.reset(start).unwrap();
+    assert!(sender.send(first, 1, 0, 0, &[0.25]).unwrap());
+    let (second, _) = claimed.reset(start).unwrap();
+    assert!(!sender.send(first, 2, 0, 0, &[0.5]).unwrap(), "as a stop would while the next episode begins");
+    // What is sent before the way is known may be lost.
+    let is_executed = |line: &Value| is_period(line) && line["episode"] == second;
+    plant.until_trying(is_executed, || assert!(sender.send(second, 1, 0, 0, &[0.125]).unwrap()));
+    assert!(!plant.log().iter().any(|line| executed(line) == [0.5]));
+}

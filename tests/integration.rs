@@ -21,6 +21,7 @@ mod peers;
 mod pictures;
 mod plan;
 mod probe;
+mod random_faults;
 mod release;
 mod robot;
 mod security;

@@ -70,7 +70,7 @@ fn summary(folder: &Path) -> Value {
 }
 
 /// Whether a controller heard it.
-fn operate(wish: &str, endpoint: &str) -> bool {
+pub fn operate(wish: &str, endpoint: &str) -> bool {
     let mut command = common::aegis();
     command.args(["operate", wish, "--plant", NAME, "--connect", endpoint]);
     command.output().expect("the binary starts").status.success()

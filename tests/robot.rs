@@ -177,6 +177,17 @@ impl Run {
         panic!("no {word:?} in {:#?}; {said}", self.seen);
     }
 
+    /// The mode that it said last; none before the first.
+    pub fn mode(&mut self) -> Option<Mode> {
+        self.seen.extend(self.lines.try_iter());
+        self.seen.iter().rev().find_map(|line| {
+            let mut words = line.split("step ").nth(1)?.split_whitespace();
+            words.next()?.parse::<u32>().ok()?;
+            let said = words.next()?;
+            Mode::ALL.into_iter().find(|mode| format!("{mode:?}") == said)
+        })
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());

@@ -208,11 +208,11 @@ impl Cell {
         sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))
     }
 
-    /// Resets the plant and waits until both policies have warmed up for the episode. Returns its number and first
-    /// observation.
-    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<(u64, Observation), Failure> {
+    /// Resets the plant and waits until both policies have warmed up for the episode. Returns its number and the newest
+    /// observation: while policies warm up, a robot may be moved by hand.
+    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<(u64, Arc<Observation>), Failure> {
         let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
-        self.ears.begin(episode, plant.stamp_ns(), observation.clone());
+        self.ears.begin(episode, plant.stamp_ns(), observation);
         let begin = Instant::now();
         while !self.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
             if begin.elapsed() > WARM_UP || !self.thinkers.iter().all(Thinker::is_alive) {
@@ -220,7 +220,12 @@ impl Cell {
             }
             std::thread::sleep(READY_GLANCE);
         }
-        Ok((episode, observation))
+        let newest = self.ears.newest().ok_or_else(|| {
+            let reason = "the plant's answer to a reset is no observation that a policy may read: a value that is not finite \
+                          or beyond any sensor's, or no time";
+            failure(Exit::Failed, reason)
+        })?;
+        Ok((episode, newest))
     }
 
     /// Starts the thread that sends commands to a claim; the one before, if there was one, hands its reader over.

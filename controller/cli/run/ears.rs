@@ -38,6 +38,8 @@ struct Shown {
     intake: Intake,
     /// The observation before was refused for its content: people have been told.
     is_refusing: bool,
+    /// The newest observation that was accepted.
+    newest: Option<Arc<Observation>>,
     sightings: Sightings,
     views: [View; 2],
 }
@@ -62,7 +64,13 @@ impl Ears {
             start: AtomicBool::new(false),
             malformed: AtomicU64::new(0),
             offset: Mutex::new(ClockOffset::default()),
-            views: Mutex::new(Shown { intake: Intake::default(), is_refusing: false, sightings, views }),
+            views: Mutex::new(Shown {
+                intake: Intake::default(),
+                is_refusing: false,
+                newest: None,
+                sightings,
+                views,
+            }),
             looker: Mutex::new(None),
         }
     }
@@ -111,6 +119,11 @@ impl Ears {
         self.start.swap(false, Ordering::AcqRel)
     }
 
+    /// The newest observation that a policy may read; none before the first.
+    pub fn newest(&self) -> Option<Arc<Observation>> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).newest.clone()
+    }
+
     /// What is seen goes to pictures too from here on.
     pub fn look(&self, looker: Looker) {
         *self.looker.lock().unwrap_or_else(PoisonError::into_inner) = Some(looker);
@@ -135,7 +148,10 @@ impl Ears {
     pub fn begin(&self, episode: u64, stamp_ns: u64, observation: Observation) {
         let received = self.clock.now();
         self.episode.store(episode, Ordering::Release);
-        self.views.lock().unwrap_or_else(PoisonError::into_inner).intake.begin(episode);
+        let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.intake.begin(episode);
+        shown.newest = None;
+        drop(shown);
         self.show((received, stamp_ns), episode, 0, false, observation);
     }
 
@@ -201,6 +217,7 @@ impl Ears {
                         taken: taken.unwrap_or(received),
                     });
                 }
+                shown.newest = Some(observation);
                 shown.is_refusing = false;
             }
             // Told by their numbers, which the control thread counts.

@@ -234,12 +234,13 @@ fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
     let mut cell = Cell::started(parts());
     cell.weak = Answer::Never;
     let request = cell.tick().ask_weak.unwrap();
+    let asked = cell.record.last().unwrap().clone();
     for (ago, aged) in [(120, false), (121, true)] {
         let values = vec![0.5; 3 * support::HORIZON].into();
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
-        let taken = Some(cell.now - Duration::from_millis(ago));
+        let taken = Some(asked.now - Duration::from_millis(ago));
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
-        let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
+        let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), wishes: Wishes::default(), ..asked.clone() });
         assert_eq!(output.notices.has(Notices::AGED_CHUNK), aged, "{ago} ms");
         assert_eq!(output.mode.drives(), !aged, "{ago} ms");
     }

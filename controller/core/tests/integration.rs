@@ -9,5 +9,6 @@ mod gate_exhaustive;
 mod heads;
 mod no_alloc;
 mod probe;
+mod random_faults;
 mod support;
 mod trigger;

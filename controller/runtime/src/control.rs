@@ -232,7 +232,10 @@ pub struct ControlLoop {
     ports: Ports,
     episode: u64,
     commands: u32,
+    /// Of this episode.
     newest: Newest,
+    /// Of another, which may begin next; what is none of the next episode's is never named in a command.
+    next: Newest,
     /// Where the plant stood at the last start, `[channels]`.
     pose: Vec<f32>,
 }
@@ -241,7 +244,15 @@ impl ControlLoop {
     /// Nothing read yet.
     pub fn new(controller: Controller, ports: Ports) -> Self {
         let pose = controller.command().to_vec();
-        Self { controller, ports, episode: 0, commands: 0, newest: Newest::default(), pose }
+        Self {
+            controller,
+            ports,
+            episode: 0,
+            commands: 0,
+            newest: Newest::default(),
+            next: Newest::default(),
+            pose,
+        }
     }
 
     /// One control period that began at `now`, `late` after it was due and `skipped` periods after the last. Neither
@@ -259,14 +270,19 @@ impl ControlLoop {
             wishes,
             pose: wishes.start.map(|_| Cow::Borrowed(&self.pose[..])),
         };
-        if let Some(Seen { episode, sequence, received, fault: None, .. }) = inputs.observation
-            && (episode, sequence) > (self.newest.episode, self.newest.sequence)
-        {
-            self.newest = Newest { episode, sequence, received };
+        if let Some(Seen { episode, sequence, received, fault: None, .. }) = inputs.observation {
+            let known = if episode == self.episode { &mut self.newest } else { &mut self.next };
+            if (episode, sequence) > (known.episode, known.sequence) {
+                *known = Newest { episode, sequence, received };
+            }
         }
         let output: Output = controller.tick(&inputs);
         if controller.episode() != self.episode {
             (self.episode, self.commands) = (controller.episode(), 0);
+            // Every episode has an observation 0: the answer to its reset.
+            let first = Newest { episode: self.episode, ..Newest::default() };
+            self.newest = if self.next.episode == self.episode { self.next } else { first };
+            self.next = Newest::default();
         }
         if output.send {
             self.commands = self.commands.saturating_add(1);

@@ -1,6 +1,8 @@
 //! A free-running plant at the other end of a Zenoh session, for a controller with threads of its own.
 //! What the plant publishes goes to the caller as it comes; commands go out by a sender that any thread may own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use aegis_core::{Observation, PlantError, Start};
@@ -36,7 +38,8 @@ pub struct FreePlant {
     plant: ZenohPlant,
     name: String,
     session: zenoh::Session,
-    after: u64,
+    /// Episodes up to this one are over, or belong to an earlier claim.
+    after: Arc<AtomicU64>,
     _subscribers: Vec<Subscriber<()>>,
 }
 
@@ -45,8 +48,8 @@ pub struct FreePlant {
 pub struct CommandSender {
     publisher: Publisher<'static>,
     session: u64,
-    /// Episodes up to this one belong to an earlier claim.
-    after: u64,
+    /// Episodes up to this one are over, or belong to an earlier claim.
+    after: Arc<AtomicU64>,
 }
 
 impl FreePlant {
@@ -85,6 +88,7 @@ impl FreePlant {
             };
             subscribers.push(session.declare_subscriber(key).callback(listen).wait()?);
         }
+        let after = Arc::new(AtomicU64::new(after));
         Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
     }
 
@@ -93,11 +97,13 @@ impl FreePlant {
         self.plant.claimed()
     }
 
-    /// Starts an episode: its number and its first observation.
+    /// Starts an episode: its number and its first observation. From here on no command of an earlier one is sent: it would
+    /// move the plant away from where this one starts.
     ///
     /// # Errors
     /// The plant refuses, or is lost.
     pub fn reset(&mut self, start: Start) -> Result<(u64, Observation), PlantError> {
+        self.after.store(self.plant.episode(), Ordering::Release);
         let observation = aegis_core::Plant::reset(&mut self.plant, start)?;
         Ok((self.plant.episode(), observation))
     }
@@ -119,13 +125,14 @@ impl FreePlant {
             .priority(Priority::RealTime)
             .express(true)
             .wait()?;
-        Ok(CommandSender { publisher, session: self.claimed().session, after: self.after })
+        Ok(CommandSender { publisher, session: self.claimed().session, after: Arc::clone(&self.after) })
     }
 }
 
 impl CommandSender {
     /// Sends one command: `sequence` counts the episode's from 1, `observation` is the newest that was known. A command
-    /// of an episode before this claim is not sent: it was made for another claim's plant. Returns whether it was sent.
+    /// of an episode before this claim or before the last reset is not sent: it was made for another plant, or for another
+    /// place to start from. Returns whether it was sent.
     ///
     /// # Errors
     /// The session is closed.
@@ -137,7 +144,7 @@ impl CommandSender {
         stamp_ns: u64,
         action: &[f32],
     ) -> Result<bool, LinkError> {
-        if episode <= self.after {
+        if episode <= self.after.load(Ordering::Acquire) {
             return Ok(false);
         }
         let (session, action) = (self.session, action.to_vec());

@@ -42,6 +42,11 @@ pub(super) struct Stretch {
 
 impl<T: Trigger + Clone> Controller<T> {
     pub(super) fn run(&mut self, now: Duration, output: &mut Output) {
+        for party in [&mut self.weak, &mut self.strong] {
+            if party.expire(now, self.step, &self.parts.settings) {
+                output.notices.add(Notices::AGED_CHUNK);
+            }
+        }
         if self.stretch.phase == Phase::Boundary && self.step >= self.stretch.due {
             self.stretch.phase = Phase::Opinion;
         }

@@ -206,7 +206,7 @@ notices! {
     14 ESCALATED "the strong policy drives because the weak one is lost",
     15 BUDGET_SPENT "the rule raised an alarm that the gate's limits do not obey",
     16 IMPLAUSIBLE "an observation was refused: a value that is not finite or out of bounds, or time that goes backward",
-    17 AGED_CHUNK "a chunk was dropped: the observation that it was made from was too old when it was asked for",
+    17 AGED_CHUNK "a chunk was dropped: the observation that it was made from was too old when it was asked for, or when it was to be used",
     18 START_REFUSED "a start was refused: the plant stands too far from rest",
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::io::{NoProposal, Notices, Proposal, Reply};
 use super::motion::Channel;
-use super::settings::OutOfBounds;
+use super::settings::{ControlSettings, OutOfBounds};
 use super::track::Placed;
 
 /// What came of a reply.
@@ -33,6 +33,8 @@ pub(crate) struct Party {
     horizon: usize,
     /// The answer to the last question; empty where there is none.
     pub(crate) offer: Placed,
+    /// When the observation that it answers was taken, where that is known.
+    taken: Option<Duration>,
     /// The risk that was read with it.
     pub(crate) score: f64,
     /// Deadlines missed and inferences failed, in a row.
@@ -46,7 +48,7 @@ pub(crate) struct Party {
 impl Party {
     pub(crate) fn new(horizon: usize, width: usize) -> Self {
         let offer = Placed::with_room(horizon, width);
-        Self { horizon, offer, score: f64::NAN, misses: 0, pending: None, age: 0 }
+        Self { horizon, offer, taken: None, score: f64::NAN, misses: 0, pending: None, age: 0 }
     }
 
     /// Forgets everything of the episode before.
@@ -77,6 +79,19 @@ impl Party {
             self.offer.clear();
         }
         covers
+    }
+
+    /// Drops an offer that has waited too long, as one does where nobody drives and control steps stand still. True where
+    /// it did. An action of a later step may answer an observation that is older by these steps.
+    pub(crate) fn expire(&mut self, now: Duration, step: u32, settings: &ControlSettings) -> bool {
+        let Some(taken) = self.taken.filter(|_| !self.offer.is_empty()) else { return false };
+        let steps = step.saturating_sub(self.offer.anchor()).max(settings.longest_answer_steps());
+        let aged =
+            now.saturating_sub(taken) > settings.max_age() + settings.period() * steps.saturating_add(1);
+        if aged {
+            self.offer.clear();
+        }
+        aged
     }
 
     /// One control period more without an answer. True at each deadline that passes: after `lead` periods, and again
@@ -112,6 +127,7 @@ impl Party {
         // Its own question, answered on an observation of another episode: nothing to act on.
         if reply.episode != episode {
             notices.add(Notices::FOREIGN_REPLY);
+            self.misses = self.misses.saturating_add(1);
             return Received::Foreign;
         }
         let aged = reply.taken.is_some_and(|taken| asked.saturating_sub(taken) > max_age);
@@ -120,7 +136,7 @@ impl Party {
                 notices.add(Notices::AGED_CHUNK);
                 false
             }
-            Ok(proposal) => self.take(proposal, step, channels, out_of_bounds, notices),
+            Ok(proposal) => self.take(proposal, (step, reply.taken), channels, out_of_bounds, notices),
             Err(NoProposal::NotFinite) => {
                 notices.add(Notices::REJECTED);
                 false
@@ -134,7 +150,7 @@ impl Party {
     fn take(
         &mut self,
         proposal: &Proposal<'_>,
-        step: u32,
+        (step, taken_at): (u32, Option<Duration>),
         channels: &[Channel],
         out_of_bounds: OutOfBounds,
         notices: &mut Notices,
@@ -151,6 +167,7 @@ impl Party {
             return false;
         }
         self.offer.put(values, step);
+        self.taken = taken_at;
         if !within {
             notices.add(Notices::CLAMPED);
             self.offer.clamp(channels);

@@ -78,6 +78,11 @@ impl ControlSettings {
         Duration::from_secs_f64(self.max_age_ms / 1e3)
     }
 
+    /// Control periods that an answer may take, at most: the weak policy's deadline, or the strong one's patience.
+    pub fn longest_answer_steps(&self) -> u32 {
+        self.lead_steps.max(self.strong_patience_steps)
+    }
+
     /// Refuses a `rest` that does not fit the channels, `[width]`.
     pub fn validate_rest(&self, rest: &[f32]) -> Result<(), ControlError> {
         let width = self.channels.len();

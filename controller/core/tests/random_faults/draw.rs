@@ -1,0 +1,240 @@
+//! What a run is drawn from: its random numbers, the settings of controller, plant, policies and lines, and its faults.
+//! The same seed gives the same run.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use aegis_core::GateLimits;
+use aegis_core::control::{
+    Channel, ChannelKind, ControlSettings, LimitScope, OutOfBounds, Overlap, Recipe, StrongLoss,
+};
+use aegis_core::gate::BudgetUnit;
+use aegis_core::trigger::{Rule, Thresholds};
+use proptest::prelude::RngExt;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+/// A control period.
+pub const PERIOD: Duration = Duration::from_millis(50);
+/// Actions in a chunk.
+pub const HORIZON: usize = 12;
+/// Largest number of a question that an action can carry: 32 bits hold each up to it.
+const LARGEST_NUMBER: f64 = 16_000_000.0;
+
+/// Random numbers.
+pub struct Draw(TestRng);
+
+impl Draw {
+    pub fn of(seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
+    }
+
+    /// True with this probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
+        self.0.random_bool(probability)
+    }
+
+    pub fn whole(&mut self, range: RangeInclusive<u32>) -> u32 {
+        self.0.random_range(range)
+    }
+
+    pub fn real(&mut self, low: f64, high: f64) -> f64 {
+        self.0.random_range(low..high)
+    }
+
+    fn one_of<const N: usize>(&mut self, values: [f64; N]) -> f64 {
+        values[self.0.random_range(0..N)]
+    }
+}
+
+/// How long a line takes, in control periods: always, and at most on top of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Delay {
+    pub always: u32,
+    pub jitter: u32,
+}
+
+/// Everything that stays the same in a run.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub recipe: Recipe,
+    /// What the joints take.
+    pub kind: ChannelKind,
+    pub joints: usize,
+    /// From plant to controller, and back.
+    pub out: Delay,
+    pub into: Delay,
+    /// Whether a plant that stopped by itself moves again at the next command.
+    pub resumes: bool,
+    /// Probability of a fault in a period.
+    pub faults: f64,
+    /// Probability of a stop in a period; an emergency stop has half of it.
+    pub wishes: f64,
+    /// Share of chunks that are none.
+    pub bad: f64,
+    /// Share of chunks whose steps go from anywhere to anywhere.
+    pub wild: f64,
+}
+
+impl Setting {
+    /// One for joints of a kind. `latency` is that of both lines in periods; without it, it is drawn.
+    pub fn draw(draw: &mut Draw, kind: ChannelKind, latency: Option<u32>) -> Self {
+        let joints = draw.whole(1..=7) as usize;
+        let (mut channels, mut rest) = (Vec::new(), Vec::new());
+        for _ in 0..joints {
+            let velocity = draw.real(0.02, 0.2);
+            let acceleration = velocity * draw.real(0.15, 1.0);
+            let jerk = acceleration * draw.real(0.15, 1.0);
+            let bound = if kind == ChannelKind::Rate { 1.0 } else { 3.0 };
+            channels.push(Channel { kind, low: -bound, high: bound, velocity, acceleration, jerk });
+            rest.push(if kind == ChannelKind::Rate { 0.0 } else { draw.real(-1.0, 1.0) as f32 });
+        }
+        // The last value of an action names the question that it answers: nothing limits it, and the plant executes it.
+        let unlimited = f64::INFINITY;
+        channels.push(Channel {
+            kind: ChannelKind::Discrete,
+            low: 0.0,
+            high: LARGEST_NUMBER,
+            velocity: unlimited,
+            acceleration: unlimited,
+            jerk: unlimited,
+        });
+        rest.push(0.0);
+        let mut delay = || match latency {
+            Some(always) => Delay { always, jitter: 0 },
+            None => Delay { always: draw.whole(0..=4), jitter: draw.whole(0..=2) },
+        };
+        let (out, into) = (delay(), delay());
+        let settings = control_settings(draw, out, channels);
+        let limits = GateLimits {
+            return_chunks: 1,
+            guard_fraction: 0.0,
+            budget_fraction: 0.2,
+            budget_unit: BudgetUnit::Chunks,
+            duty_cap: 0.6,
+            hold_chunks: 2,
+            whole_holds: false,
+            horizon_steps: draw.whole(40..=120),
+            chunk_steps: 8,
+        };
+        let rule = Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.3 });
+        let ask_strong = draw.chance(0.5);
+        let recipe = Recipe { settings, limits, rule, horizons: [HORIZON; 2], rest, ask_strong };
+        Self {
+            recipe,
+            kind,
+            joints,
+            out,
+            into,
+            resumes: draw.chance(0.5),
+            faults: draw.one_of([0.0, 0.01, 0.03, 0.08]),
+            wishes: draw.one_of([0.0, 0.005, 0.02]),
+            bad: draw.real(0.0, 0.1),
+            wild: draw.real(0.0, 1.0),
+        }
+    }
+}
+
+/// In four of five runs an observation is young enough when it has come; in the others it may never be.
+fn control_settings(draw: &mut Draw, out: Delay, channels: Vec<Channel>) -> ControlSettings {
+    let reach = (out.always + out.jitter + 2) * 50;
+    let max_age = if draw.chance(0.8) { reach + draw.whole(0..=200) } else { draw.whole(60..=400) };
+    ControlSettings {
+        rate_hz: 20.0,
+        lead_steps: draw.whole(1..=3),
+        overlap: if draw.chance(0.75) { Overlap::Replace } else { Overlap::Blend(3) },
+        weak_misses: draw.whole(1..=3),
+        strong_patience_steps: draw.whole(2..=6),
+        on_strong_loss: if draw.chance(0.5) { StrongLoss::Stop } else { StrongLoss::WeakIfCalm },
+        max_age_ms: f64::from(max_age),
+        stale_steps: draw.whole(2..=6),
+        frozen_ms: draw.one_of([0.0, 300.0]),
+        plant_timeout_ms: 600.0,
+        out_of_bounds: if draw.chance(0.5) { OutOfBounds::Reject } else { OutOfBounds::Clamp },
+        limits: LimitScope::Always,
+        start_within: draw.one_of([f64::INFINITY, f64::INFINITY, f64::INFINITY, 1.0]),
+        channels,
+    }
+}
+
+/// What is wrong at the moment, for so many more periods.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// No observation arrives.
+    pub blind: u32,
+    /// No heartbeat arrives.
+    pub silent: u32,
+    /// Observations keep their content.
+    pub frozen: u32,
+    /// A joint reads NaN, or 1e30.
+    pub nan: u32,
+    pub huge: u32,
+    /// The plant's time is a second early.
+    pub backward: u32,
+    /// Observations name the episode before.
+    pub foreign: u32,
+    /// Observations name another claim.
+    pub claimed: u32,
+    /// No command arrives.
+    pub deaf: u32,
+    /// The controller serves no period.
+    pub skipped: u32,
+    /// This period's observation arrives twice, or behind later ones.
+    pub again: bool,
+    pub late: bool,
+    /// The task's goal holds.
+    pub success: bool,
+}
+
+/// What happens to the plant itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blow {
+    /// It stops by itself.
+    Stops,
+    /// It is gone, and another stands elsewhere in its place.
+    Lost,
+}
+
+impl Faults {
+    /// A period has gone by, and with this probability another fault begins.
+    pub fn draw(&mut self, draw: &mut Draw, probability: f64) -> Option<Blow> {
+        for left in [
+            &mut self.blind,
+            &mut self.silent,
+            &mut self.frozen,
+            &mut self.nan,
+            &mut self.huge,
+            &mut self.backward,
+            &mut self.foreign,
+            &mut self.claimed,
+            &mut self.deaf,
+            &mut self.skipped,
+        ] {
+            *left = left.saturating_sub(1);
+        }
+        (self.again, self.late, self.success) = (false, false, draw.chance(0.003));
+        if !draw.chance(probability) {
+            return None;
+        }
+        let periods = draw.whole(1..=8);
+        match draw.whole(0..=14) {
+            0 => self.blind = periods,
+            1 => self.again = true,
+            2 => self.late = true,
+            3 => self.frozen = periods + 8,
+            4 => self.nan = periods,
+            5 => self.huge = periods,
+            6 => self.backward = periods,
+            7 => self.foreign = periods,
+            8 => self.claimed = periods,
+            9 => self.silent = 2 * periods,
+            10 => (self.blind, self.silent) = (2 * periods, 2 * periods),
+            11 => self.skipped = periods.min(4),
+            12 => self.deaf = periods.min(5),
+            13 => return Some(Blow::Stops),
+            _ => return Some(Blow::Lost),
+        }
+        None
+    }
+}

@@ -1,0 +1,348 @@
+//! What lies around the controller in a run, as a model: what is heard goes through the real `Intake`, episodes are begun as
+//! `aegis run` begins them, and a command is sent only to the claim and the episode that it was made for.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use aegis_core::control::{
+    ChannelKind, Content, ContentFault, Controller, Inputs, Intake, Mode, PlantHealth, Refusal, Seen, Wishes,
+};
+
+use super::draw::{Draw, Setting};
+use super::judge::{Ledger, Place};
+use super::mind::{Mind, Questions, View};
+use super::plant::{Command, Line, Sight, ToController, ToPlant};
+
+/// Periods after which a question to the plant is given up.
+const PATIENCE: usize = 24;
+
+/// A shell that does something that it must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// Commands go to whatever plant there is.
+    IgnoresClaims,
+    /// Commands of an episode go on after the plant has been reset for the next.
+    IgnoresResets,
+    /// Commands tremble where they should rest.
+    Trembles,
+    /// Commands are fifty times too large.
+    Overdrives,
+    /// Observations count as new when they come.
+    AgesByReceipt,
+}
+
+/// A control period: whether a policy drove in the time before it, and whether it was served.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    pub drove: bool,
+    pub served: bool,
+}
+
+/// What the part that begins episodes is at.
+#[derive(Clone, Debug)]
+enum Drive {
+    Waiting,
+    Claiming { since: usize, resets: bool },
+    Resetting { since: usize, episode: u64 },
+    Warming { left: u32, episode: u64, pose: Vec<f32> },
+    Driving { begun: bool },
+}
+
+/// Who may send: commands of the episodes after one, to a claim.
+#[derive(Clone, Copy, Debug)]
+struct Sender {
+    claim: u64,
+    after: u64,
+}
+
+/// The controller and what lies around it.
+pub struct Shell {
+    setting: Setting,
+    broken: Option<Broken>,
+    controller: Controller,
+    pub ledger: Ledger,
+    pub questions: Questions,
+    /// One for each control period.
+    pub slots: Vec<Slot>,
+    minds: [Mind; 2],
+    drive: Drive,
+    newest_episode: u64,
+    sender: Option<Sender>,
+    /// The newest command, until it is sent.
+    command: Option<Command>,
+    /// Process, claim and episode that are this run's.
+    instance: u64,
+    claim: u64,
+    episode: u64,
+    intake: Intake,
+    view: Option<View>,
+    sighted: Option<(Seen, Duration)>,
+    /// Episode and number of the newest observation that a command can know, and when it was taken.
+    newest: (u64, u32, Option<Duration>),
+    health: PlantHealth,
+    wishes: Wishes,
+    pose: Vec<f32>,
+    /// Wishes that wait for the part that begins episodes.
+    wants_reset: bool,
+    wants_start: bool,
+    skipped: u32,
+}
+
+impl Shell {
+    pub fn new(setting: &Setting, broken: Option<Broken>, now: Duration) -> Self {
+        let recipe = &setting.recipe;
+        Self {
+            broken,
+            controller: recipe.controller().expect("the settings are valid"),
+            ledger: Ledger::new(&recipe.settings.channels, &recipe.rest),
+            questions: Questions::new(),
+            slots: Vec::new(),
+            minds: Default::default(),
+            drive: Drive::Waiting,
+            newest_episode: 0,
+            sender: None,
+            command: None,
+            instance: 0,
+            claim: 0,
+            episode: 0,
+            intake: Intake::default(),
+            view: None,
+            sighted: None,
+            newest: (0, 0, None),
+            health: PlantHealth { heard: now, lost: false, stopped: false, round_trip: None },
+            wishes: Wishes::default(),
+            pose: recipe.rest.clone(),
+            wants_reset: false,
+            wants_start: false,
+            skipped: 0,
+            setting: setting.clone(),
+        }
+    }
+
+    /// Takes what the plant said.
+    pub fn hear(&mut self, draw: &mut Draw, message: ToController, now: Duration) {
+        match message {
+            ToController::Claimed { instance, claim } => {
+                let Drive::Claiming { resets, .. } = self.drive else { return };
+                (self.instance, self.claim) = (instance, claim);
+                self.health = PlantHealth { heard: now, lost: false, stopped: false, round_trip: None };
+                self.sender = Some(Sender { claim, after: self.newest_episode });
+                self.wishes.reset |= resets;
+                self.drive = Drive::Waiting;
+            }
+            ToController::Begun(sight) => self.begun(draw, &sight, now),
+            ToController::Moved(sight) if sight.claim == self.claim => self.show(&sight, now),
+            ToController::Moved(_) => {}
+            // Nothing has been claimed yet: no plant is this run's to lose.
+            ToController::Status { .. } if self.instance == 0 => {}
+            ToController::Status { instance, claim, episode, stopped } => {
+                if (instance, claim) == (self.instance, self.claim) {
+                    self.health.heard = now;
+                    self.health.stopped = stopped && episode == self.episode;
+                } else {
+                    self.health.lost = true;
+                }
+            }
+        }
+    }
+
+    /// The plant has been reset.
+    fn begun(&mut self, draw: &mut Draw, sight: &Sight, now: Duration) {
+        let Drive::Resetting { episode, .. } = self.drive else { return };
+        if (sight.claim, sight.episode) != (self.claim, episode) {
+            return;
+        }
+        (self.newest_episode, self.episode) = (episode, episode);
+        self.intake.begin(episode);
+        self.show(sight, now);
+        let recipe = &self.setting.recipe;
+        let mut pose = recipe.rest.clone();
+        if self.setting.kind == ChannelKind::Position {
+            pose.iter_mut().zip(&sight.joints).for_each(|(value, joint)| *value = *joint as f32);
+        }
+        self.drive = if recipe.allows_start(&pose).is_ok() {
+            Drive::Warming { left: draw.whole(0..=3), episode, pose }
+        } else {
+            Drive::Waiting
+        };
+    }
+
+    /// An observation that may count.
+    fn show(&mut self, sight: &Sight, now: Duration) {
+        let content = Content::of([("joint_positions", &sight.joints[..])]);
+        let taken = self.intake.take(sight.episode, sight.sequence, sight.time, content);
+        let fault = match &taken {
+            Err(Refusal::Content(fault, _)) => Some(*fault),
+            _ => None,
+        };
+        let seen = self.seen(sight, content.digest, fault, now);
+        if taken.is_ok() {
+            let Sight { episode, sequence, taken, .. } = *sight;
+            let (joints, received) = (sight.joints.clone(), seen.taken_at());
+            self.view = Some(View { episode, sequence, joints, taken, received });
+        }
+        self.sighted = Some(match self.sighted.take() {
+            Some((earlier, before)) => {
+                let joined = earlier.joined(seen);
+                let is_newer = (joined.episode, joined.sequence) == (seen.episode, seen.sequence);
+                (joined, if is_newer { sight.taken } else { before })
+            }
+            None => (seen, sight.taken),
+        });
+    }
+
+    /// The one place where what the controller is told of an observation is made up.
+    fn seen(&self, sight: &Sight, digest: u64, fault: Option<ContentFault>, now: Duration) -> Seen {
+        let taken = (self.broken != Some(Broken::AgesByReceipt)).then_some(sight.taken);
+        Seen {
+            episode: sight.episode,
+            sequence: sight.sequence,
+            arrived: 1,
+            received: now,
+            pictures: digest,
+            success: sight.success,
+            fault,
+            taken,
+        }
+    }
+
+    /// What people say, at any moment.
+    pub fn operate(&mut self, draw: &mut Draw) {
+        self.wishes.e_stop |= draw.chance(self.setting.wishes / 2.0);
+        self.wishes.stop |= draw.chance(self.setting.wishes);
+        if draw.chance(if self.controller.mode().is_latched() { 0.2 } else { 0.01 }) {
+            // A plant that was lost is claimed before the latch opens.
+            if self.health.lost {
+                self.wants_reset = true;
+            } else {
+                self.wishes.reset = true;
+            }
+        }
+        self.wants_start |= draw.chance(0.2);
+    }
+
+    /// Claims the plant, resets it and starts an episode on it, as far as it may.
+    pub fn drive(&mut self, draw: &mut Draw, period: usize, now: Duration, line: &mut Line<ToPlant>) {
+        let mode = self.controller.mode();
+        let holds = self.claim != 0 && !self.health.lost;
+        match &mut self.drive {
+            Drive::Waiting if mode.is_latched() && !self.wants_reset => {}
+            Drive::Waiting if mode.is_latched() || !holds => {
+                let resets = mode.is_latched() && std::mem::take(&mut self.wants_reset);
+                if holds {
+                    self.wishes.reset = true;
+                } else {
+                    self.sender = None;
+                    line.push(draw, now, ToPlant::Claim);
+                    self.drive = Drive::Claiming { since: period, resets };
+                }
+            }
+            Drive::Waiting => {
+                if std::mem::take(&mut self.wants_start) {
+                    let episode = self.newest_episode + 1;
+                    if let Some(sender) = &mut self.sender
+                        && self.broken != Some(Broken::IgnoresResets)
+                    {
+                        sender.after = self.newest_episode;
+                    }
+                    line.push(draw, now, ToPlant::Reset { claim: self.claim, episode });
+                    self.drive = Drive::Resetting { since: period, episode };
+                }
+            }
+            Drive::Claiming { since, .. } if period - *since <= PATIENCE => {}
+            Drive::Claiming { .. } => self.drive = Drive::Waiting,
+            Drive::Resetting { since, .. } if period - *since <= PATIENCE => {}
+            Drive::Resetting { episode, .. } => {
+                self.newest_episode = self.newest_episode.max(*episode);
+                self.drive = Drive::Waiting;
+            }
+            Drive::Warming { left, .. } if *left > 0 => *left -= 1,
+            Drive::Warming { episode, pose, .. } => {
+                self.wishes.start = Some(*episode);
+                self.pose = std::mem::take(pose);
+                self.drive = Drive::Driving { begun: false };
+            }
+            Drive::Driving { begun } => {
+                *begun |= mode != Mode::Idle;
+                let ended = *begun && mode == Mode::Idle && self.controller.is_at_rest();
+                if mode.is_latched() || ended {
+                    self.drive = Drive::Waiting;
+                }
+            }
+        }
+    }
+
+    /// Both policies go on.
+    pub fn think(&mut self, draw: &mut Draw) {
+        self.minds.iter_mut().for_each(Mind::work);
+        self.begin(draw);
+    }
+
+    fn begin(&mut self, draw: &mut Draw) {
+        for mind in &mut self.minds {
+            mind.begin(draw, &self.setting, self.view.as_ref(), &mut self.questions);
+        }
+    }
+
+    /// A control period that nobody serves.
+    pub fn skip(&mut self) {
+        self.slots.push(Slot { drove: self.controller.mode().drives(), served: false });
+        self.skipped += 1;
+    }
+
+    /// A control period.
+    pub fn tick(&mut self, draw: &mut Draw, period: usize, now: Duration) {
+        self.slots.push(Slot { drove: self.controller.mode().drives(), served: true });
+        let [weak, strong] = self.minds.each_mut().map(Mind::hear);
+        let wishes = std::mem::take(&mut self.wishes);
+        let sighted = self.sighted.take();
+        let inputs = Inputs {
+            now,
+            skipped: std::mem::take(&mut self.skipped),
+            observation: sighted.map(|(seen, _)| seen),
+            plant: self.health,
+            weak,
+            strong,
+            wishes,
+            pose: wishes.start.map(|_| Cow::Owned(self.pose.clone())),
+        };
+        if let Some((Seen { episode, sequence, fault: None, .. }, taken)) = sighted
+            && (episode, sequence) > (self.newest.0, self.newest.1)
+        {
+            self.newest = (episode, sequence, Some(taken));
+        }
+        let output = self.controller.tick(&inputs);
+        assert!(!wishes.e_stop || output.mode == Mode::EStop, "an emergency stop is obeyed at once");
+        let (episode, values) = (self.controller.episode(), self.controller.command());
+        if let Some(place) = self.ledger.take(&inputs, &output, episode, values) {
+            let values = self.spoil(place, values.to_vec());
+            let (claim, known) = (0, self.newest.2);
+            self.command = Some(Command { claim, episode, values, place, made: period, known });
+        }
+        for (mind, request) in self.minds.iter_mut().zip([output.ask_weak, output.ask_strong]) {
+            if let Some(request) = request {
+                mind.ask(request, period);
+            }
+        }
+        self.begin(draw);
+    }
+
+    fn spoil(&self, place: Place, mut values: Vec<f32>) -> Vec<f32> {
+        match self.broken {
+            Some(Broken::Trembles) if !place.mode.drives() => {
+                values[0] += if place.number.is_multiple_of(2) { 1e-3 } else { -1e-3 };
+            }
+            Some(Broken::Overdrives) => values[0] *= 50.0,
+            _ => {}
+        }
+        values
+    }
+
+    /// The newest command, once, if it was made for the plant that is there.
+    pub fn send(&mut self) -> Option<Command> {
+        let Sender { claim, after } = self.sender?;
+        let command = self.command.take()?;
+        let is_for_it = command.episode > after || self.broken == Some(Broken::IgnoresClaims);
+        is_for_it.then_some(Command { claim, ..command })
+    }
+}
