@@ -11,7 +11,7 @@ use crate::common;
 use crate::foreign::{
     ForeignPlant, NAME, executed, is_period, largest_jump, oldest_answer, position_channel, robot_file,
 };
-use crate::robot::{Run, command, one_at_a_time, recorded, replays};
+use crate::robot::{Run, command, real_time_slot, recorded, replays};
 
 const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
 /// Radians per control period, and the changes of these.
@@ -89,7 +89,7 @@ fn commands(log: &[Value]) -> Vec<(u64, u64, Vec<f64>)> {
 
 #[test]
 fn every_command_is_within_its_limits_and_the_first_starts_where_the_robot_stands() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = plant("tcp/127.0.0.1:0", REST);
     let mut run = run("motion-limits", &plant, 10.0, 60);
     for episode in 1..=2 {
@@ -141,7 +141,7 @@ fn every_command_is_within_its_limits_and_the_first_starts_where_the_robot_stand
 
 #[test]
 fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let mut first = plant("tcp/127.0.0.1:0", REST);
     let endpoint = first.endpoint.clone();
     let mut run = run("motion-restart", &first, 10.0, 60);
@@ -169,7 +169,7 @@ fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
 
 #[test]
 fn a_dry_run_decides_and_sends_nothing() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = plant("tcp/127.0.0.1:0", REST);
     let folder = common::folder("motion-dry");
     let [velocity, acceleration, jerk] = LIMITS;
@@ -190,7 +190,7 @@ fn a_dry_run_decides_and_sends_nothing() {
 
 #[test]
 fn a_start_too_far_from_rest_is_refused_and_one_near_it_is_not() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let mut plant = plant("tcp/127.0.0.1:0", "0.1, 0.2, 0.3, 2.4, 0.5, 0.6");
     let mut run = run("motion-far", &plant, 1.8, 60);
     assert!(operate("start", &plant.endpoint));
@@ -206,7 +206,7 @@ fn a_start_too_far_from_rest_is_refused_and_one_near_it_is_not() {
 
 #[test]
 fn a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = plant("tcp/127.0.0.1:0", REST);
     // The shipped policies' rates, taken as positions, are nowhere near.
     let mut run = run("motion-first", &plant, 0.01, 60);
@@ -221,7 +221,7 @@ fn a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop() {
 
 #[test]
 fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     for (name, fault, said) in [
         ("nan", "nan 2", "NotFinite"),
         ("huge", "huge 2", "OutOfBounds"),
@@ -247,7 +247,7 @@ fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
 
 #[test]
 fn an_old_observation_among_new_ones_is_answered_by_no_command() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let mut plant = plant("tcp/127.0.0.1:0", REST);
     let mut run = run("motion-repeat", &plant, 10.0, 60);
     plant.command("repeat");
@@ -273,7 +273,7 @@ fn an_old_observation_among_new_ones_is_answered_by_no_command() {
 
 #[test]
 fn a_latency_that_never_changes_makes_every_observation_old_and_stops_the_robot() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let (plant, mut run) = delayed("motion-slow-line", "300", "250");
     assert!(operate("start", &plant.endpoint));
     run.until("SafeStop");
@@ -295,7 +295,7 @@ fn a_latency_that_never_changes_makes_every_observation_old_and_stops_the_robot(
 
 #[test]
 fn a_latency_within_the_greatest_age_lets_the_robot_drive_on() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let (plant, mut run) = delayed("motion-line", "40", "150");
     assert!(operate("start", &plant.endpoint));
     run.until("Weak");
@@ -313,7 +313,7 @@ fn a_latency_within_the_greatest_age_lets_the_robot_drive_on() {
 
 #[test]
 fn a_plant_that_never_says_when_it_heard_the_controller_is_not_started() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let pose = REST.replace(' ', "");
     let plant = ForeignPlant::start(&["--no-echo", "--libero-observation", "--pose", &pose]);
     let folder = common::folder("motion-no-echo");

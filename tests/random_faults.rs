@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::common;
 use crate::foreign::{ForeignPlant, largest_jump, position_channel, robot_file};
 use crate::motion::operate;
-use crate::robot::{Run, one_at_a_time, recorded, replays};
+use crate::robot::{Run, real_time_slot, recorded, replays};
 use judge::Violation;
 use record::Record;
 
@@ -246,7 +246,7 @@ fn period(plant: &ForeignPlant) -> u64 {
 
 /// Plays a run of some cards, a restart among them, and holds that nothing happened that must not.
 fn hold(case: Case, seed: u64) {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let mut cards = DECK;
     cards[..DECK.len() - 1].shuffle(&mut generator);
@@ -288,7 +288,7 @@ fn an_arm_300_ms_away_keeps_its_limits_through_faults_in_any_order() {
 
 #[test]
 fn an_arm_whose_observations_take_longer_than_they_may_is_not_driven() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let case = Case { name: "random-far", kind: "position", latency_ms: 300, max_age_ms: 200 };
     let mut cell = Cell::start(case);
     cell.until(|cell| operate("start", &cell.endpoint));

@@ -8,16 +8,13 @@ use std::io::{BufRead, BufReader, Lines, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use aegis_core::control::{Cause, Mode, Period};
 use aegis_recorder::run_log::RunReader;
 use aegis_recorder::sights::{SIGHTS, Sights};
 use serde_json::Value;
-
-/// One cell at a time: a dozen in real time would starve each other on a small machine.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// A served simulator, killed when the test ends.
 pub struct Plant {
@@ -26,9 +23,26 @@ pub struct Plant {
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
-pub fn one_at_a_time() -> MutexGuard<'static, ()> {
-    // A test that failed is no reason for another to.
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Tests that wait for a robot's clock, at most, at a time: each takes little of a processor and much time, and a dozen would
+/// starve each other on a small machine.
+const REAL_TIME_TESTS: usize = 2;
+static SLOTS: (Mutex<usize>, Condvar) = (Mutex::new(REAL_TIME_TESTS), Condvar::new());
+
+/// A place among the tests that wait for a robot's clock, until it is dropped.
+pub struct Slot(());
+
+pub fn real_time_slot() -> Slot {
+    let (free, freed) = &SLOTS;
+    let free = free.lock().unwrap_or_else(PoisonError::into_inner);
+    *freed.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner) -= 1;
+    Slot(())
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        *SLOTS.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        SLOTS.1.notify_one();
+    }
 }
 
 impl Plant {
@@ -248,7 +262,7 @@ pub fn replays(run: &Path) {
 
 #[test]
 fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let short = ("horizon_steps = 220", "horizon_steps = 48");
     let run = Run::start("robot-whole", &plant.endpoint, &[short], &[]);
@@ -309,7 +323,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
 
 #[test]
 fn an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut run =
         Run::start("robot-estop", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 100")], &[]);
@@ -337,7 +351,7 @@ fn an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on() {
 
 #[test]
 fn a_run_whose_last_episode_was_stopped_says_so_at_its_end() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let one_start = ("    { task = 1, initial_state = 50 },\n", "");
     let mut run = Run::start("robot-last", &plant.endpoint, &[one_start], &[]);
@@ -354,7 +368,7 @@ fn a_run_whose_last_episode_was_stopped_says_so_at_its_end() {
 
 #[test]
 fn a_signal_ends_in_a_safe_stop_and_says_so() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     for signal in ["INT", "TERM", "QUIT", "HUP"] {
         let name = &format!("robot-{signal}");
         let plant = Plant::serve("tcp/127.0.0.1:0");
@@ -372,7 +386,7 @@ fn a_signal_ends_in_a_safe_stop_and_says_so() {
 
 #[test]
 fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for_a_reset() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let mut plant = Plant::serve("tcp/127.0.0.1:0");
     let endpoint = plant.endpoint.clone();
     let mut run = Run::start("robot-killed", &endpoint, &[], &[]);
@@ -414,7 +428,7 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
 fn a_controller_that_is_killed_leaves_a_plant_that_stops_by_itself() {
     use aegis_link::wire::{Message, Phase};
     use zenoh::Wait;
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut run = Run::start("robot-gone", &plant.endpoint, &[], &[]);
     run.until("Weak");
@@ -437,7 +451,7 @@ fn a_controller_that_is_killed_leaves_a_plant_that_stops_by_itself() {
 
 #[test]
 fn a_second_controller_of_one_robot_does_not_start() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut run = Run::start("robot-first", &plant.endpoint, &[], &[]);
     run.until("Weak");
@@ -506,7 +520,7 @@ fn a_robot_file_that_cannot_work_is_refused_before_anything_moves() {
 
 #[test]
 fn a_plant_with_another_rate_or_another_version_is_refused() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let folder = common::folder("robot-rate");
     let path = robot_file(&folder, &plant.endpoint, &[("rate_hz = 20", "rate_hz = 50")]);
@@ -515,7 +529,7 @@ fn a_plant_with_another_rate_or_another_version_is_refused() {
 
 #[test]
 fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut run =
         Run::start("robot-disk", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 80")], &[]);
@@ -570,7 +584,7 @@ fn small_disk(size: &str, folder: &Path) -> Option<Command> {
 
 #[test]
 fn on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let folder = common::folder("robot-small-disk");
     let Some(mut command) = small_disk("24m", &folder) else { return };
     let plant = Plant::serve("tcp/127.0.0.1:0");
@@ -610,7 +624,7 @@ fn on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary() {
 fn garbage_on_every_key_is_counted_and_changes_nothing() {
     use zenoh::Wait;
     use zenoh::qos::CongestionControl;
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut run =
         Run::start("robot-garbage", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 60")], &[]);
@@ -674,7 +688,7 @@ const REMOTE: [(&str, &str); 3] = [
 
 #[test]
 fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut backup = Backup::serve("strong.toml", &plant.endpoint);
     let mut run = Run::start("robot-remote", &plant.endpoint, &REMOTE, &["--exit-on-stop"]);
@@ -698,7 +712,7 @@ fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
 
 #[test]
 fn a_strong_policy_that_is_not_there_or_is_another_is_refused_at_the_start() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let folder = common::folder("robot-other");
     let robot = robot_file(&folder, &plant.endpoint, &REMOTE);
@@ -710,7 +724,7 @@ fn a_strong_policy_that_is_not_there_or_is_another_is_refused_at_the_start() {
 #[test]
 fn metrics_are_served_while_it_runs() {
     use std::io::Write;
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let metrics = [("ask_strong = true", "ask_strong = true\nmetrics = \"127.0.0.1:0\"")];
     let mut run = Run::start("robot-metrics", &plant.endpoint, &metrics, &[]);
@@ -735,7 +749,7 @@ fn metrics_are_served_while_it_runs() {
 #[test]
 fn a_run_is_watched_and_stopped_in_a_terminal() {
     use std::io::Write;
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let folder = common::folder("robot-view");
     let robot = robot_file(&folder, &plant.endpoint, &[]);

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use aegis_core::control::Mode;
 
 use crate::common;
-use crate::robot::{Plant, Run, command, one_at_a_time, recorded, replays, robot_file};
+use crate::robot::{Plant, Run, command, real_time_slot, recorded, replays, robot_file};
 
 #[test]
 fn nothing_moves_before_a_start_nor_after_a_reset_without_another() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut run = Run::waiting("start-waits", &plant.endpoint, &[], &[]);
     run.until("waiting for a start");
@@ -35,7 +35,7 @@ fn nothing_moves_before_a_start_nor_after_a_reset_without_another() {
 
 #[test]
 fn a_viewer_that_is_not_there_is_refused_before_any_work() {
-    let _one = one_at_a_time();
+    let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let folder = common::folder("start-viewer");
     let robot = robot_file(&folder, &plant.endpoint, &[]);

@@ -130,10 +130,10 @@ fn start(command: &[&str], arguments: &[String]) -> Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut process = Command::new(cargo);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        // Tests of the robot wait for its clock; meanwhile another can use the processor.
+        // Tests of the robot wait for its clock, or for each other; meanwhile others can use the processors.
         process.env(
             "RUST_TEST_THREADS",
-            (1 + thread::available_parallelism().map_or(1, usize::from)).to_string(),
+            (4 + thread::available_parallelism().map_or(1, usize::from)).to_string(),
         );
     }
     for (name, _) in std::env::vars_os() {

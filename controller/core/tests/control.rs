@@ -231,19 +231,41 @@ fn an_observation_counts_from_when_it_was_taken_and_not_from_when_it_came() {
 
 #[test]
 fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
-    let mut cell = Cell::started(parts());
-    cell.weak = Answer::Never;
-    let request = cell.tick().ask_weak.unwrap();
-    let asked = cell.record.last().unwrap().clone();
     for (ago, aged) in [(120, false), (121, true)] {
+        let mut cell = Cell::started(parts());
+        cell.weak = Answer::Never;
+        let request = cell.tick().ask_weak.unwrap();
+        let asked = cell.record.last().unwrap().clone();
         let values = vec![0.5; 3 * support::HORIZON].into();
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
         let taken = Some(asked.now - Duration::from_millis(ago));
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
-        let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), wishes: Wishes::default(), ..asked.clone() });
+        let output = cell.controller.tick(&Inputs { weak: Some(reply), wishes: Wishes::default(), ..asked });
         assert_eq!(output.notices.has(Notices::AGED_CHUNK), aged, "{ago} ms");
         assert_eq!(output.mode.drives(), !aged, "{ago} ms");
     }
+}
+
+#[test]
+fn a_chunk_that_waits_while_nobody_drives_is_dropped_when_it_has_become_too_old() {
+    // The strong policy is waited for through four periods; its answer may have waited one more.
+    let wait = |periods: u32| {
+        let mut cell = Cell::started(parts());
+        cell.weak = Answer::Never;
+        let request = cell.tick().ask_weak.unwrap();
+        let asked = cell.record.last().unwrap().clone();
+        let values = vec![0.5; 3 * support::HORIZON].into();
+        let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
+        let taken = Some(asked.now - Duration::from_millis(120));
+        let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
+        let now = asked.now + Duration::from_millis(50) * periods;
+        let plant = PlantHealth { heard: now, ..asked.plant };
+        let wishes = Wishes::default();
+        let output = cell.controller.tick(&Inputs { now, plant, weak: Some(reply), wishes, ..asked });
+        (output.notices.has(Notices::AGED_CHUNK), output.mode.drives())
+    };
+    assert_eq!(wait(5), (false, true));
+    assert_eq!(wait(6), (true, false));
 }
 
 #[test]

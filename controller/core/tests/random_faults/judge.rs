@@ -156,8 +156,7 @@ pub fn oldest_known(settings: &ControlSettings) -> Duration {
 }
 
 /// Age of the observation, at most, that the last action of a chunk was inferred from, when that action is decided: `max_age`
-/// when the policy is asked, and a period for each action before it. Periods in which nobody drives come on top: a chunk's
-/// actions belong to control steps, which stand still then.
+/// when the policy is asked, the periods that its answer may take, one more, and one for each action before this.
 pub fn oldest_read(settings: &ControlSettings, horizon: usize) -> Duration {
     let last = u32::try_from(horizon.saturating_sub(1)).unwrap_or(u32::MAX);
     settings.max_age() + settings.period() * (last + settings.longest_answer_steps() + 1)

@@ -137,12 +137,10 @@ impl Run {
             ));
         }
         let since = &self.shell.slots[question.asked + 1..=command.made];
-        let standing = since.iter().filter(|slot| !slot.drove).count();
         let waited = since.iter().filter(|slot| !slot.drove && slot.served).count();
-        let standing = PERIOD * u32::try_from(standing).unwrap_or(u32::MAX);
         let age = made.saturating_sub(question.taken);
-        if age > oldest_read(settings, HORIZON) + standing {
-            return Err(format!("what was read was {age:?} old, {standing:?} of it at rest"));
+        if age > oldest_read(settings, HORIZON) {
+            return Err(format!("what was read was {age:?} old"));
         }
         if waited > longest_wait(settings) as usize {
             return Err(format!("it was waited for through {waited} periods"));
