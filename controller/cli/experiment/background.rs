@@ -1,5 +1,5 @@
 //! What a report says beside its figures, read from disk: cards as they stand, instructions, and the suite's packages.
-//! All of it was held against the registration before.
+//! Callers have checked all of it against the registration.
 
 use std::collections::BTreeMap;
 use std::path::Path;

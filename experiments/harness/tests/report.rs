@@ -88,7 +88,7 @@ impl Shipped {
     }
 }
 
-/// Holds that all parts are in a text, one after the other.
+/// Checks that all parts are in a text, one after the other.
 #[track_caller]
 fn in_order(text: &str, parts: &[&str]) {
     let mut rest = text;

@@ -52,7 +52,7 @@ pub fn forest(contrasts: &[ContrastReport]) -> Result<Option<Figure>, ReportErro
 
 /// The net effect on weak of these arms, each with its interval.
 pub fn arms<'a>(arms: impl IntoIterator<Item = &'a ArmReport>) -> Result<Option<Figure>, ReportError> {
-    let name = "won more than weak, percentage points of all episodes";
+    let name = "won more than weak, percentage points";
     let unit = Unit { name, scale: 100.0, digits: 1 };
     let rows: Vec<Row> = arms
         .into_iter()
@@ -60,7 +60,7 @@ pub fn arms<'a>(arms: impl IntoIterator<Item = &'a ArmReport>) -> Result<Option<
             Some(Row::new(arm.arm.to_string(), arm.effects?.net_effect_clustered.as_ref()?, &unit))
         })
         .collect();
-    let caption = "Episodes that an arm wins more than weak, recovered less broken, with its interval. The black stroke is \
+    let caption = "Episodes that an arm wins more than weak, of all episodes: recovered less broken, with its interval. The black stroke is \
                    no difference.";
     forest_of(&rows, None, &unit, "Net effects", caption)
 }
