@@ -60,8 +60,8 @@ pub fn arms<'a>(arms: impl IntoIterator<Item = &'a ArmReport>) -> Result<Option<
             Some(Row::new(arm.arm.to_string(), arm.effects?.net_effect_clustered.as_ref()?, &unit))
         })
         .collect();
-    let caption = "Episodes that an arm wins more than weak, of all episodes: recovered less broken, with its interval. The black stroke is \
-                   no difference.";
+    let caption = "Episodes that an arm wins more than weak, of all episodes: recovered less broken, with its interval. \
+                   The black stroke is no difference.";
     forest_of(&rows, None, &unit, "Net effects", caption)
 }
 
