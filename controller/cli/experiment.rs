@@ -1,6 +1,7 @@
 //! `aegis experiment`: a registered study, run, put together, reported and verified.
 //! One file per verb; every one of them first holds what is there against the registration.
 
+mod background;
 mod merge;
 mod report;
 mod run;

@@ -12,7 +12,7 @@ use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;
 
-use super::{Registered, belongs, judged, keys, store_path};
+use super::{Registered, background, belongs, judged, keys, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{digest, make_folder, write};
 use crate::host::HostArguments;
@@ -100,8 +100,8 @@ impl Made {
 pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
     let results = store.results().or_exit(Exit::Input)?;
-    let calibrator = crate::study::probe(&plan.models)?.calibration.calibrator;
-    let found: Report = report(plan, &keys(plan)?, &results, &calibrator)
+    let read = background::Read::of(plan)?;
+    let found: Report = report(plan, &keys(plan)?, &results, &read.probe.calibration.calibrator)
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", store_path(folder).display())))?;
     let interruptions = store.interruptions().or_exit(Exit::Input)?;
     let results_sha256 = store.sha256().or_exit(Exit::Input)?;
@@ -142,8 +142,8 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         "interruptions": interruptions,
         "report": &found,
     });
-    let page =
-        found.page(&format!("A backup reflex on {}", plan.suite), &provenance).or_exit(Exit::Failed)?;
+    let beside = read.background(plan, lock, &provenance);
+    let page = found.page(&format!("A backup reflex on {}", plan.suite), &beside).or_exit(Exit::Failed)?;
     let text = serde_json::to_string_pretty(&value).or_exit(Exit::Failed)? + "\n";
     let instructive = found.instructive;
     let files = vec![(JSON, text), ("report.md", page.markdown()), ("report.html", page.html())];

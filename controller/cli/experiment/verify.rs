@@ -33,7 +33,10 @@ pub struct VerifyArguments {
 pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     let (plan, lock) = arguments.registered.hold()?;
-    say!("plan, models, probe, scenes and versions are as registered: covers \"What this belongs to\"");
+    say!(
+        "plan, models, probe, scenes and versions are as registered: covers \"What this belongs to\" and \"Policies and \
+         probe\" to \"Versions\""
+    );
     let mut wrong: Vec<String> = Vec::new();
     let store_file = store_path(folder);
     let read = |name: &str| {
@@ -93,7 +96,12 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     }
     for (name, text) in &made.files {
         if read(name)? != *text {
-            wrong.push(format!("{}: is not what the figures give", folder.join(name).display()));
+            let path = folder.join(name);
+            wrong.push(format!(
+                "{}: is not what the figures give; where another version of aegis wrote it, `aegis experiment report` \
+                 writes it again",
+                path.display()
+            ));
         }
         say!("{name} was made again");
     }

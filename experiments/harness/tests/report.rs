@@ -2,21 +2,28 @@
 //! Weak loses ten of twenty; aegis wins all; an arm that never fires wins what weak wins.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::support::{KEYS, gated, open, settings};
 use aegis_core::Rule;
 use aegis_core::calibrate::Calibrator;
 use aegis_core::record::NoRecorder;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::report::{Report, ReportError, report};
+use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::probe::rules::RuleSettings;
+use aegis_experiments::registration::Lock;
+use aegis_experiments::report::{Background, Report, ReportError, report};
 use aegis_experiments::runner::run_arms;
 use aegis_experiments::study::DutyOf;
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, run_episode};
 
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
 fn plan() -> Plan {
-    let mut plan =
-        Plan::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")).expect("it is valid");
+    let mut plan = Plan::load(&repository().join("experiments/template.toml")).expect("it is valid");
     plan.gate = settings().gate;
     if let Some(study) = &mut plan.study {
         study.bootstrap.replicates = 200;
@@ -46,6 +53,49 @@ fn results() -> Vec<EpisodeResult> {
 /// With probabilities that are the scores themselves.
 fn made(plan: &Plan, results: &[EpisodeResult]) -> Result<Report, ReportError> {
     report(plan, &keys(), results, &Calibrator { slope: 1.0, intercept: 0.0 })
+}
+
+/// What a report says beside its figures: a plan's, with the shipped lock, probe and cards.
+struct Shipped {
+    plan: Plan,
+    lock: Lock,
+    probe: ProbeFile,
+    cards: BTreeMap<String, toml::Table>,
+    packages: BTreeMap<String, String>,
+}
+
+impl Shipped {
+    fn with(plan: Plan) -> Self {
+        let text = |path: &str| std::fs::read_to_string(repository().join(path)).expect("it is shipped");
+        let card = |role: &str| toml::from_str(&text(&format!("policies/models/{role}.toml"))).expect("TOML");
+        Self {
+            plan,
+            lock: Lock::load(&repository().join("experiments/study.lock.toml")).expect("it is whole"),
+            probe: serde_json::from_str(&text("policies/models/probe.json")).expect("a probe"),
+            cards: ["weak", "strong"].map(|role| (role.to_owned(), card(role))).into(),
+            packages: [("robosuite".to_owned(), "1.4.0".to_owned())].into(),
+        }
+    }
+
+    /// The page of a report, as Markdown and as HTML.
+    fn page(&self, found: &Report) -> [String; 2] {
+        let Self { plan, lock, probe, cards, packages } = self;
+        let (tasks, provenance) = (&["reach five".to_owned()][..], &["Of a test.".to_owned()][..]);
+        let background = Background { plan, lock, probe, cards, tasks, packages, provenance };
+        let page = found.page("A study", &background).unwrap();
+        // Spaces that keep numbers together are spaces all the same.
+        [page.markdown(), page.html().replace('\u{a0}', " ")]
+    }
+}
+
+/// Checks that all parts are in a text, one after the other.
+#[track_caller]
+fn in_order(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is missing or too early in {text}"));
+        rest = &rest[at + part.len()..];
+    }
 }
 
 #[test]
@@ -116,8 +166,7 @@ fn the_order_in_which_episodes_came_changes_nothing() {
     let (mut shuffled, first) = (results(), made(&plan(), &results()).unwrap());
     shuffled.reverse();
     assert_eq!(made(&plan(), &shuffled).unwrap(), first);
-    let page = first.page("A study", &["Of a test.".into()]).unwrap();
-    for text in [page.markdown(), page.html()] {
+    for text in Shipped::with(plan()).page(&first) {
         for part in ["duty_mismatch_points", "20 of 20 (100.0 %)", "Of a test.", "120 of 120"] {
             assert!(text.contains(part), "{part} is missing from {text}");
         }
@@ -158,4 +207,168 @@ fn without_results_or_study_there_is_no_report() {
     let (alone, _) =
         run_episode(&mut parties, &Arm::weak(), keys()[0], &settings(), &mut NoRecorder).unwrap();
     assert!(made(&plan(), &[alone]).is_err());
+}
+
+#[test]
+fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
+    let found = made(&plan(), &results()).unwrap();
+    let [markdown, html] = Shipped::with(plan()).page(&found);
+    // What has to be on the first screen stands before the table of contents.
+    in_order(
+        &html,
+        &[
+            "<header>",
+            "<h2>Question</h2>",
+            "<h2>Answer</h2>",
+            "aegis wins 100.0 points more of the episodes that weak lost than blind",
+            "<p class=\"verdict void\"><strong>Verdict: void.</strong> A kill criterion fired (duty_mismatch_points)",
+            "<p>What to change: duty_mismatch_points: ",
+            "<figure aria-label=\"Differences with their intervals",
+            "<figcaption><b>Figure 1.</b> Each registered claim",
+            "</header>",
+            "<nav",
+            "<main>",
+            "<h2>Contrasts</h2>",
+            "<th>p</th><th>adjusted p</th><th>holds</th>",
+        ],
+    );
+    assert_eq!(html.matches("<figure ").count(), html.matches("<figcaption>").count());
+    assert!(!html.contains("<script") && !html.contains("src=") && !html.contains("@import"), "one file");
+    let headings = [
+        "Question",
+        "Answer",
+        "Contents",
+        "Contrasts",
+        "Budgets",
+        "Arms",
+        "When help began",
+        "Tasks",
+        "By task",
+        "The score along the weak path",
+        "What the early score is worth",
+        "Episodes to look at",
+        "Kill criteria",
+        "Audit",
+        "Policies and probe",
+        "Gate, rule and thresholds",
+        "Starts",
+        "Planned power",
+        "Versions",
+        "What this belongs to",
+    ];
+    let [as_markdown, as_html] = [("\n## ", "\n"), (">", "</h2>")]
+        .map(|(before, after)| headings.map(|heading| format!("{before}{heading}{after}")));
+    in_order(&markdown, &as_markdown.each_ref().map(String::as_str));
+    in_order(&html, &as_html.each_ref().map(String::as_str));
+    for anchor in html.split("<a href=\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(html.contains(&format!("<section id=\"{anchor}\">")), "{anchor} leads nowhere");
+    }
+    let probe = "3eac29762b9f1f52930e82be74594b4206a9ca16a86f6967f697dcbdea8e1030";
+    for part in [
+        // Who the policies are.
+        "residual MLP, width 64, 1 block(s)",
+        "64583",
+        "2180455",
+        "weak.onnx, SHA-256 d7c7989f4346f06d7c6a7736380d07dc11508a38faba6fcfc0d5498bf58fb794",
+        "demonstrations.safetensors (SHA-256 f79965b30b76d8d2c2da45d7f0f8ef3489bdb9655f3edfeda64c71c47b6803e1)",
+        "161 of 400 episodes (confirmation, experiments/demo.toml)",
+        "where the objects are, which the simulator tells",
+        probe,
+        "fitted on 800 weak episodes, of which 474 were lost",
+        // Gate, rule, thresholds, ranges.
+        "hands over where the probe's risk of failure lies above 0.822",
+        "at most 10 % of the episodes that weak wins may raise an alarm",
+        "no hand-over before control step",
+        "weak episodes that set the thresholds",
+        // What each arm is.
+        "As aegis, but at moments that nobody chose",
+        "bit for bit as weak did",
+        // Planned power, tasks, versions.
+        "a power of 80 % at Holm's strictest level, 0.05 / 3",
+        "reach five",
+        "7197731a64c1",
+        "3.17.0",
+        "robosuite, of the suite libero_spatial",
+    ] {
+        for text in [&markdown, &html] {
+            assert!(text.contains(part), "{part:?} is missing from {text}");
+        }
+    }
+}
+
+#[test]
+fn what_a_card_leaves_out_is_said_to_be_missing() {
+    let mut shipped = Shipped::with(plan());
+    for card in shipped.cards.values_mut() {
+        card.remove("training");
+        card.remove("success");
+    }
+    shipped.packages.clear();
+    let [markdown, _] = shipped.page(&made(&plan(), &results()).unwrap());
+    for row in ["architecture", "parameters", "trained on", "training", "wins alone, by its card"] {
+        let said = format!("| {row} | the card does not say | the card does not say |");
+        assert!(markdown.contains(&said), "{said} is missing from {markdown}");
+    }
+    assert!(markdown.contains("| packages of the suite libero_spatial | its files do not say |"));
+}
+
+#[test]
+fn an_arm_that_is_weak_by_design_takes_a_line() {
+    // The toy's blind arm never fires, and here the plan says so: aa is a copy of weak in any plan.
+    let mut plan = plan();
+    if let Some(study) = &mut plan.study {
+        study.rules.insert("blind".into(), RuleSettings::Never {});
+    }
+    let found = made(&plan, &results()).unwrap();
+    let [markdown, _] = Shipped::with(plan.clone()).page(&found);
+    for arm in ["aa", "blind"] {
+        let line = format!(
+            "\n{arm} is weak by design, and came out so: nothing recovered and nothing broken in 20 episodes"
+        );
+        assert!(markdown.contains(&line), "{line:?} is missing from {markdown}");
+        assert!(!markdown.contains(&format!("\n### {arm}\n")));
+    }
+    assert!(markdown.contains("\n### aegis\n"));
+    // A copy that is none gets all of its tasks.
+    let mut broken = results();
+    broken.iter_mut().filter(|result| result.arm == *"aa").for_each(|result| result.success = true);
+    let [markdown, _] = Shipped::with(plan.clone()).page(&made(&plan, &broken).unwrap());
+    assert!(markdown.contains("\n### aa\n"));
+}
+
+#[test]
+fn a_difference_the_wrong_way_round_is_fewer_and_a_void_report_says_what_to_change() {
+    let mut plan = plan();
+    if let Some(study) = &mut plan.study {
+        let one = &mut study.contrasts[0];
+        std::mem::swap(&mut one.better, &mut one.than);
+        study.kill.duty_mismatch_points = 100.0;
+    }
+    let mut results = results();
+    let [markdown, html] = Shipped::with(plan.clone()).page(&made(&plan, &results).unwrap());
+    for text in [&markdown, &html] {
+        assert!(
+            text.contains("blind wins 100.0 points fewer of the episodes that weak lost than aegis"),
+            "{text}"
+        );
+        assert!(
+            !text.contains("-100.0")
+                && !text.contains("points more of the episodes that weak lost than aegis")
+        );
+        // No criterion fires, and budgets that differ void a claim all the same.
+        assert!(text.contains("Verdict: not shown."), "{text}");
+        assert!(text.contains("What to change: blind against aegis: budgets differ in duty, of the horizon (0.00 % and 17.50 %)"), "{text}");
+        assert!(text.contains("register it anew"), "{text}");
+    }
+    // What lacks is run, not registered anew; and nothing is to change where all is well.
+    if let Some(study) = &mut plan.study {
+        study.budget_tolerance.duty_points = 100.0;
+        study.budget_tolerance.fires = 10.0;
+    }
+    let [markdown, _] = Shipped::with(plan.clone()).page(&made(&plan, &results).unwrap());
+    assert!(!markdown.contains("What to change"), "{markdown}");
+    results.retain(|result| !(result.key == keys()[3] && result.arm == *"strong"));
+    let [markdown, _] = Shipped::with(plan.clone()).page(&made(&plan, &results).unwrap());
+    assert!(markdown.contains("What to change: missing_episodes: 1 without a result"), "{markdown}");
+    assert!(!markdown.contains("register it anew"), "{markdown}");
 }

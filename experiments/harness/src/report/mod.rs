@@ -1,10 +1,14 @@
 //! What a study came to: every figure of its report, made from stored results and the plan alone.
 //! Pure: the same results give the same report, whoever asks and in whatever order the episodes came.
 
+mod advice;
+mod arms;
 mod audit;
+mod background;
 mod charts;
 mod help;
 mod instructive;
+mod method;
 mod page;
 mod tables;
 mod weak_path;
@@ -27,9 +31,10 @@ use crate::plan::Plan;
 use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
 
 pub use audit::{Audit, audit};
+pub use background::Background;
 pub use help::Help;
 pub use instructive::{Instructive, RECORDINGS, instructive};
-pub use page::{Figure, Link, Page, Table};
+pub use page::{Figure, Layout, Link, Outcome, Page, Table};
 pub use tables::plain;
 pub use weak_path::{Discrimination, ScoreMoment, WeakPath};
 

@@ -1,7 +1,20 @@
-//! A report as a page of headings, sentences and tables, rendered as Markdown and as one self-contained HTML file.
-//! Formatting only; every number arrives computed.
+//! A report as a page: headings, sentences, figures and tables in the order in which they are added.
+//! `page/html.rs` and `page/markdown.rs` render it. Formatting only; every number arrives computed.
 
-use std::fmt::Write;
+mod html;
+mod markdown;
+
+/// How a table's cells break, and what happens to it on a narrow screen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Columns of numbers, which scroll sideways where they do not fit.
+    #[default]
+    Grid,
+    /// On a narrow screen each row becomes a block of named lines, so that no column is out of sight.
+    Stacked,
+    /// Words and digests, which break anywhere.
+    Facts,
+}
 
 /// A table of text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,22 +23,32 @@ pub struct Table {
     pub head: Vec<String>,
     /// Rows as long as the head.
     pub rows: Vec<Vec<String>>,
+    /// How it is laid out; Markdown has one layout alone.
+    pub layout: Layout,
 }
 
 impl Table {
     /// A table without rows.
     pub fn new(head: &[&str]) -> Self {
-        Self { head: head.iter().map(|&text| text.to_owned()).collect(), rows: Vec::new() }
+        let head = head.iter().map(|&text| text.to_owned()).collect();
+        Self { head, rows: Vec::new(), layout: Layout::Grid }
+    }
+
+    /// The same table in another layout.
+    pub fn laid_out(self, layout: Layout) -> Self {
+        Self { layout, ..self }
     }
 }
 
-/// A picture and what it shows, in words.
+/// A picture, what it shows in words, and how to read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figure {
-    /// The words, for those who do not see it.
+    /// Its content in words, for those who do not see it.
     pub alt: String,
-    /// The picture, an `<svg>`.
-    pub svg: String,
+    /// How to read it, for everybody.
+    pub caption: String,
+    /// An `<svg>` as wide as the text, and one for narrow screens.
+    pub drawings: [String; 2],
 }
 
 /// Something beside the page, by its path from there.
@@ -39,14 +62,43 @@ pub struct Link {
     pub rest: String,
 }
 
-/// One heading and what stands under it: sentences, then links, then figures, then tables.
+/// What a study comes to, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every registered claim holds.
+    Holds,
+    /// At least one claim is not shown.
+    NotShown,
+    /// Nothing is confirmed, whatever was found.
+    Void,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::NotShown => "not shown",
+            Self::Void => "void",
+        }
+    }
+}
+
+/// One thing in a section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Block {
+    Heading(String),
+    Sentence(String),
+    Verdict(Outcome, String),
+    Links(Vec<Link>),
+    Figure(Figure),
+    Table(Table),
+}
+
+/// One heading and what stands under it, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Section {
     heading: String,
-    sentences: Vec<String>,
-    links: Vec<Link>,
-    figures: Vec<Figure>,
-    tables: Vec<Table>,
+    blocks: Vec<Block>,
 }
 
 /// A whole page.
@@ -54,130 +106,97 @@ struct Section {
 pub struct Page {
     title: String,
     sections: Vec<Section>,
+    /// Sections above the table of contents; a page with none has no such table.
+    lead: usize,
 }
 
 impl Page {
     /// A page without sections.
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), sections: Vec::new() }
+        Self { title: title.into(), sections: Vec::new(), lead: 0 }
     }
 
     /// Begins a section.
     pub fn section(&mut self, heading: impl Into<String>) -> &mut Self {
-        self.sections.push(Section { heading: heading.into(), ..Section::default() });
+        self.sections.push(Section { heading: heading.into(), blocks: Vec::new() });
         self
+    }
+
+    /// Puts the table of contents here: it lists the sections that follow.
+    pub fn contents(&mut self) -> &mut Self {
+        self.lead = self.sections.len();
+        self
+    }
+
+    /// Adds a heading below the section's own.
+    pub fn heading(&mut self, text: impl Into<String>) -> &mut Self {
+        self.add(Block::Heading(text.into()))
     }
 
     /// Adds a sentence to the last section.
     pub fn say(&mut self, sentence: impl Into<String>) -> &mut Self {
-        if let Some(section) = self.sections.last_mut() {
-            section.sentences.push(sentence.into());
-        }
-        self
+        self.add(Block::Sentence(sentence.into()))
     }
 
-    /// Adds a link to the last section.
+    /// Adds the verdict and its reasons to the last section.
+    pub fn verdict(&mut self, outcome: Outcome, why: impl Into<String>) -> &mut Self {
+        self.add(Block::Verdict(outcome, why.into()))
+    }
+
+    /// Adds a link to the last section; links one after another are one list.
     pub fn link(&mut self, link: Link) -> &mut Self {
-        if let Some(section) = self.sections.last_mut() {
-            section.links.push(link);
+        let last = self.sections.last_mut().and_then(|section| section.blocks.last_mut());
+        if let Some(Block::Links(links)) = last {
+            links.push(link);
+            return self;
         }
-        self
+        self.add(Block::Links(vec![link]))
     }
 
-    /// Adds a figure to the last section; only the HTML file shows it.
+    /// Adds a figure to the last section; Markdown has its words alone.
     pub fn figure(&mut self, figure: impl Into<Option<Figure>>) -> &mut Self {
-        if let Some(section) = self.sections.last_mut() {
-            section.figures.extend(figure.into());
+        match figure.into() {
+            Some(figure) => self.add(Block::Figure(figure)),
+            None => self,
         }
-        self
     }
 
     /// Adds a table to the last section.
     pub fn table(&mut self, table: Table) -> &mut Self {
+        self.add(Block::Table(table))
+    }
+
+    fn add(&mut self, block: Block) -> &mut Self {
         if let Some(section) = self.sections.last_mut() {
-            section.tables.push(table);
+            section.blocks.push(block);
         }
         self
     }
 
-    /// As Markdown.
-    pub fn markdown(&self) -> String {
-        let mut text = format!("# {}\n", self.title);
-        for section in &self.sections {
-            let _ = write!(text, "\n## {}\n", section.heading);
-            for sentence in &section.sentences {
-                let _ = write!(text, "\n{sentence}\n");
-            }
-            text.push_str(if section.links.is_empty() { "" } else { "\n" });
-            for Link { to, text: name, rest } in &section.links {
-                let _ = writeln!(text, "- [{name}]({to}): {rest}");
-            }
-            for table in &section.tables {
-                let row = |cells: &[String]| {
-                    let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
-                    format!("| {} |\n", cells.join(" | "))
-                };
-                let _ = write!(text, "\n{}|{}\n", row(&table.head), " --- |".repeat(table.head.len()));
-                table.rows.iter().for_each(|cells| text.push_str(&row(cells)));
-            }
-        }
-        text
-    }
-
-    /// As HTML that needs nothing from anywhere else.
-    pub fn html(&self) -> String {
-        let title = escaped(&self.title);
-        let mut text = format!(
-            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
-             <style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
-        );
-        for section in &self.sections {
-            let _ = writeln!(text, "<h2>{}</h2>", escaped(&section.heading));
-            for sentence in &section.sentences {
-                let _ = writeln!(text, "<p>{}</p>", escaped(sentence));
-            }
-            if !section.links.is_empty() {
-                let item = |Link { to, text, rest }: &Link| {
-                    let [to, text, rest] = [to, text, rest].map(|part| escaped(part));
-                    format!("<li><a href=\"{to}\">{text}</a>: {rest}</li>\n")
-                };
-                let _ = writeln!(text, "<ul>\n{}</ul>", section.links.iter().map(item).collect::<String>());
-            }
-            for Figure { alt, svg } in &section.figures {
-                let _ = writeln!(text, "<figure role=\"img\" aria-label=\"{}\">{svg}</figure>", escaped(alt));
-            }
-            for table in &section.tables {
-                let cells = |tag: &str, cells: &[String]| {
-                    let cells = cells.iter().map(|cell| format!("<{tag}>{}</{tag}>", escaped(cell)));
-                    format!("<tr>{}</tr>", cells.collect::<String>())
-                };
-                let rows: Vec<String> = table.rows.iter().map(|row| cells("td", row)).collect();
-                let _ = writeln!(
-                    text,
-                    "<div class=\"wide\"><table>\n<thead>{}</thead>\n<tbody>\n{}\n</tbody>\n</table></div>",
-                    cells("th", &table.head),
-                    rows.join("\n")
-                );
-            }
-        }
-        text + "</main>\n</body>\n</html>\n"
+    /// Headings of the sections that the table of contents lists, each with its anchor.
+    fn listed(&self) -> impl Iterator<Item = (&str, String)> {
+        let listed = if self.lead == 0 { &[] } else { &self.sections[self.lead..] };
+        listed.iter().map(|section| (section.heading.as_str(), anchor(&section.heading)))
     }
 }
 
-const STYLE: &str = "\n:root{color-scheme:light dark}\nbody{font:16px/1.5 system-ui,sans-serif;margin:0}\n\
-                     main{max-width:60rem;margin:auto;padding:1rem}\np,li{overflow-wrap:anywhere}figure{margin:1rem 0}svg{max-width:100%;height:auto}\n.wide{overflow-x:auto}\n\
-                     table{border-collapse:collapse;font-variant-numeric:tabular-nums}\n\
-                     th,td{padding:.25rem .75rem;border-bottom:1px solid;text-align:right;white-space:nowrap}\n\
-                     th:first-child,td:first-child{text-align:left}\n";
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+/// The anchor of a heading, as GitHub makes it: lower case, hyphens for spaces, no punctuation.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|symbol| symbol.is_alphanumeric() || [' ', '-', '_'].contains(symbol));
+    kept.flat_map(char::to_lowercase).map(|symbol| if symbol == ' ' { '-' } else { symbol }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    pub(super) fn figure() -> Figure {
+        Figure {
+            alt: "a < b".into(),
+            caption: "Read it so.".into(),
+            drawings: ["<svg></svg>".into(), "<svg id=\"narrow\"></svg>".into()],
+        }
+    }
 
     #[test]
     fn a_page_says_the_same_in_both_forms() {
@@ -199,11 +218,70 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_has_its_words() {
+    fn a_figure_has_its_words_and_its_caption() {
         let mut page = Page::new("A");
-        page.section("B").figure(Figure { alt: "a < b".into(), svg: "<svg></svg>".into() }).figure(None);
-        let figure = "<figure role=\"img\" aria-label=\"a &lt; b\"><svg></svg></figure>";
-        assert!(page.html().contains(figure));
-        assert!(!page.markdown().contains("svg"));
+        page.section("B").figure(figure()).figure(None).figure(figure());
+        let html = page.html();
+        for part in [
+            "<figure aria-label=\"a &lt; b\">",
+            "<svg></svg>",
+            "<svg id=\"narrow\"></svg>",
+            "<figcaption><b>Figure 1.</b> Read it so.</figcaption>",
+            "<figcaption><b>Figure 2.</b> Read it so.</figcaption>",
+        ] {
+            assert!(html.contains(part), "{part} is missing from {html}");
+        }
+        let markdown = page.markdown();
+        assert!(!markdown.contains("svg"));
+        assert!(markdown.contains("\n*Figure 2, drawn in report.html.* Read it so. a < b\n"), "{markdown}");
+    }
+
+    #[test]
+    fn blocks_stand_in_their_order_and_the_contents_lists_what_follows() {
+        let mut page = Page::new("A");
+        page.section("Answer").say("Yes.").verdict(Outcome::NotShown, "One of two.");
+        page.contents();
+        page.section("Gate, rule and thresholds").table(Table::new(&["x"])).heading("More").say("After.");
+        for (text, parts) in [
+            (
+                page.html(),
+                [
+                    "<header>",
+                    "<p>Yes.</p>",
+                    "<p class=\"verdict open\"><strong>Verdict: not shown.</strong> One of two.</p>",
+                    "</header>",
+                    "<nav",
+                    "<a href=\"#gate-rule-and-thresholds\">Gate, rule and thresholds</a>",
+                    "<main>",
+                    "<section id=\"gate-rule-and-thresholds\">",
+                    "<table>",
+                    "<h3>More</h3>",
+                    "<p>After.</p>",
+                ],
+            ),
+            (
+                page.markdown(),
+                [
+                    "# A\n",
+                    "\n## Answer\n",
+                    "\nYes.\n",
+                    "\n**Verdict: not shown.** One of two.\n",
+                    "\n## Contents\n",
+                    "\n- [Gate, rule and thresholds](#gate-rule-and-thresholds)\n",
+                    "\n## Gate, rule and thresholds\n",
+                    "| x |",
+                    "| --- |",
+                    "\n### More\n",
+                    "\nAfter.\n",
+                ],
+            ),
+        ] {
+            let mut rest = text.as_str();
+            for part in parts {
+                let at = rest.find(part);
+                let at = at.unwrap_or_else(|| panic!("{part:?} is missing or too early in {text}"));
+                rest = &rest[at + part.len()..];
+            }
+        }
     }
 }

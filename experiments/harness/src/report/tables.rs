@@ -1,7 +1,8 @@
 //! The report's tables, one function each, and how its numbers are written.
 
-use aegis_statistics::{Estimate, Interval, Over, Reliability, Verdict};
+use aegis_statistics::{Estimate, Interval, Over, Proportion, Reliability, Verdict};
 
+use super::page::Layout;
 use super::{ArmReport, ContrastReport, Report, ScoreMoment, Table};
 use crate::study::DutyOf;
 
@@ -9,16 +10,17 @@ impl Report {
     pub(super) fn contrast_table(&self) -> Table {
         let mut table = Table::new(&[
             "claim",
-            "over",
-            "first won",
-            "second won",
-            "b",
-            "c",
             "difference",
             "p",
             "adjusted p",
             "holds",
-        ]);
+            "b",
+            "c",
+            "first won",
+            "second won",
+            "over",
+        ])
+        .laid_out(Layout::Stacked);
         let sequential = self.contrasts.iter().any(|one| one.e_value.is_some());
         if sequential {
             table.head.push("e-value".into());
@@ -26,18 +28,18 @@ impl Report {
         for ContrastReport { claim, figures, adjusted, holds, e_value, .. } in &self.contrasts {
             let mut row = vec![
                 format!("{} > {}", claim.better, claim.than),
-                match figures.over {
-                    Over::WeakLost => format!("{} that weak lost", figures.treatment.n),
-                    Over::All => format!("all {}", figures.treatment.n),
-                },
-                share(figures.treatment.k, figures.treatment.n),
-                share(figures.control.k, figures.control.n),
-                figures.b.to_string(),
-                figures.c.to_string(),
                 figures.difference.map_or("–".into(), |estimate| points(&estimate)),
                 p_value(figures.mcnemar.one_sided),
                 p_value(*adjusted),
                 yes(*holds),
+                figures.b.to_string(),
+                figures.c.to_string(),
+                share(figures.treatment.k, figures.treatment.n),
+                share(figures.control.k, figures.control.n),
+                match figures.over {
+                    Over::WeakLost => format!("weak lost: {}", figures.treatment.n),
+                    Over::All => format!("all: {}", figures.treatment.n),
+                },
             ];
             row.extend(sequential.then(|| e_value.map_or("–".into(), |value| format!("{value:.3e}"))));
             table.rows.push(row);
@@ -46,11 +48,9 @@ impl Report {
     }
 
     pub(super) fn budget_table(&self) -> Table {
-        let mut table = Table::new(&["contrast", "quantity", "first", "second", "difference", "verdict"]);
-        let duty = match self.duty_of {
-            DutyOf::Steps => "duty, of steps taken",
-            DutyOf::Horizon => "duty, of the horizon",
-        };
+        let mut table = Table::new(&["contrast", "quantity", "first", "second", "difference", "verdict"])
+            .laid_out(Layout::Stacked);
+        let duty = duty_name(self.duty_of);
         for one in &self.contrasts {
             let Some(budget) = &one.budget else { continue };
             for (quantity, scale, unit, of) in
@@ -62,7 +62,7 @@ impl Report {
                     quantity.into(),
                     format!("{:.2}{unit}", scale * of.treatment),
                     format!("{:.2}{unit}", scale * of.control),
-                    format!("{:+.2} [{:+.2}, {:+.2}]", scale * estimate, scale * lower, scale * upper),
+                    between([estimate, lower, upper].map(|value| scale * value), 2, ""),
                     match of.verdict {
                         Verdict::Matched => "matched",
                         Verdict::Unclear => "not shown to match",
@@ -79,24 +79,20 @@ impl Report {
         let mut table = Table::new(&[
             "arm",
             "won",
-            "interval",
             "recovered",
-            "interval",
             "broken",
-            "interval",
             "net",
             "duty, of steps taken",
             "fires per episode",
-        ]);
+        ])
+        .laid_out(Layout::Stacked);
         for arm in &self.arms {
-            let rate = |of: Option<aegis_statistics::Rate>| match of {
-                Some(rate) => [share(rate.proportion.k, rate.proportion.n), interval(&rate.proportion.exact)],
-                None => ["–".into(), "–".into()],
+            let rate = |of: Option<aegis_statistics::Rate>| {
+                of.map_or("–".into(), |rate| with_interval(&rate.proportion))
             };
-            let mut row =
-                vec![arm.arm.to_string(), share(arm.success.k, arm.success.n), interval(&arm.success.exact)];
-            row.extend(rate(arm.effects.and_then(|effects| effects.recovered)));
-            row.extend(rate(arm.effects.and_then(|effects| effects.broken)));
+            let mut row = vec![arm.arm.to_string(), with_interval(&arm.success)];
+            row.push(rate(arm.effects.and_then(|effects| effects.recovered)));
+            row.push(rate(arm.effects.and_then(|effects| effects.broken)));
             let net = arm.effects.and_then(|effects| effects.net_effect_clustered);
             row.push(net.map_or("–".into(), |estimate| points(&estimate)));
             row.push(format!("{:.1} %", 100.0 * arm.duty));
@@ -163,7 +159,7 @@ pub(super) fn task_table(arm: &ArmReport) -> Table {
         "p within",
         "net without it",
     ]);
-    let rate = |of: Option<aegis_statistics::Proportion>| of.map_or("–".into(), |of| share(of.k, of.n));
+    let rate = |of: Option<Proportion>| of.map_or("–".into(), |of| share(of.k, of.n));
     for row in &arm.tasks {
         let without = arm.without_task.iter().find(|left| left.task == row.task);
         table.rows.push(vec![
@@ -172,9 +168,9 @@ pub(super) fn task_table(arm: &ArmReport) -> Table {
             share(row.arm.k, row.arm.n),
             rate(row.recovered),
             rate(row.broken),
-            format!("{:+.1}", 100.0 * row.net_effect),
+            signed(100.0 * row.net_effect, 1),
             p_value(row.mcnemar.one_sided),
-            without.map_or("–".into(), |left| format!("{:+.1}", 100.0 * left.net_effect)),
+            without.map_or("–".into(), |left| signed(100.0 * left.net_effect, 1)),
         ]);
     }
     table
@@ -198,12 +194,35 @@ pub(super) fn share(k: u64, n: u64) -> String {
     format!("{k} of {n} ({:.1} %)", 100.0 * k as f64 / n.max(1) as f64)
 }
 
+fn with_interval(of: &Proportion) -> String {
+    format!("{} {}", share(of.k, of.n), interval(&of.exact))
+}
+
 fn interval(Interval { lower, upper, .. }: &Interval) -> String {
     format!("[{:.1}, {:.1}] %", 100.0 * lower, 100.0 * upper)
 }
 
 pub(super) fn points(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
-    format!("{:+.1} points [{:+.1}, {:+.1}]", 100.0 * estimate, 100.0 * lower, 100.0 * upper)
+    between([estimate, lower, upper].map(|value| 100.0 * value), 1, " points")
+}
+
+/// An estimate, its unit, and its interval.
+fn between(values: [f64; 3], digits: usize, unit: &str) -> String {
+    let [estimate, lower, upper] = values.map(|value| signed(value, digits));
+    format!("{estimate}{unit} [{lower}, {upper}]")
+}
+
+/// A number with its sign, and a minus as wide as a plus.
+pub(super) fn signed(value: f64, digits: usize) -> String {
+    format!("{value:+.digits$}").replace('-', "−")
+}
+
+/// Which steps duty is a share of.
+pub(super) fn duty_name(of: DutyOf) -> &'static str {
+    match of {
+        DutyOf::Steps => "duty, of steps taken",
+        DutyOf::Horizon => "duty, of the horizon",
+    }
 }
 
 /// An estimate with its interval, to three digits.

@@ -1,58 +1,120 @@
 //! The report's page: its figures in words and tables, in the order in which a reader should meet them.
-//! The answer first, then whether it may be believed, then everything else.
+//! The answer first, then whether it may be believed, then how it was made.
 
-use aegis_statistics::Over;
+use aegis_statistics::{Estimate, Over};
 
 use super::instructive::RECORDINGS;
-use super::tables::{p_value, plain, points, reliability_table, share, task_table};
-use super::{Link, Page, Report, ReportError, charts};
-use crate::arm::AEGIS;
+use super::page::{Layout, Outcome};
+use super::tables::{p_value, plain, points, reliability_table, share, signed, task_table};
+use super::{Background, Link, Page, Report, ReportError, Table, charts};
+use crate::arm::{AEGIS, ArmName};
 
 const QUESTION: &str = "Does the strong policy, called in when the probe's score crosses its threshold, win episodes that the \
      weak policy alone loses, and more of them than the same amount of help at times that no probe chose? Every arm runs \
      on the same episodes, with the same starts and the same noise.";
 
 impl Report {
-    /// The page; `provenance` are sentences that say what the figures belong to.
+    /// The page.
     ///
     /// # Errors
     /// [`ReportError::Figure`].
-    pub fn page(&self, title: &str, provenance: &[String]) -> Result<Page, ReportError> {
+    pub fn page(&self, title: &str, background: &Background<'_>) -> Result<Page, ReportError> {
         let mut page = Page::new(title);
         page.section("Question").say(QUESTION);
-        page.section("Answer");
-        self.answer(&mut page);
-        page.figure(charts::forest(&self.contrasts)?);
-        page.section("Contrasts").say(
-            "Exact one-sided McNemar tests, adjusted by Holm over the family in its registered order. b are episodes \
-             that only the first arm won, c those that only the second won.",
-        );
-        page.figure(charts::discordant(&self.contrasts)?).table(self.contrast_table());
+        page.section("Answer").say(self.in_one_sentence());
+        let (outcome, why) = self.verdict(background);
+        page.verdict(outcome, why);
+        let changes = self.what_to_change();
+        if !changes.is_empty() {
+            page.say(format!("What to change: {}", changes.join(" ")));
+        }
+        page.figure(charts::forest(&self.contrasts)?).contents();
+        self.contrast_section(&mut page)?;
         self.budgets(&mut page)?;
-        page.section("Arms")
-            .say("Net: won more than weak, of all episodes, with intervals over clusters.")
-            .figure(charts::arms(&self.arms)?)
-            .table(self.arm_table());
+        self.arm_section(&mut page, background)?;
         page.section("When help began").say(
             "Hand-overs to the strong policy at each chunk boundary, and the share of the horizon that it drove in an \
              episode.",
         );
         page.figure(charts::began(&self.arms, self.horizon_steps)?).table(self.help_table());
+        page.section("Tasks")
+            .say("What the policies are told, task by task.")
+            .table(background.instructions());
+        self.task_section(&mut page, background)?;
         self.probe_sections(&mut page)?;
-        page.section("Kill criteria").table(self.kill_table());
-        self.audit_section(&mut page);
-        for arm in self.arms.iter().filter(|arm| arm.effects.is_some()) {
-            page.section(format!("By task: {}", arm.arm))
-                .say("Net effect against weak, and what it is without that task.")
-                .figure(charts::by_task(arm.arm.as_str(), &arm.tasks)?)
-                .table(task_table(arm));
-        }
         self.instructive_section(&mut page);
+        page.section("Kill criteria")
+            .say("What the plan said would void the whole; so does what could not be determined.")
+            .table(self.kill_table());
+        self.audit_section(&mut page);
+        self.method(&mut page, background);
         page.section("What this belongs to");
-        provenance.iter().for_each(|sentence| {
+        background.provenance.iter().for_each(|sentence| {
             page.say(sentence.as_str());
         });
         Ok(page)
+    }
+
+    fn contrast_section(&self, page: &mut Page) -> Result<(), ReportError> {
+        page.section("Contrasts").table(self.contrast_table()).say(
+            "Exact one-sided McNemar tests, adjusted by Holm over the family in its registered order. b are episodes \
+             that only the first arm won, c those that only the second won.",
+        );
+        for one in &self.contrasts {
+            let verdict = match (one.holds, self.killed) {
+                (true, false) => "holds",
+                (true, true) => "would hold",
+                (false, _) => "is not shown",
+            };
+            let over = over(one.figures.over);
+            page.say(format!(
+                "{} wins more than {}: {verdict}. It won {} and {} won {} {over} ({}), adjusted p = {}.",
+                one.claim.better,
+                one.claim.than,
+                share(one.figures.treatment.k, one.figures.treatment.n),
+                one.claim.than,
+                share(one.figures.control.k, one.figures.control.n),
+                one.figures.difference.map_or("no interval".into(), |estimate| points(&estimate)),
+                p_value(one.adjusted),
+            ));
+        }
+        page.figure(charts::discordant(&self.contrasts)?);
+        Ok(())
+    }
+
+    fn arm_section(&self, page: &mut Page, background: &Background<'_>) -> Result<(), ReportError> {
+        page.section("Arms");
+        let mut table = Table::new(&["arm", "what it does"]).laid_out(Layout::Facts);
+        table
+            .rows
+            .extend(self.arms.iter().map(|arm| vec![arm.arm.to_string(), background.meaning(&arm.arm)]));
+        page.table(table).say(
+            "Recovered are episodes that weak lost and the arm won, broken those that weak won and the arm lost. Net: won \
+             more than weak, of all episodes, with intervals over clusters.",
+        );
+        page.figure(charts::arms(self.arms.iter().filter(|arm| !background.only_weak(arm)))?);
+        page.table(self.arm_table());
+        Ok(())
+    }
+
+    fn task_section(&self, page: &mut Page, background: &Background<'_>) -> Result<(), ReportError> {
+        page.section("By task").say(
+            "Each arm against weak, task by task: its net effect in percentage points, and what that is over all other \
+             tasks.",
+        );
+        for arm in self.arms.iter().filter(|arm| arm.effects.is_some()) {
+            if background.only_weak(arm) {
+                page.say(format!(
+                    "{} is weak by design, and came out so: nothing recovered and nothing broken in {} episodes, on no task.",
+                    arm.arm, arm.success.n
+                ));
+                continue;
+            }
+            page.heading(arm.arm.as_str())
+                .figure(charts::by_task(arm.arm.as_str(), &arm.tasks)?)
+                .table(task_table(arm));
+        }
+        Ok(())
     }
 
     fn budgets(&self, page: &mut Page) -> Result<(), ReportError> {
@@ -85,7 +147,7 @@ impl Report {
         if let Some(reliability) = &found.reliability {
             page.say(format!(
                 "As probabilities of failure, by the calibration that the probe came with: Brier score {:.3}, expected \
-                 calibration error {:.3}. Numbers in the figure are episodes.",
+                 calibration error {:.3}.",
                 reliability.brier, reliability.expected_calibration_error
             ));
             page.figure(charts::reliability(reliability)?).table(reliability_table(reliability));
@@ -125,46 +187,53 @@ impl Report {
         let found: Vec<String> = self
             .contrasts
             .iter()
-            .filter_map(|one| {
-                let (claim, over) = (&one.claim, over(one.figures.over));
-                let more = points(one.figures.difference.as_ref()?);
-                Some(format!("{} wins {more} more {over} than {}", claim.better, claim.than))
+            .map(|one| match &one.figures.difference {
+                Some(difference) => wins(&one.claim.better, &one.claim.than, one.figures.over, difference),
+                None => format!("{} against {} has no interval", one.claim.better, one.claim.than),
             })
             .collect();
         format!("{verdict}: {}.", found.join("; "))
     }
 
-    fn answer(&self, page: &mut Page) {
-        if self.killed {
-            let fired =
-                self.kill.iter().filter(|one| one.fired).map(|one| one.name).collect::<Vec<_>>().join(", ");
-            page.say(format!("A kill criterion fired ({fired}), so nothing below confirms anything."));
-        }
-        page.say(self.in_one_sentence());
-        for one in &self.contrasts {
-            let verdict = match (one.holds, self.killed) {
-                (true, false) => "holds",
-                (true, true) => "would hold",
-                (false, _) => "is not shown",
-            };
-            let over = over(one.figures.over);
-            page.say(format!(
-                "{} wins more than {}: {verdict}. It won {} and {} won {} {over} ({}), adjusted p = {}.",
-                one.claim.better,
-                one.claim.than,
-                share(one.figures.treatment.k, one.figures.treatment.n),
-                one.claim.than,
-                share(one.figures.control.k, one.figures.control.n),
-                one.figures.difference.map_or("no interval".into(), |estimate| points(&estimate)),
-                p_value(one.adjusted),
-            ));
-        }
-        if let Some(effects) = self.arms.iter().find(|arm| arm.arm == *AEGIS).and_then(|arm| arm.effects) {
-            let broken = effects.broken.map_or("weak won nothing".into(), |rate| {
+    /// What the study comes to, and what that rests on.
+    fn verdict(&self, background: &Background<'_>) -> (Outcome, String) {
+        let names = |holds: bool| {
+            let claims = self.contrasts.iter().filter(|one| one.holds == holds);
+            claims
+                .map(|one| format!("{} > {}", one.claim.better, one.claim.than))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let level =
+            background.plan.study.as_ref().map_or(String::new(), |study| format!(" at {}", study.alpha));
+        let (outcome, said) = if self.killed {
+            let fired = self.kill.iter().filter(|one| one.fired).map(|one| one.name);
+            let fired = fired.collect::<Vec<_>>().join(", ");
+            (Outcome::Void, format!("A kill criterion fired ({fired}), so nothing below confirms anything"))
+        } else if self.contrasts.iter().all(|one| one.holds) {
+            let said = format!("Shown{level} for the family: {}; no kill criterion fired", names(true));
+            (Outcome::Holds, said)
+        } else {
+            let held = names(true);
+            let held = if held.is_empty() { "nothing".to_owned() } else { held };
+            let said = format!(
+                "Shown{level} for the family: {held}; not shown: {}; no kill criterion fired",
+                names(false)
+            );
+            (Outcome::NotShown, said)
+        };
+        (outcome, format!("{said}. {}", self.harm()).trim_end().to_owned())
+    }
+
+    /// What aegis cost of what weak wins.
+    fn harm(&self) -> String {
+        let effects = self.arms.iter().find(|arm| arm.arm == *AEGIS).and_then(|arm| arm.effects);
+        effects.map_or(String::new(), |effects| {
+            let broken = effects.broken.map_or("broke none, for weak won nothing".into(), |rate| {
                 format!("broke {}", share(rate.proportion.k, rate.proportion.n))
             });
-            page.say(format!("Of the episodes that weak alone wins, aegis {broken}."));
-        }
+            format!("Of the episodes that weak alone wins, aegis {broken}.")
+        })
     }
 
     fn audit_section(&self, page: &mut Page) {
@@ -195,5 +264,47 @@ fn over(of: Over) -> &'static str {
     match of {
         Over::WeakLost => "of the episodes that weak lost",
         Over::All => "of all episodes",
+    }
+}
+
+/// A difference in words, its sign in them; the interval keeps its own.
+fn wins(better: &ArmName, than: &ArmName, of: Over, difference: &Estimate) -> String {
+    let [estimate, lower, upper] =
+        [difference.estimate, difference.lower, difference.upper].map(|value| 100.0 * value);
+    let (over, size) = (over(of), format!("{:.1}", estimate.abs()));
+    let interval = format!("interval {} to {}", signed(lower, 1), signed(upper, 1));
+    if size == "0.0" {
+        return format!("{better} wins as many {over} as {than} ({interval})");
+    }
+    let direction = if estimate > 0.0 { "more" } else { "fewer" };
+    format!("{better} wins {size} points {direction} {over} than {than} ({interval})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_says_more_or_fewer_and_never_a_negative_more() {
+        let said = |estimate: f64, lower: f64, upper: f64| {
+            let difference =
+                Estimate { estimate, lower, upper, standard_error: 0.01, clusters: 20, undefined: 0 };
+            wins(&"aegis".into(), &"blind".into(), Over::WeakLost, &difference)
+        };
+        let lost = "of the episodes that weak lost";
+        for ((estimate, lower, upper), expected) in [
+            (
+                (0.099, 0.06, 0.14),
+                format!("aegis wins 9.9 points more {lost} than blind (interval +6.0 to +14.0)"),
+            ),
+            (
+                (-0.35, -0.386, -0.314),
+                format!("aegis wins 35.0 points fewer {lost} than blind (interval −38.6 to −31.4)"),
+            ),
+            ((0.0, -0.01, 0.01), format!("aegis wins as many {lost} as blind (interval −1.0 to +1.0)")),
+            ((-0.0001, -0.01, 0.01), format!("aegis wins as many {lost} as blind (interval −1.0 to +1.0)")),
+        ] {
+            assert_eq!(said(estimate, lower, upper), expected);
+        }
     }
 }

@@ -5,10 +5,10 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::super::{Figure, ReportError, ScoreMoment};
-use super::{FIRST, SECOND, along, shares, svg, text};
+use super::{FIRST, SECOND, along, drawn, shares, text};
 
-/// Height of a figure as high as it is wide, but for its labels.
-const SQUARE: u32 = 420;
+/// Heights of a figure of one share against another, wide and narrow.
+const SHARES: [u32; 2] = [400, 350];
 
 /// Median and quartiles of the score in lost and in won episodes, boundary by boundary.
 pub fn score_fan(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
@@ -19,17 +19,19 @@ pub fn score_fan(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError>
     };
     let (lost, won) = (fan(|one| one.lost), fan(|one| one.won));
     let Some(last) = lost.iter().chain(&won).map(|(step, _)| *step).reduce(f64::max) else { return Ok(None) };
-    let svg = svg(280, |area| {
+    let drawings = drawn([280; 2], |area| {
         let mut chart = along(area, last, "risk of failure", 0.0..1.1)?;
         for (fan, colour, name, width) in [(&lost, SECOND, "lost", 4), (&won, FIRST, "won", 2)] {
             let band = fan.iter().map(|(step, values)| (*step, values[2]));
             let band = band.chain(fan.iter().rev().map(|(step, values)| (*step, values[0])));
             chart.draw_series([Polygon::new(band.collect::<Vec<_>>(), colour.mix(0.25).filled())])?;
             let median: Vec<(f64, f64)> = fan.iter().map(|(step, values)| (*step, values[1])).collect();
-            let named = median.get(median.len() / 3).copied();
+            // Where the line is highest, so that its name stands clear of it.
+            let named = median.iter().copied().max_by(|(_, a), (_, b)| a.total_cmp(b));
             chart.draw_series([PathElement::new(median, colour.stroke_width(width))])?;
             if let Some(at) = named {
-                let style = text(15.0).pos(Pos::new(HPos::Left, VPos::Bottom));
+                let side = if at.0 > 0.8 * last { HPos::Right } else { HPos::Left };
+                let style = text().pos(Pos::new(side, VPos::Bottom));
                 chart.draw_series([Text::new(name, (at.0, at.1 + 0.02), style)])?;
             }
         }
@@ -44,7 +46,9 @@ pub fn score_fan(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError>
         said(&lost),
         said(&won)
     );
-    Ok(Some(Figure { alt, svg }))
+    let caption = "The probe's score while the weak policy drives: medians as lines, from the lower to the upper quartile as \
+                   bands; the thick line is of episodes lost in the end.";
+    Ok(Some(Figure { alt, caption: caption.into(), drawings }))
 }
 
 /// How well the score ranks the episodes that still run, boundary by boundary.
@@ -54,7 +58,7 @@ pub fn auroc(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
     let (Some(first), Some(last)) = (ranked.first().copied(), ranked.last().copied()) else {
         return Ok(None);
     };
-    let svg = svg(240, |area| {
+    let drawings = drawn([240; 2], |area| {
         let mut chart = along(area, last.0, "AUROC", 0.4..1.05)?;
         chart.draw_series([PathElement::new(vec![(0.0, 0.5), (last.0, 0.5)], BLACK.stroke_width(1))])?;
         chart.draw_series([PathElement::new(ranked.clone(), FIRST.stroke_width(3))])?;
@@ -65,12 +69,14 @@ pub fn auroc(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
         "AUROC of the score among the episodes that still run: {:.2} at step {}, {:.2} at step {}.",
         first.1, first.0, last.1, last.0
     );
-    Ok(Some(Figure { alt, svg }))
+    let caption = "How well the score at one boundary ranks the episodes that still run, lost above won: 1 is always, 0.5, \
+                   the thin line, is chance.";
+    Ok(Some(Figure { alt, caption: caption.into(), drawings }))
 }
 
 /// False alarms against detections, every threshold on the early window's score.
 pub fn roc(points: &[RocPoint]) -> Result<Figure, ReportError> {
-    let svg = svg(SQUARE, |area| {
+    let drawings = drawn(SHARES, |area| {
         let mut chart = shares(area, "won episodes that would alarm", "lost episodes that would alarm")?;
         chart.draw_series([PathElement::new(vec![(0.0, 0.0), (1.0, 1.0)], BLACK.stroke_width(1))])?;
         let curve = points.iter().map(|point| (point.false_alarms, point.detected));
@@ -89,7 +95,9 @@ pub fn roc(points: &[RocPoint]) -> Result<Figure, ReportError> {
         detected(0.1),
         detected(0.2)
     );
-    Ok(Figure { alt, svg })
+    let caption = "Every threshold on the early window's mean score: the share of lost episodes that it catches against the \
+                   share of won ones that it alarms at. The thin line is chance.";
+    Ok(Figure { alt, caption: caption.into(), drawings })
 }
 
 /// Calibrated probabilities of failure against the share that failed, bin by bin, with exact intervals.
@@ -100,7 +108,7 @@ pub fn reliability(found: &Reliability) -> Result<Figure, ReportError> {
             Some((predicted, observed, bin.count))
         })
     };
-    let svg = svg(SQUARE, |area| {
+    let drawings = drawn(SHARES, |area| {
         let mut chart = shares(area, "predicted probability of failure", "share that failed")?;
         chart.draw_series([PathElement::new(vec![(0.0, 0.0), (1.0, 1.0)], BLACK.stroke_width(1))])?;
         for (x, observed, count) in bins() {
@@ -109,7 +117,7 @@ pub fn reliability(found: &Reliability) -> Result<Figure, ReportError> {
             chart.draw_series([Circle::new((x, observed.estimate), 5, FIRST.filled())])?;
             // Towards the middle, so that no count is cut off.
             let (side, shift) = if x < 0.5 { (HPos::Left, 0.015) } else { (HPos::Right, -0.015) };
-            let style = text(13.0).pos(Pos::new(side, VPos::Center));
+            let style = text().pos(Pos::new(side, VPos::Center));
             chart.draw_series([Text::new(count.to_string(), (x + shift, observed.estimate), style)])?;
         }
         Ok(())
@@ -119,5 +127,9 @@ pub fn reliability(found: &Reliability) -> Result<Figure, ReportError> {
             format!("{:.0} % predicted, {:.0} % of {count} failed", 100.0 * x, 100.0 * observed.estimate)
         })
         .collect();
-    Ok(Figure { alt: format!("Reliability: {}.", said.join("; ")), svg })
+    let caption = "Probabilities of failure that the probe's scores stand for, by the calibration that it came with, against \
+                   the share of episodes that failed, with exact intervals. Numbers are episodes; on the thin line \
+                   probabilities mean what they say.";
+    let alt = format!("Reliability: {}.", said.join("; "));
+    Ok(Figure { alt, caption: caption.into(), drawings })
 }

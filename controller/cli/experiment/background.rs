@@ -1,0 +1,69 @@
+//! What a report says beside its figures, read from disk: cards as they stand, instructions, and the suite's packages.
+//! Callers have checked all of it against the registration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use aegis_experiments::plan::Plan;
+use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::registration::Lock;
+use aegis_experiments::report::Background;
+
+use crate::exit::{Exit, Failure, failure};
+use crate::study::{load_suite, probe, scenes_folder};
+
+/// The parts of a [`Background`] that are in files.
+pub struct Read {
+    /// The probe of the plan.
+    pub probe: ProbeFile,
+    cards: BTreeMap<String, toml::Table>,
+    tasks: Vec<String>,
+    packages: BTreeMap<String, String>,
+}
+
+impl Read {
+    /// Reads what a plan names.
+    pub fn of(plan: &Plan) -> Result<Self, Failure> {
+        let suite = load_suite(&plan.suite, plan.sample_seed)?;
+        let tasks = (0..suite.task_count()).filter_map(|task| suite.task(task));
+        let cards = [("weak", &plan.models.weak), ("strong", &plan.models.strong)];
+        let cards = cards.into_iter().map(|(role, path)| Ok((role.to_owned(), card(path)?)));
+        Ok(Self {
+            probe: probe(&plan.models)?,
+            cards: cards.collect::<Result<_, Failure>>()?,
+            tasks: tasks.map(|task| task.language.clone()).collect(),
+            packages: packages(&scenes_folder(&plan.suite)?.join("suite.json"))?,
+        })
+    }
+
+    /// All that a report says beside its figures.
+    pub fn background<'a>(
+        &'a self,
+        plan: &'a Plan,
+        lock: &'a Lock,
+        provenance: &'a [String],
+    ) -> Background<'a> {
+        let Self { probe, cards, tasks, packages } = self;
+        Background { plan, lock, probe, cards, tasks, packages, provenance }
+    }
+}
+
+/// Reads a card whole, what it says for people included.
+fn card(path: &Path) -> Result<toml::Table, Failure> {
+    toml::from_str(&text(path)?)
+        .map_err(|error| failure(Exit::Input, format!("{}: not a model card: {error}", path.display())))
+}
+
+/// Versions by package of a suite's own file; none where it lists none.
+fn packages(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let suite: serde_json::Value = serde_json::from_str(&text(path)?)
+        .map_err(|error| failure(Exit::Setup, format!("{}: {error}", path.display())))?;
+    let listed = suite.get("packages").and_then(serde_json::Value::as_object);
+    let versions = listed.into_iter().flatten();
+    Ok(versions.filter_map(|(name, version)| Some((name.clone(), version.as_str()?.to_owned()))).collect())
+}
+
+fn text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
+}

@@ -1,0 +1,72 @@
+//! What a report says beside its figures: who the policies are, how the gate is set, which starts serve what.
+//! All of it registered, so that the page of a store is the same wherever it is made.
+
+use std::collections::BTreeMap;
+
+use crate::plan::Plan;
+use crate::probe::file::ProbeFile;
+use crate::registration::Lock;
+
+/// What a study was registered with, as values.
+#[derive(Clone, Copy, Debug)]
+pub struct Background<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its lock.
+    pub lock: &'a Lock,
+    /// The probe, with its thresholds.
+    pub probe: &'a ProbeFile,
+    /// Model cards as they stand, by role: `weak` and `strong`.
+    pub cards: &'a BTreeMap<String, toml::Table>,
+    /// Each task's instruction, in the suite's order.
+    pub tasks: &'a [String],
+    /// Versions of the packages that the suite's scenes were made with, by name.
+    pub packages: &'a BTreeMap<String, String>,
+    /// Sentences that say what the figures belong to.
+    pub provenance: &'a [String],
+}
+
+/// A value of a card by its path, as text; none where the card does not have it.
+pub(super) fn stated(card: &toml::Table, path: &[&str]) -> Option<String> {
+    let (last, tables) = path.split_last()?;
+    let table = tables.iter().try_fold(card, |table, key| table.get(*key)?.as_table())?;
+    match table.get(*last)? {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Table(_) | toml::Value::Array(_) => None,
+        other => Some(other.to_string()),
+    }
+}
+
+/// The tables of a list of a card, by its path.
+pub(super) fn listed<'a>(card: &'a toml::Table, path: &[&str]) -> Vec<&'a toml::Table> {
+    let Some((last, tables)) = path.split_last() else { return Vec::new() };
+    let table = tables.iter().try_fold(card, |table, key| table.get(*key)?.as_table());
+    let list = table.and_then(|table| table.get(*last)?.as_array());
+    list.map(|list| list.iter().filter_map(toml::Value::as_table).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_is_read_by_path_and_may_leave_things_out() {
+        let card: toml::Table = toml::from_str(
+            "file = \"weak.onnx\"\n[training]\nparameters = 64583\n[[training.data]]\nfile = \"a\"\n[[training.data]]\n",
+        )
+        .unwrap();
+        assert_eq!(stated(&card, &["file"]).as_deref(), Some("weak.onnx"));
+        assert_eq!(stated(&card, &["training", "parameters"]).as_deref(), Some("64583"));
+        for absent in
+            [&["success", "all"][..], &["training", "seed"], &["training", "data"], &["training"], &[]]
+        {
+            assert_eq!(stated(&card, absent), None, "{absent:?}");
+        }
+        let data = listed(&card, &["training", "data"]);
+        assert_eq!(
+            data.iter().map(|one| stated(one, &["file"])).collect::<Vec<_>>(),
+            [Some("a".into()), None]
+        );
+        assert!(listed(&card, &["frames"]).is_empty() && listed(&card, &["file"]).is_empty());
+    }
+}
