@@ -12,7 +12,7 @@ use crate::common::{
 use aegis_experiments::registration::lock_path;
 
 /// The template on few episodes, beside copies of the shipped models, all of which a test may damage.
-fn small_plan(folder: &Path) -> PathBuf {
+pub fn small_plan(folder: &Path) -> PathBuf {
     let plan = copy_of_study(folder).with_file_name("study.toml");
     std::fs::copy(repository().join("experiments/template.toml"), &plan).expect("the template can be copied");
     let text = std::fs::read_to_string(&plan).expect("the plan can be read");
@@ -36,7 +36,7 @@ fn short_plan(folder: &Path) -> PathBuf {
 }
 
 /// A short plan without the precondition, which it could not meet; registered.
-fn registered(folder: &Path) -> PathBuf {
+pub fn registered(folder: &Path) -> PathBuf {
     let plan = short_plan(folder);
     edit(&plan, "precondition = {", "# precondition = {");
     register(&plan);
@@ -47,7 +47,7 @@ fn register(plan: &Path) {
     succeeds(aegis().args(["plan", "register"]).arg(plan));
 }
 
-fn run(plan: &Path, out: &Path) -> Command {
+pub fn run(plan: &Path, out: &Path) -> Command {
     let mut command = aegis();
     command.args(["experiment", "run", "--plan"]).arg(plan).arg("--out").arg(out);
     command
@@ -59,14 +59,14 @@ fn merge(plan: &Path, parts: &[PathBuf], out: &Path) -> Command {
     command
 }
 
-fn on(verb: &str, plan: &Path, folder: &Path) -> Command {
+pub fn on(verb: &str, plan: &Path, folder: &Path) -> Command {
     let mut command = aegis();
     command.args(["experiment", verb]).arg(folder).arg("--plan").arg(plan);
     command
 }
 
 /// Makes the report and returns its files' bytes.
-fn report(plan: &Path, folder: &Path) -> Vec<Vec<u8>> {
+pub fn report(plan: &Path, folder: &Path) -> Vec<Vec<u8>> {
     succeeds(&mut on("report", plan, folder));
     let read = |name| std::fs::read(folder.join(name)).expect("the report is there");
     ["report.json", "report.md", "report.html"].map(read).to_vec()

@@ -10,6 +10,7 @@ mod faults;
 mod foreign;
 mod frames;
 mod inference;
+mod integrity;
 mod keys;
 mod layering;
 mod manual;

@@ -3,6 +3,7 @@
 
 mod background;
 mod merge;
+mod occupied;
 mod report;
 mod run;
 mod verify;
@@ -30,7 +31,7 @@ pub enum ExperimentVerb {
     Merge(merge::MergeArguments),
     /// Make the report of a study from what is stored
     Report(report::ReportArguments),
-    /// Recompute every figure of a report from what is stored, and every digest
+    /// Recompute every figure of a report from what is stored, what is stored from its traces, and every digest
     Verify(verify::VerifyArguments),
 }
 
@@ -85,15 +86,20 @@ fn keys_of(plan: &Plan, suite: &Suite) -> Vec<EpisodeKey> {
 
 /// The study's arms in the order in which they run.
 pub fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
-    let file = study.probe()?;
-    let Some(settings) = &study.plan.study else {
+    Ok((study.probe()?.probe, arms_of(&study.plan)?))
+}
+
+/// The same arms where nothing else is open yet.
+fn arms_of(plan: &Plan) -> Result<Vec<Arm>, Failure> {
+    let file = crate::study::probe(&plan.models)?;
+    let Some(settings) = &plan.study else {
         return Err(failure(Exit::Input, "study: missing"));
     };
     let rule = |rule: &aegis_experiments::probe::rules::RuleSettings| {
         rule.rule(&file.calibration, file.settings.trend_window)
     };
-    let arms = settings.arms(&study.plan.rule, rule).or_exit(Exit::Input)?;
-    Ok((file.probe.clone(), aegis_experiments::arm::running_order(arms)))
+    let arms = settings.arms(&plan.rule, rule).or_exit(Exit::Input)?;
+    Ok(aegis_experiments::arm::running_order(arms))
 }
 
 /// The precondition in an experiment's folder, judged, and the digest of its results; none where the plan has none.

@@ -104,7 +104,7 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let fitted = fit(&discovery, &settings, study.plan.gate.horizon_steps).or_exit(Exit::Failed)?;
     let thresholds =
         calibrate(&fitted.probe, &calibration, &study.plan.gate, &settings).or_exit(Exit::Failed)?;
-    let belongs = (card.sha256, spec.tensor);
+    let belongs = (card.model_sha256(), spec.tensor);
     let file = ProbeFile::new(belongs, (&discovery, &calibration), settings, fitted, thresholds);
     let out = arguments.out.clone().unwrap_or_else(|| study.plan.models.probe.clone());
     file.save(&out).or_exit(Exit::Failed)?;

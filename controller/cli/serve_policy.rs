@@ -36,7 +36,7 @@ pub fn run(arguments: &ServePolicyArguments) -> Result<(), Failure> {
     let mut policy = OnnxPolicy::open(&runtime, &arguments.card).or_exit(Exit::Input)?;
     let card = policy.card();
     reads_no_camera(card).map_err(|reason| failure(Exit::Input, reason))?;
-    let (model, provider) = (card.sha256.clone(), policy.provider().to_string());
+    let (model, provider) = (card.model_sha256(), policy.provider().to_string());
     let stop = end_signal()?;
     let (session, plant) = (arguments.plant.open(&guarded)?, &arguments.plant.plant);
     let ready = || say!("{plant}: {} on {provider}, model {model}", arguments.card.display());

@@ -142,7 +142,7 @@ fn watched(models: &Models) -> Result<(ModelCard, ActivationSpec), Failure> {
 /// The probe of these models, held against the weak one.
 pub fn probe(models: &Models) -> Result<ProbeFile, Failure> {
     let (card, spec) = watched(models)?;
-    ProbeFile::load(&models.probe, &card.sha256, &spec.tensor, spec.width).or_exit(Exit::Input)
+    ProbeFile::load(&models.probe, &card.model_sha256(), &spec.tensor, spec.width).or_exit(Exit::Input)
 }
 
 /// A plant with the cameras that these models read, or without any.

@@ -126,7 +126,7 @@ fn model(
     }
     Ok(json!({
         "card": card,
-        "sha256": cpu.card().sha256,
+        "sha256": cpu.card().model_sha256(),
         "provider": other.provider().provider,
         "passed_over": other.provider().passed_over,
         "max_abs_action_difference": apart,

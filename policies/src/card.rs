@@ -1,13 +1,16 @@
-//! The card beside a model: what it reads, what it returns, and the digest that fixes it.
+//! The card beside a model: what it reads, what it returns, and the digests that fix it.
 //! A model whose bytes differ from its card is refused.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use crate::encode::Layout;
+use crate::external::{self, ExternalError};
 
 /// Machine-readable part of a model's card, a TOML file beside the weights.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,6 +19,9 @@ pub struct ModelCard {
     pub file: PathBuf,
     /// SHA-256 of the weights, lower-case hexadecimal.
     pub sha256: String,
+    /// Files beside the weights in which the model keeps some of them.
+    #[serde(default)]
+    pub external: Vec<ExternalFile>,
     /// The vector that the model reads.
     pub observation: ObservationSpec,
     /// The pictures that it reads beside it.
@@ -31,6 +37,25 @@ pub struct ModelCard {
     /// Where the card was read from.
     #[serde(skip)]
     pub path: PathBuf,
+}
+
+/// A file beside a model that holds some of its weights.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalFile {
+    /// The file, relative to the weights, in their folder or below it.
+    pub file: String,
+    /// SHA-256 of its bytes, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+/// A model's bytes, all of them held against its card.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// The ONNX file.
+    pub model: Vec<u8>,
+    /// What lies outside it, by its location as the model spells it.
+    pub external: BTreeMap<String, Arc<[u8]>>,
 }
 
 /// The observation tensor, `float32[1, width]`.
@@ -115,6 +140,22 @@ pub enum CardError {
         /// The layout's width.
         valid: usize,
     },
+    /// The model is none, or keeps weights where none may be.
+    #[error("{path}: {source}", path = path.display())]
+    External {
+        /// The weights.
+        path: PathBuf,
+        /// What is wrong.
+        source: ExternalError,
+    },
+    /// The card and the model do not name the same files.
+    #[error("{path}: external: {reason}", path = path.display())]
+    Files {
+        /// The card.
+        path: PathBuf,
+        /// Which file, and what would be valid.
+        reason: String,
+    },
     /// The weights are not those that the card describes.
     #[error("{path}: SHA-256 is {found}, the card says {expected}; the file was truncated, corrupted or swapped", path = path.display())]
     Digest {
@@ -147,21 +188,102 @@ impl ModelCard {
         Ok(card)
     }
 
-    /// Reads the weights and holds them against the digest.
-    pub fn weights(&self) -> Result<Vec<u8>, CardError> {
+    /// Reads the weights, those outside the model's file too, and holds each file against its digest.
+    ///
+    /// # Errors
+    /// [`CardError`] for a file that is missing or another, weights outside the model's folder, and a card that does not
+    /// name exactly the files that the model reads.
+    pub fn weights(&self) -> Result<Weights, CardError> {
         let path = self.weights_path();
-        let bytes = std::fs::read(&path).map_err(|source| CardError::Read { path: path.clone(), source })?;
-        let found = sha256(&bytes);
-        if found != self.sha256 {
-            return Err(CardError::Digest { path, expected: self.sha256.clone(), found });
+        let model = read_as(&path, &self.sha256)?;
+        let files =
+            external::files(&model).map_err(|source| CardError::External { path: path.clone(), source })?;
+        self.check_files(&files)?;
+        let mut read: BTreeMap<&str, Arc<[u8]>> = BTreeMap::new();
+        for one in &self.external {
+            let place = path.with_file_name(&one.file);
+            self.check_inside(&path, &place)?;
+            read.insert(&one.file, read_as(&place, &one.sha256)?.into());
         }
-        Ok(bytes)
+        let found = files.iter().filter_map(|(location, file)| {
+            read.get(file.as_str()).map(|bytes| (location.clone(), Arc::clone(bytes)))
+        });
+        let external = found.collect();
+        Ok(Weights { model, external })
+    }
+
+    /// The digest that names the model: SHA-256 of its file, and where weights lie in others, SHA-256 over what
+    /// `sha256sum` prints of the model and of each other file, these by name.
+    pub fn model_sha256(&self) -> String {
+        if self.external.is_empty() {
+            return self.sha256.clone();
+        }
+        let mut external: Vec<&ExternalFile> = self.external.iter().collect();
+        external.sort_by(|one, other| one.file.cmp(&other.file));
+        let mut lines = format!("{}  {}\n", self.sha256, self.file.display());
+        for ExternalFile { file, sha256 } in external {
+            lines += &format!("{sha256}  {file}\n");
+        }
+        sha256(lines.as_bytes())
+    }
+
+    /// Refuses a card that names other files than the model reads.
+    fn check_files(&self, files: &BTreeMap<String, String>) -> Result<(), CardError> {
+        let wrong = |reason| CardError::Files { path: self.path.clone(), reason };
+        let read: BTreeSet<&str> = files.values().map(String::as_str).collect();
+        let mut named = BTreeSet::new();
+        for ExternalFile { file, .. } in &self.external {
+            if !named.insert(file.as_str()) {
+                return Err(wrong(format!("found {file} twice; valid is each file once")));
+            }
+            if !read.contains(file.as_str()) {
+                let valid = read.iter().copied().collect::<Vec<_>>().join(", ");
+                let valid = if valid.is_empty() { "none".into() } else { valid };
+                return Err(wrong(format!(
+                    "found {file}; valid is what {} reads: {valid}",
+                    self.file.display()
+                )));
+            }
+        }
+        match read.iter().find(|file| !named.contains(*file)) {
+            Some(file) => Err(wrong(format!(
+                "{file}: missing; {} keeps weights in it, so the card needs an [[external]] table with its file and sha256",
+                self.file.display()
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a file that a link leads out of the model's folder.
+    fn check_inside(&self, model: &Path, place: &Path) -> Result<(), CardError> {
+        let real = |path: &Path| {
+            path.canonicalize().map_err(|source| CardError::Read { path: path.to_owned(), source })
+        };
+        let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let (folder, found) = (real(folder.unwrap_or(Path::new(".")))?, real(place)?);
+        if found.starts_with(&folder) {
+            return Ok(());
+        }
+        let (place, found) = (place.display(), found.display());
+        let reason =
+            format!("{place}: a link leads to {found}; valid is a file in the model's folder or below it");
+        Err(CardError::Files { path: self.path.clone(), reason })
     }
 
     /// Where the weights are.
     pub fn weights_path(&self) -> PathBuf {
         self.path.with_file_name(&self.file)
     }
+}
+
+/// A file's bytes, held against their digest.
+fn read_as(path: &Path, expected: &str) -> Result<Vec<u8>, CardError> {
+    let bytes = std::fs::read(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
+    let found = sha256(&bytes);
+    if found == expected {
+        return Ok(bytes);
+    }
+    Err(CardError::Digest { path: path.to_owned(), expected: expected.to_owned(), found })
 }
 
 /// A layout by its name.

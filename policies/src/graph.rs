@@ -9,6 +9,7 @@ mod proto;
 use std::path::{Path, PathBuf};
 
 use crate::card::sha256;
+use crate::external::{self, ExternalError};
 use prost::Message;
 use proto::{Attribute, Entry, GraphMessage, Initializer, Model, Node, ValueInfo};
 
@@ -47,6 +48,14 @@ pub enum GraphError {
         path: PathBuf,
         /// The first such initializer.
         tensor: String,
+    },
+    /// Other tensors than initializers have their values outside the file.
+    #[error("{path}: {source}", path = path.display())]
+    Outside {
+        /// The file.
+        path: PathBuf,
+        /// Which, and what would be valid.
+        source: ExternalError,
     },
     /// The tensor cannot be tapped.
     #[error("{path}: --tensor {tensor}: {reason}", path = path.display())]
@@ -133,7 +142,7 @@ impl Graph {
     /// Reads a model file.
     ///
     /// # Errors
-    /// [`GraphError::Read`], [`GraphError::Decode`], [`GraphError::External`].
+    /// [`GraphError::Read`], [`GraphError::Decode`], [`GraphError::External`], [`GraphError::Outside`].
     pub fn read(path: &Path) -> Result<Self, GraphError> {
         let bytes = std::fs::read(path).map_err(|source| GraphError::Read { path: path.into(), source })?;
         Self::from_bytes(path, bytes)
@@ -153,6 +162,7 @@ impl Graph {
         if let Some(outside) = graph.initializers.iter().find(|one| one.location == Some(1)) {
             return Err(GraphError::External { path: path.into(), tensor: outside.name().into() });
         }
+        external::files(&bytes).map_err(|source| GraphError::Outside { path: path.into(), source })?;
         Ok(Self { path: path.into(), bytes, model })
     }
 

@@ -6,6 +6,7 @@ pub mod card;
 mod deadline;
 pub mod encode;
 pub mod expert;
+pub mod external;
 pub mod graph;
 pub mod host;
 pub mod library;

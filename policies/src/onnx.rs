@@ -10,7 +10,7 @@ use ort::session::{RunOptions, Session};
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::binding::{Binding, TensorSpec, backend};
-use crate::card::{FrameSpec, ModelCard};
+use crate::card::{FrameSpec, ModelCard, Weights};
 use crate::deadline::{Interrupt, Watchdog};
 use crate::host::{Provider, ProviderChoice};
 use crate::library::{OnnxRuntime, OpenError};
@@ -47,7 +47,7 @@ impl Interrupt for RunOptions {
 }
 
 impl OnnxPolicy {
-    /// Opens the model of a card: digest, names, types and shapes are checked here, never at step 1,000.
+    /// Opens the model of a card: digests, names, types and shapes are checked here, never at step 1,000.
     ///
     /// # Errors
     /// [`OpenError`] for the card, the weights, the graph, or a provider that does not start. With provider `auto` the
@@ -74,7 +74,7 @@ impl OnnxPolicy {
     fn start(
         runtime: &OnnxRuntime,
         card: &ModelCard,
-        weights: &[u8],
+        weights: &Weights,
         provider: Provider,
     ) -> Result<Self, OpenError> {
         let profile = (provider != Provider::Cpu).then(Profile::new);
@@ -104,7 +104,7 @@ impl OnnxPolicy {
     fn begin(
         runtime: &OnnxRuntime,
         card: &ModelCard,
-        weights: &[u8],
+        weights: &Weights,
         provider: Provider,
         profile: Option<Profile>,
     ) -> Result<(Self, Option<Vec<Placed>>), OpenError> {

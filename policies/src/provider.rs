@@ -1,13 +1,16 @@
 //! Sessions on an execution provider: opened by the settings, and what to do where a provider does not start.
 //! Advice is read off what the runtime printed, text in and text out.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ort::ep::cuda::ConvAlgorithmSearch;
 use ort::ep::{CUDA, ExecutionProviderDispatch, TensorRT};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
+use crate::card::Weights;
 use crate::host::{HostSettings, Provider};
 use crate::library::{OnnxRuntime, OpenError};
 use crate::placement::Profile;
@@ -36,19 +39,19 @@ impl fmt::Display for Selected {
     }
 }
 
-/// Opens a graph on the processor, one thread, whatever the settings say.
+/// Opens a graph on the processor, one thread, whatever the settings say; all of its weights are in `model`.
 pub(crate) fn cpu_session(
     runtime: &OnnxRuntime,
-    weights: &[u8],
+    model: &[u8],
     level: GraphOptimizationLevel,
 ) -> ort::Result<Session> {
-    build(runtime, weights, level, 1, &[], None)
+    build(runtime, model, &BTreeMap::new(), level, 1, &[], None)
 }
 
 /// Opens a graph on one provider.
 pub(crate) fn open(
     runtime: &OnnxRuntime,
-    weights: &[u8],
+    weights: &Weights,
     provider: Provider,
     profile: Option<&Profile>,
     refused: impl FnOnce(String) -> OpenError,
@@ -64,7 +67,8 @@ pub(crate) fn open(
     }
     let providers = dispatches(settings, provider);
     let level = GraphOptimizationLevel::All;
-    build(runtime, weights, level, settings.threads, &providers, profile).map_err(|error| {
+    let Weights { model, external } = weights;
+    build(runtime, model, external, level, settings.threads, &providers, profile).map_err(|error| {
         let reason = gist(&error.to_string());
         match provider {
             Provider::Cpu => refused(error.to_string()),
@@ -73,9 +77,12 @@ pub(crate) fn open(
     })
 }
 
+/// Opens a graph from memory. What it keeps in other files comes from memory too, so that what runs is what was held
+/// against the card: the runtime would look for those files in the working folder.
 fn build(
     runtime: &OnnxRuntime,
-    weights: &[u8],
+    model: &[u8],
+    external: &BTreeMap<String, Arc<[u8]>>,
     level: GraphOptimizationLevel,
     threads: usize,
     providers: &[ExecutionProviderDispatch],
@@ -85,6 +92,9 @@ fn build(
     if let Some(profile) = profile {
         builder = builder.with_profiling(profile.prefix())?;
     }
+    for (location, bytes) in external {
+        builder = builder.with_external_initializer_file_in_memory(location, Arc::clone(bytes))?;
+    }
     builder
         .with_intra_threads(threads)?
         .with_inter_threads(1)?
@@ -92,7 +102,7 @@ fn build(
         .with_deterministic_compute(true)?
         .with_optimization_level(level)?
         .with_execution_providers(providers)?
-        .commit_from_memory(weights)
+        .commit_from_memory(model)
 }
 
 fn dispatches(settings: &HostSettings, provider: Provider) -> Vec<ExecutionProviderDispatch> {

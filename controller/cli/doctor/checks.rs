@@ -187,8 +187,9 @@ fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks
     }
     let probe = &plan.models.probe;
     let loaded = ModelCard::load(&plan.models.weak).map_err(|error| error.to_string()).and_then(|card| {
-        let Some(spec) = card.activation else { return Err("the weak policy is not watched".into()) };
-        ProbeFile::load(probe, &card.sha256, &spec.tensor, spec.width).map_err(|error| error.to_string())
+        let Some(spec) = &card.activation else { return Err("the weak policy is not watched".into()) };
+        ProbeFile::load(probe, &card.model_sha256(), &spec.tensor, spec.width)
+            .map_err(|error| error.to_string())
     });
     checks.push(match loaded {
         Ok(_) => Check::here("probe", true, format!("{}: fits the weak policy", probe.display())),

@@ -1,20 +1,22 @@
 //! `aegis experiment report`: figures from the store, as JSON, Markdown and one HTML file.
 //! Holds no times and nothing of the machine: the same results give the same bytes.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::arm::AEGIS;
+use aegis_experiments::files::write_atomically;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::Lock;
 use aegis_experiments::report::{Instructive, RECORDINGS, Report, plain, report};
-use aegis_experiments::store::Store;
+use aegis_experiments::store::{Store, has_log};
 use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;
 
 use super::{Registered, background, belongs, judged, keys, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::files::{digest, make_folder, write};
+use crate::files::{digest, make_folder};
 use crate::host::HostArguments;
 use crate::replay::stored::{How, Stored};
 
@@ -48,11 +50,11 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     settle(folder, &lock)?;
     let made = make(folder, &plan, &lock)?;
-    for (name, text) in &made.files {
-        write(&folder.join(name), text.as_bytes())?;
+    let seal = format!("{}\n", digest(&store_path(folder))?);
+    let files = made.files.iter().map(|(name, text)| (*name, text.as_str())).chain([(SEAL, seal.as_str())]);
+    for (name, text) in files {
+        keep(&folder.join(name), text.as_bytes())?;
     }
-    let seal = digest(&store_path(folder))?;
-    write(&folder.join(SEAL), format!("{seal}\n").as_bytes())?;
     if arguments.recordings {
         let all = folder.join(RECORDINGS);
         make_folder(&all)?;
@@ -72,14 +74,35 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Leaves the store in one file, so that its digest is that of all of it.
+/// Writes one of the report's files, unless it is there with these bytes. Where the folder may not be written to, as on a
+/// medium that is read, the report is only printed, which is said.
+fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let Err(error) = write_atomically(path, bytes) else { return Ok(()) };
+    if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
+        eprintln!("{}: cannot be written, so this file is not kept: {error}", path.display());
+        return Ok(());
+    }
+    Err(failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
+}
+
+/// Leaves the store in one file, so that its digest is that of all of it; says where what it holds was edited.
 fn settle(folder: &Path, lock: &Lock) -> Result<(), Failure> {
     let path = store_path(folder);
     if !path.exists() {
         let message = format!("{}: no store; run `aegis experiment run` first", path.display());
         return Err(failure(Exit::Input, message));
     }
-    Store::open(&path, belongs(lock)).or_exit(Exit::Input)?.settle().or_exit(Exit::Failed)
+    if has_log(&path) {
+        Store::open(&path, belongs(lock)).or_exit(Exit::Input)?.settle().or_exit(Exit::Failed)?;
+    }
+    let chain = Store::read(&path, belongs(lock)).and_then(|store| store.chain()).or_exit(Exit::Input)?;
+    for wrong in chain.iter().flat_map(|chain| &chain.wrong) {
+        eprintln!("{}: {wrong}", folder.display());
+    }
+    Ok(())
 }
 
 /// A report's files by name, and the episodes that it links to.

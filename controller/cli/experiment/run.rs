@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use aegis_core::Probe;
 use aegis_experiments::experiment::{self, Experiment, Shard};
 use aegis_experiments::registration::Lock;
-use aegis_experiments::store::Store;
+use aegis_experiments::store::{Chain, Store};
 use aegis_experiments::{Arm, EpisodeKey, EpisodeSettings, precondition};
 use clap::Args;
 
+use super::occupied::Occupied;
 use super::{Registered, arms, belongs, judged, keys_of, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::make_folder;
@@ -51,6 +52,8 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     })?;
     study.check_models()?;
     let (probe, arms) = arms(&study)?;
+    make_folder(&arguments.out)?;
+    let _occupied = Occupied::claim(&arguments.out)?;
     let settings = EpisodeSettings { fork: !arguments.no_fork, ..study.settings() };
     let session = Session { study: &study, probe: &probe, settings: &settings, lock: &lock, arguments };
     if let Some(keys) = precondition::keys(&study.plan, study.suite.task_count()) {
@@ -64,6 +67,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         keys.len(),
         arms.len()
     );
+    let store = Store::open(&store_path(&arguments.out), belongs(&lock)).or_exit(Exit::Failed)?;
+    if let Some(Chain { head, seals, .. }) = store.chain().or_exit(Exit::Failed)? {
+        say!(
+            "seal {head} stands for all {seals} that landed; quote it elsewhere, and an edit of it is found"
+        );
+    }
     Ok(())
 }
 

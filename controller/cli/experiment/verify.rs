@@ -1,24 +1,30 @@
-//! `aegis experiment verify`: a report held against the registration, the store, and every digest.
+//! `aegis experiment verify`: a report held against the registration, the store, every digest, and sets run again.
 //! Each line says what was checked and what of the report it covers.
+
+mod rerun;
+mod traces;
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::experiment::read_trace;
-use aegis_experiments::precondition;
+use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::Lock;
 use aegis_experiments::store::Store;
+use aegis_experiments::{Arm, precondition};
 use clap::Args;
 use serde_json::Value;
 
-use super::report::{JSON, SEAL, make};
-use super::{Registered, belongs, store_path};
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use self::traces::Kept;
+use super::report::{JSON, Made, SEAL, make};
+use super::{Registered, arms_of, belongs, store_path};
+use crate::exit::{Exit, Failure, failure, say};
 use crate::files::digest;
 
 /// Arguments of `aegis experiment verify`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis experiment verify runs/study --plan experiments/study.toml")]
+#[command(after_help = "Examples:\n  aegis experiment verify runs/study --plan experiments/study.toml\n  \
+                        aegis experiment verify --without-traces --rerun 10 experiments/study\n\n\
+                        The last line is `DIR: verified`, or what is wrong is on standard error, with exit code 1.")]
 pub struct VerifyArguments {
     /// Folder of store and report
     folder: PathBuf,
@@ -27,6 +33,8 @@ pub struct VerifyArguments {
     /// Leave the step traces out, where only stores and report were kept
     #[arg(long)]
     without_traces: bool,
+    #[command(flatten)]
+    again: rerun::RerunArguments,
 }
 
 /// Runs the verb.
@@ -54,13 +62,56 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
     }
     say!("the store's bytes were compared with their seal: covers every figure");
-    if !arguments.without_traces {
-        wrong.extend(compare_traces(folder, &lock, "Audit")?);
-        if plan.precondition().is_some() {
-            wrong.extend(compare_traces(&folder.join(precondition::FOLDER), &lock, "What this belongs to")?);
+    let stores = stores(folder, &plan, &lock, &mut wrong)?;
+    for kept in &stores {
+        wrong.extend(traces::check_seals(kept));
+        if arguments.without_traces {
+            traces::say_without(kept);
+        } else {
+            wrong.extend(traces::check_traces(kept, &plan.gate));
         }
     }
-    let made = make(folder, &plan, &lock)?;
+    let compared =
+        make(folder, &plan, &lock).and_then(|made| compare_report(folder, &made, &read, &mut wrong));
+    match compared {
+        Ok(()) => {}
+        // What is wrong by now may be why, and is not to go unsaid.
+        Err(error) if wrong.is_empty() => return Err(error),
+        Err(error) => wrong.push(error.to_string()),
+    }
+    wrong.extend(rerun::run(&arguments.again, &arguments.registered, &stores)?);
+    if wrong.is_empty() {
+        say!("{}: verified", folder.display());
+        return Ok(());
+    }
+    Err(failure(Exit::Failed, wrong.join("\n")))
+}
+
+/// The stores of a study, its own and that of its precondition; what cannot be read is wrong.
+fn stores(folder: &Path, plan: &Plan, lock: &Lock, wrong: &mut Vec<String>) -> Result<Vec<Kept>, Failure> {
+    let mut places = vec![(folder.to_owned(), arms_of(plan)?, "every figure")];
+    if plan.precondition().is_some() {
+        places.push((folder.join(precondition::FOLDER), vec![Arm::weak()], "What this belongs to"));
+    }
+    let mut stores = Vec::new();
+    for (folder, arms, covers) in places {
+        let store = Store::read(&store_path(&folder), belongs(lock));
+        match store.and_then(|store| store.sets().map(|sets| (store, sets))) {
+            Ok((store, sets)) => stores.push(Kept { folder, arms, covers, store, sets }),
+            Err(error) => wrong.push(error.to_string()),
+        }
+    }
+    Ok(stores)
+}
+
+/// Holds what was written against the report made again.
+fn compare_report(
+    folder: &Path,
+    made: &Made,
+    read: &dyn Fn(&str) -> Result<String, Failure>,
+    wrong: &mut Vec<String>,
+) -> Result<(), Failure> {
+    let before = wrong.len();
     // Both out of text, so that equal texts are equal values.
     let parse = |text: &str| -> Result<Value, Failure> {
         let named = |error| failure(Exit::Input, format!("{}: {error}", folder.join(JSON).display()));
@@ -91,7 +142,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         }
         say!("{section} was made again from the store: covers \"{covers}\"");
     }
-    if written != again && wrong.is_empty() {
+    if written != again && wrong.len() == before {
         wrong.push(format!("{}: holds something that the store does not give", folder.join(JSON).display()));
     }
     for (name, text) in &made.files {
@@ -105,18 +156,5 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         }
         say!("{name} was made again");
     }
-    if wrong.is_empty() {
-        say!("{}: verified", folder.display());
-        return Ok(());
-    }
-    Err(failure(Exit::Failed, wrong.join("\n")))
-}
-
-/// Holds every step trace of a folder against its store; returns what is wrong.
-fn compare_traces(folder: &Path, lock: &Lock, covers: &str) -> Result<Vec<String>, Failure> {
-    let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
-    let traces = store.traces().or_exit(Exit::Input)?;
-    say!("{} step traces were compared with the store: covers \"{covers}\"", traces.len());
-    let errors = traces.iter().filter_map(|(key, sealed)| read_trace(folder, *key, sealed).err());
-    Ok(errors.map(|error| error.to_string()).collect())
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use aegis_experiments::files;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::{Frozen, NamedFile, Scenes};
-use aegis_policies::card::ModelCard;
+use aegis_policies::card::{ExternalFile, ModelCard};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
@@ -35,7 +35,7 @@ fn versions() -> Result<BTreeMap<String, String>, Failure> {
     Ok(found)
 }
 
-/// Cards, weights and probe. `plan` has their paths as written, `located` those to read from.
+/// Cards, weights with what they keep in other files, and probe. `plan` has their paths as written, `located` those to read from.
 fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Failure> {
     let mut found = BTreeMap::new();
     let mut add = |role: String, written: &Path, path: &Path| {
@@ -51,6 +51,10 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
         add(format!("{role} card"), written, path)?;
         let weights = written.with_file_name(&card.file);
         add(format!("{role} weights"), &weights, &card.weights_path())?;
+        for ExternalFile { file, .. } in &card.external {
+            let place = card.weights_path().with_file_name(file);
+            add(format!("{role} external data {file}"), &weights.with_file_name(file), &place)?;
+        }
     }
     add("probe".into(), &written.probe, &there.probe)?;
     Ok(found)

@@ -165,7 +165,7 @@ impl Robot {
                 return Err(wrong(format!("{field}; valid is the {found} of {}", card_path.display())));
             }
             reads_no_camera(&card).map_err(|reason| wrong(format!("models: {reason}")))?;
-            digests.insert(role.to_owned(), card.sha256);
+            digests.insert(role.to_owned(), card.model_sha256());
             *horizon = card.chunk.horizon;
         }
         let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;

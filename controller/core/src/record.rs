@@ -40,6 +40,10 @@ pub trait Recorder {
 
     /// Called after every control step.
     fn step(&mut self, record: &StepRecord<'_>);
+
+    /// Called with the digest of every state that the plant has been in so far: at every chunk boundary before
+    /// [`chunk`](Self::chunk), and after every control step before [`step`](Self::step). Ignored where not overridden.
+    fn state_path(&mut self, _digest: [u8; 16]) {}
 }
 
 /// Records nothing.

@@ -66,6 +66,7 @@ impl Course {
         while self.result.steps < settings.gate.horizon_steps && !self.result.success {
             at_boundary(&self, parties)?;
             let record = self.decide(parties, &mut arbiter, settings, timing)?;
+            recorder.state_path(self.path.bytes());
             recorder.chunk(&record);
             self.execute(parties.plant.as_mut(), &record, settings, recorder)?;
         }
@@ -134,6 +135,7 @@ impl Course {
             let transition = plant.step(action)?;
             self.path.push(plant);
             self.observation = transition.observation;
+            recorder.state_path(self.path.bytes());
             recorder.step(&StepRecord {
                 step: self.result.steps,
                 driver,
@@ -191,6 +193,13 @@ impl StatePath {
     }
 
     pub(crate) fn digest(&self) -> String {
-        hex(&self.hasher.clone().finalize()[..16])
+        hex(&self.bytes())
+    }
+
+    /// The first half of the SHA-256 over every state so far.
+    fn bytes(&self) -> [u8; 16] {
+        let mut half = [0; 16];
+        half.copy_from_slice(&self.hasher.clone().finalize()[..16]);
+        half
     }
 }

@@ -120,6 +120,7 @@ pub fn run(
     let Experiment { folder, store, keys, arms } = experiment;
     let done: BTreeSet<EpisodeKey> = store.traces()?.into_iter().map(|(key, _)| key).collect();
     let missing: Vec<EpisodeKey> = keys.iter().filter(|key| !done.contains(key)).copied().collect();
+    let layout = store.trace_layout();
     let store = Mutex::new(store);
     let noted: Mutex<Option<StoreError>> = Mutex::new(None);
     let follow = |said: Progress<'_>| {
@@ -137,7 +138,7 @@ pub fn run(
         let results: Vec<_> = twins.into_iter().map(|(result, _)| result).collect();
         let path = trace_path(folder, *key);
         let failed = |reason| RunError::Trace { path: path.clone(), reason };
-        let bytes = trace.parquet().map_err(failed)?;
+        let bytes = trace.file(layout, *key, settings.gate.chunk_steps).parquet().map_err(failed)?;
         write_atomically(&path, &bytes).map_err(|error| failed(error.to_string()))?;
         store.lock().map_err(|_| RunError::Worker)?.insert(&results, &sha256_of(&bytes))?;
         Ok(())

@@ -43,11 +43,10 @@ pub fn run_twins(
     for arm in others {
         let drawn = draw(arm, done.iter().map(|(twin, _)| twin), key, settings)?;
         // An arm of the weak policy alone is there to show that two runs are equal, so it is run.
-        let recorder = recorders.arm(&arm.name);
         let twin = if drawn.drive != Drive::Weak && trail.is_whole() {
-            trail.fork(parties, &drawn, &done[0].0, settings, recorder)?
+            trail.fork(parties, &drawn, &done[0].0, settings, recorders)?
         } else {
-            run_episode(parties, &drawn, key, settings, recorder)?
+            run_episode(parties, &drawn, key, settings, recorders.arm(&arm.name))?
         };
         twins::check(&done[0].0, &twin.0)?;
         done.push(twin);
@@ -118,11 +117,12 @@ impl Trail {
         arm: &Arm,
         weak: &EpisodeResult,
         settings: &EpisodeSettings,
-        recorder: &mut dyn Recorder,
+        recorders: &mut dyn TwinRecorder,
     ) -> Result<Twin, EpisodeError> {
         let mut timing = EpisodeTiming::default();
         let mut arbiter = arm.arbiter(&settings.gate)?;
         let mut fires = 0;
+        recorders.arm(&arm.name);
         for (reading, (saved, course)) in self.readings.iter().zip(&self.points) {
             let before: Arbiter = arbiter.clone();
             let decision = arbiter.boundary(reading.step, reading.score, reading.distance);
@@ -136,11 +136,15 @@ impl Trail {
                 }
                 course.result.arm = arm.name.clone();
                 course.result.fires = fires;
+                let recorder = recorders.arm(&arm.name);
                 let result =
                     course.finish(parties, before, settings, recorder, &mut timing, &mut |_, _| Ok(()))?;
                 return Ok((result, timing));
             }
-            fires += u32::from(decision.fired);
+            if decision.fired {
+                fires += 1;
+                recorders.fired(reading.step);
+            }
         }
         Ok((EpisodeResult { arm: arm.name.clone(), fires, ..weak.clone() }, timing))
     }
@@ -162,5 +166,9 @@ impl Recorder for Reader<'_> {
 
     fn step(&mut self, record: &StepRecord<'_>) {
         self.recorder.step(record);
+    }
+
+    fn state_path(&mut self, digest: [u8; 16]) {
+        self.recorder.state_path(digest);
     }
 }

@@ -8,7 +8,7 @@ use crate::experiment::{STORE, TRACES, TraceError, read_trace, trace_path};
 use crate::key::EpisodeKey;
 use crate::precondition;
 use crate::runner::describe;
-use crate::store::{Store, StoreError};
+use crate::store::{Part, Store, StoreError};
 
 /// Why parts cannot be put together.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,14 @@ pub enum MergeError {
         other: PathBuf,
         /// What it is held against.
         first: PathBuf,
+    },
+    /// What a part holds is not as it was sealed.
+    #[error("{}: {what}; valid is a part as it was run", part.display())]
+    Sealed {
+        /// The part.
+        part: PathBuf,
+        /// The first thing that is not.
+        what: String,
     },
     /// A trace is not the one that the store speaks of.
     #[error(transparent)]
@@ -114,8 +122,10 @@ fn fill(folder: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) ->
     let stores =
         parts.iter().map(|part| Store::read(&part.join(STORE), belongs)).collect::<Result<Vec<_>, _>>()?;
     let (sets, interruptions) = gather(parts, &stores, keys)?;
+    let ends =
+        parts.iter().zip(&stores).map(|(part, store)| end(part, store)).collect::<Result<Vec<_>, _>>()?;
     std::fs::create_dir_all(folder.join(TRACES)).map_err(write(folder))?;
-    let mut store = Store::open(&folder.join(STORE), belongs)?;
+    let mut store = Store::open_of(&folder.join(STORE), belongs, &ends)?;
     for (key, set) in &sets {
         let bytes = read_trace(set.part, *key, &set.trace)?;
         let to = trace_path(folder, *key);
@@ -126,6 +136,15 @@ fn fill(folder: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) ->
         store.interrupted(&what, &reason)?;
     }
     Ok(sets.len())
+}
+
+/// How much a part holds and its last seal, which the whole keeps; what was edited since it was sealed is refused.
+fn end(part: &Path, store: &Store) -> Result<Part, MergeError> {
+    let chain = store.chain()?;
+    if let Some(what) = chain.as_ref().and_then(|chain| chain.wrong.first()) {
+        return Err(MergeError::Sealed { part: part.to_owned(), what: what.clone() });
+    }
+    Ok(Part { sets: store.traces()?.len(), seal: chain.map(|chain| chain.head) })
 }
 
 /// Refuses folders whose stores hold different results.

@@ -1,20 +1,29 @@
 //! Results on disk: one SQLite file, one transaction for the twins of an episode.
 //! What is in it is whole; a run that is killed loses what was in flight and nothing else.
 
-use std::ops::Range;
+mod contents;
+mod open;
+mod seals;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_core::Start;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::episode::EpisodeResult;
-use crate::files::hex;
 use crate::key::EpisodeKey;
+use crate::trace::Layout;
 
-/// Version of the tables.
-const SCHEMA: u32 = 1;
+pub use contents::{StoredEpisode, StoredSet, stored_episodes};
+pub use open::has_log;
+use open::read_only;
+pub use seals::{Chain, Part};
+
+/// Version of the tables: 2 has a chain of seals, and traces of layout 2.
+const SCHEMA: u32 = 2;
+/// The version before it, which is read, and written on, as it was.
+const UNSEALED: u32 = 1;
 /// How long a write waits for another process that reads or writes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -49,6 +58,18 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
+    /// Results lie in the log beside the store, and the folder takes no file to read them through.
+    #[error(
+        "{path}: {log} holds results that are not in the store's file yet, and the folder takes no new files; copy it to \
+         where it can be written, or run `aegis experiment report` there as somebody who may write",
+        path = path.display(), log = log.display()
+    )]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// Its log.
+        log: PathBuf,
+    },
     /// The store is of another version or another experiment, or holds what no run writes.
     #[error("{path}: {field}: found {found}; valid is {valid}", path = path.display())]
     Invalid {
@@ -67,6 +88,7 @@ pub enum StoreError {
 pub struct Store {
     path: PathBuf,
     connection: Connection,
+    schema: u32,
 }
 
 impl Store {
@@ -75,6 +97,14 @@ impl Store {
     /// # Errors
     /// [`StoreError::Invalid`] for a store of another experiment or version.
     pub fn open(path: &Path, belongs: &str) -> Result<Self, StoreError> {
+        Self::open_of(path, belongs, &[])
+    }
+
+    /// The same for a store that is merged from parts, whose last seals its chain begins with.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_of(path: &Path, belongs: &str, parts: &[Part]) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Database { path: path.to_owned(), source };
         let mut connection = Connection::open(path).map_err(failed)?;
         let prepare = |connection: &mut Connection| {
@@ -87,6 +117,8 @@ impl Store {
                 transaction.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
             if !there {
                 transaction.execute_batch(TABLES)?;
+                transaction.execute_batch(seals::TABLES)?;
+                seals::begin(&transaction, parts)?;
                 let mut insert = transaction.prepare("INSERT INTO store VALUES (?1, ?2)")?;
                 insert.execute(params!["schema", SCHEMA.to_string()])?;
                 insert.execute(params!["belongs", belongs])?;
@@ -95,9 +127,7 @@ impl Store {
             transaction.commit()
         };
         prepare(&mut connection).map_err(failed)?;
-        let store = Self { path: path.to_owned(), connection };
-        store.check(belongs)?;
-        Ok(store)
+        Self::checked(path, connection, belongs)
     }
 
     /// Opens a store that is there, to read it only.
@@ -105,30 +135,42 @@ impl Store {
     /// # Errors
     /// As [`Store::open`], and where there is no store.
     pub fn read(path: &Path, belongs: &str) -> Result<Self, StoreError> {
-        let connection = read_only(path)?;
-        let store = Self { path: path.to_owned(), connection };
-        store.check(belongs)?;
+        Self::checked(path, read_only(path)?, belongs)
+    }
+
+    fn checked(path: &Path, connection: Connection, belongs: &str) -> Result<Self, StoreError> {
+        let mut store = Self { path: path.to_owned(), connection, schema: SCHEMA };
+        let nothing = || "nothing".to_owned();
+        let schema = store.value("schema")?;
+        let known = [SCHEMA, UNSEALED].into_iter().find(|known| schema == Some(known.to_string()));
+        store.schema = known.ok_or_else(|| {
+            store.invalid("schema", schema.unwrap_or_else(nothing), format!("{UNSEALED} or {SCHEMA}"))
+        })?;
+        let found = store.value("belongs")?;
+        if found.as_deref() != Some(belongs) {
+            let valid = format!(
+                "{belongs}, the seal in the plan's lock; another plan's results need a folder of their own"
+            );
+            return Err(store.invalid("belongs", found.unwrap_or_else(nothing), valid));
+        }
         Ok(store)
     }
 
-    fn check(&self, belongs: &str) -> Result<(), StoreError> {
-        for (name, valid) in [("schema", SCHEMA.to_string()), ("belongs", belongs.to_owned())] {
-            let found: Option<String> = self
-                .connection
-                .query_row("SELECT value FROM store WHERE name = ?1", [name], |row| row.get(0))
-                .optional()
-                .map_err(|source| self.failed(source))?;
-            if found.as_ref() != Some(&valid) {
-                let valid = match name {
-                    "belongs" => format!(
-                        "{valid}, the seal in the plan's lock; another plan's results need a folder of their own"
-                    ),
-                    _ => valid,
-                };
-                return Err(self.invalid(name, found.unwrap_or_else(|| "nothing".into()), valid));
-            }
-        }
-        Ok(())
+    /// A value of the table that says what the store is.
+    fn value(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let query = "SELECT value FROM store WHERE name = ?1";
+        let found = self.connection.query_row(query, [name], |row| row.get(0)).optional();
+        found.map_err(|source| self.failed(source))
+    }
+
+    /// The layout of the traces that are written beside this store.
+    pub fn trace_layout(&self) -> Layout {
+        if self.is_sealed() { Layout::Two } else { Layout::One }
+    }
+
+    /// Whether what lands in this store is sealed; those of an older version are not.
+    pub fn is_sealed(&self) -> bool {
+        self.schema != UNSEALED
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
@@ -174,18 +216,28 @@ impl Store {
         trace_sha256: &str,
     ) -> Result<(), StoreError> {
         let [task, initial_state, replicate] = columns(key);
+        let episodes = texts.iter().enumerate().map(|(place, (arm, text))| StoredEpisode {
+            place: place as i64,
+            arm: arm.clone(),
+            text: text.clone(),
+        });
+        let set = StoredSet { key, episodes: episodes.collect(), trace: Some(trace_sha256.to_owned()) };
+        let sealed = self.is_sealed();
         let write = |connection: &mut Connection| {
-            let transaction = connection.transaction()?;
-            for (place, (arm, text)) in texts.iter().enumerate() {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for StoredEpisode { place, arm, text } in &set.episodes {
                 transaction.execute(
                     "INSERT INTO episodes VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    params![task, initial_state, replicate, arm, place as i64, text],
+                    params![task, initial_state, replicate, arm, place, text],
                 )?;
             }
             transaction.execute(
                 "INSERT INTO traces VALUES (?1, ?2, ?3, ?4)",
                 params![task, initial_state, replicate, trace_sha256],
             )?;
+            if sealed {
+                seals::seal_set(&transaction, columns(key), &set)?;
+            }
             transaction.commit()
         };
         write(&mut self.connection).map_err(|source| self.failed(source))
@@ -193,59 +245,29 @@ impl Store {
 
     /// Notes that the plant failed to run an episode, which is run again.
     pub fn interrupted(&mut self, what: &str, reason: &str) -> Result<(), StoreError> {
-        let inserted = self.connection.execute("INSERT INTO interruptions VALUES (?1, ?2)", [what, reason]);
-        inserted.map(|_| ()).map_err(|source| self.failed(source))
+        let sealed = self.is_sealed();
+        let write = |connection: &mut Connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute("INSERT INTO interruptions VALUES (?1, ?2)", [what, reason])?;
+            if sealed {
+                seals::seal_interruption(&transaction, transaction.last_insert_rowid(), [what, reason])?;
+            }
+            transaction.commit()
+        };
+        write(&mut self.connection).map_err(|source| self.failed(source))
     }
 
-    /// All results, by key and then in the order of the arms, whatever the order in which they came.
-    pub fn results(&self) -> Result<Vec<EpisodeResult>, StoreError> {
-        let order = "SELECT task, initial_state, replicate, arm, result FROM episodes \
-                     ORDER BY task, initial_state, replicate, place";
-        let rows = self.rows(order, |row| {
-            let name: [i64; 3] = [row.get(0)?, row.get(1)?, row.get(2)?];
-            Ok((name, row.get::<_, String>(3)?, row.get::<_, String>(4)?))
-        })?;
-        rows.into_iter()
-            .map(|([task, initial_state, replicate], arm, text)| {
-                let field = format!(
-                    "episode of task {task}, initial state {initial_state}, replicate {replicate}, {arm}"
-                );
-                let result: EpisodeResult = serde_json::from_str(&text).map_err(|error| {
-                    self.invalid(&field, error.to_string(), "a result as a run writes it".into())
-                })?;
-                if columns(result.key) != [task, initial_state, replicate] || result.arm != *arm.as_str() {
-                    let found = format!("the result of {:?}, {}", result.key, result.arm);
-                    return Err(self.invalid(&field, found, "its own".into()));
-                }
-                Ok(result)
-            })
-            .collect()
-    }
-
-    /// Whether exactly this result is stored, letter for letter: reading JSON may move a number by its last bit.
+    /// The chain of seals, made again from what is stored; none for a store of the version without one.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    pub fn holds(&self, result: &EpisodeResult) -> Result<bool, StoreError> {
-        let text = serde_json::to_string(result)
-            .map_err(|error| self.invalid("result", error.to_string(), "a result that is JSON".into()))?;
-        let [task, initial_state, replicate] = columns(result.key);
-        let query = "SELECT COUNT(*) FROM episodes WHERE task = ?1 AND initial_state = ?2 AND replicate = ?3 \
-                     AND arm = ?4 AND result = ?5";
-        let named = params![task, initial_state, replicate, result.arm.as_str(), text];
-        let found = self.connection.query_row(query, named, |row| row.get::<_, i64>(0));
-        found.map(|count| count > 0).map_err(|source| self.failed(source))
-    }
-
-    /// SHA-256 over all results as they are stored, in the order of [`results`](Self::results).
-    pub fn sha256(&self) -> Result<String, StoreError> {
-        let order = "SELECT result FROM episodes ORDER BY task, initial_state, replicate, place";
-        let mut hasher = Sha256::new();
-        for text in self.rows(order, |row| row.get::<_, String>(0))? {
-            hasher.update(text.as_bytes());
-            hasher.update(b"\n");
+    /// [`StoreError::Database`] where a table cannot be read.
+    pub fn chain(&self) -> Result<Option<Chain>, StoreError> {
+        if !self.is_sealed() {
+            return Ok(None);
         }
-        Ok(hex(&hasher.finalize()))
+        let belongs = self.value("belongs")?.unwrap_or_default();
+        let made = seals::chain(&self.connection, &belongs, &self.sets()?);
+        made.map(Some).map_err(|source| self.failed(source))
     }
 
     /// Moves all that is in the log beside the file into the file, so that the file alone is the store.
@@ -253,57 +275,6 @@ impl Store {
         let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         moved.map_err(|source| self.failed(source))
     }
-
-    /// Digest of each key's step trace, by key.
-    pub fn traces(&self) -> Result<Vec<(EpisodeKey, String)>, StoreError> {
-        let order = "SELECT task, initial_state, replicate, sha256 FROM traces \
-                     ORDER BY task, initial_state, replicate";
-        self.rows(order, |row| Ok((key([row.get(0)?, row.get(1)?, row.get(2)?]), row.get(3)?)))
-    }
-
-    /// Episodes that the plant failed to run, and why; they were run again.
-    pub fn interruptions(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.rows("SELECT what, reason FROM interruptions ORDER BY rowid", |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-    }
-
-    fn rows<T>(
-        &self,
-        query: &str,
-        of: impl Fn(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        let read = || {
-            let mut statement = self.connection.prepare(query)?;
-            let rows = statement.query_map([], |row| of(row))?;
-            rows.collect::<rusqlite::Result<Vec<T>>>()
-        };
-        read().map_err(|source| self.failed(source))
-    }
-}
-
-fn read_only(path: &Path) -> Result<Connection, StoreError> {
-    if !path.exists() {
-        return Err(StoreError::None { path: path.to_owned() });
-    }
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(path, flags);
-    let patient = opened.and_then(|connection| connection.busy_timeout(PATIENCE).map(|()| connection));
-    patient.map_err(|source| StoreError::Database { path: path.to_owned(), source })
-}
-
-/// How many episodes from these initial states a store holds, of whatever experiment it is.
-///
-/// # Errors
-/// [`StoreError::Database`] for a file that is no store, [`StoreError::None`] where there is none.
-pub fn stored_episodes(path: &Path, starts: Range<usize>) -> Result<u64, StoreError> {
-    let connection = read_only(path)?;
-    let count = || {
-        let within = params![starts.start as i64, starts.end as i64];
-        let query = "SELECT COUNT(*) FROM episodes WHERE initial_state >= ?1 AND initial_state < ?2";
-        connection.query_row(query, within, |row| row.get::<_, i64>(0))
-    };
-    count().map(|count| count as u64).map_err(|source| StoreError::Database { path: path.to_owned(), source })
 }
 
 /// As SQLite has them: signed, the bits kept.

@@ -1,20 +1,30 @@
-//! Step traces: what every arm did at every control step of one key, as a Parquet file.
+//! Step traces: what every arm did at every control step of one key.
 //! A forked arm is recorded from its fork on; before it, the weak arm's rows are its own.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod columns;
+mod course;
+mod file;
+mod hold;
+mod read;
 
 use aegis_core::record::NoRecorder;
 use aegis_core::{ChunkRecord, Driver, Recorder, StepRecord};
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, StringArray, UInt32Array};
 
 use crate::arm::ArmName;
-use crate::parquet_file::{bytes, list};
+use crate::key::EpisodeKey;
+
+pub use file::{ArmNotes, Boundary, Layout, Notes, Row, TraceFile};
+pub use hold::{Conduct, Held, hold};
+pub use read::TraceFileError;
 
 /// Gives each arm of a set of twins the recorder that listens to it.
 pub trait TwinRecorder {
     /// The recorder of the arm that runs now.
     fn arm(&mut self, name: &ArmName) -> &mut dyn Recorder;
+
+    /// Notes that the arm that runs now fired at this control step of the weak path, before any step of its own.
+    /// Ignored where not overridden.
+    fn fired(&mut self, _step: u32) {}
 }
 
 impl TwinRecorder for NoRecorder {
@@ -26,56 +36,66 @@ impl TwinRecorder for NoRecorder {
 /// Collects the control steps of the twins of one key.
 #[derive(Default)]
 pub struct Trace {
-    arm: String,
-    arms: Vec<String>,
-    steps: Vec<u32>,
-    strong: Vec<bool>,
-    success: Vec<bool>,
-    actions: Vec<f32>,
-    width: usize,
-    positions: Vec<f64>,
+    /// Arms in the order in which they ran, each with its fires before its own steps.
+    arms: Vec<(String, Vec<u32>)>,
+    rows: Vec<Row>,
+    /// What the next step begins with, where it begins a chunk.
+    boundary: Option<Boundary>,
+    /// Digest of the state path as it was last told.
+    path: [u8; 16],
 }
 
 impl TwinRecorder for Trace {
     fn arm(&mut self, name: &ArmName) -> &mut dyn Recorder {
-        name.as_str().clone_into(&mut self.arm);
+        if self.arms.last().is_none_or(|(last, _)| *name != **last) {
+            self.arms.push((name.as_str().to_owned(), Vec::new()));
+        }
         self
+    }
+
+    fn fired(&mut self, step: u32) {
+        if let Some((_, fired)) = self.arms.last_mut() {
+            fired.push(step);
+        }
     }
 }
 
 impl Recorder for Trace {
-    /// Scores and hand-overs are in the results.
-    fn chunk(&mut self, _record: &ChunkRecord) {}
+    fn chunk(&mut self, record: &ChunkRecord) {
+        let score = record.decision.score;
+        self.boundary = Some(Boundary {
+            fired: record.decision.fired,
+            handed_over: record.decision.handed_over,
+            score: if score.is_flagged() { f64::NAN } else { score.risk() },
+            prefix: self.path,
+        });
+    }
 
     fn step(&mut self, record: &StepRecord<'_>) {
-        self.arms.push(self.arm.clone());
-        self.steps.push(record.step);
-        self.strong.push(record.driver == Driver::Strong);
-        self.success.push(record.success);
-        self.actions.extend_from_slice(record.action);
-        self.width = record.action.len();
-        self.positions.extend(record.observation.proprioception.end_effector.position);
+        self.rows.push(Row {
+            arm: self.arms.last().map_or_else(String::new, |(name, _)| name.clone()),
+            step: record.step,
+            strong: record.driver == Driver::Strong,
+            success: record.success,
+            action: record.action.to_vec(),
+            end_effector: record.observation.proprioception.end_effector.position,
+            boundary: self.boundary.take(),
+            path: self.path,
+        });
+    }
+
+    fn state_path(&mut self, digest: [u8; 16]) {
+        self.path = digest;
     }
 }
 
 impl Trace {
-    /// The file: `arm`, `step`, `strong` (who drove), `success` (after the step), `action` `float32[width]` as sent and
-    /// `end_effector` `float64[3]` in metres, world frame, after the step. Equal traces give equal bytes.
-    ///
-    /// # Errors
-    /// What Arrow or Parquet reports, and a trace without a step.
-    pub fn parquet(self) -> Result<Vec<u8>, String> {
-        if self.steps.is_empty() {
-            return Err("no control step was recorded".into());
+    /// What was collected, as a file of either layout.
+    pub fn file(&self, layout: Layout, key: EpisodeKey, chunk_steps: u32) -> TraceFile {
+        let file = TraceFile { notes: None, rows: self.rows.clone() };
+        match layout {
+            Layout::One => file,
+            Layout::Two => file.with_notes(key, chunk_steps, &self.arms),
         }
-        let columns: Vec<(&str, ArrayRef)> = vec![
-            ("arm", Arc::new(StringArray::from(self.arms))),
-            ("step", Arc::new(UInt32Array::from(self.steps))),
-            ("strong", Arc::new(BooleanArray::from(self.strong))),
-            ("success", Arc::new(BooleanArray::from(self.success))),
-            ("action", list(Arc::new(Float32Array::from(self.actions)), self.width)?),
-            ("end_effector", list(Arc::new(Float64Array::from(self.positions)), 3)?),
-        ];
-        bytes(columns, HashMap::new())
     }
 }

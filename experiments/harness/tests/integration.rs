@@ -2,6 +2,7 @@
 
 mod error_rates;
 mod experiment;
+mod integrity;
 mod power;
 mod registration;
 mod report;

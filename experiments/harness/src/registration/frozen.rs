@@ -18,7 +18,7 @@ pub struct Frozen {
     pub plan_sha256: String,
     /// Versions by name: the binary, and the libraries that physics and inference come from.
     pub versions: BTreeMap<String, String>,
-    /// Cards, weights and probe by their role.
+    /// Cards, weights, the files that weights keep values in, and probe, by their role.
     pub models: BTreeMap<String, NamedFile>,
     /// The scenes.
     pub scenes: Scenes,

@@ -1,0 +1,166 @@
+//! Stored sets of twins run again, and held bit for bit against what is stored: results by their text, traces by digest.
+//! What a keeper of a store could write by hand, running it again shows to be otherwise.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use crate::arm::Arm;
+use crate::episode::{EpisodeResult, EpisodeSettings, Parties};
+use crate::experiment::read_trace;
+use crate::figures::differences;
+use crate::files::sha256_of;
+use crate::fork::run_twins;
+use crate::runner::{Progress, RunError, SetupError, describe, parallel};
+use crate::store::StoredSet;
+use crate::trace::{Layout, Trace, TraceFile};
+
+/// One stored set of twins to run again.
+pub struct Job<'a> {
+    /// The folder of its store, in which its trace may lie.
+    pub folder: &'a Path,
+    /// What is stored.
+    pub set: &'a StoredSet,
+    /// The arms in the order in which they run, the weak one first.
+    pub arms: &'a [Arm],
+}
+
+/// Draws `count` of `total` places, each as likely as any other, ascending; all of them where there are no more.
+pub fn draw(count: usize, total: usize, seed: u64) -> Vec<usize> {
+    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+    let mut places: Vec<usize> = (0..total).collect();
+    let count = count.min(total);
+    for place in 0..count {
+        // In 64 bits, so that every machine draws alike.
+        let other = generator.random_range(place as u64..total as u64) as usize;
+        places.swap(place, other);
+    }
+    places.truncate(count);
+    places.sort_unstable();
+    places
+}
+
+/// Runs sets again, and returns what differs of each, the first difference by set, arm and field; in the order of the jobs.
+///
+/// An arm goes on from its weak twin's snapshot, as a study runs it; where a trace then has other bytes, the set is also
+/// run from its start, as `--no-fork` does.
+///
+/// # Errors
+/// [`RunError`] where a set cannot be run.
+pub fn rerun(
+    jobs: &[Job<'_>],
+    workers: usize,
+    settings: &EpisodeSettings,
+    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+) -> Result<Vec<Option<String>>, RunError> {
+    // Which of both the last set turned out to be run as: the next one most likely is, too.
+    let forked = AtomicBool::new(true);
+    parallel(jobs, workers, open, progress, |parties, job| {
+        let likely = forked.load(Ordering::Relaxed);
+        let first = attempt(parties, job, settings, likely)?;
+        let Some(Difference::Trace(_)) = &first else { return Ok(first.map(Difference::text)) };
+        let second = attempt(parties, job, settings, !likely)?;
+        if second.is_none() {
+            forked.store(!likely, Ordering::Relaxed);
+            return Ok(None);
+        }
+        Ok(first.map(Difference::text))
+    })
+}
+
+/// The first thing of a set that differs.
+enum Difference {
+    Figure(String),
+    Trace(String),
+}
+
+impl Difference {
+    fn text(self) -> String {
+        match self {
+            Self::Figure(text) | Self::Trace(text) => text,
+        }
+    }
+}
+
+fn attempt(
+    parties: &mut Parties,
+    job: &Job<'_>,
+    settings: &EpisodeSettings,
+    fork: bool,
+) -> Result<Option<Difference>, RunError> {
+    let key = job.set.key;
+    let mut trace = Trace::default();
+    let settings = EpisodeSettings { fork, ..settings.clone() };
+    let twins = run_twins(parties, job.arms, key, &settings, &mut trace)
+        .map_err(|source| RunError::Job { what: describe(key, "twins"), source })?;
+    let results: Vec<EpisodeResult> = twins.into_iter().map(|(result, _)| result).collect();
+    if let Some(text) = figure_that_differs(job.set, &results) {
+        return Ok(Some(Difference::Figure(text)));
+    }
+    let files = [Layout::Two, Layout::One].map(|layout| trace.file(layout, key, settings.gate.chunk_steps));
+    let failed = |reason| RunError::Trace { path: job.folder.to_owned(), reason };
+    let mut digests = Vec::new();
+    for file in &files {
+        let digest = sha256_of(&file.parquet().map_err(failed)?);
+        if job.set.trace.as_ref() == Some(&digest) {
+            return Ok(None);
+        }
+        digests.push(digest);
+    }
+    let stored = job.set.trace.as_deref().unwrap_or("none");
+    let place = trace_difference(job, &files);
+    let place = place.map_or(String::new(), |place| format!("; the first difference is at {place}"));
+    Ok(Some(Difference::Trace(format!(
+        "{}: trace: the store has SHA-256 {stored}, run again it is {}{place}",
+        describe(key, "twins"),
+        digests.join(" or, in layout 1, ")
+    ))))
+}
+
+/// The first figure of a set that is not what running it again gave.
+fn figure_that_differs(set: &StoredSet, results: &[EpisodeResult]) -> Option<String> {
+    for result in results {
+        let arm = result.arm.as_str();
+        let what = describe(set.key, arm);
+        let Some(stored) = set.episodes.iter().find(|one| one.arm == arm) else {
+            return Some(format!("{what}: arm: the store has no such episode"));
+        };
+        if let Some(one) = differences(&stored.text, result).into_iter().next() {
+            let (field, stored, found) = (one.field, one.stored, one.found);
+            return Some(format!("{what}: {field}: the store has {stored}, run again it is {found}"));
+        }
+    }
+    let known = |arm: &str| results.iter().any(|result| result.arm == *arm);
+    let other = set.episodes.iter().find(|one| !known(&one.arm))?;
+    Some(format!("{}: arm: the store has it, the plan has not", describe(set.key, &other.arm)))
+}
+
+/// Where the trace on disk first differs from what running again gave, if it is there and whole.
+fn trace_difference(job: &Job<'_>, files: &[TraceFile]) -> Option<String> {
+    let bytes = read_trace(job.folder, job.set.key, job.set.trace.as_deref()?).ok()?;
+    let stored = TraceFile::read(bytes).ok()?;
+    files.iter().find(|file| file.layout() == stored.layout())?.first_difference(&stored)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_drawn_by_the_seed_alone_and_each_once() {
+        let drawn = draw(5, 700, 1);
+        assert_eq!(drawn.len(), 5);
+        assert!(drawn.windows(2).all(|pair| pair[0] < pair[1]) && drawn.iter().all(|place| *place < 700));
+        assert_eq!(draw(5, 700, 1), drawn);
+        assert_ne!(draw(5, 700, 2), drawn);
+        assert_eq!(draw(9, 3, 1), [0, 1, 2]);
+        assert!(draw(0, 3, 1).is_empty() && draw(3, 0, 1).is_empty());
+        let mut met = [0_u32; 10];
+        (0..1000).flat_map(|seed| draw(2, 10, seed)).for_each(|place| met[place] += 1);
+        assert!(met.iter().all(|count| (140..260).contains(count)), "{met:?}");
+    }
+}

@@ -1,0 +1,253 @@
+//! A stored set of twins held against its step trace: every figure that the trace gives is made again and compared, and
+//! the trace against itself. Pure.
+
+use aegis_core::{GateLimits, Rule};
+
+use super::course::Course;
+use super::file::{Layout, Notes, Row, TraceFile};
+use crate::arm::{Arm, Drive};
+use crate::episode::EpisodeResult;
+use crate::figures::{Difference, differences, fields_that_differ};
+use crate::runner::describe;
+use crate::store::StoredSet;
+
+/// How an arm comes by its driver, as far as its hand-overs and fires follow from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    /// The weak policy drives from start to end.
+    Weak,
+    /// The strong policy does, so nothing is handed over.
+    Strong,
+    /// A gate that is obeyed: each hand-over to the strong policy is a fire.
+    Gated,
+    /// A gate that is not obeyed: its fires are hand-overs of nobody.
+    Shadow,
+    /// The strong policy takes over without a gate, so without a fire.
+    TakeOver,
+}
+
+impl From<&Arm> for Conduct {
+    fn from(arm: &Arm) -> Self {
+        match &arm.drive {
+            Drive::Weak => Self::Weak,
+            Drive::Strong => Self::Strong,
+            Drive::Rule(Rule::TakeOver { .. }) => Self::TakeOver,
+            Drive::Rule(_) | Drive::Yoked(_) => Self::Gated,
+            Drive::Shadow(_) => Self::Shadow,
+        }
+    }
+}
+
+/// What came of holding a set against its trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// What is wrong, each with set, arm and field.
+    pub wrong: Vec<String>,
+    /// Figures that the trace's layout does not give.
+    pub not_held: Vec<&'static str>,
+}
+
+/// Holds a stored set against its trace. `arms` are those of the plan in the order in which they run, the weak one first.
+pub fn hold(set: &StoredSet, trace: &TraceFile, arms: &[Arm], gate: &GateLimits) -> Held {
+    let holder = Holder { set, trace, gate };
+    let mut held = Held::default();
+    holder.check_arms(arms, &mut held.wrong);
+    if let Some(notes) = &trace.notes {
+        holder.check_notes(notes, &mut held.wrong);
+    }
+    let weak_name = arms.first().map_or("", |arm| arm.name.as_str());
+    let mut weak: Option<Course<'_>> = None;
+    for arm in arms {
+        let name = arm.name.as_str();
+        let course = match holder.course(name, weak.as_ref()) {
+            Ok(course) => course,
+            Err(reason) => {
+                held.wrong.push(holder.of_trace(name, &reason));
+                // The others go on from the first one.
+                if weak.is_none() {
+                    return held;
+                }
+                continue;
+            }
+        };
+        let found = course.check(Conduct::from(arm), gate, trace.layout(), weak.as_ref());
+        held.wrong.extend(found.iter().map(|reason| holder.of_trace(name, reason)));
+        holder.compare(arm, &course, weak_name, &mut held);
+        weak.get_or_insert(course);
+    }
+    held.not_held.sort_unstable();
+    held.not_held.dedup();
+    held
+}
+
+struct Holder<'a> {
+    set: &'a StoredSet,
+    trace: &'a TraceFile,
+    gate: &'a GateLimits,
+}
+
+impl Holder<'_> {
+    /// A line about the trace.
+    fn of_trace(&self, arm: &str, reason: &str) -> String {
+        format!("{}: trace: {reason}", describe(self.set.key, arm))
+    }
+
+    /// The arms of store and trace, and their order.
+    fn check_arms(&self, arms: &[Arm], wrong: &mut Vec<String>) {
+        let valid: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
+        let what = describe(self.set.key, "twins");
+        let stored: Vec<&str> = self.set.episodes.iter().map(|one| one.arm.as_str()).collect();
+        let places: Vec<i64> = self.set.episodes.iter().map(|one| one.place).collect();
+        if stored != valid || !places.iter().copied().eq(0..valid.len() as i64) {
+            wrong.push(format!(
+                "{what}: place: the store has {} at places {places:?}; valid is {} from 0 on",
+                stored.join(", "),
+                valid.join(", ")
+            ));
+        }
+        let mut traced: Vec<&str> = Vec::new();
+        for row in &self.trace.rows {
+            if traced.last() != Some(&row.arm.as_str()) {
+                traced.push(&row.arm);
+            }
+        }
+        let mut left = valid.iter();
+        if !traced.iter().all(|arm| left.any(|known| known == arm)) {
+            wrong.push(format!(
+                "{what}: trace: arm: found rows of {}; valid is each arm's rows together, in the order {}",
+                traced.join(", "),
+                valid.join(", ")
+            ));
+        }
+        if let Some(notes) = &self.trace.notes {
+            let noted: Vec<&str> = notes.arms.iter().map(|one| one.arm.as_str()).collect();
+            if noted != valid {
+                let found = noted.join(", ");
+                wrong.push(format!(
+                    "{what}: trace: metadata.aegis.arms: found {found}; valid is {}",
+                    valid.join(", ")
+                ));
+            }
+        }
+    }
+
+    /// What the file says of itself, and the digest of each column.
+    fn check_notes(&self, notes: &Notes, wrong: &mut Vec<String>) {
+        let what = describe(self.set.key, "twins");
+        if notes.key != self.set.key {
+            let found = describe(notes.key, "twins");
+            wrong.push(format!("{what}: trace: metadata.aegis.key: found that of {found}; valid is its own"));
+        }
+        if notes.chunk_steps != self.gate.chunk_steps {
+            wrong.push(format!(
+                "{what}: trace: metadata.aegis.chunk_steps: found {}; valid is the plan's {}",
+                notes.chunk_steps, self.gate.chunk_steps
+            ));
+        }
+        for one in &notes.arms {
+            let made = self.trace.digests(&one.arm);
+            let all = one.columns.keys().chain(made.keys().filter(|name| !one.columns.contains_key(*name)));
+            for column in all.filter(|name| one.columns.get(*name) != made.get(*name)) {
+                let text = |value: Option<&String>| value.cloned().unwrap_or_else(|| "nothing".into());
+                let (noted, made) = (text(one.columns.get(column)), text(made.get(column)));
+                let reason = format!("{column}: its rows have SHA-256 {made}, the file notes {noted}");
+                wrong.push(self.of_trace(&one.arm, &reason));
+            }
+        }
+    }
+
+    /// An arm's whole episode: the weak arm's rows before its own.
+    fn course<'b>(&'b self, name: &str, weak: Option<&Course<'b>>) -> Result<Course<'b>, String> {
+        let own: Vec<&Row> = self.trace.rows.iter().filter(|row| row.arm == name).collect();
+        let fired_before = self.trace.notes.as_ref().and_then(|notes| {
+            let noted = notes.arms.iter().find(|one| one.arm == name);
+            noted.map(|one| one.fired_before.as_slice())
+        });
+        let fired_before = fired_before.unwrap_or_default();
+        let begin = match (own.first(), weak) {
+            (Some(first), Some(weak)) => (first.step as usize).min(weak.rows.len()),
+            (None, Some(weak)) => weak.rows.len(),
+            (Some(_), None) => 0,
+            (None, None) => return Err("found no rows of the arm that the others go on from".into()),
+        };
+        let before = weak.map_or(&[][..], |weak| &weak.rows[..begin]);
+        let rows: Vec<&Row> = before.iter().copied().chain(own.iter().copied()).collect();
+        for (index, row) in rows.iter().enumerate() {
+            if row.step as usize != index {
+                return Err(format!("step: found control step {} in place of {index}", row.step));
+            }
+        }
+        Ok(Course { rows, own: begin, fired_before })
+    }
+
+    /// Holds the stored figures of an arm against those of its trace; `weak` is the name of the first arm.
+    fn compare(&self, arm: &Arm, course: &Course<'_>, weak: &str, held: &mut Held) {
+        let name = arm.name.as_str();
+        let what = describe(self.set.key, name);
+        let stored = |name: &str| self.set.episodes.iter().find(|one| one.arm == name);
+        let Some(text) = stored(name).map(|one| one.text.as_str()) else {
+            held.wrong.push(format!("{what}: arm: its trace has it, the store has not"));
+            return;
+        };
+        let conduct = Conduct::from(arm);
+        let mut made = course.result(arm.name.clone(), self.set.key, conduct, self.gate.chunk_steps);
+        let found: Vec<Difference> = match self.trace.layout() {
+            Layout::Two => differences(text, &made),
+            Layout::One => {
+                let read = |text: &str| serde_json::from_str::<EpisodeResult>(text);
+                match read(text) {
+                    Ok(result) => {
+                        let twin = stored(weak).filter(|_| name != weak).and_then(|one| read(&one.text).ok());
+                        held.not_held.extend(fill(&mut made, &result, twin.as_ref(), conduct));
+                        fields_that_differ(&result, &made)
+                    }
+                    // What cannot be read differs from everything.
+                    Err(_) => differences(text, &made),
+                }
+            }
+        };
+        held.wrong.extend(found.into_iter().map(|one| {
+            format!("{what}: {}: the store has {}, its trace gives {}", one.field, one.stored, one.found)
+        }));
+    }
+}
+
+/// Completes what steps alone give: from the weak twin, which an arm equals up to its first hand-over, and past that from
+/// the stored result itself. Returns which figures that leaves unheld.
+fn fill(
+    made: &mut EpisodeResult,
+    stored: &EpisodeResult,
+    twin: Option<&EpisodeResult>,
+    conduct: Conduct,
+) -> Vec<&'static str> {
+    let boundaries = made.steps.div_ceil(made.chunk_steps.max(1)) as usize;
+    made.scores.clone_from(&stored.scores);
+    made.scores.resize(boundaries, None);
+    made.prefixes.clone_from(&stored.prefixes);
+    made.prefixes.resize(boundaries, String::new());
+    made.path.clone_from(&stored.path);
+    let from_start = (made.strong_steps > 0 && made.hand_overs.is_empty()).then_some(0);
+    let parted = made.hand_overs.first().copied().or(from_start);
+    let shared =
+        parted.map_or(boundaries, |step| boundaries.min((step / made.chunk_steps.max(1)) as usize + 1));
+    if let Some(twin) = twin {
+        made.scores.iter_mut().zip(&twin.scores).take(shared).for_each(|(one, other)| *one = *other);
+        let prefixes = made.prefixes.iter_mut().zip(&twin.prefixes).take(shared);
+        prefixes.for_each(|(one, other)| one.clone_from(other));
+        if parted.is_none() {
+            made.path.clone_from(&twin.path);
+        }
+    }
+    let mut not_held = Vec::new();
+    if twin.is_none() {
+        not_held.push("scores, prefixes and path of the weak arm");
+    }
+    if parted.is_some() {
+        not_held.push("scores, prefixes and path after the first hand-over");
+    }
+    if conduct == Conduct::Shadow {
+        made.fires = stored.fires;
+        not_held.push("fires of a gate that is not obeyed");
+    }
+    not_held
+}

@@ -1,0 +1,464 @@
+//! Whether an edit is found, on a plant of one dimension: every figure that is stored, every field of a trace, every column
+//! of a store, each in turn; and what running sets again finds.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::path::{Path, PathBuf};
+
+use aegis_core::Rule;
+use aegis_experiments::experiment::{self, Experiment, STORE, Shard, read_trace, trace_path};
+use aegis_experiments::merge::merge;
+use aegis_experiments::rerun::{Job, rerun};
+use aegis_experiments::runner::{Progress, describe};
+use aegis_experiments::store::{Chain, Store, StoredSet};
+use aegis_experiments::trace::{Boundary, Layout, Row, TraceFile, hold};
+use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings};
+use rusqlite::Connection;
+
+use crate::support::{KEYS, gated, open, settings};
+
+const BELONGS: &str = "registration of a test";
+
+/// A fresh, empty folder for one test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("integrity-{name}"));
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// An arm of every conduct, in the order in which they run.
+fn arms() -> Vec<Arm> {
+    let arm = |name: &str, drive| Arm { name: name.into(), drive };
+    let Drive::Rule(rule) = gated().drive else { panic!("a rule") };
+    vec![
+        Arm::weak(),
+        gated(),
+        arm("aa", Drive::Weak),
+        arm("shadow", Drive::Shadow(rule)),
+        arm("take_over", Drive::Rule(Rule::TakeOver { step: 10 })),
+        Arm::strong(),
+        arm("random", Drive::Yoked("aegis".into())),
+    ]
+}
+
+/// Four starts, of which weak loses the odd ones.
+fn keys() -> Vec<EpisodeKey> {
+    KEYS.keys(0..1)[..4].to_vec()
+}
+
+fn run(folder: &Path, keys: &[EpisodeKey], fork: bool, workers: usize) {
+    let store = Store::open(&folder.join(STORE), BELONGS).unwrap();
+    let settings = EpisodeSettings { fork, ..settings() };
+    let experiment = Experiment { folder, store, keys, arms: &arms() };
+    let progress = |_: Progress<'_>| {};
+    experiment::run(experiment, workers, &settings, &|_| Ok(open()), &progress).unwrap();
+}
+
+fn read(folder: &Path) -> Store {
+    Store::read(&folder.join(STORE), BELONGS).unwrap()
+}
+
+fn chain(folder: &Path) -> Chain {
+    read(folder).chain().unwrap().expect("a store with seals")
+}
+
+fn trace_of(folder: &Path, set: &StoredSet) -> TraceFile {
+    let bytes = read_trace(folder, set.key, set.trace.as_deref().unwrap()).unwrap();
+    TraceFile::read(bytes).unwrap()
+}
+
+/// What is wrong with a set.
+fn wrong(set: &StoredSet, trace: &TraceFile) -> Vec<String> {
+    hold(set, trace, &arms(), &settings().gate).wrong
+}
+
+/// Makes a store one of the version without seals, whose traces are of layout 1.
+fn unseal(path: &Path) {
+    let connection = Connection::open(path).unwrap();
+    let version = "UPDATE store SET value = '1' WHERE name = 'schema'; DROP TABLE seals; DROP TABLE parts";
+    connection.execute_batch(version).unwrap();
+}
+
+#[test]
+fn what_ran_is_what_its_traces_give_forked_or_not() {
+    for fork in [true, false] {
+        let folder = folder(&format!("sound-{fork}"));
+        run(&folder, &keys(), fork, 2);
+        for set in read(&folder).sets().unwrap() {
+            let trace = trace_of(&folder, &set);
+            assert_eq!(trace.layout(), Layout::Two);
+            let found = hold(&set, &trace, &arms(), &settings().gate);
+            assert_eq!((found.wrong, found.not_held), (Vec::new(), Vec::new()), "forked: {fork}");
+            assert_eq!(TraceFile::read(trace.parquet().unwrap()).unwrap(), trace);
+        }
+        assert_eq!(chain(&folder).wrong, Vec::<String>::new());
+    }
+}
+
+type Edit = (&'static str, fn(&mut EpisodeResult));
+
+const FIGURES: [Edit; 13] = [
+    ("arm", |result| result.arm = "other".into()),
+    ("key", |result| result.key.replicate += 1),
+    ("success", |result| result.success = !result.success),
+    ("steps", |result| result.steps += 1),
+    ("chunk_steps", |result| result.chunk_steps += 1),
+    ("fires", |result| result.fires += 1),
+    ("strong_steps", |result| result.strong_steps += 1),
+    ("hand_overs", |result| result.hand_overs.push(38)),
+    ("scores[0]", |result| result.scores[0] = Some(0.123)),
+    ("scores", |result| result.scores.truncate(result.scores.len() - 1)),
+    ("prefixes[0]", |result| result.prefixes[0].replace_range(..1, "x")),
+    ("prefixes", |result| result.prefixes.truncate(result.prefixes.len() - 1)),
+    ("path", |result| result.path.replace_range(..1, "x")),
+];
+
+/// A set with one arm's result edited.
+fn edited(set: &StoredSet, place: usize, edit: fn(&mut EpisodeResult)) -> StoredSet {
+    let mut set = set.clone();
+    let mut result: EpisodeResult = serde_json::from_str(&set.episodes[place].text).unwrap();
+    edit(&mut result);
+    set.episodes[place].text = serde_json::to_string(&result).unwrap();
+    set
+}
+
+#[test]
+fn every_figure_of_every_arm_that_was_edited_is_named() {
+    let folder = folder("figures");
+    run(&folder, &keys(), true, 1);
+    for set in read(&folder).sets().unwrap() {
+        let trace = trace_of(&folder, &set);
+        for (place, arm) in arms().iter().enumerate() {
+            let what = describe(set.key, arm.name.as_str());
+            for (field, edit) in FIGURES {
+                let found = wrong(&edited(&set, place, edit), &trace);
+                let named =
+                    found.iter().any(|line| line.starts_with(&format!("{what}: {field}: the store has")));
+                assert!(named, "{what}: {field}: {found:?}");
+            }
+            // Another spelling of the same is not what a run writes.
+            let mut spelled = set.clone();
+            spelled.episodes[place].text += " ";
+            assert!(wrong(&spelled, &trace)[0].starts_with(&format!("{what}: text: ")));
+            // The columns beside the result.
+            let mut column = set.clone();
+            column.episodes[place].place += 10;
+            assert!(wrong(&column, &trace)[0].contains(": place: "));
+            let mut column = set.clone();
+            column.episodes[place].arm = "other".into();
+            let found = wrong(&column, &trace);
+            assert!(
+                found.contains(&format!("{what}: arm: its trace has it, the store has not")),
+                "{found:?}"
+            );
+        }
+    }
+}
+
+/// One edit of a row, by the column that it is in.
+type RowEdit = (&'static str, fn(&mut Row));
+
+fn boundary(row: &mut Row, edit: fn(&mut Boundary)) {
+    if let Some(boundary) = &mut row.boundary {
+        edit(boundary);
+    }
+}
+
+const COLUMNS: [RowEdit; 11] = [
+    ("step", |row| row.step += 1),
+    ("strong", |row| row.strong = !row.strong),
+    ("success", |row| row.success = !row.success),
+    ("boundary", |row| {
+        row.boundary = match row.boundary {
+            Some(_) => None,
+            None => Some(Boundary { fired: false, handed_over: false, score: f64::NAN, prefix: [0; 16] }),
+        };
+    }),
+    ("fired", |row| boundary(row, |one| one.fired = !one.fired)),
+    ("handed_over", |row| boundary(row, |one| one.handed_over = !one.handed_over)),
+    ("score", |row| boundary(row, |one| one.score += 0.001)),
+    ("prefix", |row| boundary(row, |one| one.prefix[0] ^= 1)),
+    ("path", |row| row.path[15] ^= 1),
+    ("action", |row| row.action[0] += 0.001),
+    ("end_effector", |row| row.end_effector[2] += 0.001),
+];
+
+/// The trace with the digests of its columns made again, as a keeper who edits it would.
+fn with_digests_made_again(mut trace: TraceFile, set: &StoredSet) -> TraceFile {
+    for line in wrong(set, &trace) {
+        let Some((place, digests)) = line.split_once(": its rows have SHA-256 ") else { continue };
+        let (arm, column) = (place.split(" · ").next().unwrap(), place.rsplit(": ").next().unwrap());
+        let made = digests.split(',').next().unwrap().to_owned();
+        let notes = trace.notes.as_mut().unwrap();
+        let noted = notes.arms.iter_mut().find(|one| one.arm == arm).unwrap();
+        noted.columns.insert(column.to_owned(), made);
+    }
+    trace
+}
+
+#[test]
+fn every_field_of_a_trace_that_was_edited_is_named() {
+    let folder = folder("fields");
+    run(&folder, &keys()[1..2], true, 1);
+    let set = read(&folder).sets().unwrap().remove(0);
+    let trace = trace_of(&folder, &set);
+    for place in 0..trace.rows.len() {
+        let arm = trace.rows[place].arm.clone();
+        let ends = trace.rows.get(place + 1).is_none_or(|next| next.arm != arm || next.step % 2 == 0);
+        for (column, edit) in COLUMNS {
+            let mut other = trace.clone();
+            edit(&mut other.rows[place]);
+            if other == trace {
+                continue;
+            }
+            let found = wrong(&set, &other);
+            let line = format!("{}: trace: {column}: its rows have", describe(set.key, &arm));
+            assert!(found.iter().any(|one| one.starts_with(&line)), "row {place}, {column}: {found:?}");
+            // What figures follow from is found although the digests were made again.
+            let decides = !["action", "end_effector"].contains(&column) && (column != "path" || ends);
+            let found = wrong(&set, &with_digests_made_again(other, &set));
+            assert_eq!(!found.is_empty(), decides, "row {place}, {column}: {found:?}");
+        }
+        let mut other = trace.clone();
+        other.rows[place].arm = "other".into();
+        assert!(wrong(&set, &other).iter().any(|line| line.contains(": trace: ")), "row {place}, arm");
+    }
+}
+
+#[test]
+fn every_note_of_a_trace_that_was_edited_is_named() {
+    let folder = folder("notes");
+    run(&folder, &keys()[1..2], true, 1);
+    let set = read(&folder).sets().unwrap().remove(0);
+    let trace = trace_of(&folder, &set);
+    let notes = trace.notes.clone().unwrap();
+    let shadow = notes.arms.iter().find(|one| one.arm == "shadow").unwrap();
+    assert!(!shadow.fired_before.is_empty(), "a gate that nobody obeys fires on the weak path");
+    let named = |edit: &dyn Fn(&mut aegis_experiments::trace::Notes), words: &str| {
+        let mut other = trace.clone();
+        edit(other.notes.as_mut().unwrap());
+        let found = wrong(&set, &other);
+        assert!(found.iter().any(|line| line.contains(words)), "{words}: {found:?}");
+    };
+    named(&|notes| notes.key.start.initial_state += 1, "trace: metadata.aegis.key: ");
+    named(&|notes| notes.chunk_steps += 1, "trace: metadata.aegis.chunk_steps: ");
+    for place in 0..notes.arms.len() {
+        let what = describe(set.key, &notes.arms[place].arm);
+        named(&|notes| notes.arms[place].arm = "other".into(), "trace: metadata.aegis.arms: ");
+        named(&|notes| notes.arms[place].fired_before.push(39), &format!("{what}: trace: fired_before: "));
+        for column in notes.arms[place].columns.keys() {
+            let line = format!("{what}: trace: {column}: its rows have");
+            let edit = |notes: &mut aegis_experiments::trace::Notes| {
+                notes.arms[place].columns.insert(column.clone(), "00".into());
+            };
+            named(&edit, &line);
+        }
+    }
+    named(&|notes| drop(notes.arms.pop()), "trace: metadata.aegis.arms: ");
+    named(&|notes| notes.arms[3].fired_before.clear(), ": fires: the store has");
+    // What is no trace of this layout is refused before it is held against anything.
+    let mut later = trace.clone();
+    later.notes.as_mut().unwrap().schema = 9;
+    let error = TraceFile::read(later.parquet().unwrap()).unwrap_err().to_string();
+    assert_eq!(error, "metadata.aegis.schema: found 9; valid is 2");
+    assert!(TraceFile::read(b"no trace".to_vec()).unwrap_err().to_string().starts_with("no step trace: "));
+}
+
+#[test]
+fn a_trace_of_layout_1_is_held_as_far_as_it_goes() {
+    let folder = folder("layout-1");
+    drop(Store::open(&folder.join(STORE), BELONGS).unwrap());
+    unseal(&folder.join(STORE));
+    run(&folder, &keys(), true, 2);
+    let store = read(&folder);
+    assert!(store.chain().unwrap().is_none(), "a store without seals goes on without them");
+    for set in store.sets().unwrap() {
+        let trace = trace_of(&folder, &set);
+        assert_eq!(trace.layout(), Layout::One);
+        let found = hold(&set, &trace, &arms(), &settings().gate);
+        assert_eq!(found.wrong, Vec::<String>::new());
+        assert!(found.not_held.contains(&"fires of a gate that is not obeyed"), "{:?}", found.not_held);
+        for (place, arm) in arms().iter().enumerate() {
+            let name = arm.name.as_str();
+            for (field, edit) in FIGURES {
+                let found = wrong(&edited(&set, place, edit), &trace);
+                // The shadow's fires, and what the weak arm alone could say of itself.
+                let own = ["scores[0]", "prefixes[0]", "path"].contains(&field);
+                let held = match (name, field) {
+                    ("shadow", "fires") => false,
+                    ("weak", _) if own => !found.is_empty(),
+                    (_, "path") => !found.is_empty(),
+                    _ => true,
+                };
+                let line = format!("{}: {field}: the store has", describe(set.key, name));
+                let named = found.iter().any(|one| one.starts_with(&line));
+                assert!(named || !held || name == "weak" && own, "{name} {field}: {found:?}");
+            }
+        }
+    }
+}
+
+/// What each table is, and an edit of each of its columns.
+const EDITS: [&str; 19] = [
+    "UPDATE episodes SET task = 7 WHERE rowid = 1",
+    "UPDATE episodes SET initial_state = 77 WHERE rowid = 1",
+    "UPDATE episodes SET replicate = 7 WHERE rowid = 1",
+    "UPDATE episodes SET arm = 'other' WHERE rowid = 1",
+    "UPDATE episodes SET place = 77 WHERE rowid = 1",
+    "UPDATE episodes SET result = replace(result, '\"steps\":', '\"steps\":1') WHERE rowid = 1",
+    "UPDATE traces SET task = 7 WHERE rowid = 1",
+    "UPDATE traces SET initial_state = 77 WHERE rowid = 1",
+    "UPDATE traces SET replicate = 7 WHERE rowid = 1",
+    "UPDATE traces SET sha256 = '00' WHERE rowid = 1",
+    "UPDATE interruptions SET what = 'other'",
+    "UPDATE interruptions SET reason = 'other'",
+    "UPDATE seals SET place = 77 WHERE place = 2",
+    "UPDATE seals SET task = 7 WHERE place = 2",
+    "UPDATE seals SET initial_state = 77 WHERE place = 2",
+    "UPDATE seals SET replicate = 7 WHERE place = 2",
+    "UPDATE seals SET seal = '00' WHERE place = 2",
+    "UPDATE seals SET seal = '00' WHERE place = (SELECT max(place) FROM seals)",
+    "UPDATE seals SET interruption = 7 WHERE interruption IS NOT NULL",
+];
+
+const REMOVALS: [&str; 5] = [
+    "DELETE FROM episodes WHERE rowid = 1",
+    "DELETE FROM traces WHERE rowid = 1",
+    "DELETE FROM interruptions",
+    "DELETE FROM seals WHERE place = 2",
+    "INSERT INTO interruptions VALUES ('another', 'reason')",
+];
+
+#[test]
+fn every_column_of_a_store_that_was_edited_breaks_its_chain() {
+    let folder = folder("columns");
+    run(&folder, &keys()[..2], true, 1);
+    Store::open(&folder.join(STORE), BELONGS).unwrap().interrupted("an episode", "unplugged").unwrap();
+    run(&folder, &keys(), true, 2);
+    let whole = chain(&folder);
+    assert_eq!((whole.seals, whole.wrong), (5, Vec::new()));
+    let edited = |index: usize, edit: &str| {
+        let path = folder.join(format!("edit-{index}.sqlite"));
+        std::fs::copy(folder.join(STORE), &path).unwrap();
+        assert!(Connection::open(&path).unwrap().execute(edit, []).unwrap() > 0, "{edit}");
+        path
+    };
+    for (index, edit) in EDITS.iter().chain(&REMOVALS).enumerate() {
+        let chain = Store::read(&edited(index, edit), BELONGS).unwrap().chain().unwrap().unwrap();
+        assert!(!chain.wrong.is_empty(), "{edit}");
+        let names = ["task ", "interruption "];
+        assert!(names.iter().any(|name| chain.wrong[0].contains(name)), "{edit}: {:?}", chain.wrong);
+    }
+    for (index, (edit, field)) in [
+        ("UPDATE store SET value = '9' WHERE name = 'schema'", "schema: found 9"),
+        ("UPDATE store SET value = '1' WHERE name = 'belongs'", "belongs: found 1"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let error = Store::read(&edited(100 + index, edit), BELONGS).err().unwrap().to_string();
+        assert!(error.contains(field), "{error}");
+    }
+    // An edit in the middle is named, and not all that came after it.
+    let path = edited(200, EDITS[9]);
+    let wrong = Store::read(&path, BELONGS).unwrap().chain().unwrap().unwrap().wrong;
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+}
+
+#[test]
+fn merged_parts_are_sealed_anew_and_keep_their_last_seals() {
+    let parts: Vec<PathBuf> = (1..=2)
+        .map(|index| {
+            let part = folder(&format!("part-{index}"));
+            run(&part, &Shard { index, count: 2 }.of(&keys()), true, 1);
+            part
+        })
+        .collect();
+    let out = folder("merged").join("all");
+    merge(&out, &parts, BELONGS, &keys(), None).unwrap();
+    let whole = chain(&out);
+    assert_eq!((whole.seals, whole.wrong), (4, Vec::new()));
+    for (kept, part) in whole.parts.iter().zip(&parts) {
+        assert_eq!((kept.sets, kept.seal.clone()), (2, Some(chain(part).head)));
+    }
+    for (index, edit) in [
+        "UPDATE parts SET place = 77 WHERE place = 1",
+        "UPDATE parts SET sets = 77 WHERE place = 1",
+        "UPDATE parts SET seal = '00' WHERE place = 1",
+        "DELETE FROM parts WHERE place = 1",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = out.join(format!("edit-{index}.sqlite"));
+        std::fs::copy(out.join(STORE), &path).unwrap();
+        assert!(Connection::open(&path).unwrap().execute(edit, []).unwrap() > 0, "{edit}");
+        let chain = Store::read(&path, BELONGS).unwrap().chain().unwrap().unwrap();
+        assert!(chain.wrong[0].starts_with("seal 1: "), "{edit}: {:?}", chain.wrong);
+    }
+
+    // A part of the version without seals is taken as it is, which the whole says.
+    unseal(&parts[1].join(STORE));
+    let mixed = out.with_file_name("mixed");
+    merge(&mixed, &parts, BELONGS, &keys(), None).unwrap();
+    assert_eq!(chain(&mixed).parts[1].seal, None);
+    // One that was edited after it was sealed is refused, by the set.
+    let edit = "UPDATE episodes SET result = replace(result, '\"fires\":0', '\"fires\":1') WHERE place = 0";
+    Connection::open(parts[0].join(STORE)).unwrap().execute(edit, []).unwrap();
+    let error = merge(&out.with_file_name("edited"), &parts, BELONGS, &keys(), None).unwrap_err().to_string();
+    assert!(error.contains("integrity-part-1: seal 1: twins · task 0 · initial state 0"), "{error}");
+}
+
+/// What running every set again finds, against what `edit` made of the stored sets.
+fn again(folder: &Path, edit: &dyn Fn(&mut Vec<StoredSet>)) -> Vec<Option<String>> {
+    let mut sets = read(folder).sets().unwrap();
+    edit(&mut sets);
+    let arms = arms();
+    let jobs: Vec<Job<'_>> = sets.iter().map(|set| Job { folder, set, arms: &arms }).collect();
+    rerun(&jobs, 2, &settings(), &|_| Ok(open()), &|_| {}).unwrap()
+}
+
+#[test]
+fn what_is_run_again_is_what_is_stored_and_an_edit_is_named() {
+    let folder = folder("again");
+    run(&folder, &keys(), true, 1);
+    assert_eq!(again(&folder, &|_| {}), [None, None, None, None]);
+    for (place, arm) in arms().iter().enumerate() {
+        for (field, edit) in FIGURES {
+            let found = again(&folder, &|sets| sets[1] = edited(&sets[1], place, edit));
+            let line = format!("{}: {field}: the store has", describe(keys()[1], arm.name.as_str()));
+            assert!(found[1].as_ref().is_some_and(|found| found.starts_with(&line)), "{line}: {found:?}");
+            assert_eq!((&found[0], &found[2], &found[3]), (&None, &None, &None));
+        }
+    }
+    let found = again(&folder, &|sets| sets[2].trace = Some("00".into()));
+    let line = format!("{}: trace: the store has SHA-256 00, run again it is ", describe(keys()[2], "twins"));
+    assert!(found[2].as_ref().is_some_and(|found| found.starts_with(&line)), "{found:?}");
+    let found = again(&folder, &|sets| drop(sets[0].episodes.pop()));
+    assert!(found[0].as_ref().is_some_and(|found| found.contains("no such episode")), "{found:?}");
+
+    // A trace that was edited, and every digest of it made again: found by its first field that differs.
+    let mut set = read(&folder).sets().unwrap().remove(1);
+    let mut trace = trace_of(&folder, &set);
+    trace.rows[3].action[0] += 0.001;
+    let bytes = with_digests_made_again(trace, &set).parquet().unwrap();
+    set.trace = Some(aegis_experiments::files::sha256_of(&bytes));
+    std::fs::write(trace_path(&folder, set.key), bytes).unwrap();
+    let found = again(&folder, &|sets| sets[1] = set.clone());
+    let place = "the first difference is at arm weak, control step 3, action";
+    assert!(found[1].as_ref().is_some_and(|found| found.ends_with(place)), "{found:?}");
+}
+
+#[test]
+fn what_ran_from_the_start_or_into_an_older_store_is_run_again_as_it_was() {
+    let unforked = folder("again-unforked");
+    run(&unforked, &keys(), false, 1);
+    assert_eq!(again(&unforked, &|_| {}), [None, None, None, None]);
+    let old = folder("again-old");
+    drop(Store::open(&old.join(STORE), BELONGS).unwrap());
+    unseal(&old.join(STORE));
+    run(&old, &keys(), true, 1);
+    assert_eq!(again(&old, &|_| {}), [None, None, None, None]);
+}
