@@ -23,6 +23,7 @@ mod pictures;
 mod plan;
 mod probe;
 mod random_faults;
+mod records;
 mod release;
 mod robot;
 mod security;
