@@ -159,7 +159,7 @@ mod tests {
         for part in [
             "<div class=\"wide stacked\">",
             "<th>adjusted p</th>",
-            "<td data-name=\"claim\">a &gt; b</td><td data-name=\"adjusted p\">0.01</td>",
+            "<td data-name=\"claim\">a\u{a0}&gt;\u{a0}b</td><td data-name=\"adjusted p\">0.01</td>",
         ] {
             assert!(html.contains(part), "{part} is missing from {html}");
         }
