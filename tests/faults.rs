@@ -21,7 +21,7 @@ const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 52] = [
+const ROWS: [Row; 56] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -358,6 +358,7 @@ const ROWS: [Row; 52] = [
             (MOTION, "every_command_is_within_its_limits_and_the_first_starts_where_the_robot_stands"),
             (MOTION, "a_start_too_far_from_rest_is_refused_and_one_near_it_is_not"),
             (MOTION, "a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop"),
+            (MOTION, "an_answer_to_a_reset_that_comes_late_is_not_where_the_robot_starts_from"),
         ],
     ),
     (
@@ -392,7 +393,7 @@ const ROWS: [Row; 52] = [
         "as row 8; at start; the plant's command timeout",
         &[
             (CONTROL, "an_observation_counts_from_when_it_was_taken_and_not_from_when_it_came"),
-            (MOTION, "a_latency_that_never_changes_makes_every_observation_old_and_stops_the_robot"),
+            (MOTION, "a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drives"),
             (MOTION, "a_latency_within_the_greatest_age_lets_the_robot_drive_on"),
             (MOTION, "a_plant_that_never_says_when_it_heard_the_controller_is_not_started"),
             (CLOCK_OFFSET, "a_latency_that_is_the_same_both_ways_gives_the_offset_exactly"),
@@ -430,11 +431,12 @@ const ROWS: [Row; 52] = [
     ),
     (
         45,
-        "`rest`, bounds or limits are not finite, of the wrong kind, or contradict each other",
+        "`rest`, bounds, limits or readings are not finite, of the wrong kind, missing, or contradict each other",
         "refused by channel; and no command that is not finite or out of bounds leaves the controller",
         AT_START,
         &[
             (ROBOT, "a_robot_file_that_cannot_work_is_refused_before_anything_moves"),
+            (MOTION, "a_position_without_limits_or_without_a_reading_of_its_own_is_refused"),
             (
                 "controller/core/tests/control_properties.rs",
                 "whatever_is_asked_for_no_command_leaves_its_bounds_or_its_limits",
@@ -515,6 +517,41 @@ const ROWS: [Row; 52] = [
             (RANDOM, "an_arm_300_ms_away_keeps_its_limits_through_faults_in_any_order"),
             (RANDOM, "an_arm_whose_observations_take_longer_than_they_may_is_not_driven"),
         ],
+    ),
+    (
+        57,
+        "the plant echoes no heartbeat any more, or its clock is set forward",
+        "what comes is of unknown age and counts as old, as row 8",
+        "two seconds after the last echo, or on arrival; then row 8",
+        &[
+            (MOTION, "an_observation_whose_age_is_not_known_counts_as_old"),
+            (CLOCK_OFFSET, "a_clock_that_is_echoed_no_more_is_known_no_more"),
+            (CLOCK_OFFSET, "nothing_is_taken_after_it_came_and_a_stamp_of_the_future_is_none_that_is_known"),
+        ],
+    ),
+    (
+        58,
+        "a stop, an e-stop or a signal between episodes, when the robot may have been moved by hand",
+        "latched, and nothing is sent: a command of standing still would move it back",
+        SAME_PERIOD,
+        &[
+            (MOTION, "a_stop_between_episodes_sends_nothing_to_a_robot_that_may_stand_elsewhere"),
+            (CONTROL, "a_latch_sends_nothing_to_a_plant_that_stopped_by_itself"),
+        ],
+    ),
+    (
+        59,
+        "a plant answers no claim or no reset",
+        "a signal ends the run all the same, with its summary",
+        "a second",
+        &[(MOTION, "a_signal_ends_a_run_that_waits_for_an_answer")],
+    ),
+    (
+        60,
+        "the robot stopped by itself after an episode, as it should without commands",
+        "the next episode begins",
+        "none",
+        &[(MOTION, "an_episode_begins_although_the_robot_stopped_by_itself_after_the_one_before")],
     ),
 ];
 

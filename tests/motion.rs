@@ -220,6 +220,43 @@ fn a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop() {
 }
 
 #[test]
+fn a_position_without_limits_or_without_a_reading_of_its_own_is_refused() {
+    let folder = common::folder("motion-file");
+    let channel = |limits: &str| format!("{{ kind = \"position\", low = -3, high = 3{limits} }}");
+    for (number, (limits, edit, words)) in [
+        ("", None, &["control.channels[0].velocity: found none, or inf", "limits = \"always\""][..]),
+        (", velocity = 0.05, acceleration = 0.02", None, &["control.channels[0].jerk: found none"]),
+        (", velocity = 0.05, acceleration = inf, jerk = 0.01", None, &["control.channels[0].acceleration"]),
+        (
+            ", velocity = 0.05, acceleration = 0.02, jerk = 0.01",
+            Some(("\"joint_positions/4\"", "\"joint_positions/2\"")),
+            &["pose[4]: found \"joint_positions/2\", which is pose[2] too"],
+        ),
+        (
+            ", velocity = 0.05, acceleration = 0.02, jerk = 1e-30",
+            None,
+            &["control.channels[0]: found limits within which a stop takes", "at most 10 s"],
+        ),
+        (
+            ", velocity = 0.05, acceleration = 0.02, jerk = 0.01",
+            Some(("stale_steps = 20", "stale_steps = 4000000000")),
+            &["control.stale_steps: found 4000000000", "at most 60 s"],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let folder = folder.join(number.to_string());
+        std::fs::create_dir_all(&folder).unwrap();
+        let robot = robot_file(&folder, "tcp/127.0.0.1:7447", &channel(limits), REST, 0.1);
+        if let Some((from, to)) = edit {
+            common::edit(&robot, from, to);
+        }
+        common::refuses(&mut command(&robot, &folder.join("run")), 2, words);
+    }
+}
+
+#[test]
 fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
     let _slot = real_time_slot();
     for (name, fault, said) in [
@@ -272,25 +309,150 @@ fn an_old_observation_among_new_ones_is_answered_by_no_command() {
 }
 
 #[test]
-fn a_latency_that_never_changes_makes_every_observation_old_and_stops_the_robot() {
+fn a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drives() {
     let _slot = real_time_slot();
-    let (plant, mut run) = delayed("motion-slow-line", "300", "250");
+    let (mut plant, mut run) = delayed("motion-slow-line", "300", "250");
     assert!(operate("start", &plant.endpoint));
+    run.until("no start: ");
+    let line = run.seen.last().unwrap();
+    assert!(line.contains("max_age_ms = 250") && line.contains("ms old by the plant's clock"), "{line}");
+    assert!(!plant.log().iter().any(is_command), "nothing was sent");
+    plant.command("latency-out 20");
+    plant.command("latency-in 20");
+    // What was on its way comes first; on a busy machine an observation may be late once more.
+    let endpoint = plant.endpoint.clone();
+    run.until_trying("Weak", std::time::Duration::from_secs(5), || _ = operate("start", &endpoint));
+    plant.until(is_command);
+    plant.command("latency-out 400");
     run.until("SafeStop");
     run.signal("TERM");
     let (code, folder) = run.code();
     assert_eq!(code, Some(5));
     replays(&folder);
-    let record = recorded(&folder);
-    assert_eq!(record.causes.last().unwrap(), &Some(Cause::Stale));
-    assert!(!record.modes.iter().any(|mode| mode.drives()), "no policy drove");
-    let summary = summary(&folder);
-    assert_eq!(summary["weak_inference_us"]["n"], 0, "nothing was inferred on");
-    // Both ways take 300 ms at the least.
-    assert!(summary["plant_round_trip_us"].as_f64() >= Some(600_000.0), "{summary}");
-    assert!(summary["observation_age_us"]["p50"].as_f64() > Some(250_000.0), "{summary}");
-    // Commands of standing still alone, to within the noise of its encoders: they answer what is old, as any would.
-    assert!(largest_jump(&plant.log()) < 1e-5);
+    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::Stale));
+}
+
+#[test]
+fn an_observation_whose_age_is_not_known_counts_as_old() {
+    let _slot = real_time_slot();
+    let mut plant = plant("tcp/127.0.0.1:0", REST);
+    let mut run = run("motion-no-age", &plant, 10.0, 2000);
+    assert!(operate("start", &plant.endpoint));
+    run.until("Weak");
+    plant.until(is_command);
+    // All that comes is of the future, until heartbeats have gone there and back by the new time.
+    plant.command("forward");
+    run.until("the age of observation");
+    let last = plant.log().last().unwrap()["period"].as_u64().unwrap();
+    plant.until(|line| is_command(line) && line["period"].as_u64() > Some(last + 20));
+    plant.command("no-echo");
+    run.until("the age of observation");
+    run.until("SafeStop");
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::Stale));
+}
+
+#[test]
+fn an_answer_to_a_reset_that_comes_late_is_not_where_the_robot_starts_from() {
+    let _slot = real_time_slot();
+    let mut plant = plant("tcp/127.0.0.1:0", REST);
+    let mut run = run("motion-late-answer", &plant, 10.0, 60);
+    plant.command("late-answers 2000");
+    assert!(operate("start", &plant.endpoint));
+    plant.until(|line| line["message"] == "Reset");
+    // By hand, while the answer is on its way: it was taken before.
+    plant.command("pose -0.4,0.7,-0.2,0.9,0.0,0.1");
+    run.until("Weak");
+    plant.until(|line| line["sequence"].as_u64() >= Some(20) && is_command(line));
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    replays(&folder);
+    let commands = commands(&plant.log());
+    let (_, number, first) = &commands[0];
+    for (from, to) in [-0.4, 0.7, -0.2, 0.9, 0.0, 0.1].iter().zip(first) {
+        let passed = *number as f64;
+        assert!((to - from).abs() <= LIMITS[0] * passed + 1e-5, "{from} to {to} in {passed} commands");
+    }
+}
+
+#[test]
+fn an_episode_begins_although_the_robot_stopped_by_itself_after_the_one_before() {
+    let _slot = real_time_slot();
+    let pose = REST.replace(' ', "");
+    let timeout = ["--command-timeout-ms", "2000", "--libero-observation", "--pose", &pose];
+    let plant = ForeignPlant::start(&timeout);
+    let mut run = run("motion-again", &plant, 10.0, 30);
+    assert!(operate("start", &plant.endpoint));
+    run.until("Weak");
+    run.until("waiting for a start");
+    // Its heartbeat says so ten times a second.
+    let stopped = plant.until(|line| line["phase"] == "stopped")["period"].as_u64().unwrap();
+    plant.until(|line| line["period"].as_u64() > Some(stopped + 10));
+    assert!(operate("start", &plant.endpoint));
+    run.until("Weak");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(0));
+    replays(&folder);
+    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["horizon", "horizon"]));
+}
+
+#[test]
+fn a_stop_between_episodes_sends_nothing_to_a_robot_that_may_stand_elsewhere() {
+    let _slot = real_time_slot();
+    for wish in ["stop", "e-stop"] {
+        let pose = REST.replace(' ', "");
+        let options = ["--command-timeout-ms", "2000", "--resumes", "--libero-observation", "--pose", &pose];
+        let mut plant = ForeignPlant::start(&options);
+        let mut run = run(&format!("motion-between-{wish}"), &plant, 10.0, 30);
+        assert!(operate("start", &plant.endpoint));
+        run.until("Weak");
+        run.until("waiting for a start");
+        plant.until(|line| line["phase"] == "stopped");
+        plant.command("pose 1.5,-1.5,1.5,-1.5,1.5,-1.5");
+        let pushed = plant.log().len();
+        assert!(operate(wish, &plant.endpoint));
+        run.until(if wish == "stop" { "SafeStop" } else { "EStop" });
+        run.signal("TERM");
+        let (code, folder) = run.code();
+        assert_eq!(code, Some(5));
+        replays(&folder);
+        let log = plant.log();
+        assert!(!log[pushed..].iter().any(is_command), "nothing moves it back");
+        assert_eq!(largest_jump(&log[pushed..]), 0.0);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_run_that_waits_for_an_answer() {
+    let _slot = real_time_slot();
+    for message in ["Claim", "Reset"] {
+        let mut plant = plant("tcp/127.0.0.1:0", REST);
+        let folder = common::folder(&format!("motion-deaf-{message}"));
+        let [velocity, acceleration, jerk] = LIMITS;
+        let channel = position_channel(velocity, acceleration, jerk);
+        let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+        if message == "Claim" {
+            plant.command("deaf");
+        }
+        let mut run = Run::of(&robot, folder.join("run"), &[]);
+        if message == "Reset" {
+            run.until("waiting for a start");
+            plant.command("deaf");
+            assert!(operate("start", &plant.endpoint));
+        }
+        plant.until(|line| line["message"] == message && line["event"] == "not answered");
+        let begin = std::time::Instant::now();
+        run.signal("TERM");
+        let (code, folder) = run.code();
+        assert_eq!(code, Some(5), "{message}");
+        // A reset is waited for two minutes, a claim ten seconds.
+        assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{message}");
+        assert!(folder.join("summary.json").is_file(), "{message}");
+    }
 }
 
 #[test]

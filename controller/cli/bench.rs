@@ -133,8 +133,8 @@ fn measure(
     let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
     let mut plant = cell.claim(&session, "bench", "aegis bench", 0)?;
     let sending = cell.attach(&plant)?;
-    cell.await_clock("bench", || false)?;
-    let (episode, _) = cell.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
+    cell.await_clock("bench")?;
+    let episode = cell.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
     cell.wishes.start(episode, &rest);
     std::thread::sleep(WARM_UP);
     let before = resident();

@@ -18,7 +18,7 @@ mod telling;
 mod view;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,6 @@ enum Begun {
 struct Drive<'a> {
     robot: &'a Robot,
     session: zenoh::Session,
-    signal: Arc<AtomicBool>,
     cell: Cell,
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
@@ -157,7 +156,7 @@ impl<'a> Drive<'a> {
         let folder = arguments.out.clone().unwrap_or_else(|| {
             robot.file.record.join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string())
         });
-        let (mut cell, ring) = Cell::open(robot, runtime, &session)?;
+        let (mut cell, ring) = Cell::open(robot, runtime, &session, signal)?;
         let unsent = arguments.dry_run.then(|| cell.send_nothing());
         let metrics = Arc::new(Metrics::new());
         let listen = robot.file.metrics;
@@ -193,12 +192,12 @@ impl<'a> Drive<'a> {
             info!("metrics: http://{}/metrics", server.address);
         }
         let ears = Arc::clone(&cell.ears);
-        let view = || view::show(live, move |wish| ears.obey(wish), Arc::clone(&signal));
+        let told = cell.told();
+        let view = || view::show(live, move |wish| ears.obey(wish), told);
         let view = arguments.view.then(view).transpose().or_exit(Exit::Failed)?;
         Ok(Self {
             robot,
             session,
-            signal,
             cell,
             recording,
             plant: None,
@@ -237,10 +236,11 @@ impl<'a> Drive<'a> {
             if let Some(end) = self.await_reset(exit_on_stop) {
                 return Ok(Some(end));
             }
-            self.claim()?;
-            if self.is_told_to_end() {
+            let claimed = self.claim();
+            if self.cell.is_told_to_end() {
                 return Ok(Some(End::Signal));
             }
+            claimed?;
             if !is_said {
                 // A start counts from here on: one that was said before was about another episode.
                 self.cell.ears.takes_start();
@@ -262,7 +262,7 @@ impl<'a> Drive<'a> {
             if exit_on_stop && self.cell.control.is_at_rest() {
                 return Some(End::Stopped(self.cell.control.mode()));
             }
-            if self.is_told_to_end() {
+            if self.cell.is_told_to_end() {
                 return Some(End::Signal);
             }
             // A plant that was lost is claimed before the latch opens: no mode has a plant that is not there.
@@ -282,8 +282,19 @@ impl<'a> Drive<'a> {
         let Some((plant, _)) = &mut self.plant else { return Ok(Begun::Over(None)) };
         let named =
             |error: Failure| error.prefixed(format_args!("{}: starts[{index}]", self.robot.path.display()));
-        let (episode, observation) = self.cell.reset(plant, start).map_err(named)?;
+        let reset = self.cell.reset(plant, start);
+        if self.cell.is_told_to_end() {
+            return Ok(Begun::Over(Some(End::Signal)));
+        }
+        let episode = reset.map_err(named)?;
         self.newest_episode = episode;
+        let observation = match self.cell.first_look() {
+            Ok(observation) => observation,
+            Err(error) => {
+                let path = self.robot.path.display();
+                return Ok(Begun::Refused(error.prefixed(format_args!("{path}"))));
+            }
+        };
         let pose = self.robot.pose(&observation)?;
         if let Err(error) = self.robot.recipe.allows_start(&pose) {
             let path = self.robot.path.display();
@@ -306,7 +317,7 @@ impl<'a> Drive<'a> {
             if mode.is_latched() || (begun && mode == Mode::Idle && self.cell.control.is_at_rest()) {
                 return Ok(Begun::Over(None));
             }
-            if self.is_told_to_end() {
+            if self.cell.is_told_to_end() {
                 return Ok(Begun::Over(Some(End::Signal)));
             }
             if !self.cell.thread.is_alive() {
@@ -314,10 +325,6 @@ impl<'a> Drive<'a> {
             }
             std::thread::sleep(GLANCE);
         }
-    }
-
-    fn is_told_to_end(&self) -> bool {
-        self.signal.load(Ordering::Acquire)
     }
 
     /// Comes to rest, writes what is left, and says how it went.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aegis_core::control::Recipe;
 use aegis_core::{Observation, Policy, Start};
 use aegis_experiments::runner::SetupError;
-use aegis_link::{CommandSender, FreePlant, Patience, RemotePolicy};
+use aegis_link::{Claimant, CommandSender, FreePlant, Patience, RemotePolicy};
 use aegis_policies::{OnnxPolicy, OnnxRuntime};
 use aegis_runtime::{
     Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Pace, Ports, RealTimeSettings,
@@ -30,6 +30,8 @@ const WARM_UP: Duration = Duration::from_secs(60);
 const READY_GLANCE: Duration = Duration::from_millis(5);
 /// The sender looks so often whether it should end.
 const GLANCE: Duration = Duration::from_millis(50);
+/// For an observation that is young enough to start on, once both policies have warmed up.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// Between two looks at whether the plant's clock is known.
 const CLOCK_GLANCE: Duration = Duration::from_millis(5);
 
@@ -51,6 +53,10 @@ pub struct Cell {
     pub errors: [LastError; 2],
     commands: Option<CommandReader>,
     clock: Clock,
+    /// Nothing starts on an observation that is older.
+    max_age: Duration,
+    /// Set once somebody tells the run to end.
+    told: Arc<AtomicBool>,
     /// Where commands are noted instead of sent, in a dry run.
     unsent: Option<Arc<Mutex<Unsent>>>,
 }
@@ -76,11 +82,12 @@ impl Unsent {
 
 impl Cell {
     /// Opens both policies and starts every thread but the sender's; also the reader of the record. A strong policy of
-    /// another machine is found over `session`.
+    /// another machine is found over `session`. Once `told`, nothing is waited for any more.
     pub fn open(
         robot: &Robot,
         runtime: &OnnxRuntime,
         session: &zenoh::Session,
+        told: Arc<AtomicBool>,
     ) -> Result<(Self, LogReader), Failure> {
         let local = |card: &Path| {
             let (runtime, card) = (runtime.clone(), card.to_owned());
@@ -106,7 +113,7 @@ impl Cell {
             Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Mind>)
         };
         let (cell, records) = Self::around(&robot.recipe, file.pace, file.real_time, weak, strong)?;
-        Ok((Self { errors, ..cell }, records))
+        Ok((Self { errors, told, ..cell }, records))
     }
 
     /// The same with any two policies, which are made on their own threads.
@@ -153,6 +160,8 @@ impl Cell {
             published: Arc::new(Mutex::new(histogram()?)),
             errors: Default::default(),
             clock,
+            max_age: recipe.settings.max_age(),
+            told: Arc::default(),
             unsent: None,
         };
         Ok((cell, records))
@@ -174,15 +183,26 @@ impl Cell {
     ) -> Result<FreePlant, Failure> {
         let ears = Arc::clone(&self.ears);
         let hear = move |heard| ears.hear(heard);
-        let (clock, patience) = (self.clock.began(), Patience::default());
-        FreePlant::claim(session, plant, controller, after, clock, patience, hear).or_exit(Exit::Failed)
+        let (clock, end) = (self.clock.began(), Arc::clone(&self.told));
+        let claimant = Claimant { after, clock, end, ..Claimant::new(controller) };
+        FreePlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
+    }
+
+    /// The flag that is set once somebody tells the run to end.
+    pub fn told(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.told)
+    }
+
+    /// Whether somebody has told the run to end.
+    pub fn is_told_to_end(&self) -> bool {
+        self.told.load(Ordering::Acquire)
     }
 
     /// Waits until the plant's clock is known: without it the age of what it shows is not, and nothing may start. Returns
-    /// the least round trip; none where `is_over`, or where the plant was lost before.
-    pub fn await_clock(&self, plant: &str, is_over: impl Fn() -> bool) -> Result<Option<Duration>, Failure> {
+    /// the least round trip; none where the run was told to end, or the plant was lost before.
+    pub fn await_clock(&self, plant: &str) -> Result<Option<Duration>, Failure> {
         let (begin, patience) = (Instant::now(), Patience::default().claim);
-        while self.ears.holds() && !is_over() {
+        while self.ears.holds() && !self.is_told_to_end() {
             if let Some(round_trip) = self.ears.round_trip() {
                 return Ok(Some(round_trip));
             }
@@ -208,24 +228,53 @@ impl Cell {
         sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))
     }
 
-    /// Resets the plant and waits until both policies have warmed up for the episode. Returns its number and the newest
-    /// observation: while policies warm up, a robot may be moved by hand.
-    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<(u64, Arc<Observation>), Failure> {
+    /// Resets the plant and waits until both policies have warmed up for the episode. Returns its number.
+    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<u64, Failure> {
         let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
         self.ears.begin(episode, plant.stamp_ns(), observation);
         let begin = Instant::now();
         while !self.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
+            if self.is_told_to_end() {
+                return Err(failure(Exit::Failed, "told to end before both policies had warmed up"));
+            }
             if begin.elapsed() > WARM_UP || !self.thinkers.iter().all(Thinker::is_alive) {
                 return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
             }
             std::thread::sleep(READY_GLANCE);
         }
-        let newest = self.ears.newest().ok_or_else(|| {
-            let reason = "the plant's answer to a reset is no observation that a policy may read: a value that is not finite \
-                          or beyond any sensor's, or no time";
-            failure(Exit::Failed, reason)
-        })?;
-        Ok((episode, newest))
+        Ok(episode)
+    }
+
+    /// Waits for an observation that the plant takes from now on, and that is young enough to start on: while policies warm
+    /// up, and while the answer to a reset is on its way, a robot may be moved by hand.
+    pub fn first_look(&self) -> Result<Arc<Observation>, Failure> {
+        let begin = self.clock.now();
+        loop {
+            let (newest, now) = (self.ears.newest(), self.clock.now());
+            if let Some((taken, observation)) = &newest
+                && *taken >= begin
+                && now.saturating_sub(*taken) <= self.max_age
+            {
+                return Ok(Arc::clone(observation));
+            }
+            if now.saturating_sub(begin) <= FIRST_LOOK && !self.is_told_to_end() {
+                std::thread::sleep(READY_GLANCE);
+                continue;
+            }
+            let most = self.max_age.as_secs_f64() * 1e3;
+            let found = newest.map_or("none that a policy may read".into(), |(taken, _)| {
+                format!(
+                    "one {:.0} ms old by the plant's clock",
+                    now.saturating_sub(taken).as_secs_f64() * 1e3
+                )
+            });
+            let reason = format!(
+                "control.max_age_ms = {most}: expected an observation taken after the reset and younger than that, within {} s; \
+                 found {found}: where the plant stands is not known",
+                FIRST_LOOK.as_secs()
+            );
+            return Err(failure(Exit::Failed, reason));
+        }
     }
 
     /// Starts the thread that sends commands to a claim; the one before, if there was one, hands its reader over.

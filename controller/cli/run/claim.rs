@@ -14,7 +14,7 @@ impl Drive<'_> {
         loop {
             let is_new = self.hold()?;
             let plant = &self.robot.file.plant;
-            if let Some(round_trip) = self.cell.await_clock(plant, || self.is_told_to_end())? {
+            if let Some(round_trip) = self.cell.await_clock(plant)? {
                 if is_new {
                     let round_trip_us = round_trip.as_secs_f64() * 1e6;
                     info!(
@@ -25,7 +25,7 @@ impl Drive<'_> {
                 }
                 return Ok(());
             }
-            if self.is_told_to_end() {
+            if self.cell.is_told_to_end() {
                 return Ok(());
             }
         }

@@ -38,8 +38,10 @@ struct Shown {
     intake: Intake,
     /// The observation before was refused for its content: people have been told.
     is_refusing: bool,
-    /// The newest observation that was accepted.
-    newest: Option<Arc<Observation>>,
+    /// When the plant took the observation before was not known: people have been told.
+    is_undated: bool,
+    /// The newest observation that was accepted, and when the plant took it.
+    newest: Option<(Duration, Arc<Observation>)>,
     sightings: Sightings,
     views: [View; 2],
 }
@@ -67,6 +69,7 @@ impl Ears {
             views: Mutex::new(Shown {
                 intake: Intake::default(),
                 is_refusing: false,
+                is_undated: false,
                 newest: None,
                 sightings,
                 views,
@@ -119,8 +122,8 @@ impl Ears {
         self.start.swap(false, Ordering::AcqRel)
     }
 
-    /// The newest observation that a policy may read; none before the first.
-    pub fn newest(&self) -> Option<Arc<Observation>> {
+    /// The newest observation that a policy may read, and when the plant took it; none before the first.
+    pub fn newest(&self) -> Option<(Duration, Arc<Observation>)> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).newest.clone()
     }
 
@@ -147,7 +150,11 @@ impl Ears {
     /// An episode begins with this observation, which the plant took at `stamp_ns` of its clock.
     pub fn begin(&self, episode: u64, stamp_ns: u64, observation: Observation) {
         let received = self.clock.now();
+        // Held, so that no heartbeat about the episode before stops this one.
+        let offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
         self.episode.store(episode, Ordering::Release);
+        self.health.resume();
+        drop(offset);
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         shown.intake.begin(episode);
         shown.newest = None;
@@ -174,7 +181,7 @@ impl Ears {
             echoed_ns: status.stamp_ns,
             received,
         });
-        self.health.measure(offset.round_trip());
+        self.health.measure(offset.round_trip(received));
         let ours = status.episode == self.episode.load(Ordering::Acquire);
         self.health.beat(self.clock, ours && status.phase == Phase::Stopped);
     }
@@ -199,25 +206,28 @@ impl Ears {
         success: bool,
         observation: Observation,
     ) {
-        let offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = offset.taken(stamp_ns, received);
+        let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = offset.taken(stamp_ns, received);
         drop(offset);
         let content = content(&observation);
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of unknown age: as old as can be.
+        let taken = known.unwrap_or(Duration::ZERO);
+        if known.is_none() && !shown.is_undated {
+            tracing::warn!(
+                "the age of observation {sequence} is not known: the plant echoes no heartbeat, or its clock was set forward"
+            );
+        }
+        shown.is_undated = known.is_none();
         let accepted = shown.intake.take(episode, sequence, observation.plant_time, content);
         let mut fault = None;
         match accepted {
             Ok(()) => {
                 let observation = Arc::new(observation);
                 for view in &mut shown.views {
-                    view.show(Snapshot {
-                        episode,
-                        sequence,
-                        observation: Arc::clone(&observation),
-                        taken: taken.unwrap_or(received),
-                    });
+                    view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken });
                 }
-                shown.newest = Some(observation);
+                shown.newest = Some((taken, observation));
                 shown.is_refusing = false;
             }
             // Told by their numbers, which the control thread counts.
@@ -238,7 +248,7 @@ impl Ears {
             pictures,
             success,
             fault,
-            taken,
+            taken: Some(taken),
         });
     }
 }

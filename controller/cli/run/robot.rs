@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aegis_core::control::{ChannelKind, ControlSettings, Recipe};
+use aegis_core::control::{Channel, ChannelKind, ControlSettings, LimitScope, Recipe};
 use aegis_core::{GateLimits, Observation, Probe, Proprioception, Start};
 use aegis_experiments::plan::Models;
 use aegis_experiments::probe::file::ProbeFile;
@@ -16,13 +16,16 @@ use aegis_policies::card::ModelCard;
 use aegis_runtime::{Pace, RealTimeSettings};
 use serde::Deserialize;
 
-use super::metrics;
+use super::{REST, metrics};
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::study::probe;
 
 /// The highest priority that Linux has for a real-time thread.
 const HIGHEST_PRIORITY: u8 = 99;
+
+/// The longest that a robot waits for what may not come, seconds.
+const LONGEST_PATIENCE: f64 = 60.0;
 
 /// What `aegis run` reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -180,6 +183,7 @@ impl Robot {
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
         digests.insert("probe".into(), digest(&file.models.probe)?);
         let readings = readings(&file).map_err(wrong)?;
+        check_times(&file.control).map_err(wrong)?;
         Ok(Self { path: path.to_owned(), digests, probe, recipe, file, readings })
     }
 
@@ -229,23 +233,89 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
     }
     let positions = channels.iter().any(|channel| channel.kind == ChannelKind::Position);
     if positions && file.control.start_within.is_infinite() {
-        return Err("control.start_within: found none; a robot with position channels needs how far from rest it may \
-                    start, for example 0.1"
+        return Err("control.start_within: found none, or inf; a robot with position channels needs how far from rest it \
+                    may start, for example 0.1"
             .into());
     }
+    if file.control.limits == LimitScope::Always {
+        channels.iter().enumerate().try_for_each(|(index, channel)| is_bounded(index, channel))?;
+    }
     let each = names.iter().zip(channels).enumerate();
-    each.map(|(index, (name, channel))| match (Reading::parse(name), channel.kind) {
-        (Some(reading), ChannelKind::Position) => Ok(Some(reading)),
-        (None, ChannelKind::Rate | ChannelKind::Discrete) if name.is_empty() => Ok(None),
-        (_, ChannelKind::Position) => {
-            let valid = "joint_positions/N or gripper/N: where this position is read";
-            Err(format!("pose[{index}]: found {name:?}; valid is {valid}"))
+    let readings: Result<Vec<_>, String> = each
+        .map(|(index, (name, channel))| match (Reading::parse(name), channel.kind) {
+            (Some(reading), ChannelKind::Position) => Ok(Some(reading)),
+            (None, ChannelKind::Rate | ChannelKind::Discrete) if name.is_empty() => Ok(None),
+            (_, ChannelKind::Position) => {
+                let valid = "joint_positions/N or gripper/N: where this position is read";
+                Err(format!("pose[{index}]: found {name:?}; valid is {valid}"))
+            }
+            (_, ChannelKind::Rate | ChannelKind::Discrete) => {
+                Err(format!("pose[{index}]: found {name:?}; valid is \"\": this channel is no position"))
+            }
+        })
+        .collect();
+    let readings = readings?;
+    for (index, name) in names.iter().enumerate() {
+        let earlier =
+            readings[..index].iter().position(|earlier| earlier.is_some() && *earlier == readings[index]);
+        if let Some(earlier) = earlier {
+            return Err(format!(
+                "pose[{index}]: found {name:?}, which is pose[{earlier}] too; valid is a reading of its own for each position"
+            ));
         }
-        (_, ChannelKind::Rate | ChannelKind::Discrete) => {
-            Err(format!("pose[{index}]: found {name:?}; valid is \"\": this channel is no position"))
+    }
+    Ok(readings)
+}
+
+/// Refuses limits within which a stop takes longer than the end of a run waits for it, and patience without end.
+fn check_times(control: &ControlSettings) -> Result<(), String> {
+    for (field, steps) in
+        [("stale_steps", control.stale_steps), ("strong_patience_steps", control.strong_patience_steps)]
+    {
+        let seconds = f64::from(steps) / control.rate_hz;
+        if seconds > LONGEST_PATIENCE {
+            return Err(format!(
+                "control.{field}: found {steps}, which are {seconds:.0} s; valid is at most {LONGEST_PATIENCE} s"
+            ));
         }
-    })
-    .collect()
+    }
+    for (index, channel) in control.channels.iter().enumerate() {
+        let seconds = stop_periods(channel) / control.rate_hz;
+        if seconds > REST.as_secs_f64() {
+            return Err(format!(
+                "control.channels[{index}]: found limits within which a stop takes {seconds:.1} s; valid is at most {} s: raise \
+                 acceleration or jerk, or lower velocity",
+                REST.as_secs()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Control periods that a stop takes at most, to within a few: the acceleration grows by the jerk, stays at its limit, and falls
+/// by the jerk again.
+fn stop_periods(channel: &Channel) -> f64 {
+    let Channel { acceleration, jerk, .. } = *channel;
+    let fastest = match channel.kind {
+        ChannelKind::Discrete => return 0.0,
+        ChannelKind::Rate => channel.velocity.min(channel.high.max(-channel.low)),
+        ChannelKind::Position => channel.velocity.min(channel.high - channel.low),
+    };
+    let most = (fastest * jerk).sqrt().min(acceleration);
+    if most.is_infinite() { 1.0 } else { fastest / most + most / jerk }
+}
+
+/// Refuses a position channel whose commands nothing bounds: the default of a limit is none.
+fn is_bounded(index: usize, channel: &Channel) -> Result<(), String> {
+    let limits =
+        [("velocity", channel.velocity), ("acceleration", channel.acceleration), ("jerk", channel.jerk)];
+    match limits.into_iter().find(|(_, value)| value.is_infinite()) {
+        Some((field, _)) if channel.kind == ChannelKind::Position => Err(format!(
+            "control.channels[{index}].{field}: found none, or inf; valid is a number in the channel's unit per control \
+             period, for a position with control.limits = \"always\""
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses a policy that reads pictures, which nothing here takes to it.

@@ -397,6 +397,47 @@ fn a_plant_that_is_not_there_yet_is_no_fault_and_one_that_goes_between_episodes_
 }
 
 #[test]
+fn a_latch_sends_nothing_to_a_plant_that_stopped_by_itself() {
+    // Between episodes, when nothing has been sent for a while.
+    for wish in [Wishes { stop: true, ..Wishes::default() }, Wishes { e_stop: true, ..Wishes::default() }] {
+        let mut cell = Cell::started(parts());
+        cell.until(Mode::Weak, 10);
+        cell.success = true;
+        cell.until(Mode::Idle, 5);
+        cell.success = false;
+        let mut sent = true;
+        for _ in 0..100 {
+            sent = cell.tick().send;
+        }
+        assert!(!sent && cell.controller.is_at_rest());
+        cell.wishes = wish;
+        assert!(!cell.tick().send, "{wish:?}");
+        assert!(cell.controller.mode().is_latched() && !cell.tick().send, "{wish:?}");
+    }
+    // In an episode; a command that stands still is one that moves a robot which was pushed.
+    let mut cell = Cell::started(parts());
+    cell.until(Mode::Weak, 10);
+    assert!(cell.tick().send);
+    cell.stopped = true;
+    let stopped = cell.until(Mode::SafeStop, 3);
+    assert!(!stopped.send && !cell.tick().send);
+    // What it has not been told of is known again after the next start alone.
+    cell.stopped = false;
+    for _ in 0..100 {
+        assert!(!cell.tick().send);
+    }
+    cell.wishes.reset = true;
+    cell.until(Mode::Idle, 3);
+    cell.wishes.start = Some(1);
+    assert!(cell.until(Mode::Weak, 10).send);
+    // A stop in an episode goes on to rest, and stays there.
+    cell.wishes.stop = true;
+    for _ in 0..100 {
+        assert!(cell.tick().send);
+    }
+}
+
+#[test]
 fn a_robot_that_still_moves_is_not_reset() {
     let mut cell = Cell::started(parts());
     cell.run(15);

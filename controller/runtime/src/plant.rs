@@ -29,6 +29,11 @@ impl Health {
         self.heard_ns.store(clock.now_ns(), Ordering::Release);
     }
 
+    /// An episode begins: what the plant said of the one before is over.
+    pub fn resume(&self) {
+        self.stopped.store(false, Ordering::Relaxed);
+    }
+
     /// The process on which the episode began has gone.
     pub fn lose(&self) {
         self.lost.store(true, Ordering::Release);

@@ -10,7 +10,7 @@ use zenoh::Wait;
 use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
 
-use crate::plant::{Patience, ZenohPlant};
+use crate::plant::{Claimant, ZenohPlant};
 use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, Status, Wish};
 use crate::{Keys, LinkError};
 
@@ -53,25 +53,19 @@ pub struct CommandSender {
 }
 
 impl FreePlant {
-    /// Claims the plant `name` for `controller`, a name for people. Episodes of this claim are numbered from `after` + 1
-    /// on, so that no number is used twice where a controller claims again. Heartbeats are stamped by the time since `clock`,
-    /// so that a status which echoes one is held against a clock of the caller's. `hear` is called on threads of Zenoh's
-    /// for everything that is published; it must not wait.
+    /// Claims the plant `name`. `hear` is called on threads of Zenoh's for everything that is published; it must not wait.
     ///
     /// # Errors
     /// Those of [`ZenohPlant::claim`].
     pub fn claim(
         session: &zenoh::Session,
         name: &str,
-        controller: &str,
-        after: u64,
-        clock: Instant,
-        patience: Patience,
+        claimant: Claimant,
         hear: impl Fn(Heard) + Clone + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
         let keys = Keys::of(name)?;
-        let mut plant = ZenohPlant::claim_by(session, name, controller, Mode::FreeRunning, patience, clock)?;
-        plant.number_episodes_after(after);
+        let after = Arc::new(AtomicU64::new(claimant.after));
+        let plant = ZenohPlant::claim_by(session, name, Mode::FreeRunning, claimant)?;
         let mut subscribers = Vec::new();
         for key in [keys.observation, keys.status, keys.operator] {
             let hear = hear.clone();
@@ -88,7 +82,6 @@ impl FreePlant {
             };
             subscribers.push(session.declare_subscriber(key).callback(listen).wait()?);
         }
-        let after = Arc::new(AtomicU64::new(after));
         Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
     }
 

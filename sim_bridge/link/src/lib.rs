@@ -23,7 +23,7 @@ pub use endpoint::{Endpoint, Guarded, LinkError, Role};
 pub use free::{CommandSender, FreePlant, Heard};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use key_folder::KeyFolder;
-pub use plant::{Counters, Patience, ZenohPlant};
+pub use plant::{Claimant, Counters, Patience, ZenohPlant};
 pub use policy::{RemotePolicy, serve_policy};
 pub use serve::serve;
 pub use session::{listening, open, open_guarded};

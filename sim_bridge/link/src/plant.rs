@@ -1,6 +1,7 @@
 //! `ZenohPlant`: a plant at the other end of a Zenoh session, behind the same trait as one in this process.
 //! An answer counts only for its own question; a plant that falls silent or comes back as another is lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -47,6 +48,36 @@ impl Default for Patience {
     }
 }
 
+/// Who claims a plant, and how it waits.
+#[derive(Clone, Debug)]
+pub struct Claimant {
+    /// A name for people.
+    pub controller: String,
+    /// Episodes of this claim are numbered from one above this on, so that no number is used twice where a controller claims
+    /// again.
+    pub after: u64,
+    /// Messages are stamped by the time since then, so that a status which echoes a heartbeat is held against a clock of the
+    /// claimant's.
+    pub clock: Instant,
+    /// How long it waits for what.
+    pub patience: Patience,
+    /// Once set, nothing is waited for any more: whoever waits is told that the plant is lost.
+    pub end: Arc<AtomicBool>,
+}
+
+impl Claimant {
+    /// One whose clock begins now, and which waits as long as it waits by default.
+    pub fn new(controller: &str) -> Self {
+        Self {
+            controller: controller.into(),
+            after: 0,
+            clock: Instant::now(),
+            patience: Patience::default(),
+            end: Arc::default(),
+        }
+    }
+}
+
 /// What went wrong without harm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -82,6 +113,7 @@ pub struct ZenohPlant {
     commands: u32,
     state: Vec<f64>,
     counters: Counters,
+    end: Arc<AtomicBool>,
     seen: Arc<Mutex<Option<Seen>>>,
     brief: Querier<'static>,
     patient: Querier<'static>,
@@ -105,18 +137,17 @@ impl ZenohPlant {
         mode: Mode,
         patience: Patience,
     ) -> Result<Self, LinkError> {
-        Self::claim_by(session, name, controller, mode, patience, Instant::now())
+        Self::claim_by(session, name, mode, Claimant { patience, ..Claimant::new(controller) })
     }
 
-    /// The same, with messages stamped by the time since `clock`.
+    /// The same for a claimant of any kind.
     pub(crate) fn claim_by(
         session: &zenoh::Session,
         name: &str,
-        controller: &str,
         mode: Mode,
-        patience: Patience,
-        clock: Instant,
+        claimant: Claimant,
     ) -> Result<Self, LinkError> {
+        let Claimant { controller, after, clock, patience, end } = claimant;
         let keys = Keys::of(name)?;
         // There is one answer to a question: nothing is gained by holding it until the query is over.
         let at_once = ConsolidationMode::None;
@@ -125,8 +156,8 @@ impl ZenohPlant {
             querier.consolidation(at_once).wait()
         };
         let (brief, patient) = (querier(Duration::from_secs(1))?, querier(patience.reset)?);
-        let claim = Claim { controller: controller.into(), nonce: nonce(), mode };
-        let claimed = claim_plant(&brief, name, claim, patience.claim)?;
+        let claim = Claim { controller, nonce: nonce(), mode };
+        let claimed = claim_plant(&brief, name, claim, patience.claim, &end)?;
 
         let seen = Arc::new(Mutex::new(None));
         let statuses = session
@@ -164,12 +195,13 @@ impl ZenohPlant {
             patience,
             claimed,
             clock,
-            episode: 0,
+            episode: after,
             sequence: 0,
             stamp_ns: 0,
             commands: 0,
             state: Vec::new(),
             counters: Counters::default(),
+            end,
             seen,
             brief,
             patient,
@@ -194,11 +226,6 @@ impl ZenohPlant {
     /// `stamp_ns` of the newest observation that came.
     pub(crate) fn stamp_ns(&self) -> u64 {
         self.stamp_ns
-    }
-
-    /// The next episode's number is one above `newest`.
-    pub(crate) fn number_episodes_after(&mut self, newest: u64) {
-        self.episode = newest;
     }
 
     /// What went wrong without harm since the claim.
@@ -250,9 +277,12 @@ impl ZenohPlant {
         }
     }
 
-    /// Gives up on a plant that is silent, or that has not answered for too long although it lives.
+    /// Gives up on a plant that is silent, or that has not answered for too long although it lives, and when told to end.
     fn watch(&self, begin: Instant, patience: Duration) -> Result<(), PlantError> {
         let lost = |reason: String| Err(PlantError::Lost(format!("{}: {reason}", self.name)));
+        if self.end.load(Ordering::Acquire) {
+            return lost("told to end before it answered".into());
+        }
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         // Before its first heartbeat a plant has been silent since the question.
         let last = seen.as_ref().map_or(begin, |seen| seen.at.max(begin));
@@ -386,11 +416,12 @@ fn claim_plant(
     name: &str,
     claim: Claim,
     patience: Duration,
+    end: &AtomicBool,
 ) -> Result<Claimed, LinkError> {
     let refused = |reason: String| LinkError::Refused { name: name.into(), reason };
     let question = Message::from(claim).encode();
     let begin = Instant::now();
-    while begin.elapsed() < patience {
+    while begin.elapsed() < patience && !end.load(Ordering::Acquire) {
         let answers = querier.get().payload(question.clone()).with(FifoChannel::new(1)).wait()?;
         if let Ok(reply) = answers.recv()
             && let Ok(sample) = reply.result()

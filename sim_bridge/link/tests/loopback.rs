@@ -13,7 +13,7 @@ use aegis_core::{Plant, PlantError, Start};
 use aegis_link::listening;
 use aegis_link::wire::{Claim, Look, Message, Mode, Reset};
 use aegis_link::{
-    FreePlant, Heard, Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve,
+    Claimant, FreePlant, Heard, Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve,
 };
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
@@ -107,7 +107,8 @@ fn a_plant_says_when_it_heard_the_controller_whose_own_clock_stamped_that() {
     let clock = Instant::now();
     let (sender, heard) = std::sync::mpsc::channel();
     let hear = move |heard: Heard| drop(sender.send((clock.elapsed(), heard)));
-    let plant = FreePlant::claim(&session, "echoing", "test", 0, clock, patience(), hear).unwrap();
+    let claimant = Claimant { clock, patience: patience(), ..Claimant::new("test") };
+    let plant = FreePlant::claim(&session, "echoing", claimant, hear).unwrap();
     let echo = |(received, heard): (Duration, Heard)| match heard {
         Heard::Status(status) if status.pulse_stamp_ns > 0 => Some((received, status)),
         _ => None,

@@ -9,6 +9,12 @@ use std::time::Duration;
 
 /// Exchanges that are kept: the last six seconds at ten a second, so that clocks which drift apart are followed.
 const KEPT: usize = 64;
+/// Exchanges that came longer ago than this count no more: nobody knows what became of the plant's clock since.
+const LASTS: Duration = Duration::from_secs(6);
+/// Without an exchange for so long the plant's clock is not known: twenty heartbeats that were not echoed.
+const SILENCE: Duration = Duration::from_secs(2);
+/// By how much clocks may drift apart while an exchange counts: 6 s at 1,000 parts in a million, more than any quartz does.
+const DRIFT: i128 = 6_000_000;
 const NANOSECONDS: i128 = 1_000_000_000;
 
 /// A heartbeat of the controller, and the one of the plant that echoed it.
@@ -27,6 +33,8 @@ pub struct Exchange {
 /// What one exchange says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
+    /// When the answer came, on the controller's clock.
+    received: Duration,
     /// Time on the way there and back, without what the plant held it for, nanoseconds; never negative.
     round_trip: i128,
     /// Plant's clock less controller's, nanoseconds; wrong by half of the round trip at most.
@@ -43,7 +51,7 @@ impl Sample {
         let (away, held) = (received - sent, echoed - arrived);
         let possible = sent > 0 && held >= 0 && away >= held;
         let offset = ((arrived - sent) + (echoed - received)) / 2;
-        possible.then_some(Self { round_trip: away - held, offset })
+        possible.then_some(Self { received: exchange.received, round_trip: away - held, offset })
     }
 }
 
@@ -62,27 +70,39 @@ impl ClockOffset {
             self.newest.pop_front();
         }
         self.newest.push_back(sample);
+        let old = |first: &Sample| sample.received.saturating_sub(first.received) > LASTS;
+        while self.newest.front().is_some_and(old) {
+            self.newest.pop_front();
+        }
         // Of equals the newest, which has drifted least.
         self.best = self.newest.iter().rev().min_by_key(|sample| sample.round_trip).copied();
         true
     }
 
-    /// The least round trip lately, of the exchange that counts; none before the first.
-    pub fn round_trip(&self) -> Option<Duration> {
-        self.best.map(|best| duration(best.round_trip))
+    /// The least round trip lately, of the exchange that counts, at `now` on the controller's clock; none before the first,
+    /// and where the last is two seconds old.
+    pub fn round_trip(&self, now: Duration) -> Option<Duration> {
+        self.known(now).map(|best| duration(best.round_trip))
     }
 
     /// When the plant took what it stamped with `stamp_ns` and what came at `received`, on the controller's clock and never
-    /// after `received`; none before the first exchange. Wrong by half of the round trip at most.
-    ///
-    /// A stamp that is later than that, and by more than this, is none of a clock that can be known: what carries it
-    /// counts as having taken a whole round trip.
-    pub fn taken(&self, stamp_ns: u64, received: Duration) -> Option<Duration> {
-        let Sample { round_trip, offset } = self.best?;
+    /// after `received`. Wrong by half of the round trip at most. None where the plant's clock is not known at `received`.
+    /// A stamp that is later than that, half of the round trip and a drift allow says that the clock has been set: none
+    /// either, and the estimate begins anew.
+    pub fn taken(&mut self, stamp_ns: u64, received: Duration) -> Option<Duration> {
+        let Sample { round_trip, offset, .. } = self.known(received)?;
         let came = nanoseconds(received);
         let taken = i128::from(stamp_ns) - offset;
-        let known = taken <= came + round_trip / 2;
-        Some(duration(if known { taken.min(came) } else { came - round_trip }))
+        if taken > came + round_trip / 2 + DRIFT {
+            *self = Self::default();
+            return None;
+        }
+        Some(duration(taken.min(came)))
+    }
+
+    fn known(&self, now: Duration) -> Option<Sample> {
+        let last = self.newest.back()?;
+        self.best.filter(|_| now.saturating_sub(last.received) <= SILENCE)
     }
 }
 
@@ -122,23 +142,31 @@ mod tests {
         }
     }
 
-    /// By how much the estimate for what the plant took at 5 s is too late, milliseconds.
-    fn error(clock: &ClockOffset) -> f64 {
-        let taken = clock.taken(AHEAD + ns(5000), ms(60_000)).expect("there was an exchange");
-        (taken.as_secs_f64() - 5.0) * 1e3
+    /// By how much the estimate for what the plant took 800 ms before it came is too late, milliseconds.
+    fn error(clock: &mut ClockOffset) -> f64 {
+        let last = clock.newest.back().expect("there was an exchange").received;
+        let came = last + ms(1000);
+        let stamp = u64::try_from(came.as_nanos()).unwrap() - ns(800);
+        let taken = clock.taken(AHEAD + stamp, came).expect("the clock is known");
+        800.0 - (came - taken).as_secs_f64() * 1e3
     }
 
     #[test]
     fn a_latency_that_is_the_same_both_ways_gives_the_offset_exactly() {
         let mut clock = ClockOffset::default();
-        assert_eq!((clock.round_trip(), clock.taken(AHEAD, ms(1))), (None, None), "nothing is known yet");
+        assert_eq!(
+            (clock.round_trip(ms(1)), clock.taken(AHEAD, ms(1))),
+            (None, None),
+            "nothing is known yet"
+        );
         for at in 1..200 {
             // How long the plant holds an echo is no part of the way.
             assert!(clock.take(&exchange(100 * at, [300, at % 90, 300])));
         }
-        assert_eq!((clock.round_trip(), error(&clock)), (Some(ms(600)), 0.0));
+        let now = ms(100 * 199 + 700);
+        assert_eq!((clock.round_trip(now), error(&mut clock)), (Some(ms(600)), 0.0));
         // What was published 300 ms ago is 300 ms old, on whichever clock.
-        assert_eq!(clock.taken(AHEAD + ns(7000), ms(7300)), Some(ms(7000)));
+        assert_eq!(clock.taken(AHEAD + ns(19_800), ms(20_100)), Some(ms(19_800)));
     }
 
     #[test]
@@ -147,7 +175,7 @@ mod tests {
             let mut clock = ClockOffset::default();
             assert!(clock.take(&exchange(1000, [there, 40, back])));
             let most = (there + back) as f64 / 2.0;
-            assert!(error(&clock).abs() <= most + 1e-6, "{there} and {back}: {}", error(&clock));
+            assert!(error(&mut clock).abs() <= most + 1e-6, "{there} and {back}: {}", error(&mut clock));
         }
     }
 
@@ -155,10 +183,26 @@ mod tests {
     fn of_exchanges_that_jitter_the_one_of_least_round_trip_counts() {
         let mut clock = ClockOffset::default();
         clock.take(&exchange(1000, [5, 30, 5]));
-        for at in 11..60 {
+        for at in 11..60_u64 {
             clock.take(&exchange(100 * at, [5 + at * 7 % 90, 10, 5 + at * 13 % 200]));
         }
-        assert_eq!((clock.round_trip(), error(&clock)), (Some(ms(10)), 0.0));
+        assert_eq!((clock.round_trip(ms(6000)), error(&mut clock)), (Some(ms(10)), 0.0));
+        // Six seconds later it counts no more.
+        clock.take(&exchange(7200, [20, 0, 20]));
+        assert!(clock.round_trip(ms(7240)) > Some(ms(10)));
+    }
+
+    #[test]
+    fn a_clock_that_is_echoed_no_more_is_known_no_more() {
+        let mut clock = ClockOffset::default();
+        clock.take(&exchange(1000, [5, 0, 5]));
+        assert_eq!(clock.taken(AHEAD + ns(3000), ms(3010)), Some(ms(3000)));
+        let none = Exchange { sent_ns: 0, arrived_ns: 0, echoed_ns: AHEAD + ns(3000), received: ms(3005) };
+        assert!(!clock.take(&none), "a heartbeat that echoes none is no exchange");
+        assert_eq!(clock.taken(AHEAD + ns(3005), ms(3011)), None);
+        assert_eq!(clock.round_trip(ms(3011)), None);
+        clock.take(&exchange(3100, [5, 0, 5]));
+        assert_eq!(clock.taken(AHEAD + ns(3200), ms(3210)), Some(ms(3200)), "until it is echoed again");
     }
 
     #[test]
@@ -192,7 +236,7 @@ mod tests {
         ] {
             assert!(!clock.take(&bad), "{bad:?}");
         }
-        assert_eq!(clock.round_trip(), None);
+        assert_eq!(clock.round_trip(ms(1020)), None);
         let extremes = [0, 1, AHEAD, u64::MAX / 2, u64::MAX - 1, u64::MAX];
         let times = [Duration::ZERO, ms(1), Duration::from_nanos(u64::MAX), Duration::MAX];
         for sent_ns in extremes {
@@ -211,16 +255,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_after_it_came_and_what_is_stamped_with_the_future_counts_as_late() {
+    fn nothing_is_taken_after_it_came_and_a_stamp_of_the_future_is_none_that_is_known() {
         let mut clock = ClockOffset::default();
-        clock.take(&exchange(1000, [20, 0, 20]));
-        let taken = |stamp: u64| clock.taken(AHEAD + ns(stamp), ms(7000)).unwrap();
-        assert_eq!(taken(6990), ms(6990));
-        assert_eq!(taken(7020), ms(7000), "within what the estimate may be wrong by");
-        assert_eq!(taken(7021), ms(6960), "a whole round trip before it came");
-        assert_eq!(clock.taken(u64::MAX, ms(7000)), Some(ms(6960)));
-        assert_eq!(taken(3), ms(3), "what is old is old");
-        assert_eq!(clock.taken(0, ms(7000)), Some(Duration::ZERO), "before the clock began is when it began");
+        clock.take(&exchange(6000, [20, 0, 20]));
+        let mut taken = |stamp: u64| clock.taken(stamp, ms(7000));
+        assert_eq!(taken(AHEAD + ns(6990)), Some(ms(6990)));
+        assert_eq!(taken(AHEAD + ns(7026)), Some(ms(7000)), "within what the estimate may be wrong by");
+        assert_eq!(taken(AHEAD + ns(3)), Some(ms(3)), "what is old is old");
+        assert_eq!(taken(0), Some(Duration::ZERO), "before the clock began is when it began");
+        assert_eq!(taken(AHEAD + ns(7027)), None, "the clock has been set forward");
+        assert_eq!(taken(AHEAD + ns(6990)), None, "and is not known before the next exchange");
+        clock.take(&exchange(7010, [20, 0, 20]));
+        assert_eq!(clock.taken(AHEAD + ns(7080), ms(7100)), Some(ms(7080)));
+        assert_eq!(clock.taken(u64::MAX, ms(7100)), None);
     }
 
     #[test]
@@ -233,6 +280,7 @@ mod tests {
             // The same echo again, and later: it has only been longer on its way.
             twice.take(&Exchange { received: one.received + ms(50), ..one });
         }
-        assert_eq!((once.round_trip(), error(&once)), (twice.round_trip(), error(&twice)));
+        assert_eq!(once.round_trip(ms(2000)), twice.round_trip(ms(2000)));
+        assert!((error(&mut once) - error(&mut twice)).abs() < 1e-6);
     }
 }

@@ -56,7 +56,9 @@ pub struct Parts<T = BuiltIn> {
 pub type Recipe = Parts<Rule>;
 
 impl Recipe {
-    /// Whether an episode may start where the plant stands: `pose`, `[channels]`.
+    /// Whether an episode may start where the plant stands: `pose`, `[channels]`. A position may stand
+    /// a little beyond a bound, as a robot does that rests against its stops: by what the first period makes up within every
+    /// limit, and by a thousandth of the range at most.
     ///
     /// # Errors
     /// [`ControlError::Start`] for the first position that is too far from `rest`, and [`ControlError::Setting`] for one
@@ -64,7 +66,7 @@ impl Recipe {
     pub fn allows_start(&self, pose: &[f32]) -> Result<(), ControlError> {
         let settings = &self.settings;
         for (channel, (bounds, found)) in settings.channels.iter().zip(pose).enumerate() {
-            if !bounds.admits(*found) {
+            if !bounds.admits_standing(*found) {
                 let (field, found) = (format!("pose[{channel}]"), found.to_string());
                 let valid = format!("finite, {} to {}", bounds.low, bounds.high);
                 return Err(ControlError::Setting { field, found, valid });
@@ -123,6 +125,8 @@ pub struct Controller<T = BuiltIn> {
     driving: Option<Driver>,
     /// Whether a policy's chunk has been taken in this episode.
     has_driven: bool,
+    /// Whether the plant stands where the last command says: commands have been sent in every period since the start.
+    has_plant: bool,
 }
 
 impl<T: Trigger + Clone> Controller<T> {
@@ -151,6 +155,7 @@ impl<T: Trigger + Clone> Controller<T> {
             step: 0,
             driving: None,
             has_driven: false,
+            has_plant: false,
             parts,
         })
     }
@@ -254,6 +259,7 @@ impl<T: Trigger + Clone> Controller<T> {
             self.gate = gate;
         }
         self.happen(Event::Start);
+        self.has_plant = true;
         (self.episode, self.step, self.driving, self.has_driven) = (episode, 0, None, false);
         self.stretch = Stretch::default();
         self.track.clear();
@@ -266,6 +272,10 @@ impl<T: Trigger + Clone> Controller<T> {
     fn look(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
         let looked = self.watch.look(inputs, self.episode, self.mode, &self.parts.settings, notices);
         self.counters.missing_observations += u64::from(looked.gap);
+        // It has been told nothing since, and may be pushed by hand.
+        if inputs.plant.lost || inputs.plant.stopped {
+            self.has_plant = false;
+        }
         // Before the first episode there is no plant yet whose loss could mean anything.
         if let Some(cause) = looked.stop.filter(|_| self.episode > 0) {
             self.stop(cause);
@@ -297,9 +307,11 @@ impl<T: Trigger + Clone> Controller<T> {
         }
     }
 
-    /// Who drives from this period on is known: what is sent in it.
+    /// Who drives from this period on is known: what is sent in it. A plant that may stand elsewhere than the last command
+    /// says is sent nothing before the next start: standing still, too, would move it.
     fn command_next(&mut self, output: &mut Output) {
-        output.send = match self.mode {
+        let silent = self.cause == Some(Cause::PlantSilent);
+        let is_sent = match self.mode {
             Mode::Weak | Mode::Strong => {
                 if let Some(action) = self.track.action(self.step) {
                     output.limited = self.motion.follow(action);
@@ -313,14 +325,22 @@ impl<T: Trigger + Clone> Controller<T> {
                 }
                 moving
             }
-            Mode::Holding | Mode::SafeStop => {
+            Mode::Holding => {
                 self.motion.brake();
                 true
+            }
+            // Nobody knows what a silent plant does once it has been brought to rest.
+            Mode::SafeStop => {
+                let at_rest = self.motion.is_at_rest();
+                self.motion.brake();
+                !(silent && at_rest)
             }
             Mode::EStop => {
                 self.motion.freeze();
                 true
             }
         };
+        self.has_plant &= is_sent;
+        output.send = self.has_plant;
     }
 }

@@ -63,6 +63,14 @@ impl Channel {
         (self.low..=self.high).contains(&f64::from(command))
     }
 
+    /// Whether a position may stand there at a start: within the bounds, or beyond one by no more than the first period may
+    /// move it back within every limit, and by a thousandth of the range at most.
+    pub(super) fn admits_standing(&self, position: f32) -> bool {
+        let first_period = self.velocity.min(self.acceleration).min(self.jerk);
+        let beyond = first_period.min(1e-3 * (self.high - self.low));
+        (self.low - beyond..=self.high + beyond).contains(&f64::from(position))
+    }
+
     /// The 32-bit command nearest to a finite one that lies within the channel's bounds.
     fn nearest(&self, command: f64) -> f32 {
         let nearest = command.clamp(self.low, self.high) as f32;

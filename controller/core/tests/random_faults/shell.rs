@@ -19,10 +19,8 @@ const PATIENCE: usize = 24;
 /// A shell that does something that it must not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// Commands go to whatever plant there is.
+    /// Whatever plant there is is claimed and driven on, and the controller is not told.
     IgnoresClaims,
-    /// Commands of an episode go on after the plant has been reset for the next.
-    IgnoresResets,
     /// Commands tremble where they should rest.
     Trembles,
     /// Commands are fifty times too large.
@@ -44,7 +42,8 @@ enum Drive {
     Waiting,
     Claiming { since: usize, resets: bool },
     Resetting { since: usize, episode: u64 },
-    Warming { left: u32, episode: u64, pose: Vec<f32> },
+    Warming { left: u32, episode: u64 },
+    Looking { since: usize, from: Duration, episode: u64 },
     Driving { begun: bool },
 }
 
@@ -141,6 +140,10 @@ impl Shell {
                     self.health.stopped = stopped && episode == self.episode;
                 } else {
                     self.health.lost = true;
+                    if self.ignores_claims() && matches!(self.drive, Drive::Driving { .. }) {
+                        self.health.heard = now;
+                        self.drive = Drive::Waiting;
+                    }
                 }
             }
         }
@@ -153,18 +156,25 @@ impl Shell {
             return;
         }
         (self.newest_episode, self.episode) = (episode, episode);
+        self.health.stopped = false;
         self.intake.begin(episode);
         self.show(sight, now);
-        let recipe = &self.setting.recipe;
-        let mut pose = recipe.rest.clone();
-        if self.setting.kind == ChannelKind::Position {
-            pose.iter_mut().zip(&sight.joints).for_each(|(value, joint)| *value = *joint as f32);
-        }
-        self.drive = if recipe.allows_start(&pose).is_ok() {
-            Drive::Warming { left: draw.whole(0..=3), episode, pose }
-        } else {
-            Drive::Waiting
+        self.drive = Drive::Warming { left: draw.whole(0..=3), episode };
+    }
+
+    /// Where the plant stands, by an observation of `episode` that it took after `from`, and that is young enough.
+    fn pose(&self, episode: u64, from: Duration, now: Duration) -> Option<Vec<f32>> {
+        let Setting { recipe, kind, .. } = &self.setting;
+        let young = |view: &&View| {
+            let age = now.saturating_sub(view.received);
+            view.episode == episode && view.received >= from && age <= recipe.settings.max_age()
         };
+        let view = self.view.as_ref().filter(young)?;
+        let mut pose = recipe.rest.clone();
+        if *kind == ChannelKind::Position {
+            pose.iter_mut().zip(&view.joints).for_each(|(value, joint)| *value = *joint as f32);
+        }
+        Some(pose)
     }
 
     /// An observation that may count.
@@ -240,9 +250,7 @@ impl Shell {
             Drive::Waiting => {
                 if std::mem::take(&mut self.wants_start) {
                     let episode = self.newest_episode + 1;
-                    if let Some(sender) = &mut self.sender
-                        && self.broken != Some(Broken::IgnoresResets)
-                    {
+                    if let Some(sender) = &mut self.sender {
                         sender.after = self.newest_episode;
                     }
                     line.push(draw, now, ToPlant::Reset { claim: self.claim, episode });
@@ -257,10 +265,21 @@ impl Shell {
                 self.drive = Drive::Waiting;
             }
             Drive::Warming { left, .. } if *left > 0 => *left -= 1,
-            Drive::Warming { episode, pose, .. } => {
-                self.wishes.start = Some(*episode);
-                self.pose = std::mem::take(pose);
-                self.drive = Drive::Driving { begun: false };
+            Drive::Warming { episode, .. } => {
+                self.drive = Drive::Looking { since: period, from: now, episode: *episode };
+            }
+            Drive::Looking { since, from, episode } => {
+                let (episode, from, is_over) = (*episode, *from, period - *since > PATIENCE);
+                match self.pose(episode, from, now) {
+                    Some(pose) if self.setting.recipe.allows_start(&pose).is_ok() => {
+                        self.wishes.start = Some(episode);
+                        self.pose = pose;
+                        self.drive = Drive::Driving { begun: false };
+                    }
+                    Some(_) => self.drive = Drive::Waiting,
+                    None if is_over => self.drive = Drive::Waiting,
+                    None => {}
+                }
             }
             Drive::Driving { begun } => {
                 *begun |= mode != Mode::Idle;
@@ -300,7 +319,7 @@ impl Shell {
             now,
             skipped: std::mem::take(&mut self.skipped),
             observation: sighted.map(|(seen, _)| seen),
-            plant: self.health,
+            plant: PlantHealth { lost: self.health.lost && !self.ignores_claims(), ..self.health },
             weak,
             strong,
             wishes,
@@ -327,6 +346,10 @@ impl Shell {
         self.begin(draw);
     }
 
+    fn ignores_claims(&self) -> bool {
+        self.broken == Some(Broken::IgnoresClaims)
+    }
+
     fn spoil(&self, place: Place, mut values: Vec<f32>) -> Vec<f32> {
         match self.broken {
             Some(Broken::Trembles) if !place.mode.drives() => {
@@ -342,7 +365,7 @@ impl Shell {
     pub fn send(&mut self) -> Option<Command> {
         let Sender { claim, after } = self.sender?;
         let command = self.command.take()?;
-        let is_for_it = command.episode > after || self.broken == Some(Broken::IgnoresClaims);
+        let is_for_it = command.episode > after || self.ignores_claims();
         is_for_it.then_some(Command { claim, ..command })
     }
 }

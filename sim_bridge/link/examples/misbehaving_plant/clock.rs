@@ -1,4 +1,4 @@
-//! Monotonic clock of the misbehaving plant, with an offset, and with a fault that sets it back.
+//! Monotonic clock of the misbehaving plant, with an offset, and with faults that set it back and forward.
 
 use std::time::Duration;
 
@@ -6,6 +6,8 @@ use std::time::Duration;
 const START_NS: i64 = 1_000_000_000_000;
 /// How far one fault sets the clock back.
 const STEP_NS: i64 = 1_000_000_000;
+/// How far another sets it forward: an hour, as a clock does that was never told of the summer time.
+const LEAP_NS: i64 = 3600 * 1_000_000_000;
 
 /// The plant's clock. Every method takes the time since the process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,11 @@ impl Clock {
         self.set_back_ns += STEP_NS;
     }
 
+    /// Sets the stamps of messages forward by one hour, for good.
+    pub fn set_forward(&mut self) {
+        self.set_back_ns -= LEAP_NS;
+    }
+
     fn steady_ns(&self, now: Duration) -> i64 {
         i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_add(self.offset_ns)
     }
@@ -53,5 +60,7 @@ mod tests {
         assert_eq!((clock.stamp_ns(now), clock.seconds(now)), (1_001_000_000_000, 1001.0));
         clock.set_back();
         assert_eq!((clock.stamp_ns(now), clock.seconds(now)), (1_000_000_000_000, 1001.0));
+        clock.set_forward();
+        assert_eq!((clock.stamp_ns(now), clock.seconds(now)), (4_600_000_000_000, 1001.0));
     }
 }

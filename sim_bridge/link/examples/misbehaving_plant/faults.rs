@@ -5,8 +5,9 @@ use std::time::Duration;
 use crate::arguments::{list, milliseconds, number};
 
 /// Every command, as the answer to an unknown one lists them.
-const COMMANDS: &str = "freeze, thaw, backward, glitch, repeat, old N, nan J, huge J, heal, silent, mute, speak, \
-                        pose a,b,.., latency-out MS, latency-in MS, drop-commands, take-commands or quit";
+const COMMANDS: &str = "freeze, thaw, backward, forward, glitch, repeat, old N, nan J, huge J, heal, silent, mute, speak, \
+                        pose a,b,.., latency-out MS, latency-in MS, late-answers MS, deaf, hear, no-echo, echo, \
+                        drop-commands, take-commands or quit";
 /// Observations that are kept to be published again.
 pub const HISTORY: usize = 2048;
 /// What a joint reads that reads too much, radians.
@@ -21,6 +22,8 @@ pub enum Command {
     Thaw,
     /// The clock of stamps and plant time is set back by one second and goes on from there.
     Backward,
+    /// The clock of stamps and plant time is set forward by one hour and goes on from there.
+    Forward,
     /// The next observation alone carries stamp and plant time of one second ago.
     Glitch,
     /// After each new observation the one before it is published again, until `Heal`.
@@ -45,6 +48,16 @@ pub enum Command {
     LatencyOut(Duration),
     /// Delay from controller to plant.
     LatencyIn(Duration),
+    /// Delay of the answer to a request, besides the other.
+    LateAnswers(Duration),
+    /// Requests are not answered.
+    Deaf,
+    /// Ends `Deaf`.
+    Hear,
+    /// The heartbeat says of no heartbeat of the controller when it came.
+    NoEcho,
+    /// Ends `NoEcho`.
+    Echo,
     /// Actions are received and not executed.
     DropCommands,
     /// Ends `DropCommands`.
@@ -69,6 +82,7 @@ impl Command {
             "huge" => return joint(rest).map(Self::Huge),
             "latency-out" => return latency(rest).map(Self::LatencyOut),
             "latency-in" => return latency(rest).map(Self::LatencyIn),
+            "late-answers" => return latency(rest).map(Self::LateAnswers),
             "pose" => {
                 let pose = list(word, rest)?;
                 if pose.len() != joints {
@@ -79,6 +93,11 @@ impl Command {
             "freeze" => Self::Freeze,
             "thaw" => Self::Thaw,
             "backward" => Self::Backward,
+            "forward" => Self::Forward,
+            "deaf" => Self::Deaf,
+            "hear" => Self::Hear,
+            "no-echo" => Self::NoEcho,
+            "echo" => Self::Echo,
             "glitch" => Self::Glitch,
             "repeat" => Self::Repeat,
             "heal" => Self::Heal,
@@ -113,6 +132,10 @@ pub struct Faults {
     pub mute: bool,
     /// Actions are not executed.
     pub drops_commands: bool,
+    /// Requests are not answered.
+    pub deaf: bool,
+    /// No heartbeat of the controller is echoed.
+    pub no_echo: bool,
 }
 
 impl Faults {
@@ -135,10 +158,16 @@ impl Faults {
             Command::Speak => (self.silent, self.mute) = (false, false),
             Command::DropCommands => self.drops_commands = true,
             Command::TakeCommands => self.drops_commands = false,
+            Command::Deaf => self.deaf = true,
+            Command::Hear => self.deaf = false,
+            Command::NoEcho => self.no_echo = true,
+            Command::Echo => self.no_echo = false,
             Command::Backward
+            | Command::Forward
             | Command::Pose(_)
             | Command::LatencyOut(_)
             | Command::LatencyIn(_)
+            | Command::LateAnswers(_)
             | Command::Quit => {}
         }
     }
@@ -154,6 +183,8 @@ mod tests {
             ("freeze", Command::Freeze),
             (" thaw ", Command::Thaw),
             ("backward", Command::Backward),
+            ("forward", Command::Forward),
+            ("late-answers 3000", Command::LateAnswers(Duration::from_secs(3))),
             ("old 12", Command::Old(12)),
             ("nan 6", Command::Nan(6)),
             ("huge 0", Command::Huge(0)),
@@ -188,12 +219,15 @@ mod tests {
     #[test]
     fn each_fault_has_an_end() {
         let mut faults = Faults::default();
-        for line in ["freeze", "repeat", "nan 0", "huge 1", "silent", "mute", "drop-commands"] {
+        for line in
+            ["freeze", "repeat", "nan 0", "huge 1", "silent", "mute", "drop-commands", "deaf", "no-echo"]
+        {
             faults.apply(&Command::parse(line, 2, 2).unwrap());
         }
         assert!(faults.frozen && faults.repeats && faults.silent && faults.mute && faults.drops_commands);
         assert_eq!(faults.corrupt.len(), 2);
-        for line in ["thaw", "heal", "speak", "take-commands"] {
+        assert!(faults.deaf && faults.no_echo);
+        for line in ["thaw", "heal", "speak", "take-commands", "hear", "echo"] {
             faults.apply(&Command::parse(line, 2, 2).unwrap());
         }
         assert_eq!(faults, Faults::default());

@@ -146,11 +146,13 @@ fn run(
     let (joints, shown, period) = (arguments.joints, arguments.shown_joints(), arguments.period);
     let mut incoming = DelayQueue::new(arguments.latency_in);
     let mut outgoing = DelayQueue::new(arguments.latency_out);
+    // Answers wait here first, where they are late.
+    let mut answers = DelayQueue::new(Duration::ZERO);
     let mut robot = Robot::new(arguments, aegis_link::instance());
     let (mut next_tick, mut next_beat) = (clock.elapsed() + period, clock.elapsed());
     loop {
         record(&mut journal, &mut robot)?;
-        let due = [incoming.next_due(), outgoing.next_due()].into_iter().flatten();
+        let due = [incoming.next_due(), outgoing.next_due(), answers.next_due()].into_iter().flatten();
         let wake = due.fold(next_tick.min(next_beat), Duration::min);
         let first = inputs.recv_timeout(wake.saturating_sub(clock.elapsed())).ok();
         for (at, input) in first.into_iter().chain(inputs.try_iter()) {
@@ -176,6 +178,7 @@ fn run(
             match done {
                 Ok(Command::LatencyIn(latency)) => incoming.set_latency(latency),
                 Ok(Command::LatencyOut(latency)) => outgoing.set_latency(latency),
+                Ok(Command::LateAnswers(latency)) => answers.set_latency(latency),
                 Ok(Command::Quit) => return Ok(()),
                 _ => {}
             }
@@ -190,7 +193,9 @@ fn run(
                         let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
                         robot.request(&bytes, now)
                     };
-                    outgoing.push(now, Outgoing::Reply(query, answer));
+                    if let Some(answer) = answer {
+                        answers.push(now, Outgoing::Reply(query, answer));
+                    }
                 }
             }
         }
@@ -205,6 +210,9 @@ fn run(
                 outgoing.push(now, Outgoing::Status(bytes));
             }
             next_beat = (next_beat + HEARTBEAT).max(now);
+        }
+        while let Some(answer) = answers.pop(now) {
+            outgoing.push(now, answer);
         }
         while let Some(message) = outgoing.pop(now) {
             send(message);

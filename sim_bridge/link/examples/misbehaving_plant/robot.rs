@@ -182,6 +182,7 @@ impl Robot {
         match command {
             Command::Thaw => self.kept = None,
             Command::Backward => self.clock.set_back(),
+            Command::Forward => self.clock.set_forward(),
             Command::Pose(pose) => self.body.place(pose),
             _ => {}
         }
@@ -337,7 +338,7 @@ impl Robot {
     fn status_message(&self, now: Duration) -> Message {
         let held = self.held.as_ref();
         let episode = held.and_then(|held| held.episode.as_ref());
-        let echoed = held.filter(|_| !self.settings.no_echo);
+        let echoed = held.filter(|_| !self.settings.no_echo && !self.faults.no_echo);
         let [pulse_stamp_ns, pulse_received_ns] = echoed.map_or([0; 2], |held| held.pulse_ns);
         Status {
             instance: self.instance,

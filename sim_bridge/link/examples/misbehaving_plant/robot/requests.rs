@@ -17,9 +17,17 @@ type Refusal = (Code, String);
 type Answer = Result<(Message, Option<String>), Refusal>;
 
 impl Robot {
-    /// Answers a request.
-    pub fn request(&mut self, bytes: &[u8], now: Duration) -> Vec<u8> {
+    /// Answers a request, unless the plant is deaf to it.
+    pub fn request(&mut self, bytes: &[u8], now: Duration) -> Option<Vec<u8>> {
         let mut line = self.line(now, What::Message);
+        if self.faults.deaf {
+            if let Ok(message) = Message::decode(bytes) {
+                line.take_message(&message);
+            }
+            line.event = Some("not answered".into());
+            self.lines.push(line);
+            return None;
+        }
         let answer = match Message::decode(bytes) {
             Ok(message) => {
                 line.take_message(&message);
@@ -41,7 +49,7 @@ impl Robot {
         line.phase = self.phase();
         line.event = event;
         self.lines.push(line);
-        message.encode()
+        Some(message.encode())
     }
 
     fn answer(&mut self, message: Message, now: Duration) -> Answer {

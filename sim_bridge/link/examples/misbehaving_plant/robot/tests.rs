@@ -30,7 +30,7 @@ fn running(arguments: &str) -> (Robot, u64) {
 
 fn ask(robot: &mut Robot, question: impl Into<Message>, at: u64) -> Message {
     let question: Message = question.into();
-    Message::decode(&robot.request(&question.encode(), ms(at))).unwrap()
+    Message::decode(&robot.request(&question.encode(), ms(at)).expect("it is not deaf")).unwrap()
 }
 
 fn reset(robot: &mut Robot, session: u64, episode: u64, at: u64) -> Message {
