@@ -86,7 +86,9 @@ fn each_byte_that_changes_is_named() {
     std::fs::write(&weights, bytes).expect("the model can be written");
     refuses(&mut plan("check", &path), 2, &["strong.onnx: SHA-256 (strong weights): registered 5924ae"]);
     // Nor can it be amended in, or registered anew, for the card does not know it.
-    refuses(plan("amend", &path).args(["--why", "a better one"]), 2, &["strong.onnx", "the card says"]);
+    let mut amend = plan("amend", &path);
+    amend.args(["--why", "a better one", "--nothing-ran"]);
+    refuses(&mut amend, 2, &["strong.onnx", "the card says"]);
     std::fs::remove_file(&lock).expect("the lock can be removed");
     refuses(&mut plan("register", &path), 2, &["strong.onnx", "the card says"]);
     assert!(!lock.exists(), "a refused registration leaves no lock");
@@ -125,7 +127,7 @@ fn scenes_and_libraries_are_held_too() {
 
 #[test]
 fn an_amendment_says_whether_data_had_been_seen() {
-    let (folder, path) = new_study("plan-amend");
+    let (_, path) = new_study("plan-amend");
     let lock = path.with_extension("lock.toml");
     runs(&mut plan("register", &path));
     let amend = |why: &str, results: &Path| {
@@ -133,22 +135,25 @@ fn an_amendment_says_whether_data_had_been_seen() {
         command.args(["--why", why, "--results"]).arg(results);
         command
     };
-    let results = folder.join("runs");
-    refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
+    let results = path.with_file_name("runs");
     edit(&path, "hold_chunks = 3", "hold_chunks = 4");
+    // From a mistyped folder nothing would be counted.
+    refuses(&mut amend("longer holds", &results), 2, &["runs: found nothing", "--results", "--nothing-ran"]);
+    std::fs::create_dir(&results).expect("the folder can be made");
     refuses(&mut amend(" ", &results), 2, &["study.lock.toml", "why"]);
     let first = runs(&mut amend("longer holds", &results));
     assert_eq!(first["amendments"][0]["episodes_seen"], 0);
     assert_eq!(first["amendments"][0]["changes"][0]["field"], "gate.hold_chunks");
 
+    refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
     // One of the confirmation range, one of the tuning range.
-    std::fs::create_dir(&results).expect("the folder can be made");
     let row = |state| {
         format!("{{\"key\":{{\"start\":{{\"task\":0,\"initial_state\":{state}}},\"replicate\":0}}}}\n")
     };
     std::fs::write(results.join("episodes.jsonl"), row(500) + &row(400)).expect("written");
     edit(&path, "hold_chunks = 4", "hold_chunks = 5");
-    let second = runs(&mut amend("still longer", &results));
+    // Beside the plan is where results are looked for, wherever the verb is called from.
+    let second = runs(plan("amend", &path).args(["--why", "still longer"]).current_dir("/"));
     assert_eq!(second["amendments"][1]["episodes_seen"], 1);
     assert_eq!(second["amendments"][0], first["amendments"][0]);
     assert_eq!(runs(&mut plan("check", &path)), second);
@@ -156,6 +161,49 @@ fn an_amendment_says_whether_data_had_been_seen() {
     edit(&lock, "episodes_seen = 1", "episodes_seen = 0");
     refuses(&mut plan("check", &path), 2, &["study.lock.toml", "amendments[1]", "edited"]);
     refuses(&mut amend("again", &results), 2, &["study.lock.toml", "amendments[1]"]);
+}
+
+#[test]
+fn files_that_came_from_a_start_of_the_confirmation_range_are_refused_whatever_the_plan_says() {
+    let (folder, path) = new_study("plan-leaks");
+    let lock = path.with_extension("lock.toml");
+    let whole = std::fs::read_to_string(&path).expect("the plan can be read");
+    let origins = folder.join("policies/models/origins.toml");
+    let kept = std::fs::read(&origins).expect("it is shipped");
+    for (range, claimed, file) in [
+        (
+            "discovery = { first = 200, end = 280",
+            "first = 200, end = 201",
+            "probe.json, by origins.toml beside it: discovery",
+        ),
+        (
+            "training = { first = 50, end = 120",
+            "first = 119, end = 130",
+            "weak.toml, by origins.toml beside it: demonstrations",
+        ),
+    ] {
+        edit(
+            &path,
+            range,
+            &format!("{} = {{ first = 900, end = 910", range.split(' ').next().expect("a name")),
+        );
+        edit(&path, "confirmation = { first = 500, end = 540", &format!("confirmation = {{ {claimed}"));
+        refuses(&mut plan("register", &path), 2, &["study.toml", file, "ranges.confirmation", "valid is"]);
+        assert!(!lock.exists(), "a refused registration leaves no lock");
+        std::fs::write(&path, &whole).expect("the plan can be written");
+    }
+    // Files that say nothing are registered with a word, and held once they say it.
+    std::fs::remove_file(&origins).expect("the file can be removed");
+    edit(&path, "discovery = { first = 200, end = 280", "discovery = { first = 900, end = 910");
+    edit(&path, "confirmation = { first = 500, end = 540", "confirmation = { first = 200, end = 201");
+    let registered = plan("register", &path).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&registered.stderr);
+    assert!(registered.status.success() && said.contains("probe.json: discovery: does not say"), "{said}");
+    std::fs::write(&origins, kept).expect("the file can be written");
+    refuses(&mut plan("check", &path), 2, &["probe.json", "initial states 200", "ranges.confirmation"]);
+    let mut verify = aegis();
+    verify.args(["experiment", "verify", "--plan"]).arg(&path).arg(&folder);
+    refuses(&mut verify, 2, &["probe.json", "initial states 200", "ranges.confirmation"]);
 }
 
 #[test]

@@ -49,6 +49,15 @@ fn collect_fit_and_judge() {
     let read: Value = serde_json::from_slice(&bytes).expect("JSON");
     assert_eq!(read["discovery"]["sha256"], *digests[0]);
     assert_eq!(read["calibrated_on"]["sha256"], *digests[1]);
+    for (part, first) in [("discovery", 200), ("calibrated_on", 300)] {
+        let origin = &read[part]["origin"];
+        assert_eq!(origin["starts"]["initial_states"], serde_json::json!([[first, first + 3]]), "{part}");
+        assert_eq!(
+            (&origin["suite"], &origin["sample_seed"]),
+            (&"libero_spatial".into(), &20_261_125.into())
+        );
+        assert_eq!(origin["weak_sha256"], read["model_sha256"]);
+    }
     let again = file("again.json");
     runs(aegis().args(["probe", "fit", "--workers", "1", "--plan"]).arg(&plan).arg("--out").arg(&again));
     assert!(bytes == std::fs::read(&again).expect("the probe is written"), "one worker and files differ");
@@ -72,6 +81,29 @@ fn collect_fit_and_judge() {
     assert!((low..=high).contains(&overall["estimate"].as_f64().unwrap()));
 
     refuse(&plan, &probe, &file("discovery"), &file("calibration"));
+    refuse_what_was_seen(&plan, &probe, &file("discovery"));
+}
+
+/// A plan that says of rollouts and probe what they do not say of themselves.
+fn refuse_what_was_seen(plan: &Path, probe: &Path, discovery: &Path) {
+    edit(plan, "discovery = { first = 200, end = 203", "discovery = { first = 700, end = 703");
+    let out = discovery.with_extension("json");
+    let mut fit = aegis();
+    fit.args(["probe", "fit", "--plan"]).arg(plan).arg("--discovery").arg(discovery).arg("--out").arg(&out);
+    refuses(
+        &mut fit,
+        2,
+        &["discovery: rows: found initial states 200 to 202", "valid is 700 to 702", "ranges.discovery"],
+    );
+    assert!(!out.exists(), "a refused fit leaves no probe");
+    edit(plan, "confirmation = { first = 500, end = 503", "confirmation = { first = 202, end = 205");
+    let mut eval = aegis();
+    eval.args(["probe", "eval", "--plan"]).arg(plan).arg("--probe").arg(probe);
+    refuses(
+        &mut eval,
+        2,
+        &["demo.toml", "probe.json: discovery", "initial states 202", "ranges.confirmation"],
+    );
 }
 
 /// Files in each other's place, and ranges that are none.

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use aegis_core::Probe;
+use aegis_experiments::origin::{Origin, Starts};
 use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
@@ -12,7 +13,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::progress;
-use crate::study::{Study, StudyArguments, share};
+use crate::study::{Study, StudyArguments};
 
 /// Arguments of `aegis collect`.
 #[derive(Args)]
@@ -36,7 +37,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{}.parquet", arguments.range).into());
     let found = roll_out(&study, &arguments.range, arguments.study.workers)?;
     write(&out, &provenance(&study, &arguments.range)?, &found).or_exit(Exit::Failed)?;
-    let Data { sha256, episodes, lost } = Data::of(&found);
+    let Data { sha256, episodes, lost, .. } = Data::of(&found);
     if arguments.json {
         let summary =
             serde_json::json!({ "file": out, "episodes": episodes, "lost": lost, "sha256": sha256 });
@@ -49,7 +50,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
 
 /// Rolls the weak policy out over one range.
 pub fn roll_out(study: &Study, range: &str, workers: usize) -> Result<Vec<Rollout>, Failure> {
-    let keys = share(&study.plan, "RANGE", range)?.keys(0..study.suite.task_count());
+    let keys = study.keys("RANGE", range)?;
     study.check_models()?;
     let (_, spec) = study.watched()?;
     let blank = Probe::blank(spec.width);
@@ -61,16 +62,36 @@ pub fn roll_out(study: &Study, range: &str, workers: usize) -> Result<Vec<Rollou
     found.or_exit(Exit::Failed)
 }
 
-/// Reads rollouts of one range from a file and holds them against the plan; rolls out where there is no file.
+/// Reads rollouts of one range from a file and holds them, row by row, against the plan; rolls out where there is no
+/// file. Says where they came from too.
 pub fn rollouts_of(
     study: &Study,
     range: &str,
     file: Option<&PathBuf>,
     workers: usize,
-) -> Result<Vec<Rollout>, Failure> {
-    let Some(path) = file else { return roll_out(study, range, workers) };
-    let (found, rollouts) = read(path).or_exit(Exit::Input)?;
+) -> Result<(Vec<Rollout>, Origin), Failure> {
     let expected = provenance(study, range)?;
+    let Some(path) = file else {
+        let rollouts = roll_out(study, range, workers)?;
+        let origin = expected.origin(&rollouts);
+        return Ok((rollouts, origin));
+    };
+    let (found, rollouts) = read(path).or_exit(Exit::Input)?;
+    // The name of a range is what a plan makes of it; the rows are of the starts that they are of.
+    if let (Some(rows), Some(valid)) = (&found.starts, &expected.starts)
+        && rows != valid
+        && found.range == range
+    {
+        let list = |starts: &Starts| starts.sha256.get(..16).unwrap_or_default().to_owned();
+        let message = format!(
+            "{}: rows: found initial states {rows} (list {}); valid is {valid} (list {}), the plan's ranges.{range}",
+            path.display(),
+            list(rows),
+            list(valid),
+        );
+        return Err(failure(Exit::Input, message));
+    }
+    let expected = Provenance { schema: found.schema, starts: found.starts.clone(), ..expected };
     if found != expected {
         let written = |provenance: &Provenance| serde_json::to_value(provenance).unwrap_or_default();
         let (found, expected) = (written(&found), written(&expected));
@@ -87,7 +108,8 @@ pub fn rollouts_of(
             format!("{}: these rollouts are of something else: {}", path.display(), differ.join("; ")),
         ));
     }
-    Ok(rollouts)
+    let origin = found.origin(&rollouts);
+    Ok((rollouts, origin))
 }
 
 fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
@@ -99,6 +121,7 @@ fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
         master_seed: study.plan.master_seed,
         sample_seed: study.plan.sample_seed,
         range: range.to_owned(),
+        starts: Some(Starts::of(study.keys("RANGE", range)?)),
         weak_sha256: weak.model_sha256(),
         strong_sha256: strong.model_sha256(),
         tensor: spec.tensor,

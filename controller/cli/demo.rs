@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::episode::EpisodeResult;
+use aegis_experiments::origin::{runs, spans};
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{Arm, runner};
 use aegis_recorder::{RERUN, Sink, Target};
@@ -48,7 +49,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     // A card that is wrong is to be blamed before the probe, which is held against it.
     study.check_models()?;
     let probe = study.probe()?;
-    let tasks = tasks(arguments.task, study.suite.task_count())?;
+    let tasks = tasks(arguments.task, study.tasks())?;
     let all = study.plan.ranges.confirmation.keys(tasks);
     let episodes = arguments.episodes.unwrap_or(EPISODES.min(all.len()));
     let Some(keys) = all.get(..episodes).filter(|keys| !keys.is_empty()) else {
@@ -84,14 +85,14 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     record(&study, &probe.probe, &arms[1], &settings, &results, arguments)
 }
 
-fn tasks(only: Option<usize>, count: usize) -> Result<std::ops::Range<usize>, Failure> {
+fn tasks(only: Option<usize>, all: Vec<usize>) -> Result<Vec<usize>, Failure> {
     match only {
-        None => Ok(0..count),
-        Some(task) if task < count => Ok(task..task + 1),
-        Some(task) => Err(failure(
-            Exit::Input,
-            format!("--task: found {task}; valid is 0 to {}", count.saturating_sub(1)),
-        )),
+        None => Ok(all),
+        Some(task) if all.contains(&task) => Ok(vec![task]),
+        Some(task) => {
+            let valid = spans(&runs(all));
+            Err(failure(Exit::Input, format!("--task: found {task}; valid is {valid}")))
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use aegis_core::{Policy, PolicyError};
 use aegis_experiments::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
+use aegis_experiments::origin::{Origin, Starts};
 use aegis_experiments::runner::SetupError;
 use aegis_policies::encode::Layout;
 use aegis_policies::expert::Expert;
@@ -14,6 +15,7 @@ use aegis_sim::{Cameras, LiberoPlant};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files;
 use crate::progress;
 use crate::study::{Study, StudyArguments, plant_for};
 
@@ -26,7 +28,7 @@ use crate::study::{Study, StudyArguments, plant_for};
 pub struct DemonstrateArguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Where the demonstrations go
+    /// Where the demonstrations go; the starts that they are of go beside it, as NAME.origin.json
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Initial states instead of the plan's training range, for example 0..20
@@ -89,7 +91,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     let mut share = study.plan.ranges.training;
     share.replicates = arguments.replicates;
     (share.first, share.end) = arguments.starts.unwrap_or((share.first, share.end));
-    let keys = share.keys(0..study.suite.task_count());
+    let keys = share.keys(study.tasks());
     let settings = study.settings();
     let disturbance = Disturbance {
         rate: arguments.rate,
@@ -140,9 +142,20 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     .or_exit(Exit::Failed)?;
     bar.finish_and_clear();
     write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
+    // Beside the file, whose bytes are what they were before there was an origin.
+    let origin = Origin {
+        suite: study.plan.suite.clone(),
+        starts: Starts::of(keys.iter().copied()),
+        master_seed: study.plan.master_seed,
+        sample_seed: study.plan.sample_seed,
+        weak_sha256: None,
+        strong_sha256: None,
+    };
+    let text = serde_json::to_string_pretty(&origin).or_exit(Exit::Failed)? + "\n";
+    files::write(&arguments.out.with_extension("origin.json"), text.as_bytes())?;
     let kept = demonstrations.iter().filter(|demonstration| demonstration.success).count();
     say!("{}: {kept} of {} demonstrations succeeded and were kept", arguments.out.display(), keys.len());
-    for task in 0..study.suite.task_count() {
+    for task in study.tasks() {
         let of_task: Vec<bool> = keys
             .iter()
             .zip(&demonstrations)

@@ -81,7 +81,7 @@ fn keys(plan: &Plan) -> Result<Vec<EpisodeKey>, Failure> {
 
 /// The same on open scenes, which say how many tasks there are.
 fn keys_of(plan: &Plan, suite: &Suite) -> Vec<EpisodeKey> {
-    plan.ranges.confirmation.keys(0..suite.task_count())
+    plan.ranges.confirmation.keys(plan.task_list(suite.task_count()))
 }
 
 /// The study's arms in the order in which they run.

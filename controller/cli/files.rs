@@ -24,3 +24,9 @@ pub fn make_folder(path: &Path) -> Result<(), Failure> {
 pub fn digest(path: &Path) -> Result<String, Failure> {
     sha256(path).map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
 }
+
+/// The text of a file that a verb was given.
+pub fn text(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
+}

@@ -22,6 +22,7 @@ mod manual;
 mod model;
 #[cfg(feature = "robot")]
 mod operate;
+mod origins;
 mod place;
 mod plan;
 mod probe;

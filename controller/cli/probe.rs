@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use aegis_core::probe::HeadKind;
 use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::{Evaluation, evaluate};
-use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::probe::file::{Data, ProbeFile};
 use aegis_experiments::probe::fit::fit;
 use clap::{Args, Subcommand};
 
@@ -14,6 +14,7 @@ use crate::collect::rollouts_of;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
 use crate::judgement;
+use crate::origins::{hold, of_policies, of_probe};
 use crate::study::{Study, StudyArguments, share};
 
 /// Verbs of `aegis probe`.
@@ -97,16 +98,20 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
     let (card, spec) = study.watched()?;
     let workers = arguments.study.workers;
-    let discovery = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
-    let calibration = rollouts_of(&study, "calibration", arguments.calibration.as_ref(), workers)?;
+    let policies = of_policies(&study.plan.models)?;
+    hold((&study.path, &study.plan), &study.suite, &policies, None)?;
+    let (discovery, from) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
+    let (calibration, set_on) = rollouts_of(&study, "calibration", arguments.calibration.as_ref(), workers)?;
     let mut settings = study.plan.fit.clone();
     settings.head = arguments.head.unwrap_or(settings.head);
     let fitted = fit(&discovery, &settings, study.plan.gate.horizon_steps).or_exit(Exit::Failed)?;
     let thresholds =
         calibrate(&fitted.probe, &calibration, &study.plan.gate, &settings).or_exit(Exit::Failed)?;
     let belongs = (card.model_sha256(), spec.tensor);
-    let file = ProbeFile::new(belongs, (&discovery, &calibration), settings, fitted, thresholds);
+    let data = (Data::from(&discovery, from), Data::from(&calibration, set_on));
+    let file = ProbeFile::new(belongs, data, settings, fitted, thresholds);
     let out = arguments.out.clone().unwrap_or_else(|| study.plan.models.probe.clone());
+    hold((&study.path, &study.plan), &study.suite, &file.statements(&out.display().to_string()), None)?;
     file.save(&out).or_exit(Exit::Failed)?;
     say!("{}", out.display());
     print(&file);
@@ -126,9 +131,13 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     // Before the rollouts, which take minutes.
     share(&study.plan, "--range", &arguments.range)?;
     let file = study.probe()?;
+    let path = &study.plan.models.probe;
+    let said =
+        [of_policies(&study.plan.models)?, of_probe(path, &path.display().to_string(), &file)?].concat();
+    hold((&study.path, &study.plan), &study.suite, &said, Some(&arguments.range))?;
     let workers = arguments.study.workers;
-    let discovery = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
-    let fresh = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref(), workers)?;
+    let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
+    let (fresh, _) = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref(), workers)?;
     let found = evaluate(&file, &discovery, &fresh, &study.plan.gate, study.plan.master_seed)
         .or_exit(Exit::Failed)?;
     let json = serde_json::to_string_pretty(&found).or_exit(Exit::Failed)? + "\n";
@@ -167,10 +176,10 @@ fn print(file: &ProbeFile) {
     say!("  penalty          {} of {:?}", file.penalty, file.settings.penalties);
     say!("  threshold        {:.4} (α = {})", calibration.threshold, file.settings.alpha);
     say!("  return threshold {:.4}", calibration.return_threshold);
-    say!("  discovery        {} episodes, weak lost {}", file.discovery.episodes, file.discovery.lost);
-    say!(
-        "  calibration      {} episodes, weak lost {}",
-        file.calibrated_on.episodes,
-        file.calibrated_on.lost
-    );
+    for (name, data) in [("discovery", &file.discovery), ("calibration", &file.calibrated_on)] {
+        let from = data.origin.as_ref().map_or("starts that the file does not name".to_owned(), |origin| {
+            format!("initial states {} of {}", origin.starts, origin.suite)
+        });
+        say!("  {name:<17}{} episodes, weak lost {}; {from}", data.episodes, data.lost);
+    }
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Probe, Rule};
+use aegis_experiments::EpisodeKey;
 use aegis_experiments::episode::{EpisodeSettings, Parties};
 use aegis_experiments::plan::{Models, Plan, Share};
 use aegis_experiments::probe::file::ProbeFile;
@@ -42,6 +43,8 @@ pub fn default_workers() -> usize {
 
 /// A plan and what is shared between workers.
 pub struct Study {
+    /// Where the plan was read from.
+    pub path: PathBuf,
     /// The settings.
     pub plan: Plan,
     /// The scenes.
@@ -58,7 +61,17 @@ impl Study {
         let plan = Plan::load(&path).or_exit(Exit::Input)?;
         let suite = suite_of(&plan, &path)?;
         let runtime = onnx_runtime()?.with_settings(host).or_exit(Exit::Input)?;
-        Ok(Self { plan, suite, runtime })
+        Ok(Self { path, plan, suite, runtime })
+    }
+
+    /// Every episode of a range, which an argument of the command line named.
+    pub fn keys(&self, argument: &str, range: &str) -> Result<Vec<EpisodeKey>, Failure> {
+        Ok(share(&self.plan, argument, range)?.keys(self.tasks()))
+    }
+
+    /// The tasks of the plan.
+    pub fn tasks(&self) -> Vec<usize> {
+        self.plan.task_list(self.suite.task_count())
     }
 
     /// The weak policy's card and the tensor that a probe may read.
@@ -125,7 +138,9 @@ impl Study {
 /// The scenes of a plan, which have all the starts that it names.
 pub fn suite_of(plan: &Plan, path: &Path) -> Result<Suite, Failure> {
     let suite = load_suite(&plan.suite, plan.sample_seed)?;
-    let counts = (0..suite.task_count()).filter_map(|task| suite.initial_state_count(task));
+    plan.check_tasks(path, suite.task_count()).or_exit(Exit::Input)?;
+    let tasks = plan.task_list(suite.task_count());
+    let counts = tasks.into_iter().filter_map(|task| suite.initial_state_count(task));
     plan.check_starts(path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
     Ok(suite)
 }

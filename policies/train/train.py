@@ -84,13 +84,26 @@ def export(policy, name, out, windows):
     return path
 
 
+def origin(path):
+    """The starts that a file of demonstrations is of, which `aegis demonstrate` wrote beside it; None where it did not."""
+    beside = path.with_suffix(".origin.json")
+    return json.loads(beside.read_text()) if beside.exists() else None
+
+
+def inline(value):
+    """A value of JSON as TOML on one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {inline(member)}" for key, member in value.items()) + " }"
+    return json.dumps(value)
+
+
 def card(name, path, policy, preset, args, windows, losses):
     """The machine-readable card; the loader refuses weights with another digest."""
     digest = sha256(path)
     parameters = sum(p.numel() for p in policy.parameters())
     sampled = [round(loss, 5) for loss in losses[:: max(1, len(losses) // 10)]] + [round(losses[-1], 5)]
     eyes = "a small CNN with spatial soft-argmax per camera, " if windows.cameras else ""
-    data = [{"file": p.name, "sha256": sha256(p)} for p in args.data]
+    data = [{"file": p.name, "sha256": sha256(p), "origin": origin(p)} for p in args.data]
     lines = [
         f"# Written by policies/train/train.py; the {name} policy.",
         f"file = {json.dumps(path.name)}",
@@ -133,6 +146,8 @@ def card(name, path, policy, preset, args, windows, losses):
         lines.append(f"demonstrations = {preset['demonstrations']}")
     for entry in data:
         lines += ["", "[[training.data]]", f"file = {json.dumps(entry['file'])}", f'sha256 = "{entry["sha256"]}"']
+        if entry["origin"] is not None:
+            lines.append(f"origin = {inline(entry['origin'])}")
     path.with_suffix(".toml").write_text("\n".join(lines) + "\n")
     return digest
 

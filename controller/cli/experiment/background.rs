@@ -4,12 +4,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use aegis_experiments::origin::Statement;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::registration::Lock;
 use aegis_experiments::report::Background;
 
 use crate::exit::{Exit, Failure, failure};
+use crate::files::text;
+use crate::origins;
 use crate::study::{load_suite, probe, scenes_folder};
 
 /// The parts of a [`Background`] that are in files.
@@ -17,21 +20,25 @@ pub struct Read {
     /// The probe of the plan.
     pub probe: ProbeFile,
     cards: BTreeMap<String, toml::Table>,
-    tasks: Vec<String>,
+    tasks: Vec<(usize, String)>,
     packages: BTreeMap<String, String>,
+    statements: Vec<Statement>,
 }
 
 impl Read {
     /// Reads what a plan names.
-    pub fn of(plan: &Plan) -> Result<Self, Failure> {
+    pub fn of(plan: &Plan, lock: &Lock) -> Result<Self, Failure> {
         let suite = load_suite(&plan.suite, plan.sample_seed)?;
-        let tasks = (0..suite.task_count()).filter_map(|task| suite.task(task));
+        let tasks = plan.task_list(suite.task_count());
+        let words = tasks.into_iter().filter_map(|task| Some((task, suite.task(task)?.language.clone())));
         let cards = [("weak", &plan.models.weak), ("strong", &plan.models.strong)];
         let cards = cards.into_iter().map(|(role, path)| Ok((role.to_owned(), card(path)?)));
+        let probe = probe(&plan.models)?;
         Ok(Self {
-            probe: probe(&plan.models)?,
+            statements: origins::sealed(plan, lock, &probe)?,
+            probe,
             cards: cards.collect::<Result<_, Failure>>()?,
-            tasks: tasks.map(|task| task.language.clone()).collect(),
+            tasks: words.collect(),
             packages: packages(&scenes_folder(&plan.suite)?.join("suite.json"))?,
         })
     }
@@ -43,8 +50,8 @@ impl Read {
         lock: &'a Lock,
         provenance: &'a [String],
     ) -> Background<'a> {
-        let Self { probe, cards, tasks, packages } = self;
-        Background { plan, lock, probe, cards, tasks, packages, provenance }
+        let Self { probe, cards, tasks, packages, statements } = self;
+        Background { plan, lock, probe, cards, tasks, packages, statements, provenance }
     }
 }
 
@@ -61,9 +68,4 @@ fn packages(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let listed = suite.get("packages").and_then(serde_json::Value::as_object);
     let versions = listed.into_iter().flatten();
     Ok(versions.filter_map(|(name, version)| Some((name.clone(), version.as_str()?.to_owned()))).collect())
-}
-
-fn text(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
 }

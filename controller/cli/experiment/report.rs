@@ -123,7 +123,7 @@ impl Made {
 pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
     let results = store.results().or_exit(Exit::Input)?;
-    let read = background::Read::of(plan)?;
+    let read = background::Read::of(plan, lock)?;
     let found: Report = report(plan, &keys(plan)?, &results, &read.probe.calibration.calibrator)
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", store_path(folder).display())))?;
     let interruptions = store.interruptions().or_exit(Exit::Input)?;

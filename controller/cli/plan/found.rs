@@ -5,13 +5,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aegis_experiments::files;
+use aegis_experiments::origin::Statement;
+use aegis_experiments::origin_file::ORIGINS;
 use aegis_experiments::plan::Plan;
+use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::registration::{Frozen, NamedFile, Scenes};
 use aegis_policies::card::{ExternalFile, ModelCard};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::library;
+use crate::origins::{ROLES, beside, hold, of_policies, of_probe};
 use crate::study::{onnx_library, probe, scenes_folder, suite_of};
 
 /// Reads the plan and takes the digest of all that it names.
@@ -43,9 +47,14 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
         found.insert(role, file);
         Ok::<_, Failure>(())
     };
+    // `origins.toml` is part of a registration where it says something of a file that is.
+    let origins = |path: &Path, sha256: &str| {
+        Ok::<_, Failure>((!beside(path, "", sha256)?.is_empty()).then(|| path.with_file_name(ORIGINS)))
+    };
     let (written, there) = (&plan.models, &located.models);
-    for (role, written, path) in
-        [("weak", &written.weak, &there.weak), ("strong", &written.strong, &there.strong)]
+    let [weak, strong, by_probe] = ROLES;
+    for (role, origins_role, written, path) in
+        [("weak", weak, &written.weak, &there.weak), ("strong", strong, &written.strong, &there.strong)]
     {
         let card = ModelCard::load(path).or_exit(Exit::Input)?;
         add(format!("{role} card"), written, path)?;
@@ -55,8 +64,14 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
             let place = card.weights_path().with_file_name(file);
             add(format!("{role} external data {file}"), &weights.with_file_name(file), &place)?;
         }
+        if let Some(place) = origins(path, &card.sha256)? {
+            add(origins_role.into(), &written.with_file_name(ORIGINS), &place)?;
+        }
     }
     add("probe".into(), &written.probe, &there.probe)?;
+    if let Some(place) = origins(&there.probe, &digest(&there.probe)?)? {
+        add(by_probe.into(), &written.probe.with_file_name(ORIGINS), &place)?;
+    }
     Ok(found)
 }
 
@@ -69,9 +84,17 @@ fn scenes(suite: &str) -> Result<Scenes, Failure> {
 }
 
 /// Refuses models and a probe that do not belong together: nobody registers what cannot run.
-pub fn check_models(located: &Plan) -> Result<(), Failure> {
+pub fn check_models(located: &Plan) -> Result<ProbeFile, Failure> {
     for card in [&located.models.weak, &located.models.strong] {
         ModelCard::load(card).and_then(|card| card.weights()).or_exit(Exit::Input)?;
     }
-    probe(&located.models).map(|_| ())
+    probe(&located.models)
+}
+
+/// Refuses files that say that they came from a start which the plan judges on; returns what they say.
+pub fn check_origins(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
+    let file = &located.models.probe;
+    let said = [of_policies(&located.models)?, of_probe(file, &file.display().to_string(), probe)?].concat();
+    hold((path, located), &suite_of(located, path)?, &said, None)?;
+    Ok(said)
 }

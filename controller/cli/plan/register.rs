@@ -3,15 +3,18 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::plan::Plan;
+use aegis_experiments::origin::Statement;
+use aegis_experiments::plan::{Plan, Share};
 use aegis_experiments::registration::{Difference, Frozen, Lock, lock_path};
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use serde_json::json;
 
-use super::found::{check_models, found};
+use super::found::{check_models, check_origins, found};
 use super::seen;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::origins::ROLES;
+use crate::study::probe;
 
 /// The plan and where its lock is.
 #[derive(Args)]
@@ -51,9 +54,26 @@ pub struct AmendArguments {
     /// The reason, in words; the report prints it
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Folders and files (stores of runs, JSON lines, rollouts) whose episodes of the confirmation range count as seen
-    #[arg(long, value_name = "PATH", default_value = "runs")]
+    /// Folders and files (stores of runs, JSON lines, rollouts) whose episodes of the confirmation range count as seen;
+    /// the folder runs beside the plan when left out
+    #[arg(long, value_name = "PATH", conflicts_with = "nothing_ran")]
     results: Vec<PathBuf>,
+    /// No episode of the confirmation range was ever run, so there are no results to count
+    #[arg(long)]
+    nothing_ran: bool,
+}
+
+impl AmendArguments {
+    /// Episodes of the confirmation range that have been seen.
+    fn seen(&self, confirmation: Share) -> Result<u64, Failure> {
+        if self.nothing_ran {
+            return Ok(0);
+        }
+        if self.results.is_empty() {
+            return seen::episodes(&[seen::default_results(&self.registered.plan)], confirmation);
+        }
+        seen::episodes(&self.results, confirmation)
+    }
 }
 
 /// Arguments of `aegis plan check`.
@@ -83,7 +103,16 @@ fn check_whole(path: &Path, plan: &Plan) -> Result<(), Failure> {
                        `aegis plan new`";
         return Err(failure(Exit::Input, format!("{}: {message}", path.display())));
     }
-    check_models(&plan.clone().located(path))
+    let located = plan.clone().located(path);
+    let probe = check_models(&located)?;
+    for Statement { file, part, origin } in check_origins(path, &located, &probe)? {
+        if origin.is_none() {
+            eprintln!(
+                "{file}: {part}: does not say what starts it came from, so the plan's ranges are only a claim"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Takes what is found into the lock.
@@ -93,7 +122,7 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let lock = Lock::load(&place).or_exit(Exit::Input)?;
     let (plan, frozen) = found(path)?;
     check_whole(path, &plan)?;
-    let seen = seen::episodes(&arguments.results, plan.ranges.confirmation)?;
+    let seen = arguments.seen(plan.ranges.confirmation)?;
     let amended = lock
         .amend(frozen, now(), &arguments.why, seen)
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))?;
@@ -119,9 +148,16 @@ pub fn hold(plan: &Path, place: &Path) -> Result<Lock, Failure> {
         return Err(failure(Exit::Input, format!("{place}: found no lock; {valid}")));
     }
     let lock = Lock::load(place).or_exit(Exit::Input)?;
-    let (_, frozen) = found(plan)?;
+    let (read, mut frozen) = found(plan)?;
+    // A lock from before there were such files seals none; what they say is held all the same.
+    frozen.models.retain(|role, _| !ROLES.contains(&role.as_str()) || lock.frozen.models.contains_key(role));
     let differences = lock.compare(&frozen);
-    if differences.is_empty() { Ok(lock) } else { Err(refused(plan, place, &lock, &differences)) }
+    if !differences.is_empty() {
+        return Err(refused(plan, place, &lock, &differences));
+    }
+    let located = read.located(plan);
+    check_origins(plan, &located, &probe(&located.models)?)?;
+    Ok(lock)
 }
 
 fn refused(plan: &Path, place: &Path, lock: &Lock, differences: &[Difference]) -> Failure {

@@ -11,6 +11,8 @@ pub mod files;
 pub mod fork;
 pub mod key;
 pub mod merge;
+pub mod origin;
+pub mod origin_file;
 mod parquet_file;
 pub mod plan;
 pub mod power;

@@ -1,7 +1,6 @@
 //! The plan: every setting of a study in one TOML file, unknown keys refused.
 //! Each use of data owns a range of initial states, and no two ranges may share one.
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use aegis_core::{GateLimits, Start};
@@ -19,6 +18,9 @@ use crate::study::{PreconditionSettings, StudyError, StudySettings};
 pub struct Plan {
     /// Benchmark suite, by its name in the cache.
     pub suite: String,
+    /// Tasks of the suite that the plan is about, by index, ascending; all of them where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tasks: Option<Vec<usize>>,
     /// Seed of every random stream.
     pub master_seed: u64,
     /// Seed of the initial states past the recorded ones; without it ranges end with the recorded ones.
@@ -131,6 +133,12 @@ impl Plan {
             field: field.to_owned(),
             reason,
         };
+        if let Some(tasks) =
+            plan.tasks.as_ref().filter(|tasks| tasks.is_empty() || !tasks.is_sorted_by(|a, b| a < b))
+        {
+            let valid = "one or more tasks of the suite, ascending, each once; leave it out for all of them";
+            return Err(invalid("tasks", format!("found {tasks:?}; valid is {valid}")));
+        }
         plan.gate.validate().map_err(|error| {
             invalid(&error.key(), format!("found {}; valid is {}", error.found, error.valid))
         })?;
@@ -157,6 +165,27 @@ impl Plan {
     /// What has to hold before the study's first episode, where the plan asks for anything.
     pub fn precondition(&self) -> Option<PreconditionSettings> {
         self.study.as_ref()?.precondition
+    }
+
+    /// The plan's tasks, of a suite that has so many.
+    pub fn task_list(&self, of_suite: usize) -> Vec<usize> {
+        self.tasks.clone().unwrap_or_else(|| (0..of_suite).collect())
+    }
+
+    /// Refuses tasks that a suite of so many does not have; the plan was read from `path`.
+    pub fn check_tasks(&self, path: &Path, of_suite: usize) -> Result<(), PlanError> {
+        match self.tasks.iter().flatten().find(|task| **task >= of_suite) {
+            None => Ok(()),
+            Some(task) => Err(PlanError::Invalid {
+                path: path.to_owned(),
+                field: "tasks".into(),
+                reason: format!(
+                    "found {task}; valid is 0 to {} of {}",
+                    of_suite.saturating_sub(1),
+                    self.suite
+                ),
+            }),
+        }
     }
 
     /// Holds the ranges of a plan that was read from `path` against how many initial states each task has recorded.
@@ -211,15 +240,17 @@ impl Ranges {
 }
 
 impl Share {
-    /// Every episode of the range over `tasks` tasks, tasks innermost, so that any prefix spreads over all of them.
-    pub fn keys(&self, tasks: Range<usize>) -> Vec<EpisodeKey> {
+    /// Every episode of the range over these tasks, tasks innermost, so that any prefix spreads over all of them.
+    pub fn keys(&self, tasks: impl IntoIterator<Item = usize>) -> Vec<EpisodeKey> {
         let Self { first, end, replicates } = *self;
-        (0..replicates)
-            .flat_map(|replicate| (first..end).map(move |initial_state| (replicate, initial_state)))
-            .flat_map(|(replicate, initial_state)| {
-                tasks.clone().map(move |task| EpisodeKey { start: Start { task, initial_state }, replicate })
-            })
-            .collect()
+        let tasks: Vec<usize> = tasks.into_iter().collect();
+        let starts = (0..replicates).flat_map(|replicate| (first..end).map(move |state| (replicate, state)));
+        let keys = starts.flat_map(|(replicate, initial_state)| {
+            let key =
+                move |task: &usize| EpisodeKey { start: Start { task: *task, initial_state }, replicate };
+            tasks.iter().map(key)
+        });
+        keys.collect()
     }
 }
 
@@ -263,6 +294,18 @@ mod tests {
         }
         plan.ranges = ranges();
         assert!(plan.check_starts(&shipped, 50).is_ok());
+    }
+
+    #[test]
+    fn tasks_are_those_that_the_plan_names_or_all() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo.toml");
+        let mut plan = Plan::load(&shipped).unwrap();
+        assert_eq!(plan.task_list(3), [0, 1, 2]);
+        plan.tasks = Some(vec![1, 4]);
+        assert_eq!(plan.task_list(3), [1, 4]);
+        assert!(plan.check_tasks(&shipped, 5).is_ok());
+        let error = plan.check_tasks(&shipped, 3).unwrap_err().to_string();
+        assert!(error.contains("demo.toml: tasks: found 4; valid is 0 to 2"), "{error}");
     }
 
     #[test]

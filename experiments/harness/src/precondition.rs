@@ -27,13 +27,13 @@ pub struct Precondition {
     pub met: bool,
 }
 
-/// The episodes that a plan's precondition asks for; none where it has none.
+/// The episodes that a plan's precondition asks for, of a suite of so many tasks; none where it has none.
 pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
     let share = match plan.precondition()?.range {
         Fresh::Calibration => plan.ranges.calibration,
         Fresh::Tuning => plan.ranges.tuning,
     };
-    Some(share.keys(0..tasks))
+    Some(share.keys(plan.task_list(tasks)))
 }
 
 /// Judges the precondition of a plan that has one by the weak arm's results.

@@ -16,11 +16,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::write_atomically;
 use crate::key::EpisodeKey;
+use crate::origin::{Origin, Starts};
 use crate::parquet_file::{bytes, list};
 use crate::rollouts::{Boundary, Rollout};
 
 /// Version of the file's layout.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
+/// The layout before it, which does not say what starts its rows are of; it is read, and its rows say it.
+const SILENT: u32 = 1;
 /// The key of the schema metadata that holds [`Provenance`] as JSON.
 const METADATA: &str = "aegis";
 
@@ -38,6 +41,9 @@ pub struct Provenance {
     pub sample_seed: Option<u64>,
     /// The plan's range: `discovery`, `calibration`, `tuning` or `confirmation`.
     pub range: String,
+    /// The starts of the rows, which are held against it when they are read; what the rows say in a file of layout 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts: Option<Starts>,
     /// SHA-256 of the weak policy's model.
     pub weak_sha256: String,
     /// SHA-256 of the strong policy's model.
@@ -50,6 +56,20 @@ pub struct Provenance {
     pub chunk_steps: u32,
     /// Values per action of a chunk.
     pub action_width: usize,
+}
+
+impl Provenance {
+    /// Where rollouts of it came from.
+    pub fn origin(&self, rollouts: &[Rollout]) -> Origin {
+        Origin {
+            suite: self.suite.clone(),
+            starts: Starts::of(rollouts.iter().map(|rollout| rollout.key)),
+            master_seed: self.master_seed,
+            sample_seed: self.sample_seed,
+            weak_sha256: Some(self.weak_sha256.clone()),
+            strong_sha256: Some(self.strong_sha256.clone()),
+        }
+    }
 }
 
 /// Why a file of rollouts is refused or not written.
@@ -141,10 +161,11 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
         builder.schema().metadata().get(METADATA).ok_or_else(|| {
             invalid("metadata", "no key `aegis`".into(), "a file that `aegis collect` wrote")
         })?;
-    let provenance: Provenance = serde_json::from_str(provenance)
+    let mut provenance: Provenance = serde_json::from_str(provenance)
         .map_err(|error| invalid("metadata.aegis", error.to_string(), "what `aegis collect` writes"))?;
-    if provenance.schema != SCHEMA {
-        return Err(invalid("metadata.aegis.schema", provenance.schema.to_string(), &SCHEMA.to_string()));
+    if ![SCHEMA, SILENT].contains(&provenance.schema) {
+        let valid = format!("{SCHEMA}, or {SILENT}, which an older version wrote");
+        return Err(invalid("metadata.aegis.schema", provenance.schema.to_string(), &valid));
     }
     let mut rollouts: Vec<Rollout> = Vec::new();
     for batch in builder.build().map_err(|error| io(error.to_string()))? {
@@ -157,6 +178,18 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     }
     if rollouts.is_empty() {
         return Err(invalid("rows", "none".into(), "one for each chunk boundary"));
+    }
+    let starts = Starts::of(rollouts.iter().map(|rollout| rollout.key));
+    match &provenance.starts {
+        Some(said) if *said == starts => {}
+        None if provenance.schema == SILENT => provenance.starts = Some(starts),
+        said => {
+            let text = |starts: &Starts| format!("{starts} (SHA-256 {})", starts.sha256);
+            let valid = said.as_ref().map_or("starts in metadata.aegis.starts".into(), |said| {
+                format!("{}, as metadata.aegis.starts says", text(said))
+            });
+            return Err(invalid("rows", text(&starts), &valid));
+        }
     }
     Ok((provenance, rollouts))
 }

@@ -9,7 +9,8 @@ use crate::support::{KEYS, gated, open, settings};
 use aegis_core::Rule;
 use aegis_core::calibrate::Calibrator;
 use aegis_core::record::NoRecorder;
-use aegis_experiments::plan::Plan;
+use aegis_experiments::origin::{Origin, Starts, Statement};
+use aegis_experiments::plan::{Plan, Share};
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::probe::rules::RuleSettings;
 use aegis_experiments::registration::Lock;
@@ -80,11 +81,37 @@ impl Shipped {
     /// The page of a report, as Markdown and as HTML.
     fn page(&self, found: &Report) -> [String; 2] {
         let Self { plan, lock, probe, cards, packages } = self;
-        let (tasks, provenance) = (&["reach five".to_owned()][..], &["Of a test.".to_owned()][..]);
-        let background = Background { plan, lock, probe, cards, tasks, packages, provenance };
+        let (tasks, provenance) = (&[(0, "reach five".to_owned())][..], &["Of a test.".to_owned()][..]);
+        let statements = &statements()[..];
+        let background = Background { plan, lock, probe, cards, tasks, packages, statements, provenance };
         let page = found.page("A study", &background).unwrap();
         // Spaces that keep numbers together are spaces all the same.
         [page.markdown(), page.html().replace('\u{a0}', " ")]
+    }
+}
+
+/// A probe that says where its discovery came from, and a policy that says nothing.
+fn statements() -> [Statement; 2] {
+    let origin = Origin {
+        suite: "line".into(),
+        starts: Starts::of(Share { first: 200, end: 208, replicates: 1 }.keys([0, 1, 4])),
+        master_seed: 3,
+        sample_seed: Some(7),
+        weak_sha256: None,
+        strong_sha256: None,
+    };
+    let say = |file: &str, part: &str, origin| Statement { file: file.into(), part: part.into(), origin };
+    [say("my-probe.json", "discovery", Some(origin)), say("my-policy.toml", "training", None)]
+}
+
+#[test]
+fn every_range_that_a_file_states_is_printed_and_who_states_none_is_named() {
+    let found = made(&plan(), &results()).unwrap();
+    for text in Shipped::with(plan()).page(&found) {
+        let [stated, _] = statements();
+        let sha256 = &stated.origin.as_ref().unwrap().starts.sha256;
+        in_order(&text, &["my-probe.json", "200 to 207", "0 to 1, 4 of line", "3, of starts 7", sha256]);
+        in_order(&text, &["These state no range", "my-policy.toml", "my-probe.json", "states no range"]);
     }
 }
 

@@ -5,9 +5,10 @@
 use crate::support::{KEYS, Line, gated, open, probe, settings};
 use aegis_core::probe::HeadKind;
 use aegis_core::{Observation, Plant, PlantError, Saved, Start, Transition};
+use aegis_experiments::origin::Starts;
 use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::evaluate;
-use aegis_experiments::probe::file::{ProbeFile, ProbeFileError};
+use aegis_experiments::probe::file::{Data, ProbeFile, ProbeFileError};
 use aegis_experiments::probe::fit::{FitSettings, Fitted, fit};
 use aegis_experiments::rollout_file::{self, Provenance, RolloutFileError};
 use aegis_experiments::rollouts::{Rollout, digest, rollouts};
@@ -41,7 +42,30 @@ fn fitted(head: HeadKind) -> ProbeFile {
     let found = fit(&rollouts, &settings_, gate.horizon_steps).unwrap();
     let calibration = calibrate(&found.probe, &rollouts, &gate, &settings_).unwrap();
     let belongs = ("abc".to_owned(), "action_tokens".to_owned());
-    ProbeFile::new(belongs, (&rollouts, &rollouts), settings_, found, calibration)
+    ProbeFile::new(belongs, data(&rollouts), settings_, found, calibration)
+}
+
+/// Discovery and calibration alike.
+fn data(rollouts: &[Rollout]) -> (Data, Data) {
+    let data = Data::from(rollouts, provenance().origin(rollouts));
+    (data.clone(), data)
+}
+
+fn provenance() -> Provenance {
+    Provenance {
+        schema: rollout_file::SCHEMA,
+        suite: "line".into(),
+        master_seed: 1,
+        sample_seed: None,
+        range: "discovery".into(),
+        starts: Some(Starts::of(KEYS.keys(0..1))),
+        weak_sha256: "abc".into(),
+        strong_sha256: "def".into(),
+        tensor: "action_tokens".into(),
+        horizon_steps: 40,
+        chunk_steps: 2,
+        action_width: 1,
+    }
 }
 
 #[test]
@@ -155,19 +179,7 @@ fn a_probe_needs_failures_and_successes() {
 #[test]
 fn rollouts_come_back_from_their_file_as_they_were() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("rollouts.parquet");
-    let provenance = Provenance {
-        schema: rollout_file::SCHEMA,
-        suite: "line".into(),
-        master_seed: 1,
-        sample_seed: None,
-        range: "discovery".into(),
-        weak_sha256: "abc".into(),
-        strong_sha256: "def".into(),
-        tensor: "action_tokens".into(),
-        horizon_steps: 40,
-        chunk_steps: 2,
-        action_width: 1,
-    };
+    let provenance = provenance();
     let rollouts = rolled_out();
     rollout_file::write(&path, &provenance, &rollouts).unwrap();
     let (found, read) = rollout_file::read(&path).unwrap();
@@ -183,7 +195,30 @@ fn rollouts_come_back_from_their_file_as_they_were() {
     let later = Provenance { schema: 99, ..provenance };
     rollout_file::write(&path, &later, &rollouts).unwrap();
     let error = rollout_file::read(&path).unwrap_err().to_string();
-    assert!(error.contains("rollouts.parquet") && error.contains("schema: found 99; valid is 1"), "{error}");
+    assert!(error.contains("rollouts.parquet") && error.contains("schema: found 99; valid is 2"), "{error}");
+}
+
+#[test]
+fn rows_are_held_against_the_starts_that_their_file_states() {
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("stated.parquet");
+    let rollouts = rolled_out();
+    rollout_file::write(&path, &provenance(), &rollouts[1..]).unwrap();
+    let error = rollout_file::read(&path).unwrap_err().to_string();
+    for words in
+        ["stated.parquet: rows", "found 1 to 19 of tasks 0", "valid is 0 to 19 of tasks 0", "metadata"]
+    {
+        assert!(error.contains(words), "{words:?} is missing from: {error}");
+    }
+    rollout_file::write(&path, &Provenance { starts: None, ..provenance() }, &rollouts).unwrap();
+    let error = rollout_file::read(&path).unwrap_err().to_string();
+    assert!(error.contains("metadata.aegis.starts"), "{error}");
+
+    // A file of layout 1 states none: its rows say it.
+    let old = Provenance { schema: 1, starts: None, ..provenance() };
+    rollout_file::write(&path, &old, &rollouts[1..]).unwrap();
+    let (found, read) = rollout_file::read(&path).unwrap();
+    assert_eq!(found.starts.as_ref(), Some(&Starts::of(read.iter().map(|rollout| rollout.key))));
+    assert_eq!(found.origin(&read).starts.initial_states, [[1, 20]]);
 }
 
 #[test]
@@ -197,7 +232,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
         Fitted { probe: file.probe.clone(), penalty: file.penalty, candidates: file.candidates.clone() };
     let belongs = (file.model_sha256.clone(), file.tensor.clone());
     let again =
-        ProbeFile::new(belongs, (&rollouts, &rollouts), file.settings.clone(), all, file.calibration.clone());
+        ProbeFile::new(belongs, data(&rollouts), file.settings.clone(), all, file.calibration.clone());
     assert_eq!(again, file);
     file.save(&path).unwrap();
     assert_eq!(ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap(), file);
@@ -212,6 +247,17 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
             "{error}"
         );
     }
+    // A probe says what starts it came from, but for one of the layout before.
+    let mut silent = file.clone();
+    (silent.discovery.origin, silent.calibrated_on.origin) = (None, None);
+    silent.save(&path).unwrap();
+    let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
+    assert!(error.contains("discovery.origin: found none; valid is rollouts of model abc"), "{error}");
+    silent.schema = 2;
+    silent.save(&path).unwrap();
+    assert_eq!(ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap(), silent);
+    assert!(silent.statements("it").iter().all(|statement| statement.origin.is_none()));
+    assert_eq!(file.statements("it")[1].origin.as_ref().unwrap().starts.initial_states, [[0, 20]]);
     let mut lame = file;
     lame.probe.scale[1] = 0.0;
     lame.save(&path).unwrap();
@@ -219,7 +265,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     assert!(error.contains("probe.json") && error.contains("scale: found 0"), "{error}");
     std::fs::write(&path, "{ \"schema\": 1 }").unwrap();
     let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
-    assert!(error.contains("schema: found 1; valid is 2"), "{error}");
+    assert!(error.contains("schema: found 1; valid is 3, or 2"), "{error}");
     std::fs::write(&path, "{ \"schema\": 2").unwrap();
     assert!(matches!(ProbeFile::load(&path, "abc", "action_tokens", 2), Err(ProbeFileError::Parse { .. })));
 }

@@ -10,10 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::calibration::Calibration;
 use super::fit::{Candidate, FitSettings, Fitted};
 use crate::files::write_atomically;
+use crate::origin::{Origin, Statement};
 use crate::rollouts::{Rollout, digest};
 
 /// Version of the file's layout.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
+/// The layout before it, which does not say what starts a probe came from; it is read as before.
+const SILENT: u32 = 2;
 
 /// A probe on disk, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,13 +54,21 @@ pub struct Data {
     pub episodes: usize,
     /// How many of them the weak policy lost.
     pub lost: usize,
+    /// The starts that they are of; none in a file of a layout that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
 }
 
 impl Data {
     /// Names these rollouts.
     pub fn of(rollouts: &[Rollout]) -> Self {
         let lost = rollouts.iter().filter(|rollout| !rollout.success).count();
-        Self { sha256: digest(rollouts), episodes: rollouts.len(), lost }
+        Self { sha256: digest(rollouts), episodes: rollouts.len(), lost, origin: None }
+    }
+
+    /// Names these rollouts and says where they came from.
+    pub fn from(rollouts: &[Rollout], origin: Origin) -> Self {
+        Self { origin: Some(origin), ..Self::of(rollouts) }
     }
 }
 
@@ -114,13 +125,12 @@ impl ProbeFile {
     /// A probe with its papers.
     pub fn new(
         (model_sha256, tensor): (String, String),
-        (discovery, calibrated_on): (&[Rollout], &[Rollout]),
+        (discovery, calibrated_on): (Data, Data),
         settings: FitSettings,
         fitted: Fitted,
         calibration: Calibration,
     ) -> Self {
         let Fitted { probe, penalty, candidates } = fitted;
-        let (discovery, calibrated_on) = (Data::of(discovery), Data::of(calibrated_on));
         Self {
             schema: SCHEMA,
             model_sha256,
@@ -149,7 +159,9 @@ impl ProbeFile {
             Err(ProbeFileError::Mismatch { path: path.to_owned(), field, found, expected })
         };
         let schema = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
-        check("schema", schema, SCHEMA.to_string())?;
+        if ![SCHEMA, SILENT].iter().any(|known| value["schema"] == *known) {
+            check("schema", schema, format!("{SCHEMA}, or {SILENT}, which an older version wrote"))?;
+        }
         let file: Self = serde_json::from_slice(&bytes).map_err(parse)?;
         if file.model_sha256 != model_sha256 {
             let advice =
@@ -157,9 +169,29 @@ impl ProbeFile {
             check("model_sha256", file.model_sha256.clone(), advice)?;
         }
         check("tensor", file.tensor.clone(), tensor.to_owned())?;
+        for (field, data) in
+            [("discovery.origin", &file.discovery), ("calibrated_on.origin", &file.calibrated_on)]
+        {
+            let said = data.origin.as_ref().map(|origin| origin.weak_sha256.clone().unwrap_or_default());
+            let found = said.map_or("none".to_owned(), |weak| format!("rollouts of model {weak}"));
+            let valid = match file.schema {
+                SILENT => "none".to_owned(),
+                _ => format!("rollouts of model {model_sha256}"),
+            };
+            check(field, found, valid)?;
+        }
         check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
         file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
         Ok(file)
+    }
+
+    /// What the probe says of the starts that it came from; `file` is what it is called.
+    pub fn statements(&self, file: &str) -> [Statement; 2] {
+        [("discovery", &self.discovery), ("calibration", &self.calibrated_on)].map(|(part, data)| Statement {
+            file: file.to_owned(),
+            part: part.to_owned(),
+            origin: data.origin.clone(),
+        })
     }
 
     /// Writes the probe, whole or not at all.

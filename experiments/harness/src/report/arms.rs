@@ -140,9 +140,10 @@ mod tests {
         let probe: ProbeFile = serde_json::from_str(&text).unwrap();
         let (cards, packages) = (BTreeMap::new(), BTreeMap::new());
         let said = |plan: &Plan, arm: &str| {
-            let (tasks, provenance) = (&[][..], &[][..]);
+            let (tasks, statements, provenance) = (&[][..], &[][..], &[][..]);
             let (lock, probe, cards, packages) = (&lock, &probe, &cards, &packages);
-            Background { plan, lock, probe, cards, tasks, packages, provenance }.meaning(&arm.into())
+            Background { plan, lock, probe, cards, tasks, packages, statements, provenance }
+                .meaning(&arm.into())
         };
         for (arm, words) in [
             ("weak", "drives alone; every other arm"),

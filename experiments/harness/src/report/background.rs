@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::origin::Statement;
 use crate::plan::Plan;
 use crate::probe::file::ProbeFile;
 use crate::registration::Lock;
@@ -18,10 +19,12 @@ pub struct Background<'a> {
     pub probe: &'a ProbeFile,
     /// Model cards as they stand, by role: `weak` and `strong`.
     pub cards: &'a BTreeMap<String, toml::Table>,
-    /// Each task's instruction, in the suite's order.
-    pub tasks: &'a [String],
+    /// The plan's tasks, each with its instruction.
+    pub tasks: &'a [(usize, String)],
     /// Versions of the packages that the suite's scenes were made with, by name.
     pub packages: &'a BTreeMap<String, String>,
+    /// What policies and probe say of the starts that they came from, as far as it is registered.
+    pub statements: &'a [Statement],
     /// Sentences that say what the figures belong to.
     pub provenance: &'a [String],
 }

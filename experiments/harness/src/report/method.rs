@@ -30,6 +30,7 @@ impl Report {
         page.table(background.policies()).say(background.probe_in_words());
         page.section("Gate, rule and thresholds").table(background.gate());
         page.section("Starts").say(background.starts_in_words()).table(background.starts());
+        page.say(background.origins_in_words()).table(background.origins());
         self.planned_power(page, background);
         page.section("Versions")
             .say(
@@ -287,8 +288,7 @@ impl Background<'_> {
     /// What the tasks are.
     pub(super) fn instructions(&self) -> Table {
         let mut table = Table::new(&["task", "instruction"]).laid_out(Layout::Facts);
-        let rows = self.tasks.iter().enumerate();
-        table.rows.extend(rows.map(|(task, words)| vec![task.to_string(), words.clone()]));
+        table.rows.extend(self.tasks.iter().map(|(task, words)| vec![task.to_string(), words.clone()]));
         table
     }
 

@@ -9,6 +9,7 @@ mod charts;
 mod help;
 mod instructive;
 mod method;
+mod origins;
 mod page;
 mod tables;
 mod weak_path;

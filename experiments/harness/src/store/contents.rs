@@ -1,7 +1,7 @@
 //! What a store holds, read: results, sets as their columns have them, digests of traces, interruptions.
 //! Always in one order, whatever the order in which it came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -138,16 +138,25 @@ impl Store {
     }
 }
 
-/// How many episodes from these initial states a store holds, of whatever experiment it is.
+/// The episodes from these initial states that a store holds, of whatever experiment it is: which experiment, key and arm.
 ///
 /// # Errors
 /// [`StoreError::Database`] for a file that is no store, [`StoreError::None`] where there is none.
-pub fn stored_episodes(path: &Path, starts: Range<usize>) -> Result<u64, StoreError> {
+pub fn stored_episodes(
+    path: &Path,
+    starts: Range<usize>,
+) -> Result<BTreeSet<(String, EpisodeKey, String)>, StoreError> {
     let connection = read_only(path)?;
-    let count = || {
-        let within = params![starts.start as i64, starts.end as i64];
-        let query = "SELECT COUNT(*) FROM episodes WHERE initial_state >= ?1 AND initial_state < ?2";
-        connection.query_row(query, within, |row| row.get::<_, i64>(0))
+    let read = || {
+        let mut statement = connection.prepare(
+            "SELECT (SELECT value FROM store WHERE name = 'belongs'), task, initial_state, replicate, arm FROM episodes \
+             WHERE initial_state >= ?1 AND initial_state < ?2",
+        )?;
+        let rows = statement.query_map(params![starts.start as i64, starts.end as i64], |row| {
+            let belongs: Option<String> = row.get(0)?;
+            Ok((belongs.unwrap_or_default(), key([row.get(1)?, row.get(2)?, row.get(3)?]), row.get(4)?))
+        })?;
+        rows.collect::<rusqlite::Result<_>>()
     };
-    count().map(|count| count as u64).map_err(|source| StoreError::Database { path: path.to_owned(), source })
+    read().map_err(|source| StoreError::Database { path: path.to_owned(), source })
 }

@@ -22,3 +22,13 @@ pub enum Fresh {
     /// Settings of the gate were chosen on it, which rank nothing either.
     Tuning,
 }
+
+impl Fresh {
+    /// The range's name in the plan.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Calibration => "calibration",
+            Self::Tuning => "tuning",
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What the files of a plan say of the starts that they came from, held against what the plan judges on.
+//! Reads cards, probe and `origins.toml`; what a shared start is, is `aegis_experiments::origin`.
+
+use std::path::Path;
+
+use aegis_experiments::origin::{Judged, Statement, check};
+use aegis_experiments::origin_file::{Origins, of_card, resolved};
+use aegis_experiments::plan::{Models, Plan};
+use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::registration::Lock;
+use aegis_policies::card::ModelCard;
+use aegis_sim::Suite;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::files::{digest, text};
+
+/// The part of a probe that set thresholds, which rank nothing.
+const CALIBRATION: &str = "calibration";
+
+/// What a model card, or `origins.toml` beside it, says of the model's training.
+pub fn of_model(path: &Path, name: &str) -> Result<Vec<Statement>, Failure> {
+    let card: toml::Table = toml::from_str(&text(path)?)
+        .map_err(|error| failure(Exit::Input, format!("{}: not a model card: {error}", path.display())))?;
+    let own = of_card(name, &card).map_err(|error| failure(Exit::Input, error))?;
+    let weights = ModelCard::load(path).or_exit(Exit::Input)?.sha256;
+    Ok(resolved(own, beside(path, name, &weights)?))
+}
+
+/// What a probe, or `origins.toml` beside it, says of its rollouts.
+pub fn of_probe(path: &Path, name: &str, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
+    Ok(resolved(probe.statements(name).into(), beside(path, name, &digest(path)?)?))
+}
+
+/// What `origins.toml` beside a file says of the bytes with this digest.
+pub fn beside(path: &Path, name: &str, sha256: &str) -> Result<Vec<Statement>, Failure> {
+    let origins = Origins::beside(path).or_exit(Exit::Input)?;
+    Ok(origins.map_or(Vec::new(), |origins| origins.of(name, sha256)))
+}
+
+/// What both policies say; paths as the plan's folder is seen from here.
+pub fn of_policies(models: &Models) -> Result<Vec<Statement>, Failure> {
+    let said = [&models.weak, &models.strong].map(|path| of_model(path, &path.display().to_string()));
+    Ok(said.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+}
+
+/// Roles under which a lock seals the `origins.toml` beside weak card, strong card and probe.
+pub const ROLES: [&str; 3] = ["weak origins", "strong origins", "probe origins"];
+
+/// What the files of a registered plan say, by the names that the lock has for them. What `origins.toml` says counts where
+/// the lock seals it.
+pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
+    let models = &lock.frozen.models;
+    let name = |role: &'static str| models.get(role).map_or(role, |file| file.file.as_str());
+    let own = |card: &Path, role: &'static str| -> Result<Vec<Statement>, Failure> {
+        let card = toml::from_str(&text(card)?).or_exit(Exit::Input)?;
+        of_card(name(role), &card).map_err(|error| failure(Exit::Input, error))
+    };
+    let mut found = Vec::new();
+    for (role, card, path) in
+        [(ROLES[0], "weak card", &plan.models.weak), (ROLES[1], "strong card", &plan.models.strong)]
+    {
+        found.extend(match models.contains_key(role) {
+            true => of_model(path, name(card))?,
+            false => own(path, card)?,
+        });
+    }
+    found.extend(match models.contains_key(ROLES[2]) {
+        true => of_probe(&plan.models.probe, name("probe"), probe)?,
+        false => probe.statements(name("probe")).into(),
+    });
+    Ok(found)
+}
+
+/// Refuses statements that name a start which the plan judges on: its confirmation range, that of its precondition, and
+/// `also`, which a verb judges on.
+pub fn hold(
+    (path, plan): (&Path, &Plan),
+    suite: &Suite,
+    statements: &[Statement],
+    also: Option<&str>,
+) -> Result<(), Failure> {
+    let tasks = plan.task_list(suite.task_count());
+    let recorded = tasks.iter().filter_map(|task| suite.initial_state_count(*task)).max().unwrap_or(0);
+    let named = plan.ranges.named();
+    let judged = |name: &str| {
+        let found = named.iter().find(|(known, _)| *known == name);
+        found.map(|(range, share)| Judged {
+            range,
+            suite: &plan.suite,
+            tasks: &tasks,
+            share: *share,
+            sample_seed: plan.sample_seed,
+            recorded,
+        })
+    };
+    let ranges: Vec<Judged<'_>> = ["confirmation"].into_iter().chain(also).filter_map(judged).collect();
+    let refused = |error| failure(Exit::Input, format!("{}: {error}", path.display()));
+    check(statements, &ranges).map_err(refused)?;
+    let Some(precondition) = plan.precondition() else { return Ok(()) };
+    let ranking: Vec<Statement> =
+        statements.iter().filter(|statement| statement.part != CALIBRATION).cloned().collect();
+    let range: Vec<Judged<'_>> = judged(precondition.range.name()).into_iter().collect();
+    check(&ranking, &range).map_err(refused)
+}

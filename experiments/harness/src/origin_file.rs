@@ -1,0 +1,187 @@
+//! `origins.toml`: what files of a folder came from, where they do not say so themselves and their bytes may not change.
+//! A statement holds for the bytes with its digest, whatever they are called.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::origin::{Origin, Statement};
+
+/// Name of the file.
+pub const ORIGINS: &str = "origins.toml";
+/// Version of its layout.
+const SCHEMA: u32 = 1;
+
+/// What a folder's files came from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origins {
+    schema: u32,
+    #[serde(default)]
+    file: Vec<File>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    /// For people; the digest is what counts.
+    #[serde(rename = "name")]
+    _name: String,
+    sha256: String,
+    part: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Part {
+    part: String,
+    origin: Origin,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OriginFileError {
+    /// It cannot be read.
+    #[error("{path}: cannot read: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not one.
+    #[error("{path}: {source}", path = path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, key and what would be valid.
+        source: Box<toml::de::Error>,
+    },
+    /// It has another layout.
+    #[error("{path}: schema: found {found}; valid is {SCHEMA}", path = path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: u32,
+    },
+}
+
+impl Origins {
+    /// Reads the file beside `neighbour`; none where there is none.
+    ///
+    /// # Errors
+    /// A file that is there and cannot be used.
+    pub fn beside(neighbour: &Path) -> Result<Option<Self>, OriginFileError> {
+        let path = neighbour.with_file_name(ORIGINS);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(OriginFileError::Read { path, source }),
+        };
+        let found: Self = toml::from_str(&text)
+            .map_err(|source| OriginFileError::Parse { path: path.clone(), source: Box::new(source) })?;
+        if found.schema == SCHEMA {
+            Ok(Some(found))
+        } else {
+            Err(OriginFileError::Schema { path, found: found.schema })
+        }
+    }
+
+    /// What is said of the bytes with this digest, which are called `file`; empty where nothing is.
+    pub fn of(&self, file: &str, sha256: &str) -> Vec<Statement> {
+        let named = self.file.iter().filter(|one| one.sha256 == sha256);
+        let parts = named.flat_map(|one| &one.part);
+        parts
+            .map(|Part { part, origin }| Statement {
+                file: format!("{file}, by {ORIGINS} beside it"),
+                part: part.clone(),
+                origin: Some(origin.clone()),
+            })
+            .collect()
+    }
+}
+
+/// What a model card says of the data that its model was trained on, one statement for each data set.
+///
+/// # Errors
+/// An `origin` that is none, with its place in the card.
+pub fn of_card(file: &str, card: &toml::Table) -> Result<Vec<Statement>, String> {
+    let data = card.get("training").and_then(|training| training.get("data")?.as_array());
+    let said = |(index, data): (usize, &toml::Value)| {
+        let name = data.get("file").and_then(toml::Value::as_str).unwrap_or("a data set without a name");
+        let origin = data.get("origin").map(|origin| {
+            let parsed: Result<Origin, _> = origin.clone().try_into();
+            parsed.map_err(|error| format!("{file}: training.data[{index}].origin: {}", error.message()))
+        });
+        Ok(Statement { file: file.to_owned(), part: name.to_owned(), origin: origin.transpose()? })
+    };
+    let found: Vec<Statement> =
+        data.into_iter().flatten().enumerate().map(said).collect::<Result<_, String>>()?;
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    Ok(vec![Statement { file: file.to_owned(), part: "training".into(), origin: None }])
+}
+
+/// What counts of a file: what it says itself, and where it says nothing at all what is said beside it.
+pub fn resolved(own: Vec<Statement>, beside: Vec<Statement>) -> Vec<Statement> {
+    let silent = own.iter().all(|statement| statement.origin.is_none());
+    if silent && !beside.is_empty() { beside } else { own }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_models_and_probes_say_what_they_came_from() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/models");
+        let origins = Origins::beside(&models.join("probe.json")).unwrap().expect("it is shipped");
+        for (name, parts, first) in [
+            ("probe.json", &["discovery", "calibration"][..], 200),
+            ("probe_vision.json", &["discovery", "calibration"], 200),
+            ("weak.onnx", &["demonstrations.safetensors"], 50),
+            ("weak_vision.onnx", &["pictures.safetensors"], 50),
+            (
+                "strong.onnx",
+                &[
+                    "demonstrations.safetensors",
+                    "disturbed.safetensors",
+                    "after-weak.safetensors",
+                    "after-strong.safetensors",
+                ],
+                50,
+            ),
+        ] {
+            let sha256 = crate::files::sha256(&models.join(name)).unwrap();
+            let said = origins.of(name, &sha256);
+            assert_eq!(said.iter().map(|one| one.part.as_str()).collect::<Vec<_>>(), parts, "{name}");
+            let origin = said[0].origin.as_ref().unwrap();
+            assert_eq!(origin.starts.initial_states[0][0], first, "{name}");
+            for statement in &said {
+                let starts = &statement.origin.as_ref().unwrap().starts;
+                let [first, end] = starts.initial_states[0];
+                let share = crate::plan::Share { first, end, replicates: 1 };
+                let again = crate::origin::Starts::of(share.keys(starts.tasks.iter().copied()));
+                assert_eq!(*starts, again, "{name}: {}", statement.part);
+            }
+        }
+        assert!(origins.of("probe.json", "00").is_empty(), "other bytes are another file");
+    }
+
+    #[test]
+    fn a_card_says_it_for_each_data_set_or_says_nothing() {
+        let of = |text: &str| of_card("weak.toml", &toml::from_str(text).unwrap());
+        assert_eq!(of("").unwrap()[0].origin, None);
+        let origin = "origin = { suite = \"line\", master_seed = 1, starts = { tasks = [0], initial_states = [[3, 5]], \
+                      sha256 = \"00\" } }";
+        let said =
+            of(&format!("[[training.data]]\nfile = \"a\"\n[[training.data]]\nfile = \"b\"\n{origin}\n"))
+                .unwrap();
+        assert_eq!((said[0].part.as_str(), &said[0].origin), ("a", &None));
+        assert_eq!(said[1].origin.as_ref().unwrap().starts.initial_states, [[3, 5]]);
+        let error = of("[[training.data]]\norigin = { suit = 1 }\n").unwrap_err();
+        assert!(error.contains("weak.toml: training.data[0].origin") && error.contains("suit"), "{error}");
+    }
+}

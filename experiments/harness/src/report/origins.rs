@@ -1,0 +1,58 @@
+//! The report's table of what the files themselves say of the starts that they came from, beside what the plan says.
+
+use std::collections::BTreeSet;
+
+use super::page::Layout;
+use super::{Background, Table};
+use crate::origin::{Origin, Statement, runs, spans};
+
+impl Background<'_> {
+    /// What the statements come to, in words.
+    pub(super) fn origins_in_words(&self) -> String {
+        let silent: BTreeSet<&str> =
+            self.statements.iter().filter(|one| one.origin.is_none()).map(|one| one.file.as_str()).collect();
+        let stated = self.statements.iter().any(|one| one.origin.is_some());
+        let mut words = String::from(
+            "The table above is what the plan says; this one is what the files say of themselves. A study whose files say \
+             that they came from a start of the confirmation range is refused, whatever its plan says.",
+        );
+        if stated {
+            words += " None of the starts that are stated here is one of this report's.";
+        }
+        if !silent.is_empty() {
+            let files = silent.into_iter().collect::<Vec<_>>().join(", ");
+            words += &format!(
+                " These state no range, so that they share no start with this report is a claim of the plan \
+                               alone: {files}."
+            );
+        }
+        words
+    }
+
+    /// Every range that a file states.
+    pub(super) fn origins(&self) -> Table {
+        let mut table =
+            Table::new(&["file", "what", "initial states", "tasks", "seeds", "SHA-256 of the list"])
+                .laid_out(Layout::Facts);
+        for Statement { file, part, origin } in self.statements {
+            let mut row = vec![file.clone(), part.clone()];
+            row.extend(match origin {
+                Some(origin) => cells(origin),
+                None => ["states no range", "–", "–", "–"].map(str::to_owned),
+            });
+            table.rows.push(row);
+        }
+        table
+    }
+}
+
+fn cells(Origin { suite, starts, master_seed, sample_seed, .. }: &Origin) -> [String; 4] {
+    let tasks = spans(&runs(starts.tasks.iter().copied()));
+    let sampled = sample_seed.map_or(String::new(), |seed| format!(", of starts {seed}"));
+    [
+        spans(&starts.initial_states),
+        format!("{tasks} of {suite}"),
+        format!("{master_seed}{sampled}"),
+        starts.sha256.clone(),
+    ]
+}
