@@ -20,6 +20,7 @@ mod keys;
 mod library;
 mod manual;
 mod model;
+mod occupied;
 #[cfg(feature = "robot")]
 mod operate;
 mod place;

@@ -2,6 +2,7 @@
 //! Plants and policies come in as trait objects; this crate knows no simulator and no inference engine.
 
 pub mod arm;
+pub mod collection;
 mod course;
 pub mod demonstrations;
 pub mod episode;
