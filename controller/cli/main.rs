@@ -42,6 +42,8 @@ mod sim;
 mod stage;
 mod stats;
 mod study;
+#[path = "../../xtask/src/system.rs"]
+mod system;
 mod table;
 
 use std::process::ExitCode;
