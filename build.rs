@@ -7,7 +7,7 @@ use std::process::Command;
 mod sim_bridge;
 
 /// What the binary is made of, as far as it is in the repository.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "Cargo.lock",
     "controller",
     "policies/src",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 7] = [
     "sim_bridge/link/src",
     "experiments/harness/src",
     "experiments/statistics/src",
+    "xtask/src/system.rs",
 ];
 
 fn main() {

@@ -53,7 +53,7 @@ pub fn run(plan: &Path, out: &Path) -> Command {
     command
 }
 
-fn merge(plan: &Path, parts: &[PathBuf], out: &Path) -> Command {
+pub fn merge(plan: &Path, parts: &[PathBuf], out: &Path) -> Command {
     let mut command = aegis();
     command.args(["experiment", "merge", "--plan"]).arg(plan).arg("--out").arg(out).args(parts);
     command
@@ -103,7 +103,7 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
     refuses(
         &mut merge(&plan, std::slice::from_ref(&whole), &whole),
         2,
-        &["whole: found a folder; valid is none yet"],
+        &["whole: is there already; valid is a place where nothing is yet"],
     );
     refuses(&mut on("verify", &plan, &place.join("nowhere")), 2, &["nowhere", "`aegis experiment report`"]);
 

@@ -12,6 +12,7 @@ mod frames;
 mod inference;
 mod integrity;
 mod keys;
+mod launch;
 mod layering;
 mod manual;
 mod model;

@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::common::{
     self, aegis, aegis_on_few_tasks, edit, folder, mode, refuses, repository, succeeds, unpack,
 };
-use crate::experiment::{on, registered, report, run, small_plan};
+use crate::experiment::{merge, on, registered, report, run, small_plan};
 
 /// Changes what a store holds; `sql` must change something.
 fn change(folder: &Path, sql: &str) {
@@ -170,8 +170,11 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
         .arg("--rrd")
         .arg(&recording);
     let replayed = without_privilege(&replay).output().expect("it starts");
+    let merged = place.join("merged");
+    let together =
+        without_privilege(&merge(&plan, std::slice::from_ref(&out), &merged)).output().expect("it starts");
     read_only(true);
-    for output in [&reported, &verified, &replayed] {
+    for output in [&reported, &verified, &replayed, &together] {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     assert!(!String::from_utf8_lossy(&reported.stderr).contains("cannot be written"), "it was there already");
@@ -179,6 +182,21 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     assert!(recording.is_file());
     assert_eq!(files(), before, "nothing was left behind");
     assert!(report(&plan, &out) == expected);
+    assert!(report(&plan, &merged) == expected, "put together from a folder that is only read");
+
+    // What a killed run left there is said, and not passed over.
+    std::fs::write(out.join("episodes.sqlite-journal"), "left").expect("the file can be written");
+    tidy();
+    read_only(false);
+    for verb in ["report", "verify"] {
+        let output = without_privilege(&on(verb, &plan, &out)).output().expect("it starts");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            !output.status.success() && said.contains("episodes.sqlite-journal is of a run"),
+            "{verb}: {said}"
+        );
+    }
+    read_only(true);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use aegis_core::Start;
 use aegis_core::control::Mode;
 use aegis_experiments::runner::SetupError;
+use aegis_experiments::scratch::Scratch;
 use aegis_link::{Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
 use aegis_runtime::{Mind, Pace, RealTimeSettings};
@@ -120,7 +121,8 @@ fn measure(
     let rest = recipe.rest.clone();
     let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Mind>);
     let (mut cell, ring) = Cell::around(&recipe, pace, real_time, idle, idle)?;
-    let folder = std::env::temp_dir().join(format!("aegis-bench-{}", std::process::id()));
+    // A measurement leaves nothing behind.
+    let folder = Scratch::within(&std::env::temp_dir()).or_exit(Exit::Failed)?;
     let header = RunHeader {
         program: crate::VERSION.into(),
         plant: "bench".into(),
@@ -129,7 +131,7 @@ fn measure(
         recipe,
         first: 0,
     };
-    let recording = Recording::start(folder.clone(), header, ring, |_| {})?;
+    let recording = Recording::start(folder.path().to_owned(), header, ring, |_| {})?;
     let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
     let mut plant = cell.claim(&session, "bench", "aegis bench", 0)?;
     let sending = cell.attach(&plant)?;
@@ -151,8 +153,7 @@ fn measure(
     let notices = std::mem::take(&mut cell.thread.real_time.notices);
     let controller = cell.thread.end();
     let taken = recording.end();
-    // A measurement leaves nothing behind.
-    let _ = std::fs::remove_dir_all(&folder);
+    drop(folder);
     let (Some(controller), Some(taken)) = (controller, taken) else {
         return Err(failure(Exit::Failed, "a thread of the loop has gone"));
     };

@@ -1,23 +1,33 @@
 //! `aegis collect`: rollouts of the weak policy over one range of the plan, as Parquet.
 //! What `aegis probe` is fitted, calibrated and judged on.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aegis_core::Probe;
+use aegis_experiments::EpisodeKey;
+use aegis_experiments::collection::{Collection, CollectionError};
 use aegis_experiments::origin::{Origin, Starts};
+use aegis_experiments::plan::Share;
 use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
+use aegis_experiments::runner::RunError;
 use aegis_policies::card::ModelCard;
 use clap::Args;
+use serde_json::{Map, Value};
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::digest;
+use crate::occupied::{LOCK, Occupied};
+use crate::plan::found::{scenes, versions};
 use crate::progress;
-use crate::study::{Study, StudyArguments};
+use crate::study::{Study, StudyArguments, share};
 
 /// Arguments of `aegis collect`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis collect discovery --out runs/discovery.parquet")]
+#[command(after_help = "Example: aegis collect discovery --out runs/discovery.parquet\n\n\
+                        Episodes wait in FILE.collecting until all of them are there; the same call after a kill goes on \
+                        from them.")]
 pub struct CollectArguments {
     #[command(flatten)]
     study: StudyArguments,
@@ -34,9 +44,29 @@ pub struct CollectArguments {
 /// Runs the verb.
 pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
-    let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{}.parquet", arguments.range).into());
-    let found = roll_out(&study, &arguments.range, arguments.study.workers)?;
-    write(&out, &provenance(&study, &arguments.range)?, &found).or_exit(Exit::Failed)?;
+    let range = &arguments.range;
+    let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{range}.parquet").into());
+    let share = share(&study.plan, "RANGE", range)?;
+    let keys = study.keys("RANGE", range)?;
+    check_place(&out)?;
+    let (provenance, about) = (provenance(&study, range)?, about(&study, share)?);
+    // Made before the first episode, so that a place that takes no file is known by then.
+    let folder = Collection::place(&out);
+    let collection = Collection::open(&folder, &about, provenance.clone()).map_err(|error| {
+        let exit = if matches!(error, CollectionError::System { .. }) { Exit::Failed } else { Exit::Input };
+        failure(exit, error)
+    })?;
+    let occupied = Occupied::claim(&folder)?;
+    let missing = collection.missing(&keys);
+    if missing.len() < keys.len() {
+        let there = keys.len() - missing.len();
+        eprintln!("{range}: {there} of {} episodes are there from an earlier call", keys.len());
+    }
+    roll_out(&study, range, &missing, arguments.study.workers, &|rollout| Ok(collection.keep(rollout)?))?;
+    let found = collection.all(&keys).or_exit(Exit::Failed)?;
+    write(&out, &provenance, &found).or_exit(Exit::Failed)?;
+    collection.remove(&keys, &[LOCK]).or_exit(Exit::Failed)?;
+    drop(occupied);
     let Data { sha256, episodes, lost, .. } = Data::of(&found);
     if arguments.json {
         let summary =
@@ -48,16 +78,36 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Rolls the weak policy out over one range.
-pub fn roll_out(study: &Study, range: &str, workers: usize) -> Result<Vec<Rollout>, Failure> {
-    let keys = study.keys("RANGE", range)?;
+/// Refuses a place that no file of rollouts can have.
+fn check_place(out: &Path) -> Result<(), Failure> {
+    let valid = "valid is a place for a file";
+    if out.file_name().is_none() || out.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Err(failure(Exit::Input, format!("--out: found {}; {valid}", out.display())));
+    }
+    match std::fs::metadata(out) {
+        Ok(there) if !there.is_file() => {
+            let what = if there.is_dir() { "a folder" } else { "something that is no regular file" };
+            Err(failure(Exit::Input, format!("--out: {}: found {what}; {valid}", out.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Rolls the weak policy out from these keys of one range; `keep` gets each rollout as it lands.
+fn roll_out(
+    study: &Study,
+    range: &str,
+    keys: &[EpisodeKey],
+    workers: usize,
+    keep: &(dyn Fn(&Rollout) -> Result<(), RunError> + Sync),
+) -> Result<Vec<Rollout>, Failure> {
     study.check_models()?;
     let (_, spec) = study.watched()?;
     let blank = Probe::blank(spec.width);
     let settings = study.settings();
     let bar = progress::bar(range.to_owned(), keys.len());
     let open = |_| study.parties(&blank);
-    let found = rollouts(&keys, workers, &settings, &open, &progress::follow(&bar));
+    let found = rollouts(keys, workers, &settings, &open, &progress::follow(&bar), keep);
     bar.finish_and_clear();
     found.or_exit(Exit::Failed)
 }
@@ -72,7 +122,8 @@ pub fn rollouts_of(
 ) -> Result<(Vec<Rollout>, Origin), Failure> {
     let expected = provenance(study, range)?;
     let Some(path) = file else {
-        let rollouts = roll_out(study, range, workers)?;
+        let keys = study.keys("RANGE", range)?;
+        let rollouts = roll_out(study, range, &keys, workers, &|_| Ok(()))?;
         let origin = expected.origin(&rollouts);
         return Ok((rollouts, origin));
     };
@@ -110,6 +161,37 @@ pub fn rollouts_of(
     }
     let origin = found.origin(&rollouts);
     Ok((rollouts, origin))
+}
+
+/// All that decides what an episode gives, by name, beside its key: what is collected under other settings is other data.
+fn about(study: &Study, share: Share) -> Result<Map<String, Value>, Failure> {
+    let (plan, host) = (&study.plan, study.runtime.settings());
+    let mut about = Map::new();
+    let mut add = |name: &str, value: Value| about.insert(name.to_owned(), value);
+    add("program", crate::VERSION.into());
+    for (name, version) in versions()?.into_iter().filter(|(name, _)| name != "aegis") {
+        add(&name, version.into());
+    }
+    add("scenes", scenes(&plan.suite)?.sha256.into());
+    for (name, card) in [("weak", &plan.models.weak), ("strong", &plan.models.strong)] {
+        add(&format!("{name} card"), digest(card)?.into());
+        add(&format!("{name} model"), ModelCard::load(card).or_exit(Exit::Input)?.model_sha256().into());
+    }
+    add("provider", format!("{:?}", host.provider).into());
+    add("threads", host.threads.into());
+    for (name, value) in [
+        ("suite", serde_json::to_value(&plan.suite)),
+        ("master_seed", serde_json::to_value(plan.master_seed)),
+        ("sample_seed", serde_json::to_value(plan.sample_seed)),
+        ("range", serde_json::to_value(share)),
+        ("horizon_steps", serde_json::to_value(plan.gate.horizon_steps)),
+        ("chunk_steps", serde_json::to_value(plan.gate.chunk_steps)),
+        ("sensor", serde_json::to_value(plan.sensor)),
+        ("settle_steps", serde_json::to_value(plan.settle_steps)),
+    ] {
+        add(name, value.or_exit(Exit::Failed)?);
+    }
+    Ok(about)
 }
 
 fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {

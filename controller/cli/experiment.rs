@@ -3,7 +3,6 @@
 
 mod background;
 mod merge;
-mod occupied;
 mod report;
 mod run;
 mod verify;

@@ -20,6 +20,7 @@ mod keys;
 mod library;
 mod manual;
 mod model;
+mod occupied;
 #[cfg(feature = "robot")]
 mod operate;
 mod origins;
@@ -42,6 +43,8 @@ mod sim;
 mod stage;
 mod stats;
 mod study;
+#[path = "../../xtask/src/system.rs"]
+mod system;
 mod table;
 
 use std::process::ExitCode;

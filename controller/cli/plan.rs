@@ -1,7 +1,7 @@
 //! `aegis plan`: the plan of a study, from an empty one to one that is registered and held.
 //! One file per verb; what a lock is and how it is compared is `aegis_experiments::registration`.
 
-mod found;
+pub mod found;
 mod new;
 mod power;
 mod register;

@@ -7,7 +7,7 @@ use aegis_core::probe::HeadKind;
 use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::{Evaluation, evaluate};
 use aegis_experiments::probe::file::{Data, ProbeFile};
-use aegis_experiments::probe::fit::fit;
+use aegis_experiments::probe::fit::{fit, fits};
 use clap::{Args, Subcommand};
 
 use crate::collect::rollouts_of;
@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
 use crate::judgement;
 use crate::origins::{hold, of_policies, of_probe};
+use crate::progress;
 use crate::study::{Study, StudyArguments, share};
 
 /// Verbs of `aegis probe`.
@@ -104,7 +105,10 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let (calibration, set_on) = rollouts_of(&study, "calibration", arguments.calibration.as_ref(), workers)?;
     let mut settings = study.plan.fit.clone();
     settings.head = arguments.head.unwrap_or(settings.head);
-    let fitted = fit(&discovery, &settings, study.plan.gate.horizon_steps).or_exit(Exit::Failed)?;
+    let bar = progress::bar("fits", fits(&settings));
+    let fitted = fit(&discovery, &settings, study.plan.gate.horizon_steps, &|| bar.inc());
+    bar.finish_and_clear();
+    let fitted = fitted.or_exit(Exit::Failed)?;
     let thresholds =
         calibrate(&fitted.probe, &calibration, &study.plan.gate, &settings).or_exit(Exit::Failed)?;
     let belongs = (card.model_sha256(), spec.tensor);

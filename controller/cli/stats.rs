@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_statistics::{
     Discordance, StatisticsError, auroc, auroc_within, clopper_pearson, holm, holm_rejects, mcnemar,
-    mcnemar_ln_e_value, mcnemar_ln_one_sided, mcnemar_power, mcnemar_sample_size,
+    mcnemar_ln_e_value, mcnemar_ln_one_sided, mcnemar_mid_p, mcnemar_power, mcnemar_sample_size,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -141,7 +141,7 @@ fn mcnemar_outcome(arguments: &McnemarArguments) -> Value {
         "c": c,
         "one_sided": test.one_sided,
         "two_sided": test.two_sided,
-        "mid_p_one_sided": test.mid_p_one_sided,
+        "mid_p_one_sided": mcnemar_mid_p(b, c),
         "ln_one_sided": mcnemar_ln_one_sided(b, c),
         "ln_e": mcnemar_ln_e_value(b, c),
     })
@@ -291,5 +291,17 @@ impl ScoreRows {
             }
         }
         Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_discordant_pair_the_test_says_nothing_and_the_mid_p_a_half() {
+        let outcome = mcnemar_outcome(&McnemarArguments { b: 0, c: 0, json: true });
+        let found = ["one_sided", "two_sided", "mid_p_one_sided"].map(|key| outcome[key].as_f64());
+        assert_eq!(found, [Some(1.0), Some(1.0), Some(0.5)]);
     }
 }

@@ -46,6 +46,12 @@ def main():
     # What is not there, or not as registered, is said before anything queues.
     call(aegis, "plan", "check", plan)
     out.mkdir(parents=True, exist_ok=True)
+    # Sets of one division would be in two parts of another.
+    division = out / "shards"
+    before = division.read_text().strip() if division.exists() else str(given.shards)
+    if before != str(given.shards):
+        raise RuntimeError(f"--shards: found {given.shards}; valid is {before}, as many as {out} was begun with, or another --out")
+    division.write_text(f"{given.shards}\n")
     ray.init(address=given.address, log_to_driver=False)
 
     # A worker that dies is tried again; an error of aegis itself is not, for it would come again.
@@ -64,7 +70,9 @@ def main():
         parts.append(part)
         print(said, flush=True)
     study = out / "study"
-    call(aegis, "experiment", "merge", "--plan", plan, "--out", study, *sorted(parts))
+    # One that is there was put together by an earlier call, and only when all of it was.
+    if not study.exists():
+        call(aegis, "experiment", "merge", "--plan", plan, "--out", study, *sorted(parts))
     call(aegis, "experiment", "report", "--plan", plan, study)
     print(f"{study / 'report.html'}")
 

@@ -6,6 +6,7 @@ mod digest;
 mod parts;
 mod python;
 mod setup;
+mod system;
 
 use std::path::Path;
 use std::process::{Child, Command, ExitCode};
@@ -16,9 +17,13 @@ use anyhow::{Context, Result, bail};
 use crate::parts::SUITES;
 use crate::setup::{Needs, Setup};
 
+/// The flag of `test` that goes on without what is missing.
+const SKIP_MISSING: &str = "--skip-missing";
+
 const HELP: &str = "\
 cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
-cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`
+cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`. With --skip-missing (or
+                              AEGIS_SKIP_MISSING=1) those are skipped that need a driver or a browser that is not here
 cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial
 
 `demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
@@ -41,11 +46,7 @@ fn main() -> ExitCode {
             Err(message) => usage(&message),
         },
         "demo" => demo(rest),
-        "test" => {
-            let needs = Needs { suites: &SUITES, upstream: true };
-            let test = ["test", "--release", "--workspace", "--locked"];
-            cargo(&[&test[..], &["--no-run"]].concat(), &test, rest, &needs)
-        }
+        "test" => test(rest),
         "help" | "--help" | "-h" => {
             println!("{HELP}");
             Ok(0)
@@ -100,6 +101,55 @@ fn demo(arguments: &[String]) -> Result<u8> {
         arguments,
         &needs,
     )
+}
+
+/// Runs the tests, once everything is here that they need, or without those for which it is not.
+fn test(arguments: &[String]) -> Result<u8> {
+    let is_flag = |argument: &String| argument == SKIP_MISSING;
+    let ours = arguments.iter().take_while(|argument| *argument != "--");
+    let asked = std::env::var_os("AEGIS_SKIP_MISSING").is_some_and(|value| !value.is_empty() && value != "0");
+    let skip = asked || ours.clone().any(is_flag);
+    // What only compiles needs none of it.
+    let missing =
+        if ours.clone().any(|argument| argument == "--no-run") { vec![] } else { system::missing() };
+    let names: Vec<String> =
+        missing.iter().map(|part| format!("{} (for {})", part.name, part.wanted_by)).collect();
+    if !missing.is_empty() && !skip {
+        bail!(
+            "tests need {}; run\n\n    {}\n\nor go on without those tests: cargo xtask test {SKIP_MISSING}",
+            names.join(", "),
+            system::command(&missing)
+        );
+    }
+    let mut skipped: Vec<&str> = missing.iter().flat_map(|part| part.tests).copied().collect();
+    skipped.sort_unstable();
+    skipped.dedup();
+    let needs = Needs { suites: &SUITES, upstream: true };
+    let test = ["test", "--release", "--workspace", "--locked"];
+    let code = cargo(&[&test[..], &["--no-run"]].concat(), &test, &without(arguments, &skipped), &needs)?;
+    if !skipped.is_empty() {
+        eprintln!(
+            "{} tests skipped, for want of {}: {}; `{}` brings it",
+            skipped.len(),
+            names.join(", "),
+            skipped.join(", "),
+            system::command(&missing)
+        );
+    }
+    Ok(code)
+}
+
+/// The arguments of `cargo test` without the flag that is ours, and without these tests.
+fn without(arguments: &[String], skipped: &[&str]) -> Vec<String> {
+    let (ours, theirs) =
+        arguments.split_at(arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len()));
+    let mut passed: Vec<String> = ours.iter().filter(|argument| *argument != SKIP_MISSING).cloned().collect();
+    passed.extend(theirs.iter().cloned());
+    if theirs.is_empty() && !skipped.is_empty() {
+        passed.push("--".into());
+    }
+    passed.extend(skipped.iter().flat_map(|name| ["--skip".to_owned(), (*name).to_owned()]));
+    passed
 }
 
 /// Sets up while `compile` compiles, then hands over to `command` and passes its exit code on.
@@ -167,7 +217,7 @@ fn repository() -> &'static Path {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_of_this_package, suites};
+    use super::{SKIP_MISSING, is_of_this_package, repository, suites, system, without};
 
     fn parse(arguments: &[&str]) -> Result<Vec<&'static str>, String> {
         suites(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
@@ -179,6 +229,32 @@ mod tests {
         let others =
             ["CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_NET_OFFLINE", "CARGO_ENCODED_RUSTFLAGS", "PATH"];
         assert!(!others.into_iter().any(is_of_this_package));
+    }
+
+    #[test]
+    fn what_is_skipped_goes_to_the_tests_and_the_flag_that_says_so_does_not() {
+        let passed = |arguments: &[&str], skipped: &[&str]| {
+            without(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>(), skipped).join(" ")
+        };
+        assert_eq!(passed(&["--no-fail-fast", SKIP_MISSING], &[]), "--no-fail-fast");
+        assert_eq!(passed(&[SKIP_MISSING], &["one", "two"]), "-- --skip one --skip two");
+        assert_eq!(passed(&["plan::", "--", "--nocapture"], &["one"]), "plan:: -- --nocapture --skip one");
+    }
+
+    #[test]
+    fn every_test_that_may_be_skipped_is_there_once() {
+        let sources: Vec<String> = ["tests", "sim_bridge/tests"]
+            .iter()
+            .flat_map(|folder| std::fs::read_dir(repository().join(folder)).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|end| end == "rs"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        for name in system::PARTS.iter().flat_map(|part| part.tests) {
+            let of_it = format!("fn {name}()");
+            let count: usize = sources.iter().map(|text| text.matches(&of_it).count()).sum();
+            assert_eq!(count, 1, "{name}");
+        }
     }
 
     #[test]

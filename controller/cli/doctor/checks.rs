@@ -13,6 +13,7 @@ use super::Check;
 use crate::library;
 use crate::place::beside;
 use crate::study::{SUITES, cache_folder, onnx_library, scenes_folder};
+use crate::system;
 
 const SETUP: &str = "run `cargo xtask setup`";
 
@@ -25,6 +26,7 @@ pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
     checks.extend(suites(&plan.suite).into_iter().map(|(suite, needed)| scenes(&suite, needed)));
     checks.push(step_rate(&plan.suite));
     checks.push(python());
+    checks.extend(system());
     models(plan, runtime.as_ref(), host, &mut checks);
     checks
 }
@@ -159,6 +161,20 @@ fn python() -> Check {
     }
     let advice = "`cargo xtask test` makes it; only tests and comparisons need it";
     Check::missing("python packages", false, format!("{}: not there", python.display()), advice)
+}
+
+/// What the system brings to draw with: pictures and their tests need it, the verbs that draw nothing do not.
+fn system() -> Vec<Check> {
+    let advice = format!("`{}` brings all that is not here of these", system::command(&system::missing()));
+    let check = |part: &system::Part| {
+        let needed_by = format!("{} and {} tests need it", part.wanted_by, part.tests.len());
+        if part.is_here() {
+            Check::here(part.name, false, format!("here; {needed_by}"))
+        } else {
+            Check::missing(part.name, false, format!("not found; {needed_by}"), advice.clone())
+        }
+    };
+    system::PARTS.iter().map(check).collect()
 }
 
 fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks: &mut Vec<Check>) {

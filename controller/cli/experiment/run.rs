@@ -9,11 +9,11 @@ use aegis_experiments::store::{Chain, Store};
 use aegis_experiments::{Arm, EpisodeKey, EpisodeSettings, precondition};
 use clap::Args;
 
-use super::occupied::Occupied;
 use super::{Registered, arms, belongs, judged, keys_of, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::make_folder;
 use crate::host::HostArguments;
+use crate::occupied::Occupied;
 use crate::progress;
 use crate::study::{Study, StudyArguments, default_workers};
 

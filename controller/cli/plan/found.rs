@@ -27,7 +27,8 @@ pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     Ok((plan, frozen.or_exit(Exit::Input)?))
 }
 
-fn versions() -> Result<BTreeMap<String, String>, Failure> {
+/// Versions of the program and of the libraries that physics and inference come from.
+pub fn versions() -> Result<BTreeMap<String, String>, Failure> {
     let onnx = onnx_library()?;
     let mujoco = library::mujoco().ok_or_else(|| failure(Exit::Setup, "mujoco: not linked"))?;
     let mut found = BTreeMap::from([("aegis".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
@@ -75,7 +76,8 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
     Ok(found)
 }
 
-fn scenes(suite: &str) -> Result<Scenes, Failure> {
+/// The files of a suite.
+pub fn scenes(suite: &str) -> Result<Scenes, Failure> {
     let folder = scenes_folder(suite)?;
     let named = |error| failure(Exit::Setup, format!("{}: cannot read: {error}", folder.display()));
     let files = files::below(&folder).map_err(named)?;

@@ -9,11 +9,12 @@ mod kernel;
 mod linear;
 mod mlp;
 mod recurrent;
+mod wide;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::ProbeError;
-pub use fit::{FitOptions, Trajectory, check, fit};
+pub use fit::{FitOptions, Fitter, Trajectory, check, fit};
 pub use head::{Head, HeadKind, Shape};
 pub use linear::Linear;
 pub use mlp::Mlp;

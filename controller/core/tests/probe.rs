@@ -2,7 +2,9 @@
 //! Every refusal has its error.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_core::probe::{FitOptions, Head, Linear, Mlp, ProbeError, Recurrent, Shape, Trajectory, fit};
+use aegis_core::probe::{
+    FitOptions, Fitter, Head, Linear, Mlp, ProbeError, Recurrent, Shape, Trajectory, fit,
+};
 use aegis_core::{Activation, Chunk, HeadKind, Probe};
 
 fn trajectory(features: &[&[f64]], failed: bool) -> Trajectory {
@@ -205,4 +207,79 @@ fn chunks_are_whole_and_finite() {
     assert!(Chunk::new(2, vec![0.0; 3]).is_err());
     assert!(Chunk::new(0, vec![]).is_err());
     assert!(Chunk::new(1, vec![f32::NAN]).is_err());
+}
+
+/// A stream of numbers between −1 and 1, the same on every machine.
+fn numbers(seed: u64) -> impl FnMut() -> f64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from((state >> 33) as u32) / f64::from(1_u32 << 30) - 1.0
+    }
+}
+
+/// Trajectories of this width whose features go together, as activations do, and whose outcomes follow a few of them.
+fn wide(count: usize, boundaries: usize, width: usize) -> Vec<Trajectory> {
+    let mut number = numbers(7);
+    let mixing: Vec<f64> = (0..8 * width).map(|_| number()).collect();
+    (0..count)
+        .map(|_| {
+            let causes: Vec<f64> = (0..8).map(|_| number()).collect();
+            let mut features = || {
+                let of = |column: usize| -> f64 {
+                    causes
+                        .iter()
+                        .enumerate()
+                        .map(|(cause, value)| value * mixing[cause * width + column])
+                        .sum()
+                };
+                (0..width).map(|column| 3.0 + of(column) + 0.3 * number()).collect::<Vec<_>>()
+            };
+            let features = (0..boundaries).map(|_| features()).collect();
+            Trajectory { features, failed: causes[0] + causes[1] + 0.4 * number() > 0.0 }
+        })
+        .collect()
+}
+
+#[test]
+fn a_wide_linear_head_is_where_the_loss_is_flat_however_few_the_boundaries() {
+    // More boundaries than features, and fewer.
+    for (count, boundaries) in [(60, 6), (40, 3)] {
+        let trajectories = wide(count, boundaries, 300);
+        for penalty in [0.01, 1.0, 100.0] {
+            let probe = fitted(&trajectories, HeadKind::Linear, penalty).unwrap();
+            let weights = &linear(&probe).weights;
+            let (mut slopes, mut bias) = (vec![0.0; 300], 0.0);
+            for one in &trajectories {
+                for features in &one.features {
+                    let residual =
+                        (f64::from(u8::from(one.failed)) - risk(&probe, features)) / boundaries as f64;
+                    bias += residual;
+                    for (column, slope) in slopes.iter_mut().enumerate() {
+                        *slope += residual * (features[column] - probe.mean[column]) / probe.scale[column];
+                    }
+                }
+            }
+            // The weights are rounded to eight digits.
+            let furthest = slopes
+                .iter()
+                .zip(weights)
+                .map(|(slope, weight)| (slope - penalty * weight).abs())
+                .fold(bias.abs(), f64::max);
+            assert!(furthest < 2e-6, "{count} trajectories, penalty {penalty}: {furthest}");
+        }
+    }
+}
+
+#[test]
+fn a_wide_linear_head_is_the_same_each_time_and_one_of_no_penalty_is_refused_where_it_has_no_solution() {
+    let trajectories = wide(40, 3, 300);
+    let all: Vec<&Trajectory> = trajectories.iter().collect();
+    let options = |penalty| FitOptions { kind: HeadKind::Linear, penalty, hidden: 0, seed: 0, epochs: 0 };
+    let fitter = Fitter::new(&all).unwrap();
+    let at_each = [0.1, 1.0].map(|penalty| fitter.fit(&options(penalty)).unwrap());
+    for (probe, penalty) in at_each.iter().zip([0.1, 1.0]) {
+        assert!(*probe == fit(&all, &options(penalty)).unwrap(), "whatever was fitted before");
+    }
+    assert_eq!(fitter.fit(&options(0.0)).unwrap_err(), ProbeError::Singular("0".into()));
 }

@@ -49,9 +49,7 @@ impl Shard {
 
 /// Where a key's step trace lies in an experiment's folder.
 pub fn trace_path(folder: &Path, key: EpisodeKey) -> PathBuf {
-    let EpisodeKey { start, replicate } = key;
-    let name = format!("task{:02}-state{:04}-replicate{replicate}.parquet", start.task, start.initial_state);
-    folder.join(TRACES).join(name)
+    folder.join(TRACES).join(key.file_name())
 }
 
 /// A step trace is not the one that its store speaks of.

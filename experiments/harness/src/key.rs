@@ -12,3 +12,11 @@ pub struct EpisodeKey {
     /// Tells apart episodes from the same start.
     pub replicate: u64,
 }
+
+impl EpisodeKey {
+    /// The name of a Parquet file of this episode, or of its twins.
+    pub fn file_name(self) -> String {
+        let Self { start, replicate } = self;
+        format!("task{:02}-state{:04}-replicate{replicate}.parquet", start.task, start.initial_state)
+    }
+}

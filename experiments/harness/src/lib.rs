@@ -2,6 +2,7 @@
 //! Plants and policies come in as trait objects; this crate knows no simulator and no inference engine.
 
 pub mod arm;
+pub mod collection;
 mod course;
 pub mod demonstrations;
 pub mod episode;
@@ -24,6 +25,7 @@ pub mod rerun;
 pub mod rollout_file;
 pub mod rollouts;
 pub mod runner;
+pub mod scratch;
 pub mod sensor;
 pub mod store;
 pub mod streams;

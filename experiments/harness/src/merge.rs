@@ -2,12 +2,14 @@
 //! The whole appears at its place when all of it is there, or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::experiment::{STORE, TRACES, TraceError, read_trace, trace_path};
 use crate::key::EpisodeKey;
 use crate::precondition;
 use crate::runner::describe;
+use crate::scratch::Scratch;
 use crate::store::{Part, Store, StoreError};
 
 /// Why parts cannot be put together.
@@ -62,10 +64,18 @@ pub enum MergeError {
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// There is something at the place of the whole.
-    #[error("{}: found a folder; valid is none yet, so choose another --out", out.display())]
+    #[error("{}: is there already; valid is a place where nothing is yet, so choose another --out", out.display())]
     Exists {
         /// The place.
         out: PathBuf,
+    },
+    /// No folder can be made at the place of the whole.
+    #[error("{}: cannot make the folder: {source}", out.display())]
+    Folder {
+        /// The place.
+        out: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// A file cannot be written.
     #[error("{}: cannot write: {source}", path.display())]
@@ -93,22 +103,23 @@ pub fn merge(
     keys: &[EpisodeKey],
     precondition: Option<&[EpisodeKey]>,
 ) -> Result<usize, MergeError> {
-    if out.exists() {
-        return Err(MergeError::Exists { out: out.to_owned() });
-    }
-    let half = out.with_extension("part");
-    if half.exists() {
-        std::fs::remove_dir_all(&half).map_err(write(&half))?;
-    }
+    let at_place = |source: std::io::Error| {
+        let out = out.to_owned();
+        match source.kind() {
+            ErrorKind::AlreadyExists => MergeError::Exists { out },
+            _ => MergeError::Folder { out, source },
+        }
+    };
+    let half = Scratch::beside(out).map_err(at_place)?;
     let before: Vec<PathBuf> = parts.iter().map(|part| part.join(precondition::FOLDER)).collect();
     if precondition.is_some() {
         check_alike(&before, belongs)?;
     }
-    let sets = fill(&half, parts, belongs, keys)?;
+    let sets = fill(half.path(), parts, belongs, keys)?;
     if let Some(keys) = precondition {
-        fill(&half.join(precondition::FOLDER), before.get(..1).unwrap_or_default(), belongs, keys)?;
+        fill(&half.path().join(precondition::FOLDER), before.get(..1).unwrap_or_default(), belongs, keys)?;
     }
-    std::fs::rename(&half, out).map_err(write(out))?;
+    half.become_folder(out).map_err(at_place)?;
     Ok(sets)
 }
 

@@ -1,21 +1,18 @@
 //! Rollouts on disk: Parquet, one row per chunk boundary, the models and the tensor that they belong to beside them.
-//! `pandas.read_parquet` reads it; the schema's own metadata says what was run.
+//! `pandas.read_parquet` reads it, and what pandas and pyarrow write is read; the schema's own metadata says what was run.
+
+mod read;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aegis_core::{Chunk, Start};
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, RecordBatch,
-    UInt32Array, UInt64Array,
-};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt32Type, UInt64Type};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, UInt32Array, UInt64Array};
 use serde::{Deserialize, Serialize};
 
+pub use read::read;
+
 use crate::files::write_atomically;
-use crate::key::EpisodeKey;
 use crate::origin::{Origin, Starts};
 use crate::parquet_file::{bytes, list};
 use crate::rollouts::{Boundary, Rollout};
@@ -143,146 +140,4 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
     ];
     let metadata = serde_json::to_string(provenance).map_err(|error| error.to_string())?;
     bytes(columns, HashMap::from([(METADATA.to_owned(), metadata)]))
-}
-
-/// Reads rollouts and what they are of.
-pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError> {
-    let io = |reason: String| RolloutFileError::Read { path: path.to_owned(), reason };
-    let invalid = |field: &str, found: String, valid: &str| RolloutFileError::Invalid {
-        path: path.to_owned(),
-        field: field.to_owned(),
-        found,
-        valid: valid.to_owned(),
-    };
-    let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|error| io(format!("no Parquet file: {error}")))?;
-    let provenance =
-        builder.schema().metadata().get(METADATA).ok_or_else(|| {
-            invalid("metadata", "no key `aegis`".into(), "a file that `aegis collect` wrote")
-        })?;
-    let mut provenance: Provenance = serde_json::from_str(provenance)
-        .map_err(|error| invalid("metadata.aegis", error.to_string(), "what `aegis collect` writes"))?;
-    if ![SCHEMA, SILENT].contains(&provenance.schema) {
-        let valid = format!("{SCHEMA}, or {SILENT}, which an older version wrote");
-        return Err(invalid("metadata.aegis.schema", provenance.schema.to_string(), &valid));
-    }
-    let mut rollouts: Vec<Rollout> = Vec::new();
-    for batch in builder.build().map_err(|error| io(error.to_string()))? {
-        let batch = batch.map_err(|error| io(error.to_string()))?;
-        let rows = Rows::of(&batch, provenance.action_width)
-            .map_err(|(field, found, valid)| invalid(field, found, valid))?;
-        for row in 0..batch.num_rows() {
-            rows.append(row, &mut rollouts).map_err(|(field, found, valid)| invalid(field, found, valid))?;
-        }
-    }
-    if rollouts.is_empty() {
-        return Err(invalid("rows", "none".into(), "one for each chunk boundary"));
-    }
-    let starts = Starts::of(rollouts.iter().map(|rollout| rollout.key));
-    match &provenance.starts {
-        Some(said) if *said == starts => {}
-        None if provenance.schema == SILENT => provenance.starts = Some(starts),
-        said => {
-            let text = |starts: &Starts| format!("{starts} (SHA-256 {})", starts.sha256);
-            let valid = said.as_ref().map_or("starts in metadata.aegis.starts".into(), |said| {
-                format!("{}, as metadata.aegis.starts says", text(said))
-            });
-            return Err(invalid("rows", text(&starts), &valid));
-        }
-    }
-    Ok((provenance, rollouts))
-}
-
-type Complaint = (&'static str, String, &'static str);
-
-/// The columns of one batch, by type.
-struct Rows<'a> {
-    task: &'a UInt32Array,
-    initial_state: &'a UInt32Array,
-    replicate: &'a UInt64Array,
-    success: &'a BooleanArray,
-    episode_steps: &'a UInt32Array,
-    step: &'a UInt32Array,
-    activation: &'a FixedSizeListArray,
-    weak: &'a FixedSizeListArray,
-    strong: &'a FixedSizeListArray,
-    action_width: usize,
-}
-
-impl<'a> Rows<'a> {
-    fn of(batch: &'a RecordBatch, action_width: usize) -> Result<Self, Complaint> {
-        let column = |name: &'static str, valid: &'static str, ok: &dyn Fn(&DataType) -> bool| {
-            let found =
-                batch.column_by_name(name).ok_or_else(|| (name, "no such column".to_owned(), valid))?;
-            if ok(found.data_type()) && found.null_count() == 0 {
-                return Ok(found);
-            }
-            Err((name, format!("{} with {} nulls", found.data_type(), found.null_count()), valid))
-        };
-        let unsigned = |name| {
-            let found = column(name, "uint32 without nulls", &|found| *found == DataType::UInt32)?;
-            Ok(found.as_primitive::<UInt32Type>())
-        };
-        let list = |name, item: DataType, valid| {
-            let found = column(
-                name,
-                valid,
-                &|found| matches!(found, DataType::FixedSizeList(field, _) if *field.data_type() == item),
-            )?;
-            Ok(found.as_fixed_size_list())
-        };
-        Ok(Self {
-            task: unsigned("task")?,
-            initial_state: unsigned("initial_state")?,
-            replicate: column("replicate", "uint64 without nulls", &|found| *found == DataType::UInt64)?
-                .as_primitive::<UInt64Type>(),
-            success: column("success", "boolean without nulls", &|found| *found == DataType::Boolean)?
-                .as_boolean(),
-            episode_steps: unsigned("episode_steps")?,
-            step: unsigned("step")?,
-            activation: list("activation", DataType::Float64, "a fixed-size list of float64")?,
-            weak: list("weak_chunk", DataType::Float32, "a fixed-size list of float32")?,
-            strong: list("strong_chunk", DataType::Float32, "a fixed-size list of float32")?,
-            action_width,
-        })
-    }
-
-    /// Adds one row to the last rollout, or begins the next.
-    fn append(&self, row: usize, rollouts: &mut Vec<Rollout>) -> Result<(), Complaint> {
-        let key = EpisodeKey {
-            start: Start {
-                task: self.task.value(row) as usize,
-                initial_state: self.initial_state.value(row) as usize,
-            },
-            replicate: self.replicate.value(row),
-        };
-        let chunk = |field, column: &FixedSizeListArray| {
-            let values = column.value(row).as_primitive::<Float32Type>().values().to_vec();
-            let found = format!("row {row}: {} values", values.len());
-            Chunk::new(self.action_width, values)
-                .map_err(|_| (field, found, "whole actions of finite values"))
-        };
-        let boundary = Boundary {
-            step: self.step.value(row),
-            features: self.activation.value(row).as_primitive::<Float64Type>().values().to_vec(),
-            weak: chunk("weak_chunk", self.weak)?,
-            strong: chunk("strong_chunk", self.strong)?,
-        };
-        let success = self.success.value(row);
-        let steps = self.episode_steps.value(row);
-        match rollouts.last_mut().filter(|last| last.key == key) {
-            Some(last) => {
-                let after = last.boundaries.last().map_or(0, |previous| previous.step);
-                if boundary.step <= after || (success, steps) != (last.success, last.steps) {
-                    let found =
-                        format!("step {} after {after}, success {success}, {steps} steps", boundary.step);
-                    return Err(("step", found, "one episode's rows together, steps ascending, one outcome"));
-                }
-                last.boundaries.push(boundary);
-            }
-            None => rollouts.push(Rollout { key, success, steps, boundaries: vec![boundary] }),
-        }
-        Ok(())
-    }
 }

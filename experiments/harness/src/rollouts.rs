@@ -36,20 +36,24 @@ pub struct Rollout {
     pub boundaries: Vec<Boundary>,
 }
 
-/// Runs the weak policy alone on every key, with the strong one asked in shadow.
+/// Runs the weak policy alone on every key, with the strong one asked in shadow; `keep` gets each rollout as it lands.
 pub fn rollouts(
     keys: &[EpisodeKey],
     workers: usize,
     settings: &EpisodeSettings,
     open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
+    keep: &(dyn Fn(&Rollout) -> Result<(), RunError> + Sync),
 ) -> Result<Vec<Rollout>, RunError> {
     let settings = EpisodeSettings { ask_strong: true, ..settings.clone() };
     parallel(keys, workers, open, progress, |parties, key| {
         let mut tap = Tap::default();
         let result = run_episode(parties, &Arm::weak(), *key, &settings, &mut tap);
         let (result, _) = result.map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
-        Ok(Rollout { key: *key, success: result.success, steps: result.steps, boundaries: tap.boundaries })
+        let rollout =
+            Rollout { key: *key, success: result.success, steps: result.steps, boundaries: tap.boundaries };
+        keep(&rollout)?;
+        Ok(rollout)
     })
 }
 

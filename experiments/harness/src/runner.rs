@@ -12,6 +12,7 @@ use crate::arm::Arm;
 use crate::episode::{EpisodeError, EpisodeSettings, Parties};
 use crate::fork::{Twin, run_twins};
 use crate::key::EpisodeKey;
+use crate::rollout_file::RolloutFileError;
 use crate::store::StoreError;
 
 /// How often an episode whose plant was lost is begun anew before the run gives up.
@@ -59,6 +60,9 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+    /// A rollout cannot be kept.
+    #[error(transparent)]
+    Rollout(#[from] RolloutFileError),
     /// A worker died without a word, or never reached a job.
     #[error("a worker thread stopped before its job was done")]
     Worker,

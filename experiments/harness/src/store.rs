@@ -2,6 +2,7 @@
 //! What is in it is whole; a run that is killed loses what was in flight and nothing else.
 
 mod contents;
+mod file_system;
 mod open;
 mod seals;
 
@@ -58,17 +59,19 @@ pub enum StoreError {
         /// What SQLite said.
         source: rusqlite::Error,
     },
-    /// Results lie in the log beside the store, and the folder takes no file to read them through.
+    /// What a run that was killed, or goes on, keeps beside the store lies there, and the store cannot be opened with it.
     #[error(
-        "{path}: {log} holds results that are not in the store's file yet, and the folder takes no new files; copy it to \
-         where it can be written, or run `aegis experiment report` there as somebody who may write",
+        "{path}: cannot open: {source}; {log} is of a run that was killed or goes on, so the store's file is not all of it: run \
+         `aegis experiment report` there as somebody who may write, or on a copy of the whole folder",
         path = path.display(), log = log.display()
     )]
     Log {
         /// The file.
         path: PathBuf,
-        /// Its log.
+        /// What lies beside it.
         log: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
     },
     /// The store is of another version or another experiment, or holds what no run writes.
     #[error("{path}: {field}: found {found}; valid is {valid}", path = path.display())]
@@ -105,14 +108,25 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_of(path: &Path, belongs: &str, parts: &[Part]) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Database { path: path.to_owned(), source };
-        let mut connection = Connection::open(path).map_err(failed)?;
+        Self::open_on(path, belongs, parts, file_system::is_shared(path))
+    }
+
+    /// The same where it is known whether the folder is shared by machines.
+    fn open_on(path: &Path, belongs: &str, parts: &[Part], is_shared: bool) -> Result<Self, StoreError> {
         let prepare = |connection: &mut Connection| {
             connection.busy_timeout(PATIENCE)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
+            let there: bool =
+                connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
+            let before: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+            // A store stays as it was made, whose bytes its seal may be over, but where it would break.
+            if is_shared && before == "wal" {
+                connection.pragma_update(None, "journal_mode", "DELETE")?;
+            } else if !is_shared && !there {
+                connection.pragma_update(None, "journal_mode", "WAL")?;
+            }
             // What is committed survives a power cut too.
             connection.pragma_update(None, "synchronous", "FULL")?;
-            let transaction = connection.transaction()?;
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let there: bool =
                 transaction.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
             if !there {
@@ -126,8 +140,11 @@ impl Store {
             }
             transaction.commit()
         };
-        prepare(&mut connection).map_err(failed)?;
-        Self::checked(path, connection, belongs)
+        let opened = Connection::open(path).and_then(|mut connection| {
+            prepare(&mut connection)?;
+            Ok(connection)
+        });
+        Self::checked(path, opened.map_err(|error| open::refused(path, error))?, belongs)
     }
 
     /// Opens a store that is there, to read it only.
@@ -285,4 +302,69 @@ fn columns(key: EpisodeKey) -> [i64; 3] {
 fn key([task, initial_state, replicate]: [i64; 3]) -> EpisodeKey {
     let start = Start { task: task as usize, initial_state: initial_state as usize };
     EpisodeKey { start, replicate: replicate as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scratch::Scratch;
+
+    fn mode(store: &Store) -> String {
+        store.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap()
+    }
+
+    fn beside(path: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(path.parent().unwrap()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn where_machines_share_a_folder_no_memory_is_shared_and_the_file_is_the_store() {
+        let folder = Scratch::within(&std::env::temp_dir()).unwrap();
+        let path = folder.path().join("episodes.sqlite");
+        let mut store = Store::open_on(&path, "study", &[], true).unwrap();
+        assert_eq!(mode(&store), "delete");
+        store.interrupted("one", "unplugged").unwrap();
+        assert_eq!(beside(&path), ["episodes.sqlite"], "while it is open, too");
+        assert!(!has_log(&path));
+        store.settle().unwrap();
+        drop(store);
+        // It goes on as it is where it is taken home, so that its bytes stay those of its seal.
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(mode(&Store::open_on(&path, "study", &[], false).unwrap()), "delete");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        assert_eq!(Store::read(&path, "study").unwrap().interruptions().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_store_that_was_made_at_home_loses_its_log_where_machines_share_its_folder() {
+        let folder = Scratch::within(&std::env::temp_dir()).unwrap();
+        let path = folder.path().join("episodes.sqlite");
+        let mut store = Store::open_on(&path, "study", &[], false).unwrap();
+        assert_eq!(mode(&store), "wal");
+        store.interrupted("one", "unplugged").unwrap();
+        assert!(has_log(&path));
+        drop(store);
+        let mut store = Store::open_on(&path, "study", &[], true).unwrap();
+        assert_eq!(mode(&store), "delete");
+        store.interrupted("two", "unplugged").unwrap();
+        assert_eq!(beside(&path), ["episodes.sqlite"]);
+        assert_eq!(store.interruptions().unwrap().len(), 2);
+        assert!(store.chain().unwrap().unwrap().wrong.is_empty());
+    }
+
+    #[test]
+    fn a_journal_of_a_run_that_was_killed_is_not_passed_over() {
+        let folder = Scratch::within(&std::env::temp_dir()).unwrap();
+        let path = folder.path().join("episodes.sqlite");
+        drop(Store::open_on(&path, "study", &[], true).unwrap());
+        std::fs::write(folder.path().join("episodes.sqlite-journal"), "left").unwrap();
+        assert!(has_log(&path));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(has_log(&link), "it lies beside the file, not beside a link to it");
+    }
 }

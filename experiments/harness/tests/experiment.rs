@@ -180,6 +180,42 @@ fn shards_put_together_are_the_whole_and_nothing_else() {
 }
 
 #[test]
+fn merging_removes_nothing_that_it_did_not_make() {
+    let place = folder("merge-names");
+    let (part, stranger) = (place.join("X.part"), place.join("v1.part"));
+    for folder in [&part, &stranger] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    run(&part, &keys(), 2);
+    std::fs::write(stranger.join("thesis.txt"), "years").unwrap();
+    let there = || {
+        let mut names: Vec<String> = std::fs::read_dir(&place)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    let parts = [part.clone()];
+    // Refused after it began: what it had made is gone again.
+    let twice = [part.clone(), part.clone()];
+    merge(&place.join("X"), &twice, BELONGS, &keys(), None).unwrap_err();
+    assert_eq!(there(), ["X.part", "v1.part"]);
+    merge(&place.join("X"), &parts, BELONGS, &keys(), None).unwrap();
+    merge(&place.join("v1.0"), &parts, BELONGS, &keys(), None).unwrap();
+    assert_eq!(there(), ["X", "X.part", "v1.0", "v1.part"]);
+    assert_eq!(outcome(&place.join("X")), outcome(&part));
+    assert_eq!(std::fs::read_to_string(stranger.join("thesis.txt")).unwrap(), "years");
+    // What is at the place stays, whatever it is.
+    for (name, make) in [("file", true), ("empty", false)] {
+        let out = place.join(name);
+        if make { std::fs::write(&out, "kept") } else { std::fs::create_dir(&out) }.unwrap();
+        let error = merge(&out, &parts, BELONGS, &keys(), None).unwrap_err().to_string();
+        assert!(error.contains("choose another --out") && out.exists(), "{error}");
+    }
+}
+
+#[test]
 fn a_store_of_something_else_or_damaged_is_refused() {
     let folder = folder("refused");
     run(&folder, &keys()[..2], 1);

@@ -1,7 +1,9 @@
 //! Every integration test of the harness, in one program.
 
+mod collection;
 mod error_rates;
 mod experiment;
+mod foreign_rollouts;
 mod integrity;
 mod power;
 mod registration;

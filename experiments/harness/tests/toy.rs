@@ -33,13 +33,13 @@ fn fit_settings(head: HeadKind) -> FitSettings {
 }
 
 fn rolled_out() -> Vec<Rollout> {
-    rollouts(&KEYS.keys(0..1), 2, &settings(), &|_| Ok(open()), &|_| {}).unwrap()
+    rollouts(&KEYS.keys(0..1), 2, &settings(), &|_| Ok(open()), &|_| {}, &|_| Ok(())).unwrap()
 }
 
 fn fitted(head: HeadKind) -> ProbeFile {
     let (rollouts, settings_) = (rolled_out(), fit_settings(head));
     let gate = settings().gate;
-    let found = fit(&rollouts, &settings_, gate.horizon_steps).unwrap();
+    let found = fit(&rollouts, &settings_, gate.horizon_steps, &|| {}).unwrap();
     let calibration = calibrate(&found.probe, &rollouts, &gate, &settings_).unwrap();
     let belongs = ("abc".to_owned(), "action_tokens".to_owned());
     ProbeFile::new(belongs, data(&rollouts), settings_, found, calibration)
@@ -163,16 +163,16 @@ fn a_probe_of_any_head_fitted_on_rollouts_tells_lost_from_won() {
 fn a_probe_needs_failures_and_successes() {
     let won: Vec<Rollout> = rolled_out().into_iter().filter(|rollout| rollout.success).collect();
     let settings_ = fit_settings(HeadKind::Linear);
-    let error = fit(&won, &settings_, 40).unwrap_err().to_string();
+    let error = fit(&won, &settings_, 40, &|| {}).unwrap_err().to_string();
     assert!(error.contains("failed = false"), "{error}");
-    assert!(fit(&[], &settings_, 40).unwrap_err().to_string().contains("no trajectories"));
+    assert!(fit(&[], &settings_, 40, &|| {}).unwrap_err().to_string().contains("no trajectories"));
     let error = calibrate(&probe(), &won, &settings().gate, &settings_).unwrap_err().to_string();
     assert!(error.contains("failed = false"), "{error}");
     let error = evaluate(&fitted(HeadKind::Linear), &rolled_out(), &won, &settings().gate, 1).unwrap_err();
     assert!(error.to_string().starts_with("evaluation: "), "{error}");
     let mut poisoned = rolled_out();
     poisoned[3].boundaries[2].features[1] = f64::NAN;
-    let error = fit(&poisoned, &settings_, 40).unwrap_err().to_string();
+    let error = fit(&poisoned, &settings_, 40, &|| {}).unwrap_err().to_string();
     assert!(error.contains("trajectory 3, boundary 2"), "{error}");
 }
 

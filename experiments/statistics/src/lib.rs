@@ -32,7 +32,7 @@ pub use calibration::{Reliability, ReliabilityBin, brier, reliability};
 pub use clusters::Clusters;
 pub use contrast::{Contrast, Over, Triplet, contrast};
 pub use error::StatisticsError;
-pub use mcnemar::{McNemar, mcnemar, mcnemar_ln_one_sided};
+pub use mcnemar::{McNemar, mcnemar, mcnemar_ln_one_sided, mcnemar_mid_p};
 pub use multiplicity::{holm, holm_rejects};
 pub use power::{Discordance, SampleSize, mcnemar_power, mcnemar_sample_size};
 pub use proportion::{Interval, Proportion, clopper_pearson};

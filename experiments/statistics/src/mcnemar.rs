@@ -12,7 +12,7 @@ pub struct McNemar {
     pub one_sided: f64,
     /// Twice the smaller tail, at most 1.
     pub two_sided: f64,
-    /// P(X > b) + ½ P(X = b).
+    /// As [`mcnemar_mid_p`], but 1 where no pair is discordant: reports that are stored, and the reference values, have it so.
     pub mid_p_one_sided: f64,
 }
 
@@ -22,7 +22,7 @@ pub struct McNemar {
 /// √(b + c); p-values below 1e-308 come out as 0 ([`mcnemar_ln_one_sided`] goes on).
 ///
 /// Source: McNemar, *Note on the sampling error of the difference between correlated proportions*, Psychometrika
-/// 1947; mid-p after Fagerland et al., BMC Medical Research Methodology 2013.
+/// 1947.
 pub fn mcnemar(b: u64, c: u64) -> McNemar {
     let n = b.saturating_add(c);
     if n == 0 {
@@ -34,8 +34,17 @@ pub fn mcnemar(b: u64, c: u64) -> McNemar {
     McNemar {
         one_sided: upper,
         two_sided: (2.0 * upper.min(lower)).min(1.0),
-        mid_p_one_sided: upper - 0.5 * pairs.mass(b),
+        mid_p_one_sided: mcnemar_mid_p(b, c),
     }
+}
+
+/// P(X > b) + ½ P(X = b), X ~ Binomial(b + c, ½): the one-sided mid-p value, ½ where no pair is discordant.
+///
+/// Source: Fagerland, Lydersen and Laake, *The McNemar test for binary matched-pairs data: mid-p and asymptotic are better
+/// than exact conditional*, BMC Medical Research Methodology 2013.
+pub fn mcnemar_mid_p(b: u64, c: u64) -> f64 {
+    let pairs = Binomial::half(b.saturating_add(c));
+    pairs.upper_tail(b) - 0.5 * pairs.mass(b)
 }
 
 /// Natural logarithm of the one-sided p-value of [`mcnemar`], also where the p-value itself underflows.
@@ -53,6 +62,12 @@ mod tests {
         let expected = -1100.0 * std::f64::consts::LN_2;
         assert!((mcnemar_ln_one_sided(1100, 0) / expected - 1.0).abs() < 1e-14);
         assert_eq!(mcnemar_ln_one_sided(0, 0), 0.0);
+    }
+
+    #[test]
+    fn without_a_discordant_pair_the_mid_p_is_half_of_the_one_outcome() {
+        assert_eq!(mcnemar_mid_p(0, 0), 0.5);
+        assert_eq!(mcnemar_mid_p(3, 12), mcnemar(3, 12).mid_p_one_sided);
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! From episodes of the weak policy to a fitted probe.
 //! Every boundary of a trajectory carries the trajectory's outcome, and each trajectory weighs one.
 
+use std::cell::OnceCell;
+use std::ops::Range;
+
 use super::adam::{Differentiable, SplitMix64, minimise};
-use super::{Head, HeadKind, Linear, Mlp, Probe, ProbeError, Recurrent, kernel};
+use super::{Head, HeadKind, Linear, Mlp, Probe, ProbeError, Recurrent, kernel, wide};
 
 /// One episode of the weak policy, as the probe sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,28 +40,64 @@ pub struct FitOptions {
 /// plus the penalty. Values are rounded when fitted, so that a file of them stays short and reads back exactly.
 pub fn fit(trajectories: &[&Trajectory], options: &FitOptions) -> Result<Probe, ProbeError> {
     options.validate()?;
-    let width = check(trajectories)?;
-    let (mean, scale) = standardisation(trajectories, width);
-    let data = Standardised::new(trajectories, &mean, &scale);
-    let mut random = SplitMix64::new(options.seed);
-    let (hidden, penalty, epochs) = (options.hidden, options.penalty, options.epochs);
-    let failures = trajectories.iter().filter(|one| one.failed).count() as f64;
-    let odds = (failures / (trajectories.len() as f64 - failures)).ln();
-    let mut head = match options.kind {
-        HeadKind::Linear => Head::Linear(Linear::fit(&data, penalty)?),
-        HeadKind::Mlp => {
-            let start = Mlp::start(width, hidden, odds, &mut random);
-            Head::Mlp(minimise(start, &data, penalty, epochs, &mut random))
-        }
-        HeadKind::Recurrent => {
-            let start = Recurrent::start(width, hidden, odds, &mut random);
-            Head::Recurrent(minimise(start, &data, penalty, epochs, &mut random))
-        }
-    };
-    round(&mut head);
-    let probe = Probe { mean, scale, head };
-    probe.validate()?;
-    Ok(probe)
+    Fitter::new(trajectories)?.fit(options)
+}
+
+/// Trajectories made ready for one fit after another, as at several penalties: each gives what [`fit`] gives.
+pub struct Fitter {
+    mean: Vec<f64>,
+    scale: Vec<f64>,
+    data: Standardised,
+    /// Log odds of a failure.
+    odds: f64,
+    /// What linear fits of a wide activation share, once one was asked for.
+    gram: OnceCell<wide::Gram>,
+}
+
+impl Fitter {
+    /// Standardises the trajectories.
+    ///
+    /// # Errors
+    /// See [`check`].
+    pub fn new(trajectories: &[&Trajectory]) -> Result<Self, ProbeError> {
+        let width = check(trajectories)?;
+        let (mean, scale) = standardisation(trajectories, width);
+        let data = Standardised::new(trajectories, &mean, &scale);
+        let failures = trajectories.iter().filter(|one| one.failed).count() as f64;
+        let odds = (failures / (trajectories.len() as f64 - failures)).ln();
+        Ok(Self { mean, scale, data, odds, gram: OnceCell::new() })
+    }
+
+    /// Fits a probe, see [`fit`].
+    ///
+    /// A linear head is solved for outright up to a width of 256, and by conjugate gradients beyond.
+    ///
+    /// # Errors
+    /// Options that no fit could work with, and a penalty without a solution.
+    pub fn fit(&self, options: &FitOptions) -> Result<Probe, ProbeError> {
+        options.validate()?;
+        let mut random = SplitMix64::new(options.seed);
+        let (hidden, penalty, epochs) = (options.hidden, options.penalty, options.epochs);
+        let (data, width) = (&self.data, self.data.width);
+        let mut head = match options.kind {
+            HeadKind::Linear if width > wide::DIRECT => {
+                Head::Linear(wide::fit(data, self.gram.get_or_init(|| wide::Gram::of(data)), penalty)?)
+            }
+            HeadKind::Linear => Head::Linear(Linear::fit(data, penalty)?),
+            HeadKind::Mlp => {
+                let start = Mlp::start(width, hidden, self.odds, &mut random);
+                Head::Mlp(minimise(start, data, penalty, epochs, &mut random))
+            }
+            HeadKind::Recurrent => {
+                let start = Recurrent::start(width, hidden, self.odds, &mut random);
+                Head::Recurrent(minimise(start, data, penalty, epochs, &mut random))
+            }
+        };
+        round(&mut head);
+        let probe = Probe { mean: self.mean.clone(), scale: self.scale.clone(), head };
+        probe.validate()?;
+        Ok(probe)
+    }
 }
 
 impl FitOptions {
@@ -158,6 +197,11 @@ impl Standardised {
             *rest = after;
             Some(Sequence { rows, width: self.width, failed: *failed })
         })
+    }
+
+    /// These boundaries of all, row-major `[boundaries, width]`.
+    pub(super) fn rows_of(&self, range: Range<usize>) -> &[f64] {
+        self.rows.get(range.start * self.width..range.end * self.width).unwrap_or_default()
     }
 
     /// Boundaries of the longest trajectory.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aegis_core::Start;
-use aegis_core::probe::{FitOptions, HeadKind, Probe, ProbeError, Trajectory};
+use aegis_core::probe::{FitOptions, Fitter, HeadKind, Probe, ProbeError, Trajectory};
 use serde::{Deserialize, Serialize};
 
 use crate::rollouts::{Boundary, Rollout};
@@ -96,26 +96,37 @@ pub struct Fitted {
     pub candidates: Vec<Candidate>,
 }
 
-/// Chooses the penalty and fits the head.
-pub fn fit(discovery: &[Rollout], settings: &FitSettings, horizon_steps: u32) -> Result<Fitted, ProbeError> {
+/// How many heads [`fit`] fits: one for each fold at each penalty, and the one that is kept.
+pub fn fits(settings: &FitSettings) -> usize {
+    choices(settings).len() * settings.folds + 1
+}
+
+/// The penalties that are held against each other; one alone is no choice.
+fn choices(settings: &FitSettings) -> &[f64] {
+    if settings.penalties.len() > 1 { &settings.penalties } else { &[] }
+}
+
+/// Chooses the penalty and fits the head; `done` is called after each of the [`fits`].
+pub fn fit(
+    discovery: &[Rollout],
+    settings: &FitSettings,
+    horizon_steps: u32,
+    done: &(dyn Fn() + Sync),
+) -> Result<Fitted, ProbeError> {
     let window = settings.window_fraction * f64::from(horizon_steps);
     let trajectories: Vec<Trajectory> = discovery.iter().map(|rollout| trajectory(rollout, window)).collect();
     // Here, where an index still means what it says.
     let all: Vec<&Trajectory> = trajectories.iter().collect();
     aegis_core::probe::check(&all)?;
     let folds = folds(discovery.iter().map(|rollout| rollout.key.start), settings.folds);
-    let mut candidates = Vec::new();
-    // One penalty alone is no choice.
-    let choices = if settings.penalties.len() > 1 { &settings.penalties[..] } else { &[] };
-    for &penalty in choices {
-        let held_out_loss = held_out_loss(&trajectories, &folds, settings, penalty)?;
-        candidates.push(Candidate { penalty, held_out_loss });
-    }
+    let candidates = candidates(&trajectories, &folds, settings, done)?;
     let best = candidates
         .iter()
         .min_by(|a, b| a.held_out_loss.total_cmp(&b.held_out_loss).then(b.penalty.total_cmp(&a.penalty)));
     let penalty = best.map_or(settings.penalties[0], |best| best.penalty);
-    Ok(Fitted { probe: aegis_core::probe::fit(&all, &settings.options(penalty))?, penalty, candidates })
+    let probe = aegis_core::probe::fit(&all, &settings.options(penalty))?;
+    done();
+    Ok(Fitted { probe, penalty, candidates })
 }
 
 /// What a fit reads of a rollout: its boundaries before control step `window`, the first one at the least.
@@ -139,34 +150,42 @@ fn folds(starts: impl Iterator<Item = Start> + Clone, count: usize) -> Vec<usize
     starts.map(|start| fold[&start]).collect()
 }
 
-fn held_out_loss(
+/// Judges each penalty on the folds that its fits have not seen.
+fn candidates(
     trajectories: &[Trajectory],
     folds: &[usize],
     settings: &FitSettings,
-    penalty: f64,
-) -> Result<f64, ProbeError> {
-    let one = |fold: usize| -> Result<(f64, usize), ProbeError> {
+    done: &(dyn Fn() + Sync),
+) -> Result<Vec<Candidate>, ProbeError> {
+    let choices = choices(settings);
+    // Losses of the held-out trajectories at each penalty, and how many trajectories those are.
+    let one = |fold: usize| -> Result<(Vec<f64>, usize), ProbeError> {
         let split = |held: bool| -> Vec<&Trajectory> {
             let pairs = trajectories.iter().zip(folds);
             pairs.filter(|(_, of)| (**of == fold) == held).map(|(trajectory, _)| trajectory).collect()
         };
-        let probe = aegis_core::probe::fit(&split(false), &settings.options(penalty))?;
-        let held_out = split(true);
-        let losses =
-            held_out.iter().map(|trajectory| loss(&probe, trajectory)).collect::<Result<Vec<_>, _>>()?;
-        Ok((losses.iter().sum(), losses.len()))
+        let (fitter, held_out) = (Fitter::new(&split(false))?, split(true));
+        let judge = |penalty: &f64| {
+            let probe = fitter.fit(&settings.options(*penalty))?;
+            done();
+            let losses = held_out.iter().map(|trajectory| loss(&probe, trajectory));
+            Ok(losses.collect::<Result<Vec<_>, _>>()?.iter().sum())
+        };
+        Ok((choices.iter().map(judge).collect::<Result<_, ProbeError>>()?, held_out.len()))
     };
-    // One thread for each fold: a fit takes seconds, and the sum below does not depend on who ends first.
+    // One thread for each fold: a fit takes seconds, and the sums below do not depend on who ends first.
     let outcomes: Vec<_> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..settings.folds).map(|fold| scope.spawn(move || one(fold))).collect();
+        let folds = if choices.is_empty() { 0 } else { settings.folds };
+        let running: Vec<_> = (0..folds).map(|fold| scope.spawn(move || one(fold))).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or(Err(ProbeError::Empty))).collect()
     });
-    let mut total = (0.0, 0);
-    for outcome in outcomes {
-        let (loss, count) = outcome?;
-        total = (total.0 + loss, total.1 + count);
-    }
-    Ok(total.0 / total.1.max(1) as f64)
+    let outcomes = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let held_out: usize = outcomes.iter().map(|(_, count)| count).sum();
+    let of = |(index, penalty): (usize, &f64)| {
+        let total = outcomes.iter().fold(0.0, |total, (losses, _)| total + losses[index]);
+        Candidate { penalty: *penalty, held_out_loss: total / held_out.max(1) as f64 }
+    };
+    Ok(choices.iter().enumerate().map(of).collect())
 }
 
 /// Cross-entropy of the outcome, averaged over the boundaries of a trajectory.

@@ -1,44 +1,70 @@
-//! A store opened to be read: as SQLite opens it, or as a file that nobody writes where its folder takes no new files.
+//! A store opened to be read: as SQLite opens it, or as a file that nobody writes where no file may be made beside it.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{PATIENCE, StoreError};
+use super::{PATIENCE, StoreError, file_system};
 
-/// The log beside a store that a run writes to.
-fn log_of(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push("-wal");
-    path.with_file_name(name)
+/// What a run that was killed, or goes on, has left beside a store: the log of what is not in its file yet, or the journal
+/// of what is only half in it.
+fn log_of(path: &Path) -> Option<PathBuf> {
+    // They lie beside the file, also where the path is a link to it.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    ["-wal", "-journal"].into_iter().find_map(|end| {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(end);
+        let log = path.with_file_name(name);
+        std::fs::metadata(&log).is_ok_and(|log| log.len() > 0).then_some(log)
+    })
 }
 
-/// Whether results lie in the log beside a store and not in its file yet, as after a run that was killed.
+/// Whether the file of a store is not all of it, as after a run that was killed.
 pub fn has_log(path: &Path) -> bool {
-    std::fs::metadata(log_of(path)).is_ok_and(|log| log.len() > 0)
+    log_of(path).is_some()
 }
 
 /// Opens a store to read it.
 ///
-/// SQLite wants to make files beside a store whose results go through a log. Where the folder takes none, and no log lies
-/// there, nobody is writing, and the file is read as it is.
+/// SQLite wants to make files beside a store that was written through a log. Where the folder takes none, or other machines
+/// would meet them, and no log lies there, the file is read as it is.
 pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::None { path: path.to_owned() });
     }
-    let failed = |source| StoreError::Database { path: path.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(path, flags).and_then(usable);
-    match opened {
-        Err(error) if is_for_want_of_files(&error) => {
-            if has_log(path) {
-                return Err(StoreError::Log { path: path.to_owned(), log: log_of(path) });
-            }
-            let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-            Connection::open_with_flags(immutable(path), flags).and_then(usable).map_err(failed)
+    let as_it_is = || {
+        let flags = flags | OpenFlags::SQLITE_OPEN_URI;
+        Connection::open_with_flags(immutable(path), flags).and_then(usable)
+    };
+    let opened = if !has_log(path) && is_written_ahead(path) && file_system::is_shared(path) {
+        as_it_is()
+    } else {
+        match Connection::open_with_flags(path, flags).and_then(usable) {
+            Err(error) if is_for_want_of_files(&error) && !has_log(path) => as_it_is(),
+            other => other,
         }
-        other => other.map_err(failed),
+    };
+    opened.map_err(|error| refused(path, error))
+}
+
+/// Why a store cannot be opened.
+pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    match log_of(&path) {
+        Some(log) if is_for_want_of_files(&source) || is_io(&source) => StoreError::Log { path, log, source },
+        _ => StoreError::Database { path, source },
     }
+}
+
+/// Whether a store's file says that it is written through a log: the two versions at byte 18 of SQLite's header are 2.
+fn is_written_ahead(path: &Path) -> bool {
+    let mut versions = [0; 2];
+    let read = File::open(path)
+        .and_then(|mut file| file.seek(SeekFrom::Start(18)).and_then(|_| file.read_exact(&mut versions)));
+    read.is_ok() && versions == [2, 2]
 }
 
 /// The connection, once it has read something.
@@ -50,6 +76,11 @@ fn usable(connection: Connection) -> rusqlite::Result<Connection> {
 
 fn is_for_want_of_files(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// As where a journal was put right and may not be removed.
+fn is_io(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
 /// The URI of a file that does not change while it is read.

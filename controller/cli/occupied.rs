@@ -9,8 +9,8 @@ use jiff::{Timestamp, Unit};
 
 use crate::exit::{Exit, Failure, failure};
 
-/// Name of the file in an experiment's folder.
-const LOCK: &str = "run.lock";
+/// Name of the file in the folder.
+pub const LOCK: &str = "run.lock";
 
 /// A folder that this process runs into, until this is dropped.
 pub struct Occupied {

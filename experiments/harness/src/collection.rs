@@ -1,0 +1,171 @@
+//! Rollouts that are kept as they land, one file each in a folder, until all of them are there.
+//! What was killed goes on from them; they go away once their whole is written.
+
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::files::write_atomically;
+use crate::key::EpisodeKey;
+use crate::origin::Starts;
+use crate::rollout_file::{self, Provenance, RolloutFileError};
+use crate::rollouts::Rollout;
+use crate::scratch::Scratch;
+
+/// Name of the file that says what the rollouts of a folder were collected under.
+const ABOUT: &str = "collection.json";
+
+/// Why rollouts cannot be kept, or gone on from.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectionError {
+    /// The folder is something else.
+    #[error("{}: {reason}; valid is a folder that `aegis collect` made, so move it away, or choose another --out", folder.display())]
+    Foreign {
+        /// The folder.
+        folder: PathBuf,
+        /// What is the matter with it.
+        reason: String,
+    },
+    /// What is there was collected under other settings.
+    #[error(
+        "{}: the episodes that are there were collected under other settings: {differences}; go on under those, remove the \
+         folder, or choose another --out", folder.display()
+    )]
+    Differs {
+        /// The folder.
+        folder: PathBuf,
+        /// Each setting, what it was and what it is.
+        differences: String,
+    },
+    /// The folder, or a file in it, cannot be made, listed or removed.
+    #[error("{}: cannot make or change it: {source}", path.display())]
+    System {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// An episode's file cannot be written or read.
+    #[error(transparent)]
+    Rollout(#[from] RolloutFileError),
+}
+
+/// A folder of rollouts on their way to one file.
+pub struct Collection {
+    folder: PathBuf,
+    provenance: Provenance,
+}
+
+impl Collection {
+    /// Where the rollouts wait that are to become the file `out`.
+    pub fn place(out: &Path) -> PathBuf {
+        let mut name = out.file_name().unwrap_or_default().to_owned();
+        name.push(".collecting");
+        out.with_file_name(name)
+    }
+
+    /// Opens the folder, or makes it; `about` is all that decides what an episode gives, by name.
+    ///
+    /// # Errors
+    /// A folder of something else or of other settings, and one that cannot be made.
+    pub fn open(
+        folder: &Path,
+        about: &Map<String, Value>,
+        provenance: Provenance,
+    ) -> Result<Self, CollectionError> {
+        let system = |source| CollectionError::System { path: folder.to_owned(), source };
+        let collection = Self { folder: folder.to_owned(), provenance };
+        let begun = Scratch::beside(folder).and_then(|scratch| {
+            let text = format!("{:#}\n", Value::Object(about.clone()));
+            write_atomically(&scratch.path().join(ABOUT), text.as_bytes())?;
+            scratch.become_folder(folder)
+        });
+        match begun {
+            Ok(()) => return Ok(collection),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(system(error)),
+            Err(_) => {}
+        }
+        let foreign = |reason| CollectionError::Foreign { folder: folder.to_owned(), reason };
+        let text = std::fs::read_to_string(folder.join(ABOUT))
+            .map_err(|error| foreign(format!("{ABOUT}: cannot read: {error}")))?;
+        let there: Map<String, Value> =
+            serde_json::from_str(&text).map_err(|error| foreign(format!("{ABOUT}: {error}")))?;
+        if there == *about {
+            return Ok(collection);
+        }
+        let names: BTreeSet<&String> = there.keys().chain(about.keys()).collect();
+        let text = |value: Option<&Value>| value.map_or("nothing".to_owned(), Value::to_string);
+        let differences: Vec<String> = names
+            .into_iter()
+            .filter(|name| there.get(*name) != about.get(*name))
+            .map(|name| format!("{name} was {}, is {}", text(there.get(name)), text(about.get(name))))
+            .collect();
+        Err(CollectionError::Differs { folder: folder.to_owned(), differences: differences.join("; ") })
+    }
+
+    /// Those of the keys whose rollouts are not there yet.
+    pub fn missing(&self, keys: &[EpisodeKey]) -> Vec<EpisodeKey> {
+        keys.iter().filter(|key| !self.file(**key).exists()).copied().collect()
+    }
+
+    /// Keeps a rollout.
+    ///
+    /// # Errors
+    /// [`RolloutFileError::Write`].
+    pub fn keep(&self, rollout: &Rollout) -> Result<(), RolloutFileError> {
+        rollout_file::write(&self.file(rollout.key), &self.of(rollout.key), std::slice::from_ref(rollout))
+    }
+
+    /// The rollouts of all keys, in their order, bit for bit as they were kept.
+    ///
+    /// # Errors
+    /// One that is not there, or is another.
+    pub fn all(&self, keys: &[EpisodeKey]) -> Result<Vec<Rollout>, CollectionError> {
+        let one = |key: &EpisodeKey| {
+            let path = self.file(*key);
+            let (provenance, rollouts) = rollout_file::read(&path)?;
+            match <[Rollout; 1]>::try_from(rollouts) {
+                Ok([rollout]) if rollout.key == *key && provenance == self.of(*key) => Ok(rollout),
+                _ => Err(CollectionError::Foreign {
+                    folder: self.folder.clone(),
+                    reason: format!("{}: found another episode", path.display()),
+                }),
+            }
+        };
+        keys.iter().map(one).collect()
+    }
+
+    /// Removes the rollouts of these keys and the files `beside` them, and the folder where nothing else is in it.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn remove(self, keys: &[EpisodeKey], beside: &[&str]) -> Result<(), CollectionError> {
+        let named = beside.iter().chain(&[ABOUT]).map(|name| self.folder.join(name));
+        for path in keys.iter().map(|key| self.file(*key)).chain(named) {
+            match std::fs::remove_file(&path) {
+                Err(source) if source.kind() != ErrorKind::NotFound => {
+                    return Err(CollectionError::System { path, source });
+                }
+                _ => {}
+            }
+        }
+        match std::fs::remove_dir(&self.folder) {
+            // What else is in it is somebody's.
+            Err(source) if source.kind() != ErrorKind::DirectoryNotEmpty => {
+                Err(CollectionError::System { path: self.folder, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a file of one episode says of itself.
+    fn of(&self, key: EpisodeKey) -> Provenance {
+        Provenance { starts: Some(Starts::of([key])), ..self.provenance.clone() }
+    }
+
+    fn file(&self, key: EpisodeKey) -> PathBuf {
+        self.folder.join(key.file_name())
+    }
+}

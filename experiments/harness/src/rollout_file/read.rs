@@ -1,0 +1,341 @@
+//! Rollouts read from Parquet, by `aegis collect` or by anybody: columns in any order among others, whole numbers and floats
+//! of any width, lists of any kind, any codec. What is wrong is named by column and row.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::Path;
+
+use aegis_core::{Chunk, Start};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT};
+use crate::key::EpisodeKey;
+use crate::origin::Starts;
+use crate::rollouts::{Boundary, Rollout};
+
+/// The key under which pandas keeps the attributes of a data frame, as JSON.
+const PANDAS: &str = "PANDAS_ATTRS";
+
+/// Field, what was found, what is valid.
+type Complaint = (String, String, String);
+
+fn complaint(field: &str, found: impl Into<String>, valid: impl Into<String>) -> Complaint {
+    (field.to_owned(), found.into(), valid.into())
+}
+
+/// Reads rollouts and what they are of.
+///
+/// # Errors
+/// A file that cannot be read or is no Parquet file, and the first column, row or key that is not what it should be.
+pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError> {
+    let io = |reason: String| RolloutFileError::Read { path: path.to_owned(), reason };
+    let invalid = |(field, found, valid): Complaint| RolloutFileError::Invalid {
+        path: path.to_owned(),
+        field,
+        found,
+        valid,
+    };
+    let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|error| io(format!("no Parquet file: {error}")))?;
+    let mut provenance = provenance(builder.schema().metadata()).map_err(&invalid)?;
+    let mut taken = Taken::default();
+    for batch in builder.build().map_err(|error| io(error.to_string()))? {
+        let batch = batch.map_err(|error| io(error.to_string()))?;
+        let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;
+        for row in 0..batch.num_rows() {
+            let boundary = rows.boundary(row, provenance.action_width).map_err(&invalid)?;
+            taken.add(rows.episode(row).map_err(&invalid)?, boundary).map_err(&invalid)?;
+        }
+    }
+    if taken.rollouts.is_empty() {
+        return Err(invalid(complaint("rows", "none", "one for each chunk boundary")));
+    }
+    let starts = Starts::of(taken.rollouts.iter().map(|rollout| rollout.key));
+    match &provenance.starts {
+        Some(said) if *said == starts => {}
+        None if provenance.schema == SILENT => provenance.starts = Some(starts),
+        said => {
+            let text = |starts: &Starts| format!("{starts} (SHA-256 {})", starts.sha256);
+            let valid = said.as_ref().map_or("starts in metadata.aegis.starts".into(), |said| {
+                format!("{}, as metadata.aegis.starts says", text(said))
+            });
+            return Err(invalid(complaint("rows", text(&starts), valid)));
+        }
+    }
+    Ok((provenance, taken.rollouts))
+}
+
+/// What the rollouts are of, from the schema's metadata, or from the attributes of the data frame that was written.
+fn provenance(metadata: &HashMap<String, String>) -> Result<Provenance, Complaint> {
+    let refused = |found: String| {
+        complaint("metadata.aegis", found, "what `aegis collect` writes; see docs/rollouts.md")
+    };
+    let parse = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| refused(error.to_string()));
+    let in_pandas = || -> Result<Option<Value>, Complaint> {
+        let Some(attributes) = metadata.get(PANDAS) else { return Ok(None) };
+        Ok(parse(attributes)?.get(METADATA).cloned())
+    };
+    let value = match metadata.get(METADATA) {
+        Some(text) => Some(parse(text)?),
+        None => in_pandas()?,
+    };
+    let value = match value {
+        // A data frame's attribute may be the text itself.
+        Some(Value::String(text)) => parse(&text)?,
+        Some(value) => value,
+        None => return Err(refused("no such key, nor an attribute `aegis` of a data frame".into())),
+    };
+    let schema = value.get("schema").cloned().unwrap_or_default();
+    if schema != SCHEMA && schema != SILENT {
+        let valid = format!("{SCHEMA}, or {SILENT}, which does not name its starts");
+        return Err(complaint("metadata.aegis.schema", schema.to_string(), valid));
+    }
+    serde_json::from_value(value).map_err(|error| refused(error.to_string()))
+}
+
+/// The rollouts so far.
+#[derive(Default)]
+struct Taken {
+    rollouts: Vec<Rollout>,
+    /// Rows so far.
+    rows: usize,
+    /// Values of the first row's activation.
+    width: Option<usize>,
+    /// Row at which each episode began.
+    began: BTreeMap<EpisodeKey, usize>,
+}
+
+/// What a row says of its episode: key, success, steps.
+type Episode = (EpisodeKey, bool, u32);
+
+impl Taken {
+    /// Adds one row to the last rollout, or begins the next.
+    fn add(&mut self, (key, success, steps): Episode, boundary: Boundary) -> Result<(), Complaint> {
+        let row = self.rows;
+        self.rows += 1;
+        let (found, width) = (boundary.features.len(), *self.width.get_or_insert(boundary.features.len()));
+        if found != width || found == 0 {
+            let valid = if width == 0 { "1 or more".into() } else { format!("{width}, as in row 0") };
+            return Err(complaint("activation", format!("row {row}: {found} values"), valid));
+        }
+        if let Some(last) = self.rollouts.last_mut().filter(|last| last.key == key) {
+            let after = last.boundaries.last().map_or(0, |previous| previous.step);
+            if boundary.step <= after || (success, steps) != (last.success, last.steps) {
+                let found = format!(
+                    "row {row}: step {} after {after}, success {success}, {steps} steps",
+                    boundary.step
+                );
+                let valid = "one episode's rows together, steps ascending, one outcome";
+                return Err(complaint("step", found, valid));
+            }
+            last.boundaries.push(boundary);
+            return Ok(());
+        }
+        if let Some(first) = self.began.insert(key, row) {
+            let EpisodeKey { start, replicate } = key;
+            let found = format!(
+                "row {row}: task {}, initial state {}, replicate {replicate}, which began in row {first}, again after another",
+                start.task, start.initial_state
+            );
+            let valid = "one episode's rows together: sort by task, initial_state, replicate and step";
+            return Err(complaint("task", found, valid));
+        }
+        self.rollouts.push(Rollout { key, success, steps, boundaries: vec![boundary] });
+        Ok(())
+    }
+}
+
+/// The columns of one batch.
+struct Rows {
+    /// Row of the file that the batch begins with.
+    first: usize,
+    task: Vec<i128>,
+    initial_state: Vec<i128>,
+    replicate: Vec<i128>,
+    success: BooleanArray,
+    episode_steps: Vec<i128>,
+    step: Vec<i128>,
+    activation: Lists,
+    weak: Lists,
+    strong: Lists,
+}
+
+/// A column of lists: where each row's values are, and all values.
+struct Lists {
+    rows: Vec<Range<usize>>,
+    values: Vec<f64>,
+}
+
+impl Lists {
+    fn row(&self, row: usize) -> &[f64] {
+        self.rows.get(row).and_then(|range| self.values.get(range.clone())).unwrap_or_default()
+    }
+}
+
+impl Rows {
+    fn of(batch: &RecordBatch, first: usize) -> Result<Self, Complaint> {
+        const FLAGS: &str = "a column of booleans";
+        let whole = |name| {
+            const VALID: &str = "a column of whole numbers from 0";
+            let found = column(batch, name, VALID, first)?;
+            integers(found).ok_or_else(|| complaint(name, found.data_type().to_string(), VALID))
+        };
+        let success = column(batch, "success", FLAGS, first)?;
+        let success = success
+            .as_boolean_opt()
+            .ok_or_else(|| complaint("success", success.data_type().to_string(), FLAGS))?;
+        Ok(Self {
+            first,
+            task: whole("task")?,
+            initial_state: whole("initial_state")?,
+            replicate: whole("replicate")?,
+            success: success.clone(),
+            episode_steps: whole("episode_steps")?,
+            step: whole("step")?,
+            activation: lists(batch, "activation", first)?,
+            weak: lists(batch, "weak_chunk", first)?,
+            strong: lists(batch, "strong_chunk", first)?,
+        })
+    }
+
+    fn episode(&self, row: usize) -> Result<Episode, Complaint> {
+        let start = Start {
+            task: self.number::<u32>("task", &self.task, row, u32::MAX)? as usize,
+            initial_state: self.number::<u32>("initial_state", &self.initial_state, row, u32::MAX)? as usize,
+        };
+        let key = EpisodeKey { start, replicate: self.number("replicate", &self.replicate, row, u64::MAX)? };
+        let steps = self.number("episode_steps", &self.episode_steps, row, u32::MAX)?;
+        Ok((key, self.success.value(row), steps))
+    }
+
+    fn boundary(&self, row: usize, action_width: usize) -> Result<Boundary, Complaint> {
+        let chunk = |field: &str, lists: &Lists| {
+            let values: Vec<f32> = lists.row(row).iter().map(|value| *value as f32).collect();
+            let found = format!("row {}: {} values", self.first + row, values.len());
+            let valid = format!("one or more actions of {action_width} finite values");
+            Chunk::new(action_width, values).map_err(|_| complaint(field, found, valid))
+        };
+        Ok(Boundary {
+            step: self.number("step", &self.step, row, u32::MAX)?,
+            features: self.activation.row(row).to_vec(),
+            weak: chunk("weak_chunk", &self.weak)?,
+            strong: chunk("strong_chunk", &self.strong)?,
+        })
+    }
+
+    /// A whole number of a row, from 0 to `largest`.
+    fn number<T: TryFrom<i128> + Display>(
+        &self,
+        name: &str,
+        column: &[i128],
+        row: usize,
+        largest: T,
+    ) -> Result<T, Complaint> {
+        let value = column.get(row).copied().unwrap_or_default();
+        let found = || format!("row {}: {value}", self.first + row);
+        T::try_from(value).map_err(|_| complaint(name, found(), format!("0 to {largest}")))
+    }
+}
+
+/// A column by name, without nulls.
+fn column<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+    valid: &str,
+    first: usize,
+) -> Result<&'a ArrayRef, Complaint> {
+    let found = batch.column_by_name(name).ok_or_else(|| {
+        let schema = batch.schema_ref();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        complaint(name, format!("no such column among {}", names.join(", ")), valid)
+    })?;
+    // Those of a dictionary's values too.
+    let nulls = found.logical_nulls();
+    match nulls.and_then(|nulls| (0..found.len()).find(|row| nulls.is_null(*row))) {
+        Some(row) => {
+            let found = format!("row {}: a null", first + row);
+            Err(complaint(name, found, format!("{valid} without nulls")))
+        }
+        None => Ok(found),
+    }
+}
+
+/// Whole numbers of any width, or of a dictionary; none for anything else.
+fn integers(array: &dyn Array) -> Option<Vec<i128>> {
+    fn all<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &dyn Array) -> Option<Vec<i128>> {
+        Some(array.as_primitive_opt::<T>()?.values().iter().map(|value| (*value).into()).collect())
+    }
+    match array.data_type() {
+        DataType::Int8 => all::<Int8Type>(array),
+        DataType::Int16 => all::<Int16Type>(array),
+        DataType::Int32 => all::<Int32Type>(array),
+        DataType::Int64 => all::<Int64Type>(array),
+        DataType::UInt8 => all::<UInt8Type>(array),
+        DataType::UInt16 => all::<UInt16Type>(array),
+        DataType::UInt32 => all::<UInt32Type>(array),
+        DataType::UInt64 => all::<UInt64Type>(array),
+        DataType::Dictionary(..) if array.is_empty() => Some(Vec::new()),
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary_opt()?;
+            let values = integers(dictionary.values())?;
+            dictionary.normalized_keys().into_iter().map(|key| values.get(key).copied()).collect()
+        }
+        _ => None,
+    }
+}
+
+/// Numbers of any kind; none for anything else.
+fn numbers(array: &dyn Array) -> Option<Vec<f64>> {
+    match array.data_type() {
+        DataType::Float16 => {
+            let values = array.as_primitive_opt::<Float16Type>()?.values();
+            Some(values.iter().map(|value| value.to_f64()).collect())
+        }
+        DataType::Float32 => {
+            let values = array.as_primitive_opt::<Float32Type>()?.values();
+            Some(values.iter().map(|value| f64::from(*value)).collect())
+        }
+        DataType::Float64 => Some(array.as_primitive_opt::<Float64Type>()?.values().to_vec()),
+        _ => Some(integers(array)?.into_iter().map(|value| value as f64).collect()),
+    }
+}
+
+/// A column of lists of numbers.
+fn lists(batch: &RecordBatch, name: &str, first: usize) -> Result<Lists, Complaint> {
+    const VALID: &str = "a column of lists of numbers";
+    let found = column(batch, name, VALID, first)?;
+    let between = |offsets: &[usize]| offsets.windows(2).map(|pair| pair[0]..pair[1]).collect();
+    let (rows, values): (Vec<Range<usize>>, &ArrayRef) = match found.data_type() {
+        DataType::FixedSizeList(_, width) => {
+            let (list, width) = (found.as_fixed_size_list(), *width as usize);
+            let begin = |row: usize| list.value_offset(row) as usize;
+            ((0..list.len()).map(|row| begin(row)..begin(row) + width).collect(), list.values())
+        }
+        DataType::List(_) => {
+            let list = found.as_list::<i32>();
+            let offsets: Vec<usize> = list.value_offsets().iter().map(|offset| *offset as usize).collect();
+            (between(&offsets), list.values())
+        }
+        DataType::LargeList(_) => {
+            let list = found.as_list::<i64>();
+            let offsets: Vec<usize> = list.value_offsets().iter().map(|offset| *offset as usize).collect();
+            (between(&offsets), list.values())
+        }
+        other => return Err(complaint(name, other.to_string(), VALID)),
+    };
+    let null = |row: &Range<usize>| row.clone().any(|index| values.is_null(index));
+    if let Some(row) = rows.iter().position(null) {
+        let found = format!("row {}: a null in the list", first + row);
+        return Err(complaint(name, found, format!("{VALID} without nulls")));
+    }
+    let numbers = numbers(values).ok_or_else(|| complaint(name, found.data_type().to_string(), VALID))?;
+    Ok(Lists { rows, values: numbers })
+}

@@ -1,0 +1,110 @@
+//! Rollouts that are collected in pieces: what was kept is not run again, and what comes out is what one piece gives.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::{Breaking, KEYS, open, settings};
+use aegis_core::PlantError;
+use aegis_experiments::collection::{Collection, CollectionError};
+use aegis_experiments::origin::Starts;
+use aegis_experiments::rollout_file::{self, Provenance};
+use aegis_experiments::rollouts::{Rollout, rollouts};
+use aegis_experiments::runner::{RunError, SetupError};
+use aegis_experiments::scratch::Scratch;
+use aegis_experiments::{EpisodeKey, Parties};
+use serde_json::{Map, json};
+
+fn provenance() -> Provenance {
+    Provenance {
+        schema: rollout_file::SCHEMA,
+        suite: "line".into(),
+        master_seed: 1,
+        sample_seed: None,
+        range: "discovery".into(),
+        starts: Some(Starts::of(KEYS.keys(0..1))),
+        weak_sha256: "weak".into(),
+        strong_sha256: "strong".into(),
+        tensor: "tokens".into(),
+        horizon_steps: 40,
+        chunk_steps: 2,
+        action_width: 1,
+    }
+}
+
+fn about(seed: u64) -> Map<String, serde_json::Value> {
+    Map::from_iter([("master_seed".to_owned(), json!(seed)), ("suite".to_owned(), json!("line"))])
+}
+
+fn begin(folder: &Path) -> Result<Collection, CollectionError> {
+    Collection::open(folder, &about(1), provenance())
+}
+
+/// Collects what is missing; returns how many episodes landed now.
+fn collect(
+    collection: &Collection,
+    keys: &[EpisodeKey],
+    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+) -> Result<usize, RunError> {
+    let landed = AtomicUsize::new(0);
+    let keep = |rollout: &Rollout| {
+        landed.fetch_add(1, Ordering::Relaxed);
+        Ok(collection.keep(rollout)?)
+    };
+    rollouts(&collection.missing(keys), 1, &settings(), open, &|_| {}, &keep)?;
+    Ok(landed.into_inner())
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_was_kept_before_a_failure_is_gone_on_from_and_the_whole_is_the_same() {
+    let around = Scratch::within(&std::env::temp_dir()).unwrap();
+    let place = |name: &str| around.path().join(name);
+    let keys = KEYS.keys(0..1);
+    let whole = rollouts(&keys, 2, &settings(), &|_| Ok(open()), &|_| {}, &|_| Ok(())).unwrap();
+    let out = place("whole.parquet");
+    rollout_file::write(&out, &provenance(), &whole).unwrap();
+
+    let folder = Collection::place(&place("pieces.parquet"));
+    assert_eq!(folder, place("pieces.parquet.collecting"));
+    let breaks = |_| {
+        let plant = Box::new(Breaking::after(7, || PlantError::Backend("it broke".into())));
+        Ok(Parties { plant, ..open() })
+    };
+    collect(&begin(&folder).unwrap(), &keys, &breaks).unwrap_err();
+    let collection = begin(&folder).unwrap();
+    assert_eq!(collection.missing(&keys).len(), 13);
+    assert!(collection.all(&keys).is_err(), "what is missing is not passed over");
+    assert_eq!(collect(&collection, &keys, &|_| Ok(open())).unwrap(), 13);
+    let pieces = place("pieces.parquet");
+    rollout_file::write(&pieces, &provenance(), &collection.all(&keys).unwrap()).unwrap();
+    assert!(std::fs::read(&pieces).unwrap() == std::fs::read(&out).unwrap(), "to the byte");
+    // What somebody put there stays, and its folder with it.
+    std::fs::write(folder.join("notes.txt"), "mine").unwrap();
+    collection.remove(&keys, &[]).unwrap();
+    assert_eq!(names(&folder), ["notes.txt"]);
+}
+
+#[test]
+fn a_folder_of_something_else_is_named_and_left_alone() {
+    let around = Scratch::within(&std::env::temp_dir()).unwrap();
+    let place = |name: &str| -> PathBuf { around.path().join(name) };
+    let folder = place("one.collecting");
+    begin(&folder).unwrap();
+    let error = Collection::open(&folder, &about(2), provenance()).err().unwrap().to_string();
+    assert!(error.contains("master_seed was 1, is 2") && !error.contains("suite was"), "{error}");
+
+    let others = place("others.collecting");
+    std::fs::create_dir(&others).unwrap();
+    std::fs::write(others.join("thesis.txt"), "years").unwrap();
+    let error = begin(&others).err().unwrap().to_string();
+    assert!(error.contains("collection.json") && error.contains("another --out"), "{error}");
+    assert_eq!(names(&others), ["thesis.txt"]);
+    assert_eq!(names(around.path()), ["one.collecting", "others.collecting"]);
+}
