@@ -7,6 +7,7 @@ use aegis_core::Probe;
 use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
+use aegis_files::shown;
 use aegis_policies::card::ModelCard;
 use clap::Args;
 
@@ -39,7 +40,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let Data { sha256, episodes, lost } = Data::of(&found);
     if arguments.json {
         let summary =
-            serde_json::json!({ "file": out, "episodes": episodes, "lost": lost, "sha256": sha256 });
+            serde_json::json!({ "file": shown(&out), "episodes": episodes, "lost": lost, "sha256": sha256 });
         say!("{summary}");
     } else {
         say!("{}: {episodes} episodes, weak lost {lost}", out.display());

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aegis_experiments::files::{sha256, write_atomically};
+use aegis_files::{sha256, write_atomically};
 
 use crate::exit::{Exit, Failure, failure};
 

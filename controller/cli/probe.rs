@@ -11,7 +11,7 @@ use aegis_experiments::probe::fit::fit;
 use clap::{Args, Subcommand};
 
 use crate::collect::rollouts_of;
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
 use crate::judgement;
 use crate::study::{Study, StudyArguments, share};
@@ -146,7 +146,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
 fn warn(found: &Evaluation) {
     for baseline in &found.baselines {
         if baseline.overall.estimate >= found.probe.overall.estimate {
-            eprintln!("warning: {} ranks as well as the probe", baseline.name);
+            tell!("warning: {} ranks as well as the probe", baseline.name);
         }
     }
 }

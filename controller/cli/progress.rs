@@ -4,6 +4,8 @@
 use aegis_experiments::runner::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::exit::tell;
+
 /// A bar over `total` items under a heading.
 pub fn bar(heading: impl Into<std::borrow::Cow<'static, str>>, total: usize) -> ProgressBar {
     let bar = ProgressBar::new(total as u64).with_message(heading);
@@ -19,7 +21,7 @@ pub fn follow(bar: &ProgressBar) -> impl Fn(Progress<'_>) + Sync + '_ {
     move |event| match event {
         Progress::Done => bar.inc(1),
         Progress::Interrupted { what, reason } => {
-            bar.suspend(|| eprintln!("{what}: interrupted, run again from its beginning: {reason}"));
+            bar.suspend(|| tell!("{what}: interrupted, run again from its beginning: {reason}"));
         }
     }
 }

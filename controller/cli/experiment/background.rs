@@ -64,6 +64,6 @@ fn packages(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 fn text(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
+    aegis_files::read_text(path)
         .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
 }

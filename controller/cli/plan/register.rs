@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::{Difference, Frozen, Lock, lock_path};
+use aegis_files::shown;
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use serde_json::json;
@@ -141,7 +142,7 @@ fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
     let Frozen { plan_sha256, scenes, models, versions, .. } = &lock.frozen;
     if as_json {
         let outcome = json!({
-            "lock": place,
+            "lock": shown(place),
             "seal": lock.head(),
             "created": lock.created,
             "commit": lock.commit,

@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, UInt32Type, UInt64Typ
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::files::write_atomically;
+use crate::files::{instead_of, write_atomically};
 use crate::key::EpisodeKey;
 use crate::parquet_file::{bytes, list};
 use crate::rollouts::{Boundary, Rollout};
@@ -136,7 +136,7 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     };
     let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|error| io(format!("no Parquet file: {error}")))?;
+        .map_err(|error| io(instead_of(path).unwrap_or_else(|| format!("no Parquet file: {error}"))))?;
     let provenance =
         builder.schema().metadata().get(METADATA).ok_or_else(|| {
             invalid("metadata", "no key `aegis`".into(), "a file that `aegis collect` wrote")
