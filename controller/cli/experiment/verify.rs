@@ -50,7 +50,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let store_file = store_path(folder);
     let read = |name: &str| {
         let path = folder.join(name);
-        aegis_files::read_text(&path).map_err(|error| {
+        // Read as it is, for one of these is a page; an editor's byte-order mark is no difference.
+        let text = std::fs::read_to_string(&path).map(|text| text.trim_start_matches('\u{feff}').to_owned());
+        text.map_err(|error| {
             let reason = match error.kind() {
                 ErrorKind::NotFound => "found no file; valid is what `aegis experiment report` wrote".into(),
                 _ => format!("cannot read: {error}"),

@@ -35,6 +35,9 @@ const KINDS: [(&[u8], &str); 13] = [
     (b"%PDF", "a PDF document"),
 ];
 
+/// How many bytes without any that text has not make a text.
+const TEXT: usize = 256;
+
 /// What stands in the place of the file that somebody wanted, where nobody ever wants what is there: nothing at all, a
 /// pointer, a page.
 pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
@@ -54,12 +57,13 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
         return Some(what);
     }
     let text = crate::without_mark(bytes).trim_ascii_start();
-    match text.first() {
-        Some(b'{') if text.get(1..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"\"")) => {
-            Some("JSON text")
-        }
-        _ => None,
+    let object = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    if object.is_some_and(|object| object.starts_with(b"\"")) {
+        return Some("JSON text");
     }
+    let first = &text[..text.len().min(TEXT)];
+    let printed = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    (!first.is_empty() && first.iter().all(printed)).then_some("text")
 }
 
 #[cfg(test)]
@@ -94,7 +98,8 @@ mod tests {
         assert_eq!(kind(b"PAR1\x15\x04"), Some("a Parquet file"));
         assert!(kind(b"PK\x03\x04\x14").is_some_and(|kind| kind.contains("torch.save")));
         assert_eq!(kind(b"{ \"schema\": 2 }"), Some("JSON text"));
-        assert_eq!(kind(b"suite = \"libero\""), None);
+        assert_eq!(kind(b"suite = \"libero\"\n"), Some("text"));
+        assert_eq!(kind(b"\x08\x0b\x12\x07pytorch"), None);
         assert_eq!(kind(b""), None);
     }
 }

@@ -38,7 +38,7 @@ pub fn read_text(path: &Path) -> io::Result<String> {
         let (place, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
         let what = if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             "the text is UTF-16; valid is UTF-8".into()
-        } else if let Some(kind) = mistaken::kind(bytes) {
+        } else if let Some(kind) = mistaken::kind(bytes).filter(|kind| !kind.ends_with("text")) {
             format!("expected text, found {kind}")
         } else {
             format!("expected UTF-8 text, found other bytes from byte {place} on")

@@ -53,7 +53,7 @@ impl Pending {
         if there.as_ref().is_some_and(Metadata::is_dir) {
             return Err(io::Error::new(ErrorKind::IsADirectory, "a folder is there; valid is a file"));
         }
-        if there.as_ref().is_some_and(|there| !there.is_file()) || is_open_file(path) {
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
             let file = OpenOptions::new().write(true).open(path)?;
             return Ok(Self { file, places: None });
         }
@@ -104,13 +104,6 @@ impl Drop for Pending {
 fn is_folder_name(path: &Path) -> bool {
     let name = path.as_os_str().as_encoded_bytes();
     !is_named(path) || name.ends_with(b"/") || name.ends_with(b"/.")
-}
-
-/// Whether a path names a file that a process has open, as `/dev/stdout` and `/proc/self/fd/1` do.
-fn is_open_file(path: &Path) -> bool {
-    path.starts_with("/dev/fd")
-        || path.starts_with("/proc")
-        || ["/dev/stdout", "/dev/stderr"].map(Path::new).contains(&path)
 }
 
 /// The path at the end of a path's links; there need not be anything yet. Folders on the way are left to the system.
@@ -175,7 +168,8 @@ fn keep_permissions(file: &File, there: &Metadata) -> io::Result<()> {
         // Only root may give a file away. Without that it stays its writer's, as a new file is.
         let _ = fchown(file, Some(there.uid()), Some(there.gid()));
     }
-    file.set_permissions(there.permissions())
+    // A file system without permissions refuses to set them, and gives every file the same ones.
+    if made.permissions() == there.permissions() { Ok(()) } else { file.set_permissions(there.permissions()) }
 }
 
 #[cfg(not(unix))]

@@ -135,8 +135,9 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
         valid: valid.to_owned(),
     };
     let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|error| io(instead_of(path).unwrap_or_else(|| format!("no Parquet file: {error}"))))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
+        io(format!("no Parquet file: {}", instead_of(path).unwrap_or_else(|| error.to_string())))
+    })?;
     let provenance =
         builder.schema().metadata().get(METADATA).ok_or_else(|| {
             invalid("metadata", "no key `aegis`".into(), "a file that `aegis collect` wrote")
