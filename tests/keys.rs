@@ -4,7 +4,7 @@
 
 use crate::common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aegis_link::KeyFolder;
 
@@ -26,6 +26,9 @@ fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
     for private in ["ca.key", "plant/private.pem", "watcher/private.pem"] {
         assert_eq!(keys.join(private).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{private}");
     }
+    let slashed = PathBuf::from(format!("{}/", folder.join("slashed").display()));
+    common::make_keys(&slashed);
+    assert_eq!((files(&slashed), files(&folder)), (files(&keys), vec!["keys".into(), "slashed".into()]));
     let before = std::fs::read(keys.join("plant/private.pem")).unwrap();
     common::refuses(
         &mut common::keys_command(&keys),
@@ -56,7 +59,7 @@ fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
     // A file is in the way of the folder: the error names it, and nothing half-written stays.
     std::fs::write(folder.join("file"), "").unwrap();
     common::refuses(&mut common::keys_command(&folder.join("file/keys")), 1, &["file/keys", "cannot write"]);
-    assert_eq!(files(&folder), ["file", "keys"]);
+    assert_eq!(files(&folder), ["file", "keys", "slashed"]);
 }
 
 #[test]

@@ -7,20 +7,22 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 10] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("aegis-core", &[]),
+    ("aegis-files", &[]),
     ("aegis-statistics", &[]),
     ("aegis-link", &["aegis-core"]),
-    ("aegis-policies", &["aegis-core"]),
-    ("aegis-recorder", &["aegis-core"]),
+    ("aegis-policies", &["aegis-core", "aegis-files"]),
+    ("aegis-recorder", &["aegis-core", "aegis-files"]),
     ("aegis-runtime", &["aegis-core"]),
-    ("aegis-sim", &["aegis-core"]),
-    ("aegis-experiments", &["aegis-core", "aegis-statistics"]),
+    ("aegis-sim", &["aegis-core", "aegis-files"]),
+    ("aegis-experiments", &["aegis-core", "aegis-files", "aegis-statistics"]),
     (
         "aegis",
         &[
             "aegis-core",
             "aegis-experiments",
+            "aegis-files",
             "aegis-link",
             "aegis-policies",
             "aegis-recorder",

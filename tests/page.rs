@@ -106,7 +106,7 @@ function tell() { document.body.innerHTML = `<pre>${JSON.stringify(found)}</pre>
 </script></body>"##;
 
 fn chromium() -> std::ffi::OsString {
-    std::env::var_os("AEGIS_CHROMIUM").unwrap_or_else(|| "chromium".into())
+    std::env::var_os("AEGIS_CHROMIUM").filter(|value| !value.is_empty()).unwrap_or_else(|| "chromium".into())
 }
 
 #[test]

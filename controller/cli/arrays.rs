@@ -3,16 +3,18 @@
 
 use std::path::Path;
 
+use aegis_files::read_bytes;
+use aegis_sim::arrays::read_doubles;
 use ndarray::Array2;
-use ndarray_npy::{ReadNpyExt, WriteNpyExt};
+use ndarray_npy::WriteNpyExt;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::write;
 
 /// An array of doubles from a file.
 pub fn read_array(path: &Path, needed: &str) -> Result<Array2<f64>, Failure> {
-    let file = std::fs::File::open(path).map_err(|error| input(path, &format!("cannot read: {error}")))?;
-    Array2::read_npy(file).map_err(|error| input(path, &format!("need {needed}: {error}")))
+    let bytes = read_bytes(path).map_err(|error| input(path, &format!("cannot read: {error}")))?;
+    read_doubles(&bytes).map_err(|error| input(path, &format!("need {needed}: {error}")))
 }
 
 /// A file that does not say what is needed.

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use self::nothing::{CHUNK, Idle, Nothing, recipe};
 use self::round_trip::RoundTrip;
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::run::cell::Cell;
 use crate::run::record::Recording;
 use crate::run::taken::{counted, histogram, microseconds};
@@ -168,7 +168,7 @@ fn measure(
         say!("{}", serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?);
     } else {
         for notice in notices {
-            eprintln!("notice: {notice}");
+            tell!("notice: {notice}");
         }
         print_table(&summary);
     }

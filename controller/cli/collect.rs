@@ -12,11 +12,12 @@ use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
 use aegis_experiments::runner::RunError;
+use aegis_files::shown;
 use aegis_policies::card::ModelCard;
 use clap::Args;
 use serde_json::{Map, Value};
 
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::digest;
 use crate::occupied::{LOCK, Occupied};
 use crate::plan::found::{scenes, versions};
@@ -60,7 +61,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let missing = collection.missing(&keys);
     if missing.len() < keys.len() {
         let there = keys.len() - missing.len();
-        eprintln!("{range}: {there} of {} episodes are there from an earlier call", keys.len());
+        tell!("{range}: {there} of {} episodes are there from an earlier call", keys.len());
     }
     roll_out(&study, range, &missing, arguments.study.workers, &|rollout| Ok(collection.keep(rollout)?))?;
     let found = collection.all(&keys).or_exit(Exit::Failed)?;
@@ -70,7 +71,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let Data { sha256, episodes, lost, .. } = Data::of(&found);
     if arguments.json {
         let summary =
-            serde_json::json!({ "file": out, "episodes": episodes, "lost": lost, "sha256": sha256 });
+            serde_json::json!({ "file": shown(&out), "episodes": episodes, "lost": lost, "sha256": sha256 });
         say!("{summary}");
     } else {
         say!("{}: {episodes} episodes, weak lost {lost}", out.display());

@@ -10,7 +10,7 @@ use aegis_experiments::{Arm, runner};
 use aegis_recorder::{RERUN, Sink, Target};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
 use crate::recording;
 use crate::remote::{Remote, RemoteArguments};
@@ -127,7 +127,7 @@ fn record(
         of_arm.map(|result| (result, one.why))
     });
     let Some((result, why)) = chosen else {
-        eprintln!("No episode fired, so there is nothing to replay.");
+        tell!("No episode fired, so there is nothing to replay.");
         return Ok(());
     };
     let path = arguments.out.join("recovered.rrd");

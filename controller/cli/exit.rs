@@ -2,13 +2,30 @@
 //! Verbs attach a code to what went wrong; `main` prints it once.
 
 use std::fmt::{self, Arguments, Display, Formatter};
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::process::ExitCode;
 #[cfg(feature = "robot")]
 use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "robot")]
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
+
+/// Prints a line to standard output, as `println!` does, but neither panics nor ends the work where that cannot be written.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::exit::print_line(format_args!($($text)*)) };
+}
+pub(crate) use say;
+
+/// Prints a line to standard error, as `eprintln!` does, but does not panic where that cannot be written.
+macro_rules! tell {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        // There is nobody left to tell.
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+pub(crate) use tell;
 
 /// Shown under `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
@@ -87,27 +104,50 @@ pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     Ok(told)
 }
 
-/// Prints an error, if there is one, and gives the process its code.
+/// Prints an error, if there is one, and gives the process its code: that of the work, or where only its words were lost,
+/// that of a file that could not be written.
 pub fn report(result: Result<(), Failure>) -> ExitCode {
+    let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let result = match (result, lost) {
+        (Ok(()), Some(error)) if !is_gone(&error) => Err(unwritten(&error)),
+        (result, _) => result,
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            tell!("error: {failure}");
             ExitCode::from(failure.exit as u8)
         }
     }
 }
 
-/// Prints a line to standard output, as `println!` does, but ends the process where nobody reads any more.
-macro_rules! say {
-    ($($text:tt)*) => { $crate::exit::print_line(format_args!($($text)*)) };
-}
-pub(crate) use say;
-
-/// What [`say!`] does. A reader that has gone, as `head` does, has had what it wanted; any other error is one.
-pub fn print_line(line: Arguments<'_>) {
-    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
-        let gone = error.kind() == ErrorKind::BrokenPipe;
-        std::process::exit(if gone { 0 } else { Exit::Failed as i32 });
+/// Prints what is to be said of a command line that no verb is run for: help, the version, or what is wrong with it.
+pub fn usage(said: &clap::Error) -> ExitCode {
+    match said.print() {
+        Err(error) if said.exit_code() == 0 && !is_gone(&error) => report(Err(unwritten(&error))),
+        _ => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(Exit::Input as u8)),
     }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    failure(Exit::Failed, format!("standard output: cannot write: {error}"))
+}
+
+/// Why a line could not be printed; nothing is printed after it.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
+
+/// What [`say!`] does.
+pub fn print_line(line: Arguments<'_>) {
+    let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
+    if lost.is_none() {
+        *lost = writeln!(io::stdout(), "{line}").err();
+    }
+}
+
+/// Whether an error of standard output says that its reader has gone: a pipe's, as `head` does once it has what it wanted, or
+/// a terminal that was closed, which answers with EIO, as a broken disk does.
+fn is_gone(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    let to_a_file = || std::fs::metadata("/proc/self/fd/1").is_ok_and(|output| output.is_file());
+    error.kind() == ErrorKind::BrokenPipe || (error.raw_os_error() == Some(EIO) && !to_a_file())
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::plan::Plan;
 use aegis_experiments::precondition::{self, Precondition};
 use aegis_experiments::registration::{Lock, lock_path};
-use aegis_experiments::store::Store;
+use aegis_experiments::store::{Store, StoreError};
 use aegis_experiments::{Arm, EpisodeKey};
 use aegis_sim::Suite;
 use clap::{Args, Subcommand};
@@ -73,6 +73,12 @@ pub fn belongs(lock: &Lock) -> &str {
     &lock.seal
 }
 
+/// A store that cannot be opened: one of something else is the caller's mistake, a full disk is not.
+pub fn of_store(error: StoreError) -> Failure {
+    let exit = if error.is_of_the_system() { Exit::Failed } else { Exit::Input };
+    failure(exit, error)
+}
+
 /// All keys of the study, in the plan's order, where its scenes are not open yet.
 fn keys(plan: &Plan) -> Result<Vec<EpisodeKey>, Failure> {
     Ok(keys_of(plan, &load_suite(&plan.suite, plan.sample_seed)?))
@@ -107,7 +113,7 @@ fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Preconditio
         return Ok(None);
     }
     let path = store_path(&folder.join(precondition::FOLDER));
-    let store = Store::read(&path, belongs(lock)).or_exit(Exit::Input)?;
+    let store = Store::read(&path, belongs(lock)).map_err(of_store)?;
     let found = precondition::judge(plan, &store.results().or_exit(Exit::Input)?);
     let sha256 = store.sha256().or_exit(Exit::Input)?;
     Ok(found.map(|found| (found, sha256)))

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aegis_experiments::files::{sha256, write_atomically};
+use aegis_files::{sha256, write_atomically};
 
 use crate::exit::{Exit, Failure, failure};
 
@@ -27,6 +27,6 @@ pub fn digest(path: &Path) -> Result<String, Failure> {
 
 /// The text of a file that a verb was given.
 pub fn text(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
+    aegis_files::read_text(path)
         .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
 }

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use aegis_files::PendingFolder;
 use aegis_link::key_folder::{AUTHORITY, CERTIFICATE, PRIVATE};
 use aegis_link::{Endpoint, Keys, Party};
 use clap::{Args, ValueEnum};
@@ -205,7 +206,7 @@ fn valid_for(days: u32, common_name: &str) -> Result<CertificateParams, Failure>
     Ok(parameters)
 }
 
-/// Writes a new folder: all files into one beside it, which then gets its name.
+/// Writes a new folder, whole or not at all.
 fn write_new(folder: &Path, files: &[File]) -> Result<(), Failure> {
     if folder.exists() {
         let message = format!(
@@ -214,14 +215,11 @@ fn write_new(folder: &Path, files: &[File]) -> Result<(), Failure> {
         );
         return Err(failure(Exit::Input, message));
     }
-    let mut half = folder.as_os_str().to_owned();
-    half.push(format!(".part-{}", std::process::id()));
-    let half = PathBuf::from(half);
-    let written = write_files(&half, files).and_then(|()| fs::rename(&half, folder));
-    written.map_err(|error| {
-        let _ = fs::remove_dir_all(&half);
-        failure(Exit::Failed, format!("{}: cannot write: {error}", folder.display()))
-    })
+    let written = PendingFolder::create(folder).and_then(|pending| {
+        write_files(pending.path(), files)?;
+        pending.commit()
+    });
+    written.map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", folder.display())))
 }
 
 fn write_files(folder: &Path, files: &[File]) -> io::Result<()> {

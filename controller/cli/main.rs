@@ -1,6 +1,9 @@
 //! `aegis`: the command line. Raw arguments become validated values here; verbs live in files of their own.
 //! Exit codes are in `exit.rs`, the only place that ends the process.
 
+// Both panic where nothing can be printed: `say!` and `tell!` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod arrays;
 #[cfg(feature = "robot")]
 mod bench;
@@ -140,8 +143,11 @@ fn command() -> clap::Command {
 }
 
 fn main() -> ExitCode {
-    let arguments =
-        Arguments::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let matches = command().try_get_matches();
+    let arguments = match matches.and_then(|matches| Arguments::from_arg_matches(&matches)) {
+        Ok(arguments) => arguments,
+        Err(said) => return exit::usage(&said),
+    };
     let result = match arguments.verb {
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Demonstrate(arguments) => demonstrate::run(&arguments),

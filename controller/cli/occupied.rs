@@ -7,7 +7,7 @@ use std::path::Path;
 
 use jiff::{Timestamp, Unit};
 
-use crate::exit::{Exit, Failure, failure};
+use crate::exit::{Exit, Failure, failure, tell};
 
 /// Name of the file in the folder.
 pub const LOCK: &str = "run.lock";
@@ -32,10 +32,7 @@ impl Occupied {
             Err(TryLockError::WouldBlock) => return Err(taken(folder, &path)),
             // A file system without locks cannot tell; the store itself still takes each set once.
             Err(TryLockError::Error(error)) => {
-                eprintln!(
-                    "{}: cannot be locked: {error}; nothing else may run into this folder",
-                    path.display()
-                );
+                tell!("{}: cannot be locked: {error}; nothing else may run into this folder", path.display());
             }
         }
         let now = Timestamp::now();

@@ -3,6 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+/// A path in an environment variable; an empty one is unset, as a shell leaves it where somebody takes a value back.
+pub fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// A plan, model or robot file that ships with this program, by its path in the repository.
 pub fn shipped(path: &str) -> PathBuf {
     let unpacked = beside("share/aegis").map(|folder| folder.join(path));

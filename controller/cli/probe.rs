@@ -11,7 +11,7 @@ use aegis_experiments::probe::fit::{fit, fits};
 use clap::{Args, Subcommand};
 
 use crate::collect::rollouts_of;
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
 use crate::judgement;
 use crate::origins::{hold, of_policies, of_probe};
@@ -159,7 +159,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
 fn warn(found: &Evaluation) {
     for baseline in &found.baselines {
         if baseline.overall.estimate >= found.probe.overall.estimate {
-            eprintln!("warning: {} ranks as well as the probe", baseline.name);
+            tell!("warning: {} ranks as well as the probe", baseline.name);
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use aegis_experiments::runner::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use crate::exit::tell;
+
 /// The least time between two lines of a log; later a tenth of the time that went by, so that a night fills no disk.
 const LINES: Duration = Duration::from_secs(10);
 
@@ -48,7 +50,7 @@ impl Bar {
         self.bar.inc(1);
         let log = self.log.as_ref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(line) = log.and_then(|mut log| log.after_one_more(Instant::now())) {
-            eprintln!("{}: {line}", self.heading);
+            tell!("{}: {line}", self.heading);
         }
     }
 
@@ -78,7 +80,7 @@ pub fn follow(bar: &Bar) -> impl Fn(Progress<'_>) + Sync + '_ {
     move |event| match event {
         Progress::Done => bar.inc(),
         Progress::Interrupted { what, reason } => {
-            bar.bar.suspend(|| eprintln!("{what}: interrupted, run again from its beginning: {reason}"));
+            bar.bar.suspend(|| tell!("{what}: interrupted, run again from its beginning: {reason}"));
         }
     }
 }

@@ -9,7 +9,7 @@ use aegis_link::wire::Mode;
 use aegis_link::{Endpoint, Guarded, KeyFolder, Patience, Role, ZenohPlant};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit};
+use crate::exit::{Exit, Failure, OrExit, tell};
 
 /// Arguments of every verb that can drive plants of another process.
 #[derive(Args)]
@@ -66,7 +66,7 @@ pub fn guard(
 ) -> Result<Guarded, Failure> {
     let keys = keys.map(KeyFolder::open).transpose().or_exit(Exit::Input)?;
     for warning in keys.iter().flat_map(KeyFolder::warnings) {
-        eprintln!("warning: {warning}");
+        tell!("warning: {warning}");
     }
     endpoint.clone().guard(allow_plaintext_network, keys).or_exit(Exit::Input)
 }

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use aegis_core::Start;
+use aegis_files::shown;
 use aegis_sim::StartSampler;
 use aegis_sim::sampler::Rejections;
 use clap::Args;
@@ -110,7 +111,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
             "first": first,
             "accepted": states.len(),
             "rejected": rejected,
-            "states": path,
+            "states": shown(&path),
         }));
     }
     if arguments.json {

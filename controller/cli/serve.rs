@@ -11,7 +11,7 @@ use aegis_sim::plant::ACTION;
 use aegis_sim::{LiberoPlant, Suite};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, end_signal, failure};
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
 use crate::remote::guard;
 use crate::study::load_suite;
 
@@ -76,7 +76,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         let mut plant = LiberoPlant::new(suite.clone());
         // Who serves goes on serving when nobody reads that it is ready.
         let ready = || drop(writeln!(std::io::stdout(), "{name}: {} at {endpoint}", suite.name()));
-        let warn = |text: &str| eprintln!("warning: {name}: {text}");
+        let warn = |text: &str| tell!("warning: {name}: {text}");
         let served = aegis_link::serve(&session, name, host, &mut plant, &stop, ready, warn);
         // One that cannot be served ends all.
         stop.store(true, Ordering::Relaxed);

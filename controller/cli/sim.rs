@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Start};
+use aegis_files::shown;
 use clap::{Args, Subcommand};
 use ndarray::Array2;
 
@@ -119,11 +120,11 @@ fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
             "suite": arguments.suite,
             "task": arguments.task,
             "init": arguments.init,
-            "from": arguments.from,
+            "from": arguments.from.as_ref().map(shown),
             "steps": steps,
             "positions": positions,
             "success_at": first_success,
-            "states": arguments.states,
+            "states": shown(&arguments.states),
         });
         say!("{outcome}");
     } else {

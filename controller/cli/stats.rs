@@ -254,7 +254,7 @@ struct ScoreRows {
 impl ScoreRows {
     fn read(path: &Path) -> Result<Self, Failure> {
         let refused = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        let text = aegis_files::read_text(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         let mut lines = text.lines().enumerate();
         let header = lines.next().map_or("", |(_, line)| line.trim());
         let grouped = match header {

@@ -15,9 +15,9 @@ use aegis_policies::{OnnxPolicy, OnnxRuntime, ProviderChoice};
 use aegis_sim::{Cameras, LiberoPlant, Suite};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, tell};
 use crate::host::HostArguments;
-use crate::place::{beside, shipped};
+use crate::place::{beside, shipped, variable};
 
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
@@ -107,7 +107,7 @@ impl Study {
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
             let policy = OnnxPolicy::open(&self.runtime, card).or_exit(Exit::Input)?;
             if self.runtime.settings().provider != ProviderChoice::Cpu {
-                eprintln!("{}: runs on {}", card.display(), policy.provider());
+                tell!("{}: runs on {}", card.display(), policy.provider());
             }
         }
         Ok(())
@@ -205,8 +205,8 @@ pub fn onnx_runtime() -> Result<OnnxRuntime, Failure> {
 
 /// Where the inference library is looked for.
 pub fn onnx_library() -> Result<PathBuf, Failure> {
-    if let Some(library) = std::env::var_os("AEGIS_ORT_LIBRARY") {
-        return Ok(PathBuf::from(library));
+    if let Some(library) = variable("AEGIS_ORT_LIBRARY") {
+        return Ok(library);
     }
     let name = format!("libonnxruntime.so.{ONNX_RUNTIME}");
     let cached = || Ok(cache_folder()?.join(format!("lib/onnxruntime-{ONNX_RUNTIME}")).join(&name));
@@ -223,34 +223,46 @@ pub fn shipped_plan() -> PathBuf {
 
 /// Where a suite's scenes are looked for: `AEGIS_SCENES`, the release around this program, or the cache.
 pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
-    if let Some(scenes) = std::env::var_os("AEGIS_SCENES") {
-        return Ok(PathBuf::from(scenes));
+    if let Some(scenes) = variable("AEGIS_SCENES") {
+        return Ok(scenes);
     }
     let released = beside(&format!("share/aegis/scenes/{name}"));
     released.map_or_else(|| Ok(cache_folder()?.join("scenes").join(name)), Ok)
+}
+
+/// What to do where a suite's scenes are not where they are looked for.
+pub fn scenes_advice(name: &str) -> String {
+    if variable("AEGIS_SCENES").is_some() {
+        return format!("AEGIS_SCENES names one suite's folder: unset it, or name that of {name}");
+    }
+    if SUITES.contains(&name) {
+        return format!("run `cargo xtask setup --suite {name}`");
+    }
+    format!("valid is {}, which setup brings, or a suite whose folder AEGIS_SCENES names", SUITES.join(", "))
 }
 
 /// A suite's scenes, with a seed also initial states past the recorded ones.
 pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure> {
     let scenes = scenes_folder(name)?;
     if !scenes.is_dir() {
+        let known = SUITES.contains(&name) || variable("AEGIS_SCENES").is_some();
+        let exit = if known { Exit::Setup } else { Exit::Input };
+        let place = scenes.display();
         return Err(failure(
-            Exit::Setup,
-            format!("{}: no scenes here; run `cargo xtask setup --suite {name}`", scenes.display()),
+            exit,
+            format!("{place}: no scenes of suite {name} here; {}", scenes_advice(name)),
         ));
     }
     let suite = Suite::load(&scenes).or_exit(Exit::Setup)?;
     if suite.name() != name {
         let reason = format!("found the scenes of suite {}; valid is suite {name}", suite.name());
-        let advice = "AEGIS_SCENES names one suite's folder; unset it";
-        return Err(failure(Exit::Setup, format!("{}: {reason}; {advice}", scenes.display())));
+        return Err(failure(Exit::Setup, format!("{}: {reason}; {}", scenes.display(), scenes_advice(name))));
     }
     Ok(sample_seed.map_or_else(|| suite.clone(), |seed| suite.with_sampled_starts(seed)))
 }
 
 /// `AEGIS_CACHE`, or `aegis` in the user's cache folder.
 pub fn cache_folder() -> Result<PathBuf, Failure> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("AEGIS_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("aegis")))
         .or_else(|| variable("HOME").map(|home| home.join(".cache/aegis")))

@@ -103,11 +103,15 @@ fn model(
         let (one, two) = (cpu.infer_encoded(vector, &[])?, other.infer_encoded(vector, &[])?);
         let (one_actions, two_actions) = (flat(&one), flat(&two));
         let pairs = one_actions.iter().zip(&two_actions);
-        apart = pairs.map(|(one, two)| (one - two).abs()).fold(apart, f32::max);
+        apart = pairs
+            .map(|(one, two)| (one - two).abs())
+            .fold(apart, |most, one| if one.is_nan() { f32::INFINITY } else { most.max(one) });
         let pooled = |inference: &Inference| inference.activation.as_ref().map(Activation::mean_pool);
         if let (Some(one), Some(two)) = (pooled(&one), pooled(&two)) {
             let pairs = one.iter().zip(&two);
-            pooled_apart = pairs.map(|(one, two)| (one - two).abs()).fold(pooled_apart, f64::max);
+            pooled_apart = pairs
+                .map(|(one, two)| (one - two).abs())
+                .fold(pooled_apart, |most, one| if one.is_nan() { f64::INFINITY } else { most.max(one) });
         }
         actions.extend(one_actions);
     }
@@ -125,7 +129,7 @@ fn model(
         std::fs::write(folder.join(format!("{stem}.provider.f64")), doubles(&other_times))?;
     }
     Ok(json!({
-        "card": card,
+        "card": card.display().to_string(),
         "sha256": cpu.card().model_sha256(),
         "provider": other.provider().provider,
         "passed_over": other.provider().passed_over,

@@ -5,19 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aegis_files::{mistaken, read_text, same_digest, sha256_of};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use sha2::{Digest, Sha256};
 
 use crate::encode::Layout;
 use crate::external::{self, ExternalError};
 
+/// Most values of one tensor that a policy reads or returns.
+const MOST_VALUES: usize = 1 << 26;
+
 /// Machine-readable part of a model's card, a TOML file beside the weights.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelCard {
     /// Weights, relative to the card.
     pub file: PathBuf,
     /// SHA-256 of the weights, lower-case hexadecimal.
+    #[serde(deserialize_with = "digest")]
     pub sha256: String,
     /// Files beside the weights in which the model keeps some of them.
     #[serde(default)]
@@ -34,6 +39,9 @@ pub struct ModelCard {
     /// How it came about; for people, and kept as it stands.
     #[serde(default)]
     pub training: toml::Table,
+    /// What it was seen to win; for people, and kept as it stands.
+    #[serde(default)]
+    pub success: toml::Table,
     /// Where the card was read from.
     #[serde(skip)]
     pub path: PathBuf,
@@ -46,6 +54,7 @@ pub struct ExternalFile {
     /// The file, relative to the weights, in their folder or below it.
     pub file: String,
     /// SHA-256 of its bytes, lower-case hexadecimal.
+    #[serde(deserialize_with = "digest")]
     pub sha256: String,
 }
 
@@ -140,6 +149,21 @@ pub enum CardError {
         /// The layout's width.
         valid: usize,
     },
+    /// The card gives a tensor a size that none has.
+    #[error(
+        "{path}: {field}: found {what} of {found}; valid are 1 to {MOST_VALUES} values",
+        path = path.display()
+    )]
+    Size {
+        /// The card.
+        path: PathBuf,
+        /// The table.
+        field: &'static str,
+        /// Which sizes.
+        what: &'static str,
+        /// The sizes.
+        found: String,
+    },
     /// The model is none, or keeps weights where none may be.
     #[error("{path}: {source}", path = path.display())]
     External {
@@ -157,7 +181,7 @@ pub enum CardError {
         reason: String,
     },
     /// The weights are not those that the card describes.
-    #[error("{path}: SHA-256 is {found}, the card says {expected}; the file was truncated, corrupted or swapped", path = path.display())]
+    #[error("{path}: SHA-256 is {found}, the card says {expected}; {why}", path = path.display())]
     Digest {
         /// The weights.
         path: PathBuf,
@@ -165,14 +189,15 @@ pub enum CardError {
         expected: String,
         /// Digest of the file.
         found: String,
+        /// What may have happened to it.
+        why: String,
     },
 }
 
 impl ModelCard {
     /// Reads a card.
     pub fn load(path: &Path) -> Result<Self, CardError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| CardError::Read { path: path.to_owned(), source })?;
+        let text = read_text(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
         let mut card: Self = toml::from_str(&text)
             .map_err(|source| CardError::Parse { path: path.to_owned(), source: Box::new(source) })?;
         let ObservationSpec { layout, width, .. } = card.observation;
@@ -185,7 +210,27 @@ impl ModelCard {
             });
         }
         card.path = path.to_owned();
+        card.check_sizes()?;
         Ok(card)
+    }
+
+    /// Refuses tensors that nobody means, before there is room made for them.
+    fn check_sizes(&self) -> Result<(), CardError> {
+        let chunk = ("chunk", "horizon × width", vec![self.chunk.horizon, self.chunk.width]);
+        let activation =
+            self.activation.iter().map(|one| ("activation", "tokens × width", vec![one.tokens, one.width]));
+        let frames = self
+            .frames
+            .iter()
+            .map(|one| ("frames", "height × width × 3", vec![one.height as usize, one.width as usize, 3]));
+        for (field, what, sizes) in std::iter::once(chunk).chain(activation).chain(frames) {
+            let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
+            if !count.is_some_and(|count| (1..=MOST_VALUES).contains(&count)) {
+                let found = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
+                return Err(CardError::Size { path: self.path.clone(), field, what, found });
+            }
+        }
+        Ok(())
     }
 
     /// Reads the weights, those outside the model's file too, and holds each file against its digest.
@@ -196,6 +241,7 @@ impl ModelCard {
     pub fn weights(&self) -> Result<Weights, CardError> {
         let path = self.weights_path();
         let model = read_as(&path, &self.sha256)?;
+        refuse_mistaken(&path, &model)?;
         let files =
             external::files(&model).map_err(|source| CardError::External { path: path.clone(), source })?;
         self.check_files(&files)?;
@@ -224,7 +270,7 @@ impl ModelCard {
         for ExternalFile { file, sha256 } in external {
             lines += &format!("{sha256}  {file}\n");
         }
-        sha256(lines.as_bytes())
+        sha256_of(lines.as_bytes())
     }
 
     /// Refuses a card that names other files than the model reads.
@@ -279,11 +325,25 @@ impl ModelCard {
 /// A file's bytes, held against their digest.
 fn read_as(path: &Path, expected: &str) -> Result<Vec<u8>, CardError> {
     let bytes = std::fs::read(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
-    let found = sha256(&bytes);
-    if found == expected {
+    let found = sha256_of(&bytes);
+    if same_digest(&found, expected) {
         return Ok(bytes);
     }
-    Err(CardError::Digest { path: path.to_owned(), expected: expected.to_owned(), found })
+    refuse_mistaken(path, &bytes)?;
+    let why = mistaken::kind(&bytes)
+        .map_or("the file was truncated, corrupted or swapped".into(), |kind| format!("the file is {kind}"));
+    Err(CardError::Digest { path: path.to_owned(), expected: expected.to_owned(), found, why })
+}
+
+/// Names what stands in a file's place.
+fn refuse_mistaken(path: &Path, bytes: &[u8]) -> Result<(), CardError> {
+    match mistaken::never_wanted(bytes) {
+        Some(what) => {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidData, what);
+            Err(CardError::Read { path: path.to_owned(), source })
+        }
+        None => Ok(()),
+    }
 }
 
 /// A layout by its name.
@@ -295,7 +355,12 @@ fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error
     })
 }
 
-/// SHA-256 as cards and files have it, lower-case hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// A digest, in lower case, for it may be part of another.
+fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let found = String::deserialize(deserializer)?;
+    let digest = found.trim().to_ascii_lowercase();
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digest);
+    }
+    Err(D::Error::custom(format!("found digest {found:?}; valid is SHA-256, 64 hexadecimal digits")))
 }

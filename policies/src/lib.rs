@@ -13,6 +13,8 @@ pub mod library;
 pub mod onnx;
 pub mod placement;
 pub mod provider;
+pub mod sample;
+mod signature;
 pub mod tap;
 
 pub use card::{CardError, ModelCard};

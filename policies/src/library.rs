@@ -81,6 +81,22 @@ pub enum OpenError {
         /// The names in the graph.
         valid: String,
     },
+    /// The graph reads an input that the card does not name, so there is nothing to give it.
+    #[error(
+        "{path}: {model} reads an input {input}, which the card does not name; valid is a model that reads what \
+         [observation] and [[frames]] name ({named}) and nothing else",
+        path = path.display(), model = model.display()
+    )]
+    Unnamed {
+        /// The card.
+        path: PathBuf,
+        /// The weights.
+        model: PathBuf,
+        /// The input's name in the graph, and its type and shape.
+        input: String,
+        /// The inputs that the card names.
+        named: String,
+    },
     /// A tensor has another type or shape than the card says.
     #[error("{path}: {field}: found {found}; valid is {valid}, as in the graph", path = path.display())]
     Shape {

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use aegis_core::{Activation, Chunk, Frame, Inference, Observation, Policy, PolicyError};
 use ort::session::{RunOptions, Session};
-use ort::value::{Outlet, TensorElementType, ValueType};
 
-use crate::binding::{Binding, TensorSpec, backend};
+use crate::binding::{Binding, backend};
 use crate::card::{FrameSpec, ModelCard, Weights};
 use crate::deadline::{Interrupt, Watchdog};
 use crate::host::{Provider, ProviderChoice};
 use crate::library::{OnnxRuntime, OpenError};
 use crate::placement::{Placed, Profile, elsewhere};
 use crate::provider::{self, Selected};
+use crate::signature::bound_tensors;
 
 /// Places in the lists of bound tensors.
 const OBSERVATION: usize = 0;
@@ -245,86 +245,7 @@ fn black(specs: &[FrameSpec]) -> Vec<Frame> {
         camera: camera.as_str().into(),
         width: *width,
         height: *height,
-        rgb: vec![0; 3 * (width * height) as usize],
+        rgb: vec![0; 3 * *width as usize * *height as usize],
     };
     specs.iter().map(frame).collect()
-}
-
-type Bindable<'a> = (Vec<TensorSpec<'a>>, Vec<TensorSpec<'a>>);
-
-/// The tensors that the card names, held against the graph, in the order of the places above.
-fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<'a>, OpenError> {
-    let int = |value: usize| value as i64;
-    let (observation, chunk) = (&card.observation, &card.chunk);
-    let shape = vec![1, int(observation.width)];
-    let tensor = ("observation.tensor", "input", observation.tensor.as_str());
-    let mut inputs =
-        vec![check_tensor(card, session.inputs(), tensor, TensorElementType::Float32, vec![shape])?];
-    for spec in &card.frames {
-        let shape = vec![1, i64::from(spec.height), i64::from(spec.width), 3];
-        let tensor = ("frames.tensor", "input", spec.tensor.as_str());
-        inputs.push(check_tensor(card, session.inputs(), tensor, TensorElementType::Uint8, vec![shape])?);
-    }
-    let shape = vec![1, int(chunk.horizon), int(chunk.width)];
-    let tensor = ("chunk.tensor", "output", chunk.tensor.as_str());
-    let mut outputs =
-        vec![check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, vec![shape])?];
-    if let Some(spec) = &card.activation {
-        let mut shapes = vec![vec![1, int(spec.tokens), int(spec.width)]];
-        if spec.tokens == 1 {
-            // Pooled within the graph, as `aegis model tap` does it.
-            shapes.push(vec![1, int(spec.width)]);
-        }
-        let tensor = ("activation.tensor", "output", spec.tensor.as_str());
-        outputs.push(check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, shapes)?);
-    }
-    Ok((inputs, outputs))
-}
-
-/// The tensor as the graph has it, if that has this element type and one of these shapes.
-fn check_tensor<'a>(
-    card: &ModelCard,
-    outlets: &[Outlet],
-    (field, kind, name): (&'static str, &'static str, &'a str),
-    element: TensorElementType,
-    shapes: Vec<Vec<i64>>,
-) -> Result<TensorSpec<'a>, OpenError> {
-    let outlet = outlets.iter().find(|outlet| outlet.name() == name).ok_or_else(|| OpenError::Tensor {
-        path: card.path.clone(),
-        field,
-        kind,
-        found: name.to_owned(),
-        valid: outlets.iter().map(|outlet| outlet.name()).collect::<Vec<_>>().join(", "),
-    })?;
-    let expected = || {
-        let of = |shape: &Vec<i64>| format!("{}{shape:?}", element_name(element));
-        shapes.iter().map(of).collect::<Vec<_>>().join(" or ")
-    };
-    // A card speaks of the graph, and not the other way round: what the graph has is what is valid.
-    let valid = match outlet.dtype() {
-        ValueType::Tensor { ty, shape, .. } => format!("{}{:?}", element_name(*ty), &**shape),
-        other => other.to_string(),
-    };
-    if let ValueType::Tensor { ty, shape: found, .. } = outlet.dtype()
-        && *ty == element
-        && let Some(shape) = shapes.iter().find(|shape| ***shape == **found)
-    {
-        return Ok(TensorSpec { name, kind: element, shape: shape.clone() });
-    }
-    Err(OpenError::Shape {
-        path: card.path.clone(),
-        field: field.strip_suffix(".tensor").unwrap_or(field),
-        found: expected(),
-        valid,
-    })
-}
-
-/// An element type as cards name it.
-fn element_name(element: TensorElementType) -> String {
-    match element {
-        TensorElementType::Float32 => "float32".into(),
-        TensorElementType::Float64 => "float64".into(),
-        TensorElementType::Uint8 => "uint8".into(),
-        other => other.to_string(),
-    }
 }

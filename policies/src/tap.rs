@@ -3,23 +3,25 @@
 
 use std::collections::BTreeMap;
 
+use aegis_files::sha256_of;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
-use rand::{Rng, RngExt};
+use ort::value::{TensorElementType, ValueType};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
-use crate::card::sha256;
-use crate::graph::{Graph, GraphError, Made, Pool};
+use crate::graph::{Added, Graph, GraphError, Made, Pool};
 use crate::library::OnnxRuntime;
 use crate::provider::cpu_session;
+use crate::sample::{self, Answer, Caster, Sampled, Shapes, Values};
 
 /// Samples on which a tapped model is held against the original.
 pub const SAMPLES: u32 = 16;
 /// How far the tap may be from the same tensor of the graph as written, relative to the largest value: optimisation
 /// may add up in another order, and must not put another tensor in its place.
 pub const MAX_DRIFT: f64 = 1e-4;
+/// The same for a tensor of `float16`, which has eleven bits, and of `bfloat16`, which has eight.
+pub const MAX_DRIFT_OF_HALVES: [f64; 2] = [1e-2, 5e-2];
 
 /// A tensor with what the runtime infers of it.
 #[derive(Clone, Debug)]
@@ -28,6 +30,32 @@ pub struct Inspected {
     pub made: Made,
     /// For example `Tensor<f32>(1, 10, 64)`.
     pub kind: String,
+}
+
+/// What a model reads and returns, and what its nodes make; each type is for example `Tensor<f32>(1, 10, 64)`.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Inputs that have to be given, by name, with their types.
+    pub inputs: Vec<(String, String)>,
+    /// Outputs by name, with their types.
+    pub outputs: Vec<(String, String)>,
+    /// Every tensor that a node makes.
+    pub tensors: Vec<Inspected>,
+}
+
+/// What is tapped, and how.
+#[derive(Clone, Debug)]
+pub struct TapSettings<'a> {
+    /// The tensor.
+    pub tensor: &'a str,
+    /// How its tokens become one vector.
+    pub pool: Pool,
+    /// The output's name, where it shall be another than the tensor's with the pool behind.
+    pub name: Option<&'a str>,
+    /// Shapes of samples whose free sizes shall be others than 1.
+    pub shapes: Shapes,
+    /// How far optimisation may move the tap; left out, [`MAX_DRIFT`] or [`MAX_DRIFT_OF_HALVES`].
+    pub max_drift: Option<f64>,
 }
 
 /// A tapped model.
@@ -47,83 +75,171 @@ pub struct Tapped {
     pub drift: f64,
 }
 
-/// Every tensor that a node makes, with type and shape.
+/// A model's inputs and outputs, and every tensor that a node makes, with type and shape.
 ///
 /// # Errors
 /// What the runtime says against the graph.
-pub fn inspect(runtime: &OnnxRuntime, graph: &Graph) -> Result<Vec<Inspected>, GraphError> {
+pub fn inspect(runtime: &OnnxRuntime, graph: &Graph) -> Result<Inspection, GraphError> {
     let tensors = graph.tensors();
     let inner: Vec<String> = tensors.iter().filter(|one| !one.output).map(|one| one.name.clone()).collect();
     let opened =
         open(runtime, graph, "original", &graph.with_outputs(&inner), GraphOptimizationLevel::Disable)?;
-    let kind = |name: &str| {
-        let found = opened.outputs().iter().find(|outlet| outlet.name() == name);
-        found.map_or("unknown".into(), |outlet| outlet.dtype().to_string())
-    };
-    Ok(tensors.into_iter().map(|made| Inspected { kind: kind(&made.name), made }).collect())
+    let kinds: BTreeMap<&str, String> =
+        opened.outputs().iter().map(|outlet| (outlet.name(), outlet.dtype().to_string())).collect();
+    let kind = |name: &str| kinds.get(name).cloned().unwrap_or_else(|| "unknown".into());
+    let of_input = |input: &ort::value::Outlet| (input.name().to_owned(), input.dtype().to_string());
+    // What is asked for comes behind what the model returns by itself.
+    let own = opened.outputs().len().saturating_sub(inner.len());
+    let outputs = opened.outputs()[..own].iter().map(of_input).collect();
+    Ok(Inspection {
+        inputs: opened.inputs().iter().map(of_input).collect(),
+        outputs,
+        tensors: tensors.into_iter().map(|made| Inspected { kind: kind(&made.name), made }).collect(),
+    })
 }
 
 /// Makes a tensor an output of its own and shows that nothing else changed.
 ///
 /// # Errors
 /// [`GraphError::Tensor`] for a tensor that cannot be tapped so, [`GraphError::Changed`] where an output of the model
-/// is not bit for bit what it was, and what the runtime says.
-pub fn tap(runtime: &OnnxRuntime, graph: &Graph, tensor: &str, pool: Pool) -> Result<Tapped, GraphError> {
-    let refuse =
-        |reason: String| GraphError::Tensor { path: graph.path().into(), tensor: tensor.into(), reason };
-    let bytes = graph.with_tap(tensor, pool)?;
-    // Found out only where it has to be said: it opens the whole graph once more.
-    let unfit = || {
-        let inspected = inspect(runtime, graph).unwrap_or_default();
-        let source = inspected.iter().find(|one| one.made.name == tensor);
-        let found = source.map_or("unknown", |one| &one.kind);
-        refuse(format!(
-            "it is {found}; --pool mean and last need [batch, tokens, width], --pool none takes any shape"
-        ))
-    };
-    let mut written = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::Disable)
-        .map_err(|error| if pool == Pool::None { error } else { unfit() })?;
-    let output = Graph::tap_output(tensor, pool);
-    let kind = {
-        let outlet = written.outputs().iter().find(|outlet| outlet.name() == output);
-        outlet.map(|outlet| outlet.dtype().clone()).ok_or_else(|| refuse("the runtime drops it".into()))?
-    };
-    let ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } = &kind else {
-        return Err(refuse(format!("it is {kind}; a probe reads float32")));
-    };
-    if pool != Pool::None && shape.len() != 2 {
-        return Err(unfit());
-    }
+/// is not bit for bit what it was, [`GraphError::Limit`] and [`GraphError::Samples`] for a model that cannot be compared,
+/// and what the runtime says.
+pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> Result<Tapped, GraphError> {
+    graph.check_tensor(settings.tensor)?;
     let mut original = open(runtime, graph, "original", graph.bytes(), GraphOptimizationLevel::All)?;
+    let sampled = sample::plan(graph, original.inputs(), &settings.shapes)?;
+    let mut caster = Caster::new(runtime);
+    let (source, shape) = tensor_kind(runtime, graph, settings.tensor, (&sampled, &mut caster))?;
+    let mut added = added(graph, settings, source, &shape)?;
+    let bytes = graph.with_tap(&added)?;
+    let output = added.output();
+    let dropped = || graph.refuse(settings.tensor, "the runtime drops it".into());
+    // What the output's type and shape are, only the runtime knows; a valid file says both.
+    let bytes = {
+        let untyped = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::Disable)?;
+        let outlet = untyped.outputs().iter().find(|outlet| outlet.name() == output).ok_or_else(dropped)?;
+        let ValueType::Tensor { shape: inferred, dimension_symbols, .. } = outlet.dtype() else {
+            return Err(graph.refuse(settings.tensor, format!("the tap would be {}", outlet.dtype())));
+        };
+        let rank = if settings.pool == Pool::None { shape.len() } else { 2 };
+        let sizes = if inferred.len() == rank { inferred.to_vec() } else { vec![-1; rank] };
+        // Names that the runtime makes up hold within one session alone.
+        let named = |name: &String| if name.starts_with("unk__") { String::new() } else { name.clone() };
+        added.shape = Some((sizes, dimension_symbols.iter().map(named).collect()));
+        graph.with_tap(&added)?
+    };
+    let mut written = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::Disable)?;
     let mut tapped = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::All)?;
+    let kind = {
+        let outlet = written.outputs().iter().find(|outlet| outlet.name() == output).ok_or_else(dropped)?;
+        outlet.dtype().to_string()
+    };
     let names: Vec<String> = original.outputs().iter().map(|outlet| outlet.name().to_owned()).collect();
     let mut generator = ChaCha8Rng::seed_from_u64(0);
-    let (mut drift, mut largest) = (0.0_f64, 0.0_f64);
+    let mut distance = Distance::default();
     for _ in 0..SAMPLES {
-        let inputs = sample(graph, original.inputs(), &mut generator)?;
-        let before = run(graph, "original", &mut original, &inputs)?;
-        let after = run(graph, "tapped", &mut tapped, &inputs)?;
+        let inputs = caster.sample(graph, &sampled, &mut generator)?;
+        let before = caster.run((graph, "original", &sampled), &mut original, &inputs)?;
+        let after = caster.run((graph, "tapped", &sampled), &mut tapped, &inputs)?;
         if let Some(changed) = names.iter().find(|name| before.get(*name) != after.get(*name)) {
             return Err(GraphError::Changed { path: graph.path().into(), output: changed.clone() });
         }
-        let plain = run(graph, "tapped", &mut written, &inputs)?;
-        let (Some(Values::F32(one)), Some(Values::F32(other))) = (after.get(&output), plain.get(&output))
-        else {
-            return Err(refuse("the runtime drops it".into()));
+        let plain = caster.run((graph, "tapped", &sampled), &mut written, &inputs)?;
+        let (Some(one), Some(other)) = (after.get(&output), plain.get(&output)) else {
+            return Err(dropped());
         };
-        for (one, other) in one.iter().zip(other) {
-            let (one, other) = (f64::from(f32::from_bits(*one)), f64::from(f32::from_bits(*other)));
-            drift = drift.max((one - other).abs());
-            largest = largest.max(other.abs());
+        distance.take(one, other).map_err(|reason| graph.refuse(settings.tensor, reason))?;
+    }
+    let drift = distance.relative();
+    let most = settings.max_drift.unwrap_or(match source {
+        TensorElementType::Float16 => MAX_DRIFT_OF_HALVES[0],
+        TensorElementType::Bfloat16 => MAX_DRIFT_OF_HALVES[1],
+        _ => MAX_DRIFT,
+    });
+    // Written so that a drift that is no number fails.
+    if drift <= most {
+        return Ok(Tapped { sha256: sha256_of(&bytes), bytes, output, kind, unchanged: names, drift });
+    }
+    let reason = format!(
+        "optimisation moves it by {drift:.1e} of its largest value, and AEGIS allows {most:.0e}; where the model may be as \
+         inexact as that, give --max-drift"
+    );
+    Err(graph.refuse(settings.tensor, reason))
+}
+
+/// Element type and shape of a tensor, read off its values, for shapes are not always inferred.
+fn tensor_kind(
+    runtime: &OnnxRuntime,
+    graph: &Graph,
+    tensor: &str,
+    (sampled, caster): (&[Sampled], &mut Caster<'_>),
+) -> Result<(TensorElementType, Vec<i64>), GraphError> {
+    let returned = graph.tensors().iter().any(|one| one.output && one.name == tensor);
+    let bytes = if returned { graph.bytes().to_vec() } else { graph.with_outputs(&[tensor.into()]) };
+    let mut session = open(runtime, graph, "original", &bytes, GraphOptimizationLevel::Disable)?;
+    let inputs = caster.sample(graph, sampled, &mut ChaCha8Rng::seed_from_u64(0))?;
+    let outputs = caster.run((graph, "original", sampled), &mut session, &inputs)?;
+    let found = outputs.get(tensor).ok_or_else(|| graph.refuse(tensor, "the runtime drops it".into()))?;
+    Ok((found.element, found.shape.clone()))
+}
+
+/// What the tap of a tensor of this type and shape adds.
+fn added<'a>(
+    graph: &Graph,
+    settings: &TapSettings<'a>,
+    source: TensorElementType,
+    shape: &[i64],
+) -> Result<Added<'a>, GraphError> {
+    let TapSettings { tensor, pool, name, .. } = *settings;
+    let cast = match source {
+        TensorElementType::Float32 => false,
+        TensorElementType::Float64 | TensorElementType::Float16 | TensorElementType::Bfloat16 => true,
+        other => {
+            let reason = format!(
+                "it is {other}{shape:?}; a probe reads float32, and AEGIS makes that of float64, float16 and bfloat16 alone"
+            );
+            return Err(graph.refuse(tensor, reason));
         }
+    };
+    if pool != Pool::None && shape.len() != 3 {
+        let reason = format!(
+            "it is {source}{shape:?}; --pool mean and last need [batch, tokens, width], --pool none takes any shape"
+        );
+        return Err(graph.refuse(tensor, reason));
     }
-    let drift = if largest > 0.0 { drift / largest } else { drift };
-    if drift.is_nan() || drift > MAX_DRIFT {
-        let reason =
-            format!("optimisation moves it by {drift:.1e} of its largest value, beyond {MAX_DRIFT:.0e}");
-        return Err(refuse(reason));
+    Ok(Added { tensor, pool, name, cast, shape: None })
+}
+
+/// How far two ways to the same tensor come apart over all samples.
+#[derive(Default)]
+struct Distance {
+    apart: f64,
+    largest: f64,
+}
+
+impl Distance {
+    fn take(&mut self, one: &Answer, other: &Answer) -> Result<(), String> {
+        let (Values::Float32(values), Values::Float32(others)) = (&one.values, &other.values) else {
+            return Err("the tap is not float32".into());
+        };
+        if one.shape != other.shape {
+            return Err(format!("optimisation makes {:?} of its shape {:?}", one.shape, other.shape));
+        }
+        for (value, other) in values.iter().zip(others) {
+            let (value, other) = (f64::from(f32::from_bits(*value)), f64::from(f32::from_bits(*other)));
+            if !(value.is_finite() && other.is_finite()) {
+                let found = if other.is_finite() { value } else { other };
+                return Err(format!("it holds {found} on a sample; a probe reads finite numbers"));
+            }
+            self.apart = self.apart.max((value - other).abs());
+            self.largest = self.largest.max(other.abs());
+        }
+        Ok(())
     }
-    Ok(Tapped { sha256: sha256(&bytes), bytes, output, kind: kind.to_string(), unchanged: names, drift })
+
+    fn relative(&self) -> f64 {
+        if self.largest > 0.0 { self.apart / self.largest } else { self.apart }
+    }
 }
 
 fn open(
@@ -136,87 +252,34 @@ fn open(
     cpu_session(runtime, bytes, level).map_err(|error| GraphError::Runtime {
         path: graph.path().into(),
         what,
-        reason: error.to_string(),
+        reason: error.to_string().lines().next().unwrap_or_default().into(),
     })
 }
 
-/// A tensor's values; floating point as its bits, so that equal means bit for bit.
-#[derive(Clone, Debug, PartialEq)]
-enum Values {
-    F32(Vec<u32>),
-    F64(Vec<u64>),
-    I64(Vec<i64>),
-    I32(Vec<i32>),
-    Bool(Vec<bool>),
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// One value for each input: floating point uniform in −1 to 1, integers and truth values 0 or 1, unknown sizes 1.
-fn sample(
-    graph: &Graph,
-    inputs: &[Outlet],
-    generator: &mut impl Rng,
-) -> Result<Vec<(String, DynValue)>, GraphError> {
-    let mut made = Vec::new();
-    for input in inputs {
-        let unfit = || GraphError::Sample {
-            path: graph.path().into(),
-            input: input.name().into(),
-            found: input.dtype().to_string(),
-        };
-        let ValueType::Tensor { ty, shape, .. } = input.dtype() else { return Err(unfit()) };
-        let shape: Vec<i64> = shape.iter().map(|size| (*size).max(1)).collect();
-        let count = shape.iter().product::<i64>();
-        let mut real = || (0..count).map(|_| generator.random_range(-1.0_f32..1.0)).collect::<Vec<_>>();
-        let value = match ty {
-            TensorElementType::Float32 => Tensor::from_array((shape, real())).map(Tensor::into_dyn),
-            TensorElementType::Float64 => {
-                let values: Vec<f64> = real().into_iter().map(f64::from).collect();
-                Tensor::from_array((shape, values)).map(Tensor::into_dyn)
-            }
-            TensorElementType::Int64 => {
-                let values: Vec<i64> = real().into_iter().map(|value| i64::from(value > 0.0)).collect();
-                Tensor::from_array((shape, values)).map(Tensor::into_dyn)
-            }
-            TensorElementType::Int32 => {
-                let values: Vec<i32> = real().into_iter().map(|value| i32::from(value > 0.0)).collect();
-                Tensor::from_array((shape, values)).map(Tensor::into_dyn)
-            }
-            TensorElementType::Bool => {
-                let values: Vec<bool> = real().into_iter().map(|value| value > 0.0).collect();
-                Tensor::from_array((shape, values)).map(Tensor::into_dyn)
-            }
-            _ => return Err(unfit()),
-        };
-        made.push((input.name().to_owned(), value.map_err(|_| unfit())?));
+    fn answer(values: &[f32]) -> Answer {
+        Answer {
+            element: TensorElementType::Float32,
+            shape: vec![values.len() as i64],
+            values: Values::Float32(values.iter().map(|value| value.to_bits()).collect()),
+        }
     }
-    Ok(made)
-}
 
-fn run(
-    graph: &Graph,
-    what: &'static str,
-    session: &mut Session,
-    inputs: &[(String, DynValue)],
-) -> Result<BTreeMap<String, Values>, GraphError> {
-    let refuse = |reason: String| GraphError::Runtime { path: graph.path().into(), what, reason };
-    let inputs: Vec<(&str, &DynValue)> = inputs.iter().map(|(name, value)| (name.as_str(), value)).collect();
-    let outputs = session.run(inputs).map_err(|error| refuse(error.to_string()))?;
-    let mut found = BTreeMap::new();
-    for (name, value) in outputs.iter() {
-        let values = if let Ok((_, values)) = value.try_extract_tensor::<f32>() {
-            Values::F32(values.iter().map(|value| value.to_bits()).collect())
-        } else if let Ok((_, values)) = value.try_extract_tensor::<f64>() {
-            Values::F64(values.iter().map(|value| value.to_bits()).collect())
-        } else if let Ok((_, values)) = value.try_extract_tensor::<i64>() {
-            Values::I64(values.to_vec())
-        } else if let Ok((_, values)) = value.try_extract_tensor::<i32>() {
-            Values::I32(values.to_vec())
-        } else if let Ok((_, values)) = value.try_extract_tensor::<bool>() {
-            Values::Bool(values.to_vec())
-        } else {
-            return Err(refuse(format!("output {name} is {}, which cannot be compared", value.dtype())));
-        };
-        found.insert(name.to_owned(), values);
+    #[test]
+    fn what_is_not_a_number_is_no_small_distance() {
+        for wrong in [f32::NAN, f32::INFINITY] {
+            for (one, other) in [(wrong, 1.0), (1.0, wrong), (wrong, wrong)] {
+                let error =
+                    Distance::default().take(&answer(&[0.5, one]), &answer(&[0.5, other])).unwrap_err();
+                assert!(error.contains("finite numbers"), "{error}");
+            }
+        }
+        let mut distance = Distance::default();
+        distance.take(&answer(&[2.0, -4.0]), &answer(&[2.0, -4.5])).unwrap();
+        assert!((distance.relative() - 0.5 / 4.5).abs() < 1e-12);
+        assert!(distance.take(&answer(&[1.0]), &answer(&[1.0, 1.0])).is_err());
     }
-    Ok(found)
 }

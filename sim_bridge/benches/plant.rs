@@ -71,7 +71,7 @@ fn timed(rounds: u64, mut round: impl FnMut() -> Duration) -> Duration {
 
 /// `$AEGIS_SCENES`, or libero_spatial in the cache that `cargo xtask setup` fills.
 fn suite() -> Result<PathBuf, Box<dyn Error>> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = || variable("AEGIS_CACHE").or_else(|| Some(variable("HOME")?.join(".cache/aegis")));
     variable("AEGIS_SCENES")
         .or_else(|| Some(cache()?.join("scenes/libero_spatial")))

@@ -105,7 +105,7 @@ FIXTURES = {
 
 
 def scenes() -> Path:
-    return Path(os.environ.get("AEGIS_CACHE", Path.home() / ".cache/aegis")) / "scenes"
+    return Path(os.environ.get("AEGIS_CACHE") or Path.home() / ".cache/aegis") / "scenes"
 
 
 def open_drawn(suite, task: int) -> ControlEnv:

@@ -2,6 +2,7 @@
 //! Reads suites that `python/export_scenes.py` wrote; needs no Python and no display at run time.
 
 mod arm;
+pub mod arrays;
 mod binding;
 pub mod camera;
 mod error;

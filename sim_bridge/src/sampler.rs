@@ -360,5 +360,6 @@ fn overlap(episode: &Episode, counts: impl Fn(i32) -> bool) -> f64 {
             (objects.contains(&first) && counts(second)) || (objects.contains(&second) && counts(first));
         counted.then_some(-contact.dist)
     });
-    deep.fold(0.0, f64::max)
+    // A depth that is no number is no small one.
+    deep.fold(0.0, |most, depth| if depth.is_nan() { f64::INFINITY } else { most.max(depth) })
 }

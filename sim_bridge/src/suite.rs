@@ -1,16 +1,16 @@
 //! An exported suite on disk: its tasks and their initial states, read and checked.
 //! Models are compiled when first asked for and shared from then on.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aegis_core::policy::{PlantError, Start};
+use aegis_files::{read_bytes, read_text};
 use ndarray::Array2;
-use ndarray_npy::ReadNpyExt;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::arrays::read_doubles;
 use crate::binding::BoundTask;
 use crate::camera::TexturedScene;
 use crate::error::{SuiteError, field};
@@ -162,9 +162,9 @@ impl Task {
         }
         Goal::check(&info).map_err(|source| SuiteError::Goal { path, source })?;
         let path = folder.join("initial_states.npy");
-        let file = File::open(&path).map_err(|source| SuiteError::Io { path: path.clone(), source })?;
+        let bytes = read_bytes(&path).map_err(|source| SuiteError::Io { path: path.clone(), source })?;
         let initial_states =
-            Array2::<f64>::read_npy(file).map_err(|source| SuiteError::Npy { path: path.clone(), source })?;
+            read_doubles(&bytes).map_err(|source| SuiteError::Npy { path: path.clone(), source })?;
         let width = 1 + info.nq + info.nv;
         if initial_states.ncols() != width || initial_states.nrows() == 0 {
             let found = format!("{:?}", initial_states.shape());
@@ -198,9 +198,8 @@ fn shared<T>(slot: &Shared<T>, make: impl FnOnce() -> Result<T, SuiteError>) -> 
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, SuiteError> {
-    let content =
-        std::fs::read(path).map_err(|source| SuiteError::Io { path: path.to_path_buf(), source })?;
-    serde_json::from_slice(&content).map_err(|source| SuiteError::Json { path: path.to_path_buf(), source })
+    let content = read_text(path).map_err(|source| SuiteError::Io { path: path.to_path_buf(), source })?;
+    serde_json::from_str(&content).map_err(|source| SuiteError::Json { path: path.to_path_buf(), source })
 }
 
 fn check_schema(path: &Path, found: u32) -> Result<(), SuiteError> {

@@ -10,7 +10,9 @@ use crate::advice;
 
 /// A Python that can make virtual environments.
 pub fn find() -> Result<PathBuf> {
-    let python = std::env::var_os("AEGIS_PYTHON").map_or_else(|| PathBuf::from("python3"), PathBuf::from);
+    let python = std::env::var_os("AEGIS_PYTHON")
+        .filter(|value| !value.is_empty())
+        .map_or_else(|| PathBuf::from("python3"), PathBuf::from);
     let ask = |code: &str| Command::new(&python).args(["-I", "-c", code]).output();
     let version =
         ask("import sys; print('%d.%d' % sys.version_info[:2]); sys.exit(sys.version_info < (3, 11))")

@@ -12,7 +12,7 @@ use aegis_sim::{Suite, mj_steps_per_second};
 use super::Check;
 use crate::library;
 use crate::place::beside;
-use crate::study::{SUITES, cache_folder, onnx_library, scenes_folder};
+use crate::study::{SUITES, cache_folder, onnx_library, scenes_advice, scenes_folder};
 use crate::system;
 
 const SETUP: &str = "run `cargo xtask setup`";
@@ -114,7 +114,7 @@ fn suites(wanted: &str) -> Vec<(String, bool)> {
 
 fn scenes(suite: &str, needed: bool) -> Check {
     let name = format!("scenes {suite}");
-    let advice = format!("run `cargo xtask setup --suite {suite}`");
+    let advice = scenes_advice(suite);
     let folder = match scenes_folder(suite) {
         Ok(folder) => folder,
         Err(failure) => return Check::missing(&name, needed, failure.to_string(), advice),
@@ -129,7 +129,7 @@ fn scenes(suite: &str, needed: bool) -> Check {
         }
         Ok(found) => {
             let reason = format!("{}: holds {}", folder.display(), found.name());
-            Check::missing(&name, needed, reason, "AEGIS_SCENES names one suite's folder; unset it")
+            Check::missing(&name, needed, reason, advice)
         }
         Err(error) => Check::missing(&name, needed, error.to_string(), advice),
     }
@@ -144,9 +144,7 @@ fn step_rate(suite: &str) -> Check {
     let rate = loaded.and_then(|suite| mj_steps_per_second(&suite, 0).map_err(|error| error.to_string()));
     match rate {
         Ok(rate) => Check::here(NAME, false, format!("{rate:.0} physics steps a second, {suite} task 0")),
-        Err(reason) => {
-            Check::missing(NAME, false, reason, format!("run `cargo xtask setup --suite {suite}`"))
-        }
+        Err(reason) => Check::missing(NAME, false, reason, scenes_advice(suite)),
     }
 }
 

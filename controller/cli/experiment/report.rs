@@ -14,8 +14,8 @@ use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;
 
-use super::{Registered, background, belongs, judged, keys, store_path};
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use super::{Registered, background, belongs, judged, keys, of_store, store_path};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{digest, make_folder};
 use crate::host::HostArguments;
 use crate::replay::stored::{How, Stored};
@@ -63,7 +63,7 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
         for one in &made.instructive {
             let path = all.join(one.file_name());
             stored.draw(stored.result(one.key, AEGIS)?, &how, Target::File(path.clone()))?;
-            eprintln!("{}: {}", path.display(), one.why);
+            tell!("{}: {}", path.display(), one.why);
         }
     }
     if arguments.json {
@@ -82,7 +82,7 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     }
     let Err(error) = write_atomically(path, bytes) else { return Ok(()) };
     if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
-        eprintln!("{}: cannot be written, so this file is not kept: {error}", path.display());
+        tell!("{}: cannot be written, so this file is not kept: {error}", path.display());
         return Ok(());
     }
     Err(failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
@@ -96,11 +96,11 @@ fn settle(folder: &Path, lock: &Lock) -> Result<(), Failure> {
         return Err(failure(Exit::Input, message));
     }
     if has_log(&path) {
-        Store::open(&path, belongs(lock)).or_exit(Exit::Input)?.settle().or_exit(Exit::Failed)?;
+        Store::open(&path, belongs(lock)).map_err(of_store)?.settle().or_exit(Exit::Failed)?;
     }
-    let chain = Store::read(&path, belongs(lock)).and_then(|store| store.chain()).or_exit(Exit::Input)?;
+    let chain = Store::read(&path, belongs(lock)).and_then(|store| store.chain()).map_err(of_store)?;
     for wrong in chain.iter().flat_map(|chain| &chain.wrong) {
-        eprintln!("{}: {wrong}", folder.display());
+        tell!("{}: {wrong}", folder.display());
     }
     Ok(())
 }
@@ -121,7 +121,7 @@ impl Made {
 
 /// Makes a report from what is stored; writes nothing.
 pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
-    let store = Store::read(&store_path(folder), belongs(lock)).or_exit(Exit::Input)?;
+    let store = Store::read(&store_path(folder), belongs(lock)).map_err(of_store)?;
     let results = store.results().or_exit(Exit::Input)?;
     let read = background::Read::of(plan, lock)?;
     let found: Report = report(plan, &keys(plan)?, &results, &read.probe.calibration.calibrator)

@@ -9,7 +9,7 @@ use aegis_experiments::store::{Chain, Store};
 use aegis_experiments::{Arm, EpisodeKey, EpisodeSettings, precondition};
 use clap::Args;
 
-use super::{Registered, arms, belongs, judged, keys_of, store_path};
+use super::{Registered, arms, belongs, judged, keys_of, of_store, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::make_folder;
 use crate::host::HostArguments;
@@ -95,7 +95,7 @@ impl Session<'_> {
         what: &'static str,
     ) -> Result<usize, Failure> {
         make_folder(folder)?;
-        let store = Store::open(&store_path(folder), belongs(self.lock)).or_exit(Exit::Input)?;
+        let store = Store::open(&store_path(folder), belongs(self.lock)).map_err(of_store)?;
         let there = store.traces().or_exit(Exit::Failed)?.len();
         let bar = progress::bar(what, keys.len().saturating_sub(there));
         let ran = experiment::run(

@@ -11,6 +11,7 @@ use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::Lock;
 use aegis_experiments::store::Store;
 use aegis_experiments::{Arm, precondition};
+use aegis_files::same_digest;
 use clap::Args;
 use serde_json::Value;
 
@@ -49,7 +50,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let store_file = store_path(folder);
     let read = |name: &str| {
         let path = folder.join(name);
-        std::fs::read_to_string(&path).map_err(|error| {
+        // Read as it is, for one of these is a page; an editor's byte-order mark is no difference.
+        let text = std::fs::read_to_string(&path).map(|text| text.trim_start_matches('\u{feff}').to_owned());
+        text.map_err(|error| {
             let reason = match error.kind() {
                 ErrorKind::NotFound => "found no file; valid is what `aegis experiment report` wrote".into(),
                 _ => format!("cannot read: {error}"),
@@ -58,7 +61,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         })
     };
     let (sealed, found) = (read(SEAL)?.trim().to_owned(), digest(&store_file)?);
-    if sealed != found {
+    if !same_digest(&sealed, &found) {
         wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
     }
     say!("the store's bytes were compared with their seal: covers every figure");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::files::write;
+use crate::exit::{Exit, Failure, failure, say};
+use crate::files::{make_folder, write};
 use crate::place::shipped;
 
 /// The template, whose model paths fit its own folder.
@@ -30,14 +30,23 @@ pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
         let message = format!("{}: found a file; valid is none yet, so choose another --out", out.display());
         return Err(failure(Exit::Input, message));
     }
-    let place = std::path::absolute(out).or_exit(Exit::Input)?;
-    let models = relative(place.parent().unwrap_or(Path::new("/")), &shipped("policies/models"));
+    let folder = match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    make_folder(folder)?;
+    // As the system sees both: `..` leads out of the folder that a link names, not out of the one that the link is in.
+    let real = |path: &Path| {
+        let named = |error| failure(Exit::Failed, format!("{}: cannot resolve: {error}", path.display()));
+        path.canonicalize().map_err(named)
+    };
+    let models = relative(&real(folder)?, &real(&shipped("policies/models"))?);
     write(out, TEMPLATE.replace(MODELS, &format!("{}/", models.display())).as_bytes())?;
     say!("{}: settle its numbers, then `aegis plan register {}`", out.display(), out.display());
     Ok(())
 }
 
-/// The way from one folder to another, both absolute.
+/// The way from one folder to another, both absolute and without links.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
     let up = from.components().skip(shared).map(|_| Path::new(".."));

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::origin::Statement;
 use aegis_experiments::plan::{Plan, Share};
 use aegis_experiments::registration::{Difference, Frozen, Lock, lock_path};
+use aegis_files::shown;
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use serde_json::json;
 
 use super::found::{check_models, check_origins, found};
 use super::seen;
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::origins::ROLES;
 use crate::study::probe;
 
@@ -107,7 +108,7 @@ fn check_whole(path: &Path, plan: &Plan) -> Result<(), Failure> {
     let probe = check_models(&located)?;
     for Statement { file, part, origin } in check_origins(path, &located, &probe)? {
         if origin.is_none() {
-            eprintln!(
+            tell!(
                 "{file}: {part}: does not say what starts it came from, so the plan's ranges are only a claim"
             );
         }
@@ -177,7 +178,7 @@ fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
     let Frozen { plan_sha256, scenes, models, versions, .. } = &lock.frozen;
     if as_json {
         let outcome = json!({
-            "lock": place,
+            "lock": shown(place),
             "seal": lock.head(),
             "created": lock.created,
             "commit": lock.commit,

@@ -75,7 +75,7 @@ fn episodes_in(file: &Path, confirmation: Share) -> Result<BTreeSet<Seen>, Failu
     Ok(match file.extension().and_then(|extension| extension.to_str()) {
         Some("jsonl") => {
             let text =
-                std::fs::read_to_string(file).map_err(|error| named(format!("cannot read: {error}")))?;
+                aegis_files::read_text(file).map_err(|error| named(format!("cannot read: {error}")))?;
             let rows = text.lines().filter_map(|line| serde_json::from_str::<Row>(line).ok());
             rows.filter(|row| counts(&row.key)).map(|row| of(row.key, row.arm)).collect()
         }

@@ -131,7 +131,7 @@ impl Robot {
     /// Reads a file and the cards and the probe that it names.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
+        let text = aegis_files::read_text(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
         let mut file: RobotFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let Models { weak, strong, probe: probe_path } = &mut file.models;

@@ -84,7 +84,9 @@ struct Moments {
 
 impl Moments {
     fn excess(&self, score: f64) -> f64 {
-        if score.is_nan() { f64::INFINITY } else { (score - self.mean) / self.deviation }
+        let excess = (score - self.mean) / self.deviation;
+        // Also of scores so large that their mean is none.
+        if excess.is_nan() { f64::INFINITY } else { excess }
     }
 }
 
@@ -109,4 +111,17 @@ fn shape(episodes: &[&[f64]], boundaries: usize, from: usize) -> Vec<Moments> {
     let floor = if widest > 0.0 { FLOOR * widest } else { 1.0 };
     shape.iter_mut().for_each(|at| at.deviation = at.deviation.max(floor));
     shape
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_excess_that_is_no_number_is_the_largest() {
+        let at = |mean| Moments { mean, deviation: 1.0 };
+        assert_eq!(at(0.5).excess(1.0), 0.5);
+        assert_eq!(at(0.5).excess(f64::NAN), f64::INFINITY);
+        assert_eq!(at(f64::INFINITY).excess(f64::INFINITY), f64::INFINITY);
+    }
 }

@@ -1,11 +1,12 @@
 //! Where a recording goes: a file that appears whole or not at all, or a viewer.
 //! Opened before there is anything to record, so that nothing runs in vain.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use aegis_files::Pending;
 
 use crate::rerun::ChunkBatcherConfig;
 use crate::rerun::{RecordingStream, RecordingStreamBuilder};
@@ -34,7 +35,7 @@ pub enum Target {
 #[derive(Debug)]
 pub struct Sink {
     target: Target,
-    partial: Option<Partial>,
+    pending: Option<Pending>,
 }
 
 impl Sink {
@@ -43,13 +44,13 @@ impl Sink {
     /// # Errors
     /// [`RecorderError::Write`] where no file can be made.
     pub fn open(target: Target) -> Result<Self, RecorderError> {
-        let partial = match &target {
+        let pending = match &target {
             Target::File(path) => {
-                Some(Partial::create(path).map_err(|source| RecorderError::write(path, source))?)
+                Some(Pending::create(path).map_err(|source| RecorderError::write(path, source))?)
             }
             Target::Spawn | Target::Connect(_) => None,
         };
-        Ok(Self { target, partial })
+        Ok(Self { target, pending })
     }
 
     /// Draws a recording named `id` and hands it over whole. Nothing in it depends on the wall clock.
@@ -63,7 +64,7 @@ impl Sink {
             begin(stream, id)?;
             draw(stream)
         };
-        let Some((mut partial, path)) = self.partial.zip(self.target.file()) else {
+        let Some((mut pending, path)) = self.pending.zip(self.target.file()) else {
             let stream = self.target.connect(builder)?;
             draw(&stream)?;
             return stream.flush_with_timeout(PATIENCE).map_err(|error| {
@@ -76,7 +77,8 @@ impl Sink {
         let (stream, storage) = builder.batcher_config(ChunkBatcherConfig::NEVER).memory()?;
         draw(&stream)?;
         let bytes = storage.drain_as_bytes().map_err(|error| RecorderError::Encode(error.to_string()))?;
-        partial.become_file(&bytes, path).map_err(|source| RecorderError::write(path, source))
+        let written = pending.write_all(&bytes).and_then(|()| pending.commit());
+        written.map_err(|source| RecorderError::write(path, source))
     }
 }
 
@@ -118,33 +120,4 @@ fn reachable(url: &str) -> Result<(), String> {
         }
     }
     Err(last)
-}
-
-/// The file beside the recording that becomes it, or goes away.
-#[derive(Debug)]
-struct Partial {
-    path: PathBuf,
-    file: File,
-}
-
-impl Partial {
-    fn create(path: &Path) -> io::Result<Self> {
-        let mut name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
-        name.push(".partial");
-        let path = path.with_file_name(name);
-        File::create(&path).map(|file| Self { path, file })
-    }
-
-    fn become_file(&mut self, bytes: &[u8], path: &Path) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, path)
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        // Fails where the file has been renamed into place, and there is nobody to tell otherwise.
-        let _ = std::fs::remove_file(&self.path);
-    }
 }

@@ -8,7 +8,7 @@ pub mod demonstrations;
 pub mod episode;
 pub mod experiment;
 pub mod figures;
-pub mod files;
+pub use aegis_files as files;
 pub mod fork;
 pub mod key;
 pub mod merge;

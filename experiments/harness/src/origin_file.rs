@@ -74,7 +74,7 @@ impl Origins {
     /// A file that is there and cannot be used.
     pub fn beside(neighbour: &Path) -> Result<Option<Self>, OriginFileError> {
         let path = neighbour.with_file_name(ORIGINS);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match crate::files::read_text(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(OriginFileError::Read { path, source }),

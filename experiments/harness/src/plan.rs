@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use aegis_core::{GateLimits, Start};
 use serde::{Deserialize, Serialize};
 
+use crate::files::read_text;
 use crate::key::EpisodeKey;
 use crate::probe::fit::FitSettings;
 use crate::probe::rules::RuleSettings;
@@ -124,8 +125,7 @@ impl Plan {
 
     /// Reads and checks a plan, model paths as they are written.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
+        let text = read_text(path).map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
         let plan: Self = toml::from_str(&text)
             .map_err(|source| PlanError::Parse { path: path.to_owned(), source: Box::new(source) })?;
         let invalid = |field: &str, reason: String| PlanError::Invalid {

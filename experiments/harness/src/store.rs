@@ -87,6 +87,28 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the disk or the system failed, and nothing is wrong with what was asked for.
+    pub fn is_of_the_system(&self) -> bool {
+        use rusqlite::ErrorCode as Code;
+        let Self::Database { source, .. } = self else { return false };
+        let code = source.sqlite_error_code();
+        matches!(
+            code,
+            Some(
+                Code::DiskFull
+                    | Code::SystemIoFailure
+                    | Code::OutOfMemory
+                    | Code::ReadOnly
+                    | Code::CannotOpen
+                    | Code::PermissionDenied
+                    | Code::DatabaseBusy
+                    | Code::DatabaseLocked
+            )
+        )
+    }
+}
+
 /// The results of one experiment.
 pub struct Store {
     path: PathBuf,
@@ -306,6 +328,8 @@ fn key([task, initial_state, replicate]: [i64; 3]) -> EpisodeKey {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::ffi::{Error, SQLITE_FULL, SQLITE_IOERR, SQLITE_NOTADB};
+
     use super::*;
     use crate::scratch::Scratch;
 
@@ -366,5 +390,16 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(has_log(&link), "it lies beside the file, not beside a link to it");
+    }
+
+    #[test]
+    fn a_full_disk_is_nobodys_mistake() {
+        let of = |code| {
+            let source = rusqlite::Error::SqliteFailure(Error::new(code), None);
+            StoreError::Database { path: "episodes.sqlite".into(), source }
+        };
+        assert!(of(SQLITE_FULL).is_of_the_system() && of(SQLITE_IOERR).is_of_the_system());
+        assert!(!of(SQLITE_NOTADB).is_of_the_system());
+        assert!(!StoreError::None { path: "episodes.sqlite".into() }.is_of_the_system());
     }
 }

@@ -7,6 +7,8 @@ use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
 pub struct Model {
+    #[prost(int64, optional, tag = "1")]
+    pub ir_version: Option<i64>,
     #[prost(message, repeated, tag = "8")]
     pub opsets: Vec<Opset>,
     #[prost(message, optional, tag = "7")]
@@ -35,15 +37,58 @@ pub struct Entry {
 pub struct GraphMessage {
     #[prost(message, repeated, tag = "1")]
     pub nodes: Vec<Node>,
+    #[prost(string, optional, tag = "2")]
+    pub name: Option<String>,
     #[prost(message, repeated, tag = "5")]
     pub initializers: Vec<Initializer>,
+    #[prost(message, repeated, tag = "11")]
+    pub inputs: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     pub outputs: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "15")]
+    pub sparse: Vec<Sparse>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Sparse {
+    #[prost(message, optional, tag = "1")]
+    pub values: Option<Initializer>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub struct ValueInfo {
     #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    #[prost(message, optional, tag = "2")]
+    pub kind: Option<Kind>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Kind {
+    #[prost(message, optional, tag = "1")]
+    pub tensor: Option<TensorKind>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct TensorKind {
+    #[prost(int32, optional, tag = "1")]
+    pub element: Option<i32>,
+    #[prost(message, optional, tag = "2")]
+    pub shape: Option<Shape>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub struct Shape {
+    #[prost(message, repeated, tag = "1")]
+    pub axes: Vec<Axis>,
+}
+
+/// One size of a shape; free where it has neither size nor name.
+#[derive(Clone, PartialEq, Message)]
+pub struct Axis {
+    #[prost(int64, optional, tag = "1")]
+    pub size: Option<i64>,
+    #[prost(string, optional, tag = "2")]
     pub name: Option<String>,
 }
 
@@ -67,8 +112,12 @@ pub struct Attribute {
     pub name: Option<String>,
     #[prost(int64, optional, tag = "3")]
     pub int: Option<i64>,
+    #[prost(message, optional, tag = "6")]
+    pub graph: Option<GraphMessage>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
+    #[prost(message, repeated, tag = "11")]
+    pub graphs: Vec<GraphMessage>,
     /// 2 is an integer, 7 a list of integers.
     #[prost(int32, optional, tag = "20")]
     pub kind: Option<i32>,
@@ -104,7 +153,31 @@ impl Node {
 
 impl Attribute {
     pub fn integer(name: &str, value: i64) -> Self {
-        Self { name: Some(name.into()), kind: Some(2), int: Some(value), ints: Vec::new() }
+        Self { name: Some(name.into()), kind: Some(2), int: Some(value), ..Self::default() }
+    }
+
+    pub fn integers(name: &str, values: Vec<i64>) -> Self {
+        Self { name: Some(name.into()), kind: Some(7), ints: values, ..Self::default() }
+    }
+}
+
+impl ValueInfo {
+    /// A tensor by its element type, a number of the specification, and its shape; −1 is a free size.
+    pub fn tensor(name: &str, element: i32, shape: &[i64], names: &[String]) -> Self {
+        let axis = |(place, size): (usize, &i64)| match names.get(place) {
+            _ if *size >= 0 => Axis { size: Some(*size), name: None },
+            Some(name) if !name.is_empty() => Axis { size: None, name: Some(name.clone()) },
+            _ => Axis::default(),
+        };
+        let shape = Shape { axes: shape.iter().enumerate().map(axis).collect() };
+        let kind = Kind { tensor: Some(TensorKind { element: Some(element), shape: Some(shape) }) };
+        Self { name: Some(name.into()), kind: Some(kind) }
+    }
+
+    /// A tensor of any shape by its element type.
+    pub fn of_any_shape(name: &str, element: i32) -> Self {
+        let tensor = Some(TensorKind { element: Some(element), shape: None });
+        Self { name: Some(name.into()), kind: Some(Kind { tensor }) }
     }
 }
 

@@ -31,7 +31,7 @@ pub fn load(name: &str) -> Suite {
 
 /// Where a suite's scenes are. `$AEGIS_SCENES` stands for libero_spatial's.
 pub fn folder(name: &str) -> PathBuf {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let named = variable("AEGIS_SCENES").filter(|_| name == "libero_spatial");
     named.unwrap_or_else(|| {
         let cache = variable("AEGIS_CACHE")

@@ -7,7 +7,7 @@ use aegis_experiments::rerun::{Job, draw, rerun};
 use clap::Args;
 
 use super::traces::Kept;
-use crate::exit::{Exit, Failure, OrExit, say};
+use crate::exit::{Exit, Failure, OrExit, say, tell};
 use crate::experiment::Registered;
 use crate::host::HostArguments;
 use crate::progress;
@@ -96,9 +96,7 @@ pub fn run(
     let (run, equal) = (jobs.len(), jobs.len() - differences.len());
     say!("{run} of {total} stored sets were run again, {by}: {equal} came out as stored, bit for bit");
     if !differences.is_empty() {
-        eprintln!(
-            "on another kind of processor, or with another provider or number of threads, bits may differ"
-        );
+        tell!("on another kind of processor, or with another provider or number of threads, bits may differ");
     }
     Ok(differences)
 }

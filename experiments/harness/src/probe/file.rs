@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::Calibration;
 use super::fit::{Candidate, FitSettings, Fitted};
-use crate::files::write_atomically;
+use crate::files::{read_text, same_digest, write_atomically};
 use crate::origin::{Origin, Statement};
 use crate::rollouts::{Rollout, digest};
 
@@ -147,11 +147,11 @@ impl ProbeFile {
 
     /// Reads a probe and holds it against the model that it shall watch.
     pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
-        let bytes =
-            std::fs::read(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
+        let text =
+            read_text(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
         let parse = |source| ProbeFileError::Parse { path: path.to_owned(), source };
         // The version comes first: another layout would be blamed on whichever of its fields is met first.
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(parse)?;
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
         let check = |field, found: String, expected: String| {
             if found == expected {
                 return Ok(());
@@ -162,8 +162,8 @@ impl ProbeFile {
         if ![SCHEMA, SILENT].iter().any(|known| value["schema"] == *known) {
             check("schema", schema, format!("{SCHEMA}, or {SILENT}, which an older version wrote"))?;
         }
-        let file: Self = serde_json::from_slice(&bytes).map_err(parse)?;
-        if file.model_sha256 != model_sha256 {
+        let file: Self = serde_json::from_str(&text).map_err(parse)?;
+        if !same_digest(&file.model_sha256, model_sha256) {
             let advice =
                 format!("{model_sha256}, the weak policy's: fit the probe again with `aegis probe fit`");
             check("model_sha256", file.model_sha256.clone(), advice)?;

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::lock::{Lock, LockError, SCHEMA};
-use crate::files::write_atomically;
+use crate::files::{read_text, write_atomically};
 
 const HEAD: &str =
     "# Written by `aegis plan register`, changed by `aegis plan amend`. By hand it breaks.\n\n";
@@ -80,8 +80,7 @@ impl Lock {
     /// A file that is missing, no lock, of another layout, or edited.
     pub fn load(path: &Path) -> Result<Self, LockFileError> {
         let owned = || path.to_owned();
-        let text =
-            std::fs::read_to_string(path).map_err(|source| LockFileError::Read { path: owned(), source })?;
+        let text = read_text(path).map_err(|source| LockFileError::Read { path: owned(), source })?;
         let parse = |source| LockFileError::Parse { path: owned(), source: Box::new(source) };
         // The layout comes first: another one would be blamed on whichever of its keys is met first.
         let table: toml::Table = toml::from_str(&text).map_err(parse)?;

@@ -147,6 +147,11 @@ impl<'a> ByArm<'a> {
     }
 }
 
+/// The largest of what must not be large; NaN is larger than anything, as nobody knows how large it is.
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |most, value| if value.is_nan() { f64::INFINITY } else { most.max(value) })
+}
+
 /// Makes the report of a plan's study from what is stored for `keys`, all of the plan's. Sets of twins that lack an arm
 /// count as missing and for nothing else. `calibrator` is that of the plan's probe.
 ///
@@ -177,7 +182,7 @@ pub fn report(
     let mismatches = contrasts.iter().filter_map(|one| one.budget.map(mismatch));
     let kill = study.kill.judge(&Quantities {
         auroc_lower: discrimination.auroc.map(|estimate| estimate.lower),
-        duty_mismatch_points: Some(mismatches.fold(0.0, f64::max)),
+        duty_mismatch_points: Some(largest(mismatches)),
         crn_violations: Some(audit.violations.len() as u64),
         missing_episodes: Some(audit.missing.len() as u64),
         harm,
@@ -315,4 +320,15 @@ fn figures(
         .collect();
     let budget = budget_match(&spending, study.tolerance(), &study.bootstrap()).map_err(failed(what()))?;
     Ok((figures, Some(budget)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_the_largest() {
+        assert_eq!(largest([0.5, 2.0, 1.0].into_iter()), 2.0);
+        assert_eq!(largest([0.5, f64::NAN, 1.0].into_iter()), f64::INFINITY);
+    }
 }

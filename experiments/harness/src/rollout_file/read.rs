@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT};
+use crate::files::instead_of;
 use crate::key::EpisodeKey;
 use crate::origin::Starts;
 use crate::rollouts::{Boundary, Rollout};
@@ -43,8 +44,9 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
         valid,
     };
     let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .map_err(|error| io(format!("no Parquet file: {error}")))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
+        io(format!("no Parquet file: {}", instead_of(path).unwrap_or_else(|| error.to_string())))
+    })?;
     let mut provenance = provenance(builder.schema().metadata()).map_err(&invalid)?;
     let mut taken = Taken::default();
     for batch in builder.build().map_err(|error| io(error.to_string()))? {

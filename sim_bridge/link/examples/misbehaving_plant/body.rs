@@ -46,7 +46,9 @@ impl Body {
                 Kind::Position => value,
                 Kind::Rate => before + value,
             };
-            self.jump = self.jump.max((*joint - before).abs());
+            let jump = (*joint - before).abs();
+            // A command that is no number is the largest jump of all: no maximum may drop it.
+            self.jump = if jump.is_nan() { f64::INFINITY } else { self.jump.max(jump) };
         }
     }
 
@@ -75,6 +77,14 @@ mod tests {
         body.execute(&[0.25]);
         body.execute(&[-0.5]);
         assert_eq!((body.joints(), body.jump()), (&[0.75][..], 0.5));
+    }
+
+    #[test]
+    fn a_command_that_is_no_number_is_the_largest_jump() {
+        let mut body = Body::new(Kind::Position, vec![0.5]);
+        body.execute(&[f32::NAN]);
+        body.execute(&[0.5]);
+        assert_eq!(body.jump(), f64::INFINITY);
     }
 
     #[test]

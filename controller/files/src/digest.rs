@@ -1,0 +1,47 @@
+//! SHA-256 as every card, lock and report has it: 64 hexadecimal digits, lower-case where we write them.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of a file's bytes, lower-case hexadecimal.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = std::fs::File::open(path)?;
+    let mut block = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            count => hasher.update(&block[..count]),
+        }
+    }
+}
+
+/// SHA-256 of bytes, lower-case hexadecimal.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal, two digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether two digests are the same: hexadecimal has no case, and other programs print capitals.
+pub fn same_digest(one: &str, other: &str) -> bool {
+    one.trim().eq_ignore_ascii_case(other.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_in_capitals_is_the_same_one() {
+        let digest = sha256_of(b"weights");
+        assert!(same_digest(&digest, &digest.to_uppercase()));
+        assert!(!same_digest(&digest, &sha256_of(b"others")));
+        assert!(!same_digest(&digest, &digest[..63]));
+    }
+}

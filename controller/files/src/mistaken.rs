@@ -1,0 +1,105 @@
+//! What a file is that is not what it was taken for: a pointer of Git LFS, a page of a web server, a file of another kind.
+//! Pure: bytes in, words out, by the first bytes alone.
+
+/// What was left in the file's place, and how the file itself is got.
+const NEVER_WANTED: [(&[&[u8]], &str); 3] = [
+    (
+        &[b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/"],
+        "a Git LFS pointer stands in the file's place: run `git lfs pull` there, or download the file itself",
+    ),
+    (
+        &[b"<!doctype html", b"<html", b"<head", b"<body"],
+        "an HTML page stands in the file's place, as a download without its login or with the address of a page saves \
+         it: download the file itself",
+    ),
+    (
+        &[b"<?xml", b"<error>"],
+        "an XML answer stands in the file's place, as a file server sends it with an error: download the file itself",
+    ),
+];
+
+/// Kinds of files by how they begin.
+const KINDS: [(&[u8], &str); 13] = [
+    (b"PAR1", "a Parquet file"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x1f\x8b", "a gzip file, to be unpacked first"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file, to be unpacked first"),
+    (b"PK\x03\x04", "a ZIP file, as `torch.save` and `numpy.savez` write it"),
+    (b"\x80\x02", "a pickle of Python, as an old `torch.save` writes it"),
+    (b"\x80\x04", "a pickle of Python"),
+    (b"RRF2", "a Rerun recording"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\x89HDF\r\n", "an HDF5 file"),
+    (b"\x7fELF", "a program or a library"),
+    (b"%PDF", "a PDF document"),
+];
+
+/// How many bytes without any that text has not make a text.
+const TEXT: usize = 256;
+
+/// What stands in the place of the file that somebody wanted, where nobody ever wants what is there: nothing at all, a
+/// pointer, a page.
+pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
+    let text = crate::without_mark(bytes).trim_ascii_start();
+    if text.is_empty() {
+        return Some("the file is empty: write or download it again");
+    }
+    let begins =
+        |start: &&[u8]| text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start));
+    let found = NEVER_WANTED.iter().find(|(starts, _)| starts.iter().any(|start| begins(start)));
+    found.map(|(_, what)| *what)
+}
+
+/// What kind of file these bytes begin, where they are known, for a reader that has just failed to read its own kind.
+pub fn kind(bytes: &[u8]) -> Option<&'static str> {
+    if let Some((_, what)) = KINDS.iter().find(|(start, _)| bytes.starts_with(start)) {
+        return Some(what);
+    }
+    let text = crate::without_mark(bytes).trim_ascii_start();
+    let object = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
+    if object.is_some_and(|object| object.starts_with(b"\"")) {
+        return Some("JSON text");
+    }
+    let first = &text[..text.len().min(TEXT)];
+    let printed = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
+    (!first.is_empty() && first.iter().all(printed)).then_some("text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_wants_is_named_with_what_to_do() {
+        for (bytes, said) in [
+            (
+                &b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 131072\n"[..],
+                "git lfs pull",
+            ),
+            (b"\n <!DOCTYPE HTML><title>Sign in</title>", "HTML page"),
+            (b"<html lang=en>", "HTML page"),
+            (b"\xef\xbb\xbf<html>", "HTML page"),
+            (b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>", "XML answer"),
+            (b"", "empty"),
+            (b"\xef\xbb\xbf \r\n", "empty"),
+        ] {
+            assert!(never_wanted(bytes).is_some_and(|what| what.contains(said)), "{said}");
+        }
+        for bytes in
+            [&b"\x08\x0b\x12\x07pytorch"[..], b"suite = \"libero\"", b"{\"schema\": 2}", b"PAR1", b"<"]
+        {
+            assert_eq!(never_wanted(bytes), None);
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_known_by_its_first_bytes() {
+        assert_eq!(kind(b"PAR1\x15\x04"), Some("a Parquet file"));
+        assert!(kind(b"PK\x03\x04\x14").is_some_and(|kind| kind.contains("torch.save")));
+        assert_eq!(kind(b"{ \"schema\": 2 }"), Some("JSON text"));
+        assert_eq!(kind(b"suite = \"libero\"\n"), Some("text"));
+        assert_eq!(kind(b"\x08\x0b\x12\x07pytorch"), None);
+        assert_eq!(kind(b""), None);
+    }
+}

@@ -1,0 +1,91 @@
+//! Arrays of doubles in NumPy's format, whose headers are not taken at their word: room is made for what the file holds.
+
+use ndarray::Array2;
+use ndarray_npy::{ReadNpyError, ReadNpyExt};
+
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+/// Reads the array of a file's bytes.
+///
+/// # Errors
+/// What is wrong with the bytes: no array, another element type or number of axes, or less in it than its header says.
+pub fn read_doubles(bytes: &[u8]) -> Result<Array2<f64>, ReadNpyError> {
+    if bytes.starts_with(MAGIC) {
+        let (header, data) = header(bytes).ok_or(ReadNpyError::MissingData)?;
+        let shape = shape(header).ok_or_else(|| {
+            ReadNpyError::ParseData("its header has no one shape of whole numbers, as (3, 7)".into())
+        })?;
+        let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
+        // No element has less than a byte, whatever its type is.
+        if count.ok_or(ReadNpyError::LengthOverflow)? > data.len() {
+            return Err(ReadNpyError::MissingData);
+        }
+    }
+    Array2::read_npy(bytes)
+}
+
+/// The text of the header and the data behind it.
+fn header(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (version, rest) = bytes.get(MAGIC.len()..)?.split_first_chunk::<2>()?;
+    let (length, rest) = if version[0] == 1 {
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        (usize::from(u16::from_le_bytes(*length)), rest)
+    } else {
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        (u32::from_le_bytes(*length) as usize, rest)
+    };
+    let (text, data) = rest.split_at_checked(length)?;
+    Some((std::str::from_utf8(text).ok()?, data))
+}
+
+/// The sizes of the one shape in a header, as every program writes it.
+fn shape(header: &str) -> Option<Vec<usize>> {
+    let (_, behind) = header.split_once("shape")?;
+    if behind.contains("shape") {
+        return None;
+    }
+    let (sizes, _) = behind.split_once('(')?.1.split_once(')')?;
+    let sizes = sizes.split(',').map(str::trim).filter(|size| !size.is_empty());
+    sizes.map(|size| size.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray_npy::WriteNpyExt;
+
+    use super::*;
+
+    fn file(version: u8, header: &str) -> Vec<u8> {
+        let mut bytes = b"\x93NUMPY".to_vec();
+        bytes.extend([version, 0]);
+        let length = header.len() as u32 + 1;
+        bytes.extend(&length.to_le_bytes()[..if version == 1 { 2 } else { 4 }]);
+        bytes.extend(header.as_bytes());
+        bytes.push(b'\n');
+        bytes
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let array = Array2::from_shape_fn((3, 7), |(row, column)| row as f64 - column as f64);
+        let mut bytes = Vec::new();
+        array.write_npy(&mut bytes).unwrap();
+        assert_eq!(read_doubles(&bytes).unwrap(), array);
+        assert!(read_doubles(&bytes[..bytes.len() - 1]).is_err());
+        assert!(matches!(read_doubles(&[bytes, vec![0]].concat()), Err(ReadNpyError::ExtraBytes(1))));
+    }
+
+    #[test]
+    fn no_room_is_made_for_what_a_header_claims() {
+        let header = |shape: &str| format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
+        for shape in ["(1000000000000, 7)", "(18446744073709551615, 7)", "(99999999999999999999, 7)"] {
+            for version in [1, 2] {
+                assert!(read_doubles(&file(version, &header(shape))).is_err(), "{shape}");
+            }
+        }
+        let mut long = file(2, &header("(1, 7)"));
+        long[8..12].fill(0xff);
+        assert!(matches!(read_doubles(&long), Err(ReadNpyError::MissingData)));
+        assert!(read_doubles(b"").is_err() && read_doubles(b"\x93NUMPY\x02\0\0").is_err());
+    }
+}
