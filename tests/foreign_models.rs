@@ -42,7 +42,10 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     let mut found = Vec::new();
     while let Some(tag) = number(&mut bytes) {
         let length = match tag & 7 {
-            0 => number(&mut bytes).map_or(0, |_| 0),
+            0 => {
+                let _ = number(&mut bytes);
+                0
+            }
             1 => 8,
             2 => number(&mut bytes).expect("a length") as usize,
             _ => 4,

@@ -225,7 +225,7 @@ impl ModelCard {
             .map(|one| ("frames", "height × width × 3", vec![one.height as usize, one.width as usize, 3]));
         for (field, what, sizes) in std::iter::once(chunk).chain(activation).chain(frames) {
             let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
-            if !count.is_some_and(|count| (1..=MOST_VALUES).contains(&count)) {
+            if count.is_none_or(|count| !(1..=MOST_VALUES).contains(&count)) {
                 let found = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
                 return Err(CardError::Size { path: self.path.clone(), field, what, found });
             }

@@ -47,7 +47,7 @@ pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
     }
     let begins =
         |start: &&[u8]| text.get(..start.len()).is_some_and(|found| found.eq_ignore_ascii_case(start));
-    let found = NEVER_WANTED.iter().find(|(starts, _)| starts.iter().any(|start| begins(start)));
+    let found = NEVER_WANTED.iter().find(|(starts, _)| starts.iter().any(&begins));
     found.map(|(_, what)| *what)
 }
 

@@ -177,7 +177,8 @@ fn keep_permissions(file: &File, there: &Metadata) -> io::Result<()> {
     file.set_permissions(there.permissions())
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
 

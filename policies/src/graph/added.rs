@@ -148,8 +148,8 @@ impl Graph {
         if output.is_empty() {
             return Err(self.refuse(tensor, "the output's name is empty; valid is any text".into()));
         }
-        let returned = self.model.graph.iter().flat_map(|graph| &graph.outputs);
-        if returned.into_iter().any(|one| one.name() == output) {
+        let mut returned = self.model.graph.iter().flat_map(|graph| &graph.outputs);
+        if returned.any(|one| one.name() == output) {
             return Err(self.refuse(tensor, format!("the model returns {output} already")));
         }
         if as_it_is {
