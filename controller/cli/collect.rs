@@ -7,7 +7,6 @@ use aegis_core::Probe;
 use aegis_experiments::EpisodeKey;
 use aegis_experiments::collection::{Collection, CollectionError};
 use aegis_experiments::origin::{Origin, Starts};
-use aegis_experiments::plan::Share;
 use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
@@ -22,7 +21,7 @@ use crate::files::digest;
 use crate::occupied::{LOCK, Occupied};
 use crate::plan::found::{scenes, versions};
 use crate::progress;
-use crate::study::{Study, StudyArguments, share};
+use crate::study::{Study, StudyArguments};
 
 /// Arguments of `aegis collect`.
 #[derive(Args)]
@@ -47,10 +46,9 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
     let range = &arguments.range;
     let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{range}.parquet").into());
-    let share = share(&study.plan, "RANGE", range)?;
     let keys = study.keys("RANGE", range)?;
     check_place(&out)?;
-    let (provenance, about) = (provenance(&study, range)?, about(&study, share)?);
+    let (provenance, about) = (provenance(&study, range)?, about(&study, &keys)?);
     // Made before the first episode, so that a place that takes no file is known by then.
     let folder = Collection::place(&out);
     let collection = Collection::open(&folder, &about, provenance.clone()).map_err(|error| {
@@ -165,7 +163,7 @@ pub fn rollouts_of(
 }
 
 /// All that decides what an episode gives, by name, beside its key: what is collected under other settings is other data.
-fn about(study: &Study, share: Share) -> Result<Map<String, Value>, Failure> {
+fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failure> {
     let (plan, host) = (&study.plan, study.runtime.settings());
     let mut about = Map::new();
     let mut add = |name: &str, value: Value| about.insert(name.to_owned(), value);
@@ -184,7 +182,7 @@ fn about(study: &Study, share: Share) -> Result<Map<String, Value>, Failure> {
         ("suite", serde_json::to_value(&plan.suite)),
         ("master_seed", serde_json::to_value(plan.master_seed)),
         ("sample_seed", serde_json::to_value(plan.sample_seed)),
-        ("range", serde_json::to_value(share)),
+        ("starts", serde_json::to_value(Starts::of(keys.iter().copied()))),
         ("horizon_steps", serde_json::to_value(plan.gate.horizon_steps)),
         ("chunk_steps", serde_json::to_value(plan.gate.chunk_steps)),
         ("sensor", serde_json::to_value(plan.sensor)),
