@@ -39,6 +39,41 @@ fn scenes_of_another_suite() {
 }
 
 #[test]
+fn numbers_that_no_machine_could_list() {
+    let out = folder("bad-numbers").join("starts.npy");
+    let sample = |extra: &[&str]| {
+        let mut command = aegis();
+        command.args(["sim", "sample", "--task", "0", "--seed", "1", "--out"]).arg(&out).args(extra);
+        command
+    };
+    refuses(
+        &mut sample(&["--count", "100000000000"]),
+        2,
+        &["--count: found 100000000000", "1 to 1000000", "memory"],
+    );
+    let last = &["--first", "18446744073709551615", "--count", "2"];
+    refuses(&mut sample(last), 2, &["--first: found 18446744073709551615", "at most 18446744073709551613"]);
+    assert!(!out.exists(), "a refused draw leaves no file");
+    let mut demonstrate = aegis();
+    demonstrate.args(["demonstrate", "--replicates", "1000000000000", "--out"]).arg(&out);
+    refuses(&mut demonstrate, 2, &["--replicates", "at most 100000 episodes of each task"]);
+    let mut power = aegis();
+    power.args([
+        "plan",
+        "power",
+        "--effect",
+        "0.1",
+        "--discordance",
+        "0.2",
+        "--alpha",
+        "0.05",
+        "--studies",
+        "1000000000000",
+    ]);
+    refuses(&mut power, 2, &["--studies", "100..=1000000"]);
+}
+
+#[test]
 fn a_truncated_model() {
     let folder = folder("truncated-model");
     let plan = copy_of_study(&folder);

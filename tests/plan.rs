@@ -207,6 +207,86 @@ fn files_that_came_from_a_start_of_the_confirmation_range_are_refused_whatever_t
 }
 
 #[test]
+fn one_set_of_the_tuning_range_runs_before_a_plan_is_frozen() {
+    let (_, path) = new_study("plan-trial");
+    let lock = path.with_extension("lock.toml");
+    // No policy reads this suite, which only running shows.
+    edit(&path, "libero_spatial", "libero_goal");
+    let words = [
+        "study.toml",
+        "one set of the tuning range · task 0 · initial state 400",
+        "akita_black_bowl_2",
+        "not frozen",
+    ];
+    refuses(&mut plan("register", &path), 2, &words);
+    assert!(!lock.exists());
+    let left_out = runs(plan("register", &path).arg("--without-trial"));
+    assert!(left_out["notes"][0].as_str().is_some_and(|note| note.contains("--without-trial")), "{left_out}");
+    std::fs::remove_file(&lock).expect("the lock can be removed");
+    edit(&path, "libero_goal", "libero_spatial");
+    let tried = runs(common::aegis_on_few_tasks().args(["plan", "register"]).arg(&path));
+    let note = tried["notes"][0].as_str().expect("a note");
+    assert!(note.contains("with all 6 arms: task 0, initial state 400"), "{note}");
+}
+
+#[test]
+fn what_is_run_of_the_confirmation_range_is_said_and_noted_in_the_log() {
+    let (folder, path) = new_study("plan-noted");
+    let demo = |range: &str| {
+        let mut command = common::aegis_on_few_tasks();
+        command.args(["demo", "--episodes", "1", "--range", range, "--plan"]).arg(&path);
+        let output = command.arg("--out").arg(folder.join("demo")).output().expect("the binary starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let log = path.with_extension("seen.jsonl");
+    assert!(!demo("tuning").contains("confirmation"));
+    assert!(!log.exists());
+    let said = demo("confirmation");
+    for words in ["1 sets of the confirmation range", "study.seen.jsonl", "--range tuning"] {
+        assert!(said.contains(words), "{words:?} is missing from: {said}");
+    }
+    let few = |verb: &str| {
+        let mut command = common::aegis_on_few_tasks();
+        command.args(["plan", verb]).arg(&path);
+        command
+    };
+    let registered = runs(few("register").arg("--without-trial"));
+    let note = registered["notes"][1].as_str().expect("a note");
+    assert!(note.contains("`aegis demo` ran 1 sets of the confirmation range, 500 to 539"), "{note}");
+    assert!(demo("confirmation").contains("study.lock.toml"));
+    let checked = runs(&mut few("check"));
+    assert_eq!(checked["amendments"][0]["changes"], serde_json::json!([]));
+    assert!(
+        checked["amendments"][0]["why"].as_str().is_some_and(|why| why.contains("`aegis demo`")),
+        "{checked}"
+    );
+}
+
+#[test]
+fn a_pilot_says_whether_budgets_will_match_and_advises_a_share() {
+    let (_, path) = new_study("plan-pilot");
+    edit(&path, "tuning = { first = 400, end = 440", "tuning = { first = 40, end = 42");
+    edit(&path, "sample_seed", "tasks = [0, 2]\nsample_seed");
+    edit(&path, "replicates = 10000", "replicates = 200");
+    let found = runs(&mut plan("pilot", &path));
+    assert_eq!((&found["sets"], &found["arms"][0]["success"]["n"]), (&4.into(), &4.into()));
+    let advice = &found["advice"][0];
+    assert_eq!(
+        (&advice["arm"], &advice["like"], &advice["now"]),
+        (&"blind".into(), &"aegis".into(), &1.0.into())
+    );
+    assert!(advice["wanted"].as_f64().is_some_and(|wanted| wanted > 0.0), "{found}");
+    let said = plan("pilot", &path).args(["--sets", "2"]).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&said.stdout);
+    for words in ["2 sets of the tuning range", "[study.rules.blind]", "duty_mismatch_points"] {
+        assert!(said.contains(words), "{words:?} is missing from: {said}");
+    }
+    refuses(plan("pilot", &path).args(["--sets", "5"]), 2, &["--sets: found 5", "1 to 4"]);
+}
+
+#[test]
 fn a_plan_without_a_study_is_not_registered() {
     let folder = folder("plan-without-study");
     let path = copy_of_study(&folder);
@@ -257,6 +337,25 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             ["unknown field `duty_point`", "duty_points", "study.toml"],
         ),
         ("first = 500", "first = 439", ["ranges.confirmation", "ranges.tuning", "disjoint"]),
+        // Numbers that no lock gives back, and that no machine can list.
+        (
+            "master_seed = 20260606",
+            "master_seed = 10000000000000000000",
+            ["master_seed", "at most", "study.toml"],
+        ),
+        (
+            "end = 540, replicates = 1 ",
+            "end = 540, replicates = 1000000000000 ",
+            ["ranges.confirmation", "100000", "memory"],
+        ),
+        // Models that propose other chunks, a probe that was fitted otherwise, a schedule past the end.
+        ("chunk_steps = 10", "chunk_steps = 5", ["gate.chunk_steps: found 5", "valid is 10", "weak.toml"]),
+        (
+            "alpha = 0.10",
+            "alpha = 0.20",
+            ["probe.json: settings.alpha: found 0.1", "valid is 0.2", "fit.alpha"],
+        ),
+        ("at = [5, 9]", "at = [900]", ["study.rules.blind.schedule.at: found 900", "5 to 19", "never fire"]),
     ] {
         edit(&path, from, to);
         refuses(&mut plan("register", &path), 2, &words);

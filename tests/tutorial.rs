@@ -1,5 +1,5 @@
 //! The tutorial's commands, as they are printed, in a folder with what a clone has after its build.
-//! What they leave is looked at: a verified study, its report, and a recording.
+//! What they leave is looked at: a verified study, its report with an answer, and a recording.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -34,6 +34,8 @@ fn its_commands_do_what_it_says() {
     for left in ["policy.onnx", "probe.json", "study.lock.toml", "run/report.html", "episode.rrd"] {
         assert!(folder.join("mine").join(left).is_file(), "{left} is missing\n{said}");
     }
+    let report = std::fs::read_to_string(folder.join("mine/run/report.md")).expect("it is there");
+    assert!(report.contains("no kill criterion fired") && !report.contains("No answer"), "{report}");
     let linked =
         std::fs::read_dir(folder.join("mine/run/recordings")).expect("the report links to some").count();
     assert!((1..=5).contains(&linked), "{linked} recordings");

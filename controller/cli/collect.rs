@@ -20,6 +20,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::digest;
 use crate::occupied::{LOCK, Occupied};
 use crate::plan::found::{scenes, versions};
+use crate::plan::note;
 use crate::progress;
 use crate::study::{Study, StudyArguments};
 
@@ -61,6 +62,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
         let there = keys.len() - missing.len();
         tell!("{range}: {there} of {} episodes are there from an earlier call", keys.len());
     }
+    note(arguments.study.plan.as_ref(), &study.plan, "aegis collect", range, missing.len())?;
     roll_out(&study, range, &missing, arguments.study.workers, &|rollout| Ok(collection.keep(rollout)?))?;
     let found = collection.all(&keys).or_exit(Exit::Failed)?;
     write(&out, &provenance, &found).or_exit(Exit::Failed)?;

@@ -12,9 +12,10 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
+use crate::plan::note;
 use crate::recording;
 use crate::remote::{Remote, RemoteArguments};
-use crate::study::{Study, StudyArguments};
+use crate::study::{Study, StudyArguments, share};
 use crate::{progress, table};
 
 /// Enough to see a recovery, few enough for half a minute.
@@ -27,7 +28,11 @@ const EPISODES: usize = 30;
 pub struct DemoArguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Episodes per arm, spread over the tasks, from the plan's confirmation range; 30, or all there are if fewer
+    /// Range of the plan that the episodes are of. Those of the confirmation range of a plan that is to be registered are
+    /// noted in its log
+    #[arg(long, value_name = "RANGE", default_value = "confirmation")]
+    range: String,
+    /// Episodes per arm, spread over the tasks, from that range; 30, or all there are if fewer
     #[arg(long, value_name = "N")]
     episodes: Option<usize>,
     /// Only this task
@@ -50,13 +55,14 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     study.check_models()?;
     let probe = study.probe()?;
     let tasks = tasks(arguments.task, study.tasks())?;
-    let all = study.plan.ranges.confirmation.keys(tasks);
+    let all = share(&study.plan, "--range", &arguments.range)?.keys(tasks);
     let episodes = arguments.episodes.unwrap_or(EPISODES.min(all.len()));
     let Some(keys) = all.get(..episodes).filter(|keys| !keys.is_empty()) else {
         let message = format!("--episodes: found {episodes}; valid is 1 to {}", all.len());
         return Err(failure(Exit::Input, message));
     };
 
+    note(arguments.study.plan.as_ref(), &study.plan, "aegis demo", &arguments.range, keys.len())?;
     let settings = study.settings();
     let arms = [Arm::weak(), Arm::aegis(study.rule(&probe)), Arm::strong()];
     let bar = progress::bar("episodes and their twins", keys.len());

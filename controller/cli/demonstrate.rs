@@ -91,6 +91,9 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     let mut share = study.plan.ranges.training;
     share.replicates = arguments.replicates;
     (share.first, share.end) = arguments.starts.unwrap_or((share.first, share.end));
+    share
+        .validate()
+        .map_err(|reason| failure(Exit::Input, format!("--starts and --replicates: {reason}")))?;
     let keys = share.keys(study.tasks());
     let settings = study.settings();
     let disturbance = Disturbance {

@@ -24,6 +24,14 @@ pub struct HostArguments {
     deadline_ms: Option<u64>,
 }
 
+impl Default for HostArguments {
+    /// What a study runs with where nothing is said.
+    fn default() -> Self {
+        let HostSettings { provider, device_id, threads, deadline_ms, .. } = HostSettings::default();
+        Self { provider, device_id, threads, deadline_ms }
+    }
+}
+
 impl HostArguments {
     /// The settings, checked.
     pub fn settings(&self) -> Result<HostSettings, Failure> {

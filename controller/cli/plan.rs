@@ -3,12 +3,16 @@
 
 pub mod found;
 mod new;
+mod noted;
+mod pilot;
 mod power;
 mod register;
 mod seen;
+mod trial;
 
 use clap::Subcommand;
 
+pub use noted::note;
 pub use register::hold;
 
 use crate::exit::Failure;
@@ -20,6 +24,8 @@ pub enum PlanVerb {
     New(new::NewArguments),
     /// Say how many episodes an effect needs, for one contrast and for the whole family
     Power(power::PowerArguments),
+    /// Run every arm on the tuning range and say whether budgets will match
+    Pilot(pilot::PilotArguments),
     /// Freeze a plan, and all that a run of it reads, in a lock file
     Register(register::RegisterArguments),
     /// Take what is found now into the lock, with the reason
@@ -33,6 +39,7 @@ pub fn run(verb: &PlanVerb) -> Result<(), Failure> {
     match verb {
         PlanVerb::New(arguments) => new::run(arguments),
         PlanVerb::Power(arguments) => power::run(arguments),
+        PlanVerb::Pilot(arguments) => pilot::run(arguments),
         PlanVerb::Register(arguments) => register::register(arguments),
         PlanVerb::Amend(arguments) => register::amend(arguments),
         PlanVerb::Check(arguments) => register::check(arguments),

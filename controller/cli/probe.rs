@@ -15,6 +15,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
 use crate::judgement;
 use crate::origins::{hold, of_policies, of_probe};
+use crate::plan::note;
 use crate::progress;
 use crate::study::{Study, StudyArguments, share};
 
@@ -141,6 +142,10 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     hold((&study.path, &study.plan), &study.suite, &said, Some(&arguments.range))?;
     let workers = arguments.study.workers;
     let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
+    // What lies in a file was noted when it was collected.
+    let run_now = arguments.episodes.is_none();
+    let sets = if run_now { study.keys("--range", &arguments.range)?.len() } else { 0 };
+    note(arguments.study.plan.as_ref(), &study.plan, "aegis probe eval", &arguments.range, sets)?;
     let (fresh, _) = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref(), workers)?;
     let found = evaluate(&file, &discovery, &fresh, &study.plan.gate, study.plan.master_seed)
         .or_exit(Exit::Failed)?;

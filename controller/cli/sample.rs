@@ -14,6 +14,9 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::make_folder;
 use crate::study::load_suite;
 
+/// Most states of a task at once.
+const MOST: usize = 1_000_000;
+
 /// Arguments of `aegis sim sample`.
 #[derive(Args)]
 #[command(
@@ -51,8 +54,13 @@ pub struct SampleArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
-    if arguments.count == 0 {
-        return Err(failure(Exit::Input, "--count: found 0; valid is 1 or more"));
+    let count = arguments.count;
+    if !(1..=MOST).contains(&count) {
+        let reason = "they are kept in memory until they are written";
+        return Err(failure(
+            Exit::Input,
+            format!("--count: found {count}; valid is 1 to {MOST}, for {reason}"),
+        ));
     }
     let suite = load_suite(&arguments.suite, None)?;
     let tasks = arguments.task.map_or(0..suite.task_count(), |task| task..task + 1);
@@ -72,9 +80,15 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
                 format!("found {first}; valid is {recorded} or more, for those before are recorded ones");
             return Err(failure(Exit::Input, format!("--first: {reason}")));
         }
+        let Some(end) = first.checked_add(count) else {
+            let valid = usize::MAX - count;
+            let reason =
+                format!("found {first}; valid is at most {valid}, so that {count} states can be numbered");
+            return Err(failure(Exit::Input, format!("--first: {reason}")));
+        };
         let mut rejected = Rejections::default();
-        let mut states = Vec::with_capacity(arguments.count);
-        for index in first..first + arguments.count {
+        let mut states = Vec::new();
+        for index in first..end {
             if arguments.recorded {
                 let state = suite.start(Start { task, initial_state: index }).or_exit(Exit::Input)?;
                 match sampler.refuse(&state).or_exit(Exit::Failed)? {

@@ -104,6 +104,7 @@ impl Study {
 
     /// Opens both policies once, so that a bad model ends the verb before the first episode.
     pub fn check_models(&self) -> Result<(), Failure> {
+        check_chunks(&self.path, &self.plan)?;
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
             let policy = OnnxPolicy::open(&self.runtime, card).or_exit(Exit::Input)?;
             if self.runtime.settings().provider != ProviderChoice::Cpu {
@@ -133,6 +134,28 @@ impl Study {
             probe: probe.clone(),
         })
     }
+}
+
+/// Refuses models whose chunks are not those that the plan runs; model paths as they are read from here.
+pub fn check_chunks(path: &Path, located: &Plan) -> Result<(), Failure> {
+    let (plan, width) = (path.display(), NULL_ACTION.len());
+    for card in [&located.models.weak, &located.models.strong] {
+        let chunk = ModelCard::load(card).or_exit(Exit::Input)?.chunk;
+        let (card, steps) = (card.display(), located.gate.chunk_steps);
+        if chunk.horizon != steps as usize {
+            let valid = format!("{}, the actions that {card} proposes at a time", chunk.horizon);
+            return Err(failure(
+                Exit::Input,
+                format!("{plan}: gate.chunk_steps: found {steps}; valid is {valid}"),
+            ));
+        }
+        if chunk.width != width {
+            let message =
+                format!("{card}: chunk.width: found {}; valid is {width}, the suite's actions", chunk.width);
+            return Err(failure(Exit::Input, message));
+        }
+    }
+    Ok(())
 }
 
 /// The scenes of a plan, which have all the starts that it names.

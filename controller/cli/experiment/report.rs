@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::arm::AEGIS;
 use aegis_experiments::files::write_atomically;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::registration::Lock;
+use aegis_experiments::registration::{Amendment, Lock};
 use aegis_experiments::report::{Instructive, RECORDINGS, Report, plain, report};
 use aegis_experiments::store::{Store, has_log};
 use aegis_recorder::Target;
@@ -133,18 +133,23 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         format!("Plan {}; scenes {}.", lock.frozen.plan_sha256, lock.frozen.scenes.sha256),
         format!("Results {results_sha256}."),
     ];
-    if lock.amendments.is_empty() {
+    provenance.extend(lock.notes.iter().cloned());
+    if lock.amendments.iter().all(|amendment| amendment.changes.is_empty()) {
         provenance.push("The plan was not amended.".into());
     }
     for amendment in &lock.amendments {
-        let changes: Vec<String> = amendment.changes.iter().map(ToString::to_string).collect();
-        provenance.push(format!(
-            "Amended {}, when {} episodes had been seen: {} ({}).",
-            amendment.when,
-            amendment.episodes_seen,
-            amendment.why,
-            changes.join("; ")
-        ));
+        let Amendment { when, why, episodes_seen, notes, changes, .. } = amendment;
+        let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        provenance.push(match changes.is_empty() {
+            true => format!("Noted {when}: {why}."),
+            false => {
+                format!(
+                    "Amended {when}, when {episodes_seen} episodes had been seen: {why} ({}).",
+                    changes.join("; ")
+                )
+            }
+        });
+        provenance.extend(notes.iter().cloned());
     }
     provenance
         .push(format!("{} episodes were interrupted by their plant and run again.", interruptions.len()));

@@ -9,6 +9,7 @@ use aegis_experiments::origin::Statement;
 use aegis_experiments::origin_file::ORIGINS;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
+use aegis_experiments::probe::rules::RuleSettings;
 use aegis_experiments::registration::{Frozen, NamedFile, Scenes};
 use aegis_policies::card::{ExternalFile, ModelCard};
 
@@ -16,7 +17,7 @@ use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::library;
 use crate::origins::{ROLES, beside, hold, of_policies, of_probe};
-use crate::study::{onnx_library, probe, scenes_folder, suite_of};
+use crate::study::{check_chunks, onnx_library, probe, scenes_folder, suite_of};
 
 /// Reads the plan and takes the digest of all that it names.
 pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
@@ -86,11 +87,35 @@ pub fn scenes(suite: &str) -> Result<Scenes, Failure> {
 }
 
 /// Refuses models and a probe that do not belong together: nobody registers what cannot run.
-pub fn check_models(located: &Plan) -> Result<ProbeFile, Failure> {
+pub fn check_models(path: &Path, located: &Plan) -> Result<ProbeFile, Failure> {
     for card in [&located.models.weak, &located.models.strong] {
         ModelCard::load(card).and_then(|card| card.weights()).or_exit(Exit::Input)?;
     }
+    check_chunks(path, located)?;
     probe(&located.models)
+}
+
+/// Refuses a probe that was fitted otherwise than the plan says, and arms whose gate can never fire with it.
+pub fn check_probe(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<(), Failure> {
+    let written = |settings| serde_json::to_value(settings).or_exit(Exit::Failed);
+    let (fitted, said) = (written(&probe.settings)?, written(&located.fit)?);
+    let fields = said.as_object().into_iter().flatten();
+    if let Some((field, valid)) =
+        fields.into_iter().find(|(field, valid)| fitted.get(field.as_str()) != Some(valid))
+    {
+        let found = fitted.get(field).map_or("nothing".into(), ToString::to_string);
+        let advice = format!("fit it again with `aegis probe fit --plan {}`", path.display());
+        let (file, plan) = (located.models.probe.display(), path.display());
+        let message = format!(
+            "{file}: settings.{field}: found {found}; valid is {valid}, fit.{field} of {plan}; {advice}"
+        );
+        return Err(failure(Exit::Input, message));
+    }
+    let Some(study) = &located.study else { return Ok(()) };
+    let rule = |rule: &RuleSettings| rule.rule(&probe.calibration, probe.settings.trend_window);
+    study
+        .check_fires(&located.rule, &located.gate, rule)
+        .map_err(|error| failure(Exit::Input, format!("{}: {error}", path.display())))
 }
 
 /// Refuses files that say that they came from a start which the plan judges on; returns what they say.

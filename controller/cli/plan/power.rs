@@ -41,7 +41,7 @@ pub struct PowerArguments {
     #[arg(long, value_name = "SHARE")]
     success: Option<f64>,
     /// Simulated studies
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(100..=1_000_000))]
     studies: u64,
     /// Seed of the simulation
     #[arg(long, value_name = "N", default_value_t = 1)]

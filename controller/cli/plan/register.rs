@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use aegis_experiments::origin::Statement;
 use aegis_experiments::plan::{Plan, Share};
-use aegis_experiments::registration::{Difference, Frozen, Lock, lock_path};
+use aegis_experiments::registration::{Difference, Frozen, Lock, LockFileError, lock_path};
 use aegis_files::shown;
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use serde_json::json;
 
-use super::found::{check_models, check_origins, found};
-use super::seen;
+use super::found::{check_models, check_origins, check_probe, found};
+use super::{noted, seen, trial};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::origins::ROLES;
 use crate::study::probe;
@@ -25,7 +25,7 @@ pub struct Registered {
     /// Its lock; PLAN with .lock.toml when left out
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
-    /// Print JSON: lock, seal, created, commit, plan_sha256, frozen_sha256, scenes_sha256, amendments
+    /// Print JSON: lock, seal, created, commit, notes, plan_sha256, frozen_sha256, scenes_sha256, amendments
     #[arg(long)]
     json: bool,
 }
@@ -42,6 +42,29 @@ impl Registered {
 pub struct RegisterArguments {
     #[command(flatten)]
     registered: Registered,
+    #[command(flatten)]
+    trial: TrialArguments,
+}
+
+/// Whether a set is run before anything is frozen.
+#[derive(Args)]
+struct TrialArguments {
+    /// Do not run one set of the tuning range first; the lock and the report say so
+    #[arg(long)]
+    without_trial: bool,
+}
+
+impl TrialArguments {
+    /// Runs the set, and says what was run, or that nothing was.
+    fn run(&self, plan: &Path) -> Result<String, Failure> {
+        if self.without_trial {
+            return Ok(
+                "No set of the tuning range was run before it was frozen, for --without-trial was given."
+                    .into(),
+            );
+        }
+        trial::run(plan)
+    }
 }
 
 /// Arguments of `aegis plan amend`.
@@ -52,6 +75,8 @@ pub struct RegisterArguments {
 pub struct AmendArguments {
     #[command(flatten)]
     registered: Registered,
+    #[command(flatten)]
+    trial: TrialArguments,
     /// The reason, in words; the report prints it
     #[arg(long, value_name = "TEXT")]
     why: String,
@@ -91,9 +116,13 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     let place = arguments.registered.lock();
     let (plan, frozen) = found(path)?;
     check_whole(path, &plan)?;
-    let lock = Lock::new(frozen, now(), env!("AEGIS_COMMIT").into()).or_exit(Exit::Input)?;
-    let exit = if place.exists() { Exit::Input } else { Exit::Failed };
-    lock.create(&place).or_exit(exit)?;
+    if place.exists() {
+        return Err(failure(Exit::Input, LockFileError::Exists { path: place }));
+    }
+    let mut notes = vec![arguments.trial.run(path)?];
+    notes.extend(noted::before(path)?);
+    let lock = Lock::new(frozen, now(), env!("AEGIS_COMMIT").into(), notes).or_exit(Exit::Input)?;
+    lock.create(&place).or_exit(Exit::Failed)?;
     tell(&lock, &place, *json)
 }
 
@@ -105,7 +134,8 @@ fn check_whole(path: &Path, plan: &Plan) -> Result<(), Failure> {
         return Err(failure(Exit::Input, format!("{}: {message}", path.display())));
     }
     let located = plan.clone().located(path);
-    let probe = check_models(&located)?;
+    let probe = check_models(path, &located)?;
+    check_probe(path, &located, &probe)?;
     for Statement { file, part, origin } in check_origins(path, &located, &probe)? {
         if origin.is_none() {
             tell!(
@@ -124,9 +154,13 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let (plan, frozen) = found(path)?;
     check_whole(path, &plan)?;
     let seen = arguments.seen(plan.ranges.confirmation)?;
-    let amended = lock
-        .amend(frozen, now(), &arguments.why, seen)
-        .map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))?;
+    let amend = |notes| {
+        let amended = lock.amend(frozen.clone(), now(), &arguments.why, seen, notes);
+        amended.map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))
+    };
+    // What would be refused anyway is refused before a set is run.
+    amend(Vec::new())?;
+    let amended = amend(vec![arguments.trial.run(path)?])?;
     amended.replace(&place).or_exit(Exit::Failed)?;
     tell(&amended, &place, *json)
 }
@@ -182,6 +216,7 @@ fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
             "seal": lock.head(),
             "created": lock.created,
             "commit": lock.commit,
+            "notes": lock.notes,
             "plan_sha256": plan_sha256,
             "frozen_sha256": lock.frozen.sha256().or_exit(Exit::Failed)?,
             "scenes_sha256": scenes.sha256,
@@ -194,20 +229,25 @@ fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
     }
     say!("{}: registered {} by a binary of commit {}", place.display(), lock.created, lock.commit);
     say!("seal    {}", lock.head());
+    lock.notes.iter().for_each(|note| say!("note    {note}"));
     say!("plan    {plan_sha256}");
     say!("scenes  {} ({}, {} files)", scenes.sha256, scenes.suite, scenes.files.len());
     for amendment in &lock.amendments {
         let seen = amendment.episodes_seen;
-        say!("amended {}, {seen} episodes seen: {}", amendment.when, amendment.why);
+        match amendment.changes.is_empty() {
+            true => say!("noted   {}: {}", amendment.when, amendment.why),
+            false => say!("amended {}, {seen} episodes seen: {}", amendment.when, amendment.why),
+        }
         for change in &amendment.changes {
             say!("        {change}");
         }
+        amendment.notes.iter().for_each(|note| say!("        {note}"));
     }
     Ok(())
 }
 
 /// RFC 3339 in UTC, to the second.
-fn now() -> String {
+pub fn now() -> String {
     let now = Timestamp::now();
     now.round(Unit::Second).unwrap_or(now).to_string()
 }

@@ -53,6 +53,13 @@ pub enum Drive {
     Strong,
     /// The weak policy, backed up by the strong one when the rule fires.
     Rule(Rule),
+    /// As `Rule` in a share of the episodes, drawn for each, and the weak policy alone in the others.
+    Share {
+        /// The rule.
+        rule: Rule,
+        /// Above 0, at most 1.
+        share: f64,
+    },
     /// The weak policy; the rule only notes what it would have done.
     Shadow(Rule),
     /// The placebo: as many fires as this arm's twin had, at boundaries drawn uniformly among those at which the gate
@@ -85,7 +92,8 @@ impl Arm {
         Self { name: "strong".into(), drive: Drive::Strong }
     }
 
-    /// The arbiter at the start of an episode. A yoked arm has none before its boundaries are [drawn](Self::yoked).
+    /// The arbiter at the start of an episode. An arm that is drawn for each episode has none before it
+    /// [is](crate::fork::draw).
     pub fn arbiter(&self, limits: &GateLimits) -> Result<Arbiter, GateError> {
         Ok(Arbiter::new(match &self.drive {
             Drive::Weak => Authority::WeakOnly,
@@ -96,7 +104,31 @@ impl Arm {
                 let valid = "an arm whose boundaries were drawn";
                 return Err(GateError { field: "arm", found: format!("one yoked to {to}"), valid });
             }
+            Drive::Share { share, .. } => {
+                let found = format!("one that obeys its rule in a share of {share} of the episodes");
+                return Err(GateError {
+                    field: "arm",
+                    found,
+                    valid: "an arm that was drawn for its episode",
+                });
+            }
         }))
+    }
+
+    /// Whether it is drawn anew for each episode.
+    pub fn is_drawn(&self) -> bool {
+        matches!(self.drive, Drive::Yoked(_) | Drive::Share { .. })
+    }
+
+    /// An arm with a share for one episode, by a number that was drawn uniformly from 0 to below 1; any other as it is.
+    pub fn shared(&self, drawn: f64) -> Self {
+        match &self.drive {
+            Drive::Share { rule, share } => {
+                let rule = if drawn < *share { rule.clone() } else { Rule::Never {} };
+                Self { name: self.name.clone(), drive: Drive::Rule(rule) }
+            }
+            _ => self.clone(),
+        }
     }
 
     /// A yoked arm for an episode whose twin fired so often; any other arm as it is.

@@ -3,6 +3,7 @@
 
 use aegis_core::trigger::chunk_disagreement;
 use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Saved, Score, StepRecord};
+use rand::RngExt;
 
 use crate::arm::{Arm, Drive};
 use crate::course::{Course, StatePath};
@@ -35,7 +36,7 @@ pub fn run_twins(
     let Some((first, others)) = arms.split_first() else { return Ok(done) };
     // Arms that read the distance between both policies need it on the weak path too.
     let mut weak_settings = settings.clone();
-    for arm in others.iter().filter(|arm| !matches!(arm.drive, Drive::Yoked(_))) {
+    for arm in others.iter().filter(|arm| !arm.is_drawn()) {
         weak_settings.ask_strong |= arm.arbiter(&settings.gate)?.needs_disagreement();
     }
     let (weak, trail) = walk(parties, first, key, &weak_settings, recorders.arm(&first.name))?;
@@ -54,7 +55,12 @@ pub fn run_twins(
     Ok(done)
 }
 
-/// The arm as it runs one episode: what is yoked to one of `twins` has its fires drawn.
+/// The stream that says in which episodes an arm with a share obeys its rule. One for all such arms, so that of two shares
+/// the larger one takes in the episodes of the smaller.
+const SHARE: &str = "share";
+
+/// The arm as it runs one episode: what is yoked to one of `twins` has its fires drawn, what obeys its rule in a share of the
+/// episodes whether it does in this one.
 ///
 /// # Errors
 /// [`EpisodeError::Draw`] where there is no room for them.
@@ -68,6 +74,9 @@ pub fn draw<'a>(
         Drive::Yoked(to) => twins.find(|twin| twin.arm == *to).map_or(0, |twin| twin.fires),
         _ => 0,
     };
+    if matches!(arm.drive, Drive::Share { .. }) {
+        return Ok(arm.shared(settings.streams.at(key, SHARE, 0).random()));
+    }
     let mut generator = settings.streams.at(key, &format!("arm/{}", arm.name), 0);
     Ok(arm.yoked(fires, &settings.gate, &mut generator)?)
 }

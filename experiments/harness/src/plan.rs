@@ -1,6 +1,8 @@
 //! The plan: every setting of a study in one TOML file, unknown keys refused.
 //! Each use of data owns a range of initial states, and no two ranges may share one.
 
+mod bounds;
+
 use std::path::{Path, PathBuf};
 
 use aegis_core::{GateLimits, Start};
@@ -139,10 +141,15 @@ impl Plan {
             let valid = "one or more tasks of the suite, ascending, each once; leave it out for all of them";
             return Err(invalid("tasks", format!("found {tasks:?}; valid is {valid}")));
         }
+        plan.check_bounds().map_err(|(field, reason)| invalid(&field, reason))?;
         plan.gate.validate().map_err(|error| {
             invalid(&error.key(), format!("found {}; valid is {}", error.found, error.valid))
         })?;
         plan.rule.validate().map_err(|(field, reason)| invalid(&format!("rule.{field}"), reason))?;
+        if let Some(share) = plan.rule.share() {
+            let valid = "valid is in a rule of [study.rules], for what [rule] says holds for every episode";
+            return Err(invalid("rule.share", format!("found {share}; {valid}")));
+        }
         plan.ranges.validate().map_err(|(field, reason)| invalid(&field, reason))?;
         plan.sensor.validate().map_err(|reason| invalid("sensor.object_position_sd", reason))?;
         plan.fit.validate().map_err(|(field, reason)| invalid(field, reason))?;
@@ -150,6 +157,7 @@ impl Plan {
             let checked = study.validate(&plan.rule, &plan.gate);
             checked.map_err(|StudyError { field, reason }| invalid(&field, reason))?;
         }
+        plan.check_written().map_err(|(field, reason)| invalid(&field, reason))?;
         Ok(plan)
     }
 
@@ -222,10 +230,8 @@ impl Ranges {
         let named = self.named();
         for (index, (name, share)) in named.iter().enumerate() {
             let field = format!("ranges.{name}");
-            if share.first >= share.end || share.replicates == 0 {
-                let found =
-                    format!("first {}, end {}, replicates {}", share.first, share.end, share.replicates);
-                return Err((field, format!("found {found}; valid is first < end and replicates ≥ 1")));
+            if let Err(reason) = share.validate() {
+                return Err((field, reason));
             }
             for (other_name, other) in &named[..index] {
                 if share.first < other.end && other.first < share.end {

@@ -2,6 +2,7 @@
 //! Settings and what they stand for; what is refused is in `study/check.rs`.
 
 mod check;
+mod fires;
 mod kill;
 mod precondition;
 
@@ -155,7 +156,10 @@ impl StudySettings {
             let drive = match self.source(name, gated)? {
                 Source::Weak => Drive::Weak,
                 Source::Strong => Drive::Strong,
-                Source::Rule(settings) => Drive::Rule(rule(settings)),
+                Source::Rule(settings) => match settings.share() {
+                    Some(share) => Drive::Share { rule: rule(settings), share },
+                    None => Drive::Rule(rule(settings)),
+                },
                 Source::Shadow(settings) => Drive::Shadow(rule(settings)),
                 Source::Yoked => Drive::Yoked(AEGIS.into()),
             };

@@ -115,7 +115,7 @@ fn each_thing_that_differs_is_named() {
     files.insert("tasks/00/new.xml".into(), "13".into());
     found.scenes = Scenes::new("libero_spatial".into(), files);
     assert_ne!(found.scenes.sha256, registered.scenes.sha256);
-    let lock = Lock::new(registered, "2026-11-25T12:00:00Z".into(), "unknown".into()).unwrap();
+    let lock = Lock::new(registered, "2026-11-25T12:00:00Z".into(), "unknown".into(), Vec::new()).unwrap();
     let said: Vec<String> = lock.compare(&found).iter().map(ToString::to_string).collect();
     assert_eq!(
         said,
@@ -131,12 +131,14 @@ fn each_thing_that_differs_is_named() {
 /// A lock with two amendments; tests run side by side, so each has a plan file of its own `name`.
 fn amended(name: &str) -> Lock {
     let shipped = text();
-    let lock =
-        Lock::new(frozen(&plan(name, &shipped)), "2026-11-25T12:00:00Z".into(), "unknown".into()).unwrap();
+    let notes = vec!["One set of the tuning range ran.".to_owned()];
+    let registered = frozen(&plan(name, &shipped));
+    let lock = Lock::new(registered, "2026-11-25T12:00:00Z".into(), "unknown".into(), notes).unwrap();
     let longer = frozen(&plan(name, &shipped.replace("hold_chunks = 3", "hold_chunks = 4")));
-    let lock = lock.amend(longer, "2026-11-26T12:00:00Z".into(), " longer holds ", 0).unwrap();
+    let lock = lock.amend(longer, "2026-11-26T12:00:00Z".into(), " longer holds ", 0, vec![]).unwrap();
     let back = frozen(&plan(name, &shipped));
-    lock.amend(back, "2026-11-27T12:00:00Z".into(), "back again", 40).unwrap()
+    lock.amend(back, "2026-11-27T12:00:00Z".into(), "back again", 40, vec!["Nothing was tried.".into()])
+        .unwrap()
 }
 
 #[test]
@@ -151,10 +153,24 @@ fn an_amendment_says_what_when_why_and_after_what() {
     assert_eq!(lock.head(), second.seal);
 
     let same = lock.frozen.clone();
-    assert!(matches!(lock.amend(same, "now".into(), "why", 0), Err(LockError::NoChange)));
+    assert!(matches!(lock.amend(same, "now".into(), "why", 0, vec![]), Err(LockError::NoChange)));
     let mut other = lock.frozen.clone();
     other.versions.clear();
-    assert!(matches!(lock.amend(other, "now".into(), " \n", 0), Err(LockError::NoReason)));
+    assert!(matches!(lock.amend(other, "now".into(), " \n", 0, vec![]), Err(LockError::NoReason)));
+}
+
+#[test]
+fn what_was_run_outside_the_study_is_noted_in_the_chain_and_changes_nothing() {
+    let lock = amended("noted");
+    let noted = lock.note("2026-11-28T12:00:00Z".into(), "`aegis demo` ran 10 sets", 10).unwrap();
+    noted.verify().unwrap();
+    assert_ne!(noted.head(), lock.head());
+    assert_eq!((&noted.frozen, &noted.seal), (&lock.frozen, &lock.seal));
+    let last = noted.amendments.last().unwrap();
+    assert_eq!((last.changes.len(), last.episodes_seen), (0, 10));
+    // A lock that was sealed before there were notes has the seal that it had.
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study.lock.toml");
+    Lock::load(&shipped).unwrap();
 }
 
 type Edit = fn(&mut Lock);
@@ -162,7 +178,10 @@ type Edit = fn(&mut Lock);
 #[test]
 fn an_edited_lock_is_found_and_says_where() {
     let whole = amended("edited");
-    let edits: [(&str, Edit); 10] = [
+    let edits: [(&str, Edit); 13] = [
+        ("registration", |lock| lock.notes.clear()),
+        ("registration", |lock| lock.notes[0].push('!')),
+        ("amendments[1]", |lock| lock.amendments[1].notes.clear()),
         ("registration", |lock| lock.created = "2026-11-24T12:00:00Z".into()),
         ("registration", |lock| lock.registered_sha256.replace_range(..1, "x")),
         ("amendments[0]", |lock| lock.amendments[0].why = "a better reason".into()),

@@ -4,9 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_core::Rule;
+use aegis_core::{Rule, Thresholds};
 use aegis_experiments::arm::Drive;
 use aegis_experiments::plan::Plan;
+use aegis_experiments::probe::rules::RuleSettings;
 use aegis_statistics::{Method, Over};
 
 fn template() -> PathBuf {
@@ -169,5 +170,101 @@ fn rules_are_refused_before_a_probe_is_there() {
     ] {
         let error = damaged(&format!("rule-{name}"), &[("kind = \"conformal\"", rule)]).unwrap_err();
         assert!(error.contains(field), "{error}");
+    }
+}
+
+/// What is said of the arms of a damaged template whose probe has such a threshold.
+fn fires(name: &str, edits: &[(&str, &str)], threshold: f64) -> Result<(), String> {
+    let plan = damaged(name, edits)?;
+    let rule = |settings: &RuleSettings| match settings {
+        RuleSettings::Blind { schedule, .. } => Rule::Blind { schedule: schedule.clone() },
+        _ => Rule::Conformal(Thresholds { fire: threshold, hand_back: 0.2 }),
+    };
+    let study = plan.study.as_ref().unwrap();
+    study.check_fires(&plan.rule, &plan.gate, rule).map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_gate_that_can_never_fire_is_refused_by_the_setting_that_forbids_it() {
+    assert_eq!(fires("fires", &[], 0.8), Ok(()));
+    let at = "schedule = { at = [5, 9] }";
+    for (edits, words) in [
+        (
+            &[("duty_cap = 0.75", "duty_cap = 0.0")][..],
+            ["gate.duty_cap: found 0", "30 control steps of one hold"],
+        ),
+        (&[("duty_cap = 0.75", "duty_cap = 0.1")], ["gate.duty_cap: found 0.1, 22 control", "0.136 or more"]),
+        (&[("guard_fraction = 0.20", "guard_fraction = 1.0")], ["gate.guard_fraction: found 1", "below 1"]),
+        (
+            &[("budget_fraction = 0.05", "budget_fraction = 0.0")],
+            ["gate.budget_fraction", "0 fires an episode"],
+        ),
+        (
+            &[("guard_fraction = 0.20", "guard_fraction = 0.95")],
+            ["gate.hold_chunks: found 3", "between guard and horizon"],
+        ),
+        (&[(at, "schedule = { at = [900] }")], ["study.rules.blind.schedule.at: found 900", "from 5 to 19"]),
+        (&[(at, "schedule = { at = [4] }")], ["study.rules.blind.schedule.at: found 4", "from 5 to 19"]),
+        (&[(at, "schedule = { at = [5, 22] }")], ["study.rules.blind.schedule.at: found 22", "from 5 to 19"]),
+        (&[(at, "schedule = { at = [] }")], ["study.rules.blind.schedule.at: found none", "arm blind"]),
+        (
+            &[(at, "schedule = { every = { first = 900, period = 1 } }")],
+            ["study.rules.blind.schedule.every: found first 900", "from 5 to 19"],
+        ),
+    ] {
+        let error = fires("never", edits, 0.8).expect_err("it can never fire");
+        for word in words.iter().chain(&["can never fire"]) {
+            assert!(error.contains(word), "{word:?} is missing from: {error}");
+        }
+    }
+    for threshold in [1.0, f64::INFINITY] {
+        let error = fires("threshold", &[], threshold).expect_err("nothing reaches it");
+        assert!(error.contains("rule.kind") && error.contains("calibrated on more"), "{error}");
+    }
+    // Arms without a gate are none of that.
+    let weak = [
+        (
+            "arms = [\"weak\", \"aegis\", \"blind\", \"random\", \"strong\", \"aa\"]",
+            "arms = [\"weak\", \"strong\", \"aa\"]",
+        ),
+        (
+            "    { better = \"aegis\", than = \"blind\" },\n    { better = \"aegis\", than = \"random\" },\n",
+            "",
+        ),
+        ("{ better = \"aegis\", than = \"weak\" }", "{ better = \"strong\", than = \"weak\" }"),
+        ("[study.rules.blind]\nkind = \"blind\"", ""),
+        ("schedule = { at = [5, 9] }", ""),
+        ("budget_fraction = 0.05", "budget_fraction = 0.0"),
+    ];
+    assert_eq!(fires("gateless", &weak, 0.8), Ok(()));
+}
+
+#[test]
+fn a_blind_rule_may_be_obeyed_in_a_share_of_the_episodes() {
+    let at = "schedule = { at = [5, 9] }";
+    let plan = damaged("share", &[(at, "schedule = { at = [5] }\nshare = 0.6")]).unwrap();
+    let arms = plan.study.as_ref().unwrap().arms(&plan.rule, |_| Rule::Never {}).unwrap();
+    assert_eq!(arms[2].drive, Drive::Share { rule: Rule::Never {}, share: 0.6 });
+    for (edits, words) in [
+        (
+            [(at, "schedule = { at = [5] }\nshare = 0.0")],
+            ["study.rules.blind.share: found 0", "above 0, at most 1"],
+        ),
+        (
+            [(at, "schedule = { at = [5] }\nshare = 1.5")],
+            ["study.rules.blind.share: found 1.5", "above 0, at most 1"],
+        ),
+        (
+            [(
+                "[rule]\nkind = \"conformal\"",
+                "[rule]\nkind = \"blind\"\nschedule = { at = [5] }\nshare = 0.5",
+            )],
+            ["rule.share: found 0.5", "[study.rules]"],
+        ),
+    ] {
+        let error = damaged("share-refused", &edits).unwrap_err();
+        for word in words {
+            assert!(error.contains(word), "{word:?} is missing from: {error}");
+        }
     }
 }

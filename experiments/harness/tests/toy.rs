@@ -4,8 +4,10 @@
 
 use crate::support::{KEYS, Line, gated, open, probe, settings};
 use aegis_core::probe::HeadKind;
-use aegis_core::{Observation, Plant, PlantError, Saved, Start, Transition};
+use aegis_core::trigger::Schedule;
+use aegis_core::{Observation, Plant, PlantError, Rule, Saved, Start, Transition};
 use aegis_experiments::origin::Starts;
+use aegis_experiments::plan::Share;
 use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::evaluate;
 use aegis_experiments::probe::file::{Data, ProbeFile, ProbeFileError};
@@ -14,7 +16,7 @@ use aegis_experiments::rollout_file::{self, Provenance, RolloutFileError};
 use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_experiments::runner::{RunError, run_arms};
 use aegis_experiments::summary::summarise;
-use aegis_experiments::{Arm, EpisodeError, EpisodeSettings, Parties, twins};
+use aegis_experiments::{Arm, Drive, EpisodeError, EpisodeResult, EpisodeSettings, Parties, twins};
 
 fn fit_settings(head: HeadKind) -> FitSettings {
     FitSettings {
@@ -268,4 +270,43 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     assert!(error.contains("schema: found 1; valid is 3, or 2"), "{error}");
     std::fs::write(&path, "{ \"schema\": 2").unwrap();
     assert!(matches!(ProbeFile::load(&path, "abc", "action_tokens", 2), Err(ProbeFileError::Parse { .. })));
+}
+
+#[test]
+fn an_arm_with_a_share_fires_in_about_that_share_and_moves_no_other_arm() {
+    let blind = || Rule::Blind { schedule: Schedule::At(vec![3]) };
+    let arm = |name: &str, drive| Arm { name: name.into(), drive };
+    let share = |name: &str, share| arm(name, Drive::Share { rule: blind(), share });
+    let keys = Share { first: 0, end: 200, replicates: 1 }.keys(0..1);
+    let run = |arms: &[Arm], fork| {
+        let settings = EpisodeSettings { fork, ..settings() };
+        let twins = run_arms(&keys, arms, 2, &settings, &|_| Ok(open()), &|_| {}).unwrap();
+        twins.into_iter().map(|(result, _)| result).collect::<Vec<_>>()
+    };
+    let before = [
+        Arm::weak(),
+        gated(),
+        arm("random", Drive::Yoked("aegis".into())),
+        arm("blind", Drive::Rule(blind())),
+    ];
+    let after = [&before[..], &[share("all", 1.0), share("most", 0.7), share("some", 0.3)]].concat();
+    let (old, new) = (run(&before, true), run(&after, true));
+    assert_eq!(run(&after, false), new, "forked or not");
+    let of = |results: &[EpisodeResult], name: &str| -> Vec<EpisodeResult> {
+        results.iter().filter(|result| result.arm == *name).cloned().collect()
+    };
+    for name in ["weak", "aegis", "random", "blind"] {
+        assert_eq!(of(&old, name), of(&new, name), "{name}");
+    }
+    let fired = |name: &str| of(&new, name).iter().map(|result| result.fires > 0).collect::<Vec<bool>>();
+    assert_eq!(fired("all"), fired("blind"));
+    let (all, most, some) = (fired("all"), fired("most"), fired("some"));
+    let count = |fired: &[bool]| fired.iter().filter(|fired| **fired).count() as f64;
+    assert!((count(&most) / count(&all) - 0.7).abs() < 0.12, "{} of {}", count(&most), count(&all));
+    assert!((count(&some) / count(&all) - 0.3).abs() < 0.12, "{} of {}", count(&some), count(&all));
+    // The larger share takes in the smaller, and who does not fire is the weak twin.
+    assert!(most.iter().zip(&some).all(|(most, some)| *most || !some));
+    for (weak, twin) in of(&new, "weak").iter().zip(of(&new, "some")).filter(|(_, twin)| twin.fires == 0) {
+        assert_eq!((&weak.path, weak.success), (&twin.path, twin.success));
+    }
 }

@@ -36,6 +36,10 @@ pub enum RuleSettings {
     Blind {
         /// When it fires.
         schedule: Schedule,
+        /// The share of episodes in which it does, drawn for each; all of them where nothing is said. It matches the
+        /// budget of a gate that leaves some episodes alone.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<f64>,
     },
     /// The strong policy from a control step on.
     TakeOver {
@@ -61,7 +65,10 @@ impl RuleSettings {
             Self::Trend { switch_cap } if *switch_cap < 2 => {
                 Err(("switch_cap", format!("found {switch_cap}; valid is 2 or more")))
             }
-            Self::Blind { schedule } => schedule.validate().map_err(|error| {
+            Self::Blind { share: Some(share), .. } if !(*share > 0.0 && *share <= 1.0) => {
+                Err(("share", format!("found {share}; valid is above 0, at most 1")))
+            }
+            Self::Blind { schedule, .. } => schedule.validate().map_err(|error| {
                 let field = match schedule {
                     Schedule::Every { .. } => "schedule.every.period",
                     Schedule::At(_) => "schedule.at",
@@ -69,6 +76,14 @@ impl RuleSettings {
                 (field, format!("found {}; valid is {}", error.found, error.valid))
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// The share of episodes in which the rule is to be obeyed; none where it is in all of them.
+    pub fn share(&self) -> Option<f64> {
+        match self {
+            Self::Blind { share, .. } => *share,
+            _ => None,
         }
     }
 
@@ -107,7 +122,7 @@ impl RuleSettings {
                 fire: calibration.disagreement,
                 hand_back: calibration.disagreement_return,
             }),
-            Self::Blind { schedule } => Rule::Blind { schedule: schedule.clone() },
+            Self::Blind { schedule, .. } => Rule::Blind { schedule: schedule.clone() },
             Self::TakeOver { step } => Rule::TakeOver { step: *step },
             Self::Never {} => Rule::Never {},
         }

@@ -52,6 +52,14 @@ pub enum LockFileError {
         /// Which value.
         source: toml::ser::Error,
     },
+    /// What was written does not come back as it was.
+    #[error("{path}: {what}: cannot be written so that it is read back as it is; valid is a value that TOML keeps", path = path.display())]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// What is lost.
+        what: String,
+    },
     /// A plan is registered once.
     #[error("{path}: found a lock; valid is none yet: change a registered plan with `aegis plan amend`", path = path.display())]
     Exists {
@@ -110,10 +118,16 @@ impl Lock {
     /// Writes an amended lock in place of the one that it was made from.
     ///
     /// # Errors
-    /// A file that cannot be written.
+    /// A file that cannot be written, and a value that would not be read back.
     pub fn replace(&self, path: &Path) -> Result<(), LockFileError> {
         let text = toml::to_string(self)
             .map_err(|source| LockFileError::Format { path: path.to_owned(), source })?;
+        let lost = |what: String| LockFileError::Lost { path: path.to_owned(), what };
+        let again: Self = toml::from_str(&text).map_err(|error| lost(error.message().to_owned()))?;
+        if let Some(first) = self.compare(&again.frozen).first() {
+            return Err(lost(first.to_string()));
+        }
+        again.verify().map_err(|error| lost(error.to_string()))?;
         write_atomically(path, (HEAD.to_owned() + &text).as_bytes())
             .map_err(|source| LockFileError::Write { path: path.to_owned(), source })
     }

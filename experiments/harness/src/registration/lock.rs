@@ -23,6 +23,9 @@ pub struct Lock {
     pub commit: String,
     /// Digest of what was frozen then.
     pub registered_sha256: String,
+    /// What is to be known of the registration, in sentences that the report prints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Seal of the registration.
     pub seal: String,
     /// Changes since, the oldest first.
@@ -42,7 +45,10 @@ pub struct Amendment {
     pub why: String,
     /// Episodes of the confirmation range that were stored then.
     pub episodes_seen: u64,
-    /// What changed.
+    /// What is to be known of it, in sentences that the report prints.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// What changed; nothing where it is only noted that episodes were run outside the study.
     pub changes: Vec<Difference>,
     /// Digest of what has been frozen since.
     pub frozen_sha256: String,
@@ -88,10 +94,28 @@ impl Lock {
     ///
     /// # Errors
     /// As [`Frozen::sha256`].
-    pub fn new(frozen: Frozen, created: String, commit: String) -> Result<Self, LockError> {
+    pub fn new(
+        frozen: Frozen,
+        created: String,
+        commit: String,
+        notes: Vec<String>,
+    ) -> Result<Self, LockError> {
         let registered_sha256 = frozen.sha256()?;
-        let seal = registration_seal(SCHEMA, &created, &commit, &registered_sha256);
-        Ok(Self { schema: SCHEMA, created, commit, registered_sha256, seal, amendments: Vec::new(), frozen })
+        let (schema, seal, amendments) = (SCHEMA, String::new(), Vec::new());
+        let mut lock = Self { schema, created, commit, registered_sha256, notes, seal, amendments, frozen };
+        lock.seal = lock.registration_seal();
+        Ok(lock)
+    }
+
+    /// The seal that the registration has to have.
+    fn registration_seal(&self) -> String {
+        let Self { schema, created, commit, registered_sha256, notes, .. } = self;
+        // A lock without notes is sealed as it was before there were any.
+        let notes = (!notes.is_empty()).then_some(notes);
+        digest(&json!({
+            "schema": schema, "created": created, "commit": commit, "registered_sha256": registered_sha256,
+            "notes": notes
+        }))
     }
 
     /// The newest seal, which stands for the whole lock: quote it where the study is announced.
@@ -110,7 +134,7 @@ impl Lock {
     /// [`LockError::Broken`] at the first entry that is not as it was sealed.
     pub fn verify(&self) -> Result<(), LockError> {
         let broken = |entry: String| Err(LockError::Broken { entry });
-        if self.seal != registration_seal(self.schema, &self.created, &self.commit, &self.registered_sha256) {
+        if self.seal != self.registration_seal() {
             return broken("registration".into());
         }
         let (mut seal, mut frozen_sha256) = (&self.seal, &self.registered_sha256);
@@ -138,28 +162,40 @@ impl Lock {
         when: String,
         why: &str,
         episodes_seen: u64,
+        notes: Vec<String>,
     ) -> Result<Self, LockError> {
-        self.verify()?;
-        let changes = self.compare(&found);
-        if changes.is_empty() {
-            return Err(LockError::NoChange);
-        }
         if why.trim().is_empty() {
             return Err(LockError::NoReason);
         }
-        let why = why.trim().to_owned();
-        let frozen_sha256 = found.sha256()?;
+        if self.compare(&found).is_empty() {
+            return Err(LockError::NoChange);
+        }
+        self.append(found, when, why.trim().to_owned(), episodes_seen, notes)
+    }
+
+    /// The lock with a word in its log on episodes of the confirmation range that were run outside the study.
+    ///
+    /// # Errors
+    /// A chain that is broken already.
+    pub fn note(&self, when: String, what: &str, episodes: u64) -> Result<Self, LockError> {
+        self.append(self.frozen.clone(), when, what.to_owned(), episodes, Vec::new())
+    }
+
+    fn append(
+        &self,
+        found: Frozen,
+        when: String,
+        why: String,
+        episodes_seen: u64,
+        notes: Vec<String>,
+    ) -> Result<Self, LockError> {
+        self.verify()?;
+        let (changes, frozen_sha256) = (self.compare(&found), found.sha256()?);
         let mut amendment =
-            Amendment { when, why, episodes_seen, changes, frozen_sha256, seal: String::new() };
+            Amendment { when, why, episodes_seen, notes, changes, frozen_sha256, seal: String::new() };
         amendment.seal = amendment.sealed(self.head())?;
         let mut amended = Self { frozen: found, ..self.clone() };
         amended.amendments.push(amendment);
         Ok(amended)
     }
-}
-
-fn registration_seal(schema: u32, created: &str, commit: &str, registered_sha256: &str) -> String {
-    digest(&json!({
-        "schema": schema, "created": created, "commit": commit, "registered_sha256": registered_sha256
-    }))
 }

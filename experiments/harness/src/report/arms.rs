@@ -55,6 +55,9 @@ impl Background<'_> {
             0 => String::new(),
             _ => format!("; below {} a boundary is calm", number(level)),
         };
+        let of = rule.share().map_or(String::new(), |share| {
+            format!(", in a share of {share} of the episodes, drawn for each")
+        });
         match rule.rule(&self.probe.calibration, self.probe.settings.trend_window) {
             Rule::Conformal(thresholds) => format!(
                 "hands over where the probe's risk of failure lies above {}{}",
@@ -96,12 +99,12 @@ impl Background<'_> {
             Rule::Blind { schedule: Schedule::At(boundaries) } => {
                 let steps = boundaries.iter().map(|boundary| self.step(*boundary).to_string());
                 let steps: Vec<String> = steps.collect();
-                format!("hands over at control step {}, whatever the probe says", steps.join(", "))
+                format!("hands over at control step {}, whatever the probe says{of}", steps.join(", "))
             }
             Rule::Blind { schedule: Schedule::Every { first, period } } => {
                 let [first, period] = [first, period].map(|chunks| self.step(chunks));
                 format!(
-                    "hands over at control step {first} and every {period} steps after it, whatever the probe says"
+                    "hands over at control step {first} and every {period} steps after it, whatever the probe says{of}"
                 )
             }
             Rule::TakeOver { step } => format!("drives from control step {step} to the end, without a gate"),
@@ -168,8 +171,12 @@ mod tests {
             (RuleSettings::Trend { switch_cap: 4 }, "more than 0.212 a chunk over 4 boundaries"),
             (RuleSettings::Disagreement {}, "further apart than 0.608"),
             (
-                RuleSettings::Blind { schedule: Schedule::Every { first: 5, period: 4 } },
+                RuleSettings::Blind { schedule: Schedule::Every { first: 5, period: 4 }, share: None },
                 "step 50 and every 40 steps",
+            ),
+            (
+                RuleSettings::Blind { schedule: Schedule::At(vec![5]), share: Some(0.6) },
+                "step 50, whatever the probe says, in a share of 0.6 of the episodes, drawn for each.",
             ),
             (RuleSettings::Never {}, "never hands over"),
         ] {

@@ -11,6 +11,7 @@ mod instructive;
 mod method;
 mod origins;
 mod page;
+mod pilot;
 mod tables;
 mod weak_path;
 mod words;
@@ -36,6 +37,7 @@ pub use background::Background;
 pub use help::Help;
 pub use instructive::{Instructive, RECORDINGS, instructive};
 pub use page::{Figure, Layout, Link, Outcome, Page, Table};
+pub use pilot::ShareAdvice;
 pub use tables::plain;
 pub use weak_path::{Discrimination, ScoreMoment, WeakPath};
 

@@ -68,6 +68,10 @@ impl StudySettings {
                 let field = format!("{field}.{setting}");
                 StudyError { field, reason }
             })?;
+            if let (SHADOW, Some(share)) = (name.as_str(), rule.share()) {
+                let valid = "none: what a shadow would do is noted in every episode";
+                return Err(refused(field + ".share", share.to_string(), valid));
+            }
             let kind = match (name.as_str(), rule) {
                 (BLIND, RuleSettings::Blind { .. }) | (TAKE_OVER, RuleSettings::TakeOver { .. }) => None,
                 (BLIND, _) => Some("kind = \"blind\", which reads no score"),

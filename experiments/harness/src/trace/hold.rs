@@ -32,7 +32,7 @@ impl From<&Arm> for Conduct {
             Drive::Weak => Self::Weak,
             Drive::Strong => Self::Strong,
             Drive::Rule(Rule::TakeOver { .. }) => Self::TakeOver,
-            Drive::Rule(_) | Drive::Yoked(_) => Self::Gated,
+            Drive::Rule(_) | Drive::Share { .. } | Drive::Yoked(_) => Self::Gated,
             Drive::Shadow(_) => Self::Shadow,
         }
     }

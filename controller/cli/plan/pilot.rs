@@ -1,0 +1,77 @@
+//! `aegis plan pilot`: every arm on the tuning range, before anything is registered: do budgets match, would a criterion fire?
+//! Figures are those of a report, made of other starts; nothing is stored, and no start of the confirmation range is met.
+
+use std::path::PathBuf;
+
+use aegis_experiments::report::report;
+use aegis_experiments::runner::run_arms;
+use clap::Args;
+use serde_json::json;
+
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::experiment::arms;
+use crate::host::HostArguments;
+use crate::progress;
+use crate::study::{Study, StudyArguments, default_workers};
+
+/// Arguments of `aegis plan pilot`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis plan pilot experiments/study.toml\n\n\
+                        The figures are of few episodes: they choose settings and confirm none of them.")]
+pub struct PilotArguments {
+    /// The plan, registered or not
+    plan: PathBuf,
+    /// Sets of twins, spread over the tasks; the whole tuning range when left out
+    #[arg(long, value_name = "N")]
+    sets: Option<usize>,
+    /// Worker threads; results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = default_workers())]
+    workers: usize,
+    /// Print JSON: sets, arms, contrasts with their budgets, kill criteria, advice
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    host: HostArguments,
+}
+
+/// Runs the verb.
+pub fn run(arguments: &PilotArguments) -> Result<(), Failure> {
+    let path = &arguments.plan;
+    let study = Study::open(&StudyArguments {
+        plan: Some(path.clone()),
+        workers: arguments.workers,
+        host: arguments.host.clone(),
+    })?;
+    let Some(settings) = &study.plan.study else {
+        let message = "study: missing; valid is a [study], as in a plan of `aegis plan new`";
+        return Err(failure(Exit::Input, format!("{}: {message}", path.display())));
+    };
+    study.check_models()?;
+    let (probe, arms) = arms(&study)?;
+    let calibrator = study.probe()?.calibration.calibrator;
+    let all = study.keys("ranges", "tuning")?;
+    let sets = arguments.sets.unwrap_or(all.len());
+    let Some(keys) = all.get(..sets).filter(|keys| !keys.is_empty()) else {
+        let reason = format!("found {sets}; valid is 1 to {}, the plan's ranges.tuning", all.len());
+        return Err(failure(Exit::Input, format!("--sets: {reason}")));
+    };
+    let bar = progress::bar("sets of the tuning range", keys.len());
+    let open = |_| study.parties(&probe);
+    let settled = study.settings();
+    let outcome = run_arms(keys, &arms, arguments.workers, &settled, &open, &progress::follow(&bar));
+    bar.finish_and_clear();
+    let results: Vec<_> = outcome.or_exit(Exit::Failed)?.into_iter().map(|(result, _)| result).collect();
+    let found = report(&study.plan, keys, &results, &calibrator)
+        .map_err(|error| failure(Exit::Failed, format!("{}: {error}", path.display())))?;
+    if arguments.json {
+        let outcome = json!({
+            "sets": sets, "arms": found.arms, "contrasts": found.contrasts, "kill": found.kill,
+            "killed": found.killed, "advice": found.share_advice(settings),
+        });
+        say!("{outcome}");
+        return Ok(());
+    }
+    let title = format!("Pilot of {}: {sets} sets of the tuning range", path.display());
+    say!("{}", found.pilot_page(&title, settings).markdown().trim_end());
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Arms whose gate can never fire, which no study learns anything from: refused before the plan is frozen.
+//! Limits, schedules and thresholds each say which setting forbids it, and what would allow it.
+
+use aegis_core::trigger::Schedule;
+use aegis_core::{GateLimits, Rule};
+
+use super::{Source, StudyError, StudySettings};
+use crate::arm::AEGIS;
+use crate::probe::rules::RuleSettings;
+
+/// No score lies above it.
+const HIGHEST_SCORE: f64 = 1.0;
+
+impl StudySettings {
+    /// Refuses an arm with a gate that can never fire. `gated` is the plan's `[rule]`, `gate` its limits, and `rule` gives
+    /// settings the thresholds of the plan's probe.
+    ///
+    /// # Errors
+    /// [`StudyError`] with the setting that forbids every fire.
+    pub fn check_fires(
+        &self,
+        gated: &RuleSettings,
+        gate: &GateLimits,
+        rule: impl Fn(&RuleSettings) -> Rule,
+    ) -> Result<(), StudyError> {
+        for name in &self.arms {
+            let settings = match self.source(name, gated)? {
+                Source::Rule(settings) | Source::Shadow(settings) => settings,
+                Source::Weak | Source::Strong | Source::Yoked => continue,
+            };
+            if matches!(settings, RuleSettings::Never {} | RuleSettings::TakeOver { .. }) {
+                continue;
+            }
+            let refused = |field: String, reason: String| StudyError {
+                field,
+                reason: format!("{reason}; as it is, the gate of arm {name} can never fire"),
+            };
+            let allowed =
+                check_limits(gate).map_err(|(field, reason)| refused(format!("gate.{field}"), reason))?;
+            let own = if *name == *AEGIS || !self.rules.contains_key(name) {
+                "rule".to_owned()
+            } else {
+                format!("study.rules.{name}")
+            };
+            if let RuleSettings::Blind { schedule, .. } = settings {
+                check_schedule(schedule, &allowed)
+                    .map_err(|(field, reason)| refused(format!("{own}.schedule.{field}"), reason))?;
+            }
+            check_threshold(&rule(settings)).map_err(|reason| refused(format!("{own}.kind"), reason))?;
+        }
+        Ok(())
+    }
+}
+
+/// The boundaries at which the limits let a gate fire.
+fn check_limits(gate: &GateLimits) -> Result<Vec<u32>, (&'static str, String)> {
+    let horizon = gate.horizon_steps;
+    if gate.budget() == 0 {
+        let found = gate.budget_fraction;
+        return Err((
+            "budget_fraction",
+            format!("found {found}, which is 0 fires an episode; valid is above 0"),
+        ));
+    }
+    if gate.guard_steps() >= horizon {
+        let found = gate.guard_fraction;
+        let valid = "below 1, so that a boundary lies past the guard";
+        return Err(("guard_fraction", format!("found {found}, all of the horizon; valid is {valid}")));
+    }
+    if gate.hold_steps() > gate.duty_steps() {
+        let (found, hold, most) = (gate.duty_cap, gate.hold_steps(), gate.duty_steps());
+        let valid = f64::from(hold) / f64::from(horizon);
+        return Err((
+            "duty_cap",
+            format!(
+                "found {found}, {most} control steps; valid is {valid:.3} or more, {hold} control steps of one hold"
+            ),
+        ));
+    }
+    let boundaries = 0..horizon.div_ceil(gate.chunk_steps);
+    let allowed: Vec<u32> =
+        boundaries.filter(|boundary| gate.may_fire_at(boundary.saturating_mul(gate.chunk_steps))).collect();
+    if allowed.is_empty() {
+        let (found, guard) = (gate.hold_chunks, gate.guard_steps());
+        let valid = "a hold that fits between guard and horizon, or whole_holds = false";
+        return Err((
+            "hold_chunks",
+            format!(
+                "found {found}, {} control steps past a guard of {guard} of {horizon}; valid is {valid}",
+                gate.hold_steps()
+            ),
+        ));
+    }
+    Ok(allowed)
+}
+
+fn check_schedule(schedule: &Schedule, allowed: &[u32]) -> Result<(), (&'static str, String)> {
+    let [first, last] = [allowed.first(), allowed.last()].map(|one| one.copied().unwrap_or_default());
+    let valid = format!("chunk boundaries from {first} to {last}, at which the limits let it fire");
+    match schedule {
+        Schedule::At(boundaries) => match boundaries.iter().find(|boundary| !allowed.contains(boundary)) {
+            Some(beyond) => Err(("at", format!("found {beyond}; valid is {valid}"))),
+            None if boundaries.is_empty() => Err(("at", format!("found none; valid is {valid}"))),
+            None => Ok(()),
+        },
+        Schedule::Every { first: begin, period } => {
+            let fires = |boundary: &&u32| {
+                boundary.checked_sub(*begin).is_some_and(|since| since.checked_rem(*period) == Some(0))
+            };
+            match allowed.iter().find(fires) {
+                Some(_) => Ok(()),
+                None => Err((
+                    "every",
+                    format!("found first {begin}, period {period}; valid is one that meets {valid}"),
+                )),
+            }
+        }
+    }
+}
+
+/// Refuses thresholds that nothing reaches, as calibration on too few episodes gives.
+fn check_threshold(rule: &Rule) -> Result<(), String> {
+    let unreachable = match rule {
+        Rule::Conformal(thresholds) => thresholds.fire >= HIGHEST_SCORE,
+        Rule::FunctionalBand(band) => band.upper.iter().all(|upper| *upper >= HIGHEST_SCORE),
+        Rule::Trend(trend) => trend.slope >= f64::MAX,
+        Rule::Disagreement(distances) => distances.fire == f64::INFINITY,
+        Rule::Cost(_) | Rule::Blind { .. } | Rule::Random { .. } | Rule::TakeOver { .. } | Rule::Never {} => {
+            false
+        }
+    };
+    if !unreachable {
+        return Ok(());
+    }
+    Err("found a threshold of the probe that no value reaches; valid is a probe that was calibrated on more episodes that \
+         weak wins, at least 1 / fit.alpha of them, or a larger fit.alpha"
+        .into())
+}
