@@ -10,7 +10,7 @@ use aegis_experiments::registration::{Lock, lock_path};
 use serde::{Deserialize, Serialize};
 
 use super::register::now;
-use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::exit::{Exit, Failure, OrExit, failure, tell};
 
 /// The range that a study is judged on.
 const CONFIRMATION: &str = "confirmation";
@@ -45,7 +45,7 @@ pub fn note(
     let begin =
         format!("{}: {sets} sets of the confirmation range, on which the plan is judged", path.display());
     if plan.study.is_none() {
-        eprintln!("{begin}; --range tuning leaves it alone");
+        tell!("{begin}; --range tuning leaves it alone");
         return Ok(());
     }
     let lock = lock_path(path);
@@ -65,7 +65,7 @@ pub fn note(
             .map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", place.display())))?;
         place
     };
-    eprintln!("{begin}; noted in {}, and in its report; --range tuning leaves it alone", place.display());
+    tell!("{begin}; noted in {}, and in its report; --range tuning leaves it alone", place.display());
     Ok(())
 }
 

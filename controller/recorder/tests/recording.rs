@@ -241,7 +241,9 @@ fn equal_episodes_give_equal_recordings() {
 
 #[test]
 fn a_path_that_cannot_be_written_is_named_before_the_episode_runs() {
-    let path = folder("unwritable").join("missing/episode.rrd");
+    let folder = folder("unwritable");
+    fs::write(folder.join("file"), "no folder").unwrap();
+    let path = folder.join("file/episode.rrd");
     let error = sink(&path).unwrap_err().to_string();
     assert!(error.starts_with(&format!("{}: cannot write the recording: ", path.display())), "{error}");
 }
