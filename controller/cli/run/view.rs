@@ -144,14 +144,13 @@ pub fn show(
         let mut terminal = ratatui::init();
         let mut draw_newest = || {
             let now = live.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            // A terminal that has gone is nothing to stop a robot for.
-            let _ = terminal.draw(|frame| draw(frame, &now));
+            terminal.draw(|frame| draw(frame, &now)).is_ok()
         };
         while !end.load(Ordering::Acquire) {
-            draw_newest();
-            let ready = event::poll(EVERY);
+            // A terminal that has gone is nothing to stop a robot for. To poll it would keep a processor busy.
+            let ready =
+                if draw_newest() { event::poll(EVERY) } else { Err(std::io::ErrorKind::BrokenPipe.into()) };
             if ready.is_err() {
-                // A closed terminal fails at once: without a pause this would poll it without end.
                 std::thread::sleep(EVERY);
             }
             if let Ok(true) = ready

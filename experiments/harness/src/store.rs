@@ -393,6 +393,20 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_in_the_place_of_a_store_is_named() {
+        let folder = Scratch::within(&std::env::temp_dir()).unwrap();
+        let path = folder.path().join("episodes.sqlite");
+        let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4096\n".repeat(20);
+        for (bytes, word) in
+            [(pointer.as_str(), "Git LFS"), (&"no store at all".repeat(100), "no database of SQLite")]
+        {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Store::read(&path, "study").err().unwrap().to_string();
+            assert!(error.contains(word) && error.contains("aegis experiment run"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_full_disk_is_nobodys_mistake() {
         let of = |code| {
             let source = rusqlite::Error::SqliteFailure(Error::new(code), None);

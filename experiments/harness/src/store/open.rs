@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{PATIENCE, StoreError, file_system};
+use crate::files::instead_of;
 
 /// What a run that was killed, or goes on, has left beside a store: the log of what is not in its file yet, or the journal
 /// of what is only half in it.
@@ -53,6 +54,12 @@ pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
 /// Why a store cannot be opened.
 pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
+    if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+        let found = instead_of(&path).unwrap_or_else(|| "no database of SQLite".into());
+        let found = found.trim_start_matches("found ").to_owned();
+        let (field, valid) = ("file".into(), "a store that `aegis experiment run` made".into());
+        return StoreError::Invalid { path, field, found, valid };
+    }
     match log_of(&path) {
         Some(log) if is_for_want_of_files(&source) || is_io(&source) => StoreError::Log { path, log, source },
         _ => StoreError::Database { path, source },
