@@ -485,10 +485,7 @@ const ROWS: [Row; 56] = [
         "SIGQUIT or SIGHUP, as of a closed terminal",
         "as row 25",
         "as row 25",
-        &[
-            (ROBOT, "a_signal_ends_in_a_safe_stop_and_says_so"),
-            ("tests/start.rs", "a_terminal_that_goes_away_ends_the_run_in_a_safe_stop_with_its_summary"),
-        ],
+        &[(ROBOT, "a_signal_ends_in_a_safe_stop_and_says_so")],
     ),
     (
         55,

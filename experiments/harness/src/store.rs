@@ -397,9 +397,7 @@ mod tests {
         let folder = Scratch::within(&std::env::temp_dir()).unwrap();
         let path = folder.path().join("episodes.sqlite");
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4096\n".repeat(20);
-        for (bytes, word) in
-            [(pointer.as_str(), "Git LFS"), (&"no store at all".repeat(100), "no database of SQLite")]
-        {
+        for (bytes, word) in [(pointer.as_str(), "Git LFS"), (&"no store at all".repeat(100), "found text")] {
             std::fs::write(&path, bytes).unwrap();
             let error = Store::read(&path, "study").err().unwrap().to_string();
             assert!(error.contains(word) && error.contains("aegis experiment run"), "{error}");
