@@ -290,6 +290,7 @@ impl<'a> Drive<'a> {
         self.newest_episode = episode;
         let observation = match self.cell.first_look() {
             Ok(observation) => observation,
+            Err(_) if self.cell.is_told_to_end() => return Ok(Begun::Over(Some(End::Signal))),
             Err(error) => {
                 let path = self.robot.path.display();
                 return Ok(Begun::Refused(error.prefixed(format_args!("{path}"))));
