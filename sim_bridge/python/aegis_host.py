@@ -219,7 +219,7 @@ class Host:
             self.held = Held(claim, (self.instance + self.claims) % 2**64, now)
         elif self.held.claim != claim:
             raise Refusal("held", f"held by {self.held.claim['controller']!r}, which lives")
-        self.held.seen = now
+        self.held.seen = max(self.held.seen, now)
         return encode(
             "Claimed",
             {
@@ -332,7 +332,8 @@ class Host:
         self.expire(now)
         if self.held is None or self.held.session != session:
             raise Refusal("session", f"no session {session}: released, expired, or from before a restart")
-        self.held.seen = now
+        # A request may have waited while the plant moved: what came after it has been heard already.
+        self.held.seen = max(self.held.seen, now)
         return self.held
 
     def _current(self, number: int) -> Episode:

@@ -309,6 +309,16 @@ class Rules(Asking):
         self.refused(self.reset(session, 1, at=9002), "session")
         self.assertEqual(self.plant.resets, 0)
 
+    def test_a_request_that_waited_does_not_undo_the_heartbeat_after_it(self):
+        session = self.begin()
+        self.step(session, 1, 1)
+        # The plant moved for 90 s; the same step had been asked for again meanwhile, and so had the claim.
+        self.host.pulse(encode("Pulse", {"session": session, "stamp_ns": 0}), ms(90_000))
+        self.assertEqual(self.step(session, 1, 1, at=30_000)[0], "Moved")
+        self.assertEqual(self.claim(at=40_000)[0], "Claimed")
+        self.host.expire(ms(90_100))
+        self.assertEqual(self.step(session, 1, 2, at=90_100)[0], "Moved")
+
     def test_a_status_echoes_the_newest_heartbeat_of_whoever_holds_the_plant(self):
         def echo(at):
             status = self.status(at)
