@@ -23,7 +23,7 @@ use aegis_link::{Claimant, FreePlant, Role};
 use serde_json::Value;
 
 /// Ends a test that would hang.
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// Between two readings of a log.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// Name of a plant that is given none.

@@ -57,9 +57,7 @@ fn delayed(name: &str, latency_ms: &str, max_age_ms: &str) -> (ForeignPlant, Run
     let channel = position_channel(velocity, acceleration, jerk);
     let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
     common::edit(&robot, "horizon_steps = 220", "horizon_steps = 60");
-    common::edit(&robot, "max_age_ms = 3000", &format!("max_age_ms = {max_age_ms}"));
-    // Three seconds: a busy machine may stall any process for one.
-    common::edit(&robot, "stale_steps = 20", "stale_steps = 60");
+    common::edit(&robot, "max_age_ms = 10000", &format!("max_age_ms = {max_age_ms}"));
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
     (plant, run)
@@ -239,7 +237,7 @@ fn a_position_without_limits_or_without_a_reading_of_its_own_is_refused() {
         ),
         (
             ", velocity = 0.05, acceleration = 0.02, jerk = 0.01",
-            Some(("stale_steps = 20", "stale_steps = 4000000000")),
+            Some(("stale_steps = 200", "stale_steps = 4000000000")),
             &["control.stale_steps: found 4000000000", "at most 60 s"],
         ),
     ]

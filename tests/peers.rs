@@ -19,7 +19,7 @@ use zenoh::Wait;
 /// Long: opening one of upstream's environments takes many seconds on a busy machine.
 const PATIENCE: Patience = Patience {
     heartbeat: Duration::from_secs(60),
-    step: Duration::from_secs(120),
+    step: Duration::from_secs(600),
     reset: Duration::from_secs(600),
     claim: Duration::from_secs(120),
 };

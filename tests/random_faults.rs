@@ -37,7 +37,7 @@ const CARDS: usize = 9;
 /// Periods of the robot between two of them, beside those that a command is on its way.
 const BETWEEN: u64 = 6;
 /// Ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Between two looks at a log or at what the controller says.
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -121,9 +121,9 @@ impl Case {
         let start = "    { task = 1, initial_state = 50 },\n";
         for (from, to) in [
             ("pace = \"observation\"", "pace = \"clock\"".to_owned()),
-            ("max_age_ms = 3000", format!("max_age_ms = {}", self.max_age_ms)),
-            ("stale_steps = 20", "stale_steps = 4".to_owned()),
-            ("plant_timeout_ms = 5000", "plant_timeout_ms = 1500".to_owned()),
+            ("max_age_ms = 10000", format!("max_age_ms = {}", self.max_age_ms)),
+            ("stale_steps = 200", "stale_steps = 4".to_owned()),
+            ("plant_timeout_ms = 10000", "plant_timeout_ms = 1500".to_owned()),
             ("frozen_ms = 0", "frozen_ms = 400".to_owned()),
             // Every start that an operator says takes one.
             (start, start.repeat(100)),

@@ -49,7 +49,7 @@ impl Plant {
     pub fn serve(listen: &str) -> Self {
         let mut process = common::aegis()
             .args(["sim", "serve", "--name", "cell", "--sample-seed", "20261125", "--listen", listen])
-            .args(["--command-timeout", "2000"])
+            .args(["--command-timeout", "10000"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -82,7 +82,7 @@ impl Drop for Plant {
 }
 
 /// Ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A running controller.
 pub struct Run {
@@ -107,13 +107,13 @@ pub fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> Path
     path
 }
 
-/// Makes a robot file wait long for everything: a busy machine may stall any process for a second, and what follows from a
+/// Makes a robot file wait long for everything: a busy machine may stall any process for seconds, and what follows from a
 /// stall is tested where time is a number.
 pub fn wait_longer(path: &Path) {
     for (from, to) in [
-        ("max_age_ms = 150", "max_age_ms = 3000"),
-        ("stale_steps = 3", "stale_steps = 20"),
-        ("plant_timeout_ms = 500", "plant_timeout_ms = 5000"),
+        ("max_age_ms = 150", "max_age_ms = 10000"),
+        ("stale_steps = 3", "stale_steps = 200"),
+        ("plant_timeout_ms = 500", "plant_timeout_ms = 10000"),
         ("weak_misses = 3", "weak_misses = 100"),
     ] {
         common::edit(path, from, to);
@@ -648,7 +648,7 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
     replays(&folder);
     let summary = summary(&folder);
     assert_eq!(summary["malformed_messages"], 15, "three keys of a controller, five messages each");
-    assert!(summary["stops"].as_array().unwrap().is_empty());
+    assert_eq!(summary["stops"], serde_json::json!([]));
 }
 
 /// The strong policy of the plant `cell`, served by a process of its own, killed when the test ends.

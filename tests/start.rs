@@ -46,3 +46,50 @@ fn a_viewer_that_is_not_there_is_refused_before_any_work() {
     common::refuses(&mut run, 2, &["127.0.0.1:1", "viewer"]);
     assert!(begin.elapsed() < Duration::from_secs(60), "it does not wait for a viewer");
 }
+
+#[test]
+fn a_terminal_that_goes_away_ends_the_run_in_a_safe_stop_with_its_summary() {
+    let _slot = real_time_slot();
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let folder = common::folder("start-terminal");
+    let robot = robot_file(&folder, &plant.endpoint, &[]);
+    let (out, code) = (folder.join("run"), folder.join("code"));
+    // `script` has the other end of the terminal. The first shell ends with it, as a person's does; the second outlives it,
+    // and says how the run ended.
+    let run = folder.join("run.sh");
+    let text = format!(
+        "trap '' HUP\n'{}' run '{}' --out '{}' --view --auto-start\necho $? > '{}'\n",
+        env!("CARGO_BIN_EXE_aegis"),
+        robot.display(),
+        out.display(),
+        code.display()
+    );
+    std::fs::write(&run, text).unwrap();
+    let line = format!("stty rows 30 cols 120; sh '{}'; true", run.display());
+    // Tests may run where hang-ups are ignored, as under `nohup`: a person's shell does not ignore them.
+    let mut terminal = std::process::Command::new("env")
+        .args(["--default-signal=HUP", "script", "--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("every Debian has it");
+    let mut shown = terminal.stdout.take().expect("it is piped");
+    let begin = Instant::now();
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("Weak") {
+        let mut part = [0; 4096];
+        let read = std::io::Read::read(&mut shown, &mut part).expect("it shows the run");
+        assert!(read > 0 && begin.elapsed() < Duration::from_secs(300), "{}", String::from_utf8_lossy(&seen));
+        seen.extend_from_slice(&part[..read]);
+    }
+    terminal.kill().expect("it lives");
+    terminal.wait().expect("it ends");
+    while std::fs::read_to_string(&code).map_or(true, |code| code.is_empty()) {
+        assert!(begin.elapsed() < Duration::from_secs(600), "the run does not end without its terminal");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(std::fs::read_to_string(&code).unwrap().trim(), "5");
+    assert!(out.join("summary.json").is_file());
+    replays(&out);
+}
