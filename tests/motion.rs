@@ -56,8 +56,9 @@ fn delayed(name: &str, latency_ms: &str, max_age_ms: &str) -> (ForeignPlant, Run
     let [velocity, acceleration, jerk] = LIMITS;
     let channel = position_channel(velocity, acceleration, jerk);
     let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
-    common::edit(&robot, "horizon_steps = 220", "horizon_steps = 60");
     common::edit(&robot, "max_age_ms = 10000", &format!("max_age_ms = {max_age_ms}"));
+    // Three seconds, for a busy machine may stall any process for one; an episode takes eleven.
+    common::edit(&robot, "stale_steps = 200", "stale_steps = 60");
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
     (plant, run)

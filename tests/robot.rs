@@ -700,7 +700,9 @@ fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
     replays(&folder);
     let record = recorded(&folder);
     assert_eq!(record.causes.last().unwrap(), &Some(Cause::StrongLost));
-    assert_eq!(summary(&folder)["episodes"], serde_json::json!(["stopped: strong_lost"]));
+    // On a busy machine an episode may reach its goal on the commands that the strong policy had given.
+    let summary = summary(&folder);
+    assert_eq!(summary["episodes"].as_array().unwrap().last().unwrap(), "stopped: strong_lost");
     // The event says why, and what the policy said.
     let events = events(&folder);
     let failed = events.iter().find(|event| event["notice"] == "an inference of the strong policy failed");

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use aegis_core::Start;
 use aegis_core::control::Mode;
 use aegis_experiments::runner::SetupError;
-use aegis_experiments::scratch::Scratch;
+use aegis_files::Scratch;
 use aegis_link::{Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
 use aegis_runtime::{Mind, Pace, RealTimeSettings};

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use aegis_files::PendingFolder;
+use aegis_files::Scratch;
 use aegis_link::key_folder::{AUTHORITY, CERTIFICATE, PRIVATE};
 use aegis_link::{Endpoint, Keys, Party};
 use clap::{Args, ValueEnum};
@@ -215,9 +215,9 @@ fn write_new(folder: &Path, files: &[File]) -> Result<(), Failure> {
         );
         return Err(failure(Exit::Input, message));
     }
-    let written = PendingFolder::create(folder).and_then(|pending| {
-        write_files(pending.path(), files)?;
-        pending.commit()
+    let written = Scratch::beside(folder).and_then(|scratch| {
+        write_files(scratch.path(), files)?;
+        scratch.become_folder(folder)
     });
     written.map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", folder.display())))
 }

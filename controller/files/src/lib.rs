@@ -9,7 +9,7 @@ pub mod tree;
 pub mod write;
 
 pub use digest::{hex, same_digest, sha256, sha256_of};
-pub use folder::PendingFolder;
+pub use folder::Scratch;
 pub use read::{instead_of, read_bytes, read_text, without_mark};
 pub use tree::below;
 pub use write::{Pending, shown, write_atomically};

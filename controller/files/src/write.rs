@@ -103,7 +103,7 @@ impl Drop for Pending {
 /// Whether a path can only be a folder's: it ends in `/`, `.` or `..`, or is empty.
 fn is_folder_name(path: &Path) -> bool {
     let name = path.as_os_str().as_encoded_bytes();
-    !is_named(path) || name.ends_with(b"/") || name.ends_with(b"/.")
+    path.file_name().is_none() || name.ends_with(b"/") || name.ends_with(b"/.")
 }
 
 /// The path at the end of a path's links; there need not be anything yet. Folders on the way are left to the system.
@@ -152,11 +152,6 @@ pub(crate) fn fresh_names() -> impl Iterator<Item = String> {
         format!(".aegis-{:016x}.part", RandomState::new().hash_one((std::process::id(), number)))
     };
     (0..MOST_NAMES).map(name)
-}
-
-/// Whether a path ends in a name.
-pub(crate) fn is_named(path: &Path) -> bool {
-    path.file_name().is_some()
 }
 
 /// Gives a file the owner and the permissions of another, before anything is in it.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use aegis_files::Scratch;
 use serde_json::{Map, Value};
 
 use crate::files::write_atomically;
@@ -12,7 +13,6 @@ use crate::key::EpisodeKey;
 use crate::origin::Starts;
 use crate::rollout_file::{self, Provenance, RolloutFileError};
 use crate::rollouts::Rollout;
-use crate::scratch::Scratch;
 
 /// Name of the file that says what the rollouts of a folder were collected under.
 const ABOUT: &str = "collection.json";

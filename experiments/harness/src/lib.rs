@@ -25,7 +25,6 @@ pub mod rerun;
 pub mod rollout_file;
 pub mod rollouts;
 pub mod runner;
-pub mod scratch;
 pub mod sensor;
 pub mod store;
 pub mod streams;

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use aegis_files::Scratch;
+
 use crate::experiment::{STORE, TRACES, TraceError, read_trace, trace_path};
 use crate::key::EpisodeKey;
 use crate::precondition;
 use crate::runner::describe;
-use crate::scratch::Scratch;
 use crate::store::{Part, Store, StoreError};
 
 /// Why parts cannot be put together.

@@ -331,7 +331,7 @@ mod tests {
     use rusqlite::ffi::{Error, SQLITE_FULL, SQLITE_IOERR, SQLITE_NOTADB};
 
     use super::*;
-    use crate::scratch::Scratch;
+    use aegis_files::Scratch;
 
     fn mode(store: &Store) -> String {
         store.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).unwrap()

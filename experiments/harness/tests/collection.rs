@@ -11,8 +11,8 @@ use aegis_experiments::origin::Starts;
 use aegis_experiments::rollout_file::{self, Provenance};
 use aegis_experiments::rollouts::{Rollout, rollouts};
 use aegis_experiments::runner::{RunError, SetupError};
-use aegis_experiments::scratch::Scratch;
 use aegis_experiments::{EpisodeKey, Parties};
+use aegis_files::Scratch;
 use serde_json::{Map, json};
 
 fn provenance() -> Provenance {

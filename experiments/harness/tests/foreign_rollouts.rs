@@ -9,7 +9,7 @@ use aegis_core::Start;
 use aegis_experiments::EpisodeKey;
 use aegis_experiments::rollout_file::read;
 use aegis_experiments::rollouts::Rollout;
-use aegis_experiments::scratch::Scratch;
+use aegis_files::Scratch;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, UInt32Array,
 };
