@@ -208,7 +208,7 @@ pub fn robot_file(folder: &Path, endpoint: &str, channel: &str, rest: &str, star
     std::fs::copy(common::repository().join("controller/libero.toml"), &path).unwrap();
     let joints: Vec<String> = (0..6).map(|joint| format!("\"joint_positions/{joint}\"")).collect();
     let rest = format!("rest = [{rest}, -1.0]\npose = [{}, \"\"]", joints.join(", "));
-    let limits = format!("limits = \"always\"\nstart_within = {start_within}");
+    let limits = format!("limits = \"always\"\nstart_within = {start_within}\nfollow_within = 100");
     for (from, to) in [
         ("plant = \"libero\"", "plant = \"foreign\""),
         ("tcp/127.0.0.1:7447", endpoint),

@@ -31,6 +31,7 @@ mod release;
 mod robot;
 mod security;
 mod start;
+mod starting;
 mod study;
 mod suite;
 mod tutorial;

@@ -13,22 +13,26 @@ use crate::foreign::{
 };
 use crate::robot::{Run, command, real_time_slot, recorded, replays};
 
-const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
+pub const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
 /// Radians per control period, and the changes of these.
 const LIMITS: [f64; 3] = [0.05, 0.02, 0.01];
 
+/// A position channel with these limits.
+pub fn channel() -> String {
+    let [velocity, acceleration, jerk] = LIMITS;
+    position_channel(velocity, acceleration, jerk)
+}
+
 /// A plant of six position joints that stands at `pose`.
-fn plant(listen: &str, pose: &str) -> ForeignPlant {
+pub fn plant(listen: &str, pose: &str) -> ForeignPlant {
     let pose = pose.replace(' ', "");
     let timeout = ["--command-timeout-ms", "10000", "--libero-observation"];
     ForeignPlant::start(&[&["--listen", listen, "--pose", &pose], &timeout[..]].concat())
 }
 
-fn run(name: &str, plant: &ForeignPlant, start_within: f64, horizon: u32) -> Run {
+pub fn run(name: &str, plant: &ForeignPlant, start_within: f64, horizon: u32) -> Run {
     let folder = common::folder(name);
-    let [velocity, acceleration, jerk] = LIMITS;
-    let channel = position_channel(velocity, acceleration, jerk);
-    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, start_within);
+    let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, start_within);
     common::edit(&robot, "horizon_steps = 220", &format!("horizon_steps = {horizon}"));
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
@@ -53,9 +57,7 @@ fn delayed(name: &str, latency_ms: &str, max_age_ms: &str) -> (ForeignPlant, Run
         &pose,
     ]);
     let folder = common::folder(name);
-    let [velocity, acceleration, jerk] = LIMITS;
-    let channel = position_channel(velocity, acceleration, jerk);
-    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+    let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
     common::edit(&robot, "max_age_ms = 10000", &format!("max_age_ms = {max_age_ms}"));
     // Three seconds, for a busy machine may stall any process for one; an episode takes eleven.
     common::edit(&robot, "stale_steps = 200", "stale_steps = 60");
@@ -75,7 +77,7 @@ pub fn operate(wish: &str, endpoint: &str) -> bool {
     command.output().expect("the binary starts").status.success()
 }
 
-fn is_command(line: &Value) -> bool {
+pub fn is_command(line: &Value) -> bool {
     is_period(line) && !line["command"].is_null()
 }
 
@@ -171,9 +173,7 @@ fn a_dry_run_decides_and_sends_nothing() {
     let _slot = real_time_slot();
     let plant = plant("tcp/127.0.0.1:0", REST);
     let folder = common::folder("motion-dry");
-    let [velocity, acceleration, jerk] = LIMITS;
-    let channel = position_channel(velocity, acceleration, jerk);
-    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+    let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
     let mut run = Run::of(&robot, folder.join("run"), &["--dry-run", "--auto-start"]);
     run.until("Weak");
     run.until("Strong");
@@ -431,9 +431,7 @@ fn a_signal_ends_a_run_that_waits_for_an_answer() {
     for message in ["Claim", "Reset"] {
         let mut plant = plant("tcp/127.0.0.1:0", REST);
         let folder = common::folder(&format!("motion-deaf-{message}"));
-        let [velocity, acceleration, jerk] = LIMITS;
-        let channel = position_channel(velocity, acceleration, jerk);
-        let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+        let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
         if message == "Claim" {
             plant.command("deaf");
         }
@@ -478,9 +476,7 @@ fn a_plant_that_never_says_when_it_heard_the_controller_is_not_started() {
     let pose = REST.replace(' ', "");
     let plant = ForeignPlant::start(&["--no-echo", "--libero-observation", "--pose", &pose]);
     let folder = common::folder("motion-no-echo");
-    let [velocity, acceleration, jerk] = LIMITS;
-    let channel = position_channel(velocity, acceleration, jerk);
-    let robot = robot_file(&folder, &plant.endpoint, &channel, REST, 10.0);
+    let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
     let mut run = command(&robot, &folder.join("run"));
     run.arg("--auto-start");
     common::refuses(&mut run, 1, &["plant foreign: Status: pulse_stamp_ns", "how old", "docs/protocol.md"]);

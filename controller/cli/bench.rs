@@ -13,7 +13,7 @@ use aegis_experiments::runner::SetupError;
 use aegis_files::Scratch;
 use aegis_link::{Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
-use aegis_runtime::{Mind, Pace, RealTimeSettings};
+use aegis_runtime::{Mind, Pace, RealTimeSettings, StartAt};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -120,7 +120,7 @@ fn measure(
     };
     let rest = recipe.rest.clone();
     let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Mind>);
-    let (mut cell, ring) = Cell::around(&recipe, pace, real_time, idle, idle)?;
+    let (mut cell, ring) = Cell::around(&recipe, pace, real_time, Box::new(|_| None), idle, idle)?;
     // A measurement leaves nothing behind.
     let folder = Scratch::within(&std::env::temp_dir()).or_exit(Exit::Failed)?;
     let header = RunHeader {
@@ -137,7 +137,8 @@ fn measure(
     let sending = cell.attach(&plant)?;
     cell.await_clock("bench")?;
     let episode = cell.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
-    cell.wishes.start(episode, &rest);
+    let (taken, _) = cell.first_look()?;
+    cell.wishes.start(StartAt { episode, pose: rest, taken, as_of: cell.wishes.interruptions() });
     std::thread::sleep(WARM_UP);
     let before = resident();
     recording.forget();

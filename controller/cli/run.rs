@@ -4,6 +4,7 @@
 pub mod cell;
 mod claim;
 mod ears;
+mod episodes;
 mod events;
 mod helper;
 mod last_error;
@@ -22,10 +23,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aegis_core::Start;
 use aegis_core::control::Mode;
 use aegis_experiments::files::write_atomically;
-use aegis_link::{FreePlant, Role};
+use aegis_link::{FreePlant, Operators, Role};
 use aegis_recorder::run_log::RunHeader;
 use clap::Args;
 use tracing::{info, warn};
@@ -113,18 +113,12 @@ enum End {
     Signal,
 }
 
-/// What came of an episode's start.
-enum Begun {
-    /// It is over; with how the run ends, where the run ends with it.
-    Over(Option<End>),
-    /// It did not begin: the plant stands where none may.
-    Refused(Failure),
-}
-
 struct Drive<'a> {
     robot: &'a Robot,
     session: zenoh::Session,
     cell: Cell,
+    /// Operators are heard whether the plant is there or not.
+    _operators: Operators,
     recording: Recording,
     plant: Option<(FreePlant, Sending)>,
     /// Number of the episode that was begun last: numbers go on across claims.
@@ -192,6 +186,9 @@ impl<'a> Drive<'a> {
             info!("metrics: http://{}/metrics", server.address);
         }
         let ears = Arc::clone(&cell.ears);
+        let operators = Operators::hear(&session, &robot.file.plant, move |heard| ears.hear(heard));
+        let operators = operators.or_exit(Exit::Failed)?;
+        let ears = Arc::clone(&cell.ears);
         let told = cell.told();
         let view = || view::show(live, move |wish| ears.obey(wish), told);
         let view = arguments.view.then(view).transpose().or_exit(Exit::Failed)?;
@@ -199,6 +196,7 @@ impl<'a> Drive<'a> {
             robot,
             session,
             cell,
+            _operators: operators,
             recording,
             plant: None,
             newest_episode: 0,
@@ -208,124 +206,6 @@ impl<'a> Drive<'a> {
             looks: Some(looks),
             _metrics: server,
         })
-    }
-
-    fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
-        for (index, start) in self.robot.file.starts.iter().enumerate() {
-            loop {
-                if let Some(end) = self.await_start(exit_on_stop)? {
-                    return Ok(end);
-                }
-                match self.episode(index, *start)? {
-                    Begun::Over(None) => break,
-                    Begun::Over(Some(end)) => return Ok(end),
-                    // An operator has to move the robot nearer to rest, and to start again.
-                    Begun::Refused(error) if !self.auto_start => warn!("no start: {error}"),
-                    Begun::Refused(error) => return Err(error),
-                }
-            }
-        }
-        Ok(self.await_reset(exit_on_stop).unwrap_or(End::Done))
-    }
-
-    /// Claims the plant and waits for an operator's start, or for none where episodes begin by themselves. A latch has to
-    /// be opened first, however often a stop comes while the start is waited for.
-    fn await_start(&mut self, exit_on_stop: bool) -> Result<Option<End>, Failure> {
-        let mut is_said = false;
-        loop {
-            if let Some(end) = self.await_reset(exit_on_stop) {
-                return Ok(Some(end));
-            }
-            let claimed = self.claim();
-            if self.cell.is_told_to_end() {
-                return Ok(Some(End::Signal));
-            }
-            claimed?;
-            if !is_said {
-                // A start counts from here on: one that was said before was about another episode.
-                self.cell.ears.takes_start();
-                if !self.auto_start {
-                    info!("waiting for a start: `aegis operate start --plant {}`", self.robot.file.plant);
-                }
-                is_said = true;
-            }
-            if self.auto_start || self.cell.ears.takes_start() {
-                return Ok(None);
-            }
-            std::thread::sleep(GLANCE);
-        }
-    }
-
-    /// A stop is over when an operator resets it; only then may there be a next episode.
-    fn await_reset(&mut self, exit_on_stop: bool) -> Option<End> {
-        while self.cell.control.mode().is_latched() {
-            if exit_on_stop && self.cell.control.is_at_rest() {
-                return Some(End::Stopped(self.cell.control.mode()));
-            }
-            if self.cell.is_told_to_end() {
-                return Some(End::Signal);
-            }
-            // A plant that was lost is claimed before the latch opens: no mode has a plant that is not there.
-            if self.cell.ears.takes_reset() {
-                match self.claim() {
-                    Ok(()) => self.cell.wishes.reset(),
-                    Err(error) => warn!("no reset: {error}"),
-                }
-            }
-            std::thread::sleep(GLANCE);
-        }
-        None
-    }
-
-    /// One episode to its end or to a stop, where the plant stands near enough to begin.
-    fn episode(&mut self, index: usize, start: Start) -> Result<Begun, Failure> {
-        let Some((plant, _)) = &mut self.plant else { return Ok(Begun::Over(None)) };
-        let named =
-            |error: Failure| error.prefixed(format_args!("{}: starts[{index}]", self.robot.path.display()));
-        let reset = self.cell.reset(plant, start);
-        if self.cell.is_told_to_end() {
-            return Ok(Begun::Over(Some(End::Signal)));
-        }
-        let episode = reset.map_err(named)?;
-        self.newest_episode = episode;
-        let observation = match self.cell.first_look() {
-            Ok(observation) => observation,
-            Err(_) if self.cell.is_told_to_end() => return Ok(Begun::Over(Some(End::Signal))),
-            Err(error) => {
-                let path = self.robot.path.display();
-                return Ok(Begun::Refused(error.prefixed(format_args!("{path}"))));
-            }
-        };
-        let pose = self.robot.pose(&observation)?;
-        if let Err(error) = self.robot.recipe.allows_start(&pose) {
-            let path = self.robot.path.display();
-            return Ok(Begun::Refused(failure(Exit::Input, format!("{path}: {error}"))));
-        }
-        let Start { task, initial_state } = start;
-        let round_trip_us = self.cell.ears.round_trip().map(|time| time.as_secs_f64() * 1e6);
-        info!(
-            episode,
-            task,
-            initial_state,
-            round_trip_us,
-            "episode {episode}: task {task}, initial state {initial_state}"
-        );
-        self.cell.wishes.start(episode, &pose);
-        let mut begun = false;
-        loop {
-            let mode = self.cell.control.mode();
-            begun |= mode != Mode::Idle;
-            if mode.is_latched() || (begun && mode == Mode::Idle && self.cell.control.is_at_rest()) {
-                return Ok(Begun::Over(None));
-            }
-            if self.cell.is_told_to_end() {
-                return Ok(Begun::Over(Some(End::Signal)));
-            }
-            if !self.cell.thread.is_alive() {
-                return Err(failure(Exit::Failed, "the control thread has gone; the plant stops by itself"));
-            }
-            std::thread::sleep(GLANCE);
-        }
     }
 
     /// Comes to rest, writes what is left, and says how it went.

@@ -43,6 +43,7 @@ pub fn recipe(rate_hz: f64) -> Recipe {
             out_of_bounds: OutOfBounds::Reject,
             limits: LimitScope::Always,
             start_within: f64::INFINITY,
+            follow_within: f64::INFINITY,
             channels: vec![channel; CHUNK[1]],
         },
         limits: GateLimits {

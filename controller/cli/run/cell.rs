@@ -18,7 +18,7 @@ use aegis_runtime::{
 };
 use hdrhistogram::Histogram;
 
-use super::ears::Ears;
+use super::ears::{Ears, Standing};
 use super::last_error::{LastError, Reporting};
 use super::robot::Robot;
 use super::taken::histogram;
@@ -112,7 +112,8 @@ impl Cell {
             let watched = Watched::new(policy, None);
             Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Mind>)
         };
-        let (cell, records) = Self::around(&robot.recipe, file.pace, file.real_time, weak, strong)?;
+        let standing = robot.standing();
+        let (cell, records) = Self::around(&robot.recipe, file.pace, file.real_time, standing, weak, strong)?;
         Ok((Self { errors, told, ..cell }, records))
     }
 
@@ -121,6 +122,7 @@ impl Cell {
         recipe: &Recipe,
         pace: Pace,
         real_time: RealTimeSettings,
+        standing: Standing,
         weak: impl FnOnce() -> Result<Box<dyn Mind>, SetupError> + Send + 'static,
         strong: impl FnOnce() -> Result<Box<dyn Mind>, SetupError> + Send + 'static,
     ) -> Result<(Self, LogReader), Failure> {
@@ -132,7 +134,7 @@ impl Cell {
         let (weak_view, weak, weak_thinker) = spawn("weak policy", weak_room, weak).or_exit(Exit::Input)?;
         let (strong_view, strong, strong_thinker) =
             spawn("strong policy", strong_room, strong).or_exit(Exit::Input)?;
-        let (sightings, sighted) = sightings();
+        let (sightings, sighted) = sightings(width);
         let (command_writer, command_reader) = command_channel(width);
         let (log, records) = log_channel();
         let ports = Ports {
@@ -149,7 +151,7 @@ impl Cell {
         let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
         let thread = thread.or_exit(Exit::Failed)?;
         let views = [weak_view, strong_view];
-        let ears = Ears::new(clock, health, Arc::clone(&wishes), sightings, views);
+        let ears = Ears::new(clock, health, Arc::clone(&wishes), sightings, views, standing);
         let cell = Self {
             ears: Arc::new(ears),
             wishes,
@@ -186,6 +188,11 @@ impl Cell {
         let (clock, end) = (self.clock.began(), Arc::clone(&self.told));
         let claimant = Claimant { after, clock, end, ..Claimant::new(controller) };
         FreePlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
+    }
+
+    /// Whether both policies' threads are there.
+    pub fn thinks(&self) -> bool {
+        self.thinkers.iter().all(Thinker::is_alive)
     }
 
     /// The flag that is set once somebody tells the run to end.
@@ -237,7 +244,7 @@ impl Cell {
             if self.is_told_to_end() {
                 return Err(failure(Exit::Failed, "told to end before both policies had warmed up"));
             }
-            if begin.elapsed() > WARM_UP || !self.thinkers.iter().all(Thinker::is_alive) {
+            if begin.elapsed() > WARM_UP || !self.thinks() {
                 return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
             }
             std::thread::sleep(READY_GLANCE);
@@ -246,8 +253,8 @@ impl Cell {
     }
 
     /// Waits for an observation that the plant takes from now on, and that is young enough to start on: while policies warm
-    /// up, and while the answer to a reset is on its way, a robot may be moved by hand.
-    pub fn first_look(&self) -> Result<Arc<Observation>, Failure> {
+    /// up, and while the answer to a reset is on its way, a robot may be moved by hand. Returns when it was taken, too.
+    pub fn first_look(&self) -> Result<(Duration, Arc<Observation>), Failure> {
         let begin = self.clock.now();
         loop {
             let (newest, now) = (self.ears.newest(), self.clock.now());
@@ -255,7 +262,7 @@ impl Cell {
                 && *taken >= begin
                 && now.saturating_sub(*taken) <= self.max_age
             {
-                return Ok(Arc::clone(observation));
+                return Ok((*taken, Arc::clone(observation)));
             }
             if now.saturating_sub(begin) <= FIRST_LOOK && !self.is_told_to_end() {
                 std::thread::sleep(READY_GLANCE);

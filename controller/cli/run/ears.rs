@@ -24,8 +24,8 @@ pub struct Ears {
     episode: AtomicU64,
     /// Somebody wants a reset while the plant is lost: first it has to be claimed.
     reset: AtomicBool,
-    /// An operator has said that the next episode may begin.
-    start: AtomicBool,
+    /// One more than the interruptions when an operator said that the next episode may begin; 0 where nobody has.
+    start: AtomicU64,
     /// Messages that were none.
     malformed: AtomicU64,
     /// What is known of the plant's clock since the claim. Never locked while another is.
@@ -34,7 +34,11 @@ pub struct Ears {
     looker: Mutex<Option<Looker>>,
 }
 
+/// Reads where each position stands by an observation, `[channels]`, for what is checked against that.
+pub type Standing = Box<dyn Fn(&Observation) -> Option<Vec<f32>> + Send + Sync>;
+
 struct Shown {
+    standing: Standing,
     intake: Intake,
     /// The observation before was refused for its content: people have been told.
     is_refusing: bool,
@@ -47,13 +51,14 @@ struct Shown {
 }
 
 impl Ears {
-    /// Nothing is heard yet. What is seen goes to `sightings` and to both policies' `views`.
+    /// Nothing is heard yet. What is seen goes to `sightings`, with where the plant stands, and to both policies' `views`.
     pub fn new(
         clock: Clock,
         health: Arc<Health>,
         wishes: Arc<WishBox>,
         sightings: Sightings,
         views: [View; 2],
+        standing: Standing,
     ) -> Self {
         Self {
             clock,
@@ -63,10 +68,11 @@ impl Ears {
             session: AtomicU64::new(0),
             episode: AtomicU64::new(0),
             reset: AtomicBool::new(false),
-            start: AtomicBool::new(false),
+            start: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             offset: Mutex::new(ClockOffset::default()),
             views: Mutex::new(Shown {
+                standing,
                 intake: Intake::default(),
                 is_refusing: false,
                 is_undated: false,
@@ -97,8 +103,11 @@ impl Ears {
             Wish::EStop => self.wishes.e_stop(),
             Wish::Stop => self.wishes.stop(),
             Wish::Reset if self.holds() => self.wishes.reset(),
-            Wish::Reset => self.reset.store(true, Ordering::Release),
-            Wish::Start => self.start.store(true, Ordering::Release),
+            Wish::Reset => {
+                self.wishes.interrupt();
+                self.reset.store(true, Ordering::Release);
+            }
+            Wish::Start => self.start.store(self.wishes.interruptions() + 1, Ordering::Release),
         }
     }
 
@@ -117,9 +126,11 @@ impl Ears {
         self.reset.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether an operator has said since the last call that the next episode may begin.
-    pub fn takes_start(&self) -> bool {
-        self.start.swap(false, Ordering::AcqRel)
+    /// The interruptions when an operator said that the next episode may begin, where that was since the last call and has
+    /// not been interrupted.
+    pub fn takes_start(&self) -> Option<u64> {
+        let as_of = self.start.swap(0, Ordering::AcqRel).checked_sub(1)?;
+        (as_of == self.wishes.interruptions()).then_some(as_of)
     }
 
     /// The newest observation that a policy may read, and when the plant took it; none before the first.
@@ -220,9 +231,10 @@ impl Ears {
         }
         shown.is_undated = known.is_none();
         let accepted = shown.intake.take(episode, sequence, observation.plant_time, content);
-        let mut fault = None;
+        let (mut fault, mut measured) = (None, None);
         match accepted {
             Ok(()) => {
+                measured = (shown.standing)(&observation);
                 let observation = Arc::new(observation);
                 for view in &mut shown.views {
                     view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken });
@@ -240,16 +252,9 @@ impl Ears {
             }
         }
         let pictures = content.digest;
-        shown.sightings.push(Seen {
-            episode,
-            sequence,
-            arrived: 1,
-            received,
-            pictures,
-            success,
-            fault,
-            taken: Some(taken),
-        });
+        let taken = Some(taken);
+        let seen = Seen { episode, sequence, arrived: 1, received, pictures, success, fault, taken };
+        shown.sightings.push(seen, measured.as_deref());
     }
 }
 

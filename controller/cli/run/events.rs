@@ -153,6 +153,8 @@ mod tests {
             strong: None,
             wishes: Wishes::default(),
             pose: None,
+            pose_taken: None,
+            measured: None,
         };
         assert_eq!(reason(Notices::WEAK_FAILED, &inputs), Some("deadline"));
         assert_eq!(reason(Notices::STRONG_FAILED, &inputs), Some("no_answer"));

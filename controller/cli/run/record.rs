@@ -144,12 +144,18 @@ impl Taker {
             Turn { bytes, period: &period, before: self.mode, handed_over: self.hand_over.take(&period) };
         self.taken.take(&turn);
         let mode = period.output.mode;
-        if mode != self.mode {
-            if self.mode.is_on() && mode == Mode::Idle {
+        // An episode may end in the very period in which it begins.
+        let was_on = self.mode.is_on() || period.begins();
+        if mode != self.mode || (was_on && mode == Mode::Idle) {
+            if was_on && mode == Mode::Idle {
                 let success = period.inputs.observation.is_some_and(|seen| seen.success);
-                self.taken.end_episode(if success { EpisodeEnd::Goal } else { EpisodeEnd::Horizon });
+                self.taken.end_episode(if success || period.begins() {
+                    EpisodeEnd::Goal
+                } else {
+                    EpisodeEnd::Horizon
+                });
             }
-            if self.mode.is_on() && mode.is_latched() {
+            if was_on && mode.is_latched() {
                 self.taken.end_episode(EpisodeEnd::Stopped(mode, period.output.cause));
             }
             if mode.is_latched() {

@@ -16,6 +16,7 @@ use aegis_policies::card::ModelCard;
 use aegis_runtime::{Pace, RealTimeSettings};
 use serde::Deserialize;
 
+use super::ears::Standing;
 use super::{REST, metrics};
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
@@ -192,25 +193,40 @@ impl Robot {
     /// # Errors
     /// A reading that the plant does not report.
     pub fn pose(&self, observation: &Observation) -> Result<Vec<f32>, Failure> {
-        let Proprioception { joint_positions, gripper, .. } = &observation.proprioception;
-        let names = self.file.pose_names();
-        let pose = self.readings.iter().zip(&self.file.rest).zip(&names).map(|((reading, rest), name)| {
-            let (values, index) = match reading {
-                None => return Ok(*rest),
-                Some(Reading::Joint(index)) => (joint_positions, *index),
-                Some(Reading::Finger(index)) => (gripper, *index),
-            };
-            values.get(index).map(|value| *value as f32).ok_or_else(|| {
-                let reason = format!(
-                    "pose: found {name:?}; plant {} reports {} of these",
-                    self.file.plant,
-                    values.len()
-                );
-                failure(Exit::Input, format!("{}: {reason}", self.path.display()))
-            })
-        });
-        pose.collect()
+        stands(&self.readings, &self.file.rest, observation).map_err(|(channel, found)| {
+            let (name, plant) = (&self.file.pose_names()[channel], &self.file.plant);
+            let reason = format!("pose: found {name:?}; plant {plant} reports {found} of these");
+            failure(Exit::Input, format!("{}: {reason}", self.path.display()))
+        })
     }
+
+    /// Reads where positions are while the robot moves, where a setting bounds how far they may be from their commands.
+    pub fn standing(&self) -> Standing {
+        if self.file.control.follow_within.is_infinite() {
+            return Box::new(|_| None);
+        }
+        let (readings, rest) = (self.readings.clone(), self.file.rest.clone());
+        Box::new(move |observation| stands(&readings, &rest, observation).ok())
+    }
+}
+
+/// Where a plant stands by an observation, `[channels]`: positions where they are read, the others at rest. Otherwise the first
+/// channel without its reading, and how many of these there are.
+fn stands(
+    readings: &[Option<Reading>],
+    rest: &[f32],
+    observation: &Observation,
+) -> Result<Vec<f32>, (usize, usize)> {
+    let Proprioception { joint_positions, gripper, .. } = &observation.proprioception;
+    let pose = readings.iter().zip(rest).enumerate().map(|(channel, (reading, rest))| {
+        let (values, index) = match reading {
+            None => return Ok(*rest),
+            Some(Reading::Joint(index)) => (joint_positions, *index),
+            Some(Reading::Finger(index)) => (gripper, *index),
+        };
+        values.get(index).map(|value| *value as f32).ok_or((channel, values.len()))
+    });
+    pose.collect()
 }
 
 impl RobotFile {
@@ -235,6 +251,11 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
     if positions && file.control.start_within.is_infinite() {
         return Err("control.start_within: found none, or inf; a robot with position channels needs how far from rest it \
                     may start, for example 0.1"
+            .into());
+    }
+    if positions && file.control.follow_within.is_infinite() {
+        return Err("control.follow_within: found none, or inf; a robot with position channels needs how far a position may be \
+                    from its command before the robot counts as not following, for example 0.1"
             .into());
     }
     if file.control.limits == LimitScope::Always {

@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::support::{self, ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
 use aegis_core::Driver;
 use aegis_core::control::{
-    Cause, Inputs, LimitScope, Mode, NoProposal, Notices, Overlap, Parts, PlantHealth, Proposal, Reply, Seen,
-    StrongLoss, Wishes,
+    Cause, ChannelKind, Inputs, LimitScope, Mode, NoProposal, Notices, Overlap, Parts, PlantHealth, Proposal,
+    Reply, Seen, StrongLoss, Wishes,
 };
 
 #[test]
@@ -394,6 +394,86 @@ fn a_plant_that_is_not_there_yet_is_no_fault_and_one_that_goes_between_episodes_
     cell.run(30);
     cell.heartbeat = false;
     cell.until(Mode::SafeStop, 12);
+}
+
+#[test]
+fn a_start_from_where_the_plant_stood_too_long_ago_is_refused() {
+    let mut parts = parts();
+    parts.settings.max_age_ms = 100.0;
+    for (age, begins) in [(Duration::from_millis(100), true), (Duration::from_millis(101), false)] {
+        let mut cell = Cell::started(parts.clone());
+        cell.pose = Some(vec![0.0, 0.0, 1.0]);
+        cell.pose_taken = Some(cell.now + PERIOD - age);
+        let output = cell.tick();
+        assert_eq!((output.mode.is_on(), output.notices.has(Notices::START_REFUSED)), (begins, !begins));
+    }
+    // In a latch, too, it is said.
+    let mut cell = Cell::new(parts);
+    cell.wishes.e_stop = true;
+    cell.tick();
+    (cell.wishes.start, cell.pose_taken) = (Some(1), Some(cell.now + PERIOD));
+    let output = cell.tick();
+    assert!(output.mode == Mode::EStop && output.notices.has(Notices::START_REFUSED));
+}
+
+#[test]
+fn a_discrete_channel_begins_at_rest_whatever_the_episode_before_left() {
+    let mut cell = Cell::started(parts());
+    cell.until(Mode::Weak, 10);
+    cell.run(3);
+    assert_eq!(cell.controller.command()[2], 0.5, "the policy moved it");
+    cell.success = true;
+    cell.until(Mode::Idle, 3);
+    cell.success = false;
+    cell.run(100);
+    (cell.weak, cell.wishes.start) = (Answer::Never, Some(1));
+    (cell.pose, cell.pose_taken) = (Some(vec![0.0, 0.0, -1.0]), Some(cell.now + PERIOD));
+    assert_eq!(cell.tick().mode, Mode::Holding);
+    assert_eq!(cell.controller.command()[2], -1.0);
+}
+
+#[test]
+fn a_robot_that_does_not_follow_is_stopped_and_sent_nothing_before_the_next_start() {
+    let mut parts = parts();
+    parts.settings.channels[1].kind = ChannelKind::Position;
+    parts.settings.follow_within = 0.1;
+    let follows = |cell: &mut Cell, periods: usize| {
+        for _ in 0..periods {
+            cell.measured = Some(cell.controller.command().to_vec());
+            assert!(cell.tick().send);
+        }
+    };
+    // While a policy drives, in a safe stop, and in an e-stop: the drive is off, or somebody pushes the arm.
+    type Latch = fn(&mut Cell);
+    let latches: [(Latch, Cause); 3] = [
+        (|_| (), Cause::NotFollowing),
+        (|cell| cell.wishes.stop = true, Cause::Asked),
+        (|cell| cell.wishes.e_stop = true, Cause::EStop),
+    ];
+    for (latch, cause) in latches {
+        let mut cell = Cell::started(parts.clone());
+        follows(&mut cell, 20);
+        latch(&mut cell);
+        follows(&mut cell, 20);
+        let away = cell.controller.command()[1] + 0.2;
+        cell.measured = Some(vec![0.0, away, 0.0]);
+        // An observation that is too old says nothing of now.
+        cell.latency = Some(Duration::from_secs(5));
+        assert!(cell.tick().send);
+        cell.latency = None;
+        let output = cell.tick();
+        assert!(!output.send && output.mode.is_latched());
+        assert_eq!(output.cause, Some(cause));
+        for _ in 0..50 {
+            assert!(!cell.tick().send, "{cause:?}");
+        }
+        cell.wishes.reset = true;
+        cell.until(Mode::Idle, 3);
+        (cell.wishes.start, cell.pose) = (Some(1), Some(vec![0.0, away, -1.0]));
+        cell.pose_taken = Some(cell.now + PERIOD);
+        assert!(cell.tick().send, "{cause:?}");
+        assert!((cell.controller.command()[1] - away).abs() < 0.05, "from where it stands");
+    }
 }
 
 #[test]

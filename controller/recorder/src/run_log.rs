@@ -270,6 +270,7 @@ mod tests {
                 out_of_bounds: OutOfBounds::Clamp,
                 limits: LimitScope::Always,
                 start_within: f64::INFINITY,
+                follow_within: f64::INFINITY,
                 channels: vec![channel],
             },
             limits: GateLimits {

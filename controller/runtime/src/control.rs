@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
@@ -81,6 +81,10 @@ impl CommandReader {
     }
 }
 
+/// By this part of a period may one begin early, at an observation's pace: so it catches up with a plant's clock after a delay,
+/// and commands never follow each other much faster than the plant takes them.
+const EARLY: u32 = 10;
+
 /// Everything that the control thread reads and writes.
 pub struct Ports {
     /// The run's clock.
@@ -106,6 +110,9 @@ pub struct Ports {
 pub struct Control {
     mode: AtomicU8,
     at_rest: AtomicBool,
+    episode: AtomicU64,
+    refused: AtomicU64,
+    periods: AtomicU64,
     end: AtomicBool,
 }
 
@@ -118,6 +125,21 @@ impl Control {
     /// Whether commands had come to rest then.
     pub fn is_at_rest(&self) -> bool {
         self.at_rest.load(Ordering::Acquire)
+    }
+
+    /// The episode that was begun last; 0 before the first. A mode that is read after it is at least as new.
+    pub fn episode(&self) -> u64 {
+        self.episode.load(Ordering::Acquire)
+    }
+
+    /// Starts that were taken and not obeyed.
+    pub fn refused_starts(&self) -> u64 {
+        self.refused.load(Ordering::Acquire)
+    }
+
+    /// Periods so far. What was wanted before one of them began is obeyed or refused at its end.
+    pub fn periods(&self) -> u64 {
+        self.periods.load(Ordering::Acquire)
     }
 }
 
@@ -144,6 +166,9 @@ impl ControlThread {
         let control = Arc::new(Control {
             mode: AtomicU8::new(0),
             at_rest: AtomicBool::new(true),
+            episode: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            periods: AtomicU64::new(0),
             end: AtomicBool::new(false),
         });
         let (tell, told) = std::sync::mpsc::sync_channel(1);
@@ -186,6 +211,7 @@ fn run(
     served.ports.sighted.wake.get_or_init(std::thread::current);
     let clock = served.ports.clock;
     let mut schedule = Schedule::new(period, clock.now() + period);
+    let mut answered = 0;
     while !control.end.load(Ordering::Acquire) {
         let (now, late, skipped) = match pace {
             Pace::Clock => {
@@ -195,7 +221,8 @@ fn run(
                 (now, late, skipped)
             }
             Pace::Observation => {
-                await_sighting(&served.ports, schedule.next() + period / 2);
+                let due = schedule.next();
+                await_observation(&served.ports, &mut answered, due - period / EARLY, due + period / 2);
                 let now = clock.now();
                 schedule.restart(now);
                 (now, Duration::ZERO, 0)
@@ -204,17 +231,28 @@ fn run(
         served.period(now, late, skipped);
         control.mode.store(served.controller.mode() as u8, Ordering::Release);
         control.at_rest.store(served.controller.is_at_rest(), Ordering::Release);
+        control.refused.store(served.refused, Ordering::Release);
+        control.episode.store(served.controller.episode(), Ordering::Release);
+        control.periods.fetch_add(1, Ordering::AcqRel);
     }
     served.controller
 }
 
-fn await_sighting(ports: &Ports, until: Duration) {
-    while ports.sighted.is_empty() {
-        let left = until.saturating_sub(ports.clock.now());
-        if left.is_zero() {
+/// Waits for an observation newer than those `answered`, and for `earliest`; without one, until `latest`. A period that begins
+/// without its observation has answered it: each stands for one command, however often it is said or how late it comes.
+fn await_observation(ports: &Ports, answered: &mut u64, earliest: Duration, latest: Duration) {
+    loop {
+        let (newest, now) = (ports.sighted.newest(), ports.clock.now());
+        let is_new = newest > *answered;
+        if is_new && now >= earliest {
+            *answered = newest;
             return;
         }
-        std::thread::park_timeout(left);
+        if now >= latest {
+            *answered = newest + 1;
+            return;
+        }
+        std::thread::park_timeout(if is_new { earliest } else { latest }.saturating_sub(now));
     }
 }
 
@@ -238,6 +276,8 @@ pub struct ControlLoop {
     next: Newest,
     /// Where the plant stood at the last start, `[channels]`.
     pose: Vec<f32>,
+    /// Starts that were taken and not obeyed.
+    refused: u64,
 }
 
 impl ControlLoop {
@@ -252,6 +292,7 @@ impl ControlLoop {
             newest: Newest::default(),
             next: Newest::default(),
             pose,
+            refused: 0,
         }
     }
 
@@ -259,16 +300,19 @@ impl ControlLoop {
     /// waits nor allocates.
     pub fn period(&mut self, now: Duration, late: Duration, skipped: u32) {
         let Self { controller, ports, .. } = self;
-        let wishes = ports.wishes.take(&mut self.pose);
+        let (wishes, pose_taken) = ports.wishes.take(&mut self.pose);
+        let observation = ports.sighted.take();
         let inputs = Inputs {
             now,
             skipped,
-            observation: ports.sighted.take(),
+            observation,
             plant: ports.health.read(),
             weak: ports.weak.hear(),
             strong: ports.strong.hear(),
             wishes,
             pose: wishes.start.map(|_| Cow::Borrowed(&self.pose[..])),
+            pose_taken,
+            measured: ports.sighted.measured().map(Cow::Borrowed),
         };
         if let Some(Seen { episode, sequence, received, fault: None, .. }) = inputs.observation {
             let known = if episode == self.episode { &mut self.newest } else { &mut self.next };
@@ -277,6 +321,7 @@ impl ControlLoop {
             }
         }
         let output: Output = controller.tick(&inputs);
+        self.refused += u64::from(wishes.start.is_some_and(|episode| episode != controller.episode()));
         if controller.episode() != self.episode {
             (self.episode, self.commands) = (controller.episode(), 0);
             // Every episode has an observation 0: the answer to its reset.

@@ -22,4 +22,4 @@ pub use log::{LogReader, LogWriter, log_channel};
 pub use pace::{Pace, Schedule};
 pub use plant::{Health, Sighted, Sightings, sightings};
 pub use real_time::{RealTime, RealTimeSettings};
-pub use wishes::WishBox;
+pub use wishes::{StartAt, WishBox};

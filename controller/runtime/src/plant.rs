@@ -76,13 +76,25 @@ impl Health {
 /// The hearing side of a ring of sightings.
 pub struct Sightings {
     ring: rtrb::Producer<Seen>,
+    newest: Arc<AtomicU64>,
+    measured: triple_buffer::Input<Vec<f32>>,
     wake: Arc<std::sync::OnceLock<std::thread::Thread>>,
 }
 
 impl Sightings {
-    /// Leaves one for the control thread; false where there was no room.
-    pub fn push(&mut self, seen: Seen) -> bool {
+    /// Leaves one for the control thread, with where positions are by it, `[channels]`, where anything is checked against
+    /// that; false where there was no room.
+    pub fn push(&mut self, seen: Seen, measured: Option<&[f32]>) -> bool {
+        if let Some(measured) = measured {
+            let pose = self.measured.input_buffer_mut();
+            pose.clear();
+            pose.extend_from_slice(measured);
+            self.measured.publish();
+        }
         let pushed = self.ring.push(seen).is_ok();
+        if seen.fault.is_none() {
+            self.newest.fetch_max(number(&seen), Ordering::AcqRel);
+        }
         if let Some(thread) = self.wake.get() {
             thread.unpark();
         }
@@ -93,6 +105,8 @@ impl Sightings {
 /// The control thread's side.
 pub struct Sighted {
     ring: rtrb::Consumer<Seen>,
+    newest: Arc<AtomicU64>,
+    measured: triple_buffer::Output<Vec<f32>>,
     pub(crate) wake: Arc<std::sync::OnceLock<std::thread::Thread>>,
 }
 
@@ -106,14 +120,28 @@ impl Sighted {
         newest
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ring.is_empty()
+    /// Where positions are by the newest observation, `[channels]`; none where it was asked for since the last came.
+    pub(crate) fn measured(&mut self) -> Option<&[f32]> {
+        self.measured.update().then(|| &self.measured.output_buffer()[..])
+    }
+
+    /// Number of the newest observation, which rises from each to the next, and with no other.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
     }
 }
 
-/// A ring of sightings.
-pub fn sightings() -> (Sightings, Sighted) {
+/// Orders observations by episode, and in it by control step.
+fn number(seen: &Seen) -> u64 {
+    (seen.episode << 32) | u64::from(seen.sequence)
+}
+
+/// A ring of sightings of a plant with so many `channels`.
+pub fn sightings(channels: usize) -> (Sightings, Sighted) {
     let (producer, consumer) = rtrb::RingBuffer::new(ROOM);
-    let wake = Arc::new(std::sync::OnceLock::new());
-    (Sightings { ring: producer, wake: Arc::clone(&wake) }, Sighted { ring: consumer, wake })
+    let (input, output) = triple_buffer::triple_buffer(&vec![0.0; channels]);
+    let (wake, newest) = (Arc::new(std::sync::OnceLock::new()), Arc::new(AtomicU64::new(0)));
+    let sightings =
+        Sightings { ring: producer, newest: Arc::clone(&newest), measured: input, wake: Arc::clone(&wake) };
+    (sightings, Sighted { ring: consumer, newest, measured: output, wake })
 }

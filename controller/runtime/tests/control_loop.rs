@@ -13,8 +13,8 @@ use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
 use aegis_core::{GateLimits, Observation, PolicyError, Pose, Proprioception};
 use aegis_runtime::{
-    Clock, CommandReader, ControlLoop, Health, LogReader, Mind, Ports, Sightings, Snapshot, Thinker, Thought,
-    View, WishBox, command_channel, log_channel, sightings, spawn,
+    Clock, CommandReader, ControlLoop, Health, LogReader, Mind, Ports, Sightings, Snapshot, StartAt, Thinker,
+    Thought, View, WishBox, command_channel, log_channel, sightings, spawn,
 };
 
 const HORIZON: usize = 10;
@@ -66,6 +66,7 @@ fn recipe(patience: u32) -> Recipe {
             out_of_bounds: OutOfBounds::Reject,
             limits: LimitScope::Always,
             start_within: f64::INFINITY,
+            follow_within: f64::INFINITY,
             channels: vec![channel],
         },
         limits: GateLimits {
@@ -105,7 +106,7 @@ impl Rig {
             |value, left| move || Ok::<_, PolicyError>(Box::new(Constant { value, left }) as Box<dyn Mind>);
         let (weak_view, weak, weak_thinker) = spawn("weak", HORIZON, open(0.5, lives[0])).unwrap();
         let (strong_view, strong, strong_thinker) = spawn("strong", HORIZON, open(-0.5, lives[1])).unwrap();
-        let (sightings, sighted) = sightings();
+        let (sightings, sighted) = sightings(1);
         let (writer, commands) = command_channel(1);
         let (log_writer, log) = log_channel();
         let health = Arc::new(Health::default());
@@ -136,7 +137,8 @@ impl Rig {
         while !rig.thinkers.iter().all(|thinker| thinker.is_ready(1)) {
             std::thread::yield_now();
         }
-        rig.wishes.start(1, &[0.0]);
+        let (episode, pose, taken) = (1, vec![0.0], rig.clock.now());
+        rig.wishes.start(StartAt { episode, pose, taken, as_of: 0 });
         rig
     }
 
@@ -159,16 +161,9 @@ impl Rig {
         for view in &mut self.views {
             view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken: received });
         }
-        self.sightings.push(Seen {
-            episode,
-            sequence,
-            arrived: 1,
-            received,
-            pictures: 0,
-            success: false,
-            fault: None,
-            taken: None,
-        });
+        let (arrived, pictures, success, fault, taken) = (1, 0, false, None, None);
+        let seen = Seen { episode, sequence, arrived, received, pictures, success, fault, taken };
+        self.sightings.push(seen, None);
         self.sequence += 1;
     }
 

@@ -53,7 +53,7 @@ pub struct CommandSender {
 }
 
 impl FreePlant {
-    /// Claims the plant `name`. `hear` is called on threads of Zenoh's for everything that is published; it must not wait.
+    /// Claims the plant `name`. `hear` is called on threads of Zenoh's for everything that it publishes; it must not wait.
     ///
     /// # Errors
     /// Those of [`ZenohPlant::claim`].
@@ -67,20 +67,8 @@ impl FreePlant {
         let after = Arc::new(AtomicU64::new(claimant.after));
         let plant = ZenohPlant::claim_by(session, name, Mode::FreeRunning, claimant)?;
         let mut subscribers = Vec::new();
-        for key in [keys.observation, keys.status, keys.operator] {
-            let hear = hear.clone();
-            let listen = move |sample: zenoh::sample::Sample| {
-                hear(match Message::decode(&sample.payload().to_bytes()) {
-                    Ok(Message::Moved(moved)) => Heard::Moved(Box::new(moved)),
-                    Ok(Message::Status(status)) => Heard::Status(status),
-                    Ok(Message::Operate(operate)) => Heard::Operate(operate),
-                    Ok(other) => {
-                        Heard::Malformed(format!("{} is not published to a controller", other.name()))
-                    }
-                    Err(error) => Heard::Malformed(error.to_string()),
-                });
-            };
-            subscribers.push(session.declare_subscriber(key).callback(listen).wait()?);
+        for key in [keys.observation, keys.status] {
+            subscribers.push(subscribe(session, key, hear.clone())?);
         }
         Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
     }
@@ -99,6 +87,11 @@ impl FreePlant {
         self.after.store(self.plant.episode(), Ordering::Release);
         let observation = aegis_core::Plant::reset(&mut self.plant, start)?;
         Ok((self.plant.episode(), observation))
+    }
+
+    /// The number of the last episode that a reset has asked for, whether the plant began it or not.
+    pub fn episode(&self) -> u64 {
+        self.plant.episode()
     }
 
     /// When the plant took the first observation of the episode, or earlier, nanoseconds on its own clock.
@@ -120,6 +113,44 @@ impl FreePlant {
             .wait()?;
         Ok(CommandSender { publisher, session: self.claimed().session, after: Arc::clone(&self.after) })
     }
+}
+
+/// Hears the operators of a plant while this value lives, whether the plant is there or not.
+#[derive(Debug)]
+pub struct Operators {
+    _subscriber: Subscriber<()>,
+}
+
+impl Operators {
+    /// Begins to hear those of the plant `name`. `hear` is called on threads of Zenoh's; it must not wait.
+    ///
+    /// # Errors
+    /// No name, or what Zenoh reports.
+    pub fn hear(
+        session: &zenoh::Session,
+        name: &str,
+        hear: impl Fn(Heard) + Send + Sync + 'static,
+    ) -> Result<Self, LinkError> {
+        Ok(Self { _subscriber: subscribe(session, Keys::of(name)?.operator, hear)? })
+    }
+}
+
+/// Calls `hear` for what is published on a key.
+fn subscribe(
+    session: &zenoh::Session,
+    key: String,
+    hear: impl Fn(Heard) + Send + Sync + 'static,
+) -> Result<Subscriber<()>, LinkError> {
+    let listen = move |sample: zenoh::sample::Sample| {
+        hear(match Message::decode(&sample.payload().to_bytes()) {
+            Ok(Message::Moved(moved)) => Heard::Moved(Box::new(moved)),
+            Ok(Message::Status(status)) => Heard::Status(status),
+            Ok(Message::Operate(operate)) => Heard::Operate(operate),
+            Ok(other) => Heard::Malformed(format!("{} is not published to a controller", other.name())),
+            Err(error) => Heard::Malformed(error.to_string()),
+        });
+    };
+    Ok(session.declare_subscriber(key).callback(listen).wait()?)
 }
 
 impl CommandSender {

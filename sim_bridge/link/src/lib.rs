@@ -20,7 +20,7 @@ pub mod wire;
 
 pub use access::Party;
 pub use endpoint::{Endpoint, Guarded, LinkError, Role};
-pub use free::{CommandSender, FreePlant, Heard};
+pub use free::{CommandSender, FreePlant, Heard, Operators};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use key_folder::KeyFolder;
 pub use plant::{Claimant, Counters, Patience, ZenohPlant};

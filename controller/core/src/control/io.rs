@@ -147,6 +147,14 @@ pub struct Inputs<'a> {
     /// With a start: where the plant stands, `[channels]`. Without it an episode starts from `rest`.
     #[serde(borrow, default)]
     pub pose: Option<Cow<'a, [f32]>>,
+    /// When the plant stood at `pose`, on the controller's clock: a start on an older one than is inferred on is refused.
+    /// None in records that were written before it was known.
+    #[serde(default)]
+    pub pose_taken: Option<Duration>,
+    /// Where positions are by `observation`, `[channels]`; other channels are as in `rest`. None where there is no new
+    /// observation, or nothing is checked against it.
+    #[serde(borrow, default)]
+    pub measured: Option<Cow<'a, [f32]>>,
 }
 
 /// Why a stop was made.
@@ -171,6 +179,8 @@ pub enum Cause {
     StrongLost,
     /// An episode's first action is too far from where the plant stands.
     FarFromStart,
+    /// A position is too far from its command: a drive is off, or the robot was pushed.
+    NotFollowing,
 }
 
 /// Everything worth a line in the record that happened in one period; one bit each.
@@ -207,7 +217,7 @@ notices! {
     15 BUDGET_SPENT "the rule raised an alarm that the gate's limits do not obey",
     16 IMPLAUSIBLE "an observation was refused: a value that is not finite or out of bounds, or time that goes backward",
     17 AGED_CHUNK "a chunk was dropped: the observation that it was made from was too old when it was asked for, or when it was to be used",
-    18 START_REFUSED "a start was refused: the plant stands too far from rest",
+    18 START_REFUSED "a start was refused: the plant stands too far from rest, where it stands is not known any more, or commands move",
 }
 
 impl Notices {
@@ -241,6 +251,15 @@ pub struct Period<'a> {
     pub late_ns: u64,
     /// How long it took to decide, nanoseconds.
     pub took_ns: u64,
+}
+
+impl Period<'_> {
+    /// Whether an episode begins in it. Records that were written before the time of a start's pose was known do not say.
+    pub fn begins(&self) -> bool {
+        let wishes = &self.inputs.wishes;
+        let is_asked = wishes.start.is_some() && self.inputs.pose_taken.is_some() && !wishes.e_stop;
+        is_asked && !self.output.notices.has(Notices::START_REFUSED)
+    }
 }
 
 /// What a control period came to. The command itself is [`super::Controller::command`].

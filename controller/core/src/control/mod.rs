@@ -196,7 +196,7 @@ impl<T: Trigger + Clone> Controller<T> {
             // Actions belong to their own periods: what was missed is not made up for.
             self.step = self.step.saturating_add(1).saturating_add(inputs.skipped);
         }
-        self.obey(&inputs.wishes, inputs.pose.as_deref(), &mut output.notices);
+        self.obey(inputs, &mut output.notices);
         self.look(inputs, &mut output.notices);
         self.listen(inputs, &mut output.notices);
         if self.mode.is_on() && self.step >= self.parts.limits.horizon_steps {
@@ -227,7 +227,8 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// People come first, the emergency stop before all.
-    fn obey(&mut self, wishes: &Wishes, pose: Option<&[f32]>, notices: &mut Notices) {
+    fn obey(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
+        let wishes = &inputs.wishes;
         if wishes.e_stop {
             self.cause = Some(Cause::EStop);
             self.counters.e_stops += u64::from(self.mode != Mode::EStop);
@@ -241,16 +242,32 @@ impl<T: Trigger + Clone> Controller<T> {
             self.cause = None;
             self.happen(Event::Reset);
         }
-        if let (Some(episode), Mode::Idle, true) = (wishes.start, self.mode, self.motion.is_at_rest()) {
-            if let Some(pose) = pose {
-                if self.parts.settings.far_channel(pose, &self.parts.rest).is_some() {
-                    return notices.add(Notices::START_REFUSED);
-                }
-                // From where the plant stands: a command from elsewhere would be a jump.
-                self.motion.place(pose);
-            }
-            self.begin(episode);
+        if let Some(episode) = wishes.start {
+            self.start(episode, inputs, notices);
         }
+    }
+
+    /// Begins an episode where the plant stands, at rest, near enough, and as it stands now.
+    fn start(&mut self, episode: u64, inputs: &Inputs<'_>, notices: &mut Notices) {
+        let settings = &self.parts.settings;
+        let is_idle = self.mode == Mode::Idle && self.motion.is_at_rest();
+        let is_near =
+            inputs.pose.as_deref().is_none_or(|pose| settings.far_channel(pose, &self.parts.rest).is_none());
+        let age = inputs.pose_taken.map(|taken| inputs.now.saturating_sub(taken));
+        if !is_idle || !is_near || age.is_some_and(|age| age > settings.max_age()) {
+            // Records without that time say nothing of a start that finds no rest.
+            if is_idle || age.is_some() {
+                notices.add(Notices::START_REFUSED);
+            }
+            return;
+        }
+        if let Some(pose) = inputs.pose.as_deref() {
+            // From where the plant stands: a command from elsewhere would be a jump. What has no position is at rest; in
+            // records without that time it is where the episode before left it.
+            let kinds = [ChannelKind::Position, ChannelKind::Discrete];
+            self.motion.place(pose, if age.is_some() { &kinds } else { &kinds[..1] });
+        }
+        self.begin(episode);
     }
 
     fn begin(&mut self, episode: u64) {
@@ -275,6 +292,15 @@ impl<T: Trigger + Clone> Controller<T> {
         // It has been told nothing since, and may be pushed by hand.
         if inputs.plant.lost || inputs.plant.stopped {
             self.has_plant = false;
+        }
+        let is_young = |seen: Seen| seen.age(inputs.now) <= self.parts.settings.max_age();
+        if let Some(measured) =
+            inputs.measured.as_deref().filter(|_| inputs.observation.is_some_and(is_young))
+            && self.has_plant
+            && self.parts.settings.stray_channel(measured, self.motion.command()).is_some()
+        {
+            self.has_plant = false;
+            self.stop(Cause::NotFollowing);
         }
         // Before the first episode there is no plant yet whose loss could mean anything.
         if let Some(cause) = looked.stop.filter(|_| self.episode > 0) {

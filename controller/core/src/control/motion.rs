@@ -114,11 +114,11 @@ impl Motion {
         motion
     }
 
-    /// Positions stand still at `pose`, `[channels]`: where the plant is. Other channels stay as they are. What lies out of
-    /// bounds counts as the bound, and a value that is not finite as the last command.
-    pub fn place(&mut self, pose: &[f32]) {
+    /// Channels of these `kinds` stand still at `pose`, `[channels]`; others stay as they are. What lies out of bounds counts
+    /// as the bound, and a value that is not finite as the last command.
+    pub fn place(&mut self, pose: &[f32], kinds: &[ChannelKind]) {
         for (index, value) in pose.iter().enumerate().take(self.channels.len()) {
-            if self.channels[index].kind == ChannelKind::Position {
+            if kinds.contains(&self.channels[index].kind) {
                 self.stand_at(index, *value);
             }
         }

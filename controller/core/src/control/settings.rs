@@ -63,6 +63,10 @@ pub struct ControlSettings {
     /// in the channel's unit.
     #[serde(default = "infinite")]
     pub start_within: f64,
+    /// How far a position may be from its last command, in the channel's unit, by a young enough observation: beyond it
+    /// the robot stops, and is sent nothing before the next start. It has to hold what an arm lags behind when it is fastest.
+    #[serde(default = "infinite")]
+    pub follow_within: f64,
     /// The action's channels, `[width]`.
     pub channels: Vec<Channel>,
 }
@@ -96,11 +100,20 @@ impl ControlSettings {
     }
 
     /// The first position channel in which `from` and `to`, `[channels]`, are not within `start_within` of each other.
-    /// NaN is within nothing.
     pub(super) fn far_channel(&self, from: &[f32], to: &[f32]) -> Option<usize> {
+        self.apart(from, to, self.start_within)
+    }
+
+    /// The first position channel that is not within `follow_within` of its `command`, `[channels]`, as it is `measured`.
+    pub(super) fn stray_channel(&self, measured: &[f32], command: &[f32]) -> Option<usize> {
+        self.apart(measured, command, self.follow_within)
+    }
+
+    /// The first position channel in which two poses, `[channels]`, are not `within` of each other. NaN is within nothing.
+    fn apart(&self, from: &[f32], to: &[f32], within: f64) -> Option<usize> {
         let pairs = self.channels.iter().zip(from.iter().zip(to));
         let far = |(channel, (from, to)): &(&Channel, (&f32, &f32))| {
-            let near = (f64::from(**from) - f64::from(**to)).abs() <= self.start_within;
+            let near = (f64::from(**from) - f64::from(**to)).abs() <= within;
             channel.kind == ChannelKind::Position && !near
         };
         pairs.enumerate().find(|(_, pair)| far(pair)).map(|(index, _)| index)
@@ -126,6 +139,7 @@ impl ControlSettings {
             unless(valid, field, &value, "above 0, at most 60000")?;
         }
         unless(self.start_within > 0.0, "start_within", &self.start_within, "above 0")?;
+        unless(self.follow_within > 0.0, "follow_within", &self.follow_within, "above 0")?;
         unless((0.0..=60_000.0).contains(&self.frozen_ms), "frozen_ms", &self.frozen_ms, "0 to 60000")?;
         let spent = gate.chunk_steps.saturating_add(self.lead_steps) as usize;
         let valid = format!(

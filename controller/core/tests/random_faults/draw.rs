@@ -154,6 +154,7 @@ fn control_settings(draw: &mut Draw, out: Delay, channels: Vec<Channel>) -> Cont
         out_of_bounds: if draw.chance(0.5) { OutOfBounds::Reject } else { OutOfBounds::Clamp },
         limits: LimitScope::Always,
         start_within: draw.one_of([f64::INFINITY, f64::INFINITY, f64::INFINITY, 1.0]),
+        follow_within: f64::INFINITY,
         channels,
     }
 }

@@ -324,6 +324,8 @@ impl Shell {
             strong,
             wishes,
             pose: wishes.start.map(|_| Cow::Owned(self.pose.clone())),
+            pose_taken: wishes.start.map(|_| now),
+            measured: None,
         };
         if let Some((Seen { episode, sequence, fault: None, .. }, taken)) = sighted
             && (episode, sequence) > (self.newest.0, self.newest.1)

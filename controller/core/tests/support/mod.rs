@@ -49,6 +49,7 @@ pub fn settings() -> ControlSettings {
         out_of_bounds: OutOfBounds::Reject,
         limits: LimitScope::Always,
         start_within: f64::INFINITY,
+        follow_within: f64::INFINITY,
         channels: channels(),
     }
 }
@@ -104,6 +105,11 @@ pub struct Cell {
     pub success: bool,
     /// How long ago the plant took what comes now; none where its clock is not known.
     pub latency: Option<Duration>,
+    /// Where the plant stands at a start, and when it stood there.
+    pub pose: Option<Vec<f32>>,
+    pub pose_taken: Option<Duration>,
+    /// Where it is by each observation.
+    pub measured: Option<Vec<f32>>,
     heard: Duration,
     questions: [Option<Waiting>; 2],
     /// Inputs of every period so far.
@@ -130,6 +136,9 @@ impl Cell {
             stopped: false,
             success: false,
             latency: None,
+            pose: None,
+            pose_taken: None,
+            measured: None,
             heard: Duration::from_secs(1),
             questions: [None, None],
             record: Vec::new(),
@@ -173,7 +182,9 @@ impl Cell {
             weak: self.answer(0),
             strong: self.answer(1),
             wishes: std::mem::take(&mut self.wishes),
-            pose: None,
+            pose: self.pose.clone().map(Into::into),
+            pose_taken: self.pose_taken,
+            measured: self.measured.clone().map(Into::into),
         };
         self.feed(inputs)
     }
