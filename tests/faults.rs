@@ -13,6 +13,9 @@ const CONTROL: &str = "controller/core/tests/control.rs";
 const ROBOT: &str = "tests/robot.rs";
 const BAD_INPUT: &str = "tests/bad_input.rs";
 const MOTION: &str = "tests/motion.rs";
+const STARTING: &str = "tests/starting.rs";
+const START: &str = "tests/start.rs";
+const WISHES: &str = "controller/runtime/src/wishes.rs";
 const RANDOM: &str = "tests/random_faults.rs";
 const RANDOM_CORE: &str = "controller/core/tests/random_faults.rs";
 const INTAKE: &str = "controller/core/src/control/intake.rs";
@@ -21,7 +24,7 @@ const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 56] = [
+const ROWS: [Row; 64] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -552,6 +555,70 @@ const ROWS: [Row; 56] = [
         "the next episode begins",
         "none",
         &[(MOTION, "an_episode_begins_although_the_robot_stopped_by_itself_after_the_one_before")],
+    ),
+    (
+        61,
+        "a start is said in a latch, or a stop or a reset comes between a start and its first command",
+        "no episode begins; the next start counts",
+        SAME_PERIOD,
+        &[
+            (STARTING, "a_start_that_is_said_in_a_latch_counts_for_nothing_after_the_reset"),
+            (STARTING, "a_stop_and_a_reset_between_a_start_and_its_first_command_end_the_start"),
+            (STARTING, "an_e_stop_before_the_first_command_of_the_only_episode_is_no_success"),
+            (WISHES, "a_start_is_taken_once_and_none_outlives_a_stop_or_a_reset"),
+        ],
+    ),
+    (
+        62,
+        "where the robot stands was seen too long ago when the start is taken",
+        "the start is refused, and made again from a newer observation for three seconds",
+        SAME_PERIOD,
+        &[(CONTROL, "a_start_from_where_the_plant_stood_too_long_ago_is_refused")],
+    ),
+    (
+        63,
+        "a drive is off, or the arm is pushed, while a policy drives or in a latch; then the drive is back",
+        "safe stop; nothing is sent before the next start",
+        "with the first young observation beyond `follow_within`",
+        &[
+            (STARTING, "a_drive_that_is_off_stops_the_robot_and_nothing_is_sent_when_it_comes_back"),
+            (CONTROL, "a_robot_that_does_not_follow_is_stopped_and_sent_nothing_before_the_next_start"),
+        ],
+    ),
+    (
+        64,
+        "a plant that was lost is back before anybody has reset the latch",
+        "it is neither reset nor started, whatever is said but a reset",
+        "at once",
+        &[(STARTING, "a_plant_that_came_back_is_not_reset_before_an_operator_resets_the_latch")],
+    ),
+    (
+        65,
+        "the plant could not be claimed again",
+        "operators are heard all the same: an e-stop at once, a reset tries again",
+        "at once",
+        &[(STARTING, "operators_are_heard_although_the_plant_could_not_be_claimed")],
+    ),
+    (
+        66,
+        "observations are repeated, or come late, at an observation's pace",
+        "each stands for one command, so none follows another faster than the plant moves",
+        "at once",
+        &[(STARTING, "an_observation_that_is_said_twice_makes_no_second_command")],
+    ),
+    (
+        67,
+        "the last episode left a discrete channel elsewhere than at rest",
+        "the next begins at rest, before any policy speaks",
+        SAME_PERIOD,
+        &[(CONTROL, "a_discrete_channel_begins_at_rest_whatever_the_episode_before_left")],
+    ),
+    (
+        68,
+        "a terminal goes away in which a run is watched",
+        "as row 25; the summary is whole",
+        "as row 25",
+        &[(START, "a_terminal_that_goes_away_ends_the_run_in_a_safe_stop_with_its_summary")],
     ),
 ];
 

@@ -72,6 +72,7 @@ fn an_e_stop_before_the_first_command_of_the_only_episode_is_no_success() {
     let mut plant = plant("tcp/127.0.0.1:0", REST);
     let folder = common::folder("starting-only");
     let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
+    common::edit(&robot, "    { task = 1, initial_state = 50 },\n", "");
     let mut run = Run::of(&robot, folder.join("run"), &["--exit-on-stop"]);
     run.until("waiting for a start");
     plant.command("late-answers 3000");
