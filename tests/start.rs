@@ -93,3 +93,44 @@ fn a_terminal_that_goes_away_ends_the_run_in_a_safe_stop_with_its_summary() {
     assert!(out.join("summary.json").is_file());
     replays(&out);
 }
+
+#[test]
+fn a_view_without_a_terminal_is_refused_before_anything_else() {
+    let mut run = command(std::path::Path::new("there-is-no-such-file.toml"), &common::folder("start-view"));
+    common::refuses(run.arg("--view"), 2, &["--view: standard output is no terminal", "aegis operate"]);
+}
+
+#[test]
+fn a_signal_ends_a_run_whose_output_nobody_takes_with_its_summary() {
+    let _slot = real_time_slot();
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let folder = common::folder("start-blocked");
+    let robot = robot_file(&folder, &plant.endpoint, &[]);
+    let out = folder.join("run");
+    // Full before the first line, as of a terminal that is stopped; nobody reads it.
+    let (_unread, full) = std::io::pipe().unwrap();
+    let mut fill = std::process::Command::new("head");
+    fill.args(["-c", "65536", "/dev/zero"]).stdout(full.try_clone().unwrap());
+    assert!(fill.status().unwrap().success());
+    let mut run = command(&robot, &out);
+    let mut run = run.arg("--auto-start").stdout(full.try_clone().unwrap()).stderr(full).spawn().unwrap();
+    let begin = Instant::now();
+    let wait = |is_over: &mut dyn FnMut() -> bool| {
+        while !is_over() {
+            assert!(begin.elapsed() < Duration::from_secs(300), "it waits for its output");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let events = || std::fs::read_to_string(out.join("events.jsonl")).unwrap_or_default();
+    wait(&mut || events().contains("\"mode\":\"Weak\""));
+    let kill = ["-s", "TERM", &run.id().to_string()].map(str::to_owned);
+    assert!(std::process::Command::new("kill").args(kill).status().unwrap().success());
+    let mut code = None;
+    wait(&mut || {
+        code = run.try_wait().unwrap();
+        code.is_some()
+    });
+    assert_eq!(code.unwrap().code(), Some(5));
+    assert!(out.join("summary.json").is_file());
+    replays(&out);
+}

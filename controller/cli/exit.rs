@@ -2,7 +2,7 @@
 //! Verbs attach a code to what went wrong; `main` prints it once.
 
 use std::fmt::{self, Arguments, Display, Formatter};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 #[cfg(feature = "robot")]
 use std::sync::{Arc, atomic::AtomicBool};
@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 #[cfg(feature = "robot")]
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
+
+use crate::outlet::{self, Stream};
 
 /// Prints a line to standard output, as `println!` does, but neither panics nor ends the work where that cannot be written.
 macro_rules! say {
@@ -19,11 +21,7 @@ pub(crate) use say;
 
 /// Prints a line to standard error, as `eprintln!` does, but does not panic where that cannot be written.
 macro_rules! tell {
-    ($($text:tt)*) => {{
-        use std::io::Write as _;
-        // There is nobody left to tell.
-        let _ = writeln!(std::io::stderr(), $($text)*);
-    }};
+    ($($text:tt)*) => { $crate::exit::tell_line(format_args!($($text)*)) };
 }
 pub(crate) use tell;
 
@@ -107,18 +105,19 @@ pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
 /// Prints an error, if there is one, and gives the process its code: that of the work, or where only its words were lost,
 /// that of a file that could not be written.
 pub fn report(result: Result<(), Failure>) -> ExitCode {
-    let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let result = match (result, lost) {
-        (Ok(()), Some(error)) if !is_gone(&error) => Err(unwritten(&error)),
-        (result, _) => result,
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
+    let mut code = ExitCode::SUCCESS;
+    outlet::finish(|late| {
+        let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner).take().or(late);
+        let result = match (result, lost) {
+            (Ok(()), Some(error)) if !is_gone(&error) => Err(unwritten(&error)),
+            (result, _) => result,
+        };
+        if let Err(failure) = result {
             tell!("error: {failure}");
-            ExitCode::from(failure.exit as u8)
+            code = ExitCode::from(failure.exit as u8);
         }
-    }
+    });
+    code
 }
 
 /// Prints what is to be said of a command line that no verb is run for: help, the version, or what is wrong with it.
@@ -140,8 +139,14 @@ static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 pub fn print_line(line: Arguments<'_>) {
     let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     if lost.is_none() {
-        *lost = writeln!(io::stdout(), "{line}").err();
+        *lost = outlet::say(Stream::Output, line.to_string()).err();
     }
+}
+
+/// What [`tell!`] does.
+pub fn tell_line(line: Arguments<'_>) {
+    // There is nobody left to tell.
+    let _ = outlet::say(Stream::Errors, line.to_string());
 }
 
 /// Whether an error of standard output says that its reader has gone: a pipe's, as `head` does once it has what it wanted, or

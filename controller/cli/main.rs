@@ -27,6 +27,7 @@ mod occupied;
 #[cfg(feature = "robot")]
 mod operate;
 mod origins;
+mod outlet;
 mod place;
 mod plan;
 mod probe;

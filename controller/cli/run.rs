@@ -31,6 +31,7 @@ use clap::Args;
 use tracing::{info, warn};
 
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
+use crate::outlet;
 use crate::remote::guard;
 use crate::study::onnx_runtime;
 use cell::{Cell, Sending, Unsent};
@@ -79,7 +80,7 @@ pub struct RunArguments {
     /// Where this run is recorded; without it, a folder named by the time in the robot file's `record`
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Watch and operate the run in this terminal
+    /// Watch and operate the run in this terminal: e e-stop, s stop, r reset, g start, q or Ctrl-C end
     #[arg(long, conflicts_with = "json")]
     view: bool,
     /// Show the run in the Rerun viewer at this address, as rerun+http://127.0.0.1:9876/proxy
@@ -92,6 +93,10 @@ pub struct RunArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    if arguments.view {
+        view::check_terminal()?;
+    }
+    outlet::begin().or_exit(Exit::Failed)?;
     let robot = Robot::load(&arguments.robot)?;
     let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
     let guarded = guard(endpoint, keys, arguments.allow_plaintext_network)

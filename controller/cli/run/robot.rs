@@ -1,12 +1,15 @@
 //! A robot file: which plant, which policies, and every number that decides what the controller does with them.
 //! Unknown keys and impossible values are refused with file, field, what was found and what would be valid.
 
+mod checks;
+mod reading;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aegis_core::control::{Channel, ChannelKind, ControlSettings, LimitScope, Recipe};
+use aegis_core::control::{ChannelKind, ControlSettings, Recipe};
 use aegis_core::{GateLimits, Observation, Probe, Proprioception, Start};
 use aegis_experiments::plan::Models;
 use aegis_experiments::probe::file::ProbeFile;
@@ -17,16 +20,10 @@ use aegis_runtime::{Pace, RealTimeSettings};
 use serde::Deserialize;
 
 use super::ears::Standing;
-use super::{REST, metrics};
+use super::metrics;
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::study::probe;
-
-/// The highest priority that Linux has for a real-time thread.
-const HIGHEST_PRIORITY: u8 = 99;
-
-/// The longest that a robot waits for what may not come, seconds.
-const LONGEST_PATIENCE: f64 = 60.0;
 
 /// What `aegis run` reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,7 +32,7 @@ pub struct RobotFile {
     /// Name of the plant.
     pub plant: String,
     /// Zenoh endpoint of whoever serves it.
-    #[serde(deserialize_with = "endpoint")]
+    #[serde(deserialize_with = "reading::endpoint")]
     pub connect: Endpoint,
     /// Folder of the controller's keys, relative to the file; TLS needs them.
     pub keys: Option<PathBuf>,
@@ -65,6 +62,7 @@ pub struct RobotFile {
     #[serde(default)]
     pub real_time: RealTimeSettings,
     /// The episodes, in order.
+    #[serde(deserialize_with = "reading::starts")]
     pub starts: Vec<Start>,
     /// For each channel, which of the plant's readings says where it stands, as `joint_positions/0` or `gripper/1`; empty
     /// for a rate and a discrete channel, which start at `rest`. Every position channel needs one.
@@ -124,20 +122,21 @@ pub struct Robot {
     readings: Vec<Option<Reading>>,
 }
 
-fn endpoint<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
-    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
-}
-
 impl Robot {
     /// Reads a file and the cards and the probe that it names.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
         let text = aegis_files::read_text(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
-        let mut file: RobotFile = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let mut file = RobotFile::parse(&text).map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let Models { weak, strong, probe: probe_path } = &mut file.models;
         for named in [weak, strong, probe_path, &mut file.record].into_iter().chain(&mut file.keys) {
             *named = folder.join(&*named);
+        }
+        if let Some(keys) = file.keys.as_ref().filter(|keys| !keys.is_dir()) {
+            let valid =
+                "valid is the folder of this controller's keys, relative to the file; `aegis keys` makes one";
+            return Err(wrong(format!("keys: found no folder {}; {valid}", keys.display())));
         }
         if file.starts.is_empty() {
             return Err(wrong("starts: found none; valid is 1 or more".into()));
@@ -152,11 +151,7 @@ impl Robot {
         if let Some(listen) = file.metrics {
             metrics::check(listen).map_err(|reason| wrong(format!("metrics: {reason}")))?;
         }
-        let priority = file.real_time.priority;
-        if priority > HIGHEST_PRIORITY {
-            let reason = format!("found {priority}; valid is 0 to {HIGHEST_PRIORITY}");
-            return Err(wrong(format!("real_time.priority: {reason}")));
-        }
+        file.real_time.validate().map_err(|(field, reason)| wrong(format!("real_time.{field}: {reason}")))?;
         file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
         let (mut horizons, mut digests) = ([0; 2], BTreeMap::new());
         let cards = [("weak", &file.models.weak), ("strong", &file.models.strong)];
@@ -182,9 +177,9 @@ impl Robot {
             ask_strong: file.ask_strong,
         };
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
+        checks::check(&file.control).map_err(wrong)?;
         digests.insert("probe".into(), digest(&file.models.probe)?);
         let readings = readings(&file).map_err(wrong)?;
-        check_times(&file.control).map_err(wrong)?;
         Ok(Self { path: path.to_owned(), digests, probe, recipe, file, readings })
     }
 
@@ -230,6 +225,13 @@ fn stands(
 }
 
 impl RobotFile {
+    /// Reads a robot file's text.
+    fn parse(text: &str) -> Result<Self, String> {
+        let file = toml::from_str(text).map_err(|error| reading::plain(&error))?;
+        reading::check_numbers(text)?;
+        Ok(file)
+    }
+
     /// `pose` with an empty name for each channel where it is left out.
     fn pose_names(&self) -> Vec<String> {
         if self.pose.is_empty() {
@@ -258,9 +260,6 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
                     from its command before the robot counts as not following, for example 0.1"
             .into());
     }
-    if file.control.limits == LimitScope::Always {
-        channels.iter().enumerate().try_for_each(|(index, channel)| is_bounded(index, channel))?;
-    }
     let each = names.iter().zip(channels).enumerate();
     let readings: Result<Vec<_>, String> = each
         .map(|(index, (name, channel))| match (Reading::parse(name), channel.kind) {
@@ -288,61 +287,113 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
     Ok(readings)
 }
 
-/// Refuses limits within which a stop takes longer than the end of a run waits for it, and patience without end.
-fn check_times(control: &ControlSettings) -> Result<(), String> {
-    for (field, steps) in
-        [("stale_steps", control.stale_steps), ("strong_patience_steps", control.strong_patience_steps)]
-    {
-        let seconds = f64::from(steps) / control.rate_hz;
-        if seconds > LONGEST_PATIENCE {
-            return Err(format!(
-                "control.{field}: found {steps}, which are {seconds:.0} s; valid is at most {LONGEST_PATIENCE} s"
-            ));
-        }
-    }
-    for (index, channel) in control.channels.iter().enumerate() {
-        let seconds = stop_periods(channel) / control.rate_hz;
-        if seconds > REST.as_secs_f64() {
-            return Err(format!(
-                "control.channels[{index}]: found limits within which a stop takes {seconds:.1} s; valid is at most {} s: raise \
-                 acceleration or jerk, or lower velocity",
-                REST.as_secs()
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Control periods that a stop takes at most, to within a few: the acceleration grows by the jerk, stays at its limit, and falls
-/// by the jerk again.
-fn stop_periods(channel: &Channel) -> f64 {
-    let Channel { acceleration, jerk, .. } = *channel;
-    let fastest = match channel.kind {
-        ChannelKind::Discrete => return 0.0,
-        ChannelKind::Rate => channel.velocity.min(channel.high.max(-channel.low)),
-        ChannelKind::Position => channel.velocity.min(channel.high - channel.low),
-    };
-    let most = (fastest * jerk).sqrt().min(acceleration);
-    if most.is_infinite() { 1.0 } else { fastest / most + most / jerk }
-}
-
-/// Refuses a position channel whose commands nothing bounds: the default of a limit is none.
-fn is_bounded(index: usize, channel: &Channel) -> Result<(), String> {
-    let limits =
-        [("velocity", channel.velocity), ("acceleration", channel.acceleration), ("jerk", channel.jerk)];
-    match limits.into_iter().find(|(_, value)| value.is_infinite()) {
-        Some((field, _)) if channel.kind == ChannelKind::Position => Err(format!(
-            "control.channels[{index}].{field}: found none, or inf; valid is a number in the channel's unit per control \
-             period, for a position with control.limits = \"always\""
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// Refuses a policy that reads pictures, which nothing here takes to it.
 pub fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
     let refused = |camera: &str| {
         format!("{} reads camera {camera}; valid are policies that read no camera", card.path.display())
     };
     card.frames.first().map_or(Ok(()), |frame| Err(refused(&frame.camera)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHIPPED: &str = include_str!("../../libero.toml");
+
+    /// The shipped file with a change.
+    fn changed(from: &str, to: &str) -> Result<RobotFile, String> {
+        assert!(SHIPPED.contains(from), "{from}");
+        RobotFile::parse(&SHIPPED.replacen(from, to, 1))
+    }
+
+    /// Every table of a file with a key more that nobody knows.
+    fn with_surplus(value: &toml::Value, all: &mut Vec<toml::Value>) {
+        let inner: Vec<(toml::Value, Box<dyn Fn(toml::Value) -> toml::Value>)> = match value.clone() {
+            toml::Value::Table(table) => {
+                let mut more = table.clone();
+                more.insert("surplus".into(), 1.into());
+                all.push(more.into());
+                let keys: Vec<String> = table.keys().cloned().collect();
+                let put = |key: String| {
+                    let table = table.clone();
+                    let inner = table[&key].clone();
+                    let put = move |value| {
+                        let mut table = table.clone();
+                        table.insert(key.clone(), value);
+                        toml::Value::Table(table)
+                    };
+                    (inner, Box::new(put) as Box<dyn Fn(toml::Value) -> toml::Value>)
+                };
+                keys.into_iter().map(put).collect()
+            }
+            toml::Value::Array(array) => {
+                let put = |index: usize| {
+                    let array = array.clone();
+                    let inner = array[index].clone();
+                    let put = move |value| {
+                        let mut array = array.clone();
+                        array[index] = value;
+                        toml::Value::Array(array)
+                    };
+                    (inner, Box::new(put) as Box<dyn Fn(toml::Value) -> toml::Value>)
+                };
+                (0..array.len()).map(put).collect()
+            }
+            _ => Vec::new(),
+        };
+        for (inner, put) in inner {
+            let mut deeper = Vec::new();
+            with_surplus(&inner, &mut deeper);
+            all.extend(deeper.into_iter().map(put));
+        }
+    }
+
+    #[test]
+    fn a_key_that_nobody_knows_is_refused_in_every_table() {
+        let shipped: toml::Value = toml::from_str(SHIPPED).unwrap();
+        let mut all = Vec::new();
+        with_surplus(&shipped, &mut all);
+        // The file, models, control, gate, rule, real_time, two starts, and seven channels.
+        assert_eq!(all.len(), 15);
+        for file in all {
+            let said = RobotFile::parse(&toml::to_string(&file).unwrap()).unwrap_err();
+            assert!(said.contains("unknown field `surplus`"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_of_the_wrong_type_is_said_in_words() {
+        for (from, to, said) in [
+            ("lead_steps = 1", "lead_steps = -1", "integer `-1`, expected a whole number, 0 to 4294967295"),
+            ("task = 0", "task = -1", "integer `-1`, expected a whole number, 0 or more"),
+            ("task = 0", "task = 0.5", "floating point `0.5`, expected a whole number, 0 or more"),
+            ("priority = 0", "priority = 300", "integer `300`, expected a whole number, 0 to 255"),
+            ("spin_us = 100", "spin_us = -1", "expected a whole number, 0 or more"),
+            ("rate_hz = 20", "rate_hz = \"x\"", "string \"x\", expected a number"),
+            ("{ task = 0, initial_state = 50 }", "5", "integer `5`, expected a table of keys"),
+            ("overlap = \"replace\"", "overlap = \"blend\"", "found a word, expected { blend = N }"),
+            ("starts = [", "starts = 1\nother = [", "integer `1`, expected a list"),
+            ("plant = \"libero\"", "plant = 1", "integer `1`, expected a text in quotes"),
+        ] {
+            let error = changed(from, to).unwrap_err();
+            assert!(error.contains(said) && error.contains("line "), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_number_of_no_size_that_a_robot_has_is_refused_in_few_digits() {
+        for (from, to, said) in [
+            ("rate_hz = 20", "rate_hz = 1e300", "control.rate_hz: found 1e300; valid is"),
+            ("max_age_ms = 150", "max_age_ms = -1e-300", "control.max_age_ms: found -1e-300"),
+            ("jerk = 0.25 }", "jerk = 1e-40 }", "control.channels[0].jerk: found 1e-40"),
+            ("rest = [0.0", "rest = [1e300", "rest[0]: found 1e300"),
+        ] {
+            let error = changed(from, to).unwrap_err();
+            assert!(error.contains(said) && error.len() < 200, "{to}: {error}");
+        }
+        for number in ["0", "inf", "nan", "1e15", "-1e-15"] {
+            changed("rate_hz = 20", &format!("rate_hz = {number}")).unwrap();
+        }
+    }
 }

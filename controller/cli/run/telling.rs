@@ -3,7 +3,6 @@
 
 use std::fmt::Debug;
 use std::fs::File;
-use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use super::view::Live;
 use crate::exit::{Exit, Failure, OrExit};
+use crate::outlet::{self, Stream};
 
 /// The events of a run, in its folder.
 pub const EVENTS: &str = "events.jsonl";
@@ -58,9 +58,8 @@ impl<S: Subscriber> Layer<S> for ForPeople {
             line = format!("{}: {line}", event.metadata().level().as_str().to_lowercase());
         }
         match &self.0 {
-            // A reader that has gone is nothing to stop a robot for.
-            People::Output => drop(writeln!(std::io::stdout(), "{line}")),
-            People::Errors => drop(writeln!(std::io::stderr(), "{line}")),
+            People::Output => outlet::offer(Stream::Output, line),
+            People::Errors => outlet::offer(Stream::Errors, line),
             People::View(live) => live.lock().unwrap_or_else(PoisonError::into_inner).say(&line),
         }
     }

@@ -1,15 +1,18 @@
 //! A run in the terminal: mode, score against threshold, budget, lateness, and what happened last; and an operator's keys.
-//! `draw` is a pure function of [`Live`]; the thread around it only reads keys and the newest values.
+//! `draw` is a pure function of [`Live`], and `asked` one of a key; the thread around them only reads keys and the newest
+//! values.
 
 use std::collections::VecDeque;
+use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aegis_core::control::{Cause, Mode};
 use aegis_link::wire::Wish;
 use ratatui::Frame;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind};
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
@@ -17,12 +20,15 @@ use ratatui::widgets::{Block, Gauge, Paragraph, Sparkline};
 
 use super::helper::Helper;
 use super::record::Turn;
+use crate::exit::{Exit, Failure, failure};
 
 /// Between two pictures.
 const EVERY: Duration = Duration::from_millis(100);
+/// For a terminal to take its first bytes; one that is stopped shows the run once it goes on.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Scores and lines that are kept.
 const KEPT: usize = 240;
-const KEYS: &str = " e e-stop   s stop   r reset   g start   q end ";
+const KEYS: &str = " e e-stop   s stop   r reset   g start   q or Ctrl-C end ";
 
 /// What there is to see.
 #[derive(Clone, Debug)]
@@ -133,15 +139,68 @@ fn draw(frame: &mut Frame<'_>, live: &Live) {
     );
 }
 
-/// Takes the terminal until it is dropped. `e`, `s`, `r` and `g` are wishes, which `operate` is told of; `q` ends the run as a
-/// signal does.
+/// What an operator's key asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    /// What `aegis operate` says.
+    Wish(Wish),
+    /// The end of the run, as a signal asks for it.
+    End,
+}
+
+/// What a key asks for; most ask for nothing. While the terminal is the view's, keys come as they are, and no key is a signal:
+/// what would have been one is obeyed here.
+fn asked(key: &KeyEvent) -> Option<Asked> {
+    let (KeyCode::Char(letter), KeyEventKind::Press) = (key.code, key.kind) else { return None };
+    let held = key.modifiers.difference(KeyModifiers::SHIFT);
+    Some(match (letter.to_ascii_lowercase(), held) {
+        // A stop is a stop, whatever else is held down.
+        ('e', _) => Asked::Wish(Wish::EStop),
+        ('s', _) => Asked::Wish(Wish::Stop),
+        // SIGINT and SIGQUIT; a terminal sends the byte of Ctrl-\ for Ctrl-4 too.
+        ('c' | '\\' | '4', KeyModifiers::CONTROL) => Asked::End,
+        // SIGTSTP would leave a robot without its controller.
+        ('z', KeyModifiers::CONTROL) => Asked::Wish(Wish::Stop),
+        ('r', KeyModifiers::NONE) => Asked::Wish(Wish::Reset),
+        ('g', KeyModifiers::NONE) => Asked::Wish(Wish::Start),
+        ('q', KeyModifiers::NONE) => Asked::End,
+        _ => return None,
+    })
+}
+
+/// Refuses a view where there is no terminal to draw it on, or none to read keys from.
+pub fn check_terminal() -> Result<(), Failure> {
+    let reads_keys = io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok();
+    let found = match (io::stdout().is_terminal(), reads_keys) {
+        (true, true) => return Ok(()),
+        (false, _) => "standard output",
+        (true, false) => "standard input",
+    };
+    let valid = "valid is a terminal, so run it in one, or leave --view out and use `aegis operate`";
+    Err(failure(Exit::Input, format!("--view: {found} is no terminal; {valid}")))
+}
+
+/// Takes the terminal until it is dropped. `operate` is told of wishes; a key that ends the run sets `quit`, as a signal does.
+///
+/// # Errors
+/// A terminal that cannot be drawn on.
 pub fn show(
     live: Arc<Mutex<Live>>,
     operate: impl Fn(Wish) + Send + 'static,
     quit: Arc<AtomicBool>,
-) -> std::io::Result<Helper> {
-    Helper::start("view", move |end| {
-        let mut terminal = ratatui::init();
+) -> io::Result<Helper> {
+    let (sender, begun) = sync_channel(1);
+    let view = Helper::start("view", move |end| {
+        // Here and not before: a terminal that is stopped keeps whoever writes to it.
+        let mut terminal = match ratatui::try_init() {
+            Ok(terminal) => terminal,
+            Err(error) => {
+                let _ = ratatui::try_restore();
+                let _ = sender.send(error);
+                return;
+            }
+        };
+        drop(sender);
         let mut draw_newest = || {
             let now = live.lock().unwrap_or_else(PoisonError::into_inner).clone();
             terminal.draw(|frame| draw(frame, &now)).is_ok()
@@ -149,27 +208,32 @@ pub fn show(
         while !end.load(Ordering::Acquire) {
             // A terminal that has gone is nothing to stop a robot for. To poll it would keep a processor busy.
             let ready =
-                if draw_newest() { event::poll(EVERY) } else { Err(std::io::ErrorKind::BrokenPipe.into()) };
+                if draw_newest() { event::poll(EVERY) } else { Err(io::ErrorKind::BrokenPipe.into()) };
             if ready.is_err() {
                 std::thread::sleep(EVERY);
             }
             if let Ok(true) = ready
                 && let Ok(Event::Key(key)) = event::read()
-                && key.kind == KeyEventKind::Press
             {
-                match key.code {
-                    KeyCode::Char('e') => operate(Wish::EStop),
-                    KeyCode::Char('s') => operate(Wish::Stop),
-                    KeyCode::Char('r') => operate(Wish::Reset),
-                    KeyCode::Char('g') => operate(Wish::Start),
-                    KeyCode::Char('q') => quit.store(true, Ordering::Release),
-                    _ => {}
+                match asked(&key) {
+                    Some(Asked::Wish(wish)) => operate(wish),
+                    Some(Asked::End) => quit.store(true, Ordering::Release),
+                    None => {}
                 }
             }
         }
         draw_newest();
-        ratatui::restore();
-    })
+        // Neither its own end nor `restore`: both panic where they cannot print why they failed.
+        if terminal.show_cursor().is_err() {
+            std::mem::forget(terminal);
+        }
+        let _ = ratatui::try_restore();
+    })?;
+    match begun.recv_timeout(PATIENCE) {
+        Ok(error) => Err(io::Error::new(error.kind(), format!("--view: cannot use the terminal: {error}"))),
+        // It shows the run, or will once the terminal goes on.
+        Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => Ok(view),
+    }
 }
 
 #[cfg(test)]
@@ -186,14 +250,52 @@ mod tests {
         live.threshold = 0.5;
         live.late_ns = 41_000;
         (0..300).for_each(|number| live.say(&format!("event {number}")));
-        for size in [(100, 40), (40, 24), (10, 5)] {
+        for size in [(100, 40), (40, 24), (10, 5), (1, 1), (0, 0)] {
             let mut terminal = Terminal::new(TestBackend::new(size.0, size.1)).unwrap();
             terminal.draw(|frame| draw(frame, &live)).unwrap();
-            let screen = terminal.backend().to_string();
-            let words = ["SafeStop", "StrongLost", "0.750", "0.500", "41 µs", "event 299", "e-stop"];
-            for word in if size.0 == 100 { &words[..] } else { &[] } {
-                assert!(screen.contains(word), "{word} is missing from\n{screen}");
+            if size.0 == 100 {
+                let screen = terminal.backend().to_string();
+                for word in ["SafeStop", "StrongLost", "0.750", "0.500", "41 µs", "event 299", "e-stop"] {
+                    assert!(screen.contains(word), "{word} is missing from\n{screen}");
+                }
             }
         }
+    }
+    #[test]
+    fn a_key_asks_for_what_the_manual_says_in_either_case_and_ctrl_c_for_the_end() {
+        let [none, shift, control] = [KeyModifiers::NONE, KeyModifiers::SHIFT, KeyModifiers::CONTROL];
+        let wish = |wish| Some(Asked::Wish(wish));
+        for (letter, held, expected) in [
+            ('e', none, wish(Wish::EStop)),
+            ('E', shift, wish(Wish::EStop)),
+            ('E', none, wish(Wish::EStop)),
+            ('e', control, wish(Wish::EStop)),
+            ('s', none, wish(Wish::Stop)),
+            ('S', shift, wish(Wish::Stop)),
+            ('s', control, wish(Wish::Stop)),
+            ('r', none, wish(Wish::Reset)),
+            ('R', shift, wish(Wish::Reset)),
+            ('g', none, wish(Wish::Start)),
+            ('G', shift, wish(Wish::Start)),
+            ('q', none, Some(Asked::End)),
+            ('Q', shift, Some(Asked::End)),
+            ('c', control, Some(Asked::End)),
+            ('\\', control, Some(Asked::End)),
+            ('4', control, Some(Asked::End)),
+            ('z', control, wish(Wish::Stop)),
+            // Nothing begins by a key that was meant for something else.
+            ('g', control, None),
+            ('r', control, None),
+            ('q', control, None),
+            ('c', none, None),
+            ('z', none, None),
+            ('4', none, None),
+        ] {
+            let key = KeyEvent::new(KeyCode::Char(letter), held);
+            assert_eq!(asked(&key), expected, "{key:?}");
+            let released = KeyEvent { kind: KeyEventKind::Release, ..key };
+            assert_eq!(asked(&released), None, "{released:?}");
+        }
+        assert_eq!(asked(&KeyEvent::new(KeyCode::Enter, none)), None);
     }
 }

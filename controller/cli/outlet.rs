@@ -1,0 +1,243 @@
+//! Lines for people on threads of their own, one for each of both outputs: nobody else waits for a terminal that is stopped,
+//! or for a pipe that nobody reads. A line that finds no room is counted, and the count is said in its place.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Lines that may wait.
+const ROOM: usize = 1024;
+/// For both outputs to take what waits for them when the process ends; the first leaves the second a part of it.
+const PATIENCE: Duration = Duration::from_secs(2);
+const FIRST_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// Where lines go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Output,
+    /// Standard error.
+    Errors,
+}
+
+/// Lines on their way, in order.
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<String>,
+    /// Lines that found no room behind the last that did.
+    missed: usize,
+    /// One is being written.
+    is_writing: bool,
+    /// Why one could not be written, the first time.
+    error: Option<io::Error>,
+}
+
+impl Queue {
+    /// Takes a line if there is room.
+    fn offer(&mut self, line: String) {
+        if self.lines.len() < ROOM { self.push(line) } else { self.missed += 1 }
+    }
+
+    /// Takes a line that must not be missed; there are few.
+    fn push(&mut self, line: String) {
+        self.say_missed();
+        self.lines.push_back(line);
+    }
+
+    fn say_missed(&mut self) {
+        let missed = std::mem::take(&mut self.missed);
+        if missed > 0 {
+            self.lines
+                .push_back(format!("({missed} lines were not shown: nobody took what came before them)"));
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.lines.is_empty() && !self.is_writing
+    }
+}
+
+/// One output and its thread, which ends with the process.
+struct Outlet(Arc<(Mutex<Queue>, Condvar)>);
+
+impl Outlet {
+    fn start(name: &str, mut output: impl Write + Send + 'static) -> io::Result<Self> {
+        let shared = Arc::new((Mutex::new(Queue::default()), Condvar::new()));
+        let outlet = Self(Arc::clone(&shared));
+        std::thread::Builder::new().name(name.into()).spawn(move || {
+            let one = Self(shared);
+            loop {
+                let line = one.next();
+                let written = writeln!(output, "{line}").and_then(|()| output.flush());
+                let mut queue = one.queue();
+                queue.is_writing = false;
+                // The reader may have gone; the work goes on without.
+                queue.error = queue.error.take().or(written.err());
+                drop(queue);
+                one.0.1.notify_all();
+            }
+        })?;
+        Ok(outlet)
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next line, once there is one.
+    fn next(&self) -> String {
+        let mut queue = self.queue();
+        loop {
+            if let Some(line) = queue.lines.pop_front() {
+                queue.is_writing = true;
+                return line;
+            }
+            queue = self.0.1.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn put(&self, put: impl FnOnce(&mut Queue)) {
+        put(&mut self.queue());
+        self.0.1.notify_all();
+    }
+
+    /// Waits until all is written, or `until`. Returns how many lines were not, and the first error.
+    fn finish(&self, until: Instant) -> (usize, Option<io::Error>) {
+        self.put(Queue::say_missed);
+        let (mut queue, left) = (self.queue(), until.saturating_duration_since(Instant::now()));
+        if !left.is_zero() {
+            let waited = self.0.1.wait_timeout_while(queue, left, |queue| !queue.is_done());
+            queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        (queue.lines.len() + usize::from(queue.is_writing), queue.error.take())
+    }
+}
+
+static OUTLETS: OnceLock<[Outlet; 2]> = OnceLock::new();
+
+/// From here on no thread of this process waits for an output.
+#[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone may not be kept waiting.
+pub fn begin() -> io::Result<()> {
+    let outlets = [Outlet::start("output", io::stdout())?, Outlet::start("errors", io::stderr())?];
+    let _ = OUTLETS.set(outlets);
+    Ok(())
+}
+
+fn begun(stream: Stream) -> Option<&'static Outlet> {
+    OUTLETS.get().map(|[output, errors]| if stream == Stream::Output { output } else { errors })
+}
+
+/// Takes a line of which there may be many; where nothing has begun, waits for it as others do.
+#[cfg_attr(not(feature = "robot"), allow(dead_code))]
+pub fn offer(stream: Stream, line: String) {
+    match begun(stream) {
+        Some(outlet) => outlet.put(|queue| queue.offer(line)),
+        // A reader that has gone is nothing to stop for.
+        None => drop(write(stream, &line)),
+    }
+}
+
+/// Takes a line that has to be said. The error of one that could not be written, known at once or at the end.
+pub fn say(stream: Stream, line: String) -> io::Result<()> {
+    match begun(stream) {
+        Some(outlet) => {
+            outlet.put(|queue| queue.push(line));
+            Ok(())
+        }
+        None => write(stream, &line),
+    }
+}
+
+fn write(stream: Stream, line: &str) -> io::Result<()> {
+    match stream {
+        Stream::Output => writeln!(io::stdout(), "{line}"),
+        Stream::Errors => writeln!(io::stderr(), "{line}"),
+    }
+}
+
+/// When the process ends: waits a bounded time for standard output, calls `last` with its error for a line about it and about
+/// the work, and waits for standard error as well.
+pub fn finish(last: impl FnOnce(Option<io::Error>)) {
+    let begin = Instant::now();
+    let mut unshown = 0;
+    let mut error = None;
+    if let Some(output) = begun(Stream::Output) {
+        (unshown, error) = output.finish(begin + FIRST_PATIENCE);
+    }
+    if unshown > 0 {
+        let reason = format!("warning: {unshown} lines were not shown: standard output takes nothing");
+        // There is nobody left to tell.
+        let _ = say(Stream::Errors, reason);
+    }
+    last(error);
+    if let Some(errors) = begun(Stream::Errors) {
+        errors.finish(begin + PATIENCE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+
+    /// An output that says which line it has been given, and takes it once it is let; when nobody can let it any more, it takes
+    /// all.
+    struct Held {
+        let_go: Receiver<()>,
+        given: Sender<String>,
+        line: Vec<u8>,
+    }
+
+    impl Write for Held {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.line.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            let line = String::from_utf8(std::mem::take(&mut self.line)).unwrap();
+            let _ = self.given.send(line.trim_end().into());
+            let _ = self.let_go.recv();
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_an_output_that_takes_nothing_and_what_is_missing_is_counted() {
+        let ((lets, let_go), (given, gives)) = (channel(), channel());
+        let outlet = Outlet::start("held", Held { let_go, given, line: Vec::new() }).unwrap();
+        outlet.put(|queue| queue.offer("first".into()));
+        assert_eq!(gives.recv().unwrap(), "first");
+        // More than there is room for, while the first is not taken.
+        (0..ROOM + 7).for_each(|number| outlet.put(|queue| queue.offer(number.to_string())));
+        outlet.put(|queue| queue.push("the summary".into()));
+        let (left, error) = outlet.finish(Instant::now());
+        assert!(left == 1 + ROOM + 2 && error.is_none(), "{left}");
+        drop(lets);
+        let all: Vec<String> = gives.iter().take(ROOM + 2).collect();
+        let last = (ROOM - 1).to_string();
+        assert_eq!((all[0].as_str(), &all[ROOM - 1], all[ROOM + 1].as_str()), ("0", &last, "the summary"));
+        assert!(all[ROOM].starts_with("(7 lines were not shown"), "{}", all[ROOM]);
+        let (left, _) = outlet.finish(Instant::now() + Duration::from_secs(60));
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_written_is_known_at_the_end() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let outlet = Outlet::start("full", Full).unwrap();
+        ["one", "two"].into_iter().for_each(|line| outlet.put(|queue| queue.push(line.into())));
+        let (left, error) = outlet.finish(Instant::now() + Duration::from_secs(60));
+        assert_eq!((left, error.unwrap().kind()), (0, io::ErrorKind::StorageFull));
+    }
+}

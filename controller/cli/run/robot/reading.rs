@@ -1,0 +1,89 @@
+//! How a robot file's text becomes values, and what is said where it does not, in words that are not a programmer's.
+
+use aegis_core::Start;
+use aegis_link::Endpoint;
+use serde::{Deserialize, Deserializer};
+
+/// Sizes of the numbers that a robot's settings have; 0 and infinities are settings too.
+const SIZES: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
+
+/// Types by the names that the parser has for them.
+const TYPES: [(&str, &str); 9] = [
+    ("u8", "a whole number, 0 to 255"),
+    ("u32", "a whole number, 0 to 4294967295"),
+    ("u64", "a whole number, 0 or more"),
+    ("usize", "a whole number, 0 or more"),
+    ("f32", "a number"),
+    ("f64", "a number"),
+    ("a sequence", "a list"),
+    ("a string", "a text in quotes"),
+    ("variant identifier", "a text in quotes"),
+];
+
+/// Reads an endpoint.
+pub fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// Reads the episodes. A start of a plan or a store may have keys of later versions; one of a robot file has none.
+pub fn starts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Start>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Known {
+        task: usize,
+        initial_state: usize,
+    }
+    let known = Vec::<Known>::deserialize(deserializer)?;
+    Ok(known.into_iter().map(|Known { task, initial_state }| Start { task, initial_state }).collect())
+}
+
+/// What is wrong with a text, with its line.
+pub fn plain(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let message = error.message();
+    match text.trim_end().strip_suffix(message) {
+        Some(place) => format!("{place}{}", in_words(message)),
+        None => text,
+    }
+}
+
+fn in_words(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once("expected ") else { return message.into() };
+    let word = TYPES.into_iter().find(|(name, _)| *name == expected).map(|(_, word)| word);
+    match (expected, word) {
+        // A choice that is a word, or a word with a number.
+        ("newtype variant", _) => "found a word, expected { blend = N }".into(),
+        (_, Some(word)) => format!("{found}expected {word}"),
+        _ if expected.starts_with("struct ") || expected.starts_with("internally tagged enum ") => {
+            format!("{found}expected a table of keys")
+        }
+        _ => message.into(),
+    }
+}
+
+/// Refuses numbers of a size that no setting has, before any of them is computed with.
+pub fn check_numbers(text: &str) -> Result<(), String> {
+    // What cannot be read at all has been refused already.
+    let file = text.parse::<toml::Table>().unwrap_or_default();
+    check_within("", &file.into())
+}
+
+fn check_within(path: &str, value: &toml::Value) -> Result<(), String> {
+    match value {
+        toml::Value::Float(number)
+            if number.is_finite() && number.abs() > 0.0 && !SIZES.contains(&number.abs()) =>
+        {
+            let (least, most) = (SIZES.start(), SIZES.end());
+            Err(format!("{path}: found {number:e}; valid is 0, or of a size of {least:e} to {most:e}"))
+        }
+        toml::Value::Table(table) => table.iter().try_for_each(|(key, value)| {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            check_within(&path, value)
+        }),
+        toml::Value::Array(array) => {
+            let mut all = array.iter().enumerate();
+            all.try_for_each(|(index, value)| check_within(&format!("{path}[{index}]"), value))
+        }
+        _ => Ok(()),
+    }
+}
