@@ -2,65 +2,13 @@
 Pure but for the plant it moves: bytes and monotonic nanoseconds come in as values, bytes go out. See docs/protocol.md."""
 
 import math
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from aegis_faults import Faults, Unfit, message, raised, transition
+from aegis_plant import Plant, check
 from aegis_wire import WireError, decode, encode
 
 WARN_EVERY_NS = 1_000_000_000  # Between two warnings of dropped messages.
-
-
-class Plant:
-    """The interface of a served plant. Where a method raises, the controller is told, the plant is stopped, and the
-    episode ends.
-
-    `Host` calls `step` only with an action that a controller sent. While there is none, before the first action of an
-    episode and from a stop until the next reset, it calls `hold`. No action is made up: a constant that stands still for
-    a robot that takes velocities is a motion to that pose for one that takes positions.
-    """
-
-    action_width: int
-    tasks: int = 1
-    period_ns: int
-
-    def reset(self, task: int, initial_state: int) -> dict:
-        """Starts an episode; returns the protocol's `observation`. The plant stands until the first `step`."""
-        raise NotImplementedError
-
-    def step(self, action: list) -> tuple[dict, bool]:
-        """Executes an action for one control period; returns the observation and whether the goal holds."""
-        raise NotImplementedError
-
-    def hold(self) -> tuple[dict, bool]:
-        """Observes the plant for one control period without a new action; returns what `step` returns.
-
-        A robot reads its sensors and sends nothing: it keeps the pose that it has. A simulator advances by one period
-        with the action that moves nothing from where it is. Required of every plant, for no default is safe for all.
-        """
-        raise NotImplementedError
-
-    def state(self) -> list:
-        """Returns the complete physical state where it is known."""
-        return []
-
-    def frames(self) -> list:
-        """Returns the protocol's `pictures`."""
-        return []
-
-    def stop(self) -> None:
-        """Brings the plant to a stand at once: the controller has fallen silent or has left, a call has failed, or the
-        serving ends. No `step` follows before the next `reset`. May be called again while it stands."""
-
-
-def require_hold(plant: Plant) -> None:
-    """Raises TypeError where a plant does not say how it stands without a command."""
-    if getattr(type(plant), "hold", Plant.hold) is Plant.hold:
-        raise TypeError(
-            f"{type(plant).__name__} has no method `hold`, which a plant needs: write `def hold(self)` so that it returns "
-            "(observation, success) after one control period without a new action. For a robot it reads the sensors and "
-            "sends nothing; for a simulator it advances with the action that moves nothing. A constant `stand_still` is "
-            "not used: to a robot that takes positions it is a command to move"
-        )
 
 
 @dataclass
@@ -68,7 +16,7 @@ class Episode:
     reset: dict
     answer: bytes = b""  # To the last reset or step, for when it is asked again.
     sequence: int = 0
-    stopped: bool = False  # By itself; only a reset starts it again.
+    stopped: bool = False  # By itself: no action counts any more; only a reset starts it again.
     command: tuple | None = None  # (sequence, at, action) of a free-running controller.
 
 
@@ -100,9 +48,11 @@ class Host:
     refused: int = 0
     told: tuple = (0, None)  # How many dropped messages people were told of, and when.
     reason: str = ""  # Why the last was dropped.
+    faults: Faults = field(default_factory=Faults)  # Of the plant's own methods.
+    is_stop_due: bool = False  # The plant's `stop` has not worked yet.
 
     def __post_init__(self):
-        require_hold(self.plant)
+        check(self.plant)
 
     def request(self, data: bytes, now: int) -> bytes:
         """Answers one request. Moves the plant where the request is the next one."""
@@ -159,16 +109,19 @@ class Host:
         if self.period() is None:
             return None
         episode = self.held.episode
-        if episode.command and now - episode.command[1] > self.command_timeout_ns:
+        if self.is_stop_due:
+            self.settle()
+        elif episode.command and now - episode.command[1] > self.command_timeout_ns:
             self._stop(episode)
+        if self.is_stop_due:
+            return None  # Without observations its controller stops commanding, whatever the status says.
+        is_led = episode.command is not None and not episode.stopped
+        method, given = ("step", episode.command[2:]) if is_led else ("hold", ())
         try:
-            if episode.stopped or episode.command is None:
-                observation, success = self.plant.hold()
-            else:
-                observation, success = self.plant.step(episode.command[2])
+            observation, success = self._call(lambda: transition(method, getattr(self.plant, method)(*given)), method)
             episode.sequence += 1
-            return _moved(episode, now, success, observation, [])
-        except Exception:  # A plant that cannot move must not be commanded on; the status says that it stopped.
+            return self._moved(method, episode, now, success, observation, [])
+        except Refusal:  # A plant that cannot move must not be commanded on; the status says that it stopped.
             self.refused += 1
             self._stop(episode)
             return None
@@ -189,12 +142,23 @@ class Host:
             self._stop(self.held.episode)
         self.held = None
 
+    def settle(self) -> bool:
+        """Calls the plant's `stop` again where it has not worked yet; returns whether all of them have."""
+        if self.is_stop_due:
+            try:
+                self.plant.stop()
+                self.is_stop_due = False
+            except Exception as error:  # Whatever it raises, the next try may work.
+                self.faults.add("stop", raised("stop", error))
+        return not self.is_stop_due
+
     def status(self, now: int) -> bytes:
         """What the plant is doing."""
         held = self.held
         episode = held and held.episode
         pulse_stamp_ns, pulse_received_ns = held.pulse if held else (0, 0)
-        phase = ("stopped" if episode.stopped else "running") if episode else "held" if held else "idle"
+        has_stopped = episode and episode.stopped and not self.is_stop_due
+        phase = ("stopped" if has_stopped else "running") if episode else "held" if held else "idle"
         return encode(
             "Status",
             {
@@ -218,7 +182,7 @@ class Host:
             # Sessions of different processes differ, so that nothing from before a restart is taken for new.
             self.held = Held(claim, (self.instance + self.claims) % 2**64, now)
         elif self.held.claim != claim:
-            raise Refusal("held", f"held by {self.held.claim['controller']!r}, which lives")
+            raise Refusal("held", self._held_by(now))
         self.held.seen = max(self.held.seen, now)
         return encode(
             "Claimed",
@@ -244,12 +208,16 @@ class Host:
         # Whatever the last action was, it is over: a robot must not follow it while the next episode is set up.
         if held.episode and held.claim["mode"] == "free_running":
             self._stop(held.episode)
+        if self.is_stop_due:
+            reason = "its `stop` has not worked yet, and no episode begins before it has; its standard error says why"
+            raise Refusal("plant", reason)
         held.newest, held.episode = reset["episode"], None
 
         def move():
-            observation = self.plant.reset(reset["task"], reset["initial_state"])
+            observation = self._call(lambda: self.plant.reset(reset["task"], reset["initial_state"]), "reset")
+            state = self._call(self.plant.state, "state")
             episode = Episode(reset)
-            episode.answer = _moved(episode, now, False, observation, self.plant.state())
+            episode.answer = self._moved("reset", episode, now, False, observation, state)
             held.episode = episode
             return episode.answer
 
@@ -268,9 +236,10 @@ class Host:
             raise Refusal("plant", f"action {step['action']}: expected {self.plant.action_width} finite values")
 
         def move():
-            observation, success = self.plant.step(step["action"])
+            observation, success = self._call(lambda: transition("step", self.plant.step(step["action"])), "step")
             episode.sequence += 1
-            episode.answer = _moved(episode, now, success, observation, self.plant.state())
+            state = self._call(self.plant.state, "state")
+            episode.answer = self._moved("step", episode, now, success, observation, state)
             return episode.answer
 
         return self._moving(move)
@@ -281,7 +250,8 @@ class Host:
         if held.claim["mode"] == "lock_step" and look["sequence"] != episode.sequence:
             raise Refusal("sequence", f"a look at step {look['sequence']} in step {episode.sequence}")
         numbers = {**look, "sequence": episode.sequence}
-        return self._told(lambda: encode("Pictures", {**numbers, "pictures": self.plant.frames()}))
+        pictures = self._call(self.plant.frames, "frames")
+        return self._call(lambda: message("frames", "Pictures", {**numbers, "pictures": pictures}), "frames")
 
     def _release(self, release: dict, now: int) -> bytes:
         self._session(release["session"], now)
@@ -318,15 +288,10 @@ class Host:
         return len(action) == self.plant.action_width and all(map(math.isfinite, action))
 
     def _stop(self, episode: Episode) -> None:
+        """No action counts any more. The heartbeat's thread, which may look at any time, sees no stop too early."""
         if not episode.stopped:
-            episode.stopped = True
-            self._stop_plant()
-
-    def _stop_plant(self) -> None:
-        try:
-            self.plant.stop()
-        except Exception as error:
-            print(f"the plant's stop failed: {error!r}", file=sys.stderr, flush=True)
+            self.is_stop_due, episode.stopped = True, True
+            self.settle()
 
     def _session(self, session: int, now: int) -> Held:
         self.expire(now)
@@ -344,27 +309,39 @@ class Host:
             raise Refusal("episode", f"episode {number} is not on; episode {episode.reset['episode']} is")
         return episode
 
+    def _held_by(self, now: int) -> str:
+        held = self.held
+        silent, most = max(0, now - held.seen) / 1e9, self.controller_timeout_ns / 1e9
+        return (
+            f"held by {held.claim['controller']!r}, heard {silent:.1f} s ago; a controller that has ended without saying "
+            f"so is let go {most:g} s after it was last heard: try again then"
+        )
+
     def _moving(self, move) -> bytes:
         try:
-            return self._told(move)
+            return move()
         except Refusal:
             # Nobody knows where the plant is now: the same question again must not move it once more.
-            self.held.episode = None
-            self._stop_plant()
+            self.held.episode, self.is_stop_due = None, True
+            self.settle()
             raise
 
-    def _told(self, ask) -> bytes:
+    def _call(self, ask, method: str):
+        """What `ask` returns. Whatever it raises, people and the controller hear of it and the process lives on."""
         try:
             return ask()
-        except Exception as error:  # Whatever a plant raises, its controller hears of it and the process lives on.
-            raise Refusal("plant", str(error) or repr(error)) from error
+        except Exception as error:
+            text = str(error) if isinstance(error, Unfit) else raised(method, error)
+            self.faults.add(method, text)
+            raise Refusal("plant", text) from error
+
+    def _moved(self, method: str, episode: Episode, now: int, success, observation, state) -> bytes:
+        reset = episode.reset
+        numbers = {"session": reset["session"], "episode": reset["episode"], "sequence": episode.sequence}
+        moved = {**numbers, "stamp_ns": now, "success": success, "observation": observation, "state": state}
+        return self._call(lambda: message(method, "Moved", moved), method)
 
     def _refuse(self, code: str, reason: str) -> bytes:
         self.refused += 1
         return encode("Refused", {"code": code, "reason": reason.encode()[:1000].decode(errors="ignore")})
 
-
-def _moved(episode: Episode, now: int, success: bool, observation: dict, state: list) -> bytes:
-    numbers = {"session": episode.reset["session"], "episode": episode.reset["episode"], "sequence": episode.sequence}
-    moved = {**numbers, "stamp_ns": now, "success": success, "observation": observation, "state": state}
-    return encode("Moved", moved)

@@ -14,10 +14,17 @@ import zenoh
 
 import aegis_keys
 from aegis_access import guard, settings
-from aegis_host import Host, Plant, require_hold
+from aegis_host import Host
 from aegis_inbox import Inbox
+from aegis_plant import Plant, check
 
 BEAT = 0.1  # Seconds between heartbeats.
+TIMEOUTS_MS = (1, 60_000)  # A plant's watchdog may take.
+LAST_TRIES_NS = 5_000_000_000  # For a plant's `stop` to work when the serving ends.
+# What ends the serving, and so stops the plant. SIGHUP comes when a terminal or an SSH session closes, and SIGTSTP, which
+# would leave a plant that nobody watches, from Ctrl-Z. The others only where they would end the process as well.
+ALWAYS_ENDS = ("SIGINT", "SIGTERM")
+ENDS_BY_DEFAULT = ("SIGHUP", "SIGQUIT", "SIGTSTP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU")
 
 
 def arguments(parser: argparse.ArgumentParser, name: str) -> dict:
@@ -40,7 +47,7 @@ def arguments(parser: argparse.ArgumentParser, name: str) -> dict:
         type=int,
         default=200,
         metavar="MS",
-        help="free-running, stop when no action has come for so long (default: %(default)s)",
+        help="free-running, stop when no action has come for so long, 1 to 60000 (default: %(default)s)",
     )
     return vars(parser.parse_args())
 
@@ -53,24 +60,27 @@ def serve(
     allow_plaintext_network: bool = False,
     command_timeout: int = 200,
 ) -> None:
-    """Serves `plant` until SIGINT or SIGTERM. Prints one line once others can reach it. Call it on the main thread.
+    """Serves `plant` until a signal ends it, and then stops it. Prints one line once others can reach it. Call it on the
+    main thread.
+
+    The signals are SIGINT, SIGTERM, SIGHUP unless it is ignored as by `nohup`, SIGQUIT, SIGTSTP, and some others that
+    would end the process; none of them interrupts a method of the plant. SIGKILL and a crash stop nothing.
 
     `keys` is the plant's folder of `aegis keys`, for an endpoint that begins with tls/. `command_timeout` is in
-    milliseconds. SystemExit says what is wrong with the plant, the name, the endpoint or a file of the keys, or that
-    the name is served already.
+    milliseconds, 1 to 60000. SystemExit says what is wrong with the plant, the name, the endpoint, the timeout or a file
+    of the keys, that the name is served already, or that the plant's `stop` did not work in the end.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise SystemExit(f"--name: {name!r}: valid are 1 to 64 letters, digits, `_` and `-`")
     guard(listen, allow_plaintext_network, keys)
+    check_timeout(command_timeout)
     try:
-        require_hold(plant)
+        check(plant)
         for warning in aegis_keys.check(keys, name) if keys is not None else ():
-            print(f"warning: {warning}", file=sys.stderr, flush=True)
+            warn(warning)
     except (TypeError, aegis_keys.KeysError) as error:
         raise SystemExit(str(error)) from None
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    told = signals_to_end()
     host = Host(secrets.randbits(64), plant, command_timeout * 1_000_000)
     try:
         session = zenoh.open(config(listen, keys, name))
@@ -78,16 +88,70 @@ def serve(
         which = f" with the keys in {keys}" if keys is not None else ""
         raise SystemExit(f"--listen: {listen}: cannot listen there{which} within 5 s (is it taken?): {error}") from None
     try:
-        run(session, f"aegis/{name}", host, stop, lambda: print(f"serving {name} at {listen}", flush=True))
+        run(session, f"aegis/{name}", host, told, lambda: say(f"serving {name} at {listen}", sys.stdout))
     finally:
         host.free()
-        session.close()
+        try:
+            bring_to_stand(host, name)
+        finally:
+            session.close()
 
 
-def run(session, root: str, host: Host, stop: threading.Event, ready) -> None:
-    """Serves a host under the keys `root/…` until `stop` is set; `ready` is called once others can reach it."""
+def check_timeout(milliseconds: int) -> None:
+    """Raises SystemExit for a command timeout that no watchdog can have."""
+    least, most = TIMEOUTS_MS
+    if type(milliseconds) is not int or not least <= milliseconds <= most:
+        valid = f"a whole number from {least} to {most}, milliseconds"
+        raise SystemExit(f"--command-timeout: found {milliseconds!r}; valid is {valid}")
+
+
+def signals_to_end() -> list:
+    """Has each signal that ends the process put its number into the list that this returns, and do nothing else."""
+    told = []
+    for name in ALWAYS_ENDS + ENDS_BY_DEFAULT:
+        number = getattr(signal, name, None)
+        # A handler of somebody else's, and what a shell ignores for its child, stays as it is.
+        if number is not None and (name in ALWAYS_ENDS or signal.getsignal(number) is signal.SIG_DFL):
+            # No lock is taken: a second signal may come while the first is handled.
+            signal.signal(number, lambda number, _: told.append(number))
+    return told
+
+
+def bring_to_stand(host: Host, name: str, clock=time.monotonic_ns, sleep=time.sleep) -> None:
+    """Calls the plant's `stop` until it has worked, for five seconds; SystemExit where it has not."""
+    until = clock() + LAST_TRIES_NS
+    while not host.settle():
+        tell_faults(host, name, clock())
+        if clock() >= until:
+            what = "ends although `stop` has not worked: the plant may still move; use its own emergency stop"
+            raise SystemExit(f"{name}: {what}")
+        sleep(BEAT)
+
+
+def tell_faults(host: Host, name: str, now: int) -> None:
+    """Tells people what the plant's own methods did wrong."""
+    for fault in host.faults.tell(now):
+        warn(f"{name}: {fault}")
+
+
+def warn(text: str) -> None:
+    """Tells people of something that ends nothing."""
+    say(f"warning: {text}", sys.stderr)
+
+
+def say(line: str, stream) -> None:
+    """Prints a line. A plant is served, and stopped in the end, although nobody can read it any more."""
+    try:
+        print(line, file=stream, flush=True)
+    except (OSError, ValueError):
+        pass
+
+
+def run(session, root: str, host: Host, told: list, ready) -> None:
+    """Serves a host under the keys `root/…` until something is in `told`; `ready` is called once others can reach it."""
+    name = root.removeprefix("aegis/")
     if list(session.liveliness().get(f"{root}/alive", timeout=0.5)):
-        raise SystemExit(f"plant {root.removeprefix('aegis/')!r} is already served here")
+        raise SystemExit(f"plant {name!r} is already served here")
     clock = time.monotonic_ns
     begin = clock()
     now = lambda: clock() - begin  # noqa: E731
@@ -105,13 +169,14 @@ def run(session, root: str, host: Host, stop: threading.Event, ready) -> None:
     actions = session.declare_subscriber(f"{root}/action", hear(inbox.action))
     observations = session.declare_publisher(f"{root}/observation", **quick)
     statuses = session.declare_publisher(f"{root}/status", **quick)
+    stop = threading.Event()
     heart = threading.Thread(target=beat, args=(statuses, host, now, stop), name="aegis-heart", daemon=True)
     heart.start()
     alive = session.liveliness().declare_token(f"{root}/alive")
     ready()
 
     tick = None
-    while not stop.is_set():
+    while not told:
         period = host.period()
         tick = None if period is None else now() + period if tick is None else tick
         wait = BEAT if tick is None else min(BEAT, max(0, tick - now()) / 1e9)
@@ -120,15 +185,19 @@ def run(session, root: str, host: Host, stop: threading.Event, ready) -> None:
             # Only with an empty inbox is it known that nobody has been heard.
             host.expire(now())
         take(host, batch)
+        if host.period() is None:
+            host.settle()
+        tell_faults(host, name, now())
         warning = host.warning(now())
         if warning:
-            print(f"warning: {root.removeprefix('aegis/')}: {warning}", file=sys.stderr, flush=True)
+            warn(f"{name}: {warning}")
         if tick is not None and host.period() is not None and now() >= tick:
             moved = host.tick(now())
             if moved is not None:
                 put(observations.put, moved)
             # A late period is lost: no burst follows it.
             tick = max(tick + host.plant.period_ns, now())
+    stop.set()
     heart.join()
     for declared in (alive, requests, pulses, actions, observations, statuses):
         declared.undeclare()

@@ -182,12 +182,20 @@ KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
 
 
 def encode(name: str, fields: dict) -> bytes:
-    """The message as bytes. A field that is missing is a KeyError."""
+    """The message as bytes. A field that is missing is a KeyError; numbers and arrays of numpy are written as Python's."""
     kind = KINDS[name]
     # Only actions are single precision, and they have no other floats beside them.
-    packer = msgpack.Packer(use_single_float=not {"action", "values"}.isdisjoint(SCHEMAS[kind][1]))
+    single = not {"action", "values"}.isdisjoint(SCHEMAS[kind][1])
+    packer = msgpack.Packer(use_single_float=single, default=_plain)
     body = packer.pack({field: fields[field] for field in SCHEMAS[kind][1]})
     return MAGIC + VERSION.to_bytes(2, "little") + bytes([kind, 0]) + body
+
+
+def _plain(value):
+    """What MessagePack has a form of, for what numpy makes: its scalars and arrays both have `tolist`."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"found {type(value).__name__} {value!r:.80}, expected a number, text, bytes, a list or a map")
 
 
 def decode(data: bytes) -> tuple[str, dict]:

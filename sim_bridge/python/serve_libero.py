@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from aegis_host import Plant
+from aegis_plant import Plant
 from aegis_link import arguments, serve
 from fresh import Fresh
 from upstream import mujoco, open_suite

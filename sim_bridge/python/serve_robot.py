@@ -8,7 +8,7 @@ What stands in for the robot here is SIMULATED: seven joints that follow velocit
 
 import argparse
 
-from aegis_host import Plant
+from aegis_plant import Plant
 from aegis_link import arguments, serve
 
 PERIOD_NS = 50_000_000

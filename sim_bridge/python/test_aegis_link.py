@@ -4,14 +4,20 @@
 
 `test_aegis_tls.py` has the tests with certificates and real sessions."""
 
+import io
 import json
 import math
+import signal
 import unittest
 from pathlib import Path
 
+import numpy as np
+
+import aegis_link
 from aegis_access import access_control, guard, settings
-from aegis_host import Host, Plant, require_hold
+from aegis_host import Host
 from aegis_inbox import ACTIONS, MAX_TO_PLANT, PULSES, REQUESTS, Inbox
+from aegis_plant import Plant, check
 from aegis_wire import MAX_MESSAGE, WireError, decode, encode
 
 SHARED = Path(__file__).parents[1] / "link/tests"
@@ -301,7 +307,8 @@ class Rules(Asking):
 
     def test_a_second_controller_waits_until_the_first_is_gone(self):
         session = self.claim()[1]["session"]
-        self.assertIn("controller 1", self.refused(self.claim(nonce=2, at=10), "held"))
+        reason = self.refused(self.claim(nonce=2, at=1300), "held")
+        self.assertRegex(reason, "'controller 1', heard 1.3 s ago; .* is let go 5 s after it was last heard: try again")
         self.assertEqual(self.claim()[1]["session"], session, "the same claim is no second controller")
         self.host.pulse(encode("Pulse", {"session": session, "stamp_ns": 0}), ms(4000))
         self.refused(self.claim(nonce=2, at=8999), "held")
@@ -562,7 +569,158 @@ class PositionRobot(Asking):
 
         with self.assertRaisesRegex(TypeError, r"Old has no method `hold`.*def hold\(self\).*stand_still"):
             Host(1, Old())
-        require_hold(self.plant)
+        check(self.plant)
+
+    def test_numbers_that_no_plant_has_are_refused_with_what_would_be_valid(self):
+        for name, found, valid in (
+            ("period_ns", 1e9 / 20, "50_000_000 for 20 periods a second"),
+            ("period_ns", 0, "from 1000000 to 1000000000"),
+            ("period_ns", None, "found none"),
+            ("action_width", 65, "from 1 to 64"),
+            ("action_width", True, "found True"),
+            ("action_width", "7", "found '7'"),
+            ("tasks", -1, "from 1 to 4294967295"),
+        ):
+            plant = Arm(0.0)
+            setattr(plant, name, found)
+            with self.assertRaisesRegex(TypeError, rf"Arm\.{name}: found .*; valid is a whole number") as caught:
+                Host(1, plant)
+            self.assertIn(valid, str(caught.exception))
+        plant = Arm(0.0)
+        plant.action_width, plant.period_ns = np.int64(7), np.int32(1_000_000)
+        claimed = self.ask("Claim", host=Host(1, plant), controller="", nonce=1, mode="lock_step")[1]
+        self.assertEqual((claimed["action_width"], claimed["period_ns"]), (7, 1_000_000))
+
+    def refuses_to_stop(self):
+        self.plant.calls.append("no stop")
+        raise OSError("the driver is gone")
+
+    def test_a_stop_that_fails_is_tried_again_every_period_and_is_none_before_it_has_worked(self):
+        self.command(self.session, 1, 1, 0.75, at=60)
+        self.ticks(100, 150, 200, 250)
+        self.plant.stop, stop = self.refuses_to_stop, self.plant.stop
+        for at in (300, 350, 400):
+            self.assertIsNone(self.host.tick(ms(at)), "without observations its controller stops commanding")
+            self.assertEqual(self.status(at)["phase"], "running")
+        self.command(self.session, 1, 2, 0.5, at=410)
+        self.assertIn("`stop` has not worked", self.refused(self.reset(self.session, 2, at=410), "plant"))
+        self.assertEqual(self.plant.calls[-4:], [("step", [0.75])] + ["no stop"] * 3, "and no action counts meanwhile")
+        told = self.host.faults.tell(ms(420))
+        self.assertEqual(len(told), 1)
+        self.assertRegex(told[0], r"^`stop` raised OSError: the driver is gone \(test_aegis_link.py, line \d+\); .*again")
+        self.plant.stop = stop
+        self.ticks(450)
+        self.assertEqual((self.plant.calls[-2:], self.status(451)["phase"]), (["stop", "hold"], "stopped"))
+        self.assertEqual(self.reset(self.session, 2, at=460)[0], "Moved", "the same number again: it had not begun")
+
+    def test_a_stop_that_failed_is_owed_whoever_holds_the_plant_and_to_the_end(self):
+        self.plant.stop, stop = self.refuses_to_stop, self.plant.stop
+        self.ask("Release", 60, session=self.session)
+        session = self.claim("free_running", nonce=2, at=70)[1]["session"]
+        self.refused(self.reset(session, 1, at=80), "plant")
+        waits = []
+        with self.assertRaisesRegex(SystemExit, "arm: ends although `stop` has not worked.*emergency stop"):
+            aegis_link.bring_to_stand(self.host, "arm", lambda: len(waits) * 1_000_000_000, waits.append)
+        self.assertEqual((len(waits), self.plant.calls), (5, ["reset"] + ["no stop"] * 7))
+        self.plant.stop = stop
+        aegis_link.bring_to_stand(self.host, "arm", lambda: 0, waits.append)
+        self.assertEqual((self.plant.calls[-1], len(waits)), ("stop", 5))
+        self.assertEqual(self.reset(session, 1, at=90)[0], "Moved")
+
+    def test_what_a_method_raises_is_said_with_its_name_and_place_once_a_second(self):
+        def no_sensors():
+            raise RuntimeError("no sensors")
+
+        self.plant.hold = no_sensors
+        told = []
+        for at in range(50, 2050, 50):
+            self.host.tick(ms(at))
+            told += self.host.faults.tell(ms(at))
+        place = r"`hold` raised RuntimeError: no sensors \(test_aegis_link.py, line \d+\)"
+        self.assertEqual(len(told), 2)
+        self.assertRegex(told[0], f"^{place}$")
+        self.assertRegex(told[1], rf"^{place} \(20 times since the last line about it\)$")
+
+    def test_what_is_no_answer_is_said_with_what_was_expected_and_is_never_sent(self):
+        whole = self.plant.observation()
+        lacking = {name: value for name, value in whole.items() if name != "end_effector"}
+        for answer, words in (
+            (None, "returned None; expected (observation, success)"),
+            (whole, "expected (observation, success)"),
+            ((lacking, False), "observation: field end_effector is missing"),
+            (({**whole, "speed": 1.0}, False), "observation: unknown field 'speed', expected plant_time"),
+            (({**whole, "gripper": ["open"]}, False), "gripper: found 'open', expected a number"),
+            (({**whole, "gripper": {1}}, False), "found set {1}"),
+            (({**whole, "end_effector": {**POSE, "orientation": [1.0]}}, False), "orientation: a list of 1, expected 4"),
+            ((whole, 1), "success: found 1, expected true or false"),
+        ):
+            with self.subTest(words):
+                self.setUp()
+                self.plant.step = lambda action, answer=answer: answer
+                self.command(self.session, 1, 1, 0.75, at=60)
+                self.assertIsNone(self.host.tick(ms(100)))
+                told = self.host.faults.tell(ms(100))
+                self.assertEqual((len(told), self.status(101)["phase"]), (1, "stopped"))
+                self.assertTrue(told[0].startswith("`step` returned "), told[0])
+                self.assertIn(words, told[0])
+        self.plant.reset = lambda task, initial_state: lacking
+        self.assertIn("`reset` returned", self.refused(self.reset(self.session, 2, at=110), "plant"))
+
+    def test_numbers_of_numpy_are_numbers(self):
+        shown = self.plant.observation()
+        shown["plant_time"], shown["task"] = np.float32(0.5), np.uint32(0)
+        shown["joint_positions"] = np.array([0.25, -1.0], dtype=np.float32)
+        shown["gripper"] = [np.float64(0.125), np.float16(2.0), 1]
+        shown["end_effector"] = {"position": np.zeros(3), "orientation": np.array([1, 0, 0, 0])}
+        self.plant.hold = lambda: (shown, np.bool_(True))
+        moved = decode(self.host.tick(ms(50)))[1]
+        found = moved["observation"]
+        self.assertEqual((found["joint_positions"], found["gripper"]), ([0.25, -1.0], [0.125, 2.0, 1.0]))
+        self.assertEqual((found["plant_time"], found["end_effector"]["orientation"]), (0.5, [1.0, 0.0, 0.0, 0.0]))
+        self.assertIs(moved["success"], True)
+
+
+class Ending(unittest.TestCase):
+    def handled(self):
+        names = aegis_link.ALWAYS_ENDS + aegis_link.ENDS_BY_DEFAULT
+        numbers = [getattr(signal, name) for name in names]
+        for number in numbers:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+        return numbers
+
+    def test_every_signal_that_would_end_or_suspend_it_ends_the_serving(self):
+        numbers = self.handled()
+        self.assertLessEqual({signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGTSTP}, set(numbers))
+        told = aegis_link.signals_to_end()
+        for number in numbers:
+            signal.raise_signal(number)
+        self.assertEqual(told, numbers)
+
+    def test_a_signal_that_a_shell_or_a_driver_has_taken_stays_theirs_but_for_those_that_always_end(self):
+        self.handled()
+        heard = []
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGUSR1, lambda *_: heard.append("a driver's"))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        told = aegis_link.signals_to_end()
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+            signal.raise_signal(number)
+        self.assertEqual((told, heard), ([signal.SIGTERM], ["a driver's"]))
+
+    def test_a_timeout_that_is_none_is_refused(self):
+        for good in (1, 200, 60_000):
+            aegis_link.check_timeout(good)
+        for bad in (0, -5, 60_001, 99_999_999_999_999_999, 200.0, True):
+            with self.assertRaisesRegex(SystemExit, f"--command-timeout: found {bad}; valid is .*1 to 60000"):
+                aegis_link.serve(Arm(0.0), "arm", command_timeout=bad)
+
+    def test_nobody_to_read_it_ends_nothing(self):
+        class Closed(io.StringIO):
+            def write(self, _):
+                raise BrokenPipeError
+
+        aegis_link.say("serving", Closed())
+
 
 
 if __name__ == "__main__":
