@@ -146,6 +146,49 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
 }
 
 #[test]
+fn results_are_of_one_plan_and_say_what_had_run_before_it_was_amended() {
+    let place = folder("experiment-amended");
+    let plan = registered(&place);
+    let out = place.join("out");
+    let amend = |seen: &[&str]| {
+        let mut command = aegis();
+        command.args(["plan", "amend", "--why", "better", "--without-trial"]).arg(&plan).args(seen);
+        succeeds(command.arg("--json"))
+    };
+    succeeds(run(&plan, &out).args(["--shard", "1/2"]));
+    // What results are made of may change, which says how much had been seen, whatever the amendment says.
+    edit(&plan, "alpha = 0.05", "alpha = 0.06");
+    amend(&["--nothing-ran"]);
+    succeeds(&mut run(&plan, &out));
+    report(&plan, &out);
+    let page = std::fs::read_to_string(out.join("report.md")).unwrap();
+    assert!(page.contains("2 sets of twins, 12 episodes, had run by then."), "{page}");
+    refuses(
+        &mut on("verify", &plan, &out),
+        1,
+        &["amendments[0] of the lock", "episodes_seen: found 0; 12 episodes in 2 sets of twins"],
+    );
+    // What episodes depend on may not.
+    edit(&plan, "hold_chunks = 3", "hold_chunks = 2");
+    let amended = amend(&["--results", out.to_str().unwrap()]);
+    assert!(amended.contains("\"episodes_seen\":24"), "{amended}");
+    let words = [
+        "episodes.sqlite: 2 sets of twins, the first is twins · task",
+        "ran under the plan as registered on 2",
+        "ran under the plan as it was from 2",
+        "(plan: gate.hold_chunks: registered 3, found 2)",
+    ];
+    refuses(&mut run(&plan, &out), 2, &words);
+    refuses(&mut on("report", &plan, &out), 2, &words);
+    refuses(&mut on("verify", &plan, &out), 1, &words);
+    refuses(&mut merge(&plan, std::slice::from_ref(&out), &place.join("merged")), 2, &words);
+    // Taken back, they are results again.
+    edit(&plan, "hold_chunks = 2", "hold_chunks = 3");
+    amend(&["--results", out.to_str().unwrap()]);
+    report(&plan, &out);
+}
+
+#[test]
 fn a_probe_that_is_not_seen_to_rank_stops_the_study_before_it_starts() {
     let place = folder("experiment-refused");
     let plan = short_plan(&place);

@@ -140,6 +140,16 @@ fn an_amendment_says_whether_data_had_been_seen() {
     // From a mistyped folder nothing would be counted.
     refuses(&mut amend("longer holds", &results), 2, &["runs: found nothing", "--results", "--nothing-ran"]);
     std::fs::create_dir(&results).expect("the folder can be made");
+    // Nor would it from one that holds other things.
+    refuses(
+        &mut amend("longer holds", &results),
+        2,
+        &["runs: found no results", "--results", "--nothing-ran"],
+    );
+    let row = |state| {
+        format!("{{\"key\":{{\"start\":{{\"task\":0,\"initial_state\":{state}}},\"replicate\":0}}}}\n")
+    };
+    std::fs::write(results.join("episodes.jsonl"), row(400)).expect("written");
     refuses(&mut amend(" ", &results), 2, &["study.lock.toml", "why"]);
     let first = runs(&mut amend("longer holds", &results));
     assert_eq!(first["amendments"][0]["episodes_seen"], 0);
@@ -147,9 +157,6 @@ fn an_amendment_says_whether_data_had_been_seen() {
 
     refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
     // One of the confirmation range, one of the tuning range.
-    let row = |state| {
-        format!("{{\"key\":{{\"start\":{{\"task\":0,\"initial_state\":{state}}},\"replicate\":0}}}}\n")
-    };
     std::fs::write(results.join("episodes.jsonl"), row(500) + &row(400)).expect("written");
     edit(&path, "hold_chunks = 4", "hold_chunks = 5");
     // Beside the plan is where results are looked for, wherever the verb is called from.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_experiments::plan::Plan;
 use aegis_experiments::precondition::{self, Precondition};
+use aegis_experiments::ran_under::RanUnder;
 use aegis_experiments::registration::{Lock, lock_path};
 use aegis_experiments::store::{Store, StoreError};
 use aegis_experiments::{Arm, EpisodeKey};
@@ -69,8 +70,30 @@ impl Registered {
 }
 
 /// What a store says that it belongs to: the registration, whatever was amended since.
-pub fn belongs(lock: &Lock) -> &str {
+fn belongs(lock: &Lock) -> &str {
     &lock.seal
+}
+
+/// The store in a folder, to read it, with every set in it one of the plan as it is.
+pub fn read_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
+    let path = store_path(folder);
+    held(&path, Store::read(&path, belongs(lock)).map_err(of_store)?, lock)
+}
+
+/// The same store to write on, made where there is none; what lands in it says that it ran under this lock.
+fn open_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
+    let path = store_path(folder);
+    Ok(held(&path, Store::open(&path, belongs(lock)).map_err(of_store)?, lock)?.under(lock.head()))
+}
+
+/// Refuses a store with sets of the plan as it was before something changed that episodes depend on.
+fn held(path: &Path, store: Store, lock: &Lock) -> Result<Store, Failure> {
+    let wrong = RanUnder::of(lock, &store.sets().map_err(of_store)?).wrong;
+    if wrong.is_empty() {
+        return Ok(store);
+    }
+    let lines: Vec<String> = wrong.into_iter().map(|line| format!("{}: {line}", path.display())).collect();
+    Err(failure(Exit::Input, lines.join("\n")))
 }
 
 /// A store that cannot be opened: one of something else is the caller's mistake, a full disk is not.
@@ -112,8 +135,7 @@ fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Preconditio
     if plan.precondition().is_none() {
         return Ok(None);
     }
-    let path = store_path(&folder.join(precondition::FOLDER));
-    let store = Store::read(&path, belongs(lock)).map_err(of_store)?;
+    let store = read_store(&folder.join(precondition::FOLDER), lock)?;
     let found = precondition::judge(plan, &store.results().or_exit(Exit::Input)?);
     let sha256 = store.sha256().or_exit(Exit::Input)?;
     Ok(found.map(|found| (found, sha256)))

@@ -6,7 +6,7 @@ use aegis_experiments::merge::merge;
 use aegis_experiments::precondition;
 use clap::Args;
 
-use super::{Registered, belongs, keys_of};
+use super::{Registered, belongs, keys_of, read_store};
 use crate::exit::{Exit, Failure, OrExit, say};
 use crate::study::load_suite;
 
@@ -31,6 +31,12 @@ pub fn run(arguments: &MergeArguments) -> Result<(), Failure> {
     let suite = load_suite(&plan.suite, plan.sample_seed)?;
     let before = precondition::keys(&plan, suite.task_count());
     let keys = keys_of(&plan, &suite);
+    for part in parts {
+        read_store(part, &lock)?;
+        if before.is_some() {
+            read_store(&part.join(precondition::FOLDER), &lock)?;
+        }
+    }
     let sets = merge(out, parts, belongs(&lock), &keys, before.as_deref()).or_exit(Exit::Input)?;
     say!("{}: {sets} sets of twins from {} parts", out.display(), parts.len());
     Ok(())

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::arm::AEGIS;
 use aegis_experiments::files::write_atomically;
 use aegis_experiments::plan::Plan;
+use aegis_experiments::ran_under::RanUnder;
 use aegis_experiments::registration::{Amendment, Lock};
 use aegis_experiments::report::{Instructive, RECORDINGS, Report, plain, report};
 use aegis_experiments::store::{Store, has_log};
@@ -14,7 +15,7 @@ use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;
 
-use super::{Registered, background, belongs, judged, keys, of_store, store_path};
+use super::{Registered, background, belongs, judged, keys, of_store, read_store, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{digest, make_folder};
 use crate::host::HostArguments;
@@ -121,7 +122,7 @@ impl Made {
 
 /// Makes a report from what is stored; writes nothing.
 pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
-    let store = Store::read(&store_path(folder), belongs(lock)).map_err(of_store)?;
+    let store = read_store(folder, lock)?;
     let results = store.results().or_exit(Exit::Input)?;
     let read = background::Read::of(plan, lock)?;
     let found: Report = report(plan, &keys(plan)?, &results, &read.probe.calibration.calibrator)
@@ -137,7 +138,8 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     if lock.amendments.iter().all(|amendment| amendment.changes.is_empty()) {
         provenance.push("The plan was not amended.".into());
     }
-    for amendment in &lock.amendments {
+    let ran = RanUnder::of(lock, &store.sets().or_exit(Exit::Input)?);
+    for (index, amendment) in lock.amendments.iter().enumerate() {
         let Amendment { when, why, episodes_seen, notes, changes, .. } = amendment;
         let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
         provenance.push(match changes.is_empty() {
@@ -149,6 +151,7 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
                 )
             }
         });
+        provenance.extend(ran.sentence(index).filter(|_| !amendment.changes.is_empty()));
         provenance.extend(notes.iter().cloned());
     }
     provenance
@@ -162,7 +165,7 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
             found.episodes, found.settings.auroc_floor
         ));
     }
-    let value = json!({
+    let mut value = json!({
         "registration": { "seal": lock.head(), "created": lock.created, "plan_sha256": lock.frozen.plan_sha256,
                           "amendments": lock.amendments },
         "results_sha256": results_sha256,
@@ -170,6 +173,9 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         "interruptions": interruptions,
         "report": &found,
     });
+    if ran.known > 0 && lock.amendments.iter().any(|amendment| !amendment.changes.is_empty()) {
+        value["registration"]["ran_before"] = json!(ran.before);
+    }
     let beside = read.background(plan, lock, &provenance);
     let page = found.page(&format!("A backup reflex on {}", plan.suite), &beside).or_exit(Exit::Failed)?;
     let text = serde_json::to_string_pretty(&value).or_exit(Exit::Failed)? + "\n";

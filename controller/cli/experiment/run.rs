@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use aegis_core::Probe;
 use aegis_experiments::experiment::{self, Experiment, Shard};
 use aegis_experiments::registration::Lock;
-use aegis_experiments::store::{Chain, Store};
+use aegis_experiments::store::Chain;
 use aegis_experiments::{Arm, EpisodeKey, EpisodeSettings, precondition};
 use clap::Args;
 
-use super::{Registered, arms, belongs, judged, keys_of, of_store, store_path};
+use super::{Registered, arms, judged, keys_of, open_store, read_store};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::make_folder;
 use crate::host::HostArguments;
@@ -67,7 +67,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         keys.len(),
         arms.len()
     );
-    let store = Store::open(&store_path(&arguments.out), belongs(&lock)).or_exit(Exit::Failed)?;
+    let store = read_store(&arguments.out, &lock)?;
     if let Some(Chain { head, seals, .. }) = store.chain().or_exit(Exit::Failed)? {
         say!(
             "seal {head} stands for all {seals} that landed; quote it elsewhere, and an edit of it is found"
@@ -95,7 +95,7 @@ impl Session<'_> {
         what: &'static str,
     ) -> Result<usize, Failure> {
         make_folder(folder)?;
-        let store = Store::open(&store_path(folder), belongs(self.lock)).map_err(of_store)?;
+        let store = open_store(folder, self.lock)?;
         let there = store.traces().or_exit(Exit::Failed)?.len();
         let bar = progress::bar(what, keys.len().saturating_sub(there));
         let ran = experiment::run(

@@ -67,6 +67,13 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     say!("the store's bytes were compared with their seal: covers every figure");
     let stores = stores(folder, &plan, &lock, &mut wrong)?;
     for kept in &stores {
+        let ran = traces::check_locks(kept, &lock, &mut wrong);
+        if kept.folder == *folder {
+            let untold = ran.untold(&lock).into_iter();
+            wrong.extend(untold.map(|line| format!("{}: {line}", store_file.display())));
+        }
+    }
+    for kept in &stores {
         wrong.extend(traces::check_seals(kept));
         if arguments.without_traces {
             traces::say_without(kept);
@@ -78,8 +85,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         make(folder, &plan, &lock).and_then(|made| compare_report(folder, &made, &read, &mut wrong));
     match compared {
         Ok(()) => {}
-        // What is wrong by now may be why, and is not to go unsaid.
+        // What is wrong by now may be why, and is not to go unsaid, or be said twice.
         Err(error) if wrong.is_empty() => return Err(error),
+        Err(error) if wrong.iter().any(|line| error.to_string().contains(line.as_str())) => {}
         Err(error) => wrong.push(error.to_string()),
     }
     wrong.extend(rerun::run(&arguments.again, &arguments.registered, &stores)?);

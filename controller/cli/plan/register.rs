@@ -80,8 +80,8 @@ pub struct AmendArguments {
     /// The reason, in words; the report prints it
     #[arg(long, value_name = "TEXT")]
     why: String,
-    /// Folders and files (stores of runs, JSON lines, rollouts) whose episodes of the confirmation range count as seen;
-    /// the folder runs beside the plan when left out
+    /// Folders and files (stores of runs, step traces, JSON lines, rollouts) whose episodes of the confirmation range count
+    /// as seen; the folder runs beside the plan when left out; one without any of these is refused
     #[arg(long, value_name = "PATH", conflicts_with = "nothing_ran")]
     results: Vec<PathBuf>,
     /// No episode of the confirmation range was ever run, so there are no results to count

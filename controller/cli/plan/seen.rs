@@ -1,8 +1,11 @@
 //! How many episodes of a plan's confirmation range are stored: what an amendment says had been seen.
-//! Counts what stores of runs hold, rows of `.jsonl` files that have an episode's key, and rollouts of `aegis collect`.
+//! Counts what stores of runs hold, step traces without a store, rows of `.jsonl` files that have an episode's key, and
+//! rollouts of `aegis collect`.
 
-use std::collections::BTreeSet;
-use std::io::ErrorKind;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::EpisodeKey;
@@ -12,6 +15,7 @@ use aegis_experiments::files::below;
 use aegis_experiments::plan::Share;
 use aegis_experiments::rollout_file;
 use aegis_experiments::store::stored_episodes;
+use aegis_experiments::trace::TraceFile;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure, failure};
@@ -36,59 +40,91 @@ pub fn default_results(plan: &Path) -> PathBuf {
 /// in the whole that was merged from it counts once.
 ///
 /// # Errors
-/// A place that is not there: from a mistyped one nothing would be counted.
+/// A place that is not there, or holds nothing that is known as results: from a mistyped one nothing would be counted.
 pub fn episodes(results: &[PathBuf], confirmation: Share) -> Result<u64, Failure> {
-    let mut files = BTreeSet::new();
+    let mut read: BTreeMap<PathBuf, Option<BTreeSet<Seen>>> = BTreeMap::new();
     for place in results {
         let named = |error| match std::fs::symlink_metadata(place) {
-            Err(missing) if missing.kind() == ErrorKind::NotFound => {
-                let valid = "valid is a folder or file of results: name it by --results, or say --nothing-ran where no \
-                             episode of the confirmation range was ever run";
-                failure(Exit::Input, format!("{}: found nothing; {valid}", place.display()))
-            }
+            Err(missing) if missing.kind() == ErrorKind::NotFound => nothing_in(place, "nothing"),
             _ => failure(Exit::Input, format!("{}: cannot read: {error}", place.display())),
         };
         let real = place.canonicalize().map_err(named)?;
-        if !real.is_dir() {
-            files.insert(real);
-            continue;
+        let files = match real.is_dir() {
+            true => below(&real).map_err(named)?.into_values().collect(),
+            false => vec![real.clone()],
+        };
+        let mut known = false;
+        for file in files {
+            let file = file.canonicalize().map_err(named)?;
+            let found = match read.entry(file) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(free) => {
+                    let found = episodes_in(free.key(), *free.key() == real, confirmation)?;
+                    free.insert(found)
+                }
+            };
+            known |= found.is_some();
         }
-        for file in below(&real).map_err(named)?.into_values() {
-            files.insert(file.canonicalize().map_err(named)?);
+        if !known {
+            return Err(nothing_in(place, "no results"));
         }
     }
-    let mut seen = BTreeSet::new();
-    for file in files {
-        seen.extend(episodes_in(&file, confirmation)?);
-    }
+    let seen: BTreeSet<Seen> = read.into_values().flatten().flatten().collect();
     Ok(seen.len() as u64)
 }
 
-fn episodes_in(file: &Path, confirmation: Share) -> Result<BTreeSet<Seen>, Failure> {
+fn nothing_in(place: &Path, found: &str) -> Failure {
+    let valid = "valid is a store of `aegis experiment run`, its step traces, rollouts of `aegis collect`, JSON lines with the \
+                 key of an episode, or a folder with any of them: name it by --results, or say --nothing-ran where no \
+                 episode of the confirmation range was ever run";
+    failure(Exit::Input, format!("{}: found {found}; {valid}", place.display()))
+}
+
+/// The episodes of the range in a file; none where it holds no results of any kind. A file that was `named` itself is a store
+/// whatever it is called.
+fn episodes_in(file: &Path, named: bool, confirmation: Share) -> Result<Option<BTreeSet<Seen>>, Failure> {
     let counts = |key: &EpisodeKey| (confirmation.first..confirmation.end).contains(&key.start.initial_state);
-    let named = |error: String| failure(Exit::Input, format!("{}: {error}", file.display()));
-    if file.file_name().is_some_and(|name| name == STORE) {
+    let unread = |error: String| failure(Exit::Input, format!("{}: cannot read: {error}", file.display()));
+    let of = |key: EpisodeKey, arm: String| (file.display().to_string(), key, arm);
+    if file.file_name().is_some_and(|name| name == STORE) || named && is_database(file) {
         return stored_episodes(file, confirmation.first..confirmation.end)
+            .map(Some)
             .map_err(|error| failure(Exit::Input, error));
     }
-    let of = |key: EpisodeKey, arm: String| (file.display().to_string(), key, arm);
-    Ok(match file.extension().and_then(|extension| extension.to_str()) {
+    match file.extension().and_then(|extension| extension.to_str()) {
         Some("jsonl") => {
-            let text =
-                aegis_files::read_text(file).map_err(|error| named(format!("cannot read: {error}")))?;
+            let text = aegis_files::read_text(file).map_err(|error| unread(error.to_string()))?;
             let rows = text.lines().filter_map(|line| serde_json::from_str::<Row>(line).ok());
-            rows.filter(|row| counts(&row.key)).map(|row| of(row.key, row.arm)).collect()
+            let rows: Vec<Row> = rows.collect();
+            let counted = rows.iter().filter(|row| counts(&row.key)).map(|row| of(row.key, row.arm.clone()));
+            Ok((!rows.is_empty()).then(|| counted.collect()))
         }
-        Some("parquet") => match rollout_file::read(file) {
-            Ok((_, rollouts)) => {
+        Some("parquet") => {
+            if let Ok((_, rollouts)) = rollout_file::read(file) {
                 let keys = rollouts.into_iter().map(|rollout| rollout.key).filter(counts);
-                keys.map(|key| of(key, WEAK.to_owned())).collect()
+                return Ok(Some(keys.map(|key| of(key, WEAK.to_owned())).collect()));
             }
+            let bytes = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
             // Parquet of something else holds no episodes.
-            Err(_) => BTreeSet::new(),
-        },
-        _ => BTreeSet::new(),
-    })
+            let Ok(trace) = TraceFile::read(bytes) else { return Ok(None) };
+            // Beside a store it is of episodes that are counted there.
+            let beside = file.parent().and_then(Path::parent).map(|folder| folder.join(STORE));
+            let notes =
+                trace.notes.filter(|notes| counts(&notes.key) && !beside.is_some_and(|file| file.exists()));
+            let arms = notes
+                .into_iter()
+                .flat_map(|notes| notes.arms.into_iter().map(move |arm| (notes.key, arm.arm)));
+            Ok(Some(arms.map(|(key, arm)| of(key, arm)).collect()))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Whether a file begins as SQLite's do.
+fn is_database(file: &Path) -> bool {
+    let mut begin = [0; 16];
+    File::open(file).and_then(|mut file| file.read_exact(&mut begin)).is_ok()
+        && begin == *b"SQLite format 3\0"
 }
 
 #[cfg(test)]
@@ -116,6 +152,13 @@ mod tests {
         std::os::unix::fs::symlink("deeper", folder.join("latest")).expect("a link");
         let places = [folder.clone(), folder.join("latest"), folder.join("deeper/episodes.jsonl")];
         let once = episodes(&places, share).expect("counted");
+        // What holds no results of any kind is no place of results, whatever its name.
+        std::fs::create_dir(folder.join("empty")).expect("a folder");
+        for place in ["empty", "other.parquet"] {
+            let refused = episodes(&[folder.join("deeper"), folder.join(place)], share);
+            let refused = refused.expect_err(place).to_string();
+            assert!(refused.contains(&format!("{place}: found no results; valid is a store")), "{refused}");
+        }
         let nowhere = episodes(&[folder.join("nowhere")], share).expect_err("nothing there").to_string();
         std::fs::remove_dir_all(&folder).expect("removed");
         assert_eq!((found, file, once), (2, 2, 2));
@@ -147,6 +190,9 @@ mod tests {
         std::fs::create_dir(folder.join("part-1")).expect("a folder");
         std::fs::copy(&store, folder.join("part-1").join(STORE)).expect("copied");
         let closed = episodes(std::slice::from_ref(&folder), share).expect("counted");
+        // By whatever name, where that is given.
+        std::fs::copy(&store, folder.join("backup")).expect("copied");
+        assert_eq!(episodes(&[folder.join("backup")], share).expect("counted"), 2);
         std::fs::write(&store, "no database, but long enough to be read as one").expect("written");
         let broken = episodes(std::slice::from_ref(&folder), share);
         std::fs::remove_dir_all(&folder).expect("removed");

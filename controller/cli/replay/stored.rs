@@ -13,7 +13,7 @@ use aegis_experiments::{Arm, EpisodeKey, fork};
 use aegis_recorder::{Film, Sink, Target};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::experiment::{Registered, arms, belongs, of_store, store_path};
+use crate::experiment::{Registered, arms, read_store, store_path};
 use crate::host::HostArguments;
 use crate::recording;
 use crate::study::{Study, StudyArguments};
@@ -42,7 +42,7 @@ impl Stored {
     /// Opens the study in `folder`, by its registration.
     pub fn open(folder: &Path, registered: &Registered, host: &HostArguments) -> Result<Self, Failure> {
         let (_, lock) = registered.hold()?;
-        let store = Store::read(&store_path(folder), belongs(&lock)).map_err(of_store)?;
+        let store = read_store(folder, &lock)?;
         let results = store.results().or_exit(Exit::Input)?;
         if results.is_empty() {
             let reason = "found no episodes; run `aegis experiment run` first";

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod power;
 pub mod precondition;
 pub mod probe;
+pub mod ran_under;
 pub mod registration;
 pub mod report;
 pub mod rerun;

@@ -5,6 +5,7 @@ mod canonical;
 mod file;
 mod frozen;
 mod lock;
+mod since;
 
 pub use canonical::{canonical, digest};
 pub use file::{LockFileError, lock_path};

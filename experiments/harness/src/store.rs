@@ -3,6 +3,7 @@
 
 mod contents;
 mod file_system;
+mod landing;
 mod open;
 mod seals;
 
@@ -12,7 +13,6 @@ use std::time::Duration;
 use aegis_core::Start;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
 use crate::trace::Layout;
 
@@ -21,9 +21,11 @@ pub use open::has_log;
 use open::read_only;
 pub use seals::{Chain, Part};
 
-/// Version of the tables: 2 has a chain of seals, and traces of layout 2.
-const SCHEMA: u32 = 2;
-/// The version before it, which is read, and written on, as it was.
+/// Version of the tables: in 3 seals say under which lock a set ran.
+const SCHEMA: u32 = 3;
+/// The version before it, with a chain of seals and traces of layout 2. It becomes one of the newest with the next set.
+const WITHOUT_LOCKS: u32 = 2;
+/// The first version, which is read, and written on, as it was.
 const UNSEALED: u32 = 1;
 /// How long a write waits for another process that reads or writes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -114,6 +116,8 @@ pub struct Store {
     path: PathBuf,
     connection: Connection,
     schema: u32,
+    /// The newest seal of the lock under which sets are stored.
+    lock: Option<String>,
 }
 
 impl Store {
@@ -178,12 +182,13 @@ impl Store {
     }
 
     fn checked(path: &Path, connection: Connection, belongs: &str) -> Result<Self, StoreError> {
-        let mut store = Self { path: path.to_owned(), connection, schema: SCHEMA };
+        let mut store = Self { path: path.to_owned(), connection, schema: SCHEMA, lock: None };
         let nothing = || "nothing".to_owned();
         let schema = store.value("schema")?;
-        let known = [SCHEMA, UNSEALED].into_iter().find(|known| schema == Some(known.to_string()));
+        let known =
+            [SCHEMA, WITHOUT_LOCKS, UNSEALED].into_iter().find(|known| schema == Some(known.to_string()));
         store.schema = known.ok_or_else(|| {
-            store.invalid("schema", schema.unwrap_or_else(nothing), format!("{UNSEALED} or {SCHEMA}"))
+            store.invalid("schema", schema.unwrap_or_else(nothing), format!("{UNSEALED} to {SCHEMA}"))
         })?;
         let found = store.value("belongs")?;
         if found.as_deref() != Some(belongs) {
@@ -202,6 +207,11 @@ impl Store {
         found.map_err(|source| self.failed(source))
     }
 
+    /// The same store, whose next sets run under the lock of this newest seal.
+    pub fn under(self, lock: &str) -> Self {
+        Self { lock: Some(lock.to_owned()), ..self }
+    }
+
     /// The layout of the traces that are written beside this store.
     pub fn trace_layout(&self) -> Layout {
         if self.is_sealed() { Layout::Two } else { Layout::One }
@@ -212,88 +222,17 @@ impl Store {
         self.schema != UNSEALED
     }
 
+    /// Whether sets may say under which lock they ran.
+    fn names_locks(&self) -> bool {
+        self.schema == SCHEMA
+    }
+
     fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Database { path: self.path.clone(), source }
     }
 
     fn invalid(&self, field: &str, found: String, valid: String) -> StoreError {
         StoreError::Invalid { path: self.path.clone(), field: field.to_owned(), found, valid }
-    }
-
-    /// Keeps the twins of one key, in the order of their arms, and the digest of their step trace; all or nothing.
-    ///
-    /// # Errors
-    /// [`StoreError::Database`] also where one of them is there already: nothing is ever overwritten.
-    pub fn insert(&mut self, twins: &[EpisodeResult], trace_sha256: &str) -> Result<(), StoreError> {
-        let Some(first) = twins.first() else { return Ok(()) };
-        let texts = twins
-            .iter()
-            .map(|twin| Ok((twin.arm.as_str().to_owned(), serde_json::to_string(twin)?)))
-            .collect::<Result<Vec<_>, serde_json::Error>>()
-            .map_err(|error| self.invalid("result", error.to_string(), "a result that is JSON".into()))?;
-        self.insert_texts(first.key, &texts, trace_sha256)
-    }
-
-    /// Takes the twins of one key over from another store, letter for letter.
-    pub fn copy(&mut self, other: &Self, key: EpisodeKey, trace_sha256: &str) -> Result<(), StoreError> {
-        let read = || {
-            let mut statement = other.connection.prepare(
-                "SELECT arm, result FROM episodes WHERE task = ?1 AND initial_state = ?2 AND replicate = ?3 \
-                 ORDER BY place",
-            )?;
-            let rows = statement.query_map(columns(key), |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<Vec<(String, String)>>>()
-        };
-        let texts = read().map_err(|source| other.failed(source))?;
-        self.insert_texts(key, &texts, trace_sha256)
-    }
-
-    fn insert_texts(
-        &mut self,
-        key: EpisodeKey,
-        texts: &[(String, String)],
-        trace_sha256: &str,
-    ) -> Result<(), StoreError> {
-        let [task, initial_state, replicate] = columns(key);
-        let episodes = texts.iter().enumerate().map(|(place, (arm, text))| StoredEpisode {
-            place: place as i64,
-            arm: arm.clone(),
-            text: text.clone(),
-        });
-        let set = StoredSet { key, episodes: episodes.collect(), trace: Some(trace_sha256.to_owned()) };
-        let sealed = self.is_sealed();
-        let write = |connection: &mut Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            for StoredEpisode { place, arm, text } in &set.episodes {
-                transaction.execute(
-                    "INSERT INTO episodes VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    params![task, initial_state, replicate, arm, place, text],
-                )?;
-            }
-            transaction.execute(
-                "INSERT INTO traces VALUES (?1, ?2, ?3, ?4)",
-                params![task, initial_state, replicate, trace_sha256],
-            )?;
-            if sealed {
-                seals::seal_set(&transaction, columns(key), &set)?;
-            }
-            transaction.commit()
-        };
-        write(&mut self.connection).map_err(|source| self.failed(source))
-    }
-
-    /// Notes that the plant failed to run an episode, which is run again.
-    pub fn interrupted(&mut self, what: &str, reason: &str) -> Result<(), StoreError> {
-        let sealed = self.is_sealed();
-        let write = |connection: &mut Connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            transaction.execute("INSERT INTO interruptions VALUES (?1, ?2)", [what, reason])?;
-            if sealed {
-                seals::seal_interruption(&transaction, transaction.last_insert_rowid(), [what, reason])?;
-            }
-            transaction.commit()
-        };
-        write(&mut self.connection).map_err(|source| self.failed(source))
     }
 
     /// The chain of seals, made again from what is stored; none for a store of the version without one.

@@ -301,7 +301,7 @@ fn a_trace_of_layout_1_is_held_as_far_as_it_goes() {
 }
 
 /// What each table is, and an edit of each of its columns.
-const EDITS: [&str; 19] = [
+const EDITS: [&str; 20] = [
     "UPDATE episodes SET task = 7 WHERE rowid = 1",
     "UPDATE episodes SET initial_state = 77 WHERE rowid = 1",
     "UPDATE episodes SET replicate = 7 WHERE rowid = 1",
@@ -321,6 +321,7 @@ const EDITS: [&str; 19] = [
     "UPDATE seals SET seal = '00' WHERE place = 2",
     "UPDATE seals SET seal = '00' WHERE place = (SELECT max(place) FROM seals)",
     "UPDATE seals SET interruption = 7 WHERE interruption IS NOT NULL",
+    "UPDATE seals SET lock = '00' WHERE place = 2",
 ];
 
 const REMOVALS: [&str; 5] = [
@@ -409,6 +410,42 @@ fn merged_parts_are_sealed_anew_and_keep_their_last_seals() {
     Connection::open(parts[0].join(STORE)).unwrap().execute(edit, []).unwrap();
     let error = merge(&out.with_file_name("edited"), &parts, BELONGS, &keys(), None).unwrap_err().to_string();
     assert!(error.contains("integrity-part-1: seal 1: twins · task 0 · initial state 0"), "{error}");
+}
+
+#[test]
+fn a_set_says_under_which_lock_it_ran_in_a_part_and_in_the_whole() {
+    let [older, newer] = ["older", "newer"].map(|name| folder(&format!("locks-{name}")));
+    let halves = [1, 2].map(|index| Shard { index, count: 2 }.of(&keys()));
+    run(&older, &halves[0], true, 1);
+    // As the version before left it.
+    let connection = Connection::open(older.join(STORE)).unwrap();
+    let version = "ALTER TABLE seals DROP COLUMN lock; UPDATE store SET value = '2' WHERE name = 'schema'";
+    connection.execute_batch(version).unwrap();
+    drop(connection);
+    assert_eq!(chain(&older).wrong, Vec::<String>::new());
+    let locks = |folder: &Path| -> Vec<Option<String>> {
+        read(folder).sets().unwrap().into_iter().map(|set| set.lock).collect()
+    };
+    assert_eq!(locks(&older), [None, None]);
+    for (folder, keys, lock) in [(&older, keys()[..3].to_vec(), "one"), (&newer, halves[1].clone(), "two")] {
+        let store = Store::open(&folder.join(STORE), BELONGS).unwrap().under(lock);
+        let experiment = Experiment { folder, store, keys: &keys, arms: &arms() };
+        experiment::run(experiment, 1, &settings(), &|_| Ok(open()), &|_: Progress<'_>| {}).unwrap();
+        assert_eq!(chain(folder).wrong, Vec::<String>::new());
+    }
+    let said = |text: &str| Some(text.to_owned());
+    assert_eq!(locks(&older), [None, said("one"), None]);
+    Connection::open(older.join(STORE))
+        .unwrap()
+        .execute_batch("DELETE FROM episodes WHERE initial_state = 1")
+        .unwrap();
+    assert!(chain(&older).wrong[0].contains("was edited"));
+    let out = folder("locks-merged").join("all");
+    let left = folder("locks-left");
+    run(&left, &halves[0], true, 1);
+    merge(&out, &[left, newer], BELONGS, &keys(), None).unwrap();
+    assert_eq!(locks(&out), [None, said("two"), None, said("two")]);
+    assert_eq!(chain(&out).wrong, Vec::<String>::new());
 }
 
 /// What running every set again finds, against what `edit` made of the stored sets.

@@ -5,10 +5,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use aegis_core::Start;
+use aegis_experiments::EpisodeKey;
 use aegis_experiments::plan::Plan;
+use aegis_experiments::ran_under::{Before, RanUnder};
 use aegis_experiments::registration::{
     Frozen, Lock, LockError, NamedFile, Scenes, canonical_plan, lock_path,
 };
+use aegis_experiments::store::{StoredEpisode, StoredSet};
 
 fn text() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")).unwrap()
@@ -171,6 +175,87 @@ fn what_was_run_outside_the_study_is_noted_in_the_chain_and_changes_nothing() {
     // A lock that was sealed before there were notes has the seal that it had.
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study.lock.toml");
     Lock::load(&shipped).unwrap();
+}
+
+#[test]
+fn what_changed_since_is_what_is_otherwise_now_and_episodes_depend_on_some_of_it() {
+    let shipped = text();
+    let registered = frozen(&plan("since", &shipped));
+    let lock = Lock::new(registered.clone(), "then".into(), "unknown".into(), vec![]).unwrap();
+    let amend = |lock: &Lock, found: Frozen| lock.amend(found, "now".into(), "why", 0, vec![]).unwrap();
+    let since = |lock: &Lock, place: usize| {
+        let changed = lock.changed_since(place).into_iter();
+        changed.map(|one| (one.to_string(), one.is_of_episodes())).collect::<Vec<_>>()
+    };
+    assert_eq!((lock.place_of(&lock.seal), lock.place_of("other"), since(&lock, 0)), (Some(0), None, vec![]));
+    let of_text = |from: &str, to: &str| {
+        assert!(shipped.contains(from), "{from}");
+        frozen(&plan("since", &shipped.replace(from, to)))
+    };
+    let longer = amend(&lock, of_text("hold_chunks = 3", "hold_chunks = 4"));
+    let longest = amend(&longer, of_text("hold_chunks = 3", "hold_chunks = 5"));
+    assert_eq!(longest.place_of(longest.head()), Some(2));
+    let line = |from: u8, to: u8| format!("plan: gate.hold_chunks: registered {from}, found {to}");
+    assert_eq!(since(&longest, 0), [(line(3, 5), true)]);
+    assert_eq!(since(&longest, 1), [(line(4, 5), true)]);
+    assert_eq!((since(&longest, 2), since(&amend(&longest, registered.clone()), 0)), (vec![], vec![]));
+
+    for (from, to, of_episodes) in [
+        ("alpha = 0.05", "alpha = 0.06", false),
+        ("harm_cap = 0.10", "harm_cap = 0.20", false),
+        ("level = 0.95", "level = 0.9", false),
+        ("first = 500", "first = 501", false),
+        ("master_seed = 20260606", "master_seed = 7", true),
+        ("object_position_sd = 0.002", "object_position_sd = 0.2", true),
+        ("at = [5, 9]", "at = [5, 10]", true),
+        (", \"aa\"]", "]", true),
+    ] {
+        let found = since(&amend(&lock, of_text(from, to)), 0);
+        assert_eq!(found.iter().map(|(_, of)| *of).collect::<Vec<_>>(), [of_episodes], "{found:?}");
+    }
+    // The same weights under another name, other weights under the old one, another library.
+    let mut renamed = registered.clone();
+    renamed.models.get_mut("weak weights").unwrap().file = "models/other.onnx".into();
+    assert_eq!(since(&amend(&lock, renamed.clone()), 0), []);
+    renamed.models.get_mut("weak weights").unwrap().sha256 = "ff".into();
+    assert_eq!(since(&amend(&lock, renamed), 0).iter().filter(|(_, of)| *of).count(), 1);
+    let mut other = registered;
+    other.versions.insert("mujoco".into(), "3.18.0".into());
+    assert_eq!(since(&amend(&lock, other.clone()), 0).len(), 1);
+    assert!(since(&amend(&lock, other), 0)[0].1);
+}
+
+#[test]
+fn stored_sets_are_held_against_the_lock_that_they_ran_under() {
+    let shipped = text();
+    let registered = frozen(&plan("ran-under", &shipped));
+    let lock = Lock::new(registered, "then".into(), "unknown".into(), vec![]).unwrap();
+    let milder = frozen(&plan("ran-under", &shipped.replace("alpha = 0.05", "alpha = 0.06")));
+    let milder = lock.amend(milder, "later".into(), "why", 0, vec![]).unwrap();
+    let shorter =
+        shipped.replace("alpha = 0.05", "alpha = 0.06").replace("hold_chunks = 3", "hold_chunks = 2");
+    let shorter =
+        milder.amend(frozen(&plan("ran-under", &shorter)), "last".into(), "why", 6, vec![]).unwrap();
+    let set = |task: usize, lock: Option<&str>| StoredSet {
+        key: EpisodeKey { start: Start { task, initial_state: 1 }, replicate: 0 },
+        episodes: vec![StoredEpisode { place: 0, arm: "weak".into(), text: String::new() }],
+        trace: None,
+        lock: lock.map(str::to_owned),
+    };
+    let old = RanUnder::of(&shorter, &[set(0, None), set(1, None)]);
+    assert_eq!((old.wrong, old.unknown, old.known), (vec![], 2, 0));
+    let sets = [set(0, Some(lock.head())), set(1, Some(milder.head())), set(2, None)];
+    let found = RanUnder::of(&milder, &sets);
+    assert_eq!((found.wrong.len(), found.before[0], found.unknown), (0, Before { sets: 1, episodes: 1 }, 1));
+    assert!(found.sentence(0).unwrap().contains("1 sets of twins, 1 episodes, had run by then; of 1 sets"));
+    assert!(found.untold(&milder)[0].contains("found 0; 1 episodes"), "{:?}", found.untold(&milder));
+    let found = RanUnder::of(&shorter, &sets);
+    assert_eq!((found.wrong.len(), found.before[1].sets), (2, 2));
+    assert!(found.wrong.iter().all(|line| line.contains("gate.hold_chunks: registered 3, found 2")));
+    // A lock that was put back to what it had been.
+    let found = RanUnder::of(&lock, &sets);
+    assert_eq!(found.wrong.len(), 1);
+    assert!(found.wrong[0].contains("task 1") && found.wrong[0].contains("this lock never had"));
 }
 
 type Edit = fn(&mut Lock);

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use aegis_core::GateLimits;
 use aegis_experiments::Arm;
 use aegis_experiments::experiment::{TRACES, read_trace, trace_path};
+use aegis_experiments::ran_under::RanUnder;
+use aegis_experiments::registration::Lock;
 use aegis_experiments::store::{Chain, Store, StoredSet};
 use aegis_experiments::trace::{Layout, TraceFile, hold};
 
 use crate::exit::say;
+use crate::experiment::store_path;
 
 /// One store of a study: its own, or that of its precondition.
 pub struct Kept {
@@ -47,6 +50,21 @@ pub fn check_seals(kept: &Kept) -> Vec<String> {
             wrong.into_iter().map(|reason| format!("{folder}: {reason}")).collect()
         }
     }
+}
+
+/// Holds what the sets say of the plan under which they ran against the lock.
+pub fn check_locks(kept: &Kept, lock: &Lock, wrong: &mut Vec<String>) -> RanUnder {
+    let found = RanUnder::of(lock, &kept.sets);
+    if found.known > 0 {
+        say!(
+            "{}: the plan under which {} sets ran was compared with the registration: covers \"What this belongs to\"",
+            kept.folder.display(),
+            found.known
+        );
+    }
+    let path = store_path(&kept.folder);
+    wrong.extend(found.wrong.iter().map(|line| format!("{}: {line}", path.display())));
+    found
 }
 
 /// Says that traces are left out, and how their figures can be had.

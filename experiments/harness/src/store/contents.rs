@@ -34,6 +34,8 @@ pub struct StoredSet {
     pub episodes: Vec<StoredEpisode>,
     /// SHA-256 of the step trace; none where the store has no such row.
     pub trace: Option<String>,
+    /// The newest seal of the lock under which it ran; none where an older version stored it.
+    pub lock: Option<String>,
 }
 
 impl Store {
@@ -94,7 +96,7 @@ impl Store {
     /// [`StoreError::Database`] where a table cannot be read.
     pub fn sets(&self) -> Result<Vec<StoredSet>, StoreError> {
         let mut sets: BTreeMap<EpisodeKey, StoredSet> = BTreeMap::new();
-        let empty = |key| StoredSet { key, episodes: Vec::new(), trace: None };
+        let empty = |key| StoredSet { key, episodes: Vec::new(), trace: None, lock: None };
         let order = "SELECT task, initial_state, replicate, place, arm, result FROM episodes \
                      ORDER BY task, initial_state, replicate, place, arm";
         let rows = self.rows(order, |row| {
@@ -107,6 +109,9 @@ impl Store {
         for (key, trace) in self.traces()? {
             sets.entry(key).or_insert_with(|| empty(key)).trace = Some(trace);
         }
+        for (key, lock) in self.locks()? {
+            sets.entry(key).and_modify(|set| set.lock = lock);
+        }
         Ok(sets.into_values().collect())
     }
 
@@ -115,6 +120,16 @@ impl Store {
         let order = "SELECT task, initial_state, replicate, sha256 FROM traces \
                      ORDER BY task, initial_state, replicate";
         self.rows(order, |row| Ok((key([row.get(0)?, row.get(1)?, row.get(2)?]), row.get(3)?)))
+    }
+
+    /// The newest seal of the lock under which each sealed set ran.
+    fn locks(&self) -> Result<Vec<(EpisodeKey, Option<String>)>, StoreError> {
+        if !self.names_locks() {
+            return Ok(Vec::new());
+        }
+        let query = "SELECT task, initial_state, replicate, lock FROM seals WHERE interruption IS NULL AND task IS NOT NULL \
+                     AND initial_state IS NOT NULL AND replicate IS NOT NULL";
+        self.rows(query, |row| Ok((key([row.get(0)?, row.get(1)?, row.get(2)?]), row.get(3)?)))
     }
 
     /// Episodes that the plant failed to run, and why; they were run again.

@@ -6,15 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Value, json};
 
-use super::{SCHEMA, StoredSet, key};
+use super::{StoredSet, key};
 use crate::registration::digest;
 use crate::runner::describe;
 
-/// Tables of the chain. A row is of a set, by its key, or of an interruption, by its row.
+/// The version of the chain's beginning, which later versions of the store have kept.
+const CHAIN: u32 = 2;
+
+/// Tables of the chain. A row is of a set, by its key, with the seal of the lock under which it ran, or of an interruption, by
+/// its row.
 pub(super) const TABLES: &str = "
 CREATE TABLE seals (
     place INTEGER PRIMARY KEY, task INTEGER, initial_state INTEGER, replicate INTEGER, interruption INTEGER,
-    seal TEXT NOT NULL,
+    seal TEXT NOT NULL, lock TEXT,
     UNIQUE (task, initial_state, replicate)
 ) STRICT;
 CREATE TABLE parts (place INTEGER PRIMARY KEY, sets INTEGER NOT NULL, seal TEXT) STRICT;
@@ -59,10 +63,10 @@ struct Entry {
 /// The seal before the first one: over the registration and the parts of a merged store.
 fn beginning(belongs: &str, parts: &[Part]) -> String {
     let parts: Vec<Value> = parts.iter().map(|part| json!([part.sets, part.seal])).collect();
-    digest(&json!({ "schema": SCHEMA, "belongs": belongs, "parts": parts }))
+    digest(&json!({ "schema": CHAIN, "belongs": belongs, "parts": parts }))
 }
 
-/// The seal over a set of twins: every column of its episodes, and its trace's digest.
+/// The seal over a set of twins: every column of its episodes, its trace's digest, and the lock's seal where one is stored.
 fn over_set(previous: &str, [task, initial_state, replicate]: [i64; 3], set: &StoredSet) -> String {
     let episodes: Vec<Value> = set.episodes.iter().map(|one| json!([one.place, one.arm, one.text])).collect();
     digest(&json!({
@@ -70,6 +74,7 @@ fn over_set(previous: &str, [task, initial_state, replicate]: [i64; 3], set: &St
         "set": [task, initial_state, replicate],
         "episodes": episodes,
         "trace_sha256": set.trace,
+        "lock": set.lock,
     }))
 }
 
@@ -85,6 +90,11 @@ pub(super) fn begin(connection: &Connection, parts: &[Part]) -> rusqlite::Result
         connection.execute("INSERT INTO parts VALUES (?1, ?2, ?3)", row)?;
     }
     Ok(())
+}
+
+/// Makes room for the locks of sets in the chain of a store that had none; what was sealed before names none.
+pub(super) fn add_locks(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch("ALTER TABLE seals ADD COLUMN lock TEXT")
 }
 
 /// The place of the next seal, and the seal before it.
@@ -104,15 +114,17 @@ pub(super) fn seal_set(connection: &Connection, columns: [i64; 3], set: &StoredS
     let (place, previous) = last(connection)?;
     let [task, initial_state, replicate] = columns;
     let seal = over_set(&previous, columns, set);
-    let row = params![place, task, initial_state, replicate, seal];
-    connection.execute("INSERT INTO seals VALUES (?1, ?2, ?3, ?4, NULL, ?5)", row).map(|_| ())
+    let row = params![place, task, initial_state, replicate, seal, set.lock];
+    let insert = "INSERT INTO seals (place, task, initial_state, replicate, seal, lock) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    connection.execute(insert, row).map(|_| ())
 }
 
 /// Seals an interruption that was just written, within the same transaction.
 pub(super) fn seal_interruption(connection: &Connection, row: i64, what: [&str; 2]) -> rusqlite::Result<()> {
     let (place, previous) = last(connection)?;
     let row = params![place, row, over_interruption(&previous, what)];
-    connection.execute("INSERT INTO seals VALUES (?1, NULL, NULL, NULL, ?2, ?3)", row).map(|_| ())
+    let insert = "INSERT INTO seals (place, interruption, seal) VALUES (?1, ?2, ?3)";
+    connection.execute(insert, row).map(|_| ())
 }
 
 fn parts(connection: &Connection) -> rusqlite::Result<Vec<Part>> {
