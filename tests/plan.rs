@@ -6,6 +6,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aegis_experiments::origin::Starts;
+use aegis_experiments::plan::Share;
+
 use crate::common::{self, aegis, copy_of_study, edit, folder, refuses};
 use serde_json::Value;
 
@@ -214,6 +217,46 @@ fn files_that_came_from_a_start_of_the_confirmation_range_are_refused_whatever_t
 }
 
 #[test]
+fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
+    let (folder, path) = new_study("plan-statements");
+    let card = folder.join("policies/models/weak.toml");
+    let whole = std::fs::read_to_string(&card).expect("the card can be read");
+    let say = |name: &str, suite: &str, states: [usize; 2], seed: &str| {
+        let [first, end] = states;
+        let sha256 = Starts::of(Share { first, end: end.max(first), replicates: 1 }.keys([0])).sha256;
+        let starts = format!("{{ tasks = [0], initial_states = [{states:?}], sha256 = \"{sha256}\" }}");
+        let origin = format!("{{ suite = \"{suite}\", master_seed = 1, {seed}starts = {starts} }}");
+        let text = format!("{whole}\n[[training.data]]\nfile = \"{name}\"\norigin = {origin}\n");
+        std::fs::write(&card, text).expect("the card can be written");
+    };
+    let seed = "sample_seed = 20261125, ";
+    for (name, suite, states, seed, words) in [
+        (
+            "demos",
+            "libero_spatial",
+            [501, 500],
+            seed,
+            ["training.data[1].origin.starts.initial_states", "[[501, 500]]"],
+        ),
+        (
+            "demos",
+            "LIBERO_SPATIAL",
+            [500, 501],
+            seed,
+            ["weak.toml: demos: origin.suite", "found LIBERO_SPATIAL; valid is"],
+        ),
+        ("demos", "libero_spatial", [500, 501], "", ["found [500, 501] without a sample_seed", "up to 50"]),
+        ("demos", "libero_spatial", [500, 501], seed, ["initial states 500", "ranges.confirmation"]),
+        // What a policy learned from is what ranks, whatever its file is called.
+        ("calibration", "libero_spatial", [400, 401], seed, ["weak.toml: calibration", "ranges.tuning"]),
+    ] {
+        say(name, suite, states, seed);
+        refuses(&mut plan("register", &path), 2, &words);
+    }
+    assert!(!path.with_extension("lock.toml").exists(), "a refused registration leaves no lock");
+}
+
+#[test]
 fn one_set_of_the_tuning_range_runs_before_a_plan_is_frozen() {
     let (_, path) = new_study("plan-trial");
     let lock = path.with_extension("lock.toml");
@@ -227,7 +270,14 @@ fn one_set_of_the_tuning_range_runs_before_a_plan_is_frozen() {
     ];
     refuses(&mut plan("register", &path), 2, &words);
     assert!(!lock.exists());
-    let left_out = runs(plan("register", &path).arg("--without-trial"));
+    let left_out =
+        plan("register", &path).args(["--without-trial", "--json"]).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&left_out.stderr);
+    for part in ["discovery", "calibration"] {
+        let words = format!("{part}: came from suite libero_spatial, and the plan is about libero_goal");
+        assert!(said.contains("warning: ") && said.contains(&words), "{words:?} is missing from: {said}");
+    }
+    let left_out: Value = serde_json::from_slice(&left_out.stdout).expect("JSON");
     assert!(left_out["notes"][0].as_str().is_some_and(|note| note.contains("--without-trial")), "{left_out}");
     std::fs::remove_file(&lock).expect("the lock can be removed");
     edit(&path, "libero_goal", "libero_spatial");

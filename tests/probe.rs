@@ -93,7 +93,11 @@ fn refuse_what_was_seen(plan: &Path, probe: &Path, discovery: &Path) {
     refuses(
         &mut fit,
         2,
-        &["discovery: rows: found initial states 200 to 202", "valid is 700 to 702", "ranges.discovery"],
+        &[
+            "discovery: rows: found initial states 200 to 202",
+            "valid is every episode of 700 to 702",
+            "ranges.discovery",
+        ],
     );
     assert!(!out.exists(), "a refused fit leaves no probe");
     edit(plan, "confirmation = { first = 500, end = 503", "confirmation = { first = 202, end = 205");
@@ -122,7 +126,28 @@ fn refuse(plan: &Path, probe: &Path, discovery: &Path, calibration: &Path) {
     let broken = discovery.with_extension("parquet");
     let bytes = std::fs::read(discovery).expect("the rollouts can be read");
     std::fs::write(&broken, &bytes[..bytes.len() / 2]).expect("the file can be written");
-    refuses(fit().arg("--discovery").arg(&broken), 2, &["discovery.parquet", "Parquet"]);
+    refuses(
+        fit().arg("--discovery").arg(&broken),
+        2,
+        &["discovery.parquet", "a Parquet file that is cut short or damaged"],
+    );
+    let whole = std::fs::read_to_string(plan).expect("the plan can be read");
+    for (from, to, words) in [
+        (
+            "object_position_sd = 0.002",
+            "object_position_sd = 0.05",
+            "sensor is {\"object_position_sd\":0.002}, the plan's is",
+        ),
+        ("settle_steps = 10", "settle_steps = 0", "settle_steps is 10, the plan's is 0"),
+    ] {
+        edit(plan, from, to);
+        refuses(
+            fit().arg("--discovery").arg(discovery),
+            2,
+            &["discovery: these rollouts are of something else", words],
+        );
+        std::fs::write(plan, &whole).expect("the plan can be written");
+    }
     refuses(fit().args(["--head", "forest"]), 2, &["forest", "linear, mlp, recurrent"]);
     assert!(!out.exists(), "a refused fit leaves no probe");
     let mut seen = aegis();

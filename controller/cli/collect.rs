@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use aegis_core::Probe;
 use aegis_experiments::EpisodeKey;
 use aegis_experiments::collection::{Collection, CollectionError};
-use aegis_experiments::origin::{Origin, Starts};
+use aegis_experiments::origin::{Origin, Starts, difference};
 use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
@@ -129,21 +129,39 @@ pub fn rollouts_of(
         return Ok((rollouts, origin));
     };
     let (found, rollouts) = read(path).or_exit(Exit::Input)?;
+    let (card, spec) = study.watched()?;
+    let width = rollouts.iter().flat_map(|rollout| &rollout.boundaries).map(|row| row.features.len()).next();
+    if let Some(width) = width.filter(|width| *width != spec.width) {
+        let (file, card) = (path.display(), card.path.display());
+        let valid = format!("{}, activation.width of {card}", spec.width);
+        return Err(failure(
+            Exit::Input,
+            format!("{file}: activation: found {width} values a row; valid is {valid}"),
+        ));
+    }
     // The name of a range is what a plan makes of it; the rows are of the starts that they are of.
     if let (Some(rows), Some(valid)) = (&found.starts, &expected.starts)
         && rows != valid
         && found.range == range
     {
-        let list = |starts: &Starts| starts.sha256.get(..16).unwrap_or_default().to_owned();
+        let there = rollouts.iter().map(|rollout| rollout.key).collect();
+        let all = study.keys("RANGE", range)?.into_iter().collect();
         let message = format!(
-            "{}: rows: found initial states {rows} (list {}); valid is {valid} (list {}), the plan's ranges.{range}",
+            "{}: rows: found initial states {rows}; valid is every episode of {valid}, the plan's ranges.{range}; {}",
             path.display(),
-            list(rows),
-            list(valid),
+            difference(&there, &all),
         );
         return Err(failure(Exit::Input, message));
     }
-    let expected = Provenance { schema: found.schema, starts: found.starts.clone(), ..expected };
+    // What an older file does not say is not held against it.
+    let expected = Provenance {
+        schema: found.schema,
+        starts: found.starts.clone(),
+        suite_sha256: expected.suite_sha256.filter(|_| found.suite_sha256.is_some()),
+        sensor: expected.sensor.filter(|_| found.sensor.is_some()),
+        settle_steps: expected.settle_steps.filter(|_| found.settle_steps.is_some()),
+        ..expected
+    };
     if found != expected {
         let written = |provenance: &Provenance| serde_json::to_value(provenance).unwrap_or_default();
         let (found, expected) = (written(&found), written(&expected));
@@ -201,6 +219,7 @@ fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
     Ok(Provenance {
         schema: SCHEMA,
         suite: study.plan.suite.clone(),
+        suite_sha256: Some(scenes(&study.plan.suite)?.content_sha256()),
         master_seed: study.plan.master_seed,
         sample_seed: study.plan.sample_seed,
         range: range.to_owned(),
@@ -211,5 +230,7 @@ fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
         horizon_steps: study.plan.gate.horizon_steps,
         chunk_steps: study.plan.gate.chunk_steps,
         action_width: weak.chunk.width,
+        sensor: Some(study.plan.sensor),
+        settle_steps: Some(study.plan.settle_steps),
     })
 }

@@ -16,6 +16,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files;
+use crate::plan::found::scenes;
 use crate::progress;
 use crate::study::{Study, StudyArguments, plant_for};
 
@@ -148,11 +149,14 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     // Beside the file, whose bytes are what they were before there was an origin.
     let origin = Origin {
         suite: study.plan.suite.clone(),
+        suite_sha256: Some(scenes(&study.plan.suite)?.content_sha256()),
         starts: Starts::of(keys.iter().copied()),
         master_seed: study.plan.master_seed,
         sample_seed: study.plan.sample_seed,
         weak_sha256: None,
         strong_sha256: None,
+        sensor: Some(study.plan.sensor),
+        settle_steps: Some(study.plan.settle_steps),
     };
     let text = serde_json::to_string_pretty(&origin).or_exit(Exit::Failed)? + "\n";
     files::write(&arguments.out.with_extension("origin.json"), text.as_bytes())?;

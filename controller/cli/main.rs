@@ -14,6 +14,7 @@ mod doctor;
 mod exit;
 mod experiment;
 mod files;
+mod fitting;
 mod frames;
 mod goals;
 mod host;

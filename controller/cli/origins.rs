@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aegis_experiments::origin::{Judged, Statement, check};
+use aegis_experiments::origin::{Judged, Origin, Statement, Use, check, check_suites};
 use aegis_experiments::origin_file::{Origins, of_card, resolved};
 use aegis_experiments::plan::{Models, Plan};
 use aegis_experiments::probe::file::ProbeFile;
@@ -13,9 +13,11 @@ use aegis_sim::Suite;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::{digest, text};
+use crate::plan::found::scenes;
+use crate::study::SUITES;
 
-/// The part of a probe that set thresholds, which rank nothing.
-const CALIBRATION: &str = "calibration";
+/// A suite of upstream's that no plan can be about and that policies may have learned from.
+const UNUSED: &str = "libero_90";
 
 /// What a model card, or `origins.toml` beside it, says of the model's training.
 pub fn of_model(path: &Path, name: &str) -> Result<Vec<Statement>, Failure> {
@@ -23,18 +25,23 @@ pub fn of_model(path: &Path, name: &str) -> Result<Vec<Statement>, Failure> {
         .map_err(|error| failure(Exit::Input, format!("{}: not a model card: {error}", path.display())))?;
     let own = of_card(name, &card).map_err(|error| failure(Exit::Input, error))?;
     let weights = ModelCard::load(path).or_exit(Exit::Input)?.sha256;
-    Ok(resolved(own, beside(path, name, &weights)?))
+    Ok(resolved(own, beside(path, name, &weights, |_| Use::Training)?))
 }
 
 /// What a probe, or `origins.toml` beside it, says of its rollouts.
 pub fn of_probe(path: &Path, name: &str, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
-    Ok(resolved(probe.statements(name).into(), beside(path, name, &digest(path)?)?))
+    Ok(resolved(probe.statements(name).into(), beside(path, name, &digest(path)?, Use::in_probe)?))
 }
 
-/// What `origins.toml` beside a file says of the bytes with this digest.
-pub fn beside(path: &Path, name: &str, sha256: &str) -> Result<Vec<Statement>, Failure> {
+/// What `origins.toml` beside a file says of the bytes with this digest; `used` tells what a part did, by its name.
+pub fn beside(
+    path: &Path,
+    name: &str,
+    sha256: &str,
+    used: fn(&str) -> Use,
+) -> Result<Vec<Statement>, Failure> {
     let origins = Origins::beside(path).or_exit(Exit::Input)?;
-    Ok(origins.map_or(Vec::new(), |origins| origins.of(name, sha256)))
+    Ok(origins.map_or(Vec::new(), |origins| origins.of(name, sha256, used)))
 }
 
 /// What both policies say; paths as the plan's folder is seen from here.
@@ -71,8 +78,8 @@ pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Stateme
     Ok(found)
 }
 
-/// Refuses statements that name a start which the plan judges on: its confirmation range, that of its precondition, and
-/// `also`, which a verb judges on.
+/// Refuses statements that cannot be right, and those that name a start which the plan judges on: its confirmation range,
+/// that of its precondition, and `also`, which a verb judges on.
 pub fn hold(
     (path, plan): (&Path, &Plan),
     suite: &Suite,
@@ -81,12 +88,22 @@ pub fn hold(
 ) -> Result<(), Failure> {
     let tasks = plan.task_list(suite.task_count());
     let recorded = tasks.iter().filter_map(|task| suite.initial_state_count(*task)).max().unwrap_or(0);
+    let refused =
+        |error: &dyn std::fmt::Display| failure(Exit::Input, format!("{}: {error}", path.display()));
+    let known = SUITES.into_iter().chain([UNUSED]).filter(|name| *name != plan.suite);
+    let known: Vec<&str> = known.chain([plan.suite.as_str()]).collect();
+    check_suites(statements, &known).map_err(|error| refused(&error))?;
+    // The scenes are megabytes to read: only where somebody says which theirs were, under whatever name.
+    let aliased = |origin: &Origin| origin.suite != plan.suite && origin.suite_sha256.is_some();
+    let compared = statements.iter().filter_map(|statement| statement.origin.as_ref()).any(aliased);
+    let suite_sha256 = if compared { Some(scenes(&plan.suite)?.content_sha256()) } else { None };
     let named = plan.ranges.named();
     let judged = |name: &str| {
         let found = named.iter().find(|(known, _)| *known == name);
         found.map(|(range, share)| Judged {
             range,
             suite: &plan.suite,
+            suite_sha256: suite_sha256.as_deref(),
             tasks: &tasks,
             share: *share,
             sample_seed: plan.sample_seed,
@@ -94,11 +111,10 @@ pub fn hold(
         })
     };
     let ranges: Vec<Judged<'_>> = ["confirmation"].into_iter().chain(also).filter_map(judged).collect();
-    let refused = |error| failure(Exit::Input, format!("{}: {error}", path.display()));
-    check(statements, &ranges).map_err(refused)?;
+    check(statements, &ranges).map_err(|error| refused(&error))?;
     let Some(precondition) = plan.precondition() else { return Ok(()) };
     let ranking: Vec<Statement> =
-        statements.iter().filter(|statement| statement.part != CALIBRATION).cloned().collect();
+        statements.iter().filter(|statement| statement.used != Use::Thresholds).cloned().collect();
     let range: Vec<Judged<'_>> = judged(precondition.range.name()).into_iter().collect();
-    check(&ranking, &range).map_err(refused)
+    check(&ranking, &range).map_err(|error| refused(&error))
 }

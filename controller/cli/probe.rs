@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use crate::collect::rollouts_of;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
+use crate::fitting::Source;
 use crate::judgement;
 use crate::origins::{hold, of_policies, of_probe};
 use crate::plan::note;
@@ -104,14 +105,17 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     hold((&study.path, &study.plan), &study.suite, &policies, None)?;
     let (discovery, from) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
     let (calibration, set_on) = rollouts_of(&study, "calibration", arguments.calibration.as_ref(), workers)?;
+    let learned = Source::new("discovery", arguments.discovery.as_ref(), &discovery);
+    let held = Source::new("calibration", arguments.calibration.as_ref(), &calibration);
+    learned.warn_of_constants();
     let mut settings = study.plan.fit.clone();
     settings.head = arguments.head.unwrap_or(settings.head);
     let bar = progress::bar("fits", fits(&settings));
     let fitted = fit(&discovery, &settings, study.plan.gate.horizon_steps, &|| bar.inc());
     bar.finish_and_clear();
-    let fitted = fitted.or_exit(Exit::Failed)?;
-    let thresholds =
-        calibrate(&fitted.probe, &calibration, &study.plan.gate, &settings).or_exit(Exit::Failed)?;
+    let fitted = fitted.map_err(|error| learned.unfit(&error))?;
+    let thresholds = calibrate(&fitted.probe, &calibration, &study.plan.gate, &settings);
+    let thresholds = thresholds.map_err(|error| held.uncalibrated(&error))?;
     let belongs = (card.model_sha256(), spec.tensor);
     let data = (Data::from(&discovery, from), Data::from(&calibration, set_on));
     let file = ProbeFile::new(belongs, data, settings, fitted, thresholds);

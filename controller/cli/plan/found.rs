@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use aegis_experiments::files;
-use aegis_experiments::origin::Statement;
+use aegis_experiments::origin::{Statement, Use};
 use aegis_experiments::origin_file::ORIGINS;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
@@ -51,7 +51,8 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
     };
     // `origins.toml` is part of a registration where it says something of a file that is.
     let origins = |path: &Path, sha256: &str| {
-        Ok::<_, Failure>((!beside(path, "", sha256)?.is_empty()).then(|| path.with_file_name(ORIGINS)))
+        let said = beside(path, "", sha256, |_| Use::Training)?;
+        Ok::<_, Failure>((!said.is_empty()).then(|| path.with_file_name(ORIGINS)))
     };
     let (written, there) = (&plan.models, &located.models);
     let [weak, strong, by_probe] = ROLES;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::origin::Statement;
+use aegis_experiments::origin::{Circumstances, Statement};
 use aegis_experiments::plan::{Plan, Share};
 use aegis_experiments::registration::{Difference, Frozen, Lock, LockFileError, lock_path};
 use aegis_files::shown;
@@ -115,7 +115,7 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     let Registered { plan: path, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
     let (plan, frozen) = found(path)?;
-    check_whole(path, &plan)?;
+    check_whole(path, &plan, &frozen)?;
     if place.exists() {
         return Err(failure(Exit::Input, LockFileError::Exists { path: place }));
     }
@@ -126,8 +126,8 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     tell(&lock, &place, *json)
 }
 
-/// Refuses a plan that does not say what it tests, or whose models could not run.
-fn check_whole(path: &Path, plan: &Plan) -> Result<(), Failure> {
+/// Refuses a plan that does not say what it tests, or whose models could not run; says what is not as one would expect.
+fn check_whole(path: &Path, plan: &Plan, frozen: &Frozen) -> Result<(), Failure> {
     if plan.study.is_none() {
         let message = "study: missing; valid is a [study] with arms, contrasts and kill criteria, as in a plan of \
                        `aegis plan new`";
@@ -136,7 +136,10 @@ fn check_whole(path: &Path, plan: &Plan) -> Result<(), Failure> {
     let located = plan.clone().located(path);
     let probe = check_models(path, &located)?;
     check_probe(path, &located, &probe)?;
-    for Statement { file, part, origin } in check_origins(path, &located, &probe)? {
+    let said = check_origins(path, &located, &probe)?;
+    let here = Circumstances { plan, suite_sha256: &frozen.scenes.content_sha256() };
+    here.remarks(&said).iter().for_each(|remark| tell!("warning: {remark}"));
+    for Statement { file, part, origin, .. } in said {
         if origin.is_none() {
             tell!(
                 "{file}: {part}: does not say what starts it came from, so the plan's ranges are only a claim"
@@ -152,7 +155,7 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let place = arguments.registered.lock();
     let lock = Lock::load(&place).or_exit(Exit::Input)?;
     let (plan, frozen) = found(path)?;
-    check_whole(path, &plan)?;
+    check_whole(path, &plan, &frozen)?;
     let seen = arguments.seen(plan.ranges.confirmation)?;
     let amend = |notes| {
         let amended = lock.amend(frozen.clone(), now(), &arguments.why, seen, notes);

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "found neither a number nor \"inf\" nor \"-inf\"")]
 enum Extended {
     Finite(f64),
     Named(Infinity),

@@ -13,7 +13,7 @@ mod wide;
 
 use serde::{Deserialize, Serialize};
 
-pub use error::ProbeError;
+pub use error::{LARGEST, ProbeError};
 pub use fit::{FitOptions, Fitter, Trajectory, check, fit};
 pub use head::{Head, HeadKind, Shape};
 pub use linear::Linear;

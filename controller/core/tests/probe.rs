@@ -91,7 +91,12 @@ fn bad_data_is_named() {
         let found = ProbeError::Ragged { trajectory: 1, boundary: 1, found: 2, valid: "1".into() };
         assert_eq!(error(&ragged), found);
         let poisoned = [good(), trajectory(&[&[0.0], &[0.0], &[f64::NAN]], false)];
-        assert_eq!(error(&poisoned), ProbeError::NotFinite { trajectory: 1, boundary: 2 });
+        let value =
+            |found: &str| ProbeError::Value { trajectory: 1, boundary: 2, index: 0, found: found.into() };
+        assert_eq!(error(&poisoned), value("NaN"));
+        // Its square is no number, nor is the scale that would come of it.
+        let large = [good(), trajectory(&[&[0.0], &[0.0], &[-1e300]], false)];
+        assert_eq!(error(&large), value("-1e300"));
         assert_eq!(error(&[good(), trajectory(&[], false)]), ProbeError::NoBoundaries { trajectory: 1 });
         let empty = [trajectory(&[&[]], true), trajectory(&[&[]], false)];
         assert!(matches!(error(&empty), ProbeError::Ragged { trajectory: 0, boundary: 0, found: 0, .. }));

@@ -1,15 +1,22 @@
 //! What a file of rollouts, a probe or a model says of the starts that it came from, and whether one of them is judged on.
 //! A plan may claim anything of a file; what the file itself records is what counts.
 
+mod remarks;
+mod validity;
+
 use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::files::hex;
+pub use remarks::Circumstances;
+pub use validity::{Impossible, check_suites};
+
+use crate::files::{hex, same_digest};
 use crate::key::EpisodeKey;
 use crate::plan::Share;
+use crate::sensor::SensorNoise;
 
 /// The starts of a list of episodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +28,10 @@ pub struct Starts {
     pub initial_states: Vec<[usize; 2]>,
     /// SHA-256 over task, initial state and replicate of each episode, ascending, each as 64 bits, little-endian.
     pub sha256: String,
+    /// How many episodes the list has, where it is not every task with every initial state, each as often: such a list
+    /// cannot be held against its digest. Only people write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub episodes: Option<usize>,
 }
 
 impl Starts {
@@ -37,7 +48,8 @@ impl Starts {
         let tasks: BTreeSet<usize> = keys.iter().map(|key| key.start.task).collect();
         let states: BTreeSet<usize> = keys.iter().map(|key| key.start.initial_state).collect();
         let initial_states = runs(states);
-        Self { tasks: tasks.into_iter().collect(), initial_states, sha256: hex(&hasher.finalize()) }
+        let (tasks, sha256) = (tasks.into_iter().collect(), hex(&hasher.finalize()));
+        Self { tasks, initial_states, sha256, episodes: None }
     }
 }
 
@@ -70,12 +82,33 @@ pub fn spans(ranges: &[[usize; 2]]) -> String {
     if ranges.is_empty() { "none".into() } else { ranges.iter().map(span).collect::<Vec<_>>().join(", ") }
 }
 
+/// How a list of episodes differs from the one that it should be, in words: how many are missing and how many are too many,
+/// and the first of each.
+pub fn difference(found: &BTreeSet<EpisodeKey>, valid: &BTreeSet<EpisodeKey>) -> String {
+    let say = |one: &BTreeSet<EpisodeKey>, other: &BTreeSet<EpisodeKey>, what: &str| {
+        let mut apart = one.difference(other);
+        let EpisodeKey { start, replicate } = apart.next()?;
+        let first =
+            format!("task {}, initial state {}, replicate {replicate}", start.task, start.initial_state);
+        Some(match apart.count() {
+            0 => format!("{what}: {first}"),
+            more => format!("{what}: {first}, and {more} more"),
+        })
+    };
+    let both = [say(valid, found, "missing"), say(found, valid, "too many")];
+    both.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
 /// Where a file's content came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// Benchmark suite.
     pub suite: String,
+    /// Digest of its scenes, the same whatever the suite is called; see
+    /// [`Scenes::content_sha256`](crate::registration::Scenes::content_sha256).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite_sha256: Option<String>,
     /// The starts.
     pub starts: Starts,
     /// Seed of every random stream.
@@ -89,6 +122,12 @@ pub struct Origin {
     /// Digest of the strong policy that was asked, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strong_sha256: Option<String>,
+    /// What policies saw, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorNoise>,
+    /// Control steps of the null action before an episode counted, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_steps: Option<u32>,
 }
 
 /// A range of starts that something is judged on, so that nothing may have come from it.
@@ -98,6 +137,8 @@ pub struct Judged<'a> {
     pub range: &'a str,
     /// Its suite.
     pub suite: &'a str,
+    /// Digest of the suite's scenes, where it is known.
+    pub suite_sha256: Option<&'a str>,
     /// Its tasks.
     pub tasks: &'a [usize],
     /// Its initial states.
@@ -109,13 +150,19 @@ pub struct Judged<'a> {
 }
 
 impl Origin {
+    /// Whether it is of this suite: one of its name, or one with the same scenes under another name.
+    pub fn is_of(&self, suite: &str, suite_sha256: Option<&str>) -> bool {
+        let same = |(ours, theirs): (&String, &str)| same_digest(ours, theirs);
+        self.suite == suite || self.suite_sha256.as_ref().zip(suite_sha256).is_some_and(same)
+    }
+
     /// The initial states that are also judged on, as ranges; none where nothing is shared.
     ///
     /// A start is task and initial state: other noise from the same start is the same start. Past the recorded ones the
     /// same number under another seed is another start.
     pub fn shared(&self, judged: &Judged<'_>) -> Vec<[usize; 2]> {
         let meets = self.starts.tasks.iter().any(|task| judged.tasks.contains(task));
-        if self.suite != judged.suite || !meets {
+        if !self.is_of(judged.suite, judged.suite_sha256) || !meets {
             return Vec::new();
         }
         let same = self.sample_seed == judged.sample_seed;
@@ -129,13 +176,33 @@ impl Origin {
     }
 }
 
+/// What a part did for the file that was made from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A policy learned from it.
+    Training,
+    /// The head of a probe was fitted on it.
+    Fit,
+    /// It set the thresholds of a probe, which rank nothing.
+    Thresholds,
+}
+
+impl Use {
+    /// What a part of a probe did, by its name.
+    pub fn in_probe(part: &str) -> Self {
+        if part == "calibration" { Self::Thresholds } else { Self::Fit }
+    }
+}
+
 /// What one file says of one part of what it was made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
     /// The file.
     pub file: String,
     /// Which part: `discovery`, `calibration`, or the name of a data set.
     pub part: String,
+    /// What it did for the file.
+    pub used: Use,
     /// Where it came from; none where the file does not say.
     pub origin: Option<Origin>,
 }
@@ -159,22 +226,36 @@ pub struct Leak {
     pub judged: String,
 }
 
-/// Refuses statements that name a start that is judged on.
+/// Why a plan and what its files came from do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OriginError {
+    /// Something is judged on a start that it came from.
+    #[error(transparent)]
+    Leak(#[from] Leak),
+    /// A statement that cannot be true, so that nothing follows from it.
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
+}
+
+/// Refuses statements that name a start that is judged on, or one that there is none of.
 ///
 /// # Errors
-/// [`Leak`], the first there is.
-pub fn check(statements: &[Statement], judged: &[Judged<'_>]) -> Result<(), Leak> {
+/// The first there is.
+pub fn check(statements: &[Statement], judged: &[Judged<'_>]) -> Result<(), OriginError> {
     for range in judged {
-        for Statement { file, part, origin } in statements {
+        for statement in statements {
+            let Statement { file, part, origin, .. } = statement;
+            statement.check_recorded(range)?;
             let shared = origin.as_ref().map_or(Vec::new(), |origin| origin.shared(range));
             if !shared.is_empty() {
-                return Err(Leak {
+                let leak = Leak {
                     file: format!("{file}: {part}"),
                     states: spans(&shared),
                     suite: range.suite.to_owned(),
                     range: range.range.to_owned(),
                     judged: spans(&[[range.share.first, range.share.end]]),
-                });
+                };
+                return Err(leak.into());
             }
         }
     }
@@ -194,17 +275,21 @@ mod tests {
     fn origin(first: usize, end: usize) -> Origin {
         Origin {
             suite: "line".into(),
+            suite_sha256: None,
             starts: Starts::of(share(first, end).keys(TASKS)),
             master_seed: 1,
             sample_seed: Some(7),
             weak_sha256: None,
             strong_sha256: None,
+            sensor: None,
+            settle_steps: None,
         }
     }
 
     fn judged(first: usize, end: usize) -> Judged<'static> {
         let (range, suite) = ("confirmation", "line");
-        Judged { range, suite, tasks: &[3, 4], share: share(first, end), sample_seed: Some(7), recorded: 50 }
+        let (suite_sha256, share) = (Some("AA"), share(first, end));
+        Judged { range, suite, suite_sha256, tasks: &[3, 4], share, sample_seed: Some(7), recorded: 50 }
     }
 
     #[test]
@@ -237,8 +322,22 @@ mod tests {
     }
 
     #[test]
+    fn a_suite_is_known_by_its_scenes_under_whatever_name() {
+        let copied = Origin { suite: "mine".into(), suite_sha256: Some("aa".into()), ..origin(200, 208) };
+        assert_eq!(copied.shared(&judged(207, 240)), [[207, 208]]);
+        let other = Origin { suite_sha256: Some("bb".into()), ..copied.clone() };
+        assert!(other.shared(&judged(207, 240)).is_empty());
+        assert!(copied.shared(&Judged { suite_sha256: None, ..judged(207, 240) }).is_empty());
+        // The name is enough: scenes that were made anew have the same starts.
+        let renewed = Origin { suite: "line".into(), ..other };
+        assert_eq!(renewed.shared(&judged(207, 240)), [[207, 208]]);
+    }
+
+    #[test]
     fn a_shared_start_is_named_with_file_part_and_range() {
-        let say = |part: &str, origin| Statement { file: "probe.json".into(), part: part.into(), origin };
+        let used = Use::Fit;
+        let say =
+            |part: &str, origin| Statement { file: "probe.json".into(), part: part.into(), used, origin };
         let silent = say("calibration", None);
         let all = [silent.clone(), say("discovery", Some(origin(200, 208)))];
         assert_eq!(check(&all, &[judged(300, 340)]), Ok(()));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::origin::{Origin, Statement};
+use crate::origin::{Impossible, Origin, Statement, Use};
 
 /// Name of the file.
 pub const ORIGINS: &str = "origins.toml";
@@ -13,7 +13,7 @@ pub const ORIGINS: &str = "origins.toml";
 const SCHEMA: u32 = 1;
 
 /// What a folder's files came from.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origins {
     schema: u32,
@@ -21,7 +21,7 @@ pub struct Origins {
     file: Vec<File>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     /// For people; the digest is what counts.
@@ -31,7 +31,7 @@ struct File {
     part: Vec<Part>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Part {
     part: String,
@@ -65,6 +65,9 @@ pub enum OriginFileError {
         /// What it says.
         found: u32,
     },
+    /// It says of a file what cannot be right.
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
 }
 
 impl Origins {
@@ -81,21 +84,28 @@ impl Origins {
         };
         let found: Self = toml::from_str(&text)
             .map_err(|source| OriginFileError::Parse { path: path.clone(), source: Box::new(source) })?;
-        if found.schema == SCHEMA {
-            Ok(Some(found))
-        } else {
-            Err(OriginFileError::Schema { path, found: found.schema })
+        if found.schema != SCHEMA {
+            return Err(OriginFileError::Schema { path, found: found.schema });
         }
+        for (index, file) in found.file.iter().enumerate() {
+            for (part, said) in file.part.iter().enumerate() {
+                let place = format!("file[{index}].part[{part}].origin");
+                said.origin.validate(&path.display().to_string(), &place, None)?;
+            }
+        }
+        Ok(Some(found))
     }
 
-    /// What is said of the bytes with this digest, which are called `file`; empty where nothing is.
-    pub fn of(&self, file: &str, sha256: &str) -> Vec<Statement> {
+    /// What is said of the bytes with this digest, which are called `file`; empty where nothing is. `used` tells what a part
+    /// did, by its name.
+    pub fn of(&self, file: &str, sha256: &str, used: fn(&str) -> Use) -> Vec<Statement> {
         let named = self.file.iter().filter(|one| one.sha256 == sha256);
         let parts = named.flat_map(|one| &one.part);
         parts
             .map(|Part { part, origin }| Statement {
                 file: format!("{file}, by {ORIGINS} beside it"),
                 part: part.clone(),
+                used: used(part),
                 origin: Some(origin.clone()),
             })
             .collect()
@@ -105,23 +115,28 @@ impl Origins {
 /// What a model card says of the data that its model was trained on, one statement for each data set.
 ///
 /// # Errors
-/// An `origin` that is none, with its place in the card.
+/// An `origin` that is none, or that cannot be right, with its place in the card.
 pub fn of_card(file: &str, card: &toml::Table) -> Result<Vec<Statement>, String> {
     let data = card.get("training").and_then(|training| training.get("data")?.as_array());
     let said = |(index, data): (usize, &toml::Value)| {
         let name = data.get("file").and_then(toml::Value::as_str).unwrap_or("a data set without a name");
         let origin = data.get("origin").map(|origin| {
+            let place = format!("training.data[{index}].origin");
             let parsed: Result<Origin, _> = origin.clone().try_into();
-            parsed.map_err(|error| format!("{file}: training.data[{index}].origin: {}", error.message()))
+            let parsed = parsed.map_err(|error| format!("{file}: {place}: {}", error.message()))?;
+            parsed.validate(file, &place, None).map_err(|error| error.to_string())?;
+            Ok::<_, String>(parsed)
         });
-        Ok(Statement { file: file.to_owned(), part: name.to_owned(), origin: origin.transpose()? })
+        let (part, used) = (name.to_owned(), Use::Training);
+        Ok(Statement { file: file.to_owned(), part, used, origin: origin.transpose()? })
     };
     let found: Vec<Statement> =
         data.into_iter().flatten().enumerate().map(said).collect::<Result<_, String>>()?;
     if !found.is_empty() {
         return Ok(found);
     }
-    Ok(vec![Statement { file: file.to_owned(), part: "training".into(), origin: None }])
+    let (file, part) = (file.to_owned(), "training".to_owned());
+    Ok(vec![Statement { file, part, used: Use::Training, origin: None }])
 }
 
 /// What counts of a file: what it says itself, and where it says nothing at all what is said beside it.
@@ -155,7 +170,7 @@ mod tests {
             ),
         ] {
             let sha256 = crate::files::sha256(&models.join(name)).unwrap();
-            let said = origins.of(name, &sha256);
+            let said = origins.of(name, &sha256, Use::in_probe);
             assert_eq!(said.iter().map(|one| one.part.as_str()).collect::<Vec<_>>(), parts, "{name}");
             let origin = said[0].origin.as_ref().unwrap();
             assert_eq!(origin.starts.initial_states[0][0], first, "{name}");
@@ -167,18 +182,27 @@ mod tests {
                 assert_eq!(*starts, again, "{name}: {}", statement.part);
             }
         }
-        assert!(origins.of("probe.json", "00").is_empty(), "other bytes are another file");
+        assert!(origins.of("probe.json", "00", Use::in_probe).is_empty(), "other bytes are another file");
     }
 
     #[test]
     fn a_card_says_it_for_each_data_set_or_says_nothing() {
         let of = |text: &str| of_card("weak.toml", &toml::from_str(text).unwrap());
         assert_eq!(of("").unwrap()[0].origin, None);
-        let origin = "origin = { suite = \"line\", master_seed = 1, starts = { tasks = [0], initial_states = [[3, 5]], \
-                      sha256 = \"00\" } }";
-        let said =
-            of(&format!("[[training.data]]\nfile = \"a\"\n[[training.data]]\nfile = \"b\"\n{origin}\n"))
-                .unwrap();
+        let starts = crate::plan::Share { first: 3, end: 5, replicates: 1 }.keys([0]);
+        let sha256 = crate::origin::Starts::of(starts).sha256;
+        let card = |states: &str| {
+            let starts = format!("{{ tasks = [0], initial_states = {states}, sha256 = \"{sha256}\" }}");
+            let origin = format!("origin = {{ suite = \"line\", master_seed = 1, starts = {starts} }}");
+            format!("[[training.data]]\nfile = \"a\"\n[[training.data]]\nfile = \"calibration\"\n{origin}\n")
+        };
+        let said = of(&card("[[3, 5]]")).unwrap();
+        assert_eq!(said[1].used, Use::Training, "whatever a data set is called");
+        let error = of(&card("[[5, 3]]")).unwrap_err();
+        assert!(
+            error.contains("weak.toml: training.data[1].origin.starts.initial_states: found [[5, 3]]"),
+            "{error}"
+        );
         assert_eq!((said[0].part.as_str(), &said[0].origin), ("a", &None));
         assert_eq!(said[1].origin.as_ref().unwrap().starts.initial_states, [[3, 5]]);
         let error = of("[[training.data]]\norigin = { suit = 1 }\n").unwrap_err();

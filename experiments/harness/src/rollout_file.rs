@@ -1,6 +1,7 @@
 //! Rollouts on disk: Parquet, one row per chunk boundary, the models and the tensor that they belong to beside them.
 //! `pandas.read_parquet` reads it, and what pandas and pyarrow write is read; the schema's own metadata says what was run.
 
+mod episodes;
 mod read;
 
 use std::collections::HashMap;
@@ -15,7 +16,8 @@ pub use read::read;
 use crate::files::write_atomically;
 use crate::origin::{Origin, Starts};
 use crate::parquet_file::{bytes, list};
-use crate::rollouts::{Boundary, Rollout};
+use crate::rollouts::{Boundary, Rollout, digest};
+use crate::sensor::SensorNoise;
 
 /// Version of the file's layout.
 pub const SCHEMA: u32 = 2;
@@ -23,15 +25,21 @@ pub const SCHEMA: u32 = 2;
 const SILENT: u32 = 1;
 /// The key of the schema metadata that holds [`Provenance`] as JSON.
 const METADATA: &str = "aegis";
+/// The key beside those of [`Provenance`] that names the values of the rows, by [`digest`]: what was changed since, by a disk
+/// or by a person, is found when it is read. Files of others do without.
+const VALUES: &str = "values_sha256";
 
 /// What the rollouts are of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// Version of the layout.
     pub schema: u32,
     /// Benchmark suite.
     pub suite: String,
+    /// Digest of the suite's scenes, whatever they are called; none in a file of before there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite_sha256: Option<String>,
     /// Seed of every random stream.
     pub master_seed: u64,
     /// Seed of the sampled initial states, where there are any.
@@ -53,6 +61,12 @@ pub struct Provenance {
     pub chunk_steps: u32,
     /// Values per action of a chunk.
     pub action_width: usize,
+    /// What policies saw; none in a file of before it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensor: Option<SensorNoise>,
+    /// Control steps of the null action before an episode counts; none in a file of before it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle_steps: Option<u32>,
 }
 
 impl Provenance {
@@ -60,11 +74,14 @@ impl Provenance {
     pub fn origin(&self, rollouts: &[Rollout]) -> Origin {
         Origin {
             suite: self.suite.clone(),
+            suite_sha256: self.suite_sha256.clone(),
             starts: Starts::of(rollouts.iter().map(|rollout| rollout.key)),
             master_seed: self.master_seed,
             sample_seed: self.sample_seed,
             weak_sha256: Some(self.weak_sha256.clone()),
             strong_sha256: Some(self.strong_sha256.clone()),
+            sensor: self.sensor,
+            settle_steps: self.settle_steps,
         }
     }
 }
@@ -138,6 +155,7 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
             list(chunks(&|boundary| boundary.strong.values().to_vec()), first.strong.values().len())?,
         ),
     ];
-    let metadata = serde_json::to_string(provenance).map_err(|error| error.to_string())?;
-    bytes(columns, HashMap::from([(METADATA.to_owned(), metadata)]))
+    let mut about = serde_json::to_value(provenance).map_err(|error| error.to_string())?;
+    about[VALUES] = digest(rollouts).into();
+    bytes(columns, HashMap::from([(METADATA.to_owned(), about.to_string())]))
 }

@@ -19,6 +19,7 @@ fn provenance() -> Provenance {
     Provenance {
         schema: rollout_file::SCHEMA,
         suite: "line".into(),
+        suite_sha256: None,
         master_seed: 1,
         sample_seed: None,
         range: "discovery".into(),
@@ -29,6 +30,8 @@ fn provenance() -> Provenance {
         horizon_steps: 40,
         chunk_steps: 2,
         action_width: 1,
+        sensor: None,
+        settle_steps: None,
     }
 }
 

@@ -28,7 +28,7 @@ fn hold(rollouts: &[Rollout], name: &str) {
     for (episode, rollout) in rollouts.iter().enumerate() {
         let start = Start { task: episode % 2, initial_state: 40 + episode };
         assert_eq!(rollout.key, EpisodeKey { start, replicate: 0 }, "{name}");
-        assert_eq!((rollout.success, rollout.steps), (episode != 1, 6), "{name}");
+        assert_eq!((rollout.success, rollout.steps as usize), (episode != 2, 2 * (episode + 1)), "{name}");
         assert_eq!(rollout.boundaries.len(), episode + 1, "{name}");
         for (index, boundary) in rollout.boundaries.iter().enumerate() {
             let mark = episode as f64 + index as f64 / 4.0;
@@ -119,6 +119,37 @@ fn what_is_wrong_is_named_by_column_and_row() {
             whole([Some(1 << 40); 6]),
             "episode_steps: found row 0: 1099511627776; valid is 0 to",
         ),
+        // What contradicts itself, or what the file says of all of its episodes.
+        (
+            "episode_steps",
+            whole([Some(0), Some(4), Some(4), Some(6), Some(6), Some(6)]),
+            "episode_steps: found row 0: 0; valid is 1 to 6, metadata.aegis.horizon_steps",
+        ),
+        (
+            "episode_steps",
+            whole([Some(2), Some(8), Some(8), Some(6), Some(6), Some(6)]),
+            "episode_steps: found row 1: 8; valid is 1 to 6",
+        ),
+        (
+            "episode_steps",
+            whole([Some(2), Some(2), Some(2), Some(6), Some(6), Some(6)]),
+            "step: found row 2: step 2 after 0, of an episode of 2 steps; valid is a row after each 2 steps",
+        ),
+        (
+            "episode_steps",
+            whole([Some(2), Some(6), Some(6), Some(6), Some(6), Some(6)]),
+            "step: found row 2: step 2 as the last of task 1, initial state 41, replicate 0, of 6 steps",
+        ),
+        (
+            "step",
+            whole([Some(2), Some(0), Some(2), Some(0), Some(2), Some(4)]),
+            "step: found row 0: step 2 as the first of task 0, initial state 40, replicate 0; valid is 0",
+        ),
+        (
+            "step",
+            whole([Some(0), Some(0), Some(3), Some(0), Some(2), Some(4)]),
+            "step: found row 2: step 3 after 0, of an episode of 4 steps; valid is a row after each 2 steps",
+        ),
         (
             "replicate",
             whole([Some(0), None, Some(0), Some(0), Some(0), Some(0)]),
@@ -151,6 +182,24 @@ fn what_is_wrong_is_named_by_column_and_row() {
     let mixed = UInt32Array::from(vec![0, 1, 3, 2, 4, 5]);
     let error = refused(&take_record_batch(&rows(), &mixed).unwrap());
     assert!(error.contains("row 3: task 1") && error.contains("began in row 1"), "{error}");
+    // Rows that were cut off, and a column that is there twice.
+    let error = refused(&take_record_batch(&rows(), &UInt32Array::from(vec![0, 1, 2, 3, 4])).unwrap());
+    assert!(error.contains("step: found row 4: step 2 as the last of task 0, initial state 42"), "{error}");
+    let whole = rows();
+    let fields = whole
+        .schema()
+        .fields()
+        .iter()
+        .cloned()
+        .chain([whole.schema().fields()[0].clone()])
+        .collect::<Vec<_>>();
+    let columns = whole.columns().iter().cloned().chain([whole.column(0).clone()]).collect();
+    let schema = arrow::datatypes::Schema::new(fields).with_metadata(whole.schema().metadata().clone());
+    let error = refused(&RecordBatch::try_new(Arc::new(schema), columns).unwrap());
+    assert!(
+        error.contains("task: found more than one among") && error.contains("valid is one column"),
+        "{error}"
+    );
     // Metadata that pandas does not keep, or that is of something else.
     let bare = with("note", None);
     let bare = RecordBatch::try_new(

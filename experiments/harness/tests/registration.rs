@@ -119,6 +119,13 @@ fn each_thing_that_differs_is_named() {
     files.insert("tasks/00/new.xml".into(), "13".into());
     found.scenes = Scenes::new("libero_spatial".into(), files);
     assert_ne!(found.scenes.sha256, registered.scenes.sha256);
+    // The digest of the scenes is that of the scenes, whatever `suite.json` calls them.
+    assert_ne!(found.scenes.content_sha256(), registered.scenes.content_sha256());
+    let mut renamed = registered.scenes.files.clone();
+    renamed.insert("suite.json".into(), "99".into());
+    let renamed = Scenes::new("mine".into(), renamed);
+    assert_ne!(renamed.sha256, registered.scenes.sha256);
+    assert_eq!(renamed.content_sha256(), registered.scenes.content_sha256());
     let lock = Lock::new(registered, "2026-11-25T12:00:00Z".into(), "unknown".into(), Vec::new()).unwrap();
     let said: Vec<String> = lock.compare(&found).iter().map(ToString::to_string).collect();
     assert_eq!(

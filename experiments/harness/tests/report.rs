@@ -9,7 +9,7 @@ use crate::support::{KEYS, gated, open, settings};
 use aegis_core::Rule;
 use aegis_core::calibrate::Calibrator;
 use aegis_core::record::NoRecorder;
-use aegis_experiments::origin::{Origin, Starts, Statement};
+use aegis_experiments::origin::{Origin, Starts, Statement, Use};
 use aegis_experiments::plan::{Plan, Share};
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::probe::rules::RuleSettings;
@@ -94,14 +94,23 @@ impl Shipped {
 fn statements() -> [Statement; 2] {
     let origin = Origin {
         suite: "line".into(),
+        suite_sha256: None,
         starts: Starts::of(Share { first: 200, end: 208, replicates: 1 }.keys([0, 1, 4])),
         master_seed: 3,
         sample_seed: Some(7),
         weak_sha256: None,
         strong_sha256: None,
+        sensor: None,
+        settle_steps: None,
     };
-    let say = |file: &str, part: &str, origin| Statement { file: file.into(), part: part.into(), origin };
-    [say("my-probe.json", "discovery", Some(origin)), say("my-policy.toml", "training", None)]
+    let say = |file: &str, part: &str, used, origin| {
+        let (file, part) = (file.into(), part.into());
+        Statement { file, part, used, origin }
+    };
+    [
+        say("my-probe.json", "discovery", Use::Fit, Some(origin)),
+        say("my-policy.toml", "training", Use::Training, None),
+    ]
 }
 
 #[test]
@@ -112,6 +121,7 @@ fn every_range_that_a_file_states_is_printed_and_who_states_none_is_named() {
         let sha256 = &stated.origin.as_ref().unwrap().starts.sha256;
         in_order(&text, &["my-probe.json", "200 to 207", "0 to 1, 4 of line", "3, of starts 7", sha256]);
         in_order(&text, &["These state no range", "my-policy.toml", "my-probe.json", "states no range"]);
+        in_order(&text, &["my-probe.json: discovery: came from suite line, and the plan is about"]);
     }
 }
 

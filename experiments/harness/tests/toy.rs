@@ -2,6 +2,8 @@
 //! The weak policy walks the wrong way from odd starts; the strong one never does; the probe reads which.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use std::sync::Arc;
+
 use crate::support::{KEYS, Line, gated, open, probe, settings};
 use aegis_core::probe::HeadKind;
 use aegis_core::trigger::Schedule;
@@ -17,6 +19,9 @@ use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_experiments::runner::{RunError, run_arms};
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{Arm, Drive, EpisodeError, EpisodeResult, EpisodeSettings, Parties, twins};
+use arrow::array::{BooleanArray, RecordBatch};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 fn fit_settings(head: HeadKind) -> FitSettings {
     FitSettings {
@@ -47,16 +52,19 @@ fn fitted(head: HeadKind) -> ProbeFile {
     ProbeFile::new(belongs, data(&rollouts), settings_, found, calibration)
 }
 
-/// Discovery and calibration alike.
+/// Discovery of these rollouts, and calibration as if the same had come of other starts.
 fn data(rollouts: &[Rollout]) -> (Data, Data) {
-    let data = Data::from(rollouts, provenance().origin(rollouts));
-    (data.clone(), data)
+    let mut others = rollouts.to_vec();
+    others.iter_mut().for_each(|rollout| rollout.key.start.initial_state += rollouts.len());
+    let of = |rollouts: &[Rollout]| Data::from(rollouts, provenance().origin(rollouts));
+    (of(rollouts), of(&others))
 }
 
 fn provenance() -> Provenance {
     Provenance {
         schema: rollout_file::SCHEMA,
         suite: "line".into(),
+        suite_sha256: Some("00".into()),
         master_seed: 1,
         sample_seed: None,
         range: "discovery".into(),
@@ -67,6 +75,8 @@ fn provenance() -> Provenance {
         horizon_steps: 40,
         chunk_steps: 2,
         action_width: 1,
+        sensor: Some(settings().sensor),
+        settle_steps: Some(0),
     }
 }
 
@@ -175,7 +185,7 @@ fn a_probe_needs_failures_and_successes() {
     let mut poisoned = rolled_out();
     poisoned[3].boundaries[2].features[1] = f64::NAN;
     let error = fit(&poisoned, &settings_, 40, &|| {}).unwrap_err().to_string();
-    assert!(error.contains("trajectory 3, boundary 2"), "{error}");
+    assert!(error.contains("trajectory 3, boundary 2, value 1: found NaN"), "{error}");
 }
 
 #[test]
@@ -188,6 +198,37 @@ fn rollouts_come_back_from_their_file_as_they_were() {
     assert_eq!((&found, &read), (&provenance, &rollouts));
     assert_eq!(digest(&read), digest(&rollouts));
     assert_ne!(digest(&rollouts[1..]), digest(&rollouts), "the digest names the data");
+
+    // One value that a disk or a person changed: everything else of the file is what it was.
+    let file = std::fs::File::open(&path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let about = reader.schema().metadata()["aegis"].clone();
+    let batch = reader.build().unwrap().next().unwrap().unwrap();
+    let mut wins: Vec<bool> =
+        rollouts.iter().flat_map(|one| one.boundaries.iter().map(|_| one.success)).collect();
+    wins.iter_mut().take(rollouts[0].boundaries.len()).for_each(|won| *won = !*won);
+    let mut columns = batch.columns().to_vec();
+    columns[batch.schema().index_of("success").unwrap()] = Arc::new(BooleanArray::from(wins));
+    let changed = |about: &str| {
+        let metadata = [("aegis".to_owned(), about.to_owned())].into();
+        let schema = Arc::new(batch.schema().as_ref().clone().with_metadata(metadata));
+        let mut writer =
+            ArrowWriter::try_new(std::fs::File::create(&path).unwrap(), schema.clone(), None).unwrap();
+        writer.write(&RecordBatch::try_new(schema, columns.clone()).unwrap()).unwrap();
+        writer.close().unwrap();
+        rollout_file::read(&path)
+    };
+    let error = changed(&about).unwrap_err().to_string();
+    for words in
+        ["rollouts.parquet: rows: found values of", &digest(&rollouts), "values_sha256", "docs/rollouts.md"]
+    {
+        assert!(error.contains(words), "{words:?} is missing from: {error}");
+    }
+    // Who changes values on purpose leaves the key out.
+    let mut said: serde_json::Value = serde_json::from_str(&about).unwrap();
+    said.as_object_mut().unwrap().remove("values_sha256").unwrap();
+    assert_eq!(changed(&said.to_string()).unwrap().1[0].success, !rollouts[0].success);
+    rollout_file::write(&path, &provenance, &rollouts).unwrap();
 
     let error = rollout_file::write(&path, &provenance, &[]).unwrap_err().to_string();
     assert!(error.contains("nothing to write"), "{error}");
@@ -206,9 +247,14 @@ fn rows_are_held_against_the_starts_that_their_file_states() {
     let rollouts = rolled_out();
     rollout_file::write(&path, &provenance(), &rollouts[1..]).unwrap();
     let error = rollout_file::read(&path).unwrap_err().to_string();
-    for words in
-        ["stated.parquet: rows", "found 1 to 19 of tasks 0", "valid is 0 to 19 of tasks 0", "metadata"]
-    {
+    let missing = "missing: task 0, initial state 0, replicate 0";
+    for words in [
+        "stated.parquet: rows",
+        "found 1 to 19 of tasks 0",
+        "valid is 0 to 19 of tasks 0",
+        "metadata",
+        missing,
+    ] {
         assert!(error.contains(words), "{words:?} is missing from: {error}");
     }
     rollout_file::write(&path, &Provenance { starts: None, ..provenance() }, &rollouts).unwrap();
@@ -259,7 +305,44 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     silent.save(&path).unwrap();
     assert_eq!(ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap(), silent);
     assert!(silent.statements("it").iter().all(|statement| statement.origin.is_none()));
-    assert_eq!(file.statements("it")[1].origin.as_ref().unwrap().starts.initial_states, [[0, 20]]);
+    assert_eq!(file.statements("it")[1].origin.as_ref().unwrap().starts.initial_states, [[20, 40]]);
+    // What it says of its rollouts cannot be right.
+    let edited = |edit: &dyn Fn(&mut ProbeFile)| {
+        let mut edited = file.clone();
+        edit(&mut edited);
+        edited.save(&path).unwrap();
+        ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string()
+    };
+    fn starts(data: &mut Data) -> &mut Starts {
+        &mut data.origin.as_mut().unwrap().starts
+    }
+    let more = |file: &mut ProbeFile| file.discovery.lost = 21;
+    let same = |file: &mut ProbeFile| file.calibrated_on = file.discovery.clone();
+    let meets = |file: &mut ProbeFile| {
+        let [first, end] = [19, 39];
+        *starts(&mut file.calibrated_on) = Starts::of(Share { first, end, replicates: 1 }.keys(0..1));
+    };
+    let shifted = |file: &mut ProbeFile| starts(&mut file.discovery).initial_states = vec![[60, 80]];
+    let none = |file: &mut ProbeFile| starts(&mut file.calibrated_on).tasks.clear();
+    let counted = |file: &mut ProbeFile| file.calibration.episodes = [20, 9];
+    let edits: [(&dyn Fn(&mut ProbeFile), &str); 6] = [
+        (&more, "probe.json: discovery.lost: found 21; valid is 0 to 20, discovery.episodes"),
+        (&same, "discovery.sha256; valid is rollouts that the probe was not fitted on"),
+        (&meets, "calibrated_on.origin.starts: found initial states 19, which discovery is of too"),
+        (&shifted, "discovery.origin.starts.sha256: found "),
+        (&none, "calibrated_on.origin.starts.tasks: found []; valid is one or more tasks"),
+        (&counted, "calibration.episodes: found [20, 9]; valid is [20, 10]"),
+    ];
+    for (edit, words) in edits {
+        let error = edited(edit);
+        assert!(error.contains(words), "{words:?} is missing from: {error}");
+    }
+    // A number that is none is named as such.
+    file.save(&path).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("\"threshold\":\"inf\"", "\"threshold\":null", 1)).unwrap();
+    let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
+    assert!(error.contains("neither a number nor \"inf\""), "{error}");
     let mut lame = file;
     lame.probe.scale[1] = 0.0;
     lame.save(&path).unwrap();

@@ -3,6 +3,9 @@
 
 use super::Shape;
 
+/// The largest size of a value that can be standardised: its square is a number still.
+pub const LARGEST: f64 = 1e150;
+
 /// Why a probe cannot be fitted, read or applied.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
@@ -56,13 +59,19 @@ pub enum ProbeError {
         /// Width of the first activation, or what a width may be.
         valid: String,
     },
-    /// Training data with a NaN or an infinity.
-    #[error("trajectory {trajectory}, boundary {boundary}: a value is not finite")]
-    NotFinite {
+    /// Training data with a NaN, an infinity, or a value whose square is as good as one.
+    #[error(
+        "trajectory {trajectory}, boundary {boundary}, value {index}: found {found}; valid is a finite number up to {LARGEST:e}"
+    )]
+    Value {
         /// Index among the trajectories.
         trajectory: usize,
         /// Index within the trajectory.
         boundary: usize,
+        /// Index within the activation.
+        index: usize,
+        /// The value.
+        found: String,
     },
     /// The normal equations have no solution.
     #[error("the fit has no solution; raise the penalty (it is {0})")]

@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::adam::{Differentiable, SplitMix64, minimise};
-use super::{Head, HeadKind, Linear, Mlp, Probe, ProbeError, Recurrent, kernel, wide};
+use super::{Head, HeadKind, LARGEST, Linear, Mlp, Probe, ProbeError, Recurrent, kernel, wide};
 
 /// One episode of the weak policy, as the probe sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -117,7 +117,8 @@ impl FitOptions {
     }
 }
 
-/// The width of the trajectories, if a probe can be fitted on them: some, of both outcomes, alike in width and finite.
+/// The width of the trajectories, if a probe can be fitted on them: some, of both outcomes, alike in width, no value
+/// beyond [`LARGEST`].
 pub fn check(trajectories: &[&Trajectory]) -> Result<usize, ProbeError> {
     let first = trajectories.first().ok_or(ProbeError::Empty)?;
     let width = first.features.first().ok_or(ProbeError::NoBoundaries { trajectory: 0 })?.len();
@@ -131,8 +132,10 @@ pub fn check(trajectories: &[&Trajectory]) -> Result<usize, ProbeError> {
                 let valid = if width == 0 { "1 or more".to_owned() } else { width.to_string() };
                 return Err(ProbeError::Ragged { trajectory, boundary, found, valid });
             }
-            if features.iter().any(|value| !value.is_finite()) {
-                return Err(ProbeError::NotFinite { trajectory, boundary });
+            // As a NaN compares with nothing, it is none of those within.
+            let within = |value: &f64| value.abs() <= LARGEST;
+            if let Some((index, value)) = features.iter().enumerate().find(|(_, value)| !within(value)) {
+                return Err(ProbeError::Value { trajectory, boundary, index, found: format!("{value:e}") });
             }
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::calibration::Calibration;
 use super::fit::{Candidate, FitSettings, Fitted};
 use crate::files::{read_text, same_digest, write_atomically};
-use crate::origin::{Origin, Statement};
+use crate::origin::{Impossible, Origin, Statement, Use, spans};
 use crate::rollouts::{Rollout, digest};
 
 /// Version of the file's layout.
@@ -45,7 +45,7 @@ pub struct ProbeFile {
 }
 
 /// Names the rollouts that something was made from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Digest of the rollouts, see [`digest`].
@@ -113,12 +113,15 @@ pub enum ProbeFileError {
         /// The file.
         path: PathBuf,
         /// Which field.
-        field: &'static str,
+        field: String,
         /// What the file says.
         found: String,
         /// What the model needs.
         expected: String,
     },
+    /// What it says of its rollouts cannot be right.
+    #[error(transparent)]
+    Origin(#[from] Impossible),
 }
 
 impl ProbeFile {
@@ -152,11 +155,11 @@ impl ProbeFile {
         let parse = |source| ProbeFileError::Parse { path: path.to_owned(), source };
         // The version comes first: another layout would be blamed on whichever of its fields is met first.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
-        let check = |field, found: String, expected: String| {
+        let check = |field: &str, found: String, expected: String| {
             if found == expected {
                 return Ok(());
             }
-            Err(ProbeFileError::Mismatch { path: path.to_owned(), field, found, expected })
+            Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
         };
         let schema = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
         if ![SCHEMA, SILENT].iter().any(|known| value["schema"] == *known) {
@@ -180,9 +183,49 @@ impl ProbeFile {
             };
             check(field, found, valid)?;
         }
+        file.check_data(path)?;
         check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
         file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
         Ok(file)
+    }
+
+    /// Refuses what the file says of its rollouts where it contradicts itself.
+    fn check_data(&self, path: &Path) -> Result<(), ProbeFileError> {
+        let wrong = |field: &str, found: String, expected: String| {
+            Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
+        };
+        for (name, data) in [("discovery", &self.discovery), ("calibrated_on", &self.calibrated_on)] {
+            let Data { episodes, lost, origin, .. } = data;
+            if lost > episodes {
+                let valid = format!("0 to {episodes}, {name}.episodes");
+                return wrong(&format!("{name}.lost"), lost.to_string(), valid);
+            }
+            if let Some(origin) = origin {
+                origin.validate(&path.display().to_string(), &format!("{name}.origin"), Some(*episodes))?;
+            }
+        }
+        let (fitted, set) = (&self.discovery, &self.calibrated_on);
+        let apart =
+            "rollouts that the probe was not fitted on: thresholds on those that it knows promise nothing";
+        if same_digest(&fitted.sha256, &set.sha256) {
+            return wrong(
+                "calibrated_on.sha256",
+                format!("{}, discovery.sha256", set.sha256),
+                apart.to_owned(),
+            );
+        }
+        let both = fitted.origin.as_ref().zip(set.origin.as_ref());
+        let common = both.map_or(Vec::new(), |(fitted, set)| fitted.common(set));
+        if !common.is_empty() {
+            let found = format!("initial states {}, which discovery is of too", spans(&common));
+            return wrong("calibrated_on.origin.starts", found, apart.to_owned());
+        }
+        let counts = [set.episodes, set.lost];
+        if self.calibration.episodes != counts {
+            let valid = format!("{counts:?}, calibrated_on.episodes and calibrated_on.lost");
+            return wrong("calibration.episodes", format!("{:?}", self.calibration.episodes), valid);
+        }
+        Ok(())
     }
 
     /// What the probe says of the starts that it came from; `file` is what it is called.
@@ -190,6 +233,7 @@ impl ProbeFile {
         [("discovery", &self.discovery), ("calibration", &self.calibrated_on)].map(|(part, data)| Statement {
             file: file.to_owned(),
             part: part.to_owned(),
+            used: Use::in_probe(part),
             origin: data.origin.clone(),
         })
     }

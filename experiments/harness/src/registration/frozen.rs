@@ -51,8 +51,18 @@ pub struct Scenes {
 impl Scenes {
     /// A suite's files, sorted, and the one digest over them.
     pub fn new(suite: String, files: BTreeMap<String, String>) -> Self {
-        let pairs = files.iter().map(|(path, sha256)| (path.clone(), Value::from(sha256.as_str())));
-        Self { suite, sha256: digest(&Value::Object(pairs.collect())), files }
+        Self { suite, sha256: Self::over(&files, |_| true), files }
+    }
+
+    /// SHA-256 over all `files` but `suite.json`, which has the suite's name and its list of tasks in it: the same for the
+    /// same scenes, whatever they are called.
+    pub fn content_sha256(&self) -> String {
+        Self::over(&self.files, |path| path != "suite.json")
+    }
+
+    fn over(files: &BTreeMap<String, String>, which: impl Fn(&str) -> bool) -> String {
+        let files = files.iter().filter(|(path, _)| which(path));
+        digest(&Value::Object(files.map(|(path, sha256)| (path.clone(), sha256.as_str().into())).collect()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::page::Layout;
 use super::{Background, Table};
-use crate::origin::{Origin, Statement, runs, spans};
+use crate::origin::{Circumstances, Origin, Statement, runs, spans};
 
 impl Background<'_> {
     /// What the statements come to, in words.
@@ -26,6 +26,12 @@ impl Background<'_> {
                                alone: {files}."
             );
         }
+        let suite_sha256 = self.lock.frozen.scenes.content_sha256();
+        for remark in
+            (Circumstances { plan: self.plan, suite_sha256: &suite_sha256 }).remarks(self.statements)
+        {
+            words += &format!(" {remark}");
+        }
         words
     }
 
@@ -34,7 +40,7 @@ impl Background<'_> {
         let mut table =
             Table::new(&["file", "what", "initial states", "tasks", "seeds", "SHA-256 of the list"])
                 .laid_out(Layout::Facts);
-        for Statement { file, part, origin } in self.statements {
+        for Statement { file, part, origin, .. } in self.statements {
             let mut row = vec![file.clone(), part.clone()];
             row.extend(match origin {
                 Some(origin) => cells(origin),

@@ -1,7 +1,7 @@
 //! Rollouts read from Parquet, by `aegis collect` or by anybody: columns in any order among others, whole numbers and floats
 //! of any width, lists of any kind, any codec. What is wrong is named by column and row.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::ops::Range;
 use std::path::Path;
@@ -15,19 +15,35 @@ use arrow::datatypes::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT};
-use crate::files::instead_of;
+use super::episodes::{Episode, Taken};
+use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT, VALUES};
+use crate::files::{instead_of, same_digest};
 use crate::key::EpisodeKey;
-use crate::origin::Starts;
-use crate::rollouts::{Boundary, Rollout};
+use crate::origin::{Starts, difference};
+use crate::rollouts::{Boundary, Rollout, digest};
 
+/// What a Parquet file is called where another was wanted.
+const PARQUET: &str = "a Parquet file";
 /// The key under which pandas keeps the attributes of a data frame, as JSON.
 const PANDAS: &str = "PANDAS_ATTRS";
 
-/// Field, what was found, what is valid.
-type Complaint = (String, String, String);
+/// The columns that are read.
+const COLUMNS: [&str; 9] = [
+    "task",
+    "initial_state",
+    "replicate",
+    "success",
+    "episode_steps",
+    "step",
+    "activation",
+    "weak_chunk",
+    "strong_chunk",
+];
 
-fn complaint(field: &str, found: impl Into<String>, valid: impl Into<String>) -> Complaint {
+/// Field, what was found, what is valid.
+pub(super) type Complaint = (String, String, String);
+
+pub(super) fn complaint(field: &str, found: impl Into<String>, valid: impl Into<String>) -> Complaint {
     (field.to_owned(), found.into(), valid.into())
 }
 
@@ -45,10 +61,21 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     };
     let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
-        io(format!("no Parquet file: {}", instead_of(path).unwrap_or_else(|| error.to_string())))
+        io(match instead_of(path) {
+            Some(found) if !found.ends_with(PARQUET) => format!("no Parquet file: {found}"),
+            Some(_) => {
+                format!("a Parquet file that is cut short or damaged, so collect or copy it again ({error})")
+            }
+            None => format!("no Parquet file: {error}"),
+        })
     })?;
-    let mut provenance = provenance(builder.schema().metadata()).map_err(&invalid)?;
-    let mut taken = Taken::default();
+    let names: Vec<&String> = builder.schema().fields().iter().map(|field| field.name()).collect();
+    if let Some(name) = COLUMNS.iter().find(|name| names.iter().filter(|found| found == name).count() > 1) {
+        let found = format!("more than one among {names:?}");
+        return Err(invalid(complaint(name, found, "one column of this name")));
+    }
+    let (mut provenance, values) = provenance(builder.schema().metadata()).map_err(&invalid)?;
+    let mut taken = Taken::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
     for batch in builder.build().map_err(|error| io(error.to_string()))? {
         let batch = batch.map_err(|error| io(error.to_string()))?;
         let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;
@@ -57,26 +84,39 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
             taken.add(rows.episode(row).map_err(&invalid)?, boundary).map_err(&invalid)?;
         }
     }
-    if taken.rollouts.is_empty() {
-        return Err(invalid(complaint("rows", "none", "one for each chunk boundary")));
-    }
-    let starts = Starts::of(taken.rollouts.iter().map(|rollout| rollout.key));
+    let rollouts = taken.whole().map_err(&invalid)?;
+    let starts = Starts::of(rollouts.iter().map(|rollout| rollout.key));
     match &provenance.starts {
         Some(said) if *said == starts => {}
         None if provenance.schema == SILENT => provenance.starts = Some(starts),
-        said => {
-            let text = |starts: &Starts| format!("{starts} (SHA-256 {})", starts.sha256);
-            let valid = said.as_ref().map_or("starts in metadata.aegis.starts".into(), |said| {
-                format!("{}, as metadata.aegis.starts says", text(said))
-            });
-            return Err(invalid(complaint("rows", text(&starts), valid)));
-        }
+        said => return Err(invalid(other_starts(&rollouts, &starts, said.as_ref()))),
     }
-    Ok((provenance, taken.rollouts))
+    let found = digest(&rollouts);
+    if let Some(values) = values.filter(|values| !same_digest(values, &found)) {
+        let valid = format!(
+            "{values}, metadata.aegis.{VALUES}: the file is damaged, so collect or copy it again; where somebody changed values on \
+             purpose, the key is left out (docs/rollouts.md)"
+        );
+        return Err(invalid(complaint("rows", format!("values of SHA-256 {found}"), valid)));
+    }
+    Ok((provenance, rollouts))
 }
 
-/// What the rollouts are of, from the schema's metadata, or from the attributes of the data frame that was written.
-fn provenance(metadata: &HashMap<String, String>) -> Result<Provenance, Complaint> {
+/// What is wrong with rows of other starts than the file says.
+fn other_starts(rollouts: &[Rollout], starts: &Starts, said: Option<&Starts>) -> Complaint {
+    let text = |starts: &Starts| format!("{starts} (SHA-256 {})", starts.sha256);
+    let Some(said) = said else {
+        return complaint("rows", text(starts), "starts in metadata.aegis.starts");
+    };
+    let keys: BTreeSet<EpisodeKey> = rollouts.iter().map(|rollout| rollout.key).collect();
+    let listed = said.listed().map(|all| format!("; {}", difference(&keys, &all.into_iter().collect())));
+    let valid = format!("{}, as metadata.aegis.starts says{}", text(said), listed.unwrap_or_default());
+    complaint("rows", text(starts), valid)
+}
+
+/// What the rollouts are of, from the schema's metadata, or from the attributes of the data frame that was written; and the
+/// digest of their values, where it is there.
+fn provenance(metadata: &HashMap<String, String>) -> Result<(Provenance, Option<String>), Complaint> {
     let refused = |found: String| {
         complaint("metadata.aegis", found, "what `aegis collect` writes; see docs/rollouts.md")
     };
@@ -89,7 +129,7 @@ fn provenance(metadata: &HashMap<String, String>) -> Result<Provenance, Complain
         Some(text) => Some(parse(text)?),
         None => in_pandas()?,
     };
-    let value = match value {
+    let mut value = match value {
         // A data frame's attribute may be the text itself.
         Some(Value::String(text)) => parse(&text)?,
         Some(value) => value,
@@ -100,59 +140,13 @@ fn provenance(metadata: &HashMap<String, String>) -> Result<Provenance, Complain
         let valid = format!("{SCHEMA}, or {SILENT}, which does not name its starts");
         return Err(complaint("metadata.aegis.schema", schema.to_string(), valid));
     }
-    serde_json::from_value(value).map_err(|error| refused(error.to_string()))
-}
-
-/// The rollouts so far.
-#[derive(Default)]
-struct Taken {
-    rollouts: Vec<Rollout>,
-    /// Rows so far.
-    rows: usize,
-    /// Values of the first row's activation.
-    width: Option<usize>,
-    /// Row at which each episode began.
-    began: BTreeMap<EpisodeKey, usize>,
-}
-
-/// What a row says of its episode: key, success, steps.
-type Episode = (EpisodeKey, bool, u32);
-
-impl Taken {
-    /// Adds one row to the last rollout, or begins the next.
-    fn add(&mut self, (key, success, steps): Episode, boundary: Boundary) -> Result<(), Complaint> {
-        let row = self.rows;
-        self.rows += 1;
-        let (found, width) = (boundary.features.len(), *self.width.get_or_insert(boundary.features.len()));
-        if found != width || found == 0 {
-            let valid = if width == 0 { "1 or more".into() } else { format!("{width}, as in row 0") };
-            return Err(complaint("activation", format!("row {row}: {found} values"), valid));
-        }
-        if let Some(last) = self.rollouts.last_mut().filter(|last| last.key == key) {
-            let after = last.boundaries.last().map_or(0, |previous| previous.step);
-            if boundary.step <= after || (success, steps) != (last.success, last.steps) {
-                let found = format!(
-                    "row {row}: step {} after {after}, success {success}, {steps} steps",
-                    boundary.step
-                );
-                let valid = "one episode's rows together, steps ascending, one outcome";
-                return Err(complaint("step", found, valid));
-            }
-            last.boundaries.push(boundary);
-            return Ok(());
-        }
-        if let Some(first) = self.began.insert(key, row) {
-            let EpisodeKey { start, replicate } = key;
-            let found = format!(
-                "row {row}: task {}, initial state {}, replicate {replicate}, which began in row {first}, again after another",
-                start.task, start.initial_state
-            );
-            let valid = "one episode's rows together: sort by task, initial_state, replicate and step";
-            return Err(complaint("task", found, valid));
-        }
-        self.rollouts.push(Rollout { key, success, steps, boundaries: vec![boundary] });
-        Ok(())
-    }
+    let values =
+        value.as_object_mut().and_then(|about| about.remove(VALUES)).filter(|values| !values.is_null());
+    let values: Option<String> = values.map(serde_json::from_value).transpose().map_err(|error| {
+        complaint(&format!("metadata.aegis.{VALUES}"), error.to_string(), "a SHA-256, as text")
+    })?;
+    let provenance = serde_json::from_value(value).map_err(|error| refused(error.to_string()))?;
+    Ok((provenance, values))
 }
 
 /// The columns of one batch.
