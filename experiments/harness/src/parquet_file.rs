@@ -1,5 +1,5 @@
 //! Columns as a Parquet file, for rollouts and traces: no nulls, Zstandard.
-//! Equal columns give equal bytes.
+//! Equal columns give equal bytes. What a damaged file says of its columns is held before anything is read by it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
 
 /// The bytes of a file with these columns, all of one length, and this metadata.
@@ -28,6 +29,22 @@ pub(crate) fn bytes(
         .and_then(|mut writer| writer.write(&batch).and_then(|()| writer.close()));
     written.map_err(|error| error.to_string())?;
     Ok(bytes)
+}
+
+/// Refuses a file of `length` bytes whose columns lie outside of it: whoever reads one trusts that they do not.
+pub(crate) fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<(), String> {
+    let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    for column in columns {
+        let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+        let (bytes, values) = (column.compressed_size(), column.num_values());
+        let end = u64::try_from(first).ok().zip(u64::try_from(bytes).ok());
+        let end = end.and_then(|(first, bytes)| first.checked_add(bytes));
+        if values < 0 || end.is_none_or(|end| end > length) {
+            let name = column.column_path().string();
+            return Err(format!("{name}: {bytes} bytes from byte {first} on, of {length}"));
+        }
+    }
+    Ok(())
 }
 
 /// Rows of `width` values each.

@@ -95,6 +95,26 @@ fn what_was_kept_before_a_failure_is_gone_on_from_and_the_whole_is_the_same() {
 }
 
 #[test]
+fn a_byte_that_flipped_changes_no_value_unseen() {
+    let around = Scratch::within(&std::env::temp_dir()).unwrap();
+    let path = around.path().join("flipped.parquet");
+    let rollouts = rollouts(&KEYS.keys(0..1), 2, &settings(), &|_| Ok(open()), &|_| {}, &|_| Ok(())).unwrap();
+    rollout_file::write(&path, &provenance(), &rollouts).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut refused = 0;
+    for place in (0..whole.len()).step_by(5) {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 0x55;
+        std::fs::write(&path, bytes).unwrap();
+        match rollout_file::read(&path) {
+            Ok((_, read)) => assert_eq!(read, rollouts, "byte {place}"),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > whole.len() / 20, "{refused} of {}", whole.len() / 5);
+}
+
+#[test]
 fn a_folder_of_something_else_is_named_and_left_alone() {
     let around = Scratch::within(&std::env::temp_dir()).unwrap();
     let place = |name: &str| -> PathBuf { around.path().join(name) };

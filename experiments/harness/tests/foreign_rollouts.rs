@@ -170,6 +170,11 @@ fn what_is_wrong_is_named_by_column_and_row() {
             but(5, Some(&[])),
             "weak_chunk: found row 5: 0 values; valid is one or more actions of 1",
         ),
+        (
+            "strong_chunk",
+            but(2, Some(&[Some(1.0)])),
+            "strong_chunk: found row 2: 1 actions; valid is 2, as in weak_chunk",
+        ),
         ("strong_chunk", but(1, Some(&[Some(f64::NAN)])), "strong_chunk: found row 1: 1 values; valid is"),
     ] {
         let error = refused(&with(name, column));

@@ -342,7 +342,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replacen("\"threshold\":\"inf\"", "\"threshold\":null", 1)).unwrap();
     let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
-    assert!(error.contains("neither a number nor \"inf\""), "{error}");
+    assert!(error.contains("not a probe file: threshold: found neither a number nor \"inf\""), "{error}");
     let mut lame = file;
     lame.probe.scale[1] = 0.0;
     lame.save(&path).unwrap();

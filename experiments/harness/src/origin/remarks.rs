@@ -1,6 +1,7 @@
 //! What a probe was made under that is not the plan's: nothing that is refused, and nothing that goes without a word.
 
 use super::{Statement, Use};
+use crate::files::same_digest;
 use crate::plan::Plan;
 
 /// What a plan runs its episodes under.
@@ -28,6 +29,13 @@ impl Circumstances<'_> {
             found.push(format!(
                 "{file}: {part}: came from suite {theirs}, and the plan is about {ours}: what the probe learned of the one may \
                  not hold for the other."
+            ));
+        }
+        let scenes = origin.suite_sha256.as_deref().filter(|sha256| !same_digest(sha256, self.suite_sha256));
+        if let Some(sha256) = scenes.filter(|_| origin.suite == plan.suite) {
+            let (suite, ours) = (&plan.suite, self.suite_sha256);
+            found.push(format!(
+                "{file}: {part}: came from other scenes of {suite} (suite_sha256 {sha256}) than the plan's ({ours})."
             ));
         }
         if let Some(sensor) = origin.sensor.filter(|sensor| *sensor != plan.sensor) {
@@ -80,6 +88,12 @@ mod tests {
         assert!(
             say(&Origin { suite: "mine".into(), ..ours.clone() }, Use::Fit).is_empty(),
             "the same scenes"
+        );
+        let renewed = Origin { suite_sha256: Some("bb".into()), ..ours.clone() };
+        let said = say(&renewed, Use::Fit);
+        assert!(
+            said.len() == 1 && said[0].contains("other scenes of libero_spatial (suite_sha256 bb)"),
+            "{said:?}"
         );
         let sensor = Some(SensorNoise { object_position_sd: 0.5 });
         let settle_steps = Some(plan.settle_steps + 1);

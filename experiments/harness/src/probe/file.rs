@@ -92,11 +92,13 @@ pub enum ProbeFileError {
         source: std::io::Error,
     },
     /// The file is no probe.
-    #[error("{path}: not a probe file: {source}", path = path.display())]
+    #[error("{path}: not a probe file: {near}{source}", path = path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, field and what would be valid.
+        /// The last key before the place, where there is one.
+        near: String,
+        /// Line, column and what would be valid.
         source: serde_json::Error,
     },
     /// The head is none.
@@ -122,6 +124,13 @@ pub enum ProbeFileError {
     /// What it says of its rollouts cannot be right.
     #[error(transparent)]
     Origin(#[from] Impossible),
+}
+
+/// The last key of a text of JSON before a line and a column of it, both from 1.
+fn key_before(text: &str, line: usize, column: usize) -> Option<&str> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let (before, _) = line.get(..column.min(line.len()))?.rsplit_once("\":")?;
+    before.rsplit_once('"').map(|(_, key)| key)
 }
 
 impl ProbeFile {
@@ -152,7 +161,11 @@ impl ProbeFile {
     pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
         let text =
             read_text(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
-        let parse = |source| ProbeFileError::Parse { path: path.to_owned(), source };
+        let parse = |source: serde_json::Error| {
+            let near = key_before(&text, source.line(), source.column());
+            let near = near.map_or(String::new(), |key| format!("{key}: "));
+            ProbeFileError::Parse { path: path.to_owned(), near, source }
+        };
         // The version comes first: another layout would be blamed on whichever of its fields is met first.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
         let check = |field: &str, found: String, expected: String| {

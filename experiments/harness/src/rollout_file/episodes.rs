@@ -51,6 +51,11 @@ impl Taken {
             let valid = format!("1 to {horizon}, metadata.aegis.horizon_steps");
             return Err(complaint("episode_steps", format!("row {row}: {steps}"), valid));
         }
+        let (weak, strong) = (boundary.weak.horizon(), boundary.strong.horizon());
+        if weak != strong {
+            let valid = format!("{weak}, as in weak_chunk");
+            return Err(complaint("strong_chunk", format!("row {row}: {strong} actions"), valid));
+        }
         let step = boundary.step;
         if let Some(last) = self.rollouts.last_mut().filter(|last| last.key == key) {
             let after = last.boundaries.last().map_or(0, |previous| previous.step);

@@ -20,6 +20,7 @@ use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT, VALUES};
 use crate::files::{instead_of, same_digest};
 use crate::key::EpisodeKey;
 use crate::origin::{Starts, difference};
+use crate::parquet_file::check_places;
 use crate::rollouts::{Boundary, Rollout, digest};
 
 /// What a Parquet file is called where another was wanted.
@@ -59,16 +60,16 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
         found,
         valid,
     };
+    let damaged = |what: String| {
+        io(format!("a Parquet file that is cut short or damaged, so collect or copy it again ({what})"))
+    };
     let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
-        io(match instead_of(path) {
-            Some(found) if !found.ends_with(PARQUET) => format!("no Parquet file: {found}"),
-            Some(_) => {
-                format!("a Parquet file that is cut short or damaged, so collect or copy it again ({error})")
-            }
-            None => format!("no Parquet file: {error}"),
-        })
+    let length = file.metadata().map_err(|error| io(error.to_string()))?.len();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| match instead_of(path) {
+        Some(found) if found.ends_with(PARQUET) => damaged(error.to_string()),
+        found => io(format!("no Parquet file: {}", found.unwrap_or_else(|| error.to_string()))),
     })?;
+    check_places(builder.metadata(), length).map_err(&damaged)?;
     let names: Vec<&String> = builder.schema().fields().iter().map(|field| field.name()).collect();
     if let Some(name) = COLUMNS.iter().find(|name| names.iter().filter(|found| found == name).count() > 1) {
         let found = format!("more than one among {names:?}");
@@ -76,8 +77,8 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     }
     let (mut provenance, values) = provenance(builder.schema().metadata()).map_err(&invalid)?;
     let mut taken = Taken::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
-    for batch in builder.build().map_err(|error| io(error.to_string()))? {
-        let batch = batch.map_err(|error| io(error.to_string()))?;
+    for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;
         for row in 0..batch.num_rows() {
             let boundary = rows.boundary(row, provenance.action_width).map_err(&invalid)?;
