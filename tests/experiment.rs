@@ -23,6 +23,8 @@ pub fn small_plan(folder: &Path) -> PathBuf {
         _ => line,
     });
     std::fs::write(&plan, small.collect::<Vec<_>>().join("\n") + "\n").expect("the plan can be written");
+    // At a level that a contrast of so few episodes can reach at all.
+    edit(&plan, "alpha = 0.05", "alpha = 0.20");
     plan
 }
 
@@ -294,10 +296,10 @@ fn one_byte_of_anything_is_named() {
     edit(&json, "\"killed\": true", "\"killed\": false");
     refuses(&mut on("verify", &plan, &out), 1, &["report.json: /report/killed"]);
     std::fs::write(&json, before).unwrap();
-    edit(&plan, "alpha = 0.05", "alpha = 0.06");
-    refuses(&mut on("verify", &plan, &out), 2, &["study.alpha", "registered 0.05, found 0.06"]);
+    edit(&plan, "alpha = 0.20", "alpha = 0.21");
+    refuses(&mut on("verify", &plan, &out), 2, &["study.alpha", "registered 0.2, found 0.21"]);
     refuses(&mut run(&plan, &out), 2, &["study.alpha"]);
-    edit(&plan, "alpha = 0.06", "alpha = 0.05");
+    edit(&plan, "alpha = 0.21", "alpha = 0.20");
     succeeds(&mut on("verify", &plan, &out));
 
     // Another registration of the very same plan is another study.

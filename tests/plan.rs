@@ -139,9 +139,9 @@ fn an_amendment_says_whether_data_had_been_seen() {
         command
     };
     let results = path.with_file_name("runs");
-    edit(&path, "hold_chunks = 3", "hold_chunks = 4");
+    edit(&path, "duty_cap = 0.75", "duty_cap = 0.8");
     // From a mistyped folder nothing would be counted.
-    refuses(&mut amend("longer holds", &results), 2, &["runs: found nothing", "--results", "--nothing-ran"]);
+    refuses(&mut amend("more help", &results), 2, &["runs: found nothing", "--results", "--nothing-ran"]);
     std::fs::create_dir(&results).expect("the folder can be made");
     // Nor would it from one that holds other things.
     refuses(
@@ -154,16 +154,26 @@ fn an_amendment_says_whether_data_had_been_seen() {
     };
     std::fs::write(results.join("episodes.jsonl"), row(400)).expect("written");
     refuses(&mut amend(" ", &results), 2, &["study.lock.toml", "why"]);
-    let first = runs(&mut amend("longer holds", &results));
+    let first = runs(&mut amend("more help", &results));
     assert_eq!(first["amendments"][0]["episodes_seen"], 0);
-    assert_eq!(first["amendments"][0]["changes"][0]["field"], "gate.hold_chunks");
+    assert_eq!(first["amendments"][0]["changes"][0]["field"], "gate.duty_cap");
 
     refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
+    // Starts that settings were chosen on are none to judge on.
+    let whole = std::fs::read_to_string(&path).expect("the plan can be read");
+    edit(&path, "tuning = { first = 400, end = 440", "tuning = { first = 600, end = 640");
+    edit(&path, "confirmation = { first = 500, end = 540", "confirmation = { first = 400, end = 440");
+    refuses(
+        &mut amend("the other way round", &results),
+        2,
+        &["study.toml: ranges.confirmation: found first 400", "400 to 439 were starts of ranges.tuning"],
+    );
+    std::fs::write(&path, whole).expect("the plan can be written");
     // One of the confirmation range, one of the tuning range.
     std::fs::write(results.join("episodes.jsonl"), row(500) + &row(400)).expect("written");
-    edit(&path, "hold_chunks = 4", "hold_chunks = 5");
+    edit(&path, "duty_cap = 0.8", "duty_cap = 0.9");
     // Beside the plan is where results are looked for, wherever the verb is called from.
-    let second = runs(plan("amend", &path).args(["--why", "still longer"]).current_dir("/"));
+    let second = runs(plan("amend", &path).args(["--why", "still more"]).current_dir("/"));
     assert_eq!(second["amendments"][1]["episodes_seen"], 1);
     assert_eq!(second["amendments"][0], first["amendments"][0]);
     assert_eq!(runs(&mut plan("check", &path)), second);
@@ -413,6 +423,17 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             ["probe.json: settings.alpha: found 0.1", "valid is 0.2", "fit.alpha"],
         ),
         ("at = [5, 9]", "at = [900]", ["study.rules.blind.schedule.at: found 900", "5 to 19", "never fire"]),
+        // What could run and not answer: one policy under both names, a level that no p of 400 sets reaches.
+        (
+            "strong = \"../policies/models/strong.toml\"",
+            "strong = \"../policies/models/weak.toml\"",
+            ["study.toml: models.strong: found", "weak.toml", "another model"],
+        ),
+        (
+            "alpha = 0.05",
+            "alpha = 1e-300",
+            ["ranges.confirmation: found 400 sets", "study.alpha", "plan power"],
+        ),
     ] {
         edit(&path, from, to);
         refuses(&mut plan("register", &path), 2, &words);

@@ -119,6 +119,24 @@ pub fn check_probe(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<(),
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", path.display())))
 }
 
+/// Refuses a plan that could not answer what it asks.
+pub fn check_answers(path: &Path, located: &Plan) -> Result<(), Failure> {
+    let [weak, strong] = [&located.models.weak, &located.models.strong];
+    let model = |card: &Path| Ok::<_, Failure>(ModelCard::load(card).or_exit(Exit::Input)?.model_sha256());
+    if model(weak)? == model(strong)? {
+        let message = format!(
+            "{}: models.strong: found {}, whose model is that of the weak policy, {}; valid is the card of another model",
+            path.display(),
+            strong.display(),
+            weak.display()
+        );
+        return Err(failure(Exit::Input, message));
+    }
+    let tasks = located.task_list(suite_of(located, path)?.task_count());
+    let sets = located.ranges.confirmation.keys(tasks).len();
+    located.check_answers(sets).map_err(|error| failure(Exit::Input, format!("{}: {error}", path.display())))
+}
+
 /// Refuses files that say that they came from a start which the plan judges on; returns what they say.
 pub fn check_origins(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
     let file = &located.models.probe;

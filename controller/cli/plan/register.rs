@@ -11,7 +11,7 @@ use clap::Args;
 use jiff::{Timestamp, Unit};
 use serde_json::json;
 
-use super::found::{check_models, check_origins, check_probe, found};
+use super::found::{check_answers, check_models, check_origins, check_probe, found};
 use super::{noted, seen, trial};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::origins::ROLES;
@@ -81,7 +81,8 @@ pub struct AmendArguments {
     #[arg(long, value_name = "TEXT")]
     why: String,
     /// Folders and files (stores of runs, step traces, JSON lines, rollouts) whose episodes of the confirmation range count
-    /// as seen; the folder runs beside the plan when left out; one without any of these is refused
+    /// as seen; one without any of these is refused. The folder runs beside the plan when left out, so name the folders
+    /// that `experiment run --out` was given
     #[arg(long, value_name = "PATH", conflicts_with = "nothing_ran")]
     results: Vec<PathBuf>,
     /// No episode of the confirmation range was ever run, so there are no results to count
@@ -136,6 +137,7 @@ fn check_whole(path: &Path, plan: &Plan, frozen: &Frozen) -> Result<(), Failure>
     let located = plan.clone().located(path);
     let probe = check_models(path, &located)?;
     check_probe(path, &located, &probe)?;
+    check_answers(path, &located)?;
     let said = check_origins(path, &located, &probe)?;
     let here = Circumstances { plan, suite_sha256: &frozen.scenes.content_sha256() };
     here.remarks(&said).iter().for_each(|remark| tell!("warning: {remark}"));
@@ -156,6 +158,8 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let lock = Lock::load(&place).or_exit(Exit::Input)?;
     let (plan, frozen) = found(path)?;
     check_whole(path, &plan, &frozen)?;
+    lock.check_confirmation(&plan)
+        .map_err(|(field, reason)| failure(Exit::Input, format!("{}: {field}: {reason}", path.display())))?;
     let seen = arguments.seen(plan.ranges.confirmation)?;
     let amend = |notes| {
         let amended = lock.amend(frozen.clone(), now(), &arguments.why, seen, notes);

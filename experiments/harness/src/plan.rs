@@ -1,6 +1,7 @@
 //! The plan: every setting of a study in one TOML file, unknown keys refused.
 //! Each use of data owns a range of initial states, and no two ranges may share one.
 
+mod answers;
 mod bounds;
 
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@ mod canonical;
 mod file;
 mod frozen;
 mod lock;
+mod ranges;
 mod since;
 
 pub use canonical::{canonical, digest};

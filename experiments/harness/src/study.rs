@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::arm::{AEGIS, Arm, ArmName, Drive, WEAK};
 use crate::probe::rules::RuleSettings;
 
+pub(crate) use check::refused;
 pub use kill::{Judged, Kill, Quantities};
 pub use precondition::{Fresh, PreconditionSettings};
 
@@ -132,7 +133,8 @@ pub struct StudyError {
 }
 
 /// Where an arm's driver comes from.
-enum Source<'a> {
+#[derive(PartialEq)]
+pub(crate) enum Source<'a> {
     Weak,
     Strong,
     /// The rule, obeyed.
@@ -179,7 +181,11 @@ impl StudySettings {
         Tolerance { fires: self.budget_tolerance.fires, duty: self.budget_tolerance.duty_points / 100.0 }
     }
 
-    fn source<'a>(&'a self, name: &ArmName, gated: &'a RuleSettings) -> Result<Source<'a>, StudyError> {
+    pub(crate) fn source<'a>(
+        &'a self,
+        name: &ArmName,
+        gated: &'a RuleSettings,
+    ) -> Result<Source<'a>, StudyError> {
         let own = self.rules.get(name);
         Ok(match name.as_str() {
             WEAK | AA => Source::Weak,

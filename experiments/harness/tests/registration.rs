@@ -265,6 +265,38 @@ fn stored_sets_are_held_against_the_lock_that_they_ran_under() {
     assert!(found.wrong[0].contains("task 1") && found.wrong[0].contains("this lock never had"));
 }
 
+#[test]
+fn a_start_that_any_range_had_since_the_registration_is_none_to_judge_on() {
+    let shipped = text();
+    let moved = |tuning: &str, confirmation: &str| {
+        let text = shipped.replace("tuning = { first = 400, end = 440", &format!("tuning = {{ {tuning}"));
+        plan(
+            "ranges",
+            &text.replace(
+                "confirmation = { first = 500, end = 540",
+                &format!("confirmation = {{ {confirmation}"),
+            ),
+        )
+    };
+    let registered = frozen(&plan("ranges", &shipped));
+    let lock = Lock::new(registered, "now".into(), "unknown".into(), vec![]).unwrap();
+    let swapped = moved("first = 500, end = 540", "first = 400, end = 440");
+    let (field, reason) = lock.check_confirmation(&swapped).unwrap_err();
+    assert_eq!(field, "ranges.confirmation");
+    assert!(reason.contains("400 to 439 were starts of ranges.tuning"), "{reason}");
+    // In two steps it is the same.
+    let aside = moved("first = 900, end = 940", "first = 500, end = 540");
+    assert_eq!(lock.check_confirmation(&aside), Ok(()));
+    let lock = lock.amend(frozen(&aside), "later".into(), "aside", 0, vec![]).unwrap();
+    let (_, reason) =
+        lock.check_confirmation(&moved("first = 900, end = 940", "first = 439, end = 480")).unwrap_err();
+    assert!(reason.contains("439 to 439 were starts of ranges.tuning"), "{reason}");
+    // Fewer of the same, or fresh ones.
+    for confirmation in ["first = 500, end = 510", "first = 600, end = 640"] {
+        assert_eq!(lock.check_confirmation(&moved("first = 900, end = 940", confirmation)), Ok(()));
+    }
+}
+
 type Edit = fn(&mut Lock);
 
 #[test]

@@ -221,6 +221,12 @@ fn a_gate_that_can_never_fire_is_refused_by_the_setting_that_forbids_it() {
         let error = fires("threshold", &[], threshold).expect_err("nothing reaches it");
         assert!(error.contains("rule.kind") && error.contains("calibrated on more"), "{error}");
     }
+    // Fires that those before them leave no room for: a hold of three chunks and the boundary that ends it, a budget of two.
+    for (at, lost) in [("at = [5, 6]", 6), ("at = [5, 8]", 8), ("at = [5, 9, 13]", 13)] {
+        let error = fires("lost", &[("at = [5, 9]", at)], 0.8).expect_err(at);
+        let found = format!("study.rules.blind.schedule.at: found {lost}, at which no fire is left");
+        assert!(error.contains(&found) && error.contains("4 or more apart, at most 2"), "{error}");
+    }
     // Arms without a gate are none of that.
     let weak = [
         (
@@ -237,6 +243,130 @@ fn a_gate_that_can_never_fire_is_refused_by_the_setting_that_forbids_it() {
         ("budget_fraction = 0.05", "budget_fraction = 0.0"),
     ];
     assert_eq!(fires("gateless", &weak, 0.8), Ok(()));
+}
+
+/// What is said of a damaged template that could not answer, with so many sets of twins.
+fn answers(edits: &[(&str, &str)], sets: usize) -> Result<(), String> {
+    damaged("answers", edits)?.check_answers(sets).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_could_not_answer_is_refused_by_the_setting_that_settles_it() {
+    assert_eq!(answers(&[], 400), Ok(()));
+    let kind = "[rule]\nkind = \"conformal\"";
+    let two = |kind: &str| format!("[study.rules.other]\n{kind}\n[study.rules.blind]");
+    let (same, never) = (two("kind = \"blind\"\nschedule = { at = [5, 9] }"), two("kind = \"never\""));
+    let listed = ("\"strong\", \"aa\"]", "\"strong\", \"other\"]");
+    let against = ("{ better = \"aegis\", than = \"random\" }", "{ better = \"other\", than = \"blind\" }");
+    for (edits, sets, words) in [
+        (
+            &[(kind, "[rule]\nkind = \"never\"")][..],
+            400,
+            ["rule.kind: found never", "conformal, functional_band"],
+        ),
+        (
+            &[(kind, "[rule]\nkind = \"blind\"\nschedule = { at = [5, 9] }")],
+            400,
+            ["rule.kind: found blind", "aegis"],
+        ),
+        (&[(kind, "[rule]\nkind = \"take_over\"\nstep = 50")], 400, ["rule.kind: found take_over", "aegis"]),
+        (
+            &[listed, against, ("[study.rules.blind]", &same)],
+            400,
+            ["study.contrasts[1]: found other and blind, which obey the same rule", "differ"],
+        ),
+        (
+            &[listed, against, ("[study.rules.blind]", &never)],
+            400,
+            ["study.contrasts[1]: found other, whose rule never fires", "weak itself"],
+        ),
+        (
+            &[("\nauroc_floor = 0.60", "\nauroc_floor = 1.0")],
+            400,
+            ["study.kill.auroc_floor: found 1", "below 1"],
+        ),
+        (
+            &[("auroc_floor = 0.60 }", "auroc_floor = 1.0 }")],
+            400,
+            ["study.precondition.auroc_floor: found 1", "below 1"],
+        ),
+        (
+            &[("duty_mismatch_points = 10.0", "duty_mismatch_points = 1e12")],
+            400,
+            ["study.kill.duty_mismatch_points: found 1000000000000", "0 to 100"],
+        ),
+        (
+            &[("crn_violations = 0", "crn_violations = 999999")],
+            400,
+            ["study.kill.crn_violations: found 999999", "0 to 2000"],
+        ),
+        (
+            &[("missing_episodes = 0", "missing_episodes = 999999")],
+            400,
+            ["study.kill.missing_episodes: found 999999", "0 to 2400"],
+        ),
+        (
+            &[("duty_points = 5.0", "duty_points = 1e12")],
+            400,
+            ["study.budget_tolerance.duty_points: found 1000000000000", "0 to 100"],
+        ),
+        (
+            &[("fires = 0.25", "fires = 999999")],
+            400,
+            ["study.budget_tolerance.fires: found 999999", "0 to 2"],
+        ),
+        (
+            &[("level = 0.95", "level = 1e-7")],
+            400,
+            ["study.bootstrap.level: found 0.0000001", "0.5 to below 1"],
+        ),
+        (&[("alpha = 0.05\n", "alpha = 0.9\n")], 400, ["study.alpha: found 0.9", "at most 0.5"]),
+        (
+            &[("return_chunks = 0", "return_chunks = 4000000000")],
+            400,
+            ["gate.return_chunks: found 4000000000", "0 to 22"],
+        ),
+        (
+            &[("object_position_sd = 0.002", "object_position_sd = 1e30")],
+            400,
+            ["sensor.object_position_sd: found 1000", "0 to 1"],
+        ),
+        // One half, three times; 6 sets are the first with 3/64 below 0.05.
+        (&[], 1, ["ranges.confirmation: found 1 sets", "6 or more sets"]),
+        (&[], 5, ["ranges.confirmation: found 5 sets", "6 or more sets"]),
+    ] {
+        let error = answers(edits, sets).expect_err("it could not answer");
+        for word in words {
+            assert!(error.contains(word), "{word:?} is missing from: {error}");
+        }
+    }
+    assert_eq!(answers(&[], 6), Ok(()));
+}
+
+#[test]
+fn costs_that_no_score_reaches_are_a_gate_that_never_fires() {
+    let plan = damaged("costs", &[]).unwrap();
+    let calibrator = aegis_core::Calibrator { slope: 0.1, intercept: 0.0 };
+    let costs = |cost_of_false_alarm| aegis_core::trigger::CostSettings {
+        cost_of_missed_failure: 1.0,
+        cost_of_false_alarm,
+        hand_back: 0.0,
+        calibrator,
+    };
+    let said = |cost: f64| {
+        let rule = |settings: &RuleSettings| match settings {
+            RuleSettings::Blind { schedule, .. } => Rule::Blind { schedule: schedule.clone() },
+            _ => Rule::Cost(costs(cost)),
+        };
+        plan.study
+            .as_ref()
+            .unwrap()
+            .check_fires(&plan.rule, &plan.gate, rule)
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(said(1.0), Ok(()));
+    let error = said(1e9).unwrap_err();
+    assert!(error.contains("rule.kind") && error.contains("lower false_alarm"), "{error}");
 }
 
 #[test]

@@ -161,6 +161,7 @@ impl StudySettings {
     }
 }
 
-fn refused(field: impl Into<String>, found: String, valid: &str) -> StudyError {
+/// A setting that is refused, in the one way in which it is said.
+pub(crate) fn refused(field: impl Into<String>, found: String, valid: &str) -> StudyError {
     StudyError { field: field.into(), reason: format!("found {found}; valid is {valid}") }
 }

@@ -2,7 +2,7 @@
 //! Limits, schedules and thresholds each say which setting forbids it, and what would allow it.
 
 use aegis_core::trigger::Schedule;
-use aegis_core::{GateLimits, Rule};
+use aegis_core::{Gate, GateLimits, Rule, Score};
 
 use super::{Source, StudyError, StudySettings};
 use crate::arm::AEGIS;
@@ -43,8 +43,10 @@ impl StudySettings {
                 format!("study.rules.{name}")
             };
             if let RuleSettings::Blind { schedule, .. } = settings {
-                check_schedule(schedule, &allowed)
-                    .map_err(|(field, reason)| refused(format!("{own}.schedule.{field}"), reason))?;
+                check_schedule(schedule, gate, &allowed).map_err(|(field, reason)| {
+                    let StudyError { field, reason } = refused(format!("{own}.schedule.{field}"), reason);
+                    StudyError { field, reason: reason + " there" }
+                })?;
             }
             check_threshold(&rule(settings)).map_err(|reason| refused(format!("{own}.kind"), reason))?;
         }
@@ -94,14 +96,34 @@ fn check_limits(gate: &GateLimits) -> Result<Vec<u32>, (&'static str, String)> {
     Ok(allowed)
 }
 
-fn check_schedule(schedule: &Schedule, allowed: &[u32]) -> Result<(), (&'static str, String)> {
+fn check_schedule(
+    schedule: &Schedule,
+    gate: &GateLimits,
+    allowed: &[u32],
+) -> Result<(), (&'static str, String)> {
     let [first, last] = [allowed.first(), allowed.last()].map(|one| one.copied().unwrap_or_default());
     let valid = format!("chunk boundaries from {first} to {last}, at which the limits let it fire");
     match schedule {
         Schedule::At(boundaries) => match boundaries.iter().find(|boundary| !allowed.contains(boundary)) {
             Some(beyond) => Err(("at", format!("found {beyond}; valid is {valid}"))),
             None if boundaries.is_empty() => Err(("at", format!("found none; valid is {valid}"))),
-            None => Ok(()),
+            None => match lost(schedule, boundaries, gate) {
+                Some(lost) => {
+                    let (apart, most) = (gate.fire_gap(), gate.budget());
+                    let valid = format!(
+                        "boundaries that lie {apart} or more apart, at most {most} of them, whose holds \
+                                         are within gate.duty_cap"
+                    );
+                    Err((
+                        "at",
+                        format!(
+                            "found {lost}, at which no fire is left to the gate after those before it; \
+                                        valid is {valid}"
+                        ),
+                    ))
+                }
+                None => Ok(()),
+            },
         },
         Schedule::Every { first: begin, period } => {
             let fires = |boundary: &&u32| {
@@ -118,6 +140,18 @@ fn check_schedule(schedule: &Schedule, allowed: &[u32]) -> Result<(), (&'static 
     }
 }
 
+/// The first of the boundaries at which a gate on this schedule does not fire, for a hold, the budget or the duty cap.
+fn lost(schedule: &Schedule, boundaries: &[u32], limits: &GateLimits) -> Option<u32> {
+    let mut gate = Gate::new(limits.clone(), schedule.clone()).ok()?;
+    let last = boundaries.last().copied()?;
+    let fires = |boundary: &u32| {
+        let step = boundary.saturating_mul(limits.chunk_steps);
+        gate.boundary(step, Score::new(0.0), None).fired
+    };
+    let fired: Vec<u32> = (0..=last).filter(fires).collect();
+    boundaries.iter().find(|boundary| !fired.contains(boundary)).copied()
+}
+
 /// Refuses thresholds that nothing reaches, as calibration on too few episodes gives.
 fn check_threshold(rule: &Rule) -> Result<(), String> {
     let unreachable = match rule {
@@ -125,9 +159,17 @@ fn check_threshold(rule: &Rule) -> Result<(), String> {
         Rule::FunctionalBand(band) => band.upper.iter().all(|upper| *upper >= HIGHEST_SCORE),
         Rule::Trend(trend) => trend.slope >= f64::MAX,
         Rule::Disagreement(distances) => distances.fire == f64::INFINITY,
-        Rule::Cost(_) | Rule::Blind { .. } | Rule::Random { .. } | Rule::TakeOver { .. } | Rule::Never {} => {
-            false
+        Rule::Cost(costs) => {
+            let (most, needed) = (costs.calibrator.probability(Score::new(HIGHEST_SCORE)), costs.threshold());
+            if most > needed {
+                return Ok(());
+            }
+            return Err(format!(
+                "found costs that hand over above a probability of failure of {needed}, and the probe's highest score is \
+                 one of {most}; valid is a lower false_alarm or a higher missed_failure"
+            ));
         }
+        Rule::Blind { .. } | Rule::Random { .. } | Rule::TakeOver { .. } | Rule::Never {} => false,
     };
     if !unreachable {
         return Ok(());
