@@ -167,11 +167,11 @@ fn figures_are_those_that_can_be_counted_by_hand() {
 
     // Against blind and weak: ten pairs that only aegis won.
     let blind = &found.contrasts[0];
-    assert_eq!((blind.figures.b, blind.figures.c, blind.figures.treatment.n), (10, 0, 10));
+    assert_eq!((blind.figures.b, blind.figures.c, blind.figures.treatment.unwrap().n), (10, 0, 10));
     assert_eq!(blind.figures.mcnemar.one_sided, 0.5_f64.powi(10));
     assert!(blind.budget.is_some() && !blind.holds, "blind spent nothing, so the budgets differ");
     let weak = &found.contrasts[2];
-    assert_eq!((weak.figures.b, weak.figures.treatment.n), (10, 20));
+    assert_eq!((weak.figures.b, weak.figures.treatment.unwrap().n), (10, 20));
     assert!(weak.budget.is_none() && weak.holds);
     assert!(found.contrasts.iter().all(|one| one.adjusted >= one.figures.mcnemar.one_sided));
 
@@ -244,6 +244,47 @@ fn without_results_or_study_there_is_no_report() {
     let (alone, _) =
         run_episode(&mut parties, &Arm::weak(), keys()[0], &settings(), &mut NoRecorder).unwrap();
     assert!(made(&plan(), &[alone]).is_err());
+}
+
+#[test]
+fn a_study_of_which_too_little_came_out_has_a_report_that_says_void_and_no_interval_of_one() {
+    let all = results();
+    let of = |keep: &dyn Fn(EpisodeKey) -> bool| {
+        let keys: Vec<EpisodeKey> = keys().into_iter().filter(|key| keep(*key)).collect();
+        let found = report(&plan(), &keys, &all, &Calibrator { slope: 1.0, intercept: 0.0 }).unwrap();
+        let pages = Shipped::with(plan()).page(&found);
+        assert!(found.killed || found.contrasts.iter().any(|one| !one.holds));
+        assert!(pages.iter().all(|text| !text.contains("NaN")));
+        (found, pages)
+    };
+    let weak_won = |key: EpisodeKey| {
+        all.iter().any(|result| result.key == key && result.arm == *"weak" && result.success)
+    };
+    let odd = keys().into_iter().find(|key| !weak_won(*key)).unwrap();
+    // Weak wins every episode; it wins every one but one; there is one start alone, which it loses or wins.
+    let (found, [markdown, _]) = of(&weak_won);
+    assert_eq!(found.contrasts[0].figures.treatment, None);
+    assert!(found.contrasts.iter().all(|one| !one.holds && one.adjusted == 1.0));
+    in_order(
+        &markdown,
+        &[
+            "No answer",
+            "aegis won 0 and blind 0 of the episodes that weak lost, of which there are 0, without",
+        ],
+    );
+    let (found, [markdown, _]) = of(&|key| weak_won(key) || key == odd);
+    let blind = &found.contrasts[0].figures;
+    assert_eq!((blind.b, blind.treatment.unwrap().n, blind.difference), (1, 1, None));
+    assert!(
+        markdown.contains("aegis won 1 and blind 0 of the episodes that weak lost, of which there are 1")
+    );
+    for key in [odd, keys().into_iter().find(|key| weak_won(*key)).unwrap()] {
+        let (found, _) = of(&|one| one == key);
+        assert!(found.contrasts.iter().all(|one| one.figures.difference.is_none() && !one.holds));
+        assert!(found.contrasts[0].budget_unknown && found.contrasts[0].budget.is_none());
+        let mismatch = found.kill.iter().find(|one| one.name == "duty_mismatch_points").unwrap();
+        assert!(mismatch.fired && mismatch.found.is_none());
+    }
 }
 
 #[test]

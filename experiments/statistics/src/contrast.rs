@@ -35,24 +35,25 @@ pub enum Over {
 pub struct Contrast {
     /// Which episodes.
     pub over: Over,
-    /// Won by the treatment, of these episodes.
-    pub treatment: Proportion,
-    /// Won by the control, of these episodes.
-    pub control: Proportion,
+    /// Won by the treatment, of these episodes; none where there is no such episode, as where weak lost none.
+    pub treatment: Option<Proportion>,
+    /// Won by the control, of these episodes; none likewise.
+    pub control: Option<Proportion>,
     /// Won only by the treatment.
     pub b: u64,
     /// Won only by the control.
     pub c: u64,
     /// Exact test of "the treatment wins more".
     pub mcnemar: McNemar,
-    /// Difference of the two rates, over clusters of (task, initial state); none where it is undefined.
+    /// Difference of the two rates, over clusters of (task, initial state); none where fewer than two of these hold such an
+    /// episode, and elsewhere where it is undefined.
     pub difference: Option<Estimate>,
 }
 
 /// Compares two arms on the same episodes.
 ///
-/// Clusters are drawn from all episodes, so that the number of episodes that weak loses varies as it would. Errors:
-/// no episode to compare on, settings out of range.
+/// Clusters are drawn from all episodes, so that the number of episodes that weak loses varies as it would. Without one that
+/// it is over, a contrast has counts of 0, a p-value of 1 and no interval. Errors: no triplets, settings out of range.
 pub fn contrast(
     triplets: &[Triplet],
     over: Over,
@@ -64,8 +65,8 @@ pub fn contrast(
         triplets.iter().filter(|one| counts(one) && keep(one)).count() as u64
     };
     let n = count(&|_| true);
-    if n == 0 {
-        return Err(StatisticsError::Empty { name: "episodes of the contrast" });
+    if triplets.is_empty() {
+        return Err(StatisticsError::Empty { name: "triplets" });
     }
     let b = count(&|one| one.treatment && !one.control);
     let c = count(&|one| one.control && !one.treatment);
@@ -78,10 +79,11 @@ pub fn contrast(
         let ratio = Ratio::new(&clusters, triplets.iter().map(row));
         ratio.interval(&clusters, bootstrap).ok()
     });
+    let share = |k: u64| (n > 0).then(|| Proportion::new(k, n, bootstrap.confidence)).transpose();
     Ok(Contrast {
         over,
-        treatment: Proportion::new(count(&|one| one.treatment), n, bootstrap.confidence)?,
-        control: Proportion::new(count(&|one| one.control), n, bootstrap.confidence)?,
+        treatment: share(count(&|one| one.treatment))?,
+        control: share(count(&|one| one.control))?,
         b,
         c,
         mcnemar: mcnemar(b, c),

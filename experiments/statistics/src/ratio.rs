@@ -28,8 +28,13 @@ impl Ratio {
     /// Where clusters take few values it draws counts of them instead of clusters, and adds up drawn clusters without
     /// counting them where they take many: the same law, several times as fast.
     ///
-    /// Errors: those of [`Bootstrap::interval`].
+    /// Errors: those of [`Bootstrap::interval`], and fewer than two clusters that the ratio is over: of one, every resample
+    /// is the same.
     pub fn interval(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Result<Estimate, StatisticsError> {
+        let found = self.denominators.iter().filter(|denominator| **denominator != 0.0).count();
+        if found < 2 {
+            return Err(StatisticsError::FewClusters { found });
+        }
         let rows = self.numerators.iter().zip(&self.denominators);
         let profiles: Vec<(u64, u64)> = rows.map(|(n, d)| (n.to_bits(), d.to_bits())).collect();
         let Some((classes, members)) = Classes::merged(clusters, &profiles) else {

@@ -91,14 +91,22 @@ fn a_contrast_is_over_what_weak_lost_or_over_all() {
         })
         .collect();
     let lost = contrast(&triplets, Over::WeakLost, &BOOTSTRAP).unwrap();
-    assert_eq!((lost.b, lost.c, lost.treatment.n), (8, 1, 80));
-    assert_eq!((lost.treatment.k, lost.control.k), (8, 1));
+    assert_eq!((lost.b, lost.c, lost.treatment.unwrap().n), (8, 1, 80));
+    assert_eq!((lost.treatment.unwrap().k, lost.control.unwrap().k), (8, 1));
     assert!((lost.difference.unwrap().estimate - 7.0 / 80.0).abs() < 1e-15);
     assert_eq!(lost.mcnemar, mcnemar(8, 1));
     let all = contrast(&triplets, Over::All, &BOOTSTRAP).unwrap();
-    assert_eq!((all.b, all.c, all.treatment.n), (27, 1, 100));
-    let won: Vec<Triplet> = triplets.into_iter().filter(|one| one.weak).collect();
-    assert!(contrast(&won, Over::WeakLost, &BOOTSTRAP).is_err());
+    assert_eq!((all.b, all.c, all.treatment.unwrap().n), (27, 1, 100));
+    // Where weak lost nothing there is nothing to compare on, and no evidence.
+    let mut won: Vec<Triplet> = triplets.iter().copied().filter(|one| one.weak).collect();
+    let none = contrast(&won, Over::WeakLost, &BOOTSTRAP).unwrap();
+    assert_eq!((none.b, none.c, none.treatment, none.control, none.difference), (0, 0, None, None, None));
+    assert_eq!(none.mcnemar.one_sided, 1.0);
+    // One start more that it lost has a difference, and every resample has the same.
+    won.extend(triplets.iter().copied().find(|one| !one.weak));
+    let one = contrast(&won, Over::WeakLost, &BOOTSTRAP).unwrap();
+    assert_eq!((one.treatment.unwrap().n, one.difference), (1, None));
+    assert!(contrast(&[], Over::All, &BOOTSTRAP).is_err());
 }
 
 fn spending(extra_fires: impl Fn(usize) -> u32, extra_steps: u32) -> Vec<SpendingPair> {

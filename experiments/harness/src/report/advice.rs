@@ -61,6 +61,10 @@ fn criterion(Judged { name, limit, found, .. }: &Judged) -> String {
                     .into()
             }
             "harm_cap" => "harm_cap could not be determined: the study needs an arm aegis.".into(),
+            "duty_mismatch_points" => {
+                "duty_mismatch_points could not be determined, for all episodes are of one start: give the study more."
+                    .into()
+            }
             name => format!("{name} could not be determined, which counts as fired."),
         };
     };

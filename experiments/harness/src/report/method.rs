@@ -55,7 +55,8 @@ impl Report {
         let head = DISCORDANT.map(|share| format!("{} won by only one", percent(share)));
         let mut table = Table::new(&["episodes"]);
         table.head.extend(head);
-        let mut counts: Vec<u64> = self.contrasts.iter().map(|one| one.figures.treatment.n).collect();
+        let of = self.contrasts.iter().filter_map(|one| one.figures.treatment);
+        let mut counts: Vec<u64> = of.map(|treatment| treatment.n).collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
         counts.dedup();
         for episodes in counts {

@@ -100,10 +100,13 @@ pub struct ContrastReport {
     pub figures: Contrast,
     /// The p-value adjusted by Holm over the family.
     pub adjusted: f64,
-    /// Whether the claim holds at the plan's level: not if its budgets are shown to differ.
+    /// Whether the claim holds at the plan's level: not if its budgets are shown to differ, or nothing is known of them.
     pub holds: bool,
     /// What both arms spent; none where one of them is not gated, so that budgets are not meant to be equal.
     pub budget: Option<BudgetMatch>,
+    /// Whether budgets are meant to be equal and all episodes are of one start, so that nobody can say whether they are.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub budget_unknown: bool,
     /// Evidence that may be looked at at any time, where the plan registered it.
     pub e_value: Option<f64>,
 }
@@ -184,7 +187,7 @@ pub fn report(
     let mismatches = contrasts.iter().filter_map(|one| one.budget.map(mismatch));
     let kill = study.kill.judge(&Quantities {
         auroc_lower: discrimination.auroc.map(|estimate| estimate.lower),
-        duty_mismatch_points: Some(largest(mismatches)),
+        duty_mismatch_points: (!contrasts.iter().any(|one| one.budget_unknown)).then(|| largest(mismatches)),
         crn_violations: Some(audit.violations.len() as u64),
         missing_episodes: Some(audit.missing.len() as u64),
         harm,
@@ -260,21 +263,22 @@ fn contrasts(
         .iter()
         .map(|claim| figures(claim, plan, study, weak, by_arm))
         .collect::<Result<Vec<_>, _>>()?;
-    let p_values: Vec<f64> = figures.iter().map(|(figures, _)| figures.mcnemar.one_sided).collect();
+    let p_values: Vec<f64> = figures.iter().map(|(figures, ..)| figures.mcnemar.one_sided).collect();
     let adjusted = holm(&p_values).map_err(failed("contrasts"))?;
     let reports = study.contrasts.iter().zip(figures).zip(adjusted);
     Ok(reports
-        .map(|((claim, (figures, budget)), adjusted)| {
+        .map(|((claim, (figures, budget, budget_unknown)), adjusted)| {
             let differs = |budget: &BudgetMatch| {
                 [budget.fires.verdict, budget.duty.verdict].contains(&Verdict::Mismatched)
             };
             ContrastReport {
                 claim: claim.clone(),
-                holds: adjusted <= study.alpha && !budget.as_ref().is_some_and(differs),
+                holds: adjusted <= study.alpha && !budget_unknown && !budget.as_ref().is_some_and(differs),
                 e_value: study.sequential.then(|| mcnemar_e_value(figures.b, figures.c)),
                 figures,
                 adjusted,
                 budget,
+                budget_unknown,
             }
         })
         .collect())
@@ -286,7 +290,7 @@ fn figures(
     study: &StudySettings,
     weak: &[&EpisodeResult],
     by_arm: &ByArm<'_>,
-) -> Result<(Contrast, Option<BudgetMatch>), ReportError> {
+) -> Result<(Contrast, Option<BudgetMatch>, bool), ReportError> {
     let what = || format!("{} against {}", claim.better, claim.than);
     let (better, than) = (by_arm.of(&claim.better)?, by_arm.of(&claim.than)?);
     let pairs = || weak.iter().zip(better).zip(than);
@@ -302,7 +306,7 @@ fn figures(
     let figures = contrast(&triplets, claim.over(), &study.bootstrap()).map_err(failed(what()))?;
     let gated = |name: &ArmName| *name != *WEAK && *name != *STRONG;
     if !gated(&claim.better) || !gated(&claim.than) {
-        return Ok((figures, None));
+        return Ok((figures, None, false));
     }
     let spent = |result: &EpisodeResult| Spending {
         fires: result.fires,
@@ -320,8 +324,10 @@ fn figures(
             control: spent(than),
         })
         .collect();
-    let budget = budget_match(&spending, study.tolerance(), &study.bootstrap()).map_err(failed(what()))?;
-    Ok((figures, Some(budget)))
+    match budget_match(&spending, study.tolerance(), &study.bootstrap()) {
+        Err(StatisticsError::FewClusters { .. }) => Ok((figures, None, true)),
+        budget => Ok((figures, Some(budget.map_err(failed(what()))?), false)),
+    }
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ impl Report {
             table.head.push("e-value".into());
         }
         for ContrastReport { claim, figures, adjusted, holds, e_value, .. } in &self.contrasts {
+            let [first, second] = [figures.treatment, figures.control].map(counts);
             let mut row = vec![
                 format!("{} > {}", claim.better, claim.than),
                 figures.difference.map_or("–".into(), |estimate| points(&estimate)),
@@ -34,11 +35,11 @@ impl Report {
                 yes(*holds),
                 figures.b.to_string(),
                 figures.c.to_string(),
-                share(figures.treatment.k, figures.treatment.n),
-                share(figures.control.k, figures.control.n),
+                share(first.0, first.1),
+                share(second.0, second.1),
                 match figures.over {
-                    Over::WeakLost => format!("weak lost: {}", figures.treatment.n),
-                    Over::All => format!("all: {}", figures.treatment.n),
+                    Over::WeakLost => format!("weak lost: {}", first.1),
+                    Over::All => format!("all: {}", first.1),
                 },
             ];
             row.extend(sequential.then(|| e_value.map_or("–".into(), |value| format!("{value:.3e}"))));
@@ -52,7 +53,14 @@ impl Report {
             .laid_out(Layout::Stacked);
         let duty = duty_name(self.duty_of);
         for one in &self.contrasts {
-            let Some(budget) = &one.budget else { continue };
+            let Some(budget) = &one.budget else {
+                if one.budget_unknown {
+                    let contrast = format!("{} > {}", one.claim.better, one.claim.than);
+                    let cells = ["all", "–", "–", "–", "not determined, of one start alone"];
+                    table.rows.push(std::iter::once(contrast).chain(cells.map(str::to_owned)).collect());
+                }
+                continue;
+            };
             for (quantity, scale, unit, of) in
                 [(duty, 100.0, " %", &budget.duty), ("fires per episode", 1.0, "", &budget.fires)]
             {
@@ -188,6 +196,11 @@ pub(super) fn reliability_table(found: &Reliability) -> Table {
         ]);
     }
     table
+}
+
+/// Won, and of how many; nothing of nothing where there is no episode.
+pub(super) fn counts(of: Option<Proportion>) -> (u64, u64) {
+    of.map_or((0, 0), |of| (of.k, of.n))
 }
 
 pub(super) fn share(k: u64, n: u64) -> String {

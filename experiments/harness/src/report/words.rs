@@ -5,7 +5,7 @@ use aegis_statistics::{Estimate, Over};
 
 use super::instructive::RECORDINGS;
 use super::page::{Layout, Outcome};
-use super::tables::{p_value, plain, points, reliability_table, share, signed, task_table};
+use super::tables::{counts, p_value, plain, points, reliability_table, share, signed, task_table};
 use super::{Background, Link, Page, Report, ReportError, Table, charts};
 use crate::arm::{AEGIS, ArmName};
 
@@ -67,13 +67,14 @@ impl Report {
                 (false, _) => "is not shown",
             };
             let over = over(one.figures.over);
+            let [first, second] = [one.figures.treatment, one.figures.control].map(counts);
             page.say(format!(
                 "{} wins more than {}: {verdict}. It won {} and {} won {} {over} ({}), adjusted p = {}.",
                 one.claim.better,
                 one.claim.than,
-                share(one.figures.treatment.k, one.figures.treatment.n),
+                share(first.0, first.1),
                 one.claim.than,
-                share(one.figures.control.k, one.figures.control.n),
+                share(second.0, second.1),
                 one.figures.difference.map_or("no interval".into(), |estimate| points(&estimate)),
                 p_value(one.adjusted),
             ));
@@ -189,7 +190,12 @@ impl Report {
             .iter()
             .map(|one| match &one.figures.difference {
                 Some(difference) => wins(&one.claim.better, &one.claim.than, one.figures.over, difference),
-                None => format!("{} against {} has no interval", one.claim.better, one.claim.than),
+                None => {
+                    let (won, of) = counts(one.figures.treatment);
+                    let (over, [better, than]) = (over(one.figures.over), [&one.claim.better, &one.claim.than]);
+                    let other = counts(one.figures.control).0;
+                    format!("{better} won {won} and {than} {other} {over}, of which there are {of}, without an interval")
+                }
             })
             .collect();
         format!("{verdict}: {}.", found.join("; "))
