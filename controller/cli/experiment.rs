@@ -19,7 +19,7 @@ use aegis_sim::Suite;
 use clap::{Args, Subcommand};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::plan::hold;
+use crate::plan::{hold, take_over};
 use crate::study::{Study, load_suite};
 
 /// Verbs of `aegis experiment`.
@@ -57,9 +57,19 @@ pub struct Registered {
 }
 
 impl Registered {
+    fn lock(&self) -> PathBuf {
+        self.lock.clone().unwrap_or_else(|| lock_path(&self.plan))
+    }
+
+    /// The same as [`Registered::hold`], after the lock took over what the plan's log notes.
+    pub fn take_over(&self) -> Result<(Plan, Lock), Failure> {
+        take_over(&self.plan, &self.lock())?;
+        self.hold()
+    }
+
     /// The plan and its lock, held against all that a run reads.
     pub fn hold(&self) -> Result<(Plan, Lock), Failure> {
-        let lock = hold(&self.plan, &self.lock.clone().unwrap_or_else(|| lock_path(&self.plan)))?;
+        let lock = hold(&self.plan, &self.lock())?;
         let plan = Plan::load(&self.plan).or_exit(Exit::Input)?;
         if plan.study.is_none() {
             let message = "study: missing; valid is a [study], as in a plan of `aegis plan new`";

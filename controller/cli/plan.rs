@@ -12,7 +12,7 @@ mod trial;
 
 use clap::Subcommand;
 
-pub use noted::note;
+pub use noted::{note, take_over};
 pub use register::hold;
 
 use crate::exit::Failure;

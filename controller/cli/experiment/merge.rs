@@ -26,7 +26,7 @@ pub struct MergeArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &MergeArguments) -> Result<(), Failure> {
-    let (plan, lock) = arguments.registered.hold()?;
+    let (plan, lock) = arguments.registered.take_over()?;
     let MergeArguments { out, parts, .. } = arguments;
     let suite = load_suite(&plan.suite, plan.sample_seed)?;
     let before = precondition::keys(&plan, suite.task_count());

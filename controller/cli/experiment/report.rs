@@ -47,7 +47,7 @@ pub struct ReportArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
-    let (plan, lock) = arguments.registered.hold()?;
+    let (plan, lock) = arguments.registered.take_over()?;
     let folder = &arguments.folder;
     settle(folder, &lock)?;
     let made = make(folder, &plan, &lock)?;

@@ -44,7 +44,7 @@ pub struct RunArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
-    let (_, lock) = arguments.registered.hold()?;
+    let (_, lock) = arguments.registered.take_over()?;
     let study = Study::open(&StudyArguments {
         plan: Some(arguments.registered.plan.clone()),
         workers: arguments.workers,

@@ -155,20 +155,20 @@ fn check_whole(path: &Path, plan: &Plan, frozen: &Frozen) -> Result<(), Failure>
 pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let Registered { plan: path, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
+    noted::take_over(path, &place)?;
     let lock = Lock::load(&place).or_exit(Exit::Input)?;
     let (plan, frozen) = found(path)?;
     check_whole(path, &plan, &frozen)?;
     lock.check_confirmation(&plan)
         .map_err(|(field, reason)| failure(Exit::Input, format!("{}: {field}: {reason}", path.display())))?;
     let seen = arguments.seen(plan.ranges.confirmation)?;
-    let amend = |notes| {
-        let amended = lock.amend(frozen.clone(), now(), &arguments.why, seen, notes);
-        amended.map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))
-    };
+    let amend = |lock: &Lock, notes| lock.amend(frozen.clone(), now(), &arguments.why, seen, notes);
     // What would be refused anyway is refused before a set is run.
-    amend(Vec::new())?;
-    let amended = amend(vec![arguments.trial.run(path)?])?;
-    amended.replace(&place).or_exit(Exit::Failed)?;
+    amend(&lock, Vec::new())
+        .map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))?;
+    let notes = vec![arguments.trial.run(path)?];
+    // Others may have noted something meanwhile.
+    let amended = Lock::change(&place, |lock| amend(lock, notes)).or_exit(Exit::Failed)?;
     tell(&amended, &place, *json)
 }
 
@@ -190,6 +190,7 @@ pub fn hold(plan: &Path, place: &Path) -> Result<Lock, Failure> {
         return Err(failure(Exit::Input, format!("{place}: found no lock; {valid}")));
     }
     let lock = Lock::load(place).or_exit(Exit::Input)?;
+    noted::hold(plan, place, &lock)?;
     let (read, mut frozen) = found(plan)?;
     // A lock from before there were such files seals none; what they say is held all the same.
     frozen.models.retain(|role, _| !ROLES.contains(&role.as_str()) || lock.frozen.models.contains_key(role));

@@ -1,6 +1,9 @@
 //! The lock on disk: TOML beside the plan, written once and changed only by an amendment.
 //! What is read is verified before anybody relies on it.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Lock, LockError, SCHEMA};
@@ -115,6 +118,24 @@ impl Lock {
         self.replace(path)
     }
 
+    /// Changes a lock on disk, one process at a time: what `change` is given is what no other has changed when its result is
+    /// written. Returns what is there then.
+    ///
+    /// # Errors
+    /// As [`Lock::load`] and [`Lock::replace`], and what `change` refuses.
+    pub fn change(
+        path: &Path,
+        change: impl FnOnce(&Self) -> Result<Self, LockError>,
+    ) -> Result<Self, LockFileError> {
+        let owned = || path.to_owned();
+        let claimed = claim(path).map_err(|source| LockFileError::Read { path: owned(), source })?;
+        let changed =
+            change(&Self::load(path)?).map_err(|source| LockFileError::Lock { path: owned(), source })?;
+        changed.replace(path)?;
+        drop(claimed);
+        Ok(changed)
+    }
+
     /// Writes an amended lock in place of the one that it was made from.
     ///
     /// # Errors
@@ -130,5 +151,18 @@ impl Lock {
         again.verify().map_err(|error| lost(error.to_string()))?;
         write_atomically(path, (HEAD.to_owned() + &text).as_bytes())
             .map_err(|source| LockFileError::Write { path: path.to_owned(), source })
+    }
+}
+
+/// The file at a path, locked by the operating system until it is closed. Who waited for it may find another file in its
+/// place, as whoever had it puts a new one there.
+fn claim(path: &Path) -> io::Result<File> {
+    loop {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        file.lock()?;
+        let (mine, there) = (file.metadata()?, std::fs::metadata(path)?);
+        if (mine.dev(), mine.ino()) == (there.dev(), there.ino()) {
+            return Ok(file);
+        }
     }
 }
