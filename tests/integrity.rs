@@ -184,6 +184,31 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     assert!(report(&plan, &out) == expected);
     assert!(report(&plan, &merged) == expected, "put together from a folder that is only read");
 
+    // Where files could be made none is, and recordings are said not to be looked at.
+    std::fs::create_dir(out.join("recordings")).expect("the folder can be made");
+    let before = files();
+    let said = succeeds(&mut on("verify", &plan, &out));
+    assert!(said.contains("recordings: not checked"), "{said}");
+    assert_eq!(files(), before);
+    // A log that is not empty is of a store that was not closed.
+    let log = out.join("episodes.sqlite-wal");
+    std::fs::write(&log, "garbage").expect("the file can be written");
+    let with_log = files();
+    refuses(
+        &mut on("verify", &plan, &out),
+        1,
+        &["episodes.sqlite-wal is of a run that was killed or goes on"],
+    );
+    assert_eq!((files(), std::fs::read(&log).expect("the log")), (with_log, b"garbage".to_vec()));
+    std::fs::remove_file(&log).expect("the file can be removed");
+    // A store of something else that is refused is left as it is.
+    let alien = place.join("alien");
+    std::fs::create_dir(&alien).expect("the folder can be made");
+    std::fs::copy(out.join("episodes.sqlite"), alien.join("episodes.sqlite")).expect("copied");
+    change(&alien, "UPDATE store SET value = 'another' WHERE name = 'belongs'");
+    refuses(&mut on("report", &plan, &alien), 2, &["belongs: found another"]);
+    assert_eq!(std::fs::read_dir(&alien).expect("the folder").count(), 1, "nothing was left behind");
+
     // What a killed run left there is said, and not passed over.
     std::fs::write(out.join("episodes.sqlite-journal"), "left").expect("the file can be written");
     tidy();

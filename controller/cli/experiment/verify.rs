@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::Lock;
-use aegis_experiments::store::Store;
+use aegis_experiments::report::RECORDINGS;
+use aegis_experiments::store::{Store, check_closed};
 use aegis_experiments::{Arm, precondition};
 use aegis_files::same_digest;
 use clap::Args;
@@ -48,6 +49,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     );
     let mut wrong: Vec<String> = Vec::new();
     let store_file = store_path(folder);
+    // Of one that is open only reading its log gives all of it, for which SQLite writes beside it.
+    for store in [&store_file, &store_path(&folder.join(precondition::FOLDER))] {
+        check_closed(store).map_err(|error| failure(Exit::Failed, error))?;
+    }
     let read = |name: &str| {
         let path = folder.join(name);
         // Read as it is, for one of these is a page; an editor's byte-order mark is no difference.
@@ -89,6 +94,13 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         Err(error) if wrong.is_empty() => return Err(error),
         Err(error) if wrong.iter().any(|line| error.to_string().contains(line.as_str())) => {}
         Err(error) => wrong.push(error.to_string()),
+    }
+    let recordings = folder.join(RECORDINGS);
+    if recordings.is_dir() {
+        say!(
+            "{}: not checked: no figure rests on recordings, and `aegis experiment report --recordings` makes them again",
+            recordings.display()
+        );
     }
     wrong.extend(rerun::run(&arguments.again, &arguments.registered, &stores)?);
     if wrong.is_empty() {

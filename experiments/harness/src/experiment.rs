@@ -104,6 +104,24 @@ pub struct Experiment<'a> {
     pub arms: &'a [Arm],
 }
 
+/// Holds that all that ran is there: the store's file, these sets in it, and their traces.
+fn check_kept(folder: &Path, store: &Store, ran: &[EpisodeKey]) -> Result<(), RunError> {
+    store.check_place()?;
+    let stored: BTreeSet<EpisodeKey> = store.traces()?.into_iter().map(|(key, _)| key).collect();
+    for key in ran {
+        let path = trace_path(folder, *key);
+        if !stored.contains(key) {
+            return Err(StoreError::Gone { path: folder.join(STORE) }.into());
+        }
+        if !path.is_file() {
+            let reason = "was written and is gone, so what ran cannot be verified; valid is a folder that nothing else \
+                          changes while a run goes on";
+            return Err(RunError::Trace { path, reason: reason.into() });
+        }
+    }
+    Ok(())
+}
+
 /// Runs what the store lacks of these keys; returns how many it ran.
 ///
 /// # Errors
@@ -135,12 +153,19 @@ pub fn run(
             .map_err(|source| RunError::Job { what: describe(*key, "twins"), source })?;
         let results: Vec<_> = twins.into_iter().map(|(result, _)| result).collect();
         let path = trace_path(folder, *key);
-        let failed = |reason| RunError::Trace { path: path.clone(), reason };
+        let failed = |reason: String| RunError::Trace {
+            path: path.clone(),
+            reason: format!("cannot write: {reason}"),
+        };
         let bytes = trace.file(layout, *key, settings.gate.chunk_steps).parquet().map_err(failed)?;
         write_atomically(&path, &bytes).map_err(|error| failed(error.to_string()))?;
-        store.lock().map_err(|_| RunError::Worker)?.insert(&results, &sha256_of(&bytes))?;
+        let mut store = store.lock().map_err(|_| RunError::Worker)?;
+        store.check_place()?;
+        store.insert(&results, &sha256_of(&bytes))?;
         Ok(())
     })?;
+    let store = store.into_inner().map_err(|_| RunError::Worker)?;
+    check_kept(folder, &store, &missing)?;
     match noted.into_inner().map_err(|_| RunError::Worker)? {
         Some(error) => Err(error.into()),
         None => Ok(missing.len()),

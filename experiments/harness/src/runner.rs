@@ -52,8 +52,8 @@ pub enum RunError {
     /// Results cannot be kept.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A step trace cannot be written.
-    #[error("{path}: cannot write: {reason}", path = path.display())]
+    /// A step trace cannot be written, or did not stay.
+    #[error("{path}: {reason}", path = path.display())]
     Trace {
         /// The file.
         path: PathBuf,

@@ -7,6 +7,7 @@ mod landing;
 mod open;
 mod seals;
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ use crate::key::EpisodeKey;
 use crate::trace::Layout;
 
 pub use contents::{StoredEpisode, StoredSet, stored_episodes};
-pub use open::has_log;
 use open::read_only;
+pub use open::{check_closed, has_log};
 pub use seals::{Chain, Part};
 
 /// Version of the tables: in 3 seals say under which lock a set ran.
@@ -63,17 +64,28 @@ pub enum StoreError {
     },
     /// What a run that was killed, or goes on, keeps beside the store lies there, and the store cannot be opened with it.
     #[error(
-        "{path}: cannot open: {source}; {log} is of a run that was killed or goes on, so the store's file is not all of it: run \
+        "{path}: {reason}{log} is of a run that was killed or goes on, so the store's file is not all of it: run \
          `aegis experiment report` there as somebody who may write, or on a copy of the whole folder",
-        path = path.display(), log = log.display()
+        path = path.display(), log = log.display(),
+        reason = source.as_ref().map_or(String::new(), |source| format!("cannot open: {source}; "))
     )]
     Log {
         /// The file.
         path: PathBuf,
         /// What lies beside it.
         log: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
+        /// What SQLite said, where it was asked.
+        source: Option<rusqlite::Error>,
+    },
+    /// The file is another than the one that was opened, or there is none.
+    #[error(
+        "{path}: was removed or replaced while it was written, so what ran since is not kept; valid is a folder that nothing \
+         else changes while a run goes on: run it again",
+        path = path.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
     },
     /// The store is of another version or another experiment, or holds what no run writes.
     #[error("{path}: {field}: found {found}; valid is {valid}", path = path.display())]
@@ -118,6 +130,15 @@ pub struct Store {
     schema: u32,
     /// The newest seal of the lock under which sets are stored.
     lock: Option<String>,
+    /// The file that was opened.
+    file: Option<FileId>,
+}
+
+/// What tells a file from every other on this machine: its device and its number there.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Store {
@@ -182,7 +203,8 @@ impl Store {
     }
 
     fn checked(path: &Path, connection: Connection, belongs: &str) -> Result<Self, StoreError> {
-        let mut store = Self { path: path.to_owned(), connection, schema: SCHEMA, lock: None };
+        let mut store =
+            Self { path: path.to_owned(), connection, schema: SCHEMA, lock: None, file: file_id(path) };
         let nothing = || "nothing".to_owned();
         let schema = store.value("schema")?;
         let known =
@@ -198,6 +220,17 @@ impl Store {
             return Err(store.invalid("belongs", found.unwrap_or_else(nothing), valid));
         }
         Ok(store)
+    }
+
+    /// Refuses to go on where what lands is not kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Gone`] where the file was removed or replaced since it was opened.
+    pub fn check_place(&self) -> Result<(), StoreError> {
+        if self.file.is_some() && file_id(&self.path) == self.file {
+            return Ok(());
+        }
+        Err(StoreError::Gone { path: self.path.clone() })
     }
 
     /// A value of the table that says what the store is.

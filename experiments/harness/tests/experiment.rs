@@ -116,6 +116,41 @@ fn a_lost_plant_is_noted_and_its_episode_run_again() {
 }
 
 #[test]
+fn what_is_taken_away_during_a_run_is_an_error() {
+    // Once the first set is done, of a run that has others before it.
+    let taken = |name: &str, take: fn(&Path)| {
+        let folder = folder(&format!("taken-{name}"));
+        let store = Store::open(&folder.join(STORE), BELONGS).unwrap();
+        let done = AtomicUsize::new(0);
+        let progress = |_: Progress<'_>| {
+            if done.fetch_add(1, Ordering::Relaxed) == 0 {
+                take(&folder);
+            }
+        };
+        let experiment = Experiment { folder: &folder, store, keys: &keys(), arms: &arms() };
+        let settings = EpisodeSettings { fork: true, ..settings() };
+        experiment::run(experiment, 1, &settings, &|_| Ok(open()), &progress).expect_err(name).to_string()
+    };
+    let gone = "episodes.sqlite: was removed or replaced while it was written";
+    let removed = taken("store", |folder| std::fs::remove_file(folder.join(STORE)).unwrap());
+    assert!(removed.contains(gone), "{removed}");
+    let moved = taken("folder", |folder| {
+        let away = folder.with_extension("away");
+        let _ = std::fs::remove_dir_all(&away);
+        std::fs::rename(folder, away).unwrap();
+        std::fs::create_dir(folder).unwrap();
+    });
+    assert!(moved.contains(gone), "{moved}");
+    let copied = taken("copy", |folder| {
+        std::fs::copy(folder.join(STORE), folder.join("copy")).unwrap();
+        std::fs::rename(folder.join("copy"), folder.join(STORE)).unwrap();
+    });
+    assert!(copied.contains(gone), "{copied}");
+    let traces = taken("traces", |folder| std::fs::remove_dir_all(folder.join("traces")).unwrap());
+    assert!(traces.contains("replicate0.parquet: was written and is gone"), "{traces}");
+}
+
+#[test]
 fn shards_are_disjoint_and_make_the_whole() {
     let keys = keys();
     let mut all: Vec<EpisodeKey> = (1..=3).flat_map(|index| Shard { index, count: 3 }.of(&keys)).collect();

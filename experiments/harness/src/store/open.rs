@@ -1,12 +1,10 @@
 //! A store opened to be read: as SQLite opens it, or as a file that nobody writes where no file may be made beside it.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{PATIENCE, StoreError, file_system};
+use super::{PATIENCE, StoreError};
 use crate::files::instead_of;
 
 /// What a run that was killed, or goes on, has left beside a store: the log of what is not in its file yet, or the journal
@@ -27,26 +25,30 @@ pub fn has_log(path: &Path) -> bool {
     log_of(path).is_some()
 }
 
+/// Refuses a store whose file is not all of it, as after a run that was killed or while one goes on.
+///
+/// # Errors
+/// [`StoreError::Log`].
+pub fn check_closed(path: &Path) -> Result<(), StoreError> {
+    match log_of(path) {
+        None => Ok(()),
+        Some(log) => Err(StoreError::Log { path: path.to_owned(), log, source: None }),
+    }
+}
+
 /// Opens a store to read it.
 ///
-/// SQLite wants to make files beside a store that was written through a log. Where the folder takes none, or other machines
-/// would meet them, and no log lies there, the file is read as it is.
+/// SQLite makes files beside a store that was written through a log, and leaves them there. Where no log lies there, the file
+/// is all of the store and is read as it is, without any of that.
 pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::None { path: path.to_owned() });
     }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let as_it_is = || {
-        let flags = flags | OpenFlags::SQLITE_OPEN_URI;
-        Connection::open_with_flags(immutable(path), flags).and_then(usable)
-    };
-    let opened = if !has_log(path) && is_written_ahead(path) && file_system::is_shared(path) {
-        as_it_is()
+    let opened = if has_log(path) {
+        Connection::open_with_flags(path, flags).and_then(usable)
     } else {
-        match Connection::open_with_flags(path, flags).and_then(usable) {
-            Err(error) if is_for_want_of_files(&error) && !has_log(path) => as_it_is(),
-            other => other,
-        }
+        Connection::open_with_flags(immutable(path), flags | OpenFlags::SQLITE_OPEN_URI).and_then(usable)
     };
     opened.map_err(|error| refused(path, error))
 }
@@ -61,17 +63,11 @@ pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
         return StoreError::Invalid { path, field, found, valid };
     }
     match log_of(&path) {
-        Some(log) if is_for_want_of_files(&source) || is_io(&source) => StoreError::Log { path, log, source },
+        Some(log) if is_for_want_of_files(&source) || is_io(&source) => {
+            StoreError::Log { path, log, source: Some(source) }
+        }
         _ => StoreError::Database { path, source },
     }
-}
-
-/// Whether a store's file says that it is written through a log: the two versions at byte 18 of SQLite's header are 2.
-fn is_written_ahead(path: &Path) -> bool {
-    let mut versions = [0; 2];
-    let read = File::open(path)
-        .and_then(|mut file| file.seek(SeekFrom::Start(18)).and_then(|_| file.read_exact(&mut versions)));
-    read.is_ok() && versions == [2, 2]
 }
 
 /// The connection, once it has read something.
