@@ -291,6 +291,21 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     assert_eq!(modes, changes.iter().skip(1).map(|mode| format!("{mode:?}")).collect::<Vec<_>>());
     assert!(events.iter().all(|event| event["timestamp"].is_string() && event["level"].is_string()));
     assert!(summary["weak_inference_us"]["n"].as_u64().unwrap() > 0);
+    // All of the folder is checked, or said not to be.
+    let mut check = common::aegis();
+    check.args(["replay", "--check"]).arg(&folder);
+    let said = common::succeeds(&mut check);
+    for words in
+        ["are the record's", "events, each of them whole", "looks at the plant", "not checked", "run.rrd"]
+    {
+        assert!(said.contains(words), "{words:?} is missing from: {said}");
+    }
+    let sights = std::fs::read(folder.join(SIGHTS)).unwrap();
+    let mut damaged = sights.clone();
+    damaged[sights.len() / 2] ^= 1;
+    std::fs::write(folder.join(SIGHTS), damaged).unwrap();
+    common::refuses(&mut check, 1, &["sights.aegis: damaged: frame"]);
+    std::fs::write(folder.join(SIGHTS), sights).unwrap();
     // A record that was cut is the same as far as it goes, and said not to be whole.
     let path = folder.join("run.aegis");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -552,6 +567,24 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
     assert!(!folder.join("reserve").exists());
     let mut check = common::aegis();
     common::refuses(check.args(["replay", "--check"]).arg(&folder), 1, &["the record ends early"]);
+}
+
+#[test]
+fn a_record_that_is_removed_while_the_run_goes_on_is_said_to_be_gone() {
+    let _slot = real_time_slot();
+    let plant = Plant::serve("tcp/127.0.0.1:0");
+    let mut run = Run::start("robot-gone", &plant.endpoint, &[], &[]);
+    run.until("Weak");
+    std::fs::remove_dir_all(&run.folder).unwrap();
+    run.until("error: the record ends here, control goes on");
+    run.signal("TERM");
+    let mut errors = run.process.stderr.take().unwrap();
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    let mut said = String::new();
+    errors.read_to_string(&mut said).unwrap();
+    assert!(said.contains("the record ended early: ") && said.contains("the record is gone"), "{said}");
+    assert!(!folder.join("run.aegis").exists());
 }
 
 /// `size mount-point folder command…`: runs a command on a small disk, which something else fills once `folder/fill` is

@@ -55,6 +55,13 @@ pub struct Failure {
     error: anyhow::Error,
 }
 
+impl Failure {
+    /// The code that it ends the process with.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
 #[cfg(feature = "robot")]
 impl Failure {
     /// The same with what it is about before it.

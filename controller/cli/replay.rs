@@ -3,6 +3,7 @@
 
 mod check;
 mod episode;
+mod folder;
 pub mod stored;
 
 use std::path::{Path, PathBuf};
@@ -22,8 +23,9 @@ use crate::stage::Libero;
                         aegis replay runs/study --plan experiments/study.toml --spawn\n  \
                         aegis replay runs/study --episode 3/641 --rrd episode.rrd\n\n\
                         A viewer of the same version: pip install rerun-sdk==0.36.3. A black box that begins in the \
-                        middle of a run is shown, and checked for damage alone. Exit code 1: a decision or a command \
-                        differs, or the record is cut or damaged, and where.")]
+                        middle of a run is shown, and checked for damage alone. --check of a folder checks each file in \
+                        it as far as it can be, and says how far. Exit code 1: a decision or a command differs, or a \
+                        file is cut, damaged, put in another order or missing, and where.")]
 pub struct ReplayArguments {
     /// A run's folder or file, or a study's folder
     #[arg(value_name = "DIR|FILE")]
@@ -78,16 +80,28 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
             let reason = "--check: this is a study, whose figures `aegis experiment verify` checks";
             Err(failure(Exit::Input, format!("{}: {reason}", target.display())))
         }
-        None => {
-            let check::Checked { periods, fault } = check::check(&path)?;
-            let all = "every decision and every command the same";
-            say!("{}: {periods} control periods, {all}", path.display());
-            let fault = fault.map(|fault| failure(Exit::Failed, format!("{}: {fault}", path.display())));
-            fault.map_or(Ok(()), Err)
-        }
+        None if target.is_dir() => folder::check(target),
+        None => check_file(&path),
         Some(to) if is_study => episode::show(target, &arguments.episode, to),
         Some(to) => show_run(&path, to),
     }
+}
+
+/// Checks one file, and nothing that lies beside it.
+fn check_file(path: &Path) -> Result<(), Failure> {
+    let checked = check::check(path)?;
+    let wrong = |reason: String| failure(Exit::Failed, format!("{}: {reason}", path.display()));
+    if checked.first > 0 {
+        if let Some(fault) = checked.fault {
+            return Err(wrong(fault));
+        }
+        let (first, periods) = (checked.first, checked.periods);
+        let found = format!("it begins at period {first}, and its {periods} periods are undamaged");
+        let valid = "to compare them, valid is a run from period 0 on";
+        return Err(failure(Exit::Input, format!("{}: {found}; {valid}", path.display())));
+    }
+    say!("{}: {checked}", path.display());
+    checked.fault.map_or(Ok(()), |fault| Err(wrong(fault)))
 }
 
 fn show_run(path: &Path, to: Target) -> Result<(), Failure> {

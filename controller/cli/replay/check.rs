@@ -1,22 +1,58 @@
 //! A recorded run through the same controller again, decision for decision and bit for bit.
 //! Says that all agree, or names the first period that differs; a record that is cut or damaged is checked up to there.
 
+use std::fmt::{self, Display, Formatter};
 use std::path::Path;
+use std::time::Duration;
 
-use aegis_core::control::{Output, Period};
-use aegis_recorder::run_log::{Ending, RunLogError, RunReader};
+use aegis_core::control::{Cause, Counters, Mode, Output, Period};
+use aegis_recorder::run_log::{Ending, Layout, RunLogError, RunReader};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 
 /// Result of a check that found no difference.
 pub struct Checked {
-    /// Control periods that were compared.
+    /// Control periods that were read, and compared where the file has all from the first on.
     pub periods: u64,
+    /// Number of the first period in the file.
+    pub first: u64,
     /// Why the record is not whole, and where.
     pub fault: Option<String>,
+    /// What the controller counted; of periods that were compared.
+    pub counters: Counters,
+    /// Stops, in order.
+    pub stops: Vec<(Mode, Option<Cause>)>,
+    layout: Layout,
 }
 
-/// Feeds a file's periods back through the controller that its header describes.
+#[cfg(test)]
+impl Checked {
+    /// A whole record with so many periods.
+    pub fn whole(periods: u64, counters: Counters, stops: Vec<(Mode, Option<Cause>)>) -> Self {
+        Self { periods, first: 0, fault: None, counters, stops, layout: Layout::Chained }
+    }
+}
+
+impl Display for Checked {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} control periods, ", self.periods)?;
+        formatter.write_str(match (self.first, &self.fault) {
+            (0, _) => "every decision and every command the same",
+            (_, None) => "undamaged; not compared, for they are the end of a run",
+            (_, Some(_)) => "undamaged so far",
+        })?;
+        formatter.write_str(match self.layout {
+            Layout::Chained => "",
+            Layout::Checked => " (format 3: their order is known by their times)",
+            Layout::Plain => {
+                " (format 2 has no checksums and no end mark: what changed of times and ages, and how many periods are \
+                 missing at its end, is not known)"
+            }
+        })
+    }
+}
+
+/// Feeds a file's periods back through the controller that its header describes; those of the end of a run are only read.
 pub fn check(path: &Path) -> Result<Checked, Failure> {
     let wrong = |reason: String| failure(Exit::Failed, format!("{}: {reason}", path.display()));
     let mut reader = RunReader::open(path).map_err(|error| {
@@ -24,46 +60,42 @@ pub fn check(path: &Path) -> Result<Checked, Failure> {
         let exit = if matches!(error, RunLogError::Read { .. }) { Exit::Input } else { Exit::Failed };
         failure(exit, error)
     })?;
-    let first = reader.header.first;
-    if first > 0 {
-        let (periods, fault) = read_through(&mut reader);
-        if let Some(fault) = fault {
-            return Err(wrong(fault));
-        }
-        let found = format!("it begins at period {first}, and its {periods} periods are undamaged");
-        let valid = "to compare them, valid is a run from period 0 on";
-        return Err(failure(Exit::Input, format!("{}: {found}; {valid}", path.display())));
-    }
+    let (first, layout) = (reader.header.first, reader.layout());
     let mut controller = reader.header.recipe.controller().or_exit(Exit::Input)?;
-    let mut periods = 0;
+    let (mut periods, mut stops, mut mode) = (0, Vec::new(), Mode::Idle);
+    let mut before: Option<Duration> = None;
     let fault = loop {
-        let bytes = match next(&mut reader, periods) {
+        let number = first + periods;
+        let bytes = match next(&mut reader, number) {
             Ok(Some(bytes)) => bytes,
             Ok(None) => break None,
             Err(fault) => break Some(fault),
         };
         let period: Period<'_> =
-            rmp_serde::from_slice(&bytes).map_err(|error| wrong(format!("period {periods}: {error}")))?;
-        let output = controller.tick(&period.inputs);
-        if let Some(difference) = difference(&period, &output, controller.command()) {
-            let step = period.output.step;
-            return Err(wrong(format!("period {periods}, control step {step}: {difference}")));
+            rmp_serde::from_slice(&bytes).map_err(|error| wrong(format!("period {number}: {error}")))?;
+        let now = period.inputs.now;
+        if let Some(before) = before.filter(|before| now <= *before) {
+            let reason = "periods were moved, or left out and repeated";
+            return Err(wrong(format!(
+                "period {number}: its time, {now:?}, is not after that of the one before, {before:?}: {reason}"
+            )));
         }
+        before = Some(now);
+        if first == 0 {
+            let output = controller.tick(&period.inputs);
+            if let Some(difference) = difference(&period, &output, controller.command()) {
+                let step = period.output.step;
+                return Err(wrong(format!("period {number}, control step {step}: {difference}")));
+            }
+        }
+        let now = period.output.mode;
+        if now != mode && now.is_latched() {
+            stops.push((now, period.output.cause));
+        }
+        mode = now;
         periods += 1;
     };
-    Ok(Checked { periods, fault })
-}
-
-/// Reads a file to its end: how many periods it has, and why it is not whole.
-fn read_through(reader: &mut RunReader) -> (u64, Option<String>) {
-    let (first, mut periods) = (reader.header.first, 0);
-    loop {
-        match next(reader, first + periods) {
-            Ok(Some(_)) => periods += 1,
-            Ok(None) => return (periods, None),
-            Err(fault) => return (periods, Some(fault)),
-        }
-    }
+    Ok(Checked { periods, first, fault, counters: controller.counters().clone(), stops, layout })
 }
 
 /// The bytes of period `number`, none behind the last, or why they cannot be read.

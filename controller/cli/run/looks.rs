@@ -77,6 +77,9 @@ pub fn start(folder: &Path, shown: Option<Arc<Shown>>) -> Result<(Looker, Helper
                 Err(_) => break,
             }
         }
+        if let Some(Err(error)) = log.map(SightLog::finish) {
+            tracing::warn!("looks at the plant have no end mark: {error}");
+        }
     });
     Ok((Looker { sender, last: None, has_state: false }, thread.or_exit(Exit::Failed)?))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aegis_core::control::{Mode, Period};
 use aegis_recorder::black_box::BlackBox;
@@ -19,6 +19,8 @@ use crate::files::make_folder;
 
 /// Between two looks at an empty ring.
 const GLANCE: Duration = Duration::from_millis(2);
+/// Between two looks at whether the record is still where it was made.
+const LOOK: Duration = Duration::from_secs(1);
 /// What a black box holds, seconds.
 const BLACK_BOX: f64 = 60.0;
 
@@ -82,6 +84,7 @@ impl Recording {
             mode: Mode::Idle,
             hand_over: HandOver::default(),
             taken: Taken::new()?,
+            looked: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("record".into()).spawn({
             let (end, forget) = (Arc::clone(&end), Arc::clone(&forget));
@@ -131,6 +134,8 @@ struct Taker {
     mode: Mode,
     hand_over: HandOver,
     taken: Taken,
+    /// When the record was last seen where it was made.
+    looked: Instant,
 }
 
 impl Taker {
@@ -178,7 +183,15 @@ impl Taker {
     }
 
     fn flush(&mut self) {
-        if let Some(Err(error)) = self.log.as_mut().map(RunLog::flush) {
+        let looks = self.looked.elapsed() >= LOOK;
+        if looks {
+            self.looked = Instant::now();
+        }
+        let flushed = self.log.as_mut().map(|log| {
+            log.flush()?;
+            if looks { log.check_there() } else { Ok(()) }
+        });
+        if let Some(Err(error)) = flushed {
             self.give_up(error.to_string());
         }
     }

@@ -373,7 +373,7 @@ mod tests {
             ("rate_hz = 20", "rate_hz = \"x\"", "string \"x\", expected a number"),
             ("{ task = 0, initial_state = 50 }", "5", "integer `5`, expected a table of keys"),
             ("overlap = \"replace\"", "overlap = \"blend\"", "found a word, expected { blend = N }"),
-            ("starts = [", "starts = 1\nother = [", "integer `1`, expected a list"),
+            ("rest = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]", "rest = 1", "integer `1`, expected a list"),
             ("plant = \"libero\"", "plant = 1", "integer `1`, expected a text in quotes"),
         ] {
             let error = changed(from, to).unwrap_err();
@@ -394,6 +394,32 @@ mod tests {
         }
         for number in ["0", "inf", "nan", "1e15", "-1e-15"] {
             changed("rate_hz = 20", &format!("rate_hz = {number}")).unwrap();
+        }
+    }
+    /// Puts the values of one table into another.
+    fn put(into: &mut toml::Table, table: toml::Table) {
+        for (key, value) in table {
+            match (into.get_mut(&key), value) {
+                (Some(toml::Value::Table(into)), toml::Value::Table(table)) => put(into, table),
+                (_, value) => _ = into.insert(key, value),
+            }
+        }
+    }
+
+    #[test]
+    fn the_manuals_robot_files_work() {
+        let manual = include_str!("../../../docs/robot.md");
+        let excerpts: Vec<&str> =
+            manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert_eq!(excerpts.len(), 2);
+        for excerpt in excerpts {
+            let mut whole: toml::Table = toml::from_str(SHIPPED).unwrap();
+            put(&mut whole, toml::from_str(excerpt).unwrap());
+            let file = RobotFile::parse(&toml::to_string(&whole).unwrap()).unwrap();
+            file.control.validate(&file.gate, 10).unwrap();
+            file.control.validate_rest(&file.rest).unwrap();
+            checks::check(&file.control).unwrap();
+            readings(&file).unwrap();
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Byte strings one after another in a file, each behind its length and a checksum of both.
-//! A file that ends early is read as far as it goes; a bit that changed after it was written is found.
+//! Byte strings one after another in a file, each behind its length and a checksum of both and of all that came before.
+//! A file that ends early is read as far as it goes; a bit that changed after it was written is found, and a frame that was moved.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -14,8 +14,10 @@ pub enum Layout {
     /// A `u32` length, then the bytes.
     Plain,
     /// A `u32` length, a `u32` checksum of length and bytes, then the bytes. An end mark is a frame of length 0, whose
-    /// checksum is of that length and of the number of frames before it, a `u64`.
+    /// checksum is of that length and of the number of frames before it, a `u64`. Frames that changed places are not found.
     Checked,
+    /// The same, and each checksum is of the checksum before it too, first of all: 0 before the first.
+    Chained,
 }
 
 /// What a file has next.
@@ -48,18 +50,20 @@ pub enum FrameError {
     },
 }
 
-/// Writes a file of [`Layout::Checked`].
+/// Writes a file of [`Layout::Chained`].
 #[derive(Debug)]
 pub struct FrameWriter<W> {
     file: W,
     frames: u64,
+    /// Checksum of the frame before.
+    before: u32,
 }
 
 impl<W: Write> FrameWriter<W> {
     /// Writes the first bytes of an empty file.
     pub fn begin(mut file: W, magic: [u8; MAGIC_BYTES]) -> io::Result<Self> {
         file.write_all(&magic)?;
-        Ok(Self { file, frames: 0 })
+        Ok(Self { file, frames: 0, before: 0 })
     }
 
     /// Appends a frame of 1 byte to 1 MiB.
@@ -69,7 +73,7 @@ impl<W: Write> FrameWriter<W> {
             let reason = format!("found a frame of {} bytes; valid is 1 to {LARGEST}", bytes.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
-        self.put(length, checksum(length, bytes))?;
+        self.put(length, bytes)?;
         self.file.write_all(bytes)?;
         self.frames += 1;
         Ok(())
@@ -82,13 +86,16 @@ impl<W: Write> FrameWriter<W> {
 
     /// Writes the end mark and hands what is buffered to the system.
     pub fn finish(mut self) -> io::Result<()> {
-        self.put(0, checksum(0, &self.frames.to_le_bytes()))?;
+        let count = self.frames.to_le_bytes();
+        self.put(0, &count)?;
         self.flush()
     }
 
-    fn put(&mut self, length: u32, checksum: u32) -> io::Result<()> {
+    /// Writes a length and the checksum of it and of what it covers.
+    fn put(&mut self, length: u32, covered: &[u8]) -> io::Result<()> {
+        self.before = checksum(Some(self.before), length, covered);
         self.file.write_all(&length.to_le_bytes())?;
-        self.file.write_all(&checksum.to_le_bytes())
+        self.file.write_all(&self.before.to_le_bytes())
     }
 }
 
@@ -99,12 +106,14 @@ pub struct FrameReader<R> {
     layout: Layout,
     frames: u64,
     offset: u64,
+    /// Checksum of the frame before, as the file has it.
+    before: u32,
 }
 
 impl<R: BufRead> FrameReader<R> {
     /// Reads on behind the first bytes of a file.
     pub fn new(file: R, layout: Layout) -> Self {
-        Self { file, layout, frames: 0, offset: MAGIC_BYTES as u64 }
+        Self { file, layout, frames: 0, offset: MAGIC_BYTES as u64, before: 0 }
     }
 
     /// Layout of the file.
@@ -127,7 +136,7 @@ impl<R: BufRead> FrameReader<R> {
             return Err(self.damaged(format!("has a length of {length} bytes; valid is at most {LARGEST}")));
         }
         let mut expected = None;
-        if self.layout == Layout::Checked {
+        if self.layout != Layout::Plain {
             let Some(checksum) = self.number()? else { return Ok(Frame::Cut) };
             expected = Some(checksum);
         }
@@ -138,7 +147,8 @@ impl<R: BufRead> FrameReader<R> {
         if let Some(expected) = expected {
             let count = self.frames.to_le_bytes();
             let covered: &[u8] = if length == 0 { &count } else { &bytes };
-            let found = checksum(length, covered);
+            let before = (self.layout == Layout::Chained).then_some(self.before);
+            let found = checksum(before, length, covered);
             if found != expected {
                 return Err(self.damaged(format!("has checksum {found:08x}; valid is {expected:08x}")));
             }
@@ -150,6 +160,7 @@ impl<R: BufRead> FrameReader<R> {
                 };
             }
         }
+        self.before = expected.unwrap_or_default();
         self.frames += 1;
         self.offset += u64::from(length) + if expected.is_some() { 8 } else { 4 };
         Ok(Frame::Whole(bytes))
@@ -171,9 +182,10 @@ impl<R: BufRead> FrameReader<R> {
     }
 }
 
-/// CRC-32 of a frame.
-fn checksum(length: u32, bytes: &[u8]) -> u32 {
+/// CRC-32 of a frame, and of the checksum of the one before it.
+fn checksum(before: Option<u32>, length: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
+    before.into_iter().for_each(|before| hasher.update(&before.to_le_bytes()));
     hasher.update(&length.to_le_bytes());
     hasher.update(bytes);
     hasher.finalize()
@@ -205,9 +217,27 @@ mod tests {
         file
     }
 
+    /// The same as the layout before has it, where no frame knows of another.
+    fn checked() -> Vec<u8> {
+        let mut file = MAGIC.to_vec();
+        let mut put = |bytes: &[u8], covered: &[u8]| {
+            let length = u32::try_from(bytes.len()).unwrap();
+            file.extend(length.to_le_bytes());
+            file.extend(checksum(None, length, covered).to_le_bytes());
+            file.extend_from_slice(bytes);
+        };
+        [&b"header"[..], b"1", b"22"].into_iter().for_each(|bytes| put(bytes, bytes));
+        put(b"", &3_u64.to_le_bytes());
+        file
+    }
+
     /// Frames of a file and how it goes on behind the last of them.
     fn read(file: &[u8]) -> (u64, Result<Frame, FrameError>) {
-        let mut reader = FrameReader::new(&file[MAGIC_BYTES..], Layout::Checked);
+        read_as(file, Layout::Chained)
+    }
+
+    fn read_as(file: &[u8], layout: Layout) -> (u64, Result<Frame, FrameError>) {
+        let mut reader = FrameReader::new(&file[MAGIC_BYTES..], layout);
         loop {
             match reader.read() {
                 Ok(Frame::Whole(_)) => {}
@@ -221,7 +251,9 @@ mod tests {
         assert_eq!(crc32fast::hash(b"123456789"), 0xcbf4_3926);
         let mut both = 3_u32.to_le_bytes().to_vec();
         both.extend_from_slice(b"abc");
-        assert_eq!(checksum(3, b"abc"), crc32fast::hash(&both), "length and bytes");
+        assert_eq!(checksum(None, 3, b"abc"), crc32fast::hash(&both), "length and bytes");
+        let all = [&7_u32.to_le_bytes()[..], &both].concat();
+        assert_eq!(checksum(Some(7), 3, b"abc"), crc32fast::hash(&all), "and what came before");
     }
 
     #[test]
@@ -254,9 +286,29 @@ mod tests {
         let missing = [&whole[..begin], &whole[end..]].concat();
         assert!(matches!(read(&missing), (2, Err(FrameError::Damaged { frame: 2, .. }))));
         let twice = [&whole[..end], &whole[begin..]].concat();
-        assert!(matches!(read(&twice), (4, Err(FrameError::Damaged { frame: 4, .. }))));
+        assert!(matches!(read(&twice), (3, Err(FrameError::Damaged { frame: 3, .. }))));
         let more = [&whole[..], b"0"].concat();
         assert!(matches!(read(&more), (3, Err(FrameError::Damaged { frame: 3, .. }))));
+    }
+
+    #[test]
+    fn frames_that_changed_places_or_took_each_others_are_found() {
+        let frames = |file: &[u8]| -> Vec<Vec<u8>> {
+            // The header of 6 bytes, then 1 and 2, each behind 8; the end mark of 8.
+            let ends = [0, 14, 23, 33, 41].map(|end| MAGIC_BYTES + end);
+            assert_eq!(ends[4], file.len());
+            ends.windows(2).map(|pair| file[pair[0]..pair[1]].to_vec()).collect()
+        };
+        let (now, before) = (frames(&file()), frames(&checked()));
+        for order in [[0, 2, 1, 3], [0, 1, 1, 3], [0, 2, 2, 3], [1, 0, 2, 3]] {
+            let put = |frames: &[Vec<u8>]| {
+                [&MAGIC[..], &order.map(|frame| frames[frame].clone()).concat()].concat()
+            };
+            assert!(matches!(read(&put(&now)), (_, Err(FrameError::Damaged { .. }))), "{order:?}");
+            let end = read_as(&put(&before), Layout::Checked);
+            assert!(matches!(end, (3, Ok(Frame::End))), "the layout before does not see it: {end:?}");
+        }
+        assert!(matches!(read_as(&checked(), Layout::Checked), (3, Ok(Frame::End))));
     }
 
     #[test]

@@ -1,22 +1,24 @@
 //! A controller's run on disk: a header that its controller can be made from, then every control period as it was.
 //! One file format for the whole run and for the black box. A file that ends early is read as far as it goes, and says so;
-//! a bit that changed after it was written is found.
+//! a bit that changed after it was written is found, and so is a period that was moved.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aegis_core::control::{LimitScope, Recipe};
 use serde::{Deserialize, Serialize};
 
-pub use crate::frames::FrameError;
-use crate::frames::{self, Frame, FrameReader, FrameWriter, Layout, MAGIC_BYTES};
+use crate::frames::{self, Frame, FrameReader, FrameWriter, MAGIC_BYTES};
+pub use crate::frames::{FrameError, Layout};
 
 /// First bytes of a run's file, the format's version among them.
-const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSRUN3";
-/// Formats that are read, the newest first. Version 2 has neither checksums nor an end mark.
-const FORMATS: [([u8; MAGIC_BYTES], Layout); 2] = [(MAGIC, Layout::Checked), (*b"AEGSRUN2", Layout::Plain)];
+const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSRUN4";
+/// Formats that are read, the newest first.
+const FORMATS: [([u8; MAGIC_BYTES], Layout); 3] =
+    [(MAGIC, Layout::Chained), (*b"AEGSRUN3", Layout::Checked), (*b"AEGSRUN2", Layout::Plain)];
 /// A file that is shorter than its header.
 const EARLY: &str = "the header ends early";
 
@@ -61,6 +63,12 @@ pub enum RunLogError {
     #[error("{path}: found a recording; valid is none yet, so choose another --out")]
     Exists {
         /// Which one.
+        path: PathBuf,
+    },
+    /// The file is no longer where it was made.
+    #[error("{path}: the record is gone: it was removed, or replaced, while it was written")]
+    Gone {
+        /// Where it was made.
         path: PathBuf,
     },
     /// Not such a file, or one of another version.
@@ -108,6 +116,8 @@ pub enum Ending {
 pub struct RunLog {
     path: PathBuf,
     frames: FrameWriter<BufWriter<File>>,
+    /// Device and number of the file.
+    identity: (u64, u64),
 }
 
 impl RunLog {
@@ -122,16 +132,17 @@ impl RunLog {
             if exists { RunLogError::Exists { path: path.into() } } else { failed(error) }
         })?;
         let begun = rmp_serde::to_vec_named(header).map_err(io::Error::other).and_then(|header| {
+            let identity = identity(&file.metadata()?);
             let mut frames = FrameWriter::begin(BufWriter::new(file), MAGIC)?;
             frames.append(&header)?;
             frames.flush()?;
-            Ok(frames)
+            Ok((frames, identity))
         });
         if begun.is_err() {
             // The error to report is the first one.
             let _ = std::fs::remove_file(path);
         }
-        begun.map(|frames| Self { path: path.into(), frames }).map_err(failed)
+        begun.map(|(frames, identity)| Self { path: path.into(), frames, identity }).map_err(failed)
     }
 
     /// Appends a period's bytes.
@@ -150,14 +161,30 @@ impl RunLog {
         self.frames.flush().map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 
+    /// Whether the file is where it was made: one that was removed takes all that is written, and nobody finds it.
+    ///
+    /// # Errors
+    /// [`RunLogError::Gone`].
+    pub fn check_there(&self) -> Result<(), RunLogError> {
+        let there = std::fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
+        if there { Ok(()) } else { Err(RunLogError::Gone { path: self.path.clone() }) }
+    }
+
     /// Marks the end, without which a reader says that the file ends early, and hands all to the system.
     ///
     /// # Errors
-    /// [`RunLogError::Write`].
+    /// [`RunLogError::Write`], and [`RunLogError::Gone`].
     pub fn finish(self) -> Result<(), RunLogError> {
-        let Self { path, frames } = self;
-        frames.finish().map_err(|source| RunLogError::Write { path, source })
+        let there = self.check_there();
+        let Self { path, frames, .. } = self;
+        frames.finish().map_err(|source| RunLogError::Write { path, source })?;
+        there
     }
+}
+
+/// Device and number of a file: what it is, wherever it is.
+fn identity(file: &std::fs::Metadata) -> (u64, u64) {
+    (file.dev(), file.ino())
 }
 
 /// Reads a run.
@@ -175,7 +202,7 @@ impl RunReader {
     /// See [`RunLogError`].
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
         let format = |found: String| RunLogError::Format { path: path.into(), found, format: MAGIC };
-        let mut frames = open(path, FORMATS)?;
+        let mut frames = open(path, &FORMATS)?;
         let first = frames.read().map_err(|error| match error {
             FrameError::Read(source) => RunLogError::Read { path: path.into(), source },
             source => RunLogError::Damaged { path: path.into(), source },
@@ -208,6 +235,11 @@ impl RunReader {
         Ok(None)
     }
 
+    /// How much of a change to it shows.
+    pub fn layout(&self) -> Layout {
+        self.frames.layout()
+    }
+
     /// How the file ends; known once [`next_period`](Self::next_period) gives none.
     pub fn ending(&self) -> Option<Ending> {
         self.ending
@@ -217,7 +249,7 @@ impl RunReader {
 /// Opens a file of one of these formats, by its first bytes, and reads as far as behind them.
 pub(crate) fn open(
     path: &Path,
-    formats: [([u8; MAGIC_BYTES], Layout); 2],
+    formats: &[([u8; MAGIC_BYTES], Layout)],
 ) -> Result<FrameReader<BufReader<File>>, RunLogError> {
     let failed = |source| RunLogError::Read { path: path.into(), source };
     let format = |found| RunLogError::Format { path: path.into(), found, format: formats[0].0 };
@@ -226,8 +258,8 @@ pub(crate) fn open(
     if !frames::read_whole(&mut file, &mut begins).map_err(failed)? {
         return Err(format(EARLY.into()));
     }
-    match formats.into_iter().find(|(magic, _)| *magic == begins) {
-        Some((_, layout)) => Ok(FrameReader::new(file, layout)),
+    match formats.iter().find(|(magic, _)| *magic == begins) {
+        Some((_, layout)) => Ok(FrameReader::new(file, *layout)),
         None => {
             let found = String::from_utf8_lossy(&begins).escape_default().to_string();
             Err(format(format!("it begins with {found}")))
@@ -368,6 +400,31 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_was_removed_or_replaced_while_it_was_written_is_said_to_be_gone() {
+        let path = path("gone");
+        let begin = || {
+            let mut log = RunLog::create(&path, &header()).unwrap();
+            log.append(PERIODS[0]).unwrap();
+            log.check_there().unwrap();
+            log
+        };
+        let log = begin();
+        std::fs::remove_file(&path).unwrap();
+        let said = log.check_there().unwrap_err().to_string();
+        assert!(said.contains("gone: the record is gone"), "{said}");
+        assert!(matches!(log.finish(), Err(RunLogError::Gone { .. })));
+        let log = begin();
+        // Beside it first, so that its number is another.
+        let other = path.with_extension("other");
+        std::fs::write(&other, "another").unwrap();
+        std::fs::rename(&other, &path).unwrap();
+        assert!(matches!(log.finish(), Err(RunLogError::Gone { .. })));
+        std::fs::remove_file(&path).unwrap();
+        begin().finish().unwrap();
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
     fn a_record_of_format_2_is_read_as_before() {
         let path = path("format-2");
         let mut whole = b"AEGSRUN2".to_vec();
@@ -382,6 +439,31 @@ mod tests {
         let last = (whole.len() - 4 - PERIODS[2].len()) as u64;
         let within = Ok((2, Ending::Within { offset: last }));
         assert_eq!(read(&path, &whole[..whole.len() - 1]), within);
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_record_of_format_3_is_read_as_before() {
+        let path = path("format-3");
+        let mut whole = b"AEGSRUN3".to_vec();
+        let mut put = |bytes: &[u8], covered: &[u8]| {
+            let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
+            whole.extend_from_slice(&length);
+            whole.extend_from_slice(&crc32fast::hash(&[&length[..], covered].concat()).to_le_bytes());
+            whole.extend_from_slice(bytes);
+        };
+        let header = rmp_serde::to_vec_named(&header()).unwrap();
+        [&header[..]].into_iter().chain(PERIODS).for_each(|bytes| put(bytes, bytes));
+        put(b"", &4_u64.to_le_bytes());
+        assert_eq!(read(&path, &whole), Ok((3, Ending::Whole)));
+        let reader = RunReader::open(&path).unwrap();
+        assert_eq!(
+            (reader.layout(), reader.header.recipe.settings.limits),
+            (Layout::Checked, LimitScope::Always)
+        );
+        let end = whole.len() - 8;
+        let unmarked = Ending::Unmarked { offset: end as u64 };
+        assert_eq!(read(&path, &whole[..end]), Ok((3, unmarked)));
         std::fs::remove_file(&path).unwrap();
     }
 }

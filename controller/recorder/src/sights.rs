@@ -12,9 +12,10 @@ use crate::frames::{Frame, FrameReader, FrameWriter, Layout, MAGIC_BYTES};
 use crate::run_log::{self, RunLogError};
 
 /// First bytes of the file, the format's version among them.
-const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSSEE2";
-/// Formats that are read, the newest first. Version 1 has no checksums; neither has an end mark.
-const FORMATS: [([u8; MAGIC_BYTES], Layout); 2] = [(MAGIC, Layout::Checked), (*b"AEGSSEE1", Layout::Plain)];
+const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSSEE3";
+/// Formats that are read, the newest first. Version 1 has no checksums, and only version 3 an end mark.
+const FORMATS: [([u8; MAGIC_BYTES], Layout); 3] =
+    [(MAGIC, Layout::Chained), (*b"AEGSSEE2", Layout::Checked), (*b"AEGSSEE1", Layout::Plain)];
 /// Its name in a run's folder.
 pub const SIGHTS: &str = "sights.aegis";
 
@@ -69,6 +70,15 @@ impl SightLog {
         let written = written.and_then(|()| self.frames.flush());
         written.map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
+
+    /// Marks the end.
+    ///
+    /// # Errors
+    /// [`RunLogError::Write`].
+    pub fn finish(self) -> Result<(), RunLogError> {
+        let Self { path, frames } = self;
+        frames.finish().map_err(|source| RunLogError::Write { path, source })
+    }
 }
 
 /// Reads looks, in the order in which they came, up to the end or to the first that is damaged.
@@ -82,7 +92,33 @@ impl Sights {
     /// # Errors
     /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file that is none.
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
-        run_log::open(path, FORMATS).map(|frames| Self { frames })
+        run_log::open(path, &FORMATS).map(|frames| Self { frames })
+    }
+
+    /// Reads all of them: how many there are, and why the file is not whole, where that can be known.
+    pub fn check(mut self) -> (u64, Option<String>) {
+        let mut looks = 0;
+        loop {
+            let at = self.frames.offset();
+            let fault = match self.frames.read() {
+                Ok(Frame::Whole(bytes)) => match rmp_serde::from_slice::<Sight>(&bytes) {
+                    Ok(_) => {
+                        looks += 1;
+                        continue;
+                    }
+                    Err(error) => Some(format!("look {looks}, at byte {at}: {error}")),
+                },
+                Ok(Frame::Cut) => {
+                    Some(format!("it ends early, within look {looks}, which begins at byte {at}"))
+                }
+                Ok(Frame::None) if self.frames.layout() == Layout::Chained => {
+                    Some(format!("it ends early, at byte {at} and without an end mark"))
+                }
+                Ok(Frame::End | Frame::None) => None,
+                Err(error) => Some(error.to_string()),
+            };
+            return (looks, fault);
+        }
     }
 }
 
@@ -121,21 +157,33 @@ mod tests {
         assert!(matches!(SightLog::create(&path), Err(RunLogError::Write { .. })), "never written over");
         let all: Vec<Sight> = Sights::open(&path).unwrap().collect();
         assert_eq!(all, [sight(0), sight(1), sight(2)]);
+        let checked = || Sights::open(&path).unwrap().check();
+        let (looks, fault) = checked();
+        assert!(looks == 3 && fault.unwrap().contains("without an end mark"), "the run goes on");
+        log.finish().unwrap();
+        assert_eq!(checked(), (3, None));
 
         let mut bytes = std::fs::read(&path).unwrap();
+        // Without the end mark and the last byte of the last look.
+        bytes.truncate(bytes.len() - 8);
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(Sights::open(&path).unwrap().count(), 2);
+        let (looks, fault) = checked();
+        assert!(looks == 2 && fault.unwrap().contains("within look 2"));
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(Sights::open(&path).unwrap().count(), 2, "a look that is damaged is not shown");
+        let (looks, fault) = checked();
+        assert!(looks == 2 && fault.unwrap().contains("damaged: frame 2"));
         std::fs::write(&path, b"AEGSRUN2").unwrap();
         let error = Sights::open(&path).err().unwrap().to_string();
-        assert!(error.contains("begins with AEGSRUN2") && error.contains("AEGSSEE2"), "{error}");
+        assert!(error.contains("begins with AEGSRUN2") && error.contains("AEGSSEE3"), "{error}");
         // Files of the first version have no checksums.
         let look = rmp_serde::to_vec(&sight(7)).unwrap();
         let length = u32::try_from(look.len()).unwrap().to_le_bytes();
         std::fs::write(&path, [&b"AEGSSEE1"[..], &length[..], &look[..]].concat()).unwrap();
         assert_eq!(Sights::open(&path).unwrap().collect::<Vec<_>>(), [sight(7)]);
+        assert_eq!(checked(), (1, None));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,0 +1,217 @@
+//! All of a run's folder: its record through the controller again, and each file beside it as far as it can be checked.
+//! Every line says how far that is.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use aegis_core::control::{Cause, Mode};
+use aegis_recorder::sights::{SIGHTS, Sights};
+use serde_json::{Value, json};
+
+use super::check::{self, Checked};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+
+const RECORD: &str = "run.aegis";
+const SUMMARY: &str = "summary.json";
+const EVENTS: &str = "events.jsonl";
+const RESERVE: &str = "reserve";
+
+/// Checks a run's folder and says what came of each file; fails with all that is wrong.
+pub fn check(folder: &Path) -> Result<(), Failure> {
+    let mut names = names(folder)?;
+    let mut faults = Faults { folder, all: Vec::new(), exit: Exit::Failed };
+    let record = check::check(&folder.join(RECORD));
+    names.remove(RECORD);
+    let record = match record {
+        Ok(record) => {
+            faults.say(RECORD, &record.to_string(), record.fault.clone());
+            Some(record)
+        }
+        Err(failure) => {
+            faults.exit = failure.exit();
+            faults.all.push(failure.to_string());
+            None
+        }
+    };
+    let black_boxes: Vec<String> = names
+        .iter()
+        .filter(|name| name.starts_with("black-box-") && name.ends_with(".aegis"))
+        .cloned()
+        .collect();
+    for name in &black_boxes {
+        names.remove(name);
+        match check::check(&folder.join(name)) {
+            Ok(checked) => faults.say(name, &checked.to_string(), checked.fault.clone()),
+            Err(failure) => faults.all.push(failure.to_string()),
+        }
+    }
+    if names.remove(SUMMARY) {
+        let text = aegis_files::read_text(&folder.join(SUMMARY)).map_err(|error| error.to_string());
+        let checked = text.and_then(|text| summary(&text, record.as_ref(), &black_boxes));
+        faults.take(SUMMARY, checked);
+    }
+    if names.remove(EVENTS) {
+        let text = aegis_files::read_text(&folder.join(EVENTS)).map_err(|error| error.to_string());
+        faults.take(EVENTS, text.and_then(|text| events(&text)));
+    }
+    if names.remove(SIGHTS) {
+        match Sights::open(&folder.join(SIGHTS)) {
+            Ok(sights) => {
+                let (looks, fault) = sights.check();
+                faults.say(SIGHTS, &format!("{looks} looks at the plant, undamaged"), fault);
+            }
+            Err(error) => faults.all.push(error.to_string()),
+        }
+    }
+    if names.remove(RESERVE) {
+        say!("{}: left by a run that did not come to its end", folder.join(RESERVE).display());
+    }
+    if !names.is_empty() {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        say!("{}: not checked, for a run writes no such files: {names}", folder.display());
+    }
+    let Faults { all, exit, .. } = faults;
+    if all.is_empty() { Ok(()) } else { Err(failure(exit, all.join("; "))) }
+}
+
+/// Names of what lies in a folder.
+fn names(folder: &Path) -> Result<BTreeSet<String>, Failure> {
+    let read = |error| failure(Exit::Input, format!("{}: cannot read: {error}", folder.display()));
+    let entries = std::fs::read_dir(folder).map_err(read)?;
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    names.collect::<Result<_, _>>().or_exit(Exit::Input)
+}
+
+/// What is wrong with a folder's files.
+struct Faults<'a> {
+    folder: &'a Path,
+    all: Vec<String>,
+    exit: Exit,
+}
+
+impl Faults<'_> {
+    /// Says how far a file was found good, and keeps what is wrong with it.
+    fn say(&mut self, name: &str, good: &str, fault: Option<String>) {
+        let path = self.folder.join(name);
+        say!("{}: {good}", path.display());
+        self.all.extend(fault.map(|fault| format!("{}: {fault}", path.display())));
+    }
+
+    fn take(&mut self, name: &str, checked: Result<String, String>) {
+        match checked {
+            Ok(good) => self.say(name, &good, None),
+            Err(fault) => self.all.push(format!("{}: {fault}", self.folder.join(name).display())),
+        }
+    }
+}
+
+/// Holds a summary against the record, where that is whole, and against the black boxes that are there.
+fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Result<String, String> {
+    let summary: Value = serde_json::from_str(text).map_err(|error| format!("damaged: {error}"))?;
+    let listed = summary["stops"].as_array().ok_or("stops: found no list; valid is what a run wrote")?;
+    for name in listed.iter().filter_map(|stop| stop["black_box"].as_str()) {
+        if !black_boxes.iter().any(|there| there == name) {
+            return Err(format!("stops: found {name}, which is missing from the folder"));
+        }
+    }
+    let dropped = summary["dropped_records"] != 0;
+    let Some(record) = record.filter(|record| record.fault.is_none() && !dropped) else {
+        return Ok("readable; not held against the record, which is not whole".into());
+    };
+    let stops: Vec<Value> = record.stops.iter().map(|stop| recorded_stop(*stop)).collect();
+    let said: Vec<Value> =
+        listed.iter().map(|stop| json!({ "mode": stop["mode"], "cause": stop["cause"] })).collect();
+    same("stops", &json!(said), &json!(stops))?;
+    same("periods", &summary["periods"], &json!(record.periods))?;
+    // Notices are counted there under their texts, and a version may count what another does not.
+    let counters = serde_json::to_value(&record.counters).map_err(|error| error.to_string())?;
+    for (name, count) in counters.as_object().into_iter().flatten().filter(|(name, _)| *name != "notices") {
+        if let Some(said) = summary["counters"].get(name) {
+            same(&format!("counters.{name}"), said, count)?;
+        }
+    }
+    Ok("its periods, stops and counters are the record's; its times are not checked".into())
+}
+
+fn recorded_stop((mode, cause): (Mode, Option<Cause>)) -> Value {
+    json!({ "mode": mode, "cause": cause })
+}
+
+fn same(field: &str, found: &Value, recorded: &Value) -> Result<(), String> {
+    if found == recorded { Ok(()) } else { Err(format!("{field}: found {found}; the record has {recorded}")) }
+}
+
+/// Reads each line of the events.
+fn events(text: &str) -> Result<String, String> {
+    for (index, line) in text.lines().enumerate() {
+        let event = serde_json::from_str::<Value>(line);
+        let is_event = event.is_ok_and(|event| event["timestamp"].is_string() && event["level"].is_string());
+        if !is_event {
+            return Err(format!(
+                "line {}: found no event; valid is JSON with timestamp and level",
+                index + 1
+            ));
+        }
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        return Err("its last line is cut".into());
+    }
+    Ok(format!(
+        "{} events, each of them whole; it has no checksums, so what they say is not checked",
+        text.lines().count()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use aegis_core::control::Counters;
+
+    use super::*;
+
+    #[test]
+    fn events_are_held_line_by_line() {
+        let line =
+            |text: &str| format!("{{\"timestamp\":\"t\",\"level\":\"INFO\",\"message\":\"{text}\"}}\n");
+        let whole = line("a") + &line("b");
+        assert!(events(&whole).unwrap().starts_with("2 events"));
+        assert!(events("").unwrap().starts_with("0 events"));
+        for (text, said) in [
+            (whole.replacen('{', "", 1), "line 1: found no event"),
+            (whole.clone() + "\u{0}\u{0}\n", "line 3: found no event"),
+            (whole.clone() + "{}\n", "line 3: found no event"),
+            (whole[..whole.len() - 1].to_owned(), "its last line is cut"),
+            (whole[..whole.len() - 5].to_owned(), "line 2: found no event"),
+        ] {
+            assert!(events(&text).unwrap_err().contains(said), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_summary_is_held_against_the_record_and_the_black_boxes() {
+        let counters = Counters { periods: 9, stops: 1, ..Counters::default() };
+        let stops = vec![(Mode::SafeStop, Some(Cause::Asked))];
+        let record = Checked::whole(9, counters.clone(), stops);
+        let mut said = json!({
+            "periods": 9, "dropped_records": 0, "counters": counters,
+            "stops": [{ "mode": Mode::SafeStop, "cause": Cause::Asked, "black_box": "black-box-1.aegis" }],
+        });
+        said["counters"]["notices"] = json!({ "a text": 3 });
+        let there = ["black-box-1.aegis".to_owned()];
+        let check = |said: &Value| summary(&said.to_string(), Some(&record), &there);
+        check(&said).unwrap();
+        assert!(summary(&said.to_string(), Some(&record), &[]).unwrap_err().contains("which is missing"));
+        assert!(summary(&said.to_string(), None, &there).unwrap().contains("not held against the record"));
+        assert!(summary("{\"periods\": 9", Some(&record), &there).unwrap_err().contains("damaged"));
+        for (field, value) in [
+            ("/periods", json!(8)),
+            ("/stops", json!([])),
+            ("/stops/0/cause", json!(null)),
+            ("/counters/stops", json!(0)),
+            ("/counters/periods", json!("9")),
+        ] {
+            let mut changed = said.clone();
+            *changed.pointer_mut(field).unwrap() = value;
+            assert!(check(&changed).unwrap_err().contains("the record has"), "{field}");
+        }
+    }
+}
