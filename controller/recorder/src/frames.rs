@@ -79,6 +79,11 @@ impl<W: Write> FrameWriter<W> {
         Ok(())
     }
 
+    /// Where the frames go.
+    pub fn output(&self) -> &W {
+        &self.file
+    }
+
     /// Hands what is buffered to the system.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.flush()

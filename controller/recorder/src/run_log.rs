@@ -116,8 +116,6 @@ pub enum Ending {
 pub struct RunLog {
     path: PathBuf,
     frames: FrameWriter<BufWriter<File>>,
-    /// Device and number of the file.
-    identity: (u64, u64),
 }
 
 impl RunLog {
@@ -132,17 +130,16 @@ impl RunLog {
             if exists { RunLogError::Exists { path: path.into() } } else { failed(error) }
         })?;
         let begun = rmp_serde::to_vec_named(header).map_err(io::Error::other).and_then(|header| {
-            let identity = identity(&file.metadata()?);
             let mut frames = FrameWriter::begin(BufWriter::new(file), MAGIC)?;
             frames.append(&header)?;
             frames.flush()?;
-            Ok((frames, identity))
+            Ok(frames)
         });
         if begun.is_err() {
             // The error to report is the first one.
             let _ = std::fs::remove_file(path);
         }
-        begun.map(|(frames, identity)| Self { path: path.into(), frames, identity }).map_err(failed)
+        begun.map(|frames| Self { path: path.into(), frames }).map_err(failed)
     }
 
     /// Appends a period's bytes.
@@ -166,7 +163,10 @@ impl RunLog {
     /// # Errors
     /// [`RunLogError::Gone`].
     pub fn check_there(&self) -> Result<(), RunLogError> {
-        let there = std::fs::metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
+        let identity = |file: std::fs::Metadata| (file.dev(), file.ino());
+        let written = self.frames.output().get_ref().metadata().map(identity);
+        let found = std::fs::metadata(&self.path).map(identity);
+        let there = matches!((written, found), (Ok(written), Ok(found)) if written == found);
         if there { Ok(()) } else { Err(RunLogError::Gone { path: self.path.clone() }) }
     }
 
@@ -176,15 +176,10 @@ impl RunLog {
     /// [`RunLogError::Write`], and [`RunLogError::Gone`].
     pub fn finish(self) -> Result<(), RunLogError> {
         let there = self.check_there();
-        let Self { path, frames, .. } = self;
+        let Self { path, frames } = self;
         frames.finish().map_err(|source| RunLogError::Write { path, source })?;
         there
     }
-}
-
-/// Device and number of a file: what it is, wherever it is.
-fn identity(file: &std::fs::Metadata) -> (u64, u64) {
-    (file.dev(), file.ino())
 }
 
 /// Reads a run.
@@ -268,6 +263,9 @@ pub(crate) fn open(
 }
 
 #[cfg(test)]
+mod earlier;
+
+#[cfg(test)]
 mod tests {
     use aegis_core::GateLimits;
     use aegis_core::control::{Channel, ChannelKind, ControlSettings, OutOfBounds, Overlap, StrongLoss};
@@ -276,9 +274,9 @@ mod tests {
 
     use super::*;
 
-    const PERIODS: [&[u8]; 3] = [b"the first", b"2", b"the third and last"];
+    pub(super) const PERIODS: [&[u8]; 3] = [b"the first", b"2", b"the third and last"];
 
-    fn header() -> RunHeader {
+    pub(super) fn header() -> RunHeader {
         let channel = Channel {
             kind: ChannelKind::Rate,
             low: -1.0,
@@ -332,7 +330,7 @@ mod tests {
     }
 
     /// A path of the test's own.
-    fn path(test: &str) -> PathBuf {
+    pub(super) fn path(test: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("aegis-run-log-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join(test);
@@ -349,7 +347,7 @@ mod tests {
     }
 
     /// Periods of a file and its ending, or what is said of it.
-    fn read(path: &Path, bytes: &[u8]) -> Result<(usize, Ending), String> {
+    pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(usize, Ending), String> {
         std::fs::write(path, bytes).unwrap();
         let mut reader = RunReader::open(path).map_err(|error| error.to_string())?;
         let mut periods = 0;
@@ -421,49 +419,6 @@ mod tests {
         assert!(matches!(log.finish(), Err(RunLogError::Gone { .. })));
         std::fs::remove_file(&path).unwrap();
         begin().finish().unwrap();
-        std::fs::remove_file(&path).unwrap();
-    }
-
-    #[test]
-    fn a_record_of_format_2_is_read_as_before() {
-        let path = path("format-2");
-        let mut whole = b"AEGSRUN2".to_vec();
-        let header = rmp_serde::to_vec_named(&header()).unwrap();
-        for frame in [&header[..]].into_iter().chain(PERIODS) {
-            whole.extend_from_slice(&u32::try_from(frame.len()).unwrap().to_le_bytes());
-            whole.extend_from_slice(frame);
-        }
-        assert_eq!(read(&path, &whole), Ok((3, Ending::Whole)));
-        let limits = RunReader::open(&path).unwrap().header.recipe.settings.limits;
-        assert_eq!(limits, LimitScope::UntilCaughtUp, "as that version limited commands");
-        let last = (whole.len() - 4 - PERIODS[2].len()) as u64;
-        let within = Ok((2, Ending::Within { offset: last }));
-        assert_eq!(read(&path, &whole[..whole.len() - 1]), within);
-        std::fs::remove_file(&path).unwrap();
-    }
-
-    #[test]
-    fn a_record_of_format_3_is_read_as_before() {
-        let path = path("format-3");
-        let mut whole = b"AEGSRUN3".to_vec();
-        let mut put = |bytes: &[u8], covered: &[u8]| {
-            let length = u32::try_from(bytes.len()).unwrap().to_le_bytes();
-            whole.extend_from_slice(&length);
-            whole.extend_from_slice(&crc32fast::hash(&[&length[..], covered].concat()).to_le_bytes());
-            whole.extend_from_slice(bytes);
-        };
-        let header = rmp_serde::to_vec_named(&header()).unwrap();
-        [&header[..]].into_iter().chain(PERIODS).for_each(|bytes| put(bytes, bytes));
-        put(b"", &4_u64.to_le_bytes());
-        assert_eq!(read(&path, &whole), Ok((3, Ending::Whole)));
-        let reader = RunReader::open(&path).unwrap();
-        assert_eq!(
-            (reader.layout(), reader.header.recipe.settings.limits),
-            (Layout::Checked, LimitScope::Always)
-        );
-        let end = whole.len() - 8;
-        let unmarked = Ending::Unmarked { offset: end as u64 };
-        assert_eq!(read(&path, &whole[..end]), Ok((3, unmarked)));
         std::fs::remove_file(&path).unwrap();
     }
 }

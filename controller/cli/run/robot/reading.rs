@@ -4,7 +4,7 @@ use aegis_core::Start;
 use aegis_link::Endpoint;
 use serde::{Deserialize, Deserializer};
 
-/// Sizes of the numbers that a robot's settings have; 0 and infinities are settings too.
+/// Sizes of the numbers that a robot's settings have. Whether 0, an infinity or NaN is one, each setting says.
 const SIZES: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
 
 /// Types by the names that the parser has for them.
@@ -48,6 +48,9 @@ pub fn plain(error: &toml::de::Error) -> String {
 }
 
 fn in_words(message: &str) -> String {
+    if message.starts_with("wanted exactly 1 element") {
+        return "found a table of several keys, expected { blend = N }".into();
+    }
     let Some((found, expected)) = message.rsplit_once("expected ") else { return message.into() };
     let word = TYPES.into_iter().find(|(name, _)| *name == expected).map(|(_, word)| word);
     match (expected, word) {
@@ -74,7 +77,7 @@ fn check_within(path: &str, value: &toml::Value) -> Result<(), String> {
             if number.is_finite() && number.abs() > 0.0 && !SIZES.contains(&number.abs()) =>
         {
             let (least, most) = (SIZES.start(), SIZES.end());
-            Err(format!("{path}: found {number:e}; valid is 0, or of a size of {least:e} to {most:e}"))
+            Err(format!("{path}: found {number:e}; valid is a size of {least:e} to {most:e}"))
         }
         toml::Value::Table(table) => table.iter().try_for_each(|(key, value)| {
             let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
