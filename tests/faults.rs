@@ -16,6 +16,9 @@ const MOTION: &str = "tests/motion.rs";
 const STARTING: &str = "tests/starting.rs";
 const START: &str = "tests/start.rs";
 const WISHES: &str = "controller/runtime/src/wishes.rs";
+const VIEW: &str = "controller/cli/run/view.rs";
+const CHECKS: &str = "controller/cli/run/robot/checks.rs";
+const RECORDS: &str = "tests/records.rs";
 const RANDOM: &str = "tests/random_faults.rs";
 const RANDOM_CORE: &str = "controller/core/tests/random_faults.rs";
 const INTAKE: &str = "controller/core/src/control/intake.rs";
@@ -24,7 +27,7 @@ const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 64] = [
+const ROWS: [Row; 67] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -241,10 +244,13 @@ const ROWS: [Row; 64] = [
     ),
     (
         25,
-        "SIGINT or SIGTERM",
+        "SIGINT or SIGTERM; Ctrl-C in a view",
         "safe stop, everything written, exit code 5",
         "5 ms, then the stop",
-        &[(ROBOT, "a_signal_ends_in_a_safe_stop_and_says_so")],
+        &[
+            (ROBOT, "a_signal_ends_in_a_safe_stop_and_says_so"),
+            (VIEW, "a_key_asks_for_what_the_manual_says_in_either_case_and_ctrl_c_for_the_end"),
+        ],
     ),
     (
         26,
@@ -263,6 +269,7 @@ const ROWS: [Row; 64] = [
         AT_START,
         &[
             (ROBOT, "a_robot_file_that_cannot_work_is_refused_before_anything_moves"),
+            ("controller/cli/run/robot/tests.rs", "a_key_that_nobody_knows_is_refused_in_every_table"),
             (BAD_INPUT, "a_plan_with_an_unknown_key"),
         ],
     ),
@@ -440,6 +447,8 @@ const ROWS: [Row; 64] = [
         &[
             (ROBOT, "a_robot_file_that_cannot_work_is_refused_before_anything_moves"),
             (MOTION, "a_position_without_limits_or_without_a_reading_of_its_own_is_refused"),
+            (CHECKS, "what_is_to_be_limited_always_has_limits"),
+            (CHECKS, "bounds_that_no_plant_can_report_are_refused"),
             (
                 "controller/core/tests/control_properties.rs",
                 "whatever_is_asked_for_no_command_leaves_its_bounds_or_its_limits",
@@ -474,12 +483,15 @@ const ROWS: [Row; 64] = [
     ),
     (
         49,
-        "a record is cut, or a bit of it changed",
+        "a record is cut, a bit of it changed, or a period moved, left out or repeated; or a file beside it is damaged",
         "said with period and byte by `aegis replay --check`, exit code 1",
         "at the check",
         &[
             ("controller/recorder/src/run_log.rs", "every_bit_of_a_record_that_changes_is_found"),
             ("controller/recorder/src/run_log.rs", "a_record_that_is_cut_at_any_byte_is_said_to_end_early"),
+            ("controller/recorder/src/frames.rs", "frames_that_changed_places_or_took_each_others_are_found"),
+            (RECORDS, "periods_that_changed_places_are_found_in_records_whose_checksums_do_not_tell"),
+            (RECORDS, "every_file_of_a_runs_folder_is_checked_or_named_as_not_checked"),
             (ROBOT, "an_episode_runs_to_its_end_and_replays_bit_for_bit"),
         ],
     ),
@@ -619,6 +631,39 @@ const ROWS: [Row; 64] = [
         "as row 25; the summary is whole",
         "as row 25",
         &[(START, "a_terminal_that_goes_away_ends_the_run_in_a_safe_stop_with_its_summary")],
+    ),
+    (
+        69,
+        "nobody takes a run's output: a stopped terminal, a full pipe",
+        "nothing of the run waits for it; lines that find no room are counted, and that is said in their place",
+        "at the end, two seconds at most",
+        &[
+            (START, "a_signal_ends_a_run_whose_output_nobody_takes_with_its_summary"),
+            (
+                "controller/cli/outlet.rs",
+                "nobody_waits_for_an_output_that_takes_nothing_and_what_is_missing_is_counted",
+            ),
+        ],
+    ),
+    (
+        70,
+        "a view is asked for without a terminal",
+        "refused before anything else",
+        AT_START,
+        &[(START, "a_view_without_a_terminal_is_refused_before_anything_else")],
+    ),
+    (
+        71,
+        "the record is removed or replaced while a run goes on",
+        "said, and the record counts as ended early",
+        "a second",
+        &[
+            (ROBOT, "a_record_that_is_removed_while_the_run_goes_on_is_said_to_be_gone"),
+            (
+                "controller/recorder/src/run_log.rs",
+                "a_record_that_was_removed_or_replaced_while_it_was_written_is_said_to_be_gone",
+            ),
+        ],
     ),
 ];
 

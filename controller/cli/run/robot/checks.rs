@@ -15,7 +15,8 @@ pub fn check(control: &ControlSettings) -> Result<(), String> {
     let channels = || control.channels.iter().enumerate();
     channels().try_for_each(|(index, channel)| check_bounds(index, channel))?;
     channels().try_for_each(|(index, channel)| check_limits(index, channel, control.limits))?;
-    for (field, within) in [("start_within", control.start_within), ("follow_within", control.follow_within)] {
+    for (field, within) in [("start_within", control.start_within), ("follow_within", control.follow_within)]
+    {
         if within.is_finite() && within > LARGEST {
             return Err(format!("control.{field}: found {within}; valid is above 0, at most {LARGEST}"));
         }
