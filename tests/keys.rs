@@ -6,7 +6,11 @@ use crate::common;
 
 use std::path::{Path, PathBuf};
 
-use aegis_link::KeyFolder;
+use aegis_link::{KeyFolder, Party};
+
+/// A position channel as robot files write it.
+const CHANNEL: &str =
+    "{ kind = \"position\", low = -3, high = 3, velocity = 0.05, acceleration = 0.02, jerk = 0.01 }";
 
 #[test]
 fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
@@ -116,4 +120,53 @@ fn keys_that_cannot_be_used_and_lines_without_any_are_refused_before_anything_is
     let mut demo = common::aegis();
     demo.args(["demo", "--connect", "tcp/192.0.2.1:7447", "--plant", "p", "--out"]).arg(folder.join("never"));
     common::refuses(&mut demo, 2, &["192.0.2.1", "tls/", "--allow-plaintext-network"]);
+}
+
+#[test]
+fn keys_of_another_party_or_another_plant_are_refused_with_whose_they_are_and_whose_are_needed() {
+    let folder = common::folder("security-whose");
+    let keys = folder.join("keys");
+    common::make_keys(&keys);
+    for (party, plant) in [("controller", "arm"), ("controller", "other")] {
+        common::succeeds(common::keys_command(&keys).args(["--add", party, "--plant", plant]));
+    }
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    for party in Party::ALL {
+        for (file, of) in
+            Party::ALL.map(|of| (of.name(), of)).into_iter().chain([("controller.arm", Party::Controller)])
+        {
+            let found = KeyFolder::open(&keys.join(file)).unwrap();
+            assert_eq!(found.are_of(party, &names(&["arm"])).is_ok(), party == of, "{file} for {party:?}");
+        }
+    }
+    let one = KeyFolder::open(&keys.join("controller.arm")).unwrap();
+    assert!(one.are_of(Party::Controller, &names(&["arm", "other"])).is_err(), "it drives one of them");
+
+    // Nobody listens there: each is refused before that shows.
+    let nowhere = "tls/127.0.0.1:1";
+    let verb = |arguments: &[&str], party: &str| {
+        let mut command = common::aegis();
+        command.args(arguments).arg("--keys").arg(keys.join(party));
+        command
+    };
+    let run = crate::foreign::robot_file(&folder, nowhere, CHANNEL, "0.1, 0.2, 0.3, 0.4, 0.5, 0.6", 0.1);
+    let drive = ["demo", "--episodes", "1", "--connect", nowhere, "--plant", "arm"];
+    let operate = ["operate", "stop", "--connect", nowhere, "--plant", "arm"];
+    let policy = ["serve-policy", "card.toml", "--connect", nowhere, "--plant", "arm"];
+    let serve = ["sim", "serve", "--listen", nowhere, "--name", "arm"];
+    for (arguments, party, needed) in [
+        (&drive[..], "watcher", "\"controller\" or \"controller.arm\""),
+        (&drive, "controller.other", "\"controller\" or \"controller.arm\""),
+        (&operate, "controller", "\"operator\" or \"operator.arm\""),
+        (&policy, "operator", "\"policy\" or \"policy.arm\""),
+        (&serve, "policy", "\"plant\" or \"plant.arm\""),
+    ] {
+        let found = format!("{party}/certificate.pem: its common name is \"{party}\"; valid is {needed}");
+        common::refuses(&mut verb(arguments, party), 2, &[&found, "`aegis keys`"]);
+    }
+    let named = format!("plant = \"foreign\"\nkeys = {:?}", keys.join("plant"));
+    common::edit(&run, "plant = \"foreign\"", &named);
+    let words =
+        ["plant/certificate.pem: its common name is \"plant\"", "\"controller\" or \"controller.foreign\""];
+    common::refuses(&mut crate::robot::command(&run, &folder.join("run")), 2, &words);
 }

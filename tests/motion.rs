@@ -39,15 +39,15 @@ pub fn run(name: &str, plant: &ForeignPlant, start_within: f64, horizon: u32) ->
     run
 }
 
-/// A plant whose messages take `latency_ms` each way, and whose clock began a day before; and a run for which an observation
-/// older than `max_age_ms` is none.
-fn delayed(name: &str, latency_ms: &str, max_age_ms: &str) -> (ForeignPlant, Run) {
+/// A plant whose messages take `out_ms` to the controller and `in_ms` from it, and whose clock began a day before; and a run for
+/// which an observation older than `max_age_ms` is none.
+fn delayed(name: &str, [out_ms, in_ms]: [&str; 2], max_age_ms: &str) -> (ForeignPlant, Run) {
     let pose = REST.replace(' ', "");
     let plant = ForeignPlant::start(&[
         "--latency-out-ms",
-        latency_ms,
+        out_ms,
         "--latency-in-ms",
-        latency_ms,
+        in_ms,
         "--clock-offset-ms",
         "86400000",
         "--command-timeout-ms",
@@ -310,7 +310,7 @@ fn an_old_observation_among_new_ones_is_answered_by_no_command() {
 #[test]
 fn a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drives() {
     let _slot = real_time_slot();
-    let (mut plant, mut run) = delayed("motion-slow-line", "300", "250");
+    let (mut plant, mut run) = delayed("motion-slow-line", ["300"; 2], "250");
     assert!(operate("start", &plant.endpoint));
     run.until("no start: ");
     let line = run.seen.last().unwrap();
@@ -329,6 +329,22 @@ fn a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drive
     assert_eq!(code, Some(5));
     replays(&folder);
     assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::Stale));
+}
+
+#[test]
+fn a_line_that_is_slow_one_way_makes_no_observation_younger_than_it_is() {
+    let _slot = real_time_slot();
+    // Shared out evenly, 400 ms there and back would be 200 each way: younger than it may be.
+    let (plant, mut run) = delayed("motion-one-way", ["400", "0"], "250");
+    assert!(operate("start", &plant.endpoint));
+    run.until("no start: ");
+    let line = run.seen.last().unwrap();
+    assert!(line.contains("max_age_ms = 250") && line.contains("ms old by the plant's clock"), "{line}");
+    run.signal("TERM");
+    let (code, folder) = run.code();
+    assert_eq!(code, Some(5));
+    assert!(summary(&folder)["plant_round_trip_us"].as_f64() >= Some(400_000.0), "there and back");
+    assert!(!plant.log().iter().any(is_command), "nothing was sent");
 }
 
 #[test]
@@ -455,7 +471,7 @@ fn a_signal_ends_a_run_that_waits_for_an_answer() {
 #[test]
 fn a_latency_within_the_greatest_age_lets_the_robot_drive_on() {
     let _slot = real_time_slot();
-    let (plant, mut run) = delayed("motion-line", "40", "150");
+    let (plant, mut run) = delayed("motion-line", ["40"; 2], "150");
     assert!(operate("start", &plant.endpoint));
     run.until("Weak");
     run.until("waiting for a start");

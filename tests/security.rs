@@ -385,7 +385,7 @@ fn the_binary_drives_with_a_controllers_keys_and_not_with_a_watchers() {
         command.arg(bridge.keys.join(party)).arg("--out").arg(folder.join(party));
         command
     };
-    common::refuses(&mut demo("watcher"), 1, &["nobody serves plant \"guarded\""]);
+    common::refuses(&mut demo("watcher"), 2, &["watcher/certificate.pem: its common name is \"watcher\""]);
     let output = demo("controller").output().expect("the binary starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

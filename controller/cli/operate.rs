@@ -1,6 +1,7 @@
 //! `aegis operate`: says stop, e-stop, reset or start to whoever controls a plant.
 //! A message on the same line as everything else; it is no safety-rated emergency stop.
 
+use aegis_link::Party;
 use aegis_link::wire::{Operate, Wish};
 use clap::{Args, ValueEnum};
 
@@ -36,7 +37,7 @@ enum What {
 
 /// Runs the verb.
 pub fn run(arguments: &OperateArguments) -> Result<(), Failure> {
-    let session = arguments.plant.open(&arguments.plant.guard()?)?;
+    let session = arguments.plant.open(&arguments.plant.guard(Party::Operator)?)?;
     let wish = match arguments.wish {
         What::Stop => Wish::Stop,
         What::EStop => Wish::EStop,

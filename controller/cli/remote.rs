@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use aegis_core::Plant;
 use aegis_experiments::runner::SetupError;
 use aegis_link::wire::Mode;
-use aegis_link::{Endpoint, Guarded, KeyFolder, Patience, Role, ZenohPlant};
+use aegis_link::{Endpoint, Guarded, KeyFolder, Party, Patience, Role, ZenohPlant};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, tell};
@@ -46,9 +46,10 @@ pub struct PlantArguments {
 }
 
 impl PlantArguments {
-    /// Holds the endpoint against its keys.
-    pub fn guard(&self) -> Result<Guarded, Failure> {
-        guard(&self.connect, self.keys.as_deref(), self.allow_plaintext_network)
+    /// Holds the endpoint against its keys, which have to be `party`'s.
+    pub fn guard(&self, party: Party) -> Result<Guarded, Failure> {
+        let plants = std::slice::from_ref(&self.plant);
+        guard(&self.connect, self.keys.as_deref(), self.allow_plaintext_network, (party, plants))
     }
 
     /// Connects.
@@ -58,13 +59,16 @@ impl PlantArguments {
     }
 }
 
-/// Holds an endpoint of the command line against its keys, before anything is loaded or opened.
+/// Holds an endpoint of the command line against its keys, which have to be a party's for some plants, before anything is
+/// loaded or opened.
 pub fn guard(
     endpoint: &Endpoint,
     keys: Option<&Path>,
     allow_plaintext_network: bool,
+    (party, plants): (Party, &[String]),
 ) -> Result<Guarded, Failure> {
     let keys = keys.map(KeyFolder::open).transpose().or_exit(Exit::Input)?;
+    keys.iter().try_for_each(|keys| keys.are_of(party, plants)).or_exit(Exit::Input)?;
     for warning in keys.iter().flat_map(KeyFolder::warnings) {
         tell!("warning: {warning}");
     }
@@ -81,7 +85,8 @@ impl RemoteArguments {
     /// Connects, where that is asked for.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         let Some(endpoint) = &self.connect else { return Ok(None) };
-        let guarded = guard(endpoint, self.keys.as_deref(), self.allow_plaintext_network)?;
+        let whose = (Party::Controller, &self.plant[..]);
+        let guarded = guard(endpoint, self.keys.as_deref(), self.allow_plaintext_network, whose)?;
         let session = aegis_link::open_guarded(Role::Drive, &guarded, &self.plant).or_exit(Exit::Failed)?;
         Ok(Some(Remote { session, plants: self.plant.clone() }))
     }

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use aegis_core::control::Mode;
 use aegis_experiments::files::write_atomically;
-use aegis_link::{FreePlant, Operators, Role};
+use aegis_link::{FreePlant, Operators, Party, Role};
 use aegis_recorder::run_log::RunHeader;
 use clap::Args;
 use tracing::{info, warn};
@@ -99,11 +99,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     outlet::begin().or_exit(Exit::Failed)?;
     let robot = Robot::load(&arguments.robot)?;
     let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
-    let guarded = guard(endpoint, keys, arguments.allow_plaintext_network)
+    let plants = [robot.file.plant.clone()];
+    let whose = (Party::Controller, &plants[..]);
+    let guarded = guard(endpoint, keys, arguments.allow_plaintext_network, whose)
         .map_err(|error| error.prefixed(format_args!("{}: connect", robot.path.display())))?;
     let runtime = onnx_runtime()?;
     let signal = end_signal()?;
-    let plants = [robot.file.plant.clone()];
     let session = aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)?;
     let mut drive = Drive::open(&robot, &runtime, session, signal, arguments)?;
     let outcome = drive.episodes(arguments.exit_on_stop);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aegis_link::{Endpoint, Host, HostLimits, LinkError, PlantInfo, Role};
+use aegis_link::{Endpoint, Host, HostLimits, LinkError, Party, PlantInfo, Role};
 use aegis_sim::plant::ACTION;
 use aegis_sim::{LiberoPlant, Suite};
 use clap::Args;
@@ -46,16 +46,18 @@ pub struct ServeArguments {
     /// simulator's own rate
     #[arg(long, value_name = "HZ", value_parser = rate)]
     rate: Option<f64>,
-    /// A free-running plant stops when it has had no action for so long, milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 200)]
+    /// A free-running plant stops when it has had no action for so long, milliseconds, 1 to 60000
+    #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     command_timeout: u64,
 }
 
 /// Runs the verb.
 pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
-    let guarded = guard(&arguments.listen, arguments.keys.as_deref(), arguments.allow_plaintext_network)?;
     let mut names = arguments.names.clone();
     names.sort();
+    let whose = (Party::Plant, &names[..]);
+    let guarded =
+        guard(&arguments.listen, arguments.keys.as_deref(), arguments.allow_plaintext_network, whose)?;
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(failure(
             Exit::Input,

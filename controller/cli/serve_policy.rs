@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use aegis_link::serve_policy;
+use aegis_link::{Party, serve_policy};
 use aegis_policies::OnnxPolicy;
 use clap::Args;
 
@@ -31,7 +31,7 @@ pub struct ServePolicyArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &ServePolicyArguments) -> Result<(), Failure> {
-    let guarded = arguments.plant.guard()?;
+    let guarded = arguments.plant.guard(Party::Policy)?;
     let runtime = onnx_runtime()?.with_settings(arguments.host.settings()?).or_exit(Exit::Input)?;
     let mut policy = OnnxPolicy::open(&runtime, &arguments.card).or_exit(Exit::Input)?;
     let card = policy.card();

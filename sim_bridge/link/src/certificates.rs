@@ -58,6 +58,14 @@ pub(crate) fn check(
     Ok(soon)
 }
 
+/// Common names of the first certificate of a PEM file, the party's own; none where there is none that can be read.
+pub(crate) fn common_names(certificate: &[u8]) -> Vec<String> {
+    let chain = blocks(CERTIFICATE, certificate).unwrap_or_default();
+    let own = chain.first().and_then(|block| block.parse_x509().ok());
+    let names = own.iter().flat_map(|own| own.subject().iter_common_name());
+    names.filter_map(|name| name.as_str().ok().map(str::to_owned)).collect()
+}
+
 /// Reads the certificates of a PEM file, at least one.
 fn blocks(file: &'static str, pem: &[u8]) -> Result<Vec<Pem>, Fault> {
     let unread = |found: String| Fault { file, found, valid: "a certificate in PEM; `aegis keys` makes one" };

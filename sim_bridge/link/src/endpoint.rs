@@ -35,7 +35,7 @@ pub enum LinkError {
         /// What was found.
         found: String,
         /// What would be valid.
-        valid: &'static str,
+        valid: String,
     },
     /// Somebody else serves a plant of this name here.
     #[error("plant {name:?} is already served here")]
@@ -81,6 +81,18 @@ pub enum LinkError {
         /// The name.
         name: String,
         /// The plant's reason.
+        reason: String,
+    },
+    /// The plant answers with what is no message, or none of this version.
+    #[error(
+        "plant {name:?}: its answer to a {question} cannot be read: {reason}; valid is what docs/protocol.md says of it"
+    )]
+    Unread {
+        /// The name.
+        name: String,
+        /// Name of the message that it answers.
+        question: &'static str,
+        /// What is wrong with the answer, with the field.
         reason: String,
     },
     /// Zenoh's own error.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aegis_core::{Plant, PlantError, Start};
 
-use crate::dropped::Dropped;
+use crate::counted::Counted;
 use crate::wire::{
     Action, Claim, Claimed, Code, Look, Message, Mode, Moved, Phase, Pictures, Refused, Reset, Status, Step,
 };
@@ -52,7 +52,9 @@ pub struct Host {
     limits: HostLimits,
     claims: u64,
     held: Option<Held>,
-    dropped: Dropped,
+    dropped: Counted,
+    /// Control periods in which the plant could not be moved.
+    failed: Counted,
     refused: u64,
 }
 
@@ -73,8 +75,10 @@ struct Episode {
     sequence: u32,
     /// The answer to the last reset or step, for when it is asked again.
     answer: Vec<u8>,
-    /// Stopped by itself.
+    /// Stopped by itself: no action counts any more.
     stopped: bool,
+    /// Whether it has stood still since then.
+    stands: bool,
     command: Option<Command>,
 }
 
@@ -88,7 +92,8 @@ struct Command {
 impl Host {
     /// A host that nobody holds. `instance` must differ between any two processes that serve the same name.
     pub fn new(instance: u64, info: PlantInfo, limits: HostLimits) -> Self {
-        Self { instance, info, limits, claims: 0, held: None, dropped: Dropped::default(), refused: 0 }
+        let (dropped, failed) = <(Counted, Counted)>::default();
+        Self { instance, info, limits, claims: 0, held: None, dropped, failed, refused: 0 }
     }
 
     /// Answers one request. Moves the plant where the request is the next one.
@@ -160,6 +165,7 @@ impl Host {
         };
         match plant.step(action) {
             Ok(transition) => {
+                episode.stands = episode.stopped;
                 episode.sequence += 1;
                 // For pictures: more often than they are drawn it is not worth its bytes.
                 let mut state = Vec::new();
@@ -177,9 +183,11 @@ impl Host {
                 };
                 Some(Message::from(moved).encode())
             }
-            Err(_) => {
-                // A plant that cannot move must not be commanded on; the status says that it stopped.
+            Err(error) => {
+                // A plant that cannot move must not be commanded on. It is told to stand still in every period from here on,
+                // and the status says that it stopped once that has worked.
                 episode.stopped = true;
+                self.failed.add(error.to_string());
                 self.refused += 1;
                 None
             }
@@ -198,9 +206,15 @@ impl Host {
         self.held.take_if(|held| now.saturating_sub(held.seen) > limit);
     }
 
-    /// What to tell people of dropped messages, at most once a second.
+    /// What to tell people of a plant that could not be moved, or else of dropped messages; of each at most once a second.
     pub fn warning(&mut self, now: Duration) -> Option<String> {
-        self.dropped.warning(now)
+        if let Some((count, last)) = self.failed.untold(now) {
+            let times = if count == 1 { String::new() } else { format!(" ({count} times, this the last)") };
+            return Some(format!("a control period failed: {last}{times}"));
+        }
+        let (count, last) = self.dropped.untold(now)?;
+        let messages = if count == 1 { "message" } else { "messages" };
+        Some(format!("dropped {count} {messages}, the last because: {last}"))
     }
 
     /// What the plant is doing.
@@ -210,7 +224,7 @@ impl Host {
         let phase = match (held, episode) {
             (None, _) => Phase::Idle,
             (Some(_), None) => Phase::Held,
-            (Some(_), Some(episode)) if episode.stopped => Phase::Stopped,
+            (Some(_), Some(episode)) if episode.stopped && episode.stands => Phase::Stopped,
             (Some(_), Some(_)) => Phase::Running,
         };
         let pulse = held.and_then(|held| held.pulse);
@@ -234,7 +248,13 @@ impl Host {
         match &mut self.held {
             Some(held) if held.claim == claim => held.seen = held.seen.max(now),
             Some(held) => {
-                let reason = format!("held by {:?}, which lives", held.claim.controller);
+                let silent = now.saturating_sub(held.seen).as_secs_f64();
+                let reason = format!(
+                    "held by {:?}, heard {silent:.1} s ago; a controller that has ended without saying so is let go {} s after it was \
+                     last heard: try again then",
+                    held.claim.controller,
+                    self.limits.controller_timeout.as_secs_f64()
+                );
                 return Err((Code::Held, reason));
             }
             None => {
@@ -275,8 +295,14 @@ impl Host {
         let start = Start { task: reset.task as usize, initial_state: reset.initial_state as usize };
         let observation = plant.reset(start).map_err(failed)?;
         let answer = moved(&reset, 0, now, false, &observation, plant);
-        held.episode =
-            Some(Episode { reset, sequence: 0, answer: answer.clone(), stopped: false, command: None });
+        held.episode = Some(Episode {
+            reset,
+            sequence: 0,
+            answer: answer.clone(),
+            stopped: false,
+            stands: false,
+            command: None,
+        });
         Ok(answer)
     }
 

@@ -7,13 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::certificates::{AUTHORITY, CERTIFICATE, PRIVATE};
 
-use crate::certificates::{EndsSoon, Fault, check};
+use crate::access::Party;
+use crate::certificates::{EndsSoon, Fault, check, common_names};
 use crate::endpoint::LinkError;
 
 /// One party's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyFolder {
     folder: PathBuf,
+    /// Common names of the party's certificate: one, or what nobody here has made.
+    names: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -27,21 +30,22 @@ impl KeyFolder {
         // Zenoh joins its settings to one text, which these characters take apart.
         if folder.to_str().is_none_or(|path| path.contains([';', '?', '#'])) {
             let found = "its path is no UTF-8, or holds one of ; ? #".into();
-            return Err(LinkError::Keys { file: folder.into(), found, valid: "a path without them" });
+            return Err(LinkError::Keys { file: folder.into(), found, valid: "a path without them".into() });
         }
         let valid = "a certificate in PEM; `aegis keys` makes one";
         let authority = read(&folder.join(AUTHORITY), "CERTIFICATE-----", valid)?;
         let certificate = read(&folder.join(CERTIFICATE), "CERTIFICATE-----", valid)?;
         let valid = "a private key in PEM; `aegis keys` makes one";
         let private = read(&folder.join(PRIVATE), "PRIVATE KEY-----", valid)?;
-        let mut keys = Self { folder: folder.into(), warnings: Vec::new() };
+        let names = common_names(&certificate);
+        let mut keys = Self { folder: folder.into(), names, warnings: Vec::new() };
         keys.is_private()?;
         // A clock before 1970 is before every certificate.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let soon =
             check(&authority, &certificate, &private, now).map_err(|Fault { file, found, valid }| {
-                LinkError::Keys { file: folder.join(file), found, valid }
+                LinkError::Keys { file: folder.join(file), found, valid: valid.into() }
             })?;
         let warning = |EndsSoon { file, end }| {
             let file = folder.join(file);
@@ -57,7 +61,30 @@ impl KeyFolder {
     /// Makes a folder without any check.
     #[cfg(test)]
     pub(crate) fn at(folder: &str) -> Self {
-        Self { folder: folder.into(), warnings: Vec::new() }
+        Self { folder: folder.into(), names: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Checks that the certificate is `party`'s for each of `plants`. The other end lets another do nothing, and cannot say why.
+    ///
+    /// # Errors
+    /// [`LinkError::Keys`] names the certificate, whose it is, and whose is needed.
+    pub fn are_of(&self, party: Party, plants: &[String]) -> Result<(), LinkError> {
+        let all = party.common_name(None);
+        let is_of = |name: &String| {
+            let one = |plant: &String| *name == party.common_name(Some(plant));
+            *name == all || (!plants.is_empty() && plants.iter().all(one))
+        };
+        if self.names.iter().any(is_of) {
+            return Ok(());
+        }
+        let found = match &self.names[..] {
+            [] => "it has no common name".into(),
+            names => format!("its common name is {:?}", names.join(", ")),
+        };
+        let one = plants.first().filter(|_| plants.len() == 1);
+        let or = one.map_or(String::new(), |plant| format!(" or {:?}", party.common_name(Some(plant))));
+        let valid = format!("{all:?}{or} for this command: the folder keys/{all} of `aegis keys`");
+        Err(LinkError::Keys { file: self.folder.join(CERTIFICATE), found, valid })
     }
 
     /// Sentences for people: one for each certificate that ends within a day.
@@ -73,7 +100,7 @@ impl KeyFolder {
     #[cfg(unix)]
     fn is_private(&self) -> Result<(), LinkError> {
         use std::os::unix::fs::PermissionsExt;
-        let (file, valid) = (self.folder.join(PRIVATE), "mode 0600, its owner alone");
+        let (file, valid) = (self.folder.join(PRIVATE), "mode 0600, its owner alone".into());
         let mode = match fs::metadata(&file) {
             Ok(metadata) => metadata.permissions().mode() & 0o777,
             Err(error) => return Err(LinkError::Keys { file, found: error.to_string(), valid }),
@@ -93,7 +120,7 @@ impl KeyFolder {
 
 /// Reads a file that must have a line that ends in `label`.
 fn read(file: &Path, label: &str, valid: &'static str) -> Result<Vec<u8>, LinkError> {
-    let wrong = |found: String| LinkError::Keys { file: file.into(), found, valid };
+    let wrong = |found: String| LinkError::Keys { file: file.into(), found, valid: valid.into() };
     let bytes = fs::read(file).map_err(|error| wrong(error.to_string()))?;
     if String::from_utf8_lossy(&bytes).contains(label) {
         return Ok(bytes);

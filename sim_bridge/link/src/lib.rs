@@ -5,7 +5,7 @@
 
 pub mod access;
 mod certificates;
-mod dropped;
+mod counted;
 pub mod endpoint;
 pub mod free;
 pub mod host;

@@ -19,6 +19,7 @@ use crate::host::nanoseconds;
 use crate::pulse::Heart;
 use crate::wire::{
     Action, Claim, Claimed, Code, Look, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step,
+    WireError,
 };
 
 /// Between two looks at the plant's heartbeat while an answer is awaited.
@@ -268,7 +269,12 @@ impl ZenohPlant {
                         }
                         Some(Ok(answer)) if answers_to(&answer, question) => return Ok(Some(answer)),
                         Some(Ok(_)) => self.counters.stale += 1,
-                        Some(Err(_)) | None => self.counters.malformed += 1,
+                        // Asked again, it would come again.
+                        Some(Err(error)) => {
+                            let unread = unread(&self.name, question, &error);
+                            return Err(PlantError::Backend(unread.to_string()));
+                        }
+                        None => self.counters.malformed += 1,
                     }
                 }
                 Ok(None) => self.watch(begin, patience)?,
@@ -419,7 +425,8 @@ fn claim_plant(
     end: &AtomicBool,
 ) -> Result<Claimed, LinkError> {
     let refused = |reason: String| LinkError::Refused { name: name.into(), reason };
-    let question = Message::from(claim).encode();
+    let asked = Message::from(claim);
+    let question = asked.encode();
     let begin = Instant::now();
     while begin.elapsed() < patience && !end.load(Ordering::Acquire) {
         let answers = querier.get().payload(question.clone()).with(FifoChannel::new(1)).wait()?;
@@ -430,12 +437,16 @@ fn claim_plant(
                 Ok(Message::Claimed(claimed)) => Ok(claimed),
                 Ok(Message::Refused(no)) => Err(refused(no.reason)),
                 Ok(other) => Err(refused(format!("it answers a claim with {}", other.name()))),
-                Err(error) => Err(refused(error.to_string())),
+                Err(error) => Err(unread(name, &asked, &error)),
             };
         }
         std::thread::sleep(AGAIN);
     }
     Err(LinkError::Nobody { name: name.into() })
+}
+
+fn unread(plant: &str, question: &Message, error: &WireError) -> LinkError {
+    LinkError::Unread { name: plant.into(), question: question.name(), reason: error.to_string() }
 }
 
 /// Whether an answer carries the numbers of the question.

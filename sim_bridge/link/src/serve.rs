@@ -19,7 +19,7 @@ use crate::pulse::{EVERY, Heart};
 use crate::wire::Message;
 
 /// Serves `plant` as `name` until `stop` is set. `ready` is called once others can reach it, and `warn` with what to tell
-/// people of dropped messages, at most once a second.
+/// people of a plant that could not be moved and of dropped messages, of each at most once a second.
 ///
 /// # Errors
 /// [`LinkError::Served`] where somebody else serves that name already, and what Zenoh reports.

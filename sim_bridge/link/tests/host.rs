@@ -161,7 +161,8 @@ fn a_second_controller_waits_until_the_first_is_gone() {
     let other = claim(2, Mode::LockStep).encode();
     let (code, reason) = refused(&host.request(&other, at(10), &mut plant));
     assert_eq!(code, Code::Held);
-    assert!(reason.contains("controller 1"), "{reason}");
+    assert!(reason.contains("\"controller 1\", heard 0.0 s ago"), "{reason}");
+    assert!(reason.contains("is let go 5 s after it was last heard: try again"), "{reason}");
     // The same claim again is no second controller.
     assert_eq!(claimed(&mut host, &mut plant, Mode::LockStep), session);
     host.pulse(&Message::from(Pulse { session, stamp_ns: 0 }).encode(), at(4000));
@@ -278,7 +279,31 @@ fn a_command_that_comes_after_the_timeout_does_not_undo_the_stop() {
     host.request(&reset(session, 1).encode(), at(0), &mut plant);
     host.action(&command(session, 1, 1, 0.9), at(10));
     host.action(&command(session, 1, 2, 0.9), at(211));
-    assert_eq!(status(&host, at(212)).phase, Phase::Stopped);
+    assert_eq!(status(&host, at(212)).phase, Phase::Running, "it has not been told to stand still yet");
+    moved(&host.tick(at(250), &mut plant).unwrap());
+    assert_eq!((status(&host, at(251)).phase, &plant.actions[..]), (Phase::Stopped, &[vec![0.0]][..]));
+}
+
+#[test]
+fn a_plant_that_fails_is_told_to_stand_still_every_period_and_has_not_stopped_before_that_has_worked() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    host.action(&command(session, 1, 1, 0.9), at(10));
+    plant.stuck = true;
+    let mut told = Vec::new();
+    for tick in 1..=30 {
+        assert_eq!(host.tick(at(50 * tick), &mut plant), None);
+        assert_eq!(status(&host, at(50 * tick)).phase, Phase::Running, "nobody knows that it stands");
+        told.extend(host.warning(at(50 * tick)));
+    }
+    assert_eq!(plant.actions.iter().filter(|action| action[..] == [0.0]).count(), 29, "again and again");
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].starts_with("a control period failed: ") && !told[0].contains("times"), "{told:?}");
+    assert!(told[1].ends_with(" (20 times, this the last)"), "{told:?}");
+    plant.stuck = false;
+    moved(&host.tick(at(1550), &mut plant).unwrap());
+    assert_eq!(status(&host, at(1551)).phase, Phase::Stopped);
 }
 
 #[test]

@@ -255,6 +255,55 @@ fn nobody_there_and_a_name_taken_twice_are_told() {
     assert!(matches!(Keys::of("a/b"), Err(LinkError::Name { .. })));
 }
 
+/// A plant of somebody else's program, whose answers go through `garble`.
+fn odd(name: &str, garble: fn(Vec<u8>) -> Vec<u8>) -> (zenoh::Session, Box<dyn Send>) {
+    let session = open(Role::Serve, &"tcp/127.0.0.1:0".parse().unwrap()).unwrap();
+    let host = std::sync::Mutex::new((support::host(), Toy::default()));
+    let answer = move |query: zenoh::query::Query| {
+        let (host, toy) = &mut *host.lock().unwrap();
+        let bytes = query.payload().unwrap().to_bytes();
+        let answer = garble(host.request(&bytes, Duration::ZERO, toy));
+        query.reply(query.key_expr().clone(), answer).wait().unwrap();
+    };
+    let queryable =
+        session.declare_queryable(Keys::of(name).unwrap().request).callback(answer).wait().unwrap();
+    (session, Box::new(queryable))
+}
+
+/// The same bytes with a text of as many others in it.
+fn with(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
+    let Some(at) = at else { return bytes };
+    [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_said_with_its_field_and_not_asked_for_again() {
+    let (served, _plant) = odd("odd", |bytes| with(bytes, "orientation", "orientatoin"));
+    let session = open(Role::Drive, &listening(&served).unwrap()).unwrap();
+    let mut plant = ZenohPlant::claim(&session, "odd", "test", Mode::FreeRunning, patience()).unwrap();
+    let error = plant.reset(START).unwrap_err();
+    assert!(matches!(&error, PlantError::Backend(_)), "{error:?}");
+    let said = error.to_string();
+    let words = ["plant \"odd\": its answer to a Reset cannot be read", "Moved: observation.end_effector"];
+    for word in
+        words.into_iter().chain(["unknown field `orientatoin`", "expected `position` or `orientation`"])
+    {
+        assert!(said.contains(word), "{word} is missing from: {said}");
+    }
+    assert_eq!(plant.counters().repeated, 0);
+}
+
+#[test]
+fn a_claim_whose_answer_cannot_be_read_is_no_refusal() {
+    let (served, _plant) = odd("odder", |bytes| with(bytes, "action_width", "action_wdith"));
+    let session = open(Role::Drive, &listening(&served).unwrap()).unwrap();
+    let error =
+        ZenohPlant::claim(&session, "odder", "test", Mode::FreeRunning, patience()).unwrap_err().to_string();
+    assert!(error.contains("its answer to a Claim cannot be read: Claimed: unknown field"), "{error}");
+    assert!(!error.contains("refuses"), "{error}");
+}
+
 #[test]
 fn pictures_come_through_shared_memory() {
     let served = Served::start("eyes", PATIENT, Duration::from_millis(50));

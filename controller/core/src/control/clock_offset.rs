@@ -1,8 +1,9 @@
 //! How far the plant's clock is ahead of the controller's, estimated from heartbeats that the plant echoes.
 //! Pure: every stamp is a value, and none that a plant can send overflows anything.
 //!
-//! The four stamps and what is made of them are those of NTP's on-wire protocol, RFC 5905, section 8. Of several exchanges
-//! the one of least round trip counts, as in that document's clock filter, section 10.
+//! The four stamps are those of NTP's on-wire protocol, RFC 5905, section 8. Of several exchanges the one of least round trip
+//! counts, as in that document's clock filter, section 10. How the round trip is shared out between the way there and the way
+//! back no exchange tells, so what is dated is dated as early as the stamps allow: its age is never too small.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,10 +36,10 @@ pub struct Exchange {
 struct Sample {
     /// When the answer came, on the controller's clock.
     received: Duration,
-    /// Time on the way there and back, without what the plant held it for, nanoseconds; never negative.
-    round_trip: i128,
-    /// Plant's clock less controller's, nanoseconds; wrong by half of the round trip at most.
-    offset: i128,
+    /// Plant's clock less controller's, nanoseconds, at least: where the way back took no time.
+    least: i128,
+    /// The same at most: where the way there took none.
+    most: i128,
 }
 
 impl Sample {
@@ -50,8 +51,13 @@ impl Sample {
         let received = nanoseconds(exchange.received);
         let (away, held) = (received - sent, echoed - arrived);
         let possible = sent > 0 && held >= 0 && away >= held;
-        let offset = ((arrived - sent) + (echoed - received)) / 2;
-        possible.then_some(Self { received: exchange.received, round_trip: away - held, offset })
+        let (least, most) = (echoed - received, arrived - sent);
+        possible.then_some(Self { received: exchange.received, least, most })
+    }
+
+    /// Time on the way there and back, without what the plant held it for, nanoseconds; never negative.
+    fn round_trip(&self) -> i128 {
+        self.most - self.least
     }
 }
 
@@ -75,25 +81,25 @@ impl ClockOffset {
             self.newest.pop_front();
         }
         // Of equals the newest, which has drifted least.
-        self.best = self.newest.iter().rev().min_by_key(|sample| sample.round_trip).copied();
+        self.best = self.newest.iter().rev().min_by_key(|sample| sample.round_trip()).copied();
         true
     }
 
     /// The least round trip lately, of the exchange that counts, at `now` on the controller's clock; none before the first,
     /// and where the last is two seconds old.
     pub fn round_trip(&self, now: Duration) -> Option<Duration> {
-        self.known(now).map(|best| duration(best.round_trip))
+        self.known(now).map(|best| duration(best.round_trip()))
     }
 
     /// When the plant took what it stamped with `stamp_ns` and what came at `received`, on the controller's clock and never
-    /// after `received`. Wrong by half of the round trip at most. None where the plant's clock is not known at `received`.
-    /// A stamp that is later than that, half of the round trip and a drift allow says that the clock has been set: none
-    /// either, and the estimate begins anew.
+    /// after `received`: the earliest that the stamps allow, too early by as long as a heartbeat took to the plant. None
+    /// where the plant's clock is not known at `received`. One that is later than it came, by more than a drift, says that
+    /// the clock has been set: none either, and the estimate begins anew.
     pub fn taken(&mut self, stamp_ns: u64, received: Duration) -> Option<Duration> {
-        let Sample { round_trip, offset, .. } = self.known(received)?;
+        let Sample { most, .. } = self.known(received)?;
         let came = nanoseconds(received);
-        let taken = i128::from(stamp_ns) - offset;
-        if taken > came + round_trip / 2 + DRIFT {
+        let taken = i128::from(stamp_ns) - most;
+        if taken > came + DRIFT {
             *self = Self::default();
             return None;
         }
@@ -142,13 +148,19 @@ mod tests {
         }
     }
 
-    /// By how much the estimate for what the plant took 800 ms before it came is too late, milliseconds.
-    fn error(clock: &mut ClockOffset) -> f64 {
+    /// By how much what the plant took 800 ms before it came is dated too early, milliseconds.
+    fn early(clock: &mut ClockOffset) -> f64 {
         let last = clock.newest.back().expect("there was an exchange").received;
         let came = last + ms(1000);
         let stamp = u64::try_from(came.as_nanos()).unwrap() - ns(800);
         let taken = clock.taken(AHEAD + stamp, came).expect("the clock is known");
-        800.0 - (came - taken).as_secs_f64() * 1e3
+        ((came - taken).as_secs_f64() * 1e3 - 800.0).round()
+    }
+
+    /// By how much the middle of what the offset may be is off, milliseconds.
+    fn middle(clock: &ClockOffset) -> f64 {
+        let Sample { least, most, .. } = clock.best.expect("there was an exchange");
+        ((least + most) / 2 - i128::from(AHEAD)) as f64 / 1e6
     }
 
     #[test]
@@ -164,9 +176,24 @@ mod tests {
             assert!(clock.take(&exchange(100 * at, [300, at % 90, 300])));
         }
         let now = ms(100 * 199 + 700);
-        assert_eq!((clock.round_trip(now), error(&mut clock)), (Some(ms(600)), 0.0));
-        // What was published 300 ms ago is 300 ms old, on whichever clock.
-        assert_eq!(clock.taken(AHEAD + ns(19_800), ms(20_100)), Some(ms(19_800)));
+        assert_eq!((clock.round_trip(now), middle(&clock)), (Some(ms(600)), 0.0));
+        // What was published 300 ms ago is 600 ms old at most, on whichever clock.
+        assert_eq!(clock.taken(AHEAD + ns(19_800), ms(20_100)), Some(ms(19_500)));
+    }
+
+    #[test]
+    fn an_age_is_never_too_small_however_the_round_trip_is_shared_out() {
+        for there in 0..=400_u64 {
+            let back = 400 - there;
+            let mut clock = ClockOffset::default();
+            assert!(clock.take(&exchange(1000, [there, 40, back])));
+            assert_eq!(early(&mut clock), there as f64, "{there} there and {back} back");
+            // What comes now was taken as long ago as the way back takes.
+            let came = clock.newest[0].received + ms(500);
+            let stamp = AHEAD + u64::try_from(came.as_nanos()).unwrap() - ns(back);
+            let age = came - clock.taken(stamp, came).unwrap();
+            assert_eq!(age, ms(400), "{there} there and {back} back");
+        }
     }
 
     #[test]
@@ -175,7 +202,7 @@ mod tests {
             let mut clock = ClockOffset::default();
             assert!(clock.take(&exchange(1000, [there, 40, back])));
             let most = (there + back) as f64 / 2.0;
-            assert!(error(&mut clock).abs() <= most + 1e-6, "{there} and {back}: {}", error(&mut clock));
+            assert!(middle(&clock).abs() <= most, "{there} and {back}: {}", middle(&clock));
         }
     }
 
@@ -186,7 +213,7 @@ mod tests {
         for at in 11..60_u64 {
             clock.take(&exchange(100 * at, [5 + at * 7 % 90, 10, 5 + at * 13 % 200]));
         }
-        assert_eq!((clock.round_trip(ms(6000)), error(&mut clock)), (Some(ms(10)), 0.0));
+        assert_eq!((clock.round_trip(ms(6000)), early(&mut clock)), (Some(ms(10)), 5.0));
         // Six seconds later it counts no more.
         clock.take(&exchange(7200, [20, 0, 20]));
         assert!(clock.round_trip(ms(7240)) > Some(ms(10)));
@@ -196,13 +223,13 @@ mod tests {
     fn a_clock_that_is_echoed_no_more_is_known_no_more() {
         let mut clock = ClockOffset::default();
         clock.take(&exchange(1000, [5, 0, 5]));
-        assert_eq!(clock.taken(AHEAD + ns(3000), ms(3010)), Some(ms(3000)));
+        assert_eq!(clock.taken(AHEAD + ns(3000), ms(3010)), Some(ms(2995)));
         let none = Exchange { sent_ns: 0, arrived_ns: 0, echoed_ns: AHEAD + ns(3000), received: ms(3005) };
         assert!(!clock.take(&none), "a heartbeat that echoes none is no exchange");
         assert_eq!(clock.taken(AHEAD + ns(3005), ms(3011)), None);
         assert_eq!(clock.round_trip(ms(3011)), None);
         clock.take(&exchange(3100, [5, 0, 5]));
-        assert_eq!(clock.taken(AHEAD + ns(3200), ms(3210)), Some(ms(3200)), "until it is echoed again");
+        assert_eq!(clock.taken(AHEAD + ns(3200), ms(3210)), Some(ms(3195)), "until it is echoed again");
     }
 
     #[test]
@@ -212,13 +239,14 @@ mod tests {
         let gained = |at: u64| at * 200;
         let now = 300_000;
         for at in (100..now).step_by(100) {
-            let mut one = exchange(at, [10 + at / 100 % 7, 20, 10]);
+            let mut one = exchange(at, [at / 100 % 7, 20, 10]);
             one.arrived_ns += gained(at);
             one.echoed_ns += gained(at);
             clock.take(&one);
         }
         let taken = clock.taken(AHEAD + ns(now) + gained(now), ms(now + 1000)).unwrap();
         let error = taken.as_secs_f64() * 1e3 - now as f64;
+        // The way there took nothing where the round trip was least, so this is what the drift comes to.
         assert!(error.abs() < 1.3, "what is gained in 64 exchanges, and no more: {error} ms");
     }
 
@@ -259,14 +287,14 @@ mod tests {
         let mut clock = ClockOffset::default();
         clock.take(&exchange(6000, [20, 0, 20]));
         let mut taken = |stamp: u64| clock.taken(stamp, ms(7000));
-        assert_eq!(taken(AHEAD + ns(6990)), Some(ms(6990)));
+        assert_eq!(taken(AHEAD + ns(6990)), Some(ms(6970)));
         assert_eq!(taken(AHEAD + ns(7026)), Some(ms(7000)), "within what the estimate may be wrong by");
-        assert_eq!(taken(AHEAD + ns(3)), Some(ms(3)), "what is old is old");
+        assert_eq!(taken(AHEAD + ns(23)), Some(ms(3)), "what is old is old");
         assert_eq!(taken(0), Some(Duration::ZERO), "before the clock began is when it began");
         assert_eq!(taken(AHEAD + ns(7027)), None, "the clock has been set forward");
         assert_eq!(taken(AHEAD + ns(6990)), None, "and is not known before the next exchange");
         clock.take(&exchange(7010, [20, 0, 20]));
-        assert_eq!(clock.taken(AHEAD + ns(7080), ms(7100)), Some(ms(7080)));
+        assert_eq!(clock.taken(AHEAD + ns(7080), ms(7100)), Some(ms(7060)));
         assert_eq!(clock.taken(u64::MAX, ms(7100)), None);
     }
 
@@ -281,6 +309,6 @@ mod tests {
             twice.take(&Exchange { received: one.received + ms(50), ..one });
         }
         assert_eq!(once.round_trip(ms(2000)), twice.round_trip(ms(2000)));
-        assert!((error(&mut once) - error(&mut twice)).abs() < 1e-6);
+        assert_eq!(early(&mut once), early(&mut twice));
     }
 }

@@ -4,7 +4,9 @@
 mod bounded;
 mod convert;
 mod message;
+mod place;
 
+use rmp_serde::decode::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -166,7 +168,19 @@ fn read<T: DeserializeOwned>(kind: &'static str, body: &[u8]) -> Result<T, WireE
     let mut deserializer = rmp_serde::Deserializer::new(body);
     // No message nests deeper than a map of lists of maps of lists.
     deserializer.set_max_depth(16);
-    let message = T::deserialize(&mut deserializer).map_err(|error| failed(error.to_string()))?;
+    let message = T::deserialize(&mut deserializer);
     let rest = deserializer.get_ref().len();
+    let named = |error: &Error| place::named(body, body.len() - rest, &said(error));
+    let message = message.map_err(|error| failed(named(&error)))?;
     if rest == 0 { Ok(message) } else { Err(failed(format!("{rest} bytes follow the message"))) }
+}
+
+/// What is wrong with a value. Of one that should be a number the format's own error names a byte alone.
+fn said(error: &Error) -> String {
+    let Error::TypeMismatch(marker) = error else { return error.to_string() };
+    let marker = format!("{marker:?}");
+    let kinds = [("Str", "a text"), ("Array", "a list"), ("Map", "a map")];
+    let found =
+        kinds.into_iter().find(|(kind, _)| marker.contains(*kind)).map_or("bytes", |(_, found)| found);
+    format!("found {found}, expected a number")
 }
