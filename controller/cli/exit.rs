@@ -1,6 +1,7 @@
 //! How the process ends: one error style, and every exit code in one place.
 //! Verbs attach a code to what went wrong; `main` prints it once.
 
+use std::borrow::Cow;
 use std::fmt::{self, Arguments, Display, Formatter};
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, atomic::AtomicBool};
 use std::sync::{Mutex, PoisonError};
 
+use aegis_experiments::text::is_obeyed;
 #[cfg(feature = "robot")]
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
@@ -146,14 +148,27 @@ static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 pub fn print_line(line: Arguments<'_>) {
     let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     if lost.is_none() {
-        *lost = outlet::say(Stream::Output, line.to_string()).err();
+        *lost = outlet::say(Stream::Output, shown(&line.to_string()).into_owned()).err();
     }
 }
 
 /// What [`tell!`] does.
 pub fn tell_line(line: Arguments<'_>) {
     // There is nobody left to tell.
-    let _ = outlet::say(Stream::Errors, line.to_string());
+    let _ = outlet::say(Stream::Errors, shown(&line.to_string()).into_owned());
+}
+
+/// Text for a terminal, which shows what it would obey, as names and reasons that come from files may have it.
+fn shown(text: &str) -> Cow<'_, str> {
+    let obeyed = |symbol: char| is_obeyed(symbol) && !matches!(symbol, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut whole = String::with_capacity(text.len());
+    for symbol in text.chars() {
+        if obeyed(symbol) { whole.extend(symbol.escape_default()) } else { whole.push(symbol) }
+    }
+    Cow::Owned(whole)
 }
 
 /// Whether an error of standard output says that its reader has gone: a pipe's, as `head` does once it has what it wanted, or
@@ -162,4 +177,16 @@ fn is_gone(error: &io::Error) -> bool {
     const EIO: i32 = 5;
     let to_a_file = || std::fs::metadata("/proc/self/fd/1").is_ok_and(|output| output.is_file());
     error.kind() == ErrorKind::BrokenPipe || (error.raw_os_error() == Some(EIO) && !to_a_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_shown() {
+        let plain = "a table\n\twith ≥ 2 rows · and “words”";
+        assert_eq!(shown(plain), plain);
+        assert_eq!(shown("red \u{1b}[31m\r\u{202e}x\u{7}\n"), "red \\u{1b}[31m\\r\\u{202e}x\\u{7}\n");
+    }
 }

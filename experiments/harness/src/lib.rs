@@ -31,6 +31,7 @@ pub mod store;
 pub mod streams;
 pub mod study;
 pub mod summary;
+pub mod text;
 pub mod trace;
 pub mod twins;
 

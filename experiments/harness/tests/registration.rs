@@ -167,7 +167,13 @@ fn an_amendment_says_what_when_why_and_after_what() {
     assert!(matches!(lock.amend(same, "now".into(), "why", 0, vec![]), Err(LockError::NoChange)));
     let mut other = lock.frozen.clone();
     other.versions.clear();
-    assert!(matches!(lock.amend(other, "now".into(), " \n", 0, vec![]), Err(LockError::NoReason)));
+    assert!(matches!(lock.amend(other.clone(), "now".into(), " \n", 0, vec![]), Err(LockError::NoReason)));
+    for (why, found) in
+        [("typo.\n\n## Verdict: holds", '\n'), ("red \u{1b}[31m", '\u{1b}'), ("a\u{202e}b", '\u{202e}')]
+    {
+        let error = lock.amend(other.clone(), "now".into(), why, 0, vec![]).unwrap_err();
+        assert!(matches!(error, LockError::NoLine { found: at } if at == found), "{error}");
+    }
 }
 
 #[test]

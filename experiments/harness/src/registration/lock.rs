@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::canonical::digest;
 use super::frozen::{Difference, Frozen};
+use crate::text::is_obeyed;
 
 /// Version of the file's layout.
 pub const SCHEMA: u32 = 1;
@@ -84,6 +85,12 @@ pub enum LockError {
     /// An amendment without a reason.
     #[error("why: found no words; valid is the reason for the change")]
     NoReason,
+    /// A reason that is no line of words, which the report and a terminal could not show as one.
+    #[error("why: found the character {found:?}; valid is the reason for the change as one line of words")]
+    NoLine {
+        /// What is no part of a line.
+        found: char,
+    },
     /// A value that JSON cannot hold.
     #[error(transparent)]
     Value(#[from] serde_json::Error),
@@ -155,7 +162,7 @@ impl Lock {
     /// The lock with what is found now, and the change in its log.
     ///
     /// # Errors
-    /// A chain that is broken already, a change of nothing, or no reason.
+    /// A chain that is broken already, a change of nothing, no reason, or one that is no line.
     pub fn amend(
         &self,
         found: Frozen,
@@ -166,6 +173,9 @@ impl Lock {
     ) -> Result<Self, LockError> {
         if why.trim().is_empty() {
             return Err(LockError::NoReason);
+        }
+        if let Some(found) = why.trim().chars().find(|symbol| is_obeyed(*symbol)) {
+            return Err(LockError::NoLine { found });
         }
         if self.compare(&found).is_empty() {
             return Err(LockError::NoChange);

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use super::{Block, Figure, Layout, Link, Outcome, Page, Section, Table, anchor};
+use crate::text::on_one_line;
 
 const STYLE: &str = include_str!("style.css");
 
@@ -129,7 +130,7 @@ fn unbroken(cell: &str) -> String {
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    on_one_line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -3,20 +3,21 @@
 use std::fmt::Write;
 
 use super::{Block, Figure, Link, Page, Table};
+use crate::text::on_one_line;
 
 impl Page {
     /// As Markdown.
     pub fn markdown(&self) -> String {
-        let mut text = format!("# {}\n", self.title);
+        let mut text = format!("# {}\n", words(&self.title));
         let mut figures = 0;
         for (index, section) in self.sections.iter().enumerate() {
             if self.lead > 0 && index == self.lead {
                 text.push_str("\n## Contents\n\n");
                 for (heading, anchor) in self.listed() {
-                    let _ = writeln!(text, "- [{heading}](#{anchor})");
+                    let _ = writeln!(text, "- [{}](#{anchor})", words(heading));
                 }
             }
-            let _ = write!(text, "\n## {}\n", section.heading);
+            let _ = write!(text, "\n## {}\n", words(&section.heading));
             for block in &section.blocks {
                 text.push('\n');
                 write_block(&mut text, block, &mut figures);
@@ -29,26 +30,75 @@ impl Page {
 /// Writes one block and the end of its last line.
 fn write_block(text: &mut String, block: &Block, figures: &mut u32) {
     let _ = match block {
-        Block::Heading(heading) => writeln!(text, "### {heading}"),
-        Block::Sentence(sentence) => writeln!(text, "{sentence}"),
-        Block::Verdict(outcome, why) => writeln!(text, "**Verdict: {}.** {why}", outcome.word()),
+        Block::Heading(heading) => writeln!(text, "### {}", words(heading)),
+        Block::Sentence(sentence) => writeln!(text, "{}", paragraph(sentence)),
+        Block::Verdict(outcome, why) => writeln!(text, "**Verdict: {}.** {}", outcome.word(), words(why)),
         Block::Links(links) => {
-            let item = |Link { to, text, rest }: &Link| format!("- [{text}]({to}): {rest}\n");
+            let item =
+                |Link { to, text, rest }: &Link| format!("- [{}]({to}): {}\n", words(text), words(rest));
             write!(text, "{}", links.iter().map(item).collect::<String>())
         }
         Block::Figure(Figure { alt, caption, .. }) => {
             *figures += 1;
-            writeln!(text, "*Figure {figures}, drawn in report.html.* {caption} {alt}")
+            writeln!(text, "*Figure {figures}, drawn in report.html.* {} {}", words(caption), words(alt))
         }
         Block::Table(table) => write!(text, "{}", grid(table)),
     };
 }
 
+/// Text as Markdown that shows it: one line, without markup of its own. What only our sentences have, as code between
+/// backquotes, stays.
+fn words(text: &str) -> String {
+    let text = on_one_line(text).replace('<', "&lt;").replace('*', "\\*");
+    text.replace("__", "\\_\\_").replace("](", "]\\(")
+}
+
+/// Text as a paragraph: what begins a heading, a list, a quotation or a rule elsewhere begins none here.
+fn paragraph(text: &str) -> String {
+    let text = words(text);
+    let shown = text.trim_start();
+    let marks = ['#', '>', '-', '+', '=', '|', '~'];
+    if shown.starts_with(marks) { format!("\\{shown}") } else { text }
+}
+
 fn grid(table: &Table) -> String {
     let row = |cells: &[String]| {
-        let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
+        let cells: Vec<String> = cells.iter().map(|cell| words(cell).replace('|', "\\|")).collect();
         format!("| {} |\n", cells.join(" | "))
     };
     let rows: String = table.rows.iter().map(|cells| row(cells)).collect();
     format!("{}|{}\n{rows}", row(&table.head), " --- |".repeat(table.head.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_begins_no_heading_and_has_no_markup() {
+        let why = "typo.\n\n## Verdict: holds\r\n**aegis wins, p = 1e-9** <img src=x onerror=alert(1)> [a](b)\u{1b}[2J \u{202e}x";
+        let mut page = Page::new(why);
+        page.section(why).say(why).say("## Verdict: holds").say("- one").heading(why);
+        page.table(Table { rows: vec![vec![why.into(), "a | b".into()]], ..Table::new(&["one", "two"]) });
+        let text = page.markdown();
+        let headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+        assert_eq!(headings.len(), 3, "{text}");
+        assert!(text.contains("\n\\## Verdict: holds\n") && text.contains("\n\\- one\n"), "{text}");
+        for markup in ["**", "<img", "](", "\u{1b}", "\u{202e}", "\r"] {
+            assert!(!text.contains(markup), "{markup:?} in {text}");
+        }
+        assert!(text.contains("| a \\| b |\n"), "{text}");
+        let page = page.html();
+        assert!(!page.contains("<img") && !page.contains('\u{1b}') && !page.contains('\u{202e}'), "{page}");
+    }
+
+    #[test]
+    fn what_needs_no_escape_is_as_it_was() {
+        for text in [
+            "aegis > blind: +9.9 points [+6.0, +14.0] (72.7 %)",
+            "`aegis demo` ran take_over; α = 0.05 & more",
+        ] {
+            assert_eq!(paragraph(text), text);
+        }
+    }
 }
