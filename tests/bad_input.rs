@@ -21,6 +21,50 @@ fn a_missing_suite_names_the_command_that_brings_it() {
 }
 
 #[test]
+fn a_cache_that_cannot_be_read_is_no_missing_one() {
+    // A file on the way stands for a folder without permission, which root would read all the same.
+    let file = folder("unreadable-cache").join("file");
+    std::fs::write(&file, "in the way").expect("the file can be written");
+    let mut command = aegis();
+    command.env("AEGIS_CACHE", &file).env_remove("AEGIS_SCENES").arg("demo");
+    refuses(&mut command, 3, &["unreadable-cache/file", "cannot read", "AEGIS_CACHE"]);
+}
+
+#[test]
+fn an_empty_path_and_a_pipe_are_no_models() {
+    let folder = folder("empty-path");
+    let plan = copy_of_study(&folder);
+    let whole = std::fs::read_to_string(&plan).expect("the plan can be read");
+    edit(&plan, "\"../policies/models/probe.json\"", "\"\"");
+    refuses(
+        aegis().arg("demo").arg("--plan").arg(&plan),
+        2,
+        &["demo.toml: models.probe: found an empty path"],
+    );
+    std::fs::write(&plan, whole).expect("the plan can be written");
+    let weights = folder.join("policies/models/strong.onnx");
+    std::fs::remove_file(&weights).expect("the model can be removed");
+    let made = std::process::Command::new("mkfifo").arg(&weights).status().expect("mkfifo starts");
+    assert!(made.success());
+    refuses(
+        aegis().arg("demo").arg("--plan").arg(plan),
+        2,
+        &["strong.onnx: cannot read: found a pipe", "regular file"],
+    );
+}
+
+#[test]
+fn a_number_below_zero_is_told_as_one() {
+    let words = ["invalid value '-1' for '--b <N>'", "whole number from 0 to 1000000000000"];
+    refuses(aegis().args(["stats", "mcnemar", "--b", "-1", "--c", "2"]), 2, &words);
+    refuses(
+        aegis().args(["stats", "power", "--recovered", "-0.1", "--broken", "0.1", "--power", "0.8"]),
+        2,
+        &["-0.1"],
+    );
+}
+
+#[test]
 fn a_missing_library() {
     let mut command = aegis();
     command

@@ -22,14 +22,73 @@ fn tap(out: &Path) -> Command {
 fn a_link_is_followed_and_permissions_stay() {
     let folder = folder("files-link");
     let (kept, link) = (folder.join("kept.onnx"), folder.join("link.onnx"));
-    std::fs::write(&kept, "old").unwrap();
+    std::fs::copy(repository().join("tests/fixtures/opset13.onnx"), &kept).unwrap();
     common::mode(&kept, 0o600);
     symlink("kept.onnx", &link).unwrap();
     common::succeeds(&mut tap(&link));
-    assert!(link.is_symlink() && std::fs::read(&kept).unwrap().len() > 100);
+    let before = std::fs::metadata(repository().join("tests/fixtures/opset13.onnx")).unwrap().len();
+    assert!(link.is_symlink() && std::fs::metadata(&kept).unwrap().len() > before);
     assert_eq!(kept.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     refuses(&mut tap(&folder.join("new/")), 1, &["valid is a file"]);
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+}
+
+#[test]
+fn nothing_is_written_over_an_input_or_a_file_of_another_kind() {
+    let folder = folder("files-over");
+    let plan = common::copy_of_study(&folder);
+    let (notes, actions) = (folder.join("notes.txt"), folder.join("actions.npy"));
+    std::fs::write(&notes, "what nobody may lose\n").unwrap();
+    write_action(&actions, "(1, 7)");
+    let model = folder.join("model.onnx");
+    std::fs::copy(repository().join("tests/fixtures/opset13.onnx"), &model).unwrap();
+    let kept = [&plan, &notes, &actions, &model].map(|path| (path.clone(), std::fs::read(path).unwrap()));
+    let with = |arguments: &[&str], more: &[&Path]| {
+        let mut command = aegis();
+        command.args(arguments).args(more);
+        command
+    };
+    let text = "found text; valid is a new name, or";
+    let out = Path::new("--out");
+    refuses(
+        &mut with(&["collect", "tuning", "--plan"], &[&plan, out, &plan]),
+        2,
+        &["demo.toml, which this command reads"],
+    );
+    refuses(
+        &mut with(&["collect", "tuning", "--out"], &[&notes]),
+        2,
+        &["--out: ", text, "a Parquet file to replace"],
+    );
+    refuses(&mut with(&["probe", "fit", "--out"], &[&notes]), 2, &["--out: ", text, "choose another name"]);
+    refuses(&mut with(&["demonstrate", "--out"], &[&notes]), 2, &["--out: ", text, "a safetensors file"]);
+    refuses(
+        &mut with(&["replay"], &[&model, Path::new("--rrd"), &notes]),
+        2,
+        &["--rrd: ", text, "a Rerun recording"],
+    );
+    refuses(
+        &mut with(&["replay"], &[&model, Path::new("--rrd"), &model]),
+        2,
+        &["--rrd: ", "which this command reads"],
+    );
+    let rollout = ["sim", "rollout", "--task", "0", "--init", "0", "--actions"];
+    let states = Path::new("--states");
+    refuses(
+        &mut with(&rollout, &[&actions, states, &actions]),
+        2,
+        &["--states: ", "which this command reads"],
+    );
+    refuses(&mut with(&rollout, &[&actions, states, &notes]), 2, &["--states: ", text, "a NumPy array"]);
+    let sample = ["sim", "sample", "--task", "0", "--count", "1", "--seed", "1", "--out"];
+    refuses(&mut with(&sample, &[&notes]), 2, &["--out: ", text]);
+    refuses(&mut tap(&notes), 2, &["--out: ", text, "an ONNX model"]);
+    let mut onto_itself = with(&["model", "tap"], &[&model]);
+    onto_itself.args(["--tensor", "hidden", "--pool", "mean", "--out"]).arg(&model);
+    refuses(&mut onto_itself, 2, &["--out: ", "which this command reads"]);
+    for (path, bytes) in kept {
+        assert!(std::fs::read(&path).unwrap() == bytes, "{} was changed", path.display());
+    }
 }
 
 #[test]

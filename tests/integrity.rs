@@ -352,6 +352,46 @@ fn weights_in_another_file_are_read_beside_the_model_and_held_by_its_digest() {
     );
 }
 
+#[test]
+fn a_model_with_weights_in_another_file_is_inspected_and_tapped_beside_it() {
+    let place = folder("integrity-tapped");
+    let card = beside(&place);
+    let model = place.join("beside.onnx");
+    let json = |arguments: &[&str], out: Option<&Path>| {
+        let mut command = common::aegis();
+        command.args(["model", arguments[0]]).arg(&model).args(&arguments[1..]).arg("--json");
+        if let Some(out) = out {
+            command.arg("--out").arg(out);
+        }
+        serde_json::from_str::<serde_json::Value>(&succeeds(&mut command)).expect("JSON")
+    };
+    let data = place.join("beside.onnx.data");
+    let digest = aegis_experiments::files::sha256(&data).unwrap();
+    let external = serde_json::json!([{ "file": "beside.onnx.data", "sha256": digest }]);
+    assert_eq!(json(&["inspect"], None)["external"], external);
+    let out = place.join("tapped.onnx");
+    let tap = ["tap", "--tensor", "row", "--pool", "none"];
+    let tapped = json(&tap, Some(&out));
+    assert_eq!((&tapped["external"], &tapped["output"]), (&external, &"row".into()), "{tapped}");
+    // A card of it opens, with the weights that the other one has.
+    edit(&card, "file = \"beside.onnx\"", "file = \"tapped.onnx\"");
+    let old = aegis_experiments::files::sha256(&model).unwrap();
+    edit(&card, &old, tapped["sha256"].as_str().unwrap());
+    OnnxPolicy::open(&common::runtime(), &card).unwrap();
+
+    let elsewhere = folder("integrity-tapped-elsewhere").join("tapped.onnx");
+    let mut command = common::aegis();
+    command.args(["model"]).args(["tap"]).arg(&model).args(&tap[1..]).arg("--out").arg(&elsewhere);
+    refuses(
+        &mut command,
+        2,
+        &["--out: ", "found another folder", "beside.onnx.data", "valid is a name in that folder"],
+    );
+    std::fs::remove_file(&data).unwrap();
+    let mut command = common::aegis();
+    refuses(command.args(["model", "inspect"]).arg(&model), 2, &["beside.onnx.data: cannot read"]);
+}
+
 /// Bytes with one part, which must be there, in place of another of the same length.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).expect("it is there");

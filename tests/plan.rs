@@ -159,6 +159,11 @@ fn an_amendment_says_whether_data_had_been_seen() {
     assert_eq!(first["amendments"][0]["changes"][0]["field"], "gate.duty_cap");
 
     refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
+    refuses(
+        &mut amend("typo.\n\n## Verdict: holds", &results),
+        2,
+        &["study.lock.toml: why: found the character '\\n'", "one line of words"],
+    );
     // Starts that settings were chosen on are none to judge on.
     let whole = std::fs::read_to_string(&path).expect("the plan can be read");
     edit(&path, "tuning = { first = 400, end = 440", "tuning = { first = 600, end = 640");
@@ -319,6 +324,19 @@ fn what_is_run_of_the_confirmation_range_is_said_and_noted_in_the_log() {
         command.args(["plan", verb]).arg(&path);
         command
     };
+    // A line that is none says so, and what to do.
+    let noted = std::fs::read_to_string(&log).expect("it was noted");
+    for (line, found) in
+        [("", "line 2: found an empty line"), ("{\"when\": \"20", "line 2: found \"{\\\"when\\\": \\\"20\"")]
+    {
+        std::fs::write(&log, format!("{noted}{line}\n")).expect("the log can be written");
+        refuses(
+            few("register").arg("--without-trial"),
+            2,
+            &["study.seen.jsonl", found, "valid is {\"when\"", "cut off"],
+        );
+    }
+    std::fs::write(&log, noted).expect("the log can be written");
     let registered = runs(few("register").arg("--without-trial"));
     let note = registered["notes"][1].as_str().expect("a note");
     assert!(note.contains("`aegis demo` ran 1 sets of the confirmation range, 500 to 539"), "{note}");

@@ -11,13 +11,13 @@ use aegis_experiments::probe::file::Data;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
 use aegis_experiments::rollouts::{Rollout, rollouts};
 use aegis_experiments::runner::RunError;
-use aegis_files::shown;
+use aegis_files::{Written, shown};
 use aegis_policies::card::ModelCard;
 use clap::Args;
 use serde_json::{Map, Value};
 
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::files::digest;
+use crate::files::{self, digest};
 use crate::occupied::{LOCK, Occupied};
 use crate::plan::found::{scenes, versions};
 use crate::plan::note;
@@ -49,6 +49,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{range}.parquet").into());
     let keys = study.keys("RANGE", range)?;
     check_place(&out)?;
+    files::check_place("--out", &out, Written::Parquet, &study.inputs())?;
     let (provenance, about) = (provenance(&study, range)?, about(&study, &keys)?);
     // Made before the first episode, so that a place that takes no file is known by then.
     let folder = Collection::place(&out);

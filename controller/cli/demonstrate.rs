@@ -2,12 +2,13 @@
 //! The expert sees exact poses; what is written is what policies will see.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aegis_core::{Policy, PolicyError};
 use aegis_experiments::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
 use aegis_experiments::origin::{Origin, Starts};
 use aegis_experiments::runner::SetupError;
+use aegis_files::Written;
 use aegis_policies::encode::Layout;
 use aegis_policies::expert::Expert;
 use aegis_policies::{ModelCard, OnnxPolicy};
@@ -88,6 +89,10 @@ fn starts(text: &str) -> Result<(usize, usize), String> {
 /// Runs the verb.
 pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     let mut study = Study::open(&arguments.study)?;
+    let origin_file = arguments.out.with_extension("origin.json");
+    let inputs: Vec<&Path> = [study.path.as_path()].into_iter().chain(arguments.learner.as_deref()).collect();
+    files::check_place("--out", &arguments.out, Written::Tensors, &inputs)?;
+    files::check_place("--out", &origin_file, Written::Json("suite"), &inputs)?;
     study.plan.master_seed = arguments.seed.unwrap_or(study.plan.master_seed);
     let mut share = study.plan.ranges.training;
     share.replicates = arguments.replicates;
@@ -159,7 +164,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
         settle_steps: Some(study.plan.settle_steps),
     };
     let text = serde_json::to_string_pretty(&origin).or_exit(Exit::Failed)? + "\n";
-    files::write(&arguments.out.with_extension("origin.json"), text.as_bytes())?;
+    files::write(&origin_file, text.as_bytes())?;
     let kept = demonstrations.iter().filter(|demonstration| demonstration.success).count();
     say!("{}: {kept} of {} demonstrations succeeded and were kept", arguments.out.display(), keys.len());
     for task in study.tasks() {

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use aegis_files::{sha256, write_atomically};
+use aegis_files::{Written, sha256, write_atomically};
 
 use crate::exit::{Exit, Failure, failure};
 
@@ -11,6 +11,13 @@ use crate::exit::{Exit, Failure, failure};
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write_atomically(path, bytes)
         .map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
+}
+
+/// Refuses a place, given by an argument, that a file of this kind would take from another, or from what the verb reads. Held
+/// before the verb's work, which may take hours.
+pub fn check_place(argument: &str, place: &Path, kind: Written, inputs: &[&Path]) -> Result<(), Failure> {
+    kind.check(place, inputs)
+        .map_err(|error| failure(Exit::Input, format!("{argument}: {}: {error}", place.display())))
 }
 
 /// Makes a folder and those around it, where they are not there yet.

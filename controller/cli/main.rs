@@ -136,12 +136,22 @@ fn version() -> String {
 
 /// The command line. What only `--version` says is looked up for it alone.
 fn command() -> clap::Command {
-    let command = Arguments::command();
+    let command = with_negative_numbers(Arguments::command());
     if std::env::args_os().nth(1).is_some_and(|first| first == "--version") {
         command.long_version(&*version().leak())
     } else {
         command
     }
+}
+
+/// The same command line, in which `-1` is a value, out of range as it may be, and no option that nobody knows.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|argument| match argument.get_action().takes_values() {
+            true => argument.allow_negative_numbers(true),
+            false => argument,
+        })
+        .mut_subcommands(with_negative_numbers)
 }
 
 fn main() -> ExitCode {

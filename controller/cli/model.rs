@@ -1,16 +1,16 @@
 //! `aegis model`: look into an ONNX file, and give a tensor of it an output of its own for a probe to read.
 //! Works on files that others exported.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use aegis_files::shown;
+use aegis_files::{Written, shown};
 use aegis_policies::graph::{Graph, Pool};
 use aegis_policies::sample::Shapes;
 use aegis_policies::tap::{self, SAMPLES, TapSettings};
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::exit::{Exit, Failure, OrExit, say};
-use crate::files::write;
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::{check_place, write};
 use crate::study::onnx_runtime;
 
 /// Verbs of `aegis model`.
@@ -26,7 +26,7 @@ pub enum ModelVerb {
 #[derive(Args)]
 #[command(after_help = "Example: aegis model inspect policies/models/weak.onnx")]
 pub struct InspectArguments {
-    /// The model, one ONNX file
+    /// The model, an ONNX file; weights that it keeps in others are read beside it
     model: PathBuf,
     /// Print as JSON
     #[arg(long)]
@@ -39,7 +39,7 @@ pub struct InspectArguments {
     after_help = "Example: aegis model tap mine.onnx --tensor gelu_3 --pool mean --out mine-tapped.onnx"
 )]
 pub struct TapArguments {
-    /// The model, one ONNX file
+    /// The model, an ONNX file; weights that it keeps in others are read beside it
     model: PathBuf,
     /// The tensor, by its name in `aegis model inspect`
     #[arg(long, value_name = "NAME")]
@@ -57,7 +57,7 @@ pub struct TapArguments {
     /// bfloat16 5e-2
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_drift: Option<f64>,
-    /// Where the tapped model goes
+    /// Where the tapped model goes; where weights are kept in other files, a name in the model's folder
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Print the outcome as JSON
@@ -135,6 +135,7 @@ fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
         };
         let outcome = serde_json::json!({
             "sha256": graph.sha256(),
+            "external": external(&graph),
             "inputs": ends(&found.inputs),
             "outputs": ends(&found.outputs),
             "tensors": rows,
@@ -144,6 +145,7 @@ fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
         return Ok(());
     }
     say!("sha256 {}", graph.sha256());
+    graph.files().iter().for_each(|(file, sha256)| say!("external {file}: sha256 {sha256}"));
     let names = found.inputs.iter().chain(&found.outputs).map(|(name, _)| name);
     let width = tensors.iter().map(|one| &one.made.name).chain(names).map(String::len).max().unwrap_or(0);
     for (what, ends) in [("input", &found.inputs), ("output", &found.outputs)] {
@@ -161,8 +163,36 @@ fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The files in which a model keeps weights, as a card's `[[external]]` names them.
+fn external(graph: &Graph) -> Vec<serde_json::Value> {
+    graph.files().iter().map(|(file, sha256)| serde_json::json!({ "file": file, "sha256": sha256 })).collect()
+}
+
+/// Refuses another folder for a tapped model that goes on reading weights beside it.
+fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> {
+    let folder = |path: &Path| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize().ok(),
+        _ => Path::new(".").canonicalize().ok(),
+    };
+    let Some(file) = graph.files().keys().next() else { return Ok(()) };
+    if folder(model) == folder(out) {
+        return Ok(());
+    }
+    let (out, model) = (out.display(), model.display());
+    let reason = format!(
+        "found another folder than that of {model}, which keeps weights in {file} beside it; valid is a name in \
+                          that folder, where the tapped model reads them too"
+    );
+    Err(failure(Exit::Input, format!("--out: {out}: {reason}")))
+}
+
 fn tap(arguments: &TapArguments) -> Result<(), Failure> {
     let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
+    let beside: Vec<PathBuf> =
+        graph.files().keys().map(|file| arguments.model.with_file_name(file)).collect();
+    let inputs: Vec<&Path> = [&arguments.model].into_iter().chain(&beside).map(PathBuf::as_path).collect();
+    check_place("--out", &arguments.out, Written::Model, &inputs)?;
+    check_beside(&arguments.model, &arguments.out, &graph)?;
     let settings = TapSettings {
         tensor: &arguments.tensor,
         pool: arguments.pool.into(),
@@ -177,6 +207,7 @@ fn tap(arguments: &TapArguments) -> Result<(), Failure> {
             "model": shown(&arguments.out),
             "sha256": tapped.sha256,
             "source_sha256": graph.sha256(),
+            "external": external(&graph),
             "output": tapped.output,
             "type": tapped.kind,
             "unchanged": tapped.unchanged,
@@ -186,6 +217,7 @@ fn tap(arguments: &TapArguments) -> Result<(), Failure> {
         say!("{outcome}");
     } else {
         say!("{}: sha256 {}", arguments.out.display(), tapped.sha256);
+        graph.files().iter().for_each(|(file, sha256)| say!("  external {file}: sha256 {sha256}"));
         say!("  new output {}: {}", tapped.output, tapped.kind);
         say!("  unchanged bit for bit on {SAMPLES} samples: {}", tapped.unchanged.join(", "));
         say!("  optimised against as written: {:.1e} of its largest value", tapped.drift);

@@ -1,18 +1,19 @@
 //! `aegis probe`: fit the head and set its thresholds, judge it on fresh rollouts, or show a fitted one.
 //! Discovery, calibration and judgement each have a range of their own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aegis_core::probe::HeadKind;
 use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::{Evaluation, evaluate};
 use aegis_experiments::probe::file::{Data, ProbeFile};
 use aegis_experiments::probe::fit::{fit, fits};
+use aegis_files::Written;
 use clap::{Args, Subcommand};
 
 use crate::collect::rollouts_of;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::files::write;
+use crate::files::{check_place, write};
 use crate::fitting::Source;
 use crate::judgement;
 use crate::origins::{hold, of_policies, of_probe};
@@ -99,6 +100,13 @@ pub fn run(verb: &ProbeVerb) -> Result<(), Failure> {
 
 fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
+    let out = arguments.out.as_ref().unwrap_or(&study.plan.models.probe);
+    let given = [&arguments.discovery, &arguments.calibration];
+    // The plan's probe is where the new one goes.
+    let [plan, weak, strong, _] = study.inputs();
+    let inputs: Vec<&Path> =
+        [plan, weak, strong].into_iter().chain(given.into_iter().flatten().map(PathBuf::as_path)).collect();
+    check_place("--out", out, Written::Json("schema"), &inputs)?;
     let (card, spec) = study.watched()?;
     let workers = arguments.study.workers;
     let policies = of_policies(&study.plan.models)?;
@@ -119,9 +127,8 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let belongs = (card.model_sha256(), spec.tensor);
     let data = (Data::from(&discovery, from), Data::from(&calibration, set_on));
     let file = ProbeFile::new(belongs, data, settings, fitted, thresholds);
-    let out = arguments.out.clone().unwrap_or_else(|| study.plan.models.probe.clone());
     hold((&study.path, &study.plan), &study.suite, &file.statements(&out.display().to_string()), None)?;
-    file.save(&out).or_exit(Exit::Failed)?;
+    file.save(out).or_exit(Exit::Failed)?;
     say!("{}", out.display());
     print(&file);
     Ok(())

@@ -8,12 +8,14 @@ pub mod stored;
 
 use std::path::{Path, PathBuf};
 
+use aegis_files::Written;
 use aegis_recorder::run_log::RunReader;
 use aegis_recorder::sights::{SIGHTS, Sights};
 use aegis_recorder::{Sink, Target, run_view};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::check_place;
 use crate::stage::Libero;
 
 /// Arguments of `aegis replay`.
@@ -74,6 +76,9 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
         let valid = "valid is a run's folder or file, or a study's folder";
         let message = format!("{}: found neither run nor study; {valid}", target.display());
         return Err(failure(Exit::Input, message));
+    }
+    if let Some(recording) = &arguments.to.rrd {
+        check_place("--rrd", recording, Written::Recording, &[&path])?;
     }
     match arguments.to.target() {
         None if is_study => {

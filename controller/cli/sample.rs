@@ -4,14 +4,14 @@
 use std::path::PathBuf;
 
 use aegis_core::Start;
-use aegis_files::shown;
+use aegis_files::{Written, shown};
 use aegis_sim::StartSampler;
 use aegis_sim::sampler::Rejections;
 use clap::Args;
 
 use crate::arrays::write_states;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::files::make_folder;
+use crate::files::{check_place, make_folder};
 use crate::study::load_suite;
 
 /// Most states of a task at once.
@@ -64,6 +64,11 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
     }
     let suite = load_suite(&arguments.suite, None)?;
     let tasks = arguments.task.map_or(0..suite.task_count(), |task| task..task + 1);
+    let place = |task: usize| match arguments.task {
+        Some(_) => arguments.out.clone(),
+        None => arguments.out.join(format!("{task:02}.npy")),
+    };
+    tasks.clone().try_for_each(|task| check_place("--out", &place(task), Written::Array, &[]))?;
     if arguments.task.is_none() {
         make_folder(&arguments.out)?;
     }
@@ -101,10 +106,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
                 states.push(start.state);
             }
         }
-        let path = match arguments.task {
-            Some(_) => arguments.out.clone(),
-            None => arguments.out.join(format!("{task:02}.npy")),
-        };
+        let path = place(task);
         write_states(&path, &states)?;
         if !arguments.json {
             say!(

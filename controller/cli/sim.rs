@@ -4,12 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Start};
-use aegis_files::shown;
+use aegis_files::{Written, shown};
 use clap::{Args, Subcommand};
 use ndarray::Array2;
 
 use crate::arrays::{input, read_array, write_states};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::check_place;
 use crate::frames::FrameArguments;
 use crate::goals::{self, GoalsArguments};
 use crate::sample::{self, SampleArguments};
@@ -86,6 +87,9 @@ pub fn run(verb: &SimVerb) -> Result<(), Failure> {
 }
 
 fn rollout(arguments: &RolloutArguments) -> Result<(), Failure> {
+    let inputs: Vec<&Path> =
+        [arguments.actions.as_path()].into_iter().chain(arguments.from.as_deref()).collect();
+    check_place("--states", &arguments.states, Written::Array, &inputs)?;
     let actions = read_actions(&arguments.actions)?;
     let suite = load_suite(&arguments.suite, arguments.sample_seed)?;
     let positions = suite.task(arguments.task).map(|task| task.nq);

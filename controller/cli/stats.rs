@@ -16,6 +16,9 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 /// Family-wise level of `aegis stats holm`; the JSON key names it.
 const HOLM_LEVEL: f64 = 0.05;
 
+/// Pairs of a test: time grows with the root of their number.
+const MOST_PAIRS: u64 = 1_000_000_000_000;
+
 /// Verbs of `aegis stats`.
 #[derive(Subcommand)]
 pub enum StatsVerb {
@@ -31,15 +34,21 @@ pub enum StatsVerb {
     Power(PowerArguments),
 }
 
+/// A number of pairs.
+fn pairs(text: &str) -> Result<u64, String> {
+    let found = text.parse().ok().filter(|pairs| *pairs <= MOST_PAIRS);
+    found.ok_or_else(|| format!("valid is a whole number from 0 to {MOST_PAIRS}"))
+}
+
 /// Arguments of `aegis stats mcnemar`.
 #[derive(Args)]
 #[command(after_help = "Example: aegis stats mcnemar --b 49 --c 17 --json")]
 pub struct McnemarArguments {
     /// Pairs won only by the treatment
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000_000))]
+    #[arg(long, value_name = "N", value_parser = pairs)]
     b: u64,
     /// Pairs won only by the control
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000_000))]
+    #[arg(long, value_name = "N", value_parser = pairs)]
     c: u64,
     /// Print JSON: b, c, one_sided, two_sided, mid_p_one_sided, ln_one_sided, ln_e
     #[arg(long)]
@@ -254,15 +263,16 @@ struct ScoreRows {
 impl ScoreRows {
     fn read(path: &Path) -> Result<Self, Failure> {
         let refused = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
-        let text = aegis_files::read_text(path).map_err(|error| refused(format!("cannot read: {error}")))?;
+        let text = aegis_files::read_rows(path).map_err(|error| refused(format!("cannot read: {error}")))?;
         let mut lines = text.lines().enumerate();
         let header = lines.next().map_or("", |(_, line)| line.trim());
         let grouped = match header {
             "label,score" => false,
             "label,score,group" => true,
             other => {
+                let begin: String = other.chars().take(60).collect();
                 return Err(refused(format!(
-                    "line 1: found `{other}`; valid is `label,score` or `label,score,group`"
+                    "line 1: found `{begin}`; valid is `label,score` or `label,score,group`"
                 )));
             }
         };

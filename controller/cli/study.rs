@@ -1,6 +1,7 @@
 //! A study at the edge of the program: the plan, and everything on disk that it names, opened and checked.
 //! Workers get their own plants and sessions from here.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Probe, Rule};
@@ -62,6 +63,12 @@ impl Study {
         let suite = suite_of(&plan, &path)?;
         let runtime = onnx_runtime()?.with_settings(host).or_exit(Exit::Input)?;
         Ok(Self { path, plan, suite, runtime })
+    }
+
+    /// Files that it is made of.
+    pub fn inputs(&self) -> [&Path; 4] {
+        let Models { weak, strong, probe } = &self.plan.models;
+        [&self.path, weak, strong, probe]
     }
 
     /// Every episode of a range, which an argument of the command line named.
@@ -267,6 +274,13 @@ pub fn scenes_advice(name: &str) -> String {
 /// A suite's scenes, with a seed also initial states past the recorded ones.
 pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure> {
     let scenes = scenes_folder(name)?;
+    if let Err(error) = std::fs::metadata(&scenes)
+        && error.kind() != ErrorKind::NotFound
+    {
+        let advice = "valid is a folder that you may read: look at it and at those around it, or name another by AEGIS_CACHE \
+                      or AEGIS_SCENES";
+        return Err(failure(Exit::Setup, format!("{}: cannot read: {error}; {advice}", scenes.display())));
+    }
     if !scenes.is_dir() {
         let known = SUITES.contains(&name) || variable("AEGIS_SCENES").is_some();
         let exit = if known { Exit::Setup } else { Exit::Input };

@@ -98,5 +98,5 @@ impl Binding {
 }
 
 pub(crate) fn backend(error: ort::Error) -> PolicyError {
-    PolicyError::Backend(error.to_string())
+    PolicyError::Backend(crate::provider::gist(&error.to_string()))
 }

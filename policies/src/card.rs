@@ -302,14 +302,8 @@ impl ModelCard {
 
     /// Refuses a file that a link leads out of the model's folder.
     fn check_inside(&self, model: &Path, place: &Path) -> Result<(), CardError> {
-        let real = |path: &Path| {
-            path.canonicalize().map_err(|source| CardError::Read { path: path.to_owned(), source })
-        };
-        let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let (folder, found) = (real(folder.unwrap_or(Path::new(".")))?, real(place)?);
-        if found.starts_with(&folder) {
-            return Ok(());
-        }
+        let read = |source| CardError::Read { path: place.to_owned(), source };
+        let Some(found) = external::led_outside(model, place).map_err(read)? else { return Ok(()) };
         let (place, found) = (place.display(), found.display());
         let reason =
             format!("{place}: a link leads to {found}; valid is a file in the model's folder or below it");
@@ -324,7 +318,8 @@ impl ModelCard {
 
 /// A file's bytes, held against their digest.
 fn read_as(path: &Path, expected: &str) -> Result<Vec<u8>, CardError> {
-    let bytes = std::fs::read(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
+    let bytes =
+        aegis_files::read_any(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
     let found = sha256_of(&bytes);
     if same_digest(&found, expected) {
         return Ok(bytes);

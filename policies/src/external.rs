@@ -1,10 +1,11 @@
 //! External data: the files beside an ONNX model in which it keeps weights. A digest of the model alone does not reach them.
-//! Pure: bytes in, names out. Source of the layout: the ONNX specification, `onnx.proto3` and `ExternalData.md`.
+//! Pure but for links, which only the system follows. Source of the layout: the ONNX specification, `onnx.proto3` and `ExternalData.md`.
 
 mod proto;
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path};
+use std::io;
+use std::path::{Component, Path, PathBuf};
 
 use prost::Message;
 use proto::{Attribute, Graph, Model, Node, Sparse, Tensor};
@@ -68,6 +69,16 @@ pub fn files(model: &[u8]) -> Result<BTreeMap<String, String>, ExternalError> {
         }
     }
     Ok(found)
+}
+
+/// Where a file of a model really is, where a link leads it out of the model's folder.
+///
+/// # Errors
+/// What the system says of a file or folder that is not there or cannot be read.
+pub fn led_outside(model: &Path, place: &Path) -> io::Result<Option<PathBuf>> {
+    let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let (folder, found) = (folder.unwrap_or(Path::new(".")).canonicalize()?, place.canonicalize()?);
+    Ok((!found.starts_with(&folder)).then_some(found))
 }
 
 /// A tensor's name, for errors.

@@ -1,5 +1,5 @@
 //! An ONNX graph as bytes: which tensors it has, and the same graph with one of them as an output.
-//! Pure. Source of the layout: the ONNX specification, `onnx.proto3`.
+//! Pure but for the reading. Source of the layout: the ONNX specification, `onnx.proto3`.
 //!
 //! Nothing is decoded to be written again. Messages that follow one another are one message to a protobuf reader, lists
 //! appended to lists; so what is added goes behind the original bytes, and nothing in those can be lost.
@@ -8,11 +8,12 @@ mod added;
 mod error;
 mod proto;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aegis_files::mistaken;
-use aegis_files::{read_bytes, sha256_of};
+use aegis_files::{read_any, read_bytes, sha256_of};
 use prost::Message;
 
 pub use added::{Added, Pool};
@@ -32,6 +33,9 @@ pub struct Graph {
     path: PathBuf,
     bytes: Vec<u8>,
     model: Model,
+    /// What it keeps in other files, by location as it spells it, and each file's name and digest.
+    external: BTreeMap<String, Arc<[u8]>>,
+    files: BTreeMap<String, String>,
 }
 
 /// A tensor that a node of the graph makes.
@@ -46,20 +50,13 @@ pub struct Made {
 }
 
 impl Graph {
-    /// Reads a model file.
+    /// Reads a model file, and the files beside it in which it keeps weights.
     ///
     /// # Errors
-    /// [`GraphError::Read`], [`GraphError::Decode`], [`GraphError::External`], [`GraphError::Outside`].
+    /// [`GraphError::Read`], [`GraphError::Decode`], [`GraphError::Linked`], [`GraphError::Outside`].
     pub fn read(path: &Path) -> Result<Self, GraphError> {
-        let bytes = read_bytes(path).map_err(|source| GraphError::Read { path: path.into(), source })?;
-        Self::from_bytes(path, bytes)
-    }
-
-    /// A model from memory; `path` is for errors.
-    ///
-    /// # Errors
-    /// As [`Graph::read`].
-    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, GraphError> {
+        let unread = |path: &Path, source| GraphError::Read { path: path.into(), source };
+        let bytes = read_bytes(path).map_err(|source| unread(path, source))?;
         let decode = |reason: String| {
             let reason = mistaken::kind(&bytes).map_or(reason, |kind| format!("found {kind}"));
             GraphError::Decode { path: path.into(), reason }
@@ -69,11 +66,31 @@ impl Graph {
         if graph.nodes.is_empty() || graph.outputs.is_empty() {
             return Err(decode("its graph has no node or no output".into()));
         }
-        if let Some(outside) = graph.initializers.iter().find(|one| one.location == Some(1)) {
-            return Err(GraphError::External { path: path.into(), tensor: outside.name().into() });
+        let named =
+            external::files(&bytes).map_err(|source| GraphError::Outside { path: path.into(), source })?;
+        let (mut external, mut files) = (BTreeMap::new(), BTreeMap::new());
+        for (location, file) in named {
+            let place = path.with_file_name(&file);
+            if let Some(found) =
+                external::led_outside(path, &place).map_err(|source| unread(&place, source))?
+            {
+                return Err(GraphError::Linked { path: place, found });
+            }
+            let bytes = read_any(&place).map_err(|source| unread(&place, source))?;
+            files.insert(file, sha256_of(&bytes));
+            external.insert(location, bytes.into());
         }
-        external::files(&bytes).map_err(|source| GraphError::Outside { path: path.into(), source })?;
-        Ok(Self { path: path.into(), bytes, model })
+        Ok(Self { path: path.into(), bytes, model, external, files })
+    }
+
+    /// What the model keeps in other files, by location as it spells it.
+    pub fn external(&self) -> &BTreeMap<String, Arc<[u8]>> {
+        &self.external
+    }
+
+    /// The files beside the model in which it keeps weights, by their names from its folder on, with their SHA-256.
+    pub fn files(&self) -> &BTreeMap<String, String> {
+        &self.files
     }
 
     /// The file.

@@ -39,13 +39,14 @@ impl fmt::Display for Selected {
     }
 }
 
-/// Opens a graph on the processor, one thread, whatever the settings say; all of its weights are in `model`.
+/// Opens a graph on the processor, one thread, whatever the settings say.
 pub(crate) fn cpu_session(
     runtime: &OnnxRuntime,
     model: &[u8],
+    external: &BTreeMap<String, Arc<[u8]>>,
     level: GraphOptimizationLevel,
 ) -> ort::Result<Session> {
-    build(runtime, model, &BTreeMap::new(), level, 1, &[], None)
+    build(runtime, model, external, level, 1, &[], None)
 }
 
 /// Opens a graph on one provider.
@@ -71,7 +72,7 @@ pub(crate) fn open(
     build(runtime, model, external, level, settings.threads, &providers, profile).map_err(|error| {
         let reason = gist(&error.to_string());
         match provider {
-            Provider::Cpu => refused(error.to_string()),
+            Provider::Cpu => refused(reason),
             _ => OpenError::Provider { provider, advice: advice(&reason), reason },
         }
     })
@@ -127,9 +128,35 @@ fn dispatches(settings: &HostSettings, provider: Provider) -> Vec<ExecutionProvi
 }
 
 /// The runtime's message without where in its sources it comes from.
-fn gist(said: &str) -> String {
+pub(crate) fn gist(said: &str) -> String {
     let first = said.lines().next().unwrap_or_default();
-    first.rsplit_once(" FAIL : ").map_or(first, |(_, gist)| gist).trim().to_owned()
+    let first = first.rsplit_once(" FAIL : ").map_or(first, |(_, gist)| gist).trim();
+    after_place(first).unwrap_or(first).to_owned()
+}
+
+/// What follows the file, line and function of C++ that a message may begin with.
+fn after_place(said: &str) -> Option<&str> {
+    let (place, rest) = said.split_once(' ')?;
+    let is_source = |end| place.rsplit_once(end).is_some_and(|(_, line)| line.parse::<u32>().is_ok());
+    if !place.starts_with('/') || ![".cc:", ".h:", ".cpp:", ".hpp:", ".cu:"].into_iter().any(is_source) {
+        return None;
+    }
+    // The parameters end where as many brackets are closed as were opened.
+    let mut open = 0_usize;
+    let end = rest.char_indices().find_map(|(at, symbol)| match symbol {
+        '(' => {
+            open += 1;
+            None
+        }
+        ')' => {
+            open = open.saturating_sub(1);
+            (open == 0).then_some(at + 1)
+        }
+        _ => None,
+    })?;
+    let message = rest.get(end..)?.trim_start();
+    let message = message.strip_prefix("const ").unwrap_or(message);
+    (!message.is_empty()).then_some(message)
 }
 
 /// What to do about a provider that does not start.
@@ -183,6 +210,14 @@ mod tests {
         let said = "/src/bridge.cc:2043 Provider& Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library x.so\n";
         assert_eq!(gist(said), "Failed to load library x.so");
         assert_eq!(gist("plain"), "plain");
+        let said = "/onnxruntime_src/onnxruntime/core/graph/model.cc:256 onnxruntime::Model::Model(onnx::ModelProto&&, const \
+                    std::function<void(int)>&) Unsupported model IR version: 99, max supported IR version: 14";
+        assert_eq!(gist(said), "Unsupported model IR version: 99, max supported IR version: 14");
+        let said = "/s/a.h:46 void a::Check(int) const Opset 99 (of ai.onnx) is under development";
+        assert_eq!(gist(said), "Opset 99 (of ai.onnx) is under development");
+        for whole in ["/models/mine.onnx is no model (at all)", "/s/a.cc:1 without brackets"] {
+            assert_eq!(gist(whole), whole);
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rand::{Rng, RngExt};
 
 use crate::graph::{Graph, GraphError, cast_model};
 use crate::library::OnnxRuntime;
-use crate::provider::cpu_session;
+use crate::provider::{cpu_session, gist};
 
 /// Most values of one input: a gigabyte of `float32`.
 pub const MOST_VALUES: i64 = 1 << 28;
@@ -121,7 +121,8 @@ impl<'a> Caster<'a> {
             Some(place) => place,
             None => {
                 let model = cast_model(key.0, key.1);
-                let session = cpu_session(self.runtime, &model, GraphOptimizationLevel::Disable)?;
+                let session =
+                    cpu_session(self.runtime, &model, &BTreeMap::new(), GraphOptimizationLevel::Disable)?;
                 self.sessions.push((key, session));
                 self.sessions.len() - 1
             }
@@ -231,7 +232,7 @@ impl<'a> Caster<'a> {
             path: graph.path().into(),
             what,
             inputs: described(sampled),
-            reason: error.to_string().lines().next().unwrap_or_default().into(),
+            reason: gist(&error.to_string()),
         })?;
         let mut found = BTreeMap::new();
         for (name, value) in outputs {

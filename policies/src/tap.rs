@@ -12,7 +12,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use crate::graph::{Added, Graph, GraphError, Made, Pool};
 use crate::library::OnnxRuntime;
-use crate::provider::cpu_session;
+use crate::provider::{cpu_session, gist};
 use crate::sample::{self, Answer, Caster, Sampled, Shapes, Values};
 
 /// Samples on which a tapped model is held against the original.
@@ -249,10 +249,10 @@ fn open(
     bytes: &[u8],
     level: GraphOptimizationLevel,
 ) -> Result<Session, GraphError> {
-    cpu_session(runtime, bytes, level).map_err(|error| GraphError::Runtime {
+    cpu_session(runtime, bytes, graph.external(), level).map_err(|error| GraphError::Runtime {
         path: graph.path().into(),
         what,
-        reason: error.to_string().lines().next().unwrap_or_default().into(),
+        reason: gist(&error.to_string()),
     })
 }
 

@@ -86,6 +86,13 @@ pub fn note(
     Ok(())
 }
 
+/// The beginning of a line, for an error.
+fn brief(line: &str) -> String {
+    const MOST: usize = 60;
+    let begin: String = line.chars().take(MOST).collect();
+    if begin.len() < line.len() { format!("{begin:?} …") } else { format!("{begin:?}") }
+}
+
 /// What was noted of a plan before it was registered, as sentences for its lock.
 pub fn before(plan: &Path) -> Result<Vec<String>, Failure> {
     Ok(lines(plan)?.iter().map(Line::sentence).collect())
@@ -151,8 +158,12 @@ fn lines(plan: &Path) -> Result<Vec<Line>, Failure> {
         Err(error) => return Err(failure(Exit::Input, format!("{}: cannot read: {error}", place.display()))),
     };
     let line = |(index, line): (usize, &str)| {
-        serde_json::from_str(line).map_err(|error| {
-            failure(Exit::Input, format!("{}: line {}: {error}", place.display(), index + 1))
+        serde_json::from_str(line).map_err(|_| {
+            let found = if line.trim().is_empty() { "an empty line".into() } else { brief(line) };
+            let valid = "valid is {\"when\": …, \"what\": …}, as `aegis demo` and `aegis collect` note it";
+            let advice = "an empty line may be removed; of one that was cut off, only its writer knows what it said, so complete it";
+            let place = place.display();
+            failure(Exit::Input, format!("{place}: line {}: found {found}; {valid}: {advice}", index + 1))
         })
     };
     text.lines().enumerate().map(line).collect()

@@ -93,7 +93,7 @@ fn episodes_in(file: &Path, named: bool, confirmation: Share) -> Result<Option<B
     }
     match file.extension().and_then(|extension| extension.to_str()) {
         Some("jsonl") => {
-            let text = aegis_files::read_text(file).map_err(|error| unread(error.to_string()))?;
+            let text = aegis_files::read_rows(file).map_err(|error| unread(error.to_string()))?;
             let rows = text.lines().filter_map(|line| serde_json::from_str::<Row>(line).ok());
             let rows: Vec<Row> = rows.collect();
             let counted = rows.iter().filter(|row| counts(&row.key)).map(|row| of(row.key, row.arm.clone()));

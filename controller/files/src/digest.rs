@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// SHA-256 of a file's bytes, lower-case hexadecimal.
 pub fn sha256(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    let mut file = std::fs::File::open(path)?;
+    let mut file = crate::open_file(path)?;
     let mut block = vec![0; 1 << 16];
     loop {
         match file.read(&mut block)? {

@@ -11,26 +11,92 @@ use crate::mistaken;
 const MARK: &[u8] = b"\xef\xbb\xbf";
 /// How many bytes say of what kind a file is.
 const FIRST: u64 = 4096;
+/// Most bytes of a text that people write, or that describes one thing: a thousand times those that are shipped.
+const TEXT: u64 = 64 << 20;
+/// Most bytes of a text with a row, or a number, for each of many things.
+const ROWS: u64 = 1 << 30;
+
+/// Opens a file to read it. A pipe is none: it waits for a writer, who may never come, and is read once.
+///
+/// # Errors
+/// What the system says, and [`ErrorKind::InvalidInput`] with what is there and is no regular file.
+pub fn open_file(path: &Path) -> io::Result<File> {
+    let there = std::fs::metadata(path)?;
+    if there.is_file() {
+        return File::open(path);
+    }
+    let what = if there.is_dir() { "a folder" } else { "a pipe, a device or a socket" };
+    Err(io::Error::new(ErrorKind::InvalidInput, format!("found {what}; valid is a regular file")))
+}
+
+/// A file's bytes, whatever they are.
+///
+/// # Errors
+/// As [`open_file`], and for a file that is longer than memory takes.
+pub fn read_any(path: &Path) -> io::Result<Vec<u8>> {
+    read_up_to(open_file(path)?, u64::MAX)
+}
 
 /// A file's bytes.
 ///
 /// # Errors
-/// What the system says, and [`ErrorKind::InvalidData`] with what stands in the file's place: nothing, a pointer of Git
-/// LFS, a web page.
+/// As [`read_any`], and [`ErrorKind::InvalidData`] with what stands in the file's place: nothing, a pointer of Git LFS, a
+/// web page.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let bytes = std::fs::read(path)?;
+    wanted(read_any(path)?)
+}
+
+/// A file's text, without a byte-order mark.
+///
+/// # Errors
+/// As [`read_bytes`], for bytes that are no UTF-8 what they seem to be instead, and for a text too long to be a plan, a card
+/// or anything else that describes one thing.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    text(wanted(read_up_to(open_file(path)?, TEXT)?)?)
+}
+
+/// As [`read_text`], of a text with a row or a number for each of many things. A pipe that a shell has opened is read, too:
+/// `/dev/stdin`, or what `<(…)` names.
+///
+/// # Errors
+/// As [`read_text`].
+pub fn read_rows(path: &Path) -> io::Result<String> {
+    let opened = ["/dev", "/proc"].iter().any(|place| path.starts_with(place)) && !path.is_dir();
+    let file = if opened { File::open(path)? } else { open_file(path)? };
+    text(wanted(read_up_to(file, ROWS)?)?)
+}
+
+/// The bytes of a file that has at most so many.
+fn read_up_to(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let too_long = |found: &str| {
+        let what = format!("the file has {found} bytes; valid is at most {most} for a file of its kind");
+        Err(io::Error::new(ErrorKind::FileTooLarge, what))
+    };
+    let length = file.metadata()?.len();
+    if length > most {
+        return too_long(&length.to_string());
+    }
+    let mut bytes = Vec::new();
+    let reserved = usize::try_from(length).is_ok_and(|length| bytes.try_reserve_exact(length).is_ok());
+    if !reserved {
+        let what = format!("the file has {length} bytes, more than this machine's memory takes");
+        return Err(io::Error::new(ErrorKind::OutOfMemory, what));
+    }
+    // A pipe has no length, and a file may grow.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { too_long(&format!("more than {most}")) } else { Ok(bytes) }
+}
+
+/// The bytes, unless they are what nobody wants in a file's place.
+fn wanted(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     match mistaken::never_wanted(&bytes) {
         Some(what) => Err(io::Error::new(ErrorKind::InvalidData, what)),
         None => Ok(bytes),
     }
 }
 
-/// A file's text, without a byte-order mark.
-///
-/// # Errors
-/// As [`read_bytes`], and for bytes that are no UTF-8 what they seem to be instead.
-pub fn read_text(path: &Path) -> io::Result<String> {
-    let mut bytes = read_bytes(path)?;
+/// The text that bytes are, without a byte-order mark.
+fn text(mut bytes: Vec<u8>) -> io::Result<String> {
     if bytes.starts_with(MARK) {
         bytes.drain(..MARK.len());
     }
@@ -50,7 +116,7 @@ pub fn read_text(path: &Path) -> io::Result<String> {
 /// What a file is that somebody failed to read as another kind, where its first bytes say so.
 pub fn instead_of(path: &Path) -> Option<String> {
     let mut first = Vec::new();
-    File::open(path).ok()?.take(FIRST).read_to_end(&mut first).ok()?;
+    open_file(path).ok()?.take(FIRST).read_to_end(&mut first).ok()?;
     mistaken::never_wanted(&first)
         .map(str::to_owned)
         .or_else(|| mistaken::kind(&first).map(|kind| format!("found {kind}")))
@@ -92,6 +158,42 @@ mod tests {
             assert!(error.contains(said), "{error}");
         }
         assert_eq!(read_bytes(&folder.join("absent")).unwrap_err().kind(), ErrorKind::NotFound);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_where_nobody_may_ever_write_to_it_and_read_where_a_shell_has_opened_it() {
+        let folder = folder("pipe");
+        let pipe = folder.join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let refused =
+            |error: Option<io::Error>| error.is_some_and(|error| error.to_string().contains("found a pipe"));
+        assert!(refused(read_bytes(&pipe).err()) && refused(read_any(&pipe).err()));
+        assert!(refused(read_text(&pipe).err()) && refused(read_rows(&pipe).err()));
+        assert!(refused(crate::sha256(&pipe).err()) && instead_of(&pipe).is_none());
+        assert!(read_text(&folder).unwrap_err().to_string().contains("found a folder"));
+        std::fs::remove_dir_all(folder).unwrap();
+
+        let (reader, mut writer) = io::pipe().unwrap();
+        let there = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        io::Write::write_all(&mut writer, b"label,score\n").unwrap();
+        drop(writer);
+        assert_eq!(read_rows(Path::new(&there)).unwrap(), "label,score\n");
+    }
+
+    #[test]
+    fn a_text_is_no_longer_than_its_kind() {
+        let folder = folder("long");
+        let path = folder.join("file");
+        let sized = |length| {
+            File::create(&path).unwrap().set_len(length).unwrap();
+            read_text(&path).map_err(|error| error.to_string())
+        };
+        let error = sized(TEXT + 1).unwrap_err();
+        assert!(error.contains("67108865 bytes") && error.contains("at most 67108864"), "{error}");
+        File::create(&path).unwrap().set_len(ROWS + 1).unwrap();
+        assert!(read_rows(&path).unwrap_err().to_string().contains("at most 1073741824"));
         std::fs::remove_dir_all(folder).unwrap();
     }
 }

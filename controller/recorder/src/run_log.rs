@@ -248,7 +248,7 @@ pub(crate) fn open(
 ) -> Result<FrameReader<BufReader<File>>, RunLogError> {
     let failed = |source| RunLogError::Read { path: path.into(), source };
     let format = |found| RunLogError::Format { path: path.into(), found, format: formats[0].0 };
-    let mut file = BufReader::new(File::open(path).map_err(failed)?);
+    let mut file = BufReader::new(aegis_files::open_file(path).map_err(failed)?);
     let mut begins = [0; MAGIC_BYTES];
     if !frames::read_whole(&mut file, &mut begins).map_err(failed)? {
         return Err(format(EARLY.into()));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use aegis_files::Scratch;
 use serde_json::{Map, Value};
 
-use crate::files::write_atomically;
+use crate::files::{read_text, write_atomically};
 use crate::key::EpisodeKey;
 use crate::origin::Starts;
 use crate::rollout_file::{self, Provenance, RolloutFileError};
@@ -88,7 +88,7 @@ impl Collection {
             Err(_) => {}
         }
         let foreign = |reason| CollectionError::Foreign { folder: folder.to_owned(), reason };
-        let text = std::fs::read_to_string(folder.join(ABOUT))
+        let text = read_text(&folder.join(ABOUT))
             .map_err(|error| foreign(format!("{ABOUT}: cannot read: {error}")))?;
         let there: Map<String, Value> =
             serde_json::from_str(&text).map_err(|error| foreign(format!("{ABOUT}: {error}")))?;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use crate::arm::Arm;
 use crate::episode::{EpisodeSettings, Parties};
-use crate::files::{sha256_of, write_atomically};
+use crate::files::{read_any, sha256_of, write_atomically};
 use crate::fork::run_twins;
 use crate::key::EpisodeKey;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
@@ -81,7 +81,7 @@ pub enum TraceError {
 /// [`TraceError`] where they cannot be read or are others.
 pub fn read_trace(folder: &Path, key: EpisodeKey, expected: &str) -> Result<Vec<u8>, TraceError> {
     let path = trace_path(folder, key);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match read_any(&path) {
         Ok(bytes) => bytes,
         Err(source) => return Err(TraceError::Read { path, source }),
     };

@@ -142,6 +142,12 @@ impl Plan {
             let valid = "one or more tasks of the suite, ascending, each once; leave it out for all of them";
             return Err(invalid("tasks", format!("found {tasks:?}; valid is {valid}")));
         }
+        let Models { weak, strong, probe } = &plan.models;
+        let named = [("weak", weak), ("strong", strong), ("probe", probe)];
+        if let Some((name, _)) = named.into_iter().find(|(_, file)| file.as_os_str().is_empty()) {
+            let reason = "found an empty path; valid is a file, from the plan's folder on";
+            return Err(invalid(&format!("models.{name}"), reason.into()));
+        }
         plan.check_bounds().map_err(|(field, reason)| invalid(&field, reason))?;
         plan.gate.validate().map_err(|error| {
             invalid(&error.key(), format!("found {}; valid is {}", error.found, error.valid))

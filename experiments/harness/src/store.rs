@@ -55,7 +55,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// SQLite, or the disk under it, failed.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {source}{}", open::advice(source), path = path.display())]
     Database {
         /// The file.
         path: PathBuf,
@@ -203,6 +203,7 @@ impl Store {
     }
 
     fn checked(path: &Path, connection: Connection, belongs: &str) -> Result<Self, StoreError> {
+        open::check_is_store(path, &connection)?;
         let mut store =
             Self { path: path.to_owned(), connection, schema: SCHEMA, lock: None, file: file_id(path) };
         let nothing = || "nothing".to_owned();

@@ -23,17 +23,16 @@ pub enum GraphError {
         /// What is wrong.
         reason: String,
     },
-    /// Weights lie outside the file, where a digest of the file does not reach.
+    /// A link leads to weights outside the model's folder.
     #[error(
-        "{path}: initializer {tensor}: its values are in another file; valid is a model in one file \
-         (torch.onnx.export: external_data=False)",
-        path = path.display()
+        "{path}: a link leads to {found}; valid is a file in the model's folder or below it",
+        path = path.display(), found = found.display()
     )]
-    External {
-        /// The file.
+    Linked {
+        /// The file that the model names.
         path: PathBuf,
-        /// The first such initializer.
-        tensor: String,
+        /// Where the link leads.
+        found: PathBuf,
     },
     /// Other tensors than initializers have their values outside the file.
     #[error("{path}: {source}", path = path.display())]

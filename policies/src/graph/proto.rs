@@ -134,9 +134,6 @@ pub struct Initializer {
     pub values: Vec<i64>,
     #[prost(string, optional, tag = "8")]
     pub name: Option<String>,
-    /// 1 is another file.
-    #[prost(int32, optional, tag = "14")]
-    pub location: Option<i32>,
 }
 
 impl Node {
@@ -184,6 +181,6 @@ impl ValueInfo {
 impl Initializer {
     /// One 64-bit integer.
     pub fn of(name: &str, dims: Vec<i64>, value: i64) -> Self {
-        Self { dims, kind: Some(7), values: vec![value], name: Some(name.into()), location: None }
+        Self { dims, kind: Some(7), values: vec![value], name: Some(name.into()) }
     }
 }

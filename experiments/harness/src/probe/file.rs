@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::Calibration;
 use super::fit::{Candidate, FitSettings, Fitted};
-use crate::files::{read_text, same_digest, write_atomically};
+use crate::files::{read_rows, same_digest, write_atomically};
 use crate::origin::{Impossible, Origin, Statement, Use, spans};
 use crate::rollouts::{Rollout, digest};
 
@@ -160,7 +160,7 @@ impl ProbeFile {
     /// Reads a probe and holds it against the model that it shall watch.
     pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
         let text =
-            read_text(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
+            read_rows(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
         let parse = |source: serde_json::Error| {
             let near = key_before(&text, source.line(), source.column());
             let near = near.map_or(String::new(), |key| format!("{key}: "));

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::episodes::{Episode, Taken};
 use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT, VALUES};
-use crate::files::{instead_of, same_digest};
+use crate::files::{instead_of, open_file, same_digest};
 use crate::key::EpisodeKey;
 use crate::origin::{Starts, difference};
 use crate::parquet_file::check_places;
@@ -63,7 +63,7 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     let damaged = |what: String| {
         io(format!("a Parquet file that is cut short or damaged, so collect or copy it again ({what})"))
     };
-    let file = std::fs::File::open(path).map_err(|error| io(error.to_string()))?;
+    let file = open_file(path).map_err(|error| io(error.to_string()))?;
     let length = file.metadata().map_err(|error| io(error.to_string()))?.len();
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| match instead_of(path) {
         Some(found) if found.ends_with(PARQUET) => damaged(error.to_string()),

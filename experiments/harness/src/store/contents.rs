@@ -8,7 +8,7 @@ use std::path::Path;
 use rusqlite::params;
 use sha2::{Digest, Sha256};
 
-use super::open::read_only;
+use super::open::{check_is_store, read_only};
 use super::{Store, StoreError, columns, key};
 use crate::episode::EpisodeResult;
 use crate::files::hex;
@@ -162,6 +162,7 @@ pub fn stored_episodes(
     starts: Range<usize>,
 ) -> Result<BTreeSet<(String, EpisodeKey, String)>, StoreError> {
     let connection = read_only(path)?;
+    check_is_store(path, &connection)?;
     let read = || {
         let mut statement = connection.prepare(
             "SELECT (SELECT value FROM store WHERE name = 'belongs'), task, initial_state, replicate, arm FROM episodes \

@@ -44,6 +44,9 @@ pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::None { path: path.to_owned() });
     }
+    if !path.is_file() {
+        return Err(no_store(path, "a folder, a pipe or a device".into()));
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = if has_log(path) {
         Connection::open_with_flags(path, flags).and_then(usable)
@@ -58,15 +61,43 @@ pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
         let found = instead_of(&path).unwrap_or_else(|| "no database of SQLite".into());
-        let found = found.trim_start_matches("found ").to_owned();
-        let (field, valid) = ("file".into(), "a store that `aegis experiment run` made".into());
-        return StoreError::Invalid { path, field, found, valid };
+        return no_store(&path, found.trim_start_matches("found ").to_owned());
     }
     match log_of(&path) {
         Some(log) if is_for_want_of_files(&source) || is_io(&source) => {
             StoreError::Log { path, log, source: Some(source) }
         }
         _ => StoreError::Database { path, source },
+    }
+}
+
+/// A file that is something else.
+fn no_store(path: &Path, found: String) -> StoreError {
+    let (field, valid) = ("file".into(), "a store that `aegis experiment run` made".into());
+    StoreError::Invalid { path: path.to_owned(), field, found, valid }
+}
+
+/// Refuses a database of SQLite that is none of ours.
+pub(super) fn check_is_store(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let query = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store')";
+    match connection.query_row(query, [], |row| row.get(0)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(no_store(path, "an SQLite database of something else".into())),
+        Err(source) => Err(StoreError::Database { path: path.to_owned(), source }),
+    }
+}
+
+/// What to do about a failure of the system under a store.
+pub(super) fn advice(source: &rusqlite::Error) -> &'static str {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
+            "; SQLite writes to this file and beside it: make room on that disk, or look whether it fails, and call again; \
+             what is stored stays"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "; SQLite opens this file and makes others beside it: look at the permissions of both file and folder"
+        }
+        _ => "",
     }
 }
 
@@ -104,6 +135,33 @@ fn immutable(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_database_of_something_else_is_no_store_and_a_full_disk_has_its_advice() {
+        let folder = crate::files::Scratch::within(&std::env::temp_dir()).unwrap();
+        let path = folder.path().join("episodes.sqlite");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE people (name TEXT);").unwrap();
+        for error in
+            [super::super::Store::read(&path, "any").err(), super::super::Store::open(&path, "any").err()]
+        {
+            let error = error.unwrap().to_string();
+            assert!(
+                error.contains("found an SQLite database of something else; valid is a store"),
+                "{error}"
+            );
+        }
+        let read = read_only(folder.path()).unwrap_err().to_string();
+        assert!(read.contains("found a folder"), "{read}");
+        let failed = |code| StoreError::Database {
+            path: path.clone(),
+            source: rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(code), None),
+        };
+        for code in [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR] {
+            let said = failed(code).to_string();
+            assert!(said.contains("episodes.sqlite") && said.contains("make room on that disk"), "{said}");
+        }
+        assert!(!failed(rusqlite::ffi::SQLITE_BUSY).to_string().contains("room"));
+    }
 
     #[test]
     fn a_path_is_one_name_in_its_uri() {
