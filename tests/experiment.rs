@@ -159,7 +159,7 @@ fn results_are_of_one_plan_and_say_what_had_run_before_it_was_amended() {
     };
     succeeds(run(&plan, &out).args(["--shard", "1/2"]));
     // What results are made of may change, which says how much had been seen, whatever the amendment says.
-    edit(&plan, "alpha = 0.05", "alpha = 0.06");
+    edit(&plan, "alpha = 0.20", "alpha = 0.21");
     amend(&["--nothing-ran"]);
     succeeds(&mut run(&plan, &out));
     report(&plan, &out);

@@ -126,7 +126,7 @@ fn what_cannot_be_tapped_is_refused_and_nothing_is_written() {
     common::refuses(
         &mut tap(&fixture("external.onnx"), "hidden", "mean"),
         2,
-        &["weight", "external_data=False"],
+        &["weights.bin", "cannot read"],
     );
     let whole = std::fs::read(&small).unwrap();
     let broken = folder.join("broken.onnx");

@@ -49,7 +49,7 @@ impl Plant {
     pub fn serve(listen: &str) -> Self {
         let mut process = common::aegis()
             .args(["sim", "serve", "--name", "cell", "--sample-seed", "20261125", "--listen", listen])
-            .args(["--command-timeout", "10000"])
+            .args(["--command-timeout", "4000"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

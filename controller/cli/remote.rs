@@ -1,15 +1,17 @@
 //! Plants of another process, claimed over Zenoh: one for each worker.
 //! Which process serves them, native or upstream or a robot, makes no difference here.
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use aegis_core::Plant;
 use aegis_experiments::runner::SetupError;
 use aegis_link::wire::Mode;
-use aegis_link::{Endpoint, Guarded, KeyFolder, Party, Patience, Role, ZenohPlant};
+use aegis_link::{Carrier, Endpoint, Guarded, KeyFolder, Party, Patience, Role, ZenohPlant};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, tell};
+use crate::exit::{Exit, Failure, OrExit, failure, tell};
 
 /// Arguments of every verb that can drive plants of another process.
 #[derive(Args)]
@@ -67,12 +69,33 @@ pub fn guard(
     allow_plaintext_network: bool,
     (party, plants): (Party, &[String]),
 ) -> Result<Guarded, Failure> {
+    if endpoint.carrier() == Carrier::Tls {
+        read_and_write_on_one_thread()?;
+    }
     let keys = keys.map(KeyFolder::open).transpose().or_exit(Exit::Input)?;
     keys.iter().try_for_each(|keys| keys.are_of(party, plants)).or_exit(Exit::Input)?;
     for warning in keys.iter().flat_map(KeyFolder::warnings) {
         tell!("warning: {warning}");
     }
     endpoint.clone().guard(allow_plaintext_network, keys).or_exit(Exit::Input)
+}
+
+/// Which of Zenoh's threads do what.
+const THREADS: &str = "ZENOH_RUNTIME";
+/// What is received is read on the thread that sends.
+const ONE_THREAD: &str = "(rx: (handover: tx))";
+
+/// Has Zenoh read and write on one thread, for which it asks the environment alone: begins this program anew with it there,
+/// under the same number. Zenoh 1.10 reads and writes one TLS connection on two threads without a lock, and a thread that writes
+/// while the other is amid a message reads half a state: the process ends by SIGSEGV.
+fn read_and_write_on_one_thread() -> Result<(), Failure> {
+    if std::env::var_os(THREADS).is_some() {
+        return Ok(());
+    }
+    let program = std::env::current_exe().or_exit(Exit::Failed)?;
+    let error = Command::new(program).args(std::env::args_os().skip(1)).env(THREADS, ONE_THREAD).exec();
+    let what = format!("cannot begin anew for TLS: {error}; set {THREADS}='{ONE_THREAD}' yourself");
+    Err(failure(Exit::Failed, what))
 }
 
 /// Plants of another process.

@@ -3,6 +3,7 @@ Callbacks only put into a bounded inbox; the plant never moves on a thread of Ze
 
 import argparse
 import json
+import os
 import re
 import secrets
 import signal
@@ -10,9 +11,13 @@ import sys
 import threading
 import time
 
-import zenoh
+# Zenoh reads and writes a TLS connection on two threads without a lock, and may crash; on one it cannot. It asks the environment
+# when it is first used.
+os.environ.setdefault("ZENOH_RUNTIME", "(rx: (handover: tx))")
 
-import aegis_keys
+import zenoh  # noqa: E402
+
+import aegis_keys  # noqa: E402
 from aegis_access import guard, settings
 from aegis_host import Host
 from aegis_inbox import Inbox

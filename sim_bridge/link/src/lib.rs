@@ -19,7 +19,7 @@ pub mod session;
 pub mod wire;
 
 pub use access::Party;
-pub use endpoint::{Endpoint, Guarded, LinkError, Role};
+pub use endpoint::{Carrier, Endpoint, Guarded, LinkError, Role};
 pub use free::{CommandSender, FreePlant, Heard, Operators};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use key_folder::KeyFolder;

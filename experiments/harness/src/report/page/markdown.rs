@@ -49,8 +49,21 @@ fn write_block(text: &mut String, block: &Block, figures: &mut u32) {
 /// Text as Markdown that shows it: one line, without markup of its own. What only our sentences have, as code between
 /// backquotes, stays.
 fn words(text: &str) -> String {
-    let text = on_one_line(text).replace('<', "&lt;").replace('*', "\\*");
+    let text = without_tags(&on_one_line(text)).replace('*', "\\*");
     text.replace("__", "\\_\\_").replace("](", "]\\(")
+}
+
+/// Text in which no `<` begins a tag, a comment or a link; that of a comparison stays.
+fn without_tags(text: &str) -> String {
+    let next = text.chars().skip(1).map(Some).chain([None]);
+    let begins = |next: Option<char>| {
+        next.is_some_and(|next| next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?'))
+    };
+    let mut shown = String::with_capacity(text.len());
+    for (symbol, next) in text.chars().zip(next) {
+        if symbol == '<' && begins(next) { shown.push_str("&lt;") } else { shown.push(symbol) }
+    }
+    shown
 }
 
 /// Text as a paragraph: what begins a heading, a list, a quotation or a rule elsewhere begins none here.
@@ -97,6 +110,7 @@ mod tests {
         for text in [
             "aegis > blind: +9.9 points [+6.0, +14.0] (72.7 %)",
             "`aegis demo` ran take_over; α = 0.05 & more",
+            "p < 0.001, < 1 and 2 <3",
         ] {
             assert_eq!(paragraph(text), text);
         }
