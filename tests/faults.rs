@@ -19,6 +19,7 @@ const WISHES: &str = "controller/runtime/src/wishes.rs";
 const VIEW: &str = "controller/cli/run/view.rs";
 const CHECKS: &str = "controller/cli/run/robot/checks.rs";
 const RECORDS: &str = "tests/records.rs";
+const PYTHON: &str = "sim_bridge/python/test_aegis_link.py";
 const RANDOM: &str = "tests/random_faults.rs";
 const RANDOM_CORE: &str = "controller/core/tests/random_faults.rs";
 const INTAKE: &str = "controller/core/src/control/intake.rs";
@@ -27,7 +28,7 @@ const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 67] = [
+const ROWS: [Row; 71] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -406,6 +407,8 @@ const ROWS: [Row; 67] = [
             (MOTION, "a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drives"),
             (MOTION, "a_latency_within_the_greatest_age_lets_the_robot_drive_on"),
             (MOTION, "a_plant_that_never_says_when_it_heard_the_controller_is_not_started"),
+            (MOTION, "a_line_that_is_slow_one_way_makes_no_observation_younger_than_it_is"),
+            (CLOCK_OFFSET, "an_age_is_never_too_small_however_the_round_trip_is_shared_out"),
             (CLOCK_OFFSET, "a_latency_that_is_the_same_both_ways_gives_the_offset_exactly"),
             (CLOCK_OFFSET, "a_latency_that_is_not_is_wrong_by_half_of_the_round_trip_at_most"),
             (
@@ -665,6 +668,46 @@ const ROWS: [Row; 67] = [
             ),
         ],
     ),
+    (
+        72,
+        "a plant's `stop` fails",
+        "it is tried again every period, and the plant counts as stopped once it has worked; until then it cannot be reset",
+        "every period; at the end of the serving five seconds",
+        &[
+            (PYTHON, "test_a_stop_that_fails_is_tried_again_every_period_and_is_none_before_it_has_worked"),
+            (
+                "sim_bridge/link/tests/host.rs",
+                "a_plant_that_fails_is_told_to_stand_still_every_period_and_has_not_stopped_before_that_has_worked",
+            ),
+        ],
+    ),
+    (
+        73,
+        "a signal ends a plant in Python, of a closed terminal too",
+        "its `stop` is called",
+        "at once",
+        &[(PYTHON, "test_every_signal_that_would_end_or_suspend_it_ends_the_serving")],
+    ),
+    (
+        74,
+        "a plant's answer cannot be read",
+        "an error that names the field, with what was expected and found; it is not asked for again",
+        "at once",
+        &[(
+            "sim_bridge/link/tests/loopback.rs",
+            "an_answer_that_cannot_be_read_is_said_with_its_field_and_not_asked_for_again",
+        )],
+    ),
+    (
+        75,
+        "the keys are another party's, or for another plant",
+        "refused with the name that the certificate has and the one that is needed",
+        AT_START,
+        &[(
+            "tests/keys.rs",
+            "keys_of_another_party_or_another_plant_are_refused_with_whose_they_are_and_whose_are_needed",
+        )],
+    ),
 ];
 
 #[test]
@@ -675,7 +718,10 @@ fn every_fault_has_its_tests() {
         assert!(!tests.is_empty(), "row {number}");
         for (file, function) in tests {
             let text = std::fs::read_to_string(common::repository().join(file)).expect("the test's file");
-            assert!(text.contains(&format!("fn {function}(")), "row {number}: {file} lacks {function}");
+            assert!(
+                text.contains(&format!("fn {function}(")) || text.contains(&format!("def {function}(")),
+                "row {number}: {file} lacks {function}"
+            );
         }
     }
 }

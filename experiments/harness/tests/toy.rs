@@ -325,7 +325,8 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     let shifted = |file: &mut ProbeFile| starts(&mut file.discovery).initial_states = vec![[60, 80]];
     let none = |file: &mut ProbeFile| starts(&mut file.calibrated_on).tasks.clear();
     let counted = |file: &mut ProbeFile| file.calibration.episodes = [20, 9];
-    let edits: [(&dyn Fn(&mut ProbeFile), &str); 6] = [
+    type Edit<'a> = &'a dyn Fn(&mut ProbeFile);
+    let edits: [(Edit<'_>, &str); 6] = [
         (&more, "probe.json: discovery.lost: found 21; valid is 0 to 20, discovery.episodes"),
         (&same, "discovery.sha256; valid is rollouts that the probe was not fitted on"),
         (&meets, "calibrated_on.origin.starts: found initial states 19, which discovery is of too"),

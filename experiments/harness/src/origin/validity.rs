@@ -297,7 +297,7 @@ mod tests {
             sample_seed: Some(7),
             recorded: 50,
         };
-        let error = check(&[say(past.clone())], &[judged.clone()]).unwrap_err().to_string();
+        let error = check(&[say(past.clone())], std::slice::from_ref(&judged)).unwrap_err().to_string();
         assert!(error.contains("found [45, 52] without a sample_seed; valid is up to 50"), "{error}");
         let seeded = Origin { sample_seed: Some(8), ..past };
         assert_eq!(check(&[say(seeded)], &[judged]), Ok(()));
