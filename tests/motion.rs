@@ -159,10 +159,7 @@ fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
     run.until("Idle");
     assert!(operate("stop", &endpoint));
     run.until("SafeStop");
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
+    run.end();
     let log = second.log();
     assert!(!log.iter().any(is_command), "nothing was executed");
     assert_eq!(largest_jump(&log), 0.0);
@@ -324,10 +321,7 @@ fn a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drive
     plant.until(is_command);
     plant.command("latency-out 400");
     run.until("SafeStop");
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
+    let folder = run.end();
     assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::Stale));
 }
 
@@ -363,10 +357,7 @@ fn an_observation_whose_age_is_not_known_counts_as_old() {
     plant.command("no-echo");
     run.until("the age of observation");
     run.until("SafeStop");
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
+    let folder = run.end();
     assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::Stale));
 }
 
@@ -382,10 +373,7 @@ fn an_answer_to_a_reset_that_comes_late_is_not_where_the_robot_starts_from() {
     plant.command("pose -0.4,0.7,-0.2,0.9,0.0,0.1");
     run.until("Weak");
     plant.until(|line| line["sequence"].as_u64() >= Some(20) && is_command(line));
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
+    run.end();
     let commands = commands(&plant.log());
     let (_, number, first) = &commands[0];
     for (from, to) in [-0.4, 0.7, -0.2, 0.9, 0.0, 0.1].iter().zip(first) {
@@ -431,10 +419,7 @@ fn a_stop_between_episodes_sends_nothing_to_a_robot_that_may_stand_elsewhere() {
         let pushed = plant.log().len();
         assert!(operate(wish, &plant.endpoint));
         run.until(if wish == "stop" { "SafeStop" } else { "EStop" });
-        run.signal("TERM");
-        let (code, folder) = run.code();
-        assert_eq!(code, Some(5));
-        replays(&folder);
+        run.end();
         let log = plant.log();
         assert!(!log[pushed..].iter().any(is_command), "nothing moves it back");
         assert_eq!(largest_jump(&log[pushed..]), 0.0);
@@ -475,10 +460,7 @@ fn a_latency_within_the_greatest_age_lets_the_robot_drive_on() {
     assert!(operate("start", &plant.endpoint));
     run.until("Weak");
     run.until("waiting for a start");
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
+    let folder = run.end();
     let summary = summary(&folder);
     assert_eq!(summary["episodes"], serde_json::json!(["horizon"]), "no stop ended it");
     assert!(summary["plant_round_trip_us"].as_f64() >= Some(80_000.0), "{summary}");

@@ -207,6 +207,15 @@ impl Run {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
     }
 
+    /// Ends a run by a signal, as a person would, and checks its code and its record. Returns its folder.
+    pub fn end(self) -> PathBuf {
+        self.signal("TERM");
+        let (code, folder) = self.code();
+        assert_eq!(code, Some(5));
+        replays(&folder);
+        folder
+    }
+
     pub fn code(mut self) -> (Option<i32>, PathBuf) {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
@@ -351,10 +360,7 @@ fn an_e_stop_is_obeyed_in_the_period_that_hears_it_and_only_a_reset_leads_on() {
     run.until("Weak");
     plant.operate("stop");
     run.until("SafeStop");
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
+    let folder = run.end();
     let record = recorded(&folder);
     let heard = record.e_stops.iter().position(|heard| *heard).expect("it was heard");
     assert_eq!(record.modes[heard], Mode::EStop, "in that very period");
@@ -430,10 +436,7 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
     // No number is used twice in a run, whoever counts on the plant's side.
     run.until("episode 2");
     run.until("Weak");
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
+    let folder = run.end();
     let record = recorded(&folder);
     let stopped = record.modes.iter().position(|mode| *mode == Mode::SafeStop).unwrap();
     assert!(matches!(record.causes[stopped], Some(Cause::Stale | Cause::PlantSilent | Cause::PlantLost)));
@@ -573,7 +576,7 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
 fn a_record_that_is_removed_while_the_run_goes_on_is_said_to_be_gone() {
     let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
-    let mut run = Run::start("robot-gone", &plant.endpoint, &[], &[]);
+    let mut run = Run::start("robot-record-gone", &plant.endpoint, &[], &[]);
     run.until("Weak");
     std::fs::remove_dir_all(&run.folder).unwrap();
     run.until("error: the record ends here, control goes on");

@@ -15,15 +15,6 @@ use crate::robot::{Run, real_time_slot, recorded, replays};
 /// Between two attempts to be heard by a controller that is finding its way back.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Ends a run that waits in a latch, or for a start, and checks its record.
-fn end(run: Run) -> std::path::PathBuf {
-    run.signal("TERM");
-    let (code, folder) = run.code();
-    assert_eq!(code, Some(5));
-    replays(&folder);
-    folder
-}
-
 fn is_reset(line: &Value) -> bool {
     line["message"] == "Reset"
 }
@@ -40,7 +31,7 @@ fn a_start_that_is_said_in_a_latch_counts_for_nothing_after_the_reset() {
     run.until("Idle");
     assert!(operate("stop", &plant.endpoint));
     run.until("SafeStop");
-    end(run);
+    run.end();
     assert!(!plant.log().iter().any(is_reset), "no episode was begun");
 }
 
@@ -62,7 +53,7 @@ fn a_stop_and_a_reset_between_a_start_and_its_first_command_end_the_start() {
         assert!(!plant.log().iter().any(is_command), "nothing moved before");
         assert!(operate("start", &plant.endpoint));
         run.until("Weak");
-        end(run);
+        run.end();
     }
 }
 
@@ -101,7 +92,7 @@ fn a_plant_that_came_back_is_not_reset_before_an_operator_resets_the_latch() {
     run.until_trying("Idle", AGAIN, || _ = operate("reset", &endpoint));
     assert!(operate("stop", &endpoint));
     run.until("SafeStop");
-    end(run);
+    run.end();
     let log = second.log();
     assert!(!log.iter().any(is_reset) && largest_jump(&log) == 0.0);
 }
@@ -123,7 +114,7 @@ fn operators_are_heard_although_the_plant_could_not_be_claimed() {
     assert!(operate("e-stop", &endpoint));
     run.until("EStop");
     run.until_trying("Idle", AGAIN, || _ = operate("reset", &endpoint));
-    end(run);
+    run.end();
 }
 
 #[test]
@@ -146,7 +137,7 @@ fn a_drive_that_is_off_stops_the_robot_and_nothing_is_sent_when_it_comes_back() 
         }
         plant.command("take-commands");
         let back = plant.log().len();
-        let folder = end(run);
+        let folder = run.end();
         let log = plant.log();
         assert!(!log[back..].iter().any(is_command), "nothing moves it");
         assert_eq!(largest_jump(&log[back..]), 0.0);
@@ -163,7 +154,7 @@ fn an_observation_that_is_said_twice_makes_no_second_command() {
     assert!(operate("start", &plant.endpoint));
     run.until("Weak");
     run.until("waiting for a start");
-    end(run);
+    run.end();
     let log = plant.log();
     let count = |is_one: &dyn Fn(&Value) -> bool| log.iter().filter(|line| is_one(line)).count();
     let sent = count(&|line| line["message"] == "Action");

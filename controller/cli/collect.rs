@@ -154,7 +154,7 @@ pub fn rollouts_of(
         );
         return Err(failure(Exit::Input, message));
     }
-    // What an older file does not say is not held against it.
+    // Fields that an older file lacks are not compared.
     let expected = Provenance {
         schema: found.schema,
         starts: found.starts.clone(),

@@ -154,7 +154,7 @@ pub fn print_line(line: Arguments<'_>) {
 
 /// What [`tell!`] does.
 pub fn tell_line(line: Arguments<'_>) {
-    // There is nobody left to tell.
+    // Standard error has failed as well: nowhere is left to report it.
     let _ = outlet::say(Stream::Errors, shown(&line.to_string()).into_owned());
 }
 

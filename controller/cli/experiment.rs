@@ -90,7 +90,7 @@ pub fn read_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
     held(&path, Store::read(&path, belongs(lock)).map_err(of_store)?, lock)
 }
 
-/// The same store to write on, made where there is none; what lands in it says that it ran under this lock.
+/// Opens the same store for writing, or creates it. Every set stored through it is sealed with the newest seal of this lock.
 fn open_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
     let path = store_path(folder);
     Ok(held(&path, Store::open(&path, belongs(lock)).map_err(of_store)?, lock)?.under(lock.head()))

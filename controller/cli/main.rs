@@ -144,7 +144,7 @@ fn command() -> clap::Command {
     }
 }
 
-/// The same command line, in which `-1` is a value, out of range as it may be, and no option that nobody knows.
+/// Takes negative numbers as values of arguments, so that an error of range names the argument instead of an unknown option.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| match argument.get_action().takes_values() {

@@ -167,7 +167,7 @@ pub fn finish(last: impl FnOnce(Option<io::Error>)) {
     }
     if unshown > 0 {
         let reason = format!("warning: {unshown} lines were not shown: standard output takes nothing");
-        // There is nobody left to tell.
+        // Standard error has failed as well: nowhere is left to report it.
         let _ = say(Stream::Errors, reason);
     }
     last(error);

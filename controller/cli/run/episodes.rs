@@ -1,7 +1,6 @@
 //! The episodes of a run, one after another: when one may begin, whether it has, and when it is over.
 //! A start counts for the moment at which it is said: a stop or a reset after it, and a plant that is lost, end it.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use aegis_core::Start;
@@ -242,7 +241,7 @@ impl Drive<'_> {
         // The period that runs may have read before; the next one has not.
         while self.cell.control.periods() < periods + 2
             && self.cell.thread.is_alive()
-            && !self.cell.told().load(Ordering::Acquire)
+            && !self.cell.is_told_to_end()
         {
             std::thread::sleep(GLANCE);
         }
