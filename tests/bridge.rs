@@ -88,15 +88,8 @@ fn in_process(folder: &Path) -> Vec<u8> {
 
 /// Waits until a plant's heartbeat shows what is asked for.
 fn wait_for(session: &zenoh::Session, plant: &str, shows: impl Fn(&Status) -> bool) {
-    let key = format!("aegis/{plant}/status");
-    let statuses = session.declare_subscriber(key).with(FifoChannel::new(64)).wait().expect("it subscribes");
-    loop {
-        let sample = statuses.recv().expect("the session lives");
-        match Message::decode(&sample.payload().to_bytes()) {
-            Ok(Message::Status(status)) if shows(&status) => return,
-            _ => {}
-        }
-    }
+    let statuses = common::hear(session, format!("aegis/{plant}/status"));
+    while !shows(&statuses.status()) {}
 }
 
 fn running(status: &Status) -> bool {
@@ -111,6 +104,32 @@ fn arms_over_the_wire_give_the_bytes_of_arms_in_process() {
     let (there, said) = results(demo(&out, Some((&bridge.endpoint, &["one", "two"]))), &out);
     assert!(!said.contains("interrupted"), "{said}");
     assert!(there == in_process(&folder), "the wire changed a result");
+}
+
+#[test]
+fn a_plant_whose_process_stood_still_keeps_the_controller_that_it_could_not_hear() {
+    let bridge = Bridge::start(&["still"], "tcp/127.0.0.1:0");
+    let session = bridge.session();
+    let statuses = common::hear(&session, "aegis/still/status");
+    statuses.status();
+    // Without a heartbeat: nothing of the controller waits for the plant when it goes on.
+    let claim = Message::from(Claim { controller: "test".into(), nonce: 1, mode: Mode::LockStep }).encode();
+    let answers = session.get("aegis/still/request").payload(claim).with(FifoChannel::new(1));
+    let reply = answers.wait().expect("it is sent").recv().expect("it is answered");
+    let answer = reply.into_result().expect("an answer").payload().to_bytes().into_owned();
+    let Ok(Message::Claimed(claimed)) = Message::decode(&answer) else { panic!("nobody holds it") };
+    let signal = |name: &str| {
+        let pid = bridge.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill starts").success());
+    };
+    signal("STOP");
+    // Longer than the silence after which a plant gives a controller up.
+    std::thread::sleep(Duration::from_nanos(claimed.controller_timeout_ns) + Duration::from_secs(1));
+    while statuses.samples.try_recv().is_ok() {}
+    signal("CONT");
+    // The first may show what was before.
+    statuses.status();
+    assert_eq!(statuses.status().session, claimed.session);
 }
 
 #[test]

@@ -418,19 +418,7 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
     let again = Plant::serve(&endpoint);
     // Its heartbeat shows that it is there, and that nobody has claimed it: the controller waits.
     let session = aegis_link::open(aegis_link::Role::Drive, &endpoint.parse().unwrap()).unwrap();
-    let statuses = {
-        use zenoh::Wait;
-        session
-            .declare_subscriber("aegis/cell/status")
-            .with(zenoh::handlers::FifoChannel::new(8))
-            .wait()
-            .unwrap()
-    };
-    let bytes = statuses.recv().expect("it beats").payload().to_bytes().into_owned();
-    let Ok(aegis_link::wire::Message::Status(status)) = aegis_link::wire::Message::decode(&bytes) else {
-        panic!("no status")
-    };
-    assert_eq!(status.session, 0);
+    assert_eq!(common::hear(&session, "aegis/cell/status").status().session, 0);
     // Until the controller has found its way back, nobody hears it.
     run.until_trying("Idle", Duration::from_secs(1), || _ = again.tries_to_operate("reset"));
     // No number is used twice in a run, whoever counts on the plant's side.
@@ -444,27 +432,15 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
 
 #[test]
 fn a_controller_that_is_killed_leaves_a_plant_that_stops_by_itself() {
-    use aegis_link::wire::{Message, Phase};
-    use zenoh::Wait;
+    use aegis_link::wire::Phase;
     let _slot = real_time_slot();
     let plant = Plant::serve("tcp/127.0.0.1:0");
     let mut run = Run::start("robot-gone", &plant.endpoint, &[], &[]);
     run.until("Weak");
     let session = aegis_link::open(aegis_link::Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
-    let statuses = session
-        .declare_subscriber("aegis/cell/status")
-        .with(zenoh::handlers::FifoChannel::new(64))
-        .wait()
-        .unwrap();
+    let statuses = common::hear(&session, "aegis/cell/status");
     run.process.kill().unwrap();
-    loop {
-        let bytes = statuses.recv().expect("it beats").payload().to_bytes().into_owned();
-        if let Ok(Message::Status(status)) = Message::decode(&bytes)
-            && status.phase == Phase::Stopped
-        {
-            break;
-        }
-    }
+    while statuses.status().phase != Phase::Stopped {}
 }
 
 #[test]

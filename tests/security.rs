@@ -2,7 +2,7 @@
 //! Real certificates from the real binary, real TLS sessions on loopback; every test shows first that the right party can.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use crate::common;
+use crate::common::{self, Heard};
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -15,9 +15,8 @@ use aegis_link::wire::{Claim, Claimed, Message, Mode, Pulse, Status};
 use aegis_link::{Endpoint, KeyFolder, LinkError, Patience, Role, ZenohPlant, listening, open_guarded};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use zenoh::Wait;
-use zenoh::handlers::{FifoChannel, FifoChannelHandler};
-use zenoh::pubsub::Subscriber;
-use zenoh::sample::{Locality, Sample};
+use zenoh::handlers::FifoChannel;
+use zenoh::sample::Locality;
 
 const NAME: &str = "guarded";
 const START: Start = Start { task: 0, initial_state: 0 };
@@ -133,26 +132,12 @@ fn step(plant: &mut ZenohPlant, number: u32) {
     assert_eq!(plant.step(&[0.0; 7]).expect("a controller may").observation.step, number);
 }
 
-type Heard = Subscriber<FifoChannelHandler<Sample>>;
-
-fn listen(session: &zenoh::Session, key: &str) -> Heard {
-    let subscriber = session.declare_subscriber(key.to_owned()).allowed_origin(Locality::Remote);
-    subscriber.with(FifoChannel::new(256)).wait().expect("it subscribes")
-}
-
 /// The next status that was sent when this was called, or later.
 fn status(heard: &Heard) -> Status {
-    while heard.try_recv().expect("the session lives").is_some() {}
+    while heard.samples.try_recv().is_ok() {}
     // The first may have been on its way.
-    let next = || loop {
-        let sample =
-            heard.recv_timeout(Duration::from_secs(60)).expect("the session lives").expect("it beats");
-        if let Ok(Message::Status(status)) = Message::decode(&sample.payload().to_bytes()) {
-            return status;
-        }
-    };
-    next();
-    next()
+    heard.status();
+    heard.status()
 }
 
 /// Tries all that a controller does, and all that anybody could want to read, until somebody else has heard the plant's
@@ -161,7 +146,7 @@ fn attack(session: &zenoh::Session, beats: &Heard) -> Vec<String> {
     let mut got = Vec::new();
     let heard: Vec<_> = ["status", "observation", "pulse", "action", "*", "**"]
         .iter()
-        .map(|leaf| (*leaf, listen(session, &format!("aegis/{NAME}/{leaf}"))))
+        .map(|leaf| (*leaf, common::hear(session, format!("aegis/{NAME}/{leaf}"))))
         .collect();
     let claim =
         Message::from(Claim { controller: "attacker".into(), nonce: 7, mode: Mode::LockStep }).encode();
@@ -188,7 +173,7 @@ fn attack(session: &zenoh::Session, beats: &Heard) -> Vec<String> {
         status(beats);
     }
     for (leaf, heard) in heard {
-        while let Ok(Some(sample)) = heard.try_recv() {
+        while let Ok(sample) = heard.samples.try_recv() {
             got.push(format!("sample of {} on {leaf}", sample.key_expr()));
         }
     }
@@ -197,6 +182,9 @@ fn attack(session: &zenoh::Session, beats: &Heard) -> Vec<String> {
 
 #[test]
 fn a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected() {
+    if common::ran_in_a_process_of_its_own("security::a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected") {
+        return;
+    }
     let folder = common::folder("security-strangers");
     let bridge = Bridge::start(&folder);
     let session = bridge.connect("controller");
@@ -229,20 +217,23 @@ fn a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected(
     assert!(aegis_link::open(Role::Drive, &plain.parse().unwrap()).is_err(), "plain TCP");
 
     step(&mut plant, 2);
-    let status = status(&listen(&session, &format!("aegis/{NAME}/status")));
+    let status = status(&common::hear(&session, format!("aegis/{NAME}/status")));
     assert_eq!((status.dropped, status.refused, status.sequence), (0, 0, 2));
 }
 
 #[test]
 fn a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither() {
+    if common::ran_in_a_process_of_its_own("security::a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither") {
+        return;
+    }
     let folder = common::folder("security-parties");
     let bridge = Bridge::start(&folder);
     let session = bridge.connect("controller");
     let mut plant = drive(&session);
-    let statuses = listen(&session, &format!("aegis/{NAME}/status"));
+    let statuses = common::hear(&session, format!("aegis/{NAME}/status"));
 
     let watcher = stray(&bridge.endpoint, &bare(&bridge.keys.join("watcher"))).expect("a good certificate");
-    let watched = status(&listen(&watcher, &format!("aegis/{NAME}/status")));
+    let watched = status(&common::hear(&watcher, format!("aegis/{NAME}/status")));
     assert_eq!((watched.session, watched.sequence), (plant.claimed().session, 1));
     let got = attack(&watcher, &statuses);
     // Whatever its subscriber asks for, the heartbeat alone comes over the line.
@@ -263,7 +254,7 @@ fn a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither() 
 
     // The same attack by a controller does arrive: neither the counts nor the attack are blind.
     let peer = stray(&bridge.endpoint, &bare(&forge("controller.guarded"))).expect("a good certificate");
-    status(&listen(&peer, &format!("aegis/{NAME}/status")));
+    status(&common::hear(&peer, format!("aegis/{NAME}/status")));
     let got = attack(&peer, &statuses);
     assert!(got.iter().any(|line| line == "answer on aegis/guarded/request"), "{got:?}");
     let after = status(&statuses);
@@ -273,11 +264,14 @@ fn a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither() 
 
 #[test]
 fn a_flood_costs_its_sender_its_messages_and_nobody_else_a_step() {
+    if common::ran_in_a_process_of_its_own("security::a_flood_costs_its_sender_its_messages_and_nobody_else_a_step") {
+        return;
+    }
     let folder = common::folder("security-flood");
     let bridge = Bridge::start(&folder);
     let session = bridge.connect("controller");
     let mut plant = drive(&session);
-    let statuses = listen(&session, &format!("aegis/{NAME}/status"));
+    let statuses = common::hear(&session, format!("aegis/{NAME}/status"));
     let flooder =
         stray(&bridge.endpoint, &bare(&bridge.keys.join("controller"))).expect("a good certificate");
     let pulse = Message::from(Pulse { session: 1, stamp_ns: 0 }).encode();
@@ -296,6 +290,9 @@ fn a_flood_costs_its_sender_its_messages_and_nobody_else_a_step() {
 
 #[test]
 fn connections_that_fail_keep_out_neither_who_is_there_nor_an_operator() {
+    if common::ran_in_a_process_of_its_own("security::connections_that_fail_keep_out_neither_who_is_there_nor_an_operator") {
+        return;
+    }
     let bridge = Bridge::start(&common::folder("security-handshakes"));
     let session = bridge.connect("controller");
     let mut plant = drive(&session);
@@ -315,6 +312,9 @@ fn connections_that_fail_keep_out_neither_who_is_there_nor_an_operator() {
 
 #[test]
 fn a_policy_cannot_pose_as_the_plant() {
+    if common::ran_in_a_process_of_its_own("security::a_policy_cannot_pose_as_the_plant") {
+        return;
+    }
     let folder = common::folder("security-pose");
     let keys = folder.join("keys");
     common::make_keys(&keys);
@@ -350,6 +350,9 @@ fn a_policy_cannot_pose_as_the_plant() {
 
 #[test]
 fn a_policy_answers_a_controller_through_the_plant() {
+    if common::ran_in_a_process_of_its_own("security::a_policy_answers_a_controller_through_the_plant") {
+        return;
+    }
     let folder = common::folder("security-policy");
     let bridge = Bridge::start(&folder);
     let policy = bridge.connect("policy");
@@ -392,6 +395,9 @@ fn the_binary_drives_with_a_controllers_keys_and_not_with_a_watchers() {
 
 #[test]
 fn an_operator_is_told_whether_a_controller_hears() {
+    if common::ran_in_a_process_of_its_own("security::an_operator_is_told_whether_a_controller_hears") {
+        return;
+    }
     let folder = common::folder("security-operator");
     let bridge = Bridge::start(&folder);
     let operate = || {
@@ -402,8 +408,7 @@ fn an_operator_is_told_whether_a_controller_hears() {
     };
     common::refuses(&mut operate(), 1, &["nobody hears the operator's key"]);
     let controller = bridge.connect("controller");
-    let heard = controller.declare_subscriber(format!("aegis/{NAME}/operator"));
-    let heard = heard.with(FifoChannel::new(8)).wait().unwrap();
+    let heard = common::hear(&controller, format!("aegis/{NAME}/operator"));
     common::succeeds(&mut operate());
-    assert!(heard.recv_timeout(UNANSWERED).unwrap().is_some(), "it came");
+    assert!(heard.samples.recv_timeout(UNANSWERED).is_ok(), "it came");
 }

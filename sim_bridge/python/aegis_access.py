@@ -11,6 +11,8 @@ MAX_REQUESTS = 20_000.0  # Of one peer, hertz.
 MAX_ACTIONS = 5_000.0  # Of one peer, hertz: above any robot's control rate.
 MAX_PULSES = 100.0  # Heartbeats of one peer, hertz: ten times what the protocol asks for.
 MAX_BLOCKED_US = 1_000_000  # How long a peer that reads nothing may hold up a sender over TLS; Zenoh then drops it.
+# Batches of 64 KiB that wait to be sent over TLS; Zenoh's most. What is passed between two peers waits for room on the thread that sends.
+MAX_BATCHES = 16
 AUTHORITY, CERTIFICATE, PRIVATE = "ca.pem", "certificate.pem", "private.pem"  # The files of a key folder.
 
 EXAMPLES = "tls/0.0.0.0:7447 with --keys FOLDER, or on this machine tcp/127.0.0.1:7447"
@@ -89,6 +91,7 @@ def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
         found["access_control"] = access_control(plants)
         found["transport/link/tx/queue/congestion_control/block/wait_before_close"] = MAX_BLOCKED_US
         found["downsampling"] = rates(plants)
+        found["transport/link/tx/queue/size/data"] = MAX_BATCHES
     return found
 
 

@@ -131,6 +131,12 @@ class Host:
         free = self.held and self.held.claim["mode"] == "free_running" and self.held.episode
         return self.plant.period_ns if free else None
 
+    def discount(self, span: int, now: int) -> None:
+        """Moves forward, by `span` and at most to `now`, when the controller was last heard: a time in which this process took
+        in no message, for the plant moved or the machine stood still, says nothing of a controller's silence."""
+        if self.held and span > 0:
+            self.held.seen = max(self.held.seen, min(now, self.held.seen + span))
+
     def expire(self, now: int) -> None:
         """Frees the plant from a controller that has been silent for too long."""
         if self.held and now - self.held.seen > self.controller_timeout_ns:

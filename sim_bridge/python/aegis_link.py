@@ -11,19 +11,18 @@ import sys
 import threading
 import time
 
-# Zenoh reads and writes a TLS connection on two threads without a lock, and may crash; on one it cannot. It asks the environment
-# when it is first used.
-os.environ.setdefault("ZENOH_RUNTIME", "(rx: (handover: tx))")
+import zenoh
 
-import zenoh  # noqa: E402
-
-import aegis_keys  # noqa: E402
+import aegis_keys
 from aegis_access import guard, settings
 from aegis_host import Host
 from aegis_inbox import Inbox
 from aegis_plant import Plant, check
 
 BEAT = 0.1  # Seconds between heartbeats.
+# Nanoseconds between two looks into the inbox that are counted as a controller's silence. What arrived in a longer pause may not be
+# there yet when it ends, for a method of the plant may have kept every other thread from running.
+LONGEST_PAUSE_NS = 500_000_000
 TIMEOUTS_MS = (1, 60_000)  # A plant's watchdog may take.
 LAST_TRIES_NS = 5_000_000_000  # For a plant's `stop` to work when the serving ends.
 # What ends the serving, and so stops the plant. SIGHUP comes when a terminal or an SSH session closes, and SIGTSTP, which
@@ -86,6 +85,10 @@ def serve(
     except (TypeError, aegis_keys.KeysError) as error:
         raise SystemExit(str(error)) from None
     told = signals_to_end()
+    if keys is not None:
+        # Zenoh reads and writes a TLS connection on two threads without a lock, and may crash; on one it cannot. It asks the
+        # environment when it is first used. Over TCP, reading must go on while a sender waits.
+        os.environ.setdefault("ZENOH_RUNTIME", "(rx: (handover: tx))")
     host = Host(secrets.randbits(64), plant, command_timeout * 1_000_000)
     try:
         session = zenoh.open(config(listen, keys, name))
@@ -180,15 +183,17 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
     alive = session.liveliness().declare_token(f"{root}/alive")
     ready()
 
-    tick = None
+    tick, taken = None, now()
     while not told:
         period = host.period()
         tick = None if period is None else now() + period if tick is None else tick
         wait = BEAT if tick is None else min(BEAT, max(0, tick - now()) / 1e9)
         batch = inbox.take(wait)
+        before, taken = taken, now()
+        host.discount(taken - before - LONGEST_PAUSE_NS, taken)
         if batch.is_empty():
             # Only with an empty inbox is it known that nobody has been heard.
-            host.expire(now())
+            host.expire(taken)
         take(host, batch)
         if host.period() is None:
             host.settle()

@@ -326,6 +326,16 @@ class Rules(Asking):
         self.host.expire(ms(90_100))
         self.assertEqual(self.step(session, 1, 2, at=90_100)[0], "Moved")
 
+    def test_a_time_in_which_nothing_was_taken_in_is_no_silence_of_the_controllers(self):
+        session = self.begin()
+        # A method kept every other thread from running for a minute, and what came meanwhile is not there yet.
+        self.host.discount(ms(60_000), ms(60_100))
+        self.host.expire(ms(60_100))
+        self.assertEqual(self.step(session, 1, 1, at=60_100)[0], "Moved")
+        self.host.discount(ms(60_000), ms(60_200))  # Nobody is ever heard in the future.
+        self.host.expire(ms(65_201))
+        self.refused(self.step(session, 1, 2, at=65_201), "session")
+
     def test_a_status_echoes_the_newest_heartbeat_of_whoever_holds_the_plant(self):
         def echo(at):
             status = self.status(at)

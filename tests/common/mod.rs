@@ -5,14 +5,20 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use aegis_core::{Observation, Plant, PlantError, Start, Transition};
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::streams::Streams;
 use aegis_experiments::{EpisodeKey, EpisodeSettings, Parties};
+use aegis_link::wire::{Message, Status};
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
 use aegis_sim::{LiberoPlant, Suite};
+use zenoh::Wait;
+use zenoh::pubsub::Subscriber;
+use zenoh::sample::{Locality, Sample};
 
 pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -84,6 +90,54 @@ pub fn edit(path: &Path, from: &str, to: &str) {
 
 pub fn aegis() -> Command {
     Command::new(env!("CARGO_BIN_EXE_aegis"))
+}
+
+/// Which of Zenoh's threads do what; it asks the environment once in a process.
+const ZENOH_THREADS: &str = "ZENOH_RUNTIME";
+
+/// Runs `test`, by its whole name, in a process of its own, unless this is that process; returns whether it was run there. A test
+/// that has TLS sessions itself needs Zenoh to read and write on one thread, as `aegis` has it; sessions of other tests would
+/// share that thread, and none of them would send while another reads.
+pub fn ran_in_a_process_of_its_own(test: &str) -> bool {
+    if std::env::var_os(ZENOH_THREADS).is_some() {
+        return false;
+    }
+    let mut alone = Command::new(std::env::current_exe().expect("the test program has a path"));
+    alone.args(["--exact", test, "--nocapture"]).env(ZENOH_THREADS, "(rx: (handover: tx))");
+    let output = alone.output().expect("the test program starts");
+    let [said, errors] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes));
+    assert!(output.status.success() && said.contains("1 passed"), "{}: {said}{errors}", output.status);
+    true
+}
+
+/// Samples as they come, on a thread that nothing here holds up: one thread of Zenoh's may serve every session of the process.
+pub struct Heard {
+    pub samples: Receiver<Sample>,
+    _subscriber: Subscriber<()>,
+}
+
+/// Hears what others put on a key.
+pub fn hear(session: &zenoh::Session, key: impl Into<String>) -> Heard {
+    let (sender, samples) = channel();
+    let subscriber = session
+        .declare_subscriber(key.into())
+        .allowed_origin(Locality::Remote)
+        .callback(move |sample| drop(sender.send(sample)))
+        .wait()
+        .expect("it subscribes");
+    Heard { samples, _subscriber: subscriber }
+}
+
+impl Heard {
+    /// The next message that can be read as a plant's status.
+    pub fn status(&self) -> Status {
+        loop {
+            let sample = self.samples.recv_timeout(Duration::from_secs(60)).expect("the plant beats");
+            if let Ok(Message::Status(status)) = Message::decode(&sample.payload().to_bytes()) {
+                return status;
+            }
+        }
+    }
 }
 
 /// The binary on a suite that has the first [`FEW_TASKS`] tasks alone.

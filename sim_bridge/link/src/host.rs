@@ -200,6 +200,14 @@ impl Host {
         held.episode.as_ref().map(|_| self.info.period)
     }
 
+    /// Moves forward, by `span` and at most to `now`, when the controller was last heard: a time in which this process took in no
+    /// message, for the plant moved or the machine stood still, says nothing of a controller's silence.
+    pub fn discount(&mut self, span: Duration, now: Duration) {
+        if let Some(held) = &mut self.held {
+            held.seen = held.seen.max(now.min(held.seen + span));
+        }
+    }
+
     /// Frees the plant from a controller that has been silent for too long.
     pub fn expire(&mut self, now: Duration) {
         let limit = self.limits.controller_timeout;

@@ -18,6 +18,10 @@ use crate::inbox::{Batch, Inbox};
 use crate::pulse::{EVERY, Heart};
 use crate::wire::Message;
 
+/// Between two looks into the inbox, what is counted as a controller's silence. What arrived in a longer pause may not be there
+/// yet when it ends: where the whole process stood still, its other threads begin again as late as this one.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
 /// Serves `plant` as `name` until `stop` is set. `ready` is called once others can reach it, and `warn` with what to tell
 /// people of a plant that could not be moved and of dropped messages, of each at most once a second.
 ///
@@ -82,14 +86,16 @@ pub fn serve(
     let _alive = session.liveliness().declare_token(&keys.alive).wait()?;
     ready();
 
-    let mut next_tick = None;
+    let (mut next_tick, mut taken) = (None, clock.elapsed());
     while !stop.load(Ordering::Relaxed) {
         next_tick = host.period().map(|period| next_tick.unwrap_or_else(|| clock.elapsed() + period));
         let until_tick = next_tick.map_or(EVERY, |tick: Duration| tick.saturating_sub(clock.elapsed()));
         let batch = inbox.take(until_tick.min(EVERY));
+        let before = std::mem::replace(&mut taken, clock.elapsed());
+        host.discount(taken.saturating_sub(before + LONGEST_PAUSE), taken);
         if batch.is_empty() {
             // Only with an empty inbox is it known that nobody has been heard.
-            host.expire(clock.elapsed());
+            host.expire(taken);
         }
         take(&mut host, batch, plant);
         if let (Some(tick), Some(period)) = (next_tick, host.period())

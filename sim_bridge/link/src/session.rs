@@ -26,6 +26,10 @@ const MAX_PULSES: f64 = 100.0;
 /// How long a peer that reads nothing may hold up whoever sends to it over TLS, microseconds; Zenoh then drops the peer.
 const MAX_BLOCKED_US: u64 = 1_000_000;
 
+/// Batches of 64 KiB, for each priority, that wait to be sent over TLS; Zenoh's most. A session passes messages between its
+/// peers on the thread that also sends: one for which there is no room waits there for itself, until the peer is dropped.
+const MAX_BATCHES: usize = 16;
+
 /// Opens a plain session on this machine.
 ///
 /// # Errors
@@ -103,6 +107,7 @@ fn settings(role: Role, guarded: &Guarded, plants: &[String]) -> Result<Vec<(Str
         ]);
         if role == Role::Serve {
             all.push(("downsampling".into(), rates(plants)?));
+            all.push(("transport/link/tx/queue/size/data".into(), MAX_BATCHES.into()));
         }
     }
     Ok(all)

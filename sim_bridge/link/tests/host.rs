@@ -75,6 +75,22 @@ fn a_step_asked_twice_is_run_once() {
 }
 
 #[test]
+fn a_time_in_which_nothing_was_taken_in_is_no_silence_of_the_controllers() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    // The process stood still for a minute, and what came meanwhile is not there yet.
+    host.discount(at(60_000), at(60_100));
+    host.expire(at(60_100));
+    assert_eq!(status(&host, at(60_100)).session, session);
+    // Nobody is ever heard in the future.
+    host.discount(at(60_000), at(60_200));
+    host.expire(at(65_200));
+    assert_eq!(status(&host, at(65_200)).session, session);
+    host.expire(at(65_201));
+    assert_eq!(status(&host, at(65_201)).session, 0, "five seconds of silence");
+}
+
+#[test]
 fn a_request_that_waited_behind_a_heartbeat_takes_nothing_back_from_it() {
     let (mut host, mut plant) = (host(), Toy::default());
     let session = claimed(&mut host, &mut plant, Mode::LockStep);
