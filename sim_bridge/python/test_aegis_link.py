@@ -696,6 +696,7 @@ class Ending(unittest.TestCase):
         numbers = [getattr(signal, name) for name in names]
         for number in numbers:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, signal.SIG_DFL)  # As in a terminal: what runs the tests may ignore some, as `nohup` does.
         return numbers
 
     def test_every_signal_that_would_end_or_suspend_it_ends_the_serving(self):
