@@ -208,7 +208,9 @@ fn a_place_that_is_taken_and_an_open_network_are_refused() {
 
 #[test]
 fn a_robot_in_python_is_driven_over_tls_by_a_controller_and_by_no_watcher() {
-    if common::ran_in_a_process_of_its_own("peers::a_robot_in_python_is_driven_over_tls_by_a_controller_and_by_no_watcher") {
+    if common::ran_in_a_process_of_its_own(
+        "peers::a_robot_in_python_is_driven_over_tls_by_a_controller_and_by_no_watcher",
+    ) {
         return;
     }
     let keys = common::folder("peers-tls").join("keys");

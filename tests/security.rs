@@ -182,7 +182,9 @@ fn attack(session: &zenoh::Session, beats: &Heard) -> Vec<String> {
 
 #[test]
 fn a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected() {
-    if common::ran_in_a_process_of_its_own("security::a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected") {
+    if common::ran_in_a_process_of_its_own(
+        "security::a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected",
+    ) {
         return;
     }
     let folder = common::folder("security-strangers");
@@ -223,7 +225,9 @@ fn a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected(
 
 #[test]
 fn a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither() {
-    if common::ran_in_a_process_of_its_own("security::a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither") {
+    if common::ran_in_a_process_of_its_own(
+        "security::a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither",
+    ) {
         return;
     }
     let folder = common::folder("security-parties");
@@ -264,7 +268,9 @@ fn a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither() 
 
 #[test]
 fn a_flood_costs_its_sender_its_messages_and_nobody_else_a_step() {
-    if common::ran_in_a_process_of_its_own("security::a_flood_costs_its_sender_its_messages_and_nobody_else_a_step") {
+    if common::ran_in_a_process_of_its_own(
+        "security::a_flood_costs_its_sender_its_messages_and_nobody_else_a_step",
+    ) {
         return;
     }
     let folder = common::folder("security-flood");
@@ -290,7 +296,9 @@ fn a_flood_costs_its_sender_its_messages_and_nobody_else_a_step() {
 
 #[test]
 fn connections_that_fail_keep_out_neither_who_is_there_nor_an_operator() {
-    if common::ran_in_a_process_of_its_own("security::connections_that_fail_keep_out_neither_who_is_there_nor_an_operator") {
+    if common::ran_in_a_process_of_its_own(
+        "security::connections_that_fail_keep_out_neither_who_is_there_nor_an_operator",
+    ) {
         return;
     }
     let bridge = Bridge::start(&common::folder("security-handshakes"));

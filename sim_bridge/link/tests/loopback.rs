@@ -180,7 +180,8 @@ fn a_flood_is_dropped_with_a_count_and_the_controller_goes_on() {
     let (session, flooder) = (served.connect(), served.connect());
     let keys = Keys::of("flooded").unwrap();
     let (sender, statuses) = std::sync::mpsc::channel();
-    let _heard = session.declare_subscriber(&keys.status).callback(move |sample| drop(sender.send(sample))).wait();
+    let _heard =
+        session.declare_subscriber(&keys.status).callback(move |sample| drop(sender.send(sample))).wait();
     let mut plant = ZenohPlant::claim(&session, "flooded", "test", Mode::LockStep, patience()).unwrap();
     plant.reset(START).unwrap();
     for (number, action) in (1..).zip(actions()) {
