@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aegis_core::{Plant, Start};
 use aegis_link::wire::{Claim, Code, Message, Mode, Phase, Status, VERSION};
-use aegis_link::{Endpoint, Patience, Role, ZenohPlant};
+use aegis_link::{Endpoint, Role, Timeouts, ZenohPlant};
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 
@@ -170,7 +170,7 @@ fn a_controller_killed_mid_episode_frees_the_plant_for_the_next() {
 fn a_second_controller_refuses_to_start() {
     let bridge = Bridge::start(&["held"], "tcp/127.0.0.1:0");
     let session = bridge.session();
-    let mut plant = ZenohPlant::claim(&session, "held", "the first", Mode::LockStep, Patience::default())
+    let mut plant = ZenohPlant::claim(&session, "held", "the first", Mode::LockStep, Timeouts::default())
         .expect("nobody holds it");
     let start = Start { task: 0, initial_state: 0 };
     plant.reset(start).expect("the start exists");
@@ -210,7 +210,7 @@ fn what_is_no_message_is_refused_and_the_process_goes_on() {
     // What is larger than any message to a plant is not even read.
     let answers = session.get("aegis/hardened/request").payload(vec![0; 1 << 20]).with(FifoChannel::new(1));
     assert!(answers.wait().expect("it is sent").recv().is_err(), "an answer to what is no message");
-    let patience = Patience { claim: Duration::from_secs(60), ..Patience::default() };
+    let patience = Timeouts { claim: Duration::from_secs(60), ..Timeouts::default() };
     let mut plant =
         ZenohPlant::claim(&session, "hardened", "test", Mode::LockStep, patience).expect("it lives");
     plant.reset(Start { task: 0, initial_state: 0 }).expect("the start exists");

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use aegis_core::Start;
-use aegis_link::{Claimant, FreePlant, Role};
+use aegis_link::{Claimant, FreeRunningPlant, Role};
 use serde_json::Value;
 
 /// Ends a test that would hang.
@@ -229,7 +229,7 @@ fn a_foreign_plant_executes_what_carries_its_session_and_says_so() {
     let mut plant =
         ForeignPlant::start(&["--joints", "2", "--pose", "0.5,-0.5", "--command-timeout-ms", "60000"]);
     let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
-    let mut claimed = FreePlant::claim(&session, NAME, Claimant::new("test"), |_| ()).unwrap();
+    let mut claimed = FreeRunningPlant::claim(&session, NAME, Claimant::new("test"), |_| ()).unwrap();
     assert_eq!((claimed.claimed().action_width, claimed.claimed().period_ns), (2, 50_000_000));
     let (episode, first) = claimed.reset(Start { task: 0, initial_state: 0 }).unwrap();
     let seen = &first.proprioception.joint_positions;
@@ -266,7 +266,7 @@ fn a_foreign_plant_executes_what_carries_its_session_and_says_so() {
 fn a_command_of_an_episode_before_the_reset_is_not_sent() {
     let plant = ForeignPlant::start(&["--joints", "1", "--command-timeout-ms", "60000"]);
     let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
-    let mut claimed = FreePlant::claim(&session, NAME, Claimant::new("test"), |_| ()).unwrap();
+    let mut claimed = FreeRunningPlant::claim(&session, NAME, Claimant::new("test"), |_| ()).unwrap();
     let sender = claimed.sender().unwrap();
     let start = Start { task: 0, initial_state: 0 };
     let (first, _) = claimed.reset(start).unwrap();

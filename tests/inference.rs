@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aegis_core::{Inference, ObjectPose, Observation, Policy, PolicyError, Pose, Proprioception};
-use aegis_policies::placement::elsewhere;
+use aegis_policies::node_assignment::elsewhere;
 use aegis_policies::{HostSettings, OnnxPolicy, OpenError, Provider, ProviderChoice, encode};
 
 const FOREVER: f64 = 1e9;

@@ -6,7 +6,7 @@ use crate::common;
 
 use std::path::{Path, PathBuf};
 
-use aegis_link::{KeyFolder, Party};
+use aegis_link::{Credentials, Principal};
 
 /// A position channel as robot files write it.
 const CHANNEL: &str =
@@ -44,7 +44,7 @@ fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
 
     let added = common::keys_command(&keys).args(["--add", "watcher", "--plant", "arm"]).output().unwrap();
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-    assert!(KeyFolder::open(&keys.join("watcher.arm")).is_ok());
+    assert!(Credentials::open(&keys.join("watcher.arm")).is_ok());
     common::refuses(
         common::keys_command(&folder.join("none")).args(["--add", "plant"]),
         2,
@@ -131,16 +131,18 @@ fn keys_of_another_party_or_another_plant_are_refused_with_whose_they_are_and_wh
         common::succeeds(common::keys_command(&keys).args(["--add", party, "--plant", plant]));
     }
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    for party in Party::ALL {
-        for (file, of) in
-            Party::ALL.map(|of| (of.name(), of)).into_iter().chain([("controller.arm", Party::Controller)])
+    for party in Principal::ALL {
+        for (file, of) in Principal::ALL
+            .map(|of| (of.name(), of))
+            .into_iter()
+            .chain([("controller.arm", Principal::Controller)])
         {
-            let found = KeyFolder::open(&keys.join(file)).unwrap();
+            let found = Credentials::open(&keys.join(file)).unwrap();
             assert_eq!(found.are_of(party, &names(&["arm"])).is_ok(), party == of, "{file} for {party:?}");
         }
     }
-    let one = KeyFolder::open(&keys.join("controller.arm")).unwrap();
-    assert!(one.are_of(Party::Controller, &names(&["arm", "other"])).is_err(), "it drives one of them");
+    let one = Credentials::open(&keys.join("controller.arm")).unwrap();
+    assert!(one.are_of(Principal::Controller, &names(&["arm", "other"])).is_err(), "it drives one of them");
 
     // Nobody listens there: each is refused before that shows.
     let nowhere = "tls/127.0.0.1:1";

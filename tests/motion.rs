@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use aegis_core::control::Cause;
+use aegis_core::control::StopReason;
 use serde_json::Value;
 
 use crate::common;
@@ -210,7 +210,7 @@ fn a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop() {
     run.until("SafeStop");
     run.signal("TERM");
     let (_, folder) = run.code();
-    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::FarFromStart));
+    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(StopReason::FarFromStart));
     // It may be told to stay where it was measured to stand, to within the noise of its encoders.
     assert!(largest_jump(&plant.log()) < 1e-5);
 }
@@ -322,7 +322,7 @@ fn a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drive
     plant.command("latency-out 400");
     run.until("SafeStop");
     let folder = run.end();
-    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::Stale));
+    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(StopReason::Stale));
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn an_observation_whose_age_is_not_known_counts_as_old() {
     run.until("the age of observation");
     run.until("SafeStop");
     let folder = run.end();
-    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(Cause::Stale));
+    assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(StopReason::Stale));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use aegis_core::record::NoRecorder;
 use aegis_core::{Observation, Plant, PlantError, Start, Transition};
 use aegis_experiments::fork::run_twins;
 use aegis_experiments::{
-    Arm, Drive, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, Streams, run_episode,
+    Arm, Drive, EpisodeContext, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, Streams,
+    run_episode,
 };
 use aegis_sim::LiberoPlant;
 use rand::RngExt;
@@ -36,12 +37,12 @@ fn fresh(study: &Study) -> LiberoPlant {
     plant
 }
 
-fn weak(parties: &mut Parties, settings: &EpisodeSettings) -> EpisodeResult {
+fn weak(parties: &mut EpisodeContext, settings: &EpisodeSettings) -> EpisodeResult {
     run_episode(parties, &Arm::weak(), KEY, settings, &mut NoRecorder).expect("the episode runs").0
 }
 
 /// Weak, and weak again from its start.
-fn twice(parties: &mut Parties, settings: &EpisodeSettings) -> Result<(), EpisodeError> {
+fn twice(parties: &mut EpisodeContext, settings: &EpisodeSettings) -> Result<(), EpisodeError> {
     let arms = [Arm::weak(), Arm { name: "aa".into(), drive: Drive::Weak }];
     run_twins(parties, &arms, KEY, settings, &mut NoRecorder).map(|_| ())
 }

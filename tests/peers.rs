@@ -12,12 +12,12 @@ use std::time::Duration;
 use aegis_core::{Observation, Plant, PlantError, Pose, Start};
 use aegis_experiments::EpisodeResult;
 use aegis_link::wire::{Message, Mode, Phase};
-use aegis_link::{Endpoint, KeyFolder, Keys, LinkError, Patience, Role, ZenohPlant, open_guarded};
+use aegis_link::{Credentials, Endpoint, KeyExprs, LinkError, Role, Timeouts, ZenohPlant, open_guarded};
 use aegis_sim::LiberoPlant;
 use zenoh::Wait;
 
 /// Long: opening one of upstream's environments takes many seconds on a busy machine.
-const PATIENCE: Patience = Patience {
+const TIMEOUT: Timeouts = Timeouts {
     heartbeat: Duration::from_secs(60),
     step: Duration::from_secs(600),
     reset: Duration::from_secs(600),
@@ -109,7 +109,7 @@ fn upstream_over_the_wire_is_a_plant_like_ours() {
     let study = common::Study::open();
     let session = upstream.connect();
     let mut there =
-        ZenohPlant::claim(&session, "upstream", "test", Mode::LockStep, PATIENCE).expect("nobody holds it");
+        ZenohPlant::claim(&session, "upstream", "test", Mode::LockStep, TIMEOUT).expect("nobody holds it");
     let mut here = LiberoPlant::new(study.suite.clone());
     let start = Start { task: 3, initial_state: 12 };
     let first = difference(&there.reset(start).unwrap(), &here.reset(start).unwrap());
@@ -169,12 +169,12 @@ fn a_robot_in_python_follows_commands_and_stops_when_they_cease() {
     let session = peer.connect();
     let (sender, statuses) = std::sync::mpsc::channel();
     let _statuses = session
-        .declare_subscriber(Keys::of("robot").unwrap().status)
+        .declare_subscriber(KeyExprs::of("robot").unwrap().status)
         .callback(move |sample| drop(sender.send(Message::decode(&sample.payload().to_bytes()))))
         .wait()
         .unwrap();
     let mut robot =
-        ZenohPlant::claim(&session, "robot", "test", Mode::FreeRunning, Patience::default()).unwrap();
+        ZenohPlant::claim(&session, "robot", "test", Mode::FreeRunning, Timeouts::default()).unwrap();
     let start = Start { task: 0, initial_state: 0 };
     assert_eq!(robot.reset(start).unwrap().proprioception.joint_positions, [0.0; 7]);
     let mut last = 0.0;
@@ -219,11 +219,11 @@ fn a_robot_in_python_is_driven_over_tls_by_a_controller_and_by_no_watcher() {
     let peer = Peer::start_at("serve_robot.py", "guarded", "tls", &["--keys", plant.to_str().unwrap()]);
     let connect = |party: &str| {
         let endpoint: Endpoint = peer.endpoint.parse().unwrap();
-        let guarded = endpoint.guard(false, Some(KeyFolder::open(&keys.join(party)).unwrap())).unwrap();
+        let guarded = endpoint.guard(false, Some(Credentials::open(&keys.join(party)).unwrap())).unwrap();
         open_guarded(Role::Drive, &guarded, &["guarded".into()]).expect("its certificate is good")
     };
     let claim = |session: &zenoh::Session, claim: Duration| {
-        let patience = Patience { claim, ..Patience::default() };
+        let patience = Timeouts { claim, ..Timeouts::default() };
         ZenohPlant::claim(session, "guarded", "test", Mode::FreeRunning, patience)
     };
     let refused = claim(&connect("watcher"), Duration::from_secs(1));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aegis_experiments::origin::Starts;
-use aegis_experiments::plan::Share;
+use aegis_experiments::plan::StateRange;
 
 use crate::common::{self, aegis, copy_of_study, edit, folder, refuses};
 use serde_json::Value;
@@ -238,7 +238,7 @@ fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
     let whole = std::fs::read_to_string(&card).expect("the card can be read");
     let say = |name: &str, suite: &str, states: [usize; 2], seed: &str| {
         let [first, end] = states;
-        let sha256 = Starts::of(Share { first, end: end.max(first), replicates: 1 }.keys([0])).sha256;
+        let sha256 = Starts::of(StateRange { first, end: end.max(first), replicates: 1 }.keys([0])).sha256;
         let starts = format!("{{ tasks = [0], initial_states = [{states:?}], sha256 = \"{sha256}\" }}");
         let origin = format!("{{ suite = \"{suite}\", master_seed = 1, {seed}starts = {starts} }}");
         let text = format!("{whole}\n[[training.data]]\nfile = \"{name}\"\norigin = {origin}\n");

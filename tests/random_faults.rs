@@ -37,9 +37,9 @@ const CARDS: usize = 9;
 /// Periods of the robot between two of them, beside those that a command is on its way.
 const BETWEEN: u64 = 6;
 /// Ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// Between two looks at a log or at what the controller says.
-const GLANCE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What may happen.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ enum Card {
     /// Both lines take 150 ms more for so many periods.
     Slow(u64),
     /// What an operator says.
-    Wish(&'static str),
+    OperatorCommand(&'static str),
     /// The robot's process is killed, and comes back elsewhere.
     Restart,
 }
@@ -66,10 +66,10 @@ const DECK: [Card; 16] = [
     Card::Fault(&["mute"], 34, &["speak"]),
     Card::Fault(&["drop-commands"], 5, &["take-commands"]),
     Card::Slow(10),
-    Card::Wish("stop"),
-    Card::Wish("e-stop"),
-    Card::Wish("reset"),
-    Card::Wish("start"),
+    Card::OperatorCommand("stop"),
+    Card::OperatorCommand("e-stop"),
+    Card::OperatorCommand("reset"),
+    Card::OperatorCommand("start"),
     Card::Restart,
 ];
 
@@ -160,8 +160,8 @@ impl Cell {
         let begin = Instant::now();
         while !is_asked(self) {
             let mode = self.run.mode();
-            assert!(begin.elapsed() < PATIENCE, "in vain, in {mode:?}: {:#?}", self.run.seen);
-            std::thread::sleep(GLANCE);
+            assert!(begin.elapsed() < TIMEOUT, "in vain, in {mode:?}: {:#?}", self.run.seen);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -207,7 +207,7 @@ impl Cell {
                     self.pass(periods);
                 }
             }
-            Card::Wish(wish) => {
+            Card::OperatorCommand(wish) => {
                 let stops = matches!(wish, "stop" | "e-stop");
                 self.until(|cell| {
                     let is_heard = operate(wish, &cell.endpoint);

@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aegis_core::control::{Cause, Mode, Period};
+use aegis_core::control::{Mode, StopReason, TickRecord};
 use aegis_recorder::run_log::RunReader;
-use aegis_recorder::sights::{SIGHTS, Sights};
+use aegis_recorder::snapshots::{SNAPSHOT_FILE, SnapshotReader};
 use serde_json::Value;
 
 /// A served simulator, killed when the test ends.
@@ -82,7 +82,7 @@ impl Drop for Plant {
 }
 
 /// Ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A running controller.
 pub struct Run {
@@ -164,7 +164,7 @@ impl Run {
     /// Waits for a line with this in it.
     #[track_caller]
     pub fn until(&mut self, word: &str) {
-        self.until_trying(word, PATIENCE, || {});
+        self.until_trying(word, TIMEOUT, || {});
     }
 
     /// The same, with something done again and again until it has come: what is published to nobody is lost.
@@ -172,7 +172,7 @@ impl Run {
     pub fn until_trying(&mut self, word: &str, every: Duration, mut attempt: impl FnMut()) {
         let begin = Instant::now();
         attempt();
-        while begin.elapsed() < PATIENCE {
+        while begin.elapsed() < TIMEOUT {
             match self.lines.recv_timeout(every) {
                 Ok(line) => {
                     let found = line.contains(word);
@@ -218,13 +218,13 @@ impl Run {
 
     pub fn code(mut self) -> (Option<i32>, PathBuf) {
         let begin = Instant::now();
-        while begin.elapsed() < PATIENCE {
-            match self.lines.recv_timeout(PATIENCE) {
+        while begin.elapsed() < TIMEOUT {
+            match self.lines.recv_timeout(TIMEOUT) {
                 Ok(line) => self.seen.push(line),
                 Err(_) => break,
             }
         }
-        let _ = begin.elapsed() < PATIENCE || self.process.kill().is_ok();
+        let _ = begin.elapsed() < TIMEOUT || self.process.kill().is_ok();
         (self.process.wait().expect("it ends").code(), self.folder.clone())
     }
 }
@@ -238,7 +238,7 @@ impl Drop for Run {
 
 pub struct Recorded {
     pub modes: Vec<Mode>,
-    pub causes: Vec<Option<Cause>>,
+    pub causes: Vec<Option<StopReason>>,
     pub commands: Vec<Vec<f32>>,
     e_stops: Vec<bool>,
 }
@@ -247,7 +247,7 @@ pub fn recorded(folder: &Path) -> Recorded {
     let mut reader = RunReader::open(&folder.join("run.aegis")).expect("it was recorded");
     let mut record = Recorded { modes: vec![], causes: vec![], commands: vec![], e_stops: vec![] };
     while let Some(bytes) = reader.next_period().unwrap() {
-        let period: Period<'_> = rmp_serde::from_slice(&bytes).expect("a period");
+        let period: TickRecord<'_> = rmp_serde::from_slice(&bytes).expect("a period");
         record.modes.push(period.output.mode);
         record.causes.push(period.output.cause);
         record.commands.push(period.command.to_vec());
@@ -287,7 +287,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     let drawn = common::aegis().arg("replay").arg(&folder).arg("--rrd").arg(&recording).status();
     // With the robot in it, whose meshes take most of the room.
     assert!(drawn.unwrap().success() && std::fs::metadata(&recording).unwrap().len() > 1_000_000);
-    let sights: Vec<_> = Sights::open(&folder.join(SIGHTS)).unwrap().collect();
+    let sights: Vec<_> = SnapshotReader::open(&folder.join(SNAPSHOT_FILE)).unwrap().collect();
     let of_both = [1, 2].map(|episode| sights.iter().filter(|sight| sight.episode == episode).count());
     assert!(of_both.iter().all(|count| *count > 30), "{of_both:?} looks");
     assert!(sights.iter().all(|sight| !sight.state.is_empty() && !sight.objects.is_empty()));
@@ -309,12 +309,12 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     {
         assert!(said.contains(words), "{words:?} is missing from: {said}");
     }
-    let sights = std::fs::read(folder.join(SIGHTS)).unwrap();
+    let sights = std::fs::read(folder.join(SNAPSHOT_FILE)).unwrap();
     let mut damaged = sights.clone();
     damaged[sights.len() / 2] ^= 1;
-    std::fs::write(folder.join(SIGHTS), damaged).unwrap();
+    std::fs::write(folder.join(SNAPSHOT_FILE), damaged).unwrap();
     common::refuses(&mut check, 1, &["sights.aegis: damaged: frame"]);
-    std::fs::write(folder.join(SIGHTS), sights).unwrap();
+    std::fs::write(folder.join(SNAPSHOT_FILE), sights).unwrap();
     // A record that was cut is the same as far as it goes, and said not to be whole.
     let path = folder.join("run.aegis");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -399,7 +399,7 @@ fn a_signal_ends_in_a_safe_stop_and_says_so() {
         let (code, folder) = run.code();
         assert_eq!(code, Some(5));
         let record = recorded(&folder);
-        assert_eq!(record.causes.last().unwrap(), &Some(Cause::Asked));
+        assert_eq!(record.causes.last().unwrap(), &Some(StopReason::Asked));
         assert!(record.commands.last().unwrap()[..6].iter().all(|value| *value == 0.0), "it came to rest");
         replays(&folder);
     }
@@ -427,7 +427,10 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
     let folder = run.end();
     let record = recorded(&folder);
     let stopped = record.modes.iter().position(|mode| *mode == Mode::SafeStop).unwrap();
-    assert!(matches!(record.causes[stopped], Some(Cause::Stale | Cause::PlantSilent | Cause::PlantLost)));
+    assert!(matches!(
+        record.causes[stopped],
+        Some(StopReason::Stale | StopReason::PlantSilent | StopReason::PlantLost)
+    ));
 }
 
 #[test]
@@ -711,7 +714,7 @@ fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
     assert_eq!(code, Some(4));
     replays(&folder);
     let record = recorded(&folder);
-    assert_eq!(record.causes.last().unwrap(), &Some(Cause::StrongLost));
+    assert_eq!(record.causes.last().unwrap(), &Some(StopReason::StrongLost));
     // On a busy machine an episode may reach its goal on the commands that the strong policy had given.
     let summary = summary(&folder);
     assert_eq!(summary["episodes"].as_array().unwrap().last().unwrap(), "stopped: strong_lost");
@@ -796,5 +799,5 @@ fn a_run_is_watched_and_stopped_in_a_terminal() {
     for word in ["score", "boundaries", "threshold", "missed"] {
         assert!(shown.contains(word), "{word} is missing from {shown}");
     }
-    assert_eq!(recorded(&out).causes.last().unwrap(), &Some(Cause::EStop));
+    assert_eq!(recorded(&out).causes.last().unwrap(), &Some(StopReason::EStop));
 }

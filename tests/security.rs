@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use aegis_core::{Plant, Start};
 use aegis_link::wire::{Claim, Claimed, Message, Mode, Pulse, Status};
-use aegis_link::{Endpoint, KeyFolder, LinkError, Patience, Role, ZenohPlant, listening, open_guarded};
+use aegis_link::{Credentials, Endpoint, LinkError, Role, Timeouts, ZenohPlant, listening, open_guarded};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
@@ -47,7 +47,7 @@ fn folder_of(out: &Path, authority: &str, certificate: &str, private: &str) -> P
 
 fn connect(endpoint: &str, keys: &Path) -> Result<zenoh::Session, LinkError> {
     let endpoint: Endpoint = endpoint.parse()?;
-    let guarded = endpoint.guard(false, Some(KeyFolder::open(keys)?))?;
+    let guarded = endpoint.guard(false, Some(Credentials::open(keys)?))?;
     open_guarded(Role::Drive, &guarded, &[NAME.into()])
 }
 
@@ -120,7 +120,7 @@ impl Drop for Bridge {
 }
 
 fn drive(session: &zenoh::Session) -> ZenohPlant {
-    let patience = Patience { claim: Duration::from_secs(60), ..Patience::default() };
+    let patience = Timeouts { claim: Duration::from_secs(60), ..Timeouts::default() };
     let mut plant = ZenohPlant::claim(session, NAME, "the controller", Mode::LockStep, patience)
         .expect("a controller may");
     plant.reset(START).expect("the start exists");
@@ -209,7 +209,7 @@ fn a_controller_drives_and_who_has_no_certificate_of_ours_is_not_even_connected(
     );
     let another = connect(&bridge.endpoint, &mixed);
     // Its own side finds that out before it connects, and so does the plant's side of one that does not check.
-    assert!(matches!(another, Err(LinkError::Keys { .. })), "another authority signed it: {another:?}");
+    assert!(matches!(another, Err(LinkError::KeyExprs { .. })), "another authority signed it: {another:?}");
     assert!(stray(&bridge.endpoint, &bare(&mixed)).is_err(), "another authority signed it");
 
     // The plant's own certificate is for listening and opens no connection.
@@ -329,7 +329,7 @@ fn a_policy_cannot_pose_as_the_plant() {
     // Answers every claim, whoever it is.
     let claim_at = |party: &str| {
         let guarded = "tls/127.0.0.1:0".parse::<Endpoint>().unwrap();
-        let guarded = guarded.guard(false, Some(KeyFolder::open(&keys.join(party)).unwrap())).unwrap();
+        let guarded = guarded.guard(false, Some(Credentials::open(&keys.join(party)).unwrap())).unwrap();
         let server = open_guarded(Role::Serve, &guarded, &[NAME.into()]).expect("it listens");
         let claimed = Claimed {
             instance: 1,
@@ -348,7 +348,7 @@ fn a_policy_cannot_pose_as_the_plant() {
             .unwrap();
         let endpoint = listening(&server).unwrap();
         let session = connect(&endpoint.to_string(), &keys.join("controller")).expect("good certificates");
-        let patience = Patience { claim: UNANSWERED, ..Patience::default() };
+        let patience = Timeouts { claim: UNANSWERED, ..Timeouts::default() };
         ZenohPlant::claim(&session, NAME, "test", Mode::LockStep, patience)
             .map(|plant| plant.claimed().session)
     };

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aegis_core::control::Cause;
+use aegis_core::control::StopReason;
 use serde_json::Value;
 
 use crate::common;
@@ -141,7 +141,7 @@ fn a_drive_that_is_off_stops_the_robot_and_nothing_is_sent_when_it_comes_back() 
         let log = plant.log();
         assert!(!log[back..].iter().any(is_command), "nothing moves it");
         assert_eq!(largest_jump(&log[back..]), 0.0);
-        assert!(recorded(&folder).causes.contains(&Some(Cause::NotFollowing)));
+        assert!(recorded(&folder).causes.contains(&Some(StopReason::NotFollowing)));
     }
 }
 

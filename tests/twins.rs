@@ -6,7 +6,7 @@ use crate::common::{Disturbed, Study};
 use aegis_core::record::NoRecorder;
 use aegis_core::trigger::{DisagreementSettings, Schedule};
 use aegis_core::{Rule, Thresholds};
-use aegis_experiments::episode::{EpisodeResult, Parties};
+use aegis_experiments::episode::{EpisodeContext, EpisodeResult};
 use aegis_experiments::fork::run_twins;
 use aegis_experiments::twins::{self, TwinError};
 use aegis_experiments::{Arm, Drive, EpisodeSettings, run_episode};
@@ -19,7 +19,7 @@ fn aegis_arm(thresholds: Thresholds) -> Arm {
     Arm::aegis(Rule::Conformal(thresholds))
 }
 
-fn run(study: &Study, parties: &mut Parties, arm: &Arm, settings: &EpisodeSettings) -> EpisodeResult {
+fn run(study: &Study, parties: &mut EpisodeContext, arm: &Arm, settings: &EpisodeSettings) -> EpisodeResult {
     run_episode(parties, arm, study.keys()[0], settings, &mut NoRecorder).expect("the episode runs").0
 }
 
@@ -118,7 +118,7 @@ fn twins_that_fork_are_those_that_ran_from_the_start() {
     // A task that weak always loses, and one that it often wins.
     for index in [4, 0] {
         let key = study.keys()[index];
-        let run = |parties: &mut Parties, fork| -> Vec<(EpisodeResult, usize)> {
+        let run = |parties: &mut EpisodeContext, fork| -> Vec<(EpisodeResult, usize)> {
             let settings = EpisodeSettings { fork, ..study.settings() };
             let twins = run_twins(parties, &arms, key, &settings, &mut NoRecorder).expect("the twins run");
             twins.into_iter().map(|(result, timing)| (result, timing.weak.len())).collect()

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::common::{Study, edit, folder, repository, runtime};
 use aegis_core::record::NoRecorder;
 use aegis_core::{Frame, Observation, Plant, PlantError, Policy, Probe, Start, Transition};
-use aegis_experiments::{Arm, EpisodeError, EpisodeResult, Parties, run_episode};
+use aegis_experiments::{Arm, EpisodeContext, EpisodeError, EpisodeResult, run_episode};
 use aegis_policies::{CardError, ModelCard, OnnxPolicy, OpenError};
 use aegis_sim::{Cameras, LiberoPlant};
 
@@ -56,7 +56,7 @@ fn episode(
     settings.gate.horizon_steps = 30;
     let asked = Rc::new(Cell::new(0));
     let plant = Box::new(Counted { plant, asked: Rc::clone(&asked) });
-    let mut parties = Parties { weak, probe: Probe::blank(64), ..study.parties_around(plant) };
+    let mut parties = EpisodeContext { weak, probe: Probe::blank(64), ..study.parties_around(plant) };
     let result = run_episode(&mut parties, &Arm::weak(), study.keys()[0], &settings, &mut NoRecorder);
     (result.map(|(result, _)| result), asked.get())
 }

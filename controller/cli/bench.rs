@@ -13,16 +13,16 @@ use aegis_experiments::runner::SetupError;
 use aegis_files::Scratch;
 use aegis_link::{Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
-use aegis_runtime::{Mind, Pace, RealTimeSettings, StartAt};
+use aegis_runtime::{Inferencer, Pace, RealTimeSettings, StartAt};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use self::nothing::{CHUNK, Idle, Nothing, recipe};
 use self::round_trip::RoundTrip;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::run::cell::Cell;
 use crate::run::record::Recording;
-use crate::run::taken::{counted, histogram, microseconds};
+use crate::run::run_summary::{counted, histogram, microseconds};
+use crate::run::session::RobotSession;
 use crate::serve::rate;
 
 /// Before anything counts.
@@ -119,8 +119,8 @@ fn measure(
         ..RealTimeSettings::default()
     };
     let rest = recipe.rest.clone();
-    let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Mind>);
-    let (mut cell, ring) = Cell::around(&recipe, pace, real_time, Box::new(|_| None), idle, idle)?;
+    let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Inferencer>);
+    let (mut cell, ring) = RobotSession::around(&recipe, pace, real_time, Box::new(|_| None), idle, idle)?;
     // A measurement leaves nothing behind.
     let folder = Scratch::within(&std::env::temp_dir()).or_exit(Exit::Failed)?;
     let header = RunHeader {

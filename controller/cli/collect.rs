@@ -19,10 +19,10 @@ use serde_json::{Map, Value};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{self, digest};
 use crate::occupied::{LOCK, Occupied};
-use crate::plan::found::{scenes, versions};
+use crate::plan::discovery::{scenes, versions};
 use crate::plan::note;
 use crate::progress;
-use crate::study::{Study, StudyArguments};
+use crate::study_loader::{Study, StudyArguments};
 
 /// Arguments of `aegis collect`.
 #[derive(Args)]

@@ -15,7 +15,7 @@ use crate::files::write;
 use crate::plan::note;
 use crate::recording;
 use crate::remote::{Remote, RemoteArguments};
-use crate::study::{Study, StudyArguments, share};
+use crate::study_loader::{Study, StudyArguments, share};
 use crate::{progress, table};
 
 /// Enough to see a recovery, few enough for half a minute.

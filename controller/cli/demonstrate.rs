@@ -17,9 +17,9 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files;
-use crate::plan::found::scenes;
+use crate::plan::discovery::scenes;
 use crate::progress;
-use crate::study::{Study, StudyArguments, plant_for};
+use crate::study_loader::{Study, StudyArguments, plant_for};
 
 /// Arguments of `aegis demonstrate`.
 #[derive(Args)]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::host::HostArguments;
-use crate::study::shipped_plan;
+use crate::study_loader::shipped_plan;
 
 /// Arguments of `aegis doctor`.
 #[derive(Args)]

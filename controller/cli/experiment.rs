@@ -19,8 +19,8 @@ use aegis_sim::Suite;
 use clap::{Args, Subcommand};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::plan::{hold, take_over};
-use crate::study::{Study, load_suite};
+use crate::plan::{take_over, verify_registration};
+use crate::study_loader::{Study, load_suite};
 
 /// Verbs of `aegis experiment`.
 #[derive(Subcommand)]
@@ -61,15 +61,15 @@ impl Registered {
         self.lock.clone().unwrap_or_else(|| lock_path(&self.plan))
     }
 
-    /// The same as [`Registered::hold`], after the lock took over what the plan's log notes.
+    /// The same as [`Registered::verify`], after the lock took over what the plan's log notes.
     pub fn take_over(&self) -> Result<(Plan, Lock), Failure> {
         take_over(&self.plan, &self.lock())?;
-        self.hold()
+        self.verify()
     }
 
     /// The plan and its lock, held against all that a run reads.
-    pub fn hold(&self) -> Result<(Plan, Lock), Failure> {
-        let lock = hold(&self.plan, &self.lock())?;
+    pub fn verify(&self) -> Result<(Plan, Lock), Failure> {
+        let lock = verify_registration(&self.plan, &self.lock())?;
         let plan = Plan::load(&self.plan).or_exit(Exit::Input)?;
         if plan.study.is_none() {
             let message = "study: missing; valid is a [study], as in a plan of `aegis plan new`";
@@ -80,20 +80,20 @@ impl Registered {
 }
 
 /// What a store says that it belongs to: the registration, whatever was amended since.
-fn belongs(lock: &Lock) -> &str {
+fn registration_id(lock: &Lock) -> &str {
     &lock.seal
 }
 
 /// The store in a folder, to read it, with every set in it one of the plan as it is.
 pub fn read_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
     let path = store_path(folder);
-    held(&path, Store::read(&path, belongs(lock)).map_err(of_store)?, lock)
+    held(&path, Store::read(&path, registration_id(lock)).map_err(of_store)?, lock)
 }
 
 /// Opens the same store for writing, or creates it. Every set stored through it is sealed with the newest seal of this lock.
 fn open_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
     let path = store_path(folder);
-    Ok(held(&path, Store::open(&path, belongs(lock)).map_err(of_store)?, lock)?.under(lock.head()))
+    Ok(held(&path, Store::open(&path, registration_id(lock)).map_err(of_store)?, lock)?.under(lock.head()))
 }
 
 /// Refuses a store with sets of the plan as it was before something changed that episodes depend on.
@@ -129,7 +129,7 @@ pub fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
 
 /// The same arms where nothing else is open yet.
 fn arms_of(plan: &Plan) -> Result<Vec<Arm>, Failure> {
-    let file = crate::study::probe(&plan.models)?;
+    let file = crate::study_loader::probe(&plan.models)?;
     let Some(settings) = &plan.study else {
         return Err(failure(Exit::Input, "study: missing"));
     };

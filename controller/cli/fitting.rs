@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use aegis_core::calibrate::CalibrateError;
+use aegis_core::platt::CalibrateError;
 use aegis_core::probe::{LARGEST, ProbeError};
 use aegis_experiments::probe::calibration::CalibrationError;
 use aegis_experiments::rollouts::Rollout;

@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::arrays::{input, read_array};
 use crate::exit::{Exit, Failure, failure, say};
-use crate::study::{NULL_ACTION, load_suite};
+use crate::study_loader::{NULL_ACTION, load_suite};
 
 /// Arguments of `aegis sim goals`.
 #[derive(Args)]

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use aegis_files::Scratch;
-use aegis_link::key_folder::{AUTHORITY, CERTIFICATE, PRIVATE};
-use aegis_link::{Endpoint, Keys, Party};
+use aegis_link::credentials::{AUTHORITY, CERTIFICATE, PRIVATE};
+use aegis_link::{Endpoint, KeyExprs, Principal};
 use clap::{Args, ValueEnum};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -61,7 +61,7 @@ enum PartyName {
     Policy,
 }
 
-impl From<PartyName> for Party {
+impl From<PartyName> for Principal {
     fn from(name: PartyName) -> Self {
         match name {
             PartyName::Plant => Self::Plant,
@@ -88,10 +88,10 @@ impl File {
 
 /// Runs the verb.
 pub fn run(arguments: &KeysArguments) -> Result<(), Failure> {
-    let common_name = |party: Party| party.common_name(arguments.plant.as_deref());
+    let common_name = |party: Principal| party.common_name(arguments.plant.as_deref());
     check(arguments)?;
     let out = &arguments.out;
-    if let Some(party) = arguments.add.map(Party::from) {
+    if let Some(party) = arguments.add.map(Principal::from) {
         let (pem, issuer) = read_authority(out)?;
         let folder = out.join(common_name(party));
         write_new(&folder, &certify(arguments, party, &pem, &issuer)?)?;
@@ -99,7 +99,7 @@ pub fn run(arguments: &KeysArguments) -> Result<(), Failure> {
         return Ok(());
     }
     let (mut files, pem, issuer) = authority()?;
-    for party in Party::ALL {
+    for party in Principal::ALL {
         let folder = PathBuf::from(common_name(party));
         for file in certify(arguments, party, &pem, &issuer)? {
             files.push(File { path: folder.join(&file.path), ..file });
@@ -107,7 +107,7 @@ pub fn run(arguments: &KeysArguments) -> Result<(), Failure> {
     }
     write_new(out, &files)?;
     say!("{}: development keys, not for production", out.display());
-    for party in Party::ALL {
+    for party in Principal::ALL {
         say!("  --keys {}", out.join(common_name(party)).display());
     }
     say!("  {AUTHORITY_KEY} makes further certificates (--add); whoever has it can be anybody");
@@ -116,8 +116,8 @@ pub fn run(arguments: &KeysArguments) -> Result<(), Failure> {
 
 fn check(arguments: &KeysArguments) -> Result<(), Failure> {
     if let Some(plant) = &arguments.plant {
-        Keys::of(plant).or_exit(Exit::Input)?;
-        let longest = Party::Controller.common_name(Some(plant)).len();
+        KeyExprs::of(plant).or_exit(Exit::Input)?;
+        let longest = Principal::Controller.common_name(Some(plant)).len();
         if longest > LONGEST_NAME {
             let fits = LONGEST_NAME - (longest - plant.len());
             let message = format!(
@@ -170,7 +170,7 @@ fn read_authority(folder: &Path) -> Result<(String, Issuer<'static, KeyPair>), F
 /// The files of one party's folder.
 fn certify(
     arguments: &KeysArguments,
-    party: Party,
+    party: Principal,
     authority: &str,
     issuer: &Issuer<'_, KeyPair>,
 ) -> Result<Vec<File>, Failure> {

@@ -18,7 +18,6 @@ mod fitting;
 mod frames;
 mod goals;
 mod host;
-mod judgement;
 #[cfg(feature = "robot")]
 mod keys;
 mod library;
@@ -29,9 +28,10 @@ mod occupied;
 mod operate;
 mod origins;
 mod outlet;
-mod place;
+mod paths;
 mod plan;
 mod probe;
+mod probe_eval_view;
 mod progress;
 mod recording;
 #[cfg_attr(not(feature = "robot"), path = "remote_absent.rs")]
@@ -40,14 +40,14 @@ mod replay;
 #[cfg(feature = "robot")]
 mod run;
 mod sample;
+mod scene_resolver;
 #[cfg(feature = "robot")]
 mod serve;
 #[cfg(feature = "robot")]
 mod serve_policy;
 mod sim;
-mod stage;
 mod stats;
-mod study;
+mod study_loader;
 #[path = "../../xtask/src/system.rs"]
 mod system;
 mod table;
@@ -126,7 +126,7 @@ enum Verb {
 
 /// `--version` in full: the commit, and the libraries that this program runs with here.
 fn version() -> String {
-    let runtime = study::onnx_runtime().map(|runtime| {
+    let runtime = study_loader::onnx_runtime().map(|runtime| {
         let providers: Vec<_> = runtime.providers().into_iter().map(|provider| provider.name()).collect();
         format!("{} with {}", runtime.path().display(), providers.join(", "))
     });

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{check_place, write};
-use crate::study::onnx_runtime;
+use crate::study_loader::onnx_runtime;
 
 /// Verbs of `aegis model`.
 #[derive(Subcommand)]

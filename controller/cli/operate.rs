@@ -1,8 +1,8 @@
 //! `aegis operate`: says stop, e-stop, reset or start to whoever controls a plant.
 //! A message on the same line as everything else; it is no safety-rated emergency stop.
 
-use aegis_link::Party;
-use aegis_link::wire::{Operate, Wish};
+use aegis_link::Principal;
+use aegis_link::wire::{Operate, OperatorCommand};
 use clap::{Args, ValueEnum};
 
 use crate::exit::{Exit, Failure, OrExit};
@@ -37,12 +37,13 @@ enum What {
 
 /// Runs the verb.
 pub fn run(arguments: &OperateArguments) -> Result<(), Failure> {
-    let session = arguments.plant.open(&arguments.plant.guard(Party::Operator)?)?;
+    let session = arguments.plant.open(&arguments.plant.guard(Principal::Operator)?)?;
     let wish = match arguments.wish {
-        What::Stop => Wish::Stop,
-        What::EStop => Wish::EStop,
-        What::Reset => Wish::Reset,
-        What::Start => Wish::Start,
+        What::Stop => OperatorCommand::Stop,
+        What::EStop => OperatorCommand::EStop,
+        What::Reset => OperatorCommand::Reset,
+        What::Start => OperatorCommand::Start,
     };
-    aegis_link::free::operate(&session, &arguments.plant.plant, Operate { wish }).or_exit(Exit::Failed)
+    aegis_link::free_running::operate(&session, &arguments.plant.plant, Operate { wish })
+        .or_exit(Exit::Failed)
 }

@@ -13,8 +13,8 @@ use aegis_sim::Suite;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::{digest, text};
-use crate::plan::found::scenes;
-use crate::study::SUITES;
+use crate::plan::discovery::scenes;
+use crate::study_loader::SUITES;
 
 /// A suite of upstream's that no plan can be about and that policies may have learned from.
 const UNUSED: &str = "libero_90";
@@ -80,7 +80,7 @@ pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Stateme
 
 /// Refuses statements that cannot be right, and those that name a start which the plan judges on: its confirmation range,
 /// that of its precondition, and `also`, which a verb judges on.
-pub fn hold(
+pub fn check_ranges(
     (path, plan): (&Path, &Plan),
     suite: &Suite,
     statements: &[Statement],

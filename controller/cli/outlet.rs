@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Lines that may wait.
-const ROOM: usize = 1024;
+const CAPACITY: usize = 1024;
 /// For both outputs to take what waits for them when the process ends; the first leaves the second a part of it.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Where lines go.
@@ -36,7 +36,7 @@ struct Queue {
 impl Queue {
     /// Takes a line if there is room.
     fn offer(&mut self, line: String) {
-        if self.lines.len() < ROOM { self.push(line) } else { self.missed += 1 }
+        if self.lines.len() < CAPACITY { self.push(line) } else { self.missed += 1 }
     }
 
     /// Takes a line that must not be missed; there are few.
@@ -172,7 +172,7 @@ pub fn finish(last: impl FnOnce(Option<io::Error>)) {
     }
     last(error);
     if let Some(errors) = begun(Stream::Errors) {
-        errors.finish(begin + PATIENCE);
+        errors.finish(begin + TIMEOUT);
     }
 }
 
@@ -211,15 +211,18 @@ mod tests {
         outlet.put(|queue| queue.offer("first".into()));
         assert_eq!(gives.recv().unwrap(), "first");
         // More than there is room for, while the first is not taken.
-        (0..ROOM + 7).for_each(|number| outlet.put(|queue| queue.offer(number.to_string())));
+        (0..CAPACITY + 7).for_each(|number| outlet.put(|queue| queue.offer(number.to_string())));
         outlet.put(|queue| queue.push("the summary".into()));
         let (left, error) = outlet.finish(Instant::now());
-        assert!(left == 1 + ROOM + 2 && error.is_none(), "{left}");
+        assert!(left == 1 + CAPACITY + 2 && error.is_none(), "{left}");
         drop(lets);
-        let all: Vec<String> = gives.iter().take(ROOM + 2).collect();
-        let last = (ROOM - 1).to_string();
-        assert_eq!((all[0].as_str(), &all[ROOM - 1], all[ROOM + 1].as_str()), ("0", &last, "the summary"));
-        assert!(all[ROOM].starts_with("(7 lines were not shown"), "{}", all[ROOM]);
+        let all: Vec<String> = gives.iter().take(CAPACITY + 2).collect();
+        let last = (CAPACITY - 1).to_string();
+        assert_eq!(
+            (all[0].as_str(), &all[CAPACITY - 1], all[CAPACITY + 1].as_str()),
+            ("0", &last, "the summary")
+        );
+        assert!(all[CAPACITY].starts_with("(7 lines were not shown"), "{}", all[CAPACITY]);
         let (left, _) = outlet.finish(Instant::now() + Duration::from_secs(60));
         assert_eq!(left, 0);
     }

@@ -1,19 +1,19 @@
 //! `aegis plan`: the plan of a study, from an empty one to one that is registered and held.
 //! One file per verb; what a lock is and how it is compared is `aegis_experiments::registration`.
 
-pub mod found;
+pub mod discovery;
 mod new;
 mod noted;
 mod pilot;
 mod power;
 mod register;
-mod seen;
 mod trial;
+mod usage;
 
 use clap::Subcommand;
 
 pub use noted::{note, take_over};
-pub use register::hold;
+pub use register::verify_registration;
 
 use crate::exit::Failure;
 

@@ -15,11 +15,11 @@ use crate::collect::rollouts_of;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{check_place, write};
 use crate::fitting::Source;
-use crate::judgement;
-use crate::origins::{hold, of_policies, of_probe};
+use crate::origins::{check_ranges, of_policies, of_probe};
 use crate::plan::note;
+use crate::probe_eval_view;
 use crate::progress;
-use crate::study::{Study, StudyArguments, share};
+use crate::study_loader::{Study, StudyArguments, share};
 
 /// Verbs of `aegis probe`.
 #[derive(Subcommand)]
@@ -110,7 +110,7 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let (card, spec) = study.watched()?;
     let workers = arguments.study.workers;
     let policies = of_policies(&study.plan.models)?;
-    hold((&study.path, &study.plan), &study.suite, &policies, None)?;
+    check_ranges((&study.path, &study.plan), &study.suite, &policies, None)?;
     let (discovery, from) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
     let (calibration, set_on) = rollouts_of(&study, "calibration", arguments.calibration.as_ref(), workers)?;
     let learned = Source::new("discovery", arguments.discovery.as_ref(), &discovery);
@@ -127,7 +127,12 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let belongs = (card.model_sha256(), spec.tensor);
     let data = (Data::from(&discovery, from), Data::from(&calibration, set_on));
     let file = ProbeFile::new(belongs, data, settings, fitted, thresholds);
-    hold((&study.path, &study.plan), &study.suite, &file.statements(&out.display().to_string()), None)?;
+    check_ranges(
+        (&study.path, &study.plan),
+        &study.suite,
+        &file.statements(&out.display().to_string()),
+        None,
+    )?;
     file.save(out).or_exit(Exit::Failed)?;
     say!("{}", out.display());
     print(&file);
@@ -150,7 +155,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     let path = &study.plan.models.probe;
     let said =
         [of_policies(&study.plan.models)?, of_probe(path, &path.display().to_string(), &file)?].concat();
-    hold((&study.path, &study.plan), &study.suite, &said, Some(&arguments.range))?;
+    check_ranges((&study.path, &study.plan), &study.suite, &said, Some(&arguments.range))?;
     let workers = arguments.study.workers;
     let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
     // What lies in a file was noted when it was collected.
@@ -161,7 +166,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     let found = evaluate(&file, &discovery, &fresh, &study.plan.gate, study.plan.master_seed)
         .or_exit(Exit::Failed)?;
     let json = serde_json::to_string_pretty(&found).or_exit(Exit::Failed)? + "\n";
-    let markdown = judgement::markdown(&found, &arguments.range);
+    let markdown = probe_eval_view::markdown(&found, &arguments.range);
     if let Some(folder) = &arguments.out {
         write(&folder.join("evaluation.json"), json.as_bytes())?;
         write(&folder.join("evaluation.md"), markdown.as_bytes())?;

@@ -9,11 +9,11 @@ use aegis_experiments::arm::WEAK;
 use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
 use aegis_experiments::report::{Instructive, instructive};
 use aegis_experiments::{Arm, EpisodeKey, run_episode, runner};
-use aegis_recorder::{EpisodeInfo, Film};
+use aegis_recorder::{EpisodeInfo, EpisodeRecording};
 use aegis_sim::LiberoPlant;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::study::Study;
+use crate::study_loader::Study;
 
 /// What the weak policy alone came to from the same start.
 pub fn weak_twin(results: &[EpisodeResult], key: EpisodeKey) -> Option<&EpisodeResult> {
@@ -33,7 +33,7 @@ pub fn film(
     settings: &EpisodeSettings,
     key: EpisodeKey,
     is_same: &dyn Fn(&EpisodeResult) -> Result<bool, Failure>,
-) -> Result<Film, Failure> {
+) -> Result<EpisodeRecording, Failure> {
     let mut plant = study.plant().map_err(|error| failure(Exit::Setup, error.to_string()))?;
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
     let bodies = plant.bodies();
@@ -50,7 +50,7 @@ pub fn film(
         guard_steps: settings.gate.guard_steps(),
     };
     let title = info.title.clone();
-    let mut film = Film::new(info, bodies);
+    let mut film = EpisodeRecording::new(info, bodies);
     let (result, _) = run_episode(&mut parties, arm, key, settings, &mut film).or_exit(Exit::Failed)?;
     if !is_same(&result)? {
         return Err(failure(Exit::Failed, format!("{title}: the replay differs from its result")));

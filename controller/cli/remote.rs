@@ -8,7 +8,7 @@ use std::process::Command;
 use aegis_core::Plant;
 use aegis_experiments::runner::SetupError;
 use aegis_link::wire::Mode;
-use aegis_link::{Carrier, Endpoint, Guarded, KeyFolder, Party, Patience, Role, ZenohPlant};
+use aegis_link::{Carrier, Credentials, Endpoint, Guarded, Principal, Role, Timeouts, ZenohPlant};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
@@ -49,7 +49,7 @@ pub struct PlantArguments {
 
 impl PlantArguments {
     /// Holds the endpoint against its keys, which have to be `party`'s.
-    pub fn guard(&self, party: Party) -> Result<Guarded, Failure> {
+    pub fn guard(&self, party: Principal) -> Result<Guarded, Failure> {
         let plants = std::slice::from_ref(&self.plant);
         guard(&self.connect, self.keys.as_deref(), self.allow_plaintext_network, (party, plants))
     }
@@ -67,14 +67,14 @@ pub fn guard(
     endpoint: &Endpoint,
     keys: Option<&Path>,
     allow_plaintext_network: bool,
-    (party, plants): (Party, &[String]),
+    (party, plants): (Principal, &[String]),
 ) -> Result<Guarded, Failure> {
     if endpoint.carrier() == Carrier::Tls {
         read_and_write_on_one_thread()?;
     }
-    let keys = keys.map(KeyFolder::open).transpose().or_exit(Exit::Input)?;
+    let keys = keys.map(Credentials::open).transpose().or_exit(Exit::Input)?;
     keys.iter().try_for_each(|keys| keys.are_of(party, plants)).or_exit(Exit::Input)?;
-    for warning in keys.iter().flat_map(KeyFolder::warnings) {
+    for warning in keys.iter().flat_map(Credentials::warnings) {
         tell!("warning: {warning}");
     }
     endpoint.clone().guard(allow_plaintext_network, keys).or_exit(Exit::Input)
@@ -108,7 +108,7 @@ impl RemoteArguments {
     /// Connects, where that is asked for.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         let Some(endpoint) = &self.connect else { return Ok(None) };
-        let whose = (Party::Controller, &self.plant[..]);
+        let whose = (Principal::Controller, &self.plant[..]);
         let guarded = guard(endpoint, self.keys.as_deref(), self.allow_plaintext_network, whose)?;
         let session = aegis_link::open_guarded(Role::Drive, &guarded, &self.plant).or_exit(Exit::Failed)?;
         Ok(Some(Remote { session, plants: self.plant.clone() }))
@@ -125,7 +125,7 @@ impl Remote {
     pub fn claim(&self, worker: usize) -> Result<Box<dyn Plant>, SetupError> {
         let name = &self.plants[worker % self.plants.len()];
         let controller = format!("aegis, process {}", std::process::id());
-        let plant = ZenohPlant::claim(&self.session, name, &controller, Mode::LockStep, Patience::default())?;
+        let plant = ZenohPlant::claim(&self.session, name, &controller, Mode::LockStep, Timeouts::default())?;
         Ok(Box::new(plant))
     }
 }

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use aegis_files::Written;
 use aegis_recorder::run_log::RunReader;
-use aegis_recorder::sights::{SIGHTS, Sights};
+use aegis_recorder::snapshots::{SNAPSHOT_FILE, SnapshotReader};
 use aegis_recorder::{Sink, Target, run_view};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::check_place;
-use crate::stage::Libero;
+use crate::scene_resolver::Libero;
 
 /// Arguments of `aegis replay`.
 #[derive(Args)]
@@ -112,8 +112,8 @@ fn check_file(path: &Path) -> Result<(), Failure> {
 fn show_run(path: &Path, to: Target) -> Result<(), Failure> {
     let reader = RunReader::open(path).or_exit(Exit::Input)?;
     let sink = Sink::open(to.clone()).or_exit(Exit::Failed)?;
-    let seen = path.with_file_name(SIGHTS);
-    let sights = seen.is_file().then(|| Sights::open(&seen)).transpose().or_exit(Exit::Input)?;
+    let seen = path.with_file_name(SNAPSHOT_FILE);
+    let sights = seen.is_file().then(|| SnapshotReader::open(&seen)).transpose().or_exit(Exit::Input)?;
     let periods = run_view::draw(reader, sights, Box::new(Libero::default()), sink);
     let periods = periods.map_err(|error| failure(Exit::Failed, format!("{}: {error}", path.display())))?;
     say!("{}: {periods} control periods{}", path.display(), shown(&to));

@@ -1,22 +1,22 @@
 //! `aegis run`: drives a robot, or a simulator that is served as one, over Zenoh in real time.
 //! Episodes one after another; a stop is latched until somebody resets it.
 
-pub mod cell;
 mod claim;
-mod ears;
 mod episodes;
 mod events;
-mod helper;
 mod last_error;
-mod looks;
+mod logging;
 pub mod metrics;
+mod plant_listener;
 pub mod record;
+mod rerun_stream;
 mod reserve;
 pub mod robot;
-mod shown;
-pub mod taken;
-mod telling;
+pub mod run_summary;
+pub mod session;
+mod snapshot_recorder;
 mod view;
+mod worker;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use aegis_core::control::Mode;
 use aegis_experiments::files::write_atomically;
-use aegis_link::{FreePlant, Operators, Party, Role};
+use aegis_link::{FreeRunningPlant, Operators, Principal, Role};
 use aegis_recorder::run_log::RunHeader;
 use clap::Args;
 use tracing::{info, warn};
@@ -33,20 +33,20 @@ use tracing::{info, warn};
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
 use crate::outlet;
 use crate::remote::guard;
-use crate::study::onnx_runtime;
-use cell::{Cell, Sending, Unsent};
+use crate::study_loader::onnx_runtime;
 use events::Events;
-use helper::Helper;
+use logging::LogSink;
 use metrics::{Metrics, MetricsServer};
 use record::Recording;
+use rerun_stream::RerunStream;
 use robot::Robot;
-use shown::Shown;
-use taken::EpisodeEnd;
-use telling::People;
+use run_summary::EpisodeEnd;
+use session::{RobotSession, Sending, Unsent};
 use view::Live;
+use worker::Worker;
 
 /// Between two looks at what the control thread is doing.
-const GLANCE: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// For commands to come to rest when the run ends.
 const REST: Duration = Duration::from_secs(10);
 
@@ -100,7 +100,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let robot = Robot::load(&arguments.robot)?;
     let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
     let plants = [robot.file.plant.clone()];
-    let whose = (Party::Controller, &plants[..]);
+    let whose = (Principal::Controller, &plants[..]);
     let guarded = guard(endpoint, keys, arguments.allow_plaintext_network, whose)
         .map_err(|error| error.prefixed(format_args!("{}: connect", robot.path.display())))?;
     let runtime = onnx_runtime()?;
@@ -122,18 +122,18 @@ enum End {
 struct Drive<'a> {
     robot: &'a Robot,
     session: zenoh::Session,
-    cell: Cell,
+    cell: RobotSession,
     /// Operators are heard whether the plant is there or not.
     _operators: Operators,
     recording: Recording,
-    plant: Option<(FreePlant, Sending)>,
+    plant: Option<(FreeRunningPlant, Sending)>,
     /// Number of the episode that was begun last: numbers go on across claims.
     newest_episode: u64,
     /// What a dry run did not send.
     unsent: Option<Arc<Mutex<Unsent>>>,
     auto_start: bool,
-    view: Option<Helper>,
-    looks: Option<Helper>,
+    view: Option<Worker>,
+    looks: Option<Worker>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -156,7 +156,7 @@ impl<'a> Drive<'a> {
         let folder = arguments.out.clone().unwrap_or_else(|| {
             robot.file.record.join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string())
         });
-        let (mut cell, ring) = Cell::open(robot, runtime, &session, signal)?;
+        let (mut cell, ring) = RobotSession::open(robot, runtime, &session, signal)?;
         let unsent = arguments.dry_run.then(|| cell.send_nothing());
         let metrics = Arc::new(Metrics::new());
         let listen = robot.file.metrics;
@@ -165,11 +165,11 @@ impl<'a> Drive<'a> {
             server.map_err(|error| error.prefixed(format_args!("{}: metrics", robot.path.display())))?;
         let live = Arc::new(Mutex::new(Live::default()));
         let people = match (arguments.view, arguments.json) {
-            (true, _) => People::View(Arc::clone(&live)),
-            (false, true) => People::Errors,
-            (false, false) => People::Output,
+            (true, _) => LogSink::View(Arc::clone(&live)),
+            (false, true) => LogSink::Errors,
+            (false, false) => LogSink::Output,
         };
-        let shown = arguments.rerun.as_deref().map(|url| Shown::start(url, &header)).transpose()?;
+        let shown = arguments.rerun.as_deref().map(|url| RerunStream::start(url, &header)).transpose()?;
         let (shown, shown_too) =
             shown.map(Arc::new).map_or((None, None), |one| (Some(Arc::clone(&one)), Some(one)));
         let mut events = Events::new(cell.errors.clone());
@@ -184,8 +184,8 @@ impl<'a> Drive<'a> {
                 shown.take(turn.bytes);
             }
         })?;
-        telling::begin(people, &recording.folder)?;
-        let (looker, looks) = looks::start(&recording.folder, shown_too)?;
+        logging::begin(people, &recording.folder)?;
+        let (looker, looks) = snapshot_recorder::start(&recording.folder, shown_too)?;
         cell.ears.look(looker);
         cell.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
         if let Some(server) = &server {
@@ -219,9 +219,9 @@ impl<'a> Drive<'a> {
         if !matches!(outcome, Ok(End::Done | End::Stopped(_))) {
             self.cell.wishes.stop();
             let begin = Instant::now();
-            let resting = |cell: &Cell| cell.control.mode().is_latched() && cell.control.is_at_rest();
+            let resting = |cell: &RobotSession| cell.control.mode().is_latched() && cell.control.is_at_rest();
             while !resting(&self.cell) && self.cell.thread.is_alive() && begin.elapsed() < REST {
-                std::thread::sleep(GLANCE);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
         if let Some((plant, sending)) = self.plant.take() {
@@ -240,10 +240,10 @@ impl<'a> Drive<'a> {
         if let Some(taken) = &taken {
             let mut summary = taken.summary();
             if let Some(controller) = &controller {
-                summary["counters"] = taken::counted(controller.counters())?;
+                summary["counters"] = run_summary::counted(controller.counters())?;
             }
             summary["malformed_messages"] = malformed.into();
-            summary["observation_to_command_us"] = taken::microseconds(&published);
+            summary["observation_to_command_us"] = run_summary::microseconds(&published);
             let text = serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?;
             let path = folder.join("summary.json");
             if let Err(error) = reserve.for_summary(|| write_atomically(&path, text.as_bytes())) {

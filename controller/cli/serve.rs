@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aegis_link::{Endpoint, Host, HostLimits, LinkError, Party, PlantInfo, Role};
+use aegis_link::{Endpoint, Host, HostLimits, LinkError, PlantInfo, Principal, Role};
 use aegis_sim::plant::ACTION;
 use aegis_sim::{LiberoPlant, Suite};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
 use crate::remote::guard;
-use crate::study::load_suite;
+use crate::study_loader::load_suite;
 
 /// Arguments of `aegis sim serve`.
 #[derive(Args)]
@@ -55,7 +55,7 @@ pub struct ServeArguments {
 pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let mut names = arguments.names.clone();
     names.sort();
-    let whose = (Party::Plant, &names[..]);
+    let whose = (Principal::Plant, &names[..]);
     let guarded =
         guard(&arguments.listen, arguments.keys.as_deref(), arguments.allow_plaintext_network, whose)?;
     if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {

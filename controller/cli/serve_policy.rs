@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use aegis_link::{Party, serve_policy};
+use aegis_link::{Principal, serve_policy};
 use aegis_policies::OnnxPolicy;
 use clap::Args;
 
@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
 use crate::host::HostArguments;
 use crate::remote::PlantArguments;
 use crate::run::robot::reads_no_camera;
-use crate::study::onnx_runtime;
+use crate::study_loader::onnx_runtime;
 
 /// Arguments of `aegis serve-policy`.
 #[derive(Args)]
@@ -31,7 +31,7 @@ pub struct ServePolicyArguments {
 
 /// Runs the verb.
 pub fn run(arguments: &ServePolicyArguments) -> Result<(), Failure> {
-    let guarded = arguments.plant.guard(Party::Policy)?;
+    let guarded = arguments.plant.guard(Principal::Policy)?;
     let runtime = onnx_runtime()?.with_settings(arguments.host.settings()?).or_exit(Exit::Input)?;
     let mut policy = OnnxPolicy::open(&runtime, &arguments.card).or_exit(Exit::Input)?;
     let card = policy.card();

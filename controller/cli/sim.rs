@@ -16,7 +16,7 @@ use crate::goals::{self, GoalsArguments};
 use crate::sample::{self, SampleArguments};
 #[cfg(feature = "robot")]
 use crate::serve::{self, ServeArguments};
-use crate::study::load_suite;
+use crate::study_loader::load_suite;
 
 /// Verbs of `aegis sim`.
 #[derive(Subcommand)]

@@ -58,7 +58,7 @@ struct Scene {
 }
 
 /// A wish before it is scaled and clipped.
-struct Wish {
+struct RawAction {
     way: Vector3<f64>,
     turn: Vector3<f64>,
     close: bool,
@@ -113,7 +113,7 @@ impl Expert {
 }
 
 /// Goes above the rim, down, and closes.
-fn reach(scene: &Scene) -> Wish {
+fn reach(scene: &Scene) -> RawAction {
     let yaw = if in_drawer(scene) { std::f64::consts::FRAC_PI_2 } else { 0.0 };
     let side = Vector3::new(yaw.sin(), yaw.cos(), 0.0);
     let side = (side - scene.up * side.dot(&scene.up)).normalize();
@@ -132,11 +132,11 @@ fn reach(scene: &Scene) -> Wish {
         Vector3::new(away.x * level, away.y * level, height - scene.grip.z)
     };
     let target = Rotation3::from_axis_angle(&Vector3::z_axis(), yaw).into_inner() * wrist();
-    Wish { way, turn: rotation_vector(target * scene.wrist.transpose()), close: there && !empty }
+    RawAction { way, turn: rotation_vector(target * scene.wrist.transpose()), close: there && !empty }
 }
 
 /// Lifts, goes over the plate, lowers and lets go.
-fn carry(scene: &Scene) -> Wish {
+fn carry(scene: &Scene) -> RawAction {
     let away = (scene.plate - scene.bowl).xy();
     let flat = away.norm();
     let clear = cabinet_clearance(scene);
@@ -146,7 +146,7 @@ fn carry(scene: &Scene) -> Wish {
     let height = low + ((flat - 0.015) / 0.06).clamp(0.0, 1.0) * (high - low);
     let level = if flat > 0.04 { ((scene.bowl.z - height + 0.05) / 0.03).clamp(0.0, 1.0) } else { 1.0 };
     let tilt = (scene.wrist * Vector3::z()).cross(&-Vector3::z());
-    Wish {
+    RawAction {
         way: Vector3::new(away.x * level, away.y * level, height - scene.bowl.z),
         turn: tilt,
         close: !(flat < 0.02 && scene.bowl.z < scene.plate.z + 0.012),

@@ -11,10 +11,10 @@ use ort::session::{RunOptions, Session};
 use crate::binding::{Binding, backend};
 use crate::card::{FrameSpec, ModelCard, Weights};
 use crate::deadline::{Interrupt, Watchdog};
-use crate::host::{Provider, ProviderChoice};
-use crate::library::{OnnxRuntime, OpenError};
-use crate::placement::{Placed, Profile, elsewhere};
+use crate::node_assignment::{NodeAssignment, Profile, elsewhere};
 use crate::provider::{self, Selected};
+use crate::runtime::{OnnxRuntime, OpenError};
+use crate::session_options::{Provider, ProviderChoice};
 use crate::signature::bound_tensors;
 
 /// Places in the lists of bound tensors.
@@ -93,7 +93,7 @@ impl OnnxPolicy {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn placement(runtime: &OnnxRuntime, card_path: &Path) -> Result<Vec<Placed>, OpenError> {
+    pub fn placement(runtime: &OnnxRuntime, card_path: &Path) -> Result<Vec<NodeAssignment>, OpenError> {
         let card = ModelCard::load(card_path)?;
         let weights = card.weights()?;
         let (_, nodes) = Self::begin(runtime, &card, &weights, Provider::Cpu, Some(Profile::new()))?;
@@ -107,7 +107,7 @@ impl OnnxPolicy {
         weights: &Weights,
         provider: Provider,
         profile: Option<Profile>,
-    ) -> Result<(Self, Option<Vec<Placed>>), OpenError> {
+    ) -> Result<(Self, Option<Vec<NodeAssignment>>), OpenError> {
         let refused = |reason| OpenError::Model { path: card.weights_path(), reason };
         let session = provider::open(runtime, weights, provider, profile.as_ref(), refused)?;
         let (inputs, outputs) = bound_tensors(&session, card)?;

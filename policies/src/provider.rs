@@ -11,9 +11,9 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
 use crate::card::Weights;
-use crate::host::{HostSettings, Provider};
-use crate::library::{OnnxRuntime, OpenError};
-use crate::placement::Profile;
+use crate::node_assignment::Profile;
+use crate::runtime::{OnnxRuntime, OpenError};
+use crate::session_options::{HostSettings, Provider};
 
 /// The provider that a session runs on, and those that were tried before it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,8 +9,8 @@ use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 use rand::{Rng, RngExt};
 
 use crate::graph::{Graph, GraphError, cast_model};
-use crate::library::OnnxRuntime;
 use crate::provider::{cpu_session, gist};
+use crate::runtime::OnnxRuntime;
 
 /// Most values of one input: a gigabyte of `float32`.
 pub const MOST_VALUES: i64 = 1 << 28;

@@ -6,7 +6,7 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::binding::TensorSpec;
 use crate::card::ModelCard;
-use crate::library::OpenError;
+use crate::runtime::OpenError;
 
 /// Inputs and outputs, as they are bound.
 type Bindable<'a> = (Vec<TensorSpec<'a>>, Vec<TensorSpec<'a>>);

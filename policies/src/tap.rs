@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::graph::{Added, Graph, GraphError, Made, Pool};
-use crate::library::OnnxRuntime;
 use crate::provider::{cpu_session, gist};
+use crate::runtime::OnnxRuntime;
 use crate::sample::{self, Answer, Caster, Sampled, Shapes, Values};
 
 /// Samples on which a tapped model is held against the original.

@@ -56,7 +56,7 @@ class Host:
 
     def request(self, data: bytes, now: int) -> bytes:
         """Answers one request. Moves the plant where the request is the next one."""
-        answers = {"Claim": self._claim, "Reset": self._reset, "Step": self._step, "Look": self._look}
+        answers = {"Claim": self._claim, "Reset": self._reset, "Step": self._step, "FramesRequest": self._look}
         answers["Release"] = self._release
         try:
             name, message = decode(data)

@@ -131,7 +131,7 @@ SCHEMAS = {
     1: ("Claim", {"controller": text(128), "nonce": U64, "mode": one_of(MODES)}),
     2: ("Reset", {"session": U64, "episode": U64, "task": U32, "initial_state": U32}),
     3: ("Step", {**STEP, "action": ACTION}),
-    4: ("Look", STEP),
+    4: ("FramesRequest", STEP),
     5: ("Release", {"session": U64}),
     6: ("Pulse", {"session": U64, "stamp_ns": U64}),
     7: ("Action", {**STEP, "observation": U32, "stamp_ns": U64, "action": ACTION}),

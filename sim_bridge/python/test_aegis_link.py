@@ -451,8 +451,8 @@ class Rules(Asking):
     def test_pictures_belong_to_a_step(self):
         session = self.begin()
         look = {"session": session, "episode": 1}
-        self.assertEqual(self.ask("Look", **look, sequence=0)[1]["pictures"], self.plant.frames())
-        self.refused(self.ask("Look", **look, sequence=1), "sequence")
+        self.assertEqual(self.ask("FramesRequest", **look, sequence=0)[1]["pictures"], self.plant.frames())
+        self.refused(self.ask("FramesRequest", **look, sequence=1), "sequence")
 
     def test_what_the_plant_refuses_is_told_and_leaves_no_episode(self):
         session = self.claim()[1]["session"]

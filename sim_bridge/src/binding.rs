@@ -10,7 +10,7 @@ use crate::arm::ArmIndex;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
 use crate::gripper::{FINGERS, Gripper};
-use crate::names::Names;
+use crate::model_lookup::Names;
 use crate::osc::{ArmState, JOINTS, JointVector, Osc, Target};
 use crate::placement::Placements;
 use crate::task::{ArmInfo, TaskInfo};

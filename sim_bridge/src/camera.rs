@@ -1,13 +1,13 @@
 //! Cameras: which pictures a plant takes, and of which moment.
 //! `scene.rs` compiles what is drawn, `studio.rs` draws it.
 
+mod renderer;
 mod scene;
-mod studio;
 
 use std::sync::Arc;
 
+pub(crate) use renderer::Studio;
 pub(crate) use scene::TexturedScene;
-pub(crate) use studio::Studio;
 
 /// The widest picture, pixels: MuJoCo's off-screen buffer as LIBERO's scenes leave it.
 pub const MAX_WIDTH: u32 = 640;
@@ -64,14 +64,14 @@ impl Cameras {
 
 /// The states that the pictures after a control step show, `[nq]` each.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Seen {
+pub(crate) struct DrawnState {
     /// Where everything is.
     pub poses: Vec<f64>,
     /// What decides which burners are lit.
     pub switches: Vec<f64>,
 }
 
-impl Seen {
+impl DrawnState {
     /// How many physics steps before the end of a control step upstream looks.
     ///
     /// Its sensors run on a clock of their own (robosuite, `utils/observables.py`) that is ahead by one physics step

@@ -10,7 +10,7 @@ mod geometry;
 pub mod goal;
 pub mod gripper;
 mod integration;
-mod names;
+mod model_lookup;
 pub mod osc;
 mod placement;
 pub mod plant;

@@ -6,7 +6,7 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::error::SuiteError;
-use crate::names::Names;
+use crate::model_lookup::Names;
 use crate::task::placements::{
     AnchorInfo, Axis, Footprint, ObjectPlacementInfo, PlacedPose, PlacementsInfo, StepInfo,
 };

@@ -9,7 +9,7 @@ use mujoco_rs::prelude::{MjData, MjModel, MjtWarning};
 use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 
 use crate::binding::{BoundTask, Memory};
-use crate::camera::{Cameras, Seen, Studio};
+use crate::camera::{Cameras, DrawnState, Studio};
 use crate::error::backend;
 use crate::integration::Integration;
 use crate::osc::{ArmState, COMMAND};
@@ -49,7 +49,7 @@ pub(crate) struct Episode {
     pub(crate) step: u32,
     /// What the last forward pass was made from.
     pub(crate) last_pass: Integration,
-    pub(crate) seen: Seen,
+    pub(crate) seen: DrawnState,
 }
 
 impl LiberoPlant {
@@ -194,7 +194,7 @@ impl Episode {
             start_time: 0.0,
             step: 0,
             last_pass,
-            seen: Seen::default(),
+            seen: DrawnState::default(),
             bound,
         })
     }
@@ -224,7 +224,7 @@ impl Episode {
         self.seen.begin_step(self.data.qpos());
         for substep in 0..self.bound.substeps {
             self.data.step1();
-            if substep + Seen::BEFORE_LAST == self.bound.substeps {
+            if substep + DrawnState::BEFORE_LAST == self.bound.substeps {
                 self.seen.sample(self.data.qpos());
             }
             let mut arm = self.bound.arm.read(&self.data);

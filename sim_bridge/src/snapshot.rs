@@ -5,7 +5,7 @@ use aegis_core::Observation;
 use aegis_core::policy::PlantError;
 
 use crate::binding::Memory;
-use crate::camera::Seen;
+use crate::camera::DrawnState;
 use crate::integration::Integration;
 use crate::plant::{Episode, LiberoPlant};
 
@@ -22,7 +22,7 @@ pub struct Snapshot {
     memory: Memory,
     start_time: f64,
     step: u32,
-    seen: Seen,
+    seen: DrawnState,
 }
 
 impl Snapshot {

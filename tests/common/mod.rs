@@ -12,7 +12,7 @@ use aegis_core::{Observation, Plant, PlantError, Start, Transition};
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::streams::Streams;
-use aegis_experiments::{EpisodeKey, EpisodeSettings, Parties};
+use aegis_experiments::{EpisodeContext, EpisodeKey, EpisodeSettings};
 use aegis_link::wire::{Message, Status};
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
 use aegis_sim::{LiberoPlant, Suite};
@@ -243,13 +243,13 @@ impl Study {
         self.plan.ranges.confirmation.keys(0..self.suite.task_count())
     }
 
-    pub fn parties(&self) -> Parties {
+    pub fn parties(&self) -> EpisodeContext {
         self.parties_around(Box::new(LiberoPlant::new(self.suite.clone())))
     }
 
-    pub fn parties_around(&self, plant: Box<dyn Plant>) -> Parties {
+    pub fn parties_around(&self, plant: Box<dyn Plant>) -> EpisodeContext {
         let open = |card| Box::new(OnnxPolicy::open(&self.runtime, card).expect("the shipped model opens"));
-        Parties {
+        EpisodeContext {
             plant,
             weak: open(&self.plan.models.weak),
             strong: open(&self.plan.models.strong),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use aegis_core::control::{ControlSettings, Notices, Period};
+use aegis_core::control::{ControlSettings, Diagnostics, TickRecord};
 use aegis_recorder::run_log::RunReader;
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ impl Record {
         let (mut commands, mut came, mut answers) = (HashMap::new(), Vec::new(), Vec::new());
         let (mut questions, mut episode, mut sequence) = (HashMap::new(), 0, 0);
         while let Some(bytes) = reader.next_period().expect("it is whole") {
-            let Period { inputs, command, .. } = rmp_serde::from_slice(&bytes).expect("a period");
+            let TickRecord { inputs, command, .. } = rmp_serde::from_slice(&bytes).expect("a period");
             let output = controller.tick(&inputs);
             assert_eq!(controller.command(), &command[..], "it was decided so");
             if controller.episode() != episode {
@@ -62,7 +62,7 @@ impl Record {
             if let Some(seen) = inputs.observation {
                 came.push(((seen.episode, seen.sequence), seen.received));
             }
-            let dropped = [Notices::AGED_CHUNK, Notices::FOREIGN_REPLY];
+            let dropped = [Diagnostics::AGED_CHUNK, Diagnostics::FOREIGN_REPLY];
             let is_dropped = dropped.into_iter().any(|notice| output.notices.has(notice));
             for reply in [&inputs.weak, &inputs.strong].into_iter().flatten() {
                 if let Some(asked) = questions.remove(&reply.request).filter(|_| !is_dropped)

@@ -2,7 +2,7 @@
 //! What is left of the time is the loop's own.
 
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, LimitScope, OutOfBounds, Overlap, Recipe, StrongLoss,
+    Channel, ChannelKind, ControlSettings, ControllerConfig, LimitScope, OutOfBounds, Overlap, StrongLoss,
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
@@ -10,7 +10,7 @@ use aegis_core::{
     GateLimits, ObjectPose, Observation, Plant, PlantError, PolicyError, Pose, Proprioception, Start,
     Transition,
 };
-use aegis_runtime::{Mind, Thought};
+use aegis_runtime::{InferenceOutput, Inferencer};
 
 /// Actions in a chunk, and values in an action, as the shipped policies have them.
 pub const CHUNK: [usize; 2] = [10, 7];
@@ -18,7 +18,7 @@ pub const CHUNK: [usize; 2] = [10, 7];
 const OBJECTS: usize = 7;
 
 /// A controller for [`Nothing`] that no slow moment of the machine stops.
-pub fn recipe(rate_hz: f64) -> Recipe {
+pub fn recipe(rate_hz: f64) -> ControllerConfig {
     let channel = Channel {
         kind: ChannelKind::Rate,
         low: -1.0,
@@ -27,7 +27,7 @@ pub fn recipe(rate_hz: f64) -> Recipe {
         acceleration: 0.2,
         jerk: 0.1,
     };
-    Recipe {
+    ControllerConfig {
         settings: ControlSettings {
             rate_hz,
             lead_steps: 1,
@@ -67,12 +67,12 @@ pub fn recipe(rate_hz: f64) -> Recipe {
 /// A policy that does nothing.
 pub struct Idle;
 
-impl Mind for Idle {
+impl Inferencer for Idle {
     fn begin(&mut self) {}
 
     fn warm_up(&mut self, _: &Observation) {}
 
-    fn think(&mut self, _: &Observation, thought: &mut Thought) -> Result<(), PolicyError> {
+    fn think(&mut self, _: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         thought.width = CHUNK[1];
         thought.values.clear();
         thought.values.resize(CHUNK[0] * CHUNK[1], 0.0);

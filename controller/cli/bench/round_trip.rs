@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use aegis_link::wire::Message;
-use aegis_link::{Keys, LinkError};
+use aegis_link::{KeyExprs, LinkError};
 use hdrhistogram::Histogram;
 use zenoh::Wait;
 use zenoh::pubsub::Subscriber;
@@ -28,7 +28,7 @@ struct Shared {
 impl RoundTrip {
     /// Begins to look on; `trips` is where durations go, nanoseconds.
     pub fn watch(session: &zenoh::Session, plant: &str, trips: Histogram<u64>) -> Result<Self, LinkError> {
-        let keys = Keys::of(plant)?;
+        let keys = KeyExprs::of(plant)?;
         let shared = Arc::new(Mutex::new(Shared { sent: BTreeMap::new(), trips }));
         let subscribe = |key: String| {
             let shared = Arc::clone(&shared);

@@ -11,8 +11,8 @@ use aegis_sim::{Suite, mj_steps_per_second};
 
 use super::Check;
 use crate::library;
-use crate::place::beside;
-use crate::study::{SUITES, cache_folder, onnx_library, scenes_advice, scenes_folder};
+use crate::paths::beside;
+use crate::study_loader::{SUITES, cache_folder, onnx_library, scenes_advice, scenes_folder};
 use crate::system;
 
 const SETUP: &str = "run `cargo xtask setup`";

@@ -13,7 +13,7 @@ use aegis_experiments::report::Background;
 use crate::exit::{Exit, Failure, failure};
 use crate::files::text;
 use crate::origins;
-use crate::study::{load_suite, probe, scenes_folder};
+use crate::study_loader::{load_suite, probe, scenes_folder};
 
 /// The parts of a [`Background`] that are in files.
 pub struct Read {

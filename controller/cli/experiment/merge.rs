@@ -6,9 +6,9 @@ use aegis_experiments::merge::merge;
 use aegis_experiments::precondition;
 use clap::Args;
 
-use super::{Registered, belongs, keys_of, read_store};
+use super::{Registered, keys_of, read_store, registration_id};
 use crate::exit::{Exit, Failure, OrExit, say};
-use crate::study::load_suite;
+use crate::study_loader::load_suite;
 
 /// Arguments of `aegis experiment merge`.
 #[derive(Args)]
@@ -37,7 +37,7 @@ pub fn run(arguments: &MergeArguments) -> Result<(), Failure> {
             read_store(&part.join(precondition::FOLDER), &lock)?;
         }
     }
-    let sets = merge(out, parts, belongs(&lock), &keys, before.as_deref()).or_exit(Exit::Input)?;
+    let sets = merge(out, parts, registration_id(&lock), &keys, before.as_deref()).or_exit(Exit::Input)?;
     say!("{}: {sets} sets of twins from {} parts", out.display(), parts.len());
     Ok(())
 }

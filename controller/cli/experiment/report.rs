@@ -15,7 +15,7 @@ use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;
 
-use super::{Registered, background, belongs, judged, keys, of_store, read_store, store_path};
+use super::{Registered, background, judged, keys, of_store, read_store, registration_id, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{digest, make_folder};
 use crate::host::HostArguments;
@@ -49,7 +49,7 @@ pub struct ReportArguments {
 pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let (plan, lock) = arguments.registered.take_over()?;
     let folder = &arguments.folder;
-    settle(folder, &lock)?;
+    checkpoint(folder, &lock)?;
     let made = make(folder, &plan, &lock)?;
     let seal = format!("{}\n", digest(&store_path(folder))?);
     let files = made.files.iter().map(|(name, text)| (*name, text.as_str())).chain([(SEAL, seal.as_str())]);
@@ -90,16 +90,17 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Leaves the store in one file, so that its digest is that of all of it; says where what it holds was edited.
-fn settle(folder: &Path, lock: &Lock) -> Result<(), Failure> {
+fn checkpoint(folder: &Path, lock: &Lock) -> Result<(), Failure> {
     let path = store_path(folder);
     if !path.exists() {
         let message = format!("{}: no store; run `aegis experiment run` first", path.display());
         return Err(failure(Exit::Input, message));
     }
     if has_log(&path) {
-        Store::open(&path, belongs(lock)).map_err(of_store)?.settle().or_exit(Exit::Failed)?;
+        Store::open(&path, registration_id(lock)).map_err(of_store)?.checkpoint().or_exit(Exit::Failed)?;
     }
-    let chain = Store::read(&path, belongs(lock)).and_then(|store| store.chain()).map_err(of_store)?;
+    let chain =
+        Store::read(&path, registration_id(lock)).and_then(|store| store.chain()).map_err(of_store)?;
     for wrong in chain.iter().flat_map(|chain| &chain.wrong) {
         tell!("{}: {wrong}", folder.display());
     }

@@ -15,7 +15,7 @@ use crate::files::make_folder;
 use crate::host::HostArguments;
 use crate::occupied::Occupied;
 use crate::progress;
-use crate::study::{Study, StudyArguments, default_workers};
+use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// Arguments of `aegis experiment run`.
 #[derive(Args)]

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use self::traces::Kept;
 use super::report::{JSON, Made, SEAL, make};
-use super::{Registered, arms_of, belongs, store_path};
+use super::{Registered, arms_of, registration_id, store_path};
 use crate::exit::{Exit, Failure, failure, say};
 use crate::files::digest;
 
@@ -42,7 +42,7 @@ pub struct VerifyArguments {
 /// Runs the verb.
 pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
-    let (plan, lock) = arguments.registered.hold()?;
+    let (plan, lock) = arguments.registered.verify()?;
     say!(
         "plan, models, probe, scenes and versions are as registered: covers \"What this belongs to\" and \"Policies and \
          probe\" to \"Versions\""
@@ -118,7 +118,7 @@ fn stores(folder: &Path, plan: &Plan, lock: &Lock, wrong: &mut Vec<String>) -> R
     }
     let mut stores = Vec::new();
     for (folder, arms, covers) in places {
-        let store = Store::read(&store_path(&folder), belongs(lock));
+        let store = Store::read(&store_path(&folder), registration_id(lock));
         match store.and_then(|store| store.sets().map(|sets| (store, sets))) {
             Ok((store, sets)) => stores.push(Kept { folder, arms, covers, store, sets }),
             Err(error) => wrong.push(error.to_string()),

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, failure, say};
 use crate::files::{make_folder, write};
-use crate::place::shipped;
+use crate::paths::shipped;
 
 /// The template, whose model paths fit its own folder.
 const TEMPLATE: &str = include_str!("../../../experiments/template.toml");

@@ -115,7 +115,7 @@ pub fn take_over(plan: &Path, place: &Path) -> Result<(), Failure> {
 }
 
 /// Refuses a lock that lacks what is noted in the plan's log.
-pub fn hold(plan: &Path, place: &Path, lock: &Lock) -> Result<(), Failure> {
+pub fn check_lock(plan: &Path, place: &Path, lock: &Lock) -> Result<(), Failure> {
     let lines = lines(plan)?;
     let Some(Line { when, what, .. }) = lacks(&lines, lock).first().copied() else { return Ok(()) };
     let message = format!(
@@ -195,7 +195,7 @@ mod tests {
     fn a_lock_elsewhere_takes_over_what_was_noted_and_is_refused_until_it_has() {
         let (folder, lock, plan) = registered("elsewhere", "locks.toml");
         let path = folder.join("study.toml");
-        let lacks = |lock: &Path| hold(&path, lock, &Lock::load(lock).expect("a lock"));
+        let lacks = |lock: &Path| check_lock(&path, lock, &Lock::load(lock).expect("a lock"));
         lacks(&lock).expect("nothing was noted");
         // By a link to the plan it is the same plan.
         symlink("study.toml", folder.join("alias.toml")).expect("a link");

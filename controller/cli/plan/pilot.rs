@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::experiment::arms;
 use crate::host::HostArguments;
 use crate::progress;
-use crate::study::{Study, StudyArguments, default_workers};
+use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// Arguments of `aegis plan pilot`.
 #[derive(Args)]

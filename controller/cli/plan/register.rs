@@ -4,18 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::origin::{Circumstances, Statement};
-use aegis_experiments::plan::{Plan, Share};
+use aegis_experiments::plan::{Plan, StateRange};
 use aegis_experiments::registration::{Difference, Frozen, Lock, LockFileError, lock_path};
 use aegis_files::shown;
 use clap::Args;
 use jiff::{Timestamp, Unit};
 use serde_json::json;
 
-use super::found::{check_answers, check_models, check_origins, check_probe, found};
-use super::{noted, seen, trial};
+use super::discovery::{check_answers, check_models, check_origins, check_probe, found};
+use super::{noted, trial, usage};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::origins::ROLES;
-use crate::study::probe;
+use crate::study_loader::probe;
 
 /// The plan and where its lock is.
 #[derive(Args)]
@@ -92,14 +92,14 @@ pub struct AmendArguments {
 
 impl AmendArguments {
     /// Episodes of the confirmation range that have been seen.
-    fn seen(&self, confirmation: Share) -> Result<u64, Failure> {
+    fn seen(&self, confirmation: StateRange) -> Result<u64, Failure> {
         if self.nothing_ran {
             return Ok(0);
         }
         if self.results.is_empty() {
-            return seen::episodes(&[seen::default_results(&self.registered.plan)], confirmation);
+            return usage::episodes(&[usage::default_results(&self.registered.plan)], confirmation);
         }
-        seen::episodes(&self.results, confirmation)
+        usage::episodes(&self.results, confirmation)
     }
 }
 
@@ -176,12 +176,12 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
 pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
     let Registered { plan, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
-    let lock = hold(plan, &place)?;
+    let lock = verify_registration(plan, &place)?;
     tell(&lock, &place, *json)
 }
 
 /// The lock of a plan, held against all that a run would read; each thing that differs is named.
-pub fn hold(plan: &Path, place: &Path) -> Result<Lock, Failure> {
+pub fn verify_registration(plan: &Path, place: &Path) -> Result<Lock, Failure> {
     if !place.exists() {
         // Whoever mistook the plan's name is not to be told to register it.
         Plan::read(plan).or_exit(Exit::Input)?;
@@ -190,7 +190,7 @@ pub fn hold(plan: &Path, place: &Path) -> Result<Lock, Failure> {
         return Err(failure(Exit::Input, format!("{place}: found no lock; {valid}")));
     }
     let lock = Lock::load(place).or_exit(Exit::Input)?;
-    noted::hold(plan, place, &lock)?;
+    noted::check_lock(plan, place, &lock)?;
     let (read, mut frozen) = found(plan)?;
     // A lock from before there were such files seals none; what they say is held all the same.
     frozen.models.retain(|role, _| !ROLES.contains(&role.as_str()) || lock.frozen.models.contains_key(role));

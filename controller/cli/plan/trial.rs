@@ -11,7 +11,7 @@ use aegis_experiments::runner::describe;
 use crate::exit::{Exit, Failure, failure};
 use crate::experiment::arms;
 use crate::host::HostArguments;
-use crate::study::{Study, StudyArguments};
+use crate::study_loader::{Study, StudyArguments};
 
 /// The range that it is run on, which nothing is judged on.
 const RANGE: &str = "tuning";

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::path::Path;
 use std::time::Duration;
 
-use aegis_core::control::{Cause, Counters, Mode, Output, Period};
+use aegis_core::control::{Counters, Mode, Output, StopReason, TickRecord};
 use aegis_recorder::run_log::{Ending, Layout, RunLogError, RunReader};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
@@ -21,14 +21,14 @@ pub struct Checked {
     /// What the controller counted; of periods that were compared.
     pub counters: Counters,
     /// Stops, in order.
-    pub stops: Vec<(Mode, Option<Cause>)>,
+    pub stops: Vec<(Mode, Option<StopReason>)>,
     layout: Layout,
 }
 
 #[cfg(test)]
 impl Checked {
     /// A whole record with so many periods.
-    pub fn whole(periods: u64, counters: Counters, stops: Vec<(Mode, Option<Cause>)>) -> Self {
+    pub fn whole(periods: u64, counters: Counters, stops: Vec<(Mode, Option<StopReason>)>) -> Self {
         Self { periods, first: 0, fault: None, counters, stops, layout: Layout::Chained }
     }
 }
@@ -71,7 +71,7 @@ pub fn check(path: &Path) -> Result<Checked, Failure> {
             Ok(None) => break None,
             Err(fault) => break Some(fault),
         };
-        let period: Period<'_> =
+        let period: TickRecord<'_> =
             rmp_serde::from_slice(&bytes).map_err(|error| wrong(format!("period {number}: {error}")))?;
         let now = period.inputs.now;
         if let Some(before) = before.filter(|before| now <= *before) {
@@ -115,7 +115,7 @@ fn next(reader: &mut RunReader, number: u64) -> Result<Option<Vec<u8>>, String> 
 }
 
 /// What differs, bit for bit: NaN equals itself here.
-fn difference(period: &Period<'_>, output: &Output, command: &[f32]) -> Option<String> {
+fn difference(period: &TickRecord<'_>, output: &Output, command: &[f32]) -> Option<String> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     if bits(&period.command) != bits(command) {
         return Some(format!("command: recorded {:?}, now {command:?}", period.command));

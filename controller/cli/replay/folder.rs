@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use aegis_core::control::{Cause, Mode};
-use aegis_recorder::sights::{SIGHTS, Sights};
+use aegis_core::control::{Mode, StopReason};
+use aegis_recorder::snapshots::{SNAPSHOT_FILE, SnapshotReader};
 use serde_json::{Value, json};
 
 use super::check::{self, Checked};
@@ -54,11 +54,11 @@ pub fn check(folder: &Path) -> Result<(), Failure> {
         let text = aegis_files::read_text(&folder.join(EVENTS)).map_err(|error| error.to_string());
         faults.take(EVENTS, text.and_then(|text| events(&text)));
     }
-    if names.remove(SIGHTS) {
-        match Sights::open(&folder.join(SIGHTS)) {
+    if names.remove(SNAPSHOT_FILE) {
+        match SnapshotReader::open(&folder.join(SNAPSHOT_FILE)) {
             Ok(sights) => {
                 let (looks, fault) = sights.check();
-                faults.say(SIGHTS, &format!("{looks} looks at the plant, undamaged"), fault);
+                faults.say(SNAPSHOT_FILE, &format!("{looks} looks at the plant, undamaged"), fault);
             }
             Err(error) => faults.all.push(error.to_string()),
         }
@@ -133,7 +133,7 @@ fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Resu
     Ok("its periods, stops and counters are the record's; its times are not checked".into())
 }
 
-fn recorded_stop((mode, cause): (Mode, Option<Cause>)) -> Value {
+fn recorded_stop((mode, cause): (Mode, Option<StopReason>)) -> Value {
     json!({ "mode": mode, "cause": cause })
 }
 
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn a_summary_is_held_against_the_record_and_the_black_boxes() {
         let counters = Counters { periods: 9, stops: 1, ..Counters::default() };
-        let stops = vec![(Mode::SafeStop, Some(Cause::Asked))];
+        let stops = vec![(Mode::SafeStop, Some(StopReason::Asked))];
         let record = Checked::whole(9, counters.clone(), stops);
         let mut said = json!({
             "periods": 9, "dropped_records": 0, "counters": counters,
-            "stops": [{ "mode": Mode::SafeStop, "cause": Cause::Asked, "black_box": "black-box-1.aegis" }],
+            "stops": [{ "mode": Mode::SafeStop, "cause": StopReason::Asked, "black_box": "black-box-1.aegis" }],
         });
         said["counters"]["notices"] = json!({ "a text": 3 });
         let there = ["black-box-1.aegis".to_owned()];

@@ -10,13 +10,13 @@ use aegis_experiments::arm::WEAK;
 use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
 use aegis_experiments::store::Store;
 use aegis_experiments::{Arm, EpisodeKey, fork};
-use aegis_recorder::{Film, Sink, Target};
+use aegis_recorder::{EpisodeRecording, Sink, Target};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::experiment::{Registered, arms, read_store, store_path};
 use crate::host::HostArguments;
 use crate::recording;
-use crate::study::{Study, StudyArguments};
+use crate::study_loader::{Study, StudyArguments};
 
 /// How an episode is drawn.
 pub struct How {
@@ -41,7 +41,7 @@ pub struct Stored {
 impl Stored {
     /// Opens the study in `folder`, by its registration.
     pub fn open(folder: &Path, registered: &Registered, host: &HostArguments) -> Result<Self, Failure> {
-        let (_, lock) = registered.hold()?;
+        let (_, lock) = registered.verify()?;
         let store = read_store(folder, &lock)?;
         let results = store.results().or_exit(Exit::Input)?;
         if results.is_empty() {
@@ -95,7 +95,7 @@ impl Stored {
         film.draw(twin.as_ref(), sink).or_exit(Exit::Failed)
     }
 
-    fn film(&self, result: &EpisodeResult) -> Result<Film, Failure> {
+    fn film(&self, result: &EpisodeResult) -> Result<EpisodeRecording, Failure> {
         let arm = self.arms.iter().find(|arm| arm.name == result.arm);
         let arm =
             arm.ok_or_else(|| failure(Exit::Input, format!("{}: the plan has no such arm", result.arm)))?;

@@ -12,7 +12,7 @@ impl Drive<'_> {
     /// Has the plant and knows its clock, unless a signal ends the run before.
     pub(super) fn claim(&mut self) -> Result<(), Failure> {
         loop {
-            let is_new = self.hold()?;
+            let is_new = self.ensure_claim()?;
             let plant = &self.robot.file.plant;
             if let Some(round_trip) = self.cell.await_clock(plant)? {
                 if is_new {
@@ -32,7 +32,7 @@ impl Drive<'_> {
     }
 
     /// Claims the plant where it is not this run's: at the beginning, and when it was lost. Whether it had to.
-    fn hold(&mut self) -> Result<bool, Failure> {
+    fn ensure_claim(&mut self) -> Result<bool, Failure> {
         if self.cell.ears.holds() && self.plant.is_some() {
             return Ok(false);
         }

@@ -8,7 +8,7 @@ use aegis_core::control::Mode;
 use aegis_runtime::StartAt;
 use tracing::{info, warn};
 
-use super::{Drive, End, GLANCE};
+use super::{Drive, End, POLL_INTERVAL};
 use crate::exit::{Exit, Failure, failure};
 
 /// A start that comes too late for what was seen of the plant is made again for so long.
@@ -75,7 +75,7 @@ impl Drive<'_> {
             let as_of = self.cell.wishes.interruptions();
             if self.plant.is_some() && !self.cell.ears.holds() {
                 // A plant that was lost latches, and is claimed when somebody resets that.
-                self.settle();
+                self.await_control();
                 if self.cell.control.mode().is_latched() {
                     continue;
                 }
@@ -99,7 +99,7 @@ impl Drive<'_> {
             {
                 return Ok(Awaited::Start(as_of));
             }
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -119,7 +119,7 @@ impl Drive<'_> {
                     Err(error) => warn!("no reset: {error}"),
                 }
             }
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         }
         None
     }
@@ -192,7 +192,7 @@ impl Drive<'_> {
             let is_interrupted = self.is_interrupted(as_of);
             if is_interrupted {
                 // What was taken before the interruption has begun by then; what was not never does.
-                self.settle();
+                self.await_control();
             }
             if control.episode() == episode {
                 return Ok(Started::On);
@@ -211,7 +211,7 @@ impl Drive<'_> {
                 return Ok(Started::Late(failure(Exit::Failed, reason)));
             }
             self.check_thread()?;
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -226,7 +226,7 @@ impl Drive<'_> {
                 return Ok(Begun::Over(Some(End::Signal)));
             }
             self.check_thread()?;
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 
@@ -236,14 +236,14 @@ impl Drive<'_> {
     }
 
     /// Waits until the control thread has acted on all that was known before.
-    fn settle(&self) {
+    fn await_control(&self) {
         let periods = self.cell.control.periods();
         // The period that runs may have read before; the next one has not.
         while self.cell.control.periods() < periods + 2
             && self.cell.thread.is_alive()
             && !self.cell.is_told_to_end()
         {
-            std::thread::sleep(GLANCE);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 

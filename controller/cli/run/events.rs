@@ -4,22 +4,22 @@
 
 use std::time::Duration;
 
-use aegis_core::control::{Inputs, NoProposal, Notices, Period};
+use aegis_core::control::{Diagnostics, Inputs, NoProposal, TickRecord};
 use tracing::{debug, info, warn};
 
 use super::last_error::LastError;
-use super::record::Turn;
+use super::record::TickEvent;
 
 /// Between two lines about one notice.
-const EVERY: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 /// Notices of a failed inference, of the weak policy and of the strong one.
-const FAILED: [Notices; 2] = [Notices::WEAK_FAILED, Notices::STRONG_FAILED];
+const FAILED: [Diagnostics; 2] = [Diagnostics::WEAK_FAILED, Diagnostics::STRONG_FAILED];
 
 /// Tells of a run's control periods, one after another.
 #[derive(Debug, Default)]
 pub struct Events {
-    told: [Option<Duration>; Notices::ALL.len()],
-    since: [u32; Notices::ALL.len()],
+    told: [Option<Duration>; Diagnostics::ALL.len()],
+    since: [u32; Diagnostics::ALL.len()],
     limited: bool,
     /// Why either policy's inference failed the last time.
     reasons: [Option<&'static str>; 2],
@@ -33,8 +33,8 @@ impl Events {
     }
 
     /// Takes a control period.
-    pub fn take(&mut self, turn: &Turn<'_>) {
-        let Turn { period, before, handed_over, .. } = turn;
+    pub fn take(&mut self, turn: &TickEvent<'_>) {
+        let TickEvent { period, before, handed_over, .. } = turn;
         let (output, step) = (&period.output, period.output.step);
         if let Some(decision) = output.decision.as_ref().filter(|decision| decision.fired) {
             let (risk, threshold) = (decision.score.risk(), decision.thresholds.fire);
@@ -77,12 +77,12 @@ impl Events {
     fn notices(
         &mut self,
         now: Duration,
-        given: Notices,
-    ) -> [Option<((Notices, &'static str), u32)>; Notices::ALL.len()] {
+        given: Diagnostics,
+    ) -> [Option<((Diagnostics, &'static str), u32)>; Diagnostics::ALL.len()] {
         std::array::from_fn(|at| {
-            let notice = Notices::ALL[at];
+            let notice = Diagnostics::ALL[at];
             self.since[at] += u32::from(given.has(notice.0));
-            let due = self.told[at].is_none_or(|told| now.saturating_sub(told) >= EVERY);
+            let due = self.told[at].is_none_or(|told| now.saturating_sub(told) >= INTERVAL);
             let tells = due && self.since[at] > 0;
             tells.then(|| {
                 self.told[at] = Some(now);
@@ -93,7 +93,7 @@ impl Events {
 }
 
 /// A change of mode, for people.
-fn line(period: &Period<'_>) -> String {
+fn line(period: &TickRecord<'_>) -> String {
     let output = &period.output;
     let mut line = format!("step {:>4}  {:?}", output.step, output.mode);
     if let Some(cause) = output.cause {
@@ -102,7 +102,7 @@ fn line(period: &Period<'_>) -> String {
     if let Some(decision) = &output.decision {
         line += &format!("  risk {:.3}, threshold {:.3}", decision.score.risk(), decision.thresholds.fire);
     }
-    for (notice, text) in Notices::ALL.into_iter().filter(|(notice, _)| output.notices.has(*notice)) {
+    for (notice, text) in Diagnostics::ALL.into_iter().filter(|(notice, _)| output.notices.has(*notice)) {
         line += &format!("  {text}");
         if let Some(reason) = reason(notice, &period.inputs) {
             line += &format!(" ({reason})");
@@ -112,10 +112,10 @@ fn line(period: &Period<'_>) -> String {
 }
 
 /// Why the inference failed that a period's notice is about; none for a notice about something else.
-fn reason(notice: Notices, inputs: &Inputs<'_>) -> Option<&'static str> {
+fn reason(notice: Diagnostics, inputs: &Inputs<'_>) -> Option<&'static str> {
     let reply = match notice {
-        Notices::WEAK_FAILED => &inputs.weak,
-        Notices::STRONG_FAILED => &inputs.strong,
+        Diagnostics::WEAK_FAILED => &inputs.weak,
+        Diagnostics::STRONG_FAILED => &inputs.strong,
         _ => return None,
     };
     Some(match reply.as_ref().map(|reply| &reply.proposal) {
@@ -130,7 +130,7 @@ fn reason(notice: Notices, inputs: &Inputs<'_>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use aegis_core::control::{PlantHealth, Reply, Wishes};
+    use aegis_core::control::{OperatorCommands, PlantHealth, Reply};
 
     use super::*;
 
@@ -151,20 +151,20 @@ mod tests {
             plant: PlantHealth { heard: Duration::ZERO, lost: false, stopped: false, round_trip: None },
             weak: Some(reply(Err(NoProposal::Deadline))),
             strong: None,
-            wishes: Wishes::default(),
+            wishes: OperatorCommands::default(),
             pose: None,
             pose_taken: None,
             measured: None,
         };
-        assert_eq!(reason(Notices::WEAK_FAILED, &inputs), Some("deadline"));
-        assert_eq!(reason(Notices::STRONG_FAILED, &inputs), Some("no_answer"));
-        assert_eq!(reason(Notices::CLAMPED, &inputs), None);
+        assert_eq!(reason(Diagnostics::WEAK_FAILED, &inputs), Some("deadline"));
+        assert_eq!(reason(Diagnostics::STRONG_FAILED, &inputs), Some("no_answer"));
+        assert_eq!(reason(Diagnostics::CLAMPED, &inputs), None);
     }
 
     #[test]
     fn a_notice_that_goes_on_is_told_of_once_a_second_and_every_period_is_counted() {
-        let (mut events, mut clamped) = (Events::default(), Notices::default());
-        clamped.add(Notices::CLAMPED);
+        let (mut events, mut clamped) = (Events::default(), Diagnostics::default());
+        clamped.add(Diagnostics::CLAMPED);
         let told: Vec<(u64, u32)> = (0..2500)
             .flat_map(|ms| {
                 let told = events.notices(Duration::from_millis(ms), clamped);
@@ -172,7 +172,7 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [(0, 1), (1000, 1000), (2000, 1000)]);
-        let last = events.notices(Duration::from_secs(9), Notices::default());
+        let last = events.notices(Duration::from_secs(9), Diagnostics::default());
         assert_eq!(last.iter().flatten().map(|(_, periods)| *periods).sum::<u32>(), 499);
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_core::{Observation, PolicyError};
-use aegis_runtime::{Mind, Thought};
+use aegis_runtime::{InferenceOutput, Inferencer};
 
 /// Text of a policy's newest error that has not been logged yet.
 #[derive(Clone, Debug, Default)]
@@ -27,14 +27,14 @@ pub struct Reporting<M> {
     error: LastError,
 }
 
-impl<M: Mind> Reporting<M> {
+impl<M: Inferencer> Reporting<M> {
     /// Reports the errors of `mind` to `error`.
     pub fn new(mind: M, error: LastError) -> Self {
         Self { mind, error }
     }
 }
 
-impl<M: Mind> Mind for Reporting<M> {
+impl<M: Inferencer> Inferencer for Reporting<M> {
     fn begin(&mut self) {
         self.mind.begin();
     }
@@ -43,7 +43,7 @@ impl<M: Mind> Mind for Reporting<M> {
         self.mind.warm_up(observation);
     }
 
-    fn think(&mut self, observation: &Observation, thought: &mut Thought) -> Result<(), PolicyError> {
+    fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         let result = self.mind.think(observation, thought);
         if let Err(error) = &result {
             self.error.put(error);
@@ -60,12 +60,12 @@ mod tests {
 
     struct Failing;
 
-    impl Mind for Failing {
+    impl Inferencer for Failing {
         fn begin(&mut self) {}
 
         fn warm_up(&mut self, _: &Observation) {}
 
-        fn think(&mut self, _: &Observation, _: &mut Thought) -> Result<(), PolicyError> {
+        fn think(&mut self, _: &Observation, _: &mut InferenceOutput) -> Result<(), PolicyError> {
             Err(PolicyError::Backend("the device has gone".into()))
         }
     }
@@ -87,7 +87,7 @@ mod tests {
             objects: vec![],
             frames: [].into(),
         };
-        assert!(failing.think(&observation, &mut Thought::default()).is_err());
+        assert!(failing.think(&observation, &mut InferenceOutput::default()).is_err());
         assert_eq!(told.take().as_deref(), Some("inference failed: the device has gone"));
         assert_eq!(told.take(), None);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aegis_core::control::{Mode, Notices};
+use aegis_core::control::{Diagnostics, Mode};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,12 +14,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::helper::Helper;
-use super::record::Turn;
+use super::record::TickEvent;
+use super::worker::Worker;
 use crate::exit::{Exit, Failure, OrExit, failure};
 
 /// Between two looks at whether to end.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// What the text format is served as.
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -115,8 +115,8 @@ impl Metrics {
     }
 
     /// Takes a control period.
-    pub fn take(&self, turn: &Turn<'_>) {
-        let Turn { period, before, handed_over, .. } = *turn;
+    pub fn take(&self, turn: &TickEvent<'_>) {
+        let TickEvent { period, before, handed_over, .. } = *turn;
         let output = &period.output;
         let name = |mode: Mode| vec![("mode", format!("{mode:?}"))];
         for mode in Mode::ALL {
@@ -130,7 +130,7 @@ impl Metrics {
             self.budget_left.set(i64::from(decision.budget_left));
             self.fires.inc_by(u64::from(decision.fired));
         }
-        for (notice, text) in Notices::ALL {
+        for (notice, text) in Diagnostics::ALL {
             if output.notices.has(notice) {
                 self.notices.get_or_create(&vec![("notice", text.to_owned())]).inc();
             }
@@ -173,7 +173,7 @@ fn seconds() -> Histogram {
 
 /// The thread that answers.
 pub struct MetricsServer {
-    _helper: Helper,
+    _helper: Worker,
     /// Where it listens.
     pub address: SocketAddr,
 }
@@ -186,9 +186,9 @@ impl MetricsServer {
             failure(Exit::Input, format!("found {listen}: {error}; valid is a free port"))
         })?;
         let address = server.server_addr().to_ip().unwrap_or(listen);
-        let helper = Helper::start("metrics", move |end| {
+        let helper = Worker::start("metrics", move |end| {
             while !end.load(Ordering::Acquire) {
-                if let Ok(Some(request)) = server.recv_timeout(GLANCE) {
+                if let Ok(Some(request)) = server.recv_timeout(POLL_INTERVAL) {
                     answer(request, &metrics);
                 }
             }

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aegis_core::control::{Mode, Period};
+use aegis_core::control::{Mode, TickRecord};
 use aegis_recorder::black_box::BlackBox;
 use aegis_recorder::run_log::{RunHeader, RunLog};
 use aegis_runtime::LogReader;
 
 use super::reserve::{Reserve, room};
-use super::taken::{EpisodeEnd, HandOver, Taken};
+use super::run_summary::{EpisodeEnd, HandOver, RunSummary};
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::make_folder;
 
 /// Between two looks at an empty ring.
-const GLANCE: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 /// Between two looks at whether the record is still where it was made.
 const LOOK: Duration = Duration::from_secs(1);
 /// What a black box holds, seconds.
@@ -26,11 +26,11 @@ const BLACK_BOX: f64 = 60.0;
 
 /// A control period and what it means beside the ones before.
 #[derive(Clone, Copy, Debug)]
-pub struct Turn<'a> {
+pub struct TickEvent<'a> {
     /// The period as it is recorded.
     pub bytes: &'a [u8],
     /// The period.
-    pub period: &'a Period<'a>,
+    pub period: &'a TickRecord<'a>,
     /// The mode of the one before.
     pub before: Mode,
     /// How long the hand-over took that it completes.
@@ -42,7 +42,7 @@ pub struct Recording {
     end: Arc<AtomicBool>,
     /// What came so far is not to count.
     forget: Arc<AtomicBool>,
-    thread: JoinHandle<Taken>,
+    thread: JoinHandle<RunSummary>,
     /// The run's folder.
     pub folder: PathBuf,
     /// Room in it for what is written when the disk is full.
@@ -56,7 +56,7 @@ impl Recording {
         folder: PathBuf,
         header: RunHeader,
         mut ring: LogReader,
-        mut watch: impl FnMut(&Turn<'_>) + Send + 'static,
+        mut watch: impl FnMut(&TickEvent<'_>) + Send + 'static,
     ) -> Result<Self, Failure> {
         make_folder(&folder)?;
         let path = folder.join("run.aegis");
@@ -75,7 +75,7 @@ impl Recording {
         })?;
         let reserve = Arc::new(reserve);
         let (end, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let mut taker = Taker {
+        let mut taker = RecordWorker {
             folder: folder.clone(),
             header,
             log: Some(log),
@@ -83,7 +83,7 @@ impl Recording {
             black_box: BlackBox::new(most),
             mode: Mode::Idle,
             hand_over: HandOver::default(),
-            taken: Taken::new()?,
+            taken: RunSummary::new()?,
             looked: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("record".into()).spawn({
@@ -103,7 +103,7 @@ impl Recording {
                     if over {
                         break;
                     }
-                    std::thread::sleep(GLANCE);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
                 taker.finish();
                 taker.taken.dropped = ring.dropped();
@@ -119,13 +119,13 @@ impl Recording {
     }
 
     /// Writes what is left.
-    pub fn end(self) -> Option<Taken> {
+    pub fn end(self) -> Option<RunSummary> {
         self.end.store(true, Ordering::Release);
         self.thread.join().ok()
     }
 }
 
-struct Taker {
+struct RecordWorker {
     folder: PathBuf,
     header: RunHeader,
     log: Option<RunLog>,
@@ -133,20 +133,26 @@ struct Taker {
     black_box: BlackBox,
     mode: Mode,
     hand_over: HandOver,
-    taken: Taken,
+    taken: RunSummary,
     /// When the record was last seen where it was made.
     looked: Instant,
 }
 
-impl Taker {
-    fn take(&mut self, bytes: &[u8], watch: &mut impl FnMut(&Turn<'_>)) {
+impl RecordWorker {
+    fn take(&mut self, bytes: &[u8], watch: &mut impl FnMut(&TickEvent<'_>)) {
         if let Some(Err(error)) = self.log.as_mut().map(|log| log.append(bytes)) {
             self.give_up(error.to_string());
         }
         self.black_box.push(bytes);
-        let Ok(period) = rmp_serde::from_slice::<Period<'_>>(bytes) else { return self.taken.take_unread() };
-        let turn =
-            Turn { bytes, period: &period, before: self.mode, handed_over: self.hand_over.take(&period) };
+        let Ok(period) = rmp_serde::from_slice::<TickRecord<'_>>(bytes) else {
+            return self.taken.take_unread();
+        };
+        let turn = TickEvent {
+            bytes,
+            period: &period,
+            before: self.mode,
+            handed_over: self.hand_over.take(&period),
+        };
         self.taken.take(&turn);
         let mode = period.output.mode;
         // An episode may end in the very period in which it begins.
@@ -171,7 +177,7 @@ impl Taker {
         watch(&turn);
     }
 
-    fn write_black_box(&mut self, period: &Period<'_>) {
+    fn write_black_box(&mut self, period: &TickRecord<'_>) {
         // The room set aside is not for the record: on a full disk that ends first.
         self.flush();
         let path = self.folder.join(format!("black-box-{}.aegis", self.taken.stops() + 1));

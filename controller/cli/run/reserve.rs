@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use aegis_core::control::Recipe;
+use aegis_core::control::ControllerConfig;
 
 /// Name of the file in a run's folder.
 pub const RESERVE: &str = "reserve";
@@ -23,7 +23,7 @@ const VALUE: usize = 5;
 const BESIDE: u64 = 64 << 10;
 
 /// Room for a run's summary and for black boxes of `periods` control periods, in bytes.
-pub fn room(recipe: &Recipe, periods: usize) -> u64 {
+pub fn room(recipe: &ControllerConfig, periods: usize) -> u64 {
     let width = recipe.rest.len();
     let chunks: usize = recipe.horizons.iter().map(|horizon| horizon * width).sum();
     // Each policy answers once a chunk.

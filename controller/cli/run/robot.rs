@@ -9,21 +9,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aegis_core::control::{ChannelKind, ControlSettings, Recipe};
+use aegis_core::control::{ChannelKind, ControlSettings, ControllerConfig};
 use aegis_core::{GateLimits, Observation, Probe, Proprioception, Start};
 use aegis_experiments::plan::Models;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::probe::rules::RuleSettings;
-use aegis_link::{Endpoint, Keys};
+use aegis_link::{Endpoint, KeyExprs};
 use aegis_policies::card::ModelCard;
 use aegis_runtime::{Pace, RealTimeSettings};
 use serde::Deserialize;
 
-use super::ears::Standing;
 use super::metrics;
+use super::plant_listener::Standing;
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
-use crate::study::probe;
+use crate::study_loader::probe;
 
 /// What `aegis run` reads.
 #[derive(Clone, Debug, Deserialize)]
@@ -113,7 +113,7 @@ pub struct Robot {
     /// The file's own values.
     pub file: RobotFile,
     /// What the controller is made of.
-    pub recipe: Recipe,
+    pub recipe: ControllerConfig,
     /// The probe that watches the weak policy.
     pub probe: Probe,
     /// SHA-256 of what decides, by its role.
@@ -147,7 +147,7 @@ impl Robot {
             let valid = "valid is above 0, at most 60000";
             return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}; {valid}")));
         }
-        Keys::of(&file.plant).map_err(|error| wrong(error.to_string()))?;
+        KeyExprs::of(&file.plant).map_err(|error| wrong(error.to_string()))?;
         if let Some(listen) = file.metrics {
             metrics::check(listen).map_err(|reason| wrong(format!("metrics: {reason}")))?;
         }
@@ -168,7 +168,7 @@ impl Robot {
             *horizon = card.chunk.horizon;
         }
         let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
-        let recipe = Recipe {
+        let recipe = ControllerConfig {
             settings: file.control.clone(),
             limits: file.gate.clone(),
             rule: file.rule.rule(&calibration, settings.trend_window),

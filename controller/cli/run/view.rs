@@ -9,8 +9,8 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_core::control::{Cause, Mode};
-use aegis_link::wire::Wish;
+use aegis_core::control::{Mode, StopReason};
+use aegis_link::wire::OperatorCommand;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout};
@@ -18,14 +18,14 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Gauge, Paragraph, Sparkline};
 
-use super::helper::Helper;
-use super::record::Turn;
+use super::record::TickEvent;
+use super::worker::Worker;
 use crate::exit::{Exit, Failure, failure};
 
 /// Between two pictures.
-const EVERY: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(100);
 /// For a terminal to take its first bytes; one that is stopped shows the run once it goes on.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Scores and lines that are kept.
 const KEPT: usize = 240;
 const KEYS: &str = " e e-stop   s stop   r reset   g start   q or Ctrl-C end ";
@@ -34,7 +34,7 @@ const KEYS: &str = " e e-stop   s stop   r reset   g start   q or Ctrl-C end ";
 #[derive(Clone, Debug)]
 pub struct Live {
     mode: Mode,
-    cause: Option<Cause>,
+    cause: Option<StopReason>,
     step: u32,
     risk: f64,
     threshold: f64,
@@ -65,7 +65,7 @@ impl Default for Live {
 
 impl Live {
     /// Takes a control period.
-    pub fn take(&mut self, turn: &Turn<'_>) {
+    pub fn take(&mut self, turn: &TickEvent<'_>) {
         let period = turn.period;
         let output = &period.output;
         (self.mode, self.cause, self.step) = (output.mode, output.cause, output.step);
@@ -143,7 +143,7 @@ fn draw(frame: &mut Frame<'_>, live: &Live) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     /// What `aegis operate` says.
-    Wish(Wish),
+    OperatorCommand(OperatorCommand),
     /// The end of the run, as a signal asks for it.
     End,
 }
@@ -155,14 +155,14 @@ fn asked(key: &KeyEvent) -> Option<Asked> {
     let held = key.modifiers.difference(KeyModifiers::SHIFT);
     Some(match (letter.to_ascii_lowercase(), held) {
         // A stop is a stop, whatever else is held down.
-        ('e', _) => Asked::Wish(Wish::EStop),
-        ('s', _) => Asked::Wish(Wish::Stop),
+        ('e', _) => Asked::OperatorCommand(OperatorCommand::EStop),
+        ('s', _) => Asked::OperatorCommand(OperatorCommand::Stop),
         // SIGINT and SIGQUIT; a terminal sends the byte of Ctrl-\ for Ctrl-4 too.
         ('c' | '\\' | '4', KeyModifiers::CONTROL) => Asked::End,
         // SIGTSTP would leave a robot without its controller.
-        ('z', KeyModifiers::CONTROL) => Asked::Wish(Wish::Stop),
-        ('r', KeyModifiers::NONE) => Asked::Wish(Wish::Reset),
-        ('g', KeyModifiers::NONE) => Asked::Wish(Wish::Start),
+        ('z', KeyModifiers::CONTROL) => Asked::OperatorCommand(OperatorCommand::Stop),
+        ('r', KeyModifiers::NONE) => Asked::OperatorCommand(OperatorCommand::Reset),
+        ('g', KeyModifiers::NONE) => Asked::OperatorCommand(OperatorCommand::Start),
         ('q', KeyModifiers::NONE) => Asked::End,
         _ => return None,
     })
@@ -186,11 +186,11 @@ pub fn check_terminal() -> Result<(), Failure> {
 /// A terminal that cannot be drawn on.
 pub fn show(
     live: Arc<Mutex<Live>>,
-    operate: impl Fn(Wish) + Send + 'static,
+    operate: impl Fn(OperatorCommand) + Send + 'static,
     quit: Arc<AtomicBool>,
-) -> io::Result<Helper> {
+) -> io::Result<Worker> {
     let (sender, begun) = sync_channel(1);
-    let view = Helper::start("view", move |end| {
+    let view = Worker::start("view", move |end| {
         // Here and not before: a terminal that is stopped keeps whoever writes to it.
         let mut terminal = match ratatui::try_init() {
             Ok(terminal) => terminal,
@@ -208,15 +208,15 @@ pub fn show(
         while !end.load(Ordering::Acquire) {
             // A terminal that has gone is nothing to stop a robot for. To poll it would keep a processor busy.
             let ready =
-                if draw_newest() { event::poll(EVERY) } else { Err(io::ErrorKind::BrokenPipe.into()) };
+                if draw_newest() { event::poll(INTERVAL) } else { Err(io::ErrorKind::BrokenPipe.into()) };
             if ready.is_err() {
-                std::thread::sleep(EVERY);
+                std::thread::sleep(INTERVAL);
             }
             if let Ok(true) = ready
                 && let Ok(Event::Key(key)) = event::read()
             {
                 match asked(&key) {
-                    Some(Asked::Wish(wish)) => operate(wish),
+                    Some(Asked::OperatorCommand(wish)) => operate(wish),
                     Some(Asked::End) => quit.store(true, Ordering::Release),
                     None => {}
                 }
@@ -229,7 +229,7 @@ pub fn show(
         }
         let _ = ratatui::try_restore();
     })?;
-    match begun.recv_timeout(PATIENCE) {
+    match begun.recv_timeout(TIMEOUT) {
         Ok(error) => Err(io::Error::new(error.kind(), format!("--view: cannot use the terminal: {error}"))),
         // It shows the run, or will once the terminal goes on.
         Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => Ok(view),
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn what_matters_is_on_the_screen() {
         let mut live =
-            Live { mode: Mode::SafeStop, cause: Some(Cause::StrongLost), risk: 0.75, ..Live::default() };
+            Live { mode: Mode::SafeStop, cause: Some(StopReason::StrongLost), risk: 0.75, ..Live::default() };
         live.threshold = 0.5;
         live.late_ns = 41_000;
         (0..300).for_each(|number| live.say(&format!("event {number}")));
@@ -264,25 +264,25 @@ mod tests {
     #[test]
     fn a_key_asks_for_what_the_manual_says_in_either_case_and_ctrl_c_for_the_end() {
         let [none, shift, control] = [KeyModifiers::NONE, KeyModifiers::SHIFT, KeyModifiers::CONTROL];
-        let wish = |wish| Some(Asked::Wish(wish));
+        let wish = |wish| Some(Asked::OperatorCommand(wish));
         for (letter, held, expected) in [
-            ('e', none, wish(Wish::EStop)),
-            ('E', shift, wish(Wish::EStop)),
-            ('E', none, wish(Wish::EStop)),
-            ('e', control, wish(Wish::EStop)),
-            ('s', none, wish(Wish::Stop)),
-            ('S', shift, wish(Wish::Stop)),
-            ('s', control, wish(Wish::Stop)),
-            ('r', none, wish(Wish::Reset)),
-            ('R', shift, wish(Wish::Reset)),
-            ('g', none, wish(Wish::Start)),
-            ('G', shift, wish(Wish::Start)),
+            ('e', none, wish(OperatorCommand::EStop)),
+            ('E', shift, wish(OperatorCommand::EStop)),
+            ('E', none, wish(OperatorCommand::EStop)),
+            ('e', control, wish(OperatorCommand::EStop)),
+            ('s', none, wish(OperatorCommand::Stop)),
+            ('S', shift, wish(OperatorCommand::Stop)),
+            ('s', control, wish(OperatorCommand::Stop)),
+            ('r', none, wish(OperatorCommand::Reset)),
+            ('R', shift, wish(OperatorCommand::Reset)),
+            ('g', none, wish(OperatorCommand::Start)),
+            ('G', shift, wish(OperatorCommand::Start)),
             ('q', none, Some(Asked::End)),
             ('Q', shift, Some(Asked::End)),
             ('c', control, Some(Asked::End)),
             ('\\', control, Some(Asked::End)),
             ('4', control, Some(Asked::End)),
-            ('z', control, wish(Wish::Stop)),
+            ('z', control, wish(OperatorCommand::Stop)),
             // Nothing begins by a key that was meant for something else.
             ('g', control, None),
             ('r', control, None),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::extended;
+use crate::serde_nonfinite;
 
 /// Threshold at level `alpha` over one score per calibration episode: the `ceil((n+1)(1−α))`-th smallest.
 ///
@@ -30,7 +30,7 @@ pub fn split_conformal_threshold(scores: &[f64], alpha: f64) -> f64 {
 #[serde(deny_unknown_fields)]
 pub struct FunctionalBand {
     /// Threshold at each boundary, `[boundaries]`. Infinite, in files the string `inf`, where nothing fires.
-    #[serde(with = "extended::list")]
+    #[serde(with = "serde_nonfinite::list")]
     pub upper: Vec<f64>,
 }
 

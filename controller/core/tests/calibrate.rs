@@ -2,16 +2,16 @@
 //! Every refusal has its error.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_core::calibrate::CalibrateError;
-use aegis_core::{Calibrator, Score};
+use aegis_core::platt::CalibrateError;
+use aegis_core::{PlattScaling, Score};
 use proptest::prelude::*;
 
-fn probability(calibrator: &Calibrator, score: f64) -> f64 {
+fn probability(calibrator: &PlattScaling, score: f64) -> f64 {
     calibrator.probability(Score::new(score))
 }
 
 /// Gradient of the mean loss in slope and intercept, with the targets of Platt's paper worked out anew.
-fn gradient(calibrator: &Calibrator, scores: &[f64], failed: &[bool]) -> [f64; 2] {
+fn gradient(calibrator: &PlattScaling, scores: &[f64], failed: &[bool]) -> [f64; 2] {
     let failures = failed.iter().filter(|failed| **failed).count() as f64;
     let wins = failed.len() as f64 - failures;
     let mut sum = [0.0; 2];
@@ -29,14 +29,14 @@ fn separated_scores_keep_a_finite_slope_at_the_smoothed_targets() {
     // Two score values, two parameters: the fit meets both targets exactly.
     let scores = [0.2, 0.2, 0.2, 0.8, 0.8];
     let failed = [false, false, false, true, true];
-    let fitted = Calibrator::fit(&scores, &failed).unwrap();
+    let fitted = PlattScaling::fit(&scores, &failed).unwrap();
     assert!((probability(&fitted, 0.2) - 1.0 / 5.0).abs() < 1e-8);
     assert!((probability(&fitted, 0.8) - 3.0 / 4.0).abs() < 1e-8);
 }
 
 #[test]
 fn scores_that_never_vary_get_the_mean_target() {
-    let fitted = Calibrator::fit(&[0.3; 4], &[true, false, false, false]).unwrap();
+    let fitted = PlattScaling::fit(&[0.3; 4], &[true, false, false, false]).unwrap();
     // Targets 2/3 once and 1/5 thrice.
     assert!(fitted.slope == 0.0 && (probability(&fitted, 0.3) - (2.0 / 3.0 + 0.6) / 4.0).abs() < 1e-9);
 }
@@ -46,26 +46,26 @@ fn an_overconfident_score_is_pulled_back_and_a_reversed_one_shows_it() {
     // At odds of 1:19 every fifth fails, at 19:1 every fifth does not.
     let scores: Vec<f64> = (0..200).map(|index| if index < 100 { 0.05 } else { 0.95 }).collect();
     let failed: Vec<bool> = (0..200).map(|index| (index % 5 == 0) == (index < 100)).collect();
-    let fitted = Calibrator::fit(&scores, &failed).unwrap();
+    let fitted = PlattScaling::fit(&scores, &failed).unwrap();
     assert!(fitted.slope > 0.0 && fitted.slope < 1.0);
     assert!((probability(&fitted, 0.95) - 0.8).abs() < 0.01);
     let reversed: Vec<bool> = failed.iter().map(|failed| !failed).collect();
-    assert!(Calibrator::fit(&scores, &reversed).unwrap().slope < 0.0);
+    assert!(PlattScaling::fit(&scores, &reversed).unwrap().slope < 0.0);
 }
 
 #[test]
 fn a_flagged_score_is_certain_failure_at_any_slope() {
     for slope in [-1.0, 0.0, 1.0] {
-        assert_eq!(probability(&Calibrator { slope, intercept: -5.0 }, f64::NAN), 1.0);
+        assert_eq!(probability(&PlattScaling { slope, intercept: -5.0 }, f64::NAN), 1.0);
     }
-    let identity = Calibrator { slope: 1.0, intercept: 0.0 };
+    let identity = PlattScaling { slope: 1.0, intercept: 0.0 };
     assert!((probability(&identity, 0.37) - 0.37).abs() < 1e-12);
     assert!(probability(&identity, 0.0) < 1e-11 && probability(&identity, 1.0) > 1.0 - 1e-11);
 }
 
 #[test]
 fn bad_data_is_named() {
-    let fit = Calibrator::fit;
+    let fit = PlattScaling::fit;
     assert_eq!(fit(&[], &[]), Err(CalibrateError::Empty));
     assert_eq!(fit(&[0.1], &[]), Err(CalibrateError::Length { scores: 1, outcomes: 0 }));
     assert_eq!(fit(&[0.1, 0.2], &[true, true]), Err(CalibrateError::OneClass(true)));
@@ -89,7 +89,7 @@ proptest! {
         scores.extend([0.3, 0.6]);
         failed.extend([true, false]);
         scores.iter_mut().for_each(|score| *score *= scale);
-        let fitted = Calibrator::fit(&scores, &failed).unwrap();
+        let fitted = PlattScaling::fit(&scores, &failed).unwrap();
         let [slope, intercept] = gradient(&fitted, &scores, &failed);
         prop_assert!(slope.abs() < 1e-6 && intercept.abs() < 1e-7, "{fitted:?}: {slope}, {intercept}");
         let low = probability(&fitted, 0.2);

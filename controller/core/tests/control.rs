@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::support::{self, ALARM, Answer, BACKUP, CALM, Cell, PERIOD, parts};
+use crate::support::{self, ALARM, Answer, BACKUP, CALM, PERIOD, Rig, parts};
 use aegis_core::Driver;
 use aegis_core::control::{
-    Cause, ChannelKind, Inputs, LimitScope, Mode, NoProposal, Notices, Overlap, Parts, PlantHealth, Proposal,
-    Reply, Seen, StrongLoss, Wishes,
+    ChannelKind, ControllerParts, Diagnostics, Inputs, LimitScope, Mode, NoProposal, ObservationStamp,
+    OperatorCommands, Overlap, PlantHealth, Proposal, Reply, StopReason, StrongLoss,
 };
 
 #[test]
 fn an_episode_runs_from_rest_to_rest() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     let first = cell.tick();
     assert_eq!((first.mode, first.ask_weak, first.send), (Mode::Holding, Some(1), true));
     let begun = cell.tick();
@@ -28,7 +28,7 @@ fn an_episode_runs_from_rest_to_rest() {
 
 #[test]
 fn a_goal_that_holds_ends_the_episode() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(15);
     cell.success = true;
     assert_eq!(cell.tick().mode, Mode::Idle);
@@ -39,7 +39,7 @@ fn a_goal_that_holds_ends_the_episode() {
 
 #[test]
 fn a_fire_hands_over_and_a_calm_rule_hands_back() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(8);
     cell.weak = ALARM;
     let fire = loop {
@@ -60,7 +60,7 @@ fn a_fire_hands_over_and_a_calm_rule_hands_back() {
 
 #[test]
 fn a_strong_policy_that_is_asked_in_shadow_is_there_at_once() {
-    let mut cell = Cell::started(Parts { ask_strong: true, ..parts() });
+    let mut cell = Rig::started(ControllerParts { ask_strong: true, ..parts() });
     cell.weak = ALARM;
     let outputs = cell.run(4);
     assert_eq!(outputs[1].mode, Mode::Strong);
@@ -69,7 +69,7 @@ fn a_strong_policy_that_is_asked_in_shadow_is_there_at_once() {
 
 #[test]
 fn a_shadow_that_was_asked_for_at_an_earlier_boundary_is_not_what_takes_over() {
-    let mut cell = Cell::started(Parts { ask_strong: true, ..parts() });
+    let mut cell = Rig::started(ControllerParts { ask_strong: true, ..parts() });
     // Asked before step 10 and there after it: of its twelve actions, from step 9 on, one is left at step 20.
     cell.run(8);
     cell.strong = Answer::Chunk { after: 4, value: -0.5, score: f64::NAN };
@@ -81,7 +81,7 @@ fn a_shadow_that_was_asked_for_at_an_earlier_boundary_is_not_what_takes_over() {
 
 #[test]
 fn a_chunk_of_another_length_is_no_chunk() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.weak = Answer::Never;
     let request = cell.tick().ask_weak.unwrap();
     for length in [support::HORIZON - 1, support::HORIZON + 1] {
@@ -90,31 +90,31 @@ fn a_chunk_of_another_length_is_no_chunk() {
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken: None };
         let output = cell.controller.clone().tick(&Inputs { weak: Some(reply), ..cell.record[0].clone() });
         assert_eq!(output.mode, Mode::Holding);
-        assert!(output.notices.has(Notices::REJECTED) && output.notices.has(Notices::WEAK_FAILED));
+        assert!(output.notices.has(Diagnostics::REJECTED) && output.notices.has(Diagnostics::WEAK_FAILED));
     }
 }
 
 #[test]
 fn one_missed_deadline_keeps_the_chunk_in_hand() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(8);
     cell.weak = Answer::Chunk { after: 1, value: 0.2, score: 0.1 };
     let outputs = cell.run(20);
     assert!(outputs.iter().all(|output| output.mode == Mode::Weak));
-    assert!(outputs.iter().any(|output| output.notices.has(Notices::WEAK_LATE)));
+    assert!(outputs.iter().any(|output| output.notices.has(Diagnostics::WEAK_LATE)));
     assert_eq!(cell.controller.counters().stops, 0);
 }
 
 #[test]
 fn a_weak_policy_that_misses_deadline_after_deadline_gives_way_to_the_strong_one_for_a_hold() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(8);
     cell.weak = Answer::Never;
     let escalated = cell.run(10);
-    assert!(escalated.iter().any(|output| output.notices.has(Notices::ESCALATED)));
+    assert!(escalated.iter().any(|output| output.notices.has(Diagnostics::ESCALATED)));
     assert_eq!(cell.controller.mode(), Mode::Strong);
     let stopped = cell.until(Mode::SafeStop, 40);
-    assert_eq!(stopped.cause, Some(Cause::WeakLost));
+    assert_eq!(stopped.cause, Some(StopReason::WeakLost));
     let strong = cell.controller.counters().strong_periods;
     assert!(strong <= 20 + 2, "one hold and what was left of the last chunk: {strong}");
     assert_eq!(cell.controller.counters().fires, 0, "no fire was spent");
@@ -122,22 +122,22 @@ fn a_weak_policy_that_misses_deadline_after_deadline_gives_way_to_the_strong_one
 
 #[test]
 fn both_lost_is_a_safe_stop() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(8);
     (cell.weak, cell.strong) = (Answer::Never, Answer::Fails(NoProposal::Gone));
     let stopped = cell.until(Mode::SafeStop, 20);
-    assert_eq!(stopped.cause, Some(Cause::StrongLost));
+    assert_eq!(stopped.cause, Some(StopReason::StrongLost));
 }
 
 #[test]
 fn a_strong_policy_that_dies_mid_hold_runs_out_its_chunk_and_stops() {
     for death in [Answer::Never, Answer::Fails(NoProposal::Failed)] {
-        let mut cell = Cell::started(parts());
+        let mut cell = Rig::started(parts());
         cell.weak = ALARM;
         cell.until(Mode::Strong, 5);
         cell.strong = death;
         let stopped = cell.until(Mode::SafeStop, 30);
-        assert_eq!(stopped.cause, Some(Cause::StrongLost));
+        assert_eq!(stopped.cause, Some(StopReason::StrongLost));
         let strong = cell.controller.counters().strong_periods;
         assert_eq!(strong, support::HORIZON as u64, "every action that it gave is used, none again");
         assert_eq!(cell.controller.counters().fires, 1, "and the fire is not tried again");
@@ -148,26 +148,26 @@ fn a_strong_policy_that_dies_mid_hold_runs_out_its_chunk_and_stops() {
 fn where_it_may_a_calm_weak_policy_takes_over_from_a_dead_strong_one_and_fires_no_more() {
     let mut parts = parts();
     parts.settings.on_strong_loss = StrongLoss::WeakIfCalm;
-    let mut cell = Cell::started(parts);
+    let mut cell = Rig::started(parts);
     cell.weak = ALARM;
     cell.until(Mode::Strong, 5);
     (cell.weak, cell.strong) = (CALM, Answer::Never);
     cell.until(Mode::Weak, 30);
     cell.weak = ALARM;
     let stopped = cell.until(Mode::SafeStop, 60);
-    assert_eq!(stopped.cause, Some(Cause::StrongLost));
-    assert!(cell.controller.counters().of(Notices::STRONG_FAILED) >= 1);
+    assert_eq!(stopped.cause, Some(StopReason::StrongLost));
+    assert!(cell.controller.counters().of(Diagnostics::STRONG_FAILED) >= 1);
 }
 
 #[test]
 fn a_chunk_that_is_not_finite_or_out_of_bounds_is_no_chunk() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.5] {
-        let mut cell = Cell::started(parts());
+        let mut cell = Rig::started(parts());
         cell.run(8);
         cell.weak = Answer::Chunk { after: 0, value, score: 0.1 };
         cell.strong = cell.weak;
         let outputs = cell.run(30);
-        assert!(outputs.iter().any(|output| output.notices.has(Notices::REJECTED)), "{value}");
+        assert!(outputs.iter().any(|output| output.notices.has(Diagnostics::REJECTED)), "{value}");
         assert_eq!(cell.controller.mode(), Mode::SafeStop, "{value}");
         assert!(cell.commands.iter().flatten().all(|command| command.is_finite() && command.abs() <= 1.0));
     }
@@ -177,10 +177,10 @@ fn a_chunk_that_is_not_finite_or_out_of_bounds_is_no_chunk() {
 fn actions_are_clamped_where_the_settings_say_so() {
     let mut parts = parts();
     parts.settings.out_of_bounds = aegis_core::control::OutOfBounds::Clamp;
-    let mut cell = Cell::started(parts);
+    let mut cell = Rig::started(parts);
     cell.weak = Answer::Chunk { after: 0, value: 1.5, score: 0.1 };
     let outputs = cell.run(30);
-    assert!(outputs.iter().any(|output| output.notices.has(Notices::CLAMPED)));
+    assert!(outputs.iter().any(|output| output.notices.has(Diagnostics::CLAMPED)));
     assert_eq!(cell.controller.command()[0], 1.0);
     // NaN is beyond any clamp.
     cell.weak = Answer::Chunk { after: 0, value: f32::NAN, score: 0.1 };
@@ -190,25 +190,25 @@ fn actions_are_clamped_where_the_settings_say_so() {
 
 #[test]
 fn a_score_that_is_not_a_number_is_the_highest_risk() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.weak = Answer::Chunk { after: 0, value: 0.5, score: f64::NAN };
     let outputs = cell.run(4);
     let decision = outputs.iter().find_map(|output| output.decision.clone()).unwrap();
     assert!(decision.fired && decision.score.is_flagged());
-    assert!(outputs.iter().any(|output| output.notices.has(Notices::FLAGGED)));
+    assert!(outputs.iter().any(|output| output.notices.has(Diagnostics::FLAGGED)));
 }
 
 #[test]
 fn an_old_observation_is_not_inferred_on_and_then_stops_the_robot() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(7);
     cell.observe = false;
     let outputs = cell.run(10);
-    let stale: Vec<bool> = outputs.iter().map(|output| output.notices.has(Notices::STALE)).collect();
+    let stale: Vec<bool> = outputs.iter().map(|output| output.notices.has(Diagnostics::STALE)).collect();
     let first = stale.iter().position(|stale| *stale).unwrap();
     assert_eq!(first, 2, "older than 120 ms from the third period on");
     assert!(outputs[first..].iter().all(|output| output.ask_weak.is_none()));
-    assert_eq!(outputs[first + 2].cause, Some(Cause::Stale), "the third stale period stops it");
+    assert_eq!(outputs[first + 2].cause, Some(StopReason::Stale), "the third stale period stops it");
 }
 
 #[test]
@@ -216,23 +216,23 @@ fn an_observation_counts_from_when_it_was_taken_and_not_from_when_it_came() {
     let ms = Duration::from_millis;
     let mut parts = parts();
     parts.settings.max_age_ms = 150.0;
-    let mut cell = Cell::started(parts.clone());
+    let mut cell = Rig::started(parts.clone());
     cell.latency = Some(ms(150));
-    assert!(!cell.until(Mode::Weak, 3).notices.has(Notices::STALE), "as old as may be");
+    assert!(!cell.until(Mode::Weak, 3).notices.has(Diagnostics::STALE), "as old as may be");
     // Each comes in the very period that reads it, 600 ms after it was taken: the line is slow, and steady.
-    let mut cell = Cell::started(parts);
+    let mut cell = Rig::started(parts);
     cell.latency = Some(ms(600));
     let outputs = cell.run(40);
-    assert!(outputs[..3].iter().all(|output| output.notices.has(Notices::STALE)));
+    assert!(outputs[..3].iter().all(|output| output.notices.has(Diagnostics::STALE)));
     assert!(outputs.iter().all(|output| output.ask_weak.is_none() && !output.mode.drives()));
-    assert_eq!(outputs[2].cause, Some(Cause::Stale), "the third stale period stops it");
+    assert_eq!(outputs[2].cause, Some(StopReason::Stale), "the third stale period stops it");
     assert!(cell.commands.iter().all(|command| command == &[0.0, 0.0, -1.0]), "it stands where it stood");
 }
 
 #[test]
 fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
     for (ago, aged) in [(120, false), (121, true)] {
-        let mut cell = Cell::started(parts());
+        let mut cell = Rig::started(parts());
         cell.weak = Answer::Never;
         let request = cell.tick().ask_weak.unwrap();
         let asked = cell.record.last().unwrap().clone();
@@ -240,8 +240,9 @@ fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
         let taken = Some(asked.now - Duration::from_millis(ago));
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
-        let output = cell.controller.tick(&Inputs { weak: Some(reply), wishes: Wishes::default(), ..asked });
-        assert_eq!(output.notices.has(Notices::AGED_CHUNK), aged, "{ago} ms");
+        let output =
+            cell.controller.tick(&Inputs { weak: Some(reply), wishes: OperatorCommands::default(), ..asked });
+        assert_eq!(output.notices.has(Diagnostics::AGED_CHUNK), aged, "{ago} ms");
         assert_eq!(output.mode.drives(), !aged, "{ago} ms");
     }
 }
@@ -250,7 +251,7 @@ fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
 fn a_chunk_that_waits_while_nobody_drives_is_dropped_when_it_has_become_too_old() {
     // The strong policy is waited for through four periods; its answer may have waited one more.
     let wait = |periods: u32| {
-        let mut cell = Cell::started(parts());
+        let mut cell = Rig::started(parts());
         cell.weak = Answer::Never;
         let request = cell.tick().ask_weak.unwrap();
         let asked = cell.record.last().unwrap().clone();
@@ -260,9 +261,9 @@ fn a_chunk_that_waits_while_nobody_drives_is_dropped_when_it_has_become_too_old(
         let reply = Reply { request, episode: 1, observed: 0, took: Duration::ZERO, proposal, taken };
         let now = asked.now + Duration::from_millis(50) * periods;
         let plant = PlantHealth { heard: now, ..asked.plant };
-        let wishes = Wishes::default();
+        let wishes = OperatorCommands::default();
         let output = cell.controller.tick(&Inputs { now, plant, weak: Some(reply), wishes, ..asked });
-        (output.notices.has(Notices::AGED_CHUNK), output.mode.drives())
+        (output.notices.has(Diagnostics::AGED_CHUNK), output.mode.drives())
     };
     assert_eq!(wait(5), (false, true));
     assert_eq!(wait(6), (true, false));
@@ -272,7 +273,7 @@ fn a_chunk_that_waits_while_nobody_drives_is_dropped_when_it_has_become_too_old(
 fn what_was_recorded_before_the_plants_clock_was_reads_as_it_did() {
     // Fields in order without their names, as a record has them: the newest are the last, and are missing here.
     let time = r#"{"secs":1,"nanos":0}"#;
-    let seen: Seen = serde_json::from_str(&format!("[1,2,1,{time},0,false,null]")).unwrap();
+    let seen: ObservationStamp = serde_json::from_str(&format!("[1,2,1,{time},0,false,null]")).unwrap();
     assert_eq!((seen.taken, seen.taken_at()), (None, Duration::from_secs(1)));
     assert_eq!(seen.age(Duration::from_secs(3)), Duration::from_secs(2));
     let plant: PlantHealth = serde_json::from_str(&format!("[{time},false,true]")).unwrap();
@@ -285,57 +286,57 @@ fn what_was_recorded_before_the_plants_clock_was_reads_as_it_did() {
         assert_eq!(reply.taken, expected);
     }
     // Whatever is recorded, nothing was taken after it came.
-    let early = Seen { taken: Some(Duration::from_secs(9)), ..seen };
+    let early = ObservationStamp { taken: Some(Duration::from_secs(9)), ..seen };
     assert_eq!(early.taken_at(), seen.received);
 }
 
 #[test]
 fn an_episode_begins_with_what_was_seen_before_it_and_not_with_what_was_seen_of_another() {
     for (seen_of, stale) in [(1, false), (7, true)] {
-        let mut cell = Cell::new(parts());
+        let mut cell = Rig::new(parts());
         cell.episode = seen_of;
         cell.tick();
         (cell.episode, cell.observe, cell.wishes.start) = (1, false, Some(1));
         let output = cell.tick();
         assert_eq!(output.mode, Mode::Holding);
-        assert_eq!(output.notices.has(Notices::STALE), stale);
+        assert_eq!(output.notices.has(Diagnostics::STALE), stale);
         assert_eq!(output.ask_weak.is_some(), !stale);
     }
 }
 
 #[test]
 fn pictures_that_do_not_change_are_stale() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     for number in 0..8 {
         cell.pictures = number + 1;
         cell.tick();
     }
     let stopped = cell.until(Mode::SafeStop, 20);
-    assert_eq!(stopped.cause, Some(Cause::Stale));
-    assert!(cell.controller.counters().of(Notices::FROZEN) > 0);
+    assert_eq!(stopped.cause, Some(StopReason::Stale));
+    assert!(cell.controller.counters().of(Diagnostics::FROZEN) > 0);
 }
 
 #[test]
 fn sequence_numbers_decide_what_an_observation_counts_for() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(5);
     cell.sequence -= 2;
-    assert!(cell.tick().notices.has(Notices::DUPLICATE));
+    assert!(cell.tick().notices.has(Diagnostics::DUPLICATE));
     cell.sequence += 4;
-    assert!(cell.tick().notices.has(Notices::GAP));
+    assert!(cell.tick().notices.has(Diagnostics::GAP));
     cell.episode = 7;
-    assert!(cell.tick().notices.has(Notices::FOREIGN_OBSERVATION));
+    assert!(cell.tick().notices.has(Diagnostics::FOREIGN_OBSERVATION));
     assert_eq!(cell.controller.counters().missing_observations, 3);
 }
 
 #[test]
 fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.weak = Answer::Chunk { after: 3, value: 0.9, score: 0.1 };
     cell.run(2);
-    cell.wishes = Wishes { stop: true, ..Wishes::default() };
+    cell.wishes = OperatorCommands { stop: true, ..OperatorCommands::default() };
     cell.tick();
-    cell.wishes = Wishes { reset: true, start: Some(2), ..Wishes::default() };
+    cell.wishes = OperatorCommands { reset: true, start: Some(2), ..OperatorCommands::default() };
     cell.episode = 2;
     cell.weak = CALM;
     let asked = cell.tick().ask_weak.unwrap();
@@ -345,8 +346,8 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
         let reply = Reply { request, episode, observed: 3, took: Duration::ZERO, proposal, taken: None };
         let inputs = Inputs { weak: Some(reply), ..cell.record.last().unwrap().clone() };
-        let output = cell.feed(Inputs { wishes: Wishes::default(), ..inputs });
-        assert!(output.notices.has(Notices::FOREIGN_REPLY) && !output.mode.drives());
+        let output = cell.feed(Inputs { wishes: OperatorCommands::default(), ..inputs });
+        assert!(output.notices.has(Diagnostics::FOREIGN_REPLY) && !output.mode.drives());
     }
     cell.until(Mode::Weak, 5);
     assert!(cell.commands.iter().all(|command| command[0] != 0.9));
@@ -354,14 +355,14 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
 
 #[test]
 fn a_silent_lost_or_stopped_plant_stops_the_controller_until_somebody_resets_it() {
-    type Spoil = (fn(&mut Cell), Cause);
+    type Spoil = (fn(&mut Rig), StopReason);
     let spoil: [Spoil; 3] = [
-        (|cell| cell.heartbeat = false, Cause::PlantSilent),
-        (|cell| cell.lost = true, Cause::PlantLost),
-        (|cell| cell.stopped = true, Cause::PlantStopped),
+        (|cell| cell.heartbeat = false, StopReason::PlantSilent),
+        (|cell| cell.lost = true, StopReason::PlantLost),
+        (|cell| cell.stopped = true, StopReason::PlantStopped),
     ];
     for (spoil, cause) in spoil {
-        let mut cell = Cell::started(parts());
+        let mut cell = Rig::started(parts());
         cell.run(8);
         spoil(&mut cell);
         let stopped = cell.until(Mode::SafeStop, 12);
@@ -383,7 +384,7 @@ fn a_silent_lost_or_stopped_plant_stops_the_controller_until_somebody_resets_it(
 
 #[test]
 fn a_plant_that_is_not_there_yet_is_no_fault_and_one_that_goes_between_episodes_is() {
-    let mut cell = Cell::new(parts());
+    let mut cell = Rig::new(parts());
     cell.heartbeat = false;
     assert!(cell.run(30).iter().all(|output| output.mode == Mode::Idle), "nobody has been claimed yet");
     cell.heartbeat = true;
@@ -401,24 +402,24 @@ fn a_start_from_where_the_plant_stood_too_long_ago_is_refused() {
     let mut parts = parts();
     parts.settings.max_age_ms = 100.0;
     for (age, begins) in [(Duration::from_millis(100), true), (Duration::from_millis(101), false)] {
-        let mut cell = Cell::started(parts.clone());
+        let mut cell = Rig::started(parts.clone());
         cell.pose = Some(vec![0.0, 0.0, 1.0]);
         cell.pose_taken = Some(cell.now + PERIOD - age);
         let output = cell.tick();
-        assert_eq!((output.mode.is_on(), output.notices.has(Notices::START_REFUSED)), (begins, !begins));
+        assert_eq!((output.mode.is_on(), output.notices.has(Diagnostics::START_REFUSED)), (begins, !begins));
     }
     // In a latch, too, it is said.
-    let mut cell = Cell::new(parts);
+    let mut cell = Rig::new(parts);
     cell.wishes.e_stop = true;
     cell.tick();
     (cell.wishes.start, cell.pose_taken) = (Some(1), Some(cell.now + PERIOD));
     let output = cell.tick();
-    assert!(output.mode == Mode::EStop && output.notices.has(Notices::START_REFUSED));
+    assert!(output.mode == Mode::EStop && output.notices.has(Diagnostics::START_REFUSED));
 }
 
 #[test]
 fn a_discrete_channel_begins_at_rest_whatever_the_episode_before_left() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.until(Mode::Weak, 10);
     cell.run(3);
     assert_eq!(cell.controller.command()[2], 0.5, "the policy moved it");
@@ -437,21 +438,21 @@ fn a_robot_that_does_not_follow_is_stopped_and_sent_nothing_before_the_next_star
     let mut parts = parts();
     parts.settings.channels[1].kind = ChannelKind::Position;
     parts.settings.follow_within = 0.1;
-    let follows = |cell: &mut Cell, periods: usize| {
+    let follows = |cell: &mut Rig, periods: usize| {
         for _ in 0..periods {
             cell.measured = Some(cell.controller.command().to_vec());
             assert!(cell.tick().send);
         }
     };
     // While a policy drives, in a safe stop, and in an e-stop: the drive is off, or somebody pushes the arm.
-    type Latch = fn(&mut Cell);
-    let latches: [(Latch, Cause); 3] = [
-        (|_| (), Cause::NotFollowing),
-        (|cell| cell.wishes.stop = true, Cause::Asked),
-        (|cell| cell.wishes.e_stop = true, Cause::EStop),
+    type Latch = fn(&mut Rig);
+    let latches: [(Latch, StopReason); 3] = [
+        (|_| (), StopReason::NotFollowing),
+        (|cell| cell.wishes.stop = true, StopReason::Asked),
+        (|cell| cell.wishes.e_stop = true, StopReason::EStop),
     ];
     for (latch, cause) in latches {
-        let mut cell = Cell::started(parts.clone());
+        let mut cell = Rig::started(parts.clone());
         follows(&mut cell, 20);
         latch(&mut cell);
         follows(&mut cell, 20);
@@ -479,8 +480,11 @@ fn a_robot_that_does_not_follow_is_stopped_and_sent_nothing_before_the_next_star
 #[test]
 fn a_latch_sends_nothing_to_a_plant_that_stopped_by_itself() {
     // Between episodes, when nothing has been sent for a while.
-    for wish in [Wishes { stop: true, ..Wishes::default() }, Wishes { e_stop: true, ..Wishes::default() }] {
-        let mut cell = Cell::started(parts());
+    for wish in [
+        OperatorCommands { stop: true, ..OperatorCommands::default() },
+        OperatorCommands { e_stop: true, ..OperatorCommands::default() },
+    ] {
+        let mut cell = Rig::started(parts());
         cell.until(Mode::Weak, 10);
         cell.success = true;
         cell.until(Mode::Idle, 5);
@@ -495,7 +499,7 @@ fn a_latch_sends_nothing_to_a_plant_that_stopped_by_itself() {
         assert!(cell.controller.mode().is_latched() && !cell.tick().send, "{wish:?}");
     }
     // In an episode; a command that stands still is one that moves a robot which was pushed.
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.until(Mode::Weak, 10);
     assert!(cell.tick().send);
     cell.stopped = true;
@@ -519,7 +523,7 @@ fn a_latch_sends_nothing_to_a_plant_that_stopped_by_itself() {
 
 #[test]
 fn a_robot_that_still_moves_is_not_reset() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(15);
     cell.wishes.stop = true;
     cell.tick();
@@ -532,18 +536,18 @@ fn a_robot_that_still_moves_is_not_reset() {
 
 #[test]
 fn missed_periods_are_counted_and_their_actions_are_not_made_up_for() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     cell.run(5);
     let sent = cell.commands.len();
     cell.skipped = 3;
     let output = cell.tick();
-    assert!(output.notices.has(Notices::OVERRUN));
+    assert!(output.notices.has(Diagnostics::OVERRUN));
     assert_eq!((output.step, cell.commands.len()), (7, sent + 1));
 }
 
 #[test]
 fn a_budget_that_is_spent_binds_whatever_the_score() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     let mut outputs = Vec::new();
     for _ in 0..120 {
         cell.weak = if cell.controller.mode() == Mode::Strong { CALM } else { ALARM };
@@ -551,13 +555,13 @@ fn a_budget_that_is_spent_binds_whatever_the_score() {
     }
     let fires = outputs.iter().filter(|output| output.decision.as_ref().is_some_and(|d| d.fired)).count();
     assert_eq!(fires, 2);
-    assert!(outputs.iter().any(|output| output.notices.has(Notices::BUDGET_SPENT)));
+    assert!(outputs.iter().any(|output| output.notices.has(Diagnostics::BUDGET_SPENT)));
     assert!(cell.controller.counters().strong_periods <= 60, "the duty cap");
 }
 
 #[test]
 fn a_score_that_dances_about_the_threshold_hands_over_no_more_often_than_the_limits_say() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     let mut high = false;
     let mut outputs = Vec::new();
     for _ in 0..120 {
@@ -583,7 +587,7 @@ fn chunks_of_one_policy_blend_and_those_of_two_do_not() {
     parts.settings.limits = LimitScope::UntilCaughtUp;
     parts.settings.lead_steps = 2;
     parts.limits.chunk_steps = 5;
-    let mut cell = Cell::started(parts);
+    let mut cell = Rig::started(parts);
     cell.weak = Answer::Chunk { after: 0, value: 0.1, score: 0.1 };
     cell.run(4);
     cell.weak = Answer::Chunk { after: 0, value: 0.9, score: 0.1 };
@@ -597,7 +601,7 @@ fn chunks_of_one_policy_blend_and_those_of_two_do_not() {
 #[test]
 fn the_wall_clock_is_nowhere_and_time_starts_where_it_likes() {
     let run = |start: Duration| {
-        let mut cell = Cell::new(parts());
+        let mut cell = Rig::new(parts());
         cell.now = start;
         cell.wishes.start = Some(1);
         cell.tick();
@@ -610,7 +614,7 @@ fn the_wall_clock_is_nowhere_and_time_starts_where_it_likes() {
 
 #[test]
 fn a_record_of_the_inputs_gives_the_same_outputs_again() {
-    let mut cell = Cell::started(parts());
+    let mut cell = Rig::started(parts());
     let mut outputs = Vec::new();
     for number in 0..140_u32 {
         cell.weak = if number % 37 < 12 { ALARM } else { CALM };
@@ -618,7 +622,7 @@ fn a_record_of_the_inputs_gives_the_same_outputs_again() {
         cell.observe = number % 31 != 30;
         outputs.push(cell.tick());
     }
-    let mut again = Cell::new(parts());
+    let mut again = Rig::new(parts());
     for (inputs, expected) in cell.record.into_iter().zip(outputs) {
         assert_eq!(format!("{:?}", again.controller.tick(&inputs)), format!("{expected:?}"));
     }

@@ -1,9 +1,9 @@
 //! What holds of the controller whatever happens: random faults, random wishes, random answers, thousands of periods.
 
-use crate::support::{self, Answer, Cell, channels, limits, parts};
+use crate::support::{self, Answer, Rig, channels, limits, parts};
 use aegis_core::control::{
-    Channel, ChannelKind, LimitScope, Mode, Motion, NoProposal, OutOfBounds, Output, Parts, StrongLoss,
-    Wishes,
+    Channel, ChannelKind, ControllerParts, LimitScope, Mode, Motion, NoProposal, OperatorCommands,
+    OutOfBounds, Output, StrongLoss,
 };
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 struct Turn {
     weak: Answer,
     strong: Answer,
-    wishes: Wishes,
+    wishes: OperatorCommands,
     observe: bool,
     heartbeat: bool,
     lost: bool,
@@ -35,8 +35,9 @@ fn rarely(one_in: u32) -> impl Strategy<Value = bool> {
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
-    let wishes = (rarely(60), rarely(40), rarely(6), rarely(4))
-        .prop_map(|(e_stop, stop, reset, start)| Wishes { e_stop, stop, reset, start: start.then_some(1) });
+    let wishes = (rarely(60), rarely(40), rarely(6), rarely(4)).prop_map(|(e_stop, stop, reset, start)| {
+        OperatorCommands { e_stop, stop, reset, start: start.then_some(1) }
+    });
     let plant = (rarely(12), rarely(8), rarely(80), rarely(80));
     (answer(), answer(), wishes, plant, prop_oneof![9 => Just(0_u32), 1 => 1_u32..3], rarely(30)).prop_map(
         |(weak, strong, wishes, (blind, silent, lost, stopped), skipped, foreign)| Turn {
@@ -53,7 +54,7 @@ fn turn() -> impl Strategy<Value = Turn> {
     )
 }
 
-fn any_parts() -> impl Strategy<Value = Parts> {
+fn any_parts() -> impl Strategy<Value = ControllerParts> {
     (any::<bool>(), any::<bool>(), any::<bool>(), 1_u32..3).prop_map(|(shadow, calm, clamp, lead)| {
         let mut parts = parts();
         parts.ask_strong = shadow;
@@ -64,8 +65,8 @@ fn any_parts() -> impl Strategy<Value = Parts> {
     })
 }
 
-fn play(parts: Parts, turns: &[Turn], mut check: impl FnMut(&Cell, &Turn, Mode, &Output)) {
-    let mut cell = Cell::started(parts);
+fn play(parts: ControllerParts, turns: &[Turn], mut check: impl FnMut(&Rig, &Turn, Mode, &Output)) {
+    let mut cell = Rig::started(parts);
     for turn in turns {
         (cell.weak, cell.strong, cell.wishes) = (turn.weak, turn.strong, turn.wishes);
         (cell.observe, cell.heartbeat) = (turn.observe, turn.heartbeat);
@@ -141,7 +142,7 @@ proptest! {
         parts in any_parts(),
         lateness in prop::collection::vec((0_u32..14, 0_u32..14, 0.0_f64..1.0, prop_oneof![9 => Just(0_u32), 1 => 1_u32..3]), 1..60),
     ) {
-        let mut cell = Cell::started(parts);
+        let mut cell = Rig::started(parts);
         let mut turns = lateness.into_iter().cycle();
         let ended = (0..2000).any(|_| {
             let (weak, strong, score, skipped) = turns.next().unwrap();

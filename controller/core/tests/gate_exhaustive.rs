@@ -8,7 +8,9 @@ use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{
     BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Schedule, TrendSettings,
 };
-use aegis_core::{Calibrator, Driver, Evidence, Gate, GateLimits, Rule, Score, Signal, Thresholds, Trigger};
+use aegis_core::{
+    Driver, Evidence, Gate, GateLimits, PlattScaling, Rule, Score, Signal, Thresholds, Trigger,
+};
 
 const CHUNKS: u32 = 8;
 
@@ -152,7 +154,7 @@ fn any_rule_of_a_users_own_stays_within_the_limits() {
 /// Every rule that reads evidence, each so that `LOUD` alarms after `QUIET` and `QUIET` is calm.
 fn reading_rules() -> Vec<Rule> {
     let thresholds = Thresholds { fire: 0.6, hand_back: 0.4 };
-    let calibrator = Calibrator { slope: 1.0, intercept: 0.0 };
+    let calibrator = PlattScaling { slope: 1.0, intercept: 0.0 };
     vec![
         Rule::Conformal(thresholds),
         Rule::FunctionalBand(FunctionalBand { upper: vec![0.95, 0.6, 0.4], hand_back: 0.2 }),

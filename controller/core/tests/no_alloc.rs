@@ -2,7 +2,7 @@
 //! Counts every allocation of this thread.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use crate::support::{self, Cell};
+use crate::support::{self, Rig};
 use aegis_core::HeadKind;
 use aegis_core::probe::{FitOptions, Trajectory, fit};
 
@@ -29,14 +29,14 @@ fn a_score_allocates_nothing() {
 
 #[test]
 fn a_control_period_allocates_nothing() {
-    let mut cell = Cell::started(support::parts());
+    let mut cell = Rig::started(support::parts());
     // One episode with a fire, a hold and a hand-back, recorded; then its inputs again, counted.
     for number in 0..120_u32 {
         cell.weak = if number % 40 < 15 { support::ALARM } else { support::CALM };
         cell.tick();
     }
     assert!(cell.controller.counters().fires > 0 && cell.controller.counters().weak_periods > 0);
-    let mut again = Cell::new(support::parts());
+    let mut again = Rig::new(support::parts());
     let begun = again.controller.tick(&cell.record[0]);
     assert!(begun.ask_weak.is_some());
     let counted = allocation_counter::measure(|| {

@@ -10,7 +10,7 @@ use aegis_core::trigger::{
     chunk_disagreement, draw_boundaries,
 };
 use aegis_core::{
-    Arbiter, Authority, Calibrator, Chunk, Driver, Evidence, Gate, GateLimits, Rule, Score, Signal,
+    Arbiter, Authority, Chunk, Driver, Evidence, Gate, GateLimits, PlattScaling, Rule, Score, Signal,
     Thresholds, Trigger,
 };
 
@@ -70,7 +70,7 @@ fn cost(missed: f64, false_alarm: f64, slope: f64, hand_back: f64) -> CostSettin
         cost_of_missed_failure: missed,
         cost_of_false_alarm: false_alarm,
         hand_back,
-        calibrator: Calibrator { slope, intercept: 0.0 },
+        calibrator: PlattScaling { slope, intercept: 0.0 },
     }
 }
 
@@ -109,7 +109,7 @@ fn cost_settings_are_refused_by_name() {
     assert_eq!(field(cost(1.0, 1.0, -1.0, 0.1)), "trigger.calibrator.slope");
     assert_eq!(field(cost(1.0, 1.0, f64::NAN, 0.1)), "trigger.calibrator.slope");
     assert_eq!(field(cost(1.0, 1.0, 1.0, 0.6)), "trigger.hand_back");
-    let calibrator = Calibrator { slope: 1.0, intercept: f64::NAN };
+    let calibrator = PlattScaling { slope: 1.0, intercept: f64::NAN };
     assert_eq!(
         field(CostSettings { calibrator, ..cost(1.0, 1.0, 1.0, 0.1) }),
         "trigger.calibrator.intercept"

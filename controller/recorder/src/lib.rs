@@ -11,9 +11,9 @@ pub mod run_log;
 mod run_scene;
 pub mod run_view;
 mod scene;
-pub mod sights;
 mod signals;
 mod sink;
+pub mod snapshots;
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -23,7 +23,7 @@ use aegis_core::scene::Body;
 use aegis_core::{ChunkRecord, Frame, Pose, Recorder, StepRecord};
 
 use crate::episode::{Episode, Step};
-pub use crate::run_scene::Stage;
+pub use crate::run_scene::SceneResolver;
 pub use crate::sink::{Sink, Target};
 
 /// Version of Rerun: of recordings, and of the viewer that opens them.
@@ -119,11 +119,11 @@ impl From<rerun::RecordingStreamError> for RecorderError {
 /// Everything stays in memory, which is what an offline replay wants; a control loop would have to be decoupled from
 /// it.
 #[derive(Debug)]
-pub struct Film {
+pub struct EpisodeRecording {
     episode: Episode,
 }
 
-impl Film {
+impl EpisodeRecording {
     /// Nothing filmed yet. `bodies` are what the 3D view shows; without any it shows paths only.
     pub fn new(info: EpisodeInfo, bodies: Vec<Body>) -> Self {
         Self { episode: Episode { info, bodies, ..Episode::default() } }
@@ -168,7 +168,7 @@ impl Film {
     }
 }
 
-impl Recorder for Film {
+impl Recorder for EpisodeRecording {
     fn chunk(&mut self, record: &ChunkRecord) {
         self.episode.chunks.push(record.clone());
     }

@@ -8,7 +8,7 @@ use std::io::{self, BufReader, BufWriter};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use aegis_core::control::{LimitScope, Recipe};
+use aegis_core::control::{ControllerConfig, LimitScope};
 use serde::{Deserialize, Serialize};
 
 use crate::frames::{self, Frame, FrameReader, FrameWriter, MAGIC_BYTES};
@@ -35,7 +35,7 @@ pub struct RunHeader {
     /// SHA-256 of each model and of the probe, by their role.
     pub digests: BTreeMap<String, String>,
     /// Everything that the controller was made of.
-    pub recipe: Recipe,
+    pub recipe: ControllerConfig,
     /// Number of the first period in this file: 0 for a whole run, more for the end of one.
     pub first: u64,
 }
@@ -285,7 +285,7 @@ mod tests {
             acceleration: 0.2,
             jerk: 0.1,
         };
-        let recipe = Recipe {
+        let recipe = ControllerConfig {
             settings: ControlSettings {
                 rate_hz: 20.0,
                 lead_steps: 1,

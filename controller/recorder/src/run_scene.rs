@@ -7,7 +7,7 @@ use crate::rerun::{Clear, Color, EntityPath, Points3D, RecordingStream, ViewCoor
 use aegis_core::Pose;
 use aegis_core::scene::Body;
 
-use crate::sights::Sight;
+use crate::snapshots::PlantSnapshot;
 use crate::{RecorderError, scene};
 
 /// Where it lies.
@@ -18,17 +18,17 @@ const TRAIL: usize = 100;
 const CELL: f32 = 0.008;
 
 /// Knows scenes by what was seen of them.
-pub trait Stage: Send {
+pub trait SceneResolver: Send {
     /// The bodies of the scene that this look is of; none where it is not known.
-    fn bodies(&mut self, sight: &Sight) -> Vec<Body>;
+    fn bodies(&mut self, sight: &PlantSnapshot) -> Vec<Body>;
 
     /// Where those bodies were then, in their order; none where that cannot be told.
-    fn poses(&mut self, sight: &Sight) -> Vec<Pose>;
+    fn poses(&mut self, sight: &PlantSnapshot) -> Vec<Pose>;
 }
 
 /// Draws looks.
 pub struct RunScene {
-    stage: Box<dyn Stage>,
+    stage: Box<dyn SceneResolver>,
     task: Option<u32>,
     episode: Option<u64>,
     root: EntityPath,
@@ -39,7 +39,7 @@ pub struct RunScene {
 
 impl RunScene {
     /// Nothing seen yet.
-    pub fn new(stream: &RecordingStream, stage: Box<dyn Stage>) -> Result<Self, RecorderError> {
+    pub fn new(stream: &RecordingStream, stage: Box<dyn SceneResolver>) -> Result<Self, RecorderError> {
         stream.log_static(WORLD, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
         let (root, trail) = (EntityPath::from(WORLD), VecDeque::new());
         Ok(Self { stage, task: None, episode: None, root, bodies: Vec::new(), drawn: Vec::new(), trail })
@@ -49,7 +49,7 @@ impl RunScene {
     pub fn take(
         &mut self,
         stream: &RecordingStream,
-        sight: &Sight,
+        sight: &PlantSnapshot,
         colour: Color,
     ) -> Result<(), RecorderError> {
         if self.task != Some(sight.task) {
@@ -85,7 +85,7 @@ impl RunScene {
     }
 
     /// Another task has another scene.
-    fn enter(&mut self, stream: &RecordingStream, sight: &Sight) -> Result<(), RecorderError> {
+    fn enter(&mut self, stream: &RecordingStream, sight: &PlantSnapshot) -> Result<(), RecorderError> {
         if self.task.replace(sight.task).is_some() {
             stream.log(self.root.clone(), &Clear::recursive())?;
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::rerun::components::InterpolationMode;
 use crate::rerun::{Color, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange};
 use crate::rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
-use aegis_core::control::{Mode, Notices, Period};
+use aegis_core::control::{Diagnostics, Mode, TickRecord};
 
 use crate::run_log::{RunHeader, RunReader};
-use crate::run_scene::{RunScene, Stage};
-use crate::sights::{Sight, Sights};
+use crate::run_scene::{RunScene, SceneResolver};
 use crate::signals::{SCORE, THRESHOLDS, style};
 use crate::sink::{Sink, Target, begin};
+use crate::snapshots::{PlantSnapshot, SnapshotReader};
 use crate::{APPLICATION, RecorderError, layout};
 
 /// Colours of Okabe and Ito's palette, told apart with any colour vision.
@@ -36,7 +36,7 @@ pub struct RunView {
     began_ns: i64,
     number: i64,
     before: Mode,
-    notices: Notices,
+    notices: Diagnostics,
     limited: bool,
 }
 
@@ -46,7 +46,11 @@ impl RunView {
     ///
     /// # Errors
     /// [`RecorderError::Viewer`] for an address that is none.
-    pub fn live(target: &Target, header: &RunHeader, stage: Box<dyn Stage>) -> Result<Self, RecorderError> {
+    pub fn live(
+        target: &Target,
+        header: &RunHeader,
+        stage: Box<dyn SceneResolver>,
+    ) -> Result<Self, RecorderError> {
         let builder = RecordingStreamBuilder::new(APPLICATION).recording_id(name(header)).enabled(true);
         let stream = target.connect(builder)?;
         begin(&stream, &name(header))?;
@@ -57,7 +61,7 @@ impl RunView {
         stream: RecordingStream,
         header: &RunHeader,
         has_sights: bool,
-        stage: Box<dyn Stage>,
+        stage: Box<dyn SceneResolver>,
     ) -> Result<Self, RecorderError> {
         layout::send_run(&stream, header.recipe.settings.rate_hz, has_sights)?;
         let scene = RunScene::new(&stream, stage)?;
@@ -79,7 +83,7 @@ impl RunView {
             .with_colors(MODES.map(|(_, (red, green, blue))| Color::from_rgb(red, green, blue)));
         stream.log_static("who/mode", &modes)?;
         let number = i64::try_from(header.first).unwrap_or(i64::MAX);
-        let (before, notices) = (Mode::Idle, Notices::default());
+        let (before, notices) = (Mode::Idle, Diagnostics::default());
         Ok(Self { stream, scene, began_ns: header.began_unix_ns, number, before, notices, limited: false })
     }
 
@@ -87,7 +91,7 @@ impl RunView {
     ///
     /// # Errors
     /// What Rerun reports.
-    pub fn take(&mut self, period: &Period<'_>) -> Result<(), RecorderError> {
+    pub fn take(&mut self, period: &TickRecord<'_>) -> Result<(), RecorderError> {
         let (inputs, output) = (&period.inputs, &period.output);
         self.at(inputs.now, output.step);
         self.number += 1;
@@ -120,7 +124,7 @@ impl RunView {
     ///
     /// # Errors
     /// What Rerun reports.
-    pub fn see(&mut self, sight: &Sight) -> Result<(), RecorderError> {
+    pub fn see(&mut self, sight: &PlantSnapshot) -> Result<(), RecorderError> {
         self.at(Duration::from_nanos(sight.now_ns), sight.step);
         let (_, (red, green, blue)) =
             MODES.into_iter().find(|(mode, _)| *mode == self.before).unwrap_or(MODES[0]);
@@ -135,7 +139,7 @@ impl RunView {
         self.stream.set_timestamp_nanos_since_epoch("wall_time", self.began_ns.saturating_add(since));
     }
 
-    fn time(&self, period: &Period<'_>) -> Result<(), RecorderError> {
+    fn time(&self, period: &TickRecord<'_>) -> Result<(), RecorderError> {
         let inputs = &period.inputs;
         let age = inputs.observation.map(|seen| seen.age(inputs.now));
         let inference = [&inputs.weak, &inputs.strong].map(|reply| reply.as_ref().map(|reply| reply.took));
@@ -151,7 +155,7 @@ impl RunView {
     }
 
     /// What began in this period.
-    fn events(&self, period: &Period<'_>) -> Vec<(String, &'static str)> {
+    fn events(&self, period: &TickRecord<'_>) -> Vec<(String, &'static str)> {
         let output = &period.output;
         let mut events = Vec::new();
         if let Some(decision) = output.decision.as_ref().filter(|decision| decision.fired) {
@@ -170,7 +174,7 @@ impl RunView {
             let channels = channels.map(|channel| channel.to_string()).collect::<Vec<_>>().join(", ");
             events.push((format!("commands are limited: channels {channels}"), TextLogLevel::INFO));
         }
-        for (notice, text) in Notices::ALL {
+        for (notice, text) in Diagnostics::ALL {
             if output.notices.has(notice) && !self.notices.has(notice) {
                 events.push((text.to_owned(), TextLogLevel::WARN));
             }
@@ -186,8 +190,8 @@ impl RunView {
 /// What the record, Rerun or the file system reports.
 pub fn draw(
     mut reader: RunReader,
-    sights: Option<Sights>,
-    stage: Box<dyn Stage>,
+    sights: Option<SnapshotReader>,
+    stage: Box<dyn SceneResolver>,
     sink: Sink,
 ) -> Result<u64, RecorderError> {
     let header = reader.header.clone();
@@ -197,7 +201,7 @@ pub fn draw(
         let mut view = RunView::new(stream.clone(), &header, sights.is_some(), stage)?;
         let mut sights = sights.into_iter().flatten().peekable();
         while let Some(bytes) = reader.next_period().map_err(|error| wrong(periods, error.to_string()))? {
-            let period: Period<'_> =
+            let period: TickRecord<'_> =
                 rmp_serde::from_slice(&bytes).map_err(|error| wrong(periods, error.to_string()))?;
             let now = u64::try_from(period.inputs.now.as_nanos()).unwrap_or(u64::MAX);
             // The end of a run alone: what was seen before it began is left out.

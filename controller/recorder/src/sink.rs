@@ -14,7 +14,7 @@ use crate::rerun::{RecordingStream, RecordingStreamBuilder};
 use crate::{APPLICATION, RecorderError};
 
 /// A viewer that has not taken everything by then is not there.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 /// For a viewer's machine to accept a connection.
 const REACH: Duration = Duration::from_secs(2);
 /// Where a viewer listens unless its URL says otherwise.
@@ -67,7 +67,7 @@ impl Sink {
         let Some((mut pending, path)) = self.pending.zip(self.target.file()) else {
             let stream = self.target.connect(builder)?;
             draw(&stream)?;
-            return stream.flush_with_timeout(PATIENCE).map_err(|error| {
+            return stream.flush_with_timeout(TIMEOUT).map_err(|error| {
                 // Dropping the stream would wait for the viewer once more, without end.
                 std::mem::forget(stream);
                 RecorderError::Viewer { target: self.target, reason: error.to_string() }

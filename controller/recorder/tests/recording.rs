@@ -13,7 +13,7 @@ use aegis_core::{
     Chunk, ChunkRecord, Decision, Driver, Frame, Observation, Pose, Proprioception, Recorder, Score,
     StepRecord, Thresholds,
 };
-use aegis_recorder::{EpisodeInfo, Film, RecorderError, Sink, Target};
+use aegis_recorder::{EpisodeInfo, EpisodeRecording, RecorderError, Sink, Target};
 use re_sdk::external::re_log_encoding::Decoder;
 use re_sdk::log::{Chunk as Rows, LogMsg};
 use re_sdk::{EntityPath, StoreKind};
@@ -62,7 +62,7 @@ fn sink(path: &Path) -> Result<Sink, RecorderError> {
     Sink::open(Target::File(path.to_owned()))
 }
 
-fn blank() -> Film {
+fn blank() -> EpisodeRecording {
     let info = EpisodeInfo {
         task: 0,
         instruction: "move the box".into(),
@@ -70,11 +70,11 @@ fn blank() -> Film {
         chunk_steps: CHUNK_STEPS,
         guard_steps: 1,
     };
-    Film::new(info, vec![body("table", true), body("box", false)])
+    EpisodeRecording::new(info, vec![body("table", true), body("box", false)])
 }
 
 /// The weak policy's chunk, then `second`'s.
-fn film(thresholds: Thresholds, second: Driver) -> Film {
+fn film(thresholds: Thresholds, second: Driver) -> EpisodeRecording {
     let mut recorder = blank();
     recorder.poses(0, 0.0, &[pose(0.0), pose(0.0)]);
     for (part, driver) in [Driver::Weak, second].into_iter().enumerate() {

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
-use aegis_core::control::{Controller, Inputs, Mode, Output, Period, Seen};
+use aegis_core::control::{Controller, Inputs, Mode, ObservationStamp, Output, TickRecord};
 
 use crate::clock::Clock;
-use crate::inference::Seat;
+use crate::inference::PolicyClient;
 use crate::log::LogWriter;
+use crate::mailbox::CommandMailbox;
 use crate::pace::{Pace, Schedule, wait};
-use crate::plant::{Health, Sighted};
+use crate::plant::{Health, ObservationReceiver};
 use crate::real_time::{RealTime, RealTimeSettings};
-use crate::wishes::WishBox;
 
 /// A command on its way to the plant.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,15 +90,15 @@ pub struct Ports {
     /// The run's clock.
     pub clock: Clock,
     /// The weak policy.
-    pub weak: Seat,
+    pub weak: PolicyClient,
     /// The strong policy.
-    pub strong: Seat,
+    pub strong: PolicyClient,
     /// Observations, without what only policies read.
-    pub sighted: Sighted,
+    pub sighted: ObservationReceiver,
     /// The plant's health.
     pub health: Arc<Health>,
     /// What people want.
-    pub wishes: Arc<WishBox>,
+    pub wishes: Arc<CommandMailbox>,
     /// Where commands go.
     pub commands: CommandWriter,
     /// Where records go.
@@ -314,7 +314,7 @@ impl ControlLoop {
             pose_taken,
             measured: ports.sighted.measured().map(Cow::Borrowed),
         };
-        if let Some(Seen { episode, sequence, received, fault: None, .. }) = inputs.observation {
+        if let Some(ObservationStamp { episode, sequence, received, fault: None, .. }) = inputs.observation {
             let known = if episode == self.episode { &mut self.newest } else { &mut self.next };
             if (episode, sequence) > (known.episode, known.sequence) {
                 *known = Newest { episode, sequence, received };
@@ -335,7 +335,7 @@ impl ControlLoop {
         }
         let (weak, strong) = (output.ask_weak, output.ask_strong);
         let took = ports.clock.now().saturating_sub(now);
-        ports.log.push(&Period {
+        ports.log.push(&TickRecord {
             inputs,
             output,
             command: Cow::Borrowed(controller.command()),

@@ -14,7 +14,7 @@ use aegis_core::{Observation, Policy, PolicyError, Probe};
 /// Inferences before an episode whose answers nobody sees: the first ones of a session are slow.
 const WARM_UP: usize = 3;
 /// A thread that nobody wakes looks whether it should end.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An observation and where it belongs.
 #[derive(Clone, Debug)]
@@ -31,7 +31,7 @@ pub struct Snapshot {
 
 /// What a policy makes of an observation.
 #[derive(Clone, Debug, Default)]
-pub struct Thought {
+pub struct InferenceOutput {
     /// Values per action.
     pub width: usize,
     /// Actions, row-major `[horizon, width]`.
@@ -41,7 +41,7 @@ pub struct Thought {
 }
 
 /// A policy, with whatever reads its activations.
-pub trait Mind {
+pub trait Inferencer {
     /// A new episode begins.
     fn begin(&mut self);
 
@@ -49,16 +49,16 @@ pub trait Mind {
     fn warm_up(&mut self, observation: &Observation);
 
     /// Infers into `thought`.
-    fn think(&mut self, observation: &Observation, thought: &mut Thought) -> Result<(), PolicyError>;
+    fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError>;
 }
 
 /// A policy, watched by a probe or not.
-pub struct Watched {
+pub struct ProbedPolicy {
     policy: Box<dyn Policy>,
     probe: Option<(Probe, Memory)>,
 }
 
-impl Watched {
+impl ProbedPolicy {
     /// `probe` reads the policy's activation.
     pub fn new(policy: Box<dyn Policy>, probe: Option<Probe>) -> Self {
         let with_memory = |probe: Probe| {
@@ -69,7 +69,7 @@ impl Watched {
     }
 }
 
-impl Mind for Watched {
+impl Inferencer for ProbedPolicy {
     fn begin(&mut self) {
         if let Some((probe, memory)) = &mut self.probe {
             *memory = probe.memory();
@@ -81,7 +81,7 @@ impl Mind for Watched {
         let _ = self.policy.infer(observation);
     }
 
-    fn think(&mut self, observation: &Observation, thought: &mut Thought) -> Result<(), PolicyError> {
+    fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         let inference = self.policy.infer(observation)?;
         thought.width = inference.chunk.width();
         thought.values.clear();
@@ -105,7 +105,7 @@ struct Slot {
     taken: Duration,
     took: Duration,
     failure: Option<NoProposal>,
-    thought: Thought,
+    thought: InferenceOutput,
 }
 
 #[derive(Debug, Default)]
@@ -117,12 +117,12 @@ struct Shared {
 }
 
 /// Where the thread's observations come from.
-pub struct View {
+pub struct ObservationWriter {
     newest: triple_buffer::Input<Option<Snapshot>>,
     thread: Thread,
 }
 
-impl View {
+impl ObservationWriter {
     /// Shows the newest observation.
     pub fn show(&mut self, snapshot: Snapshot) {
         let begins =
@@ -135,13 +135,13 @@ impl View {
 }
 
 /// Where the control thread asks and hears.
-pub struct Seat {
+pub struct PolicyClient {
     shared: Arc<Shared>,
     answers: triple_buffer::Output<Slot>,
     thread: Thread,
 }
 
-impl Seat {
+impl PolicyClient {
     pub(crate) fn ask(&self, request: u64) {
         self.shared.request.store(request, Ordering::Release);
         self.thread.unpark();
@@ -152,7 +152,7 @@ impl Seat {
             return None;
         }
         let slot = self.answers.output_buffer();
-        let Thought { width, values, score } = &slot.thought;
+        let InferenceOutput { width, values, score } = &slot.thought;
         let Slot { request, episode, observed, taken, took, .. } = *slot;
         let proposal = match slot.failure {
             Some(reason) => Err(reason),
@@ -163,12 +163,12 @@ impl Seat {
 }
 
 /// The thread, for whoever started it.
-pub struct Thinker {
+pub struct InferenceWorker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Thinker {
+impl InferenceWorker {
     /// Whether it has warmed up for this episode.
     pub fn is_ready(&self, episode: u64) -> bool {
         self.shared.ready.load(Ordering::Acquire) >= episode
@@ -180,7 +180,7 @@ impl Thinker {
     }
 }
 
-impl Drop for Thinker {
+impl Drop for InferenceWorker {
     fn drop(&mut self) {
         self.shared.end.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
@@ -198,11 +198,13 @@ impl Drop for Thinker {
 pub fn spawn<E: Send + 'static>(
     name: &str,
     room: usize,
-    open: impl FnOnce() -> Result<Box<dyn Mind>, E> + Send + 'static,
-) -> Result<(View, Seat, Thinker), SpawnError<E>> {
+    open: impl FnOnce() -> Result<Box<dyn Inferencer>, E> + Send + 'static,
+) -> Result<(ObservationWriter, PolicyClient, InferenceWorker), SpawnError<E>> {
     let shared = Arc::new(Shared::default());
-    let empty =
-        Slot { thought: Thought { values: vec![0.0; room], ..Thought::default() }, ..Slot::default() };
+    let empty = Slot {
+        thought: InferenceOutput { values: vec![0.0; room], ..InferenceOutput::default() },
+        ..Slot::default()
+    };
     let (answer, answers) = triple_buffer::triple_buffer(&empty);
     let (newest, observations) = triple_buffer::triple_buffer(&None);
     let (opened, outcome) = std::sync::mpsc::sync_channel(1);
@@ -219,14 +221,14 @@ pub fn spawn<E: Send + 'static>(
         }
     })?;
     let id = thread.thread().clone();
-    let thinker = Thinker { shared: Arc::clone(&shared), thread: Some(thread) };
+    let thinker = InferenceWorker { shared: Arc::clone(&shared), thread: Some(thread) };
     match outcome.recv() {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(SpawnError::Open(error)),
         Err(_) => return Err(SpawnError::Gone),
     }
-    let seat = Seat { shared, answers, thread: id.clone() };
-    Ok((View { newest, thread: id }, seat, thinker))
+    let seat = PolicyClient { shared, answers, thread: id.clone() };
+    Ok((ObservationWriter { newest, thread: id }, seat, thinker))
 }
 
 /// Why a policy's thread does not run.
@@ -244,7 +246,7 @@ pub enum SpawnError<E> {
 }
 
 fn work(
-    mind: &mut dyn Mind,
+    mind: &mut dyn Inferencer,
     shared: &Shared,
     mut answer: triple_buffer::Input<Slot>,
     mut observations: triple_buffer::Output<Option<Snapshot>>,
@@ -260,7 +262,7 @@ fn work(
         }
         let request = shared.request.load(Ordering::Acquire);
         let Some(snapshot) = snapshot.filter(|_| request != answered) else {
-            std::thread::park_timeout(GLANCE);
+            std::thread::park_timeout(POLL_INTERVAL);
             continue;
         };
         answered = request;

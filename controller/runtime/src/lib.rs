@@ -8,18 +8,21 @@ mod clock;
 mod control;
 mod inference;
 mod log;
+mod mailbox;
 mod pace;
 mod plant;
 mod real_time;
-mod wishes;
 
 pub use clock::Clock;
 pub use control::{
     Command, CommandReader, CommandWriter, Control, ControlLoop, ControlThread, Ports, command_channel,
 };
-pub use inference::{Mind, Seat, Snapshot, SpawnError, Thinker, Thought, View, Watched, spawn};
+pub use inference::{
+    InferenceOutput, InferenceWorker, Inferencer, ObservationWriter, PolicyClient, ProbedPolicy, Snapshot,
+    SpawnError, spawn,
+};
 pub use log::{LogReader, LogWriter, log_channel};
+pub use mailbox::{CommandMailbox, StartAt};
 pub use pace::{Pace, Schedule};
-pub use plant::{Health, Sighted, Sightings, sightings};
+pub use plant::{Health, ObservationReceiver, ObservationSender, sightings};
 pub use real_time::{RealTime, RealTimeSettings};
-pub use wishes::{StartAt, WishBox};

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aegis_core::control::Period;
+use aegis_core::control::TickRecord;
 use serde::Serialize;
 
 /// Bytes of the largest period: two replies of 64 × 64 values, and the rest.
 const LARGEST: usize = 64 * 1024;
 /// Bytes that may wait: some seconds at 1 kHz.
-const ROOM: usize = 4 * 1024 * 1024;
+const CAPACITY: usize = 4 * 1024 * 1024;
 /// Before each period, its length as a little-endian `u32`.
 const LENGTH: usize = 4;
 
@@ -29,7 +29,7 @@ pub struct LogReader {
 
 /// A ring of records.
 pub fn log_channel() -> (LogWriter, LogReader) {
-    let (producer, consumer) = rtrb::RingBuffer::new(ROOM);
+    let (producer, consumer) = rtrb::RingBuffer::new(CAPACITY);
     let dropped = Arc::new(AtomicU64::new(0));
     let writer = LogWriter { ring: producer, scratch: vec![0; LARGEST], dropped: Arc::clone(&dropped) };
     (writer, LogReader { ring: consumer, dropped })
@@ -37,13 +37,13 @@ pub fn log_channel() -> (LogWriter, LogReader) {
 
 impl LogWriter {
     /// Leaves a period for the other side.
-    pub fn push(&mut self, period: &Period<'_>) {
+    pub fn push(&mut self, period: &TickRecord<'_>) {
         if self.try_push(period).is_none() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn try_push(&mut self, period: &Period<'_>) -> Option<()> {
+    fn try_push(&mut self, period: &TickRecord<'_>) -> Option<()> {
         let mut room = &mut self.scratch[LENGTH..];
         let begin = room.len();
         period.serialize(&mut rmp_serde::Serializer::new(&mut room)).ok()?;

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use aegis_core::control::{PlantHealth, Seen};
+use aegis_core::control::{ObservationStamp, PlantHealth};
 
 use crate::clock::Clock;
 
 /// Sightings that may wait between two control periods.
-const ROOM: usize = 256;
+const CAPACITY: usize = 256;
 
 /// A plant's health as it is heard.
 #[derive(Debug, Default)]
@@ -74,17 +74,17 @@ impl Health {
 }
 
 /// The hearing side of a ring of sightings.
-pub struct Sightings {
-    ring: rtrb::Producer<Seen>,
+pub struct ObservationSender {
+    ring: rtrb::Producer<ObservationStamp>,
     newest: Arc<AtomicU64>,
     measured: triple_buffer::Input<Vec<f32>>,
     wake: Arc<std::sync::OnceLock<std::thread::Thread>>,
 }
 
-impl Sightings {
+impl ObservationSender {
     /// Leaves one for the control thread, with where positions are by it, `[channels]`, where anything is checked against
     /// that; false where there was no room.
-    pub fn push(&mut self, seen: Seen, measured: Option<&[f32]>) -> bool {
+    pub fn push(&mut self, seen: ObservationStamp, measured: Option<&[f32]>) -> bool {
         if let Some(measured) = measured {
             let pose = self.measured.input_buffer_mut();
             pose.clear();
@@ -103,17 +103,17 @@ impl Sightings {
 }
 
 /// The control thread's side.
-pub struct Sighted {
-    ring: rtrb::Consumer<Seen>,
+pub struct ObservationReceiver {
+    ring: rtrb::Consumer<ObservationStamp>,
     newest: Arc<AtomicU64>,
     measured: triple_buffer::Output<Vec<f32>>,
     pub(crate) wake: Arc<std::sync::OnceLock<std::thread::Thread>>,
 }
 
-impl Sighted {
+impl ObservationReceiver {
     /// All that came, as one.
-    pub(crate) fn take(&mut self) -> Option<Seen> {
-        let mut newest: Option<Seen> = None;
+    pub(crate) fn take(&mut self) -> Option<ObservationStamp> {
+        let mut newest: Option<ObservationStamp> = None;
         while let Ok(seen) = self.ring.pop() {
             newest = Some(newest.map_or(seen, |earlier| earlier.joined(seen)));
         }
@@ -132,16 +132,20 @@ impl Sighted {
 }
 
 /// Orders observations by episode, and in it by control step.
-fn number(seen: &Seen) -> u64 {
+fn number(seen: &ObservationStamp) -> u64 {
     (seen.episode << 32) | u64::from(seen.sequence)
 }
 
 /// A ring of sightings of a plant with so many `channels`.
-pub fn sightings(channels: usize) -> (Sightings, Sighted) {
-    let (producer, consumer) = rtrb::RingBuffer::new(ROOM);
+pub fn sightings(channels: usize) -> (ObservationSender, ObservationReceiver) {
+    let (producer, consumer) = rtrb::RingBuffer::new(CAPACITY);
     let (input, output) = triple_buffer::triple_buffer(&vec![0.0; channels]);
     let (wake, newest) = (Arc::new(std::sync::OnceLock::new()), Arc::new(AtomicU64::new(0)));
-    let sightings =
-        Sightings { ring: producer, newest: Arc::clone(&newest), measured: input, wake: Arc::clone(&wake) };
-    (sightings, Sighted { ring: consumer, newest, measured: output, wake })
+    let sightings = ObservationSender {
+        ring: producer,
+        newest: Arc::clone(&newest),
+        measured: input,
+        wake: Arc::clone(&wake),
+    };
+    (sightings, ObservationReceiver { ring: consumer, newest, measured: output, wake })
 }

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Cause, Channel, ChannelKind, ControlSettings, LimitScope, Mode, OutOfBounds, Overlap, Period, Recipe,
-    Seen, StrongLoss,
+    Channel, ChannelKind, ControlSettings, ControllerConfig, LimitScope, Mode, ObservationStamp, OutOfBounds,
+    Overlap, StopReason, StrongLoss, TickRecord,
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
 use aegis_core::{GateLimits, Observation, PolicyError, Pose, Proprioception};
 use aegis_runtime::{
-    Clock, CommandReader, ControlLoop, Health, LogReader, Mind, Ports, Sightings, Snapshot, StartAt, Thinker,
-    Thought, View, WishBox, command_channel, log_channel, sightings, spawn,
+    Clock, CommandMailbox, CommandReader, ControlLoop, Health, InferenceOutput, InferenceWorker, Inferencer,
+    LogReader, ObservationSender, ObservationWriter, Ports, Snapshot, StartAt, command_channel, log_channel,
+    sightings, spawn,
 };
 
 const HORIZON: usize = 10;
@@ -25,12 +26,12 @@ struct Constant {
     left: u32,
 }
 
-impl Mind for Constant {
+impl Inferencer for Constant {
     fn begin(&mut self) {}
 
     fn warm_up(&mut self, _: &Observation) {}
 
-    fn think(&mut self, _: &Observation, thought: &mut Thought) -> Result<(), PolicyError> {
+    fn think(&mut self, _: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         assert!(self.left > 0, "the policy dies here");
         self.left -= 1;
         thought.width = 1;
@@ -42,7 +43,7 @@ impl Mind for Constant {
 }
 
 /// `patience` is what either policy may take, in periods: served by hand, they are much shorter than a thread's sleep.
-fn recipe(patience: u32) -> Recipe {
+fn recipe(patience: u32) -> ControllerConfig {
     let channel = Channel {
         kind: ChannelKind::Rate,
         low: -1.0,
@@ -51,7 +52,7 @@ fn recipe(patience: u32) -> Recipe {
         acceleration: 0.2,
         jerk: 0.1,
     };
-    Recipe {
+    ControllerConfig {
         settings: ControlSettings {
             rate_hz: 1000.0,
             lead_steps: 1,
@@ -90,10 +91,10 @@ fn recipe(patience: u32) -> Recipe {
 struct Rig {
     served: ControlLoop,
     clock: Clock,
-    sightings: Sightings,
-    views: [View; 2],
-    thinkers: [Thinker; 2],
-    wishes: Arc<WishBox>,
+    sightings: ObservationSender,
+    views: [ObservationWriter; 2],
+    thinkers: [InferenceWorker; 2],
+    wishes: Arc<CommandMailbox>,
     commands: CommandReader,
     log: LogReader,
     sequence: u32,
@@ -102,8 +103,9 @@ struct Rig {
 impl Rig {
     fn new(lives: [u32; 2], patience: u32) -> Self {
         let clock = Clock::start();
-        let open =
-            |value, left| move || Ok::<_, PolicyError>(Box::new(Constant { value, left }) as Box<dyn Mind>);
+        let open = |value, left| {
+            move || Ok::<_, PolicyError>(Box::new(Constant { value, left }) as Box<dyn Inferencer>)
+        };
         let (weak_view, weak, weak_thinker) = spawn("weak", HORIZON, open(0.5, lives[0])).unwrap();
         let (strong_view, strong, strong_thinker) = spawn("strong", HORIZON, open(-0.5, lives[1])).unwrap();
         let (sightings, sighted) = sightings(1);
@@ -111,7 +113,7 @@ impl Rig {
         let (log_writer, log) = log_channel();
         let health = Arc::new(Health::default());
         health.find(clock);
-        let wishes = Arc::new(WishBox::default());
+        let wishes = Arc::new(CommandMailbox::default());
         let ports = Ports {
             clock,
             weak,
@@ -162,7 +164,7 @@ impl Rig {
             view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken: received });
         }
         let (arrived, pictures, success, fault, taken) = (1, 0, false, None, None);
-        let seen = Seen { episode, sequence, arrived, received, pictures, success, fault, taken };
+        let seen = ObservationStamp { episode, sequence, arrived, received, pictures, success, fault, taken };
         self.sightings.push(seen, None);
         self.sequence += 1;
     }
@@ -171,10 +173,10 @@ impl Rig {
         self.served.period(self.clock.now(), Duration::ZERO, 0);
     }
 
-    fn periods(&mut self) -> Vec<(Mode, Option<Cause>)> {
+    fn periods(&mut self) -> Vec<(Mode, Option<StopReason>)> {
         let (mut bytes, mut all) = (Vec::new(), Vec::new());
         while self.log.pop(&mut bytes) {
-            let period: Period<'_> = rmp_serde::from_slice(&bytes).expect("a period");
+            let period: TickRecord<'_> = rmp_serde::from_slice(&bytes).expect("a period");
             all.push((period.output.mode, period.output.cause));
         }
         all

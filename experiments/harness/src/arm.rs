@@ -54,7 +54,7 @@ pub enum Drive {
     /// The weak policy, backed up by the strong one when the rule fires.
     Rule(Rule),
     /// As `Rule` in a share of the episodes, drawn for each, and the weak policy alone in the others.
-    Share {
+    StateRange {
         /// The rule.
         rule: Rule,
         /// Above 0, at most 1.
@@ -104,7 +104,7 @@ impl Arm {
                 let valid = "an arm whose boundaries were drawn";
                 return Err(GateError { field: "arm", found: format!("one yoked to {to}"), valid });
             }
-            Drive::Share { share, .. } => {
+            Drive::StateRange { share, .. } => {
                 let found = format!("one that obeys its rule in a share of {share} of the episodes");
                 return Err(GateError {
                     field: "arm",
@@ -117,13 +117,13 @@ impl Arm {
 
     /// Whether it is drawn anew for each episode.
     pub fn is_drawn(&self) -> bool {
-        matches!(self.drive, Drive::Yoked(_) | Drive::Share { .. })
+        matches!(self.drive, Drive::Yoked(_) | Drive::StateRange { .. })
     }
 
     /// An arm with a share for one episode, by a number that was drawn uniformly from 0 to below 1; any other as it is.
     pub fn shared(&self, drawn: f64) -> Self {
         match &self.drive {
-            Drive::Share { rule, share } => {
+            Drive::StateRange { rule, share } => {
                 let rule = if drawn < *share { rule.clone() } else { Rule::Never {} };
                 Self { name: self.name.clone(), drive: Drive::Rule(rule) }
             }

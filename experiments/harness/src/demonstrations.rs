@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::episode::{EpisodeError, EpisodeSettings, settle};
+use crate::episode::{EpisodeError, EpisodeSettings, settle_objects};
 use crate::key::EpisodeKey;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 
@@ -97,7 +97,7 @@ fn demonstrate(
     if collectors.learner.is_some() && generator.random_bool(disturbance.learner_start) {
         burst = Burst::learner(&mut generator, settings.gate.chunk_steps);
     }
-    let mut observation = settle(collectors.plant.as_mut(), key.start, settings)?;
+    let mut observation = settle_objects(collectors.plant.as_mut(), key.start, settings)?;
     for step in 0..settings.gate.horizon_steps {
         let mut seen = observation.clone();
         settings.sensor.apply(&mut seen, &mut settings.streams.at(key, "sensor", step));

@@ -9,7 +9,7 @@ use aegis_core::{Driver, GateLimits, Plant, PlantError, Policy, PolicyError, Pro
 use serde::{Deserialize, Serialize};
 
 use crate::arm::{Arm, ArmName};
-use crate::course::{AtBoundary, Course};
+use crate::episode_state::{BoundaryHook, EpisodeState};
 use crate::key::EpisodeKey;
 use crate::sensor::SensorNoise;
 use crate::streams::Streams;
@@ -35,7 +35,7 @@ pub struct EpisodeSettings {
 }
 
 /// The parties of the loop. Each worker owns its own.
-pub struct Parties {
+pub struct EpisodeContext {
     /// The robot or simulator.
     pub plant: Box<dyn Plant>,
     /// The policy that drives by default; its activation is watched.
@@ -135,7 +135,7 @@ pub enum EpisodeError {
 
 /// Runs one episode of one arm from its beginning.
 pub fn run_episode(
-    parties: &mut Parties,
+    parties: &mut EpisodeContext,
     arm: &Arm,
     key: EpisodeKey,
     settings: &EpisodeSettings,
@@ -146,22 +146,22 @@ pub fn run_episode(
 
 /// The same, with somebody who looks on at every boundary.
 pub(crate) fn run_watched(
-    parties: &mut Parties,
+    parties: &mut EpisodeContext,
     arm: &Arm,
     key: EpisodeKey,
     settings: &EpisodeSettings,
     recorder: &mut dyn Recorder,
-    at_boundary: &mut AtBoundary<'_>,
+    at_boundary: &mut BoundaryHook<'_>,
 ) -> Result<(EpisodeResult, EpisodeTiming), EpisodeError> {
     let arbiter = arm.arbiter(&settings.gate)?;
     let mut timing = EpisodeTiming::default();
-    let course = Course::begin(parties, arm.name.clone(), key, settings)?;
+    let course = EpisodeState::begin(parties, arm.name.clone(), key, settings)?;
     let result = course.finish(parties, arbiter, settings, recorder, &mut timing, at_boundary)?;
     Ok((result, timing))
 }
 
 /// Resets the plant and lets it come to rest.
-pub(crate) fn settle(
+pub(crate) fn settle_objects(
     plant: &mut dyn Plant,
     start: Start,
     settings: &EpisodeSettings,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::arm::Arm;
-use crate::episode::{EpisodeSettings, Parties};
+use crate::episode::{EpisodeContext, EpisodeSettings};
 use crate::files::{read_any, sha256_of, write_atomically};
 use crate::fork::run_twins;
 use crate::key::EpisodeKey;
@@ -130,7 +130,7 @@ pub fn run(
     experiment: Experiment<'_>,
     workers: usize,
     settings: &EpisodeSettings,
-    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<usize, RunError> {
     let Experiment { folder, store, keys, arms } = experiment;

@@ -6,10 +6,10 @@ use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Saved, Score, StepRecor
 use rand::RngExt;
 
 use crate::arm::{Arm, Drive};
-use crate::course::{Course, StatePath};
 use crate::episode::{
-    EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, run_episode, run_watched,
+    EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, run_episode, run_watched,
 };
+use crate::episode_state::{EpisodeState, StatePath};
 use crate::key::EpisodeKey;
 use crate::trace::TwinRecorder;
 use crate::twins;
@@ -26,7 +26,7 @@ pub type Twin = (EpisodeResult, EpisodeTiming);
 /// # Errors
 /// [`EpisodeError::Twins`] where an arm parts from the weak one before it hands over, and what running reports.
 pub fn run_twins(
-    parties: &mut Parties,
+    parties: &mut EpisodeContext,
     arms: &[Arm],
     key: EpisodeKey,
     settings: &EpisodeSettings,
@@ -39,7 +39,7 @@ pub fn run_twins(
     for arm in others.iter().filter(|arm| !arm.is_drawn()) {
         weak_settings.ask_strong |= arm.arbiter(&settings.gate)?.needs_disagreement();
     }
-    let (weak, trail) = walk(parties, first, key, &weak_settings, recorders.arm(&first.name))?;
+    let (weak, trail) = step_to(parties, first, key, &weak_settings, recorders.arm(&first.name))?;
     done.push(weak);
     for arm in others {
         let drawn = draw(arm, done.iter().map(|(twin, _)| twin), key, settings)?;
@@ -74,7 +74,7 @@ pub fn draw<'a>(
         Drive::Yoked(to) => twins.find(|twin| twin.arm == *to).map_or(0, |twin| twin.fires),
         _ => 0,
     };
-    if matches!(arm.drive, Drive::Share { .. }) {
+    if matches!(arm.drive, Drive::StateRange { .. }) {
         return Ok(arm.shared(settings.streams.at(key, SHARE, 0).random()));
     }
     let mut generator = settings.streams.at(key, &format!("arm/{}", arm.name), 0);
@@ -82,15 +82,15 @@ pub fn draw<'a>(
 }
 
 /// The weak arm, with a point to go on from at each boundary.
-fn walk(
-    parties: &mut Parties,
+fn step_to(
+    parties: &mut EpisodeContext,
     arm: &Arm,
     key: EpisodeKey,
     settings: &EpisodeSettings,
     recorder: &mut dyn Recorder,
-) -> Result<(Twin, Trail), EpisodeError> {
+) -> Result<(Twin, WeakTrajectory), EpisodeError> {
     let mut points = Vec::new();
-    let mut keep = |course: &Course, parties: &Parties| {
+    let mut keep = |course: &EpisodeState, parties: &EpisodeContext| {
         if settings.fork {
             points.extend(parties.plant.save()?.map(|saved| (saved, course.clone())));
         }
@@ -98,12 +98,12 @@ fn walk(
     };
     let mut reader = Reader { readings: Vec::new(), recorder };
     let weak = run_watched(parties, arm, key, settings, &mut reader, &mut keep)?;
-    Ok((weak, Trail { points, readings: reader.readings }))
+    Ok((weak, WeakTrajectory { points, readings: reader.readings }))
 }
 
 /// Where the weak arm stood at each boundary, and what was read there.
-struct Trail {
-    points: Vec<(Saved, Course)>,
+struct WeakTrajectory {
+    points: Vec<(Saved, EpisodeState)>,
     readings: Vec<Reading>,
 }
 
@@ -114,7 +114,7 @@ struct Reading {
     distance: Option<f64>,
 }
 
-impl Trail {
+impl WeakTrajectory {
     /// Whether every boundary can be gone on from.
     fn is_whole(&self) -> bool {
         self.points.len() == self.readings.len()
@@ -122,7 +122,7 @@ impl Trail {
 
     fn fork(
         &self,
-        parties: &mut Parties,
+        parties: &mut EpisodeContext,
         arm: &Arm,
         weak: &EpisodeResult,
         settings: &EpisodeSettings,

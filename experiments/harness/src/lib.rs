@@ -3,9 +3,9 @@
 
 pub mod arm;
 pub mod collection;
-mod course;
 pub mod demonstrations;
 pub mod episode;
+mod episode_state;
 pub mod experiment;
 pub mod figures;
 pub use aegis_files as files;
@@ -36,6 +36,6 @@ pub mod trace;
 pub mod twins;
 
 pub use arm::{Arm, ArmName, Drive};
-pub use episode::{EpisodeError, EpisodeResult, EpisodeSettings, Parties, run_episode};
+pub use episode::{EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, run_episode};
 pub use key::EpisodeKey;
 pub use streams::Streams;

@@ -94,13 +94,13 @@ struct Set<'a> {
     trace: String,
 }
 
-/// Puts the parts of the experiment that `belongs` names together at `out`, which must not be there, and returns how
+/// Puts the parts of the experiment that `registration_id` names together at `out`, which must not be there, and returns how
 /// many sets of twins it holds. `keys` are all of the plan's, `precondition` those that every part has run alike before
 /// its own, if the plan has one.
 pub fn merge(
     out: &Path,
     parts: &[PathBuf],
-    belongs: &str,
+    registration_id: &str,
     keys: &[EpisodeKey],
     precondition: Option<&[EpisodeKey]>,
 ) -> Result<usize, MergeError> {
@@ -114,11 +114,16 @@ pub fn merge(
     let half = Scratch::beside(out).map_err(at_place)?;
     let before: Vec<PathBuf> = parts.iter().map(|part| part.join(precondition::FOLDER)).collect();
     if precondition.is_some() {
-        check_alike(&before, belongs)?;
+        check_alike(&before, registration_id)?;
     }
-    let sets = fill(half.path(), parts, belongs, keys)?;
+    let sets = fill(half.path(), parts, registration_id, keys)?;
     if let Some(keys) = precondition {
-        fill(&half.path().join(precondition::FOLDER), before.get(..1).unwrap_or_default(), belongs, keys)?;
+        fill(
+            &half.path().join(precondition::FOLDER),
+            before.get(..1).unwrap_or_default(),
+            registration_id,
+            keys,
+        )?;
     }
     half.become_folder(out).map_err(at_place)?;
     Ok(sets)
@@ -130,14 +135,21 @@ fn write(path: &Path) -> impl FnOnce(std::io::Error) -> MergeError {
 }
 
 /// Puts what the parts hold of `keys` into a new folder; returns how many sets that is.
-fn fill(folder: &Path, parts: &[PathBuf], belongs: &str, keys: &[EpisodeKey]) -> Result<usize, MergeError> {
-    let stores =
-        parts.iter().map(|part| Store::read(&part.join(STORE), belongs)).collect::<Result<Vec<_>, _>>()?;
+fn fill(
+    folder: &Path,
+    parts: &[PathBuf],
+    registration_id: &str,
+    keys: &[EpisodeKey],
+) -> Result<usize, MergeError> {
+    let stores = parts
+        .iter()
+        .map(|part| Store::read(&part.join(STORE), registration_id))
+        .collect::<Result<Vec<_>, _>>()?;
     let (sets, interruptions) = gather(parts, &stores, keys)?;
     let ends =
         parts.iter().zip(&stores).map(|(part, store)| end(part, store)).collect::<Result<Vec<_>, _>>()?;
     std::fs::create_dir_all(folder.join(TRACES)).map_err(write(folder))?;
-    let mut store = Store::open_of(&folder.join(STORE), belongs, &ends)?;
+    let mut store = Store::open_of(&folder.join(STORE), registration_id, &ends)?;
     for (key, set) in &sets {
         let bytes = read_trace(set.part, *key, &set.trace)?;
         let to = trace_path(folder, *key);
@@ -160,8 +172,8 @@ fn end(part: &Path, store: &Store) -> Result<Part, MergeError> {
 }
 
 /// Refuses folders whose stores hold different results.
-fn check_alike(folders: &[PathBuf], belongs: &str) -> Result<(), MergeError> {
-    let digest = |folder: &Path| Store::read(&folder.join(STORE), belongs)?.sha256();
+fn check_alike(folders: &[PathBuf], registration_id: &str) -> Result<(), MergeError> {
+    let digest = |folder: &Path| Store::read(&folder.join(STORE), registration_id)?.sha256();
     let Some((first, others)) = folders.split_first() else { return Ok(()) };
     let expected = digest(first)?;
     for other in others {

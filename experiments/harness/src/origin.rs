@@ -15,7 +15,7 @@ pub use validity::{Impossible, check_suites};
 
 use crate::files::{hex, same_digest};
 use crate::key::EpisodeKey;
-use crate::plan::Share;
+use crate::plan::StateRange;
 use crate::sensor::SensorNoise;
 
 /// The starts of a list of episodes.
@@ -142,7 +142,7 @@ pub struct Judged<'a> {
     /// Its tasks.
     pub tasks: &'a [usize],
     /// Its initial states.
-    pub share: Share,
+    pub share: StateRange,
     /// Seed of its initial states past the recorded ones.
     pub sample_seed: Option<u64>,
     /// How many initial states are recorded: below it a seed makes no difference.
@@ -268,8 +268,8 @@ mod tests {
 
     const TASKS: [usize; 2] = [0, 3];
 
-    fn share(first: usize, end: usize) -> Share {
-        Share { first, end, replicates: 2 }
+    fn share(first: usize, end: usize) -> StateRange {
+        StateRange { first, end, replicates: 2 }
     }
 
     fn origin(first: usize, end: usize) -> Origin {

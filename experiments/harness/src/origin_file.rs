@@ -177,7 +177,7 @@ mod tests {
             for statement in &said {
                 let starts = &statement.origin.as_ref().unwrap().starts;
                 let [first, end] = starts.initial_states[0];
-                let share = crate::plan::Share { first, end, replicates: 1 };
+                let share = crate::plan::StateRange { first, end, replicates: 1 };
                 let again = crate::origin::Starts::of(share.keys(starts.tasks.iter().copied()));
                 assert_eq!(*starts, again, "{name}: {}", statement.part);
             }
@@ -189,7 +189,7 @@ mod tests {
     fn a_card_says_it_for_each_data_set_or_says_nothing() {
         let of = |text: &str| of_card("weak.toml", &toml::from_str(text).unwrap());
         assert_eq!(of("").unwrap()[0].origin, None);
-        let starts = crate::plan::Share { first: 3, end: 5, replicates: 1 }.keys([0]);
+        let starts = crate::plan::StateRange { first: 3, end: 5, replicates: 1 }.keys([0]);
         let sha256 = crate::origin::Starts::of(starts).sha256;
         let card = |states: &str| {
             let starts = format!("{{ tasks = [0], initial_states = {states}, sha256 = \"{sha256}\" }}");

@@ -54,21 +54,21 @@ pub struct Plan {
 #[serde(deny_unknown_fields)]
 pub struct Ranges {
     /// Demonstrations that the policies learn from.
-    pub training: Share,
+    pub training: StateRange,
     /// Rollouts that the probe learns from.
-    pub discovery: Share,
+    pub discovery: StateRange,
     /// Rollouts that set the thresholds.
-    pub calibration: Share,
+    pub calibration: StateRange,
     /// Rollouts and episodes that settings are chosen on.
-    pub tuning: Share,
+    pub tuning: StateRange,
     /// Episodes that count.
-    pub confirmation: Share,
+    pub confirmation: StateRange,
 }
 
 /// One range and how many episodes start from each of its states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Share {
+pub struct StateRange {
     /// First initial state.
     pub first: usize,
     /// One past the last.
@@ -223,7 +223,7 @@ impl Plan {
 
 impl Ranges {
     /// Every range under its name.
-    pub fn named(&self) -> [(&'static str, Share); 5] {
+    pub fn named(&self) -> [(&'static str, StateRange); 5] {
         [
             ("training", self.training),
             ("discovery", self.discovery),
@@ -252,7 +252,7 @@ impl Ranges {
     }
 }
 
-impl Share {
+impl StateRange {
     /// Every episode of the range over these tasks, tasks innermost, so that any prefix spreads over all of them.
     pub fn keys(&self, tasks: impl IntoIterator<Item = usize>) -> Vec<EpisodeKey> {
         let Self { first, end, replicates } = *self;
@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     fn ranges() -> Ranges {
-        let share = |first, end| Share { first, end, replicates: 1 };
+        let share = |first, end| StateRange { first, end, replicates: 1 };
         Ranges {
             training: share(0, 20),
             discovery: share(20, 30),
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn keys_spread_over_tasks_first() {
-        let keys = Share { first: 3, end: 5, replicates: 2 }.keys(0..2);
+        let keys = StateRange { first: 3, end: 5, replicates: 2 }.keys(0..2);
         let flat: Vec<_> =
             keys.iter().map(|key| (key.replicate, key.start.initial_state, key.start.task)).collect();
         assert_eq!(flat[..4], [(0, 3, 0), (0, 3, 1), (0, 4, 0), (0, 4, 1)]);

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::arm::Arm;
-use crate::episode::{EpisodeResult, EpisodeSettings, Parties};
+use crate::episode::{EpisodeContext, EpisodeResult, EpisodeSettings};
 use crate::experiment::read_trace;
 use crate::figures::differences;
 use crate::files::sha256_of;
@@ -54,7 +54,7 @@ pub fn rerun(
     jobs: &[Job<'_>],
     workers: usize,
     settings: &EpisodeSettings,
-    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Option<String>>, RunError> {
     // Which of both the last set turned out to be run as: the next one most likely is, too.
@@ -87,7 +87,7 @@ impl Difference {
 }
 
 fn attempt(
-    parties: &mut Parties,
+    parties: &mut EpisodeContext,
     job: &Job<'_>,
     settings: &EpisodeSettings,
     fork: bool,

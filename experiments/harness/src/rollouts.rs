@@ -5,7 +5,7 @@ use aegis_core::{Chunk, ChunkRecord, Recorder, StepRecord};
 use sha2::{Digest, Sha256};
 
 use crate::arm::Arm;
-use crate::episode::{EpisodeSettings, Parties, run_episode};
+use crate::episode::{EpisodeContext, EpisodeSettings, run_episode};
 use crate::files::hex;
 use crate::key::EpisodeKey;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
@@ -41,7 +41,7 @@ pub fn rollouts(
     keys: &[EpisodeKey],
     workers: usize,
     settings: &EpisodeSettings,
-    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
     keep: &(dyn Fn(&Rollout) -> Result<(), RunError> + Sync),
 ) -> Result<Vec<Rollout>, RunError> {

@@ -9,7 +9,7 @@ use aegis_core::PlantError;
 use aegis_core::record::NoRecorder;
 
 use crate::arm::Arm;
-use crate::episode::{EpisodeError, EpisodeSettings, Parties};
+use crate::episode::{EpisodeContext, EpisodeError, EpisodeSettings};
 use crate::fork::{Twin, run_twins};
 use crate::key::EpisodeKey;
 use crate::rollout_file::RolloutFileError;
@@ -75,7 +75,7 @@ pub fn run_arms(
     arms: &[Arm],
     workers: usize,
     settings: &EpisodeSettings,
-    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Twin>, RunError> {
     let twins = parallel(keys, workers, open, progress, |parties, key| {

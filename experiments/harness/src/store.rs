@@ -29,7 +29,7 @@ const WITHOUT_LOCKS: u32 = 2;
 /// The first version, which is read, and written on, as it was.
 const UNSEALED: u32 = 1;
 /// How long a write waits for another process that reads or writes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
 CREATE TABLE store (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -142,26 +142,31 @@ fn file_id(path: &Path) -> Option<FileId> {
 }
 
 impl Store {
-    /// Opens the store of an experiment, which `belongs` names, for writing; makes it where there is none.
+    /// Opens the store of an experiment, which `registration_id` names, for writing; makes it where there is none.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] for a store of another experiment or version.
-    pub fn open(path: &Path, belongs: &str) -> Result<Self, StoreError> {
-        Self::open_of(path, belongs, &[])
+    pub fn open(path: &Path, registration_id: &str) -> Result<Self, StoreError> {
+        Self::open_of(path, registration_id, &[])
     }
 
     /// The same for a store that is merged from parts, whose last seals its chain begins with.
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn open_of(path: &Path, belongs: &str, parts: &[Part]) -> Result<Self, StoreError> {
-        Self::open_on(path, belongs, parts, file_system::is_shared(path))
+    pub fn open_of(path: &Path, registration_id: &str, parts: &[Part]) -> Result<Self, StoreError> {
+        Self::open_on(path, registration_id, parts, file_system::is_shared(path))
     }
 
     /// The same where it is known whether the folder is shared by machines.
-    fn open_on(path: &Path, belongs: &str, parts: &[Part], is_shared: bool) -> Result<Self, StoreError> {
+    fn open_on(
+        path: &Path,
+        registration_id: &str,
+        parts: &[Part],
+        is_shared: bool,
+    ) -> Result<Self, StoreError> {
         let prepare = |connection: &mut Connection| {
-            connection.busy_timeout(PATIENCE)?;
+            connection.busy_timeout(TIMEOUT)?;
             let there: bool =
                 connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
             let before: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
@@ -182,7 +187,7 @@ impl Store {
                 seals::begin(&transaction, parts)?;
                 let mut insert = transaction.prepare("INSERT INTO store VALUES (?1, ?2)")?;
                 insert.execute(params!["schema", SCHEMA.to_string()])?;
-                insert.execute(params!["belongs", belongs])?;
+                insert.execute(params!["belongs", registration_id])?;
                 drop(insert);
             }
             transaction.commit()
@@ -191,18 +196,18 @@ impl Store {
             prepare(&mut connection)?;
             Ok(connection)
         });
-        Self::checked(path, opened.map_err(|error| open::refused(path, error))?, belongs)
+        Self::checked(path, opened.map_err(|error| open::refused(path, error))?, registration_id)
     }
 
     /// Opens a store that is there, to read it only.
     ///
     /// # Errors
     /// As [`Store::open`], and where there is no store.
-    pub fn read(path: &Path, belongs: &str) -> Result<Self, StoreError> {
-        Self::checked(path, read_only(path)?, belongs)
+    pub fn read(path: &Path, registration_id: &str) -> Result<Self, StoreError> {
+        Self::checked(path, read_only(path)?, registration_id)
     }
 
-    fn checked(path: &Path, connection: Connection, belongs: &str) -> Result<Self, StoreError> {
+    fn checked(path: &Path, connection: Connection, registration_id: &str) -> Result<Self, StoreError> {
         open::check_is_store(path, &connection)?;
         let mut store =
             Self { path: path.to_owned(), connection, schema: SCHEMA, lock: None, file: file_id(path) };
@@ -214,7 +219,7 @@ impl Store {
             store.invalid("schema", schema.unwrap_or_else(nothing), format!("{UNSEALED} to {SCHEMA}"))
         })?;
         let found = store.value("belongs")?;
-        if found.as_deref() != Some(belongs) {
+        if found.as_deref() != Some(registration_id) {
             let valid = format!(
                 "{belongs}, the seal in the plan's lock; another plan's results need a folder of their own"
             );
@@ -277,13 +282,13 @@ impl Store {
         if !self.is_sealed() {
             return Ok(None);
         }
-        let belongs = self.value("belongs")?.unwrap_or_default();
-        let made = seals::chain(&self.connection, &belongs, &self.sets()?);
+        let registration_id = self.value("belongs")?.unwrap_or_default();
+        let made = seals::chain(&self.connection, &registration_id, &self.sets()?);
         made.map(Some).map_err(|source| self.failed(source))
     }
 
     /// Moves all that is in the log beside the file into the file, so that the file alone is the store.
-    pub fn settle(&self) -> Result<(), StoreError> {
+    pub fn checkpoint(&self) -> Result<(), StoreError> {
         let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         moved.map_err(|source| self.failed(source))
     }
@@ -327,7 +332,7 @@ mod tests {
         store.interrupted("one", "unplugged").unwrap();
         assert_eq!(beside(&path), ["episodes.sqlite"], "while it is open, too");
         assert!(!has_log(&path));
-        store.settle().unwrap();
+        store.checkpoint().unwrap();
         drop(store);
         // It goes on as it is where it is taken home, so that its bytes stay those of its seal.
         let bytes = std::fs::read(&path).unwrap();

@@ -159,7 +159,7 @@ impl StudySettings {
                 Source::Weak => Drive::Weak,
                 Source::Strong => Drive::Strong,
                 Source::Rule(settings) => match settings.share() {
-                    Some(share) => Drive::Share { rule: rule(settings), share },
+                    Some(share) => Drive::StateRange { rule: rule(settings), share },
                     None => Drive::Rule(rule(settings)),
                 },
                 Source::Shadow(settings) => Drive::Shadow(rule(settings)),

@@ -2,10 +2,10 @@
 //! A forked arm is recorded from its fork on; before it, the weak arm's rows are its own.
 
 mod columns;
-mod course;
 mod file;
-mod hold;
 mod read;
+mod recorded_arm;
+mod verify;
 
 use aegis_core::record::NoRecorder;
 use aegis_core::{ChunkRecord, Driver, Recorder, StepRecord};
@@ -14,8 +14,8 @@ use crate::arm::ArmName;
 use crate::key::EpisodeKey;
 
 pub use file::{ArmNotes, Boundary, Layout, Notes, Row, TraceFile};
-pub use hold::{Conduct, Held, hold};
 pub use read::TraceFileError;
+pub use verify::{Conduct, TraceCheck, verify};
 
 /// Gives each arm of a set of twins the recorder that listens to it.
 pub trait TwinRecorder {

@@ -11,7 +11,7 @@ use aegis_experiments::origin::Starts;
 use aegis_experiments::rollout_file::{self, Provenance};
 use aegis_experiments::rollouts::{Rollout, rollouts};
 use aegis_experiments::runner::{RunError, SetupError};
-use aegis_experiments::{EpisodeKey, Parties};
+use aegis_experiments::{EpisodeContext, EpisodeKey};
 use aegis_files::Scratch;
 use serde_json::{Map, json};
 
@@ -47,7 +47,7 @@ fn begin(folder: &Path) -> Result<Collection, CollectionError> {
 fn collect(
     collection: &Collection,
     keys: &[EpisodeKey],
-    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
 ) -> Result<usize, RunError> {
     let landed = AtomicUsize::new(0);
     let keep = |rollout: &Rollout| {
@@ -78,7 +78,7 @@ fn what_was_kept_before_a_failure_is_gone_on_from_and_the_whole_is_the_same() {
     assert_eq!(folder, place("pieces.parquet.collecting"));
     let breaks = |_| {
         let plant = Box::new(Breaking::after(7, || PlantError::Backend("it broke".into())));
-        Ok(Parties { plant, ..open() })
+        Ok(EpisodeContext { plant, ..open() })
     };
     collect(&begin(&folder).unwrap(), &keys, &breaks).unwrap_err();
     let collection = begin(&folder).unwrap();

@@ -11,7 +11,9 @@ use aegis_experiments::experiment::{self, Experiment, STORE, Shard, trace_path};
 use aegis_experiments::merge::merge;
 use aegis_experiments::runner::{Progress, RunError, SetupError};
 use aegis_experiments::store::{Store, StoreError};
-use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, Parties, precondition};
+use aegis_experiments::{
+    Arm, Drive, EpisodeContext, EpisodeKey, EpisodeResult, EpisodeSettings, precondition,
+};
 
 const BELONGS: &str = "registration of a test";
 
@@ -37,7 +39,7 @@ fn run_with(
     folder: &Path,
     keys: &[EpisodeKey],
     workers: usize,
-    open: &(dyn Fn(usize) -> Result<Parties, SetupError> + Sync),
+    open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
 ) -> Result<usize, RunError> {
     let store = Store::open(&folder.join(STORE), BELONGS)?;
     let settings = EpisodeSettings { fork: true, ..settings() };
@@ -81,7 +83,7 @@ fn what_was_done_before_a_failure_is_kept() {
     let folder = folder("failure");
     let fails_later = |_| {
         let plant = Box::new(support::Breaking::after(6, || PlantError::Backend("it broke".into())));
-        Ok(Parties { plant, ..open() })
+        Ok(EpisodeContext { plant, ..open() })
     };
     let error = run_with(&folder, &keys(), 1, &fails_later).unwrap_err();
     assert!(error.to_string().contains("it broke"), "{error}");
@@ -104,7 +106,7 @@ fn a_lost_plant_is_noted_and_its_episode_run_again() {
         let first = opened.fetch_add(1, Ordering::Relaxed) == 0;
         let after = if first { 4 } else { usize::MAX };
         let plant = Box::new(support::Breaking::after(after, || PlantError::Lost("unplugged".into())));
-        Ok(Parties { plant, ..open() })
+        Ok(EpisodeContext { plant, ..open() })
     };
     assert_eq!(run_with(&folder, &keys(), 1, &lost_once).unwrap(), 20);
     let noted = Store::read(&folder.join(STORE), BELONGS).unwrap().interruptions().unwrap();

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{KEYS, gated, open, settings};
 use aegis_core::Rule;
-use aegis_core::calibrate::Calibrator;
+use aegis_core::platt::PlattScaling;
 use aegis_core::record::NoRecorder;
 use aegis_experiments::origin::{Origin, Starts, Statement, Use};
-use aegis_experiments::plan::{Plan, Share};
+use aegis_experiments::plan::{Plan, StateRange};
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::probe::rules::RuleSettings;
 use aegis_experiments::registration::Lock;
@@ -53,7 +53,7 @@ fn results() -> Vec<EpisodeResult> {
 
 /// With probabilities that are the scores themselves.
 fn made(plan: &Plan, results: &[EpisodeResult]) -> Result<Report, ReportError> {
-    report(plan, &keys(), results, &Calibrator { slope: 1.0, intercept: 0.0 })
+    report(plan, &keys(), results, &PlattScaling { slope: 1.0, intercept: 0.0 })
 }
 
 /// What a report says beside its figures: a plan's, with the shipped lock, probe and cards.
@@ -95,7 +95,7 @@ fn statements() -> [Statement; 2] {
     let origin = Origin {
         suite: "line".into(),
         suite_sha256: None,
-        starts: Starts::of(Share { first: 200, end: 208, replicates: 1 }.keys([0, 1, 4])),
+        starts: Starts::of(StateRange { first: 200, end: 208, replicates: 1 }.keys([0, 1, 4])),
         master_seed: 3,
         sample_seed: Some(7),
         weak_sha256: None,
@@ -251,7 +251,7 @@ fn a_study_of_which_too_little_came_out_has_a_report_that_says_void_and_no_inter
     let all = results();
     let of = |keep: &dyn Fn(EpisodeKey) -> bool| {
         let keys: Vec<EpisodeKey> = keys().into_iter().filter(|key| keep(*key)).collect();
-        let found = report(&plan(), &keys, &all, &Calibrator { slope: 1.0, intercept: 0.0 }).unwrap();
+        let found = report(&plan(), &keys, &all, &PlattScaling { slope: 1.0, intercept: 0.0 }).unwrap();
         let pages = Shipped::with(plan()).page(&found);
         assert!(found.killed || found.contrasts.iter().any(|one| !one.holds));
         assert!(pages.iter().all(|text| !text.contains("NaN")));

@@ -346,7 +346,7 @@ fn what_could_not_answer_is_refused_by_the_setting_that_settles_it() {
 #[test]
 fn costs_that_no_score_reaches_are_a_gate_that_never_fires() {
     let plan = damaged("costs", &[]).unwrap();
-    let calibrator = aegis_core::Calibrator { slope: 0.1, intercept: 0.0 };
+    let calibrator = aegis_core::PlattScaling { slope: 0.1, intercept: 0.0 };
     let costs = |cost_of_false_alarm| aegis_core::trigger::CostSettings {
         cost_of_missed_failure: 1.0,
         cost_of_false_alarm,
@@ -374,7 +374,7 @@ fn a_blind_rule_may_be_obeyed_in_a_share_of_the_episodes() {
     let at = "schedule = { at = [5, 9] }";
     let plan = damaged("share", &[(at, "schedule = { at = [5] }\nshare = 0.6")]).unwrap();
     let arms = plan.study.as_ref().unwrap().arms(&plan.rule, |_| Rule::Never {}).unwrap();
-    assert_eq!(arms[2].drive, Drive::Share { rule: Rule::Never {}, share: 0.6 });
+    assert_eq!(arms[2].drive, Drive::StateRange { rule: Rule::Never {}, share: 0.6 });
     for (edits, words) in [
         (
             [(at, "schedule = { at = [5] }\nshare = 0.0")],

@@ -9,7 +9,7 @@ use aegis_core::probe::HeadKind;
 use aegis_core::trigger::Schedule;
 use aegis_core::{Observation, Plant, PlantError, Rule, Saved, Start, Transition};
 use aegis_experiments::origin::Starts;
-use aegis_experiments::plan::Share;
+use aegis_experiments::plan::StateRange;
 use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::evaluate;
 use aegis_experiments::probe::file::{Data, ProbeFile, ProbeFileError};
@@ -18,7 +18,7 @@ use aegis_experiments::rollout_file::{self, Provenance, RolloutFileError};
 use aegis_experiments::rollouts::{Rollout, digest, rollouts};
 use aegis_experiments::runner::{RunError, run_arms};
 use aegis_experiments::summary::summarise;
-use aegis_experiments::{Arm, Drive, EpisodeError, EpisodeResult, EpisodeSettings, Parties, twins};
+use aegis_experiments::{Arm, Drive, EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, twins};
 use arrow::array::{BooleanArray, RecordBatch};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -130,7 +130,7 @@ fn a_fork_that_does_not_stand_where_its_twin_stood_is_caught() {
             Ok(seen)
         }
     }
-    let open = |_| Ok(Parties { plant: Box::<Slipping>::default(), ..open() });
+    let open = |_| Ok(EpisodeContext { plant: Box::<Slipping>::default(), ..open() });
     let settings = EpisodeSettings { fork: true, ..settings() };
     let error =
         run_arms(&KEYS.keys(0..1), &[Arm::weak(), gated()], 1, &settings, &open, &|_| {}).unwrap_err();
@@ -320,7 +320,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     let same = |file: &mut ProbeFile| file.calibrated_on = file.discovery.clone();
     let meets = |file: &mut ProbeFile| {
         let [first, end] = [19, 39];
-        *starts(&mut file.calibrated_on) = Starts::of(Share { first, end, replicates: 1 }.keys(0..1));
+        *starts(&mut file.calibrated_on) = Starts::of(StateRange { first, end, replicates: 1 }.keys(0..1));
     };
     let shifted = |file: &mut ProbeFile| starts(&mut file.discovery).initial_states = vec![[60, 80]];
     let none = |file: &mut ProbeFile| starts(&mut file.calibrated_on).tasks.clear();
@@ -360,8 +360,8 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
 fn an_arm_with_a_share_fires_in_about_that_share_and_moves_no_other_arm() {
     let blind = || Rule::Blind { schedule: Schedule::At(vec![3]) };
     let arm = |name: &str, drive| Arm { name: name.into(), drive };
-    let share = |name: &str, share| arm(name, Drive::Share { rule: blind(), share });
-    let keys = Share { first: 0, end: 200, replicates: 1 }.keys(0..1);
+    let share = |name: &str, share| arm(name, Drive::StateRange { rule: blind(), share });
+    let keys = StateRange { first: 0, end: 200, replicates: 1 }.keys(0..1);
     let run = |arms: &[Arm], fork| {
         let settings = EpisodeSettings { fork, ..settings() };
         let twins = run_arms(&keys, arms, 2, &settings, &|_| Ok(open()), &|_| {}).unwrap();

@@ -19,7 +19,7 @@ use aegis_core::{
 };
 use aegis_link::listening;
 use aegis_link::wire::{Message, Mode, Moved, Step};
-use aegis_link::{Host, HostLimits, Patience, PlantInfo, Role, ZenohPlant, open, serve};
+use aegis_link::{Host, HostLimits, PlantInfo, Role, Timeouts, ZenohPlant, open, serve};
 use hdrhistogram::Histogram;
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
@@ -179,7 +179,7 @@ fn main() {
         assert!(Message::decode(&question).is_ok() && Message::decode(&answer).is_ok());
     });
     let mut plant =
-        ZenohPlant::claim(&session, "bench", "bench", Mode::LockStep, Patience::default()).unwrap();
+        ZenohPlant::claim(&session, "bench", "bench", Mode::LockStep, Timeouts::default()).unwrap();
     plant.reset(START).unwrap();
     measure("ZenohPlant::step", steps, || {
         plant.step(&[0.1; 7]).unwrap();

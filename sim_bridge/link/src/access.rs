@@ -5,12 +5,12 @@
 
 use serde_json::{Value, json};
 
-use crate::Keys;
+use crate::KeyExprs;
 use crate::endpoint::{LinkError, Role};
 
 /// What a certificate is for: its common name, or what comes before the plant's name in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Party {
+pub enum Principal {
     /// Serves plants.
     Plant,
     /// Drives plants and asks policies.
@@ -23,7 +23,7 @@ pub enum Party {
     Policy,
 }
 
-impl Party {
+impl Principal {
     /// All of them.
     pub const ALL: [Self; 5] = [Self::Plant, Self::Controller, Self::Watcher, Self::Operator, Self::Policy];
 
@@ -83,24 +83,26 @@ impl Right {
 }
 
 /// What a party may do with one plant.
-fn rights(party: Party, keys: &Keys) -> Vec<(Right, &str)> {
-    let Keys { request, status, pulse, action, observation, operator, alive, policy } = keys;
+fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
+    let KeyExprs { request, status, pulse, action, observation, operator, alive, policy } = keys;
     let rights: &[(Right, &[&String])] = match party {
-        Party::Controller => &[
+        Principal::Controller => &[
             (Right::Ask, &[request, policy]),
             (Right::Publish, &[pulse, action]),
             (Right::Receive, &[status, observation, operator, policy]),
             (Right::Watch, &[alive, policy]),
         ],
-        Party::Watcher => &[(Right::Receive, &[status, observation]), (Right::Watch, &[alive])],
-        Party::Operator => &[
+        Principal::Watcher => &[(Right::Receive, &[status, observation]), (Right::Watch, &[alive])],
+        Principal::Operator => &[
             (Right::Publish, &[operator]),
             (Right::Receive, &[status, observation]),
             (Right::Watch, &[alive]),
         ],
-        Party::Policy => &[(Right::Answer, &[policy]), (Right::Publish, &[policy]), (Right::Live, &[policy])],
+        Principal::Policy => {
+            &[(Right::Answer, &[policy]), (Right::Publish, &[policy]), (Right::Live, &[policy])]
+        }
         // As those that connect to it see it; what a policy answers or an operator says comes through it.
-        Party::Plant => &[
+        Principal::Plant => &[
             (Right::Answer, &[request, policy]),
             (Right::Receive, &[pulse, action, operator, policy]),
             (Right::Publish, &[status, observation, operator, policy]),
@@ -117,15 +119,15 @@ fn rights(party: Party, keys: &Keys) -> Vec<(Right, &str)> {
 /// # Errors
 /// [`LinkError::Name`] for a plant's name that is none.
 pub fn access_control(role: Role, plants: &[String]) -> Result<Value, LinkError> {
-    let parties: &[Party] = match role {
-        Role::Serve => &[Party::Controller, Party::Watcher, Party::Operator, Party::Policy],
+    let parties: &[Principal] = match role {
+        Role::Serve => &[Principal::Controller, Principal::Watcher, Principal::Operator, Principal::Policy],
         // Zenoh trusts every public authority besides ours when it connects; the common name tells ours from them.
-        Role::Drive => &[Party::Plant, Party::Policy],
+        Role::Drive => &[Principal::Plant, Principal::Policy],
     };
     let (mut rules, mut subjects, mut policies) = (Vec::new(), Vec::new(), Vec::new());
     for party in parties {
         for plant in plants {
-            let keys = Keys::of(plant)?;
+            let keys = KeyExprs::of(plant)?;
             let subject = party.common_name(Some(plant));
             let mut names = Vec::new();
             for (right, key) in rights(*party, &keys) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Between two warnings.
-const EVERY: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
 /// What went wrong in one way so far.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Counted {
     /// How many there were since this was answered last, and why the last was; nothing within a second of that.
     pub fn untold(&mut self, now: Duration) -> Option<(u64, &str)> {
         let fresh = self.count - self.told;
-        if fresh == 0 || self.told_at.is_some_and(|at| now.saturating_sub(at) < EVERY) {
+        if fresh == 0 || self.told_at.is_some_and(|at| now.saturating_sub(at) < INTERVAL) {
             return None;
         }
         (self.told, self.told_at) = (self.count, Some(now));

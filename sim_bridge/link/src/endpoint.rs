@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::key_folder::KeyFolder;
+use crate::credentials::Credentials;
 
 /// Why a link does not stand.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub enum LinkError {
     },
     /// A file among a party's keys that cannot be used.
     #[error("{}: {found}; valid is {valid}", .file.display())]
-    Keys {
+    KeyExprs {
         /// The file, or the folder.
         file: PathBuf,
         /// What was found.
@@ -208,7 +208,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`LinkError::Endpoint`] says what is missing.
-    pub fn guard(self, plaintext_allowed: bool, keys: Option<KeyFolder>) -> Result<Guarded, LinkError> {
+    pub fn guard(self, plaintext_allowed: bool, keys: Option<Credentials>) -> Result<Guarded, LinkError> {
         let wrong =
             |reason: &str| Err(LinkError::Endpoint { found: self.locator.clone(), reason: reason.into() });
         match (self.carrier, &keys) {
@@ -238,7 +238,7 @@ impl std::fmt::Display for Endpoint {
 #[derive(Clone, Debug)]
 pub struct Guarded {
     endpoint: Endpoint,
-    keys: Option<KeyFolder>,
+    keys: Option<Credentials>,
 }
 
 impl Guarded {
@@ -248,7 +248,7 @@ impl Guarded {
     }
 
     /// The keys, which every TLS endpoint has.
-    pub fn keys(&self) -> Option<&KeyFolder> {
+    pub fn keys(&self) -> Option<&Credentials> {
         self.keys.as_ref()
     }
 }
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn tls_passes_with_keys_alone_and_keys_with_tls_alone() {
-        let folder = KeyFolder::at("here");
+        let folder = Credentials::at("here");
         for text in ["tls/192.0.2.1:7447", "tls/127.0.0.1:0", "tls/[::]:7447"] {
             for allowed in [false, true] {
                 let message = endpoint(text).guard(allowed, None).unwrap_err().to_string();

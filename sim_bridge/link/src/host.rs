@@ -9,7 +9,8 @@ use aegis_core::{Plant, PlantError, Start};
 
 use crate::counted::Counted;
 use crate::wire::{
-    Action, Claim, Claimed, Code, Look, Message, Mode, Moved, Phase, Pictures, Refused, Reset, Status, Step,
+    Action, Claim, Claimed, Code, FramesRequest, Message, Mode, Moved, Phase, Pictures, Refused, Reset,
+    Status, Step,
 };
 
 /// Between two publications with the plant's whole state, free-running.
@@ -111,7 +112,7 @@ impl Host {
             Message::Claim(claim) => self.claim(claim, now),
             Message::Reset(reset) => self.reset(reset, now, plant),
             Message::Step(step) => self.step(&step, now, plant),
-            Message::Look(look) => self.look(&look, now, plant),
+            Message::FramesRequest(look) => self.look(&look, now, plant),
             Message::Release(release) => self.session(release.session, now).map(|_| ()).map(|()| {
                 self.held = None;
                 self.status(now).encode()
@@ -344,7 +345,7 @@ impl Host {
         Ok(episode.answer.clone())
     }
 
-    fn look(&mut self, look: &Look, now: Duration, plant: &mut dyn Plant) -> Answer {
+    fn look(&mut self, look: &FramesRequest, now: Duration, plant: &mut dyn Plant) -> Answer {
         let held = self.session(look.session, now)?;
         let pace = held.claim.mode;
         let episode = current(held, look.episode)?;

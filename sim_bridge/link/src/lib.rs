@@ -6,24 +6,24 @@
 pub mod access;
 mod certificates;
 mod counted;
+pub mod credentials;
 pub mod endpoint;
-pub mod free;
+pub mod free_running;
+mod heartbeat;
 pub mod host;
 mod inbox;
-pub mod key_folder;
 pub mod plant;
 pub mod policy;
-mod pulse;
 pub mod serve;
 pub mod session;
 pub mod wire;
 
-pub use access::Party;
+pub use access::Principal;
+pub use credentials::Credentials;
 pub use endpoint::{Carrier, Endpoint, Guarded, LinkError, Role};
-pub use free::{CommandSender, FreePlant, Heard, Operators};
+pub use free_running::{CommandSender, FreeRunningPlant, Heard, Operators};
 pub use host::{Host, HostLimits, PlantInfo};
-pub use key_folder::KeyFolder;
-pub use plant::{Claimant, Counters, Patience, ZenohPlant};
+pub use plant::{Claimant, Counters, Timeouts, ZenohPlant};
 pub use policy::{RemotePolicy, serve_policy};
 pub use serve::serve;
 pub use session::{listening, open, open_guarded};
@@ -35,7 +35,7 @@ pub fn instance() -> u64 {
 
 /// The key expressions of one plant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub struct KeyExprs {
     /// Queries of the controller: claim, reset, step, look, release.
     pub request: String,
     /// The plant's heartbeat, ten times a second.
@@ -54,7 +54,7 @@ pub struct Keys {
     pub policy: String,
 }
 
-impl Keys {
+impl KeyExprs {
     /// The keys of the plant `name`.
     ///
     /// # Errors

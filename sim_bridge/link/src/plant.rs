@@ -13,17 +13,17 @@ use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::CongestionControl;
 use zenoh::query::{ConsolidationMode, Querier, Reply};
 
-use crate::Keys;
+use crate::KeyExprs;
 use crate::endpoint::LinkError;
+use crate::heartbeat::Heartbeat;
 use crate::host::nanoseconds;
-use crate::pulse::Heart;
 use crate::wire::{
-    Action, Claim, Claimed, Code, Look, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step,
-    WireError,
+    Action, Claim, Claimed, Code, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status,
+    Step, WireError,
 };
 
 /// Between two looks at the plant's heartbeat while an answer is awaited.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Before a question is asked again that ended without an answer.
 const AGAIN: Duration = Duration::from_millis(10);
 /// Observations that may wait; a free-running controller wants the newest.
@@ -31,7 +31,7 @@ const QUEUE: usize = 64;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
+pub struct Timeouts {
     /// A plant without a heartbeat for so long is lost.
     pub heartbeat: Duration,
     /// For one step, asked as often as needed.
@@ -42,7 +42,7 @@ pub struct Patience {
     pub claim: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         let seconds = Duration::from_secs;
         Self { heartbeat: seconds(2), step: seconds(20), reset: seconds(120), claim: seconds(10) }
@@ -61,7 +61,7 @@ pub struct Claimant {
     /// claimant's.
     pub clock: Instant,
     /// How long it waits for what.
-    pub patience: Patience,
+    pub patience: Timeouts,
     /// Once set, nothing is waited for any more: whoever waits is told that the plant is lost.
     pub end: Arc<AtomicBool>,
 }
@@ -73,7 +73,7 @@ impl Claimant {
             controller: controller.into(),
             after: 0,
             clock: Instant::now(),
-            patience: Patience::default(),
+            patience: Timeouts::default(),
             end: Arc::default(),
         }
     }
@@ -103,7 +103,7 @@ struct Seen {
 pub struct ZenohPlant {
     name: String,
     mode: Mode,
-    patience: Patience,
+    patience: Timeouts,
     claimed: Claimed,
     clock: Instant,
     episode: u64,
@@ -122,7 +122,7 @@ pub struct ZenohPlant {
     observations: Receiver<Vec<u8>>,
     _statuses: Subscriber<()>,
     _observations: Subscriber<()>,
-    _heart: Heart,
+    _heart: Heartbeat,
 }
 
 impl ZenohPlant {
@@ -136,7 +136,7 @@ impl ZenohPlant {
         name: &str,
         controller: &str,
         mode: Mode,
-        patience: Patience,
+        patience: Timeouts,
     ) -> Result<Self, LinkError> {
         Self::claim_by(session, name, mode, Claimant { patience, ..Claimant::new(controller) })
     }
@@ -149,7 +149,7 @@ impl ZenohPlant {
         claimant: Claimant,
     ) -> Result<Self, LinkError> {
         let Claimant { controller, after, clock, patience, end } = claimant;
-        let keys = Keys::of(name)?;
+        let keys = KeyExprs::of(name)?;
         // There is one answer to a question: nothing is gained by holding it until the query is over.
         let at_once = ConsolidationMode::None;
         let querier = |timeout| {
@@ -187,7 +187,7 @@ impl ZenohPlant {
             .express(true)
             .wait()?;
         let number = claimed.session;
-        let heart = Heart::start(session, &keys.pulse, move || {
+        let heart = Heartbeat::start(session, &keys.pulse, move || {
             Message::from(Pulse { session: number, stamp_ns: nanoseconds(clock.elapsed()) }).encode()
         })?;
         Ok(Self {
@@ -260,7 +260,7 @@ impl ZenohPlant {
         patience: Duration,
     ) -> Result<Option<Message>, PlantError> {
         loop {
-            match answers.recv_timeout(GLANCE) {
+            match answers.recv_timeout(POLL_INTERVAL) {
                 Ok(Some(reply)) => {
                     let bytes = reply.result().map(|sample| sample.payload().to_bytes());
                     match bytes.ok().map(|bytes| Message::decode(&bytes)) {
@@ -326,7 +326,7 @@ impl ZenohPlant {
         sent.map_err(|error| PlantError::Lost(error.to_string()))?;
         let begin = Instant::now();
         loop {
-            match self.observations.recv_timeout(GLANCE) {
+            match self.observations.recv_timeout(POLL_INTERVAL) {
                 Ok(bytes) => match Message::decode(&bytes) {
                     Ok(Message::Moved(moved)) if self.is_news(&moved) => {
                         self.counters.missed += u64::from(moved.sequence - self.sequence - 1);
@@ -399,7 +399,7 @@ impl Plant for ZenohPlant {
 
     fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
         let Claimed { session, .. } = self.claimed;
-        let look = Look { session, episode: self.episode, sequence: self.sequence };
+        let look = FramesRequest { session, episode: self.episode, sequence: self.sequence };
         match self.ask(&look.into(), self.patience.reset)? {
             Message::Pictures(pictures) => Ok(pictures.pictures.into_iter().map(Into::into).collect()),
             other => Err(PlantError::Backend(format!("{} answers a look", other.name()))),
@@ -458,7 +458,7 @@ fn answers_to(answer: &Message, question: &Message) -> bool {
         (Message::Moved(moved), Message::Step(step)) => {
             (moved.session, moved.episode, moved.sequence) == (step.session, step.episode, step.sequence)
         }
-        (Message::Pictures(pictures), Message::Look(look)) => {
+        (Message::Pictures(pictures), Message::FramesRequest(look)) => {
             (pictures.session, pictures.episode) == (look.session, look.episode)
                 && pictures.sequence >= look.sequence
         }

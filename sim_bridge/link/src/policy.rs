@@ -12,18 +12,18 @@ use zenoh::qos::Priority;
 use zenoh::query::{ConsolidationMode, Querier, Query};
 
 use crate::wire::{Code, Infer, Inferred, Message, Refused};
-use crate::{Keys, LinkError};
+use crate::{KeyExprs, LinkError};
 
 /// Questions that may wait while the policy thinks. One that finds no place is dropped: its asker has given up by then.
 const QUEUE: usize = 8;
 /// Between two looks at whether to stop.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// For a server to say that it is there.
 const PRESENCE: Duration = Duration::from_secs(2);
 
 /// Where a plant's strong policy answers.
 fn key(plant: &str) -> Result<String, LinkError> {
-    Keys::of(plant)?;
+    KeyExprs::of(plant)?;
     Ok(format!("aegis/{plant}/policy/strong"))
 }
 
@@ -47,7 +47,7 @@ pub fn serve_policy(
     let _present = session.liveliness().declare_token(format!("{key}/{model}")).wait()?;
     ready();
     while !stop.load(Ordering::Relaxed) {
-        match inbox.recv_timeout(GLANCE) {
+        match inbox.recv_timeout(POLL_INTERVAL) {
             Ok(query) => {
                 let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
                 let answer = answer(&bytes, model, policy).encode();

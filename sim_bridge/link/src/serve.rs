@@ -11,11 +11,11 @@ use zenoh::bytes::ZBytes;
 use zenoh::qos::CongestionControl;
 use zenoh::query::Query;
 
-use crate::Keys;
+use crate::KeyExprs;
 use crate::endpoint::LinkError;
+use crate::heartbeat::{Heartbeat, INTERVAL};
 use crate::host::{Host, nanoseconds};
 use crate::inbox::{Batch, Inbox};
-use crate::pulse::{EVERY, Heart};
 use crate::wire::Message;
 
 /// Between two looks into the inbox, what is counted as a controller's silence. What arrived in a longer pause may not be there
@@ -36,7 +36,7 @@ pub fn serve(
     ready: impl FnOnce(),
     mut warn: impl FnMut(&str),
 ) -> Result<(), LinkError> {
-    let keys = Keys::of(name)?;
+    let keys = KeyExprs::of(name)?;
     let others = session.liveliness().get(&keys.alive).timeout(Duration::from_millis(500)).wait()?;
     if others.recv().is_ok() {
         return Err(LinkError::Served { name: name.into() });
@@ -79,7 +79,7 @@ pub fn serve(
         .express(true)
         .wait()?;
     let status = Arc::new(Mutex::new(host.status(clock.elapsed())));
-    let _heart = Heart::start(session, &keys.status, {
+    let _heart = Heartbeat::start(session, &keys.status, {
         let status = Arc::clone(&status);
         move || stamped(&status, clock).encode()
     })?;
@@ -89,8 +89,8 @@ pub fn serve(
     let (mut next_tick, mut taken) = (None, clock.elapsed());
     while !stop.load(Ordering::Relaxed) {
         next_tick = host.period().map(|period| next_tick.unwrap_or_else(|| clock.elapsed() + period));
-        let until_tick = next_tick.map_or(EVERY, |tick: Duration| tick.saturating_sub(clock.elapsed()));
-        let batch = inbox.take(until_tick.min(EVERY));
+        let until_tick = next_tick.map_or(INTERVAL, |tick: Duration| tick.saturating_sub(clock.elapsed()));
+        let batch = inbox.take(until_tick.min(INTERVAL));
         let before = std::mem::replace(&mut taken, clock.elapsed());
         host.discount(taken.saturating_sub(before + LONGEST_PAUSE), taken);
         if batch.is_empty() {

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use zenoh::Wait;
 use zenoh::shm::ShmProviderState;
 
-use crate::Keys;
+use crate::KeyExprs;
 use crate::access::access_control;
+use crate::credentials::{AUTHORITY, CERTIFICATE, PRIVATE};
 use crate::endpoint::{Endpoint, Guarded, LinkError, Role, words};
-use crate::key_folder::{AUTHORITY, CERTIFICATE, PRIVATE};
 use crate::wire::MAX_MESSAGE;
 
 /// How long a serving session waits for the memory that it will share; without it, pictures are copied.
@@ -121,7 +121,7 @@ fn rates(plants: &[String]) -> Result<Value, LinkError> {
         return Ok(json!([]));
     }
     for plant in plants {
-        let keys = Keys::of(plant)?;
+        let keys = KeyExprs::of(plant)?;
         queries.push(json!({ "key_expr": keys.request, "freq": MAX_REQUESTS }));
         puts.push(json!({ "key_expr": keys.action, "freq": MAX_ACTIONS }));
         puts.push(json!({ "key_expr": keys.pulse, "freq": MAX_PULSES }));
@@ -154,13 +154,13 @@ pub fn listening(session: &zenoh::Session) -> Result<Endpoint, LinkError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key_folder::KeyFolder;
+    use crate::credentials::Credentials;
 
     #[test]
     fn zenoh_takes_every_setting_and_tls_has_certificates_and_denies() {
         for role in [Role::Serve, Role::Drive] {
             let endpoint: Endpoint = "tls/192.0.2.1:7447".parse().unwrap();
-            let guarded = endpoint.guard(false, Some(KeyFolder::at("a=b/keys"))).unwrap();
+            let guarded = endpoint.guard(false, Some(Credentials::at("a=b/keys"))).unwrap();
             let mut config = zenoh::Config::default();
             for (key, value) in settings(role, &guarded, &["one".into(), "two".into()]).unwrap() {
                 config
@@ -180,7 +180,7 @@ mod tests {
         let cases: Value = serde_json::from_str(include_str!("../tests/serve_settings.json")).unwrap();
         for case in cases.as_array().unwrap() {
             let endpoint: Endpoint = case["endpoint"].as_str().unwrap().parse().unwrap();
-            let guarded = endpoint.guard(false, case["keys"].as_str().map(KeyFolder::at)).unwrap();
+            let guarded = endpoint.guard(false, case["keys"].as_str().map(Credentials::at)).unwrap();
             let plants: Vec<String> = serde_json::from_value(case["plants"].clone()).unwrap();
             let found = settings(Role::Serve, &guarded, &plants).unwrap();
             let expected = case["settings"].as_object().unwrap();
@@ -198,7 +198,7 @@ mod tests {
             assert!(matches!(opened, Err(LinkError::Endpoint { .. })), "{text}");
         }
         let guarded =
-            "tls/[::1]:1".parse::<Endpoint>().unwrap().guard(false, Some(KeyFolder::at("k"))).unwrap();
+            "tls/[::1]:1".parse::<Endpoint>().unwrap().guard(false, Some(Credentials::at("k"))).unwrap();
         let message = open_guarded(Role::Drive, &guarded, &[]).unwrap_err().to_string();
         assert!(message.contains("tls/[::1]:1") && message.contains("IPv6"), "{message}");
     }

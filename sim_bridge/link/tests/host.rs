@@ -9,7 +9,8 @@ use crate::support::{self, Toy, host};
 use aegis_core::Plant;
 use aegis_link::Host;
 use aegis_link::wire::{
-    Action, Claim, Code, Look, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step, VERSION,
+    Action, Claim, Code, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step,
+    VERSION,
 };
 
 fn at(milliseconds: u64) -> Duration {
@@ -379,7 +380,7 @@ fn pictures_belong_to_a_step() {
     let (mut host, mut plant) = (host(), Toy::default());
     let session = claimed(&mut host, &mut plant, Mode::LockStep);
     host.request(&reset(session, 1).encode(), at(0), &mut plant);
-    let look = |sequence| Message::from(Look { session, episode: 1, sequence }).encode();
+    let look = |sequence| Message::from(FramesRequest { session, episode: 1, sequence }).encode();
     let answer = host.request(&look(0), at(1), &mut plant);
     let Ok(Message::Pictures(pictures)) = Message::decode(&answer) else { panic!("no pictures") };
     assert_eq!(pictures.pictures[0].rgb.len(), 64 * 64 * 3);

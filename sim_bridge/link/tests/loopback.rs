@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 use crate::support::{self, Toy};
 use aegis_core::{Plant, PlantError, Start};
 use aegis_link::listening;
-use aegis_link::wire::{Claim, Look, Message, Mode, Reset};
+use aegis_link::wire::{Claim, FramesRequest, Message, Mode, Reset};
 use aegis_link::{
-    Claimant, FreePlant, Heard, Host, HostLimits, Keys, LinkError, Patience, Role, ZenohPlant, open, serve,
+    Claimant, FreeRunningPlant, Heard, Host, HostLimits, KeyExprs, LinkError, Role, Timeouts, ZenohPlant,
+    open, serve,
 };
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
@@ -24,8 +25,8 @@ const START: Start = Start { task: 1, initial_state: 7 };
 const PATIENT: HostLimits =
     HostLimits { command_timeout: Duration::from_secs(60), controller_timeout: Duration::from_secs(60) };
 
-fn patience() -> Patience {
-    Patience { heartbeat: Duration::from_secs(30), ..Patience::default() }
+fn patience() -> Timeouts {
+    Timeouts { heartbeat: Duration::from_secs(30), ..Timeouts::default() }
 }
 
 /// A toy plant that is served until it is stopped.
@@ -108,7 +109,7 @@ fn a_plant_says_when_it_heard_the_controller_whose_own_clock_stamped_that() {
     let (sender, heard) = std::sync::mpsc::channel();
     let hear = move |heard: Heard| drop(sender.send((clock.elapsed(), heard)));
     let claimant = Claimant { clock, patience: patience(), ..Claimant::new("test") };
-    let plant = FreePlant::claim(&session, "echoing", claimant, hear).unwrap();
+    let plant = FreeRunningPlant::claim(&session, "echoing", claimant, hear).unwrap();
     let echo = |(received, heard): (Duration, Heard)| match heard {
         Heard::Status(status) if status.pulse_stamp_ns > 0 => Some((received, status)),
         _ => None,
@@ -124,7 +125,7 @@ fn a_plant_says_when_it_heard_the_controller_whose_own_clock_stamped_that() {
 /// A relay that passes the requests for plant `near` on to plant `far`. `lose` says, for the n-th request, whether the
 /// request is lost on its way, whether the answer is, and whether the request arrives twice.
 fn relay(session: &zenoh::Session, near: &str, far: &str, lose: fn(u32) -> [bool; 3]) -> Vec<Box<dyn Send>> {
-    let (near, far) = (Keys::of(near).unwrap(), Keys::of(far).unwrap());
+    let (near, far) = (KeyExprs::of(near).unwrap(), KeyExprs::of(far).unwrap());
     let pass = |from: String, to: String| -> Box<dyn Send> {
         let out = session.clone();
         let forward = move |sample: zenoh::sample::Sample| {
@@ -178,7 +179,7 @@ fn whatever_the_line_loses_or_repeats_each_step_is_run_once() {
 fn a_flood_is_dropped_with_a_count_and_the_controller_goes_on() {
     let served = Served::start("flooded", PATIENT, Duration::from_millis(50));
     let (session, flooder) = (served.connect(), served.connect());
-    let keys = Keys::of("flooded").unwrap();
+    let keys = KeyExprs::of("flooded").unwrap();
     let (sender, statuses) = std::sync::mpsc::channel();
     let _heard =
         session.declare_subscriber(&keys.status).callback(move |sample| drop(sender.send(sample))).wait();
@@ -225,7 +226,7 @@ fn a_second_controller_is_refused_while_the_first_lives() {
 fn a_plant_that_ends_mid_episode_is_lost_and_its_successor_does_not_go_on() {
     let served = Served::start("mortal", PATIENT, Duration::from_millis(50));
     let session = served.connect();
-    let brief = Patience { heartbeat: Duration::from_millis(500), ..patience() };
+    let brief = Timeouts { heartbeat: Duration::from_millis(500), ..patience() };
     let mut plant = ZenohPlant::claim(&session, "mortal", "test", Mode::LockStep, brief).unwrap();
     plant.reset(START).unwrap();
     plant.step(&[0.1]).unwrap();
@@ -248,13 +249,13 @@ fn a_plant_that_ends_mid_episode_is_lost_and_its_successor_does_not_go_on() {
 fn nobody_there_and_a_name_taken_twice_are_told() {
     let served = Served::start("taken", PATIENT, Duration::from_millis(50));
     let session = served.connect();
-    let brief = Patience { claim: Duration::from_millis(200), ..patience() };
+    let brief = Timeouts { claim: Duration::from_millis(200), ..patience() };
     let nobody = ZenohPlant::claim(&session, "absent", "test", Mode::LockStep, brief).unwrap_err();
     assert!(matches!(&nobody, LinkError::Nobody { name } if name == "absent"), "{nobody}");
     let host = Host::new(1, support::info(), PATIENT);
     let again = serve(&session, "taken", host, &mut Toy::default(), &AtomicBool::new(true), || (), |_| ());
     assert!(matches!(again, Err(LinkError::Served { .. })), "{again:?}");
-    assert!(matches!(Keys::of("a/b"), Err(LinkError::Name { .. })));
+    assert!(matches!(KeyExprs::of("a/b"), Err(LinkError::Name { .. })));
 }
 
 /// A plant of somebody else's program, whose answers go through `garble`.
@@ -268,7 +269,7 @@ fn odd(name: &str, garble: fn(Vec<u8>) -> Vec<u8>) -> (zenoh::Session, Box<dyn S
         query.reply(query.key_expr().clone(), answer).wait().unwrap();
     };
     let queryable =
-        session.declare_queryable(Keys::of(name).unwrap().request).callback(answer).wait().unwrap();
+        session.declare_queryable(KeyExprs::of(name).unwrap().request).callback(answer).wait().unwrap();
     (session, Box::new(queryable))
 }
 
@@ -322,7 +323,7 @@ fn pictures_come_through_shared_memory() {
     };
     let session_number = claimed.session;
     ask(Reset { session: session_number, episode: 1, task: 0, initial_state: 0 }.into());
-    let pictures = ask(Look { session: session_number, episode: 1, sequence: 0 }.into());
+    let pictures = ask(FramesRequest { session: session_number, episode: 1, sequence: 0 }.into());
     assert!(pictures.payload().as_shm().is_some(), "the pictures were copied over TCP");
     assert!(matches!(Message::decode(&pictures.payload().to_bytes()), Ok(Message::Pictures(_))));
 }

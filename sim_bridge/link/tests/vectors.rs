@@ -21,7 +21,7 @@ fn fields(message: &Message) -> Value {
         Message::Claim(body) => json!(body),
         Message::Reset(body) => json!(body),
         Message::Step(body) => json!(body),
-        Message::Look(body) => json!(body),
+        Message::FramesRequest(body) => json!(body),
         Message::Release(body) => json!(body),
         Message::Pulse(body) => json!(body),
         Message::Action(body) => json!(body),

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use aegis_core::policy::PlantError;
 use mujoco_rs::prelude::{MjModel, MjSpec, MjtObjBase, MjvOption};
 
-use crate::camera::Seen;
+use crate::camera::DrawnState;
 use crate::error::{SuiteError, field};
-use crate::names::Names;
+use crate::model_lookup::Names;
 use crate::task::{Limit, TaskInfo};
 
 /// Groups by which a site can be shown or hidden. All but burners are in the first.
@@ -71,7 +71,7 @@ impl TexturedScene {
     }
 
     /// Shows and hides what upstream's pictures show and hide.
-    pub fn set_visible(&self, seen: &Seen, options: &mut MjvOption) {
+    pub fn set_visible(&self, seen: &DrawnState, options: &mut MjvOption) {
         // robosuite draws visual geoms (group 1) without collision shapes (group 0), and turns sites transparent.
         options.geomgroup[0] = 0;
         options.sitegroup = [0; SITE_GROUPS];

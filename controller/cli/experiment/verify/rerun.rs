@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure, OrExit, say, tell};
 use crate::experiment::Registered;
 use crate::host::HostArguments;
 use crate::progress;
-use crate::study::{Study, StudyArguments, default_workers};
+use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// How many sets are run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use aegis_experiments::experiment::{TRACES, read_trace, trace_path};
 use aegis_experiments::ran_under::RanUnder;
 use aegis_experiments::registration::Lock;
 use aegis_experiments::store::{Chain, Store, StoredSet};
-use aegis_experiments::trace::{Layout, TraceFile, hold};
+use aegis_experiments::trace::{Layout, TraceFile, verify};
 
 use crate::exit::say;
 use crate::experiment::store_path;
@@ -89,14 +89,14 @@ pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
     }
     let layouts = Layouts::of(&kept.store);
     let mut wrong = Vec::new();
-    let (mut held, mut old, mut not_held) = (0, 0, BTreeSet::new());
+    let (mut held, mut old, mut unchecked) = (0, 0, BTreeSet::new());
     for set in &kept.sets {
         match read(folder, set, layouts) {
             Ok(trace) => {
-                let found = hold(set, &trace, &kept.arms, gate);
+                let found = verify(set, &trace, &kept.arms, gate);
                 held += 1;
                 old += usize::from(trace.layout() == Layout::One);
-                not_held.extend(found.not_held);
+                unchecked.extend(found.unchecked);
                 wrong.extend(found.wrong);
             }
             Err(reason) => wrong.push(reason),
@@ -107,7 +107,7 @@ pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
         kept.covers
     );
     if old > 0 {
-        let not_held = not_held.into_iter().collect::<Vec<_>>().join("; ");
+        let unchecked = unchecked.into_iter().collect::<Vec<_>>().join("; ");
         say!(
             "{old} of them are of layout 1, against which could not be held: {not_held}; `--rerun` holds these too"
         );

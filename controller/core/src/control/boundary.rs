@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::io::{Cause, Notices, Output};
+use super::io::{Diagnostics, Output, StopReason};
 use super::mode::Event;
 use super::settings::StrongLoss;
 use super::{Controller, Driver};
@@ -26,7 +26,7 @@ enum Phase {
 
 /// Where an episode stands between two boundaries.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stretch {
+pub(super) struct BoundaryState {
     phase: Phase,
     /// Index of the next boundary.
     index: u32,
@@ -44,7 +44,7 @@ impl<T: Trigger + Clone> Controller<T> {
     pub(super) fn run(&mut self, now: Duration, output: &mut Output) {
         for party in [&mut self.weak, &mut self.strong] {
             if party.expire(now, self.step, &self.parts.settings) {
-                output.notices.add(Notices::AGED_CHUNK);
+                output.notices.add(Diagnostics::AGED_CHUNK);
             }
         }
         if self.stretch.phase == Phase::Boundary && self.step >= self.stretch.due {
@@ -66,7 +66,7 @@ impl<T: Trigger + Clone> Controller<T> {
         };
         let at_hand = self.track.action(self.step).is_some();
         if !at_hand && self.stretch.phase == Phase::End {
-            return self.stop(Cause::StrongLost);
+            return self.stop(StopReason::StrongLost);
         }
         self.happen(if at_hand { ready } else { Event::OutOfActions });
         self.ask(now, output);
@@ -107,12 +107,12 @@ impl<T: Trigger + Clone> Controller<T> {
         self.stretch.escalated = 0;
         self.stretch.calm = !score.is_flagged() && is_calm(&decision);
         if score.is_flagged() {
-            output.notices.add(Notices::FLAGGED);
+            output.notices.add(Diagnostics::FLAGGED);
         }
         let alarm = decision.reading.is_some_and(|reading| reading > decision.thresholds.fire);
         if alarm && !decision.fired && !decision.armed && decision.driver == Driver::Weak && !decision.guarded
         {
-            output.notices.add(Notices::BUDGET_SPENT);
+            output.notices.add(Diagnostics::BUDGET_SPENT);
         }
         let (driver, fired) = (decision.driver, decision.fired);
         output.decision = Some(decision);
@@ -120,7 +120,7 @@ impl<T: Trigger + Clone> Controller<T> {
             Driver::Weak => self.take(Driver::Weak),
             Driver::Strong if !self.stretch.strong_lost => self.call_strong(),
             // A fire has nobody to call; a hold that goes on in the gate alone is bearable while its rule is calm.
-            Driver::Strong if fired || !self.stretch.calm => self.stop(Cause::StrongLost),
+            Driver::Strong if fired || !self.stretch.calm => self.stop(StopReason::StrongLost),
             Driver::Strong => self.take(Driver::Weak),
         }
     }
@@ -140,11 +140,11 @@ impl<T: Trigger + Clone> Controller<T> {
         if self.stretch.strong_lost || after > self.parts.limits.hold_steps() {
             // What is left of a chunk is still valid; the robot stops when it is over.
             if self.track.action(self.step).is_none() {
-                self.stop(Cause::WeakLost);
+                self.stop(StopReason::WeakLost);
             }
             return;
         }
-        output.notices.add(Notices::ESCALATED);
+        output.notices.add(Diagnostics::ESCALATED);
         self.stretch.escalated = after;
         // The weak policy's own actions are good until the strong one's are there.
         self.stretch.phase = Phase::Strong(0);
@@ -165,14 +165,14 @@ impl<T: Trigger + Clone> Controller<T> {
             return;
         }
         self.stretch.strong_lost = true;
-        output.notices.add(Notices::STRONG_FAILED);
+        output.notices.add(Diagnostics::STRONG_FAILED);
         let calm = self.parts.settings.on_strong_loss == StrongLoss::WeakIfCalm && self.stretch.calm;
         if calm && self.weak.has(self.step, self.asked_from()) {
             self.take(Driver::Weak);
         } else if self.track.action(self.step).is_some() {
             self.stretch.phase = Phase::End;
         } else {
-            self.stop(Cause::StrongLost);
+            self.stop(StopReason::StrongLost);
         }
     }
 
@@ -182,7 +182,7 @@ impl<T: Trigger + Clone> Controller<T> {
         let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
         let first = party.offer.at(self.step).filter(|_| !self.has_driven);
         if first.is_some_and(|to| self.parts.settings.far_channel(self.motion.command(), to).is_some()) {
-            return self.stop(Cause::FarFromStart);
+            return self.stop(StopReason::FarFromStart);
         }
         self.has_driven = true;
         self.track.take(&party.offer, self.step, same);

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::io::{Notices, Output};
+use super::io::{Diagnostics, Output};
 use crate::Driver;
 
 /// Counts since the controller was made.
@@ -29,8 +29,8 @@ pub struct Counters {
     pub stops: u64,
     /// Emergency stops heard.
     pub e_stops: u64,
-    /// Periods with each notice, in the order of [`Notices::ALL`].
-    pub notices: [u64; Notices::ALL.len()],
+    /// Periods with each notice, in the order of [`Diagnostics::ALL`].
+    pub notices: [u64; Diagnostics::ALL.len()],
 }
 
 impl Counters {
@@ -40,14 +40,14 @@ impl Counters {
         self.strong_periods += u64::from(output.driver == Some(Driver::Strong));
         self.fires += u64::from(output.decision.as_ref().is_some_and(|decision| decision.fired));
         self.limited_periods += u64::from(output.limited != 0);
-        for (count, (notice, _)) in self.notices.iter_mut().zip(Notices::ALL) {
+        for (count, (notice, _)) in self.notices.iter_mut().zip(Diagnostics::ALL) {
             *count += u64::from(output.notices.has(notice));
         }
     }
 
     /// How often a notice was given.
-    pub fn of(&self, notice: Notices) -> u64 {
-        let at = Notices::ALL.iter().position(|(one, _)| *one == notice);
+    pub fn of(&self, notice: Diagnostics) -> u64 {
+        let at = Diagnostics::ALL.iter().position(|(one, _)| *one == notice);
         at.map_or(0, |at| self.notices[at])
     }
 }

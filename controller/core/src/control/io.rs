@@ -12,7 +12,7 @@ use crate::{Decision, Driver};
 
 /// The newest observation, without what only policies read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub struct ObservationStamp {
     /// Episode that it belongs to.
     pub episode: u64,
     /// The plant's control steps since the reset.
@@ -34,7 +34,7 @@ pub struct Seen {
     pub taken: Option<Duration>,
 }
 
-impl Seen {
+impl ObservationStamp {
     /// When the plant took it, on the controller's clock; where its clock is not known, when it came.
     pub fn taken_at(&self) -> Duration {
         self.taken.map_or(self.received, |taken| taken.min(self.received))
@@ -71,7 +71,7 @@ pub struct PlantHealth {
 
 /// What people want, gathered since the last period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wishes {
+pub struct OperatorCommands {
     /// The emergency stop.
     pub e_stop: bool,
     /// A safe stop.
@@ -96,7 +96,7 @@ pub struct Reply<'a> {
     /// What came of it.
     #[serde(borrow)]
     pub proposal: Result<Proposal<'a>, NoProposal>,
-    /// When that observation was taken, as in [`Seen::taken_at`]; unknown in records of format 2.
+    /// When that observation was taken, as in [`ObservationStamp::taken_at`]; unknown in records of format 2.
     #[serde(default, alias = "received")]
     pub taken: Option<Duration>,
 }
@@ -134,7 +134,7 @@ pub struct Inputs<'a> {
     /// Control periods that passed unserved since the last.
     pub skipped: u32,
     /// An observation that came since the last period.
-    pub observation: Option<Seen>,
+    pub observation: Option<ObservationStamp>,
     /// The plant.
     pub plant: PlantHealth,
     /// The weak policy's answer, if one came.
@@ -143,7 +143,7 @@ pub struct Inputs<'a> {
     /// The strong policy's.
     pub strong: Option<Reply<'a>>,
     /// What people want.
-    pub wishes: Wishes,
+    pub wishes: OperatorCommands,
     /// With a start: where the plant stands, `[channels]`. Without it an episode starts from `rest`.
     #[serde(borrow, default)]
     pub pose: Option<Cow<'a, [f32]>>,
@@ -160,7 +160,7 @@ pub struct Inputs<'a> {
 /// Why a stop was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum StopReason {
     /// The emergency stop was heard.
     EStop,
     /// Somebody asked for a stop.
@@ -186,11 +186,11 @@ pub enum Cause {
 /// Everything worth a line in the record that happened in one period; one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Notices(u32);
+pub struct Diagnostics(u32);
 
 macro_rules! notices {
     ($($bit:literal $name:ident $text:literal),+ $(,)?) => {
-        impl Notices {
+        impl Diagnostics {
             $(#[doc = $text] pub const $name: Self = Self(1 << $bit);)+
             /// Every notice with its text.
             pub const ALL: [(Self, &'static str); 19] = [$((Self::$name, $text)),+];
@@ -220,7 +220,7 @@ notices! {
     18 START_REFUSED "a start was refused: the plant stands too far from rest, where it stands is not known any more, or commands move",
 }
 
-impl Notices {
+impl Diagnostics {
     /// Adds another.
     pub fn add(&mut self, other: Self) {
         self.0 |= other.0;
@@ -239,7 +239,7 @@ impl Notices {
 
 /// A control period as a record holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Period<'a> {
+pub struct TickRecord<'a> {
     /// What was read.
     #[serde(borrow)]
     pub inputs: Inputs<'a>,
@@ -253,12 +253,12 @@ pub struct Period<'a> {
     pub took_ns: u64,
 }
 
-impl Period<'_> {
+impl TickRecord<'_> {
     /// Whether an episode begins in it. Records that were written before the time of a start's pose was known do not say.
     pub fn begins(&self) -> bool {
         let wishes = &self.inputs.wishes;
         let is_asked = wishes.start.is_some() && self.inputs.pose_taken.is_some() && !wishes.e_stop;
-        is_asked && !self.output.notices.has(Notices::START_REFUSED)
+        is_asked && !self.output.notices.has(Diagnostics::START_REFUSED)
     }
 }
 
@@ -268,7 +268,7 @@ pub struct Output {
     /// The mode from here on.
     pub mode: Mode,
     /// Why the last stop was made; none since the last reset.
-    pub cause: Option<Cause>,
+    pub cause: Option<StopReason>,
     /// Whether a command is to be sent.
     pub send: bool,
     /// Control step of the episode that the command is for.
@@ -284,7 +284,7 @@ pub struct Output {
     /// A bit for each channel whose command was limited.
     pub limited: u64,
     /// What else happened.
-    pub notices: Notices,
+    pub notices: Diagnostics,
 }
 
 impl Output {
@@ -300,7 +300,7 @@ impl Output {
             decision: None,
             driver: None,
             limited: 0,
-            notices: Notices::default(),
+            notices: Diagnostics::default(),
         }
     }
 }

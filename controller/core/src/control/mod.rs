@@ -2,42 +2,43 @@
 //! Time comes in as a value; what happens at a boundary is in `boundary.rs`.
 
 mod boundary;
+mod chunk_buffer;
 mod clock_offset;
 mod counters;
 mod intake;
 mod io;
 mod mode;
 mod motion;
-mod party;
+mod plant_monitor;
+mod policy_slot;
 mod settings;
-mod track;
 mod tracking;
-mod watch;
 
+pub use chunk_buffer::Overlap;
 pub use clock_offset::{ClockOffset, Exchange};
 pub use counters::Counters;
 pub use intake::{Content, ContentFault, Intake, Refusal};
 pub use io::{
-    Cause, Inputs, NoProposal, Notices, Output, Period, PlantHealth, Proposal, Reply, Seen, Wishes,
+    Diagnostics, Inputs, NoProposal, ObservationStamp, OperatorCommands, Output, PlantHealth, Proposal,
+    Reply, StopReason, TickRecord,
 };
 pub use mode::{Event, Mode};
 pub use motion::{Channel, ChannelKind, LimitScope, Motion};
 pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};
-pub use track::Overlap;
 
 use serde::{Deserialize, Serialize};
 
 use crate::trigger::{BuiltIn, Driver, Rule, Trigger};
 use crate::{Gate, GateLimits};
-use boundary::Stretch;
-use party::{Party, Received};
-use track::Track;
-use watch::Watch;
+use boundary::BoundaryState;
+use chunk_buffer::ChunkBuffer;
+use plant_monitor::PlantMonitor;
+use policy_slot::{PolicySlot, Received};
 
 /// What a controller is made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Parts<T = BuiltIn> {
+pub struct ControllerParts<T = BuiltIn> {
     /// Its settings.
     pub settings: ControlSettings,
     /// The gate's limits; `chunk_steps` is how much of a chunk is executed before the next boundary.
@@ -53,9 +54,9 @@ pub struct Parts<T = BuiltIn> {
 }
 
 /// The same as written down, enough to make a run's controller again.
-pub type Recipe = Parts<Rule>;
+pub type ControllerConfig = ControllerParts<Rule>;
 
-impl Recipe {
+impl ControllerConfig {
     /// Whether an episode may start where the plant stands: `pose`, `[channels]`. A position may stand
     /// a little beyond a bound, as a robot does that rests against its stops: by what the first period makes up within every
     /// limit, and by a thousandth of the range at most.
@@ -88,7 +89,7 @@ impl Recipe {
     /// # Errors
     /// Settings that do not fit together.
     pub fn controller(&self) -> Result<Controller, ControlError> {
-        Controller::new(Parts {
+        Controller::new(ControllerParts {
             settings: self.settings.clone(),
             limits: self.limits.clone(),
             rule: self.rule.trigger()?,
@@ -106,16 +107,16 @@ impl Recipe {
 /// allocates.
 #[derive(Clone, Debug)]
 pub struct Controller<T = BuiltIn> {
-    parts: Parts<T>,
+    parts: ControllerParts<T>,
     gate: Gate<T>,
     mode: Mode,
-    cause: Option<Cause>,
+    cause: Option<StopReason>,
     motion: Motion,
-    track: Track,
-    watch: Watch,
-    weak: Party,
-    strong: Party,
-    stretch: Stretch,
+    track: ChunkBuffer,
+    watch: PlantMonitor,
+    weak: PolicySlot,
+    strong: PolicySlot,
+    stretch: BoundaryState,
     counters: Counters,
     questions: u64,
     episode: u64,
@@ -134,7 +135,7 @@ impl<T: Trigger + Clone> Controller<T> {
     ///
     /// # Errors
     /// Settings that do not fit together.
-    pub fn new(parts: Parts<T>) -> Result<Self, ControlError> {
+    pub fn new(parts: ControllerParts<T>) -> Result<Self, ControlError> {
         let [weak, strong] = parts.horizons;
         parts.settings.validate(&parts.limits, weak.min(strong))?;
         parts.settings.validate_rest(&parts.rest)?;
@@ -144,11 +145,11 @@ impl<T: Trigger + Clone> Controller<T> {
             mode: Mode::Idle,
             cause: None,
             motion: Motion::new(parts.settings.channels.clone(), &parts.rest, parts.settings.limits),
-            track: Track::new(parts.settings.overlap, weak.max(strong), width),
-            watch: Watch::default(),
-            weak: Party::new(weak, width),
-            strong: Party::new(strong, width),
-            stretch: Stretch::default(),
+            track: ChunkBuffer::new(parts.settings.overlap, weak.max(strong), width),
+            watch: PlantMonitor::default(),
+            weak: PolicySlot::new(weak, width),
+            strong: PolicySlot::new(strong, width),
+            stretch: BoundaryState::default(),
             counters: Counters::default(),
             questions: 0,
             episode: 0,
@@ -189,7 +190,7 @@ impl<T: Trigger + Clone> Controller<T> {
     pub fn tick(&mut self, inputs: &Inputs<'_>) -> Output {
         let mut output = Output::of(self.mode);
         if inputs.skipped > 0 {
-            output.notices.add(Notices::OVERRUN);
+            output.notices.add(Diagnostics::OVERRUN);
             self.counters.skipped_periods += u64::from(inputs.skipped);
         }
         if self.mode.drives() {
@@ -218,7 +219,7 @@ impl<T: Trigger + Clone> Controller<T> {
         self.mode = self.mode.after(event);
     }
 
-    fn stop(&mut self, cause: Cause) {
+    fn stop(&mut self, cause: StopReason) {
         if !self.mode.is_latched() {
             self.cause = Some(cause);
             self.counters.stops += 1;
@@ -227,15 +228,15 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// People come first, the emergency stop before all.
-    fn obey(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
+    fn obey(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let wishes = &inputs.wishes;
         if wishes.e_stop {
-            self.cause = Some(Cause::EStop);
+            self.cause = Some(StopReason::EStop);
             self.counters.e_stops += u64::from(self.mode != Mode::EStop);
             return self.happen(Event::EStop);
         }
         if wishes.stop {
-            self.stop(Cause::Asked);
+            self.stop(StopReason::Asked);
         }
         // Who resets a robot that still moves does not know that it moves.
         if wishes.reset && self.mode.is_latched() && self.motion.is_at_rest() {
@@ -248,7 +249,7 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// Begins an episode where the plant stands, at rest, near enough, and as it stands now.
-    fn start(&mut self, episode: u64, inputs: &Inputs<'_>, notices: &mut Notices) {
+    fn start(&mut self, episode: u64, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let settings = &self.parts.settings;
         let is_idle = self.mode == Mode::Idle && self.motion.is_at_rest();
         let is_near =
@@ -257,7 +258,7 @@ impl<T: Trigger + Clone> Controller<T> {
         if !is_idle || !is_near || age.is_some_and(|age| age > settings.max_age()) {
             // Records without that time say nothing of a start that finds no rest.
             if is_idle || age.is_some() {
-                notices.add(Notices::START_REFUSED);
+                notices.add(Diagnostics::START_REFUSED);
             }
             return;
         }
@@ -278,7 +279,7 @@ impl<T: Trigger + Clone> Controller<T> {
         self.happen(Event::Start);
         self.has_plant = true;
         (self.episode, self.step, self.driving, self.has_driven) = (episode, 0, None, false);
-        self.stretch = Stretch::default();
+        self.stretch = BoundaryState::default();
         self.track.clear();
         self.watch.begin(episode);
         self.weak.begin();
@@ -286,21 +287,21 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// At the plant.
-    fn look(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
+    fn look(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let looked = self.watch.look(inputs, self.episode, self.mode, &self.parts.settings, notices);
         self.counters.missing_observations += u64::from(looked.gap);
         // It has been told nothing since, and may be pushed by hand.
         if inputs.plant.lost || inputs.plant.stopped {
             self.has_plant = false;
         }
-        let is_young = |seen: Seen| seen.age(inputs.now) <= self.parts.settings.max_age();
+        let is_young = |seen: ObservationStamp| seen.age(inputs.now) <= self.parts.settings.max_age();
         if let Some(measured) =
             inputs.measured.as_deref().filter(|_| inputs.observation.is_some_and(is_young))
             && self.has_plant
             && self.parts.settings.stray_channel(measured, self.motion.command()).is_some()
         {
             self.has_plant = false;
-            self.stop(Cause::NotFollowing);
+            self.stop(StopReason::NotFollowing);
         }
         // Before the first episode there is no plant yet whose loss could mean anything.
         if let Some(cause) = looked.stop.filter(|_| self.episode > 0) {
@@ -312,11 +313,11 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// To the policies.
-    fn listen(&mut self, inputs: &Inputs<'_>, notices: &mut Notices) {
+    fn listen(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let settings = &self.parts.settings;
         let sides = [
-            (&mut self.weak, &inputs.weak, Notices::WEAK_FAILED, Notices::WEAK_LATE),
-            (&mut self.strong, &inputs.strong, Notices::STRONG_FAILED, Notices::STRONG_LATE),
+            (&mut self.weak, &inputs.weak, Diagnostics::WEAK_FAILED, Diagnostics::WEAK_LATE),
+            (&mut self.strong, &inputs.strong, Diagnostics::STRONG_FAILED, Diagnostics::STRONG_LATE),
         ];
         for (party, reply, failed, late) in sides {
             if let Some(reply) = reply {
@@ -336,7 +337,7 @@ impl<T: Trigger + Clone> Controller<T> {
     /// Who drives from this period on is known: what is sent in it. A plant that may stand elsewhere than the last command
     /// says is sent nothing before the next start: standing still, too, would move it.
     fn command_next(&mut self, output: &mut Output) {
-        let silent = self.cause == Some(Cause::PlantSilent);
+        let silent = self.cause == Some(StopReason::PlantSilent);
         let is_sent = match self.mode {
             Mode::Weak | Mode::Strong => {
                 if let Some(action) = self.track.action(self.step) {

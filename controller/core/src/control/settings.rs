@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::chunk_buffer::Overlap;
 use super::motion::{Channel, ChannelKind, LimitScope, infinite};
-use super::track::Overlap;
 use crate::gate::{GateError, GateLimits};
 
 /// What to do with an action outside its channel's bounds.

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Signal, Thresholds, Trigger};
-use crate::calibrate::Calibrator;
 use crate::limits::GateError;
+use crate::platt::PlattScaling;
 
 /// Settings of the rule `cost`, which is its own state.
 ///
@@ -22,7 +22,7 @@ pub struct CostSettings {
     /// Control may go back once the probability of failure stays below this; at most the threshold above.
     pub hand_back: f64,
     /// From scores to probabilities.
-    pub calibrator: Calibrator,
+    pub calibrator: PlattScaling,
 }
 
 impl CostSettings {
@@ -49,7 +49,7 @@ impl Trigger for CostSettings {
         ] {
             GateError::unless(cost > 0.0 && cost.is_finite(), field, cost, "finite, above 0")?;
         }
-        let Calibrator { slope, intercept } = self.calibrator;
+        let PlattScaling { slope, intercept } = self.calibrator;
         GateError::unless(
             slope > 0.0 && slope.is_finite(),
             "trigger.calibrator.slope",

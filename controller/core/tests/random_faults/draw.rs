@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aegis_core::GateLimits;
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, LimitScope, OutOfBounds, Overlap, Recipe, StrongLoss,
+    Channel, ChannelKind, ControlSettings, ControllerConfig, LimitScope, OutOfBounds, Overlap, StrongLoss,
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
@@ -58,7 +58,7 @@ pub struct Delay {
 /// Everything that stays the same in a run.
 #[derive(Clone, Debug)]
 pub struct Setting {
-    pub recipe: Recipe,
+    pub recipe: ControllerConfig,
     /// What the joints take.
     pub kind: ChannelKind,
     pub joints: usize,
@@ -120,7 +120,7 @@ impl Setting {
         };
         let rule = Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.3 });
         let ask_strong = draw.chance(0.5);
-        let recipe = Recipe { settings, limits, rule, horizons: [HORIZON; 2], rest, ask_strong };
+        let recipe = ControllerConfig { settings, limits, rule, horizons: [HORIZON; 2], rest, ask_strong };
         Self {
             recipe,
             kind,

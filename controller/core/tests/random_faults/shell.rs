@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aegis_core::control::{
-    ChannelKind, Content, ContentFault, Controller, Inputs, Intake, Mode, PlantHealth, Refusal, Seen, Wishes,
+    ChannelKind, Content, ContentFault, Controller, Inputs, Intake, Mode, ObservationStamp, OperatorCommands,
+    PlantHealth, Refusal,
 };
 
 use super::draw::{Draw, Setting};
@@ -14,7 +15,7 @@ use super::mind::{Mind, Questions, View};
 use super::plant::{Command, Line, Sight, ToController, ToPlant};
 
 /// Periods after which a question to the plant is given up.
-const PATIENCE: usize = 24;
+const TIMEOUT: usize = 24;
 
 /// A shell that does something that it must not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +76,11 @@ pub struct Shell {
     episode: u64,
     intake: Intake,
     view: Option<View>,
-    sighted: Option<(Seen, Duration)>,
+    sighted: Option<(ObservationStamp, Duration)>,
     /// Episode and number of the newest observation that a command can know, and when it was taken.
     newest: (u64, u32, Option<Duration>),
     health: PlantHealth,
-    wishes: Wishes,
+    wishes: OperatorCommands,
     pose: Vec<f32>,
     /// Wishes that wait for the part that begins episodes.
     wants_reset: bool,
@@ -109,7 +110,7 @@ impl Shell {
             sighted: None,
             newest: (0, 0, None),
             health: PlantHealth { heard: now, lost: false, stopped: false, round_trip: None },
-            wishes: Wishes::default(),
+            wishes: OperatorCommands::default(),
             pose: recipe.rest.clone(),
             wants_reset: false,
             wants_start: false,
@@ -202,9 +203,15 @@ impl Shell {
     }
 
     /// The one place where what the controller is told of an observation is made up.
-    fn seen(&self, sight: &Sight, digest: u64, fault: Option<ContentFault>, now: Duration) -> Seen {
+    fn seen(
+        &self,
+        sight: &Sight,
+        digest: u64,
+        fault: Option<ContentFault>,
+        now: Duration,
+    ) -> ObservationStamp {
         let taken = (self.broken != Some(Broken::AgesByReceipt)).then_some(sight.taken);
-        Seen {
+        ObservationStamp {
             episode: sight.episode,
             sequence: sight.sequence,
             arrived: 1,
@@ -257,9 +264,9 @@ impl Shell {
                     self.drive = Drive::Resetting { since: period, episode };
                 }
             }
-            Drive::Claiming { since, .. } if period - *since <= PATIENCE => {}
+            Drive::Claiming { since, .. } if period - *since <= TIMEOUT => {}
             Drive::Claiming { .. } => self.drive = Drive::Waiting,
-            Drive::Resetting { since, .. } if period - *since <= PATIENCE => {}
+            Drive::Resetting { since, .. } if period - *since <= TIMEOUT => {}
             Drive::Resetting { episode, .. } => {
                 self.newest_episode = self.newest_episode.max(*episode);
                 self.drive = Drive::Waiting;
@@ -269,7 +276,7 @@ impl Shell {
                 self.drive = Drive::Looking { since: period, from: now, episode: *episode };
             }
             Drive::Looking { since, from, episode } => {
-                let (episode, from, is_over) = (*episode, *from, period - *since > PATIENCE);
+                let (episode, from, is_over) = (*episode, *from, period - *since > TIMEOUT);
                 match self.pose(episode, from, now) {
                     Some(pose) if self.setting.recipe.allows_start(&pose).is_ok() => {
                         self.wishes.start = Some(episode);
@@ -327,7 +334,7 @@ impl Shell {
             pose_taken: wishes.start.map(|_| now),
             measured: None,
         };
-        if let Some((Seen { episode, sequence, fault: None, .. }, taken)) = sighted
+        if let Some((ObservationStamp { episode, sequence, fault: None, .. }, taken)) = sighted
             && (episode, sequence) > (self.newest.0, self.newest.1)
         {
             self.newest = (episode, sequence, Some(taken));

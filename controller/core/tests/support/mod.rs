@@ -6,8 +6,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, Controller, Inputs, LimitScope, Mode, NoProposal, OutOfBounds,
-    Output, Overlap, Parts, PlantHealth, Proposal, Reply, Seen, StrongLoss, Wishes,
+    Channel, ChannelKind, ControlSettings, Controller, ControllerParts, Inputs, LimitScope, Mode, NoProposal,
+    ObservationStamp, OperatorCommands, OutOfBounds, Output, Overlap, PlantHealth, Proposal, Reply,
+    StrongLoss,
 };
 use aegis_core::gate::{BudgetUnit, GateLimits};
 use aegis_core::trigger::{BuiltIn, Rule, Thresholds};
@@ -58,8 +59,8 @@ pub fn rule() -> BuiltIn {
     Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.3 }).trigger().unwrap()
 }
 
-pub fn parts() -> Parts {
-    Parts {
+pub fn parts() -> ControllerParts {
+    ControllerParts {
         settings: settings(),
         limits: limits(),
         rule: rule(),
@@ -88,14 +89,14 @@ struct Waiting {
     answer: Answer,
 }
 
-pub struct Cell {
+pub struct Rig {
     pub controller: Controller,
     pub weak: Answer,
     pub strong: Answer,
     pub observe: bool,
     pub heartbeat: bool,
     pub pictures: u64,
-    pub wishes: Wishes,
+    pub wishes: OperatorCommands,
     pub now: Duration,
     pub skipped: u32,
     pub episode: u64,
@@ -118,8 +119,8 @@ pub struct Cell {
     pub commands: Vec<Vec<f32>>,
 }
 
-impl Cell {
-    pub fn new(parts: Parts) -> Self {
+impl Rig {
+    pub fn new(parts: ControllerParts) -> Self {
         Self {
             controller: Controller::new(parts).unwrap(),
             weak: CALM,
@@ -127,7 +128,7 @@ impl Cell {
             observe: true,
             heartbeat: true,
             pictures: 0,
-            wishes: Wishes::default(),
+            wishes: OperatorCommands::default(),
             now: Duration::from_secs(1),
             skipped: 0,
             episode: 1,
@@ -147,7 +148,7 @@ impl Cell {
     }
 
     /// In an episode, with nothing sent yet.
-    pub fn started(parts: Parts) -> Self {
+    pub fn started(parts: ControllerParts) -> Self {
         let mut cell = Self::new(parts);
         cell.wishes.start = Some(1);
         cell
@@ -158,7 +159,7 @@ impl Cell {
         if self.heartbeat {
             self.heard = self.now;
         }
-        let seen = Seen {
+        let seen = ObservationStamp {
             episode: self.episode,
             sequence: self.sequence,
             arrived: 1,

@@ -60,7 +60,7 @@ mod tests {
 
     use super::super::{Origin, Starts};
     use super::*;
-    use crate::plan::Share;
+    use crate::plan::StateRange;
     use crate::sensor::SensorNoise;
 
     #[test]
@@ -70,7 +70,7 @@ mod tests {
         let ours = Origin {
             suite: plan.suite.clone(),
             suite_sha256: Some("aa".into()),
-            starts: Starts::of(Share { first: 0, end: 2, replicates: 1 }.keys([0])),
+            starts: Starts::of(StateRange { first: 0, end: 2, replicates: 1 }.keys([0])),
             master_seed: 1,
             sample_seed: None,
             weak_sha256: None,

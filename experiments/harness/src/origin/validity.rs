@@ -4,7 +4,7 @@
 use super::{Judged, Origin, Starts, Statement};
 use crate::files::same_digest;
 use crate::key::EpisodeKey;
-use crate::plan::Share;
+use crate::plan::StateRange;
 
 /// How often the same start may be in a list whose length nobody says.
 const REPLICATES: usize = 64;
@@ -91,7 +91,7 @@ impl Starts {
     /// Every task with every initial state, each so often.
     fn all(&self, replicates: usize) -> Vec<EpisodeKey> {
         let of = |[first, end]: &[usize; 2]| {
-            let share = Share { first: *first, end: *end, replicates: replicates as u64 };
+            let share = StateRange { first: *first, end: *end, replicates: replicates as u64 };
             share.keys(self.tasks.iter().copied())
         };
         self.initial_states.iter().flat_map(of).collect()
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     fn starts(first: usize, end: usize, replicates: u64) -> Starts {
-        Starts::of(Share { first, end, replicates }.keys([0, 3]))
+        Starts::of(StateRange { first, end, replicates }.keys([0, 3]))
     }
 
     fn origin(starts: Starts) -> Origin {
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(origin(twice.clone()).validate("it", "origin", Some(24)), Ok(()));
         assert!(refused(twice, Some(12)).contains("which is not the digest"), "so many are each there once");
         // Who leaves starts out says how many there are; nobody can tell which.
-        let mut keys = Share { first: 24, end: 30, replicates: 1 }.keys([0, 3]);
+        let mut keys = StateRange { first: 24, end: 30, replicates: 1 }.keys([0, 3]);
         keys.remove(4);
         let some = Starts::of(keys);
         assert!(some.listed().is_none());
@@ -293,7 +293,7 @@ mod tests {
             suite: "line",
             suite_sha256: None,
             tasks: &[1],
-            share: Share { first: 500, end: 501, replicates: 1 },
+            share: StateRange { first: 500, end: 501, replicates: 1 },
             sample_seed: Some(7),
             recorded: 50,
         };

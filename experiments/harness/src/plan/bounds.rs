@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{Plan, Share};
+use super::{Plan, StateRange};
 
 /// Most episodes of one task in one range: their keys are listed in memory.
 const EPISODES: u64 = 100_000;
@@ -93,7 +93,7 @@ fn lost(value: &Value, key: String) -> Option<(String, String)> {
     }
 }
 
-impl Share {
+impl StateRange {
     /// Refuses a range that is empty or that no machine could list.
     ///
     /// # Errors

@@ -1,10 +1,10 @@
 //! From a fitted probe to thresholds, on calibration rollouts that the fit has not seen.
 //! Every alarm rule gets its own at the same level, so that rules can be compared at equal false alarms.
 
-use aegis_core::calibrate::{CalibrateError, Calibrator};
 use aegis_core::conformal::{FunctionalBand, split_conformal_threshold};
-use aegis_core::extended;
+use aegis_core::platt::{CalibrateError, PlattScaling};
 use aegis_core::probe::{Probe, ProbeError};
+use aegis_core::serde_nonfinite;
 use aegis_core::trigger::{chunk_disagreement, slope};
 use aegis_core::{GateLimits, PolicyError, Score, Thresholds};
 use serde::{Deserialize, Serialize};
@@ -19,23 +19,23 @@ pub struct Calibration {
     /// Calibration episodes, and how many of them weak lost.
     pub episodes: [usize; 2],
     /// Episode-level split-conformal threshold at `alpha`: over the highest score at which the gate may fire.
-    #[serde(with = "extended")]
+    #[serde(with = "serde_nonfinite")]
     pub threshold: f64,
     /// Step-level threshold at `return_alpha`, at most `threshold`.
-    #[serde(with = "extended")]
+    #[serde(with = "serde_nonfinite")]
     pub return_threshold: f64,
     /// An upper band over the boundaries, at `alpha`.
     pub band: FunctionalBand,
     /// From scores to probabilities of failure, on the early window's mean score.
-    pub calibrator: Calibrator,
+    pub calibrator: PlattScaling,
     /// Thresholds on the distance between both policies' chunks, as those on the score.
-    #[serde(with = "extended")]
+    #[serde(with = "serde_nonfinite")]
     pub disagreement: f64,
     /// Its lower one.
-    #[serde(with = "extended")]
+    #[serde(with = "serde_nonfinite")]
     pub disagreement_return: f64,
     /// Threshold at `alpha` on the steepest rise of the score within an episode, per chunk.
-    #[serde(with = "extended")]
+    #[serde(with = "serde_nonfinite")]
     pub slope: f64,
 }
 
@@ -155,7 +155,7 @@ pub fn calibrate(
         threshold: fire,
         return_threshold: hand_back(risks.concat(), fire),
         band,
-        calibrator: Calibrator::fit(&early, &failed)?,
+        calibrator: PlattScaling::fit(&early, &failed)?,
         disagreement,
         disagreement_return: hand_back(distances().flatten().copied().collect(), disagreement),
         slope,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use aegis_core::calibrate::Calibrator;
+use aegis_core::platt::PlattScaling;
 use aegis_core::trigger::Rule;
 use aegis_core::{GateLimits, Score, gate::GateError};
 use aegis_statistics::{
@@ -32,7 +32,7 @@ pub struct Evaluation {
     /// Task by task.
     pub tasks: Vec<TaskMeasure>,
     /// Boundary by boundary, over the episodes that still run there.
-    pub over_time: Vec<Moment>,
+    pub over_time: Vec<TimePoint>,
     /// Thresholds from strict to loose: what each would catch, and how early.
     pub lead_time: Vec<LeadTime>,
     /// Calibrated early scores against outcomes.
@@ -69,7 +69,7 @@ pub struct TaskMeasure {
 
 /// One boundary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Moment {
+pub struct TimePoint {
     /// Its control step.
     pub step: u32,
     /// Episodes that still run.
@@ -179,7 +179,7 @@ pub fn evaluate(
 
 /// Early scores, as the calibrated probabilities of failure that they stand for, against outcomes; intervals at `level`.
 pub(crate) fn calibrated_reliability(
-    calibrator: &Calibrator,
+    calibrator: &PlattScaling,
     failed: &[bool],
     early: &[f64],
     level: f64,
@@ -225,14 +225,14 @@ fn by_task(rollouts: &[Rollout], early: &[f64]) -> Vec<TaskMeasure> {
 }
 
 /// Every boundary, over the episodes that still run there.
-pub fn over_time(scored: &[Scored]) -> Vec<Moment> {
+pub fn over_time(scored: &[Scored]) -> Vec<TimePoint> {
     let last = scored.iter().map(|episode| episode.steps.len()).max().unwrap_or(0);
     (0..last)
         .map(|boundary| {
             let running = || scored.iter().filter(move |episode| episode.steps.len() > boundary);
             let failed: Vec<bool> = running().map(|episode| episode.failed).collect();
             let scores: Vec<f64> = running().map(|episode| episode.scores[boundary].risk()).collect();
-            Moment {
+            TimePoint {
                 step: running().map(|episode| episode.steps[boundary]).next().unwrap_or(0),
                 running: failed.len(),
                 lost: failed.iter().filter(|failed| **failed).count(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::canonical::leaves;
 use super::lock::Lock;
-use crate::plan::{Plan, Share};
+use crate::plan::{Plan, StateRange};
 
 /// The plan's settings that say which starts serve what, by their dotted keys.
 type Settings = BTreeMap<String, String>;
@@ -24,7 +24,7 @@ impl Lock {
     /// # Errors
     /// The key, and what was found and would be valid.
     pub fn check_confirmation(&self, amended: &Plan) -> Result<(), (String, String)> {
-        let Share { first, end, .. } = amended.ranges.confirmation;
+        let StateRange { first, end, .. } = amended.ranges.confirmation;
         for settings in self.history() {
             if settings.get(SUITE) != Some(&serde_json::Value::from(amended.suite.as_str()).to_string()) {
                 continue;

@@ -6,19 +6,19 @@ mod arms;
 mod audit;
 mod background;
 mod charts;
-mod help;
-mod instructive;
+mod exemplars;
+mod intervention_timing;
 mod method;
 mod origins;
 mod page;
 mod pilot;
+mod probe_discrimination;
+mod render;
 mod tables;
-mod weak_path;
-mod words;
 
 use std::collections::BTreeMap;
 
-use aegis_core::calibrate::Calibrator;
+use aegis_core::platt::PlattScaling;
 use aegis_statistics::{
     BudgetMatch, Contrast, LeftOut, PairedEffects, Proportion, Spending, SpendingPair, StatisticsError,
     TaskRow, Tolerance, Triplet, Twin, Verdict, budget_match, contrast, holm, leave_one_task_out,
@@ -34,12 +34,12 @@ use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySe
 
 pub use audit::{Audit, audit};
 pub use background::Background;
-pub use help::Help;
-pub use instructive::{Instructive, RECORDINGS, instructive};
+pub use exemplars::{Instructive, RECORDINGS, instructive};
+pub use intervention_timing::Help;
 pub use page::{Figure, Layout, Link, Outcome, Page, Table};
 pub use pilot::ShareAdvice;
+pub use probe_discrimination::{Discrimination, ScoreMoment, WeakPath};
 pub use tables::plain;
-pub use weak_path::{Discrimination, ScoreMoment, WeakPath};
 
 /// Everything that a report says in figures.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -166,7 +166,7 @@ pub fn report(
     plan: &Plan,
     keys: &[EpisodeKey],
     results: &[EpisodeResult],
-    calibrator: &Calibrator,
+    calibrator: &PlattScaling,
 ) -> Result<Report, ReportError> {
     let study = plan.study.as_ref().ok_or(ReportError::NoStudy)?;
     let audit = audit(study, keys, results);

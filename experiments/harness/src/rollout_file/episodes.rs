@@ -10,7 +10,7 @@ use crate::rollouts::{Boundary, Rollout};
 pub(super) type Episode = (EpisodeKey, bool, u32);
 
 /// The rollouts so far.
-pub(super) struct Taken {
+pub(super) struct EpisodeRows {
     rollouts: Vec<Rollout>,
     /// Rows so far.
     pub(super) rows: usize,
@@ -22,7 +22,7 @@ pub(super) struct Taken {
     chunk_steps: u32,
 }
 
-impl Taken {
+impl EpisodeRows {
     /// Nothing yet, of episodes of so many control steps at the most, with a boundary after each so many.
     pub(super) fn new(horizon_steps: u32, chunk_steps: u32) -> Result<Self, Complaint> {
         for (name, steps) in [("horizon_steps", horizon_steps), ("chunk_steps", chunk_steps)] {

@@ -15,7 +15,7 @@ use arrow::datatypes::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
-use super::episodes::{Episode, Taken};
+use super::episodes::{Episode, EpisodeRows};
 use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT, VALUES};
 use crate::files::{instead_of, open_file, same_digest};
 use crate::key::EpisodeKey;
@@ -76,7 +76,7 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
         return Err(invalid(complaint(name, found, "one column of this name")));
     }
     let (mut provenance, values) = provenance(builder.schema().metadata()).map_err(&invalid)?;
-    let mut taken = Taken::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
+    let mut taken = EpisodeRows::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
     for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;

@@ -169,8 +169,12 @@ pub fn stored_episodes(
              WHERE initial_state >= ?1 AND initial_state < ?2",
         )?;
         let rows = statement.query_map(params![starts.start as i64, starts.end as i64], |row| {
-            let belongs: Option<String> = row.get(0)?;
-            Ok((belongs.unwrap_or_default(), key([row.get(1)?, row.get(2)?, row.get(3)?]), row.get(4)?))
+            let registration_id: Option<String> = row.get(0)?;
+            Ok((
+                registration_id.unwrap_or_default(),
+                key([row.get(1)?, row.get(2)?, row.get(3)?]),
+                row.get(4)?,
+            ))
         })?;
         rows.collect::<rusqlite::Result<_>>()
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::{PATIENCE, StoreError};
+use super::{StoreError, TIMEOUT};
 use crate::files::instead_of;
 
 /// What a run that was killed, or goes on, has left beside a store: the log of what is not in its file yet, or the journal
@@ -103,7 +103,7 @@ pub(super) fn advice(source: &rusqlite::Error) -> &'static str {
 
 /// The connection, once it has read something.
 fn usable(connection: Connection) -> rusqlite::Result<Connection> {
-    connection.busy_timeout(PATIENCE)?;
+    connection.busy_timeout(TIMEOUT)?;
     connection.query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(()))?;
     Ok(connection)
 }

@@ -61,9 +61,9 @@ struct Entry {
 }
 
 /// The seal before the first one: over the registration and the parts of a merged store.
-fn beginning(belongs: &str, parts: &[Part]) -> String {
+fn beginning(registration_id: &str, parts: &[Part]) -> String {
     let parts: Vec<Value> = parts.iter().map(|part| json!([part.sets, part.seal])).collect();
-    digest(&json!({ "schema": CHAIN, "belongs": belongs, "parts": parts }))
+    digest(&json!({ "schema": CHAIN, "belongs": registration_id, "parts": parts }))
 }
 
 /// The seal over a set of twins: every column of its episodes, its trace's digest, and the lock's seal where one is stored.
@@ -104,9 +104,9 @@ fn last(connection: &Connection) -> rusqlite::Result<(i64, String)> {
     if let Some(found) = found.optional()? {
         return Ok(found);
     }
-    let belongs: String =
+    let registration_id: String =
         connection.query_row("SELECT value FROM store WHERE name = 'belongs'", [], |row| row.get(0))?;
-    Ok((1, beginning(&belongs, &parts(connection)?)))
+    Ok((1, beginning(&registration_id, &parts(connection)?)))
 }
 
 /// Seals a set of twins that was just written, within the same transaction.
@@ -158,9 +158,13 @@ fn interruptions(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, [Str
 
 /// Makes the chain again from what is stored. An entry is judged by the seal that is stored before it, so each thing that
 /// was edited is named, and nothing after it.
-pub(super) fn chain(connection: &Connection, belongs: &str, sets: &[StoredSet]) -> rusqlite::Result<Chain> {
+pub(super) fn chain(
+    connection: &Connection,
+    registration_id: &str,
+    sets: &[StoredSet],
+) -> rusqlite::Result<Chain> {
     let parts = parts(connection)?;
-    let beginning = beginning(belongs, &parts);
+    let beginning = beginning(registration_id, &parts);
     let interruptions = interruptions(connection)?;
     let by_columns: BTreeMap<[i64; 3], &StoredSet> =
         sets.iter().map(|set| (super::columns(set.key), set)).collect();

@@ -7,9 +7,9 @@ use aegis_core::{
     Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
     Probe, Proprioception, Rule, Saved, Start, Thresholds, Transition,
 };
-use aegis_experiments::plan::Share;
+use aegis_experiments::plan::StateRange;
 use aegis_experiments::sensor::SensorNoise;
-use aegis_experiments::{Arm, EpisodeSettings, Parties, Streams};
+use aegis_experiments::{Arm, EpisodeContext, EpisodeSettings, Streams};
 
 #[derive(Clone, Default)]
 pub struct Line {
@@ -83,8 +83,8 @@ pub fn probe() -> Probe {
     Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], head }
 }
 
-pub fn open() -> Parties {
-    Parties {
+pub fn open() -> EpisodeContext {
+    EpisodeContext {
         plant: Box::<Line>::default(),
         weak: Box::new(Walker { lost_on_odd: true }),
         strong: Box::new(Walker { lost_on_odd: false }),
@@ -118,7 +118,7 @@ pub fn gated() -> Arm {
     Arm::aegis(Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.4 }))
 }
 
-pub const KEYS: Share = Share { first: 0, end: 20, replicates: 1 };
+pub const KEYS: StateRange = StateRange { first: 0, end: 20, replicates: 1 };
 
 /// A line that fails once it was reset so often.
 pub struct Breaking {

@@ -77,7 +77,7 @@ impl Line {
                 (self.session, self.episode) = (Some(step.session), Some(step.episode));
                 self.sequence = Some(step.sequence);
             }
-            Message::Look(look) => {
+            Message::FramesRequest(look) => {
                 (self.session, self.episode) = (Some(look.session), Some(look.episode));
             }
             Message::Pulse(pulse) => self.session = Some(pulse.session),

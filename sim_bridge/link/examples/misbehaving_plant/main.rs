@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use aegis_link::{Keys, Role, listening};
+use aegis_link::{KeyExprs, Role, listening};
 use zenoh::Wait;
 use zenoh::qos::CongestionControl;
 use zenoh::query::Query;
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 /// Serves one plant until standard input ends or says so.
 fn serve(arguments: Arguments) -> Result<(), String> {
     let clock = Instant::now();
-    let keys = Keys::of(&arguments.name).map_err(text)?;
+    let keys = KeyExprs::of(&arguments.name).map_err(text)?;
     let log: Box<dyn Write> = match &arguments.log {
         Some(path) => {
             Box::new(File::create(path).map_err(|error| format!("--log {}: {error}", path.display()))?)

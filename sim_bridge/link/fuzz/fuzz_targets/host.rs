@@ -18,14 +18,14 @@ use aegis_core::{Observation, Plant, PlantError, Pose, Proprioception, Start, Tr
 use arbitrary::Arbitrary;
 use host::{Host, HostLimits, PlantInfo};
 use libfuzzer_sys::fuzz_target;
-use wire::{Action, Claim, Look, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step};
+use wire::{Action, Claim, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step};
 
 #[derive(Arbitrary, Debug)]
 enum Event {
     Claim { nonce: u8, free: bool },
     Reset { session: Number, episode: Number, task: u8 },
     Step { session: Number, episode: Number, sequence: Number, action: Motion },
-    Look { session: Number, episode: Number, sequence: Number },
+    FramesRequest { session: Number, episode: Number, sequence: Number },
     Release { session: Number },
     Request(Vec<u8>),
     Pulse { session: Number },
@@ -167,8 +167,8 @@ fuzz_target!(|events: Vec<Event>| {
                 let (session, episode) = (s.about(session), e.about(episode));
                 Step { session, episode, sequence: step(sequence), action: action.values() }.into()
             }
-            Event::Look { session: s, episode: e, sequence } => {
-                Look { session: s.about(session), episode: e.about(episode), sequence: step(sequence) }.into()
+            Event::FramesRequest { session: s, episode: e, sequence } => {
+                FramesRequest { session: s.about(session), episode: e.about(episode), sequence: step(sequence) }.into()
             }
             Event::Release { session: s } => Release { session: s.about(session) }.into(),
             Event::Request(bytes) => {

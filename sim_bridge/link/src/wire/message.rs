@@ -77,7 +77,7 @@ pub struct Step {
 /// Asks for what the cameras see now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Look {
+pub struct FramesRequest {
     /// From [`Claimed`].
     pub session: u64,
     /// From [`Reset`].
@@ -126,7 +126,7 @@ pub struct Action {
 /// What people may want of a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Wish {
+pub enum OperatorCommand {
     /// The emergency stop: commands at rest within one control period, latched.
     EStop,
     /// A safe stop: commands come to rest within their limits, latched.
@@ -142,7 +142,7 @@ pub enum Wish {
 #[serde(deny_unknown_fields)]
 pub struct Operate {
     /// What is wanted.
-    pub wish: Wish,
+    pub wish: OperatorCommand,
 }
 
 /// Asks a policy for a chunk.
@@ -279,7 +279,7 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// Answers [`Look`].
+/// Answers [`FramesRequest`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pictures {

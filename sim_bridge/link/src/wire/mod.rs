@@ -11,8 +11,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Action, Claim, Claimed, Code, Infer, Inferred, Look, Mode, Moved, Object, Observed, Operate, Phase,
-    Picture, Pictures, Placement, Pulse, Refused, Release, Reset, Status, Step, Wish,
+    Action, Claim, Claimed, Code, FramesRequest, Infer, Inferred, Mode, Moved, Object, Observed, Operate,
+    OperatorCommand, Phase, Picture, Pictures, Placement, Pulse, Refused, Release, Reset, Status, Step,
 };
 
 /// The schema that this code speaks. Any change of a message's fields raises it.
@@ -119,7 +119,7 @@ messages! {
     1 Claim "The controller asks for the plant.",
     2 Reset "The controller starts an episode.",
     3 Step "The controller asks for one control step.",
-    4 Look "The controller asks for pictures.",
+    4 FramesRequest "The controller asks for pictures.",
     5 Release "The controller gives the plant back.",
     6 Pulse "The controller lives.",
     7 Action "A free-running controller's command.",

@@ -2,7 +2,7 @@
 //! Drawn in black, which the page makes the colour of its text; what differs, differs in shape or filling too.
 
 mod contrasts;
-mod help;
+mod intervention_timing;
 mod scores;
 mod tasks;
 mod ticks;
@@ -17,7 +17,7 @@ use super::ReportError;
 use ticks::{Ticked, whole_ticks};
 
 pub use contrasts::{arms, budgets, discordant, forest};
-pub use help::began;
+pub use intervention_timing::began;
 pub use scores::{auroc, reliability, roc, score_fan};
 pub use tasks::by_task;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aegis_link::wire::{
-    Claim, Claimed, Code, Look, Message, Mode, Moved, Pictures, Refused, Reset, WireError,
+    Claim, Claimed, Code, FramesRequest, Message, Mode, Moved, Pictures, Refused, Reset, WireError,
 };
 
 use super::{CONTROLLER_TIMEOUT, Episode, Held, Robot};
@@ -56,7 +56,7 @@ impl Robot {
         match message {
             Message::Claim(claim) => self.claim(claim, now),
             Message::Reset(reset) => self.reset(&reset, now),
-            Message::Look(look) => self.look(&look, now),
+            Message::FramesRequest(look) => self.look(&look, now),
             Message::Release(release) => {
                 self.session(release.session, now)?;
                 (self.held, self.command) = (None, None);
@@ -152,7 +152,7 @@ impl Robot {
         Ok((message, None))
     }
 
-    fn look(&mut self, look: &Look, now: Duration) -> Answer {
+    fn look(&mut self, look: &FramesRequest, now: Duration) -> Answer {
         let held = self.session(look.session, now)?;
         let episode = held.episode.as_ref().filter(|episode| episode.reset.episode == look.episode);
         let Some(episode) = episode else {

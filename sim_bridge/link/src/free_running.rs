@@ -11,13 +11,13 @@ use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
 
 use crate::plant::{Claimant, ZenohPlant};
-use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, Status, Wish};
-use crate::{Keys, LinkError};
+use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, OperatorCommand, Status};
+use crate::{KeyExprs, LinkError};
 
 /// For a controller to show that it hears its operator.
 const HEARING: Duration = Duration::from_secs(2);
 /// Between two looks at whether one does.
-const GLANCE: Duration = Duration::from_millis(1);
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What is heard of a plant and of the people around it.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,7 +34,7 @@ pub enum Heard {
 
 /// A claimed plant that moves at its own rate.
 #[derive(Debug)]
-pub struct FreePlant {
+pub struct FreeRunningPlant {
     plant: ZenohPlant,
     name: String,
     session: zenoh::Session,
@@ -52,7 +52,7 @@ pub struct CommandSender {
     after: Arc<AtomicU64>,
 }
 
-impl FreePlant {
+impl FreeRunningPlant {
     /// Claims the plant `name`. `hear` is called on threads of Zenoh's for everything that it publishes; it must not wait.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl FreePlant {
         claimant: Claimant,
         hear: impl Fn(Heard) + Clone + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
-        let keys = Keys::of(name)?;
+        let keys = KeyExprs::of(name)?;
         let after = Arc::new(AtomicU64::new(claimant.after));
         let plant = ZenohPlant::claim_by(session, name, Mode::FreeRunning, claimant)?;
         let mut subscribers = Vec::new();
@@ -106,7 +106,7 @@ impl FreePlant {
     pub fn sender(&self) -> Result<CommandSender, LinkError> {
         let publisher = self
             .session
-            .declare_publisher(Keys::of(&self.name)?.action)
+            .declare_publisher(KeyExprs::of(&self.name)?.action)
             .congestion_control(CongestionControl::Drop)
             .priority(Priority::RealTime)
             .express(true)
@@ -131,7 +131,7 @@ impl Operators {
         name: &str,
         hear: impl Fn(Heard) + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
-        Ok(Self { _subscriber: subscribe(session, Keys::of(name)?.operator, hear)? })
+        Ok(Self { _subscriber: subscribe(session, KeyExprs::of(name)?.operator, hear)? })
     }
 }
 
@@ -183,7 +183,7 @@ impl CommandSender {
 /// # Errors
 /// No name, [`LinkError::Unheard`] where no controller shows itself in time, or what Zenoh reports.
 pub fn operate(session: &zenoh::Session, name: &str, operate: Operate) -> Result<(), LinkError> {
-    let key = Keys::of(name)?.operator;
+    let key = KeyExprs::of(name)?.operator;
     let publisher =
         session.declare_publisher(key).congestion_control(CongestionControl::Block).express(true).wait()?;
     let is_heard = || publisher.matching_status().wait().map(|status| status.matching());
@@ -191,14 +191,14 @@ pub fn operate(session: &zenoh::Session, name: &str, operate: Operate) -> Result
     let begin = Instant::now();
     let mut heard = is_heard()?;
     // A stop waits for nothing. Said a second time it changes nothing, which is not so of a reset or a start.
-    if heard || matches!(operate.wish, Wish::EStop | Wish::Stop) {
+    if heard || matches!(operate.wish, OperatorCommand::EStop | OperatorCommand::Stop) {
         say()?;
     }
     if heard {
         return Ok(());
     }
     while !heard && begin.elapsed() < HEARING {
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(POLL_INTERVAL);
         heard = is_heard()?;
     }
     if !heard {

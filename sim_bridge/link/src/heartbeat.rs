@@ -11,16 +11,16 @@ use zenoh::qos::CongestionControl;
 use crate::endpoint::LinkError;
 
 /// Between two beats.
-pub(crate) const EVERY: Duration = Duration::from_millis(100);
+pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 
 /// A thread that publishes a message until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Heart {
+pub(crate) struct Heartbeat {
     stop: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Heart {
+impl Heartbeat {
     /// Starts to publish what `message` returns, on `key`.
     pub fn start(
         session: &zenoh::Session,
@@ -37,7 +37,7 @@ impl Heart {
             loop {
                 // A beat that cannot be sent is what the other side listens for.
                 let _ = publisher.put(message()).wait();
-                if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
+                if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }
             }
@@ -50,7 +50,7 @@ impl Heart {
     }
 }
 
-impl Drop for Heart {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

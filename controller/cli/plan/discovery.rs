@@ -16,8 +16,8 @@ use aegis_policies::card::{ExternalFile, ModelCard};
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::library;
-use crate::origins::{ROLES, beside, hold, of_policies, of_probe};
-use crate::study::{check_chunks, onnx_library, probe, scenes_folder, suite_of};
+use crate::origins::{ROLES, beside, check_ranges, of_policies, of_probe};
+use crate::study_loader::{check_chunks, onnx_library, probe, scenes_folder, suite_of};
 
 /// Reads the plan and takes the digest of all that it names.
 pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
@@ -141,6 +141,6 @@ pub fn check_answers(path: &Path, located: &Plan) -> Result<(), Failure> {
 pub fn check_origins(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
     let file = &located.models.probe;
     let said = [of_policies(&located.models)?, of_probe(file, &file.display().to_string(), probe)?].concat();
-    hold((path, located), &suite_of(located, path)?, &said, None)?;
+    check_ranges((path, located), &suite_of(located, path)?, &said, None)?;
     Ok(said)
 }

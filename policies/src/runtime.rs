@@ -8,7 +8,7 @@ use aegis_core::PolicyError;
 use ort::ep::{CUDA, ExecutionProvider, TensorRT};
 
 use crate::card::CardError;
-use crate::host::{HostSettings, Provider, SettingError};
+use crate::session_options::{HostSettings, Provider, SettingError};
 
 /// The loaded ONNX Runtime library, and how sessions are opened with it.
 #[derive(Clone)]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Probe, Rule};
 use aegis_experiments::EpisodeKey;
-use aegis_experiments::episode::{EpisodeSettings, Parties};
-use aegis_experiments::plan::{Models, Plan, Share};
+use aegis_experiments::episode::{EpisodeContext, EpisodeSettings};
+use aegis_experiments::plan::{Models, Plan, StateRange};
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::runner::SetupError;
 use aegis_experiments::streams::Streams;
@@ -18,7 +18,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 use crate::host::HostArguments;
-use crate::place::{beside, shipped, variable};
+use crate::paths::{beside, shipped, variable};
 
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
@@ -122,7 +122,7 @@ impl Study {
     }
 
     /// A worker's own parties, around a plant of its own.
-    pub fn parties(&self, probe: &Probe) -> Result<Parties, SetupError> {
+    pub fn parties(&self, probe: &Probe) -> Result<EpisodeContext, SetupError> {
         self.parties_around(Box::new(self.plant()?), probe)
     }
 
@@ -133,8 +133,8 @@ impl Study {
     }
 
     /// The same around a plant that the caller made.
-    pub fn parties_around(&self, plant: Box<dyn Plant>, probe: &Probe) -> Result<Parties, SetupError> {
-        Ok(Parties {
+    pub fn parties_around(&self, plant: Box<dyn Plant>, probe: &Probe) -> Result<EpisodeContext, SetupError> {
+        Ok(EpisodeContext {
             plant,
             weak: Box::new(OnnxPolicy::open(&self.runtime, &self.plan.models.weak)?),
             strong: Box::new(OnnxPolicy::open(&self.runtime, &self.plan.models.strong)?),
@@ -219,7 +219,7 @@ pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, Stri
 }
 
 /// A range of the plan by name, which an argument of the command line gave.
-pub fn share(plan: &Plan, argument: &str, name: &str) -> Result<Share, Failure> {
+pub fn share(plan: &Plan, argument: &str, name: &str) -> Result<StateRange, Failure> {
     let named = plan.ranges.named();
     let found = named.iter().find(|(known, _)| *known == name);
     found.map(|(_, share)| *share).ok_or_else(|| {

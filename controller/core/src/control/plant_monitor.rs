@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use super::io::{Cause, Inputs, Notices, Seen};
+use super::io::{Diagnostics, Inputs, ObservationStamp, StopReason};
 use super::mode::Mode;
 use super::settings::ControlSettings;
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct PlantMonitor {
     /// What was seen while no episode was on: the next one may begin with it.
-    waiting: Option<Seen>,
+    waiting: Option<ObservationStamp>,
     sequence: Option<u32>,
     /// When the newest observation was taken that counts as a view of now.
     fresh: Option<Duration>,
@@ -22,14 +22,14 @@ pub(crate) struct Watch {
 
 /// What the plant's side of a period comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Looked {
-    pub(crate) stop: Option<Cause>,
+pub(crate) struct PlantCheck {
+    pub(crate) stop: Option<StopReason>,
     pub(crate) success: bool,
     /// Observations that never came.
     pub(crate) gap: u32,
 }
 
-impl Watch {
+impl PlantMonitor {
     /// Forgets the episode before. What has been seen of this one is its first view.
     pub(crate) fn begin(&mut self, episode: u64) {
         let waiting = self.waiting.filter(|seen| seen.episode == episode);
@@ -47,9 +47,9 @@ impl Watch {
         episode: u64,
         mode: Mode,
         settings: &ControlSettings,
-        notices: &mut Notices,
-    ) -> Looked {
-        let mut looked = Looked { stop: plant_fault(inputs, mode, settings), ..Looked::default() };
+        notices: &mut Diagnostics,
+    ) -> PlantCheck {
+        let mut looked = PlantCheck { stop: plant_fault(inputs, mode, settings), ..PlantCheck::default() };
         let seen = match (self.waiting.take(), inputs.observation) {
             (Some(waiting), Some(seen)) => Some(waiting.joined(seen)),
             (waiting, seen) => seen.or(waiting),
@@ -66,42 +66,42 @@ impl Watch {
         self.stale_steps =
             if self.is_fresh { 0 } else { self.stale_steps.saturating_add(1 + inputs.skipped) };
         if !self.is_fresh {
-            notices.add(Notices::STALE);
+            notices.add(Diagnostics::STALE);
         }
         if self.stale_steps >= settings.stale_steps {
-            looked.stop = looked.stop.or(Some(Cause::Stale));
+            looked.stop = looked.stop.or(Some(StopReason::Stale));
         }
         looked
     }
 
     fn take(
         &mut self,
-        seen: &Seen,
+        seen: &ObservationStamp,
         now: Duration,
         episode: u64,
         settings: &ControlSettings,
-        notices: &mut Notices,
-        looked: &mut Looked,
+        notices: &mut Diagnostics,
+        looked: &mut PlantCheck,
     ) {
         if seen.episode != episode {
-            return notices.add(Notices::FOREIGN_OBSERVATION);
+            return notices.add(Diagnostics::FOREIGN_OBSERVATION);
         }
         if let Some(last) = self.sequence {
             if seen.sequence <= last {
-                return notices.add(Notices::DUPLICATE);
+                return notices.add(Diagnostics::DUPLICATE);
             }
             let new = seen.sequence - last;
             looked.gap = new.saturating_sub(seen.arrived);
             if looked.gap > 0 {
-                notices.add(Notices::GAP);
+                notices.add(Diagnostics::GAP);
             }
             if seen.arrived > new {
-                notices.add(Notices::DUPLICATE);
+                notices.add(Diagnostics::DUPLICATE);
             }
         }
         self.sequence = Some(seen.sequence);
         if seen.fault.is_some() {
-            return notices.add(Notices::IMPLAUSIBLE);
+            return notices.add(Diagnostics::IMPLAUSIBLE);
         }
         looked.success = seen.success;
         if seen.pictures != self.pictures || seen.pictures == 0 {
@@ -109,20 +109,20 @@ impl Watch {
         }
         let limit = milliseconds(settings.frozen_ms);
         if !limit.is_zero() && now.saturating_sub(self.changed) > limit {
-            return notices.add(Notices::FROZEN);
+            return notices.add(Diagnostics::FROZEN);
         }
         self.fresh = Some(seen.taken_at());
     }
 }
 
-fn plant_fault(inputs: &Inputs<'_>, mode: Mode, settings: &ControlSettings) -> Option<Cause> {
+fn plant_fault(inputs: &Inputs<'_>, mode: Mode, settings: &ControlSettings) -> Option<StopReason> {
     let plant = &inputs.plant;
     let silent = inputs.now.saturating_sub(plant.heard) > milliseconds(settings.plant_timeout_ms);
     match () {
-        () if plant.lost => Some(Cause::PlantLost),
-        () if silent => Some(Cause::PlantSilent),
+        () if plant.lost => Some(StopReason::PlantLost),
+        () if silent => Some(StopReason::PlantSilent),
         // Without commands a plant stops by itself, as it should.
-        () if plant.stopped && mode.is_on() => Some(Cause::PlantStopped),
+        () if plant.stopped && mode.is_on() => Some(StopReason::PlantStopped),
         () => None,
     }
 }

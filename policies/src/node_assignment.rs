@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ort::session::Session;
 use serde::Deserialize;
 
-use crate::host::Provider;
+use crate::session_options::Provider;
 
 /// Where a node of a graph runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
+pub struct NodeAssignment {
     /// Its name in the graph, as optimised.
     pub node: String,
     /// Its operator.
@@ -40,7 +40,7 @@ impl Profile {
     }
 
     /// Ends the profile of a session that has run, and reads it.
-    pub(crate) fn end(self, session: &mut Session) -> Result<Vec<Placed>, String> {
+    pub(crate) fn end(self, session: &mut Session) -> Result<Vec<NodeAssignment>, String> {
         let path = session.end_profiling().map_err(|error| error.to_string())?;
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"));
         // What cannot be removed lies where such files are cleared away.
@@ -64,30 +64,30 @@ struct Arguments {
 }
 
 /// The nodes of a profile, each once, in the order in which they ran.
-fn placed(profile: &str) -> Result<Vec<Placed>, serde_json::Error> {
+fn placed(profile: &str) -> Result<Vec<NodeAssignment>, serde_json::Error> {
     let events: Vec<Event> = serde_json::from_str(profile)?;
-    let mut nodes: Vec<Placed> = Vec::new();
+    let mut nodes: Vec<NodeAssignment> = Vec::new();
     for Event { name, args, .. } in events.into_iter().filter(|event| event.cat == "Node") {
         let (Some(operator), Some(provider)) = (args.op_name, args.provider) else { continue };
         let node = name.strip_suffix("_kernel_time").unwrap_or(&name).to_owned();
         if provider.is_empty() || nodes.iter().any(|known| known.node == node) {
             continue;
         }
-        nodes.push(Placed { node, operator, provider });
+        nodes.push(NodeAssignment { node, operator, provider });
     }
     Ok(nodes)
 }
 
 /// Why a graph does not run on `provider` as was asked: the nodes that run elsewhere, or that none runs there. TensorRT may
 /// leave nodes to CUDA, which it needs besides.
-pub fn elsewhere(nodes: &[Placed], provider: Provider) -> Vec<String> {
+pub fn elsewhere(nodes: &[NodeAssignment], provider: Provider) -> Vec<String> {
     let runtime = |provider: Provider| match provider {
         Provider::Cpu => "CPUExecutionProvider",
         Provider::Cuda => "CUDAExecutionProvider",
         Provider::TensorRt => "TensorrtExecutionProvider",
     };
     let (own, cuda) = (runtime(provider), runtime(Provider::Cuda));
-    let beside = |node: &Placed| provider == Provider::TensorRt && node.provider == cuda;
+    let beside = |node: &NodeAssignment| provider == Provider::TensorRt && node.provider == cuda;
     let strays = nodes.iter().filter(|node| node.provider != own && !beside(node));
     let mut found: Vec<String> =
         strays.map(|node| format!("{} ({}) on {}", node.node, node.operator, node.provider)).collect();
@@ -101,8 +101,8 @@ pub fn elsewhere(nodes: &[Placed], provider: Provider) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn node(name: &str, provider: &str) -> Placed {
-        Placed {
+    fn node(name: &str, provider: &str) -> NodeAssignment {
+        NodeAssignment {
             node: name.into(),
             operator: "Gemm".into(),
             provider: format!("{provider}ExecutionProvider"),

@@ -3,11 +3,11 @@
 
 use aegis_core::Pose;
 use aegis_core::scene::{Body, Scene};
-use aegis_recorder::Stage;
-use aegis_recorder::sights::Sight;
+use aegis_recorder::SceneResolver;
+use aegis_recorder::snapshots::PlantSnapshot;
 use aegis_sim::{LiberoPlant, Suite};
 
-use crate::study::{SUITES, load_suite, scenes_folder};
+use crate::study_loader::{SUITES, load_suite, scenes_folder};
 
 /// Finds scenes among those that are on this machine.
 #[derive(Default)]
@@ -26,8 +26,8 @@ impl Libero {
     }
 }
 
-impl Stage for Libero {
-    fn bodies(&mut self, sight: &Sight) -> Vec<Body> {
+impl SceneResolver for Libero {
+    fn bodies(&mut self, sight: &PlantSnapshot) -> Vec<Body> {
         let task = sight.task as usize;
         let found = self.suites().iter().find_map(|suite| {
             let info = suite.task(task).filter(|info| info.language == sight.instruction)?;
@@ -41,7 +41,7 @@ impl Stage for Libero {
         self.found.as_ref().map_or(Vec::new(), |(plant, _)| plant.bodies())
     }
 
-    fn poses(&mut self, sight: &Sight) -> Vec<Pose> {
+    fn poses(&mut self, sight: &PlantSnapshot) -> Vec<Pose> {
         let mut poses = Vec::new();
         if let Some((plant, width)) = &mut self.found
             && let Some(state) = sight.state.get(..*width)

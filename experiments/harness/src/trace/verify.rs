@@ -3,8 +3,8 @@
 
 use aegis_core::{GateLimits, Rule};
 
-use super::course::Course;
 use super::file::{Layout, Notes, Row, TraceFile};
+use super::recorded_arm::RecordedArm;
 use crate::arm::{Arm, Drive};
 use crate::episode::EpisodeResult;
 use crate::figures::{Difference, differences, fields_that_differ};
@@ -32,7 +32,7 @@ impl From<&Arm> for Conduct {
             Drive::Weak => Self::Weak,
             Drive::Strong => Self::Strong,
             Drive::Rule(Rule::TakeOver { .. }) => Self::TakeOver,
-            Drive::Rule(_) | Drive::Share { .. } | Drive::Yoked(_) => Self::Gated,
+            Drive::Rule(_) | Drive::StateRange { .. } | Drive::Yoked(_) => Self::Gated,
             Drive::Shadow(_) => Self::Shadow,
         }
     }
@@ -40,23 +40,23 @@ impl From<&Arm> for Conduct {
 
 /// What came of holding a set against its trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct TraceCheck {
     /// What is wrong, each with set, arm and field.
     pub wrong: Vec<String>,
     /// Figures that the trace's layout does not give.
-    pub not_held: Vec<&'static str>,
+    pub unchecked: Vec<&'static str>,
 }
 
 /// Holds a stored set against its trace. `arms` are those of the plan in the order in which they run, the weak one first.
-pub fn hold(set: &StoredSet, trace: &TraceFile, arms: &[Arm], gate: &GateLimits) -> Held {
+pub fn verify(set: &StoredSet, trace: &TraceFile, arms: &[Arm], gate: &GateLimits) -> TraceCheck {
     let holder = Holder { set, trace, gate };
-    let mut held = Held::default();
+    let mut held = TraceCheck::default();
     holder.check_arms(arms, &mut held.wrong);
     if let Some(notes) = &trace.notes {
         holder.check_notes(notes, &mut held.wrong);
     }
     let weak_name = arms.first().map_or("", |arm| arm.name.as_str());
-    let mut weak: Option<Course<'_>> = None;
+    let mut weak: Option<RecordedArm<'_>> = None;
     for arm in arms {
         let name = arm.name.as_str();
         let course = match holder.course(name, weak.as_ref()) {
@@ -75,8 +75,8 @@ pub fn hold(set: &StoredSet, trace: &TraceFile, arms: &[Arm], gate: &GateLimits)
         holder.compare(arm, &course, weak_name, &mut held);
         weak.get_or_insert(course);
     }
-    held.not_held.sort_unstable();
-    held.not_held.dedup();
+    held.unchecked.sort_unstable();
+    held.unchecked.dedup();
     held
 }
 
@@ -157,7 +157,7 @@ impl Holder<'_> {
     }
 
     /// An arm's whole episode: the weak arm's rows before its own.
-    fn course<'b>(&'b self, name: &str, weak: Option<&Course<'b>>) -> Result<Course<'b>, String> {
+    fn course<'b>(&'b self, name: &str, weak: Option<&RecordedArm<'b>>) -> Result<RecordedArm<'b>, String> {
         let own: Vec<&Row> = self.trace.rows.iter().filter(|row| row.arm == name).collect();
         let fired_before = self.trace.notes.as_ref().and_then(|notes| {
             let noted = notes.arms.iter().find(|one| one.arm == name);
@@ -177,11 +177,11 @@ impl Holder<'_> {
                 return Err(format!("step: found control step {} in place of {index}", row.step));
             }
         }
-        Ok(Course { rows, own: begin, fired_before })
+        Ok(RecordedArm { rows, own: begin, fired_before })
     }
 
     /// Holds the stored figures of an arm against those of its trace; `weak` is the name of the first arm.
-    fn compare(&self, arm: &Arm, course: &Course<'_>, weak: &str, held: &mut Held) {
+    fn compare(&self, arm: &Arm, course: &RecordedArm<'_>, weak: &str, held: &mut TraceCheck) {
         let name = arm.name.as_str();
         let what = describe(self.set.key, name);
         let stored = |name: &str| self.set.episodes.iter().find(|one| one.arm == name);
@@ -198,7 +198,7 @@ impl Holder<'_> {
                 match read(text) {
                     Ok(result) => {
                         let twin = stored(weak).filter(|_| name != weak).and_then(|one| read(&one.text).ok());
-                        held.not_held.extend(fill(&mut made, &result, twin.as_ref(), conduct));
+                        held.unchecked.extend(fill(&mut made, &result, twin.as_ref(), conduct));
                         fields_that_differ(&result, &made)
                     }
                     // What cannot be read differs from everything.
@@ -238,16 +238,16 @@ fn fill(
             made.path.clone_from(&twin.path);
         }
     }
-    let mut not_held = Vec::new();
+    let mut unchecked = Vec::new();
     if twin.is_none() {
-        not_held.push("scores, prefixes and path of the weak arm");
+        unchecked.push("scores, prefixes and path of the weak arm");
     }
     if parted.is_some() {
-        not_held.push("scores, prefixes and path after the first hand-over");
+        unchecked.push("scores, prefixes and path after the first hand-over");
     }
     if conduct == Conduct::Shadow {
         made.fires = stored.fires;
-        not_held.push("fires of a gate that is not obeyed");
+        unchecked.push("fires of a gate that is not obeyed");
     }
-    not_held
+    unchecked
 }

@@ -10,7 +10,7 @@ use aegis_core::policy::PlantError;
 use mujoco_rs::prelude::{MjData, MjModel, MjvCamera, RendererError};
 use mujoco_rs::renderer::MjRenderer;
 
-use crate::camera::{Cameras, Seen, TexturedScene};
+use crate::camera::{Cameras, DrawnState, TexturedScene};
 use crate::error::backend;
 
 /// Room for geoms in a picture beyond the model's, as upstream has at least.
@@ -34,7 +34,7 @@ struct Painter {
 /// A picture from each camera, please.
 struct Order {
     scene: Arc<TexturedScene>,
-    seen: Seen,
+    seen: DrawnState,
     reply: Sender<Result<Vec<Frame>, PlantError>>,
 }
 
@@ -44,7 +44,7 @@ impl Studio {
     }
 
     /// One picture from each camera.
-    pub fn draw(&mut self, scene: Arc<TexturedScene>, seen: &Seen) -> Result<Vec<Frame>, PlantError> {
+    pub fn draw(&mut self, scene: Arc<TexturedScene>, seen: &DrawnState) -> Result<Vec<Frame>, PlantError> {
         let painter = match &mut self.painter {
             Some(painter) => painter,
             None => self.painter.insert(Painter::start(self.cameras.clone())?),
@@ -136,7 +136,7 @@ impl Easel {
         Ok(Self { scene, data, renderer })
     }
 
-    fn draw(&mut self, cameras: &Cameras, seen: &Seen) -> Result<Vec<Frame>, PlantError> {
+    fn draw(&mut self, cameras: &Cameras, seen: &DrawnState) -> Result<Vec<Frame>, PlantError> {
         self.data.qpos_mut().copy_from_slice(&seen.poses);
         self.data.kinematics();
         self.data.com_pos();

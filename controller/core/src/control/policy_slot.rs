@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::io::{NoProposal, Notices, Proposal, Reply};
+use super::chunk_buffer::ScheduledChunk;
+use super::io::{Diagnostics, NoProposal, Proposal, Reply};
 use super::motion::Channel;
 use super::settings::{ControlSettings, OutOfBounds};
-use super::track::Placed;
 
 /// What came of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,11 +28,11 @@ struct Question {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Party {
+pub(crate) struct PolicySlot {
     /// Actions in a chunk.
     horizon: usize,
     /// The answer to the last question; empty where there is none.
-    pub(crate) offer: Placed,
+    pub(crate) offer: ScheduledChunk,
     /// When the observation that it answers was taken, where that is known.
     taken: Option<Duration>,
     /// The risk that was read with it.
@@ -45,9 +45,9 @@ pub(crate) struct Party {
     age: u32,
 }
 
-impl Party {
+impl PolicySlot {
     pub(crate) fn new(horizon: usize, width: usize) -> Self {
-        let offer = Placed::with_room(horizon, width);
+        let offer = ScheduledChunk::with_room(horizon, width);
         Self { horizon, offer, taken: None, score: f64::NAN, misses: 0, pending: None, age: 0 }
     }
 
@@ -114,31 +114,31 @@ impl Party {
         episode: u64,
         channels: &[Channel],
         limits: (OutOfBounds, Duration),
-        notices: &mut Notices,
+        notices: &mut Diagnostics,
     ) -> Received {
         let (out_of_bounds, max_age) = limits;
         let Some(Question { step, asked, .. }) =
             self.pending.filter(|question| question.number == reply.request)
         else {
-            notices.add(Notices::FOREIGN_REPLY);
+            notices.add(Diagnostics::FOREIGN_REPLY);
             return Received::Foreign;
         };
         self.pending = None;
         // Its own question, answered on an observation of another episode: nothing to act on.
         if reply.episode != episode {
-            notices.add(Notices::FOREIGN_REPLY);
+            notices.add(Diagnostics::FOREIGN_REPLY);
             self.misses = self.misses.saturating_add(1);
             return Received::Foreign;
         }
         let aged = reply.taken.is_some_and(|taken| asked.saturating_sub(taken) > max_age);
         let taken = match &reply.proposal {
             Ok(_) if aged => {
-                notices.add(Notices::AGED_CHUNK);
+                notices.add(Diagnostics::AGED_CHUNK);
                 false
             }
             Ok(proposal) => self.take(proposal, (step, reply.taken), channels, out_of_bounds, notices),
             Err(NoProposal::NotFinite) => {
-                notices.add(Notices::REJECTED);
+                notices.add(Diagnostics::REJECTED);
                 false
             }
             Err(_) => false,
@@ -153,7 +153,7 @@ impl Party {
         (step, taken_at): (u32, Option<Duration>),
         channels: &[Channel],
         out_of_bounds: OutOfBounds,
-        notices: &mut Notices,
+        notices: &mut Diagnostics,
     ) -> bool {
         let values = &proposal.values;
         let whole = proposal.width == channels.len() && values.len() == self.horizon * channels.len();
@@ -163,13 +163,13 @@ impl Party {
         let within =
             actions.all(|action| channels.iter().zip(action).all(|(channel, value)| channel.admits(*value)));
         if !whole || !finite || (!within && out_of_bounds == OutOfBounds::Reject) {
-            notices.add(Notices::REJECTED);
+            notices.add(Diagnostics::REJECTED);
             return false;
         }
         self.offer.put(values, step);
         self.taken = taken_at;
         if !within {
-            notices.add(Notices::CLAMPED);
+            notices.add(Diagnostics::CLAMPED);
             self.offer.clamp(channels);
         }
         self.score = proposal.score;

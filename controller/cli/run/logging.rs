@@ -20,7 +20,7 @@ use crate::outlet::{self, Stream};
 pub const EVENTS: &str = "events.jsonl";
 
 /// Where lines for people go.
-pub enum People {
+pub enum LogSink {
     /// Standard output.
     Output,
     /// Standard error: standard output is for programs.
@@ -30,7 +30,7 @@ pub enum People {
 }
 
 /// Begins to tell this process's events: to `people` from `INFO` up, and everything to a new file in `folder`.
-pub fn begin(people: People, folder: &Path) -> Result<(), Failure> {
+pub fn begin(people: LogSink, folder: &Path) -> Result<(), Failure> {
     let path = folder.join(EVENTS);
     let file = File::options().append(true).create_new(true).open(&path);
     let file = file.map_err(|error| format!("{}: cannot write: {error}", path.display()));
@@ -47,7 +47,7 @@ pub fn begin(people: People, folder: &Path) -> Result<(), Failure> {
         .or_exit(Exit::Failed)
 }
 
-struct ForPeople(People);
+struct ForPeople(LogSink);
 
 impl<S: Subscriber> Layer<S> for ForPeople {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -58,9 +58,9 @@ impl<S: Subscriber> Layer<S> for ForPeople {
             line = format!("{}: {line}", event.metadata().level().as_str().to_lowercase());
         }
         match &self.0 {
-            People::Output => outlet::offer(Stream::Output, line),
-            People::Errors => outlet::offer(Stream::Errors, line),
-            People::View(live) => live.lock().unwrap_or_else(PoisonError::into_inner).say(&line),
+            LogSink::Output => outlet::offer(Stream::Output, line),
+            LogSink::Errors => outlet::offer(Stream::Errors, line),
+            LogSink::View(live) => live.lock().unwrap_or_else(PoisonError::into_inner).say(&line),
         }
     }
 }

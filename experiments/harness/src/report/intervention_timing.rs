@@ -31,6 +31,6 @@ impl Help {
             }
         }
         let began = began.into_iter().map(|(step, count)| [step, count]).collect();
-        Self { helped, began, duty: super::weak_path::quartiles(shares).unwrap_or_default() }
+        Self { helped, began, duty: super::probe_discrimination::quartiles(shares).unwrap_or_default() }
     }
 }

@@ -17,13 +17,13 @@ pub enum Overlap {
 
 /// A chunk and the control step that its first action is for.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Placed {
+pub(crate) struct ScheduledChunk {
     width: usize,
     anchor: u32,
     values: Vec<f32>,
 }
 
-impl Placed {
+impl ScheduledChunk {
     /// No chunk, with room for one of `[horizon, width]`.
     pub(crate) fn with_room(horizon: usize, width: usize) -> Self {
         Self { width, anchor: 0, values: Vec::with_capacity(horizon * width) }
@@ -70,22 +70,22 @@ impl Placed {
 
 /// What is being executed.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Track {
+pub(crate) struct ChunkBuffer {
     overlap: Overlap,
-    now: Placed,
-    before: Placed,
+    now: ScheduledChunk,
+    before: ScheduledChunk,
     since: u32,
     action: Vec<f32>,
 }
 
-impl Track {
+impl ChunkBuffer {
     pub(crate) fn new(overlap: Overlap, horizon: usize, width: usize) -> Self {
-        let room = || Placed::with_room(horizon, width);
+        let room = || ScheduledChunk::with_room(horizon, width);
         Self { overlap, now: room(), before: room(), since: 0, action: vec![0.0; width] }
     }
 
     /// Goes on with `next` from control step `step` on. Another driver's chunk is not blended with this one's.
-    pub(crate) fn take(&mut self, next: &Placed, step: u32, same_driver: bool) {
+    pub(crate) fn take(&mut self, next: &ScheduledChunk, step: u32, same_driver: bool) {
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.put(next.values(), next.anchor());
         if !same_driver {
@@ -119,8 +119,8 @@ impl Track {
 mod tests {
     use super::*;
 
-    fn placed(values: &[f32], anchor: u32) -> Placed {
-        let mut placed = Placed::with_room(8, 1);
+    fn placed(values: &[f32], anchor: u32) -> ScheduledChunk {
+        let mut placed = ScheduledChunk::with_room(8, 1);
         placed.put(values, anchor);
         placed
     }
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn blending_moves_from_old_to_new() {
         let run = |overlap, same| {
-            let mut track = Track::new(overlap, 8, 1);
+            let mut track = ChunkBuffer::new(overlap, 8, 1);
             track.take(&placed(&[0.0; 6], 0), 0, true);
             track.take(&placed(&[4.0; 6], 2), 3, same);
             [3, 4, 5, 6, 7, 8].map(|step| track.action(step).map(|action| action[0]))

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_core::control::Wishes;
+use aegis_core::control::OperatorCommands;
 
 /// Wishes that the control thread has not taken yet.
 #[derive(Debug, Default)]
-pub struct WishBox {
+pub struct CommandMailbox {
     e_stop: AtomicBool,
     stop: AtomicBool,
     reset: AtomicBool,
@@ -28,11 +28,11 @@ pub struct StartAt {
     pub pose: Vec<f32>,
     /// When it stood there, on the run's clock.
     pub taken: Duration,
-    /// [`WishBox::interruptions`] when somebody said that it may begin: a stop or a reset since then ends that.
+    /// [`CommandMailbox::interruptions`] when somebody said that it may begin: a stop or a reset since then ends that.
     pub as_of: u64,
 }
 
-impl WishBox {
+impl CommandMailbox {
     /// The emergency stop.
     pub fn e_stop(&self) {
         self.interrupt();
@@ -68,7 +68,7 @@ impl WishBox {
 
     /// Takes what is wanted; with a start, `pose` becomes where the plant stands, and when it stood there is returned. Neither
     /// waits nor allocates where `pose` has room for every channel.
-    pub(crate) fn take(&self, pose: &mut Vec<f32>) -> (Wishes, Option<Duration>) {
+    pub(crate) fn take(&self, pose: &mut Vec<f32>) -> (OperatorCommands, Option<Duration>) {
         let (mut start, mut taken) = (None, None);
         // A start that is being written at this moment is taken in the next period.
         if let Ok(mut waiting) = self.start.try_lock() {
@@ -80,7 +80,7 @@ impl WishBox {
             }
         }
         // After the start: a stop that comes between is taken with it, and before it.
-        let wishes = Wishes {
+        let wishes = OperatorCommands {
             e_stop: self.e_stop.swap(false, Ordering::AcqRel),
             stop: self.stop.swap(false, Ordering::AcqRel),
             reset: self.reset.swap(false, Ordering::AcqRel),
@@ -95,17 +95,18 @@ mod tests {
     use super::*;
 
     /// Each way to interrupt a start.
-    const INTERRUPTIONS: [fn(&WishBox); 3] = [WishBox::e_stop, WishBox::stop, WishBox::reset];
+    const INTERRUPTIONS: [fn(&CommandMailbox); 3] =
+        [CommandMailbox::e_stop, CommandMailbox::stop, CommandMailbox::reset];
 
     #[test]
     fn a_start_is_taken_once_and_none_outlives_a_stop_or_a_reset() {
-        let (wishes, mut pose) = (WishBox::default(), Vec::with_capacity(1));
+        let (wishes, mut pose) = (CommandMailbox::default(), Vec::with_capacity(1));
         let start =
             |as_of: u64| StartAt { episode: 7, pose: vec![0.5], taken: Duration::from_secs(3), as_of };
         wishes.start(start(0));
         let (wanted, taken) = wishes.take(&mut pose);
         assert_eq!((wanted.start, taken, &pose[..]), (Some(7), Some(Duration::from_secs(3)), &[0.5][..]));
-        assert_eq!(wishes.take(&mut pose), (Wishes::default(), None));
+        assert_eq!(wishes.take(&mut pose), (OperatorCommands::default(), None));
         for interrupt in INTERRUPTIONS {
             // Said before, and begun after.
             let as_of = wishes.interruptions();
@@ -116,7 +117,7 @@ mod tests {
             wishes.start(start(wishes.interruptions()));
             interrupt(&wishes);
             assert_eq!(wishes.take(&mut pose).0.start, None);
-            assert_eq!(wishes.take(&mut pose), (Wishes::default(), None), "it does not come back");
+            assert_eq!(wishes.take(&mut pose), (OperatorCommands::default(), None), "it does not come back");
         }
     }
 }

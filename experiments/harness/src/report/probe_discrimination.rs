@@ -1,7 +1,7 @@
 //! What the probe says along the weak path: how it ranks lost above won, what its probabilities are worth, how it spreads.
 //! Boundaries late in an episode are those of the episodes that still run.
 
-use aegis_core::calibrate::Calibrator;
+use aegis_core::platt::PlattScaling;
 use aegis_core::{Score, Start};
 use aegis_statistics::{
     Clusters, Estimate, Reliability, RocPoint, auroc_interval, auroc_within_interval, roc,
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::episode::EpisodeResult;
 use crate::plan::Plan;
 use crate::probe::calibration::Scored;
-use crate::probe::evaluation::{Moment, calibrated_reliability, over_time};
+use crate::probe::evaluation::{TimePoint, calibrated_reliability, over_time};
 use crate::study::StudySettings;
 
 /// What the probe is worth on the weak arm's episodes; a part is none where it is undefined, as where all ended alike.
@@ -51,7 +51,7 @@ impl WeakPath {
         &self,
         plan: &Plan,
         study: &StudySettings,
-        calibrator: &Calibrator,
+        calibrator: &PlattScaling,
     ) -> Discrimination {
         let (failed, scores) = self.early(plan);
         let tasks: Vec<usize> = self.starts.iter().map(|start| start.task).collect();
@@ -92,7 +92,7 @@ fn scored(result: &EpisodeResult) -> Scored {
 pub struct ScoreMoment {
     /// How many run, how many of them are lost, and how well the score ranks them.
     #[serde(flatten)]
-    pub moment: Moment,
+    pub moment: TimePoint,
     /// Lower quartile, median and upper quartile over lost episodes, by nearest rank; none without any.
     pub lost: Option<[f64; 3]>,
     /// The same over won episodes.

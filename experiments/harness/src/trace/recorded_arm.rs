@@ -3,14 +3,14 @@
 use aegis_core::GateLimits;
 
 use super::file::{Boundary, Layout, Row};
-use super::hold::Conduct;
+use super::verify::Conduct;
 use crate::arm::ArmName;
 use crate::episode::EpisodeResult;
 use crate::files::hex;
 use crate::key::EpisodeKey;
 
 /// The control steps of an arm from the first to the last, the weak arm's up to its own first one.
-pub(super) struct Course<'a> {
+pub(super) struct RecordedArm<'a> {
     /// One row for each control step, from 0 on; at least one.
     pub(super) rows: Vec<&'a Row>,
     /// How many of them are the weak arm's.
@@ -19,14 +19,14 @@ pub(super) struct Course<'a> {
     pub(super) fired_before: &'a [u32],
 }
 
-impl Course<'_> {
+impl RecordedArm<'_> {
     /// Holds the rows against one another, and against the arm that this one goes on from: returns what is wrong.
     pub(super) fn check(
         &self,
         conduct: Conduct,
         gate: &GateLimits,
         layout: Layout,
-        weak: Option<&Course<'_>>,
+        weak: Option<&RecordedArm<'_>>,
     ) -> Vec<String> {
         let mut wrong = Vec::new();
         let last = self.rows.len().saturating_sub(1);
@@ -100,7 +100,7 @@ impl Course<'_> {
         boundary: &Boundary,
         changes: bool,
         path: Option<[u8; 16]>,
-        weak: Option<&Course<'_>>,
+        weak: Option<&RecordedArm<'_>>,
     ) -> Vec<String> {
         let step = row.step;
         let mut wrong = Vec::new();

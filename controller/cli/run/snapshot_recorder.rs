@@ -8,29 +8,29 @@ use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use aegis_link::wire::Moved;
-use aegis_recorder::sights::{SIGHTS, Sight, SightLog};
+use aegis_recorder::snapshots::{PlantSnapshot, SNAPSHOT_FILE, SnapshotLog};
 
-use super::helper::Helper;
-use super::shown::Shown;
+use super::rerun_stream::RerunStream;
+use super::worker::Worker;
 use crate::exit::{Exit, Failure, OrExit};
 
 /// Looks that may wait.
-const ROOM: usize = 64;
+const CAPACITY: usize = 64;
 /// Between two looks at least, of a plant that does not show its state: at 20 Hz every one is kept, whatever their jitter.
 const PACE: Duration = Duration::from_millis(35);
 /// The thread looks so often whether it should end.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Hands looks to the thread.
 #[derive(Debug)]
-pub struct Looker {
-    sender: SyncSender<Sight>,
+pub struct SnapshotRecorder {
+    sender: SyncSender<PlantSnapshot>,
     last: Option<Duration>,
     /// The plant shows its whole state, now and then.
     has_state: bool,
 }
 
-impl Looker {
+impl SnapshotRecorder {
     /// Takes an observation that arrived at `now`: of a plant that shows its state, those with the state; of another, those
     /// that come no sooner than the pace.
     pub fn take(&mut self, now: Duration, moved: &Moved) {
@@ -41,7 +41,7 @@ impl Looker {
         }
         self.last = Some(now);
         let seen = &moved.observation;
-        let sight = Sight {
+        let sight = PlantSnapshot {
             now_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
             episode: moved.episode,
             step: moved.sequence,
@@ -58,12 +58,12 @@ impl Looker {
 }
 
 /// Keeps looks in a run's `folder` and shows them; the thread ends with what is returned.
-pub fn start(folder: &Path, shown: Option<Arc<Shown>>) -> Result<(Looker, Helper), Failure> {
-    let (sender, looks) = sync_channel::<Sight>(ROOM);
-    let mut log = Some(SightLog::create(&folder.join(SIGHTS)).or_exit(Exit::Failed)?);
-    let thread = Helper::start("looks", move |end| {
+pub fn start(folder: &Path, shown: Option<Arc<RerunStream>>) -> Result<(SnapshotRecorder, Worker), Failure> {
+    let (sender, looks) = sync_channel::<PlantSnapshot>(CAPACITY);
+    let mut log = Some(SnapshotLog::create(&folder.join(SNAPSHOT_FILE)).or_exit(Exit::Failed)?);
+    let thread = Worker::start("looks", move |end| {
         loop {
-            match looks.recv_timeout(GLANCE) {
+            match looks.recv_timeout(POLL_INTERVAL) {
                 Ok(sight) => {
                     if let Some(Err(error)) = log.as_mut().map(|log| log.append(&sight)) {
                         tracing::warn!("no more looks at the plant are kept: {error}");
@@ -77,9 +77,9 @@ pub fn start(folder: &Path, shown: Option<Arc<Shown>>) -> Result<(Looker, Helper
                 Err(_) => break,
             }
         }
-        if let Some(Err(error)) = log.map(SightLog::finish) {
+        if let Some(Err(error)) = log.map(SnapshotLog::finish) {
             tracing::warn!("looks at the plant have no end mark: {error}");
         }
     });
-    Ok((Looker { sender, last: None, has_state: false }, thread.or_exit(Exit::Failed)?))
+    Ok((SnapshotRecorder { sender, last: None, has_state: false }, thread.or_exit(Exit::Failed)?))
 }

@@ -6,42 +6,42 @@ use std::thread::JoinHandle;
 
 use aegis_recorder::run_log::RunHeader;
 use aegis_recorder::run_view::RunView;
-use aegis_recorder::sights::Sight;
+use aegis_recorder::snapshots::PlantSnapshot;
 use aegis_recorder::{RecorderError, Target};
 
-use super::helper::join_or_leave;
+use super::worker::join_or_leave;
 use crate::exit::{Exit, Failure, OrExit};
-use crate::stage::Libero;
+use crate::scene_resolver::Libero;
 
 /// Control periods that may wait for the viewer.
-const ROOM: usize = 4096;
+const CAPACITY: usize = 4096;
 
 /// What is shown.
 enum Item {
     /// A control period's bytes.
-    Period(Vec<u8>),
-    Sight(Box<Sight>),
+    TickRecord(Vec<u8>),
+    PlantSnapshot(Box<PlantSnapshot>),
 }
 
 /// The running thread; it ends with what it was fed.
-pub struct Shown {
+pub struct RerunStream {
     sender: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Shown {
+impl RerunStream {
     /// Shows a run in the viewer at `url`.
     pub fn start(url: &str, header: &RunHeader) -> Result<Self, Failure> {
         let (target, stage) = (Target::Connect(url.to_owned()), Box::new(Libero::default()));
         let mut view = RunView::live(&target, header, stage).or_exit(Exit::Input)?;
-        let (sender, items) = sync_channel::<Item>(ROOM);
+        let (sender, items) = sync_channel::<Item>(CAPACITY);
         let thread = std::thread::Builder::new().name("rerun".into()).spawn(move || {
             let mut show = |item: Item| -> Result<(), RecorderError> {
                 match item {
-                    Item::Period(bytes) => {
+                    Item::TickRecord(bytes) => {
                         rmp_serde::from_slice(&bytes).map_or(Ok(()), |period| view.take(&period))
                     }
-                    Item::Sight(sight) => view.see(&sight),
+                    Item::PlantSnapshot(sight) => view.see(&sight),
                 }
             };
             if let Some(error) = items.into_iter().find_map(|item| show(item).err()) {
@@ -53,12 +53,12 @@ impl Shown {
 
     /// Hands a period's bytes on, if there is room.
     pub fn take(&self, bytes: &[u8]) {
-        self.send(|| Item::Period(bytes.to_vec()));
+        self.send(|| Item::TickRecord(bytes.to_vec()));
     }
 
     /// Hands a look at the plant on, if there is room.
-    pub fn see(&self, sight: Sight) {
-        self.send(|| Item::Sight(Box::new(sight)));
+    pub fn see(&self, sight: PlantSnapshot) {
+        self.send(|| Item::PlantSnapshot(Box::new(sight)));
     }
 
     fn send(&self, item: impl FnOnce() -> Item) {
@@ -68,7 +68,7 @@ impl Shown {
     }
 }
 
-impl Drop for Shown {
+impl Drop for RerunStream {
     fn drop(&mut self) {
         drop(self.sender.take());
         // A viewer that takes nothing more keeps its thread waiting.

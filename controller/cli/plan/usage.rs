@@ -12,7 +12,7 @@ use aegis_experiments::EpisodeKey;
 use aegis_experiments::arm::WEAK;
 use aegis_experiments::experiment::STORE;
 use aegis_experiments::files::below;
-use aegis_experiments::plan::Share;
+use aegis_experiments::plan::StateRange;
 use aegis_experiments::rollout_file;
 use aegis_experiments::store::stored_episodes;
 use aegis_experiments::trace::TraceFile;
@@ -41,7 +41,7 @@ pub fn default_results(plan: &Path) -> PathBuf {
 ///
 /// # Errors
 /// A place that is not there, or holds nothing that is known as results: from a mistyped one nothing would be counted.
-pub fn episodes(results: &[PathBuf], confirmation: Share) -> Result<u64, Failure> {
+pub fn episodes(results: &[PathBuf], confirmation: StateRange) -> Result<u64, Failure> {
     let mut read: BTreeMap<PathBuf, Option<BTreeSet<Seen>>> = BTreeMap::new();
     for place in results {
         let named = |error| match std::fs::symlink_metadata(place) {
@@ -82,7 +82,11 @@ fn nothing_in(place: &Path, found: &str) -> Failure {
 
 /// The episodes of the range in a file; none where it holds no results of any kind. A file that was `named` itself is a store
 /// whatever it is called.
-fn episodes_in(file: &Path, named: bool, confirmation: Share) -> Result<Option<BTreeSet<Seen>>, Failure> {
+fn episodes_in(
+    file: &Path,
+    named: bool,
+    confirmation: StateRange,
+) -> Result<Option<BTreeSet<Seen>>, Failure> {
     let counts = |key: &EpisodeKey| (confirmation.first..confirmation.end).contains(&key.start.initial_state);
     let unread = |error: String| failure(Exit::Input, format!("{}: cannot read: {error}", file.display()));
     let of = |key: EpisodeKey, arm: String| (file.display().to_string(), key, arm);
@@ -145,7 +149,7 @@ mod tests {
         let lines = [row(499), row(500), row(539), row(540), "{}".into(), "cut sh".into()].join("\n");
         std::fs::write(folder.join("deeper/episodes.jsonl"), lines).expect("written");
         std::fs::write(folder.join("other.parquet"), "PAR1").expect("written");
-        let share = Share { first: 500, end: 540, replicates: 1 };
+        let share = StateRange { first: 500, end: 540, replicates: 1 };
         let found = episodes(std::slice::from_ref(&folder), share).expect("counted");
         let file = episodes(&[folder.join("deeper/episodes.jsonl")], share).expect("counted");
         // By a link, or named twice, it is the same file.
@@ -182,7 +186,7 @@ mod tests {
         for state in [499, 500, 539, 540] {
             open.insert(&twins(state), "c").expect("kept");
         }
-        let share = Share { first: 500, end: 540, replicates: 1 };
+        let share = StateRange { first: 500, end: 540, replicates: 1 };
         // While it is being written, too.
         let running = episodes(std::slice::from_ref(&folder), share).expect("counted");
         drop(open);

@@ -9,13 +9,15 @@ use aegis_core::{Arbiter, ChunkRecord, Driver, Inference, Observation, Plant, Po
 use sha2::{Digest, Sha256};
 
 use crate::arm::ArmName;
-use crate::episode::{EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, Parties, settle};
+use crate::episode::{
+    EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, settle_objects,
+};
 use crate::files::hex;
 use crate::key::EpisodeKey;
 
 /// An episode at a chunk boundary, apart from the plant's own state: what the loop goes on from.
 #[derive(Clone)]
-pub(crate) struct Course {
+pub(crate) struct EpisodeState {
     pub(crate) observation: Observation,
     pub(crate) memory: Memory,
     pub(crate) path: StatePath,
@@ -24,17 +26,17 @@ pub(crate) struct Course {
 }
 
 /// Called at every boundary before anything is inferred there; sees the course as it stands.
-pub(crate) type AtBoundary<'a> = dyn FnMut(&Course, &Parties) -> Result<(), EpisodeError> + 'a;
+pub(crate) type BoundaryHook<'a> = dyn FnMut(&EpisodeState, &EpisodeContext) -> Result<(), EpisodeError> + 'a;
 
-impl Course {
+impl EpisodeState {
     /// Resets the plant, lets it come to rest, and stands at the first boundary.
     pub(crate) fn begin(
-        parties: &mut Parties,
+        parties: &mut EpisodeContext,
         arm: ArmName,
         key: EpisodeKey,
         settings: &EpisodeSettings,
     ) -> Result<Self, EpisodeError> {
-        let observation = settle(parties.plant.as_mut(), key.start, settings)?;
+        let observation = settle_objects(parties.plant.as_mut(), key.start, settings)?;
         let mut path = StatePath::default();
         path.push(parties.plant.as_ref());
         let result = EpisodeResult {
@@ -56,12 +58,12 @@ impl Course {
     /// Drives to the episode's end.
     pub(crate) fn finish(
         mut self,
-        parties: &mut Parties,
+        parties: &mut EpisodeContext,
         mut arbiter: Arbiter,
         settings: &EpisodeSettings,
         recorder: &mut dyn Recorder,
         timing: &mut EpisodeTiming,
-        at_boundary: &mut AtBoundary<'_>,
+        at_boundary: &mut BoundaryHook<'_>,
     ) -> Result<EpisodeResult, EpisodeError> {
         while self.result.steps < settings.gate.horizon_steps && !self.result.success {
             at_boundary(&self, parties)?;
@@ -77,7 +79,7 @@ impl Course {
     /// One boundary: both policies' opinions, the score, and who drives.
     fn decide(
         &mut self,
-        parties: &mut Parties,
+        parties: &mut EpisodeContext,
         arbiter: &mut Arbiter,
         settings: &EpisodeSettings,
         timing: &mut EpisodeTiming,

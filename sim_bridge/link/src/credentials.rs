@@ -7,30 +7,34 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub use crate::certificates::{AUTHORITY, CERTIFICATE, PRIVATE};
 
-use crate::access::Party;
+use crate::access::Principal;
 use crate::certificates::{EndsSoon, Fault, check, common_names};
 use crate::endpoint::LinkError;
 
 /// One party's keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyFolder {
+pub struct Credentials {
     folder: PathBuf,
     /// Common names of the party's certificate: one, or what nobody here has made.
     names: Vec<String>,
     warnings: Vec<String>,
 }
 
-impl KeyFolder {
+impl Credentials {
     /// Checks the keys in a folder, their dates by this machine's clock.
     ///
     /// # Errors
-    /// [`LinkError::Keys`] names the file that is missing, no PEM, a private key that others can read or that is not the
+    /// [`LinkError::KeyExprs`] names the file that is missing, no PEM, a private key that others can read or that is not the
     /// certificate's, or a certificate that the authority did not sign, that has expired, or that has not begun.
     pub fn open(folder: &Path) -> Result<Self, LinkError> {
         // Zenoh joins its settings to one text, which these characters take apart.
         if folder.to_str().is_none_or(|path| path.contains([';', '?', '#'])) {
             let found = "its path is no UTF-8, or holds one of ; ? #".into();
-            return Err(LinkError::Keys { file: folder.into(), found, valid: "a path without them".into() });
+            return Err(LinkError::KeyExprs {
+                file: folder.into(),
+                found,
+                valid: "a path without them".into(),
+            });
         }
         let valid = "a certificate in PEM; `aegis keys` makes one";
         let authority = read(&folder.join(AUTHORITY), "CERTIFICATE-----", valid)?;
@@ -45,7 +49,7 @@ impl KeyFolder {
         let now = i64::try_from(now).unwrap_or(i64::MAX);
         let soon =
             check(&authority, &certificate, &private, now).map_err(|Fault { file, found, valid }| {
-                LinkError::Keys { file: folder.join(file), found, valid: valid.into() }
+                LinkError::KeyExprs { file: folder.join(file), found, valid: valid.into() }
             })?;
         let warning = |EndsSoon { file, end }| {
             let file = folder.join(file);
@@ -67,8 +71,8 @@ impl KeyFolder {
     /// Checks that the certificate is `party`'s for each of `plants`. The other end lets another do nothing, and cannot say why.
     ///
     /// # Errors
-    /// [`LinkError::Keys`] names the certificate, whose it is, and whose is needed.
-    pub fn are_of(&self, party: Party, plants: &[String]) -> Result<(), LinkError> {
+    /// [`LinkError::KeyExprs`] names the certificate, whose it is, and whose is needed.
+    pub fn are_of(&self, party: Principal, plants: &[String]) -> Result<(), LinkError> {
         let all = party.common_name(None);
         let is_of = |name: &String| {
             let one = |plant: &String| *name == party.common_name(Some(plant));
@@ -84,7 +88,7 @@ impl KeyFolder {
         let one = plants.first().filter(|_| plants.len() == 1);
         let or = one.map_or(String::new(), |plant| format!(" or {:?}", party.common_name(Some(plant))));
         let valid = format!("{all:?}{or} for this command: the folder keys/{all} of `aegis keys`");
-        Err(LinkError::Keys { file: self.folder.join(CERTIFICATE), found, valid })
+        Err(LinkError::KeyExprs { file: self.folder.join(CERTIFICATE), found, valid })
     }
 
     /// Sentences for people: one for each certificate that ends within a day.
@@ -103,11 +107,11 @@ impl KeyFolder {
         let (file, valid) = (self.folder.join(PRIVATE), "mode 0600, its owner alone".into());
         let mode = match fs::metadata(&file) {
             Ok(metadata) => metadata.permissions().mode() & 0o777,
-            Err(error) => return Err(LinkError::Keys { file, found: error.to_string(), valid }),
+            Err(error) => return Err(LinkError::KeyExprs { file, found: error.to_string(), valid }),
         };
         if mode & 0o077 != 0 {
             let found = format!("others can use it, its mode is {mode:04o}");
-            return Err(LinkError::Keys { file, found, valid });
+            return Err(LinkError::KeyExprs { file, found, valid });
         }
         Ok(())
     }
@@ -120,7 +124,7 @@ impl KeyFolder {
 
 /// Reads a file that must have a line that ends in `label`.
 fn read(file: &Path, label: &str, valid: &'static str) -> Result<Vec<u8>, LinkError> {
-    let wrong = |found: String| LinkError::Keys { file: file.into(), found, valid: valid.into() };
+    let wrong = |found: String| LinkError::KeyExprs { file: file.into(), found, valid: valid.into() };
     let bytes = fs::read(file).map_err(|error| wrong(error.to_string()))?;
     if String::from_utf8_lossy(&bytes).contains(label) {
         return Ok(bytes);

@@ -7,21 +7,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aegis_core::control::Recipe;
+use aegis_core::control::ControllerConfig;
 use aegis_core::{Observation, Policy, Start};
 use aegis_experiments::runner::SetupError;
-use aegis_link::{Claimant, CommandSender, FreePlant, Patience, RemotePolicy};
+use aegis_link::{Claimant, CommandSender, FreeRunningPlant, RemotePolicy, Timeouts};
 use aegis_policies::{OnnxPolicy, OnnxRuntime};
 use aegis_runtime::{
-    Clock, CommandReader, Control, ControlThread, Health, LogReader, Mind, Pace, Ports, RealTimeSettings,
-    Thinker, Watched, WishBox, command_channel, log_channel, sightings, spawn,
+    Clock, CommandMailbox, CommandReader, Control, ControlThread, Health, InferenceWorker, Inferencer,
+    LogReader, Pace, Ports, ProbedPolicy, RealTimeSettings, command_channel, log_channel, sightings, spawn,
 };
 use hdrhistogram::Histogram;
 
-use super::ears::{Ears, Standing};
 use super::last_error::{LastError, Reporting};
+use super::plant_listener::{PlantListener, Standing};
 use super::robot::Robot;
-use super::taken::histogram;
+use super::run_summary::histogram;
 use crate::exit::{Exit, Failure, OrExit, failure};
 
 /// For both policies to have warmed up.
@@ -29,24 +29,24 @@ const WARM_UP: Duration = Duration::from_secs(60);
 /// Between two looks at whether they have.
 const READY_GLANCE: Duration = Duration::from_millis(5);
 /// The sender looks so often whether it should end.
-const GLANCE: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// For an observation that is young enough to start on, once both policies have warmed up.
 const FIRST_LOOK: Duration = Duration::from_secs(3);
 /// Between two looks at whether the plant's clock is known.
 const CLOCK_GLANCE: Duration = Duration::from_millis(5);
 
 /// A running cell.
-pub struct Cell {
+pub struct RobotSession {
     /// What is heard goes here.
-    pub ears: Arc<Ears>,
+    pub ears: Arc<PlantListener>,
     /// What people want.
-    pub wishes: Arc<WishBox>,
+    pub wishes: Arc<CommandMailbox>,
     /// What the control thread is doing.
     pub control: Arc<Control>,
     /// The control thread.
     pub thread: ControlThread,
     /// Both policies.
-    pub thinkers: [Thinker; 2],
+    pub thinkers: [InferenceWorker; 2],
     /// From an observation's arrival to the end of publishing a command that knew it, nanoseconds.
     pub published: Arc<Mutex<Histogram<u64>>>,
     /// Texts of the newest errors of the weak policy and of the strong one.
@@ -80,7 +80,7 @@ impl Unsent {
     }
 }
 
-impl Cell {
+impl RobotSession {
     /// Opens both policies and starts every thread but the sender's; also the reader of the record. A strong policy of
     /// another machine is found over `session`. Once `told`, nothing is waited for any more.
     pub fn open(
@@ -99,8 +99,8 @@ impl Cell {
         let errors: [LastError; 2] = Default::default();
         let [weak_error, strong_error] = errors.clone();
         let weak = move || {
-            let watched = Watched::new(weak()?, Some(probe));
-            Ok::<_, SetupError>(Box::new(Reporting::new(watched, weak_error)) as Box<dyn Mind>)
+            let watched = ProbedPolicy::new(weak()?, Some(probe));
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, weak_error)) as Box<dyn Inferencer>)
         };
         let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
         let model = robot.digests.get("strong").cloned().unwrap_or_default();
@@ -109,8 +109,8 @@ impl Cell {
                 Some(remote) => Box::new(RemotePolicy::find(&session, &plant, &model, remote.deadline())?),
                 None => strong()?,
             };
-            let watched = Watched::new(policy, None);
-            Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Mind>)
+            let watched = ProbedPolicy::new(policy, None);
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Inferencer>)
         };
         let standing = robot.standing();
         let (cell, records) = Self::around(&robot.recipe, file.pace, file.real_time, standing, weak, strong)?;
@@ -119,15 +119,15 @@ impl Cell {
 
     /// The same with any two policies, which are made on their own threads.
     pub fn around(
-        recipe: &Recipe,
+        recipe: &ControllerConfig,
         pace: Pace,
         real_time: RealTimeSettings,
         standing: Standing,
-        weak: impl FnOnce() -> Result<Box<dyn Mind>, SetupError> + Send + 'static,
-        strong: impl FnOnce() -> Result<Box<dyn Mind>, SetupError> + Send + 'static,
+        weak: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
+        strong: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
     ) -> Result<(Self, LogReader), Failure> {
         let clock = Clock::start();
-        let (health, wishes) = (Arc::new(Health::default()), Arc::new(WishBox::default()));
+        let (health, wishes) = (Arc::new(Health::default()), Arc::new(CommandMailbox::default()));
         health.find(clock);
         let width = recipe.rest.len();
         let [weak_room, strong_room] = recipe.horizons.map(|horizon| horizon * width);
@@ -151,7 +151,7 @@ impl Cell {
         let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
         let thread = thread.or_exit(Exit::Failed)?;
         let views = [weak_view, strong_view];
-        let ears = Ears::new(clock, health, Arc::clone(&wishes), sightings, views, standing);
+        let ears = PlantListener::new(clock, health, Arc::clone(&wishes), sightings, views, standing);
         let cell = Self {
             ears: Arc::new(ears),
             wishes,
@@ -182,17 +182,17 @@ impl Cell {
         plant: &str,
         controller: &str,
         after: u64,
-    ) -> Result<FreePlant, Failure> {
+    ) -> Result<FreeRunningPlant, Failure> {
         let ears = Arc::clone(&self.ears);
         let hear = move |heard| ears.hear(heard);
         let (clock, end) = (self.clock.began(), Arc::clone(&self.told));
         let claimant = Claimant { after, clock, end, ..Claimant::new(controller) };
-        FreePlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
+        FreeRunningPlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
     }
 
     /// Whether both policies' threads are there.
     pub fn thinks(&self) -> bool {
-        self.thinkers.iter().all(Thinker::is_alive)
+        self.thinkers.iter().all(InferenceWorker::is_alive)
     }
 
     /// The flag that is set once somebody tells the run to end.
@@ -208,7 +208,7 @@ impl Cell {
     /// Waits until the plant's clock is known: without it the age of what it shows is not, and nothing may start. Returns
     /// the least round trip; none where the run was told to end, or the plant was lost before.
     pub fn await_clock(&self, plant: &str) -> Result<Option<Duration>, Failure> {
-        let (begin, patience) = (Instant::now(), Patience::default().claim);
+        let (begin, patience) = (Instant::now(), Timeouts::default().claim);
         while self.ears.holds() && !self.is_told_to_end() {
             if let Some(round_trip) = self.ears.round_trip() {
                 return Ok(Some(round_trip));
@@ -228,7 +228,7 @@ impl Cell {
     }
 
     /// Sends commands to a claim from here on.
-    pub fn attach(&mut self, plant: &FreePlant) -> Result<Sending, Failure> {
+    pub fn attach(&mut self, plant: &FreeRunningPlant) -> Result<Sending, Failure> {
         let claimed = plant.claimed();
         self.ears.claimed(claimed.instance, claimed.session);
         let sending = self.send_to(plant.sender().or_exit(Exit::Failed)?);
@@ -236,7 +236,7 @@ impl Cell {
     }
 
     /// Resets the plant and waits until both policies have warmed up for the episode. Returns its number.
-    pub fn reset(&self, plant: &mut FreePlant, start: Start) -> Result<u64, Failure> {
+    pub fn reset(&self, plant: &mut FreeRunningPlant, start: Start) -> Result<u64, Failure> {
         let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
         self.ears.begin(episode, plant.stamp_ns(), observation);
         let begin = Instant::now();
@@ -293,7 +293,7 @@ impl Cell {
             let end = Arc::clone(&end);
             move || {
                 while !end.load(Ordering::Acquire) {
-                    if let Some(command) = commands.next(GLANCE) {
+                    if let Some(command) = commands.next(POLL_INTERVAL) {
                         if let Some(unsent) = &unsent {
                             unsent.lock().unwrap_or_else(PoisonError::into_inner).take(&command.values);
                             continue;

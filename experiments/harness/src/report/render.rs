@@ -3,7 +3,7 @@
 
 use aegis_statistics::{Estimate, Over};
 
-use super::instructive::RECORDINGS;
+use super::exemplars::RECORDINGS;
 use super::page::{Layout, Outcome};
 use super::tables::{counts, p_value, plain, points, reliability_table, share, signed, task_table};
 use super::{Background, Link, Page, Report, ReportError, Table, charts};

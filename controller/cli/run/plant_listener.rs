@@ -6,18 +6,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aegis_core::Observation;
-use aegis_core::control::{ClockOffset, Content, Exchange, Intake, Refusal, Seen};
+use aegis_core::control::{ClockOffset, Content, Exchange, Intake, ObservationStamp, Refusal};
 use aegis_link::Heard;
-use aegis_link::wire::{Moved, Phase, Status, Wish};
-use aegis_runtime::{Clock, Health, Sightings, Snapshot, View, WishBox};
+use aegis_link::wire::{Moved, OperatorCommand, Phase, Status};
+use aegis_runtime::{Clock, CommandMailbox, Health, ObservationSender, ObservationWriter, Snapshot};
 
-use super::looks::Looker;
+use super::snapshot_recorder::SnapshotRecorder;
 
 /// What the hearing threads share.
-pub struct Ears {
+pub struct PlantListener {
     clock: Clock,
     health: Arc<Health>,
-    wishes: Arc<WishBox>,
+    wishes: Arc<CommandMailbox>,
     /// Process and claim that the control thread's plant has.
     instance: AtomicU64,
     session: AtomicU64,
@@ -30,14 +30,14 @@ pub struct Ears {
     malformed: AtomicU64,
     /// What is known of the plant's clock since the claim. Never locked while another is.
     offset: Mutex<ClockOffset>,
-    views: Mutex<Shown>,
-    looker: Mutex<Option<Looker>>,
+    views: Mutex<ListenerState>,
+    looker: Mutex<Option<SnapshotRecorder>>,
 }
 
 /// Reads where each position stands by an observation, `[channels]`, for what is checked against that.
 pub type Standing = Box<dyn Fn(&Observation) -> Option<Vec<f32>> + Send + Sync>;
 
-struct Shown {
+struct ListenerState {
     standing: Standing,
     intake: Intake,
     /// The observation before was refused for its content: people have been told.
@@ -46,18 +46,18 @@ struct Shown {
     is_undated: bool,
     /// The newest observation that was accepted, and when the plant took it.
     newest: Option<(Duration, Arc<Observation>)>,
-    sightings: Sightings,
-    views: [View; 2],
+    sightings: ObservationSender,
+    views: [ObservationWriter; 2],
 }
 
-impl Ears {
+impl PlantListener {
     /// Nothing is heard yet. What is seen goes to `sightings`, with where the plant stands, and to both policies' `views`.
     pub fn new(
         clock: Clock,
         health: Arc<Health>,
-        wishes: Arc<WishBox>,
-        sightings: Sightings,
-        views: [View; 2],
+        wishes: Arc<CommandMailbox>,
+        sightings: ObservationSender,
+        views: [ObservationWriter; 2],
         standing: Standing,
     ) -> Self {
         Self {
@@ -71,7 +71,7 @@ impl Ears {
             start: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             offset: Mutex::new(ClockOffset::default()),
-            views: Mutex::new(Shown {
+            views: Mutex::new(ListenerState {
                 standing,
                 intake: Intake::default(),
                 is_refusing: false,
@@ -98,16 +98,16 @@ impl Ears {
     }
 
     /// Passes on what somebody wants.
-    pub fn obey(&self, wish: Wish) {
+    pub fn obey(&self, wish: OperatorCommand) {
         match wish {
-            Wish::EStop => self.wishes.e_stop(),
-            Wish::Stop => self.wishes.stop(),
-            Wish::Reset if self.holds() => self.wishes.reset(),
-            Wish::Reset => {
+            OperatorCommand::EStop => self.wishes.e_stop(),
+            OperatorCommand::Stop => self.wishes.stop(),
+            OperatorCommand::Reset if self.holds() => self.wishes.reset(),
+            OperatorCommand::Reset => {
                 self.wishes.interrupt();
                 self.reset.store(true, Ordering::Release);
             }
-            Wish::Start => self.start.store(self.wishes.interruptions() + 1, Ordering::Release),
+            OperatorCommand::Start => self.start.store(self.wishes.interruptions() + 1, Ordering::Release),
         }
     }
 
@@ -139,7 +139,7 @@ impl Ears {
     }
 
     /// What is seen goes to pictures too from here on.
-    pub fn look(&self, looker: Looker) {
+    pub fn look(&self, looker: SnapshotRecorder) {
         *self.looker.lock().unwrap_or_else(PoisonError::into_inner) = Some(looker);
     }
 
@@ -253,7 +253,8 @@ impl Ears {
         }
         let pictures = content.digest;
         let taken = Some(taken);
-        let seen = Seen { episode, sequence, arrived: 1, received, pictures, success, fault, taken };
+        let seen =
+            ObservationStamp { episode, sequence, arrived: 1, received, pictures, success, fault, taken };
         shown.sightings.push(seen, measured.as_deref());
     }
 }

@@ -7,17 +7,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How long an ending thread is waited for; it is left to the end of the process afterwards.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two looks at whether a thread has ended.
-const GLANCE: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The running thread.
-pub struct Helper {
+pub struct Worker {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Helper {
+impl Worker {
     /// Starts it; `work` looks again and again whether it should end.
     pub fn start(name: &str, work: impl FnOnce(&AtomicBool) + Send + 'static) -> std::io::Result<Self> {
         let end = Arc::new(AtomicBool::new(false));
@@ -27,7 +27,7 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
+impl Drop for Worker {
     fn drop(&mut self) {
         self.end.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
@@ -39,8 +39,8 @@ impl Drop for Helper {
 /// Waits for a thread that has been told to end, for two seconds at most. Returns whether it ended.
 pub fn join_or_leave(thread: JoinHandle<()>) -> bool {
     let begin = Instant::now();
-    while !thread.is_finished() && begin.elapsed() < PATIENCE {
-        std::thread::sleep(GLANCE);
+    while !thread.is_finished() && begin.elapsed() < TIMEOUT {
+        std::thread::sleep(POLL_INTERVAL);
     }
     let ended = thread.is_finished();
     if ended {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_core::Driver;
-use aegis_core::control::{Cause, Counters, Mode, Notices, Period};
+use aegis_core::control::{Counters, Diagnostics, Mode, StopReason, TickRecord};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::record::Turn;
+use super::record::TickEvent;
 use crate::exit::{Exit, Failure, OrExit};
 
 /// Histograms hold up to a minute, in nanoseconds, to three digits.
@@ -36,7 +36,7 @@ pub fn microseconds(histogram: &Histogram<u64>) -> Value {
 /// What a controller counted, notices by their text.
 pub fn counted(counters: &Counters) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(counters).or_exit(Exit::Failed)?;
-    let given = Notices::ALL.iter().zip(counters.notices).filter(|(_, count)| *count > 0);
+    let given = Diagnostics::ALL.iter().zip(counters.notices).filter(|(_, count)| *count > 0);
     value["notices"] =
         given.map(|((_, text), count)| (text.to_string(), json!(count))).collect::<Map<_, _>>().into();
     Ok(value)
@@ -50,7 +50,7 @@ pub struct HandOver {
 
 impl HandOver {
     /// How long a hand-over took that this period completes.
-    pub fn take(&mut self, period: &Period<'_>) -> Option<Duration> {
+    pub fn take(&mut self, period: &TickRecord<'_>) -> Option<Duration> {
         let (now, output) = (period.inputs.now, &period.output);
         if output.decision.as_ref().is_some_and(|decision| decision.fired) {
             self.fired = Some(now);
@@ -82,7 +82,7 @@ pub enum EpisodeEnd {
     /// It took all of its control steps.
     Horizon,
     /// By a stop.
-    Stopped(Mode, Option<Cause>),
+    Stopped(Mode, Option<StopReason>),
     /// The control thread ended before it.
     Unfinished,
 }
@@ -102,7 +102,7 @@ impl Display for EpisodeEnd {
 }
 
 /// What a run's periods amount to.
-pub struct Taken {
+pub struct RunSummary {
     late: Histogram<u64>,
     took: Histogram<u64>,
     age: Histogram<u64>,
@@ -118,11 +118,11 @@ pub struct Taken {
     pub dropped: u64,
     /// Why the record ends before the run.
     pub alarm: Option<String>,
-    stops: Vec<(Mode, Option<Cause>, PathBuf)>,
+    stops: Vec<(Mode, Option<StopReason>, PathBuf)>,
     ends: Vec<EpisodeEnd>,
 }
 
-impl Taken {
+impl RunSummary {
     /// Nothing yet.
     pub fn new() -> Result<Self, Failure> {
         Ok(Self {
@@ -144,8 +144,8 @@ impl Taken {
     }
 
     /// Takes a period.
-    pub fn take(&mut self, turn: &Turn<'_>) {
-        let Turn { period, handed_over, .. } = *turn;
+    pub fn take(&mut self, turn: &TickEvent<'_>) {
+        let TickEvent { period, handed_over, .. } = *turn;
         self.periods += 1;
         self.late.saturating_record(period.late_ns.max(1));
         self.took.saturating_record(period.took_ns.max(1));
@@ -189,7 +189,7 @@ impl Taken {
     }
 
     /// The run has stopped; its last minute is in `black_box`.
-    pub fn stop(&mut self, mode: Mode, cause: Option<Cause>, black_box: PathBuf) {
+    pub fn stop(&mut self, mode: Mode, cause: Option<StopReason>, black_box: PathBuf) {
         self.stops.push((mode, cause, black_box));
     }
 
@@ -208,7 +208,7 @@ impl Taken {
 
     /// What it amounts to, for programs.
     pub fn summary(&self) -> Value {
-        let stop = |(mode, cause, path): &(Mode, Option<Cause>, PathBuf)| json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|name| name.to_string_lossy()) });
+        let stop = |(mode, cause, path): &(Mode, Option<StopReason>, PathBuf)| json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|name| name.to_string_lossy()) });
         json!({
             "periods": self.periods,
             "dropped_records": self.dropped,
@@ -237,9 +237,11 @@ mod tests {
 
     #[test]
     fn an_episode_that_a_stop_ended_is_listed_with_its_cause() {
-        let mut taken = Taken::new().unwrap();
+        let mut taken = RunSummary::new().unwrap();
         let stopped = |cause| EpisodeEnd::Stopped(Mode::SafeStop, cause);
-        for end in [EpisodeEnd::Goal, EpisodeEnd::Horizon, stopped(Some(Cause::PlantLost)), stopped(None)] {
+        for end in
+            [EpisodeEnd::Goal, EpisodeEnd::Horizon, stopped(Some(StopReason::PlantLost)), stopped(None)]
+        {
             taken.end_episode(end);
         }
         let expected = json!(["goal", "horizon", "stopped: plant_lost", "stopped: safe_stop"]);

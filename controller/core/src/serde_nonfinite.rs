@@ -1,5 +1,5 @@
 //! JSON has no infinity: a number that nothing reaches is written as the string `inf`, its negative as `-inf`.
-//! For `#[serde(with = "extended")]` on a number, `#[serde(with = "extended::list")]` on a vector of them.
+//! For `#[serde(with = "serde_nonfinite")]` on a number, `#[serde(with = "serde_nonfinite::list")]` on a vector of them.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

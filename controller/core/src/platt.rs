@@ -8,7 +8,7 @@ use crate::Score;
 /// A fitted calibration: `logit(p) = slope · logit(score) + intercept`. Slope 1 and intercept 0 change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Calibrator {
+pub struct PlattScaling {
     /// Factor on the score's log odds.
     pub slope: f64,
     /// Added log odds.
@@ -51,7 +51,7 @@ pub enum CalibrateError {
 const EDGE: f64 = 1e-12;
 const MAX_ITERATIONS: usize = 100;
 
-impl Calibrator {
+impl PlattScaling {
     /// The probability of failure. A flagged or infinite score is the highest risk: 1.
     pub fn probability(&self, score: Score) -> f64 {
         match score.risk() {

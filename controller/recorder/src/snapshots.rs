@@ -17,12 +17,12 @@ const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSSEE3";
 const FORMATS: [([u8; MAGIC_BYTES], Layout); 3] =
     [(MAGIC, Layout::Chained), (*b"AEGSSEE2", Layout::Checked), (*b"AEGSSEE1", Layout::Plain)];
 /// Its name in a run's folder.
-pub const SIGHTS: &str = "sights.aegis";
+pub const SNAPSHOT_FILE: &str = "sights.aegis";
 
 /// One look.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sight {
+pub struct PlantSnapshot {
     /// When it arrived, nanoseconds since the run's clock began.
     pub now_ns: u64,
     /// The plant's episode.
@@ -43,12 +43,12 @@ pub struct Sight {
 
 /// Writes looks.
 #[derive(Debug)]
-pub struct SightLog {
+pub struct SnapshotLog {
     path: PathBuf,
     frames: FrameWriter<BufWriter<File>>,
 }
 
-impl SightLog {
+impl SnapshotLog {
     /// A new file; one that is there is never written over.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl SightLog {
     ///
     /// # Errors
     /// [`RunLogError::Write`], for example of a disk that is full.
-    pub fn append(&mut self, sight: &Sight) -> Result<(), RunLogError> {
+    pub fn append(&mut self, sight: &PlantSnapshot) -> Result<(), RunLogError> {
         let bytes = rmp_serde::to_vec(sight).map_err(io::Error::other);
         let written = bytes.and_then(|bytes| self.frames.append(&bytes));
         let written = written.and_then(|()| self.frames.flush());
@@ -82,11 +82,11 @@ impl SightLog {
 }
 
 /// Reads looks, in the order in which they came, up to the end or to the first that is damaged.
-pub struct Sights {
+pub struct SnapshotReader {
     frames: FrameReader<BufReader<File>>,
 }
 
-impl Sights {
+impl SnapshotReader {
     /// Opens a file.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Sights {
         loop {
             let at = self.frames.offset();
             let fault = match self.frames.read() {
-                Ok(Frame::Whole(bytes)) => match rmp_serde::from_slice::<Sight>(&bytes) {
+                Ok(Frame::Whole(bytes)) => match rmp_serde::from_slice::<PlantSnapshot>(&bytes) {
                     Ok(_) => {
                         looks += 1;
                         continue;
@@ -122,10 +122,10 @@ impl Sights {
     }
 }
 
-impl Iterator for Sights {
-    type Item = Sight;
+impl Iterator for SnapshotReader {
+    type Item = PlantSnapshot;
 
-    fn next(&mut self) -> Option<Sight> {
+    fn next(&mut self) -> Option<PlantSnapshot> {
         match self.frames.read() {
             Ok(Frame::Whole(bytes)) => rmp_serde::from_slice(&bytes).ok(),
             Ok(Frame::Cut | Frame::End | Frame::None) | Err(_) => None,
@@ -141,8 +141,8 @@ mod tests {
     fn looks_come_back_as_far_as_the_file_goes() {
         let folder = std::env::temp_dir().join(format!("aegis-sights-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(SIGHTS);
-        let sight = |step: u32| Sight {
+        let path = folder.join(SNAPSHOT_FILE);
+        let sight = |step: u32| PlantSnapshot {
             now_ns: u64::from(step) * 50_000_000,
             episode: 1,
             step,
@@ -152,12 +152,12 @@ mod tests {
             objects: vec![("box".into(), Pose::IDENTITY)],
             state: vec![0.5, -0.5],
         };
-        let mut log = SightLog::create(&path).unwrap();
+        let mut log = SnapshotLog::create(&path).unwrap();
         (0..3).for_each(|step| log.append(&sight(step)).unwrap());
-        assert!(matches!(SightLog::create(&path), Err(RunLogError::Write { .. })), "never written over");
-        let all: Vec<Sight> = Sights::open(&path).unwrap().collect();
+        assert!(matches!(SnapshotLog::create(&path), Err(RunLogError::Write { .. })), "never written over");
+        let all: Vec<PlantSnapshot> = SnapshotReader::open(&path).unwrap().collect();
         assert_eq!(all, [sight(0), sight(1), sight(2)]);
-        let checked = || Sights::open(&path).unwrap().check();
+        let checked = || SnapshotReader::open(&path).unwrap().check();
         let (looks, fault) = checked();
         assert!(looks == 3 && fault.unwrap().contains("without an end mark"), "the run goes on");
         log.finish().unwrap();
@@ -167,22 +167,22 @@ mod tests {
         // Without the end mark and the last byte of the last look.
         bytes.truncate(bytes.len() - 8);
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-        assert_eq!(Sights::open(&path).unwrap().count(), 2);
+        assert_eq!(SnapshotReader::open(&path).unwrap().count(), 2);
         let (looks, fault) = checked();
         assert!(looks == 2 && fault.unwrap().contains("within look 2"));
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(Sights::open(&path).unwrap().count(), 2, "a look that is damaged is not shown");
+        assert_eq!(SnapshotReader::open(&path).unwrap().count(), 2, "a look that is damaged is not shown");
         let (looks, fault) = checked();
         assert!(looks == 2 && fault.unwrap().contains("damaged: frame 2"));
         std::fs::write(&path, b"AEGSRUN2").unwrap();
-        let error = Sights::open(&path).err().unwrap().to_string();
+        let error = SnapshotReader::open(&path).err().unwrap().to_string();
         assert!(error.contains("begins with AEGSRUN2") && error.contains("AEGSSEE3"), "{error}");
         // Files of the first version have no checksums.
         let look = rmp_serde::to_vec(&sight(7)).unwrap();
         let length = u32::try_from(look.len()).unwrap().to_le_bytes();
         std::fs::write(&path, [&b"AEGSSEE1"[..], &length[..], &look[..]].concat()).unwrap();
-        assert_eq!(Sights::open(&path).unwrap().collect::<Vec<_>>(), [sight(7)]);
+        assert_eq!(SnapshotReader::open(&path).unwrap().collect::<Vec<_>>(), [sight(7)]);
         assert_eq!(checked(), (1, None));
         std::fs::remove_dir_all(&folder).unwrap();
     }
