@@ -1,12 +1,12 @@
-//! Lets the `aegis` binary and the integration tests find the MuJoCo library without environment variables, and say which
-//! commit they were built from. The logic of the first is sim_bridge's.
+//! Lets the `aegis` binary and the integration tests find the MuJoCo library without environment variables, by the build
+//! script of sim_bridge, and records the commit that they were built from.
 
 use std::process::Command;
 
 #[path = "sim_bridge/build.rs"]
 mod sim_bridge;
 
-/// What the binary is made of, as far as it is in the repository.
+/// The files and folders of the repository that the binary is built from.
 const SOURCES: [&str; 8] = [
     "Cargo.lock",
     "controller",
@@ -28,7 +28,8 @@ fn main() {
     println!("cargo::rustc-env=AEGIS_COMMIT={}", commit().unwrap_or_else(|| "unknown".into()));
 }
 
-/// The commit that is checked out; `-dirty` where the sources had been changed when this ran.
+/// Returns the commit that is checked out, with `-dirty` behind it where tracked files had been changed when this ran;
+/// `None` where git does not answer.
 fn commit() -> Option<String> {
     // The log of HEAD grows with every commit and checkout.
     println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", "logs/HEAD"])?);

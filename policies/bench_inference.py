@@ -1,11 +1,11 @@
-"""Times the shipped models on the ONNX Runtime host beside Python's onnxruntime and PyTorch on the same graph.
+"""Times the shipped models on the ONNX Runtime host, and the same graphs in Python's onnxruntime and in PyTorch.
 
     cargo build --release -p aegis-policies --example provider_check
-    python policies/bench_inference.py --library libonnxruntime.so.1.32.0 --out docs/inference.md
+    python policies/bench_inference.py --library libonnxruntime.so.1.32.0 --out docs/evidence/inference.md
 
 All run in turns on the same observations, one thread each, from an encoded observation in host memory to actions in
-host memory. Before any time counts, every peer's actions are held against the host's on the processor. The figures go
-between the two marks of the Markdown file; the rest of it stays. Exit codes: 0 done, 1 answers differ or a run failed.
+host memory. In the first round, every peer's actions are compared with the host's on the processor. The figures are
+written between the two marks of the Markdown file; the rest stays. Exit codes: 0 done, 1 outputs differ or a run failed.
 """
 
 import argparse
@@ -24,14 +24,15 @@ import torch
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MARKS = ("<!-- figures: written by policies/bench_inference.py -->", "<!-- end of figures -->")
-# Actions are in units of the controller's range, −1 to 1; float32 sums in another order stay well below this.
+# Largest allowed difference of actions, in units of the controller's range, −1 to 1. The order of float32 sums changes
+# them by much less.
 TOLERANCE = 1e-4
 WARM_UP = 200
 QUANTILES = (50, 90, 99, 99.9)
 
 
 def graph_in_torch(path, device):
-    """The same graph as PyTorch operators, weights read from the ONNX file. Refuses an operator it does not know."""
+    """Builds the graph from PyTorch operators with the ONNX file's weights. Exits with an error for an unknown operator."""
     model = onnx.load(path)
     held = {
         one.name: torch.from_numpy(onnx.numpy_helper.to_array(one).copy()).to(device)
@@ -81,7 +82,7 @@ def onnxruntime_in_python(path, provider):
     }[provider]
     session = onnxruntime.InferenceSession(path, options, providers=[*names, "CPUExecutionProvider"])
     source = session.get_inputs()[0].name
-    # What the host fetches, too: a watched model gives its activation beside the actions.
+    # All outputs are fetched, as by the host: actions and, for a watched model, the activation.
     outputs = [one.name for one in session.get_outputs()]
     at = outputs.index("actions")
     return lambda observation: session.run(outputs, {source: observation})[at]
@@ -109,7 +110,7 @@ def host(arguments, card, runs, folder):
 
 
 def measure(arguments, card):
-    """Times by name, and how far each one's actions are from the host's on the processor."""
+    """Returns times by name, and the largest difference of actions from the host's on the processor, by name."""
     onnx_file = card.with_suffix(".onnx")
     device = "cpu" if arguments.provider == "cpu" else "cuda"
     peers = {

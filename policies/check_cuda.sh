@@ -4,7 +4,7 @@
 #     policies/check_cuda.sh [--provider cuda|tensorrt]
 #
 # Needs the GPU's driver and Python 3.11. Packages (about 5 GB) go into AEGIS_CACHE, pinned by requirements-cuda.txt;
-# the figures go into docs/cuda.md. Exit codes: 0 done, 1 answers differ or a run failed, 2 bad arguments, 3 no GPU.
+# the figures go into docs/reference/cuda.md. Exit codes: 0 done, 1 answers differ or a run failed, 2 bad arguments, 3 no GPU.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -44,4 +44,4 @@ export LD_LIBRARY_PATH="$folders${LD_LIBRARY_PATH:-}"
 # TensorRT has no setting of its own against TF32.
 export NVIDIA_TF32_OVERRIDE=0
 
-"$venv/bin/python" policies/bench_inference.py --provider "$provider" --library "$library" --out docs/cuda.md
+"$venv/bin/python" policies/bench_inference.py --provider "$provider" --library "$library" --out docs/reference/cuda.md

@@ -1,5 +1,5 @@
-//! Bad input through the binary: each a clear error with its exit code, and nothing left behind.
-//! The study is copied and damaged in one place at a time.
+//! Runs the binary on invalid input. Each case must give a clear error and its exit code, and leave no output file.
+//! Each test copies the shipped study and damages one place of the copy.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common::{self, aegis, copy_of_study, edit, folder, refuses};
@@ -22,7 +22,7 @@ fn a_missing_suite_names_the_command_that_brings_it() {
 
 #[test]
 fn a_cache_that_cannot_be_read_is_no_missing_one() {
-    // A file on the way stands for a folder without permission, which root would read all the same.
+    // A regular file in the path stands for a folder without read permission, because root can read any folder.
     let file = folder("unreadable-cache").join("file");
     std::fs::write(&file, "in the way").expect("the file can be written");
     let mut command = aegis();
@@ -165,7 +165,7 @@ fn an_unknown_task() {
 
 #[test]
 fn a_range_that_the_plan_does_not_have() {
-    // Before any rollout: they would take minutes.
+    // The refusal comes before any rollout; rollouts would take minutes.
     let valid = "training, discovery, calibration, tuning, confirmation";
     refuses(aegis().args(["probe", "eval", "--range", "nope"]), 2, &["--range: found nope", valid]);
     refuses(aegis().args(["collect", "nope"]), 2, &["RANGE: found nope", valid]);

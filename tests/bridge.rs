@@ -1,5 +1,6 @@
-//! The demo's arms on plants of another process: the same bytes as in process, whatever dies on the way.
-//! Real processes, a real Zenoh session on loopback; waiting is for events, never for time.
+//! Runs the demo's arms on plants served by another process. The results must have the same bytes as in-process runs, also
+//! when the plant's or the controller's process is killed during an episode.
+//! Uses real processes and a real Zenoh session on loopback. Tests wait for events, not for fixed times.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -15,7 +16,7 @@ use aegis_link::{Endpoint, Role, Timeouts, ZenohPlant};
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 
-/// Served environments in a process of their own, killed when the test ends.
+/// A process of `aegis sim serve` with one or more plants, killed when the test ends.
 struct Bridge {
     process: Child,
     endpoint: String,
@@ -24,7 +25,7 @@ struct Bridge {
 impl Bridge {
     fn start(names: &[&str], listen: &str) -> Self {
         let mut command = common::aegis();
-        // The seed of the shipped plan: its confirmation starts are sampled ones.
+        // The sample seed of the shipped plan, because the plan's confirmation starts are sampled.
         command
             .args(["sim", "serve", "--sample-seed", "20261125", "--listen", listen])
             .stdout(Stdio::piped())
@@ -34,7 +35,7 @@ impl Bridge {
         }
         let mut process = command.spawn().expect("the binary starts");
         let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
-        // One line a plant says that it can be reached, and where.
+        // Each plant prints one line with its endpoint when it is ready.
         let ready: Vec<String> = lines.take(names.len()).map(|line| line.expect("a line")).collect();
         let endpoint = ready[0].rsplit(' ').next().expect("an endpoint").to_owned();
         Self { process, endpoint }
@@ -86,7 +87,7 @@ fn in_process(folder: &Path) -> Vec<u8> {
     results(demo(&out, None), &out).0
 }
 
-/// Waits until a plant's heartbeat shows what is asked for.
+/// Waits until a plant publishes a status for which `shows` holds.
 fn wait_for(session: &zenoh::Session, plant: &str, shows: impl Fn(&Status) -> bool) {
     let statuses = common::hear(session, format!("aegis/{plant}/status"));
     while !shows(&statuses.status()) {}
@@ -112,7 +113,7 @@ fn a_plant_whose_process_stood_still_keeps_the_controller_that_it_could_not_hear
     let session = bridge.session();
     let statuses = common::hear(&session, "aegis/still/status");
     statuses.status();
-    // Without a heartbeat: nothing of the controller waits for the plant when it goes on.
+    // The claim is sent without a heartbeat, so no message of the controller is queued when the plant resumes.
     let claim = Message::from(Claim { controller: "test".into(), nonce: 1, mode: Mode::LockStep }).encode();
     let answers = session.get("aegis/still/request").payload(claim).with(FifoChannel::new(1));
     let reply = answers.wait().expect("it is sent").recv().expect("it is answered");
@@ -123,11 +124,11 @@ fn a_plant_whose_process_stood_still_keeps_the_controller_that_it_could_not_hear
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill starts").success());
     };
     signal("STOP");
-    // Longer than the silence after which a plant gives a controller up.
+    // Longer than the silence after which a plant releases its controller.
     std::thread::sleep(Duration::from_nanos(claimed.controller_timeout_ns) + Duration::from_secs(1));
     while statuses.samples.try_recv().is_ok() {}
     signal("CONT");
-    // The first may show what was before.
+    // The first status may date from before the pause.
     statuses.status();
     assert_eq!(statuses.status().session, claimed.session);
 }
@@ -207,7 +208,7 @@ fn what_is_no_message_is_refused_and_the_process_goes_on() {
     for bytes in [Vec::new(), claim[..claim.len() / 2].to_vec(), oversized] {
         assert_eq!(ask(bytes).code, Code::Malformed);
     }
-    // What is larger than any message to a plant is not even read.
+    // A message above the size limit of messages to a plant is dropped unread.
     let answers = session.get("aegis/hardened/request").payload(vec![0; 1 << 20]).with(FifoChannel::new(1));
     assert!(answers.wait().expect("it is sent").recv().is_err(), "an answer to what is no message");
     let patience = Timeouts { claim: Duration::from_secs(60), ..Timeouts::default() };

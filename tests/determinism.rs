@@ -1,5 +1,5 @@
-//! The same seed gives the same bytes, run after run and with one worker or two.
-//! Through the binary, on the files that it writes.
+//! Checks that the same seed gives the same bytes in repeated runs and with one or two workers.
+//! Compares the files that the binary writes.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;

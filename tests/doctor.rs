@@ -1,4 +1,4 @@
-//! `aegis doctor` through the binary: a whole installation, and what it says about what is missing.
+//! Tests `aegis doctor` on a complete installation and on installations with missing or damaged parts.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -13,7 +13,7 @@ fn doctor(arguments: &[&str]) -> Command {
     command
 }
 
-/// The report and the exit code.
+/// Returns the JSON report and the exit code.
 fn report(command: &mut Command) -> (Value, Option<i32>) {
     let output = command.arg("--json").output().expect("the binary starts");
     let report = serde_json::from_slice(&output.stdout);

@@ -1,5 +1,6 @@
-//! A registered study through the binary: run whole, in parts and under SIGKILL, reported, verified, and tampered with.
-//! Real scenes and policies, a short horizon, one recorded start of each of a few tasks.
+//! Runs a registered study through the binary: whole, in shards and under SIGKILL. The study is reported and verified, and
+//! edited results must be found.
+//! Uses real scenes and policies, a short horizon, and one recorded start of each of a few tasks.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::common::{
 };
 use aegis_experiments::registration::lock_path;
 
-/// The template on few episodes, beside copies of the shipped models, all of which a test may damage.
+/// Creates a plan from the template with few episodes, beside copies of the shipped models. A test may damage all of them.
 pub fn small_plan(folder: &Path) -> PathBuf {
     let plan = copy_of_study(folder).with_file_name("study.toml");
     std::fs::copy(repository().join("experiments/template.toml"), &plan).expect("the template can be copied");
@@ -23,21 +24,21 @@ pub fn small_plan(folder: &Path) -> PathBuf {
         _ => line,
     });
     std::fs::write(&plan, small.collect::<Vec<_>>().join("\n") + "\n").expect("the plan can be written");
-    // At a level that a contrast of so few episodes can reach at all.
+    // A significance level that a contrast of so few episodes can reach.
     edit(&plan, "alpha = 0.05", "alpha = 0.20");
     plan
 }
 
-/// The same with a horizon in which weak wins nothing, for tests that run it often.
+/// Creates the small plan with a horizon so short that the weak policy wins nothing, for tests that run it often.
 fn short_plan(folder: &Path) -> PathBuf {
     let plan = small_plan(folder);
     edit(&plan, "horizon_steps = 220", "horizon_steps = 60");
-    // The blind arm's boundaries belong to the longer horizon.
+    // The template's boundaries of the blind arm lie beyond the shorter horizon.
     edit(&plan, "{ at = [5, 9] }", "{ at = [2] }");
     plan
 }
 
-/// A short plan without the precondition, which it could not meet; registered.
+/// Creates and registers a short plan without the precondition, which so short a study cannot meet.
 pub fn registered(folder: &Path) -> PathBuf {
     let plan = short_plan(folder);
     edit(&plan, "precondition = {", "# precondition = {");
@@ -67,7 +68,7 @@ pub fn on(verb: &str, plan: &Path, folder: &Path) -> Command {
     command
 }
 
-/// Makes the report and returns its files' bytes.
+/// Writes the report and returns the bytes of its JSON, Markdown and HTML files.
 pub fn report(plan: &Path, folder: &Path) -> Vec<Vec<u8>> {
     succeeds(&mut on("report", plan, folder));
     let read = |name| std::fs::read(folder.join(name)).expect("the report is there");
@@ -84,7 +85,7 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
     let expected = report(&plan, &whole);
     assert!(succeeds(&mut on("verify", &plan, &whole)).contains("verified"));
 
-    // What is stored is run again and shown, whatever the arm, even one whose fires are drawn.
+    // A stored episode of any arm can be replayed, including the arm whose fires are drawn at random.
     for arm in ["aegis", "random"] {
         let recording = place.join(arm).with_extension("rrd");
         let mut replay = aegis();
@@ -101,7 +102,7 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
         replay.arg("replay").arg(&whole).arg("--spawn").args(named).arg("--plan");
         refuses(replay.arg(&plan), 2, &words);
     }
-    // What is there is not written over, and what is not there is said to be missing.
+    // An existing folder is not overwritten, and a missing one is reported as missing.
     refuses(
         &mut merge(&plan, std::slice::from_ref(&whole), &whole),
         2,
@@ -122,7 +123,7 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
     succeeds(&mut merge(&plan, &parts, &merged));
     assert!(report(&plan, &merged) == expected, "in parts");
 
-    // Killed at instants that a generator gives, begun anew when it was done before.
+    // Kill the run at pseudo-random times. If it finishes before the kill, delete its folder and start again.
     let killed = place.join("killed");
     let (mut kills, mut state) = (0, 1_u64);
     while kills < KILLS {
@@ -158,7 +159,7 @@ fn results_are_of_one_plan_and_say_what_had_run_before_it_was_amended() {
         succeeds(command.arg("--json"))
     };
     succeeds(run(&plan, &out).args(["--shard", "1/2"]));
-    // What results are made of may change, which says how much had been seen, whatever the amendment says.
+    // Settings of the analysis may be amended; the report then states how many episodes had run, whatever the amendment claims.
     edit(&plan, "alpha = 0.20", "alpha = 0.21");
     amend(&["--nothing-ran"]);
     succeeds(&mut run(&plan, &out));
@@ -170,7 +171,7 @@ fn results_are_of_one_plan_and_say_what_had_run_before_it_was_amended() {
         1,
         &["amendments[0] of the lock", "episodes_seen: found 0; 12 episodes in 2 sets of twins"],
     );
-    // What episodes depend on may not.
+    // Settings on which the episodes depend may not be changed for an existing store.
     edit(&plan, "hold_chunks = 3", "hold_chunks = 2");
     let amended = amend(&["--results", out.to_str().unwrap()]);
     assert!(amended.contains("\"episodes_seen\":24"), "{amended}");
@@ -184,7 +185,7 @@ fn results_are_of_one_plan_and_say_what_had_run_before_it_was_amended() {
     refuses(&mut on("report", &plan, &out), 2, &words);
     refuses(&mut on("verify", &plan, &out), 1, &words);
     refuses(&mut merge(&plan, std::slice::from_ref(&out), &place.join("merged")), 2, &words);
-    // Taken back, they are results again.
+    // After the setting is restored the stored results are valid again.
     edit(&plan, "hold_chunks = 2", "hold_chunks = 3");
     amend(&["--results", out.to_str().unwrap()]);
     report(&plan, &out);
@@ -243,7 +244,8 @@ fn a_disk_that_takes_no_more_is_said_and_what_was_stored_goes_on() {
     let plan = registered(&place);
     let (out, whole) = (place.join("out"), place.join("whole"));
     succeeds(&mut run(&plan, &whole));
-    // A limit on what one file may hold, which traces keep to and the store does not; ignored, its signal is an error.
+    // A file-size limit above the size of the traces and below that of the store. With SIGXFSZ ignored, a write beyond the limit
+    // returns an error.
     let run = run(&plan, &out);
     let mut limited = Command::new("bash");
     limited
@@ -290,7 +292,7 @@ fn one_byte_of_anything_is_named() {
         assert!(said.contains(&*name), "{name} is missing from: {said}");
         std::fs::write(&path, before).unwrap();
     }
-    // A figure of the report, and a setting of the plan.
+    // One value of the report, and one setting of the plan.
     let json = out.join("report.json");
     let before = std::fs::read_to_string(&json).unwrap();
     edit(&json, "\"killed\": true", "\"killed\": false");
@@ -302,7 +304,7 @@ fn one_byte_of_anything_is_named() {
     edit(&plan, "alpha = 0.21", "alpha = 0.20");
     succeeds(&mut on("verify", &plan, &out));
 
-    // Another registration of the very same plan is another study.
+    // A second registration of the same plan is a different study.
     let lock = lock_path(&plan);
     let text = std::fs::read_to_string(&lock).unwrap();
     std::fs::remove_file(&lock).unwrap();
@@ -310,7 +312,7 @@ fn one_byte_of_anything_is_named() {
         register(&plan);
         std::fs::read_to_string(&lock).unwrap() == text
     } {
-        // Registered within the same second, it is the same registration.
+        // Two registrations within the same second have the same lock, so register again.
         std::fs::remove_file(&lock).unwrap();
     }
     refuses(&mut run(&plan, &out), 2, &["episodes.sqlite", "belongs"]);

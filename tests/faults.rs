@@ -1,12 +1,12 @@
-//! Every fault that the controller has to survive, with the test that injects it, its response, and its time.
-//! `docs/faults.md` is written from this table; a row whose test is not there, or a page that is old, fails.
+//! Table of the faults that the controller has to survive: fault, response, time to respond, and the tests that inject it.
+//! `docs/reference/faults.md` is generated from this table. A row that names a missing test, and an outdated page, fail.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
 
 use std::fmt::Write;
 
-/// Number, fault, response, time to respond, and the tests: file and function.
+/// One fault: number, fault, response, time to respond, and its tests as pairs of file and function.
 type Row = (u32, &'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 const CONTROL: &str = "controller/core/tests/control.rs";
@@ -712,7 +712,7 @@ const ROWS: [Row; 71] = [
 
 #[test]
 fn every_fault_has_its_tests() {
-    // A number that is missing is a fault that is not survived yet.
+    // Numbers may be missing: such a fault is not handled yet.
     assert!(ROWS.is_sorted_by_key(|(number, ..)| *number) && ROWS[35].0 == 36);
     for (number, _, _, _, tests) in ROWS {
         assert!(!tests.is_empty(), "row {number}");
@@ -736,16 +736,16 @@ fn the_page_says_what_the_table_says() {
     );
     for (number, fault, response, time, tests) in ROWS {
         let names: Vec<String> =
-            tests.iter().map(|(file, function)| format!("[`{function}`](../{file})")).collect();
+            tests.iter().map(|(file, function)| format!("[`{function}`](../../{file})")).collect();
         writeln!(page, "| {number} | {fault} | {response} | {time} | {} |", names.join(", ")).unwrap();
     }
-    let path = common::repository().join("docs/faults.md");
+    let path = common::repository().join("docs/reference/faults.md");
     if std::env::var_os("AEGIS_WRITE_FAULTS").is_some() {
         std::fs::write(&path, &page).expect("the page can be written");
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == page,
-        "docs/faults.md is old: AEGIS_WRITE_FAULTS=1 cargo test --release --test integration faults"
+        "docs/reference/faults.md is old: AEGIS_WRITE_FAULTS=1 cargo test --release --test integration faults"
     );
 }

@@ -1,5 +1,5 @@
-//! What the program writes, and where it cannot: links, devices and odd names as `--out`, a closed or a full standard output,
-//! empty environment variables.
+//! Tests output paths and streams: links, devices and unusual names as `--out`, a closed or a full standard output, and empty
+//! environment variables.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::process::Command;
 
 use crate::common::{self, aegis, folder, refuses, repository};
 
-/// The quickest verb that writes a file.
+/// Returns an `aegis model tap` command, the fastest subcommand that writes a file.
 fn tap(out: &Path) -> Command {
     let mut command = aegis();
     command.args(["model", "tap"]).arg(repository().join("tests/fixtures/opset13.onnx"));
@@ -113,7 +113,7 @@ fn no_path_can_panic_in_json() {
     common::succeeds(&mut rollout);
 }
 
-/// One action of seven zeros, as NumPy writes it, with a shape in its header.
+/// Writes a NumPy file with one action of seven zeros (float64) and the given `shape` in its header.
 fn write_action(path: &Path, shape: &str) {
     let header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
     let mut bytes = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
@@ -158,7 +158,7 @@ fn an_output_that_takes_nothing_is_an_error_and_one_that_nobody_reads_is_none() 
         writer
     };
     assert!(aegis().args(["probe", "show"]).stdout(gone()).status().unwrap().success());
-    // What the work came to is what counts, whoever hears of it.
+    // The exit code states the result of the work, even if the output cannot be written.
     let mut doctor = aegis();
     doctor
         .env("AEGIS_CACHE", folder("files-gone"))

@@ -1,5 +1,5 @@
-//! Models that others exported: every type of input, free sizes, names that are taken, what is no number, and what stands where
-//! a model should. Written by tests/fixtures/models.py.
+//! Tests models of other exporters: every input type, free dimensions, names that are already used, tensors that are not finite,
+//! and files that are not models. The fixtures are written by tests/fixtures/models.py.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,8 @@ fn outcome(command: &mut Command) -> Value {
     serde_json::from_str(&common::succeeds(command.arg("--json"))).expect("JSON")
 }
 
-/// The fields of a message that are messages or text, by number.
+/// Splits a protobuf message into its fields, as pairs of field number and bytes. The bytes are complete for length-delimited
+/// fields (messages and text); varint fields have empty bytes.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     fn number(bytes: &mut &[u8]) -> Option<u64> {
         let mut value = 0;
@@ -57,7 +58,8 @@ fn fields(mut bytes: &[u8]) -> Vec<(u64, &[u8])> {
     found
 }
 
-/// Whether each output of a model says its element type and its shape, as the specification wants it.
+/// Returns for each graph output of an ONNX model whether it states its element type and its shape, as the ONNX specification
+/// requires.
 fn typed_outputs(model: &Path) -> BTreeMap<String, bool> {
     let bytes = std::fs::read(model).unwrap();
     let graphs = fields(&bytes).into_iter().filter(|(number, _)| *number == 7);
@@ -79,7 +81,7 @@ fn typed_outputs(model: &Path) -> BTreeMap<String, bool> {
 fn every_type_is_sampled_and_each_tap_is_typed() {
     let folder = folder("foreign-types");
     let source = fixture("foreign.onnx");
-    // The size `t` has to be even, which only whoever exported the model knows.
+    // The free dimension `t` has to be even. The graph does not state this, so the shape has to be given.
     let shape = ["--shape", "state=1,2,4"];
     for (tensor, pool, output, kind) in [
         ("squared", "none", "squared", "Tensor<f32>(batch, t, 4)"),
@@ -127,7 +129,7 @@ fn the_cause_is_told_and_whose_limit_it_is() {
     let tap = |source: &Path, tensor: &str, more: &[&str]| tap(source, tensor, more, &out);
     let with_shape = |more: &[&'static str]| [&shape[..], more].concat();
     let mean = with_shape(&["--pool", "mean"]);
-    // A free size of 1, which the graph cannot reshape.
+    // Without `--shape` the free dimension is 1, which the graph cannot reshape.
     let words = ["does not run on the inputs that AEGIS made", "state f32[1, 1, 4]", "Reshape", "--shape"];
     refuses(&mut tap(&foreign, "squared", &["--pool", "none"]), 2, &words);
     let words = ["an input of the model has that name", "hidden_mean", "--name"];
@@ -153,11 +155,11 @@ fn the_cause_is_told_and_whose_limit_it_is() {
     let limit = ["input state is Tensor<f32>(100000000000, 5, 4): AEGIS samples inputs of at most"];
     refuses(&mut tap(&fixture("huge.onnx"), "hidden", &["--pool", "none"]), 2, &limit);
     assert!(!out.exists());
-    // Without a pool nothing is added that an opset would have to know.
+    // Without pooling no node is added, so no opset is needed.
     common::succeeds(&mut tap(&fixture("no-opset.onnx"), "hidden", &["--pool", "none"]));
 }
 
-/// A card beside a policy of the fixtures, with another model.
+/// Copies a fixture model into `folder` and writes a model card for it. Returns the path of the card.
 fn card(folder: &Path, model: &str, sha256: &str) -> PathBuf {
     std::fs::copy(fixture(model), folder.join(model)).unwrap();
     let path = folder.join("card.toml");

@@ -1,5 +1,5 @@
-//! `--frames` through the binary: files where they are asked for, and a plain error on a machine without EGL.
-//! The pictures themselves are held against upstream's in `sim_bridge/tests/cameras.rs`.
+//! Tests `--frames` of `aegis sim rollout`: the PNG files that it writes, and its error on a machine without EGL.
+//! `sim_bridge/tests/cameras.rs` compares the pictures themselves with upstream's.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::ffi::OsStr;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::common::{aegis, folder, refuses};
 
-/// A rollout of four control steps.
+/// Returns a command that runs a rollout of four control steps.
 fn rollout(folder: &Path) -> Command {
     let actions = folder.join("actions.npy");
     let array = ndarray::Array2::<f64>::from_elem((4, 7), 0.1);
@@ -37,12 +37,12 @@ fn pictures_land_in_the_folder() {
         .collect();
     assert_eq!(found, expected);
     let header = std::fs::read(frames.join(&expected[0])).expect("the picture can be read");
-    // Signature, then width and height in the header chunk.
+    // Bytes 1 to 3 belong to the PNG signature; bytes 16 to 23 are width and height in the header chunk.
     assert_eq!(&header[1..4], b"PNG");
     assert_eq!(header[16..24], [0, 0, 0, 128, 0, 0, 0, 128]);
 }
 
-/// As on a machine without the library, and on one where the library finds no driver.
+/// Simulates a machine without the EGL library, and one on which the library finds no driver.
 #[test]
 fn without_egl_only_pictures_fail() {
     let folder = folder("no-egl");

@@ -1,5 +1,5 @@
-//! The ONNX Runtime host: the same bits every time, deadlines that are kept, and providers that are not there.
-//! `fixtures/slow.onnx` takes as long as its observation says.
+//! Tests the ONNX Runtime host: bitwise equal results, deadlines, and execution providers that are not available.
+//! The running time of `fixtures/slow.onnx` grows with the first number of its observation.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -24,7 +24,7 @@ fn slow(settings: HostSettings) -> OnnxPolicy {
     OnnxPolicy::open(&runtime, &common::repository().join("tests/fixtures/slow.toml")).expect("it opens")
 }
 
-/// An observation whose first number is `x`.
+/// Returns an observation whose encoding begins with `x`.
 fn observation(x: f64) -> Observation {
     let pose = |x: f64| Pose { position: [x, 0.1, 1.0], orientation: [1.0, 0.0, 0.0, 0.0] };
     let object = |name: &&str| ObjectPose { name: (*name).into(), pose: pose(0.05) };
@@ -43,12 +43,12 @@ fn observation(x: f64) -> Observation {
     }
 }
 
-/// Observations that differ, none of them special.
+/// Returns eight observations that differ in the x position of the end effector.
 fn observations() -> Vec<Observation> {
     (0..8).map(|index| observation(-0.4 + 0.1 * f64::from(index))).collect()
 }
 
-/// Every bit of an answer.
+/// Returns the bits of every action value and of the mean-pooled activation.
 fn bits(inference: &Inference) -> Vec<u64> {
     let chunk = &inference.chunk;
     let actions = (0..chunk.horizon()).flat_map(|step| chunk.action(step).unwrap());
@@ -99,7 +99,7 @@ fn what_takes_too_long_ends_and_leaves_no_stale_answer() {
         assert_eq!(limit, Duration::from_millis(1));
         assert!(elapsed > limit);
         assert!(error.to_string().contains("its deadline is 1.000 ms"), "{error}");
-        // The same session goes on, and what it says is of this observation.
+        // The same session still works, and its answer belongs to the new observation.
         policy.set_deadline(Some(FAR)).unwrap();
         assert_eq!(bits(&policy.infer(&observation(5.0)).unwrap()), fresh);
         policy.set_deadline(None).unwrap();
@@ -146,7 +146,7 @@ fn the_runtime_says_where_each_node_runs_and_a_node_elsewhere_is_found_out() {
         let nodes = OnnxPolicy::placement(&common::runtime(), &card(name)).expect("it runs");
         assert!(nodes.len() > 3, "{name}: {nodes:?}");
         assert!(elsewhere(&nodes, Provider::Cpu).is_empty(), "{name}: {nodes:?}");
-        // The same graph, had CUDA been asked for: every node of it is elsewhere, by its name.
+        // Checked for CUDA instead, every node of the same graph is reported by name as running on another provider.
         let strays = elsewhere(&nodes, Provider::Cuda);
         assert_eq!(strays.len(), nodes.len());
         assert!(strays[0].contains(&nodes[0].node) && strays[0].contains("CPUExecutionProvider"));
@@ -165,7 +165,11 @@ fn the_command_line_says_what_is_valid() {
     common::refuses(&mut demo(&["--threads", "0"]), 2, &["--threads: found 0", "1 to 256"]);
     common::refuses(&mut demo(&["--device-id", "1"]), 2, &["--device-id: found 1", "0 with provider cpu"]);
     common::refuses(&mut demo(&["--deadline-ms", "0"]), 2, &["--deadline-ms: found 0"]);
-    common::refuses(&mut demo(&["--provider", "cuda"]), 2, &["provider cuda", "it has cpu", "docs/cuda.md"]);
+    common::refuses(
+        &mut demo(&["--provider", "cuda"]),
+        2,
+        &["provider cuda", "it has cpu", "docs/reference/cuda.md"],
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Every integration test of the binary and of the public interfaces, in one program: one link instead of one a file.
+//! Contains every integration test of the binary and of the public interfaces in one program, so that only one program is
+//! linked.
 
 mod bad_input;
 mod bridge;
@@ -18,8 +19,10 @@ mod launch;
 mod layering;
 mod manual;
 mod model;
+mod modules;
 mod motion;
 mod page;
+mod pages;
 mod pairing;
 mod peers;
 mod pictures;
@@ -37,3 +40,4 @@ mod suite;
 mod tutorial;
 mod twins;
 mod vision;
+mod words;

@@ -1,6 +1,6 @@
-//! A study that was edited is found, by its seals, its traces and by running it again; weights in other files are held like
-//! the rest; a study is verified where nothing can be written, and run by one process at a time.
-//! Real scenes and policies, a short horizon, one recorded start of each of a few tasks.
+//! Tests the integrity of a study. Edits of a store are found by seals, by traces and by running episodes again. External weight
+//! files are checked like the model. A study in a read-only folder can be verified. Only one process at a time runs a study.
+//! Uses real scenes and policies, a short horizon, and one recorded start of each of a few tasks.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::os::unix::fs::MetadataExt;
@@ -15,20 +15,23 @@ use crate::common::{
 };
 use crate::experiment::{merge, on, registered, report, run, small_plan};
 
-/// Changes what a store holds; `sql` must change something.
+/// Executes an SQL statement on a study's store.
+///
+/// # Panics
+/// If the statement changes no row.
 fn change(folder: &Path, sql: &str) {
     let store = Connection::open(folder.join("episodes.sqlite")).expect("the store opens");
     assert!(store.execute(sql, []).expect("valid SQL") > 0, "{sql} changes nothing");
 }
 
-/// A copy of a study's folder that a test may edit.
+/// Copies a study's folder, so that a test may edit the copy. Returns the path of the copy.
 fn copy(from: &Path, to: PathBuf) -> PathBuf {
     let copied = Command::new("cp").arg("-r").arg(from).arg(&to).status().expect("cp starts");
     assert!(copied.success());
     to
 }
 
-/// What `verify` says is wrong, after the report was made again.
+/// Writes the report again, runs `verify`, which has to fail with exit code 1, and returns its standard error.
 fn found(plan: &Path, folder: &Path, more: &[&str]) -> String {
     report(plan, folder);
     let output = on("verify", plan, folder).args(more).output().expect("the binary starts");
@@ -53,7 +56,7 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     }
     assert!(!said.contains("could not be held"), "{said}");
 
-    // Six outcomes, and the report made again of them: the store's own bytes are then as sealed.
+    // Change six outcomes and write the report again; the report then seals the bytes of the edited store.
     let flipped = copy(&whole, place.join("flipped"));
     change(
         &flipped,
@@ -66,7 +69,7 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     assert!(count("was edited after it was stored") >= 1, "{wrong}");
     assert!(count("success: the store has true, run again it is false") >= 1, "{wrong}");
 
-    // Every column of one episode, and what stands beside it.
+    // Edit each key column of one episode, and the rows of the other tables.
     for (index, (sql, named)) in [
         ("UPDATE episodes SET task = 77 WHERE rowid = 1", "task 77"),
         ("UPDATE episodes SET initial_state = 77 WHERE rowid = 1", "initial state 77"),
@@ -90,7 +93,7 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     change(&place_edited, "UPDATE episodes SET place = 77 WHERE rowid = 1");
     assert!(found(&plan, &place_edited, &[]).contains(": place: the store has"));
 
-    // One figure alone, as running it again names it where there are no traces.
+    // Change one result field. Without traces, running the episode again finds the change.
     let bare = copy(&whole, place.join("bare"));
     std::fs::remove_dir_all(bare.join("traces")).expect("traces can be removed");
     refuses(&mut on("verify", &plan, &bare), 1, &["found no step traces", "--without-traces", "--rerun N"]);
@@ -110,7 +113,8 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     );
 }
 
-/// A verb as it runs where it may not write into folders that are closed to it, though it be the superuser.
+/// Returns the command without the capabilities by which root ignores file permissions, so that read-only folders are read-only
+/// for root too.
 fn without_privilege(command: &Command) -> Command {
     let root = std::fs::metadata("/proc/self").expect("Linux").uid() == 0;
     if !root {
@@ -135,11 +139,11 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     succeeds(&mut run(&plan, &out));
     let read_only =
         |open: bool| [&out, &out.join("traces")].map(|folder| mode(folder, if open { 0o755 } else { 0o555 }));
-    // What reading leaves beside a store where it can.
+    // Remove the files that SQLite leaves beside a store that was read in a writable folder.
     let tidy =
         || ["-wal", "-shm"].map(|end| drop(std::fs::remove_file(out.join(format!("episodes.sqlite{end}")))));
     tidy();
-    // Without a report there yet, it is printed, and what could not be kept is said.
+    // Without a stored report, the report is printed, and a message names the file that could not be written.
     read_only(false);
     let output = without_privilege(&on("report", &plan, &out)).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -184,13 +188,13 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     assert!(report(&plan, &out) == expected);
     assert!(report(&plan, &merged) == expected, "put together from a folder that is only read");
 
-    // Where files could be made none is, and recordings are said not to be looked at.
+    // Verifying creates no files in a writable folder either, and states that recordings are not checked.
     std::fs::create_dir(out.join("recordings")).expect("the folder can be made");
     let before = files();
     let said = succeeds(&mut on("verify", &plan, &out));
     assert!(said.contains("recordings: not checked"), "{said}");
     assert_eq!(files(), before);
-    // A log that is not empty is of a store that was not closed.
+    // A write-ahead log that is not empty means that the store was not closed.
     let log = out.join("episodes.sqlite-wal");
     std::fs::write(&log, "garbage").expect("the file can be written");
     let with_log = files();
@@ -201,7 +205,7 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     );
     assert_eq!((files(), std::fs::read(&log).expect("the log")), (with_log, b"garbage".to_vec()));
     std::fs::remove_file(&log).expect("the file can be removed");
-    // A store of something else that is refused is left as it is.
+    // A refused store of another registration is left unchanged.
     let alien = place.join("alien");
     std::fs::create_dir(&alien).expect("the folder can be made");
     std::fs::copy(out.join("episodes.sqlite"), alien.join("episodes.sqlite")).expect("copied");
@@ -209,7 +213,7 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     refuses(&mut on("report", &plan, &alien), 2, &["belongs: found another"]);
     assert_eq!(std::fs::read_dir(&alien).expect("the folder").count(), 1, "nothing was left behind");
 
-    // What a killed run left there is said, and not passed over.
+    // A journal that a killed run left behind is an error.
     std::fs::write(out.join("episodes.sqlite-journal"), "left").expect("the file can be written");
     tidy();
     read_only(false);
@@ -231,7 +235,7 @@ fn a_second_run_into_one_folder_is_refused_and_what_a_killed_one_left_is_in_nobo
     let out = place.join("out");
     std::fs::create_dir(&out).expect("the folder can be made");
     let lock = out.join("run.lock");
-    // What another run does, and what is left of it where it was killed: the text, and no lock.
+    // Another run holds the lock of the file. A killed run leaves the text in the file, but no lock.
     let other = "process 7 on another-machine since 2026-01-02T03:04:05Z";
     std::fs::write(&lock, format!("{other}\n")).expect("the file can be written");
     let held = std::fs::File::open(&lock).expect("the file opens");
@@ -272,7 +276,7 @@ fn sets_of_the_shipped_study_are_run_again_from_its_stores_alone() {
     }
 }
 
-/// The fixture whose weights are in another file, beside its card; returns the card.
+/// Copies the fixture model with external weights and its card into `folder`. Returns the path of the card.
 fn beside(folder: &Path) -> PathBuf {
     for name in ["beside.toml", "beside.onnx", "beside.onnx.data"] {
         let fixture = repository().join("tests/fixtures").join(name);
@@ -281,7 +285,7 @@ fn beside(folder: &Path) -> PathBuf {
     folder.join("beside.toml")
 }
 
-/// Why a card's weights are refused.
+/// Returns the error with which a card or its weights are refused.
 fn refused(card: &Path) -> CardError {
     ModelCard::load(card).and_then(|card| card.weights()).expect_err("it is refused")
 }
@@ -298,7 +302,7 @@ fn weights_in_another_file_are_read_beside_the_model_and_held_by_its_digest() {
     let digest = loaded.model_sha256();
     assert_ne!(digest, loaded.sha256);
 
-    // What runs is the file beside the model, wherever the program stands.
+    // The weights are read from the file beside the model, whatever the working directory.
     let mut policy = OnnxPolicy::open(&common::runtime(), &card).unwrap();
     let mut vector = vec![0.0; 88];
     vector[0] = 2.0;
@@ -317,7 +321,7 @@ fn weights_in_another_file_are_read_beside_the_model_and_held_by_its_digest() {
     std::fs::remove_file(&data).unwrap();
     assert!(matches!(refused(&card), CardError::Read { path, .. } if path == data));
 
-    // A link out of the folder.
+    // A symbolic link to a file outside the model's folder.
     let outside = folder("integrity-outside").join("beside.onnx.data");
     std::fs::write(&outside, &bytes).unwrap();
     std::os::unix::fs::symlink(&outside, &data).unwrap();
@@ -325,7 +329,7 @@ fn weights_in_another_file_are_read_beside_the_model_and_held_by_its_digest() {
     std::fs::remove_file(&data).unwrap();
     std::fs::write(&data, &bytes).unwrap();
 
-    // A card that names another file, or none; digests follow what the card says.
+    // A card that names another file, or no file. The model's digest follows the card.
     edit(&card, "file = \"beside.onnx.data\"", "file = \"other.data\"");
     assert!(
         refused(&card).to_string().contains("external: found other.data; valid is what beside.onnx reads")
@@ -339,7 +343,7 @@ fn weights_in_another_file_are_read_beside_the_model_and_held_by_its_digest() {
         refused(&card).to_string().contains("beside.onnx.data: missing; beside.onnx keeps weights in it")
     );
 
-    // A model that reads outside of its folder.
+    // A model whose external data lies outside its folder.
     let model = place.join("beside.onnx");
     let leaves: Vec<u8> = replaced(&std::fs::read(&model).unwrap(), b"beside.onnx.data", b"../side.onnxdata");
     std::fs::write(&model, &leaves).unwrap();
@@ -373,7 +377,7 @@ fn a_model_with_weights_in_another_file_is_inspected_and_tapped_beside_it() {
     let tap = ["tap", "--tensor", "row", "--pool", "none"];
     let tapped = json(&tap, Some(&out));
     assert_eq!((&tapped["external"], &tapped["output"]), (&external, &"row".into()), "{tapped}");
-    // A card of it opens, with the weights that the other one has.
+    // A card of the tapped model opens, with the weight file of the source model.
     edit(&card, "file = \"beside.onnx\"", "file = \"tapped.onnx\"");
     let old = aegis_experiments::files::sha256(&model).unwrap();
     edit(&card, &old, tapped["sha256"].as_str().unwrap());
@@ -392,7 +396,10 @@ fn a_model_with_weights_in_another_file_is_inspected_and_tapped_beside_it() {
     refuses(command.args(["model", "inspect"]).arg(&model), 2, &["beside.onnx.data: cannot read"]);
 }
 
-/// Bytes with one part, which must be there, in place of another of the same length.
+/// Returns a copy of `bytes` with the first occurrence of `from` replaced by `to`.
+///
+/// # Panics
+/// If `bytes` does not contain `from`.
 fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from).expect("it is there");
     [&bytes[..at], to, &bytes[at + from.len()..]].concat()
@@ -415,7 +422,7 @@ fn a_registration_names_each_file_of_a_model_and_the_working_folder_is_not_read(
     assert!(lock.contains("strong external data beside.onnx.data"), "{lock}");
     succeeds(&mut check("check"));
 
-    // Another file by that name where the program stands changes nothing, and stands in for nothing.
+    // A file of the same name in the working directory is never read, not even if the real file is missing.
     let elsewhere = folder("integrity-elsewhere");
     let data = models.join("beside.onnx.data");
     let bytes = std::fs::read(&data).unwrap();

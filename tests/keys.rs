@@ -1,5 +1,5 @@
-//! `aegis keys`, and what is refused of the keys that an endpoint is given.
-//! Through the binary; nothing here opens a connection.
+//! Tests `aegis keys`, and the checks of the keys that are given for an endpoint.
+//! Runs the binary; no test opens a connection.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_link::{Credentials, Principal};
 
-/// A position channel as robot files write it.
+/// TOML of a position channel in a robot file.
 const CHANNEL: &str =
     "{ kind = \"position\", low = -3, high = 3, velocity = 0.05, acceleration = 0.02, jerk = 0.01 }";
 
@@ -60,7 +60,7 @@ fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
     ] {
         common::refuses(common::keys_command(&never).args(arguments), 2, &words);
     }
-    // A file is in the way of the folder: the error names it, and nothing half-written stays.
+    // A file has the name of the folder's parent: the error names the path, and no partial output stays.
     std::fs::write(folder.join("file"), "").unwrap();
     common::refuses(&mut common::keys_command(&folder.join("file/keys")), 1, &["file/keys", "cannot write"]);
     assert_eq!(files(&folder), ["file", "keys", "slashed"]);
@@ -109,7 +109,7 @@ fn keys_that_cannot_be_used_and_lines_without_any_are_refused_before_anything_is
     std::fs::write(plant.join("ca.pem"), authority).unwrap();
     std::fs::write(&private, "nothing").unwrap();
     common::refuses(&mut serve("tls/127.0.0.1:0", Some(&plant)), 2, &["private.pem", "7 bytes", "PEM"]);
-    // A certificate of one day is warned of from the first minute on.
+    // A certificate that is valid for one day causes a warning from the beginning.
     let brief = folder.join("brief");
     common::succeeds(common::keys_command(&brief).args(["--days", "1"]));
     common::refuses(
@@ -144,7 +144,7 @@ fn keys_of_another_party_or_another_plant_are_refused_with_whose_they_are_and_wh
     let one = Credentials::open(&keys.join("controller.arm")).unwrap();
     assert!(one.are_of(Principal::Controller, &names(&["arm", "other"])).is_err(), "it drives one of them");
 
-    // Nobody listens there: each is refused before that shows.
+    // No process listens at this endpoint: each command is refused before it tries to connect.
     let nowhere = "tls/127.0.0.1:1";
     let verb = |arguments: &[&str], party: &str| {
         let mut command = common::aegis();

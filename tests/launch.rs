@@ -1,4 +1,5 @@
-//! `experiments/launch/slurm.sh` with stand-ins for Slurm and for aegis: what the jobs run, on which processors, and again.
+//! Tests `experiments/launch/slurm.sh` with stand-ins for Slurm and for aegis: which commands the jobs run, with how many
+//! processors, and what a second submission runs.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use crate::common::{folder, mode, refuses, repository, succeeds};
 
-/// Runs what it is given at once, each task of an array with the processors that were asked for.
+/// Stand-in for `sbatch`: runs the submitted script at once, for each task of the array, with the requested number of processors.
 const SBATCH: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 tasks=1
@@ -26,7 +27,7 @@ done
 echo '7;cluster'
 "#;
 
-/// Since 22.05 a step has one processor unless it says otherwise.
+/// Stand-in for `srun`: logs the number of processors of the step. Since Slurm 22.05 the default is one processor.
 const SRUN: &str = r#"#!/usr/bin/env bash
 cpus=1
 if [ "$1" = --cpus-per-task ]; then cpus=$2; shift 2; fi
@@ -34,7 +35,7 @@ echo "srun on $cpus" >> "$SAID"
 exec "$@"
 "#;
 
-/// Says what it was asked, and makes the folders that aegis would.
+/// Stand-in for `aegis`: logs its arguments, and creates the folders that `aegis` would create.
 const AEGIS: &str = r#"#!/usr/bin/env bash
 set -euo pipefail
 { echo aegis; printf '  %s\n' "$@"; } >> "$SAID"
@@ -66,7 +67,7 @@ impl StandIns {
         command
     }
 
-    /// What the stand-ins have said since this was last asked.
+    /// Returns the log of the stand-ins since the last call, and deletes it.
     fn said(&self) -> String {
         let said = self.folder.join("said");
         let text = std::fs::read_to_string(&said).unwrap();
@@ -79,7 +80,7 @@ impl StandIns {
 fn a_submission_has_its_processors_is_quoted_and_goes_on_when_it_is_made_again() {
     let place = folder("launch-slurm");
     let stand_ins = StandIns::new(place.clone());
-    // All that a shell, or Slurm, would read as something else.
+    // A name with every character that a shell or Slurm interprets.
     let odd = place.join("it's \"$HOME\" 100% %j \\ `date`");
     std::fs::create_dir(&odd).unwrap();
     let (plan, out) = (odd.join("a plan.toml"), odd.join("a study"));
@@ -103,7 +104,7 @@ fn a_submission_has_its_processors_is_quoted_and_goes_on_when_it_is_made_again()
     let said = succeeds(&mut stand_ins.submit(&plan, &out, "2"));
     assert!(said.starts_with("array 7 of 2 tasks, then 7: ") && said.contains("study/report.html"), "{said}");
     assert_eq!(stand_ins.said(), format!("{check}{array}{log}{merge}{report}"));
-    // The parts go on from what they have; what is whole is not put together again.
+    // A second submission runs the shards again, which continue from their stores, but does not merge again.
     succeeds(&mut stand_ins.submit(&plan, &out, "2"));
     assert_eq!(stand_ins.said(), format!("{check}{array}{log}{report}"));
     refuses(&mut stand_ins.submit(&plan, &out, "3"), 2, &["SHARDS: found 3; valid is 2"]);

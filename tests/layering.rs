@@ -1,5 +1,5 @@
-//! Which crate may depend on which of ours, and that the pure ones stay pure.
-//! Reads `cargo metadata`, so a new dependency has to be written here before it can be used.
+//! Checks which crates of the workspace depend on each other, and which external crates the pure crates use.
+//! Reads `cargo metadata`, so a new dependency has to be listed here before it can be used.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("xtask", &[]),
 ];
 
-/// Everything that the pure crates may use from outside.
+/// All dependencies that the pure crates may have.
 const PURE: [(&str, &[&str]); 2] = [
     ("aegis-core", &["nalgebra", "serde", "thiserror"]),
     ("aegis-statistics", &["rand_chacha", "rand_xoshiro", "serde", "statrs", "thiserror"]),

@@ -1,4 +1,4 @@
-//! Completions, manual pages and `--version`, as the binary gives them.
+//! Tests the shell completions, the manual pages and `--version` of the binary.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;

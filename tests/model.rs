@@ -1,5 +1,5 @@
-//! `aegis model`: tensors listed, a tensor tapped and pooled within the graph, and the model unchanged by it. What was
-//! written is read by another reader, ONNX Runtime's Python package.
+//! Tests `aegis model`: listing tensors, and adding a pooled tensor to the graph's outputs without changing the other outputs.
+//! ONNX Runtime's Python package reads and runs the written models.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -35,14 +35,15 @@ fn tap(source: &Path, tensor: &str, pool: &str, out: &Path) -> Value {
     json(command)
 }
 
-/// Names of the listed tensors that have this type.
+/// Returns the names of the tensors of type `kind` that `aegis model inspect` lists.
 fn listed(source: &Path, kind: &str) -> Vec<String> {
     let found = json(model("inspect", source, &[]));
     let rows = found["tensors"].as_array().expect("a list").iter();
     rows.filter(|row| row["type"] == kind).map(|row| row["tensor"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Runs both models on the same input, and holds what the second says against what its name promises.
+/// Python script that runs the source model and the three tapped models on the same inputs. It checks that the source's outputs
+/// are unchanged and that the added outputs are the tensor, its mean over tokens, and its last token.
 const READER: &str = r#"
 import json, sys
 import numpy, onnxruntime
@@ -87,7 +88,7 @@ fn taps_are_what_they_say(source: &Path, tensor: &str, batch: &str, folder: &str
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let note: Value = serde_json::from_slice(&output.stdout).expect("a note");
     assert_eq!(note, serde_json::json!({ "tensor": tensor, "pool": "mean", "source_sha256": digest }));
-    // A tapped model can be tapped again, and remembers both.
+    // A tapped model can be tapped again; its metadata list both taps.
     let twice = folder.join("twice.onnx");
     tap(&file("mean"), tensor, "last", &twice);
     let taps = json(model("inspect", &twice, &[]))["taps"].clone();

@@ -1,5 +1,5 @@
-//! What a robot that is not the simulator executes: commands within every limit, from where it stands, and nothing that was
-//! made for another claim, another place or an observation that must not count. Judged by the robot's own log.
+//! Tests what a robot other than the simulator executes. Every command keeps every limit and starts from the robot's measured
+//! pose. No command of another claim, from another pose, or from an invalid observation is executed. The robot's log is judged.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::foreign::{
 use crate::robot::{Run, command, real_time_slot, recorded, replays};
 
 pub const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
-/// Radians per control period, and the changes of these.
+/// Limits of velocity, acceleration and jerk: radians per control period, per period² and per period³.
 const LIMITS: [f64; 3] = [0.05, 0.02, 0.01];
 
-/// A position channel with these limits.
+/// Returns the TOML of a position channel with [`LIMITS`].
 pub fn channel() -> String {
     let [velocity, acceleration, jerk] = LIMITS;
     position_channel(velocity, acceleration, jerk)
 }
 
-/// A plant of six position joints that stands at `pose`.
+/// Starts a plant with six position joints at `pose` (comma-separated radians).
 pub fn plant(listen: &str, pose: &str) -> ForeignPlant {
     let pose = pose.replace(' ', "");
     let timeout = ["--command-timeout-ms", "10000", "--libero-observation"];
@@ -39,8 +39,8 @@ pub fn run(name: &str, plant: &ForeignPlant, start_within: f64, horizon: u32) ->
     run
 }
 
-/// A plant whose messages take `out_ms` to the controller and `in_ms` from it, and whose clock began a day before; and a run for
-/// which an observation older than `max_age_ms` is none.
+/// Starts a plant with a latency of `out_ms` to the controller and `in_ms` from it, whose clock is one day ahead, and a run that
+/// ignores observations older than `max_age_ms`.
 fn delayed(name: &str, [out_ms, in_ms]: [&str; 2], max_age_ms: &str) -> (ForeignPlant, Run) {
     let pose = REST.replace(' ', "");
     let plant = ForeignPlant::start(&[
@@ -59,7 +59,7 @@ fn delayed(name: &str, [out_ms, in_ms]: [&str; 2], max_age_ms: &str) -> (Foreign
     let folder = common::folder(name);
     let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
     common::edit(&robot, "max_age_ms = 10000", &format!("max_age_ms = {max_age_ms}"));
-    // Three seconds, for a busy machine may stall any process for one; an episode takes eleven.
+    // 60 periods are three seconds: a busy machine may stall any process for one second, and an episode takes eleven.
     common::edit(&robot, "stale_steps = 200", "stale_steps = 60");
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
@@ -70,7 +70,7 @@ fn summary(folder: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(folder.join("summary.json")).unwrap()).unwrap()
 }
 
-/// Whether a controller heard it.
+/// Sends an operator command with `aegis operate` and returns whether a controller received it.
 pub fn operate(wish: &str, endpoint: &str) -> bool {
     let mut command = common::aegis();
     command.args(["operate", wish, "--plant", NAME, "--connect", endpoint]);
@@ -81,7 +81,7 @@ pub fn is_command(line: &Value) -> bool {
     is_period(line) && !line["command"].is_null()
 }
 
-/// Joint positions at each command that was executed, and the command's number.
+/// Returns episode, sequence number and joint positions (radians) for each period in which a command was executed.
 fn commands(log: &[Value]) -> Vec<(u64, u64, Vec<f64>)> {
     let number = |line: &Value, key: &str| line[key].as_u64().expect("a command has its numbers");
     let all = log.iter().filter(|line| is_command(line));
@@ -116,7 +116,7 @@ fn every_command_is_within_its_limits_and_the_first_starts_where_the_robot_stand
     let mut moved = 0.0_f64;
     for pair in commands.windows(2) {
         let ((episode, number, from), (next, newer, to)) = (&pair[0], &pair[1]);
-        // What came between two periods of the plant was never executed: the way of so many commands.
+        // Commands between two periods of the plant were not executed, so a step may span several commands.
         let passed = if episode == next { (newer - number) as f64 } else { 1.0 };
         for (from, to) in from.iter().zip(to) {
             moved = moved.max((to - from).abs());
@@ -127,7 +127,7 @@ fn every_command_is_within_its_limits_and_the_first_starts_where_the_robot_stand
     let record = recorded(&folder);
     let values = |channel: usize| record.commands.iter().map(move |command| f64::from(command[channel]));
     for channel in 0..6 {
-        // Commands as they were decided, from the first that an episode sent: third differences within the jerk.
+        // The decided commands of the run: their first, second and third differences are within velocity, acceleration and jerk.
         let differences =
             |values: Vec<f64>| values.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
         let velocity = differences(values(channel).collect());
@@ -151,7 +151,7 @@ fn a_robot_that_restarts_elsewhere_is_not_moved_by_a_reset_nor_by_an_e_stop() {
     first.kill();
     run.until("SafeStop");
     let second = plant(&endpoint, "-1.0, 1.5, -2.0, 1.0, -1.5, 2.0");
-    // Until the controller has found its way back, a reset is heard by none.
+    // Until the controller has reconnected, no controller receives a reset.
     run.until_trying("Idle", std::time::Duration::from_secs(1), || _ = operate("reset", &endpoint));
     assert!(operate("e-stop", &endpoint));
     run.until("EStop");
@@ -204,14 +204,14 @@ fn a_start_too_far_from_rest_is_refused_and_one_near_it_is_not() {
 fn a_first_action_too_far_from_where_the_robot_stands_is_a_safe_stop() {
     let _slot = real_time_slot();
     let plant = plant("tcp/127.0.0.1:0", REST);
-    // The shipped policies' rates, taken as positions, are nowhere near.
+    // The shipped policies' rates, taken as positions, are far from the robot's pose.
     let mut run = run("motion-first", &plant, 0.01, 60);
     assert!(operate("start", &plant.endpoint));
     run.until("SafeStop");
     run.signal("TERM");
     let (_, folder) = run.code();
     assert_eq!(recorded(&folder).causes.last().unwrap(), &Some(StopReason::FarFromStart));
-    // It may be told to stay where it was measured to stand, to within the noise of its encoders.
+    // The robot may be commanded to stay at its measured pose, which differs by the noise of its encoders.
     assert!(largest_jump(&plant.log()) < 1e-5);
 }
 
@@ -315,7 +315,7 @@ fn a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drive
     assert!(!plant.log().iter().any(is_command), "nothing was sent");
     plant.command("latency-out 20");
     plant.command("latency-in 20");
-    // What was on its way comes first; on a busy machine an observation may be late once more.
+    // Messages in transit arrive first, and on a busy machine an observation may be late once more, so the start is repeated.
     let endpoint = plant.endpoint.clone();
     run.until_trying("Weak", std::time::Duration::from_secs(5), || _ = operate("start", &endpoint));
     plant.until(is_command);
@@ -328,7 +328,7 @@ fn a_latency_beyond_the_greatest_age_starts_nothing_and_stops_a_robot_that_drive
 #[test]
 fn a_line_that_is_slow_one_way_makes_no_observation_younger_than_it_is() {
     let _slot = real_time_slot();
-    // Shared out evenly, 400 ms there and back would be 200 each way: younger than it may be.
+    // Split evenly, a round trip of 400 ms would be 200 ms each way, which is less than `max_age_ms`.
     let (plant, mut run) = delayed("motion-one-way", ["400", "0"], "250");
     assert!(operate("start", &plant.endpoint));
     run.until("no start: ");
@@ -349,7 +349,7 @@ fn an_observation_whose_age_is_not_known_counts_as_old() {
     assert!(operate("start", &plant.endpoint));
     run.until("Weak");
     plant.until(is_command);
-    // All that comes is of the future, until heartbeats have gone there and back by the new time.
+    // Every stamp lies in the future until heartbeats with the new time have been exchanged.
     plant.command("forward");
     run.until("the age of observation");
     let last = plant.log().last().unwrap()["period"].as_u64().unwrap();
@@ -369,7 +369,7 @@ fn an_answer_to_a_reset_that_comes_late_is_not_where_the_robot_starts_from() {
     plant.command("late-answers 2000");
     assert!(operate("start", &plant.endpoint));
     plant.until(|line| line["message"] == "Reset");
-    // By hand, while the answer is on its way: it was taken before.
+    // Move the robot by hand while the answer, whose observation was taken before, is delayed.
     plant.command("pose -0.4,0.7,-0.2,0.9,0.0,0.1");
     run.until("Weak");
     plant.until(|line| line["sequence"].as_u64() >= Some(20) && is_command(line));
@@ -392,7 +392,7 @@ fn an_episode_begins_although_the_robot_stopped_by_itself_after_the_one_before()
     assert!(operate("start", &plant.endpoint));
     run.until("Weak");
     run.until("waiting for a start");
-    // Its heartbeat says so ten times a second.
+    // The plant's heartbeat states `stopped` ten times a second.
     let stopped = plant.until(|line| line["phase"] == "stopped")["period"].as_u64().unwrap();
     plant.until(|line| line["period"].as_u64() > Some(stopped + 10));
     assert!(operate("start", &plant.endpoint));
@@ -447,7 +447,7 @@ fn a_signal_ends_a_run_that_waits_for_an_answer() {
         run.signal("TERM");
         let (code, folder) = run.code();
         assert_eq!(code, Some(5), "{message}");
-        // A reset is waited for two minutes, a claim ten seconds.
+        // The timeout of a reset is two minutes, that of a claim ten seconds.
         assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{message}");
         assert!(folder.join("summary.json").is_file(), "{message}");
     }
@@ -477,7 +477,11 @@ fn a_plant_that_never_says_when_it_heard_the_controller_is_not_started() {
     let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
     let mut run = command(&robot, &folder.join("run"));
     run.arg("--auto-start");
-    common::refuses(&mut run, 1, &["plant foreign: Status: pulse_stamp_ns", "how old", "docs/protocol.md"]);
+    common::refuses(
+        &mut run,
+        1,
+        &["plant foreign: Status: pulse_stamp_ns", "how old", "docs/reference/protocol.md"],
+    );
     let log = plant.log();
     assert!(log.iter().any(|line| line["message"] == "Claim"), "it had the plant");
     assert!(!log.iter().any(|line| line["message"] == "Reset" || is_command(line)), "and started nothing");

@@ -1,5 +1,5 @@
-//! The shipped report in a real browser, wide, narrow and on paper: nothing fetched, no error on the console, nothing outside
-//! its box, what decides in sight, the answer on the first screen.
+//! Opens the shipped report in a real browser, at several widths and in print style. Nothing is fetched, the console shows no
+//! error, no element leaves its box, the deciding columns are visible, and the answer is on the first screen.
 //! Needs Debian's `chromium`, or another Chromium that `AEGIS_CHROMIUM` names.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
@@ -9,8 +9,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A page of frames, one for each width in pixels, that says what it finds in them; the last is of paper, A4 less margins,
-/// with the style of print.
+/// HTML page that loads the report in one frame per width (pixels), measures the layout, and writes its findings as JSON. The
+/// last frame has the width of A4 paper without margins and applies the print style.
 const LOOK: &str = r##"<!doctype html><meta charset="utf-8"><title>look</title><body><script>
 const report = REPORT;
 const views = [[1920, false], [1280, false], [1200, false], [390, false], [680, true]];
@@ -114,7 +114,7 @@ fn the_shipped_report_stays_in_its_boxes() {
     let folder = common::folder("page");
     let report = std::fs::read_to_string(common::repository().join("experiments/study/report.html")).unwrap();
     let look = folder.join("look.html");
-    // A slash that ends a script may not be seen by the page around it.
+    // Escape `</`, so that no `</script>` within the report ends the script of the surrounding page.
     let quoted = serde_json::to_string(&report).unwrap().replace("</", "<\\/");
     std::fs::write(&look, LOOK.replace("REPORT", &quoted)).unwrap();
     let output = Command::new(chromium())
@@ -143,9 +143,9 @@ fn the_shipped_report_stays_in_its_boxes() {
         );
         assert_eq!((&page["unnamed"], &page["fetched"]), (&0.into(), &0.into()), "{page}");
         assert!(page["figures"].as_u64().unwrap() >= 11, "{page}");
-        // p, adjusted p and holds of every claim, on every screen and on paper.
+        // The columns p, adjusted p and holds of every claim are visible at every width and in print.
         assert_eq!(page["unseen"], Value::Array(vec![]), "{page}");
-        // Every figure has its caption, is as wide as the text, and is filled.
+        // Every figure has a visible caption and is as wide as the text; its drawing spans at least 80 % of its width.
         assert_eq!((&page["uncaptioned"], &page["unfilled"]), (&0.into(), &0.into()), "{page}");
         assert_eq!(
             (&page["sparse"], &page["lost"]),

@@ -1,5 +1,5 @@
-//! The peers in Python, each a process of its own on loopback. Upstream LIBERO shows what the native runtime shows and
-//! runs the demo's arms unchanged; the robot stops when commands cease. Also runs the Python side's own tests.
+//! Tests the Python peers, each a separate process on loopback. Upstream LIBERO gives the same observations as the native
+//! runtime and runs the demo's arms unchanged. The Python robot stops when commands cease. Also runs the Python unit tests.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -16,7 +16,7 @@ use aegis_link::{Credentials, Endpoint, KeyExprs, LinkError, Role, Timeouts, Zen
 use aegis_sim::LiberoPlant;
 use zenoh::Wait;
 
-/// Long: opening one of upstream's environments takes many seconds on a busy machine.
+/// Long timeouts, because opening an upstream environment takes many seconds on a busy machine.
 const TIMEOUT: Timeouts = Timeouts {
     heartbeat: Duration::from_secs(60),
     step: Duration::from_secs(600),
@@ -24,7 +24,7 @@ const TIMEOUT: Timeouts = Timeouts {
     claim: Duration::from_secs(120),
 };
 
-/// The environment that `cargo xtask test` makes.
+/// Returns a command of the Python environment that `cargo xtask test` creates.
 fn python(test: &str) -> Command {
     let python = common::repository().join(".deps/python/bin/python");
     assert!(python.is_file(), "{}: missing; run `cargo xtask test`", python.display());
@@ -78,7 +78,8 @@ impl Drop for Peer {
     }
 }
 
-/// The largest difference of any number that a policy may read; metres, radians, quaternion components.
+/// Returns the largest difference between any two numbers of the observations that a policy may read: seconds, metres, radians,
+/// quaternion components.
 fn difference(one: &Observation, other: &Observation) -> f64 {
     let flat = |seen: &Observation| {
         let pose = |pose: &Pose| {
@@ -119,14 +120,14 @@ fn upstream_over_the_wire_is_a_plant_like_ours() {
         let action = [phase.sin(), 0.5 * phase.cos(), -0.3, 0.1 * phase.sin(), 0.0, 0.1, -1.0];
         let (there, here) = (there.step(&action).unwrap(), here.step(&action).unwrap());
         let found = difference(&there.observation, &here.observation);
-        // Measured: 1e-14. What remains is the order of sums in linear algebra.
+        // Measured: 1e-14, from the different order of sums in linear algebra.
         assert!(found < 1e-9, "step {}: {found:e}", step + 1);
         assert_eq!(there.success, here.success);
     }
-    // A restored state again: what ran before is forgotten.
+    // Restoring the same state again does not depend on the steps before.
     let again = difference(&there.reset(start).unwrap(), &here.reset(start).unwrap());
     assert!(again < 1e-9, "the state restored again differs by {again:e}");
-    // Another reset of upstream's own would move the cabinet of a task that begins with a drawer set.
+    // In a task that begins with a drawer set, a second `reset` of upstream's environment would move the cabinet.
     let drawer = Start { task: 4, initial_state: 7 };
     for episode in 0..2 {
         there.reset(drawer).unwrap();
@@ -142,7 +143,7 @@ fn upstream_over_the_wire_is_a_plant_like_ours() {
     drop(session);
 
     let out = common::folder("upstream");
-    // Upstream knows the recorded initial states alone.
+    // Upstream has only the recorded initial states.
     let plan = common::repository().join("experiments/recorded.toml");
     let run = common::aegis()
         .args(["demo", "--json", "--episodes", "1", "--plan"])
@@ -153,7 +154,7 @@ fn upstream_over_the_wire_is_a_plant_like_ours() {
         .output()
         .expect("the binary starts");
     let said = String::from_utf8_lossy(&run.stderr);
-    // The demo refuses twins that part before their first hand-over, so this also says that upstream keeps the pairing.
+    // The demo refuses twins that differ before their first hand-over, so its success also shows that upstream keeps the pairing.
     assert!(run.status.success(), "{said}");
     assert!(!said.contains("interrupted"), "{said}");
     let text = std::fs::read_to_string(out.join("episodes.jsonl")).expect("the demo wrote its results");
@@ -183,7 +184,7 @@ fn a_robot_in_python_follows_commands_and_stops_when_they_cease() {
         last = seen.proprioception.joint_positions[6];
     }
     assert!(last > 0.0, "ten commands moved nothing");
-    // Nobody commands it any more.
+    // No further commands are sent.
     let stopped =
         |message: &Message| matches!(message, Message::Status(status) if status.phase == Phase::Stopped);
     assert!(statuses.iter().any(|message| stopped(&message.unwrap())));

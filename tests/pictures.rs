@@ -1,5 +1,5 @@
-//! The README's pictures, made by the script that is there for them: a recovered episode of the registered study opens in
-//! the pinned viewer, and what the viewer shows is looked at. Needs a Vulkan driver and Chromium.
+//! Runs the script that makes the README's pictures: a recovered episode of the registered study opens in the pinned viewer, and
+//! the colours of the viewer's picture are checked. Needs a Vulkan driver and Chromium.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -27,7 +27,8 @@ impl Picture {
         Self { width: frame.width, height: frame.height, pixels }
     }
 
-    /// Pixels of this part of the picture, in shares of its sides, whose colour is wanted.
+    /// Counts the pixels of a part of the picture whose colour satisfies `wanted(r, g, b)`. `x` and `y` are ranges in fractions
+    /// of the picture's width and height.
     fn count(&self, x: [f64; 2], y: [f64; 2], wanted: impl Fn(i32, i32, i32) -> bool) -> usize {
         let within = |at: u32, side: u32, part: [f64; 2]| {
             let share = f64::from(at) / f64::from(side);
@@ -40,12 +41,12 @@ impl Picture {
     }
 }
 
-/// The weak policy's colour, as light or dark as the viewer makes it.
+/// Returns whether a colour is the weak policy's orange, in any brightness that the viewer shades it with.
 fn orange(r: i32, g: i32, b: i32) -> bool {
     r > 120 && g > r / 2 && g < r * 4 / 5 && b < r / 3
 }
 
-/// The strong policy's.
+/// Returns whether a colour is the strong policy's blue.
 fn blue(r: i32, g: i32, b: i32) -> bool {
     b > 120 && g > b / 2 && g < b && r < b * 3 / 5
 }
@@ -60,7 +61,7 @@ fn a_recovered_episode_opens_in_the_viewer_and_the_report_in_a_browser() {
     let seen = Picture::open(&out.join("handover.png"));
     assert_eq!((seen.width, seen.height), (1600, 900));
     let everywhere = [0.0, 1.0];
-    // Two robots, each white, before a dark background on a table.
+    // Two white robots on tables, before a dark background.
     for (name, x) in [("robot", [0.0, 0.3]), ("twin", [0.3, 0.6])] {
         let white = seen.count(x, [0.1, 0.75], |r, g, b| r.min(g).min(b) > 200);
         assert!(white > 5_000, "{name}: {white} white pixels");
@@ -68,7 +69,7 @@ fn a_recovered_episode_opens_in_the_viewer_and_the_report_in_a_browser() {
     }
     assert!(seen.count([0.0, 0.3], [0.1, 0.75], blue) > 200, "the strong policy's way");
     assert_eq!(seen.count([0.31, 0.59], [0.1, 0.75], blue), 0, "the twin had no help");
-    // The ribbon: weak, strong, weak again.
+    // The ribbon shows who drove: weak, strong, weak again.
     for (what, colour) in [("weak", orange as fn(i32, i32, i32) -> bool), ("strong", blue)] {
         let ribbon = seen.count([0.0, 0.6], [0.78, 0.96], colour);
         assert!(ribbon > 2_000, "{what}: {ribbon} pixels of the ribbon");

@@ -1,5 +1,5 @@
-//! A plan's way through the binary: new, register, check, amend; and that each thing that changes is named.
-//! Copies of the shipped models and plan are changed by a byte at a time.
+//! Tests `aegis plan`: new, register, check and amend. Every change after registration has to be named.
+//! The tests change copies of the shipped models and plan.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::os::unix::fs::symlink;
@@ -24,7 +24,7 @@ fn runs(command: &mut Command) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-/// A new plan beside copies of the shipped models.
+/// Copies the template plan beside copies of the shipped models. Returns the folder and the path of the plan.
 fn new_study(name: &str) -> (PathBuf, PathBuf) {
     let folder = folder(name);
     copy_of_study(&folder);
@@ -56,7 +56,7 @@ fn each_byte_that_changes_is_named() {
     refuses(&mut plan("register", &path), 2, &["study.lock.toml", "aegis plan amend"]);
     assert_eq!(std::fs::read(&lock).expect("the lock is there"), written, "a lock is never overwritten");
 
-    // What people read may change.
+    // Comments may change.
     edit(&path, "# Rules of arms", "# The rules of arms");
     assert_eq!(runs(&mut plan("check", &path))["seal"], first["seal"]);
 
@@ -88,7 +88,7 @@ fn each_byte_that_changes_is_named() {
     *bytes.last_mut().expect("not empty") ^= 1;
     std::fs::write(&weights, bytes).expect("the model can be written");
     refuses(&mut plan("check", &path), 2, &["strong.onnx: SHA-256 (strong weights): registered 5924ae"]);
-    // Nor can it be amended in, or registered anew, for the card does not know it.
+    // The changed weights can be neither amended nor registered, because they do not match the card's digest.
     let mut amend = plan("amend", &path);
     amend.args(["--why", "a better one", "--nothing-ran"]);
     refuses(&mut amend, 2, &["strong.onnx", "the card says"]);
@@ -140,10 +140,10 @@ fn an_amendment_says_whether_data_had_been_seen() {
     };
     let results = path.with_file_name("runs");
     edit(&path, "duty_cap = 0.75", "duty_cap = 0.8");
-    // From a mistyped folder nothing would be counted.
+    // A missing results folder is refused, because a mistyped name would count zero episodes.
     refuses(&mut amend("more help", &results), 2, &["runs: found nothing", "--results", "--nothing-ran"]);
     std::fs::create_dir(&results).expect("the folder can be made");
-    // Nor would it from one that holds other things.
+    // A folder without results is refused for the same reason.
     refuses(
         &mut amend("longer holds", &results),
         2,
@@ -164,7 +164,7 @@ fn an_amendment_says_whether_data_had_been_seen() {
         2,
         &["study.lock.toml: why: found the character '\\n'", "one line of words"],
     );
-    // Starts that settings were chosen on are none to judge on.
+    // Starts of the tuning range, on which settings were chosen, may not become starts of the confirmation range.
     let whole = std::fs::read_to_string(&path).expect("the plan can be read");
     edit(&path, "tuning = { first = 400, end = 440", "tuning = { first = 600, end = 640");
     edit(&path, "confirmation = { first = 500, end = 540", "confirmation = { first = 400, end = 440");
@@ -174,10 +174,10 @@ fn an_amendment_says_whether_data_had_been_seen() {
         &["study.toml: ranges.confirmation: found first 400", "400 to 439 were starts of ranges.tuning"],
     );
     std::fs::write(&path, whole).expect("the plan can be written");
-    // One of the confirmation range, one of the tuning range.
+    // One episode of the confirmation range and one of the tuning range.
     std::fs::write(results.join("episodes.jsonl"), row(500) + &row(400)).expect("written");
     edit(&path, "duty_cap = 0.8", "duty_cap = 0.9");
-    // Beside the plan is where results are looked for, wherever the verb is called from.
+    // Results are searched beside the plan, whatever the working directory.
     let second = runs(plan("amend", &path).args(["--why", "still more"]).current_dir("/"));
     assert_eq!(second["amendments"][1]["episodes_seen"], 1);
     assert_eq!(second["amendments"][0], first["amendments"][0]);
@@ -217,7 +217,7 @@ fn files_that_came_from_a_start_of_the_confirmation_range_are_refused_whatever_t
         assert!(!lock.exists(), "a refused registration leaves no lock");
         std::fs::write(&path, &whole).expect("the plan can be written");
     }
-    // Files that say nothing are registered with a word, and held once they say it.
+    // Files that do not state their origin are registered with a warning, and checked once they state it.
     std::fs::remove_file(&origins).expect("the file can be removed");
     edit(&path, "discovery = { first = 200, end = 280", "discovery = { first = 900, end = 910");
     edit(&path, "confirmation = { first = 500, end = 540", "confirmation = { first = 200, end = 201");
@@ -262,7 +262,7 @@ fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
         ),
         ("demos", "libero_spatial", [500, 501], "", ["found [500, 501] without a sample_seed", "up to 50"]),
         ("demos", "libero_spatial", [500, 501], seed, ["initial states 500", "ranges.confirmation"]),
-        // What a policy learned from is what ranks, whatever its file is called.
+        // The origin of training data is checked whatever the name of its file.
         ("calibration", "libero_spatial", [400, 401], seed, ["weak.toml: calibration", "ranges.tuning"]),
     ] {
         say(name, suite, states, seed);
@@ -275,7 +275,7 @@ fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
 fn one_set_of_the_tuning_range_runs_before_a_plan_is_frozen() {
     let (_, path) = new_study("plan-trial");
     let lock = path.with_extension("lock.toml");
-    // No policy reads this suite, which only running shows.
+    // The policies cannot read this suite's observations, which only a trial run shows.
     edit(&path, "libero_spatial", "libero_goal");
     let words = [
         "study.toml",
@@ -324,7 +324,7 @@ fn what_is_run_of_the_confirmation_range_is_said_and_noted_in_the_log() {
         command.args(["plan", verb]).arg(&path);
         command
     };
-    // A line that is none says so, and what to do.
+    // The error for an invalid line of the log names the line and the remedy.
     let noted = std::fs::read_to_string(&log).expect("it was noted");
     for (line, found) in
         [("", "line 2: found an empty line"), ("{\"when\": \"20", "line 2: found \"{\\\"when\\\": \\\"20\"")]
@@ -392,7 +392,7 @@ fn power_is_exact_for_one_and_simulated_for_all() {
     assert_eq!(found["alone"]["stable"], stats["stable"]);
     let episodes = |key: &str, field: &str| found[key][field].as_u64().expect("a count");
     assert!(episodes("alone", "first") < episodes("bonferroni", "first"));
-    // For all three at once more than for the hardest step alone.
+    // All three claims together need more episodes than the hardest Holm step alone.
     assert!(episodes("bonferroni", "first") < episodes("family", "episodes"));
     assert!(found["family"]["all"].as_f64().expect("a share") >= 0.8);
     assert_eq!(runs(&mut power("0.05")), found, "a seed gives the same power again");
@@ -409,7 +409,7 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
     let (_, path) = new_study("plan-refused");
     let whole = std::fs::read_to_string(&path).expect("the plan can be read");
     for (from, to, words) in [
-        // An arm that a contrast needs, an arm without a rule, a key nobody knows, ranges that overlap.
+        // A missing arm of a contrast, an arm without a rule, an unknown key, overlapping ranges.
         (
             "\"random\", \"strong\"",
             "\"strong\"",
@@ -422,7 +422,7 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             ["unknown field `duty_point`", "duty_points", "study.toml"],
         ),
         ("first = 500", "first = 439", ["ranges.confirmation", "ranges.tuning", "disjoint"]),
-        // Numbers that no lock gives back, and that no machine can list.
+        // A number that a lock cannot store exactly, and a number of episodes too large for memory.
         (
             "master_seed = 20260606",
             "master_seed = 10000000000000000000",
@@ -433,7 +433,7 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             "end = 540, replicates = 1000000000000 ",
             ["ranges.confirmation", "100000", "memory"],
         ),
-        // Models that propose other chunks, a probe that was fitted otherwise, a schedule past the end.
+        // Models with another chunk length, a probe fitted with other settings, a schedule past the end of the episode.
         ("chunk_steps = 10", "chunk_steps = 5", ["gate.chunk_steps: found 5", "valid is 10", "weak.toml"]),
         (
             "alpha = 0.10",
@@ -441,7 +441,7 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             ["probe.json: settings.alpha: found 0.1", "valid is 0.2", "fit.alpha"],
         ),
         ("at = [5, 9]", "at = [900]", ["study.rules.blind.schedule.at: found 900", "5 to 19", "never fire"]),
-        // What could run and not answer: one policy under both names, a level that no p of 400 sets reaches.
+        // Plans that could run but give no answer: one model as both policies, and a level that no p of 400 sets reaches.
         (
             "strong = \"../policies/models/strong.toml\"",
             "strong = \"../policies/models/weak.toml\"",

@@ -1,5 +1,5 @@
-//! The probe's way through the binary: collect, fit, judge; and what each of them refuses.
-//! A small study: real policies on real scenes, a few starts of a few tasks.
+//! Tests the probe's commands: `aegis collect`, `aegis probe fit` and `aegis probe eval`, and what each of them refuses.
+//! Uses a small study: real policies on real scenes, a few starts of a few tasks.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::common::{FEW_TASKS, aegis_on_few_tasks as aegis, copy_of_study, edit, folder, refuses};
 use serde_json::Value;
 
-/// The shipped study with three starts of each task for every use.
+/// Copies the shipped study and reduces its discovery, calibration and confirmation ranges to three starts of each task.
 fn small_study(folder: &Path) -> PathBuf {
     let plan = copy_of_study(folder);
     for (range, first, end) in
@@ -40,7 +40,7 @@ fn collect_fit_and_judge() {
         digests.push(said["sha256"].as_str().expect("a digest").to_owned());
     }
 
-    // From files and from rollouts of its own, the probe comes out the same.
+    // Fitting from rollout files and fitting from new rollouts give the same probe.
     let probe = file("probe.json");
     let mut fit = aegis();
     fit.args(["probe", "fit", "--plan"]).arg(&plan).arg("--out").arg(&probe);
@@ -84,7 +84,7 @@ fn collect_fit_and_judge() {
     refuse_what_was_seen(&plan, &probe, &file("discovery"));
 }
 
-/// A plan that says of rollouts and probe what they do not say of themselves.
+/// Checks that a plan is refused whose ranges contradict the origins that the rollouts and the probe state.
 fn refuse_what_was_seen(plan: &Path, probe: &Path, discovery: &Path) {
     edit(plan, "discovery = { first = 200, end = 203", "discovery = { first = 700, end = 703");
     let out = discovery.with_extension("json");
@@ -110,7 +110,7 @@ fn refuse_what_was_seen(plan: &Path, probe: &Path, discovery: &Path) {
     );
 }
 
-/// Files in each other's place, and ranges that are none.
+/// Checks that swapped, damaged and mismatched rollout files, an unknown head, and invalid ranges are refused.
 fn refuse(plan: &Path, probe: &Path, discovery: &Path, calibration: &Path) {
     let out = discovery.with_extension("json");
     let fit = || {
@@ -175,7 +175,7 @@ fn every_rule_can_hold_the_gate() {
         let text = shipped.replace("kind = \"conformal\"", &format!("kind = \"{name}\"\n{settings}"));
         std::fs::write(&plan, text).expect("the plan can be written");
         let out = folder.join(name);
-        // The demo refuses twins that part before their first hand-over.
+        // The demo refuses twins that differ before their first hand-over.
         runs(aegis().args(["demo", "--json", "--episodes", "1", "--plan"]).arg(&plan).arg("--out").arg(&out));
         let lines = std::fs::read_to_string(out.join("episodes.jsonl")).expect("written");
         let aegis_arm = |line: &&str| line.contains("\"arm\":\"aegis\"");
@@ -187,7 +187,7 @@ fn every_rule_can_hold_the_gate() {
             })
             .collect();
         match name {
-            // An episode that is won before the guard ends would not count; this one lasts longer.
+            // The blind rule fires once here because this episode lasts longer than the guard.
             "blind" => assert_eq!(fires, [1]),
             "never" | "take_over" => assert_eq!(fires, [0]),
             _ => assert_eq!(fires.len(), 1),

@@ -1,10 +1,11 @@
-//! Faults and wishes in any order, between processes: `aegis run` against a robot that is not the simulator and fails on
-//! command. Judged on what the robot executed, by the rules of `controller/core/tests/random_faults.rs`, which hold whatever
-//! the timing; so nothing here depends on how fast the machine is.
+//! Random faults and operator commands in any order, between processes: `aegis run` against a robot that is not the simulator
+//! and fails on command. The executed commands are judged by the rules of `controller/core/tests/random_faults.rs`. These rules
+//! do not depend on timing, so the tests do not depend on the speed of the machine.
 //!
-//! Of an answer's age only what the controller can know is judged here, at the moment of its decision: the newest observation
-//! known is at most `max_age` and `stale_steps − 1` periods old, and a chunk that counts was asked for when what it read was at
-//! most `max_age` old; by the robot's own log, which observations were taken at what time.
+//! Ages are judged at the time of the controller's decision, because the controller cannot know the delay of its command. When a
+//! policy's command is decided, the newest known observation is at most `max_age` plus `stale_steps − 1` periods old. When the
+//! chunk of an accepted answer was requested, the observation that it was inferred from was at most `max_age` old. The times at
+//! which observations were taken come from the robot's log.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 #[path = "../controller/core/tests/random_faults/judge.rs"]
@@ -28,29 +29,29 @@ use judge::Violation;
 use record::Record;
 
 const REST: &str = "0.1, 0.2, 0.3, 0.4, 0.5, 0.6";
-/// Where a robot stands that has restarted.
+/// Joint positions of a restarted robot, radians.
 const ELSEWHERE: &str = "-1.0, 1.5, -2.0, 1.0, -1.5, 2.0";
-/// Radians per control period, and the changes of these.
+/// Limits of velocity, acceleration and jerk: radians per control period, per period² and per period³.
 const LIMITS: [f64; 3] = [0.05, 0.02, 0.01];
-/// Faults and wishes of a run.
+/// Number of faults and operator commands in a run.
 const CARDS: usize = 9;
-/// Periods of the robot between two of them, beside those that a command is on its way.
+/// Control periods of the robot between two cards, in addition to the latency of a command.
 const BETWEEN: u64 = 6;
-/// Ends a test that would hang.
+/// Time after which a wait fails.
 const TIMEOUT: Duration = Duration::from_secs(300);
-/// Between two looks at a log or at what the controller says.
+/// Time between two readings of the robot's log or of the controller's output.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// What may happen.
+/// A fault or an operator command.
 #[derive(Clone, Copy, Debug)]
 enum Card {
-    /// Commands to the robot, so many of its periods, and the commands that end the fault.
+    /// Fault commands for the robot, their duration in control periods, and the commands that end the fault.
     Fault(&'static [&'static str], u64, &'static [&'static str]),
-    /// Both lines take 150 ms more for so many periods.
+    /// The latency of both directions is 150 ms larger for this number of control periods.
     Slow(u64),
-    /// What an operator says.
+    /// An operator command.
     OperatorCommand(&'static str),
-    /// The robot's process is killed, and comes back elsewhere.
+    /// The robot's process is killed and restarted with the pose [`ELSEWHERE`].
     Restart,
 }
 
@@ -73,12 +74,12 @@ const DECK: [Card; 16] = [
     Card::Restart,
 ];
 
-/// An arm and the controller's patience with it.
+/// Kind of arm, latency, and the controller's greatest observation age.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     name: &'static str,
     kind: &'static str,
-    /// Of both lines, milliseconds.
+    /// Latency in each direction, milliseconds.
     latency_ms: u64,
     max_age_ms: u64,
 }
@@ -103,7 +104,7 @@ impl Case {
         ])
     }
 
-    /// Commands by the controller's own clock: control steps are time.
+    /// Writes a robot file whose control periods follow the controller's clock. Returns its path.
     fn robot(self, folder: &Path, endpoint: &str) -> PathBuf {
         let [velocity, acceleration, jerk] = LIMITS;
         let path = if self.kind == "rate" {
@@ -125,7 +126,7 @@ impl Case {
             ("stale_steps = 200", "stale_steps = 4".to_owned()),
             ("plant_timeout_ms = 10000", "plant_timeout_ms = 1500".to_owned()),
             ("frozen_ms = 0", "frozen_ms = 400".to_owned()),
-            // Every start that an operator says takes one.
+            // Each operator start uses up one entry of `starts`.
             (start, start.repeat(100)),
         ] {
             common::edit(&path, from, &to);
@@ -134,7 +135,7 @@ impl Case {
     }
 }
 
-/// A run with its robot, and the logs of the robots before it.
+/// A run with its current robot, and the logs of the robots before the current one.
 struct Cell {
     case: Case,
     run: Run,
@@ -154,7 +155,7 @@ impl Cell {
         Self { case, run, plant, endpoint, logs: Vec::new() }
     }
 
-    /// Waits until it is as asked, with something done before each look.
+    /// Waits until `is_asked` returns true. `is_asked` may act on the run.
     #[track_caller]
     fn until(&mut self, is_asked: impl Fn(&mut Self) -> bool) {
         let begin = Instant::now();
@@ -165,16 +166,16 @@ impl Cell {
         }
     }
 
-    /// So many control periods of the robot go by.
+    /// Waits for a number of control periods of the robot.
     fn pass(&mut self, periods: u64) {
         let until = period(&self.plant) + periods;
         self.until(|cell| period(&cell.plant) > until);
     }
 
-    /// An operator resets and starts until a policy drives, whatever had stopped it; then the robot may move for a while.
+    /// Sends operator resets and starts until a policy drives, then waits for [`BETWEEN`] periods plus the latency.
     fn drive(&mut self) {
         self.until(|cell| {
-            // Nobody may hear it, or it may still move: it is said again.
+            // A command may be lost, or the robot may still be moving, so commands are repeated.
             let wish = match cell.run.mode() {
                 Some(Mode::Weak | Mode::Strong) => return true,
                 Some(Mode::Holding) => return false,
@@ -217,14 +218,14 @@ impl Cell {
             Card::Restart => {
                 self.plant.kill();
                 self.logs.push(self.plant.log());
-                // What the robot executed last is not what the next one stands at.
+                // The restarted robot does not stand at the last executed command.
                 self.plant = self.case.plant(&self.endpoint, ELSEWHERE);
                 self.until(Self::is_latched);
             }
         }
     }
 
-    /// Ends the run; returns its folder and every robot's log.
+    /// Ends the run and checks that its record replays. Returns its folder and every robot's log.
     fn end(mut self) -> (PathBuf, Vec<Vec<Value>>) {
         self.run.signal("TERM");
         let (code, folder) = self.run.code();
@@ -235,7 +236,7 @@ impl Cell {
     }
 }
 
-/// Number of a robot's newest control period. A log grows long, so only its last line is read.
+/// Returns the number of the robot's newest control period. Logs grow long, so only the last line is parsed.
 fn period(plant: &ForeignPlant) -> u64 {
     let text = std::fs::read_to_string(&plant.log_file).expect("it made its log before it was ready");
     let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -244,7 +245,7 @@ fn period(plant: &ForeignPlant) -> u64 {
     line["period"].as_u64().expect("every line has its period")
 }
 
-/// Plays a run of some cards, a restart among them, and holds that nothing happened that must not.
+/// Plays a run with [`CARDS`] random cards, one of them a restart, and checks that no rule was violated.
 fn hold(case: Case, seed: u64) {
     let _slot = real_time_slot();
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
@@ -263,7 +264,7 @@ fn hold(case: Case, seed: u64) {
     let (executed, found) = record.judge(&logs, Duration::from_millis(case.latency_ms));
     let first: Vec<&Violation> = found.iter().take(8).collect();
     assert!(found.is_empty(), "{} violations after {cards:?}: {first:#?}", found.len());
-    // None of it is said of nothing.
+    // The run has to contain enough driven and latched commands for the rules to mean something.
     let of = |is_asked: fn(Mode) -> bool| executed.iter().filter(|one| is_asked(one.place.mode)).count();
     let (driven, latched) = (of(Mode::drives), of(Mode::is_latched));
     assert!(driven > 40 && latched > 0, "{driven} of a policy, {latched} in a latch");

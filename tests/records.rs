@@ -1,11 +1,12 @@
-//! Records of robots that earlier versions wrote: the controller of today makes of their inputs what the one of then did.
+//! Replays records that earlier versions wrote: the current controller has to make the recorded decisions from their inputs.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
 
 use crate::common;
 
-/// Two episodes of `controller/libero.toml` against `aegis sim serve`, with a hand-over, written by 0.1.0 at commit 4832caec753e.
+/// The record has two episodes of `controller/libero.toml` against `aegis sim serve`, with a hand-over, and was written by 0.1.0
+/// at commit 4832caec753e.
 #[test]
 fn a_record_of_format_2_drives_as_it_did_to_the_bit() {
     let folder = common::folder("record-format-2");
@@ -15,7 +16,7 @@ fn a_record_of_format_2_drives_as_it_did_to_the_bit() {
     assert!(said.contains("237 control periods, every decision and every command the same"), "{said}");
 }
 
-/// One episode of six position joints with an e-stop in it, written by 0.1.0 at commit 6bed8138508d.
+/// The record has one episode of six position joints with an e-stop, and was written by 0.1.0 at commit 6bed8138508d.
 #[test]
 fn a_record_of_format_3_drives_as_it_did_to_the_bit() {
     let (folder, _) = unpacked("record-format-3", "arm-format-3.aegis.gz");
@@ -23,7 +24,7 @@ fn a_record_of_format_3_drives_as_it_did_to_the_bit() {
     assert!(said.contains("77 control periods, every decision and every command the same"), "{said}");
 }
 
-/// A folder with a record in it, and the record.
+/// Unpacks a record into a new folder. Returns the folder and the path of the record.
 fn unpacked(name: &str, fixture: &str) -> (PathBuf, PathBuf) {
     let folder = common::folder(name);
     let record = folder.join("run.aegis");
@@ -31,7 +32,8 @@ fn unpacked(name: &str, fixture: &str) -> (PathBuf, PathBuf) {
     (folder, record)
 }
 
-/// First bytes of a record, and its frames: what stands before each is `before` bytes that begin with its length.
+/// Splits a record into its first eight bytes and its frames. A frame begins with `before` bytes, the first four of which are the
+/// length of its content.
 fn frames(record: &Path, before: usize) -> (Vec<u8>, Vec<Vec<u8>>) {
     let bytes = std::fs::read(record).unwrap();
     let (first, mut rest) = bytes.split_at(8);
@@ -49,7 +51,8 @@ fn periods_that_changed_places_are_found_in_records_whose_checksums_do_not_tell(
     for (fixture, before) in [("libero-format-2.aegis.gz", 4), ("arm-format-3.aegis.gz", 8)] {
         let (folder, record) = unpacked(&format!("record-moved-{before}"), fixture);
         let (first, whole) = frames(&record, before);
-        // Behind the header; both are at rest, and decide the same.
+        // Frame 0 is the header. The swapped periods are both at rest and have the same decision, so only their order shows the
+        // edit.
         let [mut swapped, mut repeated] = [whole.clone(), whole];
         swapped.swap(1, 2);
         repeated[2] = repeated[3].clone();

@@ -1,5 +1,5 @@
-//! The release archive, unpacked where nothing else is: it finds its own libraries, plan, models and scenes, and its
-//! program runs an episode. Two archives of the same build are the same bytes.
+//! Unpacks the release archive into an empty place: the program finds its own libraries, plan, models and scenes, and runs an
+//! episode. Two archives of the same build have the same bytes.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;

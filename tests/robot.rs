@@ -1,5 +1,5 @@
-//! `aegis run` against a served simulator, as processes on one machine: what it does when each of them fails.
-//! Waiting is for events: a heartbeat, a line, an exit; a deadline only ends a test that would hang.
+//! Tests `aegis run` against a served simulator, as processes on one machine, and its response when each process fails.
+//! Tests wait for events: a heartbeat, a line of output, an exit. Timeouts only end a test that would hang.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
@@ -16,19 +16,19 @@ use aegis_recorder::run_log::RunReader;
 use aegis_recorder::snapshots::{SNAPSHOT_FILE, SnapshotReader};
 use serde_json::Value;
 
-/// A served simulator, killed when the test ends.
+/// A process of `aegis sim serve`, killed when the test ends.
 pub struct Plant {
     process: Child,
     pub endpoint: String,
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// Tests that wait for a robot's clock, at most, at a time: each takes little of a processor and much time, and a dozen would
-/// starve each other on a small machine.
+/// Largest number of real-time tests that run at the same time. Each uses little processor time but must keep its control
+/// periods; a dozen at once would starve each other on a small machine.
 const REAL_TIME_TESTS: usize = 2;
 static SLOTS: (Mutex<usize>, Condvar) = (Mutex::new(REAL_TIME_TESTS), Condvar::new());
 
-/// A place among the tests that wait for a robot's clock, until it is dropped.
+/// A slot for one real-time test, released when dropped.
 pub struct Slot(());
 
 pub fn real_time_slot() -> Slot {
@@ -64,7 +64,7 @@ impl Plant {
         assert!(self.tries_to_operate(wish));
     }
 
-    /// Whether somebody heard it.
+    /// Sends an operator command and returns whether a controller received it.
     fn tries_to_operate(&self, wish: &str) -> bool {
         let status = common::aegis()
             .args(["operate", wish, "--plant", "cell", "--connect", &self.endpoint])
@@ -81,10 +81,10 @@ impl Drop for Plant {
     }
 }
 
-/// Ends a test that would hang.
+/// Time after which a test that waits for a line of output fails.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// A running controller.
+/// A process of `aegis run`, killed when dropped.
 pub struct Run {
     process: Child,
     lines: Receiver<String>,
@@ -92,7 +92,8 @@ pub struct Run {
     folder: PathBuf,
 }
 
-/// The shipped robot file for this plant, with `edits`.
+/// Writes the shipped robot file into `folder` for the plant `cell` at `endpoint`, with longer timeouts and with `edits` (pairs
+/// of old and new text). Returns its path.
 pub fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> PathBuf {
     common::copy_of_study(folder);
     std::fs::create_dir_all(folder.join("controller")).unwrap();
@@ -107,8 +108,8 @@ pub fn robot_file(folder: &Path, endpoint: &str, edits: &[(&str, &str)]) -> Path
     path
 }
 
-/// Makes a robot file wait long for everything: a busy machine may stall any process for seconds, and what follows from a
-/// stall is tested where time is a number.
+/// Increases every timeout of a robot file, because a busy machine may stall any process for seconds. The response to a stall is
+/// tested in the core, where time is an input.
 pub fn wait_longer(path: &Path) {
     for (from, to) in [
         ("max_age_ms = 150", "max_age_ms = 10000"),
@@ -127,20 +128,20 @@ pub fn command(robot: &Path, out: &Path) -> Command {
 }
 
 impl Run {
-    /// Episodes begin by themselves, as the simulator's may.
+    /// Starts a run whose episodes begin by themselves (`--auto-start`), which is allowed for the simulator.
     pub fn start(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
         Self::waiting(name, endpoint, edits, &[&["--auto-start"], arguments].concat())
     }
 
-    /// Every episode waits for an operator's start.
+    /// Starts a run in which every episode waits for an operator's start.
     pub fn waiting(name: &str, endpoint: &str, edits: &[(&str, &str)], arguments: &[&str]) -> Self {
         let folder = common::folder(name);
         Self::of(&robot_file(&folder, endpoint, edits), folder.join("run"), arguments)
     }
 
-    /// A run of any robot file, recorded in `out`.
+    /// Starts a run of any robot file, recorded in `out`.
     pub fn of(robot: &Path, out: PathBuf, arguments: &[&str]) -> Self {
-        // A file that grows beyond a limit is an error to its writer, as a full disk is, and no signal.
+        // SIGXFSZ is ignored, so that a file beyond the size limit gives a write error, as a full disk does, and no signal.
         let mut command = Command::new("bash");
         command
             .args(["-c", "trap '' XFSZ; exec \"$@\"", "bash", env!("CARGO_BIN_EXE_aegis"), "run"])
@@ -149,7 +150,7 @@ impl Run {
         Self::watch(&mut command, out)
     }
 
-    /// Starts a command that runs `aegis run` and leaves its record in `folder`.
+    /// Starts a command that runs `aegis run` with its record in `folder`, and reads its output on a thread.
     fn watch(command: &mut Command, folder: PathBuf) -> Self {
         let mut process =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
@@ -161,13 +162,14 @@ impl Run {
         Self { process, lines, seen: Vec::new(), folder }
     }
 
-    /// Waits for a line with this in it.
+    /// Waits for a line of output that contains `word`.
     #[track_caller]
     pub fn until(&mut self, word: &str) {
         self.until_trying(word, TIMEOUT, || {});
     }
 
-    /// The same, with something done again and again until it has come: what is published to nobody is lost.
+    /// Waits as [`Self::until`] does, and calls `attempt` first and then whenever no line came for `every`. Repetition is needed
+    /// because a message that is published without a subscriber is lost.
     #[track_caller]
     pub fn until_trying(&mut self, word: &str, every: Duration, mut attempt: impl FnMut()) {
         let begin = Instant::now();
@@ -191,7 +193,7 @@ impl Run {
         panic!("no {word:?} in {:#?}; {said}", self.seen);
     }
 
-    /// The mode that it said last; none before the first.
+    /// Returns the mode that the run printed last, or `None` before the first.
     pub fn mode(&mut self) -> Option<Mode> {
         self.seen.extend(self.lines.try_iter());
         self.seen.iter().rev().find_map(|line| {
@@ -207,7 +209,7 @@ impl Run {
         assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
     }
 
-    /// Ends a run by a signal, as a person would, and checks its code and its record. Returns its folder.
+    /// Ends a run by SIGTERM and checks its exit code and that its record replays. Returns its folder.
     pub fn end(self) -> PathBuf {
         self.signal("TERM");
         let (code, folder) = self.code();
@@ -285,14 +287,14 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     assert_eq!(summary["dropped_records"], 0);
     let recording = folder.join("run.rrd");
     let drawn = common::aegis().arg("replay").arg(&folder).arg("--rrd").arg(&recording).status();
-    // With the robot in it, whose meshes take most of the room.
+    // The recording contains the robot, whose meshes are most of its size.
     assert!(drawn.unwrap().success() && std::fs::metadata(&recording).unwrap().len() > 1_000_000);
     let sights: Vec<_> = SnapshotReader::open(&folder.join(SNAPSHOT_FILE)).unwrap().collect();
     let of_both = [1, 2].map(|episode| sights.iter().filter(|sight| sight.episode == episode).count());
     assert!(of_both.iter().all(|count| *count > 30), "{of_both:?} looks");
     assert!(sights.iter().all(|sight| !sight.state.is_empty() && !sight.objects.is_empty()));
     assert!(sights.is_sorted_by_key(|sight| (sight.episode, sight.step)));
-    // Every change of mode is an event, with its fields.
+    // Every change of mode is an event with its fields.
     let events = events(&folder);
     let modes: Vec<&str> = events.iter().filter_map(|event| event["mode"].as_str()).collect();
     let mut changes = record.modes.clone();
@@ -300,7 +302,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     assert_eq!(modes, changes.iter().skip(1).map(|mode| format!("{mode:?}")).collect::<Vec<_>>());
     assert!(events.iter().all(|event| event["timestamp"].is_string() && event["level"].is_string()));
     assert!(summary["weak_inference_us"]["n"].as_u64().unwrap() > 0);
-    // All of the folder is checked, or said not to be.
+    // Every file of the folder is checked, or named as not checked.
     let mut check = common::aegis();
     check.args(["replay", "--check"]).arg(&folder);
     let said = common::succeeds(&mut check);
@@ -315,13 +317,13 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     std::fs::write(folder.join(SNAPSHOT_FILE), damaged).unwrap();
     common::refuses(&mut check, 1, &["sights.aegis: damaged: frame"]);
     std::fs::write(folder.join(SNAPSHOT_FILE), sights).unwrap();
-    // A record that was cut is the same as far as it goes, and said not to be whole.
+    // A truncated record replays up to the cut and is reported as incomplete.
     let path = folder.join("run.aegis");
     let mut bytes = std::fs::read(&path).unwrap();
     let cut = folder.join("cut.aegis");
     std::fs::write(&cut, &bytes[..bytes.len() - 3]).unwrap();
     replays(&path);
-    // Within the end mark, between the last period and the end mark, and within the last period.
+    // Cuts within the end mark, between the last period and the end mark, and within the last period.
     for (missing, words) in [(3, "within period"), (8, "without an end mark"), (20, "within period")] {
         std::fs::write(&cut, &bytes[..bytes.len() - missing]).unwrap();
         let mut check = common::aegis();
@@ -330,14 +332,14 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
         let said = String::from_utf8(check.output().unwrap().stdout).unwrap();
         assert!(said.contains("control periods, every decision and every command the same"), "{said}");
     }
-    // Whichever bit changes; every one of a smaller record is tried where the format is.
+    // A changed bit is found wherever it is. The tests of the format try every bit of a smaller record.
     for byte in (0..bytes.len()).step_by(bytes.len() / 16) {
         let mut damaged = bytes.clone();
         damaged[byte] ^= 1 << (byte % 8);
         std::fs::write(&cut, damaged).unwrap();
         common::refuses(common::aegis().args(["replay", "--check"]).arg(&cut), 1, &["cut.aegis"]);
     }
-    // One with a command changed is found out, with its place.
+    // A record with a changed command is found, with the place of the change.
     let last = bytes.len() - 20;
     bytes[last] ^= 1;
     std::fs::write(&path, bytes).unwrap();
@@ -379,7 +381,7 @@ fn a_run_whose_last_episode_was_stopped_says_so_at_its_end() {
     run.until("Weak");
     plant.operate("stop");
     run.until("SafeStop");
-    // The latch opens only once commands are at rest.
+    // A reset opens the latch only once commands are at rest.
     run.until_trying("Idle", Duration::from_secs(1), || _ = plant.tries_to_operate("reset"));
     let (code, folder) = run.code();
     assert_eq!(code, Some(4));
@@ -416,12 +418,12 @@ fn a_plant_that_is_killed_stops_the_controller_and_one_that_comes_back_waits_for
     plant.process.wait().unwrap();
     run.until("SafeStop");
     let again = Plant::serve(&endpoint);
-    // Its heartbeat shows that it is there, and that nobody has claimed it: the controller waits.
+    // The plant's heartbeat shows that no controller has claimed it: the controller waits for a reset.
     let session = aegis_link::open(aegis_link::Role::Drive, &endpoint.parse().unwrap()).unwrap();
     assert_eq!(common::hear(&session, "aegis/cell/status").status().session, 0);
-    // Until the controller has found its way back, nobody hears it.
+    // Until the controller has reconnected, no controller receives the reset.
     run.until_trying("Idle", Duration::from_secs(1), || _ = again.tries_to_operate("reset"));
-    // No number is used twice in a run, whoever counts on the plant's side.
+    // No episode number is used twice in a run, even if the plant's process is new.
     run.until("episode 2");
     run.until("Weak");
     let folder = run.end();
@@ -510,7 +512,7 @@ fn a_robot_file_that_cannot_work_is_refused_before_anything_moves() {
         common::refuses(&mut command(&path, &folder.join("run")), 2, words);
         assert!(!folder.join("run").exists(), "nothing half-written");
     }
-    // Off loopback, plain TCP has to be asked for in so many words.
+    // Off loopback, plain TCP has to be allowed explicitly.
     let path = robot_file(&folder.join("network"), "tcp/192.0.2.1:7447", &[]);
     common::refuses(&mut command(&path, &folder.join("run")), 2, &["192.0.2.1", "loopback"]);
 }
@@ -532,7 +534,7 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
         Run::start("robot-disk", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 80")], &[]);
     run.until("Weak");
     let pid = run.process.id().to_string();
-    // For each file: the summary is smaller.
+    // The limit holds for each file; the summary is smaller.
     assert!(Command::new("prlimit").args(["--fsize=8192", "--pid", &pid]).status().unwrap().success());
     run.until("error: the record ends here, control goes on");
     run.until("episode 2");
@@ -569,8 +571,8 @@ fn a_record_that_is_removed_while_the_run_goes_on_is_said_to_be_gone() {
     assert!(!folder.join("run.aegis").exists());
 }
 
-/// `size mount-point folder command…`: runs a command on a small disk, which something else fills once `folder/fill` is
-/// there, and keeps what the command left in `run` on that disk.
+/// Bash script with the arguments `size mount-point folder command…`. It runs the command with a small disk at the mount point
+/// and copies the folder `run` from that disk to `folder/kept`. Once `folder/fill` exists, a background process fills the disk.
 const SMALL_DISK: &str = r#"
 mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99
 (until [ -e "$3/fill" ]; do sleep 0.05; done; cat /dev/zero > "$2/other") 2> /dev/null &
@@ -580,8 +582,8 @@ cp -r "$2/run" "$3/kept" || exit 98
 exit $code
 "#;
 
-/// A command for a small disk at `folder/disk`, whose own arguments are still missing; none where the system does not
-/// permit a file system of one's own.
+/// Returns a command that runs [`SMALL_DISK`] with a disk at `folder/disk`; the caller appends the command to run. Returns `None`
+/// if the system does not permit mounting a file system in a user namespace.
 fn small_disk(size: &str, folder: &Path) -> Option<Command> {
     let namespace = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child"];
     let disk = folder.join("disk");
@@ -627,7 +629,7 @@ fn on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary() {
     assert!(summary["alarm"].as_str().unwrap().contains("No space left"), "{summary}");
     replays(&kept.join("black-box-1.aegis"));
     assert!(!kept.join("reserve").exists());
-    // Without that room a run does not begin.
+    // A run does not begin if the reserved space is not available.
     let folder = folder.join("smaller");
     let mut command = small_disk("4m", &folder).expect("it was permitted before");
     command.args([aegis, "run", "--auto-start"]).arg(&robot).arg("--out").arg(folder.join("disk/run"));
@@ -646,13 +648,13 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
     run.until("Weak");
     let session = aegis_link::open(aegis_link::Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
     let version_1 = [&b"AEGS\x01\x00\x45\x00"[..], &[0x80]].concat();
-    // A list that claims four billion values, in an observation.
+    // An observation with a list whose length field claims four billion values.
     let boastful =
         [&b"AEGS\x02\x00\x42\x00"[..], &[0x81, 0xa5], b"state", &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
     let garbage = [vec![], b"AEGS".to_vec(), vec![7; 100_000], version_1, boastful];
     for key in ["observation", "status", "operator", "action", "pulse"] {
         for bytes in &garbage {
-            // Nothing is dropped on the way, however full the machine is: each message has to be counted.
+            // Blocking congestion control drops no message under load, because each message has to be counted.
             let put = session.put(format!("aegis/cell/{key}"), bytes.clone());
             put.congestion_control(CongestionControl::Block).wait().unwrap();
         }
@@ -666,7 +668,7 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
     assert_eq!(summary["stops"], serde_json::json!([]));
 }
 
-/// The strong policy of the plant `cell`, served by a process of its own, killed when the test ends.
+/// A process of `aegis serve-policy` for the plant `cell`, killed when the test ends.
 struct Backup(Child);
 
 impl Backup {
@@ -693,11 +695,11 @@ impl Drop for Backup {
     }
 }
 
-/// The strong policy elsewhere, called at the first boundary past the guard whatever the score.
+/// Edits of the robot file for a remote strong policy, which takes over at the first boundary past the guard whatever the score.
 const REMOTE: [(&str, &str); 3] = [
     ("[rule]\nkind = \"conformal\"", "[rule]\nkind = \"blind\"\nschedule = { at = [6] }"),
     ("[control]", "[remote_strong]\ndeadline_ms = 1000\n\n[control]"),
-    // A busy machine may take its time to answer; what a late answer comes to is tested elsewhere.
+    // A busy machine may answer late; the response to late answers is tested elsewhere.
     ("strong_patience_steps = 4", "strong_patience_steps = 40"),
 ];
 
@@ -715,10 +717,10 @@ fn a_strong_policy_of_another_process_drives_and_its_death_is_a_safe_stop() {
     replays(&folder);
     let record = recorded(&folder);
     assert_eq!(record.causes.last().unwrap(), &Some(StopReason::StrongLost));
-    // On a busy machine an episode may reach its goal on the commands that the strong policy had given.
+    // On a busy machine an earlier episode may reach its goal with the actions that the strong policy had already sent.
     let summary = summary(&folder);
     assert_eq!(summary["episodes"].as_array().unwrap().last().unwrap(), "stopped: strong_lost");
-    // The event says why, and what the policy said.
+    // The event states the reason and the policy's error text.
     let events = events(&folder);
     let failed = events.iter().find(|event| event["notice"] == "an inference of the strong policy failed");
     let failed = failed.expect("it is an event");
@@ -774,7 +776,7 @@ fn a_run_is_watched_and_stopped_in_a_terminal() {
     let program = env!("CARGO_BIN_EXE_aegis");
     let run =
         format!("'{program}' run '{robot}' --out '{}' --exit-on-stop --auto-start --view", out.display());
-    // `script` gives it a terminal, and the terminal its keys.
+    // `script` provides a terminal and passes the key presses to it.
     let mut terminal = Command::new("script")
         .args(["-qec", &format!("stty rows 40 cols 120; {run}"), "/dev/null"])
         .env("TERM", "xterm")

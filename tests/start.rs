@@ -1,4 +1,5 @@
-//! When a robot may move: after an operator's start, and never before; and what must not hold up the end of a run.
+//! Tests that a robot moves only after an operator's start, and that a missing viewer, a closed terminal or a blocked output do
+//! not delay the end of a run.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ fn nothing_moves_before_a_start_nor_after_a_reset_without_another() {
     run.until("EStop");
     plant.operate("reset");
     run.until("waiting for a start");
-    // A start that was said to a latch, or before the wait, is none.
+    // The reset does not begin an episode: a start counts only while the run waits for it.
     run.signal("TERM");
     let (code, folder) = run.code();
     assert_eq!(code, Some(5));
@@ -54,8 +55,8 @@ fn a_terminal_that_goes_away_ends_the_run_in_a_safe_stop_with_its_summary() {
     let folder = common::folder("start-terminal");
     let robot = robot_file(&folder, &plant.endpoint, &[]);
     let (out, code) = (folder.join("run"), folder.join("code"));
-    // `script` has the other end of the terminal. The first shell ends with it, as a person's does; the second outlives it,
-    // and says how the run ended.
+    // `script` holds the other end of the terminal. The first shell ends with the terminal, as an interactive shell does. The
+    // second shell ignores SIGHUP, outlives the terminal, and writes the exit code of the run.
     let run = folder.join("run.sh");
     let text = format!(
         "trap '' HUP\n'{}' run '{}' --out '{}' --view --auto-start\necho $? > '{}'\n",
@@ -66,7 +67,8 @@ fn a_terminal_that_goes_away_ends_the_run_in_a_safe_stop_with_its_summary() {
     );
     std::fs::write(&run, text).unwrap();
     let line = format!("stty rows 30 cols 120; sh '{}'; true", run.display());
-    // Tests may run where hang-ups are ignored, as under `nohup`: a person's shell does not ignore them.
+    // Tests may run with SIGHUP ignored, as under `nohup`. An interactive shell does not ignore SIGHUP, so the default is
+    // restored.
     let mut terminal = std::process::Command::new("env")
         .args(["--default-signal=HUP", "script", "--quiet", "--return", "--command", &line, "/dev/null"])
         .stdin(std::process::Stdio::piped())
@@ -107,7 +109,7 @@ fn a_signal_ends_a_run_whose_output_nobody_takes_with_its_summary() {
     let folder = common::folder("start-blocked");
     let robot = robot_file(&folder, &plant.endpoint, &[]);
     let out = folder.join("run");
-    // Full before the first line, as of a terminal that is stopped; nobody reads it.
+    // The pipe is full before the first line and is never read, as the output of a stopped terminal.
     let (_unread, full) = std::io::pipe().unwrap();
     let mut fill = std::process::Command::new("head");
     fill.args(["-c", "65536", "/dev/zero"]).stdout(full.try_clone().unwrap());

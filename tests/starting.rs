@@ -1,5 +1,5 @@
-//! When a robot that is not the simulator may be moved: a start counts for the moment at which it is said, and nothing is sent
-//! to a robot that does not follow. Judged by the robot's own log.
+//! Tests when a robot other than the simulator may be moved. A start counts only at the time at which it is given, and no command
+//! is sent to a robot that does not follow its commands. The robot's log is judged.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::foreign::{ForeignPlant, largest_jump, robot_file};
 use crate::motion::{REST, channel, is_command, operate, plant, run};
 use crate::robot::{Run, real_time_slot, recorded, replays};
 
-/// Between two attempts to be heard by a controller that is finding its way back.
+/// Time between two operator commands to a controller that is reconnecting.
 const AGAIN: Duration = Duration::from_secs(1);
 
 fn is_reset(line: &Value) -> bool {
@@ -49,7 +49,7 @@ fn a_stop_and_a_reset_between_a_start_and_its_first_command_end_the_start() {
         assert!(operate("reset", &plant.endpoint));
         run.until("no start: a stop or a reset came after it was said");
         plant.command("late-answers 0");
-        // Another start is one.
+        // A new start begins the episode.
         assert!(!plant.log().iter().any(is_command), "nothing moved before");
         assert!(operate("start", &plant.endpoint));
         run.until("Weak");
@@ -87,7 +87,7 @@ fn a_plant_that_came_back_is_not_reset_before_an_operator_resets_the_latch() {
     first.kill();
     run.until("SafeStop");
     let second = plant(&endpoint, "-1.0, 1.5, -2.0, 1.0, -1.5, 2.0");
-    // Heard by a controller that is in a latch.
+    // Repeat until the controller, which is in a latched mode, receives the start.
     while !operate("start", &endpoint) {}
     run.until_trying("Idle", AGAIN, || _ = operate("reset", &endpoint));
     assert!(operate("stop", &endpoint));

@@ -1,5 +1,5 @@
-//! The registered study that the repository ships: its report is what its stores give, by the plan and lock beside it.
-//! Stores are shipped packed; step traces are not, their digests are in the store.
+//! Verifies the registered study that the repository ships: its stores, plan and lock give the shipped report.
+//! The stores are shipped as gzip files. Step traces are not shipped; their digests are in the store.
 #![allow(clippy::expect_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common::{aegis, edit, folder, refuses, repository, unpack};

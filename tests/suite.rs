@@ -1,5 +1,5 @@
-//! All ten tasks of LIBERO-Spatial load, restore and run, and both policies act on each.
-//! Real scenes out of the cache.
+//! Checks that all ten tasks of LIBERO-Spatial load, restore their initial states and run, and that both policies act on each.
+//! Uses the real scenes from the cache.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common::Study;
@@ -29,11 +29,11 @@ fn both_policies_act_on_every_task() {
     let study = Study::open();
     let mut settings = study.settings();
     settings.gate.horizon_steps = 20;
-    let mut parties = study.parties();
+    let mut context = study.context();
     for task in 0..10 {
         let key = EpisodeKey { start: Start { task, initial_state: 40 }, replicate: 0 };
         for arm in [Arm::weak(), Arm::strong()] {
-            let (result, _) = run_episode(&mut parties, &arm, key, &settings, &mut NoRecorder).expect("runs");
+            let (result, _) = run_episode(&mut context, &arm, key, &settings, &mut NoRecorder).expect("runs");
             assert_eq!(result.steps, 20);
             assert_eq!(result.scores.len(), 2);
         }

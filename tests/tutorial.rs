@@ -1,12 +1,12 @@
-//! The tutorial's commands, as they are printed, in a folder with what a clone has after its build.
-//! What they leave is looked at: a verified study, its report with an answer, and a recording.
+//! Runs the tutorial's commands as they are printed, in a folder with the files of a clone after its build.
+//! Checks their results: a verified study, its report with an answer, and a recording.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common;
 
 use std::process::Command;
 
-/// All shell blocks of a page, in order.
+/// Returns the contents of all `sh` code blocks of a page, in order.
 fn commands(page: &str) -> String {
     let mut blocks = page.split("```");
     blocks.next();
@@ -22,7 +22,8 @@ fn its_commands_do_what_it_says() {
     let programs = folder.join("target/release");
     std::fs::create_dir_all(&programs).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_aegis"), programs.join("aegis")).unwrap();
-    let page = std::fs::read_to_string(common::repository().join("docs/tutorial.md")).expect("it is there");
+    let page =
+        std::fs::read_to_string(common::repository().join("docs/guide/tutorial.md")).expect("it is there");
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &commands(&page)])
         .current_dir(&folder)

@@ -1,13 +1,14 @@
-//! Common random numbers on the real plant and the real policies: twins are bitwise equal until the hand-over.
-//! The check is shown to fail where one twin is disturbed by the least amount.
+//! Checks common random numbers on the real plant and the real policies: twins are bitwise equal until the hand-over.
+//! Also shows that the check fails if one twin is disturbed by the smallest possible amount.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common::{Disturbed, Study};
 use aegis_core::record::NoRecorder;
 use aegis_core::trigger::{DisagreementSettings, Schedule};
 use aegis_core::{Rule, Thresholds};
-use aegis_experiments::episode::{EpisodeContext, EpisodeResult};
+use aegis_experiments::episode_context::EpisodeContext;
 use aegis_experiments::fork::run_twins;
+use aegis_experiments::outcome::EpisodeResult;
 use aegis_experiments::twins::{self, TwinError};
 use aegis_experiments::{Arm, Drive, EpisodeSettings, run_episode};
 use aegis_sim::LiberoPlant;
@@ -19,17 +20,17 @@ fn aegis_arm(thresholds: Thresholds) -> Arm {
     Arm::aegis(Rule::Conformal(thresholds))
 }
 
-fn run(study: &Study, parties: &mut EpisodeContext, arm: &Arm, settings: &EpisodeSettings) -> EpisodeResult {
-    run_episode(parties, arm, study.keys()[0], settings, &mut NoRecorder).expect("the episode runs").0
+fn run(study: &Study, context: &mut EpisodeContext, arm: &Arm, settings: &EpisodeSettings) -> EpisodeResult {
+    run_episode(context, arm, study.keys()[0], settings, &mut NoRecorder).expect("the episode runs").0
 }
 
 #[test]
 fn an_aegis_episode_is_its_weak_twin_until_the_hand_over() {
     let study = Study::open();
     let settings = study.settings();
-    let mut parties = study.parties();
-    let weak = run(&study, &mut parties, &Arm::weak(), &settings);
-    let aegis = run(&study, &mut parties, &aegis_arm(EAGER), &settings);
+    let mut context = study.context();
+    let weak = run(&study, &mut context, &Arm::weak(), &settings);
+    let aegis = run(&study, &mut context, &aegis_arm(EAGER), &settings);
     assert_eq!(aegis.hand_overs.first(), Some(&50), "the first boundary after the guard at step 44");
     assert_eq!(twins::check(&weak, &aegis), Ok(()));
     let handed = (aegis.hand_overs[0] / aegis.chunk_steps) as usize;
@@ -41,10 +42,10 @@ fn an_aegis_episode_is_its_weak_twin_until_the_hand_over() {
 fn without_a_hand_over_the_whole_episode_is_equal() {
     let study = Study::open();
     let settings = study.settings();
-    let mut parties = study.parties();
-    let weak = run(&study, &mut parties, &Arm::weak(), &settings);
+    let mut context = study.context();
+    let weak = run(&study, &mut context, &Arm::weak(), &settings);
     let aegis =
-        run(&study, &mut parties, &aegis_arm(Thresholds { fire: f64::INFINITY, hand_back: 0.0 }), &settings);
+        run(&study, &mut context, &aegis_arm(Thresholds { fire: f64::INFINITY, hand_back: 0.0 }), &settings);
     assert!(aegis.hand_overs.is_empty());
     assert_eq!(twins::check(&weak, &aegis), Ok(()));
     assert_eq!(weak.path, aegis.path);
@@ -54,10 +55,10 @@ fn without_a_hand_over_the_whole_episode_is_equal() {
 fn a_disturbed_twin_is_caught() {
     let study = Study::open();
     let settings = study.settings();
-    let weak = run(&study, &mut study.parties(), &Arm::weak(), &settings);
+    let weak = run(&study, &mut study.context(), &Arm::weak(), &settings);
     let mut done = false;
-    // One action, once, in the last bit of one component. One at its limit would be clipped, and the difference with it;
-    // zeros are the settling steps.
+    // Change the last bit of one component of one action. A component at its limit would be clipped, which would remove the
+    // difference, and zeros are the actions of settling steps, so both are skipped.
     let nudge = move |action: &mut [f32]| {
         let free = action[..3].iter_mut().find(|component| (0.01..0.9).contains(&component.abs()));
         if let (false, Some(component)) = (done, free) {
@@ -74,10 +75,10 @@ fn a_disturbed_twin_is_caught() {
 fn other_noise_is_caught() {
     let study = Study::open();
     let settings = study.settings();
-    let mut parties = study.parties();
-    let weak = run(&study, &mut parties, &Arm::weak(), &settings);
+    let mut context = study.context();
+    let weak = run(&study, &mut context, &Arm::weak(), &settings);
     let other = EpisodeSettings { streams: aegis_experiments::Streams::new(1), ..settings };
-    let aegis = run(&study, &mut parties, &aegis_arm(EAGER), &other);
+    let aegis = run(&study, &mut context, &aegis_arm(EAGER), &other);
     assert!(twins::check(&weak, &aegis).is_err());
 }
 
@@ -85,13 +86,13 @@ fn other_noise_is_caught() {
 fn episodes_of_different_keys_are_no_twins() {
     let study = Study::open();
     let settings = study.settings();
-    let weak = run(&study, &mut study.parties(), &Arm::weak(), &settings);
+    let weak = run(&study, &mut study.context(), &Arm::weak(), &settings);
     let mut other = weak.clone();
     other.key.replicate += 1;
     assert_eq!(twins::check(&weak, &other), Err(TwinError::Key));
 }
 
-/// One arm of every kind; the weak one first.
+/// Returns one arm of every kind, the weak arm first.
 fn every_arm(study: &Study) -> Vec<Arm> {
     let arm = |name: &str, drive| Arm { name: name.into(), drive };
     let conformal = study.plan.rule.rule(&study.probe.calibration, study.plan.fit.trend_window);
@@ -113,25 +114,25 @@ fn every_arm(study: &Study) -> Vec<Arm> {
 fn twins_that_fork_are_those_that_ran_from_the_start() {
     let study = Study::open();
     let arms = every_arm(&study);
-    let mut parties = study.parties();
+    let mut context = study.context();
     let (mut saved, mut all) = (0, 0);
-    // A task that weak always loses, and one that it often wins.
+    // One task that the weak policy always loses, and one that it often wins.
     for index in [4, 0] {
         let key = study.keys()[index];
-        let run = |parties: &mut EpisodeContext, fork| -> Vec<(EpisodeResult, usize)> {
+        let run = |context: &mut EpisodeContext, fork| -> Vec<(EpisodeResult, usize)> {
             let settings = EpisodeSettings { fork, ..study.settings() };
-            let twins = run_twins(parties, &arms, key, &settings, &mut NoRecorder).expect("the twins run");
+            let twins = run_twins(context, &arms, key, &settings, &mut NoRecorder).expect("the twins run");
             twins.into_iter().map(|(result, timing)| (result, timing.weak.len())).collect()
         };
-        let (forked, whole) = (run(&mut parties, true), run(&mut parties, false));
+        let (forked, whole) = (run(&mut context, true), run(&mut context, false));
         for ((fork, inferred), (full, of)) in forked.iter().zip(&whole) {
             assert_eq!(fork, full);
             saved += of - inferred;
             all += of;
         }
-        // On another plant, which ran nothing before.
+        // A new plant, which has run no episode before, gives the same results.
         if index == 4 {
-            assert_eq!(run(&mut study.parties(), true), forked);
+            assert_eq!(run(&mut study.context(), true), forked);
         }
         let of = |name: &str| forked.iter().find(|(result, _)| result.arm == *name).map(|(result, _)| result);
         let (weak, again) = (of("weak").unwrap(), of("again").unwrap());

@@ -1,5 +1,6 @@
-//! A policy that looks: it gets pictures of the boundary it is asked at, and says which one is missing.
-//! Needs EGL, as every test that draws.
+//! Tests a policy with camera input: it gets the pictures of the boundary at which it is asked, and its error names a missing
+//! camera.
+//! Needs EGL, as every test that renders.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::cell::Cell;
@@ -21,7 +22,7 @@ fn looking() -> OnnxPolicy {
     OnnxPolicy::open(&runtime(), &card()).expect("the shipped model opens")
 }
 
-/// A plant that counts how often somebody asks for pictures.
+/// A plant that counts the requests for pictures.
 struct Counted {
     plant: LiberoPlant,
     asked: Rc<Cell<u32>>,
@@ -46,7 +47,7 @@ impl Plant for Counted {
     }
 }
 
-/// Thirty control steps of the weak arm, and how often pictures were asked for.
+/// Runs 30 control steps of the weak arm. Returns the result and the number of requests for pictures.
 fn episode(
     study: &Study,
     plant: LiberoPlant,
@@ -56,8 +57,8 @@ fn episode(
     settings.gate.horizon_steps = 30;
     let asked = Rc::new(Cell::new(0));
     let plant = Box::new(Counted { plant, asked: Rc::clone(&asked) });
-    let mut parties = EpisodeContext { weak, probe: Probe::blank(64), ..study.parties_around(plant) };
-    let result = run_episode(&mut parties, &Arm::weak(), study.keys()[0], &settings, &mut NoRecorder);
+    let mut context = EpisodeContext { weak, probe: Probe::blank(64), ..study.parties_around(plant) };
+    let result = run_episode(&mut context, &Arm::weak(), study.keys()[0], &settings, &mut NoRecorder);
     (result.map(|(result, _)| result), asked.get())
 }
 
@@ -72,7 +73,7 @@ fn an_episode_on_pictures_draws_once_a_chunk_and_is_the_same_twice() {
     let (again, _) = episode(&study, plant(), Box::new(looking()));
     assert_eq!(again.unwrap(), first);
 
-    // Who does not look does not pay for it.
+    // For a policy without camera input no pictures are rendered.
     let blind = OnnxPolicy::open(&runtime(), &study.plan.models.weak).unwrap();
     let (other, asked) = episode(&study, plant(), Box::new(blind));
     assert_eq!(asked, 0);
@@ -94,7 +95,7 @@ fn a_picture_of_another_size_or_camera_is_refused() {
         rgb: vec![7; 3 * (size * size) as usize],
     };
     let [agent, wrist] = Cameras::LIBERO;
-    // The order is the plant's affair.
+    // The order of the pictures does not matter.
     let seen = policy.infer_encoded(&vector, &[frame(wrist, 128), frame(agent, 128)]).unwrap();
     assert_eq!(policy.infer_encoded(&vector, &[frame(agent, 128), frame(wrist, 128)]).unwrap(), seen);
     for (frames, words) in [
@@ -106,7 +107,7 @@ fn a_picture_of_another_size_or_camera_is_refused() {
     }
 }
 
-/// The shipped card beside its weights, one text changed.
+/// Copies the shipped card and its weights into a new folder and replaces `from` by `to` in the card. Returns the card's path.
 fn damaged(name: &str, from: &str, to: &str) -> PathBuf {
     let folder = folder(name);
     let copy = |file: &Path| {

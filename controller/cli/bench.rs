@@ -1,5 +1,6 @@
-//! `aegis bench loop`: the whole loop against a plant that does nothing, over a real Zenoh session on this machine.
-//! Says how late periods begin, how long a command takes from its observation, and whether memory grows.
+//! `aegis bench loop`: measures the whole control loop, with a plant that does nothing, over a Zenoh session on this
+//! machine. Reports how late control periods begin, how long a command takes from its observation, and whether memory
+//! grows.
 
 mod nothing;
 mod round_trip;
@@ -25,7 +26,7 @@ use crate::run::run_summary::{counted, histogram, microseconds};
 use crate::run::session::RobotSession;
 use crate::serve::rate;
 
-/// Before anything counts.
+/// Time that the loop runs before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(2);
 
 /// What to measure.
@@ -71,7 +72,7 @@ enum By {
     Observation,
 }
 
-/// Runs the verb.
+/// Runs a verb of `aegis bench`.
 pub fn run(verb: &BenchVerb) -> Result<(), Failure> {
     let BenchVerb::Loop(arguments) = verb;
     let stop = AtomicBool::new(false);
@@ -120,8 +121,9 @@ fn measure(
     };
     let rest = recipe.rest.clone();
     let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Inferencer>);
-    let (mut cell, ring) = RobotSession::around(&recipe, pace, real_time, Box::new(|_| None), idle, idle)?;
-    // A measurement leaves nothing behind.
+    let (mut robot_session, ring) =
+        RobotSession::around(&recipe, pace, real_time, Box::new(|_| None), idle, idle)?;
+    // The record of a measurement goes to a temporary folder, which is removed at the end.
     let folder = Scratch::within(&std::env::temp_dir()).or_exit(Exit::Failed)?;
     let header = RunHeader {
         program: crate::VERSION.into(),
@@ -133,26 +135,31 @@ fn measure(
     };
     let recording = Recording::start(folder.path().to_owned(), header, ring, |_| {})?;
     let session = aegis_link::open(Role::Drive, endpoint).or_exit(Exit::Failed)?;
-    let mut plant = cell.claim(&session, "bench", "aegis bench", 0)?;
-    let sending = cell.attach(&plant)?;
-    cell.await_clock("bench")?;
-    let episode = cell.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
-    let (taken, _) = cell.first_look()?;
-    cell.wishes.start(StartAt { episode, pose: rest, taken, as_of: cell.wishes.interruptions() });
+    let mut plant = robot_session.claim(&session, "bench", "aegis bench", 0)?;
+    let sending = robot_session.attach(&plant)?;
+    robot_session.await_clock("bench")?;
+    let episode = robot_session.reset(&mut plant, Start { task: 0, initial_state: 0 })?;
+    let (taken, _) = robot_session.first_observation()?;
+    robot_session.wishes.start(StartAt {
+        episode,
+        pose: rest,
+        taken,
+        as_of: robot_session.wishes.interruptions(),
+    });
     std::thread::sleep(WARM_UP);
     let before = resident();
     recording.forget();
     trips.forget();
-    cell.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner).reset();
+    robot_session.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner).reset();
     let begin = Instant::now();
-    while begin.elapsed() < Duration::from_secs(arguments.seconds) && cell.control.mode().drives() {
+    while begin.elapsed() < Duration::from_secs(arguments.seconds) && robot_session.control.mode().drives() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let (mode, after, trips) = (cell.control.mode(), resident(), trips.histogram());
-    let published = cell.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    cell.stop_sending(sending);
-    let notices = std::mem::take(&mut cell.thread.real_time.notices);
-    let controller = cell.thread.end();
+    let (mode, after, trips) = (robot_session.control.mode(), resident(), trips.histogram());
+    let published = robot_session.published.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    robot_session.stop_sending(sending);
+    let notices = std::mem::take(&mut robot_session.thread.real_time.notices);
+    let controller = robot_session.thread.end();
     let taken = recording.end();
     drop(folder);
     let (Some(controller), Some(taken)) = (controller, taken) else {
@@ -203,7 +210,7 @@ fn print_table(summary: &serde_json::Value) {
     );
 }
 
-/// Memory of this process, KiB; 0 where the system does not say.
+/// Returns the resident memory of this process, KiB; 0 where the system does not report it.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

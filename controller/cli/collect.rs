@@ -1,5 +1,5 @@
-//! `aegis collect`: rollouts of the weak policy over one range of the plan, as Parquet.
-//! What `aegis probe` is fitted, calibrated and judged on.
+//! `aegis collect`: runs rollouts of the weak policy over one range of the plan, and writes them as Parquet. `aegis probe`
+//! fits, calibrates and judges probes on these files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,9 @@ use aegis_experiments::EpisodeKey;
 use aegis_experiments::collection::{Collection, CollectionError};
 use aegis_experiments::origin::{Origin, Starts, difference};
 use aegis_experiments::probe::file::Data;
+use aegis_experiments::rollout::Rollout;
 use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
-use aegis_experiments::rollouts::{Rollout, rollouts};
+use aegis_experiments::rollouts::rollouts;
 use aegis_experiments::runner::RunError;
 use aegis_files::{Written, shown};
 use aegis_policies::card::ModelCard;
@@ -19,9 +20,10 @@ use serde_json::{Map, Value};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{self, digest};
 use crate::occupied::{LOCK, Occupied};
-use crate::plan::discovery::{scenes, versions};
+use crate::plan::discovery::versions;
 use crate::plan::note;
 use crate::progress;
+use crate::scene_digests::scenes;
 use crate::study_loader::{Study, StudyArguments};
 
 /// Arguments of `aegis collect`.
@@ -42,7 +44,7 @@ pub struct CollectArguments {
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs `aegis collect`.
 pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
     let range = &arguments.range;
@@ -51,7 +53,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     check_place(&out)?;
     files::check_place("--out", &out, Written::Parquet, &study.inputs())?;
     let (provenance, about) = (provenance(&study, range)?, about(&study, &keys)?);
-    // Made before the first episode, so that a place that takes no file is known by then.
+    // Made before the first episode, so that a folder that cannot be written to is found before anything is run.
     let folder = Collection::place(&out);
     let collection = Collection::open(&folder, &about, provenance.clone()).map_err(|error| {
         let exit = if matches!(error, CollectionError::System { .. }) { Exit::Failed } else { Exit::Input };
@@ -80,7 +82,7 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a place that no file of rollouts can have.
+/// Refuses an output path that is not the path of a regular file.
 fn check_place(out: &Path) -> Result<(), Failure> {
     let valid = "valid is a place for a file";
     if out.file_name().is_none() || out.as_os_str().as_encoded_bytes().ends_with(b"/") {
@@ -95,7 +97,7 @@ fn check_place(out: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Rolls the weak policy out from these keys of one range; `keep` gets each rollout as it lands.
+/// Rolls the weak policy out from these keys of one range; `keep` receives each rollout as soon as it is finished.
 fn roll_out(
     study: &Study,
     range: &str,
@@ -108,14 +110,14 @@ fn roll_out(
     let blank = Probe::blank(spec.width);
     let settings = study.settings();
     let bar = progress::bar(range.to_owned(), keys.len());
-    let open = |_| study.parties(&blank);
+    let open = |_| study.context(&blank);
     let found = rollouts(keys, workers, &settings, &open, &progress::follow(&bar), keep);
     bar.finish_and_clear();
     found.or_exit(Exit::Failed)
 }
 
-/// Reads rollouts of one range from a file and holds them, row by row, against the plan; rolls out where there is no
-/// file. Says where they came from too.
+/// Returns the rollouts of one range, and their origin. Reads them from `file` and checks its rows and its provenance
+/// against the plan; where no file is given, runs them.
 pub fn rollouts_of(
     study: &Study,
     range: &str,
@@ -140,7 +142,7 @@ pub fn rollouts_of(
             format!("{file}: activation: found {width} values a row; valid is {valid}"),
         ));
     }
-    // The name of a range is what a plan makes of it; the rows are of the starts that they are of.
+    // Plans may give one name to different initial states, so the starts of the rows are compared, too.
     if let (Some(rows), Some(valid)) = (&found.starts, &expected.starts)
         && rows != valid
         && found.range == range
@@ -183,7 +185,8 @@ pub fn rollouts_of(
     Ok((rollouts, origin))
 }
 
-/// All that decides what an episode gives, by name, beside its key: what is collected under other settings is other data.
+/// Returns, by name, everything besides an episode's key that determines the episode's result. [`Collection::open`] refuses
+/// to continue a collection that was begun with other values.
 fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failure> {
     let (plan, host) = (&study.plan, study.runtime.settings());
     let mut about = Map::new();

@@ -1,10 +1,10 @@
-//! `aegis demo`: three arms on common random numbers, a table, and a recording of one recovery.
-//! Everything printed is made from the results that it also writes.
+//! `aegis demo`: runs three arms on common random numbers, prints a table, and records one recovery.
+//! Every figure that is printed is computed from the results that are also written.
 
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::episode::EpisodeResult;
 use aegis_experiments::origin::{runs, spans};
+use aegis_experiments::outcome::EpisodeResult;
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{Arm, runner};
 use aegis_recorder::{RERUN, Sink, Target};
@@ -18,7 +18,7 @@ use crate::remote::{Remote, RemoteArguments};
 use crate::study_loader::{Study, StudyArguments, share};
 use crate::{progress, table};
 
-/// Enough to see a recovery, few enough for half a minute.
+/// Default number of episodes per arm: enough to contain a recovery, few enough to take about half a minute.
 const EPISODES: usize = 30;
 
 /// Arguments of `aegis demo`.
@@ -28,8 +28,8 @@ const EPISODES: usize = 30;
 pub struct DemoArguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Range of the plan that the episodes are of. Those of the confirmation range of a plan that is to be registered are
-    /// noted in its log
+    /// Range of the plan that the episodes are taken from. Episodes of the confirmation range of a plan that is to be
+    /// registered are noted in the plan's log
     #[arg(long, value_name = "RANGE", default_value = "confirmation")]
     range: String,
     /// Episodes per arm, spread over the tasks, from that range; 30, or all there are if fewer
@@ -48,10 +48,11 @@ pub struct DemoArguments {
     remote: RemoteArguments,
 }
 
-/// Runs the verb.
+/// Runs `aegis demo`.
 pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
-    // A card that is wrong is to be blamed before the probe, which is held against it.
+    // The models are checked first: the probe is checked against the weak card, so a wrong card would look like a wrong
+    // probe.
     study.check_models()?;
     let probe = study.probe()?;
     let tasks = tasks(arguments.task, study.tasks())?;
@@ -70,7 +71,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let workers = remote.as_ref().map_or(arguments.study.workers, Remote::count);
     let open = |worker| match &remote {
         Some(remote) => study.parties_around(remote.claim(worker)?, &probe.probe),
-        None => study.parties(&probe.probe),
+        None => study.context(&probe.probe),
     };
     let outcome = runner::run_arms(keys, &arms, workers, &settings, &open, &progress::follow(&bar));
     bar.finish_and_clear();
@@ -85,7 +86,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         say!("{}", table::latencies(&timings));
     }
     if remote.is_some() {
-        // The film needs the bodies' poses, which do not cross the wire.
+        // A recording needs the poses of all bodies, which a remote plant does not send.
         return Ok(());
     }
     record(&study, &probe.probe, &arms[1], &settings, &results, arguments)

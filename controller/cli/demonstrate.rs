@@ -1,5 +1,5 @@
-//! `aegis demonstrate`: demonstrations of the scripted expert for `policies/train`.
-//! The expert sees exact poses; what is written is what policies will see.
+//! `aegis demonstrate`: records demonstrations of the scripted expert for `policies/train`.
+//! The expert reads exact poses; the file contains the observations that a policy will read.
 
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files;
-use crate::plan::discovery::scenes;
 use crate::progress;
+use crate::scene_digests::scenes;
 use crate::study_loader::{Study, StudyArguments, plant_for};
 
 /// Arguments of `aegis demonstrate`.
@@ -48,13 +48,13 @@ pub struct DemonstrateArguments {
     /// Standard deviation of a noisy disturbance, in action units
     #[arg(long, value_name = "SD", default_value_t = 0.6, value_parser = deviation)]
     noise_sd: f64,
-    /// Card of a policy that drives now and then, for the states that it gets into
+    /// Card of a policy that drives part of the time, for demonstrations from the states that it gets into
     #[arg(long, value_name = "CARD")]
     learner: Option<PathBuf>,
     /// Chance that the learner drives from the start of an episode
     #[arg(long, value_name = "P", default_value_t = 0.7, value_parser = probability)]
     learner_start: f64,
-    /// Also keep what both cameras see, each so many control steps, 128 pixels wide and high
+    /// Also keep the pictures of both cameras, every N control steps, 128 pixels wide and high
     #[arg(long, value_name = "N")]
     frames_every: Option<NonZeroU32>,
 }
@@ -86,7 +86,7 @@ fn starts(text: &str) -> Result<(usize, usize), String> {
     if range.0 < range.1 { Ok(range) } else { Err(valid()) }
 }
 
-/// Runs the verb.
+/// Runs `aegis demonstrate`.
 pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     let mut study = Study::open(&arguments.study)?;
     let origin_file = arguments.out.with_extension("origin.json");
@@ -151,7 +151,8 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     .or_exit(Exit::Failed)?;
     bar.finish_and_clear();
     write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
-    // Beside the file, whose bytes are what they were before there was an origin.
+    // The origin has a file of its own, so that the bytes of the demonstrations are the same as before origins were
+    // recorded.
     let origin = Origin {
         suite: study.plan.suite.clone(),
         suite_sha256: Some(scenes(&study.plan.suite)?.content_sha256()),

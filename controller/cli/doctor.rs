@@ -1,5 +1,5 @@
-//! `aegis doctor`: what is here of what the verbs need, and what to do about the rest.
-//! `doctor/checks.rs` looks; what follows from it is decided and printed here.
+//! `aegis doctor`: reports which of the things that the verbs need are on this machine, and what to do about those that are
+//! not. `doctor/checks.rs` makes the checks; this file derives the verdict from them and prints it.
 
 mod checks;
 
@@ -29,7 +29,7 @@ pub struct DoctorArguments {
     json: bool,
 }
 
-/// One thing that was looked for.
+/// The result of looking for one thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What was looked for.
@@ -40,24 +40,24 @@ pub struct Check {
     pub ok: bool,
     /// What was found: path, version, digest, or what is wrong.
     pub found: String,
-    /// What to do about it, where it is not here.
+    /// What to do about it; `None` where it is here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
 impl Check {
-    /// Something that is here.
+    /// Makes the check of something that is here.
     pub fn here(name: &str, needed: bool, found: impl Into<String>) -> Self {
         Self { name: name.into(), needed, ok: true, found: found.into(), advice: None }
     }
 
-    /// Something that is not.
+    /// Makes the check of something that is not here, or not whole.
     pub fn missing(name: &str, needed: bool, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { name: name.into(), needed, ok: false, found: found.into(), advice: Some(advice.into()) }
     }
 }
 
-/// Runs the verb.
+/// Runs `aegis doctor`.
 pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
     let plan = Plan::load(&arguments.plan.clone().unwrap_or_else(shipped_plan)).or_exit(Exit::Input)?;
     let checks = checks::all(&plan, arguments.host.settings()?);
@@ -70,7 +70,7 @@ pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
     verdict(&checks).map_or(Ok(()), |missing| Err(failure(Exit::Setup, missing)))
 }
 
-/// What is needed and not here, or nothing.
+/// Returns a message with the names of everything that is needed and not here; `None` where nothing is missing.
 fn verdict(checks: &[Check]) -> Option<String> {
     let missing = checks.iter().filter(|check| check.needed && !check.ok);
     let names: Vec<&str> = missing.map(|check| check.name.as_str()).collect();

@@ -1,5 +1,5 @@
-//! How the process ends: one error style, and every exit code in one place.
-//! Verbs attach a code to what went wrong; `main` prints it once.
+//! Exit codes and error messages: one style of error, and every exit code in one place. Commands attach an exit code to an
+//! error; `main` prints the error once.
 
 use std::borrow::Cow;
 use std::fmt::{self, Arguments, Display, Formatter};
@@ -15,25 +15,26 @@ use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
 use crate::outlet::{self, Stream};
 
-/// Prints a line to standard output, as `println!` does, but neither panics nor ends the work where that cannot be written.
+/// Prints a line to standard output, as `println!` does, but neither panics nor ends the work where the output cannot be
+/// written.
 macro_rules! say {
     ($($text:tt)*) => { $crate::exit::print_line(format_args!($($text)*)) };
 }
 pub(crate) use say;
 
-/// Prints a line to standard error, as `eprintln!` does, but does not panic where that cannot be written.
+/// Prints a line to standard error, as `eprintln!` does, but does not panic where the output cannot be written.
 macro_rules! tell {
     ($($text:tt)*) => { $crate::exit::tell_line(format_args!($($text)*)) };
 }
 pub(crate) use tell;
 
-/// Shown under `--help`.
+/// Text about exit codes at the end of `--help`.
 pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad arguments, settings or models; \
                         3 not set up (run `cargo xtask setup`); 4 a safe stop or an e-stop ended a run \
                         or its last episode; \
                         5 a signal did, after a safe stop.";
 
-/// What kind of failure ended a verb.
+/// Exit codes of the process, by the kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// The work itself failed.
@@ -43,14 +44,14 @@ pub enum Exit {
     /// The cache or a library is missing.
     Setup = 3,
     #[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone end so.
-    /// A controller stopped and was not reset, or was and had no further episode.
+    /// A safe stop or an e-stop ended a controller's run or its last episode.
     Stopped = 4,
     #[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone end so.
     /// A signal ended a controller, after a safe stop.
     Signal = 5,
 }
 
-/// An error and the code that it ends the process with.
+/// An error with the exit code that the process ends with.
 #[derive(Debug)]
 pub struct Failure {
     exit: Exit,
@@ -58,7 +59,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The code that it ends the process with.
+    /// Returns the exit code.
     pub fn exit(&self) -> Exit {
         self.exit
     }
@@ -66,12 +67,12 @@ impl Failure {
 
 #[cfg(feature = "robot")]
 impl Failure {
-    /// The same with what it is about before it.
+    /// Returns the failure with `place` before its message.
     pub fn prefixed(self, place: impl Display) -> Self {
         failure(self.exit, format!("{place}: {self}"))
     }
 
-    /// The same with what else went wrong behind it.
+    /// Returns the failure with `more` after its message.
     pub fn followed(self, more: impl Display) -> Self {
         failure(self.exit, format!("{self}; {more}"))
     }
@@ -79,7 +80,7 @@ impl Failure {
 
 impl Display for Failure {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        // The libraries' errors give their cause within their own message; the chain would say it twice.
+        // The libraries' errors include their cause in their own message; printing the chain would repeat the cause.
         formatter.write_str(self.error.to_string().trim_end())
     }
 }
@@ -96,13 +97,13 @@ impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
     }
 }
 
-/// A failure from a message alone.
+/// Makes a failure from a message.
 pub fn failure(exit: Exit, message: impl Display) -> Failure {
     Failure { exit, error: anyhow::anyhow!("{message}") }
 }
 
 #[cfg(feature = "robot")]
-/// A flag that is set once a signal tells the process to end: SIGINT, SIGTERM, SIGQUIT or SIGHUP.
+/// Returns a flag that is set once the process receives SIGINT, SIGTERM, SIGQUIT or SIGHUP.
 pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     let told = Arc::new(AtomicBool::new(false));
     for signal in TERM_SIGNALS.iter().chain([&SIGHUP]) {
@@ -111,8 +112,9 @@ pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     Ok(told)
 }
 
-/// Prints an error, if there is one, and gives the process its code: that of the work, or where only its words were lost,
-/// that of a file that could not be written.
+/// Prints the error, if there is one, and returns the exit code of the process: that of the work, or, where the work
+/// succeeded and only its output could not be written, that of a failed write. Output whose reader has gone is not a
+/// failure.
 pub fn report(result: Result<(), Failure>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     outlet::finish(|late| {
@@ -129,7 +131,8 @@ pub fn report(result: Result<(), Failure>) -> ExitCode {
     code
 }
 
-/// Prints what is to be said of a command line that no verb is run for: help, the version, or what is wrong with it.
+/// Prints clap's message for a command line that runs no command: help, the version, or what is wrong with the arguments.
+/// Returns the exit code.
 pub fn usage(said: &clap::Error) -> ExitCode {
     match said.print() {
         Err(error) if said.exit_code() == 0 && !is_gone(&error) => report(Err(unwritten(&error))),
@@ -141,10 +144,10 @@ fn unwritten(error: &io::Error) -> Failure {
     failure(Exit::Failed, format!("standard output: cannot write: {error}"))
 }
 
-/// Why a line could not be printed; nothing is printed after it.
+/// Error of the first line that could not be printed to standard output; no line is printed after it.
 static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
-/// What [`say!`] does.
+/// Prints a line to standard output, for [`say!`].
 pub fn print_line(line: Arguments<'_>) {
     let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
     if lost.is_none() {
@@ -152,13 +155,14 @@ pub fn print_line(line: Arguments<'_>) {
     }
 }
 
-/// What [`tell!`] does.
+/// Prints a line to standard error, for [`tell!`].
 pub fn tell_line(line: Arguments<'_>) {
-    // Standard error has failed as well: nowhere is left to report it.
+    // A failure of standard error cannot be reported anywhere.
     let _ = outlet::say(Stream::Errors, shown(&line.to_string()).into_owned());
 }
 
-/// Text for a terminal, which shows what it would obey, as names and reasons that come from files may have it.
+/// Escapes the characters that a terminal would obey instead of showing. Names and reasons that come from files may contain
+/// such characters.
 fn shown(text: &str) -> Cow<'_, str> {
     let obeyed = |symbol: char| is_obeyed(symbol) && !matches!(symbol, '\n' | '\t');
     if !text.contains(obeyed) {
@@ -171,8 +175,9 @@ fn shown(text: &str) -> Cow<'_, str> {
     Cow::Owned(whole)
 }
 
-/// Whether an error of standard output says that its reader has gone: a pipe's, as `head` does once it has what it wanted, or
-/// a terminal that was closed, which answers with EIO, as a broken disk does.
+/// Returns whether an error of standard output means that its reader is gone: a closed pipe, as of `head` once it has read
+/// enough, or a terminal that was closed. A closed terminal answers with EIO, as a broken disk does, so EIO counts only
+/// where standard output is not a file.
 fn is_gone(error: &io::Error) -> bool {
     const EIO: i32 = 5;
     let to_a_file = || std::fs::metadata("/proc/self/fd/1").is_ok_and(|output| output.is_file());

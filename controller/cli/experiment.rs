@@ -1,5 +1,5 @@
-//! `aegis experiment`: a registered study, run, put together, reported and verified.
-//! One file per verb; every one of them first holds what is there against the registration.
+//! `aegis experiment`: runs, merges, reports and verifies a registered study.
+//! One file per verb. Every verb first checks the plan and the files that it names against the registration.
 
 mod background;
 mod merge;
@@ -9,33 +9,33 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+use aegis_experiments::EpisodeKey;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::precondition::{self, Precondition};
 use aegis_experiments::ran_under::RanUnder;
 use aegis_experiments::registration::{Lock, lock_path};
 use aegis_experiments::store::{Store, StoreError};
-use aegis_experiments::{Arm, EpisodeKey};
 use aegis_sim::Suite;
 use clap::{Args, Subcommand};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::plan::{take_over, verify_registration};
-use crate::study_loader::{Study, load_suite};
+use crate::study_loader::load_suite;
 
 /// Verbs of `aegis experiment`.
 #[derive(Subcommand)]
 pub enum ExperimentVerb {
-    /// Run what a registered plan's study still lacks
+    /// Run the episodes of a registered study that are not stored yet
     Run(run::RunArguments),
-    /// Put the parts of several machines together
+    /// Merge the parts that several machines ran into one store
     Merge(merge::MergeArguments),
     /// Make the report of a study from what is stored
     Report(report::ReportArguments),
-    /// Recompute every figure of a report from what is stored, what is stored from its traces, and every digest
+    /// Recompute every figure of a report from the store, every stored figure from its trace, and every digest
     Verify(verify::VerifyArguments),
 }
 
-/// Runs the verb.
+/// Runs a verb of `aegis experiment`.
 pub fn run(verb: &ExperimentVerb) -> Result<(), Failure> {
     match verb {
         ExperimentVerb::Run(arguments) => run::run(arguments),
@@ -45,7 +45,7 @@ pub fn run(verb: &ExperimentVerb) -> Result<(), Failure> {
     }
 }
 
-/// Which plan, and where its lock is.
+/// A registered plan and its lock.
 #[derive(Args)]
 pub struct Registered {
     /// The registered plan
@@ -61,13 +61,14 @@ impl Registered {
         self.lock.clone().unwrap_or_else(|| lock_path(&self.plan))
     }
 
-    /// The same as [`Registered::verify`], after the lock took over what the plan's log notes.
+    /// Adds to the lock what the plan's log notes and the lock lacks; then does the same as [`Registered::verify`].
     pub fn take_over(&self) -> Result<(Plan, Lock), Failure> {
         take_over(&self.plan, &self.lock())?;
         self.verify()
     }
 
-    /// The plan and its lock, held against all that a run reads.
+    /// Reads the plan and its lock, and checks the lock against every file that a run reads. Refuses a plan without
+    /// `[study]`.
     pub fn verify(&self) -> Result<(Plan, Lock), Failure> {
         let lock = verify_registration(&self.plan, &self.lock())?;
         let plan = Plan::load(&self.plan).or_exit(Exit::Input)?;
@@ -79,24 +80,26 @@ impl Registered {
     }
 }
 
-/// What a store says that it belongs to: the registration, whatever was amended since.
+/// Returns the id that a store records of its registration: the lock's first seal, which no amendment changes.
 fn registration_id(lock: &Lock) -> &str {
     &lock.seal
 }
 
-/// The store in a folder, to read it, with every set in it one of the plan as it is.
+/// Opens the store in a folder for reading. Refuses a store with sets that the plan as it is now would run differently.
 pub fn read_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
     let path = store_path(folder);
     held(&path, Store::read(&path, registration_id(lock)).map_err(of_store)?, lock)
 }
 
-/// Opens the same store for writing, or creates it. Every set stored through it is sealed with the newest seal of this lock.
+/// Opens the store in a folder for writing, or creates it, with the checks of [`read_store`]. Every set stored through it
+/// is sealed together with the newest seal of this lock.
 fn open_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
     let path = store_path(folder);
     Ok(held(&path, Store::open(&path, registration_id(lock)).map_err(of_store)?, lock)?.under(lock.head()))
 }
 
-/// Refuses a store with sets of the plan as it was before something changed that episodes depend on.
+/// Returns the store; refuses one with sets that ran before an amendment changed something on which episodes depend. `path`
+/// is the store's file, which the error names.
 fn held(path: &Path, store: Store, lock: &Lock) -> Result<Store, Failure> {
     let wrong = RanUnder::of(lock, &store.sets().map_err(of_store)?).wrong;
     if wrong.is_empty() {
@@ -106,41 +109,25 @@ fn held(path: &Path, store: Store, lock: &Lock) -> Result<Store, Failure> {
     Err(failure(Exit::Input, lines.join("\n")))
 }
 
-/// A store that cannot be opened: one of something else is the caller's mistake, a full disk is not.
+/// Converts an error of a store to a failure. A fault of the disk or the system, such as a full disk, ends with
+/// [`Exit::Failed`]. Any other error, such as a store of another registration, is the caller's mistake: [`Exit::Input`].
 pub fn of_store(error: StoreError) -> Failure {
     let exit = if error.is_of_the_system() { Exit::Failed } else { Exit::Input };
     failure(exit, error)
 }
 
-/// All keys of the study, in the plan's order, where its scenes are not open yet.
+/// Returns all keys of the study, in the plan's order. Loads the scenes, which give the number of tasks.
 fn keys(plan: &Plan) -> Result<Vec<EpisodeKey>, Failure> {
     Ok(keys_of(plan, &load_suite(&plan.suite, plan.sample_seed)?))
 }
 
-/// The same on open scenes, which say how many tasks there are.
+/// Returns all keys of the study, in the plan's order. `suite` gives the number of tasks.
 fn keys_of(plan: &Plan, suite: &Suite) -> Vec<EpisodeKey> {
     plan.ranges.confirmation.keys(plan.task_list(suite.task_count()))
 }
 
-/// The study's arms in the order in which they run.
-pub fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
-    Ok((study.probe()?.probe, arms_of(&study.plan)?))
-}
-
-/// The same arms where nothing else is open yet.
-fn arms_of(plan: &Plan) -> Result<Vec<Arm>, Failure> {
-    let file = crate::study_loader::probe(&plan.models)?;
-    let Some(settings) = &plan.study else {
-        return Err(failure(Exit::Input, "study: missing"));
-    };
-    let rule = |rule: &aegis_experiments::probe::rules::RuleSettings| {
-        rule.rule(&file.calibration, file.settings.trend_window)
-    };
-    let arms = settings.arms(&plan.rule, rule).or_exit(Exit::Input)?;
-    Ok(aegis_experiments::arm::running_order(arms))
-}
-
-/// The precondition in an experiment's folder, judged, and the digest of its results; none where the plan has none.
+/// Judges the precondition by the results in an experiment's folder. Returns it with the digest of those results; `None`
+/// where the plan has no precondition.
 fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Precondition, String)>, Failure> {
     if plan.precondition().is_none() {
         return Ok(None);
@@ -151,7 +138,7 @@ fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Preconditio
     Ok(found.map(|found| (found, sha256)))
 }
 
-/// The store's file in an experiment's folder.
+/// Returns the path of the store's file in an experiment's folder.
 pub fn store_path(folder: &Path) -> PathBuf {
     folder.join(aegis_experiments::experiment::STORE)
 }

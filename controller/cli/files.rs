@@ -1,5 +1,5 @@
-//! Files and folders of a verb: what it leaves behind, and what names their content.
-//! A whole file or none, and every error names it.
+//! Reads, writes and digests the files of a verb, and makes its folders.
+//! A file is written whole or not at all, and every error names the file.
 
 use std::path::Path;
 
@@ -13,26 +13,26 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         .map_err(|error| failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
 }
 
-/// Refuses a place, given by an argument, that a file of this kind would take from another, or from what the verb reads. Held
-/// before the verb's work, which may take hours.
+/// Refuses a path, given by `argument`, where a file of this kind would replace a file of another kind or one of `inputs`,
+/// which the verb reads. Called before the verb's work, which may take hours.
 pub fn check_place(argument: &str, place: &Path, kind: Written, inputs: &[&Path]) -> Result<(), Failure> {
     kind.check(place, inputs)
         .map_err(|error| failure(Exit::Input, format!("{argument}: {}: {error}", place.display())))
 }
 
-/// Makes a folder and those around it, where they are not there yet.
+/// Makes a folder and its parents, where they do not exist.
 pub fn make_folder(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path).map_err(|error| {
         failure(Exit::Failed, format!("{}: cannot make the folder: {error}", path.display()))
     })
 }
 
-/// SHA-256 of a file that a verb was given.
+/// Returns the SHA-256 of a file that a verb was given.
 pub fn digest(path: &Path) -> Result<String, Failure> {
     sha256(path).map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))
 }
 
-/// The text of a file that a verb was given.
+/// Reads the text of a file that a verb was given.
 pub fn text(path: &Path) -> Result<String, Failure> {
     aegis_files::read_text(path)
         .map_err(|error| failure(Exit::Input, format!("{}: cannot read: {error}", path.display())))

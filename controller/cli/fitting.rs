@@ -1,25 +1,25 @@
-//! What a probe cannot be fitted or calibrated on, named by the file and the row that it is in.
-//! Those who fit know trajectories and boundaries; whoever wrote the file knows rows.
+//! Describes rollouts that a probe cannot be fitted or calibrated on, with the file and the row at fault. Fitting counts
+//! trajectories and boundaries, but the author of a file counts rows; indices are converted here.
 
 use std::path::PathBuf;
 
 use aegis_core::platt::CalibrateError;
 use aegis_core::probe::{LARGEST, ProbeError};
 use aegis_experiments::probe::calibration::CalibrationError;
-use aegis_experiments::rollouts::Rollout;
+use aegis_experiments::rollout::Rollout;
 
 use crate::exit::{Exit, Failure, failure, tell};
 
-/// Rollouts and what they are called.
+/// Rollouts, and the name that errors give them.
 pub struct Source<'a> {
     name: String,
-    /// How the verb ends where they are of no use.
+    /// How the verb ends where the rollouts cannot be used.
     exit: Exit,
     rollouts: &'a [Rollout],
 }
 
 impl<'a> Source<'a> {
-    /// Rollouts of a range, from a file or run just now.
+    /// Names the rollouts of a range. `file` is the file that they were read from; `None` where they were run just now.
     pub fn new(range: &str, file: Option<&PathBuf>, rollouts: &'a [Rollout]) -> Self {
         let (name, exit) = match file {
             Some(path) => (path.display().to_string(), Exit::Input),
@@ -28,7 +28,7 @@ impl<'a> Source<'a> {
         Self { name, exit, rollouts }
     }
 
-    /// Why nothing can be fitted on them.
+    /// Describes why no probe can be fitted on the rollouts.
     pub fn unfit(&self, error: &ProbeError) -> Failure {
         match error {
             ProbeError::OneClass(failed) => self.one_class(*failed),
@@ -43,7 +43,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Why no threshold can be set on them.
+    /// Describes why no threshold can be set on the rollouts.
     pub fn uncalibrated(&self, error: &CalibrationError) -> Failure {
         match error {
             CalibrationError::Calibrate(CalibrateError::OneClass(failed)) => self.one_class(*failed),
@@ -51,7 +51,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Says so where an activation tells nothing, because it never changes.
+    /// Warns where the activation is the same in every row, so that a probe learns nothing from it.
     pub fn warn_of_constants(&self) {
         let mut rows = self.rollouts.iter().flat_map(|rollout| &rollout.boundaries).map(|row| &row.features);
         let Some(first) = rows.next() else { return };

@@ -1,5 +1,5 @@
-//! `--frames`: what the cameras saw along a rollout, as PNG files.
-//! Without it no plant has cameras, and nothing of OpenGL is opened.
+//! `--frames`: writes the pictures of the cameras along a rollout as PNG files.
+//! Without this argument no plant has cameras, and OpenGL is not opened.
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub struct FrameArguments {
 }
 
 impl FrameArguments {
-    /// A plant with cameras where pictures are asked for.
+    /// Builds a plant, with cameras where pictures are asked for.
     pub fn plant(&self, suite: Suite) -> Result<LiberoPlant, Failure> {
         if self.frames.is_none() {
             return Ok(LiberoPlant::new(suite));

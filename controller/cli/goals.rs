@@ -1,5 +1,5 @@
-//! `aegis sim goals`: in which states a task's goal holds, and whether it still does after a few null actions.
-//! For holding the native predicates against upstream's on states of one's own.
+//! `aegis sim goals`: reports in which states of a file a task's goal holds, and whether it still holds after null actions.
+//! Used to compare the native goal predicates with upstream's on any states.
 
 use std::path::PathBuf;
 
@@ -22,10 +22,10 @@ pub struct GoalsArguments {
     /// Task within the suite
     #[arg(long, value_name = "N")]
     task: usize,
-    /// States to look at, float64[n, 1 + nq + nv]: time, qpos, qvel
+    /// States to check, float64[n, 1 + nq + nv]: time, qpos, qvel
     #[arg(long, value_name = "FILE")]
     states: PathBuf,
-    /// Null actions to play from each, with a look after every one
+    /// Null actions to play from each state; the goal is checked after every action
     #[arg(long, value_name = "N", default_value_t = 0)]
     steps: usize,
     /// Print the outcome as JSON: success, bool[n, steps + 1]
@@ -33,7 +33,7 @@ pub struct GoalsArguments {
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs `aegis sim goals`.
 pub fn run(arguments: &GoalsArguments) -> Result<(), Failure> {
     let suite = load_suite(&arguments.suite, None)?;
     let (task, count) = (arguments.task, suite.task_count());

@@ -1,12 +1,12 @@
-//! Arguments of the verbs that run models: where, on how many threads, and how long an answer may take.
-//! They become checked settings of the ONNX Runtime host here.
+//! Arguments of the verbs that run models: execution provider, device, threads, and the deadline of an inference. Converts
+//! them to checked settings of the ONNX Runtime host.
 
 use aegis_policies::{HostSettings, ProviderChoice};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, failure};
 
-/// Where models run.
+/// How models are run.
 #[derive(Args, Clone, Debug)]
 pub struct HostArguments {
     /// What runs the models: cpu, cuda, tensorrt, or auto for the first of tensorrt, cuda and cpu that works. Results
@@ -19,13 +19,13 @@ pub struct HostArguments {
     /// Threads of one inference; another number than the plan's figures were made with may change bits
     #[arg(long, value_name = "N", default_value_t = HostSettings::default().threads)]
     threads: usize,
-    /// An inference that takes longer fails its episode; without it, it may take as long as it takes
+    /// Milliseconds after which an inference fails its episode; without it, there is no limit
     #[arg(long, value_name = "MS")]
     deadline_ms: Option<u64>,
 }
 
 impl Default for HostArguments {
-    /// What a study runs with where nothing is said.
+    /// Returns the settings that a study runs with where no argument is given.
     fn default() -> Self {
         let HostSettings { provider, device_id, threads, deadline_ms, .. } = HostSettings::default();
         Self { provider, device_id, threads, deadline_ms }
@@ -33,7 +33,10 @@ impl Default for HostArguments {
 }
 
 impl HostArguments {
-    /// The settings, checked.
+    /// Returns the settings.
+    ///
+    /// # Errors
+    /// A value out of range, with the flag that gave it.
     pub fn settings(&self) -> Result<HostSettings, Failure> {
         let settings = HostSettings {
             provider: self.provider,

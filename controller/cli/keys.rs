@@ -1,5 +1,5 @@
-//! `aegis keys`: a development authority, and for each party of a link a folder with its key and certificate.
-//! All of a call's files appear at once or not at all, and none replaces another.
+//! `aegis keys`: makes a development authority, and for each principal of a link a folder with its private key and
+//! certificate. All files of one call appear at once or not at all, and no existing file is replaced.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -17,12 +17,12 @@ use rcgen::{
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 
-/// The authority's private key, beside its certificate: whoever has it can make certificates.
+/// File of the authority's private key, beside the authority's certificate. Anyone who has this key can make certificates.
 const AUTHORITY_KEY: &str = "ca.key";
-/// How long the authority lasts, days.
+/// Validity of the authority's certificate, days.
 const AUTHORITY_DAYS: u32 = 3650;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The longest common name that X.509 allows.
+/// Length of the longest common name that X.509 allows.
 const LONGEST_NAME: usize = 64;
 
 /// Arguments of `aegis keys`.
@@ -32,9 +32,9 @@ const LONGEST_NAME: usize = 64;
                   aegis sim serve --listen tls/0.0.0.0:7447 --keys keys/plant\n  \
                   aegis demo --connect tls/robot.local:7447 --plant libero --keys keys/controller\n\n\
                   These are development keys: the authority's own key lies unencrypted in FOLDER/ca.key, and no \
-                  certificate can be revoked before it ends.\ndocs/security.md says what each party may do.")]
+                  certificate can be revoked before it ends.\ndocs/reference/security.md says what each party may do.")]
 pub struct KeysArguments {
-    /// Folder of the authority; a new one, but with --add
+    /// Folder of the authority; it must be new, except with --add
     #[arg(long, value_name = "FOLDER")]
     out: PathBuf,
     /// Name or address that plants and policies are reached at, besides this machine's own; may be repeated
@@ -46,12 +46,12 @@ pub struct KeysArguments {
     /// Name of the one plant that the certificates are for; without it they are for every plant
     #[arg(long, value_name = "NAME")]
     plant: Option<String>,
-    /// Add one party's certificate to an authority that is there already
+    /// Add one party's certificate to an existing authority
     #[arg(long, value_name = "PARTY")]
     add: Option<PartyName>,
 }
 
-/// A party as the command line names it.
+/// A principal as the command line names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum PartyName {
     Plant,
@@ -73,7 +73,7 @@ impl From<PartyName> for Principal {
     }
 }
 
-/// One file that is to be written.
+/// A file to write.
 struct File {
     path: PathBuf,
     text: String,
@@ -86,7 +86,7 @@ impl File {
     }
 }
 
-/// Runs the verb.
+/// Runs `aegis keys`.
 pub fn run(arguments: &KeysArguments) -> Result<(), Failure> {
     let common_name = |party: Principal| party.common_name(arguments.plant.as_deref());
     check(arguments)?;
@@ -137,7 +137,7 @@ fn check(arguments: &KeysArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A new authority: its files, its certificate in PEM, and what signs.
+/// Makes a new authority. Returns its files, its certificate in PEM, and the issuer that signs with its key.
 fn authority() -> Result<(Vec<File>, String, Issuer<'static, KeyPair>), Failure> {
     let key = KeyPair::generate().or_exit(Exit::Failed)?;
     let mut parameters = valid_for(AUTHORITY_DAYS, "AEGIS development authority")?;
@@ -167,7 +167,8 @@ fn read_authority(folder: &Path) -> Result<(String, Issuer<'static, KeyPair>), F
     Ok((pem, issuer))
 }
 
-/// The files of one party's folder.
+/// Makes a key and a certificate for one principal. Returns the files of the principal's folder. `authority` is the
+/// authority's certificate in PEM.
 fn certify(
     arguments: &KeysArguments,
     party: Principal,
@@ -200,7 +201,7 @@ fn valid_for(days: u32, common_name: &str) -> Result<CertificateParams, Failure>
     parameters.distinguished_name.push(DnType::CommonName, common_name);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).or_exit(Exit::Failed)?;
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
-    // A day back, for peers whose clocks are behind.
+    // Valid from a day ago, for peers whose clocks are behind.
     parameters.not_before = epoch + now.saturating_sub(DAY);
     parameters.not_after = epoch + (now + DAY * days);
     Ok(parameters)

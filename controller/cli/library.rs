@@ -1,22 +1,23 @@
-//! The native libraries that this program runs with: where they are and which version they have.
-//! Read off the files, so that a library that does not load is described too.
+//! Finds the native libraries that this program runs with, and their versions.
+//! Versions are read from the files, so that a library that cannot be loaded is described too.
 
 use std::path::{Path, PathBuf};
 
-/// The MuJoCo library that this very process runs with; without one it would not have started.
+/// Returns the path of the MuJoCo library that is mapped into this process. The process cannot start without that library.
 pub fn mujoco() -> Option<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let mut mapped = maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..])));
     mapped.find(|path| path.to_string_lossy().contains("libmujoco"))
 }
 
-/// The version of a library from its bytes or its own name.
+/// Reads the version of a library from its bytes, or from its file name.
 pub fn version_of(path: &Path) -> std::io::Result<String> {
     let path = path.canonicalize()?;
     Ok(version(&path, &std::fs::read(&path)?))
 }
 
-/// ONNX Runtime's symbols carry its version (`VERS_1.32.0`); other libraries have it in their name.
+/// Returns the version of a library with these bytes, or `unknown`. ONNX Runtime's symbols contain its version
+/// (`VERS_1.32.0`); other libraries have the version in their file name.
 pub fn version(path: &Path, bytes: &[u8]) -> String {
     const TAG: &[u8] = b"VERS_";
     let digits = |bytes: &[u8]| -> String {

@@ -1,9 +1,10 @@
-//! `aegis`: the command line. Raw arguments become validated values here; verbs live in files of their own.
-//! Exit codes are in `exit.rs`, the only place that ends the process.
+//! `aegis`: the command line. Parses raw arguments to validated values and calls a verb, that is, a subcommand; each verb
+//! has a file of its own. Exit codes are in `exit.rs`, the only place that ends the process.
 
-// Both panic where nothing can be printed: `say!` and `tell!` do not.
+// `println!` and `eprintln!` panic where their stream cannot be written; `say!` and `tell!` do not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod arms;
 mod arrays;
 #[cfg(feature = "robot")]
 mod bench;
@@ -40,6 +41,7 @@ mod replay;
 #[cfg(feature = "robot")]
 mod run;
 mod sample;
+mod scene_digests;
 mod scene_resolver;
 #[cfg(feature = "robot")]
 mod serve;
@@ -56,7 +58,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-/// Version and commit, as `--version` says them.
+/// Version and commit, as `--version` prints them.
 const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("AEGIS_COMMIT"), ")");
 
 /// A backup reflex for robot policies: a weak policy drives, a probe reads its activations, and a strong policy
@@ -91,7 +93,7 @@ enum Verb {
     /// Serve a plant's strong policy from this machine.
     #[cfg(feature = "robot")]
     ServePolicy(serve_policy::ServePolicyArguments),
-    /// Stop, e-stop or reset the controller of a plant.
+    /// Send start, stop, e-stop or reset to the controller of a plant.
     #[cfg(feature = "robot")]
     Operate(operate::OperateArguments),
     /// Feed a recorded run back through its controller and compare every decision.
@@ -100,7 +102,7 @@ enum Verb {
     #[cfg(feature = "robot")]
     #[command(subcommand)]
     Bench(bench::BenchVerb),
-    /// Look into an ONNX model, or give one of its tensors an output of its own.
+    /// List the tensors of an ONNX model, or make one of them an additional output.
     #[command(subcommand)]
     Model(model::ModelVerb),
     /// Say which libraries, scenes, models and GPUs are here, and what to do about what is missing.
@@ -111,20 +113,20 @@ enum Verb {
     /// Make a development authority, and a key and certificate for each party of a link.
     #[cfg(feature = "robot")]
     Keys(keys::KeysArguments),
-    /// Exact tests, intervals, AUROC and power on numbers of one's own.
+    /// Exact tests, intervals, AUROC and power on your own numbers.
     #[command(subcommand)]
     Stats(stats::StatsVerb),
-    /// Print what a shell completes this command line with.
+    /// Print a script with which a shell completes this command line.
     Completions(manual::CompletionsArguments),
     /// Write a manual page for each verb.
     Manual(manual::ManualArguments),
-    /// A verb that this program was built without, or none.
+    /// A verb that this program was built without, or one that does not exist.
     #[cfg(not(feature = "robot"))]
     #[command(external_subcommand)]
     Absent(Vec<String>),
 }
 
-/// `--version` in full: the commit, and the libraries that this program runs with here.
+/// Returns the full text of `--version`: the commit, and the libraries that this program runs with on this machine.
 fn version() -> String {
     let runtime = study_loader::onnx_runtime().map(|runtime| {
         let providers: Vec<_> = runtime.providers().into_iter().map(|provider| provider.name()).collect();
@@ -134,7 +136,7 @@ fn version() -> String {
     format!("{VERSION}\nONNX Runtime: {runtime}\nRecordings: Rerun {}", aegis_recorder::RERUN)
 }
 
-/// The command line. What only `--version` says is looked up for it alone.
+/// Builds the command line. The libraries that only `--version` prints are looked up for that argument alone.
 fn command() -> clap::Command {
     let command = with_negative_numbers(Arguments::command());
     if std::env::args_os().nth(1).is_some_and(|first| first == "--version") {
@@ -144,7 +146,8 @@ fn command() -> clap::Command {
     }
 }
 
-/// Takes negative numbers as values of arguments, so that an error of range names the argument instead of an unknown option.
+/// Accepts negative numbers as values of arguments, so that a value out of range is reported with its argument, and not as
+/// an unknown option.
 fn with_negative_numbers(command: clap::Command) -> clap::Command {
     command
         .mut_args(|argument| match argument.get_action().takes_values() {

@@ -1,5 +1,5 @@
-//! `aegis completions` and `aegis manual`: the command line's own definition as a shell and as `man` read it.
-//! Nothing is written by hand, so nothing can differ from `--help`.
+//! `aegis completions` and `aegis manual`: make shell completions and manual pages from the definition of the command line.
+//! No text is written by hand, so no text can differ from `--help`.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,7 @@ pub struct ManualArguments {
     out: PathBuf,
 }
 
-/// Prints completions.
+/// Prints the completion script of a shell.
 pub fn completions(arguments: &CompletionsArguments, mut command: Command) -> Result<(), Failure> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut command, "aegis", &mut script);
@@ -35,7 +35,7 @@ pub fn completions(arguments: &CompletionsArguments, mut command: Command) -> Re
     Ok(())
 }
 
-/// Writes manual pages.
+/// Writes a manual page for each verb to a folder.
 pub fn manual(arguments: &ManualArguments, command: Command) -> Result<(), Failure> {
     make_folder(&arguments.out)?;
     clap_mangen::generate_to(command, &arguments.out).map_err(|error| {

@@ -1,5 +1,5 @@
-//! `aegis model`: look into an ONNX file, and give a tensor of it an output of its own for a probe to read.
-//! Works on files that others exported.
+//! `aegis model`: lists the tensors of an ONNX file, and adds one of them as an output that a probe can read. Also works on
+//! files that other programs exported.
 
 use std::path::{Path, PathBuf};
 
@@ -16,9 +16,9 @@ use crate::study_loader::onnx_runtime;
 /// Verbs of `aegis model`.
 #[derive(Subcommand)]
 pub enum ModelVerb {
-    /// List what a model reads and returns and what its nodes make, with type and shape
+    /// List a model's inputs, outputs and the tensors that its nodes produce, with type and shape
     Inspect(InspectArguments),
-    /// Make a tensor an output of its own, and check that the model still says what it said
+    /// Make a tensor an additional output, and check that the model's other outputs are unchanged
     Tap(TapArguments),
 }
 
@@ -26,7 +26,7 @@ pub enum ModelVerb {
 #[derive(Args)]
 #[command(after_help = "Example: aegis model inspect policies/models/weak.onnx")]
 pub struct InspectArguments {
-    /// The model, an ONNX file; weights that it keeps in others are read beside it
+    /// The model, an ONNX file; weights that it keeps in other files are read from the same folder
     model: PathBuf,
     /// Print as JSON
     #[arg(long)]
@@ -39,7 +39,7 @@ pub struct InspectArguments {
     after_help = "Example: aegis model tap mine.onnx --tensor gelu_3 --pool mean --out mine-tapped.onnx"
 )]
 pub struct TapArguments {
-    /// The model, an ONNX file; weights that it keeps in others are read beside it
+    /// The model, an ONNX file; weights that it keeps in other files are read from the same folder
     model: PathBuf,
     /// The tensor, by its name in `aegis model inspect`
     #[arg(long, value_name = "NAME")]
@@ -47,17 +47,17 @@ pub struct TapArguments {
     /// How [batch, tokens, width] becomes [batch, width], within the graph; `none` leaves any shape as it is
     #[arg(long, value_enum)]
     pool: PoolArgument,
-    /// The new output's name; the tensor's with the pool behind when left out
+    /// Name of the new output; when left out, the tensor's name followed by the pool's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// The shape of an input's samples, where a free size shall be another than 1, for example `state=1,16,8`
+    /// Shape of an input's samples, where a free size shall be another than 1, for example `state=1,16,8`
     #[arg(long = "shape", value_name = "INPUT=SIZES", value_parser = shape)]
     shapes: Vec<(String, Vec<i64>)>,
-    /// How far optimisation may move the tensor, as a share of its largest value; left out, 1e-4, for float16 1e-2, for
-    /// bfloat16 5e-2
+    /// How far graph optimisation may change the tensor, as a share of its largest value; when left out 1e-4, for float16
+    /// 1e-2, for bfloat16 5e-2
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_drift: Option<f64>,
-    /// Where the tapped model goes; where weights are kept in other files, a name in the model's folder
+    /// Where the tapped model goes; for a model with weights in other files, a name in the model's folder
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Print the outcome as JSON
@@ -85,7 +85,7 @@ impl From<PoolArgument> for Pool {
     }
 }
 
-/// An input's shape, `NAME=1,16,8`.
+/// Parses the shape of an input, `NAME=1,16,8`.
 fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     let valid = "valid is an input's name, =, and whole sizes from 1 on, as state=1,16,8";
     let (name, sizes) = text.rsplit_once('=').ok_or(valid)?;
@@ -95,13 +95,13 @@ fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     Ok((name.to_owned(), sizes))
 }
 
-/// A share of a value, 0 or more.
+/// Parses a share of a value: a finite number, 0 or more.
 fn share(text: &str) -> Result<f64, String> {
     let found = text.parse::<f64>().ok().filter(|share| share.is_finite() && *share >= 0.0);
     found.ok_or_else(|| "valid is a number from 0 on".into())
 }
 
-/// Runs the verb.
+/// Runs a verb of `aegis model`.
 pub fn run(verb: &ModelVerb) -> Result<(), Failure> {
     match verb {
         ModelVerb::Inspect(arguments) => inspect(arguments),
@@ -163,12 +163,13 @@ fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The files in which a model keeps weights, as a card's `[[external]]` names them.
+/// Returns the files in which a model keeps weights, with their digests, as a card's `[[external]]` lists them.
 fn external(graph: &Graph) -> Vec<serde_json::Value> {
     graph.files().iter().map(|(file, sha256)| serde_json::json!({ "file": file, "sha256": sha256 })).collect()
 }
 
-/// Refuses another folder for a tapped model that goes on reading weights beside it.
+/// Refuses an output outside the model's folder where the model keeps weights in other files, which the tapped model reads
+/// from its own folder too.
 fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> {
     let folder = |path: &Path| match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize().ok(),

@@ -1,5 +1,6 @@
-//! One run at a time in a folder: a lock of the operating system's on a file, in which the run says who it is.
-//! The system lets go of it when its process ends, however that ends, so nothing stale is ever in the way.
+//! Allows one run at a time in a folder, by an operating-system lock on a file. The run writes its process, machine and
+//! start time to the file. The system releases the lock when the process ends, however it ends, so no stale lock blocks a
+//! folder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
@@ -9,19 +10,19 @@ use jiff::{Timestamp, Unit};
 
 use crate::exit::{Exit, Failure, failure, tell};
 
-/// Name of the file in the folder.
+/// Name of the locked file in the folder.
 pub const LOCK: &str = "run.lock";
 
-/// A folder that this process runs into, until this is dropped.
+/// The lock of a folder that this process runs into; dropping the value releases the lock.
 pub struct Occupied {
     file: File,
 }
 
 impl Occupied {
-    /// Takes the folder, which must be there.
+    /// Locks the folder, which must exist.
     ///
     /// # Errors
-    /// Another run that has it, with process, machine and time; a file that cannot be made.
+    /// Another run that has locked the folder, with its process, machine and time; a file that cannot be made.
     pub fn claim(folder: &Path) -> Result<Self, Failure> {
         let path = folder.join(LOCK);
         let io = |error| failure(Exit::Failed, format!("{}: cannot write: {error}", path.display()));
@@ -30,7 +31,7 @@ impl Occupied {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(taken(folder, &path)),
-            // A file system without locks cannot tell; the store itself still takes each set once.
+            // On a file system without locks another run is not noticed; the store itself still accepts each set once.
             Err(TryLockError::Error(error)) => {
                 tell!("{}: cannot be locked: {error}; nothing else may run into this folder", path.display());
             }
@@ -45,12 +46,12 @@ impl Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        // The lock itself goes with the file; a text that stays behind is read by nobody.
+        // Closing the file releases the lock. A text that stays behind is never read: only the text of a locked file is.
         let _ = self.file.set_len(0);
     }
 }
 
-/// The refusal of a folder that another run has.
+/// Makes the failure for a folder that another run has locked.
 fn taken(folder: &Path, path: &Path) -> Failure {
     let said = std::fs::read_to_string(path).unwrap_or_default();
     let who = if said.trim().is_empty() { "another process" } else { said.trim() };
@@ -58,7 +59,7 @@ fn taken(folder: &Path, path: &Path) -> Failure {
     failure(Exit::Input, format!("{}: found a run of {who}; {valid}", folder.display()))
 }
 
-/// The machine's name.
+/// Returns the machine's name.
 fn host() -> String {
     let said = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     if said.trim().is_empty() { "an unnamed machine".into() } else { said.trim().to_owned() }
@@ -72,7 +73,7 @@ mod tests {
     fn a_folder_is_taken_once_and_free_again_afterwards() {
         let folder = std::env::temp_dir().join(format!("aegis-occupied-{}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
-        // What a killed run leaves behind.
+        // The text that a killed run leaves behind.
         std::fs::write(folder.join(LOCK), "process 1 on elsewhere since 2020-01-01T00:00:00Z\n")
             .expect("written");
         let first = Occupied::claim(&folder).expect("free");

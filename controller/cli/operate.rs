@@ -1,5 +1,5 @@
-//! `aegis operate`: says stop, e-stop, reset or start to whoever controls a plant.
-//! A message on the same line as everything else; it is no safety-rated emergency stop.
+//! `aegis operate`: sends an operator command (stop, e-stop, reset or start) to the controller of a plant. The command is a
+//! message on the same link as all other messages; it is not a safety-rated emergency stop.
 
 use aegis_link::Principal;
 use aegis_link::wire::{Operate, OperatorCommand};
@@ -16,7 +16,7 @@ use crate::remote::PlantArguments;
                         This is a message, not an emergency stop in the sense of ISO 13850: a robot needs one of \
                         those as well.")]
 pub struct OperateArguments {
-    /// What is wanted
+    /// The operator command
     #[arg(value_enum)]
     wish: What,
     #[command(flatten)]
@@ -25,17 +25,17 @@ pub struct OperateArguments {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum What {
-    /// Commands come to rest within their limits, latched
+    /// Bring commands to rest within their limits, and latch
     Stop,
-    /// Commands are at rest from the next control period on, latched
+    /// Set commands to rest from the next control period on, and latch
     EStop,
-    /// Open a latch; nothing moves before a start
+    /// End a latched stop; nothing moves before a start
     Reset,
     /// Begin the episode that the controller waits for
     Start,
 }
 
-/// Runs the verb.
+/// Runs `aegis operate`.
 pub fn run(arguments: &OperateArguments) -> Result<(), Failure> {
     let session = arguments.plant.open(&arguments.plant.guard(Principal::Operator)?)?;
     let wish = match arguments.wish {

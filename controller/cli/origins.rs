@@ -1,5 +1,5 @@
-//! What the files of a plan say of the starts that they came from, held against what the plan judges on.
-//! Reads cards, probe and `origins.toml`; what a shared start is, is `aegis_experiments::origin`.
+//! Reads from which starts the files of a plan state that they came, and refuses files from a start that the plan judges
+//! on. Reads cards, probe and `origins.toml`. `aegis_experiments::origin` defines when a start is shared.
 
 use std::path::Path;
 
@@ -13,13 +13,14 @@ use aegis_sim::Suite;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::{digest, text};
-use crate::plan::discovery::scenes;
+use crate::scene_digests::scenes;
 use crate::study_loader::SUITES;
 
-/// A suite of upstream's that no plan can be about and that policies may have learned from.
+/// A suite of upstream that no plan can use and that policies may have been trained on.
 const UNUSED: &str = "libero_90";
 
-/// What a model card, or `origins.toml` beside it, says of the model's training.
+/// Returns what a model card states about the starts of the model's training. Where the card states none, the statements of
+/// the `origins.toml` beside it are returned instead. `name` is the card's name in statements and errors.
 pub fn of_model(path: &Path, name: &str) -> Result<Vec<Statement>, Failure> {
     let card: toml::Table = toml::from_str(&text(path)?)
         .map_err(|error| failure(Exit::Input, format!("{}: not a model card: {error}", path.display())))?;
@@ -28,12 +29,14 @@ pub fn of_model(path: &Path, name: &str) -> Result<Vec<Statement>, Failure> {
     Ok(resolved(own, beside(path, name, &weights, |_| Use::Training)?))
 }
 
-/// What a probe, or `origins.toml` beside it, says of its rollouts.
+/// Returns what a probe file states about the starts of its rollouts. Where the file states none, the statements of the
+/// `origins.toml` beside it are returned instead. `name` is the file's name in statements.
 pub fn of_probe(path: &Path, name: &str, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
     Ok(resolved(probe.statements(name).into(), beside(path, name, &digest(path)?, Use::in_probe)?))
 }
 
-/// What `origins.toml` beside a file says of the bytes with this digest; `used` tells what a part did, by its name.
+/// Returns what the `origins.toml` beside a file states about the bytes with the digest `sha256`; empty where there is no
+/// such file. `name` is the file's name in statements; `used` gives the use of a part from the part's name.
 pub fn beside(
     path: &Path,
     name: &str,
@@ -44,17 +47,17 @@ pub fn beside(
     Ok(origins.map_or(Vec::new(), |origins| origins.of(name, sha256, used)))
 }
 
-/// What both policies say; paths as the plan's folder is seen from here.
+/// Returns what both policies' cards state, under the cards' resolved paths.
 pub fn of_policies(models: &Models) -> Result<Vec<Statement>, Failure> {
     let said = [&models.weak, &models.strong].map(|path| of_model(path, &path.display().to_string()));
     Ok(said.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
 }
 
-/// Roles under which a lock seals the `origins.toml` beside weak card, strong card and probe.
+/// Roles under which a lock records the `origins.toml` beside the weak card, the strong card and the probe.
 pub const ROLES: [&str; 3] = ["weak origins", "strong origins", "probe origins"];
 
-/// What the files of a registered plan say, by the names that the lock has for them. What `origins.toml` says counts where
-/// the lock seals it.
+/// Returns what the files of a registered plan state, under the names that the lock has for the files. The contents of an
+/// `origins.toml` count only where the lock records that file.
 pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
     let models = &lock.frozen.models;
     let name = |role: &'static str| models.get(role).map_or(role, |file| file.file.as_str());
@@ -78,8 +81,9 @@ pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Stateme
     Ok(found)
 }
 
-/// Refuses statements that cannot be right, and those that name a start which the plan judges on: its confirmation range,
-/// that of its precondition, and `also`, which a verb judges on.
+/// Refuses statements that cannot be right, and statements that name a start which the plan judges on: a start of its
+/// confirmation range, of its precondition's range, or of the range `also`, which the calling verb judges on. The starts
+/// that thresholds were set on may be in the precondition's range.
 pub fn check_ranges(
     (path, plan): (&Path, &Plan),
     suite: &Suite,
@@ -93,7 +97,8 @@ pub fn check_ranges(
     let known = SUITES.into_iter().chain([UNUSED]).filter(|name| *name != plan.suite);
     let known: Vec<&str> = known.chain([plan.suite.as_str()]).collect();
     check_suites(statements, &known).map_err(|error| refused(&error))?;
-    // The scenes are megabytes to read: only where somebody says which theirs were, under whatever name.
+    // Digesting the scenes reads megabytes. The digest is needed only where a statement names another suite and gives a
+    // digest of its scenes, which may be the plan's scenes under another name.
     let aliased = |origin: &Origin| origin.suite != plan.suite && origin.suite_sha256.is_some();
     let compared = statements.iter().filter_map(|statement| statement.origin.as_ref()).any(aliased);
     let suite_sha256 = if compared { Some(scenes(&plan.suite)?.content_sha256()) } else { None };

@@ -1,18 +1,20 @@
-//! Lines for people on threads of their own, one for each of both outputs: nobody else waits for a terminal that is stopped,
-//! or for a pipe that nobody reads. A line that finds no room is counted, and the count is said in its place.
+//! Output of lines on two threads, one for standard output and one for standard error, so that no other thread waits for a
+//! terminal that is stopped or for a pipe that is not read. Lines that find the queue full are dropped and counted, and the
+//! count is printed in their place.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Lines that may wait.
+/// Capacity of the queue, in lines.
 const CAPACITY: usize = 1024;
-/// For both outputs to take what waits for them when the process ends; the first leaves the second a part of it.
+/// Longest wait, at the end of the process, for both outputs to accept their queued lines (`TIMEOUT`). Standard output may
+/// use `FIRST_TIMEOUT` of it, so that some is left for standard error.
 const TIMEOUT: Duration = Duration::from_secs(2);
-const FIRST_PATIENCE: Duration = Duration::from_millis(1500);
+const FIRST_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Where lines go.
+/// The two outputs of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -21,25 +23,25 @@ pub enum Stream {
     Errors,
 }
 
-/// Lines on their way, in order.
+/// Queued lines of one output, in order.
 #[derive(Debug, Default)]
 struct Queue {
     lines: VecDeque<String>,
-    /// Lines that found no room behind the last that did.
+    /// Number of lines that were dropped after the newest queued line.
     missed: usize,
-    /// One is being written.
+    /// Whether a line is being written.
     is_writing: bool,
-    /// Why one could not be written, the first time.
+    /// The first error of a line that could not be written.
     error: Option<io::Error>,
 }
 
 impl Queue {
-    /// Takes a line if there is room.
+    /// Queues a line, or counts it as dropped where the queue is full.
     fn offer(&mut self, line: String) {
         if self.lines.len() < CAPACITY { self.push(line) } else { self.missed += 1 }
     }
 
-    /// Takes a line that must not be missed; there are few.
+    /// Queues a line that must not be dropped, beyond the capacity if necessary; there are few such lines.
     fn push(&mut self, line: String) {
         self.say_missed();
         self.lines.push_back(line);
@@ -58,7 +60,7 @@ impl Queue {
     }
 }
 
-/// One output and its thread, which ends with the process.
+/// One output and its thread, which runs until the process ends.
 struct Outlet(Arc<(Mutex<Queue>, Condvar)>);
 
 impl Outlet {
@@ -72,7 +74,7 @@ impl Outlet {
                 let written = writeln!(output, "{line}").and_then(|()| output.flush());
                 let mut queue = one.queue();
                 queue.is_writing = false;
-                // The reader may have gone; the work goes on without.
+                // The reader may have gone; the work continues without it.
                 queue.error = queue.error.take().or(written.err());
                 drop(queue);
                 one.0.1.notify_all();
@@ -85,7 +87,7 @@ impl Outlet {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next line, once there is one.
+    /// Waits for a line and returns it.
     fn next(&self) -> String {
         let mut queue = self.queue();
         loop {
@@ -102,7 +104,8 @@ impl Outlet {
         self.0.1.notify_all();
     }
 
-    /// Waits until all is written, or `until`. Returns how many lines were not, and the first error.
+    /// Waits until every queued line is written, at most until `until`. Returns the number of lines that were not written,
+    /// and the first error.
     fn finish(&self, until: Instant) -> (usize, Option<io::Error>) {
         self.put(Queue::say_missed);
         let (mut queue, left) = (self.queue(), until.saturating_duration_since(Instant::now()));
@@ -116,7 +119,10 @@ impl Outlet {
 
 static OUTLETS: OnceLock<[Outlet; 2]> = OnceLock::new();
 
-/// From here on no thread of this process waits for an output.
+/// Starts the output threads. From here on no other thread of the process waits for an output.
+///
+/// # Errors
+/// A thread that cannot be started.
 #[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone may not be kept waiting.
 pub fn begin() -> io::Result<()> {
     let outlets = [Outlet::start("output", io::stdout())?, Outlet::start("errors", io::stderr())?];
@@ -128,17 +134,20 @@ fn begun(stream: Stream) -> Option<&'static Outlet> {
     OUTLETS.get().map(|[output, errors]| if stream == Stream::Output { output } else { errors })
 }
 
-/// Takes a line of which there may be many; where nothing has begun, waits for it as others do.
+/// Prints a line that may be dropped where the queue is full. Before [`begin`] the line is written directly.
 #[cfg_attr(not(feature = "robot"), allow(dead_code))]
 pub fn offer(stream: Stream, line: String) {
     match begun(stream) {
         Some(outlet) => outlet.put(|queue| queue.offer(line)),
-        // A reader that has gone is nothing to stop for.
+        // A reader that has gone does not stop the work.
         None => drop(write(stream, &line)),
     }
 }
 
-/// Takes a line that has to be said. The error of one that could not be written, known at once or at the end.
+/// Prints a line that must not be dropped. Before [`begin`] the line is written directly.
+///
+/// # Errors
+/// A line that could not be written directly. The error of a queued line is passed to [`finish`] instead.
 pub fn say(stream: Stream, line: String) -> io::Result<()> {
     match begun(stream) {
         Some(outlet) => {
@@ -156,18 +165,18 @@ fn write(stream: Stream, line: &str) -> io::Result<()> {
     }
 }
 
-/// When the process ends: waits a bounded time for standard output, calls `last` with its error for a line about it and about
-/// the work, and waits for standard error as well.
+/// Finishes the output when the process ends: waits a bounded time for standard output, calls `last` with the error of
+/// standard output so that it can report that error and the result of the work, and then waits for standard error.
 pub fn finish(last: impl FnOnce(Option<io::Error>)) {
     let begin = Instant::now();
     let mut unshown = 0;
     let mut error = None;
     if let Some(output) = begun(Stream::Output) {
-        (unshown, error) = output.finish(begin + FIRST_PATIENCE);
+        (unshown, error) = output.finish(begin + FIRST_TIMEOUT);
     }
     if unshown > 0 {
         let reason = format!("warning: {unshown} lines were not shown: standard output takes nothing");
-        // Standard error has failed as well: nowhere is left to report it.
+        // A failure of standard error cannot be reported anywhere.
         let _ = say(Stream::Errors, reason);
     }
     last(error);
@@ -182,8 +191,8 @@ mod tests {
 
     use super::*;
 
-    /// An output that says which line it has been given, and takes it once it is let; when nobody can let it any more, it takes
-    /// all.
+    /// An output that reports each line that it is given, and blocks until the test lets it continue. Once the test has
+    /// dropped its end of the channel, the output accepts every line.
     struct Held {
         let_go: Receiver<()>,
         given: Sender<String>,
@@ -210,7 +219,7 @@ mod tests {
         let outlet = Outlet::start("held", Held { let_go, given, line: Vec::new() }).unwrap();
         outlet.put(|queue| queue.offer("first".into()));
         assert_eq!(gives.recv().unwrap(), "first");
-        // More than there is room for, while the first is not taken.
+        // More lines than the queue holds, while the first line is not accepted.
         (0..CAPACITY + 7).for_each(|number| outlet.put(|queue| queue.offer(number.to_string())));
         outlet.put(|queue| queue.push("the summary".into()));
         let (left, error) = outlet.finish(Instant::now());

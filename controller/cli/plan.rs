@@ -1,5 +1,5 @@
-//! `aegis plan`: the plan of a study, from an empty one to one that is registered and held.
-//! One file per verb; what a lock is and how it is compared is `aegis_experiments::registration`.
+//! `aegis plan`: writes, sizes, pilots, registers, amends and checks the plan of a study.
+//! One file per verb. `aegis_experiments::registration` defines what a lock is and how it is compared.
 
 pub mod discovery;
 mod new;
@@ -28,13 +28,13 @@ pub enum PlanVerb {
     Pilot(pilot::PilotArguments),
     /// Freeze a plan, and all that a run of it reads, in a lock file
     Register(register::RegisterArguments),
-    /// Take what is found now into the lock, with the reason
+    /// Record the plan and its files as they are now in the lock, with the reason
     Amend(register::AmendArguments),
-    /// Hold what is found against the lock
+    /// Check the plan and all that a run of it reads against the lock
     Check(register::CheckArguments),
 }
 
-/// Runs the verb.
+/// Runs a verb of `aegis plan`.
 pub fn run(verb: &PlanVerb) -> Result<(), Failure> {
     match verb {
         PlanVerb::New(arguments) => new::run(arguments),

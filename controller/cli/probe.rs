@@ -1,5 +1,5 @@
-//! `aegis probe`: fit the head and set its thresholds, judge it on fresh rollouts, or show a fitted one.
-//! Discovery, calibration and judgement each have a range of their own.
+//! `aegis probe`: fits the head and sets its thresholds, judges a probe on fresh rollouts, or shows a fitted probe.
+//! Discovery, calibration and evaluation each have a range of their own.
 
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ use crate::study_loader::{Study, StudyArguments, share};
 pub enum ProbeVerb {
     /// Fit the head on discovery rollouts, calibrate on others, and write the probe file
     Fit(FitArguments),
-    /// Judge the probe on fresh rollouts, beside rivals that read no activation
+    /// Judge the probe on fresh rollouts, beside baselines that read no activation
     Eval(EvalArguments),
     /// Print a probe's thresholds and where they come from
     Show(StudyArguments),
@@ -68,7 +68,7 @@ pub struct EvalArguments {
     /// The probe instead of the plan's
     #[arg(long, value_name = "FILE")]
     probe: Option<PathBuf>,
-    /// The rollouts that the probe was fitted on, for its rivals; rolled out now when left out
+    /// The rollouts that the probe was fitted on, for the baselines; rolled out now when left out
     #[arg(long, value_name = "FILE")]
     discovery: Option<PathBuf>,
     /// Fresh rollouts to judge on; rolled out now when left out
@@ -85,7 +85,7 @@ pub struct EvalArguments {
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs a verb of `aegis probe`.
 pub fn run(verb: &ProbeVerb) -> Result<(), Failure> {
     match verb {
         ProbeVerb::Fit(arguments) => fit_probe(arguments),
@@ -102,7 +102,7 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let study = Study::open(&arguments.study)?;
     let out = arguments.out.as_ref().unwrap_or(&study.plan.models.probe);
     let given = [&arguments.discovery, &arguments.calibration];
-    // The plan's probe is where the new one goes.
+    // The plan's probe is no input: the new probe may replace it.
     let [plan, weak, strong, _] = study.inputs();
     let inputs: Vec<&Path> =
         [plan, weak, strong].into_iter().chain(given.into_iter().flatten().map(PathBuf::as_path)).collect();
@@ -149,7 +149,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
         );
         return Err(failure(Exit::Input, message));
     }
-    // Before the rollouts, which take minutes.
+    // Checked before the rollouts, which take minutes.
     share(&study.plan, "--range", &arguments.range)?;
     let file = study.probe()?;
     let path = &study.plan.models.probe;
@@ -158,7 +158,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     check_ranges((&study.path, &study.plan), &study.suite, &said, Some(&arguments.range))?;
     let workers = arguments.study.workers;
     let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
-    // What lies in a file was noted when it was collected.
+    // Rollouts in a file were noted in the plan's log when they were collected.
     let run_now = arguments.episodes.is_none();
     let sets = if run_now { study.keys("--range", &arguments.range)?.len() } else { 0 };
     note(arguments.study.plan.as_ref(), &study.plan, "aegis probe eval", &arguments.range, sets)?;
@@ -176,7 +176,8 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A rival that reads no activation and ranks as well makes the probe pointless; better said than found in a table.
+/// Warns of each baseline that ranks episodes as well as the probe. Such a baseline reads no activation, so the probe is
+/// then of no use; a warning is noticed sooner than a row in a table.
 fn warn(found: &Evaluation) {
     for baseline in &found.baselines {
         if baseline.overall.estimate >= found.probe.overall.estimate {

@@ -1,5 +1,5 @@
-//! What `aegis probe eval` found, as Markdown tables.
-//! Text from values; nothing here computes.
+//! Formats the evaluation of `aegis probe eval` as Markdown tables.
+//! Computes nothing.
 
 use std::fmt::Write;
 
@@ -7,10 +7,10 @@ use aegis_experiments::probe::evaluation::{Evaluation, Measure};
 use aegis_experiments::report::plain;
 use aegis_statistics::Proportion;
 
-/// The published probe, to stand beside (arXiv 2606.06660).
+/// Row with the figures of the published probe, for comparison (arXiv 2606.06660).
 const PUBLISHED: &str = "| published, another policy and benchmark run | 0.764 [0.70, 0.84] | |";
 
-/// Every table of an evaluation.
+/// Returns every table of an evaluation of the range called `range`.
 pub fn markdown(found: &Evaluation, range: &str) -> String {
     let mut text = String::new();
     let data = &found.data;

@@ -1,5 +1,5 @@
-//! Progress with time left, on standard error: a bar for a person, a line now and then for a log.
-//! Results go to standard output, so a pipe sees nothing of this.
+//! Progress with the estimated time left, on standard error: a bar on a terminal, occasional lines in a log. Results go to
+//! standard output, so a pipe receives no progress text.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
@@ -11,18 +11,19 @@ use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::exit::tell;
 
-/// The least time between two lines of a log; later a tenth of the time that went by, so that a night fills no disk.
+/// Shortest time between two lines of a log. The time grows to a tenth of the elapsed time, so that a long run does not
+/// fill a disk.
 const LINES: Duration = Duration::from_secs(10);
 
-/// How far a verb is.
+/// The progress of a verb.
 pub struct Bar {
     bar: ProgressBar,
     heading: Cow<'static, str>,
-    /// Where there is no terminal.
+    /// State of the log; `None` where standard error is a terminal.
     log: Option<Mutex<Log>>,
 }
 
-/// What a log was told.
+/// The progress of a verb, and the time of the last line in the log.
 struct Log {
     total: usize,
     done: usize,
@@ -30,11 +31,11 @@ struct Log {
     told: Instant,
 }
 
-/// A bar over `total` items under a heading.
+/// Makes a bar over `total` items under a heading.
 pub fn bar(heading: impl Into<Cow<'static, str>>, total: usize) -> Bar {
     let heading = heading.into();
     let bar = ProgressBar::new(total as u64).with_message(heading.clone());
-    // The template is a constant; should it ever be wrong, the default style does.
+    // The template is a constant. If it were invalid, the default style would be used.
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}, {eta} left") {
         bar.set_style(style);
     }
@@ -45,7 +46,7 @@ pub fn bar(heading: impl Into<Cow<'static, str>>, total: usize) -> Bar {
 }
 
 impl Bar {
-    /// One more item is done.
+    /// Counts one more item as done.
     pub fn inc(&self) {
         self.bar.inc(1);
         let log = self.log.as_ref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
@@ -54,14 +55,14 @@ impl Bar {
         }
     }
 
-    /// Leaves nothing of the bar on the terminal.
+    /// Removes the bar from the terminal.
     pub fn finish_and_clear(&self) {
         self.bar.finish_and_clear();
     }
 }
 
 impl Log {
-    /// Counts one more item; a line, where it is time for one.
+    /// Counts one more item as done. Returns a line for the log where one is due.
     fn after_one_more(&mut self, now: Instant) -> Option<String> {
         self.done += 1;
         let gone = now.saturating_duration_since(self.begun);
@@ -75,7 +76,8 @@ impl Log {
     }
 }
 
-/// What a run tells the bar: a job done moves it, an interruption is printed above it, for a person and for a log.
+/// Returns the callback that shows a run's progress: a finished job advances the bar, and an interruption is printed above
+/// the bar, on a terminal and in a log alike.
 pub fn follow(bar: &Bar) -> impl Fn(Progress<'_>) + Sync + '_ {
     move |event| match event {
         Progress::Done => bar.inc(),

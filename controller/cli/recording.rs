@@ -1,12 +1,13 @@
-//! One episode to be seen: chosen from the results, run again, and held against them.
-//! A replay that differs from its result by one bit is an error, not a picture.
+//! Makes the recording of one episode: chooses it from the results, runs it again, and checks the new result against the
+//! old. A replay whose result differs by one bit is an error; no recording is made of it.
 
 use std::sync::{Arc, Mutex};
 
 use aegis_core::scene::Scene;
 use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
 use aegis_experiments::arm::WEAK;
-use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
+use aegis_experiments::episode_context::EpisodeSettings;
+use aegis_experiments::outcome::EpisodeResult;
 use aegis_experiments::report::{Instructive, instructive};
 use aegis_experiments::{Arm, EpisodeKey, run_episode, runner};
 use aegis_recorder::{EpisodeInfo, EpisodeRecording};
@@ -15,17 +16,18 @@ use aegis_sim::LiberoPlant;
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::study_loader::Study;
 
-/// What the weak policy alone came to from the same start.
+/// Returns the result of the weak arm for the same key.
 pub fn weak_twin(results: &[EpisodeResult], key: EpisodeKey) -> Option<&EpisodeResult> {
     results.iter().find(|result| result.arm == *WEAK && result.key == key)
 }
 
-/// The first episode worth looking at in which the gate fired.
+/// Returns the first instructive episode in which the gate fired.
 pub fn most_instructive(results: &[EpisodeResult]) -> Option<Instructive> {
     instructive(results).into_iter().find(|one| one.fires > 0)
 }
 
-/// Runs an episode again and films it; `is_same` says whether it came to the same result.
+/// Runs an episode again and records the poses of all bodies at every control step. `is_same` says whether the new result
+/// is the stored one.
 pub fn film(
     study: &Study,
     probe: &Probe,
@@ -38,7 +40,7 @@ pub fn film(
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
     let bodies = plant.bodies();
     let shots: Shots = Arc::default();
-    let mut parties = study
+    let mut context = study
         .parties_around(Box::new(Filmed { plant, shots: Arc::clone(&shots) }), probe)
         .map_err(|error| failure(Exit::Failed, error))?;
 
@@ -51,12 +53,13 @@ pub fn film(
     };
     let title = info.title.clone();
     let mut film = EpisodeRecording::new(info, bodies);
-    let (result, _) = run_episode(&mut parties, arm, key, settings, &mut film).or_exit(Exit::Failed)?;
+    let (result, _) = run_episode(&mut context, arm, key, settings, &mut film).or_exit(Exit::Failed)?;
     if !is_same(&result)? {
         return Err(failure(Exit::Failed, format!("{title}: the replay differs from its result")));
     }
     let shots = shots.lock().map_err(|_| failure(Exit::Failed, "the film of the episode was lost"))?;
-    // The film starts at the reset; the episode starts when the objects have come to rest.
+    // The first shot is of the reset. The episode begins `settle_steps` control steps later, when the objects have come to
+    // rest.
     for (step, shot) in shots.iter().skip(settings.settle_steps as usize).enumerate() {
         film.poses(step as u32, shot.plant_time, &shot.poses);
         film.pictures(step as u32, &shot.pictures);
@@ -64,17 +67,18 @@ pub fn film(
     Ok(film)
 }
 
-/// How it was after a control step.
+/// The state of the plant after a control step.
 struct Shot {
     plant_time: f64,
     poses: Vec<Pose>,
-    /// What the cameras saw, where a policy asked.
+    /// Pictures of the cameras, where a policy asked for them.
     pictures: Vec<Frame>,
 }
 
 type Shots = Arc<Mutex<Vec<Shot>>>;
 
-/// A plant that notes how it is after every control step.
+/// A plant that records the poses of its bodies at the reset and after every control step, and the pictures that a policy
+/// asked for.
 struct Filmed {
     plant: LiberoPlant,
     shots: Shots,

@@ -1,5 +1,5 @@
-//! Plants of another process, claimed over Zenoh: one for each worker.
-//! Which process serves them, native or upstream or a robot, makes no difference here.
+//! Plants that another process serves, claimed over Zenoh, one for each worker. This module does not depend on what serves
+//! them: the native simulator, an upstream simulator, or a robot.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 
-/// Arguments of every verb that can drive plants of another process.
+/// Arguments of every command that can drive plants of another process.
 #[derive(Args)]
 pub struct RemoteArguments {
     /// Drive plants that another process serves, at this Zenoh endpoint, instead of simulating here
@@ -30,16 +30,17 @@ pub struct RemoteArguments {
     allow_plaintext_network: bool,
 }
 
-/// Arguments of the verbs that speak with one plant's surroundings: its controller, or its policy's askers.
+/// Arguments of the commands that connect to the process serving one plant in order to reach that plant's controller:
+/// `aegis operate` and `aegis serve-policy`.
 #[derive(Args)]
 pub struct PlantArguments {
     /// Name of the plant
     #[arg(long, value_name = "NAME")]
     pub plant: String,
-    /// Zenoh endpoint of whoever serves the plant
+    /// Zenoh endpoint of the process that serves the plant
     #[arg(long, value_name = "tcp|tls/HOST:PORT", default_value = "tcp/127.0.0.1:7447")]
     connect: Endpoint,
-    /// Folder of this party's keys, which `aegis keys` makes; TLS needs them
+    /// Folder of this program's keys, which `aegis keys` makes; TLS needs them
     #[arg(long, value_name = "FOLDER")]
     keys: Option<PathBuf>,
     /// Allow an endpoint off this machine, over plain TCP
@@ -48,21 +49,22 @@ pub struct PlantArguments {
 }
 
 impl PlantArguments {
-    /// Holds the endpoint against its keys, which have to be `party`'s.
+    /// Checks the endpoint and its keys, which must belong to `party`.
     pub fn guard(&self, party: Principal) -> Result<Guarded, Failure> {
         let plants = std::slice::from_ref(&self.plant);
         guard(&self.connect, self.keys.as_deref(), self.allow_plaintext_network, (party, plants))
     }
 
-    /// Connects.
+    /// Connects to the endpoint.
     pub fn open(&self, guarded: &Guarded) -> Result<zenoh::Session, Failure> {
         let plants = std::slice::from_ref(&self.plant);
         aegis_link::open_guarded(Role::Drive, guarded, plants).or_exit(Exit::Failed)
     }
 }
 
-/// Holds an endpoint of the command line against its keys, which have to be a party's for some plants, before anything is
-/// loaded or opened.
+/// Checks an endpoint of the command line and its keys, which must belong to `party` and cover `plants`, before anything is
+/// loaded or opened. Prints the warnings about the keys. For TLS, may start the program anew; see
+/// `read_and_write_on_one_thread`.
 pub fn guard(
     endpoint: &Endpoint,
     keys: Option<&Path>,
@@ -80,14 +82,15 @@ pub fn guard(
     endpoint.clone().guard(allow_plaintext_network, keys).or_exit(Exit::Input)
 }
 
-/// Which of Zenoh's threads do what.
+/// Environment variable that configures Zenoh's threads.
 const THREADS: &str = "ZENOH_RUNTIME";
-/// What is received is read on the thread that sends.
+/// Configuration in which Zenoh receives on the thread that sends.
 const ONE_THREAD: &str = "(rx: (handover: tx))";
 
-/// Has Zenoh read and write on one thread, for which it asks the environment alone: begins this program anew with it there,
-/// under the same number. Zenoh 1.10 reads and writes one TLS connection on two threads without a lock, and a thread that writes
-/// while the other is amid a message reads half a state: the process ends by SIGSEGV.
+/// Makes Zenoh read and write on one thread. Zenoh reads this setting from the environment only, so the program is executed
+/// anew with the variable set, as the same process (same PID). The reason: Zenoh 1.10 reads and writes one TLS connection
+/// on two threads without a lock. A thread that writes while the other is within a message reads an inconsistent state, and
+/// the process ends by SIGSEGV.
 fn read_and_write_on_one_thread() -> Result<(), Failure> {
     if std::env::var_os(THREADS).is_some() {
         return Ok(());
@@ -98,14 +101,14 @@ fn read_and_write_on_one_thread() -> Result<(), Failure> {
     Err(failure(Exit::Failed, what))
 }
 
-/// Plants of another process.
+/// A session with the plants of another process.
 pub struct Remote {
     session: zenoh::Session,
     plants: Vec<String>,
 }
 
 impl RemoteArguments {
-    /// Connects, where that is asked for.
+    /// Connects to the endpoint; returns `None` where `--connect` was not given.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         let Some(endpoint) = &self.connect else { return Ok(None) };
         let whose = (Principal::Controller, &self.plant[..]);
@@ -116,12 +119,12 @@ impl RemoteArguments {
 }
 
 impl Remote {
-    /// How many plants there are.
+    /// Returns the number of plants.
     pub fn count(&self) -> usize {
         self.plants.len()
     }
 
-    /// Claims the plant of one worker.
+    /// Claims the plant of one worker, in lock-step.
     pub fn claim(&self, worker: usize) -> Result<Box<dyn Plant>, SetupError> {
         let name = &self.plants[worker % self.plants.len()];
         let controller = format!("aegis, process {}", std::process::id());

@@ -1,4 +1,5 @@
-//! What stands in for `remote.rs` in a program that is built without the feature `robot`: no plant of another process.
+//! Replaces `remote.rs` in a program that is built without the feature `robot`: such a program drives no plant of another
+//! process.
 
 use std::convert::Infallible;
 
@@ -8,25 +9,25 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, failure};
 
-/// Verbs that need the feature.
+/// Verbs that need the feature `robot`.
 const ABSENT: [&str; 6] = ["bench", "keys", "operate", "run", "serve-policy", "sim serve"];
 
-/// No argument.
+/// The arguments for remote plants; without the feature there are none.
 #[derive(Args)]
 pub struct RemoteArguments {}
 
-/// Never there.
+/// A set of remote plants. Without the feature no value of this type exists.
 pub struct Remote(Infallible);
 
 impl RemoteArguments {
-    /// Always none.
+    /// Returns `None`: without the feature there are no remote plants.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         Ok(None)
     }
 }
 
 impl Remote {
-    /// How many plants there are.
+    /// Returns the number of plants.
     pub fn count(&self) -> usize {
         match self.0 {}
     }
@@ -37,7 +38,8 @@ impl Remote {
     }
 }
 
-/// Refuses a verb that is not in this program; `before` are the words before it, with their spaces.
+/// Refuses a verb that this program was built without, or that does not exist. `before` contains the words in front of the
+/// verb, each followed by a space; the first of `words` is the verb.
 pub fn absent(before: &str, words: &[String]) -> Result<(), Failure> {
     let found = format!("{before}{}", words.first().map_or("", String::as_str));
     let reason = if ABSENT.contains(&&*found) {

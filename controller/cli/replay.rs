@@ -1,5 +1,5 @@
-//! `aegis replay`: a robot's run or a study's episode, checked or shown in Rerun.
-//! An episode is run again and held against its result, so that what is shown is what was counted.
+//! `aegis replay`: checks a robot's run, or shows a run or a study's episode in Rerun.
+//! An episode is run again and its result checked against the stored one, so that what is shown is what was counted.
 
 mod check;
 mod episode;
@@ -38,7 +38,7 @@ pub struct ReplayArguments {
     episode: episode::EpisodeArguments,
 }
 
-/// What is to come of it.
+/// What to do with the run or the episode.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct To {
@@ -57,7 +57,7 @@ struct To {
 }
 
 impl To {
-    /// Where it is shown; none for a check.
+    /// Returns where the run or the episode is to be shown; `None` for a check.
     fn target(&self) -> Option<Target> {
         match (&self.rrd, &self.connect) {
             (Some(path), _) => Some(Target::File(path.clone())),
@@ -67,7 +67,7 @@ impl To {
     }
 }
 
-/// Runs the verb.
+/// Runs `aegis replay`.
 pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let target = arguments.target.as_path();
     let is_study = target.join(aegis_experiments::experiment::STORE).is_file();
@@ -92,7 +92,7 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     }
 }
 
-/// Checks one file, and nothing that lies beside it.
+/// Checks one file of a run, without the files beside it.
 fn check_file(path: &Path) -> Result<(), Failure> {
     let checked = check::check(path)?;
     let wrong = |reason: String| failure(Exit::Failed, format!("{}: {reason}", path.display()));
@@ -120,7 +120,7 @@ fn show_run(path: &Path, to: Target) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Where something is shown, for people.
+/// Returns the end of the message that says where something is shown.
 fn shown(to: &Target) -> String {
     match to {
         Target::File(path) => format!("; open them with: rerun --bind 127.0.0.1 {}", path.display()),

@@ -1,5 +1,5 @@
-//! `aegis run`: drives a robot, or a simulator that is served as one, over Zenoh in real time.
-//! Episodes one after another; a stop is latched until somebody resets it.
+//! `aegis run`: drives a robot, or a simulator that is served like one, over Zenoh in real time. Runs the episodes of the
+//! robot file one after another. A stop is latched until an operator sends a reset.
 
 mod claim;
 mod episodes;
@@ -45,9 +45,10 @@ use session::{RobotSession, Sending, Unsent};
 use view::Live;
 use worker::Worker;
 
-/// Between two looks at what the control thread is doing.
+/// Interval at which the state of the control thread is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// For commands to come to rest when the run ends.
+/// Longest wait for the commands to come to rest at the end of a run. `robot/checks.rs` refuses limits under which a stop
+/// takes longer.
 const REST: Duration = Duration::from_secs(10);
 
 /// Arguments of `aegis run`.
@@ -60,7 +61,7 @@ const REST: Duration = Duration::from_secs(10);
                         An episode begins with `aegis operate start`. A stop is latched: `aegis operate reset` opens it, and \
                         the next start moves on. Exit code 1: the record ended early, for example on a full disk; 4: a \
                         safe stop or an e-stop ended the run or its last episode; 5: a signal ended the run, after a safe \
-                        stop. docs/robot.md is the safety checklist.")]
+                        stop. docs/guide/robot.md is the safety checklist.")]
 pub struct RunArguments {
     /// The robot file
     #[arg(value_name = "FILE")]
@@ -86,12 +87,12 @@ pub struct RunArguments {
     /// Show the run in the Rerun viewer at this address, as rerun+http://127.0.0.1:9876/proxy
     #[arg(long, value_name = "URL")]
     rerun: Option<String>,
-    /// Print what the run amounts to as JSON
+    /// Print the run's summary as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs `aegis run`.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     if arguments.view {
         view::check_terminal()?;
@@ -111,7 +112,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     drive.end(outcome, arguments.json)
 }
 
-/// How a run ended that did not fail.
+/// The ways in which a run ends without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Done,
@@ -122,14 +123,14 @@ enum End {
 struct Drive<'a> {
     robot: &'a Robot,
     session: zenoh::Session,
-    cell: RobotSession,
-    /// Operators are heard whether the plant is there or not.
+    robot_session: RobotSession,
+    /// Listener for operator commands; listens whether or not a plant is claimed.
     _operators: Operators,
     recording: Recording,
     plant: Option<(FreeRunningPlant, Sending)>,
-    /// Number of the episode that was begun last: numbers go on across claims.
+    /// Number of the newest episode. Episode numbers continue across claims.
     newest_episode: u64,
-    /// What a dry run did not send.
+    /// The commands that a dry run withheld; `None` where commands are sent.
     unsent: Option<Arc<Mutex<Unsent>>>,
     auto_start: bool,
     view: Option<Worker>,
@@ -156,8 +157,8 @@ impl<'a> Drive<'a> {
         let folder = arguments.out.clone().unwrap_or_else(|| {
             robot.file.record.join(jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string())
         });
-        let (mut cell, ring) = RobotSession::open(robot, runtime, &session, signal)?;
-        let unsent = arguments.dry_run.then(|| cell.send_nothing());
+        let (mut robot_session, ring) = RobotSession::open(robot, runtime, &session, signal)?;
+        let unsent = arguments.dry_run.then(|| robot_session.send_nothing());
         let metrics = Arc::new(Metrics::new());
         let listen = robot.file.metrics;
         let server = listen.map(|listen| MetricsServer::start(listen, Arc::clone(&metrics))).transpose();
@@ -172,7 +173,7 @@ impl<'a> Drive<'a> {
         let shown = arguments.rerun.as_deref().map(|url| RerunStream::start(url, &header)).transpose()?;
         let (shown, shown_too) =
             shown.map(Arc::new).map_or((None, None), |one| (Some(Arc::clone(&one)), Some(one)));
-        let mut events = Events::new(cell.errors.clone());
+        let mut events = Events::new(robot_session.errors.clone());
         let seen = arguments.view.then(|| Arc::clone(&live));
         let recording = Recording::start(folder, header, ring, move |turn| {
             events.take(turn);
@@ -185,23 +186,23 @@ impl<'a> Drive<'a> {
             }
         })?;
         logging::begin(people, &recording.folder)?;
-        let (looker, looks) = snapshot_recorder::start(&recording.folder, shown_too)?;
-        cell.ears.look(looker);
-        cell.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
+        let (snapshot_recorder, looks) = snapshot_recorder::start(&recording.folder, shown_too)?;
+        robot_session.listener.look(snapshot_recorder);
+        robot_session.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
         if let Some(server) = &server {
             info!("metrics: http://{}/metrics", server.address);
         }
-        let ears = Arc::clone(&cell.ears);
-        let operators = Operators::hear(&session, &robot.file.plant, move |heard| ears.hear(heard));
+        let listener = Arc::clone(&robot_session.listener);
+        let operators = Operators::hear(&session, &robot.file.plant, move |heard| listener.hear(heard));
         let operators = operators.or_exit(Exit::Failed)?;
-        let ears = Arc::clone(&cell.ears);
-        let told = cell.told();
-        let view = || view::show(live, move |wish| ears.obey(wish), told);
+        let listener = Arc::clone(&robot_session.listener);
+        let told = robot_session.told();
+        let view = || view::show(live, move |wish| listener.obey(wish), told);
         let view = arguments.view.then(view).transpose().or_exit(Exit::Failed)?;
         Ok(Self {
             robot,
             session,
-            cell,
+            robot_session,
             _operators: operators,
             recording,
             plant: None,
@@ -214,25 +215,31 @@ impl<'a> Drive<'a> {
         })
     }
 
-    /// Comes to rest, writes what is left, and says how it went.
+    /// Ends the run: brings the commands to rest, releases the plant, writes the summary, and returns the error that ends
+    /// the process, if there is one. Waits at most `REST` for the commands to come to rest.
     fn end(mut self, outcome: Result<End, Failure>, as_json: bool) -> Result<(), Failure> {
         if !matches!(outcome, Ok(End::Done | End::Stopped(_))) {
-            self.cell.wishes.stop();
+            self.robot_session.wishes.stop();
             let begin = Instant::now();
-            let resting = |cell: &RobotSession| cell.control.mode().is_latched() && cell.control.is_at_rest();
-            while !resting(&self.cell) && self.cell.thread.is_alive() && begin.elapsed() < REST {
+            let resting = |robot_session: &RobotSession| {
+                robot_session.control.mode().is_latched() && robot_session.control.is_at_rest()
+            };
+            while !resting(&self.robot_session)
+                && self.robot_session.thread.is_alive()
+                && begin.elapsed() < REST
+            {
                 std::thread::sleep(POLL_INTERVAL);
             }
         }
         if let Some((plant, sending)) = self.plant.take() {
-            self.cell.stop_sending(sending);
+            self.robot_session.stop_sending(sending);
             drop(plant);
         }
-        // The terminal is people's again before anything is printed.
+        // The view gives the terminal back before anything is printed.
         drop(self.view.take());
-        let malformed = self.cell.ears.malformed();
-        let published = self.cell.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let controller = self.cell.thread.end();
+        let malformed = self.robot_session.listener.malformed();
+        let published = self.robot_session.published.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let controller = self.robot_session.thread.end();
         let (folder, reserve) = (self.recording.folder.clone(), Arc::clone(&self.recording.reserve));
         let taken = self.recording.end();
         drop(self.looks.take());
@@ -273,7 +280,8 @@ impl<'a> Drive<'a> {
     }
 }
 
-/// What ends the process: how the run ended, how its last episode did, and what of it was `lost` to the disk.
+/// Returns the result of the process: from how the run ended, how its `last` episode ended, and the list of files that
+/// could not be written (`lost`).
 fn verdict(outcome: Result<End, Failure>, last: Option<EpisodeEnd>, lost: &[String]) -> Result<(), Failure> {
     let ended = outcome.and_then(|end| match (end, last) {
         (End::Done, Some(EpisodeEnd::Stopped(mode, _))) => {
@@ -293,7 +301,7 @@ fn verdict(outcome: Result<End, Failure>, last: Option<EpisodeEnd>, lost: &[Stri
     }
 }
 
-/// A latched mode in words.
+/// Returns the words for a latched mode.
 pub fn stop(mode: Mode) -> &'static str {
     if mode == Mode::EStop { "an e-stop" } else { "a safe stop" }
 }

@@ -1,5 +1,5 @@
-//! `aegis sim sample`: new initial states of a suite, as files that upstream's `set_init_state` takes.
-//! Reports what was refused on the way.
+//! `aegis sim sample`: writes new initial states of a suite, as files that upstream's `set_init_state` accepts. Reports how
+//! many states were rejected, by reason.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{check_place, make_folder};
 use crate::study_loader::load_suite;
 
-/// Most states of a task at once.
+/// Largest number of states per task and call.
 const MOST: usize = 1_000_000;
 
 /// Arguments of `aegis sim sample`.
@@ -35,16 +35,16 @@ pub struct SampleArguments {
     /// Seed; with the same one, `sample_seed` of a plan and `aegis sim rollout --sample-seed` give the same states
     #[arg(long, value_name = "N")]
     seed: u64,
-    /// Index of the first; right after the recorded ones when left out
+    /// Index of the first state; right after the recorded ones when left out
     #[arg(long, value_name = "N")]
     first: Option<usize>,
     /// Where the states go, float64[count, 1 + nq + nv]: time, qpos, qvel; without --task a folder, a file per task
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// Instead of drawing, hold the recorded states from --first (0 when left out) against the same check
+    /// Instead of drawing, put the recorded states from --first (0 when left out) through the same check
     #[arg(long, conflicts_with = "unchecked")]
     recorded: bool,
-    /// Take what upstream's placement draws, whatever the physics makes of it
+    /// Accept whatever upstream's placement draws, without the check in simulation
     #[arg(long)]
     unchecked: bool,
     /// Print the outcome as JSON
@@ -52,7 +52,7 @@ pub struct SampleArguments {
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs `aegis sim sample`.
 pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
     let count = arguments.count;
     if !(1..=MOST).contains(&count) {

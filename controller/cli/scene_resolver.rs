@@ -1,5 +1,5 @@
-//! The scenes of LIBERO, known again by what was seen of them: the suite whose task has these words and this state.
-//! Poses come from the native simulator, which is put into the state that was seen.
+//! Finder of LIBERO scenes for snapshots of a plant: the suite whose task has the snapshot's instruction and state. Poses
+//! come from the native simulator, which is reset to the snapshot's state.
 
 use aegis_core::Pose;
 use aegis_core::scene::{Body, Scene};
@@ -9,11 +9,12 @@ use aegis_sim::{LiberoPlant, Suite};
 
 use crate::study_loader::{SUITES, load_suite, scenes_folder};
 
-/// Finds scenes among those that are on this machine.
+/// Finder of scenes among the suites that are installed on this machine.
 #[derive(Default)]
 pub struct Libero {
     suites: Option<Vec<Suite>>,
-    /// A plant of the suite that was found last, and how much of a seen state is positions and velocities.
+    /// A plant of the suite that was found last, and the number of values of a snapshot's state that are time, positions
+    /// and velocities.
     found: Option<(LiberoPlant, usize)>,
 }
 

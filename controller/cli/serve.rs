@@ -1,5 +1,5 @@
-//! `aegis sim serve`: native environments as plants over Zenoh, until the process is told to stop.
-//! Each name is an environment of its own on a thread of its own.
+//! `aegis sim serve`: serves native environments as plants over Zenoh, until the process is told to stop. Each name is an
+//! environment of its own, on its own thread.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -21,8 +21,8 @@ use crate::study_loader::load_suite;
                         aegis sim serve --name one --name two --listen tcp/127.0.0.1:7448\n  \
                         aegis sim serve --listen tls/0.0.0.0:7447 --keys keys/plant\n  \
                         aegis sim serve --sample-seed 20261125, for the sampled starts of experiments/demo.toml\n\n\
-                        Who connects decides between lock-step and free-running; docs/protocol.md is the protocol, \
-                        docs/security.md says what keys are for.")]
+                        Who connects decides between lock-step and free-running; docs/reference/protocol.md is the protocol, \
+                        docs/reference/security.md says what keys are for.")]
 pub struct ServeArguments {
     /// Suite, by its name in the cache
     #[arg(long, value_name = "NAME", default_value = "libero_spatial")]
@@ -42,16 +42,16 @@ pub struct ServeArguments {
     /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
     #[arg(long)]
     allow_plaintext_network: bool,
-    /// Control periods per second of a free-running plant; the simulated ones last as long as ever. Without it, the
-    /// simulator's own rate
+    /// Control periods per second, by the wall clock, of a free-running plant; the simulated time of a control step stays
+    /// the same. Without it, the simulator's own rate
     #[arg(long, value_name = "HZ", value_parser = rate)]
     rate: Option<f64>,
-    /// A free-running plant stops when it has had no action for so long, milliseconds, 1 to 60000
+    /// Time without an action after which a free-running plant stops, milliseconds, 1 to 60000
     #[arg(long, value_name = "MS", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=60_000))]
     command_timeout: u64,
 }
 
-/// Runs the verb.
+/// Runs `aegis sim serve`.
 pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let mut names = arguments.names.clone();
     names.sort();
@@ -76,11 +76,11 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let serve_one = |name: &str| -> Result<(), LinkError> {
         let host = Host::new(aegis_link::instance(), info.clone(), limits);
         let mut plant = LiberoPlant::new(suite.clone());
-        // Who serves goes on serving when nobody reads that it is ready.
+        // Serving goes on where standard output is closed, so an error of this line is ignored.
         let ready = || drop(writeln!(std::io::stdout(), "{name}: {} at {endpoint}", suite.name()));
         let warn = |text: &str| tell!("warning: {name}: {text}");
         let served = aegis_link::serve(&session, name, host, &mut plant, &stop, ready, warn);
-        // One that cannot be served ends all.
+        // When one plant is no longer served, the others are told to stop too.
         stop.store(true, Ordering::Relaxed);
         served
     };
@@ -93,7 +93,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     })
 }
 
-/// A control rate, hertz, as controllers take it.
+/// Parses a control rate in hertz, from 1 to 1000, as controllers accept it.
 pub fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "valid is a number".to_owned())?;
     if (1.0..=1000.0).contains(&rate) { Ok(rate) } else { Err("valid is 1 to 1000".into()) }
@@ -106,7 +106,7 @@ fn info(suite: &Suite, rate: Option<f64>) -> Result<PlantInfo, Failure> {
         action_width: ACTION as u32,
         tasks: u32::try_from(suite.task_count()).or_exit(Exit::Setup)?,
         period: Duration::from_secs_f64(1.0 / rate.unwrap_or(task.control_freq)),
-        // Zero moves nothing and leaves the fingers as they are.
+        // An action of zeros moves nothing and leaves the fingers as they are.
         stand_still: vec![0.0; ACTION],
     })
 }

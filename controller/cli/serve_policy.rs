@@ -1,5 +1,5 @@
-//! `aegis serve-policy`: a plant's strong policy on another machine, as one with a GPU, until the process is told to stop.
-//! It connects to whoever serves the plant, which passes the controller's questions on.
+//! `aegis serve-policy`: serves a plant's strong policy from another machine, such as one with a GPU, until the process is
+//! told to stop. Connects to the process that serves the plant, which forwards the controller's requests.
 
 use std::path::PathBuf;
 
@@ -29,7 +29,7 @@ pub struct ServePolicyArguments {
     host: HostArguments,
 }
 
-/// Runs the verb.
+/// Runs `aegis serve-policy`.
 pub fn run(arguments: &ServePolicyArguments) -> Result<(), Failure> {
     let guarded = arguments.plant.guard(Principal::Policy)?;
     let runtime = onnx_runtime()?.with_settings(arguments.host.settings()?).or_exit(Exit::Input)?;

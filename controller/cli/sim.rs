@@ -1,5 +1,5 @@
-//! `aegis sim`: the simulator without any policy.
-//! `rollout` replays an action file, for holding the native runtime against upstream; the others have their own files.
+//! `aegis sim`: runs the simulator without any policy.
+//! `rollout` replays a file of actions, to compare the native runtime with upstream; the other verbs have their own files.
 
 use std::path::{Path, PathBuf};
 
@@ -23,14 +23,14 @@ use crate::study_loader::load_suite;
 pub enum SimVerb {
     /// Replay an action file from an initial state and write the state after every control step
     Rollout(RolloutArguments),
-    /// Draw new initial states as upstream draws them, and refuse those that do not hold
+    /// Draw new initial states as upstream draws them, and reject those that fail a check
     Sample(SampleArguments),
     /// Say in which of a file's states the goal holds
     Goals(GoalsArguments),
     /// Serve environments over Zenoh until interrupted
     #[cfg(feature = "robot")]
     Serve(ServeArguments),
-    /// A verb that this program was built without, or none.
+    /// A verb that this program was built without, or one that does not exist.
     #[cfg(not(feature = "robot"))]
     #[command(external_subcommand)]
     Absent(Vec<String>),
@@ -73,7 +73,7 @@ pub struct RolloutArguments {
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs a verb of `aegis sim`.
 pub fn run(verb: &SimVerb) -> Result<(), Failure> {
     match verb {
         SimVerb::Rollout(arguments) => rollout(arguments),

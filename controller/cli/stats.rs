@@ -1,5 +1,5 @@
-//! `aegis stats`: the study's statistics on counts and files of one's own.
-//! Reads arguments, prints; every number comes from `aegis-statistics`.
+//! `aegis stats`: computes the study's statistics from counts on the command line or from a file of scores. Parses
+//! arguments and prints; every number comes from `aegis-statistics`.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 
-/// Family-wise level of `aegis stats holm`; the JSON key names it.
+/// Family-wise error level of `aegis stats holm`. The JSON key `reject_0_05` contains this value.
 const HOLM_LEVEL: f64 = 0.05;
 
-/// Pairs of a test: time grows with the root of their number.
+/// Largest number of pairs of a test. The computing time grows with the square root of the number of pairs.
 const MOST_PAIRS: u64 = 1_000_000_000_000;
 
 /// Verbs of `aegis stats`.
@@ -34,7 +34,7 @@ pub enum StatsVerb {
     Power(PowerArguments),
 }
 
-/// A number of pairs.
+/// Parses a number of pairs, at most [`MOST_PAIRS`].
 fn pairs(text: &str) -> Result<u64, String> {
     let found = text.parse().ok().filter(|pairs| *pairs <= MOST_PAIRS);
     found.ok_or_else(|| format!("valid is a whole number from 0 to {MOST_PAIRS}"))
@@ -122,7 +122,7 @@ pub struct PowerArguments {
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs a verb of `aegis stats`.
 pub fn run(verb: &StatsVerb) -> Result<(), Failure> {
     let (outcome, text, as_json) = match verb {
         StatsVerb::Mcnemar(arguments) => (mcnemar_outcome(arguments), mcnemar_text as Text, arguments.json),
@@ -139,7 +139,7 @@ pub fn run(verb: &StatsVerb) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How an outcome reads to people.
+/// A function that formats an outcome as text for a terminal.
 type Text = fn(&Value) -> String;
 
 fn mcnemar_outcome(arguments: &McnemarArguments) -> Value {
@@ -212,11 +212,13 @@ fn power_outcome(arguments: &PowerArguments) -> Result<Value, Failure> {
     Ok(outcome)
 }
 
-/// Arguments of the statistics by the flags that set them, where the names differ.
+/// Parameters of the statistics and the flags that set them, where the names differ.
 const LEVEL: [(&str, &str); 1] = [("confidence", "--level")];
 const SHARES: [(&str, &str); 2] = [("treatment_only", "--recovered"), ("control_only", "--broken")];
 
-/// A refusal by the flag that caused it. `power` is what was asked for where the episodes are what is looked for.
+/// Converts an error of the statistics to a failure that names the flag which caused it. `flags` pairs parameters with
+/// flags of another name. `power` is the power that was asked for, where a number of episodes is searched for; else it is
+/// NaN.
 pub fn by_flag(error: StatisticsError, flags: &[(&str, &str)], power: f64) -> Failure {
     let StatisticsError::Range { name, found, valid } = error else { return failure(Exit::Input, error) };
     if name == "limit" {
@@ -229,7 +231,7 @@ pub fn by_flag(error: StatisticsError, flags: &[(&str, &str)], power: f64) -> Fa
     failure(Exit::Input, format!("{flag}: found {found}; valid is {valid}"))
 }
 
-/// One line per key.
+/// Formats an outcome as one line per key.
 fn plain(outcome: &Value) -> String {
     let mut text = String::new();
     for (key, value) in outcome.as_object().into_iter().flatten() {

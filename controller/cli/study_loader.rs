@@ -1,12 +1,13 @@
-//! A study at the edge of the program: the plan, and everything on disk that it names, opened and checked.
-//! Workers get their own plants and sessions from here.
+//! Loads a study: reads its plan, and opens and checks the files that the plan names.
+//! Builds the plants and the episode contexts of worker threads, and finds the ONNX Runtime library, the scenes and the
+//! cache.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Probe, Rule};
 use aegis_experiments::EpisodeKey;
-use aegis_experiments::episode::{EpisodeContext, EpisodeSettings};
+use aegis_experiments::episode_context::{EpisodeContext, EpisodeSettings};
 use aegis_experiments::plan::{Models, Plan, StateRange};
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::runner::SetupError;
@@ -22,10 +23,10 @@ use crate::paths::{beside, shipped, variable};
 
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
-/// The null action of an OSC_POSE arm: stay, gripper open.
+/// The null action of a robot under OSC_POSE control: stay, gripper open.
 pub const NULL_ACTION: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 
-/// Arguments that every verb of a study takes.
+/// Arguments of every verb that loads a study.
 #[derive(Args, Clone, Debug)]
 pub struct StudyArguments {
     /// Settings of the study; the shipped ones when left out
@@ -42,20 +43,20 @@ pub fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A plan and what is shared between workers.
+/// A plan, with the resources that worker threads share.
 pub struct Study {
-    /// Where the plan was read from.
+    /// Path that the plan was read from.
     pub path: PathBuf,
-    /// The settings.
+    /// The plan's settings, with model paths resolved against the plan's folder.
     pub plan: Plan,
-    /// The scenes.
+    /// The scenes of the plan's suite.
     pub suite: Suite,
-    /// The inference library.
+    /// The ONNX Runtime library.
     pub runtime: OnnxRuntime,
 }
 
 impl Study {
-    /// Reads the plan, then opens scenes and library.
+    /// Reads the plan, loads its scenes, and loads the ONNX Runtime library.
     pub fn open(arguments: &StudyArguments) -> Result<Self, Failure> {
         let path = arguments.plan.clone().unwrap_or_else(shipped_plan);
         let host = arguments.host.settings()?;
@@ -65,38 +66,39 @@ impl Study {
         Ok(Self { path, plan, suite, runtime })
     }
 
-    /// Files that it is made of.
+    /// Returns the paths of the plan, the weak card, the strong card and the probe.
     pub fn inputs(&self) -> [&Path; 4] {
         let Models { weak, strong, probe } = &self.plan.models;
         [&self.path, weak, strong, probe]
     }
 
-    /// Every episode of a range, which an argument of the command line named.
+    /// Returns the key of every episode of the plan's range called `range`. `argument` is the command-line argument that
+    /// gave the name; the error for an unknown range names it.
     pub fn keys(&self, argument: &str, range: &str) -> Result<Vec<EpisodeKey>, Failure> {
         Ok(share(&self.plan, argument, range)?.keys(self.tasks()))
     }
 
-    /// The tasks of the plan.
+    /// Returns the indices, within the suite, of the plan's tasks.
     pub fn tasks(&self) -> Vec<usize> {
         self.plan.task_list(self.suite.task_count())
     }
 
-    /// The weak policy's card and the tensor that a probe may read.
+    /// Returns the weak policy's card and the activation that the probe reads.
     pub fn watched(&self) -> Result<(ModelCard, ActivationSpec), Failure> {
         watched(&self.plan.models)
     }
 
-    /// The plan's probe, held against the weak policy's model.
+    /// Loads the plan's probe, and checks that it was fitted on the weak policy's model, tensor and width.
     pub fn probe(&self) -> Result<ProbeFile, Failure> {
         probe(&self.plan.models)
     }
 
-    /// The rule of the plan with the thresholds of a probe.
+    /// Returns the plan's rule with the thresholds of `probe`.
     pub fn rule(&self, probe: &ProbeFile) -> Rule {
         self.plan.rule.rule(&probe.calibration, probe.settings.trend_window)
     }
 
-    /// Settings of an episode.
+    /// Returns the settings that every episode of the study runs with.
     pub fn settings(&self) -> EpisodeSettings {
         EpisodeSettings {
             gate: self.plan.gate.clone(),
@@ -109,7 +111,7 @@ impl Study {
         }
     }
 
-    /// Opens both policies once, so that a bad model ends the verb before the first episode.
+    /// Checks both policies' chunks and opens both models once, so that a bad model ends the verb before the first episode.
     pub fn check_models(&self) -> Result<(), Failure> {
         check_chunks(&self.path, &self.plan)?;
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
@@ -121,18 +123,18 @@ impl Study {
         Ok(())
     }
 
-    /// A worker's own parties, around a plant of its own.
-    pub fn parties(&self, probe: &Probe) -> Result<EpisodeContext, SetupError> {
+    /// Builds the context of one worker's episodes, with a new plant.
+    pub fn context(&self, probe: &Probe) -> Result<EpisodeContext, SetupError> {
         self.parties_around(Box::new(self.plant()?), probe)
     }
 
-    /// A plant with the cameras that the plan's policies read.
+    /// Builds a plant with the cameras that the plan's policies read.
     pub fn plant(&self) -> Result<LiberoPlant, SetupError> {
         let models = &self.plan.models;
         Ok(plant_for(&self.suite, &[ModelCard::load(&models.weak)?, ModelCard::load(&models.strong)?])?)
     }
 
-    /// The same around a plant that the caller made.
+    /// Builds the context of one worker's episodes, with a plant that the caller made.
     pub fn parties_around(&self, plant: Box<dyn Plant>, probe: &Probe) -> Result<EpisodeContext, SetupError> {
         Ok(EpisodeContext {
             plant,
@@ -143,7 +145,8 @@ impl Study {
     }
 }
 
-/// Refuses models whose chunks are not those that the plan runs; model paths as they are read from here.
+/// Refuses models whose chunks do not have the plan's `gate.chunk_steps` actions or the suite's action width. `located` is
+/// the plan with resolved model paths; `path` is the plan's file, which errors name.
 pub fn check_chunks(path: &Path, located: &Plan) -> Result<(), Failure> {
     let (plan, width) = (path.display(), NULL_ACTION.len());
     for card in [&located.models.weak, &located.models.strong] {
@@ -165,7 +168,7 @@ pub fn check_chunks(path: &Path, located: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The scenes of a plan, which have all the starts that it names.
+/// Loads the scenes of a plan's suite, and checks that they have every task and every start that the plan names.
 pub fn suite_of(plan: &Plan, path: &Path) -> Result<Suite, Failure> {
     let suite = load_suite(&plan.suite, plan.sample_seed)?;
     plan.check_tasks(path, suite.task_count()).or_exit(Exit::Input)?;
@@ -184,13 +187,16 @@ fn watched(models: &Models) -> Result<(ModelCard, ActivationSpec), Failure> {
     Ok((card, spec))
 }
 
-/// The probe of these models, held against the weak one.
+/// Loads the probe of these models, and checks that it was fitted on the weak model, its tensor and width.
 pub fn probe(models: &Models) -> Result<ProbeFile, Failure> {
     let (card, spec) = watched(models)?;
     ProbeFile::load(&models.probe, &card.model_sha256(), &spec.tensor, spec.width).or_exit(Exit::Input)
 }
 
-/// A plant with the cameras that these models read, or without any.
+/// Builds a plant with the cameras that these models read, or without cameras where the models read none.
+///
+/// # Errors
+/// Models that read pictures of different sizes, because all cameras of a plant have one size.
 pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, String> {
     let specs = || cards.iter().flat_map(|card| card.frames.iter().map(move |spec| (card, spec)));
     let Some((first, size)) = specs().next() else { return Ok(LiberoPlant::new(suite.clone())) };
@@ -218,7 +224,8 @@ pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, Stri
     Ok(LiberoPlant::with_cameras(suite.clone(), cameras))
 }
 
-/// A range of the plan by name, which an argument of the command line gave.
+/// Returns the plan's range called `name`. `argument` is the command-line argument that gave the name; the error for an
+/// unknown range names it.
 pub fn share(plan: &Plan, argument: &str, name: &str) -> Result<StateRange, Failure> {
     let named = plan.ranges.named();
     let found = named.iter().find(|(known, _)| *known == name);
@@ -228,12 +235,13 @@ pub fn share(plan: &Plan, argument: &str, name: &str) -> Result<StateRange, Fail
     })
 }
 
-/// The inference library that AEGIS_ORT_LIBRARY names, that of the release around this program, or setup's in the cache.
+/// Loads the ONNX Runtime library that [`onnx_library`] finds.
 pub fn onnx_runtime() -> Result<OnnxRuntime, Failure> {
     OnnxRuntime::load(&onnx_library()?).or_exit(Exit::Setup)
 }
 
-/// Where the inference library is looked for.
+/// Returns the path of the ONNX Runtime library: the one that `AEGIS_ORT_LIBRARY` names, else the one in the release that
+/// this program lies in, else the one that setup placed in the cache.
 pub fn onnx_library() -> Result<PathBuf, Failure> {
     if let Some(library) = variable("AEGIS_ORT_LIBRARY") {
         return Ok(library);
@@ -243,15 +251,16 @@ pub fn onnx_library() -> Result<PathBuf, Failure> {
     beside(&format!("lib/{name}")).map_or_else(cached, Ok)
 }
 
-/// Suites that setup brings.
+/// Suites whose scenes `cargo xtask setup` makes.
 pub const SUITES: [&str; 4] = ["libero_spatial", "libero_object", "libero_goal", "libero_10"];
 
-/// The plan of the demo.
+/// Returns the path of the demo's plan, which ships with this program.
 pub fn shipped_plan() -> PathBuf {
     shipped("experiments/demo.toml")
 }
 
-/// Where a suite's scenes are looked for: `AEGIS_SCENES`, the release around this program, or the cache.
+/// Returns the folder in which a suite's scenes are expected: the one that `AEGIS_SCENES` names, else the one in the
+/// release that this program lies in, else the one in the cache.
 pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
     if let Some(scenes) = variable("AEGIS_SCENES") {
         return Ok(scenes);
@@ -260,7 +269,7 @@ pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
     released.map_or_else(|| Ok(cache_folder()?.join("scenes").join(name)), Ok)
 }
 
-/// What to do where a suite's scenes are not where they are looked for.
+/// Returns advice for a suite whose scenes are not in their folder.
 pub fn scenes_advice(name: &str) -> String {
     if variable("AEGIS_SCENES").is_some() {
         return format!("AEGIS_SCENES names one suite's folder: unset it, or name that of {name}");
@@ -271,7 +280,7 @@ pub fn scenes_advice(name: &str) -> String {
     format!("valid is {}, which setup brings, or a suite whose folder AEGIS_SCENES names", SUITES.join(", "))
 }
 
-/// A suite's scenes, with a seed also initial states past the recorded ones.
+/// Loads a suite's scenes. With a seed, the suite also has sampled initial states past the recorded ones.
 pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure> {
     let scenes = scenes_folder(name)?;
     if let Err(error) = std::fs::metadata(&scenes)
@@ -298,7 +307,7 @@ pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure
     Ok(sample_seed.map_or_else(|| suite.clone(), |seed| suite.with_sampled_starts(seed)))
 }
 
-/// `AEGIS_CACHE`, or `aegis` in the user's cache folder.
+/// Returns the cache folder: `AEGIS_CACHE`, or `aegis` in the user's cache folder.
 pub fn cache_folder() -> Result<PathBuf, Failure> {
     variable("AEGIS_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("aegis")))

@@ -1,13 +1,13 @@
-//! Tables for people: arms against the weak arm, and inference times.
-//! Formatting only; every number arrives computed.
+//! Text tables for a terminal: arms compared with the weak arm, and inference times.
+//! The callers compute every number, except the percentiles of the inference times.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use aegis_experiments::episode::EpisodeTiming;
+use aegis_experiments::episode_context::EpisodeTiming;
 use aegis_experiments::summary::ArmSummary;
 
-/// One row per arm.
+/// Formats one row per arm.
 pub fn arms(summary: &[ArmSummary]) -> String {
     let mut text = String::from(
         "arm     success             95 % interval    recovered  broken    duty  fires  p (exact, one-sided)\n",
@@ -36,7 +36,7 @@ pub fn arms(summary: &[ArmSummary]) -> String {
     text
 }
 
-/// Inference times over all episodes.
+/// Formats the median and the 99th percentile of each policy's inference times over all episodes, microseconds.
 pub fn latencies(timings: &[EpisodeTiming]) -> String {
     let mut text = String::from("inference    p50        p99      n");
     for (name, of) in

@@ -1,5 +1,5 @@
-//! What binding tensors to a session saves over handing them to every run, on the processor.
-//! The ways run in blocks that take turns; the answers must be the same bits.
+//! Benchmark on the processor: tensors bound to a session once, compared with tensors passed to every run.
+//! The ways run in alternating blocks. Their outputs must be equal bit for bit.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 
@@ -30,10 +30,10 @@ struct Arguments {
     blocks: u16,
 }
 
-/// Inferences of one block.
+/// Number of inferences in one block.
 const BLOCK: usize = 500;
 
-/// One session with its tensors bound.
+/// Tensors bound to one session.
 struct Bound {
     binding: IoBinding,
     input: Tensor<f32>,
@@ -99,7 +99,7 @@ fn compare(environment: &Environment, model: &PathBuf, blocks: u16) -> Result<Va
             let read = |output: &Tensor<f32>| Ok(output.try_extract_tensor::<f32>()?.1.to_vec());
             bound.outputs.iter().map(read).collect()
         })?;
-        // As on a device, where host memory is copied when it is bound.
+        // The input is bound again before each run, as on a device, where binding copies host memory.
         let (again, three) = timed(&vectors, |vector| {
             bound.input.try_extract_tensor_mut::<f32>()?.1.copy_from_slice(vector);
             bound.binding.bind_input(name.as_str(), &bound.input)?;
@@ -132,7 +132,7 @@ fn compare(environment: &Environment, model: &PathBuf, blocks: u16) -> Result<Va
 
 type Answers = Vec<Vec<Vec<f32>>>;
 
-/// Microseconds and answers of one block.
+/// Runs one block and returns the time of each inference in microseconds, and the outputs.
 fn timed(
     vectors: &[Vec<f32>],
     mut run: impl FnMut(&[f32]) -> Result<Vec<Vec<f32>>, ort::Error>,
@@ -146,7 +146,7 @@ fn timed(
     Ok((times, answers))
 }
 
-/// A nearest-rank quantile; the times are sorted by it.
+/// Sorts the times and returns a nearest-rank quantile.
 fn at(times: &mut [f64], share: f64) -> f64 {
     times.sort_by(f64::total_cmp);
     times[((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1]

@@ -1,5 +1,5 @@
-//! Models on an execution provider beside the processor: how far the answers are apart, and how long each takes.
-//! Prints JSON; `policies/bench_inference.py` sets peers beside it.
+//! Compares models on an execution provider with the processor: largest difference of the outputs, and times of inferences.
+//! Prints JSON. `policies/bench_inference.py` compares the times with those of other implementations.
 
 #![allow(missing_docs, reason = "a program, not a library")]
 
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 type Error = Box<dyn std::error::Error>;
 
-/// Holds models on an execution provider against the processor.
+/// Compares models on an execution provider with the processor.
 #[derive(Parser)]
 #[command(
     after_help = "Example: cargo run --release -p aegis-policies --example provider_check -- --library \
@@ -52,9 +52,9 @@ struct Arguments {
     dump: Option<PathBuf>,
 }
 
-/// Inferences before the clock starts, beyond those of opening.
+/// Untimed inferences before the measurement, in addition to the warm-up when opening.
 const WARM_UP: usize = 500;
-/// Timed inferences of one turn.
+/// Timed inferences in one block.
 const BLOCK: usize = 500;
 
 fn main() -> ExitCode {
@@ -145,7 +145,7 @@ fn flat(inference: &Inference) -> Vec<f32> {
     (0..chunk.horizon()).filter_map(|step| chunk.action(step)).flatten().copied().collect()
 }
 
-/// Microseconds of each inference, from the encoded observation to the actions in host memory.
+/// Returns the time of each inference in microseconds, from the encoded observation to the actions in host memory.
 fn times(
     cpu: &mut OnnxPolicy,
     other: &mut OnnxPolicy,
@@ -171,7 +171,7 @@ fn times(
     Ok(found)
 }
 
-/// Nearest-rank quantiles.
+/// Returns nearest-rank quantiles of the times.
 fn quantiles(mut times: Vec<f64>) -> Value {
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() as f64 * share).ceil() as usize).clamp(1, times.len()) - 1];

@@ -1,12 +1,12 @@
-//! Tensors bound to a session once: named inputs that are written in place, and the outputs that are read.
-//! What else a graph returns is not fetched. Nothing is allocated here after a session has opened.
+//! Tensors bound to a session once: named inputs that are written in place, and outputs that are read in place.
+//! Other outputs of the graph are not fetched. This module allocates nothing after a session has opened.
 
 use aegis_core::PolicyError;
 use ort::memory::Allocator;
 use ort::session::{IoBinding, RunOptions, Session};
 use ort::value::{DynTensor, PrimitiveTensorElementType, TensorElementType};
 
-/// Name, element type and shape of a tensor.
+/// Name, element type and shape of a tensor to bind.
 pub(crate) struct TensorSpec<'a> {
     pub(crate) name: &'a str,
     pub(crate) kind: TensorElementType,
@@ -34,7 +34,7 @@ impl Bound {
 }
 
 impl Binding {
-    /// Allocates and binds. `on_device` says that the graph runs elsewhere than in host memory.
+    /// Allocates the tensors and binds them. `on_device` says that the graph does not run in host memory.
     pub(crate) fn new(
         session: &Session,
         inputs: &[TensorSpec<'_>],
@@ -55,7 +55,7 @@ impl Binding {
         Ok(Self { binding, inputs, outputs, on_device })
     }
 
-    /// Writes an input, by its place in the list.
+    /// Writes the values of the input with this index in the list of inputs.
     pub(crate) fn write<T: PrimitiveTensorElementType + Copy>(
         &mut self,
         input: usize,
@@ -76,10 +76,10 @@ impl Binding {
         Ok(())
     }
 
-    /// Runs the graph on what was written.
+    /// Runs the graph on the inputs written last.
     pub(crate) fn run(&mut self, session: &mut Session, options: &RunOptions) -> ort::Result<()> {
         if self.on_device {
-            // Host memory is copied to the device when it is bound, so what was written since must be bound again.
+            // Binding copies host memory to the device, so inputs that were written since have to be bound again.
             for input in &self.inputs {
                 self.binding.bind_input(input.name.as_str(), &input.tensor)?;
             }
@@ -88,7 +88,7 @@ impl Binding {
         Ok(())
     }
 
-    /// Values of an output after the last run, by its place in the list.
+    /// Returns the values, after the last run, of the output with this index in the list of outputs.
     pub(crate) fn read(&self, output: usize) -> Result<&[f32], PolicyError> {
         let Some(bound) = self.outputs.get(output) else {
             return Err(PolicyError::Backend(format!("no output {output} is bound")));

@@ -1,5 +1,5 @@
-//! The card beside a model: what it reads, what it returns, and the digests that fix it.
-//! A model whose bytes differ from its card is refused.
+//! The card beside a model: the model's inputs and outputs, and the digests of its files.
+//! A model whose bytes do not match the digests of its card is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,34 +12,34 @@ use serde::{Deserialize, Deserializer};
 use crate::encode::Layout;
 use crate::external::{self, ExternalError};
 
-/// Most values of one tensor that a policy reads or returns.
+/// Largest number of values of one tensor that a policy reads or returns.
 const MOST_VALUES: usize = 1 << 26;
 
-/// Machine-readable part of a model's card, a TOML file beside the weights.
+/// A model's card, a TOML file beside the weights.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCard {
-    /// Weights, relative to the card.
+    /// Path of the weights, relative to the card.
     pub file: PathBuf,
     /// SHA-256 of the weights, lower-case hexadecimal.
     #[serde(deserialize_with = "digest")]
     pub sha256: String,
-    /// Files beside the weights in which the model keeps some of them.
+    /// Files beside the ONNX file in which the model keeps weights.
     #[serde(default)]
     pub external: Vec<ExternalFile>,
     /// The vector that the model reads.
     pub observation: ObservationSpec,
-    /// The pictures that it reads beside it.
+    /// The pictures that the model reads besides the vector.
     #[serde(default)]
     pub frames: Vec<FrameSpec>,
-    /// What it proposes.
+    /// The chunk of actions that the model returns.
     pub chunk: ChunkSpec,
-    /// The tensor that a probe may watch, if the model exposes one.
+    /// The activation that a probe may read, if the model returns one.
     pub activation: Option<ActivationSpec>,
-    /// How it came about; for people, and kept as it stands.
+    /// How the model was trained: a free-form table for readers, kept as parsed.
     #[serde(default)]
     pub training: toml::Table,
-    /// What it was seen to win; for people, and kept as it stands.
+    /// Episodes that the model was measured to win: a free-form table for readers, kept as parsed.
     #[serde(default)]
     pub success: toml::Table,
     /// Where the card was read from.
@@ -51,19 +51,19 @@ pub struct ModelCard {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExternalFile {
-    /// The file, relative to the weights, in their folder or below it.
+    /// Path of the file relative to the folder of the weights, in that folder or below it.
     pub file: String,
-    /// SHA-256 of its bytes, lower-case hexadecimal.
+    /// SHA-256 of the file, lower-case hexadecimal.
     #[serde(deserialize_with = "digest")]
     pub sha256: String,
 }
 
-/// A model's bytes, all of them held against its card.
+/// The bytes of a model's files, all checked against the digests of the card.
 #[derive(Clone, Debug)]
 pub struct Weights {
     /// The ONNX file.
     pub model: Vec<u8>,
-    /// What lies outside it, by its location as the model spells it.
+    /// Contents of the external files, by location as the model spells it.
     pub external: BTreeMap<String, Arc<[u8]>>,
 }
 
@@ -76,11 +76,11 @@ pub struct ObservationSpec {
     /// Meaning of the numbers.
     #[serde(deserialize_with = "layout")]
     pub layout: Layout,
-    /// How many there are.
+    /// Length of the vector.
     pub width: usize,
 }
 
-/// One camera's tensor, `uint8[1, height, width, 3]`: red, green, blue, row 0 at the top.
+/// The picture tensor of one camera, `uint8[1, height, width, 3]`: red, green, blue, row 0 at the top.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FrameSpec {
@@ -88,9 +88,9 @@ pub struct FrameSpec {
     pub tensor: String,
     /// The camera's name in the plant.
     pub camera: String,
-    /// Rows.
+    /// Height in pixels.
     pub height: u32,
-    /// Pixels per row.
+    /// Width in pixels.
     pub width: u32,
 }
 
@@ -100,19 +100,19 @@ pub struct FrameSpec {
 pub struct ChunkSpec {
     /// Name of the graph output.
     pub tensor: String,
-    /// Control steps per inference.
+    /// Control steps per chunk.
     pub horizon: usize,
     /// Values per action.
     pub width: usize,
 }
 
-/// The tapped tensor, `float32[1, tokens, width]`.
+/// The activation tensor, `float32[1, tokens, width]`; with one token also `float32[1, width]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ActivationSpec {
     /// Name of the graph output.
     pub tensor: String,
-    /// Tokens of the chunk.
+    /// Number of tokens.
     pub tokens: usize,
     /// Values per token.
     pub width: usize,
@@ -126,7 +126,7 @@ pub enum CardError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// The card is not valid.
@@ -134,10 +134,10 @@ pub enum CardError {
     Parse {
         /// The card.
         path: PathBuf,
-        /// Line, field and what would be valid.
+        /// The line, the field, and what would be valid.
         source: Box<toml::de::Error>,
     },
-    /// The card gives a layout another width than it has.
+    /// The width in the card is not that of the layout.
     #[error("{path}: observation.width: found {found}; valid is {valid} with layout {layout:?}", path = path.display())]
     Width {
         /// The card.
@@ -149,7 +149,7 @@ pub enum CardError {
         /// The layout's width.
         valid: usize,
     },
-    /// The card gives a tensor a size that none has.
+    /// The card gives a tensor an empty or too large size.
     #[error(
         "{path}: {field}: found {what} of {found}; valid are 1 to {MOST_VALUES} values",
         path = path.display()
@@ -157,14 +157,14 @@ pub enum CardError {
     Size {
         /// The card.
         path: PathBuf,
-        /// The table.
+        /// The table of the card.
         field: &'static str,
-        /// Which sizes.
+        /// Names of the sizes.
         what: &'static str,
-        /// The sizes.
+        /// The sizes in the card.
         found: String,
     },
-    /// The model is none, or keeps weights where none may be.
+    /// The file is not an ONNX model, or keeps weights where they are not allowed.
     #[error("{path}: {source}", path = path.display())]
     External {
         /// The weights.
@@ -172,7 +172,7 @@ pub enum CardError {
         /// What is wrong.
         source: ExternalError,
     },
-    /// The card and the model do not name the same files.
+    /// The card and the model do not name the same external files.
     #[error("{path}: external: {reason}", path = path.display())]
     Files {
         /// The card.
@@ -180,7 +180,7 @@ pub enum CardError {
         /// Which file, and what would be valid.
         reason: String,
     },
-    /// The weights are not those that the card describes.
+    /// The weights do not match the digest of the card.
     #[error("{path}: SHA-256 is {found}, the card says {expected}; {why}", path = path.display())]
     Digest {
         /// The weights.
@@ -189,13 +189,13 @@ pub enum CardError {
         expected: String,
         /// Digest of the file.
         found: String,
-        /// What may have happened to it.
+        /// What may have happened to the file.
         why: String,
     },
 }
 
 impl ModelCard {
-    /// Reads a card.
+    /// Reads and checks a card.
     pub fn load(path: &Path) -> Result<Self, CardError> {
         let text = read_text(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
         let mut card: Self = toml::from_str(&text)
@@ -214,7 +214,7 @@ impl ModelCard {
         Ok(card)
     }
 
-    /// Refuses tensors that nobody means, before there is room made for them.
+    /// Checks the sizes of all tensors, before memory is allocated for them.
     fn check_sizes(&self) -> Result<(), CardError> {
         let chunk = ("chunk", "horizon × width", vec![self.chunk.horizon, self.chunk.width]);
         let activation =
@@ -233,11 +233,11 @@ impl ModelCard {
         Ok(())
     }
 
-    /// Reads the weights, those outside the model's file too, and holds each file against its digest.
+    /// Reads the weights, including external files, and checks each file against its digest.
     ///
     /// # Errors
-    /// [`CardError`] for a file that is missing or another, weights outside the model's folder, and a card that does not
-    /// name exactly the files that the model reads.
+    /// [`CardError`] for a file that is missing or does not match its digest, weights outside the model's folder, and a card
+    /// that does not name exactly the files that the model reads.
     pub fn weights(&self) -> Result<Weights, CardError> {
         let path = self.weights_path();
         let model = read_as(&path, &self.sha256)?;
@@ -258,8 +258,8 @@ impl ModelCard {
         Ok(Weights { model, external })
     }
 
-    /// The digest that names the model: SHA-256 of its file, and where weights lie in others, SHA-256 over what
-    /// `sha256sum` prints of the model and of each other file, these by name.
+    /// Returns the digest that identifies the model: SHA-256 of its file. For a model with external files, SHA-256 over the
+    /// output of `sha256sum` for the model and for each external file, sorted by name.
     pub fn model_sha256(&self) -> String {
         if self.external.is_empty() {
             return self.sha256.clone();
@@ -273,7 +273,7 @@ impl ModelCard {
         sha256_of(lines.as_bytes())
     }
 
-    /// Refuses a card that names other files than the model reads.
+    /// Checks that the card names exactly the external files that the model reads, each once.
     fn check_files(&self, files: &BTreeMap<String, String>) -> Result<(), CardError> {
         let wrong = |reason| CardError::Files { path: self.path.clone(), reason };
         let read: BTreeSet<&str> = files.values().map(String::as_str).collect();
@@ -300,7 +300,7 @@ impl ModelCard {
         }
     }
 
-    /// Refuses a file that a link leads out of the model's folder.
+    /// Checks that no link leads out of the model's folder.
     fn check_inside(&self, model: &Path, place: &Path) -> Result<(), CardError> {
         let read = |source| CardError::Read { path: place.to_owned(), source };
         let Some(found) = external::led_outside(model, place).map_err(read)? else { return Ok(()) };
@@ -310,13 +310,13 @@ impl ModelCard {
         Err(CardError::Files { path: self.path.clone(), reason })
     }
 
-    /// Where the weights are.
+    /// Returns the path of the weights.
     pub fn weights_path(&self) -> PathBuf {
         self.path.with_file_name(&self.file)
     }
 }
 
-/// A file's bytes, held against their digest.
+/// Reads a file and checks it against its digest.
 fn read_as(path: &Path, expected: &str) -> Result<Vec<u8>, CardError> {
     let bytes =
         aegis_files::read_any(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
@@ -330,7 +330,7 @@ fn read_as(path: &Path, expected: &str) -> Result<Vec<u8>, CardError> {
     Err(CardError::Digest { path: path.to_owned(), expected: expected.to_owned(), found, why })
 }
 
-/// Names what stands in a file's place.
+/// Checks that a file is not empty, a Git LFS pointer or a web page.
 fn refuse_mistaken(path: &Path, bytes: &[u8]) -> Result<(), CardError> {
     match mistaken::never_wanted(bytes) {
         Some(what) => {
@@ -341,7 +341,7 @@ fn refuse_mistaken(path: &Path, bytes: &[u8]) -> Result<(), CardError> {
     }
 }
 
-/// A layout by its name.
+/// Deserializes a layout from its name.
 fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error> {
     let name = String::deserialize(deserializer)?;
     Layout::named(&name).ok_or_else(|| {
@@ -350,7 +350,7 @@ fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error
     })
 }
 
-/// A digest, in lower case, for it may be part of another.
+/// Deserializes a SHA-256 digest and converts it to lower case, as it may be input of another digest.
 fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = String::deserialize(deserializer)?;
     let digest = found.trim().to_ascii_lowercase();

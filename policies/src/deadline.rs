@@ -1,18 +1,18 @@
-//! A watchdog beside the inferences of one session: interrupts the one that is under way when its time is up.
-//! One thread that sleeps; an inference that is on time costs it two locks and no wake-up.
+//! A watchdog for the inferences of one session: interrupts a running inference at its deadline.
+//! The watchdog is one sleeping thread. An inference that is on time costs two locks and wakes no thread.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-/// What can be told, from another thread, to end.
+/// A running operation that another thread can interrupt.
 pub(crate) trait Interrupt: Send + Sync + 'static {
-    /// Asks for the end; returns at once.
+    /// Requests the end of the operation and returns at once.
     fn interrupt(&self);
 }
 
-/// The watchdog of one session. Dropping it ends its thread.
+/// The watchdog of one session. Dropping the watchdog ends its thread.
 pub(crate) struct Watchdog<T: Interrupt> {
     shared: Arc<Shared<T>>,
     thread: Option<JoinHandle<()>>,
@@ -24,9 +24,9 @@ struct Shared<T> {
 }
 
 struct State<T> {
-    /// The inference under way and when its time is up.
+    /// Deadline and target of the running inference.
     armed: Option<(Instant, Arc<T>)>,
-    /// Until when the thread sleeps; `None` for as long as nobody wakes it.
+    /// Time until which the thread sleeps; `None` while it sleeps without a limit.
     sleeps_until: Option<Instant>,
     /// Whether the last armed inference was interrupted.
     expired: bool,
@@ -34,10 +34,10 @@ struct State<T> {
 }
 
 impl<T: Interrupt> Watchdog<T> {
-    /// Starts the thread.
+    /// Starts the watchdog's thread.
     ///
     /// # Errors
-    /// What the system says against another thread.
+    /// The operating system's error where it does not start the thread.
     pub(crate) fn start() -> io::Result<Self> {
         let state = State { armed: None, sleeps_until: None, expired: false, closing: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new() });
@@ -47,18 +47,18 @@ impl<T: Interrupt> Watchdog<T> {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// From now until [`Watchdog::disarm`], `target` is interrupted once `at` has come.
+    /// Sets the deadline: `target` is interrupted at `at`, unless [`Watchdog::disarm`] is called before.
     pub(crate) fn arm(&self, at: Instant, target: &Arc<T>) {
         let mut state = self.shared.lock();
         state.armed = Some((at, Arc::clone(target)));
         state.expired = false;
-        // A thread that wakes before `at` finds the new time by itself.
+        // If the thread wakes before `at` anyway, it reads the new deadline then and needs no notification.
         if state.sleeps_until.is_none_or(|until| until > at) {
             self.shared.wake.notify_one();
         }
     }
 
-    /// Ends the watch; true if the target was interrupted. Afterwards it will not be.
+    /// Removes the deadline. Returns true if the target was interrupted; it is not interrupted after this call.
     pub(crate) fn disarm(&self) -> bool {
         let mut state = self.shared.lock();
         state.armed = None;
@@ -68,7 +68,7 @@ impl<T: Interrupt> Watchdog<T> {
 
 impl<T: Interrupt> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // The state is whole after every statement, so a panic elsewhere spoils nothing.
+        // The state is consistent after every statement, so a panic of another thread does not invalidate it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -80,7 +80,7 @@ impl<T: Interrupt> Shared<T> {
             state = match at {
                 Some(at) if at <= now => {
                     if let Some((_, target)) = state.armed.take() {
-                        // Under the lock, so that it cannot reach the inference after this one.
+                        // The lock is held during the interrupt, so that it cannot reach the next inference.
                         target.interrupt();
                         state.expired = true;
                     }
@@ -105,7 +105,7 @@ impl<T: Interrupt> Drop for Watchdog<T> {
         self.shared.lock().closing = true;
         self.shared.wake.notify_one();
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked in `interrupt`, and then there is nothing left to end.
+            // The thread can only have panicked in `interrupt`; it has ended then.
             let _ = thread.join();
         }
     }
@@ -150,7 +150,7 @@ mod tests {
             watchdog.arm(Instant::now() + FAR, &bell);
             assert!(!watchdog.disarm());
         }
-        // The thread may be asleep until the far deadline; this one must not wait for it.
+        // The thread may be asleep until the far deadline; the nearer one has to wake it.
         watchdog.arm(Instant::now() + Duration::from_millis(1), &bell);
         rings.recv().unwrap();
         assert!(watchdog.disarm());

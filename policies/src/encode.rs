@@ -1,37 +1,38 @@
-//! What of an observation a model reads as one vector: the layouts `libero-lowdim-v1` and `libero-proprio-v1`.
-//! A pair reads one layout, so neither of its policies knows what the other may not.
+//! Encoding of an observation as the vector that a model reads: the layouts `libero-lowdim-v1` and `libero-proprio-v1`.
+//! Both policies of a pair read the same layout, so neither has information that the other lacks.
 
 use aegis_core::{Observation, PolicyError, Pose};
 
-/// Objects that every scene of LIBERO-Spatial holds, in the order of the vector.
+/// Objects that every scene of LIBERO-Spatial has, in their order in the vector.
 pub const OBJECTS: [&str; 5] =
     ["akita_black_bowl_1", "akita_black_bowl_2", "cookies_1", "glazed_rim_porcelain_ramekin_1", "plate_1"];
-/// Tasks of the suite, one-hot at the end of the vector.
+/// Number of tasks of the suite, which are encoded one-hot at the end of the vector.
 pub const TASKS: usize = 10;
 const ARM_JOINTS: usize = 7;
 const FINGERS: usize = 2;
 const ROBOT: usize = 9 + FINGERS + ARM_JOINTS;
 const PER_OBJECT: usize = 12;
 
-/// The meaning of a vector's numbers.
+/// Layout of the vector: the meaning of each number.
 ///
-/// First the robot: grip site position (3, m) and rotation (6), fingers (2, m), arm joints (7, rad). Last the task (10).
+/// The vector begins with the robot: grip site position (3, m) and rotation (6), fingers (2, m), arm joints (7, rad). It
+/// ends with the task (10, one-hot).
 /// Rotations are the first two columns of the rotation matrix, after Zhou et al., *On the Continuity of Rotation
 /// Representations in Neural Networks*, CVPR 2019.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
-    /// `libero-lowdim-v1`: between the two, for each of [`OBJECTS`] its position (3, m), its position relative to the
-    /// grip site (3, m, world axes) and its rotation (6).
+    /// `libero-lowdim-v1`: between robot and task, for each of [`OBJECTS`], position (3, m, world frame), position relative
+    /// to the grip site (3, m, axes of the world frame) and rotation (6).
     LowDim,
-    /// `libero-proprio-v1`: nothing between the two; for a policy that has to look.
+    /// `libero-proprio-v1`: only robot and task, for a policy that sees objects in pictures.
     Proprio,
 }
 
 impl Layout {
-    /// All there are.
+    /// All layouts.
     pub const ALL: [Self; 2] = [Self::LowDim, Self::Proprio];
 
-    /// Name of the layout, as model cards state it.
+    /// Returns the name of the layout, as model cards state it.
     pub fn name(self) -> &'static str {
         match self {
             Self::LowDim => "libero-lowdim-v1",
@@ -39,12 +40,12 @@ impl Layout {
         }
     }
 
-    /// The layout of a name, where there is one.
+    /// Returns the layout of this name, or `None` for an unknown name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|layout| layout.name() == name)
     }
 
-    /// Length of the vector.
+    /// Returns the length of the vector.
     pub const fn width(self) -> usize {
         match self {
             Self::LowDim => ROBOT + PER_OBJECT * OBJECTS.len() + TASKS,
@@ -59,7 +60,8 @@ impl Layout {
         Ok(vector)
     }
 
-    /// The same into a vector that is used again; what it held is gone, also after an error.
+    /// Encodes one observation into `vector`, shape `[width]`, without allocating a new one. Previous contents of `vector` are
+    /// lost, also after an error.
     pub fn encode_into(self, observation: &Observation, vector: &mut Vec<f32>) -> Result<(), PolicyError> {
         vector.clear();
         let robot = &observation.proprioception;
@@ -111,7 +113,7 @@ fn push(vector: &mut Vec<f32>, values: &[f64]) {
     vector.extend(values.iter().map(|value| *value as f32));
 }
 
-/// First two columns of the rotation matrix of a unit quaternion.
+/// Returns the first two columns of the rotation matrix of a pose's unit quaternion.
 fn rotation_columns(pose: &Pose) -> [f64; 6] {
     let [w, x, y, z] = pose.orientation;
     let rotation = nalgebra::UnitQuaternion::from_quaternion(nalgebra::Quaternion::new(w, x, y, z));

@@ -1,37 +1,37 @@
-//! The scripted expert: a memoryless pick-and-place of a bowl onto a plate, from exact poses.
-//! It only makes demonstrations and corrects them; no policy at run time is this script.
+//! The scripted expert: a memoryless controller that picks up a bowl and places it on a plate, from exact poses.
+//! The expert is used only to make and correct demonstrations, never as a policy at run time.
 //!
-//! The phase is read off the observation alone, so the expert can take over from any state: a dropped bowl, a gripper
-//! that closed on nothing, an arm that was pushed away.
+//! Its phase follows from the observation alone, so the expert can take over in any state: after a dropped bowl, with a
+//! gripper that closed on nothing, or with an arm that was pushed away.
 
 use aegis_core::{Observation, Pose};
 use nalgebra::{Matrix3, Quaternion, Rotation3, UnitQuaternion, Vector3};
 
-/// Position deltas of an OSC_POSE action: ±1 is this many metres.
+/// Position delta in metres of an OSC_POSE action of ±1.
 const POSITION_SCALE: f64 = 0.05;
-/// Rotation deltas of an OSC_POSE action: ±1 is this many radians.
+/// Rotation delta in radians of an OSC_POSE action of ±1.
 const ROTATION_SCALE: f64 = 0.5;
-/// Share of the remaining way that one action asks for; the arm lags, so above one.
+/// Factor on the remaining distance that one action commands; above 1 because the arm lags.
 const GAIN: f64 = 1.7;
-/// Distance of the bowl's rim from its axis, where the fingers grasp.
+/// Distance in metres from the bowl's axis to its rim, where the fingers grasp.
 const RIM_RADIUS: f64 = 0.048;
-/// Height of the grasp above the bowl's origin.
+/// Height in metres of the grasp above the bowl's origin.
 const GRASP_HEIGHT: f64 = 0.035;
-/// How far above the grasp the gripper approaches.
+/// Height in metres above the grasp at which the gripper approaches.
 const APPROACH_HEIGHT: f64 = 0.10;
-/// Bowl height above the plate's origin while it is carried.
+/// Height in metres of a carried bowl above the plate's origin.
 const CARRY_HEIGHT: f64 = 0.09;
-/// The wrist at rest: fingers down, opening along the world's y axis.
+/// Target rotation of the wrist in the world frame: fingers down, opening along the y axis.
 const WRIST: [[f64; 3]; 3] = [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]];
 
-/// Moves one bowl onto one plate.
+/// A controller that moves one object, a bowl, onto one support, a plate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expert {
     object: String,
     support: String,
 }
 
-/// Why the expert has no answer.
+/// Why the expert cannot compute an action.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpertError {
     /// The observation lacks an object.
@@ -45,19 +45,20 @@ pub enum ExpertError {
     Fingers(usize),
 }
 
-/// What the rules look at, in metres and world axes.
+/// Inputs of the expert's rules, in metres and in the world frame.
 struct Scene {
     grip: Vector3<f64>,
     wrist: Matrix3<f64>,
     bowl: Vector3<f64>,
     up: Vector3<f64>,
     plate: Vector3<f64>,
-    /// Half the distance between the fingers.
+    /// Half the distance between the fingers, in metres.
     aperture: f64,
     held: bool,
 }
 
-/// A wish before it is scaled and clipped.
+/// An action before scaling and clipping: translation in metres, rotation vector in radians, and whether to close the
+/// gripper.
 struct RawAction {
     way: Vector3<f64>,
     turn: Vector3<f64>,
@@ -65,12 +66,12 @@ struct RawAction {
 }
 
 impl Expert {
-    /// An expert that puts `object` on `support`.
+    /// Creates an expert that puts `object` on `support`.
     pub fn new(object: &str, support: &str) -> Self {
         Self { object: object.to_owned(), support: support.to_owned() }
     }
 
-    /// The action for one observation: position delta (3), rotation delta (3), gripper, each in `[-1, 1]`.
+    /// Computes the action for one observation: position delta (3), rotation delta (3), gripper (1 closes), each in `[-1, 1]`.
     pub fn action(&self, observation: &Observation) -> Result<[f32; 7], ExpertError> {
         let scene = self.scene(observation)?;
         let wish = if scene.held { carry(&scene) } else { reach(&scene) };
@@ -106,13 +107,13 @@ impl Expert {
             up: frame * Vector3::z(),
             plate: Vector3::from(plate_pose.position),
             aperture,
-            // The rim is a few millimetres thick: closed fingers that stand this far apart hold it.
+            // The rim is a few millimetres thick, so fingers on the rim with an aperture in this range hold the bowl.
             held: on_shell && (0.0008..0.0085).contains(&aperture),
         })
     }
 }
 
-/// Goes above the rim, down, and closes.
+/// Returns the action that moves above the rim, then down, and then closes the gripper.
 fn reach(scene: &Scene) -> RawAction {
     let yaw = if in_drawer(scene) { std::f64::consts::FRAC_PI_2 } else { 0.0 };
     let side = Vector3::new(yaw.sin(), yaw.cos(), 0.0);
@@ -122,7 +123,7 @@ fn reach(scene: &Scene) -> RawAction {
     let flat = away.xy().norm();
     let height = grasp.z + (4.0 * (flat - 0.012)).clamp(0.0, APPROACH_HEIGHT);
     let level = if flat > 0.03 { ((scene.grip.z - height + 0.05) / 0.03).clamp(0.0, 1.0) } else { 1.0 };
-    // Fingers on their way to closing may slip a little without being opened again.
+    // The tolerance grows as the fingers close, so that a small slip does not open them again.
     let slack = 0.010 * (1.0 + ((0.038 - scene.aperture) / 0.03).clamp(0.0, 1.0));
     let there = flat < slack && away.z.abs() < slack;
     let empty = there && scene.aperture < 0.0008;
@@ -135,7 +136,7 @@ fn reach(scene: &Scene) -> RawAction {
     RawAction { way, turn: rotation_vector(target * scene.wrist.transpose()), close: there && !empty }
 }
 
-/// Lifts, goes over the plate, lowers and lets go.
+/// Returns the action that lifts the bowl, moves it over the plate, lowers it and opens the gripper.
 fn carry(scene: &Scene) -> RawAction {
     let away = (scene.plate - scene.bowl).xy();
     let flat = away.norm();
@@ -153,13 +154,13 @@ fn carry(scene: &Scene) -> RawAction {
     }
 }
 
-/// Whether the bowl stands in the open top drawer.
+/// Checks whether the bowl is in the open top drawer.
 fn in_drawer(scene: &Scene) -> bool {
     let bowl = scene.bowl;
     (1.04..1.10).contains(&bowl.z) && (bowl.x - 0.085).abs() < 0.09 && (-0.22..-0.04).contains(&bowl.y)
 }
 
-/// How much of the cabinet is in the way of a carried bowl, 0 to 1.
+/// Returns how much the cabinet obstructs a carried bowl, 0 to 1.
 fn cabinet_clearance(scene: &Scene) -> f64 {
     ((scene.bowl.x + 0.2) / 0.1).clamp(0.0, 1.0) * ((-0.02 - scene.bowl.y) / 0.05).clamp(0.0, 1.0)
 }
@@ -191,7 +192,7 @@ mod tests {
 
     const BOWL: [f64; 3] = [0.0, 0.0, 0.9];
     const PLATE: [f64; 3] = [0.05, 0.2, 0.9];
-    /// Over the rim, where the fingers close.
+    /// Grip position at the rim at which the fingers close.
     const GRASP: [f64; 3] = [BOWL[0], BOWL[1] + RIM_RADIUS, BOWL[2] + GRASP_HEIGHT];
 
     fn action(grip: [f64; 3], aperture: f64, bowl: [f64; 3]) -> [f32; 7] {

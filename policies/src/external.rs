@@ -1,5 +1,6 @@
-//! External data: the files beside an ONNX model in which it keeps weights. A digest of the model alone does not reach them.
-//! Pure but for links, which only the system follows. Source of the layout: the ONNX specification, `onnx.proto3` and `ExternalData.md`.
+//! External data: the files beside an ONNX model in which it keeps weights. The digest of the model file does not cover them.
+//! Only [`led_outside`] accesses the file system.
+//! Source of the layout: the ONNX specification, `onnx.proto3` and `ExternalData.md`.
 
 mod proto;
 
@@ -13,23 +14,24 @@ use proto::{Attribute, Graph, Model, Node, Sparse, Tensor};
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
 
-/// Why the files of a model cannot be told, or are refused.
+/// Why the external files of a model cannot be determined, or are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalError {
-    /// The bytes are no ONNX model.
+    /// The bytes are not an ONNX model.
     #[error("no ONNX model: {0}")]
     Decode(String),
-    /// A tensor's values lie where no weights may be read from.
+    /// A tensor's location is not a file within the model's folder.
     #[error(
         "tensor {tensor}: external data: location: found {found}; valid is a file in the model's folder or below it"
     )]
     Location {
         /// The tensor.
         tensor: String,
-        /// What its location says.
+        /// The tensor's location, as the model states it.
         found: String,
     },
-    /// A tensor that is no initializer has its values elsewhere, where the runtime would look in the working folder.
+    /// A tensor other than an initializer of the main graph has external data. The runtime would look for it in the working
+    /// folder.
     #[error(
         "tensor {tensor}: external data in {place}; valid is in initializers of the main graph alone, so save the model \
          with this tensor inside"
@@ -37,17 +39,17 @@ pub enum ExternalError {
     Place {
         /// The tensor.
         tensor: String,
-        /// Where in the model it is.
+        /// Where in the model the tensor is.
         place: &'static str,
     },
 }
 
-/// The files that a model's initializers lie in: for each location as the model spells it, the file's path within the
-/// model's folder, with `/` between names.
+/// Returns the files that hold a model's initializers: for each location, as the model spells it, the file's path relative
+/// to the model's folder, with `/` between names.
 ///
 /// # Errors
-/// [`ExternalError`] for bytes that are no model, a location that leaves the folder, and external data in any other
-/// place than the main graph's initializers.
+/// [`ExternalError`] for bytes that are not a model, a location that leaves the folder, and external data anywhere else than
+/// in the main graph's initializers.
 pub fn files(model: &[u8]) -> Result<BTreeMap<String, String>, ExternalError> {
     let model = Model::decode(model).map_err(|error| ExternalError::Decode(error.to_string()))?;
     let graph = model.graph.ok_or_else(|| ExternalError::Decode("it holds no graph".into()))?;
@@ -71,17 +73,17 @@ pub fn files(model: &[u8]) -> Result<BTreeMap<String, String>, ExternalError> {
     Ok(found)
 }
 
-/// Where a file of a model really is, where a link leads it out of the model's folder.
+/// Returns the real path of a model's file if a link leads out of the model's folder, else `None`.
 ///
 /// # Errors
-/// What the system says of a file or folder that is not there or cannot be read.
+/// The operating system's error for a file or folder that is missing or cannot be read.
 pub fn led_outside(model: &Path, place: &Path) -> io::Result<Option<PathBuf>> {
     let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty());
     let (folder, found) = (folder.unwrap_or(Path::new(".")).canonicalize()?, place.canonicalize()?);
     Ok((!found.starts_with(&folder)).then_some(found))
 }
 
-/// A tensor's name, for errors.
+/// Returns a tensor's name for error messages.
 fn name(tensor: &Tensor) -> String {
     let name = String::from_utf8_lossy(tensor.name.as_deref().unwrap_or_default()).into_owned();
     if name.is_empty() { "without a name".into() } else { name }
@@ -91,7 +93,7 @@ fn refused(tensor: &Tensor, found: String) -> ExternalError {
     ExternalError::Location { tensor: name(tensor), found }
 }
 
-/// The one location of a tensor.
+/// Returns the location of a tensor, which must be stated exactly once.
 fn location(tensor: &Tensor) -> Result<String, ExternalError> {
     let is_location = |key: &Option<Vec<u8>>| key.as_deref() == Some(b"location".as_slice());
     let mut locations = tensor.external.iter().filter(|entry| is_location(&entry.key));
@@ -106,7 +108,7 @@ fn location(tensor: &Tensor) -> Result<String, ExternalError> {
     }
 }
 
-/// A location as a path of plain names, where it is one.
+/// Returns a location as a path of plain names joined by `/`. `None` where it is absolute, empty or has other components.
 fn within(location: &str) -> Option<String> {
     let mut names = Vec::new();
     for component in Path::new(location).components() {
@@ -116,7 +118,7 @@ fn within(location: &str) -> Option<String> {
             _ => return None,
         }
     }
-    // A separator of another system would be a plain name here and a folder there.
+    // A backslash is part of a name on this system, but a separator on another one, so it is refused.
     (!names.is_empty() && !location.contains('\\') && !location.ends_with('/')).then(|| names.join("/"))
 }
 

@@ -1,8 +1,8 @@
-//! An ONNX graph as bytes: which tensors it has, and the same graph with one of them as an output.
-//! Pure but for the reading. Source of the layout: the ONNX specification, `onnx.proto3`.
+//! An ONNX graph as bytes: lists its tensors, and makes a copy of the model in which one of them is an output.
+//! Only [`Graph::read`] accesses files. Source of the layout: the ONNX specification, `onnx.proto3`.
 //!
-//! Nothing is decoded to be written again. Messages that follow one another are one message to a protobuf reader, lists
-//! appended to lists; so what is added goes behind the original bytes, and nothing in those can be lost.
+//! The model is never decoded and encoded again. A protobuf reader merges consecutive messages into one and appends lists to
+//! lists. Additions are therefore written after the original bytes, and nothing in the original can be lost.
 
 mod added;
 mod error;
@@ -22,35 +22,35 @@ use proto::{Attribute, Entry, GraphMessage, Model, Node, Opset, ValueInfo};
 
 use crate::external;
 
-/// Where a reader finds which tensor an output was tapped from.
+/// Prefix of the metadata keys that record which tensor an output was tapped from.
 const METADATA_PREFIX: &str = "aegis.tap.";
 /// `TensorProto.DataType.INT4`.
 const LAST_OF_FOUR_BITS: i32 = 22;
 
-/// A model file.
+/// A model file and the files in which it keeps weights.
 #[derive(Clone, Debug)]
 pub struct Graph {
     path: PathBuf,
     bytes: Vec<u8>,
     model: Model,
-    /// What it keeps in other files, by location as it spells it, and each file's name and digest.
+    /// Contents of the external files, by location as the model spells it. `files` has each file's name and SHA-256.
     external: BTreeMap<String, Arc<[u8]>>,
     files: BTreeMap<String, String>,
 }
 
-/// A tensor that a node of the graph makes.
+/// A tensor that a node of the graph produces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
-    /// Its name.
+    /// Name of the tensor.
     pub name: String,
-    /// The operator that makes it.
+    /// Operator of the node that produces the tensor.
     pub operator: String,
-    /// Whether the model returns it already.
+    /// Whether the tensor is an output of the model already.
     pub output: bool,
 }
 
 impl Graph {
-    /// Reads a model file, and the files beside it in which it keeps weights.
+    /// Reads a model file and the external files in which the model keeps weights.
     ///
     /// # Errors
     /// [`GraphError::Read`], [`GraphError::Decode`], [`GraphError::Linked`], [`GraphError::Outside`].
@@ -83,32 +83,32 @@ impl Graph {
         Ok(Self { path: path.into(), bytes, model, external, files })
     }
 
-    /// What the model keeps in other files, by location as it spells it.
+    /// Returns the contents of the external files, by location as the model spells it.
     pub fn external(&self) -> &BTreeMap<String, Arc<[u8]>> {
         &self.external
     }
 
-    /// The files beside the model in which it keeps weights, by their names from its folder on, with their SHA-256.
+    /// Returns the external files in which the model keeps weights: path relative to the model's folder, and SHA-256.
     pub fn files(&self) -> &BTreeMap<String, String> {
         &self.files
     }
 
-    /// The file.
+    /// Returns the path of the model file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The whole model as ONNX Runtime takes it.
+    /// Returns the bytes of the model file, as ONNX Runtime takes them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// SHA-256 of the file, lower-case hexadecimal.
+    /// Returns SHA-256 of the model file, lower-case hexadecimal.
     pub fn sha256(&self) -> String {
         sha256_of(&self.bytes)
     }
 
-    /// What every node of the top level makes, in the file's order.
+    /// Returns the tensors that nodes at the top level of the graph produce, in the file's order.
     pub fn tensors(&self) -> Vec<Made> {
         let Some(graph) = &self.model.graph else { return Vec::new() };
         let is_output = |name: &str| graph.outputs.iter().any(|output| output.name() == name);
@@ -123,7 +123,7 @@ impl Graph {
         made.collect()
     }
 
-    /// Every tap that the metadata records: output, and JSON of where it comes from.
+    /// Returns every tap that the metadata records: the output's name, and the JSON text that describes its source.
     pub fn taps(&self) -> Vec<(&str, &str)> {
         let entries = self.model.metadata.iter();
         entries
@@ -131,19 +131,19 @@ impl Graph {
             .collect()
     }
 
-    /// The same model that returns these tensors as well. A name is enough: the runtime infers type and shape.
+    /// Returns a copy of the model that also returns these tensors. Only names are added; the runtime infers types and shapes.
     pub fn with_outputs(&self, names: &[String]) -> Vec<u8> {
         let outputs = names.iter().map(|name| ValueInfo { name: Some(name.clone()), kind: None }).collect();
         self.followed_by(GraphMessage { outputs, ..GraphMessage::default() }, Vec::new())
     }
 
-    /// The version of ONNX's own operators that the model imports, where it imports any.
+    /// Returns the version of ONNX's standard operator set that the model imports, if any.
     fn opset(&self) -> Option<i64> {
         let own = self.model.opsets.iter().find(|one| matches!(one.domain(), "" | "ai.onnx"));
         own.map(Opset::version)
     }
 
-    /// Every name that a tensor has, also within the graphs of nodes, and what has it.
+    /// Returns the names of all tensors, including those in subgraphs of nodes, each with the kind of tensor.
     fn names(&self) -> BTreeSet<(&str, &'static str)> {
         let mut names = BTreeSet::new();
         let mut open: Vec<&GraphMessage> = self.model.graph.iter().collect();
@@ -168,7 +168,7 @@ impl Graph {
     }
 }
 
-/// A model whose input `from` of one element type is its output `to` of another, whatever the shape.
+/// Returns a model that casts its input `from` of one element type to its output `to` of another, for any shape.
 pub(crate) fn cast_model(from: i32, to: i32) -> Vec<u8> {
     let node = Node::new("Cast", vec!["from".into()], "to", vec![Attribute::integer("to", to.into())]);
     let graph = GraphMessage {
@@ -178,7 +178,7 @@ pub(crate) fn cast_model(from: i32, to: i32) -> Vec<u8> {
         outputs: vec![ValueInfo::of_any_shape("to", to)],
         ..GraphMessage::default()
     };
-    // The first version of the format, and its opset, that has all types of four bits; the younger types need a younger one.
+    // Version 10 of the format and opset 21 are the first with all 4-bit types; types added later need newer versions.
     let (ir_version, opset) = if from.max(to) <= LAST_OF_FOUR_BITS { (10, 21) } else { (13, 25) };
     let opset = Opset { domain: Some(String::new()), version: Some(opset) };
     Model { ir_version: Some(ir_version), opsets: vec![opset], graph: Some(graph), ..Model::default() }

@@ -1,5 +1,13 @@
-//! Policies: the ONNX Runtime host, what a model sees of an observation, and the scripted expert.
-//! Weights live in `models/`, each with a card that fixes its digest and its shapes.
+//! Policies: the ONNX Runtime host, the encoding of observations as model inputs, and the scripted expert.
+//! Weights are in `models/`, each with a card that states its digest and its shapes.
+//!
+//! ```no_run
+//! use aegis_policies::ModelCard;
+//!
+//! let card = ModelCard::load("policies/models/weak.toml".as_ref())?;
+//! println!("{}: {} actions a chunk", card.model_sha256(), card.chunk.steps);
+//! # Ok::<(), aegis_policies::card::CardError>(())
+//! ```
 
 mod binding;
 pub mod card;

@@ -1,5 +1,5 @@
-//! Which execution provider runs each node of a graph, read off the runtime's own profile of one inference.
-//! A provider that has registered may still leave nodes to another; nobody is told unless they ask.
+//! Node assignment: which execution provider runs each node of a graph, read from ONNX Runtime's profile of one inference.
+//! A registered provider may still leave nodes to another provider; the runtime reports this only in the profile.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,24 +9,24 @@ use serde::Deserialize;
 
 use crate::session_options::Provider;
 
-/// Where a node of a graph runs.
+/// A node of a graph and the execution provider that runs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeAssignment {
-    /// Its name in the graph, as optimised.
+    /// Name of the node in the optimised graph.
     pub node: String,
-    /// Its operator.
+    /// Operator of the node.
     pub operator: String,
-    /// The execution provider, as the runtime calls it.
+    /// Name of the execution provider in ONNX Runtime.
     pub provider: String,
 }
 
-/// A session's profile while it is written; its file is gone afterwards.
+/// A session's profile while the runtime writes it. The file is removed when the profile ends.
 pub(crate) struct Profile {
     prefix: PathBuf,
 }
 
 impl Profile {
-    /// A name that no other profile has.
+    /// Creates a profile whose file name is used by no other profile.
     pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -34,16 +34,16 @@ impl Profile {
         Self { prefix: std::env::temp_dir().join(name) }
     }
 
-    /// What the session is told to begin its file's name with.
+    /// Returns the prefix of the profile's file name, for the session to use.
     pub(crate) fn prefix(&self) -> &std::path::Path {
         &self.prefix
     }
 
-    /// Ends the profile of a session that has run, and reads it.
+    /// Ends the profile of a session that has run, and reads the nodes from it.
     pub(crate) fn end(self, session: &mut Session) -> Result<Vec<NodeAssignment>, String> {
         let path = session.end_profiling().map_err(|error| error.to_string())?;
         let text = std::fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"));
-        // What cannot be removed lies where such files are cleared away.
+        // A file that cannot be removed stays in the temporary folder, which the system clears.
         let _ = std::fs::remove_file(&path);
         placed(&text?).map_err(|error| format!("{path}: {error}"))
     }
@@ -63,7 +63,7 @@ struct Arguments {
     provider: Option<String>,
 }
 
-/// The nodes of a profile, each once, in the order in which they ran.
+/// Returns the nodes of a profile, each once, in the order in which they ran.
 fn placed(profile: &str) -> Result<Vec<NodeAssignment>, serde_json::Error> {
     let events: Vec<Event> = serde_json::from_str(profile)?;
     let mut nodes: Vec<NodeAssignment> = Vec::new();
@@ -78,8 +78,8 @@ fn placed(profile: &str) -> Result<Vec<NodeAssignment>, serde_json::Error> {
     Ok(nodes)
 }
 
-/// Why a graph does not run on `provider` as was asked: the nodes that run elsewhere, or that none runs there. TensorRT may
-/// leave nodes to CUDA, which it needs besides.
+/// Returns the reasons why a graph does not run entirely on `provider`: each node that runs on another provider, or that no
+/// node runs on `provider`. Empty where it does. TensorRT may leave nodes to CUDA, as it needs CUDA anyway.
 pub fn elsewhere(nodes: &[NodeAssignment], provider: Provider) -> Vec<String> {
     let runtime = |provider: Provider| match provider {
         Provider::Cpu => "CPUExecutionProvider",

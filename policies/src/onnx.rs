@@ -1,5 +1,5 @@
-//! A policy on ONNX Runtime: opens a model under its card, runs it, and keeps to a deadline.
-//! One thread per session by default, so that the same observation gives the same bits on any machine of a kind.
+//! A policy on ONNX Runtime: opens a model as its card describes it, runs inferences, and enforces a deadline.
+//! A session has one thread by default, so the same observation gives the same bits on all machines of a kind.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,13 +17,13 @@ use crate::runtime::{OnnxRuntime, OpenError};
 use crate::session_options::{Provider, ProviderChoice};
 use crate::signature::bound_tensors;
 
-/// Places in the lists of bound tensors.
+/// Indices in the lists of bound inputs and outputs.
 const OBSERVATION: usize = 0;
 const FIRST_FRAME: usize = 1;
 const CHUNK: usize = 0;
 const ACTIVATION: usize = 1;
 
-/// A model, its session and its card.
+/// A policy: a model with its session and its card.
 pub struct OnnxPolicy {
     card: ModelCard,
     selected: Selected,
@@ -31,27 +31,27 @@ pub struct OnnxPolicy {
     binding: Binding,
     options: Arc<RunOptions>,
     deadline: Option<Duration>,
-    /// There from the first deadline on.
+    /// The watchdog, started when the first deadline is set.
     watchdog: Option<Watchdog<RunOptions>>,
-    /// The encoded observation; kept so that an inference allocates nothing for it.
+    /// Buffer of the encoded observation, kept so that an inference does not allocate it.
     vector: Vec<f32>,
-    /// An inference was interrupted on a device that may still be writing its answer.
+    /// Whether an inference was interrupted on a device, which may still be writing its result.
     spent: bool,
 }
 
 impl Interrupt for RunOptions {
     fn interrupt(&self) {
-        // It fails only without run options, which are held here.
+        // `terminate` fails only without run options, and `self` holds them.
         let _ = self.terminate();
     }
 }
 
 impl OnnxPolicy {
-    /// Opens the model of a card: digests, names, types and shapes are checked here, never at step 1,000.
+    /// Opens the model of a card. Digests, names, types and shapes are checked here, so none of them can fail later.
     ///
     /// # Errors
-    /// [`OpenError`] for the card, the weights, the graph, or a provider that does not start. With provider `auto` the
-    /// next one is tried, and the processor's error is the one returned.
+    /// [`OpenError`] for the card, the weights, the graph, or a provider that does not start. With provider `auto`, the next
+    /// provider is tried after an error; only the error of the processor, which is the last, is returned.
     pub fn open(runtime: &OnnxRuntime, card_path: &Path) -> Result<Self, OpenError> {
         let card = ModelCard::load(card_path)?;
         let weights = card.weights()?;
@@ -89,7 +89,7 @@ impl OnnxPolicy {
         Ok(policy)
     }
 
-    /// Which provider runs each node of a card's graph on the processor: what [`Self::open`] looks at on a GPU.
+    /// Returns the provider of each node of a card's graph, opened on the processor. [`Self::open`] checks the same on a GPU.
     ///
     /// # Errors
     /// As [`Self::open`].
@@ -100,7 +100,7 @@ impl OnnxPolicy {
         Ok(nodes.unwrap_or_default())
     }
 
-    /// A policy that has warmed up, and where its nodes ran while `profile` was written.
+    /// Opens and warms up a policy on one provider. Also returns the provider of each node, if there is a `profile`.
     fn begin(
         runtime: &OnnxRuntime,
         card: &ModelCard,
@@ -125,10 +125,10 @@ impl OnnxPolicy {
             vector: Vec::with_capacity(card.observation.width),
             spent: false,
         };
-        // A cold start must not be taken for a slow policy; so no deadline holds yet.
+        // The first inferences are slow, so no deadline is set during the warm-up.
         let warm_up = |source| OpenError::WarmUp { path: card.weights_path(), source };
         let (vector, frames) = (vec![0.0; card.observation.width], black(&card.frames));
-        // Where nodes run is known once they have run.
+        // A profile needs at least one inference.
         let runs = runtime.settings().warm_up.max(u32::from(profile.is_some()));
         let warm = (0..runs).try_for_each(|_| policy.infer_encoded(&vector, &frames).map(drop));
         let nodes = profile.map(|profile| profile.end(&mut policy.session));
@@ -137,20 +137,20 @@ impl OnnxPolicy {
         Ok((policy, nodes.transpose().map_err(refused)?))
     }
 
-    /// The model's card.
+    /// Returns the model's card.
     pub fn card(&self) -> &ModelCard {
         &self.card
     }
 
-    /// What runs the model, and why not what else was asked for.
+    /// Returns the provider that runs the model, and why the providers before it could not be used.
     pub fn provider(&self) -> &Selected {
         &self.selected
     }
 
-    /// How long each inference may take from now on.
+    /// Sets the deadline of all further inferences; `None` means no limit.
     ///
     /// # Errors
-    /// [`PolicyError::Backend`] where the system gives no thread to watch with.
+    /// [`PolicyError::Backend`] where the watchdog's thread cannot be started.
     pub fn set_deadline(&mut self, limit: Option<Duration>) -> Result<(), PolicyError> {
         if limit.is_some() && self.watchdog.is_none() {
             let started = Watchdog::start();
@@ -161,11 +161,13 @@ impl OnnxPolicy {
         Ok(())
     }
 
-    /// Runs one encoded observation: the vector of the card's layout, and pictures among which are the card's.
+    /// Runs an inference on an encoded observation: `vector` in the card's layout, and `frames`, which must include the pictures
+    /// that the card names.
     ///
     /// # Errors
-    /// [`PolicyError::Observation`] where a picture is missing or has another size, and [`PolicyError::Deadline`] where
-    /// the answer did not come in time; it is thrown away even if it came later.
+    /// [`PolicyError::Observation`] where a picture is missing, [`PolicyError::Shape`] where `vector` or a picture has another
+    /// size, [`PolicyError::Deadline`] where the inference took longer than the deadline (a late result is discarded), and
+    /// [`PolicyError::Backend`] where the runtime fails or an inference was interrupted on a device before.
     pub fn infer_encoded(&mut self, vector: &[f32], frames: &[Frame]) -> Result<Inference, PolicyError> {
         if self.spent {
             let what =
@@ -195,8 +197,8 @@ impl OnnxPolicy {
         let interrupted = watchdog.disarm();
         let elapsed = begun.elapsed();
         if interrupted {
-            // The flag stays up in the old options. On the processor the run is over when it returns; a device may
-            // still be at work, and the next read could be this answer.
+            // The old options keep their termination flag. On the processor the run has ended when it returns; a device
+            // may still be running, and a later read could return the result of this inference.
             self.options = Arc::new(RunOptions::new().map_err(backend)?);
             self.spent = self.selected.provider != Provider::Cpu;
         }
@@ -221,7 +223,7 @@ impl Policy for OnnxPolicy {
     }
 }
 
-/// The picture that the card names.
+/// Returns the picture of the camera that `spec` names, and checks its size.
 fn picture<'a>(spec: &FrameSpec, frames: &'a [Frame]) -> Result<&'a Frame, PolicyError> {
     let FrameSpec { camera, height, width, .. } = spec;
     let found = frames.iter().find(|frame| *frame.camera == **camera).ok_or_else(|| {
@@ -239,7 +241,7 @@ fn picture<'a>(spec: &FrameSpec, frames: &'a [Frame]) -> Result<&'a Frame, Polic
     Ok(found)
 }
 
-/// Pictures to warm up with.
+/// Returns black pictures for the warm-up.
 fn black(specs: &[FrameSpec]) -> Vec<Frame> {
     let frame = |FrameSpec { camera, height, width, .. }: &FrameSpec| Frame {
         camera: camera.as_str().into(),

@@ -1,5 +1,5 @@
-//! Sessions on an execution provider: opened by the settings, and what to do where a provider does not start.
-//! Advice is read off what the runtime printed, text in and text out.
+//! Sessions on an execution provider: opens them with the host's settings, and gives advice where a provider does not start.
+//! The advice is chosen from the text of the runtime's message.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,14 +15,14 @@ use crate::node_assignment::Profile;
 use crate::runtime::{OnnxRuntime, OpenError};
 use crate::session_options::{HostSettings, Provider};
 
-/// The provider that a session runs on, and those that were tried before it.
+/// The provider that a session runs on, and the providers that were tried before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selected {
-    /// What runs the graph.
+    /// The provider that runs the graph.
     pub provider: Provider,
-    /// Providers that `auto` could not take, each with the reason.
+    /// Providers that `auto` tried first and could not use, each with the reason.
     pub passed_over: Vec<(Provider, String)>,
-    /// Nodes that `auto` leaves to another provider.
+    /// Nodes that run on another provider, which only `auto` allows.
     pub elsewhere: Vec<String>,
 }
 
@@ -39,7 +39,7 @@ impl fmt::Display for Selected {
     }
 }
 
-/// Opens a graph on the processor, one thread, whatever the settings say.
+/// Opens a graph on the processor with one thread, independently of the settings.
 pub(crate) fn cpu_session(
     runtime: &OnnxRuntime,
     model: &[u8],
@@ -49,7 +49,8 @@ pub(crate) fn cpu_session(
     build(runtime, model, external, level, 1, &[], None)
 }
 
-/// Opens a graph on one provider.
+/// Opens a graph on one provider with the runtime's settings. `refused` makes the error of a graph that the processor
+/// refuses.
 pub(crate) fn open(
     runtime: &OnnxRuntime,
     weights: &Weights,
@@ -63,7 +64,7 @@ pub(crate) fn open(
         return Err(OpenError::Provider {
             provider,
             reason: format!("{} was built without it; it has {}", runtime.path().display(), has.join(", ")),
-            advice: "name a library of onnxruntime-gpu in AEGIS_ORT_LIBRARY (docs/cuda.md), or take provider cpu",
+            advice: "name a library of onnxruntime-gpu in AEGIS_ORT_LIBRARY (docs/reference/cuda.md), or take provider cpu",
         });
     }
     let providers = dispatches(settings, provider);
@@ -78,8 +79,8 @@ pub(crate) fn open(
     })
 }
 
-/// Opens a graph from memory. What it keeps in other files comes from memory too, so that what runs is what was held
-/// against the card: the runtime would look for those files in the working folder.
+/// Opens a graph from memory. External data is passed from memory too, so that the session runs the bytes that were checked
+/// against the card. The runtime itself would look for external files in the working folder.
 fn build(
     runtime: &OnnxRuntime,
     model: &[u8],
@@ -107,14 +108,14 @@ fn build(
 }
 
 fn dispatches(settings: &HostSettings, provider: Provider) -> Vec<ExecutionProviderDispatch> {
-    // Checked by `HostSettings::validate`.
+    // `HostSettings::validate` has checked that the number fits.
     let device = i32::try_from(settings.device_id).unwrap_or(0);
     let cuda = || {
         CUDA::default()
             .with_device_id(device)
-            // Ten bits of mantissa would move actions by a thousandth.
+            // TF32 has 10 bits of mantissa, which would change actions by about a thousandth.
             .with_tf32(false)
-            // The exhaustive search takes whichever kernel was fastest today.
+            // The exhaustive search would choose the kernel by timing, which may differ from run to run.
             .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
             .build()
             .error_on_failure()
@@ -127,21 +128,21 @@ fn dispatches(settings: &HostSettings, provider: Provider) -> Vec<ExecutionProvi
     }
 }
 
-/// The runtime's message without where in its sources it comes from.
+/// Returns the first line of a runtime message without the place in the runtime's source code.
 pub(crate) fn gist(said: &str) -> String {
     let first = said.lines().next().unwrap_or_default();
     let first = first.rsplit_once(" FAIL : ").map_or(first, |(_, gist)| gist).trim();
     after_place(first).unwrap_or(first).to_owned()
 }
 
-/// What follows the file, line and function of C++ that a message may begin with.
+/// Returns the rest of a message that begins with file, line and function of C++ code. `None` for other messages.
 fn after_place(said: &str) -> Option<&str> {
     let (place, rest) = said.split_once(' ')?;
     let is_source = |end| place.rsplit_once(end).is_some_and(|(_, line)| line.parse::<u32>().is_ok());
     if !place.starts_with('/') || ![".cc:", ".h:", ".cpp:", ".hpp:", ".cu:"].into_iter().any(is_source) {
         return None;
     }
-    // The parameters end where as many brackets are closed as were opened.
+    // The function's parameter list ends where all opened brackets are closed.
     let mut open = 0_usize;
     let end = rest.char_indices().find_map(|(at, symbol)| match symbol {
         '(' => {
@@ -159,7 +160,7 @@ fn after_place(said: &str) -> Option<&str> {
     (!message.is_empty()).then_some(message)
 }
 
-/// What to do about a provider that does not start.
+/// Returns advice for a provider that does not start, from the runtime's message.
 fn advice(said: &str) -> &'static str {
     let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if any(&["no CUDA-capable device", "CUDA failure 100", "libcuda.so"]) {
@@ -177,7 +178,7 @@ fn advice(said: &str) -> &'static str {
     } else if any(&["libnvinfer", "libnvonnxparser"]) {
         "TensorRT is missing: install it (pip: tensorrt) and name its folder in LD_LIBRARY_PATH"
     } else if any(&["libcu", "libnvrtc"]) {
-        "CUDA's libraries are missing: install them (docs/cuda.md) and name their folders in LD_LIBRARY_PATH"
+        "CUDA's libraries are missing: install them (docs/reference/cuda.md) and name their folders in LD_LIBRARY_PATH"
     } else {
         "`aegis doctor` says what is here; provider cpu needs nothing of it"
     }

@@ -1,5 +1,5 @@
-//! The ONNX Runtime library: loaded once, asked what it offers, and shared by every session with its settings.
-//! Why a model does not open is said in one place, here.
+//! The ONNX Runtime library: loaded once per process, queried for its providers, and shared by every session.
+//! All errors of opening a model are defined here, in [`OpenError`].
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use ort::ep::{CUDA, ExecutionProvider, TensorRT};
 use crate::card::CardError;
 use crate::session_options::{HostSettings, Provider, SettingError};
 
-/// The loaded ONNX Runtime library, and how sessions are opened with it.
+/// The loaded ONNX Runtime library and the settings with which sessions are opened.
 #[derive(Clone)]
 pub struct OnnxRuntime {
     pub(crate) environment: Arc<ort::environment::Environment>,
@@ -21,28 +21,28 @@ pub struct OnnxRuntime {
 /// Why a model did not open.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The library is missing or is none.
+    /// The library is missing or cannot be loaded.
     #[error("{path}: cannot load ONNX Runtime: {reason}; run `cargo xtask setup`", path = path.display())]
     Library {
         /// The library.
         path: PathBuf,
-        /// What the loader said.
+        /// Message of the loader.
         reason: String,
     },
     /// A setting of the host is out of its range.
     #[error("host settings: {0}")]
     Setting(#[from] SettingError),
-    /// The provider that was asked for is not there or does not start.
+    /// The requested provider is not in the library or does not start.
     #[error("provider {provider}: {reason}; {advice}")]
     Provider {
-        /// What was asked for.
+        /// The requested provider.
         provider: Provider,
-        /// What is wrong with it here.
+        /// Why the provider does not start.
         reason: String,
-        /// What to do about it.
+        /// How to correct it.
         advice: &'static str,
     },
-    /// The provider has started, and the graph runs elsewhere.
+    /// The provider has started, but the graph or a part of it runs on another provider.
     #[error(
         "{path}: provider {provider} leaves nodes to another: {}; valid is a graph that runs on it as a whole, or provider \
          auto",
@@ -51,20 +51,20 @@ pub enum OpenError {
     Placement {
         /// The weights.
         path: PathBuf,
-        /// What was asked for.
+        /// The requested provider.
         provider: Provider,
-        /// What runs where.
+        /// Each node that runs on another provider, with that provider.
         nodes: Vec<String>,
     },
-    /// The card or the digest is wrong.
+    /// The card is not valid, or the weights do not match the card.
     #[error(transparent)]
     Card(#[from] CardError),
-    /// The runtime refuses the graph.
+    /// ONNX Runtime refuses the graph.
     #[error("{path}: ONNX Runtime refuses the model: {reason}", path = path.display())]
     Model {
         /// The weights.
         path: PathBuf,
-        /// What the runtime said.
+        /// Message of the runtime.
         reason: String,
     },
     /// The graph lacks a tensor that the card names.
@@ -76,12 +76,12 @@ pub enum OpenError {
         field: &'static str,
         /// `input` or `output`.
         kind: &'static str,
-        /// The name in the card.
+        /// The name given in the card.
         found: String,
-        /// The names in the graph.
+        /// The names that the graph has.
         valid: String,
     },
-    /// The graph reads an input that the card does not name, so there is nothing to give it.
+    /// The graph reads an input that the card does not name, so there are no values for it.
     #[error(
         "{path}: {model} reads an input {input}, which the card does not name; valid is a model that reads what \
          [observation] and [[frames]] name ({named}) and nothing else",
@@ -92,29 +92,29 @@ pub enum OpenError {
         path: PathBuf,
         /// The weights.
         model: PathBuf,
-        /// The input's name in the graph, and its type and shape.
+        /// The input's name in the graph, element type and shape.
         input: String,
         /// The inputs that the card names.
         named: String,
     },
-    /// A tensor has another type or shape than the card says.
+    /// A tensor has another element type or shape in the graph than in the card.
     #[error("{path}: {field}: found {found}; valid is {valid}, as in the graph", path = path.display())]
     Shape {
         /// The card.
         path: PathBuf,
         /// The field of the card.
         field: &'static str,
-        /// Type and shape in the card.
+        /// Element type and shape in the card.
         found: String,
-        /// Type and shape in the graph.
+        /// Element type and shape in the graph.
         valid: String,
     },
-    /// The first inference failed.
+    /// A warm-up inference failed, or the watchdog of the deadline could not be started.
     #[error("{path}: warm-up: {source}", path = path.display())]
     WarmUp {
         /// The weights.
         path: PathBuf,
-        /// What went wrong.
+        /// The cause.
         source: PolicyError,
     },
 }
@@ -123,7 +123,7 @@ impl OnnxRuntime {
     /// Loads the library at `path`, once per process, with the default settings.
     ///
     /// # Errors
-    /// [`OpenError::Library`] with what the loader said.
+    /// [`OpenError::Library`] with the loader's message.
     pub fn load(path: &Path) -> Result<Self, OpenError> {
         let library = |reason: String| OpenError::Library { path: path.to_owned(), reason };
         if !path.is_file() {
@@ -137,7 +137,7 @@ impl OnnxRuntime {
         Ok(Self { environment: Arc::new(environment), path: path.into(), settings: HostSettings::default() })
     }
 
-    /// The same library, whose sessions open under these settings.
+    /// Returns the same library with other settings for its sessions.
     ///
     /// # Errors
     /// [`OpenError::Setting`] for a setting out of its range.
@@ -146,17 +146,17 @@ impl OnnxRuntime {
         Ok(Self { settings, ..self.clone() })
     }
 
-    /// How sessions are opened.
+    /// Returns the settings with which sessions are opened.
     pub fn settings(&self) -> &HostSettings {
         &self.settings
     }
 
-    /// The library's file.
+    /// Returns the path of the library.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the library was built with a provider. Whether it also starts here, only a session can tell.
+    /// Checks whether the library was built with a provider. Only opening a session shows whether the provider also starts.
     pub fn offers(&self, provider: Provider) -> bool {
         match provider {
             Provider::Cpu => true,
@@ -165,7 +165,7 @@ impl OnnxRuntime {
         }
     }
 
-    /// Every provider that the library was built with.
+    /// Returns every provider that the library was built with.
     pub fn providers(&self) -> Vec<Provider> {
         let known = [Provider::Cpu, Provider::Cuda, Provider::TensorRt];
         known.into_iter().filter(|provider| self.offers(*provider)).collect()

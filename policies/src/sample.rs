@@ -1,5 +1,5 @@
-//! Inputs for a graph that nobody has data for, from a fixed seed, and what the graph answers in a form that is compared bit
-//! for bit: every element type that ONNX Runtime has values of.
+//! Random inputs for a graph without data, and the graph's outputs in a form that is compared bit for bit.
+//! Every element type for which ONNX Runtime has values is supported.
 
 use std::collections::BTreeMap;
 
@@ -12,15 +12,15 @@ use crate::graph::{Graph, GraphError, cast_model};
 use crate::provider::{cpu_session, gist};
 use crate::runtime::OnnxRuntime;
 
-/// Most values of one input: a gigabyte of `float32`.
+/// Largest number of values of one input: 1 GiB of `float32`.
 pub const MOST_VALUES: i64 = 1 << 28;
-/// What a string input is given one of.
+/// Values of samples of a string input.
 const WORDS: [&str; 2] = ["0", "1"];
 
-/// Shapes of inputs, by name, where a free size shall be another than 1.
+/// Shapes of sampled inputs, by name, where a free size should not be 1.
 pub type Shapes = BTreeMap<String, Vec<i64>>;
 
-/// An input as it is sampled.
+/// Name, element type and shape of an input to sample.
 #[derive(Clone, Debug)]
 pub(crate) struct Sampled {
     name: String,
@@ -28,7 +28,7 @@ pub(crate) struct Sampled {
     shape: Vec<i64>,
 }
 
-/// A tensor's element type, shape and values; floating point as its bits, so that equal means bit for bit.
+/// A tensor's element type, shape and values. Floating-point values are stored as their bits, so equality is bit for bit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answer {
     pub(crate) element: TensorElementType,
@@ -45,7 +45,7 @@ pub(crate) enum Values {
     Text(Vec<String>),
 }
 
-/// How each input is sampled: the shape that it is given, or its own with free sizes as 1.
+/// Returns how each input is sampled: with its shape in `shapes`, or else with the graph's shape and free sizes set to 1.
 ///
 /// # Errors
 /// [`GraphError::Limit`] for an input of which no sample can be made, and for a shape that is not the input's.
@@ -93,13 +93,13 @@ pub(crate) fn plan(graph: &Graph, inputs: &[Outlet], shapes: &Shapes) -> Result<
     inputs.iter().map(sampled).collect()
 }
 
-/// The shapes of samples, for people.
+/// Formats the names, types and shapes of sampled inputs for messages.
 pub(crate) fn described(sampled: &[Sampled]) -> String {
     let one = |one: &Sampled| format!("{} {}{:?}", one.name, one.element, one.shape);
     sampled.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Makes values of one element type of those of another, by the runtime's own cast.
+/// Converts values from one element type to another with the runtime's `Cast` operator. Sessions are kept for reuse.
 pub(crate) struct Caster<'a> {
     runtime: &'a OnnxRuntime,
     sessions: Vec<((i32, i32), Session)>,
@@ -131,8 +131,8 @@ impl<'a> Caster<'a> {
         outputs.remove("to").ok_or_else(|| ort::Error::new("the cast has no output"))
     }
 
-    /// One value for each input: floating point uniform in −1 to 1; integers of up to 16 bits over their whole range, which
-    /// holds pictures; longer ones, truth values and text 0 or 1, which indices and masks may be.
+    /// Draws one tensor for each input. Floating-point values are uniform in −1 to 1. Integers of up to 16 bits, such as
+    /// pictures, cover their whole range. Longer integers, booleans and text are 0 or 1, which is valid for indices and masks.
     pub(crate) fn sample(
         &mut self,
         graph: &Graph,
@@ -173,7 +173,7 @@ impl<'a> Caster<'a> {
         }
     }
 
-    /// What a tensor holds.
+    /// Reads element type, shape and values of a tensor.
     fn answer(&mut self, value: &DynValue) -> ort::Result<Answer> {
         let ValueType::Tensor { ty: element, shape, .. } = value.dtype() else {
             return Err(ort::Error::new("it is no tensor"));
@@ -206,7 +206,7 @@ impl<'a> Caster<'a> {
             TensorElementType::Int32 => integers!(i32),
             TensorElementType::Uint64 => integers!(u64),
             TensorElementType::Int64 => integers!(i64),
-            // Every value of the shorter types is one of float32, and no two are the same there.
+            // float32 represents every value of the shorter types, and no two of them are equal there.
             other => {
                 let cast = self.cast(value, other, TensorElementType::Float32)?;
                 let values = cast.try_extract_tensor::<f32>()?.1;
@@ -247,7 +247,7 @@ impl<'a> Caster<'a> {
     }
 }
 
-/// The range of an integer type's samples.
+/// Returns the range of samples of an integer or boolean type; `None` for floating point.
 fn range(element: TensorElementType) -> Option<(f32, f32)> {
     use TensorElementType as Kind;
     Some(match element {
@@ -264,7 +264,7 @@ fn range(element: TensorElementType) -> Option<(f32, f32)> {
     })
 }
 
-/// An element type's number in the specification, `TensorProto.DataType`.
+/// Returns an element type's number in the specification, `TensorProto.DataType`.
 pub(crate) fn number(element: TensorElementType) -> i32 {
     use TensorElementType as Kind;
     match element {

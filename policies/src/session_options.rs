@@ -1,5 +1,5 @@
-//! Settings of the ONNX Runtime host: where a model runs, on how many threads, and how long an answer may take.
-//! Values only; `provider.rs` opens sessions by them.
+//! Settings of the ONNX Runtime host: execution provider, device, threads, warm-up and deadline.
+//! Values only; `provider.rs` opens sessions with them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Most threads that a session may be given.
+/// Largest number of threads of a session.
 pub const MAX_THREADS: usize = 256;
-/// Most warm-up runs.
+/// Largest number of warm-up inferences.
 pub const MAX_WARM_UP: u32 = 10_000;
 
-/// What runs a graph.
+/// Execution provider: the backend that runs a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Provider {
@@ -24,39 +24,39 @@ pub enum Provider {
     TensorRt,
 }
 
-/// Which provider a session is asked for.
+/// The provider requested for a session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProviderChoice {
-    /// The processor: the same bits on any machine of a kind.
+    /// The processor. Results are bit for bit equal on machines of the same kind.
     #[default]
     Cpu,
-    /// CUDA or an error.
+    /// CUDA. Opening fails where CUDA does not run the whole graph.
     Cuda,
-    /// TensorRT or an error.
+    /// TensorRT. Opening fails where TensorRT and CUDA do not run the whole graph.
     TensorRt,
-    /// The first of TensorRT, CUDA and the processor on which the model runs.
+    /// The first of TensorRT, CUDA and the processor on which the model opens.
     Auto,
 }
 
-/// How a session is opened and run.
+/// Settings with which a session is opened and run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HostSettings {
-    /// What runs the graph.
+    /// The requested execution provider.
     pub provider: ProviderChoice,
-    /// Which GPU, counted from 0 as the driver counts.
+    /// Number of the GPU, from 0, in the driver's order.
     pub device_id: u32,
-    /// Threads within an operator. Operators run one after another, so there is never more than one at a time. More
-    /// than one thread may add up in another order than one does.
+    /// Threads within an operator. Operators always run one after another. With more than one thread, sums may be
+    /// computed in another order, so results may differ in the last bits.
     pub threads: usize,
-    /// Inferences whose answers are thrown away when a session opens.
+    /// Number of inferences that are run and discarded when a session opens.
     pub warm_up: u32,
-    /// How long one inference may take, milliseconds; without it, as long as it takes.
+    /// Deadline of one inference in milliseconds. `None` means no limit.
     pub deadline_ms: Option<u64>,
 }
 
-/// A setting that makes no sense.
+/// A setting that is out of its range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: found {found}; valid is {valid}")]
 pub struct SettingError {
@@ -75,7 +75,7 @@ impl Default for HostSettings {
 }
 
 impl HostSettings {
-    /// Checks every setting by itself.
+    /// Checks the range of every setting.
     ///
     /// # Errors
     /// The first setting that is out of its range.
@@ -84,7 +84,7 @@ impl HostSettings {
         if !(1..=MAX_THREADS).contains(&self.threads) {
             return refuse("threads", self.threads.to_string(), format!("1 to {MAX_THREADS}"));
         }
-        // A model that has never run may still fail at its first run.
+        // At least one warm-up, so that a model that fails at its first inference fails when it opens.
         if !(1..=MAX_WARM_UP).contains(&self.warm_up) {
             return refuse("warm_up", self.warm_up.to_string(), format!("1 to {MAX_WARM_UP}"));
         }
@@ -100,14 +100,14 @@ impl HostSettings {
         Ok(())
     }
 
-    /// How long one inference may take.
+    /// Returns the deadline of one inference.
     pub fn deadline(&self) -> Option<Duration> {
         self.deadline_ms.map(Duration::from_millis)
     }
 }
 
 impl Provider {
-    /// The name in settings.
+    /// Returns the provider's name as used in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cpu => "cpu",
@@ -124,7 +124,7 @@ impl fmt::Display for Provider {
 }
 
 impl ProviderChoice {
-    /// What is tried, in this order.
+    /// Returns the providers to try, in this order.
     pub fn candidates(self) -> &'static [Provider] {
         match self {
             Self::Cpu => &[Provider::Cpu],

@@ -1,5 +1,5 @@
-//! What a card says of a graph's inputs and outputs, held against what the graph has: every input, and each by name, element
-//! type and shape.
+//! Check of a card against the signature of its graph: name, element type and shape of each tensor that the card names.
+//! The card has to name every input of the graph.
 
 use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
@@ -8,11 +8,11 @@ use crate::binding::TensorSpec;
 use crate::card::ModelCard;
 use crate::runtime::OpenError;
 
-/// Inputs and outputs, as they are bound.
+/// Inputs and outputs to bind.
 type Bindable<'a> = (Vec<TensorSpec<'a>>, Vec<TensorSpec<'a>>);
 
-/// The tensors that the card names, held against the graph: the observation and then the frames, the chunk and then the
-/// activation.
+/// Checks the tensors that the card names against the graph, and returns them in the order of binding. Inputs are the
+/// observation and then the frames; outputs are the chunk and then the activation.
 pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<'a>, OpenError> {
     let int = |value: usize| value as i64;
     let (observation, chunk) = (&card.observation, &card.chunk);
@@ -32,7 +32,7 @@ pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Resul
     if let Some(spec) = &card.activation {
         let mut shapes = vec![vec![1, int(spec.tokens), int(spec.width)]];
         if spec.tokens == 1 {
-            // Pooled within the graph, as `aegis model tap` does it.
+            // A tensor that is pooled within the graph, as by `aegis model tap`, has no axis of tokens.
             shapes.push(vec![1, int(spec.width)]);
         }
         let tensor = ("activation.tensor", "output", spec.tensor.as_str());
@@ -50,8 +50,8 @@ pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Resul
     }
 }
 
-/// The tensor as it is bound, if the graph has it with this element type and one of these shapes. A size that the graph
-/// leaves free, as nearly every export leaves its batch, is what the card says.
+/// Returns the tensor to bind, if the graph has it with this element type and one of these shapes. A size that the graph
+/// leaves free, such as the batch of nearly every export, takes the card's value.
 fn check_tensor<'a>(
     card: &ModelCard,
     outlets: &[Outlet],
@@ -77,17 +77,17 @@ fn check_tensor<'a>(
         path: card.path.clone(),
         field: field.strip_suffix(".tensor").unwrap_or(field),
         found: shapes.iter().map(of).collect::<Vec<_>>().join(" or "),
-        // A card speaks of the graph, and not the other way round: what the graph has is what is valid.
+        // The card describes the graph, so the graph's type and shape are the valid ones.
         valid: described(outlet.dtype()),
     })
 }
 
-/// Whether a tensor of this shape is one of a graph's, where −1 is a free size.
+/// Checks whether a shape matches a graph's shape, in which −1 is a free size.
 fn fits(shape: &[i64], graph: &[i64]) -> bool {
     shape.len() == graph.len() && shape.iter().zip(graph).all(|(size, of)| *of < 0 || size == of)
 }
 
-/// Element type and shape as cards name them; a free size has its name in the graph, or `free`.
+/// Formats element type and shape as in cards. A free size is shown by its name in the graph, or as `free`.
 fn described(kind: &ValueType) -> String {
     let ValueType::Tensor { ty, shape, dimension_symbols } = kind else { return kind.to_string() };
     let size = |(place, size): (usize, &i64)| match dimension_symbols.get(place) {
@@ -99,7 +99,7 @@ fn described(kind: &ValueType) -> String {
     format!("{}[{}]", element_name(*ty), sizes.join(", "))
 }
 
-/// An element type as cards name it.
+/// Returns the name of an element type as used in cards.
 fn element_name(element: TensorElementType) -> String {
     match element {
         TensorElementType::Float32 => "float32".into(),

@@ -1,5 +1,5 @@
-//! Activation taps, held against ONNX Runtime: what a graph's tensors look like, and whether a tapped model still says
-//! what it said, bit for bit. Inputs are samples from a fixed seed.
+//! Activation taps: lists the tensors of a graph with their types, and makes a tensor an output of the model. ONNX Runtime
+//! checks that the model's other outputs stay equal bit for bit, on random samples from a fixed seed.
 
 use std::collections::BTreeMap;
 
@@ -15,70 +15,71 @@ use crate::provider::{cpu_session, gist};
 use crate::runtime::OnnxRuntime;
 use crate::sample::{self, Answer, Caster, Sampled, Shapes, Values};
 
-/// Samples on which a tapped model is held against the original.
+/// Number of samples on which a tapped model is compared with the original.
 pub const SAMPLES: u32 = 16;
-/// How far the tap may be from the same tensor of the graph as written, relative to the largest value: optimisation
-/// may add up in another order, and must not put another tensor in its place.
+/// Largest allowed difference between the tap in the optimised graph and in the graph as written, relative to the largest
+/// value. Optimisation may change the order of sums, but must not put another tensor in the tap's place.
 pub const MAX_DRIFT: f64 = 1e-4;
-/// The same for a tensor of `float16`, which has eleven bits, and of `bfloat16`, which has eight.
+/// The same limit for a tensor of `float16`, which has 11 significant bits, and of `bfloat16`, which has 8.
 pub const MAX_DRIFT_OF_HALVES: [f64; 2] = [1e-2, 5e-2];
 
-/// A tensor with what the runtime infers of it.
+/// A tensor with the type and shape that ONNX Runtime infers for it.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// Which node makes it.
+    /// The tensor's name and the node that makes it.
     pub made: Made,
-    /// For example `Tensor<f32>(1, 10, 64)`.
+    /// Type and shape, for example `Tensor<f32>(1, 10, 64)`.
     pub kind: String,
 }
 
-/// What a model reads and returns, and what its nodes make; each type is for example `Tensor<f32>(1, 10, 64)`.
+/// The inputs, outputs and inner tensors of a model, with types such as `Tensor<f32>(1, 10, 64)`.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// Inputs that have to be given, by name, with their types.
+    /// Required inputs: name and type of each.
     pub inputs: Vec<(String, String)>,
-    /// Outputs by name, with their types.
+    /// Outputs: name and type of each.
     pub outputs: Vec<(String, String)>,
-    /// Every tensor that a node makes.
+    /// Every tensor that a node at the top level of the graph makes.
     pub tensors: Vec<Inspected>,
 }
 
-/// What is tapped, and how.
+/// Settings of a tap.
 #[derive(Clone, Debug)]
 pub struct TapSettings<'a> {
-    /// The tensor.
+    /// Name of the tensor to tap.
     pub tensor: &'a str,
-    /// How its tokens become one vector.
+    /// How the tensor's tokens are pooled into one vector.
     pub pool: Pool,
-    /// The output's name, where it shall be another than the tensor's with the pool behind.
+    /// Name of the new output. `None` means the tensor's name with a suffix; see [`Added::output`].
     pub name: Option<&'a str>,
-    /// Shapes of samples whose free sizes shall be others than 1.
+    /// Shapes of sampled inputs, by name, where a free size should not be 1.
     pub shapes: Shapes,
-    /// How far optimisation may move the tap; left out, [`MAX_DRIFT`] or [`MAX_DRIFT_OF_HALVES`].
+    /// Largest allowed relative drift of the tap under optimisation. `None` means [`MAX_DRIFT`] or, for 16-bit tensors,
+    /// [`MAX_DRIFT_OF_HALVES`].
     pub max_drift: Option<f64>,
 }
 
-/// A tapped model.
+/// A tapped model and the results of its checks.
 #[derive(Clone, Debug)]
 pub struct Tapped {
-    /// The model.
+    /// The model file.
     pub bytes: Vec<u8>,
-    /// SHA-256 of it, lower-case hexadecimal.
+    /// SHA-256 of `bytes`, lower-case hexadecimal.
     pub sha256: String,
-    /// The output that the tap made.
+    /// Name of the new output.
     pub output: String,
-    /// Its type and shape.
+    /// Type and shape of the new output.
     pub kind: String,
-    /// Outputs that were compared bit for bit, on [`SAMPLES`] samples.
+    /// Outputs that were compared on [`SAMPLES`] samples and are equal bit for bit.
     pub unchanged: Vec<String>,
-    /// Largest difference between the tap and the same tensor of the graph as written, relative to its largest value.
+    /// Largest difference between the tap in the optimised graph and in the graph as written, relative to the largest value.
     pub drift: f64,
 }
 
-/// A model's inputs and outputs, and every tensor that a node makes, with type and shape.
+/// Returns a model's inputs and outputs, and every tensor that a node makes, with type and shape.
 ///
 /// # Errors
-/// What the runtime says against the graph.
+/// [`GraphError::Runtime`] where ONNX Runtime refuses the graph.
 pub fn inspect(runtime: &OnnxRuntime, graph: &Graph) -> Result<Inspection, GraphError> {
     let tensors = graph.tensors();
     let inner: Vec<String> = tensors.iter().filter(|one| !one.output).map(|one| one.name.clone()).collect();
@@ -88,7 +89,7 @@ pub fn inspect(runtime: &OnnxRuntime, graph: &Graph) -> Result<Inspection, Graph
         opened.outputs().iter().map(|outlet| (outlet.name(), outlet.dtype().to_string())).collect();
     let kind = |name: &str| kinds.get(name).cloned().unwrap_or_else(|| "unknown".into());
     let of_input = |input: &ort::value::Outlet| (input.name().to_owned(), input.dtype().to_string());
-    // What is asked for comes behind what the model returns by itself.
+    // The added outputs follow the model's own outputs.
     let own = opened.outputs().len().saturating_sub(inner.len());
     let outputs = opened.outputs()[..own].iter().map(of_input).collect();
     Ok(Inspection {
@@ -98,12 +99,12 @@ pub fn inspect(runtime: &OnnxRuntime, graph: &Graph) -> Result<Inspection, Graph
     })
 }
 
-/// Makes a tensor an output of its own and shows that nothing else changed.
+/// Makes a tensor an output of the model, and checks that the model's other outputs do not change.
 ///
 /// # Errors
-/// [`GraphError::Tensor`] for a tensor that cannot be tapped so, [`GraphError::Changed`] where an output of the model
-/// is not bit for bit what it was, [`GraphError::Limit`] and [`GraphError::Samples`] for a model that cannot be compared,
-/// and what the runtime says.
+/// [`GraphError::Tensor`] for a tensor that cannot be tapped with these settings, [`GraphError::Changed`] where an output of
+/// the model changes in any bit, [`GraphError::Limit`] and [`GraphError::Samples`] for a model that cannot be compared, and
+/// [`GraphError::Runtime`] where ONNX Runtime refuses a graph.
 pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> Result<Tapped, GraphError> {
     graph.check_tensor(settings.tensor)?;
     let mut original = open(runtime, graph, "original", graph.bytes(), GraphOptimizationLevel::All)?;
@@ -114,7 +115,7 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> 
     let bytes = graph.with_tap(&added)?;
     let output = added.output();
     let dropped = || graph.refuse(settings.tensor, "the runtime drops it".into());
-    // What the output's type and shape are, only the runtime knows; a valid file says both.
+    // A valid file states the output's type and shape; only the runtime can infer them.
     let bytes = {
         let untyped = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::Disable)?;
         let outlet = untyped.outputs().iter().find(|outlet| outlet.name() == output).ok_or_else(dropped)?;
@@ -123,7 +124,7 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> 
         };
         let rank = if settings.pool == Pool::None { shape.len() } else { 2 };
         let sizes = if inferred.len() == rank { inferred.to_vec() } else { vec![-1; rank] };
-        // Names that the runtime makes up hold within one session alone.
+        // The runtime's generated names of free sizes (`unk__…`) are valid only within one session.
         let named = |name: &String| if name.starts_with("unk__") { String::new() } else { name.clone() };
         added.shape = Some((sizes, dimension_symbols.iter().map(named).collect()));
         graph.with_tap(&added)?
@@ -156,7 +157,7 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> 
         TensorElementType::Bfloat16 => MAX_DRIFT_OF_HALVES[1],
         _ => MAX_DRIFT,
     });
-    // Written so that a drift that is no number fails.
+    // The comparison is false for NaN, so a drift of NaN fails.
     if drift <= most {
         return Ok(Tapped { sha256: sha256_of(&bytes), bytes, output, kind, unchanged: names, drift });
     }
@@ -167,7 +168,8 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> 
     Err(graph.refuse(settings.tensor, reason))
 }
 
-/// Element type and shape of a tensor, read off its values, for shapes are not always inferred.
+/// Returns element type and shape of a tensor. They are read from the values of one run, as the runtime does not always
+/// infer shapes.
 fn tensor_kind(
     runtime: &OnnxRuntime,
     graph: &Graph,
@@ -183,7 +185,7 @@ fn tensor_kind(
     Ok((found.element, found.shape.clone()))
 }
 
-/// What the tap of a tensor of this type and shape adds.
+/// Returns the addition that taps a tensor of element type `source` and this shape.
 fn added<'a>(
     graph: &Graph,
     settings: &TapSettings<'a>,
@@ -210,7 +212,7 @@ fn added<'a>(
     Ok(Added { tensor, pool, name, cast, shape: None })
 }
 
-/// How far two ways to the same tensor come apart over all samples.
+/// Largest difference between two computations of the same tensor, over all samples.
 #[derive(Default)]
 struct Distance {
     apart: f64,

@@ -1,5 +1,5 @@
-"""Demonstrations as `aegis demonstrate` writes them: read, checked and cut into episodes.
-Owns what a valid file is; an error names file, field, what was found and what is valid."""
+"""Reads demonstrations that `aegis demonstrate` wrote, checks them and splits them into episodes.
+This module defines what a valid file is. An error names file, field, what was found and what is valid."""
 
 import json
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from safetensors.numpy import load_file
 LAYOUT = "libero-lowdim-v1"
 TASKS = 10
 ACTION = 7
-# Of the layout, which `policies/src/encode.rs` defines. The task stands one-hot at its end.
+# Length of the vector in LAYOUT, which `policies/src/encode.rs` defines. Its last TASKS components are the task, one-hot.
 OBSERVATION = 88
-# The exported suites that this code reads.
+# The schema of exported suites that this code reads.
 SUITE_SCHEMA = 2
 
 TENSORS = {
@@ -27,15 +27,15 @@ TENSORS = {
 
 
 class DataError(ValueError):
-    """A file that cannot be used, and why."""
+    """Raised for a file that cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Episode:
-    """One demonstration; its last step reached the goal, for `aegis demonstrate` keeps no others.
+    """One demonstration. Its last step reached the goal, as `aegis demonstrate` keeps only those.
 
-    `observation` float32[steps, 88] as policies saw it, before the step; `action` float32[steps, 7], the expert's;
-    `clean` bool[steps], whether that action was the one sent.
+    `observation` float32[steps, 88] is what policies read before the step. `action` float32[steps, 7] is the expert's
+    action. `clean` bool[steps] says whether the plant was sent that action.
     """
 
     task: int
@@ -48,7 +48,7 @@ class Episode:
 
 
 def read_suite(suite: Path) -> tuple[str, list[str]]:
-    """Name of a suite that `export_scenes.py` wrote, and the instruction of each of its tasks in its order."""
+    """Returns the name of a suite that `export_scenes.py` wrote, and the instructions of its tasks in the suite's order."""
     name, names = (_field(suite / "suite.json", field) for field in ("suite", "tasks"))
     if not isinstance(names, list) or len(names) != TASKS:
         found = f"{len(names)} tasks" if isinstance(names, list) else repr(names)
@@ -59,7 +59,7 @@ def read_suite(suite: Path) -> tuple[str, list[str]]:
         instruction = _field(path, "language")
         if not isinstance(instruction, str) or not instruction.strip():
             raise DataError(f"{path}: language: found {instruction!r}; valid is an instruction in words")
-        # A LeRobotDataset finds a task by its words.
+        # A LeRobotDataset identifies a task by its instruction, so instructions must differ.
         if instruction in instructions:
             other = instructions.index(instruction)
             raise DataError(f"{path}: language: found the words of task {other}; valid are words of its own")
@@ -81,7 +81,7 @@ def _field(path: Path, field: str):
 
 
 def read_episodes(path: Path) -> list[Episode]:
-    """The episodes of one file in its order."""
+    """Returns the episodes of one file in the file's order."""
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -107,7 +107,7 @@ def _check_shapes(path: Path, tensors: dict) -> None:
     for name in TENSORS:
         if name not in tensors:
             raise DataError(f"{path}: {name}: is missing; found {', '.join(sorted(tensors)) or 'no tensors'}")
-    # What is not known would be lost without a word.
+    # An unknown tensor would be lost without a message.
     if unknown := sorted(set(tensors) - set(TENSORS)):
         raise DataError(f"{path}: {unknown[0]}: is unknown; valid are {', '.join(TENSORS)}")
     rows = tensors["action"].shape[:1]

@@ -1,14 +1,14 @@
-"""Turn a LeRobot ACT or SmolVLA checkpoint into one ONNX file with a named layer as a second output, and its card.
+"""Export a LeRobot ACT or SmolVLA checkpoint as one ONNX file with a named layer as a second output, and its card.
 
     python export_lerobot.py act --checkpoint DIR --out ../models/act
     python export_lerobot.py smolvla --checkpoint DIR --out ../models/smolvla --tap 8 --task "stack the cubes"
 
-The graph reads raw observations and returns raw actions: normalisation, resizing and padding are within. SmolVLA is one
-graph as well: the vision-language prefix is computed once, the denoising steps over its keys and values are unrolled
-behind it, so that a host runs one model once per chunk and holds no cache. Noise is an input; with the same noise the
-actions are the same. The tap is the layer in the last denoising step, or in the one that --tap-step names.
+The graph reads raw observations and returns raw actions: normalisation, resizing and padding are part of it. SmolVLA is
+one graph as well: the vision-language prefix is computed once, and the denoising steps over its keys and values are
+unrolled after it. A host therefore runs one model once per chunk and needs no cache. Noise is an input; with the same
+noise the actions are the same. The tap is the layer in the last denoising step, or in the step given by --tap-step.
 
-Nothing is left behind unless ONNX Runtime agrees with the policy; `docs/lerobot-export.md` is the manual.
+Files are written only if ONNX Runtime agrees with the policy. `docs/guide/lerobot-export.md` is the manual.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from exporter import ExportError
 
 
 def size(value):
-    """`480x640` as rows and columns."""
+    """Parses a size such as `480x640` into (rows, columns)."""
     try:
         rows, columns = (int(one) for one in value.split("x"))
         if rows < 1 or columns < 1:
@@ -36,7 +36,7 @@ def size(value):
 
 
 def parse(arguments):
-    """The command line."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policy", choices=("act", "smolvla"))
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="what `save_pretrained` wrote")
@@ -51,8 +51,8 @@ def parse(arguments):
 
 
 def export(arguments):
-    """Loads, traces, checks and writes; returns the card's path and what was measured."""
-    # Imports of some seconds, after the command line has been found valid.
+    """Loads, traces, checks and writes a policy. Returns the card's path, the tapped layer and the measured differences."""
+    # These imports take some seconds, so they come after the command line has been checked.
     import torch
     from exporter import card, checkpoint, graph, parity, taps
 
@@ -83,14 +83,14 @@ def export(arguments):
         written_card = written.with_name(f"{out.name}.toml")
         text = card.text(files, loaded, specs, shapes, (layer, tap_step), measured, tasks)
         written_card.write_text(text, encoding="utf-8")
-        # The card last: it is what makes the others a model.
+        # The card is moved last, as the other files are a model only with a card.
         for path in (*reversed(files), written_card):
             os.replace(path, out.parent / path.name)
     return out.parent / written_card.name, layer, measured
 
 
 def denoising_step(loaded, found):
-    """The pass through the layer that is tapped, counted from 0."""
+    """Returns the denoising step whose pass through the layer is tapped, counted from 0."""
     if loaded.kind != "smolvla":
         if found is not None:
             raise ExportError(f"--tap-step: found {found}; valid is none, for {loaded.kind} has no denoising steps")
@@ -102,12 +102,12 @@ def denoising_step(loaded, found):
 
 
 def main(arguments=None):
-    """Exit codes: 0 done; 1 the graph differs from the policy or cannot be written; 2 bad arguments or checkpoint."""
+    """Returns the exit code: 0 done; 1 the graph differs from the policy or cannot be written; 2 bad arguments or checkpoint."""
     parsed = parse(arguments)
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     try:
-        # LeRobot prints as it loads; what a script reads is the last lines alone.
+        # LeRobot prints while loading; scripts read only this program's own lines on standard output.
         with redirect_stdout(sys.stderr):
             path, layer, measured = export(parsed)
     except ExportError as error:

@@ -1,5 +1,5 @@
-"""A LeRobotDataset held against the demonstrations that it was made from, as `lerobot` reads it.
-Owns what counts as the same: every stored value bit for bit, statistics within the rounding of their sums."""
+"""Compares a LeRobotDataset, as `lerobot` reads it, with the demonstrations that it was made from.
+This module defines equality: every stored value bit for bit, statistics within the rounding of their sums."""
 
 import tempfile
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from lerobot_layout import ENVIRONMENT, FEATURES, FPS, ROBOT, STATE
 
 CHUNK = 10
 BATCH = 256
-# Differences beyond these are only counted.
+# Number of differences that are listed; further ones are only counted.
 SHOWN = 10
-# lerobot's standard deviation is √(mean of squares − squared mean). Components stay below 4, so the difference is
-# rounded to 16 · 2⁻⁵², and the root of that is 6e-8.
+# lerobot computes the standard deviation as √(mean of squares − squared mean). Components are below 4, so the difference
+# has a rounding error of 16 · 2⁻⁵², whose root is 6e-8.
 STD_TOLERANCE = 1e-7
 MEAN_TOLERANCE = 1e-12
-# Positions of up to 4 m are rounded to float32, three of them in one comparison.
+# In metres. Positions of up to 4 m are rounded to float32, and one comparison has three of them.
 POSITION_TOLERANCE = 1e-6
 
 
 @dataclass
 class Report:
-    """`differences` is empty if the data set is its source."""
+    """Result of a check. `differences` is empty if the data set equals its source."""
 
     summary: str
     differences: list[str]
 
 
 def check(root: Path, episodes: list[Episode], instructions: list[str], workers: int) -> Report:
-    """Reads every frame through a `DataLoader` with a window of actions, and compares."""
+    """Reads every frame through a `DataLoader` with a window of actions, and compares it with its source."""
     if not (root / "meta/info.json").is_file():
         raise DataError(f"{root}: meta/info.json is missing; valid is the folder of a LeRobotDataset")
-    # An own cache: the shared one knows a file by name and time, and could answer for a file that has changed since.
+    # A separate cache. The shared one identifies a file by name and time, and could return a file's old contents.
     with tempfile.TemporaryDirectory() as cache:
         dataset = _open(root, cache)
         rows = _Rows(episodes)
@@ -64,7 +64,7 @@ def _open(root: Path, cache: str):
 
 
 class _Rows:
-    """The source's columns over all episodes, put together without `lerobot_layout.columns`."""
+    """The source's columns over all episodes, computed independently of `lerobot_layout.columns`."""
 
     def __init__(self, episodes: list[Episode]):
         lengths = np.array([len(episode) for episode in episodes])
@@ -82,7 +82,7 @@ class _Rows:
         return len(self.episode)
 
     def items(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """What lerobot should give for these rows."""
+        """Returns the batch that lerobot should return for these rows."""
         wanted = rows[:, None] + np.arange(CHUNK)
         end = self.ends[self.episode[rows], None]
         state = len(STATE)
@@ -103,7 +103,7 @@ class _Rows:
 
 
 def _metadata(meta, rows: _Rows, instructions: list[str]) -> list[str]:
-    """`info.json`, the tasks, and where each episode lies."""
+    """Compares `info.json`, the tasks, and the rows of each episode; returns the differences."""
     pairs = [
         ("fps", meta.fps, FPS),
         ("robot_type", meta.robot_type, ROBOT),
@@ -131,7 +131,7 @@ def _metadata(meta, rows: _Rows, instructions: list[str]) -> list[str]:
 
 
 def _statistics(stats: dict | None, rows: _Rows) -> list[str]:
-    """Smallest, largest, mean, standard deviation and count of each feature, against NumPy over all frames at once."""
+    """Compares minimum, maximum, mean, standard deviation and count of each feature with NumPy's over all frames."""
     state = len(STATE)
     columns = {
         "observation.state": rows.observation[:, :state],
@@ -160,7 +160,7 @@ def _statistics(stats: dict | None, rows: _Rows) -> list[str]:
 
 
 def _frames(dataset, rows: _Rows, instructions: list[str], workers: int) -> list[str]:
-    """Every item, in batches as a training loop gets them."""
+    """Compares every item, in batches as in a training loop; returns the differences."""
     from torch.utils.data import DataLoader
 
     differences, begin = [], 0
@@ -196,12 +196,12 @@ def _frames(dataset, rows: _Rows, instructions: list[str], workers: int) -> list
 
 
 def _bytes(values: np.ndarray) -> np.ndarray:
-    """uint8[rows, bytes]: equal only where all bits are."""
+    """Returns the values' bytes, uint8[rows, bytes], which are equal only where all bits are."""
     return np.ascontiguousarray(values).reshape(len(values), -1).view(np.uint8)
 
 
 def _names(rows: _Rows) -> list[str]:
-    """The names say what the values are: an object's position is the grip's and its relative position together."""
+    """Checks the features' names by their values: an object's position has to be the sum of grip and relative position."""
     names = STATE + ENVIRONMENT
     differences = []
     for name in names:

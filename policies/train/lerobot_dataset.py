@@ -1,9 +1,9 @@
-"""Demonstrations as a LeRobotDataset (v3.0), written by lerobot itself, and the proof that nothing was lost.
+"""Write demonstrations as a LeRobotDataset (v3.0) with lerobot itself, and check that nothing was lost.
 
     python lerobot_dataset.py write --data demos.safetensors --suite SCENES/libero_spatial --out DIR
     python lerobot_dataset.py check DIR --data demos.safetensors --suite SCENES/libero_spatial
 
-Several files become one data set, their episodes one after another. What the columns mean: docs/demonstrations.md.
+Several files become one data set, with their episodes in the files' order. docs/evidence/demonstrations.md describes the columns.
 """
 
 import argparse
@@ -16,18 +16,18 @@ import tempfile
 import time
 from pathlib import Path
 
-# Everything is on this disk; without this, lerobot asks its hub for whatever it misses.
+# All data is local. Without this setting, lerobot asks its hub for missing files.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 from demonstrations import LAYOUT, DataError, read_episodes, read_suite
 from lerobot_layout import FEATURES, FPS, ROBOT, columns
 
-# Beside lerobot's own files, which are read without it.
+# The record of sources, a file beside lerobot's own files; lerobot does not read it.
 SOURCES = "meta/aegis.json"
 
 
 def sources(files: list[tuple[Path, list]], suite: str) -> dict:
-    """Where a data set comes from: the files in their order, with digests."""
+    """Returns the sources of a data set: the files in their order, with digests."""
     return {
         "layout": LAYOUT,
         "suite": suite,
@@ -44,7 +44,7 @@ def sources(files: list[tuple[Path, list]], suite: str) -> dict:
 
 
 def write(data: list[Path], suite: Path, out: Path) -> None:
-    """Writes a data set whole or not at all."""
+    """Writes a data set atomically: the folder `out` exists only once it is complete."""
     if out.exists() or out.is_symlink():
         raise DataError(f"{out}: exists; valid is a path where nothing is yet")
     name, instructions = read_suite(suite)
@@ -62,7 +62,7 @@ def write(data: list[Path], suite: Path, out: Path) -> None:
             f"aegis/{out.name}", FPS, FEATURES, robot_type=ROBOT, root=root, use_videos=False
         )
         try:
-            # All of the suite's, in its order: `task_index` is then the suite's, whatever the files begin with.
+            # All tasks are saved first, in the suite's order, so that `task_index` is the suite's number of the task.
             dataset.meta.save_episode_tasks(instructions)
             episodes = [episode for _, found in files for episode in found]
             for index, episode in enumerate(episodes):
@@ -70,7 +70,7 @@ def write(data: list[Path], suite: Path, out: Path) -> None:
                 if (index + 1) % 100 == 0:
                     print(f"{index + 1} of {len(episodes)} episodes", file=sys.stderr, flush=True)
         finally:
-            # Also after a failure: lerobot's destructor would write what it still holds to the folder that is gone.
+            # Also after a failure; else lerobot's destructor would write buffered data to a folder that no longer exists.
             dataset.finalize()
         (root / SOURCES).write_text(json.dumps(origin, indent=1) + "\n")
         os.rename(root, out)
@@ -119,6 +119,6 @@ def main(words: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    # As an exception, so that a writer that is told to stop takes its half-written folder along.
+    # Raises SystemExit on SIGTERM, so that an interrupted writer removes its incomplete folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

@@ -1,10 +1,10 @@
-"""What a LeRobotDataset of demonstrations holds: its features, their names, and an episode as columns.
-Owns the split of the observation vector; state and environment state put together are that vector again."""
+"""The layout of a LeRobotDataset of demonstrations: features, their names, and the columns of an episode.
+This module defines how the observation vector is split: state followed by environment state is the whole vector."""
 
 import numpy as np
 from demonstrations import TASKS, Episode
 
-# One row per control step.
+# Rows per second; one row per control step.
 FPS = 20
 ROBOT = "panda"
 
@@ -46,11 +46,11 @@ FEATURES = {
 
 
 def columns(episode: Episode, index: int, instruction: str) -> dict:
-    """An episode as the buffer that `LeRobotDataset.save_episode` takes; it fills `index` and `task_index` in itself.
+    """Returns an episode as the buffer for `LeRobotDataset.save_episode`, which fills in `index` and `task_index` itself.
 
-    Vectors are handed over as float64, which holds every float32. They are stored as float32, the same bits; the
-    statistics, a mean of squares less a squared mean, are then sums of float64. Flags are handed over as uint8 and
-    stored as bool, for lerobot cannot take a histogram of bool.
+    Vectors are passed as float64, which represents every float32 exactly, and stored as float32 with the same bits. The
+    statistics, such as a mean of squares minus a squared mean, are then sums of float64. Flags are passed as uint8 and
+    stored as bool, because lerobot cannot compute a histogram of bool.
     """
     steps = np.arange(len(episode))
     last = steps == len(episode) - 1

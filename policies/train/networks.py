@@ -1,5 +1,5 @@
-"""The networks that `train.py` trains: chunked policies on a vector, or on a vector and two pictures.
-Both unfold one token per control step; the tokens are the tensor that a probe watches."""
+"""The networks that `train.py` trains: chunked policies that read a vector, or a vector and one picture per camera.
+Both compute one token per control step of the chunk; the tokens are the activation that a probe reads."""
 
 import torch
 from torch import nn
@@ -9,7 +9,7 @@ ACTION = 7
 
 
 class Block(nn.Module):
-    """Pre-norm residual MLP block."""
+    """Pre-norm residual MLP block, float32[batch, width] → the same shape."""
 
     def __init__(self, width):
         super().__init__()
@@ -24,8 +24,8 @@ class Block(nn.Module):
 class ChunkPolicy(nn.Module):
     """float32[batch, features] → actions float32[batch, 10, 7] and action tokens float32[batch, 10, token].
 
-    A residual trunk reads the state once; one token per control step of the chunk is unfolded from it, and a head
-    shared by all tokens turns each into an action. The tokens are the tensor that a probe watches.
+    A residual trunk reads the observation once. A linear layer maps the trunk's output to one token per control step of the
+    chunk, and a head shared by all tokens maps each token to an action. The tokens are the activation that a probe reads.
     """
 
     def __init__(self, mean, scale, width, blocks, token):
@@ -43,7 +43,7 @@ class ChunkPolicy(nn.Module):
         return self.unfolded((observation - self.mean) / self.scale)
 
     def unfolded(self, features):
-        """float32[batch, features] of about unit size → actions and tokens."""
+        """Maps normalised features, float32[batch, features], to actions and tokens."""
         x = self.norm(self.trunk(self.stem(features)))
         tokens = nn.functional.gelu(self.unfold(x)).reshape(-1, HORIZON, self.token)
         return self.head(tokens), tokens
@@ -52,8 +52,8 @@ class ChunkPolicy(nn.Module):
 class Eye(nn.Module):
     """uint8[batch, height, width, 3] → float32[batch, 2 * POINTS + COARSE].
 
-    Where in the picture each of some learnt features is (spatial soft-argmax, after Levine et al., *End-to-End Training
-    of Deep Visuomotor Policies*, JMLR 2016), beside a coarse reading of the whole.
+    The output is the image position of each learnt feature (spatial soft-argmax, after Levine et al., *End-to-End Training
+    of Deep Visuomotor Policies*, JMLR 2016), followed by coarse features of the whole picture.
     """
 
     POINTS = 32
@@ -71,7 +71,7 @@ class Eye(nn.Module):
         self.pool = nn.AvgPool2d(4)
         side = size // 8
         self.coarse = nn.Linear(64 * (side // 4) ** 2, self.COARSE)
-        # Coordinates of the map's cells, -1 to 1.
+        # Coordinates of the feature map's cells, -1 to 1.
         line = torch.linspace(-1.0, 1.0, side)
         self.register_buffer("across", line.repeat(side))
         self.register_buffer("down", line.repeat_interleave(side))
@@ -85,9 +85,9 @@ class Eye(nn.Module):
 
 
 class LookingPolicy(ChunkPolicy):
-    """float32[batch, features] and a uint8[batch, size, size, 3] per camera → as `ChunkPolicy`.
+    """float32[batch, features] and a uint8[batch, size, size, 3] per camera → actions and tokens as in `ChunkPolicy`.
 
-    An eye of its own for each camera; what they see joins the vector before the trunk.
+    Each camera has a separate encoder `Eye`. The encoders' outputs are appended to the vector before the trunk.
     """
 
     def __init__(self, mean, scale, width, blocks, token, cameras, size):

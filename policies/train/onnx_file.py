@@ -1,4 +1,4 @@
-"""An exported ONNX file on disk: written so that its bytes depend on the model alone, and its digest."""
+"""Writes exported ONNX files so that their bytes depend only on the model, and computes their digests."""
 
 import hashlib
 from pathlib import Path
@@ -7,14 +7,14 @@ import onnx
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-# A protobuf message ends at 2 GiB; the rest of the graph needs room beside the weights.
+# Largest size in bytes of weights inside the file. A protobuf message is limited to 2 GiB, including the graph.
 LIMIT = 2_000_000_000
-# Elements of the largest tensor that the exporter's constant folding may have copied.
+# Largest number of elements of a tensor that the exporter's constant folding may have copied.
 FOLDED = 2**18
 
 
 def strip(path):
-    """Drop the exporter's notes: they hold stack traces, so the digest would depend on where the exporter lies."""
+    """Removes the exporter's notes. They contain stack traces, so the digest would depend on the exporter's path."""
     model = onnx.load(path, load_external_data=False)
     graph = model.graph
     values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
@@ -26,16 +26,16 @@ def strip(path):
 
 
 def tidy(model):
-    """Folds constants, and computes and stores once what is the same.
+    """Folds constants and merges equal initializers and equal subexpressions.
 
-    It stands in for the exporter's own optimiser, whose rewriting takes time with the square of the nodes: minutes for a
-    few thousand, and no end in sight for an unrolled policy of full size. ONNX Runtime rewrites for itself when it loads.
+    This replaces the exporter's own optimiser, whose time grows with the square of the number of nodes: minutes for a few
+    thousand nodes, and far too long for an unrolled policy of full size. ONNX Runtime optimises the graph when loading it.
     """
     optimizer.fold_constants(model)
     for step in (
         common.RemoveUnusedNodesPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
-        # A small weight that every unrolled step reads has been folded into one copy per step; the large are shared.
+        # Folding copied each small weight once per unrolled step that reads it; large weights are already shared.
         common.DeduplicateInitializersPass(size_limit=FOLDED),
         common.CommonSubexpressionEliminationPass(),
         common.RemoveUnusedOpsetsPass(),
@@ -46,8 +46,8 @@ def tidy(model):
 
 
 def save(program, path):
-    """Writes torch's ONNX program with its weights inside, or beside it in `NAME.onnx.data` where they are too many;
-    returns the files, the graph first.
+    """Writes torch's ONNX program. Weights are inside the file, or in `NAME.onnx.data` beside it if they exceed LIMIT.
+    Returns the files, the graph first.
     """
     tidy(program.model)
     weights = sum(value.const_value.nbytes for value in program.model.graph.initializers.values())
@@ -58,6 +58,6 @@ def save(program, path):
 
 
 def sha256(path):
-    """SHA-256 of a file, lower-case hexadecimal."""
+    """Returns SHA-256 of a file, lower-case hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

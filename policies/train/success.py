@@ -1,10 +1,10 @@
-"""Write what a policy won, task by task, into its card.
+"""Write the number of episodes that each policy won, task by task, into the policy's card.
 
     aegis demo --episodes 400 --out runs/confirmation
     python3 policies/train/success.py --episodes runs/confirmation/episodes.jsonl --aegis target/release/aegis \
         --weak policies/models/weak.toml --strong policies/models/strong.toml
 
-Intervals are Clopper-Pearson at 95 %, by `aegis stats`. A table that is there already is replaced.
+Intervals are Clopper-Pearson at 95 %, by `aegis stats`. An existing table is replaced.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def interval(aegis, won, episodes):
 
 
 def table(aegis, plan, outcomes):
-    """The card's table: `outcomes` maps a task to its list of won or lost."""
+    """Returns the card's table as text. `outcomes` maps a task to a list of bools, true for won episodes."""
 
     def row(name, results):
         lower, upper = interval(aegis, sum(results), len(results))
@@ -37,7 +37,7 @@ def table(aegis, plan, outcomes):
 
 
 def write(card, text):
-    """Replaces the card's table, which is its last, or appends it; whole or not at all."""
+    """Replaces the card's `[success]` table, which has to be its last one, or appends it. The write is atomic."""
     kept = card.read_text().split(f"\n{HEAD}")[0].rstrip("\n")
     part = card.with_suffix(".part")
     part.write_text(f"{kept}\n\n{text}")

@@ -20,18 +20,18 @@ from onnx_file import sha256, strip
 from torch import nn
 from windows import LOWDIM, PROPRIO, load, load_looks
 
-# Weak is weak because it is small and saw little, not because it was broken.
+# The weak policy is weak because it is small and has few demonstrations; nothing is impaired on purpose.
 PRESETS = {
     "weak": dict(width=64, blocks=1, token=64, epochs=60, batch=256, rate=1e-3, decay=1e-4, demonstrations=40),
     "strong": dict(width=384, blocks=3, token=96, epochs=16, batch=1024, rate=1e-3, decay=1e-4, demonstrations=None),
     "weak_vision": dict(width=128, blocks=1, token=64, epochs=30, batch=64, rate=1e-3, decay=1e-4, demonstrations=None),
 }
-# Those whose tokens a probe may watch.
+# Policies whose tokens are an output of the model, which a probe may read.
 WATCHED = ("weak", "weak_vision")
 
 
 def fit(policy, windows, preset, seed):
-    """AdamW with cosine decay on the mean absolute error; returns the loss of each epoch."""
+    """Trains with AdamW and cosine decay on the mean absolute error. Returns the loss of each epoch."""
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=preset["rate"], weight_decay=preset["decay"])
     batches = max(1, len(windows) // preset["batch"])
@@ -56,7 +56,7 @@ def fit(policy, windows, preset, seed):
 
 
 def export(policy, name, out, windows):
-    """One self-contained ONNX file: weights inside, fixed shapes, the tokens as a second output of a watched one."""
+    """Writes one self-contained ONNX file: weights inside, fixed shapes, for a watched policy tokens as second output."""
     outputs = ["actions", "action_tokens"] if name in WATCHED else ["actions"]
     pictures = [taken[:1] for taken in windows.cameras.values()]
 
@@ -85,20 +85,20 @@ def export(policy, name, out, windows):
 
 
 def origin(path):
-    """The starts that a file of demonstrations is of, which `aegis demonstrate` wrote beside it; None where it did not."""
+    """Returns the origin (starts) that `aegis demonstrate` wrote beside a file of demonstrations; None if it is missing."""
     beside = path.with_suffix(".origin.json")
     return json.loads(beside.read_text()) if beside.exists() else None
 
 
 def inline(value):
-    """A value of JSON as TOML on one line."""
+    """Formats a JSON value as TOML on one line."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {inline(member)}" for key, member in value.items()) + " }"
     return json.dumps(value)
 
 
 def card(name, path, policy, preset, args, windows, losses):
-    """The machine-readable card; the loader refuses weights with another digest."""
+    """Writes the card and returns the digest of the weights. The loader refuses weights with another digest."""
     digest = sha256(path)
     parameters = sum(p.numel() for p in policy.parameters())
     sampled = [round(loss, 5) for loss in losses[:: max(1, len(losses) // 10)]] + [round(losses[-1], 5)]
@@ -179,7 +179,7 @@ def main():
     observations = windows.observations
     mean = observations.mean(0)
     scale = observations.std(0)
-    # A feature that hardly varies would blow up any deviation at run time.
+    # Without a floor, a feature that hardly varies in training would become very large at run time.
     scale = torch.where(scale > 1e-2, scale, torch.full_like(scale, 1e-2))
     shape = (mean, scale, preset["width"], preset["blocks"], preset["token"])
     looks = windows.cameras

@@ -1,5 +1,5 @@
-"""Training windows out of demonstrations: what was seen at a control step, and the actions from there on.
-Only windows in which the expert drove undisturbed; one that runs past its episode's end repeats the last action."""
+"""Training windows from demonstrations: the observation at a control step, and the chunk of actions from that step on.
+Only windows whose actions were all sent undisturbed are used. A window past its episode's end repeats the last action."""
 
 import numpy as np
 import torch
@@ -9,15 +9,15 @@ from networks import HORIZON
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-# The layout of `policies/src/encode.rs` that is the other without its objects.
+# The layout of `policies/src/encode.rs` that equals LOWDIM without the objects.
 PROPRIO = "libero-proprio-v1"
 ROBOT, TASKS = slice(0, 18), slice(78, 88)
-# Pixels by which a picture is moved about while it is trained on.
+# Largest random shift of a training picture, in pixels along each axis.
 SHIFT = 4
 
 
 class Windows:
-    """`observations` float32[n, features] and `chunks` float32[n, 10, 7]; no pictures."""
+    """Windows without pictures: `observations` float32[n, features] and `chunks` float32[n, 10, 7]."""
 
     cameras = {}
 
@@ -28,12 +28,12 @@ class Windows:
         return len(self.observations)
 
     def inputs(self, batch, generator):
-        """What a policy reads of these windows."""
+        """Returns the policy's inputs for these windows."""
         return (self.observations[batch],)
 
 
 class Looks(Windows):
-    """The same with `pictures`, uint8[n, size, size, 3] by camera."""
+    """Windows with `pictures`, uint8[n, size, size, 3] by camera."""
 
     def __init__(self, observations, chunks, pictures):
         super().__init__(observations, chunks)
@@ -41,8 +41,8 @@ class Looks(Windows):
         self.size = next(iter(pictures.values())).shape[1]
 
     def inputs(self, batch, generator):
-        """Each picture is moved by up to SHIFT pixels, its border drawn out (Yarats et al., *Image Augmentation Is All
-        You Need*, ICLR 2021): else the eye learns the training pictures by heart."""
+        """Returns the policy's inputs, with each picture shifted by up to SHIFT pixels and its border repeated (Yarats et
+        al., *Image Augmentation Is All You Need*, ICLR 2021). Without this, the encoder overfits to the training pictures."""
         moved = [shifted(pictures[batch], generator) for pictures in self.cameras.values()]
         return (self.observations[batch], *moved)
 
@@ -56,12 +56,14 @@ def shifted(pictures, generator):
 
 
 def window(start, last):
-    """The rows of the chunk that begins at row `start`, in an episode that ends with row `last`."""
+    """Returns the rows of the chunk that begins at row `start`, in an episode that ends with row `last`."""
     return np.minimum(np.arange(start, start + HORIZON), last)
 
 
 def load(paths, limit):
-    """All windows of these files. `limit` keeps the first so many demonstrations, spread evenly over the tasks."""
+    """Returns all windows of these files. `limit` is the number of demonstrations to keep per file, the first ones of each
+    task in equal numbers; None keeps all.
+    """
     observations, chunks = [], []
     for path in paths:
         data = load_file(path)
@@ -83,7 +85,7 @@ def load(paths, limit):
 
 
 def load_looks(path):
-    """The windows that begin where pictures were taken; the vector is the robot's and the task."""
+    """Returns the windows that begin at control steps with pictures. The observation is the robot's state and the task."""
     with safe_open(path, framework="np") as file:
         names = sorted(name for name in file.keys() if name.startswith("frames."))
         if not names:

@@ -1,5 +1,5 @@
-//! What the plant costs, in wall time: a rollout against plain `mj_step` through the same states, a warm reset, and a
-//! snapshot. Run by `cargo bench -p aegis-sim`; `python/bench.py` holds the same against upstream.
+//! Benchmark of the plant in wall time: a rollout compared with plain `mj_step` through the same states, a warm reset, and
+//! a snapshot. Run with `cargo bench -p aegis-sim`; `python/bench.py` compares the same with upstream.
 
 mod support;
 
@@ -14,10 +14,10 @@ use criterion::{Criterion, Throughput};
 
 use support::Replay;
 
-/// Onto the table between the objects, turning and closing.
+/// Action that moves onto the table between the objects, rotates, and closes the gripper.
 const ACTION: [f64; 7] = [0.2, -0.3, -0.5, 0.1, 0.0, -0.2, 1.0];
 
-/// Control steps of the rollout.
+/// Number of control steps of the rollout.
 const STEPS: usize = 50;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut group = criterion.benchmark_group("control steps");
     group.throughput(Throughput::Elements(STEPS as u64));
-    // The rollout succeeded when it was recorded and goes through the same states each time.
+    // The rollout raised no error when it was recorded, and passes through the same states each time.
     group.bench_function("plant", |bencher| {
         bencher.iter_custom(|rounds| {
             timed(rounds, || {
@@ -69,7 +69,7 @@ fn timed(rounds: u64, mut round: impl FnMut() -> Duration) -> Duration {
     (0..rounds).map(|_| round()).sum()
 }
 
-/// `$AEGIS_SCENES`, or libero_spatial in the cache that `cargo xtask setup` fills.
+/// Returns the suite's folder: `$AEGIS_SCENES`, or libero_spatial in the cache that `cargo xtask setup` fills.
 fn suite() -> Result<PathBuf, Box<dyn Error>> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = || variable("AEGIS_CACHE").or_else(|| Some(variable("HOME")?.join(".cache/aegis")));

@@ -1,5 +1,5 @@
-//! The native half of `python/bench.py`: `bench_rollout SUITE TASK INITIAL_STATE ACTIONS.npy`, then one word a line.
-//! `footprint` measures memory and what happens rarely, `block` one round; each answers with a line of JSON.
+//! Native part of `python/bench.py`: `bench_rollout SUITE TASK INITIAL_STATE ACTIONS.npy`, then one word per line of
+//! standard input. `footprint` measures memory and rare operations, `block` one round; each prints a line of JSON.
 
 #[path = "../benches/support/mod.rs"]
 mod support;
@@ -18,16 +18,16 @@ use serde_json::{Value, json};
 
 use support::Replay;
 
-/// How often a short operation is repeated for one figure.
+/// Number of repetitions of a short operation for one measurement.
 const REPEATS: u32 = 20;
 
-/// Rollouts by the plant, and as many by `mj_step`, in a round. Even.
+/// Number of rollouts by the plant, and of rollouts by `mj_step`, in a round. Even.
 const ALTERNATIONS: u32 = 4;
 
-/// Environments that the memory of one is measured over.
+/// Number of environments over which the memory of one is averaged.
 const PLANTS: usize = 32;
 
-/// Snapshots that the memory of one is measured over.
+/// Number of snapshots over which the memory of one is averaged.
 const SNAPSHOTS: usize = 8192;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -42,7 +42,7 @@ fn main() -> Outcome<()> {
     let actions = Array2::<f64>::read_npy(File::open(actions)?)?;
     let actions = actions.rows().into_iter().map(|row| row.to_vec()).collect();
 
-    // Before anything else: MuJoCo keeps compiled meshes for the whole process.
+    // Measured before anything else, because MuJoCo caches compiled meshes for the whole process.
     let clock = ProcessTime::now();
     let suite = Suite::load(folder)?;
     let load = clock.elapsed().as_secs_f64();
@@ -70,11 +70,11 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-/// CPU seconds of a warm reset, of the plant's rollout and of the same physics by `mj_step` alone, each a mean.
+/// Measures mean CPU seconds of a warm reset, of the plant's rollout, and of the same physics by `mj_step` alone.
 fn block(replay: &mut Replay) -> Outcome<Value> {
     let reset = repeated(|| replay.reset_plant())?;
     let (mut plant, mut bare) = (0.0, 0.0);
-    // In turns and in both orders, so that neither finds the caches warmer.
+    // The two alternate in both orders, so that neither has the advantage of warmer caches.
     for plant_first in (0..ALTERNATIONS).map(|turn| turn.is_multiple_of(2)) {
         for plants_turn in [plant_first, !plant_first] {
             if plants_turn {
@@ -94,7 +94,7 @@ fn block(replay: &mut Replay) -> Outcome<Value> {
     Ok(json!({ "reset": reset, "plant": mean(plant), "mj_step": mean(bare) }))
 }
 
-/// Memory in bytes, times in CPU seconds of the process: MuJoCo compiles meshes on threads of its own.
+/// Measures memory in bytes, and times in CPU seconds of the process, because MuJoCo compiles meshes on other threads.
 fn footprint(suite: &Suite, start: Start, replay: &Replay) -> Outcome<Value> {
     let mut plant = LiberoPlant::new(suite.clone());
     let other = Start { task: (start.task + 1) % suite.task_count(), ..start };
@@ -128,7 +128,7 @@ fn footprint(suite: &Suite, start: Start, replay: &Replay) -> Outcome<Value> {
     }))
 }
 
-/// Mean CPU seconds over [`REPEATS`].
+/// Returns the mean CPU seconds of `work` over [`REPEATS`] calls.
 fn repeated<E: Error + 'static>(mut work: impl FnMut() -> Result<(), E>) -> Outcome<f64> {
     let clock = ProcessTime::now();
     for _ in 0..REPEATS {
@@ -137,7 +137,7 @@ fn repeated<E: Error + 'static>(mut work: impl FnMut() -> Result<(), E>) -> Outc
     Ok(clock.elapsed().as_secs_f64() / f64::from(REPEATS))
 }
 
-/// Bytes of anonymous memory that this process holds in RAM.
+/// Returns the resident anonymous memory of this process, bytes.
 fn resident() -> Outcome<usize> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon in /proc")?;

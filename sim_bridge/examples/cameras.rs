@@ -1,4 +1,4 @@
-//! Prints how many pictures of each size a plant takes per second, and what the first one costs.
+//! Prints the number of pictures of each size that a plant takes per second, and the time of the first pictures.
 //! `cameras SUITE TASK PICTURES`
 
 use std::error::Error;
@@ -8,7 +8,7 @@ use std::time::Instant;
 use aegis_core::policy::{Plant, Start};
 use aegis_sim::{Cameras, LiberoPlant, Suite};
 
-/// An action that moves the arm, so that no two pictures are the same.
+/// Action that moves the arm, so that no two pictures are the same.
 const REACH: [f32; 7] = [0.2, -0.4, -0.3, 0.1, 0.0, -0.3, 1.0];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,17 +1,18 @@
-"""Where a serving session may listen, and what Zenoh is told of bounds and of who may do what. Pure.
-The settings are those of the Rust plant; `link/tests/serve_settings.json` holds both languages to the same ones."""
+"""The guard of a serving session's endpoint, and Zenoh's settings for bounds and access rights. Pure.
+The settings equal those of the Rust plant; tests in both languages compare them with `link/tests/serve_settings.json`."""
 
 import ipaddress
 import re
 
 from aegis_wire import MAX_MESSAGE
 
-MAX_PEERS = 32  # Peers of a serving session; each may hold a message of MAX_MESSAGE that is not whole yet.
-MAX_REQUESTS = 20_000.0  # Of one peer, hertz.
-MAX_ACTIONS = 5_000.0  # Of one peer, hertz: above any robot's control rate.
-MAX_PULSES = 100.0  # Heartbeats of one peer, hertz: ten times what the protocol asks for.
-MAX_BLOCKED_US = 1_000_000  # How long a peer that reads nothing may hold up a sender over TLS; Zenoh then drops it.
-# Batches of 64 KiB that wait to be sent over TLS; Zenoh's most. What is passed between two peers waits for room on the thread that sends.
+MAX_PEERS = 32  # Peers of a serving session; each may occupy MAX_MESSAGE bytes with an incomplete message.
+MAX_REQUESTS = 20_000.0  # Requests of one peer, hertz.
+MAX_ACTIONS = 5_000.0  # Actions of one peer, hertz: above any robot's control rate.
+MAX_PULSES = 100.0  # Heartbeats of one peer, hertz: ten times the protocol's rate.
+MAX_BLOCKED_US = 1_000_000  # Time that a peer which reads nothing may block a sender over TLS; Zenoh then drops the peer.
+# Maximum number of 64 KiB batches that wait to be sent over TLS; Zenoh's upper limit. Messages relayed between two peers
+# wait for room in the queue on the thread that sends.
 MAX_BATCHES = 16
 AUTHORITY, CERTIFICATE, PRIVATE = "ca.pem", "certificate.pem", "private.pem"  # The files of a key folder.
 
@@ -19,8 +20,8 @@ EXAMPLES = "tls/0.0.0.0:7447 with --keys FOLDER, or on this machine tcp/127.0.0.
 
 
 def guard(listen: str, plaintext_allowed: bool = False, keys: str | None = None) -> None:
-    """Raises SystemExit for an endpoint that is none, for TLS without keys, for keys without TLS, and for plain TCP that
-    others can reach unless it is allowed in so many words."""
+    """Raises SystemExit for an invalid endpoint, for TLS without keys, for keys without TLS, and for plain TCP off loopback
+    unless `plaintext_allowed`."""
     carrier, host = _parsed(listen)
     if carrier == "tls" and keys is None:
         raise SystemExit(
@@ -37,7 +38,7 @@ def guard(listen: str, plaintext_allowed: bool = False, keys: str | None = None)
 
 
 def _parsed(listen: str) -> tuple[str, str]:
-    # Zenoh reads settings behind `?` and `#`, and one of them would turn the guard's checks off again.
+    # Zenoh reads settings after `?` and `#` in an endpoint; such a setting could disable the guard's checks.
     plain = r"[A-Za-z0-9._-]+"
     found = re.fullmatch(rf"(tcp|tls)/(?:\[([0-9A-Fa-f:.]+(?:%{plain})?)\]|({plain})):(\d{{1,5}})", listen)
     if not found or not 1 <= int(found[4]) <= 65535 or (found[2] and not _is_address(found[2])):
@@ -58,10 +59,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
-    """Returns all that differs from Zenoh's defaults in a session that serves `plants`, by the setting's key.
+    """Returns the settings that differ from Zenoh's defaults for a session that serves `plants`, by key.
 
-    Over TLS: mutual authentication with the files of the folder `keys`, access control by the certificates' names, and a
-    bound on the messages of each peer.
+    Over TLS: mutual authentication with the files of the folder `keys`, access control by the certificates' names, and
+    bounds on the messages of each peer.
     """
     found = {
         "mode": "peer",
@@ -75,7 +76,7 @@ def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
         # The default is 1 GiB.
         "transport/link/rx/max_message_size": MAX_MESSAGE,
         "transport/unicast/max_sessions": MAX_PEERS,
-        # Large messages go through shared memory where both ends share a host and nobody has to be kept out.
+        # Large messages use shared memory where both ends are on one host and no access control is needed.
         "transport/shared_memory/enabled": keys is None,
     }
     if keys is not None:
@@ -96,7 +97,8 @@ def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
 
 
 def rates(plants: list[str]) -> list:
-    """Returns Zenoh's `downsampling`: counted for each peer alone, so that one that floods takes nothing from others."""
+    """Returns Zenoh's `downsampling` setting. Rates are counted for each peer separately, so that a peer that floods does
+    not reduce the rates of the others."""
     queries, puts = [], []
     for plant in plants:
         queries.append({"key_expr": f"aegis/{plant}/request", "freq": MAX_REQUESTS})
@@ -109,7 +111,7 @@ def rates(plants: list[str]) -> list:
 
 
 _LIVELINESS = ["liveliness_query", "declare_liveliness_subscriber"]
-# For each right, the kinds of message from the party to the plant, and from the plant to the party.
+# For each right, the kinds of message from the principal to the plant, and from the plant to the principal.
 RIGHTS = {
     "Publish": (["put"], ["declare_subscriber"]),
     "Receive": (["declare_subscriber"], ["put"]),
@@ -118,7 +120,7 @@ RIGHTS = {
     "Live": (["liveliness_token"], _LIVELINESS),
     "Watch": (_LIVELINESS, ["liveliness_token"]),
 }
-# What each party that connects may do with which of a plant's keys. docs/security.md has the table.
+# Rights of each principal that connects, and the plant's keys they apply to. docs/reference/security.md has the table.
 PARTIES = {
     "controller": (
         ("Ask", "request", "policy/**"),
@@ -133,8 +135,8 @@ PARTIES = {
 
 
 def access_control(plants: list[str]) -> dict:
-    """Returns Zenoh's `access_control`. A certificate named `controller` is a controller's for every plant,
-    `controller.NAME` one for the plant NAME alone; what is not listed is denied, in both directions."""
+    """Returns Zenoh's `access_control` setting. A certificate named `controller` is valid for every plant, one named
+    `controller.NAME` for the plant NAME alone. Everything that is not listed is denied, in both directions."""
     rules, subjects, policies = [], [], []
     for party, rights in PARTIES.items():
         for plant in plants:

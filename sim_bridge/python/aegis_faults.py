@@ -1,27 +1,27 @@
-"""What goes wrong in a plant's own methods, in words for whoever wrote it: each method's faults at most once a second,
-however often they happen. Pure: time comes in as a value."""
+"""Faults of a plant's own methods, as messages for the plant's author: each method's faults are reported at most once a
+second. Pure: time comes in as a value."""
 
 import traceback
 from pathlib import Path
 
 from aegis_wire import decode, encode
 
-TELL_EVERY_NS = 1_000_000_000  # Between two tellings of one method's faults.
+TELL_EVERY_NS = 1_000_000_000  # Minimum time between two reports of one method's faults.
 AFTER_STOP = "it is called again until it works; until then the plant may move, so use its own emergency stop"
 
 
 class Faults:
-    """The faults of one plant that people have not been told of yet."""
+    """The faults of one plant that have not been reported yet."""
 
     def __init__(self):
-        self._untold, self._told_at = {}, {}  # By method: (count, newest) and when it was told of.
+        self._untold, self._told_at = {}, {}  # By method: (count, newest text), and the time of the last report.
 
     def add(self, method: str, text: str) -> None:
-        """Keeps a fault of a method; the newest stands for all before it."""
+        """Counts a fault of a method; only the newest text is kept."""
         self._untold[method] = self._untold.get(method, (0, ""))[0] + 1, text
 
     def tell(self, now: int) -> list[str]:
-        """Returns a line for each method whose faults are to be told of at `now`."""
+        """Returns a line for each method whose faults are to be reported at `now`."""
         is_due = lambda method: now - self._told_at.get(method, now - TELL_EVERY_NS) >= TELL_EVERY_NS  # noqa: E731
         lines = []
         for method in filter(is_due, list(self._untold)):
@@ -32,7 +32,7 @@ class Faults:
 
 
 def raised(method: str, error: Exception) -> str:
-    """Says what a method raised, and where."""
+    """Returns a text that states what a method raised, and where."""
     what = " ".join("".join(traceback.format_exception_only(error)).split())[:500]
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
@@ -41,11 +41,12 @@ def raised(method: str, error: Exception) -> str:
 
 
 class Unfit(ValueError):
-    """A method returned what the protocol has no place for."""
+    """A method returned a value that the protocol does not allow."""
 
 
 def transition(method: str, found) -> tuple:
-    """The observation and whether the goal holds, of what `step` or `hold` returned."""
+    """Returns the observation, and whether the goal is met, from the value that `step` or `hold` returned; raises Unfit for
+    any other value."""
     if isinstance(found, tuple | list) and len(found) == 2:
         return tuple(found)
     valid = "expected (observation, success), as `return self.observation(), False`"
@@ -53,10 +54,11 @@ def transition(method: str, found) -> tuple:
 
 
 def message(method: str, name: str, fields: dict) -> bytes:
-    """The message with what `method` returned, read again as its receiver will; Unfit names the field at fault."""
+    """Encodes a message with the value that `method` returned, and decodes it again as its receiver will. Raises Unfit, which
+    names the faulty field."""
     try:
         data = encode(name, fields)
         decode(data)
     except (TypeError, ValueError, OverflowError) as error:
-        raise Unfit(f"`{method}` returned what the protocol does not allow: {error} (docs/protocol.md, {name})") from error
+        raise Unfit(f"`{method}` returned what the protocol does not allow: {error} (docs/reference/protocol.md, {name})") from error
     return data

@@ -1,5 +1,6 @@
-"""The plant's side as a state machine: who holds the plant, which step is next, and when it stops by itself.
-Pure but for the plant it moves: bytes and monotonic nanoseconds come in as values, bytes go out. See docs/protocol.md."""
+"""Plant side of the protocol as a state machine: which controller holds the plant, which control step is next, and when
+the plant stops by itself. Pure except for the plant it moves: bytes and monotonic nanoseconds come in as values, bytes go
+out. See docs/reference/protocol.md."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,16 +9,16 @@ from aegis_faults import Faults, Unfit, message, raised, transition
 from aegis_plant import Plant, check
 from aegis_wire import WireError, decode, encode
 
-WARN_EVERY_NS = 1_000_000_000  # Between two warnings of dropped messages.
+WARN_EVERY_NS = 1_000_000_000  # Minimum time between two warnings about dropped messages.
 
 
 @dataclass
 class Episode:
     reset: dict
-    answer: bytes = b""  # To the last reset or step, for when it is asked again.
+    answer: bytes = b""  # The answer to the last reset or step, for a repeated request.
     sequence: int = 0
-    stopped: bool = False  # By itself: no action counts any more; only a reset starts it again.
-    command: tuple | None = None  # (sequence, at, action) of a free-running controller.
+    stopped: bool = False  # Whether the plant has stopped by itself; actions are dropped until a reset.
+    command: tuple | None = None  # (sequence, arrival, action) of a free-running controller.
 
 
 @dataclass
@@ -25,18 +26,18 @@ class Held:
     claim: dict
     session: int
     seen: int
-    pulse: tuple = (0, 0)  # Stamp of the newest heartbeat on the controller's clock, and when it arrived.
+    pulse: tuple = (0, 0)  # Stamp of the newest heartbeat on the controller's clock, and its arrival time, nanoseconds.
     newest: int = 0
     episode: Episode | None = None
 
 
 class Refusal(Exception):
-    """(code, reason): the plant does not do what was asked."""
+    """The plant refuses a request; the arguments are (code, reason)."""
 
 
 @dataclass
 class Host:
-    """One served plant: who holds it, which step is next, and when it stops by itself."""
+    """State of one served plant: the claim, the next control step, and the stop."""
 
     instance: int
     plant: Plant
@@ -46,16 +47,16 @@ class Host:
     held: Held | None = None
     dropped: int = 0
     refused: int = 0
-    told: tuple = (0, None)  # How many dropped messages people were told of, and when.
-    reason: str = ""  # Why the last was dropped.
-    faults: Faults = field(default_factory=Faults)  # Of the plant's own methods.
-    is_stop_due: bool = False  # The plant's `stop` has not worked yet.
+    told: tuple = (0, None)  # Number of dropped messages covered by the last warning, and the time of that warning.
+    reason: str = ""  # Reason for which the last message was dropped.
+    faults: Faults = field(default_factory=Faults)  # Faults of the plant's own methods.
+    is_stop_due: bool = False  # Whether the plant's `stop` must still be called until it returns.
 
     def __post_init__(self):
         check(self.plant)
 
     def request(self, data: bytes, now: int) -> bytes:
-        """Answers one request. Moves the plant where the request is the next one."""
+        """Answers one request. A reset, or a step with the next sequence number, moves the plant."""
         answers = {"Claim": self._claim, "Reset": self._reset, "Step": self._step, "FramesRequest": self._look}
         answers["Release"] = self._release
         try:
@@ -71,7 +72,7 @@ class Host:
             return self._refuse(*refusal.args)
 
     def pulse(self, data: bytes, at: int) -> None:
-        """Takes a controller's heartbeat, which arrived at `at`."""
+        """Handles a heartbeat of the controller, which arrived at `at`."""
         message = self._expected("Pulse", data)
         if message is None:
             self._drop("a heartbeat that is malformed or of nobody who holds the plant")
@@ -80,19 +81,19 @@ class Host:
             self.held.pulse = (message["stamp_ns"], at)
 
     def action(self, data: bytes, at: int) -> None:
-        """Takes a free-running controller's command, which arrived at `at`."""
+        """Handles an action of a free-running controller, which arrived at `at`."""
         message = self._expected("Action", data)
         if message is None or not self._accept(message, at):
             self._drop("an action that is malformed, stale, of another episode, or does not fit the plant")
 
     def overlook(self, count: int, reason: str) -> None:
-        """Counts messages that were dropped before they were read."""
+        """Counts messages that were dropped without being decoded."""
         if count:
             self.dropped += count
             self.reason = reason
 
     def warning(self, now: int) -> str | None:
-        """What to tell people of dropped messages, at most once a second."""
+        """Returns a warning for the log about dropped messages, at most once a second, else None."""
         count, at = self.told
         fresh = self.dropped - count
         if fresh == 0 or (at is not None and now - at < WARN_EVERY_NS):
@@ -104,8 +105,9 @@ class Host:
         self.overlook(1, reason)
 
     def tick(self, now: int) -> bytes | None:
-        """Runs a control period of a free-running plant: executes the newest action, stops the plant when its controller
-        has gone silent, and returns what to publish. None without an episode, and None in lock-step."""
+        """Executes one control period of a free-running plant: executes the newest action, or stops the plant when the command
+        timeout has passed, and returns the observation to publish. Returns None without an episode, in lock-step, while a stop
+        has not succeeded, and where a method of the plant fails."""
         if self.period() is None:
             return None
         episode = self.held.episode
@@ -114,26 +116,26 @@ class Host:
         elif episode.command and now - episode.command[1] > self.command_timeout_ns:
             self._stop(episode)
         if self.is_stop_due:
-            return None  # Without observations its controller stops commanding, whatever the status says.
+            return None  # Without observations the controller stops sending commands, regardless of the status.
         is_led = episode.command is not None and not episode.stopped
         method, given = ("step", episode.command[2:]) if is_led else ("hold", ())
         try:
             observation, success = self._call(lambda: transition(method, getattr(self.plant, method)(*given)), method)
             episode.sequence += 1
             return self._moved(method, episode, now, success, observation, [])
-        except Refusal:  # A plant that cannot move must not be commanded on; the status says that it stopped.
+        except Refusal:  # After a failed step the plant gets no further commands; the status reports the stop.
             self.refused += 1
             self._stop(episode)
             return None
 
     def period(self) -> int | None:
-        """The control period while a free-running episode is on."""
+        """Returns the control period, nanoseconds, while a free-running episode runs, else None."""
         free = self.held and self.held.claim["mode"] == "free_running" and self.held.episode
         return self.plant.period_ns if free else None
 
     def discount(self, span: int, now: int) -> None:
-        """Moves forward, by `span` and at most to `now`, when the controller was last heard: a time in which this process took
-        in no message, for the plant moved or the machine stood still, says nothing of a controller's silence."""
+        """Moves the time at which the controller was last heard forward by `span`, at most to `now`. A time in which this process
+        read no message, because the plant moved or the machine was suspended, must not count as the controller's silence."""
         if self.held and span > 0:
             self.held.seen = max(self.held.seen, min(now, self.held.seen + span))
 
@@ -149,17 +151,17 @@ class Host:
         self.held = None
 
     def settle(self) -> bool:
-        """Calls the plant's `stop` again where it has not worked yet; returns whether all of them have."""
+        """Calls the plant's `stop` where a stop is due; returns whether no stop is due any more."""
         if self.is_stop_due:
             try:
                 self.plant.stop()
                 self.is_stop_due = False
-            except Exception as error:  # Whatever it raises, the next try may work.
+            except Exception as error:  # For any exception, the next call may succeed.
                 self.faults.add("stop", raised("stop", error))
         return not self.is_stop_due
 
     def status(self, now: int) -> bytes:
-        """What the plant is doing."""
+        """Returns the plant's heartbeat message, encoded."""
         held = self.held
         episode = held and held.episode
         pulse_stamp_ns, pulse_received_ns = held.pulse if held else (0, 0)
@@ -185,7 +187,7 @@ class Host:
         self.expire(now)
         if self.held is None:
             self.claims += 1
-            # Sessions of different processes differ, so that nothing from before a restart is taken for new.
+            # Session numbers of different processes differ, so that no message from before a restart is accepted.
             self.held = Held(claim, (self.instance + self.claims) % 2**64, now)
         elif self.held.claim != claim:
             raise Refusal("held", self._held_by(now))
@@ -211,7 +213,7 @@ class Host:
             return held.episode.answer
         if reset["episode"] <= held.newest:
             raise Refusal("episode", f"episode {reset['episode']} is not newer than {held.newest}")
-        # Whatever the last action was, it is over: a robot must not follow it while the next episode is set up.
+        # The last action ends here: a robot must not follow it while the next episode is set up.
         if held.episode and held.claim["mode"] == "free_running":
             self._stop(held.episode)
         if self.is_stop_due:
@@ -278,11 +280,11 @@ class Host:
             return False
         if episode.stopped or (episode.command and action["sequence"] <= episode.command[0]):
             return False
-        # Measured on the plant's own steps, so that no delay on the line, however constant, hides the age.
+        # The age is measured in the plant's control steps, so that no network delay, however constant, hides it.
         age = (episode.sequence - action["observation"]) * self.plant.period_ns
         if not 0 <= age <= self.command_timeout_ns:
             return False
-        # An action that arrives after the timeout, before the tick that would have noticed, comes too late as well.
+        # An action that arrives after the timeout but before the tick that would detect the timeout is late as well.
         if episode.command and at - episode.command[1] > self.command_timeout_ns:
             self._stop(episode)
             return False
@@ -294,7 +296,8 @@ class Host:
         return len(action) == self.plant.action_width and all(map(math.isfinite, action))
 
     def _stop(self, episode: Episode) -> None:
-        """No action counts any more. The heartbeat's thread, which may look at any time, sees no stop too early."""
+        """Stops an episode; later actions are dropped. `is_stop_due` is set first, so that the heartbeat's thread, which may read
+        the state at any time, does not report the stop before `stop` has succeeded."""
         if not episode.stopped:
             self.is_stop_due, episode.stopped = True, True
             self.settle()
@@ -303,7 +306,7 @@ class Host:
         self.expire(now)
         if self.held is None or self.held.session != session:
             raise Refusal("session", f"no session {session}: released, expired, or from before a restart")
-        # A request may have waited while the plant moved: what came after it has been heard already.
+        # The request may have waited in the inbox while later messages were handled, so `seen` never decreases.
         self.held.seen = max(self.held.seen, now)
         return self.held
 
@@ -327,13 +330,14 @@ class Host:
         try:
             return move()
         except Refusal:
-            # Nobody knows where the plant is now: the same question again must not move it once more.
+            # The plant's state is unknown, so the episode ends: a repeated request must not move the plant again.
             self.held.episode, self.is_stop_due = None, True
             self.settle()
             raise
 
     def _call(self, ask, method: str):
-        """What `ask` returns. Whatever it raises, people and the controller hear of it and the process lives on."""
+        """Returns the result of `ask`. Any exception is recorded as a fault and raised as a Refusal for the controller, so that
+        the process continues."""
         try:
             return ask()
         except Exception as error:

@@ -1,28 +1,29 @@
-"""Messages that wait for a plant while it moves: bounded by number and by size, with a count of all that found no place.
-Zenoh's threads put in and the plant's thread takes out; no kind of message can crowd out another."""
+"""Inbox of messages that wait for a plant while the plant moves: bounded in number and in size, with a count of every
+dropped message. Zenoh's threads put messages in and the plant's thread takes them out. Each kind of message has its own
+queue, so no kind can crowd out another."""
 
 import threading
 from collections import deque
 from dataclasses import dataclass, field
 
-MAX_TO_PLANT = 4096  # Bytes of a message to a plant.
-REQUESTS = 64  # Requests that may wait. One that finds no place is dropped, for whoever asked asks again.
-ACTIONS = 64  # Actions that may wait. The oldest gives way, for the plant moves with the newest.
-PULSES = 256  # Heartbeats that may wait. The oldest gives way, for the newest says more.
+MAX_TO_PLANT = 4096  # Maximum size of a message to a plant, bytes.
+REQUESTS = 64  # Maximum number of waiting requests. One beyond it is dropped, because the controller repeats the request.
+ACTIONS = 64  # Maximum number of waiting actions. The oldest is dropped for a new one: the plant executes the newest.
+PULSES = 256  # Maximum number of waiting heartbeats. The oldest is dropped for a new one.
 
 
 @dataclass
 class Batch:
-    """Every heartbeat and action, oldest first, and one request, so that each kind gets its turn."""
+    """Messages taken out at once: every heartbeat and action, oldest first, and one request, so that no kind delays another."""
 
     pulses: list = field(default_factory=list)  # (bytes, arrival)
     actions: list = field(default_factory=list)  # (bytes, arrival)
     request: tuple | None = None  # (query, arrival)
-    crowded_out: int = 0  # Messages that found no place since the last batch.
-    oversized: int = 0  # Messages since the last batch that are larger than MAX_TO_PLANT.
+    crowded_out: int = 0  # Number of messages dropped for lack of capacity since the last batch.
+    oversized: int = 0  # Number of messages since the last batch that were larger than MAX_TO_PLANT.
 
     def is_empty(self) -> bool:
-        """Returns whether no message had come."""
+        """Returns whether the batch holds no message."""
         return not (self.pulses or self.actions or self.request)
 
 
@@ -46,15 +47,15 @@ class Inbox:
         self._put(size, put)
 
     def action(self, size: int, read, at: int) -> None:
-        """Puts in an action of `size` bytes; `read` copies them, and is called only where they fit."""
+        """Puts in an action of `size` bytes; `read` copies them, and is called only where the size is within the limit."""
         self._put(size, lambda: _newest(self._actions, (read(), at), ACTIONS))
 
     def pulse(self, size: int, read, at: int) -> None:
-        """Puts in a heartbeat of `size` bytes; `read` copies them, and is called only where they fit."""
+        """Puts in a heartbeat of `size` bytes; `read` copies them, and is called only where the size is within the limit."""
         self._put(size, lambda: _newest(self._pulses, (read(), at), PULSES))
 
     def take(self, timeout: float) -> Batch:
-        """Takes out what is there, after waiting at most `timeout` seconds for something."""
+        """Takes out a batch, after waiting at most `timeout` seconds for the first message."""
         with self._arrived:
             self._arrived.wait_for(lambda: self._requests or self._pulses or self._actions, timeout)
             batch = Batch(list(self._pulses), list(self._actions))
@@ -75,7 +76,7 @@ class Inbox:
 
 
 def _newest(queue: deque, arrived: tuple, most: int) -> int:
-    """Appends to a queue; returns how many of the oldest had to give way."""
+    """Appends to a queue; returns how many of the oldest messages were dropped."""
     gone = len(queue) >= most
     if gone:
         queue.popleft()

@@ -1,5 +1,5 @@
-"""The folder of a plant's keys, as `aegis keys` makes it: `ca.pem`, `certificate.pem`, `private.pem`.
-Checked before a session opens, for Zenoh names neither the file nor what is wrong with it."""
+"""Check of a plant's key folder, as `aegis keys` makes it: `ca.pem`, `certificate.pem`, `private.pem`.
+The folder is checked before a session opens, because Zenoh's errors name neither the file nor its fault."""
 
 import os
 import ssl
@@ -10,13 +10,13 @@ from pathlib import Path
 
 from aegis_access import AUTHORITY, CERTIFICATE, PRIVATE
 
-ENDS_SOON_S = 24 * 60 * 60  # A certificate that ends sooner is warned of.
-NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the module `ssl` has no name for.
+ENDS_SOON_S = 24 * 60 * 60  # Remaining validity at or below which a warning is issued, seconds.
+NO_CHECK_TIME = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which the module `ssl` has no name.
 MAKE = "`aegis keys` makes one"
 
 
 class KeysError(ValueError):
-    """A file among the keys that cannot be used: names it, what was found, and what would be valid."""
+    """A key file cannot be used: names the file, what was found, and what is valid."""
 
     def __init__(self, file: Path, found: str, valid: str):
         super().__init__(f"{file}: {found}; valid is {valid}")
@@ -25,12 +25,12 @@ class KeysError(ValueError):
 def check(folder: str, plant: str, now: float | None = None) -> list[str]:
     """Checks a key folder for serving the plant named `plant`; returns warnings, one sentence each.
 
-    `now` is in seconds since 1970, the machine's clock by default. Raises KeysError for a file that is missing, no PEM,
-    or a private key that others can read; a key that is not the certificate's; a certificate that another authority
-    signed, that is for something else than this plant, that has expired, or that is not yet valid.
+    `now` is in seconds since 1970; the default is the machine's clock. Raises KeysError for a file that is missing or is
+    not PEM; for a private key that other users can read or that does not belong to the certificate; and for a certificate
+    that another authority signed, that is not for this plant, that has expired, or that is not yet valid.
     """
     place = Path(folder)
-    # Zenoh joins its settings to one text, which these characters take apart.
+    # Zenoh joins its TLS settings into one string, in which these characters are separators.
     if any(character in folder for character in ";?#"):
         raise KeysError(place, "its path holds one of ; ? #", "a path without them")
     for name, label, what in (
@@ -61,8 +61,8 @@ def check(folder: str, plant: str, now: float | None = None) -> list[str]:
 
 
 def _read(folder: Path) -> tuple[list[dict], dict]:
-    """The authorities and the certificate as the module `ssl` shows them, once a TLS handshake in memory has shown that
-    the key is the certificate's and that an authority of the folder signed it. The dates are not looked at."""
+    """Returns the authorities and the certificate in the form of the module `ssl`. A TLS handshake in memory first checks that
+    the key belongs to the certificate and that an authority of the folder signed it. Dates are not checked."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     client.verify_flags |= NO_CHECK_TIME
@@ -71,7 +71,7 @@ def _read(folder: Path) -> tuple[list[dict], dict]:
     except ssl.SSLError as error:
         raise KeysError(folder / AUTHORITY, f"not readable: {_said(error)}", f"a certificate in PEM; {MAKE}") from None
     try:
-        # Without a password an encrypted key would be asked for on the terminal.
+        # Without this argument, OpenSSL would ask for an encrypted key's password on the terminal.
         server.load_cert_chain(folder / CERTIFICATE, folder / PRIVATE, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
@@ -102,7 +102,7 @@ def _said(error: ssl.SSLError) -> str:
 
 
 def _dates(file: Path, fields: dict, now: float) -> list[str]:
-    """Raises KeysError for a certificate whose dates exclude `now`; warns of one that ends soon."""
+    """Raises KeysError for a certificate that is not valid at `now`; returns a warning for a certificate that ends soon."""
     begin, end = (ssl.cert_time_to_seconds(fields[name]) for name in ("notBefore", "notAfter"))
     again = "`aegis keys` makes a new one"
     if now > end:
@@ -117,5 +117,5 @@ def _dates(file: Path, fields: dict, now: float) -> list[str]:
 
 
 def utc(seconds: float) -> str:
-    """Writes seconds since 1970 as a date and time to the minute, in UTC."""
+    """Formats seconds since 1970 as a date and time to the minute, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,5 +1,5 @@
-"""Serves a plant over Zenoh: a shell that feeds `aegis_host.Host` with messages and time, on the caller's thread.
-Callbacks only put into a bounded inbox; the plant never moves on a thread of Zenoh's."""
+"""Server of a plant over Zenoh: feeds `aegis_host.Host` with messages and time, on the caller's thread.
+Zenoh's callbacks only put messages into a bounded inbox; the plant never moves on one of Zenoh's threads."""
 
 import argparse
 import json
@@ -20,20 +20,20 @@ from aegis_inbox import Inbox
 from aegis_plant import Plant, check
 
 BEAT = 0.1  # Seconds between heartbeats.
-# Nanoseconds between two looks into the inbox that are counted as a controller's silence. What arrived in a longer pause may not be
-# there yet when it ends, for a method of the plant may have kept every other thread from running.
+# Longest time between two reads of the inbox that counts as the controller's silence, nanoseconds; the part of a pause
+# beyond it does not count. Messages that arrived during a longer pause may not be in the inbox yet when the pause ends,
+# because a method of the plant may have kept every other thread from running.
 LONGEST_PAUSE_NS = 500_000_000
-TIMEOUTS_MS = (1, 60_000)  # A plant's watchdog may take.
-LAST_TRIES_NS = 5_000_000_000  # For a plant's `stop` to work when the serving ends.
-# What ends the serving, and so stops the plant. SIGHUP comes when a terminal or an SSH session closes, and SIGTSTP, which
-# would leave a plant that nobody watches, from Ctrl-Z. The others only where they would end the process as well.
+TIMEOUTS_MS = (1, 60_000)  # Range of the command timeout, milliseconds.
+LAST_TRIES_NS = 5_000_000_000  # Time limit for the plant's `stop` to succeed when the server ends.
+# Signals that end the server, which then stops the plant. SIGHUP is sent when a terminal or an SSH session closes. SIGTSTP
+# is sent by Ctrl-Z and would leave the plant unsupervised. ENDS_BY_DEFAULT are handled only where their action is the default.
 ALWAYS_ENDS = ("SIGINT", "SIGTERM")
 ENDS_BY_DEFAULT = ("SIGHUP", "SIGQUIT", "SIGTSTP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU")
 
 
 def arguments(parser: argparse.ArgumentParser, name: str) -> dict:
-    """Asks for what every serving program asks for, and reads the command line: the options of `serve`, and the
-    parser's own."""
+    """Adds the options of `serve` to a parser and parses the command line; returns these options and the parser's own."""
     parser.add_argument("--name", default=name, help="1 to 64 letters, digits, _ and - (default: %(default)s)")
     parser.add_argument(
         "--listen", default="tcp/127.0.0.1:7447", metavar="tcp|tls/HOST:PORT", help="default: %(default)s"
@@ -64,15 +64,15 @@ def serve(
     allow_plaintext_network: bool = False,
     command_timeout: int = 200,
 ) -> None:
-    """Serves `plant` until a signal ends it, and then stops it. Prints one line once others can reach it. Call it on the
-    main thread.
+    """Serves `plant` until a signal arrives, and then stops the plant. Prints one line once controllers can reach the plant.
+    Must be called on the main thread.
 
-    The signals are SIGINT, SIGTERM, SIGHUP unless it is ignored as by `nohup`, SIGQUIT, SIGTSTP, and some others that
-    would end the process; none of them interrupts a method of the plant. SIGKILL and a crash stop nothing.
+    The signals are SIGINT, SIGTERM, SIGHUP unless ignored (as under `nohup`), SIGQUIT, SIGTSTP, and some others that would
+    end the process; no signal interrupts a method of the plant. After SIGKILL or a crash the plant is not stopped.
 
     `keys` is the plant's folder of `aegis keys`, for an endpoint that begins with tls/. `command_timeout` is in
-    milliseconds, 1 to 60000. SystemExit says what is wrong with the plant, the name, the endpoint, the timeout or a file
-    of the keys, that the name is served already, or that the plant's `stop` did not work in the end.
+    milliseconds, 1 to 60000. Raises SystemExit, which states what is wrong with the plant, the name, the endpoint, the
+    timeout or a key file, that the name is already served, or that the plant's `stop` did not succeed at the end.
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise SystemExit(f"--name: {name!r}: valid are 1 to 64 letters, digits, `_` and `-`")
@@ -86,8 +86,8 @@ def serve(
         raise SystemExit(str(error)) from None
     told = signals_to_end()
     if keys is not None:
-        # Zenoh reads and writes a TLS connection on two threads without a lock, and may crash; on one it cannot. It asks the
-        # environment when it is first used. Over TCP, reading must go on while a sender waits.
+        # Zenoh reads and writes a TLS connection on two threads without a lock, and may crash; on one thread it cannot. Zenoh
+        # reads this variable when it is first used. Over TCP two threads stay: reading must continue while a sender waits.
         os.environ.setdefault("ZENOH_RUNTIME", "(rx: (handover: tx))")
     host = Host(secrets.randbits(64), plant, command_timeout * 1_000_000)
     try:
@@ -106,7 +106,7 @@ def serve(
 
 
 def check_timeout(milliseconds: int) -> None:
-    """Raises SystemExit for a command timeout that no watchdog can have."""
+    """Raises SystemExit for a command timeout that is not a whole number in `TIMEOUTS_MS`."""
     least, most = TIMEOUTS_MS
     if type(milliseconds) is not int or not least <= milliseconds <= most:
         valid = f"a whole number from {least} to {most}, milliseconds"
@@ -114,19 +114,20 @@ def check_timeout(milliseconds: int) -> None:
 
 
 def signals_to_end() -> list:
-    """Has each signal that ends the process put its number into the list that this returns, and do nothing else."""
+    """Installs handlers for the signals that end the server; each handler only appends the signal's number to the returned
+    list."""
     told = []
     for name in ALWAYS_ENDS + ENDS_BY_DEFAULT:
         number = getattr(signal, name, None)
-        # A handler of somebody else's, and what a shell ignores for its child, stays as it is.
+        # Other handlers, and signals that a shell ignores for its child, stay as they are.
         if number is not None and (name in ALWAYS_ENDS or signal.getsignal(number) is signal.SIG_DFL):
-            # No lock is taken: a second signal may come while the first is handled.
+            # No lock is taken, because a second signal may arrive while the first is handled.
             signal.signal(number, lambda number, _: told.append(number))
     return told
 
 
 def bring_to_stand(host: Host, name: str, clock=time.monotonic_ns, sleep=time.sleep) -> None:
-    """Calls the plant's `stop` until it has worked, for five seconds; SystemExit where it has not."""
+    """Calls the plant's `stop` until it succeeds, for at most five seconds; raises SystemExit where it does not."""
     until = clock() + LAST_TRIES_NS
     while not host.settle():
         tell_faults(host, name, clock())
@@ -137,18 +138,18 @@ def bring_to_stand(host: Host, name: str, clock=time.monotonic_ns, sleep=time.sl
 
 
 def tell_faults(host: Host, name: str, now: int) -> None:
-    """Tells people what the plant's own methods did wrong."""
+    """Writes warnings about faults of the plant's own methods to standard error."""
     for fault in host.faults.tell(now):
         warn(f"{name}: {fault}")
 
 
 def warn(text: str) -> None:
-    """Tells people of something that ends nothing."""
+    """Writes a warning to standard error."""
     say(f"warning: {text}", sys.stderr)
 
 
 def say(line: str, stream) -> None:
-    """Prints a line. A plant is served, and stopped in the end, although nobody can read it any more."""
+    """Prints a line. Errors of the stream are ignored: the plant is served, and stopped at the end, without a reader."""
     try:
         print(line, file=stream, flush=True)
     except (OSError, ValueError):
@@ -156,7 +157,8 @@ def say(line: str, stream) -> None:
 
 
 def run(session, root: str, host: Host, told: list, ready) -> None:
-    """Serves a host under the keys `root/…` until something is in `told`; `ready` is called once others can reach it."""
+    """Serves a host under the keys `root/…` until `told` is not empty; `ready` is called once controllers can reach the
+    plant."""
     name = root.removeprefix("aegis/")
     if list(session.liveliness().get(f"{root}/alive", timeout=0.5)):
         raise SystemExit(f"plant {name!r} is already served here")
@@ -192,7 +194,7 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
         before, taken = taken, now()
         host.discount(taken - before - LONGEST_PAUSE_NS, taken)
         if batch.is_empty():
-            # Only with an empty inbox is it known that nobody has been heard.
+            # With messages still to be handled, the controller may not be silent.
             host.expire(taken)
         take(host, batch)
         if host.period() is None:
@@ -205,7 +207,7 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
             moved = host.tick(now())
             if moved is not None:
                 put(observations.put, moved)
-            # A late period is lost: no burst follows it.
+            # A late period is skipped: periods are not made up for in a burst.
             tick = max(tick + host.plant.period_ns, now())
     stop.set()
     heart.join()
@@ -214,10 +216,10 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
 
 
 def take(host: Host, batch) -> None:
-    """Feeds a host with a batch of the inbox, and answers its request."""
+    """Passes a batch of the inbox to a host, and answers the batch's request."""
     host.overlook(batch.crowded_out, "more of them came than the plant takes")
     host.overlook(batch.oversized, "it is larger than any message to a plant")
-    # Heartbeats first: a request of another controller may ask whether this one still lives.
+    # Heartbeats first: a claim by another controller depends on whether the present one is still heard.
     for data, at in batch.pulses:
         host.pulse(data, at)
     for data, at in batch.actions:
@@ -230,7 +232,7 @@ def take(host: Host, batch) -> None:
 
 
 def beat(publisher, host: Host, now, stop: threading.Event) -> None:
-    """The plant's heartbeat, whatever the plant is doing."""
+    """Publishes the plant's heartbeat every `BEAT` seconds until `stop` is set."""
     while True:
         put(publisher.put, host.status(now()))
         if stop.wait(BEAT):
@@ -238,7 +240,8 @@ def beat(publisher, host: Host, now, stop: threading.Event) -> None:
 
 
 def put(method, *arguments, **options) -> None:
-    """Sends. What cannot be sent is asked for again, made up for by the next, or missed by whoever listens for it."""
+    """Sends a message and ignores Zenoh's errors: a lost answer is asked for again, a lost observation is superseded by the
+    next, and the receiver detects missing heartbeats."""
     try:
         method(*arguments, **options)
     except zenoh.ZError:
@@ -246,7 +249,7 @@ def put(method, *arguments, **options) -> None:
 
 
 def config(listen: str, keys: str | None, name: str) -> zenoh.Config:
-    """Makes Zenoh's configuration for a session that serves the plant `name`."""
+    """Returns Zenoh's configuration for a session that serves the plant `name`."""
     found = zenoh.Config()
     for key, value in settings(listen, keys, [name]).items():
         found.insert_json5(key, json.dumps(value))

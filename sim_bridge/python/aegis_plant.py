@@ -1,28 +1,29 @@
-"""What somebody writes to have a robot or a simulator served: the interface `Plant`, and the check of one before that."""
+"""The interface `Plant` that the author of a robot or simulator driver implements, and the check of a plant before it is
+served."""
 
 import operator
 
-WIDTHS = (1, 64)  # Values per action.
+WIDTHS = (1, 64)  # Range of the number of values per action.
 TASKS = (1, 2**32 - 1)
-PERIODS_NS = (1_000_000, 1_000_000_000)  # 1000 control periods a second to 1.
+PERIODS_NS = (1_000_000, 1_000_000_000)  # Range of the control period: 1000 periods per second to 1.
 
 
 class Plant:
     """The interface of a served plant.
 
-    `Host` calls `step` only with an action that a controller sent. While there is none, before the first action of an
-    episode and from a stop until the next reset, it calls `hold`. No action is made up: a constant that stands still for
-    a robot that takes velocities is a motion to that pose for one that takes positions.
+    `Host` calls `step` only with an action that a controller sent. Where there is no action, that is before the first
+    action of an episode and from a stop until the next reset, `Host` calls `hold`. `Host` never invents an action: a
+    constant that makes a velocity-controlled robot stand still makes a position-controlled robot move to that pose.
 
-    Every method has to return within one control period. They are called one after another on one thread, and while one
-    of them runs nothing is watched: a controller that falls silent during a `step` of ten seconds is noticed, and `stop`
-    called, after the ten seconds. A call that may wait, as for a bus, needs a deadline or a thread of its own. Only a
-    simulator's `reset` may take longer, as nothing moves meanwhile.
+    Every method must return within one control period. All methods are called one after another on one thread, and no
+    timeout is checked while a method runs: where a controller falls silent during a `step` of ten seconds, `stop` is called
+    after the ten seconds. A call that may block, for example on a bus, needs a deadline or a separate thread. Only a
+    simulator's `reset` may take longer, because nothing moves meanwhile.
 
-    Where a method raises, or returns what is no observation, standard error says so, the controller is told or sees that
-    the plant stopped, `stop` is called, and the episode ends.
+    Where a method raises, or returns an invalid observation, a message is written to standard error, the controller gets a
+    refusal or sees that the plant stopped, `stop` is called, and the episode ends.
 
-    Wherever the protocol has numbers, those of numpy do as well, and arrays of them where it has a list.
+    Numbers of numpy are accepted wherever the protocol has numbers, and arrays of numpy wherever it has lists.
     """
 
     action_width: int
@@ -30,35 +31,35 @@ class Plant:
     period_ns: int
 
     def reset(self, task: int, initial_state: int) -> dict:
-        """Starts an episode; returns the protocol's `observation`. The plant stands until the first `step`.
+        """Starts an episode; returns the protocol's `observation`. The plant stands still until the first `step`.
 
-        A robot must not move here: `aegis run --dry-run`, which sends no action, resets too.
+        A robot must not move in this method: `aegis run --dry-run`, which sends no action, also resets the plant.
         """
         raise NotImplementedError
 
     def step(self, action: list) -> tuple[dict, bool]:
-        """Executes an action for one control period; returns the observation and whether the goal holds.
+        """Executes an action for one control period; returns the observation and whether the goal is met.
 
-        It is called at most once a period, with the newest action, and with the same one again where no other has come.
-        Controllers limit the changes between one action and the next that they send, but a line may hold several back and
-        deliver them at once. Then all but the newest are left out, and what is executed changes by several periods' worth
-        at once. So a driver has to interpolate or limit the change itself, and to keep the robot's own limits on.
+        The method is called at most once a period, with the newest action, and with the same action again where no newer one
+        has arrived. Controllers limit the change between consecutive actions, but a network may delay several actions and
+        deliver them at once. All but the newest are then left out, and the executed action changes by several periods' worth
+        at once. A driver must therefore interpolate or limit the change itself, and keep the robot's own limits enabled.
 
-        Controllers date an observation by when this method was called. A driver with cached readings has to wait for one
-        that is younger than the call, or raise where none comes: an older one would count as new.
+        The observation stamp is the time at which this method was called. A driver with cached readings must wait for a
+        reading that is newer than the call, or raise where none arrives: an older reading would count as new.
         """
         raise NotImplementedError
 
     def hold(self) -> tuple[dict, bool]:
-        """Observes the plant for one control period without a new action; returns what `step` returns, as young.
+        """Observes the plant for one control period without a new action; returns the same as `step`, with equally new readings.
 
-        A robot reads its sensors and sends nothing: it keeps the pose that it has. A simulator advances by one period
-        with the action that moves nothing from where it is. Required of every plant, for no default is safe for all.
+        A robot reads its sensors and sends nothing, so it keeps its pose. A simulator advances by one period with the action
+        that moves nothing from the present pose. Every plant must implement this method, because no default is safe for all.
         """
         raise NotImplementedError
 
     def state(self) -> list:
-        """Returns the complete physical state where it is known."""
+        """Returns the complete physical state where it is known, else an empty list."""
         return []
 
     def frames(self) -> list:
@@ -66,17 +67,17 @@ class Plant:
         return []
 
     def stop(self) -> None:
-        """Brings the plant to a stand at once: the controller has fallen silent or has left, a call has failed, or the
-        serving ends. No `step` follows before the next `reset`. May be called again while it stands.
+        """Brings the plant to a standstill at once: the controller has fallen silent or has left, a call has failed, or the
+        server ends. No `step` follows before the next `reset`. May be called again while the plant stands still.
 
-        Raise where it has not worked. It is called again, every period or ten times a second, until it has returned; until
-        then nothing is observed, no episode begins, and the plant does not say that it stopped.
+        The method must raise where it fails. It is then called again, every period or ten times a second, until it returns;
+        until then nothing is observed, no episode begins, and the heartbeat does not report the stop.
         """
 
 
 def check(plant: Plant) -> None:
-    """Raises TypeError for a plant that cannot be served: one that does not say how it stands without a command, or whose
-    numbers are none."""
+    """Raises TypeError for a plant that cannot be served: a plant without its own `hold`, or with an attribute that is not a
+    whole number in its range."""
     name = type(plant).__name__
     if getattr(type(plant), "hold", Plant.hold) is Plant.hold:
         raise TypeError(

@@ -1,5 +1,5 @@
-"""The wire format of docs/protocol.md: an eight-byte header, then one MessagePack map, read by a schema.
-Pure. Reading reserves nothing by a length field: memory grows with the elements that really arrive."""
+"""The wire format of docs/reference/protocol.md: an eight-byte header, then one MessagePack map, decoded by a schema.
+Pure. Decoding reserves no memory by a length field: memory grows with the elements that actually arrive."""
 
 import ctypes
 
@@ -17,7 +17,7 @@ PHASES = ("idle", "held", "running", "stopped")
 
 
 class WireError(ValueError):
-    """Bytes that are no message. `code` is what a plant refuses them with, `what` the check that failed."""
+    """The bytes are not a message. `code` is the plant's refusal code, `what` the check that failed."""
 
     def __init__(self, what: str, reason: str):
         super().__init__(reason)
@@ -126,7 +126,7 @@ OBSERVATION = mapped(
 PICTURE = mapped({"camera": text(128), "width": U32, "height": U32, "rgb": binary})
 STEP = {"session": U64, "episode": U64, "sequence": U32}
 ACTION = listed(float32, 64)
-# Kind, name and fields, in the order of the protocol's page.
+# Kind, name and fields, in the order of docs/reference/protocol.md.
 SCHEMAS = {
     1: ("Claim", {"controller": text(128), "nonce": U64, "mode": one_of(MODES)}),
     2: ("Reset", {"session": U64, "episode": U64, "task": U32, "initial_state": U32}),
@@ -182,9 +182,9 @@ KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
 
 
 def encode(name: str, fields: dict) -> bytes:
-    """The message as bytes. A field that is missing is a KeyError; numbers and arrays of numpy are written as Python's."""
+    """Encodes a message. Raises KeyError for a missing field; numbers and arrays of numpy are encoded as Python's."""
     kind = KINDS[name]
-    # Only actions are single precision, and they have no other floats beside them.
+    # Only actions and chunks are single precision, and their messages have no other floats.
     single = not {"action", "values"}.isdisjoint(SCHEMAS[kind][1])
     packer = msgpack.Packer(use_single_float=single, default=_plain)
     body = packer.pack({field: fields[field] for field in SCHEMAS[kind][1]})
@@ -192,14 +192,14 @@ def encode(name: str, fields: dict) -> bytes:
 
 
 def _plain(value):
-    """What MessagePack has a form of, for what numpy makes: its scalars and arrays both have `tolist`."""
+    """Converts numpy's scalars and arrays, which both have `tolist`, to types that MessagePack supports."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"found {type(value).__name__} {value!r:.80}, expected a number, text, bytes, a list or a map")
 
 
 def decode(data: bytes) -> tuple[str, dict]:
-    """A message's name and fields, every bound checked; WireError for what is none."""
+    """Decodes a message and checks every bound; returns its name and fields. Raises WireError for invalid bytes."""
     if len(data) > MAX_MESSAGE:
         raise WireError("too_large", f"message of {len(data)} bytes; the limit is {MAX_MESSAGE}")
     if len(data) < HEADER:
@@ -214,7 +214,7 @@ def decode(data: bytes) -> tuple[str, dict]:
     if data[6] not in SCHEMAS:
         raise WireError("kind", f"unknown message kind {data[6]}")
     name, fields = SCHEMAS[data[6]]
-    # Lists and maps are read by the schema alone; where it expects a value, one is refused whatever its length.
+    # Lists and maps are read only where the schema has them; elsewhere they are refused, whatever their length.
     unpacker = msgpack.Unpacker(
         read_size=HEADER + len(data),
         max_buffer_size=MAX_MESSAGE,

@@ -1,9 +1,9 @@
-"""Times the native runtime beside upstream LIBERO and beside plain `mj_step`, and writes a page of ratios.
+"""Measures the speed of the native runtime relative to upstream LIBERO and to plain `mj_step`, and writes a page of ratios.
 
     cargo build --release -p aegis-sim --example bench_rollout
-    python bench.py --scenes "$AEGIS_CACHE"/scenes/libero_spatial --out docs/speed.md
+    python bench.py --scenes "$AEGIS_CACHE"/scenes/libero_spatial --out docs/evidence/speed.md
 
-All on one core, in turns: upstream, then the plant and `mj_step` in alternation, again and again. Times are CPU times.
+Everything runs on one core in repeated rounds: upstream, then the plant and `mj_step` in alternation. Times are CPU times.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-# One core each; idle helper threads of a linear algebra library would count against upstream.
+# One thread each: idle helper threads of a linear algebra library would add to upstream's CPU time.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 
@@ -25,7 +25,7 @@ import numpy as np  # noqa: E402
 from upstream import SEED, open_suite, open_task  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
-DOWN = np.array([0.0, 0.0, -0.3, 0.0, 0.0, 0.0, 0.0])  # Takes a random rollout onto the table and the objects.
+DOWN = np.array([0.0, 0.0, -0.3, 0.0, 0.0, 0.0, 0.0])  # Offset that leads a random rollout onto the table and the objects.
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(arguments, suite, task: int) -> dict:
-    """All blocks of one task: {"blocks": [...], "footprint": {...}}, CPU seconds and bytes."""
+    """Measures all blocks of one task; returns {"blocks": [...], "footprint": {...}}, CPU seconds and bytes."""
     env = open_task(suite, task)
     state = suite.get_task_init_states(task)[arguments.init]
     actions = np.random.default_rng(task).normal(0.0, 0.5, (arguments.steps, 7)) + DOWN
@@ -73,7 +73,7 @@ def measure(arguments, suite, task: int) -> dict:
 
 
 def upstream_block(env, state, actions) -> dict:
-    """CPU seconds of upstream's reset to a state and of its control steps, and wall seconds of both."""
+    """Measures CPU seconds of upstream's reset to a state and of its control steps, and the share of both in wall time."""
     wall, start = time.perf_counter(), time.process_time()
     env.seed(SEED)
     env.reset()
@@ -88,7 +88,7 @@ def upstream_block(env, state, actions) -> dict:
 
 
 class Native:
-    """The example `bench_rollout`, waiting for its turn. It inherits the core."""
+    """A process of the example `bench_rollout`, which waits for commands and inherits the CPU affinity."""
 
     def __init__(self, arguments, task: int, actions, folder: Path):
         np.save(folder / "actions.npy", actions)
@@ -181,12 +181,12 @@ scene, after {steps} control steps. Snapshots are taken, and kept, after as many
 
     cargo build --release -p aegis-sim --example bench_rollout
     "$AEGIS_CACHE"/python/*/bin/python sim_bridge/python/bench.py --scenes "$AEGIS_CACHE"/scenes/{suite} \\
-        --out docs/speed.md
+        --out docs/evidence/speed.md
 """
 
 
 def spread(values, digits: int) -> str:
-    """Median, smallest and largest."""
+    """Formats the median, smallest and largest value."""
     low, middle, high = (f"{value:,.{digits}f}" for value in (min(values), np.median(values), max(values)))
     return f"{middle} ({low}–{high})"
 

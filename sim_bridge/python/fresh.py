@@ -1,19 +1,19 @@
-"""Upstream episodes that all begin as the first one in a fresh environment does, without the seconds of a reset.
-Owns what upstream remembers between episodes."""
+"""Upstream episodes that all begin as the first episode of a new environment, without the seconds that a reset takes.
+This module restores the state that upstream keeps between episodes."""
 
 import copy
 
 from upstream import mujoco, open_task
 
-# The action that stays where it is, gripper open.
+# Null action: no motion, gripper open.
 NULL = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]
 
 
 class Fresh:
-    """An environment that begins every episode as one that has just been opened would.
+    """An environment that begins every episode as a newly opened environment would.
 
-    A second `env.reset()` would not do: upstream keeps the samplers of drawers and knobs from earlier resets, each of
-    them draws again, and whatever is drawn after them (where a cabinet stands) comes out different under one seed.
+    A second `env.reset()` does not achieve this: upstream keeps the samplers of drawers and knobs from earlier resets.
+    Each of these samplers draws again, so later draws, such as a cabinet's position, differ for the same seed.
     """
 
     def __init__(self, suite, index: int):
@@ -28,11 +28,11 @@ class Fresh:
 
     @staticmethod
     def _arrays(controller) -> dict:
-        # All but the reference to the simulation, which stays.
+        # All attributes except the reference to the simulation, which does not change.
         return {name: copy.copy(value) for name, value in vars(controller).items() if name != "sim"}
 
     def begin(self, state) -> None:
-        """Undoes all that earlier episodes left, then does what upstream's evaluation does with an initial state."""
+        """Restores the state of the new environment, then sets an initial state as upstream's evaluation does."""
         env, robot = self.env, self.env.robots[0]
         mujoco.mj_copyData(env.sim.data._data, env.sim.model._model, self._data)
         vars(robot.controller).update({name: copy.copy(value) for name, value in self._controller.items()})
@@ -41,9 +41,9 @@ class Fresh:
         env.set_init_state(state)
 
     def step(self, action) -> bool:
-        """Whether the goal holds after the action."""
+        """Executes an action; returns whether the goal is met after it."""
         met = bool(self.env.step(action)[2])
-        # Upstream refuses to step a finished episode; the comparison goes on.
+        # Upstream refuses to step a finished episode; the comparison continues.
         self.env.env.done = False
         return met
 

@@ -1,9 +1,9 @@
-"""Makes states in which a task's goal holds, nearly holds, or holds in part.
+"""Makes states in which a task's goal is met, nearly met, or met in part.
 
     python goal_states.py --suite libero_goal --task 7 --count 8 --states out.npy --success out_success.npy
 
-Drawers, doors and knobs are set about their thresholds, objects dropped on, in and beside what the goal names; half of
-the states then settle for a few control steps. Knows upstream's predicates by name, no suite and no task.
+Drawers, doors and knobs are set near their thresholds, and objects are dropped on, in and beside the goal's targets; half
+of the states then settle for a few control steps. The code depends on upstream's predicate names, but on no suite or task.
 """
 
 import argparse
@@ -14,9 +14,9 @@ from fresh import NULL, Fresh
 from upstream import mujoco, open_suite
 
 SETTLE = 3  # Control steps.
-# How far from the middle of what a predicate asks for, in half sizes: well inside, about the edge, mostly outside.
+# Distance from the centre of a predicate's target, in half sizes: well inside, near the edge, mostly outside.
 INSIDE, EDGE, BEYOND = SPREADS = (0.3, 1.2, 3.0)
-DROP = np.arange(0.25, -0.1, -0.005)  # Heights to look for a first touch at, metres.
+DROP = np.arange(0.25, -0.1, -0.005)  # Heights at which a first contact is searched for, metres.
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def goal_flags(task: Fresh, states, steps: int) -> np.ndarray:
-    """Whether the goal holds in each state and after each of a few null actions, bool[count, steps + 1]."""
+    """Returns whether the goal is met in each state and after each of `steps` null actions, bool[count, steps + 1]."""
     flags = []
     for state in states:
         task.begin(state)
@@ -45,14 +45,14 @@ def goal_flags(task: Fresh, states, steps: int) -> np.ndarray:
 
 
 def goal_states(task: Fresh, count: int, rng) -> np.ndarray:
-    """float64[count, 1 + nq + nv]."""
+    """Makes `count` states near the task's goal, float64[count, 1 + nq + nv]."""
     goal = task.env.env.parsed_problem["goal_state"]
-    # Objects go where drawers and doors then are.
+    # Joint predicates come first, because objects are placed relative to drawers and doors.
     ordered = sorted(goal, key=lambda predicate: len(predicate))
     states = []
     while len(states) < count:
         task.begin(task.initial_states[rng.integers(len(task.initial_states))])
-        # Every other state aims at the goal; the rest miss one predicate at least, most likely.
+        # Every other state aims at the goal; the rest most likely miss at least one predicate.
         missed = None if len(states) % 2 else rng.integers(len(ordered))
         for number, predicate in enumerate(ordered):
             reach = INSIDE if missed is None else rng.choice((EDGE, BEYOND) if number == missed else SPREADS)
@@ -71,7 +71,8 @@ def goal_states(task: Fresh, count: int, rng) -> np.ndarray:
 
 
 def holds_together(task: Fresh, state) -> bool:
-    """Whether the physics goes on from here: things inside one another can be thrown out at any speed."""
+    """Returns whether the simulation continues from a state without a warning: overlapping objects can be thrown apart at any
+    speed."""
     if not np.isfinite(state).all():
         return False
     task.begin(state)
@@ -86,10 +87,10 @@ def forward(task: Fresh) -> None:
 
 
 def set_joints(task: Fresh, predicate, reach: float, rng) -> None:
-    """Puts a thing's joints on the asked side of its threshold, at it, or past it."""
+    """Sets the joints of an object or region to the required side of the threshold, to the threshold, or past it."""
     question, name = predicate
     domain = task.env.env
-    # A region is moved by its own joints within its parent's limits.
+    # A region has its own joints and the joint limits of its parent.
     site = domain.object_sites_dict.get(name)
     owner = domain.get_object(site.parent_name if site is not None else name)
     ranges = owner.object_properties["articulation"]
@@ -106,7 +107,7 @@ def set_joints(task: Fresh, predicate, reach: float, rng) -> None:
 
 
 def place(task: Fresh, predicate, reach: float, rng) -> None:
-    """Drops an object on or into what the predicate names, off its centre by the reach."""
+    """Places an object on or in the predicate's target, at a random offset from its centre of up to `reach` half sizes."""
     relation, name, target = predicate
     domain, data = task.env.env, task.env.sim.data
     site = domain.object_sites_dict.get(target)

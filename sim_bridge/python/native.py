@@ -1,5 +1,5 @@
-"""The native runtime, asked about one task by way of the `aegis` binary.
-Arrays go through files in a folder that is gone afterwards."""
+"""The native runtime for one task, called through the `aegis` binary.
+Arrays are exchanged in files of a temporary folder."""
 
 import json
 import subprocess
@@ -16,7 +16,8 @@ class Native:
         self.binary, self.place = binary, ["--suite", suite, "--task", task, "--json"]
 
     def rollout(self, init: int, actions, *options):
-        """States after each action, float64[steps + 1, 1 + nq + nv], and what `aegis sim rollout` says."""
+        """Returns the initial state and the state after each action, float64[steps + 1, 1 + nq + nv], and the output of
+        `aegis sim rollout`."""
         with tempfile.TemporaryDirectory() as folder:
             given, found = Path(folder) / "actions.npy", Path(folder) / "states.npy"
             np.save(given, actions)
@@ -24,14 +25,14 @@ class Native:
             return np.load(found), outcome
 
     def goals(self, states, steps: int) -> list[list[bool]]:
-        """Whether the goal holds in each state and after each of a few null actions."""
+        """Returns whether the goal is met in each state and after each of `steps` null actions."""
         with tempfile.TemporaryDirectory() as folder:
             given = Path(folder) / "states.npy"
             np.save(given, states)
             return self._run("goals", "--states", given, "--steps", steps)["success"]
 
     def sample(self, count: int, seed: int, *options):
-        """New initial states, float64[count, 1 + nq + nv], and what `aegis sim sample` says of the task."""
+        """Returns new initial states, float64[count, 1 + nq + nv], and the output of `aegis sim sample` for the task."""
         with tempfile.TemporaryDirectory() as folder:
             found = Path(folder) / "states.npy"
             outcome = self._run("sample", "--count", count, "--seed", seed, "--out", found, *options)

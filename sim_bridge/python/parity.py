@@ -1,10 +1,10 @@
-"""Holds the native runtime against upstream LIBERO, task by task, and writes what it finds as a page of tables.
+"""Compares the native runtime with upstream LIBERO, task by task, and writes the results as a page of tables.
 
-    python parity.py --aegis target/release/aegis --demonstrations D.safetensors --work runs/parity --out docs/parity.md
+    python parity.py --aegis target/release/aegis --demonstrations D.safetensors --work runs/parity --out docs/evidence/parity.md
 
-Per task of every suite: ten random actions from several initial states, 220 from one, and states about the goal. For
-the suite of the demonstrations (`aegis demonstrate`), those too, and upstream nudged by one bit as a yardstick. Results are
-kept in --work, one file per task; a run that was stopped goes on from there.
+Per task of every suite: ten random actions from several initial states, 220 from one, and states near the goal. For the
+suite of the demonstrations (`aegis demonstrate`): also the demonstrations, and as a reference upstream from a state changed
+by one bit. Results are kept in --work, one file per task; an interrupted run continues from these files.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from upstream import SEED, open_suite
 SETTLE = 10  # Control steps before the first action of a demonstration, and again after its last.
 HORIZONS = (1, 10, 50, 220)
 LEVELS = (1e-12, 1e-9, 1e-6)
-STARTS = 4  # Initial states for the ten-step check, spread over all of them.
+STARTS = 4  # Number of initial states for the ten-step check, spread evenly over all initial states.
 GOAL_STATES, GOAL_STEPS = 16, 2
-AGAIN = 50  # Control steps of upstream against itself.
+AGAIN = 50  # Control steps of the comparison of upstream with itself.
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def measure(arguments, suite_name: str, index: int) -> dict:
     count = len(task.initial_states)
     kinds = geom_kinds(task.env)
 
-    # First of all, so that nothing has run in this environment but upstream's own reset.
+    # This rollout comes first, so that only upstream's own reset has run in the environment before it.
     noise = random_actions(rng, max(HORIZONS))
     wander = upstream_rollout(task, task.initial_states[0], noise)
     found = {
@@ -76,7 +76,7 @@ def measure(arguments, suite_name: str, index: int) -> dict:
                 replay = compare(reference, upstream_rollout(task, nudge(state), actions), kinds)
                 found["nudged"].append({"init": init, **replay})
     found["goal_states"] = compare_goals(task, native, rng)
-    # After all that: the first rollout once more, which shows whether `Fresh.begin` forgets everything.
+    # The first rollout is repeated at the end, to check that `Fresh.begin` clears all state of earlier episodes.
     again = upstream_rollout(task, task.initial_states[0], noise[:AGAIN])
     found["again"] = float(np.abs(again.states - wander.states[: AGAIN + 1]).max())
     found["resets"] = reset_again(task)
@@ -84,15 +84,15 @@ def measure(arguments, suite_name: str, index: int) -> dict:
 
 
 def reset_again(task: Fresh) -> dict | None:
-    """How far fixtures move at a second seeded reset, metres, and how far if upstream forgot the first one's samplers of
-    joints; None where it has none."""
+    """Returns how far fixtures move at a second seeded reset, metres: with the joint samplers of the first reset kept, as in
+    upstream, and with them removed. Returns None where the task has no joint samplers."""
     samplers, model = task.env.env.object_property_initializers, task.env.sim.model
     if not samplers:
         return None
     first, moved = np.array(model.body_pos), {}
     for forgotten in (False, True):
         if forgotten:
-            # What it holds at the first reset after construction: one round of samplers, to which the reset adds one.
+            # The list as at the first reset after construction: one round of samplers, to which the reset adds another.
             del samplers[len(samplers) // 3 :]
         task.env.seed(SEED)
         task.env.reset()
@@ -105,14 +105,14 @@ def random_actions(rng, steps: int):
 
 
 def nudge(state):
-    """The same state with the arm's first joint moved by the smallest step that a double can make."""
+    """Returns the state with the arm's first joint position increased to the next double."""
     moved = np.array(state)
     moved[1] = np.nextafter(moved[1], np.inf)
     return moved
 
 
 class Rollout:
-    """Positions after each step, whether the goal was met in any, and which geoms touched where that is known."""
+    """Positions after each step, whether the goal was met after any step, and the geoms in contact where they are known."""
 
     def __init__(self, states, met: bool, touches=()):
         self.states, self.met, self.touches = np.asarray(states), met, touches
@@ -134,12 +134,12 @@ def native_rollout(native: Native, init: int, actions) -> Rollout:
 
 
 def touching(task: Fresh):
-    """Pairs of geoms, int[contacts, 2]."""
+    """Returns the pairs of geoms in contact, int[contacts, 2]."""
     return np.array(task.env.sim.data._data.contact.geom)
 
 
 def geom_kinds(env) -> list[str]:
-    """What each geom belongs to, in one word."""
+    """Returns the kind of owner of each geom, in one word."""
     model, domain = env.sim.model, env.env
     kinds = {name: "object" for item in domain.objects_dict.values() for name in item.contact_geoms}
     kinds |= {name: "fixture" for item in domain.fixtures_dict.values() for name in item.contact_geoms}
@@ -167,7 +167,7 @@ def pairs(geoms, kinds: list[str]) -> dict[str, int]:
 
 
 def compare_goals(task: Fresh, native: Native, rng) -> dict:
-    """How often both sides agree whether the goal holds: in a state, and after each of a few null actions."""
+    """Counts the states for which both sides agree whether the goal is met, in the state and after each null action."""
     states = goal_states(task, GOAL_STATES, rng)
     flags = goal_flags(task, states, GOAL_STEPS)
     agree = (flags == np.asarray(native.goals(states, GOAL_STEPS))).all(axis=1)
@@ -180,7 +180,8 @@ def compare_goals(task: Fresh, native: Native, rng) -> dict:
 
 
 def read_demonstrations(path: Path, tasks: int):
-    """Per task, (initial state, actions with the settling steps in front). The file holds episodes task by task."""
+    """Reads demonstrations from a safetensors file. Returns, per task, a list of (initial state, actions): null actions for
+    settling come before the demonstration's actions, and its last action is repeated after them."""
     raw = path.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + size])
@@ -196,7 +197,7 @@ def read_demonstrations(path: Path, tasks: int):
     found = [[] for _ in range(tasks)]
     for episode in np.unique(column("episode")):
         actions = column("action")[column("episode") == episode].astype(np.float64)
-        # The last action goes on for a while, so that a goal met a little later still counts.
+        # The last action is repeated, so that a goal met a little later still counts.
         actions = np.concatenate([[NULL] * SETTLE, actions, [actions[-1]] * SETTLE])
         found[episode % tasks].append((int(episode) // tasks, actions))
     return found

@@ -1,12 +1,12 @@
-"""Writes what `parity.py` found as a page of tables. Figures in, Markdown out; draws no conclusion that is not counted
-here."""
+"""Formats the results of `parity.py` as a page of tables. Numbers in, Markdown out; every statement on the page is computed
+from the numbers."""
 
 from collections import Counter
 
 COMMANDS = """
     aegis demonstrate --starts 0..20 --seed 1 --out runs/demonstrations.safetensors
     "$AEGIS_CACHE"/python/*/bin/python sim_bridge/python/parity.py --aegis target/release/aegis \\
-        --demonstrations runs/demonstrations.safetensors --work runs/parity --out docs/parity.md
+        --demonstrations runs/demonstrations.safetensors --work runs/parity --out docs/evidence/parity.md
 """
 
 
@@ -102,7 +102,7 @@ def demonstrations(tasks) -> str:
 
 Demonstrations of the scripted expert, replayed from their first settling step on. *Beyond 1e-6* counts those in which
 the difference ever exceeded that; *same outcome*, those in which both sides met the goal or neither did. *Nudged* is
-upstream held against upstream whose first arm joint began one bit (at most 4e-16 rad) further: what contact makes of the
+upstream compared with upstream whose first arm joint began one bit (at most 4e-16 rad) further: what contact makes of the
 smallest difference there is, and the yardstick for the native columns.
 
 | task | after 1 step | 10 | 50 | beyond 1e-6 | same outcome | nudged: beyond 1e-6 | same outcome |
@@ -159,7 +159,7 @@ and on all that was drawn since.
   (`object_property_initializers`), each of them draws, and what is drawn after them comes out different. From the first
   reset to the second, fixtures move in {", ".join(moved)}. With the list cut back in between, the largest move is
   {bitwise_metres(forgotten)}. An environment that resets such a task twice is in another scene than a fresh one, and
-  upstream held against itself that way parts as soon as something touches.
+  upstream compared with itself that way parts as soon as something touches.
 """
 
 

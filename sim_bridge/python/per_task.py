@@ -1,5 +1,5 @@
-"""Comparisons with upstream, task by task, each task in a process of its own.
-Owns where the results of single tasks are kept: a run that was stopped goes on from there."""
+"""Comparisons with upstream, task by task, each task in a separate process.
+The results of single tasks are kept in files, from which an interrupted run continues."""
 
 import json
 import multiprocessing
@@ -18,14 +18,14 @@ def add_arguments(parser) -> None:
 
 
 def results(arguments, tasks, measure) -> list[dict]:
-    """What `measure(arguments, suite, task)` finds, for `tasks(suite)` of every suite that is asked for.
+    """Returns the results of `measure(arguments, suite, task)` for `tasks(suite)` of every requested suite.
 
-    `measure` is a function of a module, for it goes to other processes.
+    `measure` must be a module-level function, because it is passed to other processes.
     """
     arguments.work.mkdir(parents=True, exist_ok=True)
     jobs = [(arguments, suite, task) for suite in arguments.suite or SUITES for task in tasks(suite)]
     waiting = [(measure, *job) for job in jobs if not _path(*job).is_file()]
-    # A process for each task: upstream's environments leave memory behind.
+    # One process per task, because upstream's environments leak memory.
     with multiprocessing.get_context("spawn").Pool(arguments.processes, maxtasksperchild=1) as pool:
         for done, name in enumerate(pool.imap_unordered(_run, waiting), 1):
             print(f"{done}/{len(waiting)}: {name}", flush=True)
@@ -33,7 +33,7 @@ def results(arguments, tasks, measure) -> list[dict]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file atomically."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text)
     os.rename(partial, path)

@@ -1,6 +1,6 @@
-"""Holds the native runtime's pictures against upstream LIBERO's and writes what it finds as a page of tables.
+"""Compares the native runtime's pictures with upstream LIBERO's and writes the results as a page of tables.
 
-    python pictures.py --suite libero_spatial --aegis BINARY --rate EXAMPLE --out docs/cameras.md [--keep DIR]
+    python pictures.py --suite libero_spatial --aegis BINARY --rate EXAMPLE --out docs/evidence/cameras.md [--keep DIR]
 
 Needs EGL and, besides the locked packages, PyOpenGL on PYTHONPATH.
 """
@@ -21,8 +21,8 @@ from upstream import SEED, ControlEnv, open_suite
 
 CAMERAS = ("agentview", "robot0_eye_in_hand")
 SIZES = (128, 256)
-NEAR = 8  # Of 255: what counts as another colour.
-RATED = 40  # Pictures that a rate is measured over.
+NEAR = 8  # Difference of a channel, in units of 1/255, above which a pixel counts as different.
+RATED = 40  # Number of pictures over which a rate is measured.
 STOVE = ("flat_stove_1_button", 1.0)  # A joint and a position at which upstream lights the burner.
 
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def use_egl() -> None:
-    """Gives robosuite its drawing context back, which `upstream` stubs."""
+    """Restores robosuite's EGL context, which the module `upstream` replaces by a stub."""
     name = "robosuite.renderers.context.egl_context"
     sys.modules.pop(name)
     os.environ["MUJOCO_GL"] = "egl"
@@ -70,7 +70,8 @@ def use_egl() -> None:
 
 
 class Rollout:
-    """What both sides do: a start, and recorded actions float[steps, 7]. Pictures are compared every so many steps."""
+    """A rollout that both sides execute: a start, and recorded actions float[steps, 7]. Pictures are compared every `every`
+    control steps."""
 
     def __init__(self, task, init, actions, every, lit=False):
         self.task, self.init, self.every, self.lit = task, init, every, lit
@@ -81,7 +82,7 @@ class Rollout:
 
 
 def recorded(name: str):
-    """Actions that the tests replay as well."""
+    """Reads recorded actions from the fixtures, which the tests replay as well."""
     return np.load(Path(__file__).parent.parent / "tests/fixtures" / name)
 
 
@@ -95,7 +96,7 @@ ROLLOUTS = (
     Rollout(4, 7, recorded("task04_init07_actions.npy"), 20),
     Rollout(7, 49, recorded("task07_init49_actions.npy"), 20),
 )
-# Which of them the tests hold the runtime against: rollout, control step, camera.
+# Pictures that are fixtures of the tests: rollout, control step, camera.
 FIXTURES = {
     ("task00_init03", 120, "agentview"),
     ("task00_init00_lit", 0, "agentview"),
@@ -109,7 +110,7 @@ def scenes() -> Path:
 
 
 def open_drawn(suite, task: int) -> ControlEnv:
-    """The environment of one task with upstream's cameras, reset with the fixed seed."""
+    """Opens the environment of one task with upstream's cameras, reset with the fixed seed."""
     env = ControlEnv(
         bddl_file_name=suite.get_task_bddl_file_path(task),
         use_camera_obs=True,
@@ -133,9 +134,10 @@ def start(env, suite, rollout):
 
 
 def upstream_pictures(env, rollout, state) -> dict:
-    """(control step, camera, size) to uint8[size, size, 3], turned as a person would see it.
+    """Returns upstream's pictures as {(control step, camera, size): uint8[size, size, 3]}, the right way up.
 
-    What upstream's observation draws, at the moment when it does, in every size; its own size is checked against it.
+    The pictures are drawn in every size at the time point at which upstream draws its observation; those of the
+    observation's own size are checked against the observation.
     """
     pictures, latest, draw = {}, {}, env.sim.render
     due = True
@@ -153,7 +155,7 @@ def upstream_pictures(env, rollout, state) -> dict:
         due = step % rollout.every == 0
         if step > 0:
             observation = env.step(rollout.actions[step - 1])[0]
-            # Upstream refuses to step a finished episode; the comparison goes on.
+            # Upstream refuses to step a finished episode; the comparison continues.
             env.env.done = False
         if due:
             for (camera, size), picture in latest.items():
@@ -165,7 +167,7 @@ def upstream_pictures(env, rollout, state) -> dict:
 
 
 def native_pictures(arguments, rollout, state, size: int) -> dict:
-    """The same by the native runtime."""
+    """Returns the native runtime's pictures of one size for a rollout."""
     with tempfile.TemporaryDirectory() as folder:
         start, frames = Path(folder) / "start.npy", Path(folder) / "frames"
         np.save(start, state[None])
@@ -197,7 +199,8 @@ def compare(rollout, size: int, ours: dict, theirs: dict, keep: Path | None) -> 
 
 
 def distance(ours, theirs):
-    """Mean absolute difference of 255, share of pixels further than NEAR in any channel, largest difference."""
+    """Returns the mean absolute difference in units of 1/255, the fraction of pixels that differ by more than NEAR in any
+    channel, and the largest difference."""
     gap = np.abs(ours.astype(int) - theirs.astype(int))
     return gap.mean(), (gap.max(axis=-1) > NEAR).mean(), gap.max()
 
@@ -210,7 +213,7 @@ def keep_fixtures(rollout, theirs: dict, folder: Path) -> None:
 
 
 def upstream_rate(env, size: int) -> str:
-    """Pictures per second of robosuite's `sim.render`, the arm moving between them."""
+    """Measures pictures per second of robosuite's `sim.render`, with the simulation stepped between the pictures."""
     drawing, count = 0.0, 0
     while count < RATED:
         env.sim.step()
@@ -284,7 +287,7 @@ is loaded when the first picture is asked for, and nothing else needs it.
     cargo build --release && cargo build --release --package aegis-sim --example cameras
     pip install --target pyopengl PyOpenGL==3.1.10
     PYTHONPATH=pyopengl "$AEGIS_CACHE"/python/*/bin/python sim_bridge/python/pictures.py --suite {suite} \\
-        --aegis target/release/aegis --rate target/release/examples/cameras --out docs/cameras.md
+        --aegis target/release/aegis --rate target/release/examples/cameras --out docs/evidence/cameras.md
 """
 
 

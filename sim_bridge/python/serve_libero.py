@@ -1,4 +1,4 @@
-"""Serves upstream LIBERO, in lock-step or at its control rate, to whoever speaks docs/protocol.md.
+"""Serves upstream LIBERO, in lock-step or at its control rate, to controllers that implement docs/reference/protocol.md.
 
     python serve_libero.py --suite libero_spatial --name upstream --listen tcp/127.0.0.1:7447
 """
@@ -15,7 +15,8 @@ from upstream import mujoco, open_suite
 
 
 class Libero(Plant):
-    """One upstream environment at a time: opening another task closes it, for each takes hundreds of megabytes."""
+    """A plant with one open upstream environment: opening another task closes the present one, because each environment
+    takes hundreds of megabytes."""
 
     action_width = 7
 
@@ -31,7 +32,7 @@ class Libero(Plant):
         return self.upstream.env
 
     def open(self, task: int) -> None:
-        """Makes the task's environment the one that is served."""
+        """Opens the task's environment, unless it is already open, and closes the previous one."""
         if task == self.task:
             return
         if self.upstream is not None:
@@ -47,25 +48,25 @@ class Libero(Plant):
         states = self.upstream.initial_states
         if initial_state >= len(states):
             raise ValueError(f"unknown initial state {initial_state} of task {task}; valid are 0 to {len(states) - 1}")
-        # Another `env.reset()` would move the fixtures of a task with a drawer.
+        # A further `env.reset()` would move the fixtures of a task with a drawer.
         self.upstream.begin(states[initial_state])
         self.start = self.env.sim.data.time
         return self.observation()
 
     def step(self, action: list) -> tuple[dict, bool]:
-        # When an episode ends is the controller's to say.
+        # The end of an episode is the controller's decision, so success does not end the episode here.
         success = self.upstream.step(np.asarray(action, dtype=np.float64))
         if not all(map(math.isfinite, self.env.get_sim_state())):
             raise RuntimeError("the simulation diverged")
         return self.observation(), success
 
     def hold(self) -> tuple[dict, bool]:
-        # Upstream's actions are changes of pose: zero moves nothing and leaves the fingers as they are.
+        # Upstream's actions are changes of pose: zero moves neither the arm nor the fingers.
         return self.step([0.0] * self.action_width)
 
     def state(self) -> list:
-        """Time, positions and velocities, then what upstream's controller remembers: its target position, its target
-        orientation row by row and the normalised finger commands; then the solver's warm start."""
+        """Returns time, positions and velocities; then the controller's target position, target orientation row by row and
+        normalised finger commands; then the solver's warm start."""
         robot = self.env.robots[0]
         controller = robot.controller
         fingers = np.broadcast_to(robot.gripper.current_action, len(robot.gripper.actuators))

@@ -1,9 +1,9 @@
-"""How to serve a robot of one's own, free-running: replace `read_sensors`, `send_command` and `stop`.
+"""Template for serving a robot, free-running: replace `read_sensors`, `send_command` and `stop`.
 
     python serve_robot.py --name robot --listen tcp/127.0.0.1:7447
     python serve_robot.py --name robot --listen tls/0.0.0.0:7447 --keys keys/plant    # reachable from other machines
 
-What stands in for the robot here is SIMULATED: seven joints that follow velocity commands exactly. No hardware moves.
+The robot in this template is SIMULATED: seven joints that follow velocity commands exactly. No hardware moves.
 """
 
 import argparse
@@ -24,18 +24,19 @@ class Robot(Plant):
         self.joints, self.steps = [0.0] * JOINTS, 0
 
     def read_sensors(self) -> list:
-        """REPLACE: joint positions from the robot's driver, radians. Here: the simulated ones."""
+        """REPLACE: return the joint positions from the robot's driver, radians. Here: the simulated positions."""
         return list(self.joints)
 
     def send_command(self, velocities: list) -> None:
-        """REPLACE: hand the velocities to the robot's driver, limited as the robot needs. Here: simulated motion."""
+        """REPLACE: send the velocities to the robot's driver, limited as the robot needs. Here: simulated motion."""
         self.joints = [q + v * PERIOD_NS / 1e9 for q, v in zip(self.joints, velocities)]
 
     def stop(self) -> None:
-        """REPLACE: bring the robot to a stand by its own means. Here: a simulated joint stands without a command."""
+        """REPLACE: bring the robot to a standstill by its own means. Here: a simulated joint stands still without a command."""
 
     def reset(self, task: int, initial_state: int) -> dict:
-        # A robot cannot be put into a state: an operator has arranged the scene, and it stands until commanded.
+        # A robot cannot be put into a given state: an operator has arranged the scene, and the robot stands still until
+        # it gets a command.
         if task or initial_state:
             raise ValueError(f"task {task}, initial state {initial_state}: this robot has one of each, 0")
         self.steps = 0
@@ -47,7 +48,7 @@ class Robot(Plant):
         return self.observation(), False
 
     def hold(self) -> tuple[dict, bool]:
-        # Sends nothing. It is called where the robot stands already: after `reset` and after `stop`.
+        # Sends nothing. `hold` is called only while the robot already stands still: after `reset` and after `stop`.
         self.steps += 1
         return self.observation(), False
 
@@ -58,7 +59,7 @@ class Robot(Plant):
             "task": 0,
             "instruction": "follow the controller",
             "joint_positions": joints,
-            # REPLACE by forward kinematics. The stand-in has no links, so its tip stays at the origin.
+            # REPLACE by forward kinematics. The simulated robot has no links, so its tip stays at the origin.
             "end_effector": {"position": [0.0, 0.0, 0.0], "orientation": [1.0, 0.0, 0.0, 0.0]},
             "gripper": [],
             "objects": [],

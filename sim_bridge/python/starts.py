@@ -1,10 +1,10 @@
-"""Holds sampled starts against upstream's resets and recorded initial states, and writes a page of tables.
+"""Compares sampled starts with upstream's resets and recorded initial states, and writes a page of tables.
 
-    python starts.py --aegis target/release/aegis --work runs/starts --out docs/starts.md
+    python starts.py --aegis target/release/aegis --work runs/starts --out docs/reference/starts.md
 
 Per task: placements drawn natively and by upstream's own reset code, compared coordinate by coordinate with the
-two-sample Kolmogorov-Smirnov test; starts drawn with the physical check, with what it refused; and a rollout from a
-sampled start on both sides. Results are kept in --work; a run that was stopped goes on from there.
+two-sample Kolmogorov-Smirnov test; starts drawn with the physical check, with the counts of refused draws; and a rollout
+from a sampled start on both sides. Results are kept in --work; an interrupted run continues from these files.
 """
 
 import argparse
@@ -55,21 +55,21 @@ def measure(arguments, suite_name: str, task: int) -> dict:
         "rejected": drawn["rejected"],
         "recorded": arguments.starts,
         "recorded_rejected": held["rejected"],
-        # First of all that happens to the environment, so that nothing has run in it but its first reset.
+        # The rollout comes before the other uses of `env`, so that only the first reset has run in it.
         "rollout": rollout_difference(env, native, len(recorded), checked[0]),
     }
     ours, _ = native.sample(arguments.placements, SEED, "--unchecked")
     names = coordinates(env)
     upstream = resets(env, arguments.placements, SEED + 100 * SUITES.index(suite_name) + task)
     found["upstream"] = compare(ours, upstream, names)
-    # Upstream moves its fixtures at every reset and does not record where they were.
+    # Upstream moves its fixtures at every reset and does not record their poses.
     loose = [name for name in names if not name[1]]
     found["recorded_states"] = compare(ours, recorded, loose)
     return found
 
 
 def rollout_difference(env, native: Native, init: int, start: np.ndarray) -> float:
-    """Largest difference in `qpos` over a rollout of random actions from a sampled start."""
+    """Returns the largest difference in `qpos` over a rollout of random actions from a sampled start."""
     actions = np.clip(np.random.default_rng(SEED).normal(0.0, 0.5, (STEPS, 7)), -1.0, 1.0)
     states, _ = native.rollout(init, actions, "--sample-seed", SEED)
     env.set_init_state(start)
@@ -82,7 +82,8 @@ def rollout_difference(env, native: Native, init: int, start: np.ndarray) -> flo
 
 
 def coordinates(env) -> list:
-    """Name, whether it depends on where a fixture stands, and column of a state, of everything that a reset draws."""
+    """Returns, for every coordinate that a reset draws: its name, whether it depends on a fixture's pose, and its column in a
+    state."""
     domain, model = env.env, env.sim.model
     anchored = set(domain.conditional_placement_initializer.samplers)
     found = [(joint, False, 1 + model.get_joint_qpos_addr(joint)) for joint in env.robots[0].robot_joints]
@@ -98,10 +99,10 @@ def coordinates(env) -> list:
 
 
 def resets(env, count: int, seed: int) -> np.ndarray:
-    """States after upstream's own reset code, with fixtures held where the exported scene has them.
+    """Returns states after upstream's own reset code, with fixtures fixed at their poses in the exported scene.
 
-    A soft reset: the same code as a hard one, without loading the model again. Before each, the fixtures go back to
-    where the model had them: upstream reads site positions before it moves them.
+    The resets are soft: the same code as a hard reset, without loading the model again. Before each reset the fixtures
+    return to their poses in the model, because upstream reads site positions before it moves the fixtures.
     """
     domain, model = env.env, env.sim.model
     home = mujoco.MjModel.from_xml_string(domain.model.get_xml())
@@ -132,7 +133,7 @@ def fixed(name: str, pose):
 
 
 def compare(ours: np.ndarray, theirs: np.ndarray, names: list) -> dict:
-    """Kolmogorov-Smirnov for what varies, the largest difference for what does not."""
+    """Compares coordinates: those that vary by the Kolmogorov-Smirnov test, constant ones by the largest difference."""
     p_values, constant = {}, 0.0
     for name, _, column in names:
         a, b = ours[:, column], theirs[:, column]
@@ -219,7 +220,7 @@ their reasons in `sim_bridge/src/sampler.rs`. "Usually" matters: in task 5 of li
 ramekin from every recorded state, and in libero_object and the living-room scenes of libero_10 upstream puts cans and
 bottles up to 4 cm into the floor or table, from where they are thrown up and come down again.
 
-    python starts.py --aegis target/release/aegis{fewer} --work runs/starts --out docs/starts.md
+    python starts.py --aegis target/release/aegis{fewer} --work runs/starts --out docs/reference/starts.md
 """
 
 

@@ -1,4 +1,4 @@
-"""The Python side's codec and rules, without a network and without a clock, and the vectors shared with the Rust side.
+"""Tests of the Python side's codec and rules, without a network or a clock, and of the vectors shared with the Rust side.
 
     python -m unittest test_aegis_link
 
@@ -26,7 +26,7 @@ POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
 
 
 class Toy(Plant):
-    """A plant of one dimension that counts how often it was moved; the same as the Rust tests'."""
+    """A one-dimensional plant that counts how often it was moved; the same plant as in the Rust tests."""
 
     action_width, tasks, period_ns = 1, 3, 50_000_000
 
@@ -89,7 +89,7 @@ class Wire(unittest.TestCase):
                 data = bytes.fromhex(vector["bytes"])
                 kind, found = decode(data)
                 self.assertEqual(kind, vector["kind"])
-                # As text, for -0.0 equals 0.0.
+                # Compared as text, because -0.0 equals 0.0.
                 self.assertEqual(repr(sorted(found.items())), repr(sorted(fields.items())))
                 if "what" not in vector:
                     self.assertEqual(encode(vector["kind"], fields), data)
@@ -125,7 +125,7 @@ class Wire(unittest.TestCase):
 
 
 class Arm(Plant):
-    """A robot whose action is a joint position in radians; keeps every call, in order."""
+    """A robot whose action is a joint position, radians; records every call, in order."""
 
     action_width, period_ns = 1, 50_000_000
 
@@ -237,7 +237,7 @@ class Waiting(unittest.TestCase):
 
 
 class Asking(unittest.TestCase):
-    """Asks a host as a controller does; holds no tests of its own."""
+    """Base class with helpers that send requests to a host as a controller does; has no tests itself."""
 
     def setUp(self):
         self.plant = Toy()
@@ -319,7 +319,7 @@ class Rules(Asking):
     def test_a_request_that_waited_does_not_undo_the_heartbeat_after_it(self):
         session = self.begin()
         self.step(session, 1, 1)
-        # The plant moved for 90 s; the same step had been asked for again meanwhile, and so had the claim.
+        # The plant moved for 90 s; meanwhile the same step and the claim were sent again.
         self.host.pulse(encode("Pulse", {"session": session, "stamp_ns": 0}), ms(90_000))
         self.assertEqual(self.step(session, 1, 1, at=30_000)[0], "Moved")
         self.assertEqual(self.claim(at=40_000)[0], "Claimed")
@@ -328,11 +328,11 @@ class Rules(Asking):
 
     def test_a_time_in_which_nothing_was_taken_in_is_no_silence_of_the_controllers(self):
         session = self.begin()
-        # A method kept every other thread from running for a minute, and what came meanwhile is not there yet.
+        # A method kept every other thread from running for a minute, and messages from that time are not in the inbox yet.
         self.host.discount(ms(60_000), ms(60_100))
         self.host.expire(ms(60_100))
         self.assertEqual(self.step(session, 1, 1, at=60_100)[0], "Moved")
-        self.host.discount(ms(60_000), ms(60_200))  # Nobody is ever heard in the future.
+        self.host.discount(ms(60_000), ms(60_200))  # The time last heard never lies in the future.
         self.host.expire(ms(65_201))
         self.refused(self.step(session, 1, 2, at=65_201), "session")
 
@@ -344,7 +344,7 @@ class Rules(Asking):
         self.assertEqual(echo(0), (0, 0), "nobody holds it")
         session = self.claim()[1]["session"]
         self.assertEqual(echo(1), (0, 0), "none has come")
-        # Stamps are the controller's, arrivals the plant's: neither is compared with the other here.
+        # Stamps are on the controller's clock, arrivals on the plant's; the host does not compare them.
         for stamp, at in ((2**64 - 1, 10), (7, 110)):
             self.host.pulse(encode("Pulse", {"session": session, "stamp_ns": stamp}), ms(at))
             self.assertEqual(echo(at + 50), (stamp, ms(at)), "when it arrived, not when it was told of")
@@ -405,13 +405,13 @@ class Rules(Asking):
         self.command(session, 1, 1, 0.5, at=60)
         for tick in (100, 150, 200, 250, 261):
             self.assertIsNotNone(self.host.tick(ms(tick)))
-        # 200 ms after the last command the plant stops, and it stays stopped when commands come again.
+        # 200 ms after the last command the plant stops, and it stays stopped when further commands arrive.
         self.assertEqual((self.status()["phase"], self.plant.stops), ("stopped", 1))
         self.command(session, 1, 2, 0.5, at=270)
         self.host.tick(ms(300))
         self.assertEqual((self.plant.actions, self.plant.holds), ([[0.5]] * 4, 3), "no action is made up")
         self.assertEqual(self.status()["dropped"], 1)
-        # Only an explicit reset sets it in motion again.
+        # Only an explicit reset lets the plant move again.
         self.reset(session, 2, at=310)
         self.command(session, 2, 1, 0.25, at=320)
         self.host.tick(ms(350))
@@ -483,9 +483,9 @@ class Rules(Asking):
 
 
 class PositionRobot(Asking):
-    """Row 44 of the fault table: where commands cease, a robot that takes positions stays where it is."""
+    """Row 44 of the fault table: where commands cease, a position-controlled robot keeps its pose."""
 
-    START = 0.93  # Radians; a constant of zeros would be a command to move by as much.
+    START = 0.93  # Start position, radians; a constant action of zero would be a command to move by this much.
 
     def setUp(self):
         self.plant = Arm(self.START)
@@ -524,7 +524,7 @@ class PositionRobot(Asking):
         self.ticks(400, 450)
         self.assertEqual(self.after_stop(), ["hold"] * 4)
         self.assertEqual((self.steps(), self.plant.position), ([[0.75]] * 4, 0.75))
-        # Observations go on, so that a controller sees where the robot stands.
+        # Observations continue after the stop, so that the controller gets the robot's pose.
         moved = decode(self.host.tick(ms(500)))[1]
         self.assertEqual((moved["observation"]["joint_positions"], moved["sequence"]), ([0.75], 9))
         self.reset(self.session, 2, at=510)
@@ -696,7 +696,7 @@ class Ending(unittest.TestCase):
         numbers = [getattr(signal, name) for name in names]
         for number in numbers:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
-            signal.signal(number, signal.SIG_DFL)  # As in a terminal: what runs the tests may ignore some, as `nohup` does.
+            signal.signal(number, signal.SIG_DFL)  # As in a terminal: the tests' parent may ignore some, as `nohup` does.
         return numbers
 
     def test_every_signal_that_would_end_or_suspend_it_ends_the_serving(self):

@@ -1,4 +1,5 @@
-"""A plant in Python over TLS: real certificates, real sessions on loopback. Each refusal is shown beside a party that may.
+"""Tests of a Python plant over TLS: real certificates, real sessions on loopback. Each test of a refusal also shows a
+principal that is allowed.
 
     AEGIS_BINARY=target/release/aegis python -m unittest test_aegis_tls
 """
@@ -23,8 +24,8 @@ from aegis_wire import decode, encode
 AEGIS = os.environ.get("AEGIS_BINARY")
 HERE = Path(__file__).parent
 NAME = "guarded"
-UNANSWERED = 1.0  # Seconds for a question that nobody should answer; where somebody does, it takes milliseconds.
-FOR_SURE = 60.0  # Seconds for what has to come.
+UNANSWERED = 1.0  # Time limit for a request that must not be answered, seconds; an answer would take milliseconds.
+FOR_SURE = 60.0  # Time limit for a message that must arrive, seconds.
 
 
 def make_keys(out: Path, *arguments: str) -> Path:
@@ -33,7 +34,7 @@ def make_keys(out: Path, *arguments: str) -> Path:
 
 
 def client(endpoint: str, keys: Path) -> zenoh.Session:
-    """A peer that keeps to no rules of its own: only what the plant's side denies is denied."""
+    """Opens a session without access control on the client's side: only the plant's side denies messages."""
     config = zenoh.Config()
     tls = "transport/link/tls"
     for key, value in {
@@ -52,7 +53,7 @@ def client(endpoint: str, keys: Path) -> zenoh.Session:
 
 
 class Served:
-    """`serve_robot.py` in a process of its own."""
+    """`serve_robot.py` in a separate process."""
 
     def __init__(self, keys: Path, name: str = NAME):
         with socket.socket() as free:
@@ -69,13 +70,13 @@ class Served:
         self.ready = self.process.stdout.readline()
 
     def close(self) -> str:
-        """Ends it; returns what it wrote to standard error."""
+        """Ends the process; returns what it wrote to standard error."""
         self.process.terminate()
         return self.process.communicate(timeout=30)[1]
 
 
 class Heard:
-    """The newest message of a key, and how many have come."""
+    """The newest message of a key, and the number of messages received."""
 
     def __init__(self, session: zenoh.Session, leaf: str):
         self.condition, self.count, self.newest = threading.Condition(), 0, None
@@ -87,7 +88,7 @@ class Heard:
             self.condition.notify_all()
 
     def wait(self, holds, timeout: float = FOR_SURE):
-        """The first of the coming messages that `holds`, or None where none comes in time."""
+        """Waits for the next message for which `holds` is true; returns None where none arrives in time."""
         with self.condition:
             seen = self.count
             found = self.condition.wait_for(lambda: self.count > seen and holds(self.newest), timeout)
@@ -95,7 +96,7 @@ class Heard:
 
 
 def ask(link: zenoh.Session, name: str, timeout: float, **fields):
-    """The answer to a request, or None without one."""
+    """Sends a request; returns its answer, or None where there is none."""
     replies = link.get(f"aegis/{NAME}/request", payload=encode(name, fields), timeout=timeout)
     answers = [decode(reply.ok.payload.to_bytes()) for reply in replies if reply.ok]
     return answers[0] if answers else None
@@ -144,7 +145,7 @@ class Tls(unittest.TestCase):
         self.assertEqual(ask(controller, "Reset", FOR_SURE, **start)[0], "Moved")
         self.assertIsNotNone(seen.wait(lambda _: True), "a watcher reads observations")
 
-        # With the session's number, which a watcher reads in the heartbeat, its actions would be the controller's.
+        # A watcher reads the session number in the heartbeat; with it, the watcher's actions would pass as the controller's.
         for sequence in range(1, 6):
             act(watcher, claimed, sequence, seen.wait(lambda _: True)["sequence"])
         watcher.put(f"aegis/{NAME}/pulse", b"nothing")
@@ -153,14 +154,14 @@ class Tls(unittest.TestCase):
         status = statuses.wait(lambda _: True)
         self.assertEqual((status["dropped"], status["refused"], status["session"]), (0, 0, claimed))
 
-        # The same action by the controller does arrive: the watcher's were not lost for another reason.
+        # The same action from the controller arrives, so the watcher's actions were not lost for another reason.
         act(controller, claimed, 1, seen.wait(lambda _: True)["sequence"])
         self.assertIsNotNone(seen.wait(lambda moved: first_joint(moved) > 0.0), "a controller moves it")
-        # Without more it stops by itself and stands, and a watcher sees that too.
+        # Without further actions the plant stops by itself and stands still, and a watcher receives that status too.
         self.assertIsNotNone(watched.wait(lambda status: status["phase"] == "stopped"))
         stands = first_joint(seen.wait(lambda _: True))
         self.assertEqual([first_joint(seen.wait(lambda _: True)) for _ in range(3)], [stands] * 3)
-        # A message beyond the bound is counted unread.
+        # A message beyond the size bound is counted without being decoded.
         before = statuses.wait(lambda _: True)["dropped"]
         controller.put(f"aegis/{NAME}/action", bytes(8192))
         self.assertIsNotNone(statuses.wait(lambda status: status["dropped"] == before + 1))

@@ -1,5 +1,5 @@
-//! What the arm's controller reads before each physics step, taken straight from MuJoCo's arrays.
-//! Equal, bit for bit, to the arm's part of `mj_fullM` and `mj_jacSite`, without the other bodies' parts.
+//! Inputs of the arm's controller before each physics step, read directly from MuJoCo's arrays.
+//! The values equal the arm's part of `mj_fullM` and `mj_jacSite` bit for bit, without computing the other bodies' parts.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use nalgebra::{Matrix3, SMatrix, Vector3};
 
 use crate::osc::{ArmState, JOINTS};
 
-/// Where the arm's values lie in MuJoCo's arrays.
+/// Indices of the arm's values in MuJoCo's arrays.
 #[derive(Clone, Debug)]
 pub(crate) struct ArmIndex {
     /// The site that the controller moves.
@@ -17,14 +17,14 @@ pub(crate) struct ArmIndex {
     pub positions: [usize; JOINTS],
     /// Addresses in `qvel`.
     pub dofs: [usize; JOINTS],
-    /// Root of the tree that the grip site belongs to: MuJoCo's motion axes are relative to its centre of mass.
+    /// Root body of the kinematic tree of the grip site: MuJoCo's motion axes are relative to that tree's centre of mass.
     root: usize,
-    /// Addresses in the sparse inertia; `None` where joints do not act on each other.
+    /// Addresses in the sparse joint-space inertia; `None` where two joints have no entry.
     inertia: [[Option<usize>; JOINTS]; JOINTS],
 }
 
 impl ArmIndex {
-    /// `None` where a joint does not move the grip site.
+    /// Finds the arm's indices in a model; returns `None` where a joint does not move the grip site.
     pub fn bind(model: &MjModel, grip_site: usize, joints: [usize; JOINTS]) -> Option<Self> {
         let dofs = joints.map(|joint| model.jnt_dofadr()[joint] as usize);
         let body = model.site_bodyid()[grip_site] as usize;
@@ -39,7 +39,7 @@ impl ArmIndex {
         })
     }
 
-    /// The arm as MuJoCo's position and velocity stages left it.
+    /// Reads the arm's state as MuJoCo's position and velocity stages computed it.
     pub fn read(&self, data: &MjData<Arc<MjModel>>) -> ArmState {
         let (position, orientation) = self.grip_pose(data);
         let offset = position - Vector3::from(data.subtree_com()[self.root]);
@@ -63,14 +63,14 @@ impl ArmIndex {
         }
     }
 
-    /// The grip site in the world frame, as of the last forward pass.
+    /// Returns position (metres) and orientation of the grip site in the world frame, as of the last forward pass.
     pub fn grip_pose(&self, data: &MjData<Arc<MjModel>>) -> (Vector3<f64>, Matrix3<f64>) {
         let site = self.grip_site;
         (data.site_xpos()[site].into(), Matrix3::from_row_slice(&data.site_xmat()[site]))
     }
 }
 
-/// Every degree of freedom between a body and the world.
+/// Returns every degree of freedom between a body and the world body.
 fn dofs_that_move(model: &MjModel, mut body: usize) -> Vec<usize> {
     while body != 0 && model.body_dofnum()[body] == 0 {
         body = model.body_parentid()[body] as usize;
@@ -80,7 +80,7 @@ fn dofs_that_move(model: &MjModel, mut body: usize) -> Vec<usize> {
         .collect()
 }
 
-/// The address of a symmetric entry. MuJoCo keeps the lower triangle, row by row.
+/// Returns the address of an entry of the symmetric inertia. MuJoCo stores the lower triangle, row by row.
 fn inertia_address(model: &MjModel, row: usize, column: usize) -> Option<usize> {
     let (row, column) = (row.max(column), row.min(column));
     let start = model.m_rowadr()[row] as usize;
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// Bodies before and after the arm, a branch that is no part of it, and a fixed body that carries the site.
+    /// Returns a model with bodies before and after the arm, a branch beside the arm, and a fixed body that carries the site.
     fn model() -> MjModel {
         let link = |index: usize, inner: &str| {
             let axis = ["0 0 1", "0 1 0", "1 0.3 0"][index % 3];

@@ -1,14 +1,15 @@
-//! Arrays of doubles in NumPy's format, whose headers are not taken at their word: room is made for what the file holds.
+//! Reader for arrays of doubles in NumPy's format. Memory is allocated for the data in the file, not for the size that the
+//! header claims.
 
 use ndarray::Array2;
 use ndarray_npy::{ReadNpyError, ReadNpyExt};
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// Reads the array of a file's bytes.
+/// Reads a two-dimensional array of doubles from a file's bytes.
 ///
 /// # Errors
-/// What is wrong with the bytes: no array, another element type or number of axes, or less in it than its header says.
+/// The bytes are not an array, have another element type or number of axes, or have less data than the header claims.
 pub fn read_doubles(bytes: &[u8]) -> Result<Array2<f64>, ReadNpyError> {
     if bytes.starts_with(MAGIC) {
         let (header, data) = header(bytes).ok_or(ReadNpyError::MissingData)?;
@@ -16,7 +17,7 @@ pub fn read_doubles(bytes: &[u8]) -> Result<Array2<f64>, ReadNpyError> {
             ReadNpyError::ParseData("its header has no one shape of whole numbers, as (3, 7)".into())
         })?;
         let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
-        // No element has less than a byte, whatever its type is.
+        // An element of any type has at least one byte.
         if count.ok_or(ReadNpyError::LengthOverflow)? > data.len() {
             return Err(ReadNpyError::MissingData);
         }
@@ -24,7 +25,7 @@ pub fn read_doubles(bytes: &[u8]) -> Result<Array2<f64>, ReadNpyError> {
     Array2::read_npy(bytes)
 }
 
-/// The text of the header and the data behind it.
+/// Splits a file into the text of the header and the data after it.
 fn header(bytes: &[u8]) -> Option<(&str, &[u8])> {
     let (version, rest) = bytes.get(MAGIC.len()..)?.split_first_chunk::<2>()?;
     let (length, rest) = if version[0] == 1 {
@@ -38,7 +39,7 @@ fn header(bytes: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(text).ok()?, data))
 }
 
-/// The sizes of the one shape in a header, as every program writes it.
+/// Returns the sizes of the shape in a header; `None` where the header does not state exactly one shape.
 fn shape(header: &str) -> Option<Vec<usize>> {
     let (_, behind) = header.split_once("shape")?;
     if behind.contains("shape") {

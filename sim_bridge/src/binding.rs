@@ -1,5 +1,5 @@
-//! A task bound to its compiled model: every name of `task.json` turned into an index, once.
-//! After this nothing looks anything up by name.
+//! A task bound to its compiled model: every name of `task.json` is resolved to an index once.
+//! After binding, no lookup by name is needed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,18 +34,18 @@ pub(crate) struct BoundTask {
     pub objects: Vec<(Arc<str>, usize)>,
     pub substeps: u32,
     pub memory: Memory,
-    /// How new starts are drawn, where the export says it.
+    /// Description of how new starts are drawn, where the export has one.
     pub placements: Option<Placements>,
 }
 
-/// What a control step leaves behind for the next, besides MuJoCo's own state.
+/// Controller state that is carried from one control step to the next, besides MuJoCo's own state.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Memory {
     pub target: Target,
     /// Normalised finger commands.
     pub fingers: [f64; FINGERS],
-    /// What the first physics step of an episode is controlled by instead of the arm's own state, bias excepted:
-    /// upstream restores an initial state behind its controller's back.
+    /// Arm state that the controller uses in the first physics step of an episode instead of the actual one, except for the
+    /// bias torques: upstream restores an initial state without updating its controller.
     pub stale_arm: Option<ArmState>,
 }
 

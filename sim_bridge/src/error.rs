@@ -1,11 +1,11 @@
-//! Why a suite is refused: errors that name the file, the field, what was found and what would be valid.
-//! Shared by everything that reads exported files.
+//! Errors of loading a suite. Each names the file, the field, what was found and what is valid.
+//! Shared by all code that reads exported files.
 
 use std::path::{Path, PathBuf};
 
 use aegis_core::policy::PlantError;
 
-/// Why a suite cannot be used.
+/// Reason why a suite cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SuiteError {
     /// A file is missing or unreadable.
@@ -13,10 +13,10 @@ pub enum SuiteError {
     Io {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A JSON file does not say what is needed.
+    /// A JSON file is malformed or lacks a field.
     #[error("{path}: {source}")]
     Json {
         /// The file.
@@ -24,7 +24,7 @@ pub enum SuiteError {
         /// Field and position.
         source: serde_json::Error,
     },
-    /// The initial states are no array of doubles.
+    /// The file of initial states is not an array of doubles.
     #[error("{path}: {source}")]
     Npy {
         /// The file.
@@ -32,24 +32,24 @@ pub enum SuiteError {
         /// What is wrong.
         source: ndarray_npy::ReadNpyError,
     },
-    /// A value does not fit.
+    /// A value is not valid.
     #[error("{path}: {field}: found {found}; valid is {valid}")]
     Field {
         /// The file.
         path: PathBuf,
         /// The field.
         field: String,
-        /// What it says.
+        /// Value found.
         found: String,
-        /// What would do.
+        /// What is valid.
         valid: String,
     },
-    /// The goal cannot be evaluated here.
+    /// The goal cannot be evaluated.
     #[error("{path}: goal: {source}")]
     Goal {
         /// The file.
         path: PathBuf,
-        /// Which predicate.
+        /// The predicate and the reason.
         source: GoalError,
     },
     /// MuJoCo refuses the scene.
@@ -62,37 +62,37 @@ pub enum SuiteError {
     },
 }
 
-/// What [`GoalError::Unsupported`] offers instead.
+/// Supported predicates, for the error text of [`GoalError::Unsupported`].
 const SUPPORTED: &str = "(on OBJECT OBJECT-OR-REGION), (in OBJECT REGION), (open THING), (close THING), \
                          (turnon OBJECT), (turnoff OBJECT)";
 
-/// Why a goal cannot be evaluated.
+/// Reason why a goal cannot be evaluated.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GoalError {
-    /// The predicate is not implemented here.
+    /// The predicate is not implemented.
     #[error("unsupported predicate ({found}); supported are {SUPPORTED}")]
     Unsupported {
         /// The predicate as the task states it.
         found: String,
     },
-    /// The predicate names nothing that it could be true of.
+    /// The predicate's argument is not an object or region of the kind that the predicate needs.
     #[error("({predicate}): {name} is no {expected} of this task")]
     Argument {
         /// The predicate as the task states it.
         predicate: String,
         /// The argument.
         name: String,
-        /// What it would have to be.
+        /// Kind that the argument must have.
         expected: &'static str,
     },
-    /// The predicate asks for a joint's threshold that the thing does not have.
+    /// The predicate needs a joint threshold that the object does not have.
     #[error("({predicate}): {name} has no threshold for {question}")]
     Threshold {
         /// The predicate as the task states it.
         predicate: String,
-        /// The thing that owns the joint.
+        /// Name of the object that owns the joint.
         name: String,
-        /// Upstream's name for the question.
+        /// Upstream's name of the threshold.
         question: &'static str,
     },
     /// A name is missing in the compiled model.
@@ -105,7 +105,7 @@ pub enum GoalError {
     },
 }
 
-/// A value that does not fit.
+/// Makes the error for an invalid value of a field.
 pub(crate) fn field(path: &Path, field: &str, found: &str, valid: &str) -> SuiteError {
     SuiteError::Field {
         path: path.to_path_buf(),
@@ -115,7 +115,7 @@ pub(crate) fn field(path: &Path, field: &str, found: &str, valid: &str) -> Suite
     }
 }
 
-/// What MuJoCo or OpenGL reports while a plant runs.
+/// Converts an error that MuJoCo or OpenGL reports while a plant runs.
 pub(crate) fn backend(error: impl std::error::Error) -> PlantError {
     PlantError::Backend(error.to_string())
 }

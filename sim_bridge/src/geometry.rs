@@ -1,4 +1,4 @@
-//! What the scene looks like: the visual geoms of each body as triangle meshes, primitives tessellated.
+//! Geometry of the scene for display: the visual geoms of each body as triangle meshes, with primitives tessellated.
 //! Shapes come from the model, poses from the last forward pass.
 
 use std::collections::BTreeMap;
@@ -11,13 +11,13 @@ use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 
 use crate::plant::LiberoPlant;
 
-/// The geom group that robosuite draws; the others hold collision shapes.
+/// Geom group that robosuite draws; the other groups hold collision shapes.
 const VISUAL_GROUP: i32 = 1;
 
-/// Edges of a tessellated circle.
+/// Number of edges of a tessellated circle.
 const SEGMENTS: u32 = 24;
 
-/// The body that floor and walls belong to. They hide the scene from outside.
+/// Index of the world body, to which floor and walls belong. They would hide the scene from outside.
 const WORLD: usize = 0;
 
 impl Scene for LiberoPlant {
@@ -30,7 +30,7 @@ impl Scene for LiberoPlant {
             .map(|(body, geoms)| Body {
                 name: name(body),
                 meshes: geoms.into_iter().filter_map(|geom| geom_mesh(model, geom)).collect(),
-                // Bodies without a degree of freedom are welded to the world's.
+                // Bodies without a degree of freedom are welded to the world body.
                 fixed: model.body_weldid()[body] == WORLD as i32,
             })
             .collect()
@@ -43,7 +43,7 @@ impl Scene for LiberoPlant {
     }
 }
 
-/// Bodies with visual geoms, in the model's order. The world and its planes stay out.
+/// Returns the bodies with visual geoms and those geoms, in the model's order. The world body and planes are left out.
 fn drawn_bodies(model: &MjModel) -> BTreeMap<usize, Vec<usize>> {
     let mut bodies = BTreeMap::<usize, Vec<usize>>::new();
     for (geom, (body, group)) in model.geom_bodyid().iter().zip(model.geom_group()).enumerate() {
@@ -89,7 +89,7 @@ fn colour(model: &MjModel, geom: usize) -> [u8; 4] {
 
 type Shape = (Vec<[f64; 3]>, Vec<[u32; 3]>);
 
-/// A mesh asset with its coincident vertices merged: MuJoCo keeps one per texture coordinate.
+/// Returns a mesh asset with coincident vertices merged: MuJoCo keeps one vertex per texture coordinate.
 fn asset_mesh(model: &MjModel, mesh: usize) -> Shape {
     let range = |start: &[i32], count: &[i32]| {
         let start = start[mesh] as usize;
@@ -116,7 +116,7 @@ fn asset_mesh(model: &MjModel, mesh: usize) -> Shape {
     (vertices, triangles)
 }
 
-/// A box from half its edges. Corner bits: x, y, z.
+/// Returns a box with the given half edge lengths. The bits of a corner's index are its sides along x, y, z.
 fn box_mesh(x: f64, y: f64, z: f64) -> Shape {
     let side = |corner: u32, axis: u32, half: f64| if corner >> axis & 1 == 1 { half } else { -half };
     let vertices = (0..8).map(|c| [side(c, 0, x), side(c, 1, y), side(c, 2, z)]).collect();
@@ -124,7 +124,7 @@ fn box_mesh(x: f64, y: f64, z: f64) -> Shape {
     (vertices, quads.into_iter().flat_map(|[a, b, c, d]| [[a, b, c], [a, c, d]]).collect())
 }
 
-/// Profile of a ball, or of a capsule whose straight part is `2 * half_length` long, from bottom to top.
+/// Returns the profile of a ball, or of a capsule whose straight part is `2 * half_length` long, from bottom to top.
 fn arc_profile(radius: f64, height: f64, half_length: f64) -> Vec<[f64; 2]> {
     let steps = SEGMENTS / 2 + 1;
     let point = |step: u32| {
@@ -135,7 +135,7 @@ fn arc_profile(radius: f64, height: f64, half_length: f64) -> Vec<[f64; 2]> {
     (0..=steps).map(point).collect()
 }
 
-/// Turns a profile of (radius, z) pairs, from bottom to top, about the z axis.
+/// Revolves a profile of (radius, z) pairs, from bottom to top, about the z axis.
 fn revolve(profile: &[[f64; 2]]) -> Shape {
     let mut vertices = Vec::new();
     let mut triangles = Vec::new();
@@ -159,7 +159,7 @@ fn revolve(profile: &[[f64; 2]]) -> Shape {
 mod tests {
     use super::*;
 
-    /// Volume by the divergence theorem: positive only where triangles are counter-clockwise from outside.
+    /// Returns the volume by the divergence theorem: positive only where triangles are counter-clockwise from outside.
     fn volume((vertices, triangles): Shape) -> f64 {
         let corner = |index: u32| Vector3::from(vertices[index as usize]);
         triangles.iter().map(|[a, b, c]| corner(*a).dot(&corner(*b).cross(&corner(*c))) / 6.0).sum()

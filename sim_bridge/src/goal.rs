@@ -1,5 +1,5 @@
-//! When a task counts as done: the conjunction of predicates that upstream evaluates after each control step.
-//! Reads them as the task states them and binds them to a model; `condition.rs` evaluates.
+//! Goal of a task: the conjunction of predicates that upstream evaluates after each control step.
+//! This module parses the predicates of a task and binds them to a model; `condition.rs` evaluates them.
 //!
 //! Source: LIBERO, `envs/predicates/base_predicates.py` and `envs/object_states/base_object_states.py`.
 
@@ -21,7 +21,7 @@ pub struct Goal {
 }
 
 impl Goal {
-    /// Refuses a goal that [`Goal::bind`] could not evaluate, without a model.
+    /// Checks, without a model, that every predicate of the task's goal is supported and its arguments exist in the task.
     pub fn check(task: &TaskInfo) -> Result<(), GoalError> {
         task.goal.iter().try_for_each(|predicate| Statement::read(task, predicate).map(|_| ()))
     }
@@ -36,13 +36,13 @@ impl Goal {
         Ok(Self { conditions })
     }
 
-    /// Whether the goal holds, by the contacts and poses of the last forward pass and the joints as they are now.
+    /// Returns whether the goal is met, by contacts and poses of the last forward pass and the present joint positions.
     pub fn holds(&self, data: &MjData<Arc<MjModel>>) -> bool {
         self.conditions.iter().all(|condition| condition.holds(data))
     }
 }
 
-/// A predicate with its arguments found in the task.
+/// A predicate with its arguments resolved in the task.
 enum Statement<'a> {
     OnObject { object: &'a ObjectInfo, support: &'a ObjectInfo },
     OnSite { object: &'a ObjectInfo, site: &'a SiteInfo, parent: Option<&'a ObjectInfo> },
@@ -69,7 +69,7 @@ impl<'a> Statement<'a> {
                 }
                 (None, None) => Err(wrong(support, "object or region")),
             },
-            // Upstream has no other containers: it fails on an object, which lacks `in_box`.
+            // In upstream only regions can contain: for an object upstream fails, because objects lack `in_box`.
             ["in", name, region] => Ok(Self::InSite {
                 object: object(name)?,
                 site: task.site(region).ok_or_else(|| wrong(region, "region"))?,
@@ -94,7 +94,7 @@ impl<'a> Statement<'a> {
         }
     }
 
-    /// One joint past its limit opens or turns on; every joint must be for closed or off.
+    /// Makes a joint statement. "Open" and "on" need one joint past its limit; "closed" and "off" need every joint.
     fn joints(
         predicate: String,
         question: &str,

@@ -1,7 +1,7 @@
 //! The parallel gripper: an action's sign opens or closes the fingers at a fixed speed.
 //! Pure; reproduces robosuite 1.4's `PandaGripper.format_action` and `Manipulator.grip_action`.
 
-/// Fingers of the gripper.
+/// Number of fingers of the gripper.
 pub const FINGERS: usize = 2;
 
 /// Constants of the gripper.
@@ -24,7 +24,7 @@ impl Gripper {
         }
     }
 
-    /// Actuator commands for normalised ones, metres.
+    /// Converts normalised finger commands to actuator commands, metres.
     pub fn control(&self, command: &[f64; FINGERS]) -> [f64; FINGERS] {
         std::array::from_fn(|finger| {
             let [low, high] = self.control_range[finger];

@@ -1,4 +1,4 @@
-//! What MuJoCo integrates from, copied out and put back: the part of a snapshot that is MuJoCo's own.
+//! MuJoCo's integration state, copied out and restored: the part of a snapshot that belongs to MuJoCo.
 //! A few kilobytes in MuJoCo's layout.
 
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use mujoco_rs::prelude::{MjData, MjModel, MjtState};
 
 use crate::error::backend;
 
-/// Everything that MuJoCo's next step depends on, the solver's warm start included.
+/// Components of the state on which MuJoCo's next step depends, including the solver's warm start.
 const INTEGRATION: u32 = MjtState::mjSTATE_INTEGRATION as u32;
 
-/// A state in MuJoCo's own layout.
+/// Integration state in MuJoCo's layout.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Integration(Box<[f64]>);
 
@@ -20,17 +20,17 @@ impl Integration {
         Self(data.state(INTEGRATION))
     }
 
-    /// Makes this the state of `data`, whose model must be the same.
+    /// Copies the state of `data` into this value; both must have the same model.
     pub fn read(&mut self, data: &MjData<Arc<MjModel>>) {
         data.read_state_into(INTEGRATION, &mut self.0);
     }
 
-    /// Makes this the state that `data` goes on from.
+    /// Copies this state into `data`, which continues from it.
     pub fn write(&self, data: &mut MjData<Arc<MjModel>>) -> Result<(), PlantError> {
         data.set_state(&self.0, INTEGRATION).map_err(backend)
     }
 
-    /// How many values it has.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.0.len()
     }

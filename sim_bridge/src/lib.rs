@@ -1,5 +1,16 @@
-//! LIBERO natively on MuJoCo: the plant that upstream's Python steps, bit for bit where floating point allows.
+//! Native LIBERO plant on MuJoCo: reproduces upstream's Python plant, bit for bit where floating point allows.
 //! Reads suites that `python/export_scenes.py` wrote; needs no Python and no display at run time.
+//!
+//! ```no_run
+//! use aegis_core::{Plant, Start};
+//! use aegis_sim::{LiberoPlant, Suite};
+//!
+//! let suite = Suite::load("scenes/libero_spatial".as_ref())?;
+//! let mut plant = LiberoPlant::new(suite);
+//! let observation = plant.reset(Start { task: 3, initial_state: 12 })?;
+//! println!("{}", observation.instruction);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod arm;
 pub mod arrays;
@@ -14,6 +25,7 @@ mod model_lookup;
 pub mod osc;
 mod placement;
 pub mod plant;
+mod resume;
 pub mod sampler;
 mod settling;
 pub mod snapshot;

@@ -1,5 +1,5 @@
-//! Names of `task.json` looked up in a compiled model, and its lists sized.
-//! Whatever does not fit is an error that names the file and the field.
+//! Lookup of the names of `task.json` in a compiled model, and checks of list lengths.
+//! Every mismatch is an error that names the file and the field.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use nalgebra::{SMatrix, SVector};
 
 use crate::error::{SuiteError, field};
 
-/// Looks names up and sizes lists, with errors that name the field.
+/// Lookup of names and checks of list lengths, with errors that name the field.
 pub(crate) struct Names<'a> {
     pub path: &'a Path,
     pub model: &'a MjModel,
@@ -40,7 +40,7 @@ impl Names<'_> {
         self.one(MjtObjBase::mjOBJ_SITE, name, value)
     }
 
-    /// Where a joint's coordinates begin in `qpos`.
+    /// Returns the address at which a joint's coordinates begin in `qpos`.
     pub fn qpos_address(&self, name: &str, value: &str) -> Result<usize, SuiteError> {
         let joint = self.one(MjtObjBase::mjOBJ_JOINT, name, value)?;
         Ok(self.model.jnt_qposadr()[joint] as usize)
@@ -62,7 +62,7 @@ impl Names<'_> {
             .map_err(|_| field(self.path, name, &format!("{} values", values.len()), &format!("{N} values")))
     }
 
-    /// A row-major matrix.
+    /// Makes a matrix from its values in row-major order.
     pub fn matrix<const R: usize, const C: usize>(
         &self,
         name: &str,

@@ -7,10 +7,10 @@
 
 use nalgebra::{Matrix3, SMatrix, SVector, Vector3, Vector6};
 
-/// Joints of the arm.
+/// Number of joints of the arm.
 pub const JOINTS: usize = 7;
 
-/// Values of an arm command: translation, then rotation.
+/// Number of values of an arm command: translation, then rotation.
 pub const COMMAND: usize = 6;
 
 /// One value per joint.
@@ -19,7 +19,7 @@ pub type JointVector = SVector<f64, JOINTS>;
 /// Proportional gain of the null-space task, 1/s².
 const NULL_SPACE_STIFFNESS: f64 = 10.0;
 
-/// Singular values below this share of the largest are dropped, as `numpy.linalg.pinv` does.
+/// Eigenvalues whose magnitude is at most this fraction of the largest are dropped, as `numpy.linalg.pinv` does.
 const RELATIVE_CUTOFF: f64 = 1e-15;
 
 /// Gains and scales. Vectors hold translation in x, y, z, then rotation about x, y, z, in the world frame.
@@ -29,15 +29,15 @@ pub struct Osc {
     pub stiffness: Vector6<f64>,
     /// Damping, 1/s.
     pub damping: Vector6<f64>,
-    /// Commands are clipped to this, without unit.
+    /// Lower bound to which commands are clipped, dimensionless.
     pub input_min: Vector6<f64>,
-    /// See `input_min`.
+    /// Upper bound to which commands are clipped, dimensionless.
     pub input_max: Vector6<f64>,
-    /// What the smallest command means, metres and radians.
+    /// Displacement for the smallest command, metres and radians.
     pub output_min: Vector6<f64>,
-    /// What the largest command means, metres and radians.
+    /// Displacement for the largest command, metres and radians.
     pub output_max: Vector6<f64>,
-    /// The posture that the null space is drawn to, radians.
+    /// Posture to which the null-space task pulls the joints, radians.
     pub rest_posture: JointVector,
     /// Lower torque limits, N·m.
     pub torque_min: JointVector,
@@ -45,7 +45,7 @@ pub struct Osc {
     pub torque_max: JointVector,
 }
 
-/// Where the controller pulls the grip site.
+/// Target pose of the grip site.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// World position, metres.
@@ -54,16 +54,16 @@ pub struct Target {
     pub orientation: Matrix3<f64>,
 }
 
-/// What the controller reads at one physics step.
+/// State of the arm that the controller reads at one physics step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ArmState {
-    /// Grip site, world frame, metres.
+    /// Position of the grip site, world frame, metres.
     pub position: Vector3<f64>,
-    /// Grip site, world frame.
+    /// Orientation of the grip site, world frame.
     pub orientation: Matrix3<f64>,
-    /// Radians.
+    /// Joint positions, radians.
     pub joint_positions: JointVector,
-    /// Radians per second.
+    /// Joint velocities, radians per second.
     pub joint_velocities: JointVector,
     /// Translational Jacobian of the grip site, metres per radian.
     pub translational_jacobian: SMatrix<f64, 3, JOINTS>,
@@ -78,7 +78,8 @@ pub struct ArmState {
 impl Osc {
     /// Moves `target` by a command relative to the grip site's pose.
     ///
-    /// A command that rotates by exactly zero leaves the target's orientation where it was: it does not follow drift.
+    /// A command with a rotation of exactly zero leaves the target's orientation unchanged, so the target does not follow
+    /// drift.
     pub fn command(&self, command: &Vector6<f64>, state: &ArmState, target: &mut Target) {
         let range = (self.input_max - self.input_min).abs();
         let scale = (self.output_max - self.output_min).abs().component_div(&range);
@@ -93,7 +94,7 @@ impl Osc {
         target.position = state.position + delta.fixed_rows::<3>(0);
     }
 
-    /// Torques that pull the grip site to `target`, within the limits, N·m.
+    /// Returns the joint torques that pull the grip site to `target`, clipped to the limits, N·m.
     pub fn torques(&self, target: &Target, state: &ArmState) -> JointVector {
         let translational = &state.translational_jacobian;
         let rotational = &state.rotational_jacobian;
@@ -129,16 +130,16 @@ impl Osc {
     }
 }
 
-/// Rotation that takes `current` to `desired`, as half the sum of the cross products of their columns, radians for
+/// Returns the rotation from `current` to `desired` as half the sum of the cross products of their columns; radians for
 /// small angles. Source: robosuite 1.4, `orientation_error`.
 fn orientation_error(desired: &Matrix3<f64>, current: &Matrix3<f64>) -> Vector3<f64> {
     (0..3).map(|axis| current.column(axis).cross(&desired.column(axis))).sum::<Vector3<f64>>() * 0.5
 }
 
-/// Rotation matrix of an axis times an angle, through a quaternion in single precision.
+/// Returns the rotation matrix of a rotation vector (axis times angle, radians), through a quaternion in single precision.
 ///
-/// Upstream's `quat2mat` rounds to single precision, which moves a target by about 1e-7 rad: the roundings below are
-/// its own, in its order.
+/// Upstream's `quat2mat` rounds to single precision, which moves a target by about 1e-7 rad; this function rounds at the
+/// same places and in the same order.
 fn rotation_matrix(rotation: &Vector3<f64>) -> Matrix3<f64> {
     let angle = rotation.norm();
     let axis = rotation / angle;
@@ -164,7 +165,7 @@ fn rotation_matrix(rotation: &Vector3<f64>) -> Matrix3<f64> {
     )
 }
 
-/// Inverse of a symmetric matrix; the pseudo-inverse where it is not positive definite.
+/// Returns the inverse of a symmetric matrix, or the pseudo-inverse where the matrix is not positive definite.
 fn inverse<const N: usize>(matrix: &SMatrix<f64, N, N>) -> SMatrix<f64, N, N> {
     if let Some(factor) = matrix.cholesky() {
         return factor.inverse();

@@ -1,5 +1,5 @@
-//! Where upstream puts a task's objects at a reset, as draws from a generator: joints first, then one object after
-//! another. Pure. Source: LIBERO, `envs/regions` and `envs/bddl_base_domain.py`, as `python/placements.py` writes them.
+//! Placement of a task's objects at a reset, drawn from a generator as in upstream: joints first, then one object after
+//! another. Pure. Source: LIBERO, `envs/regions` and `envs/bddl_base_domain.py`, as `python/placements.py` exports them.
 
 use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 use rand::{Rng, RngExt};
@@ -11,13 +11,13 @@ use crate::task::placements::{
     AnchorInfo, Axis, Footprint, ObjectPlacementInfo, PlacedPose, PlacementsInfo, StepInfo,
 };
 
-/// Positions that upstream tries for one object before it gives the reset up.
+/// Number of positions that upstream tries for one object before it abandons the reset.
 const TRIES: u32 = 5000;
 
-/// The description with every name turned into an index.
+/// Description of the placements with every name resolved to an index.
 #[derive(Clone, Debug)]
 pub(crate) struct Placements {
-    /// Address in `qpos`, posture and noise.
+    /// Address in `qpos` and posture (radians) of each arm joint.
     arm: Vec<(usize, f64)>,
     arm_noise_sd: f64,
     gripper: Vec<(usize, f64)>,
@@ -27,7 +27,7 @@ pub(crate) struct Placements {
 
 #[derive(Clone, Debug)]
 struct Articulation {
-    /// In `qpos`.
+    /// Addresses in `qpos`.
     addresses: Vec<usize>,
     low: f64,
     high: f64,
@@ -39,7 +39,7 @@ enum Step {
     Object { address: usize, anchor: Anchor, how: Box<ObjectPlacementInfo> },
 }
 
-/// `reference` is the index of an earlier step.
+/// Anchor of a placement; `reference` is the index of an earlier step.
 #[derive(Clone, Debug)]
 enum Anchor {
     Point([f64; 3]),
@@ -47,7 +47,7 @@ enum Anchor {
     Site { reference: usize, site: Site, from_top: bool },
 }
 
-/// A site to be read off the model once the joints are drawn.
+/// A site whose position is read from the model after the joints are drawn.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     pub site: usize,
@@ -55,12 +55,12 @@ pub(crate) struct Site {
     home: PlacedPose,
 }
 
-/// Found no room for an object in as many tries as upstream makes.
+/// Error: no free position for an object was found within the number of tries that upstream makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Crowded;
 
 impl Placements {
-    /// Finds joints, bodies and sites in the model.
+    /// Resolves joints, bodies and sites in the model.
     pub fn bind(
         names: &Names<'_>,
         info: &PlacementsInfo,
@@ -110,7 +110,7 @@ impl Placements {
         })
     }
 
-    /// Writes the joints of articulated objects, the arm and the gripper into `qpos`.
+    /// Draws the joints of articulated objects and the arm, and writes them and the gripper's posture into `qpos`.
     pub fn draw_joints(&self, generator: &mut impl Rng, qpos: &mut [f64]) {
         for one in &self.articulation {
             let value = uniform(generator, one.low, one.high);
@@ -127,7 +127,7 @@ impl Placements {
         }
     }
 
-    /// The sites that places are relative to.
+    /// Returns the sites that positions are relative to, in the order of the steps.
     pub fn sites(&self) -> impl Iterator<Item = &Site> {
         self.steps.iter().filter_map(|step| match step {
             Step::Object { anchor: Anchor::Site { site, .. }, .. } => Some(site),
@@ -135,8 +135,8 @@ impl Placements {
         })
     }
 
-    /// Places every object and writes it into `qpos`. `local` has the position of each of [`Self::sites`] in the
-    /// frame of its body, for the joints as drawn.
+    /// Draws the pose of every object and writes it into `qpos`. `local` has the position of each of [`Self::sites`] in the
+    /// frame of the site's body, for the joints as drawn.
     pub fn draw_objects(
         &self,
         generator: &mut impl Rng,
@@ -246,7 +246,7 @@ impl ObjectPlacementInfo {
 }
 
 impl Footprint {
-    /// Upstream's test, with `self` at `position`: too near in the plane, and not wholly above the other.
+    /// Returns upstream's overlap check with `self` at `position`: too near in the plane, and not entirely above the other.
     fn overlaps(&self, position: [f64; 3], (other, pose): (Footprint, PlacedPose)) -> bool {
         let [x, y, z] = position;
         let [other_x, other_y, other_z] = pose.position;
@@ -255,7 +255,7 @@ impl Footprint {
     }
 }
 
-/// NumPy's formula, which also takes bounds the wrong way round.
+/// Draws uniformly by NumPy's formula, which also accepts bounds in the wrong order.
 fn uniform(generator: &mut impl Rng, low: f64, high: f64) -> f64 {
     low + (high - low) * generator.random::<f64>()
 }
@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn places_fill_their_ranges_and_stand_on_the_anchor() {
         let mut how = how([-0.01, 0.01], [0.2, 0.3]);
-        // The ends cross: ±0.01 moved inwards by 0.025 is ±0.015.
+        // The bounds cross: ±0.01 moved inwards by 0.025 is ∓0.015.
         how.inset = 0.025;
         let places: Vec<_> = (0..500)
             .map(|seed| {
@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn objects_keep_clear_of_one_another_or_are_crowded_out() {
         let point = || Anchor::Point([0.0; 3]);
-        // Wherever the first one lands, there is room for another.
+        // For every position of the first object there is a free position for another.
         let range = [-0.06, 0.06];
         for seed in 0..100 {
             let steps = vec![object(0, point(), how(range, range)), object(7, point(), how(range, range))];
@@ -357,7 +357,7 @@ mod tests {
         let narrow = [-0.01, 0.01];
         let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), how(narrow, narrow))];
         assert_eq!(draw(steps, &[], 0), Err(Crowded));
-        // Far enough above, or not asked to keep clear, an object may stand over another.
+        // An object may be above another where it is high enough or need not keep clear.
         let mut above = how(narrow, narrow);
         above.z_offset = 0.2;
         let steps = vec![object(0, point(), how(narrow, narrow)), object(7, point(), above)];
@@ -398,7 +398,7 @@ mod tests {
         how.scalar_last = true;
         assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, 0.0, 0.0, FRAC_1_SQRT_2]));
         how.turns = vec![turn(Axis::X, PI), turn(Axis::Z, FRAC_PI_2)];
-        // The turn about z comes after and from the left: (w, z) times x gives x and y.
+        // The rotation about z is applied second and multiplies from the left: (w, z) times x gives x and y.
         assert!(near(&orientation(&how), &[FRAC_1_SQRT_2, FRAC_1_SQRT_2, 0.0, 0.0]));
     }
 }

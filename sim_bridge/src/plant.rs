@@ -1,5 +1,5 @@
-//! `LiberoPlant`: one LIBERO environment, stepped at the control rate exactly as upstream steps it.
-//! Physics, controller memory and observations; drawing is in `camera.rs`.
+//! `LiberoPlant`: one LIBERO environment, stepped at the control rate exactly as in upstream.
+//! This module has physics, controller memory and observations; drawing is in `camera.rs`.
 
 use std::sync::Arc;
 
@@ -17,21 +17,23 @@ use crate::snapshot::Snapshot;
 use crate::suite::Suite;
 use crate::task::AfterReset;
 
-/// Values of an action: x, y, z, rotation about x, y, z, gripper, each in −1 to 1. A positive gripper value closes.
+/// Number of values of an action: x, y, z, rotation about x, y, z, gripper, each in −1 to 1. A positive gripper value
+/// closes the gripper.
 pub const ACTION: usize = COMMAND + 1;
 
-/// One environment over a suite. Send it to a worker thread; compiled models are shared through the suite.
+/// One environment over a suite. It may be sent to another thread; compiled models are shared through the suite.
 ///
-/// A control step follows robosuite 1.4 with LIBERO on top: 25 physics steps of 2 ms, the controller run anew before
-/// each. Upstream's additional forward passes change neither state nor warm start, so none is repeated here.
-/// The first physics step of an episode is controlled by the arm as upstream's reset left it, not by the restored
-/// one: upstream restores an initial state behind its controller's back, and its scores carry that.
+/// A control step follows robosuite 1.4 and LIBERO: 25 physics steps of 2 ms, with the controller run before each.
+/// Upstream's additional forward passes change neither state nor warm start, so they are left out here.
+/// In the first physics step of an episode the controller uses the arm state that upstream's reset left, not the restored
+/// one: upstream restores an initial state without updating its controller, and upstream's evaluation results include
+/// this effect.
 ///
-/// Observations read the simulation's arrays as a control step leaves them: joint and finger positions are new, while
-/// the grip site's and the objects' poses come from the last forward pass, one physics step (2 ms) earlier. After a
-/// reset both agree. What upstream's `step` returns is sampled one more physics step earlier, by its sensors' clock.
-/// The end-effector orientation is that of the grip site's rotation matrix; its quaternion has a positive largest
-/// component.
+/// Observations read the simulation's arrays at the end of a control step: joint and finger positions are current, while
+/// the poses of the grip site and the objects come from the last forward pass, one physics step (2 ms) earlier. After a
+/// reset both are from the same state. Upstream's `step` returns an observation that is sampled yet another physics step
+/// earlier, by its sensors' clock. The end-effector orientation is that of the grip site's rotation matrix; its quaternion
+/// has a positive largest component.
 #[derive(Debug)]
 pub struct LiberoPlant {
     suite: Suite,
@@ -47,26 +49,26 @@ pub(crate) struct Episode {
     pub(crate) memory: Memory,
     pub(crate) start_time: f64,
     pub(crate) step: u32,
-    /// What the last forward pass was made from.
+    /// State from which the last forward pass was computed.
     pub(crate) last_pass: Integration,
     pub(crate) seen: DrawnState,
 }
 
 impl LiberoPlant {
-    /// An environment without cameras, which waits for its first reset.
+    /// Creates an environment without cameras; it needs a reset before the first step.
     pub fn new(suite: Suite) -> Self {
         Self { suite, episode: None, studio: None }
     }
 
-    /// An environment whose [`Plant::frames`] are what these cameras see.
+    /// Creates an environment whose [`Plant::frames`] returns the pictures of these cameras.
     ///
-    /// Physics is the same, bit for bit. Scenes with textures are compiled, and OpenGL is opened, when a picture is
-    /// first asked for.
+    /// The physics is the same bit for bit as without cameras. Textured scenes are compiled, and OpenGL is opened, when a
+    /// picture is first asked for.
     pub fn with_cameras(suite: Suite, cameras: Cameras) -> Self {
         Self { suite, episode: None, studio: Some(Studio::new(cameras)) }
     }
 
-    /// The physical state in upstream's layout: time, positions, velocities, `[1 + nq + nv]`. Empty before a reset.
+    /// Returns the physical state in upstream's layout: time, positions, velocities, `[1 + nq + nv]`. Empty before a reset.
     pub fn state_flat(&self) -> Vec<f64> {
         let mut out = Vec::new();
         if let Some(episode) = &self.episode {
@@ -75,16 +77,17 @@ impl LiberoPlant {
         out
     }
 
-    /// Applies one action in full precision, as upstream takes it: `[7]`, each in −1 to 1 (beyond is clipped).
+    /// Executes one control step with an action in double precision, as upstream takes it: `[7]`, each in −1 to 1; values
+    /// beyond are clipped.
     ///
-    /// [`Plant::step`] is this for a policy's single-precision actions.
+    /// [`Plant::step`] does the same for a policy's single-precision actions.
     pub fn apply(&mut self, action: &[f64]) -> Result<Transition, PlantError> {
         self.advance(action, |_| ())
     }
 
-    /// As [`LiberoPlant::apply`]; appends what the actuators were told at each physics step, `[substeps, nu]`.
+    /// Does the same as [`LiberoPlant::apply`], and appends the actuator commands of each physics step, `[substeps, nu]`.
     ///
-    /// Plain `mj_step` under these goes through the same states, bit for bit.
+    /// Plain `mj_step` with these commands passes through the same states, bit for bit.
     pub fn apply_traced(
         &mut self,
         action: &[f64],
@@ -106,10 +109,10 @@ impl LiberoPlant {
     }
 
     /// Starts an episode of `task` from a physical state in upstream's layout: time, positions, velocities,
-    /// `[1 + nq + nv]`. All else is as after [`Plant::reset`], which is this for the suite's own initial states.
+    /// `[1 + nq + nv]`. Everything else is as after [`Plant::reset`], which does the same for the suite's own initial states.
     ///
     /// # Errors
-    /// [`PlantError::State`] where the state does not fit the task, and what compiling the scene reports.
+    /// [`PlantError::State`] where the state does not fit the task, and errors of compiling the scene.
     pub fn reset_from(&mut self, task: usize, state: &[f64]) -> Result<Observation, PlantError> {
         let suite = self.suite.clone();
         let info = suite.info(task)?;
@@ -126,7 +129,7 @@ impl LiberoPlant {
         Ok(episode.observation())
     }
 
-    /// Whether the goal holds, by the last forward pass; false before a reset.
+    /// Returns whether the goal is met, by the last forward pass; false before a reset.
     pub fn success(&self) -> bool {
         self.episode.as_ref().is_some_and(Episode::success)
     }
@@ -135,7 +138,7 @@ impl LiberoPlant {
         self.episode.as_ref()
     }
 
-    /// The task's environment, compiled or reused. MuJoCo's reset makes a reused one equal to a new one.
+    /// Returns the task's environment, compiled or reused. MuJoCo's reset makes a reused environment equal to a new one.
     pub(crate) fn environment(&mut self, task: usize) -> Result<&mut Episode, PlantError> {
         let reusable = self.episode.take().filter(|episode| episode.task == task);
         let episode = match reusable {
@@ -176,7 +179,7 @@ impl Plant for LiberoPlant {
         self.restore(saved.kept::<Snapshot>()?)
     }
 
-    /// What upstream's observation shows; see [`Cameras`]. None before the first reset.
+    /// Draws the pictures of upstream's observation; see [`Cameras`]. Returns no pictures before the first reset.
     fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
         let (Some(studio), Some(episode)) = (&mut self.studio, &self.episode) else { return Ok(Vec::new()) };
         studio.draw(self.suite.textured(episode.task)?, &episode.seen)
@@ -257,7 +260,8 @@ impl Episode {
         Ok(())
     }
 
-    /// MuJoCo replaces a state it cannot integrate by the default one and only counts a warning.
+    /// Returns whether the simulation diverged. MuJoCo replaces a state that it cannot integrate by the default state and only
+    /// counts a warning.
     pub(crate) fn diverged(&self) -> bool {
         let bad = [MjtWarning::mjWARN_BADQPOS, MjtWarning::mjWARN_BADQVEL, MjtWarning::mjWARN_BADQACC];
         bad.iter().any(|warning| self.data.warning()[*warning as usize].number > 0)

@@ -1,5 +1,5 @@
-//! New initial states: drawn as upstream draws them, then held against the physics, and refused where upstream would
-//! go on with objects in one another, falling over, or already where the task wants them.
+//! Sampler of new initial states: drawn as in upstream, then checked by simulation. Draws are refused where objects
+//! overlap, fall over, or already meet the goal; upstream would accept these.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::AddAssign;
@@ -21,39 +21,41 @@ pub use crate::settling::{MAX_DROP, MAX_SHIFT, MAX_SPEED, MAX_TILT};
 use crate::suite::{FurtherStarts, Suite};
 use crate::task::TaskInfo;
 
-/// Draws of one start before giving up. The worst task of the four suites refuses about half of its draws.
+/// Maximum number of draws for one start. In the worst task of the four suites about half of the draws are refused.
 pub const ATTEMPTS: u32 = 100;
-/// Control steps with the null action after which objects have to be at rest: two seconds. Upstream drops objects from
-/// up to 0.17 m, and puts some so far into a table that they are thrown 0.6 m up and come down after more than one.
+/// Number of control steps with the null action after which objects must be at rest: two seconds. Upstream drops objects
+/// from up to 0.17 m, and places some so deep in a table that they are thrown 0.6 m up and land after more than one second.
 pub const SETTLE_STEPS: u32 = 40;
-/// Recorded initial states whose median says how an object of a task usually settles. Some objects slide or tip over
-/// from every one of upstream's states, and are not refused for that.
+/// Number of recorded initial states whose median defines how an object of a task usually settles. Some objects slide or
+/// tip over from every one of upstream's states and are not refused for that.
 pub const USUAL_STATES: usize = 9;
-/// Metres that an object may be in another, in a fixture or in the robot as drawn. All of them hang in the air.
+/// Maximum penetration of an object into another, a fixture or the robot as drawn, metres. As drawn, objects hang in the
+/// air.
 pub const MAX_DRAWN_OVERLAP: f64 = 0.001;
-/// Metres that it may be in anything at rest. MuJoCo's contacts give way under a load.
+/// Maximum penetration of an object at rest into anything, metres. MuJoCo's contacts are soft under a load.
 pub const MAX_RESTING_OVERLAP: f64 = 0.005;
-/// Stay, gripper open.
+/// Null action: no motion, gripper open.
 const NULL_ACTION: [f64; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
-/// 32-bit words set apart for each attempt; an attempt that tries every place for every object uses a third.
+/// Number of 32-bit words of the stream reserved for each attempt; an attempt that uses all tries for every object needs a
+/// third of them.
 const WORDS_PER_ATTEMPT: u128 = 1 << 20;
 
-/// Why a draw is refused.
+/// Reason why a draw is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// No room for an object beside those placed before it.
+    /// No free position for an object beside those placed before it.
     Crowded,
-    /// An object is in another, a fixture or the robot as drawn, or in anything at rest.
+    /// An object penetrates another, a fixture or the robot as drawn, or anything at rest.
     Overlap,
-    /// An object settled farther from its place, at another height or more tipped over than usual, or kept moving.
+    /// An object settled farther from its position, at another height or more tilted than usual, or kept moving.
     Fell,
-    /// The goal holds before anything was done.
+    /// The goal is met as drawn or during settling, before any action of a policy.
     GoalHolds,
-    /// The physics left the finite numbers.
+    /// The simulation diverged.
     Diverged,
 }
 
-/// How many draws were refused, by reason.
+/// Number of refused draws, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Rejections {
     /// See [`Rejection::Crowded`].
@@ -69,7 +71,7 @@ pub struct Rejections {
 }
 
 impl Rejections {
-    /// Counts one more.
+    /// Counts one refused draw.
     pub fn count(&mut self, rejection: Rejection) {
         *match rejection {
             Rejection::Crowded => &mut self.crowded,
@@ -80,7 +82,7 @@ impl Rejections {
         } += 1;
     }
 
-    /// All of them.
+    /// Returns the number of all refused draws.
     pub fn total(&self) -> u32 {
         self.crowded + self.overlap + self.fell + self.goal_holds + self.diverged
     }
@@ -96,17 +98,17 @@ impl AddAssign for Rejections {
     }
 }
 
-/// A drawn initial state and the draws refused on the way to it.
+/// A drawn initial state and the draws that were refused before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampledStart {
-    /// Time, positions, velocities, `[1 + nq + nv]`: time 0 and all at rest, as in upstream's recorded states, with
-    /// objects where they were placed and not yet come down.
+    /// Time, positions, velocities, `[1 + nq + nv]`. As in upstream's recorded states, time is 0, velocities are zero, and
+    /// objects are where they were placed, before they fall and settle.
     pub state: Vec<f64>,
-    /// What was refused.
+    /// The refused draws.
     pub rejections: Rejections,
 }
 
-/// Draws initial states of one task. The state of an index depends on seed, suite, task and index alone.
+/// Sampler of initial states of one task. The state of an index depends on seed, suite, task and index alone.
 #[derive(Debug)]
 pub struct StartSampler {
     plant: LiberoPlant,
@@ -118,19 +120,19 @@ pub struct StartSampler {
     solid: BTreeSet<i32>,
 }
 
-/// Starts beyond the recorded ones, each drawn when first asked for.
+/// Initial states beyond the recorded ones, each drawn when first asked for.
 #[derive(Debug)]
 struct SampledStarts {
     seed: u64,
     drawn: Mutex<BTreeMap<(usize, usize), Arc<Draw>>>,
 }
 
-/// A state, or why there is none.
+/// A state, or the reason why none was drawn.
 type Draw = OnceLock<Result<Vec<f64>, String>>;
 
 impl Suite {
-    /// The same suite with starts without end: from [`Self::initial_state_count`] upwards, an initial state is drawn
-    /// from the stream of (`seed`, suite, task, index), the same in every plant; see [`StartSampler`].
+    /// Returns the same suite with unlimited initial states: from [`Self::initial_state_count`] upwards, an initial state is
+    /// drawn from the stream of (`seed`, suite, task, index), the same in every plant; see [`StartSampler`].
     pub fn with_sampled_starts(&self, seed: u64) -> Self {
         self.with_further_starts(Arc::new(SampledStarts { seed, drawn: Mutex::default() }))
     }
@@ -153,7 +155,7 @@ impl FurtherStarts for SampledStarts {
 }
 
 impl StartSampler {
-    /// A sampler with a plant of its own to try draws on.
+    /// Creates a sampler with its own plant for checking draws.
     ///
     /// # Errors
     /// Unknown tasks, scenes that do not compile, and scenes exported without placements.
@@ -169,16 +171,16 @@ impl StartSampler {
         Ok(Self { plant, suite: suite.clone(), seed, task, physical_check: true, solid })
     }
 
-    /// Takes every draw that upstream would take: no physical check and no check of the goal.
+    /// Disables the checks of physics and goal, so that every draw that upstream would accept is accepted.
     pub fn unchecked(mut self) -> Self {
         self.physical_check = false;
         self
     }
 
-    /// The initial state of an index.
+    /// Draws the initial state of an index.
     ///
     /// # Errors
-    /// [`PlantError::Backend`] when [`ATTEMPTS`] draws were refused, with the reasons.
+    /// [`PlantError::Backend`] with the reasons where [`ATTEMPTS`] draws were refused.
     pub fn draw(&mut self, index: usize) -> Result<SampledStart, PlantError> {
         let mut rejections = Rejections::default();
         for attempt in 0..ATTEMPTS {
@@ -198,10 +200,10 @@ impl StartSampler {
         )))
     }
 
-    /// Why the physics or the goal speak against a state, `[1 + nq + nv]`; `None` if nothing does.
+    /// Checks a state, `[1 + nq + nv]`, by simulation; returns the reason for a refusal, or `None` where it is accepted.
     ///
     /// # Errors
-    /// What the plant reports, except that it diverged.
+    /// Errors of the plant, except [`PlantError::Diverged`], which is returned as [`Rejection::Diverged`].
     pub fn refuse(&mut self, state: &[f64]) -> Result<Option<Rejection>, PlantError> {
         if !self.physical_check {
             return Ok(None);
@@ -232,7 +234,7 @@ impl StartSampler {
         })
     }
 
-    /// The stream of one attempt. Drawing more in one never shifts another.
+    /// Returns the random stream of one attempt. The number of draws in one attempt does not change another attempt.
     fn generator(&self, index: usize, attempt: u32) -> ChaCha8Rng {
         let mut hasher = Sha256::new();
         hasher.update(b"aegis-start-v1");
@@ -245,7 +247,7 @@ impl StartSampler {
         generator
     }
 
-    /// One draw of everything that a reset draws.
+    /// Draws everything that a reset draws, once; returns the state `[1 + nq + nv]`.
     fn place(&mut self, generator: &mut ChaCha8Rng) -> Result<Result<Vec<f64>, Crowded>, PlantError> {
         let episode = self.plant.environment(self.task)?;
         let bound = Arc::clone(&episode.bound);
@@ -267,7 +269,7 @@ impl StartSampler {
 
 type Data = MjData<Arc<MjModel>>;
 
-/// Each site in the frame of its body.
+/// Returns the position of each site in the frame of its body, metres.
 fn site_positions(data: &Data, placements: &Placements) -> Vec<Vector3<f64>> {
     placements
         .sites()
@@ -282,8 +284,8 @@ fn pose(data: &Data, body: usize) -> (Vector3<f64>, Matrix3<f64>) {
     (data.xpos()[body].into(), Matrix3::from_row_slice(&data.xmat()[body]))
 }
 
-/// Lets a plant that was just reset settle under the null action: how each object moved, and whether the goal held at
-/// any step.
+/// Lets a plant that was just reset settle under the null action; returns how each object moved, and whether the goal was
+/// met at any step.
 fn settle(plant: &mut LiberoPlant) -> Result<(Vec<Settling>, bool), PlantError> {
     let episode = plant.episode().ok_or(PlantError::NotReset)?;
     let bodies: Vec<usize> = episode.bound.objects.iter().map(|(_, body)| *body).collect();
@@ -299,7 +301,7 @@ fn settle(plant: &mut LiberoPlant) -> Result<(Vec<Settling>, bool), PlantError> 
         Settling {
             shift: moved.xy().norm(),
             drop: -moved.z,
-            // The third row of an orientation is the world's upward axis in the object's frame.
+            // The third row of an orientation matrix is the world frame's z axis in the object's frame.
             tilt: orientation.row(2).dot(&turned.row(2)).clamp(-1.0, 1.0).acos(),
             speed: Vector3::from_column_slice(&data.cvel()[*body][3..]).norm(),
         }
@@ -307,7 +309,7 @@ fn settle(plant: &mut LiberoPlant) -> Result<(Vec<Settling>, bool), PlantError> 
     Ok((settlings.collect(), held))
 }
 
-/// The median over recorded states, object by object.
+/// Returns the median settling over recorded states, for each object.
 fn usual_settling(
     suite: &Suite,
     task: usize,
@@ -336,8 +338,8 @@ fn usual_settling(
         .collect())
 }
 
-/// Root bodies of whatever an object may not be drawn into. Tables and floors are not among them: upstream draws some
-/// objects into those on purpose or not, from where they are thrown up and come down again.
+/// Returns the root bodies that an object may not overlap as drawn. Tables and floors are not among them: upstream draws
+/// some objects into tables and floors, from where they are thrown up and land again.
 fn solid(bound: &BoundTask, info: Option<&TaskInfo>) -> BTreeSet<i32> {
     let model = &bound.model;
     let fixtures = info.into_iter().flat_map(|info| &info.fixtures);
@@ -348,7 +350,7 @@ fn solid(bound: &BoundTask, info: Option<&TaskInfo>) -> BTreeSet<i32> {
     objects.chain(fixtures).chain([robot]).map(|body| model.body_rootid()[body]).collect()
 }
 
-/// How deep the deepest contact is of an object with anything whose root body `counts`, metres.
+/// Returns the depth of the deepest contact of an object with any body whose root body passes `counts`, metres.
 fn overlap(episode: &Episode, counts: impl Fn(i32) -> bool) -> f64 {
     let model = &episode.bound.model;
     let objects: BTreeSet<i32> =
@@ -360,6 +362,6 @@ fn overlap(episode: &Episode, counts: impl Fn(i32) -> bool) -> f64 {
             (objects.contains(&first) && counts(second)) || (objects.contains(&second) && counts(first));
         counted.then_some(-contact.dist)
     });
-    // A depth that is no number is no small one.
+    // A NaN depth counts as infinite: `f64::max` would ignore NaN.
     deep.fold(0.0, |most, depth| if depth.is_nan() { f64::INFINITY } else { most.max(depth) })
 }

@@ -1,30 +1,30 @@
-//! How an object comes to rest from where it was placed, and when that is not how it usually does.
-//! Pure; `sampler.rs` measures it.
+//! Settling of an object: how far it moves from its drawn position to rest, and when that deviates from the usual.
+//! Pure; `sampler.rs` measures the values.
 
-/// Metres in the plane that an object may settle farther than usual: about the radius of the smallest one.
+/// Maximum excess over the usual displacement in the plane, metres: about the radius of the smallest object.
 pub const MAX_SHIFT: f64 = 0.03;
-/// Metres that it may come to rest above or below the usual height over its place: it is then on something else.
+/// Maximum deviation from the usual drop, metres: beyond it the object rests on something else.
 pub const MAX_DROP: f64 = 0.03;
-/// Radians that it may tip over more than usual: past what a rim or an edge under one side does.
+/// Maximum excess over the usual tilt, radians: more than a rim or an edge under one side causes.
 pub const MAX_TILT: f64 = 0.5;
-/// Metres per second at which an object is not at rest.
+/// Speed above which an object is not at rest, metres per second.
 pub const MAX_SPEED: f64 = 0.05;
 
-/// How far an object is from its place after it settled.
+/// Displacement of an object from its drawn pose after settling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settling {
-    /// Metres in the plane.
+    /// Displacement in the horizontal plane, metres.
     pub shift: f64,
-    /// Metres downwards.
+    /// Displacement downwards, metres.
     pub drop: f64,
-    /// Radians between what was up in the object's frame and what is now.
+    /// Angle between the object's upward direction as drawn and after settling, radians.
     pub tilt: f64,
-    /// Metres per second.
+    /// Speed after settling, metres per second.
     pub speed: f64,
 }
 
 impl Settling {
-    /// Whether it settled otherwise than it usually does, or kept moving.
+    /// Returns whether the object settled differently from `usual` beyond the limits, or kept moving.
     pub fn fell(&self, usual: &Self) -> bool {
         self.shift > usual.shift + MAX_SHIFT
             || (self.drop - usual.drop).abs() > MAX_DROP

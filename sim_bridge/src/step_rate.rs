@@ -1,4 +1,4 @@
-//! How fast plain MuJoCo steps a LIBERO scene here: the figure by which machines are compared.
+//! Speed of plain MuJoCo steps in a LIBERO scene on this machine: the figure by which machines are compared.
 
 use std::time::Instant;
 
@@ -7,16 +7,16 @@ use aegis_core::policy::{Plant, PlantError, Start};
 use crate::plant::LiberoPlant;
 use crate::suite::Suite;
 
-/// Blocks that are timed, each from the restored start. The first warms up and is left out.
+/// Number of timed blocks, each from the restored start. The first block warms up and is left out.
 const BLOCKS: usize = 6;
-/// Physics steps in a block: twelve control steps.
+/// Number of physics steps in a block: twelve control steps.
 const STEPS: u32 = 300;
 
-/// Physics steps a second of wall time by `mj_step` alone, in the scene of `task`, from its first recorded start and
-/// with the actuators as the reset leaves them. The median of five blocks of 300 steps.
+/// Measures physics steps per second of wall time by `mj_step` alone, in the scene of `task`, from the task's first
+/// recorded initial state and with the actuator commands of the reset. Returns the median of five blocks of 300 steps.
 ///
 /// # Errors
-/// An unknown task, and what compiling its scene reports.
+/// An unknown task, and errors of compiling its scene.
 pub fn mj_steps_per_second(suite: &Suite, task: usize) -> Result<f64, PlantError> {
     let mut plant = LiberoPlant::new(suite.clone());
     let mut rates = Vec::with_capacity(BLOCKS);

@@ -18,7 +18,7 @@ use crate::goal::Goal;
 use crate::settling::Settling;
 use crate::task::TaskInfo;
 
-/// The layout of the exported files that this code reads.
+/// Schema version of the exported files that this code reads.
 const SCHEMA: u32 = 2;
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ struct SuiteFile {
     tasks: Vec<String>,
 }
 
-/// Made when first asked for.
+/// A shared value that is made when first asked for.
 type Shared<T> = Mutex<Option<Arc<T>>>;
 
 #[derive(Debug)]
@@ -47,21 +47,21 @@ struct Inner {
     tasks: Vec<Task>,
 }
 
-/// A suite of tasks. Cheap to clone; clones share the compiled models and the sampled starts.
+/// A suite of tasks. Clones are cheap and share the compiled models and the sampled starts.
 #[derive(Clone, Debug)]
 pub struct Suite {
     inner: Arc<Inner>,
     further: Option<Arc<dyn FurtherStarts>>,
 }
 
-/// Where initial states past the recorded ones come from.
+/// Source of initial states beyond the recorded ones.
 pub(crate) trait FurtherStarts: std::fmt::Debug + Send + Sync {
-    /// The state of `start`, `[1 + nq + nv]`; `recorded` is the suite without such states.
+    /// Returns the state of `start`, `[1 + nq + nv]`; `recorded` is the suite without such states.
     fn state(&self, recorded: &Suite, start: Start) -> Result<Vec<f64>, PlantError>;
 }
 
 impl Suite {
-    /// Reads the suite that `export_scenes.py` wrote to `dir`, and checks every task but its model.
+    /// Reads the suite that `export_scenes.py` wrote to `dir`, and checks every task except its model.
     pub fn load(dir: &Path) -> Result<Self, SuiteError> {
         let path = dir.join("suite.json");
         let file: SuiteFile = read_json(&path)?;
@@ -75,36 +75,36 @@ impl Suite {
         Ok(Self { inner: Arc::new(Inner { name: file.suite, tasks }), further: None })
     }
 
-    /// The same suite with initial states from [`Self::initial_state_count`] upwards.
+    /// Returns the same suite with initial states from [`Self::initial_state_count`] upwards, supplied by `further`.
     pub(crate) fn with_further_starts(&self, further: Arc<dyn FurtherStarts>) -> Self {
         Self { inner: Arc::clone(&self.inner), further: Some(further) }
     }
 
-    /// The suite's name, for example `libero_spatial`.
+    /// Returns the suite's name, for example `libero_spatial`.
     pub fn name(&self) -> &str {
         &self.inner.name
     }
 
-    /// How many tasks it has.
+    /// Returns the number of tasks.
     pub fn task_count(&self) -> usize {
         self.inner.tasks.len()
     }
 
-    /// One task's description, or `None` past the last.
+    /// Returns one task's description, or `None` past the last task.
     pub fn task(&self, task: usize) -> Option<&TaskInfo> {
         self.inner.tasks.get(task).map(|task| &task.info)
     }
 
-    /// How many recorded initial states a task has, or `None` past the last task.
+    /// Returns the number of recorded initial states of a task, or `None` past the last task.
     pub fn initial_state_count(&self, task: usize) -> Option<usize> {
         self.inner.tasks.get(task).map(|task| task.initial_states.nrows())
     }
 
-    /// One initial state, recorded or sampled, `[1 + nq + nv]`: time, positions, velocities.
+    /// Returns one initial state, recorded or sampled, `[1 + nq + nv]`: time, positions, velocities.
     ///
     /// # Errors
-    /// Unknown tasks; initial states past the recorded ones in a suite without sampled starts, or that
-    /// a sampler gave up.
+    /// Unknown tasks; initial states past the recorded ones in a suite without sampled starts, or those for which the
+    /// sampler found no accepted draw.
     pub fn start(&self, Start { task, initial_state }: Start) -> Result<Vec<f64>, PlantError> {
         let states = &self.known(task)?.initial_states;
         if initial_state < states.nrows() {
@@ -118,7 +118,7 @@ impl Suite {
         further.state(&recorded, Start { task, initial_state })
     }
 
-    /// How a task's objects usually settle, found once.
+    /// Returns how a task's objects usually settle; `find` is called once per task.
     pub(crate) fn usual_settling(
         &self,
         task: usize,
@@ -129,18 +129,18 @@ impl Suite {
         usual.clone().map_err(PlantError::Backend)
     }
 
-    /// One task's description.
+    /// Returns one task's description.
     pub(crate) fn info(&self, task: usize) -> Result<&TaskInfo, PlantError> {
         self.known(task).map(|task| &task.info)
     }
 
-    /// The compiled model of a task and the indices of its parts.
+    /// Returns the compiled model of a task and the indices of its parts.
     pub(crate) fn bound(&self, task: usize) -> Result<Arc<BoundTask>, PlantError> {
         let task = self.known(task)?;
         shared(&task.bound, || BoundTask::compile(&task.folder, &task.info))
     }
 
-    /// The model of a task with its textures, for drawing.
+    /// Returns the model of a task with its textures, for drawing.
     pub(crate) fn textured(&self, task: usize) -> Result<Arc<TexturedScene>, PlantError> {
         let task = self.known(task)?;
         shared(&task.textured, || TexturedScene::compile(&task.folder, &task.info))
@@ -187,7 +187,7 @@ impl Task {
 }
 
 fn shared<T>(slot: &Shared<T>, make: impl FnOnce() -> Result<T, SuiteError>) -> Result<Arc<T>, PlantError> {
-    // Nothing can panic half-way through a write here, so a poisoned lock still guards a whole value.
+    // No write under this lock can panic half-way, so a poisoned lock still guards a complete value.
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(made) = &*slot {
         return Ok(Arc::clone(made));

@@ -1,12 +1,12 @@
-//! One exported task, as `task.json` describes it.
-//! Plain data; whoever uses a part checks that it fits the model.
+//! Description of one exported task, as in `task.json`.
+//! Plain data; the code that uses a part checks that the part fits the model.
 
 pub mod placements;
 
 use placements::PlacementsInfo;
 use serde::Deserialize;
 
-/// One exported task, as `task.json` describes it. Names are MuJoCo names unless said otherwise.
+/// Description of one exported task, as in `task.json`. Names are MuJoCo names unless stated otherwise.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TaskInfo {
     pub(crate) schema: u32,
@@ -26,9 +26,9 @@ pub struct TaskInfo {
     pub robot: RobotInfo,
     /// The arm controller's constants.
     pub controller: ControllerInfo,
-    /// What upstream's memory holds after a reset.
+    /// State that upstream keeps in memory after a reset.
     pub after_reset: AfterReset,
-    /// How a reset places things; missing in scenes exported before new starts could be drawn.
+    /// Description of the placements at a reset; missing in scenes exported before new starts could be drawn.
     pub placements: Option<PlacementsInfo>,
     /// Control steps per second.
     pub control_freq: f64,
@@ -36,11 +36,11 @@ pub struct TaskInfo {
     pub substeps: u32,
     /// Seconds per physics step.
     pub timestep: f64,
-    /// Generalised coordinates.
+    /// Number of generalised coordinates.
     pub nq: usize,
-    /// Degrees of freedom.
+    /// Number of degrees of freedom.
     pub nv: usize,
-    /// Actuators.
+    /// Number of actuators.
     pub nu: usize,
 }
 
@@ -49,50 +49,50 @@ pub struct TaskInfo {
 pub struct ObjectInfo {
     /// Name in the task description.
     pub name: String,
-    /// Its body.
+    /// Root body of the object.
     pub root_body: String,
-    /// Geoms that count as touching it.
+    /// Geoms whose contacts count as touching the object.
     pub contact_geoms: Vec<String>,
-    /// Its joints.
+    /// Joints of the object.
     pub joints: Vec<String>,
-    /// When its joints count as open, closed, on or off.
+    /// Limits by which the joints count as open, closed, on or off.
     pub articulation: Articulation,
 }
 
 /// A box-shaped region that a site marks.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SiteInfo {
-    /// Name of the site and in the task description.
+    /// Name of the site, which is also the region's name in the task description.
     pub name: String,
-    /// The object or fixture that it belongs to, by its name in the task description; the table's have none.
+    /// Name, in the task description, of the object or fixture that the region belongs to; `None` for regions of the table.
     pub parent: Option<String>,
-    /// Metres, along the site's axes.
+    /// Half of the region's extent along the site's axes, metres.
     pub half_size: [f64; 3],
-    /// Joints that move it against its parent.
+    /// Joints that move the region relative to its parent.
     pub joints: Vec<String>,
 }
 
-/// The limits of an object's joints; none where upstream has no answer.
+/// Limits of an object's joints; `None` where upstream defines no threshold.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Articulation {
-    /// Open.
+    /// Limit past which the object is open.
     pub is_open: Option<Limit>,
-    /// Closed.
+    /// Limit past which the object is closed.
     pub is_close: Option<Limit>,
-    /// On.
+    /// Limit past which the object is on.
     pub turn_on: Option<Limit>,
-    /// Off.
+    /// Limit past which the object is off.
     pub turn_off: Option<Limit>,
 }
 
-/// A half-line of joint positions.
+/// A threshold of a joint position: the positions on one side of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Limit {
-    /// On which side of `value`.
+    /// Side of `value` on which positions pass.
     pub side: Side,
-    /// Radians or metres.
+    /// Threshold, radians or metres.
     pub value: f64,
-    /// Whether `value` itself counts.
+    /// Whether `value` itself passes.
     pub inclusive: bool,
 }
 
@@ -107,12 +107,12 @@ pub enum Side {
 }
 
 impl TaskInfo {
-    /// An object or fixture by its name in the task description.
+    /// Finds an object or fixture by its name in the task description.
     pub fn object(&self, name: &str) -> Option<&ObjectInfo> {
         self.objects.iter().chain(&self.fixtures).find(|item| item.name == name)
     }
 
-    /// A region by its name.
+    /// Finds a region by its name.
     pub fn site(&self, name: &str) -> Option<&SiteInfo> {
         self.sites.iter().find(|site| site.name == name)
     }
@@ -121,23 +121,23 @@ impl TaskInfo {
 /// The robot's joints, actuators and grip site.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RobotInfo {
-    /// Base to wrist.
+    /// Arm joints, from base to wrist.
     pub arm_joints: Vec<String>,
-    /// One per arm joint.
+    /// Arm actuators, one per arm joint.
     pub arm_actuators: Vec<String>,
-    /// N·m, one per arm joint.
+    /// Lower torque limits, N·m, one per arm joint.
     pub torque_low: Vec<f64>,
-    /// N·m, one per arm joint.
+    /// Upper torque limits, N·m, one per arm joint.
     pub torque_high: Vec<f64>,
-    /// One per finger.
+    /// Finger joints, one per finger.
     pub gripper_joints: Vec<String>,
-    /// One per finger.
+    /// Finger actuators, one per finger.
     pub gripper_actuators: Vec<String>,
     /// Change of the normalised finger command per physics step.
     pub gripper_speed: f64,
     /// Sign of each finger's motion under a positive action.
     pub gripper_direction: Vec<f64>,
-    /// The controlled frame.
+    /// Site whose frame the arm's controller controls.
     pub grip_site: String,
 }
 
@@ -148,24 +148,24 @@ pub struct ControllerInfo {
     pub kp: Vec<f64>,
     /// Damping, `[6]`.
     pub kd: Vec<f64>,
-    /// Command range, `[6]`.
+    /// Lower end of the command range, `[6]`.
     pub input_min: Vec<f64>,
-    /// Command range, `[6]`.
+    /// Upper end of the command range, `[6]`.
     pub input_max: Vec<f64>,
-    /// Motion range, `[6]`.
+    /// Lower end of the displacement range, `[6]`.
     pub output_min: Vec<f64>,
-    /// Motion range, `[6]`.
+    /// Upper end of the displacement range, `[6]`.
     pub output_max: Vec<f64>,
     /// Null-space posture, `[7]`.
     pub initial_joint: Vec<f64>,
 }
 
-/// Memory that upstream's `set_init_state` does not touch.
+/// State that upstream's `set_init_state` does not change.
 #[derive(Clone, Debug, Deserialize)]
 pub struct AfterReset {
-    /// The controller's target, `[3]`.
+    /// Position of the controller's target, `[3]`.
     pub goal_position: Vec<f64>,
-    /// The controller's target, row-major `[9]`.
+    /// Orientation of the controller's target, row-major `[9]`.
     pub goal_orientation: Vec<f64>,
     /// Normalised finger commands, `[2]`.
     pub gripper_action: Vec<f64>,

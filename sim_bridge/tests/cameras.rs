@@ -1,5 +1,5 @@
-//! Pictures against upstream's, and what cameras must not change.
-//! The fixtures come from `pictures.py --fixtures`. Needs EGL: without it these tests fail and say what to install.
+//! Tests of pictures compared with upstream's, and of what cameras must not change.
+//! The fixtures come from `pictures.py --fixtures`. Needs EGL: without EGL these tests fail and state what to install.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -18,10 +18,10 @@ use mujoco_rs::prelude::{MjModel, MjtObjBase};
 use ndarray_npy::WriteNpyExt;
 
 const SIZE: u32 = 128;
-/// Of 255: the largest mean difference from upstream's picture. The renderer that drew the fixtures (llvmpipe, Mesa
-/// 22.3) stays below 0.03; the bound lets through what softpipe draws, which has no multisampling.
+/// Maximum mean difference from upstream's picture, in units of 1/255. The renderer that drew the fixtures (llvmpipe, Mesa
+/// 22.3) stays below 0.03; the bound also accepts softpipe, which has no multisampling.
 const MEAN: f64 = 3.5;
-/// The largest share of pixels that differ by more than [`NEAR`] in a colour.
+/// Maximum fraction of pixels that differ by more than [`NEAR`] in a colour channel.
 const SHARE: f64 = 0.10;
 const NEAR: u8 = 8;
 
@@ -40,7 +40,7 @@ fn replay(plant: &mut LiberoPlant, start: Start, actions: &str, steps: usize) {
     }
 }
 
-/// Upstream's picture.
+/// Reads upstream's picture.
 fn fixture(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.png"));
     let mut reader = png::Decoder::new(BufReader::new(File::open(path).unwrap())).read_info().unwrap();
@@ -49,7 +49,7 @@ fn fixture(name: &str) -> Vec<u8> {
     rgb
 }
 
-/// Mean difference, and share of pixels that differ by more than [`NEAR`].
+/// Returns the mean difference, and the fraction of pixels that differ by more than [`NEAR`].
 fn distance(ours: &[u8], theirs: &[u8]) -> (f64, f64) {
     assert_eq!(ours.len(), theirs.len());
     let gaps: Vec<u8> = ours.iter().zip(theirs).map(|(a, b)| a.abs_diff(*b)).collect();
@@ -68,7 +68,7 @@ fn flipped(frame: &Frame) -> Vec<u8> {
     frame.rgb.chunks_exact(3 * frame.width as usize).rev().flatten().copied().collect()
 }
 
-/// The exported suite with one file of one task replaced.
+/// Returns the exported suite with one file of one task replaced.
 struct Variant(PathBuf);
 
 impl Variant {
@@ -106,7 +106,7 @@ impl Drop for Variant {
     }
 }
 
-/// One picture from each camera, and what must not pass for them.
+/// Compares one picture from each camera, and checks that wrong pictures do not pass.
 #[test]
 fn pictures_are_upstreams() {
     let start = Start { task: 4, initial_state: 7 };
@@ -137,7 +137,7 @@ fn pictures_are_upstreams() {
     }
 }
 
-/// After 120 control steps with a grasp and a release.
+/// Compares a picture after 120 control steps with a grasp and a release.
 #[test]
 fn a_long_episode_ends_in_upstreams_picture() {
     let mut plant = plant(support::suite());
@@ -146,7 +146,7 @@ fn a_long_episode_ends_in_upstreams_picture() {
     assert!(same("agentview", &plant.frames().unwrap()[0].rgb, &upstream));
 }
 
-/// Upstream shows a burner's red disc while its knob is turned on, and no other site.
+/// Checks that a burner's red disc is shown while its knob is turned on, as in upstream, and no other site.
 #[test]
 fn a_stove_that_is_on_glows() {
     let model = MjModel::from_xml(support::folder("libero_spatial").join("tasks/00/physics.xml")).unwrap();
@@ -166,7 +166,7 @@ fn a_stove_that_is_on_glows() {
         plant.frames().unwrap().swap_remove(0).rgb
     });
     assert!(same("on", &on, &upstream));
-    // Where the disc is, which is a small part of the picture.
+    // The region of the disc, which is a small part of the picture.
     let disc = |rgb: &[u8]| -> Vec<u8> {
         let pixels = on.chunks_exact(3).zip(off.chunks_exact(3)).zip(rgb.chunks_exact(3));
         let lit = pixels.filter(|((on, off), _)| on != off).map(|(_, pixel)| pixel);
@@ -179,7 +179,7 @@ fn a_stove_that_is_on_glows() {
     assert!(on < 0.75 * off, "a stove that is off passes for one that is on");
 }
 
-/// Drawing leaves no trace in the physics, and a plant without cameras shows nothing.
+/// Checks that drawing does not change the physics, and that a plant without cameras returns no pictures.
 #[test]
 fn cameras_change_no_bit() {
     let start = Start { task: 0, initial_state: 0 };
@@ -202,7 +202,7 @@ fn cameras_change_no_bit() {
     }
 }
 
-/// The picture follows the episode: onto another thread, and into another plant through a snapshot.
+/// Checks that the picture is the same on another thread, and in another plant restored from a snapshot.
 #[test]
 fn pictures_move_with_the_plant() {
     let start = Start { task: 0, initial_state: 3 };

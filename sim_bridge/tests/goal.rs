@@ -1,5 +1,5 @@
-//! Goals hold exactly when upstream says so, and one that cannot be evaluated natively is refused at load.
-//! The states and upstream's answers come from `goal_states.py`.
+//! Tests of goals: they are met exactly where upstream's are, and an unsupported goal is refused at load.
+//! The states and upstream's results come from `goal_states.py`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -12,7 +12,7 @@ use aegis_sim::{LiberoPlant, Suite, SuiteError};
 
 const NULL: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 
-/// Suite and task, and what its goal is made of.
+/// Suite, task, and the predicates of the task's goal.
 const GOALS: [(&str, usize, &str); 6] = [
     ("libero_object", 4, "in a region of an object"),
     ("libero_goal", 0, "open"),
@@ -22,7 +22,7 @@ const GOALS: [(&str, usize, &str); 6] = [
     ("libero_10", 9, "in a region of a fixture, and close"),
 ];
 
-/// As they are, and after each of two null actions.
+/// Checks the goal in each state as it is, and after each of two null actions.
 #[test]
 fn goals_hold_when_upstream_says() {
     for (name, task, what) in GOALS {
@@ -55,7 +55,7 @@ fn a_state_that_does_not_fit_is_refused() {
     }
 }
 
-/// What becomes of a suite whose first task asks for this.
+/// Loads a suite whose first task has this goal.
 fn refusal(name: &str, goal: serde_json::Value) -> String {
     let copy = std::env::temp_dir().join(format!("aegis-sim-goal-{name}-{}", std::process::id()));
     let task = copy.join("tasks/00");

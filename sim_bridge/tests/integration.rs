@@ -1,4 +1,4 @@
-//! Every integration test of the simulator, in one program.
+//! All integration tests of the simulator, in one program.
 
 mod cameras;
 mod goal;

@@ -1,4 +1,4 @@
-//! The operational-space controller against numbers that robosuite 1.4.0 computed.
+//! Tests of the operational-space controller against numbers that robosuite 1.4.0 computed.
 //! `fixtures/osc.json` holds three physics steps of one episode; torques are after clipping.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
@@ -90,7 +90,7 @@ fn a_command_moves_the_target_as_upstream() {
     osc().command(&fixture.command.into(), &state.arm(), &mut target);
     let expected = state.target();
     assert!((target.position - expected.position).amax() < 1e-15);
-    // Single-precision roundings inside must be upstream's own: without them the difference is about 1e-7.
+    // The single-precision roundings must match upstream's: without them the difference is about 1e-7.
     assert!((target.orientation - expected.orientation).amax() < 1e-14);
 }
 

@@ -8,10 +8,11 @@ use crate::support;
 use aegis_core::policy::{Plant, Start};
 use aegis_sim::{LiberoPlant, Suite};
 
-/// Radians and metres. Measured: 3e-15; what remains is the order of floating-point sums in linear algebra.
+/// Tolerance, radians and metres. The measured difference is 3e-15, from the order of floating-point sums in linear
+/// algebra.
 const TOLERANCE: f64 = 1e-9;
 
-/// Suite, task and initial state of the recordings besides those of libero_spatial.
+/// Suite, task and initial state of the recordings from other suites than libero_spatial.
 const OTHERS: [(&str, usize, usize); 3] =
     [("libero_object", 4, 11), ("libero_goal", 3, 5), ("libero_10", 9, 21)];
 
@@ -63,7 +64,8 @@ fn random_actions_in_other_suites() {
     }
 }
 
-/// A scripted pick-and-place, 125 control steps with grasp and release. Upstream first reports success after the 120th.
+/// Replays a scripted pick-and-place, 125 control steps with grasp and release. Upstream first reports success after the
+/// 120th control step.
 #[test]
 fn success_comes_when_upstream_says() {
     let mut plant = support::plant();

@@ -1,4 +1,4 @@
-//! The plant's contract: what it refuses, and that a reset forgets everything.
+//! Tests of the plant's contract: what the plant refuses, and that a reset clears all earlier state.
 //! Needs an exported suite; see `support`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]

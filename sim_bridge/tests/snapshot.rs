@@ -1,5 +1,5 @@
-//! Going on from a snapshot is bitwise equal to never having stopped, at any point, in this plant, another, or on
-//! another thread. Needs an exported suite; see `support`.
+//! Tests that continuing from a snapshot is bitwise equal to an uninterrupted episode, at any control step, in the same
+//! plant, in another plant, and on another thread. Needs an exported suite; see `support`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -10,7 +10,7 @@ use aegis_core::scene::Scene;
 use aegis_core::{Observation, Pose};
 use aegis_sim::{LiberoPlant, Snapshot};
 
-/// A linear congruential generator, so that its draws never change.
+/// Linear congruential generator, whose draws do not depend on a library's version.
 struct Draws(u64);
 
 impl Draws {
@@ -23,12 +23,12 @@ impl Draws {
         self.next() as usize % bound
     }
 
-    /// In −1 to 1.
+    /// Returns the next number, in −1 to 1.
     fn signed(&mut self) -> f32 {
         self.next() as f32 / (1_u64 << 30) as f32 - 1.0
     }
 
-    /// A wandering sequence that descends onto the table and the objects.
+    /// Returns a random sequence of actions that descends onto the table and the objects.
     fn actions(&mut self, steps: usize) -> Vec<Vec<f32>> {
         let scale = [1.0, 1.0, 1.0, 0.3, 0.3, 0.3, 1.0];
         let mut one = || scale.map(|scale| scale * self.signed()).to_vec();
@@ -38,7 +38,7 @@ impl Draws {
     }
 }
 
-/// All that a plant shows: complete state and drawn poses in bits, and what each step returned.
+/// Returns all that a plant exposes: bits of complete state and drawn poses, and the value that each step returned.
 type Course = (Vec<u64>, Vec<[u64; 7]>, Vec<Transition>);
 
 fn run(plant: &mut LiberoPlant, actions: &[Vec<f32>]) -> Course {
@@ -53,7 +53,7 @@ fn run(plant: &mut LiberoPlant, actions: &[Vec<f32>]) -> Course {
     (state.into_iter().map(f64::to_bits).collect(), poses.into_iter().map(bits).collect(), transitions)
 }
 
-/// Interrupts an episode after `at` of `actions` and holds every way of going on against the uninterrupted course.
+/// Interrupts an episode after `at` of `actions`, and compares every way of continuing with the uninterrupted episode.
 fn interrupt(start: Start, actions: &[Vec<f32>], at: usize) {
     let what = format!("{start:?} at step {at}");
     let mut plant = support::plant();
@@ -80,7 +80,7 @@ fn interrupt(start: Start, actions: &[Vec<f32>], at: usize) {
     run(&mut used, &actions[..5]);
     again(&mut used, &snapshot, "another plant in another task");
 
-    // The weak twin leaves a snapshot; the other arms fork from it at the same time.
+    // Two further plants continue from the snapshot at the same time, as the arms of an experiment do.
     std::thread::scope(|scope| {
         for by in ["one thread", "another thread"] {
             let (again, snapshot) = (&again, &snapshot);
@@ -95,13 +95,15 @@ fn going_on_equals_never_having_stopped() {
     for case in 0..10 {
         let start = Start { task: draws.below(10), initial_state: draws.below(50) };
         let actions = draws.actions(60);
-        // The first step of an episode is controlled by a remembered arm, so both sides of it are always there.
+        // In the first step of an episode the controller uses a stored arm state, so points before and after it are
+        // always tested.
         let at = if case < 2 { case } else { draws.below(50) };
         interrupt(start, &actions, at);
     }
 }
 
-/// A scripted pick-and-place whose goal is met by the 120th step: fingers and bowl, then bowl and plate, in contact.
+/// Interrupts a scripted pick-and-place whose goal is met by the 120th step, with contacts of fingers and bowl, then of
+/// bowl and plate.
 #[test]
 fn so_it_does_in_the_midst_of_contact() {
     let actions: Vec<Vec<f32>> = support::array::<f32>("task00_init03_success_actions.npy")

@@ -1,5 +1,5 @@
-//! Sampled starts: the same whoever asks and when, all different, where upstream would put things, and sound.
-//! Each reason to refuse one is provoked by a state made for it.
+//! Tests of sampled starts: reproducible, all different, within upstream's placements, and physically valid.
+//! A state is constructed for each reason of refusal.
 #![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::support;
@@ -14,7 +14,7 @@ use aegis_sim::{LiberoPlant, Suite};
 use serde_json::{Value, json};
 
 const SEED: u64 = 11;
-/// Recorded states per task.
+/// Number of recorded states per task.
 const RECORDED: usize = 50;
 const NULL: [f64; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 /// Objects of task 0 in the order of their free joints.
@@ -26,7 +26,7 @@ fn start(task: usize, initial_state: usize) -> Start {
     Start { task, initial_state }
 }
 
-/// Where a state of task 0 has an object's pose: after time, seven arm joints and two fingers.
+/// Returns the range of an object's pose in a state of task 0: after time, seven arm joints and two fingers.
 fn pose(object: usize) -> std::ops::Range<usize> {
     let first = 1 + 7 + 2 + 7 * object;
     first..first + 7
@@ -49,7 +49,7 @@ fn a_start_is_the_same_whoever_asks_and_when() {
         draws.map(|draw| draw.join().unwrap()).into_iter().rev().collect()
     });
     assert_eq!(first, second);
-    // Recorded states stay what they were.
+    // Recorded states are unchanged.
     let recorded = support::suite().start(start(0, 49)).unwrap();
     assert_eq!(ascending.start(start(0, 49)).unwrap(), recorded);
 }
@@ -120,7 +120,7 @@ fn accepted_starts_settle_upright_without_the_goal() {
                 object.pose
             );
         }
-        // Nothing rests in anything else: the sampler's own look at the settled state finds no contact too deep.
+        // No object penetrates another at rest: the sampler's own check of the settled state finds no contact too deep.
         let mut sampler = StartSampler::new(&suite, 0, SEED).unwrap();
         let drawn = suite.start(start(0, index)).unwrap();
         assert_eq!(sampler.refuse(&drawn).unwrap(), None);
@@ -129,7 +129,7 @@ fn accepted_starts_settle_upright_without_the_goal() {
 
 #[test]
 fn every_kind_of_placement_gives_sound_starts() {
-    // A drawer, a cabinet's top and a stove; a floor that objects are drawn into; an open cabinet; a microwave.
+    // Tasks with a drawer, a cabinet's top and a stove; a floor that objects are drawn into; an open cabinet; a microwave.
     for (name, task) in [
         ("libero_spatial", 4),
         ("libero_spatial", 7),
@@ -180,7 +180,7 @@ fn starts_past_the_recorded_ones_need_a_seed() {
     assert!(matches!(error, PlantError::UnknownTask { found: 10, last: 9 }));
 }
 
-/// A suite of one task whose placements are changed.
+/// Returns a suite of one task with changed placements.
 fn altered(name: &str, change: impl Fn(&mut Value)) -> Suite {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&folder);

@@ -1,5 +1,5 @@
-//! What the integration tests share: the binary, copies of the shipped study, and the parties of an episode.
-//! Scenes and libraries come from the cache that `cargo xtask` fills; without it these tests fail and say so.
+//! Helpers that the integration tests share: the binary, copies of the shipped study, and the context of an episode.
+//! Scenes and libraries come from the cache that `cargo xtask setup` fills; without the cache these tests fail with a message.
 #![allow(clippy::expect_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -44,13 +44,13 @@ fn library() -> PathBuf {
         .map_or_else(|| cache().join("lib/onnxruntime-1.32.0/libonnxruntime.so.1.32.0"), PathBuf::from)
 }
 
-/// The inference library; one environment serves every test of a process.
+/// Loads the inference library once per process; all tests of the process share one ONNX Runtime environment.
 pub fn runtime() -> OnnxRuntime {
     static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
     RUNTIME.get_or_init(|| OnnxRuntime::load(&library()).expect("setup placed the library")).clone()
 }
 
-/// A fresh, empty folder for one test.
+/// Creates an empty folder for one test, and deletes the contents of an earlier run.
 pub fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     if folder.exists() {
@@ -60,7 +60,7 @@ pub fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// A copy of the shipped plan and models that a test may damage; returns the plan.
+/// Copies the shipped plan and models into `folder`, where a test may damage them. Returns the path of the plan.
 pub fn copy_of_study(folder: &Path) -> PathBuf {
     let models = folder.join("policies/models");
     std::fs::create_dir_all(&models).expect("the folder can be made");
@@ -74,14 +74,17 @@ pub fn copy_of_study(folder: &Path) -> PathBuf {
     plan
 }
 
-/// Unpacks one of the shipped study's stores.
+/// Unpacks a gzip file, such as one of the shipped study's stores.
 pub fn unpack(from: &Path, to: &Path) {
     let unpacked = Command::new("gzip").args(["-dc"]).arg(from).output().expect("gzip starts");
     assert!(unpacked.status.success(), "{}", String::from_utf8_lossy(&unpacked.stderr));
     std::fs::write(to, unpacked.stdout).expect("the store can be written");
 }
 
-/// Replaces text in a file, which must hold it.
+/// Replaces every occurrence of `from` by `to` in a text file.
+///
+/// # Panics
+/// If the file does not contain `from`.
 pub fn edit(path: &Path, from: &str, to: &str) {
     let text = std::fs::read_to_string(path).expect("the file can be read");
     assert!(text.contains(from), "{} lacks {from:?}", path.display());
@@ -92,12 +95,13 @@ pub fn aegis() -> Command {
     Command::new(env!("CARGO_BIN_EXE_aegis"))
 }
 
-/// Which of Zenoh's threads do what; it asks the environment once in a process.
+/// Environment variable that assigns Zenoh's tasks to threads. Zenoh reads it once per process.
 const ZENOH_THREADS: &str = "ZENOH_RUNTIME";
 
-/// Runs `test`, by its whole name, in a process of its own, unless this is that process; returns whether it was run there. A test
-/// that has TLS sessions itself needs Zenoh to read and write on one thread, as `aegis` has it; sessions of other tests would
-/// share that thread, and none of them would send while another reads.
+/// Runs the test of the full name `test` in a separate process, unless the current process is that process already. Returns
+/// whether the test ran in a separate process. A test that opens TLS sessions itself needs Zenoh to read and write on one
+/// thread, as `aegis` configures it. In a shared process the sessions of other tests would share that thread, and no session
+/// could send while another one reads.
 pub fn ran_in_a_process_of_its_own(test: &str) -> bool {
     if std::env::var_os(ZENOH_THREADS).is_some() {
         return false;
@@ -110,13 +114,14 @@ pub fn ran_in_a_process_of_its_own(test: &str) -> bool {
     true
 }
 
-/// Samples as they come, on a thread that nothing here holds up: one thread of Zenoh's may serve every session of the process.
+/// A subscription whose callback only forwards samples to a channel. The callback never blocks, because one thread of Zenoh may
+/// serve every session of the process.
 pub struct Heard {
     pub samples: Receiver<Sample>,
     _subscriber: Subscriber<()>,
 }
 
-/// Hears what others put on a key.
+/// Subscribes to what other sessions publish on a key.
 pub fn hear(session: &zenoh::Session, key: impl Into<String>) -> Heard {
     let (sender, samples) = channel();
     let subscriber = session
@@ -129,7 +134,7 @@ pub fn hear(session: &zenoh::Session, key: impl Into<String>) -> Heard {
 }
 
 impl Heard {
-    /// The next message that can be read as a plant's status.
+    /// Waits for the next message that decodes as a plant's status, for at most 60 s per message.
     pub fn status(&self) -> Status {
         loop {
             let sample = self.samples.recv_timeout(Duration::from_secs(60)).expect("the plant beats");
@@ -140,18 +145,18 @@ impl Heard {
     }
 }
 
-/// The binary on a suite that has the first [`FEW_TASKS`] tasks alone.
+/// Returns a command that runs the binary on a suite with only the first [`FEW_TASKS`] tasks.
 pub fn aegis_on_few_tasks() -> Command {
     let mut command = aegis();
     command.env("AEGIS_SCENES", few_tasks());
     command
 }
 
-/// The weak policy wins most starts of the first two, and few of the others.
+/// Number of tasks in the reduced suite. The weak policy wins most starts of the first two tasks, and few of the others.
 pub const FEW_TASKS: usize = 4;
 
-/// A folder of scenes with the first [`FEW_TASKS`] tasks of the suite: what holds whatever the tasks are is shown on these
-/// in less than half of the time.
+/// Creates a scene folder with only the first [`FEW_TASKS`] tasks of the suite. Tests of properties that do not depend on the
+/// tasks use it, and take less than half of the time.
 pub fn few_tasks() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -167,7 +172,10 @@ pub fn few_tasks() -> &'static Path {
     })
 }
 
-/// Runs it, holds that it ends well, and returns what it printed.
+/// Runs a command and returns its standard output.
+///
+/// # Panics
+/// If the command fails or its output is not UTF-8.
 #[track_caller]
 pub fn succeeds(command: &mut Command) -> String {
     let output = command.output().expect("the binary starts");
@@ -175,14 +183,14 @@ pub fn succeeds(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// `aegis keys` into a folder.
+/// Returns the command `aegis keys --out OUT`.
 pub fn keys_command(out: &Path) -> Command {
     let mut command = aegis();
     command.args(["keys", "--out"]).arg(out);
     command
 }
 
-/// Makes a development authority and its parties' keys.
+/// Creates a development certificate authority and the keys of every principal.
 pub fn make_keys(out: &Path) {
     let output = keys_command(out).output().expect("the binary starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -194,7 +202,7 @@ pub fn mode(file: &Path, mode: u32) {
     std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("the file is ours");
 }
 
-/// Runs the binary and holds it against an exit code and words of its error.
+/// Runs a command and checks its exit code and that its standard error contains every text of `words`.
 #[track_caller]
 pub fn refuses(command: &mut Command, code: i32, words: &[&str]) {
     let Output { status, stderr, .. } = command.output().expect("the binary starts");
@@ -243,7 +251,7 @@ impl Study {
         self.plan.ranges.confirmation.keys(0..self.suite.task_count())
     }
 
-    pub fn parties(&self) -> EpisodeContext {
+    pub fn context(&self) -> EpisodeContext {
         self.parties_around(Box::new(LiberoPlant::new(self.suite.clone())))
     }
 
@@ -258,7 +266,7 @@ impl Study {
     }
 }
 
-/// The real plant, with its actions disturbed on the way.
+/// The LIBERO plant, with a function that changes each action before it is executed.
 pub struct Disturbed<F> {
     pub plant: LiberoPlant,
     pub disturb: F,

@@ -1,8 +1,9 @@
-//! A run's record beside the logs of the plants that it drove: which decision each executed command was, and how old the
-//! observations were that it answers, by when the plant took them.
+//! Matches a run's record with the logs of the plants that it drove: the decision behind each executed command, and the age of
+//! the observation that the command answers, counted from when the plant took it.
 //!
-//! Two clocks are brought together by what is bound to hold of them: no observation comes before it was published and the
-//! line's own time is over. The one that came soonest gives the offset; ages by it are never larger than they are.
+//! The offset between the run's clock and the plant's clock is estimated from this bound: no observation arrives earlier than its
+//! publication plus the line's latency. The observation with the smallest difference gives the offset. Ages computed with this
+//! offset are never larger than the true ages.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,32 +16,32 @@ use serde_json::Value;
 use super::judge::{Executed, Ledger, Place, Rule, Stand, Violation, judge, oldest_known};
 use crate::foreign::{executed, is_period};
 
-/// How late a period may begin, and how far the controller's idea of when an observation was taken may be from the truth.
+/// Tolerance of ages: lateness of a control period, and error of the controller's estimate of when an observation was taken.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
-/// Episode and number of an observation, or of a command.
+/// Episode and sequence number of an observation or of a command.
 type Number = (u64, u32);
 
-/// A question to a policy with its answer.
+/// An answered inference request: when it was asked, and which observation the policy read.
 struct Answered {
     asked: Duration,
     read: Number,
 }
 
-/// What a run decided.
+/// Decisions of a run, from its record.
 pub struct Record {
     settings: ControlSettings,
     stands: Vec<Stand>,
-    /// Every command that was to be sent, and when it was decided, on the run's clock.
+    /// Place and decision time of every command that was to be sent, on the run's clock.
     commands: HashMap<Number, (Place, Duration)>,
-    /// When each observation came, on the run's clock.
+    /// Arrival time of each observation, on the run's clock.
     came: Vec<(Number, Duration)>,
-    /// Answers that counted.
+    /// Accepted answers of both policies.
     answers: Vec<Answered>,
 }
 
 impl Record {
-    /// Reads a run's folder, and decides everything once more.
+    /// Reads the record in a run's folder and repeats every decision, which has to give the recorded command.
     pub fn read(folder: &Path) -> Self {
         let mut reader = RunReader::open(&folder.join("run.aegis")).expect("it was recorded");
         let recipe = reader.header.recipe.clone();
@@ -78,7 +79,8 @@ impl Record {
         Self { settings: recipe.settings, stands: ledger.stands, commands, came, answers }
     }
 
-    /// Judges what each plant of the run executed, the lines to which take `latency` each way at the least.
+    /// Judges what each plant of the run executed. The latency of each direction is at least `latency`. Returns the executed
+    /// commands and the violations.
     pub fn judge(&self, logs: &[Vec<Value>], latency: Duration) -> (Vec<Executed>, Vec<Violation>) {
         let (mut all, mut found) = (Vec::new(), Vec::new());
         for log in logs {
@@ -107,7 +109,7 @@ impl Record {
             plant.published.get(number).map(|published| came.as_secs_f64() - published - latency)
         });
         let offset = offsets.fold(f64::INFINITY, f64::min);
-        // Of a plant that was never heard nothing was answered.
+        // The offset is infinite if no observation of this plant arrived; then no command answers one of its observations.
         let age = |at: &Duration, read: &Number| {
             let published = plant.published.get(read)?;
             Some(at.as_secs_f64() - (published + offset))
@@ -135,7 +137,7 @@ impl Record {
     }
 }
 
-/// A command as a plant's log has it.
+/// A command in a plant's log.
 struct Logged {
     claim: u64,
     episode: u64,
@@ -154,11 +156,11 @@ impl Logged {
     }
 }
 
-/// What a plant's log says.
+/// Contents of a plant's log.
 struct Plant {
-    /// Every command that was executed, once, with the number of the observation that it answers.
+    /// Every executed command, once, with the sequence number of the observation that it answers.
     commands: Vec<(Logged, u32)>,
-    /// When each observation was published, seconds on the plant's clock.
+    /// Publication time of each observation, seconds on the plant's clock.
     published: HashMap<Number, f64>,
 }
 
@@ -176,7 +178,7 @@ impl Plant {
             }
             if let Some(episode) = whole("episode").filter(|_| line["message"] == "Reset" && !is_refused) {
                 reset = episode;
-                // The answer to a reset is observation 0. Asked again it is the same.
+                // The answer to a reset is observation 0; a repeated reset gets the same observation.
                 published.entry((reset, 0)).or_insert(time);
             }
             if !is_period(line) {
@@ -187,7 +189,7 @@ impl Plant {
                 let (Some(claim), Some(episode), Some(sequence), Some(observation)) = numbers else {
                     panic!("a command without its numbers: {line}");
                 };
-                // A rate is executed again in each period until the next comes.
+                // A rate command is executed again in each period until the next command arrives.
                 if last != Some((claim, episode, sequence)) {
                     last = Some((claim, episode, sequence));
                     let values = values.iter().map(|value| value.as_f64().map_or(f32::NAN, |v| v as f32));

@@ -1,7 +1,7 @@
-//! What to do about a tool that failed, read off what it printed.
+//! Advice for a tool that failed, derived from its output.
 //! Pure: text in, text out.
 
-/// Advice for the output of pip or of the scene export.
+/// Returns advice for the output of pip or of the scene export.
 pub fn on(output: &str) -> &'static str {
     let said = |words: &[&str]| words.iter().any(|word| output.contains(word));
     if said(&["No space left on device", "Errno 28", "Disk quota exceeded"]) {

@@ -1,18 +1,18 @@
-//! SHA-256 of files, in hexadecimal.
-//! What a part of the cache is made from decides its name there.
+//! Computes the SHA-256 of files, in hexadecimal.
+//! A part of the cache is named after the digest of the files that it is made from.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
 
-/// Digest of one file.
+/// Returns the digest of one file.
 pub fn of_file(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).with_context(|| format!("{}: cannot read", path.display()))?;
     Ok(hex(&Sha256::digest(bytes)))
 }
 
-/// Short digest of several files, in the order given.
+/// Returns a digest of 8 bytes over several files, in the order given.
 pub fn of_files(paths: &[&Path]) -> Result<String> {
     let mut hasher = Sha256::new();
     for path in paths {

@@ -1,5 +1,5 @@
-//! `cargo xtask`: the two commands of the README, and the setup that both of them begin with.
-//! Builds without MuJoCo or any other native library, because it is what brings them.
+//! `cargo xtask`: the two commands of the README, `demo` and `test`, and the setup that both begin with. Builds without
+//! MuJoCo or any other native library, because it installs those libraries.
 
 mod advice;
 mod digest;
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail};
 use crate::parts::SUITES;
 use crate::setup::{Needs, Setup};
 
-/// The flag of `test` that goes on without what is missing.
+/// Flag of `test`: skips the tests that need something which is missing on this system.
 const SKIP_MISSING: &str = "--skip-missing";
 
 const HELP: &str = "\
@@ -67,7 +67,7 @@ fn usage(message: &str) -> Result<u8> {
     Ok(2)
 }
 
-/// The suites that `setup` is asked for.
+/// Parses the names of the suites that `setup` is asked for.
 fn suites(arguments: &[String]) -> Result<Vec<&'static str>, String> {
     let mut wanted = Vec::new();
     let mut rest = arguments.iter();
@@ -93,7 +93,7 @@ fn suites(arguments: &[String]) -> Result<Vec<&'static str>, String> {
 
 fn demo(arguments: &[String]) -> Result<u8> {
     let needs = Needs { suites: &SUITES[..1], upstream: false };
-    // Without what only robots need, a quarter of all that there is to compile.
+    // Without the default feature `robot`, whose dependencies are a quarter of all code to compile.
     let binary = ["--release", "--locked", "--bin", "aegis", "--no-default-features"];
     cargo(
         &[&["build"], &binary[..]].concat(),
@@ -103,13 +103,14 @@ fn demo(arguments: &[String]) -> Result<u8> {
     )
 }
 
-/// Runs the tests, once everything is here that they need, or without those for which it is not.
+/// Runs the tests, where the system has everything that they need. Where something is missing, skips the tests that need it
+/// if that was asked for; else fails.
 fn test(arguments: &[String]) -> Result<u8> {
     let is_flag = |argument: &String| argument == SKIP_MISSING;
     let ours = arguments.iter().take_while(|argument| *argument != "--");
     let asked = std::env::var_os("AEGIS_SKIP_MISSING").is_some_and(|value| !value.is_empty() && value != "0");
     let skip = asked || ours.clone().any(is_flag);
-    // What only compiles needs none of it.
+    // Compiling alone needs none of these system packages.
     let missing =
         if ours.clone().any(|argument| argument == "--no-run") { vec![] } else { system::missing() };
     let names: Vec<String> =
@@ -139,7 +140,7 @@ fn test(arguments: &[String]) -> Result<u8> {
     Ok(code)
 }
 
-/// The arguments of `cargo test` without the flag that is ours, and without these tests.
+/// Returns the arguments for `cargo test`: those given, without the flag of xtask, and with `--skip` for each of `skipped`.
 fn without(arguments: &[String], skipped: &[&str]) -> Vec<String> {
     let (ours, theirs) =
         arguments.split_at(arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len()));
@@ -152,15 +153,15 @@ fn without(arguments: &[String], skipped: &[&str]) -> Vec<String> {
     passed
 }
 
-/// Sets up while `compile` compiles, then hands over to `command` and passes its exit code on.
-/// Where nothing is missing, `command` compiles for itself.
+/// Sets up while `compile` runs, then runs `command` and returns its exit code. Where nothing is missing, `compile` is left
+/// out, because `command` compiles too.
 fn cargo(compile: &[&str], command: &[&str], arguments: &[String], needs: &Needs<'_>) -> Result<u8> {
     let setup = Setup::begin(repository())?;
     let fetched = setup.libraries()?;
     if fetched || !setup.is_finished(needs)? {
         let mut compiling = start(compile, &[])?;
         if let Err(error) = setup.finish(needs) {
-            // What it has compiled so far stays; the error to report is this one.
+            // What has been compiled so far stays. The error of the setup is the one to report.
             let _ = compiling.kill();
             let _ = compiling.wait();
             return Err(error);
@@ -180,7 +181,8 @@ fn start(command: &[&str], arguments: &[String]) -> Result<Child> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut process = Command::new(cargo);
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
-        // Tests of the robot wait for its clock, or for each other; meanwhile others can use the processors.
+        // Tests of the robot wait for its clock or for each other. More threads than processors let other tests run
+        // meanwhile.
         process.env(
             "RUST_TEST_THREADS",
             (4 + thread::available_parallelism().map_or(1, usize::from)).to_string(),
@@ -195,8 +197,9 @@ fn start(command: &[&str], arguments: &[String]) -> Result<Child> {
     process.spawn().context("cannot start cargo")
 }
 
-/// Whether cargo set a variable for the package that it runs, this one. Passed on to another cargo, some build scripts
-/// would take it for a change, and everything above them would be compiled anew when cargo is next called by hand.
+/// Returns whether an environment variable is one that cargo sets for the package that it runs, which is xtask. If such a
+/// variable were passed on to another cargo, some build scripts would take it for a change, and everything that depends on
+/// them would be compiled again when cargo is next called by hand.
 fn is_of_this_package(variable: &str) -> bool {
     let exact = ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PRIMARY_PACKAGE", "OUT_DIR"];
     let prefixes = ["CARGO_PKG_", "CARGO_BIN_", "CARGO_CRATE_"];

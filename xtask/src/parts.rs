@@ -1,23 +1,23 @@
-//! The parts that setup keeps in the cache, where they lie, and what they must weigh.
+//! The parts that setup keeps in the cache: their places, and the digests that they must have.
 //! Versions and digests are pinned here and in `sim_bridge/python/requirements.lock`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// A native library out of a Python package.
+/// A native library that is taken from a Python package.
 pub struct Library {
     /// Folder in the cache, under `lib/`.
     pub folder: &'static str,
-    /// The Python package that it comes out of.
+    /// The Python package that contains the library.
     pub package: &'static str,
-    /// Where the package has it, under `site-packages/`.
+    /// Path of the library in the package, under `site-packages/`.
     pub source: &'static str,
-    /// File name with its version, as the loader wants it.
+    /// File name with the version, as the loader needs it.
     pub file: &'static str,
-    /// Name that a linker looks for.
+    /// File name without the version, as a linker needs it.
     pub link: &'static str,
-    /// SHA-256 on x86-64. Elsewhere the digest of the package, which pip has checked, stands for it.
+    /// SHA-256 of the library on x86-64. On other processors it is not checked; pip has checked the digest of the package.
     pub sha256: &'static str,
 }
 
@@ -41,10 +41,10 @@ pub const LIBRARIES: [Library; 2] = [
     },
 ];
 
-/// The suites that setup knows how to bring. The first is the demo's.
+/// The suites whose scenes setup can make. The first is the demo's.
 pub const SUITES: [&str; 4] = ["libero_spatial", "libero_object", "libero_goal", "libero_10"];
 
-/// `AEGIS_CACHE`, or `aegis` in the user's cache folder.
+/// Returns the cache folder as an absolute path: `AEGIS_CACHE`, or `aegis` in the user's cache folder.
 pub fn cache() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = variable("AEGIS_CACHE")
@@ -54,7 +54,8 @@ pub fn cache() -> Result<PathBuf> {
     std::path::absolute(&cache).with_context(|| format!("{}: not a usable path", cache.display()))
 }
 
-/// Every file under a folder with its size, sorted: cheap to take, and enough to notice what is gone or cut short.
+/// Lists every file under a folder with its size, sorted. The list is cheap to make, and enough to notice a file that is
+/// missing or cut short.
 pub fn inventory(folder: &Path) -> Result<String> {
     let mut lines = Vec::new();
     let mut open = vec![folder.to_owned()];

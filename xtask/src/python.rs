@@ -1,5 +1,5 @@
-//! Python at the edge: finding it, and running it so that it touches nothing outside the cache.
-//! Needed only while something is missing from the cache.
+//! Finds Python, and runs it so that it writes nothing outside the cache.
+//! Python is needed only while something is missing from the cache.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::advice;
 
-/// A Python that can make virtual environments.
+/// Finds a Python of version 3.11 or newer that can make virtual environments.
 pub fn find() -> Result<PathBuf> {
     let python = std::env::var_os("AEGIS_PYTHON")
         .filter(|value| !value.is_empty())
@@ -37,9 +37,10 @@ pub fn find() -> Result<PathBuf> {
     Ok(python)
 }
 
-/// Runs a Python with everything that it writes kept inside `cache`; on failure shows its output and what to do.
+/// Runs Python with everything that it writes kept inside `cache`. On failure, prints the end of Python's output; the error
+/// contains advice.
 pub fn run(python: &Path, arguments: &[&std::ffi::OsStr], cache: &Path, what: &str) -> Result<()> {
-    // A folder for each run, for two may be under way.
+    // Each run has a folder of its own, because two may run at the same time.
     let scratch = cache.join("tmp").join(what.replace(' ', "-"));
     std::fs::create_dir_all(&scratch)
         .with_context(|| format!("{}: cannot make the folder", scratch.display()))?;
@@ -55,7 +56,7 @@ pub fn run(python: &Path, arguments: &[&std::ffi::OsStr], cache: &Path, what: &s
         .output()
         .with_context(|| format!("{}: cannot start", python.display()))?;
     let _ = std::fs::remove_dir_all(&scratch);
-    // Goes with the last run; until then it is not empty.
+    // The last run removes this folder; until then it is not empty, and the call fails.
     let _ = std::fs::remove_dir(cache.join("tmp"));
     if status.success() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Setup: brings the libraries and the scenes into the cache, each part once, whole or not at all.
-//! A part is named after what it is made from, so a changed pin makes a new part beside the old one.
+//! Setup: places the libraries and the scenes in the cache, each part once, whole or not at all.
+//! The name of a part contains the digest of what it is made from, so a changed pin makes a new part beside the old one.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,30 +12,30 @@ use anyhow::{Context, Result, bail};
 use crate::parts::{LIBRARIES, Library, cache, inventory};
 use crate::{digest, python};
 
-/// How many suites are exported at a time: each takes about 2 GB of memory and a processor.
+/// Number of suites that are exported at the same time. Each export takes about 2 GB of memory and one processor.
 const EXPORTS: usize = 2;
-/// Runs upstream and writes the scenes of a suite.
+/// Name of the script that runs upstream and writes the scenes of a suite.
 const EXPORT: &str = "export_scenes.py";
 
-/// What is to be made sure of.
+/// What a command needs from the setup.
 pub struct Needs<'a> {
     /// Suites whose scenes are needed.
     pub suites: &'a [&'a str],
-    /// Whether upstream itself is needed: to run it, and not only what was exported from it.
+    /// Whether upstream itself must run, which needs more than the scenes exported from it.
     pub upstream: bool,
 }
 
-/// Setup of one repository, alone at work in its cache until it is dropped.
+/// Setup of one repository. No other setup works in the same cache until this value is dropped.
 pub struct Setup {
     repository: PathBuf,
     cache: PathBuf,
     environment: Environment,
-    /// Held, so that another setup in the same cache waits.
+    /// The locked file for which another setup in the same cache waits.
     _lock: File,
 }
 
 impl Setup {
-    /// Makes sure of the cache folder, and waits for another setup that is at work in it.
+    /// Makes the cache folder where it is missing, and waits for another setup that works in it.
     ///
     /// # Errors
     /// No C compiler, and a cache folder that cannot be made or locked.
@@ -53,9 +53,9 @@ impl Setup {
         Ok(Self { repository: repository.to_owned(), cache, environment, _lock: lock })
     }
 
-    /// Makes sure of what compiling and linking need: the native libraries, out of two small packages.
+    /// Places what compiling and linking need where it is missing: the native libraries, from two small packages.
     ///
-    /// Returns whether they had to be fetched.
+    /// Returns whether a library had to be fetched.
     pub fn libraries(&self) -> Result<bool> {
         let mut fetched = false;
         for library in &LIBRARIES {
@@ -65,14 +65,14 @@ impl Setup {
         Ok(fetched)
     }
 
-    /// Whether [`Self::finish`] has something to make.
+    /// Returns whether [`Self::finish`] has nothing left to make.
     pub fn is_finished(&self, needs: &Needs<'_>) -> Result<bool> {
         let missing = scenes(&self.cache, &self.environment.source, needs.suites)?;
         let upstream = !needs.upstream || self.environment.is_complete();
         Ok(upstream && missing.iter().all(Scenes::whole))
     }
 
-    /// Makes sure of everything else that running needs. Checks files and nothing else when all is there.
+    /// Makes everything else that running needs and that is missing. Only checks files where nothing is missing.
     pub fn finish(&self, needs: &Needs<'_>) -> Result<()> {
         if needs.upstream {
             self.environment.complete()?;
@@ -82,7 +82,7 @@ impl Setup {
     }
 }
 
-/// Says what is begun, does it, and says how long it took.
+/// Prints what is begun, does the work, and prints how long the work took.
 fn timed<T>(what: &str, place: &Path, work: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("setup: {what} into {}", place.display());
     let begin = Instant::now();
@@ -99,7 +99,7 @@ fn compiler() -> Result<()> {
     }
 }
 
-/// The virtual environment that upstream LIBERO runs in. Made only when a part is missing.
+/// The virtual environment that upstream LIBERO runs in. It is made only when a part of the cache is missing.
 struct Environment {
     folder: PathBuf,
     cache: PathBuf,
@@ -129,8 +129,8 @@ impl Environment {
         self.stamp().is_file()
     }
 
-    /// The environment with at least the packages that the native libraries come out of: small, and what compiling
-    /// waits for.
+    /// Makes the environment with at least the packages that contain the native libraries. These are small, and compiling
+    /// waits for nothing else.
     fn with_libraries(&self) -> Result<()> {
         if self.is_complete() || self.folder.join("libraries").is_file() {
             return Ok(());
@@ -158,7 +158,7 @@ impl Environment {
         })
     }
 
-    /// The whole environment: upstream LIBERO with all that it needs.
+    /// Makes the whole environment: upstream LIBERO with everything that it needs.
     fn complete(&self) -> Result<()> {
         if self.is_complete() {
             return Ok(());
@@ -173,12 +173,12 @@ impl Environment {
         })
     }
 
-    /// Stamps the environment when it was made, and removes it when it was not.
+    /// Calls `make`, then writes the stamp file. Removes the environment where either fails.
     fn whole_or_not_at_all(&self, stamp: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
         let made =
             make().and_then(|()| fs::write(self.folder.join(stamp), "").context("cannot write the stamp"));
         if made.is_err() {
-            // The error to report is the first one.
+            // The error of `make` is the one to report, so an error of the removal is ignored.
             let _ = fs::remove_dir_all(&self.folder);
         }
         made
@@ -206,7 +206,7 @@ impl Environment {
     }
 }
 
-/// The lines of a lock that pin these packages, with their digests.
+/// Returns the lines of a lock that pin these packages, with their digests.
 fn locked(lock: &str, packages: &[&str]) -> String {
     let mut wanted = false;
     let mut lines = String::new();
@@ -222,7 +222,7 @@ fn locked(lock: &str, packages: &[&str]) -> String {
     lines
 }
 
-/// Makes sure of one library. Returns whether it had to be placed.
+/// Places one library in the cache where it is missing or not whole. Returns whether it had to be placed.
 fn ensure_library(cache: &Path, library: &Library, environment: &Environment) -> Result<bool> {
     let folder = cache.join("lib").join(library.folder);
     let path = folder.join(library.file);
@@ -257,7 +257,7 @@ fn ensure_library(cache: &Path, library: &Library, environment: &Environment) ->
     copied.with_context(|| format!("{}: cannot place the library", path.display())).map(|()| true)
 }
 
-/// The scenes of these suites, named after what they are made from.
+/// Returns the scenes of these suites, named after the digest of the files that they are made from.
 fn scenes<'a>(cache: &Path, source: &Path, suites: &[&'a str]) -> Result<Vec<Scenes<'a>>> {
     let made_from =
         [EXPORT, "placements.py", "upstream.py", "requirements.lock"].map(|name| source.join(name));
@@ -276,7 +276,7 @@ fn ensure_scenes(cache: &Path, environment: &Environment, suites: &[&str]) -> Re
         std::thread::scope(|scope| -> Result<()> {
             let exports: Vec<_> =
                 together.iter().map(|scenes| scope.spawn(|| scenes.export(&script, environment))).collect();
-            // Every export is waited for, so that the first error does not hide a suite that came out well.
+            // All exports are waited for before the first error is returned, so that an export that succeeds is kept.
             let results: Vec<_> = exports.into_iter().map(|export| export.join()).collect();
             results.into_iter().try_for_each(|result| result.unwrap_or_else(|_| bail!("an export panicked")))
         })?;
@@ -289,7 +289,7 @@ fn ensure_scenes(cache: &Path, environment: &Environment, suites: &[&str]) -> Re
 /// The exported scenes of one suite.
 struct Scenes<'a> {
     suite: &'a str,
-    /// Of the folder, with the digest of what it is made from.
+    /// Name of the folder: the suite, and the digest of the files that the scenes are made from.
     name: String,
     folder: PathBuf,
     stamp: PathBuf,

@@ -1,24 +1,24 @@
-//! What the tests want of the system that setup cannot bring: drivers to draw with, and a browser. What of it is missing, the
-//! one line that brings all of it, and the tests that do without. `aegis doctor` has this file too.
+//! System packages that tests need and that setup cannot install: drivers to draw with, and a browser. Tells which are
+//! missing, the one command that installs them, and the tests that need them. `aegis doctor` includes this file too.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// One thing that the system brings.
+/// Something that the tests need from the system.
 pub struct Part {
-    /// What it is.
+    /// Name of the part, for messages.
     pub name: &'static str,
-    /// What wants it.
+    /// What needs the part, for messages.
     pub wanted_by: &'static str,
-    /// Debian's packages of it.
+    /// Debian packages that contain the part.
     packages: &'static [&'static str],
-    /// The tests that fail without it, by the ends of their names.
+    /// The tests that fail without the part, by the ends of their names.
     pub tests: &'static [&'static str],
     is_here: fn() -> bool,
 }
 
-/// Everything.
+/// All parts.
 pub const PARTS: [Part; 3] = [
     Part {
         name: "libEGL.so.1 with a driver",
@@ -56,24 +56,24 @@ pub const PARTS: [Part; 3] = [
 ];
 
 impl Part {
-    /// Whether it is here.
+    /// Returns whether the part is on this system.
     pub fn is_here(&self) -> bool {
         (self.is_here)()
     }
 }
 
-/// What is not here.
+/// Returns the parts that are not on this system.
 pub fn missing() -> Vec<&'static Part> {
     PARTS.iter().filter(|part| !part.is_here()).collect()
 }
 
-/// The line that brings parts on Debian and its kin.
+/// Returns the command line that installs parts on Debian and on systems derived from it.
 pub fn command(parts: &[&Part]) -> String {
     let packages: Vec<&str> = parts.iter().flat_map(|part| part.packages).copied().collect();
     format!("apt-get install --yes --no-install-recommends {}", packages.join(" "))
 }
 
-/// The dispatch library, and a description of a driver behind it.
+/// Returns whether the EGL dispatch library is present, with the description of a driver for it.
 fn has_egl() -> bool {
     let drivers = ["/usr/share/glvnd/egl_vendor.d", "/etc/glvnd/egl_vendor.d"];
     let named = std::env::var_os("__EGL_VENDOR_LIBRARY_FILENAMES").is_some();
@@ -90,7 +90,7 @@ fn has_chromium() -> bool {
     is_program(named.as_deref().unwrap_or(OsStr::new("chromium")), &path)
 }
 
-/// Whether the loader finds a library.
+/// Returns whether the loader finds a library.
 fn has_library(name: &str) -> bool {
     let listed = |program: &str| Command::new(program).arg("-p").output().ok();
     let cache = ["ldconfig", "/sbin/ldconfig", "/usr/sbin/ldconfig"].into_iter().find_map(listed);
@@ -102,13 +102,13 @@ fn has_library(name: &str) -> bool {
     in_cache || std::env::split_paths(&folders).any(|folder| folder.join(name).exists())
 }
 
-/// Whether a folder has a file that describes a driver.
+/// Returns whether a folder contains a JSON file, in which drivers are described.
 fn has_json(folder: &Path) -> bool {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).any(|path| path.extension() == Some(OsStr::new("json")))
 }
 
-/// Whether a shell would find a program: a path by itself, or a name in the folders of PATH.
+/// Returns whether a shell would find a program: `name` is a path, or a name in one of the folders of `path`.
 fn is_program(name: &OsStr, path: &OsStr) -> bool {
     let name = PathBuf::from(name);
     if name.components().count() > 1 {

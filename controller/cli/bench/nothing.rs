@@ -1,5 +1,5 @@
-//! A plant that does nothing, policies that do nothing, and the controller between them.
-//! What is left of the time is the loop's own.
+//! A plant and policies that do nothing, and the settings of the controller between them.
+//! The time that a control period takes with them is the cost of the control loop itself.
 
 use aegis_core::control::{
     Channel, ChannelKind, ControlSettings, ControllerConfig, LimitScope, OutOfBounds, Overlap, StrongLoss,
@@ -12,12 +12,12 @@ use aegis_core::{
 };
 use aegis_runtime::{InferenceOutput, Inferencer};
 
-/// Actions in a chunk, and values in an action, as the shipped policies have them.
+/// Shape of a chunk, `[actions, channels]`, as the shipped policies have it.
 pub const CHUNK: [usize; 2] = [10, 7];
-/// Objects that the plant shows, as a LIBERO scene.
+/// Number of objects that the plant reports, as many as a LIBERO scene has.
 const OBJECTS: usize = 7;
 
-/// A controller for [`Nothing`] that no slow moment of the machine stops.
+/// Returns the settings of a controller for [`Nothing`] that goes on when the machine is slow for a moment.
 pub fn recipe(rate_hz: f64) -> ControllerConfig {
     let channel = Channel {
         kind: ChannelKind::Rate,
@@ -32,7 +32,7 @@ pub fn recipe(rate_hz: f64) -> ControllerConfig {
             rate_hz,
             lead_steps: 1,
             overlap: Overlap::Replace,
-            // What is measured is not to end because a busy machine was slow for a moment.
+            // A measurement must not end because a busy machine was slow for a moment.
             weak_misses: 1000,
             strong_patience_steps: 1000,
             on_strong_loss: StrongLoss::Stop,
@@ -81,7 +81,7 @@ impl Inferencer for Idle {
     }
 }
 
-/// A plant that does nothing and shows as much as a LIBERO scene.
+/// A plant that does nothing. Its observations are as large as those of a LIBERO scene.
 #[derive(Default)]
 pub struct Nothing {
     step: u32,

@@ -1,5 +1,5 @@
-//! How long a plant waits from publishing an observation until a command that knew it is back.
-//! Looks on at the plant's own session, where both pass.
+//! Measures the time from a plant's publishing of an observation until the first command that answers it is back.
+//! Subscribes on the plant's own session, where both messages pass.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use zenoh::Wait;
 use zenoh::pubsub::Subscriber;
 
-/// Observations that wait for their command; older ones are given up.
+/// Largest number of observations that wait for their command; older ones are dropped.
 const KEPT: usize = 1024;
 
 /// The running measurement.
@@ -26,7 +26,7 @@ struct Shared {
 }
 
 impl RoundTrip {
-    /// Begins to look on; `trips` is where durations go, nanoseconds.
+    /// Begins the measurement. Round-trip times are recorded in `trips`, nanoseconds.
     pub fn watch(session: &zenoh::Session, plant: &str, trips: Histogram<u64>) -> Result<Self, LinkError> {
         let keys = KeyExprs::of(plant)?;
         let shared = Arc::new(Mutex::new(Shared { sent: BTreeMap::new(), trips }));
@@ -44,12 +44,12 @@ impl RoundTrip {
         Ok(Self { shared, _subscribers })
     }
 
-    /// Begins anew.
+    /// Discards the times that have been measured.
     pub fn forget(&self) {
         lock(&self.shared).trips.reset();
     }
 
-    /// What has been measured.
+    /// Returns the times that have been measured.
     pub fn histogram(&self) -> Histogram<u64> {
         lock(&self.shared).trips.clone()
     }
@@ -65,7 +65,7 @@ impl Shared {
                 }
             }
             Message::Action(action) => {
-                // Each observation counts once, for the first command that knew it.
+                // Each observation counts once, for the first command that answers it.
                 if let Some(sent) = self.sent.remove(&action.observation) {
                     let trip = u64::try_from(now.duration_since(sent).as_nanos()).unwrap_or(u64::MAX);
                     self.trips.saturating_record(trip.max(1));

@@ -1,5 +1,5 @@
-//! The looking of `aegis doctor`: libraries, GPU, scenes, Python and models as they are on this machine.
-//! Nothing is changed, and nothing that is missing ends the search.
+//! The checks of `aegis doctor`: libraries, GPU, scenes, Python and models, as they are on this machine. Nothing is
+//! changed, and a missing thing does not end the checks.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::system;
 
 const SETUP: &str = "run `cargo xtask setup`";
 
-/// Everything, in the order in which one thing needs another.
+/// Makes all checks, in the order in which one thing depends on another.
 pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
     let mut checks = vec![cache()];
     let runtime = onnx(&mut checks);
@@ -31,7 +31,7 @@ pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
     checks
 }
 
-/// What setup made; a release has its libraries beside it.
+/// Checks the cache folder that setup makes. A release needs none, because its libraries lie beside the program.
 fn cache() -> Check {
     let needed = beside("share/aegis").is_none();
     match cache_folder() {
@@ -41,7 +41,7 @@ fn cache() -> Check {
     }
 }
 
-/// The ONNX Runtime library and what it was built with.
+/// Checks the ONNX Runtime library, and lists the execution providers that it was built with.
 fn onnx(checks: &mut Vec<Check>) -> Option<OnnxRuntime> {
     const NAME: &str = "onnx runtime";
     let advice = "run `cargo xtask setup`, or name a library in AEGIS_ORT_LIBRARY";
@@ -62,7 +62,7 @@ fn onnx(checks: &mut Vec<Check>) -> Option<OnnxRuntime> {
     }
 }
 
-/// Path, version and SHA-256 of a library.
+/// Returns the path, version and SHA-256 of a library as text.
 fn describe(path: &Path) -> String {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     match std::fs::read(&path) {
@@ -75,7 +75,7 @@ fn describe(path: &Path) -> String {
     }
 }
 
-/// NVIDIA GPUs as the driver lists them. Needed only by a provider that insists on one.
+/// Checks for NVIDIA GPUs, as the driver lists them. A GPU is needed only where the provider may not be the CPU.
 fn gpu(host: &HostSettings) -> Check {
     let needed = !host.provider.candidates().contains(&Provider::Cpu);
     let driver = Path::new("/proc/driver/nvidia");
@@ -106,7 +106,7 @@ fn mujoco() -> Check {
     }
 }
 
-/// The suites to look for, the plan's own first.
+/// Returns the suites to check, and whether each is needed. The plan's own suite is first, and is the only one needed.
 fn suites(wanted: &str) -> Vec<(String, bool)> {
     let others = SUITES.into_iter().filter(|suite| *suite != wanted).map(|suite| (suite.to_owned(), false));
     std::iter::once((wanted.to_owned(), true)).chain(others).collect()
@@ -135,7 +135,8 @@ fn scenes(suite: &str, needed: bool) -> Check {
     }
 }
 
-/// Physics steps a second by plain `mj_step` in a suite's first scene: by it, times of two machines can be compared.
+/// Measures physics steps per second by plain `mj_step`, in the first scene of a suite. Times of two machines can be
+/// compared by this rate.
 fn step_rate(suite: &str) -> Check {
     const NAME: &str = "mj_step rate";
     let loaded = scenes_folder(suite)
@@ -148,11 +149,11 @@ fn step_rate(suite: &str) -> Check {
     }
 }
 
-/// Python with upstream's packages: tests, comparisons and the first setup use it, the verbs do not.
+/// Checks for Python with upstream's packages. Tests, comparisons and the first setup use it; the verbs do not.
 fn python() -> Check {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/python/bin/python");
     if python.exists() {
-        // The interpreter itself is a link out of the cache; its folder is what matters.
+        // The interpreter is a symbolic link that leads out of the cache, so the folder around it is reported.
         let folder = python.ancestors().nth(2).and_then(|folder| folder.canonicalize().ok());
         let path = folder.unwrap_or(python);
         return Check::here("python packages", false, path.display().to_string());
@@ -161,7 +162,7 @@ fn python() -> Check {
     Check::missing("python packages", false, format!("{}: not there", python.display()), advice)
 }
 
-/// What the system brings to draw with: pictures and their tests need it, the verbs that draw nothing do not.
+/// Checks for system packages that drawing needs. Pictures and their tests need them; verbs that draw nothing do not.
 fn system() -> Vec<Check> {
     let advice = format!("`{}` brings all that is not here of these", system::command(&system::missing()));
     let check = |part: &system::Part| {
@@ -178,7 +179,7 @@ fn system() -> Vec<Check> {
 fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks: &mut Vec<Check>) {
     let restore = "restore it, or train it again with policies/train/reproduce.sh";
     for (name, card) in [("weak policy", &plan.models.weak), ("strong policy", &plan.models.strong)] {
-        // The digest can be checked without the library, and says more than a graph that does not open.
+        // The digest is checked without the library, and its error says more than that of a graph which does not open.
         let whole = ModelCard::load(card).and_then(|card| card.weights().map(|_| card));
         let card_path = card.display();
         checks.push(match (whole, runtime) {

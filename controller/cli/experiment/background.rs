@@ -1,5 +1,5 @@
-//! What a report says beside its figures, read from disk: cards as they stand, instructions, and the suite's packages.
-//! Callers have checked all of it against the registration.
+//! Reads from disk what a report says beside its figures: cards, task instructions, and the versions of the suite's
+//! packages. Callers have checked all of these files against the registration.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::files::text;
 use crate::origins;
 use crate::study_loader::{load_suite, probe, scenes_folder};
 
-/// The parts of a [`Background`] that are in files.
+/// The parts of a [`Background`] that are read from files.
 pub struct Read {
     /// The probe of the plan.
     pub probe: ProbeFile,
@@ -26,7 +26,7 @@ pub struct Read {
 }
 
 impl Read {
-    /// Reads what a plan names.
+    /// Reads the files that a plan names.
     pub fn of(plan: &Plan, lock: &Lock) -> Result<Self, Failure> {
         let suite = load_suite(&plan.suite, plan.sample_seed)?;
         let tasks = plan.task_list(suite.task_count());
@@ -43,7 +43,7 @@ impl Read {
         })
     }
 
-    /// All that a report says beside its figures.
+    /// Returns everything that a report says beside its figures.
     pub fn background<'a>(
         &'a self,
         plan: &'a Plan,
@@ -55,13 +55,13 @@ impl Read {
     }
 }
 
-/// Reads a card whole, what it says for people included.
+/// Reads all fields of a card, including those that this program does not use.
 fn card(path: &Path) -> Result<toml::Table, Failure> {
     toml::from_str(&text(path)?)
         .map_err(|error| failure(Exit::Input, format!("{}: not a model card: {error}", path.display())))
 }
 
-/// Versions by package of a suite's own file; none where it lists none.
+/// Reads the versions of packages, by package, from a suite's `suite.json`; empty where it lists none.
 fn packages(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
     let suite: serde_json::Value = serde_json::from_str(&text(path)?)
         .map_err(|error| failure(Exit::Setup, format!("{}: {error}", path.display())))?;

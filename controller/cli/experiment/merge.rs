@@ -1,4 +1,4 @@
-//! `aegis experiment merge`: the parts of several machines as one store.
+//! `aegis experiment merge`: merges the parts that several machines ran into one store.
 
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ use crate::study_loader::load_suite;
 pub struct MergeArguments {
     #[command(flatten)]
     registered: Registered,
-    /// Folder of the whole; must not be there
+    /// Folder of the merged store; it must not exist
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Folders of the parts, as `aegis experiment run --shard` made them
@@ -24,7 +24,7 @@ pub struct MergeArguments {
     parts: Vec<PathBuf>,
 }
 
-/// Runs the verb.
+/// Runs `aegis experiment merge`.
 pub fn run(arguments: &MergeArguments) -> Result<(), Failure> {
     let (plan, lock) = arguments.registered.take_over()?;
     let MergeArguments { out, parts, .. } = arguments;

@@ -1,5 +1,5 @@
-//! `aegis experiment report`: figures from the store, as JSON, Markdown and one HTML file.
-//! Holds no times and nothing of the machine: the same results give the same bytes.
+//! `aegis experiment report`: computes the figures from the store, and writes them as JSON, Markdown and one HTML file. The
+//! files contain no measured times and nothing of the machine: the same results give the same bytes.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,9 @@ use crate::files::{digest, make_folder};
 use crate::host::HostArguments;
 use crate::replay::stored::{How, Stored};
 
-/// Digest of the store's file, as it was when the report was made.
+/// File with the digest that the store's file had when the report was made.
 pub const SEAL: &str = "episodes.sqlite.sha256";
-/// The figures.
+/// File with the figures.
 pub const JSON: &str = "report.json";
 
 /// Arguments of `aegis experiment report`.
@@ -38,14 +38,14 @@ pub struct ReportArguments {
     /// Print the figures as JSON instead of the page
     #[arg(long)]
     json: bool,
-    /// Run the episodes that the report links to again, hold them against their results, and write their recordings
+    /// Run the episodes that the report links to again, check them against their results, and write their recordings
     #[arg(long)]
     recordings: bool,
     #[command(flatten)]
     host: HostArguments,
 }
 
-/// Runs the verb.
+/// Runs `aegis experiment report`.
 pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let (plan, lock) = arguments.registered.take_over()?;
     let folder = &arguments.folder;
@@ -75,8 +75,8 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Writes one of the report's files, unless it is there with these bytes. Where the folder may not be written to, as on a
-/// medium that is read, the report is only printed, which is said.
+/// Writes one of the report's files, unless a file with these bytes exists. Where the folder cannot be written to, as on a
+/// read-only medium, prints a message instead; the report itself is printed in any case.
 fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if std::fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
@@ -89,7 +89,8 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     Err(failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
 }
 
-/// Leaves the store in one file, so that its digest is that of all of it; says where what it holds was edited.
+/// Moves the store's log into the store's one file, so that the digest of this file covers the whole store. Prints a
+/// message for each edit of the store that its seals show.
 fn checkpoint(folder: &Path, lock: &Lock) -> Result<(), Failure> {
     let path = store_path(folder);
     if !path.exists() {
@@ -107,7 +108,7 @@ fn checkpoint(folder: &Path, lock: &Lock) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A report's files by name, and the episodes that it links to.
+/// A report's files, by name, and the episodes that the report links to.
 pub struct Made {
     /// Episodes that the report links to.
     pub instructive: Vec<Instructive>,
@@ -115,13 +116,13 @@ pub struct Made {
 }
 
 impl Made {
-    /// The text of one of them, without its last line's end.
+    /// Returns the text of one file, without the newline at its end.
     pub fn text(&self, name: &str) -> &str {
         self.files.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text.trim_end())
     }
 }
 
-/// Makes a report from what is stored; writes nothing.
+/// Makes a report from the store in `folder`; writes nothing.
 pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     let store = read_store(folder, lock)?;
     let results = store.results().or_exit(Exit::Input)?;

@@ -1,4 +1,5 @@
-//! `aegis experiment run`: the episodes of a registered study, into a store that a killed run goes on from.
+//! `aegis experiment run`: runs the episodes of a registered study into a store. A run that was killed is continued from
+//! there.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,8 @@ use aegis_experiments::store::Chain;
 use aegis_experiments::{Arm, EpisodeKey, EpisodeSettings, precondition};
 use clap::Args;
 
-use super::{Registered, arms, judged, keys_of, open_store, read_store};
+use super::{Registered, judged, keys_of, open_store, read_store};
+use crate::arms::arms;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::make_folder;
 use crate::host::HostArguments;
@@ -42,7 +44,7 @@ pub struct RunArguments {
     host: HostArguments,
 }
 
-/// Runs the verb.
+/// Runs `aegis experiment run`.
 pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let (_, lock) = arguments.registered.take_over()?;
     let study = Study::open(&StudyArguments {
@@ -76,7 +78,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What every episode of one call is run with.
+/// The study, settings and lock that every episode of one call is run with.
 struct Session<'a> {
     study: &'a Study,
     probe: &'a Probe,
@@ -86,7 +88,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Runs what the store of a folder lacks; returns how many sets that was.
+    /// Runs the sets that the store in a folder lacks. Returns how many sets were run.
     fn fill(
         &self,
         folder: &Path,
@@ -102,14 +104,15 @@ impl Session<'_> {
             Experiment { folder, store, keys, arms },
             self.arguments.workers,
             self.settings,
-            &|_| self.study.parties(self.probe),
+            &|_| self.study.context(self.probe),
             &progress::follow(&bar),
         );
         bar.finish_and_clear();
         ran.or_exit(Exit::Failed)
     }
 
-    /// Runs the weak policy where the plan wants the probe judged first, and refuses to go on below its floor.
+    /// Runs the weak episodes of the precondition, by which the probe is judged before the study, and refuses to go on
+    /// where the probe's AUROC is not above the plan's floor.
     fn hold_precondition(&self, keys: &[EpisodeKey]) -> Result<(), Failure> {
         let folder = self.arguments.out.join(precondition::FOLDER);
         self.fill(&folder, keys, &[Arm::weak()], "weak episodes of the precondition")?;

@@ -1,5 +1,5 @@
-//! `aegis experiment verify`: a report held against the registration, the store, every digest, and sets run again.
-//! Each line says what was checked and what of the report it covers.
+//! `aegis experiment verify`: checks a report against the registration, the store and every digest, and runs sets again.
+//! Each line says what was checked, and which sections of the report that covers.
 
 mod rerun;
 mod traces;
@@ -18,7 +18,8 @@ use serde_json::Value;
 
 use self::traces::Kept;
 use super::report::{JSON, Made, SEAL, make};
-use super::{Registered, arms_of, registration_id, store_path};
+use super::{Registered, registration_id, store_path};
+use crate::arms::arms_of;
 use crate::exit::{Exit, Failure, failure, say};
 use crate::files::digest;
 
@@ -39,7 +40,7 @@ pub struct VerifyArguments {
     again: rerun::RerunArguments,
 }
 
-/// Runs the verb.
+/// Runs `aegis experiment verify`.
 pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     let (plan, lock) = arguments.registered.verify()?;
@@ -49,13 +50,15 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     );
     let mut wrong: Vec<String> = Vec::new();
     let store_file = store_path(folder);
-    // Of one that is open only reading its log gives all of it, for which SQLite writes beside it.
+    // A store with a log beside it is complete only together with the log, and SQLite writes files beside a store to read a
+    // log, so such a store is refused.
     for store in [&store_file, &store_path(&folder.join(precondition::FOLDER))] {
         check_closed(store).map_err(|error| failure(Exit::Failed, error))?;
     }
     let read = |name: &str| {
         let path = folder.join(name);
-        // Read as it is, for one of these is a page; an editor's byte-order mark is no difference.
+        // Read without the check for web pages, because one of these files is one. A byte-order mark of an editor is
+        // ignored.
         let text = std::fs::read_to_string(&path).map(|text| text.trim_start_matches('\u{feff}').to_owned());
         text.map_err(|error| {
             let reason = match error.kind() {
@@ -74,8 +77,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     for kept in &stores {
         let ran = traces::check_locks(kept, &lock, &mut wrong);
         if kept.folder == *folder {
-            let untold = ran.untold(&lock).into_iter();
-            wrong.extend(untold.map(|line| format!("{}: {line}", store_file.display())));
+            let unreported = ran.unreported(&lock).into_iter();
+            wrong.extend(unreported.map(|line| format!("{}: {line}", store_file.display())));
         }
     }
     for kept in &stores {
@@ -90,7 +93,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         make(folder, &plan, &lock).and_then(|made| compare_report(folder, &made, &read, &mut wrong));
     match compared {
         Ok(()) => {}
-        // What is wrong by now may be why, and is not to go unsaid, or be said twice.
+        // What is already in `wrong` may be the cause of this error: all of it is reported, and nothing is reported twice.
         Err(error) if wrong.is_empty() => return Err(error),
         Err(error) if wrong.iter().any(|line| error.to_string().contains(line.as_str())) => {}
         Err(error) => wrong.push(error.to_string()),
@@ -110,7 +113,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     Err(failure(Exit::Failed, wrong.join("\n")))
 }
 
-/// The stores of a study, its own and that of its precondition; what cannot be read is wrong.
+/// Opens the stores of a study: its own, and that of its precondition. The error of a store that cannot be read is added to
+/// `wrong`.
 fn stores(folder: &Path, plan: &Plan, lock: &Lock, wrong: &mut Vec<String>) -> Result<Vec<Kept>, Failure> {
     let mut places = vec![(folder.to_owned(), arms_of(plan)?, "every figure")];
     if plan.precondition().is_some() {
@@ -127,7 +131,7 @@ fn stores(folder: &Path, plan: &Plan, lock: &Lock, wrong: &mut Vec<String>) -> R
     Ok(stores)
 }
 
-/// Holds what was written against the report made again.
+/// Compares the report's files with the report that was made again, and adds each difference to `wrong`.
 fn compare_report(
     folder: &Path,
     made: &Made,
@@ -135,7 +139,7 @@ fn compare_report(
     wrong: &mut Vec<String>,
 ) -> Result<(), Failure> {
     let before = wrong.len();
-    // Both out of text, so that equal texts are equal values.
+    // Both values are parsed from text, so that equal texts give equal values.
     let parse = |text: &str| -> Result<Value, Failure> {
         let named = |error| failure(Exit::Input, format!("{}: {error}", folder.join(JSON).display()));
         serde_json::from_str(text).map_err(named)

@@ -1,25 +1,25 @@
-//! What a run of a plan reads, as it is on this machine: the other side of a lock.
-//! Everything is opened far enough to know that a run could begin with it.
+//! Finds everything that a run of a plan reads, as it is on this machine, for comparison with a lock.
+//! Each file is opened far enough to know that a run could begin with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aegis_experiments::files;
 use aegis_experiments::origin::{Statement, Use};
 use aegis_experiments::origin_file::ORIGINS;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::probe::file::ProbeFile;
 use aegis_experiments::probe::rules::RuleSettings;
-use aegis_experiments::registration::{Frozen, NamedFile, Scenes};
+use aegis_experiments::registration::{Frozen, NamedFile};
 use aegis_policies::card::{ExternalFile, ModelCard};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::library;
 use crate::origins::{ROLES, beside, check_ranges, of_policies, of_probe};
-use crate::study_loader::{check_chunks, onnx_library, probe, scenes_folder, suite_of};
+use crate::scene_digests::scenes;
+use crate::study_loader::{check_chunks, onnx_library, probe, suite_of};
 
-/// Reads the plan and takes the digest of all that it names.
+/// Reads the plan, and digests every file that the plan names.
 pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     let plan = Plan::read(path).or_exit(Exit::Input)?;
     let located = plan.clone().located(path);
@@ -28,7 +28,7 @@ pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     Ok((plan, frozen.or_exit(Exit::Input)?))
 }
 
-/// Versions of the program and of the libraries that physics and inference come from.
+/// Returns the versions of the program, and of the libraries for physics (MuJoCo) and inference (ONNX Runtime).
 pub fn versions() -> Result<BTreeMap<String, String>, Failure> {
     let onnx = onnx_library()?;
     let mujoco = library::mujoco().ok_or_else(|| failure(Exit::Setup, "mujoco: not linked"))?;
@@ -41,7 +41,8 @@ pub fn versions() -> Result<BTreeMap<String, String>, Failure> {
     Ok(found)
 }
 
-/// Cards, weights with what they keep in other files, and probe. `plan` has their paths as written, `located` those to read from.
+/// Digests the cards, the weights with their external files, the probe, and each `origins.toml`, by role. `plan` has the
+/// paths as written; `located` has the resolved paths, from which the files are read.
 fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Failure> {
     let mut found = BTreeMap::new();
     let mut add = |role: String, written: &Path, path: &Path| {
@@ -49,7 +50,7 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
         found.insert(role, file);
         Ok::<_, Failure>(())
     };
-    // `origins.toml` is part of a registration where it says something of a file that is.
+    // An `origins.toml` is part of a registration where it states something about a file that is.
     let origins = |path: &Path, sha256: &str| {
         let said = beside(path, "", sha256, |_| Use::Training)?;
         Ok::<_, Failure>((!said.is_empty()).then(|| path.with_file_name(ORIGINS)))
@@ -78,16 +79,8 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
     Ok(found)
 }
 
-/// The files of a suite.
-pub fn scenes(suite: &str) -> Result<Scenes, Failure> {
-    let folder = scenes_folder(suite)?;
-    let named = |error| failure(Exit::Setup, format!("{}: cannot read: {error}", folder.display()));
-    let files = files::below(&folder).map_err(named)?;
-    let digests = files.into_iter().map(|(name, path)| Ok((name, digest(&path)?)));
-    Ok(Scenes::new(suite.to_owned(), digests.collect::<Result<_, Failure>>()?))
-}
-
-/// Refuses models and a probe that do not belong together: nobody registers what cannot run.
+/// Checks the models' weights and chunks, and that the probe was fitted on the weak model; returns the probe. A plan that
+/// cannot run is not registered.
 pub fn check_models(path: &Path, located: &Plan) -> Result<ProbeFile, Failure> {
     for card in [&located.models.weak, &located.models.strong] {
         ModelCard::load(card).and_then(|card| card.weights()).or_exit(Exit::Input)?;
@@ -96,7 +89,7 @@ pub fn check_models(path: &Path, located: &Plan) -> Result<ProbeFile, Failure> {
     probe(&located.models)
 }
 
-/// Refuses a probe that was fitted otherwise than the plan says, and arms whose gate can never fire with it.
+/// Refuses a probe that was fitted with settings other than the plan's, and arms whose gate can never fire with this probe.
 pub fn check_probe(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<(), Failure> {
     let written = |settings| serde_json::to_value(settings).or_exit(Exit::Failed);
     let (fitted, said) = (written(&probe.settings)?, written(&located.fit)?);
@@ -119,7 +112,8 @@ pub fn check_probe(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<(),
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", path.display())))
 }
 
-/// Refuses a plan that could not answer what it asks.
+/// Refuses a plan whose study could not answer its question: one with the same model as weak and strong policy, and one
+/// that [`Plan::check_answers`] refuses.
 pub fn check_answers(path: &Path, located: &Plan) -> Result<(), Failure> {
     let [weak, strong] = [&located.models.weak, &located.models.strong];
     let model = |card: &Path| Ok::<_, Failure>(ModelCard::load(card).or_exit(Exit::Input)?.model_sha256());
@@ -137,7 +131,7 @@ pub fn check_answers(path: &Path, located: &Plan) -> Result<(), Failure> {
     located.check_answers(sets).map_err(|error| failure(Exit::Input, format!("{}: {error}", path.display())))
 }
 
-/// Refuses files that say that they came from a start which the plan judges on; returns what they say.
+/// Refuses files that state that they came from a start which the plan judges on. Returns the statements of all files.
 pub fn check_origins(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
     let file = &located.models.probe;
     let said = [of_policies(&located.models)?, of_probe(file, &file.display().to_string(), probe)?].concat();

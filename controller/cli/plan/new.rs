@@ -1,5 +1,5 @@
-//! `aegis plan new`: the shipped template where it is wanted.
-//! Paths to the shipped models are made to fit the new place.
+//! `aegis plan new`: writes the shipped template as a new plan.
+//! Paths to the shipped models are made relative to the folder of the new plan.
 
 use std::path::{Path, PathBuf};
 
@@ -9,9 +9,9 @@ use crate::exit::{Exit, Failure, failure, say};
 use crate::files::{make_folder, write};
 use crate::paths::shipped;
 
-/// The template, whose model paths fit its own folder.
+/// The template. Its model paths are relative to its own folder in the repository.
 const TEMPLATE: &str = include_str!("../../../experiments/template.toml");
-/// Those paths' beginning.
+/// Beginning of the template's model paths.
 const MODELS: &str = "../policies/models/";
 
 /// Arguments of `aegis plan new`.
@@ -23,7 +23,7 @@ pub struct NewArguments {
     out: PathBuf,
 }
 
-/// Runs the verb.
+/// Runs `aegis plan new`.
 pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
     let out = &arguments.out;
     if out.exists() {
@@ -35,7 +35,8 @@ pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
         _ => Path::new("."),
     };
     make_folder(folder)?;
-    // As the system sees both: `..` leads out of the folder that a link names, not out of the one that the link is in.
+    // Both paths without symbolic links, because the system resolves `..` against the target of a link, not against the
+    // folder that contains the link.
     let real = |path: &Path| {
         let named = |error| failure(Exit::Failed, format!("{}: cannot resolve: {error}", path.display()));
         path.canonicalize().map_err(named)
@@ -46,7 +47,7 @@ pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The way from one folder to another, both absolute and without links.
+/// Returns the relative path from one folder to another. Both paths are absolute and without links.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let shared = from.components().zip(to.components()).take_while(|(a, b)| a == b).count();
     let up = from.components().skip(shared).map(|_| Path::new(".."));

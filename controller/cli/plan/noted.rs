@@ -1,5 +1,5 @@
-//! Starts of the confirmation range that a verb runs outside the study: said on the spot, and noted in a log beside the plan.
-//! What a lock of the plan lacks of its log is taken over into the lock's chain, wherever the lock lies.
+//! Notes the starts of the confirmation range that a verb runs outside the study, in a message and in a log beside the
+//! plan. Lines of the log that a lock of the plan lacks are added to the chain of the lock, wherever the lock lies.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 
 use aegis_experiments::plan::Plan;
 use aegis_experiments::registration::{Lock, lock_path};
+use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::register::now;
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 
 /// The range that a study is judged on.
@@ -21,19 +21,19 @@ const CONFIRMATION: &str = "confirmation";
 struct Line {
     when: String,
     what: String,
-    /// How many sets; of an older line its words alone say it.
+    /// Number of sets that were run; 0 in an older line, which gives the number only in words.
     #[serde(default)]
     sets: u64,
 }
 
 impl Line {
-    /// As a lock has it that was made later.
+    /// Returns the line as a note in a lock that was made later.
     fn sentence(&self) -> String {
         format!("Before it was registered, {}, {}.", self.what, self.when)
     }
 }
 
-/// The plan's file, by whatever link it was named.
+/// Returns the path of the plan's file. A path that is a symbolic link is resolved.
 fn real(plan: &Path) -> PathBuf {
     if !plan.is_symlink() {
         return plan.to_owned();
@@ -41,13 +41,14 @@ fn real(plan: &Path) -> PathBuf {
     plan.canonicalize().unwrap_or_else(|_| plan.to_owned())
 }
 
-/// Where what is noted of a plan lies: beside its file.
+/// Returns the path of a plan's log, which lies beside the plan's file.
 fn log_path(plan: &Path) -> PathBuf {
     real(plan).with_extension("seen.jsonl")
 }
 
-/// Says that a verb is about to run so many sets of a range, where it is the confirmation range of a plan that was given,
-/// and notes it where the plan has a `[study]`.
+/// Notes that a verb is about to run `sets` sets of the confirmation range of a plan that was `given` on the command line.
+/// Prints a message; where the plan has a `[study]`, also writes to the plan's log and to its locks. Does nothing for any
+/// other range.
 pub fn note(
     given: Option<&PathBuf>,
     plan: &Plan,
@@ -86,19 +87,19 @@ pub fn note(
     Ok(())
 }
 
-/// The beginning of a line, for an error.
+/// Returns the beginning of a line, quoted, for an error.
 fn brief(line: &str) -> String {
     const MOST: usize = 60;
     let begin: String = line.chars().take(MOST).collect();
     if begin.len() < line.len() { format!("{begin:?} …") } else { format!("{begin:?}") }
 }
 
-/// What was noted of a plan before it was registered, as sentences for its lock.
+/// Returns what was noted of a plan before the plan was registered, as sentences for the lock.
 pub fn before(plan: &Path) -> Result<Vec<String>, Failure> {
     Ok(lines(plan)?.iter().map(Line::sentence).collect())
 }
 
-/// Takes what a plan's log has and a lock of it lacks over into the lock.
+/// Adds to the lock at `place` the lines of the plan's log that the lock lacks. Does nothing where there is no lock.
 pub fn take_over(plan: &Path, place: &Path) -> Result<(), Failure> {
     let lines = lines(plan)?;
     if lines.is_empty()
@@ -114,7 +115,7 @@ pub fn take_over(plan: &Path, place: &Path) -> Result<(), Failure> {
     changed.or_exit(Exit::Failed).map(|_| ())
 }
 
-/// Refuses a lock that lacks what is noted in the plan's log.
+/// Refuses a lock that lacks a line of the plan's log.
 pub fn check_lock(plan: &Path, place: &Path, lock: &Lock) -> Result<(), Failure> {
     let lines = lines(plan)?;
     let Some(Line { when, what, .. }) = lacks(&lines, lock).first().copied() else { return Ok(()) };
@@ -126,8 +127,8 @@ pub fn check_lock(plan: &Path, place: &Path, lock: &Lock) -> Result<(), Failure>
     Err(failure(Exit::Input, message))
 }
 
-/// The lines that a lock has neither as a note of its registration nor as an entry of its chain. Each stands for one run, so
-/// equal ones are counted.
+/// Returns the lines that a lock has neither as a note of its registration nor as an entry of its chain. Each line stands
+/// for one run, so equal lines are counted.
 fn lacks<'a>(lines: &'a [Line], lock: &Lock) -> Vec<&'a Line> {
     let mut notes: Vec<&String> = lock.notes.iter().collect();
     let mut entries: Vec<(&String, &String)> =
@@ -149,7 +150,7 @@ fn lacks<'a>(lines: &'a [Line], lock: &Lock) -> Vec<&'a Line> {
     lacking.collect()
 }
 
-/// A plan's log.
+/// Reads a plan's log; empty where there is none.
 fn lines(plan: &Path) -> Result<Vec<Line>, Failure> {
     let place = log_path(plan);
     let text = match std::fs::read_to_string(&place) {
@@ -169,13 +170,20 @@ fn lines(plan: &Path) -> Result<Vec<Line>, Failure> {
     text.lines().enumerate().map(line).collect()
 }
 
+/// Returns the current time in RFC 3339 format, UTC, to the second.
+pub fn now() -> String {
+    let now = Timestamp::now();
+    now.round(Unit::Second).unwrap_or(now).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
 
-    /// A plan with a study in a folder of its own, and its lock as `name` there.
+    /// Copies the shipped study's plan to a new folder, and its lock as `name`. Returns the folder, the lock's path and the
+    /// plan.
     fn registered(test: &str, name: &str) -> (PathBuf, PathBuf, Plan) {
         let folder = std::env::temp_dir().join(format!("aegis-noted-{}-{test}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
@@ -197,7 +205,7 @@ mod tests {
         let path = folder.join("study.toml");
         let lacks = |lock: &Path| check_lock(&path, lock, &Lock::load(lock).expect("a lock"));
         lacks(&lock).expect("nothing was noted");
-        // By a link to the plan it is the same plan.
+        // A link to the plan names the same plan.
         symlink("study.toml", folder.join("alias.toml")).expect("a link");
         note(Some(&folder.join("alias.toml")), &plan, "aegis collect", "confirmation", 7).expect("noted");
         note(Some(&path), &plan, "aegis collect", "tuning", 7).expect("nothing to note");

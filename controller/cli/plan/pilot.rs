@@ -1,5 +1,6 @@
-//! `aegis plan pilot`: every arm on the tuning range, before anything is registered: do budgets match, would a criterion fire?
-//! Figures are those of a report, made of other starts; nothing is stored, and no start of the confirmation range is met.
+//! `aegis plan pilot`: runs every arm on the tuning range, before registration, to see whether budgets match and whether a
+//! kill criterion would fire. The figures are those of a report, from other starts. Nothing is stored, and no start of the
+//! confirmation range is run.
 
 use std::path::PathBuf;
 
@@ -8,8 +9,8 @@ use aegis_experiments::runner::run_arms;
 use clap::Args;
 use serde_json::json;
 
+use crate::arms::arms;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::experiment::arms;
 use crate::host::HostArguments;
 use crate::progress;
 use crate::study_loader::{Study, StudyArguments, default_workers};
@@ -34,7 +35,7 @@ pub struct PilotArguments {
     host: HostArguments,
 }
 
-/// Runs the verb.
+/// Runs `aegis plan pilot`.
 pub fn run(arguments: &PilotArguments) -> Result<(), Failure> {
     let path = &arguments.plan;
     let study = Study::open(&StudyArguments {
@@ -56,7 +57,7 @@ pub fn run(arguments: &PilotArguments) -> Result<(), Failure> {
         return Err(failure(Exit::Input, format!("--sets: {reason}")));
     };
     let bar = progress::bar("sets of the tuning range", keys.len());
-    let open = |_| study.parties(&probe);
+    let open = |_| study.context(&probe);
     let settled = study.settings();
     let outcome = run_arms(keys, &arms, arguments.workers, &settled, &open, &progress::follow(&bar));
     bar.finish_and_clear();

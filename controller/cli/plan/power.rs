@@ -1,5 +1,5 @@
-//! `aegis plan power`: the episodes that an effect needs, exact for one contrast, simulated for the family.
-//! Reads arguments, prints; every number comes from the statistics and the simulation.
+//! `aegis plan power`: reports how many episodes an effect needs, exactly for one contrast, by simulation for the family.
+//! Parses arguments and prints; every number comes from the statistics and the simulation.
 
 use aegis_experiments::power::{Family, Simulation};
 use aegis_statistics::{Discordance, SampleSize, mcnemar_sample_size};
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::exit::{Exit, Failure, say};
 use crate::stats::by_flag;
 
-/// Most episodes that are looked at.
+/// Largest number of episodes that is tried.
 const LIMIT: u64 = 1_000_000;
 
 /// Arguments of `aegis plan power`.
@@ -30,7 +30,7 @@ pub struct PowerArguments {
     /// Level of the family, and of a contrast on its own
     #[arg(long, value_name = "SHARE")]
     alpha: f64,
-    /// Chance that is wanted
+    /// Power that is wanted
     #[arg(long, value_name = "SHARE", default_value_t = 0.8)]
     power: f64,
     /// Contrasts of the family, each with this effect and discordance
@@ -51,7 +51,7 @@ pub struct PowerArguments {
     json: bool,
 }
 
-/// Runs the verb.
+/// Runs `aegis plan power`.
 pub fn run(arguments: &PowerArguments) -> Result<(), Failure> {
     let PowerArguments { alpha, power, studies, seed, .. } = *arguments;
     let effect = discordance(arguments.effect, arguments.discordance)?;
@@ -65,7 +65,7 @@ pub fn run(arguments: &PowerArguments) -> Result<(), Failure> {
     let bonferroni = size(alpha / contrasts as f64)?;
     let simulation = Simulation { studies, seed };
     let family = Family { effect, contrasts, alpha, success };
-    // All contrasts need at least what one needs.
+    // All contrasts together need at least as many episodes as one contrast.
     let found = family.episodes(power, alone.first, LIMIT, simulation).map_err(flags)?;
     if arguments.json {
         let outcome = json!({
@@ -95,7 +95,7 @@ pub fn run(arguments: &PowerArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Both discordant shares from their difference and their sum.
+/// Returns both discordant shares from their difference, `effect`, and their sum, `discordance`.
 fn discordance(effect: f64, discordance: f64) -> Result<Discordance, Failure> {
     let refused = |name: &str, found: f64, valid: &str| {
         Err(crate::exit::failure(Exit::Input, format!("--{name}: found {found}; valid is {valid}")))

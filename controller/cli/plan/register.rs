@@ -1,5 +1,5 @@
-//! `aegis plan register`, `amend` and `check`: a plan and its lock.
-//! Gathers what is found and what time it is; what follows from it is the registration's.
+//! `aegis plan register`, `amend` and `check`: freezes a plan in a lock, amends the lock, or checks the plan against it.
+//! Collects the digests and the time; `aegis_experiments::registration` decides what follows from them.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,6 @@ use aegis_experiments::plan::{Plan, StateRange};
 use aegis_experiments::registration::{Difference, Frozen, Lock, LockFileError, lock_path};
 use aegis_files::shown;
 use clap::Args;
-use jiff::{Timestamp, Unit};
 use serde_json::json;
 
 use super::discovery::{check_answers, check_models, check_origins, check_probe, found};
@@ -17,7 +16,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::origins::ROLES;
 use crate::study_loader::probe;
 
-/// The plan and where its lock is.
+/// The plan and its lock.
 #[derive(Args)]
 pub struct Registered {
     /// The plan
@@ -46,7 +45,7 @@ pub struct RegisterArguments {
     trial: TrialArguments,
 }
 
-/// Whether a set is run before anything is frozen.
+/// Whether a trial set is run before anything is frozen.
 #[derive(Args)]
 struct TrialArguments {
     /// Do not run one set of the tuning range first; the lock and the report say so
@@ -55,7 +54,7 @@ struct TrialArguments {
 }
 
 impl TrialArguments {
-    /// Runs the set, and says what was run, or that nothing was.
+    /// Runs the trial set. Returns a sentence for the lock that says what was run, or that nothing was run.
     fn run(&self, plan: &Path) -> Result<String, Failure> {
         if self.without_trial {
             return Ok(
@@ -91,7 +90,7 @@ pub struct AmendArguments {
 }
 
 impl AmendArguments {
-    /// Episodes of the confirmation range that have been seen.
+    /// Counts the episodes of the confirmation range that have been seen.
     fn seen(&self, confirmation: StateRange) -> Result<u64, Failure> {
         if self.nothing_ran {
             return Ok(0);
@@ -111,7 +110,7 @@ pub struct CheckArguments {
     registered: Registered,
 }
 
-/// Freezes a plan.
+/// Runs `aegis plan register`: freezes a plan in a new lock.
 pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     let Registered { plan: path, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
@@ -122,12 +121,13 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     }
     let mut notes = vec![arguments.trial.run(path)?];
     notes.extend(noted::before(path)?);
-    let lock = Lock::new(frozen, now(), env!("AEGIS_COMMIT").into(), notes).or_exit(Exit::Input)?;
+    let lock = Lock::new(frozen, noted::now(), env!("AEGIS_COMMIT").into(), notes).or_exit(Exit::Input)?;
     lock.create(&place).or_exit(Exit::Failed)?;
     tell(&lock, &place, *json)
 }
 
-/// Refuses a plan that does not say what it tests, or whose models could not run; says what is not as one would expect.
+/// Refuses a plan that does not say what it tests, or whose models could not run. Warns of parts of the probe from another
+/// suite, sensor or settling time, and of files that do not state their starts.
 fn check_whole(path: &Path, plan: &Plan, frozen: &Frozen) -> Result<(), Failure> {
     if plan.study.is_none() {
         let message = "study: missing; valid is a [study] with arms, contrasts and kill criteria, as in a plan of \
@@ -151,7 +151,7 @@ fn check_whole(path: &Path, plan: &Plan, frozen: &Frozen) -> Result<(), Failure>
     Ok(())
 }
 
-/// Takes what is found into the lock.
+/// Runs `aegis plan amend`: records the plan and its files as they are now in the lock.
 pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let Registered { plan: path, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
@@ -162,17 +162,17 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     lock.check_confirmation(&plan)
         .map_err(|(field, reason)| failure(Exit::Input, format!("{}: {field}: {reason}", path.display())))?;
     let seen = arguments.seen(plan.ranges.confirmation)?;
-    let amend = |lock: &Lock, notes| lock.amend(frozen.clone(), now(), &arguments.why, seen, notes);
-    // What would be refused anyway is refused before a set is run.
+    let amend = |lock: &Lock, notes| lock.amend(frozen.clone(), noted::now(), &arguments.why, seen, notes);
+    // The amendment is tried before the trial set, so that a set is run only where the lock can be amended.
     amend(&lock, Vec::new())
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))?;
     let notes = vec![arguments.trial.run(path)?];
-    // Others may have noted something meanwhile.
+    // The lock is read again, because another process may have noted something meanwhile.
     let amended = Lock::change(&place, |lock| amend(lock, notes)).or_exit(Exit::Failed)?;
     tell(&amended, &place, *json)
 }
 
-/// Holds what is found against the lock.
+/// Runs `aegis plan check`: checks the plan and its files against the lock.
 pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
     let Registered { plan, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
@@ -180,10 +180,13 @@ pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
     tell(&lock, &place, *json)
 }
 
-/// The lock of a plan, held against all that a run would read; each thing that differs is named.
+/// Loads the lock of a plan and checks everything that a run would read against it.
+///
+/// # Errors
+/// Each thing that differs, by name.
 pub fn verify_registration(plan: &Path, place: &Path) -> Result<Lock, Failure> {
     if !place.exists() {
-        // Whoever mistook the plan's name is not to be told to register it.
+        // A plan that cannot be read is reported as such, without the advice to register it.
         Plan::read(plan).or_exit(Exit::Input)?;
         let (place, plan) = (place.display(), plan.display());
         let valid = format!("valid is that of a registered plan, which `aegis plan register {plan}` makes");
@@ -192,7 +195,8 @@ pub fn verify_registration(plan: &Path, place: &Path) -> Result<Lock, Failure> {
     let lock = Lock::load(place).or_exit(Exit::Input)?;
     noted::check_lock(plan, place, &lock)?;
     let (read, mut frozen) = found(plan)?;
-    // A lock from before there were such files seals none; what they say is held all the same.
+    // An older lock has no digest of an `origins.toml`, so such a file is not compared; its statements are checked all the
+    // same.
     frozen.models.retain(|role, _| !ROLES.contains(&role.as_str()) || lock.frozen.models.contains_key(role));
     let differences = lock.compare(&frozen);
     if !differences.is_empty() {
@@ -252,10 +256,4 @@ fn tell(lock: &Lock, place: &Path, as_json: bool) -> Result<(), Failure> {
         amendment.notes.iter().for_each(|note| say!("        {note}"));
     }
     Ok(())
-}
-
-/// RFC 3339 in UTC, to the second.
-pub fn now() -> String {
-    let now = Timestamp::now();
-    now.round(Unit::Second).unwrap_or(now).to_string()
 }

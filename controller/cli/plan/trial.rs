@@ -1,5 +1,5 @@
-//! One set of twins before a plan is frozen: whoever registers what cannot run learns it here, and not from the first
-//! episode that counts.
+//! Runs one set of twins before a plan is frozen, so that a plan that cannot run fails at its registration, and not at the
+//! first episode that counts.
 
 use std::path::Path;
 
@@ -8,16 +8,16 @@ use aegis_core::record::NoRecorder;
 use aegis_experiments::fork::run_twins;
 use aegis_experiments::runner::describe;
 
+use crate::arms::arms;
 use crate::exit::{Exit, Failure, failure};
-use crate::experiment::arms;
 use crate::host::HostArguments;
 use crate::study_loader::{Study, StudyArguments};
 
-/// The range that it is run on, which nothing is judged on.
+/// Range of the trial set. Nothing is judged on this range.
 const RANGE: &str = "tuning";
 
-/// Runs every arm from the first start of the tuning range, stores nothing, and asks both policies once in every other
-/// task. Says what was run, for the lock.
+/// Runs every arm from the first start of the tuning range, stores nothing, and asks both policies for one inference in
+/// every other task. Returns a sentence for the lock that says what was run.
 pub fn run(path: &Path) -> Result<String, Failure> {
     let host = HostArguments::default();
     let study = Study::open(&StudyArguments { plan: Some(path.to_owned()), workers: 1, host })?;
@@ -30,18 +30,18 @@ pub fn run(path: &Path) -> Result<String, Failure> {
     let keys = study.keys("ranges", RANGE)?;
     let Some(first) = keys.first() else { return Err(refused("ranges.tuning".into(), &"found no start")) };
     let what = describe(*first, "one set of the tuning range");
-    let mut parties = study.parties(&probe).map_err(|error| refused(what.clone(), &error))?;
-    run_twins(&mut parties, &arms, *first, &study.settings(), &mut NoRecorder)
+    let mut context = study.context(&probe).map_err(|error| refused(what.clone(), &error))?;
+    run_twins(&mut context, &arms, *first, &study.settings(), &mut NoRecorder)
         .map_err(|error| refused(what, &error))?;
     for task in study.tasks().into_iter().filter(|task| *task != first.start.task) {
-        // A recorded start, which nobody has to draw; no step is taken from it.
+        // Initial state 0 is a recorded one, so no state has to be sampled. No step is taken from it.
         let start = Start { task, initial_state: 0 };
         let what = format!("task {task}");
-        let mut seen = parties.plant.reset(start).map_err(|error| refused(what.clone(), &error))?;
-        if parties.weak.reads_frames() || parties.strong.reads_frames() {
-            seen.frames = parties.plant.frames().map_err(|error| refused(what.clone(), &error))?.into();
+        let mut seen = context.plant.reset(start).map_err(|error| refused(what.clone(), &error))?;
+        if context.weak.reads_frames() || context.strong.reads_frames() {
+            seen.frames = context.plant.frames().map_err(|error| refused(what.clone(), &error))?.into();
         }
-        for policy in [&mut parties.weak, &mut parties.strong] {
+        for policy in [&mut context.weak, &mut context.strong] {
             policy.infer(&seen).map_err(|error| refused(what.clone(), &error))?;
         }
     }

@@ -1,6 +1,6 @@
-//! How many episodes of a plan's confirmation range are stored: what an amendment says had been seen.
-//! Counts what stores of runs hold, step traces without a store, rows of `.jsonl` files that have an episode's key, and
-//! rollouts of `aegis collect`.
+//! Counts the stored episodes of a plan's confirmation range, which an amendment records as seen. Counts episodes in
+//! stores, in step traces without a store, in rows of `.jsonl` files that have an episode's key, and in rollouts of `aegis
+//! collect`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use crate::exit::{Exit, Failure, failure};
 
-/// What of a stored row says which episode it is.
+/// The fields of a stored row that identify an episode.
 #[derive(Deserialize)]
 struct Row {
     key: EpisodeKey,
@@ -28,19 +28,19 @@ struct Row {
     arm: String,
 }
 
-/// An episode that was seen: of which study or file, what twins share, and the arm.
+/// An episode that was seen: its study or file, the key that its twins share, and its arm.
 type Seen = (String, EpisodeKey, String);
 
-/// Where results lie when nothing is said: `runs` beside the plan, wherever the verb is called from.
+/// Returns the folder of the results where none is given: `runs` beside the plan, whatever the working directory is.
 pub fn default_results(plan: &Path) -> PathBuf {
     plan.with_file_name("runs")
 }
 
-/// Counts over folders and files. A file that links lead to twice counts once, and an episode that is both in a part and
-/// in the whole that was merged from it counts once.
+/// Counts the episodes of the range `confirmation` in folders and files. A file that is reached twice, by links, counts
+/// once. An episode that is both in a part and in the store that was merged from the part counts once.
 ///
 /// # Errors
-/// A place that is not there, or holds nothing that is known as results: from a mistyped one nothing would be counted.
+/// A path that does not exist or that has no known results: from a mistyped path nothing would be counted.
 pub fn episodes(results: &[PathBuf], confirmation: StateRange) -> Result<u64, Failure> {
     let mut read: BTreeMap<PathBuf, Option<BTreeSet<Seen>>> = BTreeMap::new();
     for place in results {
@@ -80,8 +80,8 @@ fn nothing_in(place: &Path, found: &str) -> Failure {
     failure(Exit::Input, format!("{}: found {found}; {valid}", place.display()))
 }
 
-/// The episodes of the range in a file; none where it holds no results of any kind. A file that was `named` itself is a store
-/// whatever it is called.
+/// Returns the episodes of the range in a file; `None` where the file has no results of any kind. A file that was `named`
+/// itself is read as a store whatever its name is.
 fn episodes_in(
     file: &Path,
     named: bool,
@@ -109,9 +109,9 @@ fn episodes_in(
                 return Ok(Some(keys.map(|key| of(key, WEAK.to_owned())).collect()));
             }
             let bytes = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
-            // Parquet of something else holds no episodes.
+            // A Parquet file of another kind has no episodes.
             let Ok(trace) = TraceFile::read(bytes) else { return Ok(None) };
-            // Beside a store it is of episodes that are counted there.
+            // A trace beside a store is of episodes that are counted in the store.
             let beside = file.parent().and_then(Path::parent).map(|folder| folder.join(STORE));
             let notes =
                 trace.notes.filter(|notes| counts(&notes.key) && !beside.is_some_and(|file| file.exists()));
@@ -124,7 +124,7 @@ fn episodes_in(
     }
 }
 
-/// Whether a file begins as SQLite's do.
+/// Returns whether a file begins as an SQLite database does.
 fn is_database(file: &Path) -> bool {
     let mut begin = [0; 16];
     File::open(file).and_then(|mut file| file.read_exact(&mut begin)).is_ok()
@@ -152,11 +152,11 @@ mod tests {
         let share = StateRange { first: 500, end: 540, replicates: 1 };
         let found = episodes(std::slice::from_ref(&folder), share).expect("counted");
         let file = episodes(&[folder.join("deeper/episodes.jsonl")], share).expect("counted");
-        // By a link, or named twice, it is the same file.
+        // A file that is reached by a link or named twice is the same file.
         std::os::unix::fs::symlink("deeper", folder.join("latest")).expect("a link");
         let places = [folder.clone(), folder.join("latest"), folder.join("deeper/episodes.jsonl")];
         let once = episodes(&places, share).expect("counted");
-        // What holds no results of any kind is no place of results, whatever its name.
+        // A path without results of any kind is refused, whatever its name is.
         std::fs::create_dir(folder.join("empty")).expect("a folder");
         for place in ["empty", "other.parquet"] {
             let refused = episodes(&[folder.join("deeper"), folder.join(place)], share);
@@ -187,14 +187,14 @@ mod tests {
             open.insert(&twins(state), "c").expect("kept");
         }
         let share = StateRange { first: 500, end: 540, replicates: 1 };
-        // While it is being written, too.
+        // A store is also counted while it is being written.
         let running = episodes(std::slice::from_ref(&folder), share).expect("counted");
         drop(open);
-        // A part of the same study, kept beside what was merged from it.
+        // A part of the same study, beside the store that was merged from it.
         std::fs::create_dir(folder.join("part-1")).expect("a folder");
         std::fs::copy(&store, folder.join("part-1").join(STORE)).expect("copied");
         let closed = episodes(std::slice::from_ref(&folder), share).expect("counted");
-        // By whatever name, where that is given.
+        // A store that is named itself may have any name.
         std::fs::copy(&store, folder.join("backup")).expect("copied");
         assert_eq!(episodes(&[folder.join("backup")], share).expect("counted"), 2);
         std::fs::write(&store, "no database, but long enough to be read as one").expect("written");

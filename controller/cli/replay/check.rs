@@ -1,5 +1,5 @@
-//! A recorded run through the same controller again, decision for decision and bit for bit.
-//! Says that all agree, or names the first period that differs; a record that is cut or damaged is checked up to there.
+//! Feeds a recorded run through the same controller again, and compares every decision and command bit for bit. Names the
+//! first control period that differs. A record that is cut or damaged is checked up to that point.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::Path;
@@ -12,22 +12,23 @@ use crate::exit::{Exit, Failure, OrExit, failure};
 
 /// Result of a check that found no difference.
 pub struct Checked {
-    /// Control periods that were read, and compared where the file has all from the first on.
+    /// Number of control periods that were read. They were also compared where the file begins with the first period of the
+    /// run.
     pub periods: u64,
     /// Number of the first period in the file.
     pub first: u64,
-    /// Why the record is not whole, and where.
+    /// Why and where the record is not whole; `None` for a whole record.
     pub fault: Option<String>,
-    /// What the controller counted; of periods that were compared.
+    /// The controller's counters, over the periods that were compared.
     pub counters: Counters,
-    /// Stops, in order.
+    /// The latched modes that the run entered, in order, with their stop reasons.
     pub stops: Vec<(Mode, Option<StopReason>)>,
     layout: Layout,
 }
 
 #[cfg(test)]
 impl Checked {
-    /// A whole record with so many periods.
+    /// Makes the result for a whole record with this many periods.
     pub fn whole(periods: u64, counters: Counters, stops: Vec<(Mode, Option<StopReason>)>) -> Self {
         Self { periods, first: 0, fault: None, counters, stops, layout: Layout::Chained }
     }
@@ -52,11 +53,15 @@ impl Display for Checked {
     }
 }
 
-/// Feeds a file's periods back through the controller that its header describes; those of the end of a run are only read.
+/// Feeds the control periods of a file through the controller that the file's header describes. The periods of a file that
+/// begins in the middle of a run are only read.
+///
+/// # Errors
+/// The first period that differs, is out of order or cannot be decoded; a file that cannot be opened.
 pub fn check(path: &Path) -> Result<Checked, Failure> {
     let wrong = |reason: String| failure(Exit::Failed, format!("{}: {reason}", path.display()));
     let mut reader = RunReader::open(path).map_err(|error| {
-        // A file that does not begin as a record does may be a damaged one.
+        // A file that does not begin as a record does may be a damaged record, so the failure is not one of the arguments.
         let exit = if matches!(error, RunLogError::Read { .. }) { Exit::Input } else { Exit::Failed };
         failure(exit, error)
     })?;
@@ -98,7 +103,7 @@ pub fn check(path: &Path) -> Result<Checked, Failure> {
     Ok(Checked { periods, first, fault, counters: controller.counters().clone(), stops, layout })
 }
 
-/// The bytes of period `number`, none behind the last, or why they cannot be read.
+/// Returns the bytes of period `number`, `None` after the last period, or the reason why the bytes cannot be read.
 fn next(reader: &mut RunReader, number: u64) -> Result<Option<Vec<u8>>, String> {
     if let Some(bytes) = reader.next_period().map_err(|error| format!("period {number}: {error}"))? {
         return Ok(Some(bytes));
@@ -114,7 +119,8 @@ fn next(reader: &mut RunReader, number: u64) -> Result<Option<Vec<u8>>, String> 
     }
 }
 
-/// What differs, bit for bit: NaN equals itself here.
+/// Describes what differs between a recorded period and the controller's output. Values are compared bit for bit, so NaN
+/// equals itself.
 fn difference(period: &TickRecord<'_>, output: &Output, command: &[f32]) -> Option<String> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
     if bits(&period.command) != bits(command) {

@@ -1,5 +1,5 @@
-//! `aegis replay` of a study's episode: which one, and where it is shown.
-//! Without a name, the one that its report would link to first.
+//! `aegis replay` of a study's episode: chooses the episode and shows it.
+//! Without --episode, the first episode is shown that the study's report links to and in which the gate fired.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -31,7 +31,7 @@ pub struct EpisodeArguments {
     /// Leave the weak policy's own episode out
     #[arg(long)]
     no_twin: bool,
-    /// Open on these control steps of a study's episode, and go round over them
+    /// Open on these control steps of a study's episode, and play them in a loop
     #[arg(long = "loop", value_name = "FIRST-LAST", value_parser = steps)]
     looped: Option<RangeInclusive<u32>>,
     #[command(flatten)]

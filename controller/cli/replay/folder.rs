@@ -1,5 +1,5 @@
-//! All of a run's folder: its record through the controller again, and each file beside it as far as it can be checked.
-//! Every line says how far that is.
+//! Checks every file in a run's folder: feeds the record through the controller again, and checks each file beside the
+//! record as far as it can be checked. Each line of the output says how far that is.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -16,7 +16,7 @@ const SUMMARY: &str = "summary.json";
 const EVENTS: &str = "events.jsonl";
 const RESERVE: &str = "reserve";
 
-/// Checks a run's folder and says what came of each file; fails with all that is wrong.
+/// Checks a run's folder, and prints the result for each file. The error names everything that is wrong.
 pub fn check(folder: &Path) -> Result<(), Failure> {
     let mut names = names(folder)?;
     let mut faults = Faults { folder, all: Vec::new(), exit: Exit::Failed };
@@ -74,7 +74,7 @@ pub fn check(folder: &Path) -> Result<(), Failure> {
     if all.is_empty() { Ok(()) } else { Err(failure(exit, all.join("; "))) }
 }
 
-/// Names of what lies in a folder.
+/// Returns the names of the entries in a folder.
 fn names(folder: &Path) -> Result<BTreeSet<String>, Failure> {
     let read = |error| failure(Exit::Input, format!("{}: cannot read: {error}", folder.display()));
     let entries = std::fs::read_dir(folder).map_err(read)?;
@@ -82,7 +82,7 @@ fn names(folder: &Path) -> Result<BTreeSet<String>, Failure> {
     names.collect::<Result<_, _>>().or_exit(Exit::Input)
 }
 
-/// What is wrong with a folder's files.
+/// The faults of a folder's files.
 struct Faults<'a> {
     folder: &'a Path,
     all: Vec<String>,
@@ -90,7 +90,7 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    /// Says how far a file was found good, and keeps what is wrong with it.
+    /// Prints how far a file was found good, and adds its fault, where it has one.
     fn say(&mut self, name: &str, good: &str, fault: Option<String>) {
         let path = self.folder.join(name);
         say!("{}: {good}", path.display());
@@ -105,7 +105,7 @@ impl Faults<'_> {
     }
 }
 
-/// Holds a summary against the record, where that is whole, and against the black boxes that are there.
+/// Checks a summary against the black boxes in the folder, and against the record where the record is whole.
 fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Result<String, String> {
     let summary: Value = serde_json::from_str(text).map_err(|error| format!("damaged: {error}"))?;
     let listed = summary["stops"].as_array().ok_or("stops: found no list; valid is what a run wrote")?;
@@ -123,7 +123,8 @@ fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Resu
         listed.iter().map(|stop| json!({ "mode": stop["mode"], "cause": stop["cause"] })).collect();
     same("stops", &json!(said), &json!(stops))?;
     same("periods", &summary["periods"], &json!(record.periods))?;
-    // Notices are counted there under their texts, and a version may count what another does not.
+    // The summary counts notices under other names, their texts. A counter that only one version of the program has is not
+    // compared.
     let counters = serde_json::to_value(&record.counters).map_err(|error| error.to_string())?;
     for (name, count) in counters.as_object().into_iter().flatten().filter(|(name, _)| *name != "notices") {
         if let Some(said) = summary["counters"].get(name) {
@@ -141,7 +142,7 @@ fn same(field: &str, found: &Value, recorded: &Value) -> Result<(), String> {
     if found == recorded { Ok(()) } else { Err(format!("{field}: found {found}; the record has {recorded}")) }
 }
 
-/// Reads each line of the events.
+/// Checks that each line of the events is an event.
 fn events(text: &str) -> Result<String, String> {
     for (index, line) in text.lines().enumerate() {
         let event = serde_json::from_str::<Value>(line);

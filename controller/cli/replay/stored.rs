@@ -1,5 +1,5 @@
-//! A study's stored episodes, run again and drawn.
-//! Each is held letter for letter against what the store has of it.
+//! Runs a study's stored episodes again, and draws them.
+//! Each new result is checked byte for byte against the stored one.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -7,26 +7,28 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::{Probe, Start};
 use aegis_experiments::arm::WEAK;
-use aegis_experiments::episode::{EpisodeResult, EpisodeSettings};
+use aegis_experiments::episode_context::EpisodeSettings;
+use aegis_experiments::outcome::EpisodeResult;
 use aegis_experiments::store::Store;
 use aegis_experiments::{Arm, EpisodeKey, fork};
 use aegis_recorder::{EpisodeRecording, Sink, Target};
 
+use crate::arms::arms;
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::experiment::{Registered, arms, read_store, store_path};
+use crate::experiment::{Registered, read_store, store_path};
 use crate::host::HostArguments;
 use crate::recording;
 use crate::study_loader::{Study, StudyArguments};
 
 /// How an episode is drawn.
 pub struct How {
-    /// Whether the weak policy's own episode stands beside it.
+    /// Whether the weak twin is drawn beside the episode.
     pub twin: bool,
-    /// The control steps that the viewer goes round over.
+    /// The control steps that the viewer plays in a loop; `None` for no loop.
     pub looped: Option<RangeInclusive<u32>>,
 }
 
-/// A study's store, and what it takes to run its episodes again.
+/// A study's store, and what is needed to run its episodes again.
 pub struct Stored {
     folder: PathBuf,
     store: Store,
@@ -34,12 +36,12 @@ pub struct Stored {
     probe: Probe,
     arms: Vec<Arm>,
     settings: EpisodeSettings,
-    /// All that is stored.
+    /// All stored results.
     pub results: Vec<EpisodeResult>,
 }
 
 impl Stored {
-    /// Opens the study in `folder`, by its registration.
+    /// Opens the study in `folder`, after checking its registration.
     pub fn open(folder: &Path, registered: &Registered, host: &HostArguments) -> Result<Self, Failure> {
         let (_, lock) = registered.verify()?;
         let store = read_store(folder, &lock)?;
@@ -58,7 +60,7 @@ impl Stored {
         Ok(Self { folder: folder.to_owned(), store, study, probe, arms, settings, results })
     }
 
-    /// Refuses an arm of which nothing is stored.
+    /// Refuses an arm without stored results.
     pub fn check_arm(&self, arm: &str) -> Result<(), Failure> {
         let names: BTreeSet<&str> = self.results.iter().map(|result| result.arm.as_str()).collect();
         if names.contains(arm) {
@@ -69,7 +71,7 @@ impl Stored {
         Err(failure(Exit::Input, format!("{}: {reason}", self.folder.display())))
     }
 
-    /// What an arm came to in an episode.
+    /// Returns the stored result of an arm in an episode.
     pub fn result(&self, key: EpisodeKey, arm: &str) -> Result<&EpisodeResult, Failure> {
         self.check_arm(arm)?;
         let found = self.results.iter().find(|result| result.key == key && result.arm == *arm);
@@ -81,7 +83,7 @@ impl Stored {
         })
     }
 
-    /// Draws an episode, with its weak twin beside it where that is wanted and another.
+    /// Draws an episode, with its weak twin beside it where `how` asks for the twin and the episode is not the twin itself.
     pub fn draw(&self, result: &EpisodeResult, how: &How, to: Target) -> Result<(), Failure> {
         let sink = Sink::open(to).or_exit(Exit::Failed)?;
         let weak = recording::weak_twin(&self.results, result.key);

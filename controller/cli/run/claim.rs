@@ -1,5 +1,5 @@
-//! A run's hold on its plant: claimed where it is not this run's, held against the robot file, and its clock known before
-//! anybody may start on what it shows.
+//! A run's claim on its plant. The plant is claimed where this run does not hold a claim, and checked against the robot
+//! file. Its clock must be known before an episode may start on its observations.
 
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use super::Drive;
 use crate::exit::{Exit, Failure, failure};
 
 impl Drive<'_> {
-    /// Has the plant and knows its clock, unless a signal ends the run before.
+    /// Ensures that this run has claimed the plant and knows the plant's clock. Returns early, without an error, when a
+    /// signal ends the run.
     pub(super) fn claim(&mut self) -> Result<(), Failure> {
         loop {
             let is_new = self.ensure_claim()?;
             let plant = &self.robot.file.plant;
-            if let Some(round_trip) = self.cell.await_clock(plant)? {
+            if let Some(round_trip) = self.robot_session.await_clock(plant)? {
                 if is_new {
                     let round_trip_us = round_trip.as_secs_f64() * 1e6;
                     info!(
@@ -25,32 +26,38 @@ impl Drive<'_> {
                 }
                 return Ok(());
             }
-            if self.cell.is_told_to_end() {
+            if self.robot_session.is_told_to_end() {
                 return Ok(());
             }
         }
     }
 
-    /// Claims the plant where it is not this run's: at the beginning, and when it was lost. Whether it had to.
+    /// Claims the plant where this run does not hold a claim: at the beginning, and after the plant was lost. Returns
+    /// whether a new claim was made.
     fn ensure_claim(&mut self) -> Result<bool, Failure> {
-        if self.cell.ears.holds() && self.plant.is_some() {
+        if self.robot_session.listener.holds() && self.plant.is_some() {
             return Ok(false);
         }
         if let Some((plant, sending)) = self.plant.take() {
-            self.cell.stop_sending(sending);
+            self.robot_session.stop_sending(sending);
             drop(plant);
         }
         let controller = format!("aegis run, process {}", std::process::id());
-        let plant =
-            self.cell.claim(&self.session, &self.robot.file.plant, &controller, self.newest_episode)?;
+        let plant = self.robot_session.claim(
+            &self.session,
+            &self.robot.file.plant,
+            &controller,
+            self.newest_episode,
+        )?;
         let claimed = plant.claimed();
         self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
-        let sending = self.cell.attach(&plant)?;
+        let sending = self.robot_session.attach(&plant)?;
         self.plant = Some((plant, sending));
         Ok(true)
     }
 
-    /// Whether the plant is the one that the robot file is about.
+    /// Checks that the plant's number of channels and control period agree with the robot file. The rates may differ by a
+    /// thousandth.
     fn check(&self, width: usize, period: Duration) -> Result<(), Failure> {
         let (name, control) = (&self.robot.file.plant, &self.robot.file.control);
         let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", self.robot.path.display()));

@@ -1,5 +1,5 @@
-//! The episodes of a run, one after another: when one may begin, whether it has, and when it is over.
-//! A start counts for the moment at which it is said: a stop or a reset after it, and a plant that is lost, end it.
+//! The episodes of a run, one after another: when an episode may begin, whether it has begun, and when it is over. A start
+//! is valid as of the moment at which it was sent: a later stop or reset cancels it, and so does the loss of the plant.
 
 use std::time::{Duration, Instant};
 
@@ -11,39 +11,39 @@ use tracing::{info, warn};
 use super::{Drive, End, POLL_INTERVAL};
 use crate::exit::{Exit, Failure, failure};
 
-/// A start that comes too late for what was seen of the plant is made again for so long.
+/// How long a start is retried when the control thread refuses it because its observation is too old.
 const STARTING: Duration = Duration::from_secs(3);
 
-/// What a wait for a start comes to.
+/// Result of waiting for a start.
 enum Awaited {
-    /// An episode may begin, unless there are more interruptions by then.
+    /// An episode may begin, unless the number of interruptions grows beyond this one first.
     Start(u64),
-    /// The run is over.
+    /// The run is over, in this way.
     End(End),
 }
 
-/// What an episode comes to.
+/// Result of an attempt to run an episode.
 enum Begun {
-    /// It is over; with how the run ends, where the run ends with it.
+    /// The episode is over; `Some` where the run ends with it.
     Over(Option<End>),
-    /// It did not begin: the plant stands where none may.
+    /// The episode did not begin: it was refused, for example because the plant stands too far from rest.
     Refused(Failure),
-    /// It did not begin: a stop, a reset or a fault came after its start was said.
+    /// The episode did not begin: a stop, a reset or a fault came after its start was sent.
     Interrupted,
 }
 
-/// What comes of a start.
+/// Result of one start that was passed to the control thread.
 enum Started {
-    /// The episode is on.
+    /// The episode has begun.
     On,
-    /// It came too late for what was seen of the plant, which may be looked at again.
+    /// The start was refused because its observation was too old. It may be retried with a newer observation.
     Late(Failure),
     /// The episode does not begin.
     No(Begun),
 }
 
 impl Drive<'_> {
-    /// Runs every episode of the robot file.
+    /// Runs every episode of the robot file. Returns how the run ended.
     pub(super) fn episodes(&mut self, exit_on_stop: bool) -> Result<End, Failure> {
         for (index, start) in self.robot.file.starts.iter().enumerate() {
             loop {
@@ -55,7 +55,7 @@ impl Drive<'_> {
                     Begun::Over(None) => break,
                     Begun::Over(Some(end)) => return Ok(end),
                     Begun::Interrupted => warn!("no start: a stop or a reset came after it was said"),
-                    // An operator has to move the robot nearer to rest, and to start again.
+                    // The operator has to move the robot nearer to rest and send a start again.
                     Begun::Refused(error) if !self.auto_start => warn!("no start: {error}"),
                     Begun::Refused(error) => return Err(error),
                 }
@@ -64,36 +64,36 @@ impl Drive<'_> {
         Ok(self.await_reset(exit_on_stop).unwrap_or(End::Done))
     }
 
-    /// Claims the plant and waits for an operator's start, or for none where episodes begin by themselves. A latch has to
-    /// be opened first, however often a stop comes while the start is waited for.
+    /// Claims the plant and waits for an operator's start, or for none with `--auto-start`. A latched mode has to be reset
+    /// first, however often a stop comes during the wait.
     fn await_start(&mut self, exit_on_stop: bool) -> Result<Awaited, Failure> {
         let mut is_said = false;
         loop {
             if let Some(end) = self.await_reset(exit_on_stop) {
                 return Ok(Awaited::End(end));
             }
-            let as_of = self.cell.wishes.interruptions();
-            if self.plant.is_some() && !self.cell.ears.holds() {
-                // A plant that was lost latches, and is claimed when somebody resets that.
+            let as_of = self.robot_session.wishes.interruptions();
+            if self.plant.is_some() && !self.robot_session.listener.holds() {
+                // The loss of the plant latches the mode. The plant is claimed again after an operator's reset.
                 self.await_control();
-                if self.cell.control.mode().is_latched() {
+                if self.robot_session.control.mode().is_latched() {
                     continue;
                 }
             }
             let claimed = self.claim();
-            if self.cell.is_told_to_end() {
+            if self.robot_session.is_told_to_end() {
                 return Ok(Awaited::End(End::Signal));
             }
             claimed?;
             if !is_said {
-                // A start counts from here on: one that was said before was about another episode.
-                self.cell.ears.takes_start();
+                // Starts are accepted from here on: a start that was sent earlier was meant for another episode.
+                self.robot_session.listener.takes_start();
                 if !self.auto_start {
                     info!("waiting for a start: `aegis operate start --plant {}`", self.robot.file.plant);
                 }
                 is_said = true;
             }
-            let start = if self.auto_start { Some(as_of) } else { self.cell.ears.takes_start() };
+            let start = if self.auto_start { Some(as_of) } else { self.robot_session.listener.takes_start() };
             if let Some(as_of) = start
                 && !self.is_interrupted(as_of)
             {
@@ -103,19 +103,20 @@ impl Drive<'_> {
         }
     }
 
-    /// A stop is over when an operator resets it; only then may there be a next episode.
+    /// Waits while the mode is latched. An operator's reset ends a stop; only then may the next episode begin. Returns how
+    /// the run ends where it ends during the wait.
     fn await_reset(&mut self, exit_on_stop: bool) -> Option<End> {
-        while self.cell.control.mode().is_latched() {
-            if exit_on_stop && self.cell.control.is_at_rest() {
-                return Some(End::Stopped(self.cell.control.mode()));
+        while self.robot_session.control.mode().is_latched() {
+            if exit_on_stop && self.robot_session.control.is_at_rest() {
+                return Some(End::Stopped(self.robot_session.control.mode()));
             }
-            if self.cell.is_told_to_end() {
+            if self.robot_session.is_told_to_end() {
                 return Some(End::Signal);
             }
-            // A plant that was lost is claimed before the latch opens: no mode has a plant that is not there.
-            if self.cell.ears.takes_reset() {
+            // A lost plant is claimed before the latch opens, so that no unlatched mode is entered without a plant.
+            if self.robot_session.listener.takes_reset() {
                 match self.claim() {
-                    Ok(()) => self.cell.wishes.reset(),
+                    Ok(()) => self.robot_session.wishes.reset(),
                     Err(error) => warn!("no reset: {error}"),
                 }
             }
@@ -124,22 +125,22 @@ impl Drive<'_> {
         None
     }
 
-    /// One episode to its end or to a stop, where the plant stands near enough to begin and nobody has interrupted the start
-    /// that was said `as_of` so many interruptions.
+    /// Runs one episode to its end or to a stop, where the plant stands near enough to rest and the number of interruptions
+    /// is still `as_of`, its value when the start was sent.
     fn episode(&mut self, index: usize, start: Start, as_of: u64) -> Result<Begun, Failure> {
         let Some((plant, _)) = &mut self.plant else { return Ok(Begun::Interrupted) };
         let named =
             |error: Failure| error.prefixed(format_args!("{}: starts[{index}]", self.robot.path.display()));
-        let reset = self.cell.reset(plant, start);
-        if self.cell.is_told_to_end() {
+        let reset = self.robot_session.reset(plant, start);
+        if self.robot_session.is_told_to_end() {
             return Ok(Begun::Over(Some(End::Signal)));
         }
         self.newest_episode = plant.episode();
         let episode = match reset {
             Ok(episode) => episode,
-            // Whatever else failed, an operator or a fault has ended it.
+            // Whatever else failed, an operator or a fault has cancelled the start.
             Err(_) if self.is_interrupted(as_of) => return Ok(Begun::Interrupted),
-            Err(error) if self.cell.thinks() => return Ok(Begun::Refused(named(error))),
+            Err(error) if self.robot_session.thinks() => return Ok(Begun::Refused(named(error))),
             Err(error) => return Err(named(error)),
         };
         let begin = Instant::now();
@@ -152,7 +153,7 @@ impl Drive<'_> {
             }
         }
         let Start { task, initial_state } = start;
-        let round_trip_us = self.cell.ears.round_trip().map(|time| time.as_secs_f64() * 1e6);
+        let round_trip_us = self.robot_session.listener.round_trip().map(|time| time.as_secs_f64() * 1e6);
         info!(
             episode,
             task,
@@ -163,15 +164,17 @@ impl Drive<'_> {
         self.await_end()
     }
 
-    /// Begins an episode from where the plant stands now.
+    /// Begins an episode from the plant's present pose.
     fn start(&self, episode: u64, as_of: u64) -> Result<Started, Failure> {
         if self.is_interrupted(as_of) {
             return Ok(Started::No(Begun::Interrupted));
         }
         let path = self.robot.path.display();
-        let (taken, observation) = match self.cell.first_look() {
+        let (taken, observation) = match self.robot_session.first_observation() {
             Ok(seen) => seen,
-            Err(_) if self.cell.is_told_to_end() => return Ok(Started::No(Begun::Over(Some(End::Signal)))),
+            Err(_) if self.robot_session.is_told_to_end() => {
+                return Ok(Started::No(Begun::Over(Some(End::Signal))));
+            }
             Err(_) if self.is_interrupted(as_of) => return Ok(Started::No(Begun::Interrupted)),
             Err(error) => return Ok(Started::No(Begun::Refused(error.prefixed(format_args!("{path}"))))),
         };
@@ -180,18 +183,20 @@ impl Drive<'_> {
             let error = failure(Exit::Input, format!("{path}: {error}"));
             return Ok(Started::No(Begun::Refused(error)));
         }
-        let refused = self.cell.control.refused_starts();
-        self.cell.wishes.start(StartAt { episode, pose, taken, as_of });
+        let refused = self.robot_session.control.refused_starts();
+        self.robot_session.wishes.start(StartAt { episode, pose, taken, as_of });
         self.await_start_taken(episode, refused, as_of)
     }
 
-    /// Waits until the control thread has taken a start, of which it had `refused` so many before.
+    /// Waits until the control thread has accepted or refused a start. `refused` is the number of starts that it had
+    /// refused before.
     fn await_start_taken(&self, episode: u64, refused: u64, as_of: u64) -> Result<Started, Failure> {
-        let control = &self.cell.control;
+        let control = &self.robot_session.control;
         loop {
             let is_interrupted = self.is_interrupted(as_of);
             if is_interrupted {
-                // What was taken before the interruption has begun by then; what was not never does.
+                // A start that the control thread took before the interruption has begun by then; one that it did not take
+                // never begins.
                 self.await_control();
             }
             if control.episode() == episode {
@@ -215,14 +220,14 @@ impl Drive<'_> {
         }
     }
 
-    /// Waits until the episode that has begun is over.
+    /// Waits until the running episode is over.
     fn await_end(&self) -> Result<Begun, Failure> {
         loop {
-            let mode = self.cell.control.mode();
-            if mode.is_latched() || (mode == Mode::Idle && self.cell.control.is_at_rest()) {
+            let mode = self.robot_session.control.mode();
+            if mode.is_latched() || (mode == Mode::Idle && self.robot_session.control.is_at_rest()) {
                 return Ok(Begun::Over(None));
             }
-            if self.cell.is_told_to_end() {
+            if self.robot_session.is_told_to_end() {
                 return Ok(Begun::Over(Some(End::Signal)));
             }
             self.check_thread()?;
@@ -230,25 +235,25 @@ impl Drive<'_> {
         }
     }
 
-    /// Whether a stop or a reset has come since then, or a latch is closed.
+    /// Returns whether a stop or a reset has come since the number of interruptions was `as_of`, or the mode is latched.
     fn is_interrupted(&self, as_of: u64) -> bool {
-        self.cell.wishes.interruptions() != as_of || self.cell.control.mode().is_latched()
+        self.robot_session.wishes.interruptions() != as_of || self.robot_session.control.mode().is_latched()
     }
 
-    /// Waits until the control thread has acted on all that was known before.
+    /// Waits until the control thread has acted on everything that was stored before this call.
     fn await_control(&self) {
-        let periods = self.cell.control.periods();
-        // The period that runs may have read before; the next one has not.
-        while self.cell.control.periods() < periods + 2
-            && self.cell.thread.is_alive()
-            && !self.cell.is_told_to_end()
+        let periods = self.robot_session.control.periods();
+        // The running period may have read its inputs already; the next one has not.
+        while self.robot_session.control.periods() < periods + 2
+            && self.robot_session.thread.is_alive()
+            && !self.robot_session.is_told_to_end()
         {
             std::thread::sleep(POLL_INTERVAL);
         }
     }
 
     fn check_thread(&self) -> Result<(), Failure> {
-        if self.cell.thread.is_alive() {
+        if self.robot_session.thread.is_alive() {
             return Ok(());
         }
         Err(failure(Exit::Failed, "the control thread has gone; the plant stops by itself"))

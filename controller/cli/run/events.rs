@@ -1,38 +1,51 @@
-//! What in a run is worth an event: changes of mode, fires, hand-overs, limited commands, and notices.
-//! A notice that lasts is logged once a second, with how many control periods had it; one of a failed inference with why
-//! it failed the last time.
+//! Log events of a run: changes of mode, fires, hand-overs, limited commands and diagnostics. A diagnostic that persists is
+//! logged once a second with the number of control periods that had it. A diagnostic about a failed inference is logged
+//! with the reason of the newest failure.
 
 use std::time::Duration;
 
-use aegis_core::control::{Diagnostics, Inputs, NoProposal, TickRecord};
+use aegis_core::control::{Diagnostics, Inputs, Mode, NoProposal, TickRecord};
 use tracing::{debug, info, warn};
 
 use super::last_error::LastError;
-use super::record::TickEvent;
 
-/// Between two lines about one notice.
+/// Shortest time between two log lines about the same diagnostic.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Notices of a failed inference, of the weak policy and of the strong one.
+/// Diagnostics of a failed inference: of the weak policy, and of the strong policy.
 const FAILED: [Diagnostics; 2] = [Diagnostics::WEAK_FAILED, Diagnostics::STRONG_FAILED];
 
-/// Tells of a run's control periods, one after another.
+/// A control period, with what changed since the previous one.
+#[derive(Clone, Copy, Debug)]
+pub struct TickEvent<'a> {
+    /// The period's bytes in the record.
+    pub bytes: &'a [u8],
+    /// The decoded period.
+    pub period: &'a TickRecord<'a>,
+    /// Mode of the previous period.
+    pub before: Mode,
+    /// Duration of the hand-over that this period completes, if it completes one.
+    pub handed_over: Option<Duration>,
+}
+
+/// Writer of log events, fed with a run's control periods one after another.
 #[derive(Debug, Default)]
 pub struct Events {
     told: [Option<Duration>; Diagnostics::ALL.len()],
     since: [u32; Diagnostics::ALL.len()],
     limited: bool,
-    /// Why either policy's inference failed the last time.
+    /// Reason of the newest failed inference: of the weak policy, and of the strong policy.
     reasons: [Option<&'static str>; 2],
     errors: [LastError; 2],
 }
 
 impl Events {
-    /// Nothing told yet. `errors` hold the texts of the weak policy's newest error and of the strong one's.
+    /// Makes a writer that has logged nothing. `errors` hold the texts of the newest error of the weak policy and of the
+    /// strong policy.
     pub fn new(errors: [LastError; 2]) -> Self {
         Self { errors, ..Self::default() }
     }
 
-    /// Takes a control period.
+    /// Logs the events of a control period.
     pub fn take(&mut self, turn: &TickEvent<'_>) {
         let TickEvent { period, before, handed_over, .. } = turn;
         let (output, step) = (&period.output, period.output.step);
@@ -73,7 +86,7 @@ impl Events {
         }
     }
 
-    /// Notices to tell of now, each with the periods that had it since the last time.
+    /// Returns the diagnostics to log now, each with the number of periods that had it since it was last logged.
     fn notices(
         &mut self,
         now: Duration,
@@ -92,7 +105,7 @@ impl Events {
     }
 }
 
-/// A change of mode, for people.
+/// Returns the log line for a change of mode.
 fn line(period: &TickRecord<'_>) -> String {
     let output = &period.output;
     let mut line = format!("step {:>4}  {:?}", output.step, output.mode);
@@ -111,7 +124,7 @@ fn line(period: &TickRecord<'_>) -> String {
     line
 }
 
-/// Why the inference failed that a period's notice is about; none for a notice about something else.
+/// Returns why the inference failed that a diagnostic is about; `None` for a diagnostic about something else.
 fn reason(notice: Diagnostics, inputs: &Inputs<'_>) -> Option<&'static str> {
     let reply = match notice {
         Diagnostics::WEAK_FAILED => &inputs.weak,

@@ -1,17 +1,17 @@
-//! Error texts of failed inferences, on their way from a policy's thread to the one that tells of events.
-//! The control thread reads only why there is no chunk; the policy's thread writes to no file and no terminal.
+//! Error texts of failed inferences, passed from a policy's thread to the thread that logs events. The control thread reads
+//! only why there is no chunk. The policy's thread writes to no file and no terminal.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_core::{Observation, PolicyError};
 use aegis_runtime::{InferenceOutput, Inferencer};
 
-/// Text of a policy's newest error that has not been logged yet.
+/// Slot for the text of a policy's newest error that has not been logged yet.
 #[derive(Clone, Debug, Default)]
 pub struct LastError(Arc<Mutex<Option<String>>>);
 
 impl LastError {
-    /// Takes the text out.
+    /// Takes the text out of the slot.
     pub fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -21,30 +21,30 @@ impl LastError {
     }
 }
 
-/// A policy whose errors leave their text.
+/// An inferencer that stores the text of each error.
 pub struct Reporting<M> {
-    mind: M,
+    inferencer: M,
     error: LastError,
 }
 
 impl<M: Inferencer> Reporting<M> {
-    /// Reports the errors of `mind` to `error`.
-    pub fn new(mind: M, error: LastError) -> Self {
-        Self { mind, error }
+    /// Wraps `inferencer`; the text of its errors goes to `error`.
+    pub fn new(inferencer: M, error: LastError) -> Self {
+        Self { inferencer, error }
     }
 }
 
 impl<M: Inferencer> Inferencer for Reporting<M> {
     fn begin(&mut self) {
-        self.mind.begin();
+        self.inferencer.begin();
     }
 
     fn warm_up(&mut self, observation: &Observation) {
-        self.mind.warm_up(observation);
+        self.inferencer.warm_up(observation);
     }
 
     fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
-        let result = self.mind.think(observation, thought);
+        let result = self.inferencer.think(observation, thought);
         if let Err(error) = &result {
             self.error.put(error);
         }

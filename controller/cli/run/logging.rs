@@ -1,5 +1,5 @@
-//! Where a run's events go. Each is one `tracing` event: its message is for people, and all of its fields are a line of
-//! JSON in the run's folder.
+//! Destinations of a run's log events. Each event is one `tracing` event: its message is shown to people, and all of its
+//! fields become one line of JSON in the run's folder.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -16,29 +16,32 @@ use super::view::Live;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::outlet::{self, Stream};
 
-/// The events of a run, in its folder.
+/// Name of the log file in a run's folder.
 pub const EVENTS: &str = "events.jsonl";
 
-/// Where lines for people go.
+/// Destination of the log lines that people read.
 pub enum LogSink {
     /// Standard output.
     Output,
-    /// Standard error: standard output is for programs.
+    /// Standard error, where standard output carries JSON.
     Errors,
     /// The live view.
     View(Arc<Mutex<Live>>),
 }
 
-/// Begins to tell this process's events: to `people` from `INFO` up, and everything to a new file in `folder`.
+/// Installs the process's log: events from `INFO` up go to `people`, and all events go to a new file in `folder`.
+///
+/// # Errors
+/// A log file that exists already or cannot be made, or a log that is installed already.
 pub fn begin(people: LogSink, folder: &Path) -> Result<(), Failure> {
     let path = folder.join(EVENTS);
     let file = File::options().append(true).create_new(true).open(&path);
     let file = file.map_err(|error| format!("{}: cannot write: {error}", path.display()));
     let file = file.map_err(|reason| crate::exit::failure(Exit::Failed, reason))?;
-    // Other crates' complaints are worth keeping; what they do all day is not.
+    // Of other crates, only warnings and errors are kept.
     let kept = Targets::new().with_default(LevelFilter::WARN).with_target("aegis", LevelFilter::DEBUG);
     let shown = Targets::new().with_target("aegis", LevelFilter::INFO);
-    // A disk that is full has been told of already.
+    // Errors of this file are not printed: a full disk has been reported by the record already.
     let log = tracing_subscriber::fmt::layer().json().flatten_event(true).log_internal_errors(false);
     tracing_subscriber::registry()
         .with(log.with_writer(Mutex::new(file)).with_filter(kept))

@@ -1,5 +1,5 @@
-//! A run's counters and distributions for Prometheus, on an HTTP endpoint of this machine.
-//! Fed by the thread that takes the records; nobody who reads it can hold up the control thread.
+//! Counters and distributions of a run for Prometheus, served over HTTP on this machine only. The thread that records
+//! control periods feeds the metrics; a client that reads them cannot delay the control thread.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,19 +14,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use super::record::TickEvent;
+use super::events::TickEvent;
 use super::worker::Worker;
 use crate::exit::{Exit, Failure, OrExit, failure};
 
-/// Between two looks at whether to end.
+/// Interval at which the server checks whether it should end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// What the text format is served as.
+/// Content type of the text format.
 const CONTENT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels = Vec<(&'static str, String)>;
 type Fraction = Gauge<f64, AtomicU64>;
 
-/// What is counted and measured.
+/// The metrics of a run.
 pub struct Metrics {
     registry: Registry,
     mode: Family<Labels, Gauge>,
@@ -48,7 +48,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Everything at zero.
+    /// Makes metrics at zero.
     pub fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("aegis"),
@@ -114,7 +114,7 @@ impl Metrics {
         );
     }
 
-    /// Takes a control period.
+    /// Updates the metrics with a control period.
     pub fn take(&self, turn: &TickEvent<'_>) {
         let TickEvent { period, before, handed_over, .. } = *turn;
         let output = &period.output;
@@ -157,7 +157,7 @@ impl Metrics {
         }
     }
 
-    /// All of it as text.
+    /// Returns all metrics in the OpenMetrics text format.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to memory cannot fail.
@@ -166,20 +166,23 @@ impl Metrics {
     }
 }
 
-/// From a microsecond to about a second.
+/// Returns a histogram of seconds, whose bucket bounds grow by factors of two from 1 µs to about 1 s.
 fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(1e-6, 2.0, 21))
 }
 
-/// The thread that answers.
+/// Handle of the thread that serves the metrics.
 pub struct MetricsServer {
     _helper: Worker,
-    /// Where it listens.
+    /// Address at which the server listens.
     pub address: SocketAddr,
 }
 
 impl MetricsServer {
-    /// Listens at an address of this machine; port 0 lets the system choose.
+    /// Starts to serve metrics at a loopback address; with port 0 the system chooses the port.
+    ///
+    /// # Errors
+    /// An address that other machines can reach, or that is in use.
     pub fn start(listen: SocketAddr, metrics: Arc<Metrics>) -> Result<Self, Failure> {
         check(listen).map_err(|reason| failure(Exit::Input, reason))?;
         let server = tiny_http::Server::http(listen).map_err(|error| {
@@ -197,7 +200,7 @@ impl MetricsServer {
     }
 }
 
-/// Refuses an address that others can reach: metrics have no keys.
+/// Checks that an address is a loopback address: the metrics have no access control.
 pub fn check(listen: SocketAddr) -> Result<(), String> {
     if listen.ip().is_loopback() {
         return Ok(());
@@ -213,7 +216,7 @@ fn answer(request: tiny_http::Request, metrics: &Metrics) {
     if let (true, Ok(header)) = (found, tiny_http::Header::from_bytes("Content-Type", CONTENT)) {
         response.add_header(header);
     }
-    // Who has gone does not read it.
+    // A client that has disconnected does not get the answer.
     let _ = request.respond(response);
 }
 

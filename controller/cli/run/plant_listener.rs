@@ -1,5 +1,5 @@
-//! What is heard of a plant and of the people around it, on threads of Zenoh's: each thing is put where whoever reads it
-//! finds it, with when it came and, by the plant's clock, when it was taken.
+//! Receiver of everything that the plant and the operators send. Messages arrive on Zenoh's threads, and each is stored for
+//! the thread that reads it. Observations are stored with the time of arrival and the time at which the plant took them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,45 +13,48 @@ use aegis_runtime::{Clock, CommandMailbox, Health, ObservationSender, Observatio
 
 use super::snapshot_recorder::SnapshotRecorder;
 
-/// What the hearing threads share.
+/// State shared by the threads that receive messages.
 pub struct PlantListener {
     clock: Clock,
     health: Arc<Health>,
     wishes: Arc<CommandMailbox>,
-    /// Process and claim that the control thread's plant has.
+    /// Process identifier (`instance`) and claim (`session`) of the plant that this run has claimed; 0 before the first
+    /// claim.
     instance: AtomicU64,
     session: AtomicU64,
     episode: AtomicU64,
-    /// Somebody wants a reset while the plant is lost: first it has to be claimed.
+    /// Whether an operator sent a reset while the plant was lost. The plant has to be claimed before that reset is obeyed.
     reset: AtomicBool,
-    /// One more than the interruptions when an operator said that the next episode may begin; 0 where nobody has.
+    /// One more than the number of interruptions at the moment an operator sent a start; 0 where no start is waiting.
     start: AtomicU64,
-    /// Messages that were none.
+    /// Number of messages that could not be decoded.
     malformed: AtomicU64,
-    /// What is known of the plant's clock since the claim. Never locked while another is.
+    /// Estimate of the plant's clock offset since the claim. Never locked while another lock is held.
     offset: Mutex<ClockOffset>,
     views: Mutex<ListenerState>,
-    looker: Mutex<Option<SnapshotRecorder>>,
+    snapshot_recorder: Mutex<Option<SnapshotRecorder>>,
 }
 
-/// Reads where each position stands by an observation, `[channels]`, for what is checked against that.
+/// Function that returns the measured pose of an observation, `[channels]`; `None` where nothing is checked against the
+/// pose, or where a reading is missing.
 pub type Standing = Box<dyn Fn(&Observation) -> Option<Vec<f32>> + Send + Sync>;
 
 struct ListenerState {
     standing: Standing,
     intake: Intake,
-    /// The observation before was refused for its content: people have been told.
+    /// The previous observation was refused for its content, and a warning has been logged.
     is_refusing: bool,
-    /// When the plant took the observation before was not known: people have been told.
+    /// The time at which the plant took the previous observation was not known, and a warning has been logged.
     is_undated: bool,
-    /// The newest observation that was accepted, and when the plant took it.
+    /// The newest accepted observation of the episode, and when the plant took it, on the run's clock.
     newest: Option<(Duration, Arc<Observation>)>,
     sightings: ObservationSender,
     views: [ObservationWriter; 2],
 }
 
 impl PlantListener {
-    /// Nothing is heard yet. What is seen goes to `sightings`, with where the plant stands, and to both policies' `views`.
+    /// Makes a listener that has heard nothing. Observation stamps and the measured pose go to `sightings`; observations go
+    /// to both policies' `views`.
     pub fn new(
         clock: Clock,
         health: Arc<Health>,
@@ -80,11 +83,11 @@ impl PlantListener {
                 sightings,
                 views,
             }),
-            looker: Mutex::new(None),
+            snapshot_recorder: Mutex::new(None),
         }
     }
 
-    /// Takes what is heard; called on threads that must not wait long.
+    /// Handles a message. It is called on Zenoh's threads, which must not be blocked for long.
     pub fn hear(&self, heard: Heard) {
         let received = self.clock.now();
         match heard {
@@ -97,7 +100,8 @@ impl PlantListener {
         }
     }
 
-    /// Passes on what somebody wants.
+    /// Passes an operator command on. A reset while the plant is lost is kept until [`takes_reset`](Self::takes_reset), and
+    /// a start until [`takes_start`](Self::takes_start).
     pub fn obey(&self, wish: OperatorCommand) {
         match wish {
             OperatorCommand::EStop => self.wishes.e_stop(),
@@ -111,46 +115,47 @@ impl PlantListener {
         }
     }
 
-    /// Whether the plant that was claimed last is still this run's.
+    /// Returns whether this run still holds its newest claim.
     pub fn holds(&self) -> bool {
         !self.health.is_lost()
     }
 
-    /// The least round trip of heartbeats lately; none where the plant's clock is not known.
+    /// Returns the smallest recent round trip of heartbeats; `None` while the plant's clock is not known.
     pub fn round_trip(&self) -> Option<Duration> {
         self.health.round_trip()
     }
 
-    /// Whether somebody has wanted a reset since a plant was lost; asked once.
+    /// Returns whether an operator sent a reset while the plant was lost, and clears that reset.
     pub fn takes_reset(&self) -> bool {
         self.reset.swap(false, Ordering::AcqRel)
     }
 
-    /// The interruptions when an operator said that the next episode may begin, where that was since the last call and has
-    /// not been interrupted.
+    /// Takes the waiting start and returns the number of interruptions at the moment it was sent. Returns `None` where no
+    /// start came since the last call, or where a stop or a reset has come since the start.
     pub fn takes_start(&self) -> Option<u64> {
         let as_of = self.start.swap(0, Ordering::AcqRel).checked_sub(1)?;
         (as_of == self.wishes.interruptions()).then_some(as_of)
     }
 
-    /// The newest observation that a policy may read, and when the plant took it; none before the first.
+    /// Returns the newest observation that a policy may read, and when the plant took it, on the run's clock; `None` before
+    /// the first observation of the episode.
     pub fn newest(&self) -> Option<(Duration, Arc<Observation>)> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).newest.clone()
     }
 
-    /// What is seen goes to pictures too from here on.
-    pub fn look(&self, looker: SnapshotRecorder) {
-        *self.looker.lock().unwrap_or_else(PoisonError::into_inner) = Some(looker);
+    /// Passes observations to the snapshot recorder too, from here on.
+    pub fn look(&self, snapshot_recorder: SnapshotRecorder) {
+        *self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot_recorder);
     }
 
-    /// Messages that were none.
+    /// Returns the number of messages that could not be decoded.
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
     }
 
-    /// A plant has been claimed: nothing is known of its clock.
+    /// Records a new claim and forgets what was known of the plant's clock.
     pub fn claimed(&self, instance: u64, session: u64) {
-        // Held until the end, so that no heartbeat of the claim before counts for this one.
+        // The lock is held until the end, so that no heartbeat of the previous claim counts for this one.
         let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
         *offset = ClockOffset::default();
         self.instance.store(instance, Ordering::Release);
@@ -158,10 +163,10 @@ impl PlantListener {
         self.health.find(self.clock);
     }
 
-    /// An episode begins with this observation, which the plant took at `stamp_ns` of its clock.
+    /// Begins an episode with its first observation, which the plant took at `stamp_ns` of the plant's clock.
     pub fn begin(&self, episode: u64, stamp_ns: u64, observation: Observation) {
         let received = self.clock.now();
-        // Held, so that no heartbeat about the episode before stops this one.
+        // The lock is held, so that no heartbeat about the previous episode stops this one.
         let offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
         self.episode.store(episode, Ordering::Release);
         self.health.resume();
@@ -177,12 +182,12 @@ impl PlantListener {
         let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
         let known = (self.instance.load(Ordering::Acquire), self.session.load(Ordering::Acquire));
         if known.0 == 0 {
-            return; // Nothing has been claimed yet: no plant is this run's to lose.
+            return; // No plant has been claimed yet, so none can be lost.
         }
         if status.instance != known.0 {
             return self.health.lose();
         }
-        // Held by nobody, or by somebody else: this claim has run out.
+        // The plant is not claimed, or claimed by another controller: this claim has expired.
         if status.session != known.1 {
             return self.health.lose();
         }
@@ -200,15 +205,18 @@ impl PlantListener {
     fn moved(&self, moved: Moved, received: Duration) {
         if moved.session == self.session.load(Ordering::Acquire) {
             let (episode, sequence, success) = (moved.episode, moved.sequence, moved.success);
-            if let Some(looker) = &mut *self.looker.lock().unwrap_or_else(PoisonError::into_inner) {
-                looker.take(received, &moved);
+            if let Some(snapshot_recorder) =
+                &mut *self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner)
+            {
+                snapshot_recorder.take(received, &moved);
             }
             let stamps = (received, moved.stamp_ns);
             self.show(stamps, episode, sequence, success, moved.observation.at(sequence));
         }
     }
 
-    /// Shows an observation that came at `received` and that the plant stamped with `stamp_ns`.
+    /// Passes on an observation that arrived at `received`, on the run's clock, and that the plant stamped with `stamp_ns`,
+    /// on the plant's clock. The control thread gets its stamp; the policies get its content if it is accepted.
     fn show(
         &self,
         (received, stamp_ns): (Duration, u64),
@@ -222,7 +230,7 @@ impl PlantListener {
         drop(offset);
         let content = content(&observation);
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        // Of unknown age: as old as can be.
+        // An observation of unknown age counts as old as possible.
         let taken = known.unwrap_or(Duration::ZERO);
         if known.is_none() && !shown.is_undated {
             tracing::warn!(
@@ -242,7 +250,7 @@ impl PlantListener {
                 shown.newest = Some((taken, observation));
                 shown.is_refusing = false;
             }
-            // Told by their numbers, which the control thread counts.
+            // The control thread detects these by episode and sequence number, and counts them.
             Err(Refusal::Foreign | Refusal::NotNewer) => {}
             Err(Refusal::Content(found, feature)) => {
                 fault = Some(found);
@@ -259,7 +267,7 @@ impl PlantListener {
     }
 }
 
-/// Everything that a policy can read of an observation, by feature.
+/// Returns the digest and the plausibility of everything that a policy can read of an observation, by feature.
 fn content(observation: &Observation) -> Content {
     let Observation { proprioception, objects, .. } = observation;
     let pose = |pose: &aegis_core::Pose| {

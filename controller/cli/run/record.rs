@@ -1,5 +1,5 @@
-//! The thread that takes control periods from their ring: record, black box, and what they amount to.
-//! A disk that is full ends the record with an alarm, and nothing else: black boxes have room set aside.
+//! Thread that takes control periods from their ring and writes the record, the black boxes and the summary. A full disk
+//! ends the record with an alarm and affects nothing else: black boxes have disk space reserved.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,46 +12,37 @@ use aegis_recorder::black_box::BlackBox;
 use aegis_recorder::run_log::{RunHeader, RunLog};
 use aegis_runtime::LogReader;
 
+use super::events::TickEvent;
 use super::reserve::{Reserve, room};
 use super::run_summary::{EpisodeEnd, HandOver, RunSummary};
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::make_folder;
 
-/// Between two looks at an empty ring.
+/// Interval at which an empty ring is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// Between two looks at whether the record is still where it was made.
+/// Interval at which the thread checks that the record file is still at its path.
 const LOOK: Duration = Duration::from_secs(1);
-/// What a black box holds, seconds.
+/// Length of a black box, seconds.
 const BLACK_BOX: f64 = 60.0;
 
-/// A control period and what it means beside the ones before.
-#[derive(Clone, Copy, Debug)]
-pub struct TickEvent<'a> {
-    /// The period as it is recorded.
-    pub bytes: &'a [u8],
-    /// The period.
-    pub period: &'a TickRecord<'a>,
-    /// The mode of the one before.
-    pub before: Mode,
-    /// How long the hand-over took that it completes.
-    pub handed_over: Option<Duration>,
-}
-
-/// The running thread.
+/// Handle of the recording thread.
 pub struct Recording {
     end: Arc<AtomicBool>,
-    /// What came so far is not to count.
+    /// Asks the thread to clear the distributions.
     forget: Arc<AtomicBool>,
     thread: JoinHandle<RunSummary>,
     /// The run's folder.
     pub folder: PathBuf,
-    /// Room in it for what is written when the disk is full.
+    /// Disk space reserved in the folder for the files that are written when the disk is full.
     pub reserve: Arc<Reserve>,
 }
 
 impl Recording {
-    /// Makes the run's folder, sets room aside in it and starts the thread. `watch` sees every period after it was
-    /// recorded.
+    /// Makes the run's folder, reserves disk space in it and starts the thread. `watch` is called with every decoded period
+    /// after that period was recorded.
+    ///
+    /// # Errors
+    /// A folder, a record file or a reserve that cannot be made.
     pub fn start(
         folder: PathBuf,
         header: RunHeader,
@@ -64,7 +55,7 @@ impl Recording {
         let most = (BLACK_BOX * header.recipe.settings.rate_hz).ceil() as usize;
         let bytes = room(&header.recipe, most);
         let reserve = Reserve::set_aside(&folder, bytes).map_err(|error| {
-            // A record that is refused leaves nothing behind.
+            // A run that cannot start leaves no record file.
             let _ = std::fs::remove_file(&path);
             let (folder, size) = (folder.display(), bytes.div_ceil(1 << 20));
             let reason = format!("cannot set {size} MiB aside for the summary and the black boxes: {error}");
@@ -91,7 +82,7 @@ impl Recording {
             move || {
                 let mut bytes = Vec::new();
                 loop {
-                    // Asked before the ring is emptied, so that nothing written before the end stays in it.
+                    // `end` is read before the ring is emptied, so that nothing written before the end stays in the ring.
                     let over = end.load(Ordering::Acquire) || ring.is_over();
                     while ring.pop(&mut bytes) {
                         taker.take(&bytes, &mut watch);
@@ -113,12 +104,12 @@ impl Recording {
         Ok(Self { end, forget, thread: thread.or_exit(Exit::Failed)?, folder, reserve })
     }
 
-    /// Begins the distributions anew: what came before was warming up.
+    /// Clears the distributions, which so far were of the warm-up.
     pub fn forget(&self) {
         self.forget.store(true, Ordering::Release);
     }
 
-    /// Writes what is left.
+    /// Ends the thread after it has written what is left. Returns the summary; `None` where the thread panicked.
     pub fn end(self) -> Option<RunSummary> {
         self.end.store(true, Ordering::Release);
         self.thread.join().ok()
@@ -134,7 +125,7 @@ struct RecordWorker {
     mode: Mode,
     hand_over: HandOver,
     taken: RunSummary,
-    /// When the record was last seen where it was made.
+    /// When the record file was last checked to be at its path.
     looked: Instant,
 }
 
@@ -155,7 +146,7 @@ impl RecordWorker {
         };
         self.taken.take(&turn);
         let mode = period.output.mode;
-        // An episode may end in the very period in which it begins.
+        // An episode may end in the period in which it begins.
         let was_on = self.mode.is_on() || period.begins();
         if mode != self.mode || (was_on && mode == Mode::Idle) {
             if was_on && mode == Mode::Idle {
@@ -178,7 +169,7 @@ impl RecordWorker {
     }
 
     fn write_black_box(&mut self, period: &TickRecord<'_>) {
-        // The room set aside is not for the record: on a full disk that ends first.
+        // The reserve is not for the record: on a full disk the record must fail before the reserve is released.
         self.flush();
         let path = self.folder.join(format!("black-box-{}.aegis", self.taken.stops() + 1));
         let write = || self.black_box.write(&path, &self.header);
@@ -202,7 +193,7 @@ impl RecordWorker {
         }
     }
 
-    /// Marks the end of the record, and of an episode that is still on.
+    /// Writes the record's end mark, and adds an episode that has not ended as unfinished.
     fn finish(&mut self) {
         if let Some(Err(error)) = self.log.take().map(RunLog::finish) {
             self.give_up(error.to_string());

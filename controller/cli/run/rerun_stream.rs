@@ -1,5 +1,5 @@
-//! A run in a Rerun viewer while it goes on, on a thread of its own.
-//! Control and record never wait for it: what it has no room for is lost to the picture alone.
+//! Live stream of a run to a Rerun viewer, on a thread of its own. The control loop and the record never wait for the
+//! viewer: data that finds the queue full is missing from the viewer only.
 
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -13,24 +13,27 @@ use super::worker::join_or_leave;
 use crate::exit::{Exit, Failure, OrExit};
 use crate::scene_resolver::Libero;
 
-/// Control periods that may wait for the viewer.
+/// Capacity of the queue, in control periods and snapshots.
 const CAPACITY: usize = 4096;
 
-/// What is shown.
+/// One item of the queue.
 enum Item {
-    /// A control period's bytes.
+    /// A control period's bytes, as they are recorded.
     TickRecord(Vec<u8>),
     PlantSnapshot(Box<PlantSnapshot>),
 }
 
-/// The running thread; it ends with what it was fed.
+/// Handle of the streaming thread, which ends after the last queued item was sent.
 pub struct RerunStream {
     sender: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl RerunStream {
-    /// Shows a run in the viewer at `url`.
+    /// Starts to stream a run to the viewer at `url`.
+    ///
+    /// # Errors
+    /// An address at which no viewer listens.
     pub fn start(url: &str, header: &RunHeader) -> Result<Self, Failure> {
         let (target, stage) = (Target::Connect(url.to_owned()), Box::new(Libero::default()));
         let mut view = RunView::live(&target, header, stage).or_exit(Exit::Input)?;
@@ -51,12 +54,12 @@ impl RerunStream {
         Ok(Self { sender: Some(sender), thread: Some(thread.or_exit(Exit::Failed)?) })
     }
 
-    /// Hands a period's bytes on, if there is room.
+    /// Queues a control period's bytes; drops them if the queue is full.
     pub fn take(&self, bytes: &[u8]) {
         self.send(|| Item::TickRecord(bytes.to_vec()));
     }
 
-    /// Hands a look at the plant on, if there is room.
+    /// Queues a snapshot of the plant; drops it if the queue is full.
     pub fn see(&self, sight: PlantSnapshot) {
         self.send(|| Item::PlantSnapshot(Box::new(sight)));
     }
@@ -71,7 +74,7 @@ impl RerunStream {
 impl Drop for RerunStream {
     fn drop(&mut self) {
         drop(self.sender.take());
-        // A viewer that takes nothing more keeps its thread waiting.
+        // A viewer that accepts no more data blocks its thread.
         if let Some(thread) = self.thread.take()
             && !join_or_leave(thread)
         {

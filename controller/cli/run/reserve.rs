@@ -1,5 +1,5 @@
-//! Room on the disk that is set aside when a run begins, for what is written when the disk is full: its summary and its
-//! black boxes. A file of zeros holds it, and is gone when the run is over.
+//! Disk space that is reserved when a run begins, for the files that must be written even when the disk is full: the
+//! summary and the black boxes. A file of zeros occupies the space and is removed when the run is over.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,21 +8,22 @@ use std::sync::{Mutex, PoisonError};
 
 use aegis_core::control::ControllerConfig;
 
-/// Name of the file in a run's folder.
+/// Name of the reserve file in a run's folder.
 pub const RESERVE: &str = "reserve";
-/// Least room, in bytes.
+/// Smallest size of the reserve, bytes.
 const LEAST: u64 = 8 << 20;
-/// Part of the room that no black box takes, in bytes: the summary's.
+/// Part of the reserve that is kept for the summary and never used for a black box, bytes.
 const SUMMARY: u64 = 1 << 20;
-/// Black boxes of full length that there is room for.
+/// Number of full-length black boxes that the reserve has space for.
 const BLACK_BOXES: u64 = 2;
-/// Bytes of a control period in a record without its values, and of one value.
+/// Bytes of one recorded control period without its values (`PERIOD`), and of one value (`VALUE`).
 const PERIOD: usize = 256;
 const VALUE: usize = 5;
-/// What a black box takes beside its periods, in bytes: its header, and the file system's own.
+/// Bytes of a black box beyond its control periods: its header and the overhead of the file system.
 const BESIDE: u64 = 64 << 10;
 
-/// Room for a run's summary and for black boxes of `periods` control periods, in bytes.
+/// Returns the size of the reserve for one summary and `BLACK_BOXES` black boxes of `periods` control periods each,
+/// bytes.
 pub fn room(recipe: &ControllerConfig, periods: usize) -> u64 {
     let width = recipe.rest.len();
     let chunks: usize = recipe.horizons.iter().map(|horizon| horizon * width).sum();
@@ -32,7 +33,7 @@ pub fn room(recipe: &ControllerConfig, periods: usize) -> u64 {
     black_box.saturating_mul(BLACK_BOXES).saturating_add(SUMMARY).max(LEAST)
 }
 
-/// The room.
+/// The reserved disk space of one run.
 #[derive(Debug)]
 pub struct Reserve {
     path: PathBuf,
@@ -40,23 +41,28 @@ pub struct Reserve {
 }
 
 impl Reserve {
-    /// Sets `bytes` aside in `folder`.
+    /// Reserves `bytes` in `folder`.
+    ///
+    /// # Errors
+    /// A reserve file that exists already, or a write that fails.
     pub fn set_aside(folder: &Path, bytes: u64) -> io::Result<Self> {
         let path = folder.join(RESERVE);
         let mut file = File::create_new(&path)?;
         let reserve = Self { path, left: Mutex::new(bytes) };
-        // Written and synchronised: a size alone takes no room, and some file systems count it late.
+        // The zeros are written and synchronised: setting a size alone occupies no space, and some file systems account for
+        // written data late.
         io::copy(&mut io::repeat(0).take(bytes), &mut file)?;
         file.sync_all()?;
         Ok(reserve)
     }
 
-    /// Writes a black box of `bytes`; where that fails, gives as much of the room back and writes once more.
+    /// Calls `write` for a black box of `bytes`. When `write` fails, releases that much of the reserve and calls `write`
+    /// once more.
     pub fn for_black_box<T, E>(&self, bytes: u64, write: impl FnMut() -> Result<T, E>) -> Result<T, E> {
         self.spend(bytes.saturating_add(BESIDE), SUMMARY, write)
     }
 
-    /// Writes the summary; where that fails, gives all of the room back and writes once more.
+    /// Calls `write` for the summary. When `write` fails, releases the whole reserve and calls `write` once more.
     pub fn for_summary<T, E>(&self, write: impl FnMut() -> Result<T, E>) -> Result<T, E> {
         self.spend(u64::MAX, 0, write)
     }
@@ -68,7 +74,8 @@ impl Reserve {
         }
     }
 
-    /// Gives up to `bytes` back to the file system, and `keep` never; whether any were.
+    /// Releases up to `bytes` of the reserve to the file system, but always keeps `keep` bytes. Returns whether any space
+    /// was released.
     fn give_back(&self, bytes: u64, keep: u64) -> bool {
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         if *left <= keep {
@@ -87,7 +94,7 @@ impl Reserve {
 
 impl Drop for Reserve {
     fn drop(&mut self) {
-        // Gone already where all of it was needed.
+        // The file is gone already when the whole reserve was released.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -96,7 +103,7 @@ impl Drop for Reserve {
 mod tests {
     use super::*;
 
-    /// A folder of the test's own.
+    /// Makes an empty folder that only the named test uses.
     fn folder(test: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("aegis-reserve-{test}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
@@ -114,7 +121,7 @@ mod tests {
         assert!(Reserve::set_aside(&folder, 1).is_err(), "another run's room is not touched");
         assert_eq!(reserve.for_black_box(1000, || Ok::<_, ()>(1)), Ok(1));
         assert_eq!(size(), 2 * SUMMARY, "nothing is given back without need");
-        // Fits once there is room.
+        // A write that succeeds once enough of the reserve has been released.
         let needs =
             |room: u64| move |size: u64| if size <= 2 * SUMMARY - room { Ok(()) } else { Err("full") };
         let black_box = needs(1000);

@@ -1,5 +1,5 @@
-//! A robot file: which plant, which policies, and every number that decides what the controller does with them.
-//! Unknown keys and impossible values are refused with file, field, what was found and what would be valid.
+//! Robot files: which plant and which policies to use, and every setting of the controller. An unknown key or an invalid
+//! value is refused with the file, the field, the value found and the values that are valid.
 
 mod checks;
 mod reading;
@@ -25,57 +25,57 @@ use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::study_loader::probe;
 
-/// What `aegis run` reads.
+/// Contents of a robot file, which `aegis run` reads.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RobotFile {
     /// Name of the plant.
     pub plant: String,
-    /// Zenoh endpoint of whoever serves it.
+    /// Zenoh endpoint of the process that serves the plant.
     #[serde(deserialize_with = "reading::endpoint")]
     pub connect: Endpoint,
-    /// Folder of the controller's keys, relative to the file; TLS needs them.
+    /// Folder of the controller's keys, relative to the robot file; required for TLS.
     pub keys: Option<PathBuf>,
-    /// Folder for records, relative to the file; one folder for each run is made in it.
+    /// Folder for records, relative to the robot file. Each run makes its own folder in it.
     pub record: PathBuf,
-    /// Both policies and the probe, relative to the file.
+    /// Paths of both policies' cards and of the probe file, relative to the robot file.
     pub models: Models,
-    /// Where the strong policy is another machine's, which `aegis serve-policy` serves.
+    /// Set where the strong policy runs on another machine, served by `aegis serve-policy`.
     pub remote_strong: Option<RemoteStrong>,
-    /// The controller.
+    /// Settings of the controller.
     pub control: ControlSettings,
-    /// The gate's limits.
+    /// Limits of the gate.
     pub gate: GateLimits,
-    /// The gate's rule; its thresholds are the probe file's.
+    /// Alarm rule of the gate; its thresholds come from the probe file.
     pub rule: RuleSettings,
-    /// The command that the robot stands still at.
+    /// Command at which the robot stands still, `[channels]`.
     pub rest: Vec<f32>,
-    /// Whether the strong policy is asked at every boundary, so that a fire never waits.
+    /// Whether the strong policy is asked for a chunk at every boundary, so that a hand-over never waits for an inference.
     #[serde(default)]
     pub ask_strong: bool,
-    /// What begins a control period.
+    /// What begins a control period: the clock or the plant's observation.
     #[serde(default)]
     pub pace: Pace,
-    /// Address of this machine that metrics are served at, for Prometheus.
+    /// Loopback address at which metrics are served for Prometheus; none are served without it.
     pub metrics: Option<SocketAddr>,
-    /// What the control thread asks of the system.
+    /// What the control thread requests from the operating system, such as a real-time priority.
     #[serde(default)]
     pub real_time: RealTimeSettings,
-    /// The episodes, in order.
+    /// Starts of the episodes, in the order in which the episodes run.
     #[serde(deserialize_with = "reading::starts")]
     pub starts: Vec<Start>,
-    /// For each channel, which of the plant's readings says where it stands, as `joint_positions/0` or `gripper/1`; empty
-    /// for a rate and a discrete channel, which start at `rest`. Every position channel needs one.
+    /// For each channel, which of the plant's readings measures its position, such as `joint_positions/0` or `gripper/1`.
+    /// Empty for rate and discrete channels, which start at `rest`. Every position channel needs a reading.
     #[serde(default)]
     pub pose: Vec<String>,
 }
 
-/// One of the plant's readings.
+/// One value of an observation's proprioception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// Index of an arm joint.
+    /// Position of the arm joint with this index.
     Joint(usize),
-    /// Index of a finger joint.
+    /// Position of the finger joint with this index.
     Finger(usize),
 }
 
@@ -91,39 +91,42 @@ impl Reading {
     }
 }
 
-/// A strong policy on another machine.
+/// Settings of a strong policy on another machine.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RemoteStrong {
-    /// Answers that take longer, milliseconds, are none.
+    /// Deadline for an answer, milliseconds; a later answer counts as missing.
     pub deadline_ms: f64,
 }
 
 impl RemoteStrong {
-    /// The deadline.
+    /// Returns the deadline for an answer.
     pub fn deadline(self) -> Duration {
         Duration::from_secs_f64(self.deadline_ms / 1e3)
     }
 }
 
-/// A robot file with everything that it names, checked.
+/// A checked robot file with the cards and the probe that it names.
 pub struct Robot {
-    /// Where it was read from.
+    /// Path of the robot file.
     pub path: PathBuf,
-    /// The file's own values.
+    /// Contents of the robot file, its paths resolved against the file's folder.
     pub file: RobotFile,
-    /// What the controller is made of.
+    /// Configuration that the controller is made from.
     pub recipe: ControllerConfig,
-    /// The probe that watches the weak policy.
+    /// Probe that scores the weak policy's activations.
     pub probe: Probe,
-    /// SHA-256 of what decides, by its role.
+    /// SHA-256 of both models and of the probe file, by the role (`weak`, `strong`, `probe`).
     pub digests: BTreeMap<String, String>,
-    /// Where each channel's position is read, `[channels]`.
+    /// Reading that measures each channel's position, `[channels]`; `None` for rate and discrete channels.
     readings: Vec<Option<Reading>>,
 }
 
 impl Robot {
-    /// Reads a file and the cards and the probe that it names.
+    /// Reads a robot file, and the cards and the probe that the file names, and checks all of them.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a setting that is not valid, with the file, the field and the values that are valid.
     pub fn load(path: &Path) -> Result<Self, Failure> {
         let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
         let text = aegis_files::read_text(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
@@ -183,7 +186,8 @@ impl Robot {
         Ok(Self { path: path.to_owned(), digests, probe, recipe, file, readings })
     }
 
-    /// Where the plant stands by an observation, `[channels]`.
+    /// Returns the plant's measured pose from an observation, `[channels]`: measured positions for position channels, and
+    /// the `rest` value for the others.
     ///
     /// # Errors
     /// A reading that the plant does not report.
@@ -195,7 +199,9 @@ impl Robot {
         })
     }
 
-    /// Reads where positions are while the robot moves, where a setting bounds how far they may be from their commands.
+    /// Returns the function that measures positions while the robot moves. The function always returns `None` where the
+    /// robot file does not bound the distance between positions and their commands, and `None` for an observation without a
+    /// named reading.
     pub fn standing(&self) -> Standing {
         if self.file.control.follow_within.is_infinite() {
             return Box::new(|_| None);
@@ -205,8 +211,9 @@ impl Robot {
     }
 }
 
-/// Where a plant stands by an observation, `[channels]`: positions where they are read, the others at rest. Otherwise the first
-/// channel without its reading, and how many of these there are.
+/// Returns the measured pose from an observation, `[channels]`: measured positions where a reading is named, and `rest` for
+/// the other channels. Otherwise returns the first channel whose reading is missing, and how many readings of that kind the
+/// plant reports.
 fn stands(
     readings: &[Option<Reading>],
     rest: &[f32],
@@ -225,14 +232,14 @@ fn stands(
 }
 
 impl RobotFile {
-    /// Reads a robot file's text.
+    /// Parses the text of a robot file.
     fn parse(text: &str) -> Result<Self, String> {
         let file = toml::from_str(text).map_err(|error| reading::plain(&error))?;
         reading::check_numbers(text)?;
         Ok(file)
     }
 
-    /// `pose` with an empty name for each channel where it is left out.
+    /// Returns `pose`, or one empty name per channel where the file has no `pose`.
     fn pose_names(&self) -> Vec<String> {
         if self.pose.is_empty() {
             vec![String::new(); self.control.channels.len()]
@@ -242,7 +249,11 @@ impl RobotFile {
     }
 }
 
-/// Where each channel's position is read.
+/// Returns the reading that measures each channel's position, `[channels]`.
+///
+/// # Errors
+/// A wrong number of names, a name that does not fit the kind of its channel, a reading that is named twice, or a position
+/// channel without `start_within` and `follow_within`.
 fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
     let (names, channels) = (file.pose_names(), &file.control.channels);
     if names.len() != channels.len() {
@@ -287,7 +298,7 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
     Ok(readings)
 }
 
-/// Refuses a policy that reads pictures, which nothing here takes to it.
+/// Refuses a policy that reads camera pictures: `aegis run` delivers no pictures to policies.
 pub fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
     let refused = |camera: &str| {
         format!("{} reads camera {camera}; valid are policies that read no camera", card.path.display())

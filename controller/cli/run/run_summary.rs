@@ -1,5 +1,5 @@
-//! What a run's control periods amount to: distributions, missed periods with their reasons, stops and episodes.
-//! Fed one period after another by the thread that records them.
+//! Summary of a run: timing distributions, missed control periods with their cause, stops and episodes. The thread that
+//! records control periods feeds the summary, one period after another.
 
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
@@ -11,20 +11,20 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::record::TickEvent;
+use super::events::TickEvent;
 use crate::exit::{Exit, Failure, OrExit};
 
-/// Histograms hold up to a minute, in nanoseconds, to three digits.
+/// Largest value of a histogram: one minute, nanoseconds. Histograms keep three significant digits.
 const LARGEST: u64 = 60_000_000_000;
-/// Missed periods are listed up to here, and counted beyond.
+/// Largest number of missed periods that the summary lists. Further ones are only counted.
 const LISTED: usize = 1000;
 
-/// An empty histogram of nanoseconds.
+/// Returns an empty histogram of nanoseconds.
 pub fn histogram() -> Result<Histogram<u64>, Failure> {
     Histogram::new_with_bounds(1, LARGEST, 3).or_exit(Exit::Failed)
 }
 
-/// What a histogram of nanoseconds says, in microseconds.
+/// Returns the count, the quantiles and the maximum of a histogram of nanoseconds, in microseconds.
 pub fn microseconds(histogram: &Histogram<u64>) -> Value {
     let at = |share| histogram.value_at_quantile(share) as f64 / 1e3;
     json!({
@@ -33,7 +33,7 @@ pub fn microseconds(histogram: &Histogram<u64>) -> Value {
     })
 }
 
-/// What a controller counted, notices by their text.
+/// Returns a controller's counters as JSON, with the diagnostics that occurred by their text.
 pub fn counted(counters: &Counters) -> Result<Value, Failure> {
     let mut value = serde_json::to_value(counters).or_exit(Exit::Failed)?;
     let given = Diagnostics::ALL.iter().zip(counters.notices).filter(|(_, count)| *count > 0);
@@ -42,14 +42,14 @@ pub fn counted(counters: &Counters) -> Result<Value, Failure> {
     Ok(value)
 }
 
-/// From the fire of the gate to the strong policy's first command, as periods go by.
+/// Timer from a fire of the gate to the strong policy's first command.
 #[derive(Debug, Default)]
 pub struct HandOver {
     fired: Option<Duration>,
 }
 
 impl HandOver {
-    /// How long a hand-over took that this period completes.
+    /// Takes a control period. Returns how long the hand-over took where this period completes one.
     pub fn take(&mut self, period: &TickRecord<'_>) -> Option<Duration> {
         let (now, output) = (period.inputs.now, &period.output);
         if output.decision.as_ref().is_some_and(|decision| decision.fired) {
@@ -64,26 +64,27 @@ impl HandOver {
     }
 }
 
-/// Control periods that passed unserved, and why: the one after them began late, or the one before them took long.
+/// Control periods that were missed, with the times that tell why: how late the next period began, and how long the
+/// previous period took.
 #[derive(Debug, Serialize)]
 struct Missed {
-    /// Number of the period after them.
+    /// Number of the period after the missed ones.
     period: u64,
     skipped: u32,
     late_us: f64,
     took_before_us: f64,
 }
 
-/// How an episode ended.
+/// The ways in which an episode ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EpisodeEnd {
-    /// The task's goal held.
+    /// The task's goal was reached.
     Goal,
-    /// It took all of its control steps.
+    /// The episode used all of its control steps.
     Horizon,
-    /// By a stop.
+    /// A stop ended the episode.
     Stopped(Mode, Option<StopReason>),
-    /// The control thread ended before it.
+    /// The control thread ended before the episode did.
     Unfinished,
 }
 
@@ -101,7 +102,7 @@ impl Display for EpisodeEnd {
     }
 }
 
-/// What a run's periods amount to.
+/// Summary of a run's control periods.
 pub struct RunSummary {
     late: Histogram<u64>,
     took: Histogram<u64>,
@@ -109,21 +110,21 @@ pub struct RunSummary {
     weak: Histogram<u64>,
     strong: Histogram<u64>,
     hand_over: Histogram<u64>,
-    /// Of heartbeats, as it was known last.
+    /// Newest known round trip of heartbeats.
     round_trip: Option<Duration>,
     took_before: u64,
     missed: Vec<Missed>,
     periods: u64,
-    /// Records that found no room in their ring.
+    /// Records that were dropped because the ring was full.
     pub dropped: u64,
-    /// Why the record ends before the run.
+    /// Why the record ended before the run did; `None` where it did not.
     pub alarm: Option<String>,
     stops: Vec<(Mode, Option<StopReason>, PathBuf)>,
     ends: Vec<EpisodeEnd>,
 }
 
 impl RunSummary {
-    /// Nothing yet.
+    /// Makes an empty summary.
     pub fn new() -> Result<Self, Failure> {
         Ok(Self {
             late: histogram()?,
@@ -143,7 +144,7 @@ impl RunSummary {
         })
     }
 
-    /// Takes a period.
+    /// Adds a control period.
     pub fn take(&mut self, turn: &TickEvent<'_>) {
         let TickEvent { period, handed_over, .. } = *turn;
         self.periods += 1;
@@ -173,27 +174,27 @@ impl RunSummary {
         self.took_before = period.took_ns;
     }
 
-    /// Counts a period that cannot be read.
+    /// Counts a control period whose record cannot be decoded.
     pub fn take_unread(&mut self) {
         self.periods += 1;
     }
 
-    /// An episode has come to its end.
+    /// Adds the end of an episode.
     pub fn end_episode(&mut self, end: EpisodeEnd) {
         self.ends.push(end);
     }
 
-    /// Stops so far.
+    /// Returns the number of stops so far.
     pub fn stops(&self) -> usize {
         self.stops.len()
     }
 
-    /// The run has stopped; its last minute is in `black_box`.
+    /// Adds a stop, whose last minute is in the file `black_box`.
     pub fn stop(&mut self, mode: Mode, cause: Option<StopReason>, black_box: PathBuf) {
         self.stops.push((mode, cause, black_box));
     }
 
-    /// Begins the distributions anew: what came before was warming up.
+    /// Clears the distributions and the missed periods, which so far were of the warm-up.
     pub fn forget(&mut self) {
         let all = [&mut self.late, &mut self.took, &mut self.age, &mut self.weak, &mut self.strong];
         all.into_iter().for_each(Histogram::reset);
@@ -201,12 +202,12 @@ impl RunSummary {
         self.missed.clear();
     }
 
-    /// Ends of the episodes, in order.
+    /// Returns the ends of the episodes, in order.
     pub fn ends(&self) -> &[EpisodeEnd] {
         &self.ends
     }
 
-    /// What it amounts to, for programs.
+    /// Returns the summary as JSON.
     pub fn summary(&self) -> Value {
         let stop = |(mode, cause, path): &(Mode, Option<StopReason>, PathBuf)| json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|name| name.to_string_lossy()) });
         json!({

@@ -1,5 +1,5 @@
-//! The threads of a run and what they share: two policies, the control thread, and the sender of its commands.
-//! What is heard of the plant comes to them through `ears.rs`.
+//! Threads of a run and their shared state: both policies, the control thread, and the sender of commands. What the plant
+//! sends reaches them through `plant_listener.rs`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,47 +24,47 @@ use super::robot::Robot;
 use super::run_summary::histogram;
 use crate::exit::{Exit, Failure, OrExit, failure};
 
-/// For both policies to have warmed up.
+/// Longest wait for both policies to warm up.
 const WARM_UP: Duration = Duration::from_secs(60);
-/// Between two looks at whether they have.
-const READY_GLANCE: Duration = Duration::from_millis(5);
-/// The sender looks so often whether it should end.
+/// Interval at which the policies' warm-up, and the first observation, are polled.
+const POLL_READY: Duration = Duration::from_millis(5);
+/// Interval at which the sender checks whether it should end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// For an observation that is young enough to start on, once both policies have warmed up.
-const FIRST_LOOK: Duration = Duration::from_secs(3);
-/// Between two looks at whether the plant's clock is known.
-const CLOCK_GLANCE: Duration = Duration::from_millis(5);
+/// Longest wait, once both policies have warmed up, for an observation that is young enough to start on.
+const FIRST_OBSERVATION: Duration = Duration::from_secs(3);
+/// Interval at which the estimate of the plant's clock is polled.
+const POLL_CLOCK: Duration = Duration::from_millis(5);
 
-/// A running cell.
+/// A running robot session: every thread of a run, and what they share.
 pub struct RobotSession {
-    /// What is heard goes here.
-    pub ears: Arc<PlantListener>,
-    /// What people want.
+    /// Receiver of the plant's messages and of operator commands.
+    pub listener: Arc<PlantListener>,
+    /// Mailbox of operator commands, which the control thread reads.
     pub wishes: Arc<CommandMailbox>,
-    /// What the control thread is doing.
+    /// State of the control thread.
     pub control: Arc<Control>,
     /// The control thread.
     pub thread: ControlThread,
-    /// Both policies.
-    pub thinkers: [InferenceWorker; 2],
-    /// From an observation's arrival to the end of publishing a command that knew it, nanoseconds.
+    /// Threads of the weak policy and of the strong policy.
+    pub inference_workers: [InferenceWorker; 2],
+    /// Times from an observation's arrival to the end of publishing a command that was decided with it, nanoseconds.
     pub published: Arc<Mutex<Histogram<u64>>>,
-    /// Texts of the newest errors of the weak policy and of the strong one.
+    /// Texts of the newest error of the weak policy and of the strong policy.
     pub errors: [LastError; 2],
     commands: Option<CommandReader>,
     clock: Clock,
-    /// Nothing starts on an observation that is older.
+    /// Largest age of an observation on which an episode may start.
     max_age: Duration,
-    /// Set once somebody tells the run to end.
+    /// Set once the run is asked to end, by a signal or by a key of the view.
     told: Arc<AtomicBool>,
-    /// Where commands are noted instead of sent, in a dry run.
+    /// Where a dry run records its commands instead of sending them; `None` where commands are sent.
     unsent: Option<Arc<Mutex<Unsent>>>,
 }
 
-/// The commands of a dry run, which were not sent.
+/// Commands that a dry run did not send.
 #[derive(Clone, Debug, Default)]
 pub struct Unsent {
-    /// How many there were.
+    /// Number of commands.
     pub commands: u64,
     /// Smallest and largest value of each channel.
     pub ranges: Vec<[f32; 2]>,
@@ -81,8 +81,8 @@ impl Unsent {
 }
 
 impl RobotSession {
-    /// Opens both policies and starts every thread but the sender's; also the reader of the record. A strong policy of
-    /// another machine is found over `session`. Once `told`, nothing is waited for any more.
+    /// Opens both policies and starts every thread except the sender of commands. Also returns the reader of the record. A
+    /// strong policy on another machine is reached over `session`. Once `told` is set, no wait continues.
     pub fn open(
         robot: &Robot,
         runtime: &OnnxRuntime,
@@ -113,11 +113,12 @@ impl RobotSession {
             Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Inferencer>)
         };
         let standing = robot.standing();
-        let (cell, records) = Self::around(&robot.recipe, file.pace, file.real_time, standing, weak, strong)?;
-        Ok((Self { errors, told, ..cell }, records))
+        let (robot_session, records) =
+            Self::around(&robot.recipe, file.pace, file.real_time, standing, weak, strong)?;
+        Ok((Self { errors, told, ..robot_session }, records))
     }
 
-    /// The same with any two policies, which are made on their own threads.
+    /// Makes a session around any two policies. `weak` and `strong` are called on the threads of their policies.
     pub fn around(
         recipe: &ControllerConfig,
         pace: Pace,
@@ -130,10 +131,11 @@ impl RobotSession {
         let (health, wishes) = (Arc::new(Health::default()), Arc::new(CommandMailbox::default()));
         health.find(clock);
         let width = recipe.rest.len();
-        let [weak_room, strong_room] = recipe.horizons.map(|horizon| horizon * width);
-        let (weak_view, weak, weak_thinker) = spawn("weak policy", weak_room, weak).or_exit(Exit::Input)?;
-        let (strong_view, strong, strong_thinker) =
-            spawn("strong policy", strong_room, strong).or_exit(Exit::Input)?;
+        let [weak_capacity, strong_capacity] = recipe.horizons.map(|horizon| horizon * width);
+        let (weak_view, weak, weak_worker) =
+            spawn("weak policy", weak_capacity, weak).or_exit(Exit::Input)?;
+        let (strong_view, strong, strong_worker) =
+            spawn("strong policy", strong_capacity, strong).or_exit(Exit::Input)?;
         let (sightings, sighted) = sightings(width);
         let (command_writer, command_reader) = command_channel(width);
         let (log, records) = log_channel();
@@ -151,13 +153,13 @@ impl RobotSession {
         let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
         let thread = thread.or_exit(Exit::Failed)?;
         let views = [weak_view, strong_view];
-        let ears = PlantListener::new(clock, health, Arc::clone(&wishes), sightings, views, standing);
-        let cell = Self {
-            ears: Arc::new(ears),
+        let listener = PlantListener::new(clock, health, Arc::clone(&wishes), sightings, views, standing);
+        let robot_session = Self {
+            listener: Arc::new(listener),
             wishes,
             control: thread.control(),
             thread,
-            thinkers: [weak_thinker, strong_thinker],
+            inference_workers: [weak_worker, strong_worker],
             commands: Some(command_reader),
             published: Arc::new(Mutex::new(histogram()?)),
             errors: Default::default(),
@@ -166,16 +168,16 @@ impl RobotSession {
             told: Arc::default(),
             unsent: None,
         };
-        Ok((cell, records))
+        Ok((robot_session, records))
     }
 
-    /// Sends no command from here on, and notes what would have been sent where is returned.
+    /// Withholds every command from here on, for a dry run. Returns where the withheld commands are recorded.
     pub fn send_nothing(&mut self) -> Arc<Mutex<Unsent>> {
         Arc::clone(self.unsent.get_or_insert_default())
     }
 
-    /// Claims a plant for `controller`, a name for people; what is heard of it comes here. Its episodes are numbered from
-    /// `after` + 1 on.
+    /// Claims a plant for `controller`, a name that is shown to people. The plant's messages go to this session's listener.
+    /// Episodes of the claim are numbered from `after` + 1 on.
     pub fn claim(
         &self,
         session: &zenoh::Session,
@@ -183,89 +185,100 @@ impl RobotSession {
         controller: &str,
         after: u64,
     ) -> Result<FreeRunningPlant, Failure> {
-        let ears = Arc::clone(&self.ears);
-        let hear = move |heard| ears.hear(heard);
+        let listener = Arc::clone(&self.listener);
+        let hear = move |heard| listener.hear(heard);
         let (clock, end) = (self.clock.began(), Arc::clone(&self.told));
         let claimant = Claimant { after, clock, end, ..Claimant::new(controller) };
         FreeRunningPlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
     }
 
-    /// Whether both policies' threads are there.
+    /// Returns whether the threads of both policies are alive.
     pub fn thinks(&self) -> bool {
-        self.thinkers.iter().all(InferenceWorker::is_alive)
+        self.inference_workers.iter().all(InferenceWorker::is_alive)
     }
 
-    /// The flag that is set once somebody tells the run to end.
+    /// Returns the flag that is set once the run is asked to end.
     pub fn told(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.told)
     }
 
-    /// Whether somebody has told the run to end.
+    /// Returns whether the run has been asked to end.
     pub fn is_told_to_end(&self) -> bool {
         self.told.load(Ordering::Acquire)
     }
 
-    /// Waits until the plant's clock is known: without it the age of what it shows is not, and nothing may start. Returns
-    /// the least round trip; none where the run was told to end, or the plant was lost before.
+    /// Waits until the plant's clock is known; without it the age of an observation is unknown, and no episode may start.
+    /// Returns the smallest recent round trip; `None` where the run was asked to end, or the plant was lost, before the
+    /// clock was known.
+    ///
+    /// # Errors
+    /// A plant that does not echo this controller's heartbeats in time.
     pub fn await_clock(&self, plant: &str) -> Result<Option<Duration>, Failure> {
         let (begin, patience) = (Instant::now(), Timeouts::default().claim);
-        while self.ears.holds() && !self.is_told_to_end() {
-            if let Some(round_trip) = self.ears.round_trip() {
+        while self.listener.holds() && !self.is_told_to_end() {
+            if let Some(round_trip) = self.listener.round_trip() {
                 return Ok(Some(round_trip));
             }
             if begin.elapsed() > patience {
                 let reason = format!(
                     "plant {plant}: Status: pulse_stamp_ns and pulse_received_ns: found no heartbeat of this controller in \
                      {} s; valid is the stamp of its newest, and when that came on the plant's clock: without them nobody \
-                     knows how old an observation is, so nothing starts (docs/protocol.md)",
+                     knows how old an observation is, so nothing starts (docs/reference/protocol.md)",
                     patience.as_secs()
                 );
                 return Err(failure(Exit::Failed, reason));
             }
-            std::thread::sleep(CLOCK_GLANCE);
+            std::thread::sleep(POLL_CLOCK);
         }
         Ok(None)
     }
 
-    /// Sends commands to a claim from here on.
+    /// Starts to send commands to a claimed plant.
     pub fn attach(&mut self, plant: &FreeRunningPlant) -> Result<Sending, Failure> {
         let claimed = plant.claimed();
-        self.ears.claimed(claimed.instance, claimed.session);
+        self.listener.claimed(claimed.instance, claimed.session);
         let sending = self.send_to(plant.sender().or_exit(Exit::Failed)?);
         sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))
     }
 
-    /// Resets the plant and waits until both policies have warmed up for the episode. Returns its number.
+    /// Resets the plant and waits until both policies have warmed up for the new episode. Returns the episode's number.
+    ///
+    /// # Errors
+    /// A reset that fails, a policy that does not warm up within a minute, or a run that was asked to end meanwhile.
     pub fn reset(&self, plant: &mut FreeRunningPlant, start: Start) -> Result<u64, Failure> {
         let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
-        self.ears.begin(episode, plant.stamp_ns(), observation);
+        self.listener.begin(episode, plant.stamp_ns(), observation);
         let begin = Instant::now();
-        while !self.thinkers.iter().all(|thinker| thinker.is_ready(episode)) {
+        while !self.inference_workers.iter().all(|thinker| thinker.is_ready(episode)) {
             if self.is_told_to_end() {
                 return Err(failure(Exit::Failed, "told to end before both policies had warmed up"));
             }
             if begin.elapsed() > WARM_UP || !self.thinks() {
                 return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
             }
-            std::thread::sleep(READY_GLANCE);
+            std::thread::sleep(POLL_READY);
         }
         Ok(episode)
     }
 
-    /// Waits for an observation that the plant takes from now on, and that is young enough to start on: while policies warm
-    /// up, and while the answer to a reset is on its way, a robot may be moved by hand. Returns when it was taken, too.
-    pub fn first_look(&self) -> Result<(Duration, Arc<Observation>), Failure> {
+    /// Waits for an observation that the plant takes after this call and that is young enough to start on: a person may
+    /// move the robot by hand while the policies warm up, and while the answer to a reset is on its way. Also returns when
+    /// the observation was taken, on the run's clock.
+    ///
+    /// # Errors
+    /// No such observation in time, or a run that was asked to end meanwhile.
+    pub fn first_observation(&self) -> Result<(Duration, Arc<Observation>), Failure> {
         let begin = self.clock.now();
         loop {
-            let (newest, now) = (self.ears.newest(), self.clock.now());
+            let (newest, now) = (self.listener.newest(), self.clock.now());
             if let Some((taken, observation)) = &newest
                 && *taken >= begin
                 && now.saturating_sub(*taken) <= self.max_age
             {
                 return Ok((*taken, Arc::clone(observation)));
             }
-            if now.saturating_sub(begin) <= FIRST_LOOK && !self.is_told_to_end() {
-                std::thread::sleep(READY_GLANCE);
+            if now.saturating_sub(begin) <= FIRST_OBSERVATION && !self.is_told_to_end() {
+                std::thread::sleep(POLL_READY);
                 continue;
             }
             let most = self.max_age.as_secs_f64() * 1e3;
@@ -278,13 +291,14 @@ impl RobotSession {
             let reason = format!(
                 "control.max_age_ms = {most}: expected an observation taken after the reset and younger than that, within {} s; \
                  found {found}: where the plant stands is not known",
-                FIRST_LOOK.as_secs()
+                FIRST_OBSERVATION.as_secs()
             );
             return Err(failure(Exit::Failed, reason));
         }
     }
 
-    /// Starts the thread that sends commands to a claim; the one before, if there was one, hands its reader over.
+    /// Starts the thread that sends commands to a claimed plant. Returns `None` where an earlier sender has not been
+    /// stopped with [`stop_sending`](Self::stop_sending), or where the thread cannot be started.
     fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
         let mut commands = self.commands.take()?;
         let (end, clock) = (Arc::new(AtomicBool::new(false)), self.clock);
@@ -298,7 +312,8 @@ impl RobotSession {
                             unsent.lock().unwrap_or_else(PoisonError::into_inner).take(&command.values);
                             continue;
                         }
-                        // What cannot be sent is stale by the time that it could be; the plant stops without it.
+                        // A command that cannot be sent is not sent later: it would be stale by then, and the plant stops
+                        // without it.
                         let sent = sender.send(
                             command.episode,
                             command.sequence,
@@ -319,14 +334,14 @@ impl RobotSession {
         thread.ok().map(|thread| Sending { end, thread })
     }
 
-    /// Takes the commands back from a claim that is over.
+    /// Ends the thread that sends commands to a claim, and keeps its reader for the next claim.
     pub fn stop_sending(&mut self, sending: Sending) {
         sending.end.store(true, Ordering::Release);
         self.commands = sending.thread.join().ok();
     }
 }
 
-/// The thread that sends commands.
+/// Handle of the thread that sends commands.
 pub struct Sending {
     end: Arc<AtomicBool>,
     thread: JoinHandle<CommandReader>,

@@ -1,5 +1,6 @@
-//! Looks at the plant while a run goes on, on a thread of its own: kept beside the record, and shown.
-//! Control never waits for them; a look that finds no room, or a disk that is full, is missing from pictures alone.
+//! Snapshots of the plant during a run, handled on a thread of their own: saved beside the record, and shown in the Rerun
+//! viewer. The control loop never waits for snapshots. A snapshot that finds the queue full, or that cannot be written to a
+//! full disk, is missing from the pictures only; the record of the run is not affected.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,25 +15,26 @@ use super::rerun_stream::RerunStream;
 use super::worker::Worker;
 use crate::exit::{Exit, Failure, OrExit};
 
-/// Looks that may wait.
+/// Capacity of the queue, in snapshots.
 const CAPACITY: usize = 64;
-/// Between two looks at least, of a plant that does not show its state: at 20 Hz every one is kept, whatever their jitter.
+/// Shortest time between two snapshots of a plant that does not report its state. At 20 Hz every observation is kept,
+/// whatever its jitter.
 const PACE: Duration = Duration::from_millis(35);
-/// The thread looks so often whether it should end.
+/// Interval at which the thread checks whether it should end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Hands looks to the thread.
+/// Sender of snapshots to the recording thread.
 #[derive(Debug)]
 pub struct SnapshotRecorder {
     sender: SyncSender<PlantSnapshot>,
     last: Option<Duration>,
-    /// The plant shows its whole state, now and then.
+    /// Whether the plant has ever reported its whole state.
     has_state: bool,
 }
 
 impl SnapshotRecorder {
-    /// Takes an observation that arrived at `now`: of a plant that shows its state, those with the state; of another, those
-    /// that come no sooner than the pace.
+    /// Queues a snapshot of an observation that arrived at `now`. Of a plant that reports its state, only observations with
+    /// the state are taken; of any other plant, only observations at least `PACE` after the last snapshot.
     pub fn take(&mut self, now: Duration, moved: &Moved) {
         self.has_state |= !moved.state.is_empty();
         let soon = || self.last.is_some_and(|last| now.saturating_sub(last) < PACE);
@@ -57,7 +59,8 @@ impl SnapshotRecorder {
     }
 }
 
-/// Keeps looks in a run's `folder` and shows them; the thread ends with what is returned.
+/// Starts the thread that saves snapshots in a run's `folder` and forwards them to the Rerun stream `shown`. The thread
+/// ends when the returned values are dropped.
 pub fn start(folder: &Path, shown: Option<Arc<RerunStream>>) -> Result<(SnapshotRecorder, Worker), Failure> {
     let (sender, looks) = sync_channel::<PlantSnapshot>(CAPACITY);
     let mut log = Some(SnapshotLog::create(&folder.join(SNAPSHOT_FILE)).or_exit(Exit::Failed)?);

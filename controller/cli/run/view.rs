@@ -1,6 +1,6 @@
-//! A run in the terminal: mode, score against threshold, budget, lateness, and what happened last; and an operator's keys.
-//! `draw` is a pure function of [`Live`], and `asked` one of a key; the thread around them only reads keys and the newest
-//! values.
+//! Live view of a run in the terminal: mode, score against threshold, budget, lateness, the newest events, and an
+//! operator's keys. `draw` is a pure function of [`Live`], and `asked` is a pure function of a key. The thread around both
+//! only reads keys and the newest values.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
@@ -18,19 +18,19 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Gauge, Paragraph, Sparkline};
 
-use super::record::TickEvent;
+use super::events::TickEvent;
 use super::worker::Worker;
 use crate::exit::{Exit, Failure, failure};
 
-/// Between two pictures.
+/// Interval between two drawn frames.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// For a terminal to take its first bytes; one that is stopped shows the run once it goes on.
+/// Longest wait for the terminal to accept its first bytes. A terminal that is stopped shows the run once it continues.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Scores and lines that are kept.
+/// Number of scores, and of log lines, that are kept.
 const KEPT: usize = 240;
 const KEYS: &str = " e e-stop   s stop   r reset   g start   q or Ctrl-C end ";
 
-/// What there is to see.
+/// State that the view shows.
 #[derive(Clone, Debug)]
 pub struct Live {
     mode: Mode,
@@ -41,7 +41,7 @@ pub struct Live {
     budget_left: u32,
     late_ns: u64,
     skipped: u64,
-    /// Risks at the last boundaries, in hundredths; a flagged one is 100.
+    /// Risks at the newest boundaries, in hundredths; a flagged score is 100.
     risks: VecDeque<u64>,
     lines: VecDeque<String>,
 }
@@ -64,13 +64,13 @@ impl Default for Live {
 }
 
 impl Live {
-    /// Takes a control period.
+    /// Updates the state with a control period.
     pub fn take(&mut self, turn: &TickEvent<'_>) {
         let period = turn.period;
         let output = &period.output;
         (self.mode, self.cause, self.step) = (output.mode, output.cause, output.step);
         self.skipped += u64::from(period.inputs.skipped);
-        // The largest of late, falling by a thousandth each period.
+        // The maximum of the lateness, which decays by a thousandth each period.
         self.late_ns = period.late_ns.max(self.late_ns - self.late_ns / 1000);
         if let Some(decision) = &output.decision {
             self.risk = decision.score.risk();
@@ -80,7 +80,7 @@ impl Live {
         }
     }
 
-    /// Takes a line for people.
+    /// Adds a log line.
     pub fn say(&mut self, line: &str) {
         push(&mut self.lines, line.to_owned());
     }
@@ -93,7 +93,7 @@ fn push<T>(kept: &mut VecDeque<T>, value: T) {
     kept.push_back(value);
 }
 
-/// Draws it.
+/// Draws the view.
 fn draw(frame: &mut Frame<'_>, live: &Live) {
     let colour = match live.mode {
         Mode::Idle => Color::Gray,
@@ -139,27 +139,27 @@ fn draw(frame: &mut Frame<'_>, live: &Live) {
     );
 }
 
-/// What an operator's key asks for.
+/// Action that an operator's key asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
-    /// What `aegis operate` says.
+    /// An operator command, as `aegis operate` sends it.
     OperatorCommand(OperatorCommand),
-    /// The end of the run, as a signal asks for it.
+    /// The end of the run, as a signal requests it.
     End,
 }
 
-/// What a key asks for; most ask for nothing. While the terminal is the view's, keys come as they are, and no key is a signal:
-/// what would have been one is obeyed here.
+/// Returns the action that a key asks for; most keys ask for none. While the view owns the terminal (raw mode), the
+/// terminal turns no key into a signal, so keys that would send a signal are handled here.
 fn asked(key: &KeyEvent) -> Option<Asked> {
     let (KeyCode::Char(letter), KeyEventKind::Press) = (key.code, key.kind) else { return None };
     let held = key.modifiers.difference(KeyModifiers::SHIFT);
     Some(match (letter.to_ascii_lowercase(), held) {
-        // A stop is a stop, whatever else is held down.
+        // A stop key works with any modifier.
         ('e', _) => Asked::OperatorCommand(OperatorCommand::EStop),
         ('s', _) => Asked::OperatorCommand(OperatorCommand::Stop),
         // SIGINT and SIGQUIT; a terminal sends the byte of Ctrl-\ for Ctrl-4 too.
         ('c' | '\\' | '4', KeyModifiers::CONTROL) => Asked::End,
-        // SIGTSTP would leave a robot without its controller.
+        // Ctrl-Z stops the robot instead of sending SIGTSTP, which would suspend the controller while the robot runs.
         ('z', KeyModifiers::CONTROL) => Asked::OperatorCommand(OperatorCommand::Stop),
         ('r', KeyModifiers::NONE) => Asked::OperatorCommand(OperatorCommand::Reset),
         ('g', KeyModifiers::NONE) => Asked::OperatorCommand(OperatorCommand::Start),
@@ -168,7 +168,10 @@ fn asked(key: &KeyEvent) -> Option<Asked> {
     })
 }
 
-/// Refuses a view where there is no terminal to draw it on, or none to read keys from.
+/// Checks that there is a terminal to draw the view on and to read keys from.
+///
+/// # Errors
+/// Standard output is not a terminal, or no keys can be read.
 pub fn check_terminal() -> Result<(), Failure> {
     let reads_keys = io::stdin().is_terminal() || std::fs::File::open("/dev/tty").is_ok();
     let found = match (io::stdout().is_terminal(), reads_keys) {
@@ -180,7 +183,8 @@ pub fn check_terminal() -> Result<(), Failure> {
     Err(failure(Exit::Input, format!("--view: {found} is no terminal; {valid}")))
 }
 
-/// Takes the terminal until it is dropped. `operate` is told of wishes; a key that ends the run sets `quit`, as a signal does.
+/// Shows the view on the terminal until the returned worker is dropped. `operate` is called with each operator command; a
+/// key that ends the run sets `quit`, as a signal does.
 ///
 /// # Errors
 /// A terminal that cannot be drawn on.
@@ -191,7 +195,7 @@ pub fn show(
 ) -> io::Result<Worker> {
     let (sender, begun) = sync_channel(1);
     let view = Worker::start("view", move |end| {
-        // Here and not before: a terminal that is stopped keeps whoever writes to it.
+        // The terminal is opened on this thread: a write to a stopped terminal blocks the thread that writes.
         let mut terminal = match ratatui::try_init() {
             Ok(terminal) => terminal,
             Err(error) => {
@@ -206,7 +210,7 @@ pub fn show(
             terminal.draw(|frame| draw(frame, &now)).is_ok()
         };
         while !end.load(Ordering::Acquire) {
-            // A terminal that has gone is nothing to stop a robot for. To poll it would keep a processor busy.
+            // A terminal that was closed does not stop the robot. It is not polled: polling it would keep a processor busy.
             let ready =
                 if draw_newest() { event::poll(INTERVAL) } else { Err(io::ErrorKind::BrokenPipe.into()) };
             if ready.is_err() {
@@ -223,7 +227,8 @@ pub fn show(
             }
         }
         draw_newest();
-        // Neither its own end nor `restore`: both panic where they cannot print why they failed.
+        // Neither the destructor of `terminal` nor `ratatui::restore` may run here: both panic where they cannot print
+        // their error.
         if terminal.show_cursor().is_err() {
             std::mem::forget(terminal);
         }
@@ -231,7 +236,7 @@ pub fn show(
     })?;
     match begun.recv_timeout(TIMEOUT) {
         Ok(error) => Err(io::Error::new(error.kind(), format!("--view: cannot use the terminal: {error}"))),
-        // It shows the run, or will once the terminal goes on.
+        // The view shows the run, or will show it once the terminal continues.
         Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => Ok(view),
     }
 }
@@ -283,7 +288,8 @@ mod tests {
             ('\\', control, Some(Asked::End)),
             ('4', control, Some(Asked::End)),
             ('z', control, wish(OperatorCommand::Stop)),
-            // Nothing begins by a key that was meant for something else.
+            // A start, reset or quit key with Ctrl, and a bare letter of a Ctrl key, may be meant for something else: they
+            // do nothing.
             ('g', control, None),
             ('r', control, None),
             ('q', control, None),

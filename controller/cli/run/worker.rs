@@ -1,24 +1,24 @@
-//! Threads beside the run: told to end when their owner is dropped, and waited for a bounded time.
-//! A thread that waits for a listener which does not answer must not hold up the end of a run.
+//! Helper threads of a run. A thread is asked to end when its owner is dropped, and is waited for at most two seconds: a
+//! thread that waits for a listener which does not answer must not delay the end of a run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long an ending thread is waited for; it is left to the end of the process afterwards.
+/// Longest wait for a thread that was asked to end. A thread that takes longer is left running until the process ends.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Between two looks at whether a thread has ended.
+/// Interval at which the end of a thread is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// The running thread.
+/// A running helper thread.
 pub struct Worker {
     end: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    /// Starts it; `work` looks again and again whether it should end.
+    /// Starts a thread. `work` must check its flag regularly, and return once the flag is set.
     pub fn start(name: &str, work: impl FnOnce(&AtomicBool) + Send + 'static) -> std::io::Result<Self> {
         let end = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&end);
@@ -36,7 +36,7 @@ impl Drop for Worker {
     }
 }
 
-/// Waits for a thread that has been told to end, for two seconds at most. Returns whether it ended.
+/// Waits for a thread that was asked to end, for two seconds at most. Returns whether the thread ended.
 pub fn join_or_leave(thread: JoinHandle<()>) -> bool {
     let begin = Instant::now();
     while !thread.is_finished() && begin.elapsed() < TIMEOUT {
@@ -44,7 +44,7 @@ pub fn join_or_leave(thread: JoinHandle<()>) -> bool {
     }
     let ended = thread.is_finished();
     if ended {
-        // A panic has been reported by the thread itself.
+        // A panic has been reported by the thread already.
         let _ = thread.join();
     }
     ended

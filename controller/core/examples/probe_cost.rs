@@ -1,4 +1,4 @@
-//! What a chunk boundary costs: time and allocations of one score, alone and with the gate's decision on it.
+//! Measures the cost of a chunk boundary: time and allocations of one score, alone and with the gate's decision on it.
 //! Run it on an idle core: `cargo run --release -p aegis-core --example probe_cost`.
 
 use std::error::Error;
@@ -11,8 +11,9 @@ use aegis_core::{Gate, GateLimits, HeadKind, Memory, Probe, Thresholds};
 
 /// Boundaries per episode.
 const CHUNKS: usize = 22;
-/// Episodes measured, 220 000 calls, after a tenth of that to warm up. The clock is read once per episode and its own
-/// cost taken off; longer batches would more often hold a pause of the machine, which is not the probe's.
+/// Episodes measured, 220 000 calls, after a tenth of as many for warm-up. The clock is read once per episode, and the
+/// cost of reading it is subtracted; longer batches would more often include a pause of the machine, which is not the
+/// probe's cost.
 const EPISODES: usize = 10_000;
 const HIDDEN: usize = 8;
 
@@ -48,7 +49,7 @@ struct Cost {
     allocations: u64,
 }
 
-/// Median time between two readings of the clock with nothing between them, in nanoseconds.
+/// Returns the median time between two consecutive readings of the clock, in nanoseconds.
 fn clock() -> f64 {
     let mut times: Vec<f64> = (0..EPISODES).map(|_| Instant::now().elapsed().as_nanos() as f64).collect();
     times.sort_by(f64::total_cmp);
@@ -112,7 +113,7 @@ fn gate() -> Result<Gate<Thresholds>, Box<dyn Error>> {
     Ok(Gate::new(limits, Thresholds { fire: 0.6, hand_back: 0.4 })?)
 }
 
-/// Ten trajectories. Their values do not matter to the cost, as long as they differ.
+/// Returns ten trajectories. The values do not affect the cost, as long as they differ.
 fn trajectories(width: usize) -> Vec<Trajectory> {
     let value = |episode: usize, chunk: usize, column: usize| {
         ((episode * 31 + chunk * 7 + column * 3) as f64).sin() + 0.1 * episode as f64

@@ -1,11 +1,11 @@
-//! The arms: who has authority over an episode, as one pure object behind the loop.
-//! `Gated` consults the gate, `Shadow` only listens to it; the others read nothing.
+//! Arbiter: decides at each boundary which policy drives, as the experiment's arm prescribes. Pure.
+//! `Gated` obeys the gate, `Shadow` only records the gate's decisions; the other authorities read no score.
 
 use crate::Score;
 use crate::gate::{Decision, Gate, GateError, GateLimits};
 use crate::trigger::{BuiltIn, Driver, Rule, Thresholds, Trigger};
 
-/// Who may drive.
+/// Authority over an episode: which policies may drive, and from when.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Authority<T = BuiltIn> {
     /// The weak policy drives from start to end.
@@ -17,13 +17,17 @@ pub enum Authority<T = BuiltIn> {
     TakeOver(u32),
     /// The weak policy drives until the gate hands over.
     Gated(Gate<T>),
-    /// The weak policy drives from start to end, and the gate decides for the record alone: its fires and whom it
-    /// wanted are in the decisions. It spends budget, hold and duty as if it were obeyed, on scores of the weak path.
+    /// The weak policy drives from start to end; the gate's decisions, with its fires and its wanted driver, are
+    /// recorded but not obeyed. The gate spends budget, hold and duty as if it were obeyed, on scores of the episode
+    /// that the weak policy drives.
     Shadow(Gate<T>),
 }
 
 impl Authority {
-    /// What a plan's rule stands for, gated or in `shadow`. `take_over` has no gate to listen to, so no shadow.
+    /// Returns the authority for a plan's rule: gated, or with `shadow` in shadow.
+    ///
+    /// # Errors
+    /// [`GateError`] for invalid limits or settings, and for `take_over` in shadow: it has no gate.
     pub fn from_rule(rule: &Rule, limits: &GateLimits, shadow: bool) -> Result<Self, GateError> {
         match rule {
             Rule::TakeOver { step } if !shadow => Ok(Self::TakeOver(*step)),
@@ -35,16 +39,16 @@ impl Authority {
     }
 }
 
-/// Decides who drives each chunk.
+/// Arbiter of one episode: decides who drives each chunk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arbiter<T = BuiltIn> {
     authority: Authority<T>,
-    /// Who drove the chunk before, for the authorities that have no gate.
+    /// Driver of the previous chunk, for the authorities that have no gate.
     driver: Driver,
 }
 
 impl<T: Trigger> Arbiter<T> {
-    /// An arbiter at the start of an episode.
+    /// Returns an arbiter at the start of an episode.
     pub fn new(authority: Authority<T>) -> Self {
         let driver = match authority {
             Authority::StrongOnly => Driver::Strong,
@@ -53,7 +57,8 @@ impl<T: Trigger> Arbiter<T> {
         Self { authority, driver }
     }
 
-    /// Whether the loop has to ask the strong policy at every boundary for the distance between both chunks.
+    /// Returns whether the strong policy has to be asked at every boundary, because the gate's rule reads the distance
+    /// between both policies' chunks.
     pub fn needs_disagreement(&self) -> bool {
         match &self.authority {
             Authority::Gated(gate) | Authority::Shadow(gate) => gate.needs_disagreement(),

@@ -5,15 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::serde_nonfinite;
 
-/// Threshold at level `alpha` over one score per calibration episode: the `ceil((n+1)(1−α))`-th smallest.
+/// Returns the threshold at level `alpha` over one score per calibration episode: the `ceil((n+1)(1−α))`-th smallest.
 ///
-/// Exchangeable with the calibration scores, a new score exceeds it with probability at most `alpha`. Too few scores
-/// for the level give +∞: nothing is known, so nothing fires. NaN sorts as the highest score.
+/// A new score, exchangeable with the calibration scores, exceeds the threshold with probability at most `alpha`. Too
+/// few scores for the level give +∞, at which nothing fires. NaN sorts as the highest score.
 pub fn split_conformal_threshold(scores: &[f64], alpha: f64) -> f64 {
     let mut sorted: Vec<f64> =
         scores.iter().map(|score| if score.is_nan() { f64::INFINITY } else { *score }).collect();
     sorted.sort_by(f64::total_cmp);
-    // The product of exact decimals can land a hair above a whole number; the slack keeps the rank there.
+    // The product of exact decimals may exceed a whole number by a rounding error; the slack keeps the rank there.
     let rank = ((sorted.len() as f64 + 1.0) * (1.0 - alpha) - 1e-9).ceil() as usize;
     match rank {
         0 => sorted.first().copied().unwrap_or(f64::INFINITY),
@@ -22,10 +22,10 @@ pub fn split_conformal_threshold(scores: &[f64], alpha: f64) -> f64 {
     }
 }
 
-/// An upper band over the boundaries of an episode: at most a share α of won episodes ever leave it.
+/// Upper band over the boundaries of an episode: at most a share α of won episodes ever exceeds it.
 ///
-/// One threshold for all boundaries has to clear the boundary where won episodes score highest; a band may be tight
-/// elsewhere. The share counts episodes, not boundaries: an episode leaves the band once it is above it anywhere.
+/// A single threshold has to lie above the boundary where won episodes score highest; a band may be tighter elsewhere.
+/// The share counts episodes, not boundaries: an episode leaves the band if its score exceeds the band at any boundary.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionalBand {
@@ -37,20 +37,21 @@ pub struct FunctionalBand {
 impl FunctionalBand {
     /// Fits a band at level `alpha` to scores of won episodes, `[episodes][boundaries]`, of any lengths.
     ///
-    /// `shaping` gives the band its shape, the mean and the standard deviation of the scores at each boundary;
-    /// `calibration`, other episodes, sets by split conformal prediction how many deviations above the mean it lies.
-    /// Boundaries before `from`, where no alarm may fire, do not count and get +∞, and an episode that has ended has no
-    /// score to count. Where no shaping episode has a score, the shape goes on as it was last. Too few calibration
-    /// episodes for the level, or none that lasts to `from`, give +∞ everywhere. A NaN score lies above every band, and gives it no shape.
+    /// The episodes in `shaping` give the band's shape: the mean and the standard deviation of the scores at each
+    /// boundary. Other episodes, in `calibration`, set by split conformal prediction how many deviations above the mean
+    /// the band lies. Boundaries before `from`, where no alarm may fire, are ignored and get +∞; an episode that has
+    /// ended contributes no score. Where no shaping episode has a score, the last shape is repeated. Too few
+    /// calibration episodes for the level, or none that lasts to `from`, give +∞ everywhere. A NaN score lies above
+    /// every band and is ignored in the shape.
     ///
-    /// Exchangeable with the calibration episodes, a new one leaves the band with probability at most `alpha`.
+    /// A new episode, exchangeable with the calibration episodes, leaves the band with probability at most `alpha`.
     /// Source: Diquigiovanni, Fontana, Vantini, *The Importance of Being a Band: Finite-Sample Exact Distribution-Free
     /// Prediction Sets for Functional Data*, Statistica Sinica 35 (2025), with the standard deviation as modulation; the
     /// band there is two-sided, here only what lies above the mean counts.
     pub fn calibrate(shaping: &[&[f64]], calibration: &[&[f64]], from: usize, alpha: f64) -> Self {
         let boundaries = shaping.iter().chain(calibration).map(|scores| scores.len()).max().unwrap_or(0);
         let shape = shape(shaping, boundaries, from);
-        // An episode that never rises above the mean, or ends before any alarm may fire, has no excess.
+        // An episode that never rises above the mean, or ends before any alarm may fire, has an excess of zero.
         let excess = |scores: &&[f64]| {
             let counted = scores.iter().zip(&shape).skip(from);
             counted.map(|(score, at)| at.excess(*score)).fold(0.0, f64::max)
@@ -63,19 +64,20 @@ impl FunctionalBand {
         Self { upper: upper.collect() }
     }
 
-    /// As [`calibrate`](Self::calibrate), with every other episode shaping, from the first on, and the rest calibrating.
+    /// Fits a band as [`calibrate`](Self::calibrate) does; every other episode, from the first on, shapes the band, and
+    /// the rest calibrate it.
     pub fn alternate(episodes: &[&[f64]], from: usize, alpha: f64) -> Self {
         let every_other = |first| episodes.iter().skip(first).step_by(2).copied().collect::<Vec<_>>();
         Self::calibrate(&every_other(0), &every_other(1), from, alpha)
     }
 
-    /// The threshold at a boundary, counted from zero; past the end of the band its last value.
+    /// Returns the threshold at a boundary, counted from zero; beyond the end of the band, the band's last value.
     pub fn at(&self, boundary: usize) -> f64 {
         self.upper.get(boundary).or(self.upper.last()).copied().unwrap_or(f64::INFINITY)
     }
 }
 
-/// Mean and spread of the scores at one boundary.
+/// Mean and standard deviation of the scores at one boundary.
 #[derive(Clone, Copy)]
 struct Moments {
     mean: f64,
@@ -85,14 +87,14 @@ struct Moments {
 impl Moments {
     fn excess(&self, score: f64) -> f64 {
         let excess = (score - self.mean) / self.deviation;
-        // Also of scores so large that their mean is none.
+        // NaN arises from a NaN score and from scores so large that their mean is infinite.
         if excess.is_nan() { f64::INFINITY } else { excess }
     }
 }
 
 fn shape(episodes: &[&[f64]], boundaries: usize, from: usize) -> Vec<Moments> {
-    // The share of the largest counted deviation that every boundary gets at least: where few episodes are left, they happen to
-    // lie close together, and one boundary would decide for all.
+    // Smallest deviation of a boundary, as a share of the largest counted one: where few episodes are left, their
+    // scores may happen to lie close together, and that one boundary would set the whole band.
     const FLOOR: f64 = 0.1;
     let mut last = Moments { mean: 0.0, deviation: 0.0 };
     let mut shape = Vec::with_capacity(boundaries);
@@ -107,7 +109,7 @@ fn shape(episodes: &[&[f64]], boundaries: usize, from: usize) -> Vec<Moments> {
         shape.push(last);
     }
     let widest = shape.iter().skip(from).map(|at| at.deviation).fold(0.0, f64::max);
-    // Scores that never differ say nothing of a scale; any will do.
+    // Scores that never differ determine no scale; any positive floor is valid.
     let floor = if widest > 0.0 { FLOOR * widest } else { 1.0 };
     shape.iter_mut().for_each(|at| at.deviation = at.deviation.max(floor));
     shape

@@ -16,10 +16,10 @@ pub struct Decision {
     pub wanted: Driver,
     /// The score read here.
     pub score: Score,
-    /// What the rule made of the evidence and held against `thresholds`: the score, a calibrated probability, a slope,
+    /// The rule's reading, which is compared with `thresholds`: the score, a calibrated probability, a slope,
     /// a distance. `None` for a rule that reads nothing.
     pub reading: Option<f64>,
-    /// What the reading was held against, in its own unit.
+    /// The thresholds that the reading was compared with, in its own unit.
     pub thresholds: Thresholds,
     /// Whether the early-harm guard forbids fires here.
     pub guarded: bool,

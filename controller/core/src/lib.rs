@@ -1,7 +1,28 @@
-//! The functional core of AEGIS: who drives, and why.
+//! Functional core of AEGIS: decides which policy drives, and records why.
 //! Values in, values out: no clock, no I/O, no async, no global state.
 //!
-//! Data goes one way round: observation → policy → activation → score → decision → action → record.
+//! Data flows in one direction: observation → policy → activation → score → decision → action → record.
+//!
+//! ```
+//! use aegis_core::gate::{BudgetUnit, Gate, GateLimits};
+//! use aegis_core::{Driver, Score, Thresholds};
+//!
+//! let limits = GateLimits {
+//!     return_chunks: 1,
+//!     guard_fraction: 0.1,
+//!     budget_fraction: 0.1,
+//!     budget_unit: BudgetUnit::Chunks,
+//!     duty_cap: 0.5,
+//!     hold_chunks: 2,
+//!     whole_holds: false,
+//!     horizon_steps: 100,
+//!     chunk_steps: 10,
+//! };
+//! let mut gate = Gate::new(limits, Thresholds { fire: 0.8, hand_back: 0.3 })?;
+//! assert_eq!(gate.boundary(0, Score::new(0.9), None).driver, Driver::Weak, "the guard forbids fires");
+//! assert_eq!(gate.boundary(10, Score::new(0.9), None).driver, Driver::Strong);
+//! # Ok::<(), aegis_core::gate::GateError>(())
+//! ```
 
 pub mod arbiter;
 pub mod conformal;

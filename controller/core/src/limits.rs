@@ -1,9 +1,9 @@
-//! What bounds the gate whatever its rule says: guard, budget, duty, hold, hysteresis, as settings of a plan.
-//! Pure numbers; the state machine that keeps to them is `gate.rs`.
+//! Limits of the gate, which hold for every rule: guard, budget, duty, hold and hysteresis, as settings of a plan.
+//! The state machine that applies them is `gate.rs`.
 
 use serde::{Deserialize, Serialize};
 
-/// The unit in which the budget counts an episode's horizon.
+/// Unit in which the budget counts an episode's horizon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetUnit {
@@ -13,24 +13,25 @@ pub enum BudgetUnit {
     Chunks,
 }
 
-/// What bounds the gate whatever the scores: settings of a plan.
+/// Limits of the gate, whatever the scores: settings of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GateLimits {
-    /// Control may go back once the rule has called this many consecutive boundaries calm. Zero: as soon as the hold
-    /// is over, whatever the rule says, so that a fire costs the same in every arm.
+    /// Consecutive calm boundaries after which control may go back to the weak policy. Zero: control goes back as soon
+    /// as the hold is over, whatever the rule says, so that a fire costs the same in every arm.
     pub return_chunks: u32,
-    /// No fire before this share of the horizon.
+    /// Share of the horizon before which the gate never fires.
     pub guard_fraction: f64,
-    /// At most the ceiling of this share of the horizon in fires.
+    /// Budget of fires, as a share of the horizon counted in `budget_unit`, rounded up.
     pub budget_fraction: f64,
-    /// What the budget counts the horizon in.
+    /// Unit in which the budget counts the horizon.
     pub budget_unit: BudgetUnit,
-    /// At most this share of the horizon with the strong policy driving.
+    /// Largest share of the horizon that the strong policy may drive.
     pub duty_cap: f64,
-    /// A hand-over holds for at least this many chunks.
+    /// Smallest number of chunks that the strong policy drives after a hand-over.
     pub hold_chunks: u32,
-    /// No fire unless its whole hold fits before the horizon, so that no fire costs less for coming late.
+    /// Whether the gate fires only where the whole hold fits before the horizon, so that a late fire costs as much as
+    /// any other.
     #[serde(default)]
     pub whole_holds: bool,
     /// Control steps per episode.
@@ -39,25 +40,25 @@ pub struct GateLimits {
     pub chunk_steps: u32,
 }
 
-/// Why a gate's settings are refused.
+/// Error of a gate's setting.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("{}: found {found}; valid is {valid}", self.key())]
 pub struct GateError {
-    /// The setting.
+    /// Name of the setting.
     pub field: &'static str,
-    /// Its value.
+    /// Value that was found.
     pub found: String,
-    /// What would do.
+    /// Description of the valid values.
     pub valid: &'static str,
 }
 
 impl GateError {
-    /// The setting's key: that of the rule's kind lies beside the gate's table, not in it.
+    /// Returns the setting's key in a plan. The key of the rule's kind lies outside the gate's table.
     pub fn key(&self) -> String {
         if self.field == RULE_KIND { RULE_KIND.into() } else { format!("gate.{}", self.field) }
     }
 
-    /// Refuses a setting unless `ok`.
+    /// Returns an error for the setting unless `ok`.
     pub(crate) fn unless(
         ok: bool,
         field: &'static str,
@@ -68,13 +69,13 @@ impl GateError {
     }
 }
 
-/// The key that names a rule.
+/// Key that names a rule.
 pub(crate) const RULE_KIND: &str = "rule.kind";
-/// A product of exact decimals can land a hair beside a whole number; the slack keeps it there.
+/// Slack for rounding: a product of exact decimals may differ from a whole number by a rounding error.
 const SLACK: f64 = 1e-9;
 
 impl GateLimits {
-    /// Fires per episode: the ceiling of `budget_fraction` of the horizon in `budget_unit`.
+    /// Returns the fires per episode: the ceiling of `budget_fraction` of the horizon in `budget_unit`.
     pub fn budget(&self) -> u32 {
         let horizon = match self.budget_unit {
             BudgetUnit::Steps => self.horizon_steps,
@@ -83,34 +84,35 @@ impl GateLimits {
         (self.budget_fraction * f64::from(horizon) - SLACK).ceil() as u32
     }
 
-    /// The first control step at which the gate may fire.
+    /// Returns the first control step at which the gate may fire.
     pub fn guard_steps(&self) -> u32 {
         (self.guard_fraction * f64::from(self.horizon_steps) - SLACK).ceil() as u32
     }
 
-    /// Control steps per episode that the strong policy may drive.
+    /// Returns the control steps per episode that the strong policy may drive.
     pub fn duty_steps(&self) -> u32 {
         (self.duty_cap * f64::from(self.horizon_steps) + SLACK).floor() as u32
     }
 
-    /// Control steps of one whole hold.
+    /// Returns the control steps of one whole hold.
     pub fn hold_steps(&self) -> u32 {
         self.hold_chunks.saturating_mul(self.chunk_steps)
     }
 
-    /// Whether a fire at this control step is past the guard and, where holds have to be whole, early enough.
+    /// Returns whether a fire at this control step is past the guard and, with `whole_holds`, early enough for a whole hold.
     pub fn may_fire_at(&self, step: u32) -> bool {
         let fits = step.saturating_add(self.hold_steps()) <= self.horizon_steps;
         step >= self.guard_steps() && (fits || !self.whole_holds)
     }
 
-    /// Boundaries from one fire to the next at the least: the shortest stay of the strong policy, then the boundary
-    /// that hands back, which does not fire. A schedule whose fires lie this far apart loses none to a running hold.
+    /// Returns the smallest number of boundaries from one fire to the next: the shortest stay of the strong policy,
+    /// then the boundary that hands back, which does not fire. A schedule whose fires lie this far apart loses no fire
+    /// to a running hold.
     pub fn fire_gap(&self) -> u32 {
         self.hold_chunks.max(self.return_chunks).saturating_add(1)
     }
 
-    /// Refuses values that no gate could work with.
+    /// Checks that the values are in their valid ranges.
     pub fn validate(&self) -> Result<(), GateError> {
         for (field, value) in [
             ("guard_fraction", self.guard_fraction),

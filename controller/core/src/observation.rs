@@ -1,4 +1,4 @@
-//! What a plant shows to a policy at one control step.
+//! Observation: what a policy may read of a plant at one control step.
 //! Units are SI, frames are named, and nothing here depends on a simulator.
 
 use std::sync::Arc;
@@ -19,18 +19,18 @@ impl Pose {
     pub const IDENTITY: Self = Self { position: [0.0; 3], orientation: [1.0, 0.0, 0.0, 0.0] };
 }
 
-/// What the robot knows of itself.
+/// State of the robot itself.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Proprioception {
     /// Arm joint angles in radians, base to wrist.
     pub joint_positions: Vec<f64>,
-    /// Grip site between the finger tips, in the world frame.
+    /// Pose of the grip site between the finger tips, in the world frame.
     pub end_effector: Pose,
     /// Finger joint positions in metres, one entry per finger.
     pub gripper: Vec<f64>,
 }
 
-/// One named object's pose in the world frame.
+/// Pose of one named object, in the world frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ObjectPose {
     /// The name that the task description uses, for example `plate_1`.
@@ -54,11 +54,11 @@ pub struct Observation {
     pub proprioception: Proprioception,
     /// Movable objects in the order of the plant's task description.
     pub objects: Vec<ObjectPose>,
-    /// Pictures of this moment in the plant's order; empty unless somebody who reads them asked the plant.
+    /// Camera pictures of this control step, in the plant's camera order; empty unless they were requested from the plant.
     pub frames: Arc<[Frame]>,
 }
 
-/// One camera's picture, as a person would see it: row 0 is the top.
+/// Picture of one camera, upright: row 0 is the top.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// The camera's name in the plant, for example `agentview`.

@@ -1,27 +1,27 @@
-//! Platt scaling: from scores that rank to probabilities that mean what they say.
+//! Platt scaling: calibrates scores, which only rank, to probabilities of failure.
 //! Source: Platt, *Probabilistic Outputs for Support Vector Machines*, 1999; fitted as Lin, Lin and Weng do, 2007.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Score;
 
-/// A fitted calibration: `logit(p) = slope · logit(score) + intercept`. Slope 1 and intercept 0 change nothing.
+/// Fitted calibration: `logit(p) = slope · logit(score) + intercept`. Slope 1 and intercept 0 change nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlattScaling {
     /// Factor on the score's log odds.
     pub slope: f64,
-    /// Added log odds.
+    /// Log odds added to the scaled ones.
     pub intercept: f64,
 }
 
-/// Why a calibration cannot be fitted.
+/// Error of a calibration's fit.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CalibrateError {
-    /// Nothing to learn from.
+    /// No scores were given.
     #[error("calibration: no scores to fit on")]
     Empty,
-    /// Scores and outcomes do not pair up.
+    /// The numbers of scores and outcomes differ.
     #[error(
         "calibration: found {scores} scores and {outcomes} outcomes; valid is one outcome for each score"
     )]
@@ -34,12 +34,12 @@ pub enum CalibrateError {
     /// All outcomes are alike.
     #[error("calibration: all outcomes are failed = {0}; valid is some of each")]
     OneClass(bool),
-    /// A score that is no risk, NaN and infinities included.
+    /// A score lies outside `[0, 1]`, or is NaN.
     #[error("calibration: score {index}: found {found}; valid is 0 to 1")]
     NotARisk {
-        /// Its index.
+        /// Index of the score.
         index: usize,
-        /// Its value.
+        /// Value of the score.
         found: String,
     },
     /// The iteration found no optimum.
@@ -47,12 +47,12 @@ pub enum CalibrateError {
     NotConverged(usize),
 }
 
-/// Keeps the log odds of scores 0 and 1 finite.
+/// Distance from 0 and 1 to which probabilities are clamped, so that their log odds are finite.
 const EDGE: f64 = 1e-12;
 const MAX_ITERATIONS: usize = 100;
 
 impl PlattScaling {
-    /// The probability of failure. A flagged or infinite score is the highest risk: 1.
+    /// Returns the probability of failure. A flagged or infinite score is the highest risk and gives 1.
     pub fn probability(&self, score: Score) -> f64 {
         match score.risk() {
             f64::INFINITY => 1.0,
@@ -72,11 +72,11 @@ impl PlattScaling {
         let (high, low) = ((failures + 1.0) / (failures + 2.0), 1.0 / (count - failures + 2.0));
         let targets: Vec<f64> = failed.iter().map(|failed| if *failed { high } else { low }).collect();
 
-        // Standardised, both parameters have one scale and the iteration converges in a few steps.
+        // With standardised inputs both parameters have the same scale, and the iteration converges in a few steps.
         let logits: Vec<f64> = scores.iter().map(|score| logit(*score)).collect();
         let mean = logits.iter().sum::<f64>() / count;
         let variance = logits.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / count;
-        // Scores that never vary carry nothing: their standardised value is zero at any scale.
+        // Scores that never vary carry no information: their standardised value is zero at any scale.
         let scale = if variance > 1e-12 { variance.sqrt() } else { 1.0 };
         let inputs: Vec<f64> = logits.iter().map(|value| (value - mean) / scale).collect();
 
@@ -147,7 +147,7 @@ fn newton(inputs: &[f64], targets: &[f64], start: [f64; 2]) -> Result<[f64; 2], 
             }
             step /= 2.0;
             if step < SMALLEST_STEP {
-                // The loss no longer resolves the step: as near to the optimum as its rounding lets it come.
+                // The loss does not resolve a shorter step: rounding permits no closer approach to the optimum.
                 return if descent.abs() < TOLERANCE {
                     Ok(parameters)
                 } else {

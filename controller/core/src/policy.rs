@@ -1,5 +1,5 @@
-//! The three parties of the loop as traits: a policy proposes, a plant moves, and both can fail.
-//! Chunks and activations are plain values with their shapes beside them.
+//! Policies and plants as traits, with the values that they exchange and their errors.
+//! Chunks and activations are plain values that carry their shapes.
 
 use std::any::Any;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Frame, Observation};
 
-/// A sequence of actions proposed by one inference, row-major `[horizon, width]`.
+/// Sequence of actions proposed by one inference, row-major `[horizon, width]`.
 ///
 /// For an OSC_POSE arm the width is 7: Cartesian position delta (±1 is ±0.05 m a control step), axis-angle delta
 /// (±1 is ±0.5 rad), both in the world frame, and the gripper (−1 opens, +1 closes).
@@ -19,7 +19,10 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Builds a chunk, refusing values that do not form whole actions or are not finite.
+    /// Builds a chunk from `values`, row-major `[horizon, width]`.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for values that do not form whole actions or are not finite.
     pub fn new(width: usize, values: Vec<f32>) -> Result<Self, PolicyError> {
         if width == 0 || values.is_empty() || !values.len().is_multiple_of(width) {
             return Err(PolicyError::Shape {
@@ -55,7 +58,7 @@ impl Chunk {
     }
 }
 
-/// A policy's internal tensor at one inference, row-major `[tokens, width]`.
+/// Internal tensor of a policy at one inference, row-major `[tokens, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Activation {
     width: usize,
@@ -63,7 +66,10 @@ pub struct Activation {
 }
 
 impl Activation {
-    /// Builds an activation, refusing values that do not form whole tokens. NaN passes: it is evidence of risk.
+    /// Builds an activation from `values`, row-major `[tokens, width]`. NaN is accepted: it is evidence of risk.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for values that do not form whole tokens.
     pub fn new(width: usize, values: Vec<f32>) -> Result<Self, PolicyError> {
         if width == 0 || values.is_empty() || !values.len().is_multiple_of(width) {
             return Err(PolicyError::Shape {
@@ -80,7 +86,7 @@ impl Activation {
         self.width
     }
 
-    /// Mean over the tokens, shape `[width]`.
+    /// Returns the mean over the tokens, shape `[width]`.
     pub fn mean_pool(&self) -> Vec<f64> {
         let tokens = self.values.len() / self.width;
         let mut pooled = vec![0.0; self.width];
@@ -94,27 +100,27 @@ impl Activation {
     }
 }
 
-/// What one inference returns.
+/// Result of one inference.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inference {
     /// The proposed actions.
     pub chunk: Chunk,
-    /// The tapped tensor, for a policy that is watched.
+    /// The tapped activation, for a policy whose activations are scored.
     pub activation: Option<Activation>,
 }
 
-/// A frozen policy.
+/// Frozen policy.
 pub trait Policy {
     /// Proposes the next chunk from one observation.
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError>;
 
-    /// Whether it reads [`Observation::frames`], which somebody then has to ask the plant for.
+    /// Returns whether the policy reads [`Observation::frames`]; the caller then has to request frames from the plant.
     fn reads_frames(&self) -> bool {
         false
     }
 }
 
-/// Where an episode starts.
+/// Start of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Start {
     /// Index of the task within its suite.
@@ -123,7 +129,7 @@ pub struct Start {
     pub initial_state: usize,
 }
 
-/// What one control step leads to.
+/// Result of one control step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transition {
     /// The state after the step.
@@ -132,26 +138,26 @@ pub struct Transition {
     pub success: bool,
 }
 
-/// An episode that a plant can take up again; only plants of its kind know what is in it.
+/// Saved episode that a plant can resume. The content is known only to plants of the same kind.
 pub struct Saved(Box<dyn Any + Send + Sync>);
 
 impl Saved {
-    /// Wraps what a plant has to keep.
+    /// Wraps the state that a plant saves.
     pub fn new(kept: impl Any + Send + Sync) -> Self {
         Self(Box::new(kept))
     }
 
-    /// What was kept, for the plant that kept it.
+    /// Returns the saved state, for a plant of the kind that saved it.
     ///
     /// # Errors
-    /// [`PlantError::Backend`] where another kind of plant did.
+    /// [`PlantError::Backend`] where another kind of plant saved the state.
     pub fn kept<T: Any>(&self) -> Result<&T, PlantError> {
         let other = || PlantError::Backend("the saved episode is of another kind of plant".into());
         self.0.downcast_ref().ok_or_else(other)
     }
 }
 
-/// A robot or a simulator, driven one control step at a time.
+/// Robot or simulator, driven one control step at a time.
 pub trait Plant {
     /// Starts an episode. Two resets to the same start give bitwise equal states, whatever ran between them.
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError>;
@@ -159,42 +165,42 @@ pub trait Plant {
     /// Applies one action for one control period.
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError>;
 
-    /// Appends the complete physical state, for comparing twins bit by bit.
+    /// Appends the complete physical state to `out`, for comparing twins bit for bit.
     fn state(&self, out: &mut Vec<f64>);
 
-    /// The episode as it stands, to be [resumed](Plant::resume) later, also on another plant of the same kind; `None`
-    /// for a plant that cannot, as a robot.
+    /// Saves the episode in its current state, to be [resumed](Plant::resume) later, on this plant or on another plant
+    /// of the same kind. Returns `None` for a plant that cannot save, for example a robot.
     fn save(&self) -> Result<Option<Saved>, PlantError> {
         Ok(None)
     }
 
-    /// Takes up an episode where it was saved, bit for bit, whatever this plant did since.
+    /// Resumes an episode at the saved state, bit for bit, whatever this plant did since.
     fn resume(&mut self, _saved: &Saved) -> Result<Observation, PlantError> {
         Err(PlantError::Backend("this plant cannot take up a saved episode".into()))
     }
 
-    /// What the cameras see now, one picture each in the plant's order; none for a plant without cameras.
+    /// Returns the current picture of each camera, in the plant's order; empty for a plant without cameras.
     ///
-    /// Drawing costs more than stepping, so it happens only where somebody asks: once per chunk, not once per step.
+    /// Drawing costs more than stepping, so pictures are drawn only on request: once per chunk, not once per control step.
     fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
         Ok(Vec::new())
     }
 }
 
-/// Why a policy gave no usable chunk.
+/// Error of a policy that gave no usable chunk.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// A tensor has another shape than the loop needs.
+    /// A tensor has another shape than the caller needs.
     #[error("{what}: found {found}; valid is {expected}")]
     Shape {
         /// Which tensor.
         what: String,
         /// The valid shape.
         expected: String,
-        /// The shape met.
+        /// The shape that was found.
         found: String,
     },
-    /// A NaN or an infinity where a number is needed.
+    /// A value is NaN or infinite where a finite number is needed.
     #[error("{what}: value {index} is not finite")]
     NotFinite {
         /// Which tensor.
@@ -205,12 +211,12 @@ pub enum PolicyError {
     /// The policy cannot read this observation.
     #[error("observation: {0}")]
     Observation(String),
-    /// The answer did not come in time. What came later was thrown away.
+    /// The inference missed its deadline. Its late result was dropped.
     #[error("inference took {:.3} ms, its deadline is {:.3} ms", elapsed.as_secs_f64() * 1e3, limit.as_secs_f64() * 1e3)]
     Deadline {
-        /// How long it might have taken.
+        /// Deadline, counted from the beginning of the inference.
         limit: Duration,
-        /// When it had ended, counted from its beginning.
+        /// Time from the beginning of the inference to its end.
         elapsed: Duration,
     },
     /// The inference engine failed.
@@ -218,7 +224,7 @@ pub enum PolicyError {
     Backend(String),
 }
 
-/// Why a plant did not move.
+/// Error of a plant.
 #[derive(Debug, thiserror::Error)]
 pub enum PlantError {
     /// The suite has no such task.
@@ -246,7 +252,7 @@ pub enum PlantError {
     Action {
         /// Values per action.
         expected: usize,
-        /// What came.
+        /// What was found.
         found: String,
     },
     /// The state to start from does not fit the task.
@@ -254,23 +260,23 @@ pub enum PlantError {
     State {
         /// Values per state.
         expected: usize,
-        /// What came.
+        /// What was found.
         found: String,
     },
-    /// A step came before any reset.
+    /// A step was requested before the first reset.
     #[error("the plant was stepped before its first reset")]
     NotReset,
-    /// The physics left the finite numbers.
+    /// The simulated state is no longer finite.
     #[error("the simulation diverged at control step {step}")]
     Diverged {
         /// Control step within the episode.
         step: u32,
     },
-    /// The plant can no longer be reached, or is no longer the one that the episode began on. The episode did not
-    /// happen: it says nothing about any policy.
+    /// The plant can no longer be reached, or another plant process has replaced the one on which the episode began.
+    /// The episode is void: it is no evidence about any policy.
     #[error("the plant was lost: {0}")]
     Lost(String),
-    /// Anything the plant itself reports.
+    /// Any other failure that the plant reports.
     #[error("plant: {0}")]
     Backend(String),
 }

@@ -1,5 +1,5 @@
-//! The probe: a small head over a pooled activation, read as a risk of failure.
-//! The only trained part of AEGIS; `fit` trains it, everything here only reads.
+//! Probe: a small head that maps a pooled activation to a risk of failure.
+//! The only trained part of AEGIS; `fit` trains a probe, and this module only scores.
 
 mod adam;
 mod error;
@@ -9,18 +9,22 @@ mod kernel;
 mod linear;
 mod mlp;
 mod recurrent;
+mod shape;
+mod training_data;
 mod wide;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::{LARGEST, ProbeError};
-pub use fit::{FitOptions, Fitter, Trajectory, check, fit};
-pub use head::{Head, HeadKind, Shape};
+pub use fit::{FitOptions, Fitter, check, fit};
+pub use head::Head;
 pub use linear::Linear;
 pub use mlp::Mlp;
 pub use recurrent::Recurrent;
+pub use shape::{HeadKind, Shape};
+pub use training_data::Trajectory;
 
-/// A risk of failure in `[0, 1]`. NaN is kept as it is and counts as the highest risk.
+/// Risk of failure in `[0, 1]`. NaN is kept and counts as the highest risk.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Score(f64);
@@ -31,18 +35,18 @@ impl Score {
         Self(value)
     }
 
-    /// The value that decisions compare: NaN becomes +∞.
+    /// Returns the value that decisions compare, with NaN as +∞.
     pub fn risk(self) -> f64 {
         if self.0.is_nan() { f64::INFINITY } else { self.0 }
     }
 
-    /// Whether the activation held a value that is not finite.
+    /// Returns whether the score is NaN, as it is for an activation with a value that is not finite.
     pub fn is_flagged(self) -> bool {
         self.0.is_nan()
     }
 }
 
-/// A fitted probe: standardise, run the head, squash.
+/// Fitted probe: standardises the features, evaluates the head and applies the logistic function.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
@@ -50,19 +54,19 @@ pub struct Probe {
     pub mean: Vec<f64>,
     /// Standard deviation of each feature over the discovery boundaries, `[width]`, above zero.
     pub scale: Vec<f64>,
-    /// What reads the standardised features.
+    /// Head that reads the standardised features.
     pub head: Head,
 }
 
-/// What a probe remembers of an episode, with its room to work in.
+/// Memory of a probe within one episode, with scratch space for scoring.
 ///
-/// Two memories are equal when they make every later score equal; the room to work in does not count.
+/// Two memories are equal when every later score is equal; the scratch space is not compared.
 #[derive(Clone, Debug)]
 pub struct Memory {
     shape: Shape,
-    /// Hidden state after the last finite boundary, `[hidden]`; empty for heads without memory.
+    /// Hidden state after the last boundary with a finite activation, `[hidden]`; empty for heads without memory.
     state: Vec<f64>,
-    /// Overwritten by every score before it is read: standardised features, then the head's own.
+    /// Scratch space, written before it is read in every score: standardised features, then the head's scratch space.
     work: Vec<f64>,
 }
 
@@ -73,28 +77,29 @@ impl PartialEq for Memory {
 }
 
 impl Probe {
-    /// A probe that knows nothing: every score is one half. It stands in while rollouts to fit on are collected.
+    /// Returns an untrained probe, whose every score is one half: a placeholder while rollouts for the fit are collected.
     pub fn blank(width: usize) -> Self {
         let head = Head::Linear(Linear { weights: vec![0.0; width], bias: 0.0 });
         Self { mean: vec![0.0; width], scale: vec![1.0; width], head }
     }
 
-    /// Number of features.
+    /// Returns the number of features.
     pub fn width(&self) -> usize {
         self.mean.len()
     }
 
-    /// Which head it has.
+    /// Returns the kind of the head.
     pub fn kind(&self) -> HeadKind {
         self.head.kind()
     }
 
-    /// Number of fitted values of the head; the standardisation adds twice the width.
+    /// Returns the number of fitted values of the head; the standardisation adds twice the width.
     pub fn parameters(&self) -> usize {
         self.head.parts(self.width()).iter().map(|part| part.values.len()).sum()
     }
 
-    /// Refuses shapes that do not fit together and values that are not finite. Call it on what was read from a file.
+    /// Checks that all shapes fit together, all values are finite and all scales are positive. Call this on a probe
+    /// that was read from a file.
     pub fn validate(&self) -> Result<(), ProbeError> {
         let width = self.width();
         let invalid = |field, found: String, valid: String| Err(ProbeError::Invalid { field, found, valid });
@@ -120,7 +125,7 @@ impl Probe {
         }
     }
 
-    /// What the head remembers before an episode's first boundary. Allocates all that scoring needs.
+    /// Returns the memory at the start of an episode. Allocates all that scoring needs.
     pub fn memory(&self) -> Memory {
         let shape = self.shape();
         let state = vec![0.0; self.head.state_len()];
@@ -130,11 +135,11 @@ impl Probe {
     /// Scores the next boundary's pooled activation, `[width]`; see
     /// [`Activation::mean_pool`](crate::Activation::mean_pool). Does not allocate.
     ///
-    /// `memory` comes from [`memory`](Self::memory) of this probe and is fed every boundary of one episode in order.
-    /// A memory of another shape is refused; one of another probe of equal shape cannot be told.
+    /// `memory` comes from [`memory`](Self::memory) of this probe and receives every boundary of one episode in order.
+    /// A memory of another shape is refused; a memory of another probe of equal shape cannot be detected.
     ///
-    /// An activation with a value that is not finite scores NaN, and the memory stays as it was: such a boundary
-    /// counts as the highest risk once, and the boundaries after it are scored as if it had not been.
+    /// An activation with a value that is not finite scores NaN and leaves the memory unchanged: such a boundary counts
+    /// as the highest risk once, and later boundaries are scored as if it had not occurred.
     pub fn score(&self, memory: &mut Memory, features: &[f64]) -> Result<Score, ProbeError> {
         let shape = self.shape();
         if features.len() != shape.width {

@@ -1,52 +1,52 @@
-//! What the loop leaves behind: one record per chunk boundary and one per control step.
-//! A recorder only listens; nothing flows back from it.
+//! Records of an episode: one per chunk boundary and one per control step.
+//! A recorder receives records and returns nothing to the control loop.
 
 use crate::{Chunk, Decision, Driver, Observation};
 
-/// One chunk boundary: what both policies proposed and what the gate decided.
+/// Record of one chunk boundary: the chunks that both policies proposed, and the gate's decision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChunkRecord {
     /// Control step at which the chunk starts.
     pub step: u32,
-    /// Score, limits and the resulting driver.
+    /// The decision: score, thresholds and the resulting driver.
     pub decision: Decision,
-    /// The weak policy's activation, pooled: what the probe read.
+    /// The weak policy's pooled activation, as the probe read it, `[width]`.
     pub pooled: Vec<f64>,
-    /// The weak policy's proposal; it runs in shadow while the strong policy drives.
+    /// The weak policy's chunk; the weak policy runs in shadow while the strong policy drives.
     pub weak: Chunk,
-    /// The strong policy's proposal, where it was asked.
+    /// The strong policy's chunk, where the strong policy was asked.
     pub strong: Option<Chunk>,
 }
 
-/// One control step, after it was taken.
+/// Record of one control step, after the step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepRecord<'a> {
     /// Control step within the episode, from zero.
     pub step: u32,
-    /// Whose action it was.
+    /// Policy whose action was sent.
     pub driver: Driver,
     /// The action sent.
     pub action: &'a [f32],
-    /// What the plant showed after the step.
+    /// Observation after the step.
     pub observation: &'a Observation,
-    /// Whether the goal holds after the step.
+    /// Whether the task's goal holds after the step.
     pub success: bool,
 }
 
-/// Listens to an episode.
+/// Receiver of an episode's records.
 pub trait Recorder {
-    /// Called at every chunk boundary, before its first action is sent.
+    /// Called at every chunk boundary, before the chunk's first action is sent.
     fn chunk(&mut self, record: &ChunkRecord);
 
     /// Called after every control step.
     fn step(&mut self, record: &StepRecord<'_>);
 
-    /// Called with the digest of every state that the plant has been in so far: at every chunk boundary before
-    /// [`chunk`](Self::chunk), and after every control step before [`step`](Self::step). Ignored where not overridden.
+    /// Called with the digest of all states of the plant so far: at every chunk boundary before [`chunk`](Self::chunk),
+    /// and after every control step before [`step`](Self::step). The default implementation ignores the digest.
     fn state_path(&mut self, _digest: [u8; 16]) {}
 }
 
-/// Records nothing.
+/// Recorder that discards every record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoRecorder;
 

@@ -1,9 +1,9 @@
-//! What a recorder needs to draw a plant: rigid bodies with coloured meshes.
-//! Shapes come once per scene, poses once per step.
+//! Scene of a plant, as a recorder draws it: rigid bodies with coloured meshes.
+//! Shapes are read once per scene, poses once per control step.
 
 use crate::Pose;
 
-/// A triangle mesh that is fixed to its body.
+/// Triangle mesh, fixed to its body.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mesh {
     /// Vertices in metres, in the body's frame.
@@ -14,22 +14,22 @@ pub struct Mesh {
     pub colour: [u8; 4],
 }
 
-/// A rigid body and what it looks like.
+/// Rigid body with its visible meshes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Body {
     /// Name in the plant's model.
     pub name: String,
-    /// Its visible parts.
+    /// Visible parts.
     pub meshes: Vec<Mesh>,
-    /// Whether it never moves.
+    /// Whether the body never moves.
     pub fixed: bool,
 }
 
-/// A plant that can be drawn.
+/// Plant that can be drawn.
 pub trait Scene {
-    /// The bodies of the scene that the last reset loaded.
+    /// Returns the bodies of the scene that the last reset loaded.
     fn bodies(&self) -> Vec<Body>;
 
-    /// World poses of those bodies now, in the same order.
+    /// Writes the current poses of those bodies to `out`, in the world frame and in the same order.
     fn poses(&self, out: &mut Vec<Pose>);
 }

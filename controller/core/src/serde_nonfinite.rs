@@ -1,5 +1,5 @@
-//! JSON has no infinity: a number that nothing reaches is written as the string `inf`, its negative as `-inf`.
-//! For `#[serde(with = "serde_nonfinite")]` on a number, `#[serde(with = "serde_nonfinite::list")]` on a vector of them.
+//! Infinities in JSON, which has none: +∞ is written as the string `inf`, −∞ as `-inf`.
+//! Use `#[serde(with = "serde_nonfinite")]` on a number, `#[serde(with = "serde_nonfinite::list")]` on a vector of numbers.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -48,11 +48,11 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
     Ok(Extended::deserialize(deserializer)?.into())
 }
 
-/// The same for many.
+/// The same format for vectors of numbers.
 pub mod list {
     use super::{Deserialize, Deserializer, Extended, Serializer};
 
-    /// Writes each as a number, or as the name of an infinity.
+    /// Writes each value as a number, or as the name of an infinity.
     pub fn serialize<S: Serializer>(values: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(values.iter().map(|value| Extended::from(*value)))
     }

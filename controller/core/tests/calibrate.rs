@@ -1,5 +1,5 @@
-//! Platt scaling: the fit is the optimum of its loss, on data of every kind that it accepts.
-//! Every refusal has its error.
+//! Platt scaling: the fit is the optimum of its loss, on every kind of valid data.
+//! Every kind of invalid data has its own error.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::platt::CalibrateError;
@@ -10,7 +10,7 @@ fn probability(calibrator: &PlattScaling, score: f64) -> f64 {
     calibrator.probability(Score::new(score))
 }
 
-/// Gradient of the mean loss in slope and intercept, with the targets of Platt's paper worked out anew.
+/// Returns the gradient of the mean loss in slope and intercept, with the targets of Platt's paper computed independently.
 fn gradient(calibrator: &PlattScaling, scores: &[f64], failed: &[bool]) -> [f64; 2] {
     let failures = failed.iter().filter(|failed| **failed).count() as f64;
     let wins = failed.len() as f64 - failures;
@@ -37,13 +37,13 @@ fn separated_scores_keep_a_finite_slope_at_the_smoothed_targets() {
 #[test]
 fn scores_that_never_vary_get_the_mean_target() {
     let fitted = PlattScaling::fit(&[0.3; 4], &[true, false, false, false]).unwrap();
-    // Targets 2/3 once and 1/5 thrice.
+    // The targets are 2/3 once and 1/5 three times.
     assert!(fitted.slope == 0.0 && (probability(&fitted, 0.3) - (2.0 / 3.0 + 0.6) / 4.0).abs() < 1e-9);
 }
 
 #[test]
 fn an_overconfident_score_is_pulled_back_and_a_reversed_one_shows_it() {
-    // At odds of 1:19 every fifth fails, at 19:1 every fifth does not.
+    // At odds of 1:19 every fifth episode fails; at 19:1 every fifth does not.
     let scores: Vec<f64> = (0..200).map(|index| if index < 100 { 0.05 } else { 0.95 }).collect();
     let failed: Vec<bool> = (0..200).map(|index| (index % 5 == 0) == (index < 100)).collect();
     let fitted = PlattScaling::fit(&scores, &failed).unwrap();

@@ -1,5 +1,5 @@
-//! The split-conformal threshold and the functional band, on values small enough to know the answer.
-//! What they promise of new episodes is held against simulated ones.
+//! Split-conformal threshold and functional band, on data small enough to know the exact result.
+//! Their guarantees for new episodes are checked against simulated episodes.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::FunctionalBand;
@@ -70,12 +70,12 @@ fn a_band_reads_back_from_json() {
     assert!(serde_json::from_str::<FunctionalBand>(r#"{"upper":["high"]}"#).is_err());
 }
 
-/// Score-like walks between 0 and 1 that drift upwards, end at different times and now and then hold a NaN.
+/// Returns score-like random walks between 0 and 1 that drift upwards, end at different times and occasionally hold a NaN.
 struct Walks(u64);
 
 impl Walks {
     fn uniform(&mut self) -> f64 {
-        // Numerical Recipes' 64-bit linear congruential generator: independent of what the crate draws with.
+        // Numerical Recipes' 64-bit linear congruential generator, independent of the crate's own generator.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -98,8 +98,9 @@ fn leaves(band: &FunctionalBand, scores: &[f64], from: usize) -> bool {
 
 #[test]
 fn new_episodes_leave_the_band_at_its_level() {
-    // Each repetition calibrates afresh on n episodes and tests one new one, so that repetitions are independent and the
-    // count of alarms is binomial with probability (n + 1 − ceil((n + 1)(1 − α))) / (n + 1) where scores do not tie.
+    // Each repetition calibrates on n new episodes and tests one further episode. Repetitions are therefore
+    // independent, and the number of alarms is binomial with probability (n + 1 − ceil((n + 1)(1 − α))) / (n + 1) where
+    // scores do not tie.
     let (alpha, from, repetitions, calibrating) = (0.1, 4, 4000, 39);
     let mut walks = Walks(20_260_606);
     let mut alarms = 0;
@@ -117,7 +118,7 @@ fn new_episodes_leave_the_band_at_its_level() {
 
 #[test]
 fn a_band_alarms_sooner_than_one_threshold_where_scores_drift() {
-    // Won episodes score high late; an episode that is high early is odd, and only the band says so.
+    // Won episodes score high late. An episode that scores high early is unusual, and only the band detects it.
     let mut walks = Walks(7);
     let won: Vec<Vec<f64>> = (0..200)
         .map(|_| (0..20).map(|boundary| 0.04 * f64::from(boundary) + 0.1 * walks.uniform()).collect())

@@ -1,4 +1,4 @@
-//! The controller's answers to what can go wrong, one period at a time, on a cell that is all values.
+//! Reactions of the controller to faults, one control period at a time, on a simulated rig.
 
 use std::time::Duration;
 
@@ -70,7 +70,8 @@ fn a_strong_policy_that_is_asked_in_shadow_is_there_at_once() {
 #[test]
 fn a_shadow_that_was_asked_for_at_an_earlier_boundary_is_not_what_takes_over() {
     let mut cell = Rig::started(ControllerParts { ask_strong: true, ..parts() });
-    // Asked before step 10 and there after it: of its twelve actions, from step 9 on, one is left at step 20.
+    // The chunk is asked for before step 10 and arrives after it: of its twelve actions, from step 9 on, one is left at
+    // step 20.
     cell.run(8);
     cell.strong = Answer::Chunk { after: 4, value: -0.5, score: f64::NAN };
     cell.run(8);
@@ -182,7 +183,7 @@ fn actions_are_clamped_where_the_settings_say_so() {
     let outputs = cell.run(30);
     assert!(outputs.iter().any(|output| output.notices.has(Diagnostics::CLAMPED)));
     assert_eq!(cell.controller.command()[0], 1.0);
-    // NaN is beyond any clamp.
+    // NaN cannot be clamped.
     cell.weak = Answer::Chunk { after: 0, value: f32::NAN, score: 0.1 };
     cell.strong = cell.weak;
     cell.until(Mode::SafeStop, 40);
@@ -219,7 +220,8 @@ fn an_observation_counts_from_when_it_was_taken_and_not_from_when_it_came() {
     let mut cell = Rig::started(parts.clone());
     cell.latency = Some(ms(150));
     assert!(!cell.until(Mode::Weak, 3).notices.has(Diagnostics::STALE), "as old as may be");
-    // Each comes in the very period that reads it, 600 ms after it was taken: the line is slow, and steady.
+    // Each observation arrives in the period that reads it, 600 ms after the plant took it: the connection is slow but
+    // steady.
     let mut cell = Rig::started(parts);
     cell.latency = Some(ms(600));
     let outputs = cell.run(40);
@@ -249,7 +251,7 @@ fn a_chunk_made_from_what_was_taken_too_long_before_the_question_is_none() {
 
 #[test]
 fn a_chunk_that_waits_while_nobody_drives_is_dropped_when_it_has_become_too_old() {
-    // The strong policy is waited for through four periods; its answer may have waited one more.
+    // The longest wait for the strong policy is four periods; an offer may be one period older.
     let wait = |periods: u32| {
         let mut cell = Rig::started(parts());
         cell.weak = Answer::Never;
@@ -271,7 +273,7 @@ fn a_chunk_that_waits_while_nobody_drives_is_dropped_when_it_has_become_too_old(
 
 #[test]
 fn what_was_recorded_before_the_plants_clock_was_reads_as_it_did() {
-    // Fields in order without their names, as a record has them: the newest are the last, and are missing here.
+    // Fields in order and without names, as in a record: the newest fields are the last ones, and they are missing here.
     let time = r#"{"secs":1,"nanos":0}"#;
     let seen: ObservationStamp = serde_json::from_str(&format!("[1,2,1,{time},0,false,null]")).unwrap();
     assert_eq!((seen.taken, seen.taken_at()), (None, Duration::from_secs(1)));
@@ -285,7 +287,7 @@ fn what_was_recorded_before_the_plants_clock_was_reads_as_it_did() {
         let reply: Reply<'_> = serde_json::from_str(&text).unwrap();
         assert_eq!(reply.taken, expected);
     }
-    // Whatever is recorded, nothing was taken after it came.
+    // Whatever a record holds, no observation was taken after its arrival.
     let early = ObservationStamp { taken: Some(Duration::from_secs(9)), ..seen };
     assert_eq!(early.taken_at(), seen.received);
 }
@@ -340,7 +342,7 @@ fn a_reply_of_an_earlier_episode_or_question_is_dropped() {
     cell.episode = 2;
     cell.weak = CALM;
     let asked = cell.tick().ask_weak.unwrap();
-    // To an earlier question, and to this one with what was seen before the reset.
+    // Replies to an earlier request, and to this request on an observation from before the reset.
     for (request, episode) in [(1, 1), (asked, 1)] {
         let values = vec![0.9; 3 * support::HORIZON].into();
         let proposal = Ok(Proposal { width: 3, values, score: 0.1 });
@@ -408,7 +410,7 @@ fn a_start_from_where_the_plant_stood_too_long_ago_is_refused() {
         let output = cell.tick();
         assert_eq!((output.mode.is_on(), output.notices.has(Diagnostics::START_REFUSED)), (begins, !begins));
     }
-    // In a latch, too, it is said.
+    // A start in a latched mode gives the diagnostic too.
     let mut cell = Rig::new(parts);
     cell.wishes.e_stop = true;
     cell.tick();
@@ -444,7 +446,7 @@ fn a_robot_that_does_not_follow_is_stopped_and_sent_nothing_before_the_next_star
             assert!(cell.tick().send);
         }
     };
-    // While a policy drives, in a safe stop, and in an e-stop: the drive is off, or somebody pushes the arm.
+    // While a policy drives, in a safe stop, and in an e-stop: a drive is off, or a person pushes the arm.
     type Latch = fn(&mut Rig);
     let latches: [(Latch, StopReason); 3] = [
         (|_| (), StopReason::NotFollowing),
@@ -458,7 +460,7 @@ fn a_robot_that_does_not_follow_is_stopped_and_sent_nothing_before_the_next_star
         follows(&mut cell, 20);
         let away = cell.controller.command()[1] + 0.2;
         cell.measured = Some(vec![0.0, away, 0.0]);
-        // An observation that is too old says nothing of now.
+        // An observation that is too old is no evidence of the current position.
         cell.latency = Some(Duration::from_secs(5));
         assert!(cell.tick().send);
         cell.latency = None;
@@ -479,7 +481,7 @@ fn a_robot_that_does_not_follow_is_stopped_and_sent_nothing_before_the_next_star
 
 #[test]
 fn a_latch_sends_nothing_to_a_plant_that_stopped_by_itself() {
-    // Between episodes, when nothing has been sent for a while.
+    // Between episodes, after some time without commands.
     for wish in [
         OperatorCommands { stop: true, ..OperatorCommands::default() },
         OperatorCommands { e_stop: true, ..OperatorCommands::default() },
@@ -498,14 +500,14 @@ fn a_latch_sends_nothing_to_a_plant_that_stopped_by_itself() {
         assert!(!cell.tick().send, "{wish:?}");
         assert!(cell.controller.mode().is_latched() && !cell.tick().send, "{wish:?}");
     }
-    // In an episode; a command that stands still is one that moves a robot which was pushed.
+    // In an episode: a command to stand still would move a robot that was pushed.
     let mut cell = Rig::started(parts());
     cell.until(Mode::Weak, 10);
     assert!(cell.tick().send);
     cell.stopped = true;
     let stopped = cell.until(Mode::SafeStop, 3);
     assert!(!stopped.send && !cell.tick().send);
-    // What it has not been told of is known again after the next start alone.
+    // The plant's pose is known again only after the next start.
     cell.stopped = false;
     for _ in 0..100 {
         assert!(!cell.tick().send);
@@ -514,7 +516,7 @@ fn a_latch_sends_nothing_to_a_plant_that_stopped_by_itself() {
     cell.until(Mode::Idle, 3);
     cell.wishes.start = Some(1);
     assert!(cell.until(Mode::Weak, 10).send);
-    // A stop in an episode goes on to rest, and stays there.
+    // After a stop in an episode commands come to rest and stay there.
     cell.wishes.stop = true;
     for _ in 0..100 {
         assert!(cell.tick().send);

@@ -1,4 +1,4 @@
-//! What holds of the controller whatever happens: random faults, random wishes, random answers, thousands of periods.
+//! Invariants of the controller under random faults, operator commands and replies, over thousands of periods.
 
 use crate::support::{self, Answer, Rig, channels, limits, parts};
 use aegis_core::control::{
@@ -90,14 +90,14 @@ proptest! {
             let command = cell.controller.command().to_vec();
             assert!(command.iter().all(|value| value.is_finite() && value.abs() <= 1.0));
 
-            // An e-stop is obeyed in the very period, and neither latch opens without a reset.
+            // An e-stop is obeyed in the same period, and no latched mode is left without a reset.
             if turn.wishes.e_stop {
                 assert_eq!(output.mode, Mode::EStop);
             }
             if before.is_latched() && !output.mode.is_latched() {
                 assert!(turn.wishes.reset);
             }
-            // No policy's action outside driving modes: there a command only comes to rest.
+            // Outside the driving modes no policy's action is sent: commands only come to rest.
             let velocity = [f64::from(command[0]), f64::from(command[1]) - f64::from(last[1])];
             if !output.mode.drives() {
                 assert!(output.driver.is_none() && output.limited == 0);
@@ -106,21 +106,21 @@ proptest! {
                     assert_eq!(velocity, [0.0; 2]);
                 } else {
                     for (channel, (now, before)) in velocity.iter().zip(speed).enumerate() {
-                        // A position's bounds come before its acceleration.
+                        // The bounds of a position take precedence over its acceleration limit.
                         if channel == 1 && command[1].abs() == 1.0 {
                             continue;
                         }
-                        // An acceleration under way ends within its jerk: 0.2, then 0.1 more, and rounding.
+                        // A current acceleration ends within the jerk limit: 0.2, then 0.1 more, and rounding.
                         assert!(now.abs() <= before.abs() + 0.2 + 1e-6, "{before} {now}");
                         assert!((now - before).abs() <= 0.2 + 1e-6 || before.abs() > 1.0, "{before} {now}");
                     }
                 }
             }
-            // Nothing is sent in idle that does not come to rest.
+            // In idle mode sending ends only at rest.
             if output.mode == Mode::Idle && !output.send {
                 assert!(cell.controller.is_at_rest());
             }
-            // A budget is one of an episode.
+            // The budget applies to each episode separately.
             let off = |mode: Mode| mode.is_latched() || mode == Mode::Idle;
             if off(before) && !off(output.mode) {
                 (fires, strong) = (0, 0);
@@ -129,7 +129,8 @@ proptest! {
                 fires += u32::from(decision.fired);
             }
             assert!(fires <= budget, "{fires} fires");
-            // A dead strong policy never holds control: it drives on chunks that it gave, each used once.
+            // A strong policy that no longer replies does not keep control: it drives only on the chunks it gave, each
+            // used once.
             strong = if output.mode == Mode::Strong && turn.strong == Answer::Never { strong + 1 } else { 0 };
             assert!(strong <= 3 * support::HORIZON as u32, "{strong}");
             speed = velocity;
@@ -181,7 +182,7 @@ proptest! {
             let differences = |values: &[f64]| values.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
             let velocities = if kind == ChannelKind::Rate { sent } else { differences(&sent) };
             let accelerations = differences(&velocities);
-            // Commands are 32-bit: their third differences carry eight roundings.
+            // Commands are 32-bit, so their third differences carry eight rounding errors.
             let largest = commands_of.iter().fold(1.0_f64, |most, value| most.max(value.abs()));
             let slack = jerk * 1e-3 + 8.0 * largest * f64::from(f32::EPSILON);
             let from = begin.saturating_sub(2).min(accelerations.len());
@@ -238,7 +239,7 @@ proptest! {
                 let command = f64::from(motion.command()[0]);
                 prop_assert!(command.is_finite() && command.abs() <= 1.0, "{}", command);
                 let next = if kind == ChannelKind::Rate { command } else { command - before };
-                // Commands are 32-bit: differences carry roundings, and a rest is exact.
+                // Commands are 32-bit, so differences carry rounding errors; rest is exact.
                 let slack = 8.0 * f64::from(f32::EPSILON) + 2e-3 * jerk.min(acceleration);
                 prop_assert!(next.abs() <= velocity + slack, "{:?} velocity {} of {}", kind, next, velocity);
                 let now = next - speed;
@@ -265,7 +266,7 @@ proptest! {
     }
 }
 
-/// A policy's target of any kind, or none: a stop.
+/// Returns targets of a policy, of any kind; `None` is a stop.
 fn wish() -> impl Strategy<Value = Option<f32>> {
     prop_oneof![
         12 => (-1.0_f32..1.0).prop_map(Some),
@@ -276,7 +277,7 @@ fn wish() -> impl Strategy<Value = Option<f32>> {
     ]
 }
 
-/// Velocity, acceleration and jerk, each per control period.
+/// Returns limits of velocity, acceleration and jerk, per control period.
 fn limits_of_a_channel() -> impl Strategy<Value = (f64, f64, f64)> {
     (0.02_f64..0.5, 0.1_f64..1.0, 0.1_f64..1.0)
         .prop_map(|(velocity, share, part)| (velocity, velocity * share, velocity * share * part))

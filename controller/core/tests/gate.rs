@@ -1,5 +1,5 @@
-//! Properties that the gate keeps for any scores, NaN and infinities included.
-//! Each is checked on whole episodes of random scores and random limits.
+//! Properties of the gate that hold for any scores, NaN and infinities included.
+//! Each property is checked on whole episodes of random scores and random limits.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::gate::BudgetUnit;
@@ -159,13 +159,13 @@ fn without_hysteresis_a_hold_ends_when_it_is_over_whatever_the_score() {
     let limits = GateLimits { return_chunks: 0, ..ours() };
     let drivers: Vec<Driver> = episode(&limits, &[0.9]).iter().map(|(_, decision)| decision.driver).collect();
     let strong = |boundary: usize| drivers[boundary] == Driver::Strong;
-    // Fires at 5, the first boundary after the guard, and at 9, right after the boundary that hands back.
+    // The gate fires at boundary 5, the first after the guard, and at 9, right after the boundary that hands back.
     assert_eq!((0..22).filter(|boundary| strong(*boundary)).collect::<Vec<_>>(), [5, 6, 7, 9, 10, 11]);
 }
 
 #[test]
 fn a_hold_that_has_to_be_whole_does_not_begin_too_late() {
-    // One that fires at 16 ends with the horizon.
+    // The hold of a fire at boundary 16 ends exactly at the horizon.
     let limits = GateLimits { whole_holds: true, hold_chunks: 6, ..ours() };
     let fires = |from: usize| {
         let late: Vec<f64> = (0..22).map(|chunk| if chunk < from { 0.1 } else { 0.9 }).collect();

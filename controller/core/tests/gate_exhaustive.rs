@@ -1,5 +1,5 @@
-//! The gate's bounds, held by every rule on every sequence of alarms and calms up to an episode's length.
-//! Enumerated, not sampled; the rule's own signals come from a second copy of it, read beside the gate.
+//! Limits of the gate, checked for every rule on every sequence of alarms and calms up to an episode's length.
+//! Sequences are enumerated, not sampled; the rule's signals are read from a second copy of the rule beside the gate.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::fmt::Debug;
@@ -23,7 +23,7 @@ fn grid() -> Vec<GateLimits> {
             for duty_cap in [0.3, 0.6, 1.0] {
                 for hold_chunks in [1, 2, 4] {
                     for (return_chunks, whole_holds) in [(0, false), (1, false), (1, true), (3, false)] {
-                        // A horizon that cuts the last chunk short.
+                        // The horizon cuts the last chunk short.
                         grid.push(GateLimits {
                             return_chunks,
                             guard_fraction,
@@ -43,21 +43,21 @@ fn grid() -> Vec<GateLimits> {
     grid
 }
 
-/// What the evidence of one boundary comes from.
+/// Values from which the evidence of one boundary is made.
 #[derive(Clone, Copy, Debug)]
 struct Given {
     score: f64,
     disagreement: Option<f64>,
 }
 
-/// What an episode amounted to, for the tests that count.
+/// Counts of an episode, for the tests that compare them.
 struct Totals {
     fires: u32,
     alarms: u32,
     switches: u32,
 }
 
-/// Runs one episode and holds every decision against the limits.
+/// Runs one episode and checks every decision against the limits.
 fn check<T: Trigger + Clone + PartialEq + Debug>(
     limits: &GateLimits,
     trigger: &T,
@@ -114,7 +114,7 @@ fn check<T: Trigger + Clone + PartialEq + Debug>(
     totals
 }
 
-/// All sequences of one length over an alphabet.
+/// Returns all sequences of one length over an alphabet.
 fn sequences<A: Copy>(alphabet: &[A], length: u32) -> Vec<Vec<A>> {
     (0..length).fold(vec![Vec::new()], |shorter, _| {
         shorter
@@ -124,7 +124,7 @@ fn sequences<A: Copy>(alphabet: &[A], length: u32) -> Vec<Vec<A>> {
     })
 }
 
-/// Gives back what it was told to, contradictions included: a rule of a user's own.
+/// Stand-in for a user's rule: returns the scripted signals, contradictory ones included.
 #[derive(Clone, Debug, PartialEq)]
 struct Puppet(Vec<(bool, bool)>);
 
@@ -151,7 +151,7 @@ fn any_rule_of_a_users_own_stays_within_the_limits() {
     }
 }
 
-/// Every rule that reads evidence, each so that `LOUD` alarms after `QUIET` and `QUIET` is calm.
+/// Returns every rule that reads evidence, each set so that `LOUD` after `QUIET` is an alarm and `QUIET` is calm.
 fn reading_rules() -> Vec<Rule> {
     let thresholds = Thresholds { fire: 0.6, hand_back: 0.4 };
     let calibrator = PlattScaling { slope: 1.0, intercept: 0.0 };
@@ -256,7 +256,7 @@ fn drawn_fires_a_gap_apart_all_take_place_and_last_the_shortest_stay() {
             let boundaries: Vec<u32> =
                 (first..CHUNKS).filter(|boundary| chosen[*boundary as usize]).collect();
             let apart = boundaries.windows(2).all(|pair| pair[1] - pair[0] >= limits.fire_gap());
-            // The last hold has to fit under the duty cap of the whole, cut horizon.
+            // The last hold has to fit under the duty cap of the whole horizon, which is cut short.
             let stay = limits.fire_gap() - 1;
             let fit = boundaries.iter().all(|boundary| limits.may_fire_at(boundary * limits.chunk_steps));
             if apart && fit && boundaries.len() as u32 * stay * limits.chunk_steps <= limits.duty_steps() {

@@ -1,5 +1,5 @@
-//! The three heads side by side: what each can learn, that fits repeat, and that files read back.
-//! The data is simulated from a fixed seed.
+//! Comparison of the three heads: what each can learn, that fits are repeatable, and that files read back.
+//! The data are simulated from a fixed seed.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::probe::{FitOptions, Head, Recurrent, Trajectory, fit};
@@ -8,7 +8,7 @@ use aegis_core::{HeadKind, Probe, Score};
 struct Noise(u64);
 
 impl Noise {
-    /// Uniform in `[-1, 1)`.
+    /// Returns a number drawn uniformly from `[-1, 1)`.
     fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
@@ -19,7 +19,7 @@ impl Noise {
     }
 }
 
-/// Failed where the first two features differ in sign: no line separates that.
+/// Returns trajectories that fail where the first two features differ in sign, which no line separates.
 fn exclusive_or(count: usize, seed: u64) -> Vec<Trajectory> {
     let mut noise = Noise(seed);
     (0..count)
@@ -31,8 +31,8 @@ fn exclusive_or(count: usize, seed: u64) -> Vec<Trajectory> {
         .collect()
 }
 
-/// One boundary has the first feature up, one has the second: failed where the first comes first. What is seen is the
-/// same either way, only its order differs.
+/// Returns trajectories in which one boundary raises the first feature and one the second; a trajectory fails where the
+/// first feature rises first. Both outcomes show the same features, only in another order.
 fn order_in_time(count: usize, seed: u64) -> Vec<Trajectory> {
     let mut noise = Noise(seed);
     (0..count)
@@ -57,7 +57,7 @@ fn fitted(trajectories: &[Trajectory], kind: HeadKind) -> Probe {
     fit(&trajectories.iter().collect::<Vec<_>>(), &options(kind)).unwrap()
 }
 
-/// Share of trajectories whose last score is on the side of their outcome.
+/// Returns the share of trajectories whose last score agrees with their outcome.
 fn accuracy(probe: &Probe, trajectories: &[Trajectory]) -> f64 {
     let right = trajectories
         .iter()
@@ -110,7 +110,7 @@ fn a_heavy_penalty_leaves_the_share_of_failures() {
     }
 }
 
-/// Activations as wide as the demo's, with signal in a few features.
+/// Returns activations as wide as the demo's, with signal in a few features.
 fn wide(count: usize, width: usize) -> Vec<Trajectory> {
     let mut noise = Noise(9);
     (0..count)
@@ -205,7 +205,7 @@ fn a_sum_that_overflows_leaves_the_memory_too() {
     probe.score(&mut memory, &[1e-200, 0.0]).unwrap();
     let before = memory.clone();
     assert_ne!(before, probe.memory());
-    // Infinity minus infinity.
+    // The sum is infinity minus infinity.
     assert!(probe.score(&mut memory, &[1e200, -1e200]).unwrap().is_flagged());
     assert_eq!(memory, before);
 }

@@ -1,4 +1,4 @@
-//! Every integration test of the core, in one program.
+//! All integration tests of the core, in one program.
 
 mod calibrate;
 mod conformal;

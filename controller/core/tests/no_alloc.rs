@@ -1,5 +1,5 @@
-//! Scoring allocates nothing once an episode has begun: no pause of an allocator in the loop.
-//! Counts every allocation of this thread.
+//! Scoring allocates nothing once an episode has begun, so that no allocator pauses the control loop.
+//! The tests count every allocation of their thread.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::support::{self, Rig};
@@ -30,7 +30,7 @@ fn a_score_allocates_nothing() {
 #[test]
 fn a_control_period_allocates_nothing() {
     let mut cell = Rig::started(support::parts());
-    // One episode with a fire, a hold and a hand-back, recorded; then its inputs again, counted.
+    // One episode with a fire, a hold and a hand-back is recorded; then its inputs are replayed and allocations counted.
     for number in 0..120_u32 {
         cell.weak = if number % 40 < 15 { support::ALARM } else { support::CALM };
         cell.tick();

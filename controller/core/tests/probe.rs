@@ -1,5 +1,5 @@
-//! The linear probe on data small enough to know the answer, and what every head refuses.
-//! Every refusal has its error.
+//! Linear probe on data small enough to know the exact result, and invalid input of every head.
+//! Every kind of invalid input has its own error.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::probe::{
@@ -16,7 +16,7 @@ fn fitted(trajectories: &[Trajectory], kind: HeadKind, penalty: f64) -> Result<P
     fit(&trajectories.iter().collect::<Vec<_>>(), &options)
 }
 
-/// Forty trajectories of one to three boundaries; the first feature tells them apart, the third is constant.
+/// Returns forty trajectories of one to three boundaries; the first feature separates the outcomes, the third is constant.
 fn separable() -> Vec<Trajectory> {
     (0..40_u8)
         .map(|index| {
@@ -94,7 +94,7 @@ fn bad_data_is_named() {
         let value =
             |found: &str| ProbeError::Value { trajectory: 1, boundary: 2, index: 0, found: found.into() };
         assert_eq!(error(&poisoned), value("NaN"));
-        // Its square is no number, nor is the scale that would come of it.
+        // The square of this value is infinite, and so would be the feature's scale.
         let large = [good(), trajectory(&[&[0.0], &[0.0], &[-1e300]], false)];
         assert_eq!(error(&large), value("-1e300"));
         assert_eq!(error(&[good(), trajectory(&[], false)]), ProbeError::NoBoundaries { trajectory: 1 });
@@ -214,7 +214,7 @@ fn chunks_are_whole_and_finite() {
     assert!(Chunk::new(1, vec![f32::NAN]).is_err());
 }
 
-/// A stream of numbers between −1 and 1, the same on every machine.
+/// Returns a stream of pseudorandom numbers between −1 and 1, the same on every machine.
 fn numbers(seed: u64) -> impl FnMut() -> f64 {
     let mut state = seed;
     move || {
@@ -223,7 +223,8 @@ fn numbers(seed: u64) -> impl FnMut() -> f64 {
     }
 }
 
-/// Trajectories of this width whose features go together, as activations do, and whose outcomes follow a few of them.
+/// Returns trajectories of this width whose features are correlated, as activations are, and whose outcomes follow a
+/// few common factors.
 fn wide(count: usize, boundaries: usize, width: usize) -> Vec<Trajectory> {
     let mut number = numbers(7);
     let mixing: Vec<f64> = (0..8 * width).map(|_| number()).collect();
@@ -248,7 +249,7 @@ fn wide(count: usize, boundaries: usize, width: usize) -> Vec<Trajectory> {
 
 #[test]
 fn a_wide_linear_head_is_where_the_loss_is_flat_however_few_the_boundaries() {
-    // More boundaries than features, and fewer.
+    // With more boundaries than features, and with fewer.
     for (count, boundaries) in [(60, 6), (40, 3)] {
         let trajectories = wide(count, boundaries, 300);
         for penalty in [0.01, 1.0, 100.0] {

@@ -1,18 +1,20 @@
-//! What moves a robot, as the robot executed it: random faults of plant, lines, policies and people, in any order, and a
-//! controller in a model of the shell that `aegis run` is, against a model of a plant that executes whatever reaches it.
+//! Random faults of plant, connections, policies and operators, in any order: a controller in a model of the shell that
+//! `aegis run` provides, against a model of a plant that executes every command it receives.
 //!
-//! Judged on what the plant executed, with which observation it answers, by the plant's own time:
+//! The commands that the plant executed, and the observations they answer, are judged by the plant's own time:
 //! - Every value is finite and within its channel's bounds.
-//! - Velocity, acceleration and jerk are within their limits in every mode; where commands were lost in between, in the mean
-//!   over all that were decided. An emergency stop alone ends a velocity at once.
-//! - In a mode without a driver commands come to rest: after `v/a + 3·a/j + 4` of them nothing moves, with velocity v,
-//!   acceleration a and jerk j of the limits; in an emergency stop nothing moves from its first command on.
-//! - No command of an earlier claim or episode than the plant's is executed, and the first one to a plant starts where it stands.
-//! - When a policy's command is decided, the newest observation that is known is at most `max_age` and `stale_steps − 1`
-//!   periods old; the one that its action was inferred from was at most `max_age` old when the policy was asked, and is at most
-//!   `max_age` and `horizon − 1` periods old now, with the periods besides that nobody drove in, for a chunk is used by control
-//!   steps and these stand still meanwhile. Such a wait is at most `weak_misses · (lead_steps + stale_steps) +
-//!   2 · strong_patience_steps + 2` periods long. What the line to the plant takes comes on top, and no controller knows it.
+//! - Velocity, acceleration and jerk are within their limits in every mode; where commands in between were lost, the mean
+//!   over all decided commands is. Only an emergency stop ends a velocity at once.
+//! - In a mode without a driver commands come to rest: after `v/a + 3·a/j + 4` commands nothing moves, with velocity v,
+//!   acceleration a and jerk j of the limits. In an emergency stop nothing moves from the first command on.
+//! - No command of an earlier claim or episode than the plant's is executed, and the first command to a plant starts at the
+//!   plant's pose.
+//! - When a policy's command is decided, the newest known observation is at most `max_age` plus `stale_steps − 1` periods
+//!   old. The observation from which the action was inferred was at most `max_age` old when the policy was asked. At the
+//!   decision it is at most `max_age` plus `horizon − 1` periods old, plus the periods in which no policy drove: a chunk is
+//!   used by control steps, which do not advance in those periods. Such a wait is at most
+//!   `weak_misses · (lead_steps + stale_steps) + 2 · strong_patience_steps + 2` periods long. The latency of the connection
+//!   to the plant is added to these ages; the controller does not know it.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 mod draw;
@@ -32,12 +34,12 @@ use judge::{Rule, Violation};
 use shell::Broken;
 use world::{Run, Tally, harsh};
 
-/// Runs of each kind of arm.
+/// Number of runs for each kind of robot arm.
 const RUNS: u64 = 100;
-/// Runs in which a shell that is broken has to be found out.
+/// Number of runs in which a broken shell has to be detected.
 const BROKEN_RUNS: u64 = 20;
 
-/// Says which run it was that panicked.
+/// Prints the seed of a run that panicked.
 struct Said(u64);
 
 impl Drop for Said {
@@ -48,7 +50,7 @@ impl Drop for Said {
     }
 }
 
-/// Plays runs of a kind of arm, holds that nothing happened in any that must not, and returns what they came to.
+/// Plays runs for a kind of robot arm, asserts that no run has a violation, and returns the tally of all runs.
 fn hold(kind: ChannelKind, latency: Option<u32>) -> Tally {
     let mut tally = Tally::default();
     for seed in 0..RUNS {
@@ -61,7 +63,7 @@ fn hold(kind: ChannelKind, latency: Option<u32>) -> Tally {
         assert!(found.is_empty(), "{} violations: {first:#?} of {:#?}", found.len(), run.setting);
         tally.take(&run);
     }
-    // None of it is said of nothing.
+    // Every mode and every kind of event has to occur, or the check would be empty.
     for mode in Mode::ALL {
         assert!(tally.of(mode) >= 50, "{mode:?}: {tally:?}");
     }
@@ -87,7 +89,7 @@ fn whatever_fails_an_arm_300_ms_away_is_driven_by_what_is_young_enough_or_not_at
     assert!(tally.undriven >= 5, "where `max_age` is less than the way here, nothing drives: {tally:?}");
 }
 
-/// The rules that runs break with a shell, or with settings, that are broken.
+/// Returns the rules that runs violate with a broken shell or with unsafe settings.
 fn broken(latency: Option<u32>, broken: Option<Broken>) -> HashSet<Rule> {
     let mut rules = HashSet::new();
     for seed in 0..BROKEN_RUNS {

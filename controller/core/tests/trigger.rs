@@ -1,5 +1,5 @@
-//! Each alarm rule on evidence small enough to know the answer, and the draw of the placebo.
-//! Every refusal names its field.
+//! Each alarm rule on evidence small enough to know the exact result, and the draw of the placebo.
+//! Every error names its field.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ fn the_cheaper_decision_in_expectation_wins_at_every_probability() {
 
 #[test]
 fn the_cost_rule_reads_the_calibrated_probability() {
-    // Slope 2 takes odds of 2 to odds of 4.
+    // Slope 2 maps odds of 2 to odds of 4.
     let mut rule = cost(1.0, 3.0, 2.0, 0.2);
     let signal = rule.read(&at(0, 2.0 / 3.0));
     assert!((signal.reading.unwrap() - 0.8).abs() < 1e-12);

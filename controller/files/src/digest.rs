@@ -1,11 +1,14 @@
-//! SHA-256 as every card, lock and report has it: 64 hexadecimal digits, lower-case where we write them.
+//! SHA-256 digests as cards, locks and reports contain them: 64 hexadecimal digits, written in lower case.
 
 use std::io::{self, Read};
 use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a file's bytes, lower-case hexadecimal.
+/// Returns the SHA-256 of a file's bytes, lower-case hexadecimal.
+///
+/// # Errors
+/// A file that cannot be read.
 pub fn sha256(path: &Path) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut file = crate::open_file(path)?;
@@ -18,17 +21,18 @@ pub fn sha256(path: &Path) -> io::Result<String> {
     }
 }
 
-/// SHA-256 of bytes, lower-case hexadecimal.
+/// Returns the SHA-256 of bytes, lower-case hexadecimal.
 pub fn sha256_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Lower-case hexadecimal, two digits a byte.
+/// Returns bytes in lower-case hexadecimal, two digits per byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Whether two digests are the same: hexadecimal has no case, and other programs print capitals.
+/// Returns whether two hexadecimal digests are equal. The comparison ignores case, because other programs print capitals,
+/// and white space around the digests.
 pub fn same_digest(one: &str, other: &str) -> bool {
     one.trim().eq_ignore_ascii_case(other.trim())
 }

@@ -1,26 +1,26 @@
-//! Folders that are either whole or absent: filled under a name that nothing else has, then given their own name, or removed.
-//! Nothing that was there before is removed, written over or replaced.
+//! Folders that are either complete or absent: filled under a temporary name that nothing else has, and then renamed, or
+//! removed. Nothing that existed before is removed, overwritten or replaced.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::write::fresh_names;
 
-/// A folder that goes away with this value, unless it became another.
+/// A temporary folder that is removed when this value is dropped, unless it was given its final name.
 #[derive(Debug)]
 pub struct Scratch {
     path: PathBuf,
-    /// Whether it has another name by now.
+    /// Whether the folder has its final name.
     named: bool,
 }
 
 impl Scratch {
-    /// Makes an empty folder in `parent`, which is made where it is missing.
+    /// Makes an empty folder in `parent`. A missing `parent` is made as well.
     ///
     /// # Errors
-    /// A `parent` that takes no folder.
+    /// A `parent` in which no folder can be made.
     pub fn within(parent: &Path) -> io::Result<Self> {
-        // The empty path is the working folder, which is there.
+        // The empty path is the working folder, which exists.
         if !parent.as_os_str().is_empty() {
             std::fs::create_dir_all(parent)?;
         }
@@ -35,11 +35,11 @@ impl Scratch {
         Err(ErrorKind::AlreadyExists.into())
     }
 
-    /// Makes an empty folder beside `place`, which it can become.
+    /// Makes an empty folder beside `place`, whose name the folder can take later.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`] where there is something at `place`, a broken link included; a folder around it that takes
-    /// no folder.
+    /// [`ErrorKind::AlreadyExists`] where something exists at `place`, including a broken link; [`ErrorKind::InvalidInput`]
+    /// where `place` ends in no name; a parent folder in which no folder can be made.
     pub fn beside(place: &Path) -> io::Result<Self> {
         if place.file_name().is_none() {
             return Err(io::Error::new(ErrorKind::InvalidInput, "the path ends in no name of a new folder"));
@@ -51,20 +51,20 @@ impl Scratch {
         Self::within(place.parent().unwrap_or(Path::new("")))
     }
 
-    /// Where it is.
+    /// Returns the present path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Gives the folder its name.
+    /// Renames the folder to `place`, its final name.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`] where something has come to `place` meanwhile, which stays as it is.
+    /// [`ErrorKind::AlreadyExists`] where something has appeared at `place` meanwhile, which stays unchanged.
     pub fn become_folder(mut self, place: &Path) -> io::Result<()> {
-        // A rename replaces an empty folder; the only one that it can find there is this one.
+        // A rename replaces an empty folder. By making one here first, the rename can replace no other.
         std::fs::create_dir(place)?;
         if let Err(error) = std::fs::rename(&self.path, place) {
-            // Goes only where nobody has put anything into it.
+            // The folder is removed only if it is still empty.
             let _ = std::fs::remove_dir(place);
             return Err(error);
         }
@@ -76,7 +76,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if !self.named {
-            // What cannot be removed has a name that says what it is.
+            // A folder that cannot be removed keeps its temporary name, which shows what it is.
             let _ = std::fs::remove_dir_all(&self.path);
         }
     }
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_folder_takes_nobodys_name_and_removes_nothing_but_itself() {
         let around = Scratch::within(&std::env::temp_dir()).unwrap();
-        // What a killed process has left, and what is anybody's.
+        // A folder that a killed process has left, and an unrelated one.
         let left = around.path().join(".aegis-0123456789abcdef.part");
         let others = around.path().join("whole.part");
         for folder in [&left, &others] {

@@ -1,5 +1,12 @@
-//! Files of every other crate: read for what they are ([`read`]), written whole or not at all ([`write`], [`folder`]), put where
-//! they may go ([`place`]), and named by their digests ([`digest`]). What a file holds is its reader's business.
+//! File access for every other crate: recognising and reading files ([`read`]), writing files and folders completely or not
+//! at all ([`write`], [`folder`]), checking where a file may be written ([`place`]), and computing digests ([`digest`]).
+//! The contents of a file are interpreted by the crate that reads it.
+//!
+//! ```
+//! let digest = aegis_files::sha256_of(b"abc");
+//! assert_eq!(digest, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+//! assert!(aegis_files::same_digest(&digest, &digest.to_uppercase()));
+//! ```
 
 pub mod digest;
 pub mod folder;

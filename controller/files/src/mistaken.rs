@@ -1,7 +1,7 @@
-//! What a file is that is not what it was taken for: a pointer of Git LFS, a page of a web server, a file of another kind.
-//! Pure: bytes in, words out, by the first bytes alone.
+//! Recognition of files that are not of the expected kind: a Git LFS pointer, a page of a web server, a file of another
+//! format. The functions are pure and read only the first bytes.
 
-/// What was left in the file's place, and how the file itself is got.
+/// Beginnings of placeholder files, each with what the placeholder is and how to get the file itself.
 const NEVER_WANTED: [(&[&[u8]], &str); 3] = [
     (
         &[b"version https://git-lfs.github.com/spec/", b"version https://hawser.github.com/spec/"],
@@ -18,7 +18,7 @@ const NEVER_WANTED: [(&[&[u8]], &str); 3] = [
     ),
 ];
 
-/// Kinds of files by how they begin.
+/// Kinds of files, by their first bytes.
 const KINDS: [(&[u8], &str); 13] = [
     (b"PAR1", "a Parquet file"),
     (b"SQLite format 3\0", "an SQLite database"),
@@ -35,11 +35,11 @@ const KINDS: [(&[u8], &str); 13] = [
     (b"%PDF", "a PDF document"),
 ];
 
-/// How many bytes without any that text has not make a text.
+/// Number of first bytes that must be printable for a file to count as text.
 const TEXT: usize = 256;
 
-/// What stands in the place of the file that somebody wanted, where nobody ever wants what is there: nothing at all, a
-/// pointer, a page.
+/// Returns what stands in the place of an expected file, where the bytes are of no use to any reader: an empty file, a Git
+/// LFS pointer, or a web page.
 pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
     let text = crate::without_mark(bytes).trim_ascii_start();
     if text.is_empty() {
@@ -51,7 +51,8 @@ pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
     found.map(|(_, what)| *what)
 }
 
-/// What kind of file these bytes begin, where they are known, for a reader that has just failed to read its own kind.
+/// Returns the kind of a file that begins with these bytes, where it is known. For a reader that has failed to read the
+/// file as the expected kind.
 pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = KINDS.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Some(what);

@@ -1,5 +1,5 @@
-//! Where a file may go that somebody named: over nothing that the same command reads, and over another file only where that is
-//! of the kind that is written, as the last call's was.
+//! Checks of an output path that a user named: a command may not overwrite a file that it reads, and may overwrite another
+//! file only if that file is of the kind that is written, like the output of an earlier call.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -7,10 +7,10 @@ use std::path::Path;
 
 use crate::mistaken;
 
-/// How many bytes say of what kind a file is.
+/// Number of first bytes from which the kind of a file is recognised.
 const FIRST: u64 = 4096;
 
-/// A kind of file that a command writes.
+/// The kinds of files that commands write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     /// Parquet.
@@ -23,16 +23,17 @@ pub enum Written {
     Model,
     /// Tensors in the layout of safetensors.
     Tensors,
-    /// A JSON object that begins with this key.
+    /// A JSON object whose first key is this one.
     Json(&'static str),
 }
 
 impl Written {
-    /// Refuses a place that a file of this kind would take from another one. What is no regular file, as a device or a pipe, is
-    /// written to and stays; an empty file holds nothing that could be lost.
+    /// Checks that a file of this kind may be written to `place`. `inputs` are the files that the command reads. A path
+    /// that is not a regular file, such as a device or a pipe, is written to and not replaced. An empty file may be
+    /// replaced, because nothing is lost.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`] with what is there and what to do.
+    /// [`ErrorKind::AlreadyExists`] with what exists at the path and what to do.
     pub fn check(self, place: &Path, inputs: &[&Path]) -> io::Result<()> {
         let taken = |what: String| Err(io::Error::new(ErrorKind::AlreadyExists, what));
         if !std::fs::metadata(place).is_ok_and(|there| there.is_file()) {
@@ -59,15 +60,15 @@ impl Written {
         ))
     }
 
-    /// Whether these bytes begin a file of this kind.
+    /// Returns whether a file that begins with these bytes is of this kind.
     fn begins(self, bytes: &[u8]) -> bool {
         match self {
             Self::Parquet => bytes.starts_with(b"PAR1"),
             Self::Recording => bytes.starts_with(b"RRF"),
             Self::Array => bytes.starts_with(b"\x93NUMPY"),
-            // The version of its format, the field with which every exporter begins: no text has this byte.
+            // The tag of the model's format version, which every exporter writes first. No text contains this byte.
             Self::Model => bytes.starts_with(b"\x08"),
-            // The length of the header, then the header, a JSON object.
+            // The length of the header, 8 bytes, then the header, a JSON object.
             Self::Tensors => bytes.get(8) == Some(&b'{'),
             Self::Json(key) => {
                 let object = crate::without_mark(bytes).trim_ascii_start().strip_prefix(b"{");

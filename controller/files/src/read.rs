@@ -1,5 +1,5 @@
-//! Files that people bring, read for what they are: what stands in a file's place is named, and a byte-order mark is none of
-//! its text.
+//! Reading of files that users supply. Where another kind of file stands in a file's place, the error names that kind. A
+//! byte-order mark is not part of a file's text.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -7,19 +7,21 @@ use std::path::Path;
 
 use crate::mistaken;
 
-/// What editors of other systems put before UTF-8 text.
+/// UTF-8 byte-order mark, which editors of some systems put before the text.
 const MARK: &[u8] = b"\xef\xbb\xbf";
-/// How many bytes say of what kind a file is.
+/// Number of first bytes from which the kind of a file is recognised.
 const FIRST: u64 = 4096;
-/// Most bytes of a text that people write, or that describes one thing: a thousand times those that are shipped.
+/// Largest size, bytes, of a text that people write or that describes one thing: a thousand times the size of the shipped
+/// ones.
 const TEXT: u64 = 64 << 20;
-/// Most bytes of a text with a row, or a number, for each of many things.
+/// Largest size, bytes, of a text with a row or a number for each of many things.
 const ROWS: u64 = 1 << 30;
 
-/// Opens a file to read it. A pipe is none: it waits for a writer, who may never come, and is read once.
+/// Opens a regular file for reading. A pipe is refused: opening one waits for a writer, which may never come, and a pipe
+/// can be read only once.
 ///
 /// # Errors
-/// What the system says, and [`ErrorKind::InvalidInput`] with what is there and is no regular file.
+/// The operating system's error, and [`ErrorKind::InvalidInput`] for a path that is not a regular file, with what it is.
 pub fn open_file(path: &Path) -> io::Result<File> {
     let there = std::fs::metadata(path)?;
     if there.is_file() {
@@ -29,34 +31,34 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     Err(io::Error::new(ErrorKind::InvalidInput, format!("found {what}; valid is a regular file")))
 }
 
-/// A file's bytes, whatever they are.
+/// Reads a file's bytes, whatever their kind.
 ///
 /// # Errors
-/// As [`open_file`], and for a file that is longer than memory takes.
+/// As [`open_file`], and [`ErrorKind::OutOfMemory`] for a file that does not fit into memory.
 pub fn read_any(path: &Path) -> io::Result<Vec<u8>> {
     read_up_to(open_file(path)?, u64::MAX)
 }
 
-/// A file's bytes.
+/// Reads a file's bytes.
 ///
 /// # Errors
-/// As [`read_any`], and [`ErrorKind::InvalidData`] with what stands in the file's place: nothing, a pointer of Git LFS, a
-/// web page.
+/// As [`read_any`], and [`ErrorKind::InvalidData`] with what stands in the file's place: an empty file, a Git LFS pointer,
+/// or a web page.
 pub fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     wanted(read_any(path)?)
 }
 
-/// A file's text, without a byte-order mark.
+/// Reads a file's text, without a byte-order mark.
 ///
 /// # Errors
-/// As [`read_bytes`], for bytes that are no UTF-8 what they seem to be instead, and for a text too long to be a plan, a card
-/// or anything else that describes one thing.
+/// As [`read_bytes`]; for bytes that are not UTF-8, with the kind of file that they seem to be; and for a text too long for
+/// a plan, a card or anything else that describes one thing.
 pub fn read_text(path: &Path) -> io::Result<String> {
     text(wanted(read_up_to(open_file(path)?, TEXT)?)?)
 }
 
-/// As [`read_text`], of a text with a row or a number for each of many things. A pipe that a shell has opened is read, too:
-/// `/dev/stdin`, or what `<(…)` names.
+/// Reads a text with a row or a number for each of many things, as [`read_text`] does but with a larger limit. Also reads a
+/// pipe that a shell has opened: `/dev/stdin`, or the path that `<(…)` gives.
 ///
 /// # Errors
 /// As [`read_text`].
@@ -66,7 +68,7 @@ pub fn read_rows(path: &Path) -> io::Result<String> {
     text(wanted(read_up_to(file, ROWS)?)?)
 }
 
-/// The bytes of a file that has at most so many.
+/// Reads the bytes of a file that has at most `most` bytes.
 fn read_up_to(file: File, most: u64) -> io::Result<Vec<u8>> {
     let too_long = |found: &str| {
         let what = format!("the file has {found} bytes; valid is at most {most} for a file of its kind");
@@ -82,12 +84,12 @@ fn read_up_to(file: File, most: u64) -> io::Result<Vec<u8>> {
         let what = format!("the file has {length} bytes, more than this machine's memory takes");
         return Err(io::Error::new(ErrorKind::OutOfMemory, what));
     }
-    // A pipe has no length, and a file may grow.
+    // The limit is checked again while reading: a pipe has no length, and a file may grow.
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { too_long(&format!("more than {most}")) } else { Ok(bytes) }
 }
 
-/// The bytes, unless they are what nobody wants in a file's place.
+/// Returns the bytes, or an error where they are known to be a placeholder: nothing, a Git LFS pointer, or a web page.
 fn wanted(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     match mistaken::never_wanted(&bytes) {
         Some(what) => Err(io::Error::new(ErrorKind::InvalidData, what)),
@@ -95,7 +97,7 @@ fn wanted(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The text that bytes are, without a byte-order mark.
+/// Decodes UTF-8 text, without a byte-order mark.
 fn text(mut bytes: Vec<u8>) -> io::Result<String> {
     if bytes.starts_with(MARK) {
         bytes.drain(..MARK.len());
@@ -113,7 +115,8 @@ fn text(mut bytes: Vec<u8>) -> io::Result<String> {
     })
 }
 
-/// What a file is that somebody failed to read as another kind, where its first bytes say so.
+/// Returns what kind of file stands at a path, where its first bytes tell. Called after reading the file as another kind
+/// has failed.
 pub fn instead_of(path: &Path) -> Option<String> {
     let mut first = Vec::new();
     open_file(path).ok()?.take(FIRST).read_to_end(&mut first).ok()?;
@@ -122,7 +125,7 @@ pub fn instead_of(path: &Path) -> Option<String> {
         .or_else(|| mistaken::kind(&first).map(|kind| format!("found {kind}")))
 }
 
-/// The same bytes without a byte-order mark before them.
+/// Returns the bytes without a leading byte-order mark.
 pub fn without_mark(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(MARK).unwrap_or(bytes)
 }

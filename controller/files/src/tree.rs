@@ -1,10 +1,10 @@
-//! Every file below a folder, by a name that is the same on every machine.
+//! Listing of every file below a folder, by a name that is the same on every machine.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Every file below a folder, by its path within it with `/` between names; links are followed.
+/// Returns every file below a folder, by its path relative to the folder, with `/` between names. Links are followed.
 pub fn below(folder: &Path) -> io::Result<BTreeMap<String, PathBuf>> {
     let mut found = BTreeMap::new();
     let mut open = vec![(String::new(), folder.to_owned())];

@@ -1,17 +1,18 @@
-//! Files that are either whole or absent. What is written goes beside its place under a name that nobody else has, and then
-//! takes the place of what was there: of a regular file alone, whose permissions stay, at the end of every link.
+//! Files that are either complete or absent. A file is written beside its final path under a temporary name that nothing
+//! else has, and then replaces the file at the final path. Only a regular file is replaced, its permissions are kept, and
+//! links are followed to their end.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-/// Links that are followed before they are taken for a circle; as many as Linux follows.
+/// Largest number of links that are followed before they count as a cycle; Linux follows as many.
 const MOST_LINKS: usize = 40;
-/// Names that are tried before something else must be wrong.
+/// Number of temporary names that are tried before giving up.
 const MOST_NAMES: usize = 100;
 
-/// Writes a whole file; nothing half-written stays when it fails.
+/// Writes a complete file. After a failure, no incomplete file is left.
 ///
 /// # Errors
 /// As [`Pending::create`] and [`Pending::commit`].
@@ -21,25 +22,25 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     pending.commit()
 }
 
-/// A path for people and for JSON, which has no other text than Unicode: what is none becomes `\u{fffd}`.
+/// Returns a path as Unicode text, for people and for JSON. Parts that are not Unicode are replaced by `\u{fffd}`.
 pub fn shown(path: impl AsRef<Path>) -> String {
     path.as_ref().display().to_string()
 }
 
-/// A file that is being written beside its place, and is gone unless it is committed.
+/// A file that is being written beside its final path, and is removed unless it is committed.
 #[derive(Debug)]
 pub struct Pending {
     file: File,
-    /// The file beside the place, and the place; none for what is written as it is, a device or a pipe.
+    /// Temporary path and final path; `None` where the output is a device or a pipe, which is written to directly.
     places: Option<(PathBuf, PathBuf)>,
 }
 
 impl Pending {
-    /// Begins a file, and makes the folders around it. A link is followed to what it names. What is there and is no regular
-    /// file, as a device or a pipe, is written to and stays what it is.
+    /// Begins a file and makes the missing folders of its path. Links are followed. A path that is not a regular file, such
+    /// as a device or a pipe, is written to directly and not replaced.
     ///
     /// # Errors
-    /// A path that names a folder, links in a circle, and what the system says.
+    /// A path that names a folder, a cycle of links, and the operating system's errors.
     pub fn create(path: &Path) -> io::Result<Self> {
         if is_folder_name(path) {
             let what = "the name is a folder's; valid is a file";
@@ -67,15 +68,15 @@ impl Pending {
         Ok(Self { file, places: Some((part, target)) })
     }
 
-    /// Puts the file in its place, once all of it is on the disk.
+    /// Synchronises the file to the disk and then moves it to its final path.
     ///
     /// # Errors
-    /// What the system says; then nothing of it stays.
+    /// The operating system's error; then the temporary file is removed.
     pub fn commit(mut self) -> io::Result<()> {
         let Some((part, target)) = &self.places else { return self.file.flush() };
         self.file.sync_all()?;
         std::fs::rename(part, target)?;
-        // In its place: there is nothing left to remove.
+        // The file has its final name, so `drop` has nothing to remove.
         self.places = None;
         Ok(())
     }
@@ -94,25 +95,26 @@ impl Write for Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some((part, _)) = &self.places {
-            // The error to report is the one that kept it from its place.
+            // A failure to remove the file is not reported: the error that prevented the commit is.
             let _ = std::fs::remove_file(part);
         }
     }
 }
 
-/// Whether a path can only be a folder's: it ends in `/`, `.` or `..`, or is empty.
+/// Returns whether a path can only name a folder: it ends in `/`, `.` or `..`, or is empty.
 fn is_folder_name(path: &Path) -> bool {
     let name = path.as_os_str().as_encoded_bytes();
     path.file_name().is_none() || name.ends_with(b"/") || name.ends_with(b"/.")
 }
 
-/// The path at the end of a path's links; there need not be anything yet. Folders on the way are left to the system.
+/// Follows the links of a path and returns the path at their end, where nothing needs to exist. Links in the path's folders
+/// are left to the operating system.
 fn followed(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         match std::fs::read_link(&path) {
             Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
-            // It is no link, or nothing is there.
+            // The path is not a link, or nothing exists there.
             Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::NotFound) => {
                 return Ok(path);
             }
@@ -122,7 +124,8 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::new(ErrorKind::InvalidInput, "links in a circle"))
 }
 
-/// A new file in a folder under a name that nothing has, with the permissions of what it will replace.
+/// Makes a new file in a folder under an unused temporary name, with the permissions of the file that it will replace, if
+/// there is one. Returns the file and its path.
 fn create_beside(folder: &Path, there: Option<&Metadata>) -> io::Result<(File, PathBuf)> {
     for name in fresh_names() {
         let part = folder.join(name);
@@ -146,7 +149,7 @@ fn create_beside(folder: &Path, there: Option<&Metadata>) -> io::Result<(File, P
     Err(io::Error::from(ErrorKind::AlreadyExists))
 }
 
-/// Names that nothing has by chance, short enough for every file system; the first will nearly always do.
+/// Returns random temporary names, short enough for every file system. The first one is nearly always unused.
 pub(crate) fn fresh_names() -> impl Iterator<Item = String> {
     let name = |number: usize| {
         format!(".aegis-{:016x}.part", RandomState::new().hash_one((std::process::id(), number)))
@@ -154,16 +157,17 @@ pub(crate) fn fresh_names() -> impl Iterator<Item = String> {
     (0..MOST_NAMES).map(name)
 }
 
-/// Gives a file the owner and the permissions of another, before anything is in it.
+/// Gives an empty file the owner and the permissions of another file.
 #[cfg(unix)]
 fn keep_permissions(file: &File, there: &Metadata) -> io::Result<()> {
     use std::os::unix::fs::{MetadataExt, fchown};
     let made = file.metadata()?;
     if (made.uid(), made.gid()) != (there.uid(), there.gid()) {
-        // Only root may give a file away. Without that it stays its writer's, as a new file is.
+        // Only root may change the owner of a file. Without that right the file keeps its writer as its owner, like any new
+        // file.
         let _ = fchown(file, Some(there.uid()), Some(there.gid()));
     }
-    // A file system without permissions refuses to set them, and gives every file the same ones.
+    // A file system without permissions refuses to set them, and reports the same permissions for every file.
     if made.permissions() == there.permissions() { Ok(()) } else { file.set_permissions(there.permissions()) }
 }
 
@@ -240,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_written_to_and_stays() {
-        // A named pipe stands for a device, which a mistake in what is tested here would take from the whole machine.
+        // A named pipe stands in for a device: a bug in the tested code could remove a real device from the machine.
         let folder = folder("devices");
         let (pipe, link) = (folder.join("pipe"), folder.join("link"));
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

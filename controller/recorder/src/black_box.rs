@@ -1,48 +1,48 @@
-//! The last minute of a run in memory, written on every stop: what led to it survives even where the record did not.
-//! A file is whole or not there: it is written beside its place and then moved.
+//! Black box: the newest control periods of a run, kept in memory and written on every stop, so that the cause of a stop
+//! survives even where the record did not. The file is whole or absent: it is written under another name and then moved.
 
 use std::collections::VecDeque;
 use std::path::Path;
 
 use crate::run_log::{RunHeader, RunLog, RunLogError};
 
-/// Length and checksum before each period in the file.
+/// Bytes of the length and checksum before each period in the file.
 const FRAME_BYTES: u64 = 8;
 
-/// The newest control periods.
+/// Buffer of the newest control periods.
 #[derive(Debug)]
 pub struct BlackBox {
     most: usize,
     periods: VecDeque<Vec<u8>>,
-    /// Periods that came before the oldest that is kept.
+    /// Number of periods that were dropped before the oldest one kept.
     gone: u64,
 }
 
 impl BlackBox {
-    /// Keeps the newest `most` periods.
+    /// Makes a buffer of the newest `most` periods.
     pub fn new(most: usize) -> Self {
         Self { most: most.max(1), periods: VecDeque::new(), gone: 0 }
     }
 
-    /// Takes a period's bytes.
+    /// Adds a period's bytes and drops the oldest period where the buffer is full.
     pub fn push(&mut self, bytes: &[u8]) {
         if self.periods.len() == self.most {
-            // Its room is not used again: every room would come to be that of the largest period.
+            // The dropped buffer is not reused: every buffer would grow to the size of the largest period.
             self.periods.pop_front();
             self.gone += 1;
         }
         self.periods.push_back(bytes.to_vec());
     }
 
-    /// Size of its file without the header, in bytes.
+    /// Returns the size of the file without the header, bytes.
     pub fn size(&self) -> u64 {
         self.periods.iter().map(|period| period.len() as u64 + FRAME_BYTES).sum()
     }
 
-    /// Writes what is kept to `path`, which must not be there yet.
+    /// Writes the kept periods to `path`, which must not exist yet.
     ///
     /// # Errors
-    /// [`RunLogError::Write`].
+    /// [`RunLogError::Write`], and [`RunLogError::Exists`] for a temporary file that is there already.
     pub fn write(&self, path: &Path, header: &RunHeader) -> Result<(), RunLogError> {
         let part = path.with_extension("part");
         let written = (|| {
@@ -52,7 +52,7 @@ impl BlackBox {
             std::fs::rename(&part, path).map_err(|source| RunLogError::Write { path: path.into(), source })
         })();
         if written.is_err() {
-            // Half a black box is none; what cannot be removed has been reported already.
+            // An incomplete black box is removed. A failure to remove it is not reported: the first error is.
             let _ = std::fs::remove_file(&part);
         }
         written

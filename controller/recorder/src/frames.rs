@@ -1,11 +1,11 @@
-//! Byte strings one after another in a file, each behind its length and a checksum of both and of all that came before.
-//! A file that ends early is read as far as it goes; a bit that changed after it was written is found, and a frame that was moved.
+//! Files of frames. A frame is a byte string behind its length and a checksum of both and of everything before the frame. A
+//! file that ends early is read as far as it goes. A changed bit, and a frame that was moved, are detected.
 
 use std::io::{self, BufRead, Read, Write};
 
 /// Largest frame, in bytes.
 const LARGEST: u32 = 1024 * 1024;
-/// Bytes before the first frame: name and version of the format.
+/// Number of bytes before the first frame: the name and the version of the format.
 pub const MAGIC_BYTES: usize = 8;
 
 /// Layout of a file's frames. Numbers are little-endian; a checksum is the CRC-32 of IEEE 802.3.
@@ -14,21 +14,23 @@ pub enum Layout {
     /// A `u32` length, then the bytes.
     Plain,
     /// A `u32` length, a `u32` checksum of length and bytes, then the bytes. An end mark is a frame of length 0, whose
-    /// checksum is of that length and of the number of frames before it, a `u64`. Frames that changed places are not found.
+    /// checksum is of that length and of the number of frames before it, a `u64`. Frames that changed places are not
+    /// detected.
     Checked,
-    /// The same, and each checksum is of the checksum before it too, first of all: 0 before the first.
+    /// As `Checked`, but each checksum covers first the checksum of the previous frame, then length and bytes. The previous
+    /// checksum of the first frame is 0.
     Chained,
 }
 
-/// What a file has next.
+/// Next item of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
     Whole(Vec<u8>),
-    /// The beginning of a frame, and the end of the file.
+    /// The beginning of a frame, cut off by the end of the file.
     Cut,
     /// The end mark, and the end of the file.
     End,
-    /// The end of the file.
+    /// The end of the file, without an end mark.
     None,
 }
 
@@ -38,29 +40,29 @@ pub enum FrameError {
     /// The file cannot be read.
     #[error("cannot read: {0}")]
     Read(#[from] io::Error),
-    /// The file holds other bytes than were written.
+    /// The file's bytes differ from those that were written.
     #[error("damaged: frame {frame}, at byte {offset}, {reason}")]
     Damaged {
-        /// Number of the frame; a header is frame 0.
+        /// Number of the frame; a run's header is frame 0.
         frame: u64,
-        /// Where the frame begins in the file.
+        /// Byte offset at which the frame begins in the file.
         offset: u64,
-        /// What does not agree.
+        /// What is wrong with the frame.
         reason: String,
     },
 }
 
-/// Writes a file of [`Layout::Chained`].
+/// Writer of a file of [`Layout::Chained`].
 #[derive(Debug)]
 pub struct FrameWriter<W> {
     file: W,
     frames: u64,
-    /// Checksum of the frame before.
+    /// Checksum of the previous frame.
     before: u32,
 }
 
 impl<W: Write> FrameWriter<W> {
-    /// Writes the first bytes of an empty file.
+    /// Writes the magic bytes to an empty file.
     pub fn begin(mut file: W, magic: [u8; MAGIC_BYTES]) -> io::Result<Self> {
         file.write_all(&magic)?;
         Ok(Self { file, frames: 0, before: 0 })
@@ -79,24 +81,24 @@ impl<W: Write> FrameWriter<W> {
         Ok(())
     }
 
-    /// Where the frames go.
+    /// Returns the output that the frames are written to.
     pub fn output(&self) -> &W {
         &self.file
     }
 
-    /// Hands what is buffered to the system.
+    /// Flushes the buffered bytes to the operating system.
     pub fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
     }
 
-    /// Writes the end mark and hands what is buffered to the system.
+    /// Writes the end mark and flushes the buffered bytes to the operating system.
     pub fn finish(mut self) -> io::Result<()> {
         let count = self.frames.to_le_bytes();
         self.put(0, &count)?;
         self.flush()
     }
 
-    /// Writes a length and the checksum of it and of what it covers.
+    /// Writes a length, and the checksum of the previous checksum, the length and the `covered` bytes.
     fn put(&mut self, length: u32, covered: &[u8]) -> io::Result<()> {
         self.before = checksum(Some(self.before), length, covered);
         self.file.write_all(&length.to_le_bytes())?;
@@ -104,34 +106,37 @@ impl<W: Write> FrameWriter<W> {
     }
 }
 
-/// Reads a file's frames.
+/// Reader of a file's frames.
 #[derive(Debug)]
 pub struct FrameReader<R> {
     file: R,
     layout: Layout,
     frames: u64,
     offset: u64,
-    /// Checksum of the frame before, as the file has it.
+    /// Checksum of the previous frame, as read from the file.
     before: u32,
 }
 
 impl<R: BufRead> FrameReader<R> {
-    /// Reads on behind the first bytes of a file.
+    /// Makes a reader for a file whose magic bytes have been read already.
     pub fn new(file: R, layout: Layout) -> Self {
         Self { file, layout, frames: 0, offset: MAGIC_BYTES as u64, before: 0 }
     }
 
-    /// Layout of the file.
+    /// Returns the layout of the file.
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// Where the next frame begins in the file.
+    /// Returns the byte offset at which the next frame begins in the file.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
     /// Reads the next frame.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a frame whose bytes differ from those that were written.
     pub fn read(&mut self) -> Result<Frame, FrameError> {
         if self.is_at_end()? {
             return Ok(Frame::None);
@@ -175,7 +180,7 @@ impl<R: BufRead> FrameReader<R> {
         self.file.fill_buf().map(|bytes| bytes.is_empty())
     }
 
-    /// The next four bytes as a number; none where the file ends before.
+    /// Reads the next four bytes as a number. Returns `None` where the file ends before them.
     fn number(&mut self) -> io::Result<Option<u32>> {
         let mut bytes = [0; 4];
         let whole = read_whole(&mut self.file, &mut bytes)?;
@@ -187,7 +192,7 @@ impl<R: BufRead> FrameReader<R> {
     }
 }
 
-/// CRC-32 of a frame, and of the checksum of the one before it.
+/// Returns the CRC-32 of the previous frame's checksum, if given, the length and the bytes.
 fn checksum(before: Option<u32>, length: u32, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     before.into_iter().for_each(|before| hasher.update(&before.to_le_bytes()));
@@ -196,7 +201,7 @@ fn checksum(before: Option<u32>, length: u32, bytes: &[u8]) -> u32 {
     hasher.finalize()
 }
 
-/// Fills `bytes`; whether there were that many.
+/// Fills `bytes` from a file. Returns false where the file ends before `bytes` is full.
 pub fn read_whole(file: &mut impl Read, bytes: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(bytes) {
         Ok(()) => Ok(true),
@@ -222,7 +227,7 @@ mod tests {
         file
     }
 
-    /// The same as the layout before has it, where no frame knows of another.
+    /// The same frames in [`Layout::Checked`], where no checksum depends on another frame.
     fn checked() -> Vec<u8> {
         let mut file = MAGIC.to_vec();
         let mut put = |bytes: &[u8], covered: &[u8]| {
@@ -236,7 +241,7 @@ mod tests {
         file
     }
 
-    /// Frames of a file and how it goes on behind the last of them.
+    /// Returns the number of whole frames in a file, and the result of reading after the last of them.
     fn read(file: &[u8]) -> (u64, Result<Frame, FrameError>) {
         read_as(file, Layout::Chained)
     }
@@ -270,7 +275,7 @@ mod tests {
                 let mut damaged = whole.clone();
                 damaged[byte] ^= 1 << bit;
                 let (_, end) = read(&damaged);
-                // A length that became too large is a file that ends within it.
+                // A length that was changed to a larger value looks like a file that ends within the frame.
                 assert!(
                     matches!(end, Ok(Frame::Cut) | Err(FrameError::Damaged { .. })),
                     "{byte}.{bit}: {end:?}"

@@ -1,5 +1,5 @@
-//! The arrangement of the views, stored in the recording, so that the viewer opens on a finished picture.
-//! Written with the blueprint's archetypes: the SDK's own builder sets neither the eye nor a plot's range.
+//! Layout of the views, stored in the recording, so that the viewer opens with a finished arrangement. Written with the
+//! blueprint's archetypes, because the SDK's own builder sets neither the camera of a 3D view nor a plot's range.
 
 use std::ops::RangeInclusive;
 
@@ -19,12 +19,13 @@ use crate::rerun::{AsComponents, RecordingStream, RecordingStreamBuilder};
 use crate::episode::Episode;
 use crate::{APPLICATION, RecorderError, run_scene, scene};
 
-/// From where the 3D view looks, and where at, in metres: the room above the table, from the corner
-/// opposite the robot, where neither arm nor cabinet hides the objects.
+/// Camera position (`EYE`) and target (`LOOK_TARGET`) of the 3D view, metres, world frame: the space above the table, seen
+/// from the corner opposite the robot, where neither arm nor cabinet hides the objects.
 const EYE: [f32; 3] = [0.52, 0.86, 1.6];
 const LOOK_TARGET: [f32; 3] = [-0.2, 0.0, 1.08];
 
-/// Puts the layout of an episode into the recording and makes it the active one; `twin`: beside its twin.
+/// Adds the layout of an episode to the recording and makes it the active one. `twin` says whether the episode is shown
+/// beside its twin.
 pub fn send_episode(stream: &RecordingStream, episode: &Episode, twin: bool) -> Result<(), RecorderError> {
     send(stream, "layout", |layout| {
         let robot = layout.scene("Robot", &["/world/**".to_owned()])?;
@@ -55,7 +56,8 @@ pub fn send_episode(stream: &RecordingStream, episode: &Episode, twin: bool) -> 
     })
 }
 
-/// Puts the layout of a controller's run into the recording and makes it the active one; `scene`: with its plant in 3D.
+/// Adds the layout of a controller's run to the recording and makes it the active one. `scene` says whether the plant is
+/// shown in 3D.
 pub fn send_run(stream: &RecordingStream, rate_hz: f64, scene: bool) -> Result<(), RecorderError> {
     send(stream, "run layout", |layout| {
         let who = layout.view("StateTimeline", "Mode", &["/who/**".into()], &[])?;
@@ -92,7 +94,7 @@ fn send(
     Ok(())
 }
 
-/// A view or a container. Counted rather than random, so that equal episodes have equal layouts.
+/// A view or a container. Identifiers are counted, not random, so that equal episodes have equal layouts.
 struct Node {
     id: u128,
     path: String,
@@ -104,7 +106,7 @@ struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// Bodies in 3D, seen from where nothing hides them.
+    /// Adds a 3D view whose camera sees the objects unhidden.
     fn scene(&mut self, name: &str, contents: &[String]) -> Result<Node, RecorderError> {
         let eye = EyeControls3D::new()
             .with_position(EYE)
@@ -117,7 +119,8 @@ impl Layout<'_> {
         self.view("3D", name, contents, &properties)
     }
 
-    /// Score and thresholds, with room above 1, where the line of a high score would hide in the frame.
+    /// Adds the plot of score and thresholds. Its range extends above 1, because the line of a high score would be hidden
+    /// by the frame.
     fn score(&mut self) -> Result<Node, RecorderError> {
         let range = ScalarAxis::new().with_range(Range1D::new(-0.02, 1.05));
         let legend = PlotLegend::new().with_corner(Corner2D::RightBottom);
@@ -132,7 +135,8 @@ impl Layout<'_> {
         self.view("TextLog", "Events", &["/events".into()], &[("TextLogColumns", &columns)])
     }
 
-    /// Makes `root` the whole picture, along `timeline`, of which the viewer may go round over a part.
+    /// Makes `root` the whole viewport, and `timeline` the active timeline, played at `fps` steps per second. With
+    /// `looped`, the viewer loops over those control steps.
     fn finish(
         &self,
         root: &Node,

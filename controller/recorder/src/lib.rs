@@ -1,5 +1,13 @@
-//! What episodes and runs leave behind, and Rerun recordings of both that explain themselves when they are opened.
-//! A film listens while an episode runs and is drawn at the end; a run is drawn from its record, or while it goes on.
+//! Records of episodes and runs, and Rerun recordings of both that contain their own explanation. An [`EpisodeRecording`]
+//! collects an episode while it runs and is drawn at the end. A run is drawn from its record, or live.
+//!
+//! ```no_run
+//! use aegis_recorder::run_log::RunReader;
+//!
+//! let reader = RunReader::open("runs/robot/run.aegis".as_ref())?;
+//! println!("{:?}", reader.header);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod black_box;
 mod episode;
@@ -26,61 +34,61 @@ use crate::episode::{Episode, Step};
 pub use crate::run_scene::SceneResolver;
 pub use crate::sink::{Sink, Target};
 
-/// Version of Rerun: of recordings, and of the viewer that opens them.
+/// Version of Rerun: of the recordings, and of the viewer that can open them.
 pub const RERUN: &str = "0.36.3";
-/// The name under which the viewer groups recordings and keeps their layout.
+/// Name under which the viewer groups recordings and keeps their layout.
 const APPLICATION: &str = "aegis";
 
-/// What is known of an episode before it runs.
+/// Description of an episode, known before the episode runs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EpisodeInfo {
     /// Index of the task within its suite.
     pub task: usize,
     /// The task in words.
     pub instruction: String,
-    /// Which episode this is, for example `aegis · task 3 · initial state 41`. Also the recording's id.
+    /// Title of the episode, for example `aegis · task 3 · initial state 41`. Also the recording's id.
     pub title: String,
     /// Control steps per chunk.
     pub chunk_steps: u32,
-    /// The first control step at which the gate may fire.
+    /// First control step at which the gate may fire.
     pub guard_steps: u32,
 }
 
-/// Why there is no recording.
+/// Errors of a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecorderError {
-    /// The file system refused.
+    /// The file cannot be written.
     #[error("{}: cannot write the recording: {source}", path.display())]
     Write {
-        /// The recording.
+        /// Path of the recording.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Poses that do not fit the bodies.
+    /// The number of poses differs from the number of bodies.
     #[error("poses at control step {step}: found {found}; valid is {expected}, one per body")]
     Poses {
         /// Control steps taken.
         step: u32,
-        /// Bodies of the scene.
+        /// Number of bodies of the scene.
         expected: usize,
-        /// Poses given.
+        /// Number of poses given.
         found: usize,
     },
-    /// No viewer takes it.
+    /// No viewer accepts the recording.
     #[error("{}: {reason}; valid is a viewer of Rerun 0.36 (pip install rerun-sdk=={RERUN})", place(target))]
     Viewer {
-        /// Which one.
+        /// The viewer.
         target: Target,
-        /// What Rerun said.
+        /// Rerun's error.
         reason: String,
     },
-    /// A control period of a record that is none.
+    /// A control period of a record cannot be read.
     #[error("period {period}: {reason}")]
     Record {
-        /// Which one.
+        /// Number of the period in the file.
         period: u64,
-        /// What is wrong.
+        /// What is wrong with the period.
         reason: String,
     },
     /// Rerun refused the data.
@@ -111,25 +119,26 @@ impl From<rerun::RecordingStreamError> for RecorderError {
     }
 }
 
-/// Collects one episode, to be drawn as a Rerun recording.
+/// Collector of one episode, which is then drawn as a Rerun recording.
 ///
-/// Two timelines: `control_step` counts the control steps taken (0 is the start, an action's effect shows one later),
-/// `plant_time` is the plant's clock in seconds.
+/// There are two timelines: `control_step` counts the control steps taken (0 is the start; the effect of an action appears
+/// one step later), and `plant_time` is the plant's clock in seconds.
 ///
-/// Everything stays in memory, which is what an offline replay wants; a control loop would have to be decoupled from
-/// it.
+/// The whole episode stays in memory, which suits an offline replay. A control loop would have to be decoupled from the
+/// collector.
 #[derive(Debug)]
 pub struct EpisodeRecording {
     episode: Episode,
 }
 
 impl EpisodeRecording {
-    /// Nothing filmed yet. `bodies` are what the 3D view shows; without any it shows paths only.
+    /// Makes an empty recording. `bodies` are the bodies of the 3D view; without bodies the view shows paths only.
     pub fn new(info: EpisodeInfo, bodies: Vec<Body>) -> Self {
         Self { episode: Episode { info, bodies, ..Episode::default() } }
     }
 
-    /// Notes where the bodies are after `step` control steps, in the order of the bodies. Calls may come in any order.
+    /// Records the world poses of the bodies after `step` control steps, in the order of the bodies. Calls may come in any
+    /// order.
     ///
     /// `plant_time` is in seconds.
     pub fn poses(&mut self, step: u32, plant_time: f64, poses: &[Pose]) {
@@ -137,26 +146,26 @@ impl EpisodeRecording {
         self.episode.poses.insert(step, poses.to_vec());
     }
 
-    /// Notes what the cameras saw after `step` control steps.
+    /// Records the camera pictures after `step` control steps.
     pub fn pictures(&mut self, step: u32, pictures: &[Frame]) {
         if !pictures.is_empty() {
             self.episode.pictures.insert(step, pictures.to_vec());
         }
     }
 
-    /// Has the viewer open on these control steps and go round over them.
+    /// Makes the viewer loop over these control steps.
     #[must_use]
     pub fn looped(mut self, steps: RangeInclusive<u32>) -> Self {
         self.episode.looped = Some(steps);
         self
     }
 
-    /// Draws the episode. `twin`, the same start driven by the weak policy alone, is shown beside it on the same time
-    /// axis; both have the same bodies.
+    /// Draws the episode. `twin`, the same start driven by the weak policy alone, is shown beside the episode on the same
+    /// time axis. Both must have the same bodies.
     ///
     /// # Errors
-    /// [`RecorderError::Poses`] when poses and bodies differ in number; otherwise what Rerun or the file system
-    /// reports. No file is left behind then.
+    /// [`RecorderError::Poses`] when poses and bodies differ in number; otherwise what Rerun or the file system reports. No
+    /// file is left behind after an error.
     pub fn draw(&self, twin: Option<&Self>, sink: Sink) -> Result<(), RecorderError> {
         let (episode, twin) = (&self.episode, twin.map(|twin| &twin.episode));
         sink.draw(&episode.info.title, |stream| {

@@ -1,11 +1,10 @@
-//! Meshes made fit for a recording: fewer triangles, and normals to shade them by.
-//! Pure geometry, in metres.
+//! Preparation of meshes for a recording: fewer triangles, and vertex normals for shading. Pure geometry, in metres.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use aegis_core::scene::Mesh;
 
-/// Faces that meet at a sharper angle than 40° keep a visible edge.
+/// Cosine of 40°: faces whose normals differ by more keep a visible edge.
 const CREASE_COSINE: f32 = 0.766;
 
 /// A mesh with one unit normal per vertex.
@@ -16,9 +15,10 @@ pub struct Shaded {
     pub triangles: Vec<[u32; 3]>,
 }
 
-/// Vertex clustering (Rossignac and Borrel 1993): the vertices within one cube of edge `cell` become their mean, and
-/// triangles that collapse or coincide go. Nothing moves by more than the cube's diagonal. Only vertices that face the
-/// same side merge, or the two sides of a thin wall would become one.
+/// Simplifies a mesh by vertex clustering (Rossignac and Borrel 1993): the vertices within one cube of edge `cell`, metres,
+/// are replaced by their mean, and triangles that collapse or coincide are removed. No vertex moves by more than the cube's
+/// diagonal. Only vertices whose normals have the same main axis and sign are merged; otherwise the two sides of a thin
+/// wall would become one.
 pub fn simplify(mesh: &Mesh, cell: f32) -> (Vec<[f32; 3]>, Vec<[u32; 3]>) {
     let mut normals = vec![[0.0; 3]; mesh.vertices.len()];
     for (triangle, area) in mesh.triangles.iter().zip(area_vectors(&mesh.vertices, &mesh.triangles)) {
@@ -51,7 +51,7 @@ pub fn simplify(mesh: &Mesh, cell: f32) -> (Vec<[f32; 3]>, Vec<[u32; 3]>) {
         .map(|triangle| triangle.map(|corner| merged[corner as usize]))
         .filter(|[a, b, c]| a != b && b != c && a != c)
         .filter(|[a, b, c]| {
-            // The same corners in the same sense of rotation.
+            // Triangles coincide where they have the same corners in the same sense of rotation.
             let least = a.min(b).min(c);
             known.insert(if least == a {
                 [*a, *b, *c]
@@ -65,7 +65,7 @@ pub fn simplify(mesh: &Mesh, cell: f32) -> (Vec<[f32; 3]>, Vec<[u32; 3]>) {
     (sums.into_iter().map(|(sum, count)| sum.map(|value| value / count)).collect(), triangles)
 }
 
-/// Normals per corner, averaged by area over the faces around it that are not across a crease.
+/// Computes one normal per corner: the area-weighted mean over the faces around the corner that are not across a crease.
 pub fn shade(vertices: &[[f32; 3]], triangles: &[[u32; 3]]) -> Shaded {
     let areas = area_vectors(vertices, triangles);
     let mut around = vec![Vec::new(); vertices.len()];
@@ -93,13 +93,13 @@ pub fn shade(vertices: &[[f32; 3]], triangles: &[[u32; 3]]) -> Shaded {
     shaded
 }
 
-/// Per triangle, its normal, as long as twice its area.
+/// Returns each triangle's normal, with a length of twice the triangle's area.
 fn area_vectors(vertices: &[[f32; 3]], triangles: &[[u32; 3]]) -> Vec<[f32; 3]> {
     let area = |[a, b, c]: [[f32; 3]; 3]| cross(subtract(b, a), subtract(c, a));
     triangles.iter().map(|triangle| area(triangle.map(|corner| vertices[corner as usize]))).collect()
 }
 
-/// The axis that a vector follows most, and whether backwards.
+/// Returns the axis along which a vector is longest, and whether the vector points backwards along it.
 fn side(vector: [f32; 3]) -> (usize, bool) {
     let steeper = |a: &usize, b: &usize| vector[*a].abs().total_cmp(&vector[*b].abs());
     let axis = (0..3).max_by(steeper).unwrap_or_default();
@@ -122,7 +122,7 @@ fn dot(a: [f32; 3], b: [f32; 3]) -> f32 {
     a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 }
 
-/// The zero vector stays.
+/// Normalises a vector to unit length. The zero vector is returned as it is.
 fn unit(vector: [f32; 3]) -> [f32; 3] {
     let length = dot(vector, vector).sqrt();
     if length > 0.0 { vector.map(|value| value / length) } else { vector }

@@ -1,5 +1,5 @@
-//! What recordings use of Rerun's SDK, under one name.
-//! The crates are named one by one because the crate `rerun` compiles Rerun's store and servers too.
+//! The parts of Rerun's SDK that recordings use, under one name. The crates are named one by one because the crate `rerun`
+//! also compiles Rerun's store and servers.
 
 pub use re_sdk::external::re_log_types::BlueprintActivationCommand;
 pub use re_sdk::log::ChunkBatcherConfig;

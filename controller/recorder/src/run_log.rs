@@ -1,6 +1,6 @@
-//! A controller's run on disk: a header that its controller can be made from, then every control period as it was.
-//! One file format for the whole run and for the black box. A file that ends early is read as far as it goes, and says so;
-//! a bit that changed after it was written is found, and so is a period that was moved.
+//! A controller's run on disk: a header from which the run's controller can be made again, then the record of every control
+//! period. The whole run and the black box use the same file format. A file that ends early is read as far as it goes, and
+//! the reader reports the early end. A changed bit, and a period that was moved, are detected.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,15 +14,15 @@ use serde::{Deserialize, Serialize};
 use crate::frames::{self, Frame, FrameReader, FrameWriter, MAGIC_BYTES};
 pub use crate::frames::{FrameError, Layout};
 
-/// First bytes of a run's file, the format's version among them.
+/// First bytes of a run's file; the last one is the version of the format.
 const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSRUN4";
-/// Formats that are read, the newest first.
+/// Readable formats, the newest first.
 const FORMATS: [([u8; MAGIC_BYTES], Layout); 3] =
     [(MAGIC, Layout::Chained), (*b"AEGSRUN3", Layout::Checked), (*b"AEGSRUN2", Layout::Plain)];
-/// A file that is shorter than its header.
+/// Reason given for a file that is shorter than its header.
 const EARLY: &str = "the header ends early";
 
-/// What a run was.
+/// Header of a run's file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunHeader {
@@ -30,88 +30,88 @@ pub struct RunHeader {
     pub program: String,
     /// Name of the plant.
     pub plant: String,
-    /// When the run's clock began, nanoseconds since 1970; for people, and nothing is decided by it.
+    /// When the run's clock began, nanoseconds since 1970. For people only; nothing depends on it.
     pub began_unix_ns: i64,
-    /// SHA-256 of each model and of the probe, by their role.
+    /// SHA-256 of each model and of the probe, by role.
     pub digests: BTreeMap<String, String>,
-    /// Everything that the controller was made of.
+    /// Complete configuration of the controller.
     pub recipe: ControllerConfig,
-    /// Number of the first period in this file: 0 for a whole run, more for the end of one.
+    /// Number of the first period in this file: 0 for a whole run, larger in a black box that holds only the end of a run.
     pub first: u64,
 }
 
-/// Why a run's file cannot be written or read.
+/// Errors of a run's file.
 #[derive(Debug, thiserror::Error)]
 pub enum RunLogError {
     /// The file cannot be read.
     #[error("{path}: cannot read: {source}")]
     Read {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system reports.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file cannot be written.
     #[error("{path}: cannot write: {source}")]
     Write {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system reports.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A recording is never written over.
+    /// The file exists already; a record is never overwritten.
     #[error("{path}: found a recording; valid is none yet, so choose another --out")]
     Exists {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
     },
-    /// The file is no longer where it was made.
+    /// The file is no longer at the path where it was made.
     #[error("{path}: the record is gone: it was removed, or replaced, while it was written")]
     Gone {
-        /// Where it was made.
+        /// Path where the file was made.
         path: PathBuf,
     },
-    /// Not such a file, or one of another version.
+    /// The file is not of the expected format, or is of an unknown version.
     #[error(
         "{path}: {found}; valid is a file that `aegis run` wrote, of format {}",
         String::from_utf8_lossy(format)
     )]
     Format {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the file.
         found: String,
-        /// First bytes of such a file.
+        /// First bytes of a valid file.
         format: [u8; 8],
     },
-    /// The header holds other bytes than were written.
+    /// The header's bytes differ from those that were written.
     #[error("{path}: header: {source}")]
     Damaged {
-        /// Which one.
+        /// Path of the file.
         path: PathBuf,
-        /// Where, and what does not agree.
+        /// Where the header is damaged, and how.
         source: FrameError,
     },
 }
 
-/// How a run's file ends.
+/// The ways in which a run's file ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// With its last period. Format 2 has no end mark: there it may have been cut between two periods.
+    /// With its last period. Format 2 has no end mark: a file of that format may have been cut between two periods.
     Whole,
-    /// Within the frame of a period, which begins at this byte.
+    /// Within the frame of a period.
     Within {
-        /// Where the frame begins.
+        /// Byte offset at which that frame begins.
         offset: u64,
     },
-    /// Between two periods, at this byte and without an end mark: it was cut, or its run did not come to an end.
+    /// Between two periods, without an end mark: the file was cut, or its run did not end properly.
     Unmarked {
-        /// Size of the file.
+        /// Size of the file, bytes.
         offset: u64,
     },
 }
 
-/// Writes a run.
+/// Writer of a run's file.
 #[derive(Debug)]
 pub struct RunLog {
     path: PathBuf,
@@ -119,7 +119,8 @@ pub struct RunLog {
 }
 
 impl RunLog {
-    /// A new file; one that is there is never written over. No file is left behind where its header cannot be written.
+    /// Makes a new file and writes its header. An existing file is never overwritten. No file is left behind where the
+    /// header cannot be written.
     ///
     /// # Errors
     /// [`RunLogError::Exists`] and [`RunLogError::Write`].
@@ -145,12 +146,12 @@ impl RunLog {
     /// Appends a period's bytes.
     ///
     /// # Errors
-    /// [`RunLogError::Write`], for example of a disk that is full.
+    /// [`RunLogError::Write`], for example when the disk is full.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), RunLogError> {
         self.frames.append(bytes).map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 
-    /// Hands what is buffered to the system.
+    /// Flushes the buffered bytes to the operating system.
     ///
     /// # Errors
     /// [`RunLogError::Write`].
@@ -158,7 +159,7 @@ impl RunLog {
         self.frames.flush().map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 
-    /// Whether the file is where it was made: one that was removed takes all that is written, and nobody finds it.
+    /// Checks that the file is still at its path. A file that was removed can still be written, but cannot be found again.
     ///
     /// # Errors
     /// [`RunLogError::Gone`].
@@ -170,7 +171,8 @@ impl RunLog {
         if there { Ok(()) } else { Err(RunLogError::Gone { path: self.path.clone() }) }
     }
 
-    /// Marks the end, without which a reader says that the file ends early, and hands all to the system.
+    /// Writes the end mark and flushes the file to the operating system. Without the end mark a reader reports that the
+    /// file ends early.
     ///
     /// # Errors
     /// [`RunLogError::Write`], and [`RunLogError::Gone`].
@@ -182,16 +184,16 @@ impl RunLog {
     }
 }
 
-/// Reads a run.
+/// Reader of a run's file.
 pub struct RunReader {
     frames: FrameReader<BufReader<File>>,
     ending: Option<Ending>,
-    /// What the run was.
+    /// Header of the run.
     pub header: RunHeader,
 }
 
 impl RunReader {
-    /// Opens a file.
+    /// Opens a file and reads its header.
     ///
     /// # Errors
     /// See [`RunLogError`].
@@ -206,16 +208,16 @@ impl RunReader {
         let mut header: RunHeader =
             rmp_serde::from_slice(&bytes).map_err(|error| format(format!("header: {error}")))?;
         if frames.layout() == Layout::Plain {
-            // What that version did, before it was a setting.
+            // Programs of that version limited commands in this way; the setting did not exist yet.
             header.recipe.settings.limits = LimitScope::UntilCaughtUp;
         }
         Ok(Self { frames, ending: None, header })
     }
 
-    /// Reads the next period's bytes; none at the end, be it where it should be or early.
+    /// Reads the next period's bytes. Returns `None` at the end of the file, whether the end is marked or early.
     ///
     /// # Errors
-    /// What the system reports, and bytes that changed after they were written.
+    /// What the operating system reports, and a frame whose bytes differ from those that were written.
     pub fn next_period(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
         if self.ending.is_some() {
             return Ok(None);
@@ -230,18 +232,18 @@ impl RunReader {
         Ok(None)
     }
 
-    /// How much of a change to it shows.
+    /// Returns the layout of the file, which tells which changes to the file are detected.
     pub fn layout(&self) -> Layout {
         self.frames.layout()
     }
 
-    /// How the file ends; known once [`next_period`](Self::next_period) gives none.
+    /// Returns how the file ends; known once [`next_period`](Self::next_period) has returned `None`.
     pub fn ending(&self) -> Option<Ending> {
         self.ending
     }
 }
 
-/// Opens a file of one of these formats, by its first bytes, and reads as far as behind them.
+/// Opens a file of one of these formats, finds the format by the first bytes, and returns a reader behind them.
 pub(crate) fn open(
     path: &Path,
     formats: &[([u8; MAGIC_BYTES], Layout)],
@@ -329,7 +331,7 @@ mod tests {
         }
     }
 
-    /// A path of the test's own.
+    /// Returns a path that only the named test uses.
     pub(super) fn path(test: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("aegis-run-log-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -338,7 +340,7 @@ mod tests {
         path
     }
 
-    /// A whole record.
+    /// Writes a complete record and returns its bytes.
     fn record(path: &Path) -> Vec<u8> {
         let mut log = RunLog::create(path, &header()).unwrap();
         PERIODS.iter().for_each(|period| log.append(period).unwrap());
@@ -346,7 +348,7 @@ mod tests {
         std::fs::read(path).unwrap()
     }
 
-    /// Periods of a file and its ending, or what is said of it.
+    /// Returns the number of periods in a file and its ending, or the error.
     pub(super) fn read(path: &Path, bytes: &[u8]) -> Result<(usize, Ending), String> {
         std::fs::write(path, bytes).unwrap();
         let mut reader = RunReader::open(path).map_err(|error| error.to_string())?;
@@ -371,7 +373,8 @@ mod tests {
                 assert!(!matches!(found, Ok((_, Ending::Whole))), "bit {bit} of byte {byte}: {found:?}");
             }
         }
-        // With its place: the last period is behind its length and checksum, and before an end mark of 8 bytes.
+        // The error names the place: the last period comes after its length and checksum, and before an end mark of 8
+        // bytes.
         let mut damaged = whole.clone();
         let (last, begin) = (whole.len() - 9, whole.len() - 16 - PERIODS[2].len());
         damaged[last] ^= 1;
@@ -412,7 +415,7 @@ mod tests {
         assert!(said.contains("gone: the record is gone"), "{said}");
         assert!(matches!(log.finish(), Err(RunLogError::Gone { .. })));
         let log = begin();
-        // Beside it first, so that its number is another.
+        // The other file is made beside the record first, so that its inode number differs.
         let other = path.with_extension("other");
         std::fs::write(&other, "another").unwrap();
         std::fs::rename(&other, &path).unwrap();

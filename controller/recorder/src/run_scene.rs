@@ -1,5 +1,5 @@
-//! A run's plant in 3D: bodies where its scene is known, its objects and end effector where it is not, and the way that the
-//! end effector came. World frame, z up, metres.
+//! A run's plant in 3D: bodies where the plant's scene is known, otherwise the objects and the end effector as points, and
+//! the trail of the end effector. World frame, z up, metres.
 
 use std::collections::VecDeque;
 
@@ -10,23 +10,25 @@ use aegis_core::scene::Body;
 use crate::snapshots::PlantSnapshot;
 use crate::{RecorderError, scene};
 
-/// Where it lies.
+/// Root entity of the 3D scene in the recording.
 pub const WORLD: &str = "world";
-/// Looks that the way goes back: a run has no end, and every look draws it anew.
+/// Length of the trail, in snapshots. The trail is bounded because a run has no fixed end and every snapshot draws the
+/// trail anew.
 const TRAIL: usize = 100;
-/// Edge of the cubes in which vertices merge, in metres.
+/// Edge of the cubes in which mesh vertices are merged, metres.
 const CELL: f32 = 0.008;
 
-/// Knows scenes by what was seen of them.
+/// Finder of the 3D scene that a snapshot of a plant belongs to.
 pub trait SceneResolver: Send {
-    /// The bodies of the scene that this look is of; none where it is not known.
+    /// Returns the bodies of the scene that the snapshot belongs to; empty where the scene is not known.
     fn bodies(&mut self, sight: &PlantSnapshot) -> Vec<Body>;
 
-    /// Where those bodies were then, in their order; none where that cannot be told.
+    /// Returns the world poses of those bodies at the snapshot, in the order of the bodies; empty where they cannot be
+    /// computed.
     fn poses(&mut self, sight: &PlantSnapshot) -> Vec<Pose>;
 }
 
-/// Draws looks.
+/// Drawer of snapshots.
 pub struct RunScene {
     stage: Box<dyn SceneResolver>,
     task: Option<u32>,
@@ -38,14 +40,14 @@ pub struct RunScene {
 }
 
 impl RunScene {
-    /// Nothing seen yet.
+    /// Makes a scene without snapshots and logs the view's coordinates.
     pub fn new(stream: &RecordingStream, stage: Box<dyn SceneResolver>) -> Result<Self, RecorderError> {
         stream.log_static(WORLD, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
         let (root, trail) = (EntityPath::from(WORLD), VecDeque::new());
         Ok(Self { stage, task: None, episode: None, root, bodies: Vec::new(), drawn: Vec::new(), trail })
     }
 
-    /// Draws one, at the time that the stream has been set to; `colour` is that of whoever drives.
+    /// Draws a snapshot at the stream's present time. `colour` is the colour of the present mode.
     pub fn take(
         &mut self,
         stream: &RecordingStream,
@@ -84,7 +86,7 @@ impl RunScene {
         Ok(stream.log("world/trail", &scene::trail(self.trail.iter().copied()))?)
     }
 
-    /// Another task has another scene.
+    /// Changes to the scene of the snapshot's task: clears the previous scene and logs the shapes of the new one.
     fn enter(&mut self, stream: &RecordingStream, sight: &PlantSnapshot) -> Result<(), RecorderError> {
         if self.task.replace(sight.task).is_some() {
             stream.log(self.root.clone(), &Clear::recursive())?;

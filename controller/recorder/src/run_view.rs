@@ -1,5 +1,5 @@
-//! A controller's run as Rerun shows it: score and thresholds, mode, commands, timing, and what happened, period by period.
-//! Drawn from a record, or while the run goes on.
+//! Rerun recording of a controller's run: score and thresholds, mode, commands, timing and events, period by period. Drawn
+//! from a record, or live during the run.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::sink::{Sink, Target, begin};
 use crate::snapshots::{PlantSnapshot, SnapshotReader};
 use crate::{APPLICATION, RecorderError, layout};
 
-/// Colours of Okabe and Ito's palette, told apart with any colour vision.
+/// Colour of each mode: grey, and colours of Okabe and Ito's palette, which can be told apart with any colour vision.
 const MODES: [(Mode, (u8, u8, u8)); 6] = [
     (Mode::Idle, (110, 110, 110)),
     (Mode::Weak, (230, 159, 0)),
@@ -26,10 +26,10 @@ const MODES: [(Mode, (u8, u8, u8)); 6] = [
 ];
 const TIMING: [&str; 5] = ["late", "decision", "observation_age", "weak_inference", "strong_inference"];
 
-/// Shows a run, one control period after another.
+/// Drawer of a run, one control period after another.
 ///
-/// Four timelines: `run_time` since the run's clock began, `period` counts control periods, `control_step` those of the
-/// episode, and `wall_time` is for people.
+/// There are four timelines: `run_time` is the time since the run's clock began, `period` counts control periods,
+/// `control_step` counts the control steps of the episode, and `wall_time` is the date and time, for people.
 pub struct RunView {
     stream: RecordingStream,
     scene: RunScene,
@@ -41,11 +41,11 @@ pub struct RunView {
 }
 
 impl RunView {
-    /// Shows a run while it goes on; `stage` knows its plant's scenes. What a viewer does not take in time is lost to it,
-    /// and to nobody else.
+    /// Opens a live view of a run. `stage` finds the plant's scenes. Data that a viewer does not accept in time is missing
+    /// from that viewer only.
     ///
     /// # Errors
-    /// [`RecorderError::Viewer`] for an address that is none.
+    /// [`RecorderError::Viewer`] for an address at which no viewer listens; otherwise what Rerun reports.
     pub fn live(
         target: &Target,
         header: &RunHeader,
@@ -87,7 +87,7 @@ impl RunView {
         Ok(Self { stream, scene, began_ns: header.began_unix_ns, number, before, notices, limited: false })
     }
 
-    /// Takes a control period. Periods at rest between episodes show nothing.
+    /// Draws a control period. Of a period at rest between episodes, neither commands nor timing are drawn.
     ///
     /// # Errors
     /// What Rerun reports.
@@ -120,7 +120,7 @@ impl RunView {
         Ok(())
     }
 
-    /// Takes a look at the plant, which the colour of whoever drives goes with.
+    /// Draws a snapshot of the plant, in the colour of the present mode.
     ///
     /// # Errors
     /// What Rerun reports.
@@ -154,7 +154,7 @@ impl RunView {
         Ok(())
     }
 
-    /// What began in this period.
+    /// Returns the events that began in this period, with their log levels.
     fn events(&self, period: &TickRecord<'_>) -> Vec<(String, &'static str)> {
         let output = &period.output;
         let mut events = Vec::new();
@@ -183,8 +183,8 @@ impl RunView {
     }
 }
 
-/// Draws a recorded run; how many control periods it has. `sights` are what was seen of its plant, and `stage` knows its
-/// scenes.
+/// Draws a recorded run. `sights` are the snapshots of its plant, and `stage` finds the plant's scenes. Returns the number
+/// of control periods in the record.
 ///
 /// # Errors
 /// What the record, Rerun or the file system reports.
@@ -204,7 +204,7 @@ pub fn draw(
             let period: TickRecord<'_> =
                 rmp_serde::from_slice(&bytes).map_err(|error| wrong(periods, error.to_string()))?;
             let now = u64::try_from(period.inputs.now.as_nanos()).unwrap_or(u64::MAX);
-            // The end of a run alone: what was seen before it began is left out.
+            // A black box holds only the end of a run: snapshots from before it began are left out.
             let begins = periods == 0 && header.first > 0;
             while let Some(sight) = sights.next_if(|sight| sight.now_ns < now) {
                 if !begins {

@@ -1,5 +1,5 @@
-//! The 3D view: bodies, the end effector's trail, and where the policies meant to go.
-//! World frame, z up, metres.
+//! The 3D view of an episode: bodies, the trail of the end effector, and the paths that the policies proposed. World frame,
+//! z up, metres.
 
 use crate::rerun::components::MeshFaceRendering;
 use crate::rerun::{
@@ -12,25 +12,25 @@ use crate::RecorderError;
 use crate::episode::{Episode, Step, driver_colour, driver_name};
 use crate::mesh;
 
-/// Edge of the cubes in which vertices merge, in metres: invisible at the distance of the camera.
+/// Edge of the cubes in which mesh vertices are merged, metres: invisible at the distance of the camera.
 const CELL: f32 = 0.004;
-/// The same of a twin, which is looked at beside it.
+/// The same for a twin, which is shown beside the episode; metres.
 const COARSE_CELL: f32 = 0.012;
-/// Metres for a commanded position delta of 1, per control step.
+/// Displacement for a commanded position delta of 1, metres per control step.
 const DELTA: f64 = 0.05;
-/// The share of a commanded delta that the arm covers within the step. The controller pulls with stiffness k = 150
-/// and critical damping 2√k towards a goal that is set anew every T = 0.05 s, so that in steady motion
-/// v = kδ / (2√k + kT/2), and v·T = 0.27 δ. Measured over a pick-and-place, starts included: 0.25 δ.
+/// Share of a commanded delta that the arm covers within the step. The controller pulls with stiffness k = 150 and critical
+/// damping 2√k towards a goal that is set anew every T = 0.05 s, so that in steady motion v = kδ / (2√k + kT/2), and v·T =
+/// 0.27 δ. Measured over a pick-and-place, including its starts from rest: 0.25 δ.
 const COVERED: f64 = 0.27;
-/// Movement that no picture shows: metres, and parts of a unit quaternion.
+/// Largest movement that is not drawn: metres, and components of a unit quaternion.
 const STILL: f64 = 1e-4;
 
-/// Where an episode's scene lies.
+/// Root entity of an episode's scene.
 const WORLD: &str = "world";
-/// Where its twin's moving bodies lie.
+/// Root entity of the moving bodies of the twin.
 pub const TWIN: &str = "twin";
 
-/// Logs everything under `world`.
+/// Logs every entity under `world`, and the camera pictures.
 pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
     stream.log_static(WORLD, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
     for (index, body) in episode.bodies.iter().enumerate() {
@@ -42,7 +42,8 @@ pub fn log(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderEr
     log_pictures(stream, episode)
 }
 
-/// Logs what moves of a twin under `twin`, in coarser meshes: the rest it shares with the episode.
+/// Logs the moving bodies and the trail of a twin under `twin`, in coarser meshes. The twin shares its fixed bodies with
+/// the episode.
 pub fn log_twin(stream: &RecordingStream, twin: &Episode) -> Result<(), RecorderError> {
     stream.log_static(TWIN, &ViewCoordinates::RIGHT_HAND_Z_UP())?;
     for (index, body) in twin.bodies.iter().enumerate().filter(|(_, body)| !body.fixed) {
@@ -52,20 +53,21 @@ pub fn log_twin(stream: &RecordingStream, twin: &Episode) -> Result<(), Recorder
     log_trail(stream, twin, TWIN)
 }
 
-/// What a view of the twin shows: its own bodies, and the fixed ones of the episode.
+/// Returns the contents of a view of the twin: the twin's own bodies, and the fixed bodies of the episode.
 pub fn twin_contents(episode: &Episode) -> Vec<String> {
     let fixed = episode.bodies.iter().enumerate().filter(|(_, body)| body.fixed);
     let shared = fixed.map(|(index, body)| format!("{}/**", entity(&WORLD.into(), body, index)));
     [format!("/{TWIN}/**")].into_iter().chain(shared).collect()
 }
 
-/// Where a body lies under `root`.
+/// Returns the entity of a body under `root`.
 pub fn entity(root: &EntityPath, body: &Body, index: usize) -> EntityPath {
     let name = if body.name.is_empty() { format!("body_{index}") } else { body.name.clone() };
     root.join(&EntityPath::new(vec!["bodies".into(), name.into()]))
 }
 
-/// Logs a body's meshes, their vertices merged in cubes of edge `cell`; for good, or from the stream's time on.
+/// Logs a body's meshes, with their vertices merged in cubes of edge `cell`, metres. With `for_good` the meshes are static;
+/// otherwise they are logged at the stream's present time.
 pub fn log_shapes(
     stream: &RecordingStream,
     body: &Body,
@@ -83,7 +85,8 @@ pub fn log_shapes(
             &Mesh3D::new(shaded.vertices)
                 .with_vertex_normals(shaded.normals)
                 .with_triangle_indices(shaded.triangles)
-                // Thin walls may have become two faces in one place: only the one turned to the eye may show.
+                // The two sides of a thin wall may lie in one place after merging: only the side that faces the camera may
+                // be drawn.
                 .with_face_rendering(MeshFaceRendering::Front)
                 .with_albedo_factor(crate::rerun::Rgba32::from_unmultiplied_rgba(red, green, blue, opacity)),
         )?;
@@ -91,7 +94,7 @@ pub fn log_shapes(
     Ok(())
 }
 
-/// Fixed bodies once, the others when they have moved.
+/// Logs the poses of the bodies: of fixed bodies once, and only for the episode itself; of the others when they have moved.
 fn log_poses(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<(), RecorderError> {
     let expected = episode.bodies.len();
     let mut drawn: Vec<Option<Pose>> = vec![None; expected];
@@ -112,20 +115,20 @@ fn log_poses(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<
     Ok(())
 }
 
-/// A body's pose.
+/// Returns the transform of a pose.
 pub fn transform(pose: &Pose) -> Transform3D {
     let [w, x, y, z] = pose.orientation.map(|value| value as f32);
     let position = pose.position.map(|value| value as f32);
     Transform3D::from_translation_rotation(position, crate::rerun::Quaternion::from_xyzw([x, y, z, w]))
 }
 
-/// Whether no picture shows the difference.
+/// Returns whether two poses are too close for a picture to show the difference.
 pub fn is_near(a: &Pose, b: &Pose) -> bool {
     let near = |(a, b): (&f64, &f64)| (a - b).abs() < STILL;
     a.position.iter().zip(&b.position).all(near) && a.orientation.iter().zip(&b.orientation).all(near)
 }
 
-/// The way so far.
+/// Logs the trail of the end effector after each control step.
 fn log_trail(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<(), RecorderError> {
     let point = |step: &Step| (driver_colour(step.driver), step.end_effector.map(|value| value as f32));
     let points: Vec<_> = episode.steps.iter().map(point).collect();
@@ -136,7 +139,7 @@ fn log_trail(stream: &RecordingStream, episode: &Episode, root: &str) -> Result<
     Ok(())
 }
 
-/// A way in one strip for each stretch of one colour; strips meet in their shared point.
+/// Returns a trail with one line strip for each stretch of one colour. Adjacent strips share a point.
 pub fn trail(points: impl IntoIterator<Item = (Color, [f32; 3])>) -> LineStrips3D {
     let mut strips: Vec<(Color, Vec<[f32; 3]>)> = Vec::new();
     for (colour, point) in points {
@@ -153,7 +156,7 @@ pub fn trail(points: impl IntoIterator<Item = (Color, [f32; 3])>) -> LineStrips3
         .with_radii([crate::rerun::Radius::new_ui_points(2.5)])
 }
 
-/// What the cameras saw, under `camera`.
+/// Logs the camera pictures under `camera`.
 fn log_pictures(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
     for (step, pictures) in &episode.pictures {
         episode.at(stream, *step);
@@ -165,19 +168,19 @@ fn log_pictures(stream: &RecordingStream, episode: &Episode) -> Result<(), Recor
     Ok(())
 }
 
-/// Where a camera's pictures lie.
+/// Returns the entity of a camera's pictures.
 pub fn camera(name: &str) -> EntityPath {
     EntityPath::new(vec!["camera".into(), name.into()])
 }
 
-/// Both proposals at every boundary, as the paths that they would lead the end effector along.
+/// Logs both policies' chunks at every boundary, as the predicted paths of the end effector.
 fn log_plans(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
     for record in &episode.chunks {
         let Some(start) = episode.end_effector(record.step) else { continue };
         episode.at(stream, record.step);
         for (driver, chunk) in [(Driver::Weak, Some(&record.weak)), (Driver::Strong, record.strong.as_ref())]
         {
-            // No proposal, no strip: that clears the last one.
+            // Without a chunk, an empty strip is logged, which clears the previous one.
             let path = chunk.map(|chunk| predicted_path(start, chunk));
             let strips = LineStrips3D::new(path)
                 .with_colors([driver_colour(driver)])
@@ -188,7 +191,8 @@ fn log_plans(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorder
     Ok(())
 }
 
-/// Sums the chunk's position deltas, each shortened to what the arm covers of it within its step.
+/// Returns the predicted path of the end effector, metres, world frame: the sum of the chunk's position deltas, each
+/// shortened to the share that the arm covers within its step.
 fn predicted_path(start: [f64; 3], chunk: &Chunk) -> Vec<[f32; 3]> {
     let mut position = start;
     let steps = (0..chunk.horizon()).map_while(|step| chunk.action(step)).map(|action| {

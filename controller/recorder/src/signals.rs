@@ -1,5 +1,5 @@
-//! What the gate saw and did: score and thresholds over time, who drives, events, and a page of words.
-//! Infinite values are left out of the plot, for it has no place for them.
+//! Signals of the gate in a recording: score and thresholds over time, the driver, events, and a page of text. Infinite
+//! values are left out of the plot, which cannot show them.
 
 use crate::rerun::components::InterpolationMode;
 use crate::rerun::{Color, RecordingStream, Scalars, SeriesLines, StateChange, StateConfiguration};
@@ -9,10 +9,10 @@ use aegis_core::{ChunkRecord, Driver};
 use crate::RecorderError;
 use crate::episode::{Episode, driver_colour, driver_name};
 
-/// What the ribbons say after an episode's end.
+/// State of both timelines after the end of an episode.
 const OVER: &str = "over";
 
-/// One line of the plot, constant from boundary to boundary. Colours of Okabe and Ito's palette.
+/// One line of the plot, constant from boundary to boundary. Colours are of Okabe and Ito's palette.
 #[derive(Clone, Copy)]
 pub struct Series {
     pub path: &'static str,
@@ -21,17 +21,17 @@ pub struct Series {
     width: f32,
 }
 
-/// The score.
+/// The line of the score.
 pub const SCORE: Series =
     Series { path: "gate/score", name: "score: risk of failure", colour: (204, 121, 167), width: 3.0 };
 
-/// What it is held against: to fire, and to hand back.
+/// The lines of the thresholds that the score is checked against: to fire, and to hand back.
 pub const THRESHOLDS: [Series; 2] = [
     Series { path: "gate/threshold", name: "fires above", colour: (213, 94, 0), width: 1.5 },
     Series { path: "gate/return_threshold", name: "may hand back below", colour: (0, 158, 115), width: 1.5 },
 ];
 
-/// The score that the weak policy alone went on to have.
+/// The line of the score of the twin, which the weak policy alone drove.
 const TWIN_SCORE: Series = Series {
     path: "gate/twin_score",
     name: "score of the weak policy alone",
@@ -39,7 +39,7 @@ const TWIN_SCORE: Series = Series {
     width: 1.5,
 };
 
-/// Says how a line looks.
+/// Logs the style of a line.
 pub fn style(stream: &RecordingStream, series: &Series) -> Result<(), RecorderError> {
     let (red, green, blue) = series.colour;
     let line = SeriesLines::new()
@@ -50,7 +50,7 @@ pub fn style(stream: &RecordingStream, series: &Series) -> Result<(), RecorderEr
     Ok(stream.log_static(series.path, &line)?)
 }
 
-/// Logs everything under `gate`, `who`, `events` and `about`.
+/// Logs every entity under `gate`, `who`, `events` and `about`.
 pub fn log(stream: &RecordingStream, episode: &Episode, twin: Option<&Episode>) -> Result<(), RecorderError> {
     stream.log_static("about", &TextDocument::from_markdown(page(episode, twin)))?;
     let [fire, hand_back] = THRESHOLDS;
@@ -81,7 +81,7 @@ fn log_series(
     }
     style(stream, series)?;
     let points = episode.chunks.iter().map(|record| (record.step, record));
-    // A boundary's values hold until the next; the last one's until the end.
+    // A boundary's values are valid until the next boundary; those of the last boundary until the end.
     let end = episode.chunks.last().map(|record| (episode.length(), record));
     for (step, record) in points.chain(end).filter(|(_, record)| finite(record)) {
         episode.at(stream, step);
@@ -90,7 +90,7 @@ fn log_series(
     Ok(())
 }
 
-/// A vertical line: two values at one step.
+/// Logs the end of the guard as a vertical line: two values at one control step.
 fn log_guard_end(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
     let path = "gate/guard_end";
     stream.log_static(
@@ -107,7 +107,7 @@ fn log_guard_end(stream: &RecordingStream, episode: &Episode) -> Result<(), Reco
     Ok(())
 }
 
-/// Two ribbons: who drives, and what the gate may do.
+/// Logs two state timelines: the driver, and what the gate may do.
 fn log_states(stream: &RecordingStream, episode: &Episode) -> Result<(), RecorderError> {
     let drivers = [Driver::Weak, Driver::Strong];
     let over = Color::from_rgb(60, 60, 60);
@@ -135,7 +135,7 @@ fn log_states(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorde
     let mut last = (None, None);
     for record in &episode.chunks {
         let decision = &record.decision;
-        // In shadow the gate holds without driving.
+        // In shadow mode the gate holds without handing over.
         let gate = match decision.wanted {
             Driver::Strong => "hold",
             Driver::Weak if decision.guarded => "guard",
@@ -150,7 +150,7 @@ fn log_states(stream: &RecordingStream, episode: &Episode) -> Result<(), Recorde
             stream.log("who/gate", &StateChange::single(gate))?;
         }
     }
-    // A twin may go on.
+    // The end is marked, because a twin may last longer than the episode.
     episode.at(stream, episode.length());
     for ribbon in ["who/driver", "who/gate"] {
         stream.log(ribbon, &StateChange::single(OVER))?;
@@ -164,7 +164,7 @@ struct Event {
     colour: Color,
 }
 
-/// What happened, in order, by control steps taken.
+/// Returns the events of an episode in order, by control steps taken.
 fn events(episode: &Episode) -> Vec<(u32, Event)> {
     let mut events = Vec::new();
     let mut push = |step, text: String, level, colour| events.push((step, Event { text, level, colour }));
@@ -201,7 +201,7 @@ fn events(episode: &Episode) -> Vec<(u32, Event)> {
     events
 }
 
-/// How the twin ended.
+/// Returns the event that ends the twin; `None` for a twin without control steps.
 fn twin_end(twin: &Episode) -> Option<(u32, Event)> {
     let colour = driver_colour(Driver::Weak);
     let (step, text) = match twin.success() {

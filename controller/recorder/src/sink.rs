@@ -1,5 +1,5 @@
-//! Where a recording goes: a file that appears whole or not at all, or a viewer.
-//! Opened before there is anything to record, so that nothing runs in vain.
+//! Destination of a recording: a file that appears whole or not at all, or a viewer. A file is opened before the recording
+//! is made, so that no work is lost to a path that cannot be written.
 
 use std::io::Write;
 use std::net::{TcpStream, ToSocketAddrs};
@@ -13,25 +13,25 @@ use crate::rerun::{RecordingStream, RecordingStreamBuilder};
 
 use crate::{APPLICATION, RecorderError};
 
-/// A viewer that has not taken everything by then is not there.
+/// Longest wait for a viewer to accept the whole recording.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// For a viewer's machine to accept a connection.
+/// Longest wait for a viewer's machine to accept a connection.
 const REACH: Duration = Duration::from_secs(2);
-/// Where a viewer listens unless its URL says otherwise.
+/// Port at which a viewer listens unless its URL names another.
 const VIEWER_PORT: u16 = 9876;
 
-/// What a recording is made for.
+/// Kind of destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// An `.rrd` file.
     File(PathBuf),
-    /// A viewer that is started for it.
+    /// A viewer that is started for the recording.
     Spawn,
-    /// A viewer that listens at this address, as `rerun+http://127.0.0.1:9876/proxy`.
+    /// A running viewer at this address, for example `rerun+http://127.0.0.1:9876/proxy`.
     Connect(String),
 }
 
-/// An open target.
+/// An open destination.
 #[derive(Debug)]
 pub struct Sink {
     target: Target,
@@ -39,10 +39,10 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Opens a target.
+    /// Opens a destination.
     ///
     /// # Errors
-    /// [`RecorderError::Write`] where no file can be made.
+    /// [`RecorderError::Write`] where the file cannot be made.
     pub fn open(target: Target) -> Result<Self, RecorderError> {
         let pending = match &target {
             Target::File(path) => {
@@ -53,7 +53,7 @@ impl Sink {
         Ok(Self { target, pending })
     }
 
-    /// Draws a recording named `id` and hands it over whole. Nothing in it depends on the wall clock.
+    /// Draws a recording named `id` and delivers it whole. Nothing in the recording depends on the wall clock.
     pub(crate) fn draw(
         self,
         id: &str,
@@ -68,7 +68,7 @@ impl Sink {
             let stream = self.target.connect(builder)?;
             draw(&stream)?;
             return stream.flush_with_timeout(TIMEOUT).map_err(|error| {
-                // Dropping the stream would wait for the viewer once more, without end.
+                // Dropping the stream would wait for the viewer once more, without a limit.
                 std::mem::forget(stream);
                 RecorderError::Viewer { target: self.target, reason: error.to_string() }
             });
@@ -82,7 +82,7 @@ impl Sink {
     }
 }
 
-/// Names a recording, and leaves the wall clock out of it.
+/// Logs the name of a recording and turns off the timelines of the wall clock and of the log tick.
 pub(crate) fn begin(stream: &RecordingStream, id: &str) -> Result<(), RecorderError> {
     stream.set_log_time_enabled(false);
     stream.set_log_tick_enabled(false);
@@ -106,7 +106,8 @@ impl Target {
     }
 }
 
-/// Whether a program listens where a viewer's URL points, as in `rerun+http://127.0.0.1:9876/proxy`.
+/// Checks that a program listens at the address of a viewer's URL, for example `rerun+http://127.0.0.1:9876/proxy`. Returns
+/// the reason where none does.
 fn reachable(url: &str) -> Result<(), String> {
     let place = url.split_once("://").map_or(url, |(_, place)| place);
     let authority = place.split('/').next().unwrap_or(place);

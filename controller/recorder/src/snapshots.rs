@@ -1,5 +1,5 @@
-//! What was seen of a plant along a run, a few looks each second, on disk beside the run's own record.
-//! For pictures alone: no decision is made by it, and a look may be missing.
+//! Snapshots of a plant during a run, a few each second, on disk beside the run's own record. They serve pictures only: no
+//! decision depends on them, and any of them may be missing.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
@@ -11,19 +11,19 @@ use serde::{Deserialize, Serialize};
 use crate::frames::{Frame, FrameReader, FrameWriter, Layout, MAGIC_BYTES};
 use crate::run_log::{self, RunLogError};
 
-/// First bytes of the file, the format's version among them.
+/// First bytes of the file; the last one is the version of the format.
 const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSSEE3";
-/// Formats that are read, the newest first. Version 1 has no checksums, and only version 3 an end mark.
+/// Readable formats, the newest first. Version 1 has no checksums; only version 3 has an end mark.
 const FORMATS: [([u8; MAGIC_BYTES], Layout); 3] =
     [(MAGIC, Layout::Chained), (*b"AEGSSEE2", Layout::Checked), (*b"AEGSSEE1", Layout::Plain)];
-/// Its name in a run's folder.
+/// Name of the file in a run's folder.
 pub const SNAPSHOT_FILE: &str = "sights.aegis";
 
-/// One look.
+/// One snapshot of a plant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlantSnapshot {
-    /// When it arrived, nanoseconds since the run's clock began.
+    /// Arrival time of the observation, nanoseconds since the run's clock began.
     pub now_ns: u64,
     /// The plant's episode.
     pub episode: u64,
@@ -33,15 +33,15 @@ pub struct PlantSnapshot {
     pub task: u32,
     /// The task in words.
     pub instruction: String,
-    /// The end effector, world frame.
+    /// Pose of the end effector, world frame.
     pub end_effector: Pose,
-    /// Movable objects by name, world frame.
+    /// Poses of the movable objects by name, world frame.
     pub objects: Vec<(String, Pose)>,
-    /// The plant's whole physical state, in its own layout; empty where it does not know it.
+    /// The plant's whole physical state, in the plant's own layout; empty where the plant does not report it.
     pub state: Vec<f64>,
 }
 
-/// Writes looks.
+/// Writer of snapshots.
 #[derive(Debug)]
 pub struct SnapshotLog {
     path: PathBuf,
@@ -49,7 +49,7 @@ pub struct SnapshotLog {
 }
 
 impl SnapshotLog {
-    /// A new file; one that is there is never written over.
+    /// Makes a new file. An existing file is never overwritten.
     ///
     /// # Errors
     /// [`RunLogError::Write`].
@@ -60,10 +60,10 @@ impl SnapshotLog {
         Ok(Self { path: path.into(), frames })
     }
 
-    /// Appends a look and hands it to the system.
+    /// Appends a snapshot and flushes it to the operating system.
     ///
     /// # Errors
-    /// [`RunLogError::Write`], for example of a disk that is full.
+    /// [`RunLogError::Write`], for example when the disk is full.
     pub fn append(&mut self, sight: &PlantSnapshot) -> Result<(), RunLogError> {
         let bytes = rmp_serde::to_vec(sight).map_err(io::Error::other);
         let written = bytes.and_then(|bytes| self.frames.append(&bytes));
@@ -71,7 +71,7 @@ impl SnapshotLog {
         written.map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 
-    /// Marks the end.
+    /// Writes the end mark.
     ///
     /// # Errors
     /// [`RunLogError::Write`].
@@ -81,7 +81,7 @@ impl SnapshotLog {
     }
 }
 
-/// Reads looks, in the order in which they came, up to the end or to the first that is damaged.
+/// Reader of snapshots, in the order in which they were written, up to the end of the file or the first damaged one.
 pub struct SnapshotReader {
     frames: FrameReader<BufReader<File>>,
 }
@@ -90,12 +90,12 @@ impl SnapshotReader {
     /// Opens a file.
     ///
     /// # Errors
-    /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file that is none.
+    /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file that is not a file of snapshots.
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
         run_log::open(path, &FORMATS).map(|frames| Self { frames })
     }
 
-    /// Reads all of them: how many there are, and why the file is not whole, where that can be known.
+    /// Reads the whole file. Returns the number of snapshots, and why the file is not complete where that can be known.
     pub fn check(mut self) -> (u64, Option<String>) {
         let mut looks = 0;
         loop {
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(checked(), (3, None));
 
         let mut bytes = std::fs::read(&path).unwrap();
-        // Without the end mark and the last byte of the last look.
+        // The file without its end mark, and then also without the last byte of the last snapshot.
         bytes.truncate(bytes.len() - 8);
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(SnapshotReader::open(&path).unwrap().count(), 2);

@@ -1,5 +1,5 @@
-//! Recordings of a made-up episode, read back with Rerun's own decoder.
-//! Two chunks: the weak policy's, then a fire and the strong policy's, which succeeds at the last step.
+//! Tests of recordings of a made-up episode, read back with Rerun's own decoder. The episode has two chunks: one of the
+//! weak policy, then a fire and one of the strong policy, which succeeds at the last step.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ use re_sdk::{EntityPath, StoreKind};
 const CHUNK_STEPS: u32 = 3;
 const ACTION: [f32; 7] = [0.5, 0.0, -0.5, 0.0, 0.0, 0.0, -1.0];
 
-/// A folder of the test's own, empty.
+/// Makes an empty folder that only the named test uses.
 fn folder(test: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
     let _ = fs::remove_dir_all(&folder);
@@ -73,7 +73,7 @@ fn blank() -> EpisodeRecording {
     EpisodeRecording::new(info, vec![body("table", true), body("box", false)])
 }
 
-/// The weak policy's chunk, then `second`'s.
+/// Makes a recording with a chunk of the weak policy, then a chunk of `second`.
 fn film(thresholds: Thresholds, second: Driver) -> EpisodeRecording {
     let mut recorder = blank();
     recorder.poses(0, 0.0, &[pose(0.0), pose(0.0)]);
@@ -103,7 +103,7 @@ fn film(thresholds: Thresholds, second: Driver) -> EpisodeRecording {
             let observation = observation(step + 1);
             let success = strong && step + 1 == 2 * CHUNK_STEPS;
             recorder.step(&StepRecord { step, driver, action: &ACTION, observation: &observation, success });
-            // The box rests until the strong policy drives.
+            // The box does not move until the strong policy drives.
             let moved = if strong { f64::from(step) * 0.01 } else { 0.0 };
             recorder.poses(step + 1, observation.plant_time, &[pose(0.0), pose(moved)]);
         }
@@ -115,7 +115,7 @@ fn record(path: &Path, thresholds: Thresholds) {
     film(thresholds, Driver::Strong).draw(None, sink(path).unwrap()).unwrap();
 }
 
-/// The chunks of the recording and of its blueprint.
+/// Returns the rows of the recording and of its blueprint.
 fn read(path: &Path) -> BTreeMap<&'static str, Vec<Rows>> {
     let file = BufReader::new(File::open(path).unwrap());
     let mut stores = BTreeMap::<_, Vec<_>>::new();
@@ -225,7 +225,7 @@ fn equal_episodes_give_equal_recordings() {
         let mut content = Vec::new();
         for (kind, store) in read(&path) {
             let chunks = store.iter();
-            // Ids of chunks and rows are Rerun's own and tell nothing of the episode.
+            // Rerun generates the ids of chunks and rows; the ids do not depend on the episode.
             content.extend(chunks.map(|chunk| {
                 let mut components: Vec<_> =
                     chunk.components().values().map(|column| format!("{column:?}")).collect();

@@ -1,5 +1,5 @@
-"""What both peers are driven with: one scene, one answer, and the files that a server's and a driver's process write.
-Owns the payload; knows neither peer."""
+"""Payload of both peers: the scenes, the policy's chunk, and the files that the server's and the driver's processes write.
+Owns the payload and is independent of either peer."""
 
 import argparse
 import json
@@ -25,13 +25,13 @@ CAMERAS = ("agentview", "robot0_eye_in_hand")
 PICTURE = (128, 128, 3)
 CHUNK, ACTION_WIDTH = 10, 7
 ACTION = 0.125
-# Scenes taken in turns. Neighbours lie 2 rad apart, beyond LeRobot's filter: it drops what is within 1 of the last.
+# Number of scenes, shown in turn. Successive scenes lie 2 rad apart, since LeRobot drops an observation within 1 of the last.
 SCENES = 8
 PATIENCE_S = 180.0
 
 
 def scenes(pictures: bool) -> list[dict]:
-    """The observations of a LIBERO-Spatial scene, the same in every run."""
+    """Returns observations of a LIBERO-Spatial scene, the same in every run."""
     random = np.random.default_rng(7)
     made = []
     for index in range(SCENES):
@@ -53,7 +53,7 @@ def scenes(pictures: bool) -> list[dict]:
 
 
 def _pose(random: np.random.Generator) -> np.ndarray:
-    """Position and unit quaternion w, x, y, z."""
+    """Returns a random pose: position in metres, and unit quaternion w, x, y, z."""
     orientation = random.normal(size=4)
     return np.concatenate([random.uniform(-0.3, 1.2, 3), orientation / np.linalg.norm(orientation)])
 
@@ -63,13 +63,13 @@ def answer() -> np.ndarray:
 
 
 def check(actions: np.ndarray) -> None:
-    """Refuses a chunk that is not the no-op policy's."""
+    """Raises RuntimeError for a chunk that is not the no-op policy's."""
     if actions.dtype != np.float32 or not np.array_equal(actions, answer()):
         raise RuntimeError(f"the answer is not the policy's chunk: {actions.dtype} {actions.shape}")
 
 
 def wait_for(port: int) -> None:
-    """Until something listens on the port."""
+    """Waits until a server listens on the port."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
@@ -82,7 +82,7 @@ def wait_for(port: int) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    """How `peers_servers.py` starts a peer's two processes."""
+    """Parses the arguments with which `peers_servers.py` starts each of a peer's two processes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("side", choices=("serve", "drive"))
     parser.add_argument("--port", type=int, required=True)

@@ -1,5 +1,5 @@
-"""LeRobot's asynchronous policy server and robot client with a policy that does nothing, each a process of its own.
-Owns what is handed to LeRobot's code: the policy, a robot that only shows scenes, the clock around both."""
+"""LeRobot's asynchronous policy server and robot client with a no-op policy, each in its own process.
+Owns the parts that are passed to LeRobot's code: the policy, a robot that only shows scenes, and the timing of both."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ import peer_common as common
 
 POLICY = "noop"  # A folder in the server's working directory; it holds the policy's two pipelines, no weights.
 AXES = ("x", "y", "z", "qw", "qx", "qy", "qz")
-# Lean leaves out all that LeRobot can do without; the others do what its users' servers do.
+# "lean" omits everything that LeRobot does not require; the other variants run as LeRobot users' servers do.
 VARIANTS = {
     "lean": {"server": {"inference_latency": 0.0}, "log": "WARNING", "pipelines": "least"},
     "usual": {"server": {"inference_latency": 0.0}, "log": "as shipped", "pipelines": "act"},
@@ -36,7 +36,7 @@ VARIANTS = {
 
 
 def numbers(scene: dict) -> dict[str, float]:
-    """The robot's state as LeRobot's robots show it: one named number each."""
+    """Returns the robot's state in the form of LeRobot's robots: one named number for each value."""
     made = {f"joint_{index}.pos": float(value) for index, value in enumerate(scene["joint_positions"])}
     made |= {f"finger_{index}.pos": float(value) for index, value in enumerate(scene["gripper"])}
     for name, pose in ({"end_effector": scene["end_effector"]} | scene["objects"]).items():
@@ -51,7 +51,7 @@ class ShowingConfig(RobotConfig):
 
 
 class Showing(Robot):
-    """Has no hardware: shows the scenes in turns and does nothing."""
+    """Robot without hardware: shows the scenes in turn and ignores actions."""
 
     config_class = ShowingConfig
     name = "showing"
@@ -89,7 +89,7 @@ class Showing(Robot):
 
 
 class Still:
-    """The policy: the same chunk every time, and how long it took."""
+    """No-op policy: returns the same chunk every time, and stores the duration of each inference in nanoseconds."""
 
     taken_ns: list[int] = []
 
@@ -126,7 +126,8 @@ def config() -> ACTConfig:
 
 
 def save_pipelines(which: str) -> None:
-    """Where `from_pretrained` finds them. The least that the server takes are the steps that it overrides by name."""
+    """Saves the policy's pipelines where `from_pretrained` finds them. The smallest pipelines that the server accepts hold
+    the steps that it overrides by name."""
     if which == "act":
         features = config().input_features | config().output_features
         shapes = {name: (3, 1, 1) if len(feature.shape) == 3 else feature.shape for name, feature in features.items()}
@@ -147,22 +148,22 @@ def serve(args) -> None:
 
     def finish(*_):
         common.write(args.report, Still.taken_ns)
-        os._exit(0)  # At once: a thread may be waiting for an observation.
+        os._exit(0)  # Exits at once, since a thread may be waiting for an observation.
 
     signal.signal(signal.SIGTERM, finish)
-    # The one change to the server: which class it asks for the policy.
+    # The only change to the server: the class of the policy.
     policy_server.get_policy_class = lambda name: Still
     policy_server.serve(PolicyServerConfig(host=common.HOST, port=args.port, **variant["server"]))
 
 
 def set_log(level: str) -> None:
-    """As shipped, importing has set it up: INFO to standard error, DEBUG to a file."""
+    """Sets the log level. As shipped, importing LeRobot has configured logging: INFO to standard error, DEBUG to a file."""
     if level != "as shipped":
         logging.getLogger().setLevel(level)
 
 
 class Client(RobotClient):
-    """Tells when a chunk stands in the client's queue, where its control loop takes actions from."""
+    """Client that records when a chunk is in its action queue, from which the control loop takes actions."""
 
     def __init__(self, settings: RobotClientConfig):
         super().__init__(settings)
@@ -178,7 +179,7 @@ def drive(args) -> None:
     set_log(variant["log"])
     common.wait_for(args.port)
     settings = RobotClientConfig(
-        policy_type="act",  # A name that the server lets pass.
+        policy_type="act",  # A name that the server accepts.
         pretrained_name_or_path=POLICY,
         robot=ShowingConfig(pictures=args.pictures),
         actions_per_chunk=common.CHUNK,

@@ -1,5 +1,5 @@
-"""openpi's websocket server and client with a policy that does nothing, each a process of its own.
-Owns what is handed to openpi's code: the policy, the observation in its form, the clock around `infer`."""
+"""openpi's websocket server and client with a no-op policy, each in its own process.
+Owns the parts that are passed to openpi's code: the policy, the observation in openpi's form, and the timing of `infer`."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ SERVER = "src/openpi/serving/websocket_policy_server.py"
 
 
 class Still(base_policy.BasePolicy):
-    """Answers the same chunk every time."""
+    """No-op policy: returns the same chunk every time."""
 
     def __init__(self):
         self.actions = common.answer()
@@ -29,7 +29,7 @@ class Still(base_policy.BasePolicy):
 
 
 def observation(scene: dict) -> dict:
-    """Names as in openpi's LIBERO example where it has one for the value."""
+    """Returns the observation of a scene, with the names of openpi's LIBERO example where that example has the value."""
     made = {
         "observation/joint_position": scene["joint_positions"],
         "observation/end_effector": scene["end_effector"],

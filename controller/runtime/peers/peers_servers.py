@@ -1,5 +1,5 @@
-"""Times this loop beside LeRobot's asynchronous server and openpi's websocket server, with policies that do nothing.
-Owns the order of the runs and the figures; what a peer is handed, `peer_lerobot.py` and `peer_openpi.py` own."""
+"""Times this control loop beside LeRobot's asynchronous server and openpi's websocket server, with no-op policies.
+Owns the order of the runs and the figures; `peer_lerobot.py` and `peer_openpi.py` own the inputs of their peers."""
 
 import argparse
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PAYLOADS = {"state": [], "state+pictures": ["--pictures"]}
-# The variants of a peer, with the most observations of each: LeRobot as shipped sleeps for 33 ms in every answer.
+# Variants of each peer, with the largest number of observations: LeRobot as shipped sleeps for 33 ms in every reply.
 VARIANTS = {"lerobot": {"lean": None, "usual": None, "as-shipped": 500}, "openpi": {"as-shipped": None}}
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 METHOD = {
@@ -45,7 +45,8 @@ def main() -> None:
 
 
 def ours(args: argparse.Namespace) -> list[dict]:
-    """The same observation without pictures, free-running at 200 Hz, so that each is answered before the next."""
+    """Times this control loop with the same observation without pictures, free-running at 200 Hz, so that each observation
+    is answered before the next."""
     seconds = math.ceil(args.times / 200)
     command = [args.aegis.absolute(), "bench", "loop", "--rate", "200", "--pace", "observation", "--json"]
     found = json.loads(subprocess.check_output([*command, "--seconds", str(seconds)]))
@@ -59,7 +60,7 @@ def ours(args: argparse.Namespace) -> list[dict]:
 
 
 def measure(args: argparse.Namespace, peer: str, python: Path, variant: str, payload: str, times: int) -> dict:
-    """One server and one client, from start to end."""
+    """Runs one server and one client from start to end and returns their figures."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder)
         options = ["--port", str(free_port()), "--variant", variant]
@@ -83,7 +84,7 @@ def measure(args: argparse.Namespace, peer: str, python: Path, variant: str, pay
             raise SystemExit(f"{peer}, {variant}, {payload}: the client ended with {code}\n{logs}")
         found = json.loads((scratch / "drive.json").read_text())
         round_trips = found.pop("round_trips_ns")
-        # LeRobot's answers carry no time of the policy's, so its server tells them at its end, in order.
+        # LeRobot's replies do not carry the policy's duration, so its server writes all durations at its end, in order.
         policy = found.pop("policy_ns", None) or json.loads((scratch / "serve.json").read_text())
     if len(policy) != len(round_trips):
         raise SystemExit(f"{peer}: {len(round_trips)} observations were sent, the policy saw {len(policy)}")
@@ -93,7 +94,7 @@ def measure(args: argparse.Namespace, peer: str, python: Path, variant: str, pay
 
 
 def start(scratch: Path, python: Path, peer: str, side: str, options: list[str]) -> subprocess.Popen:
-    """In a folder of its own: LeRobot writes logs into the working directory and calibrations into its home."""
+    """Starts a process in a scratch folder: LeRobot writes logs into the working directory and calibrations into its home."""
     environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
     environment |= {"HF_HOME": str(scratch / "home"), "HF_HUB_OFFLINE": "1"}
     command = [python.absolute(), HERE / f"peer_{peer}.py", side, *options, "--report", scratch / f"{side}.json"]
@@ -108,7 +109,7 @@ def free_port() -> int:
 
 
 def figures(nanoseconds: list[int]) -> dict[str, float]:
-    """In microseconds."""
+    """Returns the quantiles of durations, in microseconds."""
     ranked = sorted(nanoseconds)
     return {name: ranked[max(math.ceil(share * len(ranked)), 1) - 1] / 1000.0 for name, share in QUANTILES.items()}
 

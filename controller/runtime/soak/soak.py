@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Drives native LIBERO episodes over Zenoh for a set time and accounts for every missed period, fault and kilobyte.
-Owns the order of the run and its figures; the two processes are `aegis sim serve` and `aegis run`, as anybody starts them.
+Owns the order of the run and its figures; the two processes are `aegis sim serve` and `aegis run`, started as a user would.
 
   python3 controller/runtime/soak/soak.py --aegis target/release/aegis --minutes 60 --rate 200 --out soak.json
 """
@@ -23,9 +23,9 @@ ROBOT = REPOSITORY / "controller/libero.toml"
 SAMPLE_SEED = 20261125
 TASKS, FIRST, SAMPLED = 10, 50, 500
 SAMPLE_S = 10.0
-# The shipped robot file's, at 20 Hz.
+# Timeouts of the shipped robot file, in control periods at 20 Hz.
 PATIENCE_STEPS = {"stale_steps": 3, "weak_misses": 3, "strong_patience_steps": 4}
-# An episode of 220 periods takes a second at 200 Hz and as long again for the reset.
+# An upper bound: an episode of 220 periods takes about a second at 200 Hz, and its reset as long again.
 EPISODES_PER_MINUTE = 120
 
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def robot_file(args: argparse.Namespace, endpoint: str) -> str:
-    """The shipped robot file at another rate, with starts for longer than the soak takes."""
+    """Returns the shipped robot file at another rate, with more starts than the soak needs."""
     starts = range(max(int(args.minutes * EPISODES_PER_MINUTE), 10))
     place = lambda i: f"{{ task = {i % TASKS}, initial_state = {FIRST + i // TASKS % SAMPLED} }}"
     text = ROBOT.read_text().replace("../policies", str(REPOSITORY / "policies"))
@@ -67,7 +67,7 @@ def robot_file(args: argparse.Namespace, endpoint: str) -> str:
         "connect": json.dumps(endpoint),
         "rate_hz": str(args.rate),
         "priority": str(args.priority),
-        # As much patience as the shipped file has at its rate, in steps of this one.
+        # The same timeouts in seconds as in the shipped file, in control periods of this rate.
         **{key: str(steps * args.rate // 20) for key, steps in PATIENCE_STEPS.items()},
     }
     for key, value in values.items():
@@ -80,7 +80,7 @@ def robot_file(args: argparse.Namespace, endpoint: str) -> str:
 
 
 def drive(aegis: Path, robot: Path, folder: Path, plant: int, args: argparse.Namespace) -> dict:
-    """Runs the controller until the time is over, looking at both processes all along."""
+    """Runs the controller until the time is over, samples both processes meanwhile, and returns the report."""
     record = folder / "record"
     stolen, begin = steal(), time.monotonic()
     with open(folder / "said", "w") as said:
@@ -129,7 +129,7 @@ def resident_kib(pid: int) -> int:
 
 
 def scheduled(pid: int) -> dict:
-    """What the kernel says of the control thread: seconds on a core, seconds runnable without one, times it ran."""
+    """Returns the kernel's figures of the control thread: seconds on a core, seconds runnable without a core, times it ran."""
     for task in Path(f"/proc/{pid}/task").glob("*"):
         try:
             if (task / "comm").read_text().strip() == "control":

@@ -1,5 +1,5 @@
-//! The control thread: reads every port once a period, lets the controller decide, hands command and record on.
-//! It holds no decision of its own.
+//! Control thread: once per period, reads every port, lets the controller decide, and passes on the command and the record.
+//! The thread makes no decision itself.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -17,36 +17,37 @@ use crate::pace::{Pace, Schedule, wait};
 use crate::plant::{Health, ObservationReceiver};
 use crate::real_time::{RealTime, RealTimeSettings};
 
-/// A command on its way to the plant.
+/// Command for the plant.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Command {
-    /// Episode.
+    /// Episode of the command.
     pub episode: u64,
-    /// Counts the episode's commands from 1; 0 before the first.
+    /// Number of the command within the episode, from 1; 0 before the first.
     pub sequence: u32,
-    /// Sequence number of the newest observation that was known.
+    /// Sequence number of the newest observation that had arrived.
     pub observation: u32,
-    /// When it came, on the run's clock.
+    /// Time of that observation's arrival, on the run's clock.
     pub observed: Duration,
-    /// `[channels]`.
+    /// Values of the command, `[channels]`.
     pub values: Vec<f32>,
 }
 
-/// The control thread's side of the commands.
+/// Writing side of the command buffer, for the control thread.
 pub struct CommandWriter {
     newest: triple_buffer::Input<Command>,
     sender: Arc<std::sync::OnceLock<Thread>>,
 }
 
-/// The side of whoever sends them.
+/// Reading side of the command buffer, for the thread that sends commands to the plant.
 pub struct CommandReader {
     newest: triple_buffer::Output<Command>,
     sender: Arc<std::sync::OnceLock<Thread>>,
 }
 
-/// A buffer that holds the newest command of `width` values: one that nobody could send in time is never sent.
+/// Returns both sides of a buffer for the newest command of `width` values. A command that was not read before the next
+/// one is written is never sent.
 pub fn command_channel(width: usize) -> (CommandWriter, CommandReader) {
-    // The buffer clones it, and a clone has room for what is there, not for what there was room for.
+    // The buffer clones this command. A cloned vector has capacity for its values only, so they have to be present.
     let empty = Command { values: vec![0.0; width], ..Command::default() };
     let (input, output) = triple_buffer::triple_buffer(&empty);
     let sender = Arc::new(std::sync::OnceLock::new());
@@ -68,7 +69,8 @@ impl CommandWriter {
 }
 
 impl CommandReader {
-    /// Waits for a command newer than the last, for at most `patience`. Call it from one thread.
+    /// Returns the newest command if it is newer than the last one returned, after waiting for at most `patience`. Call
+    /// this from one thread only.
     pub fn next(&mut self, patience: Duration) -> Option<&Command> {
         self.sender.get_or_init(std::thread::current);
         if !self.newest.update() {
@@ -81,31 +83,32 @@ impl CommandReader {
     }
 }
 
-/// By this part of a period may one begin early, at an observation's pace: so it catches up with a plant's clock after a delay,
-/// and commands never follow each other much faster than the plant takes them.
+/// Divisor of the period that gives how much earlier than due a period may begin at [`Pace::Observation`]. The
+/// controller thus catches up with the plant's clock after a delay, and commands never follow each other much faster
+/// than the plant takes them.
 const EARLY: u32 = 10;
 
-/// Everything that the control thread reads and writes.
+/// Ports of the control thread: everything that it reads and writes.
 pub struct Ports {
     /// The run's clock.
     pub clock: Clock,
-    /// The weak policy.
+    /// Client of the weak policy.
     pub weak: PolicyClient,
-    /// The strong policy.
+    /// Client of the strong policy.
     pub strong: PolicyClient,
-    /// Observations, without what only policies read.
+    /// Observation stamps.
     pub sighted: ObservationReceiver,
     /// The plant's health.
     pub health: Arc<Health>,
-    /// What people want.
+    /// Operator commands.
     pub wishes: Arc<CommandMailbox>,
-    /// Where commands go.
+    /// Commands for the plant.
     pub commands: CommandWriter,
-    /// Where records go.
+    /// Records of the control periods.
     pub log: LogWriter,
 }
 
-/// What others may see of the control thread while it runs.
+/// State of the control thread that other threads can read while it runs.
 #[derive(Debug)]
 pub struct Control {
     mode: AtomicU8,
@@ -117,45 +120,47 @@ pub struct Control {
 }
 
 impl Control {
-    /// The mode after the last period.
+    /// Returns the mode after the last period.
     pub fn mode(&self) -> Mode {
         Mode::ALL[usize::from(self.mode.load(Ordering::Acquire)) % Mode::ALL.len()]
     }
 
-    /// Whether commands had come to rest then.
+    /// Returns whether commands were at rest after the last period.
     pub fn is_at_rest(&self) -> bool {
         self.at_rest.load(Ordering::Acquire)
     }
 
-    /// The episode that was begun last; 0 before the first. A mode that is read after it is at least as new.
+    /// Returns the episode that was started last; 0 before the first. A mode that is read after the episode is at least
+    /// as new as the episode.
     pub fn episode(&self) -> u64 {
         self.episode.load(Ordering::Acquire)
     }
 
-    /// Starts that were taken and not obeyed.
+    /// Returns the number of starts that were taken and refused.
     pub fn refused_starts(&self) -> u64 {
         self.refused.load(Ordering::Acquire)
     }
 
-    /// Periods so far. What was wanted before one of them began is obeyed or refused at its end.
+    /// Returns the number of finished periods. An operator command that was given before a period began is obeyed or
+    /// refused by the end of that period.
     pub fn periods(&self) -> u64 {
         self.periods.load(Ordering::Acquire)
     }
 }
 
-/// The running thread.
+/// Handle of the control thread.
 pub struct ControlThread {
     control: Arc<Control>,
     thread: Option<JoinHandle<Controller>>,
-    /// What the system did not grant.
+    /// Real-time requests that the system did not grant.
     pub real_time: RealTime,
 }
 
 impl ControlThread {
-    /// Starts it.
+    /// Starts the control thread.
     ///
     /// # Errors
-    /// The system gives no thread.
+    /// The system cannot create the thread.
     pub fn start(
         controller: Controller,
         ports: Ports,
@@ -184,17 +189,17 @@ impl ControlThread {
         Ok(Self { control, thread: Some(thread), real_time })
     }
 
-    /// What others may see of it.
+    /// Returns the state that other threads can read.
     pub fn control(&self) -> Arc<Control> {
         Arc::clone(&self.control)
     }
 
-    /// Whether it still runs.
+    /// Returns whether the thread still runs.
     pub fn is_alive(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    /// Ends it and gives the controller back, for what it has counted. None where it panicked.
+    /// Ends the thread and returns the controller, for its counters. Returns `None` if the thread panicked.
     pub fn end(mut self) -> Option<Controller> {
         self.control.end.store(true, Ordering::Release);
         self.thread.take().and_then(|thread| thread.join().ok())
@@ -238,8 +243,9 @@ fn run(
     served.controller
 }
 
-/// Waits for an observation newer than those `answered`, and for `earliest`; without one, until `latest`. A period that begins
-/// without its observation has answered it: each stands for one command, however often it is said or how late it comes.
+/// Waits for an observation newer than number `answered`, and at least until `earliest`; without an observation, until
+/// `latest`. A period that begins without its observation counts that observation as answered: each observation leads
+/// to one command, however often or late it arrives.
 fn await_observation(ports: &Ports, answered: &mut u64, earliest: Duration, latest: Duration) {
     loop {
         let (newest, now) = (ports.sighted.newest(), ports.clock.now());
@@ -256,7 +262,7 @@ fn await_observation(ports: &Ports, answered: &mut u64, earliest: Duration, late
     }
 }
 
-/// The newest observation that a command can know.
+/// Newest observation that a command can refer to.
 #[derive(Clone, Copy, Debug, Default)]
 struct Newest {
     episode: u64,
@@ -264,24 +270,24 @@ struct Newest {
     received: Duration,
 }
 
-/// A controller with its ports: what the control thread does once a period, without the waiting.
+/// Control loop: a controller with its ports. Does the work of the control thread in one period, without the waiting.
 pub struct ControlLoop {
     controller: Controller,
     ports: Ports,
     episode: u64,
     commands: u32,
-    /// Of this episode.
+    /// Newest observation of this episode.
     newest: Newest,
-    /// Of another, which may begin next; what is none of the next episode's is never named in a command.
+    /// Newest observation of another episode, which may start next. A command names it only once that episode has started.
     next: Newest,
-    /// Where the plant stood at the last start, `[channels]`.
+    /// Pose of the plant at the last start, `[channels]`.
     pose: Vec<f32>,
-    /// Starts that were taken and not obeyed.
+    /// Number of starts that were taken and refused.
     refused: u64,
 }
 
 impl ControlLoop {
-    /// Nothing read yet.
+    /// Returns a control loop that has read nothing yet.
     pub fn new(controller: Controller, ports: Ports) -> Self {
         let pose = controller.command().to_vec();
         Self {
@@ -296,8 +302,8 @@ impl ControlLoop {
         }
     }
 
-    /// One control period that began at `now`, `late` after it was due and `skipped` periods after the last. Neither
-    /// waits nor allocates.
+    /// Runs one control period that began at `now`, `late` after it was due, with `skipped` periods missed since the
+    /// last one. Neither waits nor allocates.
     pub fn period(&mut self, now: Duration, late: Duration, skipped: u32) {
         let Self { controller, ports, .. } = self;
         let (wishes, pose_taken) = ports.wishes.take(&mut self.pose);
@@ -324,7 +330,7 @@ impl ControlLoop {
         self.refused += u64::from(wishes.start.is_some_and(|episode| episode != controller.episode()));
         if controller.episode() != self.episode {
             (self.episode, self.commands) = (controller.episode(), 0);
-            // Every episode has an observation 0: the answer to its reset.
+            // Every episode has an observation 0: the plant's reply to the reset.
             let first = Newest { episode: self.episode, ..Newest::default() };
             self.newest = if self.next.episode == self.episode { self.next } else { first };
             self.next = Newest::default();

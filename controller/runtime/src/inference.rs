@@ -1,5 +1,5 @@
-//! A policy on a thread of its own, asked by number and answering through a buffer that neither side waits for.
-//! It reads the newest observation there is when it begins, and says which one that was.
+//! Inference of a policy on its own thread: numbered requests, and replies through a buffer for which neither side waits.
+//! Each inference reads the newest observation at its beginning, and the reply names that observation.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,55 +11,56 @@ use aegis_core::control::{NoProposal, Proposal, Reply};
 use aegis_core::probe::Memory;
 use aegis_core::{Observation, Policy, PolicyError, Probe};
 
-/// Inferences before an episode whose answers nobody sees: the first ones of a session are slow.
+/// Number of warm-up inferences before an episode, whose results are discarded: the first inferences of a session are slow.
 const WARM_UP: usize = 3;
-/// A thread that nobody wakes looks whether it should end.
+/// Poll interval at which an idle thread checks whether it should end.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An observation and where it belongs.
+/// Snapshot: an observation with its episode, sequence number and time.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Episode.
+    /// Episode of the observation.
     pub episode: u64,
-    /// The plant's control steps since the reset.
+    /// Sequence number: the plant's control steps since the reset.
     pub sequence: u32,
-    /// What was seen.
+    /// The observation.
     pub observation: Arc<Observation>,
-    /// When it was taken, on the run's clock; where the plant's is not known, when it came.
+    /// Time at which the observation was taken, on the run's clock; where the plant's clock is not known, the time of
+    /// arrival.
     pub taken: Duration,
 }
 
-/// What a policy makes of an observation.
+/// Inference output: chunk and score.
 #[derive(Clone, Debug, Default)]
 pub struct InferenceOutput {
     /// Values per action.
     pub width: usize,
     /// Actions, row-major `[horizon, width]`.
     pub values: Vec<f32>,
-    /// The probe's risk; NaN without a probe.
+    /// Score of the probe; NaN without a probe.
     pub score: f64,
 }
 
-/// A policy, with whatever reads its activations.
+/// Inferencer: a policy with the scoring of its activations.
 pub trait Inferencer {
-    /// A new episode begins.
+    /// Resets the state for a new episode.
     fn begin(&mut self);
 
-    /// Infers without consequences, so that the next time is fast.
+    /// Runs an inference and discards the result, so that the next inference is fast.
     fn warm_up(&mut self, observation: &Observation);
 
-    /// Infers into `thought`.
+    /// Runs an inference and writes the result to `thought`.
     fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError>;
 }
 
-/// A policy, watched by a probe or not.
+/// Policy with an optional probe.
 pub struct ProbedPolicy {
     policy: Box<dyn Policy>,
     probe: Option<(Probe, Memory)>,
 }
 
 impl ProbedPolicy {
-    /// `probe` reads the policy's activation.
+    /// Combines a policy with the `probe` that scores the policy's activations.
     pub fn new(policy: Box<dyn Policy>, probe: Option<Probe>) -> Self {
         let with_memory = |probe: Probe| {
             let memory = probe.memory();
@@ -77,7 +78,7 @@ impl Inferencer for ProbedPolicy {
     }
 
     fn warm_up(&mut self, observation: &Observation) {
-        // What fails here fails again when it counts.
+        // An error is ignored here: the next counted inference reports it.
         let _ = self.policy.infer(observation);
     }
 
@@ -88,7 +89,7 @@ impl Inferencer for ProbedPolicy {
         thought.values.extend_from_slice(inference.chunk.values());
         thought.score = f64::NAN;
         if let Some((probe, memory)) = &mut self.probe {
-            // Without an activation, or with one of another width, nothing is known: that is the highest risk.
+            // Without an activation, or with one of another width, the score is NaN: the highest risk.
             let pooled = inference.activation.map(|activation| activation.mean_pool());
             let score = pooled.and_then(|pooled| probe.score(memory, &pooled).ok());
             thought.score = score.filter(|score| !score.is_flagged()).map_or(f64::NAN, |score| score.risk());
@@ -111,30 +112,30 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Shared {
     request: AtomicU64,
-    /// The newest episode that it has warmed up for.
+    /// Newest episode for which the thread has warmed up.
     ready: AtomicU64,
     end: AtomicBool,
 }
 
-/// Where the thread's observations come from.
+/// Writing side of the observations for a policy's thread.
 pub struct ObservationWriter {
     newest: triple_buffer::Input<Option<Snapshot>>,
     thread: Thread,
 }
 
 impl ObservationWriter {
-    /// Shows the newest observation.
+    /// Hands the newest observation to the policy's thread.
     pub fn show(&mut self, snapshot: Snapshot) {
         let begins =
             self.newest.input_buffer_mut().as_ref().is_none_or(|old| old.episode != snapshot.episode);
         self.newest.write(Some(snapshot));
         if begins {
-            self.thread.unpark(); // It warms up for an episode before anybody asks.
+            self.thread.unpark(); // The thread then warms up for the episode before the first request.
         }
     }
 }
 
-/// Where the control thread asks and hears.
+/// Policy client: the control thread's side, which sends requests and receives replies.
 pub struct PolicyClient {
     shared: Arc<Shared>,
     answers: triple_buffer::Output<Slot>,
@@ -162,19 +163,19 @@ impl PolicyClient {
     }
 }
 
-/// The thread, for whoever started it.
+/// Handle of a policy's thread, for its owner.
 pub struct InferenceWorker {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl InferenceWorker {
-    /// Whether it has warmed up for this episode.
+    /// Returns whether the thread has warmed up for this episode.
     pub fn is_ready(&self, episode: u64) -> bool {
         self.shared.ready.load(Ordering::Acquire) >= episode
     }
 
-    /// Whether it still runs.
+    /// Returns whether the thread still runs.
     pub fn is_alive(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
@@ -185,16 +186,17 @@ impl Drop for InferenceWorker {
         self.shared.end.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // Its own panic has been printed; here it is a policy that does not answer.
+            // A panic of the thread has already been printed; the controller treats it as a policy that does not reply.
             let _ = thread.join();
         }
     }
 }
 
-/// Starts a policy's thread. `open` makes the policy there; `room` is the values of its largest chunk.
+/// Starts a policy's thread. `open` makes the policy on that thread; `room` is the number of values in its largest chunk.
 ///
 /// # Errors
-/// What `open` reports, or that the system gives no thread.
+/// [`SpawnError`] with the error of `open`, where the thread ends while it opens the policy, and where the system
+/// cannot create a thread.
 pub fn spawn<E: Send + 'static>(
     name: &str,
     room: usize,
@@ -231,16 +233,16 @@ pub fn spawn<E: Send + 'static>(
     Ok((ObservationWriter { newest, thread: id }, seat, thinker))
 }
 
-/// Why a policy's thread does not run.
+/// Error of starting a policy's thread.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError<E> {
-    /// The policy does not open.
+    /// The policy cannot be opened.
     #[error("{0}")]
     Open(E),
-    /// The thread ended while it opened it.
+    /// The thread ended while it opened the policy.
     #[error("the policy's thread ended while it opened the policy")]
     Gone,
-    /// No thread.
+    /// The system cannot create a thread.
     #[error("no thread for a policy: {0}")]
     Thread(#[from] std::io::Error),
 }

@@ -1,8 +1,16 @@
-//! The real-time shell around the controller: a thread of its own at a fixed rate, and policies on threads beside it.
-//! What crosses between threads goes through wait-free buffers; decisions are `aegis_core::control`'s alone.
+//! Real-time runtime of the controller: a control thread at a fixed rate, and one thread for each policy.
+//! Threads exchange data through wait-free buffers; `aegis_core::control` alone makes the decisions.
 //!
-//! The control thread never waits for another: it reads what has come, decides, hands the command and the record over,
-//! and sleeps until its next period. After an episode has begun it allocates nothing.
+//! The control thread never waits for another thread: each period it reads its inputs, decides, hands over the command
+//! and the record, and sleeps until the next period. Once an episode has begun, it allocates nothing.
+//!
+//! ```
+//! use aegis_runtime::Clock;
+//!
+//! let clock = Clock::start();
+//! let (before, after) = (clock.now(), clock.now());
+//! assert!(before <= after, "the clock is monotonic");
+//! ```
 
 mod clock;
 mod control;

@@ -1,5 +1,5 @@
-//! Records out of the control thread: whole control periods as bytes through a ring of fixed size.
-//! A full ring drops the period and counts it; the control thread neither waits nor allocates.
+//! Records of the control thread: serialised control periods, passed through a ring of fixed size.
+//! A period that does not fit into the ring is dropped and counted; the control thread neither waits nor allocates.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,27 +7,27 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aegis_core::control::TickRecord;
 use serde::Serialize;
 
-/// Bytes of the largest period: two replies of 64 × 64 values, and the rest.
+/// Bytes of the largest period: two replies of 64 × 64 values, and the remaining fields.
 const LARGEST: usize = 64 * 1024;
-/// Bytes that may wait: some seconds at 1 kHz.
+/// Capacity of the ring in bytes: some seconds at 1 kHz.
 const CAPACITY: usize = 4 * 1024 * 1024;
-/// Before each period, its length as a little-endian `u32`.
+/// Bytes of the length before each period, a little-endian `u32`.
 const LENGTH: usize = 4;
 
-/// The control thread's side.
+/// Writing side of the ring, for the control thread.
 pub struct LogWriter {
     ring: rtrb::Producer<u8>,
     scratch: Vec<u8>,
     dropped: Arc<AtomicU64>,
 }
 
-/// The other side.
+/// Reading side of the ring.
 pub struct LogReader {
     ring: rtrb::Consumer<u8>,
     dropped: Arc<AtomicU64>,
 }
 
-/// A ring of records.
+/// Returns both sides of a new ring of records.
 pub fn log_channel() -> (LogWriter, LogReader) {
     let (producer, consumer) = rtrb::RingBuffer::new(CAPACITY);
     let dropped = Arc::new(AtomicU64::new(0));
@@ -36,7 +36,7 @@ pub fn log_channel() -> (LogWriter, LogReader) {
 }
 
 impl LogWriter {
-    /// Leaves a period for the other side.
+    /// Writes a period into the ring, or counts it as dropped where the ring has no room.
     pub fn push(&mut self, period: &TickRecord<'_>) {
         if self.try_push(period).is_none() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -61,9 +61,9 @@ impl LogWriter {
 }
 
 impl LogReader {
-    /// Takes the next period's bytes into `out`, replacing what is there; false where none waits.
+    /// Moves the next period's bytes into `out`, replacing its content; returns false where no period waits.
     pub fn pop(&mut self, out: &mut Vec<u8>) -> bool {
-        // A writer commits length and bytes at once: where there is a length, its bytes are there too.
+        // The writer commits length and bytes together: after a length its bytes are always complete.
         let Some(length) = self.take::<LENGTH>() else { return false };
         let length = u32::from_le_bytes(length) as usize;
         out.clear();
@@ -75,12 +75,12 @@ impl LogReader {
         true
     }
 
-    /// Periods that found no room.
+    /// Returns the number of periods that were dropped.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Whether the control thread has gone; what waits can still be taken.
+    /// Returns whether the control thread has ended; waiting periods can still be taken.
     pub fn is_over(&self) -> bool {
         self.ring.is_abandoned()
     }

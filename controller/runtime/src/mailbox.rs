@@ -1,5 +1,5 @@
-//! What people want, from any thread to the control thread: flags that are set at once and taken once.
-//! An emergency stop is never lost behind anything else, and no start outlives a stop or a reset.
+//! Mailbox of operator commands, from any thread to the control thread: each command is set at once and taken once.
+//! No other command can delay or displace an emergency stop, and no start outlives a stop or a reset.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,70 +7,71 @@ use std::time::Duration;
 
 use aegis_core::control::OperatorCommands;
 
-/// Wishes that the control thread has not taken yet.
+/// Operator commands that the control thread has not taken yet.
 #[derive(Debug, Default)]
 pub struct CommandMailbox {
     e_stop: AtomicBool,
     stop: AtomicBool,
     reset: AtomicBool,
-    /// Stops and resets so far.
+    /// Number of stops and resets so far.
     interruptions: AtomicU64,
-    /// The start that waits. Locked for a copy, never while anything is waited for.
+    /// The pending start. Locked only to copy it, never across a wait.
     start: Mutex<StartAt>,
 }
 
-/// An episode that is to begin.
+/// Start of an episode.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StartAt {
-    /// Its number, above 0; 0 is none.
+    /// Number of the episode, above 0; 0 means no start.
     pub episode: u64,
-    /// Where the plant stands, `[channels]`.
+    /// Pose of the plant, `[channels]`.
     pub pose: Vec<f32>,
-    /// When it stood there, on the run's clock.
+    /// Time at which the plant stood at `pose`, on the run's clock.
     pub taken: Duration,
-    /// [`CommandMailbox::interruptions`] when somebody said that it may begin: a stop or a reset since then ends that.
+    /// Value of [`CommandMailbox::interruptions`] when an operator asked for the start; a stop or a reset since then
+    /// cancels the start.
     pub as_of: u64,
 }
 
 impl CommandMailbox {
-    /// The emergency stop.
+    /// Commands an emergency stop.
     pub fn e_stop(&self) {
         self.interrupt();
         self.e_stop.store(true, Ordering::Release);
     }
 
-    /// A safe stop.
+    /// Commands a safe stop.
     pub fn stop(&self) {
         self.interrupt();
         self.stop.store(true, Ordering::Release);
     }
 
-    /// Out of a latch.
+    /// Commands a reset, which leaves a latched mode.
     pub fn reset(&self) {
         self.interrupt();
         self.reset.store(true, Ordering::Release);
     }
 
-    /// Whatever was said of a start before counts no more.
+    /// Cancels every start that was asked for before.
     pub fn interrupt(&self) {
         self.interruptions.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Stops and resets so far, each counted once or more often.
+    /// Returns the number of stops and resets so far, each counted once or more often.
     pub fn interruptions(&self) -> u64 {
         self.interruptions.load(Ordering::Acquire)
     }
 
-    /// Begin an episode.
+    /// Commands the start of an episode, in place of a pending start.
     pub fn start(&self, start: StartAt) {
         *self.start.lock().unwrap_or_else(PoisonError::into_inner) = start;
     }
 
-    /// Takes what is wanted; with a start, `pose` becomes where the plant stands, and when it stood there is returned. Neither
-    /// waits nor allocates where `pose` has room for every channel.
+    /// Takes the commands. With a start, copies the plant's pose into `pose` and returns the time at which the plant
+    /// stood there. Neither waits nor allocates if `pose` has capacity for every channel.
     pub(crate) fn take(&self, pose: &mut Vec<f32>) -> (OperatorCommands, Option<Duration>) {
         let (mut start, mut taken) = (None, None);
-        // A start that is being written at this moment is taken in the next period.
+        // A start that another thread is writing at this moment is taken in the next period.
         if let Ok(mut waiting) = self.start.try_lock() {
             let episode = std::mem::take(&mut waiting.episode);
             if episode > 0 && waiting.as_of == self.interruptions() {
@@ -79,7 +80,7 @@ impl CommandMailbox {
                 pose.extend_from_slice(&waiting.pose);
             }
         }
-        // After the start: a stop that comes between is taken with it, and before it.
+        // Read after the start: a stop that arrives in between is taken together with the start, and obeyed before it.
         let wishes = OperatorCommands {
             e_stop: self.e_stop.swap(false, Ordering::AcqRel),
             stop: self.stop.swap(false, Ordering::AcqRel),
@@ -94,7 +95,7 @@ impl CommandMailbox {
 mod tests {
     use super::*;
 
-    /// Each way to interrupt a start.
+    /// Every command that interrupts a start.
     const INTERRUPTIONS: [fn(&CommandMailbox); 3] =
         [CommandMailbox::e_stop, CommandMailbox::stop, CommandMailbox::reset];
 
@@ -108,12 +109,12 @@ mod tests {
         assert_eq!((wanted.start, taken, &pose[..]), (Some(7), Some(Duration::from_secs(3)), &[0.5][..]));
         assert_eq!(wishes.take(&mut pose), (OperatorCommands::default(), None));
         for interrupt in INTERRUPTIONS {
-            // Said before, and begun after.
+            // The start was asked for before the interruption and is given after it.
             let as_of = wishes.interruptions();
             interrupt(&wishes);
             wishes.start(start(as_of));
             assert_eq!(wishes.take(&mut pose).0.start, None);
-            // Begun before, and not taken yet.
+            // The start was given before the interruption and has not been taken yet.
             wishes.start(start(wishes.interruptions()));
             interrupt(&wishes);
             assert_eq!(wishes.take(&mut pose).0.start, None);

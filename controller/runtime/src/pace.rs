@@ -1,5 +1,5 @@
-//! When the next control period begins: on a fixed grid of the monotonic clock, missed points left out.
-//! `Schedule` is pure; waiting sleeps most of the time and watches the clock for the rest.
+//! Pace of the control periods: on a fixed grid of the monotonic clock, with missed grid points left out.
+//! `Schedule` is pure; waiting sleeps for most of the time and polls the clock for the rest.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
 
-/// What begins a control period.
+/// Event that begins a control period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// The controller's own clock.
     #[default]
     Clock,
-    /// The plant's next observation, and without one, half a period after it was due.
+    /// The plant's next observation, or, without one, half a period after it was due.
     Observation,
 }
 
-/// A grid of control periods.
+/// Grid of control periods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     period: Duration,
@@ -26,17 +26,18 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// A grid whose first period begins at `first`.
+    /// Returns a grid whose first period begins at `first`.
     pub fn new(period: Duration, first: Duration) -> Self {
         Self { period, next: first }
     }
 
-    /// When the next period begins.
+    /// Returns the time at which the next period begins.
     pub fn next(&self) -> Duration {
         self.next
     }
 
-    /// Serves the period that began by `now`: how late it is, and how many before it nobody served. They are lost.
+    /// Serves the period that has begun by `now`. Returns the delay of that period, and the number of periods before it
+    /// that were missed; those are not made up for.
     pub fn serve(&mut self, now: Duration) -> (Duration, u32) {
         let late = now.saturating_sub(self.next);
         let skipped = u32::try_from(late.as_nanos() / self.period.as_nanos().max(1)).unwrap_or(u32::MAX);
@@ -45,13 +46,13 @@ impl Schedule {
         (now.saturating_sub(begun), skipped)
     }
 
-    /// Begins the grid anew: the period that was served just now is its first.
+    /// Restarts the grid, with the period that is served at `now` as the first.
     pub fn restart(&mut self, now: Duration) {
         self.next = now + self.period;
     }
 }
 
-/// Sleeps until `until`, the last `spin` of it watching the clock: a sleep alone ends when the kernel likes.
+/// Waits until `until`: sleeps, and polls the clock for the last `spin`, because a sleep may end late.
 pub(crate) fn wait(clock: Clock, until: Duration, spin: Duration) {
     loop {
         let left = until.saturating_sub(clock.now());

@@ -1,5 +1,5 @@
-//! What the threads that hear a plant leave for the control thread: sightings in a ring, health in atomics.
-//! Neither side waits for the other; a full ring drops the newest sighting and counts it.
+//! Data from the plant listener to the control thread: observation stamps in a ring, health in atomics.
+//! Neither side waits for the other; a full ring refuses the newest stamp.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,55 +9,55 @@ use aegis_core::control::{ObservationStamp, PlantHealth};
 
 use crate::clock::Clock;
 
-/// Sightings that may wait between two control periods.
+/// Capacity of the ring: observation stamps that may wait between two control periods.
 const CAPACITY: usize = 256;
 
-/// A plant's health as it is heard.
+/// Health of the plant, as the plant listener reports it.
 #[derive(Debug, Default)]
 pub struct Health {
     heard_ns: AtomicU64,
-    /// Of heartbeats, at least 1; 0 before it is known.
+    /// Least round trip of recent heartbeats, nanoseconds, at least 1; 0 while unknown.
     round_trip_ns: AtomicU64,
     lost: AtomicBool,
     stopped: AtomicBool,
 }
 
 impl Health {
-    /// A heartbeat came, and says whether the plant has stopped by itself.
+    /// Records the arrival of a heartbeat, which reports whether the plant has stopped by itself.
     pub fn beat(&self, clock: Clock, stopped: bool) {
         self.stopped.store(stopped, Ordering::Relaxed);
         self.heard_ns.store(clock.now_ns(), Ordering::Release);
     }
 
-    /// An episode begins: what the plant said of the one before is over.
+    /// Clears the previous episode's report that the plant has stopped, at the start of an episode.
     pub fn resume(&self) {
         self.stopped.store(false, Ordering::Relaxed);
     }
 
-    /// The process on which the episode began has gone.
+    /// Records that the plant's process on which the episode began has gone.
     pub fn lose(&self) {
         self.lost.store(true, Ordering::Release);
     }
 
-    /// The least round trip of heartbeats lately, where it is known.
+    /// Records the least round trip of recent heartbeats, or `None` while unknown.
     pub fn measure(&self, round_trip: Option<Duration>) {
         let nanoseconds = round_trip.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
         self.round_trip_ns.store(nanoseconds.unwrap_or(0), Ordering::Release);
     }
 
-    /// A plant has been claimed anew; nothing is known of its clock.
+    /// Records that a plant has been claimed anew: the plant is not lost, and its clock is unknown.
     pub fn find(&self, clock: Clock) {
         self.beat(clock, false);
         self.measure(None);
         self.lost.store(false, Ordering::Release);
     }
 
-    /// Whether it has gone.
+    /// Returns whether the plant's process has gone.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
     }
 
-    /// What was measured last.
+    /// Returns the round trip that was recorded last.
     pub fn round_trip(&self) -> Option<Duration> {
         let nanoseconds = self.round_trip_ns.load(Ordering::Acquire);
         (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds))
@@ -73,7 +73,7 @@ impl Health {
     }
 }
 
-/// The hearing side of a ring of sightings.
+/// Sending side of the ring of observation stamps, for the plant listener.
 pub struct ObservationSender {
     ring: rtrb::Producer<ObservationStamp>,
     newest: Arc<AtomicU64>,
@@ -82,8 +82,8 @@ pub struct ObservationSender {
 }
 
 impl ObservationSender {
-    /// Leaves one for the control thread, with where positions are by it, `[channels]`, where anything is checked against
-    /// that; false where there was no room.
+    /// Sends an observation stamp to the control thread, with the measured positions, `[channels]`, if these are
+    /// checked. Returns false where the ring has no room for the stamp.
     pub fn push(&mut self, seen: ObservationStamp, measured: Option<&[f32]>) -> bool {
         if let Some(measured) = measured {
             let pose = self.measured.input_buffer_mut();
@@ -102,7 +102,7 @@ impl ObservationSender {
     }
 }
 
-/// The control thread's side.
+/// Receiving side of the ring of observation stamps, for the control thread.
 pub struct ObservationReceiver {
     ring: rtrb::Consumer<ObservationStamp>,
     newest: Arc<AtomicU64>,
@@ -111,7 +111,7 @@ pub struct ObservationReceiver {
 }
 
 impl ObservationReceiver {
-    /// All that came, as one.
+    /// Takes all stamps that arrived, joined into one.
     pub(crate) fn take(&mut self) -> Option<ObservationStamp> {
         let mut newest: Option<ObservationStamp> = None;
         while let Ok(seen) = self.ring.pop() {
@@ -120,23 +120,24 @@ impl ObservationReceiver {
         newest
     }
 
-    /// Where positions are by the newest observation, `[channels]`; none where it was asked for since the last came.
+    /// Returns the newest measured positions, `[channels]`; `None` if they have already been returned.
     pub(crate) fn measured(&mut self) -> Option<&[f32]> {
         self.measured.update().then(|| &self.measured.output_buffer()[..])
     }
 
-    /// Number of the newest observation, which rises from each to the next, and with no other.
+    /// Returns the number of the newest observation without a fault. The number rises with each newer observation, and
+    /// only then.
     pub(crate) fn newest(&self) -> u64 {
         self.newest.load(Ordering::Acquire)
     }
 }
 
-/// Orders observations by episode, and in it by control step.
+/// Returns a number that orders observations by episode, and within an episode by control step.
 fn number(seen: &ObservationStamp) -> u64 {
     (seen.episode << 32) | u64::from(seen.sequence)
 }
 
-/// A ring of sightings of a plant with so many `channels`.
+/// Returns both sides of a ring of observation stamps, for a plant with this number of `channels`.
 pub fn sightings(channels: usize) -> (ObservationSender, ObservationReceiver) {
     let (producer, consumer) = rtrb::RingBuffer::new(CAPACITY);
     let (input, output) = triple_buffer::triple_buffer(&vec![0.0; channels]);

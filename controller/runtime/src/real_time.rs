@@ -1,5 +1,5 @@
-//! Real-time priority and a core of its own for the control thread, where the system permits it.
-//! Where it does not, the thread runs without, and somebody is told in plain words.
+//! Real-time priority and a fixed core for the control thread, where the system permits them.
+//! Otherwise the thread runs without them, and [`RealTime`] holds a message for each request that was not granted.
 
 use serde::{Deserialize, Serialize};
 use thread_priority::{
@@ -7,24 +7,24 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 
-/// The highest priority that Linux has for a real-time thread.
+/// Highest priority of a real-time thread on Linux.
 const HIGHEST_PRIORITY: u8 = 99;
-/// Cores that the system's set of them has room for; a number beyond it does not fit into the set.
+/// Number of cores in the system's CPU set; a larger index does not fit into the set.
 const CORES: usize = 1024;
-/// The longest control period, microseconds: more there is not to watch.
+/// Largest `spin_us`, in microseconds: the longest control period.
 const LONGEST_SPIN_US: u64 = 1_000_000;
 
-/// What to ask the system for.
+/// Real-time settings of the control thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RealTimeSettings {
-    /// First-in, first-out priority, 1 to 99; 0 asks for none.
+    /// First-in, first-out (`SCHED_FIFO`) priority, 1 to 99; 0 requests none.
     #[serde(default)]
     pub priority: u8,
-    /// A core that the control thread keeps to.
+    /// Core that the control thread is bound to.
     #[serde(default)]
     pub core: Option<usize>,
-    /// The last so many microseconds before a period are spent watching the clock instead of sleeping.
+    /// Time before each period, in microseconds, that is spent polling the clock instead of sleeping.
     #[serde(default = "spin_us")]
     pub spin_us: u64,
 }
@@ -40,10 +40,10 @@ impl Default for RealTimeSettings {
 }
 
 impl RealTimeSettings {
-    /// Refuses what no system can give.
+    /// Checks that the settings are within what a system can grant.
     ///
     /// # Errors
-    /// The setting's name, and what was found and would be valid.
+    /// The setting's name, with the value that was found and the valid values.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         let wrong =
             |field, found: u64, most: u64| Err((field, format!("found {found}; valid is 0 to {most}")));
@@ -60,15 +60,15 @@ impl RealTimeSettings {
     }
 }
 
-/// What the system gave, for people: empty where everything that was asked for was granted.
+/// Result of the real-time requests: empty where every request was granted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RealTime {
-    /// What is not as it was asked for.
+    /// Message for each request that was not granted.
     pub notices: Vec<String>,
 }
 
 impl RealTime {
-    /// Asks for the calling thread.
+    /// Makes the requests for the calling thread.
     pub(crate) fn ask(settings: &RealTimeSettings) -> Self {
         let mut notices = Vec::new();
         if let Some(id) = settings.core

@@ -1,5 +1,6 @@
-//! The control loop with its ports and real threads beside it: it allocates nothing, and a policy's death is silence.
-//! Periods are served by hand, so nothing depends on how fast this machine is.
+//! Control loop with its ports and real policy threads: it allocates nothing, and a policy that panics counts as one
+//! that does not reply.
+//! The test serves the periods itself, so the results do not depend on the machine's speed.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use aegis_runtime::{
 
 const HORIZON: usize = 10;
 
-/// Proposes one value, or panics from an inference on.
+/// Inferencer that proposes one value, and panics after `left` inferences.
 struct Constant {
     value: f32,
     left: u32,
@@ -42,7 +43,8 @@ impl Inferencer for Constant {
     }
 }
 
-/// `patience` is what either policy may take, in periods: served by hand, they are much shorter than a thread's sleep.
+/// Returns a controller's configuration. `patience` is the timeout of both policies in periods; periods served by the
+/// test are much shorter than a thread's sleep.
 fn recipe(patience: u32) -> ControllerConfig {
     let channel = Channel {
         kind: ChannelKind::Rate,
@@ -188,7 +190,7 @@ fn a_control_period_with_its_ports_allocates_nothing() {
     let mut rig = Rig::new([u32::MAX; 2], u32::MAX);
     rig.period();
     let (mut allocations, mut commands, mut weak_periods) = (0, 0, 0);
-    // Until a policy has driven for a while: how soon its thread is woken is the system's affair.
+    // Runs until a policy has driven for a while, since the system decides when its thread is woken.
     while weak_periods < 2_000 {
         rig.see();
         let counted = allocation_counter::measure(|| rig.served.period(rig.clock.now(), Duration::ZERO, 0));
@@ -209,7 +211,7 @@ fn a_policy_that_panics_is_a_policy_that_does_not_answer() {
     let stopped = (0..100_000).any(|_| {
         rig.see();
         rig.period();
-        // What the dying threads do takes time of theirs; a period here takes none to speak of.
+        // The panicking threads need time to end; a period takes almost none.
         std::thread::yield_now();
         rig.periods().iter().any(|(mode, _)| *mode == Mode::SafeStop)
     });

@@ -1,5 +1,5 @@
-//! The arms of an experiment by name: who may drive, and by which rule.
-//! The yoked placebo is drawn here, from the twin that it is yoked to.
+//! Arms of an experiment: their names, which policies may drive in them, and by which rule control is handed over. The
+//! boundaries of the yoked placebo are drawn here, given the number of fires of the twin that it is yoked to.
 
 use std::fmt;
 
@@ -9,18 +9,18 @@ use aegis_core::{Arbiter, Authority, GateLimits, Rule};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// Name of the arm that all others are held against.
+/// Name of the baseline arm that all other arms are compared with.
 pub const WEAK: &str = "weak";
-/// Name of the arm that the gate drives.
+/// Name of the arm in which the gate decides who drives.
 pub const AEGIS: &str = "aegis";
 
-/// An arm's name in tables and files.
+/// Name of an arm in tables and files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ArmName(String);
 
 impl ArmName {
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,56 +44,59 @@ impl fmt::Display for ArmName {
     }
 }
 
-/// Who may drive.
+/// Authority to drive in an arm.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Drive {
     /// The weak policy alone.
     Weak,
     /// The strong policy alone.
     Strong,
-    /// The weak policy, backed up by the strong one when the rule fires.
+    /// The weak policy, until the rule fires and hands over to the strong policy.
     Rule(Rule),
-    /// As `Rule` in a share of the episodes, drawn for each, and the weak policy alone in the others.
-    StateRange {
+    /// As `Rule` in a fraction of the episodes, drawn for each episode; the weak policy alone in the others.
+    Fraction {
         /// The rule.
         rule: Rule,
-        /// Above 0, at most 1.
+        /// Fraction of the episodes, above 0 and at most 1.
         share: f64,
     },
-    /// The weak policy; the rule only notes what it would have done.
+    /// The weak policy alone; the rule's decisions are recorded but not obeyed.
     Shadow(Rule),
-    /// The placebo: as many fires as this arm's twin had, at boundaries drawn uniformly among those at which the gate
-    /// may fire, no two within one hold.
+    /// The yoked placebo: as many fires as the named arm's twin had, at boundaries drawn uniformly among those at which
+    /// the gate may fire, no two within one hold.
     Yoked(ArmName),
 }
 
 /// One arm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arm {
-    /// Its name.
+    /// Name.
     pub name: ArmName,
-    /// Who may drive in it.
+    /// Authority to drive.
     pub drive: Drive,
 }
 
 impl Arm {
-    /// The arm that all others are held against.
+    /// Returns the baseline arm, in which the weak policy drives alone.
     pub fn weak() -> Self {
         Self { name: WEAK.into(), drive: Drive::Weak }
     }
 
-    /// The gated arm.
+    /// Returns the arm in which the gate hands over by `rule`.
     pub fn aegis(rule: Rule) -> Self {
         Self { name: AEGIS.into(), drive: Drive::Rule(rule) }
     }
 
-    /// The strong policy alone.
+    /// Returns the arm in which the strong policy drives alone.
     pub fn strong() -> Self {
         Self { name: "strong".into(), drive: Drive::Strong }
     }
 
-    /// The arbiter at the start of an episode. An arm that is drawn for each episode has none before it
-    /// [is](crate::fork::draw).
+    /// Returns the arbiter at the start of an episode.
+    ///
+    /// # Errors
+    /// [`GateError`] for invalid limits or an invalid rule, and for an arm that is drawn for each episode and has not
+    /// been [drawn](crate::fork::draw) yet.
     pub fn arbiter(&self, limits: &GateLimits) -> Result<Arbiter, GateError> {
         Ok(Arbiter::new(match &self.drive {
             Drive::Weak => Authority::WeakOnly,
@@ -104,7 +107,7 @@ impl Arm {
                 let valid = "an arm whose boundaries were drawn";
                 return Err(GateError { field: "arm", found: format!("one yoked to {to}"), valid });
             }
-            Drive::StateRange { share, .. } => {
+            Drive::Fraction { share, .. } => {
                 let found = format!("one that obeys its rule in a share of {share} of the episodes");
                 return Err(GateError {
                     field: "arm",
@@ -115,15 +118,16 @@ impl Arm {
         }))
     }
 
-    /// Whether it is drawn anew for each episode.
+    /// Returns whether the arm is drawn anew for each episode.
     pub fn is_drawn(&self) -> bool {
-        matches!(self.drive, Drive::Yoked(_) | Drive::StateRange { .. })
+        matches!(self.drive, Drive::Yoked(_) | Drive::Fraction { .. })
     }
 
-    /// An arm with a share for one episode, by a number that was drawn uniformly from 0 to below 1; any other as it is.
+    /// Returns an arm with a fraction as it runs one episode, given a number drawn uniformly from `[0, 1)`; any other
+    /// arm unchanged.
     pub fn shared(&self, drawn: f64) -> Self {
         match &self.drive {
-            Drive::StateRange { rule, share } => {
+            Drive::Fraction { rule, share } => {
                 let rule = if drawn < *share { rule.clone() } else { Rule::Never {} };
                 Self { name: self.name.clone(), drive: Drive::Rule(rule) }
             }
@@ -131,10 +135,10 @@ impl Arm {
         }
     }
 
-    /// A yoked arm for an episode whose twin fired so often; any other arm as it is.
+    /// Returns a yoked arm for an episode whose twin fired `fires` times; any other arm unchanged.
     ///
     /// # Errors
-    /// [`DrawError`] where so many fires do not fit, which the twin's own fires show that they do.
+    /// [`DrawError`] where `fires` fires do not fit into the episode. The twin's own fires show that they do.
     pub fn yoked(
         &self,
         fires: u32,
@@ -153,7 +157,8 @@ impl Arm {
     }
 }
 
-/// Arms in an order in which they can be run: the weak one first, a yoked one after all that it may be yoked to.
+/// Sorts arms into an order in which they can be run: the weak one first, a yoked one after every arm that it may be
+/// yoked to.
 pub fn running_order(mut arms: Vec<Arm>) -> Vec<Arm> {
     arms.sort_by_key(|arm| match &arm.drive {
         Drive::Yoked(_) => 2,

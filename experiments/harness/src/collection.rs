@@ -1,5 +1,5 @@
-//! Rollouts that are kept as they land, one file each in a folder, until all of them are there.
-//! What was killed goes on from them; they go away once their whole is written.
+//! Folder in which rollouts are stored, one file each, while a collection runs. A run that was stopped continues from
+//! these files; they are removed once the complete file is written.
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -11,24 +11,24 @@ use serde_json::{Map, Value};
 use crate::files::{read_text, write_atomically};
 use crate::key::EpisodeKey;
 use crate::origin::Starts;
+use crate::rollout::Rollout;
 use crate::rollout_file::{self, Provenance, RolloutFileError};
-use crate::rollouts::Rollout;
 
-/// Name of the file that says what the rollouts of a folder were collected under.
+/// File name of the settings under which a folder's rollouts were collected.
 const ABOUT: &str = "collection.json";
 
-/// Why rollouts cannot be kept, or gone on from.
+/// Error of a collection's folder.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectionError {
-    /// The folder is something else.
+    /// The folder is not that of a collection.
     #[error("{}: {reason}; valid is a folder that `aegis collect` made, so move it away, or choose another --out", folder.display())]
     Foreign {
         /// The folder.
         folder: PathBuf,
-        /// What is the matter with it.
+        /// Reason.
         reason: String,
     },
-    /// What is there was collected under other settings.
+    /// The rollouts in the folder were collected under other settings.
     #[error(
         "{}: the episodes that are there were collected under other settings: {differences}; go on under those, remove the \
          folder, or choose another --out", folder.display()
@@ -36,15 +36,15 @@ pub enum CollectionError {
     Differs {
         /// The folder.
         folder: PathBuf,
-        /// Each setting, what it was and what it is.
+        /// Settings that differ, with their old and new values.
         differences: String,
     },
-    /// The folder, or a file in it, cannot be made, listed or removed.
+    /// The folder, or a file in it, cannot be created, listed or removed.
     #[error("{}: cannot make or change it: {source}", path.display())]
     System {
-        /// Which.
+        /// Path of the folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// An episode's file cannot be written or read.
@@ -52,24 +52,24 @@ pub enum CollectionError {
     Rollout(#[from] RolloutFileError),
 }
 
-/// A folder of rollouts on their way to one file.
+/// Folder of rollouts that are collected into one file.
 pub struct Collection {
     folder: PathBuf,
     provenance: Provenance,
 }
 
 impl Collection {
-    /// Where the rollouts wait that are to become the file `out`.
+    /// Returns the path of the folder for the rollouts of the file `out`.
     pub fn place(out: &Path) -> PathBuf {
         let mut name = out.file_name().unwrap_or_default().to_owned();
         name.push(".collecting");
         out.with_file_name(name)
     }
 
-    /// Opens the folder, or makes it; `about` is all that decides what an episode gives, by name.
+    /// Opens the folder or creates it. `about` has all settings that determine the episodes, by name.
     ///
     /// # Errors
-    /// A folder of something else or of other settings, and one that cannot be made.
+    /// A folder that is not a collection's, one of other settings, and one that cannot be created.
     pub fn open(
         folder: &Path,
         about: &Map<String, Value>,
@@ -105,12 +105,12 @@ impl Collection {
         Err(CollectionError::Differs { folder: folder.to_owned(), differences: differences.join("; ") })
     }
 
-    /// Those of the keys whose rollouts are not there yet.
+    /// Returns the keys without a stored rollout.
     pub fn missing(&self, keys: &[EpisodeKey]) -> Vec<EpisodeKey> {
         keys.iter().filter(|key| !self.file(**key).exists()).copied().collect()
     }
 
-    /// Keeps a rollout.
+    /// Stores a rollout.
     ///
     /// # Errors
     /// [`RolloutFileError::Write`].
@@ -118,10 +118,10 @@ impl Collection {
         rollout_file::write(&self.file(rollout.key), &self.of(rollout.key), std::slice::from_ref(rollout))
     }
 
-    /// The rollouts of all keys, in their order, bit for bit as they were kept.
+    /// Reads the rollouts of all keys, in the order of the keys, bit for bit as stored.
     ///
     /// # Errors
-    /// One that is not there, or is another.
+    /// A rollout that is missing or belongs to another episode.
     pub fn all(&self, keys: &[EpisodeKey]) -> Result<Vec<Rollout>, CollectionError> {
         let one = |key: &EpisodeKey| {
             let path = self.file(*key);
@@ -137,7 +137,7 @@ impl Collection {
         keys.iter().map(one).collect()
     }
 
-    /// Removes the rollouts of these keys and the files `beside` them, and the folder where nothing else is in it.
+    /// Removes the rollouts of these keys and the files `beside` them, and the folder if it is then empty.
     ///
     /// # Errors
     /// A file that cannot be removed.
@@ -152,7 +152,7 @@ impl Collection {
             }
         }
         match std::fs::remove_dir(&self.folder) {
-            // What else is in it is somebody's.
+            // A folder with other files in it is left in place.
             Err(source) if source.kind() != ErrorKind::DirectoryNotEmpty => {
                 Err(CollectionError::System { path: self.folder, source })
             }
@@ -160,7 +160,7 @@ impl Collection {
         }
     }
 
-    /// What a file of one episode says of itself.
+    /// Returns the provenance of one episode's file.
     fn of(&self, key: EpisodeKey) -> Provenance {
         Provenance { starts: Some(Starts::of([key])), ..self.provenance.clone() }
     }

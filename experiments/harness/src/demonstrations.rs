@@ -1,5 +1,5 @@
-//! Demonstrations: an expert drives, disturbances push it off its path, and it recovers.
-//! A disturbance is a burst of noise, an opened or closed gripper, or a learner that drives for a while.
+//! Demonstrations: an expert drives, disturbances push it off its path, and it recovers. A disturbance is a burst of
+//! noise, a gripper that is forced open or closed, or a learner that drives for a while.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
@@ -11,41 +11,41 @@ use rand::{Rng, RngExt};
 use rand_distr::{Distribution, StandardNormal};
 use safetensors::tensor::{Dtype, TensorView};
 
-use crate::episode::{EpisodeError, EpisodeSettings, settle_objects};
+use crate::episode_context::{EpisodeError, EpisodeSettings, settle_objects};
 use crate::key::EpisodeKey;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 
-/// What disturbs the expert.
+/// Settings of the disturbances.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Disturbance {
-    /// Chance per control step that a burst begins while the expert drives undisturbed.
+    /// Probability per control step that a burst begins while the expert drives undisturbed.
     pub rate: f64,
     /// Standard deviation of the noise on a disturbed action, in action units.
     pub noise_sd: f64,
-    /// Chance that the learner, where there is one, drives from the start of an episode.
+    /// Probability that the learner, where there is one, drives from the start of an episode.
     pub learner_start: f64,
 }
 
-/// A scripted policy over the exact state: one action for one observation.
+/// Scripted policy on the exact state: returns one action for one observation.
 pub type Expert = dyn Fn(&Observation) -> Result<Vec<f32>, PolicyError> + Send + Sync;
-/// Turns what policies see into what they read.
+/// Encoder from the noisy observation to the vector that a policy reads.
 pub type Encoder = dyn Fn(&Observation) -> Result<Vec<f32>, PolicyError> + Sync;
 
-/// What of the states is kept.
+/// Settings of what is recorded of the observations.
 pub struct Keeping<'a> {
-    /// Makes what a policy reads as one vector; kept for every control step.
+    /// Encodes the observation as one vector, which is recorded at every control step.
     pub encode: &'a Encoder,
-    /// Control steps from one picture of each camera to the next; `None` keeps no pictures.
+    /// Control steps between two pictures of each camera; `None` records no pictures.
     pub frames_every: Option<NonZeroU32>,
 }
 
-/// Who takes part in a collection. Each worker owns its own.
+/// Plant, expert and learner of a collection. Each worker owns one set.
 pub struct Collectors {
-    /// The robot or simulator.
+    /// Plant: the robot or simulator.
     pub plant: Box<dyn Plant>,
-    /// Drives and corrects; sees the exact state.
+    /// Expert, which drives and labels; receives the exact state.
     pub expert: Box<Expert>,
-    /// Drives now and then, for the states that it gets into.
+    /// Learner, which drives at times, so that the data contains the states that it reaches.
     pub learner: Option<Box<dyn Policy>>,
 }
 
@@ -57,13 +57,13 @@ struct Row {
     clean: bool,
 }
 
-/// One episode.
+/// Recorded episode.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Demonstration {
     rows: Vec<Row>,
-    /// Pictures by the row that they belong to, all cameras of a row after one another.
+    /// Pictures with the row that they belong to; the pictures of all cameras of a row are adjacent.
     frames: Vec<(usize, Frame)>,
-    /// Whether the goal held within the horizon.
+    /// Whether the goal was reached within the horizon.
     pub success: bool,
 }
 
@@ -146,7 +146,7 @@ fn demonstrate(
     Ok(demonstration)
 }
 
-/// What disturbs the expert now, and for how many control steps more.
+/// Current disturbance and its remaining control steps.
 enum Burst {
     None,
     Noise { push: Push, left: u32 },
@@ -182,14 +182,14 @@ impl Burst {
     }
 }
 
-/// Noise that lasts: a first-order autoregressive push on every component of the action but the gripper.
+/// First-order autoregressive noise on every component of the action except the gripper.
 #[derive(Default)]
 struct Push {
     state: Vec<f64>,
 }
 
 impl Push {
-    /// Share of the push that carries over to the next control step.
+    /// Fraction of the noise that carries over to the next control step.
     const MEMORY: f64 = 0.8;
 
     fn disturb(&mut self, action: &[f32], sd: f64, generator: &mut impl Rng) -> Vec<f32> {
@@ -206,11 +206,11 @@ impl Push {
     }
 }
 
-/// Writes the successful demonstrations as safetensors, atomically:
-/// `observation` `float32[rows, width]`, `action` `float32[rows, 7]` (the expert's, also where another drove),
-/// `clean` `uint8[rows]` (1 where the expert's action was sent), `episode` and `task` `int64[rows]`. With pictures also
-/// `frame_row` `int64[frames]`, the rows before whose control step they were taken, and for each camera
-/// `frames.NAME` `uint8[frames, height, width, 3]`.
+/// Writes the successful demonstrations as safetensors, atomically: `observation` `float32[rows, width]`, `action`
+/// `float32[rows, 7]` (the expert's, also where the expert did not drive), `clean` `uint8[rows]` (1 where the expert's
+/// action was sent), `episode` and `task` `int64[rows]`. With pictures also `frame_row` `int64[frames]`, the rows
+/// before whose control step the pictures were taken, and for each camera `frames.NAME` `uint8[frames, height, width,
+/// 3]`.
 pub fn write(path: &Path, keys: &[EpisodeKey], demonstrations: &[Demonstration]) -> Result<(), WriteError> {
     let failed = |reason: String| WriteError { path: path.to_owned(), reason };
     let mut columns = Columns::default();
@@ -254,7 +254,7 @@ struct Columns {
     episode: Vec<u8>,
     task: Vec<u8>,
     frame_row: Vec<u8>,
-    /// Rows and pixels per row, and the pictures, by the camera's name.
+    /// Picture size `[height, width]` in pixels and RGB bytes of all pictures, by camera name.
     cameras: BTreeMap<Arc<str>, ([usize; 2], Vec<u8>)>,
 }
 
@@ -285,12 +285,12 @@ impl Columns {
     }
 }
 
-/// Why a data set was not written.
+/// Error of writing a data set.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: cannot write: {reason}", path = path.display())]
 pub struct WriteError {
     /// The file.
     pub path: PathBuf,
-    /// Why.
+    /// Reason.
     pub reason: String,
 }

@@ -1,5 +1,5 @@
-//! The loop of the method, in lock-step with a plant, from any chunk boundary on.
-//! Observation → weak inference → score → decision → action → record, one chunk after another.
+//! The control loop of an episode, in lock-step with the plant, from any boundary on. For each chunk: observation →
+//! weak inference → score → gate decision → actions → record.
 
 use std::time::{Duration, Instant};
 
@@ -9,36 +9,35 @@ use aegis_core::{Arbiter, ChunkRecord, Driver, Inference, Observation, Plant, Po
 use sha2::{Digest, Sha256};
 
 use crate::arm::ArmName;
-use crate::episode::{
-    EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, settle_objects,
-};
+use crate::episode_context::{EpisodeContext, EpisodeError, EpisodeSettings, EpisodeTiming, settle_objects};
 use crate::files::hex;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 
-/// An episode at a chunk boundary, apart from the plant's own state: what the loop goes on from.
+/// State of an episode at a boundary, without the plant's own state. The loop can be continued from here.
 #[derive(Clone)]
 pub(crate) struct EpisodeState {
     pub(crate) observation: Observation,
     pub(crate) memory: Memory,
     pub(crate) path: StatePath,
-    /// What it came to so far.
+    /// Result up to this boundary.
     pub(crate) result: EpisodeResult,
 }
 
-/// Called at every boundary before anything is inferred there; sees the course as it stands.
+/// Callback that is called at every boundary, before any inference, with the episode's state.
 pub(crate) type BoundaryHook<'a> = dyn FnMut(&EpisodeState, &EpisodeContext) -> Result<(), EpisodeError> + 'a;
 
 impl EpisodeState {
-    /// Resets the plant, lets it come to rest, and stands at the first boundary.
+    /// Resets the plant, lets objects come to rest, and returns the state at the first boundary.
     pub(crate) fn begin(
-        parties: &mut EpisodeContext,
+        context: &mut EpisodeContext,
         arm: ArmName,
         key: EpisodeKey,
         settings: &EpisodeSettings,
     ) -> Result<Self, EpisodeError> {
-        let observation = settle_objects(parties.plant.as_mut(), key.start, settings)?;
+        let observation = settle_objects(context.plant.as_mut(), key.start, settings)?;
         let mut path = StatePath::default();
-        path.push(parties.plant.as_ref());
+        path.push(context.plant.as_ref());
         let result = EpisodeResult {
             arm,
             key,
@@ -52,13 +51,13 @@ impl EpisodeState {
             prefixes: Vec::new(),
             path: String::new(),
         };
-        Ok(Self { observation, memory: parties.probe.memory(), path, result })
+        Ok(Self { observation, memory: context.probe.memory(), path, result })
     }
 
-    /// Drives to the episode's end.
+    /// Runs the control loop until success or the horizon.
     pub(crate) fn finish(
         mut self,
-        parties: &mut EpisodeContext,
+        context: &mut EpisodeContext,
         mut arbiter: Arbiter,
         settings: &EpisodeSettings,
         recorder: &mut dyn Recorder,
@@ -66,20 +65,20 @@ impl EpisodeState {
         at_boundary: &mut BoundaryHook<'_>,
     ) -> Result<EpisodeResult, EpisodeError> {
         while self.result.steps < settings.gate.horizon_steps && !self.result.success {
-            at_boundary(&self, parties)?;
-            let record = self.decide(parties, &mut arbiter, settings, timing)?;
+            at_boundary(&self, context)?;
+            let record = self.decide(context, &mut arbiter, settings, timing)?;
             recorder.state_path(self.path.bytes());
             recorder.chunk(&record);
-            self.execute(parties.plant.as_mut(), &record, settings, recorder)?;
+            self.execute(context.plant.as_mut(), &record, settings, recorder)?;
         }
         self.result.path = self.path.digest();
         Ok(self.result)
     }
 
-    /// One boundary: both policies' opinions, the score, and who drives.
+    /// Decides one boundary: runs the inferences, scores the activation and lets the arbiter choose the driver.
     fn decide(
         &mut self,
-        parties: &mut EpisodeContext,
+        context: &mut EpisodeContext,
         arbiter: &mut Arbiter,
         settings: &EpisodeSettings,
         timing: &mut EpisodeTiming,
@@ -87,16 +86,16 @@ impl EpisodeState {
         let (key, step, chunk_steps) = (self.result.key, self.result.steps, settings.gate.chunk_steps);
         let mut seen = self.observation.clone();
         settings.sensor.apply(&mut seen, &mut settings.streams.at(key, "sensor", step));
-        if parties.weak.reads_frames() || parties.strong.reads_frames() {
-            seen.frames = parties.plant.frames()?.into();
+        if context.weak.reads_frames() || context.strong.reads_frames() {
+            seen.frames = context.plant.frames()?.into();
         }
 
-        let (weak, elapsed) = infer(parties.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
+        let (weak, elapsed) = infer(context.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
         timing.weak.push(elapsed);
         let pooled = weak.activation.ok_or(EpisodeError::NoActivation)?.mean_pool();
-        let score = parties.probe.score(&mut self.memory, &pooled)?;
+        let score = context.probe.score(&mut self.memory, &pooled)?;
         let mut ask = || {
-            let (strong, elapsed) = infer(parties.strong.as_mut(), Driver::Strong, &seen, chunk_steps)?;
+            let (strong, elapsed) = infer(context.strong.as_mut(), Driver::Strong, &seen, chunk_steps)?;
             timing.strong.push(elapsed);
             Ok::<_, EpisodeError>(strong.chunk)
         };
@@ -119,7 +118,7 @@ impl EpisodeState {
         Ok(ChunkRecord { step, decision, pooled, weak: weak.chunk, strong })
     }
 
-    /// Sends the chosen chunk, as far as the episode goes.
+    /// Executes the chosen chunk, at most until success or the horizon.
     fn execute(
         &mut self,
         plant: &mut dyn Plant,
@@ -128,7 +127,7 @@ impl EpisodeState {
         recorder: &mut dyn Recorder,
     ) -> Result<(), EpisodeError> {
         let driver = record.decision.driver;
-        // The strong policy may have been asked only for its opinion.
+        // The strong policy may have been asked only to compute its disagreement with the weak one.
         let obeyed = record.strong.as_ref().filter(|_| driver == Driver::Strong);
         let chunk = obeyed.unwrap_or(&record.weak);
         let left = settings.gate.horizon_steps - self.result.steps;
@@ -172,7 +171,7 @@ fn infer(
     Ok((inference, elapsed))
 }
 
-/// A running digest over every bit of the plant's state after every control step.
+/// Running digest over every bit of the plant's state after every control step.
 #[derive(Clone, Default)]
 pub(crate) struct StatePath {
     hasher: Sha256,
@@ -188,7 +187,7 @@ impl StatePath {
         }
     }
 
-    /// Whether both ended in the same state, bit for bit.
+    /// Returns whether the last states of both paths are equal, bit for bit.
     pub(crate) fn stands_where(&self, other: &Self) -> bool {
         let bits = |path: &Self| path.state.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         bits(self) == bits(other)
@@ -198,7 +197,7 @@ impl StatePath {
         hex(&self.bytes())
     }
 
-    /// The first half of the SHA-256 over every state so far.
+    /// Returns the first 16 bytes of the SHA-256 over all states so far.
     fn bytes(&self) -> [u8; 16] {
         let mut half = [0; 16];
         half.copy_from_slice(&self.hasher.clone().finalize()[..16]);

@@ -1,12 +1,12 @@
-//! A run that can be stopped at any instant: what the store lacks is run, what it has is left alone.
-//! A key's trace is on disk before its results are, so results in the store always have their trace.
+//! Runs an experiment so that it can be stopped at any instant: only the keys that the store lacks are run. A key's
+//! trace is written to disk before its results are stored, so stored results always have their trace.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::arm::Arm;
-use crate::episode::{EpisodeContext, EpisodeSettings};
+use crate::episode_context::{EpisodeContext, EpisodeSettings};
 use crate::files::{read_any, sha256_of, write_atomically};
 use crate::fork::run_twins;
 use crate::key::EpisodeKey;
@@ -14,25 +14,25 @@ use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 use crate::store::{Store, StoreError};
 use crate::trace::Trace;
 
-/// Name of the store in an experiment's folder.
+/// File name of the store in an experiment's folder.
 pub const STORE: &str = "episodes.sqlite";
-/// Folder of the step traces in an experiment's folder.
+/// Name of the folder of step traces in an experiment's folder.
 pub const TRACES: &str = "traces";
 
-/// Which part of the keys a machine runs: `index` of `count`, from 1.
+/// Part of the keys that one machine runs: part `index` of `count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
-    /// Which part, from 1.
+    /// Number of the part, from 1.
     pub index: usize,
-    /// How many parts there are.
+    /// Number of parts.
     pub count: usize,
 }
 
 impl Shard {
-    /// All of it.
+    /// Single part with all keys.
     pub const WHOLE: Self = Self { index: 1, count: 1 };
 
-    /// Reads `i/N`.
+    /// Parses `I/N`, with I from 1 to N.
     pub fn parse(text: &str) -> Result<Self, String> {
         let valid = || format!("found {text}; valid is I/N with I from 1 to N, for example 2/8");
         let (index, count) = text.split_once('/').ok_or_else(valid)?;
@@ -41,44 +41,44 @@ impl Shard {
         if (1..=shard.count).contains(&shard.index) { Ok(shard) } else { Err(valid()) }
     }
 
-    /// Its keys: every `count`-th from the `index`-th on, so that each part meets every task.
+    /// Returns the keys of this part: every `count`-th from the `index`-th on, so that each part covers every task.
     pub fn of(self, keys: &[EpisodeKey]) -> Vec<EpisodeKey> {
         keys.iter().skip(self.index - 1).step_by(self.count).copied().collect()
     }
 }
 
-/// Where a key's step trace lies in an experiment's folder.
+/// Returns the path of a key's step trace in an experiment's folder.
 pub fn trace_path(folder: &Path, key: EpisodeKey) -> PathBuf {
     folder.join(TRACES).join(key.file_name())
 }
 
-/// A step trace is not the one that its store speaks of.
+/// Error about a step trace that does not match its store.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
-    /// It has other bytes.
+    /// The file's SHA-256 differs from the one in the store.
     #[error("{}: SHA-256 is {found}; the store says {expected}", path.display())]
     Digest {
         /// The file.
         path: PathBuf,
         /// Digest in the store.
         expected: String,
-        /// What is there.
+        /// Digest of the file.
         found: String,
     },
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}: cannot read: {source}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
 }
 
-/// The bytes of a key's trace, held against its digest in the store.
+/// Reads a key's trace and checks its bytes against the digest in the store.
 ///
 /// # Errors
-/// [`TraceError`] where they cannot be read or are others.
+/// [`TraceError`] where the file cannot be read or its digest differs.
 pub fn read_trace(folder: &Path, key: EpisodeKey, expected: &str) -> Result<Vec<u8>, TraceError> {
     let path = trace_path(folder, key);
     let bytes = match read_any(&path) {
@@ -92,21 +92,21 @@ pub fn read_trace(folder: &Path, key: EpisodeKey, expected: &str) -> Result<Vec<
     Err(TraceError::Digest { path, expected: expected.to_owned(), found })
 }
 
-/// An experiment's folder, its open store, and what is run into it.
+/// An experiment: its folder, its open store, its keys and its arms.
 pub struct Experiment<'a> {
-    /// Where traces go, beside the store.
+    /// Folder of the store and of the traces.
     pub folder: &'a Path,
-    /// The results so far.
+    /// Store of the results.
     pub store: Store,
-    /// All keys that the store is to hold.
+    /// All keys that the store is to contain in the end.
     pub keys: &'a [EpisodeKey],
     /// The arms, the weak one first.
     pub arms: &'a [Arm],
 }
 
-/// Holds that all that ran is there: the store's file, these sets in it, and their traces.
+/// Checks that everything that ran was kept: the store's file, these sets in it, and their traces.
 fn check_kept(folder: &Path, store: &Store, ran: &[EpisodeKey]) -> Result<(), RunError> {
-    store.check_place()?;
+    store.check_not_replaced()?;
     let stored: BTreeSet<EpisodeKey> = store.traces()?.into_iter().map(|(key, _)| key).collect();
     for key in ran {
         let path = trace_path(folder, *key);
@@ -122,10 +122,10 @@ fn check_kept(folder: &Path, store: &Store, ran: &[EpisodeKey]) -> Result<(), Ru
     Ok(())
 }
 
-/// Runs what the store lacks of these keys; returns how many it ran.
+/// Runs the keys that the store lacks and returns how many were run.
 ///
 /// # Errors
-/// [`RunError`]; what was done before it is kept.
+/// [`RunError`]. Sets that were finished before the error are kept.
 pub fn run(
     experiment: Experiment<'_>,
     workers: usize,
@@ -147,9 +147,9 @@ pub fn run(
         }
         progress(said);
     };
-    parallel(&missing, workers, open, &follow, |parties, key| {
+    parallel(&missing, workers, open, &follow, |context, key| {
         let mut trace = Trace::default();
-        let twins = run_twins(parties, arms, *key, settings, &mut trace)
+        let twins = run_twins(context, arms, *key, settings, &mut trace)
             .map_err(|source| RunError::Job { what: describe(*key, "twins"), source })?;
         let results: Vec<_> = twins.into_iter().map(|(result, _)| result).collect();
         let path = trace_path(folder, *key);
@@ -160,7 +160,7 @@ pub fn run(
         let bytes = trace.file(layout, *key, settings.gate.chunk_steps).parquet().map_err(failed)?;
         write_atomically(&path, &bytes).map_err(|error| failed(error.to_string()))?;
         let mut store = store.lock().map_err(|_| RunError::Worker)?;
-        store.check_place()?;
+        store.check_not_replaced()?;
         store.insert(&results, &sha256_of(&bytes))?;
         Ok(())
     })?;

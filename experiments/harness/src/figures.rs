@@ -1,25 +1,26 @@
-//! Figures of one episode held against each other: what is stored, and what a trace or another run gives.
-//! Each that differs is named, a list's with the place of its first difference.
+//! Compares the figures of one episode: the stored ones with those from a trace or from another run. Each field that
+//! differs is named; for a list, with the index of its first difference.
 
 use serde_json::Value;
 
-use crate::episode::EpisodeResult;
+use crate::outcome::EpisodeResult;
 
-/// A figure that is not what it should be.
+/// Field of a result that differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// The field of the result, with a list's first place that differs.
+    /// Name of the field, for a list with the index of the first difference.
     pub field: String,
-    /// What is stored.
+    /// Stored value.
     pub stored: String,
-    /// What was found instead.
+    /// Value found.
     pub found: String,
 }
 
-/// Names every field in which a stored result is not `made`, in the order of the fields.
+/// Returns every field in which a stored result differs from `made`, in the order of the fields.
 ///
-/// Equal texts are equal results. Both texts go through the same reader otherwise, because reading a decimal may move a
-/// number by its last bit; where only such a bit, or the spelling, is another, the field is `text`.
+/// Equal JSON texts are equal results. Otherwise both texts are parsed by the same reader, because reading a decimal
+/// may change a number's last bit; where the parsed results are equal and only such a bit or the spelling differs, the
+/// field is `text`.
 pub fn differences(stored: &str, made: &EpisodeResult) -> Vec<Difference> {
     let again = match serde_json::to_string(made) {
         Ok(again) => again,
@@ -36,7 +37,7 @@ pub fn differences(stored: &str, made: &EpisodeResult) -> Vec<Difference> {
     if named.is_empty() { vec![difference("text", stored, &again)] } else { named }
 }
 
-/// Names every field in which two results differ, values as they are.
+/// Returns every field in which two results differ.
 pub fn fields_that_differ(stored: &EpisodeResult, made: &EpisodeResult) -> Vec<Difference> {
     const FIELDS: [&str; 11] = [
         "arm",
@@ -59,7 +60,7 @@ pub fn fields_that_differ(stored: &EpisodeResult, made: &EpisodeResult) -> Vec<D
     }
 }
 
-/// How two values of a field differ, if they do.
+/// Returns the difference of two values of a field; `None` where they are equal.
 fn differ(field: &str, stored: &Value, found: &Value) -> Option<Difference> {
     if stored == found {
         return None;

@@ -1,32 +1,34 @@
-//! Twins that do not run the same steps twice: each goes on from the weak arm's snapshot where it first hands over.
-//! What an arm decides up to there follows from what was read on the weak path, so nothing before has to be run.
+//! Runs the twins of one key without running shared control steps twice: each arm resumes from the weak arm's saved
+//! plant state at its own first hand-over. Until its first hand-over an arm decides on the same scores and distances as
+//! were recorded on the weak trajectory, so no earlier control step has to be run again.
 
 use aegis_core::trigger::chunk_disagreement;
 use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Saved, Score, StepRecord};
 use rand::RngExt;
 
 use crate::arm::{Arm, Drive};
-use crate::episode::{
-    EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, EpisodeTiming, run_episode, run_watched,
-};
+use crate::episode::{run_episode, run_watched};
+use crate::episode_context::{EpisodeContext, EpisodeError, EpisodeSettings, EpisodeTiming};
 use crate::episode_state::{EpisodeState, StatePath};
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 use crate::trace::TwinRecorder;
 use crate::twins;
 
-/// One arm's episode: what it came to and how long its inferences took.
+/// One arm's episode: its result and its inference times.
 pub type Twin = (EpisodeResult, EpisodeTiming);
 
-/// Runs the twins of one key: the first arm, which is the weak one, then the others in their order.
+/// Runs the twins of one key: first the weak arm, which is the first of `arms`, then the others in their order.
 ///
-/// With [`EpisodeSettings::fork`] and a plant that can save itself, an arm runs only from its first hand-over on; an
-/// arm that never hands over is its weak twin. The results are the same either way, which `twins` checks as far as
-/// digests of the state path show it.
+/// With [`EpisodeSettings::fork`] and a plant that can save its state, an arm runs only from its first hand-over on;
+/// the result of an arm that never hands over is a copy of its weak twin's. The results are the same with and without
+/// forking; `twins` checks this as far as the digests of the state path show it.
 ///
 /// # Errors
-/// [`EpisodeError::Twins`] where an arm parts from the weak one before it hands over, and what running reports.
+/// [`EpisodeError::Twins`] where an arm differs from the weak one before it hands over, and any error of running an
+/// episode.
 pub fn run_twins(
-    parties: &mut EpisodeContext,
+    context: &mut EpisodeContext,
     arms: &[Arm],
     key: EpisodeKey,
     settings: &EpisodeSettings,
@@ -34,20 +36,20 @@ pub fn run_twins(
 ) -> Result<Vec<Twin>, EpisodeError> {
     let mut done: Vec<Twin> = Vec::with_capacity(arms.len());
     let Some((first, others)) = arms.split_first() else { return Ok(done) };
-    // Arms that read the distance between both policies need it on the weak path too.
+    // Arms whose rule reads the distance between both policies need that distance on the weak trajectory too.
     let mut weak_settings = settings.clone();
     for arm in others.iter().filter(|arm| !arm.is_drawn()) {
         weak_settings.ask_strong |= arm.arbiter(&settings.gate)?.needs_disagreement();
     }
-    let (weak, trail) = step_to(parties, first, key, &weak_settings, recorders.arm(&first.name))?;
+    let (weak, trail) = step_to(context, first, key, &weak_settings, recorders.arm(&first.name))?;
     done.push(weak);
     for arm in others {
         let drawn = draw(arm, done.iter().map(|(twin, _)| twin), key, settings)?;
-        // An arm of the weak policy alone is there to show that two runs are equal, so it is run.
+        // A second arm of the weak policy alone shows that two runs are equal, so that arm is always run in full.
         let twin = if drawn.drive != Drive::Weak && trail.is_whole() {
-            trail.fork(parties, &drawn, &done[0].0, settings, recorders)?
+            trail.fork(context, &drawn, &done[0].0, settings, recorders)?
         } else {
-            run_episode(parties, &drawn, key, settings, recorders.arm(&arm.name))?
+            run_episode(context, &drawn, key, settings, recorders.arm(&arm.name))?
         };
         twins::check(&done[0].0, &twin.0)?;
         done.push(twin);
@@ -55,15 +57,15 @@ pub fn run_twins(
     Ok(done)
 }
 
-/// The stream that says in which episodes an arm with a share obeys its rule. One for all such arms, so that of two shares
-/// the larger one takes in the episodes of the smaller.
+/// Random stream that decides in which episodes an arm with a fraction obeys its rule. All such arms use the same
+/// stream, so the episodes of the smaller of two fractions are contained in the episodes of the larger.
 const SHARE: &str = "share";
 
-/// The arm as it runs one episode: what is yoked to one of `twins` has its fires drawn, what obeys its rule in a share of the
-/// episodes whether it does in this one.
+/// Returns the arm as it runs one episode: for an arm yoked to one of `twins` the boundaries of its fires are drawn;
+/// for an arm that obeys its rule in a fraction of the episodes, whether it obeys in this one.
 ///
 /// # Errors
-/// [`EpisodeError::Draw`] where there is no room for them.
+/// [`EpisodeError::Draw`] where the episode has too few boundaries for the fires.
 pub fn draw<'a>(
     arm: &Arm,
     mut twins: impl Iterator<Item = &'a EpisodeResult>,
@@ -74,34 +76,34 @@ pub fn draw<'a>(
         Drive::Yoked(to) => twins.find(|twin| twin.arm == *to).map_or(0, |twin| twin.fires),
         _ => 0,
     };
-    if matches!(arm.drive, Drive::StateRange { .. }) {
+    if matches!(arm.drive, Drive::Fraction { .. }) {
         return Ok(arm.shared(settings.streams.at(key, SHARE, 0).random()));
     }
     let mut generator = settings.streams.at(key, &format!("arm/{}", arm.name), 0);
     Ok(arm.yoked(fires, &settings.gate, &mut generator)?)
 }
 
-/// The weak arm, with a point to go on from at each boundary.
+/// Runs the weak arm and saves the plant's state and the episode's state at each boundary.
 fn step_to(
-    parties: &mut EpisodeContext,
+    context: &mut EpisodeContext,
     arm: &Arm,
     key: EpisodeKey,
     settings: &EpisodeSettings,
     recorder: &mut dyn Recorder,
 ) -> Result<(Twin, WeakTrajectory), EpisodeError> {
     let mut points = Vec::new();
-    let mut keep = |course: &EpisodeState, parties: &EpisodeContext| {
+    let mut keep = |state: &EpisodeState, context: &EpisodeContext| {
         if settings.fork {
-            points.extend(parties.plant.save()?.map(|saved| (saved, course.clone())));
+            points.extend(context.plant.save()?.map(|saved| (saved, state.clone())));
         }
         Ok(())
     };
     let mut reader = Reader { readings: Vec::new(), recorder };
-    let weak = run_watched(parties, arm, key, settings, &mut reader, &mut keep)?;
+    let weak = run_watched(context, arm, key, settings, &mut reader, &mut keep)?;
     Ok((weak, WeakTrajectory { points, readings: reader.readings }))
 }
 
-/// Where the weak arm stood at each boundary, and what was read there.
+/// Saved states of the weak arm at each boundary, and the score and distance that were read there.
 struct WeakTrajectory {
     points: Vec<(Saved, EpisodeState)>,
     readings: Vec<Reading>,
@@ -115,14 +117,14 @@ struct Reading {
 }
 
 impl WeakTrajectory {
-    /// Whether every boundary can be gone on from.
+    /// Returns whether an arm can resume from every boundary.
     fn is_whole(&self) -> bool {
         self.points.len() == self.readings.len()
     }
 
     fn fork(
         &self,
-        parties: &mut EpisodeContext,
+        context: &mut EpisodeContext,
         arm: &Arm,
         weak: &EpisodeResult,
         settings: &EpisodeSettings,
@@ -132,22 +134,22 @@ impl WeakTrajectory {
         let mut arbiter = arm.arbiter(&settings.gate)?;
         let mut fires = 0;
         recorders.arm(&arm.name);
-        for (reading, (saved, course)) in self.readings.iter().zip(&self.points) {
+        for (reading, (saved, state)) in self.readings.iter().zip(&self.points) {
             let before: Arbiter = arbiter.clone();
             let decision = arbiter.boundary(reading.step, reading.score, reading.distance);
             if decision.driver == Driver::Strong {
-                let mut course = course.clone();
-                course.observation = parties.plant.resume(saved)?;
+                let mut state = state.clone();
+                state.observation = context.plant.resume(saved)?;
                 let mut here = StatePath::default();
-                here.push(parties.plant.as_ref());
-                if !here.stands_where(&course.path) {
+                here.push(context.plant.as_ref());
+                if !here.stands_where(&state.path) {
                     return Err(EpisodeError::Fork { step: reading.step });
                 }
-                course.result.arm = arm.name.clone();
-                course.result.fires = fires;
+                state.result.arm = arm.name.clone();
+                state.result.fires = fires;
                 let recorder = recorders.arm(&arm.name);
                 let result =
-                    course.finish(parties, before, settings, recorder, &mut timing, &mut |_, _| Ok(()))?;
+                    state.finish(context, before, settings, recorder, &mut timing, &mut |_, _| Ok(()))?;
                 return Ok((result, timing));
             }
             if decision.fired {
@@ -159,7 +161,7 @@ impl WeakTrajectory {
     }
 }
 
-/// Notes what an arbiter would read, and hands everything on.
+/// Recorder that keeps the score and distance of each boundary and forwards every call.
 struct Reader<'a> {
     readings: Vec<Reading>,
     recorder: &'a mut dyn Recorder,

@@ -1,5 +1,5 @@
-//! Parts of an experiment that ran on several machines, put together: nothing twice, nothing missing, nothing foreign.
-//! The whole appears at its place when all of it is there, or not at all.
+//! Merges the parts of an experiment that ran on several machines, and refuses duplicate, missing and foreign sets. The
+//! merged folder appears only when it is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -13,69 +13,69 @@ use crate::precondition;
 use crate::runner::describe;
 use crate::store::{Part, Store, StoreError};
 
-/// Why parts cannot be put together.
+/// Error of merging parts.
 #[derive(Debug, thiserror::Error)]
 pub enum MergeError {
-    /// A part's store is of another registration, or cannot be read.
+    /// A part's store belongs to another registration, or cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Two parts hold the same episodes.
+    /// Two parts contain the same episodes.
     #[error("{what}: is in {} and in {}; valid is one part", first.display(), second.display())]
     Overlap {
-        /// Which.
+        /// Name of the set.
         what: String,
-        /// One part.
+        /// First part.
         first: PathBuf,
-        /// The other.
+        /// Second part.
         second: PathBuf,
     },
-    /// Episodes of the plan are in no part.
+    /// Sets of the plan are in no part.
     #[error("{count} sets of twins are in no part, the first is {first}; run the shards that lack them")]
     Gap {
-        /// How many.
+        /// Number of missing sets.
         count: usize,
-        /// The first.
+        /// Name of the first missing set.
         first: String,
     },
-    /// A part holds an episode that the plan does not ask for.
+    /// A part contains a set that is not in the plan.
     #[error("{}: {what}: is not of this plan", part.display())]
     Foreign {
         /// The part.
         part: PathBuf,
-        /// Which.
+        /// Name of the set.
         what: String,
     },
-    /// Parts that should hold the same do not.
+    /// Parts contain different results for the precondition, which every part runs alike.
     #[error("{}: holds other episodes than {}; valid is the same in every part", other.display(), first.display())]
     Differs {
-        /// A part.
+        /// Part that differs.
         other: PathBuf,
-        /// What it is held against.
+        /// Part that it is compared with.
         first: PathBuf,
     },
-    /// What a part holds is not as it was sealed.
+    /// A part's contents differ from what was sealed.
     #[error("{}: {what}; valid is a part as it was run", part.display())]
     Sealed {
         /// The part.
         part: PathBuf,
-        /// The first thing that is not.
+        /// First entry that differs.
         what: String,
     },
-    /// A trace is not the one that the store speaks of.
+    /// A trace does not match its digest in the store.
     #[error(transparent)]
     Trace(#[from] TraceError),
-    /// There is something at the place of the whole.
+    /// The output path exists already.
     #[error("{}: is there already; valid is a place where nothing is yet, so choose another --out", out.display())]
     Exists {
-        /// The place.
+        /// Output path.
         out: PathBuf,
     },
-    /// No folder can be made at the place of the whole.
+    /// The output folder cannot be created.
     #[error("{}: cannot make the folder: {source}", out.display())]
     Folder {
-        /// The place.
+        /// Output path.
         out: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// A file cannot be written.
@@ -83,7 +83,7 @@ pub enum MergeError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
 }
@@ -94,9 +94,9 @@ struct Set<'a> {
     trace: String,
 }
 
-/// Puts the parts of the experiment that `registration_id` names together at `out`, which must not be there, and returns how
-/// many sets of twins it holds. `keys` are all of the plan's, `precondition` those that every part has run alike before
-/// its own, if the plan has one.
+/// Merges the parts of the experiment with `registration_id` into the new folder `out` and returns the number of sets.
+/// `keys` are all keys of the plan; `precondition` are the keys of the plan's precondition, if it has one, which every
+/// part has run alike before its own keys.
 pub fn merge(
     out: &Path,
     parts: &[PathBuf],
@@ -134,7 +134,7 @@ fn write(path: &Path) -> impl FnOnce(std::io::Error) -> MergeError {
     move |source| MergeError::Write { path, source }
 }
 
-/// Puts what the parts hold of `keys` into a new folder; returns how many sets that is.
+/// Merges the sets of `keys` from the parts into a new folder and returns the number of sets.
 fn fill(
     folder: &Path,
     parts: &[PathBuf],
@@ -162,7 +162,8 @@ fn fill(
     Ok(sets.len())
 }
 
-/// How much a part holds and its last seal, which the whole keeps; what was edited since it was sealed is refused.
+/// Returns a part's number of sets and last seal, which the merged store keeps; refuses a part that was edited since it
+/// was sealed.
 fn end(part: &Path, store: &Store) -> Result<Part, MergeError> {
     let chain = store.chain()?;
     if let Some(what) = chain.as_ref().and_then(|chain| chain.wrong.first()) {
@@ -171,7 +172,7 @@ fn end(part: &Path, store: &Store) -> Result<Part, MergeError> {
     Ok(Part { sets: store.traces()?.len(), seal: chain.map(|chain| chain.head) })
 }
 
-/// Refuses folders whose stores hold different results.
+/// Checks that the stores of all folders contain the same results.
 fn check_alike(folders: &[PathBuf], registration_id: &str) -> Result<(), MergeError> {
     let digest = |folder: &Path| Store::read(&folder.join(STORE), registration_id)?.sha256();
     let Some((first, others)) = folders.split_first() else { return Ok(()) };

@@ -1,5 +1,5 @@
-//! What a file of rollouts, a probe or a model says of the starts that it came from, and whether one of them is judged on.
-//! A plan may claim anything of a file; what the file itself records is what counts.
+//! Origins: the starts from which a rollout file, a probe or a model was made, and the check that no start that a study
+//! is judged on is among them. Only the file's own statement counts, since a plan may claim anything about a file.
 
 mod remarks;
 mod validity;
@@ -18,7 +18,7 @@ use crate::key::EpisodeKey;
 use crate::plan::StateRange;
 use crate::sensor::SensorNoise;
 
-/// The starts of a list of episodes.
+/// Starts of a list of episodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Starts {
@@ -28,14 +28,14 @@ pub struct Starts {
     pub initial_states: Vec<[usize; 2]>,
     /// SHA-256 over task, initial state and replicate of each episode, ascending, each as 64 bits, little-endian.
     pub sha256: String,
-    /// How many episodes the list has, where it is not every task with every initial state, each as often: such a list
-    /// cannot be held against its digest. Only people write it.
+    /// Number of episodes, given where the list is not every task with every initial state equally often: such a list
+    /// cannot be checked against its digest. The field is only written by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub episodes: Option<usize>,
 }
 
 impl Starts {
-    /// The starts of these episodes, in whatever order they come.
+    /// Returns the starts of these episodes, independent of their order.
     pub fn of(keys: impl IntoIterator<Item = EpisodeKey>) -> Self {
         let keys: BTreeSet<EpisodeKey> = keys.into_iter().collect();
         let mut hasher = Sha256::new();
@@ -54,14 +54,14 @@ impl Starts {
 }
 
 impl Display for Starts {
-    /// `200 to 279 of tasks 0 to 9`.
+    /// Formats the starts, for example as `200 to 279 of tasks 0 to 9`.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tasks = spans(&runs(self.tasks.iter().copied()));
         write!(formatter, "{} of tasks {tasks}", spans(&self.initial_states))
     }
 }
 
-/// Ascending numbers as ranges `[first, end)`.
+/// Groups ascending numbers into ranges `[first, end)`.
 pub fn runs(ascending: impl IntoIterator<Item = usize>) -> Vec<[usize; 2]> {
     let mut found: Vec<[usize; 2]> = Vec::new();
     for number in ascending {
@@ -73,7 +73,7 @@ pub fn runs(ascending: impl IntoIterator<Item = usize>) -> Vec<[usize; 2]> {
     found
 }
 
-/// Ranges `[first, end)` as text, both ends named.
+/// Formats ranges `[first, end)` as text, with both ends inclusive.
 pub fn spans(ranges: &[[usize; 2]]) -> String {
     let span = |[first, end]: &[usize; 2]| match end.saturating_sub(1) {
         last if last > *first => format!("{first} to {last}"),
@@ -82,8 +82,8 @@ pub fn spans(ranges: &[[usize; 2]]) -> String {
     if ranges.is_empty() { "none".into() } else { ranges.iter().map(span).collect::<Vec<_>>().join(", ") }
 }
 
-/// How a list of episodes differs from the one that it should be, in words: how many are missing and how many are too many,
-/// and the first of each.
+/// Describes how a list of episodes differs from the valid one: how many are missing and how many are too many, with
+/// the first of each.
 pub fn difference(found: &BTreeSet<EpisodeKey>, valid: &BTreeSet<EpisodeKey>) -> String {
     let say = |one: &BTreeSet<EpisodeKey>, other: &BTreeSet<EpisodeKey>, what: &str| {
         let mut apart = one.difference(other);
@@ -99,67 +99,67 @@ pub fn difference(found: &BTreeSet<EpisodeKey>, valid: &BTreeSet<EpisodeKey>) ->
     both.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// Where a file's content came from.
+/// Origin of a file's content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origin {
     /// Benchmark suite.
     pub suite: String,
-    /// Digest of its scenes, the same whatever the suite is called; see
+    /// Digest of the suite's scenes, independent of the suite's name; see
     /// [`Scenes::content_sha256`](crate::registration::Scenes::content_sha256).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite_sha256: Option<String>,
-    /// The starts.
+    /// Starts of the episodes.
     pub starts: Starts,
     /// Seed of every random stream.
     pub master_seed: u64,
-    /// Seed of the initial states past the recorded ones, where there are any.
+    /// Seed of the initial states beyond the recorded ones, where there are any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_seed: Option<u64>,
     /// Digest of the weak policy that was rolled out, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weak_sha256: Option<String>,
-    /// Digest of the strong policy that was asked, where one was.
+    /// Digest of the strong policy that was run in shadow, where one was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strong_sha256: Option<String>,
-    /// What policies saw, where that is known.
+    /// Sensor noise on the observations, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorNoise>,
-    /// Control steps of the null action before an episode counted, where that is known.
+    /// Control steps of the null action before the first counted control step, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle_steps: Option<u32>,
 }
 
-/// A range of starts that something is judged on, so that nothing may have come from it.
+/// Range of starts that a study is judged on, so that nothing may be made from it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judged<'a> {
-    /// Its name in the plan.
+    /// Name of the range in the plan.
     pub range: &'a str,
-    /// Its suite.
+    /// Suite.
     pub suite: &'a str,
-    /// Digest of the suite's scenes, where it is known.
+    /// Digest of the suite's scenes, where known.
     pub suite_sha256: Option<&'a str>,
-    /// Its tasks.
+    /// Tasks.
     pub tasks: &'a [usize],
-    /// Its initial states.
+    /// Initial states.
     pub share: StateRange,
-    /// Seed of its initial states past the recorded ones.
+    /// Seed of the initial states beyond the recorded ones.
     pub sample_seed: Option<u64>,
-    /// How many initial states are recorded: below it a seed makes no difference.
+    /// Number of recorded initial states; for these the seed makes no difference.
     pub recorded: usize,
 }
 
 impl Origin {
-    /// Whether it is of this suite: one of its name, or one with the same scenes under another name.
+    /// Returns whether the origin is of this suite: by the same name, or by the same scenes under another name.
     pub fn is_of(&self, suite: &str, suite_sha256: Option<&str>) -> bool {
         let same = |(ours, theirs): (&String, &str)| same_digest(ours, theirs);
         self.suite == suite || self.suite_sha256.as_ref().zip(suite_sha256).is_some_and(same)
     }
 
-    /// The initial states that are also judged on, as ranges; none where nothing is shared.
+    /// Returns the initial states that are also in the judged range, as ranges; empty where none is shared.
     ///
-    /// A start is task and initial state: other noise from the same start is the same start. Past the recorded ones the
-    /// same number under another seed is another start.
+    /// A start is a task and an initial state: episodes with other noise from the same task and initial state share the
+    /// start. Beyond the recorded ones, the same initial state under another seed is another start.
     pub fn shared(&self, judged: &Judged<'_>) -> Vec<[usize; 2]> {
         let meets = self.starts.tasks.iter().any(|task| judged.tasks.contains(task));
         if !self.is_of(judged.suite, judged.suite_sha256) || !meets {
@@ -176,71 +176,71 @@ impl Origin {
     }
 }
 
-/// What a part did for the file that was made from it.
+/// Use of a part in making a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// A policy learned from it.
+    /// Training data of a policy.
     Training,
-    /// The head of a probe was fitted on it.
+    /// Rollouts on which the head of a probe was fitted.
     Fit,
-    /// It set the thresholds of a probe, which rank nothing.
+    /// Rollouts on which the thresholds of a probe were set, which do not change how scores rank episodes.
     Thresholds,
 }
 
 impl Use {
-    /// What a part of a probe did, by its name.
+    /// Returns the use of a part of a probe, by the part's name.
     pub fn in_probe(part: &str) -> Self {
         if part == "calibration" { Self::Thresholds } else { Self::Fit }
     }
 }
 
-/// What one file says of one part of what it was made from.
+/// Statement of a file about the origin of one part that it was made from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
     /// The file.
     pub file: String,
-    /// Which part: `discovery`, `calibration`, or the name of a data set.
+    /// Name of the part: `discovery`, `calibration`, or the name of a data set.
     pub part: String,
-    /// What it did for the file.
+    /// Use of the part.
     pub used: Use,
-    /// Where it came from; none where the file does not say.
+    /// Origin of the part; `None` where the file does not state one.
     pub origin: Option<Origin>,
 }
 
-/// Something is judged on a start that it came from.
+/// Error about a start that a file was made from and that is also in a judged range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{file}: says that it came from initial states {states} of {suite}, which are in ranges.{range} of the plan, \
      {judged}; valid is a {range} range of starts that neither probe nor policies came from"
 )]
 pub struct Leak {
-    /// The file, and which part of it.
+    /// File and part.
     pub file: String,
-    /// The shared initial states.
+    /// Shared initial states.
     pub states: String,
-    /// Of which suite.
+    /// Suite.
     pub suite: String,
-    /// The plan's range.
+    /// Name of the plan's range.
     pub range: String,
-    /// What that range is.
+    /// Bounds of the range.
     pub judged: String,
 }
 
-/// Why a plan and what its files came from do not go together.
+/// Error of checking a plan against the origins of its files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OriginError {
-    /// Something is judged on a start that it came from.
+    /// A start that a file was made from is in a judged range.
     #[error(transparent)]
     Leak(#[from] Leak),
-    /// A statement that cannot be true, so that nothing follows from it.
+    /// A statement that cannot be true.
     #[error(transparent)]
     Impossible(#[from] Impossible),
 }
 
-/// Refuses statements that name a start that is judged on, or one that there is none of.
+/// Checks that no statement names a start in a judged range, or an initial state that does not exist.
 ///
 /// # Errors
-/// The first there is.
+/// The first such statement.
 pub fn check(statements: &[Statement], judged: &[Judged<'_>]) -> Result<(), OriginError> {
     for range in judged {
         for statement in statements {
@@ -314,7 +314,7 @@ mod tests {
         assert!(of.shared(&judged(208, 240)).is_empty(), "ends are left out");
         assert!(of.shared(&Judged { tasks: &[1, 2], ..judged(200, 208) }).is_empty());
         assert!(of.shared(&Judged { suite: "circle", ..judged(200, 208) }).is_empty());
-        // Past the recorded ones another seed draws other states; below they are the same.
+        // Beyond the recorded ones another seed draws other states; the recorded ones are the same.
         let other = Judged { sample_seed: None, ..judged(0, 300) };
         assert!(of.shared(&other).is_empty());
         assert_eq!(origin(40, 60).shared(&other), [[40, 50]]);
@@ -328,7 +328,7 @@ mod tests {
         let other = Origin { suite_sha256: Some("bb".into()), ..copied.clone() };
         assert!(other.shared(&judged(207, 240)).is_empty());
         assert!(copied.shared(&Judged { suite_sha256: None, ..judged(207, 240) }).is_empty());
-        // The name is enough: scenes that were made anew have the same starts.
+        // The same name is enough: regenerated scenes have the same starts.
         let renewed = Origin { suite: "line".into(), ..other };
         assert_eq!(renewed.shared(&judged(207, 240)), [[207, 208]]);
     }

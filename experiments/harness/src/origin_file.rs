@@ -1,5 +1,5 @@
-//! `origins.toml`: what files of a folder came from, where they do not say so themselves and their bytes may not change.
-//! A statement holds for the bytes with its digest, whatever they are called.
+//! `origins.toml`: origins of the files in its folder that do not state their origin and whose bytes may not change. A
+//! statement applies to the file with the given digest, under any name.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use crate::origin::{Impossible, Origin, Statement, Use};
 
-/// Name of the file.
+/// File name.
 pub const ORIGINS: &str = "origins.toml";
-/// Version of its layout.
+/// Version of the file's layout.
 const SCHEMA: u32 = 1;
 
-/// What a folder's files came from.
+/// Origins of the files of a folder.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Origins {
@@ -24,7 +24,7 @@ pub struct Origins {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// For people; the digest is what counts.
+    /// File name for readers; files are matched by digest.
     #[serde(rename = "name")]
     _name: String,
     sha256: String,
@@ -38,43 +38,43 @@ struct Part {
     origin: Origin,
 }
 
-/// Why the file cannot be used.
+/// Error of reading the file.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginFileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{path}: cannot read: {source}", path = path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// It is not one.
+    /// The file is not a file of origins.
     #[error("{path}: {source}", path = path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, key and what would be valid.
+        /// TOML error with line, key and valid values.
         source: Box<toml::de::Error>,
     },
-    /// It has another layout.
+    /// The file has another schema version.
     #[error("{path}: schema: found {found}; valid is {SCHEMA}", path = path.display())]
     Schema {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Version found.
         found: u32,
     },
-    /// It says of a file what cannot be right.
+    /// A statement of the file cannot be true.
     #[error(transparent)]
     Impossible(#[from] Impossible),
 }
 
 impl Origins {
-    /// Reads the file beside `neighbour`; none where there is none.
+    /// Reads the `origins.toml` in the folder of `neighbour`; `None` where it does not exist.
     ///
     /// # Errors
-    /// A file that is there and cannot be used.
+    /// A file that exists and cannot be used.
     pub fn beside(neighbour: &Path) -> Result<Option<Self>, OriginFileError> {
         let path = neighbour.with_file_name(ORIGINS);
         let text = match crate::files::read_text(&path) {
@@ -96,8 +96,8 @@ impl Origins {
         Ok(Some(found))
     }
 
-    /// What is said of the bytes with this digest, which are called `file`; empty where nothing is. `used` tells what a part
-    /// did, by its name.
+    /// Returns the statements about the file with this digest; empty where there is none. `file` is the file's name for
+    /// messages, and `used` gives the use of a part by the part's name.
     pub fn of(&self, file: &str, sha256: &str, used: fn(&str) -> Use) -> Vec<Statement> {
         let named = self.file.iter().filter(|one| one.sha256 == sha256);
         let parts = named.flat_map(|one| &one.part);
@@ -112,10 +112,10 @@ impl Origins {
     }
 }
 
-/// What a model card says of the data that its model was trained on, one statement for each data set.
+/// Returns the statements of a model card about its training data, one for each data set.
 ///
 /// # Errors
-/// An `origin` that is none, or that cannot be right, with its place in the card.
+/// An `origin` that cannot be parsed or cannot be true, with its key in the card.
 pub fn of_card(file: &str, card: &toml::Table) -> Result<Vec<Statement>, String> {
     let data = card.get("training").and_then(|training| training.get("data")?.as_array());
     let said = |(index, data): (usize, &toml::Value)| {
@@ -139,7 +139,7 @@ pub fn of_card(file: &str, card: &toml::Table) -> Result<Vec<Statement>, String>
     Ok(vec![Statement { file, part, used: Use::Training, origin: None }])
 }
 
-/// What counts of a file: what it says itself, and where it says nothing at all what is said beside it.
+/// Returns the file's own statements, or those from `origins.toml` where the file states no origin at all.
 pub fn resolved(own: Vec<Statement>, beside: Vec<Statement>) -> Vec<Statement> {
     let silent = own.iter().all(|statement| statement.origin.is_none());
     if silent && !beside.is_empty() { beside } else { own }

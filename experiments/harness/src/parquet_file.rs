@@ -1,5 +1,5 @@
-//! Columns as a Parquet file, for rollouts and traces: no nulls, Zstandard.
-//! Equal columns give equal bytes. What a damaged file says of its columns is held before anything is read by it.
+//! Parquet files of rollouts and traces: no nulls, Zstandard compression. Equal columns give equal bytes. Column
+//! positions in a file's metadata are checked before the columns are read, since a damaged file may contain anything.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
 
-/// The bytes of a file with these columns, all of one length, and this metadata.
+/// Encodes columns of equal length and metadata as a Parquet file.
 pub(crate) fn bytes(
     columns: Vec<(&str, ArrayRef)>,
     metadata: HashMap<String, String>,
@@ -31,8 +31,8 @@ pub(crate) fn bytes(
     Ok(bytes)
 }
 
-/// Refuses a file of `length` bytes whose columns lie outside of it: whoever reads one trusts that they do not.
-pub(crate) fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<(), String> {
+/// Checks that all columns lie within a file of `length` bytes, which the Parquet reader takes for granted.
+pub(crate) fn check_column_ranges(metadata: &ParquetMetaData, length: u64) -> Result<(), String> {
     let columns = metadata.row_groups().iter().flat_map(RowGroupMetaData::columns);
     for column in columns {
         let first = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
@@ -47,7 +47,7 @@ pub(crate) fn check_places(metadata: &ParquetMetaData, length: u64) -> Result<()
     Ok(())
 }
 
-/// Rows of `width` values each.
+/// Groups values into rows of `width` values each.
 pub(crate) fn list(values: ArrayRef, width: usize) -> Result<ArrayRef, String> {
     let item = Arc::new(Field::new_list_field(values.data_type().clone(), false));
     let width = i32::try_from(width).map_err(|error| error.to_string())?;

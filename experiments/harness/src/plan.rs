@@ -1,5 +1,5 @@
-//! The plan: every setting of a study in one TOML file, unknown keys refused.
-//! Each use of data owns a range of initial states, and no two ranges may share one.
+//! Plan: every setting of a study in one TOML file. Unknown keys are refused. Each use of data has a range of initial
+//! states of its own; the ranges have to be disjoint.
 
 mod answers;
 mod bounds;
@@ -16,35 +16,36 @@ use crate::probe::rules::RuleSettings;
 use crate::sensor::SensorNoise;
 use crate::study::{PreconditionSettings, StudyError, StudySettings};
 
-/// A study.
+/// Plan of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Benchmark suite, by its name in the cache.
+    /// Name of the benchmark suite in the cache.
     pub suite: String,
-    /// Tasks of the suite that the plan is about, by index, ascending; all of them where nothing is said.
+    /// Tasks of the suite that the plan covers, by index, ascending; all of them where omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<usize>>,
     /// Seed of every random stream.
     pub master_seed: u64,
-    /// Seed of the initial states past the recorded ones; without it ranges end with the recorded ones.
+    /// Seed of the initial states beyond the recorded ones; without a seed, ranges cannot extend beyond the recorded
+    /// ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_seed: Option<u64>,
-    /// Control steps of the null action before an episode counts.
+    /// Control steps of the null action after a reset, before the first counted control step.
     pub settle_steps: u32,
-    /// What policies see.
+    /// Sensor noise on the observation that policies receive.
     pub sensor: SensorNoise,
     /// Limits of the gate.
     pub gate: GateLimits,
-    /// The rule that the gate obeys.
+    /// Rule of the gate.
     pub rule: RuleSettings,
-    /// How the probe is fitted and calibrated.
+    /// Settings of fitting and calibrating the probe.
     pub fit: FitSettings,
-    /// Which initial states serve what.
+    /// Ranges of initial states for each use.
     pub ranges: Ranges,
-    /// Models and probe, relative to the plan's folder.
+    /// Paths of the models and the probe, relative to the plan's folder.
     pub models: Models,
-    /// Arms, contrasts and kill criteria; a plan without them can be run, but not registered.
+    /// Arms, contrasts and kill criteria. A plan without them can be run, but not registered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub study: Option<StudySettings>,
 }
@@ -59,13 +60,13 @@ pub struct Ranges {
     pub discovery: StateRange,
     /// Rollouts that set the thresholds.
     pub calibration: StateRange,
-    /// Rollouts and episodes that settings are chosen on.
+    /// Rollouts and episodes on which settings are chosen.
     pub tuning: StateRange,
-    /// Episodes that count.
+    /// Episodes that the study is judged on.
     pub confirmation: StateRange,
 }
 
-/// One range and how many episodes start from each of its states.
+/// Range of initial states and the number of episodes from each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateRange {
@@ -73,23 +74,23 @@ pub struct StateRange {
     pub first: usize,
     /// One past the last.
     pub end: usize,
-    /// Episodes per initial state, told apart by their noise.
+    /// Episodes per initial state, which differ in their noise.
     pub replicates: u64,
 }
 
-/// Where the models are.
+/// Paths of the models.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Models {
-    /// Card of the weak policy.
+    /// Model card of the weak policy.
     pub weak: PathBuf,
-    /// Card of the strong policy.
+    /// Model card of the strong policy.
     pub strong: PathBuf,
-    /// The probe that watches the weak policy.
+    /// Probe file for the weak policy.
     pub probe: PathBuf,
 }
 
-/// Why a plan is refused.
+/// Error of reading or checking a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
     /// The file cannot be read.
@@ -97,36 +98,36 @@ pub enum PlanError {
     Read {
         /// The plan.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The file is no plan.
+    /// The file is not a plan.
     #[error("{path}: {source}", path = path.display())]
     Parse {
         /// The plan.
         path: PathBuf,
-        /// Line, key and what would be valid.
+        /// TOML error with line, key and valid values.
         source: Box<toml::de::Error>,
     },
-    /// A setting makes no sense.
+    /// A setting is invalid.
     #[error("{path}: {field}: {reason}", path = path.display())]
     Invalid {
         /// The plan.
         path: PathBuf,
-        /// The key.
+        /// Dotted key of the setting.
         field: String,
-        /// What was found and what would be valid.
+        /// Value found and the valid values.
         reason: String,
     },
 }
 
 impl Plan {
-    /// Reads and checks a plan; model paths come out relative to the plan's own folder.
+    /// Reads and checks a plan, and resolves model paths against the plan's own folder.
     pub fn load(path: &Path) -> Result<Self, PlanError> {
         Self::read(path).map(|plan| plan.located(path))
     }
 
-    /// Reads and checks a plan, model paths as they are written.
+    /// Reads and checks a plan, with model paths as written.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
         let text = read_text(path).map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
         let plan: Self = toml::from_str(&text)
@@ -168,7 +169,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// The plan with model paths relative to the folder of `path`, where it was read from.
+    /// Resolves model paths against the folder of `path`, from which the plan was read.
     pub fn located(mut self, path: &Path) -> Self {
         let folder = path.parent().unwrap_or(Path::new(""));
         for model in [&mut self.models.weak, &mut self.models.strong, &mut self.models.probe] {
@@ -177,17 +178,18 @@ impl Plan {
         self
     }
 
-    /// What has to hold before the study's first episode, where the plan asks for anything.
+    /// Returns the precondition of the study's first episode, where the plan has one.
     pub fn precondition(&self) -> Option<PreconditionSettings> {
         self.study.as_ref()?.precondition
     }
 
-    /// The plan's tasks, of a suite that has so many.
+    /// Returns the plan's tasks, given the number of tasks in the suite.
     pub fn task_list(&self, of_suite: usize) -> Vec<usize> {
         self.tasks.clone().unwrap_or_else(|| (0..of_suite).collect())
     }
 
-    /// Refuses tasks that a suite of so many does not have; the plan was read from `path`.
+    /// Checks that the suite, with `of_suite` tasks, has all tasks of the plan; `path` is the plan's file, for
+    /// messages.
     pub fn check_tasks(&self, path: &Path, of_suite: usize) -> Result<(), PlanError> {
         match self.tasks.iter().flatten().find(|task| **task >= of_suite) {
             None => Ok(()),
@@ -203,7 +205,8 @@ impl Plan {
         }
     }
 
-    /// Holds the ranges of a plan that was read from `path` against how many initial states each task has recorded.
+    /// Checks the ranges against the number of recorded initial states of each task; `path` is the plan's file, for
+    /// messages.
     pub fn check_starts(&self, path: &Path, recorded: usize) -> Result<(), PlanError> {
         let beyond = self.ranges.named().into_iter().find(|(_, share)| share.end > recorded);
         match beyond {
@@ -222,7 +225,7 @@ impl Plan {
 }
 
 impl Ranges {
-    /// Every range under its name.
+    /// Returns every range with its name.
     pub fn named(&self) -> [(&'static str, StateRange); 5] {
         [
             ("training", self.training),
@@ -253,7 +256,8 @@ impl Ranges {
 }
 
 impl StateRange {
-    /// Every episode of the range over these tasks, tasks innermost, so that any prefix spreads over all of them.
+    /// Returns the key of every episode of the range over these tasks. Tasks vary fastest, so that any prefix covers
+    /// all tasks.
     pub fn keys(&self, tasks: impl IntoIterator<Item = usize>) -> Vec<EpisodeKey> {
         let Self { first, end, replicates } = *self;
         let tasks: Vec<usize> = tasks.into_iter().collect();

@@ -1,5 +1,6 @@
-//! Power of a whole family of contrasts under Holm, simulated: the arms share episodes, so no formula of single tests has it.
-//! The treatment is the same arm in every contrast; given whether it wins an episode, the controls are independent.
+//! Power of a family of contrasts under Holm's procedure, by simulation: the arms share episodes, so formulas for
+//! single tests do not apply. The treatment is the same arm in every contrast; given whether the treatment wins an
+//! episode, the controls are independent.
 
 use aegis_statistics::{Discordance, StatisticsError, holm_rejects, mcnemar};
 use rand_chacha::ChaCha8Rng;
@@ -7,25 +8,25 @@ use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Binomial, Distribution};
 use serde::Serialize;
 
-/// A family in which every contrast has the same effect.
+/// Family of contrasts with the same effect.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Family {
-    /// Each contrast's discordant pairs.
+    /// Probabilities of the discordant pairs of each contrast.
     pub effect: Discordance,
-    /// Contrasts.
+    /// Number of contrasts.
     pub contrasts: usize,
     /// Family-wise level.
     pub alpha: f64,
-    /// Share of episodes that the treatment wins. It ties the contrasts together.
+    /// Fraction of the episodes that the treatment wins, which makes the contrasts dependent.
     pub success: f64,
 }
 
-/// How a power is simulated.
+/// Settings of a simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Simulation {
-    /// Simulated studies, at least 100.
+    /// Number of simulated studies, at least 100.
     pub studies: u64,
-    /// Seed of their streams.
+    /// Seed of the studies' random streams.
     pub seed: u64,
 }
 
@@ -34,25 +35,26 @@ pub struct Simulation {
 pub struct FamilyPower {
     /// Episodes per arm.
     pub episodes: u64,
-    /// Share of studies in which Holm rejects every contrast.
+    /// Fraction of the studies in which Holm's procedure rejects every null hypothesis.
     pub all: f64,
-    /// Share in which it rejects at least one.
+    /// Fraction of the studies in which it rejects at least one.
     pub any: f64,
     /// Standard error of `all`.
     pub all_standard_error: f64,
 }
 
 impl Family {
-    /// The treatment's success if concordant pairs are won and lost alike.
+    /// Returns the treatment's success rate if concordant pairs are won and lost equally often.
     pub fn even_success(effect: Discordance) -> f64 {
         effect.treatment_only + (1.0 - effect.treatment_only - effect.control_only) / 2.0
     }
 
-    /// Power at `episodes` per arm.
+    /// Simulates the power at `episodes` per arm.
     ///
-    /// With A the episodes that the treatment wins, A ~ Binomial(n, success), a contrast's counts are
-    /// b ~ Binomial(A, treatment_only / success) and c ~ Binomial(n − A, control_only / (1 − success)). Episodes count as
-    /// independent: clusters of several give less. A study's stream depends on seed and number alone.
+    /// Let A be the number of episodes that the treatment wins, A ~ Binomial(n, success). The counts of a contrast are
+    /// b ~ Binomial(A, treatment_only / success) and c ~ Binomial(n − A, control_only / (1 − success)). Episodes are
+    /// taken as independent; clusters of several episodes have less power. A study's random stream depends only on the
+    /// seed and the study's number.
     ///
     /// # Errors
     /// Settings out of range.
@@ -84,12 +86,14 @@ impl Family {
         })
     }
 
-    /// Episodes per arm at which all contrasts are rejected with this power, from `least` on and up to `limit`.
+    /// Returns the least number of episodes per arm, from `least` up to `limit`, at which all null hypotheses are
+    /// rejected with this power.
     ///
-    /// Doubles and halves on simulated power, so it is as exact as that: a few standard errors.
+    /// The search doubles and then bisects on the simulated power, so the result is accurate to a few standard errors
+    /// of the simulated power.
     ///
     /// # Errors
-    /// Settings out of range, or a power that `limit` episodes do not give.
+    /// Settings out of range, or a power that `limit` episodes do not reach.
     pub fn episodes(
         &self,
         power: f64,
@@ -118,7 +122,7 @@ impl Family {
         Ok(high)
     }
 
-    /// The chances that the counts are drawn with, checked.
+    /// Checks the settings and returns the probabilities of the binomial draws.
     fn shares(&self, simulation: Simulation) -> Result<[f64; 3], StatisticsError> {
         let Discordance { treatment_only, control_only } = self.effect;
         let refused = |name, found, valid| Err(StatisticsError::Range { name, found, valid });
@@ -129,7 +133,7 @@ impl Family {
             return refused("studies", simulation.studies as f64, "100 or more");
         }
         let success = self.success;
-        // Sums of shares may miss their bound by a rounding.
+        // Sums of probabilities may exceed their bound by a rounding error.
         if !(success >= treatment_only - 1e-12 && 1.0 - success >= control_only - 1e-12) {
             let valid = "at least treatment_only, and at most 1 less control_only";
             return refused("success", success, valid);
@@ -140,6 +144,6 @@ impl Family {
 }
 
 fn draw(stream: &mut ChaCha8Rng, trials: u64, chance: f64) -> u64 {
-    // A chance from `shares` lies within 0 and 1, where there is a distribution.
+    // Probabilities from `shares` lie within 0 and 1, for which the distribution exists.
     Binomial::new(trials, chance).map_or(0, |binomial| binomial.sample(stream))
 }

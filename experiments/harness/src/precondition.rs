@@ -1,33 +1,35 @@
-//! The precondition: whether the probe sees enough on weak episodes that are not the study's, before one of those is run.
-//! An experiment of one arm, in a folder of its own beside the study's store.
+//! Precondition of a study: whether the probe discriminates well enough on weak episodes outside the confirmation
+//! range, checked before the first confirmation episode is run. The precondition is an experiment with one arm, in a
+//! folder of its own beside the study's store.
 
 use aegis_statistics::Estimate;
 use serde::Serialize;
 
-use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 use crate::plan::Plan;
 use crate::report::WeakPath;
 use crate::study::{Fresh, PreconditionSettings};
 
-/// Name of its folder in the experiment's.
+/// Name of the precondition's folder in the experiment's folder.
 pub const FOLDER: &str = "precondition";
 
-/// What was found.
+/// Result of the precondition.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Precondition {
-    /// What the plan says.
+    /// Settings in the plan.
     #[serde(flatten)]
     pub settings: PreconditionSettings,
-    /// Weak episodes that were run for it.
+    /// Number of weak episodes that were run.
     pub episodes: u64,
-    /// Early-window AUROC of the probe on them, over clusters; none where all ended alike.
+    /// Early-window AUROC of the probe on these episodes, with intervals over clusters; `None` where all had the same
+    /// outcome.
     pub auroc: Option<Estimate>,
-    /// Whether the study may begin.
+    /// Whether the precondition is met, so that the study may begin.
     pub met: bool,
 }
 
-/// The episodes that a plan's precondition asks for, of a suite of so many tasks; none where it has none.
+/// Returns the keys of a plan's precondition, for a suite with `tasks` tasks; `None` for a plan without one.
 pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
     let share = match plan.precondition()?.range {
         Fresh::Calibration => plan.ranges.calibration,
@@ -36,7 +38,7 @@ pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
     Some(share.keys(plan.task_list(tasks)))
 }
 
-/// Judges the precondition of a plan that has one by the weak arm's results.
+/// Evaluates the precondition of a plan on the weak arm's results; `None` for a plan without one.
 pub fn judge(plan: &Plan, results: &[EpisodeResult]) -> Option<Precondition> {
     let study = plan.study.as_ref()?;
     let settings = plan.precondition()?;

@@ -1,5 +1,6 @@
-//! Under which plan each stored set ran: its seal names an entry of the lock's chain, and what changed since follows from the
-//! lock. Sets whose episodes the plan as it is would give otherwise are refused; those from before another change are counted.
+//! Finds the version of the plan under which each stored set ran: the set's seal names an entry of the lock's chain,
+//! and the lock's amendments give the changes since. Sets whose episodes would differ under the current plan are
+//! refused; sets from before another amendment are counted.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +10,30 @@ use crate::registration::{Amendment, Lock};
 use crate::runner::describe;
 use crate::store::StoredSet;
 
-/// How much of a store had run before an amendment.
+/// Part of a store that had run before an amendment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Before {
-    /// Sets of twins.
+    /// Number of sets.
     pub sets: u64,
-    /// Their episodes, all arms together.
+    /// Number of their episodes, over all arms.
     pub episodes: u64,
 }
 
-/// What the sets of a store say, held against a lock.
+/// Result of checking the sets of a store against a lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RanUnder {
-    /// Why sets are no results of the plan as it is, one line for each plan that they ran under.
+    /// Messages about sets that are not results of the current plan, one for each plan version that they ran under.
     pub wrong: Vec<String>,
-    /// How much had run before each amendment, in the order of the lock.
+    /// Sets that had run before each amendment, in the order of the lock.
     pub before: Vec<Before>,
-    /// Sets that say it.
+    /// Number of sets that name the lock under which they ran.
     pub known: u64,
-    /// Sets that do not, as an older version stored them.
+    /// Number of sets that do not, because an older version stored them.
     pub unknown: u64,
 }
 
 impl RanUnder {
-    /// Holds sets against the lock of their study.
+    /// Checks sets against the lock of their study.
     pub fn of(lock: &Lock, sets: &[StoredSet]) -> Self {
         let mut by_seal: BTreeMap<&str, Vec<&StoredSet>> = BTreeMap::new();
         let mut found = Self {
@@ -65,7 +66,7 @@ impl RanUnder {
                 before.sets += count as u64;
                 before.episodes += episodes as u64;
             }
-            let changed = lock.changed_since(place).into_iter().filter(|one| one.is_of_episodes());
+            let changed = lock.changed_since(place).into_iter().filter(|one| one.affects_episodes());
             let changed: Vec<String> = changed.map(|one| one.to_string()).collect();
             if changed.is_empty() {
                 continue;
@@ -84,7 +85,7 @@ impl RanUnder {
         found
     }
 
-    /// What had run before an amendment, as a sentence; none where no set says it.
+    /// Returns a sentence on the sets that had run before an amendment; `None` where no set names its lock.
     pub fn sentence(&self, index: usize) -> Option<String> {
         let Before { sets, episodes } = self.before.get(index).filter(|_| self.known > 0)?;
         let unknown = match self.unknown {
@@ -96,13 +97,13 @@ impl RanUnder {
         ))
     }
 
-    /// Amendments that say that nothing had been seen, though sets of this store had run.
-    pub fn untold(&self, lock: &Lock) -> Vec<String> {
+    /// Returns messages about amendments that state zero episodes seen although sets of this store had run.
+    pub fn unreported(&self, lock: &Lock) -> Vec<String> {
         let entries = lock.amendments.iter().zip(&self.before).enumerate();
-        let untold = entries.filter(|(_, (amendment, before))| {
+        let unreported = entries.filter(|(_, (amendment, before))| {
             !amendment.changes.is_empty() && !amendment.data_seen() && before.episodes > 0
         });
-        untold
+        unreported
             .map(|(index, (Amendment { when, .. }, Before { sets, episodes }))| {
                 format!(
                     "amendments[{index}] of the lock, {when}: episodes_seen: found 0; {episodes} episodes in {sets} sets of \

@@ -1,5 +1,6 @@
-//! A registered plan: its canonical form, the lock that freezes it with all that a run reads, and amendments.
-//! Pure but for the lock's own file: who registers says what was found and what time it is.
+//! Registration of a plan: its canonical form, the lock that freezes the plan with everything that a run reads, and
+//! amendments. Without side effects apart from reading and writing the lock file: the caller passes the found values
+//! and the time.
 
 mod canonical;
 mod file;

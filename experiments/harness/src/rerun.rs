@@ -1,5 +1,5 @@
-//! Stored sets of twins run again, and held bit for bit against what is stored: results by their text, traces by digest.
-//! What a keeper of a store could write by hand, running it again shows to be otherwise.
+//! Runs stored sets again and compares them bit for bit with the store: results by their text, traces by digest.
+//! Results that were invented or edited by hand differ from those of the second run.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,32 +9,33 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::arm::Arm;
-use crate::episode::{EpisodeContext, EpisodeResult, EpisodeSettings};
+use crate::episode_context::{EpisodeContext, EpisodeSettings};
 use crate::experiment::read_trace;
 use crate::figures::differences;
 use crate::files::sha256_of;
 use crate::fork::run_twins;
+use crate::outcome::EpisodeResult;
 use crate::runner::{Progress, RunError, SetupError, describe, parallel};
 use crate::store::StoredSet;
 use crate::trace::{Layout, Trace, TraceFile};
 
-/// One stored set of twins to run again.
+/// Stored set to run again.
 pub struct Job<'a> {
-    /// The folder of its store, in which its trace may lie.
+    /// Folder of the set's store, which may contain the set's trace.
     pub folder: &'a Path,
-    /// What is stored.
+    /// Set as stored.
     pub set: &'a StoredSet,
-    /// The arms in the order in which they run, the weak one first.
+    /// Arms in the order in which they run, the weak one first.
     pub arms: &'a [Arm],
 }
 
-/// Draws `count` of `total` places, each as likely as any other, ascending; all of them where there are no more.
+/// Draws `count` of `total` indices uniformly without replacement and sorts them; all indices where `count` is larger.
 pub fn draw(count: usize, total: usize, seed: u64) -> Vec<usize> {
     let mut generator = ChaCha8Rng::seed_from_u64(seed);
     let mut places: Vec<usize> = (0..total).collect();
     let count = count.min(total);
     for place in 0..count {
-        // In 64 bits, so that every machine draws alike.
+        // Drawn in 64 bits, so that the result does not depend on the machine's word size.
         let other = generator.random_range(place as u64..total as u64) as usize;
         places.swap(place, other);
     }
@@ -43,10 +44,10 @@ pub fn draw(count: usize, total: usize, seed: u64) -> Vec<usize> {
     places
 }
 
-/// Runs sets again, and returns what differs of each, the first difference by set, arm and field; in the order of the jobs.
+/// Runs sets again and returns, in the order of the jobs, the first difference of each set with set, arm and field.
 ///
-/// An arm goes on from its weak twin's snapshot, as a study runs it; where a trace then has other bytes, the set is also
-/// run from its start, as `--no-fork` does.
+/// An arm is forked from its weak twin, as in a study. Where the trace's bytes then differ, the set is also run without
+/// forking, as with `--no-fork`.
 ///
 /// # Errors
 /// [`RunError`] where a set cannot be run.
@@ -57,13 +58,13 @@ pub fn rerun(
     open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Option<String>>, RunError> {
-    // Which of both the last set turned out to be run as: the next one most likely is, too.
+    // Whether the last set turned out to have been run with forking, which is most likely for the next set too.
     let forked = AtomicBool::new(true);
-    parallel(jobs, workers, open, progress, |parties, job| {
+    parallel(jobs, workers, open, progress, |context, job| {
         let likely = forked.load(Ordering::Relaxed);
-        let first = attempt(parties, job, settings, likely)?;
+        let first = attempt(context, job, settings, likely)?;
         let Some(Difference::Trace(_)) = &first else { return Ok(first.map(Difference::text)) };
-        let second = attempt(parties, job, settings, !likely)?;
+        let second = attempt(context, job, settings, !likely)?;
         if second.is_none() {
             forked.store(!likely, Ordering::Relaxed);
             return Ok(None);
@@ -72,7 +73,7 @@ pub fn rerun(
     })
 }
 
-/// The first thing of a set that differs.
+/// First difference of a set.
 enum Difference {
     Figure(String),
     Trace(String),
@@ -87,7 +88,7 @@ impl Difference {
 }
 
 fn attempt(
-    parties: &mut EpisodeContext,
+    context: &mut EpisodeContext,
     job: &Job<'_>,
     settings: &EpisodeSettings,
     fork: bool,
@@ -95,7 +96,7 @@ fn attempt(
     let key = job.set.key;
     let mut trace = Trace::default();
     let settings = EpisodeSettings { fork, ..settings.clone() };
-    let twins = run_twins(parties, job.arms, key, &settings, &mut trace)
+    let twins = run_twins(context, job.arms, key, &settings, &mut trace)
         .map_err(|source| RunError::Job { what: describe(key, "twins"), source })?;
     let results: Vec<EpisodeResult> = twins.into_iter().map(|(result, _)| result).collect();
     if let Some(text) = figure_that_differs(job.set, &results) {
@@ -121,7 +122,7 @@ fn attempt(
     ))))
 }
 
-/// The first figure of a set that is not what running it again gave.
+/// Returns the first figure of a set that differs from the second run's.
 fn figure_that_differs(set: &StoredSet, results: &[EpisodeResult]) -> Option<String> {
     for result in results {
         let arm = result.arm.as_str();
@@ -139,7 +140,7 @@ fn figure_that_differs(set: &StoredSet, results: &[EpisodeResult]) -> Option<Str
     Some(format!("{}: arm: the store has it, the plan has not", describe(set.key, &other.arm)))
 }
 
-/// Where the trace on disk first differs from what running again gave, if it is there and whole.
+/// Returns where the trace on disk first differs from the second run's, if that trace exists and is readable.
 fn trace_difference(job: &Job<'_>, files: &[TraceFile]) -> Option<String> {
     let bytes = read_trace(job.folder, job.set.key, job.set.trace.as_deref()?).ok()?;
     let stored = TraceFile::read(bytes).ok()?;

@@ -1,6 +1,7 @@
-//! Rollouts on disk: Parquet, one row per chunk boundary, the models and the tensor that they belong to beside them.
-//! `pandas.read_parquet` reads it, and what pandas and pyarrow write is read; the schema's own metadata says what was run.
+//! Rollouts as a Parquet file, with one row for each boundary. The schema's metadata names the models, the tensor and
+//! the settings of the run. `pandas.read_parquet` reads the file, and files written by pandas and pyarrow are read.
 
+mod complaint;
 mod episodes;
 mod read;
 
@@ -16,20 +17,21 @@ pub use read::read;
 use crate::files::write_atomically;
 use crate::origin::{Origin, Starts};
 use crate::parquet_file::{bytes, list};
-use crate::rollouts::{Boundary, Rollout, digest};
+use crate::rollout::{Boundary, Rollout, digest};
 use crate::sensor::SensorNoise;
 
 /// Version of the file's layout.
 pub const SCHEMA: u32 = 2;
-/// The layout before it, which does not say what starts its rows are of; it is read, and its rows say it.
-const SILENT: u32 = 1;
-/// The key of the schema metadata that holds [`Provenance`] as JSON.
+/// Previous version of the layout, which does not state the starts of its rows; it is read, and the starts are taken
+/// from the rows.
+const SCHEMA_WITHOUT_ORIGINS: u32 = 1;
+/// Key of the schema metadata that contains [`Provenance`] as JSON.
 const METADATA: &str = "aegis";
-/// The key beside those of [`Provenance`] that names the values of the rows, by [`digest`]: what was changed since, by a disk
-/// or by a person, is found when it is read. Files of others do without.
+/// Metadata key beside those of [`Provenance`], with the [`digest`] of the rows' values. It shows on reading whether
+/// values were changed since by a disk error or by hand. Files from other programs need not have it.
 const VALUES: &str = "values_sha256";
 
-/// What the rollouts are of.
+/// Provenance of rollouts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
@@ -37,40 +39,43 @@ pub struct Provenance {
     pub schema: u32,
     /// Benchmark suite.
     pub suite: String,
-    /// Digest of the suite's scenes, whatever they are called; none in a file of before there was one.
+    /// Digest of the suite's scenes, independent of the suite's name; `None` in a file that was written before it was
+    /// recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite_sha256: Option<String>,
     /// Seed of every random stream.
     pub master_seed: u64,
     /// Seed of the sampled initial states, where there are any.
     pub sample_seed: Option<u64>,
-    /// The plan's range: `discovery`, `calibration`, `tuning` or `confirmation`.
+    /// Range of the plan: `discovery`, `calibration`, `tuning` or `confirmation`.
     pub range: String,
-    /// The starts of the rows, which are held against it when they are read; what the rows say in a file of layout 1.
+    /// Starts of the rows, which are checked against the rows when the file is read; taken from the rows for a file of
+    /// layout 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts: Option<Starts>,
     /// SHA-256 of the weak policy's model.
     pub weak_sha256: String,
     /// SHA-256 of the strong policy's model.
     pub strong_sha256: String,
-    /// The graph output that the activation is, mean-pooled over tokens.
+    /// Graph output that the activation comes from, mean-pooled over tokens.
     pub tensor: String,
     /// Control steps per episode.
     pub horizon_steps: u32,
     /// Control steps per chunk.
     pub chunk_steps: u32,
-    /// Values per action of a chunk.
+    /// Number of values in an action.
     pub action_width: usize,
-    /// What policies saw; none in a file of before it was said.
+    /// Sensor noise; `None` in a file that was written before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor: Option<SensorNoise>,
-    /// Control steps of the null action before an episode counts; none in a file of before it was said.
+    /// Control steps of the null action before the first counted control step; `None` in a file that was written before
+    /// this was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle_steps: Option<u32>,
 }
 
 impl Provenance {
-    /// Where rollouts of it came from.
+    /// Returns the origin of rollouts with this provenance.
     pub fn origin(&self, rollouts: &[Rollout]) -> Origin {
         Origin {
             suite: self.suite.clone(),
@@ -86,7 +91,7 @@ impl Provenance {
     }
 }
 
-/// Why a file of rollouts is refused or not written.
+/// Error of reading or writing a file of rollouts.
 #[derive(Debug, thiserror::Error)]
 pub enum RolloutFileError {
     /// The file cannot be read.
@@ -94,7 +99,7 @@ pub enum RolloutFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system or the format said.
+        /// Error of the operating system or of the format.
         reason: String,
     },
     /// The file cannot be written.
@@ -102,24 +107,24 @@ pub enum RolloutFileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system or the format said.
+        /// Error of the operating system or of the format.
         reason: String,
     },
-    /// The file is something else, or belongs to something else.
+    /// The file is not a file of rollouts, or does not match its metadata.
     #[error("{path}: {field}: found {found}; valid is {valid}", path = path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Column or key.
+        /// Name of the column or key.
         field: String,
-        /// What it holds.
+        /// Value found.
         found: String,
-        /// What would do.
+        /// Description of the valid values.
         valid: String,
     },
 }
 
-/// Writes the rollouts, whole or not at all.
+/// Writes the rollouts atomically.
 pub fn write(path: &Path, provenance: &Provenance, rollouts: &[Rollout]) -> Result<(), RolloutFileError> {
     let io = |reason: String| RolloutFileError::Write { path: path.to_owned(), reason };
     let bytes = file(provenance, rollouts).map_err(&io)?;

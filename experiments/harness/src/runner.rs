@@ -1,5 +1,5 @@
-//! Episodes across worker threads, with results that do not depend on how many there are.
-//! Each worker owns its plant and its sessions; a job's result lands at the job's index.
+//! Runs jobs on worker threads; the results do not depend on the number of threads. Each worker owns its plant and its
+//! inference sessions; the results keep the order of the jobs.
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -9,33 +9,33 @@ use aegis_core::PlantError;
 use aegis_core::record::NoRecorder;
 
 use crate::arm::Arm;
-use crate::episode::{EpisodeContext, EpisodeError, EpisodeSettings};
+use crate::episode_context::{EpisodeContext, EpisodeError, EpisodeSettings};
 use crate::fork::{Twin, run_twins};
 use crate::key::EpisodeKey;
 use crate::rollout_file::RolloutFileError;
 use crate::store::StoreError;
 
-/// How often an episode whose plant was lost is begun anew before the run gives up.
+/// Most attempts at a job whose plant is lost before the run gives up.
 const ATTEMPTS: u32 = 3;
 
-/// What a run says while it goes on.
+/// Progress message of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// One more job is done.
+    /// A job is done.
     Done,
-    /// The plant was lost during a job: it counts as not run, and is run again from its beginning.
+    /// The plant was lost during a job. The job counts as not run and is run again from its beginning.
     Interrupted {
-        /// Which job.
+        /// Name of the job.
         what: &'a str,
-        /// Why.
+        /// Reason of the loss.
         reason: &'a str,
     },
 }
 
-/// Whatever a worker needs and could not get.
+/// Error of opening a worker's plant, policies or other resources.
 pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a run stopped.
+/// Error that stops a run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A worker could not open its plant or its policies.
@@ -44,32 +44,32 @@ pub enum RunError {
     /// An episode failed.
     #[error("{what}: {source}")]
     Job {
-        /// Which one.
+        /// Name of the job.
         what: String,
-        /// Why.
+        /// Error of the episode.
         source: EpisodeError,
     },
-    /// Results cannot be kept.
+    /// Results cannot be stored.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A step trace cannot be written, or did not stay.
+    /// A step trace cannot be written, or was removed after it was written.
     #[error("{path}: {reason}", path = path.display())]
     Trace {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Reason.
         reason: String,
     },
-    /// A rollout cannot be kept.
+    /// A rollout cannot be written.
     #[error(transparent)]
     Rollout(#[from] RolloutFileError),
-    /// A worker died without a word, or never reached a job.
+    /// A worker thread panicked, or did not reach a job.
     #[error("a worker thread stopped before its job was done")]
     Worker,
 }
 
-/// Runs the twins of every key: the arms as given, the weak one first. The order of the output is: by key as given,
-/// then by arm as given.
+/// Runs the twins of every key, with the arms as given, the weak one first. The output is ordered by key and then by
+/// arm, both as given.
 pub fn run_arms(
     keys: &[EpisodeKey],
     arms: &[Arm],
@@ -78,21 +78,22 @@ pub fn run_arms(
     open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Twin>, RunError> {
-    let twins = parallel(keys, workers, open, progress, |parties, key| {
-        let twins = run_twins(parties, arms, *key, settings, &mut NoRecorder);
+    let twins = parallel(keys, workers, open, progress, |context, key| {
+        let twins = run_twins(context, arms, *key, settings, &mut NoRecorder);
         twins.map_err(|source| RunError::Job { what: describe(*key, "twins"), source })
     })?;
     Ok(twins.into_iter().flatten().collect())
 }
 
-/// How messages call an episode.
+/// Returns the name of an episode for messages.
 pub fn describe(key: EpisodeKey, arm: &str) -> String {
     let EpisodeKey { start, replicate } = key;
     format!("{arm} · task {} · initial state {} · replicate {replicate}", start.task, start.initial_state)
 }
 
-/// Maps jobs over workers, each with state of its own that `open` makes from the worker's number, keeping the order of
-/// the jobs. A job whose plant was lost is run again on fresh state; any other error stops all.
+/// Maps `run` over jobs on worker threads and keeps the order of the jobs. Each worker has its own state, which `open`
+/// makes from the worker's number. A job whose plant was lost is run again on fresh state; any other error stops all
+/// workers.
 pub(crate) fn parallel<J: Sync, S, T: Send>(
     jobs: &[J],
     workers: usize,
@@ -104,7 +105,7 @@ pub(crate) fn parallel<J: Sync, S, T: Send>(
     let done: Mutex<Vec<Option<T>>> = Mutex::new(jobs.iter().map(|_| None).collect());
     let failed: Mutex<Option<RunError>> = Mutex::new(None);
     let fail = |error| {
-        // Jobs past the end stop the other workers.
+        // Moving the index past the last job stops the other workers.
         next.store(jobs.len(), Ordering::Relaxed);
         if let Ok(mut first) = failed.lock() {
             first.get_or_insert(error);
@@ -138,7 +139,7 @@ pub(crate) fn parallel<J: Sync, S, T: Send>(
     done.into_iter().collect::<Option<Vec<T>>>().ok_or(RunError::Worker)
 }
 
-/// Runs a job, and again on fresh state when its plant was lost.
+/// Runs a job, again on fresh state when its plant was lost, at most [`ATTEMPTS`] times in all.
 fn attempt<S, T>(
     state: &mut Option<S>,
     reopen: &dyn Fn() -> Result<S, RunError>,
@@ -157,7 +158,7 @@ fn attempt<S, T>(
                 if left > 0 =>
             {
                 progress(Progress::Interrupted { what: &what, reason: &reason });
-                // The old one goes first: it may still hold what the new one needs.
+                // The old state is dropped first: it may hold resources that the new one needs.
                 *state = None;
             }
             other => return other,

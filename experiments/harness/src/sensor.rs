@@ -1,12 +1,11 @@
-//! The sensor model: what stands between the plant's exact poses and what policies see.
-//! Both policies see the same noisy observation; the success predicate sees the exact state.
+//! Sensor model: noise between the plant's exact poses and the observation that policies receive.
 
 use aegis_core::Observation;
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
 
-/// Independent Gaussian noise on object positions, fresh at every observation.
+/// Independent Gaussian noise on object positions, drawn anew for every observation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SensorNoise {
@@ -15,7 +14,10 @@ pub struct SensorNoise {
 }
 
 impl SensorNoise {
-    /// Refuses a standard deviation that is none.
+    /// Checks that the standard deviation is finite and not negative.
+    ///
+    /// # Errors
+    /// The value found and the valid range.
     pub fn validate(&self) -> Result<(), String> {
         if self.object_position_sd >= 0.0 && self.object_position_sd.is_finite() {
             return Ok(());
@@ -25,7 +27,7 @@ impl SensorNoise {
 
     /// Perturbs an observation in place.
     pub fn apply(&self, observation: &mut Observation, generator: &mut impl Rng) {
-        // A standard deviation that is no number gives no distribution and so no noise.
+        // An invalid standard deviation gives no distribution, and then no noise is added.
         let Ok(noise) = Normal::new(0.0, self.object_position_sd) else { return };
         for object in &mut observation.objects {
             for coordinate in &mut object.pose.position {

@@ -1,11 +1,11 @@
-//! Results on disk: one SQLite file, one transaction for the twins of an episode.
-//! What is in it is whole; a run that is killed loses what was in flight and nothing else.
+//! Store of an experiment's results: one SQLite file, written with one transaction for each set. Every stored set is
+//! complete; a run that is killed loses only the sets that were running.
 
 mod contents;
 mod file_system;
-mod landing;
 mod open;
 mod seals;
+mod write;
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,14 @@ use open::read_only;
 pub use open::{check_closed, has_log};
 pub use seals::{Chain, Part};
 
-/// Version of the tables: in 3 seals say under which lock a set ran.
+/// Version of the tables. Since version 3, a seal names the lock under which its set ran.
 const SCHEMA: u32 = 3;
-/// The version before it, with a chain of seals and traces of layout 2. It becomes one of the newest with the next set.
+/// Version with a chain of seals and traces of layout 2, but without locks. It is upgraded to [`SCHEMA`] when the next
+/// set is stored.
 const WITHOUT_LOCKS: u32 = 2;
-/// The first version, which is read, and written on, as it was.
+/// First version, without seals. It is read and written in its own layout and never upgraded.
 const UNSEALED: u32 = 1;
-/// How long a write waits for another process that reads or writes.
+/// Time that a write waits for another process that reads or writes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const TABLES: &str = "
@@ -45,24 +46,24 @@ CREATE TABLE traces (
 CREATE TABLE interruptions (what TEXT NOT NULL, reason TEXT NOT NULL) STRICT;
 ";
 
-/// Why results cannot be kept or read.
+/// Error of writing or reading a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error("{path}: found no store; valid is one that `aegis experiment run` made", path = path.display())]
     None {
         /// The file.
         path: PathBuf,
     },
-    /// SQLite, or the disk under it, failed.
+    /// SQLite, or the disk below it, failed.
     #[error("{path}: {source}{}", open::advice(source), path = path.display())]
     Database {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// Error of SQLite.
         source: rusqlite::Error,
     },
-    /// What a run that was killed, or goes on, keeps beside the store lies there, and the store cannot be opened with it.
+    /// A log of a killed or running run lies beside the store, and the store cannot be opened with it.
     #[error(
         "{path}: {reason}{log} is of a run that was killed or goes on, so the store's file is not all of it: run \
          `aegis experiment report` there as somebody who may write, or on a copy of the whole folder",
@@ -72,12 +73,12 @@ pub enum StoreError {
     Log {
         /// The file.
         path: PathBuf,
-        /// What lies beside it.
+        /// Path of the log.
         log: PathBuf,
-        /// What SQLite said, where it was asked.
+        /// Error of SQLite, where opening was tried.
         source: Option<rusqlite::Error>,
     },
-    /// The file is another than the one that was opened, or there is none.
+    /// The file was removed or replaced since it was opened.
     #[error(
         "{path}: was removed or replaced while it was written, so what ran since is not kept; valid is a folder that nothing \
          else changes while a run goes on: run it again",
@@ -87,22 +88,22 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// The store is of another version or another experiment, or holds what no run writes.
+    /// The store has another version, belongs to another experiment, or contains something that no run writes.
     #[error("{path}: {field}: found {found}; valid is {valid}", path = path.display())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Which value.
+        /// Name of the value.
         field: String,
-        /// What is there.
+        /// Value found.
         found: String,
-        /// What would be valid.
+        /// Description of the valid values.
         valid: String,
     },
 }
 
 impl StoreError {
-    /// Whether the disk or the system failed, and nothing is wrong with what was asked for.
+    /// Returns whether the disk or the operating system failed, so that the request itself was valid.
     pub fn is_of_the_system(&self) -> bool {
         use rusqlite::ErrorCode as Code;
         let Self::Database { source, .. } = self else { return false };
@@ -123,18 +124,18 @@ impl StoreError {
     }
 }
 
-/// The results of one experiment.
+/// Open store of the results of one experiment.
 pub struct Store {
     path: PathBuf,
     connection: Connection,
     schema: u32,
-    /// The newest seal of the lock under which sets are stored.
+    /// Newest seal of the lock under which sets are stored from now on.
     lock: Option<String>,
-    /// The file that was opened.
+    /// Identity of the file that was opened.
     file: Option<FileId>,
 }
 
-/// What tells a file from every other on this machine: its device and its number there.
+/// Identity of a file on this machine: device and inode number.
 type FileId = (u64, u64);
 
 fn file_id(path: &Path) -> Option<FileId> {
@@ -142,7 +143,7 @@ fn file_id(path: &Path) -> Option<FileId> {
 }
 
 impl Store {
-    /// Opens the store of an experiment, which `registration_id` names, for writing; makes it where there is none.
+    /// Opens the store of the experiment with `registration_id` for writing, and creates the store if there is none.
     ///
     /// # Errors
     /// [`StoreError::Invalid`] for a store of another experiment or version.
@@ -150,7 +151,8 @@ impl Store {
         Self::open_of(path, registration_id, &[])
     }
 
-    /// The same for a store that is merged from parts, whose last seals its chain begins with.
+    /// Opens a store like [`Store::open`]. A new store is one merged from `parts`: its chain of seals starts from their
+    /// last seals.
     ///
     /// # Errors
     /// As [`Store::open`].
@@ -158,7 +160,7 @@ impl Store {
         Self::open_on(path, registration_id, parts, file_system::is_shared(path))
     }
 
-    /// The same where it is known whether the folder is shared by machines.
+    /// Opens a store like [`Store::open_of`], given whether other machines may write to the folder.
     fn open_on(
         path: &Path,
         registration_id: &str,
@@ -170,13 +172,14 @@ impl Store {
             let there: bool =
                 connection.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get(0))?;
             let before: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
-            // A store stays as it was made, whose bytes its seal may be over, but where it would break.
+            // An existing store keeps its journal mode, because a seal may cover the file's bytes. The exception is a
+            // write-ahead log in a folder shared by machines, where that mode does not work.
             if is_shared && before == "wal" {
                 connection.pragma_update(None, "journal_mode", "DELETE")?;
             } else if !is_shared && !there {
                 connection.pragma_update(None, "journal_mode", "WAL")?;
             }
-            // What is committed survives a power cut too.
+            // Committed transactions also survive a power cut.
             connection.pragma_update(None, "synchronous", "FULL")?;
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let there: bool =
@@ -199,10 +202,10 @@ impl Store {
         Self::checked(path, opened.map_err(|error| open::refused(path, error))?, registration_id)
     }
 
-    /// Opens a store that is there, to read it only.
+    /// Opens an existing store read-only.
     ///
     /// # Errors
-    /// As [`Store::open`], and where there is no store.
+    /// As [`Store::open`], and [`StoreError::None`] where there is no store.
     pub fn read(path: &Path, registration_id: &str) -> Result<Self, StoreError> {
         Self::checked(path, read_only(path)?, registration_id)
     }
@@ -221,47 +224,47 @@ impl Store {
         let found = store.value("belongs")?;
         if found.as_deref() != Some(registration_id) {
             let valid = format!(
-                "{belongs}, the seal in the plan's lock; another plan's results need a folder of their own"
+                "{registration_id}, the seal in the plan's lock; another plan's results need a folder of their own"
             );
             return Err(store.invalid("belongs", found.unwrap_or_else(nothing), valid));
         }
         Ok(store)
     }
 
-    /// Refuses to go on where what lands is not kept.
+    /// Checks that the store's path still names the file that was opened.
     ///
     /// # Errors
     /// [`StoreError::Gone`] where the file was removed or replaced since it was opened.
-    pub fn check_place(&self) -> Result<(), StoreError> {
+    pub fn check_not_replaced(&self) -> Result<(), StoreError> {
         if self.file.is_some() && file_id(&self.path) == self.file {
             return Ok(());
         }
         Err(StoreError::Gone { path: self.path.clone() })
     }
 
-    /// A value of the table that says what the store is.
+    /// Reads a value of the `store` table.
     fn value(&self, name: &str) -> Result<Option<String>, StoreError> {
         let query = "SELECT value FROM store WHERE name = ?1";
         let found = self.connection.query_row(query, [name], |row| row.get(0)).optional();
         found.map_err(|source| self.failed(source))
     }
 
-    /// The same store, whose next sets run under the lock of this newest seal.
+    /// Returns the store with the newest seal of the lock under which its next sets run.
     pub fn under(self, lock: &str) -> Self {
         Self { lock: Some(lock.to_owned()), ..self }
     }
 
-    /// The layout of the traces that are written beside this store.
+    /// Returns the layout of the traces that are written beside this store.
     pub fn trace_layout(&self) -> Layout {
         if self.is_sealed() { Layout::Two } else { Layout::One }
     }
 
-    /// Whether what lands in this store is sealed; those of an older version are not.
+    /// Returns whether sets and interruptions of this store are sealed; a store of the first version has no seals.
     pub fn is_sealed(&self) -> bool {
         self.schema != UNSEALED
     }
 
-    /// Whether sets may say under which lock they ran.
+    /// Returns whether the store's version records the lock under which a set ran.
     fn names_locks(&self) -> bool {
         self.schema == SCHEMA
     }
@@ -274,7 +277,7 @@ impl Store {
         StoreError::Invalid { path: self.path.clone(), field: field.to_owned(), found, valid }
     }
 
-    /// The chain of seals, made again from what is stored; none for a store of the version without one.
+    /// Recomputes the chain of seals from the stored rows; `None` for a store of the version without seals.
     ///
     /// # Errors
     /// [`StoreError::Database`] where a table cannot be read.
@@ -287,14 +290,14 @@ impl Store {
         made.map(Some).map_err(|source| self.failed(source))
     }
 
-    /// Moves all that is in the log beside the file into the file, so that the file alone is the store.
+    /// Moves the contents of the write-ahead log into the store's file, so that the file alone is the store.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         let moved = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         moved.map_err(|source| self.failed(source))
     }
 }
 
-/// As SQLite has them: signed, the bits kept.
+/// Converts a key to SQLite's signed integers, with the same bits.
 fn columns(key: EpisodeKey) -> [i64; 3] {
     [key.start.task as i64, key.start.initial_state as i64, key.replicate as i64]
 }
@@ -334,7 +337,7 @@ mod tests {
         assert!(!has_log(&path));
         store.checkpoint().unwrap();
         drop(store);
-        // It goes on as it is where it is taken home, so that its bytes stay those of its seal.
+        // On a file system of one machine the journal mode is kept, so that the file's bytes still match its seal.
         let bytes = std::fs::read(&path).unwrap();
         assert_eq!(mode(&Store::open_on(&path, "study", &[], false).unwrap()), "delete");
         assert_eq!(std::fs::read(&path).unwrap(), bytes);

@@ -1,5 +1,5 @@
-//! Random streams keyed by master seed, episode and stream name, in a counter-based generator.
-//! Drawing more from one stream never shifts another, so twins of all arms meet the same noise.
+//! Random streams, keyed by master seed, episode and stream name, from a counter-based generator. Drawing more numbers
+//! from one stream never shifts another, so the twins of all arms receive the same noise.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -7,22 +7,22 @@ use sha2::{Digest, Sha256};
 
 use crate::key::EpisodeKey;
 
-/// 32-bit words set apart for each control step of a stream.
+/// Number of 32-bit words reserved for each control step of a stream.
 const WORDS_PER_STEP: u128 = 1 << 16;
 
-/// All random streams of one master seed.
+/// Random streams of one master seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
     master_seed: u64,
 }
 
 impl Streams {
-    /// The streams of a master seed.
+    /// Creates the streams of a master seed.
     pub fn new(master_seed: u64) -> Self {
         Self { master_seed }
     }
 
-    /// One stream of one episode, at the block that belongs to control step `step`.
+    /// Returns one stream of one episode, positioned at the block of control step `step`.
     pub fn at(&self, episode: EpisodeKey, name: &str, step: u32) -> ChaCha8Rng {
         let mut hasher = Sha256::new();
         hasher.update(b"aegis-stream-v1");

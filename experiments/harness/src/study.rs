@@ -1,5 +1,6 @@
-//! The `[study]` of a plan: arms, contrasts, tests and kill criteria, said before any episode counts.
-//! Settings and what they stand for; what is refused is in `study/check.rs`.
+//! Settings of the table `[study]` of a plan: arms, contrasts, tests and kill criteria, all fixed before the
+//! confirmation episodes run. This module has the settings and what follows from them; the checks are in
+//! `study/check.rs`.
 
 mod check;
 mod fires;
@@ -19,61 +20,62 @@ pub(crate) use check::refused;
 pub use kill::{Judged, Kill, Quantities};
 pub use precondition::{Fresh, PreconditionSettings};
 
-/// Name of the arm that the strong policy drives alone.
+/// Name of the arm in which the strong policy drives alone.
 pub const STRONG: &str = "strong";
 /// Name of the yoked placebo.
 pub const RANDOM: &str = "random";
-/// Name of the arm whose schedule does not read the probe.
+/// Name of the arm whose gate follows a schedule and does not read the probe.
 pub const BLIND: &str = "blind";
-/// Name of the arm whose gate decides and is not obeyed.
+/// Name of the arm whose gate decides but is not obeyed.
 pub const SHADOW: &str = "shadow";
-/// Name of the arm that the strong policy drives from a fixed step on.
+/// Name of the arm in which the strong policy drives from a fixed control step on.
 pub const TAKE_OVER: &str = "take_over";
-/// Name of the weak arm's copy, which must come out bitwise equal to it.
+/// Name of the copy of the weak arm, whose results must be bitwise equal to the weak arm's.
 pub const AA: &str = "aa";
 
-/// A study as its plan states it.
+/// Settings of a study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudySettings {
-    /// Arms, in the order of tables: names that this module knows, and any other that has a rule of its own.
+    /// Arms in the order of tables: names known to this module, and other names with a rule of their own.
     pub arms: Vec<ArmName>,
-    /// Rules of arms that have one of their own, by the arm's name.
+    /// Rules of arms that have their own, by the arm's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rules: BTreeMap<ArmName, RuleSettings>,
     /// Family-wise level of the contrasts.
     pub alpha: f64,
-    /// The family, in its order.
+    /// Family of contrasts, in order.
     pub contrasts: Vec<ContrastSettings>,
-    /// How intervals are made.
+    /// Settings of the bootstrap intervals.
     pub bootstrap: BootstrapSettings,
-    /// How far apart the budgets of two arms may be before their contrast is void.
+    /// Largest differences between the budgets of two arms at which their contrast is valid.
     pub budget_tolerance: BudgetTolerance,
-    /// What has to hold before the first episode that counts; nothing where it is left out.
+    /// Precondition of the first confirmation episode; `None` where there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precondition: Option<PreconditionSettings>,
-    /// When the experiment as a whole is void.
+    /// Criteria under which the whole experiment is void.
     pub kill: Kill,
-    /// Whether contrasts are also tested by the e-process, which may be looked at at any time.
+    /// Whether contrasts are also tested by an e-process, which may be inspected at any time.
     #[serde(default)]
     pub sequential: bool,
 }
 
-/// One contrast: the claim that one arm wins more episodes than another.
+/// Contrast: the claim that one arm wins more episodes than another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContrastSettings {
-    /// The arm that is claimed to win more.
+    /// Arm that is claimed to win more.
     pub better: ArmName,
-    /// The arm that it is compared with.
+    /// Arm of the comparison.
     pub than: ArmName,
-    /// Over which episodes; see [`ContrastSettings::over`].
+    /// Episodes that the contrast covers; see [`ContrastSettings::over`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub over: Option<Over>,
 }
 
 impl ContrastSettings {
-    /// Over which episodes: as stated, else over those that weak lost, and over all against weak itself.
+    /// Returns which episodes the contrast covers: as stated; otherwise all episodes for a contrast with the weak arm,
+    /// and otherwise those that the weak arm lost.
     pub fn over(&self) -> Over {
         self.over.unwrap_or(if self.than == *WEAK { Over::All } else { Over::WeakLost })
     }
@@ -83,13 +85,13 @@ impl ContrastSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BootstrapSettings {
-    /// Resamples, at least 100.
+    /// Number of resamples, at least 100.
     pub replicates: u64,
-    /// Seed of their streams.
+    /// Seed of the resamples' random streams.
     pub seed: u64,
     /// Two-sided confidence level.
     pub level: f64,
-    /// Percentile, where nothing is said, or BCa.
+    /// Method, percentile (the default) or BCa.
     #[serde(default = "percentile")]
     pub method: Method,
 }
@@ -98,57 +100,60 @@ fn percentile() -> Method {
     Method::Percentile
 }
 
-/// Of which steps duty is a share.
+/// Denominator of the duty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DutyOf {
-    /// Of those that an arm's episodes took. Winning ends an episode, so the arm that wins more has the higher share.
+    /// The control steps that an arm's episodes took. Success ends an episode, so the arm that wins more has the higher
+    /// duty.
     #[default]
     Steps,
-    /// Of the horizon of every episode: what was spent of what could have been, whatever came of it.
+    /// The horizon of every episode: the use of the strong policy relative to its largest possible use, independent of
+    /// outcomes.
     Horizon,
 }
 
-/// How far apart budgets may be, in either direction.
+/// Largest differences between budgets, in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetTolerance {
     /// Duty, in percentage points of control steps.
     pub duty_points: f64,
-    /// Of which steps duty is a share where budgets are compared.
+    /// Denominator of the duty in comparisons of budgets.
     #[serde(default)]
     pub duty_of: DutyOf,
     /// Fires per episode.
     pub fires: f64,
 }
 
-/// A setting of a study that is refused, or that is not there.
+/// Error about a setting of a study that is invalid or missing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {reason}")]
 pub struct StudyError {
-    /// The key within the plan.
+    /// Dotted key in the plan.
     pub field: String,
-    /// What was found and what would be valid.
+    /// Value found and the valid values.
     pub reason: String,
 }
 
-/// Where an arm's driver comes from.
+/// Source of an arm's driver.
 #[derive(PartialEq)]
 pub(crate) enum Source<'a> {
     Weak,
     Strong,
-    /// The rule, obeyed.
+    /// The rule, which is obeyed.
     Rule(&'a RuleSettings),
-    /// The rule, for the record.
+    /// The rule, which is recorded but not obeyed.
     Shadow(&'a RuleSettings),
     Yoked,
 }
 
 impl StudySettings {
-    /// The arms in their order. `gated` is the plan's `[rule]`; `rule` gives settings the thresholds of a probe.
+    /// Returns the arms in their order. `gated` is the plan's `[rule]`; `rule` adds the thresholds of a probe to
+    /// settings.
     ///
     /// # Errors
-    /// An arm without its rule, which a plan that was loaded does not have.
+    /// An arm that lacks a rule; a plan that was loaded has none.
     pub fn arms(
         &self,
         gated: &RuleSettings,
@@ -159,7 +164,7 @@ impl StudySettings {
                 Source::Weak => Drive::Weak,
                 Source::Strong => Drive::Strong,
                 Source::Rule(settings) => match settings.share() {
-                    Some(share) => Drive::StateRange { rule: rule(settings), share },
+                    Some(share) => Drive::Fraction { rule: rule(settings), share },
                     None => Drive::Rule(rule(settings)),
                 },
                 Source::Shadow(settings) => Drive::Shadow(rule(settings)),
@@ -170,13 +175,13 @@ impl StudySettings {
         self.arms.iter().map(arm).collect()
     }
 
-    /// The settings of every bootstrap.
+    /// Returns the settings of every bootstrap.
     pub fn bootstrap(&self) -> Bootstrap {
         let BootstrapSettings { replicates, seed, level, method } = self.bootstrap;
         Bootstrap { replicates, seed, confidence: level, method }
     }
 
-    /// The budget's tolerance, duty as a share.
+    /// Returns the budget tolerance, with the duty as a fraction.
     pub fn tolerance(&self) -> Tolerance {
         Tolerance { fires: self.budget_tolerance.fires, duty: self.budget_tolerance.duty_points / 100.0 }
     }

@@ -1,5 +1,5 @@
-//! What paired episodes show: success per arm, recovered and broken against the weak twin, duty and fires.
-//! Made from results alone.
+//! Summary of paired episodes: success per arm, recovered and broken episodes relative to the weak twin, duty and
+//! fires. Computed from results alone.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,37 @@ use aegis_statistics::{Interval, StatisticsError, clopper_pearson, mcnemar};
 use serde::Serialize;
 
 use crate::arm::{ArmName, WEAK};
-use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 
-/// One arm against its weak twins.
+/// Summary of one arm, compared with its weak twins.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArmSummary {
-    /// The arm.
+    /// Name of the arm.
     pub arm: ArmName,
-    /// Episodes run.
+    /// Number of episodes.
     pub episodes: u64,
-    /// Episodes won.
+    /// Number of successful episodes.
     pub successes: u64,
     /// 95 % Clopper–Pearson interval of the success rate.
     pub success_interval: Interval,
-    /// Of the episodes that the weak twin lost, how many this arm won.
+    /// Number of episodes that the weak twin lost and this arm won.
     pub recovered: u64,
-    /// Episodes that the weak twin lost.
+    /// Number of episodes that the weak twin lost.
     pub weak_lost: u64,
-    /// Of the episodes that the weak twin won, how many this arm lost.
+    /// Number of episodes that the weak twin won and this arm lost.
     pub broken: u64,
-    /// Episodes that the weak twin won.
+    /// Number of episodes that the weak twin won.
     pub weak_won: u64,
-    /// Exact one-sided McNemar p-value of "this arm wins more than weak".
+    /// Exact one-sided McNemar p-value for the claim that this arm wins more than the weak arm.
     pub p_value: f64,
-    /// Share of all control steps that the strong policy drove.
+    /// Fraction of all control steps that the strong policy drove.
     pub duty: f64,
-    /// Gate activations in all.
+    /// Total number of fires.
     pub fires: u64,
 }
 
-/// Summarises every arm that has results, in the order in which they come.
+/// Summarises every arm that has results, in the order of their first appearance.
 pub fn summarise(results: &[EpisodeResult]) -> Result<Vec<ArmSummary>, StatisticsError> {
     let weak: BTreeMap<EpisodeKey, bool> = results
         .iter()

@@ -1,10 +1,11 @@
-//! Step traces: what every arm did at every control step of one key.
-//! A forked arm is recorded from its fork on; before it, the weak arm's rows are its own.
+//! Step traces: what every arm did at every control step of one key. A forked arm is recorded from its fork on; its
+//! earlier control steps are the weak arm's rows.
 
 mod columns;
 mod file;
 mod read;
 mod recorded_arm;
+mod row;
 mod verify;
 
 use aegis_core::record::NoRecorder;
@@ -13,17 +14,19 @@ use aegis_core::{ChunkRecord, Driver, Recorder, StepRecord};
 use crate::arm::ArmName;
 use crate::key::EpisodeKey;
 
-pub use file::{ArmNotes, Boundary, Layout, Notes, Row, TraceFile};
+pub use file::{ArmNotes, Notes, TraceFile};
 pub use read::TraceFileError;
-pub use verify::{Conduct, TraceCheck, verify};
+pub use recorded_arm::Conduct;
+pub use row::{Boundary, Layout, Row};
+pub use verify::{TraceCheck, verify};
 
-/// Gives each arm of a set of twins the recorder that listens to it.
+/// Source of recorders for the arms of one set.
 pub trait TwinRecorder {
-    /// The recorder of the arm that runs now.
+    /// Returns the recorder of the arm that runs now.
     fn arm(&mut self, name: &ArmName) -> &mut dyn Recorder;
 
-    /// Notes that the arm that runs now fired at this control step of the weak path, before any step of its own.
-    /// Ignored where not overridden.
+    /// Records that the current arm fired at this control step of the weak trajectory, before any control step of its
+    /// own. The default implementation ignores the call.
     fn fired(&mut self, _step: u32) {}
 }
 
@@ -33,15 +36,15 @@ impl TwinRecorder for NoRecorder {
     }
 }
 
-/// Collects the control steps of the twins of one key.
+/// Recorder of the control steps of all arms of one key.
 #[derive(Default)]
 pub struct Trace {
-    /// Arms in the order in which they ran, each with its fires before its own steps.
+    /// Arms in the order in which they ran, each with the control steps at which it fired before its own rows.
     arms: Vec<(String, Vec<u32>)>,
     rows: Vec<Row>,
-    /// What the next step begins with, where it begins a chunk.
+    /// Boundary record of the next control step, where that step begins a chunk.
     boundary: Option<Boundary>,
-    /// Digest of the state path as it was last told.
+    /// Newest digest of the state path.
     path: [u8; 16],
 }
 
@@ -90,7 +93,7 @@ impl Recorder for Trace {
 }
 
 impl Trace {
-    /// What was collected, as a file of either layout.
+    /// Returns the recorded rows as a trace file of either layout.
     pub fn file(&self, layout: Layout, key: EpisodeKey, chunk_steps: u32) -> TraceFile {
         let file = TraceFile { notes: None, rows: self.rows.clone() };
         match layout {

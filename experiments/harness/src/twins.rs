@@ -1,15 +1,15 @@
-//! Twins: the proof that an arm did not differ from the weak arm before it was allowed to.
-//! A pair that differs early is void, whatever it shows afterwards.
+//! Check of twins: an arm must equal the weak arm until its first hand-over. A pair that differs earlier is void,
+//! regardless of its results.
 
-use crate::episode::EpisodeResult;
+use crate::outcome::EpisodeResult;
 
-/// Why two episodes are no twins.
+/// Error of two episodes that are not twins.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TwinError {
     /// The episodes have different keys.
     #[error("the episodes do not share task, initial state and replicate")]
     Key,
-    /// The state paths part before any hand-over.
+    /// The state paths differ before the first hand-over.
     #[error(
         "task {task}, initial state {initial_state}: the twins differ before control step {step}, where control was first handed over"
     )]
@@ -23,8 +23,8 @@ pub enum TwinError {
     },
 }
 
-/// Checks that `other` is bitwise equal to its `weak` twin until the strong policy first drives, and to the end where it
-/// never does.
+/// Checks that `other` is bitwise equal to its `weak` twin until the strong policy first drives, or to the end where
+/// the strong policy never drives.
 pub fn check(weak: &EpisodeResult, other: &EpisodeResult) -> Result<(), TwinError> {
     if weak.key != other.key {
         return Err(TwinError::Key);
@@ -34,7 +34,7 @@ pub fn check(weak: &EpisodeResult, other: &EpisodeResult) -> Result<(), TwinErro
         initial_state: weak.key.start.initial_state,
         step,
     };
-    // The strong policy that drives from the start takes over from nobody.
+    // A strong policy that drives from the start has no hand-over.
     let from_start = (other.strong_steps > 0 && other.hand_overs.is_empty()).then_some(&0);
     match other.hand_overs.first().or(from_start) {
         None if weak.path == other.path && weak.success == other.success => Ok(()),

@@ -1,4 +1,4 @@
-//! Rollouts that are collected in pieces: what was kept is not run again, and what comes out is what one piece gives.
+//! Rollouts collected in several runs: kept rollouts are not run again, and the result equals that of a single run.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -8,8 +8,9 @@ use crate::support::{Breaking, KEYS, open, settings};
 use aegis_core::PlantError;
 use aegis_experiments::collection::{Collection, CollectionError};
 use aegis_experiments::origin::Starts;
+use aegis_experiments::rollout::Rollout;
 use aegis_experiments::rollout_file::{self, Provenance};
-use aegis_experiments::rollouts::{Rollout, rollouts};
+use aegis_experiments::rollouts::rollouts;
 use aegis_experiments::runner::{RunError, SetupError};
 use aegis_experiments::{EpisodeContext, EpisodeKey};
 use aegis_files::Scratch;
@@ -43,7 +44,7 @@ fn begin(folder: &Path) -> Result<Collection, CollectionError> {
     Collection::open(folder, &about(1), provenance())
 }
 
-/// Collects what is missing; returns how many episodes landed now.
+/// Collects the missing rollouts; returns how many were kept in this call.
 fn collect(
     collection: &Collection,
     keys: &[EpisodeKey],
@@ -88,7 +89,7 @@ fn what_was_kept_before_a_failure_is_gone_on_from_and_the_whole_is_the_same() {
     let pieces = place("pieces.parquet");
     rollout_file::write(&pieces, &provenance(), &collection.all(&keys).unwrap()).unwrap();
     assert!(std::fs::read(&pieces).unwrap() == std::fs::read(&out).unwrap(), "to the byte");
-    // What somebody put there stays, and its folder with it.
+    // A file that the collection did not make stays, and so does the folder.
     std::fs::write(folder.join("notes.txt"), "mine").unwrap();
     collection.remove(&keys, &[]).unwrap();
     assert_eq!(names(&folder), ["notes.txt"]);

@@ -1,4 +1,5 @@
-//! The statistics judged as procedures: how often a whole family errs under a true null, how often intervals cover.
+//! Error rates of the statistics in simulated studies: how often a family rejects a true null, and how often intervals
+//! cover the true value.
 //! Seeds are fixed. `cargo test --release -p aegis-experiments --test integration error_rates -- --nocapture` prints the rates.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
@@ -24,27 +25,27 @@ struct Outcomes {
     task: usize,
     initial_state: usize,
     weak: bool,
-    /// aegis, blind, random.
+    /// Whether aegis, blind and random won, in this order.
     arms: [bool; 3],
 }
 
-/// Who is better than whom in a simulated world.
+/// True effects of a simulated study.
 #[derive(Clone, Copy)]
 struct World {
-    /// Added to every arm's chance after a hand-over, beside what weak would have had.
+    /// Added to weak's probability of success in every arm that hands over.
     help: f64,
-    /// Whether an arm that never hands over is its weak twin, as common random numbers force it to be.
+    /// Whether an arm without a hand-over equals its weak twin, as common random numbers ensure.
     forced: bool,
 }
 
-/// A study. How hard an episode is decides all of it: what weak and each arm make of it, and whether an arm hands over.
-/// Given that, arms are exchangeable, so none is better than another.
+/// Simulates a study. The difficulty of an episode determines the probabilities that weak wins, that an arm hands over and
+/// that an arm wins. Given the difficulty, the arms are exchangeable, so none is better than another.
 fn study(world: World, episodes: usize, generator: &mut impl Rng) -> Vec<Outcomes> {
     (0..episodes)
         .map(|index| {
             let (task, initial_state) = (index % TASKS, index / TASKS);
             let ease: f64 = generator.random();
-            // Tasks differ as ours do: some are never won, some nearly always.
+            // Tasks differ as those of the suite do: some are never won, some nearly always.
             let chance = (ease + task as f64 / TASKS as f64 - 0.6).clamp(0.0, 0.97);
             let weak = generator.random_bool(chance);
             let arms = [0, 1, 2].map(|_| {
@@ -57,7 +58,7 @@ fn study(world: World, episodes: usize, generator: &mut impl Rng) -> Vec<Outcome
         .collect()
 }
 
-/// The family of the method, as the report makes it.
+/// Tests the registered family as the report does; returns which hypotheses are rejected.
 fn rejected(outcomes: &[Outcomes]) -> Vec<bool> {
     let settings = Bootstrap { replicates: 100, seed: 1, confidence: 0.95, method: Method::Percentile };
     let p_value = |control: fn(&Outcomes) -> bool, over| {
@@ -87,7 +88,7 @@ fn the_family_errs_at_its_level_at_most() {
     for (name, world, null) in [
         ("none better, pairing forced", World { help: 0.0, forced: true }, 3),
         ("none better, nothing forced", World { help: 0.0, forced: false }, 3),
-        // The two contrasts between arms are true nulls, the third is not.
+        // The nulls of the two contrasts between arms are true; that of the third, against weak, is false.
         ("all better than weak alike, pairing forced", World { help: 0.3, forced: true }, 2),
     ] {
         let (mut errors, mut found) = (0_u64, 0_u64);
@@ -104,7 +105,7 @@ fn the_family_errs_at_its_level_at_most() {
             100.0 * found as f64 / STUDIES as f64
         );
         assert!(rate <= ALPHA, "{name}: {rate}");
-        // A family that never errs would pass too, and could not find anything.
+        // A family that never rejects would pass the check above, but could not show anything.
         assert!(rate > 0.005, "{name}: {rate}");
         if null == 2 {
             assert!(found as f64 > 0.99 * STUDIES as f64, "what is there is found: {found}");
@@ -112,7 +113,7 @@ fn the_family_errs_at_its_level_at_most() {
     }
 }
 
-/// Share of `studies` whose interval holds the truth.
+/// Returns the share of `studies` whose interval contains `truth`.
 fn coverage(
     studies: u64,
     seed: u64,
@@ -171,7 +172,7 @@ fn bootstrap_intervals_cover_about_as_often_as_they_say() {
             100.0 * recovered,
             100.0 * auroc
         );
-        // Bootstraps are right in the limit only; what is refused here is one that is plainly off.
+        // Bootstrap intervals have their level only in the limit, so the check has a tolerance of 2 percentage points.
         for found in [recovered, auroc] {
             assert!((0.93..=0.97).contains(&found), "{method:?}: {found}");
         }
@@ -197,7 +198,7 @@ fn a_conformal_threshold_is_left_by_new_episodes_at_its_level() {
             100.0 * found,
             100.0 * expected
         );
-        // Four standard errors.
+        // The tolerance is four standard errors.
         let spread = (expected * (1.0 - expected) / CALIBRATIONS as f64).sqrt();
         assert!(
             (found - expected).abs() < 4.0 * spread && expected <= alpha + 1e-12,

@@ -1,5 +1,5 @@
-//! A run that is stopped and goes on: what ends up in the store, on a plant of one dimension.
-//! What was done is not run again, and what came out does not depend on where it stopped.
+//! Runs that are stopped and continued, on a one-dimensional plant.
+//! Stored episodes are not run again, and the store's contents do not depend on where a run stopped.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ fn run(folder: &Path, keys: &[EpisodeKey], workers: usize) -> usize {
     run_with(folder, keys, workers, &|_| Ok(open())).unwrap()
 }
 
-/// Results, and every trace's bytes.
+/// Returns the results and the bytes of every trace.
 fn outcome(folder: &Path) -> (Vec<EpisodeResult>, Vec<Vec<u8>>) {
     let store = Store::read(&folder.join(STORE), BELONGS).unwrap();
     let traces = store.traces().unwrap();
@@ -119,7 +119,7 @@ fn a_lost_plant_is_noted_and_its_episode_run_again() {
 
 #[test]
 fn what_is_taken_away_during_a_run_is_an_error() {
-    // Once the first set is done, of a run that has others before it.
+    // Calls `take` after the first set of a run with more sets.
     let taken = |name: &str, take: fn(&Path)| {
         let folder = folder(&format!("taken-{name}"));
         let store = Store::open(&folder.join(STORE), BELONGS).unwrap();
@@ -195,7 +195,7 @@ fn shards_put_together_are_the_whole_and_nothing_else() {
     assert!(error.to_string().contains("belongs"), "{error}");
     assert!(merge(&out, &parts, BELONGS, &keys(), None).is_err(), "nothing is overwritten");
 
-    // What every part has to have run alike before its own.
+    // Every part has to have the same precondition episodes.
     for part in &parts {
         let before = part.join(precondition::FOLDER);
         std::fs::create_dir_all(&before).unwrap();
@@ -234,7 +234,7 @@ fn merging_removes_nothing_that_it_did_not_make() {
         names
     };
     let parts = [part.clone()];
-    // Refused after it began: what it had made is gone again.
+    // The merge is refused after it began, and removes what it wrote.
     let twice = [part.clone(), part.clone()];
     merge(&place.join("X"), &twice, BELONGS, &keys(), None).unwrap_err();
     assert_eq!(there(), ["X.part", "v1.part"]);
@@ -243,7 +243,7 @@ fn merging_removes_nothing_that_it_did_not_make() {
     assert_eq!(there(), ["X", "X.part", "v1.0", "v1.part"]);
     assert_eq!(outcome(&place.join("X")), outcome(&part));
     assert_eq!(std::fs::read_to_string(stranger.join("thesis.txt")).unwrap(), "years");
-    // What is at the place stays, whatever it is.
+    // A file or folder at the output path is never replaced.
     for (name, make) in [("file", true), ("empty", false)] {
         let out = place.join(name);
         if make { std::fs::write(&out, "kept") } else { std::fs::create_dir(&out) }.unwrap();
@@ -268,13 +268,13 @@ fn a_store_of_something_else_or_damaged_is_refused() {
     let error = Store::open(&folder.join("text.sqlite"), BELONGS).err().unwrap().to_string();
     assert!(error.contains("text.sqlite") && error.contains("found text"), "{error}");
 
-    // The same twins again: refused, and nothing of them stays.
+    // Inserting the same set again is refused and leaves the store unchanged.
     let mut store = Store::open(&path, BELONGS).unwrap();
     let before = store.results().unwrap();
     assert!(store.insert(&before[..arms().len()], "digest").is_err());
     assert_eq!(store.results().unwrap(), before);
 
-    // Another result under the same name is not the one that is held.
+    // A different result with the same key and arm is not in the store.
     let held: Vec<bool> = before.iter().map(|result| store.holds(result).unwrap()).collect();
     assert!(held.contains(&true));
     let mut other = before[0].clone();

@@ -1,4 +1,4 @@
-//! Rollouts as pandas and pyarrow write them, read value for value; and files that are wrong, named for what is wrong.
+//! Rollout files written by pandas and pyarrow: every value is read, and invalid files are refused with the reason.
 //! `fixtures/rollouts.py` made the files.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use aegis_core::Start;
 use aegis_experiments::EpisodeKey;
+use aegis_experiments::rollout::Rollout;
 use aegis_experiments::rollout_file::read;
-use aegis_experiments::rollouts::Rollout;
 use aegis_files::Scratch;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, UInt32Array,
@@ -22,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rollouts").join(name)
 }
 
-/// What `fixtures/rollouts.py` puts into each file.
+/// Checks that the rollouts have the values that `fixtures/rollouts.py` writes into each file.
 fn hold(rollouts: &[Rollout], name: &str) {
     assert_eq!(rollouts.len(), 3, "{name}");
     for (episode, rollout) in rollouts.iter().enumerate() {
@@ -50,7 +50,7 @@ fn what_pandas_and_pyarrow_write_is_read_whatever_the_codec_and_the_types() {
     }
 }
 
-/// All rows of the file that pandas writes by default.
+/// Returns all rows of the file that pandas writes with its default settings.
 fn rows() -> RecordBatch {
     let file = std::fs::File::open(fixture("pandas.parquet")).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -59,7 +59,7 @@ fn rows() -> RecordBatch {
     concat_batches(&schema, &batches).unwrap()
 }
 
-/// The same with another column of this name, or without it.
+/// Returns the same rows with another column of this name, or without that column.
 fn with(name: &str, column: Option<ArrayRef>) -> RecordBatch {
     let rows = rows();
     let mut columns: Vec<(String, ArrayRef)> = rows
@@ -119,7 +119,7 @@ fn what_is_wrong_is_named_by_column_and_row() {
             whole([Some(1 << 40); 6]),
             "episode_steps: found row 0: 1099511627776; valid is 0 to",
         ),
-        // What contradicts itself, or what the file says of all of its episodes.
+        // Values that contradict each other or the file's metadata.
         (
             "episode_steps",
             whole([Some(0), Some(4), Some(4), Some(6), Some(6), Some(6)]),
@@ -183,11 +183,11 @@ fn what_is_wrong_is_named_by_column_and_row() {
             "{expected:?} is missing from: {error}"
         );
     }
-    // Sorted by step, as a data frame may come to be.
+    // Rows sorted by step, so that an episode's rows are not consecutive.
     let mixed = UInt32Array::from(vec![0, 1, 3, 2, 4, 5]);
     let error = refused(&take_record_batch(&rows(), &mixed).unwrap());
     assert!(error.contains("row 3: task 1") && error.contains("began in row 1"), "{error}");
-    // Rows that were cut off, and a column that is there twice.
+    // A truncated file, and a duplicate column.
     let error = refused(&take_record_batch(&rows(), &UInt32Array::from(vec![0, 1, 2, 3, 4])).unwrap());
     assert!(error.contains("step: found row 4: step 2 as the last of task 0, initial state 42"), "{error}");
     let whole = rows();
@@ -205,7 +205,7 @@ fn what_is_wrong_is_named_by_column_and_row() {
         error.contains("task: found more than one among") && error.contains("valid is one column"),
         "{error}"
     );
-    // Metadata that pandas does not keep, or that is of something else.
+    // Metadata that is missing, as pandas may drop it, or of another schema.
     let bare = with("note", None);
     let bare = RecordBatch::try_new(
         Arc::new(bare.schema().as_ref().clone().with_metadata(Default::default())),
@@ -214,7 +214,7 @@ fn what_is_wrong_is_named_by_column_and_row() {
     .unwrap();
     let error = refused(&bare);
     assert!(
-        error.contains("metadata.aegis: found no such key") && error.contains("docs/rollouts.md"),
+        error.contains("metadata.aegis: found no such key") && error.contains("docs/reference/rollouts.md"),
         "{error}"
     );
     let later = std::collections::HashMap::from([("aegis".to_owned(), "{\"schema\": 7}".to_owned())]);

@@ -1,5 +1,5 @@
-//! Whether an edit is found, on a plant of one dimension: every figure that is stored, every field of a trace, every column
-//! of a store, each in turn; and what running sets again finds.
+//! Detection of edits, on a one-dimensional plant: each field of a result, each field of a trace and each column of a store
+//! is edited in turn. Also tests what running the sets again detects.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use aegis_experiments::merge::merge;
 use aegis_experiments::rerun::{Job, rerun};
 use aegis_experiments::runner::{Progress, describe};
 use aegis_experiments::store::{Chain, Store, StoredSet};
-use aegis_experiments::trace::{Boundary, Layout, Row, TraceFile, hold};
+use aegis_experiments::trace::{Boundary, Layout, Row, TraceFile, verify};
 use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings};
 use rusqlite::Connection;
 
@@ -18,7 +18,7 @@ use crate::support::{KEYS, gated, open, settings};
 
 const BELONGS: &str = "registration of a test";
 
-/// A fresh, empty folder for one test.
+/// Creates an empty folder for one test.
 fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("integrity-{name}"));
     if folder.exists() {
@@ -28,7 +28,7 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-/// An arm of every conduct, in the order in which they run.
+/// Returns one arm for each way of driving, in the order in which the arms run.
 fn arms() -> Vec<Arm> {
     let arm = |name: &str, drive| Arm { name: name.into(), drive };
     let Drive::Rule(rule) = gated().drive else { panic!("a rule") };
@@ -43,7 +43,7 @@ fn arms() -> Vec<Arm> {
     ]
 }
 
-/// Four starts, of which weak loses the odd ones.
+/// Returns the keys of four starts; weak loses the odd ones.
 fn keys() -> Vec<EpisodeKey> {
     KEYS.keys(0..1)[..4].to_vec()
 }
@@ -69,12 +69,12 @@ fn trace_of(folder: &Path, set: &StoredSet) -> TraceFile {
     TraceFile::read(bytes).unwrap()
 }
 
-/// What is wrong with a set.
+/// Returns the faults that verification finds in a set.
 fn wrong(set: &StoredSet, trace: &TraceFile) -> Vec<String> {
-    hold(set, trace, &arms(), &settings().gate).wrong
+    verify(set, trace, &arms(), &settings().gate).wrong
 }
 
-/// Makes a store one of the version without seals, whose traces are of layout 1.
+/// Converts an empty store to the version without seals, whose traces have layout 1.
 fn unseal(path: &Path) {
     let connection = Connection::open(path).unwrap();
     let version = "UPDATE store SET value = '1' WHERE name = 'schema'; DROP TABLE seals; DROP TABLE parts";
@@ -89,8 +89,8 @@ fn what_ran_is_what_its_traces_give_forked_or_not() {
         for set in read(&folder).sets().unwrap() {
             let trace = trace_of(&folder, &set);
             assert_eq!(trace.layout(), Layout::Two);
-            let found = hold(&set, &trace, &arms(), &settings().gate);
-            assert_eq!((found.wrong, found.not_held), (Vec::new(), Vec::new()), "forked: {fork}");
+            let found = verify(&set, &trace, &arms(), &settings().gate);
+            assert_eq!((found.wrong, found.unchecked), (Vec::new(), Vec::new()), "forked: {fork}");
             assert_eq!(TraceFile::read(trace.parquet().unwrap()).unwrap(), trace);
         }
         assert_eq!(chain(&folder).wrong, Vec::<String>::new());
@@ -115,7 +115,7 @@ const FIGURES: [Edit; 13] = [
     ("path", |result| result.path.replace_range(..1, "x")),
 ];
 
-/// A set with one arm's result edited.
+/// Returns a set in which the result of one arm is edited.
 fn edited(set: &StoredSet, place: usize, edit: fn(&mut EpisodeResult)) -> StoredSet {
     let mut set = set.clone();
     let mut result: EpisodeResult = serde_json::from_str(&set.episodes[place].text).unwrap();
@@ -138,7 +138,7 @@ fn every_figure_of_every_arm_that_was_edited_is_named() {
                     found.iter().any(|line| line.starts_with(&format!("{what}: {field}: the store has")));
                 assert!(named, "{what}: {field}: {found:?}");
             }
-            // Another spelling of the same is not what a run writes.
+            // Text that differs only in spacing is not what a run writes.
             let mut spelled = set.clone();
             spelled.episodes[place].text += " ";
             assert!(wrong(&spelled, &trace)[0].starts_with(&format!("{what}: text: ")));
@@ -157,7 +157,7 @@ fn every_figure_of_every_arm_that_was_edited_is_named() {
     }
 }
 
-/// One edit of a row, by the column that it is in.
+/// Name of a column and an edit of that column in a row.
 type RowEdit = (&'static str, fn(&mut Row));
 
 fn boundary(row: &mut Row, edit: fn(&mut Boundary)) {
@@ -185,7 +185,7 @@ const COLUMNS: [RowEdit; 11] = [
     ("end_effector", |row| row.end_effector[2] += 0.001),
 ];
 
-/// The trace with the digests of its columns made again, as a keeper who edits it would.
+/// Returns the trace with recomputed digests of its columns, as after a deliberate edit.
 fn with_digests_made_again(mut trace: TraceFile, set: &StoredSet) -> TraceFile {
     for line in wrong(set, &trace) {
         let Some((place, digests)) = line.split_once(": its rows have SHA-256 ") else { continue };
@@ -216,7 +216,7 @@ fn every_field_of_a_trace_that_was_edited_is_named() {
             let found = wrong(&set, &other);
             let line = format!("{}: trace: {column}: its rows have", describe(set.key, &arm));
             assert!(found.iter().any(|one| one.starts_with(&line)), "row {place}, {column}: {found:?}");
-            // What figures follow from is found although the digests were made again.
+            // An edit of a column that results follow from is found even with recomputed digests.
             let decides = !["action", "end_effector"].contains(&column) && (column != "path" || ends);
             let found = wrong(&set, &with_digests_made_again(other, &set));
             assert_eq!(!found.is_empty(), decides, "row {place}, {column}: {found:?}");
@@ -258,7 +258,7 @@ fn every_note_of_a_trace_that_was_edited_is_named() {
     }
     named(&|notes| drop(notes.arms.pop()), "trace: metadata.aegis.arms: ");
     named(&|notes| notes.arms[3].fired_before.clear(), ": fires: the store has");
-    // What is no trace of this layout is refused before it is held against anything.
+    // A file that is not a trace of a known layout is refused before any check.
     let mut later = trace.clone();
     later.notes.as_mut().unwrap().schema = 9;
     let error = TraceFile::read(later.parquet().unwrap()).unwrap_err().to_string();
@@ -277,14 +277,14 @@ fn a_trace_of_layout_1_is_held_as_far_as_it_goes() {
     for set in store.sets().unwrap() {
         let trace = trace_of(&folder, &set);
         assert_eq!(trace.layout(), Layout::One);
-        let found = hold(&set, &trace, &arms(), &settings().gate);
+        let found = verify(&set, &trace, &arms(), &settings().gate);
         assert_eq!(found.wrong, Vec::<String>::new());
-        assert!(found.not_held.contains(&"fires of a gate that is not obeyed"), "{:?}", found.not_held);
+        assert!(found.unchecked.contains(&"fires of a gate that is not obeyed"), "{:?}", found.unchecked);
         for (place, arm) in arms().iter().enumerate() {
             let name = arm.name.as_str();
             for (field, edit) in FIGURES {
                 let found = wrong(&edited(&set, place, edit), &trace);
-                // The shadow's fires, and what the weak arm alone could say of itself.
+                // Layout 1 cannot verify the fires of the shadow arm, or every score, prefix and path of the weak arm.
                 let own = ["scores[0]", "prefixes[0]", "path"].contains(&field);
                 let held = match (name, field) {
                     ("shadow", "fires") => false,
@@ -300,7 +300,7 @@ fn a_trace_of_layout_1_is_held_as_far_as_it_goes() {
     }
 }
 
-/// What each table is, and an edit of each of its columns.
+/// Edits of every column of every table of a store.
 const EDITS: [&str; 20] = [
     "UPDATE episodes SET task = 7 WHERE rowid = 1",
     "UPDATE episodes SET initial_state = 77 WHERE rowid = 1",
@@ -362,7 +362,7 @@ fn every_column_of_a_store_that_was_edited_breaks_its_chain() {
         let error = Store::read(&edited(100 + index, edit), BELONGS).err().unwrap().to_string();
         assert!(error.contains(field), "{error}");
     }
-    // An edit in the middle is named, and not all that came after it.
+    // Only the edited set is named, not the sets sealed after it.
     let path = edited(200, EDITS[9]);
     let wrong = Store::read(&path, BELONGS).unwrap().chain().unwrap().unwrap().wrong;
     assert_eq!(wrong.len(), 1, "{wrong:?}");
@@ -400,12 +400,12 @@ fn merged_parts_are_sealed_anew_and_keep_their_last_seals() {
         assert!(chain.wrong[0].starts_with("seal 1: "), "{edit}: {:?}", chain.wrong);
     }
 
-    // A part of the version without seals is taken as it is, which the whole says.
+    // A part without seals is accepted, and the merged store records that it has no seal.
     unseal(&parts[1].join(STORE));
     let mixed = out.with_file_name("mixed");
     merge(&mixed, &parts, BELONGS, &keys(), None).unwrap();
     assert_eq!(chain(&mixed).parts[1].seal, None);
-    // One that was edited after it was sealed is refused, by the set.
+    // A part that was edited after it was sealed is refused, and the error names the set.
     let edit = "UPDATE episodes SET result = replace(result, '\"fires\":0', '\"fires\":1') WHERE place = 0";
     Connection::open(parts[0].join(STORE)).unwrap().execute(edit, []).unwrap();
     let error = merge(&out.with_file_name("edited"), &parts, BELONGS, &keys(), None).unwrap_err().to_string();
@@ -417,7 +417,7 @@ fn a_set_says_under_which_lock_it_ran_in_a_part_and_in_the_whole() {
     let [older, newer] = ["older", "newer"].map(|name| folder(&format!("locks-{name}")));
     let halves = [1, 2].map(|index| Shard { index, count: 2 }.of(&keys()));
     run(&older, &halves[0], true, 1);
-    // As the version before left it.
+    // Converts the store to the previous version, which has no locks in its seals.
     let connection = Connection::open(older.join(STORE)).unwrap();
     let version = "ALTER TABLE seals DROP COLUMN lock; UPDATE store SET value = '2' WHERE name = 'schema'";
     connection.execute_batch(version).unwrap();
@@ -448,7 +448,7 @@ fn a_set_says_under_which_lock_it_ran_in_a_part_and_in_the_whole() {
     assert_eq!(chain(&out).wrong, Vec::<String>::new());
 }
 
-/// What running every set again finds, against what `edit` made of the stored sets.
+/// Runs every set again and compares the results with the stored sets after `edit`; returns the difference of each set.
 fn again(folder: &Path, edit: &dyn Fn(&mut Vec<StoredSet>)) -> Vec<Option<String>> {
     let mut sets = read(folder).sets().unwrap();
     edit(&mut sets);
@@ -476,7 +476,7 @@ fn what_is_run_again_is_what_is_stored_and_an_edit_is_named() {
     let found = again(&folder, &|sets| drop(sets[0].episodes.pop()));
     assert!(found[0].as_ref().is_some_and(|found| found.contains("no such episode")), "{found:?}");
 
-    // A trace that was edited, and every digest of it made again: found by its first field that differs.
+    // A trace that was edited and whose digests were all recomputed; the first different field is named.
     let mut set = read(&folder).sets().unwrap().remove(1);
     let mut trace = trace_of(&folder, &set);
     trace.rows[3].action[0] += 0.001;

@@ -1,5 +1,5 @@
-//! Simulated power of a family, held against the exact power of one test.
-//! Seeds are fixed, so the bounds below are met or not, never by chance.
+//! Simulated power of a family, checked against the exact power of one test.
+//! Seeds are fixed, so the results are the same in every run.
 #![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_experiments::power::{Family, Simulation};
@@ -19,7 +19,7 @@ fn a_family_of_one_has_the_exact_power() {
         let exact = mcnemar_power(family(1).effect, 0.05, episodes).unwrap();
         assert!((found.all - exact).abs() < 4.0 * found.all_standard_error, "{found:?}, exact {exact}");
         assert_eq!(found.all, found.any);
-        // Who wins the concordant pairs says nothing of one test.
+        // The outcome of concordant pairs does not affect a single test.
         let rare = Family { success: 0.12, ..family(1) }.power(episodes, SIMULATION).unwrap();
         assert!((rare.all - exact).abs() < 4.0 * rare.all_standard_error, "{rare:?}, exact {exact}");
     }
@@ -30,9 +30,9 @@ fn a_family_lies_between_its_bounds() {
     let (episodes, three) = (400, family(3));
     let found = three.power(episodes, SIMULATION).unwrap();
     let one = |alpha| mcnemar_power(three.effect, alpha, episodes).unwrap();
-    // All: at most as likely as one at the whole level, at least what Bonferroni leaves for all of them.
+    // Rejecting all is at most as likely as one test at the full level, and at least the Bonferroni bound for all three.
     assert!(found.all < one(0.05) && found.all > 1.0 - 3.0 * (1.0 - one(0.05 / 3.0)), "{found:?}");
-    // Any: Holm rejects at least one exactly where Bonferroni does.
+    // Holm rejects at least one hypothesis exactly where Bonferroni does.
     assert!(found.any > one(0.05 / 3.0) && found.any < 3.0 * one(0.05 / 3.0), "{found:?}");
 }
 

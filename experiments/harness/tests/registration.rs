@@ -1,5 +1,5 @@
-//! A registered plan: its canonical form, what a lock notices, and its log of amendments.
-//! On the shipped template, with stand-ins for models and scenes.
+//! A registered plan: its canonical form, the changes that a lock detects, and its amendments.
+//! The plan is the shipped template; models and scenes are stand-ins.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ fn comments_order_and_spacing_leave_no_trace() {
     assert_ne!(bare, shipped);
     assert_eq!(canonical_plan(&plan("bare", &bare)).unwrap(), original);
 
-    // Tables last to first, and the keys of one within.
+    // The tables in reverse order, and two keys of one table exchanged.
     let mut tables: Vec<Vec<&str>> = vec![Vec::new()];
     for line in shipped.lines() {
         if line.starts_with('[') {
@@ -98,7 +98,7 @@ fn every_value_leaves_a_trace() {
         let differences = original.compare(&changed);
         let named: Vec<_> = differences.iter().map(|one| (one.file.as_str(), one.field.as_str())).collect();
         if field.is_empty() {
-            // The same double.
+            // Both texts are the same double.
             assert!(named.is_empty() && changed.plan_sha256 == original.plan_sha256);
         } else {
             assert_eq!(named, [("plan", field)]);
@@ -119,7 +119,7 @@ fn each_thing_that_differs_is_named() {
     files.insert("tasks/00/new.xml".into(), "13".into());
     found.scenes = Scenes::new("libero_spatial".into(), files);
     assert_ne!(found.scenes.sha256, registered.scenes.sha256);
-    // The digest of the scenes is that of the scenes, whatever `suite.json` calls them.
+    // The content digest of the scenes does not depend on `suite.json`.
     assert_ne!(found.scenes.content_sha256(), registered.scenes.content_sha256());
     let mut renamed = registered.scenes.files.clone();
     renamed.insert("suite.json".into(), "99".into());
@@ -139,7 +139,7 @@ fn each_thing_that_differs_is_named() {
     );
 }
 
-/// A lock with two amendments; tests run side by side, so each has a plan file of its own `name`.
+/// Returns a lock with two amendments. Tests run in parallel, so each passes a different `name` for its plan file.
 fn amended(name: &str) -> Lock {
     let shipped = text();
     let notes = vec!["One set of the tuning range ran.".to_owned()];
@@ -185,7 +185,7 @@ fn what_was_run_outside_the_study_is_noted_in_the_chain_and_changes_nothing() {
     assert_eq!((&noted.frozen, &noted.seal), (&lock.frozen, &lock.seal));
     let last = noted.amendments.last().unwrap();
     assert_eq!((last.changes.len(), last.episodes_seen), (0, 10));
-    // A lock that was sealed before there were notes has the seal that it had.
+    // The seal of a lock from before notes existed is still valid.
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../study.lock.toml");
     Lock::load(&shipped).unwrap();
 }
@@ -198,7 +198,7 @@ fn what_changed_since_is_what_is_otherwise_now_and_episodes_depend_on_some_of_it
     let amend = |lock: &Lock, found: Frozen| lock.amend(found, "now".into(), "why", 0, vec![]).unwrap();
     let since = |lock: &Lock, place: usize| {
         let changed = lock.changed_since(place).into_iter();
-        changed.map(|one| (one.to_string(), one.is_of_episodes())).collect::<Vec<_>>()
+        changed.map(|one| (one.to_string(), one.affects_episodes())).collect::<Vec<_>>()
     };
     assert_eq!((lock.place_of(&lock.seal), lock.place_of("other"), since(&lock, 0)), (Some(0), None, vec![]));
     let of_text = |from: &str, to: &str| {
@@ -226,7 +226,7 @@ fn what_changed_since_is_what_is_otherwise_now_and_episodes_depend_on_some_of_it
         let found = since(&amend(&lock, of_text(from, to)), 0);
         assert_eq!(found.iter().map(|(_, of)| *of).collect::<Vec<_>>(), [of_episodes], "{found:?}");
     }
-    // The same weights under another name, other weights under the old one, another library.
+    // The same weights under another name, other weights, and another version of a library.
     let mut renamed = registered.clone();
     renamed.models.get_mut("weak weights").unwrap().file = "models/other.onnx".into();
     assert_eq!(since(&amend(&lock, renamed.clone()), 0), []);
@@ -261,11 +261,11 @@ fn stored_sets_are_held_against_the_lock_that_they_ran_under() {
     let found = RanUnder::of(&milder, &sets);
     assert_eq!((found.wrong.len(), found.before[0], found.unknown), (0, Before { sets: 1, episodes: 1 }, 1));
     assert!(found.sentence(0).unwrap().contains("1 sets of twins, 1 episodes, had run by then; of 1 sets"));
-    assert!(found.untold(&milder)[0].contains("found 0; 1 episodes"), "{:?}", found.untold(&milder));
+    assert!(found.unreported(&milder)[0].contains("found 0; 1 episodes"), "{:?}", found.unreported(&milder));
     let found = RanUnder::of(&shorter, &sets);
     assert_eq!((found.wrong.len(), found.before[1].sets), (2, 2));
     assert!(found.wrong.iter().all(|line| line.contains("gate.hold_chunks: registered 3, found 2")));
-    // A lock that was put back to what it had been.
+    // A lock that was reset to an earlier state.
     let found = RanUnder::of(&lock, &sets);
     assert_eq!(found.wrong.len(), 1);
     assert!(found.wrong[0].contains("task 1") && found.wrong[0].contains("this lock never had"));
@@ -290,14 +290,14 @@ fn a_start_that_any_range_had_since_the_registration_is_none_to_judge_on() {
     let (field, reason) = lock.check_confirmation(&swapped).unwrap_err();
     assert_eq!(field, "ranges.confirmation");
     assert!(reason.contains("400 to 439 were starts of ranges.tuning"), "{reason}");
-    // In two steps it is the same.
+    // The same is refused when the ranges are moved in two amendments.
     let aside = moved("first = 900, end = 940", "first = 500, end = 540");
     assert_eq!(lock.check_confirmation(&aside), Ok(()));
     let lock = lock.amend(frozen(&aside), "later".into(), "aside", 0, vec![]).unwrap();
     let (_, reason) =
         lock.check_confirmation(&moved("first = 900, end = 940", "first = 439, end = 480")).unwrap_err();
     assert!(reason.contains("439 to 439 were starts of ranges.tuning"), "{reason}");
-    // Fewer of the same, or fresh ones.
+    // A part of the registered confirmation starts, or new starts, are allowed.
     for confirmation in ["first = 500, end = 510", "first = 600, end = 640"] {
         assert_eq!(lock.check_confirmation(&moved("first = 900, end = 940", confirmation)), Ok(()));
     }
@@ -329,7 +329,7 @@ fn an_edited_lock_is_found_and_says_where() {
         let error = edited.verify().expect_err("an edit").to_string();
         assert!(error.starts_with(entry), "edit {index}: {error}");
     }
-    // The last amendment taken off leaves a whole chain, but not what is frozen.
+    // Without the last amendment the chain of seals is valid, but does not match the frozen plan.
     let mut shorter = whole.clone();
     shorter.amendments.pop();
     assert!(shorter.verify().unwrap_err().to_string().starts_with("frozen"));

@@ -1,5 +1,5 @@
-//! The report of a study on a plant of one dimension, every count worked out by hand.
-//! Weak loses ten of twenty; aegis wins all; an arm that never fires wins what weak wins.
+//! The report of a study on a one-dimensional plant, with every count computed by hand.
+//! Weak loses ten of twenty episodes, aegis wins all, and an arm that never fires wins the same episodes as weak.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::collections::BTreeMap;
@@ -51,12 +51,12 @@ fn results() -> Vec<EpisodeResult> {
     twins.into_iter().map(|(result, _)| result).collect()
 }
 
-/// With probabilities that are the scores themselves.
+/// Computes the report with a calibrator of slope 1 and intercept 0.
 fn made(plan: &Plan, results: &[EpisodeResult]) -> Result<Report, ReportError> {
     report(plan, &keys(), results, &PlattScaling { slope: 1.0, intercept: 0.0 })
 }
 
-/// What a report says beside its figures: a plan's, with the shipped lock, probe and cards.
+/// Background of a report: a plan, with the shipped lock, probe and cards.
 struct Shipped {
     plan: Plan,
     lock: Lock,
@@ -78,19 +78,19 @@ impl Shipped {
         }
     }
 
-    /// The page of a report, as Markdown and as HTML.
+    /// Returns the page of a report as Markdown and as HTML.
     fn page(&self, found: &Report) -> [String; 2] {
         let Self { plan, lock, probe, cards, packages } = self;
         let (tasks, provenance) = (&[(0, "reach five".to_owned())][..], &["Of a test.".to_owned()][..]);
         let statements = &statements()[..];
         let background = Background { plan, lock, probe, cards, tasks, packages, statements, provenance };
         let page = found.page("A study", &background).unwrap();
-        // Spaces that keep numbers together are spaces all the same.
+        // Non-breaking spaces are replaced, so that both texts can be searched alike.
         [page.markdown(), page.html().replace('\u{a0}', " ")]
     }
 }
 
-/// A probe that says where its discovery came from, and a policy that says nothing.
+/// Returns the statement of a probe with an origin of its discovery, and that of a policy without an origin.
 fn statements() -> [Statement; 2] {
     let origin = Origin {
         suite: "line".into(),
@@ -125,7 +125,7 @@ fn every_range_that_a_file_states_is_printed_and_who_states_none_is_named() {
     }
 }
 
-/// Checks that all parts are in a text, one after the other.
+/// Checks that a text contains all parts in this order.
 #[track_caller]
 fn in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
@@ -150,7 +150,7 @@ fn figures_are_those_that_can_be_counted_by_hand() {
     assert_eq!(found.arms[1].fires, 0.5);
     assert_eq!((found.arms[0].duty, found.arms[4].duty), (0.0, 1.0));
 
-    // Help begins in the ten episodes that weak loses, and every instructive one is among them.
+    // The strong policy drives in the ten episodes that weak loses; the instructive episodes are among them.
     assert_eq!((found.arms[1].help.helped, found.arms[0].help.helped), (10, 0));
     assert_eq!(found.arms[1].help.began.iter().map(|[_, count]| count).sum::<u64>(), 10);
     assert_eq!(found.arms[4].help.began, Vec::<[u64; 2]>::new(), "strong is never handed control");
@@ -159,13 +159,13 @@ fn figures_are_those_that_can_be_counted_by_hand() {
         whys,
         ["weak alone lost it, aegis won it", "weak and the blind schedule lost it, aegis won it"]
     );
-    // The toy's score tells all lost from all won.
+    // The toy probe's score separates lost from won episodes completely.
     let roc = found.discrimination.roc.as_ref().unwrap();
     assert!(roc.iter().any(|point| (point.false_alarms, point.detected) == (0.0, 1.0)), "{roc:?}");
     let bins = &found.discrimination.reliability.as_ref().unwrap().bins;
     assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), 20);
 
-    // Against blind and weak: ten pairs that only aegis won.
+    // In the contrasts with blind and weak, aegis alone won ten pairs.
     let blind = &found.contrasts[0];
     assert_eq!((blind.figures.b, blind.figures.c, blind.figures.treatment.unwrap().n), (10, 0, 10));
     assert_eq!(blind.figures.mcnemar.one_sided, 0.5_f64.powi(10));
@@ -178,7 +178,7 @@ fn figures_are_those_that_can_be_counted_by_hand() {
     let audit = &found.audit;
     assert_eq!((audit.expected, audit.found, audit.pairs, audit.equal_copies), (120, 120, 100, Some(20)));
     assert!(audit.missing.is_empty() && audit.violations.is_empty() && audit.foreign.is_empty());
-    // The budgets differ by more than the criterion allows, and nothing else is wrong.
+    // Only the criterion on the difference of budgets fires.
     let fired: Vec<_> = found.kill.iter().filter(|one| one.fired).map(|one| one.name).collect();
     assert_eq!(fired, ["duty_mismatch_points"]);
     assert!(found.killed);
@@ -213,13 +213,13 @@ fn the_order_in_which_episodes_came_changes_nothing() {
 #[test]
 fn what_is_missing_foreign_or_no_twin_is_named() {
     let mut found = results();
-    // One arm of the fourth key is gone, so the whole set counts for nothing.
+    // One arm of the fourth key is missing, so the whole set is not used.
     found.retain(|result| !(result.key == keys()[3] && result.arm == *"strong"));
     // An episode of another plan.
     let mut foreign = found[0].clone();
     foreign.key.start.initial_state = 99;
     found.push(foreign);
-    // A copy of weak that is not: another noise would show in its path.
+    // An episode of the arm `aa` that differs from weak: other noise would change the digest of its path.
     let copy = found.iter_mut().find(|result| result.key == keys()[5] && result.arm == *"aa").unwrap();
     copy.path = "0".repeat(32);
     let found = made(&plan(), &found).unwrap();
@@ -239,10 +239,10 @@ fn without_results_or_study_there_is_no_report() {
     assert!(error.to_string().contains("arm weak: found no complete set of twins"), "{error}");
     let without = Plan { study: None, ..plan() };
     assert!(matches!(made(&without, &results()), Err(ReportError::NoStudy)));
-    // One arm alone is no set either.
-    let mut parties = open();
+    // One arm alone is not a complete set.
+    let mut context = open();
     let (alone, _) =
-        run_episode(&mut parties, &Arm::weak(), keys()[0], &settings(), &mut NoRecorder).unwrap();
+        run_episode(&mut context, &Arm::weak(), keys()[0], &settings(), &mut NoRecorder).unwrap();
     assert!(made(&plan(), &[alone]).is_err());
 }
 
@@ -261,7 +261,7 @@ fn a_study_of_which_too_little_came_out_has_a_report_that_says_void_and_no_inter
         all.iter().any(|result| result.key == key && result.arm == *"weak" && result.success)
     };
     let odd = keys().into_iter().find(|key| !weak_won(*key)).unwrap();
-    // Weak wins every episode; it wins every one but one; there is one start alone, which it loses or wins.
+    // Three cases: weak wins every episode, weak wins all but one, and there is a single start, which weak loses or wins.
     let (found, [markdown, _]) = of(&weak_won);
     assert_eq!(found.contrasts[0].figures.treatment, None);
     assert!(found.contrasts.iter().all(|one| !one.holds && one.adjusted == 1.0));
@@ -291,7 +291,7 @@ fn a_study_of_which_too_little_came_out_has_a_report_that_says_void_and_no_inter
 fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
     let found = made(&plan(), &results()).unwrap();
     let [markdown, html] = Shipped::with(plan()).page(&found);
-    // What has to be on the first screen stands before the table of contents.
+    // The answer and the verdict come before the table of contents.
     in_order(
         &html,
         &[
@@ -343,7 +343,7 @@ fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
     }
     let probe = "3eac29762b9f1f52930e82be74594b4206a9ca16a86f6967f697dcbdea8e1030";
     for part in [
-        // Who the policies are.
+        // Policies and probe.
         "residual MLP, width 64, 1 block(s)",
         "64583",
         "2180455",
@@ -358,7 +358,7 @@ fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
         "at most 10 % of the episodes that weak wins may raise an alarm",
         "no hand-over before control step",
         "weak episodes that set the thresholds",
-        // What each arm is.
+        // Descriptions of the arms.
         "As aegis, but at moments that nobody chose",
         "bit for bit as weak did",
         // Planned power, tasks, versions.
@@ -392,7 +392,7 @@ fn what_a_card_leaves_out_is_said_to_be_missing() {
 
 #[test]
 fn an_arm_that_is_weak_by_design_takes_a_line() {
-    // The toy's blind arm never fires, and here the plan says so: aa is a copy of weak in any plan.
+    // The blind arm of `results` never fires; this plan states that rule. `aa` is a copy of weak in any plan.
     let mut plan = plan();
     if let Some(study) = &mut plan.study {
         study.rules.insert("blind".into(), RuleSettings::Never {});
@@ -407,7 +407,7 @@ fn an_arm_that_is_weak_by_design_takes_a_line() {
         assert!(!markdown.contains(&format!("\n### {arm}\n")));
     }
     assert!(markdown.contains("\n### aegis\n"));
-    // A copy that is none gets all of its tasks.
+    // If `aa` differs from weak, the report has its table by task.
     let mut broken = results();
     broken.iter_mut().filter(|result| result.arm == *"aa").for_each(|result| result.success = true);
     let [markdown, _] = Shipped::with(plan.clone()).page(&made(&plan, &broken).unwrap());
@@ -433,12 +433,12 @@ fn a_difference_the_wrong_way_round_is_fewer_and_a_void_report_says_what_to_chan
             !text.contains("-100.0")
                 && !text.contains("points more of the episodes that weak lost than aegis")
         );
-        // No criterion fires, and budgets that differ void a claim all the same.
+        // No criterion fires, but budgets that differ still void a claim.
         assert!(text.contains("Verdict: not shown."), "{text}");
         assert!(text.contains("What to change: blind against aegis: budgets differ in duty, of the horizon (0.00 % and 17.50 %)"), "{text}");
         assert!(text.contains("register it anew"), "{text}");
     }
-    // What lacks is run, not registered anew; and nothing is to change where all is well.
+    // Missing episodes need another run, not another registration. Without faults there is no advice.
     if let Some(study) = &mut plan.study {
         study.budget_tolerance.duty_points = 100.0;
         study.budget_tolerance.fires = 10.0;

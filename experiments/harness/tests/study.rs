@@ -1,5 +1,5 @@
-//! The `[study]` of a plan: what it stands for, and every error that it is refused with.
-//! The template is damaged in one place at a time.
+//! The `[study]` table of a plan: its meaning, and every error with which it is refused.
+//! Each case changes the shipped template in one place.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ fn template() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")
 }
 
-/// The template after some replacements, each of which must find its text.
+/// Loads the template after some replacements. Each replaced text has to be in the template.
 fn damaged(name: &str, edits: &[(&str, &str)]) -> Result<Plan, String> {
     let mut text = std::fs::read_to_string(template()).unwrap();
     for (from, to) in edits {
@@ -44,7 +44,7 @@ fn the_template_stands_for_the_method() {
     assert_eq!((study.bootstrap().confidence, study.bootstrap().method), (0.95, Method::Percentile));
     assert!(!study.sequential);
 
-    // A stand-in for calibration: the rule's kind is all that is asked.
+    // A stand-in for calibration that depends only on the kind of rule.
     let arms = study.arms(&plan.rule, |settings| {
         let kind = format!("{settings:?}");
         if kind.starts_with("Blind") { Rule::TakeOver { step: 1 } } else { Rule::Never {} }
@@ -173,7 +173,7 @@ fn rules_are_refused_before_a_probe_is_there() {
     }
 }
 
-/// What is said of the arms of a damaged template whose probe has such a threshold.
+/// Checks the fires of a changed template whose probe has this threshold.
 fn fires(name: &str, edits: &[(&str, &str)], threshold: f64) -> Result<(), String> {
     let plan = damaged(name, edits)?;
     let rule = |settings: &RuleSettings| match settings {
@@ -221,13 +221,14 @@ fn a_gate_that_can_never_fire_is_refused_by_the_setting_that_forbids_it() {
         let error = fires("threshold", &[], threshold).expect_err("nothing reaches it");
         assert!(error.contains("rule.kind") && error.contains("calibrated on more"), "{error}");
     }
-    // Fires that those before them leave no room for: a hold of three chunks and the boundary that ends it, a budget of two.
+    // Scheduled fires that earlier fires make impossible: a hold takes three chunks and the boundary that ends it, and the
+    // budget is two fires.
     for (at, lost) in [("at = [5, 6]", 6), ("at = [5, 8]", 8), ("at = [5, 9, 13]", 13)] {
         let error = fires("lost", &[("at = [5, 9]", at)], 0.8).expect_err(at);
         let found = format!("study.rules.blind.schedule.at: found {lost}, at which no fire is left");
         assert!(error.contains(&found) && error.contains("4 or more apart, at most 2"), "{error}");
     }
-    // Arms without a gate are none of that.
+    // The limits of the gate do not apply to a study whose arms have no gate.
     let weak = [
         (
             "arms = [\"weak\", \"aegis\", \"blind\", \"random\", \"strong\", \"aa\"]",
@@ -245,7 +246,7 @@ fn a_gate_that_can_never_fire_is_refused_by_the_setting_that_forbids_it() {
     assert_eq!(fires("gateless", &weak, 0.8), Ok(()));
 }
 
-/// What is said of a damaged template that could not answer, with so many sets of twins.
+/// Checks whether a changed template with this number of sets can show its claims.
 fn answers(edits: &[(&str, &str)], sets: usize) -> Result<(), String> {
     damaged("answers", edits)?.check_answers(sets).map_err(|error| error.to_string())
 }
@@ -331,7 +332,7 @@ fn what_could_not_answer_is_refused_by_the_setting_that_settles_it() {
             400,
             ["sensor.object_position_sd: found 1000", "0 to 1"],
         ),
-        // One half, three times; 6 sets are the first with 3/64 below 0.05.
+        // The smallest p-value of n sets is 2⁻ⁿ, times three contrasts: 6 sets are the fewest with 3/64 below 0.05.
         (&[], 1, ["ranges.confirmation: found 1 sets", "6 or more sets"]),
         (&[], 5, ["ranges.confirmation: found 5 sets", "6 or more sets"]),
     ] {
@@ -374,7 +375,7 @@ fn a_blind_rule_may_be_obeyed_in_a_share_of_the_episodes() {
     let at = "schedule = { at = [5, 9] }";
     let plan = damaged("share", &[(at, "schedule = { at = [5] }\nshare = 0.6")]).unwrap();
     let arms = plan.study.as_ref().unwrap().arms(&plan.rule, |_| Rule::Never {}).unwrap();
-    assert_eq!(arms[2].drive, Drive::StateRange { rule: Rule::Never {}, share: 0.6 });
+    assert_eq!(arms[2].drive, Drive::Fraction { rule: Rule::Never {}, share: 0.6 });
     for (edits, words) in [
         (
             [(at, "schedule = { at = [5] }\nshare = 0.0")],

@@ -1,5 +1,5 @@
-//! The harness on a plant of one dimension, where every outcome can be worked out by hand.
-//! The weak policy walks the wrong way from odd starts; the strong one never does; the probe reads which.
+//! The harness on a one-dimensional plant, on which every outcome can be computed by hand.
+//! The weak policy walks the wrong way from odd starts, the strong policy never does, and the probe detects odd starts.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::sync::Arc;
@@ -14,8 +14,9 @@ use aegis_experiments::probe::calibration::calibrate;
 use aegis_experiments::probe::evaluation::evaluate;
 use aegis_experiments::probe::file::{Data, ProbeFile, ProbeFileError};
 use aegis_experiments::probe::fit::{FitSettings, Fitted, fit};
+use aegis_experiments::rollout::{Rollout, digest};
 use aegis_experiments::rollout_file::{self, Provenance, RolloutFileError};
-use aegis_experiments::rollouts::{Rollout, digest, rollouts};
+use aegis_experiments::rollouts::rollouts;
 use aegis_experiments::runner::{RunError, run_arms};
 use aegis_experiments::summary::summarise;
 use aegis_experiments::{Arm, Drive, EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, twins};
@@ -52,7 +53,7 @@ fn fitted(head: HeadKind) -> ProbeFile {
     ProbeFile::new(belongs, data(&rollouts), settings_, found, calibration)
 }
 
-/// Discovery of these rollouts, and calibration as if the same had come of other starts.
+/// Returns the data of discovery from these rollouts, and of calibration from the same rollouts with other starts.
 fn data(rollouts: &[Rollout]) -> (Data, Data) {
     let mut others = rollouts.to_vec();
     others.iter_mut().for_each(|rollout| rollout.key.start.initial_state += rollouts.len());
@@ -99,7 +100,7 @@ fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
     for triple in results.chunks(3) {
         assert_eq!(twins::check(&triple[0], &triple[1]), Ok(()));
         assert!(triple[1].hand_overs.iter().all(|step| step % triple[1].chunk_steps == 0));
-        // Four steps the wrong way under the guard, then up from −2 to 5 at half a step each.
+        // Four control steps the wrong way during the guard, then 14 steps of 0.5 from −2 to 5.
         if triple[1].fires > 0 {
             assert_eq!((triple[1].hand_overs.clone(), triple[1].strong_steps), (vec![4], 14));
         }
@@ -108,7 +109,7 @@ fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
 
 #[test]
 fn a_fork_that_does_not_stand_where_its_twin_stood_is_caught() {
-    /// Comes back a little beside where it was.
+    /// A plant that resumes at a position that differs in its last bit.
     #[derive(Default)]
     struct Slipping(Line);
     impl Plant for Slipping {
@@ -161,7 +162,8 @@ fn a_probe_of_any_head_fitted_on_rollouts_tells_lost_from_won() {
         );
         let found = evaluate(&file, &rollouts, &rollouts, &settings().gate, 1).unwrap();
         assert_eq!(found.probe.overall.estimate, 1.0, "{head}");
-        // One task alone tells nothing, but to a head that counts boundaries: won episodes have fewer.
+        // There is only one task, so the task baseline has an AUROC of 0.5. A recurrent head is excluded, since it can count
+        // boundaries, of which won episodes have fewer.
         if head != HeadKind::Recurrent {
             assert_eq!(found.baselines[0].overall.estimate, 0.5, "{head}");
         }
@@ -199,7 +201,7 @@ fn rollouts_come_back_from_their_file_as_they_were() {
     assert_eq!(digest(&read), digest(&rollouts));
     assert_ne!(digest(&rollouts[1..]), digest(&rollouts), "the digest names the data");
 
-    // One value that a disk or a person changed: everything else of the file is what it was.
+    // One value is changed, as by a disk error or an edit; the rest of the file is unchanged.
     let file = std::fs::File::open(&path).unwrap();
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let about = reader.schema().metadata()["aegis"].clone();
@@ -219,12 +221,15 @@ fn rollouts_come_back_from_their_file_as_they_were() {
         rollout_file::read(&path)
     };
     let error = changed(&about).unwrap_err().to_string();
-    for words in
-        ["rollouts.parquet: rows: found values of", &digest(&rollouts), "values_sha256", "docs/rollouts.md"]
-    {
+    for words in [
+        "rollouts.parquet: rows: found values of",
+        &digest(&rollouts),
+        "values_sha256",
+        "docs/reference/rollouts.md",
+    ] {
         assert!(error.contains(words), "{words:?} is missing from: {error}");
     }
-    // Who changes values on purpose leaves the key out.
+    // A file that was changed on purpose is valid without the key `values_sha256`.
     let mut said: serde_json::Value = serde_json::from_str(&about).unwrap();
     said.as_object_mut().unwrap().remove("values_sha256").unwrap();
     assert_eq!(changed(&said.to_string()).unwrap().1[0].success, !rollouts[0].success);
@@ -261,7 +266,7 @@ fn rows_are_held_against_the_starts_that_their_file_states() {
     let error = rollout_file::read(&path).unwrap_err().to_string();
     assert!(error.contains("metadata.aegis.starts"), "{error}");
 
-    // A file of layout 1 states none: its rows say it.
+    // A file of schema 1 states no starts; they are read from its rows.
     let old = Provenance { schema: 1, starts: None, ..provenance() };
     rollout_file::write(&path, &old, &rollouts[1..]).unwrap();
     let (found, read) = rollout_file::read(&path).unwrap();
@@ -295,7 +300,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
             "{error}"
         );
     }
-    // A probe says what starts it came from, but for one of the layout before.
+    // A probe file has to state its starts, except in schema 2.
     let mut silent = file.clone();
     (silent.discovery.origin, silent.calibrated_on.origin) = (None, None);
     silent.save(&path).unwrap();
@@ -306,7 +311,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     assert_eq!(ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap(), silent);
     assert!(silent.statements("it").iter().all(|statement| statement.origin.is_none()));
     assert_eq!(file.statements("it")[1].origin.as_ref().unwrap().starts.initial_states, [[20, 40]]);
-    // What it says of its rollouts cannot be right.
+    // Statements about the rollouts that are not possible.
     let edited = |edit: &dyn Fn(&mut ProbeFile)| {
         let mut edited = file.clone();
         edit(&mut edited);
@@ -338,7 +343,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
         let error = edited(edit);
         assert!(error.contains(words), "{words:?} is missing from: {error}");
     }
-    // A number that is none is named as such.
+    // A value that is not a number is named in the error.
     file.save(&path).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replacen("\"threshold\":\"inf\"", "\"threshold\":null", 1)).unwrap();
@@ -360,7 +365,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
 fn an_arm_with_a_share_fires_in_about_that_share_and_moves_no_other_arm() {
     let blind = || Rule::Blind { schedule: Schedule::At(vec![3]) };
     let arm = |name: &str, drive| Arm { name: name.into(), drive };
-    let share = |name: &str, share| arm(name, Drive::StateRange { rule: blind(), share });
+    let share = |name: &str, share| arm(name, Drive::Fraction { rule: blind(), share });
     let keys = StateRange { first: 0, end: 200, replicates: 1 }.keys(0..1);
     let run = |arms: &[Arm], fork| {
         let settings = EpisodeSettings { fork, ..settings() };
@@ -388,7 +393,7 @@ fn an_arm_with_a_share_fires_in_about_that_share_and_moves_no_other_arm() {
     let count = |fired: &[bool]| fired.iter().filter(|fired| **fired).count() as f64;
     assert!((count(&most) / count(&all) - 0.7).abs() < 0.12, "{} of {}", count(&most), count(&all));
     assert!((count(&some) / count(&all) - 0.3).abs() < 0.12, "{} of {}", count(&some), count(&all));
-    // The larger share takes in the smaller, and who does not fire is the weak twin.
+    // Episodes that fire at the smaller share fire at the larger one too. An episode that does not fire equals weak.
     assert!(most.iter().zip(&some).all(|(most, some)| *most || !some));
     for (weak, twin) in of(&new, "weak").iter().zip(of(&new, "some")).filter(|(_, twin)| twin.fires == 0) {
         assert_eq!((&weak.path, weak.success), (&twin.path, twin.success));

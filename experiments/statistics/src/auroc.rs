@@ -23,8 +23,8 @@ pub fn auroc(labels: &[bool], scores: &[f64]) -> Result<f64, StatisticsError> {
 
 /// [`auroc`] over pairs within the same group (task) alone: the mean over groups, each weighted by its pairs.
 ///
-/// A score that only tells easy tasks from hard ones comes to ½ here. `groups` is `[rows]`. Groups with one class
-/// have no pairs and no weight.
+/// A score that only separates easy tasks from hard ones has the value ½ here. `groups` is `[rows]`. Groups with one
+/// class have no pairs and no weight.
 ///
 /// Errors: lengths that differ, no rows, no group with both classes.
 pub fn auroc_within<G: Ord>(labels: &[bool], scores: &[f64], groups: &[G]) -> Result<f64, StatisticsError> {
@@ -113,7 +113,7 @@ impl Ranking {
         Self { groups: members.into_values().map(ranked).collect() }
     }
 
-    /// Wins over pairs, in whole half-wins: exact whatever the order of rows.
+    /// Returns wins over pairs. Half-wins are counted in integers, so the result is exact for any order of rows.
     fn value(&self, weights: &[u32]) -> Option<f64> {
         let (mut half_wins, mut pairs) = (0_u64, 0_u64);
         for rows in &self.groups {
@@ -137,7 +137,7 @@ impl Ranking {
     }
 }
 
-/// One corner of a ROC curve: what an alarm at this score or above would catch.
+/// One corner of a ROC curve: the rates of an alarm at this score or above.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RocPoint {
     /// The lowest score that alarms; none at the origin, where nothing does.
@@ -170,7 +170,7 @@ pub fn roc(labels: &[bool], scores: &[f64]) -> Result<Vec<RocPoint>, StatisticsE
         if rows.get(place + 1).is_some_and(|next| score(*next) == score(*row)) {
             continue;
         }
-        // Whole numbers, so that a straight part is straight whatever the shares round to.
+        // Collinearity is tested in integers, so that rounding of the shares cannot affect it.
         if let [.., (_, x0, y0), (_, x1, y1)] = corners[..]
             && (x1 - x0) * (positive - y0) == (negative - x0) * (y1 - y0)
         {

@@ -62,7 +62,7 @@ pub struct Estimate {
 
 impl Bootstrap {
     /// The interval of a statistic. `statistic` takes `[clusters]` multiplicities, all 1 for the data themselves, and
-    /// says `None` where it is undefined.
+    /// returns `None` where it is undefined.
     ///
     /// Errors: settings out of range; a statistic that is undefined on the data or on all resamples; what BCa cannot
     /// correct.
@@ -85,8 +85,8 @@ impl Bootstrap {
         self.summarise_over(classes, &distribution, statistic)
     }
 
-    /// The statistic on the resamples with these numbers. Ranges may be computed apart, in any order, by anybody, and
-    /// joined.
+    /// The statistic on the resamples with these numbers. Ranges of numbers may be computed separately, in any order and on
+    /// any machine, and then concatenated.
     pub fn distribution(
         &self,
         clusters: &Clusters,
@@ -123,8 +123,8 @@ impl Bootstrap {
         })
     }
 
-    /// What each of these resamples comes to, each on a stream of its own, in the order of their numbers. The cores
-    /// share them out, each with a `resampler` of its own: how many there are changes nothing but the time.
+    /// The value of each of these resamples, in the order of their numbers. Each resample has a separate random stream. The
+    /// resamples are divided among the cores, each with a separate `resampler`; the number of cores affects only the time.
     pub(crate) fn replicates<V: FnMut(&mut Stream) -> Option<f64>>(
         &self,
         numbers: Range<u64>,

@@ -1,14 +1,14 @@
-//! Whether two arms spent the same: differences of fires and of duty with intervals, against a tolerance.
-//! A match has to be shown; an interval too wide to tell is no match.
+//! Equivalence of the budgets of two arms: differences of fires and of duty with intervals, compared with a tolerance.
+//! A match has to be shown; an interval that is too wide shows none.
 
 use serde::Serialize;
 
 use crate::{Bootstrap, Clusters, Estimate, Ratio, StatisticsError};
 
-/// What one episode of an arm spent.
+/// The budget that one episode of an arm spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Spending {
-    /// Gate activations.
+    /// Number of fires.
     pub fires: u32,
     /// Control steps of the episode, at least 1.
     pub steps: u32,
@@ -38,13 +38,13 @@ pub struct Tolerance {
     pub duty: f64,
 }
 
-/// What an interval says of a tolerance.
+/// Result of comparing an interval with a tolerance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The whole interval lies within the tolerance.
     Matched,
-    /// The interval reaches across the tolerance: neither is shown.
+    /// The interval crosses a bound of the tolerance: neither a match nor a mismatch is shown.
     Unclear,
     /// The whole interval lies beyond the tolerance.
     Mismatched,

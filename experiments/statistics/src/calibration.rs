@@ -1,5 +1,5 @@
-//! Whether predicted probabilities mean what they say: Brier score, reliability bins, expected calibration error.
-//! Bins are of equal width and keep their counts, so that an empty bin is seen to be empty.
+//! Calibration of predicted probabilities: Brier score, reliability bins, expected calibration error.
+//! Bins have equal width and include their counts, so that empty bins are visible.
 
 use serde::Serialize;
 

@@ -1,15 +1,15 @@
-//! Clusters that a statistic cannot tell apart, kept once with their number.
-//! Outcomes take few values, so 700 clusters come to a handful of classes and a resample to a handful of counts.
+//! Classes of clusters with equal values, each stored once with its number of clusters.
+//! Outcomes take few values, so 700 clusters have only a few classes, and a resample is a few counts.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::Clusters;
 
-/// The count of one class takes as long as so many draws (700 clusters on x86-64).
+/// Number of draws that take as long as the count of one class (700 clusters on x86-64).
 const DRAWS_PER_COUNT: usize = 48;
 
-/// Keeps the tables of 2^16 clusters within some ten megabytes.
+/// Largest number of counted classes, which keeps the tables of 2^16 clusters within about ten megabytes.
 const MOST_COUNTS: usize = 32;
 
 /// Classes of clusters in groups.
@@ -20,7 +20,7 @@ pub(crate) struct Classes {
 }
 
 impl Classes {
-    /// Each cluster a class of its own.
+    /// Makes each cluster a separate class.
     pub(crate) fn singles(clusters: &Clusters) -> Self {
         Self { groups: clusters.groups().to_vec(), sizes: vec![1; clusters.count()] }
     }
@@ -36,11 +36,11 @@ impl Classes {
         Self { groups: of_group, sizes }
     }
 
-    /// Clusters of the same group with equal profiles are one class; `[clusters]` profiles. With the classes comes one
-    /// cluster of each. None where that saves no time.
+    /// Merges clusters of the same group with equal profiles (`[clusters]`) into classes. Also returns one cluster of each
+    /// class. `None` where classes would save no time.
     pub(crate) fn merged<P: Ord>(clusters: &Clusters, profiles: &[P]) -> Option<(Self, Vec<usize>)> {
         let (mut groups, mut sizes, mut members) = (Vec::new(), Vec::new(), Vec::new());
-        // The last class of a group gets what is left.
+        // The last class of a group takes the remaining draws, so it needs no count.
         let mut paying = (clusters.count() / DRAWS_PER_COUNT).min(MOST_COUNTS);
         for group in clusters.groups() {
             let mut found: BTreeMap<&P, (usize, u32)> = BTreeMap::new();

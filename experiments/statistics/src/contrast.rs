@@ -45,8 +45,8 @@ pub struct Contrast {
     pub c: u64,
     /// Exact test of "the treatment wins more".
     pub mcnemar: McNemar,
-    /// Difference of the two rates, over clusters of (task, initial state); none where fewer than two of these hold such an
-    /// episode, and elsewhere where it is undefined.
+    /// Difference of the two rates, over clusters of (task, initial state). None where fewer than two clusters have an episode
+    /// that the contrast is over, or where the interval is otherwise undefined.
     pub difference: Option<Estimate>,
 }
 

@@ -1,5 +1,5 @@
 //! The one error type of the statistics.
-//! Each variant says which argument was refused, what it was and what would do.
+//! Each variant says which argument was refused, its value and what would be valid.
 
 /// Why a statistic is undefined.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum StatisticsError {
         name: &'static str,
         /// Its value.
         found: f64,
-        /// What would do.
+        /// What would be valid.
         valid: &'static str,
     },
     /// One value of a list outside its range; NaN is outside every range.
@@ -31,7 +31,7 @@ pub enum StatisticsError {
         index: usize,
         /// The value.
         found: f64,
-        /// What would do.
+        /// What would be valid.
         valid: &'static str,
     },
     /// No rows.

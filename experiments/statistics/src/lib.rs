@@ -1,8 +1,18 @@
 //! Exact tests, intervals, bootstraps and rank statistics: pure functions of counts, outcomes and scores.
 //! Every function names its source; `tests/` holds values that they must reproduce.
 //!
-//! Rows go in as slices, `[rows]`, one entry per episode; a bootstrap draws clusters of rows, never rows. A result is
-//! the same for the same seed, whatever the order of rows and whoever computes which part.
+//! Rows are passed as slices, `[rows]`, one entry per episode. A bootstrap draws clusters of rows, never single rows. Results
+//! depend only on the rows and the seed, not on the order of rows or on how the work is divided among threads.
+//!
+//! ```
+//! use aegis_statistics::{clopper_pearson, mcnemar};
+//!
+//! // Of 700 pairs one arm alone won 49, the other alone 17.
+//! assert!(mcnemar(49, 17).two_sided < 0.001);
+//! let interval = clopper_pearson(161, 400, 0.95)?;
+//! assert!(interval.lower < 0.4025 && 0.4025 < interval.upper);
+//! # Ok::<(), aegis_statistics::StatisticsError>(())
+//! ```
 
 mod auroc;
 mod binomial;

@@ -1,5 +1,5 @@
 //! McNemar's exact test on discordant pairs.
-//! Every tail is computed in logarithms, so that a p-value too small for a double still has one.
+//! Every tail is computed in logarithms, so that a p-value too small for a double still has a logarithm.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! How often each class of clusters was drawn, without drawing clusters: multinomial counts, one binomial per class.
+//! Counts of draws of each class of clusters, without drawing clusters: multinomial counts, one binomial per class.
 //! Each binomial inverts a table of its distribution function, so that a replicate costs a few look-ups.
 
 use rand_chacha::rand_core::Rng;
@@ -6,8 +6,8 @@ use rand_chacha::rand_core::Rng;
 use crate::classes::Classes;
 use crate::streams::Stream;
 
-/// More draws than this are taken as whole bundles and the draws over, whose sum has the same law: few and small
-/// tables, which stay in a processor's cache.
+/// Size of a bundle. A number of draws is split into whole bundles and a remainder; the sum of both counts has the same
+/// distribution. This needs few and small tables, which stay in the processor's cache.
 const BUNDLE: u32 = 64;
 
 /// Masses below this share of the largest are left out: a table of 64-bit thresholds cannot show them.
@@ -24,7 +24,7 @@ struct Group {
     clusters: u32,
     /// The largest class first, which leaves the fewest draws to the others.
     conditionals: Vec<Conditional>,
-    /// The class that gets what the others leave.
+    /// The class that takes the remaining draws.
     last: usize,
 }
 
@@ -60,7 +60,7 @@ impl Multinomial {
     }
 }
 
-/// How many of the draws that earlier classes left fall to a class.
+/// Distribution of the count of a class among the draws that earlier classes left.
 #[derive(Clone)]
 struct Conditional {
     class: usize,
@@ -93,7 +93,7 @@ impl Conditional {
 /// The distribution function of a binomial.
 #[derive(Clone)]
 struct Table {
-    /// The count below the first bound, and one count more beyond each.
+    /// The count of a value below the first bound; each bound passed adds one.
     first: u32,
     /// Distribution function times 2^64.
     bounds: Vec<u64>,

@@ -10,7 +10,7 @@ use crate::error::open_unit;
 /// Most episodes that a plan may ask for.
 const MOST_EPISODES: u64 = 1_000_000;
 
-/// How often a pair of episodes is discordant, and to whose favour.
+/// Probabilities that a pair of episodes is discordant, in favour of either arm.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Discordance {
     /// P(only the treatment wins): recovered, over all episodes.
@@ -54,7 +54,7 @@ pub struct SampleSize {
     pub stable: u64,
     /// Power at `stable`.
     pub stable_power: f64,
-    /// How far ahead was looked: four saw teeth, `ceil(8 / discordance)`.
+    /// Number of episodes that were examined after `stable`: four saw teeth, `ceil(8 / discordance)`.
     pub looked_ahead: u64,
 }
 

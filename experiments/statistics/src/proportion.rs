@@ -54,7 +54,7 @@ pub fn clopper_pearson(k: u64, n: u64, confidence: f64) -> Result<Interval, Stat
     })
 }
 
-/// Where on (0, 1) a condition that holds below stops to hold, to the last bit.
+/// Returns the point in (0, 1) below which a condition holds and above which it does not, to the last bit.
 fn crossing(holds_below: impl Fn(f64) -> bool) -> f64 {
     let (mut low, mut high) = (0.0_f64, 1.0_f64);
     loop {

@@ -1,4 +1,4 @@
-//! The statistics that most rows come to: a ratio of sums over clusters.
+//! The form of most statistics: a ratio of sums over clusters.
 //! Means, rates and shares of steps are all of this form.
 
 use std::ops::Range;
@@ -25,11 +25,12 @@ impl Ratio {
 
     /// The ratio with its interval over the same `clusters`.
     ///
-    /// Where clusters take few values it draws counts of them instead of clusters, and adds up drawn clusters without
-    /// counting them where they take many: the same law, several times as fast.
+    /// If clusters take few values, the counts of equal clusters are drawn instead of clusters. If they take many, drawn
+    /// clusters are added up without being counted. Both have the same distribution as [`Bootstrap::interval`] and are several
+    /// times as fast.
     ///
-    /// Errors: those of [`Bootstrap::interval`], and fewer than two clusters that the ratio is over: of one, every resample
-    /// is the same.
+    /// Errors: those of [`Bootstrap::interval`], and fewer than two clusters with a denominator other than 0, as every resample
+    /// of one cluster is the same.
     pub fn interval(&self, clusters: &Clusters, bootstrap: &Bootstrap) -> Result<Estimate, StatisticsError> {
         let found = self.denominators.iter().filter(|denominator| **denominator != 0.0).count();
         if found < 2 {

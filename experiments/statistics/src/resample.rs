@@ -1,5 +1,5 @@
-//! Clusters drawn one by one with replacement, each group on its own, in blocks that a processor takes at once.
-//! What is done with a draw, counting it or adding up what it stands for, is the caller's.
+//! Clusters drawn one by one with replacement, separately in each group, in blocks of a size that suits the processor.
+//! The caller decides how draws are used: counted, or added up.
 
 use std::ops::Range;
 
@@ -9,17 +9,17 @@ use crate::classes::Classes;
 use crate::multinomial::Multinomial;
 use crate::streams::Stream;
 
-/// Clusters of a stratum: a byte says which.
+/// Largest number of clusters of a stratum, so that one byte identifies a cluster within it.
 pub(crate) const STRATUM: usize = 256;
 
 /// Draws that are made at a time.
 const BLOCK: usize = 256;
 
-/// Groups above this would need tens of megabytes of tables.
+/// Largest size of a group for which tables are used; larger groups would need tens of megabytes.
 const MOST_TABLED: usize = 1 << 16;
 
-/// Draws of clusters in two steps: how many fall to each stratum of 256 neighbours, then which neighbour each is. The
-/// law is that of drawing from all clusters, for half the random bits.
+/// Draws of clusters in two steps: first the number of draws in each stratum of 256 neighbouring clusters, then the cluster
+/// of each draw within its stratum. The distribution is that of drawing from all clusters, with half the random bits.
 #[derive(Clone)]
 pub(crate) struct Draws {
     strata: Classes,
@@ -52,7 +52,7 @@ impl Draws {
         &self.ranges
     }
 
-    /// One resample: hands over blocks of draws from a stratum, each a place within the stratum.
+    /// Draws one resample. `take` is called with a stratum and a block of draws, each an index within the stratum.
     pub(crate) fn draw(&mut self, stream: &mut Stream, mut take: impl FnMut(usize, &[u8])) {
         match &mut self.tables {
             Some(tables) => tables.count(stream, &mut self.counts),
@@ -82,7 +82,7 @@ impl Draws {
     }
 }
 
-/// How many draws fall to each stratum, one by one. Source: that of [`fill`].
+/// Counts the draws in each stratum, drawn one by one. Source: that of [`fill`].
 fn share_out(stream: &mut Stream, strata: &Classes, counts: &mut [u32]) {
     counts.fill(0);
     for group in strata.groups() {
@@ -100,7 +100,7 @@ fn share_out(stream: &mut Stream, strata: &Classes, counts: &mut [u32]) {
     }
 }
 
-/// Unbiased draws of a place among at most 256: as many as the block has room for, less the few that are refused.
+/// Unbiased draws of an index among at most 256 `places`. Returns as many as the block has space for, less those rejected.
 ///
 /// Source: Lemire, *Fast Random Integer Generation in an Interval*, ACM TOMACS 2019.
 fn fill<'a>(stream: &mut Stream, places: usize, block: &'a mut [u8]) -> &'a [u8] {

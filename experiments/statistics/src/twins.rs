@@ -1,4 +1,4 @@
-//! Paired outcomes: what an arm recovers of the episodes that weak loses, what it breaks, and the net of both.
+//! Paired outcomes: episodes that weak loses and an arm recovers, episodes that the arm breaks, and the net effect.
 //! Clusters are the episodes that share task and initial state.
 
 use serde::Serialize;

@@ -1,5 +1,5 @@
-//! The bootstrap and the AUROC over clusters: repeatable, splittable, and honest about dependence.
-//! Refusals say what was found.
+//! The bootstrap and the AUROC over clusters: results are repeatable, independent of how work is divided, and wider for
+//! dependent rows. Refusals say what was found.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_statistics::{
@@ -10,7 +10,7 @@ use aegis_statistics::{
 const PERCENTILE: Bootstrap =
     Bootstrap { replicates: 1_000, seed: 8, confidence: 0.95, method: Method::Percentile };
 
-/// Values in [0, 1) that look drawn.
+/// Returns values in [0, 1) from a sequence that resembles random draws.
 fn values(count: usize) -> Vec<f64> {
     (0..count).map(|index| (index as f64 * 0.618_033_988_749_895 + 0.3).fract()).collect()
 }
@@ -118,7 +118,7 @@ fn an_auroc_over_clusters_is_wider_than_over_rows() {
 fn resamples_without_a_class_are_counted() {
     let labels = [true, false, false, false];
     let found = auroc_interval(&labels, &[0.9, 0.1, 0.95, 0.3], &singles(4), &PERCENTILE).unwrap();
-    // The positive is missed with probability (3/4)^4 = 0.316; all four draws are it with 0.004.
+    // A resample lacks the positive row with probability (3/4)^4 = 0.316, and has only it with 0.004.
     assert!((250..390).contains(&found.undefined), "{}", found.undefined);
 }
 

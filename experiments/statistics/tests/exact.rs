@@ -43,7 +43,7 @@ fn looking_after_every_pair_keeps_the_level() {
 
 #[test]
 fn looking_at_p_values_after_every_pair_does_not() {
-    // The same look-after-every-pair with the fixed-sample test: what the e-process is for.
+    // Testing after every pair with the fixed-sample test exceeds the level; the e-process does not.
     let mut crossed = 0;
     for path in 0..500 {
         let mut stream = ChaCha8Rng::seed_from_u64(20_260);

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Holds `aegis stats` against fieldtrial, SciPy and statsmodels on the same counts; prints the largest differences.
+"""Compares `aegis stats` with fieldtrial, SciPy and statsmodels on the same counts; prints the largest differences.
 
     pip install fieldtrial==0.3.0 scipy==1.17.1 statsmodels==0.15.0
     experiments/statistics/tests/peers.py [--aegis target/release/aegis] [--report runs/study/report.json]
 
-With --report, the counts are those of a study's contrasts and arms too, and its own figures are held against the peers.
+With --report, a study's contrasts and arms give further counts, and the report's own figures are compared with the peers.
 Exits with 1 where two differ by more than 1e-9, relative.
 """
 

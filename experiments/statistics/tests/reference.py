@@ -1,4 +1,4 @@
-"""Makes computed.json: values of mpmath and SciPy that tests/computed.rs holds the crate against.
+"""Makes computed.json: values of mpmath and SciPy with which tests/computed.rs compares the crate.
 Run with the versions that the file names: python reference.py > computed.json"""
 
 import json

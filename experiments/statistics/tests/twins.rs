@@ -56,7 +56,7 @@ fn repeating_an_episode_within_its_cluster_adds_no_evidence() {
     let repeated: Vec<Twin> = twins().into_iter().flat_map(|twin| [twin; 4]).collect();
     let four = paired_effects(&repeated, &BOOTSTRAP).unwrap();
     assert_eq!(four.net_effect_clustered.unwrap(), once.net_effect_clustered.unwrap());
-    // The exact interval takes them for independent, and says so.
+    // The exact interval treats repeated episodes as independent, so it is narrower.
     let width = |effects: &aegis_statistics::PairedEffects| {
         let exact = effects.recovered.unwrap().proportion.exact;
         exact.upper - exact.lower
@@ -102,7 +102,7 @@ fn a_contrast_is_over_what_weak_lost_or_over_all() {
     let none = contrast(&won, Over::WeakLost, &BOOTSTRAP).unwrap();
     assert_eq!((none.b, none.c, none.treatment, none.control, none.difference), (0, 0, None, None, None));
     assert_eq!(none.mcnemar.one_sided, 1.0);
-    // One start more that it lost has a difference, and every resample has the same.
+    // With a single start that weak lost, every resample has the same difference, so there is no interval.
     won.extend(triplets.iter().copied().find(|one| !one.weak));
     let one = contrast(&won, Over::WeakLost, &BOOTSTRAP).unwrap();
     assert_eq!((one.treatment.unwrap().n, one.difference), (1, None));

@@ -1,5 +1,5 @@
-//! The parts of `onnx.proto3` in which a tensor may say that its values lie in another file; a reader passes over the rest.
-//! Field numbers are the specification's. Text is bytes, because ONNX Runtime takes text that is not UTF-8.
+//! The parts of `onnx.proto3` in which a tensor may have external data; other fields are ignored when decoding.
+//! Field numbers are those of the specification. Text is read as bytes, because ONNX Runtime accepts text that is not UTF-8.
 
 use prost::Message;
 
@@ -75,7 +75,7 @@ pub struct Tensor {
     pub name: Option<Vec<u8>>,
     #[prost(message, repeated, tag = "13")]
     pub external: Vec<Entry>,
-    /// 1 is another file.
+    /// Data location; 1 is an external file.
     #[prost(int32, optional, tag = "14")]
     pub location: Option<i32>,
 }

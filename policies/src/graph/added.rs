@@ -1,31 +1,31 @@
-//! What a tap adds to a graph: nodes that make one `float32` vector of a tensor's tokens, and an output of a name that
-//! nothing has yet.
+//! The addition of a tap to a graph: nodes that make one `float32` vector of a tensor's tokens, and an output with a name
+//! that is not used in the graph yet.
 
 use std::collections::BTreeSet;
 
 use super::proto::{Attribute, Entry, GraphMessage, Initializer, Node, ValueInfo};
 use super::{Graph, GraphError, METADATA_PREFIX};
 
-/// From this opset on, the axes of a reduction are an input.
+/// First opset in which the axes of a reduction are an input instead of an attribute.
 const AXES_ARE_AN_INPUT: i64 = 18;
-/// From this opset on, a cast names its type by a number.
+/// First opset in which `Cast` gives its target type as a number.
 const CASTS_BY_NUMBER: i64 = 6;
 /// `TensorProto.DataType.FLOAT`.
 pub(crate) const FLOAT: i32 = 1;
 
-/// How the tokens of a tensor become one vector.
+/// How the tokens of a tensor are pooled into one vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pool {
-    /// Their mean: `[batch, tokens, width]` → `[batch, width]`.
+    /// Mean of the tokens: `[batch, tokens, width]` → `[batch, width]`.
     Mean,
-    /// The last of them: `[batch, tokens, width]` → `[batch, width]`.
+    /// The last token: `[batch, tokens, width]` → `[batch, width]`.
     Last,
-    /// As it is, any shape.
+    /// No pooling: the tensor as it is, of any shape.
     None,
 }
 
 impl Pool {
-    /// As the command line and the metadata have it.
+    /// Returns the name used on the command line and in the metadata.
     pub fn name(self) -> &'static str {
         match self {
             Self::Mean => "mean",
@@ -35,23 +35,23 @@ impl Pool {
     }
 }
 
-/// A tensor as an output of its own.
+/// The output that a tap adds, and the tensor from which the output is made.
 #[derive(Clone, Debug)]
 pub struct Added<'a> {
-    /// The tensor.
+    /// Name of the tapped tensor.
     pub tensor: &'a str,
-    /// How its tokens become one vector.
+    /// How the tensor's tokens are pooled into one vector.
     pub pool: Pool,
-    /// The output's name; left out, the tensor's with what is made of it behind.
+    /// Name of the output. `None` means the tensor's name with a suffix for pool or cast; see [`Added::output`].
     pub name: Option<&'a str>,
-    /// Whether it has to be made `float32` first.
+    /// Whether the tensor has to be cast to `float32` first.
     pub cast: bool,
-    /// The output's shape, −1 for a free size, and the names of free sizes. Left out, the runtime infers it.
+    /// Shape of the output, −1 for a free size, and the names of free sizes. `None` leaves the shape to the runtime.
     pub shape: Option<(Vec<i64>, Vec<String>)>,
 }
 
 impl Added<'_> {
-    /// The name of the output.
+    /// Returns the name of the output.
     pub fn output(&self) -> String {
         match (self.name, self.pool) {
             (Some(name), _) => name.to_owned(),
@@ -63,7 +63,7 @@ impl Added<'_> {
 }
 
 impl Graph {
-    /// Refuses a tensor that no node makes.
+    /// Checks that a node makes this tensor.
     pub(crate) fn check_tensor(&self, tensor: &str) -> Result<(), GraphError> {
         let made = self.tensors();
         if made.iter().any(|one| one.name == tensor) {
@@ -75,16 +75,16 @@ impl Graph {
         Err(self.refuse(tensor, format!("no node makes it{hint}; `aegis model inspect` lists what is valid")))
     }
 
-    /// An error about a tensor of this graph.
+    /// Returns an error about a tensor of this graph.
     pub(crate) fn refuse(&self, tensor: &str, reason: String) -> GraphError {
         GraphError::Tensor { path: self.path.clone(), tensor: tensor.into(), reason }
     }
 
-    /// The same model with a tensor as an output of its own, and a note of it in the metadata.
+    /// Returns a copy of the model with the added output, which is recorded in the metadata.
     ///
     /// # Errors
-    /// [`GraphError::Tensor`] where no node makes the tensor, the output's name is taken, or the model imports no operators
-    /// that make the output.
+    /// [`GraphError::Tensor`] where no node makes the tensor, the output's name is already used, or the model imports no opset
+    /// with the operators that make the output.
     pub fn with_tap(&self, added: &Added<'_>) -> Result<Vec<u8>, GraphError> {
         let Added { tensor, pool, cast, .. } = *added;
         self.check_tensor(tensor)?;
@@ -143,7 +143,8 @@ impl Graph {
         Ok(self.followed_by(message, vec![entry]))
     }
 
-    /// Refuses a name for the output that something else has.
+    /// Checks that the output's name is not empty and not used by another tensor. `as_it_is` means that the output is the tensor
+    /// itself, whose name it must have.
     fn check_name(&self, tensor: &str, output: &str, as_it_is: bool) -> Result<(), GraphError> {
         if output.is_empty() {
             return Err(self.refuse(tensor, "the output's name is empty; valid is any text".into()));
@@ -169,7 +170,7 @@ impl Graph {
         }
     }
 
-    /// The opset that the nodes of a tap are of.
+    /// Returns the model's opset, to which the nodes of a tap belong.
     fn opset_for(&self, tensor: &str, cast: bool) -> Result<i64, GraphError> {
         let found = self.opset().ok_or_else(|| {
             let reason = "pooling adds operators of ONNX's own domain, and the model imports no opset of it; valid is a \

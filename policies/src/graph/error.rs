@@ -1,4 +1,4 @@
-//! Why a model file is refused, and by whom: the file, ONNX Runtime, or a limit of ours.
+//! Errors of reading and tapping a model file: faults of the file, refusals by ONNX Runtime, and limits of AEGIS.
 
 use std::path::PathBuf;
 
@@ -12,10 +12,10 @@ pub enum GraphError {
     Read {
         /// The file.
         path: PathBuf,
-        /// The system's answer.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The file is no ONNX model.
+    /// The file is not an ONNX model.
     #[error("{path}: no ONNX model: {reason}", path = path.display())]
     Decode {
         /// The file.
@@ -34,12 +34,12 @@ pub enum GraphError {
         /// Where the link leads.
         found: PathBuf,
     },
-    /// Other tensors than initializers have their values outside the file.
+    /// The model keeps values outside its file where that is not allowed; see [`ExternalError`].
     #[error("{path}: {source}", path = path.display())]
     Outside {
         /// The file.
         path: PathBuf,
-        /// Which, and what would be valid.
+        /// Which tensor, and what would be valid.
         source: ExternalError,
     },
     /// The tensor cannot be tapped.
@@ -52,7 +52,7 @@ pub enum GraphError {
         /// What is wrong with it, and what would be valid.
         reason: String,
     },
-    /// An input of which no sample can be made, or an output whose values cannot be compared: a limit of ours.
+    /// A limit of AEGIS: no sample can be made for an input, or the values of an output cannot be compared.
     #[error("{path}: {what}: AEGIS {limit}", path = path.display())]
     Limit {
         /// The file.
@@ -69,10 +69,10 @@ pub enum GraphError {
         path: PathBuf,
         /// `original` or `tapped`.
         what: &'static str,
-        /// What the runtime said.
+        /// Message of the runtime.
         reason: String,
     },
-    /// The graph opens, and does not run on the samples.
+    /// The graph opens, but does not run on the samples.
     #[error(
         "{path}: the {what} graph does not run on the inputs that AEGIS made for it, {inputs}: {reason}; where another size \
          of a free axis would do, give the input's whole shape (--shape NAME=1,16,8)",
@@ -85,15 +85,15 @@ pub enum GraphError {
         what: &'static str,
         /// Each input with the shape that it was given.
         inputs: String,
-        /// What the runtime said.
+        /// Message of the runtime.
         reason: String,
     },
-    /// The tap changes what the model says.
+    /// The tap changes an output of the model.
     #[error("{path}: with the tap, {output} changes; nothing was written", path = path.display())]
     Changed {
         /// The file.
         path: PathBuf,
-        /// The output that is not what it was.
+        /// The output whose values change.
         output: String,
     },
 }

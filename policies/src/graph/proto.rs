@@ -1,5 +1,5 @@
-//! The parts of `onnx.proto3` that are read or added; a reader passes over the rest.
-//! Field numbers are the specification's.
+//! The parts of `onnx.proto3` that are read or added; other fields are ignored when decoding.
+//! Field numbers are those of the specification.
 
 #![allow(missing_docs, reason = "the specification documents them")]
 
@@ -83,7 +83,7 @@ pub struct Shape {
     pub axes: Vec<Axis>,
 }
 
-/// One size of a shape; free where it has neither size nor name.
+/// One size of a shape: fixed (`size`), free with a name, or free without a name.
 #[derive(Clone, PartialEq, Message)]
 pub struct Axis {
     #[prost(int64, optional, tag = "1")]
@@ -159,7 +159,8 @@ impl Attribute {
 }
 
 impl ValueInfo {
-    /// A tensor by its element type, a number of the specification, and its shape; −1 is a free size.
+    /// Creates a tensor of this element type (the specification's number) and shape, −1 for a free size. `names` are the
+    /// names of free sizes.
     pub fn tensor(name: &str, element: i32, shape: &[i64], names: &[String]) -> Self {
         let axis = |(place, size): (usize, &i64)| match names.get(place) {
             _ if *size >= 0 => Axis { size: Some(*size), name: None },
@@ -171,7 +172,7 @@ impl ValueInfo {
         Self { name: Some(name.into()), kind: Some(kind) }
     }
 
-    /// A tensor of any shape by its element type.
+    /// Creates a tensor of this element type and any shape.
     pub fn of_any_shape(name: &str, element: i32) -> Self {
         let tensor = Some(TensorKind { element: Some(element), shape: None });
         Self { name: Some(name.into()), kind: Some(Kind { tensor }) }
@@ -179,7 +180,7 @@ impl ValueInfo {
 }
 
 impl Initializer {
-    /// One 64-bit integer.
+    /// Creates an initializer that holds one 64-bit integer.
     pub fn of(name: &str, dims: Vec<i64>, value: i64) -> Self {
         Self { dims, kind: Some(7), values: vec![value], name: Some(name.into()) }
     }

@@ -1,4 +1,4 @@
-"""The card beside an exported model: what it reads and returns, which layer is tapped, what was measured, digests."""
+"""The card beside an exported model: inputs, outputs, tapped layer, measured differences and digests."""
 
 import json
 import platform
@@ -14,10 +14,10 @@ PACKAGES = ("lerobot", "torch", "transformers", "onnx", "onnxscript", "onnxrunti
 
 
 def text(files, checkpoint, specs, shapes, tap, measured, tasks):
-    """The card as TOML.
+    """Returns the card as TOML.
 
-    `shapes` are those of both outputs, `tap` is (layer, denoising step), `measured` what the parity check found, and
-    `tasks` pairs of an instruction and its tokens, so that a host needs no tokenizer for them.
+    `shapes` are those of both outputs. `tap` is (layer, denoising step). `measured` is the result of the parity check.
+    `tasks` are pairs of an instruction and its tokens, so that a host needs no tokenizer for these instructions.
     """
     config = checkpoint.config
     layer, tap_step = tap
@@ -53,5 +53,5 @@ def text(files, checkpoint, specs, shapes, tap, measured, tasks):
 
 
 def table(head, **fields):
-    """The lines of one table; JSON's strings, numbers and arrays are TOML's."""
+    """Returns the lines of one table. JSON's strings, numbers and arrays are valid TOML."""
     return ["", head, *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())]

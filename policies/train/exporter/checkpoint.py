@@ -1,7 +1,7 @@
-"""A LeRobot checkpoint from disk: policy in float32, its pre- and post-processor, and what of it cannot be exported.
+"""Loads a LeRobot checkpoint: policy, pre-processor and post-processor. Refuses what cannot be exported.
 
-Nothing is fetched: a checkpoint holds all its weights, so the ones that its config would start training from are not
-asked for.
+Nothing is downloaded. A checkpoint holds all its weights, so the pre-trained weights that its config names as the
+starting point of training are not requested.
 """
 
 import json
@@ -22,7 +22,7 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 CLASSES = {"act": ACTPolicy, "smolvla": SmolVLAPolicy}
 
-# Fields that change what a call returns in a way that one graph cannot: the value that can be exported, and why.
+# Fields whose other values change the policy in a way that one graph cannot express: the exportable value, and why.
 ONLY = {
     "use_peft": (False, "merge the adapter into the weights first"),
     "n_obs_steps": (1, "a graph reads one observation"),
@@ -30,7 +30,7 @@ ONLY = {
     "adapt_to_pi_aloha": (False, "the conversion is not exported"),
     "use_cache": (True, "the prefix is computed once per chunk"),
 }
-# What each pipeline may consist of; steps of HOST stay outside the graph.
+# Steps that each pipeline may have; the steps in HOST are not part of the graph.
 HOST = ("smolvla_new_line_processor", "tokenizer_processor")
 PIPELINES = {
     PREPROCESSOR: (
@@ -49,7 +49,7 @@ MIGRATE = "convert it with `python -m lerobot.processor.migrate_policy_normaliza
 
 @dataclass
 class Checkpoint:
-    """A loaded checkpoint; `low_precision` names the types other than float32 that its policy was loaded in."""
+    """A loaded checkpoint. `low_precision` names the types, other than float32, of the policy's loaded parameters."""
 
     kind: str
     directory: Path
@@ -64,9 +64,9 @@ class Checkpoint:
 
 
 def load(kind, directory, vlm=None, steps=None):
-    """Loads a checkpoint of a kind, `act` or `smolvla`.
+    """Loads a checkpoint of the kind `act` or `smolvla`.
 
-    `vlm` is a folder that stands in for the backbone's name in the config; `steps` replaces its denoising steps.
+    `vlm` is a folder that replaces the backbone's name in the config. `steps` replaces the config's denoising steps.
     """
     directory = Path(directory)
     check(kind, directory)
@@ -107,7 +107,7 @@ def load(kind, directory, vlm=None, steps=None):
 
 
 def check(kind, directory):
-    """What can be said without loading weights."""
+    """Checks everything that can be checked without loading weights."""
     if not directory.is_dir():
         raise ExportError(f"--checkpoint: {directory}: no such directory")
     missing = [name for name in (CONFIG, WEIGHTS) if not (directory / name).is_file()]
@@ -137,7 +137,7 @@ def check(kind, directory):
 
 
 def refusal(directory, error):
-    """Whether it is the weights or the config that LeRobot does not take, in one line."""
+    """Returns one line that says whether LeRobot refuses the weights or the config."""
     said = first_line(error)
     if "normalize_inputs." in str(error) or "unnormalize_outputs." in str(error):
         return f"{directory / WEIGHTS}: of a LeRobot before 0.4, with statistics among the weights: {MIGRATE}"
@@ -149,7 +149,7 @@ def refusal(directory, error):
 
 
 def read_json(path):
-    """A JSON object."""
+    """Reads a JSON object from a file."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -160,7 +160,7 @@ def read_json(path):
 
 
 def backbone(directory, name, given):
-    """The folder of the backbone's config, processor and tokenizer, or its name where the hub or its cache has it."""
+    """Checks and returns the folder with the backbone's config, processor and tokenizer, or its name in the hub or cache."""
     where = "--vlm" if given else f"{directory / CONFIG}: vlm_model_name"
     try:
         AutoConfig.from_pretrained(name)
@@ -173,7 +173,7 @@ def backbone(directory, name, given):
 
 
 def check_statistics(path, pipeline, features):
-    """LeRobot leaves a feature as it is where statistics are missing; a policy trained so would be a mistake."""
+    """Checks that statistics are present for every feature to normalise. LeRobot would silently leave others unnormalised."""
     for step in pipeline.steps:
         if not hasattr(step, "norm_map"):
             continue
@@ -188,6 +188,6 @@ def check_statistics(path, pipeline, features):
 
 
 def first_line(error):
-    """A message short enough to stand in one line."""
+    """Returns an error's type and message on one line, shortened to 400 characters."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text if len(text) <= 400 else text[:400] + ' …'}"

@@ -1,9 +1,9 @@
-"""The policy as one module of tensors, and that module as an ONNX program: raw observation in, raw actions and the
-tapped layer out. The code that is traced is LeRobot's, processors included.
+"""Wraps a policy as one module of tensors and traces it as an ONNX program. The inputs are raw observations; the outputs
+are raw actions and the tapped layer. The traced code is LeRobot's, including its processors.
 
-Two of its routines are replaced while tracing, by ones that compute the same: the positions of SigLIP's patches, which
-it finds with masks whose shapes depend on data and which are constant at a fixed image size, and RoPE's writes into
-slices, which would become scatters.
+Two of LeRobot's routines are replaced while tracing by equivalent ones. SigLIP computes the positions of its patches with
+masks whose shapes depend on data; the positions are constant at a fixed image size, so they are stored. RoPE writes into
+slices, which would become scatters; the replacement concatenates.
 """
 
 from contextlib import contextmanager
@@ -26,7 +26,9 @@ KINDS = {FeatureType.VISUAL: "image", FeatureType.STATE: "state", FeatureType.EN
 
 @dataclass(frozen=True)
 class Input:
-    """One input of the graph. `feature` is its name in the policy's config, before which the checkpoint may rename."""
+    """One input of the graph. `name` is the raw observation's name, which the checkpoint's pre-processor may rename to
+    `feature`, the name in the policy's config.
+    """
 
     name: str
     kind: str
@@ -36,7 +38,7 @@ class Input:
 
 
 def inputs(checkpoint, image_size=None):
-    """What the graph reads, in order: the observation as LeRobot's pre-processor gets it, then tokens, mask, noise."""
+    """Returns the graph's inputs in order: the observation before LeRobot's pre-processor, then tokens, mask and noise."""
     config = checkpoint.config
     raw = {}
     for step in checkpoint.preprocessor.steps:
@@ -65,7 +67,7 @@ def inputs(checkpoint, image_size=None):
 
 
 class Exported(torch.nn.Module):
-    """Tensors in the order of `inputs` → actions `[1, horizon, width]` and the tapped layer `[1, tokens, width]`."""
+    """Maps tensors in the order of `inputs` to actions `[1, horizon, width]` and the tapped layer `[1, tokens, width]`."""
 
     def __init__(self, checkpoint, names, seen, tap_step):
         super().__init__()
@@ -85,7 +87,7 @@ class Exported(torch.nn.Module):
         transition = create_transition(action=chunk)
         for step in self.after:
             transition = step(transition)
-        # Contiguous copies: an output that is also a tensor within may be renamed or fused away.
+        # Contiguous copies, because an output that is also an inner tensor may be renamed or removed by fusion.
         return transition[TransitionKey.ACTION].clone(), self.seen[self.tap_step].clone()
 
 
@@ -112,7 +114,7 @@ def program(checkpoint, specs, layer, tap_step, samples):
 
 @contextmanager
 def traceable(checkpoint, module, tensors):
-    """Replaces what cannot be traced, or only as a scatter."""
+    """Replaces, while active, the routines that cannot be traced or would become scatters."""
     if checkpoint.kind != "smolvla":
         yield
         return
@@ -121,7 +123,7 @@ def traceable(checkpoint, module, tensors):
     handle = embeddings.position_embedding.register_forward_pre_hook(lambda _module, read: positions.append(read[0]))
     module(*tensors)
     handle.remove()
-    # LeRobot resizes every camera to one size, so one set of positions serves all.
+    # LeRobot resizes the pictures of all cameras to one size, so all have the same positions.
     fixed = positions[0].clone()
 
     def embed(pixel_values, patch_attention_mask):
@@ -133,7 +135,7 @@ def traceable(checkpoint, module, tensors):
 
 
 def rope(x, positions, max_wavelength=10_000):
-    """Rotary embedding of `[batch, tokens, heads, width]` as SmolVLA computes it, halves joined instead of written."""
+    """Rotary embedding of `[batch, tokens, heads, width]` as in SmolVLA, with halves concatenated instead of assigned."""
     half = x.shape[-1] // 2
     exponents = (2.0 / x.shape[-1]) * torch.arange(half, dtype=torch.float32)
     radians = positions[..., None].to(torch.float32) / (max_wavelength**exponents)[None, None, :]

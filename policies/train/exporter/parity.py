@@ -1,8 +1,8 @@
-"""The ONNX file held against the policy as LeRobot runs it: pre-processor, `predict_action_chunk`, post-processor, and
+"""Compares an ONNX file with the policy as LeRobot runs it: pre-processor, `predict_action_chunk` and post-processor, with
 the tapped layer read by a hook.
 
-ONNX Runtime runs the graph as it is written and optimised, because optimisers have fused and dropped tapped tensors. A
-difference is allowed up to `TOLERANCE`: absolute for a tensor within −1 to 1, relative to its largest value beyond.
+ONNX Runtime runs the graph both as written and optimised, because optimisers have fused or dropped tapped tensors. The
+largest allowed difference is `TOLERANCE`: absolute for a tensor within −1 to 1, else relative to its largest value.
 """
 
 import math
@@ -22,13 +22,13 @@ LEVELS = {
     "as_written": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     "optimised": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
-# Instructions to check with, where none are given: of different lengths, so that padding counts.
+# Instructions for the check where none are given, of different lengths, so that padding is checked too.
 TASKS = ("pick up the cube", "open the top drawer of the cabinet and put the bowl into it")
 
 
 @dataclass
 class Sample:
-    """One observation: `batch` as a user hands it to LeRobot, `tensors` as the graph reads it."""
+    """One observation: `batch` as passed to LeRobot, `tensors` as passed to the graph."""
 
     batch: dict
     noise: torch.Tensor | None
@@ -36,7 +36,7 @@ class Sample:
 
 
 def samples(checkpoint, specs, tasks=(), count=SAMPLES, seed=0):
-    """Random observations from a seed: images uniform in 0 to 1, states around the statistics of the checkpoint."""
+    """Draws random observations from a seed: images uniform in 0 to 1, states normal with the checkpoint's statistics."""
     generator = torch.Generator().manual_seed(seed)
     drawn, tasks = [], tasks or TASKS
     for index in range(count):
@@ -57,7 +57,7 @@ def samples(checkpoint, specs, tasks=(), count=SAMPLES, seed=0):
 
 
 def within_statistics(checkpoint, feature, value):
-    """A standard normal value, moved to where the checkpoint's observations lie."""
+    """Scales a standard normal value to the mean and standard deviation of the checkpoint's observations."""
     for step in checkpoint.preprocessor.steps:
         stats = step.state_dict() if hasattr(step, "norm_map") else {}
         if f"{feature}.std" in stats:
@@ -66,7 +66,7 @@ def within_statistics(checkpoint, feature, value):
 
 
 def tokens(checkpoint, batch):
-    """The instruction of a batch as the checkpoint's own pre-processor tokenizes it, padded to the graph's length."""
+    """Tokenizes the instruction of a batch with the checkpoint's pre-processor, padded to the graph's length."""
     step = next(one for one in checkpoint.preprocessor.steps if one._registry_name == "tokenizer_processor")
     found = checkpoint.preprocessor(dict(batch))
     read, mask = found[OBS_LANGUAGE_TOKENS], found[OBS_LANGUAGE_ATTENTION_MASK]
@@ -79,13 +79,13 @@ def tokens(checkpoint, batch):
 
 
 def instruction(checkpoint, batch, task):
-    """The tokens of an instruction, without padding."""
+    """Returns the tokens of an instruction, without padding."""
     found = tokens(checkpoint, {**batch, "task": task})
     return found[OBS_LANGUAGE_TOKENS][found[OBS_LANGUAGE_ATTENTION_MASK]].tolist()
 
 
 def reference(checkpoint, layer, tap_step, sample):
-    """Actions and tap of the eager policy, as numpy arrays."""
+    """Runs the PyTorch policy and returns actions and tapped layer as NumPy arrays."""
     noise = {} if sample.noise is None else {NOISE: sample.noise.clone()}
     batch = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in sample.batch.items()}
     checkpoint.policy.reset()
@@ -96,7 +96,7 @@ def reference(checkpoint, layer, tap_step, sample):
 
 
 def session(path, level):
-    """ONNX Runtime on one thread, as the host runs it."""
+    """Opens a session with one thread on the processor, as the host does."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = LEVELS[level]
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -105,13 +105,13 @@ def session(path, level):
 
 
 def run(opened, tensors):
-    """Both outputs for one sample's tensors."""
+    """Returns both outputs for one sample's tensors."""
     found = opened.run([ACTIONS, ACTIVATION], {name: value.numpy() for name, value in tensors.items()})
     return dict(zip((ACTIONS, ACTIVATION), found, strict=True))
 
 
 def difference(found, expected):
-    """Largest absolute difference, and the same by the tolerance's measure; NaN and infinity count as infinite."""
+    """Returns the largest absolute difference, and its value in the measure of TOLERANCE. NaN counts as infinite."""
     if found.shape != expected.shape:
         raise ParityError(f"the graph returns shape {list(found.shape)}, the policy {list(expected.shape)}")
     delta = float(np.max(np.abs(found.astype(np.float64) - expected)))
@@ -120,7 +120,7 @@ def difference(found, expected):
 
 
 def precision(as_loaded, in_float32):
-    """How far the policy in the precision that it was loaded in is from the same weights computing in float32."""
+    """Returns the largest differences between the policy in its loaded precision and the same weights in float32."""
     return {
         f"{output}_loaded_precision": max(
             difference(one[output], other[output])[0] for one, other in zip(as_loaded, in_float32, strict=True)
@@ -130,7 +130,9 @@ def precision(as_loaded, in_float32):
 
 
 def check(path, checkpoint, layer, tap_step, drawn):
-    """Largest differences by output and level, in the outputs' units; refuses a graph beyond the tolerance."""
+    """Returns the largest differences by output and optimisation level, in the outputs' units. Raises ParityError beyond
+    TOLERANCE.
+    """
     expected = [reference(checkpoint, layer, tap_step, one) for one in drawn]
     largest = {}
     for level in LEVELS:

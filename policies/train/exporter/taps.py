@@ -1,5 +1,5 @@
-"""The layers that can be tapped, and the hook that reads one. The same hook reads the policy as LeRobot runs it and the
-policy as it is traced, so the two can be compared.
+"""The layers that can be tapped, and the hook that reads one of them. The same hook is used on the policy as LeRobot runs
+it and on the policy while it is traced, so the two can be compared.
 """
 
 from contextlib import contextmanager
@@ -8,9 +8,9 @@ from . import ExportError
 
 
 def layers(checkpoint):
-    """Name → (module, whether its output or its input is the tensor, whether tokens come before the batch).
+    """Returns name → (module, `output` or `input` as the side of the tensor, whether the token axis precedes the batch axis).
 
-    SmolVLA adds residuals outside its layers: what a layer hands on is what the next norm reads.
+    SmolVLA adds residuals outside its layers, so the output of a layer is read as the input of the next norm.
     """
     if checkpoint.kind == "act":
         model = checkpoint.policy.model
@@ -29,8 +29,8 @@ def layers(checkpoint):
 
 
 def resolve(checkpoint, name):
-    """The full name of a layer; a number counts the decoder's or the action expert's layers. None is the default: the
-    decoder's last layer, and the expert's middle one.
+    """Returns the full name of a layer. A number is an index of the decoder's or the action expert's layers. None is the
+    default: the decoder's last layer, or the expert's middle one.
     """
     valid = layers(checkpoint)
     stem = "decoder.layers" if checkpoint.kind == "act" else "lm_expert.layers"

@@ -1,4 +1,4 @@
-"""What the exporter's tests share: the command line, ONNX Runtime, the policy as a user loads it, a folder."""
+"""Shared parts of the exporter's tests: command line, ONNX Runtime, loading of policies, and temporary folders."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ LEVELS = (
     onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
     onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
 )
-# Absolute, in the units of actions and activations.
+# Largest absolute difference, in the units of actions and activations.
 TOLERANCE = 1e-4
 
 
@@ -46,7 +46,7 @@ def session(path, level=LEVELS[1]):
 
 
 def loaded(policy_class, directory):
-    """Policy and processors as a user loads them, in float32."""
+    """Returns policy, pre-processor and post-processor, loaded with LeRobot's own functions, in float32."""
     config = PreTrainedConfig.from_pretrained(directory)
     if hasattr(config, "pretrained_backbone_weights"):
         config.pretrained_backbone_weights = None
@@ -63,7 +63,7 @@ def normal(seed, *shape):
 
 
 class Folder(unittest.TestCase):
-    """A temporary folder for the whole class."""
+    """Test case with one temporary folder per class."""
 
     @classmethod
     def setUpClass(cls):

@@ -1,6 +1,6 @@
 """Reduced LeRobot checkpoints for the exporter's tests: the real classes with few, narrow layers and random weights.
 
-Everything is written by `save_pretrained`, as training writes it, and nothing is fetched.
+Everything is written by `save_pretrained`, as in training, and nothing is downloaded.
 """
 
 import json
@@ -29,7 +29,7 @@ SPECIAL = ["<|endoftext|>", "<|im_end|>", "<image>", "<fake_token_around_image>"
 
 
 def randomise(module, seed):
-    """Weights that let every input reach the output; the initial ones of a transformer hardly move its actions."""
+    """Sets random weights with which every input affects the output. A transformer's initial weights hardly do."""
     generator = torch.Generator().manual_seed(seed)
 
     def normal(tensor, mean, deviation):
@@ -43,7 +43,7 @@ def randomise(module, seed):
             else:
                 normal(value, 0.0 if name.endswith("bias") else 1.0, 0.1)
         for name, value in module.named_buffers():
-            # Frozen batch norms keep their statistics in buffers.
+            # Frozen batch norms have their statistics in buffers.
             if name.endswith("running_mean"):
                 normal(value, 0.0, 0.1)
             elif name.endswith("running_var"):
@@ -51,7 +51,7 @@ def randomise(module, seed):
 
 
 def statistics(features, seed):
-    """Statistics in LeRobot's layout, in the units of the features, all modes at once."""
+    """Returns statistics in LeRobot's layout for all normalisation modes, in the units of the features."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for name, feature in features.items():
@@ -65,14 +65,14 @@ def statistics(features, seed):
 
 
 def features(cameras, height, width, state, action):
-    """Input and output features of a policy."""
+    """Returns the input and output features of a policy."""
     inputs = {f"observation.images.{name}": PolicyFeature(FeatureType.VISUAL, (3, height, width)) for name in cameras}
     inputs["observation.state"] = PolicyFeature(FeatureType.STATE, (state,))
     return inputs, {"action": PolicyFeature(FeatureType.ACTION, (action,))}
 
 
 def save(policy, processors, directory):
-    """What training leaves in a `pretrained_model` folder."""
+    """Writes the files that training leaves in a `pretrained_model` folder."""
     policy.save_pretrained(directory)
     for pipeline in processors:
         pipeline.save_pretrained(directory)
@@ -87,8 +87,8 @@ def edit(directory, name, **fields):
 
 
 def act(directory, seed=1, **changes):
-    """ACT on two cameras: the whole ResNet-18 and a narrow transformer. Its config asks for ImageNet weights, as a
-    trained checkpoint's does."""
+    """Writes an ACT checkpoint with two cameras, the full ResNet-18 and a narrow transformer. Its config names ImageNet
+    weights, as that of a trained checkpoint does."""
     inputs, outputs = features(("front", "wrist"), 48, 64, 6, 5)
     config = ACTConfig(
         **{
@@ -116,7 +116,7 @@ def act(directory, seed=1, **changes):
 
 
 def vlm(directory, dtype="float32"):
-    """The backbone's configuration, processor and a byte-level tokenizer trained on the tasks."""
+    """Writes the backbone's configuration, processor and a byte-level tokenizer trained on the tasks."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -178,7 +178,7 @@ def vlm(directory, dtype="float32"):
 
 
 def smolvla(directory, backbone, seed=1, **changes):
-    """SmolVLA on two cameras of another shape than the backbone's square, so that resizing and padding count."""
+    """Writes a SmolVLA checkpoint with two cameras that are not square as the backbone's input is, which tests padding."""
     inputs, outputs = features(("front", "wrist"), 60, 80, 7, 6)
     config = SmolVLAConfig(
         **{

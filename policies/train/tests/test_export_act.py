@@ -1,4 +1,4 @@
-"""ACT end to end: written to disk, read back, exported, and held against the policy as LeRobot runs it."""
+"""ACT end to end: written to disk, read back, exported, and compared with the policy as LeRobot runs it."""
 
 import hashlib
 import json
@@ -63,7 +63,7 @@ class Act(Folder):
         _, tap, _ = self.eager(lambda policy: policy.model.encoder.layers[0])
         (found,) = session(path).run(["activation"], self.feed)
         self.close(found, tap)
-        # Latent, state, and two cameras of 2 by 2 patches.
+        # Tokens: latent, state, and two cameras of 2 by 2 patches.
         self.assertEqual(found.shape, (1, 10, 32))
 
     def test_card(self):

@@ -1,4 +1,4 @@
-"""What the exporter refuses: the message, the exit code, and that nothing is left behind."""
+"""Refusals of the exporter: message, exit code, and that no file is left behind."""
 
 import json
 import shutil
@@ -14,7 +14,7 @@ import reduced
 
 
 class Refused(Folder):
-    """What is not exported, and that nothing is left of it."""
+    """Checkpoints and arguments that are refused without leaving a file."""
 
     @classmethod
     def setUpClass(cls):

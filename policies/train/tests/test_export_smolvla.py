@@ -1,5 +1,5 @@
-"""SmolVLA end to end: written to disk, read back, exported, and held against the policy as LeRobot runs it, the layer
-read by hooks of this file's own.
+"""SmolVLA end to end: written to disk, read back, exported, and compared with the policy as LeRobot runs it. This file
+reads the layer with separate hooks.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import reduced
 
 
 class SmolVla(Folder):
-    """SmolVLA whose backbone is configured in bfloat16, as the published one is."""
+    """Tests SmolVLA with a backbone configured in bfloat16, as the published one is."""
 
     @classmethod
     def setUpClass(cls):
@@ -40,7 +40,7 @@ class SmolVla(Folder):
         }
 
     def feed(self, task, noise):
-        """The graph's inputs; tokens padded here, with a token that a mask must hide."""
+        """Returns the graph's inputs. Tokens are padded here with a token that the mask has to hide."""
         prepared = self.before(self.batch(task))
         read = prepared["observation.language.tokens"]
         missing = 24 - read.shape[1]
@@ -51,7 +51,7 @@ class SmolVla(Folder):
         return found
 
     def eager(self, task, noise, layer, another=None):
-        """Actions, and the layer's output in each step: what the MLP adds to what its norm reads."""
+        """Returns the actions, and the layer's output in each step: the MLP's output plus the input of the MLP's norm."""
         policy, before, after = another or (self.policy, self.before, self.after)
         policy.reset()
         block = policy.model.vlm_with_expert.lm_expert.layers[layer]

@@ -1,4 +1,4 @@
-"""Demonstrations to a LeRobotDataset and back through lerobot, what the check finds, and what is refused.
+"""Demonstrations written as a LeRobotDataset and read by lerobot; differences that the check finds; refused inputs.
 
     python -m unittest discover -s policies/train/tests
 """
@@ -22,13 +22,13 @@ import lerobot_dataset
 from demonstrations import DataError, read_episodes, read_suite
 from lerobot_layout import ACTION, ENVIRONMENT, STATE
 
-# Steps and task of each episode. One is shorter than a window of actions, one is a single step.
+# (steps, task) of each episode. One episode is shorter than a window of actions, one is a single step.
 FIRST = [(14, 3), (5, 0), (1, 3)]
 SECOND = [(11, 9)]
 
 
 def tensors(episodes, seed):
-    """A file's tensors, with values that a careless copy would change."""
+    """Returns a file's tensors, including values that an inexact copy would change."""
     random = np.random.default_rng(seed)
     rows = sum(length for length, _ in episodes)
     task = np.repeat([task for _, task in episodes], [length for length, _ in episodes])
@@ -45,7 +45,7 @@ def tensors(episodes, seed):
         "observation": observation,
         "action": action,
         "clean": random.integers(0, 2, size=rows).astype(np.uint8),
-        # Episodes that failed are left out of a file, so numbers are skipped.
+        # A file has no failed episodes, so numbers are skipped.
         "episode": np.repeat(np.arange(len(episodes)) * 2 + 1, [length for length, _ in episodes]),
         "task": task.astype(np.int64),
     }
@@ -63,7 +63,7 @@ def write_suite(folder, change=lambda task, content: None):
 
 
 def run(*words):
-    """Exit code, standard output and standard error of the command."""
+    """Runs the command; returns exit code, standard output and standard error."""
     out, error = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
         code = lerobot_dataset.main([str(word) for word in words])
@@ -71,7 +71,7 @@ def run(*words):
 
 
 class Folder(unittest.TestCase):
-    """A folder of each class's own, with a suite and two files."""
+    """Test case with one temporary folder per class, which has a suite and two files."""
 
     @classmethod
     def setUpClass(cls):
@@ -120,14 +120,14 @@ class RoundTrip(Folder):
         self.assertFalse(dataset[9]["next.success"])
         names = dataset.meta.names
         self.assertEqual(len(names["action"]), 7)
-        # Places from the layout in `policies/src/encode.rs`, counted by hand.
+        # Indices in the layout of `policies/src/encode.rs`, counted by hand.
         self.assertEqual(names["observation.state"][9], "finger_1")
         self.assertEqual(names["observation.state"][17], "joint_7")
         self.assertEqual(names["observation.environment_state"][48], "plate_1_x")
         self.assertEqual(names["observation.environment_state"][69], "task_9")
 
     def change(self, dataset, column, row, value):
-        """Puts one other value into the stored columns, as lerobot's files lay them out."""
+        """Changes one value in the columns of the data set's Parquet file."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -149,7 +149,7 @@ class RoundTrip(Folder):
     def test_check_finds_one_bit_of_one_value(self):
         dataset = self.copy()
         self.change(dataset, "action", 12, lambda action: [float(np.nextafter(np.float32(action[0]), 2)), *action[1:]])
-        # In step 12 itself, and in every window that reaches it.
+        # The difference shows in step 12 and in every window that includes it.
         self.differs(dataset, "frame 12 (episode 0, step 12): action", "frame 3 (episode 0, step 3): action")
 
     def test_check_finds_the_sign_of_a_zero(self):
@@ -236,7 +236,7 @@ class Interrupted(Folder):
 
 class Refused(Folder):
     def refused(self, change, *words):
-        """Reading names the file and all of `words` after `change` to a valid file's tensors."""
+        """Checks that reading a file changed by `change` is refused, with an error that names the file and all `words`."""
         data = tensors(FIRST, 0)
         data = change(data) or data
         path = self.folder / "bad.safetensors"

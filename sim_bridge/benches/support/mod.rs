@@ -1,5 +1,5 @@
-//! One recorded rollout, run again by the plant, or by plain `mj_step` under the same actuator commands.
-//! Both go through the same states, contacts included, which is checked before anything is measured.
+//! A recorded rollout, repeated by the plant or by plain `mj_step` with the same actuator commands.
+//! Both end in the same state bit for bit, contacts included, which is checked before anything is measured.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use aegis_core::policy::{Plant, PlantError, Start};
 use aegis_sim::LiberoPlant;
 use mujoco_rs::prelude::{MjData, MjModel};
 
-/// A plant with a rollout, and MuJoCo alone with the same scene and the commands that the plant sent.
+/// A plant with a recorded rollout, and plain MuJoCo with the same scene and the plant's actuator commands.
 pub struct Replay {
     pub plant: LiberoPlant,
     start: Start,
@@ -23,7 +23,10 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Rolls `actions` out once. `folder` is that of the plant's suite.
+    /// Executes `actions` once and records the actuator commands. `folder` is the folder of the plant's suite.
+    ///
+    /// # Errors
+    /// Errors of the plant or of MuJoCo, and `mj_step` ending in another state than the plant.
     pub fn record(
         mut plant: LiberoPlant,
         folder: &Path,
@@ -47,23 +50,23 @@ impl Replay {
         same.then_some(replay).ok_or_else(|| "mj_step went through other states than the plant".into())
     }
 
-    /// Puts [`Replay::plant`] where [`Replay::run_plant`] starts.
+    /// Resets [`Replay::plant`] to the start of [`Replay::run_plant`].
     pub fn reset_plant(&mut self) -> Result<(), PlantError> {
         self.plant.reset(self.start).map(drop)
     }
 
-    /// The rollout by [`Replay::plant`].
+    /// Executes the rollout with [`Replay::plant`].
     pub fn run_plant(&mut self) -> Result<(), Box<dyn Error>> {
         run(&self.actions, &mut self.plant)
     }
 
-    /// The same by another plant.
+    /// Executes the rollout with another plant.
     #[allow(dead_code, reason = "not every benchmark has one")]
     pub fn run(&self, plant: &mut LiberoPlant) -> Result<(), Box<dyn Error>> {
         run(&self.actions, plant)
     }
 
-    /// Puts MuJoCo alone where [`Replay::run_bare`] starts.
+    /// Resets plain MuJoCo to the start of [`Replay::run_bare`].
     pub fn reset_bare(&mut self) {
         let (nq, nv) = (self.bare.qpos().len(), self.bare.qvel().len());
         self.bare.reset();
@@ -75,7 +78,7 @@ impl Replay {
         self.bare.forward();
     }
 
-    /// As many physics steps as [`Replay::run_plant`] makes, by `mj_step` alone.
+    /// Executes the same physics steps as [`Replay::run_plant`], by `mj_step` alone.
     pub fn run_bare(&mut self) {
         let nu = self.bare.ctrl().len();
         for control in self.controls.chunks_exact(nu) {

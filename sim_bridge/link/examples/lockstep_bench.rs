@@ -1,9 +1,9 @@
-//! What a control step over Zenoh costs beside the plant's own time, on loopback between two processes:
+//! Benchmark of the latency that Zenoh adds to a control step, on loopback between two processes:
 //! `cargo run --release -p aegis-link --example lockstep_bench [-- STEPS]`
 //!
-//! The plant does nothing and shows as much as a LIBERO scene. Beside the step stand the bare round trips that Zenoh
-//! takes for the same bytes: a query answered in Zenoh's callback, one answered from a thread of its own as `serve`
-//! answers, and a publication answered by a publication.
+//! The plant does nothing, and its observations are as large as those of a LIBERO scene. For comparison the benchmark
+//! also measures bare Zenoh round trips of the same bytes: a query answered in Zenoh's callback, a query answered from a
+//! separate thread as `serve` answers, and a publication answered by a publication.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a benchmark may panic")]
 
@@ -28,7 +28,7 @@ use zenoh::query::Query;
 const STATE: usize = 92 + 36;
 const START: Start = Start { task: 0, initial_state: 0 };
 
-/// Does nothing.
+/// Plant that counts steps and returns a constant observation.
 struct Still {
     step: u32,
     observation: Observation,
@@ -101,7 +101,7 @@ fn messages() -> (Vec<u8>, Vec<u8>) {
     )
 }
 
-/// The other process: ends when its standard input does.
+/// Runs the serving process until its standard input ends.
 fn serving() {
     let session = open(Role::Serve, &"tcp/127.0.0.1:0".parse().unwrap()).unwrap();
     let answer = messages().1;

@@ -1,33 +1,33 @@
-//! Who may do what, as Zenoh's access control: a certificate's common name is its party, and a party has these rights.
-//! Pure. Everything that is not listed here is denied, in both directions.
+//! Access rights, as settings of Zenoh's access control. A certificate's common name states its principal, and this
+//! module lists the rights of each principal. Pure. Everything that is not listed here is denied, in both directions.
 //!
-//! A certificate named `controller` is one for every plant, `controller.NAME` for the plant NAME alone.
+//! A certificate named `controller` is valid for every plant, one named `controller.NAME` for the plant NAME alone.
 
 use serde_json::{Value, json};
 
 use crate::KeyExprs;
-use crate::endpoint::{LinkError, Role};
+use crate::error::LinkError;
 
-/// What a certificate is for: its common name, or what comes before the plant's name in it.
+/// Role of a certificate's owner: the certificate's common name, or the part of it before the plant's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// Serves plants.
     Plant,
     /// Drives plants and asks policies.
     Controller,
-    /// Sees heartbeats and observations, and nothing else.
+    /// Receives heartbeats and observations, and nothing else.
     Watcher,
-    /// Stops and resets controllers, and sees what a watcher sees.
+    /// Sends operator commands to controllers, and receives what a watcher receives.
     Operator,
-    /// Answers for a plant's policy, under `aegis/NAME/policy`.
+    /// Serves a plant's policy, under `aegis/NAME/policy`.
     Policy,
 }
 
 impl Principal {
-    /// All of them.
+    /// All principals.
     pub const ALL: [Self; 5] = [Self::Plant, Self::Controller, Self::Watcher, Self::Operator, Self::Policy];
 
-    /// As it is written in a certificate.
+    /// Returns the principal's name as written in a certificate.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plant => "plant",
@@ -38,37 +38,38 @@ impl Principal {
         }
     }
 
-    /// The common name of a certificate, of this party for every plant or for the one that is named.
+    /// Returns the common name of this principal's certificate: for every plant, or for `plant` alone.
     pub fn common_name(self, plant: Option<&str>) -> String {
         plant.map_or_else(|| self.name().into(), |plant| format!("{}.{plant}", self.name()))
     }
 
-    /// Whether it is connected to, and so proves its host's name.
+    /// Returns whether other principals connect to this one, so that its certificate must prove its host's name.
     pub fn listens(self) -> bool {
         matches!(self, Self::Plant | Self::Policy)
     }
 
-    /// Whether it connects to others.
+    /// Returns whether this principal connects to others.
     pub fn connects(self) -> bool {
         self != Self::Plant
     }
 }
 
-/// Something that the party at the other end may do with a key. Each takes messages of both directions.
+/// Right of the principal at the other end to use a key. Each right needs messages in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Right {
     Publish,
     Receive,
     Ask,
     Answer,
-    /// Announces that it lives.
+    /// Declares a liveliness token.
     Live,
-    /// Sees who announces that.
+    /// Observes liveliness tokens.
     Watch,
 }
 
 impl Right {
-    /// Kinds of message from the party to us, and from us to the party.
+    /// Returns the kinds of message that the right allows: from the principal to this process, and from this process to the
+    /// principal.
     fn messages(self) -> [&'static [&'static str]; 2] {
         let watch: &[_] = &["liveliness_query", "declare_liveliness_subscriber"];
         match self {
@@ -82,7 +83,7 @@ impl Right {
     }
 }
 
-/// What a party may do with one plant.
+/// Returns the rights of a principal on the keys of one plant.
 fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
     let KeyExprs { request, status, pulse, action, observation, operator, alive, policy } = keys;
     let rights: &[(Right, &[&String])] = match party {
@@ -101,7 +102,8 @@ fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
         Principal::Policy => {
             &[(Right::Answer, &[policy]), (Right::Publish, &[policy]), (Right::Live, &[policy])]
         }
-        // As those that connect to it see it; what a policy answers or an operator says comes through it.
+        // The plant's rights as seen by the principals that connect to it. The plant's session relays between its peers, so
+        // a policy's answers and an operator's commands arrive from the plant.
         Principal::Plant => &[
             (Right::Answer, &[request, policy]),
             (Right::Receive, &[pulse, action, operator, policy]),
@@ -114,14 +116,15 @@ fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
     rights.iter().flat_map(|(right, keys)| keys.iter().map(move |key| (*right, key.as_str()))).collect()
 }
 
-/// Zenoh's `access_control` for a session that serves or drives `plants`.
+/// Returns Zenoh's `access_control` setting for a session that serves or drives `plants`.
 ///
 /// # Errors
-/// [`LinkError::Name`] for a plant's name that is none.
+/// [`LinkError::Name`] for an invalid plant name.
 pub fn access_control(role: Role, plants: &[String]) -> Result<Value, LinkError> {
     let parties: &[Principal] = match role {
         Role::Serve => &[Principal::Controller, Principal::Watcher, Principal::Operator, Principal::Policy],
-        // Zenoh trusts every public authority besides ours when it connects; the common name tells ours from them.
+        // When connecting, Zenoh trusts every public certificate authority besides the key folder's; the common name
+        // distinguishes this project's certificates from public ones.
         Role::Drive => &[Principal::Plant, Principal::Policy],
     };
     let (mut rules, mut subjects, mut policies) = (Vec::new(), Vec::new(), Vec::new());
@@ -149,11 +152,20 @@ pub fn access_control(role: Role, plants: &[String]) -> Result<Value, LinkError>
     }))
 }
 
+/// Side of the link on which this process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Listens and serves plants.
+    Serve,
+    /// Connects to plants and drives them.
+    Drive,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What Zenoh would let pass between a session of `role` and a peer named `name`: (flow, message, key).
+    /// Returns what Zenoh would allow between a session of `role` and a peer named `name`: (flow, message, key).
     fn allowed(role: Role, name: &str) -> Vec<(String, String, String)> {
         let control = access_control(role, &["one".into(), "two".into()]).unwrap();
         let list = |value: &Value| value.as_array().unwrap().clone();

@@ -1,19 +1,19 @@
-//! Checks the certificates of a key folder: an authority of the folder signed the party's certificate, the private key is
-//! that certificate's, and no date excludes the present. Pure.
+//! Checks of the certificates of a key folder: an authority of the folder signed the principal's certificate, the private
+//! key belongs to that certificate, and the present time is within every certificate's validity. Pure.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
 use x509_parser::pem::Pem;
 use x509_parser::time::ASN1Time;
 
-/// The certificate of the authority that signed both ends' certificates, PEM.
+/// File name of the certificate of the authority that signed both ends' certificates, PEM.
 pub const AUTHORITY: &str = "ca.pem";
-/// This party's certificate, PEM.
+/// File name of this principal's certificate, PEM.
 pub const CERTIFICATE: &str = "certificate.pem";
-/// This party's private key, PKCS #8 in PEM, for its owner alone.
+/// File name of this principal's private key, PKCS #8 in PEM; only the file's owner may read it.
 pub const PRIVATE: &str = "private.pem";
 
-/// A certificate that ends sooner than this is warned of, seconds.
+/// Remaining validity at or below which a warning is issued, seconds.
 const ENDS_SOON: i64 = 24 * 60 * 60;
 
 /// A file of a key folder that cannot be used.
@@ -23,7 +23,7 @@ pub(crate) struct Fault {
     pub file: &'static str,
     /// What was found.
     pub found: String,
-    /// What would be valid.
+    /// What is valid.
     pub valid: &'static str,
 }
 
@@ -32,13 +32,13 @@ pub(crate) struct Fault {
 pub(crate) struct EndsSoon {
     /// The file's name within the folder.
     pub file: &'static str,
-    /// Date and time, UTC.
+    /// End of the validity: date and time, UTC.
     pub end: String,
 }
 
-/// Checks the contents of a folder's three files at `now`, seconds since 1970; returns which certificates end soon.
+/// Checks the contents of a folder's three files at `now`, seconds since 1970; returns the certificates that end soon.
 ///
-/// A kind of key or signature that is not known here is left to the TLS handshake.
+/// A key or signature of a kind that this code does not know passes; the TLS handshake checks it.
 pub(crate) fn check(
     authority: &[u8],
     certificate: &[u8],
@@ -58,7 +58,8 @@ pub(crate) fn check(
     Ok(soon)
 }
 
-/// Common names of the first certificate of a PEM file, the party's own; none where there is none that can be read.
+/// Returns the common names of the first certificate of a PEM file, which is the principal's own; empty where that
+/// certificate cannot be read.
 pub(crate) fn common_names(certificate: &[u8]) -> Vec<String> {
     let chain = blocks(CERTIFICATE, certificate).unwrap_or_default();
     let own = chain.first().and_then(|block| block.parse_x509().ok());
@@ -66,7 +67,7 @@ pub(crate) fn common_names(certificate: &[u8]) -> Vec<String> {
     names.filter_map(|name| name.as_str().ok().map(str::to_owned)).collect()
 }
 
-/// Reads the certificates of a PEM file, at least one.
+/// Reads the certificates of a PEM file. A file without any certificate is an error.
 fn blocks(file: &'static str, pem: &[u8]) -> Result<Vec<Pem>, Fault> {
     let unread = |found: String| Fault { file, found, valid: "a certificate in PEM; `aegis keys` makes one" };
     let mut blocks = Vec::new();
@@ -91,7 +92,7 @@ fn parsed<'a>(file: &'static str, blocks: &'a [Pem]) -> Result<Vec<X509Certifica
     blocks.iter().map(|block| block.parse_x509().map_err(unread)).collect()
 }
 
-/// Checks that the private key is that of the first certificate, the party's own.
+/// Checks that the private key belongs to the first certificate, which is the principal's own.
 fn key_belongs(chain: &[X509Certificate<'_>], private: &[u8]) -> Result<(), Fault> {
     let text = String::from_utf8_lossy(private);
     let (Ok(key), Some(own)) = (rcgen::KeyPair::from_pem(&text), chain.first()) else { return Ok(()) };
@@ -105,7 +106,7 @@ fn key_belongs(chain: &[X509Certificate<'_>], private: &[u8]) -> Result<(), Faul
     })
 }
 
-/// Checks that one of the authorities signed the last certificate of the chain, or is that certificate.
+/// Checks that one of the authorities signed the last certificate of the chain, or is that certificate itself.
 fn is_signed(chain: &[X509Certificate<'_>], authorities: &[X509Certificate<'_>]) -> Result<(), Fault> {
     let Some(last) = chain.last() else { return Ok(()) };
     let vouches = |authority: &X509Certificate<'_>| {
@@ -128,7 +129,7 @@ fn is_signed(chain: &[X509Certificate<'_>], authorities: &[X509Certificate<'_>])
     })
 }
 
-/// Checks that a certificate has begun and has not ended; says whether it ends soon.
+/// Checks that `now` is within a certificate's validity; returns the certificate's end where it is soon.
 fn is_current(
     file: &'static str,
     certificate: &X509Certificate<'_>,
@@ -157,7 +158,7 @@ fn is_current(
     Ok((end - now <= ENDS_SOON).then(|| EndsSoon { file, end: utc(end) }))
 }
 
-/// Writes seconds since 1970 as a date and time to the minute, in UTC.
+/// Formats seconds since 1970 as a date and time to the minute, in UTC.
 fn utc(seconds: i64) -> String {
     let Ok(time) = ASN1Time::from_timestamp(seconds) else { return format!("{seconds} s after 1970") };
     let time = time.to_datetime();
@@ -172,12 +173,12 @@ mod tests {
     use super::*;
 
     const DAY: i64 = 24 * 60 * 60;
-    /// 2027-01-01 00:00 UTC, when the certificates of these tests end; they begin a year before.
+    /// 2027-01-01 00:00 UTC, seconds since 1970: the end of the certificates of these tests. They begin one year before.
     const END: i64 = 1_798_761_600;
     const BEGIN: i64 = END - 365 * DAY;
     const NOW: i64 = END - 100 * DAY;
 
-    /// The three files of a party's folder.
+    /// Contents of the three files of a principal's folder.
     struct Folder {
         authority: String,
         certificate: String,
@@ -190,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Parameters of a certificate that is valid from the first day of one year to the first of another.
+    /// Returns the parameters of a certificate that is valid from the first day of one year to the first day of another.
     fn parameters(name: &str, years: [i32; 2]) -> CertificateParams {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, name);
@@ -270,7 +271,7 @@ mod tests {
     fn a_certificate_of_another_authority_of_the_same_name_is_found_out() {
         let mixed = Folder { authority: authority([2020, 2040]).0, ..folder() };
         refuses(&mixed, NOW, CERTIFICATE, &["ca.pem does not vouch", "CN=an authority", "aegis keys"]);
-        // Several authorities in one file: one of them is enough.
+        // The authority file may hold several authorities; one that signed is enough.
         let own = folder();
         let both = Folder { authority: format!("{}{}", mixed.authority, own.authority), ..own };
         assert_eq!(both.check(NOW), Ok(Vec::new()));

@@ -1,12 +1,12 @@
-//! What goes wrong again and again at a host, as messages that it drops: every one counted, and told of at most once a second,
-//! so that a flood fills no log. Pure: monotonic time comes in as a value.
+//! Counter of repeated faults at a host, such as dropped messages. Every fault is counted, and a warning is issued at
+//! most once a second so that a flood does not fill the log. Pure: monotonic time comes in as a value.
 
 use std::time::Duration;
 
-/// Between two warnings.
+/// Minimum time between two warnings.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What went wrong in one way so far.
+/// Count of faults of one kind.
 #[derive(Debug, Default)]
 pub(crate) struct Counted {
     count: u64,
@@ -16,12 +16,12 @@ pub(crate) struct Counted {
 }
 
 impl Counted {
-    /// Counts one, with its reason.
+    /// Counts one fault, with its reason.
     pub fn add(&mut self, reason: impl Into<String>) {
         self.add_all(1, reason);
     }
 
-    /// Counts several that have one reason; none counts for nothing.
+    /// Counts `count` faults with the same reason; a count of 0 changes nothing.
     pub fn add_all(&mut self, count: u64, reason: impl Into<String>) {
         if count > 0 {
             self.count += count;
@@ -29,12 +29,13 @@ impl Counted {
         }
     }
 
-    /// All of them.
+    /// Returns the number of all faults counted.
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// How many there were since this was answered last, and why the last was; nothing within a second of that.
+    /// Returns the number of faults since the last reported ones and the reason of the newest fault. Returns `None` where
+    /// there are none, and within one second of the last report.
     pub fn untold(&mut self, now: Duration) -> Option<(u64, &str)> {
         let fresh = self.count - self.told;
         if fresh == 0 || self.told_at.is_some_and(|at| now.saturating_sub(at) < INTERVAL) {

@@ -1,152 +1,23 @@
-//! Where a link goes, and whether it may: endpoints as they are written, and the guard that every one of them passes.
-//! Pure. Off loopback a link is encrypted and authenticated, unless somebody gives that up in as many words.
+//! Endpoints: parsing, and the guard that every endpoint must pass before a session opens.
+//! Pure. Off loopback a link is encrypted and authenticated, unless the caller explicitly allows plaintext.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::credentials::Credentials;
+use crate::error::LinkError;
 
-/// Why a link does not stand.
-#[derive(Debug, thiserror::Error)]
-pub enum LinkError {
-    /// No endpoint.
-    #[error(
-        "endpoint {found:?}: {reason}; valid is tls/HOST:PORT with keys, or on this machine tcp/HOST:PORT, for example \
-         tcp/127.0.0.1:7447"
-    )]
-    Endpoint {
-        /// What was given.
-        found: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// No name for a plant.
-    #[error("plant name: found {found:?}; valid is 1 to 64 letters, digits, `_` and `-`")]
-    Name {
-        /// What was given.
-        found: String,
-    },
-    /// A file among a party's keys that cannot be used.
-    #[error("{}: {found}; valid is {valid}", .file.display())]
-    KeyExprs {
-        /// The file, or the folder.
-        file: PathBuf,
-        /// What was found.
-        found: String,
-        /// What would be valid.
-        valid: String,
-    },
-    /// Somebody else serves a plant of this name here.
-    #[error("plant {name:?} is already served here")]
-    Served {
-        /// The name.
-        name: String,
-    },
-    /// Nobody controls a plant, so nobody was told.
-    #[error("plant {name:?}: nobody hears the operator's key; valid is a plant that `aegis run` drives")]
-    Unheard {
-        /// The name.
-        name: String,
-    },
-    /// Nobody serves at an endpoint, or one end refuses the other's certificate.
-    #[error(
-        "endpoint {found:?}: cannot connect: {reason}; valid is where a plant is served, as `aegis sim serve` does"
-    )]
-    Drive {
-        /// The endpoint.
-        found: String,
-        /// What Zenoh reports.
-        reason: String,
-    },
-    /// An endpoint that cannot be listened at.
-    #[error(
-        "endpoint {found:?}: cannot listen: {reason}; valid is an address of this machine with a free port"
-    )]
-    Serve {
-        /// The endpoint.
-        found: String,
-        /// What Zenoh reports.
-        reason: String,
-    },
-    /// Nobody answers.
-    #[error("nobody serves plant {name:?} there")]
-    Nobody {
-        /// The name.
-        name: String,
-    },
-    /// The plant answers and refuses.
-    #[error("plant {name:?} refuses: {reason}")]
-    Refused {
-        /// The name.
-        name: String,
-        /// The plant's reason.
-        reason: String,
-    },
-    /// The plant answers with what is no message, or none of this version.
-    #[error(
-        "plant {name:?}: its answer to a {question} cannot be read: {reason}; valid is what docs/protocol.md says of it"
-    )]
-    Unread {
-        /// The name.
-        name: String,
-        /// Name of the message that it answers.
-        question: &'static str,
-        /// What is wrong with the answer, with the field.
-        reason: String,
-    },
-    /// Zenoh's own error.
-    #[error("Zenoh: {0}")]
-    Zenoh(String),
-}
-
-impl From<zenoh::Error> for LinkError {
-    fn from(error: zenoh::Error) -> Self {
-        Self::Zenoh(words(&error))
-    }
-}
-
-/// What a Zenoh error says, without the place in Zenoh's source that each of its parts ends with.
-pub(crate) fn words(error: &zenoh::Error) -> String {
-    let text = error.to_string();
-    let mut kept = String::new();
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once(" at /") {
-        kept.push_str(before);
-        let (place, behind) = after.split_once(".rs:").unwrap_or((after, ""));
-        let number = behind.len() - behind.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        if number > 0 && !place.contains(' ') {
-            let behind = &behind[number..];
-            rest = behind.strip_prefix('.').unwrap_or(behind);
-        } else {
-            kept.push_str(" at /");
-            rest = after;
-        }
-    }
-    kept.push_str(rest);
-    kept.trim_end().trim_end_matches('.').to_owned()
-}
-
-/// Which side of the link this process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Listens and serves plants.
-    Serve,
-    /// Connects and drives them.
-    Drive,
-}
-
-/// What carries the bytes.
+/// Transport that carries the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Carrier {
-    /// Plain TCP: whoever is on the line can read and write.
+    /// Plain TCP: anyone on the network path can read and write.
     Tcp,
     /// TLS 1.3; both ends show a certificate.
     Tls,
 }
 
 impl Carrier {
-    /// As it begins an endpoint.
+    /// Returns the transport's name, the prefix of an endpoint.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
@@ -155,7 +26,7 @@ impl Carrier {
     }
 }
 
-/// A Zenoh locator whose host has been looked at.
+/// A Zenoh locator whose host has been validated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     locator: String,
@@ -193,21 +64,21 @@ impl FromStr for Endpoint {
 }
 
 impl Endpoint {
-    /// What carries the bytes.
+    /// Returns the transport that carries the bytes.
     pub fn carrier(&self) -> Carrier {
         self.carrier
     }
 
-    /// As Zenoh takes it.
+    /// Returns the endpoint as a Zenoh locator.
     pub fn locator(&self) -> &str {
         &self.locator
     }
 
-    /// Lets an endpoint pass that nobody else can reach, or that has keys. TLS without keys is refused, and keys
-    /// without TLS, and plain TCP off loopback unless `plaintext_allowed`.
+    /// Passes an endpoint that is on loopback or that uses TLS with keys. TLS without keys and keys without TLS are refused,
+    /// and plain TCP off loopback is refused unless `plaintext_allowed`.
     ///
     /// # Errors
-    /// [`LinkError::Endpoint`] says what is missing.
+    /// [`LinkError::Endpoint`] states what is missing.
     pub fn guard(self, plaintext_allowed: bool, keys: Option<Credentials>) -> Result<Guarded, LinkError> {
         let wrong =
             |reason: &str| Err(LinkError::Endpoint { found: self.locator.clone(), reason: reason.into() });
@@ -234,7 +105,7 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// An endpoint that [`Endpoint::guard`] let pass; only such a one is opened.
+/// An endpoint that passed [`Endpoint::guard`]; a session opens only at such an endpoint.
 #[derive(Clone, Debug)]
 pub struct Guarded {
     endpoint: Endpoint,
@@ -242,12 +113,12 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// The endpoint.
+    /// Returns the endpoint.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The keys, which every TLS endpoint has.
+    /// Returns the keys; `Some` for every TLS endpoint.
     pub fn keys(&self) -> Option<&Credentials> {
         self.keys.as_ref()
     }
@@ -256,6 +127,7 @@ impl Guarded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::words;
 
     fn endpoint(text: &str) -> Endpoint {
         text.parse().unwrap()

@@ -1,5 +1,6 @@
-//! A free-running plant at the other end of a Zenoh session, for a controller with threads of its own.
-//! What the plant publishes goes to the caller as it comes; commands go out by a sender that any thread may own.
+//! A free-running plant at the other end of a Zenoh session, for a multi-threaded controller.
+//! Messages that the plant publishes are passed to the caller on arrival; commands go out through a sender that any
+//! thread may own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,25 +15,25 @@ use crate::plant::{Claimant, ZenohPlant};
 use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, OperatorCommand, Status};
 use crate::{KeyExprs, LinkError};
 
-/// For a controller to show that it hears its operator.
+/// Time limit for a controller to appear as a subscriber of the operator key.
 const HEARING: Duration = Duration::from_secs(2);
-/// Between two looks at whether one does.
+/// Poll interval at which the subscription is checked.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// What is heard of a plant and of the people around it.
+/// A message received from a plant or from its operators.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
     /// An observation.
     Moved(Box<Moved>),
     /// The plant's heartbeat.
     Status(Status),
-    /// Somebody's wish.
+    /// An operator command.
     Operate(Operate),
-    /// Something that is no message, or none that belongs there: why.
+    /// Bytes that are not a message, or a message that does not belong on this key; the text gives the reason.
     Malformed(String),
 }
 
-/// A claimed plant that moves at its own rate.
+/// A claimed plant that runs at its own control rate.
 #[derive(Debug)]
 pub struct FreeRunningPlant {
     plant: ZenohPlant,
@@ -43,7 +44,7 @@ pub struct FreeRunningPlant {
     _subscribers: Vec<Subscriber<()>>,
 }
 
-/// Sends the commands of one claim.
+/// Sender of the commands of one claim.
 #[derive(Debug)]
 pub struct CommandSender {
     publisher: Publisher<'static>,
@@ -53,10 +54,11 @@ pub struct CommandSender {
 }
 
 impl FreeRunningPlant {
-    /// Claims the plant `name`. `hear` is called on threads of Zenoh's for everything that it publishes; it must not wait.
+    /// Claims the plant `name`. `hear` is called on Zenoh's threads for every observation and heartbeat that the plant
+    /// publishes; `hear` must not wait.
     ///
     /// # Errors
-    /// Those of [`ZenohPlant::claim`].
+    /// The errors of [`ZenohPlant::claim`].
     pub fn claim(
         session: &zenoh::Session,
         name: &str,
@@ -73,36 +75,37 @@ impl FreeRunningPlant {
         Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
     }
 
-    /// What the plant said of itself.
+    /// Returns the plant's answer to the claim.
     pub fn claimed(&self) -> &Claimed {
         self.plant.claimed()
     }
 
-    /// Starts an episode: its number and its first observation. From here on no command of an earlier one is sent: it would
-    /// move the plant away from where this one starts.
+    /// Starts an episode; returns its number and its first observation. From this call on no command of an earlier episode
+    /// is sent, because such a command would move the plant away from the start of the new episode.
     ///
     /// # Errors
-    /// The plant refuses, or is lost.
+    /// The plant refuses the reset, or is lost.
     pub fn reset(&mut self, start: Start) -> Result<(u64, Observation), PlantError> {
         self.after.store(self.plant.episode(), Ordering::Release);
         let observation = aegis_core::Plant::reset(&mut self.plant, start)?;
         Ok((self.plant.episode(), observation))
     }
 
-    /// The number of the last episode that a reset has asked for, whether the plant began it or not.
+    /// Returns the number of the last episode that a reset has asked for, whether the plant began the episode or not.
     pub fn episode(&self) -> u64 {
         self.plant.episode()
     }
 
-    /// When the plant took the first observation of the episode, or earlier, nanoseconds on its own clock.
+    /// Returns the stamp of the episode's first observation, nanoseconds on the plant's clock; the observation was made at
+    /// that time or later.
     pub fn stamp_ns(&self) -> u64 {
         self.plant.stamp_ns()
     }
 
-    /// A sender of commands to this claim.
+    /// Creates a sender of commands for this claim.
     ///
     /// # Errors
-    /// What Zenoh reports.
+    /// Errors that Zenoh reports.
     pub fn sender(&self) -> Result<CommandSender, LinkError> {
         let publisher = self
             .session
@@ -115,17 +118,17 @@ impl FreeRunningPlant {
     }
 }
 
-/// Hears the operators of a plant while this value lives, whether the plant is there or not.
+/// Subscription to the operator commands of a plant while this value lives, whether the plant is served or not.
 #[derive(Debug)]
 pub struct Operators {
     _subscriber: Subscriber<()>,
 }
 
 impl Operators {
-    /// Begins to hear those of the plant `name`. `hear` is called on threads of Zenoh's; it must not wait.
+    /// Subscribes to the operator commands of the plant `name`. `hear` is called on Zenoh's threads and must not wait.
     ///
     /// # Errors
-    /// No name, or what Zenoh reports.
+    /// [`LinkError::Name`] for an invalid plant name, or errors that Zenoh reports.
     pub fn hear(
         session: &zenoh::Session,
         name: &str,
@@ -135,7 +138,7 @@ impl Operators {
     }
 }
 
-/// Calls `hear` for what is published on a key.
+/// Subscribes to a key and calls `hear` for each message published there.
 fn subscribe(
     session: &zenoh::Session,
     key: String,
@@ -154,9 +157,9 @@ fn subscribe(
 }
 
 impl CommandSender {
-    /// Sends one command: `sequence` counts the episode's from 1, `observation` is the newest that was known. A command
-    /// of an episode before this claim or before the last reset is not sent: it was made for another plant, or for another
-    /// place to start from. Returns whether it was sent.
+    /// Sends one command. `sequence` counts the commands of the episode from 1; `observation` is the sequence number of the
+    /// newest observation known when the command was made. A command of an episode before this claim or before the last
+    /// reset is not sent, because it was made for another plant or another start. Returns whether the command was sent.
     ///
     /// # Errors
     /// The session is closed.
@@ -178,10 +181,11 @@ impl CommandSender {
     }
 }
 
-/// Publishes a wish to whoever controls the plant `name`, and makes sure that somebody was there to hear it.
+/// Publishes an operator command to the controller of the plant `name`, and checks that a controller was subscribed.
 ///
 /// # Errors
-/// No name, [`LinkError::Unheard`] where no controller shows itself in time, or what Zenoh reports.
+/// [`LinkError::Name`] for an invalid plant name, [`LinkError::Unheard`] where no controller subscribes in time, or errors
+/// that Zenoh reports.
 pub fn operate(session: &zenoh::Session, name: &str, operate: Operate) -> Result<(), LinkError> {
     let key = KeyExprs::of(name)?.operator;
     let publisher =
@@ -190,7 +194,8 @@ pub fn operate(session: &zenoh::Session, name: &str, operate: Operate) -> Result
     let say = || publisher.put(Message::from(operate).encode()).wait();
     let begin = Instant::now();
     let mut heard = is_heard()?;
-    // A stop waits for nothing. Said a second time it changes nothing, which is not so of a reset or a start.
+    // A stop or e-stop is sent at once, without a check for a subscriber. A repeated stop changes nothing; a repeated
+    // reset or start might.
     if heard || matches!(operate.wish, OperatorCommand::EStop | OperatorCommand::Stop) {
         say()?;
     }

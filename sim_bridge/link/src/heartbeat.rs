@@ -1,5 +1,5 @@
-//! Heartbeats of our own, ten a second from a thread of their own: Zenoh's liveliness notices a silent peer only after
-//! ten seconds. Both sides beat and both sides listen.
+//! Application heartbeats, ten per second from a separate thread: Zenoh's liveliness detects a silent peer only after
+//! ten seconds. Both sides send heartbeats and both sides listen.
 
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use zenoh::Wait;
 use zenoh::qos::CongestionControl;
 
-use crate::endpoint::LinkError;
+use crate::error::LinkError;
 
-/// Between two beats.
+/// Time between two heartbeats.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 
-/// A thread that publishes a message until it is dropped.
+/// A thread that publishes a message at a fixed interval until this value is dropped.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     stop: Option<SyncSender<()>>,
@@ -21,7 +21,7 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts to publish what `message` returns, on `key`.
+    /// Starts a thread that publishes what `message` returns on `key`, at once and then every [`INTERVAL`].
     pub fn start(
         session: &zenoh::Session,
         key: &str,
@@ -35,7 +35,7 @@ impl Heartbeat {
         let (stop, stopped) = sync_channel(0);
         let beat = move || {
             loop {
-                // A beat that cannot be sent is what the other side listens for.
+                // A heartbeat that cannot be sent needs no handling: the other side detects the silence.
                 let _ = publisher.put(message()).wait();
                 if stopped.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Timeout) {
                     return;

@@ -1,7 +1,8 @@
-//! The plant's side as a state machine: who holds the plant, which step is next, and when it stops by itself.
-//! Pure but for the plant it moves: messages and monotonic time come in, messages go out.
+//! Plant side of the protocol as a state machine: which controller holds the plant, which control step is next, and when
+//! the plant stops by itself. Pure except for the plant it moves: messages and monotonic time come in, messages go out.
 //!
-//! A step is run once, whatever the line does: the same numbers again get the same answer again.
+//! Each control step is executed once, even where messages are lost or repeated: a request repeated with the same numbers
+//! gets the same answer again.
 
 use std::time::Duration;
 
@@ -13,29 +14,29 @@ use crate::wire::{
     Status, Step,
 };
 
-/// Between two publications with the plant's whole state, free-running.
+/// Minimum time between two publications that include the plant's complete state, free-running.
 const STATE_EVERY: Duration = Duration::from_millis(50);
 
-/// What a host says of its plant.
+/// Properties of the plant that a host reports to a controller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlantInfo {
     /// Values per action.
     pub action_width: u32,
-    /// Tasks of the suite.
+    /// Number of tasks of the suite.
     pub tasks: u32,
     /// Control period.
     pub period: Duration,
-    /// The action of standing still, `[action_width]`.
+    /// Action with which the plant stands still, `[action_width]`.
     pub stand_still: Vec<f32>,
 }
 
-/// After how much silence what happens.
+/// Timeouts for missing commands and for a silent controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostLimits {
-    /// A free-running plant stops when it has had no action for so long. An action that answers an observation older than
-    /// this is none.
+    /// Time without an action after which a free-running plant stops. An action that answers an observation older than this
+    /// is dropped and does not count.
     pub command_timeout: Duration,
-    /// The plant is free for others when its controller has been silent for so long.
+    /// Silence of the controller after which the plant is free for another controller.
     pub controller_timeout: Duration,
 }
 
@@ -45,7 +46,7 @@ impl Default for HostLimits {
     }
 }
 
-/// One served plant.
+/// State of one served plant.
 #[derive(Debug)]
 pub struct Host {
     instance: u64,
@@ -54,7 +55,7 @@ pub struct Host {
     claims: u64,
     held: Option<Held>,
     dropped: Counted,
-    /// Control periods in which the plant could not be moved.
+    /// Control periods in which the plant's step failed.
     failed: Counted,
     refused: u64,
 }
@@ -64,7 +65,7 @@ struct Held {
     claim: Claim,
     session: u64,
     seen: Duration,
-    /// Stamp of the newest heartbeat on the controller's clock, nanoseconds, and when it arrived.
+    /// Stamp of the newest heartbeat on the controller's clock, nanoseconds, and the heartbeat's arrival time.
     pulse: Option<(u64, Duration)>,
     newest_episode: u64,
     episode: Option<Episode>,
@@ -74,11 +75,11 @@ struct Held {
 struct Episode {
     reset: Reset,
     sequence: u32,
-    /// The answer to the last reset or step, for when it is asked again.
+    /// The answer to the last reset or step, for a repeated request.
     answer: Vec<u8>,
-    /// Stopped by itself: no action counts any more.
+    /// Whether the plant has stopped by itself; every later action is dropped.
     stopped: bool,
-    /// Whether it has stood still since then.
+    /// Whether a control period with the stand-still action has succeeded since the stop.
     stands: bool,
     command: Option<Command>,
 }
@@ -91,13 +92,13 @@ struct Command {
 }
 
 impl Host {
-    /// A host that nobody holds. `instance` must differ between any two processes that serve the same name.
+    /// Creates a host without a claim. `instance` must differ between any two processes that serve the same plant name.
     pub fn new(instance: u64, info: PlantInfo, limits: HostLimits) -> Self {
         let (dropped, failed) = <(Counted, Counted)>::default();
         Self { instance, info, limits, claims: 0, held: None, dropped, failed, refused: 0 }
     }
 
-    /// Answers one request. Moves the plant where the request is the next one.
+    /// Answers one request. A reset, or a step with the next sequence number, moves the plant.
     pub fn request(&mut self, bytes: &[u8], now: Duration, plant: &mut dyn Plant) -> Vec<u8> {
         let message = match Message::decode(bytes) {
             Ok(message) => message,
@@ -122,7 +123,7 @@ impl Host {
         answer.unwrap_or_else(|(code, reason)| self.refuse(code, reason))
     }
 
-    /// Takes a controller's heartbeat, which arrived at `at`.
+    /// Handles a heartbeat of the controller, which arrived at `at`.
     pub fn pulse(&mut self, bytes: &[u8], at: Duration) {
         let known = match (Message::decode(bytes), &mut self.held) {
             (Ok(Message::Pulse(pulse)), Some(held)) if held.session == pulse.session => {
@@ -137,7 +138,7 @@ impl Host {
         }
     }
 
-    /// Takes a free-running controller's command, which arrived at `at`.
+    /// Handles an action of a free-running controller, which arrived at `at`.
     pub fn action(&mut self, bytes: &[u8], at: Duration) {
         if self.accept(bytes, at).is_none() {
             self.dropped
@@ -145,13 +146,14 @@ impl Host {
         }
     }
 
-    /// Counts messages that never came to be read.
+    /// Counts messages that were dropped without being decoded.
     pub fn overlook(&mut self, count: u64, reason: &str) {
         self.dropped.add_all(count, reason);
     }
 
-    /// A free-running plant's control period: moves it, stops it when its controller has gone silent, and returns what
-    /// to publish. Nothing without an episode, and nothing in lock-step.
+    /// Executes one control period of a free-running plant: moves the plant, or stops it when the command timeout has passed,
+    /// and returns the observation to publish. Does nothing and returns `None` without an episode and in lock-step; returns
+    /// `None` where the plant's step fails.
     pub fn tick(&mut self, now: Duration, plant: &mut dyn Plant) -> Option<Vec<u8>> {
         let timeout = self.limits.command_timeout;
         let held = self.held.as_mut().filter(|held| held.claim.mode == Mode::FreeRunning)?;
@@ -168,7 +170,7 @@ impl Host {
             Ok(transition) => {
                 episode.stands = episode.stopped;
                 episode.sequence += 1;
-                // For pictures: more often than they are drawn it is not worth its bytes.
+                // The state is for rendering pictures. More often than pictures are drawn it would waste bandwidth.
                 let mut state = Vec::new();
                 if episode.sequence % periods_in(STATE_EVERY, self.info.period) == 0 {
                     plant.state(&mut state);
@@ -185,8 +187,8 @@ impl Host {
                 Some(Message::from(moved).encode())
             }
             Err(error) => {
-                // A plant that cannot move must not be commanded on. It is told to stand still in every period from here on,
-                // and the status says that it stopped once that has worked.
+                // After a failed step the plant gets no further commands. From here on every period asks the plant to stand
+                // still, and the status reports the stop once such a period has succeeded.
                 episode.stopped = true;
                 self.failed.add(error.to_string());
                 self.refused += 1;
@@ -195,14 +197,15 @@ impl Host {
         }
     }
 
-    /// The control period while a free-running episode is on.
+    /// Returns the control period while a free-running episode runs, else `None`.
     pub fn period(&self) -> Option<Duration> {
         let held = self.held.as_ref().filter(|held| held.claim.mode == Mode::FreeRunning)?;
         held.episode.as_ref().map(|_| self.info.period)
     }
 
-    /// Moves forward, by `span` and at most to `now`, when the controller was last heard: a time in which this process took in no
-    /// message, for the plant moved or the machine stood still, says nothing of a controller's silence.
+    /// Moves the time at which the controller was last heard forward by `span`, at most to `now`. A time in which this
+    /// process read no message, because the plant moved or the machine was suspended, must not count as the controller's
+    /// silence.
     pub fn discount(&mut self, span: Duration, now: Duration) {
         if let Some(held) = &mut self.held {
             held.seen = held.seen.max(now.min(held.seen + span));
@@ -215,7 +218,8 @@ impl Host {
         self.held.take_if(|held| now.saturating_sub(held.seen) > limit);
     }
 
-    /// What to tell people of a plant that could not be moved, or else of dropped messages; of each at most once a second.
+    /// Returns a warning for the log about failed control periods, or else about dropped messages; each kind at most once a
+    /// second.
     pub fn warning(&mut self, now: Duration) -> Option<String> {
         if let Some((count, last)) = self.failed.untold(now) {
             let times = if count == 1 { String::new() } else { format!(" ({count} times, this the last)") };
@@ -226,7 +230,7 @@ impl Host {
         Some(format!("dropped {count} {messages}, the last because: {last}"))
     }
 
-    /// What the plant is doing.
+    /// Returns the plant's heartbeat message.
     pub fn status(&self, now: Duration) -> Message {
         let held = self.held.as_ref();
         let episode = held.and_then(|held| held.episode.as_ref());
@@ -268,7 +272,7 @@ impl Host {
             }
             None => {
                 self.claims += 1;
-                // Sessions of different processes differ, so that nothing from before a restart is taken for new.
+                // Session numbers of different processes differ, so that no message from before a restart is accepted.
                 let session = self.instance.wrapping_add(self.claims);
                 self.held =
                     Some(Held { claim, session, seen: now, pulse: None, newest_episode: 0, episode: None });
@@ -331,8 +335,8 @@ impl Host {
         let transition = match plant.step(&step.action) {
             Ok(transition) => transition,
             Err(error) => {
-                // An action that does not fit moved nothing. After anything else nobody knows where the plant is, and
-                // the same question again must not move it once more.
+                // An action that does not fit has moved nothing. After any other error the plant's state is unknown, so
+                // the episode ends: a repeated request must not move the plant again.
                 if !matches!(error, PlantError::Action { .. }) {
                     held.episode = None;
                 }
@@ -372,13 +376,13 @@ impl Host {
         let held = self.held.as_mut().filter(|held| held.session == session)?;
         let running = held.episode.as_mut().filter(|running| running.reset.episode == episode)?;
         let newer = running.command.as_ref().is_none_or(|command| command.sequence < sequence);
-        // Measured on the plant's own steps, so that no delay on the line, however constant, hides the age.
+        // The age is measured in the plant's control steps, so that no network delay, however constant, hides it.
         let age = running.sequence.checked_sub(observation).map(|steps| self.info.period * steps);
         let young = age.is_some_and(|age| age <= self.limits.command_timeout);
         if !fits || !newer || running.stopped || !young {
             return None;
         }
-        // An action that arrives after the timeout, before the tick that would have noticed, comes too late as well.
+        // An action that arrives after the timeout but before the tick that would detect the timeout is late as well.
         let late = |command: &Command| at.saturating_sub(command.at) > self.limits.command_timeout;
         if running.command.as_ref().is_some_and(late) {
             running.stopped = true;
@@ -393,7 +397,7 @@ impl Host {
         self.expire(now);
         match &mut self.held {
             Some(held) if held.session == session => {
-                // A request may have waited behind a later heartbeat.
+                // The request may have waited in the inbox while a later heartbeat was handled, so `seen` never decreases.
                 held.seen = held.seen.max(now);
                 Ok(held)
             }
@@ -426,7 +430,7 @@ fn current(held: &mut Held, number: u64) -> Result<&mut Episode, Refusal> {
     })
 }
 
-/// Periods that last for a time, at least one.
+/// Returns the number of control periods that cover `time`, rounded up, at least 1.
 fn periods_in(time: Duration, period: Duration) -> u32 {
     let periods = time.as_nanos().div_ceil(period.as_nanos().max(1)).max(1);
     u32::try_from(periods).unwrap_or(u32::MAX)
@@ -452,7 +456,7 @@ fn moved(
     Message::from(Moved { session, episode, sequence, stamp_ns, success, observation, state }).encode()
 }
 
-/// Nanoseconds as messages hold them; enough for 584 years.
+/// Converts a time to nanoseconds as messages carry them; 64 bits suffice for 584 years.
 pub(crate) fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

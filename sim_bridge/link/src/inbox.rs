@@ -1,5 +1,6 @@
-//! What waits for a plant while it moves: bounded by number and by size, and everything that found no place is counted.
-//! Zenoh's threads put in and the plant's thread takes out; no kind of message can crowd out another.
+//! Inbox of messages that wait for a plant while the plant moves: bounded in number and in size, with a count of every
+//! dropped message. Zenoh's threads put messages in and the plant's thread takes them out. Each kind of message has its
+//! own queue, so no kind can crowd out another.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -7,17 +8,17 @@ use std::time::Duration;
 
 use crate::wire::MAX_TO_PLANT;
 
-/// Requests that may wait. One that finds no place is dropped, for whoever asked asks again.
+/// Maximum number of waiting requests. A request beyond it is dropped, because the controller repeats the request.
 const REQUESTS: usize = 64;
-/// Actions that may wait. The oldest gives way, for the plant moves with the newest.
+/// Maximum number of waiting actions. The oldest is dropped for a new one, because the plant executes the newest.
 const ACTIONS: usize = 64;
-/// Heartbeats that may wait. The oldest gives way, for the newest says more.
+/// Maximum number of waiting heartbeats. The oldest is dropped for a new one, because the newest carries the latest time.
 const PULSES: usize = 256;
 
-/// Bytes of a publication, and when they arrived.
+/// Bytes of a publication, and their arrival time.
 pub(crate) type Arrived = (Vec<u8>, Duration);
 
-/// What there was to take: every heartbeat and action, and one request, so that each gets its turn.
+/// Messages taken out at once: every waiting heartbeat and action, and one request, so that no kind delays another.
 #[derive(Debug)]
 pub(crate) struct Batch<R> {
     /// Heartbeats, oldest first.
@@ -26,9 +27,9 @@ pub(crate) struct Batch<R> {
     pub actions: VecDeque<Arrived>,
     /// The oldest request.
     pub request: Option<R>,
-    /// Messages that found no place since the last batch.
+    /// Number of messages dropped for lack of capacity since the last batch.
     pub crowded_out: u64,
-    /// Messages since the last batch that are larger than any to a plant.
+    /// Number of messages since the last batch that were larger than [`MAX_TO_PLANT`].
     pub oversized: u64,
 }
 
@@ -38,7 +39,7 @@ impl<R> Batch<R> {
         Self { pulses, actions, request: None, crowded_out: 0, oversized: 0 }
     }
 
-    /// Whether nobody had sent anything.
+    /// Returns whether the batch holds no message.
     pub fn is_empty(&self) -> bool {
         self.pulses.is_empty() && self.actions.is_empty() && self.request.is_none()
     }
@@ -58,7 +59,7 @@ pub(crate) struct Inbox<R> {
 }
 
 impl<R> Inbox<R> {
-    /// An empty one.
+    /// Creates an empty inbox.
     pub fn new() -> Self {
         let waiting = Waiting { requests: VecDeque::new(), rest: Batch::new() };
         Self { waiting: Mutex::new(waiting), arrived: Condvar::new() }
@@ -75,17 +76,17 @@ impl<R> Inbox<R> {
         });
     }
 
-    /// Puts in an action of `size` bytes, copied only where they fit.
+    /// Puts in an action of `size` bytes. `bytes` is called, and so copies, only where the size is within the limit.
     pub fn action(&self, size: usize, bytes: impl FnOnce() -> Vec<u8>, at: Duration) {
         self.put(size, |waiting| newest(&mut waiting.rest.actions, (bytes(), at), ACTIONS));
     }
 
-    /// Puts in a heartbeat of `size` bytes, copied only where they fit.
+    /// Puts in a heartbeat of `size` bytes. `bytes` is called, and so copies, only where the size is within the limit.
     pub fn pulse(&self, size: usize, bytes: impl FnOnce() -> Vec<u8>, at: Duration) {
         self.put(size, |waiting| newest(&mut waiting.rest.pulses, (bytes(), at), PULSES));
     }
 
-    /// Takes out what is there, waiting at most `timeout` for something.
+    /// Takes out a batch, waiting at most `timeout` for the first message.
     pub fn take(&self, timeout: Duration) -> Batch<R> {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let nothing = |waiting: &mut Waiting<R>| waiting.requests.is_empty() && waiting.rest.is_empty();
@@ -108,7 +109,7 @@ impl<R> Inbox<R> {
     }
 }
 
-/// Puts in the newest; whether the oldest had to give way.
+/// Appends a message; returns whether the oldest was dropped to make room.
 fn newest(queue: &mut VecDeque<Arrived>, arrived: Arrived, most: usize) -> bool {
     let full = queue.len() >= most;
     if full {
@@ -137,7 +138,7 @@ mod tests {
         assert_eq!(batch.crowded_out, (30_000 - PULSES - ACTIONS - REQUESTS) as u64);
         let last = Some(&(9_999u32.to_le_bytes().to_vec(), NOW));
         assert_eq!((batch.pulses.back(), batch.actions.back()), (last, last));
-        // The requests that found a place come one a batch, oldest first, and nothing is counted twice.
+        // The accepted requests come out one per batch, oldest first, and nothing is counted twice.
         for i in 1..REQUESTS as u32 {
             let batch = inbox.take(NOW);
             assert_eq!((batch.request, batch.crowded_out, batch.pulses.len()), (Some(i), 0, 0));

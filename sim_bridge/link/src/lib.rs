@@ -1,13 +1,24 @@
-//! Any plant over Zenoh: the wire format, the host that serves a plant, and the plant at the other end of the line.
-//! `wire`, `host`, `endpoint`, `access` and `certificates` are pure: values in, values out. `serve`, `plant` and `session` are the shells.
+//! Any plant over Zenoh: the wire format, the host that serves a plant, and the remote plant at the controller's end.
+//! `wire`, `host`, `endpoint`, `access` and `certificates` are pure: values in, values out. `serve`, `plant` and
+//! `session` do the input and output.
 //!
-//! `docs/protocol.md` states the wire format field by field.
+//! `docs/reference/protocol.md` states the wire format field by field.
+//!
+//! ```
+//! use aegis_link::Endpoint;
+//!
+//! let endpoint: Endpoint = "tcp/192.0.2.1:7447".parse()?;
+//! let error = endpoint.guard(false, None).unwrap_err().to_string();
+//! assert!(error.contains("plain TCP off loopback lets anybody there read and move the plant"));
+//! # Ok::<(), aegis_link::LinkError>(())
+//! ```
 
 pub mod access;
 mod certificates;
 mod counted;
 pub mod credentials;
 pub mod endpoint;
+mod error;
 pub mod free_running;
 mod heartbeat;
 pub mod host;
@@ -19,8 +30,10 @@ pub mod session;
 pub mod wire;
 
 pub use access::Principal;
+pub use access::Role;
 pub use credentials::Credentials;
-pub use endpoint::{Carrier, Endpoint, Guarded, LinkError, Role};
+pub use endpoint::{Carrier, Endpoint, Guarded};
+pub use error::LinkError;
 pub use free_running::{CommandSender, FreeRunningPlant, Heard, Operators};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use plant::{Claimant, Counters, Timeouts, ZenohPlant};
@@ -28,7 +41,7 @@ pub use policy::{RemotePolicy, serve_policy};
 pub use serve::serve;
 pub use session::{listening, open, open_guarded};
 
-/// A number that tells this process from any other that serves the same plant.
+/// Draws a number that distinguishes this process from any other that serves the same plant.
 pub fn instance() -> u64 {
     plant::nonce()
 }
@@ -36,7 +49,7 @@ pub fn instance() -> u64 {
 /// The key expressions of one plant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyExprs {
-    /// Queries of the controller: claim, reset, step, look, release.
+    /// Requests of the controller: claim, reset, step, picture request, release.
     pub request: String,
     /// The plant's heartbeat, ten times a second.
     pub status: String,
@@ -46,19 +59,19 @@ pub struct KeyExprs {
     pub action: String,
     /// Observations of a free-running plant.
     pub observation: String,
-    /// What people want of the controller: stop, e-stop, reset.
+    /// Operator commands to the controller: start, stop, e-stop, reset.
     pub operator: String,
-    /// Liveliness token of whoever serves the plant.
+    /// Liveliness token of the process that serves the plant.
     pub alive: String,
-    /// All of a policy that answers for the plant from elsewhere.
+    /// All keys of a policy that is served for the plant by another process.
     pub policy: String,
 }
 
 impl KeyExprs {
-    /// The keys of the plant `name`.
+    /// Returns the keys of the plant `name`.
     ///
     /// # Errors
-    /// A name that is not 1 to 64 letters, digits, `_` or `-`.
+    /// [`LinkError::Name`] for a name that is not 1 to 64 letters, digits, `_` or `-`.
     pub fn of(name: &str) -> Result<Self, LinkError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {

@@ -1,5 +1,5 @@
-//! `ZenohPlant`: a plant at the other end of a Zenoh session, behind the same trait as one in this process.
-//! An answer counts only for its own question; a plant that falls silent or comes back as another is lost.
+//! `ZenohPlant`: a plant at the other end of a Zenoh session, behind the same trait as a plant in this process.
+//! An answer is accepted only for its own request. A plant that falls silent, or whose process was restarted, is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -14,7 +14,7 @@ use zenoh::qos::CongestionControl;
 use zenoh::query::{ConsolidationMode, Querier, Reply};
 
 use crate::KeyExprs;
-use crate::endpoint::LinkError;
+use crate::error::LinkError;
 use crate::heartbeat::Heartbeat;
 use crate::host::nanoseconds;
 use crate::wire::{
@@ -22,23 +22,23 @@ use crate::wire::{
     Step, WireError,
 };
 
-/// Between two looks at the plant's heartbeat while an answer is awaited.
+/// Poll interval at which the plant's heartbeat is checked while an answer is awaited.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// Before a question is asked again that ended without an answer.
+/// Pause before a request that ended without an answer is sent again.
 const AGAIN: Duration = Duration::from_millis(10);
-/// Observations that may wait; a free-running controller wants the newest.
+/// Maximum number of waiting observations.
 const QUEUE: usize = 64;
 
-/// How long to wait for what.
+/// Timeouts of a controller for its plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// A plant without a heartbeat for so long is lost.
+    /// Time without a heartbeat after which the plant is lost.
     pub heartbeat: Duration,
-    /// For one step, asked as often as needed.
+    /// Limit for the answer to one step, including repeated requests.
     pub step: Duration,
-    /// For a reset; simulators load scenes in it.
+    /// Limit for the answer to a reset, in which simulators load scenes.
     pub reset: Duration,
-    /// For a plant to appear and to be granted.
+    /// Limit for a plant to appear and to grant the claim.
     pub claim: Duration,
 }
 
@@ -49,25 +49,25 @@ impl Default for Timeouts {
     }
 }
 
-/// Who claims a plant, and how it waits.
+/// The controller that claims a plant, and its timeouts.
 #[derive(Clone, Debug)]
 pub struct Claimant {
-    /// A name for people.
+    /// Name of the controller, for messages to people.
     pub controller: String,
-    /// Episodes of this claim are numbered from one above this on, so that no number is used twice where a controller claims
-    /// again.
+    /// Last episode number already used. Episodes of this claim are numbered from `after + 1`, so that no number is used
+    /// twice when a controller claims the plant again.
     pub after: u64,
-    /// Messages are stamped by the time since then, so that a status which echoes a heartbeat is held against a clock of the
-    /// claimant's.
+    /// Origin of message stamps. Stamps are the time since this instant, so that the echo of a heartbeat in a status can be
+    /// compared with the claimant's own clock.
     pub clock: Instant,
-    /// How long it waits for what.
+    /// Timeouts for the plant.
     pub patience: Timeouts,
-    /// Once set, nothing is waited for any more: whoever waits is told that the plant is lost.
+    /// Flag that ends every wait once set; the waiting call then returns [`PlantError::Lost`], a claim [`LinkError::Nobody`].
     pub end: Arc<AtomicBool>,
 }
 
 impl Claimant {
-    /// One whose clock begins now, and which waits as long as it waits by default.
+    /// Creates a claimant whose clock begins now, with default timeouts.
     pub fn new(controller: &str) -> Self {
         Self {
             controller: controller.into(),
@@ -79,16 +79,16 @@ impl Claimant {
     }
 }
 
-/// What went wrong without harm.
+/// Counts of faults that were tolerated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Questions that had to be asked again.
+    /// Requests that were sent again.
     pub repeated: u64,
     /// Answers and observations of another episode or step, dropped.
     pub stale: u64,
-    /// Observations that never came, told by the gap in their numbers. Free-running only.
+    /// Observations that never arrived, counted by gaps in their sequence numbers. Free-running only.
     pub missed: u64,
-    /// Messages that were none.
+    /// Bytes that could not be decoded as a message.
     pub malformed: u64,
 }
 
@@ -98,7 +98,7 @@ struct Seen {
     at: Instant,
 }
 
-/// A plant over Zenoh.
+/// A claimed plant over Zenoh.
 #[derive(Debug)]
 pub struct ZenohPlant {
     name: String,
@@ -108,9 +108,9 @@ pub struct ZenohPlant {
     clock: Instant,
     episode: u64,
     sequence: u32,
-    /// Stamp of the newest observation that came, nanoseconds on the plant's clock.
+    /// Stamp of the newest observation received, nanoseconds on the plant's clock.
     stamp_ns: u64,
-    /// Commands sent in this episode. Free-running only.
+    /// Number of commands sent in this episode. Free-running only.
     commands: u32,
     state: Vec<f64>,
     counters: Counters,
@@ -126,11 +126,11 @@ pub struct ZenohPlant {
 }
 
 impl ZenohPlant {
-    /// Claims the plant `name` for `controller`, a name for people.
+    /// Claims the plant `name` for `controller`, a name that the plant shows to people.
     ///
     /// # Errors
-    /// [`LinkError::Nobody`] where it is not served, [`LinkError::Refused`] where another controller holds it or it
-    /// speaks another version.
+    /// [`LinkError::Nobody`] where the plant is not served, [`LinkError::Refused`] where another controller holds the plant or
+    /// the plant speaks another version, [`LinkError::Unread`] where the plant's answer cannot be decoded.
     pub fn claim(
         session: &zenoh::Session,
         name: &str,
@@ -141,7 +141,7 @@ impl ZenohPlant {
         Self::claim_by(session, name, mode, Claimant { patience, ..Claimant::new(controller) })
     }
 
-    /// The same for a claimant of any kind.
+    /// Claims the plant `name` for a claimant with its own clock, timeouts and episode numbers.
     pub(crate) fn claim_by(
         session: &zenoh::Session,
         name: &str,
@@ -150,7 +150,7 @@ impl ZenohPlant {
     ) -> Result<Self, LinkError> {
         let Claimant { controller, after, clock, patience, end } = claimant;
         let keys = KeyExprs::of(name)?;
-        // There is one answer to a question: nothing is gained by holding it until the query is over.
+        // A request has one answer: consolidation would only delay the answer until the query ends.
         let at_once = ConsolidationMode::None;
         let querier = |timeout| {
             let querier = session.declare_querier(keys.request.clone()).timeout(timeout).express(true);
@@ -178,7 +178,8 @@ impl ZenohPlant {
         let (queue, observations) = sync_channel(QUEUE);
         let subscriber = session
             .declare_subscriber(keys.observation.clone())
-            // A full queue means that nobody steps; the gap in the numbers tells.
+            // The queue is full only while the controller does not step. The dropped observations show as a gap in the
+            // sequence numbers.
             .callback(move |sample| drop(queue.try_send(sample.payload().to_bytes().into_owned())))
             .wait()?;
         let actions = session
@@ -214,27 +215,27 @@ impl ZenohPlant {
         })
     }
 
-    /// What the plant said of itself.
+    /// Returns the plant's answer to the claim.
     pub fn claimed(&self) -> &Claimed {
         &self.claimed
     }
 
-    /// The episode that the last reset began; 0 before the first.
+    /// Returns the number of the episode that the last reset asked for; before the first reset, the claimant's `after`.
     pub fn episode(&self) -> u64 {
         self.episode
     }
 
-    /// `stamp_ns` of the newest observation that came.
+    /// Returns `stamp_ns` of the newest observation received.
     pub(crate) fn stamp_ns(&self) -> u64 {
         self.stamp_ns
     }
 
-    /// What went wrong without harm since the claim.
+    /// Returns the counts of tolerated faults since the claim.
     pub fn counters(&self) -> Counters {
         self.counters
     }
 
-    /// Asks until the answer to this very question comes.
+    /// Sends a request, repeatedly where needed, until its answer arrives.
     fn ask(&mut self, question: &Message, patience: Duration) -> Result<Message, PlantError> {
         let bytes = question.encode();
         let begin = Instant::now();
@@ -251,7 +252,7 @@ impl ZenohPlant {
         }
     }
 
-    /// The answer, or `None` where the question ended without one.
+    /// Waits for the answer to a request; returns `None` where the query ended without an answer.
     fn await_answer(
         &mut self,
         question: &Message,
@@ -269,7 +270,7 @@ impl ZenohPlant {
                         }
                         Some(Ok(answer)) if answers_to(&answer, question) => return Ok(Some(answer)),
                         Some(Ok(_)) => self.counters.stale += 1,
-                        // Asked again, it would come again.
+                        // A repeated request would get the same answer.
                         Some(Err(error)) => {
                             let unread = unread(&self.name, question, &error);
                             return Err(PlantError::Backend(unread.to_string()));
@@ -283,14 +284,15 @@ impl ZenohPlant {
         }
     }
 
-    /// Gives up on a plant that is silent, or that has not answered for too long although it lives, and when told to end.
+    /// Returns [`PlantError::Lost`] where the plant is silent, where the plant sends heartbeats but has not answered in time,
+    /// where the plant has stopped by itself, and where the end flag is set.
     fn watch(&self, begin: Instant, patience: Duration) -> Result<(), PlantError> {
         let lost = |reason: String| Err(PlantError::Lost(format!("{}: {reason}", self.name)));
         if self.end.load(Ordering::Acquire) {
             return lost("told to end before it answered".into());
         }
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        // Before its first heartbeat a plant has been silent since the question.
+        // Silence counts from the request, not from an earlier heartbeat.
         let last = seen.as_ref().map_or(begin, |seen| seen.at.max(begin));
         if last.elapsed() > self.patience.heartbeat {
             return lost(format!("no heartbeat for {:.1} s", last.elapsed().as_secs_f64()));
@@ -311,7 +313,7 @@ impl ZenohPlant {
         Transition { observation: moved.observation.at(moved.sequence), success: moved.success }
     }
 
-    /// Sends a command and waits for the next observation, whatever the plant did meanwhile.
+    /// Sends a command and waits for the next observation, whether the plant has executed the command or not.
     fn drive(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
         self.commands += 1;
         let command = Action {
@@ -410,7 +412,7 @@ impl Plant for ZenohPlant {
 impl Drop for ZenohPlant {
     fn drop(&mut self) {
         let release = Message::from(Release { session: self.claimed.session }).encode();
-        // Whoever does not hear it frees the plant when the heartbeat ends.
+        // A plant that does not receive the release becomes free when the heartbeat has been silent for its timeout.
         if let Ok(answers) = self.brief.get().payload(release).with(FifoChannel::new(1)).wait() {
             let _ = answers.recv_timeout(Duration::from_secs(1));
         }
@@ -449,7 +451,7 @@ fn unread(plant: &str, question: &Message, error: &WireError) -> LinkError {
     LinkError::Unread { name: plant.into(), question: question.name(), reason: error.to_string() }
 }
 
-/// Whether an answer carries the numbers of the question.
+/// Returns whether an answer carries the numbers of the request.
 fn answers_to(answer: &Message, question: &Message) -> bool {
     match (answer, question) {
         (Message::Moved(moved), Message::Reset(reset)) => {
@@ -470,14 +472,14 @@ fn refusal(code: Code, reason: String) -> PlantError {
     match code {
         Code::Plant => PlantError::Backend(reason),
         Code::Malformed | Code::Version | Code::Mode | Code::Policy => PlantError::Backend(reason),
-        // The episode is not the plant's any more: what it would have come to is not known.
+        // The plant no longer runs this episode, so the episode's outcome is unknown.
         Code::Held | Code::Session | Code::Episode | Code::Sequence | Code::Stopped => {
             PlantError::Lost(reason)
         }
     }
 }
 
-/// A number that no other claim has.
+/// Draws a random number that no other claim is expected to have.
 pub(crate) fn nonce() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let mut hasher = RandomState::new().build_hasher();

@@ -1,5 +1,5 @@
-//! A policy on another machine: served over Zenoh under a plant's keys, and asked with a deadline.
-//! An answer counts for its own question alone; a server of another model is refused before anything moves.
+//! A policy in another process: served over Zenoh under a plant's keys, and asked with a deadline.
+//! An answer is accepted only for its own request. A server of another model is refused before the plant moves.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -14,24 +14,25 @@ use zenoh::query::{ConsolidationMode, Querier, Query};
 use crate::wire::{Code, Infer, Inferred, Message, Refused};
 use crate::{KeyExprs, LinkError};
 
-/// Questions that may wait while the policy thinks. One that finds no place is dropped: its asker has given up by then.
+/// Maximum number of requests that wait while the policy runs. A request beyond it is dropped: its deadline would have
+/// passed before its turn.
 const QUEUE: usize = 8;
-/// Between two looks at whether to stop.
+/// Poll interval of the stop flag.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// For a server to say that it is there.
+/// Time limit for a server's liveliness token to be reported.
 const PRESENCE: Duration = Duration::from_secs(2);
 
-/// Where a plant's strong policy answers.
+/// Returns the key of a plant's strong policy.
 fn key(plant: &str) -> Result<String, LinkError> {
     KeyExprs::of(plant)?;
     Ok(format!("aegis/{plant}/policy/strong"))
 }
 
-/// Serves a policy as the strong one of `plant` until `stop` is set. `model` is the SHA-256 of its weights; `ready` is
-/// called once others can ask.
+/// Serves a policy as the strong policy of `plant` until `stop` is set. `model` is the SHA-256 of the policy's weights;
+/// `ready` is called once controllers can send requests.
 ///
 /// # Errors
-/// [`LinkError::Name`], and what Zenoh reports.
+/// [`LinkError::Name`] for an invalid plant name, and errors that Zenoh reports.
 pub fn serve_policy(
     session: &zenoh::Session,
     plant: &str,
@@ -51,7 +52,7 @@ pub fn serve_policy(
             Ok(query) => {
                 let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
                 let answer = answer(&bytes, model, policy).encode();
-                // Who does not hear it has a deadline of its own.
+                // A lost answer needs no handling: the controller has its own deadline.
                 let _ = query.reply(query.key_expr().clone(), answer).wait();
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -77,7 +78,7 @@ fn answer(bytes: &[u8], model: &str, policy: &mut dyn Policy) -> Message {
     }
 }
 
-/// A policy at the other end of a session.
+/// A policy at the other end of a Zenoh session.
 #[derive(Debug)]
 pub struct RemotePolicy {
     querier: Querier<'static>,
@@ -87,10 +88,10 @@ pub struct RemotePolicy {
 }
 
 impl RemotePolicy {
-    /// Finds the server of `plant`'s strong policy, which has to serve `model`, the SHA-256 of its weights.
+    /// Finds the server of `plant`'s strong policy, which must serve `model`, the SHA-256 of the policy's weights.
     ///
     /// # Errors
-    /// [`LinkError::Nobody`] where none is there, [`LinkError::Refused`] where another model is served.
+    /// [`LinkError::Nobody`] where no server is found, [`LinkError::Refused`] where another model is served.
     pub fn find(
         session: &zenoh::Session,
         plant: &str,
@@ -152,7 +153,7 @@ impl Policy for RemotePolicy {
                     return Ok(Inference { chunk, activation: None });
                 }
                 Some(Ok(Message::Refused(refused))) => return Err(failed(refused.reason)),
-                // An answer to another question, or none that can be read: the right one may still come.
+                // The answer belongs to another request or cannot be decoded; the right answer may still arrive.
                 _ => {}
             }
         }

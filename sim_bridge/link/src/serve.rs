@@ -1,5 +1,5 @@
-//! Serves a plant over Zenoh: a shell that feeds a [`Host`] with messages and time, on the caller's thread.
-//! Callbacks only put into a bounded inbox; the plant never moves on a thread of Zenoh's.
+//! Server of a plant over Zenoh: feeds a [`Host`] with messages and time, on the caller's thread.
+//! Zenoh's callbacks only put messages into a bounded inbox; the plant never moves on one of Zenoh's threads.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,21 +12,22 @@ use zenoh::qos::CongestionControl;
 use zenoh::query::Query;
 
 use crate::KeyExprs;
-use crate::endpoint::LinkError;
+use crate::error::LinkError;
 use crate::heartbeat::{Heartbeat, INTERVAL};
 use crate::host::{Host, nanoseconds};
 use crate::inbox::{Batch, Inbox};
 use crate::wire::Message;
 
-/// Between two looks into the inbox, what is counted as a controller's silence. What arrived in a longer pause may not be there
-/// yet when it ends: where the whole process stood still, its other threads begin again as late as this one.
+/// Longest time between two reads of the inbox that counts as the controller's silence; the part of a pause beyond it
+/// does not count. Messages that arrived during a longer pause may not be in the inbox yet when the pause ends: where the
+/// whole process was suspended, Zenoh's threads resume no earlier than this one.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Serves `plant` as `name` until `stop` is set. `ready` is called once others can reach it, and `warn` with what to tell
-/// people of a plant that could not be moved and of dropped messages, of each at most once a second.
+/// Serves `plant` as `name` until `stop` is set. `ready` is called once controllers can reach the plant. `warn` is called
+/// with warnings about failed control periods and dropped messages, each kind at most once a second.
 ///
 /// # Errors
-/// [`LinkError::Served`] where somebody else serves that name already, and what Zenoh reports.
+/// [`LinkError::Served`] where another process already serves that name, and errors that Zenoh reports.
 pub fn serve(
     session: &zenoh::Session,
     name: &str,
@@ -94,7 +95,7 @@ pub fn serve(
         let before = std::mem::replace(&mut taken, clock.elapsed());
         host.discount(taken.saturating_sub(before + LONGEST_PAUSE), taken);
         if batch.is_empty() {
-            // Only with an empty inbox is it known that nobody has been heard.
+            // With messages still to be handled, the controller may not be silent.
             host.expire(taken);
         }
         take(&mut host, batch, plant);
@@ -102,10 +103,10 @@ pub fn serve(
             && clock.elapsed() >= tick
         {
             if let Some(moved) = host.tick(clock.elapsed(), plant) {
-                // An observation that cannot be sent is made up for by the next.
+                // An observation that cannot be sent is superseded by the next one.
                 let _ = observations.put(moved).wait();
             }
-            // A late period is lost: no burst follows it.
+            // A late period is skipped: periods are not made up for in a burst.
             next_tick = Some((tick + period).max(clock.elapsed()));
         }
         if let Some(warning) = host.warning(clock.elapsed()) {
@@ -119,7 +120,7 @@ pub fn serve(
 fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant) {
     host.overlook(batch.crowded_out, "more of them came than the plant takes");
     host.overlook(batch.oversized, "it is larger than any message to a plant");
-    // Heartbeats first: a request of another controller may ask whether this one still lives.
+    // Heartbeats first: a claim by another controller depends on whether the present one is still heard.
     for (bytes, at) in batch.pulses {
         host.pulse(&bytes, at);
     }
@@ -129,7 +130,7 @@ fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant)
     if let Some((query, at)) = batch.request {
         let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
         let answer = host.request(&bytes, at, plant);
-        // A lost answer is asked for again, with the same numbers.
+        // Where the answer is lost, the controller repeats the request with the same numbers.
         let _ = query.reply(query.key_expr().clone(), answer).wait();
     }
 }
@@ -137,7 +138,7 @@ fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant)
 fn stamped(status: &Mutex<Message>, clock: Instant) -> Message {
     let mut message = status.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if let Message::Status(status) = &mut message {
-        // Read once the lock is had: no heartbeat that it echoes came later.
+        // The clock is read under the lock, so that the stamp is not earlier than the echoed heartbeat's arrival.
         status.stamp_ns = nanoseconds(clock.elapsed());
     }
     message

@@ -1,5 +1,5 @@
-//! Opening a Zenoh session with bounds: one endpoint that the guard let pass, no scouting, limited messages and rates.
-//! The settings are values, made by a pure function; over TLS they hold both ends' certificates and who may do what.
+//! Opening a Zenoh session with bounds: one endpoint that passed the guard, no scouting, limited message sizes and rates.
+//! A pure function makes the settings; over TLS they include certificates and access rights.
 
 use std::time::{Duration, Instant};
 
@@ -8,43 +8,46 @@ use zenoh::Wait;
 use zenoh::shm::ShmProviderState;
 
 use crate::KeyExprs;
+use crate::access::Role;
 use crate::access::access_control;
 use crate::credentials::{AUTHORITY, CERTIFICATE, PRIVATE};
-use crate::endpoint::{Endpoint, Guarded, LinkError, Role, words};
+use crate::endpoint::{Endpoint, Guarded};
+use crate::error::{LinkError, words};
 use crate::wire::MAX_MESSAGE;
 
-/// How long a serving session waits for the memory that it will share; without it, pictures are copied.
+/// Time that a serving session waits for Zenoh to create its shared memory; without shared memory, pictures are copied.
 const SHARED_MEMORY_WAIT: Duration = Duration::from_secs(2);
-/// Peers of a serving session; each may hold a message of [`MAX_MESSAGE`] that is not whole yet.
+/// Maximum number of peers of a session; each may occupy [`MAX_MESSAGE`] bytes with an incomplete message.
 const MAX_PEERS: usize = 32;
-/// Requests of one peer to one plant, hertz: twice what a lock-step controller reaches on one machine.
+/// Maximum rate of requests of one peer to one plant, hertz: twice what a lock-step controller reaches on one machine.
 const MAX_REQUESTS: f64 = 20_000.0;
-/// Actions of one peer to one plant, hertz: above any robot's control rate.
+/// Maximum rate of actions of one peer to one plant, hertz: above any robot's control rate.
 const MAX_ACTIONS: f64 = 5_000.0;
-/// Heartbeats of one peer to one plant, hertz: ten times what the protocol asks for.
+/// Maximum rate of heartbeats of one peer to one plant, hertz: ten times the protocol's rate.
 const MAX_PULSES: f64 = 100.0;
-/// How long a peer that reads nothing may hold up whoever sends to it over TLS, microseconds; Zenoh then drops the peer.
+/// Time that a peer which reads nothing may block a sender over TLS, microseconds; Zenoh then drops the peer.
 const MAX_BLOCKED_US: u64 = 1_000_000;
 
-/// Batches of 64 KiB, for each priority, that wait to be sent over TLS; Zenoh's most. A session passes messages between its
-/// peers on the thread that also sends: one for which there is no room waits there for itself, until the peer is dropped.
+/// Maximum number of 64 KiB batches per priority that wait to be sent over TLS; Zenoh's upper limit. A session relays
+/// messages between its peers on the same thread that sends. A message without room in the queue would block that thread,
+/// which alone could empty the queue, until the peer is dropped.
 const MAX_BATCHES: usize = 16;
 
-/// Opens a plain session on this machine.
+/// Opens a plaintext session on loopback.
 ///
 /// # Errors
-/// [`LinkError::Endpoint`] for an endpoint that others can reach, or that needs keys; [`LinkError::Drive`] where nobody
-/// listens there; [`LinkError::Serve`] where somebody listens already.
+/// [`LinkError::Endpoint`] for an endpoint that is not on loopback or that needs keys; [`LinkError::Drive`] where no
+/// process listens at the endpoint; [`LinkError::Serve`] where another process already listens there.
 pub fn open(role: Role, endpoint: &Endpoint) -> Result<zenoh::Session, LinkError> {
     open_guarded(role, &endpoint.clone().guard(false, None)?, &[])
 }
 
-/// Opens a session for `plants`, the names that are served or driven over it; over TLS it carries no other.
+/// Opens a session for `plants`, the names that are served or driven over it; over TLS the session carries no other plant.
 ///
 /// # Errors
-/// [`LinkError::Drive`] where nobody listens there, or one end refuses the other's certificate; [`LinkError::Serve`]
-/// where somebody listens already; [`LinkError::Name`] for a plant's name that is none; [`LinkError::Endpoint`] for an IPv6 address to
-/// connect to over TLS.
+/// [`LinkError::Drive`] where no process listens at the endpoint, or one end refuses the other's certificate;
+/// [`LinkError::Serve`] where another process already listens there; [`LinkError::Name`] for an invalid plant name;
+/// [`LinkError::Endpoint`] for an IPv6 address to connect to over TLS.
 pub fn open_guarded(role: Role, guarded: &Guarded, plants: &[String]) -> Result<zenoh::Session, LinkError> {
     let found = guarded.endpoint().locator();
     if role == Role::Drive && guarded.keys().is_some() && found.contains('[') {
@@ -68,7 +71,7 @@ pub fn open_guarded(role: Role, guarded: &Guarded, plants: &[String]) -> Result<
     Ok(session)
 }
 
-/// All that differs from Zenoh's defaults.
+/// Returns every setting that differs from Zenoh's defaults, as pairs of key and value.
 fn settings(role: Role, guarded: &Guarded, plants: &[String]) -> Result<Vec<(String, Value)>, LinkError> {
     let endpoint = guarded.endpoint();
     let (mode, side, other) = match role {
@@ -87,7 +90,7 @@ fn settings(role: Role, guarded: &Guarded, plants: &[String]) -> Result<Vec<(Str
         // The default is 1 GiB.
         ("transport/link/rx/max_message_size".into(), MAX_MESSAGE.into()),
         ("transport/unicast/max_sessions".into(), MAX_PEERS.into()),
-        // Large messages go through shared memory where both ends share a host and nobody has to be kept out.
+        // Large messages use shared memory where both ends are on one host and no access control is needed.
         ("transport/shared_memory/enabled".into(), guarded.keys().is_none().into()),
     ];
     if let Some(keys) = guarded.keys() {
@@ -113,8 +116,8 @@ fn settings(role: Role, guarded: &Guarded, plants: &[String]) -> Result<Vec<(Str
     Ok(all)
 }
 
-/// Zenoh's `downsampling` for a session that serves `plants`: counted for each peer alone, so that one that floods
-/// takes nothing from the others.
+/// Returns Zenoh's `downsampling` setting for a session that serves `plants`. Rates are counted for each peer separately,
+/// so that a peer that floods does not reduce the rates of the others.
 fn rates(plants: &[String]) -> Result<Value, LinkError> {
     let (mut queries, mut puts) = (Vec::new(), Vec::new());
     if plants.is_empty() {
@@ -132,8 +135,9 @@ fn rates(plants: &[String]) -> Result<Value, LinkError> {
     ]))
 }
 
-/// Has Zenoh make the memory that it shares now: it would begin with the first large message, and copy that one. Asks
-/// again instead of waiting on what Zenoh hands out, for whoever waits there takes the answer away from Zenoh itself.
+/// Makes Zenoh create its shared memory now: otherwise Zenoh would start with the first large message and copy that one.
+/// The function polls instead of waiting on the provider that Zenoh returns, because such a wait would take the result
+/// away from Zenoh itself.
 fn make_shared_memory(session: &zenoh::Session) {
     let until = Instant::now() + SHARED_MEMORY_WAIT;
     while matches!(session.get_shm_provider(), ShmProviderState::Initializing(_)) && Instant::now() < until {
@@ -141,7 +145,7 @@ fn make_shared_memory(session: &zenoh::Session) {
     }
 }
 
-/// Where a serving session listens: with port 0, the port that the system chose.
+/// Returns the endpoint at which a serving session listens; for port 0, with the port that the system chose.
 ///
 /// # Errors
 /// [`LinkError::Zenoh`] for a session that does not listen.

@@ -1,5 +1,5 @@
-//! The host's rules, without a network and without a clock: one controller, each step once, and a stop that latches.
-//! Times are values; nothing here waits.
+//! Tests of the host's rules without a network or a clock: one controller, each step once, and a stop that latches.
+//! Times are values; no test waits.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
@@ -79,11 +79,11 @@ fn a_step_asked_twice_is_run_once() {
 fn a_time_in_which_nothing_was_taken_in_is_no_silence_of_the_controllers() {
     let (mut host, mut plant) = (host(), Toy::default());
     let session = claimed(&mut host, &mut plant, Mode::LockStep);
-    // The process stood still for a minute, and what came meanwhile is not there yet.
+    // The process was suspended for a minute, and messages from that time are not in the inbox yet.
     host.discount(at(60_000), at(60_100));
     host.expire(at(60_100));
     assert_eq!(status(&host, at(60_100)).session, session);
-    // Nobody is ever heard in the future.
+    // The time last heard never lies in the future.
     host.discount(at(60_000), at(60_200));
     host.expire(at(65_200));
     assert_eq!(status(&host, at(65_200)).session, session);
@@ -113,7 +113,7 @@ fn a_status_echoes_the_newest_heartbeat_of_whoever_holds_the_plant() {
     assert_eq!(echo(&host, 0), (0, 0), "nobody holds it");
     let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
     assert_eq!(echo(&host, 1), (0, 0), "none has come");
-    // Stamps are the controller's, arrivals the plant's: neither is compared with the other here.
+    // Stamps are on the controller's clock, arrivals on the plant's; the host does not compare them.
     for (stamp_ns, arrival) in [(u64::MAX, 10), (7, 110)] {
         host.pulse(&Message::from(Pulse { session, stamp_ns }).encode(), at(arrival));
         assert_eq!(
@@ -180,12 +180,12 @@ fn a_second_controller_waits_until_the_first_is_gone() {
     assert_eq!(code, Code::Held);
     assert!(reason.contains("\"controller 1\", heard 0.0 s ago"), "{reason}");
     assert!(reason.contains("is let go 5 s after it was last heard: try again"), "{reason}");
-    // The same claim again is no second controller.
+    // A repeated claim does not count as a second controller.
     assert_eq!(claimed(&mut host, &mut plant, Mode::LockStep), session);
     host.pulse(&Message::from(Pulse { session, stamp_ns: 0 }).encode(), at(4000));
     assert_eq!(refused(&host.request(&other, at(8999), &mut plant)).0, Code::Held, "the pulse held it");
     assert!(matches!(Message::decode(&host.request(&other, at(9001), &mut plant)), Ok(Message::Claimed(_))));
-    // The first controller comes back and finds that it holds nothing.
+    // The first controller returns and no longer holds the plant.
     let answer = host.request(&reset(session, 1).encode(), at(9002), &mut plant);
     assert_eq!(refused(&answer).0, Code::Session);
     assert_eq!(plant.resets, 0);
@@ -275,14 +275,14 @@ fn a_free_running_plant_stands_until_commanded_and_stops_when_commands_cease() {
     for tick in [100, 150, 200, 250] {
         moved(&host.tick(at(tick), &mut plant).unwrap());
     }
-    // 200 ms after the last command the plant stops, and it stays stopped when commands come again.
+    // 200 ms after the last command the plant stops, and it stays stopped when further commands arrive.
     moved(&host.tick(at(261), &mut plant).unwrap());
     assert_eq!(status(&host, at(262)).phase, Phase::Stopped);
     host.action(&command(session, 1, 2, 0.9), at(270));
     moved(&host.tick(at(300), &mut plant).unwrap());
     assert_eq!(plant.actions, [[0.0], [0.9], [0.9], [0.9], [0.9], [0.0], [0.0]]);
     assert_eq!(status(&host, at(301)).dropped, 1);
-    // Only an explicit reset sets it in motion again.
+    // Only an explicit reset lets the plant move again.
     host.request(&reset(session, 2).encode(), at(310), &mut plant);
     host.action(&command(session, 2, 1, 0.4), at(320));
     moved(&host.tick(at(350), &mut plant).unwrap());
@@ -332,7 +332,7 @@ fn a_command_that_answers_an_observation_older_than_the_timeout_is_dropped() {
         let action = vec![0.9];
         Message::from(Action { session, episode: 1, sequence, observation, stamp_ns: 0, action }).encode()
     };
-    // Commands come every period, each answering what was shown 250 ms before: the line is slow both ways, and steady.
+    // A command arrives in every period and answers the observation of 250 ms before: a constant network delay.
     for period in 1..=8_u32 {
         moved(&host.tick(at(50 * u64::from(period)), &mut plant).unwrap());
         if period > 5 {
@@ -341,10 +341,10 @@ fn a_command_that_answers_an_observation_older_than_the_timeout_is_dropped() {
     }
     assert!(plant.actions.iter().all(|action| action == &[0.0]), "{:?}", plant.actions);
     assert_eq!(status(&host, at(402)).dropped, 3);
-    // One that answers what was never shown is dropped too.
+    // A command that answers an observation that was never published is dropped too.
     host.action(&answering(9, 19), at(402));
     assert_eq!(status(&host, at(402)).dropped, 4);
-    // One that answers what was shown 200 ms ago is young enough.
+    // A command that answers the observation of 200 ms ago is recent enough.
     host.action(&answering(4, 20), at(403));
     moved(&host.tick(at(450), &mut plant).unwrap());
     assert_eq!(plant.actions.last().unwrap(), &[0.9]);

@@ -1,4 +1,4 @@
-//! Every integration test of the link, in one program.
+//! All integration tests of the link, in one program.
 
 mod host;
 mod loopback;

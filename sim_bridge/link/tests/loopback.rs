@@ -1,5 +1,5 @@
-//! Both ends over real Zenoh sessions on loopback TCP, through a relay that loses and repeats messages where asked.
-//! Nothing here depends on how long anything takes: a slow machine makes these tests slow, not red.
+//! Tests of both ends over real Zenoh sessions on loopback TCP, with a relay that loses and repeats messages on request.
+//! No test depends on durations: a slow machine makes these tests slow, but they do not fail.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
@@ -21,7 +21,7 @@ use zenoh::handlers::FifoChannel;
 
 const START: Start = Start { task: 1, initial_state: 7 };
 
-/// Long: on a busy machine a heartbeat may come late, and these tests are about other things.
+/// Long timeouts: on a busy machine heartbeats may be late, and these tests do not test timeouts.
 const PATIENT: HostLimits =
     HostLimits { command_timeout: Duration::from_secs(60), controller_timeout: Duration::from_secs(60) };
 
@@ -59,7 +59,7 @@ impl Served {
         Self { session, stop, thread }
     }
 
-    /// A session of another peer.
+    /// Opens a session of another peer.
     fn connect(&self) -> zenoh::Session {
         open(Role::Drive, &listening(&self.session).unwrap()).unwrap()
     }
@@ -74,7 +74,7 @@ fn actions() -> impl Iterator<Item = [f32; 1]> {
     (0..40u32).map(|i| [(i * 37 % 19) as f32 / 19.0 - 0.5])
 }
 
-/// Everything a plant shows over an episode.
+/// Runs an episode and returns all that the plant returned.
 fn run(plant: &mut dyn Plant) -> Vec<String> {
     let mut seen = vec![format!("{:?}", plant.reset(START).unwrap())];
     for action in actions() {
@@ -122,8 +122,8 @@ fn a_plant_says_when_it_heard_the_controller_whose_own_clock_stamped_that() {
     served.stop();
 }
 
-/// A relay that passes the requests for plant `near` on to plant `far`. `lose` says, for the n-th request, whether the
-/// request is lost on its way, whether the answer is, and whether the request arrives twice.
+/// Starts a relay that forwards requests for plant `near` to plant `far`. `lose` returns, for the n-th request, whether
+/// the request is lost, whether the answer is lost, and whether the request arrives twice.
 fn relay(session: &zenoh::Session, near: &str, far: &str, lose: fn(u32) -> [bool; 3]) -> Vec<Box<dyn Send>> {
     let (near, far) = (KeyExprs::of(near).unwrap(), KeyExprs::of(far).unwrap());
     let pass = |from: String, to: String| -> Box<dyn Send> {
@@ -235,7 +235,7 @@ fn a_plant_that_ends_mid_episode_is_lost_and_its_successor_does_not_go_on() {
     let lost = plant.step(&[0.1]).unwrap_err();
     assert!(matches!(&lost, PlantError::Lost(reason) if reason.contains("mortal")), "{lost}");
 
-    // The bridge comes back at the same place under the same name: the old episode does not go on in it.
+    // A new plant is served at the same endpoint under the same name: the old episode does not continue on it.
     let successor = Served::at("mortal", PATIENT, Duration::from_millis(50), zenoh);
     let lost = plant.step(&[0.1]).unwrap_err();
     assert!(matches!(&lost, PlantError::Lost(_)), "{lost}");
@@ -258,7 +258,7 @@ fn nobody_there_and_a_name_taken_twice_are_told() {
     assert!(matches!(KeyExprs::of("a/b"), Err(LinkError::Name { .. })));
 }
 
-/// A plant of somebody else's program, whose answers go through `garble`.
+/// Serves a plant of a foreign implementation, whose answers `garble` changes.
 fn odd(name: &str, garble: fn(Vec<u8>) -> Vec<u8>) -> (zenoh::Session, Box<dyn Send>) {
     let session = open(Role::Serve, &"tcp/127.0.0.1:0".parse().unwrap()).unwrap();
     let host = std::sync::Mutex::new((support::host(), Toy::default()));
@@ -273,7 +273,7 @@ fn odd(name: &str, garble: fn(Vec<u8>) -> Vec<u8>) -> (zenoh::Session, Box<dyn S
     (session, Box::new(queryable))
 }
 
-/// The same bytes with a text of as many others in it.
+/// Returns the bytes with the first occurrence of `from` replaced by `to`, a text of the same length.
 fn with(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     let at = bytes.windows(from.len()).position(|window| window == from.as_bytes());
     let Some(at) = at else { return bytes };
@@ -343,7 +343,7 @@ fn a_free_running_plant_moves_with_the_newest_action() {
     drop(plant);
     let toy = served.stop();
     assert!(toy.steps >= 40 && toy.steps >= last);
-    // What reached the plant is a subsequence of what was sent, in order, between stretches of standing still.
+    // The executed actions are a subsequence of the sent ones, in order, apart from stand-still actions.
     let mut sent = std::iter::once([0.0]).chain(actions());
     let mut current = sent.next().unwrap();
     for action in toy.actions.iter().filter(|action| action[..] != [0.0]) {

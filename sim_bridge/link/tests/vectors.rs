@@ -1,5 +1,5 @@
-//! The messages of `vectors.json`, which the Python side's test reads as well: both sides read, write and refuse alike.
-//! Bytes there are hexadecimal.
+//! Tests with the messages of `vectors.json`, which the Python side's test reads as well: both sides decode, encode and
+//! refuse alike. Bytes in that file are hexadecimal.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 

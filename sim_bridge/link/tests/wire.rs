@@ -1,5 +1,5 @@
-//! Every message survives the wire bit for bit, and what is no message is refused without harm.
-//! Bounds are met by messages that claim to be larger than they are.
+//! Tests of the wire format: every message survives encoding bit for bit, and invalid bytes are refused without harm,
+//! also messages whose length fields claim more than they hold.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
@@ -101,7 +101,7 @@ fn a_length_field_beyond_the_bound_is_refused() {
         bytes.extend(tail);
         assert!(matches!(Message::decode(&bytes), Err(WireError::Body { kind: "Step", .. })), "{what}");
     }
-    // Sixty-five elements that are really there.
+    // A list that actually holds 65 elements.
     let action = vec![0.0; 65];
     let long = Message::from(Step { session: 1, episode: 2, sequence: 3, action }).encode();
     let error = Message::decode(&long).unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! Where pictures are drawn: a thread that owns the OpenGL context, which may not leave it.
-//! Started when the first picture is asked for, ended with the plant.
+//! Rendering of pictures on a separate thread that owns the OpenGL context: a context may not leave its thread.
+//! The thread starts when the first picture is asked for and ends with the plant.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,17 +13,17 @@ use mujoco_rs::renderer::MjRenderer;
 use crate::camera::{Cameras, DrawnState, TexturedScene};
 use crate::error::backend;
 
-/// Room for geoms in a picture beyond the model's, as upstream has at least.
+/// Capacity for geoms in a picture beyond the model's own; upstream has at least as much.
 const SPARE_GEOMS: u32 = 1000;
 
-/// The pictures of one plant.
+/// Source of one plant's pictures.
 #[derive(Debug)]
 pub(crate) struct Studio {
     cameras: Cameras,
     painter: Option<Painter>,
 }
 
-/// The thread and the way to it.
+/// The rendering thread and the channel to it.
 #[derive(Debug)]
 struct Painter {
     /// Taken to end the thread.
@@ -31,7 +31,7 @@ struct Painter {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A picture from each camera, please.
+/// Request for a picture from each camera.
 struct Order {
     scene: Arc<TexturedScene>,
     seen: DrawnState,
@@ -43,7 +43,7 @@ impl Studio {
         Self { cameras, painter: None }
     }
 
-    /// One picture from each camera.
+    /// Draws one picture from each camera.
     pub fn draw(&mut self, scene: Arc<TexturedScene>, seen: &DrawnState) -> Result<Vec<Frame>, PlantError> {
         let painter = match &mut self.painter {
             Some(painter) => painter,
@@ -54,7 +54,7 @@ impl Studio {
         let sent = painter.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
         let drawn = if sent { pictures.recv().ok() } else { None };
         drawn.unwrap_or_else(|| {
-            // The thread panicked and said why; the next order starts another.
+            // The thread panicked and printed the reason; the next request starts another thread.
             self.painter = None;
             Err(PlantError::Backend("cameras: the drawing thread stopped".into()))
         })
@@ -71,7 +71,7 @@ impl Painter {
 }
 
 impl Drop for Painter {
-    /// Waits, so that nothing of OpenGL outlives the plant.
+    /// Ends the thread and waits for it, so that no OpenGL resource outlives the plant.
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
@@ -81,12 +81,13 @@ impl Drop for Painter {
     }
 }
 
-/// One thread at a time is in OpenGL: contexts of one display, made, used and dropped by several threads at once, have
-/// crashed Mesa's software driver (22.3) after some thousand pictures. That driver draws on all cores by itself.
+/// Lock that admits one thread at a time to OpenGL. Contexts of one display that were created, used and dropped by several
+/// threads at once have crashed Mesa's software driver (22.3) after some thousand pictures. That driver draws on all cores
+/// by itself.
 static OPENGL: Mutex<()> = Mutex::new(());
 
 fn in_opengl<T>(work: impl FnOnce() -> T) -> T {
-    // What a panic left behind is the panicking thread's own.
+    // The lock guards no data, so a panic of another thread leaves nothing inconsistent.
     let _alone = OPENGL.lock().unwrap_or_else(PoisonError::into_inner);
     work()
 }
@@ -97,13 +98,13 @@ fn paint(cameras: &Cameras, inbox: &Receiver<Order>) {
         let pictures = in_opengl(|| {
             Easel::ready(&mut easel, scene, cameras).and_then(|easel| easel.draw(cameras, &seen))
         });
-        // Nobody waits any more when the plant is gone.
+        // The receiver is gone where the plant has been dropped.
         let _ = reply.send(pictures);
     }
     in_opengl(|| drop(easel));
 }
 
-/// A scene set up for drawing: its textures and meshes are with OpenGL.
+/// A scene set up for drawing, with its textures and meshes loaded into OpenGL.
 struct Easel {
     scene: Arc<TexturedScene>,
     data: MjData<Arc<MjModel>>,
@@ -111,7 +112,7 @@ struct Easel {
 }
 
 impl Easel {
-    /// The easel for a scene, the one that stands there or a new one.
+    /// Returns the easel for a scene: the present one where it has this scene, else a new one.
     fn ready<'a>(
         standing: &'a mut Option<Self>,
         scene: Arc<TexturedScene>,
@@ -149,13 +150,13 @@ impl Easel {
         self.renderer.set_camera(MjvCamera::new_fixed(self.scene.camera(name)?));
         self.renderer.sync_data(&mut self.data).map_err(backend)?;
         self.renderer.render().map_err(backend)?;
-        // The renderer has turned OpenGL's rows, which begin at the bottom.
+        // The renderer has already flipped OpenGL's rows, which begin at the bottom.
         let rgb = self.renderer.rgb_flat().ok_or_else(|| backend(RendererError::RgbDisabled))?.to_vec();
         Ok(Frame { camera: Arc::clone(name), width: cameras.width, height: cameras.height, rgb })
     }
 }
 
-/// OpenGL did not open.
+/// Makes the error for an OpenGL context that could not be created.
 fn unopened(error: RendererError) -> PlantError {
     let cause = match error {
         RendererError::GlutinError(cause) => cause.to_string(),

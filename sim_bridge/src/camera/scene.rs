@@ -1,5 +1,5 @@
-//! What is drawn: a task's scene with its textures, compiled once and shared between plants.
-//! Physics never runs on it.
+//! Textured scene for drawing: a task's scene, compiled once and shared between plants.
+//! Physics never runs on this model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,23 +12,23 @@ use crate::error::{SuiteError, field};
 use crate::model_lookup::Names;
 use crate::task::{Limit, TaskInfo};
 
-/// Groups by which a site can be shown or hidden. All but burners are in the first.
+/// Number of groups by which sites can be shown or hidden. All sites except burners are in the first group.
 const SITE_GROUPS: usize = 6;
 
-/// The model of a task with textures, about 190 MB of them.
+/// The model of a task with textures, about 190 MB.
 #[derive(Debug)]
 pub(crate) struct TexturedScene {
     pub model: Arc<MjModel>,
     burners: Vec<Burner>,
 }
 
-/// The glowing disc of a stove, a site in a group of its own.
+/// The glowing disc of a stove: a site in a separate group.
 #[derive(Debug)]
 struct Burner {
     group: usize,
     /// Addresses in `qpos`.
     joints: Vec<usize>,
-    /// Lit beyond this.
+    /// Joint limit beyond which the burner is lit.
     on: Limit,
 }
 
@@ -70,7 +70,7 @@ impl TexturedScene {
         Ok(Self { model: Arc::new(model), burners })
     }
 
-    /// Shows and hides what upstream's pictures show and hide.
+    /// Sets the visibility of geoms and sites as in upstream's pictures.
     pub fn set_visible(&self, seen: &DrawnState, options: &mut MjvOption) {
         // robosuite draws visual geoms (group 1) without collision shapes (group 0), and turns sites transparent.
         options.geomgroup[0] = 0;
@@ -81,7 +81,7 @@ impl TexturedScene {
         }
     }
 
-    /// A camera by its name.
+    /// Returns the index of the camera with this name.
     pub fn camera(&self, name: &str) -> Result<usize, PlantError> {
         let find = |name| self.model.name_to_id(MjtObjBase::mjOBJ_CAMERA, name);
         find(name).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! One predicate, evaluated as upstream evaluates it: contacts, poses and joint positions in, true or false out.
+//! Evaluation of one predicate as in upstream: contacts, poses and joint positions in, true or false out.
 //! Source: LIBERO, `envs/object_states/base_object_states.py` and `envs/objects/site_object.py`.
 
 use std::collections::BTreeSet;
@@ -9,21 +9,21 @@ use nalgebra::{Matrix3, Vector3};
 
 use crate::task::{Limit, Side};
 
-/// How far apart, in the table's plane, the origins of an object and its support may be, metres.
+/// Distance below which an object is centred on its support: between their origins, in the table's plane, metres.
 const ON_DISTANCE: f64 = 0.03;
-/// How far below the top of a region an object's origin still counts as on it, metres.
+/// Depth below the top of a region down to which an object's origin counts as on the region, metres.
 const ON_DEPTH: f64 = 0.005;
-/// How far above the top of a region an object's origin still counts as on it, metres.
+/// Height above the top of a region up to which an object's origin counts as on the region, metres.
 const ON_HEIGHT: f64 = 0.10;
-/// How far below a region an object's origin still counts as in it, metres.
+/// Depth below a region down to which an object's origin counts as in the region, metres.
 const IN_DEPTH: f64 = 0.01;
 
-/// A predicate whose names are indices into a model.
+/// A predicate whose names are resolved to indices of a model.
 #[derive(Clone, Debug)]
 pub(super) enum Condition {
     /// The object is not lower than its support, touches it, and is centred within [`ON_DISTANCE`].
     OnObject { object: Item, support: Item },
-    /// The object's origin is just above the region, and the object touches what the region belongs to, if anything.
+    /// The object's origin is just above the region, and the object touches the region's parent, where there is one.
     OnRegion { object: Item, region: Region, parent: Option<BTreeSet<i32>> },
     /// The object's origin is within the region.
     InRegion { body: usize, region: Region },
@@ -31,7 +31,7 @@ pub(super) enum Condition {
     Joints { addresses: Vec<usize>, limit: Limit, every: bool },
 }
 
-/// An object: where it is, and what of it touches.
+/// An object: its body for the position, and its geoms for contacts.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
     pub body: usize,
@@ -42,7 +42,7 @@ pub(super) struct Item {
 #[derive(Clone, Debug)]
 pub(super) struct Region {
     pub site: usize,
-    /// Metres, along the site's axes.
+    /// Half of the box's extent along the site's axes, metres.
     pub half_size: Vector3<f64>,
 }
 
@@ -80,7 +80,7 @@ impl Region {
 }
 
 impl Limit {
-    /// Whether a joint at `position` is on the limit's side.
+    /// Returns whether a joint at `position` is on the limit's side.
     pub(crate) fn passed(&self, position: f64) -> bool {
         let beyond = match self.side {
             Side::Below => position < self.value,
@@ -90,7 +90,7 @@ impl Limit {
     }
 }
 
-/// Whether any contact is between the two sets of geoms.
+/// Returns whether any contact is between the two sets of geoms.
 fn touch(data: &MjData<Arc<MjModel>>, some: &BTreeSet<i32>, others: &BTreeSet<i32>) -> bool {
     data.contact().iter().any(|contact| {
         let [first, second] = contact.geom;
@@ -99,8 +99,8 @@ fn touch(data: &MjData<Arc<MjModel>>, some: &BTreeSet<i32>, others: &BTreeSet<i3
     })
 }
 
-/// Whether a point is in the slab that begins at a region's top. Upstream's `under`, which turns the offset by the
-/// site's matrix rather than by its inverse; for sites that are turned, the slab is not where the box is.
+/// Returns whether a point is in the slab at a region's top. This is upstream's `under`, which rotates the offset by the
+/// site's matrix instead of its inverse; for rotated sites the slab is therefore not above the box.
 fn on_top(
     centre: &Vector3<f64>,
     axes: &Matrix3<f64>,
@@ -114,8 +114,8 @@ fn on_top(
         && offset.y.abs() < half_size.y
 }
 
-/// Whether a point is in the world-aligned box that upstream's `in_box` makes of a region. Where the site is turned,
-/// its half size is the turned diagonal without signs, which can be thinner than the region.
+/// Returns whether a point is in the box, aligned with the world frame, that upstream's `in_box` makes of a region. For a
+/// rotated site the box's half size is the absolute value of the rotated half size, which can be thinner than the region.
 fn inside(
     centre: &Vector3<f64>,
     axes: &Matrix3<f64>,

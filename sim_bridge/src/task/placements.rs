@@ -1,9 +1,9 @@
-//! How `task.json` describes where a reset puts things: ranges, anchors, turns and the room that things take.
+//! Description of the placements at a reset, as in `task.json`: ranges, anchors, rotations and footprints.
 //! Plain data; `placement.rs` draws from it.
 
 use serde::Deserialize;
 
-/// The description in `task.json`. Lengths are metres, angles radians, quaternions scalar first.
+/// Description of the placements in `task.json`. Lengths are metres, angles radians, quaternions scalar first.
 #[derive(Clone, Debug, Deserialize)]
 pub struct PlacementsInfo {
     /// The arm's posture, one value per joint.
@@ -18,7 +18,7 @@ pub struct PlacementsInfo {
     pub sequence: Vec<StepInfo>,
 }
 
-/// One uniform draw that sets all its joints.
+/// One uniform draw that sets all joints of the list.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ArticulationInfo {
     /// MuJoCo names.
@@ -29,37 +29,37 @@ pub struct ArticulationInfo {
     pub high: f64,
 }
 
-/// Something that takes room.
+/// A fixture or an object that occupies space.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum StepInfo {
-    /// A fixture where the exported scene has it.
+    /// A fixture at its pose in the exported scene.
     Fixture {
         /// Name in the task description.
         name: String,
-        /// The room it takes.
+        /// Space that the fixture occupies.
         #[serde(flatten)]
         footprint: Footprint,
-        /// Where it is.
+        /// Pose of the fixture.
         #[serde(flatten)]
         pose: PlacedPose,
     },
-    /// An object to draw a place for.
+    /// An object whose position is drawn.
     Object(Box<ObjectPlacementInfo>),
 }
 
-/// The upright cylinder that upstream's overlap check takes an object for. Heights are from the object's origin.
+/// The upright cylinder that represents an object in upstream's overlap check. Heights are from the object's origin.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Footprint {
     /// Radius.
     pub radius: f64,
-    /// Height of its lower end.
+    /// Height of the lower end.
     pub bottom: f64,
-    /// Height of its upper end.
+    /// Height of the upper end.
     pub top: f64,
 }
 
-/// Where something was put, in the world frame.
+/// Pose of a placed object or fixture, world frame.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct PlacedPose {
     /// `[3]`
@@ -68,45 +68,45 @@ pub struct PlacedPose {
     pub orientation: [f64; 4],
 }
 
-/// How one object's place is drawn.
+/// Description of how one object's pose is drawn.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ObjectPlacementInfo {
     /// Name in the task description.
     pub name: String,
-    /// The room it takes.
+    /// Space that the object occupies.
     #[serde(flatten)]
     pub footprint: Footprint,
-    /// Its free joint.
+    /// Free joint of the object.
     pub joint: String,
-    /// Rectangles about the anchor, one of them drawn with equal chances.
+    /// Rectangles around the anchor; one of them is drawn with equal probabilities.
     pub ranges: Vec<Rectangle>,
-    /// How far both ends of a range move inwards. They may cross: the range between them is then drawn from.
+    /// Distance by which both ends of a range move inwards. The ends may cross; the range between them is then drawn from.
     pub inset: f64,
-    /// Whether a place on the room of something placed earlier is refused.
+    /// Whether a position that overlaps an earlier footprint is refused.
     pub keep_clear: bool,
     /// Height above the anchor.
     pub z_offset: f64,
-    /// Turns in the order in which they are made.
+    /// Rotations in the order in which they are applied.
     pub turns: Vec<Turn>,
-    /// Upstream hands MuJoCo the turns' quaternion with its scalar last, where MuJoCo reads a vector component.
+    /// Whether upstream passes MuJoCo the rotation's quaternion with the scalar last, where MuJoCo reads a vector component.
     pub scalar_last: bool,
-    /// What its place is relative to.
+    /// Anchor that the position is relative to.
     pub anchor: AnchorInfo,
 }
 
-/// Bounds of a place.
+/// Bounds of a position in the plane.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Rectangle {
-    /// From, to.
+    /// Lower and upper bound of x.
     pub x: [f64; 2],
-    /// From, to.
+    /// Lower and upper bound of y.
     pub y: [f64; 2],
 }
 
-/// A turn about an axis by an angle drawn uniformly.
+/// A rotation about an axis by an angle that is drawn uniformly.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub struct Turn {
-    /// About which axis.
+    /// Axis of the rotation.
     pub axis: Axis,
     /// Lower bound.
     pub low: f64,
@@ -124,35 +124,35 @@ pub enum Axis {
     Z,
 }
 
-/// What a place is relative to.
+/// Anchor that a position is relative to.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AnchorInfo {
-    /// A point of the world, on a table or the floor.
+    /// A point in the world frame, on a table or the floor.
     Point {
         /// `[3]`
         position: [f64; 3],
     },
-    /// The top of something placed earlier.
+    /// The top of an object or fixture placed earlier.
     Object {
-        /// Its name.
+        /// Name of the object or fixture.
         reference: String,
     },
-    /// A site of something placed earlier, counted from that thing's top.
+    /// A site of an object or fixture placed earlier, raised by the height of its top.
     OnSite(SiteInfo),
-    /// A site of something placed earlier, counted from that thing's origin.
+    /// A site of an object or fixture placed earlier.
     InSite(SiteInfo),
 }
 
-/// A site, and the thing that carries it where the model has it before anything is placed: upstream takes the site's
-/// world position from there and turns it by the thing's orientation.
+/// A site, and the pose in the model, before anything is placed, of the object or fixture that carries it. Upstream takes
+/// the site's world position from that pose and rotates it by the orientation of the placed object or fixture.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SiteInfo {
-    /// The thing's name in the task description.
+    /// Name of the object or fixture in the task description.
     pub reference: String,
-    /// Its body.
+    /// Body that carries the site.
     pub body: String,
-    /// The site.
+    /// Name of the site.
     pub site: String,
     /// `[3]`
     pub home_position: [f64; 3],

@@ -1,5 +1,5 @@
-//! What the tests share: where the exported scenes are, and readers for fixtures.
-//! A missing suite fails the test; it never skips it.
+//! Helpers of the tests: the location of the exported scenes, and readers for fixtures.
+//! A missing suite fails the test; the test is never skipped.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::fs::File;
@@ -11,8 +11,8 @@ use ndarray::Array2;
 use ndarray_npy::{ReadNpyExt, ReadableElement};
 
 #[allow(dead_code, reason = "not every test binary steps a plant")]
-/// A plant over libero_spatial from `$AEGIS_SCENES`, or from the cache that `cargo xtask setup` fills. Plants of one
-/// test binary share its compiled models.
+/// Returns a plant over libero_spatial from `$AEGIS_SCENES`, or from the cache that `cargo xtask setup` fills. Plants of
+/// one test binary share the compiled models.
 pub fn plant() -> LiberoPlant {
     LiberoPlant::new(suite())
 }
@@ -23,13 +23,13 @@ pub fn suite() -> Suite {
     SUITE.get_or_init(|| load("libero_spatial")).clone()
 }
 
-/// A suite by its name.
+/// Loads a suite by its name.
 pub fn load(name: &str) -> Suite {
     let advice = format!("run `cargo xtask setup --suite {name}`");
     Suite::load(&folder(name)).unwrap_or_else(|error| panic!("{error}\n{advice}"))
 }
 
-/// Where a suite's scenes are. `$AEGIS_SCENES` stands for libero_spatial's.
+/// Returns the folder of a suite's scenes. `$AEGIS_SCENES` overrides the folder of libero_spatial.
 pub fn folder(name: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let named = variable("AEGIS_SCENES").filter(|_| name == "libero_spatial");

@@ -1,4 +1,4 @@
-//! Stored sets run again for `aegis experiment verify --rerun`: which, with what, and what was found.
+//! Runs stored sets again for `aegis experiment verify --rerun`: draws the sets, runs them, and reports what differs.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -18,7 +18,7 @@ use crate::study_loader::{Study, StudyArguments, default_workers};
 pub enum Amount {
     /// Every set that is stored.
     All,
-    /// So many of them.
+    /// This many of the stored sets.
     Some(usize),
 }
 
@@ -34,7 +34,7 @@ impl FromStr for Amount {
     }
 }
 
-/// Arguments of what is run again.
+/// Arguments that say which sets are run again, and how.
 #[derive(Args)]
 pub struct RerunArguments {
     /// Run this many stored sets of twins again, or all, and compare every bit with what is stored
@@ -50,7 +50,7 @@ pub struct RerunArguments {
     host: HostArguments,
 }
 
-/// Runs what was asked for again; returns what differs, one line for each set.
+/// Runs the sets that were asked for again. Returns what differs, one line for each set.
 pub fn run(
     arguments: &RerunArguments,
     registered: &Registered,
@@ -82,7 +82,7 @@ pub fn run(
         &jobs,
         arguments.workers,
         &study.settings(),
-        &|_| study.parties(&probe),
+        &|_| study.context(&probe),
         &progress::follow(&bar),
     );
     bar.finish_and_clear();

@@ -1,5 +1,5 @@
-//! Stores held against their own seals and against their step traces, for `aegis experiment verify`.
-//! Says what was held and what could not be; returns what is wrong.
+//! Checks stores against their own seals and against their step traces, for `aegis experiment verify`. Prints what was
+//! checked and what could not be checked; returns what is wrong.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,21 +15,21 @@ use aegis_experiments::trace::{Layout, TraceFile, verify};
 use crate::exit::say;
 use crate::experiment::store_path;
 
-/// One store of a study: its own, or that of its precondition.
+/// One store of a study: the study's own, or that of its precondition.
 pub struct Kept {
-    /// Where it lies.
+    /// Folder of the store.
     pub folder: PathBuf,
-    /// The arms that ran into it, in their order.
+    /// The arms whose results are in the store, in the order in which they ran.
     pub arms: Vec<Arm>,
-    /// What of the report rests on it.
+    /// The sections of the report that rest on the store.
     pub covers: &'static str,
     /// The store.
     pub store: Store,
-    /// What it holds.
+    /// The sets in the store.
     pub sets: Vec<StoredSet>,
 }
 
-/// Makes the chain of seals again.
+/// Computes the store's chain of seals again. Returns each seal and set that differs.
 pub fn check_seals(kept: &Kept) -> Vec<String> {
     let (folder, covers) = (kept.folder.display(), kept.covers);
     match kept.store.chain() {
@@ -52,7 +52,7 @@ pub fn check_seals(kept: &Kept) -> Vec<String> {
     }
 }
 
-/// Holds what the sets say of the plan under which they ran against the lock.
+/// Checks under which plan the sets ran, as their seals record it, against the lock. Adds what is wrong to `wrong`.
 pub fn check_locks(kept: &Kept, lock: &Lock, wrong: &mut Vec<String>) -> RanUnder {
     let found = RanUnder::of(lock, &kept.sets);
     if found.known > 0 {
@@ -67,7 +67,7 @@ pub fn check_locks(kept: &Kept, lock: &Lock, wrong: &mut Vec<String>) -> RanUnde
     found
 }
 
-/// Says that traces are left out, and how their figures can be had.
+/// Prints that the step traces are left out, and how their figures can be checked by running sets again.
 pub fn say_without(kept: &Kept) {
     let there = kept.folder.join(TRACES).is_dir();
     say!(
@@ -79,7 +79,7 @@ pub fn say_without(kept: &Kept) {
     );
 }
 
-/// Holds every stored set against its step trace.
+/// Checks every stored set against its step trace. Returns what is wrong.
 pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
     let folder = &kept.folder;
     if !folder.join(TRACES).is_dir() {
@@ -109,13 +109,13 @@ pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
     if old > 0 {
         let unchecked = unchecked.into_iter().collect::<Vec<_>>().join("; ");
         say!(
-            "{old} of them are of layout 1, against which could not be held: {not_held}; `--rerun` holds these too"
+            "{old} of them are of layout 1, against which could not be held: {unchecked}; `--rerun` holds these too"
         );
     }
     wrong
 }
 
-/// Which layouts the traces of a store may have.
+/// The layouts that the traces of a store may have.
 #[derive(Clone, Copy)]
 struct Layouts {
     one: bool,
@@ -123,7 +123,8 @@ struct Layouts {
 }
 
 impl Layouts {
-    /// A store without seals has traces of layout 1; one with seals those of layout 2, and what unsealed parts brought.
+    /// Returns the layouts for a store: without seals layout 1; with seals layout 2, and layout 1 for parts without seals
+    /// that were merged into it.
     fn of(store: &Store) -> Self {
         match store.chain() {
             Ok(Some(chain)) => Self { one: chain.parts.iter().any(|part| part.seal.is_none()), two: true },
@@ -132,7 +133,7 @@ impl Layouts {
     }
 }
 
-/// The trace of a set, held against its digest in the store.
+/// Reads the trace of a set, and checks its digest against the store, and its layout.
 fn read(folder: &Path, set: &StoredSet, layouts: Layouts) -> Result<TraceFile, String> {
     let path = trace_path(folder, set.key);
     let Some(expected) = &set.trace else {

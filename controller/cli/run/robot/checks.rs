@@ -1,16 +1,20 @@
-//! What a robot file may ask of a controller, beyond what a controller can be made of: limits where they are promised, bounds
-//! that a plant can report, and nothing that takes longer than anybody waits.
+//! Checks of a robot file's control settings beyond what the controller itself validates: motion limits where the file
+//! promises them, bounds that a plant can report, and timeouts that are not too long.
 
 use aegis_core::control::{Channel, ChannelKind, ControlSettings, LimitScope};
 
 use super::super::REST;
 
-/// The longest that a robot waits for what may not come, seconds.
-const LONGEST_PATIENCE: f64 = 60.0;
-/// The largest value of a plant that is taken for one, and so the largest that a command can be held against.
+/// Largest timeout that may be set for a missing observation or a missing answer of the strong policy, seconds.
+const LONGEST_TIMEOUT: f64 = 60.0;
+/// Largest magnitude of a value that is accepted from a plant, and so the largest value that a command can be compared
+/// with.
 const LARGEST: f64 = 1e6;
 
-/// Refuses what no robot should be driven with.
+/// Checks the control settings of a robot file.
+///
+/// # Errors
+/// The field, the value that was found, and the values that are valid.
 pub fn check(control: &ControlSettings) -> Result<(), String> {
     let channels = || control.channels.iter().enumerate();
     channels().try_for_each(|(index, channel)| check_bounds(index, channel))?;
@@ -25,9 +29,9 @@ pub fn check(control: &ControlSettings) -> Result<(), String> {
         [("stale_steps", control.stale_steps), ("strong_patience_steps", control.strong_patience_steps)]
     {
         let seconds = f64::from(steps) / control.rate_hz;
-        if seconds > LONGEST_PATIENCE {
+        if seconds > LONGEST_TIMEOUT {
             return Err(format!(
-                "control.{field}: found {steps}, which are {seconds:.0} s; valid is at most {LONGEST_PATIENCE} s"
+                "control.{field}: found {steps}, which are {seconds:.0} s; valid is at most {LONGEST_TIMEOUT} s"
             ));
         }
     }
@@ -56,8 +60,9 @@ fn check_bounds(index: usize, channel: &Channel) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses a channel whose commands nothing bounds where all are to be bounded: the default of a limit is none. A rate's bounds
-/// are its limits of velocity, and a discrete channel has no limits that anything could keep.
+/// Refuses a channel without motion limits where the robot file asks for limits on every command: a limit that is not set
+/// is infinite. For a rate channel, `low` and `high` bound the velocity, so only acceleration and jerk are needed. A
+/// discrete channel must have no limits, as none could be obeyed.
 fn check_limits(index: usize, channel: &Channel, scope: LimitScope) -> Result<(), String> {
     let Channel { velocity, acceleration, jerk, .. } = *channel;
     let limits = [("velocity", velocity), ("acceleration", acceleration), ("jerk", jerk)];
@@ -83,8 +88,8 @@ fn check_limits(index: usize, channel: &Channel, scope: LimitScope) -> Result<()
     })
 }
 
-/// Control periods that a stop takes at most, to within a few: the acceleration grows by the jerk, stays at its limit, and falls
-/// by the jerk again.
+/// Returns the largest number of control periods that a stop takes, to within a few: the deceleration grows by the jerk,
+/// stays at its limit, and falls by the jerk again.
 fn stop_periods(channel: &Channel) -> f64 {
     let Channel { acceleration, jerk, .. } = *channel;
     let fastest = match channel.kind {
@@ -101,7 +106,8 @@ mod tests {
     use super::super::RobotFile;
     use super::*;
 
-    /// The shipped file's controller with these channels and this scope of limits.
+    /// Checks the control settings of the shipped file with its `until_caught_up` limits replaced by `scope` and each rate
+    /// channel by `channel`.
     fn checked(scope: &str, channel: &str) -> Result<(), String> {
         let shipped = include_str!("../../../libero.toml");
         let rate = "{ kind = \"rate\", low = -1, high = 1, acceleration = 0.5, jerk = 0.25 }";

@@ -1,13 +1,14 @@
-//! How a robot file's text becomes values, and what is said where it does not, in words that are not a programmer's.
+//! Parsing of a robot file's text, and error messages about it in words for people who do not program.
 
 use aegis_core::Start;
 use aegis_link::Endpoint;
 use serde::{Deserialize, Deserializer};
 
-/// Sizes of the numbers that a robot's settings have. Whether 0, an infinity or NaN is one, each setting says.
+/// Magnitudes that a nonzero finite number in a robot file may have. Whether 0, an infinity or NaN is valid is checked for
+/// each setting by itself.
 const SIZES: std::ops::RangeInclusive<f64> = 1e-15..=1e15;
 
-/// Types by the names that the parser has for them.
+/// Words for types, by the names that the parser's error messages use.
 const TYPES: [(&str, &str); 9] = [
     ("u8", "a whole number, 0 to 255"),
     ("u32", "a whole number, 0 to 4294967295"),
@@ -20,12 +21,13 @@ const TYPES: [(&str, &str); 9] = [
     ("variant identifier", "a text in quotes"),
 ];
 
-/// Reads an endpoint.
+/// Parses a Zenoh endpoint.
 pub fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Endpoint, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
 }
 
-/// Reads the episodes. A start of a plan or a store may have keys of later versions; one of a robot file has none.
+/// Parses the list of starts and refuses unknown keys. [`Start`] itself ignores unknown keys, because a plan or a store may
+/// have keys of later versions; a robot file may not.
 pub fn starts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Start>, D::Error> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -37,7 +39,7 @@ pub fn starts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Start>, 
     Ok(known.into_iter().map(|Known { task, initial_state }| Start { task, initial_state }).collect())
 }
 
-/// What is wrong with a text, with its line.
+/// Returns the parser's error message in plain words, with the line that the error is on.
 pub fn plain(error: &toml::de::Error) -> String {
     let text = error.to_string();
     let message = error.message();
@@ -54,7 +56,7 @@ fn in_words(message: &str) -> String {
     let Some((found, expected)) = message.rsplit_once("expected ") else { return message.into() };
     let word = TYPES.into_iter().find(|(name, _)| *name == expected).map(|(_, word)| word);
     match (expected, word) {
-        // A choice that is a word, or a word with a number.
+        // An enum whose values are a word, or a word with a number.
         ("newtype variant", _) => "found a word, expected { blend = N }".into(),
         (_, Some(word)) => format!("{found}expected {word}"),
         _ if expected.starts_with("struct ") || expected.starts_with("internally tagged enum ") => {
@@ -64,9 +66,9 @@ fn in_words(message: &str) -> String {
     }
 }
 
-/// Refuses numbers of a size that no setting has, before any of them is computed with.
+/// Refuses numbers whose magnitude is outside `SIZES`, before any of them is used in a computation.
 pub fn check_numbers(text: &str) -> Result<(), String> {
-    // What cannot be read at all has been refused already.
+    // A text that is not valid TOML has been refused already.
     let file = text.parse::<toml::Table>().unwrap_or_default();
     check_within("", &file.into())
 }

@@ -1,16 +1,16 @@
-//! What a robot file may hold.
+//! Tests of what a robot file may contain.
 
 use super::*;
 
 const SHIPPED: &str = include_str!("../../../libero.toml");
 
-/// The shipped file with a change.
+/// Parses the shipped robot file with one text replaced.
 fn changed(from: &str, to: &str) -> Result<RobotFile, String> {
     assert!(SHIPPED.contains(from), "{from}");
     RobotFile::parse(&SHIPPED.replacen(from, to, 1))
 }
 
-/// Every table of a file with a key more that nobody knows.
+/// Returns one copy of the file per table in it, each copy with an unknown key added to that table.
 fn with_surplus(value: &toml::Value) -> Vec<toml::Value> {
     match value {
         toml::Value::Table(table) => {
@@ -91,7 +91,7 @@ fn a_number_of_no_size_that_a_robot_has_is_refused_in_few_digits() {
         changed("rate_hz = 20", &format!("rate_hz = {number}")).unwrap();
     }
 }
-/// Puts the values of one table into another.
+/// Merges the values of one table into another, recursively.
 fn put(into: &mut toml::Table, table: toml::Table) {
     for (key, value) in table {
         match (into.get_mut(&key), value) {
@@ -103,7 +103,7 @@ fn put(into: &mut toml::Table, table: toml::Table) {
 
 #[test]
 fn the_manuals_robot_files_work() {
-    let manual = include_str!("../../../../docs/robot.md");
+    let manual = include_str!("../../../../docs/guide/robot.md");
     let excerpts: Vec<&str> =
         manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(excerpts.len(), 2);

@@ -1,5 +1,5 @@
-//! An episode's part of a control period: questions to the policies, the gate at each boundary, and who drives on.
-//! A fire whose answer is not there yet waits at rest; a policy that is lost is never waited for without end.
+//! Boundaries of an episode: requests to the policies, the gate's decision, and the choice of the driver.
+//! After a fire the robot waits at rest for the strong policy's chunk; every wait for a policy is bounded.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use super::{Controller, Driver};
 use crate::trigger::{Trigger, distance};
 use crate::{Decision, Score};
 
-/// What the episode waits for.
+/// Event that the episode waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// The weak policy's opinion at a boundary, which decides who drives on.
+    /// The weak policy's chunk and score at a boundary, on which the gate decides.
     #[default]
     Opinion,
-    /// The strong policy's chunk; so many control periods have passed.
+    /// The strong policy's chunk, with the number of control periods waited so far.
     Strong(u32),
     /// The next boundary.
     Boundary,
@@ -24,19 +24,19 @@ enum Phase {
     End,
 }
 
-/// Where an episode stands between two boundaries.
+/// State of an episode from one boundary to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BoundaryState {
     phase: Phase,
     /// Index of the next boundary.
     index: u32,
-    /// Control step at which it is due.
+    /// Control step at which the next boundary is due.
     due: u32,
-    /// Whether the rule was calm at the last one.
+    /// Whether the rule was calm at the last boundary.
     calm: bool,
-    /// Control steps that the strong policy has driven in a row for want of the weak one.
+    /// Consecutive control steps for which the strong policy replaces the lost weak policy.
     escalated: u32,
-    /// Not asked again in this episode.
+    /// Whether the strong policy is lost; it is then not asked again in this episode.
     strong_lost: bool,
 }
 
@@ -72,7 +72,7 @@ impl<T: Trigger + Clone> Controller<T> {
         self.ask(now, output);
     }
 
-    /// The gate decides as soon as it has what it reads.
+    /// Lets the gate decide as soon as its evidence is complete.
     fn hear(&mut self, output: &mut Output) {
         let needs_both = self.gate.needs_disagreement();
         if self.weak.has(self.step, self.asked_from()) {
@@ -87,20 +87,20 @@ impl<T: Trigger + Clone> Controller<T> {
             return self.decide(distance, output);
         }
         let waited_enough = self.weak.misses >= self.parts.settings.weak_misses;
-        // Who has been lost before is not waited for at every boundary again.
+        // A weak policy that was lost at the last boundary is not waited for in full again: one failure is enough.
         if waited_enough || (self.stretch.escalated > 0 && self.weak.misses > 0) {
             self.escalate(output);
         }
     }
 
-    /// The control step that questions for the next boundary are asked at, at the earliest.
+    /// Returns the earliest control step of requests for the next boundary.
     fn asked_from(&self) -> u32 {
         self.stretch.due.saturating_sub(self.parts.settings.lead_steps)
     }
 
     fn decide(&mut self, distance: Option<f64>, output: &mut Output) {
         let score = Score::new(self.weak.score);
-        // The gate counts boundaries, as it did when it was calibrated; a late one is no later for it.
+        // The gate counts boundaries, as it did in calibration: a late boundary keeps its nominal control step.
         let step = self.stretch.index.saturating_mul(self.parts.limits.chunk_steps);
         let decision = self.gate.boundary(step, score, distance);
         self.stretch.index += 1;
@@ -119,13 +119,13 @@ impl<T: Trigger + Clone> Controller<T> {
         match driver {
             Driver::Weak => self.take(Driver::Weak),
             Driver::Strong if !self.stretch.strong_lost => self.call_strong(),
-            // A fire has nobody to call; a hold that goes on in the gate alone is bearable while its rule is calm.
+            // The strong policy is lost: a fire stops the robot; during a hold the weak policy drives while the rule is calm.
             Driver::Strong if fired || !self.stretch.calm => self.stop(StopReason::StrongLost),
             Driver::Strong => self.take(Driver::Weak),
         }
     }
 
-    /// The strong policy is to drive; what the weak one would do next is not executed.
+    /// Waits for the strong policy's chunk; the weak policy's remaining actions are not executed.
     fn call_strong(&mut self) {
         if self.driving != Some(Driver::Strong) {
             self.track.clear();
@@ -134,11 +134,11 @@ impl<T: Trigger + Clone> Controller<T> {
         self.stretch.phase = Phase::Strong(0);
     }
 
-    /// The weak policy is lost: the strong one drives for it, for one hold at the most.
+    /// Lets the strong policy drive in place of the lost weak policy, for one hold at most.
     fn escalate(&mut self, output: &mut Output) {
         let after = self.stretch.escalated.saturating_add(self.parts.limits.chunk_steps);
         if self.stretch.strong_lost || after > self.parts.limits.hold_steps() {
-            // What is left of a chunk is still valid; the robot stops when it is over.
+            // The remaining actions of a chunk are still valid; the robot stops when they are used up.
             if self.track.action(self.step).is_none() {
                 self.stop(StopReason::WeakLost);
             }
@@ -146,13 +146,13 @@ impl<T: Trigger + Clone> Controller<T> {
         }
         output.notices.add(Diagnostics::ESCALATED);
         self.stretch.escalated = after;
-        // The weak policy's own actions are good until the strong one's are there.
+        // The weak policy's remaining actions are executed until the strong policy's chunk arrives.
         self.stretch.phase = Phase::Strong(0);
     }
 
     fn await_strong(&mut self, waited: u32, output: &mut Output) {
         if self.stretch.escalated > 0 && self.weak.has(self.step, self.asked_from()) {
-            // The weak policy is back before the strong one was needed.
+            // The weak policy's chunk arrived before the strong policy's.
             self.stretch.phase = Phase::Opinion;
             return self.hear(output);
         }
@@ -176,7 +176,7 @@ impl<T: Trigger + Clone> Controller<T> {
         }
     }
 
-    /// A policy's chunk goes on the track, until the next boundary.
+    /// Starts executing a policy's chunk, until the next boundary.
     fn take(&mut self, driver: Driver) {
         let same = self.driving == Some(driver);
         let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
@@ -194,12 +194,12 @@ impl<T: Trigger + Clone> Controller<T> {
         self.weak.offer.clear();
         self.strong.offer.clear();
         self.stretch.phase = Phase::Boundary;
-        // A late chunk does not move the boundaries after it: its actions end where they would have ended.
+        // A late chunk does not move later boundaries: the chunk's actions end where they would have ended.
         let next = self.stretch.due.saturating_add(self.parts.limits.chunk_steps);
         self.stretch.due = next.max(self.step.saturating_add(1));
     }
 
-    /// Questions whose answers are needed at the next boundary, if there is a young enough observation to ask about.
+    /// Makes the requests whose replies are needed at the next boundary, if the newest observation is young enough.
     fn ask(&mut self, now: Duration, output: &mut Output) {
         let waiting = self.stretch.phase != Phase::Boundary;
         let soon = waiting || self.step >= self.asked_from();

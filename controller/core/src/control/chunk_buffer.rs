@@ -1,21 +1,21 @@
-//! The action chunk in hand, placed on the episode's control steps, and the change from one to the next.
-//! Copies into room that it has had from the start: nothing is allocated while a robot moves.
+//! Chunk buffer: the action chunk in execution, scheduled on the episode's control steps, and the change to the next chunk.
+//! Chunks are copied into buffers allocated at the start: nothing is allocated while a robot moves.
 
 use serde::{Deserialize, Serialize};
 
-use super::motion::Channel;
+use super::channel::Channel;
 
-/// What happens where a new chunk of the same policy covers steps that the old one covers too.
+/// Treatment of control steps that a new chunk and the old chunk of the same policy both cover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
-    /// The new one counts.
+    /// The new chunk's actions are executed.
     Replace,
-    /// Over this many control steps the weight moves from the old one to the new one.
+    /// Over this many control steps the weight moves from the old chunk's actions to the new chunk's.
     Blend(u32),
 }
 
-/// A chunk and the control step that its first action is for.
+/// Chunk with the control step of its first action.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ScheduledChunk {
     width: usize,
@@ -24,19 +24,19 @@ pub(crate) struct ScheduledChunk {
 }
 
 impl ScheduledChunk {
-    /// No chunk, with room for one of `[horizon, width]`.
+    /// Returns an empty chunk with capacity for `[horizon, width]` values.
     pub(crate) fn with_room(horizon: usize, width: usize) -> Self {
         Self { width, anchor: 0, values: Vec::with_capacity(horizon * width) }
     }
 
-    /// Takes a chunk, `[horizon, width]` row-major, as far as there is room.
+    /// Copies a chunk, row-major `[horizon, width]`, cut to the capacity.
     pub(crate) fn put(&mut self, values: &[f32], anchor: u32) {
         self.values.clear();
         self.values.extend_from_slice(&values[..values.len().min(self.values.capacity())]);
         self.anchor = anchor;
     }
 
-    /// Moves every action into its channels' bounds.
+    /// Clamps every action to its channels' bounds.
     pub(crate) fn clamp(&mut self, channels: &[Channel]) {
         for action in self.values.chunks_exact_mut(self.width) {
             for (value, channel) in action.iter_mut().zip(channels) {
@@ -61,14 +61,14 @@ impl ScheduledChunk {
         self.anchor
     }
 
-    /// The action for a control step; none before the first and after the last.
+    /// Returns the action for a control step; `None` before the first and after the last action.
     pub(crate) fn at(&self, step: u32) -> Option<&[f32]> {
         let index = step.checked_sub(self.anchor)? as usize;
         self.values.chunks_exact(self.width).nth(index)
     }
 }
 
-/// What is being executed.
+/// Chunk in execution, and the chunk before for blending.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChunkBuffer {
     overlap: Overlap,
@@ -84,7 +84,7 @@ impl ChunkBuffer {
         Self { overlap, now: room(), before: room(), since: 0, action: vec![0.0; width] }
     }
 
-    /// Goes on with `next` from control step `step` on. Another driver's chunk is not blended with this one's.
+    /// Continues with the chunk `next` from control step `step` on. Chunks of different drivers are not blended.
     pub(crate) fn take(&mut self, next: &ScheduledChunk, step: u32, same_driver: bool) {
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.put(next.values(), next.anchor());
@@ -99,7 +99,7 @@ impl ChunkBuffer {
         self.before.clear();
     }
 
-    /// The action for a control step, if there is one left.
+    /// Returns the action for a control step; `None` where the chunk has none.
     pub(crate) fn action(&mut self, step: u32) -> Option<&[f32]> {
         let new = self.now.at(step)?;
         self.action.copy_from_slice(new);

@@ -1,49 +1,53 @@
-//! How far the plant's clock is ahead of the controller's, estimated from heartbeats that the plant echoes.
-//! Pure: every stamp is a value, and none that a plant can send overflows anything.
+//! Offset of the plant's clock from the controller's, estimated from heartbeats that the plant echoes.
+//! Pure: every time stamp is a value, and no stamp that a plant can send causes an overflow.
 //!
-//! The four stamps are those of NTP's on-wire protocol, RFC 5905, section 8. Of several exchanges the one of least round trip
-//! counts, as in that document's clock filter, section 10. How the round trip is shared out between the way there and the way
-//! back no exchange tells, so what is dated is dated as early as the stamps allow: its age is never too small.
+//! The four stamps are those of NTP's on-wire protocol, RFC 5905, section 8. Of several exchanges the one with the
+//! least round trip counts, as in that document's clock filter, section 10. An exchange does not tell how the round
+//! trip divides into the way there and the way back, so an observation is dated as early as the stamps allow: its age
+//! is never underestimated.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Exchanges that are kept: the last six seconds at ten a second, so that clocks which drift apart are followed.
+/// Number of exchanges that are kept: the last six seconds at ten per second, so that the estimate follows clock drift.
 const KEPT: usize = 64;
-/// Exchanges that came longer ago than this count no more: nobody knows what became of the plant's clock since.
+/// Age beyond which an exchange no longer counts: the plant's clock may have changed since.
 const LASTS: Duration = Duration::from_secs(6);
-/// Without an exchange for so long the plant's clock is not known: twenty heartbeats that were not echoed.
+/// Time without an exchange after which the plant's clock is not known: twenty heartbeats without an echo.
 const SILENCE: Duration = Duration::from_secs(2);
-/// By how much clocks may drift apart while an exchange counts: 6 s at 1,000 parts in a million, more than any quartz does.
+/// Largest drift between the clocks while an exchange counts, nanoseconds: 6 s at 1,000 parts per million, more than
+/// any quartz clock drifts.
 const DRIFT: i128 = 6_000_000;
 const NANOSECONDS: i128 = 1_000_000_000;
 
-/// A heartbeat of the controller, and the one of the plant that echoed it.
+/// Heartbeat of the controller, and the plant's heartbeat that echoed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// When the controller sent its own, nanoseconds on the controller's clock; 0 where the plant has heard none yet.
+    /// Time at which the controller sent its heartbeat, nanoseconds on the controller's clock; 0 where the plant has
+    /// received none yet.
     pub sent_ns: u64,
-    /// When that one came, nanoseconds on the plant's clock.
+    /// Time at which the controller's heartbeat arrived at the plant, nanoseconds on the plant's clock.
     pub arrived_ns: u64,
-    /// When the plant sent its own, nanoseconds on the plant's clock.
+    /// Time at which the plant sent its heartbeat, nanoseconds on the plant's clock.
     pub echoed_ns: u64,
-    /// When that one came, on the controller's clock.
+    /// Time at which the plant's heartbeat arrived, on the controller's clock.
     pub received: Duration,
 }
 
-/// What one exchange says.
+/// Bounds of the clock offset from one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sample {
-    /// When the answer came, on the controller's clock.
+    /// Time at which the plant's heartbeat arrived, on the controller's clock.
     received: Duration,
-    /// Plant's clock less controller's, nanoseconds, at least: where the way back took no time.
+    /// Smallest possible offset, plant's clock minus controller's, nanoseconds: the way back took no time.
     least: i128,
-    /// The same at most: where the way there took none.
+    /// Largest possible offset, nanoseconds: the way there took no time.
     most: i128,
 }
 
 impl Sample {
-    /// None for stamps that no exchange can have: an answer before its question, or one held for longer than it was away.
+    /// Returns the bounds from an exchange, or `None` for impossible stamps: no heartbeat was received, the plant's
+    /// heartbeat was sent before the controller's arrived, or the plant held the heartbeat for longer than it was away.
     fn of(exchange: &Exchange) -> Option<Self> {
         // 64-bit stamps as 128-bit integers: no sum or difference of some of them overflows.
         let [sent, arrived, echoed] =
@@ -55,13 +59,15 @@ impl Sample {
         possible.then_some(Self { received: exchange.received, least, most })
     }
 
-    /// Time on the way there and back, without what the plant held it for, nanoseconds; never negative.
+    /// Returns the time of the way there and back, without the time for which the plant held the heartbeat,
+    /// nanoseconds; never negative.
     fn round_trip(&self) -> i128 {
         self.most - self.least
     }
 }
 
-/// The estimate for one claim of a plant. Another claim, as of a plant that has restarted, begins with another.
+/// Estimate of the clock offset for one claim of a plant. A new claim, for example of a restarted plant, begins with a
+/// new estimate.
 #[derive(Clone, Debug, Default)]
 pub struct ClockOffset {
     newest: VecDeque<Sample>,
@@ -69,7 +75,7 @@ pub struct ClockOffset {
 }
 
 impl ClockOffset {
-    /// Takes an exchange; false for one that is impossible, which counts for nothing. The same again does no harm.
+    /// Adds an exchange; returns false for an impossible one, which is ignored. A repeated exchange does no harm.
     pub fn take(&mut self, exchange: &Exchange) -> bool {
         let Some(sample) = Sample::of(exchange) else { return false };
         if self.newest.len() == KEPT {
@@ -80,21 +86,24 @@ impl ClockOffset {
         while self.newest.front().is_some_and(old) {
             self.newest.pop_front();
         }
-        // Of equals the newest, which has drifted least.
+        // Among equal round trips the newest is chosen: the clocks have drifted least since.
         self.best = self.newest.iter().rev().min_by_key(|sample| sample.round_trip()).copied();
         true
     }
 
-    /// The least round trip lately, of the exchange that counts, at `now` on the controller's clock; none before the first,
-    /// and where the last is two seconds old.
+    /// Returns the round trip of the exchange that counts, at `now` on the controller's clock; `None` before the first
+    /// exchange and where the last one is more than two seconds old.
     pub fn round_trip(&self, now: Duration) -> Option<Duration> {
         self.known(now).map(|best| duration(best.round_trip()))
     }
 
-    /// When the plant took what it stamped with `stamp_ns` and what came at `received`, on the controller's clock and never
-    /// after `received`: the earliest that the stamps allow, too early by as long as a heartbeat took to the plant. None
-    /// where the plant's clock is not known at `received`. One that is later than it came, by more than a drift, says that
-    /// the clock has been set: none either, and the estimate begins anew.
+    /// Returns the time at which the plant took an observation, on the controller's clock, given the plant's stamp
+    /// `stamp_ns` and the time of arrival `received`. The result is the earliest time that the stamps allow, never
+    /// after `received`; it is too early by the time that the heartbeat took to the plant.
+    ///
+    /// Returns `None` where the plant's clock is not known at `received`. A stamp that is later than `received` by more
+    /// than the largest drift means that the plant's clock has been set: the result is `None` too, and the estimate
+    /// starts anew.
     pub fn taken(&mut self, stamp_ns: u64, received: Duration) -> Option<Duration> {
         let Sample { most, .. } = self.known(received)?;
         let came = nanoseconds(received);
@@ -116,7 +125,7 @@ fn nanoseconds(time: Duration) -> i128 {
     i128::from(time.as_secs()) * NANOSECONDS + i128::from(time.subsec_nanos())
 }
 
-/// Before the clock's beginning is its beginning.
+/// Converts nanoseconds to a duration; negative values become zero.
 fn duration(nanoseconds: i128) -> Duration {
     let whole = u64::try_from(nanoseconds.max(0) / NANOSECONDS).unwrap_or(u64::MAX);
     let rest = u32::try_from(nanoseconds.max(0) % NANOSECONDS).unwrap_or(0);
@@ -127,7 +136,7 @@ fn duration(nanoseconds: i128) -> Duration {
 mod tests {
     use super::*;
 
-    /// The plant's clock less the controller's, nanoseconds: some eleven days.
+    /// Plant's clock minus the controller's, nanoseconds: some eleven days.
     const AHEAD: u64 = 1_000_000_000_000_000;
 
     fn ms(value: u64) -> Duration {
@@ -138,7 +147,8 @@ mod tests {
         value * 1_000_000
     }
 
-    /// An exchange that begins at `at` and takes so long there, at the plant, and back; milliseconds.
+    /// Returns an exchange that begins at `at`, with the times of the way there, at the plant, and of the way back;
+    /// milliseconds.
     fn exchange(at: u64, [there, held, back]: [u64; 3]) -> Exchange {
         Exchange {
             sent_ns: ns(at),
@@ -148,7 +158,7 @@ mod tests {
         }
     }
 
-    /// By how much what the plant took 800 ms before it came is dated too early, milliseconds.
+    /// Returns by how much an observation that was taken 800 ms before its arrival is dated too early, milliseconds.
     fn early(clock: &mut ClockOffset) -> f64 {
         let last = clock.newest.back().expect("there was an exchange").received;
         let came = last + ms(1000);
@@ -157,7 +167,7 @@ mod tests {
         ((came - taken).as_secs_f64() * 1e3 - 800.0).round()
     }
 
-    /// By how much the middle of what the offset may be is off, milliseconds.
+    /// Returns the error of the midpoint of the offset's bounds, milliseconds.
     fn middle(clock: &ClockOffset) -> f64 {
         let Sample { least, most, .. } = clock.best.expect("there was an exchange");
         ((least + most) / 2 - i128::from(AHEAD)) as f64 / 1e6
@@ -172,12 +182,12 @@ mod tests {
             "nothing is known yet"
         );
         for at in 1..200 {
-            // How long the plant holds an echo is no part of the way.
+            // The time for which the plant holds an echo is not part of the round trip.
             assert!(clock.take(&exchange(100 * at, [300, at % 90, 300])));
         }
         let now = ms(100 * 199 + 700);
         assert_eq!((clock.round_trip(now), middle(&clock)), (Some(ms(600)), 0.0));
-        // What was published 300 ms ago is 600 ms old at most, on whichever clock.
+        // An observation that was published 300 ms ago is at most 600 ms old, on either clock.
         assert_eq!(clock.taken(AHEAD + ns(19_800), ms(20_100)), Some(ms(19_500)));
     }
 
@@ -188,7 +198,7 @@ mod tests {
             let mut clock = ClockOffset::default();
             assert!(clock.take(&exchange(1000, [there, 40, back])));
             assert_eq!(early(&mut clock), there as f64, "{there} there and {back} back");
-            // What comes now was taken as long ago as the way back takes.
+            // An observation that arrives now was taken `back` milliseconds ago.
             let came = clock.newest[0].received + ms(500);
             let stamp = AHEAD + u64::try_from(came.as_nanos()).unwrap() - ns(back);
             let age = came - clock.taken(stamp, came).unwrap();
@@ -214,7 +224,7 @@ mod tests {
             clock.take(&exchange(100 * at, [5 + at * 7 % 90, 10, 5 + at * 13 % 200]));
         }
         assert_eq!((clock.round_trip(ms(6000)), early(&mut clock)), (Some(ms(10)), 5.0));
-        // Six seconds later it counts no more.
+        // Six seconds later this exchange no longer counts.
         clock.take(&exchange(7200, [20, 0, 20]));
         assert!(clock.round_trip(ms(7240)) > Some(ms(10)));
     }
@@ -235,7 +245,8 @@ mod tests {
     #[test]
     fn clocks_that_drift_apart_are_followed() {
         let mut clock = ClockOffset::default();
-        // Nanoseconds gained by so many milliseconds: 60 ms in five minutes, far beyond any quartz.
+        // Nanoseconds that the plant's clock gains in `at` milliseconds: 60 ms in five minutes, far more than any
+        // quartz clock.
         let gained = |at: u64| at * 200;
         let now = 300_000;
         for at in (100..now).step_by(100) {
@@ -246,7 +257,7 @@ mod tests {
         }
         let taken = clock.taken(AHEAD + ns(now) + gained(now), ms(now + 1000)).unwrap();
         let error = taken.as_secs_f64() * 1e3 - now as f64;
-        // The way there took nothing where the round trip was least, so this is what the drift comes to.
+        // The way there took no time in the exchange of least round trip, so the error is the drift alone.
         assert!(error.abs() < 1.3, "what is gained in 64 exchanges, and no more: {error} ms");
     }
 
@@ -305,7 +316,7 @@ mod tests {
             let one = exchange(at, [9, 3, 30]);
             once.take(&one);
             twice.take(&one);
-            // The same echo again, and later: it has only been longer on its way.
+            // The same echo arrives again, later: its way back was longer.
             twice.take(&Exchange { received: one.received + ms(50), ..one });
         }
         assert_eq!(once.round_trip(ms(2000)), twice.round_trip(ms(2000)));

@@ -1,5 +1,5 @@
-//! What a controller counts from its beginning on: every fault that it survived without a stop, and every stop.
-//! Whole numbers, so that two records of a run can be compared.
+//! Counters of a controller: every fault that it tolerated without a stop, and every stop.
+//! All are whole numbers, so that two records of a run can be compared exactly.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,9 +9,9 @@ use crate::Driver;
 /// Counts since the controller was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Control periods served.
+    /// Control periods that were served.
     pub periods: u64,
-    /// Control periods that passed unserved.
+    /// Control periods that passed without being served.
     pub skipped_periods: u64,
     /// Periods that the weak policy drove.
     pub weak_periods: u64,
@@ -19,17 +19,17 @@ pub struct Counters {
     pub strong_periods: u64,
     /// Times that the gate fired.
     pub fires: u64,
-    /// Changes of driver, either way.
+    /// Changes of driver, in either direction.
     pub hand_overs: u64,
-    /// Periods with a command that was limited.
+    /// Periods in which a command was limited.
     pub limited_periods: u64,
-    /// Observations that never came.
+    /// Observations that never arrived.
     pub missing_observations: u64,
     /// Safe stops.
     pub stops: u64,
-    /// Emergency stops heard.
+    /// Emergency stops.
     pub e_stops: u64,
-    /// Periods with each notice, in the order of [`Diagnostics::ALL`].
+    /// Periods with each diagnostic, in the order of [`Diagnostics::ALL`].
     pub notices: [u64; Diagnostics::ALL.len()],
 }
 
@@ -45,7 +45,7 @@ impl Counters {
         }
     }
 
-    /// How often a notice was given.
+    /// Returns the number of periods with a diagnostic.
     pub fn of(&self, notice: Diagnostics) -> u64 {
         let at = Diagnostics::ALL.iter().position(|(one, _)| *one == notice);
         at.map_or(0, |at| self.notices[at])

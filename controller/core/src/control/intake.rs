@@ -1,12 +1,12 @@
-//! Which observations count, decided as they arrive and before a policy can read them.
-//! An observation counts once, in its own episode, forward in time, and with every value finite and plausible.
+//! Intake: accepts or refuses observations on arrival, before a policy can read them.
+//! An observation is accepted once, in its own episode, forward in time, and with every value finite and plausible.
 
 use serde::{Deserialize, Serialize};
 
-/// The largest magnitude of a value that a sensor of a robot can report, in metres, radians or their rates.
+/// Largest magnitude of a value that a robot's sensor can report, in metres, radians or their rates.
 const LARGEST: f64 = 1e6;
 
-/// What is wrong with the content of an observation.
+/// Fault of an observation's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContentFault {
@@ -18,18 +18,18 @@ pub enum ContentFault {
     TimeBackward,
 }
 
-/// Why an observation does not reach a policy.
+/// Reason why an observation does not reach a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Refusal {
-    /// It belongs to another episode.
+    /// The observation belongs to another episode.
     Foreign,
-    /// Its sequence number is not larger than that of the newest one.
+    /// The sequence number is not larger than that of the newest observation.
     NotNewer,
-    /// Its content, and the feature whose value it is.
+    /// The content is faulty; names the fault and the feature.
     Content(ContentFault, &'static str),
 }
 
-/// The values of an observation in one number, and the first value that is not plausible.
+/// Digest of an observation's values, with the first implausible value's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Content {
     /// FNV-1a over the bits of every value; never 0.
@@ -38,7 +38,7 @@ pub struct Content {
 }
 
 impl Content {
-    /// Reads every feature's values in order.
+    /// Reads the values of every feature, in order.
     pub fn of<'a>(features: impl IntoIterator<Item = (&'static str, &'a [f64])>) -> Self {
         let (mut digest, mut fault) = (0xcbf2_9ce4_8422_2325_u64, None);
         for (name, values) in features {
@@ -66,15 +66,17 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Observations of this episode count from here on.
+    /// Starts an episode: from here on only its observations are accepted.
     pub fn begin(&mut self, episode: u64) {
         *self = Self { episode, ..Self::default() };
     }
 
-    /// Takes an observation with its episode, the plant's control steps and the plant's time in seconds since the reset.
+    /// Takes an observation with its episode, the plant's control steps (`sequence`) and the plant's time in seconds,
+    /// both since the reset.
     ///
     /// # Errors
-    /// [`Refusal`] for one that must not reach a policy. A sequence number counts as seen even so.
+    /// [`Refusal`] for an observation that must not reach a policy. The sequence number of an observation with faulty
+    /// content still counts as seen.
     pub fn take(&mut self, episode: u64, sequence: u32, time: f64, content: Content) -> Result<(), Refusal> {
         if episode != self.episode {
             return Err(Refusal::Foreign);

@@ -1,5 +1,5 @@
-//! What a control period reads and what it comes to: plain values, the same for a robot and for a record of it.
-//! A record of the inputs is a record of the run: the same inputs give the same outputs, bit for bit.
+//! Inputs and outputs of a control period: plain values, the same on a robot and in a record.
+//! A record of the inputs is a record of the run: equal inputs give equal outputs, bit for bit.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,42 +10,43 @@ use super::intake::ContentFault;
 use super::mode::Mode;
 use crate::{Decision, Driver};
 
-/// The newest observation, without what only policies read.
+/// Observation stamp: number, times and checks of an observation, without the content that only policies read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservationStamp {
-    /// Episode that it belongs to.
+    /// Episode of the observation.
     pub episode: u64,
-    /// The plant's control steps since the reset.
+    /// Sequence number: the plant's control steps since the reset.
     pub sequence: u32,
-    /// How many came since the last period, this one among them.
+    /// Number of observations that arrived since the last period, this one included.
     pub arrived: u32,
-    /// When it came, on the controller's clock.
+    /// Time of arrival, on the controller's clock.
     pub received: Duration,
-    /// A digest of the content, vectors and pictures alike; 0 where none was taken.
+    /// Digest of the content, vectors and pictures alike; 0 where none was computed.
     pub pictures: u64,
     /// Whether the task's goal holds.
     pub success: bool,
-    /// What is wrong with its content. Such an observation is not shown to a policy.
+    /// Fault of the content. An observation with a fault is not shown to a policy.
     #[serde(default)]
     pub fault: Option<ContentFault>,
-    /// When the plant took it, by its stamp, on the controller's clock; none where the plant's clock is not known, and in
-    /// records that were written before it was.
+    /// Time at which the plant took the observation, by the plant's stamp, on the controller's clock; `None` where the
+    /// plant's clock is not known, and in records written before this field existed.
     #[serde(default)]
     pub taken: Option<Duration>,
 }
 
 impl ObservationStamp {
-    /// When the plant took it, on the controller's clock; where its clock is not known, when it came.
+    /// Returns the time at which the plant took the observation, on the controller's clock; where the plant's clock is
+    /// not known, the time of arrival.
     pub fn taken_at(&self) -> Duration {
         self.taken.map_or(self.received, |taken| taken.min(self.received))
     }
 
-    /// How old it is at `now`, on the controller's clock.
+    /// Returns the age of the observation at `now`, on the controller's clock.
     pub fn age(&self, now: Duration) -> Duration {
         now.saturating_sub(self.taken_at())
     }
 
-    /// The newer of two, standing for all that both stand for. Of another episode, the later in coming.
+    /// Returns the newer of two stamps, with the number of arrivals of both. If their episodes differ, returns `later`.
     pub fn joined(self, later: Self) -> Self {
         if self.episode != later.episode {
             return later;
@@ -55,135 +56,136 @@ impl ObservationStamp {
     }
 }
 
-/// What is known of the plant itself.
+/// Health of the plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlantHealth {
-    /// When its heartbeat was last heard, on the controller's clock.
+    /// Time of the last heartbeat's arrival, on the controller's clock.
     pub heard: Duration,
-    /// Set for good once the process that the episode began on has gone: another answers now, or the session ended.
+    /// Whether the plant's process on which the episode began has gone: another process answers now, or the session
+    /// ended. Stays set until the plant is claimed anew.
     pub lost: bool,
-    /// Whether it says that it stopped by itself.
+    /// Whether the plant reports that it stopped by itself.
     pub stopped: bool,
-    /// The least round trip of heartbeats lately, which bounds what is known of its clock; none before the first.
+    /// Least round trip of recent heartbeats, which bounds the error of the estimated clock offset; `None` before the first.
     #[serde(default)]
     pub round_trip: Option<Duration>,
 }
 
-/// What people want, gathered since the last period.
+/// Operator commands received since the last period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorCommands {
-    /// The emergency stop.
+    /// Emergency stop.
     pub e_stop: bool,
-    /// A safe stop.
+    /// Safe stop.
     pub stop: bool,
-    /// Out of a latch.
+    /// Reset: leaves a latched mode.
     pub reset: bool,
-    /// Begin this episode, for which the plant has been reset.
+    /// Start of this episode, for which the plant has been reset.
     pub start: Option<u64>,
 }
 
-/// A policy's answer to one question.
+/// Reply of a policy to one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reply<'a> {
-    /// The question's number.
+    /// Number of the request.
     pub request: u64,
     /// Episode of the observation that was read.
     pub episode: u64,
-    /// Its control step on the plant.
+    /// Sequence number of the observation that was read: the plant's control steps since the reset.
     pub observed: u32,
-    /// How long the inference took, with the probe's reading.
+    /// Duration of the inference, with the probe's scoring.
     pub took: Duration,
-    /// What came of it.
+    /// The proposed chunk, or why there is none.
     #[serde(borrow)]
     pub proposal: Result<Proposal<'a>, NoProposal>,
-    /// When that observation was taken, as in [`ObservationStamp::taken_at`]; unknown in records of format 2.
+    /// Time at which that observation was taken, as in [`ObservationStamp::taken_at`]; `None` in records of format 2.
     #[serde(default, alias = "received")]
     pub taken: Option<Duration>,
 }
 
-/// A proposed chunk.
+/// Chunk that a policy proposes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Proposal<'a> {
     /// Values per action.
     pub width: usize,
     /// Actions, row-major `[horizon, width]`.
     pub values: Cow<'a, [f32]>,
-    /// The risk that the probe read, for the weak policy; NaN counts as the highest.
+    /// Score of the probe, for the weak policy; NaN counts as the highest risk.
     pub score: f64,
 }
 
-/// Why there is no chunk.
+/// Reason why a reply has no chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoProposal {
-    /// Too late.
+    /// The inference missed its deadline.
     Deadline,
-    /// The runtime, its device, or the other end of a line failed.
+    /// The inference runtime, its device, or the remote end of a connection failed.
     Failed,
-    /// It held a value that is not finite.
+    /// The chunk held a value that is not finite.
     NotFinite,
-    /// Nobody was there to ask: a thread or a server has gone.
+    /// The policy's thread or server has gone.
     Gone,
 }
 
-/// All that a control period reads.
+/// Inputs of a control period.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Inputs<'a> {
-    /// Monotonic time.
+    /// Monotonic time, on the controller's clock.
     pub now: Duration,
-    /// Control periods that passed unserved since the last.
+    /// Control periods that passed without being served since the last one.
     pub skipped: u32,
-    /// An observation that came since the last period.
+    /// Stamp of the newest observation that arrived since the last period.
     pub observation: Option<ObservationStamp>,
-    /// The plant.
+    /// Health of the plant.
     pub plant: PlantHealth,
-    /// The weak policy's answer, if one came.
+    /// The weak policy's reply, if one arrived.
     #[serde(borrow)]
     pub weak: Option<Reply<'a>>,
-    /// The strong policy's.
+    /// The strong policy's reply, if one arrived.
     pub strong: Option<Reply<'a>>,
-    /// What people want.
+    /// Operator commands.
     pub wishes: OperatorCommands,
-    /// With a start: where the plant stands, `[channels]`. Without it an episode starts from `rest`.
+    /// With a start: the plant's pose, `[channels]`. Without a pose an episode starts from the last command.
     #[serde(borrow, default)]
     pub pose: Option<Cow<'a, [f32]>>,
-    /// When the plant stood at `pose`, on the controller's clock: a start on an older one than is inferred on is refused.
-    /// None in records that were written before it was known.
+    /// Time at which the plant stood at `pose`, on the controller's clock. A start is refused if this is older than an
+    /// observation may be for an inference. `None` in records written before this field existed.
     #[serde(default)]
     pub pose_taken: Option<Duration>,
-    /// Where positions are by `observation`, `[channels]`; other channels are as in `rest`. None where there is no new
-    /// observation, or nothing is checked against it.
+    /// Measured positions by `observation`, `[channels]`; channels of other kinds hold their `rest` values. `None`
+    /// without a new observation, or where measured positions are not checked.
     #[serde(borrow, default)]
     pub measured: Option<Cow<'a, [f32]>>,
 }
 
-/// Why a stop was made.
+/// Reason of a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopReason {
-    /// The emergency stop was heard.
+    /// An emergency stop was commanded.
     EStop,
-    /// Somebody asked for a stop.
+    /// An operator commanded a stop.
     Asked,
-    /// No heartbeat of the plant in time.
+    /// No heartbeat of the plant arrived in time.
     PlantSilent,
-    /// The plant's process has gone, or another has taken its place.
+    /// The plant's process has gone, or another process has replaced it.
     PlantLost,
     /// The plant stopped by itself.
     PlantStopped,
-    /// No young enough observation for too long.
+    /// For too long no observation was young enough.
     Stale,
-    /// The weak policy is lost and the strong one is no help.
+    /// The weak policy is lost, and the strong policy is lost too or has already driven in its place for one hold.
     WeakLost,
     /// The strong policy is lost while it is needed.
     StrongLost,
     /// An episode's first action is too far from where the plant stands.
     FarFromStart,
-    /// A position is too far from its command: a drive is off, or the robot was pushed.
+    /// A measured position is too far from its command: a drive is off, or the robot was pushed.
     NotFollowing,
 }
 
-/// Everything worth a line in the record that happened in one period; one bit each.
+/// Diagnostics of one control period, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Diagnostics(u32);
@@ -192,7 +194,7 @@ macro_rules! notices {
     ($($bit:literal $name:ident $text:literal),+ $(,)?) => {
         impl Diagnostics {
             $(#[doc = $text] pub const $name: Self = Self(1 << $bit);)+
-            /// Every notice with its text.
+            /// Every diagnostic with its text.
             pub const ALL: [(Self, &'static str); 19] = [$((Self::$name, $text)),+];
         }
     };
@@ -221,40 +223,40 @@ notices! {
 }
 
 impl Diagnostics {
-    /// Adds another.
+    /// Adds the diagnostics of `other`.
     pub fn add(&mut self, other: Self) {
         self.0 |= other.0;
     }
 
-    /// Whether it holds another.
+    /// Returns whether a diagnostic of `other` is set.
     pub fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// The texts of those that it holds.
+    /// Returns the texts of the diagnostics that are set.
     pub fn texts(self) -> impl Iterator<Item = &'static str> {
         Self::ALL.into_iter().filter(move |(notice, _)| self.has(*notice)).map(|(_, text)| text)
     }
 }
 
-/// A control period as a record holds it.
+/// Record of one control period.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TickRecord<'a> {
-    /// What was read.
+    /// Inputs of the period.
     #[serde(borrow)]
     pub inputs: Inputs<'a>,
-    /// What it came to.
+    /// Output of the period.
     pub output: Output,
     /// The command, `[channels]`.
     pub command: Cow<'a, [f32]>,
-    /// How late the period began, nanoseconds.
+    /// Delay with which the period began, nanoseconds.
     pub late_ns: u64,
-    /// How long it took to decide, nanoseconds.
+    /// Duration of the decision, nanoseconds.
     pub took_ns: u64,
 }
 
 impl TickRecord<'_> {
-    /// Whether an episode begins in it. Records that were written before the time of a start's pose was known do not say.
+    /// Returns whether an episode begins in this period. Always false for records without `pose_taken`, which do not tell.
     pub fn begins(&self) -> bool {
         let wishes = &self.inputs.wishes;
         let is_asked = wishes.start.is_some() && self.inputs.pose_taken.is_some() && !wishes.e_stop;
@@ -262,33 +264,33 @@ impl TickRecord<'_> {
     }
 }
 
-/// What a control period came to. The command itself is [`super::Controller::command`].
+/// Output of a control period. The command itself is [`super::Controller::command`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Output {
-    /// The mode from here on.
+    /// Mode from this period on.
     pub mode: Mode,
-    /// Why the last stop was made; none since the last reset.
+    /// Reason of the last stop; `None` after a reset.
     pub cause: Option<StopReason>,
     /// Whether a command is to be sent.
     pub send: bool,
     /// Control step of the episode that the command is for.
     pub step: u32,
-    /// Number of a question to the weak policy.
+    /// Number of a new request to the weak policy.
     pub ask_weak: Option<u64>,
-    /// Number of a question to the strong policy.
+    /// Number of a new request to the strong policy.
     pub ask_strong: Option<u64>,
-    /// What the gate decided, at a boundary.
+    /// Decision of the gate, at a boundary.
     pub decision: Option<Decision>,
-    /// Who drives, where somebody does.
+    /// Policy that drives; `None` where none does.
     pub driver: Option<Driver>,
-    /// A bit for each channel whose command was limited.
+    /// Bit mask of the channels whose command was limited.
     pub limited: u64,
-    /// What else happened.
+    /// Diagnostics of the period.
     pub notices: Diagnostics,
 }
 
 impl Output {
-    /// A period in which nothing has happened yet.
+    /// Returns the output of a period in which nothing has happened yet.
     pub(super) fn of(mode: Mode) -> Self {
         Self {
             mode,

@@ -1,7 +1,8 @@
-//! The controller of a robot as a pure function of what each control period reads.
-//! Time comes in as a value; what happens at a boundary is in `boundary.rs`.
+//! Controller of a robot, as a pure function of the inputs of each control period.
+//! Time is an input value. Boundaries are handled in `boundary.rs`.
 
 mod boundary;
+mod channel;
 mod chunk_buffer;
 mod clock_offset;
 mod counters;
@@ -14,6 +15,7 @@ mod policy_slot;
 mod settings;
 mod tracking;
 
+pub use channel::{Channel, ChannelKind};
 pub use chunk_buffer::Overlap;
 pub use clock_offset::{ClockOffset, Exchange};
 pub use counters::Counters;
@@ -23,7 +25,7 @@ pub use io::{
     Reply, StopReason, TickRecord,
 };
 pub use mode::{Event, Mode};
-pub use motion::{Channel, ChannelKind, LimitScope, Motion};
+pub use motion::{LimitScope, Motion};
 pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};
 
 use serde::{Deserialize, Serialize};
@@ -35,35 +37,35 @@ use chunk_buffer::ChunkBuffer;
 use plant_monitor::PlantMonitor;
 use policy_slot::{PolicySlot, Received};
 
-/// What a controller is made of.
+/// Parts of a controller.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControllerParts<T = BuiltIn> {
-    /// Its settings.
+    /// Settings of the controller.
     pub settings: ControlSettings,
-    /// The gate's limits; `chunk_steps` is how much of a chunk is executed before the next boundary.
+    /// The gate's limits; `chunk_steps` is the number of a chunk's actions that are executed before the next boundary.
     pub limits: GateLimits,
     /// The gate's rule.
     pub rule: T,
-    /// Actions in a chunk of the weak and of the strong policy.
+    /// Number of actions in a chunk of the weak and of the strong policy.
     pub horizons: [usize; 2],
-    /// The command that the robot stands still at, `[channels]`.
+    /// Command at which the robot stands still, `[channels]`.
     pub rest: Vec<f32>,
-    /// Whether the strong policy is asked at every boundary, obeyed or not: a fire then never waits.
+    /// Whether the strong policy is asked at every boundary, whether or not it drives, so that a fire never waits.
     pub ask_strong: bool,
 }
 
-/// The same as written down, enough to make a run's controller again.
+/// Controller parts with the rule as a plan states it: enough to rebuild a run's controller.
 pub type ControllerConfig = ControllerParts<Rule>;
 
 impl ControllerConfig {
-    /// Whether an episode may start where the plant stands: `pose`, `[channels]`. A position may stand
-    /// a little beyond a bound, as a robot does that rests against its stops: by what the first period makes up within every
-    /// limit, and by a thousandth of the range at most.
+    /// Checks whether an episode may start at the plant's `pose`, `[channels]`. A position may lie slightly beyond a
+    /// bound, as for a robot that rests against its mechanical stops: at most as far as the first period can move it
+    /// back within every limit, and at most a thousandth of the channel's range.
     ///
     /// # Errors
-    /// [`ControlError::Start`] for the first position that is too far from `rest`, and [`ControlError::Setting`] for one
-    /// that is not finite or out of its channel's bounds.
+    /// [`ControlError::Start`] for the first position that is too far from `rest`, and [`ControlError::Setting`] for a
+    /// value that is not finite or too far out of its channel's bounds.
     pub fn allows_start(&self, pose: &[f32]) -> Result<(), ControlError> {
         let settings = &self.settings;
         for (channel, (bounds, found)) in settings.channels.iter().zip(pose).enumerate() {
@@ -84,10 +86,10 @@ impl ControllerConfig {
         }
     }
 
-    /// The controller.
+    /// Builds the controller.
     ///
     /// # Errors
-    /// Settings that do not fit together.
+    /// [`ControlError`] for settings that are invalid or do not fit together.
     pub fn controller(&self) -> Result<Controller, ControlError> {
         Controller::new(ControllerParts {
             settings: self.settings.clone(),
@@ -100,11 +102,11 @@ impl ControllerConfig {
     }
 }
 
-/// One robot's controller.
+/// Controller of one robot.
 ///
 /// Call [`Controller::tick`] once per control period. Equal inputs from the start on give equal outputs, so a record of
-/// the inputs is enough to check every decision of a run. Between the start of an episode and its end nothing
-/// allocates.
+/// the inputs is enough to check every decision of a run. Between the start of an episode and its end no memory is
+/// allocated.
 #[derive(Clone, Debug)]
 pub struct Controller<T = BuiltIn> {
     parts: ControllerParts<T>,
@@ -122,19 +124,19 @@ pub struct Controller<T = BuiltIn> {
     episode: u64,
     /// Control step of the episode.
     step: u32,
-    /// Whose chunk is on the track.
+    /// Driver whose chunk is executed.
     driving: Option<Driver>,
-    /// Whether a policy's chunk has been taken in this episode.
+    /// Whether a policy's chunk has been executed in this episode.
     has_driven: bool,
-    /// Whether the plant stands where the last command says: commands have been sent in every period since the start.
+    /// Whether the plant stands at the last command: commands have been sent in every period since the start.
     has_plant: bool,
 }
 
 impl<T: Trigger + Clone> Controller<T> {
-    /// A controller in [`Mode::Idle`], at rest.
+    /// Returns a controller in [`Mode::Idle`], at rest.
     ///
     /// # Errors
-    /// Settings that do not fit together.
+    /// [`ControlError`] for settings that are invalid or do not fit together.
     pub fn new(parts: ControllerParts<T>) -> Result<Self, ControlError> {
         let [weak, strong] = parts.horizons;
         parts.settings.validate(&parts.limits, weak.min(strong))?;
@@ -161,32 +163,32 @@ impl<T: Trigger + Clone> Controller<T> {
         })
     }
 
-    /// The command of the last period, `[channels]`.
+    /// Returns the command of the last period, `[channels]`.
     pub fn command(&self) -> &[f32] {
         self.motion.command()
     }
 
-    /// The mode after the last period.
+    /// Returns the mode after the last period.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The episode that was begun last; 0 before the first.
+    /// Returns the episode that was started last; 0 before the first.
     pub fn episode(&self) -> u64 {
         self.episode
     }
 
-    /// Whether commands have come to rest.
+    /// Returns whether commands have come to rest.
     pub fn is_at_rest(&self) -> bool {
         self.motion.is_at_rest()
     }
 
-    /// What has been counted since the beginning.
+    /// Returns the counters since the controller was made.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// One control period: reads what came, decides, and moves [`Controller::command`] on.
+    /// Runs one control period: reads the inputs, decides, and computes the next [`Controller::command`].
     pub fn tick(&mut self, inputs: &Inputs<'_>) -> Output {
         let mut output = Output::of(self.mode);
         if inputs.skipped > 0 {
@@ -194,7 +196,7 @@ impl<T: Trigger + Clone> Controller<T> {
             self.counters.skipped_periods += u64::from(inputs.skipped);
         }
         if self.mode.drives() {
-            // Actions belong to their own periods: what was missed is not made up for.
+            // Each action belongs to one period: actions of missed periods are not made up for.
             self.step = self.step.saturating_add(1).saturating_add(inputs.skipped);
         }
         self.obey(inputs, &mut output.notices);
@@ -227,7 +229,7 @@ impl<T: Trigger + Clone> Controller<T> {
         self.happen(Event::Stop);
     }
 
-    /// People come first, the emergency stop before all.
+    /// Obeys operator commands, before all other inputs; the emergency stop comes first.
     fn obey(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let wishes = &inputs.wishes;
         if wishes.e_stop {
@@ -238,7 +240,7 @@ impl<T: Trigger + Clone> Controller<T> {
         if wishes.stop {
             self.stop(StopReason::Asked);
         }
-        // Who resets a robot that still moves does not know that it moves.
+        // A reset while commands still move is ignored: the operator may not know that the robot moves.
         if wishes.reset && self.mode.is_latched() && self.motion.is_at_rest() {
             self.cause = None;
             self.happen(Event::Reset);
@@ -248,7 +250,8 @@ impl<T: Trigger + Clone> Controller<T> {
         }
     }
 
-    /// Begins an episode where the plant stands, at rest, near enough, and as it stands now.
+    /// Starts an episode at the plant's pose, if the controller is idle and at rest, and the pose is close enough to
+    /// `rest` and young enough.
     fn start(&mut self, episode: u64, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let settings = &self.parts.settings;
         let is_idle = self.mode == Mode::Idle && self.motion.is_at_rest();
@@ -256,15 +259,16 @@ impl<T: Trigger + Clone> Controller<T> {
             inputs.pose.as_deref().is_none_or(|pose| settings.far_channel(pose, &self.parts.rest).is_none());
         let age = inputs.pose_taken.map(|taken| inputs.now.saturating_sub(taken));
         if !is_idle || !is_near || age.is_some_and(|age| age > settings.max_age()) {
-            // Records without that time say nothing of a start that finds no rest.
+            // In records without `pose_taken`, a start that finds the controller not idle or not at rest has no diagnostic.
             if is_idle || age.is_some() {
                 notices.add(Diagnostics::START_REFUSED);
             }
             return;
         }
         if let Some(pose) = inputs.pose.as_deref() {
-            // From where the plant stands: a command from elsewhere would be a jump. What has no position is at rest; in
-            // records without that time it is where the episode before left it.
+            // Commands start at the plant's pose: from anywhere else the first command would be a jump. Discrete
+            // channels start at their value in `pose`, or, in records without `pose_taken`, where the previous episode
+            // left them.
             let kinds = [ChannelKind::Position, ChannelKind::Discrete];
             self.motion.place(pose, if age.is_some() { &kinds } else { &kinds[..1] });
         }
@@ -272,7 +276,7 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     fn begin(&mut self, episode: u64) {
-        // The same settings were valid when the controller was made.
+        // This does not fail: the same settings were valid when the controller was made.
         if let Ok(gate) = Gate::new(self.parts.limits.clone(), self.parts.rule.clone()) {
             self.gate = gate;
         }
@@ -286,11 +290,11 @@ impl<T: Trigger + Clone> Controller<T> {
         self.strong.begin();
     }
 
-    /// At the plant.
+    /// Checks the plant and the newest observation: stops on a fault, finishes the episode on success.
     fn look(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let looked = self.watch.look(inputs, self.episode, self.mode, &self.parts.settings, notices);
         self.counters.missing_observations += u64::from(looked.gap);
-        // It has been told nothing since, and may be pushed by hand.
+        // A plant that is lost or has stopped takes no commands, and may be moved by hand.
         if inputs.plant.lost || inputs.plant.stopped {
             self.has_plant = false;
         }
@@ -303,7 +307,7 @@ impl<T: Trigger + Clone> Controller<T> {
             self.has_plant = false;
             self.stop(StopReason::NotFollowing);
         }
-        // Before the first episode there is no plant yet whose loss could mean anything.
+        // Before the first episode no plant is in use, so its loss is no fault.
         if let Some(cause) = looked.stop.filter(|_| self.episode > 0) {
             self.stop(cause);
         }
@@ -312,7 +316,7 @@ impl<T: Trigger + Clone> Controller<T> {
         }
     }
 
-    /// To the policies.
+    /// Receives the policies' replies and counts their missed deadlines.
     fn listen(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let settings = &self.parts.settings;
         let sides = [
@@ -334,8 +338,8 @@ impl<T: Trigger + Clone> Controller<T> {
         }
     }
 
-    /// Who drives from this period on is known: what is sent in it. A plant that may stand elsewhere than the last command
-    /// says is sent nothing before the next start: standing still, too, would move it.
+    /// Computes the command of this period from the new mode, and whether to send it. A plant that may stand elsewhere
+    /// than the last command is sent nothing before the next start: even a command to stand still would move it.
     fn command_next(&mut self, output: &mut Output) {
         let silent = self.cause == Some(StopReason::PlantSilent);
         let is_sent = match self.mode {
@@ -356,7 +360,7 @@ impl<T: Trigger + Clone> Controller<T> {
                 self.motion.brake();
                 true
             }
-            // Nobody knows what a silent plant does once it has been brought to rest.
+            // Once commands are at rest, a silent plant is sent nothing more: its state is unknown.
             Mode::SafeStop => {
                 let at_rest = self.motion.is_at_rest();
                 self.motion.brake();

@@ -1,27 +1,27 @@
-//! Who has the robot, as a state machine: six modes, eight events, one total function.
-//! A latch opens by a reset alone; an e-stop is reached from everywhere in one step.
+//! Mode of the controller, as a state machine: six modes, eight events, one total transition function.
+//! Only a reset leaves the latched modes; an e-stop is reached from every mode in one step.
 
 use serde::{Deserialize, Serialize};
 
-/// What the controller is doing.
+/// Mode of the controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// No episode. Commands have come to rest, or are coming to it; then none are sent.
+    /// No episode is on. Commands come to rest; once they are at rest, none are sent.
     Idle,
     /// The weak policy drives.
     Weak,
     /// The strong policy drives.
     Strong,
-    /// An episode is on and nobody's actions are at hand: commands come to rest and stay there.
+    /// An episode is on and no action is available: commands come to rest and stay there.
     Holding,
-    /// Something failed, or somebody said stop: commands come to rest within their limits. Latched.
+    /// A fault occurred, or an operator commanded a stop: commands come to rest within their limits. Latched.
     SafeStop,
-    /// An e-stop was heard: commands are at rest from this period on. Latched.
+    /// An e-stop was commanded: commands are at rest from this period on. Latched.
     EStop,
 }
 
-/// What can change the mode.
+/// Event that can change the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
@@ -29,41 +29,41 @@ pub enum Event {
     Start,
     /// The weak policy has an action for this period and is to drive.
     WeakReady,
-    /// The strong policy has, and is to drive.
+    /// The strong policy has an action for this period and is to drive.
     StrongReady,
-    /// Whoever drives, or is to drive, has no action for this period.
+    /// The policy that drives, or is to drive, has no action for this period.
     OutOfActions,
     /// The episode is over.
     Finish,
-    /// A fault that only rest answers, or somebody's wish.
+    /// A fault that requires a stop, or an operator's stop.
     Stop,
     /// The emergency stop.
     EStop,
-    /// Somebody says, in so many words, that motion may be thought of again.
+    /// An operator explicitly permits leaving a latched mode.
     Reset,
 }
 
 impl Mode {
-    /// All of them.
+    /// Every mode.
     pub const ALL: [Self; 6] =
         [Self::Idle, Self::Weak, Self::Strong, Self::Holding, Self::SafeStop, Self::EStop];
 
-    /// Whether a policy's actions are sent.
+    /// Returns whether a policy's actions are sent.
     pub fn drives(self) -> bool {
         matches!(self, Self::Weak | Self::Strong)
     }
 
-    /// Whether an episode is on.
+    /// Returns whether an episode is on.
     pub fn is_on(self) -> bool {
         matches!(self, Self::Holding | Self::Weak | Self::Strong)
     }
 
-    /// Whether only a reset leads out.
+    /// Returns whether the mode is latched.
     pub fn is_latched(self) -> bool {
         matches!(self, Self::SafeStop | Self::EStop)
     }
 
-    /// The mode after an event.
+    /// Returns the mode after an event.
     pub fn after(self, event: Event) -> Self {
         match (self, event) {
             (_, Event::EStop) => Self::EStop,
@@ -83,7 +83,7 @@ impl Mode {
 }
 
 impl Event {
-    /// All of them.
+    /// Every event.
     pub const ALL: [Self; 8] = [
         Self::Start,
         Self::WeakReady,
@@ -100,7 +100,7 @@ impl Event {
 mod tests {
     use super::*;
 
-    /// Every cell of the table, written out apart from the code.
+    /// Checks every cell of the transition table, which is written out independently of the code.
     #[test]
     fn every_mode_answers_every_event() {
         use Mode::{EStop, Holding, Idle, SafeStop, Strong, Weak};
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn no_way_leads_past_a_latch_or_into_motion_unasked() {
-        // All sequences of four events: whatever happened, these hold for the last one.
+        // All sequences of four events: the checks hold for every transition.
         let count = Event::ALL.len().pow(4);
         for start in Mode::ALL {
             for number in 0..count {

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tracking::{fastest_that_stops, tracking_change};
+use super::channel::{Channel, ChannelKind, State, fastest_that_stops};
+use super::tracking::tracking_change;
 
 /// While a policy drives, when velocity, acceleration and jerk bound its commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,80 +16,6 @@ pub enum LimitScope {
     /// From a change of driver, or the start, until the new driver's commands are reached; without jerk. After that its
     /// commands pass as they are, within their bounds.
     UntilCaughtUp,
-}
-
-/// What a channel of the action means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ChannelKind {
-    /// A velocity, or a displacement per control period as OSC_POSE takes it: rest is zero.
-    Rate,
-    /// A position: rest is staying.
-    Position,
-    /// One of few states, as a gripper's: rest is the last one, and nothing is limited.
-    Discrete,
-}
-
-/// One channel of the action and what bounds it, in the action's own units per control period.
-///
-/// Velocity, acceleration and jerk are the command's first, second and third difference for a position; for a rate the
-/// command is the velocity itself.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Channel {
-    /// What it means.
-    pub kind: ChannelKind,
-    /// Smallest command.
-    pub low: f64,
-    /// Largest command.
-    pub high: f64,
-    /// Largest velocity.
-    #[serde(default = "infinite")]
-    pub velocity: f64,
-    /// Largest change of the velocity in one period.
-    #[serde(default = "infinite")]
-    pub acceleration: f64,
-    /// Largest change of the acceleration in one period.
-    #[serde(default = "infinite")]
-    pub jerk: f64,
-}
-
-pub(super) fn infinite() -> f64 {
-    f64::INFINITY
-}
-
-impl Channel {
-    /// Whether a command lies within the channel's bounds. NaN does not.
-    pub fn admits(&self, command: f32) -> bool {
-        (self.low..=self.high).contains(&f64::from(command))
-    }
-
-    /// Whether a position may stand there at a start: within the bounds, or beyond one by no more than the first period may
-    /// move it back within every limit, and by a thousandth of the range at most.
-    pub(super) fn admits_standing(&self, position: f32) -> bool {
-        let first_period = self.velocity.min(self.acceleration).min(self.jerk);
-        let beyond = first_period.min(1e-3 * (self.high - self.low));
-        (self.low - beyond..=self.high + beyond).contains(&f64::from(position))
-    }
-
-    /// The 32-bit command nearest to a finite one that lies within the channel's bounds.
-    fn nearest(&self, command: f64) -> f32 {
-        let nearest = command.clamp(self.low, self.high) as f32;
-        match f64::from(nearest) {
-            // A bound that 32 bits cannot hold is rounded to the inside.
-            wide if wide > self.high => nearest.next_down(),
-            wide if wide < self.low => nearest.next_up(),
-            _ => nearest,
-        }
-    }
-}
-
-/// A channel's last command with its first and second difference, per control period.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct State {
-    pub(super) command: f64,
-    pub(super) velocity: f64,
-    pub(super) acceleration: f64,
 }
 
 /// The commands of all channels, one period after another.
@@ -238,25 +165,6 @@ impl State {
             ChannelKind::Discrete => wanted,
             ChannelKind::Rate => self.velocity + tracking_change(self, channel, wanted),
             ChannelKind::Position => self.command + self.velocity + tracking_change(self, channel, wanted),
-        }
-    }
-
-    /// The next command on the way to rest within acceleration and jerk. An acceleration beyond its own limit, as a
-    /// policy's may be, is cut to it first.
-    pub(super) fn braking(self, channel: &Channel) -> f64 {
-        let before = self.acceleration.clamp(-channel.acceleration, channel.acceleration);
-        // So fast that the jerk can end the acceleration at the very period in which the velocity ends.
-        let most = fastest_that_stops(self.velocity.abs(), channel.jerk).min(channel.acceleration);
-        let wanted = -most.min(self.velocity.abs()).copysign(self.velocity);
-        let change = before + (wanted - before).clamp(-channel.jerk, channel.jerk);
-        let left = self.velocity + change;
-        let speck = channel.jerk.min(channel.acceleration).min(1.0) * 1e-3;
-        // What is left in the end is rounding; a rest is exact.
-        let velocity = if left.abs() <= speck && change.abs() <= channel.jerk { 0.0 } else { left };
-        match channel.kind {
-            ChannelKind::Discrete => self.command,
-            ChannelKind::Rate => velocity,
-            ChannelKind::Position => self.command + velocity,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The plant as the controller sees it: its heartbeat, and which observations are new, its own, and young.
-//! What is too old is not inferred on; what stays too old stops the robot.
+//! Plant monitor: checks the plant's heartbeat, and whether observations are new, of this episode, and young enough.
+//! Policies infer on no observation that is too old; observations that stay too old stop the robot.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use super::settings::ControlSettings;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlantMonitor {
-    /// What was seen while no episode was on: the next one may begin with it.
+    /// Observation that arrived while no episode was on; the next episode may begin with it.
     waiting: Option<ObservationStamp>,
     sequence: Option<u32>,
-    /// When the newest observation was taken that counts as a view of now.
+    /// Time at which the newest valid observation was taken, on the controller's clock.
     fresh: Option<Duration>,
     pictures: u64,
     changed: Duration,
@@ -20,23 +20,23 @@ pub(crate) struct PlantMonitor {
     is_fresh: bool,
 }
 
-/// What the plant's side of a period comes to.
+/// Result of one period's check of the plant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlantCheck {
     pub(crate) stop: Option<StopReason>,
     pub(crate) success: bool,
-    /// Observations that never came.
+    /// Number of observations that never arrived.
     pub(crate) gap: u32,
 }
 
 impl PlantMonitor {
-    /// Forgets the episode before. What has been seen of this one is its first view.
+    /// Clears the state of the previous episode. An observation of the new episode that has already arrived is kept.
     pub(crate) fn begin(&mut self, episode: u64) {
         let waiting = self.waiting.filter(|seen| seen.episode == episode);
         *self = Self { waiting, ..Self::default() };
     }
 
-    /// Whether an inference may begin now.
+    /// Returns whether the newest observation is young enough for an inference.
     pub(crate) fn is_fresh(&self) -> bool {
         self.is_fresh
     }
@@ -121,7 +121,7 @@ fn plant_fault(inputs: &Inputs<'_>, mode: Mode, settings: &ControlSettings) -> O
     match () {
         () if plant.lost => Some(StopReason::PlantLost),
         () if silent => Some(StopReason::PlantSilent),
-        // Without commands a plant stops by itself, as it should.
+        // Outside an episode a plant without commands stops by itself, as intended.
         () if plant.stopped && mode.is_on() => Some(StopReason::PlantStopped),
         () => None,
     }

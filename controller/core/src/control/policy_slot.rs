@@ -1,25 +1,25 @@
-//! One policy as the controller sees it: the question it was asked, its answer, and how often it failed to give one.
-//! Answers count for their own question alone.
+//! Policy slot: the pending request to one policy, the policy's offered chunk, and its consecutive failures.
+//! A reply counts only for its own request.
 
 use std::time::Duration;
 
+use super::channel::Channel;
 use super::chunk_buffer::ScheduledChunk;
 use super::io::{Diagnostics, NoProposal, Proposal, Reply};
-use super::motion::Channel;
 use super::settings::{ControlSettings, OutOfBounds};
 
-/// What came of a reply.
+/// Result of receiving a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Received {
-    /// There is a chunk to take.
+    /// The reply offers a usable chunk.
     Offer,
-    /// There is none.
+    /// The reply has no usable chunk.
     Failed,
-    /// It belongs to another question.
+    /// The reply belongs to another request or episode.
     Foreign,
 }
 
-/// A question: its number, the control step that it was asked at, and when.
+/// Request: its number, its control step, and its time on the controller's clock.
 #[derive(Clone, Copy, Debug)]
 struct Question {
     number: u64,
@@ -31,17 +31,17 @@ struct Question {
 pub(crate) struct PolicySlot {
     /// Actions in a chunk.
     horizon: usize,
-    /// The answer to the last question; empty where there is none.
+    /// Chunk that the last reply offered; empty where there is none.
     pub(crate) offer: ScheduledChunk,
-    /// When the observation that it answers was taken, where that is known.
+    /// Time at which the offer's observation was taken, where known.
     taken: Option<Duration>,
-    /// The risk that was read with it.
+    /// Score that came with the offer.
     pub(crate) score: f64,
-    /// Deadlines missed and inferences failed, in a row.
+    /// Consecutive failures: deadlines missed and inferences failed.
     pub(crate) misses: u32,
-    /// The question that waits for its answer.
+    /// Request that waits for its reply.
     pending: Option<Question>,
-    /// Control periods that it has waited.
+    /// Control periods since the pending request.
     age: u32,
 }
 
@@ -51,7 +51,7 @@ impl PolicySlot {
         Self { horizon, offer, taken: None, score: f64::NAN, misses: 0, pending: None, age: 0 }
     }
 
-    /// Forgets everything of the episode before.
+    /// Clears the state of the previous episode.
     pub(crate) fn begin(&mut self) {
         self.offer.clear();
         (self.misses, self.pending, self.age) = (0, None, 0);
@@ -66,13 +66,14 @@ impl PolicySlot {
         self.pending.is_some()
     }
 
-    /// Whether there is nothing to take and nothing on its way.
+    /// Returns whether there is neither an offer nor a pending request.
     pub(crate) fn is_free(&self) -> bool {
         self.pending.is_none() && self.offer.is_empty()
     }
 
-    /// Whether it has an action for this control step, from a question of control step `since` or later: an answer to
-    /// an earlier boundary's ends before the next one. An offer that came too late is thrown away.
+    /// Returns whether the offer has an action for this control step and answers a request of control step `since` or
+    /// later: an offer for an earlier boundary must not be used at the next one. An offer that does not qualify is
+    /// dropped.
     pub(crate) fn has(&mut self, step: u32, since: u32) -> bool {
         let covers = self.offer.anchor() >= since && self.offer.at(step).is_some();
         if !covers {
@@ -81,8 +82,9 @@ impl PolicySlot {
         covers
     }
 
-    /// Drops an offer that has waited too long, as one does where nobody drives and control steps stand still. True where
-    /// it did. An action of a later step may answer an observation that is older by these steps.
+    /// Drops an offer whose observation is too old, and returns whether it did. Offers age in this way while no policy
+    /// drives and control steps stand still. Since a later action of a chunk follows from an older observation, the
+    /// permitted age grows with the control steps since the request.
     pub(crate) fn expire(&mut self, now: Duration, step: u32, settings: &ControlSettings) -> bool {
         let Some(taken) = self.taken.filter(|_| !self.offer.is_empty()) else { return false };
         let steps = step.saturating_sub(self.offer.anchor()).max(settings.longest_answer_steps());
@@ -94,8 +96,8 @@ impl PolicySlot {
         aged
     }
 
-    /// One control period more without an answer. True at each deadline that passes: after `lead` periods, and again
-    /// after as many more.
+    /// Counts one more control period without a reply. Returns true at each missed deadline: after `lead` periods, and
+    /// again after every further `lead` periods.
     pub(crate) fn wait(&mut self, lead: u32) -> bool {
         if self.pending.is_none() {
             return false;
@@ -106,8 +108,8 @@ impl PolicySlot {
         missed
     }
 
-    /// Takes a reply, with what there is to note of its actions. `limits` are what to do with an action out of bounds, and
-    /// how old an observation may be when a policy is asked about it.
+    /// Receives a reply and adds the diagnostics of its actions. `limits` are the treatment of actions out of bounds,
+    /// and the largest age of the reply's observation at the time of the request.
     pub(crate) fn receive(
         &mut self,
         reply: &Reply<'_>,
@@ -124,7 +126,8 @@ impl PolicySlot {
             return Received::Foreign;
         };
         self.pending = None;
-        // Its own question, answered on an observation of another episode: nothing to act on.
+        // The reply answers the pending request, but on an observation of another episode: it is dropped and counts as
+        // a failure.
         if reply.episode != episode {
             notices.add(Diagnostics::FOREIGN_REPLY);
             self.misses = self.misses.saturating_add(1);
@@ -157,7 +160,7 @@ impl PolicySlot {
     ) -> bool {
         let values = &proposal.values;
         let whole = proposal.width == channels.len() && values.len() == self.horizon * channels.len();
-        // Before any comparison: the larger of NaN and a number is the number.
+        // Checked before any comparison, since the larger of NaN and a number is the number.
         let finite = values.iter().all(|value| value.is_finite());
         let mut actions = values.chunks_exact(channels.len());
         let within =

@@ -1,31 +1,33 @@
-//! What a controller on a robot is set to: pace, patience, limits, and what it may do when a policy is lost.
-//! Pure values, checked in one place, each refusal with field, found and valid.
+//! Settings of a robot's controller: rate, timeouts, limits, and the reaction to the loss of a policy.
+//! Pure values, checked in one place; each error states field, found and valid.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::channel::{Channel, ChannelKind, infinite};
 use super::chunk_buffer::Overlap;
-use super::motion::{Channel, ChannelKind, LimitScope, infinite};
+use super::motion::LimitScope;
 use crate::gate::{GateError, GateLimits};
 
-/// What to do with an action outside its channel's bounds.
+/// Treatment of an action outside its channel's bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutOfBounds {
-    /// Send the nearest command within.
+    /// Send the nearest command within the bounds.
     Clamp,
-    /// Take the whole chunk for none.
+    /// Reject the whole chunk.
     Reject,
 }
 
-/// What to do when the strong policy is lost while it drives.
+/// Reaction to the loss of the strong policy while it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StrongLoss {
     /// Safe stop.
     Stop,
-    /// Back to the weak policy if its rule is calm, else safe stop. The strong one is not asked again in this episode.
+    /// Hand back to the weak policy if the gate's rule is calm, else safe stop. The strong policy is not asked again in
+    /// this episode.
     WeakIfCalm,
 }
 
@@ -33,61 +35,64 @@ pub enum StrongLoss {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControlSettings {
-    /// Control periods per second; the plant's own.
+    /// Control periods per second; equal to the plant's control rate.
     pub rate_hz: f64,
-    /// Control periods before a boundary at which the next chunk is asked for: what an inference may take.
+    /// Number of control periods before a boundary at which the next chunk is asked for: the deadline of an inference.
     pub lead_steps: u32,
-    /// Where a new chunk of the same policy covers what the old one covers too.
+    /// Treatment of control steps that a new chunk and the old chunk of the same policy both cover.
     pub overlap: Overlap,
-    /// So many deadlines in a row may the weak policy miss; then the strong one drives, or the robot stops.
+    /// Consecutive failures of the weak policy, missed deadlines or failed inferences, after which the strong policy
+    /// drives or the robot stops.
     pub weak_misses: u32,
-    /// So many control periods is the strong policy waited for, standing still or on what is left of its chunk.
+    /// Longest wait for the strong policy, in control periods, at rest or on the remaining actions of the current chunk.
     pub strong_patience_steps: u32,
-    /// When the strong policy is lost while it drives.
+    /// Reaction to the loss of the strong policy while it is needed.
     pub on_strong_loss: StrongLoss,
-    /// Nothing is inferred on an observation older than this, milliseconds since the plant took it.
+    /// Largest age of an observation for an inference, in milliseconds since the plant took it.
     pub max_age_ms: f64,
-    /// After so many control periods in a row without a young enough observation: safe stop.
+    /// Consecutive control periods without a young enough observation after which the robot makes a safe stop.
     pub stale_steps: u32,
-    /// Observations whose content, vectors and pictures alike, does not change for so long, milliseconds, are stale.
-    /// Zero: not looked at.
+    /// Time, in milliseconds, after which observations count as stale if their content, vectors and pictures alike,
+    /// does not change. Zero disables the check.
     pub frozen_ms: f64,
-    /// A plant without a heartbeat for so long, milliseconds: safe stop.
+    /// Time without a heartbeat of the plant, in milliseconds, after which the robot makes a safe stop.
     pub plant_timeout_ms: f64,
-    /// Actions outside their channel's bounds.
+    /// Treatment of actions outside their channel's bounds.
     pub out_of_bounds: OutOfBounds,
     /// When velocity, acceleration and jerk bound a policy's commands.
     #[serde(default)]
     pub limits: LimitScope,
-    /// How far from `rest` a position may stand when an episode starts, and how far from there its first action may lie,
-    /// in the channel's unit.
+    /// Largest distance of a position from `rest` at the start of an episode, and of the episode's first action from
+    /// the position at the start, in the channel's unit.
     #[serde(default = "infinite")]
     pub start_within: f64,
-    /// How far a position may be from its last command, in the channel's unit, by a young enough observation: beyond it
-    /// the robot stops, and is sent nothing before the next start. It has to hold what an arm lags behind when it is fastest.
+    /// Largest distance of a measured position from its last command, in the channel's unit, by a young enough
+    /// observation. Beyond this distance the robot stops and is sent nothing before the next start. The value has to
+    /// exceed the lag of the arm at its highest velocity.
     #[serde(default = "infinite")]
     pub follow_within: f64,
-    /// The action's channels, `[width]`.
+    /// Channels of the action, `[width]`.
     pub channels: Vec<Channel>,
 }
 
 impl ControlSettings {
-    /// One control period.
+    /// Returns the length of one control period.
     pub fn period(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.rate_hz)
     }
 
-    /// The age beyond which nothing is inferred on an observation.
+    /// Returns the largest age of an observation for an inference.
     pub fn max_age(&self) -> Duration {
         Duration::from_secs_f64(self.max_age_ms / 1e3)
     }
 
-    /// Control periods that an answer may take, at most: the weak policy's deadline, or the strong one's patience.
+    /// Returns the largest number of control periods that a reply may take: the weak policy's deadline or the longest
+    /// wait for the strong policy.
     pub fn longest_answer_steps(&self) -> u32 {
         self.lead_steps.max(self.strong_patience_steps)
     }
 
-    /// Refuses a `rest` that does not fit the channels, `[width]`.
+    /// Checks that `rest`, `[channels]`, fits the channels.
     pub fn validate_rest(&self, rest: &[f32]) -> Result<(), ControlError> {
         let width = self.channels.len();
         if rest.len() != width {
@@ -99,17 +104,20 @@ impl ControlSettings {
         values.try_for_each(|(index, (channel, value))| channel.validate_rest(index, *value))
     }
 
-    /// The first position channel in which `from` and `to`, `[channels]`, are not within `start_within` of each other.
+    /// Returns the first position channel in which `from` and `to`, `[channels]`, are not within `start_within` of each
+    /// other.
     pub(super) fn far_channel(&self, from: &[f32], to: &[f32]) -> Option<usize> {
         self.apart(from, to, self.start_within)
     }
 
-    /// The first position channel that is not within `follow_within` of its `command`, `[channels]`, as it is `measured`.
+    /// Returns the first position channel whose `measured` position, `[channels]`, is not within `follow_within` of its
+    /// `command`, `[channels]`.
     pub(super) fn stray_channel(&self, measured: &[f32], command: &[f32]) -> Option<usize> {
         self.apart(measured, command, self.follow_within)
     }
 
-    /// The first position channel in which two poses, `[channels]`, are not `within` of each other. NaN is within nothing.
+    /// Returns the first position channel in which two poses, `[channels]`, differ by more than `within`. NaN counts as
+    /// different.
     fn apart(&self, from: &[f32], to: &[f32], within: f64) -> Option<usize> {
         let pairs = self.channels.iter().zip(from.iter().zip(to));
         let far = |(channel, (from, to)): &(&Channel, (&f32, &f32))| {
@@ -119,7 +127,8 @@ impl ControlSettings {
         pairs.enumerate().find(|(_, pair)| far(pair)).map(|(index, _)| index)
     }
 
-    /// Refuses values that no controller could work with. `horizon` is the shorter of both policies' chunks.
+    /// Checks that the values are valid and fit together. `horizon` is the number of actions in the shorter of both
+    /// policies' chunks.
     pub fn validate(&self, gate: &GateLimits, horizon: usize) -> Result<(), ControlError> {
         gate.validate()?;
         let unless = |ok: bool, field: &str, found: &dyn ToString, valid: &str| {
@@ -179,7 +188,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Refuses a command of standing still, in the channel's own unit, that this channel cannot stand still at.
+    /// Checks that the channel can stand still at the command `rest`, in the channel's unit.
     fn validate_rest(&self, index: usize, rest: f32) -> Result<(), ControlError> {
         let valid = match self.kind {
             ChannelKind::Rate if rest != 0.0 => "0: a rate stands still at 0".into(),
@@ -190,35 +199,35 @@ impl Channel {
     }
 }
 
-/// Why a controller does not begin.
+/// Error of a controller's settings or of a start.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum ControlError {
-    /// A setting, by its key in a robot file.
+    /// A setting is invalid, named by its key in a robot file.
     #[error("{field}: found {found}; valid is {valid}")]
     Setting {
-        /// Which one.
+        /// Key of the setting.
         field: String,
-        /// Its value.
+        /// Value that was found.
         found: String,
-        /// What would do.
+        /// Description of the valid values.
         valid: String,
     },
-    /// The gate's settings.
+    /// A setting of the gate is invalid.
     #[error(transparent)]
     Gate(#[from] GateError),
-    /// Where the plant stands does not allow a start.
+    /// The plant's pose does not allow a start.
     #[error(
         "channel {channel}: the plant stands at {found}; expected within control.start_within = {within} of rest, {rest}: \
          move it there, or change rest or start_within"
     )]
     Start {
-        /// Its index.
+        /// Index of the channel.
         channel: usize,
-        /// Where the plant stands.
+        /// Position of the plant in this channel.
         found: f32,
-        /// The robot file's `rest`.
+        /// Value of the robot file's `rest` in this channel.
         rest: f32,
-        /// The robot file's `start_within`.
+        /// Value of the robot file's `start_within`.
         within: f64,
     },
 }

@@ -1,18 +1,19 @@
-//! How a limited command follows its target: the change of velocity for one period, chosen so that a stop within the
+//! Tracking of a target by a limited command: the change of velocity for one period, chosen so that a stop within the
 //! limits is possible at any time and ends within the bounds.
 //!
 //! Three conditions hold after each period and make the next one possible: the acceleration is within its limit; the
 //! velocity stays within its limit while the acceleration falls to zero by the jerk; and braking from here ends within
 //! the channel's bounds.
 
-use super::motion::{Channel, ChannelKind, State};
+use super::channel::{Channel, ChannelKind, State, fastest_that_stops};
 
-/// Periods after which a simulated stop is given up: longer than any stop of a robot takes.
+/// Periods after which the simulation of a stop is abandoned: longer than any stop of a robot takes.
 const LONGEST_STOP: usize = 10_000;
-/// Halvings of the interval in which the change is looked for: to a millionth of it.
+/// Halvings of the interval in which the change is searched, down to a millionth of its length.
 const HALVINGS: usize = 20;
 
-/// The change of velocity in this period towards `wanted`, a velocity for a rate and a position for a position channel.
+/// Returns the change of velocity in this period towards `wanted`, a velocity for a rate and a position for a position
+/// channel.
 pub(super) fn tracking_change(state: State, channel: &Channel, wanted: f64) -> f64 {
     let fastest = channel.velocity.min(channel.high - channel.low);
     match channel.kind {
@@ -29,8 +30,8 @@ pub(super) fn tracking_change(state: State, channel: &Channel, wanted: f64) -> f
     }
 }
 
-/// The change of velocity towards the velocity `target` within acceleration and jerk, without passing it where the
-/// acceleration allows.
+/// Returns the change of velocity towards the velocity `target` within acceleration and jerk, without overshoot where
+/// the acceleration allows.
 fn change_of_rate(state: State, channel: &Channel, target: f64) -> f64 {
     let before = state.acceleration.clamp(-channel.acceleration, channel.acceleration);
     let least = (before - channel.jerk).max(-channel.acceleration);
@@ -39,7 +40,8 @@ fn change_of_rate(state: State, channel: &Channel, target: f64) -> f64 {
     fastest_that_stops(left.abs(), channel.jerk).copysign(left).clamp(least, most)
 }
 
-/// The change within `range` after which braking ends `distance` from here, or the one that comes nearest to it.
+/// Returns the change within `range` after which braking ends at `distance` from the current position, or as near to it
+/// as possible.
 fn change_to_stop_at(state: State, channel: &Channel, distance: f64, range: [f64; 2]) -> f64 {
     let [mut least, mut most] = range;
     if stops_after(state, channel, most) <= distance {
@@ -56,13 +58,13 @@ fn change_to_stop_at(state: State, channel: &Channel, distance: f64, range: [f64
             most = middle;
         }
     }
-    // A target that one last period reaches exactly is reached exactly.
+    // A target that can be reached exactly in one last period is reached exactly.
     let exact = distance - state.velocity;
     if (least..=most).contains(&exact) { exact } else { least }
 }
 
-/// How far from here a position comes to rest that changes its velocity by `change` in this period and brakes from the
-/// next one on.
+/// Returns the distance from the current position at which a position channel comes to rest, if it changes its velocity
+/// by `change` in this period and brakes from the next period on.
 fn stops_after(state: State, channel: &Channel, change: f64) -> f64 {
     let velocity = state.velocity + change;
     let mut state = State { command: velocity, velocity, acceleration: change };
@@ -75,14 +77,4 @@ fn stops_after(state: State, channel: &Channel, change: f64) -> f64 {
         state = State { command, velocity, acceleration: velocity - state.velocity };
     }
     state.command
-}
-
-/// The largest first step v of a sum v + (v − a) + (v − 2a) + … down to zero that comes to `distance`, exactly: with k
-/// steps it is k·v − a·k(k − 1)/2.
-pub(super) fn fastest_that_stops(distance: f64, a: f64) -> f64 {
-    if a.is_infinite() {
-        return distance;
-    }
-    let steps = (((1.0 + 8.0 * distance / a).sqrt() - 1.0) / 2.0).ceil().max(1.0);
-    distance / steps + a * (steps - 1.0) / 2.0
 }

@@ -1,35 +1,36 @@
-//! Training of the heads that have no closed form: mini-batch Adam on the penalised loss.
-//! Deterministic: one thread, one order of sums, one stream of random numbers per seed.
+//! Training of the heads without a closed-form solution: mini-batch Adam on the penalised loss.
+//! Deterministic: one thread, a fixed order of sums, and one stream of random numbers per seed.
 
-use super::fit::{Sequence, Standardised};
+use super::training_data::{Sequence, Standardised};
 
 /// Trajectories per update.
 const BATCH: usize = 32;
 /// Step size at the start; it falls linearly to zero, so that the last updates average over batches.
 const STEP: f64 = 0.01;
-/// Decay of both moments and the guard of the division: the defaults of the source of [`minimise`].
+/// Decay rates of both moments: the defaults of the source of [`minimise`], as is [`GUARD`].
 const DECAY: (f64, f64) = (0.9, 0.999);
+/// Guard against a division by zero.
 const GUARD: f64 = 1e-8;
 
-/// One array of values to be fitted.
+/// Array of values to be fitted.
 pub(super) struct Array<'a> {
     pub values: &'a mut [f64],
-    /// Whether the L2 penalty lies on it: on weights, not on biases.
+    /// Whether the L2 penalty applies: true for weights, false for biases.
     pub penalised: bool,
 }
 
-/// A head whose loss has a gradient. The gradient is a head of the same shape.
+/// Head whose loss has a gradient. The gradient is stored as a head of the same shape.
 pub(super) trait Differentiable: Clone {
-    /// Room that one pass needs.
+    /// Scratch space of one pass.
     type Work;
 
-    /// Room for trajectories of up to `longest` boundaries.
+    /// Returns scratch space for trajectories of up to `longest` boundaries.
     fn work(&self, longest: usize) -> Self::Work;
 
-    /// Every value to be fitted, always in the same order.
+    /// Returns every value to be fitted, always in the same order.
     fn arrays(&mut self) -> Vec<Array<'_>>;
 
-    /// Loss of one trajectory, of total weight one; adds its slopes to `gradient`.
+    /// Returns the loss of one trajectory, whose weights sum to one, and adds the slopes of that loss to `gradient`.
     fn accumulate(&self, sequence: &Sequence<'_>, work: &mut Self::Work, gradient: &mut Self) -> f64;
 }
 
@@ -84,7 +85,7 @@ fn zero<H: Differentiable>(head: &H) -> H {
     zero
 }
 
-/// A small stream of random numbers: where weights start and in which order trajectories come.
+/// Small pseudorandom generator, for the initial weights and the order of the trajectories.
 ///
 /// Source: Steele, Lea, Flood, *Fast Splittable Pseudorandom Number Generators*, OOPSLA 2014, figure 17.
 pub(super) struct SplitMix64(u64);
@@ -101,12 +102,12 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// Uniform in `[0, 1)`, 53 bits.
+    /// Returns a number drawn uniformly from `[0, 1)`, with 53 bits.
     pub(super) fn uniform(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// `count` weights of a layer between `inputs` and `outputs` units.
+    /// Returns `count` initial weights of a layer between `inputs` and `outputs` units.
     ///
     /// Source: Glorot, Bengio, *Understanding the difficulty of training deep feedforward neural networks*, AISTATS
     /// 2010, equation 16.
@@ -115,7 +116,7 @@ impl SplitMix64 {
         (0..count).map(|_| bound * (2.0 * self.uniform() - 1.0)).collect()
     }
 
-    /// Fisher–Yates.
+    /// Shuffles by the Fisher–Yates algorithm.
     fn shuffle(&mut self, values: &mut [usize]) {
         for last in (1..values.len()).rev() {
             values.swap(last, (self.uniform() * (last + 1) as f64) as usize);
@@ -138,7 +139,7 @@ mod tests {
         );
     }
 
-    /// Holds every slope against a central difference, on a head away from its start.
+    /// Checks every slope against a central difference, at parameters away from the initial ones.
     fn check_gradient<H: Differentiable>(mut head: H, random: &mut SplitMix64) {
         for array in head.arrays() {
             array.values.iter_mut().for_each(|value| *value += random.uniform() - 0.5);

@@ -1,12 +1,12 @@
-//! Why a probe cannot be fitted, read or applied.
-//! Each error says where, what was found and what would do.
+//! Errors of fitting, reading and applying a probe.
+//! Each error states where it occurred, what was found and what is valid.
 
-use super::Shape;
+use super::shape::Shape;
 
-/// The largest size of a value that can be standardised: its square is a number still.
+/// Largest magnitude of a value that can be standardised: its square is still finite.
 pub const LARGEST: f64 = 1e150;
 
-/// Why a probe cannot be fitted, read or applied.
+/// Error of fitting, reading or applying a probe.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProbeError {
     /// The activation has another width than the probe.
@@ -14,7 +14,7 @@ pub enum ProbeError {
     Width {
         /// Width of the probe.
         expected: usize,
-        /// Width met.
+        /// Width that was found.
         found: usize,
     },
     /// The memory belongs to a probe of another shape.
@@ -25,41 +25,41 @@ pub enum ProbeError {
         /// Shape of the probe that made the memory.
         found: Shape,
     },
-    /// A field of a probe, or an option of its fit, that no probe could work with.
+    /// A field of a probe, or an option of its fit, is invalid.
     #[error("probe.{field}: found {found}; valid is {valid}")]
     Invalid {
         /// The field.
         field: &'static str,
-        /// Its shape or value.
+        /// Shape or value of the field.
         found: String,
-        /// What would do.
+        /// Description of the valid shapes or values.
         valid: String,
     },
-    /// Nothing to learn from.
+    /// No trajectories were given.
     #[error("no trajectories to fit a probe on")]
     Empty,
-    /// All trajectories ended alike.
+    /// All trajectories have the same outcome.
     #[error("all trajectories have the label failed = {0}; a probe needs failures and successes")]
     OneClass(bool),
-    /// A trajectory without a single boundary.
+    /// A trajectory has no boundary.
     #[error("trajectory {trajectory}: found 0 boundaries; valid is 1 or more")]
     NoBoundaries {
         /// Index among the trajectories.
         trajectory: usize,
     },
-    /// Training data of several widths.
+    /// The widths of the training data differ or are zero.
     #[error("trajectory {trajectory}, boundary {boundary}: found a width of {found}; valid is {valid}")]
     Ragged {
         /// Index among the trajectories.
         trajectory: usize,
         /// Index within the trajectory.
         boundary: usize,
-        /// Width met.
+        /// Width that was found.
         found: usize,
-        /// Width of the first activation, or what a width may be.
+        /// Width of the first activation, or the valid widths.
         valid: String,
     },
-    /// Training data with a NaN, an infinity, or a value whose square is as good as one.
+    /// The training data hold a NaN, an infinity, or a magnitude above [`LARGEST`].
     #[error(
         "trajectory {trajectory}, boundary {boundary}, value {index}: found {found}; valid is a finite number up to {LARGEST:e}"
     )]

@@ -1,61 +1,54 @@
-//! From episodes of the weak policy to a fitted probe.
-//! Every boundary of a trajectory carries the trajectory's outcome, and each trajectory weighs one.
+//! Fits a probe to episodes of the weak policy.
+//! Every boundary of a trajectory is labelled with the trajectory's outcome, and each trajectory has a total weight of one.
 
 use std::cell::OnceCell;
-use std::ops::Range;
 
 use super::adam::{Differentiable, SplitMix64, minimise};
-use super::{Head, HeadKind, LARGEST, Linear, Mlp, Probe, ProbeError, Recurrent, kernel, wide};
+use super::training_data::{Standardised, Trajectory};
+use super::{Head, HeadKind, LARGEST, Linear, Mlp, Probe, ProbeError, Recurrent, wide};
 
-/// One episode of the weak policy, as the probe sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Trajectory {
-    /// Pooled activation at each chunk boundary, `[boundaries][width]`.
-    pub features: Vec<Vec<f64>>,
-    /// Whether the episode, left to the weak policy, failed.
-    pub failed: bool,
-}
-
-/// Which head is fitted, and how.
+/// Options of a fit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitOptions {
-    /// Which head.
+    /// Kind of head.
     pub kind: HeadKind,
-    /// The loss gains `penalty · ½‖weights‖²`; its other part sums one unit per trajectory. Biases are free.
+    /// L2 penalty: adds `penalty · ½‖weights‖²` to the loss, in which each trajectory has a weight of one. Biases are
+    /// not penalised.
     ///
-    /// Settle it on episodes that the fit has not seen. Hundreds of weights learn a few hundred trajectories by heart
-    /// under a penalty that suits a linear head; a recurrent one may need a hundred times as much.
+    /// Choose the penalty on episodes that the fit has not seen. Under a penalty that suits a linear head, a head with
+    /// hundreds of weights overfits a few hundred trajectories; a recurrent head may need a penalty a hundred times as
+    /// large.
     pub penalty: f64,
-    /// Hidden units; a linear head has none and ignores it.
+    /// Number of hidden units; ignored for a linear head, which has none.
     pub hidden: usize,
-    /// Where the weights start and in which order trajectories come; a linear head needs neither.
+    /// Seed of the initial weights and of the order of the trajectories; ignored for a linear head.
     pub seed: u64,
-    /// Passes over the trajectories; a linear head is solved instead.
+    /// Passes over the trajectories; ignored for a linear head, which is solved instead.
     pub epochs: usize,
 }
 
-/// Fits a probe. Equal trajectories and options give it bit by bit.
+/// Fits a probe. Equal trajectories and options give bitwise equal probes.
 ///
 /// The loss is the cross-entropy of the outcome, averaged over a trajectory's boundaries and summed over trajectories,
-/// plus the penalty. Values are rounded when fitted, so that a file of them stays short and reads back exactly.
+/// plus the penalty. Fitted values are rounded, so that the probe's file stays short and reads back exactly.
 pub fn fit(trajectories: &[&Trajectory], options: &FitOptions) -> Result<Probe, ProbeError> {
     options.validate()?;
     Fitter::new(trajectories)?.fit(options)
 }
 
-/// Trajectories made ready for one fit after another, as at several penalties: each gives what [`fit`] gives.
+/// Prepared trajectories for several fits, for example at several penalties. Each fit gives the same probe as [`fit`].
 pub struct Fitter {
     mean: Vec<f64>,
     scale: Vec<f64>,
     data: Standardised,
-    /// Log odds of a failure.
+    /// Log odds of failure over the trajectories.
     odds: f64,
-    /// What linear fits of a wide activation share, once one was asked for.
+    /// Gram matrix that linear fits of a wide activation share; computed by the first such fit.
     gram: OnceCell<wide::Gram>,
 }
 
 impl Fitter {
-    /// Standardises the trajectories.
+    /// Checks and standardises the trajectories.
     ///
     /// # Errors
     /// See [`check`].
@@ -70,10 +63,10 @@ impl Fitter {
 
     /// Fits a probe, see [`fit`].
     ///
-    /// A linear head is solved for outright up to a width of 256, and by conjugate gradients beyond.
+    /// A linear head is solved directly up to a width of 256, and by conjugate gradients beyond.
     ///
     /// # Errors
-    /// Options that no fit could work with, and a penalty without a solution.
+    /// [`ProbeError`] for invalid options, and for a penalty at which the fit has no solution.
     pub fn fit(&self, options: &FitOptions) -> Result<Probe, ProbeError> {
         options.validate()?;
         let mut random = SplitMix64::new(options.seed);
@@ -117,8 +110,11 @@ impl FitOptions {
     }
 }
 
-/// The width of the trajectories, if a probe can be fitted on them: some, of both outcomes, alike in width, no value
-/// beyond [`LARGEST`].
+/// Returns the width of the trajectories, if a probe can be fitted on them.
+///
+/// # Errors
+/// [`ProbeError`] without trajectories or with a single outcome, for a trajectory without boundaries, for widths that
+/// differ or are zero, and for a value that is not finite or larger in magnitude than [`LARGEST`].
 pub fn check(trajectories: &[&Trajectory]) -> Result<usize, ProbeError> {
     let first = trajectories.first().ok_or(ProbeError::Empty)?;
     let width = first.features.first().ok_or(ProbeError::NoBoundaries { trajectory: 0 })?.len();
@@ -132,7 +128,7 @@ pub fn check(trajectories: &[&Trajectory]) -> Result<usize, ProbeError> {
                 let valid = if width == 0 { "1 or more".to_owned() } else { width.to_string() };
                 return Err(ProbeError::Ragged { trajectory, boundary, found, valid });
             }
-            // As a NaN compares with nothing, it is none of those within.
+            // Written so that NaN, which fails every comparison, is found too.
             let within = |value: &f64| value.abs() <= LARGEST;
             if let Some((index, value)) = features.iter().enumerate().find(|(_, value)| !within(value)) {
                 return Err(ProbeError::Value { trajectory, boundary, index, found: format!("{value:e}") });
@@ -145,7 +141,7 @@ pub fn check(trajectories: &[&Trajectory]) -> Result<usize, ProbeError> {
     Ok(width)
 }
 
-/// Mean and standard deviation of each feature, each trajectory of equal weight.
+/// Returns the mean and the standard deviation of each feature, with equal weight for each trajectory.
 fn standardisation(trajectories: &[&Trajectory], width: usize) -> (Vec<f64>, Vec<f64>) {
     let weighted = |each: &mut dyn FnMut(usize, f64, f64)| {
         for one in trajectories {
@@ -159,76 +155,16 @@ fn standardisation(trajectories: &[&Trajectory], width: usize) -> (Vec<f64>, Vec
     weighted(&mut |column, weight, value| mean[column] += weight * value);
     let mut variance = vec![0.0; width];
     weighted(&mut |column, weight, value| variance[column] += weight * (value - mean[column]).powi(2));
-    // A feature that never varies carries nothing: its standardised value is zero at any scale.
+    // A feature that never varies carries no information: its standardised value is zero at any scale.
     let scale = variance.iter().map(|one| if *one > 1e-12 { one.sqrt() } else { 1.0 });
     let scale = scale.map(|value| rounded(value, SINGLE)).collect();
     (mean.iter().map(|value| rounded(*value, SINGLE)).collect(), scale)
 }
 
-/// Standardised training data.
-pub(super) struct Standardised {
-    pub width: usize,
-    /// All boundaries of all trajectories, `[boundaries, width]`.
-    rows: Vec<f64>,
-    /// Boundaries and outcome of each trajectory.
-    trajectories: Vec<(usize, bool)>,
-}
-
-/// One standardised trajectory.
-pub(super) struct Sequence<'a> {
-    /// Row-major `[boundaries, width]`.
-    pub rows: &'a [f64],
-    pub width: usize,
-    pub failed: bool,
-}
-
-impl Standardised {
-    fn new(trajectories: &[&Trajectory], mean: &[f64], scale: &[f64]) -> Self {
-        let boundaries: usize = trajectories.iter().map(|one| one.features.len()).sum();
-        let mut rows = vec![0.0; boundaries * mean.len()];
-        let features = trajectories.iter().flat_map(|one| &one.features);
-        for (row, features) in rows.chunks_exact_mut(mean.len()).zip(features) {
-            kernel::standardise(features, mean, scale, row);
-        }
-        let trajectories = trajectories.iter().map(|one| (one.features.len(), one.failed)).collect();
-        Self { width: mean.len(), rows, trajectories }
-    }
-
-    pub(super) fn sequences(&self) -> impl Iterator<Item = Sequence<'_>> {
-        self.trajectories.iter().scan(&self.rows[..], |rest, (boundaries, failed)| {
-            let (rows, after) = rest.split_at(boundaries * self.width);
-            *rest = after;
-            Some(Sequence { rows, width: self.width, failed: *failed })
-        })
-    }
-
-    /// These boundaries of all, row-major `[boundaries, width]`.
-    pub(super) fn rows_of(&self, range: Range<usize>) -> &[f64] {
-        self.rows.get(range.start * self.width..range.end * self.width).unwrap_or_default()
-    }
-
-    /// Boundaries of the longest trajectory.
-    pub(super) fn longest(&self) -> usize {
-        self.trajectories.iter().map(|(boundaries, _)| *boundaries).max().unwrap_or(0)
-    }
-}
-
-impl<'a> Sequence<'a> {
-    /// Features at each boundary, in order.
-    pub(super) fn boundaries(&self) -> std::slice::ChunksExact<'a, f64> {
-        self.rows.chunks_exact(self.width)
-    }
-
-    /// Weight of each boundary.
-    pub(super) fn weight(&self) -> f64 {
-        self.width as f64 / self.rows.len() as f64
-    }
-}
-
 /// Significant digits of single precision.
 const SINGLE: usize = 8;
-/// Significant digits of each of the weights of a head that has hundreds: what keeps its file near ten kilobytes.
-/// Thresholds are calibrated on the rounded probe, so nothing downstream sees the difference.
+/// Significant digits of each weight of a head with hundreds of weights: keeps the probe's file near ten kilobytes.
+/// Thresholds are calibrated on the rounded probe, so the rounding does not affect them.
 const WEIGHT: usize = 4;
 
 fn round(head: &mut Head) {
@@ -240,8 +176,8 @@ fn round(head: &mut Head) {
     arrays.into_iter().flatten().for_each(|value| *value = rounded(*value, digits));
 }
 
-/// The nearest number of so many significant decimal digits: so few read back exactly, with any reader of JSON.
-/// That needs a small exponent too, so what is as good as zero is zero.
+/// Rounds to `digits` significant decimal digits, few enough for every JSON reader to read the number back exactly.
+/// That also requires a small exponent, so magnitudes below 1e-12 become zero.
 fn rounded(value: f64, digits: usize) -> f64 {
     if value.abs() < 1e-12 {
         return 0.0;

@@ -1,14 +1,14 @@
-//! The heads under one file format: which there are, their shapes and their fitted values.
-//! A head maps standardised features, and for the recurrent one its memory, to the log odds of failure.
+//! Heads of a probe under one file format: their kinds, shapes and fitted values.
+//! A head maps standardised features, and for the recurrent head its state, to the log odds of failure.
 
-use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::shape::HeadKind;
 use super::{Linear, Mlp, ProbeError, Recurrent};
 
-/// What reads the standardised features.
+/// Head: maps standardised features to the log odds of failure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Head {
@@ -18,38 +18,6 @@ pub enum Head {
     Mlp(Mlp),
     /// A gated recurrent unit that reads the boundaries in order.
     Recurrent(Recurrent),
-}
-
-/// Which head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HeadKind {
-    /// One weight per feature.
-    Linear,
-    /// One hidden layer.
-    Mlp,
-    /// A gated recurrent unit that reads the boundaries in order.
-    Recurrent,
-}
-
-impl HeadKind {
-    /// Every head, simplest first.
-    pub const ALL: [Self; 3] = [Self::Linear, Self::Mlp, Self::Recurrent];
-
-    /// Its name in files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Linear => "linear",
-            Self::Mlp => "mlp",
-            Self::Recurrent => "recurrent",
-        }
-    }
-}
-
-impl fmt::Display for HeadKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(self.name())
-    }
 }
 
 impl FromStr for HeadKind {
@@ -64,35 +32,18 @@ impl FromStr for HeadKind {
     }
 }
 
-/// Head, width of the activation and hidden units: what a memory has to fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Which head.
-    pub kind: HeadKind,
-    /// Number of features.
-    pub width: usize,
-    /// Number of hidden units, zero for a linear head.
-    pub hidden: usize,
-}
-
-impl fmt::Display for Shape {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "a {} head of width {} with {} hidden units", self.kind, self.width, self.hidden)
-    }
-}
-
-/// One array of a head's fitted values.
+/// Array of a head's fitted values.
 pub(super) struct Part<'a> {
-    /// Its field within the probe.
+    /// Name of the array's field within the probe.
     pub field: &'static str,
-    /// How many values it needs for the head's width and hidden units.
+    /// Number of values that the head's width and hidden units require.
     pub expected: usize,
-    /// What it holds, row-major.
+    /// The values, row-major.
     pub values: &'a [f64],
 }
 
 impl Head {
-    /// Which head it is.
+    /// Returns the kind of the head.
     pub fn kind(&self) -> HeadKind {
         match self {
             Self::Linear(_) => HeadKind::Linear,
@@ -101,7 +52,7 @@ impl Head {
         }
     }
 
-    /// Number of hidden units, zero for a linear head.
+    /// Returns the number of hidden units, zero for a linear head.
     pub fn hidden(&self) -> usize {
         match self {
             Self::Linear(_) => 0,
@@ -110,7 +61,7 @@ impl Head {
         }
     }
 
-    /// Every fitted value, array by array, beside the size that a head of this `width` needs.
+    /// Returns every fitted value, array by array, with the size that a head of this `width` requires.
     pub(super) fn parts(&self, width: usize) -> Vec<Part<'_>> {
         let part = |field, expected, values| Part { field, expected, values };
         let hidden = self.hidden();
@@ -134,7 +85,7 @@ impl Head {
         }
     }
 
-    /// Values that the head remembers from one boundary to the next.
+    /// Returns the number of values that the head keeps from one boundary to the next.
     pub(super) fn state_len(&self) -> usize {
         match self {
             Self::Linear(_) | Self::Mlp(_) => 0,
@@ -142,7 +93,7 @@ impl Head {
         }
     }
 
-    /// Values that one evaluation needs room for.
+    /// Returns the number of values of scratch space that one evaluation needs.
     pub(super) fn work_len(&self) -> usize {
         match self {
             Self::Linear(_) => 0,
@@ -151,7 +102,7 @@ impl Head {
         }
     }
 
-    /// Log odds of failure. `state` moves on only when the result is a number.
+    /// Returns the log odds of failure. `state` is updated only when the result is not NaN.
     pub(super) fn logit(&self, features: &[f64], state: &mut [f64], work: &mut [f64]) -> f64 {
         match self {
             Self::Linear(head) => head.logit(features),

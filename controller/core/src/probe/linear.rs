@@ -1,12 +1,12 @@
-//! The linear head: one weight per standardised feature.
+//! Linear head: one weight per standardised feature.
 //! Fitted by iteratively reweighted least squares with an L2 penalty on the weights.
 
 use nalgebra::{DMatrix, DVector};
 use serde::{Deserialize, Serialize};
 
 use super::ProbeError;
-use super::fit::Standardised;
 use super::kernel::{dot, sigmoid};
+use super::training_data::Standardised;
 
 /// Logistic regression on the standardised features.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl Linear {
         dot(&self.weights, features) + self.bias
     }
 
-    /// Minimises the penalised loss; the `penalty` lies on the weights, not on the bias.
+    /// Minimises the penalised loss; `penalty` applies to the weights, not to the bias.
     ///
     /// Source of the update: Hastie, Tibshirani, Friedman, *The Elements of Statistical Learning*, §4.4.1.
     pub(super) fn fit(data: &Standardised, penalty: f64) -> Result<Self, ProbeError> {

@@ -1,11 +1,11 @@
-//! The multilayer perceptron head: one hidden layer of tanh units over the standardised features.
-//! Reads each boundary on its own; backpropagation is written out here.
+//! Multilayer perceptron head: one hidden layer of tanh units over the standardised features.
+//! Each boundary is scored on its own. Backpropagation is implemented here.
 
 use serde::{Deserialize, Serialize};
 
 use super::adam::{Array, Differentiable, SplitMix64};
-use super::fit::Sequence;
 use super::kernel::{add_scaled, affine, cross_entropy, cross_entropy_slope, dot};
+use super::training_data::Sequence;
 
 /// `logit = output · tanh(input · features + input_bias) + bias`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,14 +22,14 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    /// Leaves the hidden units in `units`, `[hidden]`.
+    /// Returns the log odds of failure and writes the values of the hidden units to `units`, `[hidden]`.
     pub(super) fn logit(&self, features: &[f64], units: &mut [f64]) -> f64 {
         affine(&self.input, &self.input_bias, features, units);
         units.iter_mut().for_each(|unit| *unit = unit.tanh());
         dot(&self.output, units) + self.bias
     }
 
-    /// Where training starts: `bias` is the log odds of failure before anything is read.
+    /// Returns the initial parameters of a fit; `bias` is the log odds of failure over the training trajectories.
     pub(super) fn start(width: usize, hidden: usize, bias: f64, random: &mut SplitMix64) -> Self {
         Self {
             input: random.glorot(hidden * width, width, hidden),

@@ -1,13 +1,13 @@
-//! The recurrent head: a gated recurrent unit over the boundaries of an episode, in order.
-//! Causal: a score reads this boundary and those before it. Backpropagation through time is written out here.
+//! Recurrent head: a gated recurrent unit over the boundaries of an episode, in order.
+//! Causal: a score depends on its own boundary and earlier ones only. Backpropagation through time is implemented here.
 
 use serde::{Deserialize, Serialize};
 
 use super::adam::{Array, Differentiable, SplitMix64};
-use super::fit::Sequence;
 use super::kernel::{add_scaled, affine, cross_entropy, cross_entropy_slope, dot, rows, sigmoid};
+use super::training_data::Sequence;
 
-/// A gated recurrent unit with a logistic output at every boundary.
+/// Gated recurrent unit with a logistic output at every boundary.
 ///
 /// With `x` the standardised features and `h` the state, zero before the first boundary:
 /// `z = σ(W_z x + U_z h + b_z)`, `r = σ(W_r x + U_r h + b_r)`, `n = tanh(W_n x + U_n (r ∘ h) + b_n)`,
@@ -30,10 +30,10 @@ pub struct Recurrent {
 }
 
 impl Recurrent {
-    /// Room that one step needs, in states: three gates, the reset state and the next state.
+    /// Scratch space of one step, in multiples of the state's length: three gates, the reset state and the next state.
     pub(super) const WORK: usize = 5;
 
-    /// One boundary. `state` moves on only when the result is a number.
+    /// Processes one boundary and returns the log odds of failure. `state` is updated only when the result is not NaN.
     pub(super) fn advance(&self, features: &[f64], state: &mut [f64], work: &mut [f64]) -> f64 {
         let hidden = state.len();
         let (gates, rest) = work.split_at_mut(3 * hidden);
@@ -48,7 +48,7 @@ impl Recurrent {
         }
     }
 
-    /// Leaves `z`, `r`, `n` in `gates`, `r ∘ h` in `kept` and the next state in `next`.
+    /// Writes `z`, `r`, `n` to `gates`, `r ∘ h` to `kept` and the next state to `next`.
     fn step(&self, features: &[f64], state: &[f64], gates: &mut [f64], kept: &mut [f64], next: &mut [f64]) {
         let hidden = state.len();
         affine(&self.input, &self.gate_bias, features, gates);
@@ -69,10 +69,11 @@ impl Recurrent {
         }
     }
 
-    /// Where training starts: `bias` is the log odds of failure before anything is read.
+    /// Returns the initial parameters of a fit; `bias` is the log odds of failure over the training trajectories.
     pub(super) fn start(width: usize, hidden: usize, bias: f64, random: &mut SplitMix64) -> Self {
-        // An update gate that starts open lets the state last. Source, there for the LSTM's forget gate: Jozefowicz,
-        // Zaremba, Sutskever, *An Empirical Exploration of Recurrent Network Architectures*, ICML 2015.
+        // A positive initial bias of the update gate makes the state persist. Source, stated there for the LSTM's
+        // forget gate: Jozefowicz, Zaremba, Sutskever, *An Empirical Exploration of Recurrent Network Architectures*,
+        // ICML 2015.
         let gate_bias = [vec![1.0; hidden], vec![0.0; 2 * hidden]].concat();
         Self {
             input: random.glorot(3 * hidden * width, width, hidden),
@@ -84,21 +85,21 @@ impl Recurrent {
     }
 }
 
-/// What the way forward leaves for the way back.
+/// Values that the forward pass stores for the backward pass, and the backward pass's scratch space.
 pub(super) struct Tape {
     /// `z`, `r`, `n` at each boundary, `[boundaries, 3 · hidden]`.
     gates: Vec<f64>,
     /// `r ∘ h` at each boundary, `[boundaries, hidden]`.
     kept: Vec<f64>,
-    /// State before the first boundary and after each, `[boundaries + 1, hidden]`.
+    /// State before the first boundary and after each boundary, `[boundaries + 1, hidden]`.
     states: Vec<f64>,
-    /// Slope of the loss in the log odds at each boundary.
+    /// Slope of the loss in the log odds at each boundary, `[boundaries]`.
     slopes: Vec<f64>,
-    /// Slopes in the gates' arguments, `[3 · hidden]`.
+    /// Slopes of the loss in the gates' arguments, `[3 · hidden]`.
     deltas: Vec<f64>,
-    /// Slope in the state that the later boundaries ask for, `[hidden]`.
+    /// Slope of the loss in the state, propagated back from later boundaries, `[hidden]`.
     carry: Vec<f64>,
-    /// Slope in `r ∘ h`, `[hidden]`.
+    /// Slope of the loss in `r ∘ h`, `[hidden]`.
     kept_slope: Vec<f64>,
 }
 
@@ -156,7 +157,7 @@ impl Recurrent {
         loss
     }
 
-    /// Adds the slopes at one boundary and leaves in `carry` what they ask of the state before it.
+    /// Adds the slopes at one boundary to `gradient`, and leaves in `carry` the slope in the state before that boundary.
     fn step_back(&self, boundary: usize, features: &[f64], tape: &mut Tape, gradient: &mut Self) {
         let hidden = self.output.len();
         let (width, slope) = (features.len(), tape.slopes[boundary]);

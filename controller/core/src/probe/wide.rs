@@ -1,32 +1,31 @@
-//! The linear head over a wide activation: the optimum that `linear.rs` solves for outright, found by conjugate gradients.
+//! Linear head over a wide activation: finds the optimum of `linear.rs` by conjugate gradients instead of a direct solution.
 //! The work that does not depend on the penalty is done once for all penalties.
 //!
-//! Newton's equations of a logistic fit are those of its weighted Gram matrix, in which only the weights `p (1 − p)` change
-//! from step to step. At `p = ½` they are those of the matrix here, and its factor, one for each penalty, makes the equations
-//! of every step so well conditioned that a few passes over the data solve them.
+//! The matrix of Newton's equations in a logistic fit is a weighted Gram matrix, in which only the weights `p (1 − p)`
+//! change from step to step. [`Gram`] holds this matrix at `p = ½`. Its Cholesky factor, computed once per penalty,
+//! preconditions the equations of every step so well that a few passes over the data solve them.
 
 use std::ops::Range;
 
 use nalgebra::{Cholesky, DMatrix, DVector};
 
-use super::fit::Standardised;
 use super::kernel::{add_scaled, cross_entropy, dot, rows, sigmoid};
+use super::training_data::Standardised;
 use super::{Linear, ProbeError};
 
-/// The widest activation that is solved for outright, as every shipped probe was: another way to the optimum gives other
-/// last bits.
+/// Largest width that is solved directly. Every shipped probe was fitted directly, and another method gives other last bits.
 pub(super) const DIRECT: usize = 256;
 
-/// Side of the blocks in which matrices are multiplied and factored.
+/// Side length of the blocks in which matrices are multiplied and factored.
 const BLOCK: usize = 128;
 /// Rows that are scaled at a time.
 const CHUNK: usize = 1024;
 
-/// What every penalty shares: the data, and `M Mᵀ` for `M = Xᵀ √W / 2` or, with fewer boundaries than features, its
-/// transpose; W are the boundaries' weights. Only the lower triangle counts.
+/// Gram matrix that all penalties share: `M Mᵀ` for `M = Xᵀ √W / 2` or, with fewer boundaries than features, its
+/// transpose. X are the standardised features and W the boundaries' weights. Only the lower triangle is valid.
 pub(super) struct Gram {
     matrix: DMatrix<f64>,
-    /// Half the root of each boundary's weight.
+    /// Half the square root of each boundary's weight.
     scales: Vec<f64>,
 }
 
@@ -57,12 +56,12 @@ impl Gram {
     }
 }
 
-/// The blocks of a side.
+/// Returns the first index and the size of each block of a side, from index `from` on.
 fn blocks(from: usize, side: usize) -> impl Iterator<Item = (usize, usize)> {
     (from..side).step_by(BLOCK).map(move |first| (first, BLOCK.min(side - first)))
 }
 
-/// `target += m mᵀ`, its lower triangle and what of the blocks on the diagonal lies above it.
+/// Computes `target += m mᵀ` for the lower triangle and for all of the blocks on the diagonal.
 fn add_gram(target: &mut DMatrix<f64>, m: &DMatrix<f64>) {
     let side = m.nrows();
     for (first, size) in blocks(0, side) {
@@ -72,7 +71,8 @@ fn add_gram(target: &mut DMatrix<f64>, m: &DMatrix<f64>) {
     }
 }
 
-/// The lower Cholesky factor of a matrix of which the lower triangle is given, and nothing of use above it.
+/// Returns the lower Cholesky factor of a matrix given by its lower triangle, or `None` for a matrix that is not
+/// positive definite. Values above the diagonal have no meaning.
 fn factor(mut matrix: DMatrix<f64>) -> Option<DMatrix<f64>> {
     let side = matrix.nrows();
     for (first, size) in blocks(0, side) {
@@ -97,7 +97,7 @@ fn factor(mut matrix: DMatrix<f64>) -> Option<DMatrix<f64>> {
     Some(matrix)
 }
 
-/// A point or a direction: weights and bias.
+/// Weights and bias of a linear head, as a point or a direction.
 #[derive(Clone)]
 struct Parameters {
     weights: Vec<f64>,
@@ -123,7 +123,7 @@ impl Parameters {
     }
 }
 
-/// One fit.
+/// Data, penalty and preconditioner of one fit.
 struct Problem<'a> {
     width: usize,
     rows: &'a [f64],
@@ -131,19 +131,20 @@ struct Problem<'a> {
     /// Weight and outcome of each boundary.
     examples: Vec<(f64, bool)>,
     penalty: f64,
-    /// Of the Gram matrix with the penalty on its diagonal.
+    /// Lower Cholesky factor of the Gram matrix with the penalty on its diagonal.
     factor: DMatrix<f64>,
-    /// A quarter of all weights: the bias's own part, which standardised features do not touch.
+    /// A quarter of the sum of all boundaries' weights: the bias's diagonal entry of the Hessian at `p = ½`.
+    /// Standardised features have a mean of zero, so the bias has no other entries.
     bias: f64,
 }
 
 impl Problem<'_> {
-    /// Log odds of each boundary, or how they change along a direction.
+    /// Returns the log odds of each boundary at a point, or their change along a direction.
     fn logits(&self, at: &Parameters) -> Vec<f64> {
         rows(self.rows, self.width).map(|row| dot(row, &at.weights) + at.bias).collect()
     }
 
-    /// Slope of the loss where these are the log odds.
+    /// Returns the gradient of the loss at `at`, where the log odds are `logits`.
     fn gradient(&self, at: &Parameters, logits: &[f64]) -> Parameters {
         let mut gradient = Parameters::zero(self.width);
         add_scaled(&mut gradient.weights, self.penalty, &at.weights);
@@ -155,7 +156,7 @@ impl Problem<'_> {
         gradient
     }
 
-    /// Curvature of each boundary's loss.
+    /// Returns the curvature of each boundary's loss.
     fn curvature(&self, logits: &[f64]) -> Vec<f64> {
         let of = |(logit, (weight, _)): (&f64, &(f64, bool))| {
             let probability = sigmoid(*logit);
@@ -165,7 +166,7 @@ impl Problem<'_> {
         logits.iter().zip(&self.examples).map(of).collect()
     }
 
-    /// The Hessian times a direction, in one pass over the data.
+    /// Returns the Hessian times a direction, in one pass over the data.
     fn hessian_times(&self, curvature: &[f64], direction: &Parameters) -> Parameters {
         let mut product = Parameters::zero(self.width);
         add_scaled(&mut product.weights, self.penalty, &direction.weights);
@@ -177,10 +178,10 @@ impl Problem<'_> {
         product
     }
 
-    /// The inverse of the Hessian at `p = ½`, times a gradient.
+    /// Returns the inverse of the Hessian at `p = ½`, times a gradient.
     fn preconditioned(&self, gradient: &Parameters) -> Parameters {
         let weights = if self.scales.len() < self.width {
-            // By the identity of Woodbury, in as many unknowns as there are boundaries.
+            // By the Woodbury identity, in as many unknowns as there are boundaries.
             let scaled = rows(self.rows, self.width).zip(self.scales);
             let mut inner = DVector::from_iterator(
                 self.scales.len(),
@@ -202,12 +203,13 @@ impl Problem<'_> {
     }
 
     fn solve(&self, vector: &mut DVector<f64>) {
-        // Fails for a zero on the diagonal, which a factor has not.
+        // Both calls fail only for a zero on the diagonal, which a Cholesky factor does not have.
         self.factor.solve_lower_triangular_mut(vector);
         self.factor.tr_solve_lower_triangular_mut(vector);
     }
 
-    /// Solves Newton's equations to a share of the gradient; returns the step.
+    /// Solves Newton's equations by preconditioned conjugate gradients until the residual is at most `share` of the
+    /// gradient; returns the step.
     fn step(&self, curvature: &[f64], gradient: &Parameters, share: f64) -> Parameters {
         const MAX_ITERATIONS: usize = 1_000;
         let mut step = Parameters::zero(self.width);
@@ -221,7 +223,7 @@ impl Problem<'_> {
         for _ in 0..MAX_ITERATIONS {
             let product = self.hessian_times(curvature, &direction);
             let along = direction.dot(&product);
-            // A gradient of zero leaves nothing to solve; rounding may leave less than that.
+            // At a gradient of zero nothing is left to solve; rounding may even make the curvature negative.
             if size <= enough || along.is_nan() || along <= 0.0 {
                 break;
             }
@@ -248,8 +250,8 @@ impl Problem<'_> {
 
 /// Minimises the penalised loss of [`Linear::fit`].
 ///
-/// Source: Dembo, Eisenstat and Steihaug, *Inexact Newton methods*, SIAM Journal on Numerical Analysis 19, 1982: each
-/// step is solved the more exactly the nearer it is to the optimum.
+/// Source: Dembo, Eisenstat and Steihaug, *Inexact Newton methods*, SIAM Journal on Numerical Analysis 19, 1982: steps
+/// are solved more exactly nearer to the optimum.
 pub(super) fn fit(data: &Standardised, gram: &Gram, penalty: f64) -> Result<Linear, ProbeError> {
     const MAX_STEPS: usize = 100;
     const TOLERANCE: f64 = 1e-10;
@@ -292,7 +294,8 @@ pub(super) fn fit(data: &Standardised, gram: &Gram, penalty: f64) -> Result<Line
     Ok(Linear { weights: at.weights, bias: at.bias })
 }
 
-/// Goes along a step as far as the loss falls; returns how far, as a share of the step.
+/// Searches along a step by halving until the loss falls sufficiently, and moves there; returns the length as a share
+/// of the step.
 fn descend(
     problem: &Problem<'_>,
     at: &mut Parameters,
@@ -309,7 +312,7 @@ fn descend(
         next.add(length, step);
         let there: Vec<f64> = logits.iter().zip(along).map(|(logit, along)| logit + length * along).collect();
         let fallen = problem.loss(&next, &there) <= current + SUFFICIENT_DECREASE * length * slope;
-        // Near the optimum the loss no longer tells a step from its rounding.
+        // Near the optimum the change of the loss is smaller than its rounding.
         if fallen || slope.abs() <= 1e-12 * current.abs() || length < SHORTEST {
             (*at, *logits) = (next, there);
             return length;
@@ -322,7 +325,7 @@ fn descend(
 mod tests {
     use super::*;
 
-    /// A symmetric positive definite matrix, by a fixed recipe.
+    /// Returns a symmetric positive definite matrix, built by a fixed formula.
     fn matrix(side: usize) -> DMatrix<f64> {
         let m = DMatrix::from_fn(side, side + 3, |row, column| ((row * 31 + column * 17) as f64 * 0.7).sin());
         let mut product = DMatrix::zeros(side, side);

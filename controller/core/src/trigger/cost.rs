@@ -1,4 +1,4 @@
-//! The rule `cost`: hand over where it costs less in expectation than not to.
+//! The rule `cost`: an alarm where a hand-over has the lower expected cost.
 //! Source: Elkan, *The Foundations of Cost-Sensitive Learning*, IJCAI 2001, section 1.2.
 
 use serde::{Deserialize, Serialize};
@@ -9,26 +9,26 @@ use crate::platt::PlattScaling;
 
 /// Settings of the rule `cost`, which is its own state.
 ///
-/// With `p` the calibrated probability of failure it raises an alarm where
+/// With `p` the calibrated probability of failure, the rule raises an alarm where
 /// `p · cost_of_missed_failure > (1 − p) · cost_of_false_alarm`, that is above
 /// `cost_of_false_alarm / (cost_of_false_alarm + cost_of_missed_failure)`. A right decision costs nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CostSettings {
-    /// What it costs not to hand over an episode that then fails, in any unit.
+    /// Cost of not handing over in an episode that then fails, in any unit.
     pub cost_of_missed_failure: f64,
-    /// What it costs to hand over an episode that the weak policy would have won, in the same unit.
+    /// Cost of handing over in an episode that the weak policy would have won, in the same unit.
     pub cost_of_false_alarm: f64,
     /// Control may go back once the probability of failure stays below this; at most the threshold above.
     pub hand_back: f64,
-    /// From scores to probabilities.
+    /// Calibration from scores to probabilities of failure.
     pub calibrator: PlattScaling,
 }
 
 impl CostSettings {
-    /// The probability of failure above which the rule raises an alarm.
+    /// Returns the probability of failure above which the rule raises an alarm.
     pub fn threshold(&self) -> f64 {
-        // Not the sum of both costs, which may overflow.
+        // Written without the sum of both costs, which may overflow.
         1.0 / (1.0 + self.cost_of_missed_failure / self.cost_of_false_alarm)
     }
 }
@@ -38,7 +38,7 @@ impl Trigger for CostSettings {
         let against = Thresholds { fire: self.threshold(), hand_back: self.hand_back };
         let probability = self.calibrator.probability(evidence.score);
         let highest = evidence.score.risk() == f64::INFINITY;
-        // The threshold rounds to 1 where a false alarm costs beyond measure; the highest risk is an alarm even there.
+        // The threshold rounds to 1 where a false alarm is extremely costly; the highest risk raises an alarm even there.
         Signal { alarm: highest || probability > against.fire, ..Signal::held_against(probability, against) }
     }
 

@@ -1,5 +1,5 @@
 //! The rule `disagreement`: an alarm where both policies propose different actions.
-//! Needs the strong policy in shadow, so it spends the inference that the other rules save.
+//! The rule needs the strong policy in shadow, so it spends the inferences that other rules save.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::{Chunk, PolicyError};
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisagreementSettings {
-    /// Alarm at a distance above this. Infinite: never.
+    /// Alarm at a distance above this. Infinite: never fires.
     pub fire: f64,
     /// Control may go back once distances stay below this.
     pub hand_back: f64,
@@ -35,10 +35,13 @@ impl Trigger for DisagreementSettings {
     }
 }
 
-/// Root mean square, over horizon and width, of the difference between two chunks of one shape.
+/// Returns the root mean square, over horizon and width, of the difference between two chunks of the same shape.
 ///
-/// All components weigh alike: for an OSC_POSE arm a gripper at −1 against +1 counts as much as two full position
+/// All components have equal weight: for an OSC_POSE arm a gripper at −1 against +1 counts as much as two full position
 /// deltas.
+///
+/// # Errors
+/// [`PolicyError::Shape`] for chunks of different shapes.
 pub fn chunk_disagreement(weak: &Chunk, strong: &Chunk) -> Result<f64, PolicyError> {
     let shape = |chunk: &Chunk| (chunk.horizon(), chunk.width());
     if shape(weak) != shape(strong) {
@@ -52,7 +55,8 @@ pub fn chunk_disagreement(weak: &Chunk, strong: &Chunk) -> Result<f64, PolicyErr
     Ok(root_mean_square(weak.values(), strong.values()))
 }
 
-/// [`chunk_disagreement`] of chunks whose actions are as wide, over the steps that both have; none without any.
+/// Returns the [`chunk_disagreement`] of two chunks of equal width, over the steps that both have; `None` without
+/// common steps.
 pub fn distance(weak: &[f32], strong: &[f32]) -> Option<f64> {
     let both = weak.len().min(strong.len());
     (both > 0).then(|| root_mean_square(&weak[..both], &strong[..both]))

@@ -1,5 +1,5 @@
 //! Alarm rules: what counts as an alarm and as calm at a chunk boundary, one file per family.
-//! A rule says what it sees; the gate's limits alone decide what may come of it.
+//! A rule only raises alarms; the gate's limits alone decide whether an alarm becomes a fire.
 
 mod cost;
 mod disagreement;
@@ -17,18 +17,18 @@ use crate::limits::GateError;
 
 pub use cost::CostSettings;
 pub use disagreement::{DisagreementSettings, chunk_disagreement, distance};
-pub use rule::{BuiltIn, Rule};
+pub use rule::{BuiltIn, Reach, Rule};
 pub use schedule::{DrawError, Schedule, draw_boundaries};
 pub use threshold::{FunctionalBand, Thresholds};
 pub use trend::{Trend, TrendSettings, slope};
 
-/// Who drives.
+/// Policy that drives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Driver {
-    /// The cheap policy, by default.
+    /// The cheap policy, which drives by default.
     Weak,
-    /// The backup.
+    /// The expensive policy, which takes over.
     Strong,
 }
 
@@ -41,36 +41,36 @@ impl fmt::Display for Driver {
     }
 }
 
-/// What is known at a chunk boundary.
+/// Evidence that a rule reads at a chunk boundary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {
     /// Index of the boundary within the episode, from zero.
     pub boundary: u32,
     /// Control step at which the chunk starts.
     pub step: u32,
-    /// Whom the gate had drive the chunk that ended here; weak at the start of an episode.
+    /// Driver, by the gate's decision, of the chunk that ended here; weak at the start of an episode.
     pub driver: Driver,
     /// The risk read from the weak policy's inference here.
     pub score: Score,
-    /// Distance between both policies' chunks, where the strong policy was asked in shadow.
+    /// Distance between both policies' chunks; `None` where the strong policy was not asked in shadow.
     pub disagreement: Option<f64>,
 }
 
-/// What a rule makes of the evidence.
+/// Answer of a rule at a chunk boundary.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Signal {
-    /// Asks for the strong policy. Counts while the weak one drives.
+    /// Whether the rule asks for the strong policy. Counts while the weak policy drives.
     pub alarm: bool,
-    /// Sees no reason to stay with the strong policy. Counts while it drives.
+    /// Whether the rule sees no reason to stay with the strong policy. Counts while the strong policy drives.
     pub calm: bool,
     /// The quantity that was judged, in the rule's own unit; `None` for a rule that reads nothing.
     pub reading: Option<f64>,
-    /// What it was held against, in the same unit, for the record.
+    /// Thresholds that the reading was compared with, in the same unit, for the record.
     pub against: Thresholds,
 }
 
 impl Signal {
-    /// Alarm above `fire`, calm below `hand_back`.
+    /// Compares a reading with thresholds: alarm above `fire`, calm below `hand_back`.
     fn held_against(reading: f64, against: Thresholds) -> Self {
         Self {
             alarm: reading > against.fire,
@@ -81,23 +81,23 @@ impl Signal {
     }
 }
 
-/// Turns what is known at a chunk boundary into an alarm.
+/// Rule: turns the evidence at a chunk boundary into an alarm.
 ///
-/// The gate reads it once per boundary, in order, whoever drives and under the guard too, so a rule sees the whole
-/// episode. Any type will do: `Gate::new(limits, rule)` puts it under the same limits as the built-in rules. Equal
-/// rules should read equal evidence equally, or twins stop being twins. A rule that reads the score should count a
-/// flagged one as the highest risk.
+/// The gate calls the rule once per boundary, in order, whichever policy drives and during the guard too, so a rule
+/// sees the whole episode. `Gate::new(limits, rule)` puts any implementation under the same limits as the built-in
+/// rules. Equal rules should give equal answers to equal evidence; otherwise twins are no longer comparable. A rule
+/// that reads the score should count a flagged score as the highest risk.
 pub trait Trigger {
-    /// Reads one boundary.
+    /// Reads the evidence at one boundary.
     fn read(&mut self, evidence: &Evidence) -> Signal;
 
-    /// Refuses settings that the rule cannot work with.
+    /// Checks the rule's settings.
     fn validate(&self) -> Result<(), GateError> {
         Ok(())
     }
 
-    /// Whether [`Evidence::disagreement`] is read. The loop then asks the strong policy in shadow at every boundary,
-    /// which costs its inference there.
+    /// Returns whether the rule reads [`Evidence::disagreement`]. The strong policy is then asked in shadow at every
+    /// boundary, which costs one inference each.
     fn needs_disagreement(&self) -> bool {
         false
     }

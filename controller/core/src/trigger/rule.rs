@@ -1,5 +1,5 @@
-//! The built-in rules by name, as a plan states them, and what stands behind each name.
-//! Settings in, a rule at the start of an episode out.
+//! Built-in rules: their names and settings in a plan, and the state of each within an episode.
+//! [`Rule::trigger`] turns the settings into the state at the start of an episode.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,8 +8,28 @@ use super::{
     TrendSettings, Trigger,
 };
 use crate::limits::{GateError, RULE_KIND};
+use crate::probe::Score;
 
-/// A rule of a plan: `kind` names it, its settings stand beside.
+/// The largest risk that a probe returns.
+const HIGHEST_SCORE: f64 = 1.0;
+
+/// Whether a rule's threshold can be exceeded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reach {
+    /// Some evidence exceeds the threshold, or there is none.
+    Reachable,
+    /// No evidence exceeds the threshold.
+    Unreachable,
+    /// The costs ask for a probability of failure that the calibrated probe never gives.
+    Costs {
+        /// Probability of failure above which the rule fires.
+        needed: f64,
+        /// Probability of failure at the highest score.
+        most: f64,
+    },
+}
+
+/// Rule of a plan: `kind` names the rule, and its settings are further keys of the same table.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Rule {
@@ -21,20 +41,20 @@ pub enum Rule {
     Cost(CostSettings),
     /// A fast rise of the score.
     Trend(TrendSettings),
-    /// The distance between what both policies propose.
+    /// The distance between both policies' chunks.
     Disagreement(DisagreementSettings),
     /// A schedule that reads nothing.
     Blind {
         /// When it fires.
         schedule: Schedule,
     },
-    /// The yoked placebo: fires at boundaries that were drawn for this episode.
+    /// The yoked placebo: fires at boundaries that were drawn at random for this episode.
     Random {
-        /// Indices of the boundaries, ascending. A plan leaves them out: the runner draws them for each episode.
+        /// Indices of the boundaries, ascending. A plan omits them: the runner draws them for each episode.
         #[serde(default)]
         boundaries: Vec<u32>,
     },
-    /// The strong policy drives from the first boundary at or after a control step on: no gate, no limits, no return.
+    /// The strong policy drives from the first boundary at or after a control step to the end: no gate, no limits, no return.
     TakeOver {
         /// The control step.
         step: u32,
@@ -44,7 +64,10 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// The rule at the start of an episode, checked. `take_over` is none that a gate could bound, and refused.
+    /// Returns the rule's state at the start of an episode, after checking its settings.
+    ///
+    /// # Errors
+    /// [`GateError`] for invalid settings, and for `take_over`, which has no gate.
     pub fn trigger(&self) -> Result<BuiltIn, GateError> {
         let trigger = match self {
             Self::Conformal(thresholds) => BuiltIn::Conformal(*thresholds),
@@ -66,9 +89,26 @@ impl Rule {
         trigger.validate()?;
         Ok(trigger)
     }
+
+    /// Returns whether any evidence can exceed the rule's threshold. A rule without a threshold counts as reachable.
+    pub fn reach(&self) -> Reach {
+        let unreachable = match self {
+            Self::Conformal(thresholds) => thresholds.fire >= HIGHEST_SCORE,
+            Self::FunctionalBand(band) => band.upper.iter().all(|upper| *upper >= HIGHEST_SCORE),
+            Self::Trend(trend) => trend.slope >= f64::MAX,
+            Self::Disagreement(distances) => distances.fire == f64::INFINITY,
+            Self::Cost(costs) => {
+                let most = costs.calibrator.probability(Score::new(HIGHEST_SCORE));
+                let needed = costs.threshold();
+                return if most > needed { Reach::Reachable } else { Reach::Costs { needed, most } };
+            }
+            Self::Blind { .. } | Self::Random { .. } | Self::TakeOver { .. } | Self::Never {} => false,
+        };
+        if unreachable { Reach::Unreachable } else { Reach::Reachable }
+    }
 }
 
-/// Any built-in rule within one episode.
+/// State of a built-in rule within one episode.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BuiltIn {
     /// See [`Rule::Conformal`].

@@ -1,5 +1,5 @@
-//! Rules that read nothing: `blind` fires at a schedule, `random` at boundaries that were drawn for its episode.
-//! The draw is here too, pure: who calls it brings the randomness.
+//! Rules that read nothing: `blind` fires by a schedule, `random` at boundaries that were drawn for its episode.
+//! The draw is pure: the caller supplies the random number.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,19 +8,19 @@ use crate::limits::GateError;
 
 /// Chunk boundaries at which a rule fires, whatever the score, NaN included.
 ///
-/// It is calm at every boundary, so control goes back as early as the limits let it: after the hold, or after
-/// `return_chunks` where that is longer. A boundary at which the gate is not armed is lost, not made up for; fires
-/// [`fire_gap`](crate::GateLimits::fire_gap) apart meet no running hold.
+/// The rule is calm at every boundary, so control goes back as early as the limits permit: after the hold, or after
+/// `return_chunks` where that is longer. A fire at a boundary where the gate is not armed is lost and not made up for;
+/// fires that lie [`fire_gap`](crate::GateLimits::fire_gap) apart meet no running hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
-    /// These boundaries, by index from zero, ascending. None at all: never.
+    /// These boundaries, by index from zero, ascending. An empty list never fires.
     At(Vec<u32>),
     /// The boundary `first` and every `period`-th after it.
     Every {
         /// Index of the first boundary.
         first: u32,
-        /// Boundaries from one to the next.
+        /// Boundaries from one fire to the next.
         period: u32,
     },
 }
@@ -51,37 +51,40 @@ impl Trigger for Schedule {
     }
 }
 
-/// Why boundaries cannot be drawn.
+/// Error of a draw of boundaries.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DrawError {
-    /// The candidates are no set in order.
+    /// The candidates are not in ascending order, each once.
     #[error("allowed boundaries: found {0:?}; valid is ascending, each once")]
     NotAscending(Vec<u32>),
-    /// They do not hold so many.
+    /// The candidates are too few.
     #[error("{count} boundaries {gap} or more apart do not fit among {allowed} allowed ones")]
     TooFew {
-        /// Boundaries asked for.
+        /// Number of boundaries to draw.
         count: usize,
-        /// Least distance between two.
+        /// Smallest distance between two boundaries.
         gap: u32,
-        /// Candidates.
+        /// Number of candidates.
         allowed: usize,
     },
-    /// There are more ways to choose than can be counted.
+    /// The number of possible choices does not fit into 64 bits.
     #[error("{count} of {allowed} boundaries can be chosen in more ways than 64 bits count")]
     TooMany {
-        /// Boundaries asked for.
+        /// Number of boundaries to draw.
         count: usize,
-        /// Candidates.
+        /// Number of candidates.
         allowed: usize,
     },
 }
 
 /// Draws `count` of the `allowed` boundaries, ascending, without replacement.
 ///
-/// Every choice whose members lie at least `gap` apart is equally likely; with `gap` 1 that is every choice. The gate's
-/// [`fire_gap`](crate::GateLimits::fire_gap) keeps one drawn fire from falling into the hold of another. `uniform` is
-/// called once, and gives an integer drawn uniformly from zero to below its argument.
+/// Every choice whose members lie at least `gap` apart is equally likely; with `gap` 1 that is every choice. With the
+/// gate's [`fire_gap`](crate::GateLimits::fire_gap) as `gap`, no drawn fire falls into the hold of another. `uniform`
+/// is called once and returns an integer drawn uniformly from zero to below its argument.
+///
+/// # Errors
+/// [`DrawError`] for candidates out of order, too few candidates, or too many choices to count.
 pub fn draw_boundaries(
     allowed: &[u32],
     count: usize,
@@ -95,12 +98,12 @@ pub fn draw_boundaries(
     if count > allowed.len() {
         return Err(too_few);
     }
-    // The first candidate that may follow the one at `index`.
+    // Index of the first candidate that may follow the candidate at `index`.
     let after = |index: usize| {
         let next = allowed.partition_point(|later| *later < allowed[index].saturating_add(gap));
         next.max(index + 1)
     };
-    // ways[k][index]: choices of k from the candidates at index and later.
+    // ways[k][index]: number of choices of k from the candidates at index and later.
     let mut ways = vec![vec![1_u64; allowed.len() + 1]];
     for k in 1..=count {
         let mut row = vec![0_u64; allowed.len() + 1];
@@ -114,7 +117,7 @@ pub fn draw_boundaries(
     if ways[count][0] == 0 {
         return Err(too_few);
     }
-    // The rank of one choice in lexicographic order names it.
+    // Each choice is identified by its rank in lexicographic order.
     let mut rank = uniform(ways[count][0]);
     let mut drawn = Vec::with_capacity(count);
     let (mut index, mut left) = (0, count);

@@ -1,23 +1,23 @@
-//! Rules that hold the score against thresholds: fixed ones, or one per chunk boundary.
-//! Where the numbers come from is calibration's business.
+//! Rules that compare the score with thresholds: fixed ones, or one per chunk boundary.
+//! The thresholds come from calibration.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Signal, Trigger};
 use crate::limits::GateError;
 
-/// When scores count as alarms: what calibration gives. As a rule it is the fixed one, `conformal`.
+/// Thresholds on the score, as calibration gives them. As a rule: `conformal`, with fixed thresholds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Thresholds {
-    /// Fires at a score above this. Infinite: never, not even at NaN.
+    /// Fires at a score above this. Infinite: never fires, not even at NaN.
     pub fire: f64,
     /// Control may go back once scores stay below this.
     pub hand_back: f64,
 }
 
 impl Thresholds {
-    /// What a rule that reads nothing reports.
+    /// Thresholds that a rule reports if it reads nothing.
     pub(crate) const NONE: Self = Self { fire: f64::INFINITY, hand_back: f64::INFINITY };
 }
 
@@ -38,11 +38,12 @@ impl Trigger for Thresholds {
     }
 }
 
-/// `functional_band`: a threshold for each chunk boundary, so that the band may follow the course of a won episode.
+/// Rule `functional_band`: a threshold for each chunk boundary, so that the band follows the typical scores of a won episode.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FunctionalBand {
-    /// Fires at a score above the value of its boundary, by index from zero; the last one holds beyond. Infinite: never.
+    /// Fires at a score above the value of the boundary, by index from zero; the last value applies to later
+    /// boundaries. Infinite: never fires.
     pub upper: Vec<f64>,
     /// Control may go back once scores stay below this, at any boundary.
     pub hand_back: f64,

@@ -12,11 +12,11 @@ use crate::limits::GateError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrendSettings {
-    /// Scores that a slope is taken over, the newest included. Before there are as many, only the highest risk alarms.
+    /// Number of scores in a slope, the newest included. Before as many exist, only the highest risk raises an alarm.
     pub window: usize,
     /// Alarm at a slope above this, in score per chunk.
     pub slope: f64,
-    /// And only at a score above this.
+    /// Alarm only at a score above this.
     pub floor: f64,
     /// Control may go back once scores stay below this; at most `floor`.
     pub hand_back: f64,
@@ -35,14 +35,14 @@ pub struct Trend {
 }
 
 impl Trend {
-    /// The rule at the start of an episode.
+    /// Returns the rule at the start of an episode.
     pub fn new(settings: TrendSettings) -> Self {
         Self { settings, risks: VecDeque::new(), driver: Driver::Weak, switches: 0 }
     }
 }
 
-/// Least-squares slope of the last `window` risks, per chunk; −∞ before there are as many. A window with an infinite risk
-/// has no line: it rises without bound where the newest risk is the highest, and not at all elsewhere.
+/// Returns the least-squares slope of the last `window` risks, per chunk; −∞ before as many exist. For a window with an
+/// infinite risk no line can be fitted: the slope is +∞ where the newest risk is infinite, and −∞ elsewhere.
 pub fn slope(risks: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator + Clone, window: usize) -> f64 {
     if risks.clone().next_back() == Some(f64::INFINITY) {
         return f64::INFINITY;
@@ -74,7 +74,7 @@ impl Trigger for Trend {
             alarm: slope > limit && risk > floor && self.switches.saturating_add(2) <= switch_cap,
             calm: risk < hand_back,
             reading: Some(slope),
-            // Control goes back on the score, so no slope stands for it.
+            // Control goes back by the score, so there is no slope threshold for it.
             against: Thresholds { fire: limit, ..Thresholds::NONE },
         }
     }

@@ -1,4 +1,4 @@
-//! What a run is drawn from: its random numbers, the settings of controller, plant, policies and lines, and its faults.
+//! Random draw of a run: the settings of controller, plant, policies and connections, and the faults.
 //! The same seed gives the same run.
 
 use std::ops::RangeInclusive;
@@ -13,14 +13,14 @@ use aegis_core::trigger::{Rule, Thresholds};
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// A control period.
+/// Length of a control period.
 pub const PERIOD: Duration = Duration::from_millis(50);
-/// Actions in a chunk.
+/// Number of actions in a chunk.
 pub const HORIZON: usize = 12;
-/// Largest number of a question that an action can carry: 32 bits hold each up to it.
+/// Largest request number that an action can carry: a 32-bit float holds every whole number up to it.
 const LARGEST_NUMBER: f64 = 16_000_000.0;
 
-/// Random numbers.
+/// Source of random numbers.
 pub struct Draw(TestRng);
 
 impl Draw {
@@ -30,7 +30,7 @@ impl Draw {
         Self(TestRng::from_seed(RngAlgorithm::ChaCha, &bytes))
     }
 
-    /// True with this probability.
+    /// Returns true with this probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.0.random_bool(probability)
     }
@@ -48,37 +48,38 @@ impl Draw {
     }
 }
 
-/// How long a line takes, in control periods: always, and at most on top of it.
+/// Delay of a connection, in control periods: a constant part, and the largest random part.
 #[derive(Clone, Copy, Debug)]
 pub struct Delay {
     pub always: u32,
     pub jitter: u32,
 }
 
-/// Everything that stays the same in a run.
+/// Setting of a run: everything that does not change during the run.
 #[derive(Clone, Debug)]
 pub struct Setting {
     pub recipe: ControllerConfig,
-    /// What the joints take.
+    /// Kind of the joints' channels.
     pub kind: ChannelKind,
     pub joints: usize,
-    /// From plant to controller, and back.
+    /// Delays from the plant to the controller, and from the controller to the plant.
     pub out: Delay,
     pub into: Delay,
-    /// Whether a plant that stopped by itself moves again at the next command.
+    /// Whether a plant that stopped by itself resumes at the next command.
     pub resumes: bool,
     /// Probability of a fault in a period.
     pub faults: f64,
-    /// Probability of a stop in a period; an emergency stop has half of it.
+    /// Probability of a stop command in a period; that of an emergency stop is half as large.
     pub wishes: f64,
-    /// Share of chunks that are none.
+    /// Share of chunks that are invalid.
     pub bad: f64,
-    /// Share of chunks whose steps go from anywhere to anywhere.
+    /// Share of chunks whose actions jump anywhere within the bounds.
     pub wild: f64,
 }
 
 impl Setting {
-    /// One for joints of a kind. `latency` is that of both lines in periods; without it, it is drawn.
+    /// Draws a setting for joints of a kind. `latency` is the latency of both connections in periods; without it,
+    /// delays are drawn.
     pub fn draw(draw: &mut Draw, kind: ChannelKind, latency: Option<u32>) -> Self {
         let joints = draw.whole(1..=7) as usize;
         let (mut channels, mut rest) = (Vec::new(), Vec::new());
@@ -90,7 +91,8 @@ impl Setting {
             channels.push(Channel { kind, low: -bound, high: bound, velocity, acceleration, jerk });
             rest.push(if kind == ChannelKind::Rate { 0.0 } else { draw.real(-1.0, 1.0) as f32 });
         }
-        // The last value of an action names the question that it answers: nothing limits it, and the plant executes it.
+        // The last value of an action is the number of the request that it answers: it is not limited, and the plant
+        // executes it.
         let unlimited = f64::INFINITY;
         channels.push(Channel {
             kind: ChannelKind::Discrete,
@@ -136,7 +138,8 @@ impl Setting {
     }
 }
 
-/// In four of five runs an observation is young enough when it has come; in the others it may never be.
+/// Draws the controller's settings. In four of five runs observations are young enough on arrival; in the others they
+/// may never be.
 fn control_settings(draw: &mut Draw, out: Delay, channels: Vec<Channel>) -> ControlSettings {
     let reach = (out.always + out.jitter + 2) * 50;
     let max_age = if draw.chance(0.8) { reach + draw.whole(0..=200) } else { draw.whole(60..=400) };
@@ -159,7 +162,7 @@ fn control_settings(draw: &mut Draw, out: Delay, channels: Vec<Channel>) -> Cont
     }
 }
 
-/// What is wrong at the moment, for so many more periods.
+/// Current faults, each with the number of periods that it still lasts.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// No observation arrives.
@@ -168,12 +171,12 @@ pub struct Faults {
     pub silent: u32,
     /// Observations keep their content.
     pub frozen: u32,
-    /// A joint reads NaN, or 1e30.
+    /// A joint reads NaN (`nan`) or 1e30 (`huge`).
     pub nan: u32,
     pub huge: u32,
     /// The plant's time is a second early.
     pub backward: u32,
-    /// Observations name the episode before.
+    /// Observations name the previous episode.
     pub foreign: u32,
     /// Observations name another claim.
     pub claimed: u32,
@@ -181,24 +184,24 @@ pub struct Faults {
     pub deaf: u32,
     /// The controller serves no period.
     pub skipped: u32,
-    /// This period's observation arrives twice, or behind later ones.
+    /// This period's observation arrives twice (`again`), or after later ones (`late`).
     pub again: bool,
     pub late: bool,
     /// The task's goal holds.
     pub success: bool,
 }
 
-/// What happens to the plant itself.
+/// Fault of the plant itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blow {
-    /// It stops by itself.
+    /// The plant stops by itself.
     Stops,
-    /// It is gone, and another stands elsewhere in its place.
+    /// The plant is gone, and another plant with another pose takes its place.
     Lost,
 }
 
 impl Faults {
-    /// A period has gone by, and with this probability another fault begins.
+    /// Advances all faults by one period, and begins a new fault with this probability.
     pub fn draw(&mut self, draw: &mut Draw, probability: f64) -> Option<Blow> {
         for left in [
             &mut self.blind,

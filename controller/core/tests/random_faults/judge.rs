@@ -1,79 +1,81 @@
-//! What a plant executed, held against what may move a robot. Pure: a run's decisions and a plant's log go in, violations
-//! come out. Tests of the whole, between processes, judge by the same rules.
+//! Judge: checks the commands that a plant executed against the rules for moving a robot. Pure: takes a run's decisions
+//! and a plant's log, and returns violations. The tests of the whole system, between processes, use the same rules.
 //!
-//! Commands are numbered as they were decided. Where some were never executed, what the limits say of the others is this:
-//! of values f at the numbers t, `k! · f[t₀ … tₖ]`, a divided difference, is a weighted mean of the k-th differences of all
-//! commands from t₀ to tₖ, executed or not, and so it is within the limit that holds for each of these.
+//! Commands are numbered in the order of decision. Where some commands were never executed, the limits are applied to
+//! the others as follows: for values f at the numbers t, `k! · f[t₀ … tₖ]`, a divided difference, is a weighted mean of
+//! the k-th differences of all commands from t₀ to tₖ, executed or not. It is therefore within the limit that holds for
+//! each of these differences.
 #![allow(dead_code, clippy::expect_used)] // Each test program uses a part of it.
 
 use std::time::Duration;
 
 use aegis_core::control::{Channel, ChannelKind, ControlSettings, Inputs, Mode, Output};
 
-/// What the sensors' noise may add to a way, and what a way may be longer for rounding, in the joint's unit.
+/// Tolerance of a distance for sensor noise and rounding, in the joint's unit.
 const NOISE: f64 = 1e-5;
-/// How far from where a plant stands the first command of a new claim may start: noise again.
+/// Tolerance of the first command of a new claim against the plant's pose, for sensor noise, in the joint's unit.
 const STANDS: f64 = 1e-4;
-/// Braking rounds what is left to rest from this share of the smaller of acceleration and jerk on; twice in a difference.
+/// Rounding of braking, as a share of the smaller of acceleration and jerk: a smaller remaining velocity is rounded to
+/// rest. A difference may contain it twice.
 const SPECK: f64 = 2e-3;
-/// Roundings to 32 bits that a third difference carries.
+/// Number of 32-bit rounding errors in a third difference.
 const ROUNDINGS: f64 = 8.0;
-/// Commands that velocity, acceleration and jerk are read off.
+/// Number of commands from which velocity, acceleration and jerk are computed.
 const POINTS: usize = 4;
 
-/// What may not be.
+/// Rule that a command can violate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// A value is not finite or beyond its channel's bounds.
     Bounds,
     /// A command is executed before one that was decided earlier, or twice.
     Order,
-    /// A command of an earlier episode than the plant's, or without one.
+    /// A command belongs to an earlier episode than the plant's, or the plant has no episode.
     Episode,
-    /// The first command to a plant starts from elsewhere than where it stands.
+    /// The first command to a plant does not start at the plant's pose.
     Start,
-    /// A joint goes further than the velocity allows for the commands that passed.
+    /// A joint moves further than the velocity limit allows for the number of commands.
     Jump,
-    /// The command's own velocity.
+    /// The velocity of the commands exceeds its limit.
     Velocity,
-    /// Its acceleration.
+    /// The acceleration of the commands exceeds its limit.
     Acceleration,
-    /// Its jerk.
+    /// The jerk of the commands exceeds its limit.
     Jerk,
-    /// It is not at rest where it has to be.
+    /// A command is not at rest where it has to be.
     Rest,
-    /// It answers an observation that is too old.
+    /// A command answers an observation that is too old.
     Age,
 }
 
-/// A rule that was broken, and how.
+/// Violation of a rule, with a description.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Violation {
     pub rule: Rule,
     pub text: String,
 }
 
-/// A command's place among all that its controller decided to send.
+/// Place of a command among all commands that the controller decided to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Counts the run's commands from 1.
+    /// Number of the command within the run, from 1.
     pub number: u64,
-    /// Index of the stand that it goes on from.
+    /// Index of the stand from which the command continues.
     pub stand: usize,
-    /// Mode that it was decided in.
+    /// Mode in which the command was decided.
     pub mode: Mode,
-    /// So many commands in a row, this one among them, came to rest or stayed there; 0 where a policy drives.
+    /// Number of consecutive commands, this one included, that come to rest or stay there; 0 where a policy drives.
     pub resting: u64,
 }
 
-/// Where commands stand still before they go on: at an episode's start, or from an emergency stop on.
+/// Stand: values at which commands stand still before they continue, at an episode's start or from an emergency stop on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stand {
-    /// Number of the last command before it.
+    /// Number of the last command before the stand.
     pub number: u64,
     /// Whether an episode starts here.
     pub starts: bool,
-    /// `[channels]`
+    /// Values of the command, `[channels]`.
     pub values: Vec<f32>,
 }
 
@@ -91,15 +93,15 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Of a controller in its first mode, at `rest`.
+    /// Returns the ledger of a new controller at `rest`.
     pub fn new(channels: &[Channel], rest: &[f32]) -> Self {
         let stands = vec![Stand { number: 0, starts: true, values: rest.to_vec() }];
         let (channels, last) = (channels.to_vec(), rest.to_vec());
         Self { channels, stands, last, episode: 0, mode: Mode::Idle, number: 0, resting: 0 }
     }
 
-    /// Takes a period: what was read, what it came to, and the controller's episode and command after it. Returns the
-    /// command's place where one is to be sent.
+    /// Takes a period: the inputs, the output, and the controller's episode and command after it. Returns the command's
+    /// place, or `None` where no command is to be sent.
     pub fn take(
         &mut self,
         inputs: &Inputs<'_>,
@@ -132,44 +134,45 @@ impl Ledger {
     }
 }
 
-/// A command in the period of the plant that executed it first.
+/// Executed command, with the plant's period that executed it first.
 #[derive(Clone, Debug)]
 pub struct Executed {
     pub place: Place,
-    /// Claim that the plant executed it for.
+    /// Claim under which the plant executed the command.
     pub claim: u64,
     /// The command's episode.
     pub episode: u64,
-    /// Episode that the plant was reset for last in this claim; 0 for none.
+    /// Episode for which the plant was last reset in this claim; 0 for none.
     pub reset: u64,
-    /// `[channels]`
+    /// Values of the command, `[channels]`.
     pub values: Vec<f32>,
     /// Positions of the joints before and after that period: the first channels, in order.
     pub before: Vec<f64>,
     pub after: Vec<f64>,
 }
 
-/// Age of the newest observation that is known, at most, when a policy's command is decided: `max_age`, and the periods
-/// without a young one before the one that stops.
+/// Returns the largest age of the newest known observation when a policy's command is decided: `max_age`, plus the
+/// periods without a young observation before the period that stops.
 pub fn oldest_known(settings: &ControlSettings) -> Duration {
     settings.max_age() + settings.period() * settings.stale_steps.saturating_sub(1)
 }
 
-/// Age of the observation, at most, that the last action of a chunk was inferred from, when that action is decided: `max_age`
-/// when the policy is asked, the periods that its answer may take, one more, and one for each action before this.
+/// Returns the largest age of a chunk's observation when the last action of the chunk is decided: `max_age` when the
+/// policy is asked, plus the periods that the reply may take, one more, and one for each earlier action.
 pub fn oldest_read(settings: &ControlSettings, horizon: usize) -> Duration {
     let last = u32::try_from(horizon.saturating_sub(1)).unwrap_or(u32::MAX);
     settings.max_age() + settings.period() * (last + settings.longest_answer_steps() + 1)
 }
 
-/// Periods, at most, that an answer is waited for while nobody drives: the weak policy's deadlines, before each of which the
-/// view may be lost for a while, and the strong policy's patience twice, in the weak one's place and after a fire.
+/// Returns the largest number of periods for which a reply is waited for while no policy drives: the weak policy's
+/// deadlines, before each of which observations may be missing for a while, and twice the longest wait for the strong
+/// policy, once in the weak policy's place and once after a fire.
 pub fn longest_wait(settings: &ControlSettings) -> u32 {
     let weak = settings.weak_misses * (settings.lead_steps + settings.stale_steps);
     weak + 2 * settings.strong_patience_steps + 2
 }
 
-/// Judges what a plant executed, in order, by everything but its age.
+/// Judges the commands that a plant executed, in order, by every rule except the age of observations.
 pub fn judge(settings: &ControlSettings, stands: &[Stand], executed: &[Executed]) -> Vec<Violation> {
     let mut found = Vec::new();
     for (index, channel) in settings.channels.iter().enumerate() {
@@ -184,13 +187,13 @@ pub fn judge(settings: &ControlSettings, stands: &[Stand], executed: &[Executed]
     found
 }
 
-/// One channel's commands.
+/// Commands of one channel.
 struct Track<'a> {
     index: usize,
     channel: &'a Channel,
     stands: &'a [Stand],
     last: Option<&'a Executed>,
-    /// Numbers and values of the newest commands that go on from one stand.
+    /// Numbers and values of the newest commands that continue from one stand.
     points: Vec<(f64, f64)>,
     found: &'a mut Vec<Violation>,
 }
@@ -221,7 +224,7 @@ impl<'a> Track<'a> {
         self.found.push(Violation { rule, text });
     }
 
-    /// Where the joint went, whatever was meant.
+    /// Judges the distance that the joint actually moved.
     fn judge_way(&mut self, one: &Executed) {
         let (index, stands) = (self.index, self.stands);
         let (before, after) = (one.before[index], one.after[index]);
@@ -242,7 +245,7 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// Velocity, acceleration and jerk of the commands.
+    /// Judges velocity, acceleration and jerk of the commands.
     fn judge_limits(&mut self, one: &Executed) {
         let (channel, stands) = (self.channel, self.stands);
         let is_rate = channel.kind == ChannelKind::Rate;
@@ -264,7 +267,7 @@ impl<'a> Track<'a> {
             (Rule::Jerk, channel.jerk),
         ];
         for (order, (rule, limit)) in limits.into_iter().enumerate() {
-            // A rate is a velocity itself; of a position it is the first difference.
+            // The command of a rate is its velocity; for a position the velocity is the first difference.
             let values = order + if is_rate { 1 } else { 2 };
             let size = difference(&self.points[self.points.len() - values..]).abs();
             if size > limit + slack {
@@ -273,7 +276,7 @@ impl<'a> Track<'a> {
         }
     }
 
-    /// An emergency stop is at rest in its first period, and whatever else comes to rest is there after a while.
+    /// Judges rest: an emergency stop is at rest in its first period, and every other stop after the longest stop.
     fn judge_rest(&mut self, one: &Executed) {
         let (place, value) = (one.place, one.values[self.index]);
         if place.mode == Mode::EStop {
@@ -284,7 +287,7 @@ impl<'a> Track<'a> {
         }
         let long = longest_stop(self.channel);
         let is_long = |place: Place| place.resting > long;
-        // Of the same rest: nothing but coming to it lies between the two.
+        // Both commands belong to the same rest: only commands that come to rest lie between them.
         let since = |last: &&Executed| {
             is_long(last.place)
                 && last.place.stand == place.stand
@@ -303,7 +306,7 @@ impl<'a> Track<'a> {
     }
 }
 
-/// `k!` times the divided difference of k + 1 points.
+/// Returns `k!` times the divided difference of k + 1 points.
 fn difference(points: &[(f64, f64)]) -> f64 {
     let mut column: Vec<f64> = points.iter().map(|(_, value)| *value).collect();
     for order in 1..points.len() {
@@ -315,8 +318,8 @@ fn difference(points: &[(f64, f64)]) -> f64 {
     column[0]
 }
 
-/// Commands after which a channel is at rest, whatever it did before: its acceleration turns round by the jerk, ends the
-/// velocity, and ends itself by the jerk.
+/// Returns the number of commands after which a channel is at rest from any state: the jerk reverses the acceleration,
+/// the acceleration ends the velocity, and the jerk ends the acceleration.
 fn longest_stop(channel: &Channel) -> u64 {
     let Channel { kind, velocity, acceleration, jerk, .. } = channel;
     if *kind == ChannelKind::Discrete {

@@ -1,5 +1,5 @@
-//! A model of a policy beside the controller: it reads the newest view when it begins, takes its time, and answers with
-//! anything. Each action carries the number of the question that it answers.
+//! Model of a policy beside the controller: reads the newest view when an inference begins, takes a random time, and
+//! gives a random reply. Each action carries the number of the request that it answers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,45 +9,45 @@ use aegis_core::control::{Channel, ChannelKind, NoProposal, Proposal, Reply};
 
 use super::draw::{Draw, HORIZON, Setting};
 
-/// What a policy reads.
+/// View: the observation that a policy reads.
 #[derive(Clone, Debug)]
 pub struct View {
     pub episode: u64,
     pub sequence: u32,
     pub joints: Vec<f64>,
-    /// When the plant took it.
+    /// Time at which the plant took the observation.
     pub taken: Duration,
-    /// What the controller is told of that.
+    /// Time at which the plant took the observation, as the controller is told.
     pub received: Duration,
 }
 
-/// A question, as it truly was.
+/// True data of a request.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Index of the control period that it was asked in.
+    /// Index of the control period of the request.
     pub asked: usize,
-    /// When the plant took what was read.
+    /// Time at which the plant took the observation that was read.
     pub taken: Duration,
-    /// Its episode.
+    /// Episode of that observation.
     pub episode: u64,
-    /// Its answer says something else, and must not count.
+    /// Whether the reply names another request or episode and must not count.
     pub void: bool,
 }
 
-/// Every question, by its number.
+/// Every request, by number.
 pub type Questions = HashMap<u64, Question>;
 
 struct Thinking {
     left: u32,
     answer: Option<Reply<'static>>,
-    /// The answer comes a second time.
+    /// Whether the reply arrives a second time.
     twice: bool,
 }
 
-/// A policy.
+/// Model of a policy.
 #[derive(Default)]
 pub struct Mind {
-    /// Number of the newest question, and the period that it was asked in.
+    /// Number of the newest request, and the period in which it was made.
     asked: Option<(u64, usize)>,
     thinking: Option<Thinking>,
     answered: Option<Reply<'static>>,
@@ -59,12 +59,12 @@ impl Mind {
         self.asked = Some((request, period));
     }
 
-    /// The newest answer, once.
+    /// Returns the newest reply, once.
     pub fn hear(&mut self) -> Option<Reply<'static>> {
         self.answered.take()
     }
 
-    /// A control period goes by.
+    /// Advances the inference by one control period.
     pub fn work(&mut self) {
         if let Some(again) = self.again.take() {
             self.answered = Some(again);
@@ -84,7 +84,7 @@ impl Mind {
         self.thinking = None;
     }
 
-    /// Begins with the newest question where it has nothing else to do and something to look at.
+    /// Begins an inference for the newest request, if the policy is free and has a view.
     pub fn begin(
         &mut self,
         draw: &mut Draw,
@@ -130,7 +130,7 @@ impl Mind {
     }
 }
 
-/// Width and values of a chunk for what was seen: near where the joints are or anywhere, and now and then none.
+/// Returns width and values of a chunk for a view: near the joints' positions or anywhere, and occasionally invalid or none.
 fn chunk(
     draw: &mut Draw,
     setting: &Setting,

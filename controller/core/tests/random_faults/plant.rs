@@ -1,5 +1,5 @@
-//! A model of a plant with the two lines that lead to it. It executes what arrives when it arrives, as carelessly as robots
-//! do: whatever names its claim, of any episode or none. What it executed is in its log.
+//! Model of a plant with its two connections. The plant executes each command on arrival, as carelessly as robots do:
+//! every command that names the plant's claim, of any episode or none. Its log holds the executed commands.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use aegis_core::control::ChannelKind;
 use super::draw::{Delay, Draw, Faults, PERIOD, Setting};
 use super::judge::{Executed, Place};
 
-/// Without commands for so long the plant stops by itself.
+/// Time without commands after which the plant stops by itself.
 const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
-/// Amplitude of the noise of its sensors.
+/// Amplitude of the sensor noise.
 const NOISE: f64 = 1e-6;
-/// What a joint reads that reads too much.
+/// Implausibly large reading of a joint.
 const HUGE: f64 = 1e30;
 
-/// A line: what goes in comes out later, in order but for what is late.
+/// Connection with a delay: messages arrive in order, except for late ones.
 pub struct Line<T> {
     delay: Delay,
     last: Duration,
@@ -27,20 +27,20 @@ impl<T> Line<T> {
         Self { delay, last: Duration::ZERO, waiting: Vec::new() }
     }
 
-    /// Sends something, which overtakes nothing.
+    /// Sends a message that overtakes no other.
     pub fn push(&mut self, draw: &mut Draw, at: Duration, item: T) {
         let takes = self.delay.always + draw.whole(0..=self.delay.jitter);
         self.last = self.last.max(at + PERIOD * takes);
         self.waiting.push((self.last, item));
     }
 
-    /// Sends something that what is sent in the next periods overtakes.
+    /// Sends a message that messages of the next periods may overtake.
     pub fn push_late(&mut self, draw: &mut Draw, at: Duration, item: T) {
         let takes = self.delay.always + self.delay.jitter + draw.whole(1..=3);
         self.waiting.push((at + PERIOD * takes, item));
     }
 
-    /// What has arrived by now.
+    /// Returns the messages that have arrived by `now`.
     pub fn take(&mut self, now: Duration) -> Vec<T> {
         self.waiting.sort_by_key(|(due, _)| *due);
         let arrived = self.waiting.iter().take_while(|(due, _)| *due <= now).count();
@@ -48,7 +48,7 @@ impl<T> Line<T> {
     }
 }
 
-/// What the plant hears.
+/// Message to the plant.
 #[derive(Clone, Debug)]
 pub enum ToPlant {
     Claim,
@@ -56,20 +56,20 @@ pub enum ToPlant {
     Command(Command),
 }
 
-/// A command on its way, with what the judge wants to know of it.
+/// Command under way, with the data that the judge needs.
 #[derive(Clone, Debug)]
 pub struct Command {
     pub claim: u64,
     pub episode: u64,
     pub values: Vec<f32>,
     pub place: Place,
-    /// Index of the control period that it was decided in.
+    /// Index of the control period in which the command was decided.
     pub made: usize,
-    /// When the plant took the newest observation that was known then.
+    /// Time at which the plant took the newest observation that was known then.
     pub known: Option<Duration>,
 }
 
-/// What the plant says.
+/// Message from the plant.
 #[derive(Clone, Debug)]
 pub enum ToController {
     Claimed { instance: u64, claim: u64 },
@@ -78,21 +78,21 @@ pub enum ToController {
     Status { instance: u64, claim: u64, episode: u64, stopped: bool },
 }
 
-/// An observation.
+/// Observation.
 #[derive(Clone, Debug)]
 pub struct Sight {
     pub claim: u64,
     pub episode: u64,
     pub sequence: u32,
-    /// When the plant took it.
+    /// Time at which the plant took the observation.
     pub taken: Duration,
-    /// The plant's own time, seconds since the reset.
+    /// Plant time, seconds since the reset.
     pub time: f64,
     pub joints: Vec<f64>,
     pub success: bool,
 }
 
-/// A command in the log, and what the plant made of it.
+/// Command in the log, and its execution by the plant.
 pub struct Entry {
     pub command: Command,
     pub executed: Executed,
@@ -110,7 +110,7 @@ struct Received {
     is_new: bool,
 }
 
-/// The plant.
+/// Model of a plant.
 pub struct Plant {
     kind: ChannelKind,
     resumes: bool,
@@ -125,12 +125,12 @@ pub struct Plant {
     /// Content of observations while they are frozen.
     kept: Option<Vec<f64>>,
     readings: u32,
-    /// Every command that was executed, once.
+    /// Every executed command, once.
     pub log: Vec<Entry>,
 }
 
 impl Plant {
-    /// Stands at rest.
+    /// Returns a plant at rest.
     pub fn new(setting: &Setting) -> Self {
         let rest = setting.recipe.rest.iter().take(setting.joints);
         let rest: Vec<f64> = rest.map(|value| f64::from(*value)).collect();
@@ -156,7 +156,7 @@ impl Plant {
         (self.stopped, self.command) = (true, None);
     }
 
-    /// Is gone; another, that nobody has claimed, stands elsewhere: mostly near rest.
+    /// Replaces the plant by another, unclaimed one with another pose, mostly near rest.
     pub fn lose(&mut self, draw: &mut Draw) {
         self.instance += 1;
         (self.claim, self.episode, self.command, self.stopped) = (None, None, None, false);
@@ -164,7 +164,7 @@ impl Plant {
         self.joints = self.rest.iter().map(|rest| rest + draw.real(-reach, reach)).collect();
     }
 
-    /// Takes a message; returns the answer to a request.
+    /// Takes a message; returns the reply to a claim or a reset.
     pub fn hear(&mut self, message: ToPlant, now: Duration, faults: &Faults) -> Option<ToController> {
         match message {
             ToPlant::Claim => {
@@ -180,7 +180,7 @@ impl Plant {
                 }
                 (self.command, self.stopped) = (None, false);
                 self.episode = Some(Episode { number: episode, sequence: 0, began: now });
-                // An arm whose sensors stood still at a start would start from where it is not, and nobody could know.
+                // With frozen sensors at a start, an arm would start from a wrong pose, and no check could detect that.
                 let truly = Faults { frozen: 0, ..faults.clone() };
                 self.sight(now, &truly).map(ToController::Begun)
             }
@@ -194,7 +194,7 @@ impl Plant {
         }
     }
 
-    /// Executes one control period; returns what it sees after it.
+    /// Executes one control period; returns the observation after it.
     pub fn tick(&mut self, now: Duration, faults: &Faults) -> Option<Sight> {
         if self.command.as_ref().is_some_and(|command| now.saturating_sub(command.at) > COMMAND_TIMEOUT) {
             self.stop();
@@ -204,14 +204,14 @@ impl Plant {
         self.sight(now, faults)
     }
 
-    /// The heartbeat.
+    /// Returns the heartbeat.
     pub fn status(&self) -> ToController {
         let episode = self.episode.as_ref().map_or(0, |episode| episode.number);
         let (instance, claim, stopped) = (self.instance, self.claim.unwrap_or(0), self.stopped);
         ToController::Status { instance, claim, episode, stopped }
     }
 
-    /// A position once, a rate in every period.
+    /// Executes the current command: a position once, a rate in every period.
     fn execute(&mut self) {
         let is_rate = self.kind == ChannelKind::Rate;
         let Some(Received { command, is_new, .. }) = &mut self.command else { return };

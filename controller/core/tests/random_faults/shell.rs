@@ -1,5 +1,5 @@
-//! What lies around the controller in a run, as a model: what is heard goes through the real `Intake`, episodes are begun as
-//! `aegis run` begins them, and a command is sent only to the claim and the episode that it was made for.
+//! Model of the shell around the controller in a run: observations pass the real `Intake`, episodes start as in `aegis
+//! run`, and a command is sent only to the claim and the episode for which it was made.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,30 +14,30 @@ use super::judge::{Ledger, Place};
 use super::mind::{Mind, Questions, View};
 use super::plant::{Command, Line, Sight, ToController, ToPlant};
 
-/// Periods after which a question to the plant is given up.
+/// Periods after which a request to the plant is abandoned.
 const TIMEOUT: usize = 24;
 
-/// A shell that does something that it must not.
+/// Fault built into a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// Whatever plant there is is claimed and driven on, and the controller is not told.
+    /// Any new plant is claimed and driven on, and the controller is not informed.
     IgnoresClaims,
-    /// Commands tremble where they should rest.
+    /// Commands oscillate where they should be at rest.
     Trembles,
     /// Commands are fifty times too large.
     Overdrives,
-    /// Observations count as new when they come.
+    /// Observations are dated by their arrival.
     AgesByReceipt,
 }
 
-/// A control period: whether a policy drove in the time before it, and whether it was served.
+/// Control period: whether a policy drove before it, and whether it was served.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
     pub drove: bool,
     pub served: bool,
 }
 
-/// What the part that begins episodes is at.
+/// State of the part that starts episodes.
 #[derive(Clone, Debug)]
 enum Drive {
     Waiting,
@@ -48,21 +48,21 @@ enum Drive {
     Driving { begun: bool },
 }
 
-/// Who may send: commands of the episodes after one, to a claim.
+/// Permission to send: to one claim, commands of the episodes after `after`.
 #[derive(Clone, Copy, Debug)]
 struct Sender {
     claim: u64,
     after: u64,
 }
 
-/// The controller and what lies around it.
+/// Controller and the shell around it.
 pub struct Shell {
     setting: Setting,
     broken: Option<Broken>,
     controller: Controller,
     pub ledger: Ledger,
     pub questions: Questions,
-    /// One for each control period.
+    /// One slot for each control period.
     pub slots: Vec<Slot>,
     minds: [Mind; 2],
     drive: Drive,
@@ -70,19 +70,19 @@ pub struct Shell {
     sender: Option<Sender>,
     /// The newest command, until it is sent.
     command: Option<Command>,
-    /// Process, claim and episode that are this run's.
+    /// Plant process, claim and episode of this run.
     instance: u64,
     claim: u64,
     episode: u64,
     intake: Intake,
     view: Option<View>,
     sighted: Option<(ObservationStamp, Duration)>,
-    /// Episode and number of the newest observation that a command can know, and when it was taken.
+    /// Episode and number of the newest observation that a command can refer to, and the time at which it was taken.
     newest: (u64, u32, Option<Duration>),
     health: PlantHealth,
     wishes: OperatorCommands,
     pose: Vec<f32>,
-    /// Wishes that wait for the part that begins episodes.
+    /// Operator commands that wait for the part that starts episodes.
     wants_reset: bool,
     wants_start: bool,
     skipped: u32,
@@ -119,7 +119,7 @@ impl Shell {
         }
     }
 
-    /// Takes what the plant said.
+    /// Takes a message from the plant.
     pub fn hear(&mut self, draw: &mut Draw, message: ToController, now: Duration) {
         match message {
             ToController::Claimed { instance, claim } => {
@@ -133,7 +133,7 @@ impl Shell {
             ToController::Begun(sight) => self.begun(draw, &sight, now),
             ToController::Moved(sight) if sight.claim == self.claim => self.show(&sight, now),
             ToController::Moved(_) => {}
-            // Nothing has been claimed yet: no plant is this run's to lose.
+            // No plant has been claimed yet, so none can be lost.
             ToController::Status { .. } if self.instance == 0 => {}
             ToController::Status { instance, claim, episode, stopped } => {
                 if (instance, claim) == (self.instance, self.claim) {
@@ -150,7 +150,7 @@ impl Shell {
         }
     }
 
-    /// The plant has been reset.
+    /// Takes the first observation after a reset of the plant.
     fn begun(&mut self, draw: &mut Draw, sight: &Sight, now: Duration) {
         let Drive::Resetting { episode, .. } = self.drive else { return };
         if (sight.claim, sight.episode) != (self.claim, episode) {
@@ -163,7 +163,7 @@ impl Shell {
         self.drive = Drive::Warming { left: draw.whole(0..=3), episode };
     }
 
-    /// Where the plant stands, by an observation of `episode` that it took after `from`, and that is young enough.
+    /// Returns the plant's pose by an observation of `episode` that was taken at or after `from` and is young enough.
     fn pose(&self, episode: u64, from: Duration, now: Duration) -> Option<Vec<f32>> {
         let Setting { recipe, kind, .. } = &self.setting;
         let young = |view: &&View| {
@@ -178,7 +178,7 @@ impl Shell {
         Some(pose)
     }
 
-    /// An observation that may count.
+    /// Takes an observation of this run's claim.
     fn show(&mut self, sight: &Sight, now: Duration) {
         let content = Content::of([("joint_positions", &sight.joints[..])]);
         let taken = self.intake.take(sight.episode, sight.sequence, sight.time, content);
@@ -202,7 +202,7 @@ impl Shell {
         });
     }
 
-    /// The one place where what the controller is told of an observation is made up.
+    /// Makes the observation stamp that the controller receives; only place that does.
     fn seen(
         &self,
         sight: &Sight,
@@ -223,12 +223,12 @@ impl Shell {
         }
     }
 
-    /// What people say, at any moment.
+    /// Draws operator commands.
     pub fn operate(&mut self, draw: &mut Draw) {
         self.wishes.e_stop |= draw.chance(self.setting.wishes / 2.0);
         self.wishes.stop |= draw.chance(self.setting.wishes);
         if draw.chance(if self.controller.mode().is_latched() { 0.2 } else { 0.01 }) {
-            // A plant that was lost is claimed before the latch opens.
+            // A lost plant is claimed anew before the reset reaches the controller.
             if self.health.lost {
                 self.wants_reset = true;
             } else {
@@ -238,7 +238,7 @@ impl Shell {
         self.wants_start |= draw.chance(0.2);
     }
 
-    /// Claims the plant, resets it and starts an episode on it, as far as it may.
+    /// Claims the plant, resets it and starts an episode, as far as the mode permits.
     pub fn drive(&mut self, draw: &mut Draw, period: usize, now: Duration, line: &mut Line<ToPlant>) {
         let mode = self.controller.mode();
         let holds = self.claim != 0 && !self.health.lost;
@@ -298,7 +298,7 @@ impl Shell {
         }
     }
 
-    /// Both policies go on.
+    /// Advances both policies by one period.
     pub fn think(&mut self, draw: &mut Draw) {
         self.minds.iter_mut().for_each(Mind::work);
         self.begin(draw);
@@ -310,13 +310,13 @@ impl Shell {
         }
     }
 
-    /// A control period that nobody serves.
+    /// Skips a control period.
     pub fn skip(&mut self) {
         self.slots.push(Slot { drove: self.controller.mode().drives(), served: false });
         self.skipped += 1;
     }
 
-    /// A control period.
+    /// Serves a control period.
     pub fn tick(&mut self, draw: &mut Draw, period: usize, now: Duration) {
         self.slots.push(Slot { drove: self.controller.mode().drives(), served: true });
         let [weak, strong] = self.minds.each_mut().map(Mind::hear);
@@ -370,7 +370,7 @@ impl Shell {
         values
     }
 
-    /// The newest command, once, if it was made for the plant that is there.
+    /// Returns the newest command, once, if it was made for an episode of the current claim.
     pub fn send(&mut self) -> Option<Command> {
         let Sender { claim, after } = self.sender?;
         let command = self.command.take()?;

@@ -1,5 +1,5 @@
-//! A controller in its shell, a plant, and the lines between them, one control period after another: what the plant came to
-//! execute, judged.
+//! Runs of a controller in its shell against a plant, over connections with delays, one control period after another;
+//! the commands that the plant executed are judged.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,33 +11,33 @@ use super::judge::{Rule, Violation, judge, longest_wait, oldest_known, oldest_re
 use super::plant::{Command, Entry, Line, Plant, ToController, ToPlant};
 use super::shell::{Broken, Shell};
 
-/// Control periods of a run.
+/// Number of control periods in a run.
 const PERIODS: usize = 300;
-/// The controller's clock in the first.
+/// Time of the controller's clock in the first period.
 const START: Duration = Duration::from_secs(1);
 
-/// What a run came to.
+/// Finished run.
 pub struct Run {
     pub setting: Setting,
     pub shell: Shell,
     pub log: Vec<Entry>,
 }
 
-/// What many runs came to, so that none of it is an empty promise.
+/// Tally of many runs, which shows that every checked situation occurs.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Commands that were executed, by the name of their mode.
+    /// Number of executed commands, by the name of their mode.
     pub commands: BTreeMap<String, usize>,
-    /// Runs whose plant executed a policy's command, and others.
+    /// Number of runs whose plant executed a policy's command, and of all other runs.
     pub driven: usize,
     pub undriven: usize,
-    /// Commands that were executed with others before them that never were.
+    /// Number of executed commands directly after commands that were never executed.
     pub after_lost: usize,
-    /// Plants that were lost and claimed again.
+    /// Number of plants that were lost and claimed again.
     pub claims: u64,
-    /// Way of all joints.
+    /// Distance that all joints moved, in the joints' units.
     pub way: f64,
-    /// Largest age of an observation when its answer was decided, beyond `max_age`.
+    /// Largest age of an observation, beyond `max_age`, when a command that answers it was decided.
     pub oldest: Duration,
 }
 
@@ -46,7 +46,7 @@ fn time(period: usize) -> Duration {
 }
 
 impl Run {
-    /// Plays one.
+    /// Plays a run.
     pub fn play(mut draw: Draw, setting: Setting, broken: Option<Broken>) -> Self {
         let mut shell = Shell::new(&setting, broken, START);
         let (mut plant, mut faults) = (Plant::new(&setting), Faults::default());
@@ -72,7 +72,7 @@ impl Run {
             if let Some(command) = shell.send().filter(|_| faults.deaf == 0) {
                 into.push(&mut draw, now, ToPlant::Command(command));
             }
-            // The plant's periods begin between two of the controller's.
+            // The plant's periods begin between two periods of the controller.
             let now = now + PERIOD / 2;
             for message in into.take(now) {
                 if let Some(answer) = plant.hear(message, now, &faults) {
@@ -94,7 +94,7 @@ impl Run {
         Self { setting, shell, log: plant.log }
     }
 
-    /// Everything that must not be and is.
+    /// Returns all violations.
     pub fn judge(&self) -> Vec<Violation> {
         let executed: Vec<_> = self.log.iter().map(|entry| entry.executed.clone()).collect();
         let settings = &self.setting.recipe.settings;
@@ -109,10 +109,10 @@ impl Run {
         found
     }
 
-    /// Whether a policy's command answers observations that are young enough, by when the plant took them.
+    /// Checks that a policy's command answers observations that are young enough, by the time at which the plant took them.
     fn judge_age(&self, command: &Command) -> Result<(), String> {
         if !command.place.mode.drives() {
-            return Ok(()); // It comes to rest, whatever was seen.
+            return Ok(()); // The command comes to rest, which depends on no observation.
         }
         let settings = &self.setting.recipe.settings;
         let made = time(command.made);
@@ -120,7 +120,7 @@ impl Run {
         if made.saturating_sub(known) > oldest_known(settings) {
             return Err(format!("the newest that was known was {:?} old", made.saturating_sub(known)));
         }
-        // Blended, an action answers two questions, and its number names neither.
+        // A blended action answers two requests, and its number names neither.
         if settings.overlap != Overlap::Replace {
             return Ok(());
         }
@@ -150,7 +150,7 @@ impl Run {
 }
 
 impl Tally {
-    /// Counts a run.
+    /// Adds a run to the tally.
     pub fn take(&mut self, run: &Run) {
         let mut drives = false;
         for entry in &run.log {
@@ -176,14 +176,14 @@ impl Tally {
         *(if drives { &mut self.driven } else { &mut self.undriven }) += 1;
     }
 
-    /// How many commands were executed that were decided in a mode.
+    /// Returns the number of executed commands that were decided in a mode.
     pub fn of(&self, mode: Mode) -> usize {
         self.commands.get(&format!("{mode:?}")).copied().unwrap_or(0)
     }
 }
 
-/// A setting with more faults than most in which a shell that is `broken` shows, or where none is, limits that do not hold
-/// always.
+/// Draws a setting with many faults, in which a `broken` shell causes violations; without a broken shell, one whose
+/// limits do not always apply.
 pub fn harsh(draw: &mut Draw, latency: Option<u32>, broken: Option<Broken>) -> Setting {
     let mut setting = Setting::draw(draw, ChannelKind::Position, latency);
     setting.wishes = 0.02;

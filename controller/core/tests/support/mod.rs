@@ -1,5 +1,5 @@
-//! A robot cell in a test: policies that answer late, wrong, or never, and a plant that can fall silent.
-//! Time is a number that the test moves on.
+//! Test rig: a controller with policies that reply late, wrongly or never, and a plant that can fall silent.
+//! Time is a value that the test advances.
 #![allow(dead_code, clippy::expect_used, clippy::unwrap_used)] // Each test file uses a part of it.
 
 use std::borrow::Cow;
@@ -70,7 +70,7 @@ pub fn parts() -> ControllerParts {
     }
 }
 
-/// How a policy answers a question: after so many periods, with this in every channel, and this score.
+/// Reply of a test policy: delay in control periods, value of every channel, and score; or a failure; or no reply.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answer {
     Chunk { after: u32, value: f32, score: f64 },
@@ -104,18 +104,18 @@ pub struct Rig {
     pub lost: bool,
     pub stopped: bool,
     pub success: bool,
-    /// How long ago the plant took what comes now; none where its clock is not known.
+    /// Age of an observation at its arrival; `None` where the plant's clock is not known.
     pub latency: Option<Duration>,
-    /// Where the plant stands at a start, and when it stood there.
+    /// Pose of the plant at a start, and the time at which it stood there.
     pub pose: Option<Vec<f32>>,
     pub pose_taken: Option<Duration>,
-    /// Where it is by each observation.
+    /// Measured positions by each observation.
     pub measured: Option<Vec<f32>>,
     heard: Duration,
     questions: [Option<Waiting>; 2],
     /// Inputs of every period so far.
     pub record: Vec<Inputs<'static>>,
-    /// Commands sent.
+    /// Commands that were sent.
     pub commands: Vec<Vec<f32>>,
 }
 
@@ -147,7 +147,7 @@ impl Rig {
         }
     }
 
-    /// In an episode, with nothing sent yet.
+    /// Returns a rig that starts an episode in its first period.
     pub fn started(parts: ControllerParts) -> Self {
         let mut cell = Self::new(parts);
         cell.wishes.start = Some(1);
@@ -231,7 +231,7 @@ impl Rig {
         Some(Reply { request, episode, observed, took: Duration::ZERO, proposal, taken: self.taken() })
     }
 
-    /// Runs until the mode is this, for at most so many periods.
+    /// Runs until `mode` is reached, for at most `most` periods; panics if it is not.
     pub fn until(&mut self, mode: Mode, most: u32) -> Output {
         for _ in 0..most {
             let output = self.tick();

@@ -1,4 +1,4 @@
-//! Records of the formats before the present one, which are read for ever.
+//! Tests of records in earlier formats, which stay readable.
 
 use aegis_core::control::LimitScope;
 

@@ -1,21 +1,22 @@
-//! What a probe was made under that is not the plan's: nothing that is refused, and nothing that goes without a word.
+//! Remarks on conditions under which a probe was made that differ from the plan's. They are reported and refuse
+//! nothing.
 
 use super::{Statement, Use};
 use crate::files::same_digest;
 use crate::plan::Plan;
 
-/// What a plan runs its episodes under.
+/// Conditions under which a plan runs its episodes.
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// Digest of the scenes of its suite.
+    /// Digest of the scenes of the plan's suite.
     pub suite_sha256: &'a str,
 }
 
 impl Circumstances<'_> {
-    /// Sentences on the parts of a probe that came from another suite, or from episodes with another sensor or another rest
-    /// before them.
+    /// Returns a sentence for each part of a probe that came from another suite, other scenes, or episodes with another
+    /// sensor noise or another number of settling steps.
     pub fn remarks(&self, statements: &[Statement]) -> Vec<String> {
         let of_probe = statements.iter().filter(|statement| statement.used != Use::Training);
         of_probe.flat_map(|statement| self.of(statement)).collect()

@@ -1,31 +1,31 @@
-//! Statements of origin that cannot be right: who says nothing that can be true has not said that nothing is shared.
-//! Structure and digest are held where a statement is read, suite and seed where something is judged.
+//! Refuses statements of origin that cannot be true, since a file with an impossible statement might share any start.
+//! Structure and digest are checked when a statement is read; suite and seed are checked against the judged range.
 
 use super::{Judged, Origin, Starts, Statement};
 use crate::files::same_digest;
 use crate::key::EpisodeKey;
 use crate::plan::StateRange;
 
-/// How often the same start may be in a list whose length nobody says.
+/// Most episodes from the same start in a list without a stated number of episodes.
 const REPLICATES: usize = 64;
-/// As many episodes as a range of a plan may have.
+/// Most episodes in a list, the same as in one range of a plan.
 const EPISODES: usize = 100_000;
 
-/// What a file says of its origin cannot be right.
+/// Error about a statement of origin that cannot be true.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {field}: found {found}; valid is {valid}")]
 pub struct Impossible {
-    /// The file, and which part of it.
+    /// File and part.
     pub file: String,
-    /// The key.
+    /// Dotted key.
     pub field: String,
-    /// What it says.
+    /// Value found.
     pub found: String,
-    /// What could be right.
+    /// Description of the valid values.
     pub valid: String,
 }
 
-/// Key, what it says, what could be right.
+/// Key, value found, and valid values.
 type Complaint = (String, String, String);
 
 fn complaint(field: &str, found: impl Into<String>, valid: impl Into<String>) -> Complaint {
@@ -33,11 +33,11 @@ fn complaint(field: &str, found: impl Into<String>, valid: impl Into<String>) ->
 }
 
 impl Origin {
-    /// Refuses what cannot be right; `place` is where the origin is in its file, and `episodes` how many it is of, where the
-    /// file says so beside it.
+    /// Checks that the origin can be true. `place` is the origin's key in its file, and `episodes` the number of
+    /// episodes, where the file states that number separately.
     ///
     /// # Errors
-    /// The first key that cannot be right.
+    /// The first key whose value cannot be true.
     pub fn validate(&self, file: &str, place: &str, episodes: Option<usize>) -> Result<(), Impossible> {
         let checked = match self.suite.trim() == self.suite && !self.suite.is_empty() {
             true => self.starts.validate(episodes),
@@ -49,7 +49,7 @@ impl Origin {
         })
     }
 
-    /// Initial states that both came from, as ranges, as far as they are sampled by one seed.
+    /// Returns the initial states that both origins share, as ranges, where both have the same suite and sample seed.
     pub(crate) fn common(&self, other: &Self) -> Vec<[usize; 2]> {
         let tasks = self.starts.tasks.iter().any(|task| other.starts.tasks.contains(task));
         if !tasks
@@ -70,14 +70,15 @@ impl Origin {
 }
 
 impl Starts {
-    /// The episodes, where these are every task with every initial state, each as often.
+    /// Returns the episodes, where the digest shows that they are every task with every initial state equally often.
     pub fn listed(&self) -> Option<Vec<EpisodeKey>> {
         let most = (EPISODES / self.product()?).min(REPLICATES);
         let whole = (1..=most).find(|replicates| self.is_of_all(*replicates))?;
         Some(self.all(whole))
     }
 
-    /// How many starts every task with every initial state makes; none where that is none, or more than any list has.
+    /// Returns the number of starts in every task with every initial state; `None` for zero and for more than any list
+    /// has.
     fn product(&self) -> Option<usize> {
         self.tasks.len().checked_mul(self.states()?).filter(|starts| (1..=EPISODES).contains(starts))
     }
@@ -88,7 +89,7 @@ impl Starts {
             .try_fold(0_usize, |sum, [first, end]| sum.checked_add(end.checked_sub(*first)?))
     }
 
-    /// Every task with every initial state, each so often.
+    /// Returns the keys of every task with every initial state, each with `replicates` replicates.
     fn all(&self, replicates: usize) -> Vec<EpisodeKey> {
         let of = |[first, end]: &[usize; 2]| {
             let share = StateRange { first: *first, end: *end, replicates: replicates as u64 };
@@ -132,7 +133,7 @@ impl Starts {
             let valid = format!("{fewest} or more, for each of the tasks and initial states has one");
             return Err(complaint("starts.episodes", count.to_string(), valid));
         }
-        // Where some starts are left out, nobody says which, so that there is nothing to hold the digest against.
+        // Where some starts are left out, it is unknown which, so the digest cannot be checked.
         let replicates = count.map(|count| if count.is_multiple_of(starts) { count / starts } else { 0 });
         let whole = match replicates {
             None => self.listed().is_some(),
@@ -156,7 +157,7 @@ impl Starts {
 }
 
 impl Statement {
-    /// Refuses initial states past the recorded ones of the suite that is judged on, where no seed says which they are.
+    /// Checks that initial states beyond the recorded ones of the judged suite have a seed that determines them.
     pub(super) fn check_recorded(&self, judged: &Judged<'_>) -> Result<(), Impossible> {
         let Some(origin) = &self.origin else { return Ok(()) };
         let beyond = origin.starts.initial_states.iter().find(|[_, end]| *end > judged.recorded);
@@ -176,10 +177,10 @@ impl Statement {
     }
 }
 
-/// Refuses suites whose names are none of the `known` ones and whose scenes nobody can compare.
+/// Checks that each suite is one of the `known` ones or has a digest of its scenes for comparison.
 ///
 /// # Errors
-/// The first statement of such a suite.
+/// The first statement about an unknown suite without a digest.
 pub fn check_suites(statements: &[Statement], known: &[&str]) -> Result<(), Impossible> {
     for Statement { file, part, origin, .. } in statements {
         let Some(origin) = origin else { continue };
@@ -239,7 +240,7 @@ mod tests {
             (tasks(&[3, 0]), "origin.starts.tasks: found [3, 0]"),
             (tasks(&[3, 3]), "each once"),
             (Starts { sha256: "00".into(), ..good() }, "origin.starts.sha256: found 00; valid is a SHA-256"),
-            // The ranges were edited, and the digest was left.
+            // The ranges were edited and the digest was not.
             (ranges(&[[30, 36]]), "which is not the digest of initial states 30 to 35 of tasks 0, 3"),
             (Starts { episodes: Some(3), ..good() }, "origin.starts.episodes: found 3; valid is 6 or more"),
         ] {
@@ -256,7 +257,7 @@ mod tests {
         assert_eq!(twice.listed().map(|keys| keys.len()), Some(24));
         assert_eq!(origin(twice.clone()).validate("it", "origin", Some(24)), Ok(()));
         assert!(refused(twice, Some(12)).contains("which is not the digest"), "so many are each there once");
-        // Who leaves starts out says how many there are; nobody can tell which.
+        // A list that leaves starts out states its number of episodes, and its digest cannot be checked.
         let mut keys = StateRange { first: 24, end: 30, replicates: 1 }.keys([0, 3]);
         keys.remove(4);
         let some = Starts::of(keys);

@@ -1,6 +1,7 @@
-//! Plans that would run and could not answer: settings that settle what comes out before the first episode, or that no report
-//! could hold against anything. Refused before a plan is frozen, not where one is only read, so that what is frozen stays so.
-//! What a probe's thresholds, limits and schedules forbid is in `study/fires.rs`.
+//! Refuses plans that would run but could not answer their question: settings that determine the result before the
+//! first episode, or that no report could compare with anything. Plans are checked when they are frozen and not when
+//! they are read, so that frozen plans stay valid. Settings of thresholds, limits and schedules that prevent every fire
+//! are checked in `study/fires.rs`.
 
 use aegis_statistics::mcnemar;
 
@@ -9,18 +10,20 @@ use crate::arm::AEGIS;
 use crate::probe::rules::RuleSettings;
 use crate::study::{Source, StudyError, StudySettings, refused};
 
-/// Metres: objects that are seen further away than the table is long are seen anywhere.
+/// Largest standard deviation of the sensor noise, in metres: the length of the table, beyond which an observed
+/// position carries no information.
 const SENSOR_SD: f64 = 1.0;
-/// Below it an interval leaves out the truth more often than not, and above it a claim is shown by more than a coin.
+/// Smallest level of an interval, below which the interval misses the true value more often than not; and largest level
+/// of a test, above which a claim is shown more often than by a coin toss.
 const EVEN: f64 = 0.5;
-/// With more sets than this the best p of a contrast is no number above zero.
+/// Number of sets above which the smallest p-value of a contrast underflows to zero.
 const MOST_SETS: u64 = 1_100;
 
 impl Plan {
-    /// Refuses a study that cannot answer what it asks. `sets` is how many sets of twins its confirmation range has.
+    /// Checks that the study can answer its question. `sets` is the number of sets in the confirmation range.
     ///
     /// # Errors
-    /// [`StudyError`] with the setting, what was found and what would be valid.
+    /// [`StudyError`] with the setting, the value found and the valid values.
     pub fn check_answers(&self, sets: usize) -> Result<(), StudyError> {
         let Some(study) = &self.study else { return Ok(()) };
         self.check_reads(study)?;
@@ -29,7 +32,7 @@ impl Plan {
         check_evidence(study, sets as u64)
     }
 
-    /// The arm that is named for the gate obeys something that the gate reads.
+    /// Checks that the rule of the arm `aegis` reads a score or a distance.
     fn check_reads(&self, study: &StudySettings) -> Result<(), StudyError> {
         let kind = match self.rule {
             RuleSettings::Never {} => "never",
@@ -45,7 +48,7 @@ impl Plan {
         Err(refused("rule.kind", kind.into(), valid))
     }
 
-    /// The sides of a contrast drive in two ways.
+    /// Checks that the two sides of each contrast are driven differently.
     fn check_sides(&self, study: &StudySettings) -> Result<(), StudyError> {
         for (index, contrast) in study.contrasts.iter().enumerate() {
             let field = || format!("study.contrasts[{index}]");
@@ -65,7 +68,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Limits lie within what they are limits of.
+    /// Checks that each limit is within the range of the quantity that it limits.
     fn check_reach(&self, study: &StudySettings, sets: u64) -> Result<(), StudyError> {
         let (tolerance, kill) = (study.budget_tolerance, study.kill);
         let floor = study.precondition.map_or(0.0, |precondition| precondition.auroc_floor);
@@ -153,7 +156,8 @@ fn at_most(most: f64, reason: &str) -> String {
     format!("0 to {most}, for {reason}")
 }
 
-/// A claim can be shown: by episodes of which the better arm alone wins every one, under Holm in a family of its size.
+/// Checks that a claim can be shown at all: by sets of which the better arm alone wins every one, with Holm's
+/// correction for the number of contrasts.
 fn check_evidence(study: &StudySettings, sets: u64) -> Result<(), StudyError> {
     let (claims, alpha) = (study.contrasts.len() as f64, study.alpha);
     let best = |sets| mcnemar(sets, 0).one_sided * claims;

@@ -1,33 +1,34 @@
-//! Numbers of a plan that no machine could work with: each has a bound, and the message gives its reason.
-//! Arithmetic on plans relies on it: products of what is within these bounds fit their types.
+//! Upper bounds on the numbers of a plan; each error message gives the reason of the bound. Arithmetic on plans relies
+//! on the bounds: products of numbers within them fit their types.
 
 use serde_json::Value;
 
 use super::{Plan, StateRange};
 
-/// Most episodes of one task in one range: their keys are listed in memory.
+/// Most episodes of one task in one range, whose keys are listed in memory.
 const EPISODES: u64 = 100_000;
-/// Files of rollouts number initial states in 32 bits.
+/// Largest end of a range, since rollout files store initial states in 32 bits.
 const INITIAL_STATES: usize = u32::MAX as usize;
-/// Control steps of the null action: 500 s at LIBERO's 20 a second.
+/// Most control steps of the null action: 500 s at LIBERO's 20 steps a second.
 const SETTLE_STEPS: u32 = 10_000;
-/// Control steps of an episode: its trace has a row for each.
+/// Most control steps of an episode, whose trace has a row for each.
 const HORIZON_STEPS: u32 = 100_000;
-/// Resamples of a bootstrap, each of which keeps its statistic.
+/// Most resamples of a bootstrap, which keeps one statistic for each.
 const RESAMPLES: u64 = 1_000_000;
-/// Folds of a cross-validation, each of which is fitted by a thread of its own.
+/// Most folds of a cross-validation, each of which is fitted by a thread of its own.
 const FOLDS: usize = 100;
-/// Hidden units of a head, whose weights grow with their square.
+/// Most hidden units of a head, whose number of weights grows with the square.
 const HIDDEN: usize = 1_024;
-/// Passes of a fit over its rollouts.
+/// Most passes of a fit over its rollouts.
 const EPOCHS: usize = 100_000;
-/// Penalties to choose from, each of which costs a cross-validation.
+/// Most penalties to choose from, each of which costs a cross-validation.
 const PENALTIES: usize = 1_000;
-/// Scores of a slope; no episode has more boundaries.
+/// Most scores of a slope; no episode has more boundaries.
 const WINDOW: usize = HORIZON_STEPS as usize;
 
 impl Plan {
-    /// Refuses numbers past their bounds; names the key, what was found and what would be valid, with the reason.
+    /// Checks that all numbers are within their bounds. The error has the key, and a message with the number found, the
+    /// bound and its reason.
     pub(super) fn check_bounds(&self) -> Result<(), (String, String)> {
         for (name, share) in self.ranges.named() {
             share.validate().map_err(|reason| (format!("ranges.{name}"), reason))?;
@@ -60,8 +61,7 @@ impl Plan {
         Ok(())
     }
 
-    /// Refuses values that a lock could not give back: TOML has integers of 63 bits and a sign, JSON no number that is
-    /// not finite.
+    /// Checks that a lock can store every value: TOML has signed 64-bit integers, and JSON has no non-finite numbers.
     pub(super) fn check_written(&self) -> Result<(), (String, String)> {
         let written = serde_json::to_value(self).map_err(|error| ("plan".to_owned(), error.to_string()))?;
         match lost(&written, String::new()) {
@@ -71,7 +71,7 @@ impl Plan {
     }
 }
 
-/// The first value that does not come back from where it is written.
+/// Returns the key and a message for the first value that is not preserved when it is written.
 fn lost(value: &Value, key: String) -> Option<(String, String)> {
     let within = |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
     match value {
@@ -87,17 +87,17 @@ fn lost(value: &Value, key: String) -> Option<(String, String)> {
                 (key, format!("found {number}; valid is at most {most}, the largest integer of TOML"))
             })
         }
-        // A setting that is left out is not written at all.
+        // Omitted settings are not serialised, so a null stands for a number that is not finite.
         Value::Null => Some((key, "found a number that is not finite; valid is a finite one".into())),
         _ => None,
     }
 }
 
 impl StateRange {
-    /// Refuses a range that is empty or that no machine could list.
+    /// Checks that the range is not empty and that its episodes can be listed in memory.
     ///
     /// # Errors
-    /// What was found and what would be valid.
+    /// Values found and the valid ones.
     pub fn validate(&self) -> Result<(), String> {
         let Self { first, end, replicates } = *self;
         let found = format!("found first {first}, end {end}, replicates {replicates}");
@@ -129,7 +129,7 @@ mod tests {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")).unwrap()
     }
 
-    /// Every number of the template by the line and place that it stands at.
+    /// Returns the byte range of every number in the template.
     fn numbers(text: &str) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         let (mut comment, mut quoted, mut before) = (false, false, ' ');

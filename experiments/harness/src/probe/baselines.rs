@@ -1,32 +1,32 @@
-//! What a probe has to beat: the same head on quantities that need no activation.
-//! Each is fitted on the same discovery rollouts and read over the same window as the probe.
+//! Baselines for a probe: the same head on quantities that need no activation. Each baseline is fitted on the same
+//! discovery rollouts and read over the same window as the probe.
 
 use aegis_core::Chunk;
 use aegis_core::probe::{FitOptions, Probe, ProbeError, Trajectory, fit};
 
 use super::calibration::{CalibrationError, Scored, mean_before};
-use crate::rollouts::{Boundary, Rollout};
+use crate::rollout::{Boundary, Rollout};
 
-/// A rival of the probe.
+/// Baseline of the probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Baseline {
-    /// Which task it is: tells hard tasks from easy ones, and nothing within a task.
+    /// Task index: separates hard tasks from easy ones, and carries no information within a task.
     Task,
-    /// How many control steps have passed.
+    /// Number of control steps since the start of the episode.
     ElapsedTime,
-    /// Root mean square of the proposed arm motion.
+    /// Root mean square of the arm motion in the weak policy's chunk.
     ActionMagnitude,
-    /// Distance between the last arm action of the previous chunk and the first of this one. Chunks are executed
-    /// whole, so two consecutive ones never speak of the same control step; this is where they meet.
+    /// Distance between the last arm action of the previous chunk and the first of this one. Chunks are executed whole,
+    /// so two consecutive chunks never plan the same control step; they can be compared only at this seam.
     ChunkSeam,
-    /// Distance between both policies' chunks. Needs no activation, but an inference of the strong policy.
+    /// Distance between both policies' chunks. It needs no activation, but an inference of the strong policy.
     Disagreement,
-    /// The first four together.
+    /// First four baselines together.
     Together,
 }
 
 impl Baseline {
-    /// Every rival.
+    /// All baselines.
     pub const ALL: [Self; 6] = [
         Self::Task,
         Self::ElapsedTime,
@@ -36,7 +36,7 @@ impl Baseline {
         Self::Together,
     ];
 
-    /// Its name in tables and files.
+    /// Returns the baseline's name in tables and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Task => "task identity",
@@ -48,7 +48,7 @@ impl Baseline {
         }
     }
 
-    /// What it reads at each boundary of a rollout, `[boundaries][features]`.
+    /// Returns the baseline's features at each boundary of a rollout, `[boundaries][features]`.
     fn features(self, rollout: &Rollout, tasks: usize, distances: &[f64]) -> Vec<Vec<f64>> {
         let boundaries = || rollout.boundaries.iter().enumerate();
         match self {
@@ -77,7 +77,7 @@ impl Baseline {
     }
 }
 
-/// The components of an action that move the arm: all but the last, which commands the gripper.
+/// Returns the components of an action that move the arm: all but the last, which commands the gripper.
 fn arm(action: &[f32]) -> &[f32] {
     &action[..action.len().saturating_sub(1)]
 }
@@ -97,8 +97,8 @@ fn seam(before: &Boundary, after: &Boundary) -> f64 {
     root_mean_square(arm(last).iter().zip(arm(first)).map(|(a, b)| f64::from(a - b)))
 }
 
-/// Early scores of a rival on `fresh` rollouts, fitted on `discovery` under `options`: the mean over control steps before `end`, one
-/// score for each rollout.
+/// Returns the early scores of a baseline on `fresh` rollouts, one for each rollout: the mean score over control steps
+/// before `end`. The baseline is fitted on `discovery` with `options`.
 pub fn early_scores(
     baseline: Baseline,
     (discovery, discovery_scored): (&[Rollout], &[Scored]),

@@ -1,5 +1,5 @@
-//! From a fitted probe to thresholds, on calibration rollouts that the fit has not seen.
-//! Every alarm rule gets its own at the same level, so that rules can be compared at equal false alarms.
+//! Calibration: sets the thresholds of a fitted probe on rollouts that the fit has not seen. Every rule gets its own
+//! threshold at the same level, so that rules can be compared at equal false-alarm rates.
 
 use aegis_core::conformal::{FunctionalBand, split_conformal_threshold};
 use aegis_core::platt::{CalibrateError, PlattScaling};
@@ -10,28 +10,29 @@ use aegis_core::{GateLimits, PolicyError, Score, Thresholds};
 use serde::{Deserialize, Serialize};
 
 use super::fit::FitSettings;
-use crate::rollouts::{Boundary, Rollout};
+use crate::rollout::{Boundary, Rollout};
 
-/// What calibration gives.
+/// Result of a calibration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Calibration {
-    /// Calibration episodes, and how many of them weak lost.
+    /// Number of calibration episodes, and the number of them that the weak policy failed.
     pub episodes: [usize; 2],
-    /// Episode-level split-conformal threshold at `alpha`: over the highest score at which the gate may fire.
+    /// Episode-level split-conformal threshold at `alpha`, on the highest score at boundaries at which the gate may
+    /// fire.
     #[serde(with = "serde_nonfinite")]
     pub threshold: f64,
     /// Step-level threshold at `return_alpha`, at most `threshold`.
     #[serde(with = "serde_nonfinite")]
     pub return_threshold: f64,
-    /// An upper band over the boundaries, at `alpha`.
+    /// Upper band over the boundaries, at `alpha`.
     pub band: FunctionalBand,
-    /// From scores to probabilities of failure, on the early window's mean score.
+    /// Platt scaling from scores to probabilities of failure, fitted on the early window's mean score.
     pub calibrator: PlattScaling,
-    /// Thresholds on the distance between both policies' chunks, as those on the score.
+    /// Threshold on the distance between both policies' chunks, set like `threshold`.
     #[serde(with = "serde_nonfinite")]
     pub disagreement: f64,
-    /// Its lower one.
+    /// Hand-back threshold on that distance, set like `return_threshold`.
     #[serde(with = "serde_nonfinite")]
     pub disagreement_return: f64,
     /// Threshold at `alpha` on the steepest rise of the score within an episode, per chunk.
@@ -39,13 +40,13 @@ pub struct Calibration {
     pub slope: f64,
 }
 
-/// Why a probe cannot be calibrated.
+/// Error of a calibration.
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
     /// The probe does not fit the rollouts.
     #[error(transparent)]
     Probe(#[from] ProbeError),
-    /// Scores and outcomes give no probabilities.
+    /// The scores and outcomes do not determine a Platt scaling.
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
     /// The two policies' chunks differ in shape.
@@ -53,10 +54,10 @@ pub enum CalibrationError {
     Chunk(#[from] PolicyError),
 }
 
-/// A rollout as rules read it: what was at each boundary, scored.
+/// Rollout as rules read it: the score and the policies' distance at each boundary.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
-    /// Whether the weak policy lost it.
+    /// Whether the weak policy failed the episode.
     pub failed: bool,
     /// Control step of each boundary.
     pub steps: Vec<u32>,
@@ -67,7 +68,7 @@ pub struct Scored {
 }
 
 impl Scored {
-    /// Scores a rollout.
+    /// Scores a rollout with a probe.
     pub fn of(probe: &Probe, rollout: &Rollout) -> Result<Self, CalibrationError> {
         let features: Vec<Vec<f64>> =
             rollout.boundaries.iter().map(|boundary| boundary.features.clone()).collect();
@@ -81,13 +82,13 @@ impl Scored {
         })
     }
 
-    /// Mean score before control step `end`; the first boundary always counts.
+    /// Returns the mean score before control step `end`; the first boundary is always included.
     pub fn early(&self, end: f64) -> f64 {
         mean_before(&self.steps, self.scores.iter().map(|score| score.risk()), end)
     }
 }
 
-/// Mean of the values before control step `end`; the first one always counts.
+/// Returns the mean of the values before control step `end`; the first value is always included.
 pub fn mean_before(steps: &[u32], values: impl Iterator<Item = f64>, end: f64) -> f64 {
     let window: Vec<f64> = steps
         .iter()
@@ -99,12 +100,13 @@ pub fn mean_before(steps: &[u32], values: impl Iterator<Item = f64>, end: f64) -
     if window.contains(&f64::INFINITY) {
         return f64::INFINITY;
     }
-    // From the first value on, so that equal values have their own value as mean and ties stay ties.
+    // The mean is computed as differences from the first value, so that equal values have exactly their own value as
+    // mean and ties stay ties.
     let first = window.first().copied().unwrap_or(0.0);
     first + window.iter().map(|value| value - first).sum::<f64>() / window.len().max(1) as f64
 }
 
-/// Sets the thresholds on episodes that the fit has not seen.
+/// Sets all thresholds on rollouts that the fit has not seen.
 pub fn calibrate(
     probe: &Probe,
     calibration: &[Rollout],
@@ -117,7 +119,7 @@ pub fn calibrate(
     let risks: Vec<Vec<f64>> =
         won.iter().map(|episode| episode.scores.iter().map(|score| score.risk()).collect()).collect();
     let guard = gate.guard_steps();
-    // An episode that is won before the guard ends can raise no alarm: its statistic is the lowest there is.
+    // An episode that succeeds before the guard ends can raise no alarm, so its statistic is the lowest possible.
     let highest = |values: &[f64], steps: &[u32]| {
         let armed = values.iter().zip(steps).filter(|(_, step)| **step >= guard).map(|(value, _)| *value);
         armed.fold(
@@ -163,7 +165,7 @@ pub fn calibrate(
 }
 
 impl Calibration {
-    /// The thresholds of the rule `conformal`.
+    /// Returns the thresholds of the rule `conformal`.
     pub fn thresholds(&self) -> Thresholds {
         Thresholds { fire: self.threshold, hand_back: self.return_threshold }
     }

@@ -1,5 +1,5 @@
-//! How good a probe is, on rollouts that neither its fit nor its thresholds have seen.
-//! Every figure is made from stored rollouts; intervals resample whole starts, never boundaries.
+//! Evaluation of a probe on rollouts that neither its fit nor its thresholds have seen. All figures are computed from
+//! stored rollouts; intervals resample whole starts, never single boundaries.
 
 use std::collections::BTreeMap;
 
@@ -16,126 +16,127 @@ use super::baselines::{Baseline, early_scores};
 use super::calibration::{CalibrationError, Scored};
 use super::file::{Data, ProbeFile};
 use super::rules::{RuleSettings, first_fire};
-use crate::rollouts::Rollout;
+use crate::rollout::Rollout;
 
-/// What was found.
+/// Result of an evaluation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
-    /// The head's kind.
+    /// Kind of the head.
     pub head: &'static str,
-    /// The rollouts.
+    /// Rollouts of the evaluation.
     pub data: Data,
-    /// Scores read over the early window.
+    /// AUROC of the probe's score over the early window.
     pub probe: Measure,
-    /// The same for what needs no activation.
+    /// The same for baselines that read no activation.
     pub baselines: Vec<Measure>,
-    /// Task by task.
+    /// Figures of each task.
     pub tasks: Vec<TaskMeasure>,
-    /// Boundary by boundary, over the episodes that still run there.
+    /// Figures of each boundary, over the episodes that still run there.
     pub over_time: Vec<TimePoint>,
-    /// Thresholds from strict to loose: what each would catch, and how early.
+    /// Thresholds from strict to loose, with the detected failures and the lead time of each.
     pub lead_time: Vec<LeadTime>,
-    /// Calibrated early scores against outcomes.
+    /// Reliability of the calibrated early scores.
     pub reliability: Reliability,
-    /// Won episodes under the conformal threshold and inside the band.
+    /// Coverage of the successful episodes by the conformal threshold and by the band.
     pub coverage: Vec<Coverage>,
-    /// Every rule of the gate on the same rollouts.
+    /// Figures of every rule of the gate on the same rollouts.
     pub rules: Vec<RuleMeasure>,
 }
 
 /// Early-window AUROC of one score.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Measure {
-    /// What was scored.
+    /// Name of the scored quantity.
     pub name: String,
-    /// Over all pairs of a lost and a won episode.
+    /// AUROC over all pairs of a failed and a successful episode.
     pub overall: Estimate,
-    /// Over pairs of the same task alone; none where no task has both.
+    /// AUROC over pairs of the same task only; `None` where no task has both outcomes.
     pub within_task: Option<Estimate>,
 }
 
-/// One task.
+/// Figures of one task.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskMeasure {
-    /// The task.
+    /// Task.
     pub task: usize,
-    /// Its episodes.
+    /// Number of episodes.
     pub episodes: usize,
-    /// How many of them the weak policy lost.
+    /// Number of them that the weak policy failed.
     pub lost: usize,
-    /// Early-window AUROC; none where all ended alike.
+    /// Early-window AUROC; `None` where all episodes had the same outcome.
     pub auroc: Option<f64>,
 }
 
-/// One boundary.
+/// Figures of one boundary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TimePoint {
-    /// Its control step.
+    /// Control step.
     pub step: u32,
-    /// Episodes that still run.
+    /// Number of episodes that still run.
     pub running: usize,
-    /// How many of them are lost in the end.
+    /// Number of them that fail in the end.
     pub lost: usize,
-    /// AUROC of the score here; none where all end alike.
+    /// AUROC of the score at this boundary; `None` where all these episodes have the same outcome.
     pub auroc: Option<f64>,
 }
 
-/// One threshold.
+/// Figures of one threshold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LeadTime {
-    /// Share of won episodes that the threshold was set to alarm on.
+    /// Fraction of the successful episodes that the threshold was set to alarm on.
     pub asked_false_alarms: f64,
-    /// The threshold on the score.
+    /// Threshold on the score.
     pub threshold: f64,
-    /// Share of won episodes that crossed it where the gate may fire.
+    /// Fraction of the successful episodes whose score exceeded the threshold at a boundary at which the gate may fire.
     pub false_alarms: f64,
-    /// Share of lost episodes that crossed it.
+    /// Fraction of the failed episodes whose score exceeded the threshold at such a boundary.
     pub caught: f64,
-    /// Median control steps from the first crossing to the end of the lost episodes that crossed it.
+    /// Median number of control steps from the first such boundary to the horizon, over the failed episodes that have
+    /// one.
     pub median_lead_steps: Option<f64>,
 }
 
-/// Won episodes that raised no alarm.
+/// Coverage of successful episodes by one rule.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Coverage {
-    /// The rule.
+    /// Name of the rule.
     pub rule: &'static str,
-    /// Its level.
+    /// Level of the rule.
     pub alpha: f64,
-    /// Share of fresh won episodes without an alarm, with its 95 % interval.
+    /// Fraction of fresh successful episodes without an alarm, with its 95 % interval.
     pub covered: Proportion,
-    /// Whether the interval holds 1 − α or lies above it.
+    /// Whether the interval contains 1 − α or lies above it.
     pub holds: bool,
 }
 
-/// One rule of the gate, on the weak policy's own path.
+/// Figures of one rule of the gate, on episodes of the weak policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleMeasure {
-    /// The rule.
+    /// Name of the rule.
     pub rule: &'static str,
-    /// Share of won episodes in which it would have fired.
+    /// Fraction of the successful episodes in which the rule would have fired.
     pub false_alarms: Proportion,
-    /// Share of lost episodes in which it would have fired.
+    /// Fraction of the failed episodes in which the rule would have fired.
     pub caught: Proportion,
-    /// Median control step of the first fire, in lost episodes.
+    /// Median control step of the first fire, over the failed episodes.
     pub median_step: Option<f64>,
 }
 
-/// Why a probe cannot be judged.
+/// Error of an evaluation.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluationError {
-    /// The probe or a rival cannot read the rollouts.
+    /// The probe or a baseline cannot read the rollouts.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
-    /// The rollouts give no such figure: none at all, or all ended alike.
+    /// The rollouts do not determine a figure: there are none, or all have the same outcome.
     #[error("evaluation: {0}")]
     Statistics(#[from] StatisticsError),
-    /// A rule's settings are none.
+    /// A rule's settings are invalid.
     #[error(transparent)]
     Gate(#[from] GateError),
 }
 
-/// Judges a probe on `fresh` rollouts; rivals are fitted on `discovery`, as the probe was.
+/// Evaluates a probe on `fresh` rollouts. Baselines are fitted on `discovery`, as the probe was.
 pub fn evaluate(
     file: &ProbeFile,
     discovery: &[Rollout],
@@ -151,7 +152,7 @@ pub fn evaluate(
     let bootstrap = Bootstrap { replicates: 2000, seed, confidence: 0.95, method: Method::Percentile };
     let early: Vec<f64> = scored.iter().map(|episode| episode.early(end)).collect();
     let probe = measure(&format!("probe, {}", file.probe.kind()), fresh, &early, &bootstrap)?;
-    // The probe's own head and penalty: a rival must not lose for want of hidden units.
+    // Baselines use the probe's own head and penalty, so that they are not at a disadvantage for lack of capacity.
     let options = file.settings.options(file.penalty);
     let baselines = Baseline::ALL
         .iter()
@@ -177,7 +178,7 @@ pub fn evaluate(
     })
 }
 
-/// Early scores, as the calibrated probabilities of failure that they stand for, against outcomes; intervals at `level`.
+/// Computes the reliability of the early scores' calibrated probabilities of failure, with intervals at `level`.
 pub(crate) fn calibrated_reliability(
     calibrator: &PlattScaling,
     failed: &[bool],
@@ -224,7 +225,7 @@ fn by_task(rollouts: &[Rollout], early: &[f64]) -> Vec<TaskMeasure> {
     tasks.into_iter().map(measure).collect()
 }
 
-/// Every boundary, over the episodes that still run there.
+/// Returns the figures of every boundary, over the episodes that still run there.
 pub fn over_time(scored: &[Scored]) -> Vec<TimePoint> {
     let last = scored.iter().map(|episode| episode.steps.len()).max().unwrap_or(0);
     (0..last)
@@ -242,7 +243,8 @@ pub fn over_time(scored: &[Scored]) -> Vec<TimePoint> {
         .collect()
 }
 
-/// Thresholds are quantiles of the won episodes' highest scores at which the gate may fire.
+/// Computes detections and lead times. Thresholds are quantiles of the successful episodes' highest scores at
+/// boundaries at which the gate may fire.
 fn lead_time(scored: &[Scored], gate: &GateLimits) -> Vec<LeadTime> {
     let guard = gate.guard_steps();
     let armed = |episode: &Scored| -> Vec<(u32, f64)> {
@@ -279,7 +281,7 @@ fn lead_time(scored: &[Scored], gate: &GateLimits) -> Vec<LeadTime> {
         .to_vec()
 }
 
-/// The rules that a plan can name, each with the thresholds of this calibration.
+/// Evaluates the rules that a plan can name, each with the thresholds of this calibration.
 fn rules(
     file: &ProbeFile,
     gate: &GateLimits,
@@ -323,7 +325,7 @@ fn proportion(count: u64, total: u64) -> Result<Proportion, StatisticsError> {
     Proportion::new(count, total, 0.95)
 }
 
-/// Both conformal rules promise it for fresh won episodes.
+/// Returns the coverage of the two conformal rules, which guarantee coverage for fresh successful episodes.
 fn coverage(rules: &[RuleMeasure], alpha: f64) -> Vec<Coverage> {
     let promised = rules.iter().filter(|rule| ["conformal", "functional band"].contains(&rule.rule));
     promised

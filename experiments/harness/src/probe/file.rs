@@ -1,5 +1,5 @@
-//! The probe file: a fitted head, its thresholds, and the model and tensor that it belongs to.
-//! A probe that was fitted on another model is refused by digest.
+//! Probe file: a fitted head, its thresholds, and the model and tensor whose activations it reads. A probe that was
+//! fitted on another model is refused by the model's digest.
 
 use std::path::{Path, PathBuf};
 
@@ -11,68 +11,68 @@ use super::calibration::Calibration;
 use super::fit::{Candidate, FitSettings, Fitted};
 use crate::files::{read_rows, same_digest, write_atomically};
 use crate::origin::{Impossible, Origin, Statement, Use, spans};
-use crate::rollouts::{Rollout, digest};
+use crate::rollout::{Rollout, digest};
 
 /// Version of the file's layout.
 pub const SCHEMA: u32 = 3;
-/// The layout before it, which does not say what starts a probe came from; it is read as before.
-const SILENT: u32 = 2;
+/// Previous version of the layout, which has no origins; it is still read.
+const SCHEMA_WITHOUT_ORIGINS: u32 = 2;
 
-/// A probe on disk, as JSON.
+/// Probe with its metadata, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeFile {
     /// Version of this layout.
     pub schema: u32,
-    /// SHA-256 of the model whose activations it reads.
+    /// SHA-256 of the model whose activations the probe reads.
     pub model_sha256: String,
-    /// The graph output that it reads, mean-pooled over tokens.
+    /// Graph output that the probe reads, mean-pooled over tokens.
     pub tensor: String,
-    /// What it was fitted on.
+    /// Rollouts on which the probe was fitted.
     pub discovery: Data,
-    /// What its thresholds were set on.
+    /// Rollouts on which the thresholds were set.
     pub calibrated_on: Data,
-    /// How it was fitted.
+    /// Settings of the fit.
     pub settings: FitSettings,
-    /// The penalty that was chosen.
+    /// Chosen penalty.
     pub penalty: f64,
-    /// The penalties that were tried, where there was a choice.
+    /// Penalties that were compared; empty where there was only one.
     pub candidates: Vec<Candidate>,
-    /// What came of it.
+    /// Result of the calibration.
     pub calibration: Calibration,
-    /// The head.
+    /// Fitted head.
     pub probe: Probe,
 }
 
-/// Names the rollouts that something was made from.
+/// Identity of the rollouts that something was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Digest of the rollouts, see [`digest`].
     pub sha256: String,
-    /// Episodes.
+    /// Number of episodes.
     pub episodes: usize,
-    /// How many of them the weak policy lost.
+    /// Number of them that the weak policy failed.
     pub lost: usize,
-    /// The starts that they are of; none in a file of a layout that does not say.
+    /// Origin of the rollouts; `None` in a file of a layout without origins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
 }
 
 impl Data {
-    /// Names these rollouts.
+    /// Describes rollouts without their origin.
     pub fn of(rollouts: &[Rollout]) -> Self {
         let lost = rollouts.iter().filter(|rollout| !rollout.success).count();
         Self { sha256: digest(rollouts), episodes: rollouts.len(), lost, origin: None }
     }
 
-    /// Names these rollouts and says where they came from.
+    /// Describes rollouts with their origin.
     pub fn from(rollouts: &[Rollout], origin: Origin) -> Self {
         Self { origin: Some(origin), ..Self::of(rollouts) }
     }
 }
 
-/// Why a probe file is refused.
+/// Error of reading or writing a probe file.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeFileError {
     /// The file cannot be read.
@@ -80,7 +80,7 @@ pub enum ProbeFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// The file cannot be written.
@@ -88,45 +88,45 @@ pub enum ProbeFileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The file is no probe.
+    /// The file is not a probe file.
     #[error("{path}: not a probe file: {near}{source}", path = path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The last key before the place, where there is one.
+        /// Last JSON key before the error, where there is one.
         near: String,
-        /// Line, column and what would be valid.
+        /// JSON error with line, column and valid values.
         source: serde_json::Error,
     },
-    /// The head is none.
+    /// The head is invalid.
     #[error("{path}: {source}", path = path.display())]
     Probe {
         /// The file.
         path: PathBuf,
-        /// Which field, and what would do.
+        /// Error with the field and its valid values.
         source: ProbeError,
     },
-    /// The probe belongs elsewhere.
+    /// The probe does not match the model, or contradicts itself.
     #[error("{path}: {field}: found {found}; valid is {expected}", path = path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,
-        /// Which field.
+        /// Dotted key of the field.
         field: String,
-        /// What the file says.
+        /// Value in the file.
         found: String,
-        /// What the model needs.
+        /// Valid value.
         expected: String,
     },
-    /// What it says of its rollouts cannot be right.
+    /// A statement of origin cannot be true.
     #[error(transparent)]
     Origin(#[from] Impossible),
 }
 
-/// The last key of a text of JSON before a line and a column of it, both from 1.
+/// Returns the last key in a JSON text before a line and column, both counted from 1.
 fn key_before(text: &str, line: usize, column: usize) -> Option<&str> {
     let line = text.lines().nth(line.checked_sub(1)?)?;
     let (before, _) = line.get(..column.min(line.len()))?.rsplit_once("\":")?;
@@ -134,7 +134,7 @@ fn key_before(text: &str, line: usize, column: usize) -> Option<&str> {
 }
 
 impl ProbeFile {
-    /// A probe with its papers.
+    /// Combines a fitted probe with its metadata.
     pub fn new(
         (model_sha256, tensor): (String, String),
         (discovery, calibrated_on): (Data, Data),
@@ -157,7 +157,7 @@ impl ProbeFile {
         }
     }
 
-    /// Reads a probe and holds it against the model that it shall watch.
+    /// Reads a probe file and checks it against the model whose activations the probe is to read.
     pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
         let text =
             read_rows(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
@@ -166,7 +166,8 @@ impl ProbeFile {
             let near = near.map_or(String::new(), |key| format!("{key}: "));
             ProbeFileError::Parse { path: path.to_owned(), near, source }
         };
-        // The version comes first: another layout would be blamed on whichever of its fields is met first.
+        // The version is checked first, since a different layout would otherwise be reported as an error of the first
+        // field that differs.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
         let check = |field: &str, found: String, expected: String| {
             if found == expected {
@@ -175,8 +176,12 @@ impl ProbeFile {
             Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
         };
         let schema = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
-        if ![SCHEMA, SILENT].iter().any(|known| value["schema"] == *known) {
-            check("schema", schema, format!("{SCHEMA}, or {SILENT}, which an older version wrote"))?;
+        if ![SCHEMA, SCHEMA_WITHOUT_ORIGINS].iter().any(|known| value["schema"] == *known) {
+            check(
+                "schema",
+                schema,
+                format!("{SCHEMA}, or {SCHEMA_WITHOUT_ORIGINS}, which an older version wrote"),
+            )?;
         }
         let file: Self = serde_json::from_str(&text).map_err(parse)?;
         if !same_digest(&file.model_sha256, model_sha256) {
@@ -191,7 +196,7 @@ impl ProbeFile {
             let said = data.origin.as_ref().map(|origin| origin.weak_sha256.clone().unwrap_or_default());
             let found = said.map_or("none".to_owned(), |weak| format!("rollouts of model {weak}"));
             let valid = match file.schema {
-                SILENT => "none".to_owned(),
+                SCHEMA_WITHOUT_ORIGINS => "none".to_owned(),
                 _ => format!("rollouts of model {model_sha256}"),
             };
             check(field, found, valid)?;
@@ -202,7 +207,7 @@ impl ProbeFile {
         Ok(file)
     }
 
-    /// Refuses what the file says of its rollouts where it contradicts itself.
+    /// Checks that the file's statements about its rollouts do not contradict each other.
     fn check_data(&self, path: &Path) -> Result<(), ProbeFileError> {
         let wrong = |field: &str, found: String, expected: String| {
             Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
@@ -241,7 +246,7 @@ impl ProbeFile {
         Ok(())
     }
 
-    /// What the probe says of the starts that it came from; `file` is what it is called.
+    /// Returns the probe's statements about its origins; `file` is the file's name for messages.
     pub fn statements(&self, file: &str) -> [Statement; 2] {
         [("discovery", &self.discovery), ("calibration", &self.calibrated_on)].map(|(part, data)| Statement {
             file: file.to_owned(),
@@ -251,10 +256,10 @@ impl ProbeFile {
         })
     }
 
-    /// Writes the probe, whole or not at all.
+    /// Writes the probe file atomically.
     pub fn save(&self, path: &Path) -> Result<(), ProbeFileError> {
         let io = |source| ProbeFileError::Write { path: path.to_owned(), source };
-        // One number a line would double the file.
+        // Pretty printing, with one number per line, would double the file's size.
         let mut text = serde_json::to_string(self).map_err(|error| io(error.into()))?;
         text.push('\n');
         write_atomically(path, text.as_bytes()).map_err(io)

@@ -1,5 +1,5 @@
-//! Fitting a probe on discovery rollouts, its penalty chosen by cross-validation.
-//! Folds hold whole starts, so no episode is on both sides, and every fold has starts of every task.
+//! Fits a probe on discovery rollouts and chooses its penalty by cross-validation. Folds contain whole starts, so that
+//! no start is in both training and held-out data, and every fold has starts of every task.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,15 @@ use aegis_core::Start;
 use aegis_core::probe::{FitOptions, Fitter, HeadKind, Probe, ProbeError, Trajectory};
 use serde::{Deserialize, Serialize};
 
-use crate::rollouts::{Boundary, Rollout};
+use crate::rollout::{Boundary, Rollout};
 
-/// How a probe is fitted and calibrated: settings of a plan.
+/// Settings of fitting and calibrating a probe, as a table of a plan.
 ///
-/// Every boundary in the window carries the outcome of its episode, left to the weak policy, as its label.
+/// Every boundary in the window is labelled with the outcome of its episode, which the weak policy drove alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FitSettings {
-    /// Which head.
+    /// Kind of the head.
     pub head: HeadKind,
     /// L2 penalties on the standardised weights to choose from; the loss sums one unit per trajectory.
     pub penalties: Vec<f64>,
@@ -23,24 +23,24 @@ pub struct FitSettings {
     pub folds: usize,
     /// Hidden units of a head that has any.
     pub hidden: usize,
-    /// Passes over the trajectories of a head that is trained step by step.
+    /// Passes over the trajectories, for a head that is trained iteratively.
     pub epochs: usize,
-    /// Where such a head starts.
+    /// Seed of such a head's initial weights.
     pub seed: u64,
-    /// Boundaries before this share of the horizon are fitted on; 1 takes all.
+    /// The fit uses boundaries before this fraction of the horizon; 1 uses all.
     pub window_fraction: f64,
-    /// At most this share of the episodes that weak wins may raise an alarm.
+    /// Largest fraction of the episodes won by the weak policy that may raise an alarm.
     pub alpha: f64,
-    /// The return threshold lies above all but this share of the single scores of won episodes.
+    /// Fraction of the single scores of successful episodes that may lie above the return threshold.
     pub return_alpha: f64,
-    /// The early window, as a share of the horizon, in which the probe is judged.
+    /// Early window in which the probe is evaluated, as a fraction of the horizon.
     pub early_fraction: f64,
-    /// Scores that the trend rule takes its slope over.
+    /// Number of scores over which the trend rule computes its slope.
     pub trend_window: usize,
 }
 
 impl FitSettings {
-    /// Refuses values that no fit could work with; names the field and what would do.
+    /// Checks all values; the error names the field and its valid values.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         let share = |value: f64| value > 0.0 && value < 1.0;
         let penalties =
@@ -69,39 +69,39 @@ impl FitSettings {
         Ok(())
     }
 
-    /// The options of a fit at one penalty.
+    /// Returns the options of a fit at one penalty.
     pub(crate) fn options(&self, penalty: f64) -> FitOptions {
         FitOptions { kind: self.head, penalty, hidden: self.hidden, seed: self.seed, epochs: self.epochs }
     }
 }
 
-/// One penalty, judged on the folds that the fit did not see.
+/// One penalty and its loss on the held-out folds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Candidate {
-    /// The penalty.
+    /// Penalty.
     pub penalty: f64,
-    /// Cross-entropy per held-out trajectory, each boundary of the window weighing alike within its own.
+    /// Cross-entropy per held-out trajectory; the boundaries of a trajectory have equal weights.
     pub held_out_loss: f64,
 }
 
-/// A fitted probe, and how its penalty was chosen.
+/// Fitted probe and the choice of its penalty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted {
-    /// The probe, fitted on all discovery rollouts at the chosen penalty.
+    /// Probe, fitted on all discovery rollouts at the chosen penalty.
     pub probe: Probe,
-    /// The penalty of the smallest held-out loss; the larger one of equals.
+    /// Penalty with the smallest held-out loss; the larger one of equals.
     pub penalty: f64,
-    /// All that were tried, in the order of the settings.
+    /// All penalties that were compared, in the order of the settings.
     pub candidates: Vec<Candidate>,
 }
 
-/// How many heads [`fit`] fits: one for each fold at each penalty, and the one that is kept.
+/// Returns the number of heads that [`fit`] fits: one for each fold at each penalty, and the one that is kept.
 pub fn fits(settings: &FitSettings) -> usize {
     choices(settings).len() * settings.folds + 1
 }
 
-/// The penalties that are held against each other; one alone is no choice.
+/// Returns the penalties to compare; empty where there is only one.
 fn choices(settings: &FitSettings) -> &[f64] {
     if settings.penalties.len() > 1 { &settings.penalties } else { &[] }
 }
@@ -115,7 +115,7 @@ pub fn fit(
 ) -> Result<Fitted, ProbeError> {
     let window = settings.window_fraction * f64::from(horizon_steps);
     let trajectories: Vec<Trajectory> = discovery.iter().map(|rollout| trajectory(rollout, window)).collect();
-    // Here, where an index still means what it says.
+    // Checked here, where the index in an error message is still an index into `discovery`.
     let all: Vec<&Trajectory> = trajectories.iter().collect();
     aegis_core::probe::check(&all)?;
     let folds = folds(discovery.iter().map(|rollout| rollout.key.start), settings.folds);
@@ -129,15 +129,16 @@ pub fn fit(
     Ok(Fitted { probe, penalty, candidates })
 }
 
-/// What a fit reads of a rollout: its boundaries before control step `window`, the first one at the least.
+/// Returns the part of a rollout that a fit reads: its boundaries before control step `window`, and always the first
+/// one.
 fn trajectory(rollout: &Rollout, window: f64) -> Trajectory {
     let within = |boundary: &&Boundary| boundary.step == 0 || f64::from(boundary.step) < window;
     let features = rollout.boundaries.iter().filter(within).map(|boundary| boundary.features.clone());
     Trajectory { features: features.collect(), failed: !rollout.success }
 }
 
-/// The fold of each rollout: starts of a task are dealt out in turn, so that folds share no start and no fold lacks a
-/// task that has as many starts as there are folds.
+/// Returns the fold of each rollout. The starts of each task are assigned to folds in turn, so that folds share no
+/// start and every fold has each task that has as many starts as there are folds.
 fn folds(starts: impl Iterator<Item = Start> + Clone, count: usize) -> Vec<usize> {
     let mut by_task: BTreeMap<usize, BTreeSet<Start>> = BTreeMap::new();
     for start in starts.clone() {
@@ -150,7 +151,7 @@ fn folds(starts: impl Iterator<Item = Start> + Clone, count: usize) -> Vec<usize
     starts.map(|start| fold[&start]).collect()
 }
 
-/// Judges each penalty on the folds that its fits have not seen.
+/// Computes the held-out loss of each penalty by cross-validation.
 fn candidates(
     trajectories: &[Trajectory],
     folds: &[usize],
@@ -158,7 +159,7 @@ fn candidates(
     done: &(dyn Fn() + Sync),
 ) -> Result<Vec<Candidate>, ProbeError> {
     let choices = choices(settings);
-    // Losses of the held-out trajectories at each penalty, and how many trajectories those are.
+    // Returns the summed losses of the held-out trajectories at each penalty, and the number of these trajectories.
     let one = |fold: usize| -> Result<(Vec<f64>, usize), ProbeError> {
         let split = |held: bool| -> Vec<&Trajectory> {
             let pairs = trajectories.iter().zip(folds);
@@ -173,7 +174,8 @@ fn candidates(
         };
         Ok((choices.iter().map(judge).collect::<Result<_, ProbeError>>()?, held_out.len()))
     };
-    // One thread for each fold: a fit takes seconds, and the sums below do not depend on who ends first.
+    // Each fold has a thread, since a fit takes seconds. The sums below do not depend on the order in which threads
+    // end.
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let folds = if choices.is_empty() { 0 } else { settings.folds };
         let running: Vec<_> = (0..folds).map(|fold| scope.spawn(move || one(fold))).collect();
@@ -188,9 +190,9 @@ fn candidates(
     Ok(choices.iter().enumerate().map(of).collect())
 }
 
-/// Cross-entropy of the outcome, averaged over the boundaries of a trajectory.
+/// Returns the cross-entropy of the outcome, averaged over the boundaries of a trajectory.
 fn loss(probe: &Probe, trajectory: &Trajectory) -> Result<f64, ProbeError> {
-    // Keeps one certain and wrong score from being worth infinitely much.
+    // Bounds the loss of a score of 0 or 1 that is wrong, which would be infinite.
     const EDGE: f64 = 1e-9;
     let scores = probe.trace(&trajectory.features)?;
     let total: f64 = scores

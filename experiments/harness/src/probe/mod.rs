@@ -1,5 +1,5 @@
-//! The probe's life off line: fitted on discovery rollouts, calibrated on others, judged on others still.
-//! Everything here is made from stored rollouts; the running probe is `aegis_core::probe`.
+//! Offline work on probes: fit on discovery rollouts, calibration on other rollouts, evaluation on further ones. All
+//! functions here work on stored rollouts; the probe that runs in the controller is `aegis_core::probe`.
 
 pub mod baselines;
 pub mod calibration;

@@ -1,5 +1,5 @@
-//! The alarm rules of a plan: named there, their thresholds taken from the probe's calibration.
-//! Off line, the same gate runs over stored rollouts and shows when each rule would have fired first.
+//! Rules of a plan: the plan names them, and their thresholds come from the probe's calibration. For evaluation, the
+//! same gate runs over stored rollouts and returns when each rule would have fired first.
 
 use aegis_core::gate::GateError;
 use aegis_core::trigger::{
@@ -10,48 +10,49 @@ use serde::{Deserialize, Serialize};
 
 use super::calibration::{Calibration, Scored};
 
-/// Which rule the gate obeys: a table of a plan. Thresholds that calibration gives are not repeated here.
+/// Rule of the gate, as a table of a plan. Thresholds that come from the calibration are not repeated here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RuleSettings {
-    /// The probe's score against its conformal threshold.
+    /// Fires when the probe's score exceeds its conformal threshold.
     Conformal {},
-    /// The score against a threshold for each boundary.
+    /// Fires when the score exceeds the threshold of the current boundary.
     FunctionalBand {},
-    /// The calibrated probability of failure against the costs of both errors.
+    /// Fires when the calibrated probability of failure exceeds the threshold that follows from the costs of both
+    /// errors.
     Cost {
-        /// What it costs not to hand over an episode that then fails.
+        /// Cost of not handing over in an episode that then fails.
         missed_failure: f64,
-        /// What it costs to hand over an episode that the weak policy would have won.
+        /// Cost of handing over in an episode in which the weak policy would have succeeded.
         false_alarm: f64,
     },
-    /// A rise of the score that is steeper than that of won episodes, with a cap on changes of driver.
+    /// Fires on a rise of the score that is steeper than in successful episodes, with a cap on changes of driver.
     Trend {
         /// Changes of driver per episode, in either direction.
         switch_cap: u32,
     },
-    /// The distance between both policies' chunks.
+    /// Fires on the distance between both policies' chunks.
     Disagreement {},
-    /// A schedule that reads nothing.
+    /// Fires on a schedule, without reading a score.
     Blind {
-        /// When it fires.
+        /// Schedule of the fires.
         schedule: Schedule,
-        /// The share of episodes in which it does, drawn for each; all of them where nothing is said. It matches the
-        /// budget of a gate that leaves some episodes alone.
+        /// Fraction of the episodes in which the rule is obeyed, drawn for each episode; all of them where omitted. It
+        /// matches the budget to that of a gate that does not fire in every episode.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         share: Option<f64>,
     },
-    /// The strong policy from a control step on.
+    /// The strong policy drives from a control step on.
     TakeOver {
         /// The control step.
         step: u32,
     },
-    /// Never.
+    /// Never fires.
     Never {},
 }
 
 impl RuleSettings {
-    /// Refuses what no calibration could make work; names the setting within the rule's table.
+    /// Checks the settings that do not depend on a calibration; the error names the setting within the rule's table.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         match self {
             Self::Cost { missed_failure, false_alarm } => {
@@ -79,7 +80,7 @@ impl RuleSettings {
         }
     }
 
-    /// The share of episodes in which the rule is to be obeyed; none where it is in all of them.
+    /// Returns the fraction of the episodes in which the rule is obeyed; `None` where it is obeyed in all of them.
     pub fn share(&self) -> Option<f64> {
         match self {
             Self::Blind { share, .. } => *share,
@@ -87,7 +88,7 @@ impl RuleSettings {
         }
     }
 
-    /// The rule with the thresholds of a calibrated probe; `window` scores make a slope.
+    /// Returns the rule with the thresholds of a calibrated probe; a slope is taken over `window` scores.
     pub fn rule(&self, calibration: &Calibration, window: usize) -> Rule {
         let Calibration { threshold, return_threshold, .. } = *calibration;
         match self {
@@ -113,7 +114,7 @@ impl RuleSettings {
             Self::Trend { switch_cap } => Rule::Trend(TrendSettings {
                 window,
                 slope: calibration.slope.min(f64::MAX),
-                // A rise below the level of calm is no alarm: control would go straight back.
+                // A rise below the hand-back level must not fire, since control would be handed back at once.
                 floor: return_threshold.min(threshold).min(f64::MAX),
                 hand_back: return_threshold.min(f64::MAX),
                 switch_cap: *switch_cap,
@@ -129,7 +130,7 @@ impl RuleSettings {
     }
 }
 
-/// Control step at which the gate under this rule would have fired first, on the weak policy's own path.
+/// Returns the control step at which the gate with this rule would have fired first in an episode of the weak policy.
 pub fn first_fire(rule: &BuiltIn, limits: &GateLimits, episode: &Scored) -> Result<Option<u32>, GateError> {
     let mut gate = Gate::new(limits.clone(), rule.clone())?;
     let mut boundaries = episode.steps.iter().zip(&episode.scores).zip(&episode.disagreement);

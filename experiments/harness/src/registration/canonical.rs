@@ -1,5 +1,5 @@
-//! One form for equal settings: JSON without spaces, keys sorted, each number in one form. Digests are taken of it.
-//! Comments, order of keys and spacing of the file that settings came from leave no trace.
+//! Canonical form of settings: JSON without spaces, with sorted keys and one form for each number. Digests are taken of
+//! it. Comments, key order and spacing of the source file do not affect the canonical form.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use serde_json::{Number, Value};
 
 use crate::files::sha256_of;
 
-/// Whole doubles below this are exactly one integer.
+/// Bound below which every whole double is exactly one integer, 2^53.
 const EXACT: f64 = 9_007_199_254_740_992.0;
 
-/// The canonical text of a value.
+/// Returns the canonical text of a value.
 ///
-/// Keys are sorted by their bytes; members that are null are left out, as a setting that is not given; a whole number is
-/// written without a fraction, any other as the shortest decimal that reads back as the same double. Not RFC 8785, which
-/// writes integers as doubles: two seeds above 2^53 could share a digest.
+/// Keys are sorted by their bytes; members that are null are left out, like settings that are not given; a whole number
+/// is written without a fraction, any other as the shortest decimal that reads back as the same double. The form is not
+/// that of RFC 8785, which writes integers as doubles: two seeds above 2^53 could share a digest.
 pub fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {
@@ -42,12 +42,12 @@ fn number_text(number: &Number) -> String {
     }
 }
 
-/// SHA-256 of the canonical text, lower-case hexadecimal.
+/// Returns the SHA-256 of the canonical text, in lower-case hexadecimal.
 pub fn digest(value: &Value) -> String {
     sha256_of(canonical(value).as_bytes())
 }
 
-/// Every setting by its dotted key, as canonical text. A list is one setting.
+/// Returns every setting by its dotted key, as canonical text. A list is one setting.
 pub(super) fn leaves(value: &Value) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     collect(value, String::new(), &mut found);
@@ -79,7 +79,7 @@ mod tests {
     fn keys_are_sorted_and_numbers_have_one_form() {
         let value = json!({ "b": [1.0, 0.20, -0.0, 1e300], "a": { "z": "ü\"", "y": null }, "B": u64::MAX });
         assert_eq!(canonical(&value), r#"{"B":18446744073709551615,"a":{"z":"ü\""},"b":[1,0.2,0,1e+300]}"#);
-        // Neighbours that a double cannot tell apart.
+        // Adjacent integers that are equal as doubles.
         assert_ne!(digest(&json!(9_007_199_254_740_992_u64)), digest(&json!(9_007_199_254_740_993_u64)));
         assert_ne!(digest(&json!("1")), digest(&json!(1)));
         assert_ne!(digest(&json!([1, 2])), digest(&json!([2, 1])));

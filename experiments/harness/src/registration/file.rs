@@ -1,5 +1,5 @@
-//! The lock on disk: TOML beside the plan, written once and changed only by an amendment.
-//! What is read is verified before anybody relies on it.
+//! Lock file: TOML beside the plan, written once and changed only by amendments. A lock is verified whenever it is
+//! read.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,7 +12,7 @@ use crate::files::{read_text, write_atomically};
 const HEAD: &str =
     "# Written by `aegis plan register`, changed by `aegis plan amend`. By hand it breaks.\n\n";
 
-/// Why a lock file cannot be had.
+/// Error of reading or writing a lock file.
 #[derive(Debug, thiserror::Error)]
 pub enum LockFileError {
     /// The file cannot be read.
@@ -20,7 +20,7 @@ pub enum LockFileError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
     /// The file cannot be written.
@@ -28,23 +28,23 @@ pub enum LockFileError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// The file is no lock.
+    /// The file is not a lock.
     #[error("{path}: not a lock: {source}", path = path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Line, key and what would be valid.
+        /// TOML error with line, key and valid values.
         source: Box<toml::de::Error>,
     },
-    /// The lock has another layout.
+    /// The lock has a different schema version.
     #[error("{path}: schema: found {found}; valid is {SCHEMA}", path = path.display())]
     Schema {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Version found.
         found: String,
     },
     /// The lock cannot be written as TOML.
@@ -52,48 +52,49 @@ pub enum LockFileError {
     Format {
         /// The file.
         path: PathBuf,
-        /// Which value.
+        /// TOML error about a value.
         source: toml::ser::Error,
     },
-    /// What was written does not come back as it was.
+    /// A value changes when it is written and read back.
     #[error("{path}: {what}: cannot be written so that it is read back as it is; valid is a value that TOML keeps", path = path.display())]
     Lost {
         /// The file.
         path: PathBuf,
-        /// What is lost.
+        /// Value that changes.
         what: String,
     },
-    /// A plan is registered once.
+    /// A lock exists already; a plan is registered only once.
     #[error("{path}: found a lock; valid is none yet: change a registered plan with `aegis plan amend`", path = path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// The lock is not as it was sealed.
+    /// The lock differs from what was sealed.
     #[error("{path}: {source}", path = path.display())]
     Lock {
         /// The file.
         path: PathBuf,
-        /// Where.
+        /// Error with the entry that differs.
         source: LockError,
     },
 }
 
-/// Where the lock of a plan is unless said otherwise: beside it, as `NAME.lock.toml`.
+/// Returns the default path of a plan's lock: beside the plan, as `NAME.lock.toml`.
 pub fn lock_path(plan: &Path) -> PathBuf {
     plan.with_extension("lock.toml")
 }
 
 impl Lock {
-    /// Reads a lock and verifies its chain.
+    /// Reads a lock and verifies its chain of seals.
     ///
     /// # Errors
-    /// A file that is missing, no lock, of another layout, or edited.
+    /// A file that is missing, is not a lock, has a different schema version, or was edited.
     pub fn load(path: &Path) -> Result<Self, LockFileError> {
         let owned = || path.to_owned();
         let text = read_text(path).map_err(|source| LockFileError::Read { path: owned(), source })?;
         let parse = |source| LockFileError::Parse { path: owned(), source: Box::new(source) };
-        // The layout comes first: another one would be blamed on whichever of its keys is met first.
+        // The version is checked first, since a different layout would otherwise be reported as an error of the first
+        // key that differs.
         let table: toml::Table = toml::from_str(&text).map_err(parse)?;
         match table.get("schema") {
             Some(toml::Value::Integer(found)) if *found == i64::from(SCHEMA) => {}
@@ -107,10 +108,10 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Writes a new lock, whole or not at all; never over another.
+    /// Writes a new lock atomically; never overwrites an existing one.
     ///
     /// # Errors
-    /// A lock that is there already, or a file that cannot be written.
+    /// A lock that exists already, or a file that cannot be written.
     pub fn create(&self, path: &Path) -> Result<(), LockFileError> {
         if path.exists() {
             return Err(LockFileError::Exists { path: path.to_owned() });
@@ -118,11 +119,11 @@ impl Lock {
         self.replace(path)
     }
 
-    /// Changes a lock on disk, one process at a time: what `change` is given is what no other has changed when its result is
-    /// written. Returns what is there then.
+    /// Changes a lock on disk while holding an operating-system lock on the file, so that no other process changes the
+    /// lock between the read and the write. Returns the changed lock.
     ///
     /// # Errors
-    /// As [`Lock::load`] and [`Lock::replace`], and what `change` refuses.
+    /// As [`Lock::load`] and [`Lock::replace`], and any error that `change` returns.
     pub fn change(
         path: &Path,
         change: impl FnOnce(&Self) -> Result<Self, LockError>,
@@ -136,10 +137,10 @@ impl Lock {
         Ok(changed)
     }
 
-    /// Writes an amended lock in place of the one that it was made from.
+    /// Writes an amended lock in place of the previous one.
     ///
     /// # Errors
-    /// A file that cannot be written, and a value that would not be read back.
+    /// A file that cannot be written, and a value that changes when it is read back.
     pub fn replace(&self, path: &Path) -> Result<(), LockFileError> {
         let text = toml::to_string(self)
             .map_err(|source| LockFileError::Format { path: path.to_owned(), source })?;
@@ -154,8 +155,8 @@ impl Lock {
     }
 }
 
-/// The file at a path, locked by the operating system until it is closed. Who waited for it may find another file in its
-/// place, as whoever had it puts a new one there.
+/// Opens the file at a path and locks it with the operating system until it is closed. The process that held the lock
+/// before may have replaced the file, so the open is repeated until the locked file is the one at the path.
 fn claim(path: &Path) -> io::Result<File> {
     loop {
         let file = OpenOptions::new().read(true).write(true).open(path)?;

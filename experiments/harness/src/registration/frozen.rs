@@ -1,5 +1,5 @@
-//! Everything that a study's figures depend on, as values: plan, models, probe, scenes, versions.
-//! What is registered and what is found are both of this kind, and are held against each other here.
+//! Frozen values: everything that a study's figures depend on, namely plan, models, probe, scenes and versions.
+//! Registered and found values have the same type and are compared here.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::canonical::{canonical, digest, leaves};
 use crate::plan::Plan;
 
-/// What is frozen.
+/// Values that a registration freezes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Frozen {
@@ -18,29 +18,29 @@ pub struct Frozen {
     pub plan_sha256: String,
     /// Versions by name: the binary, and the libraries that physics and inference come from.
     pub versions: BTreeMap<String, String>,
-    /// Cards, weights, the files that weights keep values in, and probe, by their role.
+    /// Model cards, weights, external data files of the weights, and the probe, by role.
     pub models: BTreeMap<String, NamedFile>,
-    /// The scenes.
+    /// Scenes of the suite.
     pub scenes: Scenes,
-    /// The plan, whole, model paths as it gives them.
+    /// Whole plan, with model paths as written in it.
     pub plan: Value,
 }
 
-/// A file and what is in it.
+/// File and the digest of its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedFile {
-    /// Where it is, as plan and card give it.
+    /// Path, as written in the plan or the card.
     pub file: String,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of the file's bytes.
     pub sha256: String,
 }
 
-/// The files of a suite.
+/// Files of a suite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scenes {
-    /// The suite's name.
+    /// Name of the suite.
     pub suite: String,
     /// SHA-256 over `files`, in canonical form.
     pub sha256: String,
@@ -49,13 +49,13 @@ pub struct Scenes {
 }
 
 impl Scenes {
-    /// A suite's files, sorted, and the one digest over them.
+    /// Returns the scenes of a suite, with one digest over all files.
     pub fn new(suite: String, files: BTreeMap<String, String>) -> Self {
         Self { suite, sha256: Self::over(&files, |_| true), files }
     }
 
-    /// SHA-256 over all `files` but `suite.json`, which has the suite's name and its list of tasks in it: the same for the
-    /// same scenes, whatever they are called.
+    /// Returns the SHA-256 over all `files` except `suite.json`, which contains the suite's name and its list of tasks.
+    /// The digest is the same for the same scenes under any name.
     pub fn content_sha256(&self) -> String {
         Self::over(&self.files, |path| path != "suite.json")
     }
@@ -66,18 +66,18 @@ impl Scenes {
     }
 }
 
-/// One thing that is not as registered.
+/// One value that differs from the registered one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Difference {
-    /// The file; `plan` and `versions` for what is in no file of its own.
+    /// File of the value; `plan` or `versions` for values without a file of their own.
     pub file: String,
-    /// The setting, or what of the file.
+    /// Dotted key of the setting, or the property of the file.
     pub field: String,
-    /// What is registered; none for what has come since.
+    /// Registered value; `None` for a value that was added since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub registered: Option<String>,
-    /// What is there; none for what has gone.
+    /// Value found; `None` for a value that was removed since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
 }
@@ -91,10 +91,10 @@ impl Display for Difference {
 }
 
 impl Frozen {
-    /// What is frozen of a plan whose model paths are [as written](Plan::read).
+    /// Builds the frozen values of a plan whose model paths are [as written](Plan::read).
     ///
     /// # Errors
-    /// A plan with a number that JSON cannot hold; one that was loaded has none.
+    /// A plan with a number that JSON cannot represent; a plan that was loaded has none.
     pub fn new(
         plan: &Plan,
         versions: BTreeMap<String, String>,
@@ -105,15 +105,15 @@ impl Frozen {
         Ok(Self { plan_sha256: digest(&plan), versions, models, scenes, plan })
     }
 
-    /// SHA-256 over all of it.
+    /// Returns the SHA-256 over all values, in canonical form.
     ///
     /// # Errors
-    /// None for values that a lock can hold.
+    /// Values that JSON cannot represent; a lock has none.
     pub fn sha256(&self) -> Result<String, serde_json::Error> {
         serde_json::to_value(self).map(|value| digest(&value))
     }
 
-    /// Names each thing that is not as in `self`, which is registered, sorted by file and field.
+    /// Returns every difference between `self`, which is registered, and `found`, sorted by file and field.
     pub fn compare(&self, found: &Self) -> Vec<Difference> {
         let (registered, found) = (self.items(), found.items());
         let keys = registered.keys().chain(found.keys().filter(|key| !registered.contains_key(*key)));
@@ -130,7 +130,7 @@ impl Frozen {
         differences
     }
 
-    /// Everything by file and field.
+    /// Returns every value by file and field.
     fn items(&self) -> BTreeMap<(String, String), String> {
         let plan = leaves(&self.plan).into_iter().map(|(key, text)| (("plan".into(), key), text));
         let versions = self.versions.iter().map(|(name, version)| {
@@ -149,7 +149,7 @@ impl Frozen {
     }
 }
 
-/// The canonical form of a plan whose model paths are [as written](Plan::read).
+/// Returns the canonical form of a plan whose model paths are [as written](Plan::read).
 ///
 /// # Errors
 /// As [`Frozen::new`].

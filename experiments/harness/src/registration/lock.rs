@@ -1,5 +1,5 @@
-//! The lock: what was registered, and every change since, in a chain of seals.
-//! A seal is a digest over an entry and the seal before it, so an entry that was edited breaks the chain there.
+//! Lock of a plan: the registration and every amendment since, in a chain of seals. A seal is a digest over an entry
+//! and the previous seal, so an entry that was edited breaks the chain at that entry.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -8,31 +8,32 @@ use super::canonical::digest;
 use super::frozen::{Difference, Frozen};
 use crate::text::is_obeyed;
 
-/// Version of the file's layout.
+/// Version of the lock file's layout.
 pub const SCHEMA: u32 = 1;
 
-/// A registered plan.
+/// Lock of a registered plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lock {
     /// Version of this layout.
     pub schema: u32,
-    /// When it was registered, RFC 3339, UTC.
+    /// Time of the registration, RFC 3339, UTC.
     pub created: String,
-    /// Commit of the source that the registering binary was built from, `-dirty` where it had been changed; `unknown`
-    /// outside a repository. Told, not held: what a later binary makes of the same store is held by `verify`.
+    /// Commit of the source that the registering binary was built from, with `-dirty` where the source had uncommitted
+    /// changes; `unknown` outside a repository. The commit is reported but not compared: `verify` checks what a later
+    /// binary computes from the same store.
     pub commit: String,
-    /// Digest of what was frozen then.
+    /// Digest of the values frozen at the registration.
     pub registered_sha256: String,
-    /// What is to be known of the registration, in sentences that the report prints.
+    /// Remarks on the registration, as sentences that the report prints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Seal of the registration.
     pub seal: String,
-    /// Changes since, the oldest first.
+    /// Amendments since, the oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub amendments: Vec<Amendment>,
-    /// What holds now.
+    /// Frozen values that apply now.
     pub frozen: Frozen,
 }
 
@@ -40,25 +41,25 @@ pub struct Lock {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Amendment {
-    /// When, RFC 3339, UTC.
+    /// Time of the amendment, RFC 3339, UTC.
     pub when: String,
-    /// Why, in words.
+    /// Reason, in words.
     pub why: String,
-    /// Episodes of the confirmation range that were stored then.
+    /// Number of episodes of the confirmation range that were stored at that time.
     pub episodes_seen: u64,
-    /// What is to be known of it, in sentences that the report prints.
+    /// Remarks on the amendment, as sentences that the report prints.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What changed; nothing where it is only noted that episodes were run outside the study.
+    /// Changes; empty where the entry only records that episodes were run outside the study.
     pub changes: Vec<Difference>,
-    /// Digest of what has been frozen since.
+    /// Digest of the values that are frozen since.
     pub frozen_sha256: String,
     /// Seal of this entry.
     pub seal: String,
 }
 
 impl Amendment {
-    /// Whether data had been seen.
+    /// Returns whether episodes of the confirmation range had been stored before the amendment.
     pub fn data_seen(&self) -> bool {
         self.episodes_seen > 0
     }
@@ -70,34 +71,34 @@ impl Amendment {
     }
 }
 
-/// Why a lock is refused.
+/// Error of a lock or of a change to it.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// An entry is not the one that was sealed.
+    /// An entry differs from what was sealed.
     #[error("{entry}: found another content than was sealed; the lock was edited by hand, restore it")]
     Broken {
-        /// Which entry.
+        /// Name of the entry.
         entry: String,
     },
-    /// An amendment of nothing.
+    /// An amendment that changes nothing.
     #[error("nothing differs from what is registered, so there is nothing to amend")]
     NoChange,
     /// An amendment without a reason.
     #[error("why: found no words; valid is the reason for the change")]
     NoReason,
-    /// A reason that is no line of words, which the report and a terminal could not show as one.
+    /// A reason with a control character or a line end, which the report and a terminal could not show as one line.
     #[error("why: found the character {found:?}; valid is the reason for the change as one line of words")]
     NoLine {
-        /// What is no part of a line.
+        /// Character that does not belong in a line of text.
         found: char,
     },
-    /// A value that JSON cannot hold.
+    /// A value that JSON cannot represent.
     #[error(transparent)]
     Value(#[from] serde_json::Error),
 }
 
 impl Lock {
-    /// Registers what was found.
+    /// Creates the lock of a new registration.
     ///
     /// # Errors
     /// As [`Frozen::sha256`].
@@ -114,10 +115,11 @@ impl Lock {
         Ok(lock)
     }
 
-    /// The seal that the registration has to have.
+    /// Computes the seal of the registration.
     fn registration_seal(&self) -> String {
         let Self { schema, created, commit, registered_sha256, notes, .. } = self;
-        // A lock without notes is sealed as it was before there were any.
+        // Null members are left out of the canonical form, so a lock without notes has the same seal as before notes
+        // existed.
         let notes = (!notes.is_empty()).then_some(notes);
         digest(&json!({
             "schema": schema, "created": created, "commit": commit, "registered_sha256": registered_sha256,
@@ -125,20 +127,20 @@ impl Lock {
         }))
     }
 
-    /// The newest seal, which stands for the whole lock: quote it where the study is announced.
+    /// Returns the newest seal, which covers the whole lock: quote it where the study is announced.
     pub fn head(&self) -> &str {
         self.amendments.last().map_or(&self.seal, |amendment| &amendment.seal)
     }
 
-    /// Names each thing that is found otherwise than registered, amendments included.
+    /// Returns every difference between the frozen values, amendments included, and those found.
     pub fn compare(&self, found: &Frozen) -> Vec<Difference> {
         self.frozen.compare(found)
     }
 
-    /// Follows the chain from the registration to what holds now.
+    /// Verifies the chain of seals from the registration to the frozen values.
     ///
     /// # Errors
-    /// [`LockError::Broken`] at the first entry that is not as it was sealed.
+    /// [`LockError::Broken`] at the first entry that differs from what was sealed.
     pub fn verify(&self) -> Result<(), LockError> {
         let broken = |entry: String| Err(LockError::Broken { entry });
         if self.seal != self.registration_seal() {
@@ -159,10 +161,10 @@ impl Lock {
         Ok(())
     }
 
-    /// The lock with what is found now, and the change in its log.
+    /// Returns the lock with the values found now, and with an amendment that records the changes.
     ///
     /// # Errors
-    /// A chain that is broken already, a change of nothing, no reason, or one that is no line.
+    /// A broken chain, no change, a missing reason, or a reason that is not one line.
     pub fn amend(
         &self,
         found: Frozen,
@@ -183,10 +185,10 @@ impl Lock {
         self.append(found, when, why.trim().to_owned(), episodes_seen, notes)
     }
 
-    /// The lock with a word in its log on episodes of the confirmation range that were run outside the study.
+    /// Returns the lock with an entry that records episodes of the confirmation range that were run outside the study.
     ///
     /// # Errors
-    /// A chain that is broken already.
+    /// A broken chain.
     pub fn note(&self, when: String, what: &str, episodes: u64) -> Result<Self, LockError> {
         self.append(self.frozen.clone(), when, what.to_owned(), episodes, Vec::new())
     }

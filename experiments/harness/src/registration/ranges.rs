@@ -1,5 +1,5 @@
-//! Which starts have served what since a plan was registered, and that none of them becomes one that the study is judged on.
-//! Earlier plans are had from the lock's log: each amendment says what it changed.
+//! Checks that no start of the confirmation range was in another range of the plan since its registration. Earlier
+//! versions of the plan are reconstructed from the lock's amendments, each of which records what it changed.
 
 use std::collections::BTreeMap;
 
@@ -7,22 +7,22 @@ use super::canonical::leaves;
 use super::lock::Lock;
 use crate::plan::{Plan, StateRange};
 
-/// The plan's settings that say which starts serve what, by their dotted keys.
+/// Settings of a plan that define its ranges, by dotted key.
 type Settings = BTreeMap<String, String>;
 
-/// What the ranges of a plan are called in its settings.
+/// Prefix of the keys of a plan's ranges.
 const RANGES: &str = "ranges.";
-/// The setting that says of which scenes the starts are.
+/// Key of the suite, whose scenes the starts belong to.
 const SUITE: &str = "suite";
-/// The range that a study is judged on.
+/// Name of the range that a study is judged on.
 const CONFIRMATION: &str = "confirmation";
 
 impl Lock {
-    /// Refuses a plan whose confirmation range has a start that another range had since the registration: what was fitted,
-    /// calibrated or chosen there has seen it.
+    /// Checks that the confirmation range of an amended plan has no start that another range had since the
+    /// registration, because what was fitted, calibrated or chosen on that range has seen the start.
     ///
     /// # Errors
-    /// The key, and what was found and would be valid.
+    /// Key, and a message with the values found and the valid ones.
     pub fn check_confirmation(&self, amended: &Plan) -> Result<(), (String, String)> {
         let StateRange { first, end, .. } = amended.ranges.confirmation;
         for settings in self.history() {
@@ -47,7 +47,7 @@ impl Lock {
         Ok(())
     }
 
-    /// The settings of every plan that the lock has stood for, the newest first.
+    /// Returns the range settings of every version of the plan in the lock, the newest first.
     fn history(&self) -> Vec<Settings> {
         let wanted = |key: &str| key == SUITE || key.starts_with(RANGES);
         let mut settings = leaves(&self.frozen.plan);

@@ -1,5 +1,5 @@
-//! Where in a lock's chain something happened, and what of the plan has changed since.
-//! Follows from the log of amendments alone, so that it can be said of a plan that no longer exists anywhere else.
+//! Position of a seal in a lock's chain, and the changes of the plan since then. Only the log of amendments is needed,
+//! so this also works for versions of a plan that exist nowhere else.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -7,9 +7,9 @@ use std::collections::btree_map::Entry;
 use super::frozen::Difference;
 use super::lock::Lock;
 
-/// Settings of a plan that no episode depends on: what results are made of, which of them are asked for, and where files lie
-/// (what is in these is frozen beside the plan). Each stands for itself and all that is below it.
-const NOT_OF_EPISODES: [&str; 11] = [
+/// Settings of a plan that no episode depends on: settings of the analysis, the choice of results, and file locations
+/// (the files' contents are frozen beside the plan). Each key includes all keys below it.
+const IRRELEVANT_TO_EPISODES: [&str; 11] = [
     "fit",
     "models",
     "ranges",
@@ -24,13 +24,14 @@ const NOT_OF_EPISODES: [&str; 11] = [
 ];
 
 impl Lock {
-    /// The place of a seal in the chain: 0 for the registration, n for the n-th entry of the log; none for any other seal.
+    /// Returns the position of a seal in the chain: 0 for the registration, n for the n-th entry of the log; `None` for
+    /// any other seal.
     pub fn place_of(&self, seal: &str) -> Option<usize> {
         let mut seals = std::iter::once(&self.seal).chain(self.amendments.iter().map(|entry| &entry.seal));
         seals.position(|one| one == seal)
     }
 
-    /// What is otherwise now than it was at a place of the chain; what was taken back since is not.
+    /// Returns the differences between now and a position of the chain; changes that were reverted since are left out.
     pub fn changed_since(&self, place: usize) -> Vec<Difference> {
         let mut net: BTreeMap<(&str, &str), Difference> = BTreeMap::new();
         for amendment in self.amendments.iter().skip(place) {
@@ -47,7 +48,8 @@ impl Lock {
     }
 }
 
-/// The changes of one amendment by what changed: a model's file by its role, since one of another name takes two lines.
+/// Returns the changes of one amendment by the value that changed. A model's file is identified by its role, because a
+/// change of its name is recorded as two differences.
 fn of_one(changes: &[Difference]) -> BTreeMap<(&str, &str), Difference> {
     let mut found = BTreeMap::new();
     for change in changes {
@@ -61,15 +63,16 @@ fn of_one(changes: &[Difference]) -> BTreeMap<(&str, &str), Difference> {
 }
 
 impl Difference {
-    /// Whether an episode could come out otherwise by it. What is not known to leave every episode alone is taken to change it.
-    pub fn is_of_episodes(&self) -> bool {
+    /// Returns whether the difference could change an episode. Every value that is not known to leave episodes
+    /// unchanged is taken to change them.
+    pub fn affects_episodes(&self) -> bool {
         match self.file.as_str() {
-            "plan" => !NOT_OF_EPISODES.iter().any(|known| {
+            "plan" => !IRRELEVANT_TO_EPISODES.iter().any(|known| {
                 self.field.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             }),
-            // That another version of the program gives the same bits is what running sets again shows.
+            // Whether another version of the program gives the same bits is shown by running sets again.
             "versions" => self.field != "aegis",
-            // What a file says that it came from.
+            // A file's statement of its origin.
             _ => !self.field.ends_with(" origins)"),
         }
     }

@@ -1,4 +1,4 @@
-//! What a study that confirms nothing has to change before the next one: a sentence for each reason.
+//! Advice for a study that confirms nothing: what to change before the next study, one sentence for each reason.
 //! Reasons are the kill criteria that fired and the budgets that are shown to differ.
 
 use aegis_statistics::Verdict;
@@ -7,16 +7,16 @@ use super::tables::duty_name;
 use super::{ContrastReport, Report};
 use crate::study::Judged;
 
-/// What comes last where the plan itself has to change.
+/// Last sentence of the advice where the plan itself has to change.
 const AGAIN: &str = "Change the plan, give it confirmation starts that nothing was run from, and register it anew: what was \
      seen here may choose settings and confirms none of them.";
 
 impl Report {
-    /// What to change, reason by reason; nothing where no criterion fired and no budgets differ.
+    /// Returns the advice, one sentence for each reason. Empty where no criterion fired and no budgets differ.
     pub(super) fn what_to_change(&self) -> Vec<String> {
         let mut changes: Vec<String> = self.kill.iter().filter(|one| one.fired).map(criterion).collect();
         changes.extend(self.contrasts.iter().flat_map(|one| self.budgets_of(one)));
-        // Episodes that lack, or a plant that is not deterministic, are no fault of the plan.
+        // Missing episodes and a plant that is not deterministic are faults of the runs, not of the plan.
         let of_runs = ["missing_episodes", "crn_violations"];
         let runs = self.kill.iter().filter(|one| one.fired && of_runs.contains(&one.name)).count();
         if changes.len() > runs {
@@ -25,7 +25,7 @@ impl Report {
         changes
     }
 
-    /// What the budgets of a contrast ask for, where they are shown to differ.
+    /// Returns the advice on the budgets of a contrast; empty unless they are shown to differ.
     fn budgets_of(&self, one: &ContrastReport) -> Vec<String> {
         let Some(budget) = &one.budget else { return Vec::new() };
         let (better, than) = (&one.claim.better, &one.claim.than);
@@ -49,7 +49,7 @@ impl Report {
     }
 }
 
-/// Says what a criterion that fired asks for.
+/// Returns the advice on a criterion that fired.
 fn criterion(Judged { name, limit, found, .. }: &Judged) -> String {
     let found =
         found.map(|found| format!("{found:.4}").trim_end_matches('0').trim_end_matches('.').to_owned());

@@ -1,4 +1,4 @@
-//! What each arm of a study does, in a sentence, with the thresholds of the registered probe.
+//! One sentence for each arm of a study on what the arm does, with the thresholds of the registered probe.
 
 use aegis_core::Rule;
 use aegis_core::trigger::{Schedule, TrendSettings};
@@ -9,7 +9,7 @@ use crate::probe::rules::RuleSettings;
 use crate::study::{AA, RANDOM, SHADOW, STRONG};
 
 impl Background<'_> {
-    /// What an arm does.
+    /// Returns a sentence on what an arm does.
     pub(super) fn meaning(&self, name: &ArmName) -> String {
         let rule =
             || self.own_rule(name).map_or("nothing that the plan states".into(), |rule| self.words(rule));
@@ -31,7 +31,8 @@ impl Background<'_> {
         }
     }
 
-    /// Whether an arm was meant to come out as weak did, and did: such an arm says nothing by task.
+    /// Checks whether an arm equals weak by design and in its results: no episode recovered and none broken. The report has no
+    /// table by task for such an arm.
     pub(super) fn only_weak(&self, arm: &ArmReport) -> bool {
         let never = matches!(self.own_rule(&arm.arm), Some(RuleSettings::Never {}));
         let meant = [AA, SHADOW].contains(&arm.arm.as_str()) || never;
@@ -39,7 +40,7 @@ impl Background<'_> {
         meant && arm.effects.is_some_and(|effects| count(effects.recovered) + count(effects.broken) == 0)
     }
 
-    /// The rule of an arm that has one.
+    /// Returns the gate's rule in an arm, if the plan states one for that arm.
     fn own_rule(&self, name: &ArmName) -> Option<&RuleSettings> {
         let own = self.plan.study.as_ref().and_then(|study| study.rules.get(name));
         match name.as_str() {
@@ -49,7 +50,7 @@ impl Background<'_> {
         }
     }
 
-    /// What a rule does, as the end of a sentence on the gate.
+    /// Describes a rule, as the end of a sentence whose subject is the gate.
     pub(super) fn words(&self, rule: &RuleSettings) -> String {
         let calm = |level: f64| match self.plan.gate.return_chunks {
             0 => String::new(),
@@ -113,13 +114,13 @@ impl Background<'_> {
         }
     }
 
-    /// The control step of a chunk boundary.
+    /// Returns the control step of a chunk boundary.
     fn step(&self, boundary: u32) -> u32 {
         boundary.saturating_mul(self.plan.gate.chunk_steps)
     }
 }
 
-/// A threshold to three digits.
+/// Formats a threshold with three digits after the point, or as `every value` where it is not finite.
 pub(super) fn number(level: f64) -> String {
     if level.is_finite() { format!("{level:.3}") } else { "every value".into() }
 }

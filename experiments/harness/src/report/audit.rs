@@ -1,40 +1,40 @@
-//! Whether results are whole, and twins twins: what has to hold before any test is read.
-//! Nothing is left out in silence; what is missing or wrong is named.
+//! Audit of the results: whether all are present, and whether twins are equal up to their first hand-over. Both have to
+//! hold before any test is read. Every episode that is missing, foreign or not equal to its twin is listed by name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::arm::WEAK;
-use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 use crate::runner::describe;
 use crate::study::{AA, StudySettings};
 use crate::twins;
 
-/// What was found.
+/// Findings of the audit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Audit {
-    /// Episodes that the plan asks for, all arms together.
+    /// Number of episodes that the plan asks for, over all arms.
     pub expected: u64,
-    /// Those of them that are there.
+    /// Number of expected episodes that have a result.
     pub found: u64,
-    /// Those that are not, by name.
+    /// Expected episodes without a result, by name.
     pub missing: Vec<String>,
-    /// Stored episodes that the plan does not ask for, by name; they count for nothing.
+    /// Stored episodes that the plan does not ask for, by name. No statistic uses them.
     pub foreign: Vec<String>,
-    /// Pairs of twins that were compared.
+    /// Number of compared pairs of a weak episode and a twin.
     pub pairs: u64,
-    /// Pairs that part before their first hand-over, and copies of the weak arm that differ from it at all.
+    /// Twins that differ from weak before their first hand-over, and episodes of the arm `aa` that differ from weak anywhere.
     pub violations: Vec<String>,
-    /// Copies of the weak arm that are bit for bit what it is; none where the plan has no such arm.
+    /// Number of episodes of the arm `aa`, a copy of weak, that equal weak bit for bit. `None` where the plan has no such arm.
     pub equal_copies: Option<u64>,
-    /// Keys of which every arm is there, in order.
+    /// Keys of the complete sets, which have a result of every arm, in ascending order.
     #[serde(skip)]
     pub complete: Vec<EpisodeKey>,
 }
 
-/// Looks through all results of a study.
+/// Audits all results of a study; `keys` are all keys of the plan.
 pub fn audit(study: &StudySettings, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Audit {
     let asked: BTreeSet<EpisodeKey> = keys.iter().copied().collect();
     let mut there: BTreeMap<EpisodeKey, BTreeMap<&str, &EpisodeResult>> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! What a report says beside its figures: who the policies are, how the gate is set, which starts serve what.
-//! All of it registered, so that the page of a store is the same wherever it is made.
+//! What a report states beside its figures: the policies, the gate's settings, and the use of each range of starts.
+//! All of it is registered, so the page of a store is the same on every machine.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,28 @@ use crate::plan::Plan;
 use crate::probe::file::ProbeFile;
 use crate::registration::Lock;
 
-/// What a study was registered with, as values.
+/// The plan, lock, probe and model cards that a study was registered with, and what goes with them.
 #[derive(Clone, Copy, Debug)]
 pub struct Background<'a> {
     /// The plan.
     pub plan: &'a Plan,
-    /// Its lock.
+    /// The plan's lock.
     pub lock: &'a Lock,
     /// The probe, with its thresholds.
     pub probe: &'a ProbeFile,
-    /// Model cards as they stand, by role: `weak` and `strong`.
+    /// Model cards as parsed TOML, by role: `weak` and `strong`.
     pub cards: &'a BTreeMap<String, toml::Table>,
     /// The plan's tasks, each with its instruction.
     pub tasks: &'a [(usize, String)],
-    /// Versions of the packages that the suite's scenes were made with, by name.
+    /// Versions of the packages that the suite's scenes were made with, by package name.
     pub packages: &'a BTreeMap<String, String>,
-    /// What policies and probe say of the starts that they came from, as far as it is registered.
+    /// What the files of the policies and the probe state of the starts they were made from, as far as it is registered.
     pub statements: &'a [Statement],
-    /// Sentences that say what the figures belong to.
+    /// Sentences on the provenance of the results: registration, digests, amendments, interruptions and precondition.
     pub provenance: &'a [String],
 }
 
-/// A value of a card by its path, as text; none where the card does not have it.
+/// Returns the value at `path` of a card as text. `None` where it is absent, a table or a list.
 pub(super) fn stated(card: &toml::Table, path: &[&str]) -> Option<String> {
     let (last, tables) = path.split_last()?;
     let table = tables.iter().try_fold(card, |table, key| table.get(*key)?.as_table())?;
@@ -40,7 +40,7 @@ pub(super) fn stated(card: &toml::Table, path: &[&str]) -> Option<String> {
     }
 }
 
-/// The tables of a list of a card, by its path.
+/// Returns the tables of the list at `path` of a card. Empty where there is no such list.
 pub(super) fn listed<'a>(card: &'a toml::Table, path: &[&str]) -> Vec<&'a toml::Table> {
     let Some((last, tables)) = path.split_last() else { return Vec::new() };
     let table = tables.iter().try_fold(card, |table, key| table.get(*key)?.as_table());

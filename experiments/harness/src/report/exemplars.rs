@@ -1,44 +1,44 @@
-//! The episodes of a study that show most, in the order in which somebody should look at them.
-//! One of each kind, so that failures are among them; of a kind, the one with the least help.
+//! The most instructive episodes of a study, in the order in which to look at them.
+//! One episode of each kind, so that failures are included. Of each kind, the episode with the least help is chosen.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::arm::{AEGIS, WEAK};
-use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 
-/// Folder of their recordings, beside the report.
+/// Folder of the episodes' recordings, beside the report.
 pub const RECORDINGS: &str = "recordings";
-/// How many episodes a report names.
+/// Largest number of episodes that a report names.
 const MOST: usize = 5;
-/// The schedule that fires whatever the probe says.
+/// Name of the arm whose schedule fires independently of the probe.
 const BLIND: &str = "blind";
 
-/// An episode of the gated arm that is worth looking at.
+/// An instructive episode of the arm `aegis`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Instructive {
-    /// Which.
+    /// The episode's key.
     #[serde(flatten)]
     pub key: EpisodeKey,
-    /// What it shows.
+    /// What the episode shows.
     pub why: &'static str,
-    /// Gate activations.
+    /// Number of fires.
     pub fires: u32,
     /// Control steps that the strong policy drove.
     pub strong_steps: u32,
 }
 
 impl Instructive {
-    /// Name of its recording, without folder.
+    /// Returns the file name of the episode's recording, without folder.
     pub fn file_name(&self) -> String {
         let EpisodeKey { start, replicate } = self.key;
         format!("task{}-state{}-replicate{replicate}.rrd", start.task, start.initial_state)
     }
 }
 
-/// At most five episodes of the arm `aegis`, each of another kind, from the results of all arms.
+/// Chooses at most five episodes of the arm `aegis`, each of another kind, from the results of all arms.
 pub fn instructive<'a>(results: impl IntoIterator<Item = &'a EpisodeResult>) -> Vec<Instructive> {
     let mut won = BTreeMap::new();
     let mut gated = Vec::new();
@@ -70,7 +70,7 @@ pub fn instructive<'a>(results: impl IntoIterator<Item = &'a EpisodeResult>) -> 
     let mut chosen: Vec<Instructive> = Vec::new();
     for (why, keep) in kinds {
         let fresh = |of: &&&EpisodeResult| !chosen.iter().any(|one| one.key == of.key);
-        // A hand-over that the episode's end cuts short shows less than a whole one.
+        // An episode in which control goes back to weak shows more than one that ends during the hand-over.
         let order = |of: &&&EpisodeResult| (of.fires, of.hand_overs.len() < 2, of.strong_steps, of.key);
         let kind = gated.iter().filter(|of| keep(of)).filter(fresh).min_by_key(order);
         chosen.extend(kind.map(|of| Instructive {
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn one_of_each_kind_is_chosen_with_the_least_help_and_none_twice() {
-        // By state: what weak, blind and aegis came to, and aegis's fires and strong steps.
+        // By initial state: whether weak, blind and aegis won, and the fires and strong steps of aegis.
         let table = [
             (0, false, true, true, 1, 60),
             (1, false, false, true, 1, 50),
@@ -132,7 +132,7 @@ mod tests {
         let states = |results: &[EpisodeResult]| -> Vec<usize> {
             instructive(results).iter().map(|one| one.key.start.initial_state).collect()
         };
-        // The first recovery is lost by blind too, so that the second kind takes the next.
+        // Blind lost the first recovered episode (state 1) too, so the second kind takes the next one, state 2.
         assert_eq!(states(&results), [1, 2, 3, 5, 6]);
         let harmless: Vec<_> =
             results.iter().filter(|one| one.key.start.initial_state != 3).cloned().collect();

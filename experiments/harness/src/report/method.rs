@@ -1,5 +1,5 @@
 //! The report's sections on how the study was made: policies and probe, gate, starts, power, tasks, versions.
-//! Only what plan, lock, cards and probe say; what a card leaves out is said to be missing.
+//! All content comes from the plan, the lock, the model cards and the probe. A fact that a card lacks is reported as missing.
 
 use std::fmt::Display;
 
@@ -15,13 +15,13 @@ use crate::study::DutyOf;
 
 const POLICIES: [&str; 2] = ["weak", "strong"];
 const UNSAID: &str = "the card does not say";
-/// Power at which the smallest effect is given.
+/// Power for which the smallest detectable effect is computed.
 const POWER: f64 = 0.8;
-/// Shares of episodes that only one arm of a contrast wins, at which it is given.
+/// Shares of discordant episodes (won by only one arm of a contrast) for which the smallest effect is computed.
 const DISCORDANT: [f64; 3] = [0.1, 0.2, 0.4];
 
 impl Report {
-    /// Every section on how the study was made.
+    /// Adds every section on how the study was made.
     pub(super) fn method(&self, page: &mut Page, background: &Background<'_>) {
         page.section("Policies and probe").say(
             "What the model cards say. A card is a file beside the weights; both are registered by digest. What a policy \
@@ -40,7 +40,7 @@ impl Report {
             .table(background.versions());
     }
 
-    /// What the design could have shown, from its numbers of episodes alone.
+    /// Adds the section on planned power: the effects that the design can show, from its numbers of episodes alone.
     fn planned_power(&self, page: &mut Page, background: &Background<'_>) {
         let Some(study) = &background.plan.study else { return };
         let claims = study.contrasts.len();
@@ -70,8 +70,8 @@ impl Report {
     }
 }
 
-/// The smallest difference, as a share of `episodes`, that one claim shows with [`POWER`] at this level, where `discordant`
-/// of the episodes are won by one arm alone; none where even the largest is not shown so often.
+/// Returns the smallest difference, as a share of `episodes`, that one claim shows with power [`POWER`] at this level, if
+/// only one arm wins the share `discordant` of the episodes. `None` where even the largest difference has less power.
 fn smallest_effect(discordant: f64, level: f64, episodes: u64) -> Option<f64> {
     let shown = |effect: f64| {
         let treatment_only = (discordant + effect) / 2.0;
@@ -82,7 +82,7 @@ fn smallest_effect(discordant: f64, level: f64, episodes: u64) -> Option<f64> {
         return None;
     }
     let (mut low, mut high) = (0.0, discordant);
-    // Halved to less than the digit that is printed.
+    // 16 bisections make the error smaller than the last printed digit.
     for _ in 0..16 {
         let middle = (low + high) / 2.0;
         if shown(middle) { high = middle } else { low = middle }
@@ -286,7 +286,7 @@ impl Background<'_> {
         table
     }
 
-    /// What the tasks are.
+    /// Returns the table of tasks with their instructions.
     pub(super) fn instructions(&self) -> Table {
         let mut table = Table::new(&["task", "instruction"]).laid_out(Layout::Facts);
         table.rows.extend(self.tasks.iter().map(|(task, words)| vec![task.to_string(), words.clone()]));
@@ -312,17 +312,17 @@ impl Background<'_> {
     }
 }
 
-/// A share in percent, to one digit where it needs one.
+/// Formats a share in percent, with at most one digit after the point.
 fn percent(share: f64) -> String {
     format!("{} %", (1000.0 * share).round() / 10.0)
 }
 
-/// Parts that are there, joined; none where there is none.
+/// Joins parts with commas; `None` where there are none.
 fn some_of(parts: Vec<String>) -> Option<String> {
     if parts.is_empty() { None } else { Some(parts.join(", ")) }
 }
 
-/// The data of a card, each file with its digest.
+/// Returns the training data of a card: each file with its digest, and the number of demonstrations.
 fn trained_on(card: &toml::Table) -> Option<String> {
     let demonstrations = stated(card, &["training", "demonstrations"]);
     let count = demonstrations.map(|count| format!("{count} demonstrations of it"));
@@ -336,7 +336,7 @@ fn trained_on(card: &toml::Table) -> Option<String> {
     some_of(files.chain(count).collect())
 }
 
-/// The vector and the pictures that a card's model reads.
+/// Returns the observation vector and the cameras that a card's model reads.
 fn reads(card: &toml::Table) -> Option<String> {
     let layout = stated(card, &["observation", "layout"])?;
     let objects = match layout.as_str() {

@@ -1,5 +1,5 @@
-//! What a study came to: every figure of its report, made from stored results and the plan alone.
-//! Pure: the same results give the same report, whoever asks and in whatever order the episodes came.
+//! The report of a study: every number in it, computed from the stored results, the plan and the probe's calibrator.
+//! Pure functions: the same results give the same report, in whatever order the episodes are passed.
 
 mod advice;
 mod arms;
@@ -27,8 +27,8 @@ use aegis_statistics::{
 use serde::Serialize;
 
 use crate::arm::{ArmName, WEAK};
-use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 use crate::plan::Plan;
 use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
 
@@ -41,99 +41,101 @@ pub use pilot::ShareAdvice;
 pub use probe_discrimination::{Discrimination, ScoreMoment, WeakPath};
 pub use tables::plain;
 
-/// Everything that a report says in figures.
+/// All numbers of a report.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// Whether the results are whole, and the twins twins.
+    /// Whether the results are complete, and whether twins are equal up to their first hand-over.
     pub audit: Audit,
     /// Every arm, in the plan's order.
     pub arms: Vec<ArmReport>,
-    /// Control steps after which an episode is lost.
+    /// The horizon: number of control steps after which an episode that has not succeeded is lost.
     pub horizon_steps: u32,
-    /// Of which steps the budgets' duty is a share; that of an arm is always of the steps that it took.
+    /// The steps that the duty in a budget comparison is a share of. [`ArmReport::duty`] is always a share of the steps that
+    /// the arm took.
     pub duty_of: DutyOf,
-    /// The registered family, in its order.
+    /// The registered family of contrasts, in the plan's order.
     pub contrasts: Vec<ContrastReport>,
-    /// How far apart budgets may be.
+    /// The largest differences of budgets that still count as equal.
     pub tolerance: Tolerance,
-    /// What the probe's early scores on the weak path are worth.
+    /// How well the probe's early-window scores on the weak arm predict failure.
     #[serde(flatten)]
     pub discrimination: Discrimination,
-    /// The score along the weak path.
+    /// The score at each boundary of the weak arm's episodes.
     pub score_over_time: Vec<ScoreMoment>,
-    /// The episodes that show most, at most five.
+    /// The most instructive episodes of the arm `aegis`, at most five.
     pub instructive: Vec<Instructive>,
-    /// Every kill criterion.
+    /// Every kill criterion, evaluated.
     pub kill: [Judged; 5],
-    /// Whether one of them fired.
+    /// Whether at least one kill criterion fired.
     pub killed: bool,
 }
 
-/// One arm beside its weak twins.
+/// The results of one arm, compared with its weak twins.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ArmReport {
-    /// Its name.
+    /// The arm's name.
     pub arm: ArmName,
-    /// Episodes won, with a Clopper–Pearson interval.
+    /// Share of episodes won, with a Clopper–Pearson interval.
     pub success: Proportion,
-    /// Recovered, broken and net, against weak; none for weak itself.
+    /// Recovered and broken episodes and the net effect, against weak. `None` for weak itself.
     pub effects: Option<PairedEffects>,
-    /// By task; empty for weak itself.
+    /// The same effects by task. Empty for weak itself.
     pub tasks: Vec<TaskRow>,
-    /// The net effect without each task in turn; empty for weak itself.
+    /// The net effect with each task left out in turn. Empty for weak itself and for a study of a single task.
     pub without_task: Vec<LeftOut>,
-    /// Fires per episode.
+    /// Mean number of fires per episode.
     pub fires: f64,
-    /// Share of all control steps that the strong policy drove.
+    /// Share of all control steps taken that the strong policy drove.
     pub duty: f64,
-    /// When its help began and how much of it there was.
+    /// The control steps of the hand-overs to the strong policy, and how much of an episode that policy drove.
     pub help: Help,
 }
 
-/// One contrast of the family.
+/// The result of one contrast of the family.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ContrastReport {
-    /// The claim.
+    /// The registered claim.
     #[serde(flatten)]
     pub claim: ContrastSettings,
-    /// Counts, test and difference.
+    /// Counts of episodes, McNemar test and difference with its interval.
     pub figures: Contrast,
     /// The p-value adjusted by Holm over the family.
     pub adjusted: f64,
-    /// Whether the claim holds at the plan's level: not if its budgets are shown to differ, or nothing is known of them.
+    /// Whether the claim holds at the plan's level. False if the arms' budgets are shown to differ or cannot be compared.
     pub holds: bool,
-    /// What both arms spent; none where one of them is not gated, so that budgets are not meant to be equal.
+    /// Comparison of what both arms spent. `None` where one arm is not gated, as its budget need not be equal, and where
+    /// `budget_unknown` is true.
     pub budget: Option<BudgetMatch>,
-    /// Whether budgets are meant to be equal and all episodes are of one start, so that nobody can say whether they are.
+    /// Whether budgets have to be equal and cannot be compared, because all episodes share one start.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub budget_unknown: bool,
-    /// Evidence that may be looked at at any time, where the plan registered it.
+    /// E-value of the sequential McNemar test, valid at any stopping time. `None` unless the plan registered the test.
     pub e_value: Option<f64>,
 }
 
-/// Why there is no report.
+/// Why a report cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The plan has no `[study]`.
     #[error("the plan has no [study], so there is nothing to report on")]
     NoStudy,
-    /// There are no results of an arm.
+    /// No complete set has a result of this arm.
     #[error("arm {0}: found no complete set of twins; run `aegis experiment run` first")]
     NoResults(ArmName),
     /// A figure cannot be drawn.
     #[error("figure: {0}")]
     Figure(String),
-    /// The figures cannot be made.
+    /// A statistic cannot be computed.
     #[error("{what}: {source}")]
     Statistics {
-        /// Of what.
+        /// The arm or contrast that the statistic is of.
         what: String,
-        /// Why.
+        /// The reason.
         source: StatisticsError,
     },
 }
 
-/// The results of complete sets of twins, by arm, keys in order.
+/// The results of complete sets, by arm, in the order of their keys.
 struct ByArm<'a>(BTreeMap<&'a ArmName, Vec<&'a EpisodeResult>>);
 
 impl<'a> ByArm<'a> {
@@ -152,16 +154,16 @@ impl<'a> ByArm<'a> {
     }
 }
 
-/// The largest of what must not be large; NaN is larger than anything, as nobody knows how large it is.
+/// Returns the largest of `values`, at least 0. NaN counts as infinity, so that an unknown value exceeds every limit.
 fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |most, value| if value.is_nan() { f64::INFINITY } else { most.max(value) })
 }
 
-/// Makes the report of a plan's study from what is stored for `keys`, all of the plan's. Sets of twins that lack an arm
-/// count as missing and for nothing else. `calibrator` is that of the plan's probe.
+/// Computes the report of the plan's study from the stored `results`. `keys` are all keys of the plan; `calibrator` is the
+/// one of the plan's probe. A set that lacks an arm is counted as missing and used for nothing else.
 ///
 /// # Errors
-/// [`ReportError`].
+/// [`ReportError`] if the plan has no study, an arm has no results or a statistic cannot be computed.
 pub fn report(
     plan: &Plan,
     keys: &[EpisodeKey],
@@ -244,7 +246,7 @@ fn arm_report(
             false => Some(paired_effects(&twins, &study.bootstrap()).map_err(failed(what()))?),
         },
         tasks: if itself { Vec::new() } else { task_table(&twins, level).map_err(failed(what()))? },
-        // Of a study of one task there is nothing to leave out.
+        // Leaving out a task fails for a study of one task; the table is empty then.
         without_task: if itself { Vec::new() } else { leave_one_task_out(&twins).unwrap_or_default() },
         fires: count(|result| u64::from(result.fires)) as f64 / results.len() as f64,
         duty: count(|result| u64::from(result.strong_steps)) as f64 / steps.max(1) as f64,

@@ -1,4 +1,4 @@
-//! The report's table of what the files themselves say of the starts that they came from, beside what the plan says.
+//! The report's table of origins: the starts from which model and probe files were made, as stated by the files themselves.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use super::{Background, Table};
 use crate::origin::{Circumstances, Origin, Statement, runs, spans};
 
 impl Background<'_> {
-    /// What the statements come to, in words.
+    /// Returns a paragraph that summarises the statements: files without one, and remarks on those that state their starts.
     pub(super) fn origins_in_words(&self) -> String {
         let silent: BTreeSet<&str> =
             self.statements.iter().filter(|one| one.origin.is_none()).map(|one| one.file.as_str()).collect();
@@ -35,7 +35,7 @@ impl Background<'_> {
         words
     }
 
-    /// Every range that a file states.
+    /// Returns the table of every range of starts that a file states.
     pub(super) fn origins(&self) -> Table {
         let mut table =
             Table::new(&["file", "what", "initial states", "tasks", "seeds", "SHA-256 of the list"])

@@ -1,18 +1,18 @@
 //! A report as a page: headings, sentences, figures and tables in the order in which they are added.
-//! `page/html.rs` and `page/markdown.rs` render it. Formatting only; every number arrives computed.
+//! `page/html.rs` and `page/markdown.rs` render the page. No numbers are computed here.
 
 mod html;
 mod markdown;
 
-/// How a table's cells break, and what happens to it on a narrow screen.
+/// How the cells of a table wrap, and how the table is shown on a narrow screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// Columns of numbers, which scroll sideways where they do not fit.
+    /// Columns of numbers. The table scrolls sideways where it does not fit.
     #[default]
     Grid,
-    /// On a narrow screen each row becomes a block of named lines, so that no column is out of sight.
+    /// Columns on a wide screen. On a narrow screen each row becomes a block of named lines, so that no column is hidden.
     Stacked,
-    /// Words and digests, which break anywhere.
+    /// Words and digests. Lines may break at any character.
     Facts,
 }
 
@@ -21,55 +21,55 @@ pub enum Layout {
 pub struct Table {
     /// Column heads.
     pub head: Vec<String>,
-    /// Rows as long as the head.
+    /// Rows, each as long as `head`.
     pub rows: Vec<Vec<String>>,
-    /// How it is laid out; Markdown has one layout alone.
+    /// Layout in HTML. Markdown has only one layout.
     pub layout: Layout,
 }
 
 impl Table {
-    /// A table without rows.
+    /// Creates a table without rows, in the layout [`Layout::Grid`].
     pub fn new(head: &[&str]) -> Self {
         let head = head.iter().map(|&text| text.to_owned()).collect();
         Self { head, rows: Vec::new(), layout: Layout::Grid }
     }
 
-    /// The same table in another layout.
+    /// Returns this table in another layout.
     pub fn laid_out(self, layout: Layout) -> Self {
         Self { layout, ..self }
     }
 }
 
-/// A picture, what it shows in words, and how to read it.
+/// A drawing, its content in words, and its caption.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Figure {
-    /// Its content in words, for those who do not see it.
+    /// The content in words, for readers who do not see the drawing.
     pub alt: String,
-    /// How to read it, for everybody.
+    /// The caption, which says how to read the drawing.
     pub caption: String,
-    /// An `<svg>` as wide as the text, and one for narrow screens.
+    /// Two `<svg>` elements: one as wide as the page's text, one for narrow screens.
     pub drawings: [String; 2],
 }
 
-/// Something beside the page, by its path from there.
+/// A link to a file beside the page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The path.
+    /// Path relative to the page.
     pub to: String,
-    /// What is there.
+    /// Text of the link: what the file holds.
     pub text: String,
-    /// What to know of it, after the link.
+    /// Text that follows the link and describes the file.
     pub rest: String,
 }
 
-/// What a study comes to, in a word.
+/// The outcome of a study.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every registered claim holds.
     Holds,
-    /// At least one claim is not shown.
+    /// At least one claim is not shown, and no kill criterion fired.
     NotShown,
-    /// Nothing is confirmed, whatever was found.
+    /// A kill criterion fired: nothing is confirmed, whatever the tests show.
     Void,
 }
 
@@ -83,7 +83,7 @@ impl Outcome {
     }
 }
 
-/// One thing in a section.
+/// One element of a section.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Block {
     Heading(String),
@@ -94,24 +94,24 @@ enum Block {
     Table(Table),
 }
 
-/// One heading and what stands under it, in its order.
+/// One heading and the blocks under it, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Section {
     heading: String,
     blocks: Vec<Block>,
 }
 
-/// A whole page.
+/// A page of a title and sections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     title: String,
     sections: Vec<Section>,
-    /// Sections above the table of contents; a page with none has no such table.
+    /// Number of sections above the table of contents. With 0 the page has no table of contents.
     lead: usize,
 }
 
 impl Page {
-    /// A page without sections.
+    /// Creates a page without sections.
     pub fn new(title: impl Into<String>) -> Self {
         Self { title: title.into(), sections: Vec::new(), lead: 0 }
     }
@@ -122,13 +122,13 @@ impl Page {
         self
     }
 
-    /// Puts the table of contents here: it lists the sections that follow.
+    /// Places the table of contents after the sections added so far. It lists the sections that are added later.
     pub fn contents(&mut self) -> &mut Self {
         self.lead = self.sections.len();
         self
     }
 
-    /// Adds a heading below the section's own.
+    /// Adds a heading of one level below the section's heading to the last section.
     pub fn heading(&mut self, text: impl Into<String>) -> &mut Self {
         self.add(Block::Heading(text.into()))
     }
@@ -138,12 +138,12 @@ impl Page {
         self.add(Block::Sentence(sentence.into()))
     }
 
-    /// Adds the verdict and its reasons to the last section.
+    /// Adds the verdict and its reasons `why` to the last section.
     pub fn verdict(&mut self, outcome: Outcome, why: impl Into<String>) -> &mut Self {
         self.add(Block::Verdict(outcome, why.into()))
     }
 
-    /// Adds a link to the last section; links one after another are one list.
+    /// Adds a link to the last section. Consecutive links form one list.
     pub fn link(&mut self, link: Link) -> &mut Self {
         let last = self.sections.last_mut().and_then(|section| section.blocks.last_mut());
         if let Some(Block::Links(links)) = last {
@@ -153,7 +153,7 @@ impl Page {
         self.add(Block::Links(vec![link]))
     }
 
-    /// Adds a figure to the last section; Markdown has its words alone.
+    /// Adds a figure, if there is one, to the last section. Markdown shows only its words.
     pub fn figure(&mut self, figure: impl Into<Option<Figure>>) -> &mut Self {
         match figure.into() {
             Some(figure) => self.add(Block::Figure(figure)),
@@ -173,14 +173,14 @@ impl Page {
         self
     }
 
-    /// Headings of the sections that the table of contents lists, each with its anchor.
+    /// Returns the headings of the sections that the table of contents lists, each with its anchor.
     fn listed(&self) -> impl Iterator<Item = (&str, String)> {
         let listed = if self.lead == 0 { &[] } else { &self.sections[self.lead..] };
         listed.iter().map(|section| (section.heading.as_str(), anchor(&section.heading)))
     }
 }
 
-/// The anchor of a heading, as GitHub makes it: lower case, hyphens for spaces, no punctuation.
+/// Returns the anchor of a heading as GitHub makes it: lower case, hyphens for spaces, no punctuation.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|symbol| symbol.is_alphanumeric() || [' ', '-', '_'].contains(symbol));
     kept.flat_map(char::to_lowercase).map(|symbol| if symbol == ' ' { '-' } else { symbol }).collect()

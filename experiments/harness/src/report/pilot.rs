@@ -9,16 +9,16 @@ use crate::arm::ArmName;
 use crate::probe::rules::RuleSettings;
 use crate::study::StudySettings;
 
-/// What would make a blind arm spend as much as the arm that it is compared with.
+/// The share of episodes in which a blind arm has to fire to spend as much as the arm that it is compared with.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShareAdvice {
     /// The blind arm.
     pub arm: ArmName,
-    /// The arm whose budget it should have.
+    /// The arm whose budget the blind arm should match.
     pub like: ArmName,
-    /// The share of episodes that it fires in now.
+    /// The share of episodes that the blind arm fires in now.
     pub now: f64,
-    /// The share that would do; above 1 where its schedule spends too little in every episode.
+    /// The share at which both arms spend the same. Above 1 where the schedule spends too little even in every episode.
     pub wanted: f64,
 }
 
@@ -40,7 +40,7 @@ impl ShareAdvice {
 }
 
 impl Report {
-    /// For each blind arm, the share of episodes that would spend what the arm spends that it is compared with.
+    /// Returns for each blind arm the share of episodes at which it would spend as much as the arm it is compared with.
     pub fn share_advice(&self, study: &StudySettings) -> Vec<ShareAdvice> {
         let mut found: Vec<ShareAdvice> = Vec::new();
         for one in &self.contrasts {
@@ -65,7 +65,7 @@ impl Report {
         found
     }
 
-    /// What the tuning range says of a study that is not registered yet.
+    /// Renders the page of a pilot: what the tuning range predicts for a study that is not registered yet.
     pub fn pilot_page(&self, title: &str, study: &StudySettings) -> Page {
         let mut page = Page::new(title);
         page.section("Budgets").table(self.budget_table());

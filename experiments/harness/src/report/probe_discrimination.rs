@@ -1,5 +1,5 @@
-//! What the probe says along the weak path: how it ranks lost above won, what its probabilities are worth, how it spreads.
-//! Boundaries late in an episode are those of the episodes that still run.
+//! The probe's scores on the weak arm: discrimination of lost from won episodes (AUROC), calibration of the probabilities,
+//! and quartiles at each boundary. Late boundaries include only the episodes that are still running.
 
 use aegis_core::platt::PlattScaling;
 use aegis_core::{Score, Start};
@@ -8,45 +8,46 @@ use aegis_statistics::{
 };
 use serde::Serialize;
 
-use crate::episode::EpisodeResult;
+use crate::outcome::EpisodeResult;
 use crate::plan::Plan;
 use crate::probe::calibration::Scored;
 use crate::probe::evaluation::{TimePoint, calibrated_reliability, over_time};
 use crate::study::StudySettings;
 
-/// What the probe is worth on the weak arm's episodes; a part is none where it is undefined, as where all ended alike.
+/// Discrimination and calibration of the probe on the weak arm's episodes. A field is `None` where the measure is
+/// undefined, for example where all episodes ended alike.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Discrimination {
-    /// Early-window AUROC, over clusters.
+    /// AUROC of the early window's mean score over all episodes, with an interval over clusters of equal starts.
     pub auroc: Option<Estimate>,
-    /// The same within tasks.
+    /// The same AUROC over pairs of episodes of the same task.
     pub auroc_within: Option<Estimate>,
-    /// The curve whose area `auroc` is.
+    /// The ROC curve; `auroc` is the area under it.
     pub roc: Option<Vec<RocPoint>>,
-    /// The early window's scores as the calibrated probabilities of failure that they stand for, against outcomes.
+    /// Calibrated probabilities of failure from the early window's scores, compared with the outcomes.
     pub reliability: Option<Reliability>,
 }
 
-/// The weak arm's episodes as rules and figures read them.
+/// The weak arm's episodes, as scores and starts.
 pub struct WeakPath {
     scored: Vec<Scored>,
     starts: Vec<Start>,
 }
 
 impl WeakPath {
-    /// Of the weak arm's results.
+    /// Creates the paths from the weak arm's results.
     pub fn new<'a>(weak: impl IntoIterator<Item = &'a EpisodeResult>) -> Self {
         let (scored, starts) = weak.into_iter().map(|result| (scored(result), result.key.start)).unzip();
         Self { scored, starts }
     }
 
-    /// The early window's AUROC over all episodes.
+    /// Returns the AUROC of the early window's mean score over all episodes, or `None` where it is undefined.
     pub fn auroc(&self, plan: &Plan, study: &StudySettings) -> Option<Estimate> {
         let (failed, scores) = self.early(plan);
         self.overall(&failed, &scores, study)
     }
 
-    /// All of it; `calibrator` is the probe's.
+    /// Computes every measure of [`Discrimination`]; `calibrator` is the probe's.
     pub fn discrimination(
         &self,
         plan: &Plan,
@@ -69,12 +70,12 @@ impl WeakPath {
         auroc_interval(failed, scores, &clusters, &study.bootstrap()).ok()
     }
 
-    /// Every boundary.
+    /// Returns the scores at every boundary.
     pub fn over_time(&self) -> Vec<ScoreMoment> {
         score_over_time(&self.scored)
     }
 
-    /// Whether each episode was lost, and the mean score of its early window.
+    /// Returns for each episode whether it was lost, and the mean score of its early window.
     fn early(&self, plan: &Plan) -> (Vec<bool>, Vec<f64>) {
         let end = plan.fit.early_fraction * f64::from(plan.gate.horizon_steps);
         self.scored.iter().map(|episode| (episode.failed, episode.early(end))).unzip()
@@ -87,19 +88,19 @@ fn scored(result: &EpisodeResult) -> Scored {
     Scored { failed: !result.success, steps, scores, disagreement: Vec::new() }
 }
 
-/// The score at one boundary.
+/// The scores at one boundary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ScoreMoment {
-    /// How many run, how many of them are lost, and how well the score ranks them.
+    /// Number of episodes still running, how many of these are lost in the end, and how well the score ranks them (AUROC).
     #[serde(flatten)]
     pub moment: TimePoint,
-    /// Lower quartile, median and upper quartile over lost episodes, by nearest rank; none without any.
+    /// Lower quartile, median and upper quartile over lost episodes, by nearest rank. `None` without lost episodes.
     pub lost: Option<[f64; 3]>,
-    /// The same over won episodes.
+    /// The same quartiles over won episodes.
     pub won: Option<[f64; 3]>,
 }
 
-/// Every boundary of these episodes.
+/// Computes the scores at every boundary of these episodes.
 fn score_over_time(scored: &[Scored]) -> Vec<ScoreMoment> {
     let moments = over_time(scored).into_iter().enumerate();
     let at = |boundary: usize, failed: bool| {

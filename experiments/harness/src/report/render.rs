@@ -1,5 +1,5 @@
-//! The report's page: its figures in words and tables, in the order in which a reader should meet them.
-//! The answer first, then whether it may be believed, then how it was made.
+//! The page of a report: its numbers in sentences, figures and tables, in reading order.
+//! The answer comes first, then the evidence for it, then how the study was made.
 
 use aegis_statistics::{Estimate, Over};
 
@@ -14,10 +14,10 @@ const QUESTION: &str = "Does the strong policy, called in when the probe's score
      on the same episodes, with the same starts and the same noise.";
 
 impl Report {
-    /// The page.
+    /// Renders the report as a page with this title.
     ///
     /// # Errors
-    /// [`ReportError::Figure`].
+    /// [`ReportError::Figure`] if a figure cannot be drawn.
     pub fn page(&self, title: &str, background: &Background<'_>) -> Result<Page, ReportError> {
         let mut page = Page::new(title);
         page.section("Question").say(QUESTION);
@@ -177,7 +177,7 @@ impl Report {
         }
     }
 
-    /// Whether the family holds, and by how much.
+    /// Returns one sentence on whether the family holds, with the difference of each contrast.
     fn in_one_sentence(&self) -> String {
         let held = self.contrasts.iter().filter(|one| one.holds).count();
         let verdict = match (held == self.contrasts.len(), self.killed) {
@@ -201,7 +201,7 @@ impl Report {
         format!("{verdict}: {}.", found.join("; "))
     }
 
-    /// What the study comes to, and what that rests on.
+    /// Returns the outcome of the study and its reasons.
     fn verdict(&self, background: &Background<'_>) -> (Outcome, String) {
         let names = |holds: bool| {
             let claims = self.contrasts.iter().filter(|one| one.holds == holds);
@@ -231,7 +231,7 @@ impl Report {
         (outcome, format!("{said}. {}", self.harm()).trim_end().to_owned())
     }
 
-    /// What aegis cost of what weak wins.
+    /// Returns a sentence on the episodes that weak wins and aegis loses.
     fn harm(&self) -> String {
         let effects = self.arms.iter().find(|arm| arm.arm == *AEGIS).and_then(|arm| arm.effects);
         effects.map_or(String::new(), |effects| {
@@ -273,7 +273,7 @@ fn over(of: Over) -> &'static str {
     }
 }
 
-/// A difference in words, its sign in them; the interval keeps its own.
+/// Describes a difference in words. The words give the sign of the estimate; the ends of the interval are signed numbers.
 fn wins(better: &ArmName, than: &ArmName, of: Over, difference: &Estimate) -> String {
     let [estimate, lower, upper] =
         [difference.estimate, difference.lower, difference.upper].map(|value| 100.0 * value);

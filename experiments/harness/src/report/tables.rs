@@ -198,7 +198,7 @@ pub(super) fn reliability_table(found: &Reliability) -> Table {
     table
 }
 
-/// Won, and of how many; nothing of nothing where there is no episode.
+/// Returns the episodes won and the number of episodes; `(0, 0)` for `None`.
 pub(super) fn counts(of: Option<Proportion>) -> (u64, u64) {
     of.map_or((0, 0), |of| (of.k, of.n))
 }
@@ -219,18 +219,18 @@ pub(super) fn points(Estimate { estimate, lower, upper, .. }: &Estimate) -> Stri
     between([estimate, lower, upper].map(|value| 100.0 * value), 1, " points")
 }
 
-/// An estimate, its unit, and its interval.
+/// Formats an estimate, its unit and its interval; `values` are estimate, lower end and upper end.
 fn between(values: [f64; 3], digits: usize, unit: &str) -> String {
     let [estimate, lower, upper] = values.map(|value| signed(value, digits));
     format!("{estimate}{unit} [{lower}, {upper}]")
 }
 
-/// A number with its sign, and a minus as wide as a plus.
+/// Formats a number with its sign. A minus is written as `−`, which is as wide as a plus.
 pub(super) fn signed(value: f64, digits: usize) -> String {
     format!("{value:+.digits$}").replace('-', "−")
 }
 
-/// Which steps duty is a share of.
+/// Returns the name of the duty, with the steps that it is a share of.
 pub(super) fn duty_name(of: DutyOf) -> &'static str {
     match of {
         DutyOf::Steps => "duty, of steps taken",
@@ -238,7 +238,7 @@ pub(super) fn duty_name(of: DutyOf) -> &'static str {
     }
 }
 
-/// An estimate with its interval, to three digits.
+/// Formats an estimate and its interval with three digits after the point.
 pub fn plain(Estimate { estimate, lower, upper, .. }: &Estimate) -> String {
     format!("{estimate:.3} [{lower:.3}, {upper:.3}]")
 }

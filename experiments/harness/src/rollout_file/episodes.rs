@@ -1,29 +1,31 @@
-//! Rows of a file of rollouts put together to episodes, each held against itself and against what the file says of all.
+//! Groups the rows of a rollout file into episodes. Each episode is checked for consistency and against the file's
+//! metadata.
 
 use std::collections::BTreeMap;
 
-use super::read::{Complaint, complaint};
+use super::complaint::{Complaint, complaint};
 use crate::key::EpisodeKey;
-use crate::rollouts::{Boundary, Rollout};
+use crate::rollout::{Boundary, Rollout};
 
-/// What a row says of its episode: key, success, steps.
+/// Episode of a row: key, success, and number of control steps.
 pub(super) type Episode = (EpisodeKey, bool, u32);
 
-/// The rollouts so far.
+/// Rollouts that have been read so far.
 pub(super) struct EpisodeRows {
     rollouts: Vec<Rollout>,
-    /// Rows so far.
+    /// Number of rows so far.
     pub(super) rows: usize,
-    /// Values of the first row's activation.
+    /// Number of values in the first row's activation.
     width: Option<usize>,
-    /// Row at which each episode began.
+    /// First row of each episode.
     began: BTreeMap<EpisodeKey, usize>,
     horizon_steps: u32,
     chunk_steps: u32,
 }
 
 impl EpisodeRows {
-    /// Nothing yet, of episodes of so many control steps at the most, with a boundary after each so many.
+    /// Creates an empty collection for episodes of at most `horizon_steps` control steps, with a boundary every
+    /// `chunk_steps`.
     pub(super) fn new(horizon_steps: u32, chunk_steps: u32) -> Result<Self, Complaint> {
         for (name, steps) in [("horizon_steps", horizon_steps), ("chunk_steps", chunk_steps)] {
             if steps == 0 {
@@ -34,7 +36,7 @@ impl EpisodeRows {
         Ok(Self { rollouts, rows: 0, width: None, began, horizon_steps, chunk_steps })
     }
 
-    /// Adds one row to the last rollout, or begins the next.
+    /// Adds one row to the last rollout, or begins the next rollout.
     pub(super) fn add(
         &mut self,
         (key, success, steps): Episode,
@@ -87,7 +89,7 @@ impl EpisodeRows {
         Ok(())
     }
 
-    /// All rollouts, each with every boundary.
+    /// Checks that each rollout has all its boundaries and returns the rollouts.
     pub(super) fn whole(self) -> Result<Vec<Rollout>, Complaint> {
         if self.rollouts.is_empty() {
             return Err(complaint("rows", "none", "one for each chunk boundary"));

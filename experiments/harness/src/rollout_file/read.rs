@@ -1,5 +1,6 @@
-//! Rollouts read from Parquet, by `aegis collect` or by anybody: columns in any order among others, whole numbers and floats
-//! of any width, lists of any kind, any codec. What is wrong is named by column and row.
+//! Reads rollouts from Parquet files that were written by `aegis collect` or another program: columns in any order with
+//! other columns between them, integers and floats of any width, lists of any kind, any codec. Errors name column and
+//! row.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
@@ -15,20 +16,21 @@ use arrow::datatypes::{
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
+use super::complaint::{Complaint, complaint};
 use super::episodes::{Episode, EpisodeRows};
-use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SILENT, VALUES};
+use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SCHEMA_WITHOUT_ORIGINS, VALUES};
 use crate::files::{instead_of, open_file, same_digest};
 use crate::key::EpisodeKey;
 use crate::origin::{Starts, difference};
-use crate::parquet_file::check_places;
-use crate::rollouts::{Boundary, Rollout, digest};
+use crate::parquet_file::check_column_ranges;
+use crate::rollout::{Boundary, Rollout, digest};
 
-/// What a Parquet file is called where another was wanted.
+/// Name of a Parquet file in messages about files of another format.
 const PARQUET: &str = "a Parquet file";
-/// The key under which pandas keeps the attributes of a data frame, as JSON.
+/// Metadata key under which pandas stores the attributes of a data frame, as JSON.
 const PANDAS: &str = "PANDAS_ATTRS";
 
-/// The columns that are read.
+/// Columns that are read.
 const COLUMNS: [&str; 9] = [
     "task",
     "initial_state",
@@ -41,17 +43,10 @@ const COLUMNS: [&str; 9] = [
     "strong_chunk",
 ];
 
-/// Field, what was found, what is valid.
-pub(super) type Complaint = (String, String, String);
-
-pub(super) fn complaint(field: &str, found: impl Into<String>, valid: impl Into<String>) -> Complaint {
-    (field.to_owned(), found.into(), valid.into())
-}
-
-/// Reads rollouts and what they are of.
+/// Reads rollouts and their provenance.
 ///
 /// # Errors
-/// A file that cannot be read or is no Parquet file, and the first column, row or key that is not what it should be.
+/// A file that cannot be read or is not a Parquet file, and the first invalid column, row or metadata key.
 pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError> {
     let io = |reason: String| RolloutFileError::Read { path: path.to_owned(), reason };
     let invalid = |(field, found, valid): Complaint| RolloutFileError::Invalid {
@@ -69,7 +64,7 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
         Some(found) if found.ends_with(PARQUET) => damaged(error.to_string()),
         found => io(format!("no Parquet file: {}", found.unwrap_or_else(|| error.to_string()))),
     })?;
-    check_places(builder.metadata(), length).map_err(&damaged)?;
+    check_column_ranges(builder.metadata(), length).map_err(&damaged)?;
     let names: Vec<&String> = builder.schema().fields().iter().map(|field| field.name()).collect();
     if let Some(name) = COLUMNS.iter().find(|name| names.iter().filter(|found| found == name).count() > 1) {
         let found = format!("more than one among {names:?}");
@@ -89,21 +84,21 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     let starts = Starts::of(rollouts.iter().map(|rollout| rollout.key));
     match &provenance.starts {
         Some(said) if *said == starts => {}
-        None if provenance.schema == SILENT => provenance.starts = Some(starts),
+        None if provenance.schema == SCHEMA_WITHOUT_ORIGINS => provenance.starts = Some(starts),
         said => return Err(invalid(other_starts(&rollouts, &starts, said.as_ref()))),
     }
     let found = digest(&rollouts);
     if let Some(values) = values.filter(|values| !same_digest(values, &found)) {
         let valid = format!(
             "{values}, metadata.aegis.{VALUES}: the file is damaged, so collect or copy it again; where somebody changed values on \
-             purpose, the key is left out (docs/rollouts.md)"
+             purpose, the key is left out (docs/reference/rollouts.md)"
         );
         return Err(invalid(complaint("rows", format!("values of SHA-256 {found}"), valid)));
     }
     Ok((provenance, rollouts))
 }
 
-/// What is wrong with rows of other starts than the file says.
+/// Returns the error for rows whose starts differ from those in the metadata.
 fn other_starts(rollouts: &[Rollout], starts: &Starts, said: Option<&Starts>) -> Complaint {
     let text = |starts: &Starts| format!("{starts} (SHA-256 {})", starts.sha256);
     let Some(said) = said else {
@@ -115,11 +110,11 @@ fn other_starts(rollouts: &[Rollout], starts: &Starts, said: Option<&Starts>) ->
     complaint("rows", text(starts), valid)
 }
 
-/// What the rollouts are of, from the schema's metadata, or from the attributes of the data frame that was written; and the
-/// digest of their values, where it is there.
+/// Parses the provenance and, where present, the digest of the values, from the schema's metadata or from the
+/// attributes of a pandas data frame.
 fn provenance(metadata: &HashMap<String, String>) -> Result<(Provenance, Option<String>), Complaint> {
     let refused = |found: String| {
-        complaint("metadata.aegis", found, "what `aegis collect` writes; see docs/rollouts.md")
+        complaint("metadata.aegis", found, "what `aegis collect` writes; see docs/reference/rollouts.md")
     };
     let parse = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| refused(error.to_string()));
     let in_pandas = || -> Result<Option<Value>, Complaint> {
@@ -131,14 +126,14 @@ fn provenance(metadata: &HashMap<String, String>) -> Result<(Provenance, Option<
         None => in_pandas()?,
     };
     let mut value = match value {
-        // A data frame's attribute may be the text itself.
+        // A data frame's attribute may be the JSON text itself.
         Some(Value::String(text)) => parse(&text)?,
         Some(value) => value,
         None => return Err(refused("no such key, nor an attribute `aegis` of a data frame".into())),
     };
     let schema = value.get("schema").cloned().unwrap_or_default();
-    if schema != SCHEMA && schema != SILENT {
-        let valid = format!("{SCHEMA}, or {SILENT}, which does not name its starts");
+    if schema != SCHEMA && schema != SCHEMA_WITHOUT_ORIGINS {
+        let valid = format!("{SCHEMA}, or {SCHEMA_WITHOUT_ORIGINS}, which does not name its starts");
         return Err(complaint("metadata.aegis.schema", schema.to_string(), valid));
     }
     let values =
@@ -150,9 +145,9 @@ fn provenance(metadata: &HashMap<String, String>) -> Result<(Provenance, Option<
     Ok((provenance, values))
 }
 
-/// The columns of one batch.
+/// Columns of one record batch.
 struct Rows {
-    /// Row of the file that the batch begins with.
+    /// Index of the batch's first row in the file.
     first: usize,
     task: Vec<i128>,
     initial_state: Vec<i128>,
@@ -165,7 +160,7 @@ struct Rows {
     strong: Lists,
 }
 
-/// A column of lists: where each row's values are, and all values.
+/// Column of lists: the index range of each row's values, and all values.
 struct Lists {
     rows: Vec<Range<usize>>,
     values: Vec<f64>,
@@ -228,7 +223,7 @@ impl Rows {
         })
     }
 
-    /// A whole number of a row, from 0 to `largest`.
+    /// Returns an integer of a row, checked to be from 0 to `largest`.
     fn number<T: TryFrom<i128> + Display>(
         &self,
         name: &str,
@@ -242,7 +237,7 @@ impl Rows {
     }
 }
 
-/// A column by name, without nulls.
+/// Returns a column by name and checks that it has no nulls.
 fn column<'a>(
     batch: &'a RecordBatch,
     name: &str,
@@ -254,7 +249,7 @@ fn column<'a>(
         let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         complaint(name, format!("no such column among {}", names.join(", ")), valid)
     })?;
-    // Those of a dictionary's values too.
+    // Includes nulls among a dictionary's values.
     let nulls = found.logical_nulls();
     match nulls.and_then(|nulls| (0..found.len()).find(|row| nulls.is_null(*row))) {
         Some(row) => {
@@ -265,7 +260,7 @@ fn column<'a>(
     }
 }
 
-/// Whole numbers of any width, or of a dictionary; none for anything else.
+/// Converts integers of any width, also in a dictionary; `None` for other types.
 fn integers(array: &dyn Array) -> Option<Vec<i128>> {
     fn all<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &dyn Array) -> Option<Vec<i128>> {
         Some(array.as_primitive_opt::<T>()?.values().iter().map(|value| (*value).into()).collect())
@@ -289,7 +284,7 @@ fn integers(array: &dyn Array) -> Option<Vec<i128>> {
     }
 }
 
-/// Numbers of any kind; none for anything else.
+/// Converts numbers of any type; `None` for other types.
 fn numbers(array: &dyn Array) -> Option<Vec<f64>> {
     match array.data_type() {
         DataType::Float16 => {
@@ -305,7 +300,7 @@ fn numbers(array: &dyn Array) -> Option<Vec<f64>> {
     }
 }
 
-/// A column of lists of numbers.
+/// Reads a column of lists of numbers.
 fn lists(batch: &RecordBatch, name: &str, first: usize) -> Result<Lists, Complaint> {
     const VALID: &str = "a column of lists of numbers";
     let found = column(batch, name, VALID, first)?;

@@ -1,5 +1,5 @@
-//! What a store holds, read: results, sets as their columns have them, digests of traces, interruptions.
-//! Always in one order, whatever the order in which it came.
+//! Reads the contents of a store: results, sets, digests of traces, and interruptions. The order of the output does not
+//! depend on the order in which rows were stored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -10,36 +10,36 @@ use sha2::{Digest, Sha256};
 
 use super::open::{check_is_store, read_only};
 use super::{Store, StoreError, columns, key};
-use crate::episode::EpisodeResult;
 use crate::files::hex;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 
-/// An arm's episode as its columns have it.
+/// One arm's episode as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEpisode {
-    /// Its place among the twins.
+    /// Index of the arm in its set.
     pub place: i64,
-    /// The arm.
+    /// Name of the arm.
     pub arm: String,
-    /// The result, as JSON.
+    /// Result as JSON text.
     pub text: String,
 }
 
-/// The twins of one key, as their columns have them.
+/// The set of one key as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSet {
-    /// What the twins share.
+    /// Key: start and replicate, which all arms share.
     pub key: EpisodeKey,
-    /// The episodes, by place.
+    /// Episodes, ordered by place.
     pub episodes: Vec<StoredEpisode>,
-    /// SHA-256 of the step trace; none where the store has no such row.
+    /// SHA-256 of the step trace; `None` where the store has no row for it.
     pub trace: Option<String>,
-    /// The newest seal of the lock under which it ran; none where an older version stored it.
+    /// Newest seal of the lock under which the set ran; `None` where an older version of the store wrote it.
     pub lock: Option<String>,
 }
 
 impl Store {
-    /// All results, by key and then in the order of the arms, whatever the order in which they came.
+    /// Returns all results, ordered by key and then by the order of the arms.
     pub fn results(&self) -> Result<Vec<EpisodeResult>, StoreError> {
         let order = "SELECT task, initial_state, replicate, arm, result FROM episodes \
                      ORDER BY task, initial_state, replicate, place";
@@ -64,7 +64,8 @@ impl Store {
             .collect()
     }
 
-    /// Whether exactly this result is stored, letter for letter: reading JSON may move a number by its last bit.
+    /// Returns whether exactly this result is stored. JSON texts are compared byte for byte, because reading JSON may
+    /// change the last bit of a number.
     ///
     /// # Errors
     /// See [`StoreError`].
@@ -79,7 +80,7 @@ impl Store {
         found.map(|count| count > 0).map_err(|source| self.failed(source))
     }
 
-    /// SHA-256 over all results as they are stored, in the order of [`results`](Self::results).
+    /// Returns the SHA-256 over the stored texts of all results, in the order of [`results`](Self::results).
     pub fn sha256(&self) -> Result<String, StoreError> {
         let order = "SELECT result FROM episodes ORDER BY task, initial_state, replicate, place";
         let mut hasher = Sha256::new();
@@ -90,7 +91,7 @@ impl Store {
         Ok(hex(&hasher.finalize()))
     }
 
-    /// Every set of twins as it is stored, by key: its episodes by place, and its trace's digest.
+    /// Returns every stored set, ordered by key, with its episodes by place, the digest of its trace, and its lock.
     ///
     /// # Errors
     /// [`StoreError::Database`] where a table cannot be read.
@@ -115,14 +116,14 @@ impl Store {
         Ok(sets.into_values().collect())
     }
 
-    /// Digest of each key's step trace, by key.
+    /// Returns the digest of each key's step trace, ordered by key.
     pub fn traces(&self) -> Result<Vec<(EpisodeKey, String)>, StoreError> {
         let order = "SELECT task, initial_state, replicate, sha256 FROM traces \
                      ORDER BY task, initial_state, replicate";
         self.rows(order, |row| Ok((key([row.get(0)?, row.get(1)?, row.get(2)?]), row.get(3)?)))
     }
 
-    /// The newest seal of the lock under which each sealed set ran.
+    /// Returns, for each sealed set, the newest seal of the lock under which it ran.
     fn locks(&self) -> Result<Vec<(EpisodeKey, Option<String>)>, StoreError> {
         if !self.names_locks() {
             return Ok(Vec::new());
@@ -132,7 +133,7 @@ impl Store {
         self.rows(query, |row| Ok((key([row.get(0)?, row.get(1)?, row.get(2)?]), row.get(3)?)))
     }
 
-    /// Episodes that the plant failed to run, and why; they were run again.
+    /// Returns the interruptions as pairs of job and reason: jobs whose plant was lost, which were run again.
     pub fn interruptions(&self) -> Result<Vec<(String, String)>, StoreError> {
         self.rows("SELECT what, reason FROM interruptions ORDER BY rowid", |row| {
             Ok((row.get(0)?, row.get(1)?))
@@ -153,10 +154,12 @@ impl Store {
     }
 }
 
-/// The episodes from these initial states that a store holds, of whatever experiment it is: which experiment, key and arm.
+/// Returns the episodes from a range of initial states in a store of any experiment, each as registration id, key and
+/// arm name.
 ///
 /// # Errors
-/// [`StoreError::Database`] for a file that is no store, [`StoreError::None`] where there is none.
+/// [`StoreError::Invalid`] for a file that is no store, [`StoreError::None`] where there is no file, and
+/// [`StoreError::Database`] where it cannot be read.
 pub fn stored_episodes(
     path: &Path,
     starts: Range<usize>,

@@ -1,24 +1,25 @@
-//! Whether a folder is on a file system of this machine alone, or on one that other machines may write to as well.
-//! SQLite's write-ahead log is memory that processes share, which those of two machines do not.
+//! Finds out whether a folder is on a file system of this machine alone, or on one that other machines may write to as
+//! well. SQLite's write-ahead log needs memory shared by all processes, which processes on two machines do not have.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Types of file systems that one machine alone has mounted. Any other, NFS, Lustre, GPFS, CIFS, a FUSE of somebody's, is
-/// taken for shared: that costs a little time for each set of twins, and is right on either.
+/// Types of file systems that only one machine has mounted. Every other type (NFS, Lustre, GPFS, CIFS, an unknown FUSE)
+/// is taken for shared: that costs a little time for each set, and is correct in both cases.
 const LOCAL: [&str; 23] = [
     "bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "fuseblk", "hfsplus", "iso9660",
     "jfs", "nilfs2", "ntfs3", "overlay", "ramfs", "reiserfs", "rootfs", "squashfs", "tmpfs", "vfat", "xfs",
     "zfs",
 ];
 
-/// Where the kernel lists this process's mounts; see proc_pid_mountinfo(5).
+/// File in which the kernel lists this process's mounts; see proc_pid_mountinfo(5).
 const MOUNTS: &str = "/proc/self/mountinfo";
 
-/// Whether other machines may read and write this file or folder at the same time. Where the kernel does not say, they may.
+/// Returns whether other machines may read and write this file or folder at the same time; `true` where the type of the
+/// file system is unknown.
 pub(super) fn is_shared(path: &Path) -> bool {
     let mounts = std::fs::read(MOUNTS).unwrap_or_default();
-    // A store that is not there yet is where its folder is.
+    // For a store that does not exist yet, its folder decides.
     let there = path.canonicalize().or_else(|_| match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.canonicalize(),
         _ => Path::new(".").canonicalize(),
@@ -27,10 +28,12 @@ pub(super) fn is_shared(path: &Path) -> bool {
     !kind.is_some_and(|kind| LOCAL.contains(&kind.as_str()))
 }
 
-/// Type of the file system that an absolute path without links is on: that of the newest of the deepest mounts above it.
+/// Returns the type of the file system that an absolute path without links is on: the newest of the deepest mounts
+/// above it.
 fn type_of(mounts: &[u8], path: &Path) -> Option<String> {
     let mounts = mounts.split(|byte| *byte == b'\n').filter_map(|line| {
-        // Mount, parent, device, root, mount point, options and optional fields, a hyphen, type, source, options.
+        // Fields: mount, parent, device, root, mount point, options and optional fields, a hyphen, type, source,
+        // options.
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b' ').collect();
         let hyphen = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
         let point = unescaped(fields.get(4)?);
@@ -38,11 +41,11 @@ fn type_of(mounts: &[u8], path: &Path) -> Option<String> {
         let point = Path::new(std::ffi::OsStr::from_bytes(&point)).to_owned();
         path.starts_with(&point).then(|| (point.components().count(), kind))
     });
-    // Of equals the last one, which lies over the others.
+    // Of mounts of equal depth, `max_by_key` returns the last, which covers the earlier ones.
     mounts.max_by_key(|(depth, _)| *depth).map(|(_, kind)| kind)
 }
 
-/// A mount point's bytes: what would part the fields is written as a backslash and three octal digits.
+/// Decodes a mount point's bytes: a field separator is written as a backslash and three octal digits.
 fn unescaped(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

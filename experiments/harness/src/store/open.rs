@@ -1,4 +1,4 @@
-//! A store opened to be read: as SQLite opens it, or as a file that nobody writes where no file may be made beside it.
+//! Opens a store read-only: normally, or as an immutable file, for which SQLite creates no files beside it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{StoreError, TIMEOUT};
 use crate::files::instead_of;
 
-/// What a run that was killed, or goes on, has left beside a store: the log of what is not in its file yet, or the journal
-/// of what is only half in it.
+/// Returns the path of a non-empty log beside a store, left by a killed or running run: the write-ahead log of
+/// transactions that are not in the file yet, or the rollback journal of a transaction that is only partly in it.
 fn log_of(path: &Path) -> Option<PathBuf> {
-    // They lie beside the file, also where the path is a link to it.
+    // Logs lie beside the file itself, also where the path is a link to it.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     ["-wal", "-journal"].into_iter().find_map(|end| {
         let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -20,15 +20,15 @@ fn log_of(path: &Path) -> Option<PathBuf> {
     })
 }
 
-/// Whether the file of a store is not all of it, as after a run that was killed.
+/// Returns whether the store's file is incomplete without a log beside it, as after a run that was killed.
 pub fn has_log(path: &Path) -> bool {
     log_of(path).is_some()
 }
 
-/// Refuses a store whose file is not all of it, as after a run that was killed or while one goes on.
+/// Checks that no log lies beside a store, as it does after a killed run or during one.
 ///
 /// # Errors
-/// [`StoreError::Log`].
+/// [`StoreError::Log`] where a log is found.
 pub fn check_closed(path: &Path) -> Result<(), StoreError> {
     match log_of(path) {
         None => Ok(()),
@@ -36,10 +36,10 @@ pub fn check_closed(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Opens a store to read it.
+/// Opens a store read-only.
 ///
-/// SQLite makes files beside a store that was written through a log, and leaves them there. Where no log lies there, the file
-/// is all of the store and is read as it is, without any of that.
+/// SQLite creates files beside a store that was written through a write-ahead log, and leaves them there. Where no log
+/// is found, the file is the whole store and is opened as immutable, without creating any file.
 pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
     if !path.exists() {
         return Err(StoreError::None { path: path.to_owned() });
@@ -56,7 +56,7 @@ pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
     opened.map_err(|error| refused(path, error))
 }
 
-/// Why a store cannot be opened.
+/// Returns the error for a store that cannot be opened.
 pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
@@ -71,13 +71,13 @@ pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
     }
 }
 
-/// A file that is something else.
+/// Returns the error for a file that is not a store.
 fn no_store(path: &Path, found: String) -> StoreError {
     let (field, valid) = ("file".into(), "a store that `aegis experiment run` made".into());
     StoreError::Invalid { path: path.to_owned(), field, found, valid }
 }
 
-/// Refuses a database of SQLite that is none of ours.
+/// Checks that an SQLite database has the tables of a store.
 pub(super) fn check_is_store(path: &Path, connection: &Connection) -> Result<(), StoreError> {
     let query = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'store')";
     match connection.query_row(query, [], |row| row.get(0)) {
@@ -87,7 +87,7 @@ pub(super) fn check_is_store(path: &Path, connection: &Connection) -> Result<(),
     }
 }
 
-/// What to do about a failure of the system under a store.
+/// Returns advice about a failure of the disk or of permissions, to be appended to the error's message.
 pub(super) fn advice(source: &rusqlite::Error) -> &'static str {
     match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
@@ -101,7 +101,7 @@ pub(super) fn advice(source: &rusqlite::Error) -> &'static str {
     }
 }
 
-/// The connection, once it has read something.
+/// Sets the connection's timeout and reads once, so that errors of opening appear here.
 fn usable(connection: Connection) -> rusqlite::Result<Connection> {
     connection.busy_timeout(TIMEOUT)?;
     connection.query_row("SELECT COUNT(*) FROM sqlite_master", [], |_| Ok(()))?;
@@ -112,12 +112,12 @@ fn is_for_want_of_files(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
 }
 
-/// As where a journal was put right and may not be removed.
+/// Returns whether an error is one of input or output, as where a journal was rolled back and may not be removed.
 fn is_io(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
-/// The URI of a file that does not change while it is read.
+/// Returns the URI that opens a file as immutable.
 fn immutable(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut uri = "file:".to_owned();

@@ -1,5 +1,5 @@
-//! The chain of seals in a store: one for each set of twins and each interruption, made when it lands.
-//! A seal is a digest over what landed and the seal before it, so what was edited afterwards is found where it was edited.
+//! Chain of seals in a store: one seal for each set and each interruption, made in the transaction that stores it. A
+//! seal is a digest over the stored rows and the previous seal, so a later edit is found at the entry that was edited.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,11 @@ use super::{StoredSet, key};
 use crate::registration::digest;
 use crate::runner::describe;
 
-/// The version of the chain's beginning, which later versions of the store have kept.
+/// Version of the chain's first digest, which later versions of the store have kept.
 const CHAIN: u32 = 2;
 
-/// Tables of the chain. A row is of a set, by its key, with the seal of the lock under which it ran, or of an interruption, by
-/// its row.
+/// Tables of the chain. A row of `seals` is about a set, with its key and the seal of the lock under which it ran, or
+/// about an interruption, with that row's id.
 pub(super) const TABLES: &str = "
 CREATE TABLE seals (
     place INTEGER PRIMARY KEY, task INTEGER, initial_state INTEGER, replicate INTEGER, interruption INTEGER,
@@ -27,26 +27,26 @@ CREATE TABLE parts (place INTEGER PRIMARY KEY, sets INTEGER NOT NULL, seal TEXT)
 /// A store that this one was merged from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Sets of twins that came from it.
+    /// Number of sets that came from it.
     pub sets: usize,
-    /// Its last seal when it was merged; none for a store that carried no seals.
+    /// Last seal of that store when it was merged; `None` for a store without seals.
     pub seal: Option<String>,
 }
 
-/// A store's chain, made again from what is stored.
+/// A store's chain of seals, recomputed from what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
-    /// The last seal, which stands for everything that landed.
+    /// Last seal, which covers everything that was stored.
     pub head: String,
-    /// How many seals there are.
+    /// Number of seals.
     pub seals: usize,
-    /// The stores that this one was merged from, in their order.
+    /// Stores that this one was merged from, in their order.
     pub parts: Vec<Part>,
-    /// What is not as it was sealed, by name.
+    /// Messages, each about one entry that differs from what was sealed.
     pub wrong: Vec<String>,
 }
 
-/// What a seal is of.
+/// Subject of a seal: a set by its key's columns, or an interruption by its row id.
 #[derive(Clone, Copy)]
 enum Sealed {
     Set([i64; 3]),
@@ -60,13 +60,14 @@ struct Entry {
     seal: String,
 }
 
-/// The seal before the first one: over the registration and the parts of a merged store.
+/// Returns the digest that the first seal builds on: over the registration id and the parts of a merged store.
 fn beginning(registration_id: &str, parts: &[Part]) -> String {
     let parts: Vec<Value> = parts.iter().map(|part| json!([part.sets, part.seal])).collect();
     digest(&json!({ "schema": CHAIN, "belongs": registration_id, "parts": parts }))
 }
 
-/// The seal over a set of twins: every column of its episodes, its trace's digest, and the lock's seal where one is stored.
+/// Returns the seal over a set: every column of its episodes, its trace's digest, and the lock's seal where one is
+/// stored.
 fn over_set(previous: &str, [task, initial_state, replicate]: [i64; 3], set: &StoredSet) -> String {
     let episodes: Vec<Value> = set.episodes.iter().map(|one| json!([one.place, one.arm, one.text])).collect();
     digest(&json!({
@@ -78,12 +79,12 @@ fn over_set(previous: &str, [task, initial_state, replicate]: [i64; 3], set: &St
     }))
 }
 
-/// The seal over an interruption.
+/// Returns the seal over an interruption.
 fn over_interruption(previous: &str, [what, reason]: [&str; 2]) -> String {
     digest(&json!({ "previous": previous, "interruption": [what, reason] }))
 }
 
-/// Writes the parts of a new, merged store, before anything lands in it.
+/// Writes the parts of a new, merged store, before any set is stored.
 pub(super) fn begin(connection: &Connection, parts: &[Part]) -> rusqlite::Result<()> {
     for (place, part) in parts.iter().enumerate() {
         let row = params![place as i64 + 1, part.sets as i64, part.seal];
@@ -92,12 +93,12 @@ pub(super) fn begin(connection: &Connection, parts: &[Part]) -> rusqlite::Result
     Ok(())
 }
 
-/// Makes room for the locks of sets in the chain of a store that had none; what was sealed before names none.
+/// Adds the column for locks to the chain of a store without it; rows that were sealed before have no lock.
 pub(super) fn add_locks(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch("ALTER TABLE seals ADD COLUMN lock TEXT")
 }
 
-/// The place of the next seal, and the seal before it.
+/// Returns the place of the next seal and the seal before it.
 fn last(connection: &Connection) -> rusqlite::Result<(i64, String)> {
     let query = "SELECT place, seal FROM seals ORDER BY place DESC LIMIT 1";
     let found = connection.query_row(query, [], |row| Ok((row.get::<_, i64>(0)? + 1, row.get(1)?)));
@@ -109,7 +110,7 @@ fn last(connection: &Connection) -> rusqlite::Result<(i64, String)> {
     Ok((1, beginning(&registration_id, &parts(connection)?)))
 }
 
-/// Seals a set of twins that was just written, within the same transaction.
+/// Seals a set that was just written, within the same transaction.
 pub(super) fn seal_set(connection: &Connection, columns: [i64; 3], set: &StoredSet) -> rusqlite::Result<()> {
     let (place, previous) = last(connection)?;
     let [task, initial_state, replicate] = columns;
@@ -156,8 +157,8 @@ fn interruptions(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, [Str
     rows.collect()
 }
 
-/// Makes the chain again from what is stored. An entry is judged by the seal that is stored before it, so each thing that
-/// was edited is named, and nothing after it.
+/// Recomputes the chain from what is stored. Each entry is checked against the stored seal before it, so every edited
+/// entry is reported and the entries after it are not.
 pub(super) fn chain(
     connection: &Connection,
     registration_id: &str,

@@ -1,5 +1,5 @@
-//! What a `[study]` is refused for, each with the key, what was found and what would be valid.
-//! Only what can be known before a probe is there; thresholds are checked when they are.
+//! Checks of `[study]`. Each error has the key, the value found and the valid values. Only settings that do not depend
+//! on a probe are checked here; thresholds are checked once the probe exists.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use super::{
 use crate::arm::ArmName;
 use crate::probe::rules::RuleSettings;
 
-/// Arms whose driver is given by their name alone.
+/// Arms whose driver is determined by their name.
 const WITHOUT_RULE: [&str; 5] = [WEAK, AA, STRONG, AEGIS, RANDOM];
 
 impl StudySettings {
-    /// Refuses settings that no study could work with. `gated` is the plan's `[rule]`, `gate` its limits.
+    /// Checks all settings. `gated` is the plan's `[rule]`, `gate` the gate's limits.
     pub fn validate(&self, gated: &RuleSettings, gate: &GateLimits) -> Result<(), StudyError> {
         self.check_arms()?;
         self.check_rules(gated, gate)?;
@@ -29,7 +29,7 @@ impl StudySettings {
         let mut seen = BTreeSet::new();
         for (index, name) in self.arms.iter().enumerate() {
             let field = format!("study.arms[{index}]");
-            // Names become columns, keys and files.
+            // Names are used as columns, keys and file names.
             let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
             let length = name.as_str().len();
             if !(1..=32).contains(&length) || !name.as_str().bytes().all(plain) {
@@ -161,7 +161,7 @@ impl StudySettings {
     }
 }
 
-/// A setting that is refused, in the one way in which it is said.
+/// Returns the error about a setting, with the uniform message.
 pub(crate) fn refused(field: impl Into<String>, found: String, valid: &str) -> StudyError {
     StudyError { field: field.into(), reason: format!("found {found}; valid is {valid}") }
 }

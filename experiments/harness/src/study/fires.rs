@@ -1,22 +1,19 @@
-//! Arms whose gate can never fire, which no study learns anything from: refused before the plan is frozen.
-//! Limits, schedules and thresholds each say which setting forbids it, and what would allow it.
+//! Refuses arms whose gate can never fire, from which no study learns anything, before the plan is frozen. The error
+//! about limits, schedules or thresholds names the setting that prevents every fire and its valid values.
 
-use aegis_core::trigger::Schedule;
+use aegis_core::trigger::{Reach, Schedule};
 use aegis_core::{Gate, GateLimits, Rule, Score};
 
 use super::{Source, StudyError, StudySettings};
 use crate::arm::AEGIS;
 use crate::probe::rules::RuleSettings;
 
-/// No score lies above it.
-const HIGHEST_SCORE: f64 = 1.0;
-
 impl StudySettings {
-    /// Refuses an arm with a gate that can never fire. `gated` is the plan's `[rule]`, `gate` its limits, and `rule` gives
-    /// settings the thresholds of the plan's probe.
+    /// Checks that the gate of every arm can fire. `gated` is the plan's `[rule]`, `gate` the gate's limits, and `rule`
+    /// adds the thresholds of the plan's probe to settings.
     ///
     /// # Errors
-    /// [`StudyError`] with the setting that forbids every fire.
+    /// [`StudyError`] with the setting that prevents every fire.
     pub fn check_fires(
         &self,
         gated: &RuleSettings,
@@ -54,7 +51,7 @@ impl StudySettings {
     }
 }
 
-/// The boundaries at which the limits let a gate fire.
+/// Returns the control steps of the boundaries at which the limits allow a fire.
 fn check_limits(gate: &GateLimits) -> Result<Vec<u32>, (&'static str, String)> {
     let horizon = gate.horizon_steps;
     if gate.budget() == 0 {
@@ -140,7 +137,8 @@ fn check_schedule(
     }
 }
 
-/// The first of the boundaries at which a gate on this schedule does not fire, for a hold, the budget or the duty cap.
+/// Returns the first of the scheduled boundaries at which a gate does not fire, because of a hold, the budget or the
+/// duty cap.
 fn lost(schedule: &Schedule, boundaries: &[u32], limits: &GateLimits) -> Option<u32> {
     let mut gate = Gate::new(limits.clone(), schedule.clone()).ok()?;
     let last = boundaries.last().copied()?;
@@ -152,29 +150,18 @@ fn lost(schedule: &Schedule, boundaries: &[u32], limits: &GateLimits) -> Option<
     boundaries.iter().find(|boundary| !fired.contains(boundary)).copied()
 }
 
-/// Refuses thresholds that nothing reaches, as calibration on too few episodes gives.
+/// Checks that the rule's threshold can be exceeded. Calibration on too few episodes gives thresholds that cannot.
 fn check_threshold(rule: &Rule) -> Result<(), String> {
-    let unreachable = match rule {
-        Rule::Conformal(thresholds) => thresholds.fire >= HIGHEST_SCORE,
-        Rule::FunctionalBand(band) => band.upper.iter().all(|upper| *upper >= HIGHEST_SCORE),
-        Rule::Trend(trend) => trend.slope >= f64::MAX,
-        Rule::Disagreement(distances) => distances.fire == f64::INFINITY,
-        Rule::Cost(costs) => {
-            let (most, needed) = (costs.calibrator.probability(Score::new(HIGHEST_SCORE)), costs.threshold());
-            if most > needed {
-                return Ok(());
-            }
-            return Err(format!(
-                "found costs that hand over above a probability of failure of {needed}, and the probe's highest score is \
-                 one of {most}; valid is a lower false_alarm or a higher missed_failure"
-            ));
+    match rule.reach() {
+        Reach::Reachable => Ok(()),
+        Reach::Costs { needed, most } => Err(format!(
+            "found costs that hand over above a probability of failure of {needed}, and the probe's highest score is \
+             one of {most}; valid is a lower false_alarm or a higher missed_failure"
+        )),
+        Reach::Unreachable => {
+            Err("found a threshold of the probe that no value reaches; valid is a probe that was calibrated on more episodes \
+                 that weak wins, at least 1 / fit.alpha of them, or a larger fit.alpha"
+                .into())
         }
-        Rule::Blind { .. } | Rule::Random { .. } | Rule::TakeOver { .. } | Rule::Never {} => false,
-    };
-    if !unreachable {
-        return Ok(());
     }
-    Err("found a threshold of the probe that no value reaches; valid is a probe that was calibrated on more episodes that \
-         weak wins, at least 1 / fit.alpha of them, or a larger fit.alpha"
-        .into())
 }

@@ -1,58 +1,58 @@
-//! Kill criteria: limits on named quantities, any of which voids the experiment when it is passed.
-//! A quantity that could not be determined counts as passed, so that nothing is saved by not looking.
+//! Kill criteria: limits on named quantities; an experiment that violates any of them is void. A quantity that could
+//! not be determined counts as a violation, so that leaving it out gives no advantage.
 
 use serde::{Deserialize, Serialize};
 
-/// The limits, all of which a plan states.
+/// Limits, all of which a plan states.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kill {
-    /// The lower bound of the probe's early-window AUROC has to lie above this.
+    /// Bound that the lower confidence limit of the probe's early-window AUROC has to exceed.
     pub auroc_floor: f64,
     /// Largest difference of duty between the arms of a contrast that needs equal budgets, in percentage points.
     pub duty_mismatch_points: f64,
-    /// Most twins that part before their first hand-over.
+    /// Most twins that differ from the weak arm before their first hand-over.
     pub crn_violations: u64,
     /// Most episodes of the plan that have no result.
     pub missing_episodes: u64,
-    /// Largest share of the weak policy's wins that `aegis` loses.
+    /// Largest fraction of the weak policy's wins that `aegis` loses.
     pub harm_cap: f64,
 }
 
-/// What a report found; `None` where it could not be determined.
+/// Quantities in a report; `None` where one could not be determined.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Quantities {
-    /// Lower bound of the early-window AUROC.
+    /// Lower confidence limit of the early-window AUROC.
     pub auroc_lower: Option<f64>,
     /// Largest absolute difference of duty in percentage points; 0 where no contrast needs equal budgets.
     pub duty_mismatch_points: Option<f64>,
-    /// Twins that parted too early.
+    /// Twins that differ from the weak arm before their first hand-over.
     pub crn_violations: Option<u64>,
     /// Episodes without a result.
     pub missing_episodes: Option<u64>,
-    /// Broken over weak's wins.
+    /// Episodes that the weak arm won and `aegis` lost, as a fraction of the weak arm's wins.
     pub harm: Option<f64>,
 }
 
-/// One criterion, evaluated.
+/// Evaluated criterion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Judged {
-    /// The criterion's key in the plan.
+    /// Key of the criterion in the plan.
     pub name: &'static str,
-    /// What the plan says.
+    /// Limit in the plan.
     pub limit: f64,
-    /// What was found.
+    /// Value found.
     pub found: Option<f64>,
-    /// Whether it voids the experiment.
+    /// Whether the criterion voids the experiment.
     pub fired: bool,
 }
 
 impl Kill {
-    /// Every criterion, in the order of the plan's keys.
+    /// Evaluates every criterion, in the order of the plan's keys.
     pub fn judge(&self, found: &Quantities) -> [Judged; 5] {
         let count = |count: Option<u64>| count.map(|count| count as f64);
         let at_most = |name, limit: f64, found: Option<f64>| {
-            // NaN is within no limit.
+            // NaN counts as a violation.
             let within = found.is_some_and(|found| found <= limit);
             Judged { name, limit, found, fired: !within }
         };
@@ -109,7 +109,7 @@ mod tests {
             harm: None,
         };
         assert_eq!(fired(&unknown), [true; 5]);
-        // One at a time, so that no criterion stands on another's quantity.
+        // Violate one criterion at a time, to show that each reads its own quantity.
         let one = Quantities { crn_violations: Some(1), ..at_the_limit };
         assert_eq!(fired(&one), [false, false, true, false, false]);
     }

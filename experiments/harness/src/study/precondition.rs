@@ -1,30 +1,30 @@
-//! What a plan asks of the probe before an episode that counts is run: settings only.
-//! Judged in `crate::precondition`.
+//! Settings of the precondition: what the probe has to show before the first confirmation episode is run. The
+//! precondition is evaluated in `crate::precondition`.
 
 use serde::{Deserialize, Serialize};
 
-/// What has to hold before an episode that counts is run.
+/// Precondition of the first confirmation episode.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreconditionSettings {
-    /// Which range its weak episodes start from.
+    /// Range from which the weak episodes of the precondition start.
     pub range: Fresh,
-    /// The lower bound of the probe's early-window AUROC on them has to lie above this.
+    /// Bound that the lower confidence limit of the probe's early-window AUROC on these episodes has to exceed.
     pub auroc_floor: f64,
 }
 
-/// A range that the probe was not fitted on and that the study does not count.
+/// Range on which the probe was not fitted and which the study is not judged on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fresh {
-    /// Thresholds were set on it, which rank nothing.
+    /// The calibration range. Thresholds were set on it, which do not change how scores rank episodes.
     Calibration,
-    /// Settings of the gate were chosen on it, which rank nothing either.
+    /// The tuning range. Settings of the gate were chosen on it, which do not change how scores rank episodes either.
     Tuning,
 }
 
 impl Fresh {
-    /// The range's name in the plan.
+    /// Returns the range's name in the plan.
     pub fn name(self) -> &'static str {
         match self {
             Self::Calibration => "calibration",

@@ -1,4 +1,4 @@
-//! Columns of a step trace: rows as arrays to write, and the digest of each column of an arm.
+//! Columns of a step trace: conversion of rows to arrays for writing, and the digest of each column of an arm.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use arrow::array::{
 };
 use sha2::{Digest, Sha256};
 
-use super::file::{Boundary, Layout, Row};
+use super::row::{Boundary, Layout, Row};
 use crate::files::hex;
 use crate::parquet_file::list;
 
-/// Columns whose digests a file of layout 2 holds, for each arm.
+/// Columns whose digests a file of layout 2 contains for each arm.
 const DIGESTED: [&str; 11] = [
     "action",
     "boundary",
@@ -27,11 +27,11 @@ const DIGESTED: [&str; 11] = [
     "success",
 ];
 
-/// What stands in the columns of a boundary where there is none.
+/// Value of the boundary columns at control steps that begin no chunk.
 pub(super) const NO_BOUNDARY: Boundary =
     Boundary { fired: false, handed_over: false, score: f64::NAN, prefix: [0; 16] };
 
-/// The columns of a layout, in their order.
+/// Returns the names of a layout's columns, in their order.
 pub(super) fn names(layout: Layout) -> &'static [&'static str] {
     const NAMES: [&str; 12] = [
         "arm",
@@ -57,7 +57,7 @@ fn boundary(row: &Row) -> Boundary {
     row.boundary.unwrap_or(NO_BOUNDARY)
 }
 
-/// The columns of a layout, all with a value for each row.
+/// Returns the columns of a layout as arrays without nulls.
 pub(super) fn arrays(rows: &[Row], layout: Layout) -> Result<Vec<(&'static str, ArrayRef)>, String> {
     let width = rows.last().map_or(0, |row| row.action.len());
     let booleans = |of: fn(&Row) -> bool| -> ArrayRef {
@@ -91,7 +91,8 @@ pub(super) fn arrays(rows: &[Row], layout: Layout) -> Result<Vec<(&'static str, 
     Ok(columns)
 }
 
-/// SHA-256 of each column over these rows: values in their order, numbers in little-endian bytes, booleans as one.
+/// Returns the SHA-256 of each column over the rows: values in row order, numbers as little-endian bytes, booleans as
+/// one byte.
 pub(super) fn digests<'a>(rows: impl Iterator<Item = &'a Row>) -> BTreeMap<String, String> {
     let mut hashers: BTreeMap<&str, Sha256> =
         DIGESTED.into_iter().map(|name| (name, Sha256::new())).collect();

@@ -1,4 +1,4 @@
-//! Reads a step trace of either layout, types checked, nothing about its content assumed.
+//! Reads a step trace of either layout. The types of all columns are checked; nothing is assumed about their values.
 
 use arrow::array::{
     Array, AsArray, BooleanArray, FixedSizeBinaryArray, FixedSizeListArray, Float64Array, RecordBatch,
@@ -9,22 +9,23 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::columns::{NO_BOUNDARY, names};
-use super::file::{Boundary, Layout, METADATA, Notes, Row, TraceFile};
+use super::file::{METADATA, Notes, TraceFile};
+use super::row::{Boundary, Layout, Row};
 
-/// Why a step trace cannot be read.
+/// Error of reading a step trace.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraceFileError {
-    /// The bytes are no Parquet file.
+    /// The bytes are not a Parquet file.
     #[error("no step trace: {0}")]
     Format(String),
-    /// A column or the metadata is another than a trace has.
+    /// A column or the metadata differs from those of a trace.
     #[error("{field}: found {found}; valid is {valid}")]
     Invalid {
-        /// Column or key.
+        /// Name of the column or key.
         field: String,
-        /// What is there.
+        /// Value found.
         found: String,
-        /// What would be valid.
+        /// Description of the valid values.
         valid: String,
     },
 }
@@ -37,7 +38,7 @@ impl TraceFile {
     /// Reads a trace from the bytes of its file.
     ///
     /// # Errors
-    /// [`TraceFileError`] for bytes that are no trace.
+    /// [`TraceFileError`] for bytes that are not a trace.
     pub fn read(bytes: Vec<u8>) -> Result<Self, TraceFileError> {
         let format = |error: &dyn std::fmt::Display| TraceFileError::Format(error.to_string());
         let builder =
@@ -63,7 +64,8 @@ impl TraceFile {
     }
 }
 
-/// The notes, their version before all else: another one would be blamed on whichever of its keys is met first.
+/// Parses the metadata. The version is checked first, since a different version would otherwise be reported as an error
+/// of the first key that differs.
 fn notes(text: &str) -> Result<Notes, TraceFileError> {
     let field = "metadata.aegis";
     let value: serde_json::Value =
@@ -76,7 +78,7 @@ fn notes(text: &str) -> Result<Notes, TraceFileError> {
         .map_err(|error| invalid(field, error.to_string(), "what `aegis experiment run` writes"))
 }
 
-/// The columns of one batch, by type.
+/// Columns of one record batch, with their types.
 struct Columns<'a> {
     arm: &'a StringArray,
     step: &'a UInt32Array,
@@ -84,7 +86,7 @@ struct Columns<'a> {
     success: &'a BooleanArray,
     action: &'a FixedSizeListArray,
     end_effector: &'a FixedSizeListArray,
-    /// Those of layout 2.
+    /// Columns that only layout 2 has.
     more: Option<More<'a>>,
 }
 

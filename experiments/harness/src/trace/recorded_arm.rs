@@ -1,26 +1,27 @@
-//! One arm's whole episode as its trace has it, and what it comes to. Pure.
+//! One arm's whole episode, reconstructed from a trace, and the result that follows from its rows. Without side
+//! effects.
 
-use aegis_core::GateLimits;
+use aegis_core::{GateLimits, Rule};
 
-use super::file::{Boundary, Layout, Row};
-use super::verify::Conduct;
-use crate::arm::ArmName;
-use crate::episode::EpisodeResult;
+use super::row::{Boundary, Layout, Row};
+use crate::arm::{Arm, ArmName, Drive};
 use crate::files::hex;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 
-/// The control steps of an arm from the first to the last, the weak arm's up to its own first one.
+/// Control steps of one arm from the first to the last: the weak arm's rows before the fork, then its own.
 pub(super) struct RecordedArm<'a> {
-    /// One row for each control step, from 0 on; at least one.
+    /// One row for each control step, from 0; at least one.
     pub(super) rows: Vec<&'a Row>,
-    /// How many of them are the weak arm's.
+    /// Number of rows taken from the weak arm, which is the index of the first own row.
     pub(super) own: usize,
-    /// Control steps at which it fired before its own rows.
+    /// Control steps at which the arm fired before its own rows.
     pub(super) fired_before: &'a [u32],
 }
 
 impl RecordedArm<'_> {
-    /// Holds the rows against one another, and against the arm that this one goes on from: returns what is wrong.
+    /// Checks the rows for consistency, also with the weak arm that this arm was forked from; returns a message for
+    /// each error found.
     pub(super) fn check(
         &self,
         conduct: Conduct,
@@ -93,7 +94,8 @@ impl RecordedArm<'_> {
         wrong
     }
 
-    /// What is wrong at one boundary of layout 2; `path` is the digest after the step before.
+    /// Returns a message for each error at one boundary of layout 2; `path` is the digest after the previous control
+    /// step.
     fn check_boundary(
         &self,
         row: &Row,
@@ -122,7 +124,7 @@ impl RecordedArm<'_> {
         wrong
     }
 
-    /// Control steps at which the driver changes, and whether to the strong policy.
+    /// Returns the control steps at which the driver changes, and whether it changes to the strong policy.
     fn hand_overs(&self, conduct: Conduct) -> impl Iterator<Item = (u32, bool)> {
         let before =
             std::iter::once(conduct == Conduct::Strong).chain(self.rows.iter().map(|row| row.strong));
@@ -130,14 +132,14 @@ impl RecordedArm<'_> {
         changed.map(|(row, _)| (row.step, row.strong))
     }
 
-    /// The fires that boundaries of layout 2 show.
+    /// Returns the number of fires recorded at the boundaries of layout 2.
     fn fires(&self) -> u32 {
         let own = self.rows.iter().skip(self.own).filter_map(|row| row.boundary.as_ref());
         (self.fired_before.len() + own.filter(|boundary| boundary.fired).count()) as u32
     }
 
-    /// The result that the rows give. Of layout 1 without scores, prefixes and path, which it does not have, and with the
-    /// fires that the hand-overs show.
+    /// Computes the episode's result from the rows. For layout 1 the result has no scores, prefixes or path, since that
+    /// layout lacks them, and its fires are counted from the hand-overs.
     pub(super) fn result(
         &self,
         arm: ArmName,
@@ -164,6 +166,33 @@ impl RecordedArm<'_> {
             scores: boundaries().map(|one| (!one.score.is_nan()).then_some(one.score)).collect(),
             prefixes: boundaries().map(|one| hex(&one.prefix)).collect(),
             path: self.rows.last().filter(|_| has_boundaries).map_or(String::new(), |row| hex(&row.path)),
+        }
+    }
+}
+
+/// Kind of control of an arm, as far as it determines the arm's hand-overs and fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    /// The weak policy drives throughout.
+    Weak,
+    /// The strong policy drives throughout, so there is no hand-over.
+    Strong,
+    /// A gate that is obeyed: each hand-over to the strong policy is a fire.
+    Gated,
+    /// A gate that is not obeyed: its fires cause no hand-over.
+    Shadow,
+    /// The strong policy takes over without a gate, so without a fire.
+    TakeOver,
+}
+
+impl From<&Arm> for Conduct {
+    fn from(arm: &Arm) -> Self {
+        match &arm.drive {
+            Drive::Weak => Self::Weak,
+            Drive::Strong => Self::Strong,
+            Drive::Rule(Rule::TakeOver { .. }) => Self::TakeOver,
+            Drive::Rule(_) | Drive::Fraction { .. } | Drive::Yoked(_) => Self::Gated,
+            Drive::Shadow(_) => Self::Shadow,
         }
     }
 }

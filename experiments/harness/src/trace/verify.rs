@@ -1,98 +1,73 @@
-//! A stored set of twins held against its step trace: every figure that the trace gives is made again and compared, and
-//! the trace against itself. Pure.
+//! Checks a stored set against its step trace: recomputes every figure that the trace determines and compares it with
+//! the stored one, and checks the trace for consistency. Without side effects.
 
-use aegis_core::{GateLimits, Rule};
+use aegis_core::GateLimits;
 
-use super::file::{Layout, Notes, Row, TraceFile};
-use super::recorded_arm::RecordedArm;
-use crate::arm::{Arm, Drive};
-use crate::episode::EpisodeResult;
+use super::file::{Notes, TraceFile};
+use super::recorded_arm::{Conduct, RecordedArm};
+use super::row::{Layout, Row};
+use crate::arm::Arm;
 use crate::figures::{Difference, differences, fields_that_differ};
+use crate::outcome::EpisodeResult;
 use crate::runner::describe;
 use crate::store::StoredSet;
 
-/// How an arm comes by its driver, as far as its hand-overs and fires follow from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduct {
-    /// The weak policy drives from start to end.
-    Weak,
-    /// The strong policy does, so nothing is handed over.
-    Strong,
-    /// A gate that is obeyed: each hand-over to the strong policy is a fire.
-    Gated,
-    /// A gate that is not obeyed: its fires are hand-overs of nobody.
-    Shadow,
-    /// The strong policy takes over without a gate, so without a fire.
-    TakeOver,
-}
-
-impl From<&Arm> for Conduct {
-    fn from(arm: &Arm) -> Self {
-        match &arm.drive {
-            Drive::Weak => Self::Weak,
-            Drive::Strong => Self::Strong,
-            Drive::Rule(Rule::TakeOver { .. }) => Self::TakeOver,
-            Drive::Rule(_) | Drive::StateRange { .. } | Drive::Yoked(_) => Self::Gated,
-            Drive::Shadow(_) => Self::Shadow,
-        }
-    }
-}
-
-/// What came of holding a set against its trace.
+/// Result of checking a set against its trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TraceCheck {
-    /// What is wrong, each with set, arm and field.
+    /// Messages, one for each error, each with set, arm and field.
     pub wrong: Vec<String>,
-    /// Figures that the trace's layout does not give.
+    /// Figures that the trace's layout does not determine.
     pub unchecked: Vec<&'static str>,
 }
 
-/// Holds a stored set against its trace. `arms` are those of the plan in the order in which they run, the weak one first.
+/// Checks a stored set against its trace. `arms` are those of the plan in the order in which they run, the weak one
+/// first.
 pub fn verify(set: &StoredSet, trace: &TraceFile, arms: &[Arm], gate: &GateLimits) -> TraceCheck {
-    let holder = Holder { set, trace, gate };
-    let mut held = TraceCheck::default();
-    holder.check_arms(arms, &mut held.wrong);
+    let verifier = Verifier { set, trace, gate };
+    let mut check = TraceCheck::default();
+    verifier.check_arms(arms, &mut check.wrong);
     if let Some(notes) = &trace.notes {
-        holder.check_notes(notes, &mut held.wrong);
+        verifier.check_notes(notes, &mut check.wrong);
     }
     let weak_name = arms.first().map_or("", |arm| arm.name.as_str());
     let mut weak: Option<RecordedArm<'_>> = None;
     for arm in arms {
         let name = arm.name.as_str();
-        let course = match holder.course(name, weak.as_ref()) {
-            Ok(course) => course,
+        let recorded = match verifier.recorded(name, weak.as_ref()) {
+            Ok(recorded) => recorded,
             Err(reason) => {
-                held.wrong.push(holder.of_trace(name, &reason));
-                // The others go on from the first one.
+                check.wrong.push(verifier.of_trace(name, &reason));
+                // The other arms are forked from the first one, so they cannot be checked without it.
                 if weak.is_none() {
-                    return held;
+                    return check;
                 }
                 continue;
             }
         };
-        let found = course.check(Conduct::from(arm), gate, trace.layout(), weak.as_ref());
-        held.wrong.extend(found.iter().map(|reason| holder.of_trace(name, reason)));
-        holder.compare(arm, &course, weak_name, &mut held);
-        weak.get_or_insert(course);
+        let found = recorded.check(Conduct::from(arm), gate, trace.layout(), weak.as_ref());
+        check.wrong.extend(found.iter().map(|reason| verifier.of_trace(name, reason)));
+        verifier.compare(arm, &recorded, weak_name, &mut check);
+        weak.get_or_insert(recorded);
     }
-    held.unchecked.sort_unstable();
-    held.unchecked.dedup();
-    held
+    check.unchecked.sort_unstable();
+    check.unchecked.dedup();
+    check
 }
 
-struct Holder<'a> {
+struct Verifier<'a> {
     set: &'a StoredSet,
     trace: &'a TraceFile,
     gate: &'a GateLimits,
 }
 
-impl Holder<'_> {
-    /// A line about the trace.
+impl Verifier<'_> {
+    /// Returns a message about an arm's trace.
     fn of_trace(&self, arm: &str, reason: &str) -> String {
         format!("{}: trace: {reason}", describe(self.set.key, arm))
     }
 
-    /// The arms of store and trace, and their order.
+    /// Checks the arms of store and trace, and their order.
     fn check_arms(&self, arms: &[Arm], wrong: &mut Vec<String>) {
         let valid: Vec<&str> = arms.iter().map(|arm| arm.name.as_str()).collect();
         let what = describe(self.set.key, "twins");
@@ -131,7 +106,7 @@ impl Holder<'_> {
         }
     }
 
-    /// What the file says of itself, and the digest of each column.
+    /// Checks the file's metadata and the digest of each column.
     fn check_notes(&self, notes: &Notes, wrong: &mut Vec<String>) {
         let what = describe(self.set.key, "twins");
         if notes.key != self.set.key {
@@ -156,8 +131,8 @@ impl Holder<'_> {
         }
     }
 
-    /// An arm's whole episode: the weak arm's rows before its own.
-    fn course<'b>(&'b self, name: &str, weak: Option<&RecordedArm<'b>>) -> Result<RecordedArm<'b>, String> {
+    /// Returns an arm's whole episode: the weak arm's rows up to the fork, then the arm's own.
+    fn recorded<'b>(&'b self, name: &str, weak: Option<&RecordedArm<'b>>) -> Result<RecordedArm<'b>, String> {
         let own: Vec<&Row> = self.trace.rows.iter().filter(|row| row.arm == name).collect();
         let fired_before = self.trace.notes.as_ref().and_then(|notes| {
             let noted = notes.arms.iter().find(|one| one.arm == name);
@@ -180,17 +155,17 @@ impl Holder<'_> {
         Ok(RecordedArm { rows, own: begin, fired_before })
     }
 
-    /// Holds the stored figures of an arm against those of its trace; `weak` is the name of the first arm.
-    fn compare(&self, arm: &Arm, course: &RecordedArm<'_>, weak: &str, held: &mut TraceCheck) {
+    /// Compares the stored figures of an arm with those of its trace; `weak` is the name of the first arm.
+    fn compare(&self, arm: &Arm, recorded: &RecordedArm<'_>, weak: &str, check: &mut TraceCheck) {
         let name = arm.name.as_str();
         let what = describe(self.set.key, name);
         let stored = |name: &str| self.set.episodes.iter().find(|one| one.arm == name);
         let Some(text) = stored(name).map(|one| one.text.as_str()) else {
-            held.wrong.push(format!("{what}: arm: its trace has it, the store has not"));
+            check.wrong.push(format!("{what}: arm: its trace has it, the store has not"));
             return;
         };
         let conduct = Conduct::from(arm);
-        let mut made = course.result(arm.name.clone(), self.set.key, conduct, self.gate.chunk_steps);
+        let mut made = recorded.result(arm.name.clone(), self.set.key, conduct, self.gate.chunk_steps);
         let found: Vec<Difference> = match self.trace.layout() {
             Layout::Two => differences(text, &made),
             Layout::One => {
@@ -198,22 +173,22 @@ impl Holder<'_> {
                 match read(text) {
                     Ok(result) => {
                         let twin = stored(weak).filter(|_| name != weak).and_then(|one| read(&one.text).ok());
-                        held.unchecked.extend(fill(&mut made, &result, twin.as_ref(), conduct));
+                        check.unchecked.extend(fill(&mut made, &result, twin.as_ref(), conduct));
                         fields_that_differ(&result, &made)
                     }
-                    // What cannot be read differs from everything.
+                    // A stored text that cannot be parsed differs in every field.
                     Err(_) => differences(text, &made),
                 }
             }
         };
-        held.wrong.extend(found.into_iter().map(|one| {
+        check.wrong.extend(found.into_iter().map(|one| {
             format!("{what}: {}: the store has {}, its trace gives {}", one.field, one.stored, one.found)
         }));
     }
 }
 
-/// Completes what steps alone give: from the weak twin, which an arm equals up to its first hand-over, and past that from
-/// the stored result itself. Returns which figures that leaves unheld.
+/// Completes a result computed from layout 1: from the weak twin, which an arm equals up to its first hand-over, and
+/// beyond that from the stored result itself. Returns the names of the figures that thereby remain unchecked.
 fn fill(
     made: &mut EpisodeResult,
     stored: &EpisodeResult,

@@ -1,5 +1,5 @@
-//! A plant of one dimension, two policies that walk on it, and the settings of their episodes.
-//! Every outcome on it can be worked out by hand: odd starts walk the wrong way under the weak policy.
+//! A one-dimensional plant, two policies that walk on it, and the settings of their episodes.
+//! Every outcome can be computed by hand: from odd starts the weak policy walks the wrong way.
 
 use aegis_core::gate::BudgetUnit;
 use aegis_core::probe::{Head, Linear};
@@ -69,7 +69,7 @@ impl Policy for Walker {
         let odd = observation.task == 1;
         let pace = if self.lost_on_odd && odd { -0.5 } else { 0.5 };
         let mark = if odd { 1.0 } else { -1.0 };
-        // A little of the position, so that steps differ as real activations do.
+        // A small term from the position, so that activations differ from step to step, as real ones do.
         let drift = observation.proprioception.joint_positions[0] as f32 * 0.01;
         Ok(Inference {
             chunk: Chunk::new(1, vec![pace; 2])?,
@@ -120,7 +120,7 @@ pub fn gated() -> Arm {
 
 pub const KEYS: StateRange = StateRange { first: 0, end: 20, replicates: 1 };
 
-/// A line that fails once it was reset so often.
+/// A line whose reset fails after a given number of resets.
 pub struct Breaking {
     line: Line,
     left: usize,

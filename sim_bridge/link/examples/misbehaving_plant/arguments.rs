@@ -1,4 +1,4 @@
-//! Command line of the misbehaving plant, read by hand: this crate has no argument parser.
+//! Command line of the misbehaving plant, parsed without a library: this crate depends on no argument parser.
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -37,35 +37,35 @@ Faults are lines on standard input; it ends with standard input or `quit`.";
 pub struct Arguments {
     /// Plant name.
     pub name: String,
-    /// Where it listens.
+    /// Endpoint at which the plant listens.
     pub listen: Endpoint,
-    /// Joints that move.
+    /// Number of joints that move.
     pub joints: usize,
-    /// What a command is.
+    /// Meaning of a command: position or rate.
     pub kind: Kind,
     /// Control period.
     pub period: Duration,
     /// Initial joint positions, `[joints]`, radians.
     pub pose: Vec<f64>,
-    /// Log file.
+    /// Log file; `None` writes no log.
     pub log: Option<PathBuf>,
     /// Delay from plant to controller.
     pub latency_out: Duration,
     /// Delay from controller to plant.
     pub latency_in: Duration,
-    /// Added to the plant's clock, milliseconds.
+    /// Offset added to the plant's clock, milliseconds.
     pub clock_offset_ms: i64,
-    /// The plant stops by itself when no command has come for so long.
+    /// Time without a command after which the plant stops by itself.
     pub command_timeout: Duration,
     /// Amplitude of the noise of the joint sensors, radians.
     pub noise: f64,
-    /// Refuses other episodes and old sequence numbers.
+    /// Whether the plant refuses actions of other episodes and with old sequence numbers.
     pub strict: bool,
-    /// The heartbeat says of no heartbeat of the controller when it came.
+    /// Whether the plant's heartbeat omits the echo of the controller's heartbeat.
     pub no_echo: bool,
-    /// An action ends a stop of the plant's own.
+    /// Whether an action ends a stop that the plant made by itself, without a reset.
     pub resumes: bool,
-    /// Shows a LIBERO-Spatial scene.
+    /// Whether observations show a LIBERO-Spatial scene.
     pub libero: bool,
 }
 
@@ -136,31 +136,31 @@ impl Arguments {
         Ok(parsed)
     }
 
-    /// Values per action: a LIBERO action ends with a gripper, which moves no joint.
+    /// Returns the number of values per action: a LIBERO action ends with a gripper value, which moves no joint.
     pub fn action_width(&self) -> usize {
         self.joints + usize::from(self.libero)
     }
 
-    /// Joint positions per observation: a LIBERO arm shows a seventh joint, which never moves.
+    /// Returns the number of joint positions per observation: a LIBERO arm shows a seventh joint, which never moves.
     pub fn shown_joints(&self) -> usize {
         self.joints + usize::from(self.libero)
     }
 }
 
-/// Parses numbers with commas between them; none may be infinite or NaN.
+/// Parses comma-separated numbers; infinite values and NaN are errors.
 ///
 /// # Errors
-/// Names `what`, and the text.
+/// The error text names `what` and `text`.
 pub fn list(what: &str, text: &str) -> Result<Vec<f64>, String> {
     let finite = |part: &str| part.trim().parse::<f64>().ok().filter(|value| value.is_finite());
     let numbers: Option<Vec<f64>> = text.split(',').map(finite).collect();
     numbers.ok_or_else(|| format!("{what}: expected finite numbers with commas between, found {text:?}"))
 }
 
-/// Parses a number from `low` to `high`.
+/// Parses a number from `low` to `high`, both included.
 ///
 /// # Errors
-/// Names `what`, the range and the text.
+/// The error text names `what`, the range and `text`.
 pub fn number<T: FromStr + PartialOrd + Display + Copy>(
     what: &str,
     text: &str,
@@ -171,10 +171,10 @@ pub fn number<T: FromStr + PartialOrd + Display + Copy>(
     parsed.ok_or_else(|| format!("{what}: expected {low} to {high}, found {text:?}"))
 }
 
-/// Parses whole milliseconds from `low` to `high`.
+/// Parses whole milliseconds from `low` to `high`, both included.
 ///
 /// # Errors
-/// Names `what`, the range and the text.
+/// The error text names `what`, the range and `text`.
 pub fn milliseconds(what: &str, text: &str, low: u64, high: u64) -> Result<Duration, String> {
     number(what, text, low, high).map(Duration::from_millis)
 }

@@ -1,6 +1,6 @@
 //! Joints of the misbehaving plant: they execute a command exactly, without smoothing, limits or delay.
 
-/// What a command means to the joints.
+/// Meaning of a command to the joints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The joint's next position, radians.
@@ -9,7 +9,7 @@ pub enum Kind {
     Rate,
 }
 
-/// Joint positions and the largest change that one control period has brought.
+/// Joint positions and the largest change of any joint in one control period.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Body {
     kind: Kind,
@@ -18,27 +18,28 @@ pub struct Body {
 }
 
 impl Body {
-    /// Creates a body that stands at `joints`, radians.
+    /// Creates a body at rest at `joints`, radians.
     pub fn new(kind: Kind, joints: Vec<f64>) -> Self {
         Self { kind, joints, jump: 0.0 }
     }
 
-    /// What a command means.
+    /// Returns the meaning of a command.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Joint positions, radians.
+    /// Returns the joint positions, radians.
     pub fn joints(&self) -> &[f64] {
         &self.joints
     }
 
-    /// Largest change of any joint in one control period since the start, radians.
+    /// Returns the largest change of any joint in one control period since the start, radians.
     pub fn jump(&self) -> f64 {
         self.jump
     }
 
-    /// Executes one control period of `command`, finite; values beyond the joints, as a gripper's, move nothing.
+    /// Executes one control period of `command`, whose values are finite. Values beyond the joints, such as a gripper's,
+    /// move nothing.
     pub fn execute(&mut self, command: &[f32]) {
         for (joint, value) in self.joints.iter_mut().zip(command) {
             let (before, value) = (*joint, f64::from(*value));
@@ -47,12 +48,12 @@ impl Body {
                 Kind::Rate => before + value,
             };
             let jump = (*joint - before).abs();
-            // A command that is no number is the largest jump of all: no maximum may drop it.
+            // A NaN command counts as an infinite jump: `f64::max` would ignore NaN.
             self.jump = if jump.is_nan() { f64::INFINITY } else { self.jump.max(jump) };
         }
     }
 
-    /// Moves the joints as a person would who pushes them; this is no jump.
+    /// Sets the joints to `joints`, radians, as a push by hand does. The change does not count as a jump.
     pub fn place(&mut self, joints: &[f64]) {
         self.joints.copy_from_slice(joints);
     }

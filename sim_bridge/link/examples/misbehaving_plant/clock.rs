@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-/// What the clock shows when the process starts, without an offset: a second back is still a time.
+/// Clock reading when the process starts, without an offset, nanoseconds. It is large enough that stamps stay positive
+/// when a fault sets the clock back.
 const START_NS: i64 = 1_000_000_000_000;
-/// How far one fault sets the clock back.
+/// Step by which the `backward` fault sets the clock back, nanoseconds.
 const STEP_NS: i64 = 1_000_000_000;
-/// How far another sets it forward: an hour, as a clock does that was never told of the summer time.
+/// Step by which the `forward` fault sets the clock forward, nanoseconds: one hour, as a clock without daylight saving
+/// time is corrected.
 const LEAP_NS: i64 = 3600 * 1_000_000_000;
 
-/// The plant's clock. Every method takes the time since the process started.
+/// Clock of the plant. Every method that takes `now` takes the time since the process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
     offset_ns: i64,
@@ -17,28 +19,28 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Creates a clock that shows `offset_ms` more than its 1000 s at the start.
+    /// Creates a clock that shows 1000 s plus `offset_ms` milliseconds at the start.
     pub fn new(offset_ms: i64) -> Self {
         let offset_ns = offset_ms.saturating_mul(1_000_000).saturating_add(START_NS);
         Self { offset_ns, set_back_ns: 0 }
     }
 
-    /// Time as messages hold it, nanoseconds.
+    /// Returns the time for messages, nanoseconds.
     pub fn stamp_ns(&self, now: Duration) -> u64 {
         u64::try_from(self.steady_ns(now).saturating_sub(self.set_back_ns)).unwrap_or(0)
     }
 
-    /// Time as the log holds it, seconds; it never goes back.
+    /// Returns the time for the log, seconds; clock faults do not change it.
     pub fn seconds(&self, now: Duration) -> f64 {
         self.steady_ns(now) as f64 / 1e9
     }
 
-    /// Sets the stamps of messages back by one second, for good.
+    /// Sets the stamps of messages back by one second, permanently.
     pub fn set_back(&mut self) {
         self.set_back_ns += STEP_NS;
     }
 
-    /// Sets the stamps of messages forward by one hour, for good.
+    /// Sets the stamps of messages forward by one hour, permanently.
     pub fn set_forward(&mut self) {
         self.set_back_ns -= LEAP_NS;
     }

@@ -1,4 +1,4 @@
-//! Delay queue: what goes in comes out in order, a latency later. Pure: time is a value.
+//! Delay queue: items come out in the order in which they were put in, each after a latency. Pure: time is a value.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -16,12 +16,12 @@ impl<T> DelayQueue<T> {
         Self { latency, items: VecDeque::new() }
     }
 
-    /// Changes the latency of what comes from now on; nothing overtakes what waits already.
+    /// Changes the latency of items put in from now on. No later item overtakes one that already waits.
     pub fn set_latency(&mut self, latency: Duration) {
         self.latency = latency;
     }
 
-    /// Puts in what arrived at `at`.
+    /// Puts in an item that arrived at `at`.
     pub fn push(&mut self, at: Duration, item: T) {
         let last = self.items.back().map_or(Duration::ZERO, |(due, _)| *due);
         self.items.push_back((last.max(at + self.latency), item));
@@ -35,7 +35,7 @@ impl<T> DelayQueue<T> {
         self.items.pop_front().map(|(_, item)| item)
     }
 
-    /// When the oldest item is due.
+    /// Returns the time at which the oldest item is due, or `None` for an empty queue.
     pub fn next_due(&self) -> Option<Duration> {
         self.items.front().map(|(due, _)| *due)
     }

@@ -1,22 +1,22 @@
-//! Faults on command: the lines of standard input, and what is wrong with the plant at the moment.
+//! Faults on command: the commands read from standard input, and the faults that are active.
 
 use std::time::Duration;
 
 use crate::arguments::{list, milliseconds, number};
 
-/// Every command, as the answer to an unknown one lists them.
+/// Every command, as listed in the error text for an unknown command.
 const COMMANDS: &str = "freeze, thaw, backward, forward, glitch, repeat, old N, nan J, huge J, heal, silent, mute, speak, \
                         pose a,b,.., latency-out MS, latency-in MS, late-answers MS, deaf, hear, no-echo, echo, \
                         drop-commands, take-commands or quit";
-/// Observations that are kept to be published again.
+/// Number of past observations kept for publishing again.
 pub const HISTORY: usize = 2048;
-/// What a joint reads that reads too much, radians.
+/// Reading of a joint under the `huge` fault, radians.
 const HUGE: f64 = 1e30;
 
-/// One line of standard input.
+/// Command on one line of standard input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Observations keep their content; sequence, stamp and plant time go on.
+    /// Observations keep their content; sequence number, stamp and plant time advance.
     Freeze,
     /// Ends `Freeze`.
     Thaw,
@@ -24,37 +24,37 @@ pub enum Command {
     Backward,
     /// The clock of stamps and plant time is set forward by one hour and goes on from there.
     Forward,
-    /// The next observation alone carries stamp and plant time of one second ago.
+    /// The next observation alone carries the stamp and plant time of one second ago.
     Glitch,
-    /// After each new observation the one before it is published again, until `Heal`.
+    /// After each new observation the preceding one is published again, until `Heal`.
     Repeat,
-    /// The observation of so many periods ago is published once more, after the next new one.
+    /// The observation of this many periods ago is published once more, after the next new one.
     Old(usize),
-    /// A joint reads NaN until `Heal`.
+    /// The joint of this index reads NaN until `Heal`.
     Nan(usize),
-    /// A joint reads 1e30 until `Heal`.
+    /// The joint of this index reads 1e30 until `Heal`.
     Huge(usize),
     /// Ends `Nan`, `Huge` and `Repeat`.
     Heal,
-    /// No observations; the heartbeat goes on.
+    /// No observations are published; the heartbeat continues.
     Silent,
-    /// Neither observations nor heartbeat; requests are answered.
+    /// Neither observations nor heartbeats are published; requests are answered.
     Mute,
     /// Ends `Silent` and `Mute`.
     Speak,
-    /// The joints are pushed there by hand.
+    /// The joints are set to this pose, radians, as by a push by hand.
     Pose(Vec<f64>),
     /// Delay from plant to controller.
     LatencyOut(Duration),
     /// Delay from controller to plant.
     LatencyIn(Duration),
-    /// Delay of the answer to a request, besides the other.
+    /// Delay of the answer to a request, in addition to the other delays.
     LateAnswers(Duration),
     /// Requests are not answered.
     Deaf,
     /// Ends `Deaf`.
     Hear,
-    /// The heartbeat says of no heartbeat of the controller when it came.
+    /// The plant's heartbeat omits the echo of the controller's heartbeat.
     NoEcho,
     /// Ends `NoEcho`.
     Echo,
@@ -67,10 +67,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Parses a line for a plant of `joints` that move and `shown` joint positions per observation.
+    /// Parses a line for a plant with `joints` moving joints and `shown` joint positions per observation.
     ///
     /// # Errors
-    /// Says what was expected and what was found.
+    /// The error text states what was expected and what was found.
     pub fn parse(line: &str, joints: usize, shown: usize) -> Result<Self, String> {
         let (word, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         let rest = rest.trim();
@@ -113,33 +113,33 @@ impl Command {
     }
 }
 
-/// What is wrong at the moment.
+/// Faults that are active.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Faults {
-    /// Content of observations stays.
+    /// Whether the content of observations is frozen.
     pub frozen: bool,
-    /// The next observation is stamped one second early.
+    /// Whether the next observation is stamped one second early.
     pub glitch: bool,
-    /// Each observation is followed by the one before it.
+    /// Whether each new observation is followed by the preceding one.
     pub repeats: bool,
     /// Age, in periods, of an observation to publish once more.
     pub old: Option<usize>,
-    /// Joints that read something else, and what.
+    /// Joints with a corrupt reading: index and reading, radians.
     pub corrupt: Vec<(usize, f64)>,
-    /// No observations.
+    /// Whether observations are withheld.
     pub silent: bool,
-    /// No observations and no heartbeat.
+    /// Whether observations and heartbeats are withheld.
     pub mute: bool,
-    /// Actions are not executed.
+    /// Whether received actions are not executed.
     pub drops_commands: bool,
-    /// Requests are not answered.
+    /// Whether requests are not answered.
     pub deaf: bool,
-    /// No heartbeat of the controller is echoed.
+    /// Whether the plant's heartbeat omits the echo of the controller's heartbeat.
     pub no_echo: bool,
 }
 
 impl Faults {
-    /// Begins or ends what a command names; other commands change nothing here.
+    /// Begins or ends the fault that `command` names. Commands that name no fault of this type change nothing here.
     pub fn apply(&mut self, command: &Command) {
         match command {
             Command::Freeze => self.frozen = true,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use aegis_link::wire::{Action, Message, Phase};
 use serde::Serialize;
 
-/// What a line is about.
+/// Kind of event that a log line records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum What {
@@ -13,50 +13,50 @@ pub enum What {
     Start,
     /// A control period was executed.
     Period,
-    /// A message was received: its latency is over.
+    /// A message was received: its delay has passed.
     Message,
-    /// Somebody commanded a fault.
+    /// A fault command was received.
     Fault,
     /// The plant was freed from a silent controller.
     Freed,
 }
 
-/// One line. In the line of a period, `command` and the numbers behind it are those of the action that it executed; in
-/// that of a message, those of the message.
+/// One log line. In the line of a period, `command` and the numbers after it are those of the executed action; in the
+/// line of a message, those of the message.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Line {
-    /// Seconds on the plant's clock with its offset; never set back.
+    /// Time on the plant's clock with its offset, seconds; never set back.
     pub t: f64,
-    /// What it is about.
+    /// Kind of event.
     pub what: What,
     /// Control periods since the start.
     pub period: u64,
-    /// As the heartbeat says.
+    /// Phase, as in the heartbeat.
     pub phase: Phase,
-    /// Joint positions after it, radians.
+    /// Joint positions after the event, radians.
     pub executed: Vec<f64>,
-    /// Values of the action; `null` where nothing was commanded. A value that is not finite is `null`.
+    /// Values of the action; `null` where there was no action. A value that is not finite is written as `null`.
     pub command: Option<Vec<f64>>,
-    /// Claim of the message.
+    /// Session of the message.
     pub session: Option<u64>,
     /// Episode of the message.
     pub episode: Option<u64>,
-    /// Number of the action within its episode.
+    /// Sequence number of the action within its episode.
     pub sequence: Option<u32>,
-    /// Number of the observation that the action answers.
+    /// Sequence number of the observation that the action answers.
     pub observation: Option<u32>,
-    /// Number of the new observation that was published.
+    /// Sequence number of the new observation that was published.
     pub published: Option<u32>,
     /// Name of the message.
     pub message: Option<&'static str>,
-    /// What happened besides.
+    /// Further event, in words.
     pub event: Option<String>,
-    /// Largest change of any joint in one control period so far, radians.
+    /// Largest change of any joint in one control period since the start, radians.
     pub jump: f64,
 }
 
 impl Line {
-    /// Takes over the values and numbers of an action.
+    /// Copies the values and numbers of an action into the line.
     pub fn take_action(&mut self, action: &Action) {
         self.session = Some(action.session);
         self.episode = Some(action.episode);
@@ -65,7 +65,7 @@ impl Line {
         self.command = Some(action.action.iter().copied().map(f64::from).collect());
     }
 
-    /// Takes over the name and the numbers of a message.
+    /// Copies the name and the numbers of a message into the line.
     pub fn take_message(&mut self, message: &Message) {
         self.message = Some(message.name());
         match message {
@@ -87,22 +87,22 @@ impl Line {
     }
 }
 
-/// Where lines go.
+/// Writer of log lines.
 #[derive(Debug)]
 pub struct Journal<W> {
     writer: W,
 }
 
 impl<W: Write> Journal<W> {
-    /// Writes to `writer`.
+    /// Creates a journal that writes to `writer`.
     pub fn new(writer: W) -> Self {
         Self { writer }
     }
 
-    /// Writes one line at once and flushes it: a kill leaves at most the last line cut.
+    /// Writes and flushes one line, so that a killed process leaves at most its last line incomplete.
     ///
     /// # Errors
-    /// Those of the writer.
+    /// Errors of the writer.
     pub fn write(&mut self, line: &Line) -> io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');

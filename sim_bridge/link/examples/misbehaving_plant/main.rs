@@ -1,10 +1,10 @@
-//! A robot that is not the project's simulator and fails on command, for tests of what moves a robot:
+//! Test plant that fails on command, for tests of controllers; it is not the project's simulator:
 //! `cargo run -p aegis-link --example misbehaving_plant -- --help`
 //!
-//! It speaks the wire protocol by itself, without the project's `Host`, so that nothing of ours filters what it has to
-//! survive: by default it executes every action that carries its session, exactly as it came. Its log holds what it
-//! executed, one JSON line per control period and per message; its standard input takes faults, one per line, each
-//! answered by `ok ...` or `error: ...`. Once it can be reached it prints `NAME: ready at ENDPOINT`.
+//! The plant implements the wire protocol without the project's `Host`, so that no project code filters the controller's
+//! messages. By default the plant executes every action that carries its session, exactly as received. The log has one
+//! JSON line per control period and per message, with what was executed. Standard input takes fault commands, one per
+//! line, each answered by `ok ...` or `error: ...`. Once the plant can be reached, it prints `NAME: ready at ENDPOINT`.
 
 mod arguments;
 mod body;
@@ -33,14 +33,14 @@ use faults::Command;
 use journal::Journal;
 use robot::Robot;
 
-/// Messages and lines that may wait for the plant's thread; one that finds no place is lost.
+/// Number of messages and lines that may wait for the plant's thread. A message beyond this capacity is lost.
 const CAPACITY: usize = 4096;
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
-/// What the plant's thread hears of.
+/// Input of the plant's thread.
 enum Input {
-    /// A message of the controller.
+    /// A message from the controller.
     Message(Incoming),
     /// A line of standard input.
     Line(String),
@@ -48,21 +48,21 @@ enum Input {
     End,
 }
 
-/// A message on its way to the plant.
+/// A message from the controller to the plant.
 enum Incoming {
     Request(Box<Query>),
     Pulse(Vec<u8>),
     Action(Vec<u8>),
 }
 
-/// A message on its way to the controller.
+/// A message from the plant to the controller.
 enum Outgoing {
     Reply(Box<Query>, Vec<u8>),
     Status(Vec<u8>),
     Observation(Vec<u8>),
 }
 
-/// An input and when it came, since the process started.
+/// An input and its arrival time since the process started.
 type Arrival = (Duration, Input);
 
 fn main() -> ExitCode {
@@ -80,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Serves one plant until standard input ends or says so.
+/// Serves one plant until standard input ends or contains `quit`.
 fn serve(arguments: Arguments) -> Result<(), String> {
     let clock = Instant::now();
     let keys = KeyExprs::of(&arguments.name).map_err(text)?;
@@ -127,7 +127,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     say(&format!("{}: ready at {endpoint}", arguments.name));
 
     let send = |message: Outgoing| match message {
-        // What cannot be sent is what the other side has to survive.
+        // A message that cannot be sent is dropped: the controller must cope with lost messages.
         Outgoing::Reply(query, bytes) => drop(query.reply(query.key_expr().clone(), bytes).wait()),
         Outgoing::Status(bytes) => drop(statuses.put(bytes).wait()),
         Outgoing::Observation(bytes) => drop(observations.put(bytes).wait()),
@@ -135,7 +135,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
     run(arguments, clock, &inputs, Journal::new(log), send)
 }
 
-/// The plant's thread: everything that takes time waits in a queue here, and nowhere else.
+/// Runs the plant's thread. Every delay is a wait in one of this function's queues.
 fn run(
     arguments: Arguments,
     clock: Instant,
@@ -146,7 +146,7 @@ fn run(
     let (joints, shown, period) = (arguments.joints, arguments.shown_joints(), arguments.period);
     let mut incoming = DelayQueue::new(arguments.latency_in);
     let mut outgoing = DelayQueue::new(arguments.latency_out);
-    // Answers wait here first, where they are late.
+    // Answers to requests wait here before `outgoing`, for the `late-answers` fault.
     let mut answers = DelayQueue::new(Duration::ZERO);
     let mut robot = Robot::new(arguments, aegis_link::instance());
     let (mut next_tick, mut next_beat) = (clock.elapsed() + period, clock.elapsed());
@@ -169,7 +169,7 @@ fn run(
                 robot.fault(&command, &line, clock.elapsed())?;
                 Ok(command)
             });
-            // What is answered is in the log already.
+            // The log lines are written before the command is answered.
             record(&mut journal, &mut robot)?;
             match &done {
                 Ok(_) => say(&format!("ok {}", line.trim())),
@@ -202,7 +202,7 @@ fn run(
         robot.expire(now);
         if now >= next_tick {
             robot.tick(now).into_iter().for_each(|bytes| outgoing.push(now, Outgoing::Observation(bytes)));
-            // A late period is lost: no burst follows it.
+            // A late period is skipped: periods are not made up for in a burst.
             next_tick = (next_tick + period).max(now);
         }
         if now >= next_beat {
@@ -220,29 +220,30 @@ fn run(
     }
 }
 
-/// Writes what has happened to the log.
+/// Writes the robot's new log lines to the log.
 fn record(journal: &mut Journal<Box<dyn Write>>, robot: &mut Robot) -> Result<(), String> {
     let mut lines = robot.take_lines().into_iter();
     lines.try_for_each(|line| journal.write(&line)).map_err(|error| format!("log: {error}"))
 }
 
-/// Hands a message to the plant's thread; called on threads of Zenoh's, which must not wait.
+/// Sends a message to the plant's thread. Zenoh's threads call this function and must not wait, so a message is dropped
+/// where the queue is full.
 fn hear(sender: &SyncSender<Arrival>, clock: Instant, message: Incoming) {
     drop(sender.try_send((clock.elapsed(), Input::Message(message))));
 }
 
-/// Hands the lines of standard input to the plant's thread.
+/// Sends the lines of standard input to the plant's thread.
 fn read(sender: &SyncSender<Arrival>, clock: Instant) {
     for line in io::stdin().lines().map_while(Result::ok) {
         if sender.send((clock.elapsed(), Input::Line(line))).is_err() {
             return;
         }
     }
-    // Without a receiver the process ends anyway.
+    // Where the receiver is gone, the process is ending anyway.
     let _ = sender.send((clock.elapsed(), Input::End));
 }
 
-/// Prints one line. A plant goes on when nobody reads it.
+/// Prints one line. Errors of standard output are ignored: the plant continues without a reader.
 fn say(line: &str) {
     let mut stdout = io::stdout();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());

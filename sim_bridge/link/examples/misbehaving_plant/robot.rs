@@ -1,7 +1,7 @@
 //! The misbehaving plant as a state machine: messages, faults and time come in, messages and log lines go out. Pure.
 //!
-//! Without `--strict` it is as careless as robots are: whatever carries its session is executed, also without an episode,
-//! of another one, and out of order.
+//! Without `--strict` the plant is as careless as many robots: it executes every action that carries its session, also
+//! without an episode, of another episode, and out of order.
 
 mod requests;
 #[cfg(test)]
@@ -19,14 +19,14 @@ use crate::faults::{Command, Faults, HISTORY};
 use crate::journal::{Line, What};
 use crate::scene::Scene;
 
-/// The plant is free for others when its controller has been silent for so long.
+/// Silence of the controller after which the plant is free for another controller.
 const CONTROLLER_TIMEOUT: Duration = Duration::from_secs(5);
-/// Tasks that the plant offers: those of LIBERO-Spatial, or one.
+/// Number of tasks with `--libero-observation`, as in LIBERO-Spatial; without it the plant has one task.
 const LIBERO_TASKS: u32 = 10;
-/// How early a `glitch` stamps an observation.
+/// How early a `glitch` stamps an observation, nanoseconds.
 const GLITCH_NS: u64 = 1_000_000_000;
 
-/// A plant with its claim, its joints and its faults.
+/// Plant state: claim, joints and faults.
 #[derive(Debug)]
 pub struct Robot {
     settings: Arguments,
@@ -37,12 +37,12 @@ pub struct Robot {
     faults: Faults,
     claims: u64,
     held: Option<Held>,
-    /// The newest action; each period executes it if it is a rate, the first one if it is a position.
+    /// The newest action. A rate is executed in every period; a position is executed once, in the next period.
     command: Option<Received>,
     period: u64,
     /// Content of observations while they are frozen.
     kept: Option<Observed>,
-    /// Observations as they were made, oldest first, with their numbers.
+    /// Encoded observations with their sequence numbers, oldest first.
     history: VecDeque<(u32, Vec<u8>)>,
     dropped: u64,
     refused: u64,
@@ -54,11 +54,12 @@ struct Held {
     claim: Claim,
     session: u64,
     seen: Duration,
-    /// Stamp of the newest heartbeat, and when its latency was over, nanoseconds; 0 before the first.
+    /// Stamp of the controller's newest heartbeat and the time of its receipt after the delay, nanoseconds; 0 before the
+    /// first heartbeat.
     pulse_ns: [u64; 2],
     newest_episode: u64,
     newest_action: u32,
-    /// By itself.
+    /// Whether the plant has stopped by itself.
     stopped: bool,
     episode: Option<Episode>,
 }
@@ -79,7 +80,7 @@ struct Received {
 }
 
 impl Robot {
-    /// Creates a plant that nobody holds. `instance` differs between any two processes.
+    /// Creates a plant that no controller has claimed. `instance` must differ between any two processes.
     pub fn new(settings: Arguments, instance: u64) -> Self {
         let mut robot = Self {
             instance,
@@ -103,7 +104,7 @@ impl Robot {
         robot
     }
 
-    /// Takes a controller's heartbeat.
+    /// Handles a heartbeat of the controller.
     pub fn pulse(&mut self, bytes: &[u8], now: Duration) {
         let mut line = self.line(now, What::Message);
         match Message::decode(bytes) {
@@ -124,7 +125,7 @@ impl Robot {
         self.lines.push(line);
     }
 
-    /// Takes an action. It is executed in the next control period.
+    /// Handles an action. An accepted action is executed in the next control period.
     pub fn action(&mut self, bytes: &[u8], now: Duration) {
         let mut line = self.line(now, What::Message);
         match Message::decode(bytes) {
@@ -168,10 +169,10 @@ impl Robot {
         messages
     }
 
-    /// Begins or ends a fault; `text` is the command as it was given.
+    /// Begins or ends a fault; `text` is the command line as given, for the log.
     ///
     /// # Errors
-    /// The plant has not observed for as long as the command wants to go back.
+    /// `Command::Old` asks for an observation older than any kept.
     pub fn fault(&mut self, command: &Command, text: &str, now: Duration) -> Result<(), String> {
         if let Command::Old(periods) = command
             && self.history.len() < *periods
@@ -202,17 +203,17 @@ impl Robot {
         }
     }
 
-    /// The heartbeat, unless the plant is mute.
+    /// Returns the encoded heartbeat, or `None` while the plant is mute.
     pub fn status(&self, now: Duration) -> Option<Vec<u8>> {
         (!self.faults.mute).then(|| self.status_message(now).encode())
     }
 
-    /// Log lines since the last call.
+    /// Takes the log lines since the last call.
     pub fn take_lines(&mut self) -> Vec<Line> {
         std::mem::take(&mut self.lines)
     }
 
-    /// Keeps an action for the next period, or says why it is not executed.
+    /// Stores an action for the next period, or returns why it is not executed.
     fn take(&mut self, action: Action, now: Duration) -> Result<(), String> {
         let width = self.settings.action_width();
         let timeout = self.settings.command_timeout;
@@ -248,7 +249,7 @@ impl Robot {
         Ok(())
     }
 
-    /// Moves the joints; returns the action that did.
+    /// Moves the joints by the newest action; returns the executed action, or `None`.
     fn execute(&mut self) -> Option<Action> {
         let command = self.command.as_mut()?;
         if self.body.kind() == Kind::Position && command.executed {
@@ -259,7 +260,7 @@ impl Robot {
         Some(command.action.clone())
     }
 
-    /// Makes this period's observation: its number if it is published, and all that is published.
+    /// Makes this period's observation. Returns its sequence number where it is published, and all messages to publish.
     fn observe(&mut self, now: Duration, events: &mut Vec<String>) -> (Option<u32>, Vec<Vec<u8>>) {
         let on = self.held.as_mut().and_then(|held| Some((held.session, held.episode.as_mut()?)));
         let Some((session, episode)) = on else { return (None, Vec::new()) };
@@ -297,7 +298,7 @@ impl Robot {
         (Some(sequence), messages)
     }
 
-    /// What the sensors say, with the faults of their content.
+    /// Returns the sensor readings with the content faults applied.
     fn shown(&mut self, stamp_ns: u64, started_ns: u64, task: u32) -> Observed {
         // The clock may have been set back since the reset.
         let since = i128::from(stamp_ns) - i128::from(started_ns);

@@ -1,21 +1,21 @@
-//! What the misbehaving plant shows: its joints with a little noise, and if asked the rest of a LIBERO-Spatial scene.
+//! Sensors of the misbehaving plant: its joints with a little noise, and on request the rest of a LIBERO-Spatial scene.
 
 use aegis_link::wire::{Object, Observed, Placement};
 
-/// The wrist of a Panda in LIBERO's start, radians; here a seventh joint that never moves.
+/// Wrist joint position of a Panda in LIBERO's initial state, radians; here a seventh joint that never moves.
 const WRIST: f64 = 0.785;
-/// Finger positions of an open Panda gripper in LIBERO's start, metres.
+/// Finger positions of an open Panda gripper in LIBERO's initial state, metres.
 const FINGERS: [f64; 2] = [0.0208, -0.0208];
-/// Grip site above the table in LIBERO's start, metres.
+/// Position of the grip site above the table in LIBERO's initial state, metres.
 const GRIP: [f64; 3] = [-0.21, 0.0, 1.17];
-/// A half turn about x: the gripper points down.
+/// Quaternion w, x, y, z of a half turn about x: the gripper points down.
 const DOWN: [f64; 4] = [0.0, 1.0, 0.0, 0.0];
-/// How far the grip site moves per radian of one of the first three joints, metres.
+/// Displacement of the grip site per radian of one of the first three joints, metres.
 const REACH: f64 = 0.1;
 const UPRIGHT: [f64; 4] = [1.0, 0.0, 0.0, 0.0];
 const INSTRUCTION: &str =
     "pick up the black bowl between the plate and the ramekin and place it on the plate";
-/// Objects that the layouts `libero-*` of `policies/src/encode.rs` read, at plausible places on the table, metres.
+/// Objects that the `libero-*` layouts of `policies/src/encode.rs` read, at plausible positions on the table, metres.
 const OBJECTS: [(&str, [f64; 3]); 5] = [
     ("akita_black_bowl_1", [-0.07, 0.2, 0.898]),
     ("akita_black_bowl_2", [0.1, -0.06, 0.898]),
@@ -27,18 +27,18 @@ const OBJECTS: [(&str, [f64; 3]); 5] = [
 /// Sensors of the plant.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scene {
-    /// Shows a LIBERO-Spatial scene.
+    /// Whether observations show a LIBERO-Spatial scene.
     pub libero: bool,
     /// Amplitude of the noise of each joint position, radians.
     pub noise: f64,
 }
 
 impl Scene {
-    /// Makes an observation of the true `joints`, radians; `reading` numbers the noise.
+    /// Returns an observation of the true `joints`, radians. `reading` selects the noise sample.
     pub fn observe(&self, joints: &[f64], reading: u64, task: u32, plant_time: f64) -> Observed {
         let noisy = |(index, joint): (u64, &f64)| joint + self.noise * noise(reading, index);
         let mut joint_positions: Vec<f64> = (0..).zip(joints).map(noisy).collect();
-        // No kinematics of any robot: the grip site only has to move with the joints.
+        // This is not the kinematics of any robot: the grip site only has to move with the joints.
         let moved = |axis: usize| GRIP[axis] + REACH * joints.get(axis).copied().unwrap_or(0.0);
         let end_effector = Placement { position: [moved(0), moved(1), moved(2)], orientation: DOWN };
         let (mut gripper, mut objects, mut instruction) = (Vec::new(), Vec::new(), "follow the controller");
@@ -56,7 +56,7 @@ impl Scene {
     }
 }
 
-/// A number from -1 to 1 that differs between readings and joints, the same in every run.
+/// Returns a deterministic number from -1 to 1 that differs between readings and joints.
 fn noise(reading: u64, index: u64) -> f64 {
     let count = reading.wrapping_mul(64).wrapping_add(index) as f64;
     (count * 0.618_033_988_749_895).fract() * 2.0 - 1.0

@@ -1,5 +1,5 @@
-//! Unit tests of the misbehaving plant's parts, in a test program of their own: an example with `test = true` is compiled
-//! as its tests alone, and `cargo test` would leave the program out that integration tests start.
+//! Unit tests of the misbehaving plant's modules, as a separate test program. An example with `test = true` is compiled
+//! only as its tests, so `cargo test` would not build the program that integration tests start.
 #![allow(dead_code, reason = "main.rs, which is left out here, uses the rest")]
 
 mod arguments;

@@ -1,5 +1,5 @@
-//! Any bytes, and any bytes after a good header of each kind: read or refused, never a panic, never much memory.
-//! What was read, written again and read again, is the same message.
+//! Fuzz target of the decoder: arbitrary bytes, and arbitrary bytes after a valid header of each kind, are decoded or
+//! refused without a panic and without much memory. A decoded message that is encoded and decoded again stays the same.
 
 #![no_main]
 #![allow(dead_code, unused_imports, reason = "a module is compiled in whole")]
@@ -23,7 +23,7 @@ fuzz_target!(|data: &[u8]| {
 fn check(bytes: &[u8]) {
     if let Ok(message) = Message::decode(bytes) {
         let written = message.encode();
-        // Bytes, for a message with a NaN does not equal itself.
+        // Bytes are compared, because a message with a NaN does not equal itself.
         assert_eq!(Message::decode(&written).expect("reads its own").encode(), written);
     }
 }

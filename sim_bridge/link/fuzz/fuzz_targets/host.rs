@@ -1,5 +1,5 @@
-//! Any sequence of requests, commands, heartbeats, stray bytes and waiting, into a host with a plant that counts.
-//! The plant never moves without an episode, each step moves it at most once, and a stop latches.
+//! Fuzz target of the host: arbitrary sequences of requests, commands, heartbeats, stray bytes and waits, with a plant
+//! that counts its moves. The plant never moves without an episode, each step moves it at most once, and a stop latches.
 
 #![no_main]
 #![allow(dead_code, unused_imports, reason = "a module is compiled in whole")]
@@ -36,7 +36,7 @@ enum Event {
     Wait(u16),
 }
 
-/// The number that the host expects, or one beside it.
+/// The number that the host expects, or a wrong one.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Number {
     Right,
@@ -77,7 +77,7 @@ impl Motion {
     }
 }
 
-/// The action that the plant moves with and then fails in.
+/// Action for which the plant moves and then returns an error.
 const FAIL: f32 = 1000.0;
 
 #[derive(Default)]
@@ -85,7 +85,7 @@ struct Counting {
     on: bool,
     /// Moves since the reset.
     moves: u32,
-    /// All resets and moves ever.
+    /// All resets and moves since creation.
     total: u64,
     last: f32,
 }
@@ -172,7 +172,7 @@ fuzz_target!(|events: Vec<Event>| {
             }
             Event::Release { session: s } => Release { session: s.about(session) }.into(),
             Event::Request(bytes) => {
-                // Not even bytes that happen to be a request move the plant more than once.
+                // Arbitrary bytes that happen to be a request move the plant at most once.
                 let before = plant.total;
                 let _ = host.request(&bytes, now, &mut plant);
                 assert!(plant.total - before <= 1);

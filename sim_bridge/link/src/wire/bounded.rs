@@ -1,12 +1,12 @@
-//! Lists and strings with an upper bound, refused while they are read and not after.
-//! A length field reserves nothing: memory grows with the elements that really arrive.
+//! Deserialisers for lists, strings and bytes with an upper bound, enforced while the value is read.
+//! A length field reserves at most a small constant: memory grows with the elements that actually arrive.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-/// Elements reserved at most before any has arrived.
+/// Maximum number of elements for which memory is reserved before any has arrived.
 const RESERVED: usize = 256;
 
 struct List<T, const MAX: usize>(PhantomData<T>);
@@ -30,7 +30,7 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for List<T, MAX> {
     }
 }
 
-/// A list of at most `MAX` elements.
+/// Deserialises a list of at most `MAX` elements.
 pub fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MAX: usize>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -51,7 +51,7 @@ impl<const MAX: usize> Visitor<'_> for Text<MAX> {
     }
 }
 
-/// Text of at most `MAX` bytes.
+/// Deserialises text of at most `MAX` bytes.
 pub fn text<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<String, D::Error> {
     deserializer.deserialize_str(Text::<MAX>)
 }
@@ -70,12 +70,12 @@ impl<const MAX: usize> Visitor<'_> for Bytes<MAX> {
     }
 }
 
-/// At most `MAX` bytes.
+/// Deserialises a byte string of at most `MAX` bytes.
 pub fn bytes<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<Vec<u8>, D::Error> {
     deserializer.deserialize_bytes(Bytes::<MAX>)
 }
 
-/// Writes bytes as MessagePack's `bin` and not as a list of numbers.
+/// Serialises bytes as MessagePack `bin` instead of a list of numbers.
 pub fn as_bytes<S: serde::Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }

@@ -1,5 +1,5 @@
-//! Between the wire's values and the controller's: what crosses keeps every bit.
-//! Nothing here can fail.
+//! Conversions between the types of the wire and those of the controller; floating-point values keep every bit.
+//! No conversion can fail.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ impl From<&Observation> for Observed {
 }
 
 impl Observed {
-    /// The observation after control step `step`.
+    /// Converts to the observation after control step `step`.
     pub fn at(self, step: u32) -> Observation {
         Observation {
             step,

@@ -1,51 +1,51 @@
-//! Every message, field by field, with its unit, frame and bound.
-//! `docs/protocol.md` is the same for people who write the other side in another language.
+//! All message types, field by field, with unit, frame and bound.
+//! `docs/reference/protocol.md` states the same for implementations in other languages.
 
 use serde::{Deserialize, Serialize};
 
 use super::bounded;
 
-/// Values per action, at most.
+/// Maximum number of values per action.
 const ACTION: usize = 64;
-/// Values of a chunk, at most.
+/// Maximum number of values of a chunk.
 const CHUNK: usize = 64 * ACTION;
-/// Values of a complete physical state, at most.
+/// Maximum number of values of a complete physical state.
 const STATE: usize = 65_536;
-/// Joints or fingers, at most.
+/// Maximum number of joints, and of fingers.
 const JOINTS: usize = 64;
-/// Objects in a scene, at most.
+/// Maximum number of objects in a scene.
 const OBJECTS: usize = 256;
-/// Cameras, at most.
+/// Maximum number of cameras.
 const CAMERAS: usize = 8;
-/// Bytes of a name, at most.
+/// Maximum length of a name, bytes.
 const NAME: usize = 128;
-/// Bytes of a sentence, at most.
+/// Maximum length of a sentence, bytes.
 const SENTENCE: usize = 4096;
 
-/// Who sets the pace.
+/// Mode of a session: which side sets the pace of the control steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// The plant moves only when asked, once for each step: experiments.
+    /// The plant moves only when asked, one control step per request; for experiments.
     LockStep,
-    /// The plant moves at its own rate with the newest action: robots.
+    /// The plant moves at its own control rate with the newest action; for robots.
     FreeRunning,
 }
 
-/// Asks for the plant. One controller holds it at a time.
+/// Asks for the plant. One controller at a time holds a plant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claim {
-    /// Who asks, for people.
+    /// Name of the controller, for people.
     #[serde(deserialize_with = "bounded::text::<_, NAME>")]
     pub controller: String,
-    /// A number that tells this request from any other claim, so that one sent twice is granted once.
+    /// Number that distinguishes this claim from any other, so that a claim sent twice is granted once.
     pub nonce: u64,
-    /// Who is to set the pace.
+    /// Mode of the session that is asked for.
     pub mode: Mode,
 }
 
-/// Starts an episode; ends the one before.
+/// Starts an episode and ends the previous one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
@@ -59,7 +59,8 @@ pub struct Reset {
     pub initial_state: u32,
 }
 
-/// Asks for one control step in lock-step. Sent again with the same numbers, it is answered again and not run again.
+/// Asks for one control step in lock-step. A step sent again with the same numbers is answered again and not executed
+/// again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
@@ -67,14 +68,14 @@ pub struct Step {
     pub session: u64,
     /// From [`Reset`].
     pub episode: u64,
-    /// 1 for the first step of the episode, then counting.
+    /// Number of the control step within the episode, from 1.
     pub sequence: u32,
     /// Normalised action; for an OSC_POSE arm seven values in −1 to 1.
     #[serde(deserialize_with = "bounded::list::<_, _, ACTION>")]
     pub action: Vec<f32>,
 }
 
-/// Asks for what the cameras see now.
+/// Asks for the cameras' pictures of the present state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FramesRequest {
@@ -82,11 +83,11 @@ pub struct FramesRequest {
     pub session: u64,
     /// From [`Reset`].
     pub episode: u64,
-    /// The last step's number; 0 after the reset.
+    /// Number of the last control step; 0 after the reset.
     pub sequence: u32,
 }
 
-/// Gives the plant back.
+/// Ends the session, so that the plant is free for another controller.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
@@ -104,7 +105,7 @@ pub struct Pulse {
     pub stamp_ns: u64,
 }
 
-/// A free-running controller's command; it holds until the next, or until the plant's command timeout.
+/// Command of a free-running controller; valid until the next action or the plant's command timeout.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Action {
@@ -112,9 +113,9 @@ pub struct Action {
     pub session: u64,
     /// From [`Reset`].
     pub episode: u64,
-    /// Counts the episode's commands from 1; one that is not larger than the last is dropped.
+    /// Number of the command within the episode, from 1; an action whose number is not larger than the last is dropped.
     pub sequence: u32,
-    /// Sequence number of the observation that it answers.
+    /// Sequence number of the observation that the action answers.
     pub observation: u32,
     /// Nanoseconds on the controller's monotonic clock.
     pub stamp_ns: u64,
@@ -123,25 +124,25 @@ pub struct Action {
     pub action: Vec<f32>,
 }
 
-/// What people may want of a controller.
+/// Operator command to a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OperatorCommand {
-    /// The emergency stop: commands at rest within one control period, latched.
+    /// Emergency stop: commands are at rest within one control period; latched.
     EStop,
-    /// A safe stop: commands come to rest within their limits, latched.
+    /// Safe stop: commands come to rest within their limits; latched.
     Stop,
-    /// Out of a latch. Nothing moves before a start.
+    /// Ends a latched mode. Nothing moves before a start.
     Reset,
-    /// The next episode, where the controller waits for it.
+    /// Starts the next episode, where the controller waits for a start.
     Start,
 }
 
-/// Published to a controller by whoever may operate it.
+/// Carries an operator command to a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operate {
-    /// What is wanted.
+    /// The operator command.
     pub wish: OperatorCommand,
 }
 
@@ -149,11 +150,11 @@ pub struct Operate {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Infer {
-    /// Number of the question.
+    /// Number of the request.
     pub request: u64,
     /// Control step of the observation.
     pub step: u32,
-    /// What is seen, without pictures.
+    /// The observation, without pictures.
     pub observation: Observed,
 }
 
@@ -161,7 +162,7 @@ pub struct Infer {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Inferred {
-    /// As asked.
+    /// As in the request.
     pub request: u64,
     /// SHA-256 of the model's weights, lower-case hexadecimal.
     #[serde(deserialize_with = "bounded::text::<_, NAME>")]
@@ -177,19 +178,19 @@ pub struct Inferred {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Claimed {
-    /// A number drawn when the serving process started: another one means that it was restarted.
+    /// Number drawn when the serving process started: a different number means that the process was restarted.
     pub instance: u64,
-    /// Names this claim in every later message.
+    /// Session number, which identifies this claim in every later message.
     pub session: u64,
     /// Values per action.
     pub action_width: u32,
-    /// Tasks of the suite.
+    /// Number of tasks of the suite.
     pub tasks: u32,
     /// Control period, nanoseconds.
     pub period_ns: u64,
-    /// A free-running plant stops when it has had no action for so long, nanoseconds.
+    /// Time without an action after which a free-running plant stops, nanoseconds.
     pub command_timeout_ns: u64,
-    /// The plant is free for others when it has had neither pulse nor request for so long, nanoseconds.
+    /// Time without a message of the session after which the plant is free for other controllers, nanoseconds.
     pub controller_timeout_ns: u64,
 }
 
@@ -207,14 +208,14 @@ pub struct Placement {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Object {
-    /// As the task description names it.
+    /// Name in the task description.
     #[serde(deserialize_with = "bounded::text::<_, NAME>")]
     pub name: String,
-    /// Its root body, world frame.
+    /// Pose of the object's root body, world frame.
     pub pose: Placement,
 }
 
-/// What a policy may read.
+/// Observation: what a policy may read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Observed {
@@ -222,15 +223,15 @@ pub struct Observed {
     pub plant_time: f64,
     /// Index of the task.
     pub task: u32,
-    /// The task in words.
+    /// Instruction of the task, in words.
     #[serde(deserialize_with = "bounded::text::<_, SENTENCE>")]
     pub instruction: String,
     /// Arm joints from base to wrist, radians.
     #[serde(deserialize_with = "bounded::list::<_, _, JOINTS>")]
     pub joint_positions: Vec<f64>,
-    /// The grip site between the finger tips, world frame.
+    /// Pose of the grip site between the finger tips, world frame.
     pub end_effector: Placement,
-    /// Finger joints, metres.
+    /// Positions of the finger joints, metres.
     #[serde(deserialize_with = "bounded::list::<_, _, JOINTS>")]
     pub gripper: Vec<f64>,
     /// Movable objects in the order of the task description.
@@ -238,24 +239,24 @@ pub struct Observed {
     pub objects: Vec<Object>,
 }
 
-/// Answers [`Reset`] and [`Step`]; published at every period by a free-running plant.
+/// Answers [`Reset`] and [`Step`]; a free-running plant also publishes it in every control period.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Moved {
-    /// As asked.
+    /// As in the request.
     pub session: u64,
-    /// As asked.
+    /// As in the request.
     pub episode: u64,
     /// Control steps since the reset.
     pub sequence: u32,
-    /// When it was observed, or earlier, nanoseconds on the plant's monotonic clock. What was asked for may carry the
-    /// time at which the question came.
+    /// Observation stamp: the time of the observation or earlier, nanoseconds on the plant's monotonic clock. An answer may
+    /// carry the time at which its request arrived.
     pub stamp_ns: u64,
-    /// Whether the task's goal holds.
+    /// Whether the task's goal is met.
     pub success: bool,
-    /// What a policy may read.
+    /// The observation.
     pub observation: Observed,
-    /// The complete physical state where the plant knows it, for comparing twins bit by bit; else empty.
+    /// Complete physical state where the plant knows it, for bitwise comparison of twins; else empty.
     #[serde(deserialize_with = "bounded::list::<_, _, STATE>")]
     pub state: Vec<f64>,
 }
@@ -269,7 +270,7 @@ pub struct Picture {
     pub camera: String,
     /// Pixels per row.
     pub width: u32,
-    /// Rows; row 0 is the top.
+    /// Number of rows; row 0 is the top.
     pub height: u32,
     /// Red, green, blue, 8 bits each, `[height, width, 3]`, as MessagePack `bin`.
     #[serde(
@@ -283,65 +284,65 @@ pub struct Picture {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pictures {
-    /// As asked.
+    /// As in the request.
     pub session: u64,
-    /// As asked.
+    /// As in the request.
     pub episode: u64,
-    /// As asked.
+    /// As in the request.
     pub sequence: u32,
-    /// In the plant's order; empty for a plant without cameras.
+    /// Pictures in the plant's order of cameras; empty for a plant without cameras.
     #[serde(deserialize_with = "bounded::list::<_, _, CAMERAS>")]
     pub pictures: Vec<Picture>,
 }
 
-/// Why something was refused.
+/// Reason for a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// Not a message of this version.
+    /// The bytes are not a request of this version.
     Malformed,
-    /// Another schema version.
+    /// The message has another schema version.
     Version,
     /// Another controller holds the plant.
     Held,
-    /// No such session: released, expired, or from before a restart.
+    /// The session does not exist: released, expired, or from before a restart.
     Session,
-    /// No such episode: never reset, or over.
+    /// The episode does not run: never started, or over.
     Episode,
-    /// A step was skipped.
+    /// The step's sequence number is not the next one.
     Sequence,
     /// The message does not belong to the session's mode.
     Mode,
     /// The plant stopped by itself and waits for a reset.
     Stopped,
-    /// The policy gave no chunk.
+    /// The policy returned no chunk.
     Policy,
-    /// The plant cannot do it: unknown task, action of the wrong width, simulation diverged.
+    /// The plant cannot do what was asked: unknown task, action of the wrong width, diverged simulation.
     Plant,
 }
 
-/// The plant did not do what was asked.
+/// Refuses a request; the plant or the policy did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refused {
-    /// For programs.
+    /// Reason, for programs.
     pub code: Code,
-    /// For people.
+    /// Reason in words, for people.
     #[serde(deserialize_with = "bounded::text::<_, SENTENCE>")]
     pub reason: String,
 }
 
-/// What the plant is doing.
+/// Phase of the plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// Nobody holds it.
+    /// No controller holds the plant.
     Idle,
-    /// Held, no episode.
+    /// A controller holds the plant, without an episode.
     Held,
-    /// An episode is on.
+    /// An episode runs.
     Running,
-    /// The plant stopped by itself; only a reset starts it again.
+    /// The plant has stopped by itself; only a reset starts it again.
     Stopped,
 }
 
@@ -351,22 +352,22 @@ pub enum Phase {
 pub struct Status {
     /// From [`Claimed`].
     pub instance: u64,
-    /// Who holds it; 0 for nobody.
+    /// Session that holds the plant; 0 for none.
     pub session: u64,
-    /// What it is doing.
+    /// Phase of the plant.
     pub phase: Phase,
-    /// The episode; 0 for none.
+    /// Number of the episode; 0 for none.
     pub episode: u64,
     /// Control steps since the reset.
     pub sequence: u32,
     /// Nanoseconds on the plant's monotonic clock.
     pub stamp_ns: u64,
-    /// Messages dropped because they were malformed, stale or nobody's.
+    /// Number of messages dropped because they were malformed, stale, or of no valid session.
     pub dropped: u64,
-    /// Requests refused.
+    /// Number of refused requests.
     pub refused: u64,
-    /// `stamp_ns` of the newest [`Pulse`] of the session that holds it; 0 before the first.
+    /// `stamp_ns` of the newest [`Pulse`] of the session that holds the plant; 0 before the first.
     pub pulse_stamp_ns: u64,
-    /// When that pulse came, on the clock of `stamp_ns`, nanoseconds; 0 before the first.
+    /// Arrival time of that pulse on the plant's monotonic clock, nanoseconds; 0 before the first.
     pub pulse_received_ns: u64,
 }

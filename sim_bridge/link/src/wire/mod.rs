@@ -15,60 +15,60 @@ pub use message::{
     OperatorCommand, Phase, Picture, Pictures, Placement, Pulse, Refused, Release, Reset, Status, Step,
 };
 
-/// The schema that this code speaks. Any change of a message's fields raises it.
+/// Version of the message schema. Any change of a message's fields raises it.
 pub const VERSION: u16 = 2;
 /// First bytes of every message.
 pub const MAGIC: [u8; 4] = *b"AEGS";
-/// Magic, version (little-endian `u16`), kind (`u8`), zero (`u8`).
+/// Length of the header, bytes: magic, version (little-endian `u16`), kind (`u8`), zero (`u8`).
 pub const HEADER: usize = 8;
-/// The largest message, bytes. Four pictures of 1024 × 1024 fit.
+/// Maximum size of a message, bytes. Four pictures of 1024 × 1024 pixels fit.
 pub const MAX_MESSAGE: usize = 16 * 1024 * 1024;
-/// The largest message to a plant, bytes. The longest that the protocol knows has less than 1 KiB.
+/// Maximum size of a message to a plant, bytes. The longest message of the protocol to a plant has less than 1 KiB.
 pub const MAX_TO_PLANT: usize = 4096;
 
-/// Why bytes are no message.
+/// Reason why bytes cannot be decoded as a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// Larger than any message may be.
+    /// The message is larger than [`MAX_MESSAGE`].
     #[error("message of {found} bytes; the limit is {MAX_MESSAGE}")]
     TooLarge {
         /// Bytes.
         found: usize,
     },
-    /// Ends before its header does.
+    /// The bytes end before the header does.
     #[error("message of {found} bytes; a header alone has {HEADER}")]
     Truncated {
         /// Bytes.
         found: usize,
     },
-    /// Does not begin as messages do.
+    /// The bytes do not begin with [`MAGIC`].
     #[error("not an AEGIS message: it begins with {found:02x?}, expected {MAGIC:02x?}")]
     Magic {
         /// The first four bytes.
         found: [u8; 4],
     },
-    /// Written by another version.
+    /// The message has another schema version.
     #[error("schema version {found}; this side speaks version {VERSION}")]
     Version {
-        /// The sender's.
+        /// The sender's version.
         found: u16,
     },
-    /// A kind that this version lacks.
+    /// This version has no message of this kind.
     #[error("unknown message kind {found}")]
     Kind {
         /// The header's byte.
         found: u8,
     },
-    /// The last header byte is reserved.
+    /// The reserved last byte of the header is not 0.
     #[error("header byte 7 is {found}; it must be 0")]
     Reserved {
         /// The header's byte.
         found: u8,
     },
-    /// The map is broken, lacks a field, has one too many, or holds a value out of bounds.
+    /// The map is malformed, lacks a field, has an unknown field, or has a value out of bounds.
     #[error("{kind}: {reason}")]
     Body {
-        /// Which message.
+        /// Name of the message type.
         kind: &'static str,
         /// What is wrong, with the field.
         reason: String,
@@ -84,17 +84,17 @@ macro_rules! messages {
         }
 
         impl Message {
-            /// The message as bytes.
+            /// Encodes the message as bytes.
             pub fn encode(&self) -> Vec<u8> {
                 match self { $(Self::$name(body) => with_header($code, body),)+ }
             }
 
-            /// The message's name.
+            /// Returns the name of the message type.
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$name(_) => stringify!($name),)+ }
             }
 
-            /// Reads one message and checks every bound.
+            /// Decodes one message and checks every bound.
             ///
             /// # Errors
             /// See [`WireError`].
@@ -139,7 +139,7 @@ fn with_header(kind: u8, body: &impl Serialize) -> Vec<u8> {
     bytes.extend(VERSION.to_le_bytes());
     bytes.extend([kind, 0]);
     let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map();
-    // Writing numbers, strings and lists to memory cannot fail; were it to, the other side would refuse the rest.
+    // Writing numbers, strings and lists to memory cannot fail; if it did, the receiver would refuse the message.
     let _ = body.serialize(&mut serializer);
     bytes
 }
@@ -164,7 +164,7 @@ fn header(bytes: &[u8]) -> Result<(u8, &[u8]), WireError> {
 
 fn read<T: DeserializeOwned>(kind: &'static str, body: &[u8]) -> Result<T, WireError> {
     let failed = |reason: String| WireError::Body { kind, reason };
-    // Not `from_read_ref`, whose `get_ref` is the whole slice however much has been read.
+    // Not `from_read_ref`: its `get_ref` returns the whole slice regardless of how much has been read.
     let mut deserializer = rmp_serde::Deserializer::new(body);
     // No message nests deeper than a map of lists of maps of lists.
     deserializer.set_max_depth(16);
@@ -175,7 +175,8 @@ fn read<T: DeserializeOwned>(kind: &'static str, body: &[u8]) -> Result<T, WireE
     if rest == 0 { Ok(message) } else { Err(failed(format!("{rest} bytes follow the message"))) }
 }
 
-/// What is wrong with a value. Of one that should be a number the format's own error names a byte alone.
+/// Returns what is wrong with a value. For a value that should be a number, the library's error names only a marker byte,
+/// so this function names the type that was found.
 fn said(error: &Error) -> String {
     let Error::TypeMismatch(marker) = error else { return error.to_string() };
     let marker = format!("{marker:?}");

@@ -1,24 +1,24 @@
-//! Which field of a message an error is about, found by walking the MessagePack up to where reading ended.
-//! Pure. Whatever the bytes say, it looks at each once at most, reserves nothing by a length field, and nests no deeper than
-//! messages do.
+//! Location of a decoding error: finds the field of a message by walking the MessagePack up to where reading ended.
+//! Pure. For any bytes, the walk reads each byte at most once, reserves no memory by a length field, and nests no deeper
+//! than messages do.
 
-/// No message nests deeper.
+/// Maximum nesting depth of the walk; no message nests deeper.
 const DEEPEST: u32 = 16;
-/// Characters of a field's name that are shown.
+/// Maximum number of characters shown of a field's name.
 const SHOWN: usize = 64;
 
-/// An error that came when `read` bytes of a message's body had been read, with the field before it.
+/// Prefixes an error, which occurred after `read` bytes of a message's body, with the path of the field.
 pub(super) fn named(body: &[u8], read: usize, error: &str) -> String {
-    // A field is found to be missing behind the last of its map, and what lies there need not be in that map.
+    // A missing field is detected after the last entry of its map; the bytes that follow may be outside that map.
     let is_between = error.starts_with("missing field");
     let mut walk = Walk { body, read, is_between, position: 0, path: String::new() };
     let is_known = walk.value(0) != Some(false) && !walk.path.is_empty();
     if is_known { format!("{}: {error}", walk.path.trim_start_matches('.')) } else { error.into() }
 }
 
-/// What a MessagePack marker begins.
+/// Form of the value that a MessagePack marker begins.
 enum Form {
-    /// So many bytes without others within.
+    /// A scalar whose content has this many bytes.
     Plain(usize),
     List(usize),
     Map(usize),
@@ -33,7 +33,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Passes a value. Whether reading ended in it, with its place in `path`; none where the bytes end or make no sense.
+    /// Walks over a value. Returns whether reading ended within it, with its location in `path`; returns `None` where the
+    /// bytes end or are not valid MessagePack.
     fn value(&mut self, depth: u32) -> Option<bool> {
         match self.form()? {
             Form::Plain(length) => _ = self.take(length)?,
@@ -62,7 +63,7 @@ impl Walk<'_> {
         Some(if self.is_between { self.position > self.read } else { self.has_ended() })
     }
 
-    /// Passes a value that is named `step` in the one around it.
+    /// Walks over a value that is named `step` in the enclosing value.
     fn within(&mut self, step: &str, depth: u32) -> Option<bool> {
         let around = self.path.len();
         self.path.push_str(step);
@@ -87,7 +88,7 @@ impl Walk<'_> {
             0xc4 | 0xd9 => Form::Plain(self.number(1)?),
             0xc5 | 0xda => Form::Plain(self.number(2)?),
             0xc6 | 0xdb => Form::Plain(self.number(4)?),
-            // Of a type of its own, which has a byte before the rest.
+            // Extension types: one type byte precedes the content.
             0xc7..=0xc9 => Form::Plain(self.number(1 << (marker - 0xc7))?.saturating_add(1)),
             0xd4..=0xd8 => Form::Plain(1 + (1 << (marker - 0xd4))),
             0xca => Form::Plain(4),
@@ -102,7 +103,7 @@ impl Walk<'_> {
         })
     }
 
-    /// A big-endian number of so many bytes.
+    /// Reads a big-endian number of `bytes` bytes.
     fn number(&mut self, bytes: usize) -> Option<usize> {
         Some(self.take(bytes)?.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }
@@ -120,7 +121,7 @@ mod tests {
 
     use crate::wire::{Claimed, Code, Message, Moved, Observed, Placement, Refused};
 
-    /// What is said of a message with a field of `edit`'s changed, as somebody else's program would write it.
+    /// Returns the decoding error for a message whose fields `edit` has changed, as another program might write it.
     fn said(message: &Message, kind: u8, edit: impl Fn(&mut Value)) -> String {
         let mut body: Value = match message {
             Message::Moved(moved) => serde_json::to_value(moved).unwrap(),

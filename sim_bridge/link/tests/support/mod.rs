@@ -1,5 +1,5 @@
-//! A plant of one dimension that counts how often it was moved.
-//! Its state after a step depends on every action before, so a step run twice or not at all shows.
+//! A one-dimensional plant that counts how often it was moved. Its state after a step depends on every earlier action,
+//! so a step that is executed twice or not at all is detected.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Toy {
     pub resets: u32,
     pub steps: u32,
     pub actions: Vec<Vec<f32>>,
-    /// Fails after it has moved.
+    /// Whether a step returns an error after it has moved the plant.
     pub stuck: bool,
     step: u32,
     value: f64,

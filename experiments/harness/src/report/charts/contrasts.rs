@@ -1,5 +1,5 @@
-//! Who won more: intervals beside no difference, and discordant pairs as bars.
-//! Where an interval has to lie within a tolerance, the tolerance is drawn under it.
+//! Figures that compare arms: forest plots of differences with their intervals, and discordant pairs as bars.
+//! Where an interval has to lie within a tolerance, the tolerance is drawn as a band behind it.
 
 use aegis_statistics::{BudgetMatch, Estimate, Tolerance};
 use plotters::prelude::*;
@@ -13,7 +13,7 @@ use crate::arm::ArmName;
 /// One line of a forest plot.
 struct Row {
     name: String,
-    /// Value, lower and upper end.
+    /// Estimate, lower end and upper end, in the plot's unit.
     interval: [f64; 3],
 }
 
@@ -28,17 +28,17 @@ impl Row {
     }
 }
 
-/// In what a forest plot counts.
+/// The unit of a forest plot.
 struct Unit {
-    /// Below the axis.
+    /// Label of the horizontal axis.
     name: &'static str,
-    /// From the statistics' unit to this one.
+    /// Factor from the unit of the statistics to this unit.
     scale: f64,
     /// Digits after the point.
     digits: usize,
 }
 
-/// Every contrast's difference with its interval, beside no difference.
+/// Draws the difference of every contrast with its interval, and a stroke at no difference.
 pub fn forest(contrasts: &[ContrastReport]) -> Result<Option<Figure>, ReportError> {
     let unit = Unit { name: "difference, percentage points", scale: 100.0, digits: 1 };
     let rows: Vec<Row> = contrasts
@@ -50,7 +50,7 @@ pub fn forest(contrasts: &[ContrastReport]) -> Result<Option<Figure>, ReportErro
     forest_of(&rows, None, &unit, "Differences with their intervals", caption)
 }
 
-/// The net effect on weak of these arms, each with its interval.
+/// Draws the net effect of each of these arms against weak, with its interval.
 pub fn arms<'a>(arms: impl IntoIterator<Item = &'a ArmReport>) -> Result<Option<Figure>, ReportError> {
     let name = "won more than weak, percentage points";
     let unit = Unit { name, scale: 100.0, digits: 1 };
@@ -65,8 +65,8 @@ pub fn arms<'a>(arms: impl IntoIterator<Item = &'a ArmReport>) -> Result<Option<
     forest_of(&rows, None, &unit, "Net effects", caption)
 }
 
-/// Differences of what the arms of each contrast spent, of its duty and of its fires, each over the tolerance that it has
-/// to lie in.
+/// Draws the differences of duty and of fires between the arms of each contrast, one figure each, over the tolerance that
+/// the intervals have to lie in.
 pub fn budgets(contrasts: &[ContrastReport], tolerance: Tolerance) -> Result<Vec<Figure>, ReportError> {
     type Part = fn(&BudgetMatch) -> Estimate;
     let duty: Part = |budget| budget.duty.difference;
@@ -94,7 +94,7 @@ pub fn budgets(contrasts: &[ContrastReport], tolerance: Tolerance) -> Result<Vec
     Ok(figures)
 }
 
-/// A contrast by its arms.
+/// Returns the name of a contrast, from its two arms.
 fn difference(one: &ContrastReport) -> String {
     format!("{} − {}", one.claim.better, one.claim.than)
 }
@@ -137,7 +137,7 @@ fn forest_of(
         for (index, row) in rows.iter().enumerate() {
             let y = count - index as f64 - 0.68;
             let [at, lower, upper] = row.interval;
-            // No difference, beside the interval alone: further up it would strike out the words.
+            // The stroke at no difference is only as high as the interval; a longer one would cross the text above.
             let none = PathElement::new(vec![(0.0, y - 0.2), (0.0, y + 0.2)], BLACK.stroke_width(2));
             chart.draw_series([none])?;
             chart.draw_series([PathElement::new(vec![(lower, y), (upper, y)], FIRST.stroke_width(3))])?;
@@ -152,18 +152,18 @@ fn forest_of(
     Ok(Some(Figure { alt, caption: caption.to_owned(), drawings }))
 }
 
-/// A value at an axis, without what rounding left of it.
+/// Formats a value at an axis, rounded to three digits after the point and without a negative zero.
 fn tick(value: f64) -> String {
     let rounded = (1000.0 * value).round() / 1000.0;
     format!("{}", rounded + 0.0).replace('-', "−")
 }
 
-/// Writes a row's words at its left.
+/// Writes a row's text at the left edge.
 fn named(area: &Area<'_>, words: String, y: i32) -> Drawn<'static> {
     area.draw(&Text::new(fitted(words, area), (12, y), text().pos(Pos::new(HPos::Left, VPos::Center))))
 }
 
-/// Episodes that only one arm of a contrast won, as two bars of that length.
+/// Draws the numbers of episodes that only one arm of a contrast won, as two bars.
 pub fn discordant(contrasts: &[ContrastReport]) -> Result<Option<Figure>, ReportError> {
     let most = contrasts.iter().flat_map(|one| [one.figures.b, one.figures.c]).max().unwrap_or(0);
     if most == 0 {
@@ -177,7 +177,7 @@ pub fn discordant(contrasts: &[ContrastReport]) -> Result<Option<Figure>, Report
     let label = |count: u64, arm: ArmName| format!("{count} only {arm}").chars().take(38).collect::<String>();
     let drawings = drawn([(ROW * contrasts.len() as i32 + 8) as u32; 2], |area| {
         let left = Pos::new(HPos::Left, VPos::Center);
-        // The longest bar leaves room for the longest words.
+        // The longest bar leaves space for the longest label.
         let words = contrasts.iter().flat_map(sides).map(|(count, arm)| label(count, arm).chars().count());
         let beside = 10 + (LETTER * words.max().unwrap_or(0) as f64) as i32;
         let longest = (area.dim_in_pixel().0 as i32 - 2 * LEFT - beside).max(40);

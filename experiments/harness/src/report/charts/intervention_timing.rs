@@ -1,4 +1,4 @@
-//! When help began: hand-overs to the strong policy along the episode, arm by arm.
+//! Figure of the hand-overs to the strong policy over the control steps of an episode, one row for each arm.
 
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -6,7 +6,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::super::{ArmReport, Figure, ReportError};
 use super::{FIRST, Ticked, drawn, fitted, room, text, whole_ticks};
 
-/// Hand-overs to the strong policy by control step, one row for each arm that has any.
+/// Draws the hand-overs to the strong policy by control step, one row for each arm that has any.
 pub fn began(arms: &[ArmReport], horizon: u32) -> Result<Option<Figure>, ReportError> {
     const ROW: u32 = 100;
     let rows: Vec<&ArmReport> = arms.iter().filter(|arm| !arm.help.began.is_empty()).collect();

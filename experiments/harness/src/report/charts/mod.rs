@@ -1,5 +1,5 @@
-//! The report's figures as SVG: one file for each question that they answer, and here what all of them share.
-//! Drawn in black, which the page makes the colour of its text; what differs, differs in shape or filling too.
+//! The report's figures as SVG: one module for each question that they answer; shared parts are here.
+//! Black is replaced by the page's text colour. Elements that differ in colour also differ in shape or filling.
 
 mod contrasts;
 mod intervention_timing;
@@ -21,15 +21,15 @@ pub use intervention_timing::began;
 pub use scores::{auroc, reliability, roc, score_fan};
 pub use tasks::by_task;
 
-/// Widths of every figure's two drawings, pixels: that of the page's text, and that of a telephone's.
+/// Widths in pixels of the two drawings of every figure: the page's text width, and the width of a telephone's screen.
 const WIDTHS: [u32; 2] = [800, 358];
-/// Size of all words; SVG gets it divided by 1.24.
+/// Font size of all text as passed to plotters; the SVG has this size divided by 1.24.
 const TEXT: f64 = 16.0;
-/// Width of a letter of that size, pixels: a wide font's, so that words fit in any.
+/// Width in pixels of a letter at that size, for a wide font, so that text fits in any font.
 const LETTER: f64 = 0.58 * TEXT / 1.24;
 /// Blue of Okabe and Ito's palette.
 const FIRST: RGBColor = RGBColor(0, 114, 178);
-/// Their orange.
+/// Orange of Okabe and Ito's palette.
 const SECOND: RGBColor = RGBColor(230, 159, 0);
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
@@ -40,7 +40,7 @@ type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Ticked, Ranged
 type Axes<'a, 'b> =
     Result<Chart<'a, 'b>, DrawingAreaErrorKind<<SVGBackend<'b> as DrawingBackend>::ErrorType>>;
 
-/// A plane with room for labels below and at the left; `ticks` are those of the axis below.
+/// Creates a coordinate plane with space for labels below and on the left; `ticks` are those of the horizontal axis.
 fn plane<'a, 'b>(area: &'a Area<'b>, x: Range<f64>, ticks: Vec<f64>, y: Range<f64>) -> Axes<'a, 'b> {
     ChartBuilder::on(area)
         .margin(8)
@@ -50,7 +50,7 @@ fn plane<'a, 'b>(area: &'a Area<'b>, x: Range<f64>, ticks: Vec<f64>, y: Range<f6
         .build_cartesian_2d(Ticked::new(x, ticks), y)
 }
 
-/// Axes of something along an episode.
+/// Draws the axes of a quantity over the control steps of an episode, up to step `last`.
 fn along<'a, 'b>(area: &'a Area<'b>, last: f64, what: &str, range: Range<f64>) -> Axes<'a, 'b> {
     let last = last.max(1.0);
     let mut chart = plane(area, 0.0..last, whole_ticks(0.0, last, room(area, 56)), range)?;
@@ -67,7 +67,7 @@ fn along<'a, 'b>(area: &'a Area<'b>, last: f64, what: &str, range: Range<f64>) -
     Ok(chart)
 }
 
-/// Axes of one share against another.
+/// Draws the axes of one share against another, both in percent.
 fn shares<'a, 'b>(area: &'a Area<'b>, x: &str, y: &str) -> Axes<'a, 'b> {
     let fifths = (0..=5).map(|fifth| f64::from(fifth) / 5.0).collect();
     let mut chart = plane(area, -0.02..1.02, fifths, -0.02..1.02)?;
@@ -90,12 +90,12 @@ fn text() -> TextStyle<'static> {
     ("sans-serif", TEXT).into_font().color(&BLACK)
 }
 
-/// How many labels of this width, pixels, an area has room for beside each other, at least two.
+/// Returns how many labels of `width` pixels fit beside each other in an area, at least two.
 fn room(area: &Area<'_>, width: u32) -> usize {
     (area.dim_in_pixel().0 / width).max(2) as usize
 }
 
-/// Cuts words that would not fit in an area beside its margins.
+/// Shortens text that is wider than the area without its margins.
 fn fitted(words: String, area: &Area<'_>) -> String {
     let most = (f64::from(area.dim_in_pixel().0.saturating_sub(20)) / LETTER) as usize;
     if words.chars().count() <= most {
@@ -104,7 +104,7 @@ fn fitted(words: String, area: &Area<'_>) -> String {
     words.chars().take(most.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// Draws one figure at both widths, each of the height, pixels, that goes with it.
+/// Draws one figure at both widths; `heights` are in pixels, in the order of [`WIDTHS`].
 fn drawn(heights: [u32; 2], draw: impl Fn(&Area<'_>) -> Drawn<'static>) -> Result<[String; 2], ReportError> {
     let one = |width, height| {
         let mut text = String::new();

@@ -1,4 +1,4 @@
-//! What the score is worth: how it spreads and ranks along an episode, its ROC curve, and its probabilities' reliability.
+//! Figures of the probe's score: quartiles and AUROC over an episode, ROC curve, and reliability of its probabilities.
 
 use aegis_statistics::{Reliability, RocPoint};
 use plotters::prelude::*;
@@ -7,10 +7,10 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::super::{Figure, ReportError, ScoreMoment};
 use super::{FIRST, SECOND, along, drawn, shares, text};
 
-/// Heights of a figure of one share against another, wide and narrow.
+/// Heights in pixels of a figure of one share against another, wide and narrow.
 const SHARES: [u32; 2] = [400, 350];
 
-/// Median and quartiles of the score in lost and in won episodes, boundary by boundary.
+/// Draws median and quartiles of the score in lost and in won episodes, boundary by boundary.
 pub fn score_fan(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
     type Fan = Vec<(f64, [f64; 3])>;
     let fan = |of: fn(&ScoreMoment) -> Option<[f64; 3]>| -> Fan {
@@ -26,7 +26,7 @@ pub fn score_fan(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError>
             let band = band.chain(fan.iter().rev().map(|(step, values)| (*step, values[0])));
             chart.draw_series([Polygon::new(band.collect::<Vec<_>>(), colour.mix(0.25).filled())])?;
             let median: Vec<(f64, f64)> = fan.iter().map(|(step, values)| (*step, values[1])).collect();
-            // Where the line is highest, so that its name stands clear of it.
+            // The name is written above the highest point of the line, so that the line does not cross it.
             let named = median.iter().copied().max_by(|(_, a), (_, b)| a.total_cmp(b));
             chart.draw_series([PathElement::new(median, colour.stroke_width(width))])?;
             if let Some(at) = named {
@@ -51,7 +51,7 @@ pub fn score_fan(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError>
     Ok(Some(Figure { alt, caption: caption.into(), drawings }))
 }
 
-/// How well the score ranks the episodes that still run, boundary by boundary.
+/// Draws the AUROC of the score among the episodes that are still running, boundary by boundary.
 pub fn auroc(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
     let ranked = moments.iter().filter_map(|one| Some((f64::from(one.moment.step), one.moment.auroc?)));
     let ranked: Vec<(f64, f64)> = ranked.collect();
@@ -74,7 +74,7 @@ pub fn auroc(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
     Ok(Some(Figure { alt, caption: caption.into(), drawings }))
 }
 
-/// False alarms against detections, every threshold on the early window's score.
+/// Draws detections against false alarms for every threshold on the early window's score.
 pub fn roc(points: &[RocPoint]) -> Result<Figure, ReportError> {
     let drawings = drawn(SHARES, |area| {
         let mut chart = shares(area, "won episodes that would alarm", "lost episodes that would alarm")?;
@@ -83,7 +83,7 @@ pub fn roc(points: &[RocPoint]) -> Result<Figure, ReportError> {
         chart.draw_series([PathElement::new(curve.collect::<Vec<_>>(), FIRST.stroke_width(3))])?;
         Ok(())
     })?;
-    // The last point that still has at most this share of false alarms.
+    // The largest share of detections among the points with at most this share of false alarms.
     let detected = |most: f64| {
         let within = points.iter().filter(|point| point.false_alarms <= most);
         100.0 * within.map(|point| point.detected).fold(0.0, f64::max)
@@ -100,7 +100,7 @@ pub fn roc(points: &[RocPoint]) -> Result<Figure, ReportError> {
     Ok(Figure { alt, caption: caption.into(), drawings })
 }
 
-/// Calibrated probabilities of failure against the share that failed, bin by bin, with exact intervals.
+/// Draws calibrated probabilities of failure against the share that failed, bin by bin, with exact intervals.
 pub fn reliability(found: &Reliability) -> Result<Figure, ReportError> {
     let bins = || {
         found.bins.iter().filter_map(|bin| {
@@ -115,7 +115,7 @@ pub fn reliability(found: &Reliability) -> Result<Figure, ReportError> {
             let interval = vec![(x, observed.exact.lower), (x, observed.exact.upper)];
             chart.draw_series([PathElement::new(interval, FIRST.stroke_width(3))])?;
             chart.draw_series([Circle::new((x, observed.estimate), 5, FIRST.filled())])?;
-            // Towards the middle, so that no count is cut off.
+            // The count is written on the side of the plot's middle, so that none is cut off.
             let (side, shift) = if x < 0.5 { (HPos::Left, 0.015) } else { (HPos::Right, -0.015) };
             let style = text().pos(Pos::new(side, VPos::Center));
             chart.draw_series([Text::new(count.to_string(), (x + shift, observed.estimate), style)])?;

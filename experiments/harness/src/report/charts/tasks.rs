@@ -1,4 +1,4 @@
-//! What each task gained and lost under one arm: episodes recovered upwards, broken downwards.
+//! Figure of one arm's effect on each task: recovered episodes as bars upwards, broken episodes as bars downwards.
 
 use aegis_statistics::{Proportion, TaskRow};
 use plotters::prelude::*;
@@ -7,7 +7,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::super::{Figure, ReportError};
 use super::{FIRST, SECOND, Ticked, drawn, room, text, whole_ticks};
 
-/// Episodes recovered and broken by `arm`, task by task; none where it did neither anywhere.
+/// Draws the episodes recovered and broken by `arm`, task by task. `None` where there are no such episodes in any task.
 pub fn by_task(arm: &str, tasks: &[TaskRow]) -> Result<Option<Figure>, ReportError> {
     let count = |of: Option<Proportion>| of.map_or(0, |of| of.k) as f64;
     let rows: Vec<(usize, f64, f64)> =
@@ -17,7 +17,7 @@ pub fn by_task(arm: &str, tasks: &[TaskRow]) -> Result<Option<Figure>, ReportErr
     if high + low == 0.0 {
         return Ok(None);
     }
-    // Above and below the bars, for their numbers.
+    // Space above and below the bars for their numbers.
     let margin = 0.15 * (high + low);
     let last = rows.len() as f64 - 1.0;
     let drawings = drawn([240; 2], |area| {
@@ -90,7 +90,7 @@ mod tests {
         }
     }
 
-    /// The words beside the left axis from top to bottom, those of the axis alone.
+    /// Returns the tick labels beside the left axis, from top to bottom.
     fn beside(svg: &str) -> Vec<&str> {
         let texts = svg.split("<text ").skip(1).filter(|text| text.contains("text-anchor=\"end\""));
         texts.filter_map(|text| text.split_once(">\n")?.1.split_once('\n')).map(|(words, _)| words).collect()

@@ -1,19 +1,19 @@
-//! Whole numbers along an axis: counts and control steps have no halves.
-//! Which ones is arithmetic; [`Ticked`] is an axis that has exactly those.
+//! Ticks at whole numbers along an axis, for counts and control steps.
+//! [`whole_ticks`] computes the ticks; [`Ticked`] is an axis with exactly the ticks that it is given.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
 
-/// An axis whose ticks are given, however many an axis of numbers would choose.
+/// An axis with given ticks, instead of those that plotters would choose.
 pub(super) struct Ticked {
     axis: RangedCoordf64,
     ticks: Vec<f64>,
 }
 
 impl Ticked {
-    /// An axis over a range.
+    /// Creates an axis over a range, with these ticks.
     pub(super) fn new(range: Range<f64>, ticks: Vec<f64>) -> Self {
         Self { axis: range.into(), ticks }
     }
@@ -36,8 +36,8 @@ impl Ranged for Ticked {
     }
 }
 
-/// Whole numbers from `low` to `high` for an axis, at most `most` of them and at least one where the axis holds one; 1, 2
-/// or 5 times a power of ten apart. Zero is among them where the axis holds it.
+/// Returns whole numbers from `low` to `high`, 1, 2 or 5 times a power of ten apart. There are at most `most` of them, and
+/// at least one where the range contains a whole number. Zero is among them where the range contains it.
 pub(super) fn whole_ticks(low: f64, high: f64, most: usize) -> Vec<f64> {
     let ends = |step: f64| ((low / step).ceil(), (high / step).floor());
     let steps = (0..16).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power)));
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn ticks_are_whole_and_none_comes_twice() {
         for (low, high, most, expected) in [
-            // Few episodes: no halves, which would read 0, 0, 1, 2, 2.
+            // For few episodes, ticks at halves would be labelled 0, 0, 1, 2, 2.
             (-0.3, 2.4, 6, &[0.0, 1.0, 2.0][..]),
             (-3.4, 9.6, 6, &[-2.0, 0.0, 2.0, 4.0, 6.0, 8.0]),
             (0.0, 0.4, 6, &[0.0]),

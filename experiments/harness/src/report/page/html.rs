@@ -1,5 +1,5 @@
-//! A page as one HTML file that needs nothing from anywhere else: no script, no font, no picture.
-//! The style is `style.css`; figures are drawn twice, and it shows the one that fits.
+//! A page as one self-contained HTML file: no script, and no font or picture is fetched.
+//! The style is `style.css`. Each figure is in the file twice, wide and narrow; the style shows the drawing that fits.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::text::on_one_line;
 const STYLE: &str = include_str!("style.css");
 
 impl Page {
-    /// As HTML that needs nothing from anywhere else.
+    /// Renders the page as self-contained HTML.
     pub fn html(&self) -> String {
         let title = escaped(&self.title);
         let mut text = format!(
@@ -94,7 +94,7 @@ fn grid(table: &Table) -> String {
         let cells = cells.iter().zip(&table.head).map(|(cell, name)| {
             let cell = escaped(&unbroken(cell));
             match table.layout {
-                // The style writes the column's name where there is no room for columns.
+                // On a narrow screen the style shows `data-name` before the cell.
                 Layout::Stacked => format!("<td data-name=\"{}\">{cell}</td>", escaped(name)),
                 Layout::Grid | Layout::Facts => format!("<td>{cell}</td>"),
             }
@@ -107,8 +107,8 @@ fn grid(table: &Table) -> String {
     )
 }
 
-/// Keeps on one line what belongs together: a number and its unit, the whole of an interval, "3 of 10", an exponent, and a
-/// claim of short names.
+/// Replaces the spaces and hyphens of a cell at which a line must not break: between a number and `%`, within an interval,
+/// in "3 of 10", in an exponent, and in a claim of at most 24 characters.
 fn unbroken(cell: &str) -> String {
     let digit = |symbol: Option<char>| symbol.is_some_and(|symbol| symbol.is_ascii_digit());
     let short = cell.chars().count() <= 24;
@@ -121,7 +121,7 @@ fn unbroken(cell: &str) -> String {
         let claim = short && (after.starts_with("> ") || before.ends_with(" >"));
         match symbol {
             ' ' if within || share || claim || after.starts_with('%') => '\u{a0}',
-            // A line may end after a hyphen, and not after a minus.
+            // A line may break after a hyphen, but not after a minus sign.
             '-' if before.ends_with('e') && digit(after.chars().next()) => '−',
             _ => symbol,
         }

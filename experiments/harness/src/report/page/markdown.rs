@@ -1,4 +1,4 @@
-//! A page as Markdown: all of it but the drawings, whose words stand in their place.
+//! A page as Markdown: everything but the drawings, which are replaced by their captions and descriptions.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use super::{Block, Figure, Link, Page, Table};
 use crate::text::on_one_line;
 
 impl Page {
-    /// As Markdown.
+    /// Renders the page as Markdown.
     pub fn markdown(&self) -> String {
         let mut text = format!("# {}\n", words(&self.title));
         let mut figures = 0;
@@ -27,7 +27,7 @@ impl Page {
     }
 }
 
-/// Writes one block and the end of its last line.
+/// Writes one block, including the line feed after its last line.
 fn write_block(text: &mut String, block: &Block, figures: &mut u32) {
     let _ = match block {
         Block::Heading(heading) => writeln!(text, "### {}", words(heading)),
@@ -46,14 +46,14 @@ fn write_block(text: &mut String, block: &Block, figures: &mut u32) {
     };
 }
 
-/// Text as Markdown that shows it: one line, without markup of its own. What only our sentences have, as code between
-/// backquotes, stays.
+/// Escapes `text` for Markdown: one line, in which emphasis, links and HTML tags from the text are shown literally. Code
+/// between backquotes stays, since the report's own sentences use it.
 fn words(text: &str) -> String {
     let text = without_tags(&on_one_line(text)).replace('*', "\\*");
     text.replace("__", "\\_\\_").replace("](", "]\\(")
 }
 
-/// Text in which no `<` begins a tag, a comment or a link; that of a comparison stays.
+/// Escapes every `<` that could begin a tag, a comment or a link. A `<` of a comparison stays.
 fn without_tags(text: &str) -> String {
     let next = text.chars().skip(1).map(Some).chain([None]);
     let begins = |next: Option<char>| {
@@ -66,7 +66,7 @@ fn without_tags(text: &str) -> String {
     shown
 }
 
-/// Text as a paragraph: what begins a heading, a list, a quotation or a rule elsewhere begins none here.
+/// Escapes `text` as a paragraph: also a first character that would begin a heading, list, quotation, table or rule.
 fn paragraph(text: &str) -> String {
     let text = words(text);
     let shown = text.trim_start();

@@ -1,4 +1,4 @@
-//! Answers to requests: claims, resets and releases, as the protocol has them or as carelessly as robots do.
+//! Answers to requests: claims, resets and releases, as the protocol demands (`--strict`) or with fewer checks.
 
 use std::time::Duration;
 
@@ -9,15 +9,15 @@ use aegis_link::wire::{
 use super::{CONTROLLER_TIMEOUT, Episode, Held, Robot};
 use crate::journal::What;
 
-/// Length of a refusal's reason, at most, characters.
+/// Maximum length of a refusal's reason, characters.
 const REASON: usize = 1000;
 
 type Refusal = (Code, String);
-/// The answer, and what to log besides.
+/// The answer and an optional event for the log, or a refusal.
 type Answer = Result<(Message, Option<String>), Refusal>;
 
 impl Robot {
-    /// Answers a request, unless the plant is deaf to it.
+    /// Answers a request; returns `None` while the plant is deaf.
     pub fn request(&mut self, bytes: &[u8], now: Duration) -> Option<Vec<u8>> {
         let mut line = self.line(now, What::Message);
         if self.faults.deaf {
@@ -109,7 +109,7 @@ impl Robot {
         Ok((claimed.into(), Some(event)))
     }
 
-    /// Starts an episode from wherever the joints are: a robot cannot be put into a state.
+    /// Starts an episode from the present joint positions: a robot cannot be put into a given state.
     fn reset(&mut self, reset: &Reset, now: Duration) -> Answer {
         let (strict, tasks) = (self.settings.strict, self.tasks());
         let held = self.session(reset.session, now)?;

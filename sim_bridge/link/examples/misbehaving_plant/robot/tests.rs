@@ -1,4 +1,4 @@
-//! The state machine by itself: what it executes, what it refuses, and each fault as a controller would see it.
+//! Tests of the state machine alone: executed actions, refusals, and each fault as a controller sees it.
 
 use aegis_link::wire::{Code, Mode, Pulse, Release, Step};
 
@@ -10,7 +10,7 @@ fn ms(value: u64) -> Duration {
     Duration::from_millis(value)
 }
 
-/// A claimed robot at time 0, with its session.
+/// Returns a robot claimed at time 0, and the session.
 fn claimed(arguments: &str) -> (Robot, u64) {
     let words = arguments.split_whitespace().map(str::to_owned);
     let mut robot = Robot::new(Arguments::parse(words).unwrap(), 1000);
@@ -21,7 +21,7 @@ fn claimed(arguments: &str) -> (Robot, u64) {
     }
 }
 
-/// The same in its episode 1.
+/// Returns a robot claimed at time 0 with episode 1 started, and the session.
 fn running(arguments: &str) -> (Robot, u64) {
     let (mut robot, session) = claimed(arguments);
     assert!(matches!(reset(&mut robot, session, 1, 0), Message::Moved(_)));

@@ -1,16 +1,17 @@
-//! What lands in a store: the twins of a key, whole or not at all, and interruptions; each is sealed as it lands.
+//! Writes to a store: complete sets and interruptions. Each is sealed in the transaction that stores it.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::{SCHEMA, Store, StoreError, StoredEpisode, StoredSet, WITHOUT_LOCKS, columns, seals};
-use crate::episode::EpisodeResult;
 use crate::key::EpisodeKey;
+use crate::outcome::EpisodeResult;
 
 impl Store {
-    /// Keeps the twins of one key, in the order of their arms, and the digest of their step trace; all or nothing.
+    /// Stores the episodes of one key, in the order of their arms, and the digest of their step trace, in one
+    /// transaction.
     ///
     /// # Errors
-    /// [`StoreError::Database`] also where one of them is there already: nothing is ever overwritten.
+    /// [`StoreError::Database`], also where one of the episodes is stored already: rows are never overwritten.
     pub fn insert(&mut self, twins: &[EpisodeResult], trace_sha256: &str) -> Result<(), StoreError> {
         let Some(first) = twins.first() else { return Ok(()) };
         let texts = twins
@@ -21,7 +22,7 @@ impl Store {
         self.insert_texts(first.key, &texts, trace_sha256, self.lock.clone())
     }
 
-    /// Takes the twins of one key over from another store, letter for letter, and under which lock they ran.
+    /// Copies the set of one key from another store, byte for byte, with the lock under which it ran.
     pub fn copy(&mut self, other: &Self, key: EpisodeKey, trace_sha256: &str) -> Result<(), StoreError> {
         let read = || {
             let mut statement = other.connection.prepare(
@@ -64,7 +65,7 @@ impl Store {
                 params![task, initial_state, replicate, trace_sha256],
             )?;
             if sealed {
-                renew(&transaction)?;
+                upgrade_schema(&transaction)?;
                 seals::seal_set(&transaction, columns(key), &set)?;
             }
             transaction.commit()
@@ -76,7 +77,7 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that the plant failed to run an episode, which is run again.
+    /// Stores an interruption: the plant was lost during a job, which is run again.
     pub fn interrupted(&mut self, what: &str, reason: &str) -> Result<(), StoreError> {
         let sealed = self.is_sealed();
         let write = |connection: &mut Connection| {
@@ -90,7 +91,7 @@ impl Store {
         write(&mut self.connection).map_err(|source| self.failed(source))
     }
 
-    /// Under which lock a set ran; none where it does not say so.
+    /// Returns the newest seal of the lock under which a set ran; `None` where the store does not record it.
     fn lock_of(&self, key: EpisodeKey) -> Result<Option<String>, StoreError> {
         if !self.names_locks() {
             return Ok(None);
@@ -101,8 +102,8 @@ impl Store {
     }
 }
 
-/// Makes a store with seals one of the newest version, within the transaction of what lands next.
-fn renew(connection: &Connection) -> rusqlite::Result<()> {
+/// Upgrades a sealed store to the newest version, within the transaction of the next set.
+fn upgrade_schema(connection: &Connection) -> rusqlite::Result<()> {
     let query = "SELECT value FROM store WHERE name = 'schema'";
     let found: String = connection.query_row(query, [], |row| row.get(0))?;
     if found != WITHOUT_LOCKS.to_string() {
