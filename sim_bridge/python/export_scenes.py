@@ -65,7 +65,7 @@ def export(suite_name: str, out: Path) -> None:
             "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         },
     )
-    # The export is renamed when complete, so the final name never has a partial export.
+    # Nothing half-written is ever seen under the final name.
     if out.exists():
         shutil.rmtree(out)
     os.rename(partial, out)
@@ -91,9 +91,9 @@ def export_task(suite, index: int, root: Path) -> None:
 
 
 def portable_xml(env, assets: Path) -> ElementTree.Element:
-    """Returns the XML that upstream compiled, with assets named by content and fixtures at their poses after the reset.
+    """The XML that upstream compiled, with assets by content and fixtures where the reset put them.
 
-    `sim.model.get_xml()` is not used: MuJoCo saves six digits, which changes link inertias by up to 2e-4.
+    Not `sim.model.get_xml()`: MuJoCo saves six digits, which moves link inertias by up to 2e-4.
     """
     root = ElementTree.fromstring(env.env.model.get_xml())
     compiler = root.find("compiler")
@@ -112,8 +112,8 @@ def portable_xml(env, assets: Path) -> ElementTree.Element:
 
 
 def drop_textures(root: ElementTree.Element, model) -> None:
-    """Replaces each texture by the material's mean colour: the physics scene then loads in a tenth of the time, without
-    190 MB of pixels, and still has plausible colours."""
+    """Gives each textured material the mean colour of its texture instead: the physics loads in a tenth of the time,
+    without 190 MB of pixels, and still has a look."""
     asset = root.find("asset")
     for material in asset.findall("material"):
         colour = mean_colour(model, material.get("name"))
@@ -125,8 +125,7 @@ def drop_textures(root: ElementTree.Element, model) -> None:
 
 
 def mean_colour(model, name: str):
-    """Returns the mean colour of a textured material, averaged over the texture coordinates of the meshes that use the
-    material; None for a material without a texture."""
+    """Colour of a textured material, averaged where the meshes that wear it read the texture; None without one."""
     material = model.material(name).id
     texture = model.mat_texid[material][mujoco.mjtTextureRole.mjTEXROLE_RGB]
     if texture < 0:
@@ -152,7 +151,7 @@ def xml_text(root: ElementTree.Element) -> str:
 
 
 def store(source: Path, assets: Path) -> str:
-    """Stores a file under a name made from its content, as a hard link where an export beside this one has the same file."""
+    """Keeps a file under a name made from its content, as a hard link where a suite beside this one has it."""
     content = source.read_bytes()
     name = hashlib.sha256(content).hexdigest()[:16] + source.suffix.lower()
     target = assets / name
@@ -163,9 +162,9 @@ def store(source: Path, assets: Path) -> str:
                     os.link(other, target)
                     return name
             except OSError:
-                # The file has just been removed, or the file system has no hard links: a copy is made instead.
+                # It has just been removed, or the file system has no links: a copy will do.
                 continue
-        # The file is renamed when complete, because another export may link to it at any time.
+        # Whole or not at all, for another export may link to it at any time.
         partial = target.with_name(f"{name}.partial")
         partial.write_bytes(content)
         os.rename(partial, target)
@@ -173,7 +172,7 @@ def store(source: Path, assets: Path) -> str:
 
 
 def task_description(env, name: str) -> dict:
-    """Returns everything that the runtime needs besides the model. Names are MuJoCo names; orders are upstream's."""
+    """All that the runtime needs besides the model. Names are MuJoCo names; orders are upstream's."""
     domain, model, data, robot = env.env, env.sim.model, env.sim.data, env.robots[0]
     controller = robot.controller
     if controller.name != "OSC_POSE" or controller.impedance_mode != "fixed" or not controller.uncoupling:
@@ -212,15 +211,15 @@ def task_description(env, name: str) -> dict:
             "output_max": floats(controller.output_max),
             "initial_joint": floats(controller.initial_joint),
         },
-        # State that `set_init_state` does not change: upstream restores only time, qpos and qvel.
+        # Memory that survives `set_init_state`: upstream restores time, qpos and qvel only.
         "after_reset": {
             "goal_position": floats(controller.goal_pos),
             "goal_orientation": floats(np.ravel(controller.goal_ori)),
             "gripper_action": floats(np.broadcast_to(robot.gripper.current_action, len(robot.gripper.actuators))),
             "qacc_warmstart": floats(data.qacc_warmstart),
             "ctrl": floats(data.ctrl),
-            # `set_init_state` does not set the controller's update flag, so in the first physics step of an episode the
-            # controller uses the arm state that the reset left.
+            # `set_init_state` leaves the controller's update flag down, so the first physics step of an episode is
+            # controlled by the arm as the reset left it.
             "arm": {
                 "position": floats(controller.ee_pos),
                 "orientation": floats(np.ravel(controller.ee_ori_mat)),
@@ -257,7 +256,7 @@ def described(domain, key: str, item) -> dict:
 
 
 def region(key: str, site) -> dict:
-    # For a site without `under`, upstream counts every object as on the region; no region of upstream is such a site.
+    # Without `under` upstream calls everything on the region; none of its regions is like that.
     if not hasattr(site, "under") or len(site.size) != 3:
         raise SystemExit(f"site {key}: expected a box with `under`, found {type(site).__name__} of size {site.size}")
     return {
@@ -269,15 +268,15 @@ def region(key: str, site) -> dict:
 
 
 def gripper_direction(gripper) -> list[float]:
-    """Returns the sign, -1 or 1, of the change of each finger's normalised command under a positive action."""
+    """Which way each finger's normalised command moves under a positive action: -1 or 1."""
     probe = copy.copy(gripper)
     probe.current_action = np.zeros(probe.dof)
     return floats(np.sign(probe.format_action(np.ones(probe.dof))))
 
 
 def threshold(item, question: str) -> dict | None:
-    """Returns the threshold of an articulated object's joint for a question such as `is_open`: the value, the side on which
-    the answer is true, and whether the answer is true at the value itself. Returns None where there is no threshold."""
+    """How an articulated object answers a question about its joint: on which side of which value it is true, and
+    whether it is at the value itself."""
     ranges = item.object_properties.get("articulation", {})
     values = sorted({float(value) for limits in ranges.values() for value in limits})
     if not values or not hasattr(item, question):
@@ -306,7 +305,7 @@ def record(arguments) -> None:
     for action in actions:
         successes.append(bool(env.step(action)[2]))
         rows.append(env.get_sim_state())
-        # Upstream refuses to step a finished episode; the recording continues.
+        # Upstream refuses to step a finished episode; the reference goes on.
         env.env.done = False
     np.save(arguments.states, np.asarray(rows, dtype=np.float64))
     if arguments.success is not None:
@@ -318,7 +317,7 @@ def floats(values) -> list[float]:
 
 
 def numbers(values) -> str:
-    """Formats values as the shortest decimals that parse to the same doubles."""
+    """Shortest decimals that read back as the same doubles."""
     return " ".join(repr(float(value)) for value in values)
 
 

@@ -1,5 +1,5 @@
 """Describes how upstream places a task's objects at a reset, so that the native runtime can draw new starts.
-Upstream's samplers are translated into plain numbers; an unknown sampler ends the export."""
+Owns the translation of upstream's samplers into plain numbers; anything that it does not know ends the export."""
 
 import copy
 import math
@@ -17,14 +17,13 @@ from libero.libero.envs.regions.workspace_region_sampler import (
     TableRegionSampler,
 )
 
-# Standard deviation of the noise on the arm's joints, radians. The recorded initial states contain robosuite's default
-# noise (`robots/robot.py`), although `ControlEnv` itself asks for none.
+# Radians. The recorded initial states carry robosuite's default noise on the arm's joints (`robots/robot.py`), though
+# `ControlEnv` itself asks for none.
 ARM_NOISE_SD = 0.02
 
 
 def placements(env) -> dict:
-    """Returns the description of what a reset draws: joints of articulated objects, the arm, and the objects in upstream's
-    order."""
+    """What a reset draws, in upstream's order: joints of articulated objects, the arm, then the objects one by one."""
     domain, robot = env.env, env.robots[0]
     bodies = ElementTree.fromstring(domain.model.get_xml()).find("worldbody")
     sequence = []
@@ -51,8 +50,7 @@ def placements(env) -> dict:
 
 
 def articulation(domain) -> list[dict]:
-    """Returns the joint ranges that the task description asks for, each once: every hard reset of upstream appends the same
-    samplers again."""
+    """Joint positions that the description asks for. Each hard reset of upstream appends the same ones again."""
     initialisers = {sampler.name: sampler for sampler in domain.object_property_initializers}
     return [
         {
@@ -65,7 +63,7 @@ def articulation(domain) -> list[dict]:
 
 
 def footprint(item) -> dict:
-    """Returns the upright cylinder that represents an object in upstream's overlap check; heights from the object's origin."""
+    """The upright cylinder that upstream's overlap check takes an object for; heights from its origin."""
     if hasattr(item, "init_quat"):
         raise SystemExit(f"{item.name}: init_quat: expected none, for the runtime composes none")
     return {
@@ -86,7 +84,7 @@ def frozen(env, fixture) -> dict:
 
 def placement(item, sampler) -> dict:
     turns, scalar_last = rotation(sampler)
-    # For a position inside a site, upstream ignores the object's radius.
+    # A position inside a site is drawn without regard to the object's radius.
     inset = sampler.ensure_object_boundary_in_range and not isinstance(sampler, InSiteRegionRandomSampler)
     return {
         "joint": item.joints[-1],
@@ -103,11 +101,10 @@ def placement(item, sampler) -> dict:
 
 
 def rotation(sampler) -> tuple[list[dict], bool]:
-    """Returns uniform rotations about axes, in the order of upstream's product, and whether upstream puts a quaternion's
-    scalar last.
+    """Uniform turns about axes, in the order of upstream's product, and where upstream puts a quaternion's scalar.
 
-    MuJoCo reads the scalar first. Most of upstream's samplers put the scalar last, so that a rotation "about z" by a right
-    angle results in a rotation about another axis; objects stand upright because their ranges were chosen accordingly.
+    MuJoCo reads the scalar first. Most of upstream's samplers put it last, so that a "turn about z" by a right angle
+    comes out as one about another axis; objects stand upright because their ranges were chosen to suit.
     """
     ranges = sampler.rotation if isinstance(sampler.rotation, dict) else {sampler.rotation_axis: sampler.rotation}
     turns = []
@@ -121,7 +118,7 @@ def rotation(sampler) -> tuple[list[dict], bool]:
 
 
 def anchor(domain, bodies, sampler, arguments: dict) -> dict:
-    """Returns the anchor that a drawn position is relative to."""
+    """What a drawn position is relative to."""
     if type(sampler) in (TableRegionSampler, Libero100TableRegionSampler, MultiRegionRandomSampler) and not arguments:
         return {"kind": "point", "position": [float(value) for value in sampler.reference_pos]}
     reference = arguments["reference"]
@@ -129,7 +126,7 @@ def anchor(domain, bodies, sampler, arguments: dict) -> dict:
         return {"kind": "object", "reference": reference}
     if type(sampler) not in (SiteRegionRandomSampler, InSiteRegionRandomSampler):
         raise SystemExit(f"{sampler.name}: unknown sampler {type(sampler).__name__}")
-    # Upstream rotates the site's world position from before anything is placed by the reference's orientation.
+    # Upstream turns the site's world position, from before anything is placed, by the reference's orientation.
     root = domain.get_object(reference).root_body
     body = bodies.find(f"./body[@name='{root}']")
     if body is None or any(key in body.attrib for key in ("axisangle", "xyaxes", "zaxis", "euler")):

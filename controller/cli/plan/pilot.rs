@@ -17,7 +17,7 @@ use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// Arguments of `aegis plan pilot`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis plan pilot experiments/study.toml\n\n\
+#[command(after_help = "Example: aegis plan pilot mine/study.toml\n\n\
                         The figures are of few episodes: they choose settings and confirm none of them.")]
 pub struct PilotArguments {
     /// The plan, registered or not

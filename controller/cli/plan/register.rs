@@ -37,7 +37,7 @@ impl Registered {
 
 /// Arguments of `aegis plan register`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis plan register experiments/study.toml")]
+#[command(after_help = "Example: aegis plan register mine/study.toml")]
 pub struct RegisterArguments {
     #[command(flatten)]
     registered: Registered,
@@ -69,7 +69,7 @@ impl TrialArguments {
 /// Arguments of `aegis plan amend`.
 #[derive(Args)]
 #[command(
-    after_help = "Example: aegis plan amend experiments/study.toml --why \"task 4 is out of reach\" --results runs"
+    after_help = "Example: aegis plan amend mine/study.toml --why \"task 4 is out of reach\" --results runs"
 )]
 pub struct AmendArguments {
     #[command(flatten)]
@@ -104,7 +104,7 @@ impl AmendArguments {
 
 /// Arguments of `aegis plan check`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis plan check experiments/study.toml")]
+#[command(after_help = "Example: aegis plan check mine/study.toml")]
 pub struct CheckArguments {
     #[command(flatten)]
     registered: Registered,

@@ -208,7 +208,8 @@ impl Drive<'_> {
             if control.refused_starts() > refused {
                 let reason = format!(
                     "{}: control.max_age_ms = {}: expected the start within that time of the observation that says where the \
-                     plant stands; found none in {} s: observations come late, or the machine is too busy",
+                     plant stands, with the plant near rest and no command moving; found none in {} s: observations come late, the \
+                     machine is too busy, or the plant moves",
                     self.robot.path.display(),
                     self.robot.file.control.max_age_ms,
                     STARTING.as_secs()

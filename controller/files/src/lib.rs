@@ -18,7 +18,8 @@ pub mod write;
 
 pub use digest::{hex, same_digest, sha256, sha256_of};
 pub use folder::Scratch;
+pub use mistaken::without_mark;
 pub use place::Written;
-pub use read::{instead_of, open_file, read_any, read_bytes, read_rows, read_text, without_mark};
+pub use read::{instead_of, open_file, read_any, read_bytes, read_rows, read_text};
 pub use tree::below;
 pub use write::{Pending, shown, write_atomically};

@@ -1,6 +1,9 @@
 //! Recognition of files that are not of the expected kind: a Git LFS pointer, a page of a web server, a file of another
 //! format. The functions are pure and read only the first bytes.
 
+/// UTF-8 byte-order mark, which editors of some systems put before the text.
+pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Beginnings of placeholder files, each with what the placeholder is and how to get the file itself.
 const NEVER_WANTED: [(&[&[u8]], &str); 3] = [
     (
@@ -41,7 +44,7 @@ const TEXT: usize = 256;
 /// Returns what stands in the place of an expected file, where the bytes are of no use to any reader: an empty file, a Git
 /// LFS pointer, or a web page.
 pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
-    let text = crate::without_mark(bytes).trim_ascii_start();
+    let text = without_mark(bytes).trim_ascii_start();
     if text.is_empty() {
         return Some("the file is empty: write or download it again");
     }
@@ -57,7 +60,7 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     if let Some((_, what)) = KINDS.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Some(what);
     }
-    let text = crate::without_mark(bytes).trim_ascii_start();
+    let text = without_mark(bytes).trim_ascii_start();
     let object = text.strip_prefix(b"{").map(<[u8]>::trim_ascii_start);
     if object.is_some_and(|object| object.starts_with(b"\"")) {
         return Some("JSON text");
@@ -65,6 +68,11 @@ pub fn kind(bytes: &[u8]) -> Option<&'static str> {
     let first = &text[..text.len().min(TEXT)];
     let printed = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     (!first.is_empty() && first.iter().all(printed)).then_some("text")
+}
+
+/// Returns the bytes without a leading byte-order mark.
+pub fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
 #[cfg(test)]

@@ -5,10 +5,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-use crate::mistaken;
+use crate::mistaken::{self, MARK};
 
-/// UTF-8 byte-order mark, which editors of some systems put before the text.
-const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Number of first bytes from which the kind of a file is recognised.
 const FIRST: u64 = 4096;
 /// Largest size, bytes, of a text that people write or that describes one thing: a thousand times the size of the shipped
@@ -123,11 +121,6 @@ pub fn instead_of(path: &Path) -> Option<String> {
     mistaken::never_wanted(&first)
         .map(str::to_owned)
         .or_else(|| mistaken::kind(&first).map(|kind| format!("found {kind}")))
-}
-
-/// Returns the bytes without a leading byte-order mark.
-pub fn without_mark(bytes: &[u8]) -> &[u8] {
-    bytes.strip_prefix(MARK).unwrap_or(bytes)
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@
 #![no_main]
 #![allow(dead_code, unused_imports, reason = "a module is compiled in whole")]
 
-#[path = "../../src/dropped.rs"]
-mod dropped;
+#[path = "../../src/counted.rs"]
+mod counted;
 #[path = "../../src/host.rs"]
 mod host;
 #[path = "../../src/wire/mod.rs"]
