@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-#[path = "sim_bridge/build.rs"]
+#[path = "sim_bridge/libero/build.rs"]
 mod sim_bridge;
 
 /// The files and folders of the repository that the binary is built from.
@@ -11,7 +11,7 @@ const SOURCES: [&str; 8] = [
     "Cargo.lock",
     "controller",
     "policies/src",
-    "sim_bridge/src",
+    "sim_bridge/libero/src",
     "sim_bridge/link/src",
     "experiments/harness/src",
     "experiments/statistics/src",

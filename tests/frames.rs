@@ -1,5 +1,5 @@
 //! Tests `--frames` of `aegis sim rollout`: the PNG files that it writes, and its error on a machine without EGL.
-//! `sim_bridge/tests/cameras.rs` compares the pictures themselves with upstream's.
+//! `sim_bridge/libero/tests/cameras.rs` compares the pictures themselves with upstream's.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::ffi::OsStr;

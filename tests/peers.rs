@@ -31,7 +31,7 @@ fn python(test: &str) -> Command {
     let scratch = common::folder(&format!("python-{test}"));
     let mut command = Command::new(python);
     command
-        .current_dir(common::repository().join("sim_bridge/python"))
+        .current_dir(common::repository().join("sim_bridge/link/python"))
         .env_remove("PYTHONPATH")
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("NUMBA_CACHE_DIR", scratch.join("numba"))
@@ -106,7 +106,7 @@ fn difference(one: &Observation, other: &Observation) -> f64 {
 
 #[test]
 fn upstream_over_the_wire_is_a_plant_like_ours() {
-    let upstream = Peer::start("serve_libero.py", "upstream", &[]);
+    let upstream = Peer::start("../../python/serve_libero.py", "upstream", &[]);
     let study = common::Study::open();
     let session = upstream.connect();
     let mut there =

@@ -248,7 +248,7 @@ at the bottom. *Upside down* leaves them so, as a measure of what a mistake look
 actions; `lit` begins with the stove turned on. After a grasp or another contact the two simulations part in the last bits
 ([how they compare](parity.md)), and that is what the rows other than zero show.
 
-**Tolerance.** `sim_bridge/tests/cameras.rs` asks for a mean difference of at most 3.5 and at most 10 % of pixels beyond
+**Tolerance.** `sim_bridge/libero/tests/cameras.rs` asks for a mean difference of at most 3.5 and at most 10 % of pixels beyond
 {NEAR} from upstream's pictures as llvmpipe drew them. Another renderer rounds and smooths differently: softpipe, which
 has no multisampling, comes to 3.3 and 8.1 % on the same pictures (`GALLIUM_DRIVER=softpipe`). The same picture upside
 down comes to 55, the other camera's to 78, one second earlier to 11, and without textures to 5.7 and 40 %. No GPU has

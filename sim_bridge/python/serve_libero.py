@@ -5,13 +5,17 @@
 
 import argparse
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 
-from aegis_plant import Plant
-from aegis_link import arguments, serve
-from fresh import Fresh
-from upstream import mujoco, open_suite
+sys.path.append(str(Path(__file__).resolve().parents[1] / "link/python"))
+
+from aegis_plant import Plant  # noqa: E402
+from aegis_link import arguments, serve  # noqa: E402
+from fresh import Fresh  # noqa: E402
+from upstream import mujoco, open_suite  # noqa: E402
 
 
 class Libero(Plant):

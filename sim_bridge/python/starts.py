@@ -216,7 +216,7 @@ FOOT = """
 A draw is refused when there is no room for an object (*crowded*), when an object is in another, in a fixture or in the
 robot as drawn, or in anything at rest (*overlap*), when it settles otherwise than it usually does in the recorded
 states (*fell*), or when the goal holds at once or while things settle (*goal holds*). The bounds are constants with
-their reasons in `sim_bridge/src/sampler.rs`. "Usually" matters: in task 5 of libero_spatial the bowl slides off the
+their reasons in `sim_bridge/libero/src/sampler.rs`. "Usually" matters: in task 5 of libero_spatial the bowl slides off the
 ramekin from every recorded state, and in libero_object and the living-room scenes of libero_10 upstream puts cans and
 bottles up to 4 cm into the floor or table, from where they are thrown up and come down again.
 

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn every_test_that_may_be_skipped_is_there_once() {
-        let sources: Vec<String> = ["tests", "sim_bridge/tests"]
+        let sources: Vec<String> = ["tests", "sim_bridge/libero/tests"]
             .iter()
             .flat_map(|folder| std::fs::read_dir(repository().join(folder)).unwrap())
             .map(|entry| entry.unwrap().path())

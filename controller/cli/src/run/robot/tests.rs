@@ -2,7 +2,7 @@
 
 use super::*;
 
-const SHIPPED: &str = include_str!("../../../libero.toml");
+const SHIPPED: &str = include_str!("../../../../libero.toml");
 
 /// Parses the shipped robot file with one text replaced.
 fn changed(from: &str, to: &str) -> Result<RobotFile, String> {
@@ -103,7 +103,7 @@ fn put(into: &mut toml::Table, table: toml::Table) {
 
 #[test]
 fn the_manuals_robot_files_work() {
-    let manual = include_str!("../../../../docs/guide/robot.md");
+    let manual = include_str!("../../../../../docs/guide/robot.md");
     let excerpts: Vec<&str> =
         manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
     assert_eq!(excerpts.len(), 2);

@@ -50,7 +50,7 @@ mod serve_policy;
 mod sim;
 mod stats;
 mod study_loader;
-#[path = "../../xtask/src/system.rs"]
+#[path = "../../../xtask/src/system.rs"]
 mod system;
 mod table;
 

@@ -109,7 +109,7 @@ mod tests {
     /// Checks the control settings of the shipped file with its `until_caught_up` limits replaced by `scope` and each rate
     /// channel by `channel`.
     fn checked(scope: &str, channel: &str) -> Result<(), String> {
-        let shipped = include_str!("../../../libero.toml");
+        let shipped = include_str!("../../../../libero.toml");
         let rate = "{ kind = \"rate\", low = -1, high = 1, acceleration = 0.5, jerk = 0.25 }";
         let limits = format!("limits = \"{scope}\"");
         let text = shipped.replace(rate, channel).replace("limits = \"until_caught_up\"", &limits);

@@ -20,7 +20,7 @@ from aegis_inbox import ACTIONS, MAX_TO_PLANT, PULSES, REQUESTS, Inbox
 from aegis_plant import Plant, check
 from aegis_wire import MAX_MESSAGE, WireError, decode, encode
 
-SHARED = Path(__file__).parents[1] / "link/tests"
+SHARED = Path(__file__).parents[1] / "tests"
 VECTORS = json.loads((SHARED / "vectors.json").read_text())
 POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
 
