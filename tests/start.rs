@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use aegis_core::control::Mode;
 
 use crate::common;
-use crate::robot::{Plant, Run, command, real_time_slot, recorded, replays, robot_file};
+use crate::robot::{Plant, RESET_AGAIN, Run, command, real_time_slot, recorded, replays, robot_file};
 
 #[test]
 fn nothing_moves_before_a_start_nor_after_a_reset_without_another() {
@@ -20,7 +20,7 @@ fn nothing_moves_before_a_start_nor_after_a_reset_without_another() {
     run.until("Weak");
     plant.operate("e-stop");
     run.until("EStop");
-    plant.operate("reset");
+    run.until_trying("Idle", RESET_AGAIN, || plant.operate("reset"));
     run.until("waiting for a start");
     // The reset does not begin an episode: a start counts only while the run waits for it.
     run.signal("TERM");
