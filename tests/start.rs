@@ -20,8 +20,7 @@ fn nothing_moves_before_a_start_nor_after_a_reset_without_another() {
     run.until("Weak");
     plant.operate("e-stop");
     run.until("EStop");
-    run.until_trying("Idle", RESET_AGAIN, || plant.operate("reset"));
-    run.until("waiting for a start");
+    run.until_trying("waiting for a start", RESET_AGAIN, || plant.operate("reset"));
     // The reset does not begin an episode: a start counts only while the run waits for it.
     run.signal("TERM");
     let (code, folder) = run.code();
