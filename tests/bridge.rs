@@ -93,6 +93,14 @@ fn wait_for(session: &zenoh::Session, plant: &str, shows: impl Fn(&Status) -> bo
     while !shows(&statuses.status()) {}
 }
 
+/// Sends one request to a plant and returns the answer.
+fn ask(session: &zenoh::Session, plant: &str, request: Vec<u8>) -> Message {
+    let answers = session.get(format!("aegis/{plant}/request")).payload(request).with(FifoChannel::new(1));
+    let reply = answers.wait().expect("it is sent").recv().expect("it is answered");
+    let answer = reply.into_result().expect("an answer").payload().to_bytes().into_owned();
+    Message::decode(&answer).expect("a message")
+}
+
 fn running(status: &Status) -> bool {
     status.phase == Phase::Running && status.episode >= 2 && status.sequence >= 15
 }
@@ -115,19 +123,12 @@ fn a_plant_whose_process_stood_still_keeps_the_controller_that_it_could_not_hear
     statuses.status();
     // The claim is sent without a heartbeat, so no message of the controller is queued when the plant resumes.
     let claim = Message::from(Claim { controller: "test".into(), nonce: 1, mode: Mode::LockStep }).encode();
-    let answers = session.get("aegis/still/request").payload(claim).with(FifoChannel::new(1));
-    let reply = answers.wait().expect("it is sent").recv().expect("it is answered");
-    let answer = reply.into_result().expect("an answer").payload().to_bytes().into_owned();
-    let Ok(Message::Claimed(claimed)) = Message::decode(&answer) else { panic!("nobody holds it") };
-    let signal = |name: &str| {
-        let pid = bridge.process.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill starts").success());
-    };
-    signal("STOP");
+    let Message::Claimed(claimed) = ask(&session, "still", claim) else { panic!("nobody holds it") };
+    common::signal(&bridge.process, "STOP");
     // Longer than the silence after which a plant releases its controller.
     std::thread::sleep(Duration::from_nanos(claimed.controller_timeout_ns) + Duration::from_secs(1));
     while statuses.samples.try_recv().is_ok() {}
-    signal("CONT");
+    common::signal(&bridge.process, "CONT");
     // The first status may date from before the pause.
     statuses.status();
     assert_eq!(statuses.status().session, claimed.session);
@@ -186,14 +187,9 @@ fn a_second_controller_refuses_to_start() {
 fn what_is_no_message_is_refused_and_the_process_goes_on() {
     let mut bridge = Bridge::start(&["hardened"], "tcp/127.0.0.1:0");
     let session = bridge.session();
-    let ask = |bytes: Vec<u8>| {
-        let answers = session.get("aegis/hardened/request").payload(bytes).with(FifoChannel::new(1));
-        let reply = answers.wait().expect("it is sent").recv().expect("it is answered");
-        let answer = reply.into_result().expect("an answer").payload().to_bytes().into_owned();
-        match Message::decode(&answer).expect("a message") {
-            Message::Refused(refused) => refused,
-            other => panic!("{other:?}"),
-        }
+    let ask = |bytes: Vec<u8>| match ask(&session, "hardened", bytes) {
+        Message::Refused(refused) => refused,
+        other => panic!("{other:?}"),
     };
     let claim = Message::from(Claim { controller: "test".into(), nonce: 1, mode: Mode::LockStep }).encode();
     let mut newer = claim.clone();

@@ -44,24 +44,6 @@ const IMPURE: [&str; 7] =
 type Module = Vec<String>;
 type Edges = BTreeMap<Module, BTreeSet<Module>>;
 
-/// Every `.rs` file at or below `place`, in order.
-fn sources(place: &Path) -> Vec<PathBuf> {
-    if place.is_file() {
-        return vec![place.into()];
-    }
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(place).expect("the folder can be read") {
-        let path = entry.expect("the folder can be read").path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
-}
-
 /// The code of a file without comments, strings and its module of unit tests.
 fn code(path: &Path) -> String {
     let text = std::fs::read_to_string(path).expect("the source can be read");
@@ -199,7 +181,7 @@ fn absolute(module: &Module, path: &[String], modules: &BTreeSet<Module>) -> Opt
 
 /// Which module of a crate uses which; a parent and its children are one unit and have no edges between them.
 fn graph(root: &Path) -> Edges {
-    let files: BTreeMap<Module, PathBuf> = sources(root)
+    let files: BTreeMap<Module, PathBuf> = common::files_below(root, "rs")
         .into_iter()
         .map(|path| {
             let within = path.strip_prefix(root).expect("it is below").with_extension("");
@@ -297,7 +279,7 @@ fn a_circle_is_found_through_a_re_export_and_a_nested_use() {
 #[test]
 fn pure_modules_do_no_io_and_read_no_clock() {
     for place in PURE {
-        for path in sources(&common::repository().join(place)) {
+        for path in common::files_below(&common::repository().join(place), "rs") {
             let code = code(&path);
             let joined = tokens(&code).join(" ").replace(" :: ", "::");
             for word in IMPURE {

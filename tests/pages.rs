@@ -12,15 +12,11 @@ const COMMANDS: &str = "docs/reference/commands.md";
 /// All Markdown pages of the repository, outside of what is generated or fetched.
 fn pages() -> Vec<PathBuf> {
     let root = common::repository();
-    let below = |folder: &str| {
-        let entries = std::fs::read_dir(root.join(folder)).expect("the folder can be read");
-        entries.map(|entry| entry.expect("the folder can be read").path()).collect::<Vec<_>>()
-    };
-    let mut all: Vec<PathBuf> = below("").into_iter().chain(below("docs")).collect();
-    for folder in below("docs").into_iter().filter(|path| path.is_dir()) {
-        all.extend(std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()));
-    }
-    all.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    let beside = std::fs::read_dir(&root).expect("the folder can be read");
+    let beside = beside.map(|entry| entry.expect("the folder can be read").path());
+    let mut all: Vec<PathBuf> =
+        beside.filter(|path| path.extension().is_some_and(|found| found == "md")).collect();
+    all.extend(common::files_below(&root.join("docs"), "md"));
     all.sort();
     assert!(all.len() > 20, "{all:?}");
     all

@@ -214,8 +214,7 @@ impl Run {
     }
 
     pub fn signal(&self, name: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill").success());
+        common::signal(&self.process, name);
     }
 
     /// Ends a run by SIGTERM and checks its exit code and that its record replays. Returns its folder.

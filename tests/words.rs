@@ -60,23 +60,10 @@ const PHRASES: [&str; 8] = [
 
 /// Files of a kind at or below the folders of the project.
 fn files(extension: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders: Vec<PathBuf> =
-        ["controller", "policies", "sim_bridge", "experiments", "tests", "xtask", "docs"]
-            .map(|name| common::repository().join(name))
-            .to_vec();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("the folder can be read") {
-            let path = entry.expect("the folder can be read").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|found| found == extension) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
+    ["controller", "policies", "sim_bridge", "experiments", "tests", "xtask", "docs"]
+        .iter()
+        .flat_map(|name| common::files_below(&common::repository().join(name), extension))
+        .collect()
 }
 
 fn is_this_file(path: &Path) -> bool {

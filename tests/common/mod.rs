@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -48,6 +48,22 @@ fn library() -> PathBuf {
 pub fn runtime() -> OnnxRuntime {
     static RUNTIME: OnceLock<OnnxRuntime> = OnceLock::new();
     RUNTIME.get_or_init(|| OnnxRuntime::load(&library()).expect("setup placed the library")).clone()
+}
+
+/// Returns every file with an extension at or below `place`, in order.
+pub fn files_below(place: &Path, extension: &str) -> Vec<PathBuf> {
+    let is_wanted = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
+    if place.is_file() {
+        return vec![place.to_owned()];
+    }
+    let found = aegis_files::tree::below(place).expect("the folder can be read");
+    found.into_values().filter(is_wanted).collect()
+}
+
+/// Sends a signal, named as `kill -s` takes it.
+pub fn signal(process: &Child, name: &str) {
+    let pid = process.id().to_string();
+    assert!(Command::new("kill").args(["-s", name, &pid]).status().expect("kill starts").success());
 }
 
 /// Creates an empty folder for one test, and deletes the contents of an earlier run.

@@ -113,7 +113,7 @@ pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
 }
 
 /// Prints the error, if there is one, and returns the exit code of the process: that of the work, or, where the work
-/// succeeded and only its output could not be written, that of a failed write. Output whose reader has gone is not a
+/// succeeded and only its output could not be written, that of a failed write. A closed pipe or terminal is not a
 /// failure.
 pub fn report(result: Result<(), Failure>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;

@@ -139,7 +139,7 @@ fn begun(stream: Stream) -> Option<&'static Outlet> {
 pub fn offer(stream: Stream, line: String) {
     match begun(stream) {
         Some(outlet) => outlet.put(|queue| queue.offer(line)),
-        // A reader that has gone does not stop the work.
+        // A closed pipe or terminal does not stop the work.
         None => drop(write(stream, &line)),
     }
 }

@@ -17,7 +17,7 @@ pub const CHUNK: [usize; 2] = [10, 7];
 /// Number of objects that the plant reports, as many as a LIBERO scene has.
 const OBJECTS: usize = 7;
 
-/// Returns the settings of a controller for [`Nothing`] that goes on when the machine is slow for a moment.
+/// Returns the settings of a controller for [`Nothing`] that tolerates short stalls of the machine.
 pub fn recipe(rate_hz: f64) -> ControllerConfig {
     let channel = Channel {
         kind: ChannelKind::Rate,

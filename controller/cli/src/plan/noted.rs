@@ -150,7 +150,7 @@ fn lacks<'a>(lines: &'a [Line], lock: &Lock) -> Vec<&'a Line> {
     lacking.collect()
 }
 
-/// Reads a plan's log; empty where there is none.
+/// Reads a plan's log. Returns no lines if the plan has no log.
 fn lines(plan: &Path) -> Result<Vec<Line>, Failure> {
     let place = log_path(plan);
     let text = match std::fs::read_to_string(&place) {
