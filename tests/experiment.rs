@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::common::{
     aegis_on_few_tasks as aegis, copy_of_study, edit, folder, refuses, repository, succeeds,
 };
-use aegis_experiments::registration::lock_path;
+use aegis_experiments::data::lock_file::lock_path;
 
 /// Creates a plan from the template with few episodes, beside copies of the shipped models. A test may damage all of them.
 pub fn small_plan(folder: &Path) -> PathBuf {

@@ -17,7 +17,7 @@ const STARTING: &str = "tests/starting.rs";
 const START: &str = "tests/start.rs";
 const WISHES: &str = "controller/runtime/src/mailbox.rs";
 const VIEW: &str = "controller/cli/src/run/view.rs";
-const CHECKS: &str = "controller/cli/src/run/robot/checks.rs";
+const CHECKS: &str = "controller/robot/src/robot/checks.rs";
 const RECORDS: &str = "tests/records.rs";
 const PYTHON: &str = "sim_bridge/link/python/test_aegis_link.py";
 const RANDOM: &str = "tests/random_faults.rs";
@@ -270,7 +270,7 @@ const ROWS: [Row; 71] = [
         AT_START,
         &[
             (ROBOT, "a_robot_file_that_cannot_work_is_refused_before_anything_moves"),
-            ("controller/cli/src/run/robot/tests.rs", "a_key_that_nobody_knows_is_refused_in_every_table"),
+            ("controller/robot/src/robot/tests.rs", "a_key_that_nobody_knows_is_refused_in_every_table"),
             (BAD_INPUT, "a_plan_with_an_unknown_key"),
         ],
     ),
@@ -474,7 +474,7 @@ const ROWS: [Row; 71] = [
         &[
             (ROBOT, "on_a_full_disk_a_stop_leaves_its_black_box_and_the_run_its_summary"),
             (ROBOT, "a_disk_that_is_full_ends_the_record_and_not_the_run"),
-            ("controller/cli/src/run/reserve.rs", "what_does_not_fit_is_written_into_the_room_set_aside"),
+            ("controller/robot/src/reserve.rs", "what_does_not_fit_is_written_into_the_room_set_aside"),
         ],
     ),
     (

@@ -243,7 +243,7 @@ fn what_stands_in_a_files_place_is_named() {
     }
     let rollouts = folder.join("rollouts.parquet");
     std::fs::write(&rollouts, pointer).unwrap();
-    let error = aegis_experiments::rollout_file::read(&rollouts).unwrap_err().to_string();
+    let error = aegis_probe::rollout_file::read(&rollouts).unwrap_err().to_string();
     assert!(error.contains("git lfs pull"), "{error}");
 }
 

@@ -347,7 +347,7 @@ fn weights_in_another_file_are_read_beside_the_model_and_held_by_its_digest() {
     let model = place.join("beside.onnx");
     let leaves: Vec<u8> = replaced(&std::fs::read(&model).unwrap(), b"beside.onnx.data", b"../side.onnxdata");
     std::fs::write(&model, &leaves).unwrap();
-    let sha256 = aegis_experiments::files::sha256(&model).unwrap();
+    let sha256 = aegis_files::sha256(&model).unwrap();
     edit(&card, &loaded.sha256, &sha256);
     let error = refused(&card).to_string();
     assert!(
@@ -370,7 +370,7 @@ fn a_model_with_weights_in_another_file_is_inspected_and_tapped_beside_it() {
         serde_json::from_str::<serde_json::Value>(&succeeds(&mut command)).expect("JSON")
     };
     let data = place.join("beside.onnx.data");
-    let digest = aegis_experiments::files::sha256(&data).unwrap();
+    let digest = aegis_files::sha256(&data).unwrap();
     let external = serde_json::json!([{ "file": "beside.onnx.data", "sha256": digest }]);
     assert_eq!(json(&["inspect"], None)["external"], external);
     let out = place.join("tapped.onnx");
@@ -379,7 +379,7 @@ fn a_model_with_weights_in_another_file_is_inspected_and_tapped_beside_it() {
     assert_eq!((&tapped["external"], &tapped["output"]), (&external, &"row".into()), "{tapped}");
     // A card of the tapped model opens, with the weight file of the source model.
     edit(&card, "file = \"beside.onnx\"", "file = \"tapped.onnx\"");
-    let old = aegis_experiments::files::sha256(&model).unwrap();
+    let old = aegis_files::sha256(&model).unwrap();
     edit(&card, &old, tapped["sha256"].as_str().unwrap());
     OnnxPolicy::open(&common::runtime(), &card).unwrap();
 

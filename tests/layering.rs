@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("aegis-core", &[]),
     ("aegis-files", &[]),
     ("aegis-statistics", &[]),
@@ -16,16 +16,34 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("aegis-recorder", &["aegis-core", "aegis-files"]),
     ("aegis-runtime", &["aegis-core"]),
     ("aegis-sim", &["aegis-core", "aegis-files"]),
-    ("aegis-experiments", &["aegis-core", "aegis-files", "aegis-statistics"]),
+    ("aegis-failure", &[]),
+    ("aegis-probe", &["aegis-core", "aegis-files", "aegis-statistics"]),
+    (
+        "aegis-robot",
+        &[
+            "aegis-core",
+            "aegis-failure",
+            "aegis-files",
+            "aegis-link",
+            "aegis-policies",
+            "aegis-probe",
+            "aegis-recorder",
+            "aegis-runtime",
+        ],
+    ),
+    ("aegis-experiments", &["aegis-core", "aegis-files", "aegis-probe", "aegis-statistics"]),
     (
         "aegis",
         &[
             "aegis-core",
             "aegis-experiments",
+            "aegis-failure",
             "aegis-files",
             "aegis-link",
             "aegis-policies",
+            "aegis-probe",
             "aegis-recorder",
+            "aegis-robot",
             "aegis-runtime",
             "aegis-sim",
             "aegis-statistics",
@@ -36,7 +54,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
 
 /// All dependencies that the pure crates may have.
 const PURE: [(&str, &[&str]); 2] = [
-    ("aegis-core", &["nalgebra", "serde", "thiserror"]),
+    ("aegis-core", &["serde", "thiserror"]),
     ("aegis-statistics", &["rand_chacha", "rand_xoshiro", "serde", "statrs", "thiserror"]),
 ];
 

@@ -4,12 +4,12 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common::{Disturbed, Study};
+use aegis_core::EpisodeKey;
 use aegis_core::record::NoRecorder;
 use aegis_core::{Observation, Plant, PlantError, Start, Transition};
-use aegis_experiments::fork::run_twins;
+use aegis_experiments::episode::fork::run_twins;
 use aegis_experiments::{
-    Arm, Drive, EpisodeContext, EpisodeError, EpisodeKey, EpisodeResult, EpisodeSettings, Streams,
-    run_episode,
+    Arm, Drive, EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, Streams, run_episode,
 };
 use aegis_sim::LiberoPlant;
 use rand::RngExt;

@@ -6,8 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use aegis_experiments::origin::Starts;
-use aegis_experiments::plan::StateRange;
+use aegis_probe::StateRange;
+use aegis_probe::origin::Starts;
 
 use crate::common::{self, aegis, copy_of_study, edit, folder, refuses};
 use serde_json::Value;

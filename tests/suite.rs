@@ -3,10 +3,11 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use crate::common::Study;
+use aegis_core::EpisodeKey;
 use aegis_core::record::NoRecorder;
 use aegis_core::{Plant, Start};
+use aegis_experiments::Arm;
 use aegis_experiments::run_episode;
-use aegis_experiments::{Arm, EpisodeKey};
 use aegis_sim::LiberoPlant;
 
 #[test]

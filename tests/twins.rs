@@ -6,10 +6,10 @@ use crate::common::{Disturbed, Study};
 use aegis_core::record::NoRecorder;
 use aegis_core::trigger::{DisagreementSettings, Schedule};
 use aegis_core::{Rule, Thresholds};
-use aegis_experiments::episode_context::EpisodeContext;
-use aegis_experiments::fork::run_twins;
-use aegis_experiments::outcome::EpisodeResult;
-use aegis_experiments::twins::{self, TwinError};
+use aegis_experiments::episode::context::EpisodeContext;
+use aegis_experiments::episode::fork::run_twins;
+use aegis_experiments::episode::outcome::EpisodeResult;
+use aegis_experiments::episode::twins::{self, TwinError};
 use aegis_experiments::{Arm, Drive, EpisodeSettings, run_episode};
 use aegis_sim::LiberoPlant;
 

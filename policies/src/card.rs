@@ -137,6 +137,12 @@ pub enum CardError {
         /// The line, the field, and what would be valid.
         source: Box<toml::de::Error>,
     },
+    /// The card has no `[activation]`, and a probe reads this policy.
+    #[error("{path}: activation: missing; a watched policy needs one", path = path.display())]
+    NoActivation {
+        /// The card.
+        path: PathBuf,
+    },
     /// The width in the card is not that of the layout.
     #[error("{path}: observation.width: found {found}; valid is {valid} with layout {layout:?}", path = path.display())]
     Width {
@@ -256,6 +262,14 @@ impl ModelCard {
         });
         let external = found.collect();
         Ok(Weights { model, external })
+    }
+
+    /// Returns the activation that a probe reads.
+    ///
+    /// # Errors
+    /// A card without `[activation]`.
+    pub fn probed(&self) -> Result<&ActivationSpec, CardError> {
+        self.activation.as_ref().ok_or_else(|| CardError::NoActivation { path: self.path.clone() })
     }
 
     /// Returns the digest that identifies the model: SHA-256 of its file. For a model with external files, SHA-256 over the

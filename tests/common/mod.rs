@@ -8,13 +8,14 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use aegis_core::EpisodeKey;
 use aegis_core::{Observation, Plant, PlantError, Start, Transition};
+use aegis_experiments::episode::streams::Streams;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe::file::ProbeFile;
-use aegis_experiments::streams::Streams;
-use aegis_experiments::{EpisodeContext, EpisodeKey, EpisodeSettings};
+use aegis_experiments::{EpisodeContext, EpisodeSettings};
 use aegis_link::wire::{Message, Status};
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
+use aegis_probe::file::ProbeFile;
 use aegis_sim::{LiberoPlant, Suite};
 use zenoh::Wait;
 use zenoh::pubsub::Subscriber;

@@ -18,9 +18,8 @@ pub fn arms_of(plan: &Plan) -> Result<Vec<Arm>, Failure> {
     let Some(settings) = &plan.study else {
         return Err(failure(Exit::Input, "study: missing"));
     };
-    let rule = |rule: &aegis_experiments::probe::rules::RuleSettings| {
-        rule.rule(&file.calibration, file.settings.trend_window)
-    };
+    let rule =
+        |rule: &aegis_probe::rules::RuleSettings| rule.rule(&file.calibration, file.settings.trend_window);
     let arms = settings.arms(&plan.rule, rule).or_exit(Exit::Input)?;
-    Ok(aegis_experiments::arm::running_order(arms))
+    Ok(aegis_experiments::episode::arm::running_order(arms))
 }

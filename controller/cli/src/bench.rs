@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use aegis_core::Start;
 use aegis_core::control::Mode;
-use aegis_experiments::runner::SetupError;
 use aegis_files::Scratch;
 use aegis_link::{Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
@@ -21,10 +20,10 @@ use serde_json::json;
 use self::nothing::{CHUNK, Idle, Nothing, recipe};
 use self::round_trip::RoundTrip;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::run::record::Recording;
-use crate::run::run_summary::{counted, histogram, microseconds};
-use crate::run::session::RobotSession;
 use crate::serve::rate;
+use aegis_robot::record::Recording;
+use aegis_robot::run_summary::{counted, histogram, microseconds};
+use aegis_robot::{RobotSession, SetupError};
 
 /// Time that the loop runs before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -184,7 +183,7 @@ fn measure(
 }
 
 fn stopped(mode: Mode) -> Failure {
-    let what = if mode.is_latched() { crate::run::stop(mode) } else { "a lack of actions" };
+    let what = if mode.is_latched() { aegis_robot::stop(mode) } else { "a lack of actions" };
     failure(Exit::Failed, format!("{what} ended the loop before its time"))
 }
 

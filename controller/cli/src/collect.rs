@@ -3,17 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_core::EpisodeKey;
 use aegis_core::Probe;
-use aegis_experiments::EpisodeKey;
-use aegis_experiments::collection::{Collection, CollectionError};
-use aegis_experiments::origin::{Origin, Starts, difference};
-use aegis_experiments::probe::file::Data;
-use aegis_experiments::rollout::Rollout;
-use aegis_experiments::rollout_file::{Provenance, SCHEMA, read, write};
-use aegis_experiments::rollouts::rollouts;
-use aegis_experiments::runner::RunError;
+use aegis_experiments::run::collection::{Collection, CollectionError};
+use aegis_experiments::run::rollouts::rollouts;
+use aegis_experiments::run::runner::RunError;
 use aegis_files::{Written, shown};
 use aegis_policies::card::ModelCard;
+use aegis_probe::file::Data;
+use aegis_probe::origin::{Origin, Starts, difference};
+use aegis_probe::rollout::Rollout;
+use aegis_probe::rollout_file::{Provenance, SCHEMA, read, write};
 use clap::Args;
 use serde_json::{Map, Value};
 

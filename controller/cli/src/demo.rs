@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::origin::{runs, spans};
-use aegis_experiments::outcome::EpisodeResult;
-use aegis_experiments::summary::summarise;
-use aegis_experiments::{Arm, runner};
+use aegis_experiments::Arm;
+use aegis_experiments::episode::outcome::EpisodeResult;
+use aegis_experiments::report::summary::summarise;
+use aegis_experiments::run::runner;
+use aegis_probe::origin::{runs, spans};
 use aegis_recorder::{RERUN, Sink, Target};
 use clap::Args;
 
@@ -106,7 +107,7 @@ fn tasks(only: Option<usize>, all: Vec<usize>) -> Result<Vec<usize>, Failure> {
 fn write_results(
     out: &Path,
     results: &[EpisodeResult],
-    summary: &[aegis_experiments::summary::ArmSummary],
+    summary: &[aegis_experiments::report::summary::ArmSummary],
 ) -> Result<(), Failure> {
     let mut lines = String::new();
     for result in results {

@@ -5,13 +5,13 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Policy, PolicyError};
-use aegis_experiments::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
-use aegis_experiments::origin::{Origin, Starts};
-use aegis_experiments::runner::SetupError;
+use aegis_experiments::run::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
+use aegis_experiments::run::runner::SetupError;
 use aegis_files::Written;
 use aegis_policies::encode::Layout;
 use aegis_policies::expert::Expert;
 use aegis_policies::{ModelCard, OnnxPolicy};
+use aegis_probe::origin::{Origin, Starts};
 use aegis_sim::{Cameras, LiberoPlant};
 use clap::Args;
 

@@ -1,17 +1,19 @@
-//! Exit codes and error messages: one style of error, and every exit code in one place. Commands attach an exit code to an
-//! error; `main` prints the error once.
+//! Output of commands and of their errors: lines on standard output and standard error, and the end of the process with the
+//! exit code that an error carries.
 
 use std::borrow::Cow;
-use std::fmt::{self, Arguments, Display, Formatter};
+use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 #[cfg(feature = "robot")]
 use std::sync::{Arc, atomic::AtomicBool};
 use std::sync::{Mutex, PoisonError};
 
-use aegis_experiments::text::is_obeyed;
+use aegis_files::text::is_obeyed;
 #[cfg(feature = "robot")]
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
+
+pub use aegis_failure::{Exit, Failure, OrExit, failure};
 
 use crate::outlet::{self, Stream};
 
@@ -33,74 +35,6 @@ pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad
                         3 not set up (run `cargo xtask setup`); 4 a safe stop or an e-stop ended a run \
                         or its last episode; \
                         5 a signal did, after a safe stop.";
-
-/// Exit codes of the process, by the kind of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// The work itself failed.
-    Failed = 1,
-    /// Arguments, settings or models are not valid.
-    Input = 2,
-    /// The cache or a library is missing.
-    Setup = 3,
-    #[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone end so.
-    /// A safe stop or an e-stop ended a controller's run or its last episode.
-    Stopped = 4,
-    #[cfg_attr(not(feature = "robot"), allow(dead_code))] // Robots alone end so.
-    /// A signal ended a controller, after a safe stop.
-    Signal = 5,
-}
-
-/// An error with the exit code that the process ends with.
-#[derive(Debug)]
-pub struct Failure {
-    exit: Exit,
-    error: anyhow::Error,
-}
-
-impl Failure {
-    /// Returns the exit code.
-    pub fn exit(&self) -> Exit {
-        self.exit
-    }
-}
-
-#[cfg(feature = "robot")]
-impl Failure {
-    /// Returns the failure with `place` before its message.
-    pub fn prefixed(self, place: impl Display) -> Self {
-        failure(self.exit, format!("{place}: {self}"))
-    }
-
-    /// Returns the failure with `more` after its message.
-    pub fn followed(self, more: impl Display) -> Self {
-        failure(self.exit, format!("{self}; {more}"))
-    }
-}
-
-impl Display for Failure {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        // The libraries' errors include their cause in their own message; printing the chain would repeat the cause.
-        formatter.write_str(self.error.to_string().trim_end())
-    }
-}
-
-/// Attaches an exit code to an error.
-pub trait OrExit<T> {
-    /// Turns any error into a [`Failure`] with this code.
-    fn or_exit(self, exit: Exit) -> Result<T, Failure>;
-}
-
-impl<T, E: Into<anyhow::Error>> OrExit<T> for Result<T, E> {
-    fn or_exit(self, exit: Exit) -> Result<T, Failure> {
-        self.map_err(|error| Failure { exit, error: error.into() })
-    }
-}
-
-/// Makes a failure from a message.
-pub fn failure(exit: Exit, message: impl Display) -> Failure {
-    Failure { exit, error: anyhow::anyhow!("{message}") }
-}
 
 #[cfg(feature = "robot")]
 /// Returns a flag that is set once the process receives SIGINT, SIGTERM, SIGQUIT or SIGHUP.
@@ -125,7 +59,7 @@ pub fn report(result: Result<(), Failure>) -> ExitCode {
         };
         if let Err(failure) = result {
             tell!("error: {failure}");
-            code = ExitCode::from(failure.exit as u8);
+            code = ExitCode::from(failure.exit() as u8);
         }
     });
     code

@@ -9,12 +9,13 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::EpisodeKey;
+use aegis_core::EpisodeKey;
+use aegis_experiments::data::lock_file::lock_path;
+use aegis_experiments::data::store::{Store, StoreError};
 use aegis_experiments::plan::Plan;
-use aegis_experiments::precondition::{self, Precondition};
-use aegis_experiments::ran_under::RanUnder;
-use aegis_experiments::registration::{Lock, lock_path};
-use aegis_experiments::store::{Store, StoreError};
+use aegis_experiments::plan::registration::Lock;
+use aegis_experiments::run::precondition::{self, Precondition};
+use aegis_experiments::run::ran_under::RanUnder;
 use aegis_sim::Suite;
 use clap::{Args, Subcommand};
 
@@ -140,5 +141,5 @@ fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Preconditio
 
 /// Returns the path of the store's file in an experiment's folder.
 pub fn store_path(folder: &Path) -> PathBuf {
-    folder.join(aegis_experiments::experiment::STORE)
+    folder.join(aegis_experiments::run::experiment::STORE)
 }

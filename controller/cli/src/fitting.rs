@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use aegis_core::platt::CalibrateError;
 use aegis_core::probe::{LARGEST, ProbeError};
-use aegis_experiments::probe::calibration::CalibrationError;
-use aegis_experiments::rollout::Rollout;
+use aegis_probe::calibration::CalibrationError;
+use aegis_probe::rollout::Rollout;
 
 use crate::exit::{Exit, Failure, failure, tell};
 

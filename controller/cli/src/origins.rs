@@ -1,14 +1,15 @@
 //! Reads from which starts the files of a plan state that they came, and refuses files from a start that the plan judges
-//! on. Reads cards, probe and `origins.toml`. `aegis_experiments::origin` defines when a start is shared.
+//! on. Reads cards, probe and `origins.toml`. `aegis_probe::origin` defines when a start is shared.
 
 use std::path::Path;
 
-use aegis_experiments::origin::{Judged, Origin, Statement, Use, check, check_suites};
-use aegis_experiments::origin_file::{Origins, of_card, resolved};
-use aegis_experiments::plan::{Models, Plan};
-use aegis_experiments::probe::file::ProbeFile;
-use aegis_experiments::registration::Lock;
+use aegis_experiments::plan::Plan;
+use aegis_experiments::plan::registration::Lock;
 use aegis_policies::card::ModelCard;
+use aegis_probe::Models;
+use aegis_probe::file::ProbeFile;
+use aegis_probe::origin::{Judged, Origin, Statement, Use, check, check_suites};
+use aegis_probe::origin_file::{Origins, of_card, resolved};
 use aegis_sim::Suite;
 
 use crate::exit::{Exit, Failure, OrExit, failure};

@@ -1,5 +1,5 @@
 //! `aegis plan`: writes, sizes, pilots, registers, amends and checks the plan of a study.
-//! One file per verb. `aegis_experiments::registration` defines what a lock is and how it is compared.
+//! One file per verb. `aegis_experiments::plan::registration` defines what a lock is and how it is compared.
 
 pub mod discovery;
 mod new;

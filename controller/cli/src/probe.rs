@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::probe::HeadKind;
-use aegis_experiments::probe::calibration::calibrate;
-use aegis_experiments::probe::evaluation::{Evaluation, evaluate};
-use aegis_experiments::probe::file::{Data, ProbeFile};
-use aegis_experiments::probe::fit::{fit, fits};
 use aegis_files::Written;
+use aegis_probe::calibration::calibrate;
+use aegis_probe::evaluation::{Evaluation, evaluate};
+use aegis_probe::file::{Data, ProbeFile};
+use aegis_probe::fit::{fit, fits};
 use clap::{Args, Subcommand};
 
 use crate::collect::rollouts_of;

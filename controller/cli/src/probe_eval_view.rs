@@ -3,8 +3,8 @@
 
 use std::fmt::Write;
 
-use aegis_experiments::probe::evaluation::{Evaluation, Measure};
 use aegis_experiments::report::plain;
+use aegis_probe::evaluation::{Evaluation, Measure};
 use aegis_statistics::Proportion;
 
 /// Row with the figures of the published probe, for comparison (arXiv 2606.06660).

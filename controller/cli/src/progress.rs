@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aegis_experiments::runner::Progress;
+use aegis_experiments::run::runner::Progress;
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::exit::tell;

@@ -3,13 +3,15 @@
 
 use std::sync::{Arc, Mutex};
 
+use aegis_core::EpisodeKey;
 use aegis_core::scene::Scene;
 use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
-use aegis_experiments::arm::WEAK;
-use aegis_experiments::episode_context::EpisodeSettings;
-use aegis_experiments::outcome::EpisodeResult;
+use aegis_experiments::episode::arm::WEAK;
+use aegis_experiments::episode::context::EpisodeSettings;
+use aegis_experiments::episode::outcome::EpisodeResult;
 use aegis_experiments::report::{Instructive, instructive};
-use aegis_experiments::{Arm, EpisodeKey, run_episode, runner};
+use aegis_experiments::run::runner;
+use aegis_experiments::{Arm, run_episode};
 use aegis_recorder::{EpisodeInfo, EpisodeRecording};
 use aegis_sim::LiberoPlant;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aegis_core::Plant;
-use aegis_experiments::runner::SetupError;
+use aegis_experiments::run::runner::SetupError;
 use aegis_link::wire::Mode;
 use aegis_link::{Carrier, Credentials, Endpoint, Guarded, Principal, Role, Timeouts, ZenohPlant};
 use clap::Args;

@@ -4,7 +4,7 @@
 use std::convert::Infallible;
 
 use aegis_core::Plant;
-use aegis_experiments::runner::SetupError;
+use aegis_experiments::run::runner::SetupError;
 use clap::Args;
 
 use crate::exit::{Exit, Failure, failure};

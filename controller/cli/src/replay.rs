@@ -70,7 +70,7 @@ impl To {
 /// Runs `aegis replay`.
 pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let target = arguments.target.as_path();
-    let is_study = target.join(aegis_experiments::experiment::STORE).is_file();
+    let is_study = target.join(aegis_experiments::run::experiment::STORE).is_file();
     let path = if target.is_dir() { target.join("run.aegis") } else { target.to_owned() };
     if !is_study && !path.is_file() {
         let valid = "valid is a run's folder or file, or a study's folder";

@@ -1,7 +1,6 @@
 //! Digests of the files of a suite, as a registration freezes them.
 
-use aegis_experiments::files;
-use aegis_experiments::registration::Scenes;
+use aegis_experiments::plan::registration::Scenes;
 
 use crate::exit::{Exit, Failure, failure};
 use crate::files::digest;
@@ -11,7 +10,7 @@ use crate::study_loader::scenes_folder;
 pub fn scenes(suite: &str) -> Result<Scenes, Failure> {
     let folder = scenes_folder(suite)?;
     let named = |error| failure(Exit::Setup, format!("{}: cannot read: {error}", folder.display()));
-    let files = files::below(&folder).map_err(named)?;
+    let files = aegis_files::below(&folder).map_err(named)?;
     let digests = files.into_iter().map(|(name, path)| Ok((name, digest(&path)?)));
     Ok(Scenes::new(suite.to_owned(), digests.collect::<Result<_, Failure>>()?))
 }

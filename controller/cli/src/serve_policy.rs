@@ -10,8 +10,8 @@ use clap::Args;
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
 use crate::host::HostArguments;
 use crate::remote::PlantArguments;
-use crate::run::robot::reads_no_camera;
 use crate::study_loader::onnx_runtime;
+use aegis_robot::reads_no_camera;
 
 /// Arguments of `aegis serve-policy`.
 #[derive(Args)]

@@ -5,15 +5,16 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use aegis_core::EpisodeKey;
 use aegis_core::{Plant, Probe, Rule};
-use aegis_experiments::EpisodeKey;
-use aegis_experiments::episode_context::{EpisodeContext, EpisodeSettings};
-use aegis_experiments::plan::{Models, Plan, StateRange};
-use aegis_experiments::probe::file::ProbeFile;
-use aegis_experiments::runner::SetupError;
-use aegis_experiments::streams::Streams;
+use aegis_experiments::episode::context::{EpisodeContext, EpisodeSettings};
+use aegis_experiments::episode::streams::Streams;
+use aegis_experiments::plan::Plan;
+use aegis_experiments::run::runner::SetupError;
 use aegis_policies::card::{ActivationSpec, ModelCard};
 use aegis_policies::{OnnxPolicy, OnnxRuntime, ProviderChoice};
+use aegis_probe::file::ProbeFile;
+use aegis_probe::{Models, StateRange};
 use aegis_sim::{Cameras, LiberoPlant, Suite};
 use clap::Args;
 
@@ -180,10 +181,7 @@ pub fn suite_of(plan: &Plan, path: &Path) -> Result<Suite, Failure> {
 
 fn watched(models: &Models) -> Result<(ModelCard, ActivationSpec), Failure> {
     let card = ModelCard::load(&models.weak).or_exit(Exit::Input)?;
-    let Some(spec) = card.activation.clone() else {
-        let path = models.weak.display();
-        return Err(failure(Exit::Input, format!("{path}: activation: missing; a watched policy needs one")));
-    };
+    let spec = card.probed().or_exit(Exit::Input)?.clone();
     Ok((card, spec))
 }
 

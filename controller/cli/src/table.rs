@@ -4,8 +4,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use aegis_experiments::episode_context::EpisodeTiming;
-use aegis_experiments::summary::ArmSummary;
+use aegis_experiments::episode::context::EpisodeTiming;
+use aegis_experiments::report::summary::ArmSummary;
 
 /// Formats one row per arm.
 pub fn arms(summary: &[ArmSummary]) -> String {
@@ -14,7 +14,7 @@ pub fn arms(summary: &[ArmSummary]) -> String {
     );
     for row in summary {
         let rate = row.successes as f64 / row.episodes as f64;
-        let against_weak = row.arm != *aegis_experiments::arm::WEAK;
+        let against_weak = row.arm != *aegis_experiments::episode::arm::WEAK;
         let ratio = |k: u64, n: u64| if against_weak { format!("{k}/{n}") } else { "–".into() };
         let _ = writeln!(
             text,

@@ -25,8 +25,8 @@
 //! ```
 
 pub mod arbiter;
-pub mod conformal;
 pub mod control;
+mod episode_key;
 pub mod gate;
 mod limits;
 pub mod observation;
@@ -39,7 +39,7 @@ pub mod serde_nonfinite;
 pub mod trigger;
 
 pub use arbiter::{Arbiter, Authority};
-pub use conformal::FunctionalBand;
+pub use episode_key::EpisodeKey;
 pub use gate::{Decision, Gate, GateLimits};
 pub use observation::{Frame, ObjectPose, Observation, Pose, Proprioception};
 pub use platt::PlattScaling;

@@ -1,28 +1,22 @@
 //! Probe: a small head that maps a pooled activation to a risk of failure.
-//! The only trained part of AEGIS; `fit` trains a probe, and this module only scores.
+//! The only trained part of AEGIS. This module only scores; the crate `aegis-probe` trains.
 
-mod adam;
 mod error;
-mod fit;
 mod head;
-mod kernel;
+pub mod kernel;
 mod linear;
 mod mlp;
 mod recurrent;
 mod shape;
-mod training_data;
-mod wide;
 
 use serde::{Deserialize, Serialize};
 
 pub use error::{LARGEST, ProbeError};
-pub use fit::{FitOptions, Fitter, check, fit};
 pub use head::Head;
 pub use linear::Linear;
 pub use mlp::Mlp;
 pub use recurrent::Recurrent;
 pub use shape::{HeadKind, Shape};
-pub use training_data::Trajectory;
 
 /// Risk of failure in `[0, 1]`. NaN is kept and counts as the highest risk.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! File access for every other crate: recognising and reading files ([`read`]), writing files and folders completely or not
-//! at all ([`write`], [`folder`]), checking where a file may be written ([`place`]), and computing digests ([`digest`]).
+//! at all ([`write`], [`folder`]), checking where a file may be written ([`place`]), computing digests ([`digest`]), and
+//! showing text from files safely ([`text`]).
 //! The contents of a file are interpreted by the crate that reads it.
 //!
 //! ```
@@ -13,6 +14,7 @@ pub mod folder;
 pub mod mistaken;
 pub mod place;
 pub mod read;
+pub mod text;
 pub mod tree;
 pub mod write;
 

@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{Breaking, KEYS, open, settings};
+use aegis_core::EpisodeKey;
 use aegis_core::PlantError;
-use aegis_experiments::collection::{Collection, CollectionError};
-use aegis_experiments::origin::Starts;
-use aegis_experiments::rollout::Rollout;
-use aegis_experiments::rollout_file::{self, Provenance};
-use aegis_experiments::rollouts::rollouts;
-use aegis_experiments::runner::{RunError, SetupError};
-use aegis_experiments::{EpisodeContext, EpisodeKey};
+use aegis_experiments::EpisodeContext;
+use aegis_experiments::run::collection::{Collection, CollectionError};
+use aegis_experiments::run::rollouts::rollouts;
+use aegis_experiments::run::runner::{RunError, SetupError};
 use aegis_files::Scratch;
+use aegis_probe::origin::Starts;
+use aegis_probe::rollout::Rollout;
+use aegis_probe::rollout_file::{self, Provenance};
 use serde_json::{Map, json};
 
 fn provenance() -> Provenance {

@@ -3,7 +3,7 @@
 //! Seeds are fixed. `cargo test --release -p aegis-experiments --test integration error_rates -- --nocapture` prints the rates.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_core::conformal::split_conformal_threshold;
+use aegis_probe::conformal::split_conformal_threshold;
 use aegis_statistics::{
     Bootstrap, Clusters, Method, Over, Triplet, auroc_interval, contrast, holm_rejects, paired_effects,
 };

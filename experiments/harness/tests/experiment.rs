@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{self, KEYS, gated, open, settings};
+use aegis_core::EpisodeKey;
 use aegis_core::PlantError;
-use aegis_experiments::experiment::{self, Experiment, STORE, Shard, trace_path};
-use aegis_experiments::merge::merge;
-use aegis_experiments::runner::{Progress, RunError, SetupError};
-use aegis_experiments::store::{Store, StoreError};
-use aegis_experiments::{
-    Arm, Drive, EpisodeContext, EpisodeKey, EpisodeResult, EpisodeSettings, precondition,
-};
+use aegis_experiments::data::merge::merge;
+use aegis_experiments::data::store::{Store, StoreError};
+use aegis_experiments::run::experiment::{self, Experiment, STORE, Shard, trace_path};
+use aegis_experiments::run::precondition;
+use aegis_experiments::run::runner::{Progress, RunError, SetupError};
+use aegis_experiments::{Arm, Drive, EpisodeContext, EpisodeResult, EpisodeSettings};
 
 const BELONGS: &str = "registration of a test";
 

@@ -3,7 +3,6 @@
 mod collection;
 mod error_rates;
 mod experiment;
-mod foreign_rollouts;
 mod integrity;
 mod power;
 mod registration;

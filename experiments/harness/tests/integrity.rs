@@ -4,14 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_core::EpisodeKey;
 use aegis_core::Rule;
-use aegis_experiments::experiment::{self, Experiment, STORE, Shard, read_trace, trace_path};
-use aegis_experiments::merge::merge;
-use aegis_experiments::rerun::{Job, rerun};
-use aegis_experiments::runner::{Progress, describe};
-use aegis_experiments::store::{Chain, Store, StoredSet};
-use aegis_experiments::trace::{Boundary, Layout, Row, TraceFile, verify};
-use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings};
+use aegis_experiments::data::merge::merge;
+use aegis_experiments::data::store::{Chain, Store, StoredSet};
+use aegis_experiments::data::trace::{Boundary, Layout, Row, TraceFile, verify};
+use aegis_experiments::run::experiment::{self, Experiment, STORE, Shard, read_trace, trace_path};
+use aegis_experiments::run::rerun::{Job, rerun};
+use aegis_experiments::run::runner::{Progress, describe};
+use aegis_experiments::{Arm, Drive, EpisodeResult, EpisodeSettings};
 use rusqlite::Connection;
 
 use crate::support::{KEYS, gated, open, settings};
@@ -236,7 +237,7 @@ fn every_note_of_a_trace_that_was_edited_is_named() {
     let notes = trace.notes.clone().unwrap();
     let shadow = notes.arms.iter().find(|one| one.arm == "shadow").unwrap();
     assert!(!shadow.fired_before.is_empty(), "a gate that nobody obeys fires on the weak path");
-    let named = |edit: &dyn Fn(&mut aegis_experiments::trace::Notes), words: &str| {
+    let named = |edit: &dyn Fn(&mut aegis_experiments::data::trace::Notes), words: &str| {
         let mut other = trace.clone();
         edit(other.notes.as_mut().unwrap());
         let found = wrong(&set, &other);
@@ -250,7 +251,7 @@ fn every_note_of_a_trace_that_was_edited_is_named() {
         named(&|notes| notes.arms[place].fired_before.push(39), &format!("{what}: trace: fired_before: "));
         for column in notes.arms[place].columns.keys() {
             let line = format!("{what}: trace: {column}: its rows have");
-            let edit = |notes: &mut aegis_experiments::trace::Notes| {
+            let edit = |notes: &mut aegis_experiments::data::trace::Notes| {
                 notes.arms[place].columns.insert(column.clone(), "00".into());
             };
             named(&edit, &line);
@@ -481,7 +482,7 @@ fn what_is_run_again_is_what_is_stored_and_an_edit_is_named() {
     let mut trace = trace_of(&folder, &set);
     trace.rows[3].action[0] += 0.001;
     let bytes = with_digests_made_again(trace, &set).parquet().unwrap();
-    set.trace = Some(aegis_experiments::files::sha256_of(&bytes));
+    set.trace = Some(aegis_files::sha256_of(&bytes));
     std::fs::write(trace_path(&folder, set.key), bytes).unwrap();
     let found = again(&folder, &|sets| sets[1] = set.clone());
     let place = "the first difference is at arm weak, control step 3, action";

@@ -2,7 +2,7 @@
 //! Seeds are fixed, so the results are the same in every run.
 #![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_experiments::power::{Family, Simulation};
+use aegis_experiments::plan::power::{Family, Simulation};
 use aegis_statistics::{Discordance, mcnemar_power};
 
 const SIMULATION: Simulation = Simulation { studies: 20_000, seed: 7 };

@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use aegis_core::EpisodeKey;
 use aegis_core::Start;
-use aegis_experiments::EpisodeKey;
+use aegis_experiments::data::lock_file::lock_path;
+use aegis_experiments::data::store::{StoredEpisode, StoredSet};
 use aegis_experiments::plan::Plan;
-use aegis_experiments::ran_under::{Before, RanUnder};
-use aegis_experiments::registration::{
-    Frozen, Lock, LockError, NamedFile, Scenes, canonical_plan, lock_path,
-};
-use aegis_experiments::store::{StoredEpisode, StoredSet};
+use aegis_experiments::plan::registration::{Frozen, Lock, LockError, NamedFile, Scenes, canonical_plan};
+use aegis_experiments::run::ran_under::{Before, RanUnder};
 
 fn text() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")).unwrap()

@@ -6,18 +6,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::support::{KEYS, gated, open, settings};
+use aegis_core::EpisodeKey;
 use aegis_core::Rule;
 use aegis_core::platt::PlattScaling;
 use aegis_core::record::NoRecorder;
-use aegis_experiments::origin::{Origin, Starts, Statement, Use};
-use aegis_experiments::plan::{Plan, StateRange};
-use aegis_experiments::probe::file::ProbeFile;
-use aegis_experiments::probe::rules::RuleSettings;
-use aegis_experiments::registration::Lock;
+use aegis_experiments::plan::Plan;
+use aegis_experiments::plan::registration::Lock;
+use aegis_experiments::plan::study::DutyOf;
 use aegis_experiments::report::{Background, Report, ReportError, report};
-use aegis_experiments::runner::run_arms;
-use aegis_experiments::study::DutyOf;
-use aegis_experiments::{Arm, Drive, EpisodeKey, EpisodeResult, EpisodeSettings, run_episode};
+use aegis_experiments::run::runner::run_arms;
+use aegis_experiments::{Arm, Drive, EpisodeResult, EpisodeSettings, run_episode};
+use aegis_probe::StateRange;
+use aegis_probe::file::ProbeFile;
+use aegis_probe::origin::{Origin, Starts, Statement, Use};
+use aegis_probe::rules::RuleSettings;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

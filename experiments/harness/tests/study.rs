@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Rule, Thresholds};
-use aegis_experiments::arm::Drive;
+use aegis_experiments::episode::arm::Drive;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe::rules::RuleSettings;
+use aegis_probe::rules::RuleSettings;
 use aegis_statistics::{Method, Over};
 
 fn template() -> PathBuf {

@@ -3,10 +3,10 @@
 
 use std::path::Path;
 
-use aegis_experiments::files::sha256_of;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe::file::ProbeFile;
+use aegis_files::sha256_of;
 use aegis_policies::{HostSettings, ModelCard, OnnxPolicy, OnnxRuntime, Provider};
+use aegis_probe::file::ProbeFile;
 use aegis_sim::{Suite, mj_steps_per_second};
 
 use super::Check;

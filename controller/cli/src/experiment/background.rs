@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aegis_experiments::origin::Statement;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe::file::ProbeFile;
-use aegis_experiments::registration::Lock;
+use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::report::Background;
+use aegis_probe::file::ProbeFile;
+use aegis_probe::origin::Statement;
 
 use crate::exit::{Exit, Failure, failure};
 use crate::files::text;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use aegis_experiments::merge::merge;
-use aegis_experiments::precondition;
+use aegis_experiments::data::merge::merge;
+use aegis_experiments::run::precondition;
 use clap::Args;
 
 use super::{Registered, keys_of, read_store, registration_id};

@@ -4,13 +4,13 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::arm::AEGIS;
-use aegis_experiments::files::write_atomically;
+use aegis_experiments::data::store::{Store, has_log};
+use aegis_experiments::episode::arm::AEGIS;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::ran_under::RanUnder;
-use aegis_experiments::registration::{Amendment, Lock};
+use aegis_experiments::plan::registration::{Amendment, Lock};
 use aegis_experiments::report::{Instructive, RECORDINGS, Report, plain, report};
-use aegis_experiments::store::{Store, has_log};
+use aegis_experiments::run::ran_under::RanUnder;
+use aegis_files::write_atomically;
 use aegis_recorder::Target;
 use clap::Args;
 use serde_json::json;

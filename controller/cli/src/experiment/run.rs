@@ -3,11 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_core::EpisodeKey;
 use aegis_core::Probe;
-use aegis_experiments::experiment::{self, Experiment, Shard};
-use aegis_experiments::registration::Lock;
-use aegis_experiments::store::Chain;
-use aegis_experiments::{Arm, EpisodeKey, EpisodeSettings, precondition};
+use aegis_experiments::data::store::Chain;
+use aegis_experiments::plan::registration::Lock;
+use aegis_experiments::run::experiment::{self, Experiment, Shard};
+use aegis_experiments::run::precondition;
+use aegis_experiments::{Arm, EpisodeSettings};
 use clap::Args;
 
 use super::{Registered, judged, keys_of, open_store, read_store};

@@ -7,11 +7,12 @@ mod traces;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use aegis_experiments::Arm;
+use aegis_experiments::data::store::{Store, check_closed};
 use aegis_experiments::plan::Plan;
-use aegis_experiments::registration::Lock;
+use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::report::RECORDINGS;
-use aegis_experiments::store::{Store, check_closed};
-use aegis_experiments::{Arm, precondition};
+use aegis_experiments::run::precondition;
 use aegis_files::same_digest;
 use clap::Args;
 use serde_json::Value;

@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use aegis_experiments::origin::{Statement, Use};
-use aegis_experiments::origin_file::ORIGINS;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::probe::file::ProbeFile;
-use aegis_experiments::probe::rules::RuleSettings;
-use aegis_experiments::registration::{Frozen, NamedFile};
+use aegis_experiments::plan::registration::{Frozen, NamedFile};
 use aegis_policies::card::{ExternalFile, ModelCard};
+use aegis_probe::file::ProbeFile;
+use aegis_probe::origin::{Statement, Use};
+use aegis_probe::origin_file::ORIGINS;
+use aegis_probe::rules::RuleSettings;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;

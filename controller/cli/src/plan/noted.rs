@@ -5,8 +5,9 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use aegis_experiments::data::lock_file::lock_path;
 use aegis_experiments::plan::Plan;
-use aegis_experiments::registration::{Lock, lock_path};
+use aegis_experiments::plan::registration::Lock;
 use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 

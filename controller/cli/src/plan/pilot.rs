@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use aegis_experiments::report::report;
-use aegis_experiments::runner::run_arms;
+use aegis_experiments::run::runner::run_arms;
 use clap::Args;
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! `aegis plan power`: reports how many episodes an effect needs, exactly for one contrast, by simulation for the family.
 //! Parses arguments and prints; every number comes from the statistics and the simulation.
 
-use aegis_experiments::power::{Family, Simulation};
+use aegis_experiments::plan::power::{Family, Simulation};
 use aegis_statistics::{Discordance, SampleSize, mcnemar_sample_size};
 use clap::Args;
 use serde_json::json;

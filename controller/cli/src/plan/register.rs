@@ -1,12 +1,15 @@
 //! `aegis plan register`, `amend` and `check`: freezes a plan in a lock, amends the lock, or checks the plan against it.
-//! Collects the digests and the time; `aegis_experiments::registration` decides what follows from them.
+//! Collects the digests and the time; `aegis_experiments::plan::registration` decides what follows from them.
 
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::origin::{Circumstances, Statement};
-use aegis_experiments::plan::{Plan, StateRange};
-use aegis_experiments::registration::{Difference, Frozen, Lock, LockFileError, lock_path};
+use aegis_experiments::data::lock_file::{LockFileError, lock_path};
+use aegis_experiments::plan::Circumstances;
+use aegis_experiments::plan::Plan;
+use aegis_experiments::plan::registration::{Difference, Frozen, Lock};
 use aegis_files::shown;
+use aegis_probe::StateRange;
+use aegis_probe::origin::Statement;
 use clap::Args;
 use serde_json::json;
 

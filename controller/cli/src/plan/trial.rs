@@ -5,8 +5,8 @@ use std::path::Path;
 
 use aegis_core::Start;
 use aegis_core::record::NoRecorder;
-use aegis_experiments::fork::run_twins;
-use aegis_experiments::runner::describe;
+use aegis_experiments::episode::fork::run_twins;
+use aegis_experiments::run::runner::describe;
 
 use crate::arms::arms;
 use crate::exit::{Exit, Failure, failure};

@@ -8,14 +8,14 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use aegis_experiments::EpisodeKey;
-use aegis_experiments::arm::WEAK;
-use aegis_experiments::experiment::STORE;
-use aegis_experiments::files::below;
-use aegis_experiments::plan::StateRange;
-use aegis_experiments::rollout_file;
-use aegis_experiments::store::stored_episodes;
-use aegis_experiments::trace::TraceFile;
+use aegis_core::EpisodeKey;
+use aegis_experiments::data::store::stored_episodes;
+use aegis_experiments::data::trace::TraceFile;
+use aegis_experiments::episode::arm::WEAK;
+use aegis_experiments::run::experiment::STORE;
+use aegis_files::below;
+use aegis_probe::StateRange;
+use aegis_probe::rollout_file;
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure, failure};
@@ -133,7 +133,7 @@ fn is_database(file: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use aegis_experiments::store::Store;
+    use aegis_experiments::data::store::Store;
 
     use super::*;
 

@@ -4,9 +4,10 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use aegis_core::EpisodeKey;
 use aegis_core::Start;
-use aegis_experiments::arm::AEGIS;
-use aegis_experiments::{EpisodeKey, runner};
+use aegis_experiments::episode::arm::AEGIS;
+use aegis_experiments::run::runner;
 use aegis_recorder::Target;
 use clap::Args;
 

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use aegis_core::EpisodeKey;
 use aegis_core::{Probe, Start};
-use aegis_experiments::arm::WEAK;
-use aegis_experiments::episode_context::EpisodeSettings;
-use aegis_experiments::outcome::EpisodeResult;
-use aegis_experiments::store::Store;
-use aegis_experiments::{Arm, EpisodeKey, fork};
+use aegis_experiments::Arm;
+use aegis_experiments::data::store::Store;
+use aegis_experiments::episode::arm::WEAK;
+use aegis_experiments::episode::context::EpisodeSettings;
+use aegis_experiments::episode::fork;
+use aegis_experiments::episode::outcome::EpisodeResult;
 use aegis_recorder::{EpisodeRecording, Sink, Target};
 
 use crate::arms::arms;

@@ -18,9 +18,9 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Gauge, Paragraph, Sparkline};
 
-use super::events::TickEvent;
-use super::worker::Worker;
 use crate::exit::{Exit, Failure, failure};
+use aegis_robot::Worker;
+use aegis_robot::events::TickEvent;
 
 /// Interval between two drawn frames.
 const INTERVAL: Duration = Duration::from_millis(100);

@@ -1,9 +1,10 @@
-//! Vector operations of the heads.
+//! Vector operations of the heads, for scoring and for training.
 //! Operands of different lengths are cut to the shorter one, so a head of the wrong shape gives a wrong number, never a
 //! panic.
 
 /// Returns the inner product, summed in lanes so that the compiler vectorises it; the order of the sum is fixed.
-pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
+#[inline]
+pub fn dot(left: &[f64], right: &[f64]) -> f64 {
     const LANES: usize = 8;
     let (lefts, rights) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
     let rest: f64 = lefts.remainder().iter().zip(rights.remainder()).map(|(a, b)| a * b).sum();
@@ -17,26 +18,30 @@ pub(super) fn dot(left: &[f64], right: &[f64]) -> f64 {
 }
 
 /// Computes `target += factor · values`.
-pub(super) fn add_scaled(target: &mut [f64], factor: f64, values: &[f64]) {
+#[inline]
+pub fn add_scaled(target: &mut [f64], factor: f64, values: &[f64]) {
     for (target, value) in target.iter_mut().zip(values) {
         *target += factor * value;
     }
 }
 
 /// Returns the rows of a row-major matrix of `width` columns.
-pub(super) fn rows(matrix: &[f64], width: usize) -> std::slice::ChunksExact<'_, f64> {
+#[inline]
+pub fn rows(matrix: &[f64], width: usize) -> std::slice::ChunksExact<'_, f64> {
     matrix.chunks_exact(width.max(1))
 }
 
 /// Computes `out = matrix · vector + bias`.
-pub(super) fn affine(matrix: &[f64], bias: &[f64], vector: &[f64], out: &mut [f64]) {
+#[inline]
+pub fn affine(matrix: &[f64], bias: &[f64], vector: &[f64], out: &mut [f64]) {
     for ((out, row), bias) in out.iter_mut().zip(rows(matrix, vector.len())).zip(bias) {
         *out = bias + dot(row, vector);
     }
 }
 
 /// Writes `(value − mean) / scale` to `out`; returns whether every result is finite.
-pub(super) fn standardise(values: &[f64], mean: &[f64], scale: &[f64], out: &mut [f64]) -> bool {
+#[inline]
+pub fn standardise(values: &[f64], mean: &[f64], scale: &[f64], out: &mut [f64]) -> bool {
     let mut finite = true;
     for (((out, value), mean), scale) in out.iter_mut().zip(values).zip(mean).zip(scale) {
         *out = (value - mean) / scale;
@@ -46,16 +51,19 @@ pub(super) fn standardise(values: &[f64], mean: &[f64], scale: &[f64], out: &mut
 }
 
 /// Returns the logistic function of log odds.
-pub(super) fn sigmoid(logit: f64) -> f64 {
+#[inline]
+pub fn sigmoid(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
 
 /// Returns the negative log likelihood of a label under log odds, without overflow.
-pub(super) fn cross_entropy(logit: f64, failed: bool) -> f64 {
+#[inline]
+pub fn cross_entropy(logit: f64, failed: bool) -> f64 {
     logit.max(0.0) + (-logit.abs()).exp().ln_1p() - if failed { logit } else { 0.0 }
 }
 
 /// Returns the slope of [`cross_entropy`] in the log odds.
-pub(super) fn cross_entropy_slope(logit: f64, failed: bool) -> f64 {
+#[inline]
+pub fn cross_entropy_slope(logit: f64, failed: bool) -> f64 {
     sigmoid(logit) - f64::from(u8::from(failed))
 }

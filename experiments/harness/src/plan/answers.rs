@@ -6,9 +6,9 @@
 use aegis_statistics::mcnemar;
 
 use super::Plan;
-use crate::arm::AEGIS;
-use crate::probe::rules::RuleSettings;
-use crate::study::{Source, StudyError, StudySettings, refused};
+use crate::episode::arm::AEGIS;
+use crate::plan::study::{Source, StudyError, StudySettings, refused};
+use aegis_probe::rules::RuleSettings;
 
 /// Largest standard deviation of the sensor noise, in metres: the length of the table, beyond which an observed
 /// position carries no information.

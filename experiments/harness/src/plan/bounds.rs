@@ -3,12 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Plan, StateRange};
+use super::Plan;
 
-/// Most episodes of one task in one range, whose keys are listed in memory.
-const EPISODES: u64 = 100_000;
-/// Largest end of a range, since rollout files store initial states in 32 bits.
-const INITIAL_STATES: usize = u32::MAX as usize;
 /// Most control steps of the null action: 500 s at LIBERO's 20 steps a second.
 const SETTLE_STEPS: u32 = 10_000;
 /// Most control steps of an episode, whose trace has a row for each.
@@ -93,37 +89,12 @@ fn lost(value: &Value, key: String) -> Option<(String, String)> {
     }
 }
 
-impl StateRange {
-    /// Checks that the range is not empty and that its episodes can be listed in memory.
-    ///
-    /// # Errors
-    /// Values found and the valid ones.
-    pub fn validate(&self) -> Result<(), String> {
-        let Self { first, end, replicates } = *self;
-        let found = format!("found first {first}, end {end}, replicates {replicates}");
-        if first >= end || replicates == 0 {
-            return Err(format!("{found}; valid is first < end and replicates ≥ 1"));
-        }
-        if end > INITIAL_STATES {
-            return Err(format!(
-                "{found}; valid is an end of at most {INITIAL_STATES}, for initial states have 32 bits"
-            ));
-        }
-        let states = (end - first) as u64;
-        if states.checked_mul(replicates).is_none_or(|episodes| episodes > EPISODES) {
-            let reason = "their keys are listed in memory, and at an episode a second more would take days";
-            return Err(format!("{found}; valid is at most {EPISODES} episodes of each task, for {reason}"));
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::registration::{Frozen, Lock, Scenes};
+    use crate::plan::registration::{Frozen, Lock, Scenes};
 
     fn shipped() -> String {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml")).unwrap()

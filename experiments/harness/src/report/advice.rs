@@ -5,7 +5,7 @@ use aegis_statistics::Verdict;
 
 use super::tables::duty_name;
 use super::{ContrastReport, Report};
-use crate::study::Judged;
+use crate::plan::study::Judged;
 
 /// Last sentence of the advice where the plan itself has to change.
 const AGAIN: &str = "Change the plan, give it confirmation starts that nothing was run from, and register it anew: what was \

@@ -4,9 +4,9 @@ use aegis_core::Rule;
 use aegis_core::trigger::{Schedule, TrendSettings};
 
 use super::{ArmReport, Background};
-use crate::arm::{AEGIS, ArmName, WEAK};
-use crate::probe::rules::RuleSettings;
-use crate::study::{AA, RANDOM, SHADOW, STRONG};
+use crate::episode::arm::{AEGIS, ArmName, WEAK};
+use crate::plan::study::{AA, RANDOM, SHADOW, STRONG};
+use aegis_probe::rules::RuleSettings;
 
 impl Background<'_> {
     /// Returns a sentence on what an arm does.
@@ -132,8 +132,8 @@ mod tests {
 
     use super::*;
     use crate::plan::Plan;
-    use crate::probe::file::ProbeFile;
-    use crate::registration::Lock;
+    use crate::plan::registration::Lock;
+    use aegis_probe::file::ProbeFile;
 
     #[test]
     fn every_rule_says_when_it_hands_over_and_every_arm_what_it_does() {

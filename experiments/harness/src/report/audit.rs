@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::arm::WEAK;
-use crate::key::EpisodeKey;
-use crate::outcome::EpisodeResult;
-use crate::runner::describe;
-use crate::study::{AA, StudySettings};
-use crate::twins;
+use crate::episode::arm::WEAK;
+use crate::episode::outcome::EpisodeResult;
+use crate::episode::twins;
+use crate::plan::study::{AA, StudySettings};
+use crate::run::runner::describe;
+use aegis_core::EpisodeKey;
 
 /// Findings of the audit.
 #[derive(Clone, Debug, PartialEq, Serialize)]

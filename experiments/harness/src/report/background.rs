@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::origin::Statement;
 use crate::plan::Plan;
-use crate::probe::file::ProbeFile;
-use crate::registration::Lock;
+use crate::plan::registration::Lock;
+use aegis_probe::file::ProbeFile;
+use aegis_probe::origin::Statement;
 
 /// The plan, lock, probe and model cards that a study was registered with, and what goes with them.
 #[derive(Clone, Copy, Debug)]

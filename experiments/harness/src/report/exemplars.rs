@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::arm::{AEGIS, WEAK};
-use crate::key::EpisodeKey;
-use crate::outcome::EpisodeResult;
+use crate::episode::arm::{AEGIS, WEAK};
+use crate::episode::outcome::EpisodeResult;
+use aegis_core::EpisodeKey;
 
 /// Folder of the episodes' recordings, beside the report.
 pub const RECORDINGS: &str = "recordings";

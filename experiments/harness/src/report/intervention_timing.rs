@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::outcome::EpisodeResult;
+use crate::episode::outcome::EpisodeResult;
 
 /// Interventions of the strong policy in the episodes of one arm.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -11,7 +11,7 @@ use super::arms::number;
 use super::background::{listed, stated};
 use super::page::Layout;
 use super::{Background, Page, Report, Table};
-use crate::study::DutyOf;
+use crate::plan::study::DutyOf;
 
 const POLICIES: [&str; 2] = ["weak", "strong"];
 const UNSAID: &str = "the card does not say";

@@ -14,6 +14,7 @@ mod page;
 mod pilot;
 mod probe_discrimination;
 mod render;
+pub mod summary;
 mod tables;
 
 use std::collections::BTreeMap;
@@ -26,11 +27,11 @@ use aegis_statistics::{
 };
 use serde::Serialize;
 
-use crate::arm::{ArmName, WEAK};
-use crate::key::EpisodeKey;
-use crate::outcome::EpisodeResult;
+use crate::episode::arm::{ArmName, WEAK};
+use crate::episode::outcome::EpisodeResult;
 use crate::plan::Plan;
-use crate::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
+use crate::plan::study::{ContrastSettings, DutyOf, Judged, Quantities, STRONG, StudySettings};
+use aegis_core::EpisodeKey;
 
 pub use audit::{Audit, audit};
 pub use background::Background;
@@ -183,7 +184,7 @@ pub fn report(
     let weak_path = WeakPath::new(weak.iter().copied());
     let discrimination = weak_path.discrimination(plan, study, calibrator);
 
-    let harm = arms.iter().find(|arm| arm.arm == *crate::arm::AEGIS).and_then(|arm| arm.effects);
+    let harm = arms.iter().find(|arm| arm.arm == *crate::episode::arm::AEGIS).and_then(|arm| arm.effects);
     let harm = harm.map(|effects| effects.broken.map_or(0.0, |broken| broken.proportion.estimate));
     let mismatch = |budget: BudgetMatch| 100.0 * budget.duty.difference.estimate.abs();
     let mismatches = contrasts.iter().filter_map(|one| one.budget.map(mismatch));

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::page::Layout;
 use super::{Background, Table};
-use crate::origin::{Circumstances, Origin, Statement, runs, spans};
+use crate::plan::Circumstances;
+use aegis_probe::origin::{Origin, Statement, runs, spans};
 
 impl Background<'_> {
     /// Returns a paragraph that summarises the statements: files without one, and remarks on those that state their starts.

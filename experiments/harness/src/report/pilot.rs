@@ -5,9 +5,9 @@ use aegis_statistics::Verdict;
 use serde::Serialize;
 
 use super::{Page, Report};
-use crate::arm::ArmName;
-use crate::probe::rules::RuleSettings;
-use crate::study::StudySettings;
+use crate::episode::arm::ArmName;
+use crate::plan::study::StudySettings;
+use aegis_probe::rules::RuleSettings;
 
 /// The share of episodes in which a blind arm has to fire to spend as much as the arm that it is compared with.
 #[derive(Clone, Debug, PartialEq, Serialize)]

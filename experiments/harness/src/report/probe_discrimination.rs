@@ -8,11 +8,11 @@ use aegis_statistics::{
 };
 use serde::Serialize;
 
-use crate::outcome::EpisodeResult;
+use crate::episode::outcome::EpisodeResult;
 use crate::plan::Plan;
-use crate::probe::calibration::Scored;
-use crate::probe::evaluation::{TimePoint, calibrated_reliability, over_time};
-use crate::study::StudySettings;
+use crate::plan::study::StudySettings;
+use aegis_probe::calibration::Scored;
+use aegis_probe::evaluation::{TimePoint, calibrated_reliability, over_time};
 
 /// Discrimination and calibration of the probe on the weak arm's episodes. A field is `None` where the measure is
 /// undefined, for example where all episodes ended alike.

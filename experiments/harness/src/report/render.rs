@@ -7,7 +7,7 @@ use super::exemplars::RECORDINGS;
 use super::page::{Layout, Outcome};
 use super::tables::{counts, p_value, plain, points, reliability_table, share, signed, task_table};
 use super::{Background, Link, Page, Report, ReportError, Table, charts};
-use crate::arm::{AEGIS, ArmName};
+use crate::episode::arm::{AEGIS, ArmName};
 
 const QUESTION: &str = "Does the strong policy, called in when the probe's score crosses its threshold, win episodes that the \
      weak policy alone loses, and more of them than the same amount of help at times that no probe chose? Every arm runs \

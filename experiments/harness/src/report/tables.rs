@@ -4,7 +4,7 @@ use aegis_statistics::{Estimate, Interval, Over, Proportion, Reliability, Verdic
 
 use super::page::Layout;
 use super::{ArmReport, ContrastReport, Report, ScoreMoment, Table};
-use crate::study::DutyOf;
+use crate::plan::study::DutyOf;
 
 impl Report {
     pub(super) fn contrast_table(&self) -> Table {

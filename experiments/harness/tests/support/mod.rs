@@ -7,9 +7,9 @@ use aegis_core::{
     Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
     Probe, Proprioception, Rule, Saved, Start, Thresholds, Transition,
 };
-use aegis_experiments::plan::StateRange;
-use aegis_experiments::sensor::SensorNoise;
 use aegis_experiments::{Arm, EpisodeContext, EpisodeSettings, Streams};
+use aegis_probe::StateRange;
+use aegis_probe::sensor::SensorNoise;
 
 #[derive(Clone, Default)]
 pub struct Line {

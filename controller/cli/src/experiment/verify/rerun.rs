@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use aegis_experiments::rerun::{Job, draw, rerun};
+use aegis_experiments::run::rerun::{Job, draw, rerun};
 use clap::Args;
 
 use super::traces::Kept;

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::GateLimits;
 use aegis_experiments::Arm;
-use aegis_experiments::experiment::{TRACES, read_trace, trace_path};
-use aegis_experiments::ran_under::RanUnder;
-use aegis_experiments::registration::Lock;
-use aegis_experiments::store::{Chain, Store, StoredSet};
-use aegis_experiments::trace::{Layout, TraceFile, verify};
+use aegis_experiments::data::store::{Chain, Store, StoredSet};
+use aegis_experiments::data::trace::{Layout, TraceFile, verify};
+use aegis_experiments::plan::registration::Lock;
+use aegis_experiments::run::experiment::{TRACES, read_trace, trace_path};
+use aegis_experiments::run::ran_under::RanUnder;
 
 use crate::exit::say;
 use crate::experiment::store_path;

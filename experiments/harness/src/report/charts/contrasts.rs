@@ -8,7 +8,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::super::tables::signed;
 use super::super::{ArmReport, ContrastReport, Figure, ReportError};
 use super::{Area, Drawn, FIRST, LETTER, SECOND, drawn, fitted, room, text};
-use crate::arm::ArmName;
+use crate::episode::arm::ArmName;
 
 /// One line of a forest plot.
 struct Row {

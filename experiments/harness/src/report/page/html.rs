@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::{Block, Figure, Layout, Link, Outcome, Page, Section, Table, anchor};
-use crate::text::on_one_line;
+use aegis_files::text::on_one_line;
 
 const STYLE: &str = include_str!("style.css");
 

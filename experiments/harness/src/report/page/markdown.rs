@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{Block, Figure, Link, Page, Table};
-use crate::text::on_one_line;
+use aegis_files::text::on_one_line;
 
 impl Page {
     /// Renders the page as Markdown.

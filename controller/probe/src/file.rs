@@ -1,0 +1,267 @@
+//! Probe file: a fitted head, its thresholds, and the model and tensor whose activations it reads. A probe that was
+//! fitted on another model is refused by the model's digest.
+
+use std::path::{Path, PathBuf};
+
+use aegis_core::Probe;
+use aegis_core::probe::ProbeError;
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::Calibration;
+use crate::fit::{Candidate, FitSettings, Fitted};
+use crate::origin::{Impossible, Origin, Statement, Use, spans};
+use crate::rollout::{Rollout, digest};
+use aegis_files::{read_rows, same_digest, write_atomically};
+
+/// Version of the file's layout.
+pub const SCHEMA: u32 = 3;
+/// Previous version of the layout, which has no origins; it is still read.
+const SCHEMA_WITHOUT_ORIGINS: u32 = 2;
+
+/// Probe with its metadata, stored as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeFile {
+    /// Version of this layout.
+    pub schema: u32,
+    /// SHA-256 of the model whose activations the probe reads.
+    pub model_sha256: String,
+    /// Graph output that the probe reads, mean-pooled over tokens.
+    pub tensor: String,
+    /// Rollouts on which the probe was fitted.
+    pub discovery: Data,
+    /// Rollouts on which the thresholds were set.
+    pub calibrated_on: Data,
+    /// Settings of the fit.
+    pub settings: FitSettings,
+    /// Chosen penalty.
+    pub penalty: f64,
+    /// Penalties that were compared; empty where there was only one.
+    pub candidates: Vec<Candidate>,
+    /// Result of the calibration.
+    pub calibration: Calibration,
+    /// Fitted head.
+    pub probe: Probe,
+}
+
+/// Identity of the rollouts that something was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Digest of the rollouts, see [`digest`].
+    pub sha256: String,
+    /// Number of episodes.
+    pub episodes: usize,
+    /// Number of them that the weak policy failed.
+    pub lost: usize,
+    /// Origin of the rollouts; `None` in a file of a layout without origins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+impl Data {
+    /// Describes rollouts without their origin.
+    pub fn of(rollouts: &[Rollout]) -> Self {
+        let lost = rollouts.iter().filter(|rollout| !rollout.success).count();
+        Self { sha256: digest(rollouts), episodes: rollouts.len(), lost, origin: None }
+    }
+
+    /// Describes rollouts with their origin.
+    pub fn from(rollouts: &[Rollout], origin: Origin) -> Self {
+        Self { origin: Some(origin), ..Self::of(rollouts) }
+    }
+}
+
+/// Error of reading or writing a probe file.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeFileError {
+    /// The file cannot be read.
+    #[error("{path}: cannot read: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("{path}: cannot write: {source}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Error of the operating system.
+        source: std::io::Error,
+    },
+    /// The file is not a probe file.
+    #[error("{path}: not a probe file: {near}{source}", path = path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Last JSON key before the error, where there is one.
+        near: String,
+        /// JSON error with line, column and valid values.
+        source: serde_json::Error,
+    },
+    /// The head is invalid.
+    #[error("{path}: {source}", path = path.display())]
+    Probe {
+        /// The file.
+        path: PathBuf,
+        /// Error with the field and its valid values.
+        source: ProbeError,
+    },
+    /// The probe does not match the model, or contradicts itself.
+    #[error("{path}: {field}: found {found}; valid is {expected}", path = path.display())]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Dotted key of the field.
+        field: String,
+        /// Value in the file.
+        found: String,
+        /// Valid value.
+        expected: String,
+    },
+    /// A statement of origin cannot be true.
+    #[error(transparent)]
+    Origin(#[from] Impossible),
+}
+
+/// Returns the last key in a JSON text before a line and column, both counted from 1.
+fn key_before(text: &str, line: usize, column: usize) -> Option<&str> {
+    let line = text.lines().nth(line.checked_sub(1)?)?;
+    let (before, _) = line.get(..column.min(line.len()))?.rsplit_once("\":")?;
+    before.rsplit_once('"').map(|(_, key)| key)
+}
+
+impl ProbeFile {
+    /// Combines a fitted probe with its metadata.
+    pub fn new(
+        (model_sha256, tensor): (String, String),
+        (discovery, calibrated_on): (Data, Data),
+        settings: FitSettings,
+        fitted: Fitted,
+        calibration: Calibration,
+    ) -> Self {
+        let Fitted { probe, penalty, candidates } = fitted;
+        Self {
+            schema: SCHEMA,
+            model_sha256,
+            tensor,
+            discovery,
+            calibrated_on,
+            settings,
+            penalty,
+            candidates,
+            calibration,
+            probe,
+        }
+    }
+
+    /// Reads a probe file and checks it against the model whose activations the probe is to read.
+    pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
+        let text =
+            read_rows(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
+        let parse = |source: serde_json::Error| {
+            let near = key_before(&text, source.line(), source.column());
+            let near = near.map_or(String::new(), |key| format!("{key}: "));
+            ProbeFileError::Parse { path: path.to_owned(), near, source }
+        };
+        // The version is checked first, since a different layout would otherwise be reported as an error of the first
+        // field that differs.
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
+        let check = |field: &str, found: String, expected: String| {
+            if found == expected {
+                return Ok(());
+            }
+            Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
+        };
+        let schema = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
+        if ![SCHEMA, SCHEMA_WITHOUT_ORIGINS].iter().any(|known| value["schema"] == *known) {
+            check(
+                "schema",
+                schema,
+                format!("{SCHEMA}, or {SCHEMA_WITHOUT_ORIGINS}, which an older version wrote"),
+            )?;
+        }
+        let file: Self = serde_json::from_str(&text).map_err(parse)?;
+        if !same_digest(&file.model_sha256, model_sha256) {
+            let advice =
+                format!("{model_sha256}, the weak policy's: fit the probe again with `aegis probe fit`");
+            check("model_sha256", file.model_sha256.clone(), advice)?;
+        }
+        check("tensor", file.tensor.clone(), tensor.to_owned())?;
+        for (field, data) in
+            [("discovery.origin", &file.discovery), ("calibrated_on.origin", &file.calibrated_on)]
+        {
+            let said = data.origin.as_ref().map(|origin| origin.weak_sha256.clone().unwrap_or_default());
+            let found = said.map_or("none".to_owned(), |weak| format!("rollouts of model {weak}"));
+            let valid = match file.schema {
+                SCHEMA_WITHOUT_ORIGINS => "none".to_owned(),
+                _ => format!("rollouts of model {model_sha256}"),
+            };
+            check(field, found, valid)?;
+        }
+        file.check_data(path)?;
+        check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
+        file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
+        Ok(file)
+    }
+
+    /// Checks that the file's statements about its rollouts do not contradict each other.
+    fn check_data(&self, path: &Path) -> Result<(), ProbeFileError> {
+        let wrong = |field: &str, found: String, expected: String| {
+            Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
+        };
+        for (name, data) in [("discovery", &self.discovery), ("calibrated_on", &self.calibrated_on)] {
+            let Data { episodes, lost, origin, .. } = data;
+            if lost > episodes {
+                let valid = format!("0 to {episodes}, {name}.episodes");
+                return wrong(&format!("{name}.lost"), lost.to_string(), valid);
+            }
+            if let Some(origin) = origin {
+                origin.validate(&path.display().to_string(), &format!("{name}.origin"), Some(*episodes))?;
+            }
+        }
+        let (fitted, set) = (&self.discovery, &self.calibrated_on);
+        let apart =
+            "rollouts that the probe was not fitted on: thresholds on those that it knows promise nothing";
+        if same_digest(&fitted.sha256, &set.sha256) {
+            return wrong(
+                "calibrated_on.sha256",
+                format!("{}, discovery.sha256", set.sha256),
+                apart.to_owned(),
+            );
+        }
+        let both = fitted.origin.as_ref().zip(set.origin.as_ref());
+        let common = both.map_or(Vec::new(), |(fitted, set)| fitted.common(set));
+        if !common.is_empty() {
+            let found = format!("initial states {}, which discovery is of too", spans(&common));
+            return wrong("calibrated_on.origin.starts", found, apart.to_owned());
+        }
+        let counts = [set.episodes, set.lost];
+        if self.calibration.episodes != counts {
+            let valid = format!("{counts:?}, calibrated_on.episodes and calibrated_on.lost");
+            return wrong("calibration.episodes", format!("{:?}", self.calibration.episodes), valid);
+        }
+        Ok(())
+    }
+
+    /// Returns the probe's statements about its origins; `file` is the file's name for messages.
+    pub fn statements(&self, file: &str) -> [Statement; 2] {
+        [("discovery", &self.discovery), ("calibration", &self.calibrated_on)].map(|(part, data)| Statement {
+            file: file.to_owned(),
+            part: part.to_owned(),
+            used: Use::in_probe(part),
+            origin: data.origin.clone(),
+        })
+    }
+
+    /// Writes the probe file atomically.
+    pub fn save(&self, path: &Path) -> Result<(), ProbeFileError> {
+        let io = |source| ProbeFileError::Write { path: path.to_owned(), source };
+        // Pretty printing, with one number per line, would double the file's size.
+        let mut text = serde_json::to_string(self).map_err(|error| io(error.into()))?;
+        text.push('\n');
+        write_atomically(path, text.as_bytes()).map_err(io)
+    }
+}

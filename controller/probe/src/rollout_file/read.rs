@@ -1,0 +1,333 @@
+//! Reads rollouts from Parquet files that were written by `aegis collect` or another program: columns in any order with
+//! other columns between them, integers and floats of any width, lists of any kind, any codec. Errors name column and
+//! row.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Display;
+use std::ops::Range;
+use std::path::Path;
+
+use aegis_core::{Chunk, Start};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+
+use super::complaint::{Complaint, complaint};
+use super::episodes::{Episode, EpisodeRows};
+use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SCHEMA_WITHOUT_ORIGINS, VALUES};
+use crate::origin::{Starts, difference};
+use crate::parquet_file::check_column_ranges;
+use crate::rollout::{Boundary, Rollout, digest};
+use aegis_core::EpisodeKey;
+use aegis_files::{instead_of, open_file, same_digest};
+
+/// Name of a Parquet file in messages about files of another format.
+const PARQUET: &str = "a Parquet file";
+/// Metadata key under which pandas stores the attributes of a data frame, as JSON.
+const PANDAS: &str = "PANDAS_ATTRS";
+
+/// Columns that are read.
+const COLUMNS: [&str; 9] = [
+    "task",
+    "initial_state",
+    "replicate",
+    "success",
+    "episode_steps",
+    "step",
+    "activation",
+    "weak_chunk",
+    "strong_chunk",
+];
+
+/// Reads rollouts and their provenance.
+///
+/// # Errors
+/// A file that cannot be read or is not a Parquet file, and the first invalid column, row or metadata key.
+pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError> {
+    let io = |reason: String| RolloutFileError::Read { path: path.to_owned(), reason };
+    let invalid = |(field, found, valid): Complaint| RolloutFileError::Invalid {
+        path: path.to_owned(),
+        field,
+        found,
+        valid,
+    };
+    let damaged = |what: String| {
+        io(format!("a Parquet file that is cut short or damaged, so collect or copy it again ({what})"))
+    };
+    let file = open_file(path).map_err(|error| io(error.to_string()))?;
+    let length = file.metadata().map_err(|error| io(error.to_string()))?.len();
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| match instead_of(path) {
+        Some(found) if found.ends_with(PARQUET) => damaged(error.to_string()),
+        found => io(format!("no Parquet file: {}", found.unwrap_or_else(|| error.to_string()))),
+    })?;
+    check_column_ranges(builder.metadata(), length).map_err(&damaged)?;
+    let names: Vec<&String> = builder.schema().fields().iter().map(|field| field.name()).collect();
+    if let Some(name) = COLUMNS.iter().find(|name| names.iter().filter(|found| found == name).count() > 1) {
+        let found = format!("more than one among {names:?}");
+        return Err(invalid(complaint(name, found, "one column of this name")));
+    }
+    let (mut provenance, values) = provenance(builder.schema().metadata()).map_err(&invalid)?;
+    let mut taken = EpisodeRows::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
+    for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
+        let batch = batch.map_err(|error| damaged(error.to_string()))?;
+        let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;
+        for row in 0..batch.num_rows() {
+            let boundary = rows.boundary(row, provenance.action_width).map_err(&invalid)?;
+            taken.add(rows.episode(row).map_err(&invalid)?, boundary).map_err(&invalid)?;
+        }
+    }
+    let rollouts = taken.whole().map_err(&invalid)?;
+    let starts = Starts::of(rollouts.iter().map(|rollout| rollout.key));
+    match &provenance.starts {
+        Some(said) if *said == starts => {}
+        None if provenance.schema == SCHEMA_WITHOUT_ORIGINS => provenance.starts = Some(starts),
+        said => return Err(invalid(other_starts(&rollouts, &starts, said.as_ref()))),
+    }
+    let found = digest(&rollouts);
+    if let Some(values) = values.filter(|values| !same_digest(values, &found)) {
+        let valid = format!(
+            "{values}, metadata.aegis.{VALUES}: the file is damaged, so collect or copy it again; where somebody changed values on \
+             purpose, the key is left out (docs/reference/rollouts.md)"
+        );
+        return Err(invalid(complaint("rows", format!("values of SHA-256 {found}"), valid)));
+    }
+    Ok((provenance, rollouts))
+}
+
+/// Returns the error for rows whose starts differ from those in the metadata.
+fn other_starts(rollouts: &[Rollout], starts: &Starts, said: Option<&Starts>) -> Complaint {
+    let text = |starts: &Starts| format!("{starts} (SHA-256 {})", starts.sha256);
+    let Some(said) = said else {
+        return complaint("rows", text(starts), "starts in metadata.aegis.starts");
+    };
+    let keys: BTreeSet<EpisodeKey> = rollouts.iter().map(|rollout| rollout.key).collect();
+    let listed = said.listed().map(|all| format!("; {}", difference(&keys, &all.into_iter().collect())));
+    let valid = format!("{}, as metadata.aegis.starts says{}", text(said), listed.unwrap_or_default());
+    complaint("rows", text(starts), valid)
+}
+
+/// Parses the provenance and, where present, the digest of the values, from the schema's metadata or from the
+/// attributes of a pandas data frame.
+fn provenance(metadata: &HashMap<String, String>) -> Result<(Provenance, Option<String>), Complaint> {
+    let refused = |found: String| {
+        complaint("metadata.aegis", found, "what `aegis collect` writes; see docs/reference/rollouts.md")
+    };
+    let parse = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| refused(error.to_string()));
+    let in_pandas = || -> Result<Option<Value>, Complaint> {
+        let Some(attributes) = metadata.get(PANDAS) else { return Ok(None) };
+        Ok(parse(attributes)?.get(METADATA).cloned())
+    };
+    let value = match metadata.get(METADATA) {
+        Some(text) => Some(parse(text)?),
+        None => in_pandas()?,
+    };
+    let mut value = match value {
+        // A data frame's attribute may be the JSON text itself.
+        Some(Value::String(text)) => parse(&text)?,
+        Some(value) => value,
+        None => return Err(refused("no such key, nor an attribute `aegis` of a data frame".into())),
+    };
+    let schema = value.get("schema").cloned().unwrap_or_default();
+    if schema != SCHEMA && schema != SCHEMA_WITHOUT_ORIGINS {
+        let valid = format!("{SCHEMA}, or {SCHEMA_WITHOUT_ORIGINS}, which does not name its starts");
+        return Err(complaint("metadata.aegis.schema", schema.to_string(), valid));
+    }
+    let values =
+        value.as_object_mut().and_then(|about| about.remove(VALUES)).filter(|values| !values.is_null());
+    let values: Option<String> = values.map(serde_json::from_value).transpose().map_err(|error| {
+        complaint(&format!("metadata.aegis.{VALUES}"), error.to_string(), "a SHA-256, as text")
+    })?;
+    let provenance = serde_json::from_value(value).map_err(|error| refused(error.to_string()))?;
+    Ok((provenance, values))
+}
+
+/// Columns of one record batch.
+struct Rows {
+    /// Index of the batch's first row in the file.
+    first: usize,
+    task: Vec<i128>,
+    initial_state: Vec<i128>,
+    replicate: Vec<i128>,
+    success: BooleanArray,
+    episode_steps: Vec<i128>,
+    step: Vec<i128>,
+    activation: Lists,
+    weak: Lists,
+    strong: Lists,
+}
+
+/// Column of lists: the index range of each row's values, and all values.
+struct Lists {
+    rows: Vec<Range<usize>>,
+    values: Vec<f64>,
+}
+
+impl Lists {
+    fn row(&self, row: usize) -> &[f64] {
+        self.rows.get(row).and_then(|range| self.values.get(range.clone())).unwrap_or_default()
+    }
+}
+
+impl Rows {
+    fn of(batch: &RecordBatch, first: usize) -> Result<Self, Complaint> {
+        const FLAGS: &str = "a column of booleans";
+        let whole = |name| {
+            const VALID: &str = "a column of whole numbers from 0";
+            let found = column(batch, name, VALID, first)?;
+            integers(found).ok_or_else(|| complaint(name, found.data_type().to_string(), VALID))
+        };
+        let success = column(batch, "success", FLAGS, first)?;
+        let success = success
+            .as_boolean_opt()
+            .ok_or_else(|| complaint("success", success.data_type().to_string(), FLAGS))?;
+        Ok(Self {
+            first,
+            task: whole("task")?,
+            initial_state: whole("initial_state")?,
+            replicate: whole("replicate")?,
+            success: success.clone(),
+            episode_steps: whole("episode_steps")?,
+            step: whole("step")?,
+            activation: lists(batch, "activation", first)?,
+            weak: lists(batch, "weak_chunk", first)?,
+            strong: lists(batch, "strong_chunk", first)?,
+        })
+    }
+
+    fn episode(&self, row: usize) -> Result<Episode, Complaint> {
+        let start = Start {
+            task: self.number::<u32>("task", &self.task, row, u32::MAX)? as usize,
+            initial_state: self.number::<u32>("initial_state", &self.initial_state, row, u32::MAX)? as usize,
+        };
+        let key = EpisodeKey { start, replicate: self.number("replicate", &self.replicate, row, u64::MAX)? };
+        let steps = self.number("episode_steps", &self.episode_steps, row, u32::MAX)?;
+        Ok((key, self.success.value(row), steps))
+    }
+
+    fn boundary(&self, row: usize, action_width: usize) -> Result<Boundary, Complaint> {
+        let chunk = |field: &str, lists: &Lists| {
+            let values: Vec<f32> = lists.row(row).iter().map(|value| *value as f32).collect();
+            let found = format!("row {}: {} values", self.first + row, values.len());
+            let valid = format!("one or more actions of {action_width} finite values");
+            Chunk::new(action_width, values).map_err(|_| complaint(field, found, valid))
+        };
+        Ok(Boundary {
+            step: self.number("step", &self.step, row, u32::MAX)?,
+            features: self.activation.row(row).to_vec(),
+            weak: chunk("weak_chunk", &self.weak)?,
+            strong: chunk("strong_chunk", &self.strong)?,
+        })
+    }
+
+    /// Returns an integer of a row, checked to be from 0 to `largest`.
+    fn number<T: TryFrom<i128> + Display>(
+        &self,
+        name: &str,
+        column: &[i128],
+        row: usize,
+        largest: T,
+    ) -> Result<T, Complaint> {
+        let value = column.get(row).copied().unwrap_or_default();
+        let found = || format!("row {}: {value}", self.first + row);
+        T::try_from(value).map_err(|_| complaint(name, found(), format!("0 to {largest}")))
+    }
+}
+
+/// Returns a column by name and checks that it has no nulls.
+fn column<'a>(
+    batch: &'a RecordBatch,
+    name: &str,
+    valid: &str,
+    first: usize,
+) -> Result<&'a ArrayRef, Complaint> {
+    let found = batch.column_by_name(name).ok_or_else(|| {
+        let schema = batch.schema_ref();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        complaint(name, format!("no such column among {}", names.join(", ")), valid)
+    })?;
+    // Includes nulls among a dictionary's values.
+    let nulls = found.logical_nulls();
+    match nulls.and_then(|nulls| (0..found.len()).find(|row| nulls.is_null(*row))) {
+        Some(row) => {
+            let found = format!("row {}: a null", first + row);
+            Err(complaint(name, found, format!("{valid} without nulls")))
+        }
+        None => Ok(found),
+    }
+}
+
+/// Converts integers of any width, also in a dictionary; `None` for other types.
+fn integers(array: &dyn Array) -> Option<Vec<i128>> {
+    fn all<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &dyn Array) -> Option<Vec<i128>> {
+        Some(array.as_primitive_opt::<T>()?.values().iter().map(|value| (*value).into()).collect())
+    }
+    match array.data_type() {
+        DataType::Int8 => all::<Int8Type>(array),
+        DataType::Int16 => all::<Int16Type>(array),
+        DataType::Int32 => all::<Int32Type>(array),
+        DataType::Int64 => all::<Int64Type>(array),
+        DataType::UInt8 => all::<UInt8Type>(array),
+        DataType::UInt16 => all::<UInt16Type>(array),
+        DataType::UInt32 => all::<UInt32Type>(array),
+        DataType::UInt64 => all::<UInt64Type>(array),
+        DataType::Dictionary(..) if array.is_empty() => Some(Vec::new()),
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary_opt()?;
+            let values = integers(dictionary.values())?;
+            dictionary.normalized_keys().into_iter().map(|key| values.get(key).copied()).collect()
+        }
+        _ => None,
+    }
+}
+
+/// Converts numbers of any type; `None` for other types.
+fn numbers(array: &dyn Array) -> Option<Vec<f64>> {
+    match array.data_type() {
+        DataType::Float16 => {
+            let values = array.as_primitive_opt::<Float16Type>()?.values();
+            Some(values.iter().map(|value| value.to_f64()).collect())
+        }
+        DataType::Float32 => {
+            let values = array.as_primitive_opt::<Float32Type>()?.values();
+            Some(values.iter().map(|value| f64::from(*value)).collect())
+        }
+        DataType::Float64 => Some(array.as_primitive_opt::<Float64Type>()?.values().to_vec()),
+        _ => Some(integers(array)?.into_iter().map(|value| value as f64).collect()),
+    }
+}
+
+/// Reads a column of lists of numbers.
+fn lists(batch: &RecordBatch, name: &str, first: usize) -> Result<Lists, Complaint> {
+    const VALID: &str = "a column of lists of numbers";
+    let found = column(batch, name, VALID, first)?;
+    let between = |offsets: &[usize]| offsets.windows(2).map(|pair| pair[0]..pair[1]).collect();
+    let (rows, values): (Vec<Range<usize>>, &ArrayRef) = match found.data_type() {
+        DataType::FixedSizeList(_, width) => {
+            let (list, width) = (found.as_fixed_size_list(), *width as usize);
+            let begin = |row: usize| list.value_offset(row) as usize;
+            ((0..list.len()).map(|row| begin(row)..begin(row) + width).collect(), list.values())
+        }
+        DataType::List(_) => {
+            let list = found.as_list::<i32>();
+            let offsets: Vec<usize> = list.value_offsets().iter().map(|offset| *offset as usize).collect();
+            (between(&offsets), list.values())
+        }
+        DataType::LargeList(_) => {
+            let list = found.as_list::<i64>();
+            let offsets: Vec<usize> = list.value_offsets().iter().map(|offset| *offset as usize).collect();
+            (between(&offsets), list.values())
+        }
+        other => return Err(complaint(name, other.to_string(), VALID)),
+    };
+    let null = |row: &Range<usize>| row.clone().any(|index| values.is_null(index));
+    if let Some(row) = rows.iter().position(null) {
+        let found = format!("row {}: a null in the list", first + row);
+        return Err(complaint(name, found, format!("{VALID} without nulls")));
+    }
+    let numbers = numbers(values).ok_or_else(|| complaint(name, found.data_type().to_string(), VALID))?;
+    Ok(Lists { rows, values: numbers })
+}

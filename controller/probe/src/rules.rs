@@ -1,0 +1,140 @@
+//! Rules of a plan: the plan names them, and their thresholds come from the probe's calibration. For evaluation, the
+//! same gate runs over stored rollouts and returns when each rule would have fired first.
+
+use aegis_core::gate::GateError;
+use aegis_core::trigger::{
+    BuiltIn, CostSettings, DisagreementSettings, FunctionalBand, Rule, Schedule, TrendSettings, Trigger,
+};
+use aegis_core::{Gate, GateLimits};
+use serde::{Deserialize, Serialize};
+
+use crate::calibration::{Calibration, Scored};
+
+/// Rule of the gate, as a table of a plan. Thresholds that come from the calibration are not repeated here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RuleSettings {
+    /// Fires when the probe's score exceeds its conformal threshold.
+    Conformal {},
+    /// Fires when the score exceeds the threshold of the current boundary.
+    FunctionalBand {},
+    /// Fires when the calibrated probability of failure exceeds the threshold that follows from the costs of both
+    /// errors.
+    Cost {
+        /// Cost of not handing over in an episode that then fails.
+        missed_failure: f64,
+        /// Cost of handing over in an episode in which the weak policy would have succeeded.
+        false_alarm: f64,
+    },
+    /// Fires on a rise of the score that is steeper than in successful episodes, with a cap on changes of driver.
+    Trend {
+        /// Changes of driver per episode, in either direction.
+        switch_cap: u32,
+    },
+    /// Fires on the distance between both policies' chunks.
+    Disagreement {},
+    /// Fires on a schedule, without reading a score.
+    Blind {
+        /// Schedule of the fires.
+        schedule: Schedule,
+        /// Fraction of the episodes in which the rule is obeyed, drawn for each episode; all of them where omitted. It
+        /// matches the budget to that of a gate that does not fire in every episode.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        share: Option<f64>,
+    },
+    /// The strong policy drives from a control step on.
+    TakeOver {
+        /// The control step.
+        step: u32,
+    },
+    /// Never fires.
+    Never {},
+}
+
+impl RuleSettings {
+    /// Checks the settings that do not depend on a calibration; the error names the setting within the rule's table.
+    pub fn validate(&self) -> Result<(), (&'static str, String)> {
+        match self {
+            Self::Cost { missed_failure, false_alarm } => {
+                for (field, cost) in [("missed_failure", *missed_failure), ("false_alarm", *false_alarm)] {
+                    if !(cost > 0.0 && cost.is_finite()) {
+                        return Err((field, format!("found {cost}; valid is finite, above 0")));
+                    }
+                }
+                Ok(())
+            }
+            Self::Trend { switch_cap } if *switch_cap < 2 => {
+                Err(("switch_cap", format!("found {switch_cap}; valid is 2 or more")))
+            }
+            Self::Blind { share: Some(share), .. } if !(*share > 0.0 && *share <= 1.0) => {
+                Err(("share", format!("found {share}; valid is above 0, at most 1")))
+            }
+            Self::Blind { schedule, .. } => schedule.validate().map_err(|error| {
+                let field = match schedule {
+                    Schedule::Every { .. } => "schedule.every.period",
+                    Schedule::At(_) => "schedule.at",
+                };
+                (field, format!("found {}; valid is {}", error.found, error.valid))
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the fraction of the episodes in which the rule is obeyed; `None` where it is obeyed in all of them.
+    pub fn share(&self) -> Option<f64> {
+        match self {
+            Self::Blind { share, .. } => *share,
+            _ => None,
+        }
+    }
+
+    /// Returns the rule with the thresholds of a calibrated probe; a slope is taken over `window` scores.
+    pub fn rule(&self, calibration: &Calibration, window: usize) -> Rule {
+        let Calibration { threshold, return_threshold, .. } = *calibration;
+        match self {
+            Self::Conformal {} => Rule::Conformal(calibration.thresholds()),
+            Self::FunctionalBand {} => {
+                let upper = &calibration.band.upper;
+                let lowest = upper.iter().copied().fold(f64::INFINITY, f64::min);
+                Rule::FunctionalBand(FunctionalBand {
+                    upper: upper.clone(),
+                    hand_back: return_threshold.min(lowest),
+                })
+            }
+            Self::Cost { missed_failure, false_alarm } => {
+                let settings = CostSettings {
+                    cost_of_missed_failure: *missed_failure,
+                    cost_of_false_alarm: *false_alarm,
+                    hand_back: 0.0,
+                    calibrator: calibration.calibrator,
+                };
+                let calm = calibration.calibrator.probability(aegis_core::Score::new(return_threshold));
+                Rule::Cost(CostSettings { hand_back: calm.min(settings.threshold()), ..settings })
+            }
+            Self::Trend { switch_cap } => Rule::Trend(TrendSettings {
+                window,
+                slope: calibration.slope.min(f64::MAX),
+                // A rise below the hand-back level must not fire, since control would be handed back at once.
+                floor: return_threshold.min(threshold).min(f64::MAX),
+                hand_back: return_threshold.min(f64::MAX),
+                switch_cap: *switch_cap,
+            }),
+            Self::Disagreement {} => Rule::Disagreement(DisagreementSettings {
+                fire: calibration.disagreement,
+                hand_back: calibration.disagreement_return,
+            }),
+            Self::Blind { schedule, .. } => Rule::Blind { schedule: schedule.clone() },
+            Self::TakeOver { step } => Rule::TakeOver { step: *step },
+            Self::Never {} => Rule::Never {},
+        }
+    }
+}
+
+/// Returns the control step at which the gate with this rule would have fired first in an episode of the weak policy.
+pub fn first_fire(rule: &BuiltIn, limits: &GateLimits, episode: &Scored) -> Result<Option<u32>, GateError> {
+    let mut gate = Gate::new(limits.clone(), rule.clone())?;
+    let mut boundaries = episode.steps.iter().zip(&episode.scores).zip(&episode.disagreement);
+    Ok(boundaries.find_map(|((step, score), distance)| {
+        gate.boundary(*step, *score, Some(*distance)).fired.then_some(*step)
+    }))
+}

@@ -1,0 +1,47 @@
+//! One robot session: reads a robot file, claims the plant over Zenoh, runs the episodes one after another in real time, and
+//! keeps the record, the summary and the metrics. The controller is [`aegis_core::control`], its thread is
+//! `aegis_runtime`; this crate is what stands around both. A program that drives a robot needs nothing else:
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use std::sync::Arc;
+//!
+//! use aegis_failure::{Exit, Failure, OrExit};
+//! use aegis_link::Role;
+//! use aegis_policies::OnnxRuntime;
+//! use aegis_robot::{Robot, Run, RunOptions, Watchers};
+//!
+//! # fn main() -> Result<(), Failure> {
+//! let robot = Robot::load(Path::new("robot.toml"))?;
+//! let runtime = OnnxRuntime::load(Path::new("libonnxruntime.so")).or_exit(Exit::Setup)?;
+//! let session = aegis_link::open(Role::Drive, &robot.file.connect).or_exit(Exit::Failed)?;
+//! let (options, watchers) = (RunOptions::new("my program 1.0"), Watchers::none());
+//! // Set the flag from a handler of signals: the run then stops the plant and ends.
+//! let mut run = Run::open(&robot, &runtime, session, Arc::default(), options, watchers)?;
+//! let outcome = run.episodes();
+//! run.end(outcome)?.verdict
+//! # }
+//! ```
+
+mod claim;
+mod episodes;
+pub mod events;
+mod last_error;
+mod metrics;
+mod plant_listener;
+pub mod record;
+mod rerun_stream;
+mod reserve;
+mod robot;
+mod run;
+pub mod run_summary;
+mod session;
+mod snapshot_recorder;
+mod worker;
+
+pub use plant_listener::PlantListener;
+pub use rerun_stream::Viewer;
+pub use robot::{Robot, RobotFile, reads_no_camera};
+pub use run::{End, Ended, Run, RunOptions, Watchers, stop};
+pub use session::{RobotSession, Sending, SetupError, Unsent};
+pub use worker::Worker;

@@ -1,0 +1,285 @@
+//! Receiver of everything that the plant and the operators send. Messages arrive on Zenoh's threads, and each is stored for
+//! the thread that reads it. Observations are stored with the time of arrival and the time at which the plant took them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aegis_core::Observation;
+use aegis_core::control::{ClockOffset, Content, Exchange, Intake, ObservationStamp, Refusal};
+use aegis_link::Heard;
+use aegis_link::wire::{Moved, OperatorCommand, Phase, Status};
+use aegis_runtime::{Clock, CommandMailbox, Health, ObservationSender, ObservationWriter, Snapshot};
+
+use crate::snapshot_recorder::SnapshotRecorder;
+
+/// State shared by the threads that receive messages.
+pub struct PlantListener {
+    clock: Clock,
+    health: Arc<Health>,
+    wishes: Arc<CommandMailbox>,
+    /// Process identifier (`instance`) and claim (`session`) of the plant that this run has claimed; 0 before the first
+    /// claim.
+    instance: AtomicU64,
+    session: AtomicU64,
+    episode: AtomicU64,
+    /// Whether an operator sent a reset while the plant was lost. The plant has to be claimed before that reset is obeyed.
+    reset: AtomicBool,
+    /// One more than the number of interruptions at the moment an operator sent a start; 0 where no start is waiting.
+    start: AtomicU64,
+    /// Number of messages that could not be decoded.
+    malformed: AtomicU64,
+    /// Estimate of the plant's clock offset since the claim. Never locked while another lock is held.
+    offset: Mutex<ClockOffset>,
+    views: Mutex<ListenerState>,
+    snapshot_recorder: Mutex<Option<SnapshotRecorder>>,
+}
+
+/// Function that returns the measured pose of an observation, `[channels]`; `None` where nothing is checked against the
+/// pose, or where a reading is missing.
+pub type Standing = Box<dyn Fn(&Observation) -> Option<Vec<f32>> + Send + Sync>;
+
+struct ListenerState {
+    standing: Standing,
+    intake: Intake,
+    /// The previous observation was refused for its content, and a warning has been logged.
+    is_refusing: bool,
+    /// The time at which the plant took the previous observation was not known, and a warning has been logged.
+    is_undated: bool,
+    /// The newest accepted observation of the episode, and when the plant took it, on the run's clock.
+    newest: Option<(Duration, Arc<Observation>)>,
+    sightings: ObservationSender,
+    views: [ObservationWriter; 2],
+}
+
+impl PlantListener {
+    /// Makes a listener that has heard nothing. Observation stamps and the measured pose go to `sightings`; observations go
+    /// to both policies' `views`.
+    pub fn new(
+        clock: Clock,
+        health: Arc<Health>,
+        wishes: Arc<CommandMailbox>,
+        sightings: ObservationSender,
+        views: [ObservationWriter; 2],
+        standing: Standing,
+    ) -> Self {
+        Self {
+            clock,
+            health,
+            wishes,
+            instance: AtomicU64::new(0),
+            session: AtomicU64::new(0),
+            episode: AtomicU64::new(0),
+            reset: AtomicBool::new(false),
+            start: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            offset: Mutex::new(ClockOffset::default()),
+            views: Mutex::new(ListenerState {
+                standing,
+                intake: Intake::default(),
+                is_refusing: false,
+                is_undated: false,
+                newest: None,
+                sightings,
+                views,
+            }),
+            snapshot_recorder: Mutex::new(None),
+        }
+    }
+
+    /// Handles a message. It is called on Zenoh's threads, which must not be blocked for long.
+    pub fn hear(&self, heard: Heard) {
+        let received = self.clock.now();
+        match heard {
+            Heard::Moved(moved) => self.moved(*moved, received),
+            Heard::Status(status) => self.status(&status, received),
+            Heard::Operate(operate) => self.obey(operate.wish),
+            Heard::Malformed(_) => {
+                self.malformed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Passes an operator command on. A reset while the plant is lost is kept until [`takes_reset`](Self::takes_reset), and
+    /// a start until [`takes_start`](Self::takes_start).
+    pub fn obey(&self, wish: OperatorCommand) {
+        match wish {
+            OperatorCommand::EStop => self.wishes.e_stop(),
+            OperatorCommand::Stop => self.wishes.stop(),
+            OperatorCommand::Reset if self.holds() => self.wishes.reset(),
+            OperatorCommand::Reset => {
+                self.wishes.interrupt();
+                self.reset.store(true, Ordering::Release);
+            }
+            OperatorCommand::Start => self.start.store(self.wishes.interruptions() + 1, Ordering::Release),
+        }
+    }
+
+    /// Returns whether this run still holds its newest claim.
+    pub fn holds(&self) -> bool {
+        !self.health.is_lost()
+    }
+
+    /// Returns the smallest recent round trip of heartbeats; `None` while the plant's clock is not known.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.health.round_trip()
+    }
+
+    /// Returns whether an operator sent a reset while the plant was lost, and clears that reset.
+    pub fn takes_reset(&self) -> bool {
+        self.reset.swap(false, Ordering::AcqRel)
+    }
+
+    /// Takes the waiting start and returns the number of interruptions at the moment it was sent. Returns `None` where no
+    /// start came since the last call, or where a stop or a reset has come since the start.
+    pub fn takes_start(&self) -> Option<u64> {
+        let as_of = self.start.swap(0, Ordering::AcqRel).checked_sub(1)?;
+        (as_of == self.wishes.interruptions()).then_some(as_of)
+    }
+
+    /// Returns the newest observation that a policy may read, and when the plant took it, on the run's clock; `None` before
+    /// the first observation of the episode.
+    pub fn newest(&self) -> Option<(Duration, Arc<Observation>)> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).newest.clone()
+    }
+
+    /// Passes observations to the snapshot recorder too, from here on.
+    pub fn look(&self, snapshot_recorder: SnapshotRecorder) {
+        *self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot_recorder);
+    }
+
+    /// Returns the number of messages that could not be decoded.
+    pub fn malformed(&self) -> u64 {
+        self.malformed.load(Ordering::Relaxed)
+    }
+
+    /// Records a new claim and forgets what was known of the plant's clock.
+    pub fn claimed(&self, instance: u64, session: u64) {
+        // The lock is held until the end, so that no heartbeat of the previous claim counts for this one.
+        let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
+        *offset = ClockOffset::default();
+        self.instance.store(instance, Ordering::Release);
+        self.session.store(session, Ordering::Release);
+        self.health.find(self.clock);
+    }
+
+    /// Begins an episode with its first observation, which the plant took at `stamp_ns` of the plant's clock.
+    pub fn begin(&self, episode: u64, stamp_ns: u64, observation: Observation) {
+        let received = self.clock.now();
+        // The lock is held, so that no heartbeat about the previous episode stops this one.
+        let offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
+        self.episode.store(episode, Ordering::Release);
+        self.health.resume();
+        drop(offset);
+        let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.intake.begin(episode);
+        shown.newest = None;
+        drop(shown);
+        self.show((received, stamp_ns), episode, 0, false, observation);
+    }
+
+    fn status(&self, status: &Status, received: Duration) {
+        let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = (self.instance.load(Ordering::Acquire), self.session.load(Ordering::Acquire));
+        if known.0 == 0 {
+            return; // No plant has been claimed yet, so none can be lost.
+        }
+        if status.instance != known.0 {
+            return self.health.lose();
+        }
+        // The plant is not claimed, or claimed by another controller: this claim has expired.
+        if status.session != known.1 {
+            return self.health.lose();
+        }
+        offset.take(&Exchange {
+            sent_ns: status.pulse_stamp_ns,
+            arrived_ns: status.pulse_received_ns,
+            echoed_ns: status.stamp_ns,
+            received,
+        });
+        self.health.measure(offset.round_trip(received));
+        let ours = status.episode == self.episode.load(Ordering::Acquire);
+        self.health.beat(self.clock, ours && status.phase == Phase::Stopped);
+    }
+
+    fn moved(&self, moved: Moved, received: Duration) {
+        if moved.session == self.session.load(Ordering::Acquire) {
+            let (episode, sequence, success) = (moved.episode, moved.sequence, moved.success);
+            if let Some(snapshot_recorder) =
+                &mut *self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner)
+            {
+                snapshot_recorder.take(received, &moved);
+            }
+            let stamps = (received, moved.stamp_ns);
+            self.show(stamps, episode, sequence, success, moved.observation.at(sequence));
+        }
+    }
+
+    /// Passes on an observation that arrived at `received`, on the run's clock, and that the plant stamped with `stamp_ns`,
+    /// on the plant's clock. The control thread gets its stamp; the policies get its content if it is accepted.
+    fn show(
+        &self,
+        (received, stamp_ns): (Duration, u64),
+        episode: u64,
+        sequence: u32,
+        success: bool,
+        observation: Observation,
+    ) {
+        let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = offset.taken(stamp_ns, received);
+        drop(offset);
+        let content = content(&observation);
+        let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        // An observation of unknown age counts as old as possible.
+        let taken = known.unwrap_or(Duration::ZERO);
+        if known.is_none() && !shown.is_undated {
+            tracing::warn!(
+                "the age of observation {sequence} is not known: the plant echoes no heartbeat, or its clock was set forward"
+            );
+        }
+        shown.is_undated = known.is_none();
+        let accepted = shown.intake.take(episode, sequence, observation.plant_time, content);
+        let (mut fault, mut measured) = (None, None);
+        match accepted {
+            Ok(()) => {
+                measured = (shown.standing)(&observation);
+                let observation = Arc::new(observation);
+                for view in &mut shown.views {
+                    view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken });
+                }
+                shown.newest = Some((taken, observation));
+                shown.is_refusing = false;
+            }
+            // The control thread detects these by episode and sequence number, and counts them.
+            Err(Refusal::Foreign | Refusal::NotNewer) => {}
+            Err(Refusal::Content(found, feature)) => {
+                fault = Some(found);
+                if !std::mem::replace(&mut shown.is_refusing, true) {
+                    tracing::warn!("observation {sequence} is refused: {feature}: {found:?}");
+                }
+            }
+        }
+        let pictures = content.digest;
+        let taken = Some(taken);
+        let seen =
+            ObservationStamp { episode, sequence, arrived: 1, received, pictures, success, fault, taken };
+        shown.sightings.push(seen, measured.as_deref());
+    }
+}
+
+/// Returns the digest and the plausibility of everything that a policy can read of an observation, by feature.
+fn content(observation: &Observation) -> Content {
+    let Observation { proprioception, objects, .. } = observation;
+    let pose = |pose: &aegis_core::Pose| {
+        let ([x, y, z], [w, i, j, k]) = (pose.position, pose.orientation);
+        [x, y, z, w, i, j, k]
+    };
+    let end_effector = pose(&proprioception.end_effector);
+    let objects: Vec<f64> = objects.iter().flat_map(|object| pose(&object.pose)).collect();
+    Content::of([
+        ("joint_positions", &proprioception.joint_positions[..]),
+        ("end_effector", &end_effector),
+        ("gripper", &proprioception.gripper),
+        ("objects", &objects),
+    ])
+}

@@ -1,0 +1,321 @@
+//! Robot files: which plant and which policies to use, and every setting of the controller. An unknown key or an invalid
+//! value is refused with the file, the field, the value found and the values that are valid.
+
+mod checks;
+mod reading;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aegis_core::control::{ChannelKind, ControlSettings, ControllerConfig};
+use aegis_core::{GateLimits, Observation, Probe, Proprioception, Start};
+use aegis_files::sha256;
+use aegis_link::{Endpoint, KeyExprs};
+use aegis_policies::card::ModelCard;
+use aegis_probe::Models;
+use aegis_probe::file::ProbeFile;
+use aegis_probe::rules::RuleSettings;
+use aegis_runtime::{Pace, RealTimeSettings};
+use serde::Deserialize;
+
+pub use checks::REST;
+
+use crate::metrics;
+use crate::plant_listener::Standing;
+use aegis_failure::{Exit, Failure, OrExit, failure};
+
+/// Contents of a robot file, which `aegis run` reads.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RobotFile {
+    /// Name of the plant.
+    pub plant: String,
+    /// Zenoh endpoint of the process that serves the plant.
+    #[serde(deserialize_with = "reading::endpoint")]
+    pub connect: Endpoint,
+    /// Folder of the controller's keys, relative to the robot file; required for TLS.
+    pub keys: Option<PathBuf>,
+    /// Folder for records, relative to the robot file. Each run makes its own folder in it.
+    pub record: PathBuf,
+    /// Paths of both policies' cards and of the probe file, relative to the robot file.
+    pub models: Models,
+    /// Set where the strong policy runs on another machine, served by `aegis serve-policy`.
+    pub remote_strong: Option<RemoteStrong>,
+    /// Settings of the controller.
+    pub control: ControlSettings,
+    /// Limits of the gate.
+    pub gate: GateLimits,
+    /// Alarm rule of the gate; its thresholds come from the probe file.
+    pub rule: RuleSettings,
+    /// Command at which the robot stands still, `[channels]`.
+    pub rest: Vec<f32>,
+    /// Whether the strong policy is asked for a chunk at every boundary, so that a hand-over never waits for an inference.
+    #[serde(default)]
+    pub ask_strong: bool,
+    /// What begins a control period: the clock or the plant's observation.
+    #[serde(default)]
+    pub pace: Pace,
+    /// Loopback address at which metrics are served for Prometheus; none are served without it.
+    pub metrics: Option<SocketAddr>,
+    /// What the control thread requests from the operating system, such as a real-time priority.
+    #[serde(default)]
+    pub real_time: RealTimeSettings,
+    /// Starts of the episodes, in the order in which the episodes run.
+    #[serde(deserialize_with = "reading::starts")]
+    pub starts: Vec<Start>,
+    /// For each channel, which of the plant's readings measures its position, such as `joint_positions/0` or `gripper/1`.
+    /// Empty for rate and discrete channels, which start at `rest`. Every position channel needs a reading.
+    #[serde(default)]
+    pub pose: Vec<String>,
+}
+
+/// One value of an observation's proprioception.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Position of the arm joint with this index.
+    Joint(usize),
+    /// Position of the finger joint with this index.
+    Finger(usize),
+}
+
+impl Reading {
+    fn parse(text: &str) -> Option<Self> {
+        let (feature, index) = text.split_once('/')?;
+        let index = index.parse().ok()?;
+        match feature {
+            "joint_positions" => Some(Self::Joint(index)),
+            "gripper" => Some(Self::Finger(index)),
+            _ => None,
+        }
+    }
+}
+
+/// Settings of a strong policy on another machine.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteStrong {
+    /// Deadline for an answer, milliseconds; a later answer counts as missing.
+    pub deadline_ms: f64,
+}
+
+impl RemoteStrong {
+    /// Returns the deadline for an answer.
+    pub fn deadline(self) -> Duration {
+        Duration::from_secs_f64(self.deadline_ms / 1e3)
+    }
+}
+
+/// A checked robot file with the cards and the probe that it names.
+pub struct Robot {
+    /// Path of the robot file.
+    pub path: PathBuf,
+    /// Contents of the robot file, its paths resolved against the file's folder.
+    pub file: RobotFile,
+    /// Configuration that the controller is made from.
+    pub recipe: ControllerConfig,
+    /// Probe that scores the weak policy's activations.
+    pub probe: Probe,
+    /// SHA-256 of both models and of the probe file, by the role (`weak`, `strong`, `probe`).
+    pub digests: BTreeMap<String, String>,
+    /// Reading that measures each channel's position, `[channels]`; `None` for rate and discrete channels.
+    readings: Vec<Option<Reading>>,
+}
+
+impl Robot {
+    /// Reads a robot file, and the cards and the probe that the file names, and checks all of them.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or a setting that is not valid, with the file, the field and the values that are valid.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
+        let text = aegis_files::read_text(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
+        let mut file = RobotFile::parse(&text).map_err(wrong)?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let Models { weak, strong, probe: probe_path } = &mut file.models;
+        for named in [weak, strong, probe_path, &mut file.record].into_iter().chain(&mut file.keys) {
+            *named = folder.join(&*named);
+        }
+        if let Some(keys) = file.keys.as_ref().filter(|keys| !keys.is_dir()) {
+            let valid =
+                "valid is the folder of this controller's keys, relative to the file; `aegis keys` makes one";
+            return Err(wrong(format!("keys: found no folder {}; {valid}", keys.display())));
+        }
+        if file.starts.is_empty() {
+            return Err(wrong("starts: found none; valid is 1 or more".into()));
+        }
+        if let Some(RemoteStrong { deadline_ms }) = file.remote_strong
+            && !(deadline_ms > 0.0 && deadline_ms <= 60_000.0)
+        {
+            let valid = "valid is above 0, at most 60000";
+            return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}; {valid}")));
+        }
+        KeyExprs::of(&file.plant).map_err(|error| wrong(error.to_string()))?;
+        if let Some(listen) = file.metrics {
+            metrics::check(listen).map_err(|reason| wrong(format!("metrics: {reason}")))?;
+        }
+        file.real_time.validate().map_err(|(field, reason)| wrong(format!("real_time.{field}: {reason}")))?;
+        file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
+        let (mut horizons, mut digests) = ([0; 2], BTreeMap::new());
+        let cards = [("weak", &file.models.weak), ("strong", &file.models.strong)];
+        for (horizon, (role, card_path)) in horizons.iter_mut().zip(cards) {
+            let card = ModelCard::load(card_path).or_exit(Exit::Input)?;
+            let found = card.chunk.width;
+            let expected = file.control.channels.len();
+            if found != expected {
+                let field = format!("control.channels: found {expected}");
+                return Err(wrong(format!("{field}; valid is the {found} of {}", card_path.display())));
+            }
+            reads_no_camera(&card).map_err(|reason| wrong(format!("models: {reason}")))?;
+            digests.insert(role.to_owned(), card.model_sha256());
+            *horizon = card.chunk.horizon;
+        }
+        let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
+        let recipe = ControllerConfig {
+            settings: file.control.clone(),
+            limits: file.gate.clone(),
+            rule: file.rule.rule(&calibration, settings.trend_window),
+            horizons,
+            rest: file.rest.clone(),
+            ask_strong: file.ask_strong,
+        };
+        recipe.controller().map_err(|error| wrong(error.to_string()))?;
+        checks::check(&file.control).map_err(wrong)?;
+        let digest = sha256(&file.models.probe).map_err(|error| {
+            failure(Exit::Input, format!("{}: cannot read: {error}", file.models.probe.display()))
+        })?;
+        digests.insert("probe".into(), digest);
+        let readings = readings(&file).map_err(wrong)?;
+        Ok(Self { path: path.to_owned(), digests, probe, recipe, file, readings })
+    }
+
+    /// Returns the plant's measured pose from an observation, `[channels]`: measured positions for position channels, and
+    /// the `rest` value for the others.
+    ///
+    /// # Errors
+    /// A reading that the plant does not report.
+    pub fn pose(&self, observation: &Observation) -> Result<Vec<f32>, Failure> {
+        stands(&self.readings, &self.file.rest, observation).map_err(|(channel, found)| {
+            let (name, plant) = (&self.file.pose_names()[channel], &self.file.plant);
+            let reason = format!("pose: found {name:?}; plant {plant} reports {found} of these");
+            failure(Exit::Input, format!("{}: {reason}", self.path.display()))
+        })
+    }
+
+    /// Returns the function that measures positions while the robot moves. The function always returns `None` where the
+    /// robot file does not bound the distance between positions and their commands, and `None` for an observation without a
+    /// named reading.
+    pub fn standing(&self) -> Standing {
+        if self.file.control.follow_within.is_infinite() {
+            return Box::new(|_| None);
+        }
+        let (readings, rest) = (self.readings.clone(), self.file.rest.clone());
+        Box::new(move |observation| stands(&readings, &rest, observation).ok())
+    }
+}
+
+/// Returns the measured pose from an observation, `[channels]`: measured positions where a reading is named, and `rest` for
+/// the other channels. Otherwise returns the first channel whose reading is missing, and how many readings of that kind the
+/// plant reports.
+fn stands(
+    readings: &[Option<Reading>],
+    rest: &[f32],
+    observation: &Observation,
+) -> Result<Vec<f32>, (usize, usize)> {
+    let Proprioception { joint_positions, gripper, .. } = &observation.proprioception;
+    let pose = readings.iter().zip(rest).enumerate().map(|(channel, (reading, rest))| {
+        let (values, index) = match reading {
+            None => return Ok(*rest),
+            Some(Reading::Joint(index)) => (joint_positions, *index),
+            Some(Reading::Finger(index)) => (gripper, *index),
+        };
+        values.get(index).map(|value| *value as f32).ok_or((channel, values.len()))
+    });
+    pose.collect()
+}
+
+impl RobotFile {
+    /// Parses the text of a robot file.
+    fn parse(text: &str) -> Result<Self, String> {
+        let file = toml::from_str(text).map_err(|error| reading::plain(&error))?;
+        reading::check_numbers(text)?;
+        Ok(file)
+    }
+
+    /// Returns `pose`, or one empty name per channel where the file has no `pose`.
+    fn pose_names(&self) -> Vec<String> {
+        if self.pose.is_empty() {
+            vec![String::new(); self.control.channels.len()]
+        } else {
+            self.pose.clone()
+        }
+    }
+}
+
+/// Returns the reading that measures each channel's position, `[channels]`.
+///
+/// # Errors
+/// A wrong number of names, a name that does not fit the kind of its channel, a reading that is named twice, or a position
+/// channel without `start_within` and `follow_within`.
+fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
+    let (names, channels) = (file.pose_names(), &file.control.channels);
+    if names.len() != channels.len() {
+        let (found, valid) = (names.len(), channels.len());
+        return Err(format!("pose: found {found} names; valid is one for each of {valid} channels"));
+    }
+    let positions = channels.iter().any(|channel| channel.kind == ChannelKind::Position);
+    if positions && file.control.start_within.is_infinite() {
+        return Err("control.start_within: found none, or inf; a robot with position channels needs how far from rest it \
+                    may start, for example 0.1"
+            .into());
+    }
+    if positions && file.control.follow_within.is_infinite() {
+        return Err("control.follow_within: found none, or inf; a robot with position channels needs how far a position may be \
+                    from its command before the robot counts as not following, for example 0.1"
+            .into());
+    }
+    let each = names.iter().zip(channels).enumerate();
+    let readings: Result<Vec<_>, String> = each
+        .map(|(index, (name, channel))| match (Reading::parse(name), channel.kind) {
+            (Some(reading), ChannelKind::Position) => Ok(Some(reading)),
+            (None, ChannelKind::Rate | ChannelKind::Discrete) if name.is_empty() => Ok(None),
+            (_, ChannelKind::Position) => {
+                let valid = "joint_positions/N or gripper/N: where this position is read";
+                Err(format!("pose[{index}]: found {name:?}; valid is {valid}"))
+            }
+            (_, ChannelKind::Rate | ChannelKind::Discrete) => {
+                Err(format!("pose[{index}]: found {name:?}; valid is \"\": this channel is no position"))
+            }
+        })
+        .collect();
+    let readings = readings?;
+    for (index, name) in names.iter().enumerate() {
+        let earlier =
+            readings[..index].iter().position(|earlier| earlier.is_some() && *earlier == readings[index]);
+        if let Some(earlier) = earlier {
+            return Err(format!(
+                "pose[{index}]: found {name:?}, which is pose[{earlier}] too; valid is a reading of its own for each position"
+            ));
+        }
+    }
+    Ok(readings)
+}
+
+/// Loads the probe of these models, and checks that it was fitted on the weak model, its tensor and width.
+fn probe(models: &Models) -> Result<ProbeFile, Failure> {
+    let card = ModelCard::load(&models.weak).or_exit(Exit::Input)?;
+    let spec = card.probed().or_exit(Exit::Input)?;
+    ProbeFile::load(&models.probe, &card.model_sha256(), &spec.tensor, spec.width).or_exit(Exit::Input)
+}
+
+/// Refuses a policy that reads camera pictures: `aegis run` delivers no pictures to policies.
+pub fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
+    let refused = |camera: &str| {
+        format!("{} reads camera {camera}; valid are policies that read no camera", card.path.display())
+    };
+    card.frames.first().map_or(Ok(()), |frame| Err(refused(&frame.camera)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+//! Threads of a run and their shared state: both policies, the control thread, and the sender of commands. What the plant
+//! sends reaches them through `plant_listener.rs`.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use aegis_core::control::ControllerConfig;
+use aegis_core::{Observation, Policy, Start};
+use aegis_link::{Claimant, CommandSender, FreeRunningPlant, RemotePolicy, Timeouts};
+use aegis_policies::{OnnxPolicy, OnnxRuntime};
+use aegis_runtime::{
+    Clock, CommandMailbox, CommandReader, Control, ControlThread, Health, InferenceWorker, Inferencer,
+    LogReader, Pace, Ports, ProbedPolicy, RealTimeSettings, command_channel, log_channel, sightings, spawn,
+};
+use hdrhistogram::Histogram;
+
+use crate::last_error::{LastError, Reporting};
+use crate::plant_listener::{PlantListener, Standing};
+use crate::robot::Robot;
+use crate::run_summary::histogram;
+use aegis_failure::{Exit, Failure, OrExit, failure};
+
+/// Error of opening a policy.
+pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Longest wait for both policies to warm up.
+const WARM_UP: Duration = Duration::from_secs(60);
+/// Interval at which the policies' warm-up, and the first observation, are polled.
+const POLL_READY: Duration = Duration::from_millis(5);
+/// Interval at which the sender checks whether it should end.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Longest wait, once both policies have warmed up, for an observation that is young enough to start on.
+const FIRST_OBSERVATION: Duration = Duration::from_secs(3);
+/// Interval at which the estimate of the plant's clock is polled.
+const POLL_CLOCK: Duration = Duration::from_millis(5);
+
+/// A running robot session: every thread of a run, and what they share.
+pub struct RobotSession {
+    /// Receiver of the plant's messages and of operator commands.
+    pub listener: Arc<PlantListener>,
+    /// Mailbox of operator commands, which the control thread reads.
+    pub wishes: Arc<CommandMailbox>,
+    /// State of the control thread.
+    pub control: Arc<Control>,
+    /// The control thread.
+    pub thread: ControlThread,
+    /// Threads of the weak policy and of the strong policy.
+    pub inference_workers: [InferenceWorker; 2],
+    /// Times from an observation's arrival to the end of publishing a command that was decided with it, nanoseconds.
+    pub published: Arc<Mutex<Histogram<u64>>>,
+    /// Texts of the newest error of the weak policy and of the strong policy.
+    pub errors: [LastError; 2],
+    commands: Option<CommandReader>,
+    clock: Clock,
+    /// Largest age of an observation on which an episode may start.
+    max_age: Duration,
+    /// Set once the run is asked to end, by a signal or by a key of the view.
+    told: Arc<AtomicBool>,
+    /// Where a dry run records its commands instead of sending them; `None` where commands are sent.
+    unsent: Option<Arc<Mutex<Unsent>>>,
+}
+
+/// Commands that a dry run did not send.
+#[derive(Clone, Debug, Default)]
+pub struct Unsent {
+    /// Number of commands.
+    pub commands: u64,
+    /// Smallest and largest value of each channel.
+    pub ranges: Vec<[f32; 2]>,
+}
+
+impl Unsent {
+    fn take(&mut self, values: &[f32]) {
+        self.commands += 1;
+        self.ranges.resize(values.len(), [f32::INFINITY, f32::NEG_INFINITY]);
+        for ([least, most], value) in self.ranges.iter_mut().zip(values) {
+            (*least, *most) = (least.min(*value), most.max(*value));
+        }
+    }
+}
+
+impl RobotSession {
+    /// Opens both policies and starts every thread except the sender of commands. Also returns the reader of the record. A
+    /// strong policy on another machine is reached over `session`. Once `told` is set, no wait continues.
+    pub fn open(
+        robot: &Robot,
+        runtime: &OnnxRuntime,
+        session: &zenoh::Session,
+        told: Arc<AtomicBool>,
+    ) -> Result<(Self, LogReader), Failure> {
+        let local = |card: &Path| {
+            let (runtime, card) = (runtime.clone(), card.to_owned());
+            move || Ok::<Box<dyn Policy>, SetupError>(Box::new(OnnxPolicy::open(&runtime, &card)?))
+        };
+        let file = &robot.file;
+        let (weak, strong) = (local(&file.models.weak), local(&file.models.strong));
+        let probe = robot.probe.clone();
+        let errors: [LastError; 2] = Default::default();
+        let [weak_error, strong_error] = errors.clone();
+        let weak = move || {
+            let watched = ProbedPolicy::new(weak()?, Some(probe));
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, weak_error)) as Box<dyn Inferencer>)
+        };
+        let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
+        let model = robot.digests.get("strong").cloned().unwrap_or_default();
+        let strong = move || {
+            let policy: Box<dyn Policy> = match remote {
+                Some(remote) => Box::new(RemotePolicy::find(&session, &plant, &model, remote.deadline())?),
+                None => strong()?,
+            };
+            let watched = ProbedPolicy::new(policy, None);
+            Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Inferencer>)
+        };
+        let standing = robot.standing();
+        let (robot_session, records) =
+            Self::around(&robot.recipe, file.pace, file.real_time, standing, weak, strong)?;
+        Ok((Self { errors, told, ..robot_session }, records))
+    }
+
+    /// Makes a session around any two policies. `weak` and `strong` are called on the threads of their policies.
+    pub fn around(
+        recipe: &ControllerConfig,
+        pace: Pace,
+        real_time: RealTimeSettings,
+        standing: Standing,
+        weak: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
+        strong: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
+    ) -> Result<(Self, LogReader), Failure> {
+        let clock = Clock::start();
+        let (health, wishes) = (Arc::new(Health::default()), Arc::new(CommandMailbox::default()));
+        health.find(clock);
+        let width = recipe.rest.len();
+        let [weak_capacity, strong_capacity] = recipe.horizons.map(|horizon| horizon * width);
+        let (weak_view, weak, weak_worker) =
+            spawn("weak policy", weak_capacity, weak).or_exit(Exit::Input)?;
+        let (strong_view, strong, strong_worker) =
+            spawn("strong policy", strong_capacity, strong).or_exit(Exit::Input)?;
+        let (sightings, sighted) = sightings(width);
+        let (command_writer, command_reader) = command_channel(width);
+        let (log, records) = log_channel();
+        let ports = Ports {
+            clock,
+            weak,
+            strong,
+            sighted,
+            health: Arc::clone(&health),
+            wishes: Arc::clone(&wishes),
+            commands: command_writer,
+            log,
+        };
+        let controller = recipe.controller().or_exit(Exit::Input)?;
+        let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
+        let thread = thread.or_exit(Exit::Failed)?;
+        let views = [weak_view, strong_view];
+        let listener = PlantListener::new(clock, health, Arc::clone(&wishes), sightings, views, standing);
+        let robot_session = Self {
+            listener: Arc::new(listener),
+            wishes,
+            control: thread.control(),
+            thread,
+            inference_workers: [weak_worker, strong_worker],
+            commands: Some(command_reader),
+            published: Arc::new(Mutex::new(histogram()?)),
+            errors: Default::default(),
+            clock,
+            max_age: recipe.settings.max_age(),
+            told: Arc::default(),
+            unsent: None,
+        };
+        Ok((robot_session, records))
+    }
+
+    /// Withholds every command from here on, for a dry run. Returns where the withheld commands are recorded.
+    pub fn send_nothing(&mut self) -> Arc<Mutex<Unsent>> {
+        Arc::clone(self.unsent.get_or_insert_default())
+    }
+
+    /// Claims a plant for `controller`, a name that is shown to people. The plant's messages go to this session's listener.
+    /// Episodes of the claim are numbered from `after` + 1 on.
+    pub fn claim(
+        &self,
+        session: &zenoh::Session,
+        plant: &str,
+        controller: &str,
+        after: u64,
+    ) -> Result<FreeRunningPlant, Failure> {
+        let listener = Arc::clone(&self.listener);
+        let hear = move |heard| listener.hear(heard);
+        let (clock, end) = (self.clock.began(), Arc::clone(&self.told));
+        let claimant = Claimant { after, clock, end, ..Claimant::new(controller) };
+        FreeRunningPlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
+    }
+
+    /// Returns whether the threads of both policies are alive.
+    pub fn thinks(&self) -> bool {
+        self.inference_workers.iter().all(InferenceWorker::is_alive)
+    }
+
+    /// Returns the flag that is set once the run is asked to end.
+    pub fn told(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.told)
+    }
+
+    /// Returns whether the run has been asked to end.
+    pub fn is_told_to_end(&self) -> bool {
+        self.told.load(Ordering::Acquire)
+    }
+
+    /// Waits until the plant's clock is known; without it the age of an observation is unknown, and no episode may start.
+    /// Returns the smallest recent round trip; `None` where the run was asked to end, or the plant was lost, before the
+    /// clock was known.
+    ///
+    /// # Errors
+    /// A plant that does not echo this controller's heartbeats in time.
+    pub fn await_clock(&self, plant: &str) -> Result<Option<Duration>, Failure> {
+        let (begin, patience) = (Instant::now(), Timeouts::default().claim);
+        while self.listener.holds() && !self.is_told_to_end() {
+            if let Some(round_trip) = self.listener.round_trip() {
+                return Ok(Some(round_trip));
+            }
+            if begin.elapsed() > patience {
+                let reason = format!(
+                    "plant {plant}: Status: pulse_stamp_ns and pulse_received_ns: found no heartbeat of this controller in \
+                     {} s; valid is the stamp of its newest, and when that came on the plant's clock: without them nobody \
+                     knows how old an observation is, so nothing starts (docs/reference/protocol.md)",
+                    patience.as_secs()
+                );
+                return Err(failure(Exit::Failed, reason));
+            }
+            std::thread::sleep(POLL_CLOCK);
+        }
+        Ok(None)
+    }
+
+    /// Starts to send commands to a claimed plant.
+    pub fn attach(&mut self, plant: &FreeRunningPlant) -> Result<Sending, Failure> {
+        let claimed = plant.claimed();
+        self.listener.claimed(claimed.instance, claimed.session);
+        let sending = self.send_to(plant.sender().or_exit(Exit::Failed)?);
+        sending.ok_or_else(|| failure(Exit::Failed, "no thread for commands"))
+    }
+
+    /// Resets the plant and waits until both policies have warmed up for the new episode. Returns the episode's number.
+    ///
+    /// # Errors
+    /// A reset that fails, a policy that does not warm up within a minute, or a run that was asked to end meanwhile.
+    pub fn reset(&self, plant: &mut FreeRunningPlant, start: Start) -> Result<u64, Failure> {
+        let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
+        self.listener.begin(episode, plant.stamp_ns(), observation);
+        let begin = Instant::now();
+        while !self.inference_workers.iter().all(|thinker| thinker.is_ready(episode)) {
+            if self.is_told_to_end() {
+                return Err(failure(Exit::Failed, "told to end before both policies had warmed up"));
+            }
+            if begin.elapsed() > WARM_UP || !self.thinks() {
+                return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
+            }
+            std::thread::sleep(POLL_READY);
+        }
+        Ok(episode)
+    }
+
+    /// Waits for an observation that the plant takes after this call and that is young enough to start on: a person may
+    /// move the robot by hand while the policies warm up, and while the answer to a reset is on its way. Also returns when
+    /// the observation was taken, on the run's clock.
+    ///
+    /// # Errors
+    /// No such observation in time, or a run that was asked to end meanwhile.
+    pub fn first_observation(&self) -> Result<(Duration, Arc<Observation>), Failure> {
+        let begin = self.clock.now();
+        loop {
+            let (newest, now) = (self.listener.newest(), self.clock.now());
+            if let Some((taken, observation)) = &newest
+                && *taken >= begin
+                && now.saturating_sub(*taken) <= self.max_age
+            {
+                return Ok((*taken, Arc::clone(observation)));
+            }
+            if now.saturating_sub(begin) <= FIRST_OBSERVATION && !self.is_told_to_end() {
+                std::thread::sleep(POLL_READY);
+                continue;
+            }
+            let most = self.max_age.as_secs_f64() * 1e3;
+            let found = newest.map_or("none that a policy may read".into(), |(taken, _)| {
+                format!(
+                    "one {:.0} ms old by the plant's clock",
+                    now.saturating_sub(taken).as_secs_f64() * 1e3
+                )
+            });
+            let reason = format!(
+                "control.max_age_ms = {most}: expected an observation taken after the reset and younger than that, within {} s; \
+                 found {found}: where the plant stands is not known",
+                FIRST_OBSERVATION.as_secs()
+            );
+            return Err(failure(Exit::Failed, reason));
+        }
+    }
+
+    /// Starts the thread that sends commands to a claimed plant. Returns `None` where an earlier sender has not been
+    /// stopped with [`stop_sending`](Self::stop_sending), or where the thread cannot be started.
+    fn send_to(&mut self, sender: CommandSender) -> Option<Sending> {
+        let mut commands = self.commands.take()?;
+        let (end, clock) = (Arc::new(AtomicBool::new(false)), self.clock);
+        let (published, unsent) = (Arc::clone(&self.published), self.unsent.clone());
+        let thread = std::thread::Builder::new().name("commands".into()).spawn({
+            let end = Arc::clone(&end);
+            move || {
+                while !end.load(Ordering::Acquire) {
+                    if let Some(command) = commands.next(POLL_INTERVAL) {
+                        if let Some(unsent) = &unsent {
+                            unsent.lock().unwrap_or_else(PoisonError::into_inner).take(&command.values);
+                            continue;
+                        }
+                        // A command that cannot be sent is not sent later: it would be stale by then, and the plant stops
+                        // without it.
+                        let sent = sender.send(
+                            command.episode,
+                            command.sequence,
+                            command.observation,
+                            clock.now_ns(),
+                            &command.values,
+                        );
+                        if matches!(sent, Ok(true)) && command.observation > 0 {
+                            let since = clock.now().saturating_sub(command.observed).as_nanos();
+                            let mut published = published.lock().unwrap_or_else(PoisonError::into_inner);
+                            published.saturating_record(u64::try_from(since).unwrap_or(u64::MAX).max(1));
+                        }
+                    }
+                }
+                commands
+            }
+        });
+        thread.ok().map(|thread| Sending { end, thread })
+    }
+
+    /// Ends the thread that sends commands to a claim, and keeps its reader for the next claim.
+    pub fn stop_sending(&mut self, sending: Sending) {
+        sending.end.store(true, Ordering::Release);
+        self.commands = sending.thread.join().ok();
+    }
+}
+
+/// Handle of the thread that sends commands.
+pub struct Sending {
+    end: Arc<AtomicBool>,
+    thread: JoinHandle<CommandReader>,
+}

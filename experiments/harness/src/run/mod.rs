@@ -1,0 +1,10 @@
+//! Runs of many episodes: worker threads, rollouts and demonstrations, the sets of a registered study, and their repetition.
+
+pub mod collection;
+pub mod demonstrations;
+pub mod experiment;
+pub mod precondition;
+pub mod ran_under;
+pub mod rerun;
+pub mod rollouts;
+pub mod runner;

@@ -1,0 +1,49 @@
+//! Collects rollouts of the weak policy alone, as a probe and its baselines read them: one entry for each boundary.
+//! Both policies' chunks are kept, so that rules that read no activation can be compared on the same episodes.
+
+use aegis_core::{ChunkRecord, Recorder, StepRecord};
+
+use crate::episode::arm::Arm;
+use crate::episode::context::{EpisodeContext, EpisodeSettings};
+use crate::episode::run_episode;
+use crate::run::runner::{Progress, RunError, SetupError, describe, parallel};
+use aegis_core::EpisodeKey;
+use aegis_probe::rollout::{Boundary, Rollout};
+
+/// Runs the weak policy alone on every key, with the strong policy inferring in shadow. `keep` is called with each
+/// rollout as soon as it is finished.
+pub fn rollouts(
+    keys: &[EpisodeKey],
+    workers: usize,
+    settings: &EpisodeSettings,
+    open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
+    progress: &(dyn Fn(Progress<'_>) + Sync),
+    keep: &(dyn Fn(&Rollout) -> Result<(), RunError> + Sync),
+) -> Result<Vec<Rollout>, RunError> {
+    let settings = EpisodeSettings { ask_strong: true, ..settings.clone() };
+    parallel(keys, workers, open, progress, |context, key| {
+        let mut tap = Tap::default();
+        let result = run_episode(context, &Arm::weak(), *key, &settings, &mut tap);
+        let (result, _) = result.map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
+        let rollout =
+            Rollout { key: *key, success: result.success, steps: result.steps, boundaries: tap.boundaries };
+        keep(&rollout)?;
+        Ok(rollout)
+    })
+}
+
+#[derive(Default)]
+struct Tap {
+    boundaries: Vec<Boundary>,
+}
+
+impl Recorder for Tap {
+    fn chunk(&mut self, record: &ChunkRecord) {
+        // The strong policy infers at every boundary; see `ask_strong`.
+        let Some(strong) = record.strong.clone() else { return };
+        let (step, features) = (record.step, record.pooled.clone());
+        self.boundaries.push(Boundary { step, features, weak: record.weak.clone(), strong });
+    }
+
+    fn step(&mut self, _: &StepRecord<'_>) {}
+}
