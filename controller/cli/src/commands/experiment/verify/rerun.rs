@@ -7,8 +7,8 @@ use aegis_experiments::run::rerun::{Job, draw, rerun};
 use clap::Args;
 
 use super::traces::Kept;
+use crate::commands::experiment::Registered;
 use crate::exit::{Exit, Failure, OrExit, say, tell};
-use crate::experiment::Registered;
 use crate::host::HostArguments;
 use crate::progress;
 use crate::study_loader::{Study, StudyArguments, default_workers};

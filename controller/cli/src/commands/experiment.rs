@@ -19,8 +19,8 @@ use aegis_experiments::run::ran_under::RanUnder;
 use aegis_sim::Suite;
 use clap::{Args, Subcommand};
 
+use crate::commands::plan::{take_over, verify_registration};
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::plan::{take_over, verify_registration};
 use crate::study_loader::load_suite;
 
 /// Verbs of `aegis experiment`.

@@ -1,6 +1,9 @@
 //! `aegis probe`: fits the head and sets its thresholds, judges a probe on fresh rollouts, or shows a fitted probe.
 //! Discovery, calibration and evaluation each have a range of their own.
 
+mod eval_view;
+mod fitting;
+
 use std::path::{Path, PathBuf};
 
 use aegis_core::probe::HeadKind;
@@ -11,15 +14,14 @@ use aegis_probe::file::{Data, ProbeFile};
 use aegis_probe::fit::{fit, fits};
 use clap::{Args, Subcommand};
 
-use crate::collect::rollouts_of;
+use crate::commands::collect::rollouts_of;
+use crate::commands::plan::note;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{check_place, write};
-use crate::fitting::Source;
 use crate::origins::{check_ranges, of_policies, of_probe};
-use crate::plan::note;
-use crate::probe_eval_view;
 use crate::progress;
 use crate::study_loader::{Study, StudyArguments, share};
+use fitting::Source;
 
 /// Verbs of `aegis probe`.
 #[derive(Subcommand)]
@@ -166,7 +168,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     let found = evaluate(&file, &discovery, &fresh, &study.plan.gate, study.plan.master_seed)
         .or_exit(Exit::Failed)?;
     let json = serde_json::to_string_pretty(&found).or_exit(Exit::Failed)? + "\n";
-    let markdown = probe_eval_view::markdown(&found, &arguments.range);
+    let markdown = eval_view::markdown(&found, &arguments.range);
     if let Some(folder) = &arguments.out {
         write(&folder.join("evaluation.json"), json.as_bytes())?;
         write(&folder.join("evaluation.md"), markdown.as_bytes())?;

@@ -13,8 +13,8 @@ use clap::Args;
 
 use super::shown;
 use super::stored::{How, Stored};
+use crate::commands::experiment::Registered;
 use crate::exit::{Exit, Failure, failure, say};
-use crate::experiment::Registered;
 use crate::host::HostArguments;
 use crate::recording;
 

@@ -12,8 +12,8 @@ use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::run::experiment::{TRACES, read_trace, trace_path};
 use aegis_experiments::run::ran_under::RanUnder;
 
+use crate::commands::experiment::store_path;
 use crate::exit::say;
-use crate::experiment::store_path;
 
 /// One store of a study: the study's own, or that of its precondition.
 pub struct Kept {

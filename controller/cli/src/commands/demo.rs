@@ -1,6 +1,8 @@
 //! `aegis demo`: runs three arms on common random numbers, prints a table, and records one recovery.
 //! Every figure that is printed is computed from the results that are also written.
 
+mod table;
+
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::Arm;
@@ -11,13 +13,13 @@ use aegis_probe::origin::{runs, spans};
 use aegis_recorder::{RERUN, Sink, Target};
 use clap::Args;
 
+use crate::commands::plan::note;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
-use crate::plan::note;
+use crate::progress;
 use crate::recording;
 use crate::remote::{Remote, RemoteArguments};
 use crate::study_loader::{Study, StudyArguments, share};
-use crate::{progress, table};
 
 /// Default number of episodes per arm: enough to contain a recovery, few enough to take about half a minute.
 const EPISODES: usize = 30;

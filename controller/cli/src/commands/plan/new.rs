@@ -10,7 +10,7 @@ use crate::files::{make_folder, write};
 use crate::paths::shipped;
 
 /// The template. Its model paths are relative to its own folder in the repository.
-const TEMPLATE: &str = include_str!("../../../../experiments/template.toml");
+const TEMPLATE: &str = include_str!("../../../../../experiments/template.toml");
 /// Beginning of the template's model paths.
 const MODELS: &str = "../policies/models/";
 

@@ -16,10 +16,10 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Registered, background, judged, keys, of_store, read_store, registration_id, store_path};
+use crate::commands::replay::stored::{How, Stored};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{digest, make_folder};
 use crate::host::HostArguments;
-use crate::replay::stored::{How, Stored};
 
 /// File with the digest that the store's file had when the report was made.
 pub const SEAL: &str = "episodes.sqlite.sha256";

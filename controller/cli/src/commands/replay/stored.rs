@@ -16,8 +16,8 @@ use aegis_experiments::episode::outcome::EpisodeResult;
 use aegis_recorder::{EpisodeRecording, Sink, Target};
 
 use crate::arms::arms;
+use crate::commands::experiment::{Registered, read_store, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::experiment::{Registered, read_store, store_path};
 use crate::host::HostArguments;
 use crate::recording;
 use crate::study_loader::{Study, StudyArguments};

@@ -17,11 +17,11 @@ use aegis_probe::rollout_file::{Provenance, SCHEMA, read, write};
 use clap::Args;
 use serde_json::{Map, Value};
 
+use crate::commands::plan::discovery::versions;
+use crate::commands::plan::note;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{self, digest};
 use crate::occupied::{LOCK, Occupied};
-use crate::plan::discovery::versions;
-use crate::plan::note;
 use crate::progress;
 use crate::scene_digests::scenes;
 use crate::study_loader::{Study, StudyArguments};

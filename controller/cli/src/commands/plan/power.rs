@@ -6,8 +6,8 @@ use aegis_statistics::{Discordance, SampleSize, mcnemar_sample_size};
 use clap::Args;
 use serde_json::json;
 
+use crate::commands::stats::by_flag;
 use crate::exit::{Exit, Failure, say};
-use crate::stats::by_flag;
 
 /// Largest number of episodes that is tried.
 const LIMIT: u64 = 1_000_000;

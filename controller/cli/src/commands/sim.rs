@@ -1,6 +1,12 @@
 //! `aegis sim`: runs the simulator without any policy.
 //! `rollout` replays a file of actions, to compare the native runtime with upstream; the other verbs have their own files.
 
+mod frames;
+mod goals;
+mod sample;
+#[cfg(feature = "robot")]
+pub mod serve;
+
 use std::path::{Path, PathBuf};
 
 use aegis_core::{Plant, Start};
@@ -11,12 +17,12 @@ use ndarray::Array2;
 use crate::arrays::{input, read_array, write_states};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::check_place;
-use crate::frames::FrameArguments;
-use crate::goals::{self, GoalsArguments};
-use crate::sample::{self, SampleArguments};
-#[cfg(feature = "robot")]
-use crate::serve::{self, ServeArguments};
 use crate::study_loader::load_suite;
+use frames::FrameArguments;
+use goals::GoalsArguments;
+use sample::SampleArguments;
+#[cfg(feature = "robot")]
+use serve::ServeArguments;
 
 /// Verbs of `aegis sim`.
 #[derive(Subcommand)]

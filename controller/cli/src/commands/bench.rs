@@ -19,8 +19,8 @@ use serde_json::json;
 
 use self::nothing::{CHUNK, Idle, Nothing, recipe};
 use self::round_trip::RoundTrip;
+use crate::commands::sim::serve::rate;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::serve::rate;
 use aegis_robot::record::Recording;
 use aegis_robot::run_summary::{counted, histogram, microseconds};
 use aegis_robot::{RobotSession, SetupError};
