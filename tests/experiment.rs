@@ -231,6 +231,35 @@ fn a_precondition_that_is_met_is_kept_with_the_study() {
     succeeds(&mut merge(&plan, &parts, &merged));
     assert!(report(&plan, &merged) == expected, "in parts");
 
+    // Other episodes in its place prove nothing: those of a run that was killed, of the study itself, of another range.
+    let before = whole.join("precondition/episodes.sqlite");
+    let kept = std::fs::read(&before).unwrap();
+    std::fs::copy(whole.join("episodes.sqlite"), &before).unwrap();
+    let words =
+        ["precondition/episodes.sqlite: study.precondition: found an episode of arm", "ranges.tuning"];
+    refuses(&mut on("report", &plan, &whole), 2, &words);
+    refuses(&mut on("verify", &plan, &whole), 1, &words);
+    std::fs::write(&before, &kept).unwrap();
+    let amend = |plan: &Path| {
+        let mut command = aegis();
+        command.args(["plan", "amend", "--why", "why", "--without-trial", "--results"]).arg(&whole).arg(plan);
+        succeeds(&mut command);
+    };
+    edit(&plan, "tuning = { first = 42, end = 45", "tuning = { first = 42, end = 44");
+    amend(&plan);
+    let words =
+        ["study.precondition: found 12 episodes (too many: task 0, initial state 44", "ranges.tuning"];
+    refuses(&mut on("report", &plan, &whole), 2, &words);
+    edit(&plan, "tuning = { first = 42, end = 44", "tuning = { first = 42, end = 45");
+    edit(&plan, "auroc_floor = 0.60", "auroc_floor = 0.999");
+    amend(&plan);
+    let words = ["study.precondition: lower end", "above 0.999", "the study did not start"];
+    refuses(&mut on("report", &plan, &whole), 1, &words);
+    refuses(&mut on("verify", &plan, &whole), 1, &words);
+    edit(&plan, "auroc_floor = 0.999", "auroc_floor = 0.60");
+    amend(&plan);
+    report(&plan, &whole);
+
     let traces = whole.join("precondition/traces");
     let trace = std::fs::read_dir(traces).unwrap().next().unwrap().unwrap().path();
     damage(&trace);
@@ -292,6 +321,26 @@ fn one_byte_of_anything_is_named() {
         assert!(said.contains(&*name), "{name} is missing from: {said}");
         std::fs::write(&path, before).unwrap();
     }
+    // A pipe in a file's place waits for nobody, and a file that no report made is not replaced.
+    for name in ["report.html", "report.md", "report.json", "episodes.sqlite.sha256"] {
+        let path = out.join(name);
+        let before = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        refuses(&mut on("verify", &plan, &out), 2, &[name, "found a pipe"]);
+        refuses(&mut on("report", &plan, &out), 2, &[name, "found a pipe"]);
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "my notes\n").unwrap();
+        refuses(&mut on("report", &plan, &out), 2, &[name, "found a file that no report made"]);
+        assert_eq!(std::fs::read(&path).unwrap(), b"my notes\n");
+        std::fs::write(&path, before).unwrap();
+    }
+    let fresh = place.join("fresh");
+    let mine = fresh.join("traces/task00-state0045-replicate0.parquet");
+    std::fs::create_dir_all(mine.parent().unwrap()).unwrap();
+    std::fs::write(&mine, "my notes\n").unwrap();
+    refuses(&mut run(&plan, &fresh), 1, &["task00-state0045-replicate0.parquet", "found text"]);
+    assert_eq!(std::fs::read(&mine).unwrap(), b"my notes\n");
     // One value of the report, and one setting of the plan.
     let json = out.join("report.json");
     let before = std::fs::read_to_string(&json).unwrap();

@@ -28,7 +28,7 @@ const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 71] = [
+const ROWS: [Row; 76] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -706,6 +706,53 @@ const ROWS: [Row; 71] = [
         &[(
             "tests/keys.rs",
             "keys_of_another_party_or_another_plant_are_refused_with_whose_they_are_and_whose_are_needed",
+        )],
+    ),
+    (
+        76,
+        "a reset is said while no plant is held, and a stop comes later",
+        "the stop cancels the reset; only a reset that is said in the latch opens it",
+        SAME_PERIOD,
+        &[
+            ("tests/starting.rs", "a_reset_that_is_said_while_the_plant_is_claimed_opens_no_later_latch"),
+            ("controller/runtime/src/mailbox.rs", "no_reset_outlives_a_stop_that_came_after_it"),
+        ],
+    ),
+    (
+        77,
+        "an observation, a heartbeat or an operator's command on a key of another kind, as an operator's certificate could send",
+        "counted as malformed and taken for nothing",
+        "at once",
+        &[("sim_bridge/link/tests/loopback.rs", "a_message_on_another_messages_key_is_taken_for_nothing")],
+    ),
+    (
+        78,
+        "a robot in Python is claimed in lock-step",
+        "refused; a simulator says `lock_step = True`",
+        "at the claim",
+        &[(
+            "sim_bridge/link/python/test_aegis_link.py",
+            "test_no_controller_moves_a_robot_step_by_step_without_start_limits_and_timeout",
+        )],
+    ),
+    (
+        79,
+        "a plant's own period is late",
+        "it is skipped and the next lasts its whole time: no two commands within a period",
+        "the same period",
+        &[
+            ("sim_bridge/link/src/serve.rs", "a_late_period_is_followed_by_a_whole_one"),
+            ("sim_bridge/link/python/test_aegis_link.py", "test_a_late_period_is_followed_by_a_whole_one"),
+        ],
+    ),
+    (
+        80,
+        "the controller's process stands still while it waits for an observation",
+        "counted as missed periods; their actions are over",
+        "the next period",
+        &[(
+            "controller/runtime/src/pace.rs",
+            "a_period_that_waits_for_its_observation_is_missed_only_past_the_end_of_the_wait",
         )],
     ),
 ];

@@ -258,7 +258,7 @@ fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
             "LIBERO_SPATIAL",
             [500, 501],
             seed,
-            ["weak.toml: demos: origin.suite", "found LIBERO_SPATIAL; valid is"],
+            ["weak.toml: demos: says that it came from initial states 500", "ranges.confirmation"],
         ),
         ("demos", "libero_spatial", [500, 501], "", ["found [500, 501] without a sample_seed", "up to 50"]),
         ("demos", "libero_spatial", [500, 501], seed, ["initial states 500", "ranges.confirmation"]),
@@ -269,6 +269,60 @@ fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
         refuses(&mut plan("register", &path), 2, &words);
     }
     assert!(!path.with_extension("lock.toml").exists(), "a refused registration leaves no lock");
+}
+
+#[test]
+fn a_statement_is_found_wherever_a_file_or_a_link_to_it_lies() {
+    let (folder, path) = new_study("plan-elsewhere");
+    let models = folder.join("policies/models");
+    edit(&path, "training = { first = 50, end = 120", "training = { first = 900, end = 970");
+    edit(&path, "confirmation = { first = 500, end = 540", "confirmation = { first = 60, end = 64");
+    let leak = ["weak", "initial states 60", "ranges.confirmation"];
+    refuses(&mut plan("register", &path), 2, &leak);
+    // In capitals, the digest is the same.
+    let origins = models.join("origins.toml");
+    let sha256 = "d7c7989f4346f06d7c6a7736380d07dc11508a38faba6fcfc0d5498bf58fb794";
+    edit(&origins, &format!("sha256 = \"{sha256}\""), &format!("sha256 = \"{}\"", sha256.to_uppercase()));
+    refuses(&mut plan("register", &path), 2, &leak);
+    // The card in another folder than its model, or a link to it.
+    let cards = folder.join("cards");
+    std::fs::create_dir(&cards).unwrap();
+    let text = std::fs::read_to_string(models.join("weak.toml")).unwrap();
+    let moved = text.replace("file = \"weak.onnx\"", "file = \"../policies/models/weak.onnx\"");
+    std::fs::write(cards.join("weak.toml"), moved).unwrap();
+    symlink(models.join("weak.toml"), cards.join("linked.toml")).unwrap();
+    symlink(models.join("weak.onnx"), cards.join("weak.onnx")).unwrap();
+    for name in ["weak.toml", "linked.toml"] {
+        let (from, to) = ("weak = \"../policies/models/weak.toml\"", format!("weak = \"../cards/{name}\""));
+        edit(&path, from, &to);
+        refuses(
+            &mut plan("register", &path),
+            2,
+            &["policies/models/origins.toml", "valid is that file beside it"],
+        );
+        edit(&path, &to, from);
+    }
+    // A link to nowhere is no absent file.
+    std::fs::rename(&origins, models.join("kept.toml")).unwrap();
+    symlink("nowhere.toml", &origins).unwrap();
+    refuses(&mut plan("register", &path), 2, &["origins.toml", "cannot read"]);
+    std::fs::remove_file(&origins).unwrap();
+    std::fs::rename(models.join("kept.toml"), &origins).unwrap();
+    // One statement of the card's own does not hide the others.
+    let sha256 = Starts::of(StateRange { first: 0, end: 1, replicates: 1 }.keys([0])).sha256;
+    let starts = format!("{{ tasks = [0], initial_states = [[0, 1]], sha256 = \"{sha256}\" }}");
+    let own = format!("origin = {{ suite = \"libero_spatial\", master_seed = 1, starts = {starts} }}");
+    let card = models.join("weak.toml");
+    let say = |more: &str| std::fs::write(&card, format!("{text}\n{more}\n")).unwrap();
+    say(&format!("[[training.data]]\nfile = \"mine\"\n{own}"));
+    refuses(&mut plan("register", &path), 2, &leak);
+    // A statement under a key that nobody reads is an error.
+    say(&format!("[[training.data]]\nfile = \"mine\"\n{}", own.replace("origin =", "origins =")));
+    refuses(&mut plan("register", &path), 2, &["training.data[1].origins", "valid is origin"]);
+    let table = text.replacen("[[training.data]]", "[training.data]", 1);
+    std::fs::write(&card, table.split("[success]").next().unwrap()).unwrap();
+    refuses(&mut plan("register", &path), 2, &["training.data: found table", "[[training.data]]"]);
+    assert!(!path.with_extension("lock.toml").exists());
 }
 
 #[test]

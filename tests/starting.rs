@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use aegis_core::control::StopReason;
+use aegis_core::control::{Mode, StopReason};
 use serde_json::Value;
 
 use crate::common;
@@ -97,6 +97,28 @@ fn a_plant_that_came_back_is_not_reset_before_an_operator_resets_the_latch() {
     run.end();
     let log = second.log();
     assert!(!log.iter().any(is_reset) && largest_jump(&log) == 0.0);
+}
+
+#[test]
+fn a_reset_that_is_said_while_the_plant_is_claimed_opens_no_later_latch() {
+    let _slot = real_time_slot();
+    let mut first = plant("tcp/127.0.0.1:0", REST);
+    let endpoint = first.endpoint.clone();
+    let mut run = run("starting-stale", &first, 10.0, 60);
+    first.kill();
+    let mut second = plant(&endpoint, REST);
+    second.command("late-answers 3000");
+    second.until(|line| line["message"] == "Claim");
+    assert!(operate("reset", &endpoint));
+    second.command("late-answers 0");
+    run.until("is known, by heartbeats");
+    assert!(operate("e-stop", &endpoint));
+    run.until("EStop");
+    // Each command is another process: much longer than the control period in which an old reset would be obeyed.
+    (0..10).for_each(|_| assert!(operate("start", &endpoint)));
+    assert_eq!(run.mode(), Some(Mode::EStop), "no reset was said in the latch");
+    run.end();
+    assert!(!second.log().iter().any(is_command));
 }
 
 #[test]

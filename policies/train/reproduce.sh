@@ -28,7 +28,9 @@ train strong --data "$data"/{demonstrations,disturbed,after-weak}.safetensors --
 aegis demonstrate --out "$data/after-strong.safetensors" --seed 4 --rate 0.01 --learner "$data/strong-first.toml"
 train strong --data "$data"/{demonstrations,disturbed,after-weak,after-strong}.safetensors --out "$models/strong"
 
-aegis probe fit
+# Not over the probe that the shipped study has sealed: beside it, and then in its place.
+aegis probe fit --out policies/models/fitted.json
+mv policies/models/fitted.json policies/models/probe.json
 
 # What they win, on starts that none of this has seen, into their cards.
 aegis demo --episodes 400 --out "$data/confirmation"

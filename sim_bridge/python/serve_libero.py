@@ -22,7 +22,7 @@ class Libero(Plant):
     """A plant with one open upstream environment: opening another task closes the present one, because each environment
     takes hundreds of megabytes."""
 
-    action_width = 7
+    action_width, lock_step = 7, True
 
     def __init__(self, suite_name: str):
         self.suite = open_suite(suite_name)

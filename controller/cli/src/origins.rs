@@ -8,13 +8,13 @@ use aegis_experiments::plan::registration::Lock;
 use aegis_policies::card::ModelCard;
 use aegis_probe::Models;
 use aegis_probe::file::ProbeFile;
-use aegis_probe::origin::{Judged, Origin, Statement, Use, check, check_suites};
-use aegis_probe::origin_file::{Origins, of_card, resolved};
+use aegis_probe::origin::{Judged, Origin, Statement, Use, check, check_parts, check_suites};
+use aegis_probe::origin_file::{ORIGINS, Origins, of_card, resolved};
 use aegis_sim::Suite;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::{digest, text};
-use crate::scene_digests::scenes;
+use crate::scene_digests::{installed, scenes};
 use crate::study_loader::SUITES;
 
 /// A suite of upstream that no plan can use and that policies may have been trained on.
@@ -26,14 +26,39 @@ pub fn of_model(path: &Path, name: &str) -> Result<Vec<Statement>, Failure> {
     let card: toml::Table = toml::from_str(&text(path)?)
         .map_err(|error| failure(Exit::Input, format!("{}: not a model card: {error}", path.display())))?;
     let own = of_card(name, &card).map_err(|error| failure(Exit::Input, error))?;
-    let weights = ModelCard::load(path).or_exit(Exit::Input)?.sha256;
-    Ok(resolved(own, beside(path, name, &weights, |_| Use::Training)?))
+    let card = ModelCard::load(path).or_exit(Exit::Input)?;
+    let found = beside(path, name, &card.sha256, |_| Use::Training)?;
+    check_elsewhere(path, &[&card.weights_path()], &card.sha256, &found)?;
+    Ok(resolved(own, found))
 }
 
 /// Returns what a probe file states about the starts of its rollouts. Where the file states none, the statements of the
 /// `origins.toml` beside it are returned instead. `name` is the file's name in statements.
 pub fn of_probe(path: &Path, name: &str, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
-    Ok(resolved(probe.statements(name).into(), beside(path, name, &digest(path)?, Use::in_probe)?))
+    let sha256 = digest(path)?;
+    let found = beside(path, name, &sha256, Use::in_probe)?;
+    check_elsewhere(path, &[], &sha256, &found)?;
+    Ok(resolved(probe.statements(name).into(), found))
+}
+
+/// Refuses a file about which an `origins.toml` in another folder has a statement: in that of one of `parts`, or in that of a
+/// file to which a link leads. A registration freezes the one beside the file itself, so the statement would be lost.
+fn check_elsewhere(path: &Path, parts: &[&Path], sha256: &str, found: &[Statement]) -> Result<(), Failure> {
+    let here = path.parent().map(Path::to_owned);
+    let linked = [path].into_iter().chain(parts.iter().copied()).filter_map(|one| one.canonicalize().ok());
+    let others = parts.iter().map(|part| part.to_path_buf()).chain(linked);
+    for other in others.filter(|other| found.is_empty() && other.parent() != here.as_deref()) {
+        if !beside(&other, "", sha256, |_| Use::Training)?.is_empty() {
+            let place = other.with_file_name(ORIGINS);
+            let message = format!(
+                "{}: found a statement of where it came from in {}; valid is that file beside it: copy {ORIGINS} there",
+                path.display(),
+                place.display()
+            );
+            return Err(failure(Exit::Input, message));
+        }
+    }
+    Ok(())
 }
 
 /// Returns what the `origins.toml` beside a file states about the bytes with the digest `sha256`; empty where there is no
@@ -82,6 +107,32 @@ pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Stateme
     Ok(found)
 }
 
+/// Returns the statements, with the digest of its scenes for each suite of upstream that states none, where the plan's suite is
+/// not one of upstream: it may be a copy under another name.
+///
+/// # Errors
+/// A suite whose scenes are not on this machine, so that nobody can tell.
+fn with_scenes(statements: &[Statement], plan: &Plan) -> Result<Vec<Statement>, Failure> {
+    let mut found = statements.to_vec();
+    if SUITES.contains(&plan.suite.as_str()) {
+        return Ok(found);
+    }
+    for Statement { file, part, origin, .. } in &mut found {
+        let Some(origin) = origin.as_mut().filter(|origin| origin.suite_sha256.is_none()) else { continue };
+        if SUITES.contains(&origin.suite.as_str()) {
+            let digests = installed(&origin.suite).map_err(|error| {
+                let suite = &plan.suite;
+                error.prefixed(format_args!(
+                    "{file}: {part}: origin.suite: whether suite {suite} has the scenes of {} cannot be told",
+                    origin.suite
+                ))
+            })?;
+            origin.suite_sha256 = Some(digests.content_sha256());
+        }
+    }
+    Ok(found)
+}
+
 /// Refuses statements that cannot be right, and statements that name a start which the plan judges on: a start of its
 /// confirmation range, of its precondition's range, or of the range `also`, which the calling verb judges on. The starts
 /// that thresholds were set on may be in the precondition's range.
@@ -98,6 +149,9 @@ pub fn check_ranges(
     let known = SUITES.into_iter().chain([UNUSED]).filter(|name| *name != plan.suite);
     let known: Vec<&str> = known.chain([plan.suite.as_str()]).collect();
     check_suites(statements, &known).map_err(|error| refused(&error))?;
+    check_parts(statements).map_err(|error| refused(&error))?;
+    // A suite that setup did not bring may be a copy of one that it did.
+    let statements = &with_scenes(statements, plan)?;
     // Digesting the scenes reads megabytes. The digest is needed only where a statement names another suite and gives a
     // digest of its scenes, which may be the plan's scenes under another name.
     let aliased = |origin: &Origin| origin.suite != plan.suite && origin.suite_sha256.is_some();
@@ -111,6 +165,7 @@ pub fn check_ranges(
             suite: &plan.suite,
             suite_sha256: suite_sha256.as_deref(),
             tasks: &tasks,
+            task_count: suite.task_count(),
             share: *share,
             sample_seed: plan.sample_seed,
             recorded,

@@ -263,6 +263,11 @@ pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
     if let Some(scenes) = variable("AEGIS_SCENES") {
         return Ok(scenes);
     }
+    installed_scenes(name)
+}
+
+/// Returns the folder in which setup, or the release, puts a suite's scenes.
+pub fn installed_scenes(name: &str) -> Result<PathBuf, Failure> {
     let released = beside(&format!("share/aegis/scenes/{name}"));
     released.map_or_else(|| Ok(cache_folder()?.join("scenes").join(name)), Ok)
 }

@@ -9,7 +9,7 @@ use std::fmt::{self, Display};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use validity::{Impossible, check_suites};
+pub use validity::{Impossible, check_parts, check_suites};
 
 use crate::StateRange;
 use crate::sensor::SensorNoise;
@@ -139,6 +139,8 @@ pub struct Judged<'a> {
     pub suite_sha256: Option<&'a str>,
     /// Tasks.
     pub tasks: &'a [usize],
+    /// Number of tasks of the suite.
+    pub task_count: usize,
     /// Initial states.
     pub share: StateRange,
     /// Seed of the initial states beyond the recorded ones.
@@ -148,10 +150,11 @@ pub struct Judged<'a> {
 }
 
 impl Origin {
-    /// Returns whether the origin is of this suite: by the same name, or by the same scenes under another name.
+    /// Returns whether the origin is of this suite: by the same name in whatever case, or by the same scenes under another name.
     pub fn is_of(&self, suite: &str, suite_sha256: Option<&str>) -> bool {
         let same = |(ours, theirs): (&String, &str)| same_digest(ours, theirs);
-        self.suite == suite || self.suite_sha256.as_ref().zip(suite_sha256).is_some_and(same)
+        self.suite.eq_ignore_ascii_case(suite)
+            || self.suite_sha256.as_ref().zip(suite_sha256).is_some_and(same)
     }
 
     /// Returns the initial states that are also in the judged range, as ranges; empty where none is shared.
@@ -287,7 +290,16 @@ mod tests {
     fn judged(first: usize, end: usize) -> Judged<'static> {
         let (range, suite) = ("confirmation", "line");
         let (suite_sha256, share) = (Some("AA"), share(first, end));
-        Judged { range, suite, suite_sha256, tasks: &[3, 4], share, sample_seed: Some(7), recorded: 50 }
+        Judged {
+            range,
+            suite,
+            suite_sha256,
+            tasks: &[3, 4],
+            task_count: 10,
+            share,
+            sample_seed: Some(7),
+            recorded: 50,
+        }
     }
 
     #[test]

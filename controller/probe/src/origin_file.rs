@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use aegis_files::same_digest;
+
 use crate::origin::{Impossible, Origin, Statement, Use};
 
 /// File name.
@@ -79,7 +81,9 @@ impl Origins {
         let path = neighbour.with_file_name(ORIGINS);
         let text = match aegis_files::read_text(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !path.is_symlink() => {
+                return Ok(None);
+            }
             Err(source) => return Err(OriginFileError::Read { path, source }),
         };
         let found: Self = toml::from_str(&text)
@@ -99,7 +103,7 @@ impl Origins {
     /// Returns the statements about the file with this digest; empty where there is none. `file` is the file's name for
     /// messages, and `used` gives the use of a part by the part's name.
     pub fn of(&self, file: &str, sha256: &str, used: fn(&str) -> Use) -> Vec<Statement> {
-        let named = self.file.iter().filter(|one| one.sha256 == sha256);
+        let named = self.file.iter().filter(|one| same_digest(&one.sha256, sha256));
         let parts = named.flat_map(|one| &one.part);
         parts
             .map(|Part { part, origin }| Statement {
@@ -117,7 +121,34 @@ impl Origins {
 /// # Errors
 /// An `origin` that cannot be parsed or cannot be true, with its key in the card.
 pub fn of_card(file: &str, card: &toml::Table) -> Result<Vec<Statement>, String> {
-    let data = card.get("training").and_then(|training| training.get("data")?.as_array());
+    let wrong = |place: &str, found: &str, valid: &str| {
+        Err(format!("{file}: {place}: found {found}; valid is {valid}"))
+    };
+    let training = card.get("training").and_then(toml::Value::as_table);
+    let data = training.and_then(|training| training.get("data"));
+    if let Some(data) = data.filter(|data| !data.is_array()) {
+        return wrong("training.data", data.type_str(), "a [[training.data]] table for each data set");
+    }
+    // A key that is nearly `origin` is a statement that nobody would read.
+    let tables = data.and_then(toml::Value::as_array).into_iter().flatten().filter_map(toml::Value::as_table);
+    let stray = |table: &toml::Table, allowed: &[&str]| {
+        let is_stray =
+            |key: &&String| key.to_lowercase().starts_with("origin") && !allowed.contains(&key.as_str());
+        table.keys().find(is_stray).cloned()
+    };
+    if let Some(key) = training.and_then(|training| stray(training, &[])) {
+        return wrong(
+            &format!("training.{key}"),
+            "a statement of origin",
+            "origin in a [[training.data]] table",
+        );
+    }
+    for (index, table) in tables.enumerate() {
+        if let Some(key) = stray(table, &["origin"]) {
+            return wrong(&format!("training.data[{index}].{key}"), "an unknown key", "origin");
+        }
+    }
+    let data = data.and_then(toml::Value::as_array);
     let said = |(index, data): (usize, &toml::Value)| {
         let name = data.get("file").and_then(toml::Value::as_str).unwrap_or("a data set without a name");
         let origin = data.get("origin").map(|origin| {
@@ -139,10 +170,11 @@ pub fn of_card(file: &str, card: &toml::Table) -> Result<Vec<Statement>, String>
     Ok(vec![Statement { file, part, used: Use::Training, origin: None }])
 }
 
-/// Returns the file's own statements, or those from `origins.toml` where the file states no origin at all.
+/// Returns the file's own statements and those from `origins.toml`. Where the file states no origin at all, only those from
+/// `origins.toml` are returned, if there are any.
 pub fn resolved(own: Vec<Statement>, beside: Vec<Statement>) -> Vec<Statement> {
     let silent = own.iter().all(|statement| statement.origin.is_none());
-    if silent && !beside.is_empty() { beside } else { own }
+    if silent && !beside.is_empty() { beside } else { [own, beside].concat() }
 }
 
 #[cfg(test)]

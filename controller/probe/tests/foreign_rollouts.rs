@@ -14,9 +14,12 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray, UInt32Array,
 };
 use arrow::compute::{concat_batches, take_record_batch};
-use arrow::datatypes::Float64Type;
-use parquet::arrow::ArrowWriter;
+use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowWriter, encode_arrow_schema};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rollouts").join(name)
@@ -47,6 +50,37 @@ fn what_pandas_and_pyarrow_write_is_read_whatever_the_codec_and_the_types() {
         let (provenance, rollouts) = read(&fixture(&format!("{name}.parquet"))).unwrap();
         assert_eq!((provenance.tensor.as_str(), provenance.action_width), ("tokens", 1), "{name}");
         hold(&rollouts, name);
+    }
+}
+
+/// Types that pandas writes beside the columns where they are categories. Arrow's reader cannot make some of them.
+#[test]
+fn a_category_of_pandas_over_booleans_is_read_in_any_column() {
+    let place = Scratch::within(&std::env::temp_dir()).unwrap();
+    let path = place.path().join("categories.parquet");
+    let flags: ArrayRef = Arc::new(BooleanArray::from(vec![true; 6]));
+    for (name, rows) in [("success", rows()), ("seen", with("seen", Some(flags)))] {
+        let fields: Vec<Field> = rows
+            .schema()
+            .fields()
+            .iter()
+            .map(|field| {
+                let kind = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Boolean));
+                let kind = if field.name() == name { kind } else { field.data_type().clone() };
+                Field::new(field.name(), kind, true)
+            })
+            .collect();
+        let said = encode_arrow_schema(&Schema::new(fields));
+        let mut pairs = vec![KeyValue::new("ARROW:schema".to_owned(), said)];
+        let metadata = rows.schema().metadata().clone();
+        pairs.extend(metadata.into_iter().map(|(key, value)| KeyValue::new(key, value)));
+        let properties = WriterProperties::builder().set_key_value_metadata(Some(pairs)).build();
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = ArrowWriter::try_new_with_options(file, rows.schema(), options).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        hold(&read(&path).unwrap().1, name);
     }
 }
 

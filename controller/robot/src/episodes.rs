@@ -119,9 +119,10 @@ impl Run<'_> {
                 return Some(End::Signal);
             }
             // A lost plant is claimed before the latch opens, so that no unlatched mode is entered without a plant.
-            if self.robot_session.listener.takes_reset() {
+            if let Some(as_of) = self.robot_session.listener.takes_reset() {
                 match self.claim() {
-                    Ok(()) => self.robot_session.wishes.reset(),
+                    // A stop during the claim cancels the reset.
+                    Ok(()) => self.robot_session.wishes.reset_as_of(as_of),
                     Err(error) => warn!("no reset: {error}"),
                 }
             }

@@ -1,7 +1,7 @@
 //! Receiver of everything that the plant and the operators send. Messages arrive on Zenoh's threads, and each is stored for
 //! the thread that reads it. Observations are stored with the time of arrival and the time at which the plant took them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub struct PlantListener {
     session: AtomicU64,
     episode: AtomicU64,
     /// Whether an operator sent a reset while the plant was lost. The plant has to be claimed before that reset is obeyed.
-    reset: AtomicBool,
+    reset: AtomicU64,
     /// One more than the number of interruptions at the moment an operator sent a start; 0 where no start is waiting.
     start: AtomicU64,
     /// Number of messages that could not be decoded.
@@ -70,7 +70,7 @@ impl PlantListener {
             instance: AtomicU64::new(0),
             session: AtomicU64::new(0),
             episode: AtomicU64::new(0),
-            reset: AtomicBool::new(false),
+            reset: AtomicU64::new(0),
             start: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             offset: Mutex::new(ClockOffset::default()),
@@ -108,8 +108,7 @@ impl PlantListener {
             OperatorCommand::Stop => self.wishes.stop(),
             OperatorCommand::Reset if self.holds() => self.wishes.reset(),
             OperatorCommand::Reset => {
-                self.wishes.interrupt();
-                self.reset.store(true, Ordering::Release);
+                self.reset.store(self.wishes.interrupt() + 1, Ordering::Release);
             }
             OperatorCommand::Start => self.start.store(self.wishes.interruptions() + 1, Ordering::Release),
         }
@@ -125,9 +124,11 @@ impl PlantListener {
         self.health.round_trip()
     }
 
-    /// Returns whether an operator sent a reset while the plant was lost, and clears that reset.
-    pub fn takes_reset(&self) -> bool {
-        self.reset.swap(false, Ordering::AcqRel)
+    /// Takes the reset that an operator sent while the plant was lost, and returns the number of interruptions at the moment
+    /// it was sent. Returns `None` where no reset came since the last call, or where a stop or another reset has come since.
+    pub fn takes_reset(&self) -> Option<u64> {
+        let as_of = self.reset.swap(0, Ordering::AcqRel).checked_sub(1)?;
+        (as_of == self.wishes.interruptions()).then_some(as_of)
     }
 
     /// Takes the waiting start and returns the number of interruptions at the moment it was sent. Returns `None` where no
@@ -238,9 +239,10 @@ impl PlantListener {
             );
         }
         shown.is_undated = known.is_none();
-        let accepted = shown.intake.take(episode, sequence, observation.plant_time, content);
+        let taken_in = shown.intake.take(episode, sequence, observation.plant_time, content);
+        let accepted = taken_in.is_ok();
         let (mut fault, mut measured) = (None, None);
-        match accepted {
+        match taken_in {
             Ok(()) => {
                 measured = (shown.standing)(&observation);
                 let observation = Arc::new(observation);
@@ -263,7 +265,7 @@ impl PlantListener {
         let taken = Some(taken);
         let seen =
             ObservationStamp { episode, sequence, arrived: 1, received, pictures, success, fault, taken };
-        shown.sightings.push(seen, measured.as_deref());
+        shown.sightings.push(seen, measured.as_deref(), accepted);
     }
 }
 

@@ -229,8 +229,8 @@ fn run(
                 let due = schedule.next();
                 await_observation(&served.ports, &mut answered, due - period / EARLY, due + period / 2);
                 let now = clock.now();
-                schedule.restart(now);
-                (now, Duration::ZERO, 0)
+                let skipped = schedule.restart(now);
+                (now, Duration::ZERO, skipped)
             }
         };
         served.period(now, late, skipped);

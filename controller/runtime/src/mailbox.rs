@@ -12,7 +12,8 @@ use aegis_core::control::OperatorCommands;
 pub struct CommandMailbox {
     e_stop: AtomicBool,
     stop: AtomicBool,
-    reset: AtomicBool,
+    /// Value of `interruptions` right after the newest reset; 0 for none. A later stop cancels the reset.
+    reset: AtomicU64,
     /// Number of stops and resets so far.
     interruptions: AtomicU64,
     /// The pending start. Locked only to copy it, never across a wait.
@@ -48,13 +49,20 @@ impl CommandMailbox {
 
     /// Commands a reset, which leaves a latched mode.
     pub fn reset(&self) {
-        self.interrupt();
-        self.reset.store(true, Ordering::Release);
+        self.reset.store(self.interrupt(), Ordering::Release);
     }
 
-    /// Cancels every start that was asked for before.
-    pub fn interrupt(&self) {
-        self.interruptions.fetch_add(1, Ordering::AcqRel);
+    /// Commands a reset, unless a stop or another reset has come since the number of interruptions was `as_of`.
+    pub fn reset_as_of(&self, as_of: u64) {
+        let next = as_of + 1;
+        if self.interruptions.compare_exchange(as_of, next, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.reset.store(next, Ordering::Release);
+        }
+    }
+
+    /// Cancels every start and reset that was asked for before. Returns the number of interruptions, with this one.
+    pub fn interrupt(&self) -> u64 {
+        self.interruptions.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     /// Returns the number of stops and resets so far, each counted once or more often.
@@ -81,12 +89,12 @@ impl CommandMailbox {
             }
         }
         // Read after the start: a stop that arrives in between is taken together with the start, and obeyed before it.
-        let wishes = OperatorCommands {
-            e_stop: self.e_stop.swap(false, Ordering::AcqRel),
-            stop: self.stop.swap(false, Ordering::AcqRel),
-            reset: self.reset.swap(false, Ordering::AcqRel),
-            start,
-        };
+        let (e_stop, stop) =
+            (self.e_stop.swap(false, Ordering::AcqRel), self.stop.swap(false, Ordering::AcqRel));
+        let reset = self.reset.swap(0, Ordering::AcqRel);
+        // A stop that came after the reset may be among those taken above, or be taken in the next period.
+        let reset = reset > 0 && reset == self.interruptions();
+        let wishes = OperatorCommands { e_stop, stop, reset, start };
         (wishes, taken)
     }
 }
@@ -119,6 +127,25 @@ mod tests {
             interrupt(&wishes);
             assert_eq!(wishes.take(&mut pose).0.start, None);
             assert_eq!(wishes.take(&mut pose), (OperatorCommands::default(), None), "it does not come back");
+        }
+    }
+
+    #[test]
+    fn no_reset_outlives_a_stop_that_came_after_it() {
+        let (wishes, mut pose) = (CommandMailbox::default(), Vec::new());
+        let mut taken = |wishes: &CommandMailbox| wishes.take(&mut pose).0;
+        wishes.reset();
+        assert!(taken(&wishes).reset);
+        for stop in [CommandMailbox::e_stop, CommandMailbox::stop] {
+            wishes.reset();
+            stop(&wishes);
+            assert!(!taken(&wishes).reset && !taken(&wishes).reset);
+            let as_of = wishes.interruptions();
+            stop(&wishes);
+            wishes.reset_as_of(as_of);
+            assert!(!taken(&wishes).reset);
+            wishes.reset_as_of(wishes.interruptions());
+            assert!(taken(&wishes).reset);
         }
     }
 }

@@ -46,9 +46,12 @@ impl Schedule {
         (now.saturating_sub(begun), skipped)
     }
 
-    /// Restarts the grid, with the period that is served at `now` as the first.
-    pub fn restart(&mut self, now: Duration) {
+    /// Restarts the grid, with the period that is served at `now` as the first. Returns the number of periods that were
+    /// missed: a period waits for its observation until half a period after it was due, and no longer.
+    pub fn restart(&mut self, now: Duration) -> u32 {
+        let late = now.saturating_sub(self.next + self.period / 2);
         self.next = now + self.period;
+        u32::try_from(late.as_nanos() / self.period.as_nanos().max(1)).unwrap_or(u32::MAX)
     }
 }
 
@@ -81,5 +84,14 @@ mod tests {
         assert_eq!(schedule.next(), 25 * MS, "late by one, and not shifted");
         assert_eq!(schedule.serve(58 * MS), (3 * MS, 3));
         assert_eq!(schedule.next(), 65 * MS, "no burst makes up for it");
+    }
+
+    #[test]
+    fn a_period_that_waits_for_its_observation_is_missed_only_past_the_end_of_the_wait() {
+        let mut schedule = Schedule::new(10 * MS, 5 * MS);
+        assert_eq!(schedule.restart(10 * MS), 0, "half a period late, as without an observation");
+        assert_eq!(schedule.restart(26 * MS), 0, "the wait ended late");
+        assert_eq!(schedule.restart(526 * MS), 48, "suspended for half a second");
+        assert_eq!(schedule.next(), 536 * MS);
     }
 }

@@ -83,8 +83,9 @@ pub struct ObservationSender {
 
 impl ObservationSender {
     /// Sends an observation stamp to the control thread, with the measured positions, `[channels]`, if these are
-    /// checked. Returns false where the ring has no room for the stamp.
-    pub fn push(&mut self, seen: ObservationStamp, measured: Option<&[f32]>) -> bool {
+    /// checked. Only an `accepted` observation, which policies read too, can begin a control period. Returns false where
+    /// the ring has no room for the stamp.
+    pub fn push(&mut self, seen: ObservationStamp, measured: Option<&[f32]>, accepted: bool) -> bool {
         if let Some(measured) = measured {
             let pose = self.measured.input_buffer_mut();
             pose.clear();
@@ -92,7 +93,7 @@ impl ObservationSender {
             self.measured.publish();
         }
         let pushed = self.ring.push(seen).is_ok();
-        if seen.fault.is_none() {
+        if accepted {
             self.newest.fetch_max(number(&seen), Ordering::AcqRel);
         }
         if let Some(thread) = self.wake.get() {
@@ -125,7 +126,7 @@ impl ObservationReceiver {
         self.measured.update().then(|| &self.measured.output_buffer()[..])
     }
 
-    /// Returns the number of the newest observation without a fault. The number rises with each newer observation, and
+    /// Returns the number of the newest accepted observation. The number rises with each newer observation, and
     /// only then.
     pub(crate) fn newest(&self) -> u64 {
         self.newest.load(Ordering::Acquire)

@@ -167,7 +167,7 @@ impl Rig {
         }
         let (arrived, pictures, success, fault, taken) = (1, 0, false, None, None);
         let seen = ObservationStamp { episode, sequence, arrived, received, pictures, success, fault, taken };
-        self.sightings.push(seen, None);
+        self.sightings.push(seen, None, true);
         self.sequence += 1;
     }
 

@@ -66,7 +66,7 @@ fn provenance() -> Provenance {
     Provenance {
         schema: rollout_file::SCHEMA,
         suite: "line".into(),
-        suite_sha256: Some("00".into()),
+        suite_sha256: Some("00".repeat(32)),
         master_seed: 1,
         sample_seed: None,
         range: "discovery".into(),

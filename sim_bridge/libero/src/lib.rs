@@ -27,6 +27,7 @@ mod placement;
 pub mod plant;
 mod resume;
 pub mod sampler;
+mod scene_files;
 mod settling;
 pub mod snapshot;
 mod step_rate;

@@ -15,6 +15,7 @@ use crate::binding::BoundTask;
 use crate::camera::TexturedScene;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
+use crate::scene_files;
 use crate::settling::Settling;
 use crate::task::TaskInfo;
 
@@ -70,7 +71,7 @@ impl Suite {
             .tasks
             .iter()
             .enumerate()
-            .map(|(index, name)| Task::load(dir.join(format!("tasks/{index:02}")), name))
+            .map(|(index, name)| Task::load(dir, dir.join(format!("tasks/{index:02}")), name))
             .collect::<Result<_, _>>()?;
         Ok(Self { inner: Arc::new(Inner { name: file.suite, tasks }), further: None })
     }
@@ -153,7 +154,7 @@ impl Suite {
 }
 
 impl Task {
-    fn load(folder: PathBuf, name: &str) -> Result<Self, SuiteError> {
+    fn load(suite: &Path, folder: PathBuf, name: &str) -> Result<Self, SuiteError> {
         let path = folder.join("task.json");
         let info: TaskInfo = read_json(&path)?;
         check_schema(&path, info.schema)?;
@@ -161,6 +162,11 @@ impl Task {
             return Err(field(&path, "name", &info.name, name));
         }
         Goal::check(&info).map_err(|source| SuiteError::Goal { path, source })?;
+        for scene in ["physics.xml", "scene.xml"].map(|name| folder.join(name)) {
+            if scene.exists() {
+                scene_files::check(suite, &scene)?;
+            }
+        }
         let path = folder.join("initial_states.npy");
         let bytes = read_bytes(&path).map_err(|source| SuiteError::Io { path: path.clone(), source })?;
         let initial_states =

@@ -11,6 +11,11 @@ from aegis_wire import WireError, decode, encode
 
 WARN_EVERY_NS = 1_000_000_000  # Minimum time between two warnings about dropped messages.
 
+NO_LOCK_STEP = (
+    "this plant does not move in lock-step, which has no start, no limits and no command timeout: drive it by `aegis run`; a "
+    "simulator says `lock_step = True`"
+)
+
 
 @dataclass
 class Episode:
@@ -156,7 +161,7 @@ class Host:
             try:
                 self.plant.stop()
                 self.is_stop_due = False
-            except Exception as error:  # For any exception, the next call may succeed.
+            except BaseException as error:  # Whatever it is, even an exit: the plant still moves, and the next call may succeed.
                 self.faults.add("stop", raised("stop", error))
         return not self.is_stop_due
 
@@ -185,6 +190,8 @@ class Host:
 
     def _claim(self, claim: dict, now: int) -> bytes:
         self.expire(now)
+        if claim["mode"] == "lock_step" and not self.plant.lock_step:
+            raise Refusal("mode", NO_LOCK_STEP)
         if self.held is None:
             self.claims += 1
             # Session numbers of different processes differ, so that no message from before a restart is accepted.

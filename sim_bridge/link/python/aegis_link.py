@@ -29,7 +29,12 @@ LAST_TRIES_NS = 5_000_000_000  # Time limit for the plant's `stop` to succeed wh
 # Signals that end the server, which then stops the plant. SIGHUP is sent when a terminal or an SSH session closes. SIGTSTP
 # is sent by Ctrl-Z and would leave the plant unsupervised. ENDS_BY_DEFAULT are handled only where their action is the default.
 ALWAYS_ENDS = ("SIGINT", "SIGTERM")
-ENDS_BY_DEFAULT = ("SIGHUP", "SIGQUIT", "SIGTSTP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU")
+ENDS_BY_DEFAULT = (
+    *("SIGHUP", "SIGQUIT", "SIGTSTP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGXCPU", "SIGXFSZ"),
+    *("SIGIO", "SIGPWR", "SIGSTKFLT"),
+)
+# Signals that suspend a process in the background which reads from its terminal or writes to it; the robot would go on moving.
+SUSPEND = ("SIGTTIN", "SIGTTOU")
 
 
 def arguments(parser: argparse.ArgumentParser, name: str) -> dict:
@@ -67,8 +72,9 @@ def serve(
     """Serves `plant` until a signal arrives, and then stops the plant. Prints one line once controllers can reach the plant.
     Must be called on the main thread.
 
-    The signals are SIGINT, SIGTERM, SIGHUP unless ignored (as under `nohup`), SIGQUIT, SIGTSTP, and some others that would
-    end the process; no signal interrupts a method of the plant. After SIGKILL or a crash the plant is not stopped.
+    The signals are SIGINT, SIGTERM, SIGHUP unless ignored (as under `nohup`), SIGQUIT, SIGTSTP, and all others that would end
+    the process and that a program can handle; no signal interrupts a method of the plant, and none of a terminal suspends
+    the process. After SIGKILL, SIGSTOP or a crash the plant is not stopped.
 
     `keys` is the plant's folder of `aegis keys`, for an endpoint that begins with tls/. `command_timeout` is in
     milliseconds, 1 to 60000. Raises SystemExit, which states what is wrong with the plant, the name, the endpoint, the
@@ -117,12 +123,19 @@ def signals_to_end() -> list:
     """Installs handlers for the signals that end the server; each handler only appends the signal's number to the returned
     list."""
     told = []
-    for name in ALWAYS_ENDS + ENDS_BY_DEFAULT:
-        number = getattr(signal, name, None)
+
+    def end(number, _) -> None:  # No lock is taken, because a second signal may arrive while the first is handled.
+        told.append(number)
+
+    named = {getattr(signal, name, None) for name in ALWAYS_ENDS + ENDS_BY_DEFAULT} - {None}
+    always = {getattr(signal, name) for name in ALWAYS_ENDS}
+    for number in sorted(named | set(range(signal.SIGRTMIN, signal.SIGRTMAX + 1))):
         # Other handlers, and signals that a shell ignores for its child, stay as they are.
-        if number is not None and (name in ALWAYS_ENDS or signal.getsignal(number) is signal.SIG_DFL):
-            # No lock is taken, because a second signal may arrive while the first is handled.
-            signal.signal(number, lambda number, _: told.append(number))
+        if number in always or signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, end)
+    for name in SUSPEND:
+        if signal.getsignal(getattr(signal, name)) is signal.SIG_DFL:
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     return told
 
 
@@ -207,12 +220,17 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
             moved = host.tick(now())
             if moved is not None:
                 put(observations.put, moved)
-            # A late period is skipped: periods are not made up for in a burst.
-            tick = max(tick + host.plant.period_ns, now())
+            tick = next_tick(tick, host.plant.period_ns, now())
     stop.set()
     heart.join()
     for declared in (alive, requests, pulses, actions, observations, statuses):
         declared.undeclare()
+
+
+def next_tick(tick: int, period: int, now: int) -> int:
+    """Returns when the period after the one of `tick` begins, nanoseconds. A period that was missed is skipped, and the next one
+    lasts its whole time: two actions are never executed within one period."""
+    return tick + period if tick + period > now else now + period
 
 
 def take(host: Host, batch) -> None:

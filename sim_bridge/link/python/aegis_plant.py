@@ -29,6 +29,9 @@ class Plant:
     action_width: int
     tasks: int = 1
     period_ns: int
+    # Whether a controller may claim the plant in lock-step, in which each request moves it by one step, as fast as requests
+    # come, without an operator's start, limits or a command timeout. Only for simulators.
+    lock_step: bool = False
 
     def reset(self, task: int, initial_state: int) -> dict:
         """Starts an episode; returns the protocol's `observation`. The plant stands still until the first `step`.

@@ -9,6 +9,7 @@ import json
 import math
 import signal
 import unittest
+from unittest import mock
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
 class Toy(Plant):
     """A one-dimensional plant that counts how often it was moved; the same plant as in the Rust tests."""
 
-    action_width, tasks, period_ns = 1, 3, 50_000_000
+    action_width, tasks, period_ns, lock_step = 1, 3, 50_000_000, True
 
     def __init__(self):
         self.resets = self.stops = self.holds = self.count = 0
@@ -598,8 +599,28 @@ class PositionRobot(Asking):
             self.assertIn(valid, str(caught.exception))
         plant = Arm(0.0)
         plant.action_width, plant.period_ns = np.int64(7), np.int32(1_000_000)
-        claimed = self.ask("Claim", host=Host(1, plant), controller="", nonce=1, mode="lock_step")[1]
+        claimed = self.ask("Claim", host=Host(1, plant), controller="", nonce=1, mode="free_running")[1]
         self.assertEqual((claimed["action_width"], claimed["period_ns"]), (7, 1_000_000))
+
+    def test_no_controller_moves_a_robot_step_by_step_without_start_limits_and_timeout(self):
+        host = Host(1, Arm(0.5))
+        name, refused = self.ask("Claim", host=host, controller="demo", nonce=1, mode="lock_step")
+        self.assertEqual((name, refused["code"], host.held), ("Refused", "mode", None))
+        self.assertIn("drive it by `aegis run`", refused["reason"])
+        self.assertEqual(self.ask("Claim", host=host, controller="run", nonce=2, mode="free_running")[0], "Claimed")
+
+    def test_a_stop_that_would_end_the_server_is_tried_again_too(self):
+        for error in (SystemExit(1), KeyboardInterrupt(), GeneratorExit()):
+            with self.subTest(type(error).__name__):
+                self.setUp()
+                self.command(self.session, 1, 1, 0.75, at=60)
+                self.ticks(100)
+                self.plant.stop, stop = mock.Mock(side_effect=error), self.plant.stop
+                self.host.free()
+                self.assertTrue(self.host.is_stop_due)
+                self.plant.stop = stop
+                self.assertTrue(self.host.settle())
+                self.assertEqual(self.plant.calls, ["reset", ("step", [0.75]), "stop"])
 
     def refuses_to_stop(self):
         self.plant.calls.append("no stop")
@@ -693,7 +714,7 @@ class PositionRobot(Asking):
 class Ending(unittest.TestCase):
     def handled(self):
         names = aegis_link.ALWAYS_ENDS + aegis_link.ENDS_BY_DEFAULT
-        numbers = [getattr(signal, name) for name in names]
+        numbers = sorted({getattr(signal, name) for name in names} | set(range(signal.SIGRTMIN, signal.SIGRTMAX + 1)))
         for number in numbers:
             self.addCleanup(signal.signal, number, signal.getsignal(number))
             signal.signal(number, signal.SIG_DFL)  # As in a terminal: the tests' parent may ignore some, as `nohup` does.
@@ -702,10 +723,19 @@ class Ending(unittest.TestCase):
     def test_every_signal_that_would_end_or_suspend_it_ends_the_serving(self):
         numbers = self.handled()
         self.assertLessEqual({signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM, signal.SIGINT, signal.SIGTSTP}, set(numbers))
+        for number in (signal.SIGTTIN, signal.SIGTTOU):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, signal.SIG_DFL)
         told = aegis_link.signals_to_end()
         for number in numbers:
             signal.raise_signal(number)
         self.assertEqual(told, numbers)
+        # Nothing that a program can handle is left with an action that ends or suspends it.
+        harmless = {signal.SIGCHLD, signal.SIGCONT, signal.SIGURG, signal.SIGWINCH}
+        crashes = {signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGSEGV, signal.SIGSYS}
+        fixed = {signal.SIGKILL, signal.SIGSTOP}
+        for number in signal.valid_signals() - harmless - crashes - fixed:
+            self.assertIsNot(signal.getsignal(number), signal.SIG_DFL, number)
 
     def test_a_signal_that_a_shell_or_a_driver_has_taken_stays_theirs_but_for_those_that_always_end(self):
         self.handled()
@@ -724,6 +754,10 @@ class Ending(unittest.TestCase):
         for bad in (0, -5, 60_001, 99_999_999_999_999_999, 200.0, True):
             with self.assertRaisesRegex(SystemExit, f"--command-timeout: found {bad}; valid is .*1 to 60000"):
                 aegis_link.serve(Arm(0.0), "arm", command_timeout=bad)
+
+    def test_a_late_period_is_followed_by_a_whole_one(self):
+        self.assertEqual(aegis_link.next_tick(100, 50, 103), 150)  # A little late: the grid stays.
+        self.assertEqual(aegis_link.next_tick(100, 50, 330), 380)  # No second step at once.
 
     def test_nobody_to_read_it_ends_nothing(self):
         class Closed(io.StringIO):

@@ -69,8 +69,8 @@ impl FreeRunningPlant {
         let after = Arc::new(AtomicU64::new(claimant.after));
         let plant = ZenohPlant::claim_by(session, name, Mode::FreeRunning, claimant)?;
         let mut subscribers = Vec::new();
-        for key in [keys.observation, keys.status] {
-            subscribers.push(subscribe(session, key, hear.clone())?);
+        for (key, belongs) in [(keys.observation, "Moved"), (keys.status, "Status")] {
+            subscribers.push(subscribe(session, key, belongs, hear.clone())?);
         }
         Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
     }
@@ -134,18 +134,23 @@ impl Operators {
         name: &str,
         hear: impl Fn(Heard) + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
-        Ok(Self { _subscriber: subscribe(session, KeyExprs::of(name)?.operator, hear)? })
+        Ok(Self { _subscriber: subscribe(session, KeyExprs::of(name)?.operator, "Operate", hear)? })
     }
 }
 
-/// Subscribes to a key and calls `hear` for each message published there.
+/// Subscribes to a key and calls `hear` for each message published there. Who may publish there may not publish elsewhere, so
+/// only messages of the kind that `belongs` on this key are taken for what they say.
 fn subscribe(
     session: &zenoh::Session,
     key: String,
+    belongs: &'static str,
     hear: impl Fn(Heard) + Send + Sync + 'static,
 ) -> Result<Subscriber<()>, LinkError> {
     let listen = move |sample: zenoh::sample::Sample| {
         hear(match Message::decode(&sample.payload().to_bytes()) {
+            Ok(other) if other.name() != belongs => {
+                Heard::Malformed(format!("{} on a key of {belongs}", other.name()))
+            }
             Ok(Message::Moved(moved)) => Heard::Moved(Box::new(moved)),
             Ok(Message::Status(status)) => Heard::Status(status),
             Ok(Message::Operate(operate)) => Heard::Operate(operate),

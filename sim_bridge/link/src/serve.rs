@@ -106,8 +106,7 @@ pub fn serve(
                 // An observation that cannot be sent is superseded by the next one.
                 let _ = observations.put(moved).wait();
             }
-            // A late period is skipped: periods are not made up for in a burst.
-            next_tick = Some((tick + period).max(clock.elapsed()));
+            next_tick = Some(next(tick, period, clock.elapsed()));
         }
         if let Some(warning) = host.warning(clock.elapsed()) {
             warn(&warning);
@@ -115,6 +114,12 @@ pub fn serve(
         *status.lock().unwrap_or_else(PoisonError::into_inner) = host.status(clock.elapsed());
     }
     Ok(())
+}
+
+/// Returns when the period after the one of `tick` begins, at `now`. A period that was missed is skipped, and the next one lasts
+/// its whole time: two commands are never executed within one period.
+fn next(tick: Duration, period: Duration, now: Duration) -> Duration {
+    if tick + period > now { tick + period } else { now + period }
 }
 
 fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant) {
@@ -142,4 +147,17 @@ fn stamped(status: &Mutex<Message>, clock: Instant) -> Message {
         status.stamp_ns = nanoseconds(clock.elapsed());
     }
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_period_is_followed_by_a_whole_one() {
+        let ms = Duration::from_millis;
+        assert_eq!(next(ms(100), ms(50), ms(103)), ms(150), "a little late: the grid stays");
+        assert_eq!(next(ms(100), ms(50), ms(330)), ms(380), "no second command at once");
+        assert_eq!(next(ms(100), ms(50), ms(150)), ms(200));
+    }
 }

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::support::{self, Toy};
 use aegis_core::{Plant, PlantError, Start};
 use aegis_link::listening;
-use aegis_link::wire::{Claim, FramesRequest, Message, Mode, Reset};
+use aegis_link::wire::{Claim, FramesRequest, Message, Mode, Operate, OperatorCommand, Phase, Reset, Status};
 use aegis_link::{
-    Claimant, FreeRunningPlant, Heard, Host, HostLimits, KeyExprs, LinkError, Role, Timeouts, ZenohPlant,
-    open, serve,
+    Claimant, FreeRunningPlant, Heard, Host, HostLimits, KeyExprs, LinkError, Operators, Role, Timeouts,
+    ZenohPlant, open, serve,
 };
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
@@ -351,4 +351,57 @@ fn a_free_running_plant_moves_with_the_newest_action() {
             current = sent.next().expect("an action that was never sent, or out of order");
         }
     }
+}
+
+#[test]
+fn a_message_on_another_messages_key_is_taken_for_nothing() {
+    let served = Served::start("keys", PATIENT, Duration::from_secs(60));
+    let (session, other) = (served.connect(), served.connect());
+    let (sender, heard) = std::sync::mpsc::channel();
+    let hear = move |heard| drop(sender.send(heard));
+    let _operators = Operators::hear(&session, "keys", hear.clone()).unwrap();
+    let _plant = FreeRunningPlant::claim(
+        &session,
+        "keys",
+        Claimant { patience: patience(), ..Claimant::new("test") },
+        hear,
+    )
+    .unwrap();
+    let KeyExprs { operator, observation, status, .. } = KeyExprs::of("keys").unwrap();
+    // What an operator's certificate may publish, and what only the plant may say: an observation and a heartbeat.
+    let forged = Message::from(Status {
+        instance: 1,
+        session: 2,
+        phase: Phase::Stopped,
+        episode: 3,
+        sequence: 4,
+        stamp_ns: 5,
+        dropped: 0,
+        refused: 0,
+        pulse_stamp_ns: 0,
+        pulse_received_ns: 0,
+    });
+    let operate = Message::from(Operate { wish: OperatorCommand::Start });
+    for (key, message, words) in [
+        (&operator, &forged, "Status on a key of Operate"),
+        (&observation, &forged, "Status on a key of Moved"),
+        (&status, &operate, "Operate on a key of Status"),
+    ] {
+        let is_said = |heard: &Heard| matches!(heard, Heard::Malformed(reason) if reason == words);
+        let is_taken = |heard: &Heard| match heard {
+            Heard::Status(status) => status.instance == 1,
+            Heard::Operate(_) => true,
+            _ => false,
+        };
+        // Repeated, for a subscription may not have come to the sender yet.
+        let mut found = None;
+        while found.is_none() {
+            other.put(key, message.encode()).wait().unwrap();
+            found = heard.recv_timeout(Duration::from_millis(100)).ok().filter(|heard| {
+                assert!(!is_taken(heard), "{heard:?}");
+                is_said(heard)
+            });
+        }
+    }
+    served.stop();
 }

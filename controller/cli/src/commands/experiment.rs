@@ -133,8 +133,11 @@ fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Preconditio
     if plan.precondition().is_none() {
         return Ok(None);
     }
-    let store = read_store(&folder.join(precondition::FOLDER), lock)?;
-    let found = precondition::judge(plan, &store.results().or_exit(Exit::Input)?);
+    let place = folder.join(precondition::FOLDER);
+    let store = read_store(&place, lock)?;
+    let tasks = load_suite(&plan.suite, plan.sample_seed)?.task_count();
+    let found = precondition::judge(plan, tasks, &store.results().or_exit(Exit::Input)?)
+        .map_err(|error| failure(Exit::Input, format!("{}: {error}", store_path(&place).display())))?;
     let sha256 = store.sha256().or_exit(Exit::Input)?;
     Ok(found.map(|found| (found, sha256)))
 }

@@ -7,7 +7,8 @@ mod fitting;
 use std::path::{Path, PathBuf};
 
 use aegis_core::probe::HeadKind;
-use aegis_files::Written;
+use aegis_experiments::plan::registration::Lock;
+use aegis_files::{Written, same_digest};
 use aegis_probe::calibration::calibrate;
 use aegis_probe::evaluation::{Evaluation, evaluate};
 use aegis_probe::file::{Data, ProbeFile};
@@ -17,7 +18,7 @@ use clap::{Args, Subcommand};
 use crate::commands::collect::rollouts_of;
 use crate::commands::plan::note;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::files::{check_place, write};
+use crate::files::{check_place, digest, write};
 use crate::origins::{check_ranges, of_policies, of_probe};
 use crate::progress;
 use crate::study_loader::{Study, StudyArguments, share};
@@ -109,6 +110,7 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let inputs: Vec<&Path> =
         [plan, weak, strong].into_iter().chain(given.into_iter().flatten().map(PathBuf::as_path)).collect();
     check_place("--out", out, Written::Json("schema"), &inputs)?;
+    check_sealed(&study.path, out)?;
     let (card, spec) = study.watched()?;
     let workers = arguments.study.workers;
     let policies = of_policies(&study.plan.models)?;
@@ -138,6 +140,29 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     file.save(out).or_exit(Exit::Failed)?;
     say!("{}", out.display());
     print(&file);
+    Ok(())
+}
+
+/// Refuses to replace a probe that a registration beside the plan has sealed: the study could no longer be run or verified.
+fn check_sealed(plan: &Path, out: &Path) -> Result<(), Failure> {
+    if !out.is_file() {
+        return Ok(());
+    }
+    let (there, folder) = (digest(out)?, plan.parent().unwrap_or(Path::new("")));
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let locks = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    for path in locks.filter(|path| path.to_string_lossy().ends_with(".lock.toml")) {
+        let Ok(lock) = Lock::load(&path) else { continue };
+        if lock.frozen.models.values().any(|file| same_digest(&file.sha256, &there)) {
+            let message = format!(
+                "--out: {}: found the probe that {} has sealed; valid is another file: name it with --out, and in the plan of a \
+                 new study",
+                out.display(),
+                path.display()
+            );
+            return Err(failure(Exit::Input, message));
+        }
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Refuses statements of origin that cannot be true, since a file with an impossible statement might share any start.
 //! Structure and digest are checked when a statement is read; suite and seed are checked against the judged range.
 
-use super::{Judged, Origin, Starts, Statement};
+use super::{Judged, Origin, Starts, Statement, Use, spans};
 use crate::StateRange;
 use aegis_core::EpisodeKey;
 use aegis_files::same_digest;
@@ -39,9 +39,18 @@ impl Origin {
     /// # Errors
     /// The first key whose value cannot be true.
     pub fn validate(&self, file: &str, place: &str, episodes: Option<usize>) -> Result<(), Impossible> {
-        let checked = match self.suite.trim() == self.suite && !self.suite.is_empty() {
-            true => self.starts.validate(episodes),
-            false => Err(complaint("suite", format!("{:?}", self.suite), "the name of a suite")),
+        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let scenes = self.suite_sha256.as_deref().filter(|sha256| !is_digest(sha256.trim()));
+        let checked = if self.suite.trim() != self.suite || self.suite.is_empty() {
+            Err(complaint("suite", format!("{:?}", self.suite), "the name of a suite"))
+        } else if let Some(sha256) = scenes {
+            Err(complaint(
+                "suite_sha256",
+                format!("{sha256:?}"),
+                "a SHA-256, 64 hexadecimal digits, or no key",
+            ))
+        } else {
+            self.starts.validate(episodes)
         };
         checked.map_err(|(field, found, valid)| {
             let field = format!("{place}.{field}");
@@ -49,13 +58,13 @@ impl Origin {
         })
     }
 
-    /// Returns the initial states that both origins share, as ranges, where both have the same suite and sample seed.
+    /// Returns the initial states that both origins share, as ranges, where both have the same suite. Where one has no sample
+    /// seed, its initial states are recorded ones, which no seed changes; under two seeds, only recorded ones are the same,
+    /// and how many are recorded is not known here, so none counts as shared.
     pub fn common(&self, other: &Self) -> Vec<[usize; 2]> {
         let tasks = self.starts.tasks.iter().any(|task| other.starts.tasks.contains(task));
-        if !tasks
-            || self.sample_seed != other.sample_seed
-            || !self.is_of(&other.suite, other.suite_sha256.as_deref())
-        {
+        let two_seeds = self.sample_seed.zip(other.sample_seed).is_some_and(|(one, two)| one != two);
+        if !tasks || two_seeds || !self.is_of(&other.suite, other.suite_sha256.as_deref()) {
             return Vec::new();
         }
         let pairs = self.starts.initial_states.iter().flat_map(|ours| {
@@ -157,11 +166,22 @@ impl Starts {
 }
 
 impl Statement {
-    /// Checks that initial states beyond the recorded ones of the judged suite have a seed that determines them.
+    /// Checks that tasks exist, and that initial states beyond the recorded ones of the judged suite have a seed that
+    /// determines them.
     pub(super) fn check_recorded(&self, judged: &Judged<'_>) -> Result<(), Impossible> {
         let Some(origin) = &self.origin else { return Ok(()) };
         let beyond = origin.starts.initial_states.iter().find(|[_, end]| *end > judged.recorded);
         let of = origin.is_of(judged.suite, judged.suite_sha256);
+        // Tasks of which none exists would meet no range at all. A suite that was cut down has fewer tasks than it was.
+        let first = origin.starts.tasks.first().filter(|task| of && **task >= judged.task_count);
+        if let Some(task) = first {
+            return Err(Impossible {
+                file: format!("{}: {}", self.file, self.part),
+                field: "origin.starts.tasks".into(),
+                found: task.to_string(),
+                valid: format!("0 to {}, the tasks of {}", judged.task_count.saturating_sub(1), judged.suite),
+            });
+        }
         let Some(range) = beyond.filter(|_| of && origin.sample_seed.is_none()) else { return Ok(()) };
         let recorded = judged.recorded;
         Err(Impossible {
@@ -177,6 +197,27 @@ impl Statement {
     }
 }
 
+/// Checks that no file states that its thresholds were set on a start that it was fitted on.
+///
+/// # Errors
+/// The first such statement.
+pub fn check_parts(statements: &[Statement]) -> Result<(), Impossible> {
+    let of = |used: Use| statements.iter().filter(move |statement| statement.used == used);
+    for (fitted, set) in of(Use::Fit).flat_map(|fitted| of(Use::Thresholds).map(move |set| (fitted, set))) {
+        let both = fitted.origin.as_ref().zip(set.origin.as_ref()).filter(|_| fitted.file == set.file);
+        let shared = both.map_or(Vec::new(), |(fitted, set)| fitted.common(set));
+        if !shared.is_empty() {
+            return Err(Impossible {
+                file: format!("{}: {}", set.file, set.part),
+                field: "origin.starts.initial_states".into(),
+                found: format!("{}, on which the probe was fitted too", spans(&shared)),
+                valid: "starts that the fit has not seen, for scores on those are too good".into(),
+            });
+        }
+    }
+    Ok(())
+}
+
 /// Checks that each suite is one of the `known` ones or has a digest of its scenes for comparison.
 ///
 /// # Errors
@@ -184,7 +225,8 @@ impl Statement {
 pub fn check_suites(statements: &[Statement], known: &[&str]) -> Result<(), Impossible> {
     for Statement { file, part, origin, .. } in statements {
         let Some(origin) = origin else { continue };
-        if !known.contains(&origin.suite.as_str()) && origin.suite_sha256.is_none() {
+        if !known.iter().any(|name| origin.suite.eq_ignore_ascii_case(name)) && origin.suite_sha256.is_none()
+        {
             return Err(Impossible {
                 file: format!("{file}: {part}"),
                 field: "origin.suite".into(),
@@ -198,7 +240,7 @@ pub fn check_suites(statements: &[Statement], known: &[&str]) -> Result<(), Impo
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Use, check};
+    use super::super::check;
     use super::*;
 
     fn starts(first: usize, end: usize, replicates: u64) -> Starts {
@@ -279,10 +321,10 @@ mod tests {
         };
         let here = origin(starts(24, 30, 1));
         assert_eq!(check_suites(&[say(here.clone())], &["line", "circle"]), Ok(()));
-        let other = Origin { suite: "LINE".into(), ..here };
+        let other = Origin { suite: "lines".into(), ..here };
         let error = check_suites(&[say(other.clone())], &["line", "circle"]).unwrap_err().to_string();
         assert!(
-            error.contains("it.toml: demos: origin.suite: found LINE; valid is line, circle, or"),
+            error.contains("it.toml: demos: origin.suite: found lines; valid is line, circle, or"),
             "{error}"
         );
         let scenes = Origin { suite_sha256: Some("aa".into()), ..other };
@@ -294,6 +336,7 @@ mod tests {
             suite: "line",
             suite_sha256: None,
             tasks: &[1],
+            task_count: 10,
             share: StateRange { first: 500, end: 501, replicates: 1 },
             sample_seed: Some(7),
             recorded: 50,
@@ -308,7 +351,65 @@ mod tests {
     fn what_two_parts_share_is_found_where_one_seed_drew_it() {
         let (one, other) = (origin(starts(20, 30, 1)), origin(starts(28, 40, 1)));
         assert_eq!(one.common(&other), [[28, 30]]);
-        assert!(one.common(&Origin { sample_seed: Some(2), ..other.clone() }).is_empty());
+        let drawn = |one: &Origin, seed| Origin { sample_seed: Some(seed), ..one.clone() };
+        assert_eq!(one.common(&drawn(&other, 2)), [[28, 30]], "the recorded ones are of no seed");
+        assert!(drawn(&one, 1).common(&drawn(&other, 2)).is_empty());
         assert!(one.common(&Origin { suite: "circle".into(), ..other }).is_empty());
+    }
+
+    #[test]
+    fn a_suite_that_is_spelt_otherwise_and_tasks_that_it_lacks_hide_nothing() {
+        let of = origin(starts(24, 30, 1));
+        assert!(of.is_of("LINE", None), "whatever the case");
+        let digest = |sha256: &str| Origin { suite_sha256: Some(sha256.into()), ..of.clone() };
+        for wrong in ["", "unknown", "00"] {
+            let error = digest(wrong).validate("it.toml", "origin", None).unwrap_err().to_string();
+            assert!(
+                error.contains("origin.suite_sha256") && error.contains("64 hexadecimal digits"),
+                "{error}"
+            );
+        }
+        assert_eq!(digest(&"aB".repeat(32)).validate("it.toml", "origin", None), Ok(()));
+        let beyond = Origin {
+            starts: Starts::of(StateRange { first: 0, end: 2, replicates: 1 }.keys([10, 13])),
+            ..of
+        };
+        let (file, part) = ("it.toml".to_owned(), "demos".to_owned());
+        let statement = Statement { file, part, used: Use::Training, origin: Some(beyond) };
+        let judged = Judged {
+            range: "confirmation",
+            suite: "line",
+            suite_sha256: None,
+            tasks: &[0, 1],
+            task_count: 10,
+            share: StateRange { first: 0, end: 2, replicates: 1 },
+            sample_seed: None,
+            recorded: 50,
+        };
+        let error = check(&[statement], &[judged]).unwrap_err().to_string();
+        assert!(error.contains("origin.starts.tasks: found 10; valid is 0 to 9"), "{error}");
+    }
+
+    #[test]
+    fn thresholds_set_on_what_was_fitted_are_found_whatever_the_seed_of_recorded_starts() {
+        let (fitted, set) = (origin(starts(0, 10, 1)), origin(starts(8, 20, 1)));
+        let sampled = Origin { sample_seed: Some(7), ..fitted.clone() };
+        assert_eq!(sampled.common(&set), [[8, 10]], "those without a seed are recorded ones");
+        assert_eq!(set.common(&sampled), [[8, 10]]);
+        let other = Origin { sample_seed: Some(8), ..set.clone() };
+        assert!(sampled.common(&other).is_empty(), "two seeds draw two states");
+        let say = |part: &str, origin: &Origin| Statement {
+            file: "probe.json, by origins.toml beside it".into(),
+            part: part.into(),
+            used: Use::in_probe(part),
+            origin: Some(origin.clone()),
+        };
+        let error =
+            check_parts(&[say("discovery", &fitted), say("calibration", &set)]).unwrap_err().to_string();
+        assert!(
+            error.contains("calibration") && error.contains("8 to 9, on which the probe was fitted"),
+            "{error}"
+        );
+        assert_eq!(check_parts(&[say("discovery", &fitted)]), Ok(()));
     }
 }

@@ -13,7 +13,8 @@ use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use serde_json::Value;
 
 use super::complaint::{Complaint, complaint};
@@ -60,7 +61,8 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     };
     let file = open_file(path).map_err(|error| io(error.to_string()))?;
     let length = file.metadata().map_err(|error| io(error.to_string()))?.len();
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| match instead_of(path) {
+    let begun = ParquetRecordBatchReaderBuilder::try_new(file);
+    let builder = begun.map_err(|error| match instead_of(path) {
         Some(found) if found.ends_with(PARQUET) => damaged(error.to_string()),
         found => io(format!("no Parquet file: {}", found.unwrap_or_else(|| error.to_string()))),
     })?;
@@ -72,6 +74,14 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     }
     let (mut provenance, values) = provenance(builder.schema().metadata()).map_err(&invalid)?;
     let mut taken = EpisodeRows::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
+    // Other columns may be of types that the reader does not know, such as a category of pandas over booleans. Types are those
+    // of the columns themselves, for the same reason.
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let file = open_file(path).map_err(|error| io(error.to_string()))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        .map_err(|error| damaged(error.to_string()))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
+    let builder = builder.with_projection(mask);
     for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;

@@ -12,6 +12,8 @@ const LONGEST_TIMEOUT: f64 = 60.0;
 /// Largest magnitude of a value that is accepted from a plant, and so the largest value that a command can be compared
 /// with.
 const LARGEST: f64 = 1e6;
+/// Smallest limit, in roundings of a command at its bounds.
+const LEAST_ROUNDINGS: f64 = 100.0;
 
 /// Checks the control settings of a robot file.
 ///
@@ -79,6 +81,16 @@ fn check_limits(index: usize, channel: &Channel, scope: LimitScope) -> Result<()
     if scope != LimitScope::Always {
         return Ok(());
     }
+    // A command is a 32-bit number, and the limits are met up to its rounding.
+    let rounding = channel.low.abs().max(channel.high.abs()) * f64::from(f32::EPSILON);
+    if let Some((name, value)) = limits.into_iter().find(|(_, value)| *value < LEAST_ROUNDINGS * rounding) {
+        return Err(format!(
+            "{}: found {value}; valid is at least {}, {LEAST_ROUNDINGS} times the rounding of a command of 32 bits near its \
+             bounds: choose a larger unit, or bounds nearer to 0",
+            field(name),
+            LEAST_ROUNDINGS * rounding
+        ));
+    }
     let needed = if channel.kind == ChannelKind::Rate { &limits[1..] } else { &limits[..] };
     needed.iter().find(|(_, value)| value.is_infinite()).map_or(Ok(()), |(name, _)| {
         let kind = if channel.kind == ChannelKind::Rate { "rate" } else { "position" };
@@ -133,6 +145,11 @@ mod tests {
                 always,
                 "{ kind = \"rate\", low = -1, high = 1, velocity = 1, jerk = 0.5, acceleration = inf }",
                 Some("acceleration: found none, or inf"),
+            ),
+            (
+                always,
+                "{ kind = \"position\", low = 0, high = 900000, velocity = 0.05, acceleration = 0.04, jerk = 0.04 }",
+                Some("velocity: found 0.05; valid is at least 10.7"),
             ),
             (later, "{ kind = \"rate\", low = -1, high = 1 }", None),
             (

@@ -167,6 +167,9 @@ impl Store {
         parts: &[Part],
         is_shared: bool,
     ) -> Result<Self, StoreError> {
+        if path.exists() && !path.is_file() {
+            return Err(open::no_store(path, "a folder, a pipe or a device".into()));
+        }
         let prepare = |connection: &mut Connection| {
             connection.busy_timeout(TIMEOUT)?;
             let there: bool =

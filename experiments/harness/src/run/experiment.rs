@@ -12,7 +12,7 @@ use crate::episode::context::{EpisodeContext, EpisodeSettings};
 use crate::episode::fork::run_twins;
 use crate::run::runner::{Progress, RunError, SetupError, describe, parallel};
 use aegis_core::EpisodeKey;
-use aegis_files::{read_any, sha256_of, write_atomically};
+use aegis_files::{Written, read_any, sha256_of, write_atomically};
 
 /// File name of the store in an experiment's folder.
 pub const STORE: &str = "episodes.sqlite";
@@ -136,6 +136,13 @@ pub fn run(
     let Experiment { folder, store, keys, arms } = experiment;
     let done: BTreeSet<EpisodeKey> = store.traces()?.into_iter().map(|(key, _)| key).collect();
     let missing: Vec<EpisodeKey> = keys.iter().filter(|key| !done.contains(key)).copied().collect();
+    for path in missing.iter().map(|key| trace_path(folder, *key)) {
+        // A trace without a result in the store is what a killed run leaves; any other file stays.
+        let refused = |error: std::io::Error| error.to_string();
+        if let Err(reason) = Written::Parquet.check(&path, &[]).map_err(refused) {
+            return Err(RunError::Trace { path, reason });
+        }
+    }
     let layout = store.trace_layout();
     let store = Mutex::new(store);
     let noted: Mutex<Option<StoreError>> = Mutex::new(None);

@@ -2,9 +2,13 @@
 //! range, checked before the first confirmation episode is run. The precondition is an experiment with one arm, in a
 //! folder of its own beside the study's store.
 
+use std::collections::BTreeSet;
+
+use aegis_probe::origin::difference;
 use aegis_statistics::Estimate;
 use serde::Serialize;
 
+use crate::episode::arm::WEAK;
 use crate::episode::outcome::EpisodeResult;
 use crate::plan::Plan;
 use crate::plan::study::{Fresh, PreconditionSettings};
@@ -38,11 +42,58 @@ pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
     Some(share.keys(plan.task_list(tasks)))
 }
 
-/// Evaluates the precondition of a plan on the weak arm's results; `None` for a plan without one.
-pub fn judge(plan: &Plan, results: &[EpisodeResult]) -> Option<Precondition> {
-    let study = plan.study.as_ref()?;
-    let settings = plan.precondition()?;
+/// Error of results on which the precondition may not be judged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "study.precondition: found {found}; valid is the weak arm on each start of ranges.{range}, once: `aegis experiment run` \
+     runs what is missing"
+)]
+pub struct OtherEpisodes {
+    /// How the results differ from those that the plan asks for.
+    pub found: String,
+    /// Name of the plan's range.
+    pub range: &'static str,
+}
+
+/// Evaluates the precondition of a plan on its results, for a suite with `tasks` tasks; `None` for a plan without one.
+///
+/// # Errors
+/// Results that are not those of the weak arm on every key of the precondition, each once.
+pub fn judge(
+    plan: &Plan,
+    tasks: usize,
+    results: &[EpisodeResult],
+) -> Result<Option<Precondition>, OtherEpisodes> {
+    let (Some(study), Some(settings), Some(keys)) =
+        (plan.study.as_ref(), plan.precondition(), keys(plan, tasks))
+    else {
+        return Ok(None);
+    };
+    let other = |found| OtherEpisodes { found, range: settings.range.name() };
+    if let Some(result) = results.iter().find(|result| result.arm != *WEAK) {
+        return Err(other(format!("an episode of arm {}", result.arm)));
+    }
+    let (valid, found): (BTreeSet<EpisodeKey>, BTreeSet<EpisodeKey>) =
+        (keys.into_iter().collect(), results.iter().map(|result| result.key).collect());
+    if found != valid || found.len() != results.len() {
+        let differs = difference(&found, &valid);
+        return Err(other(format!("{} episodes ({differs})", results.len())));
+    }
     let auroc = WeakPath::new(results).auroc(plan, study);
     let met = auroc.is_some_and(|auroc| auroc.lower > settings.auroc_floor);
-    Some(Precondition { settings, episodes: results.len() as u64, auroc, met })
+    Ok(Some(Precondition { settings, episodes: results.len() as u64, auroc, met }))
+}
+
+impl Precondition {
+    /// Says what was found and what the plan asks for, where the precondition is not met.
+    pub fn unmet(&self) -> Option<String> {
+        let lower =
+            self.auroc.map_or("undefined, for all ended alike".into(), |auroc| format!("{:.3}", auroc.lower));
+        (!self.met).then(|| {
+            format!(
+                "study.precondition: lower end of the early-window AUROC over {} weak episodes: found {lower}; valid is above {}",
+                self.episodes, self.settings.auroc_floor
+            )
+        })
+    }
 }

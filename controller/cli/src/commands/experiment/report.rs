@@ -23,6 +23,8 @@ use crate::host::HostArguments;
 
 /// File with the digest that the store's file had when the report was made.
 pub const SEAL: &str = "episodes.sqlite.sha256";
+/// Beginning of a report's title, before the suite.
+const TITLE: &str = "A backup reflex on";
 /// File with the figures.
 pub const JSON: &str = "report.json";
 
@@ -53,6 +55,10 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let made = make(folder, &plan, &lock)?;
     let seal = format!("{}\n", digest(&store_path(folder))?);
     let files = made.files.iter().map(|(name, text)| (*name, text.as_str())).chain([(SEAL, seal.as_str())]);
+    let files: Vec<(&str, &str)> = files.collect();
+    for (name, _) in &files {
+        check_replaced(&folder.join(name), name)?;
+    }
     for (name, text) in files {
         keep(&folder.join(name), text.as_bytes())?;
     }
@@ -75,10 +81,31 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses a file in the place of one of the report's files that no report made.
+fn check_replaced(path: &Path, name: &str) -> Result<(), Failure> {
+    let there = match aegis_files::read_any(path) {
+        Ok(there) => there,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failure(Exit::Input, format!("{}: {error}", path.display()))),
+    };
+    let text = String::from_utf8_lossy(aegis_files::without_mark(&there));
+    let is_report = match name {
+        JSON => text.trim_start().starts_with('{') && text.contains("\"registration\""),
+        SEAL => text.trim().len() == 64 && text.trim().bytes().all(|byte| byte.is_ascii_hexdigit()),
+        // Both pages begin with the title of a report, in their own way.
+        _ => text.contains(TITLE),
+    };
+    if is_report || there.is_empty() {
+        return Ok(());
+    }
+    let valid = "valid is a report to replace, or no file: choose another folder, or move what is there away";
+    Err(failure(Exit::Input, format!("{}: found a file that no report made; {valid}", path.display())))
+}
+
 /// Writes one of the report's files, unless a file with these bytes exists. Where the folder cannot be written to, as on a
 /// read-only medium, prints a message instead; the report itself is printed in any case.
 fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    if std::fs::read(path).is_ok_and(|there| there == bytes) {
+    if aegis_files::read_any(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     let Err(error) = write_atomically(path, bytes) else { return Ok(()) };
@@ -160,6 +187,11 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         .push(format!("{} episodes were interrupted by their plant and run again.", interruptions.len()));
     let before = judged(folder, plan, lock)?;
     if let Some((found, sha256)) = &before {
+        if let Some(unmet) = found.unmet() {
+            let place = folder.display();
+            let message = format!("{place}: {unmet}; the study did not start, so there is no report of it");
+            return Err(failure(Exit::Failed, message));
+        }
         let auroc = found.auroc.map_or("undefined".into(), |auroc| plain(&auroc));
         provenance.push(format!(
             "Precondition: the probe's early-window AUROC over {} weak episodes of another range is {auroc}; its lower \
@@ -179,7 +211,7 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
         value["registration"]["ran_before"] = json!(ran.before);
     }
     let beside = read.background(plan, lock, &provenance);
-    let page = found.page(&format!("A backup reflex on {}", plan.suite), &beside).or_exit(Exit::Failed)?;
+    let page = found.page(&format!("{TITLE} {}", plan.suite), &beside).or_exit(Exit::Failed)?;
     let text = serde_json::to_string_pretty(&value).or_exit(Exit::Failed)? + "\n";
     let instructive = found.instructive;
     let files = vec![(JSON, text), ("report.md", page.markdown()), ("report.html", page.html())];

@@ -121,19 +121,9 @@ impl Session<'_> {
         let Some((found, _)) = judged(&self.arguments.out, &self.study.plan, self.lock)? else {
             return Ok(());
         };
-        if found.met {
-            return Ok(());
-        }
-        let lower = found
-            .auroc
-            .map_or("undefined, for all ended alike".into(), |auroc| format!("{:.3}", auroc.lower));
-        let message = format!(
-            "{}: study.precondition: lower end of the early-window AUROC over {} weak episodes: found {lower}; valid is \
-             above {}; the study does not start",
-            self.arguments.registered.plan.display(),
-            found.episodes,
-            found.settings.auroc_floor,
-        );
+        let Some(unmet) = found.unmet() else { return Ok(()) };
+        let plan = self.arguments.registered.plan.display();
+        let message = format!("{plan}: {unmet}; the study does not start");
         Err(failure(Exit::Failed, message))
     }
 }

@@ -4,7 +4,7 @@
 mod rerun;
 mod traces;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use aegis_experiments::Arm;
@@ -60,7 +60,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         let path = folder.join(name);
         // Read without the check for web pages, because one of these files is one. A byte-order mark of an editor is
         // ignored.
-        let text = std::fs::read_to_string(&path).map(|text| text.trim_start_matches('\u{feff}').to_owned());
+        let text = aegis_files::read_any(&path).and_then(|bytes| {
+            let text = String::from_utf8(aegis_files::without_mark(&bytes).to_vec());
+            text.map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+        });
         text.map_err(|error| {
             let reason = match error.kind() {
                 ErrorKind::NotFound => "found no file; valid is what `aegis experiment report` wrote".into(),

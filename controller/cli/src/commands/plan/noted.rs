@@ -69,6 +69,13 @@ pub fn note(
         return Ok(());
     }
     let log = log_path(path);
+    if log.exists() && !log.is_file() {
+        let valid = "valid is a file, in which the note stays, or none";
+        return Err(failure(
+            Exit::Input,
+            format!("{}: found a folder, a pipe or a device; {valid}", log.display()),
+        ));
+    }
     let line = serde_json::to_string(&Line { when: now(), what, sets: sets as u64 }).or_exit(Exit::Failed)?;
     OpenOptions::new()
         .create(true)
@@ -154,7 +161,10 @@ fn lacks<'a>(lines: &'a [Line], lock: &Lock) -> Vec<&'a Line> {
 /// Reads a plan's log. Returns no lines if the plan has no log.
 fn lines(plan: &Path) -> Result<Vec<Line>, Failure> {
     let place = log_path(plan);
-    let text = match std::fs::read_to_string(&place) {
+    let read = aegis_files::read_any(&place).and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|error| std::io::Error::new(ErrorKind::InvalidData, error))
+    });
+    let text = match read {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(failure(Exit::Input, format!("{}: cannot read: {error}", place.display()))),

@@ -114,10 +114,29 @@ fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Resu
             return Err(format!("stops: found {name}, which is missing from the folder"));
         }
     }
-    let dropped = summary["dropped_records"] != 0;
-    let Some(record) = record.filter(|record| record.fault.is_none() && !dropped) else {
-        return Ok("readable; not held against the record, which is not whole".into());
+    let dropped = summary["dropped_records"]
+        .as_u64()
+        .ok_or("dropped_records: found no number; valid is what a run wrote")?;
+    if !summary["counters"].is_object() {
+        return Err("counters: found none; valid is what a run wrote".into());
+    }
+    let Some(record) = record.filter(|record| record.fault.is_none()) else {
+        return Ok("readable; not compared with the record, which is not whole".into());
     };
+    if dropped > 0 {
+        // Periods of which the ring had no room for the record are in the summary alone.
+        let periods = summary["periods"].as_u64().unwrap_or_default();
+        let valid = record.periods.saturating_add(dropped);
+        if periods > valid || periods < record.periods {
+            return Err(format!(
+                "periods: found {periods}; valid is {} to {valid}, by the record",
+                record.periods
+            ));
+        }
+        return Ok(format!(
+            "it says that {dropped} periods are not in the record, so its stops and counters are not checked"
+        ));
+    }
     let stops: Vec<Value> = record.stops.iter().map(|stop| recorded_stop(*stop)).collect();
     let said: Vec<Value> =
         listed.iter().map(|stop| json!({ "mode": stop["mode"], "cause": stop["cause"] })).collect();
@@ -126,10 +145,15 @@ fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Resu
     // The summary counts notices under other names, their texts. A counter that only one version of the program has is not
     // compared.
     let counters = serde_json::to_value(&record.counters).map_err(|error| error.to_string())?;
+    let mut compared = 0;
     for (name, count) in counters.as_object().into_iter().flatten().filter(|(name, _)| *name != "notices") {
         if let Some(said) = summary["counters"].get(name) {
             same(&format!("counters.{name}"), said, count)?;
+            compared += 1;
         }
+    }
+    if compared == 0 {
+        return Err("counters: found none that a run counts; valid is what a run wrote".into());
     }
     Ok("its periods, stops and counters are the record's; its times are not checked".into())
 }
@@ -201,8 +225,18 @@ mod tests {
         let check = |said: &Value| summary(&said.to_string(), Some(&record), &there);
         check(&said).unwrap();
         assert!(summary(&said.to_string(), Some(&record), &[]).unwrap_err().contains("which is missing"));
-        assert!(summary(&said.to_string(), None, &there).unwrap().contains("not held against the record"));
+        assert!(summary(&said.to_string(), None, &there).unwrap().contains("not compared with the record"));
         assert!(summary("{\"periods\": 9", Some(&record), &there).unwrap_err().contains("damaged"));
+        for counters in [json!(null), json!({})] {
+            let mut changed = said.clone();
+            changed["counters"] = counters;
+            assert!(check(&changed).unwrap_err().contains("counters: found none"));
+        }
+        let mut dropped = said.clone();
+        dropped["dropped_records"] = json!(7);
+        assert!(check(&dropped).unwrap().contains("7 periods are not in the record"));
+        dropped["periods"] = json!(1);
+        assert!(check(&dropped).unwrap_err().contains("periods: found 1; valid is 9 to 16"));
         for (field, value) in [
             ("/periods", json!(8)),
             ("/stops", json!([])),

@@ -72,7 +72,7 @@ pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
 }
 
 /// Returns the error for a file that is not a store.
-fn no_store(path: &Path, found: String) -> StoreError {
+pub(super) fn no_store(path: &Path, found: String) -> StoreError {
     let (field, valid) = ("file".into(), "a store that `aegis experiment run` made".into());
     StoreError::Invalid { path: path.to_owned(), field, found, valid }
 }

@@ -13,23 +13,19 @@ type Settings = BTreeMap<String, String>;
 
 /// Prefix of the keys of a plan's ranges.
 const RANGES: &str = "ranges.";
-/// Key of the suite, whose scenes the starts belong to.
-const SUITE: &str = "suite";
 /// Name of the range that a study is judged on.
 const CONFIRMATION: &str = "confirmation";
 
 impl Lock {
     /// Checks that the confirmation range of an amended plan has no start that another range had since the
-    /// registration, because what was fitted, calibrated or chosen on that range has seen the start.
+    /// registration, because what was fitted, calibrated or chosen on that range has seen the start. Another name of
+    /// the suite makes no difference: it may be of the same scenes.
     ///
     /// # Errors
     /// Key, and a message with the values found and the valid ones.
     pub fn check_confirmation(&self, amended: &Plan) -> Result<(), (String, String)> {
         let StateRange { first, end, .. } = amended.ranges.confirmation;
         for settings in self.history() {
-            if settings.get(SUITE) != Some(&serde_json::Value::from(amended.suite.as_str()).to_string()) {
-                continue;
-            }
             for (name, _) in amended.ranges.named().into_iter().filter(|(name, _)| *name != CONFIRMATION) {
                 let bound =
                     |which: &str| settings.get(&format!("{RANGES}{name}.{which}"))?.parse::<usize>().ok();
@@ -50,7 +46,7 @@ impl Lock {
 
     /// Returns the range settings of every version of the plan in the lock, the newest first.
     fn history(&self) -> Vec<Settings> {
-        let wanted = |key: &str| key == SUITE || key.starts_with(RANGES);
+        let wanted = |key: &str| key.starts_with(RANGES);
         let mut settings = leaves(&self.frozen.plan);
         settings.retain(|key, _| wanted(key));
         let mut found = vec![settings.clone()];
