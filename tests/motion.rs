@@ -228,7 +228,7 @@ fn a_position_without_limits_or_without_a_reading_of_its_own_is_refused() {
             &["pose[4]: found \"joint_positions/2\", which is pose[2] too"],
         ),
         (
-            ", velocity = 0.05, acceleration = 0.02, jerk = 1e-14",
+            ", velocity = 1, acceleration = 0.02, jerk = 5e-5",
             None,
             &["control.channels[0]: found limits within which a stop takes", "at most 10 s"],
         ),

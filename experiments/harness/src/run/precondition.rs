@@ -97,3 +97,20 @@ impl Precondition {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::study::Fresh;
+
+    #[test]
+    fn what_is_not_met_is_said_with_what_was_found() {
+        let settings = PreconditionSettings { range: Fresh::Tuning, auroc_floor: 0.7 };
+        let auroc = |lower| Some(Estimate { estimate: 0.9, lower, upper: 1.0 });
+        let found = |auroc, met| Precondition { settings, episodes: 16, auroc, met };
+        assert_eq!(found(auroc(0.71), true).unmet(), None);
+        let said = found(auroc(0.618), false).unmet().unwrap();
+        assert!(said.contains("over 16 weak episodes: found 0.618; valid is above 0.7"), "{said}");
+        assert!(found(None, false).unmet().unwrap().contains("found undefined"));
+    }
+}
