@@ -3,29 +3,42 @@
 //!
 //!     cargo run --release -p aegis-core --example plant_and_policy
 
+use std::sync::Arc;
+
 use aegis_core::{
-    Activation, Chunk, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose, Proprioception,
-    Start, Transition,
+    ActionChannel, Activation, Chunk, Feature, Inference, Observation, Plant, PlantError, Policy, PolicyError,
+    Schema, Start, Transition,
 };
 
 /// Cart with a position in metres; an action is one displacement in metres.
 struct Cart {
+    schema: Arc<Schema>,
     position: f64,
     step: u32,
 }
 
 impl Cart {
+    /// Announces what the cart measures and takes.
+    fn new() -> Result<Self, Box<dyn std::error::Error>> {
+        let features = vec![Feature::vector("cart_position", &["x"], "m, along the line")];
+        let displacement = ActionChannel {
+            name: "displacement".into(),
+            semantics: "m".into(),
+            bounds: [-0.2, 0.2],
+            still: Some(0.0),
+        };
+        let schema = Arc::new(Schema::new(features, vec![displacement])?);
+        Ok(Self { schema, position: 0.0, step: 0 })
+    }
+
     fn observation(&self) -> Observation {
-        let end_effector = Pose { position: [self.position, 0.0, 0.0], ..Pose::IDENTITY };
-        let proprioception =
-            Proprioception { joint_positions: vec![self.position], end_effector, gripper: Vec::new() };
         Observation {
             step: self.step,
             plant_time: f64::from(self.step) * 0.05,
             task: 0,
             instruction: "go to the origin".into(),
-            proprioception,
-            objects: Vec::new(),
+            schema: Arc::clone(&self.schema),
+            values: vec![self.position],
             frames: [].into(),
         }
     }
@@ -33,7 +46,7 @@ impl Cart {
 
 impl Plant for Cart {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        *self = Self { position: 1.0 + start.initial_state as f64, step: 0 };
+        (self.position, self.step) = (1.0 + start.initial_state as f64, 0);
         Ok(self.observation())
     }
 
@@ -56,14 +69,16 @@ struct HalfWay;
 
 impl Policy for HalfWay {
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
-        let distance = observation.proprioception.joint_positions[0] as f32;
+        let missing = || PolicyError::Observation("cart_position is missing".into());
+        let [distance] = observation.array("cart_position").ok_or_else(missing)?;
+        let distance = distance as f32;
         let chunk = Chunk::new(1, vec![-distance / 10.0; 5])?;
         Ok(Inference { chunk, activation: Some(Activation::new(1, vec![distance])?) })
     }
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (mut cart, mut policy) = (Cart { position: 0.0, step: 0 }, HalfWay);
+    let (mut cart, mut policy) = (Cart::new()?, HalfWay);
     let mut observation = cart.reset(Start { task: 0, initial_state: 0 })?;
     for chunk in 0..10 {
         let Inference { chunk: actions, .. } = policy.infer(&observation)?;
@@ -75,7 +90,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 return Ok(());
             }
         }
-        println!("chunk {chunk}: {:.3} m to go", observation.proprioception.joint_positions[0]);
+        println!("chunk {chunk}: {:.3} m to go", cart.position);
     }
     Err("the cart did not arrive".into())
 }

@@ -27,6 +27,7 @@
 pub mod arbiter;
 pub mod control;
 mod episode_key;
+pub mod feature;
 pub mod gate;
 mod limits;
 pub mod observation;
@@ -41,7 +42,8 @@ pub mod trigger;
 pub use arbiter::{Arbiter, Authority};
 pub use episode_key::EpisodeKey;
 pub use gate::{Decision, Gate, GateLimits};
-pub use observation::{Frame, ObjectPose, Observation, Pose, Proprioception};
+pub use feature::{ActionChannel, Feature, Schema};
+pub use observation::{Frame, Observation, Pose};
 pub use platt::PlattScaling;
 pub use policy::{
     Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Saved, Start, Transition,

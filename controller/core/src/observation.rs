@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::feature::{END_EFFECTOR_POSITION, OBJECT_PREFIX, POSITION_SUFFIX, QUATERNION_SUFFIX, Schema};
+
 /// A rigid pose in the plant's world frame.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pose {
@@ -19,27 +21,7 @@ impl Pose {
     pub const IDENTITY: Self = Self { position: [0.0; 3], orientation: [1.0, 0.0, 0.0, 0.0] };
 }
 
-/// State of the robot itself.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Proprioception {
-    /// Arm joint angles in radians, base to wrist.
-    pub joint_positions: Vec<f64>,
-    /// Pose of the grip site between the finger tips, in the world frame.
-    pub end_effector: Pose,
-    /// Finger joint positions in metres, one entry per finger.
-    pub gripper: Vec<f64>,
-}
-
-/// Pose of one named object, in the world frame.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ObjectPose {
-    /// The name that the task description uses, for example `plate_1`.
-    pub name: Arc<str>,
-    /// Pose of the object's root body.
-    pub pose: Pose,
-}
-
-/// Everything a policy may read at one control step.
+/// Everything that a policy may read at one control step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
     /// Control step within the episode, from zero.
@@ -50,12 +32,50 @@ pub struct Observation {
     pub task: usize,
     /// The task in words.
     pub instruction: Arc<str>,
-    /// Robot state.
-    pub proprioception: Proprioception,
-    /// Movable objects in the order of the plant's task description.
-    pub objects: Vec<ObjectPose>,
+    /// What the plant announced: names, shapes, units and frames of the values.
+    pub schema: Arc<Schema>,
+    /// Values of every tensor feature, packed in the order of the schema, `[schema.width()]`.
+    pub values: Vec<f64>,
     /// Camera pictures of this control step, in the plant's camera order; empty unless they were requested from the plant.
     pub frames: Arc<[Frame]>,
+}
+
+impl Observation {
+    /// Returns the values of a tensor feature, row-major; `None` where the plant does not offer it.
+    pub fn feature(&self, name: &str) -> Option<&[f64]> {
+        self.values.get(self.schema.range(name)?)
+    }
+
+    /// Returns a pose from a position feature, `[3]`, and a quaternion feature, `[4]` in the order x, y, z, w; `None` where the
+    /// plant does not offer both.
+    pub fn pose(&self, position: &str, quaternion: &str) -> Option<Pose> {
+        let (position, [x, y, z, w]) = (self.array(position)?, self.array(quaternion)?);
+        Some(Pose { position, orientation: [w, x, y, z] })
+    }
+
+    /// Returns the pose of an object by its name in the task description; `None` where the plant does not offer it.
+    pub fn object(&self, name: &str) -> Option<Pose> {
+        let feature = |suffix: &str| format!("{OBJECT_PREFIX}{name}{suffix}");
+        self.pose(&feature(POSITION_SUFFIX), &feature(QUATERNION_SUFFIX))
+    }
+
+    /// Returns the name and the position of each object that the plant offers, in the order of the schema.
+    pub fn object_positions(&self) -> impl Iterator<Item = (&str, [f64; 3])> {
+        self.schema.ranges().filter_map(|(feature, range)| {
+            let name = feature.name.strip_prefix(OBJECT_PREFIX)?.strip_suffix(POSITION_SUFFIX)?;
+            Some((name, self.values.get(range)?.try_into().ok()?))
+        })
+    }
+
+    /// Returns the position of the end effector, metres, world frame; `None` where the plant does not offer it.
+    pub fn end_effector(&self) -> Option<[f64; 3]> {
+        self.array(END_EFFECTOR_POSITION)
+    }
+
+    /// Returns the values of a feature of `N` values; `None` where the plant does not offer it in this size.
+    pub fn array<const N: usize>(&self, name: &str) -> Option<[f64; N]> {
+        self.feature(name)?.try_into().ok()
+    }
 }
 
 /// Picture of one camera, upright: row 0 is the top.

@@ -1,6 +1,9 @@
 //! Sensor model: noise between the plant's exact poses and the observation that policies receive.
 
+use std::sync::Arc;
+
 use aegis_core::Observation;
+use aegis_core::feature::{OBJECT_PREFIX, POSITION_SUFFIX};
 use rand::Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
@@ -25,12 +28,16 @@ impl SensorNoise {
         Err(format!("found {}; valid is 0 or more metres", self.object_position_sd))
     }
 
-    /// Perturbs an observation in place.
+    /// Perturbs the position of every object in place, in the order of the schema.
     pub fn apply(&self, observation: &mut Observation, generator: &mut impl Rng) {
         // An invalid standard deviation gives no distribution, and then no noise is added.
         let Ok(noise) = Normal::new(0.0, self.object_position_sd) else { return };
-        for object in &mut observation.objects {
-            for coordinate in &mut object.pose.position {
+        let schema = Arc::clone(&observation.schema);
+        let positions = schema.ranges().filter(|(feature, _)| {
+            feature.name.starts_with(OBJECT_PREFIX) && feature.name.ends_with(POSITION_SUFFIX)
+        });
+        for (_, range) in positions {
+            for coordinate in observation.values.get_mut(range).into_iter().flatten() {
                 *coordinate += noise.sample(generator);
             }
         }

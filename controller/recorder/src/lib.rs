@@ -188,7 +188,7 @@ impl Recorder for EpisodeRecording {
         self.episode.steps.push(Step {
             taken,
             driver: record.driver,
-            end_effector: record.observation.proprioception.end_effector.position,
+            end_effector: record.observation.end_effector().unwrap_or([f64::NAN; 3]),
             success: record.success,
         });
     }

@@ -212,7 +212,14 @@ impl PlantListener {
                 snapshot_recorder.take(received, &moved);
             }
             let stamps = (received, moved.stamp_ns);
-            self.show(stamps, episode, sequence, success, moved.observation.at(sequence));
+            let known = self.newest().map(|(_, observation)| Arc::clone(&observation.schema));
+            match moved.observation.at(sequence, known.as_ref()) {
+                Ok(observation) => self.show(stamps, episode, sequence, success, observation),
+                Err(error) => {
+                    self.malformed.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!("observation {sequence} cannot be read: {error}");
+                }
+            }
         }
     }
 
@@ -230,6 +237,7 @@ impl PlantListener {
         let known = offset.taken(stamp_ns, received);
         drop(offset);
         let content = content(&observation);
+        let pictures = content.digest;
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         // An observation of unknown age counts as old as possible.
         let taken = known.unwrap_or(Duration::ZERO);
@@ -261,7 +269,6 @@ impl PlantListener {
                 }
             }
         }
-        let pictures = content.digest;
         let taken = Some(taken);
         let seen =
             ObservationStamp { episode, sequence, arrived: 1, received, pictures, success, fault, taken };
@@ -271,17 +278,6 @@ impl PlantListener {
 
 /// Returns the digest and the plausibility of everything that a policy can read of an observation, by feature.
 fn content(observation: &Observation) -> Content {
-    let Observation { proprioception, objects, .. } = observation;
-    let pose = |pose: &aegis_core::Pose| {
-        let ([x, y, z], [w, i, j, k]) = (pose.position, pose.orientation);
-        [x, y, z, w, i, j, k]
-    };
-    let end_effector = pose(&proprioception.end_effector);
-    let objects: Vec<f64> = objects.iter().flat_map(|object| pose(&object.pose)).collect();
-    Content::of([
-        ("joint_positions", &proprioception.joint_positions[..]),
-        ("end_effector", &end_effector),
-        ("gripper", &proprioception.gripper),
-        ("objects", &objects),
-    ])
+    let ranges = observation.schema.ranges();
+    Content::of(ranges.filter_map(|(feature, range)| Some((&*feature.name, observation.values.get(range)?))))
 }

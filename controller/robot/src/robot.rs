@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_core::control::{ChannelKind, ControlSettings, ControllerConfig};
-use aegis_core::{GateLimits, Observation, Probe, Proprioception, Start};
+use aegis_core::{GateLimits, Observation, Probe, Start};
 use aegis_files::sha256;
 use aegis_link::{Endpoint, KeyExprs};
 use aegis_policies::card::ModelCard;
@@ -65,30 +65,25 @@ pub struct RobotFile {
     /// Starts of the episodes, in the order in which the episodes run.
     #[serde(deserialize_with = "reading::starts")]
     pub starts: Vec<Start>,
-    /// For each channel, which of the plant's readings measures its position, such as `joint_positions/0` or `gripper/1`.
+    /// For each channel, which of the plant's readings measures its position, such as `joint_positions/0` or `gripper_positions/1`.
     /// Empty for rate and discrete channels, which start at `rest`. Every position channel needs a reading.
     #[serde(default)]
     pub pose: Vec<String>,
 }
 
-/// One value of an observation's proprioception.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reading {
-    /// Position of the arm joint with this index.
-    Joint(usize),
-    /// Position of the finger joint with this index.
-    Finger(usize),
+/// One value of an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Reading {
+    feature: String,
+    index: usize,
 }
 
 impl Reading {
+    /// Parses `FEATURE/INDEX`. `gripper` is the earlier name of `gripper_positions`.
     fn parse(text: &str) -> Option<Self> {
-        let (feature, index) = text.split_once('/')?;
-        let index = index.parse().ok()?;
-        match feature {
-            "joint_positions" => Some(Self::Joint(index)),
-            "gripper" => Some(Self::Finger(index)),
-            _ => None,
-        }
+        let (feature, index) = text.rsplit_once('/')?;
+        let feature = if feature == "gripper" { "gripper_positions" } else { feature };
+        (!feature.is_empty()).then_some(Self { feature: feature.to_owned(), index: index.parse().ok()? })
     }
 }
 
@@ -223,14 +218,10 @@ fn stands(
     rest: &[f32],
     observation: &Observation,
 ) -> Result<Vec<f32>, (usize, usize)> {
-    let Proprioception { joint_positions, gripper, .. } = &observation.proprioception;
     let pose = readings.iter().zip(rest).enumerate().map(|(channel, (reading, rest))| {
-        let (values, index) = match reading {
-            None => return Ok(*rest),
-            Some(Reading::Joint(index)) => (joint_positions, *index),
-            Some(Reading::Finger(index)) => (gripper, *index),
-        };
-        values.get(index).map(|value| *value as f32).ok_or((channel, values.len()))
+        let Some(Reading { feature, index }) = reading else { return Ok(*rest) };
+        let values = observation.feature(feature).unwrap_or_default();
+        values.get(*index).map(|value| *value as f32).ok_or((channel, values.len()))
     });
     pose.collect()
 }
@@ -281,7 +272,7 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
             (Some(reading), ChannelKind::Position) => Ok(Some(reading)),
             (None, ChannelKind::Rate | ChannelKind::Discrete) if name.is_empty() => Ok(None),
             (_, ChannelKind::Position) => {
-                let valid = "joint_positions/N or gripper/N: where this position is read";
+                let valid = "FEATURE/N, as joint_positions/0: where this position is read";
                 Err(format!("pose[{index}]: found {name:?}; valid is {valid}"))
             }
             (_, ChannelKind::Rate | ChannelKind::Discrete) => {

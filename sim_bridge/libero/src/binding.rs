@@ -15,6 +15,9 @@ use crate::osc::{ArmState, JOINTS, JointVector, Osc, Target};
 use crate::placement::Placements;
 use crate::task::{ArmInfo, TaskInfo};
 
+/// Body whose orientation robosuite takes for the end effector's.
+const HAND: &str = "robot0_right_hand";
+
 /// A compiled model with the indices and constants that the plant needs.
 #[derive(Debug)]
 pub(crate) struct BoundTask {
@@ -30,8 +33,10 @@ pub(crate) struct BoundTask {
     pub fingers: [usize; FINGERS],
     /// Addresses in `ctrl`.
     pub finger_actuators: [usize; FINGERS],
-    /// Name and body of each movable object.
-    pub objects: Vec<(Arc<str>, usize)>,
+    /// Body of the hand, whose orientation robosuite calls the end effector's.
+    pub hand: usize,
+    /// Body of each movable object.
+    pub objects: Vec<usize>,
     pub substeps: u32,
     pub memory: Memory,
     /// Description of how new starts are drawn, where the export has one.
@@ -96,8 +101,7 @@ impl BoundTask {
             .objects
             .iter()
             .map(|object| {
-                let body = names.one(MjtObjBase::mjOBJ_BODY, "objects.root_body", &object.root_body)?;
-                Ok((Arc::from(object.name.as_str()), body))
+                names.one(MjtObjBase::mjOBJ_BODY, "objects.root_body", &object.root_body)
             })
             .collect::<Result<_, SuiteError>>()?;
         let fingers = fingers.map(|joint| model.jnt_qposadr()[joint] as usize);
@@ -119,6 +123,7 @@ impl BoundTask {
             )?,
             fingers,
             finger_actuators,
+            hand: names.body("robot", HAND)?,
             objects,
             substeps: task.substeps,
             memory,

@@ -6,7 +6,9 @@ mod scene;
 
 use std::sync::Arc;
 
-pub(crate) use renderer::Studio;
+use aegis_core::Feature;
+
+pub(crate) use renderer::Renderer;
 pub(crate) use scene::TexturedScene;
 
 /// Maximum width of a picture, pixels: that of MuJoCo's off-screen buffer in LIBERO's scenes.
@@ -59,6 +61,12 @@ impl Cameras {
             return Err(CameraError::Size { width, height });
         }
         Ok(Self { names: names.iter().copied().map(Arc::from).collect(), width, height })
+    }
+
+    /// Returns the cameras as features.
+    pub(crate) fn features(&self) -> impl Iterator<Item = Feature> {
+        let (height, width) = (self.height as usize, self.width as usize);
+        self.names.iter().map(move |name| Feature::camera(Arc::clone(name), height, width))
     }
 }
 

@@ -26,6 +26,7 @@ pub mod osc;
 mod placement;
 pub mod plant;
 mod resume;
+mod schema;
 pub mod sampler;
 mod scene_files;
 mod settling;

@@ -4,15 +4,16 @@
 use std::sync::Arc;
 
 use aegis_core::policy::{Plant, PlantError, Saved, Start, Transition};
-use aegis_core::{Frame, ObjectPose, Observation, Pose, Proprioception};
+use aegis_core::{Frame, Observation, Pose, Schema};
 use mujoco_rs::prelude::{MjData, MjModel, MjtWarning};
 use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 
 use crate::binding::{BoundTask, Memory};
-use crate::camera::{Cameras, DrawnState, Studio};
+use crate::camera::{Cameras, DrawnState, Renderer};
 use crate::error::backend;
 use crate::integration::Integration;
 use crate::osc::{ArmState, COMMAND};
+use crate::schema::schema;
 use crate::snapshot::Snapshot;
 use crate::suite::Suite;
 use crate::task::AfterReset;
@@ -32,19 +33,21 @@ pub const ACTION: usize = COMMAND + 1;
 /// Observations read the simulation's arrays at the end of a control step: joint and finger positions are current, while
 /// the poses of the grip site and the objects come from the last forward pass, one physics step (2 ms) earlier. After a
 /// reset both are from the same state. Upstream's `step` returns an observation that is sampled yet another physics step
-/// earlier, by its sensors' clock. The end-effector orientation is that of the grip site's rotation matrix; its quaternion
-/// has a positive largest component.
+/// earlier, by its sensors' clock. The quaternion `eef_site_quaternion` is that of the grip site's rotation
+/// matrix; its largest component is positive. `schema.rs` lists the features.
 #[derive(Debug)]
 pub struct LiberoPlant {
     suite: Suite,
     episode: Option<Episode>,
-    studio: Option<Studio>,
+    renderer: Option<Renderer>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Episode {
     pub(crate) task: usize,
     pub(crate) bound: Arc<BoundTask>,
+    /// Features and actions, with the plant's cameras.
+    pub(crate) schema: Arc<Schema>,
     pub(crate) data: MjData<Arc<MjModel>>,
     pub(crate) memory: Memory,
     pub(crate) start_time: f64,
@@ -57,7 +60,7 @@ pub(crate) struct Episode {
 impl LiberoPlant {
     /// Creates an environment without cameras; it needs a reset before the first step.
     pub fn new(suite: Suite) -> Self {
-        Self { suite, episode: None, studio: None }
+        Self { suite, episode: None, renderer: None }
     }
 
     /// Creates an environment whose [`Plant::frames`] returns the pictures of these cameras.
@@ -65,7 +68,7 @@ impl LiberoPlant {
     /// The physics is the same bit for bit as without cameras. Textured scenes are compiled, and OpenGL is opened, when a
     /// picture is first asked for.
     pub fn with_cameras(suite: Suite, cameras: Cameras) -> Self {
-        Self { suite, episode: None, studio: Some(Studio::new(cameras)) }
+        Self { suite, episode: None, renderer: Some(Renderer::new(cameras)) }
     }
 
     /// Returns the physical state in upstream's layout: time, positions, velocities, `[1 + nq + nv]`. Empty before a reset.
@@ -143,7 +146,12 @@ impl LiberoPlant {
         let reusable = self.episode.take().filter(|episode| episode.task == task);
         let episode = match reusable {
             Some(episode) => episode,
-            None => Episode::new(task, self.suite.bound(task)?)?,
+            None => {
+                let cameras = self.renderer.as_ref().map(Renderer::cameras);
+                let schema = schema(self.suite.info(task)?, cameras)
+                    .map_err(|error| PlantError::Backend(error.to_string()))?;
+                Episode::new(task, self.suite.bound(task)?, Arc::new(schema))?
+            }
         };
         Ok(self.episode.insert(episode))
     }
@@ -181,13 +189,13 @@ impl Plant for LiberoPlant {
 
     /// Draws the pictures of upstream's observation; see [`Cameras`]. Returns no pictures before the first reset.
     fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
-        let (Some(studio), Some(episode)) = (&mut self.studio, &self.episode) else { return Ok(Vec::new()) };
-        studio.draw(self.suite.textured(episode.task)?, &episode.seen)
+        let (Some(renderer), Some(episode)) = (&mut self.renderer, &self.episode) else { return Ok(Vec::new()) };
+        renderer.draw(self.suite.textured(episode.task)?, &episode.seen)
     }
 }
 
 impl Episode {
-    fn new(task: usize, bound: Arc<BoundTask>) -> Result<Self, PlantError> {
+    fn new(task: usize, bound: Arc<BoundTask>, schema: Arc<Schema>) -> Result<Self, PlantError> {
         let data = MjData::try_new(Arc::clone(&bound.model)).map_err(backend)?;
         let last_pass = Integration::of(&data);
         Ok(Self {
@@ -199,6 +207,7 @@ impl Episode {
             last_pass,
             seen: DrawnState::default(),
             bound,
+            schema,
         })
     }
 
@@ -270,27 +279,28 @@ impl Episode {
 
     pub(crate) fn observation(&self) -> Observation {
         let (position, orientation) = self.bound.arm.grip_pose(&self.data);
-        let rotation = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(orientation));
-        let qpos = self.data.qpos();
+        let site = UnitQuaternion::from_rotation_matrix(&Rotation3::from_matrix_unchecked(orientation));
+        let (qpos, qvel) = (self.data.qpos(), self.data.qvel());
+        let xyzw = |[w, x, y, z]: [f64; 4]| [x, y, z, w];
+        let mut values = Vec::with_capacity(self.schema.width());
+        values.extend(self.bound.arm.positions.map(|address| qpos[address]));
+        values.extend(self.bound.arm.dofs.map(|address| qvel[address]));
+        values.extend(position.iter());
+        values.extend(xyzw(self.data.xquat()[self.bound.hand]));
+        values.extend([site.i, site.j, site.k, site.w]);
+        values.extend(self.bound.fingers.map(|address| qpos[address]));
+        for body in &self.bound.objects {
+            let Pose { position, orientation } = self.body_pose(*body);
+            values.extend(position);
+            values.extend(xyzw(orientation));
+        }
         Observation {
             step: self.step,
             plant_time: self.data.time() - self.start_time,
             task: self.task,
             instruction: Arc::clone(&self.bound.instruction),
-            proprioception: Proprioception {
-                joint_positions: self.bound.arm.positions.map(|address| qpos[address]).to_vec(),
-                end_effector: Pose {
-                    position: position.into(),
-                    orientation: [rotation.w, rotation.i, rotation.j, rotation.k],
-                },
-                gripper: self.bound.fingers.map(|address| qpos[address]).to_vec(),
-            },
-            objects: self
-                .bound
-                .objects
-                .iter()
-                .map(|(name, body)| ObjectPose { name: Arc::clone(name), pose: self.body_pose(*body) })
-                .collect(),
+            schema: Arc::clone(&self.schema),
+            values,
             frames: [].into(),
         }
     }

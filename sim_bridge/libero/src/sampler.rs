@@ -288,7 +288,7 @@ fn pose(data: &Data, body: usize) -> (Vector3<f64>, Matrix3<f64>) {
 /// met at any step.
 fn settle(plant: &mut LiberoPlant) -> Result<(Vec<Settling>, bool), PlantError> {
     let episode = plant.episode().ok_or(PlantError::NotReset)?;
-    let bodies: Vec<usize> = episode.bound.objects.iter().map(|(_, body)| *body).collect();
+    let bodies: Vec<usize> = episode.bound.objects.clone();
     let placed: Vec<_> = bodies.iter().map(|body| pose(&episode.data, *body)).collect();
     let mut held = false;
     for _ in 0..SETTLE_STEPS {
@@ -346,7 +346,7 @@ fn solid(bound: &BoundTask, info: Option<&TaskInfo>) -> BTreeSet<i32> {
     let fixtures =
         fixtures.filter_map(|fixture| model.name_to_id(MjtObjBase::mjOBJ_BODY, &fixture.root_body));
     let robot = model.site_bodyid()[bound.arm.grip_site] as usize;
-    let objects = bound.objects.iter().map(|(_, body)| *body);
+    let objects = bound.objects.iter().copied();
     objects.chain(fixtures).chain([robot]).map(|body| model.body_rootid()[body]).collect()
 }
 
@@ -354,7 +354,7 @@ fn solid(bound: &BoundTask, info: Option<&TaskInfo>) -> BTreeSet<i32> {
 fn overlap(episode: &Episode, counts: impl Fn(i32) -> bool) -> f64 {
     let model = &episode.bound.model;
     let objects: BTreeSet<i32> =
-        episode.bound.objects.iter().map(|(_, body)| model.body_rootid()[*body]).collect();
+        episode.bound.objects.iter().map(|body| model.body_rootid()[*body]).collect();
     let deep = episode.data.contact().iter().filter_map(|contact| {
         let [first, second] =
             contact.geom.map(|geom| model.body_rootid()[model.geom_bodyid()[geom as usize] as usize]);

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aegis_core::{Frame, Observation, Plant, PlantError, Start, Transition};
+use aegis_core::{Frame, Observation, Plant, PlantError, Schema, Start, Transition};
 use zenoh::Wait;
 use zenoh::handlers::{FifoChannel, FifoChannelHandler};
 use zenoh::pubsub::{Publisher, Subscriber};
@@ -113,6 +113,8 @@ pub struct ZenohPlant {
     /// Number of commands sent in this episode. Free-running only.
     commands: u32,
     state: Vec<f64>,
+    /// Schema of the newest observation.
+    schema: Option<Arc<Schema>>,
     counters: Counters,
     end: Arc<AtomicBool>,
     seen: Arc<Mutex<Option<Seen>>>,
@@ -202,6 +204,7 @@ impl ZenohPlant {
             stamp_ns: 0,
             commands: 0,
             state: Vec::new(),
+            schema: None,
             counters: Counters::default(),
             end,
             seen,
@@ -307,10 +310,14 @@ impl ZenohPlant {
         if stopped { lost("it stopped by itself and waits for a reset".into()) } else { Ok(()) }
     }
 
-    fn moved(&mut self, moved: Moved) -> Transition {
+    fn moved(&mut self, moved: Moved) -> Result<Transition, PlantError> {
         (self.sequence, self.stamp_ns) = (moved.sequence, moved.stamp_ns);
         self.state = moved.state;
-        Transition { observation: moved.observation.at(moved.sequence), success: moved.success }
+        let observation = moved.observation.at(moved.sequence, self.schema.as_ref());
+        let observation =
+            observation.map_err(|error| PlantError::Backend(format!("plant {:?}: {error}", self.name)))?;
+        self.schema = Some(Arc::clone(&observation.schema));
+        Ok(Transition { observation, success: moved.success })
     }
 
     /// Sends a command and waits for the next observation, whether the plant has executed the command or not.
@@ -332,7 +339,7 @@ impl ZenohPlant {
                 Ok(bytes) => match Message::decode(&bytes) {
                     Ok(Message::Moved(moved)) if self.is_news(&moved) => {
                         self.counters.missed += u64::from(moved.sequence - self.sequence - 1);
-                        return Ok(self.moved(moved));
+                        return self.moved(moved);
                     }
                     Ok(_) => self.counters.stale += 1,
                     Err(_) => self.counters.malformed += 1,
@@ -367,7 +374,7 @@ impl Plant for ZenohPlant {
             initial_state: index(start.initial_state, "initial state")?,
         };
         match self.ask(&reset.into(), self.patience.reset)? {
-            Message::Moved(moved) => Ok(self.moved(moved).observation),
+            Message::Moved(moved) => Ok(self.moved(moved)?.observation),
             other => Err(PlantError::Backend(format!("{} answers a reset", other.name()))),
         }
     }
@@ -390,7 +397,7 @@ impl Plant for ZenohPlant {
             action: action.to_vec(),
         };
         match self.ask(&step.into(), self.patience.step)? {
-            Message::Moved(moved) => Ok(self.moved(moved)),
+            Message::Moved(moved) => self.moved(moved),
             other => Err(PlantError::Backend(format!("{} answers a step", other.name()))),
         }
     }

@@ -47,11 +47,12 @@ pub fn serve_policy(
     let _questions = session.declare_queryable(&key).callback(callback).wait()?;
     let _present = session.liveliness().declare_token(format!("{key}/{model}")).wait()?;
     ready();
+    let mut schema = None;
     while !stop.load(Ordering::Relaxed) {
         match inbox.recv_timeout(POLL_INTERVAL) {
             Ok(query) => {
                 let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
-                let answer = answer(&bytes, model, policy).encode();
+                let answer = answer(&bytes, model, policy, &mut schema).encode();
                 // A lost answer needs no handling: the controller has its own deadline.
                 let _ = query.reply(query.key_expr().clone(), answer).wait();
             }
@@ -62,14 +63,24 @@ pub fn serve_policy(
     Ok(())
 }
 
-fn answer(bytes: &[u8], model: &str, policy: &mut dyn Policy) -> Message {
+fn answer(
+    bytes: &[u8],
+    model: &str,
+    policy: &mut dyn Policy,
+    schema: &mut Option<Arc<Schema>>,
+) -> Message {
     let refused = |code, reason: String| Refused { code, reason: reason.chars().take(1000).collect() }.into();
     let Infer { request, step, observation } = match Message::decode(bytes) {
         Ok(Message::Infer(infer)) => infer,
         Ok(other) => return refused(Code::Malformed, format!("{} is no question to a policy", other.name())),
         Err(error) => return refused(Code::Malformed, error.to_string()),
     };
-    match policy.infer(&observation.at(step)) {
+    let observation = match observation.at(step, schema.as_ref()) {
+        Ok(observation) => observation,
+        Err(error) => return refused(Code::Policy, error.to_string()),
+    };
+    *schema = Some(Arc::clone(&observation.schema));
+    match policy.infer(&observation) {
         Ok(Inference { chunk, .. }) => {
             let width = u32::try_from(chunk.width()).unwrap_or(u32::MAX);
             Inferred { request, model: model.into(), width, values: chunk.values().to_vec() }.into()

@@ -26,20 +26,20 @@ pub enum Refusal {
     /// The sequence number is not larger than that of the newest observation.
     NotNewer,
     /// The content is faulty; names the fault and the feature.
-    Content(ContentFault, &'static str),
+    Content(ContentFault, String),
 }
 
 /// Digest of an observation's values, with the first implausible value's fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     /// FNV-1a over the bits of every value; never 0.
     pub digest: u64,
-    fault: Option<(ContentFault, &'static str)>,
+    fault: Option<(ContentFault, String)>,
 }
 
 impl Content {
     /// Reads the values of every feature, in order.
-    pub fn of<'a>(features: impl IntoIterator<Item = (&'static str, &'a [f64])>) -> Self {
+    pub fn of<'a>(features: impl IntoIterator<Item = (&'a str, &'a [f64])>) -> Self {
         let (mut digest, mut fault) = (0xcbf2_9ce4_8422_2325_u64, None);
         for (name, values) in features {
             for value in values {
@@ -49,7 +49,7 @@ impl Content {
                 if !plausible && fault.is_none() {
                     let finite = value.is_finite();
                     let kind = if finite { ContentFault::OutOfBounds } else { ContentFault::NotFinite };
-                    fault = Some((kind, name));
+                    fault = Some((kind, name.to_owned()));
                 }
             }
         }
@@ -91,7 +91,7 @@ impl Intake {
         let forward = time.is_finite() && self.time.is_none_or(|last| time > last);
         if !forward {
             let fault = if time.is_finite() { ContentFault::TimeBackward } else { ContentFault::NotFinite };
-            return Err(Refusal::Content(fault, "plant_time"));
+            return Err(Refusal::Content(fault, "plant_time".into()));
         }
         self.time = Some(time);
         Ok(())
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(take(3, 2, 0.1), Ok(()));
         assert_eq!(take(3, 2, 0.1), Err(Refusal::NotNewer));
         assert_eq!(take(3, 1, 0.05), Err(Refusal::NotNewer));
-        let backward = Refusal::Content(ContentFault::TimeBackward, "plant_time");
+        let backward = Refusal::Content(ContentFault::TimeBackward, "plant_time".into());
         assert_eq!(take(3, 3, 0.1), Err(backward));
         assert_eq!(take(3, 4, 0.2), Ok(()));
     }
@@ -131,7 +131,8 @@ mod tests {
         ] {
             let mut intake = Intake::default();
             let content = Content::of([("gripper", &[0.0][..]), ("joint_positions", &[0.1, value])]);
-            assert_eq!(intake.take(0, 1, 0.0, content), Err(Refusal::Content(fault, "joint_positions")));
+            let refused = Refusal::Content(fault, "joint_positions".into());
+            assert_eq!(intake.take(0, 1, 0.0, content.clone()), Err(refused));
             assert_eq!(intake.take(0, 1, 0.0, content), Err(Refusal::NotNewer), "its number has been seen");
         }
     }

@@ -81,7 +81,7 @@ impl Recorder for Trace {
             strong: record.driver == Driver::Strong,
             success: record.success,
             action: record.action.to_vec(),
-            end_effector: record.observation.proprioception.end_effector.position,
+            end_effector: record.observation.end_effector().unwrap_or([f64::NAN; 3]),
             boundary: self.boundary.take(),
             path: self.path,
         });

@@ -18,14 +18,14 @@ const SPARE_GEOMS: u32 = 1000;
 
 /// Source of one plant's pictures.
 #[derive(Debug)]
-pub(crate) struct Studio {
+pub(crate) struct Renderer {
     cameras: Cameras,
-    painter: Option<Painter>,
+    thread: Option<RenderThread>,
 }
 
 /// The rendering thread and the channel to it.
 #[derive(Debug)]
-struct Painter {
+struct RenderThread {
     /// Taken to end the thread.
     orders: Option<Sender<Order>>,
     thread: Option<JoinHandle<()>>,
@@ -38,30 +38,35 @@ struct Order {
     reply: Sender<Result<Vec<Frame>, PlantError>>,
 }
 
-impl Studio {
+impl Renderer {
     pub fn new(cameras: Cameras) -> Self {
-        Self { cameras, painter: None }
+        Self { cameras, thread: None }
+    }
+
+    /// Returns the cameras.
+    pub fn cameras(&self) -> &Cameras {
+        &self.cameras
     }
 
     /// Draws one picture from each camera.
     pub fn draw(&mut self, scene: Arc<TexturedScene>, seen: &DrawnState) -> Result<Vec<Frame>, PlantError> {
-        let painter = match &mut self.painter {
-            Some(painter) => painter,
-            None => self.painter.insert(Painter::start(self.cameras.clone())?),
+        let thread = match &mut self.thread {
+            Some(thread) => thread,
+            None => self.thread.insert(RenderThread::start(self.cameras.clone())?),
         };
         let (reply, pictures) = channel();
         let order = Order { scene, seen: seen.clone(), reply };
-        let sent = painter.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
+        let sent = thread.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
         let drawn = if sent { pictures.recv().ok() } else { None };
         drawn.unwrap_or_else(|| {
             // The thread panicked and printed the reason; the next request starts another thread.
-            self.painter = None;
+            self.thread = None;
             Err(PlantError::Backend("cameras: the drawing thread stopped".into()))
         })
     }
 }
 
-impl Painter {
+impl RenderThread {
     fn start(cameras: Cameras) -> Result<Self, PlantError> {
         let (orders, inbox) = channel();
         let thread = std::thread::Builder::new().name("cameras".into());
@@ -70,7 +75,7 @@ impl Painter {
     }
 }
 
-impl Drop for Painter {
+impl Drop for RenderThread {
     /// Ends the thread and waits for it, so that no OpenGL resource outlives the plant.
     fn drop(&mut self) {
         self.orders = None;

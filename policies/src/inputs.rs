@@ -1,0 +1,276 @@
+//! Inputs of a model, as its card describes them: which tensor is filled with what. The set of kinds is closed; features are
+//! named as the plant announces them.
+
+use serde::Deserialize;
+
+/// Name of the pseudo-feature that is the index of the task within its suite.
+pub const TASK: &str = "task";
+
+/// One input tensor of a model.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Input {
+    /// Numbers of the observation, one term after another.
+    Vector(VectorInput),
+    /// Picture of a camera.
+    Image(ImageInput),
+    /// Standard normal noise, drawn anew for each inference from the episode's own stream.
+    Noise(PlainInput),
+    /// An output of the previous inference; zeros at the first inference of an episode.
+    State(StateInput),
+    /// The same numbers at every inference.
+    Constant(ConstantInput),
+}
+
+impl Input {
+    /// Returns the name of the graph input.
+    pub fn tensor(&self) -> &str {
+        match self {
+            Self::Vector(VectorInput { tensor, .. })
+            | Self::Image(ImageInput { tensor, .. })
+            | Self::Noise(PlainInput { tensor, .. })
+            | Self::State(StateInput { tensor, .. })
+            | Self::Constant(ConstantInput { tensor, .. }) => tensor,
+        }
+    }
+
+    /// Returns the sizes that the card gives to free axes of the graph; empty where it gives none.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Vector(VectorInput { shape, .. })
+            | Self::Noise(PlainInput { shape, .. })
+            | Self::State(StateInput { shape, .. })
+            | Self::Constant(ConstantInput { shape, .. }) => shape,
+            Self::Image(_) => &[],
+        }
+    }
+
+    /// Returns whether the input depends on earlier inferences of the episode.
+    pub fn remembers(&self) -> bool {
+        match self {
+            Self::Vector(VectorInput { history, .. }) => *history > 1,
+            Self::State(_) => true,
+            Self::Image(_) | Self::Noise(_) | Self::Constant(_) => false,
+        }
+    }
+}
+
+/// Numbers of the observation, as `[terms]` or, with a history, `[history, terms]`, oldest first.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VectorInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Sizes for a graph with free axes beyond the first.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+    /// Parts of the vector, in order.
+    pub terms: Vec<Term>,
+    /// Number of observations, one per inference; before the first, the first is repeated.
+    #[serde(default = "one")]
+    pub history: usize,
+}
+
+/// Part of a vector: a feature, or some of its components, transformed. The steps are taken in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Term {
+    /// Name of the feature, or `task`.
+    pub feature: String,
+    /// First component and one past the last; all where omitted.
+    pub slice: Option<[usize; 2]>,
+    /// Feature of the same size that is subtracted.
+    pub relative_to: Option<String>,
+    /// Change of a rotation's representation.
+    pub transform: Option<Transform>,
+    /// Number of classes: the value is an index and becomes that many zeros and a one.
+    pub one_hot: Option<usize>,
+    /// Factor, one for all components or one for each.
+    pub scale: Option<Numbers>,
+    /// Summand after the factor, one for all components or one for each.
+    pub offset: Option<Numbers>,
+    /// Least and greatest value.
+    pub clip: Option<[f64; 2]>,
+}
+
+impl Term {
+    /// Returns a term that is a feature as it is.
+    pub fn of(feature: impl Into<String>) -> Self {
+        Self { feature: feature.into(), ..Self::default() }
+    }
+}
+
+/// Change of the representation of a rotation, from a unit quaternion in the order x, y, z, w.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transform {
+    /// Rotation vector, 3 values, as robosuite's `quat2axisangle` computes it.
+    AxisAngle,
+    /// First two columns of the rotation matrix, 6 values; Zhou et al., *On the Continuity of Rotation Representations in
+    /// Neural Networks*, CVPR 2019.
+    #[serde(rename = "rotation_6d")]
+    Rotation6d,
+}
+
+/// One number for all components, or one for each.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Numbers {
+    /// For all.
+    One(f64),
+    /// For each.
+    Each(Vec<f64>),
+}
+
+impl Numbers {
+    /// Returns the number for a component.
+    pub fn at(&self, component: usize) -> f64 {
+        match self {
+            Self::One(number) => *number,
+            Self::Each(numbers) => numbers.get(component).copied().unwrap_or(f64::NAN),
+        }
+    }
+
+    /// Returns how many components the numbers are for; `None` for any number.
+    pub fn count(&self) -> Option<usize> {
+        match self {
+            Self::One(_) => None,
+            Self::Each(numbers) => Some(numbers.len()),
+        }
+    }
+
+    /// Returns all numbers.
+    pub fn values(&self) -> &[f64] {
+        match self {
+            Self::One(number) => std::slice::from_ref(number),
+            Self::Each(numbers) => numbers,
+        }
+    }
+}
+
+/// Picture of a camera.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Name of the camera.
+    pub camera: String,
+    /// Height of the tensor's picture in pixels.
+    pub height: u32,
+    /// Width of the tensor's picture in pixels.
+    pub width: u32,
+    /// Order of the axes.
+    #[serde(default)]
+    pub layout: PixelLayout,
+    /// Degrees by which the picture is turned: 0 or 180.
+    #[serde(default)]
+    pub rotate: Rotation,
+    /// Whether the picture is mirrored left to right, after the turn.
+    #[serde(default)]
+    pub flip: bool,
+    /// How a picture of another size is brought to the tensor's.
+    #[serde(default)]
+    pub resize: Resize,
+    /// Height and width of the picture that a simulator is asked for; the tensor's where omitted.
+    pub render: Option<[u32; 2]>,
+    /// Mean of red, green and blue, in 0 to 1, which is subtracted. Only for tensors of floating point.
+    pub mean: Option<[f64; 3]>,
+    /// Standard deviation of red, green and blue, by which the difference is divided.
+    pub std: Option<[f64; 3]>,
+}
+
+impl ImageInput {
+    /// Returns height and width of the picture that a simulator is asked for.
+    pub fn rendered(&self) -> [u32; 2] {
+        self.render.unwrap_or([self.height, self.width])
+    }
+}
+
+/// Order of a picture's axes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PixelLayout {
+    /// `[1, height, width, 3]`.
+    #[default]
+    Hwc,
+    /// `[1, 3, height, width]`.
+    Chw,
+}
+
+/// Turn of a picture.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "u32")]
+pub enum Rotation {
+    /// As the plant shows it.
+    #[default]
+    None,
+    /// By 180°, as public LIBERO policies read pictures.
+    Half,
+}
+
+impl TryFrom<u32> for Rotation {
+    type Error = String;
+
+    fn try_from(degrees: u32) -> Result<Self, String> {
+        match degrees {
+            0 => Ok(Self::None),
+            180 => Ok(Self::Half),
+            found => Err(format!("rotate: found {found}; valid is 0 or 180")),
+        }
+    }
+}
+
+/// How a picture of another size is brought to the tensor's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// It is not: another size is refused.
+    #[default]
+    Exact,
+    /// Each axis by its own factor.
+    Stretch,
+    /// Both axes by one factor, in the middle of a black picture.
+    Pad,
+}
+
+/// An input that needs nothing but its name.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlainInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Sizes for a graph with free axes beyond the first.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+}
+
+/// An output that is fed back.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Name of the graph output, of the same type and shape.
+    pub output: String,
+    /// Sizes for a graph with free axes beyond the first.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+}
+
+/// An input that never changes.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConstantInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// The number for all values, or one number for each, row-major.
+    pub value: Numbers,
+    /// Sizes for a graph with free axes beyond the first.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+}
+
+fn one() -> usize {
+    1
+}

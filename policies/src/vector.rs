@@ -1,0 +1,278 @@
+//! Vector inputs bound to a plant's features: every name is looked up and every size is checked once, and an inference only
+//! copies numbers.
+
+use std::ops::Range;
+
+use aegis_core::feature::Schema;
+use aegis_core::{Observation, PolicyError};
+use nalgebra::{Quaternion, UnitQuaternion};
+
+use crate::inputs::{TASK, Term, Transform, VectorInput};
+
+/// A vector input bound to one schema.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundVector {
+    terms: Vec<BoundTerm>,
+    width: usize,
+}
+
+#[derive(Clone, Debug)]
+struct BoundTerm {
+    spec: Term,
+    source: Source,
+    minus: Option<Range<usize>>,
+    /// Number of values that the term gives.
+    width: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Task,
+    Values(Range<usize>),
+}
+
+impl BoundVector {
+    /// Binds the terms of an input to the features of a plant.
+    ///
+    /// # Errors
+    /// Term, field, what the card says and what the plant offers.
+    pub fn bind(input: &VectorInput, schema: &Schema) -> Result<Self, String> {
+        let bound = input.terms.iter().enumerate().map(|(index, term)| {
+            BoundTerm::bind(term, schema).map_err(|error| format!("terms[{index}].{error}"))
+        });
+        let terms: Vec<BoundTerm> = bound.collect::<Result<_, _>>()?;
+        let width = terms.iter().map(|term| term.width).sum();
+        Ok(Self { terms, width })
+    }
+
+    /// Returns the number of values of one observation.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Appends the values of one observation to `out`.
+    ///
+    /// # Errors
+    /// [`PolicyError::Observation`] for an index beyond a one-hot term's classes.
+    pub fn encode(&self, observation: &Observation, out: &mut Vec<f64>) -> Result<(), PolicyError> {
+        self.terms.iter().try_for_each(|term| term.encode(observation, out))
+    }
+}
+
+impl BoundTerm {
+    fn bind(term: &Term, schema: &Schema) -> Result<Self, String> {
+        let offered = || {
+            let names: Vec<String> = schema.ranges().map(|(feature, _)| feature.to_string()).collect();
+            let names = if names.is_empty() { "no features".into() } else { names.join(", ") };
+            format!("the plant offers {names}, and the index {TASK}")
+        };
+        let find = |field: &str, name: &str| {
+            schema.range(name).ok_or_else(|| format!("{field}: found {name:?}; {}", offered()))
+        };
+        let (source, size) = match &*term.feature {
+            TASK if schema.range(TASK).is_none() => (Source::Task, 1),
+            name => {
+                let all = find("feature", name)?;
+                let [first, end] = term.slice.unwrap_or([0, all.len()]);
+                if first >= end || end > all.len() {
+                    let most = all.len();
+                    return Err(format!("slice: found [{first}, {end}]; valid is within 0 and {most}, not empty"));
+                }
+                (Source::Values(all.start + first..all.start + end), end - first)
+            }
+        };
+        let minus = term.relative_to.as_ref().map(|name| find("relative_to", name)).transpose()?;
+        if let Some(minus) = minus.as_ref().filter(|minus| minus.len() != size) {
+            let found = minus.len();
+            return Err(format!("relative_to: found a feature of {found} values; valid is {size}, as the term has"));
+        }
+        let size = match (term.transform, term.one_hot) {
+            (Some(_), _) if size != 4 => {
+                return Err(format!("transform: found {size} values; valid is a quaternion's 4: x, y, z, w"));
+            }
+            (Some(_), Some(_)) => return Err("one_hot: found beside transform; valid is one of both".into()),
+            (Some(Transform::AxisAngle), None) => 3,
+            (Some(Transform::Rotation6d), None) => 6,
+            (None, Some(_)) if size != 1 => {
+                return Err(format!("one_hot: found {size} values; valid is 1, the index of a class"));
+            }
+            (None, Some(classes)) => classes,
+            (None, None) => size,
+        };
+        for (field, numbers) in [("scale", &term.scale), ("offset", &term.offset)] {
+            let Some(numbers) = numbers else { continue };
+            if let Some(count) = numbers.count().filter(|count| *count != size) {
+                return Err(format!("{field}: found {count} numbers; valid is one, or {size}"));
+            }
+            if numbers.values().iter().any(|number| !number.is_finite()) {
+                return Err(format!("{field}: found {:?}; valid are finite numbers", numbers.values()));
+            }
+        }
+        // Written so that NaN, which fails every comparison, is refused.
+        if let Some([low, high]) = term.clip
+            && !(low <= high)
+        {
+            return Err(format!("clip: found [{low}, {high}]; valid is the smaller number first"));
+        }
+        Ok(Self { spec: term.clone(), source, minus, width: size })
+    }
+
+    fn encode(&self, observation: &Observation, out: &mut Vec<f64>) -> Result<(), PolicyError> {
+        let begin = out.len();
+        match &self.source {
+            Source::Task => out.push(observation.task as f64),
+            Source::Values(range) => out.extend_from_slice(read(observation, range)?),
+        }
+        if let Some(minus) = &self.minus {
+            let others = read(observation, minus)?;
+            out[begin..].iter_mut().zip(others).for_each(|(value, other)| *value -= other);
+        }
+        if let Some(transform) = self.spec.transform {
+            let quaternion: [f64; 4] = [out[begin], out[begin + 1], out[begin + 2], out[begin + 3]];
+            out.truncate(begin);
+            match transform {
+                Transform::AxisAngle => out.extend(axis_angle(quaternion)),
+                Transform::Rotation6d => out.extend(rotation_columns(quaternion)),
+            }
+        }
+        if let Some(classes) = self.spec.one_hot {
+            let index = out[begin];
+            out.truncate(begin);
+            // Written so that NaN is refused too.
+            let is_class = index >= 0.0 && index < classes as f64;
+            if !is_class {
+                let (name, last) = (&self.spec.feature, classes.saturating_sub(1));
+                return Err(PolicyError::Observation(format!("{name}: found {index}; valid is 0 to {last}")));
+            }
+            out.extend((0..classes).map(|class| f64::from(u8::from(class == index as usize))));
+        }
+        let Term { scale, offset, clip, .. } = &self.spec;
+        for (component, value) in out[begin..].iter_mut().enumerate() {
+            if let Some(scale) = scale {
+                *value *= scale.at(component);
+            }
+            if let Some(offset) = offset {
+                *value += offset.at(component);
+            }
+            if let Some([low, high]) = clip {
+                *value = value.clamp(*low, *high);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read<'a>(observation: &'a Observation, range: &Range<usize>) -> Result<&'a [f64], PolicyError> {
+    observation.values.get(range.clone()).ok_or_else(|| PolicyError::Shape {
+        what: "observation".into(),
+        expected: format!("{} values", observation.schema.width()),
+        found: format!("{} values", observation.values.len()),
+    })
+}
+
+/// Returns the first two columns of the rotation matrix of a unit quaternion x, y, z, w.
+fn rotation_columns([x, y, z, w]: [f64; 4]) -> [f64; 6] {
+    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
+    let matrix = rotation.to_rotation_matrix();
+    let matrix = matrix.matrix();
+    [matrix[(0, 0)], matrix[(1, 0)], matrix[(2, 0)], matrix[(0, 1)], matrix[(1, 1)], matrix[(2, 1)]]
+}
+
+/// Returns the rotation vector of a unit quaternion x, y, z, w, as robosuite 1.4 computes it (`transform_utils.quat2axisangle`):
+/// w is clipped to −1 and 1, and a rotation by less than about 1e-8 is none.
+fn axis_angle([x, y, z, w]: [f64; 4]) -> [f64; 3] {
+    let w = w.clamp(-1.0, 1.0);
+    let sine = (1.0 - w * w).sqrt();
+    // `math.isclose(den, 0.0)` of Python, with its relative tolerance, is true for zero alone.
+    if sine == 0.0 {
+        return [0.0; 3];
+    }
+    [x, y, z].map(|axis| axis * 2.0 * w.acos() / sine)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use aegis_core::Feature;
+
+    use super::*;
+    use crate::inputs::Numbers;
+
+    fn observation() -> Observation {
+        let features = vec![
+            Feature::vector("joints", &["a", "b", "c"], "rad"),
+            Feature::vector("hand", &["x", "y", "z"], "m"),
+            Feature::vector("turn", &["x", "y", "z", "w"], ""),
+        ];
+        let half = std::f64::consts::FRAC_1_SQRT_2;
+        Observation {
+            step: 0,
+            plant_time: 0.0,
+            task: 3,
+            instruction: "".into(),
+            schema: Arc::new(Schema::new(features, Vec::new()).unwrap()),
+            values: vec![0.1, 0.2, 0.3, 1.0, 2.0, 3.0, half, 0.0, 0.0, half],
+            frames: [].into(),
+        }
+    }
+
+    fn encoded(term: Term) -> Result<Vec<f64>, String> {
+        let seen = observation();
+        let input = VectorInput { tensor: "x".into(), shape: vec![], terms: vec![term], history: 1 };
+        let bound = BoundVector::bind(&input, &seen.schema)?;
+        let mut out = Vec::new();
+        bound.encode(&seen, &mut out).map_err(|error| error.to_string())?;
+        assert_eq!(out.len(), bound.width());
+        Ok(out)
+    }
+
+    #[test]
+    fn each_step_of_a_term_is_taken_in_the_order_of_the_fields() {
+        assert_eq!(encoded(Term::of("joints")).unwrap(), [0.1, 0.2, 0.3]);
+        assert_eq!(encoded(Term { slice: Some([1, 3]), ..Term::of("joints") }).unwrap(), [0.2, 0.3]);
+        let relative = Term { relative_to: Some("hand".into()), ..Term::of("joints") };
+        assert_eq!(encoded(relative).unwrap(), [0.1 - 1.0, 0.2 - 2.0, 0.3 - 3.0]);
+        let scaled = Term {
+            scale: Some(Numbers::Each(vec![10.0, 10.0, 0.0])),
+            offset: Some(Numbers::One(-1.5)),
+            clip: Some([-1.0, 1.0]),
+            ..Term::of("joints")
+        };
+        assert_eq!(encoded(scaled).unwrap(), [-0.5, 0.5, -1.0]);
+        let task = encoded(Term { one_hot: Some(5), ..Term::of("task") }).unwrap();
+        assert_eq!(task, [0.0, 0.0, 0.0, 1.0, 0.0]);
+        assert_eq!(encoded(Term::of("task")).unwrap(), [3.0]);
+    }
+
+    #[test]
+    fn rotations_are_those_of_robosuite_and_of_their_matrix() {
+        let vector = encoded(Term { transform: Some(Transform::AxisAngle), ..Term::of("turn") }).unwrap();
+        let quarter = std::f64::consts::FRAC_PI_2;
+        assert!((vector[0] - quarter).abs() < 1e-15 && vector[1..] == [0.0, 0.0], "{vector:?}");
+        let columns = encoded(Term { transform: Some(Transform::Rotation6d), ..Term::of("turn") }).unwrap();
+        for (found, valid) in columns.iter().zip([1.0, 0.0, 0.0, 0.0, 0.0, 1.0]) {
+            assert!((found - valid).abs() < 1e-15, "{columns:?}");
+        }
+        assert_eq!(axis_angle([0.0, 0.0, 0.0, 1.0]), [0.0; 3]);
+        assert_eq!(axis_angle([0.0, 0.0, 0.0, -1.0 - 1e-9]), [0.0; 3]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_what_the_plant_offers() {
+        let refused = |term: Term| encoded(term).unwrap_err();
+        let error = refused(Term::of("elbows"));
+        assert!(error.starts_with("terms[0].feature: found \"elbows\"; the plant offers joints[3], hand[3]"), "{error}");
+        assert!(refused(Term { slice: Some([2, 5]), ..Term::of("joints") }).contains("slice: found [2, 5]"));
+        let short = Term { relative_to: Some("hand".into()), slice: Some([0, 2]), ..Term::of("joints") };
+        assert!(refused(short).contains("relative_to: found a feature of 3 values; valid is 2"));
+        let turned = Term { transform: Some(Transform::AxisAngle), ..Term::of("joints") };
+        assert!(refused(turned).contains("transform: found 3 values; valid is a quaternion's 4"));
+        assert!(refused(Term { one_hot: Some(3), ..Term::of("task") }).contains("task: found 3; valid is 0 to 2"));
+        assert!(refused(Term { one_hot: Some(3), ..Term::of("joints") }).contains("one_hot: found 3 values"));
+        let scaled = Term { scale: Some(Numbers::Each(vec![1.0])), ..Term::of("joints") };
+        assert!(refused(scaled).contains("scale: found 1 numbers; valid is one, or 3"));
+        let clipped = Term { clip: Some([1.0, f64::NAN]), ..Term::of("joints") };
+        assert!(refused(clipped).contains("clip: found [1, NaN]"));
+    }
+}
