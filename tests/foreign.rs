@@ -239,7 +239,7 @@ fn a_foreign_plant_executes_what_carries_its_session_and_says_so() {
     let mut claimed = FreeRunningPlant::claim(&session, NAME, Claimant::new("test"), |_| ()).unwrap();
     assert_eq!((claimed.claimed().action_width, claimed.claimed().period_ns), (2, 50_000_000));
     let (episode, first) = claimed.reset(Start { task: 0, initial_state: 0 }).unwrap();
-    let seen = &first.proprioception.joint_positions;
+    let seen = first.feature("joint_positions").unwrap();
     assert!((seen[0] - 0.5).abs() < 1e-3 && (seen[1] + 0.5).abs() < 1e-3, "a reset moves nothing: {seen:?}");
     let sender = claimed.sender().unwrap();
     let executes = |number: u32| move |line: &Value| is_period(line) && line["sequence"] == number;

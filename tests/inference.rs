@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use aegis_core::{Inference, ObjectPose, Observation, Policy, PolicyError, Pose, Proprioception};
+use aegis_core::{Inference, Observation, Policy, PolicyError};
 use aegis_policies::node_assignment::elsewhere;
-use aegis_policies::{HostSettings, OnnxPolicy, OpenError, Provider, ProviderChoice, encode};
+use aegis_policies::{HostSettings, OnnxPolicy, OpenError, Provider, ProviderChoice, layout};
 
 const FOREVER: f64 = 1e9;
 const FAR: Duration = Duration::from_secs(3600);
@@ -26,21 +26,21 @@ fn slow(settings: HostSettings) -> OnnxPolicy {
 
 /// Returns an observation whose encoding begins with `x`.
 fn observation(x: f64) -> Observation {
-    let pose = |x: f64| Pose { position: [x, 0.1, 1.0], orientation: [1.0, 0.0, 0.0, 0.0] };
-    let object = |name: &&str| ObjectPose { name: (*name).into(), pose: pose(0.05) };
-    Observation {
-        step: 0,
-        plant_time: 0.0,
-        task: 3,
-        instruction: "pick up the black bowl".into(),
-        proprioception: Proprioception {
-            joint_positions: vec![0.1; 7],
-            end_effector: pose(x),
-            gripper: vec![0.02, -0.02],
-        },
-        objects: encode::OBJECTS.iter().map(object).collect(),
-        frames: [].into(),
+    let [position, other] = [[x, 0.1, 1.0], [0.05, 0.1, 1.0]];
+    let quaternion = [0.0, 0.0, 0.0, 1.0];
+    let names =
+        layout::OBJECTS.map(|name| ["position", "quaternion"].map(|part| format!("object/{name}/{part}")));
+    let mut features: Vec<(&str, &[f64])> = vec![
+        ("joint_positions", &[0.1; 7]),
+        ("eef_position", &position),
+        ("eef_site_quaternion", &quaternion),
+        ("gripper_positions", &[0.02, -0.02]),
+    ];
+    for [place, turn] in &names {
+        features.extend([(place.as_str(), &other[..]), (turn.as_str(), &quaternion[..])]);
     }
+    let instruction = "pick up the black bowl".into();
+    Observation { task: 3, instruction, ..Observation::of(&features).unwrap() }
 }
 
 /// Returns eight observations that differ in the x position of the end effector.

@@ -13,6 +13,7 @@ mod foreign;
 mod foreign_models;
 mod frames;
 mod inference;
+mod inputs;
 mod integrity;
 mod keys;
 mod launch;

@@ -9,9 +9,9 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use aegis_core::{Observation, Plant, PlantError, Pose, Start};
+use aegis_core::{Observation, Plant, PlantError, Start};
 use aegis_experiments::EpisodeResult;
-use aegis_link::wire::{Message, Mode, Phase};
+use aegis_link::wire::{Message, Mode, Observed, Phase, Placement};
 use aegis_link::{Credentials, Endpoint, KeyExprs, LinkError, Role, Timeouts, ZenohPlant, open_guarded};
 use aegis_sim::LiberoPlant;
 use zenoh::Wait;
@@ -81,25 +81,25 @@ impl Drop for Peer {
 /// Returns the largest difference between any two numbers of the observations that a policy may read: seconds, metres, radians,
 /// quaternion components.
 fn difference(one: &Observation, other: &Observation) -> f64 {
-    let flat = |seen: &Observation| {
-        let pose = |pose: &Pose| {
+    // What the wire carries of both.
+    let (one, other) = (Observed::from(one), Observed::from(other));
+    let flat = |seen: &Observed| {
+        let pose = |pose: &Placement| {
             // A quaternion and its negative are the same rotation.
             let sign = if pose.orientation.iter().find(|v| v.abs() > 1e-6) < Some(&0.0) { -1.0 } else { 1.0 };
             pose.position.into_iter().chain(pose.orientation.map(|v| sign * v)).collect::<Vec<_>>()
         };
-        let robot = &seen.proprioception;
         let mut all = vec![seen.plant_time];
-        all.extend(&robot.joint_positions);
-        all.extend(&robot.gripper);
-        all.extend(pose(&robot.end_effector));
+        all.extend(&seen.joint_positions);
+        all.extend(&seen.gripper);
+        all.extend(pose(&seen.end_effector));
         all.extend(seen.objects.iter().flat_map(|object| pose(&object.pose)));
         all
     };
-    let names =
-        |seen: &Observation| seen.objects.iter().map(|object| object.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(one), names(other));
-    assert_eq!((one.step, one.task, &one.instruction), (other.step, other.task, &other.instruction));
-    let (one, other) = (flat(one), flat(other));
+    let names = |seen: &Observed| seen.objects.iter().map(|object| object.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&one), names(&other));
+    assert_eq!((one.task, &one.instruction), (other.task, &other.instruction));
+    let (one, other) = (flat(&one), flat(&other));
     assert_eq!(one.len(), other.len());
     one.iter().zip(&other).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max)
 }
@@ -177,11 +177,11 @@ fn a_robot_in_python_follows_commands_and_stops_when_they_cease() {
     let mut robot =
         ZenohPlant::claim(&session, "robot", "test", Mode::FreeRunning, Timeouts::default()).unwrap();
     let start = Start { task: 0, initial_state: 0 };
-    assert_eq!(robot.reset(start).unwrap().proprioception.joint_positions, [0.0; 7]);
+    assert_eq!(robot.reset(start).unwrap().feature("joint_positions"), Some(&[0.0; 7][..]));
     let mut last = 0.0;
     for _ in 0..10 {
         let seen = robot.step(&[0.5; 7]).unwrap().observation;
-        last = seen.proprioception.joint_positions[6];
+        last = seen.feature("joint_positions").unwrap()[6];
     }
     assert!(last > 0.0, "ten commands moved nothing");
     // No further commands are sent.
@@ -233,7 +233,7 @@ fn a_robot_in_python_is_driven_over_tls_by_a_controller_and_by_no_watcher() {
     let mut robot = claim(&session, Duration::from_secs(60)).expect("a controller may");
     robot.reset(Start { task: 0, initial_state: 0 }).unwrap();
     let seen = robot.step(&[0.5; 7]).unwrap().observation;
-    assert_eq!(seen.proprioception.joint_positions.len(), 7);
+    assert_eq!(seen.feature("joint_positions").map(<[f64]>::len), Some(7));
 }
 
 /// Runs the Python side's own tests in one of its modules.

@@ -21,7 +21,7 @@ fn every_task_has_fifty_starts_and_steps() {
         assert!(start.instruction.to_lowercase().contains("bowl"), "{}", start.instruction);
         let moved = plant.step(&[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0]).expect("the plant steps");
         assert!(!moved.success);
-        assert!(moved.observation.proprioception.end_effector.position[2].is_finite());
+        assert!(moved.observation.end_effector().unwrap()[2].is_finite());
     }
 }
 

@@ -11,6 +11,7 @@ use crate::common::{Study, edit, folder, repository, runtime};
 use aegis_core::record::NoRecorder;
 use aegis_core::{Frame, Observation, Plant, PlantError, Policy, Probe, Start, Transition};
 use aegis_experiments::{Arm, EpisodeContext, EpisodeError, EpisodeResult, run_episode};
+use aegis_policies::layout::Layout;
 use aegis_policies::{CardError, ModelCard, OnnxPolicy, OpenError};
 use aegis_sim::{Cameras, LiberoPlant};
 
@@ -87,7 +88,7 @@ fn an_episode_on_pictures_draws_once_a_chunk_and_is_the_same_twice() {
 #[test]
 fn a_picture_of_another_size_or_camera_is_refused() {
     let mut policy = looking();
-    let vector = vec![0.0; policy.card().observation.width];
+    let vector = vec![0.0; Layout::Proprio.width()];
     let frame = |camera: &str, size: u32| Frame {
         camera: camera.into(),
         width: size,

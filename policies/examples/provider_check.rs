@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use aegis_core::{Activation, Inference};
-use aegis_policies::encode::Layout;
+use aegis_policies::layout::Layout;
 use aegis_policies::{HostSettings, OnnxPolicy, OnnxRuntime, ProviderChoice};
 use clap::Parser;
 use rand::RngExt;

@@ -1,5 +1,6 @@
 //! Tensors bound to a session once: named inputs that are written in place, and outputs that are read in place.
-//! Other outputs of the graph are not fetched. This module allocates nothing after a session has opened.
+//! Other outputs of the graph are not fetched. Numbers are doubles on this side, and are rounded to and from each tensor's element
+//! type here. This module allocates nothing after a session has opened.
 
 use aegis_core::PolicyError;
 use ort::memory::Allocator;
@@ -23,13 +24,38 @@ pub(crate) struct Binding {
 
 struct Bound {
     name: String,
+    kind: TensorElementType,
+    len: usize,
     tensor: DynTensor,
 }
 
 impl Bound {
     fn new(spec: &TensorSpec<'_>) -> ort::Result<Self> {
         let tensor = DynTensor::new(&Allocator::default(), spec.kind, spec.shape.as_slice())?;
-        Ok(Self { name: spec.name.to_owned(), tensor })
+        let len = spec.shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).product();
+        Ok(Self { name: spec.name.to_owned(), kind: spec.kind, len, tensor })
+    }
+
+    fn check(&self, found: usize) -> Result<(), PolicyError> {
+        if found == self.len {
+            return Ok(());
+        }
+        Err(PolicyError::Shape {
+            what: self.name.clone(),
+            expected: format!("{} values", self.len),
+            found: format!("{found} values"),
+        })
+    }
+
+    fn fill<T: PrimitiveTensorElementType + Copy>(
+        &mut self,
+        numbers: impl ExactSizeIterator<Item = f64>,
+        round: impl Fn(f64) -> T,
+    ) -> Result<(), PolicyError> {
+        self.check(numbers.len())?;
+        let (_, target) = self.tensor.try_extract_tensor_mut::<T>().map_err(backend)?;
+        target.iter_mut().zip(numbers).for_each(|(target, number)| *target = round(number));
+        Ok(())
     }
 }
 
@@ -55,25 +81,47 @@ impl Binding {
         Ok(Self { binding, inputs, outputs, on_device })
     }
 
-    /// Writes the values of the input with this index in the list of inputs.
-    pub(crate) fn write<T: PrimitiveTensorElementType + Copy>(
+    /// Writes the numbers of the input with this index in the list of inputs, each rounded to the tensor's element type.
+    pub(crate) fn write(
         &mut self,
         input: usize,
-        values: &[T],
+        numbers: impl ExactSizeIterator<Item = f64>,
     ) -> Result<(), PolicyError> {
-        let Some(bound) = self.inputs.get_mut(input) else {
-            return Err(PolicyError::Backend(format!("no input {input} is bound")));
-        };
-        let (_, target) = bound.tensor.try_extract_tensor_mut::<T>().map_err(backend)?;
-        if target.len() != values.len() {
-            return Err(PolicyError::Shape {
-                what: bound.name.clone(),
-                expected: format!("{} values", target.len()),
-                found: format!("{} values", values.len()),
-            });
+        let bound = self.input(input)?;
+        match bound.kind {
+            TensorElementType::Float32 => bound.fill(numbers, |number| number as f32),
+            TensorElementType::Float64 => bound.fill(numbers, |number| number),
+            TensorElementType::Float16 => bound.fill(numbers, half::f16::from_f64),
+            TensorElementType::Bfloat16 => bound.fill(numbers, half::bf16::from_f64),
+            TensorElementType::Int64 => bound.fill(numbers, |number| number as i64),
+            TensorElementType::Int32 => bound.fill(numbers, |number| number as i32),
+            TensorElementType::Uint8 => bound.fill(numbers, |number| number as u8),
+            TensorElementType::Bool => bound.fill(numbers, |number| number != 0.0),
+            other => Err(PolicyError::Backend(format!("{}: no values of type {other} are made", bound.name))),
         }
-        target.copy_from_slice(values);
+    }
+
+    /// Writes the bytes of the input with this index, whose element type is `uint8`.
+    pub(crate) fn write_bytes(&mut self, input: usize, bytes: &[u8]) -> Result<(), PolicyError> {
+        let bound = self.input(input)?;
+        bound.check(bytes.len())?;
+        let (_, target) = bound.tensor.try_extract_tensor_mut::<u8>().map_err(backend)?;
+        target.copy_from_slice(bytes);
         Ok(())
+    }
+
+    /// Returns the number of values of the input with this index.
+    pub(crate) fn len(&self, input: usize) -> usize {
+        self.inputs.get(input).map_or(0, |bound| bound.len)
+    }
+
+    /// Returns the element type of the input with this index.
+    pub(crate) fn kind(&self, input: usize) -> Option<TensorElementType> {
+        self.inputs.get(input).map(|bound| bound.kind)
+    }
+
+    fn input(&mut self, input: usize) -> Result<&mut Bound, PolicyError> {
+        self.inputs.get_mut(input).ok_or_else(|| PolicyError::Backend(format!("no input {input} is bound")))
     }
 
     /// Runs the graph on the inputs written last.
@@ -88,12 +136,44 @@ impl Binding {
         Ok(())
     }
 
-    /// Returns the values, after the last run, of the output with this index in the list of outputs.
-    pub(crate) fn read(&self, output: usize) -> Result<&[f32], PolicyError> {
-        let Some(bound) = self.outputs.get(output) else {
+    /// Appends the numbers, after the last run, of the output with this index in the list of outputs.
+    pub(crate) fn read(&self, output: usize, numbers: &mut Vec<f64>) -> Result<(), PolicyError> {
+        let Some(Bound { kind, tensor, name, .. }) = self.outputs.get(output) else {
             return Err(PolicyError::Backend(format!("no output {output} is bound")));
         };
-        Ok(bound.tensor.try_extract_tensor::<f32>().map_err(backend)?.1)
+        match kind {
+            TensorElementType::Float32 => {
+                numbers.extend(
+                    tensor.try_extract_tensor::<f32>().map_err(backend)?.1.iter().map(|n| f64::from(*n)),
+                );
+            }
+            TensorElementType::Float64 => {
+                numbers.extend(tensor.try_extract_tensor::<f64>().map_err(backend)?.1);
+            }
+            TensorElementType::Float16 => {
+                numbers.extend(
+                    tensor.try_extract_tensor::<half::f16>().map_err(backend)?.1.iter().map(|n| n.to_f64()),
+                );
+            }
+            TensorElementType::Bfloat16 => {
+                numbers.extend(
+                    tensor.try_extract_tensor::<half::bf16>().map_err(backend)?.1.iter().map(|n| n.to_f64()),
+                );
+            }
+            TensorElementType::Int64 => {
+                numbers
+                    .extend(tensor.try_extract_tensor::<i64>().map_err(backend)?.1.iter().map(|n| *n as f64));
+            }
+            TensorElementType::Int32 => {
+                numbers.extend(
+                    tensor.try_extract_tensor::<i32>().map_err(backend)?.1.iter().map(|n| f64::from(*n)),
+                );
+            }
+            other => {
+                return Err(PolicyError::Backend(format!("{name}: values of type {other} are not read")));
+            }
+        }
+        Ok(())
     }
 }
 

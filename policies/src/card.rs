@@ -5,15 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aegis_core::feature::OBJECT_PREFIX;
 use aegis_files::{mistaken, read_text, same_digest, sha256_of};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use crate::encode::Layout;
 use crate::external::{self, ExternalError};
+use crate::inputs::{ConstantInput, ImageInput, Input, Numbers, PixelLayout, Resize, Rotation, VectorInput};
+use crate::layout::Layout;
 
 /// Largest number of values of one tensor that a policy reads or returns.
 const MOST_VALUES: usize = 1 << 26;
+/// Largest number of observations that one input stacks.
+const MOST_HISTORY: usize = 1024;
+/// Largest number of classes of a one-hot term.
+const MOST_CLASSES: usize = 65_536;
 
 /// A model's card, a TOML file beside the weights.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,11 +33,13 @@ pub struct ModelCard {
     /// Files beside the ONNX file in which the model keeps weights.
     #[serde(default)]
     pub external: Vec<ExternalFile>,
-    /// The vector that the model reads.
-    pub observation: ObservationSpec,
-    /// The pictures that the model reads besides the vector.
+    observation: Option<ObservationSpec>,
     #[serde(default)]
-    pub frames: Vec<FrameSpec>,
+    frames: Vec<FrameSpec>,
+    /// Inputs of the model, in the order of the card. A card of the older form, with `[observation]` and `[[frames]]`, has the
+    /// inputs that these stand for.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
     /// The chunk of actions that the model returns.
     pub chunk: ChunkSpec,
     /// The activation that a probe may read, if the model returns one.
@@ -67,55 +75,103 @@ pub struct Weights {
     pub external: BTreeMap<String, Arc<[u8]>>,
 }
 
-/// The observation tensor, `float32[1, width]`.
+/// The observation tensor, `float32[1, width]`, by the name of a layout: the older form of one vector input.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ObservationSpec {
-    /// Name of the graph input.
-    pub tensor: String,
-    /// Meaning of the numbers.
+struct ObservationSpec {
+    tensor: String,
     #[serde(deserialize_with = "layout")]
-    pub layout: Layout,
-    /// Length of the vector.
-    pub width: usize,
+    layout: Layout,
+    width: usize,
 }
 
-/// The picture tensor of one camera, `uint8[1, height, width, 3]`: red, green, blue, row 0 at the top.
+/// The picture tensor of one camera, `uint8[1, height, width, 3]`: the older form of an image input.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct FrameSpec {
-    /// Name of the graph input.
-    pub tensor: String,
-    /// The camera's name in the plant.
-    pub camera: String,
-    /// Height in pixels.
-    pub height: u32,
-    /// Width in pixels.
-    pub width: u32,
+struct FrameSpec {
+    tensor: String,
+    camera: String,
+    height: u32,
+    width: u32,
 }
 
-/// The action tensor, `float32[1, horizon, width]`.
+/// The action tensor: `[1, horizon, width]`, `[horizon, width]` or, with a horizon of 1, `[1, width]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkSpec {
     /// Name of the graph output.
     pub tensor: String,
-    /// Control steps per chunk.
+    /// Actions that the graph returns.
     pub horizon: usize,
     /// Values per action.
     pub width: usize,
+    /// Number of the first actions that belong to observations of the past and are left out.
+    #[serde(default)]
+    pub skip: usize,
+    /// Number of actions after those that may be executed; all that follow where omitted.
+    pub execute: Option<usize>,
+    /// Name of each value in the policy's order, as the plant names its action channels. Without names, the values are the
+    /// plant's channels in order.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Factor, one for all values or one for each.
+    pub scale: Option<Numbers>,
+    /// Summand after the factor.
+    pub offset: Option<Numbers>,
+    /// Least and greatest value after both.
+    pub clip: Option<[f64; 2]>,
+    /// Threshold of a value that is open or closed.
+    pub gripper: Option<GripperSpec>,
 }
 
-/// The activation tensor, `float32[1, tokens, width]`; with one token also `float32[1, width]`.
+impl ChunkSpec {
+    /// Returns the number of actions of a chunk that may be executed.
+    pub fn steps(&self) -> usize {
+        let left = self.horizon.saturating_sub(self.skip);
+        self.execute.map_or(left, |execute| execute.min(left))
+    }
+}
+
+/// A value that becomes the plant's open or closed.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GripperSpec {
+    /// Index of the value within the policy's action.
+    pub value: usize,
+    /// Value, after scale, offset and clip, above which the gripper is closed.
+    pub threshold: f64,
+    /// What is sent for a closed gripper.
+    pub closed: f64,
+    /// What is sent for an open one.
+    pub open: f64,
+}
+
+/// The activation tensor, of any rank: `tokens` times `width` values.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ActivationSpec {
     /// Name of the graph output.
     pub tensor: String,
-    /// Number of tokens.
+    /// Number of tokens: the product of every axis but that of the features and the batch.
     pub tokens: usize,
     /// Values per token.
     pub width: usize,
+    /// What a probe reads of the tokens.
+    #[serde(default)]
+    pub pool: Pool,
+    /// Axis of the features, counted from 0 with the batch; the last where omitted.
+    pub axis: Option<usize>,
+}
+
+/// Pooling of the tokens of an activation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pool {
+    /// Mean over the tokens.
+    #[default]
+    Mean,
+    /// The last token.
+    Last,
 }
 
 /// Why a card or its model is refused.
@@ -142,6 +198,14 @@ pub enum CardError {
     NoActivation {
         /// The card.
         path: PathBuf,
+    },
+    /// An input or the chunk is described in a way that no model and no plant can have.
+    #[error("{path}: {reason}", path = path.display())]
+    Inputs {
+        /// The card.
+        path: PathBuf,
+        /// The field, what was found and what would be valid.
+        reason: String,
     },
     /// The width in the card is not that of the layout.
     #[error("{path}: observation.width: found {found}; valid is {valid} with layout {layout:?}", path = path.display())]
@@ -206,18 +270,89 @@ impl ModelCard {
         let text = read_text(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
         let mut card: Self = toml::from_str(&text)
             .map_err(|source| CardError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        let ObservationSpec { layout, width, .. } = card.observation;
-        if width != layout.width() {
-            return Err(CardError::Width {
-                path: path.to_owned(),
-                layout: layout.name(),
-                found: width,
-                valid: layout.width(),
-            });
-        }
         card.path = path.to_owned();
+        card.take_older_form()?;
         card.check_sizes()?;
         Ok(card)
+    }
+
+    /// Turns `[observation]` and `[[frames]]` into the inputs that they stand for.
+    fn take_older_form(&mut self) -> Result<(), CardError> {
+        let path = || self.path.clone();
+        let Some(ObservationSpec { tensor, layout, width }) = self.observation.clone() else {
+            let reason = match (self.inputs.is_empty(), self.frames.is_empty()) {
+                (true, _) => {
+                    "inputs: missing; valid is a table [[inputs]] for each input of the model, or [observation]"
+                }
+                (false, false) => "frames: found beside [[inputs]]; valid is an input of kind \"image\"",
+                (false, true) => return Ok(()),
+            };
+            return Err(CardError::Inputs { path: path(), reason: reason.into() });
+        };
+        if !self.inputs.is_empty() {
+            let reason = "observation: found beside [[inputs]]; valid is an input of kind \"vector\"";
+            return Err(CardError::Inputs { path: path(), reason: reason.into() });
+        }
+        if width != layout.width() {
+            let (layout, valid) = (layout.name(), layout.width());
+            return Err(CardError::Width { path: path(), layout, found: width, valid });
+        }
+        let shape = vec![1, width];
+        let vector = VectorInput { tensor, shape, terms: layout.terms(), history: 1 };
+        let image = |FrameSpec { tensor, camera, height, width }: &FrameSpec| {
+            Input::Image(ImageInput {
+                tensor: tensor.clone(),
+                camera: camera.clone(),
+                height: *height,
+                width: *width,
+                layout: PixelLayout::Hwc,
+                rotate: Rotation::None,
+                flip: false,
+                resize: Resize::Exact,
+                render: None,
+                mean: None,
+                std: None,
+            })
+        };
+        let images: Vec<Input> = self.frames.iter().map(image).collect();
+        self.inputs = [vec![Input::Vector(vector)], images].concat();
+        Ok(())
+    }
+
+    /// Returns the field of the card that an input came from, for messages.
+    pub(crate) fn place(&self, input: usize) -> String {
+        match (&self.observation, input) {
+            (Some(_), 0) => "observation".into(),
+            (Some(_), _) => "frames".into(),
+            (None, _) => format!("inputs[{input}]"),
+        }
+    }
+
+    /// Returns whether the card is of the older form, whose tensors have one element type each.
+    pub(crate) fn is_of_older_form(&self) -> bool {
+        self.observation.is_some()
+    }
+
+    /// Returns the images that the model reads.
+    pub fn images(&self) -> impl Iterator<Item = &ImageInput> {
+        self.inputs.iter().filter_map(|input| match input {
+            Input::Image(image) => Some(image),
+            _ => None,
+        })
+    }
+
+    /// Returns the features that the model reads and that only a simulator knows: poses of objects.
+    pub fn privileged(&self) -> Vec<&str> {
+        let mut found: Vec<&str> = Vec::new();
+        for input in &self.inputs {
+            let Input::Vector(VectorInput { terms, .. }) = input else { continue };
+            let names =
+                terms.iter().flat_map(|term| [Some(&term.feature), term.relative_to.as_ref()]).flatten();
+            found.extend(names.map(String::as_str).filter(|name| name.starts_with(OBJECT_PREFIX)));
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
     }
 
     /// Checks the sizes of all tensors, before memory is allocated for them.
@@ -225,18 +360,115 @@ impl ModelCard {
         let chunk = ("chunk", "horizon × width", vec![self.chunk.horizon, self.chunk.width]);
         let activation =
             self.activation.iter().map(|one| ("activation", "tokens × width", vec![one.tokens, one.width]));
-        let frames = self
-            .frames
-            .iter()
+        let images = self
+            .images()
             .map(|one| ("frames", "height × width × 3", vec![one.height as usize, one.width as usize, 3]));
-        for (field, what, sizes) in std::iter::once(chunk).chain(activation).chain(frames) {
+        for (field, what, sizes) in std::iter::once(chunk).chain(activation).chain(images) {
             let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
             if count.is_none_or(|count| !(1..=MOST_VALUES).contains(&count)) {
                 let found = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
                 return Err(CardError::Size { path: self.path.clone(), field, what, found });
             }
         }
+        self.check_inputs()
+            .and_then(|()| self.check_chunk())
+            .map_err(|reason| CardError::Inputs { path: self.path.clone(), reason })
+    }
+
+    fn check_inputs(&self) -> Result<(), String> {
+        for (index, input) in self.inputs.iter().enumerate() {
+            let place = self.place(index);
+            if self.inputs[..index].iter().any(|earlier| earlier.tensor() == input.tensor()) {
+                return Err(format!(
+                    "{place}.tensor: found {:?} twice; valid is each input once",
+                    input.tensor()
+                ));
+            }
+            match input {
+                Input::Vector(VectorInput { terms, history, .. }) => {
+                    if terms.is_empty() {
+                        return Err(format!("{place}.terms: found none; valid is one or more"));
+                    }
+                    if !(1..=MOST_HISTORY).contains(history) {
+                        return Err(format!(
+                            "{place}.history: found {history}; valid is 1 to {MOST_HISTORY}"
+                        ));
+                    }
+                    let classes = terms
+                        .iter()
+                        .find_map(|term| term.one_hot.filter(|n| !(1..=MOST_CLASSES).contains(n)));
+                    if let Some(found) = classes {
+                        return Err(format!(
+                            "{place}.terms: one_hot: found {found}; valid is 1 to {MOST_CLASSES}"
+                        ));
+                    }
+                }
+                Input::Image(image) => {
+                    let [height, width] = image.rendered();
+                    if height == 0 || width == 0 || (image.resize == Resize::Exact && image.render.is_some())
+                    {
+                        let found = format!("[{height}, {width}]");
+                        let valid = "height and width above 0, with resize = \"stretch\" or \"pad\"";
+                        return Err(format!("{place}.render: found {found}; valid is {valid}"));
+                    }
+                    let std = image.std.iter().flatten().find(|std| !(**std > 0.0 && std.is_finite()));
+                    if let Some(std) = std {
+                        return Err(format!("{place}.std: found {std}; valid is above 0"));
+                    }
+                }
+                Input::Constant(ConstantInput { value, .. }) => {
+                    if value.values().iter().any(|number| !number.is_finite()) {
+                        return Err(format!(
+                            "{place}.value: found {:?}; valid are finite numbers",
+                            value.values()
+                        ));
+                    }
+                }
+                Input::Noise(_) | Input::State(_) => {}
+            }
+        }
         Ok(())
+    }
+
+    fn check_chunk(&self) -> Result<(), String> {
+        let ChunkSpec { horizon, width, skip, execute, names, scale, offset, clip, gripper, .. } =
+            &self.chunk;
+        if skip >= horizon {
+            return Err(format!("chunk.skip: found {skip}; valid is below the horizon, {horizon}"));
+        }
+        if let Some(execute) = execute.filter(|execute| !(1..=horizon - skip).contains(execute)) {
+            let most = horizon - skip;
+            return Err(format!(
+                "chunk.execute: found {execute}; valid is 1 to {most}, the actions after chunk.skip"
+            ));
+        }
+        let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+        if !names.is_empty() && (names.len() != *width || twice.is_some()) {
+            return Err(format!("chunk.names: found {names:?}; valid is none, or {width} different names"));
+        }
+        for (field, numbers) in [("scale", scale), ("offset", offset)] {
+            let Some(numbers) = numbers else { continue };
+            let is_valid = numbers.count().is_none_or(|count| count == *width)
+                && numbers.values().iter().all(|number| number.is_finite());
+            if !is_valid {
+                let found = numbers.values();
+                return Err(format!(
+                    "chunk.{field}: found {found:?}; valid is one finite number, or {width}"
+                ));
+            }
+        }
+        // Written so that NaN, which fails every comparison, is refused.
+        if let Some([low, high]) = clip
+            && !(low <= high)
+        {
+            return Err(format!("chunk.clip: found [{low}, {high}]; valid is the smaller number first"));
+        }
+        match gripper {
+            Some(GripperSpec { value, .. }) if value >= width => {
+                Err(format!("chunk.gripper.value: found {value}; valid is 0 to {}", width - 1))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reads the weights, including external files, and checks each file against its digest.

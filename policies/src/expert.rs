@@ -4,6 +4,7 @@
 //! Its phase follows from the observation alone, so the expert can take over in any state: after a dropped bowl, with a
 //! gripper that closed on nothing, or with an arm that was pushed away.
 
+use aegis_core::feature::END_EFFECTOR_POSITION;
 use aegis_core::{Observation, Pose};
 use nalgebra::{Matrix3, Quaternion, Rotation3, UnitQuaternion, Vector3};
 
@@ -84,12 +85,13 @@ impl Expert {
 
     fn scene(&self, observation: &Observation) -> Result<Scene, ExpertError> {
         let find = |name: &str| -> Result<Pose, ExpertError> {
-            let found = observation.objects.iter().find(|object| &*object.name == name);
-            finite(name, found.ok_or_else(|| ExpertError::Missing(name.to_owned()))?.pose)
+            finite(name, observation.object(name).ok_or_else(|| ExpertError::Missing(name.to_owned()))?)
         };
-        let robot = &observation.proprioception;
-        let [left, right] = robot.gripper[..] else { return Err(ExpertError::Fingers(robot.gripper.len())) };
-        let end_effector = finite("the end effector", robot.end_effector)?;
+        let fingers = observation.feature("gripper_positions").unwrap_or_default();
+        let [left, right] = fingers[..] else { return Err(ExpertError::Fingers(fingers.len())) };
+        let pose = observation.pose(END_EFFECTOR_POSITION, "eef_site_quaternion");
+        let end_effector =
+            finite("the end effector", pose.ok_or_else(|| ExpertError::Missing("eef_position".to_owned()))?)?;
         if !(left.is_finite() && right.is_finite()) {
             return Err(ExpertError::NotFinite("the gripper".to_owned()));
         }
@@ -188,7 +190,9 @@ fn finite(name: &str, pose: Pose) -> Result<Pose, ExpertError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::tests::observation;
+    use aegis_core::feature::{Feature, Schema};
+
+    use crate::layout::tests::observation;
 
     const BOWL: [f64; 3] = [0.0, 0.0, 0.9];
     const PLATE: [f64; 3] = [0.05, 0.2, 0.9];
@@ -199,14 +203,15 @@ mod tests {
         let mut seen = observation();
         // A half turn about the diagonal of x and y: fingers down, opening along y.
         let half = std::f64::consts::FRAC_1_SQRT_2;
-        seen.proprioception.end_effector = Pose { position: grip, orientation: [0.0, half, half, 0.0] };
-        seen.proprioception.gripper = vec![aperture, -aperture];
-        for object in &mut seen.objects {
-            match &*object.name {
-                "akita_black_bowl_1" => object.pose.position = bowl,
-                "plate_1" => object.pose.position = PLATE,
-                _ => {}
-            }
+        for (feature, values) in [
+            ("eef_position", &grip[..]),
+            ("eef_site_quaternion", &[half, half, 0.0, 0.0]),
+            ("gripper_positions", &[aperture, -aperture]),
+            ("object/akita_black_bowl_1/position", &bowl),
+            ("object/plate_1/position", &PLATE),
+        ] {
+            let range = seen.schema.range(feature).unwrap();
+            seen.values[range].copy_from_slice(values);
         }
         Expert::new("akita_black_bowl_1", "plate_1").action(&seen).unwrap()
     }
@@ -249,11 +254,13 @@ mod tests {
         let expert = Expert::new("mug", "plate_1");
         assert_eq!(expert.action(&observation()), Err(ExpertError::Missing("mug".into())));
         let mut poisoned = observation();
-        poisoned.proprioception.end_effector.position[1] = f64::NAN;
+        let range = poisoned.schema.range("eef_position").unwrap();
+        poisoned.values[range][1] = f64::NAN;
         let expert = Expert::new("akita_black_bowl_1", "plate_1");
         assert_eq!(expert.action(&poisoned), Err(ExpertError::NotFinite("the end effector".into())));
-        let mut three = observation();
-        three.proprioception.gripper.push(0.0);
+        let fingers = vec![Feature::vector("gripper_positions", &["1", "2", "3"], "m")];
+        let schema = std::sync::Arc::new(Schema::new(fingers, Vec::new()).unwrap());
+        let three = Observation { schema, values: vec![0.0; 3], ..observation() };
         assert_eq!(expert.action(&three), Err(ExpertError::Fingers(3)));
     }
 }

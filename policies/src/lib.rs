@@ -12,18 +12,23 @@
 mod binding;
 pub mod card;
 mod deadline;
-pub mod encode;
 pub mod expert;
 pub mod external;
+mod filler;
 pub mod graph;
+mod image;
+pub mod inputs;
+pub mod layout;
 pub mod node_assignment;
 pub mod onnx;
+mod outputs;
 pub mod provider;
 pub mod runtime;
 pub mod sample;
 pub mod session_options;
 mod signature;
 pub mod tap;
+mod vector;
 
 pub use card::{CardError, ModelCard};
 pub use onnx::OnnxPolicy;

@@ -5,23 +5,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aegis_core::{Activation, Chunk, Frame, Inference, Observation, Policy, PolicyError};
+use aegis_core::{Activation, Chunk, Frame, Inference, Observation, Policy, PolicyError, Schema};
 use ort::session::{RunOptions, Session};
+use ort::value::TensorElementType;
 
 use crate::binding::{Binding, backend};
-use crate::card::{FrameSpec, ModelCard, Weights};
+use crate::card::{ModelCard, Weights};
 use crate::deadline::{Interrupt, Watchdog};
+use crate::filler::Filler;
+use crate::image::Picture;
+use crate::inputs::{ConstantInput, Input};
 use crate::node_assignment::{NodeAssignment, Profile, elsewhere};
+use crate::outputs::Outputs;
 use crate::provider::{self, Selected};
 use crate::runtime::{OnnxRuntime, OpenError};
 use crate::session_options::{Provider, ProviderChoice};
 use crate::signature::bound_tensors;
-
-/// Indices in the lists of bound inputs and outputs.
-const OBSERVATION: usize = 0;
-const FIRST_FRAME: usize = 1;
-const CHUNK: usize = 0;
-const ACTIVATION: usize = 1;
 
 /// A policy: a model with its session and its card.
 pub struct OnnxPolicy {
@@ -33,8 +32,12 @@ pub struct OnnxPolicy {
     deadline: Option<Duration>,
     /// The watchdog, started when the first deadline is set.
     watchdog: Option<Watchdog<RunOptions>>,
-    /// Buffer of the encoded observation, kept so that an inference does not allocate it.
-    vector: Vec<f32>,
+    outputs: Outputs,
+    /// Filler of each input, bound to `schema`; empty before the first plant.
+    fillers: Vec<Filler>,
+    schema: Option<Arc<Schema>>,
+    /// Seed of the episode's noise.
+    seed: u64,
     /// Whether an inference was interrupted on a device, which may still be writing its result.
     spent: bool,
 }
@@ -122,15 +125,19 @@ impl OnnxPolicy {
             options: Arc::new(options),
             deadline: None,
             watchdog: None,
-            vector: Vec::with_capacity(card.observation.width),
+            outputs: Outputs::new(card, &outputs),
+            fillers: Vec::new(),
+            schema: None,
+            seed: 0,
             spent: false,
         };
         // The first inferences are slow, so no deadline is set during the warm-up.
         let warm_up = |source| OpenError::WarmUp { path: card.weights_path(), source };
-        let (vector, frames) = (vec![0.0; card.observation.width], black(&card.frames));
+        policy.write_first().map_err(warm_up)?;
         // A profile needs at least one inference.
         let runs = runtime.settings().warm_up.max(u32::from(profile.is_some()));
-        let warm = (0..runs).try_for_each(|_| policy.infer_encoded(&vector, &frames).map(drop));
+        let warm = (0..runs)
+            .try_for_each(|_| policy.run().and_then(|()| policy.outputs.read(&policy.binding)).map(drop));
         let nodes = profile.map(|profile| profile.end(&mut policy.session));
         warm.map_err(warm_up)?;
         policy.set_deadline(runtime.settings().deadline()).map_err(warm_up)?;
@@ -161,30 +168,49 @@ impl OnnxPolicy {
         Ok(())
     }
 
-    /// Runs an inference on an encoded observation: `vector` in the card's layout, and `frames`, which must include the pictures
-    /// that the card names.
+    /// Writes every input once: its constant, or zeros.
+    fn write_first(&mut self) -> Result<(), PolicyError> {
+        for (index, input) in self.card.inputs.iter().enumerate() {
+            let len = self.binding.len(index);
+            match input {
+                Input::Constant(ConstantInput { value, .. }) => {
+                    self.binding.write(index, (0..len).map(|component| value.at(component)))?;
+                }
+                _ => self.binding.write(index, (0..len).map(|_| 0.0))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs an inference on an encoded observation: `vector` for the card's first vector, and `frames`, which must include the
+    /// pictures that the card names. Other inputs keep what was written last.
     ///
     /// # Errors
     /// [`PolicyError::Observation`] where a picture is missing, [`PolicyError::Shape`] where `vector` or a picture has another
     /// size, [`PolicyError::Deadline`] where the inference took longer than the deadline (a late result is discarded), and
     /// [`PolicyError::Backend`] where the runtime fails or an inference was interrupted on a device before.
     pub fn infer_encoded(&mut self, vector: &[f32], frames: &[Frame]) -> Result<Inference, PolicyError> {
-        if self.spent {
-            let what =
-                "an inference was interrupted on the device, so the session is spent; open the policy again";
-            return Err(PolicyError::Backend(what.into()));
+        self.check_spent()?;
+        if let Some(index) = self.card.inputs.iter().position(|input| matches!(input, Input::Vector(_))) {
+            self.binding.write(index, vector.iter().map(|value| f64::from(*value)))?;
         }
-        self.binding.write(OBSERVATION, vector)?;
-        for (place, spec) in self.card.frames.iter().enumerate() {
-            self.binding.write(FIRST_FRAME + place, &picture(spec, frames)?.rgb)?;
+        for (index, input) in self.card.inputs.iter().enumerate() {
+            if let Input::Image(image) = input {
+                let as_bytes = self.binding.kind(index) == Some(TensorElementType::Uint8);
+                Picture::new(image, as_bytes).fill(&mut self.binding, index, frames)?;
+            }
         }
         self.run()?;
-        let chunk = Chunk::new(self.card.chunk.width, self.binding.read(CHUNK)?.to_vec())?;
-        let activation = match &self.card.activation {
-            Some(spec) => Some(Activation::new(spec.width, self.binding.read(ACTIVATION)?.to_vec())?),
-            None => None,
-        };
-        Ok(Inference { chunk, activation })
+        self.outputs.read(&self.binding)
+    }
+
+    fn check_spent(&self) -> Result<(), PolicyError> {
+        if !self.spent {
+            return Ok(());
+        }
+        let what =
+            "an inference was interrupted on the device, so the session is spent; open the policy again";
+        Err(PolicyError::Backend(what.into()))
     }
 
     fn run(&mut self) -> Result<(), PolicyError> {
@@ -210,44 +236,56 @@ impl OnnxPolicy {
 }
 
 impl Policy for OnnxPolicy {
+    fn bind(&mut self, schema: &Arc<Schema>) -> Result<(), PolicyError> {
+        if self.schema.as_ref().is_some_and(|known| Arc::ptr_eq(known, schema)) {
+            return Ok(());
+        }
+        if self.schema.as_deref() == Some(&**schema) {
+            self.schema = Some(Arc::clone(schema));
+            return Ok(());
+        }
+        let refused = |place: String, reason: String| {
+            let card = self.card.path.display();
+            PolicyError::Observation(format!("{card}: {place}: {reason}"))
+        };
+        let mut fed_back = self.outputs.first_state();
+        let mut fillers = Vec::with_capacity(self.card.inputs.len());
+        for (index, input) in self.card.inputs.iter().enumerate() {
+            let tensor = (self.binding.len(index), self.binding.kind(index));
+            let filler = Filler::bind(input, index, schema, tensor, fed_back);
+            fillers.push(filler.map_err(|reason| refused(self.card.place(index), reason))?);
+            fed_back += usize::from(matches!(input, Input::State(_)));
+        }
+        let order = Outputs::order(&self.card.chunk, schema);
+        let order = order.map_err(|reason| refused("chunk".into(), reason))?;
+        self.outputs.set_order(order);
+        self.fillers = fillers;
+        self.schema = Some(Arc::clone(schema));
+        Ok(())
+    }
+
+    fn begin(&mut self, seed: u64) {
+        self.seed = seed;
+        self.fillers.iter_mut().for_each(Filler::begin);
+    }
+
+    fn remembers(&self) -> bool {
+        self.card.inputs.iter().any(Input::remembers)
+    }
+
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
-        let mut vector = std::mem::take(&mut self.vector);
-        let encoded = self.card.observation.layout.encode_into(observation, &mut vector);
-        let inference = encoded.and_then(|()| self.infer_encoded(&vector, &observation.frames));
-        self.vector = vector;
-        inference
+        self.check_spent()?;
+        self.bind(&observation.schema)?;
+        for (index, filler) in self.fillers.iter_mut().enumerate() {
+            filler.fill(&mut self.binding, index, observation, self.seed)?;
+        }
+        self.run()?;
+        let inference = self.outputs.read(&self.binding)?;
+        self.fillers.iter_mut().try_for_each(|filler| filler.keep(&self.binding))?;
+        Ok(inference)
     }
 
     fn reads_frames(&self) -> bool {
-        !self.card.frames.is_empty()
+        self.card.images().next().is_some()
     }
-}
-
-/// Returns the picture of the camera that `spec` names, and checks its size.
-fn picture<'a>(spec: &FrameSpec, frames: &'a [Frame]) -> Result<&'a Frame, PolicyError> {
-    let FrameSpec { camera, height, width, .. } = spec;
-    let found = frames.iter().find(|frame| *frame.camera == **camera).ok_or_else(|| {
-        let seen = frames.iter().map(|frame| &*frame.camera).collect::<Vec<_>>().join(", ");
-        let seen = if seen.is_empty() { "no pictures".into() } else { seen };
-        PolicyError::Observation(format!("the picture of camera {camera} is missing; the plant shows {seen}"))
-    })?;
-    if (found.height, found.width) != (*height, *width) {
-        return Err(PolicyError::Shape {
-            what: format!("picture of camera {camera}"),
-            expected: format!("{width}×{height} pixels"),
-            found: format!("{}×{} pixels", found.width, found.height),
-        });
-    }
-    Ok(found)
-}
-
-/// Returns black pictures for the warm-up.
-fn black(specs: &[FrameSpec]) -> Vec<Frame> {
-    let frame = |FrameSpec { camera, height, width, .. }: &FrameSpec| Frame {
-        camera: camera.as_str().into(),
-        width: *width,
-        height: *height,
-        rgb: vec![0; 3 * *width as usize * *height as usize],
-    };
-    specs.iter().map(frame).collect()
 }

@@ -73,7 +73,7 @@ pub enum OpenError {
         /// The card.
         path: PathBuf,
         /// The field of the card.
-        field: &'static str,
+        field: String,
         /// `input` or `output`.
         kind: &'static str,
         /// The name given in the card.
@@ -83,8 +83,8 @@ pub enum OpenError {
     },
     /// The graph reads an input that the card does not name, so there are no values for it.
     #[error(
-        "{path}: {model} reads an input {input}, which the card does not name; valid is a model that reads what \
-         [observation] and [[frames]] name ({named}) and nothing else",
+        "{path}: {model} reads an input {input}, which the card does not name; valid is a card with a table \
+         [[inputs]] for each input (docs/reference/policies.md); it names {named}",
         path = path.display(), model = model.display()
     )]
     Unnamed {
@@ -97,13 +97,23 @@ pub enum OpenError {
         /// The inputs that the card names.
         named: String,
     },
+    /// An input of the card cannot be filled from any plant.
+    #[error("{path}: {field}: {reason}", path = path.display())]
+    Input {
+        /// The card.
+        path: PathBuf,
+        /// The field of the card.
+        field: String,
+        /// What was found and what would be valid.
+        reason: String,
+    },
     /// A tensor has another element type or shape in the graph than in the card.
     #[error("{path}: {field}: found {found}; valid is {valid}, as in the graph", path = path.display())]
     Shape {
         /// The card.
         path: PathBuf,
         /// The field of the card.
-        field: &'static str,
+        field: String,
         /// Element type and shape in the card.
         found: String,
         /// Element type and shape in the graph.

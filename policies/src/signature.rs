@@ -5,38 +5,66 @@ use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::binding::TensorSpec;
-use crate::card::ModelCard;
+use crate::card::{ActivationSpec, ChunkSpec, ModelCard};
+use crate::inputs::{ConstantInput, ImageInput, Input, PixelLayout};
 use crate::runtime::OpenError;
 
 /// Inputs and outputs to bind.
 type Bindable<'a> = (Vec<TensorSpec<'a>>, Vec<TensorSpec<'a>>);
 
-/// Checks the tensors that the card names against the graph, and returns them in the order of binding. Inputs are the
-/// observation and then the frames; outputs are the chunk and then the activation.
+/// Element types of inputs that are filled.
+const FILLED: [TensorElementType; 8] = [
+    TensorElementType::Float32,
+    TensorElementType::Float64,
+    TensorElementType::Float16,
+    TensorElementType::Bfloat16,
+    TensorElementType::Int64,
+    TensorElementType::Int32,
+    TensorElementType::Uint8,
+    TensorElementType::Bool,
+];
+/// Element types of outputs that are read.
+const READ: [TensorElementType; 4] = [
+    TensorElementType::Float32,
+    TensorElementType::Float64,
+    TensorElementType::Float16,
+    TensorElementType::Bfloat16,
+];
+/// Largest number of values of one tensor.
+const MOST_VALUES: i64 = 1 << 26;
+
+/// Checks the tensors that the card names against the graph, and returns them in the order of binding. Inputs are in the order
+/// of the card; outputs are the chunk, the activation if there is one, and the outputs that are fed back, in the order of
+/// their inputs.
 pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<'a>, OpenError> {
-    let int = |value: usize| value as i64;
-    let (observation, chunk) = (&card.observation, &card.chunk);
-    let shape = vec![1, int(observation.width)];
-    let tensor = ("observation.tensor", "input", observation.tensor.as_str());
-    let mut inputs =
-        vec![check_tensor(card, session.inputs(), tensor, TensorElementType::Float32, vec![shape])?];
-    for spec in &card.frames {
-        let shape = vec![1, i64::from(spec.height), i64::from(spec.width), 3];
-        let tensor = ("frames.tensor", "input", spec.tensor.as_str());
-        inputs.push(check_tensor(card, session.inputs(), tensor, TensorElementType::Uint8, vec![shape])?);
+    let inputs: Vec<TensorSpec<'a>> = card
+        .inputs
+        .iter()
+        .enumerate()
+        .map(|(index, input)| checked_input(session, card, index, input))
+        .collect::<Result<_, _>>()?;
+    let ChunkSpec { tensor, horizon, width, .. } = &card.chunk;
+    let (horizon, width) = (*horizon as i64, *width as i64);
+    let mut shapes = vec![vec![1, horizon, width], vec![horizon, width]];
+    if horizon == 1 {
+        shapes.extend([vec![1, width], vec![width]]);
     }
-    let shape = vec![1, int(chunk.horizon), int(chunk.width)];
-    let tensor = ("chunk.tensor", "output", chunk.tensor.as_str());
-    let mut outputs =
-        vec![check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, vec![shape])?];
+    shapes.dedup();
+    let mut outputs = vec![checked_output(session, card, ("chunk", tensor), &shapes)?];
     if let Some(spec) = &card.activation {
-        let mut shapes = vec![vec![1, int(spec.tokens), int(spec.width)]];
-        if spec.tokens == 1 {
-            // A tensor that is pooled within the graph, as by `aegis model tap`, has no axis of tokens.
-            shapes.push(vec![1, int(spec.width)]);
+        outputs.push(checked_activation(session, card, spec)?);
+    }
+    for (index, input) in card.inputs.iter().enumerate() {
+        let Input::State(state) = input else { continue };
+        let place = card.place(index);
+        let spec = &inputs[index];
+        let output = checked_output(session, card, (&place, &state.output), &[spec.shape.clone()])?;
+        if output.kind != spec.kind {
+            let reason =
+                format!("output {:?} is {}; valid is the input's {}", state.output, output.kind, spec.kind);
+            return Err(OpenError::Input { path: card.path.clone(), field: place, reason });
         }
-        let tensor = ("activation.tensor", "output", spec.tensor.as_str());
-        outputs.push(check_tensor(card, session.outputs(), tensor, TensorElementType::Float32, shapes)?);
+        outputs.push(output);
     }
     let unnamed = session.inputs().iter().find(|input| !inputs.iter().any(|spec| spec.name == input.name()));
     match unnamed {
@@ -50,36 +78,146 @@ pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Resul
     }
 }
 
-/// Returns the tensor to bind, if the graph has it with this element type and one of these shapes. A size that the graph
-/// leaves free, such as the batch of nearly every export, takes the card's value.
-fn check_tensor<'a>(
+/// Returns the outlet of this name, or the error that lists those that the graph has.
+fn outlet<'o>(
     card: &ModelCard,
-    outlets: &[Outlet],
-    (field, kind, name): (&'static str, &'static str, &'a str),
-    element: TensorElementType,
-    shapes: Vec<Vec<i64>>,
-) -> Result<TensorSpec<'a>, OpenError> {
-    let outlet = outlets.iter().find(|outlet| outlet.name() == name).ok_or_else(|| OpenError::Tensor {
+    outlets: &'o [Outlet],
+    (field, kind, name): (String, &'static str, &str),
+) -> Result<&'o Outlet, OpenError> {
+    outlets.iter().find(|outlet| outlet.name() == name).ok_or_else(|| OpenError::Tensor {
         path: card.path.clone(),
         field,
         kind,
         found: name.to_owned(),
         valid: outlets.iter().map(|outlet| outlet.name()).collect::<Vec<_>>().join(", "),
-    })?;
-    if let ValueType::Tensor { ty, shape: found, .. } = outlet.dtype()
-        && *ty == element
-        && let Some(shape) = shapes.iter().find(|shape| fits(shape, found))
-    {
-        return Ok(TensorSpec { name, kind: element, shape: shape.clone() });
+    })
+}
+
+/// Returns an input to bind: its element type in the graph, and its shape with every free axis set.
+fn checked_input<'a>(
+    session: &Session,
+    card: &'a ModelCard,
+    index: usize,
+    input: &'a Input,
+) -> Result<TensorSpec<'a>, OpenError> {
+    let (place, name) = (card.place(index), input.tensor());
+    let found = outlet(card, session.inputs(), (format!("{place}.tensor"), "input", name))?;
+    let wrong = |reason: String| OpenError::Input { path: card.path.clone(), field: place.clone(), reason };
+    let ValueType::Tensor { ty, shape: graph, .. } = found.dtype() else {
+        return Err(wrong(format!("{name:?} is {}; valid is a tensor", found.dtype())));
+    };
+    let other = |expected: String| OpenError::Shape {
+        path: card.path.clone(),
+        field: place.clone(),
+        found: expected,
+        // The card describes the graph, so the graph's type and shape are the valid ones.
+        valid: described(found.dtype()),
+    };
+    let expected = match input {
+        Input::Image(ImageInput { height, width, layout, .. }) => {
+            let (height, width) = (i64::from(*height), i64::from(*width));
+            Some(match layout {
+                PixelLayout::Hwc => vec![1, height, width, 3],
+                PixelLayout::Chw => vec![1, 3, height, width],
+            })
+        }
+        other if !other.shape().is_empty() => Some(other.shape().iter().map(|size| *size as i64).collect()),
+        _ => None,
+    };
+    let only = match input {
+        Input::Image(_) if card.is_of_older_form() => Some(TensorElementType::Uint8),
+        Input::Vector(_) if card.is_of_older_form() => Some(TensorElementType::Float32),
+        _ => None,
+    };
+    let shape = match expected {
+        Some(shape) => {
+            if !fits(&shape, graph) || only.is_some_and(|only| only != *ty) {
+                return Err(other(format!("{}{shape:?}", element_name(only.unwrap_or(*ty)))));
+            }
+            shape
+        }
+        None => {
+            let free = graph.iter().enumerate().skip(1).find(|(_, size)| **size < 0);
+            if let Some((axis, _)) = free {
+                let graph = described(found.dtype());
+                return Err(wrong(format!(
+                    "axis {axis} of {name:?} is free: the graph has {graph}; valid is a `shape` with a size for each axis"
+                )));
+            }
+            graph.iter().map(|size| (*size).max(1)).collect()
+        }
+    };
+    if !FILLED.contains(ty) {
+        let valid = FILLED.map(element_name).join(", ");
+        return Err(wrong(format!("{name:?} is {}; valid is {valid}", element_name(*ty))));
     }
+    let count = shape.iter().try_fold(1_i64, |count, size| count.checked_mul(*size));
+    let Some(count) = count.filter(|count| (1..=MOST_VALUES).contains(count)) else {
+        return Err(wrong(format!("{name:?} has {shape:?}; valid are 1 to {MOST_VALUES} values")));
+    };
+    if let Input::Constant(ConstantInput { value, .. }) = input
+        && let Some(given) = value.count().filter(|given| *given as i64 != count)
+    {
+        return Err(wrong(format!("value: found {given} numbers; valid is one, or the {count} of {name:?}")));
+    }
+    Ok(TensorSpec { name, kind: *ty, shape })
+}
+
+/// Returns an output to bind, which has one of these shapes.
+fn checked_output<'a>(
+    session: &Session,
+    card: &ModelCard,
+    (field, name): (&str, &'a str),
+    shapes: &[Vec<i64>],
+) -> Result<TensorSpec<'a>, OpenError> {
+    let found = outlet(card, session.outputs(), (format!("{field}.tensor"), "output", name))?;
+    if let ValueType::Tensor { ty, shape: graph, .. } = found.dtype()
+        && READ.contains(ty)
+        && let Some(shape) = shapes.iter().find(|shape| fits(shape, graph))
+    {
+        return Ok(TensorSpec { name, kind: *ty, shape: shape.clone() });
+    }
+    let element = match found.dtype() {
+        ValueType::Tensor { ty, .. } if READ.contains(ty) => *ty,
+        _ => TensorElementType::Float32,
+    };
     let of = |shape: &Vec<i64>| format!("{}{shape:?}", element_name(element));
     Err(OpenError::Shape {
         path: card.path.clone(),
-        field: field.strip_suffix(".tensor").unwrap_or(field),
+        field: field.to_owned(),
         found: shapes.iter().map(of).collect::<Vec<_>>().join(" or "),
-        // The card describes the graph, so the graph's type and shape are the valid ones.
-        valid: described(outlet.dtype()),
+        valid: described(found.dtype()),
     })
+}
+
+/// Returns the activation to bind. Its axes but that of the features are the batch, which is 1, and the tokens.
+fn checked_activation<'a>(
+    session: &Session,
+    card: &ModelCard,
+    spec: &'a ActivationSpec,
+) -> Result<TensorSpec<'a>, OpenError> {
+    let ActivationSpec { tensor, tokens, width, axis, .. } = spec;
+    let (tokens, width) = (*tokens as i64, *width as i64);
+    let found = outlet(card, session.outputs(), ("activation.tensor".into(), "output", tensor))?;
+    let dimensions = match found.dtype() {
+        ValueType::Tensor { shape, .. } => shape.to_vec(),
+        _ => Vec::new(),
+    };
+    let last = dimensions.len().saturating_sub(1);
+    let features = axis.unwrap_or(last);
+    let mut shapes = vec![vec![1, tokens, width]];
+    if tokens == 1 {
+        // A tensor that is pooled within the graph, as by `aegis model tap`, has no axis of tokens.
+        shapes.push(vec![1, width]);
+    }
+    // Of another rank, the graph's sizes are taken, a free one as 1, where they give the card's numbers.
+    let whole: Vec<i64> = dimensions.iter().map(|size| (*size).max(1)).collect();
+    let others: i64 =
+        whole.iter().enumerate().filter(|(axis, _)| *axis != features).map(|(_, size)| size).product();
+    if axis.is_some() || ![2, 3].contains(&whole.len()) {
+        shapes = if whole.get(features) == Some(&width) && others == tokens { vec![whole] } else { shapes };
+    }
+    checked_output(session, card, ("activation", tensor), &shapes)
 }
 
 /// Checks whether a shape matches a graph's shape, in which −1 is a free size.

@@ -50,6 +50,12 @@ impl BoundVector {
         self.width
     }
 
+    /// Returns the number of values of each term, in words.
+    pub fn widths(&self) -> String {
+        let each = self.terms.iter().map(|term| format!("{} {}", term.spec.feature, term.width));
+        each.collect::<Vec<_>>().join(", ")
+    }
+
     /// Appends the values of one observation to `out`.
     ///
     /// # Errors
@@ -76,7 +82,9 @@ impl BoundTerm {
                 let [first, end] = term.slice.unwrap_or([0, all.len()]);
                 if first >= end || end > all.len() {
                     let most = all.len();
-                    return Err(format!("slice: found [{first}, {end}]; valid is within 0 and {most}, not empty"));
+                    return Err(format!(
+                        "slice: found [{first}, {end}]; valid is within 0 and {most}, not empty"
+                    ));
                 }
                 (Source::Values(all.start + first..all.start + end), end - first)
             }
@@ -84,7 +92,9 @@ impl BoundTerm {
         let minus = term.relative_to.as_ref().map(|name| find("relative_to", name)).transpose()?;
         if let Some(minus) = minus.as_ref().filter(|minus| minus.len() != size) {
             let found = minus.len();
-            return Err(format!("relative_to: found a feature of {found} values; valid is {size}, as the term has"));
+            return Err(format!(
+                "relative_to: found a feature of {found} values; valid is {size}, as the term has"
+            ));
         }
         let size = match (term.transform, term.one_hot) {
             (Some(_), _) if size != 4 => {
@@ -262,13 +272,18 @@ mod tests {
     fn what_does_not_fit_is_named_with_what_the_plant_offers() {
         let refused = |term: Term| encoded(term).unwrap_err();
         let error = refused(Term::of("elbows"));
-        assert!(error.starts_with("terms[0].feature: found \"elbows\"; the plant offers joints[3], hand[3]"), "{error}");
+        assert!(
+            error.starts_with("terms[0].feature: found \"elbows\"; the plant offers joints[3], hand[3]"),
+            "{error}"
+        );
         assert!(refused(Term { slice: Some([2, 5]), ..Term::of("joints") }).contains("slice: found [2, 5]"));
         let short = Term { relative_to: Some("hand".into()), slice: Some([0, 2]), ..Term::of("joints") };
         assert!(refused(short).contains("relative_to: found a feature of 3 values; valid is 2"));
         let turned = Term { transform: Some(Transform::AxisAngle), ..Term::of("joints") };
         assert!(refused(turned).contains("transform: found 3 values; valid is a quaternion's 4"));
-        assert!(refused(Term { one_hot: Some(3), ..Term::of("task") }).contains("task: found 3; valid is 0 to 2"));
+        assert!(
+            refused(Term { one_hot: Some(3), ..Term::of("task") }).contains("task: found 3; valid is 0 to 2")
+        );
         assert!(refused(Term { one_hot: Some(3), ..Term::of("joints") }).contains("one_hot: found 3 values"));
         let scaled = Term { scale: Some(Numbers::Each(vec![1.0])), ..Term::of("joints") };
         assert!(refused(scaled).contains("scale: found 1 numbers; valid is one, or 3"));

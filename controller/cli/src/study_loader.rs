@@ -146,15 +146,15 @@ impl Study {
     }
 }
 
-/// Refuses models whose chunks do not have the plan's `gate.chunk_steps` actions or the suite's action width. `located` is
+/// Refuses models whose chunks have fewer actions than the plan's `gate.chunk_steps`, or not the suite's action width. `located` is
 /// the plan with resolved model paths; `path` is the plan's file, which errors name.
 pub fn check_chunks(path: &Path, located: &Plan) -> Result<(), Failure> {
     let (plan, width) = (path.display(), NULL_ACTION.len());
     for card in [&located.models.weak, &located.models.strong] {
         let chunk = ModelCard::load(card).or_exit(Exit::Input)?.chunk;
         let (card, steps) = (card.display(), located.gate.chunk_steps);
-        if chunk.horizon != steps as usize {
-            let valid = format!("{}, the actions that {card} proposes at a time", chunk.horizon);
+        if chunk.steps() < steps as usize {
+            let valid = format!("at most {}, the actions that {card} proposes at a time", chunk.steps());
             return Err(failure(
                 Exit::Input,
                 format!("{plan}: gate.chunk_steps: found {steps}; valid is {valid}"),
@@ -196,29 +196,26 @@ pub fn probe(models: &Models) -> Result<ProbeFile, Failure> {
 /// # Errors
 /// Models that read pictures of different sizes, because all cameras of a plant have one size.
 pub fn plant_for(suite: &Suite, cards: &[ModelCard]) -> Result<LiberoPlant, String> {
-    let specs = || cards.iter().flat_map(|card| card.frames.iter().map(move |spec| (card, spec)));
+    let specs = || cards.iter().flat_map(|card| card.images().map(move |image| (card, image)));
     let Some((first, size)) = specs().next() else { return Ok(LiberoPlant::new(suite.clone())) };
-    if let Some((other, spec)) =
-        specs().find(|(_, spec)| (spec.width, spec.height) != (size.width, size.height))
-    {
+    let [height, width] = size.rendered();
+    if let Some((other, image)) = specs().find(|(_, image)| image.rendered() != [height, width]) {
         let path = |card: &ModelCard| card.path.display().to_string();
+        let [found_height, found_width] = image.rendered();
         return Err(format!(
-            "{}: frames: found {}×{} pixels; valid is the {}×{} of {}; a plant's cameras have one size",
+            "{}: frames: found {found_width}×{found_height} pixels; valid is the {width}×{height} of {}; a plant's cameras have \
+             one size, and an image with resize = \"pad\" or \"stretch\" may be drawn in another (render)",
             path(other),
-            spec.width,
-            spec.height,
-            size.width,
-            size.height,
             path(first),
         ));
     }
     let mut names: Vec<&str> = Vec::new();
-    for (_, spec) in specs() {
-        if !names.contains(&spec.camera.as_str()) {
-            names.push(&spec.camera);
+    for (_, image) in specs() {
+        if !names.contains(&image.camera.as_str()) {
+            names.push(&image.camera);
         }
     }
-    let cameras = Cameras::new(&names, size.width, size.height).map_err(|error| error.to_string())?;
+    let cameras = Cameras::new(&names, width, height).map_err(|error| error.to_string())?;
     Ok(LiberoPlant::with_cameras(suite.clone(), cameras))
 }
 

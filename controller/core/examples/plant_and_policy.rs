@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use aegis_core::{
-    ActionChannel, Activation, Chunk, Feature, Inference, Observation, Plant, PlantError, Policy, PolicyError,
-    Schema, Start, Transition,
+    ActionChannel, Activation, Chunk, Feature, Inference, Observation, Plant, PlantError, Policy,
+    PolicyError, Schema, Start, Transition,
 };
 
 /// Cart with a position in metres; an action is one displacement in metres.

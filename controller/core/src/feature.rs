@@ -178,7 +178,11 @@ impl Schema {
             let values = if feature.kind == FeatureKind::Tensor { size } else { 0 };
             let end = begins[index] + values;
             if end > VALUES {
-                return error(place("shape"), format!("{end} values so far"), "at most 65536 of all features");
+                return error(
+                    place("shape"),
+                    format!("{end} values so far"),
+                    "at most 65536 of all features",
+                );
             }
             begins.push(end);
         }

@@ -41,8 +41,8 @@ pub mod trigger;
 
 pub use arbiter::{Arbiter, Authority};
 pub use episode_key::EpisodeKey;
-pub use gate::{Decision, Gate, GateLimits};
 pub use feature::{ActionChannel, Feature, Schema};
+pub use gate::{Decision, Gate, GateLimits};
 pub use observation::{Frame, Observation, Pose};
 pub use platt::PlattScaling;
 pub use policy::{

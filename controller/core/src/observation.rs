@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::feature::{END_EFFECTOR_POSITION, OBJECT_PREFIX, POSITION_SUFFIX, QUATERNION_SUFFIX, Schema};
+use crate::feature::{
+    END_EFFECTOR_POSITION, Feature, OBJECT_PREFIX, POSITION_SUFFIX, QUATERNION_SUFFIX, Schema, SchemaError,
+};
 
 /// A rigid pose in the plant's world frame.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,22 @@ pub struct Observation {
 }
 
 impl Observation {
+    /// Returns an observation of these features, each with its values, at the first control step of task 0, for tests and
+    /// small plants. Components are named by their numbers, from 1.
+    ///
+    /// # Errors
+    /// [`SchemaError`] for features that no plant can announce.
+    pub fn of(features: &[(&str, &[f64])]) -> Result<Self, SchemaError> {
+        let named = features.iter().map(|(name, values)| {
+            let numbers: Vec<String> = (1..=values.len()).map(|number| number.to_string()).collect();
+            Feature::vector(*name, &numbers.iter().map(String::as_str).collect::<Vec<_>>(), "")
+        });
+        let schema = Arc::new(Schema::new(named.collect(), Vec::new())?);
+        let values = features.iter().flat_map(|(_, values)| values.iter().copied()).collect();
+        let (instruction, frames) = ("".into(), [].into());
+        Ok(Self { step: 0, plant_time: 0.0, task: 0, instruction, schema, values, frames })
+    }
+
     /// Returns the values of a tensor feature, row-major; `None` where the plant does not offer it.
     pub fn feature(&self, name: &str) -> Option<&[f64]> {
         self.values.get(self.schema.range(name)?)

@@ -2,11 +2,12 @@
 //! Chunks and activations are plain values that carry their shapes.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Frame, Observation};
+use crate::{Frame, Observation, Schema};
 
 /// Sequence of actions proposed by one inference, row-major `[horizon, width]`.
 ///
@@ -45,6 +46,13 @@ impl Chunk {
     /// Values per action.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Returns the first `steps` actions, or all where there are not more.
+    #[must_use]
+    pub fn first(mut self, steps: usize) -> Self {
+        self.values.truncate(steps.max(1) * self.width);
+        self
     }
 
     /// All actions in order, row-major `[horizon, width]`.
@@ -111,6 +119,24 @@ pub struct Inference {
 
 /// Frozen policy.
 pub trait Policy {
+    /// Checks that the policy can read what a plant announces. An inference on an observation with another schema binds
+    /// anew.
+    ///
+    /// # Errors
+    /// [`PolicyError::Observation`] with what the policy reads and what the plant offers.
+    fn bind(&mut self, _schema: &Arc<Schema>) -> Result<(), PolicyError> {
+        Ok(())
+    }
+
+    /// Begins an episode: forgets what was remembered of the last one. `seed` is that of the episode's noise, for a policy
+    /// that draws some.
+    fn begin(&mut self, _seed: u64) {}
+
+    /// Returns whether an inference depends on earlier inferences of the episode, as that of a recurrent policy does.
+    fn remembers(&self) -> bool {
+        false
+    }
+
     /// Proposes the next chunk from one observation.
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError>;
 

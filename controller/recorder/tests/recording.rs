@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::scene::{Body, Mesh};
 use aegis_core::{
-    Chunk, ChunkRecord, Decision, Driver, Frame, Observation, Pose, Proprioception, Recorder, Score,
-    StepRecord, Thresholds,
+    Chunk, ChunkRecord, Decision, Driver, Frame, Observation, Pose, Recorder, Score, StepRecord, Thresholds,
 };
 use aegis_recorder::{EpisodeInfo, EpisodeRecording, RecorderError, Sink, Target};
 use re_sdk::external::re_log_encoding::Decoder;
@@ -43,19 +42,10 @@ fn pose(x: f64) -> Pose {
 }
 
 fn observation(taken: u32) -> Observation {
-    Observation {
-        step: taken,
-        plant_time: f64::from(taken) * 0.05,
-        task: 0,
-        instruction: "move the box".into(),
-        proprioception: Proprioception {
-            joint_positions: vec![],
-            end_effector: pose(f64::from(taken) * 0.01),
-            gripper: vec![],
-        },
-        objects: vec![],
-        frames: [].into(),
-    }
+    let features = [("eef_position", &pose(f64::from(taken) * 0.01).position[..])];
+    let instruction = "move the box".into();
+    let plant_time = f64::from(taken) * 0.05;
+    Observation { step: taken, plant_time, instruction, ..Observation::of(&features).unwrap() }
 }
 
 fn sink(path: &Path) -> Result<Sink, RecorderError> {

@@ -54,8 +54,6 @@ impl<M: Inferencer> Inferencer for Reporting<M> {
 
 #[cfg(test)]
 mod tests {
-    use aegis_core::{Pose, Proprioception};
-
     use super::*;
 
     struct Failing;
@@ -74,19 +72,7 @@ mod tests {
     fn the_text_of_an_error_is_told_once() {
         let told = LastError::default();
         let mut failing = Reporting::new(Failing, told.clone());
-        let observation = Observation {
-            step: 0,
-            plant_time: 0.0,
-            task: 0,
-            instruction: "".into(),
-            proprioception: Proprioception {
-                joint_positions: vec![],
-                end_effector: Pose::IDENTITY,
-                gripper: vec![],
-            },
-            objects: vec![],
-            frames: [].into(),
-        };
+        let observation = Observation::of(&[]).unwrap();
         assert!(failing.think(&observation, &mut InferenceOutput::default()).is_err());
         assert_eq!(told.take().as_deref(), Some("inference failed: the device has gone"));
         assert_eq!(told.take(), None);

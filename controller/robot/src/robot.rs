@@ -164,7 +164,7 @@ impl Robot {
             }
             reads_no_camera(&card).map_err(|reason| wrong(format!("models: {reason}")))?;
             digests.insert(role.to_owned(), card.model_sha256());
-            *horizon = card.chunk.horizon;
+            *horizon = card.chunk.steps();
         }
         let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
         let recipe = ControllerConfig {
@@ -305,7 +305,7 @@ pub fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
     let refused = |camera: &str| {
         format!("{} reads camera {camera}; valid are policies that read no camera", card.path.display())
     };
-    card.frames.first().map_or(Ok(()), |frame| Err(refused(&frame.camera)))
+    card.images().next().map_or(Ok(()), |image| Err(refused(&image.camera)))
 }
 
 #[cfg(test)]

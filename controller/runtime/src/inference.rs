@@ -57,6 +57,8 @@ pub trait Inferencer {
 pub struct ProbedPolicy {
     policy: Box<dyn Policy>,
     probe: Option<(Probe, Memory)>,
+    /// Number of episodes that have begun.
+    begun: u64,
 }
 
 impl ProbedPolicy {
@@ -66,7 +68,7 @@ impl ProbedPolicy {
             let memory = probe.memory();
             (probe, memory)
         };
-        Self { policy, probe: probe.map(with_memory) }
+        Self { policy, probe: probe.map(with_memory), begun: 0 }
     }
 }
 
@@ -75,6 +77,8 @@ impl Inferencer for ProbedPolicy {
         if let Some((probe, memory)) = &mut self.probe {
             *memory = probe.memory();
         }
+        self.begun += 1;
+        self.policy.begin(self.begun);
     }
 
     fn warm_up(&mut self, observation: &Observation) {

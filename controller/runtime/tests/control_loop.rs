@@ -12,7 +12,7 @@ use aegis_core::control::{
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
-use aegis_core::{GateLimits, Observation, PolicyError, Pose, Proprioception};
+use aegis_core::{GateLimits, Observation, PolicyError};
 use aegis_runtime::{
     Clock, CommandMailbox, CommandReader, ControlLoop, Health, InferenceOutput, InferenceWorker, Inferencer,
     LogReader, ObservationSender, ObservationWriter, Ports, Snapshot, StartAt, command_channel, log_channel,
@@ -147,19 +147,7 @@ impl Rig {
     }
 
     fn see(&mut self) {
-        let observation = Arc::new(Observation {
-            step: self.sequence,
-            plant_time: 0.0,
-            task: 0,
-            instruction: "".into(),
-            proprioception: Proprioception {
-                joint_positions: vec![],
-                end_effector: Pose::IDENTITY,
-                gripper: vec![],
-            },
-            objects: vec![],
-            frames: [].into(),
-        });
+        let observation = Arc::new(Observation { step: self.sequence, ..Observation::of(&[]).unwrap() });
         let (episode, sequence) = (1, self.sequence);
         let received = self.clock.now();
         for view in &mut self.views {

@@ -100,9 +100,7 @@ impl BoundTask {
         let objects = task
             .objects
             .iter()
-            .map(|object| {
-                names.one(MjtObjBase::mjOBJ_BODY, "objects.root_body", &object.root_body)
-            })
+            .map(|object| names.one(MjtObjBase::mjOBJ_BODY, "objects.root_body", &object.root_body))
             .collect::<Result<_, SuiteError>>()?;
         let fingers = fingers.map(|joint| model.jnt_qposadr()[joint] as usize);
         let placements = match &task.placements {

@@ -189,7 +189,9 @@ impl Plant for LiberoPlant {
 
     /// Draws the pictures of upstream's observation; see [`Cameras`]. Returns no pictures before the first reset.
     fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
-        let (Some(renderer), Some(episode)) = (&mut self.renderer, &self.episode) else { return Ok(Vec::new()) };
+        let (Some(renderer), Some(episode)) = (&mut self.renderer, &self.episode) else {
+            return Ok(Vec::new());
+        };
         renderer.draw(self.suite.textured(episode.task)?, &episode.seen)
     }
 }

@@ -44,9 +44,11 @@ pub(crate) fn schema(task: &TaskInfo, cameras: Option<&Cameras>) -> Result<Schem
         let (name, semantics) = (name.into(), semantics.into());
         ActionChannel { name, semantics, bounds: [-1.0, 1.0], still: Some(still) }
     };
-    let moves = |axis: &str| channel(&format!("delta_{axis}"), "1 is 0.05 m a control step, world frame", 0.0);
-    let turns =
-        |axis: &str| channel(&format!("delta_rotation_{axis}"), "1 is 0.5 rad a control step, world frame", 0.0);
+    let moves =
+        |axis: &str| channel(&format!("delta_{axis}"), "1 is 0.05 m a control step, world frame", 0.0);
+    let turns = |axis: &str| {
+        channel(&format!("delta_rotation_{axis}"), "1 is 0.5 rad a control step, world frame", 0.0)
+    };
     let arm = XYZ.iter().map(|axis| moves(axis)).chain(XYZ.iter().map(|axis| turns(axis)));
     let actions = arm.chain([channel("gripper", "1 closes, -1 opens", -1.0)]).collect();
     Schema::new(features, actions)

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use aegis_core::policy::{Plant, PlantError, Start};
 use aegis_core::scene::Scene;
 use aegis_sim::{LiberoPlant, Suite, SuiteError};
+use nalgebra::{Quaternion, UnitQuaternion, Vector3};
 
 const START: Start = Start { task: 0, initial_state: 0 };
 const REACH: [f32; 7] = [0.2, -0.4, -1.0, 0.1, 0.0, -0.3, 1.0];
@@ -59,7 +60,7 @@ fn one_step_is_one_control_period() {
 #[test]
 fn an_observation_names_the_objects_in_order() {
     let observation = support::plant().reset(START).unwrap();
-    let names: Vec<&str> = observation.objects.iter().map(|object| &*object.name).collect();
+    let names: Vec<&str> = observation.object_positions().map(|(name, _)| name).collect();
     let expected = [
         "akita_black_bowl_1",
         "akita_black_bowl_2",
@@ -68,8 +69,20 @@ fn an_observation_names_the_objects_in_order() {
         "plate_1",
     ];
     assert_eq!(names, expected);
-    assert_eq!(observation.proprioception.joint_positions.len(), 7);
-    assert_eq!(observation.proprioception.gripper.len(), 2);
+    let size = |name: &str| observation.feature(name).map_or(0, <[f64]>::len);
+    assert_eq!(["joint_positions", "joint_velocities", "gripper_positions"].map(size), [7, 7, 2]);
+    assert_eq!(observation.values.len(), observation.schema.width());
+    // robosuite's orientation of the end effector is the hand's: the grip site is turned against it by -90 degrees about z.
+    let rotation = |name: &str| {
+        let [x, y, z, w] = observation.array(name).unwrap();
+        UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z))
+    };
+    let (hand, site) = (rotation("eef_quaternion"), rotation("eef_site_quaternion"));
+    let turn = hand.inverse() * site;
+    let expected = UnitQuaternion::from_axis_angle(&Vector3::z_axis(), -std::f64::consts::FRAC_PI_2);
+    assert!(turn.angle_to(&expected) < 1e-3, "{turn}");
+    let names: Vec<&str> = observation.schema.actions().iter().map(|channel| &*channel.name).collect();
+    assert_eq!((names.len(), names[0], names[6]), (7, "delta_x", "gripper"));
     assert!(observation.instruction.contains("black bowl"));
 }
 

@@ -110,15 +110,10 @@ fn accepted_starts_settle_upright_without_the_goal() {
             assert!(!plant.apply(&NULL).unwrap().success);
         }
         let observation = plant.apply(&NULL).unwrap().observation;
-        for object in &observation.objects {
-            let [w, x, y, z] = object.pose.orientation;
-            assert!(1.0 - 2.0 * (x * x + y * y) > 0.95, "{} lies over: {:?}", object.name, [w, x, y, z]);
-            assert!(
-                (0.88..0.93).contains(&object.pose.position[2]),
-                "{} is at {:?}",
-                object.name,
-                object.pose
-            );
+        for (name, position) in observation.object_positions() {
+            let [w, x, y, z] = observation.object(name).unwrap().orientation;
+            assert!(1.0 - 2.0 * (x * x + y * y) > 0.95, "{name} lies over: {:?}", [w, x, y, z]);
+            assert!((0.88..0.93).contains(&position[2]), "{name} is at {position:?}");
         }
         // No object penetrates another at rest: the sampler's own check of the settled state finds no contact too deep.
         let mut sampler = StartSampler::new(&suite, 0, SEED).unwrap();

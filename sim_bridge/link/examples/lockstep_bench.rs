@@ -14,9 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use aegis_core::{
-    Frame, ObjectPose, Observation, Plant, PlantError, Pose, Proprioception, Start, Transition,
-};
+use aegis_core::{Frame, Observation, Plant, PlantError, Start, Transition};
 use aegis_link::listening;
 use aegis_link::wire::{Message, Mode, Moved, Step};
 use aegis_link::{Host, HostLimits, PlantInfo, Role, Timeouts, ZenohPlant, open, serve};
@@ -36,24 +34,28 @@ struct Still {
 
 impl Still {
     fn new() -> Self {
-        let object = |index: u32| ObjectPose {
-            name: Arc::from(format!("glazed_rim_porcelain_ramekin_{index}")),
-            pose: Pose { position: [0.1, 0.2, f64::from(index)], ..Pose::IDENTITY },
-        };
+        let names: Vec<[String; 2]> = (1..=5)
+            .map(|index| {
+                ["position", "quaternion"]
+                    .map(|part| format!("object/glazed_rim_porcelain_ramekin_{index}/{part}"))
+            })
+            .collect();
+        let mut features: Vec<(&str, &[f64])> = vec![
+            ("joint_positions", &[0.123_456_789; 7]),
+            ("eef_position", &[0.0; 3]),
+            ("eef_site_quaternion", &[0.0, 0.0, 0.0, 1.0]),
+            ("gripper_positions", &[0.04, -0.04]),
+        ];
+        for [position, quaternion] in &names {
+            features.push((position, &[0.1, 0.2, 0.3]));
+            features.push((quaternion, &[0.0, 0.0, 0.0, 1.0]));
+        }
+        let instruction =
+            Arc::from("pick up the black bowl between the plate and the ramekin and place it on the plate");
         let observation = Observation {
-            step: 0,
             plant_time: 0.05,
-            task: 0,
-            instruction: Arc::from(
-                "pick up the black bowl between the plate and the ramekin and place it on the plate",
-            ),
-            proprioception: Proprioception {
-                joint_positions: vec![0.123_456_789; 7],
-                end_effector: Pose::IDENTITY,
-                gripper: vec![0.04, -0.04],
-            },
-            objects: (1..=5).map(object).collect(),
-            frames: [].into(),
+            instruction,
+            ..Observation::of(&features).expect("these features are valid")
         };
         Self { step: 0, observation }
     }

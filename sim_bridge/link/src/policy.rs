@@ -1,11 +1,12 @@
 //! A policy in another process: served over Zenoh under a plant's keys, and asked with a deadline.
 //! An answer is accepted only for its own request. A server of another model is refused before the plant moves.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use aegis_core::{Chunk, Inference, Observation, Policy, PolicyError};
+use aegis_core::{Chunk, Inference, Observation, Policy, PolicyError, Schema};
 use zenoh::Wait;
 use zenoh::handlers::FifoChannel;
 use zenoh::qos::Priority;
@@ -63,12 +64,7 @@ pub fn serve_policy(
     Ok(())
 }
 
-fn answer(
-    bytes: &[u8],
-    model: &str,
-    policy: &mut dyn Policy,
-    schema: &mut Option<Arc<Schema>>,
-) -> Message {
+fn answer(bytes: &[u8], model: &str, policy: &mut dyn Policy, schema: &mut Option<Arc<Schema>>) -> Message {
     let refused = |code, reason: String| Refused { code, reason: reason.chars().take(1000).collect() }.into();
     let Infer { request, step, observation } = match Message::decode(bytes) {
         Ok(Message::Infer(infer)) => infer,

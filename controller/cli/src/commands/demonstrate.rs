@@ -8,8 +8,8 @@ use aegis_core::{Policy, PolicyError};
 use aegis_experiments::run::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
 use aegis_experiments::run::runner::SetupError;
 use aegis_files::Written;
-use aegis_policies::encode::Layout;
 use aegis_policies::expert::Expert;
+use aegis_policies::layout::Layout;
 use aegis_policies::{ModelCard, OnnxPolicy};
 use aegis_probe::origin::{Origin, Starts};
 use aegis_sim::{Cameras, LiberoPlant};
@@ -111,7 +111,8 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     if let Some(card) = &arguments.learner {
         cards.push(OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?.card().clone());
     }
-    if arguments.frames_every.is_some() && cards.iter().any(|card: &ModelCard| !card.frames.is_empty()) {
+    if arguments.frames_every.is_some() && cards.iter().any(|card: &ModelCard| card.images().next().is_some())
+    {
         let message =
             "--frames-every: a learner that looks has cameras of its own; valid is without --learner";
         return Err(failure(Exit::Input, message));

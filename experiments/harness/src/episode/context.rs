@@ -89,8 +89,10 @@ pub enum EpisodeError {
     /// The weak policy's model has no activation output.
     #[error("the weak policy's model has no activation output; its card needs an [activation] table")]
     NoActivation,
-    /// A chunk's number of control steps differs from the gate's chunk length.
-    #[error("{driver} policy: chunk: found {found} control steps; valid is {expected}, the gate's")]
+    /// A chunk has fewer control steps than the gate's chunk length.
+    #[error(
+        "{driver} policy: chunk: found {found} control steps; valid is at least {expected}, the gate's chunk_steps"
+    )]
     Horizon {
         /// Which policy.
         driver: Driver,

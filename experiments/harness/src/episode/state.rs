@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use aegis_core::probe::Memory;
 use aegis_core::trigger::chunk_disagreement;
 use aegis_core::{Arbiter, ChunkRecord, Driver, Inference, Observation, Plant, Policy, Recorder, StepRecord};
+use rand::RngExt;
 use sha2::{Digest, Sha256};
 
 use crate::episode::arm::ArmName;
@@ -27,6 +28,9 @@ pub(crate) struct EpisodeState {
 /// Callback that is called at every boundary, before any inference, with the episode's state.
 pub(crate) type BoundaryHook<'a> = dyn FnMut(&EpisodeState, &EpisodeContext) -> Result<(), EpisodeError> + 'a;
 
+/// Random stream of the noise that policies draw. Twins share it, and so do both policies: each input has a stream of its own.
+const NOISE: &str = "policy noise";
+
 impl EpisodeState {
     /// Resets the plant, lets objects come to rest, and returns the state at the first boundary.
     pub(crate) fn begin(
@@ -36,6 +40,9 @@ impl EpisodeState {
         settings: &EpisodeSettings,
     ) -> Result<Self, EpisodeError> {
         let observation = settle_objects(context.plant.as_mut(), key.start, settings)?;
+        let seed = settings.streams.at(key, NOISE, 0).random();
+        context.weak.begin(seed);
+        context.strong.begin(seed);
         let mut path = StatePath::default();
         path.push(context.plant.as_ref());
         let result = EpisodeResult {
@@ -165,10 +172,12 @@ fn infer(
     let inference = policy.infer(observation).map_err(|source| EpisodeError::Policy { driver, source })?;
     let elapsed = begin.elapsed();
     let found = inference.chunk.horizon();
-    if found != chunk_steps as usize {
+    if found < chunk_steps as usize {
         return Err(EpisodeError::Horizon { driver, expected: chunk_steps, found });
     }
-    Ok((inference, elapsed))
+    // Of a longer chunk, what is executed is recorded and compared.
+    let chunk = inference.chunk.first(chunk_steps as usize);
+    Ok((Inference { chunk, ..inference }, elapsed))
 }
 
 /// Running digest over every bit of the plant's state after every control step.

@@ -5,7 +5,7 @@ use aegis_core::gate::BudgetUnit;
 use aegis_core::probe::{Head, Linear};
 use aegis_core::{
     Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
-    Probe, Proprioception, Rule, Saved, Start, Thresholds, Transition,
+    Probe, Rule, Saved, Start, Thresholds, Transition,
 };
 use aegis_experiments::{Arm, EpisodeContext, EpisodeSettings, Streams};
 use aegis_probe::StateRange;
@@ -19,19 +19,9 @@ pub struct Line {
 
 impl Line {
     fn observation(&self) -> Observation {
-        Observation {
-            step: 0,
-            plant_time: 0.0,
-            task: self.start % 2,
-            instruction: "reach five".into(),
-            proprioception: Proprioception {
-                joint_positions: vec![self.position],
-                end_effector: Pose::IDENTITY,
-                gripper: Vec::new(),
-            },
-            objects: Vec::new(),
-            frames: [].into(),
-        }
+        let features = [("position", &[self.position][..])];
+        let instruction = "reach five".into();
+        Observation { task: self.start % 2, instruction, ..Observation::of(&features).unwrap() }
     }
 }
 
@@ -70,7 +60,7 @@ impl Policy for Walker {
         let pace = if self.lost_on_odd && odd { -0.5 } else { 0.5 };
         let mark = if odd { 1.0 } else { -1.0 };
         // A small term from the position, so that activations differ from step to step, as real ones do.
-        let drift = observation.proprioception.joint_positions[0] as f32 * 0.01;
+        let drift = observation.feature("position").unwrap()[0] as f32 * 0.01;
         Ok(Inference {
             chunk: Chunk::new(1, vec![pace; 2])?,
             activation: Some(Activation::new(2, vec![mark + drift, 0.5, mark - drift, 0.5])?),

@@ -14,7 +14,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aegis_core::{Observation, Plant, PlantError, Pose, Proprioception, Start, Transition};
+use aegis_core::{Observation, Plant, PlantError, Start, Transition};
 use arbitrary::Arbitrary;
 use host::{Host, HostLimits, PlantInfo};
 use libfuzzer_sys::fuzz_target;
@@ -92,19 +92,7 @@ struct Counting {
 
 impl Counting {
     fn observation(&self) -> Observation {
-        Observation {
-            step: self.moves,
-            plant_time: 0.0,
-            task: 0,
-            instruction: Arc::from(""),
-            proprioception: Proprioception {
-                joint_positions: Vec::new(),
-                end_effector: Pose::IDENTITY,
-                gripper: Vec::new(),
-            },
-            objects: Vec::new(),
-            frames: [].into(),
-        }
+        Observation { step: self.moves, ..Observation::of(&[]).expect("no features are valid") }
     }
 }
 

@@ -79,9 +79,10 @@ impl Observed {
     /// Returns whether a schema that [`schema`](Self::schema) made has the features of this observation.
     fn fits(&self, schema: &Schema) -> bool {
         let size = |name: &str| schema.range(name).map_or(0, |range| range.len());
-        let mut positions = schema.features().iter().filter_map(|feature| {
-            feature.name.strip_prefix(OBJECT_PREFIX)?.strip_suffix(POSITION_SUFFIX)
-        });
+        let mut positions = schema
+            .features()
+            .iter()
+            .filter_map(|feature| feature.name.strip_prefix(OBJECT_PREFIX)?.strip_suffix(POSITION_SUFFIX));
         size(JOINT_POSITIONS) == self.joint_positions.len()
             && size(GRIPPER_POSITIONS) == self.gripper.len()
             && self.objects.iter().all(|object| positions.next() == Some(&object.name))

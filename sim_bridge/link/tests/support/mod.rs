@@ -4,9 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aegis_core::{
-    Frame, ObjectPose, Observation, Plant, PlantError, Pose, Proprioception, Start, Transition,
-};
+use aegis_core::{Frame, Observation, Plant, PlantError, Start, Transition};
+use aegis_link::wire::Observed;
 use aegis_link::{Host, HostLimits, PlantInfo};
 
 #[derive(Debug, Default)]
@@ -20,21 +19,25 @@ pub struct Toy {
     value: f64,
 }
 
+/// Returns the observation as the wire gives it back, whose schema names the parts of its vectors.
+fn observed(features: &[(&str, &[f64])]) -> Observation {
+    let seen = Observation::of(features).unwrap();
+    Observed::from(&seen).at(0, None).unwrap()
+}
+
 impl Toy {
     fn observation(&self) -> Observation {
-        Observation {
-            step: self.step,
-            plant_time: f64::from(self.step) * 0.05,
-            task: 1,
-            instruction: Arc::from("hold the line"),
-            proprioception: Proprioception {
-                joint_positions: vec![self.value, f64::MIN_POSITIVE],
-                end_effector: Pose { position: [self.value, -0.0, 1.0 / 3.0], ..Pose::IDENTITY },
-                gripper: vec![0.04, -0.04],
-            },
-            objects: vec![ObjectPose { name: Arc::from("plate_1"), pose: Pose::IDENTITY }],
-            frames: [].into(),
-        }
+        let features: [(&str, &[f64]); 6] = [
+            ("joint_positions", &[self.value, f64::MIN_POSITIVE]),
+            ("eef_position", &[self.value, -0.0, 1.0 / 3.0]),
+            ("eef_site_quaternion", &[0.0, 0.0, 0.0, 1.0]),
+            ("gripper_positions", &[0.04, -0.04]),
+            ("object/plate_1/position", &[0.0; 3]),
+            ("object/plate_1/quaternion", &[0.0, 0.0, 0.0, 1.0]),
+        ];
+        let (step, plant_time) = (self.step, f64::from(self.step) * 0.05);
+        let instruction = Arc::from("hold the line");
+        Observation { step, plant_time, task: 1, instruction, ..observed(&features) }
     }
 }
 

@@ -85,25 +85,30 @@ impl Inferencer for Idle {
 #[derive(Default)]
 pub struct Nothing {
     step: u32,
+    first: Option<Observation>,
 }
 
 impl Nothing {
-    fn observation(&self) -> Observation {
-        let object =
-            |index: usize| ObjectPose { name: format!("object_{index}").into(), pose: Pose::IDENTITY };
-        Observation {
-            step: self.step,
-            plant_time: f64::from(self.step),
-            task: 0,
-            instruction: "pick up the black bowl and place it on the plate".into(),
-            proprioception: Proprioception {
-                joint_positions: vec![0.1; 7],
-                end_effector: Pose::IDENTITY,
-                gripper: vec![0.02, -0.02],
-            },
-            objects: (0..OBJECTS).map(object).collect(),
-            frames: [].into(),
-        }
+    fn observation(&mut self) -> Observation {
+        let step = self.step;
+        let first = self.first.get_or_insert_with(|| {
+            let names: Vec<[String; 2]> = (0..OBJECTS)
+                .map(|index| ["position", "quaternion"].map(|part| format!("object/object_{index}/{part}")))
+                .collect();
+            let objects =
+                names.iter().flatten().zip([&[0.0, 0.0, 0.0][..], &[0.0, 0.0, 0.0, 1.0]].into_iter().cycle());
+            let mut features: Vec<(&str, &[f64])> = vec![
+                ("joint_positions", &[0.1; 7]),
+                ("eef_position", &[0.0; 3]),
+                ("eef_site_quaternion", &[0.0, 0.0, 0.0, 1.0]),
+                ("gripper_positions", &[0.02, -0.02]),
+            ];
+            features.extend(objects.map(|(name, values)| (name.as_str(), values)));
+            let instruction = "pick up the black bowl and place it on the plate".into();
+            // These features are valid; without them there would be nothing to measure.
+            Observation { instruction, ..Observation::of(&features).unwrap_or_else(|_| unreachable!()) }
+        });
+        Observation { step, plant_time: f64::from(step), ..first.clone() }
     }
 }
 

@@ -1,0 +1,150 @@
+//! Fillers of a model's inputs: what the card says of each input, bound to the features of a plant, with what is remembered from
+//! one inference of an episode to the next.
+
+use std::collections::VecDeque;
+
+use aegis_core::feature::{FeatureKind, Schema};
+use aegis_core::{Observation, PolicyError};
+use ort::value::TensorElementType;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::binding::Binding;
+use crate::image::Picture;
+use crate::inputs::{ImageInput, Input, VectorInput};
+use crate::vector::BoundVector;
+
+/// Filler of one input.
+#[derive(Debug)]
+pub(crate) enum Filler {
+    /// Numbers of the observation.
+    Vector {
+        bound: BoundVector,
+        /// Number of observations in the tensor.
+        history: usize,
+        /// Values of the observations before the newest, oldest first.
+        earlier: VecDeque<Vec<f64>>,
+        values: Vec<f64>,
+    },
+    /// A camera's picture.
+    Image(Box<Picture>),
+    /// Noise, from a stream for this input.
+    Noise { stream: u64 },
+    /// Index of the output that is fed back.
+    State { output: usize, values: Vec<f64> },
+    /// Values that were written once.
+    Constant,
+}
+
+impl Filler {
+    /// Binds an input to a plant. `len` is the number of values of its tensor, and `output` the index of the output that is
+    /// fed back, for a state.
+    ///
+    /// # Errors
+    /// What the card says that does not fit the plant, with what the plant offers.
+    pub fn bind(
+        input: &Input,
+        index: usize,
+        schema: &Schema,
+        (len, kind): (usize, Option<TensorElementType>),
+        output: usize,
+    ) -> Result<Self, String> {
+        Ok(match input {
+            Input::Vector(spec) => {
+                let bound = BoundVector::bind(spec, schema)?;
+                let VectorInput { history, tensor, .. } = spec;
+                if bound.width() * history != len {
+                    let (found, terms) = (bound.width() * history, bound.widths());
+                    return Err(format!(
+                        "terms: found {found} values ({terms}); valid is the {len} of {tensor:?}"
+                    ));
+                }
+                let (values, earlier) = (Vec::with_capacity(len), VecDeque::with_capacity(*history));
+                Self::Vector { bound, history: *history, earlier, values }
+            }
+            Input::Image(spec) => {
+                check_camera(spec, schema)?;
+                Self::Image(Box::new(Picture::new(spec, kind == Some(TensorElementType::Uint8))))
+            }
+            Input::Noise(_) => Self::Noise { stream: index as u64 },
+            Input::State(_) => Self::State { output, values: vec![0.0; len] },
+            Input::Constant(_) => Self::Constant,
+        })
+    }
+
+    /// Forgets what was remembered, at the start of an episode.
+    pub fn begin(&mut self) {
+        match self {
+            Self::Vector { earlier, .. } => earlier.clear(),
+            Self::State { values, .. } => values.fill(0.0),
+            Self::Image(_) | Self::Noise { .. } | Self::Constant => {}
+        }
+    }
+
+    /// Fills the input from an observation. `seed` is that of the episode's noise.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for an observation without what the input reads.
+    pub fn fill(
+        &mut self,
+        binding: &mut Binding,
+        input: usize,
+        observation: &Observation,
+        seed: u64,
+    ) -> Result<(), PolicyError> {
+        match self {
+            Self::Vector { bound, history, earlier, values } => {
+                values.clear();
+                if *history == 1 {
+                    bound.encode(observation, values)?;
+                    return binding.write(input, values.iter().copied());
+                }
+                let mut newest =
+                    if earlier.len() == *history { earlier.pop_front() } else { None }.unwrap_or_default();
+                newest.clear();
+                bound.encode(observation, &mut newest)?;
+                earlier.push_back(newest);
+                // Before the first observations, the first is repeated.
+                let missing = *history - earlier.len();
+                let first = earlier.front().into_iter().cycle().take(missing);
+                first.chain(earlier.iter()).for_each(|row| values.extend_from_slice(row));
+                binding.write(input, values.iter().copied())
+            }
+            Self::Image(picture) => picture.fill(binding, input, &observation.frames),
+            Self::Noise { stream } => {
+                // One stream for each input and inference: the same boundary has the same noise, whatever ran before it.
+                let mut random = ChaCha8Rng::seed_from_u64(seed);
+                random.set_stream((*stream << 32) | u64::from(observation.step));
+                let numbers = (0..binding.len(input)).map(|_| StandardNormal.sample(&mut random));
+                binding.write(input, numbers)
+            }
+            Self::State { values, .. } => binding.write(input, values.iter().copied()),
+            Self::Constant => Ok(()),
+        }
+    }
+
+    /// Takes what the inference gives for the next one.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for a state that is not finite.
+    pub fn keep(&mut self, binding: &Binding) -> Result<(), PolicyError> {
+        let Self::State { output, values } = self else { return Ok(()) };
+        values.clear();
+        binding.read(*output, values)?;
+        match values.iter().position(|value| !value.is_finite()) {
+            Some(index) => Err(PolicyError::NotFinite { what: "state".into(), index }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks that the plant announces the camera, where it announces any: an older plant announces none and may have some.
+fn check_camera(spec: &ImageInput, schema: &Schema) -> Result<(), String> {
+    let cameras = schema.features().iter().filter(|feature| feature.kind == FeatureKind::Rgb);
+    let names: Vec<&str> = cameras.map(|feature| &*feature.name).collect();
+    if names.is_empty() || names.contains(&spec.camera.as_str()) {
+        return Ok(());
+    }
+    Err(format!("camera: found {:?}; the plant offers {}", spec.camera, names.join(", ")))
+}

@@ -1,0 +1,273 @@
+//! Models of other people's shape: two inputs, pictures as numbers, 16-bit floats, noise, tokens, a state that is fed back, a
+//! history, chunks of other lengths, and outputs of other ranks, bound to a plant by the names of its features. The models are
+//! made by tests/fixtures/policies.py.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aegis_core::{ActionChannel, Feature, Frame, Inference, Observation, Plant, Policy, Schema, Start};
+use aegis_policies::OnnxPolicy;
+use aegis_sim::{Cameras, LiberoPlant, Suite};
+
+use crate::common::{self, cache, folder, repository};
+
+/// The state that public policies for LIBERO read: position, rotation vector and fingers.
+const STATE: &str = r#"terms = [
+    { feature = "eef_position" },
+    { feature = "eef_quaternion", transform = "axis_angle" },
+    { feature = "gripper_positions" },
+]"#;
+
+/// Writes a card for a fixture and returns its path.
+fn card(folder: &Path, model: &str, rest: &str) -> PathBuf {
+    let name = format!("{model}.onnx");
+    let to = folder.join(&name);
+    std::fs::copy(repository().join("tests/fixtures").join(&name), &to).unwrap();
+    let sha256 = aegis_files::sha256(&to).unwrap();
+    let path = folder.join(format!("{model}.toml"));
+    std::fs::write(&path, format!("file = \"{name}\"\nsha256 = \"{sha256}\"\n\n{rest}\n")).unwrap();
+    path
+}
+
+fn vector(tensor: &str, more: &str) -> String {
+    format!("[[inputs]]\ntensor = \"{tensor}\"\nkind = \"vector\"\n{STATE}\n{more}\n")
+}
+
+fn chunk(horizon: usize, more: &str) -> String {
+    format!("[chunk]\ntensor = \"actions\"\nhorizon = {horizon}\nwidth = 7\n{more}\n")
+}
+
+fn opened(card: &Path) -> Result<OnnxPolicy, String> {
+    OnnxPolicy::open(&common::runtime(), card).map_err(|error| error.to_string())
+}
+
+/// Returns an observation with LIBERO's features of the robot, at a control step.
+fn seen(step: u32, position: [f64; 3]) -> Observation {
+    let half = std::f64::consts::FRAC_1_SQRT_2;
+    let features: [(&str, &[f64]); 3] = [
+        ("eef_position", &position),
+        ("eef_quaternion", &[half, 0.0, 0.0, half]),
+        ("gripper_positions", &[0.5, -0.25]),
+    ];
+    Observation { step, ..Observation::of(&features).unwrap() }
+}
+
+fn action(inference: &Inference, step: usize) -> Vec<f32> {
+    inference.chunk.action(step).unwrap().to_vec()
+}
+
+#[test]
+fn a_state_and_a_picture_as_numbers_give_sixteen_actions_and_an_activation_of_rank_four() {
+    let place = folder("inputs-two");
+    let picture = "[[inputs]]\ntensor = \"picture\"\nkind = \"image\"\ncamera = \"agentview\"\nheight = 16\nwidth = 16\n\
+                   layout = \"chw\"\nrotate = 180\nresize = \"pad\"\nrender = [32, 16]\n";
+    let rest = [
+        &vector("state", ""),
+        picture,
+        &chunk(16, "execute = 10"),
+        "[activation]\ntensor = \"features\"\ntokens = 16\nwidth = 3\naxis = 1\n",
+    ];
+    let path = card(&place, "two", &rest.concat());
+    let mut policy = opened(&path).unwrap();
+    // The upper half is red, the lower one blue; padded to a square, the picture has black at both sides.
+    let rgb =
+        (0..32 * 16).flat_map(|pixel| if pixel < 16 * 16 { [255, 0, 0] } else { [0, 0, 255] }).collect();
+    let frame = Frame { camera: "agentview".into(), width: 16, height: 32, rgb };
+    let mut observation = seen(0, [1.0, 2.0, 3.0]);
+    observation.frames = [frame].into();
+    let inference = policy.infer(&observation).unwrap();
+    assert_eq!(inference.chunk.horizon(), 10, "of the sixteen, ten may be executed");
+    let first = action(&inference, 0);
+    let state = 6.0 + std::f32::consts::FRAC_PI_2 + 0.25;
+    assert!((first[0] - state).abs() < 1e-5, "{first:?}");
+    assert!((first[1] - 0.25).abs() < 1e-6 && first[2] == 0.0 && (first[3] - 0.25).abs() < 1e-6, "{first:?}");
+    // Token by token: turned by 180 degrees, the lower half is the red one.
+    let activation = inference.activation.unwrap();
+    assert_eq!(activation.width(), 3);
+    let mean = activation.mean_pool();
+    assert!((mean[0] - 0.25).abs() < 1e-6 && mean[1] == 0.0 && (mean[2] - 0.25).abs() < 1e-6, "{mean:?}");
+    common::edit(&path, "axis = 1", "axis = 1\npool = \"last\"");
+    let last = opened(&path).unwrap().infer(&observation).unwrap().activation.unwrap().mean_pool();
+    assert_eq!(last, [0.0, 0.0, 0.0], "the last block is black");
+    common::edit(&path, "resize = \"pad\"\nrender = [32, 16]", "resize = \"exact\"");
+    let error = opened(&path).unwrap().infer(&observation).unwrap_err().to_string();
+    assert!(
+        error.contains("picture of camera agentview: found 16×32 pixels; valid is 16×16 pixels"),
+        "{error}"
+    );
+}
+
+#[test]
+fn sixteen_bit_floats_and_an_output_of_rank_two_are_bound() {
+    let place = folder("inputs-half");
+    let terms = "terms = [{ feature = \"eef_position\", scale = 2, offset = -1, clip = [-1, 4] }, { feature = \"task\", one_hot = 6 }]";
+    let input = format!("[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\n{terms}\n");
+    let path = card(
+        &place,
+        "half",
+        &(input + &chunk(10, "") + "[activation]\ntensor = \"hidden\"\ntokens = 1\nwidth = 7\n"),
+    );
+    let mut policy = opened(&path).unwrap();
+    let observation = Observation { task: 2, ..seen(0, [0.25, 1.0, 3.0]) };
+    let inference = policy.infer(&observation).unwrap();
+    assert_eq!(action(&inference, 9), [-0.5, 1.0, 4.0, 0.0, 0.0, 1.0, 0.0]);
+    assert_eq!(inference.activation.unwrap().mean_pool(), [-0.5, 1.0, 4.0, 0.0, 0.0, 1.0, 0.0]);
+    let error = policy.infer(&Observation { task: 6, ..observation }).unwrap_err().to_string();
+    assert!(error.contains("task: found 6; valid is 0 to 5"), "{error}");
+}
+
+#[test]
+fn noise_is_that_of_the_episode_and_the_step_and_tokens_are_the_cards() {
+    let place = folder("inputs-noise");
+    let inputs = "[[inputs]]\ntensor = \"noise\"\nkind = \"noise\"\n\
+                  [[inputs]]\ntensor = \"tokens\"\nkind = \"constant\"\nvalue = [1, 2, 3]\nshape = [1, 3]\n";
+    let path = card(&place, "noise", &(inputs.to_owned() + &chunk(50, "skip = 2\nexecute = 5")));
+    let mut policy = opened(&path).unwrap();
+    let mut at = |seed: u64, step: u32| {
+        policy.begin(seed);
+        policy.infer(&seen(step, [0.0; 3])).unwrap().chunk
+    };
+    let first = at(7, 0);
+    assert_eq!(first.horizon(), 5);
+    let mean = first.values().iter().sum::<f32>() / 35.0;
+    assert!(
+        (mean - 6.0).abs() < 0.1 && first.values().iter().any(|value| (value - 6.0).abs() > 0.01),
+        "{mean}"
+    );
+    assert_ne!(at(7, 10), first, "another step");
+    assert_ne!(at(8, 0), first, "another episode");
+    assert_eq!(at(7, 0), first, "the same boundary has the same noise, whatever ran before");
+    common::edit(&path, "value = [1, 2, 3]", "value = [1, 2]");
+    assert!(
+        opened(&path).err().unwrap().contains("inputs[1]: value: found 2 numbers; valid is one, or the 3")
+    );
+    common::edit(&path, "\nshape = [1, 3]", "");
+    assert!(
+        opened(&path)
+            .err()
+            .unwrap()
+            .contains("axis 1 of \"tokens\" is free: the graph has int64[batch, length]")
+    );
+}
+
+#[test]
+fn a_state_is_fed_back_and_zeros_begin_an_episode() {
+    let place = folder("inputs-state");
+    let state = "[[inputs]]\ntensor = \"hidden\"\nkind = \"state\"\noutput = \"next\"\n";
+    let rest = vector("state", "")
+        + state
+        + &chunk(10, "")
+        + "[activation]\ntensor = \"memory\"\ntokens = 1\nwidth = 12\n";
+    let path = card(&place, "recurrent", &rest);
+    let mut policy = opened(&path).unwrap();
+    assert!(policy.remembers());
+    for _ in 0..2 {
+        policy.begin(1);
+        for count in 1..4_u8 {
+            let inference = policy.infer(&seen(0, [0.0; 3])).unwrap();
+            assert_eq!(action(&inference, 0), [f32::from(count); 7]);
+            assert_eq!(inference.activation.unwrap().mean_pool()[3], f64::from(count));
+        }
+    }
+    common::edit(&path, "output = \"next\"", "output = \"memory\"");
+    let error = opened(&path).err().unwrap();
+    assert!(error.contains("inputs[1]: found float32[1, 4]; valid is float32[1, 12]"), "{error}");
+    common::edit(&path, "output = \"memory\"", "output = \"nothing\"");
+    assert!(
+        opened(&path).err().unwrap().contains("inputs[1].tensor: no output named \"nothing\"; the graph has")
+    );
+}
+
+#[test]
+fn two_observations_are_stacked_and_the_first_is_repeated_before_there_are_two() {
+    let place = folder("inputs-history");
+    let path = card(&place, "history", &(vector("states", "history = 2") + &chunk(1, "")));
+    let mut policy = opened(&path).unwrap();
+    for _ in 0..2 {
+        policy.begin(0);
+        let mut moved = |x: f64| action(&policy.infer(&seen(0, [x, 0.0, 0.0])).unwrap(), 0)[0];
+        assert_eq!([moved(1.0), moved(1.5), moved(1.25)], [0.0, 0.5, -0.25]);
+    }
+    common::edit(&path, "history = 2", "history = 3");
+    let error = opened(&path).unwrap().infer(&seen(0, [0.0; 3])).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "inputs[0]: terms: found 24 values (eef_position 3, eef_quaternion 3, gripper_positions 2)"
+        ),
+        "{error}"
+    );
+    assert!(error.contains("valid is the 16 of \"states\""), "{error}");
+}
+
+#[test]
+fn what_a_plant_does_not_offer_or_stops_offering_is_named() {
+    let place = folder("inputs-refused");
+    let path = card(
+        &place,
+        "recurrent",
+        &(vector("state", "")
+            + "[[inputs]]\ntensor = \"hidden\"\nkind = \"state\"\noutput = \"next\"\n"
+            + &chunk(10, "names = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\"]")),
+    );
+    let mut policy = opened(&path).unwrap();
+    let channel = |name: &&str| ActionChannel {
+        name: (*name).into(),
+        semantics: "".into(),
+        bounds: [-1.0, 1.0],
+        still: Some(0.0),
+    };
+    let plant = |names: &[&str], features: &[&str]| {
+        let features = features.iter().map(|name| Feature::vector(*name, &["x", "y", "z"], "m")).collect();
+        Arc::new(Schema::new(features, names.iter().map(channel).collect()).unwrap())
+    };
+    let error = policy.bind(&plant(&["a"], &["eef_position"])).unwrap_err().to_string();
+    assert!(
+        error.contains("recurrent.toml: inputs[0]: terms[1].feature: found \"eef_quaternion\""),
+        "{error}"
+    );
+    assert!(error.contains("the plant offers eef_position[3], and the index task"), "{error}");
+    let error = policy.infer(&seen(0, [0.0; 3])).unwrap_err().to_string();
+    assert!(error.contains("chunk: names: the plant announces no names of its channels"), "{error}");
+    common::edit(&path, "\nnames = [\"a\", \"b\", \"c\", \"d\", \"e\", \"f\", \"g\"]", "");
+    let mut policy = opened(&path).unwrap();
+    policy.infer(&seen(0, [0.0; 3])).unwrap();
+    // In the middle of an episode the fingers are no longer announced.
+    let features: [(&str, &[f64]); 2] =
+        [("eef_position", &[0.0; 3]), ("eef_quaternion", &[0.0, 0.0, 0.0, 1.0])];
+    let error = policy.infer(&Observation::of(&features).unwrap()).unwrap_err().to_string();
+    assert!(
+        error.contains("terms[2].feature: found \"gripper_positions\"; the plant offers eef_position[3]"),
+        "{error}"
+    );
+    common::edit(&path, "kind = \"state\"\noutput = \"next\"", "kind = \"constant\"\nvalue = 0");
+    common::edit(
+        &path,
+        "[chunk]",
+        "[observation]\ntensor = \"state\"\nlayout = \"libero-lowdim-v1\"\nwidth = 88\n[chunk]",
+    );
+    assert!(opened(&path).err().unwrap().contains("observation: found beside [[inputs]]"));
+}
+
+#[test]
+fn the_eight_numbers_of_public_policies_are_read_in_every_suite() {
+    let place = folder("inputs-suites");
+    let path = card(&place, "history", &(vector("states", "history = 2") + &chunk(1, "")));
+    let mut policy = opened(&path).unwrap();
+    for name in ["libero_spatial", "libero_object", "libero_goal", "libero_10"] {
+        let suite = Suite::load(&cache().join("scenes").join(name)).unwrap();
+        let cameras = Cameras::new(&["agentview"], 16, 16).unwrap();
+        let mut plant = LiberoPlant::with_cameras(suite, cameras);
+        let first = plant.reset(Start { task: 3, initial_state: 0 }).unwrap();
+        assert!(
+            first.schema.feature("agentview").is_some_and(|camera| camera.shape == [16, 16, 3]),
+            "{name}"
+        );
+        policy.begin(0);
+        policy.infer(&first).unwrap();
+        let moved = plant.step(&[0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0]).unwrap().observation;
+        let up = action(&policy.infer(&moved).unwrap(), 0);
+        let rise = moved.end_effector().unwrap()[2] - first.end_effector().unwrap()[2];
+        assert!(rise > 0.0 && (f64::from(up[2]) - rise).abs() < 1e-6, "{name}: {up:?}, {rise}");
+    }
+}
