@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aegis_core::{Activation, Chunk, Frame, Inference, Observation, Policy, PolicyError, Schema};
+use aegis_core::{Frame, Inference, Observation, Policy, PolicyError, Schema};
 use ort::session::{RunOptions, Session};
 use ort::value::TensorElementType;
 

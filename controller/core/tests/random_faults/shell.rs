@@ -181,12 +181,13 @@ impl Shell {
     /// Takes an observation of this run's claim.
     fn show(&mut self, sight: &Sight, now: Duration) {
         let content = Content::of([("joint_positions", &sight.joints[..])]);
+        let pictures = content.digest;
         let taken = self.intake.take(sight.episode, sight.sequence, sight.time, content);
         let fault = match &taken {
             Err(Refusal::Content(fault, _)) => Some(*fault),
             _ => None,
         };
-        let seen = self.seen(sight, content.digest, fault, now);
+        let seen = self.seen(sight, pictures, fault, now);
         if taken.is_ok() {
             let Sight { episode, sequence, taken, .. } = *sight;
             let (joints, received) = (sight.joints.clone(), seen.taken_at());

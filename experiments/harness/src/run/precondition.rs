@@ -106,7 +106,16 @@ mod tests {
     #[test]
     fn what_is_not_met_is_said_with_what_was_found() {
         let settings = PreconditionSettings { range: Fresh::Tuning, auroc_floor: 0.7 };
-        let auroc = |lower| Some(Estimate { estimate: 0.9, lower, upper: 1.0 });
+        let auroc = |lower| {
+            Some(Estimate {
+                estimate: 0.9,
+                lower,
+                upper: 1.0,
+                standard_error: 0.0,
+                clusters: 4,
+                undefined: 0,
+            })
+        };
         let found = |auroc, met| Precondition { settings, episodes: 16, auroc, met };
         assert_eq!(found(auroc(0.71), true).unmet(), None);
         let said = found(auroc(0.618), false).unmet().unwrap();

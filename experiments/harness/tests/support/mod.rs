@@ -4,8 +4,8 @@
 use aegis_core::gate::BudgetUnit;
 use aegis_core::probe::{Head, Linear};
 use aegis_core::{
-    Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Pose,
-    Probe, Rule, Saved, Start, Thresholds, Transition,
+    Activation, Chunk, GateLimits, Inference, Observation, Plant, PlantError, Policy, PolicyError, Probe,
+    Rule, Saved, Start, Thresholds, Transition,
 };
 use aegis_experiments::{Arm, EpisodeContext, EpisodeSettings, Streams};
 use aegis_probe::StateRange;

@@ -6,10 +6,7 @@ use aegis_core::control::{
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
-use aegis_core::{
-    GateLimits, ObjectPose, Observation, Plant, PlantError, PolicyError, Pose, Proprioception, Start,
-    Transition,
-};
+use aegis_core::{GateLimits, Observation, Plant, PlantError, PolicyError, Start, Transition};
 use aegis_runtime::{InferenceOutput, Inferencer};
 
 /// Shape of a chunk, `[actions, channels]`, as the shipped policies have it.
