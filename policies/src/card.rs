@@ -50,6 +50,9 @@ pub struct ModelCard {
     /// Episodes that the model was measured to win: a free-form table for readers, kept as parsed.
     #[serde(default)]
     pub success: toml::Table,
+    /// How an exporter made the model: a free-form table for readers, kept as parsed.
+    #[serde(default)]
+    pub export: toml::Table,
     /// Where the card was read from.
     #[serde(skip)]
     pub path: PathBuf,

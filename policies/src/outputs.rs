@@ -111,6 +111,10 @@ impl Outputs {
 impl ChunkSpec {
     /// Returns one of the policy's values as the plant takes it.
     fn value(&self, index: usize, mut value: f64) -> f32 {
+        // Neither clip nor gripper may turn a failed inference into an action: Chunk refuses what is not finite.
+        if !value.is_finite() {
+            return value as f32;
+        }
         if let Some(scale) = &self.scale {
             value *= scale.at(index);
         }
@@ -121,14 +125,8 @@ impl ChunkSpec {
             value = value.clamp(low, high);
         }
         match &self.gripper {
-            Some(GripperSpec { value: place, threshold, closed, open })
-                if *place == index && !value.is_nan() =>
-            {
-                if value > *threshold {
-                    *closed as f32
-                } else {
-                    *open as f32
-                }
+            Some(GripperSpec { value: place, threshold, closed, open }) if *place == index => {
+                if value > *threshold { *closed as f32 } else { *open as f32 }
             }
             _ => value as f32,
         }

@@ -47,6 +47,14 @@ def parse(arguments):
     parser.add_argument("--vlm", type=Path, metavar="DIR", help="local config and tokenizer of the backbone")
     parser.add_argument("--image-size", type=size, metavar="RxC", help="of the cameras, where the config differs")
     parser.add_argument("--task", action="append", default=[], help="instruction for the check and the card")
+    parser.add_argument(
+        "--read",
+        action="append",
+        default=[],
+        metavar="NAME=FEATURES",
+        help="what an input is filled with, as observation.state=eef_position,eef_quaternion:axis_angle or "
+        "observation.images.image=agentview:180; default the input's own name",
+    )
     return parser.parse_args(arguments)
 
 
@@ -63,6 +71,7 @@ def export(arguments):
     layer = taps.resolve(loaded, arguments.tap)
     tap_step = denoising_step(loaded, arguments.tap_step)
     specs = graph.inputs(loaded, arguments.image_size)
+    reads = dict(card.parse_read(one, specs) for one in arguments.read)
     drawn = parity.samples(loaded, specs, arguments.task)
     measured = {"samples": len(drawn)}
     if loaded.low_precision:
@@ -81,7 +90,7 @@ def export(arguments):
         shapes = {name: value.shape for name, value in parity.reference(loaded, layer, tap_step, drawn[0]).items()}
         tasks = [(task, parity.instruction(loaded, drawn[0].batch, task)) for task in arguments.task]
         written_card = written.with_name(f"{out.name}.toml")
-        text = card.text(files, loaded, specs, shapes, (layer, tap_step), measured, tasks)
+        text = card.text(files, loaded, specs, shapes, (layer, tap_step), measured, tasks, reads)
         written_card.write_text(text, encoding="utf-8")
         # The card is moved last, as the other files are a model only with a card.
         for path in (*reversed(files), written_card):

@@ -8,7 +8,7 @@ import unittest
 
 import numpy as np
 import onnx
-from harness import LEVELS, Folder, image, loaded, normal, session
+from harness import LEVELS, Folder, command, image, loaded, normal, session
 from lerobot.policies.act.modeling_act import ACTPolicy
 
 import reduced
@@ -69,16 +69,33 @@ class Act(Folder):
     def test_card(self):
         card = self.card
         self.assertEqual(card["sha256"], hashlib.sha256(self.model.read_bytes()).hexdigest())
-        self.assertEqual(card["chunk"], {"tensor": "actions", "horizon": 8, "width": 5})
+        self.assertEqual(card["chunk"], {"tensor": "actions", "horizon": 8, "width": 5, "execute": 5})
         self.assertEqual(card["activation"], {"tensor": "activation", "tokens": 8, "width": 32})
         self.assertEqual(card["export"]["layer"], "decoder.layers.1")
         graph = onnx.load(self.model).graph
         shapes = {one.name: [size.dim_value for size in one.type.tensor_type.shape.dim] for one in graph.input}
-        self.assertEqual({one["tensor"]: one["shape"] for one in card["inputs"]}, shapes)
+        self.assertEqual([one["tensor"] for one in card["inputs"]], list(shapes))
+        front, wrist, state = card["inputs"]
+        self.assertEqual(front, {"tensor": "observation.images.front", "kind": "image", "camera": "front", "height": 48, "width": 64, "layout": "chw"})
+        self.assertEqual((shapes["observation.images.wrist"], wrist["camera"]), ([1, 3, 48, 64], "wrist"))
+        self.assertEqual((state["kind"], state["terms"]), ("vector", [{"feature": "observation.state"}]))
         parity = card["export"]["parity"]
         for output in ("actions", "activation"):
             for level in ("as_written", "optimised"):
                 self.assertLess(parity[f"{output}_{level}"], 1e-4)
+
+    def test_what_inputs_are_filled_with_is_said_by_an_option(self):
+        state = "observation.state=eef_position, eef_quaternion:axis_angle"
+        read = ("--read", state, "--read", "observation.images.wrist=agentview:180")
+        self.exported("read", "act", "--checkpoint", self.checkpoint, *read)
+        _, wrist, state = tomllib.loads((self.folder / "out" / "read.toml").read_text())["inputs"]
+        self.assertEqual((wrist["camera"], wrist["rotate"]), ("agentview", 180))
+        terms = [{"feature": "eef_position"}, {"feature": "eef_quaternion", "transform": "axis_angle"}]
+        self.assertEqual(state["terms"], terms)
+        for wrong in ("state=eef_position", "observation.state", "observation.state=a:b", "observation.images.wrist=a,b"):
+            code, _, err = command("act", "--checkpoint", self.checkpoint, "--out", self.folder / "no", "--read", wrong)
+            self.assertEqual(code, 2, err)
+            self.assertIn(f"--read: found {wrong!r}; valid", err)
 
     def test_the_bytes_do_not_depend_on_where_things_lie(self):
         elsewhere = self.folder / "another" / "place"

@@ -15,7 +15,7 @@ const REACH: f64 = 0.1;
 const UPRIGHT: [f64; 4] = [1.0, 0.0, 0.0, 0.0];
 const INSTRUCTION: &str =
     "pick up the black bowl between the plate and the ramekin and place it on the plate";
-/// Objects that the `libero-*` layouts of `policies/src/encode.rs` read, at plausible positions on the table, metres.
+/// Objects that the `libero-*` layouts of `policies/src/layout.rs` read, at plausible positions on the table, metres.
 const OBJECTS: [(&str, [f64; 3]); 5] = [
     ("akita_black_bowl_1", [-0.07, 0.2, 0.898]),
     ("akita_black_bowl_2", [0.1, -0.06, 0.898]),
