@@ -487,8 +487,18 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             "end = 540, replicates = 1000000000000 ",
             ["ranges.confirmation", "100000", "memory"],
         ),
-        // Models with another chunk length, a probe fitted with other settings, a schedule past the end of the episode.
-        ("chunk_steps = 10", "chunk_steps = 5", ["gate.chunk_steps: found 5", "valid is 10", "weak.toml"]),
+        // Models with shorter chunks, a probe fitted at another spacing or with other settings, a schedule past the end of the
+        // episode.
+        (
+            "chunk_steps = 10",
+            "chunk_steps = 11",
+            ["gate.chunk_steps: found 11", "valid is at most 10", "weak.toml"],
+        ),
+        (
+            "chunk_steps = 10",
+            "chunk_steps = 5",
+            ["gate.chunk_steps: found 5", "valid is 10, at", "probe.json"],
+        ),
         (
             "alpha = 0.10",
             "alpha = 0.20",

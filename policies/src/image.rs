@@ -186,7 +186,7 @@ mod tests {
         let greens: Vec<u8> = padded.ordered.iter().copied().skip(1).step_by(3).collect();
         assert!(greens[..6].iter().chain(&greens[30..]).all(|green| *green == 0), "black above and below");
         assert!(greens[6..30].iter().all(|green| *green == 100), "{greens:?}");
-        let mut stretched = Picture::new(&ImageInput { resize: Resize::Stretch, ..spec(6, 6) }, true);
+        let mut stretched = Picture::new(&ImageInput { resize: Resize::EachAxis, ..spec(6, 6) }, true);
         stretched.arrange(&frame()).unwrap();
         assert!(stretched.ordered.iter().skip(1).step_by(3).all(|green| *green == 100));
     }

@@ -229,7 +229,8 @@ pub enum Resize {
     #[default]
     Exact,
     /// Each axis by its own factor.
-    Stretch,
+    #[serde(rename = "stretch")]
+    EachAxis,
     /// Both axes by one factor, in the middle of a black picture.
     Pad,
 }

@@ -34,6 +34,9 @@ pub struct ProbeFile {
     pub calibrated_on: Data,
     /// Settings of the fit.
     pub settings: FitSettings,
+    /// Control steps between the boundaries of the rollouts, where they are fewer than the weak model's chunk has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chunk_steps: Option<u32>,
     /// Chosen penalty.
     pub penalty: f64,
     /// Penalties that were compared; empty where there was only one.
@@ -150,6 +153,7 @@ impl ProbeFile {
             discovery,
             calibrated_on,
             settings,
+            chunk_steps: None,
             penalty,
             candidates,
             calibration,

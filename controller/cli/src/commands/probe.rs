@@ -112,6 +112,7 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     check_place("--out", out, Written::Json("schema"), &inputs)?;
     check_sealed(&study.path, out)?;
     let (card, spec) = study.watched()?;
+    let (chunk, steps) = (card.chunk.steps(), study.plan.gate.chunk_steps);
     let workers = arguments.study.workers;
     let policies = of_policies(&study.plan.models)?;
     check_ranges((&study.path, &study.plan), &study.suite, &policies, None)?;
@@ -130,7 +131,8 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     let thresholds = thresholds.map_err(|error| held.uncalibrated(&error))?;
     let belongs = (card.model_sha256(), spec.tensor);
     let data = (Data::from(&discovery, from), Data::from(&calibration, set_on));
-    let file = ProbeFile::new(belongs, data, settings, fitted, thresholds);
+    let mut file = ProbeFile::new(belongs, data, settings, fitted, thresholds);
+    file.chunk_steps = (chunk != steps as usize).then_some(steps);
     check_ranges(
         (&study.path, &study.plan),
         &study.suite,

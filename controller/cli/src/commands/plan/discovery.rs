@@ -105,6 +105,17 @@ pub fn check_probe(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<(),
         );
         return Err(failure(Exit::Input, message));
     }
+    let whole =
+        || ModelCard::load(&located.models.weak).or_exit(Exit::Input).map(|card| card.chunk.steps() as u64);
+    let fitted = probe.chunk_steps.map_or_else(whole, |steps| Ok(u64::from(steps)))?;
+    if fitted != u64::from(located.gate.chunk_steps) {
+        let (plan, steps, file) = (path.display(), located.gate.chunk_steps, located.models.probe.display());
+        let message = format!(
+            "{plan}: gate.chunk_steps: found {steps}; valid is {fitted}, at which the thresholds of {file} were set, or a probe that \
+             `aegis probe fit --plan {plan}` fits"
+        );
+        return Err(failure(Exit::Input, message));
+    }
     let Some(study) = &located.study else { return Ok(()) };
     let rule = |rule: &RuleSettings| rule.rule(&probe.calibration, probe.settings.trend_window);
     study
