@@ -460,9 +460,8 @@ impl ModelCard {
                 ));
             }
         }
-        // Written so that NaN, which fails every comparison, is refused.
         if let Some([low, high]) = clip
-            && !(low <= high)
+            && (low.is_nan() || high.is_nan() || low > high)
         {
             return Err(format!("chunk.clip: found [{low}, {high}]; valid is the smaller number first"));
         }

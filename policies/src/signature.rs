@@ -58,7 +58,8 @@ pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Resul
         let Input::State(state) = input else { continue };
         let place = card.place(index);
         let spec = &inputs[index];
-        let output = checked_output(session, card, (&place, &state.output), &[spec.shape.clone()])?;
+        let output =
+            checked_output(session, card, (&place, &state.output), std::slice::from_ref(&spec.shape))?;
         if output.kind != spec.kind {
             let reason =
                 format!("output {:?} is {}; valid is the input's {}", state.output, output.kind, spec.kind);

@@ -118,9 +118,8 @@ impl BoundTerm {
                 return Err(format!("{field}: found {:?}; valid are finite numbers", numbers.values()));
             }
         }
-        // Written so that NaN, which fails every comparison, is refused.
         if let Some([low, high]) = term.clip
-            && !(low <= high)
+            && (low.is_nan() || high.is_nan() || low > high)
         {
             return Err(format!("clip: found [{low}, {high}]; valid is the smaller number first"));
         }

@@ -42,6 +42,6 @@ mod worker;
 pub use plant_listener::PlantListener;
 pub use rerun_stream::Viewer;
 pub use robot::{Robot, RobotFile, reads_no_camera};
-pub use run::{End, Ended, Run, RunOptions, Watchers, stop};
+pub use run::{BeginLog, End, Ended, Run, RunOptions, Watchers, stop};
 pub use session::{RobotSession, Sending, SetupError, Unsent};
 pub use worker::Worker;

@@ -50,12 +50,15 @@ impl RunOptions {
     }
 }
 
+/// What is called once with a run's folder.
+pub type BeginLog = Box<dyn FnOnce(&Path) -> Result<(), Failure>>;
+
 /// Observers of a run. None of them can delay the control thread.
 pub struct Watchers {
     /// Called with every control period after it was recorded, on the thread that records.
     pub periods: Box<dyn FnMut(&TickEvent<'_>) + Send>,
     /// Called once with the run's folder, before anything is logged.
-    pub begin_log: Box<dyn FnOnce(&Path) -> Result<(), Failure>>,
+    pub begin_log: BeginLog,
     /// Rerun viewer that shows the run.
     pub viewer: Option<Viewer>,
 }

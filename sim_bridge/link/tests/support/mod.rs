@@ -1,5 +1,6 @@
 //! A one-dimensional plant that counts how often it was moved. Its state after a step depends on every earlier action,
 //! so a step that is executed twice or not at all is detected.
+#![allow(clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::sync::Arc;
 use std::time::Duration;
