@@ -48,7 +48,7 @@ class Act(Folder):
         (chunk,) = session(self.model).run(["actions"], self.feed)
         _, _, (policy, before, after) = self.eager(lambda policy: policy.model.decoder.layers[1])
         policy.reset()
-        for step in range(self.card["export"]["execute"]):
+        for step in range(self.card["chunk"]["execute"]):
             self.close(chunk[:, step], after(policy.select_action(before(dict(self.observation)))).numpy())
 
     def test_every_input_reaches_the_actions(self):

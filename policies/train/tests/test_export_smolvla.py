@@ -91,7 +91,7 @@ class SmolVla(Folder):
         noise = normal(6, 1, 6, 10)
         (chunk,) = session(self.model).run(["actions"], self.feed(reduced.TASKS[1], noise))
         self.policy.reset()
-        for step in range(self.card["export"]["execute"]):
+        for step in range(self.card["chunk"]["execute"]):
             action = self.policy.select_action(self.before(self.batch(reduced.TASKS[1])), noise=noise.clone())
             self.close(chunk[:, step], self.after(action).numpy())
 
