@@ -20,7 +20,7 @@ pub struct Line {
 
 impl Line {
     fn observation(&self) -> Observation {
-        let features = [("position", &[self.position][..])];
+        let features = [("position", &[self.position][..]), ("eef_position", &[self.position, 0.0, 0.0])];
         let instruction = "reach five".into();
         Observation { task: self.start % 2, instruction, ..Observation::of(&features).unwrap() }
     }
