@@ -160,15 +160,6 @@ impl Binding {
                     tensor.try_extract_tensor::<half::bf16>().map_err(backend)?.1.iter().map(|n| n.to_f64()),
                 );
             }
-            TensorElementType::Int64 => {
-                numbers
-                    .extend(tensor.try_extract_tensor::<i64>().map_err(backend)?.1.iter().map(|n| *n as f64));
-            }
-            TensorElementType::Int32 => {
-                numbers.extend(
-                    tensor.try_extract_tensor::<i32>().map_err(backend)?.1.iter().map(|n| f64::from(*n)),
-                );
-            }
             other => {
                 return Err(PolicyError::Backend(format!("{name}: values of type {other} are not read")));
             }

@@ -11,11 +11,11 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use crate::external::{self, ExternalError};
-use crate::inputs::{ConstantInput, ImageInput, Input, Numbers, PixelLayout, Resize, Rotation, VectorInput};
+use crate::inputs::{ConstantInput, ImageInput, Input, Numbers, Resize, VectorInput, check_clip};
 use crate::layout::Layout;
 
 /// Largest number of values of one tensor that a policy reads or returns.
-const MOST_VALUES: usize = 1 << 26;
+pub(crate) const MOST_VALUES: usize = 1 << 26;
 /// Largest number of observations that one input stacks.
 const MOST_HISTORY: usize = 1024;
 /// Largest number of classes of a one-hot term.
@@ -303,19 +303,7 @@ impl ModelCard {
         let shape = vec![1, width];
         let vector = VectorInput { tensor, shape, terms: layout.terms(), history: 1 };
         let image = |FrameSpec { tensor, camera, height, width }: &FrameSpec| {
-            Input::Image(ImageInput {
-                tensor: tensor.clone(),
-                camera: camera.clone(),
-                height: *height,
-                width: *width,
-                layout: PixelLayout::Hwc,
-                rotate: Rotation::None,
-                flip: false,
-                resize: Resize::Exact,
-                render: None,
-                mean: None,
-                std: None,
-            })
+            Input::Image(ImageInput::exact(tensor, camera, *height, *width))
         };
         let images: Vec<Input> = self.frames.iter().map(image).collect();
         self.inputs = [vec![Input::Vector(vector)], images].concat();
@@ -460,11 +448,7 @@ impl ModelCard {
                 ));
             }
         }
-        if let Some([low, high]) = clip
-            && (low.is_nan() || high.is_nan() || low > high)
-        {
-            return Err(format!("chunk.clip: found [{low}, {high}]; valid is the smaller number first"));
-        }
+        check_clip(*clip).map_err(|reason| format!("chunk.{reason}"))?;
         match gripper {
             Some(GripperSpec { value, .. }) if value >= width => {
                 Err(format!("chunk.gripper.value: found {value}; valid is 0 to {}", width - 1))

@@ -136,19 +136,7 @@ mod tests {
     use super::*;
 
     fn spec(height: u32, width: u32) -> ImageInput {
-        ImageInput {
-            tensor: "eye".into(),
-            camera: "eye".into(),
-            height,
-            width,
-            layout: PixelLayout::Hwc,
-            rotate: Rotation::None,
-            flip: false,
-            resize: Resize::Exact,
-            render: None,
-            mean: None,
-            std: None,
-        }
+        ImageInput::exact("eye", "eye", height, width)
     }
 
     /// Returns a picture of 2 rows and 3 columns whose red counts the pixels.

@@ -181,6 +181,23 @@ pub struct ImageInput {
 }
 
 impl ImageInput {
+    /// Returns an input that is the picture as the plant gives it, of exactly this size in pixels.
+    pub(crate) fn exact(tensor: &str, camera: &str, height: u32, width: u32) -> Self {
+        Self {
+            tensor: tensor.into(),
+            camera: camera.into(),
+            height,
+            width,
+            layout: PixelLayout::Hwc,
+            rotate: Rotation::None,
+            flip: false,
+            resize: Resize::Exact,
+            render: None,
+            mean: None,
+            std: None,
+        }
+    }
+
     /// Returns height and width of the picture that a simulator is asked for.
     pub fn rendered(&self) -> [u32; 2] {
         self.render.unwrap_or([self.height, self.width])
@@ -270,6 +287,16 @@ pub struct ConstantInput {
     /// Sizes for a graph with free axes beyond the first.
     #[serde(default)]
     pub shape: Vec<usize>,
+}
+
+/// Checks that the least value of a `clip` is not above the greatest, and that both are numbers.
+pub(crate) fn check_clip(clip: Option<[f64; 2]>) -> Result<(), String> {
+    match clip {
+        Some([low, high]) if low.is_nan() || high.is_nan() || low > high => {
+            Err(format!("clip: found [{low}, {high}]; valid is the smaller number first"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn one() -> usize {

@@ -5,7 +5,7 @@ use ort::session::Session;
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::binding::TensorSpec;
-use crate::card::{ActivationSpec, ChunkSpec, ModelCard};
+use crate::card::{ActivationSpec, ChunkSpec, MOST_VALUES, ModelCard};
 use crate::inputs::{ConstantInput, ImageInput, Input, PixelLayout};
 use crate::runtime::OpenError;
 
@@ -30,8 +30,6 @@ const READ: [TensorElementType; 4] = [
     TensorElementType::Float16,
     TensorElementType::Bfloat16,
 ];
-/// Largest number of values of one tensor.
-const MOST_VALUES: i64 = 1 << 26;
 
 /// Checks the tensors that the card names against the graph, and returns them in the order of binding. Inputs are in the order
 /// of the card; outputs are the chunk, the activation if there is one, and the outputs that are fed back, in the order of
@@ -153,7 +151,7 @@ fn checked_input<'a>(
         return Err(wrong(format!("{name:?} is {}; valid is {valid}", element_name(*ty))));
     }
     let count = shape.iter().try_fold(1_i64, |count, size| count.checked_mul(*size));
-    let Some(count) = count.filter(|count| (1..=MOST_VALUES).contains(count)) else {
+    let Some(count) = count.filter(|count| (1..=MOST_VALUES as i64).contains(count)) else {
         return Err(wrong(format!("{name:?} has {shape:?}; valid are 1 to {MOST_VALUES} values")));
     };
     if let Input::Constant(ConstantInput { value, .. }) = input

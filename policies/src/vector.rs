@@ -7,7 +7,7 @@ use aegis_core::feature::Schema;
 use aegis_core::{Observation, PolicyError};
 use nalgebra::{Quaternion, UnitQuaternion};
 
-use crate::inputs::{TASK, Term, Transform, VectorInput};
+use crate::inputs::{TASK, Term, Transform, VectorInput, check_clip};
 
 /// A vector input bound to one schema.
 #[derive(Clone, Debug)]
@@ -118,11 +118,7 @@ impl BoundTerm {
                 return Err(format!("{field}: found {:?}; valid are finite numbers", numbers.values()));
             }
         }
-        if let Some([low, high]) = term.clip
-            && (low.is_nan() || high.is_nan() || low > high)
-        {
-            return Err(format!("clip: found [{low}, {high}]; valid is the smaller number first"));
-        }
+        check_clip(term.clip)?;
         Ok(Self { spec: term.clone(), source, minus, width: size })
     }
 

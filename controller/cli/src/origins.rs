@@ -111,7 +111,7 @@ pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Stateme
 /// not one of upstream: it may be a copy under another name.
 ///
 /// # Errors
-/// A suite whose scenes are not on this machine, so that nobody can tell.
+/// A suite whose scenes are not on this machine, so its digest is unknown.
 fn with_scenes(statements: &[Statement], plan: &Plan) -> Result<Vec<Statement>, Failure> {
     let mut found = statements.to_vec();
     if SUITES.contains(&plan.suite.as_str()) {

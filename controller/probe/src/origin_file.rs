@@ -129,7 +129,7 @@ pub fn of_card(file: &str, card: &toml::Table) -> Result<Vec<Statement>, String>
     if let Some(data) = data.filter(|data| !data.is_array()) {
         return wrong("training.data", data.type_str(), "a [[training.data]] table for each data set");
     }
-    // A key that is nearly `origin` is a statement that nobody would read.
+    // A misspelt `origin` would otherwise be ignored, and with it what it states.
     let tables = data.and_then(toml::Value::as_array).into_iter().flatten().filter_map(toml::Value::as_table);
     let stray = |table: &toml::Table, allowed: &[&str]| {
         let is_stray =

@@ -46,7 +46,7 @@ impl Run<'_> {
     /// Runs every episode of the robot file. Returns how the run ended.
     ///
     /// # Errors
-    /// A plant that cannot be claimed or reset, a start that is refused with `auto_start`, or a control thread that has gone.
+    /// A plant that cannot be claimed or reset, a start that is refused with `auto_start`, or a control thread that has ended.
     pub fn episodes(&mut self) -> Result<End, Failure> {
         let exit_on_stop = self.options.exit_on_stop;
         for (index, start) in self.robot.file.starts.iter().enumerate() {
