@@ -419,11 +419,12 @@ const ROWS: [Row; 76] = [
     ),
     (
         42,
-        "an observation holds a value that is not finite or beyond 1e6, its time goes backward, or its content freezes",
+        "an observation holds a value that is not finite or beyond 1e6, or more or fewer values than were announced; its time goes backward, or its content freezes",
         "refused by feature name, or stale, as row 8",
         "on arrival, or `frozen_ms`; then row 8",
         &[
             (MOTION, "observations_that_must_not_count_reach_no_policy_and_stop_the_robot"),
+            ("sim_bridge/link/tests/loopback.rs", "what_a_plant_announces_is_checked_when_an_episode_begins"),
             (INTAKE, "implausible_values_are_refused_by_the_features_name"),
             (CONTROL, "pictures_that_do_not_change_are_stale"),
         ],

@@ -258,6 +258,7 @@ fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
         ("nan", "nan 2", "NotFinite"),
         ("huge", "huge 2", "OutOfBounds"),
         ("backward", "backward", "TimeBackward"),
+        ("short", "short", "observation.values: found 50 values; valid is 51"),
     ] {
         let mut plant = plant("tcp/127.0.0.1:0", REST);
         let mut run = run(&format!("motion-{name}"), &plant, 10.0, 220);

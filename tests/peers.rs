@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use aegis_core::{Observation, Plant, PlantError, Start};
 use aegis_experiments::EpisodeResult;
-use aegis_link::wire::{Message, Mode, Observed, Phase, Placement};
+use aegis_link::wire::{Message, Mode, Phase};
 use aegis_link::{Credentials, Endpoint, KeyExprs, LinkError, Role, Timeouts, ZenohPlant, open_guarded};
 use aegis_sim::LiberoPlant;
 use zenoh::Wait;
@@ -81,27 +81,30 @@ impl Drop for Peer {
 /// Returns the largest difference between any two numbers of the observations that a policy may read: seconds, metres, radians,
 /// quaternion components.
 fn difference(one: &Observation, other: &Observation) -> f64 {
-    // What the wire carries of both.
-    let (one, other) = (Observed::from(one), Observed::from(other));
-    let flat = |seen: &Observed| {
-        let pose = |pose: &Placement| {
-            // A quaternion and its negative are the same rotation.
-            let sign = if pose.orientation.iter().find(|v| v.abs() > 1e-6) < Some(&0.0) { -1.0 } else { 1.0 };
-            pose.position.into_iter().chain(pose.orientation.map(|v| sign * v)).collect::<Vec<_>>()
-        };
-        let mut all = vec![seen.plant_time];
-        all.extend(&seen.joint_positions);
-        all.extend(&seen.gripper);
-        all.extend(pose(&seen.end_effector));
-        all.extend(seen.objects.iter().flat_map(|object| pose(&object.pose)));
-        all
+    let names = |seen: &Observation| {
+        seen.schema
+            .features()
+            .iter()
+            .map(|feature| (feature.name.clone(), feature.shape.clone()))
+            .collect::<Vec<_>>()
     };
-    let names = |seen: &Observed| seen.objects.iter().map(|object| object.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&one), names(&other));
+    assert_eq!(names(one), names(other));
+    assert_eq!(one.schema.actions(), other.schema.actions());
     assert_eq!((one.task, &one.instruction), (other.task, &other.instruction));
-    let (one, other) = (flat(&one), flat(&other));
-    assert_eq!(one.len(), other.len());
-    one.iter().zip(&other).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max)
+    let mut largest = (one.plant_time - other.plant_time).abs();
+    for (feature, range) in one.schema.ranges() {
+        let (one, other) = (&one.values[range.clone()], &other.values[range]);
+        // A quaternion and its negative are the same rotation.
+        let turned = |values: &[f64]| {
+            let negative = feature.name.ends_with("quaternion")
+                && values.iter().find(|value| value.abs() > 1e-6) < Some(&0.0);
+            values.iter().map(|value| if negative { -value } else { *value }).collect::<Vec<_>>()
+        };
+        for (one, other) in turned(one).iter().zip(turned(other)) {
+            largest = largest.max((one - other).abs());
+        }
+    }
+    largest
 }
 
 #[test]

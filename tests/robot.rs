@@ -657,7 +657,7 @@ fn garbage_on_every_key_is_counted_and_changes_nothing() {
     let version_1 = [&b"AEGS\x01\x00\x45\x00"[..], &[0x80]].concat();
     // An observation with a list whose length field claims four billion values.
     let boastful =
-        [&b"AEGS\x02\x00\x42\x00"[..], &[0x81, 0xa5], b"state", &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
+        [&b"AEGS\x03\x00\x42\x00"[..], &[0x81, 0xa5], b"state", &[0xdd, 0xff, 0xff, 0xff, 0xff]].concat();
     let garbage = [vec![], b"AEGS".to_vec(), vec![7; 100_000], version_1, boastful];
     for key in ["observation", "status", "operator", "action", "pulse"] {
         for bytes in &garbage {

@@ -12,17 +12,35 @@ import numpy as np
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "link/python"))
 
-from aegis_plant import Plant  # noqa: E402
 from aegis_link import arguments, serve  # noqa: E402
+from aegis_plant import Plant  # noqa: E402
+from aegis_schema import channel, vector  # noqa: E402
 from fresh import Fresh  # noqa: E402
 from upstream import mujoco, open_suite  # noqa: E402
+
+
+JOINTS = [f"joint{number}" for number in range(1, 8)]
+XYZ, XYZW = ["x", "y", "z"], ["x", "y", "z", "w"]
+CHANNELS = [
+    *(channel(f"delta_{axis}", "1 is 0.05 m a control step, world frame", (-1, 1), 0) for axis in XYZ),
+    *(channel(f"delta_rotation_{axis}", "1 is 0.5 rad a control step, world frame", (-1, 1), 0) for axis in XYZ),
+    channel("gripper", "1 closes, -1 opens", (-1, 1), -1),
+]
+
+
+def objects_of(name: str) -> list:
+    """Returns the features of an object."""
+    return [
+        vector(f"object/{name}/position", XYZ, "m, world frame: root body"),
+        vector(f"object/{name}/quaternion", XYZW, "world frame: root body"),
+    ]
 
 
 class Libero(Plant):
     """A plant with one open upstream environment: opening another task closes the present one, because each environment
     takes hundreds of megabytes."""
 
-    action_width, lock_step = 7, True
+    action_width, lock_step, channels = len(CHANNELS), True, CHANNELS
 
     def __init__(self, suite_name: str):
         self.suite = open_suite(suite_name)
@@ -34,6 +52,18 @@ class Libero(Plant):
     @property
     def env(self):
         return self.upstream.env
+
+    @property
+    def features(self) -> list:
+        return [
+            vector("joint_positions", JOINTS, "rad"),
+            vector("joint_velocities", JOINTS, "rad/s"),
+            vector("eef_position", XYZ, "m, world frame: grip site"),
+            vector("eef_quaternion", XYZW, "world frame: hand body"),
+            vector("eef_site_quaternion", XYZW, "world frame: grip site"),
+            vector("gripper_positions", ["finger1", "finger2"], "m"),
+            *(feature for name in self.env.env.objects_dict for feature in objects_of(name)),
+        ]
 
     def open(self, task: int) -> None:
         """Opens the task's environment, unless it is already open, and closes the previous one."""
@@ -86,25 +116,27 @@ class Libero(Plant):
     def observation(self) -> dict:
         domain, data, model, robot = self.env.env, self.env.sim.data, self.env.sim.model, self.env.robots[0]
         site = model.site_name2id(robot.controller.eef_name)
+        hand = model.body_name2id(robot.robot_model.eef_name)
         orientation = np.empty(4)
         mujoco.mju_mat2Quat(orientation, data.site_xmat[site].ravel())
-        position_of = lambda names: [float(data.get_joint_qpos(name)) for name in names]  # noqa: E731
+        values = {
+            "joint_positions": [data.get_joint_qpos(name) for name in robot.robot_joints],
+            "joint_velocities": [data.get_joint_qvel(name) for name in robot.robot_joints],
+            "eef_position": data.site_xpos[site],
+            "eef_quaternion": np.roll(data.body_xquat[hand], -1),
+            "eef_site_quaternion": np.roll(orientation, -1),
+            "gripper_positions": [data.get_joint_qpos(name) for name in robot.gripper_joints],
+        }
+        for key, item in domain.objects_dict.items():
+            body = model.body_name2id(item.root_body)
+            values[f"object/{key}/position"] = data.body_xpos[body]
+            values[f"object/{key}/quaternion"] = np.roll(data.body_xquat[body], -1)
         return {
             "plant_time": float(data.time - self.start),
             "task": self.task,
             "instruction": self.env.language_instruction,
-            "joint_positions": position_of(robot.robot_joints),
-            "end_effector": {"position": data.site_xpos[site].tolist(), "orientation": orientation.tolist()},
-            "gripper": position_of(robot.gripper_joints),
-            "objects": [
-                {"name": key, "pose": self.body_pose(model.body_name2id(item.root_body))}
-                for key, item in domain.objects_dict.items()
-            ],
+            "values": values,
         }
-
-    def body_pose(self, body: int) -> dict:
-        data = self.env.sim.data
-        return {"position": data.body_xpos[body].tolist(), "orientation": data.body_xquat[body].tolist()}
 
 
 if __name__ == "__main__":

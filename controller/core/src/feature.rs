@@ -9,6 +9,9 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the feature that three-dimensional views take for the end effector: its position, `[3]`, metres, world frame.
 pub const END_EFFECTOR_POSITION: &str = "eef_position";
+/// Name of the feature that three-dimensional views take for the end effector's orientation: a unit quaternion `[4]` in the
+/// order x, y, z, w, world frame.
+pub const END_EFFECTOR_QUATERNION: &str = "eef_quaternion";
 /// Beginning of the names of an object's features; `object/NAME/position` is `[3]`, metres, world frame.
 pub const OBJECT_PREFIX: &str = "object/";
 /// End of the name of an object's position.

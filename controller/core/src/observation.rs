@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::feature::{
-    END_EFFECTOR_POSITION, Feature, OBJECT_PREFIX, POSITION_SUFFIX, QUATERNION_SUFFIX, Schema, SchemaError,
+    END_EFFECTOR_POSITION, END_EFFECTOR_QUATERNION, Feature, OBJECT_PREFIX, POSITION_SUFFIX,
+    QUATERNION_SUFFIX, Schema, SchemaError,
 };
 
 /// A rigid pose in the plant's world frame.
@@ -88,6 +89,14 @@ impl Observation {
     /// Returns the position of the end effector, metres, world frame; `None` where the plant does not offer it.
     pub fn end_effector(&self) -> Option<[f64; 3]> {
         self.array(END_EFFECTOR_POSITION)
+    }
+
+    /// Returns the pose of the end effector, world frame, without rotation where the plant offers no quaternion; `None` where
+    /// it does not offer the position.
+    pub fn end_effector_pose(&self) -> Option<Pose> {
+        let position = self.end_effector()?;
+        let pose = self.pose(END_EFFECTOR_POSITION, END_EFFECTOR_QUATERNION);
+        Some(pose.unwrap_or(Pose { position, ..Pose::IDENTITY }))
     }
 
     /// Returns the values of a feature of `N` values; `None` where the plant does not offer it in this size.

@@ -76,13 +76,14 @@ impl RunScene {
                 .with_labels(sight.objects.iter().map(|(name, _)| name.as_str()))
                 .with_radii([0.02]);
             stream.log("world/objects", &objects)?;
-            let tip = Points3D::new([point(&sight.end_effector)]).with_colors([colour]).with_radii([0.015]);
+            let tips = sight.end_effector.iter().map(point);
+            let tip = Points3D::new(tips).with_colors([colour]).with_radii([0.015]);
             stream.log("world/end_effector", &tip)?;
         }
         if self.trail.len() == TRAIL {
             self.trail.pop_front();
         }
-        self.trail.push_back((colour, point(&sight.end_effector)));
+        self.trail.extend(sight.end_effector.iter().map(|pose| (colour, point(pose))));
         Ok(stream.log("world/trail", &scene::trail(self.trail.iter().copied()))?)
     }
 

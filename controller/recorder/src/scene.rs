@@ -146,8 +146,8 @@ pub fn trail(points: impl IntoIterator<Item = (Color, [f32; 3])>) -> LineStrips3
         match strips.last_mut() {
             Some((of_strip, strip)) if *of_strip == colour => strip.push(point),
             last => {
-                let joint = last.and_then(|(_, strip)| strip.last().copied());
-                strips.push((colour, joint.into_iter().chain([point]).collect()));
+                let shared = last.and_then(|(_, strip)| strip.last().copied());
+                strips.push((colour, shared.into_iter().chain([point]).collect()));
             }
         }
     }

@@ -234,7 +234,7 @@ fn page(episode: &Episode, twin: Option<&Episode>) -> String {
          **How to read it.** The cheap **weak** policy (orange) drives. Every {chunk} control steps a probe reads its \
          activations and gives a **score**, the risk of failure. When the score passes the threshold, after the guard \
          (step {guard}), the gate **fires** and the **strong** policy (blue) takes over.\n\n\
-         - *3D*: thin line, the gripper's way so far, coloured by who drove; thick lines, where each policy means to \
+         - *3D*: thin line, the way of the end effector so far, coloured by who drove; thick lines, where each policy means to \
          go next\n\
          - *Score*: read at every chunk boundary, held until the next\n\
          - *Who drives*: top, the driver; below, the gate: guard (may not fire), armed, hold, spent (no fires left)\n",

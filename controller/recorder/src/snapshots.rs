@@ -33,8 +33,8 @@ pub struct PlantSnapshot {
     pub task: u32,
     /// The task in words.
     pub instruction: String,
-    /// Pose of the end effector, world frame.
-    pub end_effector: Pose,
+    /// Pose of the end effector, world frame; `None` where the plant does not offer it.
+    pub end_effector: Option<Pose>,
     /// Poses of the movable objects by name, world frame.
     pub objects: Vec<(String, Pose)>,
     /// The plant's whole physical state, in the plant's own layout; empty where the plant does not report it.
@@ -148,7 +148,7 @@ mod tests {
             step,
             task: 3,
             instruction: "move the box".into(),
-            end_effector: Pose::IDENTITY,
+            end_effector: (step != 1).then_some(Pose::IDENTITY),
             objects: vec![("box".into(), Pose::IDENTITY)],
             state: vec![0.5, -0.5],
         };

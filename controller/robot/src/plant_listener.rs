@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_core::Observation;
 use aegis_core::control::{ClockOffset, Content, Exchange, Intake, ObservationStamp, Refusal};
+use aegis_core::{Observation, Schema};
 use aegis_link::Heard;
 use aegis_link::wire::{Moved, OperatorCommand, Phase, Status};
 use aegis_runtime::{Clock, CommandMailbox, Health, ObservationSender, ObservationWriter, Snapshot};
@@ -46,6 +46,8 @@ struct ListenerState {
     is_refusing: bool,
     /// The time at which the plant took the previous observation was not known, and a warning has been logged.
     is_undated: bool,
+    /// Schema of the episode.
+    schema: Arc<Schema>,
     /// The newest accepted observation of the episode, and when the plant took it, on the run's clock.
     newest: Option<(Duration, Arc<Observation>)>,
     sightings: ObservationSender,
@@ -79,6 +81,7 @@ impl PlantListener {
                 intake: Intake::default(),
                 is_refusing: false,
                 is_undated: false,
+                schema: Arc::default(),
                 newest: None,
                 sightings,
                 views,
@@ -174,6 +177,7 @@ impl PlantListener {
         drop(offset);
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         shown.intake.begin(episode);
+        shown.schema = Arc::clone(&observation.schema);
         shown.newest = None;
         drop(shown);
         self.show((received, stamp_ns), episode, 0, false, observation);
@@ -204,20 +208,27 @@ impl PlantListener {
     }
 
     fn moved(&self, moved: Moved, received: Duration) {
-        if moved.session == self.session.load(Ordering::Acquire) {
-            let (episode, sequence, success) = (moved.episode, moved.sequence, moved.success);
-            if let Some(snapshot_recorder) =
-                &mut *self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner)
-            {
-                snapshot_recorder.take(received, &moved);
+        if moved.session != self.session.load(Ordering::Acquire) {
+            return;
+        }
+        let Moved { episode, sequence, stamp_ns, success, .. } = moved;
+        let shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let schema = Arc::clone(&shown.schema);
+        drop(shown);
+        match moved.observation.at(sequence, &schema) {
+            Ok(observation) => {
+                let mut recorder = self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(recorder) = &mut *recorder {
+                    recorder.take(received, episode, &observation, moved.state);
+                }
+                drop(recorder);
+                self.show((received, stamp_ns), episode, sequence, success, observation);
             }
-            let stamps = (received, moved.stamp_ns);
-            let known = self.newest().map(|(_, observation)| Arc::clone(&observation.schema));
-            match moved.observation.at(sequence, known.as_ref()) {
-                Ok(observation) => self.show(stamps, episode, sequence, success, observation),
-                Err(error) => {
-                    self.malformed.fetch_add(1, Ordering::Relaxed);
-                    tracing::warn!("observation {sequence} cannot be read: {error}");
+            Err(error) => {
+                self.malformed.fetch_add(1, Ordering::Relaxed);
+                let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+                if !std::mem::replace(&mut shown.is_refusing, true) {
+                    tracing::warn!("observation {sequence} is refused: {error}");
                 }
             }
         }

@@ -79,10 +79,9 @@ struct Reading {
 }
 
 impl Reading {
-    /// Parses `FEATURE/INDEX`. `gripper` is the earlier name of `gripper_positions`.
+    /// Parses `FEATURE/INDEX`.
     fn parse(text: &str) -> Option<Self> {
         let (feature, index) = text.rsplit_once('/')?;
-        let feature = if feature == "gripper" { "gripper_positions" } else { feature };
         (!feature.is_empty()).then_some(Self { feature: feature.to_owned(), index: index.parse().ok()? })
     }
 }
@@ -272,7 +271,7 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
             (Some(reading), ChannelKind::Position) => Ok(Some(reading)),
             (None, ChannelKind::Rate | ChannelKind::Discrete) if name.is_empty() => Ok(None),
             (_, ChannelKind::Position) => {
-                let valid = "FEATURE/N, as joint_positions/0: where this position is read";
+                let valid = "FEATURE/N, a feature of the plant and the number of one of its values: where this position is read";
                 Err(format!("pose[{index}]: found {name:?}; valid is {valid}"))
             }
             (_, ChannelKind::Rate | ChannelKind::Discrete) => {

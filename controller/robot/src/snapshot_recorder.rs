@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
-use aegis_link::wire::Moved;
+use aegis_core::{Observation, Pose};
 use aegis_recorder::snapshots::{PlantSnapshot, SNAPSHOT_FILE, SnapshotLog};
 
 use crate::rerun_stream::RerunStream;
@@ -33,25 +33,29 @@ pub struct SnapshotRecorder {
 }
 
 impl SnapshotRecorder {
-    /// Queues a snapshot of an observation that arrived at `now`. Of a plant that reports its state, only observations with
-    /// the state are taken; of any other plant, only observations at least `PACE` after the last snapshot.
-    pub fn take(&mut self, now: Duration, moved: &Moved) {
-        self.has_state |= !moved.state.is_empty();
+    /// Queues a snapshot of an observation of `episode` that arrived at `now`, with the plant's whole `state` where the plant
+    /// reports it. Of a plant that reports its state, only observations with the state are taken; of any other plant, only
+    /// observations at least `PACE` after the last snapshot.
+    pub fn take(&mut self, now: Duration, episode: u64, observation: &Observation, state: Vec<f64>) {
+        self.has_state |= !state.is_empty();
         let soon = || self.last.is_some_and(|last| now.saturating_sub(last) < PACE);
-        if (self.has_state && moved.state.is_empty()) || (!self.has_state && soon()) {
+        if (self.has_state && state.is_empty()) || (!self.has_state && soon()) {
             return;
         }
         self.last = Some(now);
-        let seen = &moved.observation;
+        let objects = observation.object_positions().map(|(name, position)| {
+            let pose = observation.object(name).unwrap_or(Pose { position, ..Pose::IDENTITY });
+            (name.to_owned(), pose)
+        });
         let sight = PlantSnapshot {
             now_ns: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
-            episode: moved.episode,
-            step: moved.sequence,
-            task: seen.task,
-            instruction: seen.instruction.clone(),
-            end_effector: seen.end_effector.into(),
-            objects: seen.objects.iter().map(|object| (object.name.clone(), object.pose.into())).collect(),
-            state: moved.state.clone(),
+            episode,
+            step: observation.step,
+            task: u32::try_from(observation.task).unwrap_or(u32::MAX),
+            instruction: observation.instruction.to_string(),
+            end_effector: observation.end_effector_pose(),
+            objects: objects.collect(),
+            state,
         };
         if let Err(TrySendError::Full(_)) = self.sender.try_send(sight) {
             tracing::debug!("a look at the plant found no room");

@@ -98,8 +98,17 @@ fn messages() -> (Vec<u8>, Vec<u8>) {
     let observation = (&still.observation).into();
     (
         Message::from(Step { session, episode, sequence, action: vec![0.1; 7] }).encode(),
-        Message::from(Moved { session, episode, sequence, stamp_ns, success: false, observation, state })
-            .encode(),
+        Message::from(Moved {
+            session,
+            episode,
+            sequence,
+            stamp_ns,
+            success: false,
+            observation,
+            schema: None,
+            state,
+        })
+        .encode(),
     )
 }
 

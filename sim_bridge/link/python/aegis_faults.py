@@ -4,6 +4,7 @@ second. Pure: time comes in as a value."""
 import traceback
 from pathlib import Path
 
+from aegis_schema import packed
 from aegis_wire import decode, encode
 
 TELL_EVERY_NS = 1_000_000_000  # Minimum time between two reports of one method's faults.
@@ -51,6 +52,18 @@ def transition(method: str, found) -> tuple:
         return tuple(found)
     valid = "expected (observation, success), as `return self.observation(), False`"
     raise Unfit(f"`{method}` returned {found!r:.120}; {valid}")
+
+
+def observed(method: str, moved: dict, features: list, observation) -> bytes:
+    """Encodes a Moved with the observation that `method` returned, whose values are packed in the order of the features. Raises
+    Unfit, which names the faulty field."""
+    wire = observation
+    if isinstance(observation, dict) and "values" in observation:
+        try:
+            wire = {**observation, "values": packed(features, observation["values"])}
+        except ValueError as error:
+            raise Unfit(f"`{method}` returned an observation that it did not announce: {error} (aegis_schema.py)") from error
+    return message(method, "Moved", {**moved, "observation": wire})
 
 
 def message(method: str, name: str, fields: dict) -> bytes:

@@ -5,8 +5,9 @@ out. See docs/reference/protocol.md."""
 import math
 from dataclasses import dataclass, field
 
-from aegis_faults import Faults, Unfit, message, raised, transition
+from aegis_faults import Faults, Unfit, message, observed, raised, transition
 from aegis_plant import Plant, check
+from aegis_schema import announcement
 from aegis_wire import WireError, decode, encode
 
 WARN_EVERY_NS = 1_000_000_000  # Minimum time between two warnings about dropped messages.
@@ -20,6 +21,7 @@ NO_LOCK_STEP = (
 @dataclass
 class Episode:
     reset: dict
+    schema: dict  # What the plant announced at the reset.
     answer: bytes = b""  # The answer to the last reset or step, for a repeated request.
     sequence: int = 0
     stopped: bool = False  # Whether the plant has stopped by itself; actions are dropped until a reset.
@@ -231,7 +233,7 @@ class Host:
         def move():
             observation = self._call(lambda: self.plant.reset(reset["task"], reset["initial_state"]), "reset")
             state = self._call(self.plant.state, "state")
-            episode = Episode(reset)
+            episode = Episode(reset, self._call(lambda: announcement(self.plant), "features"))
             episode.answer = self._moved("reset", episode, now, False, observation, state)
             held.episode = episode
             return episode.answer
@@ -355,8 +357,10 @@ class Host:
     def _moved(self, method: str, episode: Episode, now: int, success, observation, state) -> bytes:
         reset = episode.reset
         numbers = {"session": reset["session"], "episode": reset["episode"], "sequence": episode.sequence}
-        moved = {**numbers, "stamp_ns": now, "success": success, "observation": observation, "state": state}
-        return self._call(lambda: message(method, "Moved", moved), method)
+        moved = {**numbers, "stamp_ns": now, "success": success, "state": state}
+        moved["schema"] = episode.schema if method == "reset" else None
+        features = episode.schema["features"]
+        return self._call(lambda: observed(method, moved, features, observation), method)
 
     def _refuse(self, code: str, reason: str) -> bytes:
         self.refused += 1

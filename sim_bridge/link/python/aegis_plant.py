@@ -3,6 +3,8 @@ served."""
 
 import operator
 
+from aegis_schema import announcement
+
 WIDTHS = (1, 64)  # Range of the number of values per action.
 TASKS = (1, 2**32 - 1)
 PERIODS_NS = (1_000_000, 1_000_000_000)  # Range of the control period: 1000 periods per second to 1.
@@ -23,18 +25,25 @@ class Plant:
     Where a method raises, or returns an invalid observation, a message is written to standard error, the controller gets a
     refusal or sees that the plant stopped, `stop` is called, and the episode ends.
 
-    Numbers of numpy are accepted wherever the protocol has numbers, and arrays of numpy wherever it has lists.
+    An observation is a map: `plant_time`, seconds since the reset; `task`, its index; `instruction`, the task in words; and
+    `values`, a map from the name of each feature of kind `tensor` to its numbers. `features` and `channels` say what policies may
+    read and what they command, by the functions of `aegis_schema`; they are read at each reset and hold until the next. Numbers
+    of numpy are accepted wherever the protocol has numbers, and arrays of numpy wherever it has lists.
     """
 
     action_width: int
     tasks: int = 1
     period_ns: int
+    # Features of an observation, in order: `vector`, `tensor` and `camera` of `aegis_schema`.
+    features: list
+    # Channels of an action, in order: `channel` of `aegis_schema`. Without them policies that name channels are refused.
+    channels: list = []
     # Whether a controller may claim the plant in lock-step, in which each request moves it by one step, as fast as requests
     # come, without an operator's start, limits or a command timeout. Only for simulators.
     lock_step: bool = False
 
     def reset(self, task: int, initial_state: int) -> dict:
-        """Starts an episode; returns the protocol's `observation`. The plant stands still until the first `step`.
+        """Starts an episode; returns the observation. The plant stands still until the first `step`.
 
         A robot must not move in this method: `aegis run --dry-run`, which sends no action, also resets the plant.
         """
@@ -99,6 +108,7 @@ def check(plant: Plant) -> None:
             shown = "none" if found is None else repr(found)
             valid = f"a whole number from {least} to {most}, {what}"
             raise TypeError(f"{name}.{field}: found {shown}; valid is {valid}")
+    announcement(plant)
 
 
 def _is_whole(value) -> bool:

@@ -5,7 +5,10 @@ import ctypes
 
 import msgpack
 
-VERSION = 2
+from aegis_schema import DTYPES
+from aegis_schema import KINDS as KINDS_OF_FEATURES
+
+VERSION = 3
 MAGIC = b"AEGS"
 HEADER = 8
 MAX_MESSAGE = 16 * 1024 * 1024
@@ -89,6 +92,20 @@ def listed(element, most: int, least: int = 0):
     return read
 
 
+def optional(element):
+    def read(unpacker):
+        return unpacker.unpack() if unpacker.is_nil_next() else element(unpacker)
+
+    return read
+
+
+class Reader(msgpack.Unpacker):
+    """Unpacker of one message's body that can tell whether the next value is nil."""
+
+    def is_nil_next(self) -> bool:
+        return self.body[self.tell() : self.tell() + 1] == b"\xc0"
+
+
 def mapped(fields: dict):
     def read(unpacker):
         found = {}
@@ -111,17 +128,21 @@ def mapped(fields: dict):
 
 
 U32, U64 = integer(32), integer(64)
-POSE = mapped({"position": listed(float64, 3, 3), "orientation": listed(float64, 4, 4)})
-OBSERVATION = mapped(
+LABEL = text(512)
+FEATURE = mapped(
     {
-        "plant_time": float64,
-        "task": U32,
-        "instruction": text(SENTENCE),
-        "joint_positions": listed(float64, 64),
-        "end_effector": POSE,
-        "gripper": listed(float64, 64),
-        "objects": listed(mapped({"name": text(128), "pose": POSE}), 256),
+        "name": LABEL,
+        "shape": listed(U32, 8),
+        "dtype": one_of(DTYPES),
+        "kind": one_of(KINDS_OF_FEATURES),
+        "names": listed(LABEL, 4096),
+        "semantics": LABEL,
     }
+)
+CHANNEL = mapped({"name": LABEL, "semantics": LABEL, "bounds": listed(float64, 2, 2), "still": optional(float64)})
+ANNOUNCEMENT = mapped({"features": listed(FEATURE, 1024), "actions": listed(CHANNEL, 64)})
+OBSERVATION = mapped(
+    {"plant_time": float64, "task": U32, "instruction": text(SENTENCE), "values": listed(float64, 65_536)}
 )
 PICTURE = mapped({"camera": text(128), "width": U32, "height": U32, "rgb": binary})
 STEP = {"session": U64, "episode": U64, "sequence": U32}
@@ -136,7 +157,10 @@ SCHEMAS = {
     6: ("Pulse", {"session": U64, "stamp_ns": U64}),
     7: ("Action", {**STEP, "observation": U32, "stamp_ns": U64, "action": ACTION}),
     8: ("Operate", {"wish": one_of(WISHES)}),
-    9: ("Infer", {"request": U64, "step": U32, "observation": OBSERVATION}),
+    9: (
+        "Infer",
+        {"request": U64, "step": U32, "seed": U64, "schema": ANNOUNCEMENT, "observation": OBSERVATION},
+    ),
     65: (
         "Claimed",
         {
@@ -156,6 +180,7 @@ SCHEMAS = {
             "stamp_ns": U64,
             "success": boolean,
             "observation": OBSERVATION,
+            "schema": optional(ANNOUNCEMENT),
             "state": listed(float64, 65_536),
         },
     ),
@@ -215,7 +240,7 @@ def decode(data: bytes) -> tuple[str, dict]:
         raise WireError("kind", f"unknown message kind {data[6]}")
     name, fields = SCHEMAS[data[6]]
     # Lists and maps are read only where the schema has them; elsewhere they are refused, whatever their length.
-    unpacker = msgpack.Unpacker(
+    unpacker = Reader(
         read_size=HEADER + len(data),
         max_buffer_size=MAX_MESSAGE,
         max_str_len=SENTENCE,
@@ -223,7 +248,8 @@ def decode(data: bytes) -> tuple[str, dict]:
         max_map_len=0,
         max_ext_len=0,
     )
-    unpacker.feed(data[HEADER:])
+    unpacker.body = data[HEADER:]
+    unpacker.feed(unpacker.body)
     try:
         found = mapped(fields)(unpacker)
     except msgpack.OutOfData:

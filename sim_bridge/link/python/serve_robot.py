@@ -8,17 +8,23 @@ The robot in this template is SIMULATED: seven joints that follow velocity comma
 
 import argparse
 
-from aegis_plant import Plant
 from aegis_link import arguments, serve
+from aegis_plant import Plant
+from aegis_schema import channel, vector
 
 PERIOD_NS = 50_000_000
 JOINTS = 7
+NAMES = [f"joint{number}" for number in range(1, JOINTS + 1)]
 
 
 class Robot(Plant):
     """A robot with joint velocity commands (radians per second) and no gripper, one task, no cameras."""
 
     action_width, tasks, period_ns = JOINTS, 1, PERIOD_NS
+    # What policies may read, by name, and what they command. Add whatever your robot measures: a gripper, forces, the tip's pose as
+    # `vector("eef_position", ["x", "y", "z"], "m, base frame")`, which 3D views show too.
+    features = [vector("joint_positions", NAMES, "rad")]
+    channels = [channel(f"{name}_velocity", "rad/s", (-1.0, 1.0), still=0.0) for name in NAMES]
 
     def __init__(self):
         self.joints, self.steps = [0.0] * JOINTS, 0
@@ -53,16 +59,11 @@ class Robot(Plant):
         return self.observation(), False
 
     def observation(self) -> dict:
-        joints = self.read_sensors()
         return {
             "plant_time": self.steps * PERIOD_NS / 1e9,
             "task": 0,
             "instruction": "follow the controller",
-            "joint_positions": joints,
-            # REPLACE by forward kinematics. The simulated robot has no links, so its tip stays at the origin.
-            "end_effector": {"position": [0.0, 0.0, 0.0], "orientation": [1.0, 0.0, 0.0, 0.0]},
-            "gripper": [],
-            "objects": [],
+            "values": {"joint_positions": self.read_sensors()},
         }
 
 

@@ -19,17 +19,23 @@ from aegis_access import access_control, guard, settings
 from aegis_host import Host
 from aegis_inbox import ACTIONS, MAX_TO_PLANT, PULSES, REQUESTS, Inbox
 from aegis_plant import Plant, check
+from aegis_schema import camera, channel, tensor, vector
 from aegis_wire import MAX_MESSAGE, WireError, decode, encode
 
 SHARED = Path(__file__).parents[1] / "tests"
 VECTORS = json.loads((SHARED / "vectors.json").read_text())
-POSE = {"position": [0.1, -0.0, 2.5], "orientation": [1.0, 0.0, 0.0, 0.0]}
 
 
 class Toy(Plant):
     """A one-dimensional plant that counts how often it was moved; the same plant as in the Rust tests."""
 
     action_width, tasks, period_ns, lock_step = 1, 3, 50_000_000, True
+    features = [
+        vector("joint_positions", ["joint"], "rad"),
+        vector("gripper_positions", ["left", "right"], "m"),
+        camera("agentview", 2, 2),
+    ]
+    channels = [channel("joint_velocity", "rad/s", (-1, 1), still=0)]
 
     def __init__(self):
         self.resets = self.stops = self.holds = self.count = 0
@@ -40,10 +46,7 @@ class Toy(Plant):
             "plant_time": self.count * 0.05,
             "task": 1,
             "instruction": "hold the line",
-            "joint_positions": [self.value],
-            "end_effector": POSE,
-            "gripper": [0.04, -0.04],
-            "objects": [],
+            "values": {"joint_positions": [self.value], "gripper_positions": [0.04, -0.04]},
         }
 
     def reset(self, task, initial_state):
@@ -109,7 +112,7 @@ class Wire(unittest.TestCase):
                     decode(data[:end])
 
     def test_both_versions_are_named(self):
-        with self.assertRaisesRegex(WireError, "version 9; this side speaks version 2") as caught:
+        with self.assertRaisesRegex(WireError, "version 9; this side speaks version 3") as caught:
             decode(b"AEGS\x09\x00\x05\x00")
         self.assertEqual(caught.exception.code, "version")
 
@@ -119,7 +122,7 @@ class Wire(unittest.TestCase):
         self.assertEqual(caught.exception.what, "too_large")
 
     def test_fields_at_fault_are_named(self):
-        head = b"AEGS\x02\x00\x05\x00"
+        head = b"AEGS\x03\x00\x05\x00"
         for body, name in ((b"\x82\xa7session\x01\xa5speed\x02", "speed"), (b"\x80", "session")):
             with self.assertRaisesRegex(WireError, name):
                 decode(head + body)
@@ -129,6 +132,7 @@ class Arm(Plant):
     """A robot whose action is a joint position, radians; records every call, in order."""
 
     action_width, period_ns = 1, 50_000_000
+    features = [vector("joint_positions", ["joint"], "rad"), vector("gripper_positions", ["a", "b", "c"])]
 
     def __init__(self, position: float):
         self.position, self.calls = position, []
@@ -138,10 +142,7 @@ class Arm(Plant):
             "plant_time": 0.0,
             "task": 0,
             "instruction": "",
-            "joint_positions": [self.position],
-            "end_effector": POSE,
-            "gripper": [],
-            "objects": [],
+            "values": {"joint_positions": [self.position], "gripper_positions": [0, 0, 0]},
         }
 
     def reset(self, task, initial_state):
@@ -386,7 +387,7 @@ class Rules(Asking):
         claim[4] = 9
         reason = self.refused(decode(self.host.request(bytes(claim), 0)), "version")
         self.assertIn("version 9", reason)
-        self.assertIn("version 2", reason)
+        self.assertIn("version 3", reason)
 
     def test_a_restarted_host_knows_nothing_of_the_old_session(self):
         session = self.begin("free_running")
@@ -527,7 +528,7 @@ class PositionRobot(Asking):
         self.assertEqual((self.steps(), self.plant.position), ([[0.75]] * 4, 0.75))
         # Observations continue after the stop, so that the controller gets the robot's pose.
         moved = decode(self.host.tick(ms(500)))[1]
-        self.assertEqual((moved["observation"]["joint_positions"], moved["sequence"]), ([0.75], 9))
+        self.assertEqual((moved["observation"]["values"][:1], moved["sequence"]), ([0.75], 9))
         self.reset(self.session, 2, at=510)
         self.ticks(550)
         self.command(self.session, 2, 1, 0.25, at=560)
@@ -581,6 +582,35 @@ class PositionRobot(Asking):
         with self.assertRaisesRegex(TypeError, r"Old has no method `hold`.*def hold\(self\).*stand_still"):
             Host(1, Old())
         check(self.plant)
+
+    def test_what_is_announced_is_in_the_answer_to_a_reset_and_nowhere_else(self):
+        answer = self.reset(self.session, 2, at=10)[1]
+        self.assertEqual([feature["name"] for feature in answer["schema"]["features"]], ["joint_positions", "gripper_positions"])
+        self.assertIsNone(decode(self.host.tick(ms(50)))[1]["schema"])
+
+    def test_what_cannot_be_announced_is_refused_by_its_field(self):
+        joints = vector("joints", ["a"])
+        for features, channels, words in (
+            (None, [], r"Arm\.features: found none; valid is a list .*features = \[vector"),
+            ([], [], r"Arm\.features: found \[\]"),
+            ([joints, joints], [], r"features\[1\]\.name: found 'joints' twice"),
+            ([vector("", ["a"])], [], r"features\[0\]\.name: found ''"),
+            ([tensor("a", [2, 0])], [], r"features\[0\]\.shape: found \[2, 0\]"),
+            ([tensor("a", [2], ["x"])], [], r"features\[0\]\.names: found 1; valid is 2"),
+            ([tensor("a", [70_000])], [], r"found 70000 values so far; valid is at most 65536"),
+            ([{"name": "a"}], [], r"features\[0\]: found keys \['name'\]"),
+            ([{**joints, "dtype": "float16"}], [], r"features\[0\]\.dtype: found 'float16'"),
+            ([{**camera("eye", 2, 2), "shape": [2, 2, 1], "names": []}], [], r"valid is \[height, width, 3\] of uint8"),
+            ([joints], [channel("a"), channel("b")], r"channels: found 2; valid is 1"),
+            ([joints], [channel("a", bounds=(1, -1))], r"channels\[0\]\.bounds: found \[1\.0, -1\.0\]"),
+            ([joints], [channel("a", bounds=(math.nan, 1))], r"channels\[0\]\.bounds"),
+            ([joints], [channel("a", still=math.inf)], r"channels\[0\]\.still: found inf"),
+        ):
+            with self.subTest(words):
+                plant = Arm(0.0)
+                plant.features, plant.channels = features, channels
+                with self.assertRaisesRegex(TypeError, words):
+                    check(plant)
 
     def test_numbers_that_no_plant_has_are_refused_with_what_would_be_valid(self):
         for name, found, valid in (
@@ -674,15 +704,19 @@ class PositionRobot(Asking):
 
     def test_what_is_no_answer_is_said_with_what_was_expected_and_is_never_sent(self):
         whole = self.plant.observation()
-        lacking = {name: value for name, value in whole.items() if name != "end_effector"}
+        with_gripper = lambda found: {**whole, "values": {**whole["values"], "gripper_positions": found}}  # noqa: E731
+        lacking = {name: value for name, value in whole.items() if name != "values"}
         for answer, words in (
             (None, "returned None; expected (observation, success)"),
             (whole, "expected (observation, success)"),
-            ((lacking, False), "observation: field end_effector is missing"),
+            ((lacking, False), "observation: field values is missing"),
             (({**whole, "speed": 1.0}, False), "observation: unknown field 'speed', expected plant_time"),
-            (({**whole, "gripper": ["open"]}, False), "gripper: found 'open', expected a number"),
-            (({**whole, "gripper": {1}}, False), "found set {1}"),
-            (({**whole, "end_effector": {**POSE, "orientation": [1.0]}}, False), "orientation: a list of 1, expected 4"),
+            ((with_gripper(["open", 0, 0]), False), "values.gripper_positions: found ['open', 0, 0], expected numbers of shape [3]"),
+            ((with_gripper({1}), False), "values.gripper_positions: found {1}, expected numbers"),
+            ((with_gripper([1.0]), False), "values.gripper_positions: found 1 values, expected shape [3]"),
+            (({**whole, "values": [0.0] * 4}, False), "values: found list, expected a map of joint_positions, gripper_positions"),
+            (({**whole, "values": {"joint_positions": [0.0]}}, False), "values: feature gripper_positions is missing"),
+            (({**whole, "values": {**whole["values"], "force": [1.0]}}, False), "values: unknown feature 'force'"),
             ((whole, 1), "success: found 1, expected true or false"),
         ):
             with self.subTest(words):
@@ -700,14 +734,14 @@ class PositionRobot(Asking):
     def test_numbers_of_numpy_are_numbers(self):
         shown = self.plant.observation()
         shown["plant_time"], shown["task"] = np.float32(0.5), np.uint32(0)
-        shown["joint_positions"] = np.array([0.25, -1.0], dtype=np.float32)
-        shown["gripper"] = [np.float64(0.125), np.float16(2.0), 1]
-        shown["end_effector"] = {"position": np.zeros(3), "orientation": np.array([1, 0, 0, 0])}
+        shown["values"] = {
+            "joint_positions": np.float32(0.25),
+            "gripper_positions": [np.float64(0.125), np.array([[2.0]], dtype=np.float16), True],
+        }
         self.plant.hold = lambda: (shown, np.bool_(True))
         moved = decode(self.host.tick(ms(50)))[1]
         found = moved["observation"]
-        self.assertEqual((found["joint_positions"], found["gripper"]), ([0.25, -1.0], [0.125, 2.0, 1.0]))
-        self.assertEqual((found["plant_time"], found["end_effector"]["orientation"]), (0.5, [1.0, 0.0, 0.0, 0.0]))
+        self.assertEqual((found["values"], found["plant_time"]), ([0.25, 0.125, 2.0, 1.0], 0.5))
         self.assertIs(moved["success"], True)
 
 

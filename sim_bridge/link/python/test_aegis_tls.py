@@ -112,7 +112,7 @@ def act(session: zenoh.Session, claimed: int, sequence: int, observation: int) -
 
 
 def first_joint(moved: dict) -> float:
-    return moved["observation"]["joint_positions"][0]
+    return moved["observation"]["values"][0]
 
 
 @unittest.skipUnless(AEGIS, "AEGIS_BINARY names no program, so there are no keys")

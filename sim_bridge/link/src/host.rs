@@ -182,6 +182,7 @@ impl Host {
                     stamp_ns: nanoseconds(now),
                     success: transition.success,
                     observation: (&transition.observation).into(),
+                    schema: None,
                     state,
                 };
                 Some(Message::from(moved).encode())
@@ -451,9 +452,11 @@ fn moved(
     let mut state = Vec::new();
     plant.state(&mut state);
     let (session, episode) = (reset.session, reset.episode);
+    let schema = (sequence == 0).then(|| (&*observation.schema).into());
     let observation = observation.into();
     let stamp_ns = nanoseconds(now);
-    Message::from(Moved { session, episode, sequence, stamp_ns, success, observation, state }).encode()
+    Message::from(Moved { session, episode, sequence, stamp_ns, success, observation, schema, state })
+        .encode()
 }
 
 /// Converts a time to nanoseconds as messages carry them; 64 bits suffice for 584 years.

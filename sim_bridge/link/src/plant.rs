@@ -113,7 +113,7 @@ pub struct ZenohPlant {
     /// Number of commands sent in this episode. Free-running only.
     commands: u32,
     state: Vec<f64>,
-    /// Schema of the newest observation.
+    /// Schema of the episode.
     schema: Option<Arc<Schema>>,
     counters: Counters,
     end: Arc<AtomicBool>,
@@ -310,13 +310,33 @@ impl ZenohPlant {
         if stopped { lost("it stopped by itself and waits for a reset".into()) } else { Ok(()) }
     }
 
+    /// Takes the answer to a reset or step, or a published observation. The schema is in the answer to the reset.
     fn moved(&mut self, moved: Moved) -> Result<Transition, PlantError> {
         (self.sequence, self.stamp_ns) = (moved.sequence, moved.stamp_ns);
         self.state = moved.state;
-        let observation = moved.observation.at(moved.sequence, self.schema.as_ref());
-        let observation =
-            observation.map_err(|error| PlantError::Backend(format!("plant {:?}: {error}", self.name)))?;
-        self.schema = Some(Arc::clone(&observation.schema));
+        let wrong = |error: String| PlantError::Backend(format!("plant {:?}: {error}", self.name));
+        let schema = match (moved.schema, self.schema.take()) {
+            (Some(announced), known) => {
+                let width = self.claimed.action_width as usize;
+                let channels = announced.actions.len();
+                if channels != 0 && channels != width {
+                    let error = format!(
+                        "schema.actions: found {channels} channels; valid is {width}, its action_width, or none"
+                    );
+                    return Err(wrong(error));
+                }
+                announced.schema(known.as_ref()).map_err(|error| wrong(format!("schema.{error}")))?
+            }
+            (None, Some(known)) if moved.sequence > 0 => known,
+            (None, _) => {
+                return Err(wrong(
+                    "schema: found none in the answer to a reset; valid is its features".into(),
+                ));
+            }
+        };
+        let observation = moved.observation.at(moved.sequence, &schema);
+        self.schema = Some(schema);
+        let observation = observation.map_err(|error| wrong(error.to_string()))?;
         Ok(Transition { observation, success: moved.success })
     }
 

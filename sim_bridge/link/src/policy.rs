@@ -48,12 +48,12 @@ pub fn serve_policy(
     let _questions = session.declare_queryable(&key).callback(callback).wait()?;
     let _present = session.liveliness().declare_token(format!("{key}/{model}")).wait()?;
     ready();
-    let mut schema = None;
+    let mut known = Known::default();
     while !stop.load(Ordering::Relaxed) {
         match inbox.recv_timeout(POLL_INTERVAL) {
             Ok(query) => {
                 let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
-                let answer = answer(&bytes, model, policy, &mut schema).encode();
+                let answer = answer(&bytes, model, policy, &mut known).encode();
                 // A lost answer needs no handling: the controller has its own deadline.
                 let _ = query.reply(query.key_expr().clone(), answer).wait();
             }
@@ -64,18 +64,32 @@ pub fn serve_policy(
     Ok(())
 }
 
-fn answer(bytes: &[u8], model: &str, policy: &mut dyn Policy, schema: &mut Option<Arc<Schema>>) -> Message {
+/// What a server remembers from one request to the next.
+#[derive(Debug, Default)]
+struct Known {
+    schema: Option<Arc<Schema>>,
+    seed: Option<u64>,
+}
+
+fn answer(bytes: &[u8], model: &str, policy: &mut dyn Policy, known: &mut Known) -> Message {
     let refused = |code, reason: String| Refused { code, reason: reason.chars().take(1000).collect() }.into();
-    let Infer { request, step, observation } = match Message::decode(bytes) {
+    let Infer { request, step, seed, schema, observation } = match Message::decode(bytes) {
         Ok(Message::Infer(infer)) => infer,
         Ok(other) => return refused(Code::Malformed, format!("{} is no question to a policy", other.name())),
         Err(error) => return refused(Code::Malformed, error.to_string()),
     };
-    let observation = match observation.at(step, schema.as_ref()) {
+    let schema = match schema.schema(known.schema.as_ref()) {
+        Ok(schema) => schema,
+        Err(error) => return refused(Code::Policy, format!("schema.{error}")),
+    };
+    known.schema = Some(Arc::clone(&schema));
+    if known.seed.replace(seed) != Some(seed) {
+        policy.begin(seed);
+    }
+    let observation = match observation.at(step, &schema) {
         Ok(observation) => observation,
         Err(error) => return refused(Code::Policy, error.to_string()),
     };
-    *schema = Some(Arc::clone(&observation.schema));
     match policy.infer(&observation) {
         Ok(Inference { chunk, .. }) => {
             let width = u32::try_from(chunk.width()).unwrap_or(u32::MAX);
@@ -92,6 +106,7 @@ pub struct RemotePolicy {
     model: String,
     deadline: Duration,
     asked: u64,
+    seed: u64,
 }
 
 impl RemotePolicy {
@@ -128,16 +143,21 @@ impl RemotePolicy {
             .express(true)
             .consolidation(ConsolidationMode::None)
             .wait()?;
-        Ok(Self { querier, model: model.into(), deadline, asked: 0 })
+        Ok(Self { querier, model: model.into(), deadline, asked: 0, seed: 0 })
     }
 }
 
 impl Policy for RemotePolicy {
+    fn begin(&mut self, seed: u64) {
+        self.seed = seed;
+    }
+
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
         let begin = Instant::now();
         self.asked += 1;
-        let (request, step) = (self.asked, observation.step);
-        let question = Message::from(Infer { request, step, observation: observation.into() });
+        let (request, step, seed) = (self.asked, observation.step, self.seed);
+        let schema = (&*observation.schema).into();
+        let question = Message::from(Infer { request, step, seed, schema, observation: observation.into() });
         let failed = |reason: String| PolicyError::Backend(reason);
         let asked = self.querier.get().payload(question.encode()).with(FifoChannel::new(4)).wait();
         let answers = asked.map_err(|error| failed(error.to_string()))?;

@@ -9,9 +9,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::support::{self, Toy};
-use aegis_core::{Plant, PlantError, Start};
+use aegis_core::{Observation, Plant, PlantError, Start};
 use aegis_link::listening;
-use aegis_link::wire::{Claim, FramesRequest, Message, Mode, Operate, OperatorCommand, Phase, Reset, Status};
+use aegis_link::wire::{
+    Channel, Claim, FramesRequest, Message, Mode, Moved, Operate, OperatorCommand, Phase, Reset, Status,
+};
 use aegis_link::{
     Claimant, FreeRunningPlant, Heard, Host, HostLimits, KeyExprs, LinkError, Operators, Role, Timeouts,
     ZenohPlant, open, serve,
@@ -282,19 +284,70 @@ fn with(bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
 
 #[test]
 fn an_answer_that_cannot_be_read_is_said_with_its_field_and_not_asked_for_again() {
-    let (served, _plant) = odd("odd", |bytes| with(bytes, "orientation", "orientatoin"));
+    let (served, _plant) = odd("odd", |bytes| with(bytes, "semantics", "semantisc"));
     let session = open(Role::Drive, &listening(&served).unwrap()).unwrap();
     let mut plant = ZenohPlant::claim(&session, "odd", "test", Mode::FreeRunning, patience()).unwrap();
     let error = plant.reset(START).unwrap_err();
     assert!(matches!(&error, PlantError::Backend(_)), "{error:?}");
     let said = error.to_string();
-    let words = ["plant \"odd\": its answer to a Reset cannot be read", "Moved: observation.end_effector"];
-    for word in
-        words.into_iter().chain(["unknown field `orientatoin`", "expected `position` or `orientation`"])
-    {
+    let words = ["plant \"odd\": its answer to a Reset cannot be read", "Moved: schema.features[0]"];
+    for word in words.into_iter().chain(["unknown field `semantisc`", "expected one of `name`, `shape`"]) {
         assert!(said.contains(word), "{word} is missing from: {said}");
     }
     assert_eq!(plant.counters().repeated, 0);
+}
+
+/// Serves a plant whose answers to resets `edit` has changed; returns what a controller's reset says.
+fn reset_of(name: &'static str, edit: fn(&mut Moved)) -> Result<Observation, PlantError> {
+    let served = open(Role::Serve, &"tcp/127.0.0.1:0".parse().unwrap()).unwrap();
+    let host = std::sync::Mutex::new((support::host(), Toy::default()));
+    let answer = move |query: zenoh::query::Query| {
+        let (host, toy) = &mut *host.lock().unwrap();
+        let mut answer =
+            Message::decode(&host.request(&query.payload().unwrap().to_bytes(), Duration::ZERO, toy))
+                .unwrap();
+        if let Message::Moved(moved) = &mut answer {
+            edit(moved);
+        }
+        query.reply(query.key_expr().clone(), answer.encode()).wait().unwrap();
+    };
+    let _plant =
+        served.declare_queryable(KeyExprs::of(name).unwrap().request).callback(answer).wait().unwrap();
+    let session = open(Role::Drive, &listening(&served).unwrap()).unwrap();
+    let mut plant = ZenohPlant::claim(&session, name, "test", Mode::LockStep, patience()).unwrap();
+    plant.reset(START)
+}
+
+#[test]
+fn what_a_plant_announces_is_checked_when_an_episode_begins() {
+    let seen = reset_of("announces", |_| ()).unwrap();
+    assert_eq!(seen.feature("gripper_positions"), Some(&[0.04, -0.04][..]));
+    let refused = |name, edit| reset_of(name, edit).unwrap_err().to_string();
+    let error = refused("silent", |moved| moved.schema = None);
+    assert!(error.contains("schema: found none in the answer to a reset; valid is its features"), "{error}");
+    let error = refused("short", |moved| moved.observation.values.truncate(17));
+    assert!(
+        error.contains("observation.values: found 17 values; valid is 18, as the plant announced"),
+        "{error}"
+    );
+    let error = refused("twice", |moved| {
+        let features = &mut moved.schema.as_mut().unwrap().features;
+        features[1].name = features[0].name.clone();
+    });
+    assert!(error.contains("schema.features[1].name: found \"joint_positions\" twice"), "{error}");
+    let error = refused("wide", |moved| {
+        let channel = |name: &str| Channel {
+            name: name.into(),
+            semantics: String::new(),
+            bounds: [-1.0, 1.0],
+            still: None,
+        };
+        moved.schema.as_mut().unwrap().actions = vec![channel("a"), channel("b")];
+    });
+    assert!(
+        error.contains("schema.actions: found 2 channels; valid is 1, its action_width, or none"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -4,24 +4,22 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
 
 use aegis_link::wire::{
-    Message, Moved, Observed, Picture, Pictures, Placement, Reset, Step, VERSION, WireError,
+    Announcement, Channel, Message, Moved, Observed, Picture, Pictures, Reset, Step, VERSION, WireError,
 };
 use proptest::prelude::*;
 
-const POSE: Placement = Placement { position: [0.1, -0.0, 2.5], orientation: [1.0, 0.0, 0.0, 0.0] };
-
 fn moved(state: Vec<f64>, instruction: String) -> Message {
-    let observation = Observed {
-        plant_time: 0.05,
-        task: 3,
-        instruction,
-        joint_positions: vec![0.1; 7],
-        end_effector: POSE,
-        gripper: vec![0.02, -0.02],
-        objects: Vec::new(),
+    let observation = Observed { plant_time: 0.05, task: 3, instruction, values: vec![0.1, -0.0, 2.5] };
+    let arm = Channel {
+        name: "arm".into(),
+        semantics: "rad".into(),
+        bounds: [f64::NEG_INFINITY, f64::INFINITY],
+        still: None,
     };
+    let seen = aegis_core::Observation::of(&[("arm", &[0.0; 3])]).unwrap();
+    let schema = Some(Announcement { actions: vec![arm], ..Announcement::from(&*seen.schema) });
     let (session, episode, sequence, stamp_ns) = (u64::MAX, 1, 2, 3);
-    Moved { session, episode, sequence, stamp_ns, success: true, observation, state }.into()
+    Moved { session, episode, sequence, stamp_ns, success: true, observation, schema, state }.into()
 }
 
 proptest! {
@@ -33,6 +31,7 @@ proptest! {
         let bits = |moved: &Moved| moved.state.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
         prop_assert_eq!(bits(&sent), bits(&received));
         prop_assert_eq!(&sent.observation, &received.observation);
+        prop_assert_eq!(&sent.schema, &received.schema);
     }
 
     #[test]
@@ -46,7 +45,7 @@ proptest! {
     #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u8..80) {
         let _ = Message::decode(&bytes);
-        let mut framed = b"AEGS\x02\x00\x00\x00".to_vec();
+        let mut framed = b"AEGS\x03\x00\x00\x00".to_vec();
         framed[6] = kind;
         framed.extend(&bytes);
         let _ = Message::decode(&framed);
@@ -66,7 +65,7 @@ proptest! {
 #[test]
 fn the_layout_is_what_the_protocol_page_says() {
     let bytes = Message::from(Reset { session: 1, episode: 2, task: 3, initial_state: 4 }).encode();
-    let expected = b"AEGS\x02\x00\x02\x00\x84\xa7session\x01\xa7episode\x02\xa4task\x03\xadinitial_state\x04";
+    let expected = b"AEGS\x03\x00\x02\x00\x84\xa7session\x01\xa7episode\x02\xa4task\x03\xadinitial_state\x04";
     assert_eq!(bytes, expected);
 }
 
@@ -97,7 +96,7 @@ fn a_length_field_beyond_the_bound_is_refused() {
     ];
     for (what, tail) in lists {
         let mut bytes =
-            b"AEGS\x02\x00\x03\x00\x84\xa7session\x01\xa7episode\x02\xa8sequence\x03\xa6action".to_vec();
+            b"AEGS\x03\x00\x03\x00\x84\xa7session\x01\xa7episode\x02\xa8sequence\x03\xa6action".to_vec();
         bytes.extend(tail);
         assert!(matches!(Message::decode(&bytes), Err(WireError::Body { kind: "Step", .. })), "{what}");
     }
@@ -119,7 +118,7 @@ fn a_message_above_the_limit_is_refused_unread() {
 
 #[test]
 fn unknown_and_missing_fields_are_named() {
-    let head = b"AEGS\x02\x00\x05\x00";
+    let head = b"AEGS\x03\x00\x05\x00";
     let unknown = [head.as_slice(), b"\x82\xa7session\x01\xa5speed\x02"].concat();
     assert!(Message::decode(&unknown).unwrap_err().to_string().contains("speed"));
     let missing = [head.as_slice(), b"\x80"].concat();

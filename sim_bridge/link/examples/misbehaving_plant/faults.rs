@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::arguments::{list, milliseconds, number};
 
 /// Every command, as listed in the error text for an unknown command.
-const COMMANDS: &str = "freeze, thaw, backward, forward, glitch, repeat, old N, nan J, huge J, heal, silent, mute, speak, \
+const COMMANDS: &str = "freeze, thaw, backward, forward, glitch, repeat, old N, nan J, huge J, short, heal, silent, mute, speak, \
                         pose a,b,.., latency-out MS, latency-in MS, late-answers MS, deaf, hear, no-echo, echo, \
                         drop-commands, take-commands or quit";
 /// Number of past observations kept for publishing again.
@@ -34,7 +34,9 @@ pub enum Command {
     Nan(usize),
     /// The joint of this index reads 1e30 until `Heal`.
     Huge(usize),
-    /// Ends `Nan`, `Huge` and `Repeat`.
+    /// Observations lack the last value that the plant announced, until `Heal`.
+    Short,
+    /// Ends `Nan`, `Huge`, `Short` and `Repeat`.
     Heal,
     /// No observations are published; the heartbeat continues.
     Silent,
@@ -100,6 +102,7 @@ impl Command {
             "echo" => Self::Echo,
             "glitch" => Self::Glitch,
             "repeat" => Self::Repeat,
+            "short" => Self::Short,
             "heal" => Self::Heal,
             "silent" => Self::Silent,
             "mute" => Self::Mute,
@@ -126,6 +129,8 @@ pub struct Faults {
     pub old: Option<usize>,
     /// Joints with a corrupt reading: index and reading, radians.
     pub corrupt: Vec<(usize, f64)>,
+    /// Whether observations lack their last value.
+    pub short: bool,
     /// Whether observations are withheld.
     pub silent: bool,
     /// Whether observations and heartbeats are withheld.
@@ -149,8 +154,10 @@ impl Faults {
             Command::Old(periods) => self.old = Some(*periods),
             Command::Nan(joint) => self.corrupt.push((*joint, f64::NAN)),
             Command::Huge(joint) => self.corrupt.push((*joint, HUGE)),
+            Command::Short => self.short = true,
             Command::Heal => {
                 self.corrupt.clear();
+                self.short = false;
                 self.repeats = false;
             }
             Command::Silent => self.silent = true,
@@ -219,12 +226,28 @@ mod tests {
     #[test]
     fn each_fault_has_an_end() {
         let mut faults = Faults::default();
-        for line in
-            ["freeze", "repeat", "nan 0", "huge 1", "silent", "mute", "drop-commands", "deaf", "no-echo"]
-        {
+        for line in [
+            "freeze",
+            "repeat",
+            "nan 0",
+            "huge 1",
+            "short",
+            "silent",
+            "mute",
+            "drop-commands",
+            "deaf",
+            "no-echo",
+        ] {
             faults.apply(&Command::parse(line, 2, 2).unwrap());
         }
-        assert!(faults.frozen && faults.repeats && faults.silent && faults.mute && faults.drops_commands);
+        assert!(
+            faults.frozen
+                && faults.repeats
+                && faults.short
+                && faults.silent
+                && faults.mute
+                && faults.drops_commands
+        );
         assert_eq!(faults.corrupt.len(), 2);
         assert!(faults.deaf && faults.no_echo);
         for line in ["thaw", "heal", "speak", "take-commands", "hear", "echo"] {

@@ -279,6 +279,7 @@ impl Robot {
             stamp_ns,
             success: false,
             observation: self.shown(stamp_ns, started_ns, task),
+            schema: None,
             state: Vec::new(),
         };
         let newest = Message::from(moved).encode();
@@ -309,9 +310,12 @@ impl Robot {
             seen = Observed { plant_time, ..kept.clone() };
         }
         for (joint, value) in &self.faults.corrupt {
-            if let Some(read) = seen.joint_positions.get_mut(*joint) {
+            if let Some(read) = seen.values.get_mut(*joint) {
                 *read = *value;
             }
+        }
+        if self.faults.short {
+            seen.values.pop();
         }
         seen
     }

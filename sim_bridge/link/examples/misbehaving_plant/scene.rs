@@ -1,6 +1,7 @@
 //! Sensors of the misbehaving plant: its joints with a little noise, and on request the rest of a LIBERO-Spatial scene.
 
-use aegis_link::wire::{Object, Observed, Placement};
+use aegis_core::feature::{Feature, Schema};
+use aegis_link::wire::{Announcement, Observed};
 
 /// Wrist joint position of a Panda in LIBERO's initial state, radians; here a seventh joint that never moves.
 const WRIST: f64 = 0.785;
@@ -8,11 +9,11 @@ const WRIST: f64 = 0.785;
 const FINGERS: [f64; 2] = [0.0208, -0.0208];
 /// Position of the grip site above the table in LIBERO's initial state, metres.
 const GRIP: [f64; 3] = [-0.21, 0.0, 1.17];
-/// Quaternion w, x, y, z of a half turn about x: the gripper points down.
-const DOWN: [f64; 4] = [0.0, 1.0, 0.0, 0.0];
+/// Quaternion x, y, z, w of a half turn about x: the gripper points down.
+const DOWN: [f64; 4] = [1.0, 0.0, 0.0, 0.0];
 /// Displacement of the grip site per radian of one of the first three joints, metres.
 const REACH: f64 = 0.1;
-const UPRIGHT: [f64; 4] = [1.0, 0.0, 0.0, 0.0];
+const UPRIGHT: [f64; 4] = [0.0, 0.0, 0.0, 1.0];
 const INSTRUCTION: &str =
     "pick up the black bowl between the plate and the ramekin and place it on the plate";
 /// Objects that the `libero-*` layouts of `policies/src/layout.rs` read, at plausible positions on the table, metres.
@@ -34,25 +35,44 @@ pub struct Scene {
 }
 
 impl Scene {
+    /// Returns what the plant announces: `joint_positions` first, for `joints` moving joints. It does not name its channels.
+    pub fn announcement(&self, joints: usize) -> Announcement {
+        let shown = joints + usize::from(self.libero);
+        let numbers: Vec<String> = (1..=shown).map(|joint| format!("joint{joint}")).collect();
+        let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+        let (xyz, xyzw) = (["x", "y", "z"], ["x", "y", "z", "w"]);
+        let mut features = vec![
+            Feature::vector("joint_positions", &numbers, "rad"),
+            Feature::vector("eef_position", &xyz, "m, world frame"),
+            Feature::vector("eef_site_quaternion", &xyzw, "world frame"),
+        ];
+        if self.libero {
+            features.push(Feature::vector("gripper_positions", &["finger1", "finger2"], "m"));
+            for (name, _) in OBJECTS {
+                features.push(Feature::vector(format!("object/{name}/position"), &xyz, "m, world frame"));
+                features.push(Feature::vector(format!("object/{name}/quaternion"), &xyzw, "world frame"));
+            }
+        }
+        let schema = Schema::new(features, Vec::new());
+        schema.as_ref().map_or_else(|_| Announcement::default(), Announcement::from)
+    }
+
     /// Returns an observation of the true `joints`, radians. `reading` selects the noise sample.
     pub fn observe(&self, joints: &[f64], reading: u64, task: u32, plant_time: f64) -> Observed {
         let noisy = |(index, joint): (u64, &f64)| joint + self.noise * noise(reading, index);
-        let mut joint_positions: Vec<f64> = (0..).zip(joints).map(noisy).collect();
+        let mut values: Vec<f64> = (0..).zip(joints).map(noisy).collect();
+        values.extend(self.libero.then_some(WRIST));
         // This is not the kinematics of any robot: the grip site only has to move with the joints.
         let moved = |axis: usize| GRIP[axis] + REACH * joints.get(axis).copied().unwrap_or(0.0);
-        let end_effector = Placement { position: [moved(0), moved(1), moved(2)], orientation: DOWN };
-        let (mut gripper, mut objects, mut instruction) = (Vec::new(), Vec::new(), "follow the controller");
+        values.extend([moved(0), moved(1), moved(2)]);
+        values.extend(DOWN);
+        let mut instruction = "follow the controller";
         if self.libero {
-            joint_positions.push(WRIST);
-            gripper.extend(FINGERS);
-            objects.extend(OBJECTS.map(|(name, position)| Object {
-                name: name.into(),
-                pose: Placement { position, orientation: UPRIGHT },
-            }));
+            values.extend(FINGERS);
+            OBJECTS.iter().for_each(|(_, position)| values.extend(position.iter().chain(&UPRIGHT)));
             instruction = INSTRUCTION;
         }
-        let instruction = instruction.into();
-        Observed { plant_time, task, instruction, joint_positions, end_effector, gripper, objects }
+        Observed { plant_time, task, instruction: instruction.into(), values }
     }
 }
 
@@ -70,19 +90,21 @@ mod tests {
     fn a_robot_that_stands_reads_differently_each_period_within_its_noise() {
         let scene = Scene { libero: false, noise: 1e-6 };
         let [first, second] = [1, 2].map(|reading| scene.observe(&[0.5, -0.5], reading, 0, 0.0));
-        assert_ne!(first.joint_positions, second.joint_positions);
-        for (joint, read) in [0.5_f64, -0.5].iter().zip(&second.joint_positions) {
+        assert_ne!(first.values[..2], second.values[..2]);
+        for (joint, read) in [0.5_f64, -0.5].iter().zip(&second.values) {
             assert!((joint - read).abs() <= 1e-6, "{read}");
         }
         let exact = Scene { libero: false, noise: 0.0 };
-        assert_eq!(exact.observe(&[0.5, -0.5], 3, 0, 0.0).joint_positions, [0.5, -0.5]);
+        assert_eq!(exact.observe(&[0.5, -0.5], 3, 0, 0.0).values[..2], [0.5, -0.5]);
     }
 
     #[test]
     fn a_libero_scene_has_what_the_layouts_read() {
-        let seen = Scene { libero: true, noise: 0.0 }.observe(&[0.1; 6], 1, 3, 0.25);
-        assert_eq!((seen.joint_positions.len(), seen.gripper.len(), seen.objects.len()), (7, 2, 5));
-        assert_eq!(seen.joint_positions[..6], [0.1; 6]);
+        let scene = Scene { libero: true, noise: 0.0 };
+        let schema = scene.announcement(6).schema(None).unwrap();
+        let seen = scene.observe(&[0.1; 6], 1, 3, 0.25);
+        assert_eq!((seen.values.len(), schema.width()), (7 + 3 + 4 + 2 + 5 * 7, seen.values.len()));
+        assert_eq!((&seen.values[..6], schema.range("joint_positions")), (&[0.1; 6][..], Some(0..7)));
         assert_eq!((seen.task, seen.plant_time), (3, 0.25));
     }
 }

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     check(data);
     if let Some((choice, body)) = data.split_first() {
         let kind = KINDS[usize::from(*choice) % KINDS.len()];
-        check(&[b"AEGS\x02\x00", [kind, 0].as_slice(), body].concat());
+        check(&[b"AEGS\x03\x00", [kind, 0].as_slice(), body].concat());
     }
 });
 

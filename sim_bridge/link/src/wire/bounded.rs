@@ -56,6 +56,18 @@ pub fn text<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Res
     deserializer.deserialize_str(Text::<MAX>)
 }
 
+/// Text of at most `MAX` bytes, as an element of a list.
+#[derive(serde::Deserialize)]
+struct Label<const MAX: usize>(#[serde(deserialize_with = "text::<_, MAX>")] String);
+
+/// Deserialises a list of at most `MOST` texts, each of at most `MAX` bytes.
+pub fn texts<'de, D: Deserializer<'de>, const MOST: usize, const MAX: usize>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
+    let labels = list::<D, Label<MAX>, MOST>(deserializer)?;
+    Ok(labels.into_iter().map(|Label(text)| text).collect())
+}
+
 struct Bytes<const MAX: usize>;
 
 impl<const MAX: usize> Visitor<'_> for Bytes<MAX> {

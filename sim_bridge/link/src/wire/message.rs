@@ -1,6 +1,7 @@
 //! All message types, field by field, with unit, frame and bound.
 //! `docs/reference/protocol.md` states the same for implementations in other languages.
 
+use aegis_core::feature::{Dtype, FeatureKind};
 use serde::{Deserialize, Serialize};
 
 use super::bounded;
@@ -11,10 +12,16 @@ const ACTION: usize = 64;
 const CHUNK: usize = 64 * ACTION;
 /// Maximum number of values of a complete physical state.
 const STATE: usize = 65_536;
-/// Maximum number of joints, and of fingers.
-const JOINTS: usize = 64;
-/// Maximum number of objects in a scene.
-const OBJECTS: usize = 256;
+/// Maximum number of values of an observation.
+const VALUES: usize = 65_536;
+/// Maximum number of features of a plant.
+const FEATURES: usize = 1024;
+/// Maximum number of axes of a feature.
+const AXES: usize = 8;
+/// Maximum number of component names of a feature.
+const COMPONENTS: usize = 4096;
+/// Maximum length of a feature's or channel's name, and of the description of its unit and frame, bytes.
+const LABEL: usize = 512;
 /// Maximum number of cameras.
 const CAMERAS: usize = 8;
 /// Maximum length of a name, bytes.
@@ -154,6 +161,10 @@ pub struct Infer {
     pub request: u64,
     /// Control step of the observation.
     pub step: u32,
+    /// Seed of the episode, for a policy that draws noise.
+    pub seed: u64,
+    /// What the plant announced for the episode.
+    pub schema: Announcement,
     /// The observation, without pictures.
     pub observation: Observed,
 }
@@ -194,25 +205,54 @@ pub struct Claimed {
     pub controller_timeout_ns: u64,
 }
 
-/// Position and orientation in the plant's world frame.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Placement {
-    /// x, y, z, metres.
-    pub position: [f64; 3],
-    /// Unit quaternion w, x, y, z.
-    pub orientation: [f64; 4],
-}
-
-/// One named object.
+/// One named part of an observation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Object {
-    /// Name in the task description.
-    #[serde(deserialize_with = "bounded::text::<_, NAME>")]
+pub struct Feature {
+    /// Name, unique within the plant.
+    #[serde(deserialize_with = "bounded::text::<_, LABEL>")]
     pub name: String,
-    /// Pose of the object's root body, world frame.
-    pub pose: Placement,
+    /// Sizes of its axes.
+    #[serde(deserialize_with = "bounded::list::<_, _, AXES>")]
+    pub shape: Vec<u32>,
+    /// Element type where the plant measures it.
+    pub dtype: Dtype,
+    /// Kind.
+    pub kind: FeatureKind,
+    /// Names of the components along the last axis, in order; may be empty.
+    #[serde(deserialize_with = "bounded::texts::<_, COMPONENTS, LABEL>")]
+    pub names: Vec<String>,
+    /// Unit and frame, in words.
+    #[serde(deserialize_with = "bounded::text::<_, LABEL>")]
+    pub semantics: String,
+}
+
+/// One channel of a plant's actions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Channel {
+    /// Name, unique among the channels.
+    #[serde(deserialize_with = "bounded::text::<_, LABEL>")]
+    pub name: String,
+    /// Unit and frame, in words.
+    #[serde(deserialize_with = "bounded::text::<_, LABEL>")]
+    pub semantics: String,
+    /// Smallest and largest value that the plant executes; both infinite where the plant states no bound.
+    pub bounds: [f64; 2],
+    /// Value at which the channel stands still; `None` for a position, which stands still where it is.
+    pub still: Option<f64>,
+}
+
+/// Everything that a plant announces of its observations and actions; in the same order for a whole episode.
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announcement {
+    /// Features of an observation.
+    #[serde(deserialize_with = "bounded::list::<_, _, FEATURES>")]
+    pub features: Vec<Feature>,
+    /// Channels of an action, `action_width` of them; empty where the plant does not name them.
+    #[serde(deserialize_with = "bounded::list::<_, _, ACTION>")]
+    pub actions: Vec<Channel>,
 }
 
 /// Observation: what a policy may read.
@@ -226,17 +266,9 @@ pub struct Observed {
     /// Instruction of the task, in words.
     #[serde(deserialize_with = "bounded::text::<_, SENTENCE>")]
     pub instruction: String,
-    /// Arm joints from base to wrist, radians.
-    #[serde(deserialize_with = "bounded::list::<_, _, JOINTS>")]
-    pub joint_positions: Vec<f64>,
-    /// Pose of the grip site between the finger tips, world frame.
-    pub end_effector: Placement,
-    /// Positions of the finger joints, metres.
-    #[serde(deserialize_with = "bounded::list::<_, _, JOINTS>")]
-    pub gripper: Vec<f64>,
-    /// Movable objects in the order of the task description.
-    #[serde(deserialize_with = "bounded::list::<_, _, OBJECTS>")]
-    pub objects: Vec<Object>,
+    /// Values of every feature of kind `tensor`, row-major, in the order of the [`Announcement`].
+    #[serde(deserialize_with = "bounded::list::<_, _, VALUES>")]
+    pub values: Vec<f64>,
 }
 
 /// Answers [`Reset`] and [`Step`]; a free-running plant also publishes it in every control period.
@@ -256,6 +288,8 @@ pub struct Moved {
     pub success: bool,
     /// The observation.
     pub observation: Observed,
+    /// What the plant announces for this episode, in the answer to [`Reset`]; else `None`.
+    pub schema: Option<Announcement>,
     /// Complete physical state where the plant knows it, for bitwise comparison of twins; else empty.
     #[serde(deserialize_with = "bounded::list::<_, _, STATE>")]
     pub state: Vec<f64>,

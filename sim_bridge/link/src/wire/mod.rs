@@ -11,12 +11,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Action, Claim, Claimed, Code, FramesRequest, Infer, Inferred, Mode, Moved, Object, Observed, Operate,
-    OperatorCommand, Phase, Picture, Pictures, Placement, Pulse, Refused, Release, Reset, Status, Step,
+    Action, Announcement, Channel, Claim, Claimed, Code, Feature, FramesRequest, Infer, Inferred, Mode,
+    Moved, Observed, Operate, OperatorCommand, Phase, Picture, Pictures, Pulse, Refused, Release, Reset,
+    Status, Step,
 };
 
 /// Version of the message schema. Any change of a message's fields raises it.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// First bytes of every message.
 pub const MAGIC: [u8; 4] = *b"AEGS";
 /// Length of the header, bytes: magic, version (little-endian `u16`), kind (`u8`), zero (`u8`).

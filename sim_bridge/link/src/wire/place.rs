@@ -119,7 +119,7 @@ impl Walk<'_> {
 mod tests {
     use serde_json::{Value, json};
 
-    use crate::wire::{Claimed, Code, Message, Moved, Observed, Placement, Refused};
+    use crate::wire::{Announcement, Claimed, Code, Message, Moved, Observed, Refused};
 
     /// Returns the decoding error for a message whose fields `edit` has changed, as another program might write it.
     fn said(message: &Message, kind: u8, edit: impl Fn(&mut Value)) -> String {
@@ -130,23 +130,19 @@ mod tests {
             other => panic!("{}", other.name()),
         };
         edit(&mut body);
-        let bytes = [b"AEGS\x02\x00", &[kind, 0][..], &rmp_serde::to_vec(&body).unwrap()].concat();
+        let bytes = [b"AEGS\x03\x00", &[kind, 0][..], &rmp_serde::to_vec(&body).unwrap()].concat();
         Message::decode(&bytes).unwrap_err().to_string()
     }
 
     fn moved() -> Message {
-        let pose = Placement { position: [0.0; 3], orientation: [1.0, 0.0, 0.0, 0.0] };
-        let observation = Observed {
-            plant_time: 0.0,
-            task: 0,
-            instruction: String::new(),
-            joint_positions: vec![0.5; 3],
-            end_effector: pose,
-            gripper: Vec::new(),
-            objects: vec![crate::wire::Object { name: "plate".into(), pose }],
-        };
+        let observation =
+            Observed { plant_time: 0.0, task: 0, instruction: String::new(), values: vec![0.5; 3] };
+        let feature = aegis_core::feature::Feature::vector("joints", &["a", "b", "c"], "rad");
+        let schema = aegis_core::Schema::new(vec![feature], Vec::new()).unwrap();
+        let schema = Some(Announcement::from(&schema));
         let (session, episode, sequence, stamp_ns) = (1, 2, 3, 4);
-        Moved { session, episode, sequence, stamp_ns, success: false, observation, state: Vec::new() }.into()
+        Moved { session, episode, sequence, stamp_ns, success: false, observation, schema, state: Vec::new() }
+            .into()
     }
 
     #[test]
@@ -167,10 +163,10 @@ mod tests {
             "Claimed: period_ns: invalid type: floating point `50000000.0`, expected u64"
         );
         let said_of = |edit: fn(&mut Value)| said(&moved(), 66, edit);
-        let at_fault = said_of(|body| body["observation"]["joint_positions"][1] = json!("open"));
-        assert_eq!(at_fault, "Moved: observation.joint_positions[1]: found a text, expected a number");
-        let at_fault = said_of(|body| body["observation"]["objects"][0]["pose"]["position"] = json!([0.0]));
-        assert!(at_fault.starts_with("Moved: observation.objects[0].pose.position"), "{at_fault}");
+        let at_fault = said_of(|body| body["observation"]["values"][1] = json!("open"));
+        assert_eq!(at_fault, "Moved: observation.values[1]: found a text, expected a number");
+        let at_fault = said_of(|body| body["schema"]["features"][0]["shape"] = json!([3, -1]));
+        assert!(at_fault.starts_with("Moved: schema.features[0].shape"), "{at_fault}");
         let at_fault = said_of(|body| body["observation"]["task"] = json!({ "number": 1 }));
         assert_eq!(at_fault, "Moved: observation.task: found a map, expected a number");
         let at_fault = said_of(|body| body["observation"]["quat"] = json!(1));
@@ -188,9 +184,9 @@ mod tests {
             })
         };
         assert_eq!(remove("", "success"), "Moved: missing field `success`");
-        assert!(remove("/observation", "end_effector").contains("missing field `end_effector`"));
-        let at_fault = remove("/observation/end_effector", "orientation");
-        assert_eq!(at_fault, "Moved: observation: missing field `orientation`");
+        assert!(remove("/observation", "values").contains("missing field `values`"));
+        // The last field of its list and map here, so only what encloses all of them is known.
+        assert_eq!(remove("/schema/features/0", "dtype"), "Moved: missing field `dtype`");
     }
 
     #[test]

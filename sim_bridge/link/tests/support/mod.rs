@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::{Frame, Observation, Plant, PlantError, Start, Transition};
-use aegis_link::wire::Observed;
 use aegis_link::{Host, HostLimits, PlantInfo};
 
 #[derive(Debug, Default)]
@@ -18,12 +17,6 @@ pub struct Toy {
     pub stuck: bool,
     step: u32,
     value: f64,
-}
-
-/// Returns the observation as the wire gives it back, whose schema names the parts of its vectors.
-fn observed(features: &[(&str, &[f64])]) -> Observation {
-    let seen = Observation::of(features).unwrap();
-    Observed::from(&seen).at(0, None).unwrap()
 }
 
 impl Toy {
@@ -38,7 +31,7 @@ impl Toy {
         ];
         let (step, plant_time) = (self.step, f64::from(self.step) * 0.05);
         let instruction = Arc::from("hold the line");
-        Observation { step, plant_time, task: 1, instruction, ..observed(&features) }
+        Observation { step, plant_time, task: 1, instruction, ..Observation::of(&features).unwrap() }
     }
 }
 

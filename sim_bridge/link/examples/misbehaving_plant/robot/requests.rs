@@ -138,6 +138,7 @@ impl Robot {
             stamp_ns: started_ns,
             success: false,
             observation,
+            schema: Some(self.scene.announcement(self.body.joints().len())),
             state: Vec::new(),
         };
         let message = Message::from(answer.clone());

@@ -158,7 +158,7 @@ fn a_reset_moves_nothing_and_forgets_the_last_command() {
     act(&mut robot, session, 1, 1, &[0.25], 0);
     tick(&mut robot, 50);
     let Message::Moved(moved) = reset(&mut robot, session, 2, 60) else { panic!("refused") };
-    assert!((moved.observation.joint_positions[0] - 0.75).abs() < 1e-5);
+    assert!((moved.observation.values[0] - 0.75).abs() < 1e-5);
     assert_eq!((moved.sequence, moved.observation.plant_time), (0, 0.0));
     tick(&mut robot, 100);
     assert_eq!(robot.body.joints(), [0.75]);
@@ -226,13 +226,12 @@ fn frozen_observations_keep_their_content_and_advance_their_stamps() {
     let before = tick(&mut robot, 50).remove(0);
     act(&mut robot, session, 1, 1, &[1.0], 60);
     let frozen = tick(&mut robot, 100).remove(0);
-    assert_eq!(frozen.observation.joint_positions, before.observation.joint_positions);
-    assert_eq!(frozen.observation.end_effector, before.observation.end_effector);
+    assert_eq!(frozen.observation.values, before.observation.values);
     assert!(frozen.sequence > before.sequence && frozen.stamp_ns > before.stamp_ns);
     assert!(frozen.observation.plant_time > before.observation.plant_time);
     fault(&mut robot, "thaw", 110);
     let thawed = tick(&mut robot, 150).remove(0);
-    assert!(thawed.observation.joint_positions[0] > 0.9);
+    assert!(thawed.observation.values[0] > 0.9);
 }
 
 #[test]
@@ -275,13 +274,19 @@ fn old_observations_are_published_again_after_a_new_one() {
 fn a_joint_that_reads_nonsense_moves_nothing() {
     let (mut robot, _) = running("--joints 1");
     fault(&mut robot, "nan 0", 0);
-    assert!(tick(&mut robot, 50)[0].observation.joint_positions[0].is_nan());
+    assert!(tick(&mut robot, 50)[0].observation.values[0].is_nan());
     fault(&mut robot, "heal", 60);
     fault(&mut robot, "huge 0", 60);
-    assert_eq!(tick(&mut robot, 100)[0].observation.joint_positions, [1e30]);
+    assert_eq!(tick(&mut robot, 100)[0].observation.values[..1], [1e30]);
     assert_eq!(robot.body.joints(), [0.0]);
     fault(&mut robot, "heal", 110);
-    assert!(tick(&mut robot, 150)[0].observation.joint_positions[0].abs() < 1e-5);
+    assert!(tick(&mut robot, 150)[0].observation.values[0].abs() < 1e-5);
+    fault(&mut robot, "short", 160);
+    assert_eq!(
+        tick(&mut robot, 200)[0].observation.values.len(),
+        7,
+        "of one joint and a pose, one value less"
+    );
 }
 
 #[test]
