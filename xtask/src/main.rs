@@ -24,7 +24,8 @@ const HELP: &str = "\
 cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
 cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`. With --skip-missing (or
                               AEGIS_SKIP_MISSING=1) those are skipped that need a driver or a browser that is not here
-cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial
+cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial. Variants of
+                              LIBERO-PRO's have names too, such as libero_goal_swap or libero_object_temp_x0.1
 
 `demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
 libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what
@@ -68,7 +69,7 @@ fn usage(message: &str) -> Result<u8> {
 }
 
 /// Parses the names of the suites that `setup` is asked for.
-fn suites(arguments: &[String]) -> Result<Vec<&'static str>, String> {
+fn suites(arguments: &[String]) -> Result<Vec<&str>, String> {
     let mut wanted = Vec::new();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -76,9 +77,12 @@ fn suites(arguments: &[String]) -> Result<Vec<&'static str>, String> {
             "--all-suites" => wanted.extend(SUITES),
             "--suite" => {
                 let name = rest.next().map_or("", String::as_str);
-                let known = SUITES.into_iter().find(|suite| *suite == name);
-                wanted
-                    .push(known.ok_or_else(|| format!("--suite {name:?}: valid are {}", SUITES.join(", ")))?);
+                let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
+                if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+                    let valid = format!("{}, or a variant that LIBERO-PRO has", SUITES.join(", "));
+                    return Err(format!("--suite {name:?}: valid are {valid}"));
+                }
+                wanted.push(name);
             }
             other => return Err(format!("setup: unknown argument {other:?}")),
         }
@@ -222,8 +226,9 @@ fn repository() -> &'static Path {
 mod tests {
     use super::{SKIP_MISSING, is_of_this_package, repository, suites, system, without};
 
-    fn parse(arguments: &[&str]) -> Result<Vec<&'static str>, String> {
-        suites(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>())
+    fn parse(arguments: &[&str]) -> Result<Vec<String>, String> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        Ok(suites(&arguments)?.into_iter().map(str::to_owned).collect())
     }
 
     #[test]
@@ -265,7 +270,10 @@ mod tests {
         assert_eq!(parse(&[]).unwrap(), ["libero_spatial"]);
         assert_eq!(parse(&["--suite", "libero_10", "--suite", "libero_10"]).unwrap(), ["libero_10"]);
         assert_eq!(parse(&["--all-suites"]).unwrap().len(), 4);
-        assert!(parse(&["--suite", "libero_90"]).unwrap_err().contains("libero_goal"));
+        assert_eq!(parse(&["--suite", "libero_object_temp_x0.1"]).unwrap(), ["libero_object_temp_x0.1"]);
+        for bad in ["", "../libero_10", ".hidden", "libero 10"] {
+            assert!(parse(&["--suite", bad]).unwrap_err().contains("libero_goal"), "{bad:?}");
+        }
         assert!(parse(&["--suite"]).is_err() && parse(&["libero_10"]).is_err());
     }
 }

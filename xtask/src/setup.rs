@@ -9,13 +9,15 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::parts::{LIBRARIES, Library, cache, inventory};
+use crate::parts::{LIBRARIES, Library, SUITES, cache, inventory};
 use crate::{digest, python};
 
 /// Number of suites that are exported at the same time. Each export takes about 2 GB of memory and one processor.
 const EXPORTS: usize = 2;
 /// Name of the script that runs upstream and writes the scenes of a suite.
 const EXPORT: &str = "export_scenes.py";
+/// Name of the script that does so for a variant of a suite.
+const EXPORT_VARIANT: &str = "export_variant.py";
 
 /// What a command needs from the setup.
 pub struct Needs<'a> {
@@ -271,11 +273,10 @@ fn ensure_scenes(cache: &Path, environment: &Environment, suites: &[&str]) -> Re
     if !missing.is_empty() {
         environment.complete()?;
     }
-    let script = environment.source.join(EXPORT);
     for together in missing.chunks(EXPORTS) {
         std::thread::scope(|scope| -> Result<()> {
             let exports: Vec<_> =
-                together.iter().map(|scenes| scope.spawn(|| scenes.export(&script, environment))).collect();
+                together.iter().map(|scenes| scope.spawn(|| scenes.export(environment))).collect();
             // All exports are waited for before the first error is returned, so that an export that succeeds is kept.
             let results: Vec<_> = exports.into_iter().map(|export| export.join()).collect();
             results.into_iter().try_for_each(|result| result.unwrap_or_else(|_| bail!("an export panicked")))
@@ -308,7 +309,9 @@ impl<'a> Scenes<'a> {
                 .is_ok_and(|text| inventory(&self.folder).is_ok_and(|now| now == text))
     }
 
-    fn export(&self, script: &Path, environment: &Environment) -> Result<()> {
+    fn export(&self, environment: &Environment) -> Result<()> {
+        let script = if SUITES.contains(&self.suite) { EXPORT } else { EXPORT_VARIANT };
+        let script = environment.source.join(script);
         let _ = fs::remove_dir_all(&self.folder);
         let arguments: [&OsStr; 5] = [
             script.as_ref(),

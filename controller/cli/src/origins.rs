@@ -10,15 +10,12 @@ use aegis_probe::Models;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::origin::{Judged, Origin, Statement, Use, check, check_parts, check_suites};
 use aegis_probe::origin_file::{ORIGINS, Origins, of_card, resolved};
-use aegis_sim::Suite;
+use aegis_sim::{Suite, published};
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::{digest, text};
 use crate::scene_digests::{installed, scenes};
-use crate::study_loader::SUITES;
-
-/// A suite of upstream that no plan can use and that policies may have been trained on.
-const UNUSED: &str = "libero_90";
+use crate::study_loader::installed_suites;
 
 /// Returns what a model card states about the starts of the model's training. Where the card states none, the statements of
 /// the `origins.toml` beside it are returned instead. `name` is the card's name in statements and errors.
@@ -114,12 +111,13 @@ pub fn sealed(plan: &Plan, lock: &Lock, probe: &ProbeFile) -> Result<Vec<Stateme
 /// A suite whose scenes are not on this machine, so its digest is unknown.
 fn with_scenes(statements: &[Statement], plan: &Plan) -> Result<Vec<Statement>, Failure> {
     let mut found = statements.to_vec();
-    if SUITES.contains(&plan.suite.as_str()) {
+    let is_published = |suite: &str| published::names().any(|name| name == suite);
+    if is_published(&plan.suite) {
         return Ok(found);
     }
     for Statement { file, part, origin, .. } in &mut found {
         let Some(origin) = origin.as_mut().filter(|origin| origin.suite_sha256.is_none()) else { continue };
-        if SUITES.contains(&origin.suite.as_str()) {
+        if is_published(&origin.suite) {
             let digests = installed(&origin.suite).map_err(|error| {
                 let suite = &plan.suite;
                 error.prefixed(format_args!(
@@ -146,8 +144,11 @@ pub fn check_ranges(
     let recorded = tasks.iter().filter_map(|task| suite.initial_state_count(*task)).max().unwrap_or(0);
     let refused =
         |error: &dyn std::fmt::Display| failure(Exit::Input, format!("{}: {error}", path.display()));
-    let known = SUITES.into_iter().chain([UNUSED]).filter(|name| *name != plan.suite);
-    let known: Vec<&str> = known.chain([plan.suite.as_str()]).collect();
+    let here = installed_suites();
+    let mut known: Vec<&str> = here.iter().map(String::as_str).chain([plan.suite.as_str()]).collect();
+    published::names().for_each(|name| known.push(name));
+    known.sort_unstable();
+    known.dedup();
     check_suites(statements, &known).map_err(|error| refused(&error))?;
     check_parts(statements).map_err(|error| refused(&error))?;
     // A suite that setup did not bring may be a copy of one that it did.

@@ -7,7 +7,7 @@ use aegis_recorder::SceneResolver;
 use aegis_recorder::snapshots::PlantSnapshot;
 use aegis_sim::{LiberoPlant, Suite};
 
-use crate::study_loader::{SUITES, load_suite, scenes_folder};
+use crate::study_loader::{installed_suites, load_suite};
 
 /// Finder of scenes among the suites that are installed on this machine.
 #[derive(Default)]
@@ -21,8 +21,7 @@ pub struct Libero {
 impl Libero {
     fn suites(&mut self) -> &[Suite] {
         self.suites.get_or_insert_with(|| {
-            let here = |name: &&str| scenes_folder(name).is_ok_and(|folder| folder.is_dir());
-            SUITES.into_iter().filter(here).filter_map(|name| load_suite(name, None).ok()).collect()
+            installed_suites().iter().filter_map(|name| load_suite(name, None).ok()).collect()
         })
     }
 }

@@ -15,7 +15,7 @@ use aegis_policies::card::{ActivationSpec, ModelCard};
 use aegis_policies::{OnnxPolicy, OnnxRuntime, ProviderChoice};
 use aegis_probe::file::ProbeFile;
 use aegis_probe::{Models, StateRange};
-use aegis_sim::{Cameras, LiberoPlant, Suite};
+use aegis_sim::{Cameras, LiberoPlant, NULL_ACTION, Suite};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
@@ -24,8 +24,6 @@ use crate::paths::{beside, shipped, variable};
 
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
-/// The null action of a robot under OSC_POSE control: stay, gripper open.
-pub const NULL_ACTION: [f32; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 
 /// Arguments of every verb that loads a study.
 #[derive(Args, Clone, Debug)]
@@ -246,9 +244,6 @@ pub fn onnx_library() -> Result<PathBuf, Failure> {
     beside(&format!("lib/{name}")).map_or_else(cached, Ok)
 }
 
-/// Suites whose scenes `cargo xtask setup` makes.
-pub const SUITES: [&str; 4] = ["libero_spatial", "libero_object", "libero_goal", "libero_10"];
-
 /// Returns the path of the demo's plan, which ships with this program.
 pub fn shipped_plan() -> PathBuf {
     shipped("experiments/demo.toml")
@@ -269,15 +264,27 @@ pub fn installed_scenes(name: &str) -> Result<PathBuf, Failure> {
     released.map_or_else(|| Ok(cache_folder()?.join("scenes").join(name)), Ok)
 }
 
+/// Returns the names of the suites whose scenes setup, or the release, has put on this machine, sorted.
+pub fn installed_suites() -> Vec<String> {
+    let folder = installed_scenes("").ok().and_then(|folder| std::fs::read_dir(folder).ok());
+    let names = folder.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    // Beside the suites are the folders that their names point to, whose own names have a digest at the end.
+    let is_suite = |name: &String| {
+        installed_scenes(name).is_ok_and(|folder| Suite::name_in(&folder).is_ok_and(|found| found == *name))
+    };
+    let mut names: Vec<String> = names.filter(is_suite).collect();
+    names.sort();
+    names
+}
+
 /// Returns advice for a suite whose scenes are not in their folder.
 pub fn scenes_advice(name: &str) -> String {
     if variable("AEGIS_SCENES").is_some() {
         return format!("AEGIS_SCENES names one suite's folder: unset it, or name that of {name}");
     }
-    if SUITES.contains(&name) {
-        return format!("run `cargo xtask setup --suite {name}`");
-    }
-    format!("valid is {}, which setup brings, or a suite whose folder AEGIS_SCENES names", SUITES.join(", "))
+    let here = installed_suites();
+    let here = if here.is_empty() { String::new() } else { format!("; here are {}", here.join(", ")) };
+    format!("run `cargo xtask setup --suite {name}`, if LIBERO has a suite of that name{here}")
 }
 
 /// Loads a suite's scenes. With a seed, the suite also has sampled initial states past the recorded ones.
@@ -291,13 +298,8 @@ pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure
         return Err(failure(Exit::Setup, format!("{}: cannot read: {error}; {advice}", scenes.display())));
     }
     if !scenes.is_dir() {
-        let known = SUITES.contains(&name) || variable("AEGIS_SCENES").is_some();
-        let exit = if known { Exit::Setup } else { Exit::Input };
-        let place = scenes.display();
-        return Err(failure(
-            exit,
-            format!("{place}: no scenes of suite {name} here; {}", scenes_advice(name)),
-        ));
+        let (place, advice) = (scenes.display(), scenes_advice(name));
+        return Err(failure(Exit::Setup, format!("{place}: no scenes of suite {name} here; {advice}")));
     }
     let suite = Suite::load(&scenes).or_exit(Exit::Setup)?;
     if suite.name() != name {

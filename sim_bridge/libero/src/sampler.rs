@@ -16,6 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::binding::BoundTask;
 use crate::placement::{Crowded, Placements, Site};
 use crate::plant::{Episode, LiberoPlant};
+use crate::schema::NULL_ACTION;
 use crate::settling::Settling;
 pub use crate::settling::{MAX_DROP, MAX_SHIFT, MAX_SPEED, MAX_TILT};
 use crate::suite::{FurtherStarts, Suite};
@@ -34,8 +35,6 @@ pub const USUAL_STATES: usize = 9;
 pub const MAX_DRAWN_OVERLAP: f64 = 0.001;
 /// Maximum penetration of an object at rest into anything, metres. MuJoCo's contacts are soft under a load.
 pub const MAX_RESTING_OVERLAP: f64 = 0.005;
-/// Null action: no motion, gripper open.
-const NULL_ACTION: [f64; 7] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 /// Number of 32-bit words of the stream reserved for each attempt; an attempt that uses all tries for every object needs a
 /// third of them.
 const WORDS_PER_ATTEMPT: u128 = 1 << 20;
@@ -292,7 +291,7 @@ fn settle(plant: &mut LiberoPlant) -> Result<(Vec<Settling>, bool), PlantError> 
     let placed: Vec<_> = bodies.iter().map(|body| pose(&episode.data, *body)).collect();
     let mut held = false;
     for _ in 0..SETTLE_STEPS {
-        held |= plant.apply(&NULL_ACTION)?.success;
+        held |= plant.apply(&NULL_ACTION.map(f64::from))?.success;
     }
     let data = &plant.episode().ok_or(PlantError::NotReset)?.data;
     let settlings = bodies.iter().zip(placed).map(|(body, (position, orientation))| {

@@ -17,10 +17,14 @@ use aegis_core::feature::{
 
 use crate::camera::Cameras;
 use crate::osc::JOINTS;
+use crate::plant::ACTION;
 use crate::task::TaskInfo;
 
 const XYZ: [&str; 3] = ["x", "y", "z"];
 const XYZW: [&str; 4] = ["x", "y", "z", "w"];
+
+/// The action with which the plant stands still: no motion, gripper open.
+pub const NULL_ACTION: [f32; ACTION] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 
 /// Returns the features and actions of a task.
 pub(crate) fn schema(task: &TaskInfo, cameras: Option<&Cameras>) -> Result<Schema, SchemaError> {
@@ -40,16 +44,13 @@ pub(crate) fn schema(task: &TaskInfo, cameras: Option<&Cameras>) -> Result<Schem
         features.push(Feature::vector(name(QUATERNION_SUFFIX), &XYZW, "world frame: root body"));
     }
     features.extend(cameras.into_iter().flat_map(Cameras::features));
-    let channel = |name: &str, semantics: &str, still| {
+    let moves = |axis: &&str| (format!("delta_{axis}"), "1 is 0.05 m a control step, world frame");
+    let turns = |axis: &&str| (format!("delta_rotation_{axis}"), "1 is 0.5 rad a control step, world frame");
+    let arm = XYZ.iter().map(moves).chain(XYZ.iter().map(turns));
+    let named = arm.chain([("gripper".to_owned(), "1 closes, -1 opens")]);
+    let actions = named.zip(NULL_ACTION).map(|((name, semantics), still)| {
         let (name, semantics) = (name.into(), semantics.into());
         ActionChannel { name, semantics, bounds: [-1.0, 1.0], still: Some(still) }
-    };
-    let moves =
-        |axis: &str| channel(&format!("delta_{axis}"), "1 is 0.05 m a control step, world frame", 0.0);
-    let turns = |axis: &str| {
-        channel(&format!("delta_rotation_{axis}"), "1 is 0.5 rad a control step, world frame", 0.0)
-    };
-    let arm = XYZ.iter().map(|axis| moves(axis)).chain(XYZ.iter().map(|axis| turns(axis)));
-    let actions = arm.chain([channel("gripper", "1 closes, -1 opens", -1.0)]).collect();
-    Schema::new(features, actions)
+    });
+    Schema::new(features, actions.collect())
 }

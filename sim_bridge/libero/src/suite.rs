@@ -76,6 +76,14 @@ impl Suite {
         Ok(Self { inner: Arc::new(Inner { name: file.suite, tasks }), further: None })
     }
 
+    /// Returns the name of the suite that `export_scenes.py` wrote to `dir`.
+    ///
+    /// # Errors
+    /// A folder without an exported suite.
+    pub fn name_in(dir: &Path) -> Result<String, SuiteError> {
+        Ok(read_json::<SuiteFile>(&dir.join("suite.json"))?.suite)
+    }
+
     /// Returns the same suite with initial states from [`Self::initial_state_count`] upwards, supplied by `further`.
     pub(crate) fn with_further_starts(&self, further: Arc<dyn FurtherStarts>) -> Self {
         Self { inner: Arc::clone(&self.inner), further: Some(further) }

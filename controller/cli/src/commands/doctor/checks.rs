@@ -7,12 +7,12 @@ use aegis_experiments::plan::Plan;
 use aegis_files::sha256_of;
 use aegis_policies::{HostSettings, ModelCard, OnnxPolicy, OnnxRuntime, Provider};
 use aegis_probe::file::ProbeFile;
-use aegis_sim::{Suite, mj_steps_per_second};
+use aegis_sim::{Suite, mj_steps_per_second, published};
 
 use super::Check;
 use crate::library;
 use crate::paths::beside;
-use crate::study_loader::{SUITES, cache_folder, onnx_library, scenes_advice, scenes_folder};
+use crate::study_loader::{cache_folder, installed_suites, onnx_library, scenes_advice, scenes_folder};
 use crate::system;
 
 const SETUP: &str = "run `cargo xtask setup`";
@@ -106,9 +106,13 @@ fn mujoco() -> Check {
     }
 }
 
-/// Returns the suites to check, and whether each is needed. The plan's own suite is first, and is the only one needed.
+/// Returns the suites to check, and whether each is needed. The plan's own suite is first, and is the only one needed; then
+/// those that LIBERO publishes, or that are here.
 fn suites(wanted: &str) -> Vec<(String, bool)> {
-    let others = SUITES.into_iter().filter(|suite| *suite != wanted).map(|suite| (suite.to_owned(), false));
+    let mut others: Vec<String> = published::names().map(str::to_owned).chain(installed_suites()).collect();
+    others.sort();
+    others.dedup();
+    let others = others.into_iter().filter(|suite| *suite != wanted).map(|suite| (suite, false));
     std::iter::once((wanted.to_owned(), true)).chain(others).collect()
 }
 
@@ -227,7 +231,7 @@ mod tests {
     fn the_plans_own_suite_is_the_one_that_is_needed() {
         let found = suites("libero_goal");
         assert_eq!(found[0], ("libero_goal".to_owned(), true));
-        assert_eq!(found.len(), SUITES.len());
+        assert!(published::names().all(|name| found.iter().any(|(suite, _)| suite == name)));
         assert!(found[1..].iter().all(|(_, needed)| !needed));
     }
 

@@ -3,24 +3,35 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_sim::published;
 use clap::Args;
 
 use crate::exit::{Exit, Failure, failure, say};
 use crate::files::{make_folder, write};
 use crate::paths::shipped;
+use crate::study_loader::load_suite;
 
 /// The template. Its model paths are relative to its own folder in the repository.
 const TEMPLATE: &str = include_str!("../../../../../experiments/template.toml");
 /// Beginning of the template's model paths.
 const MODELS: &str = "../policies/models/";
+/// Suite, horizon and steps per chunk of the template.
+const SUITE: &str = "libero_spatial";
+const HORIZON_STEPS: u32 = 220;
+const CHUNK_STEPS: u32 = 10;
 
 /// Arguments of `aegis plan new`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis plan new --out mine/study.toml")]
+#[command(
+    after_help = "Examples:\n  aegis plan new --out mine/study.toml\n  aegis plan new --suite libero_goal --out goal.toml"
+)]
 pub struct NewArguments {
     /// Where the plan goes; a file that is there already is kept
     #[arg(long, value_name = "FILE", default_value = "study.toml")]
     out: PathBuf,
+    /// Suite of the plan; its episodes end where public evaluations end them. The shipped models fit libero_spatial alone
+    #[arg(long, value_name = "NAME", default_value = SUITE)]
+    suite: String,
 }
 
 /// Runs `aegis plan new`.
@@ -42,9 +53,29 @@ pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
         path.canonicalize().map_err(named)
     };
     let models = relative(&real(folder)?, &real(&shipped("policies/models"))?);
-    write(out, TEMPLATE.replace(MODELS, &format!("{}/", models.display())).as_bytes())?;
+    let text = TEMPLATE.replace(MODELS, &format!("{}/", models.display()));
+    write(out, of_suite(&text, &arguments.suite)?.as_bytes())?;
     say!("{}: settle its numbers, then `aegis plan register {}`", out.display(), out.display());
     Ok(())
+}
+
+/// Returns the template for a suite that is on this machine.
+fn of_suite(text: &str, suite: &str) -> Result<String, Failure> {
+    if suite == SUITE {
+        return Ok(text.to_owned());
+    }
+    let found = load_suite(suite, None)?;
+    let suite = toml::Value::String(found.name().to_owned());
+    let text = text.replace(&format!("suite = \"{SUITE}\""), &format!("suite = {suite}"));
+    let Some(steps) = published::usual_horizon(found.name()) else { return Ok(text) };
+    let chunks = steps.div_ceil(CHUNK_STEPS);
+    let fires = (0.05 * f64::from(chunks)).ceil();
+    Ok(text
+        .replace(&format!("horizon_steps = {HORIZON_STEPS}"), &format!("horizon_steps = {steps}"))
+        .replace(
+            "ceil(0.05 · 22 chunks) = 2 fires",
+            &format!("ceil(0.05 · {chunks} chunks) = {fires} fires"),
+        ))
 }
 
 /// Returns the relative path from one folder to another. Both paths are absolute and without links.
@@ -65,5 +96,8 @@ mod tests {
         assert_eq!(way("/a", "/a/policies/models"), "policies/models");
         assert_eq!(way("/b/c", "/a/models"), "../../a/models");
         assert_eq!(TEMPLATE.matches(MODELS).count(), 3);
+        assert_eq!(TEMPLATE.matches(&format!("suite = \"{SUITE}\"")).count(), 1);
+        assert_eq!(TEMPLATE.matches(&format!("horizon_steps = {HORIZON_STEPS}")).count(), 1);
+        assert_eq!(TEMPLATE.matches("ceil(0.05 · 22 chunks) = 2 fires").count(), 1);
     }
 }

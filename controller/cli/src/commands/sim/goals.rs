@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use aegis_core::Plant;
 use aegis_core::policy::PlantError;
-use aegis_sim::LiberoPlant;
+use aegis_sim::{LiberoPlant, NULL_ACTION};
 use clap::Args;
 
 use crate::arrays::{input, read_array};
 use crate::exit::{Exit, Failure, failure, say};
-use crate::study_loader::{NULL_ACTION, load_suite};
+use crate::study_loader::load_suite;
 
 /// Arguments of `aegis sim goals`.
 #[derive(Args)]
