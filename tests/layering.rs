@@ -99,3 +99,61 @@ fn pure_crates_stay_pure() {
         }
     }
 }
+
+/// Crates that know no body and no benchmark: what a plant has, they know by the names that it announces.
+const OF_NO_BODY: [&str; 10] = [
+    "controller/core",
+    "controller/failure",
+    "controller/files",
+    "controller/probe",
+    "controller/recorder",
+    "controller/robot",
+    "controller/runtime",
+    "experiments/harness",
+    "experiments/statistics",
+    "sim_bridge/link",
+];
+
+/// Words of one body or one benchmark, in lower case.
+const OF_A_BODY: [&str; 5] = ["libero", "joint", "gripper", "finger", "osc_pose"];
+
+/// Returns the lines of code of a file that has tests at its end, without comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().take_while(|(_, line)| line.trim() != "#[cfg(test)]");
+    lines.filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+/// Returns every word of letters and underscores of a line, in lower case.
+fn words(line: &str) -> impl Iterator<Item = String> {
+    line.split(|letter: char| !letter.is_alphanumeric() && letter != '_').map(str::to_lowercase)
+}
+
+#[test]
+fn rooms_that_are_anybodys_know_no_body_and_no_benchmark() {
+    let mut found = Vec::new();
+    let mut read = 0;
+    for room in OF_NO_BODY {
+        let mut open = vec![crate::common::repository().join(room).join("src")];
+        while let Some(folder) = open.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                    continue;
+                }
+                if path.extension().is_none_or(|ending| ending != "rs") || path.ends_with("tests.rs") {
+                    continue;
+                }
+                read += 1;
+                let text = std::fs::read_to_string(&path).unwrap();
+                for (number, line) in code(&text) {
+                    if words(line).any(|word| OF_A_BODY.iter().any(|body| word.starts_with(body))) {
+                        found.push(format!("{}:{}: {}", path.display(), number + 1, line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(read > 100, "only {read} files were read");
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}

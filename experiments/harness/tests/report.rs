@@ -83,9 +83,13 @@ impl Shipped {
     /// Returns the page of a report as Markdown and as HTML.
     fn page(&self, found: &Report) -> [String; 2] {
         let Self { plan, lock, probe, cards, packages } = self;
+        let reads =
+            &[("weak".to_owned(), "camera eye; where the objects are, which the simulator tells".to_owned())]
+                .into();
         let (tasks, provenance) = (&[(0, "reach five".to_owned())][..], &["Of a test.".to_owned()][..]);
         let statements = &statements()[..];
-        let background = Background { plan, lock, probe, cards, tasks, packages, statements, provenance };
+        let background =
+            Background { plan, lock, probe, cards, reads, tasks, packages, statements, provenance };
         let page = found.page("A study", &background).unwrap();
         // Non-breaking spaces are replaced, so that both texts can be searched alike.
         [page.markdown(), page.html().replace('\u{a0}', " ")]

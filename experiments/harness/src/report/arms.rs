@@ -142,11 +142,11 @@ mod tests {
         let lock = Lock::load(&repository.join("experiments/study.lock.toml")).unwrap();
         let text = std::fs::read_to_string(repository.join("policies/models/probe.json")).unwrap();
         let probe: ProbeFile = serde_json::from_str(&text).unwrap();
-        let (cards, packages) = (BTreeMap::new(), BTreeMap::new());
+        let (cards, packages, reads) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let said = |plan: &Plan, arm: &str| {
             let (tasks, statements, provenance) = (&[][..], &[][..], &[][..]);
-            let (lock, probe, cards, packages) = (&lock, &probe, &cards, &packages);
-            Background { plan, lock, probe, cards, tasks, packages, statements, provenance }
+            let (lock, probe, cards, packages, reads) = (&lock, &probe, &cards, &packages, &reads);
+            Background { plan, lock, probe, cards, reads, tasks, packages, statements, provenance }
                 .meaning(&arm.into())
         };
         for (arm, words) in [

@@ -19,6 +19,8 @@ pub struct Background<'a> {
     pub probe: &'a ProbeFile,
     /// Model cards as parsed TOML, by role: `weak` and `strong`.
     pub cards: &'a BTreeMap<String, toml::Table>,
+    /// What each policy reads, in words, by role.
+    pub reads: &'a BTreeMap<String, String>,
     /// The plan's tasks, each with its instruction.
     pub tasks: &'a [(usize, String)],
     /// Versions of the packages that the suite's scenes were made with, by package name.

@@ -116,7 +116,7 @@ impl Background<'_> {
                 .filter_map(|(key, name)| Some(format!("{name} {}", stated(card, &["training", *key])?)));
             some_of(said.collect())
         });
-        add("reads", &|_, card| reads(card));
+        add("reads", &|role, _| self.reads.get(role).cloned());
         add("proposes", &|_, card| {
             let [steps, width] = ["horizon", "width"].map(|key| stated(card, &["chunk", key]));
             Some(format!("{} actions of {} numbers at a time", steps?, width?))
@@ -336,21 +336,6 @@ fn trained_on(card: &toml::Table) -> Option<String> {
     some_of(files.chain(count).collect())
 }
 
-/// Returns the observation vector and the cameras that a card's model reads.
-fn reads(card: &toml::Table) -> Option<String> {
-    let layout = stated(card, &["observation", "layout"])?;
-    let objects = match layout.as_str() {
-        "libero-lowdim-v1" => ": the robot, the task, and where the objects are, which the simulator tells",
-        "libero-proprio-v1" => ": the robot and the task, nothing of the objects",
-        _ => "",
-    };
-    let width =
-        stated(card, &["observation", "width"]).map_or(String::new(), |width| format!(", {width} numbers"));
-    let cameras = listed(card, &["frames"]).into_iter().filter_map(|frame| stated(frame, &["camera"]));
-    let cameras = some_of(cameras.map(|camera| format!("camera {camera}")).collect());
-    Some(format!("{layout}{width}{objects}{}", cameras.map_or(String::new(), |names| format!("; {names}"))))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,9 +354,7 @@ mod tests {
 
     #[test]
     fn a_card_that_says_little_is_read_all_the_same() {
-        let card: toml::Table = toml::from_str("[observation]\nlayout = \"mine\"\n").unwrap();
-        assert_eq!(reads(&card).as_deref(), Some("mine"));
-        assert_eq!((trained_on(&card), reads(&toml::Table::new())), (None, None));
+        assert_eq!(trained_on(&toml::Table::new()), None);
         let card: toml::Table =
             toml::from_str("[training]\ndemonstrations = 40\n[[training.data]]\nfile = \"a\"\n").unwrap();
         assert_eq!(trained_on(&card).as_deref(), Some("a (no digest given), 40 demonstrations of it"));

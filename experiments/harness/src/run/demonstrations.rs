@@ -1,5 +1,5 @@
 //! Demonstrations: an expert drives, disturbances push it off its path, and it recovers. A disturbance is a burst of
-//! noise, a gripper that is forced open or closed, or a learner that drives for a while.
+//! noise, the last channel of the action held at one of its ends, or a learner that drives for a while.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU32;
@@ -108,9 +108,9 @@ fn demonstrate(
         let label = (collectors.expert)(&observation).map_err(failed)?;
         let sent = match (&mut burst, &mut collectors.learner) {
             (Burst::Noise { push, .. }, _) => push.disturb(&label, disturbance.noise_sd, &mut generator),
-            (Burst::Gripper { command, .. }, _) => {
+            (Burst::Held { command, .. }, _) => {
                 let mut action = label.clone();
-                action.last_mut().into_iter().for_each(|gripper| *gripper = *command);
+                action.last_mut().into_iter().for_each(|last| *last = *command);
                 action
             }
             (Burst::Learner { chunk, .. }, Some(learner)) => {
@@ -149,16 +149,26 @@ fn demonstrate(
 /// Current disturbance and its remaining control steps.
 enum Burst {
     None,
-    Noise { push: Push, left: u32 },
-    Gripper { command: f32, left: u32 },
-    Learner { chunk: VecDeque<Vec<f32>>, left: u32 },
+    Noise {
+        push: Push,
+        left: u32,
+    },
+    /// The last channel, such as a gripper, held at −1 or 1.
+    Held {
+        command: f32,
+        left: u32,
+    },
+    Learner {
+        chunk: VecDeque<Vec<f32>>,
+        left: u32,
+    },
 }
 
 impl Burst {
     fn draw(generator: &mut impl Rng, learner: bool, chunk_steps: u32) -> Self {
         match generator.random_range(0..if learner { 4 } else { 3 }) {
             0 | 1 => Self::Noise { push: Push::default(), left: generator.random_range(5..=15) },
-            2 => Self::Gripper {
+            2 => Self::Held {
                 command: if generator.random_bool(0.5) { -1.0 } else { 1.0 },
                 left: generator.random_range(4..=10),
             },
@@ -173,7 +183,7 @@ impl Burst {
     fn advance(&mut self) {
         let left = match self {
             Self::None => return,
-            Self::Noise { left, .. } | Self::Gripper { left, .. } | Self::Learner { left, .. } => left,
+            Self::Noise { left, .. } | Self::Held { left, .. } | Self::Learner { left, .. } => left,
         };
         *left -= 1;
         if *left == 0 {
@@ -182,7 +192,7 @@ impl Burst {
     }
 }
 
-/// First-order autoregressive noise on every component of the action except the gripper.
+/// First-order autoregressive noise on every component of the action except the last.
 #[derive(Default)]
 struct Push {
     state: Vec<f64>,

@@ -7,10 +7,11 @@ use std::path::Path;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::report::Background;
+use aegis_policies::ModelCard;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::origin::Statement;
 
-use crate::exit::{Exit, Failure, failure};
+use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::text;
 use crate::origins;
 use crate::study_loader::{load_suite, probe, scenes_folder};
@@ -20,6 +21,7 @@ pub struct Read {
     /// The probe of the plan.
     pub probe: ProbeFile,
     cards: BTreeMap<String, toml::Table>,
+    reads: BTreeMap<String, String>,
     tasks: Vec<(usize, String)>,
     packages: BTreeMap<String, String>,
     statements: Vec<Statement>,
@@ -32,12 +34,17 @@ impl Read {
         let tasks = plan.task_list(suite.task_count());
         let words = tasks.into_iter().filter_map(|task| Some((task, suite.task(task)?.language.clone())));
         let cards = [("weak", &plan.models.weak), ("strong", &plan.models.strong)];
+        let reads = cards
+            .into_iter()
+            .map(|(role, path)| Ok((role.to_owned(), ModelCard::load(path).or_exit(Exit::Input)?.reads())));
+        let reads = reads.collect::<Result<_, Failure>>()?;
         let cards = cards.into_iter().map(|(role, path)| Ok((role.to_owned(), card(path)?)));
         let probe = probe(&plan.models)?;
         Ok(Self {
             statements: origins::sealed(plan, lock, &probe)?,
             probe,
             cards: cards.collect::<Result<_, Failure>>()?,
+            reads,
             tasks: words.collect(),
             packages: packages(&scenes_folder(&plan.suite)?.join("suite.json"))?,
         })
@@ -50,8 +57,8 @@ impl Read {
         lock: &'a Lock,
         provenance: &'a [String],
     ) -> Background<'a> {
-        let Self { probe, cards, tasks, packages, statements } = self;
-        Background { plan, lock, probe, cards, tasks, packages, statements, provenance }
+        let Self { probe, cards, reads, tasks, packages, statements } = self;
+        Background { plan, lock, probe, cards, reads, tasks, packages, statements, provenance }
     }
 }
 
