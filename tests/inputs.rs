@@ -271,3 +271,80 @@ fn the_eight_numbers_of_public_policies_are_read_in_every_suite() {
         assert!(rise > 0.0 && (f64::from(up[2]) - rise).abs() < 1e-6, "{name}: {up:?}, {rise}");
     }
 }
+
+/// Copies the fixture of a tokenizer beside the cards of a folder; returns its SHA-256.
+fn tokenizer(place: &Path) -> String {
+    let to = place.join("tokenizer.json");
+    std::fs::copy(repository().join("tests/fixtures/tokenizer.json"), &to).unwrap();
+    aegis_files::sha256(&to).unwrap()
+}
+
+fn instructed(instruction: &str) -> Observation {
+    Observation { instruction: instruction.into(), ..seen(0, [0.0; 3]) }
+}
+
+#[test]
+fn an_instruction_becomes_the_tokens_and_the_mask_of_its_own_tokenizer() {
+    let place = folder("inputs-tokens");
+    let sha256 = tokenizer(&place);
+    let inputs = format!(
+        "[[inputs]]\ntensor = \"tokens\"\nkind = \"tokens\"\ntokenizer = \"tokenizer.json\"\nsha256 = \"{sha256}\"\n\
+         template = \"{{instruction}}\\n\"\n\
+         [[inputs]]\ntensor = \"mask\"\nkind = \"mask\"\nof = \"tokens\"\n"
+    );
+    let path = card(&place, "masked", &(inputs + &chunk(1, "")));
+    let mut policy = opened(&path).unwrap();
+    // As tests/fixtures/tokenizer.py prints them: 1, 123, 37, 27, 66, 3.
+    let said = |policy: &mut OnnxPolicy, instruction: &str| {
+        action(&policy.infer(&instructed(instruction)).unwrap(), 0)[0]
+    };
+    assert_eq!(said(&mut policy, "turn on the stove"), 257.0);
+    let encoded = policy.encode(&instructed("turn on the stove")).unwrap();
+    assert_eq!(encoded[0][..7], [1.0, 123.0, 37.0, 27.0, 66.0, 3.0, 0.0]);
+    assert_eq!(encoded[1][..7], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0]);
+    assert_ne!(said(&mut policy, "open the middle drawer of the cabinet"), 257.0);
+    assert_eq!(said(&mut policy, "turn on the stove"), 257.0, "another episode, another instruction");
+    let error = policy.infer(&instructed(&"turn on the stove ".repeat(9))).unwrap_err().to_string();
+    assert!(error.contains("tokens; valid is at most 24, the length of \"tokens\""), "{error}");
+    assert_eq!(said(&mut policy, "turn on the stove"), 257.0, "a refusal leaves nothing behind");
+    common::edit(&path, "kind = \"tokens\"", "kind = \"tokens\"\nside = \"left\"\nspecial_tokens = false");
+    let mut policy = opened(&path).unwrap();
+    let encoded = policy.encode(&instructed("turn on the stove")).unwrap();
+    assert_eq!(encoded[0][19..], [123.0, 37.0, 27.0, 66.0, 3.0]);
+    assert_eq!(encoded[1][18..], [0.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
+}
+
+#[test]
+fn a_tokenizer_that_does_not_fit_is_refused_by_field() {
+    let place = folder("inputs-tokenizer");
+    let sha256 = tokenizer(&place);
+    let inputs = format!(
+        "[[inputs]]\ntensor = \"tokens\"\nkind = \"tokens\"\ntokenizer = \"tokenizer.json\"\nsha256 = \"{sha256}\"\n\
+         [[inputs]]\ntensor = \"mask\"\nkind = \"mask\"\nof = \"tokens\"\n"
+    );
+    let path = card(&place, "masked", &(inputs + &chunk(1, "")));
+    let refused = |words: &str| {
+        let error = opened(&path).err().unwrap();
+        assert!(error.contains(words), "{words}: {error}");
+    };
+    common::edit(&path, "of = \"tokens\"", "of = \"token\"");
+    refused("inputs[1].of: found \"token\"; valid is the tensor of an input of kind \"tokens\"");
+    common::edit(&path, "of = \"token\"", "of = \"tokens\"");
+    common::edit(&path, "kind = \"tokens\"", "kind = \"tokens\"\ntemplate = \"do it\"");
+    refused("inputs[0].template: found \"do it\"; valid is a text with {instruction} in it");
+    common::edit(&path, "\ntemplate = \"do it\"", "");
+    let file = place.join("tokenizer.json");
+    let whole = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, "{}").unwrap();
+    refused("tokenizer.json: SHA-256 is");
+    common::edit(&path, &sha256, &aegis_files::sha256(&file).unwrap());
+    refused("inputs[0].tokenizer: ");
+    let mut without: serde_json::Value = serde_json::from_str(&whole).unwrap();
+    without["padding"] = serde_json::Value::Null;
+    std::fs::write(&file, without.to_string()).unwrap();
+    common::edit(&path, &aegis_files::sha256_of(b"{}"), &aegis_files::sha256(&file).unwrap());
+    let unfit = opened(&path).map(|mut policy| policy.infer(&instructed("turn on")).unwrap_err().to_string());
+    assert!(unfit.as_ref().is_ok_and(|error| error.contains("inputs[0]: pad: missing")), "{unfit:?}");
+    std::fs::remove_file(&file).unwrap();
+    refused("tokenizer.json: cannot read");
+}

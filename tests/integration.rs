@@ -4,6 +4,7 @@
 mod bad_input;
 mod bridge;
 mod common;
+mod contract;
 mod determinism;
 mod doctor;
 mod experiment;
@@ -19,6 +20,7 @@ mod keys;
 mod launch;
 mod layering;
 mod manual;
+mod matrix;
 mod model;
 mod modules;
 mod motion;

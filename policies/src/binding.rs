@@ -47,6 +47,31 @@ impl Bound {
         })
     }
 
+    /// Appends the tensor's numbers.
+    fn append_to(&self, numbers: &mut Vec<f64>) -> Result<(), PolicyError> {
+        match self.kind {
+            TensorElementType::Float32 => self.append(numbers, |number: f32| f64::from(number)),
+            TensorElementType::Float64 => self.append(numbers, |number: f64| number),
+            TensorElementType::Float16 => self.append(numbers, half::f16::to_f64),
+            TensorElementType::Bfloat16 => self.append(numbers, half::bf16::to_f64),
+            TensorElementType::Int64 => self.append(numbers, |number: i64| number as f64),
+            TensorElementType::Int32 => self.append(numbers, |number: i32| f64::from(number)),
+            TensorElementType::Uint8 => self.append(numbers, |number: u8| f64::from(number)),
+            TensorElementType::Bool => self.append(numbers, |is: bool| f64::from(u8::from(is))),
+            other => Err(PolicyError::Backend(format!("{}: values of type {other} are not read", self.name))),
+        }
+    }
+
+    fn append<T: PrimitiveTensorElementType + Copy>(
+        &self,
+        numbers: &mut Vec<f64>,
+        convert: impl Fn(T) -> f64,
+    ) -> Result<(), PolicyError> {
+        let (_, values) = self.tensor.try_extract_tensor::<T>().map_err(backend)?;
+        numbers.extend(values.iter().map(|value| convert(*value)));
+        Ok(())
+    }
+
     fn fill<T: PrimitiveTensorElementType + Copy>(
         &mut self,
         numbers: impl ExactSizeIterator<Item = f64>,
@@ -110,6 +135,16 @@ impl Binding {
         Ok(())
     }
 
+    /// Returns the numbers that were written last to the input with this index.
+    pub(crate) fn written(&self, input: usize) -> Result<Vec<f64>, PolicyError> {
+        let Some(bound) = self.inputs.get(input) else {
+            return Err(PolicyError::Backend(format!("no input {input} is bound")));
+        };
+        let mut numbers = Vec::with_capacity(bound.len);
+        bound.append_to(&mut numbers)?;
+        Ok(numbers)
+    }
+
     /// Returns the number of values of the input with this index.
     pub(crate) fn len(&self, input: usize) -> usize {
         self.inputs.get(input).map_or(0, |bound| bound.len)
@@ -138,33 +173,10 @@ impl Binding {
 
     /// Appends the numbers, after the last run, of the output with this index in the list of outputs.
     pub(crate) fn read(&self, output: usize, numbers: &mut Vec<f64>) -> Result<(), PolicyError> {
-        let Some(Bound { kind, tensor, name, .. }) = self.outputs.get(output) else {
-            return Err(PolicyError::Backend(format!("no output {output} is bound")));
-        };
-        match kind {
-            TensorElementType::Float32 => {
-                numbers.extend(
-                    tensor.try_extract_tensor::<f32>().map_err(backend)?.1.iter().map(|n| f64::from(*n)),
-                );
-            }
-            TensorElementType::Float64 => {
-                numbers.extend(tensor.try_extract_tensor::<f64>().map_err(backend)?.1);
-            }
-            TensorElementType::Float16 => {
-                numbers.extend(
-                    tensor.try_extract_tensor::<half::f16>().map_err(backend)?.1.iter().map(|n| n.to_f64()),
-                );
-            }
-            TensorElementType::Bfloat16 => {
-                numbers.extend(
-                    tensor.try_extract_tensor::<half::bf16>().map_err(backend)?.1.iter().map(|n| n.to_f64()),
-                );
-            }
-            other => {
-                return Err(PolicyError::Backend(format!("{name}: values of type {other} are not read")));
-            }
+        match self.outputs.get(output) {
+            Some(bound) => bound.append_to(numbers),
+            None => Err(PolicyError::Backend(format!("no output {output} is bound"))),
         }
-        Ok(())
     }
 }
 

@@ -9,15 +9,21 @@ use aegis_core::feature::OBJECT_PREFIX;
 use aegis_files::{mistaken, read_text, same_digest, sha256_of};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+use tokenizers::Tokenizer;
 
 use crate::external::{self, ExternalError};
-use crate::inputs::{ConstantInput, ImageInput, Input, Numbers, Resize, VectorInput, check_clip};
+use crate::inputs::{
+    ConstantInput, ImageInput, Input, MaskInput, Numbers, Resize, TokensInput, VectorInput, check_clip,
+};
 use crate::layout::Layout;
+use crate::tokens;
 
 /// Largest number of values of one tensor that a policy reads or returns.
 pub(crate) const MOST_VALUES: usize = 1 << 26;
 /// Largest number of observations that one input stacks.
 const MOST_HISTORY: usize = 1024;
+/// Beginning of a text that stands for something still to be filled in.
+const TODO: &str = "TODO";
 /// Largest number of classes of a one-hot term.
 const MOST_CLASSES: usize = 65_536;
 
@@ -196,6 +202,14 @@ pub enum CardError {
         /// The line, the field, and what would be valid.
         source: Box<toml::de::Error>,
     },
+    /// Fields of a first card are still to be filled in.
+    #[error("{path}: still to be filled in: {fields}", path = path.display())]
+    Unfilled {
+        /// The card.
+        path: PathBuf,
+        /// Each field, with what it needs.
+        fields: String,
+    },
     /// The card has no `[activation]`, and a probe reads this policy.
     #[error("{path}: activation: missing; a watched policy needs one", path = path.display())]
     NoActivation {
@@ -271,6 +285,7 @@ impl ModelCard {
     /// Reads and checks a card.
     pub fn load(path: &Path) -> Result<Self, CardError> {
         let text = read_text(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
+        check_filled_in(path, &text)?;
         let mut card: Self = toml::from_str(&text)
             .map_err(|source| CardError::Parse { path: path.to_owned(), source: Box::new(source) })?;
         card.path = path.to_owned();
@@ -330,6 +345,71 @@ impl ModelCard {
             Input::Image(image) => Some(image),
             _ => None,
         })
+    }
+
+    /// Returns the tokens that a mask belongs to.
+    pub(crate) fn tokens_of(&self, mask: &MaskInput) -> Option<(usize, &TokensInput)> {
+        let mut each = self.inputs.iter().enumerate();
+        each.find_map(|(index, input)| match input {
+            Input::Tokens(tokens) if tokens.tensor == mask.of => Some((index, tokens)),
+            _ => None,
+        })
+    }
+
+    /// Reads the tokenizer of each input that has one, and checks each against its digest.
+    ///
+    /// # Errors
+    /// [`CardError`] for a file that is missing, does not match its digest or is no tokenizer.
+    pub(crate) fn tokenizers(&self) -> Result<Vec<Option<(Arc<Tokenizer>, Option<u32>)>>, CardError> {
+        let read = self.inputs.iter().enumerate().map(|(index, input)| {
+            let Input::Tokens(TokensInput { tokenizer, sha256, .. }) = input else { return Ok(None) };
+            let path = self.path.with_file_name(tokenizer);
+            let bytes = read_as(&path, sha256)?;
+            let wrong = |reason| CardError::Inputs {
+                path: self.path.clone(),
+                reason: format!("{}.tokenizer: {reason}", self.place(index)),
+            };
+            tokens::read(&path, &bytes).map(Some).map_err(wrong)
+        });
+        read.collect()
+    }
+
+    /// Returns what the model reads, in words: features or the name of their layout, cameras, and whether a simulator has to tell
+    /// it of objects.
+    pub fn reads(&self) -> String {
+        let cameras: Vec<String> = self.images().map(|image| format!("camera {}", image.camera)).collect();
+        let mut parts = Vec::new();
+        if let Some(ObservationSpec { layout, width, .. }) = &self.observation {
+            let objects = match self.privileged().is_empty() {
+                true => "the robot and the task, nothing of the objects",
+                false => "the robot, the task, and where the objects are, which the simulator tells",
+            };
+            parts.push(format!("{}, {width} numbers: {objects}", layout.name()));
+        } else {
+            let mut names: Vec<&str> = Vec::new();
+            for input in &self.inputs {
+                let Input::Vector(VectorInput { terms, .. }) = input else { continue };
+                for term in terms.iter().filter(|term| !term.feature.starts_with(OBJECT_PREFIX)) {
+                    if !names.contains(&term.feature.as_str()) {
+                        names.push(&term.feature);
+                    }
+                }
+            }
+            if !names.is_empty() {
+                parts.push(names.join(", "));
+            }
+            let privileged = self.privileged();
+            if !privileged.is_empty() {
+                parts.push(format!("what the simulator tells of objects: {}", privileged.join(", ")));
+            }
+            if self.inputs.iter().any(|input| input.tokens().is_some()) {
+                parts.push("the instruction".into());
+            }
+        }
+        if !cameras.is_empty() {
+            parts.push(cameras.join(", "));
+        }
+        if parts.is_empty() { "nothing of the plant".into() } else { parts.join("; ") }
     }
 
     /// Returns the features that the model reads and that only a simulator knows: poses of objects.
@@ -415,6 +495,15 @@ impl ModelCard {
                         ));
                     }
                 }
+                Input::Tokens(tokens) => {
+                    tokens::check(tokens).map_err(|reason| format!("{place}.{reason}"))?;
+                }
+                Input::Mask(mask) => {
+                    if self.tokens_of(mask).is_none() {
+                        let valid = "the tensor of an input of kind \"tokens\"";
+                        return Err(format!("{place}.of: found {:?}; valid is {valid}", mask.of));
+                    }
+                }
                 Input::Noise(_) | Input::State(_) => {}
             }
         }
@@ -490,17 +579,22 @@ impl ModelCard {
         self.activation.as_ref().ok_or_else(|| CardError::NoActivation { path: self.path.clone() })
     }
 
-    /// Returns the digest that identifies the model: SHA-256 of its file. For a model with external files, SHA-256 over the
-    /// output of `sha256sum` for the model and for each external file, sorted by name.
+    /// Returns the digest that identifies the model: SHA-256 of its file. For a model with external files or tokenizers, SHA-256
+    /// over the output of `sha256sum` for the model and for each of them, the external files first, each kind sorted by name.
     pub fn model_sha256(&self) -> String {
-        if self.external.is_empty() {
+        let mut tokenizers: Vec<&TokensInput> = self.inputs.iter().filter_map(Input::tokens).collect();
+        if self.external.is_empty() && tokenizers.is_empty() {
             return self.sha256.clone();
         }
+        tokenizers.sort_by(|one, other| one.tokenizer.cmp(&other.tokenizer));
         let mut external: Vec<&ExternalFile> = self.external.iter().collect();
         external.sort_by(|one, other| one.file.cmp(&other.file));
         let mut lines = format!("{}  {}\n", self.sha256, self.file.display());
         for ExternalFile { file, sha256 } in external {
             lines += &format!("{sha256}  {file}\n");
+        }
+        for TokensInput { tokenizer, sha256, .. } in tokenizers {
+            lines += &format!("{sha256}  {}\n", tokenizer.display());
         }
         sha256_of(lines.as_bytes())
     }
@@ -548,6 +642,33 @@ impl ModelCard {
     }
 }
 
+/// Refuses a card with a text that begins with TODO, as `aegis model card` writes for what it cannot infer.
+fn check_filled_in(path: &Path, text: &str) -> Result<(), CardError> {
+    // What is no TOML is refused where the card is read, with its line.
+    let Ok(table) = text.parse::<toml::Table>() else { return Ok(()) };
+    let mut open = vec![(String::new(), toml::Value::Table(table))];
+    let mut found = Vec::new();
+    while let Some((place, value)) = open.pop() {
+        match value {
+            toml::Value::String(text) if text.starts_with(TODO) => found.push(format!("{place}: {text}")),
+            toml::Value::Table(table) => {
+                open.extend(table.into_iter().map(|(key, value)| {
+                    (if place.is_empty() { key } else { format!("{place}.{key}") }, value)
+                }))
+            }
+            toml::Value::Array(list) => open.extend(
+                list.into_iter().enumerate().map(|(index, value)| (format!("{place}[{index}]"), value)),
+            ),
+            _ => {}
+        }
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    found.sort();
+    Err(CardError::Unfilled { path: path.to_owned(), fields: found.join("; ") })
+}
+
 /// Reads a file and checks it against its digest.
 fn read_as(path: &Path, expected: &str) -> Result<Vec<u8>, CardError> {
     let bytes =
@@ -583,7 +704,7 @@ fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error
 }
 
 /// Deserializes a SHA-256 digest and converts it to lower case, as it may be input of another digest.
-fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(crate) fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let found = String::deserialize(deserializer)?;
     let digest = found.trim().to_ascii_lowercase();
     if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {

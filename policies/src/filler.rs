@@ -2,6 +2,7 @@
 //! one inference of an episode to the next.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use aegis_core::feature::{FeatureKind, Schema};
 use aegis_core::{Observation, PolicyError};
@@ -9,10 +10,12 @@ use ort::value::TensorElementType;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use tokenizers::Tokenizer;
 
 use crate::binding::Binding;
 use crate::image::Picture;
-use crate::inputs::{ImageInput, Input, VectorInput};
+use crate::inputs::{ImageInput, Input, TokensInput, VectorInput};
+use crate::tokens::Tokens;
 use crate::vector::BoundVector;
 
 /// Filler of one input.
@@ -29,6 +32,8 @@ pub(crate) enum Filler {
     },
     /// A camera's picture.
     Image(Box<Picture>),
+    /// The instruction as tokens, or their mask.
+    Tokens(Box<Tokens>),
     /// Noise, from a stream for this input.
     Noise { stream: u64 },
     /// Index of the output that is fed back.
@@ -38,8 +43,8 @@ pub(crate) enum Filler {
 }
 
 impl Filler {
-    /// Binds an input to a plant. `len` is the number of values of its tensor, and `output` the index of the output that is
-    /// fed back, for a state.
+    /// Binds an input to a plant. `len` is the number of values of its tensor, `output` the index of the output that is fed back,
+    /// for a state, and `tokens` the tokens of which the input is filled or masked, with their tokenizer.
     ///
     /// # Errors
     /// What the card says that does not fit the plant, with what the plant offers.
@@ -49,8 +54,14 @@ impl Filler {
         schema: &Schema,
         (len, kind): (usize, Option<TensorElementType>),
         output: usize,
+        tokens: Option<(&TokensInput, &(Arc<Tokenizer>, Option<u32>))>,
     ) -> Result<Self, String> {
         Ok(match input {
+            Input::Tokens(_) | Input::Mask(_) => {
+                let Some((spec, tokenizer)) = tokens else { return Err("tokenizer: not read".into()) };
+                let is_mask = matches!(input, Input::Mask(_));
+                Self::Tokens(Box::new(Tokens::new(spec, tokenizer, is_mask)?))
+            }
             Input::Vector(spec) => {
                 let bound = BoundVector::bind(spec, schema)?;
                 let VectorInput { history, tensor, .. } = spec;
@@ -78,7 +89,7 @@ impl Filler {
         match self {
             Self::Vector { earlier, .. } => earlier.clear(),
             Self::State { values, .. } => values.fill(0.0),
-            Self::Image(_) | Self::Noise { .. } | Self::Constant => {}
+            Self::Image(_) | Self::Tokens(_) | Self::Noise { .. } | Self::Constant => {}
         }
     }
 
@@ -112,6 +123,7 @@ impl Filler {
                 binding.write(input, values.iter().copied())
             }
             Self::Image(picture) => picture.fill(binding, input, &observation.frames),
+            Self::Tokens(tokens) => tokens.fill(binding, input, &observation.instruction),
             Self::Noise { stream } => {
                 // One stream for each input and inference: the same boundary has the same noise, whatever ran before it.
                 let mut random = ChaCha8Rng::seed_from_u64(seed);

@@ -1,6 +1,8 @@
 //! Inputs of a model, as its card describes them: which tensor is filled with what. The set of kinds is closed; features are
 //! named as the plant announces them.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 /// Name of the pseudo-feature that is the index of the task within its suite.
@@ -14,6 +16,10 @@ pub enum Input {
     Vector(VectorInput),
     /// Picture of a camera.
     Image(ImageInput),
+    /// The instruction as tokens.
+    Tokens(TokensInput),
+    /// Which values of a tensor of tokens are tokens: 1, and 0 for padding.
+    Mask(MaskInput),
     /// Standard normal noise, drawn anew for each inference from the episode's own stream.
     Noise(PlainInput),
     /// An output of the previous inference; zeros at the first inference of an episode.
@@ -28,6 +34,8 @@ impl Input {
         match self {
             Self::Vector(VectorInput { tensor, .. })
             | Self::Image(ImageInput { tensor, .. })
+            | Self::Tokens(TokensInput { tensor, .. })
+            | Self::Mask(MaskInput { tensor, .. })
             | Self::Noise(PlainInput { tensor, .. })
             | Self::State(StateInput { tensor, .. })
             | Self::Constant(ConstantInput { tensor, .. }) => tensor,
@@ -38,10 +46,20 @@ impl Input {
     pub fn shape(&self) -> &[usize] {
         match self {
             Self::Vector(VectorInput { shape, .. })
+            | Self::Tokens(TokensInput { shape, .. })
+            | Self::Mask(MaskInput { shape, .. })
             | Self::Noise(PlainInput { shape, .. })
             | Self::State(StateInput { shape, .. })
             | Self::Constant(ConstantInput { shape, .. }) => shape,
             Self::Image(_) => &[],
+        }
+    }
+
+    /// Returns the input where it is of tokens.
+    pub fn tokens(&self) -> Option<&TokensInput> {
+        match self {
+            Self::Tokens(tokens) => Some(tokens),
+            _ => None,
         }
     }
 
@@ -50,7 +68,7 @@ impl Input {
         match self {
             Self::Vector(VectorInput { history, .. }) => *history > 1,
             Self::State(_) => true,
-            Self::Image(_) | Self::Noise(_) | Self::Constant(_) => false,
+            Self::Image(_) | Self::Tokens(_) | Self::Mask(_) | Self::Noise(_) | Self::Constant(_) => false,
         }
     }
 }
@@ -252,6 +270,57 @@ pub enum Resize {
     Pad,
 }
 
+/// The instruction as tokens of a `tokenizer.json`, padded to the length of the tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokensInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Sizes for a graph with free axes beyond the first.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+    /// Path of the tokenizer, relative to the card.
+    pub tokenizer: PathBuf,
+    /// SHA-256 of the tokenizer, lower-case hexadecimal.
+    #[serde(deserialize_with = "crate::card::digest")]
+    pub sha256: String,
+    /// Text that is encoded, with `{instruction}` for the instruction.
+    #[serde(default = "instruction")]
+    pub template: String,
+    /// Side of the padding.
+    #[serde(default)]
+    pub side: PaddingSide,
+    /// Token for padding; that of the tokenizer where omitted.
+    pub pad: Option<u32>,
+    /// Whether the tokenizer adds its special tokens, such as one for the beginning.
+    #[serde(default = "yes")]
+    pub special_tokens: bool,
+}
+
+/// Side of a tensor on which padding is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaddingSide {
+    /// After the tokens.
+    #[default]
+    Right,
+    /// Before them.
+    Left,
+}
+
+/// The mask of a tensor of tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MaskInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Name of the graph input with the tokens.
+    pub of: String,
+    /// Sizes for a graph with free axes beyond the first.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+}
+
 /// An input that needs nothing but its name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -297,6 +366,14 @@ pub(crate) fn check_clip(clip: Option<[f64; 2]>) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+fn instruction() -> String {
+    "{instruction}".into()
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn one() -> usize {

@@ -11,6 +11,7 @@
 
 mod binding;
 pub mod card;
+pub mod check;
 mod deadline;
 pub mod expert;
 pub mod external;
@@ -27,7 +28,9 @@ pub mod runtime;
 pub mod sample;
 pub mod session_options;
 mod signature;
+pub mod sketch;
 pub mod tap;
+mod tokens;
 mod vector;
 
 pub use card::{CardError, ModelCard};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use aegis_core::{Frame, Inference, Observation, Policy, PolicyError, Schema};
 use ort::session::{RunOptions, Session};
 use ort::value::TensorElementType;
+use tokenizers::Tokenizer;
 
 use crate::binding::{Binding, backend};
 use crate::card::{ModelCard, Weights};
@@ -36,6 +37,8 @@ pub struct OnnxPolicy {
     /// Filler of each input, bound to `schema`; empty before the first plant.
     fillers: Vec<Filler>,
     schema: Option<Arc<Schema>>,
+    /// Tokenizer of each input that has one, with its token for padding.
+    tokenizers: Vec<Option<(Arc<Tokenizer>, Option<u32>)>>,
     /// Seed of the episode's noise.
     seed: u64,
     /// Whether an inference was interrupted on a device, which may still be writing its result.
@@ -128,6 +131,7 @@ impl OnnxPolicy {
             outputs: Outputs::new(card, &outputs),
             fillers: Vec::new(),
             schema: None,
+            tokenizers: card.tokenizers()?,
             seed: 0,
             spent: false,
         };
@@ -204,6 +208,40 @@ impl OnnxPolicy {
         self.outputs.read(&self.binding)
     }
 
+    /// Returns the values of every input tensor for an observation, without an inference.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for an observation without what the policy reads.
+    pub fn encode(&mut self, observation: &Observation) -> Result<Vec<Vec<f64>>, PolicyError> {
+        self.bind(&observation.schema)?;
+        for (index, filler) in self.fillers.iter_mut().enumerate() {
+            filler.fill(&mut self.binding, index, observation, self.seed)?;
+        }
+        self.written()
+    }
+
+    /// Returns the values that were written last to every input tensor, in the order of the card.
+    ///
+    /// # Errors
+    /// [`PolicyError::Backend`] where the runtime fails.
+    pub fn written(&self) -> Result<Vec<Vec<f64>>, PolicyError> {
+        (0..self.card.inputs.len()).map(|index| self.binding.written(index)).collect()
+    }
+
+    /// Runs the graph on these values of its input tensors, in the order of the card, and returns its chunk as the graph gives it:
+    /// every action, before the card's scale, clip and order.
+    ///
+    /// # Errors
+    /// [`PolicyError::Shape`] for a tensor of another size, and [`PolicyError`] of the inference.
+    pub fn respond(&mut self, tensors: &[Vec<f64>]) -> Result<Vec<f64>, PolicyError> {
+        self.check_spent()?;
+        for (index, tensor) in tensors.iter().enumerate() {
+            self.binding.write(index, tensor.iter().copied())?;
+        }
+        self.run()?;
+        self.outputs.raw(&self.binding)
+    }
+
     fn check_spent(&self) -> Result<(), PolicyError> {
         if !self.spent {
             return Ok(());
@@ -252,7 +290,13 @@ impl Policy for OnnxPolicy {
         let mut fillers = Vec::with_capacity(self.card.inputs.len());
         for (index, input) in self.card.inputs.iter().enumerate() {
             let tensor = (self.binding.len(index), self.binding.kind(index));
-            let filler = Filler::bind(input, index, schema, tensor, fed_back);
+            let tokens = match input {
+                Input::Tokens(spec) => Some((index, spec)),
+                Input::Mask(mask) => self.card.tokens_of(mask),
+                _ => None,
+            };
+            let tokens = tokens.and_then(|(index, spec)| Some((spec, self.tokenizers[index].as_ref()?)));
+            let filler = Filler::bind(input, index, schema, tensor, fed_back, tokens);
             fillers.push(filler.map_err(|reason| refused(self.card.place(index), reason))?);
             fed_back += usize::from(matches!(input, Input::State(_)));
         }

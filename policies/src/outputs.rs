@@ -74,6 +74,13 @@ impl Outputs {
         self.order = order;
     }
 
+    /// Returns the chunk of the last run as the graph gives it, row-major `[horizon, width]`.
+    pub fn raw(&self, binding: &Binding) -> Result<Vec<f64>, PolicyError> {
+        let mut numbers = Vec::with_capacity(self.chunk.horizon * self.chunk.width);
+        binding.read(CHUNK, &mut numbers)?;
+        Ok(numbers)
+    }
+
     /// Reads the outputs of the last run.
     ///
     /// # Errors

@@ -225,7 +225,7 @@ fn fits(shape: &[i64], graph: &[i64]) -> bool {
 }
 
 /// Formats element type and shape as in cards. A free size is shown by its name in the graph, or as `free`.
-fn described(kind: &ValueType) -> String {
+pub(crate) fn described(kind: &ValueType) -> String {
     let ValueType::Tensor { ty, shape, dimension_symbols } = kind else { return kind.to_string() };
     let size = |(place, size): (usize, &i64)| match dimension_symbols.get(place) {
         _ if *size >= 0 => size.to_string(),
@@ -237,7 +237,7 @@ fn described(kind: &ValueType) -> String {
 }
 
 /// Returns the name of an element type as used in cards.
-fn element_name(element: TensorElementType) -> String {
+pub(crate) fn element_name(element: TensorElementType) -> String {
     match element {
         TensorElementType::Float32 => "float32".into(),
         TensorElementType::Float64 => "float64".into(),

@@ -99,6 +99,14 @@ pub fn inspect(runtime: &OnnxRuntime, graph: &Graph) -> Result<Inspection, Graph
     })
 }
 
+/// Opens a graph as it is written, without optimisation.
+///
+/// # Errors
+/// [`GraphError::Runtime`] where ONNX Runtime refuses the graph.
+pub(crate) fn as_written(runtime: &OnnxRuntime, graph: &Graph) -> Result<Session, GraphError> {
+    open(runtime, graph, "original", graph.bytes(), GraphOptimizationLevel::Disable)
+}
+
 /// Makes a tensor an output of the model, and checks that the model's other outputs do not change.
 ///
 /// # Errors

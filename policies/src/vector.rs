@@ -65,6 +65,31 @@ impl BoundVector {
     }
 }
 
+/// Returns a label for each value of a vector input: feature and component, as the plant names them.
+pub(crate) fn labels(input: &VectorInput, schema: &Schema) -> Vec<String> {
+    let mut labels = Vec::new();
+    for term in &input.terms {
+        let name = &term.feature;
+        let Ok(bound) = BoundTerm::bind(term, schema) else { continue };
+        let names = schema.feature(name).map_or(&[][..], |feature| &feature.names);
+        let first = term.slice.map_or(0, |[first, _]| first);
+        labels.extend((0..bound.width).map(|place| match (term.transform, term.one_hot) {
+            (Some(Transform::AxisAngle), _) => format!("axis_angle({name})[{place}]"),
+            (Some(Transform::Rotation6d), _) => format!("rotation_6d({name})[{place}]"),
+            (None, Some(_)) => format!("{name} = {place}"),
+            (None, None) => match names.get(first + place) {
+                Some(component) => format!("{name}.{component}"),
+                None => format!("{name}[{}]", first + place),
+            },
+        }));
+    }
+    let steps =
+        (0..input.history).rev().map(|ago| if ago == 0 { String::new() } else { format!(", {ago} before") });
+    steps
+        .flat_map(|ago| labels.iter().map(move |label| format!("{label}{ago}")).collect::<Vec<_>>())
+        .collect()
+}
+
 impl BoundTerm {
     fn bind(term: &Term, schema: &Schema) -> Result<Self, String> {
         let offered = || {

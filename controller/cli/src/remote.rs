@@ -108,6 +108,11 @@ pub struct Remote {
 }
 
 impl RemoteArguments {
+    /// Returns the first plant and its endpoint in words; `None` where `--connect` was not given.
+    pub fn named(&self) -> Option<String> {
+        Some(format!("{} at {}", self.plant.first()?, self.connect.as_ref()?))
+    }
+
     /// Connects to the endpoint; returns `None` where `--connect` was not given.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         let Some(endpoint) = &self.connect else { return Ok(None) };
@@ -126,9 +131,14 @@ impl Remote {
 
     /// Claims the plant of one worker, in lock-step.
     pub fn claim(&self, worker: usize) -> Result<Box<dyn Plant>, SetupError> {
+        self.claim_as(worker, Mode::LockStep)
+    }
+
+    /// Claims the plant of one worker.
+    pub fn claim_as(&self, worker: usize, mode: Mode) -> Result<Box<dyn Plant>, SetupError> {
         let name = &self.plants[worker % self.plants.len()];
         let controller = format!("aegis, process {}", std::process::id());
-        let plant = ZenohPlant::claim(&self.session, name, &controller, Mode::LockStep, Timeouts::default())?;
+        let plant = ZenohPlant::claim(&self.session, name, &controller, mode, Timeouts::default())?;
         Ok(Box::new(plant))
     }
 }

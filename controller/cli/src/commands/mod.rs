@@ -62,7 +62,7 @@ pub enum Verb {
     #[cfg(feature = "robot")]
     #[command(subcommand)]
     Bench(bench::BenchVerb),
-    /// List the tensors of an ONNX model, or make one of them an additional output.
+    /// List the tensors of an ONNX model, write a first card for it, check it against a plant, or tap a tensor.
     #[command(subcommand)]
     Model(model::ModelVerb),
     /// Say which libraries, scenes, models and GPUs are here, and what to do about what is missing.

@@ -1,5 +1,4 @@
-//! `aegis model`: lists the tensors of an ONNX file, and adds one of them as an output that a probe can read. Also works on
-//! files that other programs exported.
+//! `aegis model tap`: makes a tensor of an ONNX file an output that a probe can read.
 
 use std::path::{Path, PathBuf};
 
@@ -7,31 +6,12 @@ use aegis_files::{Written, shown};
 use aegis_policies::graph::{Graph, Pool};
 use aegis_policies::sample::Shapes;
 use aegis_policies::tap::{self, SAMPLES, TapSettings};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
+use super::external;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{check_place, write};
 use crate::study_loader::onnx_runtime;
-
-/// Verbs of `aegis model`.
-#[derive(Subcommand)]
-pub enum ModelVerb {
-    /// List a model's inputs, outputs and the tensors that its nodes produce, with type and shape
-    Inspect(InspectArguments),
-    /// Make a tensor an additional output, and check that the model's other outputs are unchanged
-    Tap(TapArguments),
-}
-
-/// Arguments of `aegis model inspect`.
-#[derive(Args)]
-#[command(after_help = "Example: aegis model inspect policies/models/weak.onnx")]
-pub struct InspectArguments {
-    /// The model, an ONNX file; weights that it keeps in other files are read from the same folder
-    model: PathBuf,
-    /// Print as JSON
-    #[arg(long)]
-    json: bool,
-}
 
 /// Arguments of `aegis model tap`.
 #[derive(Args)]
@@ -101,73 +81,6 @@ fn share(text: &str) -> Result<f64, String> {
     found.ok_or_else(|| "valid is a number from 0 on".into())
 }
 
-/// Runs a verb of `aegis model`.
-pub fn run(verb: &ModelVerb) -> Result<(), Failure> {
-    match verb {
-        ModelVerb::Inspect(arguments) => inspect(arguments),
-        ModelVerb::Tap(arguments) => tap(arguments),
-    }
-}
-
-fn inspect(arguments: &InspectArguments) -> Result<(), Failure> {
-    let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
-    let found = tap::inspect(&onnx_runtime()?, &graph).or_exit(Exit::Input)?;
-    let tensors = &found.tensors;
-    if arguments.json {
-        let rows: Vec<_> = tensors
-            .iter()
-            .map(|one| {
-                let made = &one.made;
-                serde_json::json!({
-                    "tensor": made.name, "operator": made.operator, "type": one.kind, "output": made.output,
-                })
-            })
-            .collect();
-        let taps: serde_json::Map<_, _> = graph
-            .taps()
-            .into_iter()
-            .map(|(output, note)| (output.to_owned(), serde_json::from_str(note).unwrap_or_default()))
-            .collect();
-        let ends = |ends: &[(String, String)]| {
-            ends.iter()
-                .map(|(name, kind)| serde_json::json!({ "tensor": name, "type": kind }))
-                .collect::<Vec<_>>()
-        };
-        let outcome = serde_json::json!({
-            "sha256": graph.sha256(),
-            "external": external(&graph),
-            "inputs": ends(&found.inputs),
-            "outputs": ends(&found.outputs),
-            "tensors": rows,
-            "taps": taps,
-        });
-        say!("{outcome}");
-        return Ok(());
-    }
-    say!("sha256 {}", graph.sha256());
-    graph.files().iter().for_each(|(file, sha256)| say!("external {file}: sha256 {sha256}"));
-    let names = found.inputs.iter().chain(&found.outputs).map(|(name, _)| name);
-    let width = tensors.iter().map(|one| &one.made.name).chain(names).map(String::len).max().unwrap_or(0);
-    for (what, ends) in [("input", &found.inputs), ("output", &found.outputs)] {
-        for (name, kind) in ends {
-            say!("{name:width$}  {what:18} {kind}");
-        }
-    }
-    for one in tensors {
-        let output = if one.made.output { "  output" } else { "" };
-        say!("{:width$}  {:18} {}{output}", one.made.name, one.made.operator, one.kind);
-    }
-    for (output, note) in graph.taps() {
-        say!("tap {output}: {note}");
-    }
-    Ok(())
-}
-
-/// Returns the files in which a model keeps weights, with their digests, as a card's `[[external]]` lists them.
-fn external(graph: &Graph) -> Vec<serde_json::Value> {
-    graph.files().iter().map(|(file, sha256)| serde_json::json!({ "file": file, "sha256": sha256 })).collect()
-}
-
 /// Refuses an output outside the model's folder where the model keeps weights in other files, which the tapped model reads
 /// from its own folder too.
 fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> {
@@ -187,7 +100,8 @@ fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> 
     Err(failure(Exit::Input, format!("--out: {out}: {reason}")))
 }
 
-fn tap(arguments: &TapArguments) -> Result<(), Failure> {
+/// Runs `aegis model tap`.
+pub fn run(arguments: &TapArguments) -> Result<(), Failure> {
     let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
     let beside: Vec<PathBuf> =
         graph.files().keys().map(|file| arguments.model.with_file_name(file)).collect();

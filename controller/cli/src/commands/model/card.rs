@@ -1,0 +1,63 @@
+//! `aegis model card`: writes a first card for a model on a plant.
+
+use std::path::PathBuf;
+
+use aegis_policies::graph::Graph;
+use aegis_policies::sketch;
+use clap::Args;
+
+use super::observe::PlantChoice;
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::write;
+use crate::study_loader::onnx_runtime;
+
+/// Arguments of `aegis model card`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  aegis model card mine.onnx --suite libero_goal --out mine.toml\n  \
+                        aegis model card mine.onnx --connect tcp/127.0.0.1:7447 --plant robot\n\n\
+                        The card is refused until every TODO in it is replaced; docs/reference/policies.md has the fields.")]
+pub struct CardArguments {
+    /// The model, an ONNX file; weights that it keeps in other files are read from the same folder
+    model: PathBuf,
+    #[command(flatten)]
+    plant: PlantChoice,
+    /// Where the card goes, in the model's folder; standard output when left out
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs `aegis model card`.
+pub fn run(arguments: &CardArguments) -> Result<(), Failure> {
+    let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
+    if let Some(out) = &arguments.out {
+        check_new(out, &arguments.model)?;
+    }
+    let text = sketch::card(&onnx_runtime()?, &graph, &*arguments.plant.schema()?).or_exit(Exit::Input)?;
+    let Some(out) = &arguments.out else {
+        say!("{}", text.trim_end());
+        return Ok(());
+    };
+    write(out, text.as_bytes())?;
+    let open = text.matches("\"TODO").count();
+    say!("{}: {open} fields are to be filled in", out.display());
+    Ok(())
+}
+
+/// Refuses a place where something is already, and another folder than the model's, from which the card names it.
+fn check_new(out: &std::path::Path, model: &std::path::Path) -> Result<(), Failure> {
+    let refused = |reason: String| Err(failure(Exit::Input, format!("--out: {}: {reason}", out.display())));
+    if out.symlink_metadata().is_ok() {
+        return refused("is there already; valid is a new file".into());
+    }
+    let folder = |path: &std::path::Path| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize().ok(),
+        _ => std::path::Path::new(".").canonicalize().ok(),
+    };
+    if folder(out).is_none() || folder(out) != folder(model) {
+        return refused(format!(
+            "found another folder than that of {}, which a card names beside it",
+            model.display()
+        ));
+    }
+    Ok(())
+}

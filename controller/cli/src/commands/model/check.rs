@@ -1,0 +1,124 @@
+//! `aegis model check`: checks a policy against a plant without moving the plant.
+
+use std::path::PathBuf;
+
+use aegis_core::{Chunk, Plant, PlantError, Policy, PolicyError, Start};
+use aegis_policies::check::{self, Finding, Verdict, follows, influence, recorded, seam};
+use aegis_policies::{ModelCard, OnnxPolicy};
+use clap::Args;
+
+use super::observe::PlantChoice;
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::study_loader::onnx_runtime;
+
+/// Number of chunks that the simulator is driven by for the seam.
+const CHUNKS: usize = 8;
+
+/// Arguments of `aegis model check`.
+#[derive(Args)]
+#[command(after_help = "Examples:\n  aegis model check mine.toml --suite libero_goal\n  \
+                        aegis model check mine.toml --recorded rollout.npz\n  \
+                        aegis model check mine.toml --connect tcp/127.0.0.1:7447 --plant robot\n\n\
+                        A plant of another process is claimed and reset, and gets no command. ROLLOUT.npz holds what the \
+                        training code gave its network and got from it: an array for each input, by its tensor's name, and \
+                        `action`; the first axis counts inferences. Exit code 1 says that a fault was found.")]
+pub struct CheckArguments {
+    /// Card of the policy
+    #[arg(value_name = "CARD")]
+    card: PathBuf,
+    #[command(flatten)]
+    plant: PlantChoice,
+    /// Inputs and actions that the training code recorded, as numpy.savez writes them
+    #[arg(long, value_name = "FILE")]
+    recorded: Option<PathBuf>,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `aegis model check`.
+pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
+    let card = ModelCard::load(&arguments.card).or_exit(Exit::Input)?;
+    let recording = arguments.recorded.as_deref().map(|path| recorded::Recording::load(path, &card));
+    let recording = recording.transpose().or_exit(Exit::Input)?;
+    let mut policy = OnnxPolicy::open(&onnx_runtime()?, &arguments.card).or_exit(Exit::Input)?;
+    let mut seen = arguments.plant.observe(&card)?;
+    let observations = &seen.observations;
+    let first = &observations[0];
+    let mut findings = check::binding(&mut policy, first).or_exit(Exit::Input)?;
+    findings.extend(influence::dead_inputs(&mut policy, observations).or_exit(Exit::Failed)?);
+    findings.extend(follows::joints_followed(&mut policy, observations).or_exit(Exit::Failed)?);
+    findings.extend(check::extremes(&mut policy, first).or_exit(Exit::Failed)?);
+    if let Some(recording) = &recording {
+        findings.push(recorded::actions_agree(&mut policy, recording).or_exit(Exit::Failed)?);
+        let mut given = Vec::new();
+        for observation in observations {
+            policy.begin(0);
+            given.push(policy.encode(observation).or_exit(Exit::Failed)?);
+        }
+        let labels = check::labels(&policy, first);
+        findings.extend(recorded::plant_agrees(&card, recording, &given, &labels));
+    }
+    findings.push(if seen.is_simulated {
+        let (steps, task) = (card.chunk.steps(), first.task);
+        let chunks = drive(&mut policy, &mut *seen.plant, task, steps).or_exit(Exit::Failed)?;
+        seam::seam(&chunks, steps)
+    } else {
+        Finding::new("chunk seam", Verdict::Unknown, "not measured: the plant is not moved")
+    });
+    tell(arguments, &findings);
+    let faults = findings.iter().filter(|finding| finding.verdict == Verdict::Fault).count();
+    if faults == 0 {
+        return Ok(());
+    }
+    let found = if faults == 1 { "1 fault" } else { &format!("{faults} faults") };
+    Err(failure(Exit::Failed, format!("{}: {found} on {}", arguments.card.display(), arguments.plant.name())))
+}
+
+fn tell(arguments: &CheckArguments, findings: &[Finding]) {
+    if arguments.json {
+        let outcome = serde_json::json!({
+            "card": arguments.card.display().to_string(),
+            "plant": arguments.plant.name(),
+            "findings": findings,
+        });
+        say!("{outcome}");
+        return;
+    }
+    for Finding { check, verdict, text } in findings {
+        let verdict = match verdict {
+            Verdict::Good => "ok",
+            Verdict::Warning => "look",
+            Verdict::Fault => "FAULT",
+            Verdict::Unknown => "unknown",
+        };
+        say!("{verdict:8}{check}: {text}");
+    }
+}
+
+/// Drives the simulator from a task's first start by a few chunks; returns them.
+fn drive(
+    policy: &mut OnnxPolicy,
+    plant: &mut dyn Plant,
+    task: usize,
+    steps: usize,
+) -> Result<Vec<Chunk>, PolicyError> {
+    let lost = |error: PlantError| PolicyError::Backend(error.to_string());
+    let reads_frames = policy.reads_frames();
+    let start = Start { task, initial_state: 0 };
+    let mut observation = plant.reset(start).map_err(lost)?;
+    let mut chunks = Vec::new();
+    policy.begin(0);
+    for _ in 0..CHUNKS {
+        if reads_frames {
+            observation.frames = plant.frames().map_err(lost)?.into();
+        }
+        let chunk = policy.infer(&observation)?.chunk;
+        for step in 0..steps {
+            let Some(action) = chunk.action(step) else { break };
+            observation = plant.step(action).map_err(lost)?.observation;
+        }
+        chunks.push(chunk);
+    }
+    Ok(chunks)
+}

@@ -1,0 +1,40 @@
+//! `aegis model`: what an ONNX file of anybody holds, a first card for it, whether it fits a plant, and a tap for a probe.
+
+mod card;
+mod check;
+mod inspect;
+mod observe;
+mod tap;
+
+use aegis_policies::graph::Graph;
+use clap::Subcommand;
+
+use crate::exit::Failure;
+
+/// Verbs of `aegis model`.
+#[derive(Subcommand)]
+pub enum ModelVerb {
+    /// List a model's inputs, outputs and the tensors that its nodes produce, with type and shape
+    Inspect(inspect::InspectArguments),
+    /// Write a first card for a model on a plant, with what can be inferred and TODOs for the rest
+    Card(card::CardArguments),
+    /// Check a policy against a plant without moving it: names, dead inputs, permuted joints, pictures, recorded actions
+    Check(check::CheckArguments),
+    /// Make a tensor an additional output, and check that the model's other outputs are unchanged
+    Tap(tap::TapArguments),
+}
+
+/// Runs a verb of `aegis model`.
+pub fn run(verb: &ModelVerb) -> Result<(), Failure> {
+    match verb {
+        ModelVerb::Inspect(arguments) => inspect::run(arguments),
+        ModelVerb::Card(arguments) => card::run(arguments),
+        ModelVerb::Check(arguments) => check::run(arguments),
+        ModelVerb::Tap(arguments) => tap::run(arguments),
+    }
+}
+
+/// Returns the files in which a model keeps weights, with their digests, as a card's `[[external]]` lists them.
+fn external(graph: &Graph) -> Vec<serde_json::Value> {
+    graph.files().iter().map(|(file, sha256)| serde_json::json!({ "file": file, "sha256": sha256 })).collect()
+}

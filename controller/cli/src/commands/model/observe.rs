@@ -1,0 +1,95 @@
+//! Observations of a plant for `aegis model`: from the native simulator, or from a plant of another process, which is claimed, reset
+//! and never sent a command.
+
+use aegis_core::{Observation, Plant, Schema, Start};
+use aegis_link::wire::Mode;
+use aegis_policies::ModelCard;
+use aegis_sim::{Cameras, LiberoPlant};
+use clap::Args;
+use std::sync::Arc;
+
+use crate::exit::{Exit, Failure, OrExit, failure};
+use crate::remote::{Remote, RemoteArguments};
+use crate::study_loader::{load_suite, plant_for};
+
+/// Pixels per row, and rows, of the pictures of a simulator that no card asks for a size.
+const PICTURE: u32 = 128;
+/// Number of initial states that are looked at.
+const STARTS: usize = 4;
+
+/// Arguments that name a plant.
+#[derive(Args)]
+pub struct PlantChoice {
+    /// Suite of the native simulator
+    #[arg(long, value_name = "NAME", default_value = "libero_spatial", conflicts_with = "connect")]
+    suite: String,
+    /// Task of the suite, or of the plant
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    task: usize,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+/// A plant, with its first observations.
+pub struct Observed {
+    /// The plant; one of another process takes no command.
+    pub plant: Box<dyn Plant>,
+    /// Whether the plant is the native simulator, which may be stepped.
+    pub is_simulated: bool,
+    /// The connection to the plant's process; without it the plant is lost.
+    _remote: Option<Remote>,
+    /// First observations of some initial states, with pictures where the card reads any.
+    pub observations: Vec<Observation>,
+}
+
+impl PlantChoice {
+    /// Returns the plant with the cameras that a card reads, and its first observations.
+    pub fn observe(&self, card: &ModelCard) -> Result<Observed, Failure> {
+        let has_pictures = card.images().next().is_some();
+        let remote = self.remote.open()?;
+        let (mut plant, is_simulated): (Box<dyn Plant>, bool) = match &remote {
+            Some(remote) => (
+                remote
+                    .claim_as(0, Mode::FreeRunning)
+                    .map_err(|error| failure(Exit::Failed, error.to_string()))?,
+                false,
+            ),
+            None => {
+                let suite = load_suite(&self.suite, None)?;
+                let plant = plant_for(&suite, std::slice::from_ref(card));
+                (Box::new(plant.map_err(|reason| failure(Exit::Input, reason))?), true)
+            }
+        };
+        let starts = if is_simulated { STARTS } else { 1 };
+        let mut observations = Vec::new();
+        for initial_state in 0..starts {
+            let start = Start { task: self.task, initial_state };
+            let mut observation = plant.reset(start).or_exit(Exit::Input)?;
+            if has_pictures {
+                observation.frames = plant.frames().or_exit(Exit::Failed)?.into();
+            }
+            observations.push(observation);
+        }
+        Ok(Observed { plant, is_simulated, _remote: remote, observations })
+    }
+
+    /// Returns what the plant announces, with every camera.
+    pub fn schema(&self) -> Result<Arc<Schema>, Failure> {
+        let start = Start { task: self.task, initial_state: 0 };
+        if let Some(remote) = self.remote.open()? {
+            let mut plant = remote
+                .claim_as(0, Mode::FreeRunning)
+                .map_err(|error| failure(Exit::Failed, error.to_string()))?;
+            return Ok(plant.reset(start).or_exit(Exit::Input)?.schema);
+        }
+        let cameras =
+            Cameras::new(&["agentview", "robot0_eye_in_hand"], PICTURE, PICTURE).or_exit(Exit::Failed)?;
+        let mut plant = LiberoPlant::with_cameras(load_suite(&self.suite, None)?, cameras);
+        Ok(plant.reset(start).or_exit(Exit::Input)?.schema)
+    }
+
+    /// Returns the plant in words.
+    pub fn name(&self) -> String {
+        self.remote.named().unwrap_or_else(|| format!("{}, task {}", self.suite, self.task))
+    }
+}

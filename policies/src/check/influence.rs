@@ -1,0 +1,149 @@
+//! Dead inputs: values of an input whose change never changes an action.
+
+use aegis_core::{Frame, Observation, Policy, PolicyError};
+
+use crate::check::{Finding, Tensors, Verdict, labels};
+use crate::inputs::Input;
+use crate::onnx::OnnxPolicy;
+
+const CHECK: &str = "dead inputs";
+/// Changes of one value, as shares of its size or of 1, whichever is larger.
+const CHANGES: [f64; 6] = [0.1, -0.1, 1.0, -1.0, 10.0, -10.0];
+
+/// Finds the values of vectors, and the whole pictures, states and noises, whose change never changes an action. Each is changed
+/// from every one of `observations`, by a tenth, once and ten times its size, up and down; a picture becomes black, white and its
+/// negative.
+///
+/// # Errors
+/// [`PolicyError`] of an inference that fails.
+pub fn dead_inputs(
+    policy: &mut OnnxPolicy,
+    observations: &[Observation],
+) -> Result<Vec<Finding>, PolicyError> {
+    let Some(first) = observations.first() else { return Ok(Vec::new()) };
+    let names = labels(policy, first);
+    let mut bases = Vec::new();
+    for observation in observations {
+        policy.begin(0);
+        let tensors = policy.encode(observation)?;
+        let actions = policy.respond(&tensors)?;
+        bases.push((tensors, actions));
+    }
+    let (mut findings, mut living) = (Vec::new(), 0);
+    for (index, input) in policy.card().inputs.clone().iter().enumerate() {
+        let tensor = input.tensor();
+        match input {
+            Input::Vector(_) => {
+                let mut dead = Vec::new();
+                for value in 0..bases[0].0[index].len() {
+                    if moves(policy, &bases, |tensors, change| {
+                        let number = &mut tensors[index][value];
+                        *number += change * number.abs().max(1.0);
+                    })? {
+                        living += 1;
+                    } else {
+                        let label = names[index].get(value).map_or("", String::as_str);
+                        dead.push(format!("{tensor}[{value}], {label}"));
+                    }
+                }
+                findings.extend(dead.into_iter().map(|what| {
+                    let text = format!("{what}: no change of it changes the action");
+                    Finding::new(CHECK, Verdict::Fault, text)
+                }));
+            }
+            Input::Image(spec) => {
+                if pictures_matter(policy, observations, &spec.camera)? {
+                    living += 1;
+                } else {
+                    let text = format!(
+                        "{tensor}, camera {}: black, white and its negative give the same action",
+                        spec.camera
+                    );
+                    findings.push(Finding::new(CHECK, Verdict::Fault, text));
+                }
+            }
+            Input::Noise(_) | Input::State(_) => {
+                if moves(policy, &bases, |tensors, change| {
+                    tensors[index].iter_mut().for_each(|number| *number += change);
+                })? {
+                    living += 1;
+                } else {
+                    let text = format!("{tensor}: no change of it changes the action");
+                    findings.push(Finding::new(CHECK, Verdict::Warning, text));
+                }
+            }
+            Input::Tokens(_) => {
+                if moves(policy, &bases, |tensors, change| turn(&mut tensors[index], change))? {
+                    living += 1;
+                } else {
+                    let text = format!("{tensor}: other instructions of the same words give the same action");
+                    findings.push(Finding::new(CHECK, Verdict::Warning, text));
+                }
+            }
+            Input::Mask(_) | Input::Constant(_) => {}
+        }
+    }
+    if findings.is_empty() {
+        let from = observations.len();
+        let text =
+            format!("{living} values and pictures, and each changes the action; from {from} observations");
+        findings.push(Finding::new(CHECK, Verdict::Good, text));
+    }
+    Ok(findings)
+}
+
+/// Changes the order of tokens, so that each stays one that the policy knows: turned by one place, or by more for larger changes.
+fn turn(tokens: &mut [f64], change: f64) {
+    let places = (change.abs() * 10.0) as usize % tokens.len().max(1);
+    tokens.rotate_left(places.max(1).min(tokens.len()));
+}
+
+/// Returns whether a change of the tensors changes any action, from any base.
+fn moves(
+    policy: &mut OnnxPolicy,
+    bases: &[(Tensors, Vec<f64>)],
+    apply: impl Fn(&mut Tensors, f64),
+) -> Result<bool, PolicyError> {
+    for change in CHANGES {
+        for (tensors, actions) in bases {
+            let mut changed = tensors.clone();
+            apply(&mut changed, change);
+            // Compared bit for bit, so that an action that is not finite is another one too.
+            let found = policy.respond(&changed)?;
+            if found.iter().zip(actions).any(|(found, action)| found.to_bits() != action.to_bits()) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn pictures_matter(
+    policy: &mut OnnxPolicy,
+    observations: &[Observation],
+    camera: &str,
+) -> Result<bool, PolicyError> {
+    let changes: [fn(u8) -> u8; 3] = [|_| 0, |_| 255, |byte| 255 - byte];
+    for observation in observations {
+        policy.begin(0);
+        let tensors = policy.encode(observation)?;
+        let before = policy.respond(&tensors)?;
+        for change in changes {
+            let mut seen = observation.clone();
+            let frames = seen.frames.iter().map(|frame| {
+                let mut frame: Frame = frame.clone();
+                if *frame.camera == *camera {
+                    frame.rgb.iter_mut().for_each(|byte| *byte = change(*byte));
+                }
+                frame
+            });
+            seen.frames = frames.collect();
+            policy.begin(0);
+            let tensors = policy.encode(&seen)?;
+            if policy.respond(&tensors)? != before {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,152 @@
+//! Checks of a policy against a plant, without moving the plant: what each input is filled with, inputs that never matter,
+//! joints in another order, values that are not finite, and agreement with what the training code recorded.
+//!
+//! Every check answers with findings. Nothing is inferred that the policy's structure does not allow: then the finding is
+//! [`Verdict::Unknown`], with the reason.
+
+pub mod assignment;
+pub mod follows;
+pub mod influence;
+pub mod recorded;
+pub mod seam;
+
+use aegis_core::{Observation, Policy, PolicyError};
+use serde::Serialize;
+
+use crate::inputs::Input;
+use crate::onnx::OnnxPolicy;
+use crate::vector;
+
+/// Verdict of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// As it should be.
+    Good,
+    /// To be looked at; may be intended.
+    Warning,
+    /// The policy or its card is wrong for this plant.
+    Fault,
+    /// The policy's structure, or what is at hand, does not allow the inference.
+    Unknown,
+}
+
+/// One result of a check.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finding {
+    /// What was checked.
+    pub check: &'static str,
+    /// Verdict.
+    pub verdict: Verdict,
+    /// What was found, with names and numbers.
+    pub text: String,
+}
+
+impl Finding {
+    /// Returns a finding.
+    pub fn new(check: &'static str, verdict: Verdict, text: impl Into<String>) -> Self {
+        Self { check, verdict, text: text.into() }
+    }
+}
+
+/// Values of every input tensor of a policy at one inference, row-major, in the order of the card.
+pub type Tensors = Vec<Vec<f64>>;
+
+/// Returns what each input of a bound policy is filled with, one text for each value of a vector.
+pub fn labels(policy: &OnnxPolicy, observation: &Observation) -> Vec<Vec<String>> {
+    let each = policy.card().inputs.iter().map(|input| match input {
+        Input::Vector(spec) => vector::labels(spec, &observation.schema),
+        _ => Vec::new(),
+    });
+    each.collect()
+}
+
+/// Says what the policy is bound to: every input with its features, units and frames, and every channel of its actions.
+///
+/// # Errors
+/// [`PolicyError::Observation`] where the policy does not fit the plant.
+pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec<Finding>, PolicyError> {
+    const CHECK: &str = "binding";
+    let schema = &observation.schema;
+    policy.bind(schema)?;
+    let mut findings = Vec::new();
+    for input in &policy.card().inputs {
+        let text = match input {
+            Input::Vector(spec) => {
+                let terms = spec.terms.iter().map(|term| {
+                    let unit = schema.feature(&term.feature).map_or("", |feature| &feature.semantics);
+                    let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
+                    format!("{}{unit}", term.feature)
+                });
+                let past = if spec.history > 1 {
+                    format!(", {} observations, oldest first", spec.history)
+                } else {
+                    String::new()
+                };
+                format!("{}{past}", terms.collect::<Vec<_>>().join(", "))
+            }
+            Input::Image(spec) => {
+                format!("camera {}, {}×{} pixels", spec.camera, spec.width, spec.height)
+            }
+            Input::Tokens(spec) => format!("the instruction, by {}", spec.tokenizer.display()),
+            Input::Mask(spec) => format!("which values of {} are tokens", spec.of),
+            Input::Noise(_) => "standard normal noise".into(),
+            Input::State(spec) => format!("output {} of the previous inference", spec.output),
+            Input::Constant(_) => "the same numbers each time".into(),
+        };
+        findings.push(Finding::new(CHECK, Verdict::Good, format!("{} <- {text}", input.tensor())));
+    }
+    let chunk = &policy.card().chunk;
+    let channels = schema.actions();
+    let (verdict, text) = if channels.is_empty() {
+        let text = "the plant announces no names of its channels: the order of the policy's values is taken on trust";
+        (Verdict::Warning, text.to_owned())
+    } else {
+        let names = |channel: &aegis_core::ActionChannel| {
+            let unit = &channel.semantics;
+            if unit.is_empty() { channel.name.to_string() } else { format!("{} ({unit})", channel.name) }
+        };
+        let all = channels.iter().map(names).collect::<Vec<_>>().join(", ");
+        (Verdict::Good, format!("{} -> {all}", chunk.tensor))
+    };
+    findings.push(Finding::new(CHECK, verdict, text));
+    Ok(findings)
+}
+
+/// Finds actions that are not finite for observations that a controller accepts: each component in turn at ±1e6.
+///
+/// # Errors
+/// [`PolicyError`] of an inference that fails for another reason.
+pub fn extremes(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec<Finding>, PolicyError> {
+    const CHECK: &str = "extreme values";
+    /// Largest magnitude that a controller accepts in an observation.
+    const MOST: f64 = 1e6;
+    let mut found = Vec::new();
+    let mut tried = 0;
+    for (feature, range) in observation.schema.ranges() {
+        for (component, index) in range.enumerate() {
+            for value in [-MOST, MOST] {
+                let mut seen = observation.clone();
+                seen.values[index] = value;
+                policy.begin(0);
+                tried += 1;
+                match policy.infer(&seen) {
+                    Ok(_) | Err(PolicyError::Observation(_)) => {}
+                    Err(PolicyError::NotFinite { .. }) => {
+                        found.push(format!("{}[{component}] = {value:e}", feature.name));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+    Ok(vec![if found.is_empty() {
+        Finding::new(CHECK, Verdict::Good, format!("every action is finite, {tried} observations tried"))
+    } else {
+        let text = format!(
+            "the action is not finite at {}; a controller refuses such a chunk and stops",
+            found.join(", ")
+        );
+        Finding::new(CHECK, Verdict::Warning, text)
+    }])
+}
