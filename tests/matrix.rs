@@ -5,10 +5,13 @@
 //! and lost episodes, half of the initial states of a task have its goal met already.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use aegis_core::{Plant, Start};
+use aegis_core::{Plant, Policy, Start};
+use aegis_link::RemotePolicy;
+use aegis_policies::OnnxPolicy;
 use aegis_sim::{LiberoPlant, Suite};
 use ndarray::Array2;
 
@@ -38,11 +41,16 @@ enum Activation {
 const STATE: &str = "terms = [{ feature = \"eef_position\" }, { feature = \"eef_quaternion\", transform = \"axis_angle\" }, \
                      { feature = \"gripper_positions\" }]";
 
+const HALF: &str = "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{ feature = \"joint_positions\" }, \
+                    { feature = \"gripper_positions\" }]\n";
+const HIDDEN: &str = "[[inputs]]\ntensor = \"hidden\"\nkind = \"state\"\noutput = \"next\"\n";
+
+fn state(tensor: &str, more: &str) -> String {
+    format!("[[inputs]]\ntensor = \"{tensor}\"\nkind = \"vector\"\n{STATE}\n{more}\n")
+}
+
 fn kinds() -> Vec<Kind> {
     let own = |text: String| -> &'static str { text.leak() };
-    let state = |tensor: &str, more: &str| {
-        format!("[[inputs]]\ntensor = \"{tensor}\"\nkind = \"vector\"\n{STATE}\n{more}\n")
-    };
     let image = "[[inputs]]\ntensor = \"picture\"\nkind = \"image\"\ncamera = \"agentview\"\nheight = 16\nwidth = 16\n\
                  layout = \"chw\"\n";
     let tokens = "[[inputs]]\ntensor = \"tokens\"\nkind = \"tokens\"\ntokenizer = \"tokenizer.json\"\nsha256 = \"TOKENIZER\"\n\
@@ -54,13 +62,12 @@ fn kinds() -> Vec<Kind> {
             inputs: own(state("state", "") + image),
             chunk: (16, "execute = 10"),
             activation: Activation::Output("features", 16, 3, "axis = 1"),
-            unserved: Some("cameras"),
+            unserved: Some("reads camera"),
         },
         Kind {
             name: "`float16`, output of rank 2",
             model: "half",
-            inputs: "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{ feature = \"joint_positions\" }, \
-                     { feature = \"gripper_positions\" }]\n",
+            inputs: HALF,
             chunk: (10, ""),
             activation: Activation::Output("hidden", 1, 7, ""),
             unserved: None,
@@ -85,9 +92,7 @@ fn kinds() -> Vec<Kind> {
         Kind {
             name: "a hidden state that is fed back",
             model: "recurrent",
-            inputs: own(
-                state("state", "") + "[[inputs]]\ntensor = \"hidden\"\nkind = \"state\"\noutput = \"next\"\n"
-            ),
+            inputs: own(state("state", "") + HIDDEN),
             chunk: (10, "scale = 0.01"),
             activation: Activation::Output("memory", 1, 12, ""),
             unserved: Some("a state or a history"),
@@ -111,6 +116,9 @@ fn kinds() -> Vec<Kind> {
     ]
 }
 
+/// Marks around the table in the page.
+const BEGIN: &str = "<!-- table of tests/matrix.rs -->";
+const END: &str = "<!-- end of the table -->";
 /// Verbs of the table, in the order in which a user comes to them.
 const VERBS: [&str; 11] = [
     "model inspect",
@@ -151,6 +159,27 @@ fn suite(place: &Path) {
     ndarray_npy::write_npy(&path, &states).unwrap();
 }
 
+/// A process that serves until this value is dropped.
+struct Served(Child);
+
+impl Served {
+    /// Starts a command; returns it with its first line, by which it says that it serves.
+    fn start(command: &mut Command) -> (Self, String) {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let served = Self(process);
+        let ready = lines.map(Result::unwrap).next().expect("it says that it is ready");
+        (served, ready)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A folder with a policy's files, in which every verb runs.
 struct Journey<'a> {
     kind: &'a Kind,
@@ -174,8 +203,8 @@ impl Journey<'_> {
         said
     }
 
-    /// Brings the fixture, taps it where a probe needs that, and writes its card; returns the model's name.
-    fn prepare(&self) -> String {
+    /// Brings the fixture, taps it where a probe needs that, and writes its card.
+    fn prepare(&self) {
         let Kind { model, inputs, chunk: (horizon, more), activation, .. } = self.kind;
         for name in [format!("{model}.onnx"), format!("{model}.onnx.data"), "tokenizer.json".into()] {
             let from = repository().join("tests/fixtures").join(&name);
@@ -194,9 +223,9 @@ impl Journey<'_> {
                 let shape = if *model == "noise" { " --shape tokens=1,3" } else { "" };
                 let out = format!("{model}-tapped.onnx");
                 self.runs(&format!(
-                    "model tap {model}.onnx --tensor {tensor} --pool none --name tapped --out {out}{shape}"
+                    "model tap {model}.onnx --tensor {tensor} --pool none --out {out}{shape}"
                 ));
-                (format!("{model}-tapped"), "tapped".to_owned(), tokens, width, "")
+                (format!("{model}-tapped"), (*tensor).to_owned(), tokens, width, "")
             }
         };
         let digest = |name: &str| aegis_files::sha256(&self.place.join(name)).unwrap();
@@ -212,7 +241,22 @@ impl Journey<'_> {
         text += &format!("[chunk]\ntensor = \"actions\"\nhorizon = {horizon}\nwidth = 7\n{more}\n");
         text += &format!("[activation]\ntensor = \"{tensor}\"\ntokens = {tokens}\nwidth = {width}\n{axis}\n");
         std::fs::write(self.place.join("policy.toml"), text).unwrap();
-        model
+    }
+
+    /// Writes the card of a strong policy, which has to be another model.
+    fn strong(&self) {
+        let (model, inputs, horizon) = match self.kind.model {
+            "half" => ("recurrent", format!("{}{HIDDEN}", state("state", "")), 10),
+            _ => ("half", HALF.to_owned(), 10),
+        };
+        let to = self.place.join(format!("{model}.onnx"));
+        std::fs::copy(repository().join(format!("tests/fixtures/{model}.onnx")), &to).unwrap();
+        let sha256 = aegis_files::sha256(&to).unwrap();
+        let text = format!(
+            "file = \"{model}.onnx\"\nsha256 = \"{sha256}\"\n{inputs}\
+             [chunk]\ntensor = \"actions\"\nhorizon = {horizon}\nwidth = 7\nscale = 0.01\n"
+        );
+        std::fs::write(self.place.join("strong.toml"), text).unwrap();
     }
 
     /// Writes a plan of short episodes, in which every boundary is at a tenth step or, for chunks of one action, at every step.
@@ -225,7 +269,7 @@ impl Journey<'_> {
             ("suite = \"libero_spatial\"", "suite = \"libero_10\"\ntasks = [0]"),
             ("sample_seed = 20261125\n", ""),
             ("settle_steps = 10", "settle_steps = 2"),
-            ("horizon_steps = 220", "horizon_steps = 40"),
+            ("horizon_steps = 220", "horizon_steps = 20"),
             ("chunk_steps = 10", &format!("chunk_steps = {steps}")),
             ("guard_fraction = 0.20", guard),
             ("budget_fraction = 0.05", "budget_fraction = 0.25"),
@@ -238,14 +282,22 @@ impl Journey<'_> {
             ("discovery = { first = 200, end = 280", "discovery = { first = 0, end = 8"),
             ("calibration = { first = 300, end = 340", "calibration = { first = 8, end = 16"),
             ("tuning = { first = 400, end = 440", "tuning = { first = 16, end = 20"),
-            ("confirmation = { first = 500, end = 540", "confirmation = { first = 20, end = 24"),
+            ("confirmation = { first = 500, end = 540", "confirmation = { first = 20, end = 28"),
+            (
+                "arms = [\"weak\", \"aegis\", \"blind\", \"random\", \"strong\", \"aa\"]",
+                "arms = [\"weak\", \"aegis\", \"blind\"]",
+            ),
+            (
+                "    { better = \"aegis\", than = \"random\" },\n    { better = \"aegis\", than = \"weak\" },\n",
+                "",
+            ),
             ("../policies/models/weak.toml", "policy.toml"),
-            ("../policies/models/strong.toml", "policy.toml"),
+            ("../policies/models/strong.toml", "strong.toml"),
             ("../policies/models/probe.json", "probe.json"),
-            ("auroc_floor = 0.60 }", "auroc_floor = 0.0 }"),
+            ("precondition = { range = \"tuning\", auroc_floor = 0.60 }\n", ""),
             ("auroc_floor = 0.60", "auroc_floor = 0.0"),
             ("duty_mismatch_points = 10.0", "duty_mismatch_points = 100.0"),
-            ("{ at = [5, 9] }", "{ at = [3] }"),
+            ("{ at = [5, 9] }", if steps == 1 { "{ at = [7] }" } else { "{ at = [1] }" }),
         ] {
             assert!(text.contains(from), "{from} is not in the template");
             text = text.replacen(from, to, 1);
@@ -254,8 +306,9 @@ impl Journey<'_> {
     }
 
     /// Runs every verb; returns a cell of the table for each.
-    fn take(&self) -> [&'static str; VERBS.len()] {
+    fn take(&self) -> Vec<String> {
         self.prepare();
+        self.strong();
         self.plan();
         // A graph without skill may have values that never matter: what counts here is that it was bound and run.
         let checked = self.aegis("model check policy.toml --suite libero_10").output().unwrap();
@@ -271,13 +324,48 @@ impl Journey<'_> {
         self.runs(
             "probe fit --plan plan.toml --discovery discovery.parquet --calibration calibration.parquet",
         );
-        self.runs("plan register plan.toml --discovery discovery.parquet");
+        self.runs("plan register plan.toml");
         let ran = self.runs("experiment run --plan plan.toml --out run");
-        self.runs("experiment report --plan plan.toml --out run");
-        assert!(self.runs("experiment verify --plan plan.toml --out run").contains("verified"), "{ran}");
+        self.runs("experiment report --plan plan.toml run");
+        assert!(self.runs("experiment verify --plan plan.toml run").contains("verified"), "{ran}");
         self.runs("replay run --plan plan.toml --episode 0/21 --arm weak --rrd episode.rrd");
         assert!(self.place.join("episode.rrd").metadata().unwrap().len() > 1000);
-        ["yes"; VERBS.len()]
+        let mut served = self.aegis("sim serve --suite libero_10 --pictures 16x16 --listen tcp/127.0.0.1:0");
+        let (_served, ready) = Served::start(&mut served);
+        let endpoint = ready.rsplit(' ').next().unwrap();
+        self.runs(&format!(
+            "demo --plan plan.toml --range tuning --episodes 2 --connect {endpoint} --plant libero --out demo"
+        ));
+        let last = self.serve(endpoint);
+        let mut cells = vec!["yes".to_owned(); VERBS.len() - 1];
+        cells.push(last);
+        cells
+    }
+
+    /// Serves the policy for the plant at this endpoint, and asks it for the chunk that it gives in process.
+    fn serve(&self, endpoint: &str) -> String {
+        let verb = format!("serve-policy policy.toml --plant libero --connect {endpoint}");
+        if let Some(words) = self.kind.unserved {
+            let output = self.aegis(&verb).output().unwrap();
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.code() == Some(2) && error.contains(words), "{}: {error}", self.kind.name);
+            return format!("refused: {words}");
+        }
+        let (_server, ready) = Served::start(&mut self.aegis(&verb));
+        let model = ready.rsplit(' ').next().unwrap();
+        let mut plant = LiberoPlant::new(Suite::load(self.scenes).unwrap());
+        let seen = plant.reset(Start { task: 0, initial_state: 1 }).unwrap();
+        let session = aegis_link::open(aegis_link::Role::Drive, &endpoint.parse().unwrap()).unwrap();
+        let minute = std::time::Duration::from_secs(60);
+        let mut there = RemotePolicy::find(&session, "libero", model, minute).unwrap();
+        let mut here = OnnxPolicy::open(&common::runtime(), &self.place.join("policy.toml")).unwrap();
+        for seed in [7, 8] {
+            here.begin(seed);
+            there.begin(seed);
+            let (here, there) = (here.infer(&seen).unwrap().chunk, there.infer(&seen).unwrap().chunk);
+            assert_eq!(here, there, "{}: of episode {seed}", self.kind.name);
+        }
+        "yes".into()
     }
 }
 
@@ -286,12 +374,24 @@ fn policies_of_every_kind_go_through_every_verb() {
     let place = folder("matrix");
     let scenes = place.join("libero_10");
     suite(&scenes);
+    let mut table = format!(
+        "| policy | {} |\n|---{}|\n",
+        VERBS.map(|verb| format!("`{verb}`")).join(" | "),
+        "|---".repeat(VERBS.len())
+    );
     for (index, kind) in kinds().iter().enumerate() {
         let place = place.join(index.to_string());
         std::fs::create_dir_all(&place).unwrap();
-        let journey = Journey { kind, place, scenes: &scenes };
-        let begin = std::time::Instant::now();
-        let cells = journey.take();
-        eprintln!("{}: {cells:?} {:.1} s", kind.name, begin.elapsed().as_secs_f64());
+        let cells = Journey { kind, place, scenes: &scenes }.take();
+        table += &format!("| {} | {} |\n", kind.name, cells.join(" | "));
     }
+    let page = repository().join("docs/reference/policies.md");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("the page has a place for the table");
+    let (found, after) = rest.split_once(END).expect("the table has an end");
+    if std::env::var_os("AEGIS_WRITE_MATRIX").is_some() {
+        std::fs::write(&page, format!("{before}{BEGIN}\n{table}{END}{after}")).unwrap();
+        return;
+    }
+    assert_eq!(found.trim(), table.trim(), "AEGIS_WRITE_MATRIX=1 writes the table anew");
 }

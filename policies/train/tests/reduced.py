@@ -86,10 +86,11 @@ def edit(directory, name, **fields):
     path.write_text(json.dumps({**config, **fields}, indent=4))
 
 
-def act(directory, seed=1, **changes):
-    """Writes an ACT checkpoint with two cameras, the full ResNet-18 and a narrow transformer. Its config names ImageNet
-    weights, as that of a trained checkpoint does."""
-    inputs, outputs = features(("front", "wrist"), 48, 64, 6, 5)
+def act(directory, seed=1, shape=(("front", "wrist"), 48, 64, 6, 5), edit_policy=None, **changes):
+    """Writes an ACT checkpoint with the full ResNet-18 and a narrow transformer; `shape` has cameras, height, width, and sizes of
+    state and action. Its config names ImageNet weights, as that of a trained checkpoint does. `edit_policy` changes the policy
+    before it is saved."""
+    inputs, outputs = features(*shape)
     config = ACTConfig(
         **{
             "device": "cpu",
@@ -110,6 +111,8 @@ def act(directory, seed=1, **changes):
     )
     policy = ACTPolicy(config)
     randomise(policy, seed)
+    if edit_policy is not None:
+        edit_policy(policy)
     save(policy, make_act_pre_post_processors(config, statistics({**inputs, **outputs}, seed)), directory)
     edit(directory, "config.json", pretrained_backbone_weights="ResNet18_Weights.IMAGENET1K_V1")
     return directory

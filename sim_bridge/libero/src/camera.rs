@@ -70,6 +70,9 @@ impl Cameras {
     }
 }
 
+/// Cameras that public policies for LIBERO read: one across the table, and one at the hand.
+pub const USUAL_CAMERAS: [&str; 2] = ["agentview", "robot0_eye_in_hand"];
+
 /// Joint positions (`qpos`) that the pictures after a control step are drawn from, `[nq]` each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DrawnState {

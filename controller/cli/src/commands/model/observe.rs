@@ -4,6 +4,7 @@
 use aegis_core::{Observation, Plant, Schema, Start};
 use aegis_link::wire::Mode;
 use aegis_policies::ModelCard;
+use aegis_sim::camera::USUAL_CAMERAS;
 use aegis_sim::{Cameras, LiberoPlant};
 use clap::Args;
 use std::sync::Arc;
@@ -82,8 +83,7 @@ impl PlantChoice {
                 .map_err(|error| failure(Exit::Failed, error.to_string()))?;
             return Ok(plant.reset(start).or_exit(Exit::Input)?.schema);
         }
-        let cameras =
-            Cameras::new(&["agentview", "robot0_eye_in_hand"], PICTURE, PICTURE).or_exit(Exit::Failed)?;
+        let cameras = Cameras::new(&USUAL_CAMERAS, PICTURE, PICTURE).or_exit(Exit::Failed)?;
         let mut plant = LiberoPlant::with_cameras(load_suite(&self.suite, None)?, cameras);
         Ok(plant.reset(start).or_exit(Exit::Input)?.schema)
     }

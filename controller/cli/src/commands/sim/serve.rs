@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aegis_link::{Endpoint, Host, HostLimits, LinkError, PlantInfo, Principal, Role};
+use aegis_sim::camera::USUAL_CAMERAS;
 use aegis_sim::plant::ACTION;
-use aegis_sim::{LiberoPlant, Suite};
+use aegis_sim::{Cameras, LiberoPlant, Suite};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
@@ -42,6 +43,9 @@ pub struct ServeArguments {
     /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
     #[arg(long)]
     allow_plaintext_network: bool,
+    /// Height and width of the pictures of both cameras, for controllers that ask for them; without it there are none
+    #[arg(long, value_name = "HxW", value_parser = size)]
+    pictures: Option<[u32; 2]>,
     /// Control periods per second, by the wall clock, of a free-running plant; the simulated time of a control step stays
     /// the same. Without it, the simulator's own rate
     #[arg(long, value_name = "HZ", value_parser = rate)]
@@ -66,6 +70,8 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     }
     let suite = load_suite(&arguments.suite, arguments.sample_seed)?;
     let info = info(&suite, arguments.rate)?;
+    let cameras = arguments.pictures.map(|[height, width]| Cameras::new(&USUAL_CAMERAS, width, height));
+    let cameras = cameras.transpose().or_exit(Exit::Input)?;
     let limits = HostLimits {
         command_timeout: Duration::from_millis(arguments.command_timeout),
         ..HostLimits::default()
@@ -75,7 +81,10 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let endpoint = aegis_link::listening(&session).or_exit(Exit::Failed)?;
     let serve_one = |name: &str| -> Result<(), LinkError> {
         let host = Host::new(aegis_link::instance(), info.clone(), limits);
-        let mut plant = LiberoPlant::new(suite.clone());
+        let mut plant = match &cameras {
+            Some(cameras) => LiberoPlant::with_cameras(suite.clone(), cameras.clone()),
+            None => LiberoPlant::new(suite.clone()),
+        };
         // Serving goes on where standard output is closed, so an error of this line is ignored.
         let ready = || drop(writeln!(std::io::stdout(), "{name}: {} at {endpoint}", suite.name()));
         let warn = |text: &str| tell!("warning: {name}: {text}");
@@ -91,6 +100,13 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             Err(_) => Err(failure(Exit::Failed, "a serving thread stopped")),
         })
     })
+}
+
+/// Parses the height and width of pictures, as 256x256.
+fn size(text: &str) -> Result<[u32; 2], String> {
+    let sizes =
+        text.split_once('x').and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
+    sizes.ok_or_else(|| "valid is height and width in pixels, as 256x256".into())
 }
 
 /// Parses a control rate in hertz, from 1 to 1000, as controllers accept it.
