@@ -268,6 +268,27 @@ fn a_robot_is_not_moved_by_a_check() {
 }
 
 #[test]
+fn a_graph_that_draws_its_own_numbers_and_a_card_that_hides_every_action_are_found() {
+    let place = folder("contract-hidden");
+    let said = |card: &Path| {
+        let output = check(card, &[]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let inputs = "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{ feature = \"joint_positions\" }]\n\n\
+                  [chunk]\ntensor = \"actions\"\nhorizon = 1\nwidth = 7\n";
+    let (code, text) = said(&card(&place, "random", inputs));
+    assert!(code == Some(1) && text.contains("FAULT   actions: the graph gives different actions"), "{text}");
+    let (_, text) = said(&card(&place, "two", &two(0).replace("width = 7\n", "width = 7\nscale = 0\n")));
+    assert!(
+        text.contains("FAULT   dead inputs: joint_positions: no change of it changes an executed action"),
+        "{text}"
+    );
+    let (_, text) = said(&card(&place, "two", &two(0).replace("width = 7\n", "width = 7\nscale = 100\n")));
+    assert!(text.contains("look    actions: delta_x: found") && text.contains("executes -1 to 1"), "{text}");
+    assert!(text.contains("; scale [100.0]"), "{text}");
+}
+
+#[test]
 fn a_recording_that_cannot_be_used_is_refused_with_what_would_be_valid() {
     let place = folder("contract-bad");
     let path = card(&place, "half", &half(STATE, ""));
@@ -288,6 +309,16 @@ fn a_recording_that_cannot_be_used_is_refused_with_what_would_be_valid() {
     refused(&["found arrays observation", "valid are some of state, actions, action"]);
     write(&[("state", 3), ("action", 4)]);
     refused(&["array state: found 3 rows; valid is 4, as action has"]);
+    // A header that announces more than there is takes no memory.
+    let header = "{'descr': '<f4', 'fortran_order': False, 'shape': (50000000000, 9), }";
+    let mut array = b"\x93NUMPY\x01\x00".to_vec();
+    array.extend(u16::try_from(header.len() + 1).unwrap().to_le_bytes());
+    array.extend(format!("{header}\n").bytes());
+    let mut file = zip::ZipWriter::new(std::fs::File::create(&none).unwrap());
+    file.start_file("state.npy", zip::write::SimpleFileOptions::default()).unwrap();
+    std::io::Write::write_all(&mut file, &array).unwrap();
+    file.finish().unwrap();
+    refused(&["array state.npy: its header says 450000000000 values; valid is what its"]);
     write(&[("state", 0)]);
     refused(&["array state: found shape [0, 9]; valid is one row or more"]);
     let output = {

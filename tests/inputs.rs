@@ -272,6 +272,56 @@ fn the_eight_numbers_of_public_policies_are_read_in_every_suite() {
     }
 }
 
+#[test]
+fn a_tensor_that_is_read_in_two_roles_is_read_in_both() {
+    let place = folder("inputs-shared");
+    let hidden = "[[inputs]]\ntensor = \"hidden\"\nkind = \"state\"\noutput = \"next\"\n";
+    let activation = "[activation]\ntensor = \"next\"\ntokens = 1\nwidth = 4\n";
+    let path = card(&place, "recurrent", &(vector("state", "") + hidden + &chunk(10, "") + activation));
+    let mut policy = opened(&path).unwrap();
+    policy.begin(0);
+    for count in 1..4_u8 {
+        let inference = policy.infer(&seen(0, [0.0; 3])).unwrap();
+        assert_eq!(action(&inference, 0)[0], f32::from(count), "the state is fed back");
+        assert_eq!(inference.activation.unwrap().mean_pool(), [f64::from(count); 4], "and a probe reads it");
+    }
+    let activation = "[activation]\ntensor = \"actions\"\ntokens = 1\nwidth = 7\n";
+    let path = card(&place, "history", &(vector("states", "history = 2") + &chunk(1, "") + activation));
+    let mut policy = opened(&path).unwrap();
+    policy.infer(&seen(0, [1.0, 0.0, 0.0])).unwrap();
+    let inference = policy.infer(&seen(0, [1.5, 0.0, 0.0])).unwrap();
+    assert_eq!((action(&inference, 0)[0], inference.activation.unwrap().mean_pool()[0]), (0.5, 0.5));
+}
+
+#[test]
+fn what_no_plant_and_no_probe_can_use_is_refused_by_field() {
+    let place = folder("inputs-unusable");
+    let refused = |model: &str, rest: &str, words: &str| {
+        let error = opened(&card(&place, model, rest)).err().unwrap();
+        assert!(error.contains(words), "{words}: {error}");
+    };
+    let half =
+        "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{ feature = \"task\", one_hot = 9 }]\n";
+    let gripper = |text: &str| half.to_owned() + &chunk(10, &format!("gripper = {{ value = 6, {text} }}"));
+    refused("half", &gripper("threshold = nan, closed = 1, open = -1"), "chunk.gripper: found threshold NaN");
+    refused("half", &gripper("threshold = 0, closed = inf, open = -1"), "closed inf");
+    refused("half", &gripper("threshold = 0, closed = 1, open = 1"), "closed another than open");
+    let axis = half.to_owned()
+        + &chunk(10, "")
+        + "[activation]\ntensor = \"hidden\"\ntokens = 1\nwidth = 7\naxis = 0\n";
+    refused("half", &axis, "activation: found 1 tokens of width 7 along axis 0");
+    let picture = "[[inputs]]\ntensor = \"picture\"\nkind = \"image\"\ncamera = \"eye\"\nheight = 16\nwidth = 16\nrotat = 180\n";
+    let rest = vector("state", "") + picture + &chunk(16, "");
+    refused("two", &rest, "inputs[1] (tensor \"picture\"): unknown field `rotat`");
+    let batch = "[[inputs]]\ntensor = \"noise\"\nkind = \"noise\"\n\
+                 [[inputs]]\ntensor = \"tokens\"\nkind = \"constant\"\nvalue = 0\nshape = [2, 3]\n";
+    refused(
+        "noise",
+        &(batch.to_owned() + &chunk(50, "")),
+        "inputs[1]: shape: found [2, 3]; valid begins with 1, the batch",
+    );
+}
+
 /// Copies the fixture of a tokenizer beside the cards of a folder; returns its SHA-256.
 fn tokenizer(place: &Path) -> String {
     let to = place.join("tokenizer.json");

@@ -27,14 +27,17 @@ struct Kind {
     inputs: &'static str,
     /// Actions of a chunk, and fields of `[chunk]` beside tensor, horizon and width.
     chunk: (u32, &'static str),
-    /// Tensor that a probe reads: an output with its number of tokens, their width and further fields, or one to tap first.
+    /// Tensor that a probe reads.
     activation: Activation,
     /// Why `aegis serve-policy` refuses it, where it does.
     unserved: Option<&'static str>,
 }
 
+/// Where a probe reads: name, number of tokens and their width.
 enum Activation {
-    Output(&'static str, u32, u32, &'static str),
+    /// An output of the graph, with further fields of `[activation]`, and another tensor to tap.
+    Output(&'static str, u32, u32, &'static str, &'static str),
+    /// A tensor that has to be tapped first.
     Tap(&'static str, u32, u32),
 }
 
@@ -61,7 +64,7 @@ fn kinds() -> Vec<Kind> {
             model: "two",
             inputs: own(state("state", "") + image),
             chunk: (16, "execute = 10"),
-            activation: Activation::Output("features", 16, 3, "axis = 1"),
+            activation: Activation::Output("features", 16, 3, "axis = 1", "colours"),
             unserved: Some("reads camera"),
         },
         Kind {
@@ -69,7 +72,7 @@ fn kinds() -> Vec<Kind> {
             model: "half",
             inputs: HALF,
             chunk: (10, ""),
-            activation: Activation::Output("hidden", 1, 7, ""),
+            activation: Activation::Output("hidden", 1, 7, "", "seven"),
             unserved: None,
         },
         Kind {
@@ -94,7 +97,7 @@ fn kinds() -> Vec<Kind> {
             model: "recurrent",
             inputs: own(state("state", "") + HIDDEN),
             chunk: (10, "scale = 0.01"),
-            activation: Activation::Output("memory", 1, 12, ""),
+            activation: Activation::Output("memory", 1, 12, "", "count"),
             unserved: Some("a state or a history"),
         },
         Kind {
@@ -120,13 +123,14 @@ fn kinds() -> Vec<Kind> {
 const BEGIN: &str = "<!-- table of tests/matrix.rs -->";
 const END: &str = "<!-- end of the table -->";
 /// Verbs of the table, in the order in which a user comes to them.
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "model inspect",
     "model card",
     "model tap",
     "model check",
     "collect",
     "probe fit",
+    "probe eval",
     "plan register",
     "experiment run",
     "replay",
@@ -216,17 +220,11 @@ impl Journey<'_> {
         let sketch = self.runs(&format!("model card {model}.onnx --suite libero_10"));
         assert!(sketch.matches("[[inputs]]").count() == inputs.matches("[[inputs]]").count(), "{sketch}");
         let (model, tensor, tokens, width, axis) = match activation {
-            Activation::Output(tensor, tokens, width, more) => {
-                ((*model).to_owned(), (*tensor).to_owned(), tokens, width, *more)
+            Activation::Output(tensor, tokens, width, more, other) => {
+                self.tap(other);
+                ((*model).to_owned(), tensor, tokens, width, *more)
             }
-            Activation::Tap(tensor, tokens, width) => {
-                let shape = if *model == "noise" { " --shape tokens=1,3" } else { "" };
-                let out = format!("{model}-tapped.onnx");
-                self.runs(&format!(
-                    "model tap {model}.onnx --tensor {tensor} --pool none --out {out}{shape}"
-                ));
-                (format!("{model}-tapped"), (*tensor).to_owned(), tokens, width, "")
-            }
+            Activation::Tap(tensor, tokens, width) => (self.tap(tensor), tensor, tokens, width, ""),
         };
         let digest = |name: &str| aegis_files::sha256(&self.place.join(name)).unwrap();
         let mut text =
@@ -241,6 +239,16 @@ impl Journey<'_> {
         text += &format!("[chunk]\ntensor = \"actions\"\nhorizon = {horizon}\nwidth = 7\n{more}\n");
         text += &format!("[activation]\ntensor = \"{tensor}\"\ntokens = {tokens}\nwidth = {width}\n{axis}\n");
         std::fs::write(self.place.join("policy.toml"), text).unwrap();
+    }
+
+    /// Makes a tensor an output of a copy of the graph; returns the copy's name.
+    fn tap(&self, tensor: &str) -> String {
+        let model = self.kind.model;
+        // The number of tokens is free in this graph, and a sample needs one.
+        let shape = if model == "noise" { " --shape tokens=1,3" } else { "" };
+        let out = format!("{model}-tapped");
+        self.runs(&format!("model tap {model}.onnx --tensor {tensor} --pool none --out {out}.onnx{shape}"));
+        out
     }
 
     /// Writes the card of a strong policy, which has to be another model.
@@ -324,6 +332,7 @@ impl Journey<'_> {
         self.runs(
             "probe fit --plan plan.toml --discovery discovery.parquet --calibration calibration.parquet",
         );
+        self.runs("probe eval --plan plan.toml --discovery discovery.parquet --episodes calibration.parquet --range calibration");
         self.runs("plan register plan.toml");
         let ran = self.runs("experiment run --plan plan.toml --out run");
         self.runs("experiment report --plan plan.toml run");

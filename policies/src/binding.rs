@@ -19,6 +19,8 @@ pub(crate) struct Binding {
     binding: IoBinding,
     inputs: Vec<Bound>,
     outputs: Vec<Bound>,
+    /// For each output that is read, which of the bound ones it is: two that have one name are one tensor.
+    places: Vec<usize>,
     on_device: bool,
 }
 
@@ -94,7 +96,13 @@ impl Binding {
     ) -> ort::Result<Self> {
         let mut binding = session.create_binding()?;
         let inputs: Vec<Bound> = inputs.iter().map(Bound::new).collect::<ort::Result<_>>()?;
-        let mut outputs: Vec<Bound> = outputs.iter().map(Bound::new).collect::<ort::Result<_>>()?;
+        let (mut different, mut places): (Vec<&TensorSpec<'_>>, Vec<usize>) = (Vec::new(), Vec::new());
+        for output in outputs {
+            let known = different.iter().position(|other| other.name == output.name);
+            places.push(known.unwrap_or(different.len()));
+            different.extend(known.is_none().then_some(output));
+        }
+        let mut outputs: Vec<Bound> = different.into_iter().map(Bound::new).collect::<ort::Result<_>>()?;
         if !on_device {
             for input in &inputs {
                 binding.bind_input(input.name.as_str(), &input.tensor)?;
@@ -103,7 +111,7 @@ impl Binding {
         for output in &mut outputs {
             binding.bind_output(output.name.as_str(), &mut output.tensor)?;
         }
-        Ok(Self { binding, inputs, outputs, on_device })
+        Ok(Self { binding, inputs, outputs, places, on_device })
     }
 
     /// Writes the numbers of the input with this index in the list of inputs, each rounded to the tensor's element type.
@@ -132,6 +140,15 @@ impl Binding {
         bound.check(bytes.len())?;
         let (_, target) = bound.tensor.try_extract_tensor_mut::<u8>().map_err(backend)?;
         target.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Writes the numbers of the input with this index, whose element type is `float32`.
+    pub(crate) fn write_singles(&mut self, input: usize, numbers: &[f32]) -> Result<(), PolicyError> {
+        let bound = self.input(input)?;
+        bound.check(numbers.len())?;
+        let (_, target) = bound.tensor.try_extract_tensor_mut::<f32>().map_err(backend)?;
+        target.copy_from_slice(numbers);
         Ok(())
     }
 
@@ -173,7 +190,7 @@ impl Binding {
 
     /// Appends the numbers, after the last run, of the output with this index in the list of outputs.
     pub(crate) fn read(&self, output: usize, numbers: &mut Vec<f64>) -> Result<(), PolicyError> {
-        match self.outputs.get(output) {
+        match self.places.get(output).and_then(|place| self.outputs.get(*place)) {
             Some(bound) => bound.append_to(numbers),
             None => Err(PolicyError::Backend(format!("no output {output} is bound"))),
         }

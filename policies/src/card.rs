@@ -9,14 +9,13 @@ use aegis_core::feature::OBJECT_PREFIX;
 use aegis_files::{mistaken, read_text, same_digest, sha256_of};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use tokenizers::Tokenizer;
 
 use crate::external::{self, ExternalError};
 use crate::inputs::{
     ConstantInput, ImageInput, Input, MaskInput, Numbers, Resize, TokensInput, VectorInput, check_clip,
 };
 use crate::layout::Layout;
-use crate::tokens;
+use crate::tokens::{self, Vocabulary};
 
 /// Largest number of values of one tensor that a policy reads or returns.
 pub(crate) const MOST_VALUES: usize = 1 << 26;
@@ -286,8 +285,10 @@ impl ModelCard {
     pub fn load(path: &Path) -> Result<Self, CardError> {
         let text = read_text(path).map_err(|source| CardError::Read { path: path.to_owned(), source })?;
         check_filled_in(path, &text)?;
-        let mut card: Self = toml::from_str(&text)
-            .map_err(|source| CardError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let mut card: Self = toml::from_str(&text).map_err(|source| match unread_input(&text) {
+            Some(reason) => CardError::Inputs { path: path.to_owned(), reason },
+            None => CardError::Parse { path: path.to_owned(), source: Box::new(source) },
+        })?;
         card.path = path.to_owned();
         card.take_older_form()?;
         card.check_sizes()?;
@@ -360,7 +361,7 @@ impl ModelCard {
     ///
     /// # Errors
     /// [`CardError`] for a file that is missing, does not match its digest or is no tokenizer.
-    pub(crate) fn tokenizers(&self) -> Result<Vec<Option<(Arc<Tokenizer>, Option<u32>)>>, CardError> {
+    pub(crate) fn tokenizers(&self) -> Result<Vec<Option<Vocabulary>>, CardError> {
         let read = self.inputs.iter().enumerate().map(|(index, input)| {
             let Input::Tokens(TokensInput { tokenizer, sha256, .. }) = input else { return Ok(None) };
             let path = self.path.with_file_name(tokenizer);
@@ -369,7 +370,7 @@ impl ModelCard {
                 path: self.path.clone(),
                 reason: format!("{}.tokenizer: {reason}", self.place(index)),
             };
-            tokens::read(&path, &bytes).map(Some).map_err(wrong)
+            Vocabulary::read(&path, &bytes).map(Some).map_err(wrong)
         });
         read.collect()
     }
@@ -542,6 +543,14 @@ impl ModelCard {
             Some(GripperSpec { value, .. }) if value >= width => {
                 Err(format!("chunk.gripper.value: found {value}; valid is 0 to {}", width - 1))
             }
+            Some(GripperSpec { threshold, closed, open, .. })
+                if ![threshold, closed, open].iter().all(|number| number.is_finite()) || closed == open =>
+            {
+                Err(format!(
+                    "chunk.gripper: found threshold {threshold}, closed {closed}, open {open}; valid are finite numbers, \
+                     and closed another than open"
+                ))
+            }
             _ => Ok(()),
         }
     }
@@ -640,6 +649,17 @@ impl ModelCard {
     pub fn weights_path(&self) -> PathBuf {
         self.path.with_file_name(&self.file)
     }
+}
+
+/// Returns which input of a card cannot be read, and why: the reader of the whole card names only the first input's line.
+fn unread_input(text: &str) -> Option<String> {
+    let table: toml::Table = text.parse().ok()?;
+    let inputs = table.get("inputs")?.as_array()?;
+    inputs.iter().enumerate().find_map(|(index, input)| {
+        let error = input.clone().try_into::<Input>().err()?;
+        let tensor = input.get("tensor").map_or(String::new(), |tensor| format!(" (tensor {tensor})"));
+        Some(format!("inputs[{index}]{tensor}: {}", error.message()))
+    })
 }
 
 /// Refuses a card with a text that begins with TODO, as `aegis model card` writes for what it cannot infer.

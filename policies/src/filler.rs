@@ -2,7 +2,6 @@
 //! one inference of an episode to the next.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use aegis_core::feature::{FeatureKind, Schema};
 use aegis_core::{Observation, PolicyError};
@@ -10,12 +9,11 @@ use ort::value::TensorElementType;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
-use tokenizers::Tokenizer;
 
 use crate::binding::Binding;
 use crate::image::Picture;
 use crate::inputs::{ImageInput, Input, TokensInput, VectorInput};
-use crate::tokens::Tokens;
+use crate::tokens::{Tokens, Vocabulary};
 use crate::vector::BoundVector;
 
 /// Filler of one input.
@@ -29,6 +27,8 @@ pub(crate) enum Filler {
         /// Values of the observations before the newest, oldest first.
         earlier: VecDeque<Vec<f64>>,
         values: Vec<f64>,
+        /// Values of one observation, for a tensor of `float32`.
+        single: Vec<f32>,
     },
     /// A camera's picture.
     Image(Box<Picture>),
@@ -54,7 +54,7 @@ impl Filler {
         schema: &Schema,
         (len, kind): (usize, Option<TensorElementType>),
         output: usize,
-        tokens: Option<(&TokensInput, &(Arc<Tokenizer>, Option<u32>))>,
+        tokens: Option<(&TokensInput, &Vocabulary)>,
     ) -> Result<Self, String> {
         Ok(match input {
             Input::Tokens(_) | Input::Mask(_) => {
@@ -72,7 +72,7 @@ impl Filler {
                     ));
                 }
                 let (values, earlier) = (Vec::with_capacity(len), VecDeque::with_capacity(*history));
-                Self::Vector { bound, history: *history, earlier, values }
+                Self::Vector { bound, history: *history, earlier, values, single: Vec::new() }
             }
             Input::Image(spec) => {
                 check_camera(spec, schema)?;
@@ -105,7 +105,12 @@ impl Filler {
         seed: u64,
     ) -> Result<(), PolicyError> {
         match self {
-            Self::Vector { bound, history, earlier, values } => {
+            Self::Vector { bound, history, earlier, values, single } => {
+                if *history == 1 && binding.kind(input) == Some(TensorElementType::Float32) {
+                    single.clear();
+                    bound.encode(observation, single)?;
+                    return binding.write_singles(input, single);
+                }
                 values.clear();
                 if *history == 1 {
                     bound.encode(observation, values)?;

@@ -81,10 +81,10 @@ impl Layout {
     /// [`PolicyError::Observation`] where the plant does not offer what the layout reads.
     pub fn encode(self, observation: &Observation) -> Result<Vec<f32>, PolicyError> {
         let input = VectorInput { tensor: String::new(), shape: Vec::new(), terms: self.terms(), history: 1 };
-        let bound = BoundVector::bind(&input, &observation.schema).map_err(PolicyError::Observation)?;
+        let mut bound = BoundVector::bind(&input, &observation.schema).map_err(PolicyError::Observation)?;
         let mut values = Vec::with_capacity(bound.width());
         bound.encode(observation, &mut values)?;
-        Ok(values.into_iter().map(|value| value as f32).collect())
+        Ok(values)
     }
 }
 

@@ -31,7 +31,7 @@ mod signature;
 pub mod sketch;
 pub mod tap;
 mod tokens;
-mod vector;
+pub mod vector;
 
 pub use card::{CardError, ModelCard};
 pub use onnx::OnnxPolicy;

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use aegis_core::{Frame, Inference, Observation, Policy, PolicyError, Schema};
 use ort::session::{RunOptions, Session};
 use ort::value::TensorElementType;
-use tokenizers::Tokenizer;
 
 use crate::binding::{Binding, backend};
 use crate::card::{ModelCard, Weights};
@@ -22,6 +21,7 @@ use crate::provider::{self, Selected};
 use crate::runtime::{OnnxRuntime, OpenError};
 use crate::session_options::{Provider, ProviderChoice};
 use crate::signature::bound_tensors;
+use crate::tokens::Vocabulary;
 
 /// A policy: a model with its session and its card.
 pub struct OnnxPolicy {
@@ -37,8 +37,8 @@ pub struct OnnxPolicy {
     /// Filler of each input, bound to `schema`; empty before the first plant.
     fillers: Vec<Filler>,
     schema: Option<Arc<Schema>>,
-    /// Tokenizer of each input that has one, with its token for padding.
-    tokenizers: Vec<Option<(Arc<Tokenizer>, Option<u32>)>>,
+    /// Tokenizer of each input that has one.
+    tokenizers: Vec<Option<Vocabulary>>,
     /// Seed of the episode's noise.
     seed: u64,
     /// Whether an inference was interrupted on a device, which may still be writing its result.
@@ -218,6 +218,21 @@ impl OnnxPolicy {
             filler.fill(&mut self.binding, index, observation, self.seed)?;
         }
         self.written()
+    }
+
+    /// Returns the tokens of an instruction, as text, for the input of tokens with this tensor.
+    ///
+    /// # Errors
+    /// [`PolicyError::Observation`] where the tokenizer refuses the instruction.
+    pub fn tokens(&self, tensor: &str, instruction: &str) -> Result<String, PolicyError> {
+        let of = |(index, input): (usize, &Input)| {
+            input.tokens().filter(|tokens| tokens.tensor == tensor).map(|tokens| (index, tokens.clone()))
+        };
+        let Some((index, spec)) = self.card.inputs.iter().enumerate().find_map(of) else {
+            return Ok(String::new());
+        };
+        let Some(vocabulary) = &self.tokenizers[index] else { return Ok(String::new()) };
+        vocabulary.shown(&spec, instruction)
     }
 
     /// Returns the values that were written last to every input tensor, in the order of the card.

@@ -24,7 +24,7 @@ const FILLED: [TensorElementType; 8] = [
     TensorElementType::Bool,
 ];
 /// Element types of outputs that are read.
-const READ: [TensorElementType; 4] = [
+pub(crate) const READ: [TensorElementType; 4] = [
     TensorElementType::Float32,
     TensorElementType::Float64,
     TensorElementType::Float16,
@@ -123,6 +123,9 @@ fn checked_input<'a>(
         other if !other.shape().is_empty() => Some(other.shape().iter().map(|size| *size as i64).collect()),
         _ => None,
     };
+    if let Some(shape) = expected.as_ref().filter(|shape| shape.first().is_some_and(|batch| *batch != 1)) {
+        return Err(wrong(format!("shape: found {shape:?}; valid begins with 1, the batch")));
+    }
     let only = match input {
         Input::Image(_) if card.is_of_older_form() => Some(TensorElementType::Uint8),
         Input::Vector(_) if card.is_of_older_form() => Some(TensorElementType::Float32),
@@ -170,6 +173,12 @@ fn checked_output<'a>(
     shapes: &[Vec<i64>],
 ) -> Result<TensorSpec<'a>, OpenError> {
     let found = outlet(card, session.outputs(), (format!("{field}.tensor"), "output", name))?;
+    if session.inputs().iter().any(|input| input.name() == name) {
+        let reason = format!(
+            "{name:?} is an input of the graph that it returns as it is; valid is an output that a node makes"
+        );
+        return Err(OpenError::Input { path: card.path.clone(), field: field.to_owned(), reason });
+    }
     if let ValueType::Tensor { ty, shape: graph, .. } = found.dtype()
         && READ.contains(ty)
         && let Some(shape) = shapes.iter().find(|shape| fits(shape, graph))
@@ -213,6 +222,14 @@ fn checked_activation<'a>(
     let whole: Vec<i64> = dimensions.iter().map(|size| (*size).max(1)).collect();
     let others: i64 =
         whole.iter().enumerate().filter(|(axis, _)| *axis != features).map(|(_, size)| size).product();
+    if axis.is_some() && (whole.get(features) != Some(&width) || others != tokens) {
+        return Err(OpenError::Shape {
+            path: card.path.clone(),
+            field: "activation".into(),
+            found: format!("{tokens} tokens of width {width} along axis {features}"),
+            valid: described(found.dtype()),
+        });
+    }
     if axis.is_some() || ![2, 3].contains(&whole.len()) {
         shapes = if whole.get(features) == Some(&width) && others == tokens { vec![whole] } else { shapes };
     }

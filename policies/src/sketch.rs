@@ -8,7 +8,7 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::graph::{Graph, GraphError};
 use crate::runtime::OnnxRuntime;
-use crate::signature::described;
+use crate::signature::{READ, described};
 use crate::tap;
 
 /// Terms that public policies for LIBERO read as their state: 8 values.
@@ -36,7 +36,9 @@ struct End {
 impl End {
     fn of(outlet: &Outlet) -> Option<Self> {
         let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else { return None };
-        let text = described(outlet.dtype());
+        // A name of an axis may hold anything.
+        let text =
+            described(outlet.dtype()).replace(|letter: char| letter.is_control() || letter == '"', "?");
         Some(Self { name: outlet.name().to_owned(), element: *ty, shape: shape.to_vec(), text })
     }
 
@@ -151,7 +153,7 @@ fn shape_text(input: &End) -> String {
     if input.inner().iter().all(|size| *size > 0) {
         return String::new();
     }
-    format!("shape = \"TODO: sizes for {}, such as [1, 48]\"\n", input.text)
+    format!("shape = {}\n", quoted(&format!("TODO: sizes for {}, such as [1, 48]", input.text)))
 }
 
 fn image_text(input: &End, layout: &str, [height, width]: [i64; 2], cameras: &mut Vec<&str>) -> String {
@@ -180,14 +182,14 @@ fn image_text(input: &End, layout: &str, [height, width]: [i64; 2], cameras: &mu
 }
 
 fn vector_text(input: &End, schema: &Schema) -> String {
-    let width = input.inner().last().copied().unwrap_or(0);
+    let width = input.inner().last().copied().filter(|width| *width > 0);
     let past = match input.inner() {
         [rows, _] if *rows > 1 => format!("history = {rows}\n"),
         _ => String::new(),
     };
     let has = |name: &str, size: usize| schema.range(name).is_some_and(|range| range.len() == size);
     let is_public = PUBLIC_STATE.iter().all(|(name, size, _)| has(name, *size));
-    let terms = if width == 8 && is_public {
+    let terms = if width == Some(8) && is_public {
         let lines = PUBLIC_STATE.map(|(name, _, more)| format!("    {{ feature = \"{name}\"{more} }},\n"));
         format!(
             "# As public policies for LIBERO read them; check the order against the training code.\nterms = [\n{}]\n",
@@ -195,6 +197,7 @@ fn vector_text(input: &End, schema: &Schema) -> String {
         )
     } else {
         let offers: Vec<String> = schema.ranges().map(|(feature, _)| feature.to_string()).collect();
+        let width = width.map_or("the".into(), |width| width.to_string());
         let text = format!(
             "TODO: features that give {width} values in the policy's order; the plant offers {}",
             offers.join(", ")
@@ -207,14 +210,17 @@ fn vector_text(input: &End, schema: &Schema) -> String {
 /// Returns the output that is most likely the chunk: one named after actions, else one as wide as the plant's actions.
 fn chunk_of<'a>(outputs: &'a [End], schema: &Schema) -> Option<&'a End> {
     let width = schema.actions().len() as i64;
-    let named = outputs.iter().find(|end| end.has(&OF_ACTIONS));
-    let wide = outputs.iter().find(|end| width > 0 && end.shape.last() == Some(&width));
-    named.or(wide).or(outputs.first())
+    let mut read = outputs.iter().filter(|end| READ.contains(&end.element));
+    let named = read.clone().find(|end| end.has(&OF_ACTIONS));
+    let wide = read.clone().find(|end| width > 0 && end.shape.last() == Some(&width));
+    named.or(wide).or(read.next())
 }
 
 fn chunk_text(chunk: Option<&End>, schema: &Schema) -> String {
-    let (name, kind) =
-        chunk.map_or(("TODO: the graph's output of actions", ""), |end| (&end.name, &end.text));
+    let (name, kind) = chunk
+        .map_or(("TODO: an output of floating-point numbers, which the graph lacks", ""), |end| {
+            (&end.name, &end.text)
+        });
     let size = |size: Option<i64>, what: &str| match size {
         Some(size) if size > 0 => size.to_string(),
         _ => quoted(&format!("TODO: {what}")),

@@ -12,17 +12,45 @@ use crate::inputs::{PaddingSide, TokensInput};
 /// Place of the instruction in a template.
 const INSTRUCTION: &str = "{instruction}";
 
-/// Reads a tokenizer, without its own padding and truncation: the card says how long the tensor is.
-///
-/// # Errors
-/// What is wrong with the file.
-pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<(Arc<Tokenizer>, Option<u32>), String> {
-    let wrong = |error: &dyn std::fmt::Display| format!("{}: not a tokenizer.json: {error}", path.display());
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| wrong(&error))?;
-    let pad = tokenizer.get_padding().map(|padding| padding.pad_id);
-    tokenizer.with_padding(None);
-    tokenizer.with_truncation(None).map_err(|error| wrong(&error))?;
-    Ok((Arc::new(tokenizer), pad))
+/// A tokenizer without its own padding and truncation: the card says how long the tensor is.
+#[derive(Clone, Debug)]
+pub(crate) struct Vocabulary {
+    tokenizer: Arc<Tokenizer>,
+    /// Token for padding, where the file says one.
+    pad: Option<u32>,
+    /// Number of tokens to which the file cuts an instruction, where it does.
+    most: Option<usize>,
+}
+
+impl Vocabulary {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn read(path: &Path, bytes: &[u8]) -> Result<Self, String> {
+        let wrong =
+            |error: &dyn std::fmt::Display| format!("{}: not a tokenizer.json: {error}", path.display());
+        let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|error| wrong(&error))?;
+        let pad = tokenizer.get_padding().map(|padding| padding.pad_id);
+        let most = tokenizer.get_truncation().map(|truncation| truncation.max_length);
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|error| wrong(&error))?;
+        Ok(Self { tokenizer: Arc::new(tokenizer), pad, most })
+    }
+}
+
+impl Vocabulary {
+    /// Returns an instruction's tokens as text, for people.
+    ///
+    /// # Errors
+    /// [`PolicyError::Observation`] where the tokenizer refuses the instruction.
+    pub fn shown(&self, spec: &TokensInput, instruction: &str) -> Result<String, PolicyError> {
+        let text = spec.template.replace(INSTRUCTION, instruction);
+        let encoded = self.tokenizer.encode(text, spec.special_tokens);
+        let encoded = encoded.map_err(|error| PolicyError::Observation(error.to_string()))?;
+        let tokens = encoded.get_ids().iter().zip(encoded.get_tokens());
+        Ok(tokens.map(|(id, token)| format!("{token:?} {id}")).collect::<Vec<_>>().join(", "))
+    }
 }
 
 /// Checks a template.
@@ -36,7 +64,7 @@ pub(crate) fn check(spec: &TokensInput) -> Result<(), String> {
 /// Filler of a tensor of tokens or of its mask. The instruction is encoded anew only when it changes.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    tokenizer: Arc<Tokenizer>,
+    vocabulary: Vocabulary,
     spec: TokensInput,
     pad: f64,
     is_mask: bool,
@@ -50,19 +78,17 @@ impl Tokens {
     ///
     /// # Errors
     /// A tokenizer without a token for padding, where the card gives none.
-    pub fn new(
-        spec: &TokensInput,
-        (tokenizer, pad): &(Arc<Tokenizer>, Option<u32>),
-        is_mask: bool,
-    ) -> Result<Self, String> {
-        let Some(pad) = spec.pad.or(*pad) else {
-            let file = spec.tokenizer.display();
-            return Err(format!(
-                "pad: missing; valid is the number of the token for padding, which {file} does not say"
-            ));
+    pub fn new(spec: &TokensInput, vocabulary: &Vocabulary, is_mask: bool) -> Result<Self, String> {
+        let file = spec.tokenizer.display();
+        let Some(pad) = spec.pad.or(vocabulary.pad) else {
+            let valid = format!("the number of the token for padding, which {file} does not say");
+            return Err(format!("pad: missing; valid is {valid}"));
         };
-        let (tokenizer, spec) = (Arc::clone(tokenizer), spec.clone());
-        Ok(Self { tokenizer, spec, pad: f64::from(pad), is_mask, instruction: None, values: Vec::new() })
+        if vocabulary.tokenizer.id_to_token(pad).is_none() {
+            return Err(format!("pad: found {pad}; valid is the number of a token of {file}"));
+        }
+        let (vocabulary, spec) = (vocabulary.clone(), spec.clone());
+        Ok(Self { vocabulary, spec, pad: f64::from(pad), is_mask, instruction: None, values: Vec::new() })
     }
 
     /// Fills the tensor for an instruction.
@@ -87,12 +113,13 @@ impl Tokens {
         let failed =
             |reason: String| PolicyError::Observation(format!("instruction {instruction:?}: {reason}"));
         let text = self.spec.template.replace(INSTRUCTION, instruction);
-        let encoded = self.tokenizer.encode(text, self.spec.special_tokens);
+        let encoded = self.vocabulary.tokenizer.encode(text, self.spec.special_tokens);
         let encoded = encoded.map_err(|error| failed(error.to_string()))?;
         let ids = encoded.get_ids();
-        let Some(missing) = len.checked_sub(ids.len()) else {
+        let most = self.vocabulary.most.map_or(len, |most| most.min(len));
+        let Some(missing) = len.checked_sub(ids.len()).filter(|_| ids.len() <= most) else {
             let reason = format!(
-                "found {} tokens; valid is at most {len}, the length of {:?}",
+                "found {} tokens; valid is at most {most}, the length of {:?}",
                 ids.len(),
                 self.spec.tensor
             );

@@ -9,11 +9,50 @@ use nalgebra::{Quaternion, UnitQuaternion};
 
 use crate::inputs::{TASK, Term, Transform, VectorInput, check_clip};
 
+/// Number type of an encoded vector, to which doubles are rounded.
+pub trait Rounded: Copy {
+    /// Rounds a double.
+    fn of(value: f64) -> Self;
+}
+
+impl Rounded for f32 {
+    #[inline]
+    fn of(value: f64) -> Self {
+        value as Self
+    }
+}
+
+impl Rounded for f64 {
+    #[inline]
+    fn of(value: f64) -> Self {
+        value
+    }
+}
+
 /// A vector input bound to one schema.
 #[derive(Clone, Debug)]
-pub(crate) struct BoundVector {
+pub struct BoundVector {
     terms: Vec<BoundTerm>,
+    /// The same terms as steps that copy numbers.
+    steps: Vec<Step>,
     width: usize,
+    /// Number of values that an observation needs.
+    needs: usize,
+    /// Values of one term, before they are rounded.
+    exact: Vec<f64>,
+}
+
+/// One step of encoding. Steps fill the vector from its beginning, each where the one before ended.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Copies values by their places in the observation.
+    Copy(Vec<usize>),
+    /// Differences of two values.
+    Difference(Vec<[usize; 2]>),
+    /// First two columns of the rotation matrix of the quaternion at this place.
+    Rotation6d(usize),
+    /// Everything else, by the index of the term.
+    Term(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -31,6 +70,24 @@ enum Source {
     Values(Range<usize>),
 }
 
+impl BoundTerm {
+    /// Returns the step of a term that needs no arithmetic but a difference or a rotation.
+    fn step(&self, index: usize) -> Step {
+        let Term { transform, one_hot, scale, offset, clip, .. } = &self.spec;
+        let is_plain = one_hot.is_none() && scale.is_none() && offset.is_none() && clip.is_none();
+        match (&self.source, &self.minus, transform) {
+            (Source::Values(range), None, None) if is_plain => Step::Copy(range.clone().collect()),
+            (Source::Values(range), Some(minus), None) if is_plain => {
+                Step::Difference(range.clone().zip(minus.clone()).map(|(one, other)| [one, other]).collect())
+            }
+            (Source::Values(range), None, Some(Transform::Rotation6d)) if is_plain => {
+                Step::Rotation6d(range.start)
+            }
+            _ => Step::Term(index),
+        }
+    }
+}
+
 impl BoundVector {
     /// Binds the terms of an input to the features of a plant.
     ///
@@ -42,7 +99,14 @@ impl BoundVector {
         });
         let terms: Vec<BoundTerm> = bound.collect::<Result<_, _>>()?;
         let width = terms.iter().map(|term| term.width).sum();
-        Ok(Self { terms, width })
+        let mut steps: Vec<Step> = Vec::new();
+        for (index, term) in terms.iter().enumerate() {
+            match (steps.last_mut(), term.step(index)) {
+                (Some(Step::Copy(places)), Step::Copy(more)) => places.extend(more),
+                (_, step) => steps.push(step),
+            }
+        }
+        Ok(Self { terms, steps, width, needs: schema.width(), exact: Vec::new() })
     }
 
     /// Returns the number of values of one observation.
@@ -60,9 +124,71 @@ impl BoundVector {
     ///
     /// # Errors
     /// [`PolicyError::Observation`] for an index beyond a one-hot term's classes.
-    pub fn encode(&self, observation: &Observation, out: &mut Vec<f64>) -> Result<(), PolicyError> {
-        self.terms.iter().try_for_each(|term| term.encode(observation, out))
+    pub fn encode<T: Rounded>(
+        &mut self,
+        observation: &Observation,
+        out: &mut Vec<T>,
+    ) -> Result<(), PolicyError> {
+        let values = &observation.values[..];
+        if values.len() < self.needs {
+            return Err(PolicyError::Shape {
+                what: "observation".into(),
+                expected: format!("{} values", self.needs),
+                found: format!("{} values", values.len()),
+            });
+        }
+        out.reserve(self.width);
+        for step in &self.steps {
+            match step {
+                Step::Copy(places) => out.extend(places.iter().map(|place| T::of(values[*place]))),
+                Step::Difference(places) => {
+                    out.extend(places.iter().map(|[one, other]| T::of(values[*one] - values[*other])));
+                }
+                Step::Rotation6d(place) => {
+                    let columns = rotation_columns(std::array::from_fn(|part| values[place + part]));
+                    out.extend_from_slice(&columns.map(T::of));
+                }
+                Step::Term(index) => {
+                    self.exact.clear();
+                    self.terms[*index].encode(observation, &mut self.exact)?;
+                    out.extend(self.exact.iter().map(|value| T::of(*value)));
+                }
+            }
+        }
+        Ok(())
     }
+}
+
+/// Describes a term: its feature with unit, and every step that changes it.
+pub(crate) fn described(term: &Term, schema: &Schema) -> String {
+    let mut text = term.feature.clone();
+    if let Some([first, end]) = term.slice {
+        text += &format!("[{first}..{end}]");
+    }
+    let unit = schema.feature(&term.feature).map_or("", |feature| &feature.semantics);
+    if !unit.is_empty() {
+        text += &format!(" ({unit})");
+    }
+    if let Some(other) = &term.relative_to {
+        text += &format!(" less {other}");
+    }
+    match term.transform {
+        Some(Transform::AxisAngle) => text += " as a rotation vector",
+        Some(Transform::Rotation6d) => text += " as two columns of a matrix",
+        None => {}
+    }
+    if let Some(classes) = term.one_hot {
+        text += &format!(" as one of {classes}");
+    }
+    for (word, numbers) in [("times", &term.scale), ("plus", &term.offset)] {
+        if let Some(numbers) = numbers {
+            text += &format!(" {word} {:?}", numbers.values());
+        }
+    }
+    if let Some([low, high]) = term.clip {
+        text += &format!(" clipped to {low} and {high}");
+    }
+    text
 }
 
 /// Returns a label for each value of a vector input: feature and component, as the plant names them.
@@ -161,20 +287,21 @@ impl BoundTerm {
             let quaternion: [f64; 4] = [out[begin], out[begin + 1], out[begin + 2], out[begin + 3]];
             out.truncate(begin);
             match transform {
-                Transform::AxisAngle => out.extend(axis_angle(quaternion)),
-                Transform::Rotation6d => out.extend(rotation_columns(quaternion)),
+                Transform::AxisAngle => out.extend_from_slice(&axis_angle(quaternion)),
+                Transform::Rotation6d => out.extend_from_slice(&rotation_columns(quaternion)),
             }
         }
         if let Some(classes) = self.spec.one_hot {
             let index = out[begin];
-            out.truncate(begin);
             // Written so that NaN is refused too.
             let is_class = index >= 0.0 && index < classes as f64;
             if !is_class {
                 let (name, last) = (&self.spec.feature, classes.saturating_sub(1));
                 return Err(PolicyError::Observation(format!("{name}: found {index}; valid is 0 to {last}")));
             }
-            out.extend((0..classes).map(|class| f64::from(u8::from(class == index as usize))));
+            out[begin] = 0.0;
+            out.resize(begin + classes, 0.0);
+            out[begin + index as usize] = 1.0;
         }
         let Term { scale, offset, clip, .. } = &self.spec;
         for (component, value) in out[begin..].iter_mut().enumerate() {
@@ -201,6 +328,7 @@ fn read<'a>(observation: &'a Observation, range: &Range<usize>) -> Result<&'a [f
 }
 
 /// Returns the first two columns of the rotation matrix of a unit quaternion x, y, z, w.
+#[inline]
 fn rotation_columns([x, y, z, w]: [f64; 4]) -> [f64; 6] {
     let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
     let matrix = rotation.to_rotation_matrix();
@@ -250,8 +378,8 @@ mod tests {
     fn encoded(term: Term) -> Result<Vec<f64>, String> {
         let seen = observation();
         let input = VectorInput { tensor: "x".into(), shape: vec![], terms: vec![term], history: 1 };
-        let bound = BoundVector::bind(&input, &seen.schema)?;
-        let mut out = Vec::new();
+        let mut bound = BoundVector::bind(&input, &seen.schema)?;
+        let mut out: Vec<f64> = Vec::new();
         bound.encode(&seen, &mut out).map_err(|error| error.to_string())?;
         assert_eq!(out.len(), bound.width());
         Ok(out)

@@ -236,6 +236,33 @@ impl Schema {
         tensor.then(|| self.begins[index]..self.begins[index + 1])
     }
 
+    /// Returns what `later` announces otherwise under the same name, in words; `None` where both agree. A plant may offer other
+    /// features in another episode, but what a name stands for has to stay.
+    pub fn conflict(&self, later: &Self) -> Option<String> {
+        let listed = |names: &[Arc<str>]| names.join(", ");
+        for feature in &self.features {
+            let Some(other) = later.feature(&feature.name) else { continue };
+            if other.names != feature.names {
+                let (found, valid) = (listed(&other.names), listed(&feature.names));
+                return Some(format!(
+                    "{}: found components {found}; valid are {valid}, as before",
+                    feature.name
+                ));
+            }
+            if other != feature {
+                let (found, valid) = (&other.semantics, &feature.semantics);
+                return Some(format!("found {other} ({found}); valid is {feature} ({valid}), as before"));
+            }
+        }
+        if self.actions == later.actions {
+            return None;
+        }
+        let listed = |schema: &Self| {
+            schema.actions.iter().map(|channel| &*channel.name).collect::<Vec<_>>().join(", ")
+        };
+        Some(format!("channels: found {}; valid are {}, as before", listed(later), listed(self)))
+    }
+
     /// Returns each tensor feature with the place of its values in an observation.
     pub fn ranges(&self) -> impl Iterator<Item = (&Feature, Range<usize>)> {
         let all = self.features.iter().zip(self.begins.windows(2));
@@ -269,6 +296,24 @@ mod tests {
         assert_eq!((schema.range("eye"), schema.range("c")), (None, None));
         assert_eq!(schema.feature("eye").unwrap().to_string(), "eye[4, 6, 3]");
         assert_eq!(schema.ranges().map(|(_, range)| range).collect::<Vec<_>>(), [0..2, 2..5]);
+    }
+
+    #[test]
+    fn what_a_name_stands_for_stays_and_other_features_may_come_and_go() {
+        let schema = |features: Vec<Feature>| Schema::new(features, Vec::new()).unwrap();
+        let before = schema(vec![feature("a", 2), feature("b", 3)]);
+        assert_eq!(before.conflict(&schema(vec![feature("c", 1), feature("a", 2)])), None);
+        let turned = Feature { names: vec!["1".into(), "0".into()], ..feature("a", 2) };
+        let error = before.conflict(&schema(vec![turned])).unwrap();
+        assert_eq!(error, "a: found components 1, 0; valid are 0, 1, as before");
+        let unit = Feature { semantics: "deg".into(), ..feature("a", 2) };
+        assert!(
+            before.conflict(&schema(vec![unit])).unwrap().contains("found a[2] (deg); valid is a[2] (rad)")
+        );
+        let channel =
+            ActionChannel { name: "x".into(), semantics: "".into(), bounds: [-1.0, 1.0], still: None };
+        let moved = Schema::new(vec![feature("a", 2)], vec![channel]).unwrap();
+        assert!(before.conflict(&moved).unwrap().contains("channels: found x; valid are , as before"));
     }
 
     #[test]

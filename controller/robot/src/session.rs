@@ -3,12 +3,12 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use aegis_core::control::ControllerConfig;
-use aegis_core::{Observation, Policy, Start};
+use aegis_core::{Observation, Policy, Schema, Start};
 use aegis_link::{Claimant, CommandSender, FreeRunningPlant, RemotePolicy, Timeouts};
 use aegis_policies::{OnnxPolicy, OnnxRuntime};
 use aegis_runtime::{
@@ -61,6 +61,8 @@ pub struct RobotSession {
     told: Arc<AtomicBool>,
     /// Where a dry run records its commands instead of sending them; `None` where commands are sent.
     unsent: Option<Arc<Mutex<Unsent>>>,
+    /// What the plant announced at the first reset.
+    announced: OnceLock<Arc<Schema>>,
 }
 
 /// Commands that a dry run did not send.
@@ -169,6 +171,7 @@ impl RobotSession {
             max_age: recipe.settings.max_age(),
             told: Arc::default(),
             unsent: None,
+            announced: OnceLock::new(),
         };
         Ok((robot_session, records))
     }
@@ -246,9 +249,14 @@ impl RobotSession {
     /// Resets the plant and waits until both policies have warmed up for the new episode. Returns the episode's number.
     ///
     /// # Errors
-    /// A reset that fails, a policy that does not warm up within a minute, or a run that was asked to end meanwhile.
+    /// A reset that fails, a plant that announces something else than in the first episode, a policy that does not warm up within a minute, or a run that was asked to end meanwhile.
     pub fn reset(&self, plant: &mut FreeRunningPlant, start: Start) -> Result<u64, Failure> {
         let (episode, observation) = plant.reset(start).or_exit(Exit::Failed)?;
+        let announced = self.announced.get_or_init(|| Arc::clone(&observation.schema));
+        if let Some(conflict) = announced.conflict(&observation.schema) {
+            let what = "the plant announces something else than in the first episode";
+            return Err(failure(Exit::Failed, format!("{what}: {conflict}")));
+        }
         self.listener.begin(episode, plant.stamp_ns(), observation);
         let begin = Instant::now();
         while !self.inference_workers.iter().all(|thinker| thinker.is_ready(episode)) {

@@ -84,10 +84,65 @@ pub fn dead_inputs(
         }
     }
     if findings.is_empty() {
+        findings.extend(unread_features(policy, observations)?);
+    }
+    if findings.is_empty() {
         let from = observations.len();
         let text =
             format!("{living} values and pictures, and each changes the action; from {from} observations");
         findings.push(Finding::new(CHECK, Verdict::Good, text));
+    }
+    Ok(findings)
+}
+
+/// Finds features that the card reads and that never change an executed action, by what the card does before or after the graph: a
+/// scale of 0, a difference of a feature and itself, a clip that leaves one value.
+fn unread_features(
+    policy: &mut OnnxPolicy,
+    observations: &[Observation],
+) -> Result<Vec<Finding>, PolicyError> {
+    let mut names: Vec<String> = Vec::new();
+    for input in &policy.card().inputs {
+        let Input::Vector(spec) = input else { continue };
+        for term in &spec.terms {
+            if !names.contains(&term.feature) {
+                names.push(term.feature.clone());
+            }
+        }
+    }
+    let mut findings = Vec::new();
+    for name in names {
+        let mut matters = false;
+        for observation in observations {
+            let Some(range) = observation.schema.range(&name) else {
+                matters = true;
+                break;
+            };
+            policy.begin(0);
+            let before = policy.infer(observation)?.chunk;
+            for (component, change) in
+                range.clone().flat_map(|component| CHANGES.map(|change| (component, change)))
+            {
+                let mut seen = observation.clone();
+                let value = &mut seen.values[component];
+                *value += change * value.abs().max(1.0);
+                policy.begin(0);
+                // A chunk that is refused is another one too.
+                matters = !policy.infer(&seen).is_ok_and(|inference| inference.chunk == before);
+                if matters {
+                    break;
+                }
+            }
+            if matters {
+                break;
+            }
+        }
+        if !matters {
+            let text = format!(
+                "{name}: no change of it changes an executed action; look at scale, offset, clip and gripper of the card"
+            );
+            findings.push(Finding::new(CHECK, Verdict::Fault, text));
+        }
     }
     Ok(findings)
 }

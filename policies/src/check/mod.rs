@@ -10,10 +10,11 @@ pub mod influence;
 pub mod recorded;
 pub mod seam;
 
-use aegis_core::{Observation, Policy, PolicyError};
+use aegis_core::{ActionChannel, Observation, Policy, PolicyError};
 use serde::Serialize;
 
-use crate::inputs::Input;
+use crate::card::GripperSpec;
+use crate::inputs::{Input, Rotation};
 use crate::onnx::OnnxPolicy;
 use crate::vector;
 
@@ -73,11 +74,7 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
     for input in &policy.card().inputs {
         let text = match input {
             Input::Vector(spec) => {
-                let terms = spec.terms.iter().map(|term| {
-                    let unit = schema.feature(&term.feature).map_or("", |feature| &feature.semantics);
-                    let unit = if unit.is_empty() { String::new() } else { format!(" ({unit})") };
-                    format!("{}{unit}", term.feature)
-                });
+                let terms = spec.terms.iter().map(|term| vector::described(term, schema));
                 let past = if spec.history > 1 {
                     format!(", {} observations, oldest first", spec.history)
                 } else {
@@ -86,9 +83,14 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
                 format!("{}{past}", terms.collect::<Vec<_>>().join(", "))
             }
             Input::Image(spec) => {
-                format!("camera {}, {}×{} pixels", spec.camera, spec.width, spec.height)
+                let turned = if spec.rotate == Rotation::Half { ", turned by 180°" } else { "" };
+                let mirrored = if spec.flip { ", mirrored" } else { "" };
+                format!("camera {}, {}×{} pixels{turned}{mirrored}", spec.camera, spec.width, spec.height)
             }
-            Input::Tokens(spec) => format!("the instruction, by {}", spec.tokenizer.display()),
+            Input::Tokens(spec) => {
+                let tokens = policy.tokens(&spec.tensor, &observation.instruction)?;
+                format!("{:?}, by {}: {tokens}", &*observation.instruction, spec.tokenizer.display())
+            }
             Input::Mask(spec) => format!("which values of {} are tokens", spec.of),
             Input::Noise(_) => "standard normal noise".into(),
             Input::State(spec) => format!("output {} of the previous inference", spec.output),
@@ -102,14 +104,69 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
         let text = "the plant announces no names of its channels: the order of the policy's values is taken on trust";
         (Verdict::Warning, text.to_owned())
     } else {
-        let names = |channel: &aegis_core::ActionChannel| {
+        let named = |channel: &ActionChannel| {
             let unit = &channel.semantics;
             if unit.is_empty() { channel.name.to_string() } else { format!("{} ({unit})", channel.name) }
         };
-        let all = channels.iter().map(names).collect::<Vec<_>>().join(", ");
-        (Verdict::Good, format!("{} -> {all}", chunk.tensor))
+        // In the policy's order: the card's names, or the plant's.
+        let all: Vec<String> = if chunk.names.is_empty() {
+            channels.iter().map(named).collect()
+        } else {
+            let of = |name: &String| channels.iter().find(|channel| *channel.name == **name).map(named);
+            chunk.names.iter().filter_map(of).collect()
+        };
+        let mut text = format!("{} -> {}", chunk.tensor, all.join(", "));
+        for (field, numbers) in [("scale", &chunk.scale), ("offset", &chunk.offset)] {
+            if let Some(numbers) = numbers {
+                text += &format!("; {field} {:?}", numbers.values());
+            }
+        }
+        if let Some([low, high]) = chunk.clip {
+            text += &format!("; clipped to {low} and {high}");
+        }
+        if let Some(GripperSpec { value, threshold, closed, open }) = &chunk.gripper {
+            text += &format!("; value {value} becomes {closed} above {threshold}, else {open}");
+        }
+        (Verdict::Good, text)
     };
     findings.push(Finding::new(CHECK, verdict, text));
+    Ok(findings)
+}
+
+/// Checks that equal inputs give equal actions, and that actions are within the bounds of the plant's channels.
+///
+/// # Errors
+/// [`PolicyError`] of an inference that fails.
+pub fn actions(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<Vec<Finding>, PolicyError> {
+    const CHECK: &str = "actions";
+    let mut findings = Vec::new();
+    for observation in observations {
+        policy.begin(0);
+        let tensors = policy.encode(observation)?;
+        let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+        let (first, again) = (bits(policy.respond(&tensors)?), bits(policy.respond(&tensors)?));
+        if first != again {
+            let text = "the graph gives different actions for equal inputs: it draws random numbers of its own. Export it without \
+                        them, or with the noise as an input";
+            findings.push(Finding::new(CHECK, Verdict::Fault, text));
+            return Ok(findings);
+        }
+        policy.begin(0);
+        let chunk = policy.infer(observation)?.chunk;
+        for step in 0..chunk.horizon() {
+            let channels = observation.schema.actions().iter().zip(chunk.action(step).unwrap_or_default());
+            for (ActionChannel { name, bounds: [low, high], .. }, value) in channels {
+                if value < low || value > high {
+                    let text =
+                        format!("{name}: found {value} in step {step}; the plant executes {low} to {high}");
+                    findings.push(Finding::new(CHECK, Verdict::Warning, text));
+                    return Ok(findings);
+                }
+            }
+        }
+    }
+    let text = "equal inputs give equal actions, and all are within the plant's bounds";
+    findings.push(Finding::new(CHECK, Verdict::Good, text));
     Ok(findings)
 }
 

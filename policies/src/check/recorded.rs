@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use aegis_core::PolicyError;
@@ -14,6 +15,8 @@ use crate::check::{Finding, Tensors, Verdict};
 use crate::inputs::{ImageInput, Input, PixelLayout};
 use crate::onnx::OnnxPolicy;
 
+/// Largest number of bytes of one array.
+const MOST_BYTES: u64 = 1 << 30;
 /// Name under which actions may stand in the file, beside that of the graph's output.
 const ACTION: &str = "action";
 /// Largest difference of actions, as a share of the largest action or of 1, that counts as agreement.
@@ -40,6 +43,8 @@ pub struct RecordingError {
 pub struct Recording {
     rows: usize,
     arrays: BTreeMap<String, Vec<Vec<f64>>>,
+    /// Sizes of one row of each array, without those of 1.
+    shapes: BTreeMap<String, Vec<usize>>,
 }
 
 impl Recording {
@@ -53,11 +58,12 @@ impl Recording {
         let file = File::open(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
         let not_npz =
             |error: &dyn std::fmt::Display| wrong(format!("not an .npz file of numpy.savez: {error}"));
+        check_sizes(&file).map_err(&wrong)?;
         let mut archive = NpzReader::new(file).map_err(|error| not_npz(&error))?;
         let names = archive.names().map_err(|error| not_npz(&error))?;
         let known: Vec<&str> =
             (card.inputs.iter().map(Input::tensor)).chain([card.chunk.tensor.as_str(), ACTION]).collect();
-        let mut arrays = BTreeMap::new();
+        let (mut arrays, mut shapes) = (BTreeMap::new(), BTreeMap::new());
         for entry in &names {
             let name = entry.trim_end_matches(".npy");
             if !known.contains(&name) {
@@ -72,6 +78,8 @@ impl Recording {
                     array.shape()
                 )));
             }
+            let inner = array.shape()[1..].iter().copied().filter(|size| *size != 1).collect();
+            shapes.insert(name.to_owned(), inner);
             let values: Vec<f64> = array.iter().copied().collect();
             let size = values.len() / rows;
             arrays
@@ -86,8 +94,56 @@ impl Recording {
             let reason = format!("array {name}: found {} rows; valid is {rows}, as {first} has", other.len());
             return Err(wrong(reason));
         }
-        Ok(Self { rows, arrays })
+        Ok(Self { rows, arrays, shapes })
     }
+}
+
+/// Checks that each array has as many bytes as its header says, before memory is taken for it.
+fn check_sizes(file: &File) -> Result<(), String> {
+    let not_npz = |error: &dyn std::fmt::Display| format!("not an .npz file of numpy.savez: {error}");
+    let mut archive = zip::ZipArchive::new(file).map_err(|error| not_npz(&error))?;
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|error| not_npz(&error))?;
+        let (name, size) = (entry.name().to_owned(), entry.size());
+        if size > MOST_BYTES {
+            return Err(format!(
+                "array {name}: found {size} bytes; valid is at most {MOST_BYTES}: record fewer inferences"
+            ));
+        }
+        let header = announced_values(&mut entry)
+            .ok_or_else(|| not_npz(&format!("array {name} has no header of numpy's")))?;
+        if header > u128::from(size) {
+            return Err(format!(
+                "array {name}: its header says {header} values; valid is what its {size} bytes hold"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the number of values that the header of a `.npy` file announces. Source of the layout: NumPy, `numpy.lib.format`.
+fn announced_values(entry: &mut impl Read) -> Option<u128> {
+    let mut begin = [0; 8];
+    entry.read_exact(&mut begin).ok()?;
+    let length = match (&begin[..6], begin[6]) {
+        (b"\x93NUMPY", 1) => {
+            let mut bytes = [0; 2];
+            entry.read_exact(&mut bytes).ok()?;
+            usize::from(u16::from_le_bytes(bytes))
+        }
+        (b"\x93NUMPY", 2 | 3) => {
+            let mut bytes = [0; 4];
+            entry.read_exact(&mut bytes).ok()?;
+            usize::try_from(u32::from_le_bytes(bytes)).ok()?
+        }
+        _ => return None,
+    };
+    let mut text = vec![0; length.min(1 << 16)];
+    entry.read_exact(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    let shape = text.split("'shape':").nth(1)?.split('(').nth(1)?.split(')').next()?;
+    let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+    sizes.map(|size| size.parse::<u128>().ok()).try_fold(1_u128, |all, size| all.checked_mul(size?))
 }
 
 /// Reads an array of any of numpy's usual types as doubles.
@@ -116,10 +172,18 @@ fn numbers(archive: &mut NpzReader<File>, entry: &str) -> Result<ArrayD<f64>, St
 /// [`PolicyError`] of an inference that fails.
 pub fn actions_agree(policy: &mut OnnxPolicy, recording: &Recording) -> Result<Finding, PolicyError> {
     const CHECK: &str = "recorded actions";
-    let unknown = |text: String| Ok(Finding::new(CHECK, Verdict::Unknown, text));
+    // A recording was given to be compared with.
+    let uncompared = |missing: &str| {
+        let here = recording.arrays.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let text = format!("not compared: the file has no array {missing}; it has {here}");
+        Ok(Finding::new(CHECK, Verdict::Warning, text))
+    };
     let chunk = policy.card().chunk.clone();
     let Some(actions) = recording.arrays.get(&chunk.tensor).or_else(|| recording.arrays.get(ACTION)) else {
-        return unknown(format!("not compared: the file has no array {} or {ACTION}", chunk.tensor));
+        return uncompared(
+            if chunk.tensor == ACTION { ACTION.into() } else { format!("{} or {ACTION}", chunk.tensor) }
+                .as_str(),
+        );
     };
     let inputs = policy.card().inputs.clone();
     let first = policy.written()?;
@@ -133,7 +197,7 @@ pub fn actions_agree(policy: &mut OnnxPolicy, recording: &Recording) -> Result<F
                 return Ok(Finding::new(CHECK, Verdict::Fault, text));
             }
             (Some(_), _) | (None, Input::Constant(_)) => {}
-            (None, _) => return unknown(format!("not compared: the file has no array {name}")),
+            (None, _) => return uncompared(name),
         }
     }
     let (mut largest, mut place, mut scale) = (0.0_f64, 0, 1.0_f64);
@@ -158,7 +222,7 @@ pub fn actions_agree(policy: &mut OnnxPolicy, recording: &Recording) -> Result<F
         for (ours, theirs) in found.iter().zip(&actions[row]) {
             // Written so that NaN is the largest difference.
             let difference = (ours - theirs).abs();
-            if !(difference <= largest) {
+            if difference.is_nan() || difference > largest {
                 (largest, place) = (if difference.is_nan() { f64::INFINITY } else { difference }, row);
             }
             scale = scale.max(theirs.abs());
@@ -189,7 +253,12 @@ pub fn plant_agrees(
         }
         match input {
             Input::Vector(_) => findings.extend(values(input.tensor(), rows, &given, &labels[index])),
-            Input::Image(spec) => findings.push(picture(spec, rows, &given)),
+            Input::Image(spec) => {
+                findings.push(match other_layout(spec, &recording.shapes[input.tensor()]) {
+                    Some(finding) => finding,
+                    None => picture(spec, rows, &given),
+                })
+            }
             Input::Tokens(_) | Input::Mask(_) | Input::Noise(_) | Input::State(_) | Input::Constant(_) => {}
         }
     }
@@ -247,6 +316,23 @@ fn values(tensor: &str, rows: &[Vec<f64>], given: &[&[f64]], labels: &[String]) 
         format!("{tensor}[{place}], {}: found {found:.4}, recorded {mean:.4} ± {spread:.4}", label(*place))
     });
     vec![Finding::new(CHECK, Verdict::Warning, each.collect::<Vec<_>>().join("; "))]
+}
+
+/// Returns the finding of an array whose axes are in another order than the tensor's.
+fn other_layout(spec: &ImageInput, found: &[usize]) -> Option<Finding> {
+    let (height, width) = (spec.height as usize, spec.width as usize);
+    let valid = match spec.layout {
+        PixelLayout::Hwc => vec![height, width, 3],
+        PixelLayout::Chw => vec![3, height, width],
+    };
+    if found == valid {
+        return None;
+    }
+    let text = format!(
+        "array {}: found {found:?} for each inference; valid is {valid:?}, as the tensor has",
+        spec.tensor
+    );
+    Some(Finding::new("recorded pictures", Verdict::Fault, text))
 }
 
 fn picture(spec: &ImageInput, rows: &[Vec<f64>], given: &[&[f64]]) -> Finding {

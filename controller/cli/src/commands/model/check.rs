@@ -46,6 +46,7 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     let observations = &seen.observations;
     let first = &observations[0];
     let mut findings = check::binding(&mut policy, first).or_exit(Exit::Input)?;
+    findings.extend(check::actions(&mut policy, observations).or_exit(Exit::Failed)?);
     findings.extend(influence::dead_inputs(&mut policy, observations).or_exit(Exit::Failed)?);
     findings.extend(follows::joints_followed(&mut policy, observations).or_exit(Exit::Failed)?);
     findings.extend(check::extremes(&mut policy, first).or_exit(Exit::Failed)?);

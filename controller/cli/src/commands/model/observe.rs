@@ -15,6 +15,8 @@ use crate::study_loader::{load_suite, plant_for};
 
 /// Pixels per row, and rows, of the pictures of a simulator that no card asks for a size.
 const PICTURE: u32 = 128;
+/// Largest magnitude that a controller accepts in an observation.
+const LARGEST: f64 = 1e6;
 /// Number of initial states that are looked at.
 const STARTS: usize = 4;
 
@@ -43,6 +45,18 @@ pub struct Observed {
     pub observations: Vec<Observation>,
 }
 
+/// Refuses an observation that a controller refuses: its fault is the plant's, and not the policy's.
+fn check_values(observation: &Observation) -> Result<(), String> {
+    for (feature, range) in observation.schema.ranges() {
+        let values = observation.values.get(range).unwrap_or_default();
+        if let Some(index) = values.iter().position(|value| value.is_nan() || value.abs() > LARGEST) {
+            let (name, found) = (&feature.name, values[index]);
+            return Err(format!("{name}[{index}]: found {found}; valid are numbers up to {LARGEST:e}"));
+        }
+    }
+    Ok(())
+}
+
 impl PlantChoice {
     /// Returns the plant with the cameras that a card reads, and its first observations.
     pub fn observe(&self, card: &ModelCard) -> Result<Observed, Failure> {
@@ -69,6 +83,8 @@ impl PlantChoice {
             if has_pictures {
                 observation.frames = plant.frames().or_exit(Exit::Failed)?.into();
             }
+            check_values(&observation)
+                .map_err(|reason| failure(Exit::Input, format!("{}: {reason}", self.name())))?;
             observations.push(observation);
         }
         Ok(Observed { plant, is_simulated, _remote: remote, observations })
