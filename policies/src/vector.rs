@@ -45,12 +45,14 @@ pub struct BoundVector {
 /// One step of encoding. Steps fill the vector from its beginning, each where the one before ended.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Copies values by their places in the observation.
-    Copy(Vec<usize>),
-    /// Differences of two values.
-    Difference(Vec<[usize; 2]>),
+    /// Copies these values of the observation.
+    Copy(Range<usize>),
+    /// Differences of these values and as many others.
+    Difference(Range<usize>, Range<usize>),
     /// First two columns of the rotation matrix of the quaternion at this place.
     Rotation6d(usize),
+    /// The index of the task as one of this many classes.
+    TaskClass(usize),
     /// Everything else, by the index of the term.
     Term(usize),
 }
@@ -76,12 +78,15 @@ impl BoundTerm {
         let Term { transform, one_hot, scale, offset, clip, .. } = &self.spec;
         let is_plain = one_hot.is_none() && scale.is_none() && offset.is_none() && clip.is_none();
         match (&self.source, &self.minus, transform) {
-            (Source::Values(range), None, None) if is_plain => Step::Copy(range.clone().collect()),
+            (Source::Values(range), None, None) if is_plain => Step::Copy(range.clone()),
             (Source::Values(range), Some(minus), None) if is_plain => {
-                Step::Difference(range.clone().zip(minus.clone()).map(|(one, other)| [one, other]).collect())
+                Step::Difference(range.clone(), minus.clone())
             }
             (Source::Values(range), None, Some(Transform::Rotation6d)) if is_plain => {
                 Step::Rotation6d(range.start)
+            }
+            (Source::Task, None, None) if offset.is_none() && scale.is_none() && clip.is_none() => {
+                one_hot.map_or(Step::Term(index), Step::TaskClass)
             }
             _ => Step::Term(index),
         }
@@ -99,13 +104,7 @@ impl BoundVector {
         });
         let terms: Vec<BoundTerm> = bound.collect::<Result<_, _>>()?;
         let width = terms.iter().map(|term| term.width).sum();
-        let mut steps: Vec<Step> = Vec::new();
-        for (index, term) in terms.iter().enumerate() {
-            match (steps.last_mut(), term.step(index)) {
-                (Some(Step::Copy(places)), Step::Copy(more)) => places.extend(more),
-                (_, step) => steps.push(step),
-            }
-        }
+        let steps = terms.iter().enumerate().map(|(index, term)| term.step(index)).collect();
         Ok(Self { terms, steps, width, needs: schema.width(), exact: Vec::new() })
     }
 
@@ -140,13 +139,24 @@ impl BoundVector {
         out.reserve(self.width);
         for step in &self.steps {
             match step {
-                Step::Copy(places) => out.extend(places.iter().map(|place| T::of(values[*place]))),
-                Step::Difference(places) => {
-                    out.extend(places.iter().map(|[one, other]| T::of(values[*one] - values[*other])));
+                Step::Copy(range) => out.extend(values[range.clone()].iter().map(|value| T::of(*value))),
+                Step::Difference(range, minus) => {
+                    let pairs = values[range.clone()].iter().zip(&values[minus.clone()]);
+                    out.extend(pairs.map(|(one, other)| T::of(one - other)));
                 }
                 Step::Rotation6d(place) => {
                     let columns = rotation_columns(std::array::from_fn(|part| values[place + part]));
                     out.extend_from_slice(&columns.map(T::of));
+                }
+                Step::TaskClass(classes) if observation.task < *classes => {
+                    let begin = out.len();
+                    out.resize(begin + classes, T::of(0.0));
+                    out[begin + observation.task] = T::of(1.0);
+                }
+                Step::TaskClass(classes) => {
+                    let (found, last) = (observation.task, classes.saturating_sub(1));
+                    let reason = format!("{TASK}: found {found}; valid is 0 to {last}");
+                    return Err(PolicyError::Observation(reason));
                 }
                 Step::Term(index) => {
                     self.exact.clear();
