@@ -332,7 +332,7 @@ impl Journey<'_> {
         self.runs(
             "probe fit --plan plan.toml --discovery discovery.parquet --calibration calibration.parquet",
         );
-        self.runs("probe eval --plan plan.toml --discovery discovery.parquet --episodes calibration.parquet --range calibration");
+        self.runs("probe eval --plan plan.toml --discovery discovery.parquet --range tuning");
         self.runs("plan register plan.toml");
         let ran = self.runs("experiment run --plan plan.toml --out run");
         self.runs("experiment report --plan plan.toml run");

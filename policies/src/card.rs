@@ -33,7 +33,7 @@ pub struct ModelCard {
     /// Path of the weights, relative to the card.
     pub file: PathBuf,
     /// SHA-256 of the weights, lower-case hexadecimal.
-    #[serde(deserialize_with = "digest")]
+    #[serde(deserialize_with = "crate::inputs::digest")]
     pub sha256: String,
     /// Files beside the ONNX file in which the model keeps weights.
     #[serde(default)]
@@ -70,7 +70,7 @@ pub struct ExternalFile {
     /// Path of the file relative to the folder of the weights, in that folder or below it.
     pub file: String,
     /// SHA-256 of the file, lower-case hexadecimal.
-    #[serde(deserialize_with = "digest")]
+    #[serde(deserialize_with = "crate::inputs::digest")]
     pub sha256: String,
 }
 
@@ -721,14 +721,4 @@ fn layout<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Layout, D::Error
         let valid = Layout::ALL.map(|layout| format!("{:?}", layout.name())).join(" or ");
         D::Error::custom(format!("found layout {name:?}; valid is {valid}"))
     })
-}
-
-/// Deserializes a SHA-256 digest and converts it to lower case, as it may be input of another digest.
-pub(crate) fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let found = String::deserialize(deserializer)?;
-    let digest = found.trim().to_ascii_lowercase();
-    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(digest);
-    }
-    Err(D::Error::custom(format!("found digest {found:?}; valid is SHA-256, 64 hexadecimal digits")))
 }

@@ -128,7 +128,10 @@ impl Filler {
                 binding.write(input, values.iter().copied())
             }
             Self::Image(picture) => picture.fill(binding, input, &observation.frames),
-            Self::Tokens(tokens) => tokens.fill(binding, input, &observation.instruction),
+            Self::Tokens(tokens) => {
+                let values = tokens.values(binding.len(input), &observation.instruction)?;
+                binding.write(input, values.iter().copied())
+            }
             Self::Noise { stream } => {
                 // One stream for each input and inference: the same boundary has the same noise, whatever ran before it.
                 let mut random = ChaCha8Rng::seed_from_u64(seed);

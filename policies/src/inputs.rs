@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 /// Name of the pseudo-feature that is the index of the task within its suite.
 pub const TASK: &str = "task";
@@ -282,7 +283,7 @@ pub struct TokensInput {
     /// Path of the tokenizer, relative to the card.
     pub tokenizer: PathBuf,
     /// SHA-256 of the tokenizer, lower-case hexadecimal.
-    #[serde(deserialize_with = "crate::card::digest")]
+    #[serde(deserialize_with = "digest")]
     pub sha256: String,
     /// Text that is encoded, with `{instruction}` for the instruction.
     #[serde(default = "instruction")]
@@ -366,6 +367,16 @@ pub(crate) fn check_clip(clip: Option<[f64; 2]>) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+/// Deserializes a SHA-256 digest and converts it to lower case, as it may be input of another digest.
+pub(crate) fn digest<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let found = String::deserialize(deserializer)?;
+    let digest = found.trim().to_ascii_lowercase();
+    if digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(digest);
+    }
+    Err(D::Error::custom(format!("found digest {found:?}; valid is SHA-256, 64 hexadecimal digits")))
 }
 
 fn instruction() -> String {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use aegis_core::PolicyError;
 use tokenizers::Tokenizer;
 
-use crate::binding::Binding;
 use crate::inputs::{PaddingSide, TokensInput};
 
 /// Place of the instruction in a template.
@@ -91,22 +90,17 @@ impl Tokens {
         Ok(Self { vocabulary, spec, pad: f64::from(pad), is_mask, instruction: None, values: Vec::new() })
     }
 
-    /// Fills the tensor for an instruction.
+    /// Returns the values of a tensor of `len` values for an instruction.
     ///
     /// # Errors
     /// [`PolicyError::Observation`] for an instruction of more tokens than the tensor has.
-    pub fn fill(
-        &mut self,
-        binding: &mut Binding,
-        input: usize,
-        instruction: &Arc<str>,
-    ) -> Result<(), PolicyError> {
+    pub fn values(&mut self, len: usize, instruction: &Arc<str>) -> Result<&[f64], PolicyError> {
         if self.instruction.as_ref() != Some(instruction) {
             self.instruction = None;
-            self.encode(instruction, binding.len(input))?;
+            self.encode(instruction, len)?;
             self.instruction = Some(Arc::clone(instruction));
         }
-        binding.write(input, self.values.iter().copied())
+        Ok(&self.values)
     }
 
     fn encode(&mut self, instruction: &str, len: usize) -> Result<(), PolicyError> {

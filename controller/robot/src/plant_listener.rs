@@ -226,6 +226,10 @@ impl PlantListener {
             }
             Err(error) => {
                 self.malformed.fetch_add(1, Ordering::Relaxed);
+                // Of another episode, it may have another schema.
+                if episode != self.episode.load(Ordering::Acquire) {
+                    return;
+                }
                 let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
                 if !std::mem::replace(&mut shown.is_refusing, true) {
                     tracing::warn!("observation {sequence} is refused: {error}");
