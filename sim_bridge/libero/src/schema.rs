@@ -16,15 +16,14 @@ use aegis_core::feature::{
 };
 
 use crate::camera::Cameras;
-use crate::osc::JOINTS;
-use crate::plant::ACTION;
+use crate::osc::{COMMAND, JOINTS};
 use crate::task::TaskInfo;
 
 const XYZ: [&str; 3] = ["x", "y", "z"];
 const XYZW: [&str; 4] = ["x", "y", "z", "w"];
 
 /// The action with which the plant stands still: no motion, gripper open.
-pub const NULL_ACTION: [f32; ACTION] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
+pub const NULL_ACTION: [f32; COMMAND + 1] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0];
 
 /// Returns the features and actions of a task.
 pub(crate) fn schema(task: &TaskInfo, cameras: Option<&Cameras>) -> Result<Schema, SchemaError> {

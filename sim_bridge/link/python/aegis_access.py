@@ -6,6 +6,7 @@ import re
 
 from aegis_wire import MAX_MESSAGE
 
+SHARED_FROM = 12 * 1024  # Least size of a message that goes through shared memory, bytes: that of a small picture.
 MAX_PEERS = 32  # Peers of a serving session; each may occupy MAX_MESSAGE bytes with an incomplete message.
 MAX_REQUESTS = 20_000.0  # Requests of one peer, hertz.
 MAX_ACTIONS = 5_000.0  # Actions of one peer, hertz: above any robot's control rate.
@@ -78,6 +79,8 @@ def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
         "transport/unicast/max_sessions": MAX_PEERS,
         # Large messages use shared memory where both ends are on one host and no access control is needed.
         "transport/shared_memory/enabled": keys is None,
+        # Only pictures: ends on one host that share no memory, as in containers, would lose what goes through it.
+        "transport/shared_memory/transport_optimization/message_size_threshold": SHARED_FROM,
     }
     if keys is not None:
         tls = {

@@ -17,6 +17,8 @@ use crate::wire::MAX_MESSAGE;
 
 /// Time that a serving session waits for Zenoh to create its shared memory; without shared memory, pictures are copied.
 const SHARED_MEMORY_WAIT: Duration = Duration::from_secs(2);
+/// Least size of a message that goes through shared memory, bytes: that of a small picture.
+const SHARED_FROM: usize = 12 * 1024;
 /// Maximum number of peers of a session; each may occupy [`MAX_MESSAGE`] bytes with an incomplete message.
 const MAX_PEERS: usize = 32;
 /// Maximum rate of requests of one peer to one plant, hertz: twice what a lock-step controller reaches on one machine.
@@ -92,6 +94,8 @@ fn settings(role: Role, guarded: &Guarded, plants: &[String]) -> Result<Vec<(Str
         ("transport/unicast/max_sessions".into(), MAX_PEERS.into()),
         // Large messages use shared memory where both ends are on one host and no access control is needed.
         ("transport/shared_memory/enabled".into(), guarded.keys().is_none().into()),
+        // Only pictures: ends on one host that share no memory, as in containers, would lose what goes through it.
+        ("transport/shared_memory/transport_optimization/message_size_threshold".into(), SHARED_FROM.into()),
     ];
     if let Some(keys) = guarded.keys() {
         let tls = |name: &str, value: Value| (format!("transport/link/tls/{name}"), value);
