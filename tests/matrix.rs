@@ -123,14 +123,13 @@ fn kinds() -> Vec<Kind> {
 const BEGIN: &str = "<!-- table of tests/matrix.rs -->";
 const END: &str = "<!-- end of the table -->";
 /// Verbs of the table, in the order in which a user comes to them.
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 11] = [
     "model inspect",
     "model card",
     "model tap",
     "model check",
     "collect",
     "probe fit",
-    "probe eval",
     "plan register",
     "experiment run",
     "replay",
@@ -332,7 +331,6 @@ impl Journey<'_> {
         self.runs(
             "probe fit --plan plan.toml --discovery discovery.parquet --calibration calibration.parquet",
         );
-        self.runs("probe eval --plan plan.toml --discovery discovery.parquet --range tuning");
         self.runs("plan register plan.toml");
         let ran = self.runs("experiment run --plan plan.toml --out run");
         self.runs("experiment report --plan plan.toml run");
