@@ -1,4 +1,4 @@
-//! Tests `aegis model card` and `aegis model check`: a first card for somebody else's graph, and what is found of a policy that does
+//! Tests `aegis model card` and `aegis model check`: a first card for a graph of another exporter, and what is found of a policy that does
 //! not fit its plant: dead inputs, joints in another order, a picture upside down, actions that are not those of the training code.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
@@ -14,6 +14,7 @@ use ndarray_npy::NpzWriter;
 
 use crate::common::{self, aegis, cache, folder, refuses, repository, succeeds};
 use crate::foreign::ForeignPlant;
+use crate::inputs::card;
 
 const JOINTS: [&str; 7] = ["joint1", "joint2", "joint3", "joint4", "joint5", "joint6", "joint7"];
 /// Terms of a state of seven joints and two fingers.
@@ -21,16 +22,6 @@ const STATE: &str = "{ feature = \"joint_positions\" }, { feature = \"gripper_po
 /// The same, with the joints turned by one.
 const TURNED: &str = "{ feature = \"joint_positions\", slice = [1, 7] }, { feature = \"joint_positions\", slice = [0, 1] }, \
                       { feature = \"gripper_positions\" }";
-
-/// Writes the card of a fixture, with the fixture beside it, and returns the card's path.
-fn card(place: &Path, model: &str, rest: &str) -> PathBuf {
-    let to = place.join(format!("{model}.onnx"));
-    std::fs::copy(repository().join(format!("tests/fixtures/{model}.onnx")), &to).unwrap();
-    let sha256 = aegis_files::sha256(&to).unwrap();
-    let path = place.join(format!("{model}.toml"));
-    std::fs::write(&path, format!("file = \"{model}.onnx\"\nsha256 = \"{sha256}\"\n\n{rest}")).unwrap();
-    path
-}
 
 /// Returns the tables of `half.onnx`: ten actions, each the first seven of nine numbers.
 fn half(terms: &str, chunk: &str) -> String {

@@ -20,7 +20,7 @@ const STATE: &str = r#"terms = [
 ]"#;
 
 /// Writes a card for a fixture and returns its path.
-fn card(folder: &Path, model: &str, rest: &str) -> PathBuf {
+pub fn card(folder: &Path, model: &str, rest: &str) -> PathBuf {
     let name = format!("{model}.onnx");
     let to = folder.join(&name);
     std::fs::copy(repository().join("tests/fixtures").join(&name), &to).unwrap();

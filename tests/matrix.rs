@@ -122,7 +122,7 @@ fn kinds() -> Vec<Kind> {
 /// Marks around the table in the page.
 const BEGIN: &str = "<!-- table of tests/matrix.rs -->";
 const END: &str = "<!-- end of the table -->";
-/// Verbs of the table, in the order in which a user comes to them.
+/// Verbs, one for each column of the table, in order of use.
 const VERBS: [&str; 11] = [
     "model inspect",
     "model card",

@@ -134,21 +134,16 @@ impl Binding {
         }
     }
 
-    /// Writes the bytes of the input with this index, whose element type is `uint8`.
-    pub(crate) fn write_bytes(&mut self, input: usize, bytes: &[u8]) -> Result<(), PolicyError> {
+    /// Copies values to the input with this index, whose element type is theirs.
+    pub(crate) fn copy<T: PrimitiveTensorElementType + Copy>(
+        &mut self,
+        input: usize,
+        values: &[T],
+    ) -> Result<(), PolicyError> {
         let bound = self.input(input)?;
-        bound.check(bytes.len())?;
-        let (_, target) = bound.tensor.try_extract_tensor_mut::<u8>().map_err(backend)?;
-        target.copy_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Writes the numbers of the input with this index, whose element type is `float32`.
-    pub(crate) fn write_singles(&mut self, input: usize, numbers: &[f32]) -> Result<(), PolicyError> {
-        let bound = self.input(input)?;
-        bound.check(numbers.len())?;
-        let (_, target) = bound.tensor.try_extract_tensor_mut::<f32>().map_err(backend)?;
-        target.copy_from_slice(numbers);
+        bound.check(values.len())?;
+        let (_, target) = bound.tensor.try_extract_tensor_mut::<T>().map_err(backend)?;
+        target.copy_from_slice(values);
         Ok(())
     }
 

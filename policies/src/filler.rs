@@ -109,7 +109,7 @@ impl Filler {
                 if *history == 1 && binding.kind(input) == Some(TensorElementType::Float32) {
                     single.clear();
                     bound.encode(observation, single)?;
-                    return binding.write_singles(input, single);
+                    return binding.copy(input, single);
                 }
                 values.clear();
                 if *history == 1 {

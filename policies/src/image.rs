@@ -38,11 +38,11 @@ impl Picture {
             && !self.spec.flip
             && (frame.height, frame.width) == (self.spec.height, self.spec.width);
         if is_plain && self.as_bytes {
-            return binding.write_bytes(input, &frame.rgb);
+            return binding.copy(input, &frame.rgb);
         }
         self.arrange(frame)?;
         if self.as_bytes {
-            return binding.write_bytes(input, &self.ordered);
+            return binding.copy(input, &self.ordered);
         }
         let (mean, std) = (self.spec.mean.unwrap_or([0.0; 3]), self.spec.std.unwrap_or([1.0; 3]));
         let plane = self.ordered.len() / 3;

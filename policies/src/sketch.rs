@@ -1,5 +1,5 @@
 //! First cards: from a graph and the features of a plant, the text of a card with what can be inferred, and `TODO` where it cannot.
-//! A card with a `TODO` is refused by name until somebody has filled it in.
+//! The loader refuses a card with a `TODO`, and lists the fields.
 
 use std::fmt::Write;
 

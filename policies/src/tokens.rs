@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use aegis_core::PolicyError;
-use tokenizers::Tokenizer;
+use tokenizers::{Encoding, Tokenizer};
 
 use crate::inputs::{PaddingSide, TokensInput};
 
@@ -39,17 +39,24 @@ impl Vocabulary {
 }
 
 impl Vocabulary {
+    fn encode(&self, spec: &TokensInput, instruction: &str) -> Result<Encoding, PolicyError> {
+        let text = spec.template.replace(INSTRUCTION, instruction);
+        self.tokenizer.encode(text, spec.special_tokens).map_err(|error| refused(instruction, &error))
+    }
+
     /// Returns an instruction's tokens as text, for people.
     ///
     /// # Errors
     /// [`PolicyError::Observation`] where the tokenizer refuses the instruction.
     pub fn shown(&self, spec: &TokensInput, instruction: &str) -> Result<String, PolicyError> {
-        let text = spec.template.replace(INSTRUCTION, instruction);
-        let encoded = self.tokenizer.encode(text, spec.special_tokens);
-        let encoded = encoded.map_err(|error| PolicyError::Observation(error.to_string()))?;
+        let encoded = self.encode(spec, instruction)?;
         let tokens = encoded.get_ids().iter().zip(encoded.get_tokens());
         Ok(tokens.map(|(id, token)| format!("{token:?} {id}")).collect::<Vec<_>>().join(", "))
     }
+}
+
+fn refused(instruction: &str, reason: &dyn std::fmt::Display) -> PolicyError {
+    PolicyError::Observation(format!("instruction {instruction:?}: {reason}"))
 }
 
 /// Checks a template.
@@ -104,11 +111,7 @@ impl Tokens {
     }
 
     fn encode(&mut self, instruction: &str, len: usize) -> Result<(), PolicyError> {
-        let failed =
-            |reason: String| PolicyError::Observation(format!("instruction {instruction:?}: {reason}"));
-        let text = self.spec.template.replace(INSTRUCTION, instruction);
-        let encoded = self.vocabulary.tokenizer.encode(text, self.spec.special_tokens);
-        let encoded = encoded.map_err(|error| failed(error.to_string()))?;
+        let encoded = self.vocabulary.encode(&self.spec, instruction)?;
         let ids = encoded.get_ids();
         let most = self.vocabulary.most.map_or(len, |most| most.min(len));
         let Some(missing) = len.checked_sub(ids.len()).filter(|_| ids.len() <= most) else {
@@ -117,7 +120,7 @@ impl Tokens {
                 ids.len(),
                 self.spec.tensor
             );
-            return Err(failed(reason));
+            return Err(refused(instruction, &reason));
         };
         let padding = std::iter::repeat_n(if self.is_mask { 0.0 } else { self.pad }, missing);
         let tokens = ids.iter().map(|id| if self.is_mask { 1.0 } else { f64::from(*id) });

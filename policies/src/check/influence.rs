@@ -2,7 +2,7 @@
 
 use aegis_core::{Frame, Observation, Policy, PolicyError};
 
-use crate::check::{Finding, Tensors, Verdict, labels};
+use crate::check::{Finding, Tensors, Verdict, encoded, labels};
 use crate::inputs::Input;
 use crate::onnx::OnnxPolicy;
 
@@ -23,9 +23,7 @@ pub fn dead_inputs(
     let Some(first) = observations.first() else { return Ok(Vec::new()) };
     let names = labels(policy, first);
     let mut bases = Vec::new();
-    for observation in observations {
-        policy.begin(0);
-        let tensors = policy.encode(observation)?;
+    for tensors in encoded(policy, observations)? {
         let actions = policy.respond(&tensors)?;
         bases.push((tensors, actions));
     }
@@ -112,32 +110,7 @@ fn unread_features(
     }
     let mut findings = Vec::new();
     for name in names {
-        let mut matters = false;
-        for observation in observations {
-            let Some(range) = observation.schema.range(&name) else {
-                matters = true;
-                break;
-            };
-            policy.begin(0);
-            let before = policy.infer(observation)?.chunk;
-            for (component, change) in
-                range.clone().flat_map(|component| CHANGES.map(|change| (component, change)))
-            {
-                let mut seen = observation.clone();
-                let value = &mut seen.values[component];
-                *value += change * value.abs().max(1.0);
-                policy.begin(0);
-                // A chunk that is refused is another one too.
-                matters = !policy.infer(&seen).is_ok_and(|inference| inference.chunk == before);
-                if matters {
-                    break;
-                }
-            }
-            if matters {
-                break;
-            }
-        }
-        if !matters {
+        if !feature_matters(policy, observations, &name)? {
             let text = format!(
                 "{name}: no change of it changes an executed action; look at scale, offset, clip and gripper of the card"
             );
@@ -145,6 +118,31 @@ fn unread_features(
         }
     }
     Ok(findings)
+}
+
+/// Returns whether a change of a component of a feature changes an executed action, from any observation; true for what is no
+/// feature of the plant, such as the task, which is not changed.
+fn feature_matters(
+    policy: &mut OnnxPolicy,
+    observations: &[Observation],
+    name: &str,
+) -> Result<bool, PolicyError> {
+    for observation in observations {
+        let Some(range) = observation.schema.range(name) else { return Ok(true) };
+        policy.begin(0);
+        let before = policy.infer(observation)?.chunk;
+        for (component, change) in range.flat_map(|component| CHANGES.map(|change| (component, change))) {
+            let mut seen = observation.clone();
+            let value = &mut seen.values[component];
+            *value += change * value.abs().max(1.0);
+            policy.begin(0);
+            // A chunk that is refused is another one too.
+            if !policy.infer(&seen).is_ok_and(|inference| inference.chunk == before) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Changes the order of tokens, so that each stays one that the policy knows: turned by one place, or by more for larger changes.

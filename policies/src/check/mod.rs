@@ -10,6 +10,7 @@ pub mod influence;
 pub mod recorded;
 pub mod seam;
 
+use aegis_core::control::LARGEST;
 use aegis_core::{ActionChannel, Observation, Policy, PolicyError};
 use serde::Serialize;
 
@@ -52,6 +53,18 @@ impl Finding {
 
 /// Values of every input tensor of a policy at one inference, row-major, in the order of the card.
 pub type Tensors = Vec<Vec<f64>>;
+
+/// Returns what the policy's inputs are filled with for each observation, each as the first of an episode.
+///
+/// # Errors
+/// [`PolicyError`] for an observation without what the policy reads.
+pub fn encoded(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<Vec<Tensors>, PolicyError> {
+    let mut encode = |observation| {
+        policy.begin(0);
+        policy.encode(observation)
+    };
+    observations.iter().map(&mut encode).collect()
+}
 
 /// Returns what each input of a bound policy is filled with, one text for each value of a vector.
 pub fn labels(policy: &OnnxPolicy, observation: &Observation) -> Vec<Vec<String>> {
@@ -176,13 +189,11 @@ pub fn actions(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<
 /// [`PolicyError`] of an inference that fails for another reason.
 pub fn extremes(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec<Finding>, PolicyError> {
     const CHECK: &str = "extreme values";
-    /// Largest magnitude that a controller accepts in an observation.
-    const MOST: f64 = 1e6;
     let mut found = Vec::new();
     let mut tried = 0;
     for (feature, range) in observation.schema.ranges() {
         for (component, index) in range.enumerate() {
-            for value in [-MOST, MOST] {
+            for value in [-LARGEST, LARGEST] {
                 let mut seen = observation.clone();
                 seen.values[index] = value;
                 policy.begin(0);

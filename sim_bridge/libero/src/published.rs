@@ -16,7 +16,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Returns the number of control steps after which public evaluations end an episode of this suite, or of the one that it is a
-/// variant of; `None` for a suite of somebody else's.
+/// variant of; `None` for any other suite.
 pub fn usual_horizon(suite: &str) -> Option<u32> {
     let is_of =
         |name: &str| suite.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));

@@ -5,7 +5,7 @@ import ctypes
 
 import msgpack
 
-from aegis_schema import DTYPES
+from aegis_schema import CHANNELS, COMPONENTS, DTYPES, FEATURES, TEXT, VALUES
 from aegis_schema import KINDS as KINDS_OF_FEATURES
 
 VERSION = 3
@@ -128,25 +128,25 @@ def mapped(fields: dict):
 
 
 U32, U64 = integer(32), integer(64)
-LABEL = text(512)
+LABEL = text(TEXT)
 FEATURE = mapped(
     {
         "name": LABEL,
         "shape": listed(U32, 8),
         "dtype": one_of(DTYPES),
         "kind": one_of(KINDS_OF_FEATURES),
-        "names": listed(LABEL, 4096),
+        "names": listed(LABEL, COMPONENTS),
         "semantics": LABEL,
     }
 )
 CHANNEL = mapped({"name": LABEL, "semantics": LABEL, "bounds": listed(float64, 2, 2), "still": optional(float64)})
-ANNOUNCEMENT = mapped({"features": listed(FEATURE, 1024), "actions": listed(CHANNEL, 64)})
+ANNOUNCEMENT = mapped({"features": listed(FEATURE, FEATURES), "actions": listed(CHANNEL, CHANNELS)})
 OBSERVATION = mapped(
-    {"plant_time": float64, "task": U32, "instruction": text(SENTENCE), "values": listed(float64, 65_536)}
+    {"plant_time": float64, "task": U32, "instruction": text(SENTENCE), "values": listed(float64, VALUES)}
 )
 PICTURE = mapped({"camera": text(128), "width": U32, "height": U32, "rgb": binary})
 STEP = {"session": U64, "episode": U64, "sequence": U32}
-ACTION = listed(float32, 64)
+ACTION = listed(float32, CHANNELS)
 # Kind, name and fields, in the order of docs/reference/protocol.md.
 SCHEMAS = {
     1: ("Claim", {"controller": text(128), "nonce": U64, "mode": one_of(MODES)}),

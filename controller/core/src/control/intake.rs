@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Largest magnitude of a value that a robot's sensor can report, in metres, radians or their rates.
-const LARGEST: f64 = 1e6;
+pub const LARGEST: f64 = 1e6;
 
 /// Fault of an observation's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,7 +19,7 @@ pub use channel::{Channel, ChannelKind};
 pub use chunk_buffer::Overlap;
 pub use clock_offset::{ClockOffset, Exchange};
 pub use counters::Counters;
-pub use intake::{Content, ContentFault, Intake, Refusal};
+pub use intake::{Content, ContentFault, Intake, LARGEST, Refusal};
 pub use io::{
     Diagnostics, Inputs, NoProposal, ObservationStamp, OperatorCommands, Output, PlantHealth, Proposal,
     Reply, StopReason, TickRecord,

@@ -1,11 +1,12 @@
 //! `aegis model card`: writes a first card for a model on a plant.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aegis_policies::graph::Graph;
 use aegis_policies::sketch;
 use clap::Args;
 
+use super::is_beside;
 use super::observe::PlantChoice;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
@@ -44,16 +45,12 @@ pub fn run(arguments: &CardArguments) -> Result<(), Failure> {
 }
 
 /// Refuses a place where something is already, and another folder than the model's, from which the card names it.
-fn check_new(out: &std::path::Path, model: &std::path::Path) -> Result<(), Failure> {
+fn check_new(out: &Path, model: &Path) -> Result<(), Failure> {
     let refused = |reason: String| Err(failure(Exit::Input, format!("--out: {}: {reason}", out.display())));
     if out.symlink_metadata().is_ok() {
         return refused("is there already; valid is a new file".into());
     }
-    let folder = |path: &std::path::Path| match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize().ok(),
-        _ => std::path::Path::new(".").canonicalize().ok(),
-    };
-    if folder(out).is_none() || folder(out) != folder(model) {
+    if !is_beside(out, model) {
         return refused(format!(
             "found another folder than that of {}, which a card names beside it",
             model.display()

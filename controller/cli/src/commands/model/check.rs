@@ -52,11 +52,7 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     findings.extend(check::extremes(&mut policy, first).or_exit(Exit::Failed)?);
     if let Some(recording) = &recording {
         findings.push(recorded::actions_agree(&mut policy, recording).or_exit(Exit::Failed)?);
-        let mut given = Vec::new();
-        for observation in observations {
-            policy.begin(0);
-            given.push(policy.encode(observation).or_exit(Exit::Failed)?);
-        }
+        let given = check::encoded(&mut policy, observations).or_exit(Exit::Failed)?;
         let labels = check::labels(&policy, first);
         findings.extend(recorded::plant_agrees(&card, recording, &given, &labels));
     }

@@ -6,6 +6,8 @@ mod inspect;
 mod observe;
 mod tap;
 
+use std::path::Path;
+
 use aegis_policies::graph::Graph;
 use clap::Subcommand;
 
@@ -37,4 +39,13 @@ pub fn run(verb: &ModelVerb) -> Result<(), Failure> {
 /// Returns the files in which a model keeps weights, with their digests, as a card's `[[external]]` lists them.
 fn external(graph: &Graph) -> Vec<serde_json::Value> {
     graph.files().iter().map(|(file, sha256)| serde_json::json!({ "file": file, "sha256": sha256 })).collect()
+}
+
+/// Returns whether two files are in one folder, which exists.
+fn is_beside(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize().ok(),
+        _ => Path::new(".").canonicalize().ok(),
+    };
+    folder(one).is_some_and(|found| folder(other) == Some(found))
 }

@@ -1,6 +1,7 @@
 //! Observations of a plant for `aegis model`: from the native simulator, or from a plant of another process, which is claimed, reset
 //! and never sent a command.
 
+use aegis_core::control::LARGEST;
 use aegis_core::{Observation, Plant, Schema, Start};
 use aegis_link::wire::Mode;
 use aegis_policies::ModelCard;
@@ -15,8 +16,6 @@ use crate::study_loader::{load_suite, plant_for};
 
 /// Pixels per row, and rows, of the pictures of a simulator that no card asks for a size.
 const PICTURE: u32 = 128;
-/// Largest magnitude that a controller accepts in an observation.
-const LARGEST: f64 = 1e6;
 /// Number of initial states that are looked at.
 const STARTS: usize = 4;
 
@@ -45,6 +44,11 @@ pub struct Observed {
     pub observations: Vec<Observation>,
 }
 
+/// Claims the plant of another process at its own rate, in which it stands still without commands.
+fn claimed(remote: &Remote) -> Result<Box<dyn Plant>, Failure> {
+    remote.claim_as(0, Mode::FreeRunning).map_err(|error| failure(Exit::Failed, error.to_string()))
+}
+
 /// Refuses an observation that a controller refuses: its fault is the plant's, and not the policy's.
 fn check_values(observation: &Observation) -> Result<(), String> {
     for (feature, range) in observation.schema.ranges() {
@@ -63,12 +67,7 @@ impl PlantChoice {
         let has_pictures = card.images().next().is_some();
         let remote = self.remote.open()?;
         let (mut plant, is_simulated): (Box<dyn Plant>, bool) = match &remote {
-            Some(remote) => (
-                remote
-                    .claim_as(0, Mode::FreeRunning)
-                    .map_err(|error| failure(Exit::Failed, error.to_string()))?,
-                false,
-            ),
+            Some(remote) => (claimed(remote)?, false),
             None => {
                 let suite = load_suite(&self.suite, None)?;
                 let plant = plant_for(&suite, std::slice::from_ref(card));
@@ -94,10 +93,7 @@ impl PlantChoice {
     pub fn schema(&self) -> Result<Arc<Schema>, Failure> {
         let start = Start { task: self.task, initial_state: 0 };
         if let Some(remote) = self.remote.open()? {
-            let mut plant = remote
-                .claim_as(0, Mode::FreeRunning)
-                .map_err(|error| failure(Exit::Failed, error.to_string()))?;
-            return Ok(plant.reset(start).or_exit(Exit::Input)?.schema);
+            return Ok(claimed(&remote)?.reset(start).or_exit(Exit::Input)?.schema);
         }
         let cameras = Cameras::new(&USUAL_CAMERAS, PICTURE, PICTURE).or_exit(Exit::Failed)?;
         let mut plant = LiberoPlant::with_cameras(load_suite(&self.suite, None)?, cameras);

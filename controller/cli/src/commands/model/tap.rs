@@ -8,7 +8,7 @@ use aegis_policies::sample::Shapes;
 use aegis_policies::tap::{self, SAMPLES, TapSettings};
 use clap::{Args, ValueEnum};
 
-use super::external;
+use super::{external, is_beside};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{check_place, write};
 use crate::study_loader::onnx_runtime;
@@ -84,12 +84,8 @@ fn share(text: &str) -> Result<f64, String> {
 /// Refuses an output outside the model's folder where the model keeps weights in other files, which the tapped model reads
 /// from its own folder too.
 fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> {
-    let folder = |path: &Path| match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder.canonicalize().ok(),
-        _ => Path::new(".").canonicalize().ok(),
-    };
     let Some(file) = graph.files().keys().next() else { return Ok(()) };
-    if folder(model) == folder(out) {
+    if is_beside(out, model) {
         return Ok(());
     }
     let (out, model) = (out.display(), model.display());
