@@ -131,12 +131,22 @@ impl Remote {
 
     /// Claims the plant of one worker, in lock-step.
     pub fn claim(&self, worker: usize) -> Result<Box<dyn Plant>, SetupError> {
-        self.claim_as(worker, Mode::LockStep)
+        self.claim_as(&self.plants[worker % self.plants.len()], Mode::LockStep)
     }
 
-    /// Claims the plant of one worker.
-    pub fn claim_as(&self, worker: usize, mode: Mode) -> Result<Box<dyn Plant>, SetupError> {
-        let name = &self.plants[worker % self.plants.len()];
+    /// Claims the only plant at its own rate, in which it stands still without commands.
+    ///
+    /// # Errors
+    /// There is more than one plant, or it cannot be claimed.
+    pub fn claim_standing(&self) -> Result<Box<dyn Plant>, Failure> {
+        let [name] = &self.plants[..] else {
+            let found = self.plants.join(", ");
+            return Err(failure(Exit::Input, format!("--plant: found {found}; this verb looks at one plant; name one")));
+        };
+        self.claim_as(name, Mode::FreeRunning).map_err(|error| failure(Exit::Failed, error.to_string()))
+    }
+
+    fn claim_as(&self, name: &str, mode: Mode) -> Result<Box<dyn Plant>, SetupError> {
         let controller = format!("aegis, process {}", std::process::id());
         let plant = ZenohPlant::claim(&self.session, name, &controller, mode, Timeouts::default())?;
         Ok(Box::new(plant))

@@ -21,6 +21,11 @@ pub struct Remote(Infallible);
 
 impl RemoteArguments {
     /// Returns `None`: without the feature there are no remote plants.
+    pub fn named(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns `None`: without the feature there are no remote plants.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         Ok(None)
     }
@@ -34,6 +39,11 @@ impl Remote {
 
     /// Claims the plant of one worker.
     pub fn claim(&self, _worker: usize) -> Result<Box<dyn Plant>, SetupError> {
+        match self.0 {}
+    }
+
+    /// Claims the only plant at its own rate.
+    pub fn claim_standing(&self) -> Result<Box<dyn Plant>, Failure> {
         match self.0 {}
     }
 }

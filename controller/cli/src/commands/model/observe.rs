@@ -3,7 +3,6 @@
 
 use aegis_core::control::LARGEST;
 use aegis_core::{Observation, Plant, Schema, Start};
-use aegis_link::wire::Mode;
 use aegis_policies::ModelCard;
 use aegis_sim::camera::USUAL_CAMERAS;
 use aegis_sim::{Cameras, LiberoPlant};
@@ -44,11 +43,6 @@ pub struct Observed {
     pub observations: Vec<Observation>,
 }
 
-/// Claims the plant of another process at its own rate, in which it stands still without commands.
-fn claimed(remote: &Remote) -> Result<Box<dyn Plant>, Failure> {
-    remote.claim_as(0, Mode::FreeRunning).map_err(|error| failure(Exit::Failed, error.to_string()))
-}
-
 /// Refuses an observation that a controller refuses: its fault is the plant's, and not the policy's.
 fn check_values(observation: &Observation) -> Result<(), String> {
     for (feature, range) in observation.schema.ranges() {
@@ -67,7 +61,7 @@ impl PlantChoice {
         let has_pictures = card.images().next().is_some();
         let remote = self.remote.open()?;
         let (mut plant, is_simulated): (Box<dyn Plant>, bool) = match &remote {
-            Some(remote) => (claimed(remote)?, false),
+            Some(remote) => (remote.claim_standing()?, false),
             None => {
                 let suite = load_suite(&self.suite, None)?;
                 let plant = plant_for(&suite, std::slice::from_ref(card));
@@ -93,7 +87,7 @@ impl PlantChoice {
     pub fn schema(&self) -> Result<Arc<Schema>, Failure> {
         let start = Start { task: self.task, initial_state: 0 };
         if let Some(remote) = self.remote.open()? {
-            return Ok(claimed(&remote)?.reset(start).or_exit(Exit::Input)?.schema);
+            return Ok(remote.claim_standing()?.reset(start).or_exit(Exit::Input)?.schema);
         }
         let cameras = Cameras::new(&USUAL_CAMERAS, PICTURE, PICTURE).or_exit(Exit::Failed)?;
         let mut plant = LiberoPlant::with_cameras(load_suite(&self.suite, None)?, cameras);
