@@ -123,13 +123,14 @@ fn kinds() -> Vec<Kind> {
 const BEGIN: &str = "<!-- table of tests/matrix.rs -->";
 const END: &str = "<!-- end of the table -->";
 /// Verbs, one for each column of the table, in order of use.
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "model inspect",
     "model card",
     "model tap",
     "model check",
     "collect",
     "probe fit",
+    "probe eval",
     "plan register",
     "experiment run",
     "replay",
@@ -331,6 +332,7 @@ impl Journey<'_> {
         self.runs(
             "probe fit --plan plan.toml --discovery discovery.parquet --calibration calibration.parquet",
         );
+        self.runs("probe eval --plan plan.toml --discovery discovery.parquet --range tuning");
         self.runs("plan register plan.toml");
         let ran = self.runs("experiment run --plan plan.toml --out run");
         self.runs("experiment report --plan plan.toml run");

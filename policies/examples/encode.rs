@@ -35,11 +35,13 @@ fn rotation_columns([w, x, y, z]: [f64; 4]) -> [f64; 6] {
     [matrix[(0, 0)], matrix[(1, 0)], matrix[(2, 0)], matrix[(0, 1)], matrix[(1, 1)], matrix[(2, 1)]]
 }
 
+#[inline(never)]
 fn by_hand(seen: &Fields, vector: &mut Vec<f32>) {
     fn push(vector: &mut Vec<f32>, values: &[f64]) {
         vector.extend(values.iter().map(|value| *value as f32));
     }
     vector.clear();
+    assert!(seen.gripper.len() == 2 && seen.joints.len() == 7 && seen.task < TASKS, "it fits");
     push(vector, &seen.position);
     push(vector, &rotation_columns(seen.orientation));
     push(vector, &seen.gripper);

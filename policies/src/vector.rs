@@ -34,7 +34,7 @@ impl Rounded for f64 {
 pub struct BoundVector {
     terms: Vec<BoundTerm>,
     /// The same terms as steps that copy numbers.
-    steps: Vec<Step>,
+    steps: Steps,
     width: usize,
     /// Number of values that an observation needs.
     needs: usize,
@@ -42,19 +42,52 @@ pub struct BoundVector {
     exact: Vec<f64>,
 }
 
-/// One step of encoding. Steps fill the vector from its beginning, each where the one before ended.
-#[derive(Clone, Debug)]
-enum Step {
-    /// Copies these values of the observation.
-    Copy(Range<usize>),
-    /// Differences of these values and as many others.
-    Difference(Range<usize>, Range<usize>),
-    /// First two columns of the rotation matrix of the quaternion at this place.
-    Rotation6d(usize),
-    /// The index of the task as one of this many classes.
-    TaskClass(usize),
-    /// Everything else, by the index of the term.
-    Term(usize),
+/// Terms as steps that copy numbers, kind by kind, each with its place in the vector. Steps of one kind follow each other, so that
+/// a processor need not guess which comes next.
+#[derive(Clone, Debug, Default)]
+struct Steps {
+    /// Copies three values, such as a point, from the first place to the second.
+    points: Vec<(usize, usize)>,
+    /// Differences of three values at the first place and three at the second, to the third.
+    differences: Vec<(usize, usize, usize)>,
+    /// First two columns of the rotation matrix of the quaternion at the first place, to the second.
+    rotations: Vec<(usize, usize)>,
+    /// Copies these values to a place.
+    copies: Vec<(Range<usize>, usize)>,
+    /// The index of the task as one of this many classes, at a place.
+    classes: Vec<(usize, usize)>,
+    /// Every other term, by its index, at a place.
+    others: Vec<(usize, usize)>,
+}
+
+impl Steps {
+    fn of(terms: &[BoundTerm]) -> Self {
+        let (mut steps, mut place) = (Self::default(), 0);
+        for (index, term) in terms.iter().enumerate() {
+            let Term { transform, one_hot, scale, offset, clip, .. } = &term.spec;
+            let is_scaled = scale.is_some() || offset.is_some() || clip.is_some();
+            match (&term.source, &term.minus, transform, one_hot) {
+                (Source::Values(from), None, None, None) if !is_scaled && from.len() == 3 => {
+                    steps.points.push((from.start, place));
+                }
+                (Source::Values(from), Some(minus), None, None) if !is_scaled && from.len() == 3 => {
+                    steps.differences.push((from.start, minus.start, place));
+                }
+                (Source::Values(from), None, None, None) if !is_scaled => {
+                    steps.copies.push((from.clone(), place));
+                }
+                (Source::Values(from), None, Some(Transform::Rotation6d), None) if !is_scaled => {
+                    steps.rotations.push((from.start, place));
+                }
+                (Source::Task, None, None, Some(classes)) if !is_scaled => {
+                    steps.classes.push((*classes, place));
+                }
+                _ => steps.others.push((index, place)),
+            }
+            place += term.width;
+        }
+        steps
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -72,27 +105,6 @@ enum Source {
     Values(Range<usize>),
 }
 
-impl BoundTerm {
-    /// Returns the step of a term that needs no arithmetic but a difference or a rotation.
-    fn step(&self, index: usize) -> Step {
-        let Term { transform, one_hot, scale, offset, clip, .. } = &self.spec;
-        let is_plain = one_hot.is_none() && scale.is_none() && offset.is_none() && clip.is_none();
-        match (&self.source, &self.minus, transform) {
-            (Source::Values(range), None, None) if is_plain => Step::Copy(range.clone()),
-            (Source::Values(range), Some(minus), None) if is_plain => {
-                Step::Difference(range.clone(), minus.clone())
-            }
-            (Source::Values(range), None, Some(Transform::Rotation6d)) if is_plain => {
-                Step::Rotation6d(range.start)
-            }
-            (Source::Task, None, None) if offset.is_none() && scale.is_none() && clip.is_none() => {
-                one_hot.map_or(Step::Term(index), Step::TaskClass)
-            }
-            _ => Step::Term(index),
-        }
-    }
-}
-
 impl BoundVector {
     /// Binds the terms of an input to the features of a plant.
     ///
@@ -104,7 +116,7 @@ impl BoundVector {
         });
         let terms: Vec<BoundTerm> = bound.collect::<Result<_, _>>()?;
         let width = terms.iter().map(|term| term.width).sum();
-        let steps = terms.iter().enumerate().map(|(index, term)| term.step(index)).collect();
+        let steps = Steps::of(&terms);
         Ok(Self { terms, steps, width, needs: schema.width(), exact: Vec::new() })
     }
 
@@ -136,37 +148,46 @@ impl BoundVector {
                 found: format!("{} values", values.len()),
             });
         }
-        out.reserve(self.width);
-        for step in &self.steps {
-            match step {
-                Step::Copy(range) => out.extend(values[range.clone()].iter().map(|value| T::of(*value))),
-                Step::Difference(range, minus) => {
-                    let pairs = values[range.clone()].iter().zip(&values[minus.clone()]);
-                    out.extend(pairs.map(|(one, other)| T::of(one - other)));
-                }
-                Step::Rotation6d(place) => {
-                    let columns = rotation_columns(std::array::from_fn(|part| values[place + part]));
-                    out.extend_from_slice(&columns.map(T::of));
-                }
-                Step::TaskClass(classes) if observation.task < *classes => {
-                    let begin = out.len();
-                    out.resize(begin + classes, T::of(0.0));
-                    out[begin + observation.task] = T::of(1.0);
-                }
-                Step::TaskClass(classes) => {
-                    let (found, last) = (observation.task, classes.saturating_sub(1));
-                    let reason = format!("{TASK}: found {found}; valid is 0 to {last}");
-                    return Err(PolicyError::Observation(reason));
-                }
-                Step::Term(index) => {
-                    self.exact.clear();
-                    self.terms[*index].encode(observation, &mut self.exact)?;
-                    out.extend(self.exact.iter().map(|value| T::of(*value)));
-                }
-            }
+        let begin = out.len();
+        out.resize(begin + self.width, T::of(0.0));
+        let filled = &mut out[begin..];
+        for (from, place) in &self.steps.points {
+            filled[*place..*place + 3].copy_from_slice(&some::<3>(values, *from).map(T::of));
+        }
+        for (from, minus, place) in &self.steps.differences {
+            let (one, other) = (some::<3>(values, *from), some::<3>(values, *minus));
+            filled[*place..*place + 3].copy_from_slice(&[0, 1, 2].map(|axis| T::of(one[axis] - other[axis])));
+        }
+        for (from, place) in &self.steps.rotations {
+            filled[*place..*place + 6].copy_from_slice(&rotation_columns(some(values, *from)).map(T::of));
+        }
+        for (from, place) in &self.steps.copies {
+            let places = filled[*place..].iter_mut().zip(&values[from.clone()]);
+            places.for_each(|(place, value)| *place = T::of(*value));
+        }
+        for (classes, place) in &self.steps.classes {
+            let Some(place) = filled[*place..*place + classes].get_mut(observation.task) else {
+                let (found, last) = (observation.task, classes.saturating_sub(1));
+                let reason = format!("{TASK}: found {found}; valid is 0 to {last}");
+                return Err(PolicyError::Observation(reason));
+            };
+            *place = T::of(1.0);
+        }
+        for (index, place) in &self.steps.others {
+            self.exact.clear();
+            self.terms[*index].encode(observation, &mut self.exact)?;
+            let places = filled[*place..].iter_mut().zip(&self.exact);
+            places.for_each(|(place, value)| *place = T::of(*value));
         }
         Ok(())
     }
+}
+
+/// Returns the values from a place on.
+#[inline]
+fn some<const COUNT: usize>(values: &[f64], at: usize) -> [f64; COUNT] {
+    let values = &values[at..at + COUNT];
+    std::array::from_fn(|place| values[place])
 }
 
 /// Describes a term: its feature with unit, and every step that changes it.

@@ -141,7 +141,10 @@ impl Remote {
     pub fn claim_standing(&self) -> Result<Box<dyn Plant>, Failure> {
         let [name] = &self.plants[..] else {
             let found = self.plants.join(", ");
-            return Err(failure(Exit::Input, format!("--plant: found {found}; this verb looks at one plant; name one")));
+            return Err(failure(
+                Exit::Input,
+                format!("--plant: found {found}; this verb looks at one plant; name one"),
+            ));
         };
         self.claim_as(name, Mode::FreeRunning).map_err(|error| failure(Exit::Failed, error.to_string()))
     }

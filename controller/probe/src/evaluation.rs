@@ -41,6 +41,18 @@ pub struct Evaluation {
     pub coverage: Vec<Coverage>,
     /// Figures of every rule of the gate on the same rollouts.
     pub rules: Vec<RuleMeasure>,
+    /// Rules that cannot run with the thresholds of this calibration.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unusable: Vec<UnusableRule>,
+}
+
+/// A rule that cannot run with the thresholds of a calibration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UnusableRule {
+    /// Name of the rule.
+    pub rule: &'static str,
+    /// The setting, what was found and what is valid.
+    pub reason: String,
 }
 
 /// Early-window AUROC of one score.
@@ -163,7 +175,7 @@ pub fn evaluate(
         })
         .collect::<Result<_, EvaluationError>>()?;
     let failed: Vec<bool> = scored.iter().map(|episode| episode.failed).collect();
-    let rules = rules(file, gate, &scored)?;
+    let (rules, unusable) = rules(file, gate, &scored)?;
     Ok(Evaluation {
         head: file.probe.kind().name(),
         data: Data::of(fresh),
@@ -175,6 +187,7 @@ pub fn evaluate(
         reliability: calibrated_reliability(&file.calibration.calibrator, &failed, &early, 0.95)?,
         coverage: coverage(&rules, file.settings.alpha),
         rules,
+        unusable,
     })
 }
 
@@ -281,12 +294,13 @@ fn lead_time(scored: &[Scored], gate: &GateLimits) -> Vec<LeadTime> {
         .to_vec()
 }
 
-/// Evaluates the rules that a plan can name, each with the thresholds of this calibration.
+/// Evaluates the rules that a plan can name, each with the thresholds of this calibration. A rule that these thresholds do not
+/// allow is returned with the reason.
 fn rules(
     file: &ProbeFile,
     gate: &GateLimits,
     scored: &[Scored],
-) -> Result<Vec<RuleMeasure>, EvaluationError> {
+) -> Result<(Vec<RuleMeasure>, Vec<UnusableRule>), EvaluationError> {
     let (lost, won): (Vec<&Scored>, Vec<&Scored>) = scored.iter().partition(|episode| episode.failed);
     let named = [
         ("conformal", RuleSettings::Conformal {}),
@@ -296,24 +310,29 @@ fn rules(
         ("trend", RuleSettings::Trend { switch_cap: 4 }),
         ("disagreement", RuleSettings::Disagreement {}),
     ];
-    named
-        .into_iter()
-        .map(|(name, settings)| {
-            let rule: Rule = settings.rule(&file.calibration, file.settings.trend_window);
-            let trigger = rule.trigger()?;
-            let fires = |episodes: &[&Scored]| -> Result<Vec<Option<u32>>, GateError> {
-                episodes.iter().map(|episode| first_fire(&trigger, gate, episode)).collect()
-            };
-            let (on_won, on_lost) = (fires(&won)?, fires(&lost)?);
-            let median_step = median(on_lost.iter().flatten().map(|step| f64::from(*step)).collect());
-            Ok(RuleMeasure {
-                rule: name,
-                false_alarms: fired(&on_won)?,
-                caught: fired(&on_lost)?,
-                median_step,
-            })
-        })
-        .collect()
+    let (mut measures, mut unusable) = (Vec::new(), Vec::new());
+    for (rule, settings) in named {
+        let bound: Rule = settings.rule(&file.calibration, file.settings.trend_window);
+        let trigger = match bound.trigger() {
+            Ok(trigger) => trigger,
+            Err(error) => {
+                unusable.push(UnusableRule { rule, reason: error.to_string() });
+                continue;
+            }
+        };
+        let fires = |episodes: &[&Scored]| -> Result<Vec<Option<u32>>, GateError> {
+            episodes.iter().map(|episode| first_fire(&trigger, gate, episode)).collect()
+        };
+        let (on_won, on_lost) = (fires(&won)?, fires(&lost)?);
+        let median_step = median(on_lost.iter().flatten().map(|step| f64::from(*step)).collect());
+        measures.push(RuleMeasure {
+            rule,
+            false_alarms: fired(&on_won)?,
+            caught: fired(&on_lost)?,
+            median_step,
+        });
+    }
+    Ok((measures, unusable))
 }
 
 fn fired(fires: &[Option<u32>]) -> Result<Proportion, StatisticsError> {

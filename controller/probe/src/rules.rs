@@ -111,12 +111,13 @@ impl RuleSettings {
                 let calm = calibration.calibrator.probability(aegis_core::Score::new(return_threshold));
                 Rule::Cost(CostSettings { hand_back: calm.min(settings.threshold()), ..settings })
             }
+            // An infinite threshold, of too few successful episodes or of too short ones, becomes the largest or least number.
             Self::Trend { switch_cap } => Rule::Trend(TrendSettings {
                 window,
-                slope: calibration.slope.min(f64::MAX),
+                slope: calibration.slope.clamp(f64::MIN, f64::MAX),
                 // A rise below the hand-back level must not fire, since control would be handed back at once.
-                floor: return_threshold.min(threshold).min(f64::MAX),
-                hand_back: return_threshold.min(f64::MAX),
+                floor: return_threshold.min(threshold).clamp(f64::MIN, f64::MAX),
+                hand_back: return_threshold.clamp(f64::MIN, f64::MAX),
                 switch_cap: *switch_cap,
             }),
             Self::Disagreement {} => Rule::Disagreement(DisagreementSettings {

@@ -87,6 +87,9 @@ pub fn markdown(found: &Evaluation, range: &str) -> String {
             optional(rule.median_step, 0)
         );
     }
+    for rule in &found.unusable {
+        let _ = writeln!(text, "| {} | not usable: {} | | |", rule.rule, rule.reason);
+    }
     let _ = writeln!(text, "\n| coverage of fresh won episodes | asked | found | holds |\n|---|---|---|---|");
     for coverage in &found.coverage {
         let holds = if coverage.holds { "yes" } else { "no" };
