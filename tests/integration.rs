@@ -36,6 +36,7 @@ mod records;
 mod release;
 mod robot;
 mod security;
+mod served;
 mod start;
 mod starting;
 mod study;

@@ -15,6 +15,7 @@ use crate::inputs::{
     ConstantInput, ImageInput, Input, MaskInput, Numbers, Resize, TokensInput, VectorInput, check_clip,
 };
 use crate::layout::Layout;
+use crate::served::ServerSpec;
 use crate::tokens::{self, Vocabulary};
 
 /// Largest number of values of one tensor that a policy reads or returns.
@@ -30,11 +31,14 @@ const MOST_CLASSES: usize = 65_536;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCard {
-    /// Path of the weights, relative to the card.
+    /// Path of the weights, relative to the card; empty for a policy that another process serves.
+    #[serde(default)]
     pub file: PathBuf,
-    /// SHA-256 of the weights, lower-case hexadecimal.
+    /// SHA-256 of the weights, lower-case hexadecimal; for a served policy, the one that its process states.
     #[serde(deserialize_with = "crate::inputs::digest")]
     pub sha256: String,
+    /// The process that serves the policy; `None` for a model in a file.
+    pub server: Option<ServerSpec>,
     /// Files beside the ONNX file in which the model keeps weights.
     #[serde(default)]
     pub external: Vec<ExternalFile>,
@@ -290,9 +294,34 @@ impl ModelCard {
             None => CardError::Parse { path: path.to_owned(), source: Box::new(source) },
         })?;
         card.path = path.to_owned();
-        card.take_older_form()?;
+        let wrong = |reason| CardError::Inputs { path: path.to_owned(), reason };
+        match card.server.clone() {
+            Some(server) => card.take_server(&server).map_err(wrong)?,
+            None if card.file.as_os_str().is_empty() => {
+                return Err(wrong("file: missing; valid is the model's file, or a table [server]".into()));
+            }
+            None => card.take_older_form()?,
+        }
         card.check_sizes()?;
         Ok(card)
+    }
+
+    /// Turns what `[server]` says that the policy reads into inputs: the features, and each camera's pictures as they are.
+    fn take_server(&mut self, server: &ServerSpec) -> Result<(), String> {
+        let others = [
+            ("file", !self.file.as_os_str().is_empty()),
+            ("external", !self.external.is_empty()),
+            ("observation", self.observation.is_some()),
+            ("frames", !self.frames.is_empty()),
+            ("inputs", !self.inputs.is_empty()),
+        ];
+        if let Some((field, _)) = others.into_iter().find(|(_, is_there)| *is_there) {
+            let valid = "server.features and server.cameras, which say what a served policy reads";
+            return Err(format!("{field}: found beside [server]; valid is {valid}"));
+        }
+        server.check()?;
+        self.inputs = server.inputs();
+        Ok(())
     }
 
     /// Turns `[observation]` and `[[frames]]` into the inputs that they stand for.
@@ -328,6 +357,10 @@ impl ModelCard {
 
     /// Returns the field of the card that an input came from, for messages.
     pub(crate) fn place(&self, input: usize) -> String {
+        if let Some(server) = &self.server {
+            let is_features = input == 0 && !server.features.is_empty();
+            return if is_features { "server.features" } else { "server.cameras" }.into();
+        }
         match (&self.observation, input) {
             (Some(_), 0) => "observation".into(),
             (Some(_), _) => "frames".into(),
@@ -410,7 +443,14 @@ impl ModelCard {
         if !cameras.is_empty() {
             parts.push(cameras.join(", "));
         }
-        if parts.is_empty() { "nothing of the plant".into() } else { parts.join("; ") }
+        if parts.is_empty() {
+            parts.push("nothing of the plant".into());
+        }
+        if self.server.is_some() {
+            let what = "from another process, whose weights cannot be frozen: what is known of them is the digest that it states";
+            parts.push(what.into());
+        }
+        parts.join("; ")
     }
 
     /// Returns the features that the model reads and that only a simulator knows: poses of objects.
@@ -561,6 +601,11 @@ impl ModelCard {
     /// [`CardError`] for a file that is missing or does not match its digest, weights outside the model's folder, and a card
     /// that does not name exactly the files that the model reads.
     pub fn weights(&self) -> Result<Weights, CardError> {
+        if let Some(server) = &self.server {
+            let reason =
+                format!("server: {} serves this policy; valid here is a model in a file", server.endpoint);
+            return Err(CardError::Inputs { path: self.path.clone(), reason });
+        }
         let path = self.weights_path();
         let model = read_as(&path, &self.sha256)?;
         refuse_mistaken(&path, &model)?;
@@ -578,6 +623,15 @@ impl ModelCard {
         });
         let external = found.collect();
         Ok(Weights { model, external })
+    }
+
+    /// Checks the weights against the card, as [`weights`](Self::weights) does. Those of a served policy are in its process, and not
+    /// checked.
+    ///
+    /// # Errors
+    /// As [`weights`](Self::weights).
+    pub fn check_weights(&self) -> Result<(), CardError> {
+        if self.server.is_some() { Ok(()) } else { self.weights().map(drop) }
     }
 
     /// Returns the activation that a probe reads.
@@ -645,9 +699,9 @@ impl ModelCard {
         Err(CardError::Files { path: self.path.clone(), reason })
     }
 
-    /// Returns the path of the weights.
+    /// Returns the path of the weights; for a served policy that of the card.
     pub fn weights_path(&self) -> PathBuf {
-        self.path.with_file_name(&self.file)
+        if self.server.is_some() { self.path.clone() } else { self.path.with_file_name(&self.file) }
     }
 }
 

@@ -160,7 +160,7 @@ impl Filler {
 }
 
 /// Checks that the plant announces the camera, where it announces any: an older plant announces none and may have some.
-fn check_camera(spec: &ImageInput, schema: &Schema) -> Result<(), String> {
+pub(crate) fn check_camera(spec: &ImageInput, schema: &Schema) -> Result<(), String> {
     let cameras = schema.features().iter().filter(|feature| feature.kind == FeatureKind::Rgb);
     let names: Vec<&str> = cameras.map(|feature| &*feature.name).collect();
     if names.is_empty() || names.contains(&spec.camera.as_str()) {

@@ -26,6 +26,7 @@ mod outputs;
 pub mod provider;
 pub mod runtime;
 pub mod sample;
+pub mod served;
 pub mod session_options;
 mod signature;
 pub mod sketch;

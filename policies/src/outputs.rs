@@ -88,20 +88,7 @@ impl Outputs {
     pub fn read(&mut self, binding: &Binding) -> Result<Inference, PolicyError> {
         self.numbers.clear();
         binding.read(CHUNK, &mut self.numbers)?;
-        let width = self.chunk.width;
-        let begin = self.chunk.skip * width;
-        let actions = self.numbers.get(begin..begin + self.chunk.steps() * width).unwrap_or_default();
-        let mut values = Vec::with_capacity(actions.len());
-        for action in actions.chunks_exact(width) {
-            match &self.order {
-                Some(order) => {
-                    values.extend(order.iter().map(|index| self.chunk.value(*index, action[*index])))
-                }
-                None => values
-                    .extend(action.iter().enumerate().map(|(index, value)| self.chunk.value(index, *value))),
-            }
-        }
-        let chunk = Chunk::new(width, values)?;
+        let chunk = self.chunk.chunk(self.order.as_deref(), &self.numbers)?;
         let Some(spec) = &self.activation else { return Ok(Inference { chunk, activation: None }) };
         self.numbers.clear();
         binding.read(ACTIVATION, &mut self.numbers)?;
@@ -109,13 +96,44 @@ impl Outputs {
             Some(places) => places.iter().map(|place| self.numbers[*place] as f32).collect(),
             None => self.numbers.iter().map(|number| *number as f32).collect(),
         };
-        let last = values.len().saturating_sub(spec.width);
-        let values = if spec.pool == Pool::Last { values[last..].to_vec() } else { values };
-        Ok(Inference { chunk, activation: Some(Activation::new(spec.width, values)?) })
+        Ok(Inference { chunk, activation: Some(spec.pooled(values)?) })
+    }
+}
+
+impl ActivationSpec {
+    /// Returns what a probe reads of an activation `[tokens, width]`: all tokens, or the last.
+    ///
+    /// # Errors
+    /// [`PolicyError::Shape`] for values that form no whole tokens.
+    pub(crate) fn pooled(&self, mut values: Vec<f32>) -> Result<Activation, PolicyError> {
+        if self.pool == Pool::Last {
+            values.drain(..values.len().saturating_sub(self.width));
+        }
+        Activation::new(self.width, values)
     }
 }
 
 impl ChunkSpec {
+    /// Returns the chunk of a policy's values, row-major `[horizon, width]`, as the plant takes it: the actions that may be executed,
+    /// their values in this order of the policy's, or in the policy's own.
+    ///
+    /// # Errors
+    /// [`PolicyError::NotFinite`] for an action that is not finite.
+    pub(crate) fn chunk(&self, order: Option<&[usize]>, numbers: &[f64]) -> Result<Chunk, PolicyError> {
+        let begin = self.skip * self.width;
+        let actions = numbers.get(begin..begin + self.steps() * self.width).unwrap_or_default();
+        let mut values = Vec::with_capacity(actions.len());
+        for action in actions.chunks_exact(self.width) {
+            match order {
+                Some(order) => values.extend(order.iter().map(|index| self.value(*index, action[*index]))),
+                None => {
+                    values.extend(action.iter().enumerate().map(|(index, value)| self.value(index, *value)))
+                }
+            }
+        }
+        Chunk::new(self.width, values)
+    }
+
     /// Returns one of the policy's values as the plant takes it.
     fn value(&self, index: usize, mut value: f64) -> f32 {
         // Neither clip nor gripper may turn a failed inference into an action: Chunk refuses what is not finite.

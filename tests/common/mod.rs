@@ -2,8 +2,9 @@
 //! Scenes and libraries come from the cache that `cargo xtask setup` fills; without the cache these tests fail with a message.
 #![allow(clippy::expect_used)] // Helpers of tests, which clippy takes for other code.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
@@ -302,5 +303,26 @@ impl<F: FnMut(&mut [f32])> Plant for Disturbed<F> {
 
     fn state(&self, out: &mut Vec<f64>) {
         self.plant.state(out);
+    }
+}
+
+/// A process that serves until this value is dropped.
+pub struct Served(pub Child);
+
+impl Served {
+    /// Starts a command; returns it with its first line, by which it says that it serves.
+    pub fn start(command: &mut Command) -> (Self, String) {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let served = Self(process);
+        let ready = lines.map(Result::unwrap).next().expect("it says that it is ready");
+        (served, ready)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }

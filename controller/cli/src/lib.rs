@@ -26,6 +26,8 @@ mod recording;
 mod remote;
 mod scene_digests;
 mod scene_resolver;
+#[cfg_attr(not(feature = "robot"), path = "served_absent.rs")]
+mod served;
 mod study_loader;
 #[path = "../../../xtask/src/system.rs"]
 mod system;

@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use aegis_core::EpisodeKey;
-use aegis_core::{Plant, Probe, Rule};
+use aegis_core::policy::repeats;
+use aegis_core::{Plant, Probe, Rule, Start};
 use aegis_experiments::episode::context::{EpisodeContext, EpisodeSettings};
 use aegis_experiments::episode::streams::Streams;
 use aegis_experiments::plan::Plan;
@@ -21,6 +22,7 @@ use clap::Args;
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 use crate::host::HostArguments;
 use crate::paths::{beside, shipped, variable};
+use crate::served::open_policy;
 
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
@@ -114,10 +116,37 @@ impl Study {
     pub fn check_models(&self) -> Result<(), Failure> {
         check_chunks(&self.path, &self.plan)?;
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
+            if ModelCard::load(card).or_exit(Exit::Input)?.server.is_some() {
+                self.check_served(card)?;
+                continue;
+            }
             let policy = OnnxPolicy::open(&self.runtime, card).or_exit(Exit::Input)?;
             if self.runtime.settings().provider != ProviderChoice::Cpu {
                 tell!("{}: runs on {}", card.display(), policy.provider());
             }
+        }
+        Ok(())
+    }
+
+    /// Opens a policy that another process serves, and asks it twice: a policy that answers differently makes a run that cannot be
+    /// repeated, and twins that differ.
+    fn check_served(&self, card: &Path) -> Result<(), Failure> {
+        let refused = |reason: String| failure(Exit::Input, reason);
+        let mut policy = open_policy(&self.runtime, card).map_err(|error| refused(error.to_string()))?;
+        let mut plant = self.plant().map_err(|error| refused(error.to_string()))?;
+        let task = self.tasks().first().copied().unwrap_or(0);
+        let mut seen = plant.reset(Start { task, initial_state: 0 }).or_exit(Exit::Input)?;
+        if policy.reads_frames() {
+            seen.frames = plant.frames().or_exit(Exit::Failed)?.into();
+        }
+        if !repeats(&mut *policy, &seen, 0)
+            .map_err(|error| refused(format!("{}: {error}", card.display())))?
+        {
+            tell!(
+                "warning: {}: the policy answers differently when it is asked twice, so nothing that it does can be repeated, and \
+                 twins of an experiment differ; draw its noise from the seed of `reset`",
+                card.display()
+            );
         }
         Ok(())
     }
@@ -137,8 +166,8 @@ impl Study {
     pub fn parties_around(&self, plant: Box<dyn Plant>, probe: &Probe) -> Result<EpisodeContext, SetupError> {
         Ok(EpisodeContext {
             plant,
-            weak: Box::new(OnnxPolicy::open(&self.runtime, &self.plan.models.weak)?),
-            strong: Box::new(OnnxPolicy::open(&self.runtime, &self.plan.models.strong)?),
+            weak: open_policy(&self.runtime, &self.plan.models.weak)?,
+            strong: open_policy(&self.runtime, &self.plan.models.strong)?,
             probe: probe.clone(),
         })
     }

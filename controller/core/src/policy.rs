@@ -94,6 +94,11 @@ impl Activation {
         self.width
     }
 
+    /// All values, row-major `[tokens, width]`.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Returns the mean over the tokens, shape `[width]`.
     pub fn mean_pool(&self) -> Vec<f64> {
         let tokens = self.values.len() / self.width;
@@ -144,6 +149,21 @@ pub trait Policy {
     fn reads_frames(&self) -> bool {
         false
     }
+}
+
+/// Asks a policy twice for the same inference, each time as the first of an episode, and returns whether both answers are the same,
+/// bit for bit. The next inference needs [`Policy::begin`].
+///
+/// # Errors
+/// As [`Policy::infer`].
+pub fn repeats(policy: &mut dyn Policy, observation: &Observation, seed: u64) -> Result<bool, PolicyError> {
+    let mut bits = || {
+        policy.begin(seed);
+        let Inference { chunk, activation } = policy.infer(observation)?;
+        let activation = activation.iter().flat_map(|activation| activation.values());
+        Ok(chunk.values().iter().chain(activation).map(|value| value.to_bits()).collect::<Vec<_>>())
+    };
+    Ok(bits()? == bits()?)
 }
 
 /// Start of an episode.

@@ -35,13 +35,15 @@ mod reserve;
 mod robot;
 mod run;
 pub mod run_summary;
+mod served_policy;
 mod session;
 mod snapshot_recorder;
 mod worker;
 
 pub use plant_listener::PlantListener;
 pub use rerun_stream::Viewer;
-pub use robot::{Robot, RobotFile, reads_no_camera};
+pub use robot::{Robot, RobotFile};
 pub use run::{BeginLog, End, Ended, Run, RunOptions, Watchers, stop};
+pub use served_policy::{ServedPolicy, connect, open_policy};
 pub use session::{RobotSession, Sending, SetupError, Unsent};
 pub use worker::Worker;

@@ -300,7 +300,7 @@ fn probe(models: &Models) -> Result<ProbeFile, Failure> {
 }
 
 /// Refuses a policy that reads camera pictures: `aegis run` delivers no pictures to policies.
-pub fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
+fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
     let refused = |camera: &str| {
         format!("{} reads camera {camera}; valid are policies that read no camera", card.path.display())
     };

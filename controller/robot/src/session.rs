@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use aegis_core::control::ControllerConfig;
 use aegis_core::{Observation, Policy, Schema, Start};
+use aegis_link::policy::Place;
 use aegis_link::{Claimant, CommandSender, FreeRunningPlant, RemotePolicy, Timeouts};
-use aegis_policies::{OnnxPolicy, OnnxRuntime};
+use aegis_policies::OnnxRuntime;
 use aegis_runtime::{
     Clock, CommandMailbox, CommandReader, Control, ControlThread, Health, InferenceWorker, Inferencer,
     LogReader, Pace, Ports, ProbedPolicy, RealTimeSettings, command_channel, log_channel, sightings, spawn,
@@ -21,6 +22,7 @@ use crate::last_error::{LastError, Reporting};
 use crate::plant_listener::{PlantListener, Standing};
 use crate::robot::Robot;
 use crate::run_summary::histogram;
+use crate::served_policy::open_policy;
 use aegis_failure::{Exit, Failure, OrExit, failure};
 
 /// Error of opening a policy.
@@ -95,7 +97,7 @@ impl RobotSession {
     ) -> Result<(Self, LogReader), Failure> {
         let local = |card: &Path| {
             let (runtime, card) = (runtime.clone(), card.to_owned());
-            move || Ok::<Box<dyn Policy>, SetupError>(Box::new(OnnxPolicy::open(&runtime, &card)?))
+            move || open_policy(&runtime, &card)
         };
         let file = &robot.file;
         let (weak, strong) = (local(&file.models.weak), local(&file.models.strong));
@@ -110,7 +112,10 @@ impl RobotSession {
         let model = robot.digests.get("strong").cloned().unwrap_or_default();
         let strong = move || {
             let policy: Box<dyn Policy> = match remote {
-                Some(remote) => Box::new(RemotePolicy::find(&session, &plant, &model, remote.deadline())?),
+                Some(remote) => {
+                    let place = (&*plant, Place::Strong);
+                    Box::new(RemotePolicy::find(&session, place, Some(&model), remote.deadline())?)
+                }
                 None => strong()?,
             };
             let watched = ProbedPolicy::new(policy, None);

@@ -11,7 +11,7 @@ pub mod recorded;
 pub mod seam;
 
 use aegis_core::control::LARGEST;
-use aegis_core::{ActionChannel, Observation, Policy, PolicyError};
+use aegis_core::{ActionChannel, Chunk, Observation, Policy, PolicyError, Schema};
 use serde::Serialize;
 
 use crate::card::GripperSpec;
@@ -166,21 +166,34 @@ pub fn actions(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<
         }
         policy.begin(0);
         let chunk = policy.infer(observation)?.chunk;
-        for step in 0..chunk.horizon() {
-            let channels = observation.schema.actions().iter().zip(chunk.action(step).unwrap_or_default());
-            for (ActionChannel { name, bounds: [low, high], .. }, value) in channels {
-                if value < low || value > high {
-                    let text =
-                        format!("{name}: found {value} in step {step}; the plant executes {low} to {high}");
-                    findings.push(Finding::new(CHECK, Verdict::Warning, text));
-                    return Ok(findings);
-                }
-            }
+        if let Some(text) = beyond_bounds(&chunk, &observation.schema) {
+            findings.push(Finding::new(CHECK, Verdict::Warning, text));
+            return Ok(findings);
         }
     }
     let text = "equal inputs give equal actions, and all are within the plant's bounds";
     findings.push(Finding::new(CHECK, Verdict::Good, text));
     Ok(findings)
+}
+
+/// Returns the first action of a chunk that is beyond the bounds of its channel, in words.
+fn beyond_bounds(chunk: &Chunk, schema: &Schema) -> Option<String> {
+    (0..chunk.horizon()).find_map(|step| {
+        let mut channels = schema.actions().iter().zip(chunk.action(step).unwrap_or_default());
+        channels.find_map(|(ActionChannel { name, bounds: [low, high], .. }, value)| {
+            let is_beyond = value < low || value > high;
+            is_beyond
+                .then(|| format!("{name}: found {value} in step {step}; the plant executes {low} to {high}"))
+        })
+    })
+}
+
+/// Checks that the actions of chunks are within the bounds of the plant's channels.
+pub fn within_bounds(chunks: &[Chunk], schema: &Schema) -> Finding {
+    match chunks.iter().find_map(|chunk| beyond_bounds(chunk, schema)) {
+        Some(text) => Finding::new("actions", Verdict::Warning, text),
+        None => Finding::new("actions", Verdict::Good, "all are within the plant's bounds"),
+    }
 }
 
 /// Finds actions that are not finite for observations that a controller accepts: each component in turn at ±1e6.

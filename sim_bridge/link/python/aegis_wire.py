@@ -159,8 +159,19 @@ SCHEMAS = {
     8: ("Operate", {"wish": one_of(WISHES)}),
     9: (
         "Infer",
-        {"request": U64, "step": U32, "seed": U64, "schema": ANNOUNCEMENT, "observation": OBSERVATION},
+        {
+            "client": U64,
+            "episode": U64,
+            "inference": U32,
+            "request": U64,
+            "step": U32,
+            "seed": U64,
+            "schema": ANNOUNCEMENT,
+            "observation": OBSERVATION,
+            "pictures": listed(PICTURE, 8),
+        },
     ),
+    10: ("Describe", {"request": U64}),
     65: (
         "Claimed",
         {
@@ -201,7 +212,32 @@ SCHEMAS = {
             "pulse_received_ns": U64,
         },
     ),
-    70: ("Inferred", {"request": U64, "model": text(128), "width": U32, "values": listed(float32, 4096)}),
+    70: (
+        "Inferred",
+        {
+            "request": U64,
+            "model": text(128),
+            "width": U32,
+            "values": listed(float32, 4096),
+            "activation_width": U32,
+            "activation": listed(float32, VALUES),
+        },
+    ),
+    71: (
+        "Described",
+        {
+            "request": U64,
+            "model": text(128),
+            "horizon": U32,
+            "width": U32,
+            "names": listed(LABEL, CHANNELS),
+            "activation_tokens": U32,
+            "activation_width": U32,
+            "features": listed(LABEL, FEATURES),
+            "cameras": listed(mapped({"camera": text(128), "height": U32, "width": U32}), 8),
+            "remembers": boolean,
+        },
+    ),
 }
 KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
 

@@ -70,6 +70,24 @@ pub enum LinkError {
         /// The plant's name.
         name: String,
     },
+    /// No process serves the policy.
+    #[error(
+        "nobody serves {name} there; start `aegis serve-policy`, or the policy's own process, before this one"
+    )]
+    NoPolicy {
+        /// The policy, in words.
+        name: String,
+    },
+    /// The policy's process states another model.
+    #[error("{name}: it serves model {found}; valid is {valid}")]
+    OtherModel {
+        /// The policy, in words.
+        name: String,
+        /// The models that are served.
+        found: String,
+        /// What is valid.
+        valid: String,
+    },
     /// The plant answers and refuses.
     #[error("plant {name:?} refuses: {reason}")]
     Refused {

@@ -37,7 +37,7 @@ pub use error::LinkError;
 pub use free_running::{CommandSender, FreeRunningPlant, Heard, Operators};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use plant::{Claimant, Counters, Timeouts, ZenohPlant};
-pub use policy::{RemotePolicy, serve_policy};
+pub use policy::{RemotePolicy, serve_policy, served_policies};
 pub use serve::serve;
 pub use session::{listening, open, open_guarded};
 

@@ -28,6 +28,8 @@ fn fields(message: &Message) -> Value {
         Message::Operate(body) => json!(body),
         Message::Infer(body) => json!(body),
         Message::Inferred(body) => json!(body),
+        Message::Describe(body) => json!(body),
+        Message::Described(body) => json!(body),
         Message::Claimed(body) => json!(body),
         Message::Moved(body) => json!(body),
         Message::Pictures(body) => json!(body),

@@ -4,13 +4,13 @@
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use aegis_core::{Policy, PolicyError};
+use aegis_core::PolicyError;
 use aegis_experiments::run::demonstrations::{Collectors, Disturbance, Keeping, collect, write};
 use aegis_experiments::run::runner::SetupError;
 use aegis_files::Written;
+use aegis_policies::ModelCard;
 use aegis_policies::expert::Expert;
 use aegis_policies::layout::Layout;
-use aegis_policies::{ModelCard, OnnxPolicy};
 use aegis_probe::origin::{Origin, Starts};
 use aegis_sim::{Cameras, LiberoPlant};
 use clap::Args;
@@ -19,6 +19,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files;
 use crate::progress;
 use crate::scene_digests::scenes;
+use crate::served::open_policy;
 use crate::study_loader::{Study, StudyArguments, plant_for};
 
 /// Arguments of `aegis demonstrate`.
@@ -109,7 +110,8 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     };
     let mut cards = Vec::new();
     if let Some(card) = &arguments.learner {
-        cards.push(OnnxPolicy::open(&study.runtime, card).or_exit(Exit::Input)?.card().clone());
+        open_policy(&study.runtime, card).map_err(|error| failure(Exit::Input, error.to_string()))?;
+        cards.push(ModelCard::load(card).or_exit(Exit::Input)?);
     }
     if arguments.frames_every.is_some() && cards.iter().any(|card: &ModelCard| card.images().next().is_some())
     {
@@ -126,7 +128,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     };
     let open = |_| {
         let learner = match &arguments.learner {
-            Some(card) => Some(Box::new(OnnxPolicy::open(&study.runtime, card)?) as Box<dyn Policy>),
+            Some(card) => Some(open_policy(&study.runtime, card)?),
             None => None,
         };
         let expert = Expert::new("akita_black_bowl_1", "plate_1");

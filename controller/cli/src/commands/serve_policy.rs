@@ -3,16 +3,14 @@
 
 use std::path::PathBuf;
 
-use aegis_core::Policy;
 use aegis_link::{Principal, serve_policy};
 use aegis_policies::OnnxPolicy;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
+use crate::exit::{Exit, Failure, OrExit, end_signal, say};
 use crate::host::HostArguments;
 use crate::remote::PlantArguments;
 use crate::study_loader::onnx_runtime;
-use aegis_robot::reads_no_camera;
 
 /// Arguments of `aegis serve-policy`.
 #[derive(Args)]
@@ -36,11 +34,6 @@ pub fn run(arguments: &ServePolicyArguments) -> Result<(), Failure> {
     let runtime = onnx_runtime()?.with_settings(arguments.host.settings()?).or_exit(Exit::Input)?;
     let mut policy = OnnxPolicy::open(&runtime, &arguments.card).or_exit(Exit::Input)?;
     let card = policy.card();
-    reads_no_camera(card).map_err(|reason| failure(Exit::Input, reason))?;
-    if policy.remembers() {
-        let reason = "inputs: found a state or a history; valid is neither, for a request does not say which episode it belongs to";
-        return Err(failure(Exit::Input, format!("{}: {reason}", arguments.card.display())));
-    }
     let (model, provider) = (card.model_sha256(), policy.provider().to_string());
     let stop = end_signal()?;
     let (session, plant) = (arguments.plant.open(&guarded)?, &arguments.plant.plant);

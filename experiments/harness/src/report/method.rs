@@ -105,7 +105,11 @@ impl Background<'_> {
             Some(format!("{}, SHA-256 {}", file.file, file.sha256))
         };
         add("card", &|role, _| file(&format!("{role} card")));
-        add("weights", &|role, _| file(&format!("{role} weights")));
+        let served = |card: &toml::Table| {
+            let (endpoint, digest) = (stated(card, &["server", "endpoint"])?, stated(card, &["sha256"])?);
+            Some(format!("not frozen: in the process at {endpoint}, which stated SHA-256 {digest}"))
+        };
+        add("weights", &|role, card| file(&format!("{role} weights")).or_else(|| served(card)));
         add("architecture", &|_, card| stated(card, &["training", "architecture"]));
         add("parameters", &|_, card| stated(card, &["training", "parameters"]));
         add("trained on", &|_, card| trained_on(card));

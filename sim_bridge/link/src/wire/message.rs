@@ -157,16 +157,25 @@ pub struct Operate {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Infer {
+    /// Number drawn by the process that asks, so that a server can tell the episodes of two of them apart.
+    pub client: u64,
+    /// Number of the client's episode.
+    pub episode: u64,
+    /// Number of inferences of the episode before this one.
+    pub inference: u32,
     /// Number of the request.
     pub request: u64,
     /// Control step of the observation.
     pub step: u32,
     /// Seed of the episode, for a policy that draws noise.
     pub seed: u64,
-    /// What the plant announced for the episode.
+    /// What the plant announced for the episode, or what the policy reads of it.
     pub schema: Announcement,
     /// The observation, without pictures.
     pub observation: Observed,
+    /// Pictures of the observation; empty for a policy that reads none.
+    #[serde(deserialize_with = "bounded::list::<_, _, CAMERAS>")]
+    pub pictures: Vec<Picture>,
 }
 
 /// Answers [`Infer`].
@@ -183,6 +192,62 @@ pub struct Inferred {
     /// Actions, row-major `[horizon, width]`.
     #[serde(deserialize_with = "bounded::list::<_, _, CHUNK>")]
     pub values: Vec<f32>,
+    /// Values per token of the activation; 0 for none.
+    pub activation_width: u32,
+    /// Activation, row-major `[tokens, activation_width]`; empty for none.
+    #[serde(deserialize_with = "bounded::list::<_, _, VALUES>")]
+    pub activation: Vec<f32>,
+}
+
+/// Asks a policy what it reads and what it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Describe {
+    /// Number of the request.
+    pub request: u64,
+}
+
+/// Answers [`Describe`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Described {
+    /// As in the request.
+    pub request: u64,
+    /// SHA-256 of the model's weights, lower-case hexadecimal.
+    #[serde(deserialize_with = "bounded::text::<_, NAME>")]
+    pub model: String,
+    /// Actions of a chunk.
+    pub horizon: u32,
+    /// Values per action.
+    pub width: u32,
+    /// Name of each value of an action, as plants name their channels; empty where the policy names none.
+    #[serde(deserialize_with = "bounded::texts::<_, ACTION, LABEL>")]
+    pub names: Vec<String>,
+    /// Tokens of the activation; 0 for none.
+    pub activation_tokens: u32,
+    /// Values per token of the activation; 0 for none.
+    pub activation_width: u32,
+    /// Names of the features that the policy reads.
+    #[serde(deserialize_with = "bounded::texts::<_, FEATURES, LABEL>")]
+    pub features: Vec<String>,
+    /// Pictures that the policy reads.
+    #[serde(deserialize_with = "bounded::list::<_, _, CAMERAS>")]
+    pub cameras: Vec<CameraSize>,
+    /// Whether an inference depends on earlier ones of the episode.
+    pub remembers: bool,
+}
+
+/// A camera whose pictures a policy reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CameraSize {
+    /// The camera's name.
+    #[serde(deserialize_with = "bounded::text::<_, NAME>")]
+    pub camera: String,
+    /// Number of rows.
+    pub height: u32,
+    /// Pixels per row.
+    pub width: u32,
 }
 
 /// Answers [`Claim`].

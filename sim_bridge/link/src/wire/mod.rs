@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Action, Announcement, Channel, Claim, Claimed, Code, Feature, FramesRequest, Infer, Inferred, Mode,
-    Moved, Observed, Operate, OperatorCommand, Phase, Picture, Pictures, Pulse, Refused, Release, Reset,
-    Status, Step,
+    Action, Announcement, CameraSize, Channel, Claim, Claimed, Code, Describe, Described, Feature,
+    FramesRequest, Infer, Inferred, Mode, Moved, Observed, Operate, OperatorCommand, Phase, Picture,
+    Pictures, Pulse, Refused, Release, Reset, Status, Step,
 };
 
 /// Version of the message schema. Any change of a message's fields raises it.
@@ -126,12 +126,14 @@ messages! {
     7 Action "A free-running controller's command.",
     8 Operate "Somebody wants something of the controller.",
     9 Infer "The controller asks a policy for a chunk.",
+    10 Describe "A controller asks a policy what it reads and returns.",
     65 Claimed "The plant is the controller's.",
     66 Moved "The plant's state after a reset or a step.",
     67 Pictures "What the cameras see.",
     68 Refused "The plant did not do what was asked.",
     69 Status "The plant lives.",
     70 Inferred "A policy's chunk.",
+    71 Described "What a policy reads and returns.",
 }
 
 fn with_header(kind: u8, body: &impl Serialize) -> Vec<u8> {

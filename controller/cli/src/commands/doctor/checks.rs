@@ -184,7 +184,7 @@ fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks
     let restore = "restore it, or train it again with policies/train/reproduce.sh";
     for (name, card) in [("weak policy", &plan.models.weak), ("strong policy", &plan.models.strong)] {
         // The digest is checked without the library, and its error says more than that of a graph which does not open.
-        let whole = ModelCard::load(card).and_then(|card| card.weights().map(|_| card));
+        let whole = ModelCard::load(card).and_then(|card| card.check_weights().map(|()| card));
         let card_path = card.display();
         checks.push(match (whole, runtime) {
             (Err(error), _) => Check::missing(name, true, error.to_string(), restore),

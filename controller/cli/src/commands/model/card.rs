@@ -10,15 +10,19 @@ use super::is_beside;
 use super::observe::PlantChoice;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::write;
+use crate::served;
 use crate::study_loader::onnx_runtime;
 
 /// Arguments of `aegis model card`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis model card mine.onnx --suite libero_goal --out mine.toml\n  \
-                        aegis model card mine.onnx --connect tcp/127.0.0.1:7447 --plant robot\n\n\
+                        aegis model card mine.onnx --connect tcp/127.0.0.1:7447 --plant robot\n  \
+                        aegis model card tcp/127.0.0.1:7450 --out mine.toml\n\n\
                         The card is refused until every TODO in it is replaced; docs/reference/policies.md has the fields.")]
 pub struct CardArguments {
-    /// The model, an ONNX file; weights that it keeps in other files are read from the same folder
+    /// The model, an ONNX file; weights that it keeps in other files are read from the same folder. Or the endpoint of a process that
+    /// serves a policy, as tcp/127.0.0.1:7450
+    #[arg(value_name = "MODEL")]
     model: PathBuf,
     #[command(flatten)]
     plant: PlantChoice,
@@ -29,27 +33,48 @@ pub struct CardArguments {
 
 /// Runs `aegis model card`.
 pub fn run(arguments: &CardArguments) -> Result<(), Failure> {
+    let given = arguments.model.to_string_lossy();
+    if given.starts_with("tcp/") && !arguments.model.exists() {
+        if let Some(out) = &arguments.out {
+            check_absent(out)?;
+        }
+        return put(arguments.out.as_deref(), &served::card(&given)?);
+    }
     let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
     if let Some(out) = &arguments.out {
         check_new(out, &arguments.model)?;
     }
     let text = sketch::card(&onnx_runtime()?, &graph, &*arguments.plant.schema()?).or_exit(Exit::Input)?;
-    let Some(out) = &arguments.out else {
+    put(arguments.out.as_deref(), &text)
+}
+
+/// Writes a card, or prints it.
+fn put(out: Option<&Path>, text: &str) -> Result<(), Failure> {
+    let Some(out) = out else {
         say!("{}", text.trim_end());
         return Ok(());
     };
     write(out, text.as_bytes())?;
-    let open = text.matches("\"TODO").count();
-    say!("{}: {open} fields are to be filled in", out.display());
+    match text.matches("\"TODO").count() {
+        0 => say!("{}", out.display()),
+        open => say!("{}: {open} fields are to be filled in", out.display()),
+    }
     Ok(())
+}
+
+/// Refuses a place where something is already.
+fn check_absent(out: &Path) -> Result<(), Failure> {
+    if out.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let reason = "is there already; valid is a new file";
+    Err(failure(Exit::Input, format!("--out: {}: {reason}", out.display())))
 }
 
 /// Refuses a place where something is already, and another folder than the model's, from which the card names it.
 fn check_new(out: &Path, model: &Path) -> Result<(), Failure> {
     let refused = |reason: String| Err(failure(Exit::Input, format!("--out: {}: {reason}", out.display())));
-    if out.symlink_metadata().is_ok() {
-        return refused("is there already; valid is a new file".into());
-    }
+    check_absent(out)?;
     if !is_beside(out, model) {
         return refused(format!(
             "found another folder than that of {}, which a card names beside it",

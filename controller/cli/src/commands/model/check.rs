@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use aegis_core::policy::repeats;
 use aegis_core::{Chunk, Plant, PlantError, Policy, PolicyError, Start};
 use aegis_policies::check::{self, Finding, Verdict, follows, influence, recorded, seam};
 use aegis_policies::{ModelCard, OnnxPolicy};
@@ -9,6 +10,7 @@ use clap::Args;
 
 use super::observe::PlantChoice;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::served::open_policy;
 use crate::study_loader::onnx_runtime;
 
 /// Number of chunks that the simulator is driven by for the seam.
@@ -39,6 +41,9 @@ pub struct CheckArguments {
 /// Runs `aegis model check`.
 pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     let card = ModelCard::load(&arguments.card).or_exit(Exit::Input)?;
+    if card.server.is_some() {
+        return run_served(arguments, &card);
+    }
     let recording = arguments.recorded.as_deref().map(|path| recorded::Recording::load(path, &card));
     let recording = recording.transpose().or_exit(Exit::Input)?;
     let mut policy = OnnxPolicy::open(&onnx_runtime()?, &arguments.card).or_exit(Exit::Input)?;
@@ -63,7 +68,48 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     } else {
         Finding::new("chunk seam", Verdict::Unknown, "not measured: the plant is not moved")
     });
-    tell(arguments, &findings);
+    end(arguments, &findings)
+}
+
+/// Checks a policy that another process serves. Its inputs are not known here, so that only its answers are looked at.
+fn run_served(arguments: &CheckArguments, card: &ModelCard) -> Result<(), Failure> {
+    let refused = |error: PolicyError| failure(Exit::Input, error.to_string());
+    if let Some(path) = &arguments.recorded {
+        let reason = "found a served policy, whose tensors are not known here; valid is a model in a file";
+        return Err(failure(Exit::Input, format!("--recorded: {}: {reason}", path.display())));
+    }
+    let policy = open_policy(&onnx_runtime()?, &arguments.card);
+    let mut policy = policy.map_err(|error| failure(Exit::Input, error.to_string()))?;
+    let mut seen = arguments.plant.observe(card)?;
+    policy.bind(&seen.observations[0].schema).map_err(refused)?;
+    let mut findings = vec![Finding::new("binding", Verdict::Good, format!("reads {}", card.reads()))];
+    let mut chunks = Vec::new();
+    for observation in &seen.observations {
+        policy.begin(0);
+        chunks.push(policy.infer(observation).map_err(refused)?.chunk);
+    }
+    findings.push(check::within_bounds(&chunks, &seen.observations[0].schema));
+    let alike = repeats(&mut *policy, &seen.observations[0], 0).map_err(refused)?;
+    findings.push(match alike {
+        true => Finding::new("asked twice", Verdict::Good, "the same answer, bit for bit"),
+        false => Finding::new(
+            "asked twice",
+            Verdict::Warning,
+            "answers differ: no run can be repeated, and an experiment's twins differ; draw noise from the seed of `reset`",
+        ),
+    });
+    findings.push(if seen.is_simulated {
+        let (steps, task) = (card.chunk.steps(), seen.observations[0].task);
+        seam::seam(&drive(&mut *policy, &mut *seen.plant, task, steps).map_err(refused)?, steps)
+    } else {
+        Finding::new("chunk seam", Verdict::Unknown, "not measured: the plant is not moved")
+    });
+    end(arguments, &findings)
+}
+
+/// Prints the findings; a fault among them is a failure.
+fn end(arguments: &CheckArguments, findings: &[Finding]) -> Result<(), Failure> {
+    tell(arguments, findings);
     let faults = findings.iter().filter(|finding| finding.verdict == Verdict::Fault).count();
     if faults == 0 {
         return Ok(());
@@ -95,7 +141,7 @@ fn tell(arguments: &CheckArguments, findings: &[Finding]) {
 
 /// Drives the simulator from a task's first start by a few chunks; returns them.
 fn drive(
-    policy: &mut OnnxPolicy,
+    policy: &mut dyn Policy,
     plant: &mut dyn Plant,
     task: usize,
     steps: usize,

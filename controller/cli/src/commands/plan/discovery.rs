@@ -63,7 +63,10 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
         let card = ModelCard::load(path).or_exit(Exit::Input)?;
         add(format!("{role} card"), written, path)?;
         let weights = written.with_file_name(&card.file);
-        add(format!("{role} weights"), &weights, &card.weights_path())?;
+        // Those of a served policy are in another process; the card states the digest that the process gives.
+        if card.server.is_none() {
+            add(format!("{role} weights"), &weights, &card.weights_path())?;
+        }
         for ExternalFile { file, .. } in &card.external {
             let place = card.weights_path().with_file_name(file);
             add(format!("{role} external data {file}"), &weights.with_file_name(file), &place)?;
@@ -83,7 +86,7 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
 /// cannot run is not registered.
 pub fn check_models(path: &Path, located: &Plan) -> Result<ProbeFile, Failure> {
     for card in [&located.models.weak, &located.models.strong] {
-        ModelCard::load(card).and_then(|card| card.weights()).or_exit(Exit::Input)?;
+        ModelCard::load(card).and_then(|card| card.check_weights()).or_exit(Exit::Input)?;
     }
     check_chunks(path, located)?;
     probe(&located.models)

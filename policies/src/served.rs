@@ -1,0 +1,333 @@
+//! Policies that another process serves: the table `[server]` of a card, and the binding of such a card to a plant. Pure: what is
+//! sent and received is the caller's.
+
+use std::sync::Arc;
+
+use aegis_core::feature::Schema;
+use aegis_core::{Inference, Observation, PolicyError};
+use serde::Deserialize;
+
+use crate::card::ModelCard;
+use crate::filler::check_camera;
+use crate::image::picture_of;
+use crate::inputs::{ImageInput, Input, Term, VectorInput};
+use crate::outputs::Outputs;
+use crate::vector::BoundVector;
+
+/// Largest deadline, milliseconds: an hour.
+const LONGEST_MS: u64 = 3_600_000;
+
+/// A process that serves a policy, and what the policy reads.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerSpec {
+    /// Endpoint on this machine, `tcp/127.0.0.1:PORT`.
+    pub endpoint: String,
+    /// Name under which the policy is served.
+    pub name: String,
+    /// Limit for the answer to one inference, milliseconds.
+    pub deadline_ms: u64,
+    /// Names of the features that are sent.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Cameras whose pictures are sent.
+    #[serde(default)]
+    pub cameras: Vec<ServedCamera>,
+    /// Whether an inference depends on earlier inferences of the episode.
+    #[serde(default = "yes")]
+    pub remembers: bool,
+}
+
+/// A camera whose pictures a served policy reads, as the plant gives them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServedCamera {
+    /// Name of the camera.
+    pub camera: String,
+    /// Number of rows.
+    pub height: u32,
+    /// Pixels per row.
+    pub width: u32,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ServerSpec {
+    /// Checks what does not depend on the process.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if !(1..=LONGEST_MS).contains(&self.deadline_ms) {
+            return Err(format!(
+                "server.deadline_ms: found {}; valid is 1 to {LONGEST_MS} milliseconds",
+                self.deadline_ms
+            ));
+        }
+        let twice = |names: &[&str]| {
+            let is_earlier = |(index, name): &(usize, &&str)| names[..*index].contains(*name);
+            names.iter().enumerate().find(is_earlier).map(|(_, name)| (*name).to_owned())
+        };
+        let features: Vec<&str> = self.features.iter().map(String::as_str).collect();
+        let cameras: Vec<&str> = self.cameras.iter().map(|one| &*one.camera).collect();
+        for (field, names) in [("features", features), ("cameras", cameras)] {
+            if let Some(name) = twice(&names) {
+                return Err(format!("server.{field}: found {name:?} twice; valid is each once"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the inputs that the features and cameras stand for.
+    pub(crate) fn inputs(&self) -> Vec<Input> {
+        let terms: Vec<Term> = self.features.iter().map(Term::of).collect();
+        let vector = VectorInput { tensor: "features".into(), shape: Vec::new(), terms, history: 1 };
+        let features = (!self.features.is_empty()).then_some(Input::Vector(vector));
+        let image = |one: &ServedCamera| {
+            Input::Image(ImageInput::exact(&one.camera, &one.camera, one.height, one.width))
+        };
+        features.into_iter().chain(self.cameras.iter().map(image)).collect()
+    }
+}
+
+/// The card of a served policy, bound to a plant: what is sent of an observation, and how an answer becomes a chunk of the plant.
+#[derive(Debug)]
+pub struct ServedContract {
+    card: ModelCard,
+    server: ServerSpec,
+    bound: Option<Bound>,
+}
+
+#[derive(Debug)]
+struct Bound {
+    /// What the plant announces.
+    schema: Arc<Schema>,
+    /// What the policy reads of it.
+    sent: Arc<Schema>,
+    features: Option<BoundVector>,
+    order: Option<Vec<usize>>,
+}
+
+impl ServedContract {
+    /// Makes the contract of a card; `None` for a card without `[server]`.
+    pub fn of(card: ModelCard) -> Option<Self> {
+        let server = card.server.clone()?;
+        Some(Self { card, server, bound: None })
+    }
+
+    /// Returns the card.
+    pub fn card(&self) -> &ModelCard {
+        &self.card
+    }
+
+    /// Returns the process that serves the policy.
+    pub fn server(&self) -> &ServerSpec {
+        &self.server
+    }
+
+    /// Binds the card to what a plant announces. Binding to the same again costs nothing.
+    ///
+    /// # Errors
+    /// [`PolicyError::Observation`] with the field of the card, what it says and what the plant offers.
+    pub fn bind(&mut self, schema: &Arc<Schema>) -> Result<(), PolicyError> {
+        let is_bound = |bound: &Bound| Arc::ptr_eq(&bound.schema, schema) || *bound.schema == **schema;
+        if self.bound.as_ref().is_some_and(is_bound) {
+            return Ok(());
+        }
+        let refused = |place: String, reason: String| {
+            PolicyError::Observation(format!("{}: {place}: {reason}", self.card.path.display()))
+        };
+        let mut features = None;
+        for (index, input) in self.card.inputs.iter().enumerate() {
+            let checked = match input {
+                Input::Vector(vector) => {
+                    BoundVector::bind(vector, schema).map(|bound| features = Some(bound))
+                }
+                Input::Image(image) => check_camera(image, schema),
+                _ => Ok(()),
+            };
+            checked.map_err(|reason| refused(self.card.place(index), reason))?;
+        }
+        let order = Outputs::order(&self.card.chunk, schema);
+        let order = order.map_err(|reason| refused("chunk".into(), reason))?;
+        let read = |name: &String| schema.feature(name).cloned();
+        let sent =
+            Schema::new(self.server.features.iter().filter_map(read).collect(), schema.actions().to_vec());
+        let sent = sent.map_err(|error| refused("server.features".into(), error.to_string()))?;
+        self.bound = Some(Bound { schema: Arc::clone(schema), sent: Arc::new(sent), features, order });
+        Ok(())
+    }
+
+    /// Returns the part of an observation that the policy reads.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind), and [`PolicyError`] for an observation without what the policy reads, or a picture of another size.
+    pub fn question(&mut self, observation: &Observation) -> Result<Observation, PolicyError> {
+        self.bind(&observation.schema)?;
+        let Some(Bound { sent, features, .. }) = &mut self.bound else {
+            return Err(PolicyError::Observation("not bound to a plant".into()));
+        };
+        let mut values = Vec::with_capacity(sent.width());
+        if let Some(features) = features {
+            features.encode(observation, &mut values)?;
+        }
+        let mut frames = Vec::with_capacity(self.server.cameras.len());
+        for ServedCamera { camera, height, width } in &self.server.cameras {
+            let frame = picture_of(camera, &observation.frames)?;
+            if (frame.height, frame.width) != (*height, *width) {
+                return Err(PolicyError::Shape {
+                    what: format!("picture of camera {camera}"),
+                    expected: format!("{height} rows of {width} pixels"),
+                    found: format!("{} rows of {}", frame.height, frame.width),
+                });
+            }
+            frames.push(frame.clone());
+        }
+        Ok(Observation {
+            step: observation.step,
+            plant_time: observation.plant_time,
+            task: observation.task,
+            instruction: Arc::clone(&observation.instruction),
+            schema: Arc::clone(sent),
+            values,
+            frames: frames.into(),
+        })
+    }
+
+    /// Converts an answer, whose chunk is as the policy gives it, to the chunk and activation that the card describes.
+    ///
+    /// # Errors
+    /// [`PolicyError::Shape`] for a chunk or an activation of another size than the card says, and [`PolicyError::NotFinite`] for an
+    /// action that is not finite.
+    pub fn answer(&self, answer: &Inference) -> Result<Inference, PolicyError> {
+        let (spec, found) = (&self.card.chunk, &answer.chunk);
+        if (found.horizon(), found.width()) != (spec.horizon, spec.width) {
+            return Err(PolicyError::Shape {
+                what: format!("chunk of policy {:?}", self.server.name),
+                expected: format!("{} actions of {} values, as its card says", spec.horizon, spec.width),
+                found: format!("{} of {}", found.horizon(), found.width()),
+            });
+        }
+        let numbers: Vec<f64> = found.values().iter().map(|value| f64::from(*value)).collect();
+        let order = self.bound.as_ref().and_then(|bound| bound.order.as_deref());
+        let chunk = spec.chunk(order, &numbers)?;
+        let Some(spec) = &self.card.activation else { return Ok(Inference { chunk, activation: None }) };
+        let shape = |found: String| PolicyError::Shape {
+            what: format!("activation of policy {:?}", self.server.name),
+            expected: format!("{} tokens of {} values, as its card says", spec.tokens, spec.width),
+            found,
+        };
+        let Some(found) = &answer.activation else { return Err(shape("none".into())) };
+        if (found.values().len(), found.width()) != (spec.tokens * spec.width, spec.width) {
+            return Err(shape(format!("{} values, {} each", found.values().len(), found.width())));
+        }
+        Ok(Inference { chunk, activation: Some(spec.pooled(found.values().to_vec())?) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aegis_core::{ActionChannel, Activation, Chunk, Feature, Frame};
+
+    use super::*;
+
+    const CARD: &str = r#"
+sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+[server]
+endpoint = "tcp/127.0.0.1:7450"
+name = "mine"
+deadline_ms = 100
+features = ["hand", "joints"]
+cameras = [{ camera = "front", height = 1, width = 2 }]
+[chunk]
+tensor = "actions"
+horizon = 2
+width = 2
+names = ["b", "a"]
+scale = 2.0
+[activation]
+tensor = "hidden"
+tokens = 2
+width = 1
+pool = "last"
+"#;
+
+    fn card(name: &str, text: &str) -> Result<ModelCard, String> {
+        let folder = std::env::temp_dir().join(format!("aegis-served-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("card.toml"), text).unwrap();
+        let card = ModelCard::load(&folder.join("card.toml")).map_err(|error| error.to_string());
+        std::fs::remove_dir_all(folder).unwrap();
+        card
+    }
+
+    fn seen(frame: Frame) -> Observation {
+        let features = vec![
+            Feature::vector("joints", &["1", "2"], "rad"),
+            Feature::vector("other", &["1"], ""),
+            Feature::vector("hand", &["x"], "m"),
+        ];
+        let channel = |name: &str| ActionChannel {
+            name: name.into(),
+            semantics: "".into(),
+            bounds: [-9.0, 9.0],
+            still: Some(0.0),
+        };
+        let mut seen = Observation::of(&[("any", &[0.0])]).unwrap();
+        seen.schema = Arc::new(Schema::new(features, vec![channel("a"), channel("b")]).unwrap());
+        (seen.values, seen.frames) = (vec![0.1, 0.2, 7.0, 0.3], [frame].into());
+        seen
+    }
+
+    fn frame(width: u32) -> Frame {
+        Frame { camera: "front".into(), width, height: 1, rgb: vec![5; 3 * width as usize] }
+    }
+
+    #[test]
+    fn only_what_the_policy_reads_is_sent_and_its_answer_becomes_the_plants_chunk() {
+        let mut contract = ServedContract::of(card("sent", CARD).unwrap()).unwrap();
+        let question = contract.question(&seen(frame(2))).unwrap();
+        let names: Vec<String> = question.schema.features().iter().map(|one| one.name.to_string()).collect();
+        assert_eq!((names, question.values), (vec!["hand".into(), "joints".into()], vec![0.3, 0.1, 0.2]));
+        assert_eq!(question.frames.len(), 1);
+        let answer = |chunk: &[f32], activation: &[f32]| {
+            contract.answer(&Inference {
+                chunk: Chunk::new(2, chunk.to_vec()).unwrap(),
+                activation: Some(Activation::new(1, activation.to_vec()).unwrap()),
+            })
+        };
+        let inference = answer(&[1.0, 2.0, 3.0, 4.0], &[0.5, 0.25]).unwrap();
+        assert_eq!(inference.chunk.values(), [4.0, 2.0, 8.0, 6.0], "scaled, and in the plant's order");
+        assert_eq!(inference.activation.unwrap().values(), [0.25]);
+        assert!(answer(&[1.0, 2.0], &[0.5, 0.25]).unwrap_err().to_string().contains("2 actions of 2 values"));
+        assert!(answer(&[1.0; 4], &[0.5]).unwrap_err().to_string().contains("2 tokens of 1 values"));
+        let silent = Inference { chunk: Chunk::new(2, vec![1.0; 4]).unwrap(), activation: None };
+        assert!(contract.answer(&silent).unwrap_err().to_string().contains("found none"));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_file_and_field() {
+        let mut contract = ServedContract::of(card("fits", CARD).unwrap()).unwrap();
+        let wrong = contract.question(&seen(frame(3))).unwrap_err().to_string();
+        assert!(wrong.contains("picture of camera front") && wrong.contains("1 rows of 2 pixels"), "{wrong}");
+        let unknown = CARD.replace("\"hand\", ", "\"elbow\", ");
+        let mut contract = ServedContract::of(card("unknown", &unknown).unwrap()).unwrap();
+        let wrong = contract.question(&seen(frame(2))).unwrap_err().to_string();
+        assert!(wrong.contains("card.toml: server.features: terms[0].feature: found \"elbow\""), "{wrong}");
+        let refused = |name: &str, from: &str, to: &str| {
+            assert!(CARD.contains(from), "{from}");
+            card(name, &CARD.replacen(from, to, 1)).unwrap_err()
+        };
+        assert!(
+            refused("file", "[server]", "file = \"m.onnx\"\n[server]")
+                .contains("file: found beside [server]")
+        );
+        assert!(
+            refused("late", "deadline_ms = 100", "deadline_ms = 0").contains("server.deadline_ms: found 0")
+        );
+        assert!(refused("twice", "\"joints\"", "\"hand\"").contains("server.features: found \"hand\" twice"));
+        assert!(
+            refused("none", "[server]", "[training]")
+                .contains("file: missing; valid is the model's file, or a table [server]")
+        );
+    }
+}
