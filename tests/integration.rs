@@ -12,6 +12,7 @@ mod faults;
 mod files;
 mod foreign;
 mod foreign_models;
+mod foreign_probe;
 mod frames;
 mod inference;
 mod inputs;

@@ -15,6 +15,7 @@ pub fn arms(study: &Study) -> Result<(aegis_core::Probe, Vec<Arm>), Failure> {
 /// else.
 pub fn arms_of(plan: &Plan) -> Result<Vec<Arm>, Failure> {
     let file = crate::study_loader::probe(&plan.models)?;
+    crate::study_loader::rule(plan, &file)?;
     let Some(settings) = &plan.study else {
         return Err(failure(Exit::Input, "study: missing"));
     };

@@ -95,8 +95,8 @@ impl Study {
     }
 
     /// Returns the plan's rule with the thresholds of `probe`.
-    pub fn rule(&self, probe: &ProbeFile) -> Rule {
-        self.plan.rule.rule(&probe.calibration, probe.settings.trend_window)
+    pub fn rule(&self, probe: &ProbeFile) -> Result<Rule, Failure> {
+        rule(&self.plan, probe)
     }
 
     /// Returns the settings that every episode of the study runs with.
@@ -210,6 +210,16 @@ fn watched(models: &Models) -> Result<(ModelCard, ActivationSpec), Failure> {
     let card = ModelCard::load(&models.weak).or_exit(Exit::Input)?;
     let spec = card.probed().or_exit(Exit::Input)?.clone();
     Ok((card, spec))
+}
+
+/// Returns a plan's rule with the thresholds of `probe`, and refuses a rule for which the probe has none.
+pub fn rule(plan: &Plan, probe: &ProbeFile) -> Result<Rule, Failure> {
+    let rule = plan.rule.rule(&probe.calibration, probe.settings.trend_window);
+    let lacks = matches!(&rule, Rule::Disagreement(settings) if settings.fire.is_nan());
+    if let Some(error) = rule.trigger().err().filter(|_| lacks) {
+        return Err(failure(Exit::Input, format!("{}: {error}", plan.models.probe.display())));
+    }
+    Ok(rule)
 }
 
 /// Loads the probe of these models, and checks that it was fitted on the weak model, its tensor and width.

@@ -1,5 +1,7 @@
 //! Infinities in JSON, which has none: +∞ is written as the string `inf`, −∞ as `-inf`.
-//! Use `#[serde(with = "serde_nonfinite")]` on a number, `#[serde(with = "serde_nonfinite::list")]` on a vector of numbers.
+//! Use `#[serde(with = "serde_nonfinite")]` on a number, `#[serde(with = "serde_nonfinite::list")]` on a vector of numbers,
+//! and `#[serde(default, skip_serializing_if = "Option::is_none", with = "serde_nonfinite::option")]` on a number that may be
+//! absent.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -60,5 +62,20 @@ pub mod list {
     /// Reads what [`serialize`] wrote.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
         Ok(Vec::<Extended>::deserialize(deserializer)?.into_iter().map(f64::from).collect())
+    }
+}
+
+/// The same format for a number that may be absent.
+pub mod option {
+    use super::{Deserialize, Deserializer, Extended, Serialize, Serializer};
+
+    /// Writes the number, or the name of an infinity.
+    pub fn serialize<S: Serializer>(value: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Extended::from).serialize(serializer)
+    }
+
+    /// Reads what [`serialize`] wrote.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        Ok(Some(Extended::deserialize(deserializer)?.into()))
     }
 }

@@ -49,6 +49,11 @@ impl Baseline {
         }
     }
 
+    /// Returns whether the baseline reads the policies' chunks, which rollouts of another program do not have.
+    pub fn reads_chunks(self) -> bool {
+        !matches!(self, Self::Task | Self::ElapsedTime)
+    }
+
     /// Returns the baseline's features at each boundary of a rollout, `[boundaries][features]`.
     fn features(self, rollout: &Rollout, tasks: usize, distances: &[f64]) -> Vec<Vec<f64>> {
         let boundaries = || rollout.boundaries.iter().enumerate();
@@ -59,7 +64,7 @@ impl Baseline {
             }
             Self::ElapsedTime => boundaries().map(|(_, boundary)| vec![f64::from(boundary.step)]).collect(),
             Self::ActionMagnitude => {
-                boundaries().map(|(_, boundary)| vec![magnitude(&boundary.weak)]).collect()
+                boundaries().map(|(_, boundary)| vec![weak(boundary).map_or(0.0, magnitude)]).collect()
             }
             Self::ChunkSeam => boundaries()
                 .map(|(index, boundary)| {
@@ -87,19 +92,24 @@ fn root_mean_square(values: impl Iterator<Item = f64> + Clone) -> f64 {
     (values.clone().map(|value| value * value).sum::<f64>() / values.count().max(1) as f64).sqrt()
 }
 
+fn weak(boundary: &Boundary) -> Option<&Chunk> {
+    boundary.chunks.as_ref().map(|chunks| &chunks.weak)
+}
+
 fn magnitude(chunk: &Chunk) -> f64 {
     let actions = chunk.values().chunks_exact(chunk.width());
     root_mean_square(actions.flat_map(arm).map(|value| f64::from(*value)))
 }
 
 fn seam(before: &Boundary, after: &Boundary) -> f64 {
-    let last = before.weak.action(before.weak.horizon() - 1).unwrap_or(&[]);
-    let first = after.weak.action(0).unwrap_or(&[]);
+    let last = weak(before).and_then(|chunk| chunk.action(chunk.horizon() - 1)).unwrap_or(&[]);
+    let first = weak(after).and_then(|chunk| chunk.action(0)).unwrap_or(&[]);
     root_mean_square(arm(last).iter().zip(arm(first)).map(|(a, b)| f64::from(a - b)))
 }
 
 /// Returns the early scores of a baseline on `fresh` rollouts, one for each rollout: the mean score over control steps
-/// before `end`. The baseline is fitted on `discovery` with `options`.
+/// before `end`. The baseline is fitted on `discovery` with `options`. Rollouts without chunks have zeros where the baseline
+/// [reads chunks](Baseline::reads_chunks).
 pub fn early_scores(
     baseline: Baseline,
     (discovery, discovery_scored): (&[Rollout], &[Scored]),
@@ -130,6 +140,7 @@ fn scores(probe: &Probe, features: &[Vec<f64>]) -> Result<Vec<f64>, ProbeError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rollout::Chunks;
     use aegis_core::EpisodeKey;
     use aegis_core::Start;
 
@@ -137,8 +148,10 @@ mod tests {
         let boundary = |step, action: [f32; 7]| Boundary {
             step,
             features: vec![0.0],
-            weak: Chunk::new(7, action.repeat(2)).unwrap(),
-            strong: Chunk::new(7, vec![0.0; 14]).unwrap(),
+            chunks: Some(Chunks {
+                weak: Chunk::new(7, action.repeat(2)).unwrap(),
+                strong: Chunk::new(7, vec![0.0; 14]).unwrap(),
+            }),
         };
         Rollout {
             key: EpisodeKey { start: Start { task, initial_state: 0 }, replicate: 0 },

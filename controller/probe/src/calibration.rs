@@ -10,7 +10,7 @@ use aegis_core::{GateLimits, PolicyError, Score, Thresholds};
 use serde::{Deserialize, Serialize};
 
 use crate::fit::FitSettings;
-use crate::rollout::{Boundary, Rollout};
+use crate::rollout::{Chunks, Rollout, has_chunks};
 
 /// Result of a calibration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,12 +29,12 @@ pub struct Calibration {
     pub band: FunctionalBand,
     /// Platt scaling from scores to probabilities of failure, fitted on the early window's mean score.
     pub calibrator: PlattScaling,
-    /// Threshold on the distance between both policies' chunks, set like `threshold`.
-    #[serde(with = "serde_nonfinite")]
-    pub disagreement: f64,
+    /// Threshold on the distance between both policies' chunks, set like `threshold`; `None` where the rollouts have no chunks.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_nonfinite::option")]
+    pub disagreement: Option<f64>,
     /// Hand-back threshold on that distance, set like `return_threshold`.
-    #[serde(with = "serde_nonfinite")]
-    pub disagreement_return: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "serde_nonfinite::option")]
+    pub disagreement_return: Option<f64>,
     /// Threshold at `alpha` on the steepest rise of the score within an episode, per chunk.
     #[serde(with = "serde_nonfinite")]
     pub slope: f64,
@@ -63,7 +63,7 @@ pub struct Scored {
     pub steps: Vec<u32>,
     /// The probe's score at each boundary.
     pub scores: Vec<Score>,
-    /// Distance between both policies' chunks at each boundary.
+    /// Distance between both policies' chunks at each boundary; empty where the rollout has no chunks.
     pub disagreement: Vec<f64>,
 }
 
@@ -72,8 +72,10 @@ impl Scored {
     pub fn of(probe: &Probe, rollout: &Rollout) -> Result<Self, CalibrationError> {
         let features: Vec<Vec<f64>> =
             rollout.boundaries.iter().map(|boundary| boundary.features.clone()).collect();
-        let distance = |boundary: &Boundary| chunk_disagreement(&boundary.weak, &boundary.strong);
-        let disagreement = rollout.boundaries.iter().map(distance).collect::<Result<_, _>>()?;
+        let chunks: Option<Vec<&Chunks>> =
+            rollout.boundaries.iter().map(|boundary| boundary.chunks.as_ref()).collect();
+        let distance = |chunks: &Chunks| chunk_disagreement(&chunks.weak, &chunks.strong);
+        let disagreement = chunks.into_iter().flatten().map(distance).collect::<Result<_, _>>()?;
         Ok(Self {
             failed: !rollout.success,
             steps: rollout.boundaries.iter().map(|boundary| boundary.step).collect(),
@@ -137,7 +139,8 @@ pub fn calibrate(
 
     let fire = threshold(&mut risks.iter().map(Vec::as_slice).zip(steps()));
     let distances = || won.iter().map(|episode| &episode.disagreement[..]);
-    let disagreement = threshold(&mut distances().zip(steps()));
+    let is_known = has_chunks(calibration);
+    let disagreement = is_known.then(|| threshold(&mut distances().zip(steps())));
     let slopes: Vec<Vec<f64>> = risks
         .iter()
         .map(|risks| {
@@ -159,7 +162,8 @@ pub fn calibrate(
         band,
         calibrator: PlattScaling::fit(&early, &failed)?,
         disagreement,
-        disagreement_return: hand_back(distances().flatten().copied().collect(), disagreement),
+        disagreement_return: disagreement
+            .map(|fire| hand_back(distances().flatten().copied().collect(), fire)),
         slope,
     })
 }

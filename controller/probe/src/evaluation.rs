@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::baselines::{Baseline, early_scores};
 use crate::calibration::{CalibrationError, Scored};
 use crate::file::{Data, ProbeFile};
-use crate::rollout::Rollout;
+use crate::rollout::{Rollout, has_chunks};
 use crate::rules::{RuleSettings, first_fire};
 
 /// Result of an evaluation.
@@ -29,6 +29,9 @@ pub struct Evaluation {
     pub probe: Measure,
     /// The same for baselines that read no activation.
     pub baselines: Vec<Measure>,
+    /// Baselines that the rollouts do not determine, each with the reason.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown_baselines: Vec<UnknownBaseline>,
     /// Figures of each task.
     pub tasks: Vec<TaskMeasure>,
     /// Figures of each boundary, over the episodes that still run there.
@@ -53,6 +56,15 @@ pub struct UnusableRule {
     pub rule: &'static str,
     /// The setting, what was found and what is valid.
     pub reason: String,
+}
+
+/// A baseline that rollouts do not determine.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UnknownBaseline {
+    /// Name of the baseline.
+    pub baseline: &'static str,
+    /// What is missing.
+    pub reason: &'static str,
 }
 
 /// Early-window AUROC of one score.
@@ -148,7 +160,7 @@ pub enum EvaluationError {
     Gate(#[from] GateError),
 }
 
-/// Evaluates a probe on `fresh` rollouts. Baselines are fitted on `discovery`, as the probe was.
+/// Evaluates a probe on `fresh` rollouts. Baselines are fitted on `discovery`, as the probe was; without rollouts there, none is.
 pub fn evaluate(
     file: &ProbeFile,
     discovery: &[Rollout],
@@ -166,8 +178,20 @@ pub fn evaluate(
     let probe = measure(&format!("probe, {}", file.probe.kind()), fresh, &early, &bootstrap)?;
     // Baselines use the probe's own head and penalty, so that they are not at a disadvantage for lack of capacity.
     let options = file.settings.options(file.penalty);
+    let have_chunks = has_chunks(discovery) && has_chunks(fresh);
+    let unknown = |baseline: &Baseline| match (discovery.is_empty(), baseline.reads_chunks() && !have_chunks)
+    {
+        (true, _) => Some("the rollouts that the probe was fitted on were not given"),
+        (_, true) => Some("the rollouts have no chunks"),
+        _ => None,
+    };
+    let unknown_baselines = Baseline::ALL
+        .iter()
+        .filter_map(|one| Some(UnknownBaseline { baseline: one.name(), reason: unknown(one)? }))
+        .collect();
     let baselines = Baseline::ALL
         .iter()
+        .filter(|baseline| unknown(baseline).is_none())
         .map(|baseline| {
             let rollouts = ((discovery, &discovery_scored[..]), (fresh, &scored[..]));
             let scores = early_scores(*baseline, rollouts.0, rollouts.1, (&options, end))?;
@@ -181,6 +205,7 @@ pub fn evaluate(
         data: Data::of(fresh),
         probe,
         baselines,
+        unknown_baselines,
         tasks: by_task(fresh, &early),
         over_time: over_time(&scored),
         lead_time: lead_time(&scored, gate),

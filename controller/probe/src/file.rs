@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibration::Calibration;
 use crate::fit::{Candidate, FitSettings, Fitted};
+use crate::foreign::ForeignRecord;
 use crate::origin::{Impossible, Origin, Statement, Use, spans};
 use crate::rollout::{Rollout, digest};
 use aegis_files::{read_rows, same_digest, write_atomically};
@@ -17,6 +18,11 @@ use aegis_files::{read_rows, same_digest, write_atomically};
 pub const SCHEMA: u32 = 3;
 /// Previous version of the layout, which has no origins; it is still read.
 const SCHEMA_WITHOUT_ORIGINS: u32 = 2;
+/// Version of the layout of a probe that was fitted on rollouts of another program. These have no origins and no chunks, so the
+/// file has no thresholds on the distance between two policies.
+const SCHEMA_OF_FOREIGN: u32 = 4;
+/// Model and tensor of a probe that was fitted without naming them. No policy has them, so a robot or a study refuses the probe.
+pub const UNKNOWN: &str = "unknown";
 
 /// Probe with its metadata, stored as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -34,6 +40,9 @@ pub struct ProbeFile {
     pub calibrated_on: Data,
     /// Settings of the fit.
     pub settings: FitSettings,
+    /// What is known of rollouts of another program; `None` where both parts are of `aegis collect`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<ForeignRecord>,
     /// Control steps between the boundaries of the rollouts, where they are fewer than the weak model's chunk has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_steps: Option<u32>,
@@ -153,6 +162,7 @@ impl ProbeFile {
             discovery,
             calibrated_on,
             settings,
+            foreign: None,
             chunk_steps: None,
             penalty,
             candidates,
@@ -161,8 +171,69 @@ impl ProbeFile {
         }
     }
 
+    /// Combines a probe that was fitted on rollouts of another program with its metadata.
+    pub fn of_foreign(self, record: ForeignRecord, chunk_steps: u32) -> Self {
+        Self { schema: SCHEMA_OF_FOREIGN, foreign: Some(record), chunk_steps: Some(chunk_steps), ..self }
+    }
+
     /// Reads a probe file and checks it against the model whose activations the probe is to read.
     pub fn load(path: &Path, model_sha256: &str, tensor: &str, width: usize) -> Result<Self, ProbeFileError> {
+        let file = Self::parse(path)?;
+        let check = |field: &str, found: String, expected: String| {
+            if found == expected {
+                return Ok(());
+            }
+            Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
+        };
+        if !same_digest(&file.model_sha256, model_sha256) {
+            let again = if file.foreign.is_some() { " --rollouts FILE --model CARD" } else { "" };
+            let advice = format!(
+                "{model_sha256}, the weak policy's: fit the probe again with `aegis probe fit{again}`"
+            );
+            check("model_sha256", file.model_sha256.clone(), advice)?;
+        }
+        check("tensor", file.tensor.clone(), tensor.to_owned())?;
+        for (field, data) in
+            [("discovery.origin", &file.discovery), ("calibrated_on.origin", &file.calibrated_on)]
+        {
+            let said = data.origin.as_ref().map(|origin| origin.weak_sha256.clone().unwrap_or_default());
+            let found = said.map_or("none".to_owned(), |weak| format!("rollouts of model {weak}"));
+            let valid = match file.schema {
+                SCHEMA_WITHOUT_ORIGINS | SCHEMA_OF_FOREIGN => "none".to_owned(),
+                _ => format!("rollouts of model {model_sha256}"),
+            };
+            check(field, found, valid)?;
+        }
+        file.check_data(path)?;
+        check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
+        file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
+        Ok(file)
+    }
+
+    /// Reads a probe file without a model to check it against, for rollouts of another program.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and a probe that was not fitted on such rollouts.
+    pub fn load_foreign(path: &Path) -> Result<(Self, ForeignRecord, u32), ProbeFileError> {
+        let file = Self::parse(path)?;
+        file.check_data(path)?;
+        file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
+        match (file.foreign.clone(), file.chunk_steps) {
+            (Some(record), Some(chunk_steps)) => Ok((file, record, chunk_steps)),
+            _ => Err(ProbeFileError::Mismatch {
+                path: path.to_owned(),
+                field: "schema".into(),
+                found: file.schema.to_string(),
+                expected: format!(
+                    "{SCHEMA_OF_FOREIGN}, of a probe that `aegis probe fit --rollouts` wrote; judge this one on rollouts of `aegis \
+                     collect`"
+                ),
+            }),
+        }
+    }
+
+    /// Parses a probe file of a known layout.
+    fn parse(path: &Path) -> Result<Self, ProbeFileError> {
         let text =
             read_rows(path).map_err(|source| ProbeFileError::Read { path: path.to_owned(), source })?;
         let parse = |source: serde_json::Error| {
@@ -173,42 +244,21 @@ impl ProbeFile {
         // The version is checked first, since a different layout would otherwise be reported as an error of the first
         // field that differs.
         let value: serde_json::Value = serde_json::from_str(&text).map_err(parse)?;
-        let check = |field: &str, found: String, expected: String| {
-            if found == expected {
-                return Ok(());
-            }
-            Err(ProbeFileError::Mismatch { path: path.to_owned(), field: field.to_owned(), found, expected })
-        };
-        let schema = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
-        if ![SCHEMA, SCHEMA_WITHOUT_ORIGINS].iter().any(|known| value["schema"] == *known) {
-            check(
-                "schema",
-                schema,
-                format!("{SCHEMA}, or {SCHEMA_WITHOUT_ORIGINS}, which an older version wrote"),
-            )?;
+        let found = value.get("schema").map_or("none".to_owned(), serde_json::Value::to_string);
+        let known = [SCHEMA, SCHEMA_WITHOUT_ORIGINS, SCHEMA_OF_FOREIGN];
+        if !known.iter().any(|known| value["schema"] == *known) {
+            let expected = format!(
+                "{SCHEMA}, {SCHEMA_OF_FOREIGN} for rollouts of another program, or {SCHEMA_WITHOUT_ORIGINS}, which an older \
+                 version wrote"
+            );
+            return Err(ProbeFileError::Mismatch {
+                path: path.to_owned(),
+                field: "schema".into(),
+                found,
+                expected,
+            });
         }
-        let file: Self = serde_json::from_str(&text).map_err(parse)?;
-        if !same_digest(&file.model_sha256, model_sha256) {
-            let advice =
-                format!("{model_sha256}, the weak policy's: fit the probe again with `aegis probe fit`");
-            check("model_sha256", file.model_sha256.clone(), advice)?;
-        }
-        check("tensor", file.tensor.clone(), tensor.to_owned())?;
-        for (field, data) in
-            [("discovery.origin", &file.discovery), ("calibrated_on.origin", &file.calibrated_on)]
-        {
-            let said = data.origin.as_ref().map(|origin| origin.weak_sha256.clone().unwrap_or_default());
-            let found = said.map_or("none".to_owned(), |weak| format!("rollouts of model {weak}"));
-            let valid = match file.schema {
-                SCHEMA_WITHOUT_ORIGINS => "none".to_owned(),
-                _ => format!("rollouts of model {model_sha256}"),
-            };
-            check(field, found, valid)?;
-        }
-        file.check_data(path)?;
-        check("probe.mean", format!("{} values", file.probe.width()), format!("{width} values"))?;
-        file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
-        Ok(file)
+        serde_json::from_str(&text).map_err(parse)
     }
 
     /// Checks that the file's statements about its rollouts do not contradict each other.
@@ -224,6 +274,20 @@ impl ProbeFile {
             }
             if let Some(origin) = origin {
                 origin.validate(&path.display().to_string(), &format!("{name}.origin"), Some(*episodes))?;
+            }
+        }
+        let is_foreign = self.schema == SCHEMA_OF_FOREIGN;
+        let said = |known: bool| if known { "given" } else { "none" };
+        let has_distances =
+            self.calibration.disagreement.is_some() && self.calibration.disagreement_return.is_some();
+        for (field, known, valid) in [
+            ("foreign", self.foreign.is_some(), is_foreign),
+            ("chunk_steps", self.chunk_steps.is_some(), is_foreign || self.chunk_steps.is_some()),
+            ("calibration.disagreement", has_distances, !is_foreign),
+        ] {
+            if known != valid {
+                let of = format!("{} in a file of schema {}", said(valid), self.schema);
+                return wrong(field, said(known).to_owned(), of);
             }
         }
         let (fitted, set) = (&self.discovery, &self.calibrated_on);

@@ -12,10 +12,12 @@
 
 pub mod baselines;
 pub mod calibration;
+mod columns;
 pub mod conformal;
 pub mod evaluation;
 pub mod file;
 pub mod fit;
+pub mod foreign;
 mod models;
 pub mod origin;
 pub mod origin_file;

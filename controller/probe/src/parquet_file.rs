@@ -2,15 +2,59 @@
 //! positions in a file's metadata are checked before the columns are read, since a damaged file may contain anything.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
+
+use aegis_files::{instead_of, open_file};
 
 use arrow::array::{ArrayRef, FixedSizeListArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::record_batch::RecordBatch;
-use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use parquet::arrow::{ArrowWriter, ProjectionMask};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::properties::WriterProperties;
+
+/// Name of a Parquet file in messages about files of another format.
+const PARQUET: &str = "a Parquet file";
+/// Error of a file whose beginning is that of a Parquet file.
+pub const DAMAGED: &str = "a Parquet file that is cut short or damaged, so collect or copy it again";
+
+/// Opens a Parquet file of any program, and checks that its columns lie within it.
+///
+/// # Errors
+/// The reason, in words: the operating system's, another kind of file, or damage.
+pub fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, String> {
+    let damaged = |what: &dyn std::fmt::Display| format!("{DAMAGED} ({what})");
+    let file = open_file(path).map_err(|error| error.to_string())?;
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    let begun = ParquetRecordBatchReaderBuilder::try_new(file);
+    let builder = begun.map_err(|error| match instead_of(path) {
+        Some(found) if found.ends_with(PARQUET) => damaged(&error),
+        found => format!("no Parquet file: {}", found.unwrap_or_else(|| error.to_string())),
+    })?;
+    check_column_ranges(builder.metadata(), length).map_err(|error| damaged(&error))?;
+    Ok(builder)
+}
+
+/// Reads the columns with these names, where the file has them, batch by batch. Types are those of the columns themselves and
+/// not those that the writing program has noted: some of these, such as a category of pandas over booleans, no reader makes.
+///
+/// # Errors
+/// As [`open`].
+pub fn batches(path: &Path, columns: &[&str]) -> Result<ParquetRecordBatchReader, String> {
+    let file = open_file(path).map_err(|error| error.to_string())?;
+    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+    let damaged = |error: &dyn std::fmt::Display| format!("{DAMAGED} ({error})");
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
+        .map_err(|error| damaged(&error))?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
+    builder.with_projection(mask).build().map_err(|error| damaged(&error))
+}
 
 /// Encodes columns of equal length and metadata as a Parquet file.
 pub fn bytes(columns: Vec<(&str, ArrayRef)>, metadata: HashMap<String, String>) -> Result<Vec<u8>, String> {

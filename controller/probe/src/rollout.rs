@@ -1,4 +1,4 @@
-//! Rollout of the weak policy: activation and chunks at each boundary, and the outcome.
+//! Rollout of the weak policy: activation and, where known, chunks at each boundary, and the outcome.
 
 use aegis_core::Chunk;
 use sha2::{Digest, Sha256};
@@ -13,9 +13,16 @@ pub struct Boundary {
     pub step: u32,
     /// Weak policy's pooled activation, `[width]`.
     pub features: Vec<f64>,
+    /// Both policies' chunks for the observation of this boundary; `None` in rollouts of another program, which has none.
+    pub chunks: Option<Chunks>,
+}
+
+/// Chunks of both policies for one observation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunks {
     /// Weak policy's chunk.
     pub weak: Chunk,
-    /// Strong policy's chunk for the same observation, which was not executed.
+    /// Strong policy's chunk, which was not executed.
     pub strong: Chunk,
 }
 
@@ -30,6 +37,11 @@ pub struct Rollout {
     pub steps: u32,
     /// Boundaries in order.
     pub boundaries: Vec<Boundary>,
+}
+
+/// Returns whether every boundary has both policies' chunks.
+pub fn has_chunks(rollouts: &[Rollout]) -> bool {
+    rollouts.iter().flat_map(|rollout| &rollout.boundaries).all(|boundary| boundary.chunks.is_some())
 }
 
 /// Returns the SHA-256 over keys, outcomes and everything that the policies returned, in order. The digest identifies
@@ -48,7 +60,12 @@ pub fn digest(rollouts: &[Rollout]) -> String {
             hasher.update(boundary.step.to_le_bytes());
             hasher.update((boundary.features.len() as u64).to_le_bytes());
             boundary.features.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-            for chunk in [&boundary.weak, &boundary.strong] {
+            // A chunk has one action or more, so a boundary without chunks has other bytes than any with them.
+            let Some(chunks) = &boundary.chunks else {
+                hasher.update(0_u64.to_le_bytes());
+                continue;
+            };
+            for chunk in [&chunks.weak, &chunks.strong] {
                 hasher.update((chunk.width() as u64).to_le_bytes());
                 hasher.update((chunk.horizon() as u64).to_le_bytes());
                 chunk.values().iter().for_each(|value| hasher.update(value.to_le_bytes()));

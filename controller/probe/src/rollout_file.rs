@@ -1,7 +1,6 @@
 //! Rollouts as a Parquet file, with one row for each boundary. The schema's metadata names the models, the tensor and
 //! the settings of the run. `pandas.read_parquet` reads the file, and files written by pandas and pyarrow are read.
 
-mod complaint;
 mod episodes;
 mod read;
 
@@ -9,6 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aegis_core::Chunk;
 use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, UInt32Array, UInt64Array};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ pub use read::read;
 
 use crate::origin::{Origin, Starts};
 use crate::parquet_file::{bytes, list};
-use crate::rollout::{Boundary, Rollout, digest};
+use crate::rollout::{Boundary, Chunks, Rollout, digest};
 use crate::sensor::SensorNoise;
 use aegis_files::write_atomically;
 
@@ -139,9 +139,17 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
         Arc::new(UInt32Array::from_iter_values(rows().map(|(rollout, boundary)| value(rollout, boundary))))
     };
     let first = rows().next().ok_or("no rollout has a boundary, so there is nothing to write")?.1;
+    let both: Vec<&Chunks> = rows()
+        .map(|(_, boundary)| boundary.chunks.as_ref())
+        .collect::<Option<_>>()
+        .ok_or("a boundary has no chunks, which every row of this layout has")?;
+    let [weak_width, strong_width] = both
+        .first()
+        .map_or([0; 2], |chunks| [&chunks.weak, &chunks.strong].map(|chunk| chunk.values().len()));
     let features: Vec<f64> = rows().flat_map(|(_, boundary)| boundary.features.iter().copied()).collect();
-    let chunks = |which: &dyn Fn(&Boundary) -> Vec<f32>| -> ArrayRef {
-        Arc::new(Float32Array::from(rows().flat_map(|(_, boundary)| which(boundary)).collect::<Vec<f32>>()))
+    let chunks = |which: fn(&Chunks) -> &Chunk| -> ArrayRef {
+        let values = both.iter().flat_map(|chunks| which(chunks).values().iter().copied());
+        Arc::new(Float32Array::from(values.collect::<Vec<f32>>()))
     };
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("task", unsigned(&|rollout, _| rollout.key.start.task as u32)),
@@ -154,11 +162,8 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
         ("episode_steps", unsigned(&|rollout, _| rollout.steps)),
         ("step", unsigned(&|_, boundary| boundary.step)),
         ("activation", list(Arc::new(Float64Array::from(features)), first.features.len())?),
-        ("weak_chunk", list(chunks(&|boundary| boundary.weak.values().to_vec()), first.weak.values().len())?),
-        (
-            "strong_chunk",
-            list(chunks(&|boundary| boundary.strong.values().to_vec()), first.strong.values().len())?,
-        ),
+        ("weak_chunk", list(chunks(|chunks| &chunks.weak), weak_width)?),
+        ("strong_chunk", list(chunks(|chunks| &chunks.strong), strong_width)?),
     ];
     let mut about = serde_json::to_value(provenance).map_err(|error| error.to_string())?;
     about[VALUES] = digest(rollouts).into();

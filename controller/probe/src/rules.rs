@@ -120,9 +120,10 @@ impl RuleSettings {
                 hand_back: return_threshold.clamp(f64::MIN, f64::MAX),
                 switch_cap: *switch_cap,
             }),
+            // A probe without these thresholds gives settings that every gate refuses with the reason.
             Self::Disagreement {} => Rule::Disagreement(DisagreementSettings {
-                fire: calibration.disagreement,
-                hand_back: calibration.disagreement_return,
+                fire: calibration.disagreement.unwrap_or(f64::NAN),
+                hand_back: calibration.disagreement_return.unwrap_or(f64::NAN),
             }),
             Self::Blind { schedule, .. } => Rule::Blind { schedule: schedule.clone() },
             Self::TakeOver { step } => Rule::TakeOver { step: *step },
@@ -134,8 +135,9 @@ impl RuleSettings {
 /// Returns the control step at which the gate with this rule would have fired first in an episode of the weak policy.
 pub fn first_fire(rule: &BuiltIn, limits: &GateLimits, episode: &Scored) -> Result<Option<u32>, GateError> {
     let mut gate = Gate::new(limits.clone(), rule.clone())?;
-    let mut boundaries = episode.steps.iter().zip(&episode.scores).zip(&episode.disagreement);
-    Ok(boundaries.find_map(|((step, score), distance)| {
-        gate.boundary(*step, *score, Some(*distance)).fired.then_some(*step)
+    let mut boundaries = episode.steps.iter().zip(&episode.scores).enumerate();
+    Ok(boundaries.find_map(|(index, (step, score))| {
+        let distance = episode.disagreement.get(index).copied();
+        gate.boundary(*step, *score, distance).fired.then_some(*step)
     }))
 }

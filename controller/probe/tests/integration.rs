@@ -1,6 +1,7 @@
 //! All integration tests of the probe's room, in one program.
 
 mod conformal;
+mod foreign_activations;
 mod foreign_rollouts;
 mod heads;
 mod no_alloc;

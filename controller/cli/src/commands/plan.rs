@@ -12,6 +12,7 @@ mod usage;
 
 use clap::Subcommand;
 
+pub use new::TEMPLATE;
 pub use noted::{note, take_over};
 pub use register::verify_registration;
 

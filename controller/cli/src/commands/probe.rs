@@ -3,12 +3,16 @@
 
 mod eval_view;
 mod fitting;
+mod foreign_eval;
+mod foreign_fit;
+mod foreign_settings;
+mod sealed;
+mod summary;
 
 use std::path::{Path, PathBuf};
 
 use aegis_core::probe::HeadKind;
-use aegis_experiments::plan::registration::Lock;
-use aegis_files::{Written, same_digest};
+use aegis_files::Written;
 use aegis_probe::calibration::calibrate;
 use aegis_probe::evaluation::{Evaluation, evaluate};
 use aegis_probe::file::{Data, ProbeFile};
@@ -18,11 +22,15 @@ use clap::{Args, Subcommand};
 use crate::commands::collect::rollouts_of;
 use crate::commands::plan::note;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::files::{check_place, digest, write};
+use crate::files::{check_place, write};
 use crate::origins::{check_ranges, of_policies, of_probe};
 use crate::progress;
 use crate::study_loader::{Study, StudyArguments, share};
 use fitting::Source;
+use foreign_eval::ForeignEvalArguments;
+use foreign_fit::ForeignFitArguments;
+use sealed::check_sealed;
+use summary::print;
 
 /// Verbs of `aegis probe`.
 #[derive(Subcommand)]
@@ -40,7 +48,8 @@ pub enum ProbeVerb {
 #[command(
     after_help = "Examples:\n  aegis probe fit\n  aegis collect discovery && aegis collect calibration\n  \
                         aegis probe fit --discovery runs/discovery.parquet --calibration runs/calibration.parquet \
-                        --head recurrent --out runs/recurrent.json"
+                        --head recurrent --out runs/recurrent.json\n  aegis probe fit --rollouts mine.npz --horizon 280 \
+                        --chunk-steps 10 --out probe.json"
 )]
 pub struct FitArguments {
     #[command(flatten)]
@@ -57,13 +66,16 @@ pub struct FitArguments {
     /// Where the probe goes; the plan's place when left out
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    foreign: ForeignFitArguments,
 }
 
 /// Arguments of `aegis probe eval`.
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  aegis probe eval\n  aegis probe eval --discovery runs/discovery.parquet \
-                        --episodes runs/confirmation.parquet --json --out runs/probe"
+                        --episodes runs/confirmation.parquet --json --out runs/probe\n  aegis probe eval --rollouts fresh.npz \
+                        --probe probe.json"
 )]
 pub struct EvalArguments {
     #[command(flatten)]
@@ -86,6 +98,8 @@ pub struct EvalArguments {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    foreign: ForeignEvalArguments,
 }
 
 /// Runs a verb of `aegis probe`.
@@ -102,6 +116,10 @@ pub fn run(verb: &ProbeVerb) -> Result<(), Failure> {
 }
 
 fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
+    let (plan, head, out) = (arguments.study.plan.as_deref(), arguments.head, arguments.out.as_deref());
+    if let Some(rollouts) = &arguments.foreign.rollouts {
+        return foreign_fit::run(&arguments.foreign, rollouts, plan, head, out);
+    }
     let study = Study::open(&arguments.study)?;
     let out = arguments.out.as_ref().unwrap_or(&study.plan.models.probe);
     let given = [&arguments.discovery, &arguments.calibration];
@@ -145,30 +163,13 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses to replace a probe that a registration beside the plan has sealed: the study could no longer be run or verified.
-fn check_sealed(plan: &Path, out: &Path) -> Result<(), Failure> {
-    if !out.is_file() {
-        return Ok(());
-    }
-    let (there, folder) = (digest(out)?, plan.parent().unwrap_or(Path::new("")));
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let locks = std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    for path in locks.filter(|path| path.to_string_lossy().ends_with(".lock.toml")) {
-        let Ok(lock) = Lock::load(&path) else { continue };
-        if lock.frozen.models.values().any(|file| same_digest(&file.sha256, &there)) {
-            let message = format!(
-                "--out: {}: found the probe that {} has sealed; valid is another file: name it with --out, and in the plan of a \
-                 new study",
-                out.display(),
-                path.display()
-            );
-            return Err(failure(Exit::Input, message));
-        }
-    }
-    Ok(())
-}
-
 fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
+    if let Some(rollouts) = &arguments.foreign.rollouts {
+        let plan = arguments.study.plan.as_deref();
+        let (found, markdown) =
+            foreign_eval::run(rollouts, arguments.probe.as_deref(), arguments.discovery.as_deref(), plan)?;
+        return deliver(arguments, &found, &markdown);
+    }
     let mut study = Study::open(&arguments.study)?;
     study.plan.models.probe = arguments.probe.clone().unwrap_or(study.plan.models.probe);
     if ["training", "discovery", "calibration"].contains(&&*arguments.range) {
@@ -194,14 +195,18 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     let (fresh, _) = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref(), workers)?;
     let found = evaluate(&file, &discovery, &fresh, &study.plan.gate, study.plan.master_seed)
         .or_exit(Exit::Failed)?;
-    let json = serde_json::to_string_pretty(&found).or_exit(Exit::Failed)? + "\n";
-    let markdown = eval_view::markdown(&found, &arguments.range);
+    deliver(arguments, &found, &eval_view::markdown(&found, &arguments.range))
+}
+
+/// Writes and prints an evaluation.
+fn deliver(arguments: &EvalArguments, found: &Evaluation, markdown: &str) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(found).or_exit(Exit::Failed)? + "\n";
     if let Some(folder) = &arguments.out {
         write(&folder.join("evaluation.json"), json.as_bytes())?;
         write(&folder.join("evaluation.md"), markdown.as_bytes())?;
     }
     say!("{}", if arguments.json { json.trim_end() } else { markdown.trim_end() });
-    warn(&found);
+    warn(found);
     Ok(())
 }
 
@@ -212,29 +217,5 @@ fn warn(found: &Evaluation) {
         if baseline.overall.estimate >= found.probe.overall.estimate {
             tell!("warning: {} ranks as well as the probe", baseline.name);
         }
-    }
-}
-
-fn print(file: &ProbeFile) {
-    let calibration = &file.calibration;
-    say!(
-        "  reads            {} of model {}",
-        file.tensor,
-        &file.model_sha256[..file.model_sha256.len().min(16)]
-    );
-    say!(
-        "  head             {}, {} parameters over width {}",
-        file.probe.kind(),
-        file.probe.parameters(),
-        file.probe.width()
-    );
-    say!("  penalty          {} of {:?}", file.penalty, file.settings.penalties);
-    say!("  threshold        {:.4} (α = {})", calibration.threshold, file.settings.alpha);
-    say!("  return threshold {:.4}", calibration.return_threshold);
-    for (name, data) in [("discovery", &file.discovery), ("calibration", &file.calibrated_on)] {
-        let from = data.origin.as_ref().map_or("starts that the file does not name".to_owned(), |origin| {
-            format!("initial states {} of {}", origin.starts, origin.suite)
-        });
-        say!("  {name:<17}{} episodes, weak lost {}; {from}", data.episodes, data.lost);
     }
 }

@@ -4,14 +4,15 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Signal, Thresholds, Trigger};
-use crate::limits::GateError;
+use crate::limits::{GateError, RULE_KIND};
 use crate::{Chunk, PolicyError};
 
 /// Settings of the rule `disagreement`, which is its own state. Distances are those of [`chunk_disagreement`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DisagreementSettings {
-    /// Alarm at a distance above this. Infinite: never fires.
+    /// Alarm at a distance above this. Infinite: never fires. NaN: the probe has no threshold on the distance, and the rule is
+    /// refused.
     pub fire: f64,
     /// Control may go back once distances stay below this.
     pub hand_back: f64,
@@ -27,6 +28,13 @@ impl Trigger for DisagreementSettings {
     }
 
     fn validate(&self) -> Result<(), GateError> {
+        GateError::unless(
+            !self.fire.is_nan(),
+            RULE_KIND,
+            "disagreement, for which this probe has no threshold: its rollouts have no chunks of a strong policy",
+            "conformal, functional_band, cost or trend, which read scores alone, or disagreement with a probe that was fitted on \
+             rollouts of `aegis collect`",
+        )?;
         Thresholds { fire: self.fire, hand_back: self.hand_back }.validate()
     }
 

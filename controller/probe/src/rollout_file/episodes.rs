@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::complaint::{Complaint, complaint};
+use crate::columns::{Complaint, complaint};
 use crate::rollout::{Boundary, Rollout};
 use aegis_core::EpisodeKey;
 
@@ -53,8 +53,9 @@ impl EpisodeRows {
             let valid = format!("1 to {horizon}, metadata.aegis.horizon_steps");
             return Err(complaint("episode_steps", format!("row {row}: {steps}"), valid));
         }
-        let (weak, strong) = (boundary.weak.horizon(), boundary.strong.horizon());
-        if weak != strong {
+        let horizons =
+            boundary.chunks.as_ref().map(|chunks| (chunks.weak.horizon(), chunks.strong.horizon()));
+        if let Some((weak, strong)) = horizons.filter(|(weak, strong)| weak != strong) {
             let valid = format!("{weak}, as in weak_chunk");
             return Err(complaint("strong_chunk", format!("row {row}: {strong} actions"), valid));
         }

@@ -4,30 +4,21 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
-use std::ops::Range;
 use std::path::Path;
 
 use aegis_core::{Chunk, Start};
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-    Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use serde_json::Value;
 
-use super::complaint::{Complaint, complaint};
 use super::episodes::{Episode, EpisodeRows};
 use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SCHEMA_WITHOUT_ORIGINS, VALUES};
+use crate::columns::{Complaint, Lists, column, complaint, integers, lists};
 use crate::origin::{Starts, difference};
-use crate::parquet_file::check_column_ranges;
-use crate::rollout::{Boundary, Rollout, digest};
+use crate::parquet_file::{DAMAGED, batches, open};
+use crate::rollout::{Boundary, Chunks, Rollout, digest};
 use aegis_core::EpisodeKey;
-use aegis_files::{instead_of, open_file, same_digest};
+use aegis_files::same_digest;
 
-/// Name of a Parquet file in messages about files of another format.
-const PARQUET: &str = "a Parquet file";
 /// Metadata key under which pandas stores the attributes of a data frame, as JSON.
 const PANDAS: &str = "PANDAS_ATTRS";
 
@@ -56,17 +47,8 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
         found,
         valid,
     };
-    let damaged = |what: String| {
-        io(format!("a Parquet file that is cut short or damaged, so collect or copy it again ({what})"))
-    };
-    let file = open_file(path).map_err(|error| io(error.to_string()))?;
-    let length = file.metadata().map_err(|error| io(error.to_string()))?.len();
-    let begun = ParquetRecordBatchReaderBuilder::try_new(file);
-    let builder = begun.map_err(|error| match instead_of(path) {
-        Some(found) if found.ends_with(PARQUET) => damaged(error.to_string()),
-        found => io(format!("no Parquet file: {}", found.unwrap_or_else(|| error.to_string()))),
-    })?;
-    check_column_ranges(builder.metadata(), length).map_err(&damaged)?;
+    let damaged = |what: String| io(format!("{DAMAGED} ({what})"));
+    let builder = open(path).map_err(io)?;
     let names: Vec<&String> = builder.schema().fields().iter().map(|field| field.name()).collect();
     if let Some(name) = COLUMNS.iter().find(|name| names.iter().filter(|found| found == name).count() > 1) {
         let found = format!("more than one among {names:?}");
@@ -74,15 +56,7 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     }
     let (mut provenance, values) = provenance(builder.schema().metadata()).map_err(&invalid)?;
     let mut taken = EpisodeRows::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
-    // Other columns may be of types that the reader does not know, such as a category of pandas over booleans. Types are those
-    // of the columns themselves, for the same reason.
-    let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-    let file = open_file(path).map_err(|error| io(error.to_string()))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options)
-        .map_err(|error| damaged(error.to_string()))?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), COLUMNS);
-    let builder = builder.with_projection(mask);
-    for batch in builder.build().map_err(|error| damaged(error.to_string()))? {
+    for batch in batches(path, &COLUMNS).map_err(io)? {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
         let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;
         for row in 0..batch.num_rows() {
@@ -170,18 +144,6 @@ struct Rows {
     strong: Lists,
 }
 
-/// Column of lists: the index range of each row's values, and all values.
-struct Lists {
-    rows: Vec<Range<usize>>,
-    values: Vec<f64>,
-}
-
-impl Lists {
-    fn row(&self, row: usize) -> &[f64] {
-        self.rows.get(row).and_then(|range| self.values.get(range.clone())).unwrap_or_default()
-    }
-}
-
 impl Rows {
     fn of(batch: &RecordBatch, first: usize) -> Result<Self, Complaint> {
         const FLAGS: &str = "a column of booleans";
@@ -228,8 +190,10 @@ impl Rows {
         Ok(Boundary {
             step: self.number("step", &self.step, row, u32::MAX)?,
             features: self.activation.row(row).to_vec(),
-            weak: chunk("weak_chunk", &self.weak)?,
-            strong: chunk("strong_chunk", &self.strong)?,
+            chunks: Some(Chunks {
+                weak: chunk("weak_chunk", &self.weak)?,
+                strong: chunk("strong_chunk", &self.strong)?,
+            }),
         })
     }
 
@@ -245,99 +209,4 @@ impl Rows {
         let found = || format!("row {}: {value}", self.first + row);
         T::try_from(value).map_err(|_| complaint(name, found(), format!("0 to {largest}")))
     }
-}
-
-/// Returns a column by name and checks that it has no nulls.
-fn column<'a>(
-    batch: &'a RecordBatch,
-    name: &str,
-    valid: &str,
-    first: usize,
-) -> Result<&'a ArrayRef, Complaint> {
-    let found = batch.column_by_name(name).ok_or_else(|| {
-        let schema = batch.schema_ref();
-        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        complaint(name, format!("no such column among {}", names.join(", ")), valid)
-    })?;
-    // Includes nulls among a dictionary's values.
-    let nulls = found.logical_nulls();
-    match nulls.and_then(|nulls| (0..found.len()).find(|row| nulls.is_null(*row))) {
-        Some(row) => {
-            let found = format!("row {}: a null", first + row);
-            Err(complaint(name, found, format!("{valid} without nulls")))
-        }
-        None => Ok(found),
-    }
-}
-
-/// Converts integers of any width, also in a dictionary; `None` for other types.
-fn integers(array: &dyn Array) -> Option<Vec<i128>> {
-    fn all<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &dyn Array) -> Option<Vec<i128>> {
-        Some(array.as_primitive_opt::<T>()?.values().iter().map(|value| (*value).into()).collect())
-    }
-    match array.data_type() {
-        DataType::Int8 => all::<Int8Type>(array),
-        DataType::Int16 => all::<Int16Type>(array),
-        DataType::Int32 => all::<Int32Type>(array),
-        DataType::Int64 => all::<Int64Type>(array),
-        DataType::UInt8 => all::<UInt8Type>(array),
-        DataType::UInt16 => all::<UInt16Type>(array),
-        DataType::UInt32 => all::<UInt32Type>(array),
-        DataType::UInt64 => all::<UInt64Type>(array),
-        DataType::Dictionary(..) if array.is_empty() => Some(Vec::new()),
-        DataType::Dictionary(..) => {
-            let dictionary = array.as_any_dictionary_opt()?;
-            let values = integers(dictionary.values())?;
-            dictionary.normalized_keys().into_iter().map(|key| values.get(key).copied()).collect()
-        }
-        _ => None,
-    }
-}
-
-/// Converts numbers of any type; `None` for other types.
-fn numbers(array: &dyn Array) -> Option<Vec<f64>> {
-    match array.data_type() {
-        DataType::Float16 => {
-            let values = array.as_primitive_opt::<Float16Type>()?.values();
-            Some(values.iter().map(|value| value.to_f64()).collect())
-        }
-        DataType::Float32 => {
-            let values = array.as_primitive_opt::<Float32Type>()?.values();
-            Some(values.iter().map(|value| f64::from(*value)).collect())
-        }
-        DataType::Float64 => Some(array.as_primitive_opt::<Float64Type>()?.values().to_vec()),
-        _ => Some(integers(array)?.into_iter().map(|value| value as f64).collect()),
-    }
-}
-
-/// Reads a column of lists of numbers.
-fn lists(batch: &RecordBatch, name: &str, first: usize) -> Result<Lists, Complaint> {
-    const VALID: &str = "a column of lists of numbers";
-    let found = column(batch, name, VALID, first)?;
-    let between = |offsets: &[usize]| offsets.windows(2).map(|pair| pair[0]..pair[1]).collect();
-    let (rows, values): (Vec<Range<usize>>, &ArrayRef) = match found.data_type() {
-        DataType::FixedSizeList(_, width) => {
-            let (list, width) = (found.as_fixed_size_list(), *width as usize);
-            let begin = |row: usize| list.value_offset(row) as usize;
-            ((0..list.len()).map(|row| begin(row)..begin(row) + width).collect(), list.values())
-        }
-        DataType::List(_) => {
-            let list = found.as_list::<i32>();
-            let offsets: Vec<usize> = list.value_offsets().iter().map(|offset| *offset as usize).collect();
-            (between(&offsets), list.values())
-        }
-        DataType::LargeList(_) => {
-            let list = found.as_list::<i64>();
-            let offsets: Vec<usize> = list.value_offsets().iter().map(|offset| *offset as usize).collect();
-            (between(&offsets), list.values())
-        }
-        other => return Err(complaint(name, other.to_string(), VALID)),
-    };
-    let null = |row: &Range<usize>| row.clone().any(|index| values.is_null(index));
-    if let Some(row) = rows.iter().position(null) {
-        let found = format!("row {}: a null in the list", first + row);
-        return Err(complaint(name, found, format!("{VALID} without nulls")));
-    }
-    let numbers = numbers(values).ok_or_else(|| complaint(name, found.data_type().to_string(), VALID))?;
-    Ok(Lists { rows, values: numbers })
 }

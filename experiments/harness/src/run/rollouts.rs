@@ -8,7 +8,7 @@ use crate::episode::context::{EpisodeContext, EpisodeSettings};
 use crate::episode::run_episode;
 use crate::run::runner::{Progress, RunError, SetupError, describe, parallel};
 use aegis_core::EpisodeKey;
-use aegis_probe::rollout::{Boundary, Rollout};
+use aegis_probe::rollout::{Boundary, Chunks, Rollout};
 
 /// Runs the weak policy alone on every key, with the strong policy inferring in shadow. `keep` is called with each
 /// rollout as soon as it is finished.
@@ -42,7 +42,8 @@ impl Recorder for Tap {
         // The strong policy infers at every boundary; see `ask_strong`.
         let Some(strong) = record.strong.clone() else { return };
         let (step, features) = (record.step, record.pooled.clone());
-        self.boundaries.push(Boundary { step, features, weak: record.weak.clone(), strong });
+        let chunks = Some(Chunks { weak: record.weak.clone(), strong });
+        self.boundaries.push(Boundary { step, features, chunks });
     }
 
     fn step(&mut self, _: &StepRecord<'_>) {}

@@ -12,7 +12,7 @@ use crate::paths::shipped;
 use crate::study_loader::load_suite;
 
 /// The template. Its model paths are relative to its own folder in the repository.
-const TEMPLATE: &str = include_str!("../../../../../experiments/template.toml");
+pub const TEMPLATE: &str = include_str!("../../../../../experiments/template.toml");
 /// Beginning of the template's model paths.
 const MODELS: &str = "../policies/models/";
 /// Suite, horizon and steps per chunk of the template.

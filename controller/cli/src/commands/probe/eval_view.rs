@@ -28,6 +28,9 @@ pub fn markdown(found: &Evaluation, range: &str) -> String {
     for baseline in &found.baselines {
         let _ = writeln!(text, "{}", row(baseline));
     }
+    for unknown in &found.unknown_baselines {
+        let _ = writeln!(text, "| {} | not known: {} | |", unknown.baseline, unknown.reason);
+    }
     let _ = writeln!(text, "\n| task | episodes | lost | AUROC |\n|---|---|---|---|");
     for task in &found.tasks {
         let _ = writeln!(

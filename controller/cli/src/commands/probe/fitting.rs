@@ -28,6 +28,11 @@ impl<'a> Source<'a> {
         Self { name, exit, rollouts }
     }
 
+    /// Names rollouts of another program, which were read from a file.
+    pub fn foreign(name: String, rollouts: &'a [Rollout]) -> Self {
+        Self { name, exit: Exit::Input, rollouts }
+    }
+
     /// Describes why no probe can be fitted on the rollouts.
     pub fn unfit(&self, error: &ProbeError) -> Failure {
         match error {
@@ -65,6 +70,14 @@ impl<'a> Source<'a> {
     }
 
     fn one_class(&self, failed: bool) -> Failure {
+        let lost = self.rollouts.iter().filter(|rollout| !rollout.success).count();
+        if lost > 0 && lost < self.rollouts.len() {
+            return self.refuse(&format!(
+                "success: found {lost} of {} episodes lost, too few of one outcome for every fold of the cross-validation; valid is \
+                 both outcomes from several starts, or a plan whose fit.folds is smaller",
+                self.rollouts.len()
+            ));
+        }
         let (all, ended) = (self.rollouts.len(), if failed { "lost" } else { "won" });
         self.refuse(&format!(
             "success: found all {all} episodes {ended}; valid is some won and some lost, for a probe tells them apart"
