@@ -27,6 +27,7 @@ mod modules;
 mod motion;
 mod page;
 mod pages;
+mod paired_report;
 mod pairing;
 mod peers;
 mod pictures;

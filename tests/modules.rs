@@ -10,12 +10,18 @@ use std::path::{Path, PathBuf};
 
 /// Folders and files whose code may neither read a clock nor do any I/O. `bootstrap.rs` of the statistics starts threads, whose
 /// number changes no result.
-const PURE: [&str; 10] = [
+const PURE: [&str; 16] = [
     "controller/core/src",
     "controller/probe/src/conformal.rs",
     "experiments/statistics/src",
     "experiments/harness/src/plan",
     "experiments/harness/src/report",
+    "experiments/harness/src/paired/analysis.rs",
+    "experiments/harness/src/paired/csv.rs",
+    "experiments/harness/src/paired/evaluators.rs",
+    "experiments/harness/src/paired/pairs.rs",
+    "experiments/harness/src/paired/rows.rs",
+    "experiments/harness/src/paired/view.rs",
     "experiments/harness/src/data/trace/verify.rs",
     "sim_bridge/link/src/wire",
     "sim_bridge/link/src/host.rs",

@@ -2,6 +2,7 @@
 
 mod conformal;
 mod foreign_activations;
+mod foreign_file;
 mod foreign_rollouts;
 mod heads;
 mod no_alloc;

@@ -16,6 +16,7 @@ mod operate;
 pub mod plan;
 mod probe;
 pub mod replay;
+mod report;
 #[cfg(feature = "robot")]
 mod run;
 #[cfg(feature = "robot")]
@@ -47,6 +48,8 @@ pub enum Verb {
     /// Run a registered study, put its parts together, report it, verify it.
     #[command(subcommand)]
     Experiment(experiment::ExperimentVerb),
+    /// Compare the arms of episodes that another evaluator ran, pair by pair.
+    Report(report::ReportArguments),
     /// Drive a robot, or a simulator served as one, in real time.
     #[cfg(feature = "robot")]
     Run(run::RunArguments),
@@ -96,6 +99,7 @@ impl Verb {
             Self::Probe(verb) => probe::run(verb),
             Self::Plan(verb) => plan::run(verb),
             Self::Experiment(verb) => experiment::run(verb),
+            Self::Report(arguments) => report::run(arguments),
             #[cfg(feature = "robot")]
             Self::Run(arguments) => run::run(arguments),
             #[cfg(feature = "robot")]
