@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::common::{aegis, folder, refuses, succeeds};
+use crate::common::{aegis, folder, refuses, repository, succeeds};
 use serde_json::Value;
 
 /// Twelve starts of two tasks: `mine` wins all, `base` those of even seeds.
@@ -13,7 +13,9 @@ fn rows() -> Vec<[String; 4]> {
         let task = if seed < 6 { "open the drawer" } else { "push, then lift" };
         [task.into(), seed.to_string(), arm.into(), success.to_string()]
     };
-    (0..12).flat_map(|seed| [one(seed, "base", seed % 2 == 0), one(seed, "mine", true)]).collect()
+    (0_usize..12)
+        .flat_map(|seed| [one(seed, "base", seed.is_multiple_of(2)), one(seed, "mine", true)])
+        .collect()
 }
 
 /// Writes the rows with a separator, fields with a comma quoted.
@@ -69,6 +71,7 @@ fn a_table_in_whatever_dialect_gives_one_report() {
         written(&place, "floats.csv", table(&numbers("1.0", "0.0"), "\t", "\n")),
         written(&place, "commas.csv", table(&numbers("1,0", "0,0"), ";", "\r\n")),
         place.join("plain.csv.gz"),
+        repository().join("experiments/harness/tests/fixtures/episodes.parquet"),
     ] {
         assert_eq!(succeeds(&mut report(&[&path])), text, "{}", path.display());
     }

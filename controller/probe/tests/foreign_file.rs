@@ -1,8 +1,8 @@
 //! Probe files from rollouts of another program: no threshold on distances between policies, and the layout that says so.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use aegis_core::probe::HeadKind;
 use aegis_core::gate::BudgetUnit;
+use aegis_core::probe::HeadKind;
 use aegis_core::{EpisodeKey, GateLimits, Start};
 use aegis_files::Scratch;
 use aegis_probe::calibration::calibrate;
@@ -15,7 +15,7 @@ use aegis_probe::rules::RuleSettings;
 /// Forty episodes of three boundaries; those with a high first value are lost.
 fn rollouts() -> Vec<Rollout> {
     let one = |initial_state: usize| {
-        let success = initial_state % 3 != 0;
+        let success = !initial_state.is_multiple_of(3);
         let mark = if success { 0.0 } else { 1.0 } + initial_state as f64 / 30.0;
         Rollout {
             key: EpisodeKey { start: Start { task: 0, initial_state }, replicate: 0 },

@@ -66,9 +66,9 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         return Err(failure(Exit::Input, message));
     };
 
+    let arms = [Arm::weak(), Arm::aegis(study.rule(&probe)?), Arm::strong()];
     note(arguments.study.plan.as_ref(), &study.plan, "aegis demo", &arguments.range, keys.len())?;
     let settings = study.settings();
-    let arms = [Arm::weak(), Arm::aegis(study.rule(&probe)?), Arm::strong()];
     let bar = progress::bar("episodes and their twins", keys.len());
     let remote = arguments.remote.open()?;
     let workers = remote.as_ref().map_or(arguments.study.workers, Remote::count);

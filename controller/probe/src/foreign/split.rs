@@ -68,8 +68,8 @@ mod tests {
         };
         (0..4)
             .flat_map(|task| {
-                (0..20).flat_map(move |state| {
-                    (0..2).map(move |replicate| one(task, state, replicate, state % 2 == 0))
+                (0_usize..20).flat_map(move |state| {
+                    (0..2).map(move |replicate| one(task, state, replicate, state.is_multiple_of(2)))
                 })
             })
             .collect()

@@ -151,7 +151,7 @@ mod tests {
     /// Ten starts of two tasks; the second arm wins four that the control loses and loses one that it wins, the third is the control.
     fn sets() -> Sets {
         let set = |index: usize| {
-            let control = index % 2 == 0;
+            let control = index.is_multiple_of(2);
             let better = if index == 0 { false } else { control || index != 1 };
             Set { task: usize::from(index >= 4), cluster: index, outcomes: vec![control, better, control] }
         };

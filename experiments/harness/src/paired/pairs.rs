@@ -64,20 +64,14 @@ pub enum PairingError {
     },
     /// An arm lacks a start that another has.
     #[error(
-        "{place}: found {start} of arm {arm}, which {missing} {lacks}; valid is the same starts in every arm: run it, or leave such \
+        "{place}: found {unpaired}; valid is the same starts in every arm: run it, or leave such \
          starts out with --leave-out-unpaired ({count} of {all})"
     )]
     Unpaired {
         /// Place of the row.
         place: String,
-        /// Task and start.
-        start: String,
-        /// The arm that has it.
-        arm: String,
-        /// The first arm that lacks it.
-        missing: String,
-        /// The verb of the sentence.
-        lacks: &'static str,
+        /// Task and start, the arm that has it, and the first one that lacks it.
+        unpaired: String,
         /// Number of such starts.
         count: usize,
         /// Number of all starts.
@@ -156,15 +150,8 @@ pub fn sets(episodes: &[Episode], control: Option<&str>, leave_out: bool) -> Res
         let has = found.iter().flatten().next();
         let lacks = found.iter().position(Option::is_none).and_then(|place| arms.get(place));
         if let (Some(has), Some(missing)) = (has, lacks) {
-            return Err(PairingError::Unpaired {
-                place: has.place.clone(),
-                start: start(has),
-                arm: has.arm.clone(),
-                missing: missing.clone(),
-                lacks: "lacks",
-                count: left_out,
-                all,
-            });
+            let unpaired = format!("{} of arm {}, which {missing} lacks", start(has), has.arm);
+            return Err(PairingError::Unpaired { place: has.place.clone(), unpaired, count: left_out, all });
         }
     }
     by_start.retain(|_, found| !found.contains(&None));
