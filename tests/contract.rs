@@ -99,6 +99,22 @@ fn a_permuted_order_is_found_where_actions_follow_positions_and_only_there() {
         (verdict, text.to_owned())
     };
     assert_eq!(order(&JOINTS).0, Verdict::Good);
+    // A sign that only one channel has the other way round, by the card's chunk or by a term.
+    let signed = |terms: &str, more: &str| {
+        let path = card(&place, "half", &half(terms, more));
+        let found = follows::joints_followed(&mut opened(&path), &[robot()]).unwrap();
+        let (verdict, text) = only(&found);
+        (verdict, text.to_owned())
+    };
+    let names = format!("names = {JOINTS:?}");
+    let third = "scale = [1, 1, -1, 1, 1, 1, 1]";
+    let (verdict, text) = signed(STATE, &format!("{names}\n{third}"));
+    assert!(verdict == Verdict::Fault && text.contains("the sign is inverted: joint3 falls"), "{text}");
+    let term = STATE.replacen("\" }", &format!("\", {third} }}"), 1);
+    let (verdict, text) = signed(&term, &names);
+    assert!(verdict == Verdict::Fault && text.contains("the sign is inverted: joint3 falls"), "{text}");
+    let (verdict, text) = signed(STATE, &format!("{names}\nscale = -1"));
+    assert!(verdict == Verdict::Good && text.contains("inverted signs are not inferable"), "{text}");
     let mut turned = JOINTS;
     turned.rotate_left(1);
     let (verdict, text) = order(&turned);
@@ -276,7 +292,7 @@ fn a_graph_that_draws_its_own_numbers_and_a_card_that_hides_every_action_are_fou
     );
     let (_, text) = said(&card(&place, "two", &two(0).replace("width = 7\n", "width = 7\nscale = 100\n")));
     assert!(text.contains("look    actions: delta_x: found") && text.contains("executes -1 to 1"), "{text}");
-    assert!(text.contains("; scale [100.0]"), "{text}");
+    assert!(text.contains("each times [100.0]"), "{text}");
 }
 
 #[test]
@@ -318,4 +334,83 @@ fn a_recording_that_cannot_be_used_is_refused_with_what_would_be_valid() {
     };
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("found 9 values a row; valid is 70, a chunk, or 7, an action"), "{text}");
+}
+
+#[test]
+fn findings_are_one_object_also_where_a_check_cannot_be_made() {
+    let place = folder("contract-json");
+    let found = |command: &mut std::process::Command, code: i32| {
+        let output = command.arg("--json").output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let path = card(&place, "half", &half(STATE, ""));
+    let outcome = found(&mut check(&path, &[]), 1);
+    let findings = outcome["findings"].as_array().unwrap();
+    let faults = findings.iter().filter(|finding| finding["verdict"] == "fault").count();
+    assert_eq!((outcome["faults"].as_u64(), faults), (Some(2), 2), "{outcome}");
+    for finding in findings {
+        assert!(finding["check"].is_string() && finding["text"].is_string(), "{finding}");
+    }
+    assert!(outcome["error"].as_str().unwrap().contains("2 faults on libero_spatial, task 0"), "{outcome}");
+    let absent = card(&place, "half", &half(&STATE.replace("gripper", "finger"), ""));
+    let outcome = found(&mut check(&absent, &[]), 2);
+    assert_eq!(outcome["findings"].as_array().unwrap().len(), 0, "{outcome}");
+    assert!(outcome["error"].as_str().unwrap().contains("found \"finger_positions\""), "{outcome}");
+}
+
+#[test]
+fn a_graph_that_does_not_end_is_no_check_without_end() {
+    let state = "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{ feature = \"joint_positions\" }]\n\n\
+                 [chunk]\ntensor = \"actions\"\nhorizon = 1\nwidth = 7\n";
+    let path = card(&folder("contract-endless"), "endless", state);
+    refuses(
+        &mut check(&path, &["--deadline-ms", "100"]),
+        2,
+        &["endless.onnx: warm-up: inference took", "its deadline is 100.000 ms", "--deadline-ms sets"],
+    );
+    refuses(&mut check(&path, &["--deadline-ms", "0"]), 2, &["--deadline-ms", "0 is not in 1.."]);
+}
+
+#[test]
+fn a_suite_is_a_name_and_a_policy_with_too_few_classes_for_it_is_told() {
+    let place = folder("contract-suite");
+    let nine = "{ feature = \"joint_positions\", slice = [0, 4] }, { feature = \"task\", one_hot = 5 }";
+    let path = card(&place, "half", &half(nine, ""));
+    for name in ["", "../x", "a/b", ".hidden", "two words"] {
+        let said = format!("suite: found {name:?}; valid is a name of letters");
+        refuses(&mut check(&path, &["--suite", name]), 2, &[&said, "installed are", "libero_spatial"]);
+    }
+    let output = check(&path, &["--task", "4"]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let said = "inputs[0].terms[1].one_hot: found 5, the number of classes of task; valid is 10 or more: suite libero_spatial";
+    assert!(text.contains("look    binding: ") && text.contains(said), "{text}");
+    refuses(
+        &mut check(&path, &["--task", "7"]),
+        1,
+        &["half.toml: inputs[0].terms[1].one_hot: found 5", "task 7"],
+    );
+}
+
+#[test]
+fn a_card_may_name_files_elsewhere_and_the_check_says_so() {
+    let place = folder("contract-elsewhere");
+    let path = card(&place, "half", &half(STATE, ""));
+    let deep = place.join("deep");
+    std::fs::create_dir(&deep).unwrap();
+    let moved = deep.join("half.toml");
+    std::fs::rename(&path, &moved).unwrap();
+    common::edit(&moved, "file = \"half.onnx\"", "file = \"../half.onnx\"");
+    let said = |card: &Path| String::from_utf8_lossy(&check(card, &[]).output().unwrap().stdout).into_owned();
+    let text = said(&moved);
+    assert!(
+        text.contains("look    files: file: ") && text.contains("outside of the card's folder"),
+        "{text}"
+    );
+    std::os::unix::fs::symlink("../half.onnx", deep.join("half.onnx")).unwrap();
+    common::edit(&moved, "file = \"../half.onnx\"", "file = \"half.onnx\"");
+    assert!(said(&moved).contains("look    files: file: "), "a link leads there too");
+    std::fs::remove_file(deep.join("half.onnx")).unwrap();
+    std::fs::copy(place.join("half.onnx"), deep.join("half.onnx")).unwrap();
+    assert!(!said(&moved).contains(" files: "));
 }

@@ -108,6 +108,21 @@ fn what_takes_too_long_ends_and_leaves_no_stale_answer() {
 }
 
 #[test]
+fn a_graph_that_does_not_end_is_found_while_it_warms_up() {
+    let place = common::folder("inference-endless");
+    let inputs = "[[inputs]]\ntensor = \"state\"\nkind = \"constant\"\nvalue = 1\n\
+                  [chunk]\ntensor = \"actions\"\nhorizon = 1\nwidth = 7\n";
+    let path = crate::inputs::card(&place, "endless", inputs);
+    let limit = Duration::from_millis(100);
+    let error = OnnxPolicy::open_within(&common::runtime(), &path, limit).err().expect("it does not end");
+    let error = error.to_string();
+    assert!(
+        error.contains("endless.onnx: warm-up: inference took") && error.contains("100.000 ms"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_vector_of_another_length_is_refused() {
     let mut policy = slow(HostSettings::default());
     let error = policy.infer_encoded(&[0.0; 87], &[]).unwrap_err().to_string();

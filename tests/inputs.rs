@@ -114,7 +114,63 @@ fn sixteen_bit_floats_and_an_output_of_rank_two_are_bound() {
     assert_eq!(action(&inference, 9), [-0.5, 1.0, 4.0, 0.0, 0.0, 1.0, 0.0]);
     assert_eq!(inference.activation.unwrap().mean_pool(), [-0.5, 1.0, 4.0, 0.0, 0.0, 1.0, 0.0]);
     let error = policy.infer(&Observation { task: 6, ..observation }).unwrap_err().to_string();
-    assert!(error.contains("task: found 6; valid is 0 to 5"), "{error}");
+    for part in [
+        "half.toml: inputs[0].terms[1].one_hot: found 6, the number of classes, and task 6",
+        "valid is at least 7",
+    ] {
+        assert!(error.contains(part), "{part} is missing from {error}");
+    }
+    assert!(policy.card().check_task(5, "a plan").is_ok());
+    let error = policy.card().check_task(6, "a plan runs task 6").unwrap_err().to_string();
+    let said = "half.toml: inputs[0].terms[1].one_hot: found 6, the number of classes of task; valid is 7 or more: a plan runs";
+    assert!(error.contains(said), "{error}");
+}
+
+#[test]
+fn components_are_read_by_the_names_that_the_plant_gives_them() {
+    let place = folder("inputs-components");
+    let state = |terms: &str| {
+        format!("[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{terms}]\n") + &chunk(10, "")
+    };
+    let terms = "{ feature = \"hand\", components = [\"z\", \"x\"] }, { feature = \"task\", one_hot = 7 }";
+    let path = card(&place, "half", &state(terms));
+    let schema = Schema::new(vec![Feature::vector("hand", &["x", "y", "z"], "m")], Vec::new()).unwrap();
+    let observation = Observation {
+        schema: Arc::new(schema),
+        values: vec![1.0, 2.0, 4.0],
+        ..Observation::of(&[("any", &[0.0])]).unwrap()
+    };
+    let inference = opened(&path).unwrap().infer(&observation).unwrap();
+    assert_eq!(action(&inference, 0), [4.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]);
+    common::edit(&path, "\"z\", \"x\"", "\"z\", \"w\"");
+    let error = opened(&path).unwrap().infer(&observation).unwrap_err().to_string();
+    let said = "terms[0].components: found \"w\"; the plant's components of \"hand\" are x, y, z";
+    assert!(error.contains(said), "{error}");
+    common::edit(&path, "components =", "slice = [0, 2], components =");
+    let error = opened(&path).err().unwrap();
+    assert!(error.contains("inputs[0].terms[0].components: found beside slice"), "{error}");
+}
+
+#[test]
+fn a_tensor_of_unknown_rank_takes_the_shape_of_the_card_and_is_no_scalar() {
+    let place = folder("inputs-unranked");
+    let input =
+        "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{ feature = \"task\", one_hot = 7 }]\n";
+    let path = card(&place, "unranked", &(input.to_owned() + &chunk(1, "")));
+    let error = opened(&path).err().unwrap();
+    let said =
+        "inputs[0]: \"state\" is float32 of unknown rank; valid is a `shape` with every size, such as [1, 8]";
+    assert!(error.contains(said), "{error}");
+    common::edit(&path, "kind = \"vector\"", "kind = \"vector\"\nshape = [1, 7]");
+    // The warm-up's zeros run, and so does an observation.
+    let inference = opened(&path).unwrap().infer(&seen(0, [0.0; 3])).unwrap();
+    assert_eq!(action(&inference, 0), [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    common::edit(&path, "[chunk]\ntensor = \"actions\"", "[chunk]\ntensor = \"same\"");
+    let error = opened(&path).err().unwrap();
+    assert!(error.contains("chunk: \"same\" is float32 of unknown rank; export the model with"), "{error}");
+    common::edit(&path, "[chunk]\ntensor = \"same\"", "[chunk]\ntensor = \"total\"");
+    let error = opened(&path).err().unwrap();
+    assert!(error.contains("valid is float32[], as in the graph"), "a scalar is none: {error}");
 }
 
 #[test]

@@ -142,3 +142,42 @@ fn what_cannot_be_tapped_is_refused_and_nothing_is_written() {
     );
     assert!(!out.exists());
 }
+
+#[test]
+fn a_tensor_of_unknown_rank_is_shown_as_one_and_tapped_with_its_shape() {
+    let folder = common::folder("model-unranked");
+    let source = fixture("unranked.onnx");
+    let found = json(model("inspect", &source, &[]));
+    let kinds = |list: &str| -> Vec<String> {
+        let rows = found[list].as_array().unwrap().iter();
+        rows.map(|row| format!("{} {}", row["tensor"].as_str().unwrap(), row["type"].as_str().unwrap()))
+            .collect()
+    };
+    assert_eq!(kinds("inputs"), ["state Tensor<f32> of unknown rank"]);
+    let outputs = ["actions Tensor<f32>(1, 7)", "same Tensor<f32> of unknown rank", "total Tensor<f32>()"];
+    assert_eq!(kinds("outputs"), outputs);
+    let first = String::from_utf8(model("card", &source, &[]).output().unwrap().stdout).unwrap();
+    assert!(first.contains("tensor = \"state\" # float32 of unknown rank"), "{first}");
+    assert!(first.contains("shape = \"TODO: sizes for float32 of unknown rank"), "{first}");
+    let out = folder.join("tapped.onnx");
+    let tap = |more: &[&str]| {
+        let mut command = model("tap", &source, &["--tensor", "same", "--pool", "none", "--out"]);
+        command.arg(&out).args(more);
+        command
+    };
+    common::refuses(
+        &mut tap(&["--name", "same"]),
+        2,
+        &["input state is Tensor<f32> of unknown rank: AEGIS needs its sizes", "--shape state=1,8"],
+    );
+    common::refuses(&mut tap(&["--shape", "state=1,8"]), 2, &["Reshape node"]);
+}
+
+#[test]
+fn a_graph_that_does_not_end_is_not_tapped_for_ever() {
+    let out = common::folder("model-endless").join("tapped.onnx");
+    let arguments = ["--tensor", "turned", "--pool", "none", "--deadline-ms", "100", "--out"];
+    let mut command = model("tap", &fixture("endless.onnx"), &arguments);
+    common::refuses(command.arg(&out), 2, &["endless.onnx: the original graph took", "--deadline-ms"]);
+    assert!(!out.exists());
+}

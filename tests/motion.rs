@@ -255,9 +255,9 @@ fn a_position_without_limits_or_without_a_reading_of_its_own_is_refused() {
 fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
     let _slot = real_time_slot();
     for (name, fault, said) in [
-        ("nan", "nan 2", "NotFinite"),
-        ("huge", "huge 2", "OutOfBounds"),
-        ("backward", "backward", "TimeBackward"),
+        ("nan", "nan 2", "[2] (joint3): found NaN; valid are finite numbers"),
+        ("huge", "huge 2", "[2] (joint3): found 1"),
+        ("backward", "backward", "valid is a finite time, later than"),
         ("short", "short", "observation.values: found 50 values; valid is 51"),
     ] {
         let mut plant = plant("tcp/127.0.0.1:0", REST);
@@ -269,7 +269,11 @@ fn observations_that_must_not_count_reach_no_policy_and_stop_the_robot() {
         run.until("is refused");
         assert!(run.seen.last().unwrap().contains(said), "{:?}", run.seen.last());
         if name != "backward" {
-            run.until("SafeStop");
+            run.until("waiting for a reset: `aegis operate reset --plant foreign`");
+            assert!(run.seen.last().unwrap().contains("is refused"), "{:?}", run.seen.last());
+            if !run.has_said("SafeStop  for too long") {
+                run.until("SafeStop  for too long");
+            }
         }
         run.signal("TERM");
         let (code, folder) = run.code();
@@ -485,4 +489,20 @@ fn a_plant_that_never_says_when_it_heard_the_controller_is_not_started() {
     let log = plant.log();
     assert!(log.iter().any(|line| line["message"] == "Claim"), "it had the plant");
     assert!(!log.iter().any(|line| line["message"] == "Reset" || is_command(line)), "and started nothing");
+}
+
+#[test]
+fn a_run_that_begins_by_itself_says_why_it_cannot() {
+    let _slot = real_time_slot();
+    let mut plant = plant("tcp/127.0.0.1:0", REST);
+    plant.command("nan 2");
+    let folder = common::folder("motion-nan-start");
+    let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
+    let mut run = command(&robot, &folder.join("run"));
+    common::refuses(
+        run.arg("--auto-start"),
+        1,
+        &["no observation that a policy may read came within 3 s of the reset", "found NaN"],
+    );
+    assert!(!plant.log().iter().any(is_command));
 }

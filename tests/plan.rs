@@ -47,6 +47,23 @@ fn a_new_plan_can_be_registered_where_it_was_written() {
 }
 
 #[test]
+fn a_policy_without_a_class_for_every_task_is_refused_before_anything_runs() {
+    let (folder, path) = new_study("plan-classes");
+    let card = folder.join("policies/models/strong.toml");
+    let older = "[observation]\ntensor = \"observation\"\nlayout = \"libero-lowdim-v1\"\nwidth = 88\n";
+    let newer = "[[inputs]]\ntensor = \"observation\"\nkind = \"vector\"\nterms = [{ feature = \"task\", one_hot = 8 }]\n";
+    edit(&card, older, newer);
+    let said = [
+        "strong.toml: inputs[0].terms[0].one_hot: found 8, the number of classes of task; valid is 10 or more",
+        "study.toml runs task 9 of suite libero_spatial",
+    ];
+    refuses(&mut plan("register", &path), 2, &said);
+    let mut collect = aegis();
+    collect.args(["collect", "calibration", "--out"]).arg(folder.join("never.parquet"));
+    refuses(collect.arg("--plan").arg(&path), 2, &said);
+}
+
+#[test]
 fn each_byte_that_changes_is_named() {
     let (folder, path) = new_study("plan-bytes");
     let lock = path.with_extension("lock.toml");

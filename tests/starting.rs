@@ -154,7 +154,7 @@ fn a_drive_that_is_off_stops_the_robot_and_nothing_is_sent_when_it_comes_back() 
         assert!(operate("start", &plant.endpoint));
         plant.until(|line| is_command(line) && line["sequence"].as_u64() >= Some(5));
         plant.command("drop-commands");
-        run.until("NotFollowing");
+        run.until("does not follow its command");
         if let Some(wish) = wish {
             assert!(operate(wish, &plant.endpoint));
             run.until("EStop");

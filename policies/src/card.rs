@@ -1,6 +1,8 @@
 //! The card beside a model: the model's inputs and outputs, and the digests of its files.
 //! A model whose bytes do not match the digests of its card is refused.
 
+mod checks;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,22 +12,17 @@ use aegis_files::{mistaken, read_text, same_digest, sha256_of};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use crate::affine::Affine;
 use crate::external::{self, ExternalError};
-use crate::inputs::{
-    ConstantInput, ImageInput, Input, MaskInput, Numbers, Resize, TokensInput, VectorInput, check_clip,
-};
+use crate::inputs::{ImageInput, Input, MaskInput, Numbers, TokensInput, VectorInput};
 use crate::layout::Layout;
 use crate::served::ServerSpec;
-use crate::tokens::{self, Vocabulary};
+use crate::tokens::Vocabulary;
 
 /// Largest number of values of one tensor that a policy reads or returns.
 pub(crate) const MOST_VALUES: usize = 1 << 26;
-/// Largest number of observations that one input stacks.
-const MOST_HISTORY: usize = 1024;
 /// Beginning of a text that stands for something still to be filled in.
 const TODO: &str = "TODO";
-/// Largest number of classes of a one-hot term.
-const MOST_CLASSES: usize = 65_536;
 
 /// A model's card, a TOML file beside the weights.
 #[derive(Clone, Debug, Deserialize)]
@@ -141,6 +138,11 @@ impl ChunkSpec {
     pub fn steps(&self) -> usize {
         let left = self.horizon.saturating_sub(self.skip);
         self.execute.map_or(left, |execute| execute.min(left))
+    }
+
+    /// Returns the map from a value of the graph to the plant's unit.
+    pub(crate) fn affine(&self) -> Affine<'_> {
+        Affine { scale: self.scale.as_ref(), offset: self.offset.as_ref(), clip: self.clip }
     }
 }
 
@@ -467,134 +469,6 @@ impl ModelCard {
         found
     }
 
-    /// Checks the sizes of all tensors, before memory is allocated for them.
-    fn check_sizes(&self) -> Result<(), CardError> {
-        let chunk = ("chunk", "horizon × width", vec![self.chunk.horizon, self.chunk.width]);
-        let activation =
-            self.activation.iter().map(|one| ("activation", "tokens × width", vec![one.tokens, one.width]));
-        let images = self
-            .images()
-            .map(|one| ("frames", "height × width × 3", vec![one.height as usize, one.width as usize, 3]));
-        for (field, what, sizes) in std::iter::once(chunk).chain(activation).chain(images) {
-            let count = sizes.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
-            if count.is_none_or(|count| !(1..=MOST_VALUES).contains(&count)) {
-                let found = sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(" × ");
-                return Err(CardError::Size { path: self.path.clone(), field, what, found });
-            }
-        }
-        self.check_inputs()
-            .and_then(|()| self.check_chunk())
-            .map_err(|reason| CardError::Inputs { path: self.path.clone(), reason })
-    }
-
-    fn check_inputs(&self) -> Result<(), String> {
-        for (index, input) in self.inputs.iter().enumerate() {
-            let place = self.place(index);
-            if self.inputs[..index].iter().any(|earlier| earlier.tensor() == input.tensor()) {
-                return Err(format!(
-                    "{place}.tensor: found {:?} twice; valid is each input once",
-                    input.tensor()
-                ));
-            }
-            match input {
-                Input::Vector(VectorInput { terms, history, .. }) => {
-                    if terms.is_empty() {
-                        return Err(format!("{place}.terms: found none; valid is one or more"));
-                    }
-                    if !(1..=MOST_HISTORY).contains(history) {
-                        return Err(format!(
-                            "{place}.history: found {history}; valid is 1 to {MOST_HISTORY}"
-                        ));
-                    }
-                    let classes = terms
-                        .iter()
-                        .find_map(|term| term.one_hot.filter(|n| !(1..=MOST_CLASSES).contains(n)));
-                    if let Some(found) = classes {
-                        return Err(format!(
-                            "{place}.terms: one_hot: found {found}; valid is 1 to {MOST_CLASSES}"
-                        ));
-                    }
-                }
-                Input::Image(image) => {
-                    let [height, width] = image.rendered();
-                    if height == 0 || width == 0 || (image.resize == Resize::Exact && image.render.is_some())
-                    {
-                        let found = format!("[{height}, {width}]");
-                        let valid = "height and width above 0, with resize = \"stretch\" or \"pad\"";
-                        return Err(format!("{place}.render: found {found}; valid is {valid}"));
-                    }
-                    let std = image.std.iter().flatten().find(|std| !(**std > 0.0 && std.is_finite()));
-                    if let Some(std) = std {
-                        return Err(format!("{place}.std: found {std}; valid is above 0"));
-                    }
-                }
-                Input::Constant(ConstantInput { value, .. }) => {
-                    if value.values().iter().any(|number| !number.is_finite()) {
-                        return Err(format!(
-                            "{place}.value: found {:?}; valid are finite numbers",
-                            value.values()
-                        ));
-                    }
-                }
-                Input::Tokens(tokens) => {
-                    tokens::check(tokens).map_err(|reason| format!("{place}.{reason}"))?;
-                }
-                Input::Mask(mask) => {
-                    if self.tokens_of(mask).is_none() {
-                        let valid = "the tensor of an input of kind \"tokens\"";
-                        return Err(format!("{place}.of: found {:?}; valid is {valid}", mask.of));
-                    }
-                }
-                Input::Noise(_) | Input::State(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn check_chunk(&self) -> Result<(), String> {
-        let ChunkSpec { horizon, width, skip, execute, names, scale, offset, clip, gripper, .. } =
-            &self.chunk;
-        if skip >= horizon {
-            return Err(format!("chunk.skip: found {skip}; valid is below the horizon, {horizon}"));
-        }
-        if let Some(execute) = execute.filter(|execute| !(1..=horizon - skip).contains(execute)) {
-            let most = horizon - skip;
-            return Err(format!(
-                "chunk.execute: found {execute}; valid is 1 to {most}, the actions after chunk.skip"
-            ));
-        }
-        let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
-        if !names.is_empty() && (names.len() != *width || twice.is_some()) {
-            return Err(format!("chunk.names: found {names:?}; valid is none, or {width} different names"));
-        }
-        for (field, numbers) in [("scale", scale), ("offset", offset)] {
-            let Some(numbers) = numbers else { continue };
-            let is_valid = numbers.count().is_none_or(|count| count == *width)
-                && numbers.values().iter().all(|number| number.is_finite());
-            if !is_valid {
-                let found = numbers.values();
-                return Err(format!(
-                    "chunk.{field}: found {found:?}; valid is one finite number, or {width}"
-                ));
-            }
-        }
-        check_clip(*clip).map_err(|reason| format!("chunk.{reason}"))?;
-        match gripper {
-            Some(GripperSpec { value, .. }) if value >= width => {
-                Err(format!("chunk.gripper.value: found {value}; valid is 0 to {}", width - 1))
-            }
-            Some(GripperSpec { threshold, closed, open, .. })
-                if ![threshold, closed, open].iter().all(|number| number.is_finite()) || closed == open =>
-            {
-                Err(format!(
-                    "chunk.gripper: found threshold {threshold}, closed {closed}, open {open}; valid are finite numbers, \
-                     and closed another than open"
-                ))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Reads the weights, including external files, and checks each file against its digest.
     ///
     /// # Errors
@@ -607,6 +481,10 @@ impl ModelCard {
             return Err(CardError::Inputs { path: self.path.clone(), reason });
         }
         let path = self.weights_path();
+        // Before the file is read: beyond the limit, it may be larger than the memory.
+        let length = std::fs::metadata(&path).map_or(0, |file| file.len());
+        external::check_size(length, external::MOST_BYTES)
+            .map_err(|source| CardError::External { path: path.clone(), source })?;
         let model = read_as(&path, &self.sha256)?;
         refuse_mistaken(&path, &model)?;
         let files =
@@ -697,6 +575,18 @@ impl ModelCard {
         let reason =
             format!("{place}: a link leads to {found}; valid is a file in the model's folder or below it");
         Err(CardError::Files { path: self.path.clone(), reason })
+    }
+
+    /// Returns the fields that name a file outside of the card's folder, by `..`, a whole path or a link, each with where the file
+    /// is. What does not exist is left out.
+    pub fn files_outside(&self) -> Vec<(String, PathBuf)> {
+        let tokenizers = self.inputs.iter().enumerate().filter_map(|(index, input)| {
+            let field = format!("{}.tokenizer", self.place(index));
+            Some((field, self.path.with_file_name(&input.tokens()?.tokenizer)))
+        });
+        let named = std::iter::once(("file".to_owned(), self.weights_path())).chain(tokenizers);
+        let outside = |path: &Path| external::led_outside(&self.path, path).ok().flatten();
+        named.filter_map(|(field, path)| Some((field, outside(&path)?))).collect()
     }
 
     /// Returns the path of the weights; for a served policy that of the card.

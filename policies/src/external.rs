@@ -11,12 +11,25 @@ use std::path::{Component, Path, PathBuf};
 use prost::Message;
 use proto::{Attribute, Graph, Model, Node, Sparse, Tensor};
 
+/// Largest size of an ONNX file: protobuf reads no message of 2 GiB or more.
+pub(crate) const MOST_BYTES: u64 = i32::MAX as u64;
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
 
 /// Why the external files of a model cannot be determined, or are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalError {
+    /// The file is larger than protobuf allows.
+    #[error(
+        "found {found} bytes; valid is at most {most}, the limit of protobuf: save the model with its weights in a file beside it, as \
+         onnx.save_model(model, path, save_as_external_data=True) does"
+    )]
+    Large {
+        /// Bytes of the file.
+        found: u64,
+        /// Largest valid number.
+        most: u64,
+    },
     /// The bytes are not an ONNX model.
     #[error("no ONNX model: {0}")]
     Decode(String),
@@ -42,6 +55,14 @@ pub enum ExternalError {
         /// Where in the model the tensor is.
         place: &'static str,
     },
+}
+
+/// Checks the size of an ONNX file. External files have no limit.
+///
+/// # Errors
+/// [`ExternalError::Large`].
+pub(crate) fn check_size(found: u64, most: u64) -> Result<(), ExternalError> {
+    if found <= most { Ok(()) } else { Err(ExternalError::Large { found, most }) }
 }
 
 /// Returns the files that hold a model's initializers: for each location, as the model spells it, the file's path relative

@@ -21,7 +21,7 @@ use crate::vector::BoundVector;
 pub(crate) enum Filler {
     /// Numbers of the observation.
     Vector {
-        bound: BoundVector,
+        bound: Box<BoundVector>,
         /// Number of observations in the tensor.
         history: usize,
         /// Values of the observations before the newest, oldest first.
@@ -63,7 +63,7 @@ impl Filler {
                 Self::Tokens(Box::new(Tokens::new(spec, tokenizer, is_mask)?))
             }
             Input::Vector(spec) => {
-                let bound = BoundVector::bind(spec, schema)?;
+                let bound = Box::new(BoundVector::bind(spec, schema)?);
                 let VectorInput { history, tensor, .. } = spec;
                 if bound.width() * history != len {
                     let (found, terms) = (bound.width() * history, bound.widths());

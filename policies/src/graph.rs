@@ -24,6 +24,8 @@ use crate::external;
 
 /// Prefix of the metadata keys that record which tensor an output was tapped from.
 const METADATA_PREFIX: &str = "aegis.tap.";
+/// Beginning of the names of outputs that say how many axes a tensor has.
+const RANK_PREFIX: &str = "aegis_rank_";
 /// `TensorProto.DataType.INT4`.
 const LAST_OF_FOUR_BITS: i32 = 22;
 
@@ -36,6 +38,8 @@ pub struct Graph {
     /// Contents of the external files, by location as the model spells it. `files` has each file's name and SHA-256.
     external: BTreeMap<String, Arc<[u8]>>,
     files: BTreeMap<String, String>,
+    /// Largest number of bytes of the file, and of a file that is made from it.
+    most: u64,
 }
 
 /// A tensor that a node of the graph produces.
@@ -55,7 +59,15 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Read`], [`GraphError::Decode`], [`GraphError::Linked`], [`GraphError::Outside`].
     pub fn read(path: &Path) -> Result<Self, GraphError> {
+        Self::read_up_to(path, external::MOST_BYTES)
+    }
+
+    /// Reads a model file of at most `most` bytes.
+    fn read_up_to(path: &Path, most: u64) -> Result<Self, GraphError> {
         let unread = |path: &Path, source| GraphError::Read { path: path.into(), source };
+        let outside = |source| GraphError::Outside { path: path.into(), source };
+        // Before the file is read: beyond the limit, it may be larger than the memory.
+        external::check_size(std::fs::metadata(path).map_or(0, |file| file.len()), most).map_err(outside)?;
         let bytes = read_bytes(path).map_err(|source| unread(path, source))?;
         let decode = |reason: String| {
             let reason = mistaken::kind(&bytes).map_or(reason, |kind| format!("found {kind}"));
@@ -66,8 +78,7 @@ impl Graph {
         if graph.nodes.is_empty() || graph.outputs.is_empty() {
             return Err(decode("its graph has no node or no output".into()));
         }
-        let named =
-            external::files(&bytes).map_err(|source| GraphError::Outside { path: path.into(), source })?;
+        let named = external::files(&bytes).map_err(outside)?;
         let (mut external, mut files) = (BTreeMap::new(), BTreeMap::new());
         for (location, file) in named {
             let place = path.with_file_name(&file);
@@ -80,7 +91,7 @@ impl Graph {
             files.insert(file, sha256_of(&bytes));
             external.insert(location, bytes.into());
         }
-        Ok(Self { path: path.into(), bytes, model, external, files })
+        Ok(Self { path: path.into(), bytes, model, external, files, most })
     }
 
     /// Returns the contents of the external files, by location as the model spells it.
@@ -137,6 +148,26 @@ impl Graph {
         self.followed_by(GraphMessage { outputs, ..GraphMessage::default() }, Vec::new())
     }
 
+    /// Returns whether the file states no shape, not even the number of axes, of this input or output.
+    pub fn is_unshaped(&self, name: &str) -> bool {
+        self.model.graph.as_ref().is_some_and(|graph| graph.is_unshaped(name))
+    }
+
+    /// Returns a copy of the model that also returns the shapes of these tensors, and the name of each output, in order. `None`
+    /// for a model without ONNX's standard operators.
+    pub(crate) fn with_ranks(&self, tensors: &[String]) -> Option<(Vec<u8>, Vec<String>)> {
+        self.opset()?;
+        let taken: BTreeSet<&str> = self.names().into_iter().map(|(name, _)| name).collect();
+        let free = (0..).map(|index| format!("{RANK_PREFIX}{index}")).filter(|name| !taken.contains(&**name));
+        let names: Vec<String> = free.take(tensors.len()).collect();
+        let each = tensors.iter().zip(&names);
+        let nodes = each.map(|(tensor, name)| Node::new("Shape", vec![tensor.clone()], name, Vec::new()));
+        let outputs = names.iter().map(|name| ValueInfo { name: Some(name.clone()), kind: None });
+        let graph =
+            GraphMessage { nodes: nodes.collect(), outputs: outputs.collect(), ..GraphMessage::default() };
+        Some((self.followed_by(graph, Vec::new()), names))
+    }
+
     /// Returns the version of ONNX's standard operator set that the model imports, if any.
     fn opset(&self) -> Option<i64> {
         let own = self.model.opsets.iter().find(|one| matches!(one.domain(), "" | "ai.onnx"));
@@ -168,6 +199,13 @@ impl Graph {
     }
 }
 
+/// Returns whether a model file states no shape, not even the number of axes, of an input or output.
+pub(crate) fn is_unshaped(model: &[u8], name: &str) -> bool {
+    // What is no model has been refused before.
+    let graph = Model::decode(model).ok().and_then(|model| model.graph);
+    graph.is_some_and(|graph| graph.is_unshaped(name))
+}
+
 /// Returns a model that casts its input `from` of one element type to its output `to` of another, for any shape.
 pub(crate) fn cast_model(from: i32, to: i32) -> Vec<u8> {
     let node = Node::new("Cast", vec!["from".into()], "to", vec![Attribute::integer("to", to.into())]);
@@ -183,4 +221,34 @@ pub(crate) fn cast_model(from: i32, to: i32) -> Vec<u8> {
     let opset = Opset { domain: Some(String::new()), version: Some(opset) };
     Model { ir_version: Some(ir_version), opsets: vec![opset], graph: Some(graph), ..Model::default() }
         .encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_limit_of_protobuf_is_refused_with_what_to_do() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/opset13.onnx");
+        let length = std::fs::metadata(&path).unwrap().len();
+        let whole = Graph::read_up_to(&path, length).unwrap();
+        let error = Graph::read_up_to(&path, length - 1).unwrap_err().to_string();
+        let said = format!("opset13.onnx: found {length} bytes; valid is at most {}", length - 1);
+        assert!(error.contains(&said) && error.contains("save_as_external_data=True"), "{error}");
+        // What a tap adds counts too.
+        let tap = Added { tensor: "hidden", pool: Pool::Mean, name: None, cast: false, shape: None };
+        let error = whole.with_tap(&tap).unwrap_err().to_string();
+        assert!(error.contains("bytes; valid is at most") && error.contains("external"), "{error}");
+        assert!(Graph::read_up_to(&path, length + 4096).unwrap().with_tap(&tap).is_ok());
+    }
+
+    #[test]
+    fn a_shape_that_the_file_does_not_state_is_told_from_that_of_a_scalar() {
+        let shaped = ValueInfo::tensor("scalar", 1, &[], &[]);
+        let unshaped = ValueInfo::of_any_shape("any", 1);
+        let graph = GraphMessage { inputs: vec![shaped], outputs: vec![unshaped], ..GraphMessage::default() };
+        let model = Model { graph: Some(graph), ..Model::default() }.encode_to_vec();
+        assert!(is_unshaped(&model, "any") && !is_unshaped(&model, "scalar"));
+        assert!(!is_unshaped(&model, "absent") && !is_unshaped(b"no model", "any"));
+    }
 }

@@ -10,6 +10,10 @@ use crate::inputs::{ImageInput, PixelLayout, Resize, Rotation};
 /// Largest value of a colour.
 const FULL: f64 = 255.0;
 
+/// What to do where a plant shows no picture at all.
+const NO_PICTURES: &str = "the plant shows no pictures: `aegis sim serve` draws them with --pictures HxW, and a plant in Python needs \
+                           camera(\"NAME\", HEIGHT, WIDTH) among its features and a method `frames` (aegis_schema.py)";
+
 /// Filler of one image input, with its scratch space.
 #[derive(Debug)]
 pub(crate) struct Picture {
@@ -126,8 +130,8 @@ fn resized(frame: &Frame, [height, width]: [u32; 2], pad: bool, out: &mut Vec<u8
 pub(crate) fn picture_of<'a>(camera: &str, frames: &'a [Frame]) -> Result<&'a Frame, PolicyError> {
     frames.iter().find(|frame| *frame.camera == *camera).ok_or_else(|| {
         let seen = frames.iter().map(|frame| &*frame.camera).collect::<Vec<_>>().join(", ");
-        let seen = if seen.is_empty() { "no pictures".into() } else { seen };
-        PolicyError::Observation(format!("the picture of camera {camera} is missing; the plant shows {seen}"))
+        let shows = if seen.is_empty() { NO_PICTURES.into() } else { format!("the plant shows {seen}") };
+        PolicyError::Observation(format!("the picture of camera {camera} is missing; {shows}"))
     })
 }
 
@@ -151,6 +155,16 @@ mod tests {
         match spec.layout {
             PixelLayout::Hwc => picture.ordered.iter().copied().step_by(3).collect(),
             PixelLayout::Chw => picture.ordered[..6].to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_plant_without_pictures_is_told_from_one_with_other_cameras() {
+        let said = |frames: &[Frame]| picture_of("wrist", frames).unwrap_err().to_string();
+        assert!(said(&[frame()]).ends_with("the picture of camera wrist is missing; the plant shows eye"));
+        let error = said(&[]);
+        for part in ["the plant shows no pictures", "--pictures HxW", "camera(", "frames"] {
+            assert!(error.contains(part), "{part} is missing from {error}");
         }
     }
 

@@ -6,8 +6,13 @@ use std::path::PathBuf;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
+use crate::affine::Affine;
+pub use crate::affine::Numbers;
+
 /// Name of the pseudo-feature that is the index of the task within its suite.
 pub const TASK: &str = "task";
+/// Largest number of classes of a one-hot term.
+pub(crate) const MOST_CLASSES: usize = 65_536;
 
 /// One input tensor of a model.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -98,6 +103,8 @@ pub struct Term {
     pub feature: String,
     /// First component and one past the last; all where omitted.
     pub slice: Option<[usize; 2]>,
+    /// Names of the components, as the plant announces them, in the policy's order; in place of `slice`.
+    pub components: Option<Vec<String>>,
     /// Feature of the same size that is subtracted.
     pub relative_to: Option<String>,
     /// Change of a rotation's representation.
@@ -117,6 +124,11 @@ impl Term {
     pub fn of(feature: impl Into<String>) -> Self {
         Self { feature: feature.into(), ..Self::default() }
     }
+
+    /// Returns the last step of the term.
+    pub(crate) fn affine(&self) -> Affine<'_> {
+        Affine { scale: self.scale.as_ref(), offset: self.offset.as_ref(), clip: self.clip }
+    }
 }
 
 /// Change of the representation of a rotation, from a unit quaternion in the order x, y, z, w.
@@ -129,42 +141,6 @@ pub enum Transform {
     /// Neural Networks*, CVPR 2019.
     #[serde(rename = "rotation_6d")]
     Rotation6d,
-}
-
-/// One number for all components, or one for each.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(untagged)]
-pub enum Numbers {
-    /// For all.
-    One(f64),
-    /// For each.
-    Each(Vec<f64>),
-}
-
-impl Numbers {
-    /// Returns the number for a component.
-    pub fn at(&self, component: usize) -> f64 {
-        match self {
-            Self::One(number) => *number,
-            Self::Each(numbers) => numbers.get(component).copied().unwrap_or(f64::NAN),
-        }
-    }
-
-    /// Returns how many components the numbers are for; `None` for any number.
-    pub fn count(&self) -> Option<usize> {
-        match self {
-            Self::One(_) => None,
-            Self::Each(numbers) => Some(numbers.len()),
-        }
-    }
-
-    /// Returns all numbers.
-    pub fn values(&self) -> &[f64] {
-        match self {
-            Self::One(number) => std::slice::from_ref(number),
-            Self::Each(numbers) => numbers,
-        }
-    }
 }
 
 /// Picture of a camera.
@@ -357,16 +333,6 @@ pub struct ConstantInput {
     /// Sizes for a graph with free axes beyond the first.
     #[serde(default)]
     pub shape: Vec<usize>,
-}
-
-/// Checks that the least value of a `clip` is not above the greatest, and that both are numbers.
-pub(crate) fn check_clip(clip: Option<[f64; 2]>) -> Result<(), String> {
-    match clip {
-        Some([low, high]) if low.is_nan() || high.is_nan() || low > high => {
-            Err(format!("clip: found [{low}, {high}]; valid is the smaller number first"))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Deserializes a SHA-256 digest and converts it to lower case, as it may be input of another digest.

@@ -9,6 +9,7 @@
 //! # Ok::<(), aegis_policies::card::CardError>(())
 //! ```
 
+mod affine;
 mod binding;
 pub mod card;
 pub mod check;
@@ -24,6 +25,7 @@ pub mod node_assignment;
 pub mod onnx;
 mod outputs;
 pub mod provider;
+mod rank;
 pub mod runtime;
 pub mod sample;
 pub mod served;
@@ -31,6 +33,7 @@ pub mod session_options;
 mod signature;
 pub mod sketch;
 pub mod tap;
+mod term;
 mod tokens;
 pub mod vector;
 

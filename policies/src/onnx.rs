@@ -59,12 +59,29 @@ impl OnnxPolicy {
     /// [`OpenError`] for the card, the weights, the graph, or a provider that does not start. With provider `auto`, the next
     /// provider is tried after an error; only the error of the processor, which is the last, is returned.
     pub fn open(runtime: &OnnxRuntime, card_path: &Path) -> Result<Self, OpenError> {
+        Self::open_with(runtime, card_path, None)
+    }
+
+    /// Opens the model of a card as [`Self::open`] does. Every inference has this deadline, those of the warm-up too, so that a
+    /// graph that does not end is found.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and [`OpenError::WarmUp`] with [`PolicyError::Deadline`] for a first inference that takes longer.
+    pub fn open_within(runtime: &OnnxRuntime, card_path: &Path, limit: Duration) -> Result<Self, OpenError> {
+        Self::open_with(runtime, card_path, Some(limit))
+    }
+
+    fn open_with(
+        runtime: &OnnxRuntime,
+        card_path: &Path,
+        limit: Option<Duration>,
+    ) -> Result<Self, OpenError> {
         let card = ModelCard::load(card_path)?;
         let weights = card.weights()?;
         let candidates = runtime.settings().provider.candidates();
         let mut passed_over = Vec::new();
         for (index, provider) in candidates.iter().enumerate() {
-            match Self::start(runtime, &card, &weights, *provider) {
+            match Self::start(runtime, &card, &weights, *provider, limit) {
                 Ok(mut policy) => {
                     policy.selected.passed_over = passed_over;
                     return Ok(policy);
@@ -82,9 +99,10 @@ impl OnnxPolicy {
         card: &ModelCard,
         weights: &Weights,
         provider: Provider,
+        limit: Option<Duration>,
     ) -> Result<Self, OpenError> {
         let profile = (provider != Provider::Cpu).then(Profile::new);
-        let (mut policy, nodes) = Self::begin(runtime, card, weights, provider, profile)?;
+        let (mut policy, nodes) = Self::begin(runtime, card, weights, provider, (profile, limit))?;
         if let Some(nodes) = nodes {
             let elsewhere = elsewhere(&nodes, provider);
             if runtime.settings().provider != ProviderChoice::Auto && !elsewhere.is_empty() {
@@ -102,21 +120,23 @@ impl OnnxPolicy {
     pub fn placement(runtime: &OnnxRuntime, card_path: &Path) -> Result<Vec<NodeAssignment>, OpenError> {
         let card = ModelCard::load(card_path)?;
         let weights = card.weights()?;
-        let (_, nodes) = Self::begin(runtime, &card, &weights, Provider::Cpu, Some(Profile::new()))?;
+        let profile = (Some(Profile::new()), None);
+        let (_, nodes) = Self::begin(runtime, &card, &weights, Provider::Cpu, profile)?;
         Ok(nodes.unwrap_or_default())
     }
 
-    /// Opens and warms up a policy on one provider. Also returns the provider of each node, if there is a `profile`.
+    /// Opens and warms up a policy on one provider. Also returns the provider of each node, if there is a `profile`. With a
+    /// `limit`, every inference has that deadline; without one, those after the warm-up have the deadline of the settings.
     fn begin(
         runtime: &OnnxRuntime,
         card: &ModelCard,
         weights: &Weights,
         provider: Provider,
-        profile: Option<Profile>,
+        (profile, limit): (Option<Profile>, Option<Duration>),
     ) -> Result<(Self, Option<Vec<NodeAssignment>>), OpenError> {
         let refused = |reason| OpenError::Model { path: card.weights_path(), reason };
         let session = provider::open(runtime, weights, provider, profile.as_ref(), refused)?;
-        let (inputs, outputs) = bound_tensors(&session, card)?;
+        let (inputs, outputs) = bound_tensors(&session, card, &weights.model)?;
         let binding = Binding::new(&session, &inputs, &outputs, provider != Provider::Cpu)
             .map_err(|error| refused(error.to_string()))?;
         let options = RunOptions::new().map_err(|error| refused(error.to_string()))?;
@@ -135,8 +155,9 @@ impl OnnxPolicy {
             seed: 0,
             spent: false,
         };
-        // The first inferences are slow, so no deadline is set during the warm-up.
         let warm_up = |source| OpenError::WarmUp { path: card.weights_path(), source };
+        // The first inferences are slow, so the deadline of the settings is not set during the warm-up.
+        policy.set_deadline(limit).map_err(warm_up)?;
         policy.write_first().map_err(warm_up)?;
         // A profile needs at least one inference.
         let runs = runtime.settings().warm_up.max(u32::from(profile.is_some()));
@@ -144,7 +165,7 @@ impl OnnxPolicy {
             .try_for_each(|_| policy.run().and_then(|()| policy.outputs.read(&policy.binding)).map(drop));
         let nodes = profile.map(|profile| profile.end(&mut policy.session));
         warm.map_err(warm_up)?;
-        policy.set_deadline(runtime.settings().deadline()).map_err(warm_up)?;
+        policy.set_deadline(limit.or(runtime.settings().deadline())).map_err(warm_up)?;
         Ok((policy, nodes.transpose().map_err(refused)?))
     }
 
@@ -214,10 +235,24 @@ impl OnnxPolicy {
     /// [`PolicyError`] for an observation without what the policy reads.
     pub fn encode(&mut self, observation: &Observation) -> Result<Vec<Vec<f64>>, PolicyError> {
         self.bind(&observation.schema)?;
-        for (index, filler) in self.fillers.iter_mut().enumerate() {
-            filler.fill(&mut self.binding, index, observation, self.seed)?;
-        }
+        self.fill(observation)?;
         self.written()
+    }
+
+    /// Fills every input from an observation. An error names the card and the field.
+    fn fill(&mut self, observation: &Observation) -> Result<(), PolicyError> {
+        for (index, filler) in self.fillers.iter_mut().enumerate() {
+            let filled = filler.fill(&mut self.binding, index, observation, self.seed);
+            filled.map_err(|error| match error {
+                PolicyError::Observation(reason) => {
+                    let (card, place) = (self.card.path.display(), self.card.place(index));
+                    let joint = if reason.starts_with("terms[") { "." } else { ": " };
+                    PolicyError::Observation(format!("{card}: {place}{joint}{reason}"))
+                }
+                other => other,
+            })?;
+        }
+        Ok(())
     }
 
     /// Returns the tokens of an instruction, as text, for the input of tokens with this tensor.
@@ -335,9 +370,7 @@ impl Policy for OnnxPolicy {
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
         self.check_spent()?;
         self.bind(&observation.schema)?;
-        for (index, filler) in self.fillers.iter_mut().enumerate() {
-            filler.fill(&mut self.binding, index, observation, self.seed)?;
-        }
+        self.fill(observation)?;
         self.run()?;
         let inference = self.outputs.read(&self.binding)?;
         self.fillers.iter_mut().try_for_each(|filler| filler.keep(&self.binding))?;

@@ -135,20 +135,12 @@ impl ChunkSpec {
     }
 
     /// Returns one of the policy's values as the plant takes it.
-    fn value(&self, index: usize, mut value: f64) -> f32 {
+    fn value(&self, index: usize, value: f64) -> f32 {
         // Neither clip nor gripper may turn a failed inference into an action: Chunk refuses what is not finite.
         if !value.is_finite() {
             return value as f32;
         }
-        if let Some(scale) = &self.scale {
-            value *= scale.at(index);
-        }
-        if let Some(offset) = &self.offset {
-            value += offset.at(index);
-        }
-        if let Some([low, high]) = self.clip {
-            value = value.clamp(low, high);
-        }
+        let value = self.affine().apply(index, value);
         match &self.gripper {
             Some(GripperSpec { value: place, threshold, closed, open }) if *place == index => {
                 if value > *threshold { *closed as f32 } else { *open as f32 }

@@ -132,6 +132,11 @@ fn dispatches(settings: &HostSettings, provider: Provider) -> Vec<ExecutionProvi
 pub(crate) fn gist(said: &str) -> String {
     let first = said.lines().next().unwrap_or_default();
     let first = first.rsplit_once(" FAIL : ").map_or(first, |(_, gist)| gist).trim();
+    if let Some((node, status)) = first.split_once(" Status Message: ")
+        && let Some((_, node)) = node.split_once("while running ")
+    {
+        return format!("{}: {}", node.replace(". Name:", " "), after_place(status).unwrap_or(status));
+    }
     after_place(first).unwrap_or(first).to_owned()
 }
 
@@ -216,6 +221,8 @@ mod tests {
         assert_eq!(gist(said), "Unsupported model IR version: 99, max supported IR version: 14");
         let said = "/s/a.h:46 void a::Check(int) const Opset 99 (of ai.onnx) is under development";
         assert_eq!(gist(said), "Opset 99 (of ai.onnx) is under development");
+        let said = "Non-zero status code returned while running Reshape node. Name:'r' Status Message: /s/a.h:9 a::B(int) no shape";
+        assert_eq!(gist(said), "Reshape node 'r': no shape");
         for whole in ["/models/mine.onnx is no model (at all)", "/s/a.cc:1 without brackets"] {
             assert_eq!(gist(whole), whole);
         }

@@ -2,14 +2,18 @@
 //! Every element type for which ONNX Runtime has values is supported.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{RunOptions, Session};
 use ort::value::{DynValue, Outlet, Tensor, TensorElementType, ValueType};
 use rand::{Rng, RngExt};
 
+use crate::deadline::Watchdog;
 use crate::graph::{Graph, GraphError, cast_model};
 use crate::provider::{cpu_session, gist};
+use crate::rank;
 use crate::runtime::OnnxRuntime;
 
 /// Largest number of values of one input: 1 GiB of `float32`.
@@ -63,10 +67,21 @@ pub(crate) fn plan(graph: &Graph, inputs: &[Outlet], shapes: &Shapes) -> Result<
         let ValueType::Tensor { ty: element, shape: declared, .. } = input.dtype() else {
             return Err(limit(what(), "makes samples of tensors alone".into()));
         };
+        let is_unranked = declared.is_empty() && graph.is_unshaped(input.name());
+        if is_unranked && !shapes.contains_key(input.name()) {
+            let what = format!("input {} is {}", input.name(), rank::shown(input.dtype(), true));
+            let name = input.name();
+            return Err(limit(
+                what,
+                format!("needs its sizes; give them with --shape, as --shape {name}=1,8"),
+            ));
+        }
         let shape = match shapes.get(input.name()) {
             Some(given) => {
                 let fits = |(one, other): (&i64, &i64)| *other < 0 || one == other;
-                if given.len() != declared.len() || !given.iter().zip(declared.iter()).all(fits) {
+                let is_its = given.len() == declared.len() && given.iter().zip(declared.iter()).all(fits);
+                // An input of unknown rank takes any shape, and the runtime says where it does not.
+                if !is_its && !is_unranked {
                     let found =
                         format!("--shape gives it {given:?}; valid are its own sizes, where they are fixed");
                     return Err(limit(what(), found));
@@ -103,11 +118,14 @@ pub(crate) fn described(sampled: &[Sampled]) -> String {
 pub(crate) struct Caster<'a> {
     runtime: &'a OnnxRuntime,
     sessions: Vec<((i32, i32), Session)>,
+    /// Longest time of one inference.
+    deadline: Duration,
 }
 
 impl<'a> Caster<'a> {
-    pub(crate) fn new(runtime: &'a OnnxRuntime) -> Self {
-        Self { runtime, sessions: Vec::new() }
+    /// Makes a caster. `deadline` is the longest time that a graph may take for one sample.
+    pub(crate) fn new(runtime: &'a OnnxRuntime, deadline: Duration) -> Self {
+        Self { runtime, sessions: Vec::new(), deadline }
     }
 
     fn cast(
@@ -219,7 +237,8 @@ impl<'a> Caster<'a> {
     /// Runs a graph and reads every output.
     ///
     /// # Errors
-    /// [`GraphError::Samples`] where the graph does not run, [`GraphError::Limit`] for an output that cannot be compared.
+    /// [`GraphError::Samples`] where the graph does not run, [`GraphError::Limit`] for an output that cannot be compared, and
+    /// [`GraphError::Deadline`] for an inference that takes too long.
     pub(crate) fn run(
         &mut self,
         (graph, what, sampled): (&Graph, &'static str, &[Sampled]),
@@ -228,12 +247,24 @@ impl<'a> Caster<'a> {
     ) -> Result<BTreeMap<String, Answer>, GraphError> {
         let inputs: Vec<(&str, &DynValue)> =
             inputs.iter().map(|(name, value)| (name.as_str(), value)).collect();
-        let outputs = session.run(inputs).map_err(|error| GraphError::Samples {
+        let refused = |reason: String| GraphError::Samples {
             path: graph.path().into(),
             what,
             inputs: described(sampled),
-            reason: gist(&error.to_string()),
-        })?;
+            reason,
+        };
+        let options = RunOptions::new().map_err(|error| refused(gist(&error.to_string())))?;
+        let options = Arc::new(options);
+        let watchdog = Watchdog::start().map_err(|error| refused(format!("deadline: {error}")))?;
+        let begun = Instant::now();
+        watchdog.arm(begun + self.deadline, &options);
+        let ran = session.run_with_options(inputs, &*options);
+        let elapsed = begun.elapsed();
+        if watchdog.disarm() || elapsed > self.deadline {
+            let (path, limit) = (graph.path().into(), self.deadline);
+            return Err(GraphError::Deadline { path, what, elapsed, limit });
+        }
+        let outputs = ran.map_err(|error| refused(gist(&error.to_string())))?;
         let mut found = BTreeMap::new();
         for (name, value) in outputs {
             let answer = self.answer(&value).map_err(|error| GraphError::Limit {

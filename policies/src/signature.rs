@@ -6,7 +6,9 @@ use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::binding::TensorSpec;
 use crate::card::{ActivationSpec, ChunkSpec, MOST_VALUES, ModelCard};
+use crate::graph::is_unshaped;
 use crate::inputs::{ConstantInput, ImageInput, Input, PixelLayout};
+use crate::rank::{STATE_SIZES, UNKNOWN, without_axes};
 use crate::runtime::OpenError;
 
 /// Inputs and outputs to bind.
@@ -34,12 +36,17 @@ pub(crate) const READ: [TensorElementType; 4] = [
 /// Checks the tensors that the card names against the graph, and returns them in the order of binding. Inputs are in the order
 /// of the card; outputs are the chunk, the activation if there is one, and the outputs that are fed back, in the order of
 /// their inputs.
-pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Result<Bindable<'a>, OpenError> {
+pub(crate) fn bound_tensors<'a>(
+    session: &Session,
+    card: &'a ModelCard,
+    model: &[u8],
+) -> Result<Bindable<'a>, OpenError> {
+    let graph = (session, model);
     let inputs: Vec<TensorSpec<'a>> = card
         .inputs
         .iter()
         .enumerate()
-        .map(|(index, input)| checked_input(session, card, index, input))
+        .map(|(index, input)| checked_input(graph, card, index, input))
         .collect::<Result<_, _>>()?;
     let ChunkSpec { tensor, horizon, width, .. } = &card.chunk;
     let (horizon, width) = (*horizon as i64, *width as i64);
@@ -48,16 +55,15 @@ pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Resul
         shapes.extend([vec![1, width], vec![width]]);
     }
     shapes.dedup();
-    let mut outputs = vec![checked_output(session, card, ("chunk", tensor), &shapes)?];
+    let mut outputs = vec![checked_output(graph, card, ("chunk", tensor), &shapes)?];
     if let Some(spec) = &card.activation {
-        outputs.push(checked_activation(session, card, spec)?);
+        outputs.push(checked_activation(graph, card, spec)?);
     }
     for (index, input) in card.inputs.iter().enumerate() {
         let Input::State(state) = input else { continue };
         let place = card.place(index);
         let spec = &inputs[index];
-        let output =
-            checked_output(session, card, (&place, &state.output), std::slice::from_ref(&spec.shape))?;
+        let output = checked_output(graph, card, (&place, &state.output), std::slice::from_ref(&spec.shape))?;
         if output.kind != spec.kind {
             let reason =
                 format!("output {:?} is {}; valid is the input's {}", state.output, output.kind, spec.kind);
@@ -70,7 +76,7 @@ pub(crate) fn bound_tensors<'a>(session: &Session, card: &'a ModelCard) -> Resul
         Some(input) => Err(OpenError::Unnamed {
             path: card.path.clone(),
             model: card.weights_path(),
-            input: format!("{:?}, {}", input.name(), described(input.dtype())),
+            input: format!("{:?}, {}", input.name(), described(input.dtype(), is_unranked(model, input))),
             named: inputs.iter().map(|spec| spec.name).collect::<Vec<_>>().join(", "),
         }),
         None => Ok((inputs, outputs)),
@@ -92,9 +98,14 @@ fn outlet<'o>(
     })
 }
 
+/// Returns whether the graph does not say how many axes an input or output has. The runtime shows it as a scalar.
+fn is_unranked(model: &[u8], outlet: &Outlet) -> bool {
+    without_axes(outlet.dtype()).is_some() && is_unshaped(model, outlet.name())
+}
+
 /// Returns an input to bind: its element type in the graph, and its shape with every free axis set.
 fn checked_input<'a>(
-    session: &Session,
+    (session, model): (&Session, &[u8]),
     card: &'a ModelCard,
     index: usize,
     input: &'a Input,
@@ -105,12 +116,13 @@ fn checked_input<'a>(
     let ValueType::Tensor { ty, shape: graph, .. } = found.dtype() else {
         return Err(wrong(format!("{name:?} is {}; valid is a tensor", found.dtype())));
     };
+    let is_unranked = is_unranked(model, found);
     let other = |expected: String| OpenError::Shape {
         path: card.path.clone(),
         field: place.clone(),
         found: expected,
         // The card describes the graph, so the graph's type and shape are the valid ones.
-        valid: described(found.dtype()),
+        valid: described(found.dtype(), is_unranked),
     };
     let expected = match input {
         Input::Image(ImageInput { height, width, layout, .. }) => {
@@ -133,15 +145,21 @@ fn checked_input<'a>(
     };
     let shape = match expected {
         Some(shape) => {
-            if !fits(&shape, graph) || only.is_some_and(|only| only != *ty) {
+            if !(is_unranked || fits(&shape, graph)) || only.is_some_and(|only| only != *ty) {
                 return Err(other(format!("{}{shape:?}", element_name(only.unwrap_or(*ty)))));
             }
             shape
         }
+        None if is_unranked => {
+            let graph = described(found.dtype(), true);
+            return Err(wrong(format!(
+                "{name:?} is {graph}; valid is a `shape` with every size, such as [1, 8]"
+            )));
+        }
         None => {
             let free = graph.iter().enumerate().skip(1).find(|(_, size)| **size < 0);
             if let Some((axis, _)) = free {
-                let graph = described(found.dtype());
+                let graph = described(found.dtype(), false);
                 return Err(wrong(format!(
                     "axis {axis} of {name:?} is free: the graph has {graph}; valid is a `shape` with a size for each axis"
                 )));
@@ -167,7 +185,7 @@ fn checked_input<'a>(
 
 /// Returns an output to bind, which has one of these shapes.
 fn checked_output<'a>(
-    session: &Session,
+    (session, model): (&Session, &[u8]),
     card: &ModelCard,
     (field, name): (&str, &'a str),
     shapes: &[Vec<i64>],
@@ -177,6 +195,10 @@ fn checked_output<'a>(
         let reason = format!(
             "{name:?} is an input of the graph that it returns as it is; valid is an output that a node makes"
         );
+        return Err(OpenError::Input { path: card.path.clone(), field: field.to_owned(), reason });
+    }
+    if is_unranked(model, found) {
+        let reason = format!("{name:?} is {}; {STATE_SIZES}", described(found.dtype(), true));
         return Err(OpenError::Input { path: card.path.clone(), field: field.to_owned(), reason });
     }
     if let ValueType::Tensor { ty, shape: graph, .. } = found.dtype()
@@ -194,19 +216,22 @@ fn checked_output<'a>(
         path: card.path.clone(),
         field: field.to_owned(),
         found: shapes.iter().map(of).collect::<Vec<_>>().join(" or "),
-        valid: described(found.dtype()),
+        valid: described(found.dtype(), false),
     })
 }
 
 /// Returns the activation to bind. Its axes but that of the features are the batch, which is 1, and the tokens.
 fn checked_activation<'a>(
-    session: &Session,
+    graph: (&Session, &[u8]),
     card: &ModelCard,
     spec: &'a ActivationSpec,
 ) -> Result<TensorSpec<'a>, OpenError> {
     let ActivationSpec { tensor, tokens, width, axis, .. } = spec;
     let (tokens, width) = (*tokens as i64, *width as i64);
-    let found = outlet(card, session.outputs(), ("activation.tensor".into(), "output", tensor))?;
+    let found = outlet(card, graph.0.outputs(), ("activation.tensor".into(), "output", tensor))?;
+    if is_unranked(graph.1, found) {
+        return checked_output(graph, card, ("activation", tensor), &[]);
+    }
     let dimensions = match found.dtype() {
         ValueType::Tensor { shape, .. } => shape.to_vec(),
         _ => Vec::new(),
@@ -227,13 +252,13 @@ fn checked_activation<'a>(
             path: card.path.clone(),
             field: "activation".into(),
             found: format!("{tokens} tokens of width {width} along axis {features}"),
-            valid: described(found.dtype()),
+            valid: described(found.dtype(), false),
         });
     }
     if axis.is_some() || ![2, 3].contains(&whole.len()) {
         shapes = if whole.get(features) == Some(&width) && others == tokens { vec![whole] } else { shapes };
     }
-    checked_output(session, card, ("activation", tensor), &shapes)
+    checked_output(graph, card, ("activation", tensor), &shapes)
 }
 
 /// Checks whether a shape matches a graph's shape, in which −1 is a free size.
@@ -241,9 +266,13 @@ fn fits(shape: &[i64], graph: &[i64]) -> bool {
     shape.len() == graph.len() && shape.iter().zip(graph).all(|(size, of)| *of < 0 || size == of)
 }
 
-/// Formats element type and shape as in cards. A free size is shown by its name in the graph, or as `free`.
-pub(crate) fn described(kind: &ValueType) -> String {
+/// Formats element type and shape as in cards. A free size is shown by its name in the graph, or as `free`; `is_unranked` says that
+/// the graph does not say how many axes there are.
+pub(crate) fn described(kind: &ValueType, is_unranked: bool) -> String {
     let ValueType::Tensor { ty, shape, dimension_symbols } = kind else { return kind.to_string() };
+    if is_unranked {
+        return format!("{}{UNKNOWN}", element_name(*ty));
+    }
     let size = |(place, size): (usize, &i64)| match dimension_symbols.get(place) {
         _ if *size >= 0 => size.to_string(),
         Some(name) if !name.is_empty() => name.clone(),
@@ -287,6 +316,13 @@ mod tests {
             shape: Shape::new([-1, 16, -1]),
             dimension_symbols: SymbolicDimensions::new(["batch".into(), String::new(), String::new()]),
         };
-        assert_eq!(described(&kind), "int64[batch, 16, free]");
+        assert_eq!(described(&kind, false), "int64[batch, 16, free]");
+        let scalar = ValueType::Tensor {
+            ty: TensorElementType::Float32,
+            shape: Shape::new([]),
+            dimension_symbols: SymbolicDimensions::new([]),
+        };
+        assert_eq!(described(&scalar, false), "float32[]");
+        assert_eq!(described(&scalar, true), "float32 of unknown rank");
     }
 }

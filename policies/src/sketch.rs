@@ -1,12 +1,14 @@
 //! First cards: from a graph and the features of a plant, the text of a card with what can be inferred, and `TODO` where it cannot.
 //! The loader refuses a card with a `TODO`, and lists the fields.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use aegis_core::feature::{FeatureKind, Schema};
 use ort::value::{Outlet, TensorElementType, ValueType};
 
 use crate::graph::{Graph, GraphError};
+use crate::rank::{self, STATE_SIZES};
 use crate::runtime::OnnxRuntime;
 use crate::signature::{READ, described};
 use crate::tap;
@@ -29,17 +31,21 @@ struct End {
     name: String,
     element: TensorElementType,
     shape: Vec<i64>,
+    /// Whether the graph does not say how many axes there are.
+    is_unranked: bool,
     /// Type and shape as in cards.
     text: String,
 }
 
 impl End {
-    fn of(outlet: &Outlet) -> Option<Self> {
+    fn of(outlet: &Outlet, unranked: &BTreeSet<String>) -> Option<Self> {
         let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else { return None };
+        let is_unranked = unranked.contains(outlet.name());
         // A name of an axis may hold anything.
-        let text =
-            described(outlet.dtype()).replace(|letter: char| letter.is_control() || letter == '"', "?");
-        Some(Self { name: outlet.name().to_owned(), element: *ty, shape: shape.to_vec(), text })
+        let text = described(outlet.dtype(), is_unranked)
+            .replace(|letter: char| letter.is_control() || letter == '"', "?");
+        let (name, shape) = (outlet.name().to_owned(), shape.to_vec());
+        Some(Self { name, element: *ty, shape, is_unranked, text })
     }
 
     fn has(&self, parts: &[&str]) -> bool {
@@ -63,8 +69,10 @@ impl End {
 /// [`GraphError::Runtime`] where ONNX Runtime refuses the graph.
 pub fn card(runtime: &OnnxRuntime, graph: &Graph, schema: &Schema) -> Result<String, GraphError> {
     let session = tap::as_written(runtime, graph)?;
-    let inputs: Vec<End> = session.inputs().iter().filter_map(End::of).collect();
-    let outputs: Vec<End> = session.outputs().iter().filter_map(End::of).collect();
+    let unranked = rank::unranked(runtime, graph, &session)?;
+    let end = |outlet: &Outlet| End::of(outlet, &unranked);
+    let inputs: Vec<End> = session.inputs().iter().filter_map(end).collect();
+    let outputs: Vec<End> = session.outputs().iter().filter_map(end).collect();
     let mut text = String::from(
         "# A first card by `aegis model card`: it is refused until each TODO is replaced.\n\
          # docs/reference/policies.md says what each field means.\n",
@@ -141,7 +149,9 @@ fn input_text(
     if input.is_whole() && input.inner().len() == 1 {
         return format!(
             "kind = \"tokens\"\ntokenizer = \"TODO: the tokenizer.json of the training code, beside this card\"\n\
-             sha256 = \"TODO: its SHA-256\"\ntemplate = \"TODO: what was encoded, such as {{instruction}} or {{instruction}}\\\\n\"\n{}",
+             sha256 = \"TODO: its SHA-256\"\n\
+             # \"{{instruction}}\\n\", in double quotes, where the training code ended it with a new line.\n\
+             template = \"TODO: what was encoded, such as {{instruction}}\"\n{}",
             shape_text(input)
         );
     }
@@ -150,7 +160,7 @@ fn input_text(
 
 /// Returns the field `shape` where an axis beyond the batch is free.
 fn shape_text(input: &End) -> String {
-    if input.inner().iter().all(|size| *size > 0) {
+    if !input.is_unranked && input.inner().iter().all(|size| *size > 0) {
         return String::new();
     }
     format!("shape = {}\n", quoted(&format!("TODO: sizes for {}, such as [1, 48]", input.text)))
@@ -230,8 +240,17 @@ fn chunk_text(chunk: Option<&End>, schema: &Schema) -> String {
         [_, horizon, _] | [horizon, _] => Some(*horizon),
         _ => None,
     };
+    let note = match chunk {
+        Some(end) if end.is_unranked => {
+            format!(
+                "# The graph does not say how many axes {} has, and is refused so: {STATE_SIZES}.\n",
+                quoted(&end.name)
+            )
+        }
+        _ => String::new(),
+    };
     let mut text = format!(
-        "\n[chunk]\ntensor = {} # {kind}\nhorizon = {}\nwidth = {}\n",
+        "\n[chunk]\n{note}tensor = {} # {kind}\nhorizon = {}\nwidth = {}\n",
         quoted(name),
         size(horizon, "number of actions that the graph returns"),
         size(shape.last().copied(), "values per action"),
@@ -260,7 +279,7 @@ mod tests {
 
     fn end(name: &str, element: TensorElementType, shape: &[i64]) -> End {
         let text = format!("{}{shape:?}", element_name(element));
-        End { name: name.into(), element, shape: shape.to_vec(), text }
+        End { name: name.into(), element, shape: shape.to_vec(), is_unranked: false, text }
     }
 
     #[test]
@@ -312,5 +331,12 @@ mod tests {
             texts[7]
         );
         assert_eq!(chunk_of(&outputs, &schema).unwrap().name, "actions");
+        let any = End { is_unranked: true, text: "float32 of unknown rank".into(), ..end("any", f32, &[]) };
+        assert_eq!(
+            shape_text(&any),
+            "shape = \"TODO: sizes for float32 of unknown rank, such as [1, 48]\"\n"
+        );
+        assert_eq!(shape_text(&end("one", f32, &[])), "", "a scalar has no free size");
+        assert!(chunk_text(Some(&any), &schema).contains("does not say how many axes \"any\" has"));
     }
 }

@@ -2,16 +2,18 @@
 //! checks that the model's other outputs stay equal bit for bit, on random samples from a fixed seed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use aegis_files::sha256_of;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{TensorElementType, ValueType};
+use ort::value::{Outlet, TensorElementType, ValueType};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use crate::graph::{Added, Graph, GraphError, Made, Pool};
 use crate::provider::{cpu_session, gist};
+use crate::rank;
 use crate::runtime::OnnxRuntime;
 use crate::sample::{self, Answer, Caster, Sampled, Shapes, Values};
 
@@ -57,6 +59,8 @@ pub struct TapSettings<'a> {
     /// Largest allowed relative drift of the tap under optimisation. `None` means [`MAX_DRIFT`] or, for 16-bit tensors,
     /// [`MAX_DRIFT_OF_HALVES`].
     pub max_drift: Option<f64>,
+    /// Longest time that one inference on a sample may take.
+    pub deadline: Duration,
 }
 
 /// A tapped model and the results of its checks.
@@ -85,10 +89,12 @@ pub fn inspect(runtime: &OnnxRuntime, graph: &Graph) -> Result<Inspection, Graph
     let inner: Vec<String> = tensors.iter().filter(|one| !one.output).map(|one| one.name.clone()).collect();
     let opened =
         open(runtime, graph, "original", &graph.with_outputs(&inner), GraphOptimizationLevel::Disable)?;
+    let unranked = rank::unranked(runtime, graph, &opened)?;
+    let shown = |outlet: &Outlet| rank::shown(outlet.dtype(), unranked.contains(outlet.name()));
     let kinds: BTreeMap<&str, String> =
-        opened.outputs().iter().map(|outlet| (outlet.name(), outlet.dtype().to_string())).collect();
+        opened.outputs().iter().map(|outlet| (outlet.name(), shown(outlet))).collect();
     let kind = |name: &str| kinds.get(name).cloned().unwrap_or_else(|| "unknown".into());
-    let of_input = |input: &ort::value::Outlet| (input.name().to_owned(), input.dtype().to_string());
+    let of_input = |input: &Outlet| (input.name().to_owned(), shown(input));
     // The added outputs follow the model's own outputs.
     let own = opened.outputs().len().saturating_sub(inner.len());
     let outputs = opened.outputs()[..own].iter().map(of_input).collect();
@@ -112,12 +118,12 @@ pub(crate) fn as_written(runtime: &OnnxRuntime, graph: &Graph) -> Result<Session
 /// # Errors
 /// [`GraphError::Tensor`] for a tensor that cannot be tapped with these settings, [`GraphError::Changed`] where an output of
 /// the model changes in any bit, [`GraphError::Limit`] and [`GraphError::Samples`] for a model that cannot be compared, and
-/// [`GraphError::Runtime`] where ONNX Runtime refuses a graph.
+/// [`GraphError::Runtime`] where ONNX Runtime refuses a graph, and [`GraphError::Deadline`] where it takes too long.
 pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> Result<Tapped, GraphError> {
     graph.check_tensor(settings.tensor)?;
     let mut original = open(runtime, graph, "original", graph.bytes(), GraphOptimizationLevel::All)?;
     let sampled = sample::plan(graph, original.inputs(), &settings.shapes)?;
-    let mut caster = Caster::new(runtime);
+    let mut caster = Caster::new(runtime, settings.deadline);
     let (source, shape) = tensor_kind(runtime, graph, settings.tensor, (&sampled, &mut caster))?;
     let mut added = added(graph, settings, source, &shape)?;
     let bytes = graph.with_tap(&added)?;

@@ -59,12 +59,21 @@ fn refused(instruction: &str, reason: &dyn std::fmt::Display) -> PolicyError {
     PolicyError::Observation(format!("instruction {instruction:?}: {reason}"))
 }
 
-/// Checks a template.
+/// Checks a template. A backslash and a letter, where TOML has left two characters of an escape, are refused: no training code
+/// encodes them, and a tensor of tokens does not show them.
 pub(crate) fn check(spec: &TokensInput) -> Result<(), String> {
-    if spec.template.contains(INSTRUCTION) {
-        return Ok(());
+    let template = &spec.template;
+    if !template.contains(INSTRUCTION) {
+        return Err(format!("template: found {template:?}; valid is a text with {INSTRUCTION} in it"));
     }
-    Err(format!("template: found {:?}; valid is a text with {INSTRUCTION} in it", spec.template))
+    let escape = [("\\n", "the end of a line"), ("\\t", "a tab"), ("\\r", "a carriage return")];
+    match escape.into_iter().find(|(escape, _)| template.contains(escape)) {
+        Some((escape, meaning)) => Err(format!(
+            "template: found a backslash and a letter, {escape}, as two characters; valid for {meaning} is {escape} with one backslash \
+             in double quotes, as \"{INSTRUCTION}{escape}\""
+        )),
+        None => Ok(()),
+    }
 }
 
 /// Filler of a tensor of tokens or of its mask. The instruction is encoded anew only when it changes.
@@ -130,5 +139,28 @@ impl Tokens {
             PaddingSide::Left => self.values.extend(padding.chain(tokens)),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_with_an_escape_that_toml_did_not_read_is_refused() {
+        let checked = |template: &str| {
+            let text = format!(
+                "tensor = \"tokens\"\ntokenizer = \"t.json\"\nsha256 = \"{}\"\ntemplate = {template}",
+                "0".repeat(64)
+            );
+            check(&toml::from_str(&text).unwrap())
+        };
+        assert_eq!(checked(r#""{instruction}\n""#), Ok(()));
+        for template in [r#""{instruction}\\n""#, r"'{instruction}\n'", r"'\t{instruction}'"] {
+            let error = checked(template).unwrap_err();
+            assert!(error.starts_with("template: found a backslash and a letter, \\"), "{error}");
+            assert!(error.contains("in double quotes"), "{error}");
+        }
+        assert!(checked("\"do it\"").unwrap_err().contains("valid is a text with {instruction} in it"));
     }
 }

@@ -5,9 +5,9 @@ use std::ops::Range;
 
 use aegis_core::feature::Schema;
 use aegis_core::{Observation, PolicyError};
-use nalgebra::{Quaternion, UnitQuaternion};
 
-use crate::inputs::{TASK, Term, Transform, VectorInput, check_clip};
+use crate::inputs::{TASK, Term, Transform, VectorInput};
+use crate::term::{BoundTerm, Source, rotation_columns, too_few};
 
 /// Number type of an encoded vector, to which doubles are rounded.
 pub trait Rounded: Copy {
@@ -54,8 +54,8 @@ struct Steps {
     rotations: Vec<(usize, usize)>,
     /// Copies these values to a place.
     copies: Vec<(Range<usize>, usize)>,
-    /// The index of the task as one of this many classes, at a place.
-    classes: Vec<(usize, usize)>,
+    /// The index of the task as one of this many classes, of the term with this index, at a place.
+    classes: Vec<(usize, usize, usize)>,
     /// Every other term, by its index, at a place.
     others: Vec<(usize, usize)>,
 }
@@ -64,8 +64,8 @@ impl Steps {
     fn of(terms: &[BoundTerm]) -> Self {
         let (mut steps, mut place) = (Self::default(), 0);
         for (index, term) in terms.iter().enumerate() {
-            let Term { transform, one_hot, scale, offset, clip, .. } = &term.spec;
-            let is_scaled = scale.is_some() || offset.is_some() || clip.is_some();
+            let Term { transform, one_hot, .. } = &term.spec;
+            let is_scaled = !term.spec.affine().is_identity();
             match (&term.source, &term.minus, transform, one_hot) {
                 (Source::Values(from), None, None, None) if !is_scaled && from.len() == 3 => {
                     steps.points.push((from.start, place));
@@ -80,7 +80,7 @@ impl Steps {
                     steps.rotations.push((from.start, place));
                 }
                 (Source::Task, None, None, Some(classes)) if !is_scaled => {
-                    steps.classes.push((*classes, place));
+                    steps.classes.push((*classes, index, place));
                 }
                 _ => steps.others.push((index, place)),
             }
@@ -88,21 +88,6 @@ impl Steps {
         }
         steps
     }
-}
-
-#[derive(Clone, Debug)]
-struct BoundTerm {
-    spec: Term,
-    source: Source,
-    minus: Option<Range<usize>>,
-    /// Number of values that the term gives.
-    width: usize,
-}
-
-#[derive(Clone, Debug)]
-enum Source {
-    Task,
-    Values(Range<usize>),
 }
 
 impl BoundVector {
@@ -165,21 +150,29 @@ impl BoundVector {
             let places = filled[*place..].iter_mut().zip(&values[from.clone()]);
             places.for_each(|(place, value)| *place = T::of(*value));
         }
-        for (classes, place) in &self.steps.classes {
+        for (classes, index, place) in &self.steps.classes {
             let Some(place) = filled[*place..*place + classes].get_mut(observation.task) else {
-                let (found, last) = (observation.task, classes.saturating_sub(1));
-                let reason = format!("{TASK}: found {found}; valid is 0 to {last}");
-                return Err(PolicyError::Observation(reason));
+                let reason = too_few(TASK, *classes, observation.task as f64);
+                return Err(of_term(*index, PolicyError::Observation(reason)));
             };
             *place = T::of(1.0);
         }
         for (index, place) in &self.steps.others {
             self.exact.clear();
-            self.terms[*index].encode(observation, &mut self.exact)?;
+            let encoded = self.terms[*index].encode(observation, &mut self.exact);
+            encoded.map_err(|error| of_term(*index, error))?;
             let places = filled[*place..].iter_mut().zip(&self.exact);
             places.for_each(|(place, value)| *place = T::of(*value));
         }
         Ok(())
+    }
+}
+
+/// Names the term of a card whose values an observation does not give.
+fn of_term(index: usize, error: PolicyError) -> PolicyError {
+    match error {
+        PolicyError::Observation(reason) => PolicyError::Observation(format!("terms[{index}].{reason}")),
+        other => other,
     }
 }
 
@@ -190,195 +183,6 @@ fn some<const COUNT: usize>(values: &[f64], at: usize) -> [f64; COUNT] {
     std::array::from_fn(|place| values[place])
 }
 
-/// Describes a term: its feature with unit, and every step that changes it.
-pub(crate) fn described(term: &Term, schema: &Schema) -> String {
-    let mut text = term.feature.clone();
-    if let Some([first, end]) = term.slice {
-        text += &format!("[{first}..{end}]");
-    }
-    let unit = schema.feature(&term.feature).map_or("", |feature| &feature.semantics);
-    if !unit.is_empty() {
-        text += &format!(" ({unit})");
-    }
-    if let Some(other) = &term.relative_to {
-        text += &format!(" less {other}");
-    }
-    match term.transform {
-        Some(Transform::AxisAngle) => text += " as a rotation vector",
-        Some(Transform::Rotation6d) => text += " as two columns of a matrix",
-        None => {}
-    }
-    if let Some(classes) = term.one_hot {
-        text += &format!(" as one of {classes}");
-    }
-    for (word, numbers) in [("times", &term.scale), ("plus", &term.offset)] {
-        if let Some(numbers) = numbers {
-            text += &format!(" {word} {:?}", numbers.values());
-        }
-    }
-    if let Some([low, high]) = term.clip {
-        text += &format!(" clipped to {low} and {high}");
-    }
-    text
-}
-
-/// Returns a label for each value of a vector input: feature and component, as the plant names them.
-pub(crate) fn labels(input: &VectorInput, schema: &Schema) -> Vec<String> {
-    let mut labels = Vec::new();
-    for term in &input.terms {
-        let name = &term.feature;
-        let Ok(bound) = BoundTerm::bind(term, schema) else { continue };
-        let names = schema.feature(name).map_or(&[][..], |feature| &feature.names);
-        let first = term.slice.map_or(0, |[first, _]| first);
-        labels.extend((0..bound.width).map(|place| match (term.transform, term.one_hot) {
-            (Some(Transform::AxisAngle), _) => format!("axis_angle({name})[{place}]"),
-            (Some(Transform::Rotation6d), _) => format!("rotation_6d({name})[{place}]"),
-            (None, Some(_)) => format!("{name} = {place}"),
-            (None, None) => match names.get(first + place) {
-                Some(component) => format!("{name}.{component}"),
-                None => format!("{name}[{}]", first + place),
-            },
-        }));
-    }
-    let steps =
-        (0..input.history).rev().map(|ago| if ago == 0 { String::new() } else { format!(", {ago} before") });
-    steps
-        .flat_map(|ago| labels.iter().map(move |label| format!("{label}{ago}")).collect::<Vec<_>>())
-        .collect()
-}
-
-impl BoundTerm {
-    fn bind(term: &Term, schema: &Schema) -> Result<Self, String> {
-        let offered = || {
-            let names: Vec<String> = schema.ranges().map(|(feature, _)| feature.to_string()).collect();
-            let names = if names.is_empty() { "no features".into() } else { names.join(", ") };
-            format!("the plant offers {names}, and the index {TASK}")
-        };
-        let find = |field: &str, name: &str| {
-            schema.range(name).ok_or_else(|| format!("{field}: found {name:?}; {}", offered()))
-        };
-        let (source, size) = match &*term.feature {
-            TASK if schema.range(TASK).is_none() => (Source::Task, 1),
-            name => {
-                let all = find("feature", name)?;
-                let [first, end] = term.slice.unwrap_or([0, all.len()]);
-                if first >= end || end > all.len() {
-                    let most = all.len();
-                    return Err(format!(
-                        "slice: found [{first}, {end}]; valid is within 0 and {most}, not empty"
-                    ));
-                }
-                (Source::Values(all.start + first..all.start + end), end - first)
-            }
-        };
-        let minus = term.relative_to.as_ref().map(|name| find("relative_to", name)).transpose()?;
-        if let Some(minus) = minus.as_ref().filter(|minus| minus.len() != size) {
-            let found = minus.len();
-            return Err(format!(
-                "relative_to: found a feature of {found} values; valid is {size}, as the term has"
-            ));
-        }
-        let size = match (term.transform, term.one_hot) {
-            (Some(_), _) if size != 4 => {
-                return Err(format!("transform: found {size} values; valid is a quaternion's 4: x, y, z, w"));
-            }
-            (Some(_), Some(_)) => return Err("one_hot: found beside transform; valid is one of both".into()),
-            (Some(Transform::AxisAngle), None) => 3,
-            (Some(Transform::Rotation6d), None) => 6,
-            (None, Some(_)) if size != 1 => {
-                return Err(format!("one_hot: found {size} values; valid is 1, the index of a class"));
-            }
-            (None, Some(classes)) => classes,
-            (None, None) => size,
-        };
-        for (field, numbers) in [("scale", &term.scale), ("offset", &term.offset)] {
-            let Some(numbers) = numbers else { continue };
-            if let Some(count) = numbers.count().filter(|count| *count != size) {
-                return Err(format!("{field}: found {count} numbers; valid is one, or {size}"));
-            }
-            if numbers.values().iter().any(|number| !number.is_finite()) {
-                return Err(format!("{field}: found {:?}; valid are finite numbers", numbers.values()));
-            }
-        }
-        check_clip(term.clip)?;
-        Ok(Self { spec: term.clone(), source, minus, width: size })
-    }
-
-    fn encode(&self, observation: &Observation, out: &mut Vec<f64>) -> Result<(), PolicyError> {
-        let begin = out.len();
-        match &self.source {
-            Source::Task => out.push(observation.task as f64),
-            Source::Values(range) => out.extend_from_slice(read(observation, range)?),
-        }
-        if let Some(minus) = &self.minus {
-            let others = read(observation, minus)?;
-            out[begin..].iter_mut().zip(others).for_each(|(value, other)| *value -= other);
-        }
-        if let Some(transform) = self.spec.transform {
-            let quaternion: [f64; 4] = [out[begin], out[begin + 1], out[begin + 2], out[begin + 3]];
-            out.truncate(begin);
-            match transform {
-                Transform::AxisAngle => out.extend_from_slice(&axis_angle(quaternion)),
-                Transform::Rotation6d => out.extend_from_slice(&rotation_columns(quaternion)),
-            }
-        }
-        if let Some(classes) = self.spec.one_hot {
-            let index = out[begin];
-            // Written so that NaN is refused too.
-            let is_class = index >= 0.0 && index < classes as f64;
-            if !is_class {
-                let (name, last) = (&self.spec.feature, classes.saturating_sub(1));
-                return Err(PolicyError::Observation(format!("{name}: found {index}; valid is 0 to {last}")));
-            }
-            out[begin] = 0.0;
-            out.resize(begin + classes, 0.0);
-            out[begin + index as usize] = 1.0;
-        }
-        let Term { scale, offset, clip, .. } = &self.spec;
-        for (component, value) in out[begin..].iter_mut().enumerate() {
-            if let Some(scale) = scale {
-                *value *= scale.at(component);
-            }
-            if let Some(offset) = offset {
-                *value += offset.at(component);
-            }
-            if let Some([low, high]) = clip {
-                *value = value.clamp(*low, *high);
-            }
-        }
-        Ok(())
-    }
-}
-
-fn read<'a>(observation: &'a Observation, range: &Range<usize>) -> Result<&'a [f64], PolicyError> {
-    observation.values.get(range.clone()).ok_or_else(|| PolicyError::Shape {
-        what: "observation".into(),
-        expected: format!("{} values", observation.schema.width()),
-        found: format!("{} values", observation.values.len()),
-    })
-}
-
-/// Returns the first two columns of the rotation matrix of a unit quaternion x, y, z, w.
-#[inline]
-fn rotation_columns([x, y, z, w]: [f64; 4]) -> [f64; 6] {
-    let rotation = UnitQuaternion::from_quaternion(Quaternion::new(w, x, y, z));
-    let matrix = rotation.to_rotation_matrix();
-    let matrix = matrix.matrix();
-    [matrix[(0, 0)], matrix[(1, 0)], matrix[(2, 0)], matrix[(0, 1)], matrix[(1, 1)], matrix[(2, 1)]]
-}
-
-/// Returns the rotation vector of a unit quaternion x, y, z, w, as robosuite 1.4 computes it (`transform_utils.quat2axisangle`):
-/// w is clipped to −1 and 1, and a rotation by less than about 1e-8 is none.
-fn axis_angle([x, y, z, w]: [f64; 4]) -> [f64; 3] {
-    let w = w.clamp(-1.0, 1.0);
-    let sine = (1.0 - w * w).sqrt();
-    // `math.isclose(den, 0.0)` of Python, with its relative tolerance, is true for zero alone.
-    if sine == 0.0 {
-        return [0.0; 3];
-    }
-    [x, y, z].map(|axis| axis * 2.0 * w.acos() / sine)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -387,12 +191,14 @@ mod tests {
 
     use super::*;
     use crate::inputs::Numbers;
+    use crate::term::axis_angle;
 
     fn observation() -> Observation {
         let features = vec![
             Feature::vector("joints", &["a", "b", "c"], "rad"),
             Feature::vector("hand", &["x", "y", "z"], "m"),
             Feature::vector("turn", &["x", "y", "z", "w"], ""),
+            Feature { names: [].into(), ..Feature::vector("plain", &["1", "2"], "") },
         ];
         let half = std::f64::consts::FRAC_1_SQRT_2;
         Observation {
@@ -401,7 +207,7 @@ mod tests {
             task: 3,
             instruction: "".into(),
             schema: Arc::new(Schema::new(features, Vec::new()).unwrap()),
-            values: vec![0.1, 0.2, 0.3, 1.0, 2.0, 3.0, half, 0.0, 0.0, half],
+            values: vec![0.1, 0.2, 0.3, 1.0, 2.0, 3.0, half, 0.0, 0.0, half, 7.0, 8.0],
             frames: [].into(),
         }
     }
@@ -420,6 +226,14 @@ mod tests {
     fn each_step_of_a_term_is_taken_in_the_order_of_the_fields() {
         assert_eq!(encoded(Term::of("joints")).unwrap(), [0.1, 0.2, 0.3]);
         assert_eq!(encoded(Term { slice: Some([1, 3]), ..Term::of("joints") }).unwrap(), [0.2, 0.3]);
+        let named = |names: &[&str]| Some(names.iter().map(|name| (*name).into()).collect());
+        assert_eq!(
+            encoded(Term { components: named(&["b", "c"]), ..Term::of("joints") }).unwrap(),
+            [0.2, 0.3]
+        );
+        let turned =
+            Term { components: named(&["z", "x"]), scale: Some(Numbers::One(2.0)), ..Term::of("hand") };
+        assert_eq!(encoded(turned).unwrap(), [6.0, 2.0], "in the policy's order");
         let relative = Term { relative_to: Some("hand".into()), ..Term::of("joints") };
         assert_eq!(encoded(relative).unwrap(), [0.1 - 1.0, 0.2 - 2.0, 0.3 - 3.0]);
         let scaled = Term {
@@ -432,6 +246,20 @@ mod tests {
         let task = encoded(Term { one_hot: Some(5), ..Term::of("task") }).unwrap();
         assert_eq!(task, [0.0, 0.0, 0.0, 1.0, 0.0]);
         assert_eq!(encoded(Term::of("task")).unwrap(), [3.0]);
+    }
+
+    #[test]
+    fn a_picked_component_keeps_the_name_that_the_plant_gives_it() {
+        let seen = observation();
+        let terms = vec![
+            Term { components: Some(vec!["z".into(), "x".into()]), ..Term::of("hand") },
+            Term { slice: Some([1, 3]), ..Term::of("joints") },
+        ];
+        let input = VectorInput { tensor: "x".into(), shape: vec![], terms, history: 1 };
+        let labels = crate::term::labels(&input, &seen.schema);
+        assert_eq!(labels, ["hand.z", "hand.x", "joints.b", "joints.c"]);
+        assert_eq!(crate::term::described(&input.terms[0], &seen.schema), "hand[z, x] (m)");
+        assert_eq!(crate::term::places_read(&input.terms[0], &seen.schema), [5, 3]);
     }
 
     #[test]
@@ -456,16 +284,41 @@ mod tests {
             "{error}"
         );
         assert!(refused(Term { slice: Some([2, 5]), ..Term::of("joints") }).contains("slice: found [2, 5]"));
+        for (names, feature, said) in [
+            (
+                &["b", "d"][..],
+                "joints",
+                "terms[0].components: found \"d\"; the plant's components of \"joints\" are a, b, c",
+            ),
+            (&["a", "a"], "joints", "terms[0].components: found \"a\" twice"),
+            (&[], "joints", "terms[0].components: found none"),
+            (&["a"], "plain", "the plant names 0 components of \"plain\" for its 2 values; valid is slice"),
+            (&["a"], "task", "valid is none: task is one number"),
+        ] {
+            let components = Some(names.iter().map(|name| (*name).into()).collect());
+            let error = refused(Term { components, ..Term::of(feature) });
+            assert!(error.contains(said), "{error}");
+        }
+        let both = Term { slice: Some([0, 1]), components: Some(vec!["a".into()]), ..Term::of("joints") };
+        assert!(refused(both).contains("components: found beside slice"));
         let short = Term { relative_to: Some("hand".into()), slice: Some([0, 2]), ..Term::of("joints") };
         assert!(refused(short).contains("relative_to: found a feature of 3 values; valid is 2"));
         let turned = Term { transform: Some(Transform::AxisAngle), ..Term::of("joints") };
         assert!(refused(turned).contains("transform: found 3 values; valid is a quaternion's 4"));
-        assert!(
-            refused(Term { one_hot: Some(3), ..Term::of("task") }).contains("task: found 3; valid is 0 to 2")
-        );
+        for scale in [None, Some(Numbers::One(1.0))] {
+            let error = refused(Term { one_hot: Some(3), scale, ..Term::of("task") });
+            assert!(
+                error.contains(
+                    "terms[0].one_hot: found 3, the number of classes, and task 3; valid is at least 4"
+                ),
+                "{error}"
+            );
+        }
         assert!(refused(Term { one_hot: Some(3), ..Term::of("joints") }).contains("one_hot: found 3 values"));
         let scaled = Term { scale: Some(Numbers::Each(vec![1.0])), ..Term::of("joints") };
-        assert!(refused(scaled).contains("scale: found 1 numbers; valid is one, or 3"));
+        assert!(
+            refused(scaled).contains("scale: found 1 numbers; valid is one number for all components, or 3")
+        );
         let clipped = Term { clip: Some([1.0, f64::NAN]), ..Term::of("joints") };
         assert!(refused(clipped).contains("clip: found [1, NaN]"));
     }

@@ -24,6 +24,8 @@ use crate::host::HostArguments;
 use crate::paths::{beside, shipped, variable};
 use crate::served::open_policy;
 
+/// Longest name of a suite.
+const MOST_NAME: usize = 128;
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
 
@@ -115,6 +117,7 @@ impl Study {
     /// Checks both policies' chunks and opens both models once, so that a bad model ends the verb before the first episode.
     pub fn check_models(&self) -> Result<(), Failure> {
         check_chunks(&self.path, &self.plan)?;
+        check_tasks(&self.path, &self.plan, &self.suite)?;
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
             if ModelCard::load(card).or_exit(Exit::Input)?.server.is_some() {
                 self.check_served(card)?;
@@ -196,8 +199,25 @@ pub fn check_chunks(path: &Path, located: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Refuses models that have no class for a task of the plan. `located` is the plan with resolved model paths; `path` is the
+/// plan's file, which errors name.
+pub fn check_tasks(path: &Path, located: &Plan, suite: &Suite) -> Result<(), Failure> {
+    let tasks = located.task_list(suite.task_count());
+    [&located.models.weak, &located.models.strong].into_iter().try_for_each(|card| {
+        let card = ModelCard::load(card).or_exit(Exit::Input)?;
+        knows_tasks(&card, &tasks, &format!("{} runs", path.display()), suite.name())
+    })
+}
+
+/// Refuses a model that has no class for one of these tasks of a suite. `runs` says what runs them, for the error.
+pub fn knows_tasks(card: &ModelCard, tasks: &[usize], runs: &str, suite: &str) -> Result<(), Failure> {
+    let Some(largest) = tasks.iter().copied().max() else { return Ok(()) };
+    card.check_task(largest, &format!("{runs} task {largest} of suite {suite}")).or_exit(Exit::Input)
+}
+
 /// Loads the scenes of a plan's suite, and checks that they have every task and every start that the plan names.
 pub fn suite_of(plan: &Plan, path: &Path) -> Result<Suite, Failure> {
+    check_suite_name(&plan.suite).map_err(|error| error.prefixed(path.display()))?;
     let suite = load_suite(&plan.suite, plan.sample_seed)?;
     plan.check_tasks(path, suite.task_count()).or_exit(Exit::Input)?;
     let tasks = plan.task_list(suite.task_count());
@@ -326,8 +346,26 @@ pub fn scenes_advice(name: &str) -> String {
     format!("run `cargo xtask setup --suite {name}`, if LIBERO has a suite of that name{here}")
 }
 
+/// Checks that a text is the name of a suite and not a path: scenes are in the folder of their suite's name.
+pub fn check_suite_name(name: &str) -> Result<(), Failure> {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || ['_', '-', '.'].contains(&letter);
+    if (1..=MOST_NAME).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_letter) {
+        return Ok(());
+    }
+    let here = installed_suites();
+    let here =
+        if here.is_empty() { "none; `cargo xtask setup` exports them".into() } else { here.join(", ") };
+    Err(failure(
+        Exit::Input,
+        format!(
+            "suite: found {name:?}; valid is a name of letters, digits, _, - and ., such as libero_goal; installed are {here}"
+        ),
+    ))
+}
+
 /// Loads a suite's scenes. With a seed, the suite also has sampled initial states past the recorded ones.
 pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure> {
+    check_suite_name(name)?;
     let scenes = scenes_folder(name)?;
     if let Err(error) = std::fs::metadata(&scenes)
         && error.kind() != ErrorKind::NotFound

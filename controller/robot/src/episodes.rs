@@ -8,11 +8,15 @@ use aegis_core::control::Mode;
 use aegis_runtime::StartAt;
 use tracing::{info, warn};
 
-use crate::run::{End, POLL_INTERVAL, Run};
+use crate::run::{self, End, POLL_INTERVAL, Run};
 use aegis_failure::{Exit, Failure, failure};
 
 /// How long a start is retried when the control thread refuses it because its observation is too old.
 const STARTING: Duration = Duration::from_secs(3);
+
+/// How long a stop has been at rest when the command that goes on is told: the reason of the stop, which another thread tells, comes
+/// first.
+const TELL_AFTER: Duration = Duration::from_millis(250);
 
 /// Result of waiting for a start.
 enum Awaited {
@@ -65,15 +69,19 @@ impl Run<'_> {
                 }
             }
         }
-        Ok(self.await_reset(exit_on_stop).unwrap_or(End::Done))
+        Ok(self.await_reset(exit_on_stop, "the run ends then").unwrap_or(End::Done))
     }
 
     /// Claims the plant and waits for an operator's start, or for none with `--auto-start`. A latched mode has to be reset
     /// first, however often a stop comes during the wait.
     fn await_start(&mut self, exit_on_stop: bool) -> Result<Awaited, Failure> {
         let mut is_said = false;
+        let next = match self.options.auto_start {
+            true => "the next episode begins by itself then".into(),
+            false => format!("then `aegis operate start --plant {}` goes on", self.robot.file.plant),
+        };
         loop {
-            if let Some(end) = self.await_reset(exit_on_stop) {
+            if let Some(end) = self.await_reset(exit_on_stop, &next) {
                 return Ok(Awaited::End(end));
             }
             let as_of = self.robot_session.wishes.interruptions();
@@ -108,10 +116,23 @@ impl Run<'_> {
         }
     }
 
-    /// Waits while the mode is latched. An operator's reset ends a stop; only then may the next episode begin. Returns how
-    /// the run ends where it ends during the wait.
-    fn await_reset(&mut self, exit_on_stop: bool) -> Option<End> {
+    /// Waits while the mode is latched. An operator's reset ends a stop; only then may the next episode begin. Says once what is
+    /// waited for, and what is `next`. Returns how the run ends where it ends during the wait.
+    fn await_reset(&mut self, exit_on_stop: bool, next: &str) -> Option<End> {
+        let (mut is_said, mut rested) = (exit_on_stop, None);
         while self.robot_session.control.mode().is_latched() {
+            // A reset while commands still move would be ignored.
+            let is_at_rest = self.robot_session.control.is_at_rest();
+            let waits = is_at_rest && rested.get_or_insert_with(Instant::now).elapsed() >= TELL_AFTER;
+            if waits && !std::mem::replace(&mut is_said, true) {
+                let refusal = self.robot_session.listener.refusal();
+                let refusal = refusal.map_or(String::new(), |refusal| format!("; {refusal}"));
+                let stop = run::stop(self.robot_session.control.mode());
+                let plant = &self.robot.file.plant;
+                info!(
+                    "{stop} is on{refusal}; waiting for a reset: `aegis operate reset --plant {plant}`; {next}"
+                );
+            }
             if exit_on_stop && self.robot_session.control.is_at_rest() {
                 return Some(End::Stopped(self.robot_session.control.mode()));
             }
@@ -184,6 +205,7 @@ impl Run<'_> {
             Err(_) if self.is_interrupted(as_of) => return Ok(Started::No(Begun::Interrupted)),
             Err(error) => return Ok(Started::No(Begun::Refused(error.prefixed(format_args!("{path}"))))),
         };
+        self.robot.check_tasks(&observation.schema)?;
         let pose = self.robot.pose(&observation)?;
         if let Err(error) = self.robot.recipe.allows_start(&pose) {
             let error = failure(Exit::Input, format!("{path}: {error}"));

@@ -110,7 +110,7 @@ fn line(period: &TickRecord<'_>) -> String {
     let output = &period.output;
     let mut line = format!("step {:>4}  {:?}", output.step, output.mode);
     if let Some(cause) = output.cause {
-        line += &format!("  {cause:?}");
+        line += &format!("  {}", cause.text());
     }
     if let Some(decision) = &output.decision {
         line += &format!("  risk {:.3}, threshold {:.3}", decision.score.risk(), decision.thresholds.fire);
@@ -118,7 +118,7 @@ fn line(period: &TickRecord<'_>) -> String {
     for (notice, text) in Diagnostics::ALL.into_iter().filter(|(notice, _)| output.notices.has(*notice)) {
         line += &format!("  {text}");
         if let Some(reason) = reason(notice, &period.inputs) {
-            line += &format!(" ({reason})");
+            line += &format!(" ({})", reason.replace('_', " "));
         }
     }
     line
@@ -143,7 +143,7 @@ fn reason(notice: Diagnostics, inputs: &Inputs<'_>) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use aegis_core::control::{OperatorCommands, PlantHealth, Reply};
+    use aegis_core::control::{OperatorCommands, Output, PlantHealth, Reply, StopReason};
 
     use super::*;
 
@@ -172,6 +172,39 @@ mod tests {
         assert_eq!(reason(Diagnostics::WEAK_FAILED, &inputs), Some("deadline"));
         assert_eq!(reason(Diagnostics::STRONG_FAILED, &inputs), Some("no_answer"));
         assert_eq!(reason(Diagnostics::CLAMPED, &inputs), None);
+    }
+
+    #[test]
+    fn a_stop_says_its_reason_in_words() {
+        let plant = PlantHealth { heard: Duration::ZERO, lost: false, stopped: false, round_trip: None };
+        let inputs = Inputs {
+            now: Duration::ZERO,
+            skipped: 0,
+            observation: None,
+            plant,
+            weak: None,
+            strong: None,
+            wishes: OperatorCommands::default(),
+            pose: None,
+            pose_taken: None,
+            measured: None,
+        };
+        let output = Output {
+            mode: Mode::SafeStop,
+            cause: Some(StopReason::Stale),
+            send: false,
+            step: 7,
+            ask_weak: None,
+            ask_strong: None,
+            decision: None,
+            driver: None,
+            limited: 0,
+            notices: Diagnostics::IMPLAUSIBLE,
+        };
+        let period = TickRecord { inputs, output, command: Vec::new().into(), late_ns: 0, took_ns: 0 };
+        let line = line(&period);
+        assert!(line.starts_with("step    7  SafeStop  for too long no observation came"), "{line}");
+        assert!(line.contains("an observation was refused: a value that is not finite"), "{line}");
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_core::control::{ClockOffset, Content, Exchange, Intake, ObservationStamp, Refusal};
+use aegis_core::control::{
+    ClockOffset, Content, ContentFault, Exchange, Intake, LARGEST, ObservationStamp, Refusal,
+};
 use aegis_core::{Observation, Schema};
 use aegis_link::Heard;
 use aegis_link::wire::{Moved, OperatorCommand, Phase, Status};
@@ -42,8 +44,8 @@ pub type Standing = Box<dyn Fn(&Observation) -> Option<Vec<f32>> + Send + Sync>;
 struct ListenerState {
     standing: Standing,
     intake: Intake,
-    /// The previous observation was refused for its content, and a warning has been logged.
-    is_refusing: bool,
+    /// Why the previous observation was refused, if it was; a warning has been logged.
+    refusal: Option<String>,
     /// The time at which the plant took the previous observation was not known, and a warning has been logged.
     is_undated: bool,
     /// Schema of the episode.
@@ -79,7 +81,7 @@ impl PlantListener {
             views: Mutex::new(ListenerState {
                 standing,
                 intake: Intake::default(),
-                is_refusing: false,
+                refusal: None,
                 is_undated: false,
                 schema: Arc::default(),
                 newest: None,
@@ -147,6 +149,11 @@ impl PlantListener {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).newest.clone()
     }
 
+    /// Returns why the previous observation was refused, in words; `None` where a policy may read it.
+    pub fn refusal(&self) -> Option<String> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).refusal.clone()
+    }
+
     /// Passes observations to the snapshot recorder too, from here on.
     pub fn look(&self, snapshot_recorder: SnapshotRecorder) {
         *self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot_recorder);
@@ -178,7 +185,7 @@ impl PlantListener {
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         shown.intake.begin(episode);
         shown.schema = Arc::clone(&observation.schema);
-        shown.newest = None;
+        (shown.newest, shown.refusal) = (None, None);
         drop(shown);
         self.show((received, stamp_ns), episode, 0, false, observation);
     }
@@ -231,9 +238,7 @@ impl PlantListener {
                     return;
                 }
                 let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-                if !std::mem::replace(&mut shown.is_refusing, true) {
-                    tracing::warn!("observation {sequence} is refused: {error}");
-                }
+                shown.refuse(sequence, error.to_string());
             }
         }
     }
@@ -273,15 +278,13 @@ impl PlantListener {
                     view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken });
                 }
                 shown.newest = Some((taken, observation));
-                shown.is_refusing = false;
+                shown.refusal = None;
             }
             // The control thread detects these by episode and sequence number, and counts them.
             Err(Refusal::Foreign | Refusal::NotNewer) => {}
             Err(Refusal::Content(found, feature)) => {
                 fault = Some(found);
-                if !std::mem::replace(&mut shown.is_refusing, true) {
-                    tracing::warn!("observation {sequence} is refused: {feature}: {found:?}");
-                }
+                shown.refuse(sequence, in_words(found, &feature, &observation));
             }
         }
         let taken = Some(taken);
@@ -291,8 +294,75 @@ impl PlantListener {
     }
 }
 
+impl ListenerState {
+    /// Keeps why an observation is refused, and warns of the first of several.
+    fn refuse(&mut self, sequence: u32, reason: String) {
+        let refusal = format!("observation {sequence} is refused: {reason}");
+        if self.refusal.is_none() {
+            tracing::warn!("{refusal}");
+        }
+        self.refusal = Some(refusal);
+    }
+}
+
+/// Returns why the content of an observation is refused: the feature, its component, what was found, what would be valid, and
+/// where to look.
+fn in_words(fault: ContentFault, feature: &str, observation: &Observation) -> String {
+    let schema = &observation.schema;
+    let values = schema.range(feature).and_then(|range| observation.values.get(range)).unwrap_or_default();
+    // Written so that NaN is found.
+    let wrong = values.iter().enumerate().find(|(_, value)| {
+        let is_plausible = value.abs() <= LARGEST;
+        !is_plausible
+    });
+    match (fault, wrong) {
+        (ContentFault::NotFinite | ContentFault::OutOfBounds, Some((index, value))) => {
+            let names = schema.feature(feature).map_or(&[][..], |feature| &feature.names);
+            let name = names.get(index).map_or(String::new(), |name| format!(" ({name})"));
+            format!(
+                "{feature}[{index}]{name}: found {value}; valid are finite numbers, at most {LARGEST:e} in size: look at this sensor \
+                 and at what the plant's server makes of it"
+            )
+        }
+        _ => format!(
+            "{feature}: found {}; valid is a finite time, later than that of the observation before: look at the clock, or the \
+             count of steps, of the plant's server",
+            observation.plant_time
+        ),
+    }
+}
+
 /// Returns the digest and the plausibility of everything that a policy can read of an observation, by feature.
 fn content(observation: &Observation) -> Content {
     let ranges = observation.schema.ranges();
     Content::of(ranges.filter_map(|(feature, range)| Some((&*feature.name, observation.values.get(range)?))))
+}
+
+#[cfg(test)]
+mod tests {
+    use aegis_core::Feature;
+
+    use super::*;
+
+    #[test]
+    fn a_refused_observation_is_told_by_feature_component_and_value() {
+        let features = vec![
+            Feature::vector("gripper", &["left"], "m"),
+            Feature::vector("joint_positions", &["shoulder", "elbow"], "rad"),
+        ];
+        let mut seen = Observation::of(&[("any", &[0.0])]).unwrap();
+        (seen.schema, seen.values) =
+            (Arc::new(Schema::new(features, Vec::new()).unwrap()), vec![0.0, 0.1, f64::NAN]);
+        let said = in_words(ContentFault::NotFinite, "joint_positions", &seen);
+        assert!(
+            said.starts_with("joint_positions[1] (elbow): found NaN; valid are finite numbers"),
+            "{said}"
+        );
+        seen.values[1] = -1e30;
+        let said = in_words(ContentFault::OutOfBounds, "joint_positions", &seen);
+        assert!(said.contains("joint_positions[0] (shoulder): found -1") && said.contains("1e6"), "{said}");
+        seen.plant_time = -2.0;
+        let said = in_words(ContentFault::TimeBackward, "plant_time", &seen);
+        assert!(said.starts_with("plant_time: found -2; valid is a finite time, later than"), "{said}");
+    }
 }

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_core::control::{ChannelKind, ControlSettings, ControllerConfig};
-use aegis_core::{GateLimits, Observation, Probe, Start};
+use aegis_core::{GateLimits, Observation, Probe, Schema, Start};
 use aegis_files::sha256;
 use aegis_link::{Endpoint, KeyExprs};
 use aegis_policies::card::ModelCard;
+use aegis_policies::inputs::TASK;
 use aegis_probe::Models;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::rules::RuleSettings;
@@ -113,6 +114,8 @@ pub struct Robot {
     pub probe: Probe,
     /// SHA-256 of both models and of the probe file, by the role (`weak`, `strong`, `probe`).
     pub digests: BTreeMap<String, String>,
+    /// Cards of the weak policy and of the strong policy.
+    cards: Vec<ModelCard>,
     /// Reading that measures each channel's position, `[channels]`; `None` for rate and discrete channels.
     readings: Vec<Option<Reading>>,
 }
@@ -151,7 +154,7 @@ impl Robot {
         }
         file.real_time.validate().map_err(|(field, reason)| wrong(format!("real_time.{field}: {reason}")))?;
         file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
-        let (mut horizons, mut digests) = ([0; 2], BTreeMap::new());
+        let (mut horizons, mut digests, mut loaded) = ([0; 2], BTreeMap::new(), Vec::new());
         let cards = [("weak", &file.models.weak), ("strong", &file.models.strong)];
         for (horizon, (role, card_path)) in horizons.iter_mut().zip(cards) {
             let card = ModelCard::load(card_path).or_exit(Exit::Input)?;
@@ -164,6 +167,7 @@ impl Robot {
             reads_no_camera(&card).map_err(|reason| wrong(format!("models: {reason}")))?;
             digests.insert(role.to_owned(), card.model_sha256());
             *horizon = card.chunk.steps();
+            loaded.push(card);
         }
         let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
         let recipe = ControllerConfig {
@@ -181,7 +185,21 @@ impl Robot {
         })?;
         digests.insert("probe".into(), digest);
         let readings = readings(&file).map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), digests, probe, recipe, file, readings })
+        Ok(Self { path: path.to_owned(), digests, probe, recipe, file, cards: loaded, readings })
+    }
+
+    /// Checks that both policies know every task that the robot file starts, on a plant with this schema.
+    ///
+    /// # Errors
+    /// The field of a card that has too few classes.
+    pub fn check_tasks(&self, schema: &Schema) -> Result<(), Failure> {
+        // A plant with a feature of that name gives its own numbers.
+        let Some(largest) = self.file.starts.iter().map(|start| start.task).max() else { return Ok(()) };
+        if schema.range(TASK).is_some() {
+            return Ok(());
+        }
+        let of = format!("{} starts task {largest}", self.path.display());
+        self.cards.iter().try_for_each(|card| card.check_task(largest, &of)).or_exit(Exit::Input)
     }
 
     /// Returns the plant's measured pose from an observation, `[channels]`: measured positions for position channels, and

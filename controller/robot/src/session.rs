@@ -268,6 +268,17 @@ impl RobotSession {
             if self.is_told_to_end() {
                 return Err(failure(Exit::Failed, "told to end before both policies had warmed up"));
             }
+            // Without an observation no policy warms up. The plant may send a valid one yet, but not for long.
+            if let Some(refusal) = self.listener.refusal()
+                && self.listener.newest().is_none()
+                && begin.elapsed() > FIRST_OBSERVATION
+            {
+                let reason = format!(
+                    "no observation that a policy may read came within {} s of the reset: {refusal}",
+                    FIRST_OBSERVATION.as_secs()
+                );
+                return Err(failure(Exit::Failed, reason));
+            }
             if begin.elapsed() > WARM_UP || !self.thinks() {
                 return Err(failure(Exit::Failed, "a policy does not come to its first inference"));
             }

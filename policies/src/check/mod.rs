@@ -14,10 +14,10 @@ use aegis_core::control::LARGEST;
 use aegis_core::{ActionChannel, Chunk, Observation, Policy, PolicyError, Schema};
 use serde::Serialize;
 
-use crate::card::GripperSpec;
+use crate::card::{GripperSpec, ModelCard};
 use crate::inputs::{Input, Rotation};
 use crate::onnx::OnnxPolicy;
-use crate::vector;
+use crate::term;
 
 /// Verdict of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,7 +69,7 @@ pub fn encoded(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<
 /// Returns what each input of a bound policy is filled with, one text for each value of a vector.
 pub fn labels(policy: &OnnxPolicy, observation: &Observation) -> Vec<Vec<String>> {
     let each = policy.card().inputs.iter().map(|input| match input {
-        Input::Vector(spec) => vector::labels(spec, &observation.schema),
+        Input::Vector(spec) => term::labels(spec, &observation.schema),
         _ => Vec::new(),
     });
     each.collect()
@@ -87,7 +87,7 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
     for input in &policy.card().inputs {
         let text = match input {
             Input::Vector(spec) => {
-                let terms = spec.terms.iter().map(|term| vector::described(term, schema));
+                let terms = spec.terms.iter().map(|term| term::described(term, schema));
                 let past = if spec.history > 1 {
                     format!(", {} observations, oldest first", spec.history)
                 } else {
@@ -129,13 +129,9 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
             chunk.names.iter().filter_map(of).collect()
         };
         let mut text = format!("{} -> {}", chunk.tensor, all.join(", "));
-        for (field, numbers) in [("scale", &chunk.scale), ("offset", &chunk.offset)] {
-            if let Some(numbers) = numbers {
-                text += &format!("; {field} {:?}", numbers.values());
-            }
-        }
-        if let Some([low, high]) = chunk.clip {
-            text += &format!("; clipped to {low} and {high}");
+        let affine = chunk.affine();
+        if !affine.is_identity() {
+            text += &format!("; each{}", affine.described());
         }
         if let Some(GripperSpec { value, threshold, closed, open }) = &chunk.gripper {
             text += &format!("; value {value} becomes {closed} above {threshold}, else {open}");
@@ -144,6 +140,21 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
     };
     findings.push(Finding::new(CHECK, verdict, text));
     Ok(findings)
+}
+
+/// Says which files of a card lie outside of its folder. The card has the digest of each, so that they are the right ones; but they do
+/// not move with the card. Weights that a model keeps in other files are refused outside of the model's folder.
+pub fn files(card: &ModelCard) -> Vec<Finding> {
+    card.files_outside()
+        .into_iter()
+        .map(|(field, path)| {
+            let text = format!(
+                "{field}: {} lies outside of the card's folder, and does not move with the card",
+                path.display()
+            );
+            Finding::new("files", Verdict::Warning, text)
+        })
+        .collect()
 }
 
 /// Checks that equal inputs give equal actions, and that actions are within the bounds of the plant's channels.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use super::proto::{Attribute, Entry, GraphMessage, Initializer, Node, ValueInfo};
 use super::{Graph, GraphError, METADATA_PREFIX};
+use crate::external;
 
 /// First opset in which the axes of a reduction are an input instead of an attribute.
 const AXES_ARE_AN_INPUT: i64 = 18;
@@ -140,7 +141,10 @@ impl Graph {
             "source_sha256": self.sha256(),
         });
         let entry = Entry { key: Some(format!("{METADATA_PREFIX}{output}")), value: Some(note.to_string()) };
-        Ok(self.followed_by(message, vec![entry]))
+        let bytes = self.followed_by(message, vec![entry]);
+        external::check_size(bytes.len() as u64, self.most)
+            .map_err(|source| GraphError::Outside { path: self.path.clone(), source })?;
+        Ok(bytes)
     }
 
     /// Checks that the output's name is not empty and not used by another tensor. `as_it_is` means that the output is the tensor

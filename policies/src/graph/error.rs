@@ -1,6 +1,7 @@
 //! Errors of reading and tapping a model file: faults of the file, refusals by ONNX Runtime, and limits of AEGIS.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::external::ExternalError;
 
@@ -87,6 +88,22 @@ pub enum GraphError {
         inputs: String,
         /// Message of the runtime.
         reason: String,
+    },
+    /// An inference on a sample took too long.
+    #[error(
+        "{path}: the {what} graph took {:.1} s for one sample, and its deadline is {:.1} s (--deadline-ms); a graph with a loop may not \
+         end on random inputs",
+        elapsed.as_secs_f64(), limit.as_secs_f64(), path = path.display()
+    )]
+    Deadline {
+        /// The file.
+        path: PathBuf,
+        /// `original` or `tapped`.
+        what: &'static str,
+        /// Time from the beginning of the inference to its end.
+        elapsed: Duration,
+        /// The deadline.
+        limit: Duration,
     },
     /// The tap changes an output of the model.
     #[error("{path}: with the tap, {output} changes; nothing was written", path = path.display())]

@@ -136,6 +136,19 @@ pub struct Initializer {
     pub name: Option<String>,
 }
 
+impl GraphMessage {
+    /// Returns whether an input or output of this name is a tensor without a shape, whose number of axes is not known.
+    pub fn is_unshaped(&self, name: &str) -> bool {
+        let kind = |info: &ValueInfo| info.kind.as_ref().map(|kind| kind.tensor.clone());
+        let mut ends = self.inputs.iter().chain(&self.outputs).filter(|info| info.name() == name);
+        // An output may have no type at all; the runtime infers it then.
+        ends.any(|info| match kind(info) {
+            None => true,
+            Some(tensor) => tensor.is_some_and(|tensor| tensor.shape.is_none()),
+        })
+    }
+}
+
 impl Node {
     pub fn new(operator: &str, inputs: Vec<String>, output: &str, attributes: Vec<Attribute>) -> Self {
         Self {

@@ -15,7 +15,8 @@ def vector(name: str, names: list, semantics: str = "") -> dict:
 
 def tensor(name: str, shape: list, names: list = (), semantics: str = "", dtype: str = "float64") -> dict:
     """Returns the feature of an array; `names` are those of the components along the last axis, or none."""
-    return {"name": name, "shape": list(shape), "dtype": dtype, "kind": "tensor", "names": list(names), "semantics": semantics}
+    shape = list(shape) if isinstance(shape, list | tuple) else shape  # Anything else is refused by name, when it is announced.
+    return {"name": name, "shape": shape, "dtype": dtype, "kind": "tensor", "names": list(names), "semantics": semantics}
 
 
 def camera(name: str, height: int, width: int) -> dict:
@@ -100,8 +101,9 @@ def _check_features(features: list) -> None:
             if feature[key] not in valid:
                 raise ValueError(f"{place}.{key}: found {feature[key]!r:.80}; valid is {', '.join(valid)}")
         shape = feature["shape"]
-        if not shape or len(shape) > 8 or not all(type(size) is int and size > 0 for size in shape):
-            raise ValueError(f"{place}.shape: found {shape!r:.80}; valid are one to eight whole numbers above 0")
+        if not isinstance(shape, list) or not 1 <= len(shape) <= 8 or not all(type(size) is int and size > 0 for size in shape):
+            valid = "one to eight whole numbers above 0" + ("" if isinstance(shape, list) and shape else ", as [1] for one number without axes")
+            raise ValueError(f"{place}.shape: found {shape!r:.80} of feature {feature['name']!r:.80}; valid are {valid}")
         if feature["kind"] == "rgb" and (len(shape), shape[-1], feature["dtype"]) != (3, 3, "uint8"):
             raise ValueError(f"{place}.shape: found {shape} of {feature['dtype']}; valid is [height, width, 3] of uint8")
         names = feature["names"]

@@ -20,7 +20,7 @@ use crate::files;
 use crate::progress;
 use crate::scene_digests::scenes;
 use crate::served::open_policy;
-use crate::study_loader::{Study, StudyArguments, plant_for};
+use crate::study_loader::{Study, StudyArguments, knows_tasks, plant_for};
 
 /// Arguments of `aegis demonstrate`.
 #[derive(Args)]
@@ -111,7 +111,9 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     let mut cards = Vec::new();
     if let Some(card) = &arguments.learner {
         open_policy(&study.runtime, card).map_err(|error| failure(Exit::Input, error.to_string()))?;
-        cards.push(ModelCard::load(card).or_exit(Exit::Input)?);
+        let card = ModelCard::load(card).or_exit(Exit::Input)?;
+        knows_tasks(&card, &study.tasks(), &format!("{} runs", study.path.display()), study.suite.name())?;
+        cards.push(card);
     }
     if arguments.frames_every.is_some() && cards.iter().any(|card: &ModelCard| card.images().next().is_some())
     {

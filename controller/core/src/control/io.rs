@@ -185,6 +185,28 @@ pub enum StopReason {
     NotFollowing,
 }
 
+impl StopReason {
+    /// Returns the reason in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::EStop => "an operator sent an e-stop",
+            Self::Asked => "an operator sent a stop",
+            Self::PlantSilent => "no heartbeat of the plant came in time",
+            Self::PlantLost => "the plant's process has gone, or another process has replaced it",
+            Self::PlantStopped => "the plant stopped by itself",
+            Self::Stale => {
+                "for too long no observation came that was young enough and that a policy may read"
+            }
+            Self::WeakLost => "the weak policy is lost, and the strong one may not drive on in its place",
+            Self::StrongLost => "the strong policy is lost while it is needed",
+            Self::FarFromStart => "the first action is too far from where the plant stands",
+            Self::NotFollowing => {
+                "a measured position does not follow its command: a drive is off, or the robot was pushed"
+            }
+        }
+    }
+}
+
 /// Diagnostics of one control period, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -1,11 +1,12 @@
 //! `aegis model check`: checks a policy against a plant without moving the plant.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use aegis_core::policy::repeats;
 use aegis_core::{Chunk, Plant, PlantError, Policy, PolicyError, Start};
 use aegis_policies::check::{self, Finding, Verdict, follows, influence, recorded, seam};
-use aegis_policies::{ModelCard, OnnxPolicy};
+use aegis_policies::{ModelCard, OnnxPolicy, OpenError};
 use clap::Args;
 
 use super::observe::PlantChoice;
@@ -33,46 +34,80 @@ pub struct CheckArguments {
     /// Inputs and actions that the training code recorded, as numpy.savez writes them
     #[arg(long, value_name = "FILE")]
     recorded: Option<PathBuf>,
-    /// Print the findings as JSON
+    /// Milliseconds that one inference may take, those of the warm-up too; the graph's loops are interrupted then
+    #[arg(long, value_name = "MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
+    deadline_ms: u64,
+    /// Print one JSON object: `findings`, each with `check`, `verdict` (good, warning, fault or unknown) and `text`; the numbers of
+    /// `faults` and `warnings`; and the `error` that ended the verb, or null
     #[arg(long)]
     json: bool,
 }
 
-/// Runs `aegis model check`.
+/// Runs `aegis model check`. What was found is printed also where a check could not be made.
 pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
+    let mut findings = Vec::new();
+    let outcome = find(arguments, &mut findings);
+    let faults = findings.iter().filter(|finding| finding.verdict == Verdict::Fault).count();
+    let outcome = outcome.and_then(|()| {
+        if faults == 0 {
+            return Ok(());
+        }
+        let found = if faults == 1 { "1 fault" } else { &format!("{faults} faults") };
+        let (card, plant) = (arguments.card.display(), arguments.plant.name());
+        Err(failure(Exit::Failed, format!("{card}: {found} on {plant}")))
+    });
+    tell(arguments, &findings, outcome.as_ref().err());
+    outcome
+}
+
+/// Makes every check, and adds what each found.
+fn find(arguments: &CheckArguments, findings: &mut Vec<Finding>) -> Result<(), Failure> {
     let card = ModelCard::load(&arguments.card).or_exit(Exit::Input)?;
     if card.server.is_some() {
-        return run_served(arguments, &card);
+        return find_served(arguments, &card, findings);
     }
     let recording = arguments.recorded.as_deref().map(|path| recorded::Recording::load(path, &card));
     let recording = recording.transpose().or_exit(Exit::Input)?;
-    let mut policy = OnnxPolicy::open(&onnx_runtime()?, &arguments.card).or_exit(Exit::Input)?;
+    let limit = Duration::from_millis(arguments.deadline_ms);
+    let mut policy = OnnxPolicy::open_within(&onnx_runtime()?, &arguments.card, limit).map_err(unopened)?;
+    findings.extend(check::files(&card));
     let mut seen = arguments.plant.observe(&card)?;
     let observations = &seen.observations;
     let first = &observations[0];
-    let mut findings = check::binding(&mut policy, first).or_exit(Exit::Input)?;
-    findings.extend(check::actions(&mut policy, observations).or_exit(Exit::Failed)?);
-    findings.extend(influence::dead_inputs(&mut policy, observations).or_exit(Exit::Failed)?);
-    findings.extend(follows::joints_followed(&mut policy, observations).or_exit(Exit::Failed)?);
-    findings.extend(check::extremes(&mut policy, first).or_exit(Exit::Failed)?);
+    findings.extend(check::binding(&mut policy, first).map_err(|error| ended(Exit::Input, error))?);
+    if let Some((suite, tasks)) = &seen.suite
+        && let Err(error) =
+            card.check_task(tasks.saturating_sub(1), &format!("suite {suite} has {tasks} tasks"))
+    {
+        findings.push(Finding::new("binding", Verdict::Warning, error.to_string()));
+    }
+    let failed = |error| ended(Exit::Failed, error);
+    findings.extend(check::actions(&mut policy, observations).map_err(failed)?);
+    findings.extend(influence::dead_inputs(&mut policy, observations).map_err(failed)?);
+    findings.extend(follows::joints_followed(&mut policy, observations).map_err(failed)?);
+    findings.extend(check::extremes(&mut policy, first).map_err(failed)?);
     if let Some(recording) = &recording {
-        findings.push(recorded::actions_agree(&mut policy, recording).or_exit(Exit::Failed)?);
-        let given = check::encoded(&mut policy, observations).or_exit(Exit::Failed)?;
+        findings.push(recorded::actions_agree(&mut policy, recording).map_err(failed)?);
+        let given = check::encoded(&mut policy, observations).map_err(failed)?;
         let labels = check::labels(&policy, first);
         findings.extend(recorded::plant_agrees(&card, recording, &given, &labels));
     }
     findings.push(if seen.is_simulated {
         let (steps, task) = (card.chunk.steps(), first.task);
-        let chunks = drive(&mut policy, &mut *seen.plant, task, steps).or_exit(Exit::Failed)?;
+        let chunks = drive(&mut policy, &mut *seen.plant, task, steps).map_err(failed)?;
         seam::seam(&chunks, steps)
     } else {
         Finding::new("chunk seam", Verdict::Unknown, "not measured: the plant is not moved")
     });
-    end(arguments, &findings)
+    Ok(())
 }
 
 /// Checks a policy that another process serves. Its inputs are not known here, so that only its answers are looked at.
-fn run_served(arguments: &CheckArguments, card: &ModelCard) -> Result<(), Failure> {
+fn find_served(
+    arguments: &CheckArguments,
+    card: &ModelCard,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Failure> {
     let refused = |error: PolicyError| failure(Exit::Input, error.to_string());
     if let Some(path) = &arguments.recorded {
         let reason = "found a served policy, whose tensors are not known here; valid is a model in a file";
@@ -82,7 +117,7 @@ fn run_served(arguments: &CheckArguments, card: &ModelCard) -> Result<(), Failur
     let mut policy = policy.map_err(|error| failure(Exit::Input, error.to_string()))?;
     let mut seen = arguments.plant.observe(card)?;
     policy.bind(&seen.observations[0].schema).map_err(refused)?;
-    let mut findings = vec![Finding::new("binding", Verdict::Good, format!("reads {}", card.reads()))];
+    findings.push(Finding::new("binding", Verdict::Good, format!("reads {}", card.reads())));
     let mut chunks = Vec::new();
     for observation in &seen.observations {
         policy.begin(0);
@@ -104,26 +139,40 @@ fn run_served(arguments: &CheckArguments, card: &ModelCard) -> Result<(), Failur
     } else {
         Finding::new("chunk seam", Verdict::Unknown, "not measured: the plant is not moved")
     });
-    end(arguments, &findings)
+    Ok(())
 }
 
-/// Prints the findings; a fault among them is a failure.
-fn end(arguments: &CheckArguments, findings: &[Finding]) -> Result<(), Failure> {
-    tell(arguments, findings);
-    let faults = findings.iter().filter(|finding| finding.verdict == Verdict::Fault).count();
-    if faults == 0 {
-        return Ok(());
+/// Returns the failure of a policy that does not open.
+fn unopened(error: OpenError) -> Failure {
+    match error {
+        OpenError::WarmUp { path, source } => {
+            ended(Exit::Input, source).prefixed(format_args!("{}: warm-up", path.display()))
+        }
+        other => failure(Exit::Input, other),
     }
-    let found = if faults == 1 { "1 fault" } else { &format!("{faults} faults") };
-    Err(failure(Exit::Failed, format!("{}: {found} on {}", arguments.card.display(), arguments.plant.name())))
 }
 
-fn tell(arguments: &CheckArguments, findings: &[Finding]) {
+/// Returns the failure of an inference, with the setting of a deadline that it missed.
+fn ended(exit: Exit, error: PolicyError) -> Failure {
+    match error {
+        PolicyError::Deadline { .. } => {
+            let advice = "--deadline-ms sets the deadline of one inference; a loop in the graph may not end on these inputs";
+            failure(exit, format!("{error}: {advice}"))
+        }
+        other => failure(exit, other),
+    }
+}
+
+fn tell(arguments: &CheckArguments, findings: &[Finding], error: Option<&Failure>) {
     if arguments.json {
+        let count = |verdict: Verdict| findings.iter().filter(|finding| finding.verdict == verdict).count();
         let outcome = serde_json::json!({
             "card": arguments.card.display().to_string(),
             "plant": arguments.plant.name(),
             "findings": findings,
+            "faults": count(Verdict::Fault),
+            "warnings": count(Verdict::Warning),
+            "error": error.map(ToString::to_string),
         });
         say!("{outcome}");
         return;

@@ -39,6 +39,8 @@ pub struct Observed {
     pub is_simulated: bool,
     /// The connection to the plant's process; without it the plant is lost.
     _remote: Option<Remote>,
+    /// Name and number of tasks of the native simulator's suite.
+    pub suite: Option<(String, usize)>,
     /// First observations of some initial states, with pictures where the card reads any.
     pub observations: Vec<Observation>,
 }
@@ -60,14 +62,16 @@ impl PlantChoice {
     pub fn observe(&self, card: &ModelCard) -> Result<Observed, Failure> {
         let has_pictures = card.images().next().is_some();
         let remote = self.remote.open()?;
-        let (mut plant, is_simulated): (Box<dyn Plant>, bool) = match &remote {
-            Some(remote) => (remote.claim_standing()?, false),
+        let (mut plant, suite): (Box<dyn Plant>, _) = match &remote {
+            Some(remote) => (remote.claim_standing()?, None),
             None => {
                 let suite = load_suite(&self.suite, None)?;
                 let plant = plant_for(&suite, std::slice::from_ref(card));
-                (Box::new(plant.map_err(|reason| failure(Exit::Input, reason))?), true)
+                let plant = plant.map_err(|reason| failure(Exit::Input, reason))?;
+                (Box::new(plant), Some((suite.name().to_owned(), suite.task_count())))
             }
         };
+        let is_simulated = suite.is_some();
         let starts = if is_simulated { STARTS } else { 1 };
         let mut observations = Vec::new();
         for initial_state in 0..starts {
@@ -80,7 +84,7 @@ impl PlantChoice {
                 .map_err(|reason| failure(Exit::Input, format!("{}: {reason}", self.name())))?;
             observations.push(observation);
         }
-        Ok(Observed { plant, is_simulated, _remote: remote, observations })
+        Ok(Observed { plant, is_simulated, suite, _remote: remote, observations })
     }
 
     /// Returns what the plant announces, with every camera.

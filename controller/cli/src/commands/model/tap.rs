@@ -1,6 +1,7 @@
 //! `aegis model tap`: makes a tensor of an ONNX file an output that a probe can read.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use aegis_files::{Written, shown};
 use aegis_policies::graph::{Graph, Pool};
@@ -37,6 +38,9 @@ pub struct TapArguments {
     /// 1e-2, for bfloat16 5e-2
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_drift: Option<f64>,
+    /// Milliseconds that one inference on a sample may take; the graph's loops are interrupted then
+    #[arg(long, value_name = "MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
+    deadline_ms: u64,
     /// Where the tapped model goes; for a model with weights in other files, a name in the model's folder
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -110,6 +114,7 @@ pub fn run(arguments: &TapArguments) -> Result<(), Failure> {
         name: arguments.name.as_deref(),
         shapes: arguments.shapes.iter().cloned().collect::<Shapes>(),
         max_drift: arguments.max_drift,
+        deadline: Duration::from_millis(arguments.deadline_ms),
     };
     let tapped = tap::tap(&onnx_runtime()?, &graph, &settings).or_exit(Exit::Input)?;
     write(&arguments.out, &tapped.bytes)?;

@@ -17,7 +17,7 @@ use crate::files::digest;
 use crate::library;
 use crate::origins::{ROLES, beside, check_ranges, of_policies, of_probe};
 use crate::scene_digests::scenes;
-use crate::study_loader::{check_chunks, onnx_library, probe, suite_of};
+use crate::study_loader::{check_chunks, check_tasks, onnx_library, probe, suite_of};
 
 /// Reads the plan, and digests every file that the plan names.
 pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
@@ -89,6 +89,7 @@ pub fn check_models(path: &Path, located: &Plan) -> Result<ProbeFile, Failure> {
         ModelCard::load(card).and_then(|card| card.check_weights()).or_exit(Exit::Input)?;
     }
     check_chunks(path, located)?;
+    check_tasks(path, located, &suite_of(located, path)?)?;
     probe(&located.models)
 }
 
