@@ -312,10 +312,10 @@ pub struct Served(pub Child);
 impl Served {
     /// Starts a command; returns it with its first line, by which it says that it serves.
     pub fn start(command: &mut Command) -> (Self, String) {
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut process = command.stdout(Stdio::piped()).spawn().expect("it starts");
+        let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
         let served = Self(process);
-        let ready = lines.map(Result::unwrap).next().expect("it says that it is ready");
+        let ready = lines.map(|line| line.expect("a line")).next().expect("it says that it is ready");
         (served, ready)
     }
 }
