@@ -276,3 +276,27 @@ fn a_policy_in_python_drives_in_real_time_and_its_end_is_a_safe_stop() {
     let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
     assert!(events.contains("nobody answers; has its process ended?"), "{events}");
 }
+
+#[test]
+fn the_template_is_served_and_checked_as_the_guide_says() {
+    let place = folder("served-template");
+    let port = free_port();
+    let endpoint = format!("tcp/127.0.0.1:{port}");
+    let template = repository().join("sim_bridge/link/python/serve_policy.py");
+    let mut command = Command::new(repository().join(".deps/python/bin/python"));
+    command.arg(template).args(["--name", "mine", "--listen", &endpoint]);
+    let (_process, ready) = Served::start(&mut command);
+    assert_eq!(ready, format!("serving mine at {endpoint}"));
+    let guide = std::fs::read_to_string(repository().join("docs/guide/python-policy.md")).unwrap();
+    for verb in
+        ["model card tcp/127.0.0.1:7450 --out mine.toml", "model check mine.toml --suite libero_spatial"]
+    {
+        assert!(guide.contains(&format!("aegis {verb}")), "{verb}");
+        let verb = verb.replace("tcp/127.0.0.1:7450", &endpoint);
+        let output = common::aegis().args(verb.split(' ')).current_dir(&place).output().unwrap();
+        let (said, error) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{verb}: {said}{error}");
+        assert!(verb.contains("card") || said.contains("asked twice: the same answer"), "{said}");
+    }
+}

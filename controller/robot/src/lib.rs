@@ -44,6 +44,6 @@ pub use plant_listener::PlantListener;
 pub use rerun_stream::Viewer;
 pub use robot::{Robot, RobotFile};
 pub use run::{BeginLog, End, Ended, Run, RunOptions, Watchers, stop};
-pub use served_policy::{ServedPolicy, connect, open_policy};
-pub use session::{RobotSession, Sending, SetupError, Unsent};
+pub use served_policy::{ServedPolicy, SetupError, connect, open_policy};
+pub use session::{RobotSession, Sending, Unsent};
 pub use worker::Worker;

@@ -11,7 +11,8 @@ use aegis_link::{Endpoint, RemotePolicy};
 use aegis_policies::served::{ServedContract, ServerSpec};
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
 
-use crate::session::SetupError;
+/// Error of opening a policy.
+pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A policy that another process on this machine serves, as its card describes it.
 pub struct ServedPolicy {

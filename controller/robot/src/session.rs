@@ -22,11 +22,8 @@ use crate::last_error::{LastError, Reporting};
 use crate::plant_listener::{PlantListener, Standing};
 use crate::robot::Robot;
 use crate::run_summary::histogram;
-use crate::served_policy::open_policy;
+use crate::served_policy::{SetupError, open_policy};
 use aegis_failure::{Exit, Failure, OrExit, failure};
-
-/// Error of opening a policy.
-pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Longest wait for both policies to warm up.
 const WARM_UP: Duration = Duration::from_secs(60);
