@@ -16,7 +16,7 @@ use crate::affine::Affine;
 use crate::external::{self, ExternalError};
 use crate::inputs::{ImageInput, Input, MaskInput, Numbers, TokensInput, VectorInput};
 use crate::layout::Layout;
-use crate::served::ServerSpec;
+use crate::server::ServerSpec;
 use crate::tokens::Vocabulary;
 
 /// Largest number of values of one tensor that a policy reads or returns.

@@ -29,6 +29,7 @@ mod rank;
 pub mod runtime;
 pub mod sample;
 pub mod served;
+pub mod server;
 pub mod session_options;
 mod signature;
 pub mod sketch;

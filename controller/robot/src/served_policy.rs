@@ -8,7 +8,8 @@ use aegis_core::{Inference, Observation, Policy, PolicyError, Schema};
 use aegis_link::access::Role;
 use aegis_link::policy::Place;
 use aegis_link::{Endpoint, RemotePolicy};
-use aegis_policies::served::{ServedContract, ServerSpec};
+use aegis_policies::served::ServedContract;
+use aegis_policies::server::ServerSpec;
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
 
 /// Error of opening a policy.
