@@ -201,7 +201,7 @@ fn a_policy_that_answers_differently_when_asked_twice_is_told_of() {
     let output = check.args(["model", "check"]).arg(&card).args(["--suite", "libero_10"]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        said.contains("asked twice: answers differ"),
+        said.contains("asked twice: answers differ when it is asked twice"),
         "{said}{}",
         String::from_utf8_lossy(&output.stderr)
     );

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_core::EpisodeKey;
 use aegis_core::policy::repeats;
-use aegis_core::{Plant, Probe, Rule, Start};
+use aegis_core::{Observation, Plant, Policy, PolicyError, Probe, Rule, Start};
 use aegis_experiments::episode::context::{EpisodeContext, EpisodeSettings};
 use aegis_experiments::episode::streams::Streams;
 use aegis_experiments::plan::Plan;
@@ -142,14 +142,9 @@ impl Study {
         if policy.reads_frames() {
             seen.frames = plant.frames().or_exit(Exit::Failed)?.into();
         }
-        if !repeats(&mut *policy, &seen, 0)
-            .map_err(|error| refused(format!("{}: {error}", card.display())))?
-        {
-            tell!(
-                "warning: {}: the policy answers differently when it is asked twice, so nothing that it does can be repeated, and \
-                 twins of an experiment differ; draw its noise from the seed of `reset`",
-                card.display()
-            );
+        let unlike = unlike(&mut *policy, &seen);
+        if let Some(how) = unlike.map_err(|error| refused(format!("{}: {error}", card.display())))? {
+            tell!("warning: {}: {how}", card.display());
         }
         Ok(())
     }
@@ -174,6 +169,31 @@ impl Study {
             probe: probe.clone(),
         })
     }
+}
+
+/// Asks a served policy repeatedly for one inference; returns in words how its answers differ, if they do.
+///
+/// # Errors
+/// As [`Policy::infer`].
+pub fn unlike(
+    policy: &mut dyn Policy,
+    observation: &Observation,
+) -> Result<Option<&'static str>, PolicyError> {
+    if !repeats(policy, observation, 0)? {
+        return Ok(Some(
+            "answers differ when it is asked twice, so nothing that it does can be repeated, and twins of an experiment differ; \
+             draw noise from the seed of `reset`, in a policy with `remembers = True`",
+        ));
+    }
+    if policy.remembers() {
+        return Ok(None);
+    }
+    policy.begin(0);
+    let (first, second) = (policy.infer(observation)?, policy.infer(observation)?);
+    Ok((first != second).then_some(
+        "it says that it does not remember, and answers the same question differently within an episode; several workers would mix \
+         their episodes: valid is `remembers = True`",
+    ))
 }
 
 /// Refuses models whose chunks have fewer actions than the plan's `gate.chunk_steps`, or not the suite's action width. `located` is

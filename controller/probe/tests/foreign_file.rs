@@ -102,8 +102,8 @@ fn the_file_says_so_and_a_contradiction_is_refused() {
     for (from, to, said) in [
         ("\"schema\":4", "\"schema\":3", "discovery.origin"),
         (
-            "\"slope\"",
-            "\"disagreement\":0.5,\"disagreement_return\":0.4,\"slope\"",
+            ",\"slope\"",
+            ",\"disagreement\":0.5,\"disagreement_return\":0.4,\"slope\"",
             "calibration.disagreement: found given",
         ),
         ("\"chunk_steps\":2,", "", "chunk_steps: found none; valid is given in a file of schema 4"),

@@ -44,7 +44,10 @@ pub fn connect(endpoint: &str) -> Result<zenoh::Session, SetupError> {
         let valid = "tcp/127.0.0.1:PORT, a process on this machine; `aegis serve-policy` serves a policy of another machine to a robot";
         format!("found {endpoint:?}; valid is {valid}")
     })?;
-    Ok(aegis_link::open_guarded(Role::Drive, &guarded, &[])?)
+    aegis_link::open_guarded(Role::Drive, &guarded, &[]).map_err(|_| {
+        let valid = "the endpoint of a process that serves a policy and is not stopped; start it first, as `python serve_policy.py`";
+        format!("found {endpoint:?}: cannot connect within 5 s; valid is {valid}").into()
+    })
 }
 
 impl ServedPolicy {

@@ -357,7 +357,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     assert!(error.contains("probe.json") && error.contains("scale: found 0"), "{error}");
     std::fs::write(&path, "{ \"schema\": 1 }").unwrap();
     let error = ProbeFile::load(&path, "abc", "action_tokens", 2).unwrap_err().to_string();
-    assert!(error.contains("schema: found 1; valid is 3, or 2"), "{error}");
+    assert!(error.contains("schema: found 1; valid is 3, 4 for rollouts of another program"), "{error}");
     std::fs::write(&path, "{ \"schema\": 2").unwrap();
     assert!(matches!(ProbeFile::load(&path, "abc", "action_tokens", 2), Err(ProbeFileError::Parse { .. })));
 }

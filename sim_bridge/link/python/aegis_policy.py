@@ -86,7 +86,9 @@ def check(policy) -> None:
     def is_whole(value, most, least=1):
         return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
-    if type(policy).infer is Policy.infer:
+    if not isinstance(policy, Policy):
+        raise TypeError(f"found {policy!r:.80}; valid is an object of a class that is a `Policy`")
+    if type(policy).infer is Policy.infer or not callable(policy.infer):
         raise TypeError(f"{name} has no method `infer`, which returns the actions for an observation")
     if not isinstance(policy.model, str) or not re.fullmatch(r"[0-9a-f]{64}", policy.model):
         refuse("model", policy.model, "the SHA-256 of its weights, 64 hexadecimal digits in lower case, as `digest(FILE)` gives")
@@ -99,19 +101,20 @@ def check(policy) -> None:
     texts = lambda found, most: (  # noqa: E731
         isinstance(found, list | tuple)
         and len(found) <= most
-        and all(isinstance(one, str) and 0 < len(one.encode()) <= TEXT for one in found)
+        and all(isinstance(one, str) and 0 < len(one.encode(errors="replace")) <= TEXT for one in found)
         and len(set(found)) == len(found)
     )
     if not texts(policy.names, WIDTH) or len(policy.names) not in (0, policy.width):
         refuse("names", policy.names, f"no names, or {policy.width} different ones, as the plant names its channels")
     if not texts(policy.features, FEATURES):
         refuse("features", policy.features, 'a list of different names, such as ["eef_position", "gripper_positions"]')
-    tokens, width = policy.activation if len(policy.activation) == 2 else (-1, -1)
+    pair = lambda found: isinstance(found, tuple | list) and len(found) == 2  # noqa: E731
+    tokens, width = policy.activation if pair(policy.activation) else (-1, -1)
     if (tokens, width) != (0, 0) and not (is_whole(tokens, COMPONENTS) and is_whole(width, ACTIVATION // max(tokens, 1))):
         refuse("activation", policy.activation, "(tokens, values per token), or (0, 0) for a policy without one")
     sizes = policy.cameras.items() if isinstance(policy.cameras, dict) else [("", ())]
     for camera, size in sizes:
-        if not isinstance(camera, str) or len(size) != 2 or not all(is_whole(one, 4096) for one in size):
+        if not isinstance(camera, str) or not 0 < len(camera.encode(errors="replace")) <= 128 or not pair(size) or not all(is_whole(one, 4096) for one in size):
             refuse("cameras", policy.cameras, 'a map such as {"agentview": (128, 128)}: height and width by camera')
     if len(sizes) > CAMERAS:
         refuse("cameras", policy.cameras, f"at most {CAMERAS}")
@@ -139,6 +142,8 @@ class PolicyHost:
     faults: list = field(default_factory=list)  # Tracebacks that nobody has been told of.
 
     def __post_init__(self):
+        if not callable(self.make):
+            raise TypeError(f"found {self.make!r:.80}; valid is a class that is a `Policy`, or a function that returns one")
         self.first = self.make()
         check(self.first)
 
@@ -214,12 +219,16 @@ class PolicyHost:
 
     def _returned(self, policy: Policy, found) -> tuple:
         name = type(policy).__name__
+        if isinstance(found, tuple) and len(found) != 2:
+            raise Refusal(f"{name}.infer: found a tuple of {len(found)}; valid are the actions, or (actions, activation)")
         actions, activation = found if isinstance(found, tuple) else (found, None)
         actions = array(f"{name}.infer: actions", actions, (policy.horizon, policy.width))
-        if policy.activation == (0, 0):
+        if tuple(policy.activation) == (0, 0):
             if activation is not None:
                 raise Refusal(f"{name}.infer: found an activation; valid is none, or `activation = (tokens, width)` of the class")
             return actions, []
+        if activation is None:
+            raise Refusal(f"{name}.infer: found no activation; valid is (actions, activation), or `activation = (0, 0)` of the class")
         tokens, width = policy.activation
         shape = (width,) if tokens == 1 and numpy.ndim(activation) == 1 else (tokens, width)
         return actions, array(f"{name}.infer: activation", activation, shape)
@@ -231,8 +240,11 @@ class Refusal(Exception):
 
 def array(what: str, found, shape: tuple) -> list:
     """Returns numbers of this shape as a flat list of float32. Raises Refusal for another shape and for what is no number."""
-    found = found.detach().cpu().numpy() if hasattr(found, "detach") else found
+    found = found.detach().float().cpu().numpy() if hasattr(found, "detach") else found
     try:
+        # Complex numbers, texts and times would become other numbers, and a masked array would lose its mask.
+        if found is None or isinstance(found, numpy.ma.MaskedArray) or numpy.asarray(found).dtype.kind not in "fiub":
+            raise TypeError
         values = numpy.asarray(found, dtype=numpy.float32)
     except (TypeError, ValueError):
         raise Refusal(f"{what}: found {found!r:.80}; valid are numbers of shape {shape}") from None

@@ -101,7 +101,13 @@ class Answers(unittest.TestCase):
     def test_what_a_module_returns_wrongly_is_refused_and_its_errors_end_nothing(self):
         for returned, words in (
             (numpy.zeros((3, 3)), "actions: found shape (3, 3); valid is (2, 3)"),
-            ((numpy.zeros((2, 3)), None), "activation: found"),
+            ((numpy.zeros((2, 3)), None), "infer: found no activation"),
+            (numpy.zeros((2, 3)), "infer: found no activation"),
+            (None, "actions: found None; valid are numbers of shape (2, 3)"),
+            ((1, 2, 3), "infer: found a tuple of 3"),
+            (numpy.zeros((2, 3), complex), "actions: found array"),
+            ([["0.5"] * 3] * 2, "valid are numbers"),
+            (numpy.ma.masked_array(numpy.zeros((2, 3)), True), "valid are numbers"),
             ((numpy.zeros((2, 3)), numpy.zeros(3)), "activation: found shape (3,)"),
             ("zeros", "actions: found 'zeros'; valid are numbers of shape (2, 3)"),
         ):
@@ -123,12 +129,19 @@ class Answers(unittest.TestCase):
             ("names", ["a"]),
             ("features", ["joints", "joints"]),
             ("activation", (1, 0)),
+            ("activation", None),
             ("cameras", {"front": (0, 2)}),
+            ("cameras", {"front": 128}),
+            ("cameras", {"": (1, 2)}),
+            ("features", ["a" * 600]),
             ("remembers", 1),
         ):
             broken = type("Broken", (Toy,), {attribute: value})
             with self.assertRaisesRegex(TypeError, rf"Broken\.{attribute}: found .*; valid is"):
                 check(broken())
+        for make in (lambda: None, Toy()):
+            with self.assertRaisesRegex(TypeError, "valid is"):
+                PolicyHost(make)
         with self.assertRaisesRegex(TypeError, "has no method `infer`"):
             check(type("Silent", (Policy,), {"model": "a" * 64})())
 

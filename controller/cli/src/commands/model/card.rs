@@ -34,7 +34,8 @@ pub struct CardArguments {
 /// Runs `aegis model card`.
 pub fn run(arguments: &CardArguments) -> Result<(), Failure> {
     let given = arguments.model.to_string_lossy();
-    if given.starts_with("tcp/") && !arguments.model.exists() {
+    let is_endpoint = ["tcp/", "tls/", "udp/"].iter().any(|carrier| given.starts_with(carrier));
+    if is_endpoint && !arguments.model.exists() {
         if let Some(out) = &arguments.out {
             check_absent(out)?;
         }
