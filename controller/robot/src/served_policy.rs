@@ -19,7 +19,7 @@ pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
 pub struct ServedPolicy {
     contract: ServedContract,
     remote: RemotePolicy,
-    /// The connection; without it nobody answers.
+    /// The Zenoh session of `remote`, kept open until the policy is dropped.
     _session: zenoh::Session,
 }
 
@@ -37,7 +37,7 @@ pub fn open_policy(runtime: &OnnxRuntime, card: &Path) -> Result<Box<dyn Policy>
 /// Connects to the process at an endpoint that serves policies.
 ///
 /// # Errors
-/// An endpoint that is not on this machine, and one at which nobody listens.
+/// An endpoint that is invalid or on another machine, or at which no process accepts the connection within 5 seconds.
 pub fn connect(endpoint: &str) -> Result<zenoh::Session, SetupError> {
     let parsed: Endpoint = endpoint.parse()?;
     let guarded = parsed.guard(false, None).map_err(|_| {

@@ -80,8 +80,7 @@ def serve(
     milliseconds, 1 to 60000. Raises SystemExit, which states what is wrong with the plant, the name, the endpoint, the
     timeout or a key file, that the name is already served, or that the plant's `stop` did not succeed at the end.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise SystemExit(f"--name: {name!r}: valid are 1 to 64 letters, digits, `_` and `-`")
+    check_name(name)
     guard(listen, allow_plaintext_network, keys)
     check_timeout(command_timeout)
     try:
@@ -96,11 +95,7 @@ def serve(
         # reads this variable when it is first used. Over TCP two threads stay: reading must continue while a sender waits.
         os.environ.setdefault("ZENOH_RUNTIME", "(rx: (handover: tx))")
     host = Host(secrets.randbits(64), plant, command_timeout * 1_000_000)
-    try:
-        session = zenoh.open(config(listen, keys, name))
-    except zenoh.ZError as error:
-        which = f" with the keys in {keys}" if keys is not None else ""
-        raise SystemExit(f"--listen: {listen}: cannot listen there{which} within 5 s (is it taken?): {error}") from None
+    session = listening(listen, keys, name)
     try:
         run(session, f"aegis/{name}", host, told, lambda: say(f"serving {name} at {listen}", sys.stdout))
     finally:
@@ -109,6 +104,21 @@ def serve(
             bring_to_stand(host, name)
         finally:
             session.close()
+
+
+def check_name(name: str) -> None:
+    """Raises SystemExit for a name that cannot be part of a key."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise SystemExit(f"--name: {name!r}: valid are 1 to 64 letters, digits, `_` and `-`")
+
+
+def listening(listen: str, keys: str | None, name: str) -> zenoh.Session:
+    """Opens a session that listens at an endpoint. Raises SystemExit where it cannot."""
+    try:
+        return zenoh.open(config(listen, keys, name))
+    except zenoh.ZError as error:
+        which = f" with the keys in {keys}" if keys is not None else ""
+        raise SystemExit(f"--listen: {listen}: cannot listen there{which} within 5 s (is it taken?): {error}") from None
 
 
 def check_timeout(milliseconds: int) -> None:

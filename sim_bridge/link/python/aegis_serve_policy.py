@@ -2,13 +2,10 @@
 
 import argparse
 import queue
-import re
 import sys
 
-import zenoh
-
 from aegis_access import guard
-from aegis_link import config, put, say, signals_to_end, warn
+from aegis_link import check_name, listening, put, say, signals_to_end, warn
 from aegis_policy import PolicyHost
 
 WAIT = 0.1  # Seconds between two looks for a signal.
@@ -27,18 +24,14 @@ def arguments(parser: argparse.ArgumentParser, name: str) -> dict:
 def serve(make, name: str, listen: str = "tcp/127.0.0.1:7450") -> None:
     """Serves the policy that `make` returns until a signal arrives. Prints one line once it can be asked. Must be called on the main
     thread. Raises SystemExit, which says what is wrong with the policy, the name or the endpoint."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise SystemExit(f"--name: {name!r}: valid are 1 to 64 letters, digits, `_` and `-`")
+    check_name(name)
     guard(listen)
     told = signals_to_end()
     try:
         host = PolicyHost(make)
     except TypeError as error:
         raise SystemExit(str(error)) from None
-    try:
-        session = zenoh.open(config(listen, None, name))
-    except zenoh.ZError as error:
-        raise SystemExit(f"--listen: {listen}: cannot listen there within 5 s (is it taken?): {error}") from None
+    session = listening(listen, None, name)
     try:
         run(session, f"aegis/{name}/policy/own", host, told, lambda: say(f"serving {name} at {listen}", sys.stdout))
     finally:
