@@ -121,13 +121,8 @@ struct Columns {
 /// # Errors
 /// A file that cannot be read or is of another kind, and the first invalid column or row: rows count from 0.
 pub fn read(path: &Path, grid: StepGrid, known: Option<&Tasks>) -> Result<ForeignRollouts, RolloutFileError> {
-    let io = |reason: String| RolloutFileError::Read { path: path.to_owned(), reason };
-    let invalid = |(field, found, valid): Complaint| RolloutFileError::Invalid {
-        path: path.to_owned(),
-        field,
-        found,
-        valid,
-    };
+    let io = |reason: String| RolloutFileError::unread(path, reason);
+    let invalid = |complaint: Complaint| RolloutFileError::invalid(path, complaint);
     let mut first = [0; 4];
     let mut file = open_file(path).map_err(|error| io(error.to_string()))?;
     let begun = file.read(&mut first).map_err(|error| io(error.to_string()))?;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use read::read;
 
+use crate::columns::Complaint;
 use crate::origin::{Origin, Starts};
 use crate::parquet_file::{bytes, list};
 use crate::rollout::{Boundary, Chunks, Rollout, digest};
@@ -122,6 +123,16 @@ pub enum RolloutFileError {
         /// Description of the valid values.
         valid: String,
     },
+}
+
+impl RolloutFileError {
+    pub(crate) fn unread(path: &Path, reason: String) -> Self {
+        Self::Read { path: path.to_owned(), reason }
+    }
+
+    pub(crate) fn invalid(path: &Path, (field, found, valid): Complaint) -> Self {
+        Self::Invalid { path: path.to_owned(), field, found, valid }
+    }
 }
 
 /// Writes the rollouts atomically.

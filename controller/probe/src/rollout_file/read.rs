@@ -40,13 +40,8 @@ const COLUMNS: [&str; 9] = [
 /// # Errors
 /// A file that cannot be read or is not a Parquet file, and the first invalid column, row or metadata key.
 pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError> {
-    let io = |reason: String| RolloutFileError::Read { path: path.to_owned(), reason };
-    let invalid = |(field, found, valid): Complaint| RolloutFileError::Invalid {
-        path: path.to_owned(),
-        field,
-        found,
-        valid,
-    };
+    let io = |reason: String| RolloutFileError::unread(path, reason);
+    let invalid = |complaint: Complaint| RolloutFileError::invalid(path, complaint);
     let damaged = |what: String| io(format!("{DAMAGED} ({what})"));
     let builder = open(path).map_err(io)?;
     let names: Vec<&String> = builder.schema().fields().iter().map(|field| field.name()).collect();
