@@ -29,8 +29,10 @@ mod scene_resolver;
 #[cfg_attr(not(feature = "robot"), path = "served_absent.rs")]
 mod served;
 mod study_loader;
+mod suites;
 #[path = "../../../xtask/src/system.rs"]
 mod system;
+mod world;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

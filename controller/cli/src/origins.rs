@@ -10,12 +10,13 @@ use aegis_probe::Models;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::origin::{Judged, Origin, Statement, Use, check, check_parts, check_suites};
 use aegis_probe::origin_file::{ORIGINS, Origins, of_card, resolved};
-use aegis_sim::{Suite, published};
+use aegis_sim::published;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::{digest, text};
-use crate::scene_digests::{installed, scenes};
-use crate::study_loader::installed_suites;
+use crate::scene_digests::installed;
+use crate::suites::installed_suites;
+use crate::world::World;
 
 /// Returns what a model card states about the starts of the model's training. Where the card states none, the statements of
 /// the `origins.toml` beside it are returned instead. `name` is the card's name in statements and errors.
@@ -136,12 +137,12 @@ fn with_scenes(statements: &[Statement], plan: &Plan) -> Result<Vec<Statement>, 
 /// that thresholds were set on may be in the precondition's range.
 pub fn check_ranges(
     (path, plan): (&Path, &Plan),
-    suite: &Suite,
+    world: &World,
     statements: &[Statement],
     also: Option<&str>,
 ) -> Result<(), Failure> {
-    let tasks = plan.task_list(suite.task_count());
-    let recorded = tasks.iter().filter_map(|task| suite.initial_state_count(*task)).max().unwrap_or(0);
+    let tasks = plan.task_list(world.task_count());
+    let recorded = tasks.iter().filter_map(|task| world.initial_state_count(*task)).max().unwrap_or(0);
     let refused =
         |error: &dyn std::fmt::Display| failure(Exit::Input, format!("{}: {error}", path.display()));
     let here = installed_suites();
@@ -157,7 +158,7 @@ pub fn check_ranges(
     // digest of its scenes, which may be the plan's scenes under another name.
     let aliased = |origin: &Origin| origin.suite != plan.suite && origin.suite_sha256.is_some();
     let compared = statements.iter().filter_map(|statement| statement.origin.as_ref()).any(aliased);
-    let suite_sha256 = if compared { Some(scenes(&plan.suite)?.content_sha256()) } else { None };
+    let suite_sha256 = if compared { Some(world.scenes(plan)?.content_sha256()) } else { None };
     let named = plan.ranges.named();
     let judged = |name: &str| {
         let found = named.iter().find(|(known, _)| *known == name);
@@ -166,7 +167,7 @@ pub fn check_ranges(
             suite: &plan.suite,
             suite_sha256: suite_sha256.as_deref(),
             tasks: &tasks,
-            task_count: suite.task_count(),
+            task_count: world.task_count(),
             share: *share,
             sample_seed: plan.sample_seed,
             recorded,

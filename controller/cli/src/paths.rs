@@ -1,7 +1,9 @@
 //! Finds the files that ship with this program: in the release that the program lies in, or in the repository that it was
-//! built from.
+//! built from; and the cache folder.
 
 use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure, failure};
 
 /// Returns the path in an environment variable. An empty value counts as unset, because shell scripts clear a variable by
 /// setting it to the empty string.
@@ -21,4 +23,12 @@ pub fn beside(path: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?.canonicalize().ok()?;
     let found = program.parent()?.parent()?.join(path);
     found.exists().then_some(found)
+}
+
+/// Returns the cache folder: `AEGIS_CACHE`, or `aegis` in the user's cache folder.
+pub fn cache_folder() -> Result<PathBuf, Failure> {
+    variable("AEGIS_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("aegis")))
+        .or_else(|| variable("HOME").map(|home| home.join(".cache/aegis")))
+        .ok_or_else(|| failure(Exit::Setup, "no cache folder: set AEGIS_CACHE or HOME"))
 }

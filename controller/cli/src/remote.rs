@@ -14,7 +14,7 @@ use clap::Args;
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 
 /// Arguments of every command that can drive plants of another process.
-#[derive(Args)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct RemoteArguments {
     /// Drive plants that another process serves, at this Zenoh endpoint, instead of simulating here
     #[arg(long, value_name = "tcp|tls/HOST:PORT", requires = "plant")]
@@ -101,6 +101,14 @@ fn read_and_write_on_one_thread() -> Result<(), Failure> {
     Err(failure(Exit::Failed, what))
 }
 
+/// What a plant says of itself when it is claimed.
+pub struct Described {
+    /// Number of tasks.
+    pub tasks: usize,
+    /// Control period, nanoseconds.
+    pub period_ns: u64,
+}
+
 /// A session with the plants of another process.
 pub struct Remote {
     session: zenoh::Session,
@@ -111,6 +119,11 @@ impl RemoteArguments {
     /// Returns the first plant and its endpoint in words; `None` where `--connect` was not given.
     pub fn named(&self) -> Option<String> {
         Some(format!("{} at {}", self.plant.first()?, self.connect.as_ref()?))
+    }
+
+    /// Returns the number of plants that were named.
+    pub fn count(&self) -> usize {
+        self.plant.len()
     }
 
     /// Connects to the endpoint; returns `None` where `--connect` was not given.
@@ -124,14 +137,9 @@ impl RemoteArguments {
 }
 
 impl Remote {
-    /// Returns the number of plants.
-    pub fn count(&self) -> usize {
-        self.plants.len()
-    }
-
     /// Claims the plant of one worker, in lock-step.
     pub fn claim(&self, worker: usize) -> Result<Box<dyn Plant>, SetupError> {
-        self.claim_as(&self.plants[worker % self.plants.len()], Mode::LockStep)
+        Ok(Box::new(self.claim_as(&self.plants[worker % self.plants.len()], Mode::LockStep)?))
     }
 
     /// Claims the only plant at its own rate, in which it stands still without commands.
@@ -139,6 +147,23 @@ impl Remote {
     /// # Errors
     /// There is more than one plant, or it cannot be claimed.
     pub fn claim_standing(&self) -> Result<Box<dyn Plant>, Failure> {
+        let claimed = self.claim_as(self.only()?, Mode::FreeRunning);
+        Ok(Box::new(claimed.map_err(|error| failure(Exit::Failed, error.to_string()))?))
+    }
+
+    /// Claims the only plant, in lock-step, and returns what it says of itself.
+    ///
+    /// # Errors
+    /// As [`Self::claim_standing`].
+    pub fn claim_described(&self) -> Result<(Box<dyn Plant>, Described), Failure> {
+        let claimed = self.claim_as(self.only()?, Mode::LockStep);
+        let plant = claimed.map_err(|error| failure(Exit::Failed, error.to_string()))?;
+        let said = plant.claimed();
+        let described = Described { tasks: said.tasks as usize, period_ns: said.period_ns };
+        Ok((Box::new(plant), described))
+    }
+
+    fn only(&self) -> Result<&str, Failure> {
         let [name] = &self.plants[..] else {
             let found = self.plants.join(", ");
             return Err(failure(
@@ -146,12 +171,11 @@ impl Remote {
                 format!("--plant: found {found}; this verb looks at one plant; name one"),
             ));
         };
-        self.claim_as(name, Mode::FreeRunning).map_err(|error| failure(Exit::Failed, error.to_string()))
+        Ok(name)
     }
 
-    fn claim_as(&self, name: &str, mode: Mode) -> Result<Box<dyn Plant>, SetupError> {
+    fn claim_as(&self, name: &str, mode: Mode) -> Result<ZenohPlant, SetupError> {
         let controller = format!("aegis, process {}", std::process::id());
-        let plant = ZenohPlant::claim(&self.session, name, &controller, mode, Timeouts::default())?;
-        Ok(Box::new(plant))
+        Ok(ZenohPlant::claim(&self.session, name, &controller, mode, Timeouts::default())?)
     }
 }

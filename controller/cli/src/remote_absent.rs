@@ -13,8 +13,16 @@ use crate::exit::{Exit, Failure, failure};
 const ABSENT: [&str; 6] = ["bench", "keys", "operate", "run", "serve-policy", "sim serve"];
 
 /// The arguments for remote plants; without the feature there are none.
-#[derive(Args)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct RemoteArguments {}
+
+/// What a plant says of itself when it is claimed.
+pub struct Described {
+    /// Number of tasks.
+    pub tasks: usize,
+    /// Control period, nanoseconds.
+    pub period_ns: u64,
+}
 
 /// A set of remote plants. Without the feature no value of this type exists.
 pub struct Remote(Infallible);
@@ -25,6 +33,11 @@ impl RemoteArguments {
         None
     }
 
+    /// Returns zero: without the feature there are no remote plants.
+    pub fn count(&self) -> usize {
+        0
+    }
+
     /// Returns `None`: without the feature there are no remote plants.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
         Ok(None)
@@ -32,13 +45,13 @@ impl RemoteArguments {
 }
 
 impl Remote {
-    /// Returns the number of plants.
-    pub fn count(&self) -> usize {
+    /// Claims the plant of one worker.
+    pub fn claim(&self, _worker: usize) -> Result<Box<dyn Plant>, SetupError> {
         match self.0 {}
     }
 
-    /// Claims the plant of one worker.
-    pub fn claim(&self, _worker: usize) -> Result<Box<dyn Plant>, SetupError> {
+    /// Claims the only plant, in lock-step.
+    pub fn claim_described(&self) -> Result<(Box<dyn Plant>, Described), Failure> {
         match self.0 {}
     }
 

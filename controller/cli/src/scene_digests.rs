@@ -6,7 +6,7 @@ use aegis_experiments::plan::registration::Scenes;
 
 use crate::exit::{Exit, Failure, failure};
 use crate::files::digest;
-use crate::study_loader::{installed_scenes, scenes_folder};
+use crate::suites::{installed_scenes, scenes_folder};
 
 /// Digests every file in the folder of a suite's scenes.
 pub fn scenes(suite: &str) -> Result<Scenes, Failure> {

@@ -7,7 +7,7 @@ use aegis_recorder::SceneResolver;
 use aegis_recorder::snapshots::PlantSnapshot;
 use aegis_sim::{LiberoPlant, Suite};
 
-use crate::study_loader::{installed_suites, load_suite};
+use crate::suites::{installed_suites, load_suite};
 
 /// Finder of scenes among the suites that are installed on this machine.
 #[derive(Default)]

@@ -2,8 +2,8 @@
 //! Builds the plants and the episode contexts of worker threads, and finds the ONNX Runtime library, the scenes and the
 //! cache.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use aegis_core::EpisodeKey;
 use aegis_core::policy::repeats;
@@ -16,16 +16,16 @@ use aegis_policies::card::{ActivationSpec, ModelCard};
 use aegis_policies::{OnnxPolicy, OnnxRuntime, ProviderChoice};
 use aegis_probe::file::ProbeFile;
 use aegis_probe::{Models, StateRange};
-use aegis_sim::{Cameras, LiberoPlant, NULL_ACTION, Suite};
+use aegis_sim::{Cameras, LiberoPlant, Suite};
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 use crate::host::HostArguments;
-use crate::paths::{beside, shipped, variable};
+use crate::paths::{beside, cache_folder, shipped, variable};
+use crate::remote::{Remote, RemoteArguments};
 use crate::served::open_policy;
+use crate::world::{AnnouncedPlant, World};
 
-/// Longest name of a suite.
-const MOST_NAME: usize = 128;
 /// Version of the ONNX Runtime library that setup places in the cache.
 const ONNX_RUNTIME: &str = "1.32.0";
 
@@ -40,6 +40,8 @@ pub struct StudyArguments {
     pub workers: usize,
     #[command(flatten)]
     pub host: HostArguments,
+    #[command(flatten)]
+    pub remote: RemoteArguments,
 }
 
 pub fn default_workers() -> usize {
@@ -52,21 +54,72 @@ pub struct Study {
     pub path: PathBuf,
     /// The plan's settings, with model paths resolved against the plan's folder.
     pub plan: Plan,
-    /// The scenes of the plan's suite.
-    pub suite: Suite,
+    /// The plan's suite.
+    pub world: World,
     /// The ONNX Runtime library.
     pub runtime: OnnxRuntime,
+    /// Worker threads that were asked for.
+    workers: usize,
+    /// Where another process serves the plants, where one does.
+    place: RemoteArguments,
+    /// The session with that process, opened for the first plant.
+    remote: OnceLock<Result<Option<Remote>, String>>,
 }
 
 impl Study {
-    /// Reads the plan, loads its scenes, and loads the ONNX Runtime library.
+    /// Reads the plan, loads its suite, and loads the ONNX Runtime library.
+    ///
+    /// # Errors
+    /// Files that are missing or not valid; `--connect` for a plan whose suite is simulated here, because nothing could say that
+    /// the plants there are those of the registered scenes.
     pub fn open(arguments: &StudyArguments) -> Result<Self, Failure> {
+        let study = Self::open_anywhere(arguments)?;
+        if let (World::Native(suite), Some(there)) = (&study.world, study.place.named()) {
+            return Err(failure(
+                Exit::Input,
+                format!(
+                    "--connect: found {there}; valid is none, because the plan's suite {} is simulated here; `aegis demo` drives it \
+                     elsewhere, and a plan with a `plant` is about plants of another process",
+                    suite.name()
+                ),
+            ));
+        }
+        Ok(study)
+    }
+
+    /// Does the same as [`Self::open`] for a verb of which no claim is made: with `--connect`, its plants are those of another
+    /// process, whatever the suite.
+    pub fn open_anywhere(arguments: &StudyArguments) -> Result<Self, Failure> {
         let path = arguments.plan.clone().unwrap_or_else(shipped_plan);
         let host = arguments.host.settings()?;
         let plan = Plan::load(&path).or_exit(Exit::Input)?;
-        let suite = suite_of(&plan, &path)?;
+        let world = World::checked(&plan, &path)?;
         let runtime = onnx_runtime()?.with_settings(host).or_exit(Exit::Input)?;
-        Ok(Self { path, plan, suite, runtime })
+        let (workers, place) = (arguments.workers, arguments.remote.clone());
+        Ok(Self { path, plan, world, runtime, workers, place, remote: OnceLock::new() })
+    }
+
+    /// Returns the number of worker threads: one for each plant where another process serves them.
+    pub fn workers(&self) -> usize {
+        match self.place.count() {
+            0 => self.workers,
+            plants => plants,
+        }
+    }
+
+    /// Returns the scenes of a plan whose suite is simulated here; `what` needs them.
+    pub fn scenes(&self, what: &str) -> Result<&Suite, Failure> {
+        match &self.world {
+            World::Native(suite) => Ok(suite),
+            World::Served(suite) => Err(failure(
+                Exit::Input,
+                format!(
+                    "{}: plant: found the plant file of {}; valid is none, because {what} needs a suite that is simulated here",
+                    self.path.display(),
+                    suite.suite
+                ),
+            )),
+        }
     }
 
     /// Returns the paths of the plan, the weak card, the strong card and the probe.
@@ -83,7 +136,7 @@ impl Study {
 
     /// Returns the indices, within the suite, of the plan's tasks.
     pub fn tasks(&self) -> Vec<usize> {
-        self.plan.task_list(self.suite.task_count())
+        self.plan.task_list(self.world.task_count())
     }
 
     /// Returns the weak policy's card and the activation that the probe reads.
@@ -108,7 +161,7 @@ impl Study {
             ask_strong: false,
             sensor: self.plan.sensor,
             settle_steps: self.plan.settle_steps,
-            null_action: NULL_ACTION.to_vec(),
+            null_action: self.world.null_action(),
             streams: Streams::new(self.plan.master_seed),
             fork: true,
         }
@@ -116,8 +169,8 @@ impl Study {
 
     /// Checks both policies' chunks and opens both models once, so that a bad model ends the verb before the first episode.
     pub fn check_models(&self) -> Result<(), Failure> {
-        check_chunks(&self.path, &self.plan)?;
-        check_tasks(&self.path, &self.plan, &self.suite)?;
+        check_chunks(&self.path, &self.plan, &self.world)?;
+        check_tasks(&self.path, &self.plan, &self.world)?;
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
             if ModelCard::load(card).or_exit(Exit::Input)?.server.is_some() {
                 self.check_served(card)?;
@@ -136,7 +189,7 @@ impl Study {
     fn check_served(&self, card: &Path) -> Result<(), Failure> {
         let refused = |reason: String| failure(Exit::Input, reason);
         let mut policy = open_policy(&self.runtime, card).map_err(|error| refused(error.to_string()))?;
-        let mut plant = self.plant().map_err(|error| refused(error.to_string()))?;
+        let mut plant = self.plant(0).map_err(|error| refused(error.to_string()))?;
         let task = self.tasks().first().copied().unwrap_or(0);
         let mut seen = plant.reset(Start { task, initial_state: 0 }).or_exit(Exit::Input)?;
         if policy.reads_frames() {
@@ -149,15 +202,34 @@ impl Study {
         Ok(())
     }
 
-    /// Builds the context of one worker's episodes, with a new plant.
-    pub fn context(&self, probe: &Probe) -> Result<EpisodeContext, SetupError> {
-        self.parties_around(Box::new(self.plant()?), probe)
+    /// Builds the context of one worker's episodes, with a plant of its own.
+    pub fn context(&self, worker: usize, probe: &Probe) -> Result<EpisodeContext, SetupError> {
+        self.parties_around(self.plant(worker)?, probe)
     }
 
-    /// Builds a plant with the cameras that the plan's policies read.
-    pub fn plant(&self) -> Result<LiberoPlant, SetupError> {
+    /// Returns the plant of one worker: a simulator with the cameras that the plan's policies read, or a plant that another process
+    /// serves.
+    pub fn plant(&self, worker: usize) -> Result<Box<dyn Plant>, SetupError> {
+        let remote = self.remote.get_or_init(|| self.place.open().map_err(|error| error.to_string()));
+        match (&self.world, remote.as_ref().map_err(Clone::clone)?) {
+            (World::Native(suite), None) => Ok(Box::new(self.simulator(suite)?)),
+            (World::Native(_), Some(remote)) => remote.claim(worker),
+            (World::Served(suite), Some(remote)) => {
+                Ok(Box::new(AnnouncedPlant { plant: remote.claim(worker)?, suite: suite.clone() }))
+            }
+            (World::Served(suite), None) => Err(format!(
+                "--connect: missing; the plants of {} are in another process: valid is --connect tcp/HOST:PORT --plant NAME, with a \
+                 --plant for each worker",
+                suite.suite
+            )
+            .into()),
+        }
+    }
+
+    /// Builds a simulator of the plan's suite with the cameras that its policies read.
+    pub fn simulator(&self, suite: &Suite) -> Result<LiberoPlant, SetupError> {
         let models = &self.plan.models;
-        Ok(plant_for(&self.suite, &[ModelCard::load(&models.weak)?, ModelCard::load(&models.strong)?])?)
+        Ok(plant_for(suite, &[ModelCard::load(&models.weak)?, ModelCard::load(&models.strong)?])?)
     }
 
     /// Builds the context of one worker's episodes, with a plant that the caller made.
@@ -198,8 +270,8 @@ pub fn unlike(
 
 /// Refuses models whose chunks have fewer actions than the plan's `gate.chunk_steps`, or not the suite's action width. `located` is
 /// the plan with resolved model paths; `path` is the plan's file, which errors name.
-pub fn check_chunks(path: &Path, located: &Plan) -> Result<(), Failure> {
-    let (plan, width) = (path.display(), NULL_ACTION.len());
+pub fn check_chunks(path: &Path, located: &Plan, world: &World) -> Result<(), Failure> {
+    let (plan, width) = (path.display(), world.null_action().len());
     for card in [&located.models.weak, &located.models.strong] {
         let chunk = ModelCard::load(card).or_exit(Exit::Input)?.chunk;
         let (card, steps) = (card.display(), located.gate.chunk_steps);
@@ -221,11 +293,11 @@ pub fn check_chunks(path: &Path, located: &Plan) -> Result<(), Failure> {
 
 /// Refuses models that have no class for a task of the plan. `located` is the plan with resolved model paths; `path` is the
 /// plan's file, which errors name.
-pub fn check_tasks(path: &Path, located: &Plan, suite: &Suite) -> Result<(), Failure> {
-    let tasks = located.task_list(suite.task_count());
+pub fn check_tasks(path: &Path, located: &Plan, world: &World) -> Result<(), Failure> {
+    let tasks = located.task_list(world.task_count());
     [&located.models.weak, &located.models.strong].into_iter().try_for_each(|card| {
         let card = ModelCard::load(card).or_exit(Exit::Input)?;
-        knows_tasks(&card, &tasks, &format!("{} runs", path.display()), suite.name())
+        knows_tasks(&card, &tasks, &format!("{} runs", path.display()), world.name())
     })
 }
 
@@ -233,17 +305,6 @@ pub fn check_tasks(path: &Path, located: &Plan, suite: &Suite) -> Result<(), Fai
 pub fn knows_tasks(card: &ModelCard, tasks: &[usize], runs: &str, suite: &str) -> Result<(), Failure> {
     let Some(largest) = tasks.iter().copied().max() else { return Ok(()) };
     card.check_task(largest, &format!("{runs} task {largest} of suite {suite}")).or_exit(Exit::Input)
-}
-
-/// Loads the scenes of a plan's suite, and checks that they have every task and every start that the plan names.
-pub fn suite_of(plan: &Plan, path: &Path) -> Result<Suite, Failure> {
-    check_suite_name(&plan.suite).map_err(|error| error.prefixed(path.display()))?;
-    let suite = load_suite(&plan.suite, plan.sample_seed)?;
-    plan.check_tasks(path, suite.task_count()).or_exit(Exit::Input)?;
-    let tasks = plan.task_list(suite.task_count());
-    let counts = tasks.into_iter().filter_map(|task| suite.initial_state_count(task));
-    plan.check_starts(path, counts.min().unwrap_or(0)).or_exit(Exit::Input)?;
-    Ok(suite)
 }
 
 fn watched(models: &Models) -> Result<(ModelCard, ActivationSpec), Failure> {
@@ -326,90 +387,4 @@ pub fn onnx_library() -> Result<PathBuf, Failure> {
 /// Returns the path of the demo's plan, which ships with this program.
 pub fn shipped_plan() -> PathBuf {
     shipped("experiments/demo.toml")
-}
-
-/// Returns the folder in which a suite's scenes are expected: the one that `AEGIS_SCENES` names, else the one in the
-/// release that this program lies in, else the one in the cache.
-pub fn scenes_folder(name: &str) -> Result<PathBuf, Failure> {
-    if let Some(scenes) = variable("AEGIS_SCENES") {
-        return Ok(scenes);
-    }
-    installed_scenes(name)
-}
-
-/// Returns the folder in which setup, or the release, puts a suite's scenes.
-pub fn installed_scenes(name: &str) -> Result<PathBuf, Failure> {
-    let released = beside(&format!("share/aegis/scenes/{name}"));
-    released.map_or_else(|| Ok(cache_folder()?.join("scenes").join(name)), Ok)
-}
-
-/// Returns the names of the suites whose scenes setup, or the release, has put on this machine, sorted.
-pub fn installed_suites() -> Vec<String> {
-    let folder = installed_scenes("").ok().and_then(|folder| std::fs::read_dir(folder).ok());
-    let names = folder.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    // Beside the suites are the folders that their names point to, whose own names have a digest at the end.
-    let is_suite = |name: &String| {
-        installed_scenes(name).is_ok_and(|folder| Suite::name_in(&folder).is_ok_and(|found| found == *name))
-    };
-    let mut names: Vec<String> = names.filter(is_suite).collect();
-    names.sort();
-    names
-}
-
-/// Returns advice for a suite whose scenes are not in their folder.
-pub fn scenes_advice(name: &str) -> String {
-    if variable("AEGIS_SCENES").is_some() {
-        return format!("AEGIS_SCENES names one suite's folder: unset it, or name that of {name}");
-    }
-    let here = installed_suites();
-    let here = if here.is_empty() { String::new() } else { format!("; here are {}", here.join(", ")) };
-    format!("run `cargo xtask setup --suite {name}`, if LIBERO has a suite of that name{here}")
-}
-
-/// Checks that a text is the name of a suite and not a path: scenes are in the folder of their suite's name.
-pub fn check_suite_name(name: &str) -> Result<(), Failure> {
-    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || ['_', '-', '.'].contains(&letter);
-    if (1..=MOST_NAME).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_letter) {
-        return Ok(());
-    }
-    let here = installed_suites();
-    let here =
-        if here.is_empty() { "none; `cargo xtask setup` exports them".into() } else { here.join(", ") };
-    Err(failure(
-        Exit::Input,
-        format!(
-            "suite: found {name:?}; valid is a name of letters, digits, _, - and ., such as libero_goal; installed are {here}"
-        ),
-    ))
-}
-
-/// Loads a suite's scenes. With a seed, the suite also has sampled initial states past the recorded ones.
-pub fn load_suite(name: &str, sample_seed: Option<u64>) -> Result<Suite, Failure> {
-    check_suite_name(name)?;
-    let scenes = scenes_folder(name)?;
-    if let Err(error) = std::fs::metadata(&scenes)
-        && error.kind() != ErrorKind::NotFound
-    {
-        let advice = "valid is a folder that you may read: look at it and at those around it, or name another by AEGIS_CACHE \
-                      or AEGIS_SCENES";
-        return Err(failure(Exit::Setup, format!("{}: cannot read: {error}; {advice}", scenes.display())));
-    }
-    if !scenes.is_dir() {
-        let (place, advice) = (scenes.display(), scenes_advice(name));
-        return Err(failure(Exit::Setup, format!("{place}: no scenes of suite {name} here; {advice}")));
-    }
-    let suite = Suite::load(&scenes).or_exit(Exit::Setup)?;
-    if suite.name() != name {
-        let reason = format!("found the scenes of suite {}; valid is suite {name}", suite.name());
-        return Err(failure(Exit::Setup, format!("{}: {reason}; {}", scenes.display(), scenes_advice(name))));
-    }
-    Ok(sample_seed.map_or_else(|| suite.clone(), |seed| suite.with_sampled_starts(seed)))
-}
-
-/// Returns the cache folder: `AEGIS_CACHE`, or `aegis` in the user's cache folder.
-pub fn cache_folder() -> Result<PathBuf, Failure> {
-    variable("AEGIS_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("aegis")))
-        .or_else(|| variable("HOME").map(|home| home.join(".cache/aegis")))
-        .ok_or_else(|| failure(Exit::Setup, "no cache folder: set AEGIS_CACHE or HOME"))
 }

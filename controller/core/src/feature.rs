@@ -219,6 +219,12 @@ impl Schema {
         &self.actions
     }
 
+    /// Returns for each channel of an action whether its values are a motion: whether the plant stands still at zero, or has no
+    /// command at which it stands still. The other channels are switches, such as those that close a hand.
+    pub fn motion(&self) -> Vec<bool> {
+        self.actions.iter().map(|channel| channel.still.is_none_or(|still| still == 0.0)).collect()
+    }
+
     /// Returns the number of values of an observation.
     pub fn width(&self) -> usize {
         self.begins.last().copied().unwrap_or(0)

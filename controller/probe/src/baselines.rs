@@ -15,9 +15,9 @@ pub enum Baseline {
     Task,
     /// Number of control steps since the start of the episode.
     ElapsedTime,
-    /// Root mean square of the arm motion in the weak policy's chunk.
+    /// Root mean square of the motion in the weak policy's chunk.
     ActionMagnitude,
-    /// Distance between the last arm action of the previous chunk and the first of this one. Chunks are executed whole,
+    /// Distance between the last motion of the previous chunk and the first of this one. Chunks are executed whole,
     /// so two consecutive chunks never plan the same control step; they can be compared only at this seam.
     ChunkSeam,
     /// Distance between both policies' chunks. It needs no activation, but an inference of the strong policy.
@@ -55,7 +55,7 @@ impl Baseline {
     }
 
     /// Returns the baseline's features at each boundary of a rollout, `[boundaries][features]`.
-    fn features(self, rollout: &Rollout, tasks: usize, distances: &[f64]) -> Vec<Vec<f64>> {
+    fn features(self, rollout: &Rollout, tasks: usize, distances: &[f64], motion: &[bool]) -> Vec<Vec<f64>> {
         let boundaries = || rollout.boundaries.iter().enumerate();
         match self {
             Self::Task => {
@@ -63,18 +63,22 @@ impl Baseline {
                 boundaries().map(|_| (0..tasks).map(one).collect()).collect()
             }
             Self::ElapsedTime => boundaries().map(|(_, boundary)| vec![f64::from(boundary.step)]).collect(),
-            Self::ActionMagnitude => {
-                boundaries().map(|(_, boundary)| vec![weak(boundary).map_or(0.0, magnitude)]).collect()
-            }
+            Self::ActionMagnitude => boundaries()
+                .map(|(_, boundary)| vec![weak(boundary).map_or(0.0, |chunk| magnitude(chunk, motion))])
+                .collect(),
             Self::ChunkSeam => boundaries()
                 .map(|(index, boundary)| {
-                    vec![index.checked_sub(1).map_or(0.0, |last| seam(&rollout.boundaries[last], boundary))]
+                    vec![
+                        index
+                            .checked_sub(1)
+                            .map_or(0.0, |last| seam(&rollout.boundaries[last], boundary, motion)),
+                    ]
                 })
                 .collect(),
             Self::Disagreement => distances.iter().map(|distance| vec![*distance]).collect(),
             Self::Together => {
                 let parts = [Self::Task, Self::ElapsedTime, Self::ActionMagnitude, Self::ChunkSeam]
-                    .map(|part| part.features(rollout, tasks, distances));
+                    .map(|part| part.features(rollout, tasks, distances, motion));
                 boundaries()
                     .map(|(index, _)| parts.iter().flat_map(|part| part[index].iter().copied()).collect())
                     .collect()
@@ -83,9 +87,10 @@ impl Baseline {
     }
 }
 
-/// Returns the components of an action that move the arm: all but the last, which commands the gripper.
-fn arm(action: &[f32]) -> &[f32] {
-    &action[..action.len().saturating_sub(1)]
+/// Returns the values of an action's channels of `motion`; channels that it does not know count as motion.
+fn moving<'a>(action: &'a [f32], motion: &'a [bool]) -> impl Iterator<Item = f32> + Clone + 'a {
+    let counts = motion.iter().copied().chain(std::iter::repeat(true));
+    action.iter().zip(counts).filter(|(_, counts)| *counts).map(|(value, _)| *value)
 }
 
 fn root_mean_square(values: impl Iterator<Item = f64> + Clone) -> f64 {
@@ -96,38 +101,39 @@ fn weak(boundary: &Boundary) -> Option<&Chunk> {
     boundary.chunks.as_ref().map(|chunks| &chunks.weak)
 }
 
-fn magnitude(chunk: &Chunk) -> f64 {
+fn magnitude(chunk: &Chunk, motion: &[bool]) -> f64 {
     let actions = chunk.values().chunks_exact(chunk.width());
-    root_mean_square(actions.flat_map(arm).map(|value| f64::from(*value)))
+    root_mean_square(actions.flat_map(|action| moving(action, motion)).map(f64::from))
 }
 
-fn seam(before: &Boundary, after: &Boundary) -> f64 {
+fn seam(before: &Boundary, after: &Boundary, motion: &[bool]) -> f64 {
     let last = weak(before).and_then(|chunk| chunk.action(chunk.horizon() - 1)).unwrap_or(&[]);
     let first = weak(after).and_then(|chunk| chunk.action(0)).unwrap_or(&[]);
-    root_mean_square(arm(last).iter().zip(arm(first)).map(|(a, b)| f64::from(a - b)))
+    root_mean_square(moving(last, motion).zip(moving(first, motion)).map(|(a, b)| f64::from(a - b)))
 }
 
 /// Returns the early scores of a baseline on `fresh` rollouts, one for each rollout: the mean score over control steps
 /// before `end`. The baseline is fitted on `discovery` with `options`. Rollouts without chunks have zeros where the baseline
-/// [reads chunks](Baseline::reads_chunks).
+/// [reads chunks](Baseline::reads_chunks). `motion` says for each channel of an action whether it counts as motion.
 pub fn early_scores(
     baseline: Baseline,
     (discovery, discovery_scored): (&[Rollout], &[Scored]),
     (fresh, fresh_scored): (&[Rollout], &[Scored]),
     (options, end): (&FitOptions, f64),
+    motion: &[bool],
 ) -> Result<Vec<f64>, CalibrationError> {
     let tasks = discovery.iter().chain(fresh).map(|rollout| rollout.key.start.task + 1).max().unwrap_or(0);
     let trajectories: Vec<Trajectory> = discovery
         .iter()
         .zip(discovery_scored)
         .map(|(rollout, scored)| Trajectory {
-            features: baseline.features(rollout, tasks, &scored.disagreement),
+            features: baseline.features(rollout, tasks, &scored.disagreement, motion),
             failed: !rollout.success,
         })
         .collect();
     let probe = fit(&trajectories.iter().collect::<Vec<_>>(), options)?;
     let score = |(rollout, scored): (&Rollout, &Scored)| -> Result<f64, CalibrationError> {
-        let scores = scores(&probe, &baseline.features(rollout, tasks, &scored.disagreement))?;
+        let scores = scores(&probe, &baseline.features(rollout, tasks, &scored.disagreement, motion))?;
         Ok(mean_before(&scored.steps, scores.into_iter(), end))
     };
     fresh.iter().zip(fresh_scored).map(score).collect()
@@ -166,10 +172,11 @@ mod tests {
         let still = [0.0; 7];
         let full = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0];
         let rollout = rollout(1, still, full);
-        let read = |baseline: Baseline| baseline.features(&rollout, 3, &[0.25, 0.5]);
+        let motion = [true, true, true, true, true, true, false];
+        let read = |baseline: Baseline| baseline.features(&rollout, 3, &[0.25, 0.5], &motion);
         assert_eq!(read(Baseline::Task), [[0.0, 1.0, 0.0]; 2]);
         assert_eq!(read(Baseline::ElapsedTime), [[0.0], [2.0]]);
-        assert_eq!(read(Baseline::ActionMagnitude), [[0.0], [1.0]], "the gripper does not count");
+        assert_eq!(read(Baseline::ActionMagnitude), [[0.0], [1.0]], "a switch does not count");
         assert_eq!(read(Baseline::ChunkSeam), [[0.0], [1.0]]);
         assert_eq!(read(Baseline::Disagreement), [[0.25], [0.5]]);
         assert_eq!(read(Baseline::Together)[1], [0.0, 1.0, 0.0, 2.0, 1.0, 1.0]);

@@ -160,14 +160,25 @@ pub enum EvaluationError {
     Gate(#[from] GateError),
 }
 
-/// Evaluates a probe on `fresh` rollouts. Baselines are fitted on `discovery`, as the probe was; without rollouts there, none is.
+/// What baselines are fitted on.
+#[derive(Clone, Copy, Debug)]
+pub struct Discovery<'a> {
+    /// The rollouts that the probe was fitted on; with none, no baseline is fitted.
+    pub rollouts: &'a [Rollout],
+    /// For each channel of an action whether it is a motion, as [`Schema::motion`](aegis_core::feature::Schema::motion) says; a
+    /// switch does not count in baselines that read actions. Channels past the end of the list count.
+    pub motion: &'a [bool],
+}
+
+/// Evaluates a probe on `fresh` rollouts, beside baselines that are fitted on `discovery`.
 pub fn evaluate(
     file: &ProbeFile,
-    discovery: &[Rollout],
+    discovery: Discovery<'_>,
     fresh: &[Rollout],
     gate: &GateLimits,
     seed: u64,
 ) -> Result<Evaluation, EvaluationError> {
+    let Discovery { rollouts: discovery, motion } = discovery;
     let score = |rollouts: &[Rollout]| -> Result<Vec<Scored>, CalibrationError> {
         rollouts.iter().map(|rollout| Scored::of(&file.probe, rollout)).collect()
     };
@@ -194,7 +205,7 @@ pub fn evaluate(
         .filter(|baseline| unknown(baseline).is_none())
         .map(|baseline| {
             let rollouts = ((discovery, &discovery_scored[..]), (fresh, &scored[..]));
-            let scores = early_scores(*baseline, rollouts.0, rollouts.1, (&options, end))?;
+            let scores = early_scores(*baseline, rollouts.0, rollouts.1, (&options, end), motion)?;
             measure(baseline.name(), fresh, &scores, &bootstrap)
         })
         .collect::<Result<_, EvaluationError>>()?;

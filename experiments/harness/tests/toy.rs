@@ -15,7 +15,7 @@ use aegis_experiments::run::runner::{RunError, run_arms};
 use aegis_experiments::{Arm, Drive, EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings};
 use aegis_probe::StateRange;
 use aegis_probe::calibration::calibrate;
-use aegis_probe::evaluation::evaluate;
+use aegis_probe::evaluation::{Discovery, evaluate};
 use aegis_probe::file::{Data, ProbeFile, ProbeFileError};
 use aegis_probe::fit::{FitSettings, Fitted, fit};
 use aegis_probe::origin::Starts;
@@ -161,7 +161,9 @@ fn a_probe_of_any_head_fitted_on_rollouts_tells_lost_from_won() {
             calibration.threshold < 0.5 && calibration.return_threshold <= calibration.threshold,
             "{head}"
         );
-        let found = evaluate(&file, &rollouts, &rollouts, &settings().gate, 1).unwrap();
+        let found =
+            evaluate(&file, Discovery { rollouts: &rollouts, motion: &[] }, &rollouts, &settings().gate, 1)
+                .unwrap();
         assert_eq!(found.probe.overall.estimate, 1.0, "{head}");
         // There is only one task, so the task baseline has an AUROC of 0.5. A recurrent head is excluded, since it can count
         // boundaries, of which won episodes have fewer.
@@ -183,7 +185,9 @@ fn a_probe_needs_failures_and_successes() {
     assert!(fit(&[], &settings_, 40, &|| {}).unwrap_err().to_string().contains("no trajectories"));
     let error = calibrate(&probe(), &won, &settings().gate, &settings_).unwrap_err().to_string();
     assert!(error.contains("failed = false"), "{error}");
-    let error = evaluate(&fitted(HeadKind::Linear), &rolled_out(), &won, &settings().gate, 1).unwrap_err();
+    let discovery = rolled_out();
+    let discovery = Discovery { rollouts: &discovery, motion: &[] };
+    let error = evaluate(&fitted(HeadKind::Linear), discovery, &won, &settings().gate, 1).unwrap_err();
     assert!(error.to_string().starts_with("evaluation: "), "{error}");
     let mut poisoned = rolled_out();
     poisoned[3].boundaries[2].features[1] = f64::NAN;

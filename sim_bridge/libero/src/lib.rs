@@ -16,6 +16,7 @@ mod arm;
 pub mod arrays;
 mod binding;
 pub mod camera;
+pub mod demonstration_file;
 mod error;
 mod geometry;
 pub mod goal;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use aegis_core::feature::{Schema, SchemaError};
 use aegis_core::policy::{PlantError, Start};
 use aegis_files::{read_bytes, read_text};
 use ndarray::Array2;
@@ -16,6 +17,7 @@ use crate::camera::TexturedScene;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
 use crate::scene_files;
+use crate::schema::schema;
 use crate::settling::Settling;
 use crate::task::TaskInfo;
 
@@ -102,6 +104,14 @@ impl Suite {
     /// Returns one task's description, or `None` past the last task.
     pub fn task(&self, task: usize) -> Option<&TaskInfo> {
         self.inner.tasks.get(task).map(|task| &task.info)
+    }
+
+    /// Returns the features and actions of one task, without cameras, or `None` past the last task.
+    ///
+    /// # Errors
+    /// A task whose names are no valid names of features.
+    pub fn schema(&self, task: usize) -> Option<Result<Schema, SchemaError>> {
+        self.task(task).map(|info| schema(info, None))
     }
 
     /// Returns the number of recorded initial states of a task, or `None` past the last task.

@@ -23,7 +23,6 @@ use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::{self, digest};
 use crate::occupied::{LOCK, Occupied};
 use crate::progress;
-use crate::scene_digests::scenes;
 use crate::study_loader::{Study, StudyArguments};
 
 /// Arguments of `aegis collect`.
@@ -66,7 +65,13 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
         tell!("{range}: {there} of {} episodes are there from an earlier call", keys.len());
     }
     note(arguments.study.plan.as_ref(), &study.plan, "aegis collect", range, missing.len())?;
-    roll_out(&study, range, &missing, arguments.study.workers, &|rollout| Ok(collection.keep(rollout)?))?;
+    if let Err(error) = roll_out(&study, range, &missing, &|rollout| Ok(collection.keep(rollout)?)) {
+        // What ended before its first episode, such as a plant that is not served, leaves nothing to go on from.
+        if collection.missing(&keys).len() == keys.len() {
+            collection.remove(&[], &[LOCK]).or_exit(Exit::Failed)?;
+        }
+        return Err(error);
+    }
     let found = collection.all(&keys).or_exit(Exit::Failed)?;
     write(&out, &provenance, &found).or_exit(Exit::Failed)?;
     collection.remove(&keys, &[LOCK]).or_exit(Exit::Failed)?;
@@ -102,7 +107,6 @@ fn roll_out(
     study: &Study,
     range: &str,
     keys: &[EpisodeKey],
-    workers: usize,
     keep: &(dyn Fn(&Rollout) -> Result<(), RunError> + Sync),
 ) -> Result<Vec<Rollout>, Failure> {
     study.check_models()?;
@@ -110,8 +114,8 @@ fn roll_out(
     let blank = Probe::blank(spec.width);
     let settings = study.settings();
     let bar = progress::bar(range.to_owned(), keys.len());
-    let open = |_| study.context(&blank);
-    let found = rollouts(keys, workers, &settings, &open, &progress::follow(&bar), keep);
+    let open = |worker| study.context(worker, &blank);
+    let found = rollouts(keys, study.workers(), &settings, &open, &progress::follow(&bar), keep);
     bar.finish_and_clear();
     found.or_exit(Exit::Failed)
 }
@@ -122,12 +126,11 @@ pub fn rollouts_of(
     study: &Study,
     range: &str,
     file: Option<&PathBuf>,
-    workers: usize,
 ) -> Result<(Vec<Rollout>, Origin), Failure> {
     let expected = provenance(study, range)?;
     let Some(path) = file else {
         let keys = study.keys("RANGE", range)?;
-        let rollouts = roll_out(study, range, &keys, workers, &|_| Ok(()))?;
+        let rollouts = roll_out(study, range, &keys, &|_| Ok(()))?;
         let origin = expected.origin(&rollouts);
         return Ok((rollouts, origin));
     };
@@ -195,7 +198,7 @@ fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failu
     for (name, version) in versions()?.into_iter().filter(|(name, _)| name != "aegis") {
         add(&name, version.into());
     }
-    add("scenes", scenes(&plan.suite)?.sha256.into());
+    add("scenes", study.world.scenes(plan)?.sha256.into());
     for (name, card) in [("weak", &plan.models.weak), ("strong", &plan.models.strong)] {
         add(&format!("{name} card"), digest(card)?.into());
         add(&format!("{name} model"), ModelCard::load(card).or_exit(Exit::Input)?.model_sha256().into());
@@ -223,7 +226,7 @@ fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
     Ok(Provenance {
         schema: SCHEMA,
         suite: study.plan.suite.clone(),
-        suite_sha256: Some(scenes(&study.plan.suite)?.content_sha256()),
+        suite_sha256: Some(study.world.scenes(&study.plan)?.content_sha256()),
         master_seed: study.plan.master_seed,
         sample_seed: study.plan.sample_seed,
         range: range.to_owned(),

@@ -18,7 +18,6 @@ use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::write;
 use crate::progress;
 use crate::recording;
-use crate::remote::{Remote, RemoteArguments};
 use crate::study_loader::{Study, StudyArguments, share};
 
 /// Default number of episodes per arm: enough to contain a recovery, few enough to take about half a minute.
@@ -47,13 +46,11 @@ pub struct DemoArguments {
     /// Print the summary as JSON instead of a table
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    remote: RemoteArguments,
 }
 
 /// Runs `aegis demo`.
 pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
-    let study = Study::open(&arguments.study)?;
+    let study = Study::open_anywhere(&arguments.study)?;
     // The models are checked first: the probe is checked against the weak card, so a wrong card would look like a wrong
     // probe.
     study.check_models()?;
@@ -70,13 +67,8 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     note(arguments.study.plan.as_ref(), &study.plan, "aegis demo", &arguments.range, keys.len())?;
     let settings = study.settings();
     let bar = progress::bar("episodes and their twins", keys.len());
-    let remote = arguments.remote.open()?;
-    let workers = remote.as_ref().map_or(arguments.study.workers, Remote::count);
-    let open = |worker| match &remote {
-        Some(remote) => study.parties_around(remote.claim(worker)?, &probe.probe),
-        None => study.context(&probe.probe),
-    };
-    let outcome = runner::run_arms(keys, &arms, workers, &settings, &open, &progress::follow(&bar));
+    let open = |worker| study.context(worker, &probe.probe);
+    let outcome = runner::run_arms(keys, &arms, study.workers(), &settings, &open, &progress::follow(&bar));
     bar.finish_and_clear();
     let (results, timings): (Vec<_>, Vec<_>) = outcome.or_exit(Exit::Failed)?.into_iter().unzip();
 
@@ -88,7 +80,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         say!("{}", table::arms(&summary));
         say!("{}", table::latencies(&timings));
     }
-    if remote.is_some() {
+    if arguments.study.remote.count() > 0 {
         // A recording needs the poses of all bodies, which a remote plant does not send.
         return Ok(());
     }

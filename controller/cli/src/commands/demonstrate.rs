@@ -90,6 +90,7 @@ fn starts(text: &str) -> Result<(usize, usize), String> {
 /// Runs `aegis demonstrate`.
 pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     let mut study = Study::open(&arguments.study)?;
+    let suite = study.scenes("the scripted expert")?.clone();
     let origin_file = arguments.out.with_extension("origin.json");
     let inputs: Vec<&Path> = [study.path.as_path()].into_iter().chain(arguments.learner.as_deref()).collect();
     files::check_place("--out", &arguments.out, Written::Tensors, &inputs)?;
@@ -112,7 +113,7 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     if let Some(card) = &arguments.learner {
         open_policy(&study.runtime, card).map_err(|error| failure(Exit::Input, error.to_string()))?;
         let card = ModelCard::load(card).or_exit(Exit::Input)?;
-        knows_tasks(&card, &study.tasks(), &format!("{} runs", study.path.display()), study.suite.name())?;
+        knows_tasks(&card, &study.tasks(), &format!("{} runs", study.path.display()), suite.name())?;
         cards.push(card);
     }
     if arguments.frames_every.is_some() && cards.iter().any(|card: &ModelCard| card.images().next().is_some())
@@ -122,10 +123,10 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
         return Err(failure(Exit::Input, message));
     }
     let plant = || match arguments.frames_every {
-        None => Ok(plant_for(&study.suite, &cards)?),
+        None => Ok(plant_for(&suite, &cards)?),
         Some(_) => {
             let cameras = Cameras::new(&Cameras::LIBERO, PICTURE, PICTURE)?;
-            Ok::<_, SetupError>(LiberoPlant::with_cameras(study.suite.clone(), cameras))
+            Ok::<_, SetupError>(LiberoPlant::with_cameras(suite.clone(), cameras))
         }
     };
     let open = |_| {
@@ -155,7 +156,8 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     )
     .or_exit(Exit::Failed)?;
     bar.finish_and_clear();
-    write(&arguments.out, &keys, &demonstrations).or_exit(Exit::Failed)?;
+    let tasks = keys.iter().map(|key| key.start.task);
+    write(&arguments.out, tasks.zip(&demonstrations), None).or_exit(Exit::Failed)?;
     // The origin has a file of its own, so that the bytes of the demonstrations are the same as before origins were
     // recorded.
     let origin = Origin {

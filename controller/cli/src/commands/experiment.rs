@@ -16,12 +16,11 @@ use aegis_experiments::plan::Plan;
 use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::run::precondition::{self, Precondition};
 use aegis_experiments::run::ran_under::RanUnder;
-use aegis_sim::Suite;
 use clap::{Args, Subcommand};
 
 use crate::commands::plan::{take_over, verify_registration};
 use crate::exit::{Exit, Failure, OrExit, failure};
-use crate::study_loader::load_suite;
+use crate::world::World;
 
 /// Verbs of `aegis experiment`.
 #[derive(Subcommand)]
@@ -117,14 +116,14 @@ pub fn of_store(error: StoreError) -> Failure {
     failure(exit, error)
 }
 
-/// Returns all keys of the study, in the plan's order. Loads the scenes, which give the number of tasks.
+/// Returns all keys of the study, in the plan's order. Loads the suite, which gives the number of tasks.
 fn keys(plan: &Plan) -> Result<Vec<EpisodeKey>, Failure> {
-    Ok(keys_of(plan, &load_suite(&plan.suite, plan.sample_seed)?))
+    Ok(keys_of(plan, &World::of(plan)?))
 }
 
-/// Returns all keys of the study, in the plan's order. `suite` gives the number of tasks.
-fn keys_of(plan: &Plan, suite: &Suite) -> Vec<EpisodeKey> {
-    plan.ranges.confirmation.keys(plan.task_list(suite.task_count()))
+/// Returns all keys of the study, in the plan's order. `world` gives the number of tasks.
+fn keys_of(plan: &Plan, world: &World) -> Vec<EpisodeKey> {
+    plan.ranges.confirmation.keys(plan.task_list(world.task_count()))
 }
 
 /// Judges the precondition by the results in an experiment's folder. Returns it with the digest of those results; `None`
@@ -135,7 +134,7 @@ fn judged(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Option<(Preconditio
     }
     let place = folder.join(precondition::FOLDER);
     let store = read_store(&place, lock)?;
-    let tasks = load_suite(&plan.suite, plan.sample_seed)?.task_count();
+    let tasks = World::of(plan)?.task_count();
     let found = precondition::judge(plan, tasks, &store.results().or_exit(Exit::Input)?)
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", store_path(&place).display())))?;
     let sha256 = store.sha256().or_exit(Exit::Input)?;

@@ -5,6 +5,7 @@ mod bench;
 mod collect;
 mod demo;
 mod demonstrate;
+mod demonstrations;
 mod doctor;
 pub mod experiment;
 #[cfg(feature = "robot")]
@@ -37,6 +38,9 @@ pub enum Verb {
     Demo(demo::DemoArguments),
     /// Make demonstrations of the scripted expert, with disturbances that it corrects.
     Demonstrate(demonstrate::DemonstrateArguments),
+    /// Read demonstrations that others recorded
+    #[command(subcommand)]
+    Demonstrations(demonstrations::DemonstrationsVerb),
     /// Roll the weak policy out and keep its activations, both policies' chunks and the outcomes.
     Collect(collect::CollectArguments),
     /// Fit the probe and set its thresholds, judge one, or show one.
@@ -95,6 +99,7 @@ impl Verb {
         match self {
             Self::Demo(arguments) => demo::run(arguments),
             Self::Demonstrate(arguments) => demonstrate::run(arguments),
+            Self::Demonstrations(verb) => demonstrations::run(verb),
             Self::Collect(arguments) => collect::run(arguments),
             Self::Probe(verb) => probe::run(verb),
             Self::Plan(verb) => plan::run(verb),

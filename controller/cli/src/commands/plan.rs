@@ -5,6 +5,7 @@ pub mod discovery;
 mod new;
 mod noted;
 mod pilot;
+mod plant;
 mod power;
 mod register;
 mod trial;
@@ -23,6 +24,8 @@ use crate::exit::Failure;
 pub enum PlanVerb {
     /// Write a plan to begin from, every setting with its comment
     New(new::NewArguments),
+    /// Write down what a plant of another process announces, for plans of studies on it
+    Plant(plant::DescribeArguments),
     /// Say how many episodes an effect needs, for one contrast and for the whole family
     Power(power::PowerArguments),
     /// Run every arm on the tuning range and say whether budgets will match
@@ -39,6 +42,7 @@ pub enum PlanVerb {
 pub fn run(verb: &PlanVerb) -> Result<(), Failure> {
     match verb {
         PlanVerb::New(arguments) => new::run(arguments),
+        PlanVerb::Plant(arguments) => plant::run(arguments),
         PlanVerb::Power(arguments) => power::run(arguments),
         PlanVerb::Pilot(arguments) => pilot::run(arguments),
         PlanVerb::Register(arguments) => register::register(arguments),

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use aegis_core::probe::HeadKind;
 use aegis_files::Written;
 use aegis_probe::calibration::calibrate;
-use aegis_probe::evaluation::{Evaluation, evaluate};
+use aegis_probe::evaluation::{Discovery, Evaluation, evaluate};
 use aegis_probe::file::{Data, ProbeFile};
 use aegis_probe::fit::{fit, fits};
 use clap::{Args, Subcommand};
@@ -131,11 +131,10 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     check_sealed(&study.path, out)?;
     let (card, spec) = study.watched()?;
     let (chunk, steps) = (card.chunk.steps(), study.plan.gate.chunk_steps);
-    let workers = arguments.study.workers;
     let policies = of_policies(&study.plan.models)?;
-    check_ranges((&study.path, &study.plan), &study.suite, &policies, None)?;
-    let (discovery, from) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
-    let (calibration, set_on) = rollouts_of(&study, "calibration", arguments.calibration.as_ref(), workers)?;
+    check_ranges((&study.path, &study.plan), &study.world, &policies, None)?;
+    let (discovery, from) = rollouts_of(&study, "discovery", arguments.discovery.as_ref())?;
+    let (calibration, set_on) = rollouts_of(&study, "calibration", arguments.calibration.as_ref())?;
     let learned = Source::new("discovery", arguments.discovery.as_ref(), &discovery);
     let held = Source::new("calibration", arguments.calibration.as_ref(), &calibration);
     learned.warn_of_constants();
@@ -153,7 +152,7 @@ fn fit_probe(arguments: &FitArguments) -> Result<(), Failure> {
     file.chunk_steps = (chunk != steps as usize).then_some(steps);
     check_ranges(
         (&study.path, &study.plan),
-        &study.suite,
+        &study.world,
         &file.statements(&out.display().to_string()),
         None,
     )?;
@@ -185,16 +184,17 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     let path = &study.plan.models.probe;
     let said =
         [of_policies(&study.plan.models)?, of_probe(path, &path.display().to_string(), &file)?].concat();
-    check_ranges((&study.path, &study.plan), &study.suite, &said, Some(&arguments.range))?;
-    let workers = arguments.study.workers;
-    let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref(), workers)?;
+    check_ranges((&study.path, &study.plan), &study.world, &said, Some(&arguments.range))?;
+    let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref())?;
     // Rollouts in a file were noted in the plan's log when they were collected.
     let run_now = arguments.episodes.is_none();
     let sets = if run_now { study.keys("--range", &arguments.range)?.len() } else { 0 };
     note(arguments.study.plan.as_ref(), &study.plan, "aegis probe eval", &arguments.range, sets)?;
-    let (fresh, _) = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref(), workers)?;
-    let found = evaluate(&file, &discovery, &fresh, &study.plan.gate, study.plan.master_seed)
-        .or_exit(Exit::Failed)?;
+    let (fresh, _) = rollouts_of(&study, &arguments.range, arguments.episodes.as_ref())?;
+    let motion = study.world.motion()?;
+    let discovery = Discovery { rollouts: &discovery, motion: &motion };
+    let found =
+        evaluate(&file, discovery, &fresh, &study.plan.gate, study.plan.master_seed).or_exit(Exit::Failed)?;
     deliver(arguments, &found, &eval_view::markdown(&found, &arguments.range))
 }
 

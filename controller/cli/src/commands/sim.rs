@@ -17,7 +17,7 @@ use ndarray::Array2;
 use crate::arrays::{input, read_array, write_states};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::check_place;
-use crate::study_loader::load_suite;
+use crate::suites::load_suite;
 use frames::FrameArguments;
 use goals::GoalsArguments;
 use sample::SampleArguments;

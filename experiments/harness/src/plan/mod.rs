@@ -6,6 +6,7 @@ mod bounds;
 pub mod power;
 pub mod registration;
 mod remarks;
+pub mod served_suite;
 pub mod study;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,10 @@ use aegis_probe::sensor::SensorNoise;
 pub struct Plan {
     /// Name of the benchmark suite in the cache.
     pub suite: String,
+    /// Plant file of a suite whose plants another process serves, relative to the plan's folder; omitted for a suite that is
+    /// simulated natively.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plant: Option<PathBuf>,
     /// Tasks of the suite that the plan covers, by index, ascending; all of them where omitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tasks: Option<Vec<usize>>,
@@ -153,6 +158,7 @@ impl Plan {
         for model in [&mut self.models.weak, &mut self.models.strong, &mut self.models.probe] {
             *model = folder.join(&*model);
         }
+        self.plant = self.plant.map(|plant| folder.join(plant));
         self
     }
 

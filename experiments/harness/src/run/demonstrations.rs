@@ -1,7 +1,7 @@
 //! Demonstrations: an expert drives, disturbances push it off its path, and it recovers. A disturbance is a burst of
-//! noise, the last channel of the action held at one of its ends, or a learner that drives for a while.
+//! noise, the switches of the action (channels that are no motion) held at one of their ends, or a learner that drives for a while.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,6 +67,15 @@ pub struct Demonstration {
     pub success: bool,
 }
 
+impl Demonstration {
+    /// Makes the demonstration of an episode that was recorded elsewhere and reached its goal: for each control step the vector
+    /// and the action, and the pictures with the step that they were taken before.
+    pub fn recorded(steps: Vec<(Vec<f32>, Vec<f32>)>, frames: Vec<(usize, Frame)>) -> Self {
+        let row = |(observation, action)| Row { observation, action, clean: true };
+        Self { rows: steps.into_iter().map(row).collect(), frames, success: true }
+    }
+}
+
 /// Collects one demonstration per key.
 pub fn collect(
     keys: &[EpisodeKey],
@@ -98,6 +107,7 @@ fn demonstrate(
         burst = Burst::learner(&mut generator, settings.gate.chunk_steps);
     }
     let mut observation = settle_objects(collectors.plant.as_mut(), key.start, settings)?;
+    let motion = observation.schema.motion();
     for step in 0..settings.gate.horizon_steps {
         let mut seen = observation.clone();
         settings.sensor.apply(&mut seen, &mut settings.streams.at(key, "sensor", step));
@@ -107,10 +117,13 @@ fn demonstrate(
         }
         let label = (collectors.expert)(&observation).map_err(failed)?;
         let sent = match (&mut burst, &mut collectors.learner) {
-            (Burst::Noise { push, .. }, _) => push.disturb(&label, disturbance.noise_sd, &mut generator),
+            (Burst::Noise { push, .. }, _) => {
+                push.disturb(&label, &motion, disturbance.noise_sd, &mut generator)
+            }
             (Burst::Held { command, .. }, _) => {
                 let mut action = label.clone();
-                action.last_mut().into_iter().for_each(|last| *last = *command);
+                let switches = action.iter_mut().zip(&motion).filter(|(_, moves)| !**moves);
+                switches.for_each(|(value, _)| *value = *command);
                 action
             }
             (Burst::Learner { chunk, .. }, Some(learner)) => {
@@ -153,7 +166,7 @@ enum Burst {
         push: Push,
         left: u32,
     },
-    /// The last channel, such as a gripper, held at −1 or 1.
+    /// The switches of the action held at −1 or 1.
     Held {
         command: f32,
         left: u32,
@@ -192,7 +205,7 @@ impl Burst {
     }
 }
 
-/// First-order autoregressive noise on every component of the action except the last.
+/// First-order autoregressive noise on every channel of motion.
 #[derive(Default)]
 struct Push {
     state: Vec<f64>,
@@ -202,12 +215,12 @@ impl Push {
     /// Fraction of the noise that carries over to the next control step.
     const MEMORY: f64 = 0.8;
 
-    fn disturb(&mut self, action: &[f32], sd: f64, generator: &mut impl Rng) -> Vec<f32> {
-        let arm = action.len() - 1;
-        self.state.resize(arm, 0.0);
+    fn disturb(&mut self, action: &[f32], motion: &[bool], sd: f64, generator: &mut impl Rng) -> Vec<f32> {
+        self.state.resize(motion.iter().filter(|moves| **moves).count(), 0.0);
         let fresh = (1.0 - Self::MEMORY * Self::MEMORY).sqrt() * sd;
         let mut sent = action.to_vec();
-        for (component, push) in sent.iter_mut().zip(&mut self.state) {
+        let moving = sent.iter_mut().zip(motion).filter(|(_, moves)| **moves);
+        for ((component, _), push) in moving.zip(&mut self.state) {
             let noise: f64 = StandardNormal.sample(generator);
             *push = Self::MEMORY * *push + fresh * noise;
             *component = (f64::from(*component) + *push).clamp(-1.0, 1.0) as f32;
@@ -216,17 +229,21 @@ impl Push {
     }
 }
 
-/// Writes the successful demonstrations as safetensors, atomically: `observation` `float32[rows, width]`, `action`
+/// Writes the successful demonstrations, given with their tasks, as safetensors, atomically: `observation` `float32[rows, width]`, `action`
 /// `float32[rows, 7]` (the expert's, also where the expert did not drive), `clean` `uint8[rows]` (1 where the expert's
 /// action was sent), `episode` and `task` `int64[rows]`. With pictures also `frame_row` `int64[frames]`, the rows
 /// before whose control step the pictures were taken, and for each camera `frames.NAME` `uint8[frames, height, width,
-/// 3]`.
-pub fn write(path: &Path, keys: &[EpisodeKey], demonstrations: &[Demonstration]) -> Result<(), WriteError> {
+/// 3]`. The names of the `components` of `observation` go into the file's metadata, as the JSON list `components`.
+pub fn write<'a>(
+    path: &Path,
+    demonstrations: impl IntoIterator<Item = (usize, &'a Demonstration)>,
+    components: Option<&[String]>,
+) -> Result<(), WriteError> {
     let failed = |reason: String| WriteError { path: path.to_owned(), reason };
     let mut columns = Columns::default();
-    for (episode, (key, demonstration)) in keys.iter().zip(demonstrations).enumerate() {
+    for (episode, (task, demonstration)) in demonstrations.into_iter().enumerate() {
         if demonstration.success {
-            columns.extend(episode, key.start.task, demonstration).map_err(failed)?;
+            columns.extend(episode, task, demonstration).map_err(failed)?;
         }
     }
     let rows = columns.clean.len();
@@ -252,7 +269,9 @@ pub fn write(path: &Path, keys: &[EpisodeKey], demonstrations: &[Demonstration])
     if frames > 0 {
         tensors.push(("frame_row", column(Dtype::I64, vec![frames], &columns.frame_row)?));
     }
-    let bytes = safetensors::serialize(tensors, None).map_err(|error| failed(error.to_string()))?;
+    let named = |names| HashMap::from([("components".to_owned(), serde_json::json!(names).to_string())]);
+    let metadata = components.map(named);
+    let bytes = safetensors::serialize(tensors, metadata).map_err(|error| failed(error.to_string()))?;
     aegis_files::write_atomically(path, &bytes).map_err(|error| failed(error.to_string()))
 }
 

@@ -1,10 +1,10 @@
 //! Collects rollouts of the weak policy alone, as a probe and its baselines read them: one entry for each boundary.
 //! Both policies' chunks are kept, so that rules that read no activation can be compared on the same episodes.
 
-use aegis_core::{ChunkRecord, Recorder, StepRecord};
+use aegis_core::{ChunkRecord, Driver, PolicyError, Recorder, StepRecord};
 
 use crate::episode::arm::Arm;
-use crate::episode::context::{EpisodeContext, EpisodeSettings};
+use crate::episode::context::{EpisodeContext, EpisodeError, EpisodeSettings};
 use crate::episode::run_episode;
 use crate::run::runner::{Progress, RunError, SetupError, describe, parallel};
 use aegis_core::EpisodeKey;
@@ -27,9 +27,20 @@ pub fn rollouts(
         let (result, _) = result.map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
         let rollout =
             Rollout { key: *key, success: result.success, steps: result.steps, boundaries: tap.boundaries };
+        check_finite(&rollout).map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
         keep(&rollout)?;
         Ok(rollout)
     })
+}
+
+/// Refuses activations that are not finite: a gate takes them for risk, but no probe can be fitted on them.
+fn check_finite(rollout: &Rollout) -> Result<(), EpisodeError> {
+    let wrong = rollout.boundaries.iter().find_map(|boundary| {
+        Some((boundary.step, boundary.features.iter().position(|value| !value.is_finite())?))
+    });
+    let Some((step, index)) = wrong else { return Ok(()) };
+    let what = format!("activation at control step {step}, pooled over its tokens");
+    Err(EpisodeError::Policy { driver: Driver::Weak, source: PolicyError::NotFinite { what, index } })
 }
 
 #[derive(Default)]

@@ -173,10 +173,11 @@ impl Policy for RemotePolicy {
         self.inference += 1;
         let Inferred { model, width, values, activation_width, activation, .. } = answer;
         self.check_model(&model)?;
-        let chunk = Chunk::new(width as usize, values)?;
+        let named = |error: PolicyError| PolicyError::Backend(format!("{}: {error}", self.name));
+        let chunk = Chunk::new(width as usize, values).map_err(named)?;
         let activation = match activation_width {
             0 if activation.is_empty() => None,
-            width => Some(Activation::new(width as usize, activation)?),
+            width => Some(Activation::new(width as usize, activation).map_err(named)?),
         };
         Ok(Inference { chunk, activation })
     }

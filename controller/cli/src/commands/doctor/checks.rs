@@ -12,7 +12,9 @@ use aegis_sim::{Suite, mj_steps_per_second, published};
 use super::Check;
 use crate::library;
 use crate::paths::beside;
-use crate::study_loader::{cache_folder, installed_suites, onnx_library, scenes_advice, scenes_folder};
+use crate::paths::cache_folder;
+use crate::study_loader::onnx_library;
+use crate::suites::{installed_suites, scenes_advice, scenes_folder};
 use crate::system;
 
 const SETUP: &str = "run `cargo xtask setup`";

@@ -14,7 +14,8 @@ use aegis_probe::origin::Statement;
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::text;
 use crate::origins;
-use crate::study_loader::{load_suite, probe, scenes_folder};
+use crate::study_loader::probe;
+use crate::world::World;
 
 /// The parts of a [`Background`] that are read from files.
 pub struct Read {
@@ -30,9 +31,9 @@ pub struct Read {
 impl Read {
     /// Reads the files that a plan names.
     pub fn of(plan: &Plan, lock: &Lock) -> Result<Self, Failure> {
-        let suite = load_suite(&plan.suite, plan.sample_seed)?;
-        let tasks = plan.task_list(suite.task_count());
-        let words = tasks.into_iter().filter_map(|task| Some((task, suite.task(task)?.language.clone())));
+        let world = World::of(plan)?;
+        let tasks = plan.task_list(world.task_count());
+        let words = tasks.into_iter().filter_map(|task| Some((task, world.instruction(task)?.to_owned())));
         let cards = [("weak", &plan.models.weak), ("strong", &plan.models.strong)];
         let reads = cards
             .into_iter()
@@ -46,7 +47,7 @@ impl Read {
             cards: cards.collect::<Result<_, Failure>>()?,
             reads,
             tasks: words.collect(),
-            packages: packages(&scenes_folder(&plan.suite)?.join("suite.json"))?,
+            packages: world.packages()?,
         })
     }
 
@@ -66,13 +67,4 @@ impl Read {
 fn card(path: &Path) -> Result<toml::Table, Failure> {
     toml::from_str(&text(path)?)
         .map_err(|error| failure(Exit::Input, format!("{}: not a model card: {error}", path.display())))
-}
-
-/// Reads the versions of packages, by package, from a suite's `suite.json`; empty where it lists none.
-fn packages(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
-    let suite: serde_json::Value = serde_json::from_str(&text(path)?)
-        .map_err(|error| failure(Exit::Setup, format!("{}: {error}", path.display())))?;
-    let listed = suite.get("packages").and_then(serde_json::Value::as_object);
-    let versions = listed.into_iter().flatten();
-    Ok(versions.filter_map(|(name, version)| Some((name.clone(), version.as_str()?.to_owned()))).collect())
 }

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::{Registered, keys_of, read_store, registration_id};
 use crate::exit::{Exit, Failure, OrExit, say};
-use crate::study_loader::load_suite;
+use crate::world::World;
 
 /// Arguments of `aegis experiment merge`.
 #[derive(Args)]
@@ -28,9 +28,9 @@ pub struct MergeArguments {
 pub fn run(arguments: &MergeArguments) -> Result<(), Failure> {
     let (plan, lock) = arguments.registered.take_over()?;
     let MergeArguments { out, parts, .. } = arguments;
-    let suite = load_suite(&plan.suite, plan.sample_seed)?;
-    let before = precondition::keys(&plan, suite.task_count());
-    let keys = keys_of(&plan, &suite);
+    let world = World::of(&plan)?;
+    let before = precondition::keys(&plan, world.task_count());
+    let keys = keys_of(&plan, &world);
     for part in parts {
         read_store(part, &lock)?;
         if before.is_some() {

@@ -19,6 +19,7 @@ use crate::files::make_folder;
 use crate::host::HostArguments;
 use crate::occupied::Occupied;
 use crate::progress;
+use crate::remote::RemoteArguments;
 use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// Arguments of `aegis experiment run`.
@@ -44,6 +45,8 @@ pub struct RunArguments {
     workers: usize,
     #[command(flatten)]
     host: HostArguments,
+    #[command(flatten)]
+    remote: RemoteArguments,
 }
 
 /// Runs `aegis experiment run`.
@@ -53,6 +56,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         plan: Some(arguments.registered.plan.clone()),
         workers: arguments.workers,
         host: arguments.host.clone(),
+        remote: arguments.remote.clone(),
     })?;
     study.check_models()?;
     let (probe, arms) = arms(&study)?;
@@ -60,10 +64,10 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let _occupied = Occupied::claim(&arguments.out)?;
     let settings = EpisodeSettings { fork: !arguments.no_fork, ..study.settings() };
     let session = Session { study: &study, probe: &probe, settings: &settings, lock: &lock, arguments };
-    if let Some(keys) = precondition::keys(&study.plan, study.suite.task_count()) {
+    if let Some(keys) = precondition::keys(&study.plan, study.world.task_count()) {
         session.hold_precondition(&keys)?;
     }
-    let keys = arguments.shard.unwrap_or(Shard::WHOLE).of(&keys_of(&study.plan, &study.suite));
+    let keys = arguments.shard.unwrap_or(Shard::WHOLE).of(&keys_of(&study.plan, &study.world));
     let ran = session.fill(&arguments.out, &keys, &arms, "sets of twins")?;
     say!(
         "{}: {ran} of {} sets of twins run now, {} arms each",
@@ -104,9 +108,9 @@ impl Session<'_> {
         let bar = progress::bar(what, keys.len().saturating_sub(there));
         let ran = experiment::run(
             Experiment { folder, store, keys, arms },
-            self.arguments.workers,
+            self.study.workers(),
             self.settings,
-            &|_| self.study.context(self.probe),
+            &|worker| self.study.context(worker, self.probe),
             &progress::follow(&bar),
         );
         bar.finish_and_clear();

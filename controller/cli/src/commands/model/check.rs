@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aegis_core::{Chunk, Plant, PlantError, Policy, PolicyError, Start};
+use aegis_core::{Activation, Chunk, Plant, PlantError, Policy, PolicyError, Start};
 use aegis_policies::check::{self, Finding, Verdict, follows, influence, recorded, seam};
 use aegis_policies::{ModelCard, OnnxPolicy, OpenError};
 use clap::Args;
@@ -117,10 +117,17 @@ fn find_served(
     let mut seen = arguments.plant.observe(card)?;
     policy.bind(&seen.observations[0].schema).map_err(refused)?;
     findings.push(Finding::new("binding", Verdict::Good, format!("reads {}", card.reads())));
-    let mut chunks = Vec::new();
+    let (mut chunks, mut unfit) = (Vec::new(), None);
     for observation in &seen.observations {
         policy.begin(0);
-        chunks.push(policy.infer(observation).map_err(refused)?.chunk);
+        let found = policy.infer(observation).map_err(refused)?;
+        let values = found.activation.iter().flat_map(Activation::values);
+        unfit = unfit.or_else(|| values.clone().position(|value| !value.is_finite()));
+        chunks.push(found.chunk);
+    }
+    if let Some(index) = unfit {
+        let text = format!("value {index} is not finite; no probe can be fitted on it");
+        findings.push(Finding::new("activation", Verdict::Fault, text));
     }
     findings.push(check::within_bounds(&chunks, &seen.observations[0].schema));
     findings.push(match unlike(&mut *policy, &seen.observations[0]).map_err(refused)? {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::remote::{Remote, RemoteArguments};
-use crate::study_loader::{load_suite, plant_for};
+use crate::study_loader::plant_for;
+use crate::suites::load_suite;
 
 /// Pixels per row, and rows, of the pictures of a simulator that no card asks for a size.
 const PICTURE: u32 = 128;

@@ -16,15 +16,15 @@ use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::files::digest;
 use crate::library;
 use crate::origins::{ROLES, beside, check_ranges, of_policies, of_probe};
-use crate::scene_digests::scenes;
-use crate::study_loader::{check_chunks, check_tasks, onnx_library, probe, suite_of};
+use crate::study_loader::{check_chunks, check_tasks, onnx_library, probe};
+use crate::world::World;
 
 /// Reads the plan, and digests every file that the plan names.
 pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     let plan = Plan::read(path).or_exit(Exit::Input)?;
     let located = plan.clone().located(path);
-    suite_of(&plan, path)?;
-    let frozen = Frozen::new(&plan, versions()?, models(&plan, &located)?, scenes(&plan.suite)?);
+    let world = World::checked(&located, path)?;
+    let frozen = Frozen::new(&plan, versions()?, models(&plan, &located)?, world.scenes(&located)?);
     Ok((plan, frozen.or_exit(Exit::Input)?))
 }
 
@@ -88,8 +88,9 @@ pub fn check_models(path: &Path, located: &Plan) -> Result<ProbeFile, Failure> {
     for card in [&located.models.weak, &located.models.strong] {
         ModelCard::load(card).and_then(|card| card.check_weights()).or_exit(Exit::Input)?;
     }
-    check_chunks(path, located)?;
-    check_tasks(path, located, &suite_of(located, path)?)?;
+    let world = World::checked(located, path)?;
+    check_chunks(path, located, &world)?;
+    check_tasks(path, located, &world)?;
     probe(&located.models)
 }
 
@@ -141,7 +142,7 @@ pub fn check_answers(path: &Path, located: &Plan) -> Result<(), Failure> {
         );
         return Err(failure(Exit::Input, message));
     }
-    let tasks = located.task_list(suite_of(located, path)?.task_count());
+    let tasks = located.task_list(World::checked(located, path)?.task_count());
     let sets = located.ranges.confirmation.keys(tasks).len();
     located.check_answers(sets).map_err(|error| failure(Exit::Input, format!("{}: {error}", path.display())))
 }
@@ -150,6 +151,6 @@ pub fn check_answers(path: &Path, located: &Plan) -> Result<(), Failure> {
 pub fn check_origins(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
     let file = &located.models.probe;
     let said = [of_policies(&located.models)?, of_probe(file, &file.display().to_string(), probe)?].concat();
-    check_ranges((path, located), &suite_of(located, path)?, &said, None)?;
+    check_ranges((path, located), &World::checked(located, path)?, &said, None)?;
     Ok(said)
 }

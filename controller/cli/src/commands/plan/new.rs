@@ -3,13 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
+use aegis_experiments::plan::served_suite::ServedSuite;
 use aegis_sim::published;
 use clap::Args;
 
-use crate::exit::{Exit, Failure, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{make_folder, write};
 use crate::paths::shipped;
-use crate::study_loader::load_suite;
+use crate::suites::load_suite;
 
 /// The template. Its model paths are relative to its own folder in the repository.
 pub const TEMPLATE: &str = include_str!("../../../../../experiments/template.toml");
@@ -23,15 +24,19 @@ const CHUNK_STEPS: u32 = 10;
 /// Arguments of `aegis plan new`.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  aegis plan new --out mine/study.toml\n  aegis plan new --suite libero_goal --out goal.toml"
+    after_help = "Examples:\n  aegis plan new --out mine/study.toml\n  aegis plan new --suite libero_goal --out goal.toml\n  \
+                  aegis plan new --plant-file arm.toml --out study.toml"
 )]
 pub struct NewArguments {
     /// Where the plan goes; a file that is there already is kept
     #[arg(long, value_name = "FILE", default_value = "study.toml")]
     out: PathBuf,
     /// Suite of the plan; its episodes end where public evaluations end them. The shipped models fit libero_spatial alone
-    #[arg(long, value_name = "NAME", default_value = SUITE)]
+    #[arg(long, value_name = "NAME", default_value = SUITE, conflicts_with = "plant_file")]
     suite: String,
+    /// Plant file of a suite whose plants another process serves, which `aegis plan plant` writes
+    #[arg(long, value_name = "FILE")]
+    plant_file: Option<PathBuf>,
 }
 
 /// Runs `aegis plan new`.
@@ -52,12 +57,75 @@ pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
         let named = |error| failure(Exit::Failed, format!("{}: cannot resolve: {error}", path.display()));
         path.canonicalize().map_err(named)
     };
-    let models = relative(&real(folder)?, &real(&shipped("policies/models"))?);
-    let text = TEMPLATE.replace(MODELS, &format!("{}/", models.display()));
-    write(out, of_suite(&text, &arguments.suite)?.as_bytes())?;
+    let text = match &arguments.plant_file {
+        Some(plant) => {
+            let suite = ServedSuite::load(plant).or_exit(Exit::Input)?;
+            let file = plant.file_name().map(Path::new).unwrap_or(plant);
+            let at = relative(
+                &real(folder)?,
+                &real(plant.parent().filter(|at| *at != Path::new("")).unwrap_or(Path::new(".")))?,
+            );
+            of_plant(&suite, &at.join(file))?
+        }
+        None => {
+            let models = relative(&real(folder)?, &real(&shipped("policies/models"))?);
+            let text = TEMPLATE.replace(MODELS, &format!("{}/", models.display()));
+            of_suite(&text, &arguments.suite)?
+        }
+    };
+    write(out, text.as_bytes())?;
     say!("{}: settle its numbers, then `aegis plan register {}`", out.display(), out.display());
     Ok(())
 }
+
+/// Shares of a plant's initial states, in hundredths, at which the ranges of the plan end: training, discovery, calibration, tuning,
+/// confirmation.
+const SHARES: [usize; 5] = [15, 45, 60, 70, 100];
+/// Fewest initial states of which each range gets some.
+const FEWEST: usize = 20;
+
+/// Returns the template for a suite whose plants another process serves. `file` is the plant file, from the plan's folder on.
+fn of_plant(suite: &ServedSuite, file: &Path) -> Result<String, Failure> {
+    let count = suite.initial_states;
+    if count < FEWEST {
+        let message = format!("{}: initial_states: found {count}; valid is {FEWEST} or more", file.display());
+        return Err(failure(Exit::Input, message));
+    }
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let mut text = TEMPLATE.replace(
+        &format!("suite = \"{SUITE}\""),
+        &format!(
+            "suite = {}\n# What the plant of another process announces; `aegis plan plant` wrote it.\nplant = {}",
+            quoted(&suite.suite),
+            quoted(&file.display().to_string())
+        ),
+    );
+    text = text.replace(MODELS, "");
+    let mut first = 0;
+    let names = ["training", "discovery", "calibration", "tuning", "confirmation"];
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        let range = names.iter().position(|name| line.starts_with(&format!("{name} = {{")));
+        if let Some(range) = range {
+            let end = count * SHARES[range] / 100;
+            lines.push(format!("{} = {{ first = {first}, end = {end}, replicates = 1 }}", names[range]));
+            first = end;
+        } else if line.starts_with("settle_steps") {
+            lines.push("settle_steps = 0".into());
+        } else if line.starts_with("object_position_sd") {
+            lines.push("object_position_sd = 0.0".into());
+        } else if !line.starts_with("sample_seed")
+            && !SAID_OF_LIBERO.iter().any(|said| line.starts_with(said))
+        {
+            lines.push(line.to_owned());
+        }
+    }
+    Ok(lines.join("\n") + "\n")
+}
+
+/// Beginnings of the template's comments that are true of LIBERO alone.
+const SAID_OF_LIBERO: [&str; 2] =
+    ["# Initial states from 50 on are sampled", "# Upstream evaluations let the objects"];
 
 /// Returns the template for a suite that is on this machine.
 fn of_suite(text: &str, suite: &str) -> Result<String, Failure> {

@@ -13,6 +13,7 @@ use crate::arms::arms;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::host::HostArguments;
 use crate::progress;
+use crate::remote::RemoteArguments;
 use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// Arguments of `aegis plan pilot`.
@@ -33,6 +34,8 @@ pub struct PilotArguments {
     json: bool,
     #[command(flatten)]
     host: HostArguments,
+    #[command(flatten)]
+    remote: RemoteArguments,
 }
 
 /// Runs `aegis plan pilot`.
@@ -42,6 +45,7 @@ pub fn run(arguments: &PilotArguments) -> Result<(), Failure> {
         plan: Some(path.clone()),
         workers: arguments.workers,
         host: arguments.host.clone(),
+        remote: arguments.remote.clone(),
     })?;
     let Some(settings) = &study.plan.study else {
         let message = "study: missing; valid is a [study], as in a plan of `aegis plan new`";
@@ -57,9 +61,9 @@ pub fn run(arguments: &PilotArguments) -> Result<(), Failure> {
         return Err(failure(Exit::Input, format!("--sets: {reason}")));
     };
     let bar = progress::bar("sets of the tuning range", keys.len());
-    let open = |_| study.context(&probe);
+    let open = |worker| study.context(worker, &probe);
     let settled = study.settings();
-    let outcome = run_arms(keys, &arms, arguments.workers, &settled, &open, &progress::follow(&bar));
+    let outcome = run_arms(keys, &arms, study.workers(), &settled, &open, &progress::follow(&bar));
     bar.finish_and_clear();
     let results: Vec<_> = outcome.or_exit(Exit::Failed)?.into_iter().map(|(result, _)| result).collect();
     let found = report(&study.plan, keys, &results, &calibrator)

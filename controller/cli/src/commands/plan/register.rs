@@ -17,6 +17,7 @@ use super::discovery::{check_answers, check_models, check_origins, check_probe, 
 use super::{noted, trial, usage};
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::origins::ROLES;
+use crate::remote::RemoteArguments;
 use crate::study_loader::probe;
 
 /// The plan and its lock.
@@ -54,6 +55,8 @@ struct TrialArguments {
     /// Do not run one set of the tuning range first; the lock and the report say so
     #[arg(long)]
     without_trial: bool,
+    #[command(flatten)]
+    remote: RemoteArguments,
 }
 
 impl TrialArguments {
@@ -65,7 +68,7 @@ impl TrialArguments {
                     .into(),
             );
         }
-        trial::run(plan)
+        trial::run(plan, &self.remote)
     }
 }
 

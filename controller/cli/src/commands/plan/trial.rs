@@ -11,6 +11,7 @@ use aegis_experiments::run::runner::describe;
 use crate::arms::arms;
 use crate::exit::{Exit, Failure, failure};
 use crate::host::HostArguments;
+use crate::remote::RemoteArguments;
 use crate::study_loader::{Study, StudyArguments};
 
 /// Range of the trial set. Nothing is judged on this range.
@@ -18,9 +19,14 @@ const RANGE: &str = "tuning";
 
 /// Runs every arm from the first start of the tuning range, stores nothing, and asks both policies for one inference in
 /// every other task. Returns a sentence for the lock that says what was run.
-pub fn run(path: &Path) -> Result<String, Failure> {
+pub fn run(path: &Path, remote: &RemoteArguments) -> Result<String, Failure> {
     let host = HostArguments::default();
-    let study = Study::open(&StudyArguments { plan: Some(path.to_owned()), workers: 1, host })?;
+    let study = Study::open(&StudyArguments {
+        plan: Some(path.to_owned()),
+        workers: 1,
+        host,
+        remote: remote.clone(),
+    })?;
     study.check_models()?;
     let (probe, arms) = arms(&study)?;
     let refused = |what: String, error: &dyn std::fmt::Display| {
@@ -30,7 +36,7 @@ pub fn run(path: &Path) -> Result<String, Failure> {
     let keys = study.keys("ranges", RANGE)?;
     let Some(first) = keys.first() else { return Err(refused("ranges.tuning".into(), &"found no start")) };
     let what = describe(*first, "one set of the tuning range");
-    let mut context = study.context(&probe).map_err(|error| refused(what.clone(), &error))?;
+    let mut context = study.context(0, &probe).map_err(|error| refused(what.clone(), &error))?;
     run_twins(&mut context, &arms, *first, &study.settings(), &mut NoRecorder)
         .map_err(|error| refused(what, &error))?;
     for task in study.tasks().into_iter().filter(|task| *task != first.start.task) {

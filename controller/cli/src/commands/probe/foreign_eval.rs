@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aegis_probe::evaluation::{Evaluation, evaluate};
+use aegis_probe::evaluation::{Discovery, Evaluation, evaluate};
 use aegis_probe::file::{Data, ProbeFile};
 use aegis_probe::foreign::{StepGrid, Tasks, split};
 use aegis_probe::rollout::Rollout;
@@ -42,8 +42,14 @@ pub fn run(
         Some(path) => discovery(path, grid, (probe, &known))?,
         None => Vec::new(),
     };
-    let found = evaluate(&known, &discovery, &fresh.rollouts, &gate, study.master_seed)
-        .map_err(|error| failure(Exit::Input, format!("{}: {error}", file.display())))?;
+    let found = evaluate(
+        &known,
+        Discovery { rollouts: &discovery, motion: &[] },
+        &fresh.rollouts,
+        &gate,
+        study.master_seed,
+    )
+    .map_err(|error| failure(Exit::Input, format!("{}: {error}", file.display())))?;
     let mut markdown = eval_view::markdown(&found, "fresh");
     if let Tasks::Names(names) = &fresh.tasks {
         let named: Vec<String> =

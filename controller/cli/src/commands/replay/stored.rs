@@ -20,6 +20,7 @@ use crate::commands::experiment::{Registered, read_store, store_path};
 use crate::exit::{Exit, Failure, OrExit, failure};
 use crate::host::HostArguments;
 use crate::recording;
+use crate::remote::RemoteArguments;
 use crate::study_loader::{Study, StudyArguments};
 
 /// How an episode is drawn.
@@ -56,6 +57,7 @@ impl Stored {
             plan: Some(registered.plan.clone()),
             workers: 1,
             host: host.clone(),
+            remote: RemoteArguments::default(),
         })?;
         let (probe, arms) = arms(&study)?;
         let settings = study.settings();

@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::arrays::{input, read_array};
 use crate::exit::{Exit, Failure, failure, say};
-use crate::study_loader::load_suite;
+use crate::suites::load_suite;
 
 /// Arguments of `aegis sim goals`.
 #[derive(Args)]

@@ -12,7 +12,7 @@ use clap::Args;
 use crate::arrays::write_states;
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{check_place, make_folder};
-use crate::study_loader::load_suite;
+use crate::suites::load_suite;
 
 /// Largest number of states per task and call.
 const MOST: usize = 1_000_000;

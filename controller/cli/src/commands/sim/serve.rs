@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
 use crate::remote::guard;
-use crate::study_loader::load_suite;
+use crate::suites::load_suite;
 
 /// Arguments of `aegis sim serve`.
 #[derive(Args)]

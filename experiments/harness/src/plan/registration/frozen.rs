@@ -48,16 +48,25 @@ pub struct Scenes {
     pub files: BTreeMap<String, String>,
 }
 
+/// Name of a plant file among the files of a suite whose plants another process serves.
+const PLANT: &str = "plant.toml";
+
 impl Scenes {
+    /// Returns the files of a suite whose plants another process serves: the SHA-256 of its plant file, and of its content without
+    /// the suite's name.
+    pub fn served(suite: String, file: String, content: String) -> Self {
+        Self::new(suite, [(PLANT.to_owned(), file), ("content".to_owned(), content)].into())
+    }
+
     /// Returns the scenes of a suite, with one digest over all files.
     pub fn new(suite: String, files: BTreeMap<String, String>) -> Self {
         Self { suite, sha256: Self::over(&files, |_| true), files }
     }
 
-    /// Returns the SHA-256 over all `files` except `suite.json`, which contains the suite's name and its list of tasks.
+    /// Returns the SHA-256 over all `files` except `suite.json` or `plant.toml`, which contain the suite's name.
     /// The digest is the same for the same scenes under any name.
     pub fn content_sha256(&self) -> String {
-        Self::over(&self.files, |path| path != "suite.json")
+        Self::over(&self.files, |path| path != "suite.json" && path != PLANT)
     }
 
     fn over(files: &BTreeMap<String, String>, which: impl Fn(&str) -> bool) -> String {

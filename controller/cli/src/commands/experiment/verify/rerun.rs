@@ -11,6 +11,7 @@ use crate::commands::experiment::Registered;
 use crate::exit::{Exit, Failure, OrExit, say, tell};
 use crate::host::HostArguments;
 use crate::progress;
+use crate::remote::RemoteArguments;
 use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// How many sets are run again.
@@ -48,6 +49,8 @@ pub struct RerunArguments {
     workers: usize,
     #[command(flatten)]
     host: HostArguments,
+    #[command(flatten)]
+    remote: RemoteArguments,
 }
 
 /// Runs the sets that were asked for again. Returns what differs, one line for each set.
@@ -61,6 +64,7 @@ pub fn run(
         plan: Some(registered.plan.clone()),
         workers: arguments.workers,
         host: arguments.host.clone(),
+        remote: arguments.remote.clone(),
     })?;
     study.check_models()?;
     let probe = study.probe()?.probe;
@@ -80,9 +84,9 @@ pub fn run(
     let bar = progress::bar("sets run again", jobs.len());
     let found = rerun(
         &jobs,
-        arguments.workers,
+        study.workers(),
         &study.settings(),
-        &|_| study.context(&probe),
+        &|worker| study.context(worker, &probe),
         &progress::follow(&bar),
     );
     bar.finish_and_clear();
