@@ -26,6 +26,7 @@ mod matrix;
 mod model;
 mod modules;
 mod motion;
+mod own_simulator;
 mod page;
 mod pages;
 mod paired_report;

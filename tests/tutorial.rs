@@ -7,7 +7,7 @@ use crate::common;
 use std::process::Command;
 
 /// Returns the contents of all `sh` code blocks of a page, in order.
-fn commands(page: &str) -> String {
+pub fn commands(page: &str) -> String {
     let mut blocks = page.split("```");
     blocks.next();
     let blocks: Vec<&str> = blocks.step_by(2).filter_map(|block| block.strip_prefix("sh\n")).collect();

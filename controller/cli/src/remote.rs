@@ -109,6 +109,13 @@ pub struct Described {
     pub period_ns: u64,
 }
 
+/// Where another process serves plants, checked and not yet connected to.
+pub struct Place {
+    guarded: Guarded,
+    name: String,
+    plants: Vec<String>,
+}
+
 /// A session with the plants of another process.
 pub struct Remote {
     session: zenoh::Session,
@@ -121,18 +128,36 @@ impl RemoteArguments {
         Some(format!("{} at {}", self.plant.first()?, self.connect.as_ref()?))
     }
 
-    /// Returns the number of plants that were named.
-    pub fn count(&self) -> usize {
-        self.plant.len()
+    /// Checks the endpoint and its keys, and opens nothing; returns `None` where `--connect` was not given.
+    pub fn checked(&self) -> Result<Option<Place>, Failure> {
+        let (Some(endpoint), Some(name)) = (&self.connect, self.named()) else { return Ok(None) };
+        let whose = (Principal::Controller, &self.plant[..]);
+        let guarded = guard(endpoint, self.keys.as_deref(), self.allow_plaintext_network, whose)?;
+        Ok(Some(Place { guarded, name, plants: self.plant.clone() }))
     }
 
     /// Connects to the endpoint; returns `None` where `--connect` was not given.
     pub fn open(&self) -> Result<Option<Remote>, Failure> {
-        let Some(endpoint) = &self.connect else { return Ok(None) };
-        let whose = (Principal::Controller, &self.plant[..]);
-        let guarded = guard(endpoint, self.keys.as_deref(), self.allow_plaintext_network, whose)?;
-        let session = aegis_link::open_guarded(Role::Drive, &guarded, &self.plant).or_exit(Exit::Failed)?;
-        Ok(Some(Remote { session, plants: self.plant.clone() }))
+        self.checked()?.map(|place| place.open()).transpose()
+    }
+}
+
+impl Place {
+    /// Returns the first plant and its endpoint in words.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the number of plants.
+    pub fn count(&self) -> usize {
+        self.plants.len()
+    }
+
+    /// Connects to the endpoint.
+    pub fn open(&self) -> Result<Remote, Failure> {
+        let session =
+            aegis_link::open_guarded(Role::Drive, &self.guarded, &self.plants).or_exit(Exit::Failed)?;
+        Ok(Remote { session, plants: self.plants.clone() })
     }
 }
 

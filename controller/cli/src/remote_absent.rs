@@ -24,6 +24,26 @@ pub struct Described {
     pub period_ns: u64,
 }
 
+/// Where remote plants are served. Without the feature no value of this type exists.
+pub struct Place(Infallible);
+
+impl Place {
+    /// Returns the first plant and its endpoint in words.
+    pub fn name(&self) -> &str {
+        match self.0 {}
+    }
+
+    /// Returns the number of plants.
+    pub fn count(&self) -> usize {
+        match self.0 {}
+    }
+
+    /// Connects to the endpoint.
+    pub fn open(&self) -> Result<Remote, Failure> {
+        match self.0 {}
+    }
+}
+
 /// A set of remote plants. Without the feature no value of this type exists.
 pub struct Remote(Infallible);
 
@@ -33,9 +53,9 @@ impl RemoteArguments {
         None
     }
 
-    /// Returns zero: without the feature there are no remote plants.
-    pub fn count(&self) -> usize {
-        0
+    /// Returns `None`: without the feature there are no remote plants.
+    pub fn checked(&self) -> Result<Option<Place>, Failure> {
+        Ok(None)
     }
 
     /// Returns `None`: without the feature there are no remote plants.

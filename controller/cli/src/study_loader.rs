@@ -22,7 +22,7 @@ use clap::Args;
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 use crate::host::HostArguments;
 use crate::paths::{beside, cache_folder, shipped, variable};
-use crate::remote::{Remote, RemoteArguments};
+use crate::remote::{Place, Remote, RemoteArguments};
 use crate::served::open_policy;
 use crate::world::{AnnouncedPlant, World};
 
@@ -61,7 +61,7 @@ pub struct Study {
     /// Worker threads that were asked for.
     workers: usize,
     /// Where another process serves the plants, where one does.
-    place: RemoteArguments,
+    place: Option<Place>,
     /// The session with that process, opened for the first plant.
     remote: OnceLock<Result<Option<Remote>, String>>,
 }
@@ -74,12 +74,13 @@ impl Study {
     /// the plants there are those of the registered scenes.
     pub fn open(arguments: &StudyArguments) -> Result<Self, Failure> {
         let study = Self::open_anywhere(arguments)?;
-        if let (World::Native(suite), Some(there)) = (&study.world, study.place.named()) {
+        if let (World::Native(suite), Some(place)) = (&study.world, &study.place) {
             return Err(failure(
                 Exit::Input,
                 format!(
-                    "--connect: found {there}; valid is none, because the plan's suite {} is simulated here; `aegis demo` drives it \
+                    "--connect: found {}; valid is none, because the plan's suite {} is simulated here; `aegis demo` drives it \
                      elsewhere, and a plan with a `plant` is about plants of another process",
+                    place.name(),
                     suite.name()
                 ),
             ));
@@ -90,21 +91,24 @@ impl Study {
     /// Does the same as [`Self::open`] for a verb of which no claim is made: with `--connect`, its plants are those of another
     /// process, whatever the suite.
     pub fn open_anywhere(arguments: &StudyArguments) -> Result<Self, Failure> {
+        let place = arguments.remote.checked()?;
         let path = arguments.plan.clone().unwrap_or_else(shipped_plan);
         let host = arguments.host.settings()?;
         let plan = Plan::load(&path).or_exit(Exit::Input)?;
         let world = World::checked(&plan, &path)?;
         let runtime = onnx_runtime()?.with_settings(host).or_exit(Exit::Input)?;
-        let (workers, place) = (arguments.workers, arguments.remote.clone());
+        let workers = arguments.workers;
         Ok(Self { path, plan, world, runtime, workers, place, remote: OnceLock::new() })
     }
 
     /// Returns the number of worker threads: one for each plant where another process serves them.
     pub fn workers(&self) -> usize {
-        match self.place.count() {
-            0 => self.workers,
-            plants => plants,
-        }
+        self.place.as_ref().map_or(self.workers, Place::count)
+    }
+
+    /// Returns whether another process serves the plants.
+    pub fn is_elsewhere(&self) -> bool {
+        self.place.is_some()
     }
 
     /// Returns the scenes of a plan whose suite is simulated here; `what` needs them.
@@ -210,7 +214,8 @@ impl Study {
     /// Returns the plant of one worker: a simulator with the cameras that the plan's policies read, or a plant that another process
     /// serves.
     pub fn plant(&self, worker: usize) -> Result<Box<dyn Plant>, SetupError> {
-        let remote = self.remote.get_or_init(|| self.place.open().map_err(|error| error.to_string()));
+        let open = || self.place.as_ref().map(Place::open).transpose().map_err(|error| error.to_string());
+        let remote = self.remote.get_or_init(open);
         match (&self.world, remote.as_ref().map_err(Clone::clone)?) {
             (World::Native(suite), None) => Ok(Box::new(self.simulator(suite)?)),
             (World::Native(_), Some(remote)) => remote.claim(worker),

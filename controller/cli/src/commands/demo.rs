@@ -80,7 +80,7 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         say!("{}", table::arms(&summary));
         say!("{}", table::latencies(&timings));
     }
-    if arguments.study.remote.count() > 0 {
+    if study.is_elsewhere() {
         // A recording needs the poses of all bodies, which a remote plant does not send.
         return Ok(());
     }
