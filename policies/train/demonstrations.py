@@ -2,18 +2,19 @@
 This module defines what a valid file is. An error names file, field, what was found and what is valid."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors import SafetensorError, safe_open
 
 LAYOUT = "libero-lowdim-v1"
 TASKS = 10
 ACTION = 7
-# Length of the vector in LAYOUT, which `policies/src/encode.rs` defines. Its last TASKS components are the task, one-hot.
+# Length of the vector in LAYOUT, which `policies/src/layout.rs` defines. It begins with ROBOT_VALUES of the robot, and its last
+# TASKS components are the task, one-hot.
 OBSERVATION = 88
+ROBOT_VALUES = 18
 # The schema of exported suites that this code reads.
 SUITE_SCHEMA = 2
 
@@ -24,6 +25,8 @@ TENSORS = {
     "episode": (np.int64, ()),
     "task": (np.int64, ()),
 }
+# Of a file with pictures: for each picture its row, and by camera the pictures, uint8[pictures, height, width, 3].
+FRAME_ROW, FRAMES = "frame_row", "frames."
 
 
 class DataError(ValueError):
@@ -31,20 +34,52 @@ class DataError(ValueError):
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """The pictures of an episode, in the file: one of each camera before each step, from the file's row `first` on."""
+
+    path: Path
+    sizes: dict[str, tuple[int, int]]
+    first: int
+
+    def take(self, camera: str, first: int, end: int) -> np.ndarray:
+        """Reads those of the steps `first` to before `end`, uint8[steps, height, width, 3], top row first."""
+        with safe_open(self.path, framework="np") as file:
+            return file.get_slice(FRAMES + camera)[self.first + first : self.first + end]
+
+
+@dataclass(frozen=True)
 class Episode:
-    """One demonstration. Its last step reached the goal, as `aegis demonstrate` keeps only those.
+    """One demonstration. Its last step reached the goal, as `aegis demonstrate` keeps only those; or a part of one, whose last
+    step did so if `reached`.
 
     `observation` float32[steps, 88] is what policies read before the step. `action` float32[steps, 7] is the expert's
-    action. `clean` bool[steps] says whether the plant was sent that action.
+    action. `clean` bool[steps] says whether the plant was sent that action. `pictures` is None for a file without.
     """
 
     task: int
     observation: np.ndarray
     action: np.ndarray
     clean: np.ndarray
+    pictures: Pictures | None = None
+    reached: bool = True
 
     def __len__(self) -> int:
         return len(self.action)
+
+    def part(self, first: int, end: int) -> "Episode":
+        """Returns the steps `first` to before `end`."""
+        pictures = self.pictures and replace(self.pictures, first=self.pictures.first + first)
+        steps, reached = slice(first, end), self.reached and end == len(self)
+        return Episode(self.task, self.observation[steps], self.action[steps], self.clean[steps], pictures, reached)
+
+
+def clean_parts(episodes: list[Episode]) -> list[Episode]:
+    """Returns the longest parts of episodes in which every action was the one sent, in their order."""
+    parts = []
+    for episode in episodes:
+        changes = np.flatnonzero(np.diff(episode.clean, prepend=False, append=False))
+        parts += [episode.part(first, end) for first, end in zip(changes[::2], changes[1::2])]
+    return parts
 
 
 def read_suite(suite: Path) -> tuple[str, list[str]]:
@@ -83,11 +118,17 @@ def _field(path: Path, field: str):
 def read_episodes(path: Path) -> list[Episode]:
     """Returns the episodes of one file in the file's order."""
     try:
-        tensors = load_file(path)
+        with safe_open(path, framework="np") as file:
+            # Pictures stay in the file, because those of all episodes may not fit in memory.
+            cameras = {name: file.get_slice(name) for name in sorted(file.keys()) if name.startswith(FRAMES)}
+            kinds = {name: (one.get_dtype(), one.get_shape()) for name, one in cameras.items()}
+            tensors = {name: file.get_tensor(name) for name in file.keys() if name not in cameras}
     except (OSError, SafetensorError) as error:
         raise DataError(f"{path}: cannot read: {error}") from error
+    frame_row = tensors.pop(FRAME_ROW, None)
     _check_shapes(path, tensors)
     _check_values(path, tensors)
+    sizes = _picture_sizes(path, kinds, frame_row, len(tensors["action"]))
     episode, task = tensors["episode"], tensors["task"]
     starts = np.flatnonzero(np.diff(episode, prepend=episode[0] - 1))
     if (again := len(starts) - len(np.unique(episode))) > 0:
@@ -99,8 +140,27 @@ def read_episodes(path: Path) -> list[Episode]:
             found = sorted(set(task[rows].tolist()))
             raise DataError(f"{path}: task: found {found} in episode {episode[start]}; valid is one per episode")
         clean = tensors["clean"][rows].astype(bool)
-        episodes.append(Episode(int(task[start]), tensors["observation"][rows], tensors["action"][rows], clean))
+        pictures = Pictures(path, sizes, int(start)) if sizes else None
+        observation, action = tensors["observation"][rows], tensors["action"][rows]
+        episodes.append(Episode(int(task[start]), observation, action, clean, pictures))
     return episodes
+
+
+def _picture_sizes(path: Path, kinds: dict, frame_row: np.ndarray | None, rows: int) -> dict[str, tuple[int, int]]:
+    """Returns height and width of each camera's pictures, of which there has to be one at every row; empty without pictures."""
+    if not kinds:
+        if frame_row is not None:
+            raise DataError(f"{path}: {FRAME_ROW}: found without pictures; valid is a tensor {FRAMES}CAMERA beside it")
+        return {}
+    if frame_row is None:
+        raise DataError(f"{path}: {FRAME_ROW}: is missing; valid is the row of each picture")
+    if not np.array_equal(frame_row, np.arange(rows)):
+        valid = "one at every row, as `aegis demonstrate --frames-every 1` takes them"
+        raise DataError(f"{path}: {FRAME_ROW}: found pictures at {len(frame_row)} of {rows} rows; valid is {valid}")
+    for name, (dtype, shape) in kinds.items():
+        if dtype != "U8" or len(shape) != 4 or shape[0] != rows or shape[3] != 3:
+            raise DataError(f"{path}: {name}: found {dtype}{shape}; valid is U8[{rows}, height, width, 3]")
+    return {name.removeprefix(FRAMES): (shape[1], shape[2]) for name, (_, shape) in kinds.items()}
 
 
 def _check_shapes(path: Path, tensors: dict) -> None:

@@ -52,8 +52,16 @@ def parse(arguments):
         action="append",
         default=[],
         metavar="NAME=FEATURES",
-        help="what an input is filled with, as observation.state=eef_position,eef_quaternion:axis_angle or "
-        "observation.images.image=agentview:180; default the input's own name",
+        help="what an input is filled with: features in their order, each with :axis_angle, :rotation_6d, "
+        ":relative_to=FEATURE or :one_hot=CLASSES where it is changed, as observation.state=eef_position,"
+        "eef_quaternion:axis_angle; for an image the camera, with :180 or :flip, as observation.images.image=agentview:flip; "
+        "default the input's own name",
+    )
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="DIR",
+        help="what lerobot_dataset.py wrote and the policy was trained on: says what each input without --read is filled with",
     )
     return parser.parse_args(arguments)
 
@@ -72,6 +80,8 @@ def export(arguments):
     tap_step = denoising_step(loaded, arguments.tap_step)
     specs = graph.inputs(loaded, arguments.image_size)
     reads = dict(card.parse_read(one, specs) for one in arguments.read)
+    if arguments.dataset:
+        reads = dataset_reads(arguments.dataset, [one for one in specs if one.name not in reads]) | reads
     drawn = parity.samples(loaded, specs, arguments.task)
     measured = {"samples": len(drawn)}
     if loaded.low_precision:
@@ -96,6 +106,24 @@ def export(arguments):
         for path in (*reversed(files), written_card):
             os.replace(path, out.parent / path.name)
     return out.parent / written_card.name, layer, measured
+
+
+def dataset_reads(dataset, specs):
+    """Returns what inputs are filled with, as a data set's record of sources says it."""
+    from exporter import card, checkpoint
+
+    path = dataset / "meta/aegis.json"
+    found = checkpoint.read_json(path).get("reads")
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        valid = "features by the name of an input, as lerobot_dataset.py writes them"
+        raise ExportError(f"{path}: reads: found {found!r:.200}; valid is {valid}")
+    inputs = [one.name for one in specs if one.kind in ("image", "state", "environment")]
+    if missing := [name for name in inputs if name not in found]:
+        raise ExportError(f"{path}: reads: found none for the input {missing[0]}; it has {', '.join(found) or 'none'}")
+    try:
+        return dict(card.parse_read(f"{name}={found[name]}", specs) for name in inputs)
+    except ExportError as error:
+        raise ExportError(f"{path}: reads: {error}") from error
 
 
 def denoising_step(loaded, found):

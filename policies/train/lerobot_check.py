@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from demonstrations import TASKS, DataError, Episode
-from lerobot_layout import ENVIRONMENT, FEATURES, FPS, ROBOT, STATE
+from lerobot_layout import CAMERAS, ENVIRONMENT, FPS, ROBOT, STATE, Layout
+from libero_state import hand_quaternion
 
 CHUNK = 10
 BATCH = 256
@@ -19,6 +20,9 @@ STD_TOLERANCE = 1e-7
 MEAN_TOLERANCE = 1e-12
 # In metres. Positions of up to 4 m are rounded to float32, and one comparison has three of them.
 POSITION_TOLERANCE = 1e-6
+# In radians, between the stored rotation and the one that the joint angles give. Poses are those before the last physics step of
+# 2 ms, joint angles those after it, and the robot's description rounds the hand's quaternion to three digits.
+ROTATION_TOLERANCE = 0.03
 
 
 @dataclass
@@ -29,14 +33,12 @@ class Report:
     differences: list[str]
 
 
-def check(root: Path, episodes: list[Episode], instructions: list[str], workers: int) -> Report:
+def check(root: Path, layout: Layout, episodes: list[Episode], instructions: list[str], workers: int) -> Report:
     """Reads every frame through a `DataLoader` with a window of actions, and compares it with its source."""
-    if not (root / "meta/info.json").is_file():
-        raise DataError(f"{root}: meta/info.json is missing; valid is the folder of a LeRobotDataset")
     # A separate cache. The shared one identifies a file by name and time, and could return a file's old contents.
     with tempfile.TemporaryDirectory() as cache:
         dataset = _open(root, cache)
-        rows = _Rows(episodes)
+        rows = _Rows(layout, episodes)
         found = _metadata(dataset.meta, rows, instructions) + _statistics(dataset.meta.stats, rows)
         found += _frames(dataset, rows, instructions, workers) + _names(rows)
         meta = dataset.meta
@@ -66,17 +68,20 @@ def _open(root: Path, cache: str):
 class _Rows:
     """The source's columns over all episodes, computed independently of `lerobot_layout.columns`."""
 
-    def __init__(self, episodes: list[Episode]):
+    def __init__(self, layout: Layout, episodes: list[Episode]):
+        self.layout, self.episodes = layout, episodes
         lengths = np.array([len(episode) for episode in episodes])
         self.tasks = np.array([episode.task for episode in episodes])
         self.ends = np.cumsum(lengths)
         self.starts = self.ends - lengths
         self.episode = np.repeat(np.arange(len(episodes)), lengths)
         self.frame = np.arange(len(self.episode)) - self.starts[self.episode]
-        self.last = np.arange(len(self.episode)) == self.ends[self.episode] - 1
+        ends = np.arange(len(self.episode)) == self.ends[self.episode] - 1
+        self.last = ends & np.array([episode.reached for episode in episodes])[self.episode]
         self.observation = np.concatenate([episode.observation for episode in episodes])
         self.action = np.concatenate([episode.action for episode in episodes])
         self.clean = np.concatenate([episode.clean for episode in episodes])
+        self.vectors = layout.vectors(self.observation)
 
     def __len__(self) -> int:
         return len(self.episode)
@@ -85,10 +90,9 @@ class _Rows:
         """Returns the batch that lerobot should return for these rows."""
         wanted = rows[:, None] + np.arange(CHUNK)
         end = self.ends[self.episode[rows], None]
-        state = len(STATE)
         return {
-            "observation.state": self.observation[rows, :state],
-            "observation.environment_state": self.observation[rows, state:],
+            **{name: column[rows] for name, column in self.vectors.items()},
+            **{CAMERAS[camera]: self._pictures(camera, rows) for camera in self.layout.cameras},
             "action": self.action[np.minimum(wanted, end - 1)],
             "action_is_pad": wanted >= end,
             "clean": self.clean[rows],
@@ -100,6 +104,16 @@ class _Rows:
             "index": rows,
             "task_index": self.tasks[self.episode[rows]],
         }
+
+    def _pictures(self, camera: str, rows: np.ndarray) -> np.ndarray:
+        """Returns a camera's pictures before consecutive rows as lerobot should return them: float32[rows, 3, height, width]."""
+        taken = []
+        for episode in np.unique(self.episode[rows]):
+            steps = self.frame[rows[self.episode[rows] == episode]]
+            taken.append(self.episodes[episode].pictures.take(camera, int(steps[0]), int(steps[-1]) + 1))
+        # Of the plant's pictures left and right are exchanged, as in public LIBERO data sets.
+        mirrored = np.flip(np.concatenate(taken), axis=2).transpose(0, 3, 1, 2)
+        return mirrored.astype(np.float32) / np.float32(255)
 
 
 def _metadata(meta, rows: _Rows, instructions: list[str]) -> list[str]:
@@ -113,7 +127,7 @@ def _metadata(meta, rows: _Rows, instructions: list[str]) -> list[str]:
         ("tasks", list(meta.tasks.index), instructions),
         ("task_index", meta.tasks["task_index"].tolist(), list(range(TASKS))),
     ]
-    for name, wanted in FEATURES.items():
+    for name, wanted in rows.layout.features.items():
         pairs.append((f"features.{name}", {**meta.features.get(name, {})}, wanted))
     episodes = meta.episodes
     pairs += [
@@ -131,11 +145,10 @@ def _metadata(meta, rows: _Rows, instructions: list[str]) -> list[str]:
 
 
 def _statistics(stats: dict | None, rows: _Rows) -> list[str]:
-    """Compares minimum, maximum, mean, standard deviation and count of each feature with NumPy's over all frames."""
-    state = len(STATE)
+    """Compares minimum, maximum, mean, standard deviation and count of each feature with NumPy's over all frames. Those of
+    pictures are left out: lerobot takes them from a sample of smaller pictures."""
     columns = {
-        "observation.state": rows.observation[:, :state],
-        "observation.environment_state": rows.observation[:, state:],
+        **rows.vectors,
         "action": rows.action,
         "clean": rows.clean[:, None],
         "next.success": rows.last[:, None],
@@ -201,9 +214,15 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _names(rows: _Rows) -> list[str]:
-    """Checks the features' names by their values: an object's position has to be the sum of grip and relative position."""
+    """Checks the features' names by their values: an object's position has to be the sum of grip and relative position, and the
+    rotation vector of the layout `libero` the hand's rotation as the joint angles give it."""
     names = STATE + ENVIRONMENT
     differences = []
+    if rows.layout.name == "libero":
+        joints = rows.observation[:, [names.index(f"joint_{joint}") for joint in range(1, 8)]]
+        off = _turned(rows.vectors["observation.state"][:, 3:6], hand_quaternion(joints.astype(np.float64))).max()
+        if off > ROTATION_TOLERANCE:
+            differences.append(f"axis_angle: joint angles and rotation differ by {off:.2e} rad")
     for name in names:
         if "_relative_" in name:
             axis = name[-1]
@@ -213,3 +232,12 @@ def _names(rows: _Rows) -> list[str]:
             if off > POSITION_TOLERANCE:
                 differences.append(f"{name}: grip and relative position miss the position by {off:.2e} m")
     return differences
+
+
+def _turned(vectors: np.ndarray, quaternions: np.ndarray) -> np.ndarray:
+    """Returns the angle between each rotation vector and quaternion x, y, z, w of unit length, of 0 to 2π: 2π for two that are the same
+    rotation with opposite signs."""
+    vectors = vectors.astype(np.float64)
+    half = np.linalg.norm(vectors, axis=1, keepdims=True) / 2
+    found = np.concatenate([vectors / 2 * np.sinc(half / np.pi), np.cos(half)], axis=1)
+    return 4 * np.arcsin(np.clip(np.linalg.norm(found - quaternions, axis=1) / 2, 0, 1))

@@ -14,8 +14,19 @@ from .parity import TOLERANCE
 PACKAGES = ("lerobot", "torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
-# Rotations that a term may be written in; the names are those of docs/reference/policies.md.
-TRANSFORMS = ("axis_angle", "rotation_6d")
+# What may follow a feature or a camera in --read: the field that it sets, and the value. docs/reference/policies.md has the fields.
+TERM_CHANGES = {
+    "axis_angle": ("transform", lambda _: "axis_angle"),
+    "rotation_6d": ("transform", lambda _: "rotation_6d"),
+    "relative_to=": ("relative_to", str),
+    "one_hot=": ("one_hot", lambda text: classes(text)),
+}
+IMAGE_CHANGES = {
+    "0": ("rotate", lambda _: 0),
+    "180": ("rotate", lambda _: 180),
+    "flip": ("flip", lambda _: True),
+}
+WITH = "with :axis_angle, :rotation_6d, :relative_to=FEATURE or :one_hot=CLASSES"
 
 
 def text(files, checkpoint, specs, shapes, tap, measured, tasks, reads):
@@ -62,9 +73,8 @@ def text(files, checkpoint, specs, shapes, tap, measured, tasks, reads):
 def filled(spec, tasks, read):
     """Returns the fields of an input beside its tensor. `read` is what the option --read gives for it, or None."""
     if spec.kind == "image":
-        camera, turn = read or (spec.name.rsplit(".", 1)[-1], None)
-        rotate = {"rotate": int(turn)} if turn else {}
-        return {"kind": "image", "camera": camera, "height": spec.shape[2], "width": spec.shape[3], "layout": "chw", **rotate}
+        camera, turned = read or (spec.name.rsplit(".", 1)[-1], {})
+        return {"kind": "image", "camera": camera, "height": spec.shape[2], "width": spec.shape[3], "layout": "chw", **turned}
     if spec.kind in ("tokens", "mask"):
         if len(tasks) != 1:
             return {"kind": spec.kind}
@@ -74,29 +84,52 @@ def filled(spec, tasks, read):
         return {"kind": "constant", "value": values + [0] * (length - len(values))}
     if spec.kind == "noise":
         return {"kind": "noise"}
-    terms = [
-        {"feature": feature, **({"transform": transform} if transform else {})}
-        for feature, transform in (read or [(spec.name, None)])
-    ]
-    return {"kind": "vector", "terms": terms}
+    return {"kind": "vector", "terms": read or [{"feature": spec.name}]}
 
 
 def parse_read(text, specs):
-    """Parses `NAME=FEATURE[:TRANSFORM],…`, or for an image `NAME=CAMERA[:180]`. Returns the name and what it is filled with.
+    """Parses `NAME=FEATURE[:CHANGE]…,…`, or for an image `NAME=CAMERA[:180][:flip]`. Returns the name, and the terms of a vector or
+    camera and changes of an image.
 
-    Raises `ExportError` for an input that the graph lacks, an unknown transform or another turn.
+    Raises `ExportError` for an input that the graph lacks, and for an unknown change or one that is given twice.
     """
     name, _, given = text.partition("=")
     kinds = {one.name: one.kind for one in specs if one.kind in ("image", "state", "environment")}
     if name not in kinds or not given:
         raise ExportError(f"--read: found {text!r}; valid is NAME=FEATURES with NAME one of {', '.join(kinds)}")
-    parts = [tuple(one.strip() or None for one in part.partition(":")[::2]) for part in given.split(",")]
-    valid = ("180", "0") if kinds[name] == "image" else TRANSFORMS
-    wrong = [part for part, more in parts if part is None or (more is not None and more not in valid)]
-    if wrong or (kinds[name] == "image" and len(parts) != 1):
-        what = "one camera, with :180 if turned" if kinds[name] == "image" else f"features, with :{' or :'.join(valid)}"
-        raise ExportError(f"--read: found {text!r}; valid after {name}= are {what}")
-    return name, parts[0] if kinds[name] == "image" else parts
+    is_image = kinds[name] == "image"
+    try:
+        terms = [changed(part.strip(), IMAGE_CHANGES if is_image else TERM_CHANGES) for part in given.split(",")]
+        if is_image and len(terms) != 1:
+            raise ValueError
+    except ValueError:
+        valid = "one camera, with :180 if turned and :flip if mirrored" if is_image else f"features, {WITH}"
+        raise ExportError(f"--read: found {text!r}; valid after {name}= are {valid}") from None
+    if is_image:
+        return name, (terms[0].pop("feature"), terms[0])
+    return name, terms
+
+
+def changed(text, known):
+    """Returns `FEATURE[:CHANGE]…` as the fields of the card. Raises ValueError for what is not known or not complete."""
+    feature, *changes = (part.strip() for part in text.split(":"))
+    fields = {"feature": feature}
+    for change in changes:
+        name, equals, value = change.partition("=")
+        field, of = known[name + equals] if name + equals in known else (None, None)
+        if field is None or field in fields or (equals and not value):
+            raise ValueError(change)
+        fields[field] = of(value)
+    if not feature:
+        raise ValueError(text)
+    return fields
+
+
+def classes(text):
+    """Parses a number of classes, 1 or more."""
+    if int(text) < 1:
+        raise ValueError(text)
+    return int(text)
 
 
 def table(head, **fields):
