@@ -86,11 +86,13 @@ def edit(directory, name, **fields):
     path.write_text(json.dumps({**config, **fields}, indent=4))
 
 
-def act(directory, seed=1, shape=(("front", "wrist"), 48, 64, 6, 5), edit_policy=None, **changes):
+def act(directory, seed=1, shape=(("front", "wrist"), 48, 64, 6, 5), environment=0, edit_policy=None, **changes):
     """Writes an ACT checkpoint with the full ResNet-18 and a narrow transformer; `shape` has cameras, height, width, and sizes of
-    state and action. Its config names ImageNet weights, as that of a trained checkpoint does. `edit_policy` changes the policy
-    before it is saved."""
+    state and action, `environment` is the size of the environment's state. Its config names ImageNet weights, as that of a trained
+    checkpoint does. `edit_policy` changes the policy before it is saved."""
     inputs, outputs = features(*shape)
+    if environment:
+        inputs["observation.environment_state"] = PolicyFeature(FeatureType.ENV, (environment,))
     config = ACTConfig(
         **{
             "device": "cpu",

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 from harness import LEVELS, Folder, command, image, loaded, normal, session
 from lerobot.policies.act.modeling_act import ACTPolicy
+from lerobot_layout import Layout
 
 import reduced
 
@@ -92,10 +93,77 @@ class Act(Folder):
         self.assertEqual((wrist["camera"], wrist["rotate"]), ("agentview", 180))
         terms = [{"feature": "eef_position"}, {"feature": "eef_quaternion", "transform": "axis_angle"}]
         self.assertEqual(state["terms"], terms)
-        for wrong in ("state=eef_position", "observation.state", "observation.state=a:b", "observation.images.wrist=a,b"):
+        changed = "observation.state=object/plate_1/position:relative_to=eef_position,task:one_hot=3"
+        mirrored = ("--read", changed, "--read", "observation.images.front=agentview:180:flip")
+        self.exported("changed", "act", "--checkpoint", self.checkpoint, *mirrored)
+        front, _, state = tomllib.loads((self.folder / "out" / "changed.toml").read_text())["inputs"]
+        self.assertEqual((front["camera"], front["rotate"], front["flip"]), ("agentview", 180, True))
+        terms = [{"feature": "object/plate_1/position", "relative_to": "eef_position"}, {"feature": "task", "one_hot": 3}]
+        self.assertEqual(state["terms"], terms)
+
+    def test_reads_that_are_not_valid(self):
+        state, wrist = "observation.state", "observation.images.wrist"
+        for wrong in (
+            "state=eef_position",
+            state,
+            *(f"{state}={one}" for one in ("a:b", "a:one_hot", "a:one_hot=0", "a:relative_to=", ":axis_angle", "a:axis_angle=1")),
+            f"{state}=a:axis_angle:rotation_6d",
+            *(f"{wrist}={one}" for one in ("a,b", "a:90", "a:180:0", "a:axis_angle")),
+        ):
             code, _, err = command("act", "--checkpoint", self.checkpoint, "--out", self.folder / "no", "--read", wrong)
             self.assertEqual(code, 2, err)
             self.assertIn(f"--read: found {wrong!r}; valid", err)
+
+    def test_poses_in_place_of_pictures_as_the_layout_lowdim_has_them(self):
+        checkpoint = reduced.act(
+            self.folder / "poses",
+            shape=((), 0, 0, 18, 7),
+            environment=70,
+            normalization_mapping=dict.fromkeys(("STATE", "ENV", "ACTION"), "MEAN_STD"),
+        )
+        dataset = self.folder / "poses-dataset"
+        (dataset / "meta").mkdir(parents=True)
+        (dataset / "meta/aegis.json").write_text(json.dumps({"reads": Layout("lowdim", {}).reads}))
+        path, _ = self.exported("poses", "act", "--checkpoint", checkpoint, "--dataset", dataset)
+        observation = {"observation.state": normal(4, 1, 18), "observation.environment_state": normal(5, 1, 70)}
+        policy, before, after = loaded(ACTPolicy, checkpoint)
+        expected = after(policy.predict_action_chunk(before(dict(observation)))).numpy()
+        (found,) = session(path).run(["actions"], {name: value.numpy() for name, value in observation.items()})
+        self.close(found, expected)
+        state, environment = tomllib.loads(path.with_suffix(".toml").read_text())["inputs"]
+        sizes = {"eef_position": 3, "gripper_positions": 2, "joint_positions": 7, "task": 1}
+        for one, width in ((state, 18), (environment, 70)):
+            found = 0
+            for term in one["terms"]:
+                size = sizes.get(term["feature"], 4 if term["feature"].endswith("quaternion") else 3)
+                found += {"rotation_6d": 6}.get(term.get("transform"), term.get("one_hot", size))
+            self.assertEqual(found, width)
+
+    def test_a_data_set_says_what_inputs_are_filled_with(self):
+        dataset = self.folder / "dataset"
+        (dataset / "meta").mkdir(parents=True)
+        reads = {
+            "observation.state": "eef_position,eef_quaternion:axis_angle",
+            "observation.images.front": "agentview:flip",
+            "observation.images.wrist": "robot0_eye_in_hand:flip",
+            "observation.environment_state": "task:one_hot=10",
+        }
+        (dataset / "meta/aegis.json").write_text(json.dumps({"reads": reads}))
+        given = ("--dataset", dataset, "--read", "observation.images.wrist=side")
+        self.exported("dataset", "act", "--checkpoint", self.checkpoint, *given)
+        front, wrist, state = tomllib.loads((self.folder / "out" / "dataset.toml").read_text())["inputs"]
+        self.assertEqual((front["camera"], front["flip"], wrist["camera"]), ("agentview", True, "side"))
+        self.assertEqual(state["terms"][1], {"feature": "eef_quaternion", "transform": "axis_angle"})
+        del reads["observation.images.front"]
+        for found, message in (
+            ({"reads": reads}, "reads: found none for the input observation.images.front; it has observation.state"),
+            ({"reads": {**reads, "observation.images.front": "a:b"}}, "found 'observation.images.front=a:b'; valid"),
+            ({}, "aegis.json: reads: found None; valid is features by the name of an input"),
+        ):
+            (dataset / "meta/aegis.json").write_text(json.dumps(found))
+            code, _, err = command("act", "--checkpoint", self.checkpoint, "--out", self.folder / "no", "--dataset", dataset)
+            self.assertEqual(code, 2, err)
+            self.assertIn(message, err)
 
     def test_the_bytes_do_not_depend_on_where_things_lie(self):
         elsewhere = self.folder / "another" / "place"

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import lerobot_dataset
 from demonstrations import DataError, read_episodes, read_suite
 from lerobot_layout import ACTION, ENVIRONMENT, STATE
+from libero_state import hand_quaternion
 
 # (steps, task) of each episode. One episode is shorter than a window of actions, one is a single step.
 FIRST = [(14, 3), (5, 0), (1, 3)]
@@ -49,6 +50,24 @@ def tensors(episodes, seed):
         "episode": np.repeat(np.arange(len(episodes)) * 2 + 1, [length for length, _ in episodes]),
         "task": task.astype(np.int64),
     }
+
+
+def posed(tensors):
+    """Returns tensors whose grip rotation is that of the joint angles, as the layout `libero` needs."""
+    observation = tensors["observation"]
+    x, y, z, w = hand_quaternion(observation[:, 11:18].astype(np.float64)).T
+    # The first column of the site's rotation is the hand's −y axis, the second its x axis.
+    observation[:, 3:6] = -np.stack([2 * (x * y - z * w), 1 - 2 * (x * x + z * z), 2 * (y * z + x * w)], axis=1)
+    observation[:, 6:9] = np.stack([1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)], axis=1)
+    return tensors
+
+
+def seen(tensors, seed, cameras=("agentview", "robot0_eye_in_hand")):
+    """Returns tensors with a picture of each camera at every row, 6 rows by 8 columns."""
+    rows = len(tensors["action"])
+    random = np.random.default_rng(seed)
+    pictures = {f"frames.{camera}": random.integers(0, 256, size=(rows, 6, 8, 3)).astype(np.uint8) for camera in cameras}
+    return {**tensors, **pictures, "frame_row": np.arange(rows)}
 
 
 def write_suite(folder, change=lambda task, content: None):
@@ -214,6 +233,129 @@ class RoundTrip(Folder):
         self.assertEqual(code, 1)
         self.assertIn(f"{self.dataset}: exists; valid is a path where nothing is yet", error)
         self.assertEqual(sorted(self.dataset.rglob("*")), before)
+
+
+class Libero(Folder):
+    """The layout `libero`, with pictures."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.sources = [seen(posed(tensors(episodes, seed)), seed) for seed, episodes in enumerate((FIRST, SECOND))]
+        for path, source in zip(cls.files, cls.sources):
+            save_file(source, path)
+        cls.dataset = cls.folder / "dataset"
+        lerobot_dataset.write(cls.files, cls.suite, cls.dataset, "libero")
+
+    def check(self, dataset):
+        return run("check", dataset, "--data", *self.files, "--suite", self.suite)
+
+    def test_check_finds_nothing(self):
+        code, out, error = self.check(self.dataset)
+        self.assertEqual((code, error), (0, ""))
+        self.assertIn("31 frames compared", out)
+
+    def test_lerobot_reads_the_columns_of_public_data(self):
+        from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+        dataset = LeRobotDataset("aegis/dataset", root=self.dataset)
+        features = dataset.meta.features
+        self.assertEqual(features["observation.images.image"]["shape"], (6, 8, 3))
+        self.assertEqual(features["observation.images.image2"]["names"], ["height", "width", "channel"])
+        self.assertEqual((features["observation.state"]["shape"], features["action"]["shape"]), ((8,), (7,)))
+        self.assertNotIn("observation.environment_state", features)
+        source, item = self.sources[1], dataset[20 + 4]
+        for column, camera in (("image", "agentview"), ("image2", "robot0_eye_in_hand")):
+            picture = (item[f"observation.images.{column}"].numpy() * 255).round().astype(np.uint8)
+            # Upstream's rows begin at the bottom. Public data sets have its pictures turned by 180°.
+            upstream = source[f"frames.{camera}"][4][::-1]
+            np.testing.assert_array_equal(picture.transpose(1, 2, 0), upstream[::-1, ::-1])
+        self.assertEqual(item["observation.state"][:3].numpy().tobytes(), source["observation"][4, :3].tobytes())
+        self.assertEqual(dataset.meta.stats["observation.images.image"]["mean"].shape, (3, 1, 1))
+
+    def test_check_finds_pictures_of_another_moment(self):
+        source = self.sources[1]
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "later.safetensors"
+        save_file({**source, "frames.agentview": np.roll(source["frames.agentview"], 1, axis=0)}, path)
+        code, _, error = run("check", self.dataset, "--data", self.files[0], path, "--suite", self.suite)
+        self.assertEqual(code, 1)
+        self.assertIn("frame 20 (episode 3, step 0): observation.images.image: found", error)
+        self.assertNotIn("image2", error)
+
+    def test_check_finds_a_rotation_of_another_sign(self):
+        source = {name: tensor.copy() for name, tensor in self.sources[1].items()}
+        # A whole turn of one joint leaves the rotation and changes the sign of the quaternion, as no arm could do.
+        source["observation"][5, 11] += 2 * np.pi
+        source["observation"][5, 3:9] *= -1
+        path = Path(self.enterContext(tempfile.TemporaryDirectory())) / "turned.safetensors"
+        save_file(source, path)
+        lerobot_dataset.write([path], self.suite, path.parent / "dataset", "libero")
+        code, _, error = run("check", path.parent / "dataset", "--data", path, "--suite", self.suite)
+        self.assertEqual(code, 1)
+        self.assertIn("axis_angle: joint angles and rotation differ by 3.14e+00 rad", error)
+
+    def test_what_fills_the_inputs_is_recorded(self):
+        record = json.loads((self.dataset / "meta/aegis.json").read_text())
+        self.assertEqual(record["columns"], "libero")
+        self.assertEqual(
+            record["reads"],
+            {
+                "observation.state": "eef_position,eef_quaternion:axis_angle,gripper_positions",
+                "observation.images.image": "agentview:flip",
+                "observation.images.image2": "robot0_eye_in_hand:flip",
+            },
+        )
+
+    def refused(self, words, source, layout="libero", first=None):
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        save_file(source, folder / "bad.safetensors")
+        files = [*([first] if first else []), folder / "bad.safetensors"]
+        arguments = ("--suite", self.suite, "--out", folder / "out", "--layout", layout)
+        code, _, error = run("write", "--data", *files, *arguments)
+        self.assertEqual(code, 1)
+        self.assertIn(words, error)
+        self.assertFalse((folder / "out").exists())
+
+    def test_pictures_that_do_not_fit_are_refused(self):
+        plain, source = posed(tensors(SECOND, 1)), self.sources[1]
+        self.refused("frames.agentview: found pictures, which the layout lowdim lacks; valid is libero", source, "lowdim")
+        self.refused("frames: found no pictures; valid is agentview 6×8, robot0_eye_in_hand 6×8", plain, first=self.files[0])
+        self.refused("frames.front: found another camera; valid are agentview", seen(plain, 1, ("front",)))
+        some = {**source, "frame_row": np.arange(0, 11, 5)}
+        some |= {name: tensor[::5].copy() for name, tensor in source.items() if name.startswith("frames.")}
+        self.refused("frame_row: found pictures at 3 of 11 rows; valid is one at every row, as `aegis demonstrate", some)
+        self.refused("frame_row: is missing", {n: t for n, t in source.items() if n != "frame_row"})
+        self.refused("frame_row: found without pictures", {**plain, "frame_row": np.arange(11)})
+        grey = source["frames.agentview"][..., :1].copy()
+        self.refused("frames.agentview: found U8[11, 6, 8, 1]; valid is U8[11, height, width, 3]", {**source, "frames.agentview": grey})
+
+
+class OnlyClean(Folder):
+    """Parts in which every action was the one sent."""
+
+    def test_parts_are_episodes(self):
+        from lerobot.datasets.lerobot_dataset import LeRobotDataset
+
+        source = tensors([(9, 2), (4, 5), (3, 1)], 3)
+        source["clean"] = np.array([0, 1, 1, 0, 0, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0, 0], dtype=np.uint8)
+        path = self.folder / "held.safetensors"
+        save_file(source, path)
+        out = self.folder / "parts"
+        arguments = ("--data", path, "--suite", self.suite)
+        code, _, error = run("write", *arguments, "--out", out, "--only-clean")
+        self.assertEqual((code, error), (0, ""))
+        code, said, error = run("check", out, *arguments)
+        self.assertEqual((code, error), (0, ""))
+        self.assertIn("8 frames, 4 episodes", said)
+        dataset = LeRobotDataset("aegis/parts", root=out, delta_timestamps={"action": [0.0, 0.05]})
+        rows = np.array([1, 2, 5, 7, 8, 9, 10, 11])
+        items = [dataset[index] for index in range(len(rows))]
+        np.testing.assert_array_equal([item["action"][0].numpy() for item in items], source["action"][rows])
+        self.assertEqual([int(item["episode_index"]) for item in items], [0, 0, 1, 2, 2, 3, 3, 3])
+        self.assertEqual([bool(item["action_is_pad"][1]) for item in items], [False, True, True, False, True, False, False, True])
+        # The first episode's end is clean, the second's is not, and the third has no clean row.
+        self.assertEqual([bool(item["next.success"]) for item in items], [False] * 4 + [True] + [False] * 3)
+        self.assertTrue(all(bool(item["clean"]) for item in items))
 
 
 class Interrupted(Folder):
