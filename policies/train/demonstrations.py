@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 LAYOUT = "libero-lowdim-v1"
 TASKS = 10
 ACTION = 7
-# Length of the vector in LAYOUT, which `policies/src/layout.rs` defines. It begins with ROBOT_VALUES of the robot, and its last
-# TASKS components are the task, one-hot.
+# Length of the vector in LAYOUT, which `policies/src/layout.rs` defines. It begins with ROBOT_VALUES of the robot, and
+# its last TASKS components are the task, one-hot.
 OBSERVATION = 88
 ROBOT_VALUES = 18
 # The schema of exported suites that this code reads.
@@ -49,11 +49,11 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Episode:
-    """One demonstration. Its last step reached the goal, as `aegis demonstrate` keeps only those; or a part of one, whose last
-    step did so if `reached`.
+    """One demonstration. Its last step reached the goal, as `aegis demonstrate` keeps only those; or a part of one,
+    whose last step did so if `reached`.
 
     `observation` float32[steps, 88] is what policies read before the step. `action` float32[steps, 7] is the expert's
-    action. `clean` bool[steps] says whether the plant was sent that action. `pictures` is None for a file without.
+    action. `clean` bool[steps] says whether the plant was sent that action. `pictures` is None for a file that has none.
     """
 
     task: int
@@ -147,7 +147,8 @@ def read_episodes(path: Path) -> list[Episode]:
 
 
 def _picture_sizes(path: Path, kinds: dict, frame_row: np.ndarray | None, rows: int) -> dict[str, tuple[int, int]]:
-    """Returns height and width of each camera's pictures, of which there has to be one at every row; empty without pictures."""
+    """Returns height and width of each camera's pictures, of which there has to be one at every row; empty without
+    pictures."""
     if not kinds:
         if frame_row is not None:
             raise DataError(f"{path}: {FRAME_ROW}: found without pictures; valid is a tensor {FRAMES}CAMERA beside it")

@@ -54,14 +54,15 @@ def parse(arguments):
         metavar="NAME=FEATURES",
         help="what an input is filled with: features in their order, each with :axis_angle, :rotation_6d, "
         ":relative_to=FEATURE or :one_hot=CLASSES where it is changed, as observation.state=eef_position,"
-        "eef_quaternion:axis_angle; for an image the camera, with :180 or :flip, as observation.images.image=agentview:flip; "
-        "default the input's own name",
+        "eef_quaternion:axis_angle; for an image the camera, with :180 or :flip, as "
+        "observation.images.image=agentview:flip; default the input's own name",
     )
     parser.add_argument(
         "--dataset",
         type=Path,
         metavar="DIR",
-        help="what lerobot_dataset.py wrote and the policy was trained on: says what each input without --read is filled with",
+        help="data set of lerobot_dataset.py that the policy was trained on, which says what inputs without --read are "
+        "filled with",
     )
     return parser.parse_args(arguments)
 

@@ -20,8 +20,9 @@ STD_TOLERANCE = 1e-7
 MEAN_TOLERANCE = 1e-12
 # In metres. Positions of up to 4 m are rounded to float32, and one comparison has three of them.
 POSITION_TOLERANCE = 1e-6
-# In radians, between the stored rotation and the one that the joint angles give. Poses are those before the last physics step of
-# 2 ms, joint angles those after it, and the robot's description rounds the hand's quaternion to three digits.
+# In radians, between the stored rotation and the one that the joint angles give. Poses are those before the last
+# physics step of 2 ms, joint angles those after it, and the robot's description rounds the hand's quaternion to three
+# digits.
 ROTATION_TOLERANCE = 0.03
 
 
@@ -106,7 +107,8 @@ class _Rows:
         }
 
     def _pictures(self, camera: str, rows: np.ndarray) -> np.ndarray:
-        """Returns a camera's pictures before consecutive rows as lerobot should return them: float32[rows, 3, height, width]."""
+        """Returns a camera's pictures before consecutive rows as lerobot should return them: float32[rows, 3, height,
+        width]."""
         taken = []
         for episode in np.unique(self.episode[rows]):
             steps = self.frame[rows[self.episode[rows] == episode]]
@@ -145,8 +147,8 @@ def _metadata(meta, rows: _Rows, instructions: list[str]) -> list[str]:
 
 
 def _statistics(stats: dict | None, rows: _Rows) -> list[str]:
-    """Compares minimum, maximum, mean, standard deviation and count of each feature with NumPy's over all frames. Those of
-    pictures are left out: lerobot takes them from a sample of smaller pictures."""
+    """Compares minimum, maximum, mean, standard deviation and count of each feature with NumPy's over all frames. Those
+    of pictures are left out: lerobot takes them from a sample of smaller pictures."""
     columns = {
         **rows.vectors,
         "action": rows.action,
@@ -214,8 +216,8 @@ def _bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _names(rows: _Rows) -> list[str]:
-    """Checks the features' names by their values: an object's position has to be the sum of grip and relative position, and the
-    rotation vector of the layout `libero` the hand's rotation as the joint angles give it."""
+    """Checks the features' names by their values: an object's position has to be the sum of grip and relative position,
+    and the rotation vector of the layout `libero` the hand's rotation as the joint angles give it."""
     names = STATE + ENVIRONMENT
     differences = []
     if rows.layout.name == "libero":
@@ -235,8 +237,8 @@ def _names(rows: _Rows) -> list[str]:
 
 
 def _turned(vectors: np.ndarray, quaternions: np.ndarray) -> np.ndarray:
-    """Returns the angle between each rotation vector and quaternion x, y, z, w of unit length, of 0 to 2π: 2π for two that are the same
-    rotation with opposite signs."""
+    """Returns the angle between each rotation vector and quaternion x, y, z, w of unit length, of 0 to 2π: 2π for two
+    that are the same rotation with opposite signs."""
     vectors = vectors.astype(np.float64)
     half = np.linalg.norm(vectors, axis=1, keepdims=True) / 2
     found = np.concatenate([vectors / 2 * np.sinc(half / np.pi), np.cos(half)], axis=1)

@@ -4,8 +4,8 @@
     python lerobot_dataset.py write --data pictures.safetensors --suite SCENES/libero_spatial --out DIR --layout libero
     python lerobot_dataset.py check DIR --data demos.safetensors --suite SCENES/libero_spatial
 
-Several files become one data set, with their episodes in the files' order. docs/evidence/demonstrations.md describes the columns
-of the layout `lowdim`, docs/evidence/lerobot.md those of `libero`.
+Several files become one data set, with their episodes in the files' order. docs/evidence/demonstrations.md describes
+the columns of the layout `lowdim`, docs/evidence/lerobot.md those of `libero`.
 """
 
 import argparse
@@ -31,7 +31,8 @@ AT_ONCE = 64
 
 
 def sources(files: list[tuple[Path, list]], suite: str, layout: Layout, only_clean: bool) -> dict:
-    """Returns the sources of a data set, the files in their order, with digests; and what of the plant its columns hold."""
+    """Returns the sources of a data set, the files in their order, with digests; and what of the plant its columns
+    hold."""
     return {
         "layout": LAYOUT,
         "columns": layout.name,
@@ -51,14 +52,16 @@ def sources(files: list[tuple[Path, list]], suite: str, layout: Layout, only_cle
 
 
 def layout_of(name: str, files: list[tuple[Path, list[Episode]]]) -> Layout:
-    """Returns the layout of this name for files, which all have pictures of the same cameras and sizes or all have none."""
+    """Returns the layout of this name for files, which all have pictures of the same cameras and sizes or all have
+    none."""
     sizes = [episodes[0].pictures.sizes if episodes[0].pictures else {} for _, episodes in files]
     first = sizes[0]
     for (path, _), found in zip(files, sizes):
         if unknown := sorted(set(found) - set(CAMERAS)):
             raise DataError(f"{path}: {FRAMES}{unknown[0]}: found another camera; valid are {', '.join(CAMERAS)}")
         if name == "lowdim" and found:
-            raise DataError(f"{path}: {FRAMES}{min(found)}: found pictures, which the layout lowdim lacks; valid is libero")
+            what = f"{path}: {FRAMES}{min(found)}: found pictures"
+            raise DataError(f"{what}, which the layout lowdim lacks; valid is --layout libero")
         if found != first:
             raise DataError(f"{path}: frames: found {shown(found)}; valid is {shown(first)}, as {files[0][0]} has")
     return Layout(name, {camera: first[camera] for camera in CAMERAS if camera in first})
@@ -143,11 +146,13 @@ def main(words: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True)
     writing = verbs.add_parser("write", help="convert what `aegis demonstrate` wrote")
     writing.add_argument("--out", type=Path, required=True, help="the data set's folder; must not exist")
-    writing.add_argument("--layout", choices=NAMES, default="lowdim", help="columns: poses, or those of public LIBERO data")
+    writing.add_argument(
+        "--layout", choices=NAMES, default="lowdim", help="columns: poses, or those of public LIBERO data sets"
+    )
     writing.add_argument(
         "--only-clean",
         action="store_true",
-        help="leave out steps in which something else than `action` was sent; each part between them becomes an episode",
+        help="leave out steps in which something else than `action` was sent; each part between becomes an episode",
     )
     checking = verbs.add_parser("check", help="open a data set with lerobot and hold every value against its source")
     checking.add_argument("dataset", type=Path)

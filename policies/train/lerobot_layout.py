@@ -1,8 +1,8 @@
-"""The layouts of a LeRobotDataset of demonstrations: features, their names, the columns of an episode, and what of the plant a
-policy that was trained on them reads.
+"""The layouts of a LeRobotDataset of demonstrations: features, their names, the columns of an episode, and what of the
+plant a policy that was trained on them reads.
 
-`lowdim` has poses and no pictures: state followed by environment state is the whole observation vector. `libero` has the columns
-of public LIBERO data sets: eight numbers of the robot, and both cameras where the file has pictures."""
+`lowdim` has poses and no pictures: state followed by environment state is the whole observation vector. `libero` has
+the columns of public LIBERO data sets: eight numbers of the robot, and both cameras where the file has pictures."""
 
 from dataclasses import dataclass
 
@@ -33,8 +33,8 @@ ENVIRONMENT = [
 ] + [f"task_{task}" for task in range(TASKS)]
 ACTION = [*(f"delta_{axis}" for axis in _AXES), *(f"delta_rotation_{axis}" for axis in _AXES), "gripper"]
 
-# The column of each camera in public LIBERO data sets. Their pictures are upstream's turned by 180°; upstream's rows begin at the
-# bottom, so those are the plant's pictures with left and right exchanged.
+# The column of each camera in public LIBERO data sets. Their pictures are upstream's turned by 180°; upstream's rows
+# begin at the bottom, so those are the plant's pictures with left and right exchanged.
 CAMERAS = {"agentview": "observation.images.image", "robot0_eye_in_hand": "observation.images.image2"}
 
 # What fills each input, in the form of the exporter's --read.
@@ -42,8 +42,8 @@ _LOWDIM_READS = {
     "observation.state": "eef_position,eef_site_quaternion:rotation_6d,gripper_positions,joint_positions",
     "observation.environment_state": ",".join(
         [
-            f"object/{name}/position,object/{name}/position:relative_to=eef_position,object/{name}/quaternion:rotation_6d"
-            for name in _OBJECTS
+            f"{one}/position,{one}/position:relative_to=eef_position,{one}/quaternion:rotation_6d"
+            for one in (f"object/{name}" for name in _OBJECTS)
         ]
         + [f"task:one_hot={TASKS}"]
     ),
@@ -61,7 +61,8 @@ def _flag() -> dict:
 
 @dataclass(frozen=True)
 class Layout:
-    """One way to write a demonstration. `cameras` maps the cameras that are written to height and width of their pictures."""
+    """One way to write a demonstration. `cameras` maps the cameras that are written to height and width of their
+    pictures."""
 
     name: str
     cameras: dict[str, tuple[int, int]]
@@ -100,7 +101,8 @@ class Layout:
         }
 
     def pictures(self, episode: Episode, first: int, end: int) -> dict[str, np.ndarray]:
-        """Returns the pictures of an episode's steps `first` to before `end`, uint8[steps, height, width, 3] by column."""
+        """Returns the pictures of an episode's steps `first` to before `end`, uint8[steps, height, width, 3] by
+        column."""
         return {CAMERAS[camera]: episode.pictures.take(camera, first, end)[:, :, ::-1] for camera in self.cameras}
 
 

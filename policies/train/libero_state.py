@@ -1,7 +1,8 @@
 """The eight numbers that public LIBERO policies read of the robot, from the observation vector of a demonstration.
 
-They are robosuite's `robot0_eef_pos`, `robot0_eef_quat` as a rotation vector by its `quat2axisangle`, and `robot0_gripper_qpos`.
-The vector has the rotation of the grip site, which is turned by −90° about z against the hand of `robot0_eef_quat`."""
+They are robosuite's `robot0_eef_pos`, `robot0_eef_quat` as a rotation vector by its `quat2axisangle`, and
+`robot0_gripper_qpos`. The vector has the rotation of the grip site, which is turned by −90° about z against the hand of
+`robot0_eef_quat`."""
 
 import numpy as np
 
@@ -9,8 +10,8 @@ STATE = ["x", "y", "z", "axis_angle_1", "axis_angle_2", "axis_angle_3", "finger_
 
 # Where the vector has them; `policies/src/layout.rs` defines it.
 _POSITION, _COLUMNS, _FINGERS, _JOINTS = slice(0, 3), slice(3, 9), slice(9, 11), slice(11, 18)
-# The Panda: by how much each link is turned against the one before at joint angle 0, about x, and the hand against the last,
-# about z. Joints turn about z.
+# The Panda: by how much each link is turned against the one before at joint angle 0, about x, and the hand against the
+# last, about z. Joints turn about z.
 _LINKS = np.deg2rad([0.0, -90.0, 90.0, 90.0, -90.0, 90.0, 90.0])
 _HAND = np.deg2rad(-45.0)
 
@@ -24,8 +25,8 @@ def libero_state(observation: np.ndarray) -> np.ndarray:
 
 
 def axis_angle(quaternion: np.ndarray) -> np.ndarray:
-    """Returns the rotation vectors of unit quaternions x, y, z, w, as robosuite's `quat2axisangle`: by angles of 0 to 2π, so that
-    the two quaternions of one rotation give different vectors."""
+    """Returns the rotation vectors of unit quaternions x, y, z, w, as robosuite's `quat2axisangle`: by angles of 0 to
+    2π, so that the two quaternions of one rotation give different vectors."""
     w = np.clip(quaternion[:, 3:], -1.0, 1.0)
     sine = np.sqrt(1.0 - w * w)
     scale = np.divide(2.0 * np.arccos(w), sine, out=np.zeros_like(sine), where=sine > 0.0)
@@ -33,8 +34,8 @@ def axis_angle(quaternion: np.ndarray) -> np.ndarray:
 
 
 def hand_quaternion(joints: np.ndarray) -> np.ndarray:
-    """Returns the hand's quaternion x, y, z, w for joint angles, as the product that the simulator takes along the arm. Its sign is
-    the one that `robot0_eef_quat` has; a rotation matrix does not have this sign."""
+    """Returns the hand's quaternion x, y, z, w for joint angles, as the product that the simulator takes along the arm.
+    Its sign is the one that `robot0_eef_quat` has; a rotation matrix does not have this sign."""
     product = np.zeros((len(joints), 4))
     product[:, 3] = 1.0
     for link, angles in zip(_LINKS, joints.T):
@@ -51,8 +52,8 @@ def _hand_rotation(columns: np.ndarray) -> np.ndarray:
 
 
 def _quaternion(rotation: np.ndarray) -> np.ndarray:
-    """Returns a quaternion x, y, z, w of each rotation, of either sign. It is computed from the largest component, which none of
-    the rounding of the matrix is divided by a small number in (Shepperd, 1978)."""
+    """Returns a quaternion x, y, z, w of each rotation, of either sign. It is computed from the largest component,
+    which none of the rounding of the matrix is divided by a small number in (Shepperd, 1978)."""
     m = rotation
     xx, yy, zz = m[:, 0, 0], m[:, 1, 1], m[:, 2, 2]
     yz, zx, xy = m[:, 2, 1] - m[:, 1, 2], m[:, 0, 2] - m[:, 2, 0], m[:, 1, 0] - m[:, 0, 1]

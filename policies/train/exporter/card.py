@@ -14,7 +14,8 @@ from .parity import TOLERANCE
 PACKAGES = ("lerobot", "torch", "transformers", "onnx", "onnxscript", "onnxruntime")
 
 
-# What may follow a feature or a camera in --read: the field that it sets, and the value. docs/reference/policies.md has the fields.
+# What may follow a feature or a camera in --read: the field that it sets, and the value. docs/reference/policies.md has
+# the fields.
 TERM_CHANGES = {
     "axis_angle": ("transform", lambda _: "axis_angle"),
     "rotation_6d": ("transform", lambda _: "rotation_6d"),
@@ -74,7 +75,8 @@ def filled(spec, tasks, read):
     """Returns the fields of an input beside its tensor. `read` is what the option --read gives for it, or None."""
     if spec.kind == "image":
         camera, turned = read or (spec.name.rsplit(".", 1)[-1], {})
-        return {"kind": "image", "camera": camera, "height": spec.shape[2], "width": spec.shape[3], "layout": "chw", **turned}
+        size = {"height": spec.shape[2], "width": spec.shape[3]}
+        return {"kind": "image", "camera": camera, **size, "layout": "chw", **turned}
     if spec.kind in ("tokens", "mask"):
         if len(tasks) != 1:
             return {"kind": spec.kind}
@@ -88,8 +90,8 @@ def filled(spec, tasks, read):
 
 
 def parse_read(text, specs):
-    """Parses `NAME=FEATURE[:CHANGE]…,…`, or for an image `NAME=CAMERA[:180][:flip]`. Returns the name, and the terms of a vector or
-    camera and changes of an image.
+    """Parses `NAME=FEATURE[:CHANGE]…,…`, or for an image `NAME=CAMERA[:180][:flip]`. Returns the name, and the terms of
+    a vector or camera and changes of an image.
 
     Raises `ExportError` for an input that the graph lacks, and for an unknown change or one that is given twice.
     """
@@ -111,7 +113,8 @@ def parse_read(text, specs):
 
 
 def changed(text, known):
-    """Returns `FEATURE[:CHANGE]…` as the fields of the card. Raises ValueError for what is not known or not complete."""
+    """Returns `FEATURE[:CHANGE]…` as the fields of the card. Raises ValueError for what is not known or not
+    complete."""
     feature, *changes = (part.strip() for part in text.split(":"))
     fields = {"feature": feature}
     for change in changes:

@@ -87,9 +87,9 @@ def edit(directory, name, **fields):
 
 
 def act(directory, seed=1, shape=(("front", "wrist"), 48, 64, 6, 5), environment=0, edit_policy=None, **changes):
-    """Writes an ACT checkpoint with the full ResNet-18 and a narrow transformer; `shape` has cameras, height, width, and sizes of
-    state and action, `environment` is the size of the environment's state. Its config names ImageNet weights, as that of a trained
-    checkpoint does. `edit_policy` changes the policy before it is saved."""
+    """Writes an ACT checkpoint with the full ResNet-18 and a narrow transformer; `shape` has cameras, height, width,
+    and sizes of state and action, `environment` is the size of the environment's state. Its config names ImageNet
+    weights, as that of a trained checkpoint does. `edit_policy` changes the policy before it is saved."""
     inputs, outputs = features(*shape)
     if environment:
         inputs["observation.environment_state"] = PolicyFeature(FeatureType.ENV, (environment,))

@@ -98,15 +98,16 @@ class Act(Folder):
         self.exported("changed", "act", "--checkpoint", self.checkpoint, *mirrored)
         front, _, state = tomllib.loads((self.folder / "out" / "changed.toml").read_text())["inputs"]
         self.assertEqual((front["camera"], front["rotate"], front["flip"]), ("agentview", 180, True))
-        terms = [{"feature": "object/plate_1/position", "relative_to": "eef_position"}, {"feature": "task", "one_hot": 3}]
-        self.assertEqual(state["terms"], terms)
+        relative = {"feature": "object/plate_1/position", "relative_to": "eef_position"}
+        self.assertEqual(state["terms"], [relative, {"feature": "task", "one_hot": 3}])
 
     def test_reads_that_are_not_valid(self):
         state, wrist = "observation.state", "observation.images.wrist"
+        terms = ("a:b", "a:one_hot", "a:one_hot=0", "a:relative_to=", ":axis_angle", "a:axis_angle=1")
         for wrong in (
             "state=eef_position",
             state,
-            *(f"{state}={one}" for one in ("a:b", "a:one_hot", "a:one_hot=0", "a:relative_to=", ":axis_angle", "a:axis_angle=1")),
+            *(f"{state}={one}" for one in terms),
             f"{state}=a:axis_angle:rotation_6d",
             *(f"{wrist}={one}" for one in ("a,b", "a:90", "a:180:0", "a:axis_angle")),
         ):
@@ -161,7 +162,8 @@ class Act(Folder):
             ({}, "aegis.json: reads: found None; valid is features by the name of an input"),
         ):
             (dataset / "meta/aegis.json").write_text(json.dumps(found))
-            code, _, err = command("act", "--checkpoint", self.checkpoint, "--out", self.folder / "no", "--dataset", dataset)
+            given = ("--checkpoint", self.checkpoint, "--out", self.folder / "no", "--dataset", dataset)
+            code, _, err = command("act", *given)
             self.assertEqual(code, 2, err)
             self.assertIn(message, err)
 

@@ -66,8 +66,9 @@ def seen(tensors, seed, cameras=("agentview", "robot0_eye_in_hand")):
     """Returns tensors with a picture of each camera at every row, 6 rows by 8 columns."""
     rows = len(tensors["action"])
     random = np.random.default_rng(seed)
-    pictures = {f"frames.{camera}": random.integers(0, 256, size=(rows, 6, 8, 3)).astype(np.uint8) for camera in cameras}
-    return {**tensors, **pictures, "frame_row": np.arange(rows)}
+    pictures = random.integers(0, 256, size=(len(cameras), rows, 6, 8, 3)).astype(np.uint8)
+    named = {f"frames.{camera}": taken.copy() for camera, taken in zip(cameras, pictures)}
+    return {**tensors, **named, "frame_row": np.arange(rows)}
 
 
 def write_suite(folder, change=lambda task, content: None):
@@ -318,16 +319,19 @@ class Libero(Folder):
 
     def test_pictures_that_do_not_fit_are_refused(self):
         plain, source = posed(tensors(SECOND, 1)), self.sources[1]
-        self.refused("frames.agentview: found pictures, which the layout lowdim lacks; valid is libero", source, "lowdim")
-        self.refused("frames: found no pictures; valid is agentview 6×8, robot0_eye_in_hand 6×8", plain, first=self.files[0])
+        lacks = "frames.agentview: found pictures, which the layout lowdim lacks; valid is --layout libero"
+        self.refused(lacks, source, "lowdim")
+        valid = "valid is agentview 6×8, robot0_eye_in_hand 6×8, as"
+        self.refused(f"frames: found no pictures; {valid}", plain, first=self.files[0])
         self.refused("frames.front: found another camera; valid are agentview", seen(plain, 1, ("front",)))
         some = {**source, "frame_row": np.arange(0, 11, 5)}
         some |= {name: tensor[::5].copy() for name, tensor in source.items() if name.startswith("frames.")}
-        self.refused("frame_row: found pictures at 3 of 11 rows; valid is one at every row, as `aegis demonstrate", some)
+        valid = "valid is one at every row, as `aegis demonstrate --frames-every 1` takes them"
+        self.refused(f"frame_row: found pictures at 3 of 11 rows; {valid}", some)
         self.refused("frame_row: is missing", {n: t for n, t in source.items() if n != "frame_row"})
         self.refused("frame_row: found without pictures", {**plain, "frame_row": np.arange(11)})
-        grey = source["frames.agentview"][..., :1].copy()
-        self.refused("frames.agentview: found U8[11, 6, 8, 1]; valid is U8[11, height, width, 3]", {**source, "frames.agentview": grey})
+        grey = {**source, "frames.agentview": source["frames.agentview"][..., :1].copy()}
+        self.refused("frames.agentview: found U8[11, 6, 8, 1]; valid is U8[11, height, width, 3]", grey)
 
 
 class OnlyClean(Folder):
@@ -352,7 +356,8 @@ class OnlyClean(Folder):
         items = [dataset[index] for index in range(len(rows))]
         np.testing.assert_array_equal([item["action"][0].numpy() for item in items], source["action"][rows])
         self.assertEqual([int(item["episode_index"]) for item in items], [0, 0, 1, 2, 2, 3, 3, 3])
-        self.assertEqual([bool(item["action_is_pad"][1]) for item in items], [False, True, True, False, True, False, False, True])
+        padded = [bool(item["action_is_pad"][1]) for item in items]
+        self.assertEqual(padded, [False, True, True, False, True, False, False, True])
         # The first episode's end is clean, the second's is not, and the third has no clean row.
         self.assertEqual([bool(item["next.success"]) for item in items], [False] * 4 + [True] + [False] * 3)
         self.assertTrue(all(bool(item["clean"]) for item in items))
