@@ -42,20 +42,6 @@ impl Robots {
     }
 }
 
-/// Asserts how a command ends. A process that ended with an error says nothing to its plant, which holds it for some seconds more: the
-/// command is given again until it has claimed the plant.
-fn refused(command: &mut Command, code: i32, words: &[&str]) {
-    loop {
-        let output = command.output().expect("it starts");
-        let said = String::from_utf8_lossy(&output.stderr);
-        if !said.contains("held by") {
-            assert_eq!(output.status.code(), Some(code), "{said}");
-            assert!(words.iter().all(|word| said.contains(word)), "{words:?}: {said}");
-            return;
-        }
-    }
-}
-
 /// Writes a short plan of recorded starts; without a plant file, it is of the native suite.
 fn plan(folder: &Path, plant: Option<&str>) -> PathBuf {
     let plan = small_plan(folder);
@@ -159,14 +145,15 @@ fn a_plan_of_served_plants_says_what_it_needs() {
         std::fs::write(&file, written.replacen(from, to, 1)).unwrap();
     };
     changed("\"m, world frame: grip site\"", "\"mm, world frame: grip site\"");
-    refused(robots.of(&mut collect()), 1, &["not what the plant file of elsewhere says", "units"]);
+    refuses(robots.of(&mut collect()), 1, &["not what the plant file of elsewhere says", "units"]);
     changed("name = \"gripper_positions\"", "name = \"hand_positions\"");
-    refused(robots.of(&mut collect()), 1, &["gripper_positions", "hand_positions"]);
+    refuses(robots.of(&mut collect()), 1, &["gripper_positions", "hand_positions"]);
+    assert!(!place.join("out.parquet.collecting").exists(), "what never began leaves a folder");
+    // The instruction is wrong in the first task alone, so episodes of another one may be kept before the command ends.
     let first = written.split("tasks = [").nth(1).unwrap().split('"').nth(1).unwrap().to_owned();
     changed(&first, "juggle");
-    refused(robots.of(&mut collect()), 1, &["found the instruction", "juggle"]);
+    refuses(robots.of(&mut collect()), 1, &["found the instruction", "juggle"]);
     std::fs::write(&file, &written).unwrap();
-    assert!(!place.join("out.parquet.collecting").exists(), "what never began leaves a folder");
 
     // A plan and its plant file have to agree.
     let said = std::fs::read_to_string(&plan).unwrap();
@@ -176,7 +163,7 @@ fn a_plan_of_served_plants_says_what_it_needs() {
         ("end = 46", "end = 51", &["ranges.confirmation", "up to 50"]),
     ] {
         std::fs::write(&plan, said.replacen(from, to, 1)).unwrap();
-        refused(robots.of(&mut collect()), 2, words);
+        refuses(robots.of(&mut collect()), 2, words);
     }
     std::fs::write(&plan, &said).unwrap();
 
@@ -186,10 +173,10 @@ fn a_plan_of_served_plants_says_what_it_needs() {
         said.replace("suite = \"elsewhere\"\nplant = \"robot.toml\"", "suite = \"libero_spatial\""),
     )
     .unwrap();
-    refused(robots.of(&mut collect()), 2, &["--connect", "libero_spatial is simulated here"]);
+    refuses(robots.of(&mut collect()), 2, &["--connect", "libero_spatial is simulated here"]);
     let mut demo = aegis();
     demo.args(["demo", "--plan", &text(&plan), "--episodes", "1", "--out", &text(&place.join("demo"))]);
-    refused(robots.of(&mut demo), 0, &[]);
+    succeeds(robots.of(&mut demo));
 }
 
 #[test]

@@ -326,3 +326,40 @@ impl Drop for Served {
         let _ = self.0.wait();
     }
 }
+
+/// Runs the commands of a documentation page as they are printed, all `sh` code blocks in order, in a folder that has the program
+/// where a clone has it after its build. `changed` may replace parts of the text that cannot hold beside other tests, such as ports.
+/// Processes that a page leaves in the background end with it. Returns what was printed.
+pub fn follow(page: &str, folder: &Path, changed: impl FnOnce(String) -> String) -> String {
+    let programs = folder.join("target/release");
+    std::fs::create_dir_all(&programs).expect("the folder is writable");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_aegis"), programs.join("aegis")).expect("it is new");
+    let text =
+        std::fs::read_to_string(repository().join("docs/guide").join(page)).expect("the page is there");
+    let mut blocks = text.split("```");
+    blocks.next();
+    let blocks: Vec<&str> = blocks.step_by(2).filter_map(|block| block.strip_prefix("sh\n")).collect();
+    assert!(!blocks.is_empty(), "{page} has no commands");
+    let commands = changed(blocks.concat());
+    let path = std::env::var("PATH").unwrap_or_default();
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &format!("trap 'kill $(jobs -p) 2> /dev/null' EXIT\n{commands}")])
+        .env("PATH", format!("{}:{path}", repository().join(".deps/python/bin").display()))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(folder)
+        .output()
+        .expect("bash is there");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// Returns the text with each of these ports replaced by one that is free.
+pub fn on_free_ports(mut text: String, ports: &[u16]) -> String {
+    for port in ports {
+        assert!(text.contains(&port.to_string()), "{port}");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        text = text.replace(&port.to_string(), &free.expect("a port is free").port().to_string());
+    }
+    text
+}

@@ -20,6 +20,15 @@ pub fn check_place(argument: &str, place: &Path, kind: Written, inputs: &[&Path]
         .map_err(|error| failure(Exit::Input, format!("{argument}: {}: {error}", place.display())))
 }
 
+/// Refuses a path at which something exists already, for a file that a person goes on writing.
+pub fn check_new(out: &Path) -> Result<(), Failure> {
+    if !out.exists() {
+        return Ok(());
+    }
+    let message = format!("{}: found a file, which is kept; choose another --out", out.display());
+    Err(failure(Exit::Input, message))
+}
+
 /// Makes a folder and its parents, where they do not exist.
 pub fn make_folder(path: &Path) -> Result<(), Failure> {
     std::fs::create_dir_all(path).map_err(|error| {

@@ -158,7 +158,7 @@ pub fn check_ranges(
     // digest of its scenes, which may be the plan's scenes under another name.
     let aliased = |origin: &Origin| origin.suite != plan.suite && origin.suite_sha256.is_some();
     let compared = statements.iter().filter_map(|statement| statement.origin.as_ref()).any(aliased);
-    let suite_sha256 = if compared { Some(world.scenes(plan)?.content_sha256()) } else { None };
+    let suite_sha256 = if compared { Some(world.scenes()?.content_sha256()) } else { None };
     let named = plan.ranges.named();
     let judged = |name: &str| {
         let found = named.iter().find(|(known, _)| *known == name);

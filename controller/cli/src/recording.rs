@@ -38,7 +38,7 @@ pub fn film(
     key: EpisodeKey,
     is_same: &dyn Fn(&EpisodeResult) -> Result<bool, Failure>,
 ) -> Result<EpisodeRecording, Failure> {
-    let suite = study.scenes("a recording of every body's pose")?;
+    let suite = study.native_suite("a recording of every body's pose")?;
     let mut plant = study.simulator(suite).map_err(|error| failure(Exit::Setup, error.to_string()))?;
     let start = plant.reset(key.start).or_exit(Exit::Failed)?;
     let bodies = plant.bodies();

@@ -78,8 +78,8 @@ impl Study {
             return Err(failure(
                 Exit::Input,
                 format!(
-                    "--connect: found {}; valid is none, because the plan's suite {} is simulated here; `aegis demo` drives it \
-                     elsewhere, and a plan with a `plant` is about plants of another process",
+                    "--connect: found {}, but the plan's suite {} is simulated here; leave --connect out. A plan with a `plant` is \
+                     about plants of another process, and `aegis demo` drives one in place of a simulated suite",
                     place.name(),
                     suite.name()
                 ),
@@ -111,14 +111,15 @@ impl Study {
         self.place.is_some()
     }
 
-    /// Returns the scenes of a plan whose suite is simulated here; `what` needs them.
-    pub fn scenes(&self, what: &str) -> Result<&Suite, Failure> {
+    /// Returns the plan's suite, which has to be simulated here; `what` names what needs it, for messages.
+    pub fn native_suite(&self, what: &str) -> Result<&Suite, Failure> {
         match &self.world {
             World::Native(suite) => Ok(suite),
-            World::Served(suite) => Err(failure(
+            World::Served { suite, .. } => Err(failure(
                 Exit::Input,
                 format!(
-                    "{}: plant: found the plant file of {}; valid is none, because {what} needs a suite that is simulated here",
+                    "{}: plant: the plants of {} are served by another process, and {what} needs a suite that is simulated here; leave \
+                     `plant` out and name such a suite",
                     self.path.display(),
                     suite.suite
                 ),
@@ -219,10 +220,10 @@ impl Study {
         match (&self.world, remote.as_ref().map_err(Clone::clone)?) {
             (World::Native(suite), None) => Ok(Box::new(self.simulator(suite)?)),
             (World::Native(_), Some(remote)) => remote.claim(worker),
-            (World::Served(suite), Some(remote)) => {
+            (World::Served { suite, .. }, Some(remote)) => {
                 Ok(Box::new(AnnouncedPlant { plant: remote.claim(worker)?, suite: suite.clone() }))
             }
-            (World::Served(suite), None) => Err(format!(
+            (World::Served { suite, .. }, None) => Err(format!(
                 "--connect: missing; the plants of {} are in another process: valid is --connect tcp/HOST:PORT --plant NAME, with a \
                  --plant for each worker",
                 suite.suite

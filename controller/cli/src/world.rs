@@ -2,7 +2,7 @@
 //! Everything that a verb asks of a suite before an episode begins is answered here.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aegis_core::policy::Saved;
 use aegis_core::{Frame, Observation, Plant, PlantError, Start, Transition};
@@ -21,8 +21,13 @@ use crate::suites::{check_suite_name, installed_suites, load_suite, scenes_folde
 pub enum World {
     /// Simulated natively.
     Native(Suite),
-    /// Served by another process. Its plant file says what this program has to know of it.
-    Served(ServedSuite),
+    /// Served by another process.
+    Served {
+        /// What this program has to know of it.
+        suite: ServedSuite,
+        /// The plant file that says so.
+        file: PathBuf,
+    },
 }
 
 impl World {
@@ -61,7 +66,7 @@ impl World {
                 "0, because a channel of the plant is a position and has no value at which it stands still";
             return refused("settle_steps", &plan.settle_steps.to_string(), valid);
         }
-        Ok(Self::Served(found))
+        Ok(Self::Served { suite: found, file: path.clone() })
     }
 
     /// Loads the suite of a plan, and checks that it has every task and every start that the plan names. `path` is the plan's file.
@@ -82,7 +87,7 @@ impl World {
     pub fn name(&self) -> &str {
         match self {
             Self::Native(suite) => suite.name(),
-            Self::Served(suite) => &suite.suite,
+            Self::Served { suite, .. } => &suite.suite,
         }
     }
 
@@ -90,7 +95,7 @@ impl World {
     pub fn task_count(&self) -> usize {
         match self {
             Self::Native(suite) => suite.task_count(),
-            Self::Served(suite) => suite.tasks.len(),
+            Self::Served { suite, .. } => suite.tasks.len(),
         }
     }
 
@@ -98,7 +103,7 @@ impl World {
     pub fn instruction(&self, task: usize) -> Option<&str> {
         match self {
             Self::Native(suite) => suite.task(task).map(|task| task.language.as_str()),
-            Self::Served(suite) => suite.tasks.get(task).map(String::as_str),
+            Self::Served { suite, .. } => suite.tasks.get(task).map(String::as_str),
         }
     }
 
@@ -106,17 +111,17 @@ impl World {
     pub fn initial_state_count(&self, task: usize) -> Option<usize> {
         match self {
             Self::Native(suite) => suite.initial_state_count(task),
-            Self::Served(suite) => suite.tasks.get(task).map(|_| suite.initial_states),
+            Self::Served { suite, .. } => suite.tasks.get(task).map(|_| suite.initial_states),
         }
     }
 
-    /// Returns the action with which the plant stands still. Its length is the number of channels of an action. A channel without
-    /// such a value is 0; a plan on such a plant has no steps in which this action is sent.
+    /// Returns the action with which the plant stands still. Its length is the number of channels of an action. Zeros where
+    /// a channel has no such value; a plan on such a plant has no steps in which this action is sent.
     pub fn null_action(&self) -> Vec<f32> {
         match self {
             Self::Native(_) => NULL_ACTION.to_vec(),
-            Self::Served(suite) => {
-                suite.schema.actions().iter().map(|channel| channel.still.unwrap_or(0.0)).collect()
+            Self::Served { suite, .. } => {
+                suite.null_action().unwrap_or_else(|| vec![0.0; suite.schema.actions().len()])
             }
         }
     }
@@ -128,19 +133,19 @@ impl World {
                 let schema = suite.schema(0).transpose().or_exit(Exit::Setup)?;
                 Ok(schema.map(|schema| schema.motion()).unwrap_or_default())
             }
-            Self::Served(suite) => Ok(suite.schema.motion()),
+            Self::Served { suite, .. } => Ok(suite.schema.motion()),
         }
     }
 
-    /// Digests what the suite is made of: its scenes, or its plant file. `plan` is the plan with resolved paths.
-    pub fn scenes(&self, plan: &Plan) -> Result<Scenes, Failure> {
-        match (self, &plan.plant) {
-            (Self::Served(suite), Some(path)) => {
+    /// Digests what the suite is made of: its scenes, or its plant file.
+    pub fn scenes(&self) -> Result<Scenes, Failure> {
+        match self {
+            Self::Native(suite) => scenes(suite.name()),
+            Self::Served { suite, file } => {
                 let content = suite.content().or_exit(Exit::Input)?;
                 let content = aegis_files::sha256_of(content.as_bytes());
-                Ok(Scenes::served(suite.suite.clone(), digest(path)?, content))
+                Ok(Scenes::served(suite.suite.clone(), digest(file)?, content))
             }
-            _ => scenes(&plan.suite),
         }
     }
 

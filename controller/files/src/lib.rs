@@ -1,6 +1,6 @@
 //! File access for every other crate: recognising and reading files ([`read`]), writing files and folders completely or not
 //! at all ([`write`], [`folder`]), checking where a file may be written ([`place`]), computing digests ([`digest`]), and
-//! showing text from files safely ([`text`]).
+//! showing text from files safely ([`text`]), and errors of TOML files ([`toml_file`]).
 //! The contents of a file are interpreted by the crate that reads it.
 //!
 //! ```
@@ -15,6 +15,7 @@ pub mod mistaken;
 pub mod place;
 pub mod read;
 pub mod text;
+pub mod toml_file;
 pub mod tree;
 pub mod write;
 

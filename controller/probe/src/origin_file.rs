@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use aegis_files::same_digest;
+use aegis_files::toml_file::{self, TomlError};
 
 use crate::origin::{Impossible, Origin, Statement, Use};
 
@@ -43,22 +44,9 @@ struct Part {
 /// Error of reading the file.
 #[derive(Debug, thiserror::Error)]
 pub enum OriginFileError {
-    /// The file cannot be read.
-    #[error("{path}: cannot read: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Error of the operating system.
-        source: std::io::Error,
-    },
-    /// The file is not a file of origins.
-    #[error("{path}: {source}", path = path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// TOML error with line, key and valid values.
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be read, or is not a file of origins.
+    #[error(transparent)]
+    File(#[from] TomlError),
     /// The file has another schema version.
     #[error("{path}: schema: found {found}; valid is {SCHEMA}", path = path.display())]
     Schema {
@@ -84,10 +72,9 @@ impl Origins {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !path.is_symlink() => {
                 return Ok(None);
             }
-            Err(source) => return Err(OriginFileError::Read { path, source }),
+            Err(source) => return Err(TomlError::Read { path, source }.into()),
         };
-        let found: Self = toml::from_str(&text)
-            .map_err(|source| OriginFileError::Parse { path: path.clone(), source: Box::new(source) })?;
+        let found: Self = toml_file::parse(&text, &path)?;
         if found.schema != SCHEMA {
             return Err(OriginFileError::Schema { path, found: found.schema });
         }

@@ -198,7 +198,7 @@ fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failu
     for (name, version) in versions()?.into_iter().filter(|(name, _)| name != "aegis") {
         add(&name, version.into());
     }
-    add("scenes", study.world.scenes(plan)?.sha256.into());
+    add("scenes", study.world.scenes()?.sha256.into());
     for (name, card) in [("weak", &plan.models.weak), ("strong", &plan.models.strong)] {
         add(&format!("{name} card"), digest(card)?.into());
         add(&format!("{name} model"), ModelCard::load(card).or_exit(Exit::Input)?.model_sha256().into());
@@ -226,7 +226,7 @@ fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
     Ok(Provenance {
         schema: SCHEMA,
         suite: study.plan.suite.clone(),
-        suite_sha256: Some(study.world.scenes(&study.plan)?.content_sha256()),
+        suite_sha256: Some(study.world.scenes()?.content_sha256()),
         master_seed: study.plan.master_seed,
         sample_seed: study.plan.sample_seed,
         range: range.to_owned(),

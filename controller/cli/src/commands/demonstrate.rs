@@ -90,7 +90,7 @@ fn starts(text: &str) -> Result<(usize, usize), String> {
 /// Runs `aegis demonstrate`.
 pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
     let mut study = Study::open(&arguments.study)?;
-    let suite = study.scenes("the scripted expert")?.clone();
+    let suite = study.native_suite("the scripted expert")?.clone();
     let origin_file = arguments.out.with_extension("origin.json");
     let inputs: Vec<&Path> = [study.path.as_path()].into_iter().chain(arguments.learner.as_deref()).collect();
     files::check_place("--out", &arguments.out, Written::Tensors, &inputs)?;

@@ -89,7 +89,7 @@ fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     }
     let bar = progress::bar("demonstrations", files.iter().map(|(_, _, file)| file.count()).sum());
     let mut importer =
-        Importer { plant: LiberoPlant::new(suite.clone()), arguments, names: None, unaligned: 0 };
+        Importer { plant: LiberoPlant::new(suite.clone()), arguments, schema: None, unaligned: 0 };
     let mut all: Vec<(usize, Demonstration)> = Vec::new();
     let mut lines = Vec::new();
     for (path, task, file) in &files {
@@ -109,7 +109,8 @@ fn import(arguments: &ImportArguments) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     let demonstrations = all.iter().map(|(task, demonstration)| (*task, demonstration));
-    write(&arguments.out, demonstrations, importer.names.as_deref()).or_exit(Exit::Failed)?;
+    let names = importer.schema.as_ref().map(components);
+    write(&arguments.out, demonstrations, names.as_deref()).or_exit(Exit::Failed)?;
     if importer.unaligned > 0 {
         tell!(
             "{} demonstrations have no joint positions beside their pictures; the pictures are taken to be of the state before each action",
@@ -127,8 +128,8 @@ fn import(arguments: &ImportArguments) -> Result<(), Failure> {
 struct Importer<'a> {
     plant: LiberoPlant,
     arguments: &'a ImportArguments,
-    /// Names of the components of the vector, where it is made of all features.
-    names: Option<Vec<String>>,
+    /// Features of the first step, where the vector is made of all features.
+    schema: Option<Arc<Schema>>,
     /// Demonstrations with pictures for which nothing says which state their pictures show.
     unaligned: usize,
 }
@@ -175,9 +176,11 @@ impl Importer<'_> {
                 format!("{error}; `--layout {FEATURES}` keeps whatever the simulator announces")
             }),
             Vector::Features => {
-                let names = components(&observation.schema);
-                let known = self.names.get_or_insert_with(|| names.clone());
-                if *known != names {
+                let schema = self.schema.get_or_insert_with(|| Arc::clone(&observation.schema));
+                // The features of a task are the same object at every step, so names are compared where a task begins.
+                if !Arc::ptr_eq(schema, &observation.schema)
+                    && components(schema) != components(&observation.schema)
+                {
                     return Err(format!(
                         "--layout {FEATURES}: expected the features of the first task, found others: tasks of different \
                          scenes need a file each"

@@ -3,5 +3,6 @@
 pub mod lock_file;
 pub mod merge;
 mod plan_file;
+mod served_suite_file;
 pub mod store;
 pub mod trace;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use aegis_files::read_text;
+use aegis_files::toml_file;
 
 use crate::plan::{Plan, PlanError};
 
@@ -20,7 +20,6 @@ impl Plan {
     /// # Errors
     /// A file that cannot be read, or that is not a valid plan.
     pub fn read(path: &Path) -> Result<Self, PlanError> {
-        let text = read_text(path).map_err(|source| PlanError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+        Self::parse(&toml_file::text(path)?, path)
     }
 }

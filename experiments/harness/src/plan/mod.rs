@@ -12,6 +12,7 @@ pub mod study;
 use std::path::{Path, PathBuf};
 
 use aegis_core::GateLimits;
+use aegis_files::toml_file::{self, TomlError};
 use aegis_probe::{Models, StateRange};
 use serde::{Deserialize, Serialize};
 
@@ -79,22 +80,9 @@ pub struct Ranges {
 /// Error of reading or checking a plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// The file cannot be read.
-    #[error("{path}: cannot read: {source}", path = path.display())]
-    Read {
-        /// The plan.
-        path: PathBuf,
-        /// Error of the operating system.
-        source: std::io::Error,
-    },
-    /// The file is not a plan.
-    #[error("{path}: {source}", path = path.display())]
-    Parse {
-        /// The plan.
-        path: PathBuf,
-        /// TOML error with line, key and valid values.
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be read, or is not a plan.
+    #[error(transparent)]
+    File(#[from] TomlError),
     /// A setting is invalid.
     #[error("{path}: {field}: {reason}", path = path.display())]
     Invalid {
@@ -113,8 +101,7 @@ impl Plan {
     /// # Errors
     /// Text that is not a plan, or a setting that is not valid.
     pub fn parse(text: &str, path: &Path) -> Result<Self, PlanError> {
-        let plan: Self = toml::from_str(text)
-            .map_err(|source| PlanError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let plan: Self = toml_file::parse(text, path)?;
         let invalid = |field: &str, reason: String| PlanError::Invalid {
             path: path.to_owned(),
             field: field.to_owned(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use aegis_core::Observation;
 use aegis_core::feature::{ActionChannel, Feature, Schema};
+use aegis_files::toml_file::{self, TomlError};
 use serde::{Deserialize, Serialize};
 
 /// Version of the file's fields.
@@ -44,22 +45,9 @@ pub struct ServedSuite {
 /// Error of reading a plant file.
 #[derive(Debug, thiserror::Error)]
 pub enum ServedSuiteError {
-    /// The file cannot be read.
-    #[error("{path}: cannot read: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Error of the operating system.
-        source: std::io::Error,
-    },
-    /// The file is not a plant file.
-    #[error("{path}: {source}", path = path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// TOML error with line, key and valid values.
-        source: Box<toml::de::Error>,
-    },
+    /// The file cannot be read, or is not a plant file.
+    #[error(transparent)]
+    File(#[from] TomlError),
     /// A field is not valid.
     #[error("{path}: {field}: found {found}; valid is {valid}", path = path.display())]
     Field {
@@ -75,23 +63,12 @@ pub enum ServedSuiteError {
 }
 
 impl ServedSuite {
-    /// Reads a plant file.
-    ///
-    /// # Errors
-    /// A file that cannot be read, that is not a plant file, or that has a field which is not valid.
-    pub fn load(path: &Path) -> Result<Self, ServedSuiteError> {
-        let text = aegis_files::read_text(path)
-            .map_err(|source| ServedSuiteError::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
-    }
-
     /// Parses and checks the text of a plant file. `path` is the file, for messages.
     ///
     /// # Errors
-    /// As [`Self::load`], except for reading.
+    /// Text that is not a plant file, or a field that is not valid.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ServedSuiteError> {
-        let fields: Fields = toml::from_str(text)
-            .map_err(|source| ServedSuiteError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let fields: Fields = toml_file::parse(text, path)?;
         let wrong = |field: &str, found: String, valid: &str| ServedSuiteError::Field {
             path: path.to_owned(),
             field: field.to_owned(),
@@ -142,7 +119,8 @@ impl ServedSuite {
         Self { suite: String::new(), ..self.clone() }.text()
     }
 
-    /// Returns the action with which the plant stands still; `None` where a channel is a position, which has no such value.
+    /// Returns the action with which the plant stands still, `[channels]`; `None` where a channel is a position, which has no such
+    /// value.
     pub fn null_action(&self) -> Option<Vec<f32>> {
         self.schema.actions().iter().map(|channel| channel.still).collect()
     }

@@ -24,7 +24,7 @@ pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     let plan = Plan::read(path).or_exit(Exit::Input)?;
     let located = plan.clone().located(path);
     let world = World::checked(&located, path)?;
-    let frozen = Frozen::new(&plan, versions()?, models(&plan, &located)?, world.scenes(&located)?);
+    let frozen = Frozen::new(&plan, versions()?, models(&plan, &located)?, world.scenes()?);
     Ok((plan, frozen.or_exit(Exit::Input)?))
 }
 

@@ -8,7 +8,7 @@ use aegis_sim::published;
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::files::{make_folder, write};
+use crate::files::{check_new, make_folder, write};
 use crate::paths::shipped;
 use crate::suites::load_suite;
 
@@ -42,10 +42,7 @@ pub struct NewArguments {
 /// Runs `aegis plan new`.
 pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
     let out = &arguments.out;
-    if out.exists() {
-        let message = format!("{}: found a file; valid is none yet, so choose another --out", out.display());
-        return Err(failure(Exit::Input, message));
-    }
+    check_new(out)?;
     let folder = match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -9,7 +9,7 @@ use aegis_experiments::plan::served_suite::ServedSuite;
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::files::write;
+use crate::files::{check_new, write};
 use crate::remote::RemoteArguments;
 use crate::suites::check_suite_name;
 
@@ -37,10 +37,7 @@ pub struct DescribeArguments {
 pub fn run(arguments: &DescribeArguments) -> Result<(), Failure> {
     check_suite_name(&arguments.suite).map_err(|error| error.prefixed("--suite"))?;
     let out = &arguments.out;
-    if out.exists() {
-        let message = format!("{}: found a file; valid is none yet, so choose another --out", out.display());
-        return Err(failure(Exit::Input, message));
-    }
+    check_new(out)?;
     let Some(remote) = arguments.remote.open()? else {
         let message =
             "--connect: missing; valid is --connect tcp/HOST:PORT --plant NAME, where the plant is served";
