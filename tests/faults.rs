@@ -28,7 +28,7 @@ const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 76] = [
+const ROWS: [Row; 77] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -658,14 +658,14 @@ const ROWS: [Row; 76] = [
     ),
     (
         71,
-        "the record is removed or replaced while a run goes on",
+        "the record is removed, replaced or emptied while a run goes on",
         "said, and the record counts as ended early",
         "a second",
         &[
             (ROBOT, "a_record_that_is_removed_while_the_run_goes_on_is_said_to_be_gone"),
             (
                 "controller/recorder/src/run_log.rs",
-                "a_record_that_was_removed_or_replaced_while_it_was_written_is_said_to_be_gone",
+                "a_record_that_was_removed_replaced_or_emptied_while_it_was_written_is_said_to_be_gone",
             ),
         ],
     ),
@@ -755,6 +755,16 @@ const ROWS: [Row; 76] = [
             "controller/runtime/src/pace.rs",
             "a_period_that_waits_for_its_observation_is_missed_only_past_the_end_of_the_wait",
         )],
+    ),
+    (
+        81,
+        "the controller's process is suspended for longer than `plant_timeout_ms`, and goes on",
+        "safe stop; nothing is sent before the next start, because the robot may have been moved meanwhile",
+        "the next period",
+        &[
+            (MOTION, "a_controller_that_was_suspended_sends_nothing_to_a_robot_that_was_moved_meanwhile"),
+            (CONTROL, "a_controller_that_stood_still_too_long_stops_and_sends_nothing_before_the_next_start"),
+        ],
     ),
 ];
 

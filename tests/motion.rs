@@ -431,6 +431,34 @@ fn a_stop_between_episodes_sends_nothing_to_a_robot_that_may_stand_elsewhere() {
 }
 
 #[test]
+fn a_controller_that_was_suspended_sends_nothing_to_a_robot_that_was_moved_meanwhile() {
+    let _slot = real_time_slot();
+    let pose = REST.replace(' ', "");
+    let options = ["--command-timeout-ms", "300", "--resumes", "--libero-observation", "--pose", &pose];
+    let mut plant = ForeignPlant::start(&options);
+    let folder = common::folder("motion-suspended");
+    let robot = robot_file(&folder, &plant.endpoint, &channel(), REST, 10.0);
+    common::edit(&robot, "plant_timeout_ms = 10000", "plant_timeout_ms = 1000");
+    let mut run = Run::of(&robot, folder.join("run"), &[]);
+    run.until("waiting for a start");
+    assert!(operate("start", &plant.endpoint));
+    run.until("Weak");
+    run.signal("STOP");
+    let stopped = plant.until(|line| line["phase"] == "stopped")["period"].as_u64().unwrap();
+    // 30 periods of 50 ms: longer than `plant_timeout_ms`, by the robot's own clock.
+    plant.until(|line| line["period"].as_u64() > Some(stopped + 30));
+    plant.command("pose 1.5,-1.5,1.5,-1.5,1.5,-1.5");
+    let moved = plant.log().len();
+    run.signal("CONT");
+    run.until("SafeStop");
+    let folder = run.end();
+    let log = plant.log();
+    assert!(!log[moved..].iter().any(is_command), "nothing moves it back");
+    assert_eq!(largest_jump(&log[moved..]), 0.0);
+    assert!(recorded(&folder).causes.contains(&Some(StopReason::Suspended)));
+}
+
+#[test]
 fn a_signal_ends_a_run_that_waits_for_an_answer() {
     let _slot = real_time_slot();
     for message in ["Claim", "Reset"] {

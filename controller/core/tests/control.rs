@@ -548,6 +548,36 @@ fn missed_periods_are_counted_and_their_actions_are_not_made_up_for() {
 }
 
 #[test]
+fn a_controller_that_stood_still_too_long_stops_and_sends_nothing_before_the_next_start() {
+    type Latch = fn(&mut Rig);
+    let latches: [(Latch, StopReason); 3] = [
+        (|_| (), StopReason::Suspended),
+        (|cell| cell.wishes.stop = true, StopReason::Asked),
+        (|cell| cell.wishes.e_stop = true, StopReason::EStop),
+    ];
+    let parts = parts();
+    let longest = (parts.settings.plant_timeout().as_nanos() / parts.settings.period().as_nanos()) as u32;
+    for (latch, cause) in latches {
+        let mut cell = Rig::started(parts.clone());
+        cell.run(8);
+        latch(&mut cell);
+        assert!(cell.tick().send);
+        cell.skipped = longest;
+        assert!(cell.tick().send, "as long as the plant may be silent");
+        cell.skipped = longest + 1;
+        // All is young and alive again, but nobody knows what happened to the robot.
+        let output = cell.tick();
+        assert_eq!((output.cause, output.mode.is_latched(), output.send), (Some(cause), true, false));
+        assert!(cell.run(40).iter().all(|output| !output.send));
+        cell.wishes.reset = true;
+        assert_eq!(cell.tick().mode, Mode::Idle);
+        cell.wishes.start = Some(2);
+        cell.episode = 2;
+        assert!(cell.tick().send);
+    }
+}
+
+#[test]
 fn a_budget_that_is_spent_binds_whatever_the_score() {
     let mut cell = Rig::started(parts());
     let mut outputs = Vec::new();

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use aegis_core::control::{ControllerConfig, LimitScope};
@@ -65,8 +65,8 @@ pub enum RunLogError {
         /// Path of the file.
         path: PathBuf,
     },
-    /// The file is no longer at the path where it was made.
-    #[error("{path}: the record is gone: it was removed, or replaced, while it was written")]
+    /// The file is no longer at the path where it was made, or no longer begins as it was begun.
+    #[error("{path}: the record is gone: it was removed, replaced or emptied while it was written")]
     Gone {
         /// Path where the file was made.
         path: PathBuf,
@@ -126,7 +126,7 @@ impl RunLog {
     /// [`RunLogError::Exists`] and [`RunLogError::Write`].
     pub fn create(path: &Path, header: &RunHeader) -> Result<Self, RunLogError> {
         let failed = |source| RunLogError::Write { path: path.into(), source };
-        let file = File::options().write(true).create_new(true).open(path).map_err(|error| {
+        let file = File::options().read(true).write(true).create_new(true).open(path).map_err(|error| {
             let exists = error.kind() == io::ErrorKind::AlreadyExists;
             if exists { RunLogError::Exists { path: path.into() } } else { failed(error) }
         })?;
@@ -159,16 +159,20 @@ impl RunLog {
         self.frames.flush().map_err(|source| RunLogError::Write { path: self.path.clone(), source })
     }
 
-    /// Checks that the file is still at its path. A file that was removed can still be written, but cannot be found again.
+    /// Checks that the file is still at its path and begins as it was begun. A file that was removed can still be written, but
+    /// cannot be found again; one that was emptied has a hole where its first periods were.
     ///
     /// # Errors
     /// [`RunLogError::Gone`].
     pub fn check_there(&self) -> Result<(), RunLogError> {
         let identity = |file: std::fs::Metadata| (file.dev(), file.ino());
-        let written = self.frames.output().get_ref().metadata().map(identity);
+        let file = self.frames.output().get_ref();
+        let mut first = MAGIC;
+        let begins = file.read_exact_at(&mut first, 0).is_ok() && first == MAGIC;
+        let written = file.metadata().map(identity);
         let found = std::fs::metadata(&self.path).map(identity);
         let there = matches!((written, found), (Ok(written), Ok(found)) if written == found);
-        if there { Ok(()) } else { Err(RunLogError::Gone { path: self.path.clone() }) }
+        if there && begins { Ok(()) } else { Err(RunLogError::Gone { path: self.path.clone() }) }
     }
 
     /// Writes the end mark and flushes the file to the operating system. Without the end mark a reader reports that the
@@ -401,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_was_removed_or_replaced_while_it_was_written_is_said_to_be_gone() {
+    fn a_record_that_was_removed_replaced_or_emptied_while_it_was_written_is_said_to_be_gone() {
         let path = path("gone");
         let begin = || {
             let mut log = RunLog::create(&path, &header()).unwrap();
@@ -419,6 +423,14 @@ mod tests {
         let other = path.with_extension("other");
         std::fs::write(&other, "another").unwrap();
         std::fs::rename(&other, &path).unwrap();
+        assert!(matches!(log.finish(), Err(RunLogError::Gone { .. })));
+        std::fs::remove_file(&path).unwrap();
+        let mut log = begin();
+        // As `> run.aegis` does in a shell: the same file, and what is written later lands behind a hole.
+        File::options().write(true).truncate(true).open(&path).unwrap();
+        assert!(matches!(log.check_there(), Err(RunLogError::Gone { .. })));
+        log.append(PERIODS[1]).unwrap();
+        log.flush().unwrap();
         assert!(matches!(log.finish(), Err(RunLogError::Gone { .. })));
         std::fs::remove_file(&path).unwrap();
         begin().finish().unwrap();

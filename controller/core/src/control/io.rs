@@ -183,6 +183,8 @@ pub enum StopReason {
     FarFromStart,
     /// A measured position is too far from its command: a drive is off, or the robot was pushed.
     NotFollowing,
+    /// The controller itself stood still for longer than the plant may be silent.
+    Suspended,
 }
 
 impl StopReason {
@@ -202,6 +204,9 @@ impl StopReason {
             Self::FarFromStart => "the first action is too far from where the plant stands",
             Self::NotFollowing => {
                 "a measured position does not follow its command: a drive is off, or the robot was pushed"
+            }
+            Self::Suspended => {
+                "the controller itself stood still for longer than the plant may be silent, so where the robot is now is not known"
             }
         }
     }

@@ -200,6 +200,7 @@ impl<T: Trigger + Clone> Controller<T> {
             self.step = self.step.saturating_add(1).saturating_add(inputs.skipped);
         }
         self.obey(inputs, &mut output.notices);
+        self.resume(inputs);
         self.look(inputs, &mut output.notices);
         self.listen(inputs, &mut output.notices);
         if self.mode.is_on() && self.step >= self.parts.limits.horizon_steps {
@@ -288,6 +289,18 @@ impl<T: Trigger + Clone> Controller<T> {
         self.watch.begin(episode);
         self.weak.begin();
         self.strong.begin();
+    }
+
+    /// Stops after a pause of the controller itself, as of a suspended process. The plant had no commands meanwhile and may have
+    /// been moved: a command to stand still would move it back.
+    fn resume(&mut self, inputs: &Inputs<'_>) {
+        let pause = self.parts.settings.period().saturating_mul(inputs.skipped);
+        if pause > self.parts.settings.plant_timeout() {
+            self.has_plant = false;
+            if self.mode.is_on() {
+                self.stop(StopReason::Suspended);
+            }
+        }
     }
 
     /// Checks the plant and the newest observation: stops on a fault, finishes the episode on success.

@@ -117,7 +117,7 @@ impl PlantMonitor {
 
 fn plant_fault(inputs: &Inputs<'_>, mode: Mode, settings: &ControlSettings) -> Option<StopReason> {
     let plant = &inputs.plant;
-    let silent = inputs.now.saturating_sub(plant.heard) > milliseconds(settings.plant_timeout_ms);
+    let silent = inputs.now.saturating_sub(plant.heard) > settings.plant_timeout();
     match () {
         () if plant.lost => Some(StopReason::PlantLost),
         () if silent => Some(StopReason::PlantSilent),

@@ -86,6 +86,11 @@ impl ControlSettings {
         Duration::from_secs_f64(self.max_age_ms / 1e3)
     }
 
+    /// Returns the longest time that the plant may be silent.
+    pub fn plant_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.plant_timeout_ms / 1e3)
+    }
+
     /// Returns the largest number of control periods that a reply may take: the weak policy's deadline or the longest
     /// wait for the strong policy.
     pub fn longest_answer_steps(&self) -> u32 {
