@@ -89,6 +89,15 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
         assert!(!output.status.success() && said.contains(named), "{sql}: {said}");
         std::fs::remove_dir_all(edited).expect("a copy can be removed");
     }
+    let added = copy(&whole, place.join("added"));
+    let store = Connection::open(added.join("episodes.sqlite")).expect("a store");
+    store.execute_batch("CREATE TABLE notes (text TEXT); CREATE VIEW won AS SELECT 1;").expect("valid SQL");
+    drop(store);
+    let wrong = found(&plan, &added, &[]);
+    assert!(
+        wrong.contains("the store has a table notes") && wrong.contains("the store has a view won"),
+        "{wrong}"
+    );
     let place_edited = copy(&whole, place.join("edited-place"));
     change(&place_edited, "UPDATE episodes SET place = 77 WHERE rowid = 1");
     assert!(found(&plan, &place_edited, &[]).contains(": place: the store has"));

@@ -215,6 +215,9 @@ impl Store {
 
     fn checked(path: &Path, connection: Connection, registration_id: &str) -> Result<Self, StoreError> {
         open::check_is_store(path, &connection)?;
+        if !connection.is_readonly(rusqlite::MAIN_DB).unwrap_or(false) {
+            open::check_no_trigger(path, &connection)?;
+        }
         let mut store =
             Self { path: path.to_owned(), connection, schema: SCHEMA, lock: None, file: file_id(path) };
         let nothing = || "nothing".to_owned();
@@ -291,6 +294,15 @@ impl Store {
         let registration_id = self.value("belongs")?.unwrap_or_default();
         let made = seals::chain(&self.connection, &registration_id, &self.sets()?);
         made.map(Some).map_err(|source| self.failed(source))
+    }
+
+    /// Returns what the database holds besides the tables of a store, each as its type and name, such as `trigger t`. An index
+    /// that SQLite makes by itself is no such thing.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`] where the database cannot be read.
+    pub fn additions(&self) -> Result<Vec<String>, StoreError> {
+        open::additions(&self.connection).map_err(|source| self.failed(source))
     }
 
     /// Moves the contents of the write-ahead log into the store's file, so that the file alone is the store.
@@ -374,6 +386,19 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         assert!(has_log(&link), "it lies beside the file, not beside a link to it");
+    }
+
+    #[test]
+    fn a_store_with_a_trigger_is_read_and_not_written() {
+        let folder = Scratch::within(&std::env::temp_dir()).unwrap();
+        let path = folder.path().join("episodes.sqlite");
+        drop(Store::open(&path, "study").unwrap());
+        assert_eq!(Store::read(&path, "study").unwrap().additions().unwrap(), Vec::<String>::new());
+        let sql = "CREATE TRIGGER wins AFTER INSERT ON episodes BEGIN UPDATE episodes SET result = ''; END;";
+        rusqlite::Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        assert_eq!(Store::read(&path, "study").unwrap().additions().unwrap(), ["trigger wins"]);
+        let error = Store::open(&path, "study").err().unwrap().to_string();
+        assert!(error.contains("database: found trigger wins; valid is a store without triggers"), "{error}");
     }
 
     #[test]

@@ -97,16 +97,16 @@ impl RanUnder {
         ))
     }
 
-    /// Returns messages about amendments that state zero episodes seen although sets of this store had run.
+    /// Returns messages about amendments that state fewer episodes seen than had run in this store.
     pub fn unreported(&self, lock: &Lock) -> Vec<String> {
         let entries = lock.amendments.iter().zip(&self.before).enumerate();
         let unreported = entries.filter(|(_, (amendment, before))| {
-            !amendment.changes.is_empty() && !amendment.data_seen() && before.episodes > 0
+            !amendment.changes.is_empty() && amendment.episodes_seen < before.episodes
         });
         unreported
-            .map(|(index, (Amendment { when, .. }, Before { sets, episodes }))| {
+            .map(|(index, (Amendment { when, episodes_seen, .. }, Before { sets, episodes }))| {
                 format!(
-                    "amendments[{index}] of the lock, {when}: episodes_seen: found 0; {episodes} episodes in {sets} sets of \
+                    "amendments[{index}] of the lock, {when}: episodes_seen: found {episodes_seen}; {episodes} episodes in {sets} sets of \
                      twins of this store had run by then"
                 )
             })

@@ -87,6 +87,26 @@ pub(super) fn check_is_store(path: &Path, connection: &Connection) -> Result<(),
     }
 }
 
+/// Returns what a database holds besides the tables of a store, each as its type and name.
+pub(super) fn additions(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let query = "SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+                 AND NOT (type = 'table' AND name IN ('store', 'episodes', 'traces', 'interruptions', 'seals', 'parts')) \
+                 ORDER BY type, name";
+    connection.prepare(query)?.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Refuses to write to a database with triggers, which may change what is stored.
+pub(super) fn check_no_trigger(path: &Path, connection: &Connection) -> Result<(), StoreError> {
+    let found = additions(connection).map_err(|source| refused(path, source))?;
+    match found.into_iter().find(|one| one.starts_with("trigger ")) {
+        None => Ok(()),
+        Some(found) => {
+            let valid = "a store without triggers, for they may change what is stored: another --out".into();
+            Err(StoreError::Invalid { path: path.to_owned(), field: "database".into(), found, valid })
+        }
+    }
+}
+
 /// Returns advice about a failure of the disk or of permissions, to be appended to the error's message.
 pub(super) fn advice(source: &rusqlite::Error) -> &'static str {
     match source.sqlite_error_code() {

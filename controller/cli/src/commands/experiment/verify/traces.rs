@@ -29,8 +29,22 @@ pub struct Kept {
     pub sets: Vec<StoredSet>,
 }
 
-/// Computes the store's chain of seals again. Returns each seal and set that differs.
+/// Computes the store's chain of seals again. Returns each seal and set that differs, and whatever the database holds besides
+/// a store's tables.
 pub fn check_seals(kept: &Kept) -> Vec<String> {
+    let folder = kept.folder.display();
+    let additions = match kept.store.additions() {
+        Err(error) => return vec![error.to_string()],
+        Ok(found) => found.into_iter().map(|found| {
+            format!("{folder}: the store has a {found}; valid is what `aegis experiment run` makes, and nothing beside it")
+        }),
+    };
+    let mut wrong: Vec<String> = additions.collect();
+    wrong.extend(changed_seals(kept));
+    wrong
+}
+
+fn changed_seals(kept: &Kept) -> Vec<String> {
     let (folder, covers) = (kept.folder.display(), kept.covers);
     match kept.store.chain() {
         Err(error) => vec![error.to_string()],
