@@ -253,7 +253,7 @@ fn a_first_card_is_refused_by_its_open_fields_and_runs_once_they_are_filled_in()
     for part in [
         "ok      binding: state <- eef_position (m, world frame: grip site), eef_quaternion (world frame: hand body)",
         "ok      binding: actions -> delta_x (1 is 0.05 m a control step, world frame)",
-        "ok      dead inputs: 9 values and pictures, and each changes the action; from 4 observations",
+        "ok      dead inputs: 9 values and pictures, and each changes the action; observations tried: 4",
         "ok      extreme values: every action is finite",
         "chunk seam: largest change",
     ] {

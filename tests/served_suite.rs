@@ -135,7 +135,7 @@ fn a_plan_of_served_plants_says_what_it_needs() {
     };
     refuses(&mut collect(), 2, &["robot.toml", "cannot read"]);
     succeeds(&mut robots.describe(&file));
-    refuses(&mut robots.describe(&file), 2, &["found a file"]);
+    refuses(&mut robots.describe(&file), 2, &["is there already"]);
     refuses(&mut collect(), 1, &["--connect: missing", "elsewhere", "--plant NAME"]);
 
     // What the plant announces is not what the file says.

@@ -255,8 +255,12 @@ fn chunk_text(chunk: Option<&End>, schema: &Schema) -> String {
         size(horizon, "number of actions that the graph returns"),
         size(shape.last().copied(), "values per action"),
     );
-    text +=
-        "# execute = 10                      # how many of them, where the training code executes fewer\n";
+    if let Some(horizon) = horizon.filter(|horizon| *horizon > 1) {
+        _ = writeln!(
+            text,
+            "# execute = {horizon} # how many of them, where the training code executes fewer"
+        );
+    }
     let names: Vec<String> = schema.actions().iter().map(|channel| quoted(&channel.name)).collect();
     if !names.is_empty() {
         _ = writeln!(

@@ -22,10 +22,10 @@ pub fn check_place(argument: &str, place: &Path, kind: Written, inputs: &[&Path]
 
 /// Refuses a path at which something exists already, for a file that a person goes on writing.
 pub fn check_new(out: &Path) -> Result<(), Failure> {
-    if !out.exists() {
+    if out.symlink_metadata().is_err() {
         return Ok(());
     }
-    let message = format!("{}: found a file, which is kept; choose another --out", out.display());
+    let message = format!("--out: {}: is there already, and is kept; valid is a new file", out.display());
     Err(failure(Exit::Input, message))
 }
 

@@ -87,7 +87,7 @@ pub fn dead_inputs(
     if findings.is_empty() {
         let from = observations.len();
         let text =
-            format!("{living} values and pictures, and each changes the action; from {from} observations");
+            format!("{living} values and pictures, and each changes the action; observations tried: {from}");
         findings.push(Finding::new(CHECK, Verdict::Good, text));
     }
     Ok(findings)

@@ -7,6 +7,7 @@ import re
 import traceback
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy
 
@@ -67,12 +68,13 @@ class PooledActivation:
 
 
 def digest(*files) -> str:
-    """Returns the SHA-256 of one file, or of the output of `sha256sum` for several in this order."""
+    """Returns the SHA-256 of one file; for several, that of the output of `sha256sum` for them in this order, run in their folder: names
+    count, and folders do not."""
     found = []
     for file in files:
         with open(file, "rb") as opened:
             found.append(hashlib.file_digest(opened, "sha256").hexdigest())
-    lines = "".join(f"{one}  {file}\n" for one, file in zip(found, files))
+    lines = "".join(f"{one}  {Path(file).name}\n" for one, file in zip(found, files))
     return found[0] if len(found) == 1 else hashlib.sha256(lines.encode()).hexdigest()
 
 

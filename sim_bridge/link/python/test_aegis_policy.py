@@ -4,6 +4,7 @@
 """
 
 import math
+import os
 import unittest
 
 import numpy
@@ -162,6 +163,8 @@ class Answers(unittest.TestCase):
     def test_a_digest_is_that_of_the_file_or_of_their_list(self):
         self.assertEqual(len(digest(__file__)), 64)
         self.assertNotEqual(digest(__file__), digest(__file__, __file__))
+        relative = os.path.relpath(__file__)
+        self.assertEqual(digest(__file__, __file__), digest(relative, relative), "wherever the process was started")
         self.assertFalse(math.isnan(int(digest(__file__), 16)))
 
 

@@ -65,10 +65,12 @@ pub enum LinkError {
         reason: String,
     },
     /// No process serves the plant.
-    #[error("nobody serves plant {name:?} there")]
+    #[error("nobody serves plant {name:?} there{}", served(others))]
     Nobody {
         /// The plant's name.
         name: String,
+        /// Names of the plants that are served there.
+        others: Vec<String>,
     },
     /// No process serves the policy.
     #[error(
@@ -138,4 +140,9 @@ pub(crate) fn words(error: &zenoh::Error) -> String {
     }
     kept.push_str(rest);
     kept.trim_end().trim_end_matches('.').to_owned()
+}
+
+/// Returns a clause that lists what is served instead; empty where nothing is.
+fn served(others: &[String]) -> String {
+    if others.is_empty() { String::new() } else { format!("; served there: {}", others.join(", ")) }
 }

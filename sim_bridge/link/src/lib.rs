@@ -25,6 +25,7 @@ pub mod host;
 mod inbox;
 pub mod plant;
 pub mod policy;
+mod presence;
 pub mod serve;
 pub mod session;
 pub mod wire;
@@ -37,7 +38,8 @@ pub use error::LinkError;
 pub use free_running::{CommandSender, FreeRunningPlant, Heard, Operators};
 pub use host::{Host, HostLimits, PlantInfo};
 pub use plant::{Claimant, Counters, Timeouts, ZenohPlant};
-pub use policy::{RemotePolicy, serve_policy, served_policies};
+pub use policy::{RemotePolicy, serve_policy};
+pub use presence::{served_plants, served_policies};
 pub use serve::serve;
 pub use session::{listening, open, open_guarded};
 

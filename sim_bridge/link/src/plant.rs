@@ -17,6 +17,7 @@ use crate::KeyExprs;
 use crate::error::LinkError;
 use crate::heartbeat::Heartbeat;
 use crate::host::nanoseconds;
+use crate::presence::served_plants;
 use crate::wire::{
     Action, Claim, Claimed, Code, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status,
     Step, WireError,
@@ -160,7 +161,7 @@ impl ZenohPlant {
         };
         let (brief, patient) = (querier(Duration::from_secs(1))?, querier(patience.reset)?);
         let claim = Claim { controller, nonce: nonce(), mode };
-        let claimed = claim_plant(&brief, name, claim, patience.claim, &end)?;
+        let claimed = claim_plant((session, &brief), name, claim, patience.claim, &end)?;
 
         let seen = Arc::new(Mutex::new(None));
         let statuses = session
@@ -447,7 +448,7 @@ impl Drop for ZenohPlant {
 }
 
 fn claim_plant(
-    querier: &Querier<'_>,
+    (session, querier): (&zenoh::Session, &Querier<'_>),
     name: &str,
     claim: Claim,
     patience: Duration,
@@ -471,7 +472,10 @@ fn claim_plant(
         }
         std::thread::sleep(AGAIN);
     }
-    Err(LinkError::Nobody { name: name.into() })
+    // Whoever may not see what else is served is told what is known.
+    let others =
+        if end.load(Ordering::Acquire) { Vec::new() } else { served_plants(session).unwrap_or_default() };
+    Err(LinkError::Nobody { name: name.into(), others })
 }
 
 fn unread(plant: &str, question: &Message, error: &WireError) -> LinkError {

@@ -4,7 +4,7 @@
 mod remote;
 mod serve;
 
-pub use remote::{RemotePolicy, served_policies};
+pub use remote::RemotePolicy;
 pub use serve::serve_policy;
 
 use crate::{KeyExprs, LinkError};

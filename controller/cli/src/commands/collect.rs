@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::commands::plan::discovery::versions;
 use crate::commands::plan::note;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
-use crate::files::{self, digest};
+use crate::files::{self, digest, text};
 use crate::occupied::{LOCK, Occupied};
 use crate::progress;
 use crate::study_loader::{Study, StudyArguments};
@@ -200,7 +200,7 @@ fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failu
     }
     add("scenes", study.world.scenes()?.sha256.into());
     for (name, card) in [("weak", &plan.models.weak), ("strong", &plan.models.strong)] {
-        add(&format!("{name} card"), digest(card)?.into());
+        add(&format!("{name} card"), card_digest(card)?.into());
         add(&format!("{name} model"), ModelCard::load(card).or_exit(Exit::Input)?.model_sha256().into());
     }
     add("provider", format!("{:?}", host.provider).into());
@@ -218,6 +218,18 @@ fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failu
         add(name, value.or_exit(Exit::Failed)?);
     }
     Ok(about)
+}
+
+/// Returns the SHA-256 of a card. Where a served policy is reached, and how long it may take, decides no episode, so neither is part of
+/// the digest.
+fn card_digest(path: &Path) -> Result<String, Failure> {
+    let mut card: toml::Table = toml::from_str(&text(path)?).or_exit(Exit::Input)?;
+    let Some(server) = card.get_mut("server").and_then(toml::Value::as_table_mut) else {
+        return digest(path);
+    };
+    server.retain(|key, _| !["endpoint", "deadline_ms"].contains(&key));
+    let content = toml::to_string(&card).or_exit(Exit::Failed)?;
+    Ok(aegis_files::sha256_of(content.as_bytes()))
 }
 
 fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
@@ -240,4 +252,26 @@ fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
         sensor: Some(study.plan.sensor),
         settle_steps: Some(study.plan.settle_steps),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_policy_is_served_is_no_part_of_what_its_rollouts_are_of() {
+        let folder = aegis_files::Scratch::within(&std::env::temp_dir()).unwrap();
+        let path = folder.path().join("mine.toml");
+        let of = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            card_digest(&path).unwrap()
+        };
+        let card =
+            "sha256 = \"00\"\n[server]\nendpoint = \"tcp/127.0.0.1:1\"\ndeadline_ms = 5\nname = \"mine\"\n";
+        let first = of(card);
+        assert_eq!(of(&card.replace(":1", ":2").replace("= 5", "= 50")), first);
+        assert_ne!(of(&card.replace("mine", "yours")), first);
+        let file = "file = \"mine.onnx\"\nsha256 = \"00\"\n";
+        assert_eq!(of(file), aegis_files::sha256_of(file.as_bytes()), "as before for a file");
+    }
 }

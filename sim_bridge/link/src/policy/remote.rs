@@ -11,10 +11,8 @@ use zenoh::query::{ConsolidationMode, Querier};
 use super::{Place, key};
 use crate::LinkError;
 use crate::plant::nonce;
+use crate::presence::PRESENCE;
 use crate::wire::{Describe, Described, Infer, Inferred, Message, Picture};
-
-/// Time limit for a server's liveliness token to be reported.
-const PRESENCE: Duration = Duration::from_secs(2);
 
 /// A policy at the other end of a Zenoh session.
 #[derive(Debug)]
@@ -29,21 +27,6 @@ pub struct RemotePolicy {
     episode: u64,
     inference: u32,
     seed: u64,
-}
-
-/// Returns the names of the policies that are served at the end of a session under names of their own, sorted.
-///
-/// # Errors
-/// Errors that Zenoh reports.
-pub fn served_policies(session: &zenoh::Session) -> Result<Vec<String>, LinkError> {
-    let present = session.liveliness().get("aegis/*/policy/own/*").timeout(PRESENCE).wait()?;
-    let name = |key: &str| key.split('/').nth(1).map(str::to_owned);
-    let found = std::iter::from_fn(|| present.recv().ok());
-    let mut names: Vec<String> =
-        found.filter_map(|reply| name(reply.result().ok()?.key_expr().as_str())).collect();
-    names.sort();
-    names.dedup();
-    Ok(names)
 }
 
 impl RemotePolicy {

@@ -6,10 +6,10 @@ use aegis_policies::graph::Graph;
 use aegis_policies::sketch;
 use clap::Args;
 
-use super::is_beside;
 use super::observe::PlantChoice;
+use super::{check_no_card, is_beside};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
-use crate::files::write;
+use crate::files::{check_new, write};
 use crate::served;
 use crate::study_loader::onnx_runtime;
 
@@ -37,13 +37,14 @@ pub fn run(arguments: &CardArguments) -> Result<(), Failure> {
     let is_endpoint = ["tcp/", "tls/", "udp/"].iter().any(|carrier| given.starts_with(carrier));
     if is_endpoint && !arguments.model.exists() {
         if let Some(out) = &arguments.out {
-            check_absent(out)?;
+            check_new(out)?;
         }
         return put(arguments.out.as_deref(), &served::card(&given)?);
     }
+    check_no_card(&arguments.model)?;
     let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
     if let Some(out) = &arguments.out {
-        check_new(out, &arguments.model)?;
+        check_place(out, &arguments.model)?;
     }
     let text = sketch::card(&onnx_runtime()?, &graph, &*arguments.plant.schema()?).or_exit(Exit::Input)?;
     put(arguments.out.as_deref(), &text)
@@ -63,19 +64,10 @@ fn put(out: Option<&Path>, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a place where something is already.
-fn check_absent(out: &Path) -> Result<(), Failure> {
-    if out.symlink_metadata().is_err() {
-        return Ok(());
-    }
-    let reason = "is there already; valid is a new file";
-    Err(failure(Exit::Input, format!("--out: {}: {reason}", out.display())))
-}
-
 /// Refuses a place where something is already, and another folder than the model's, from which the card names it.
-fn check_new(out: &Path, model: &Path) -> Result<(), Failure> {
+fn check_place(out: &Path, model: &Path) -> Result<(), Failure> {
     let refused = |reason: String| Err(failure(Exit::Input, format!("--out: {}: {reason}", out.display())));
-    check_absent(out)?;
+    check_new(out)?;
     if !is_beside(out, model) {
         return refused(format!(
             "found another folder than that of {}, which a card names beside it",

@@ -6,7 +6,7 @@ use aegis_policies::graph::Graph;
 use aegis_policies::tap;
 use clap::Args;
 
-use super::external;
+use super::{check_no_card, external};
 use crate::exit::{Exit, Failure, OrExit, say};
 use crate::study_loader::onnx_runtime;
 
@@ -23,6 +23,7 @@ pub struct InspectArguments {
 
 /// Runs `aegis model inspect`.
 pub fn run(arguments: &InspectArguments) -> Result<(), Failure> {
+    check_no_card(&arguments.model)?;
     let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
     let found = tap::inspect(&onnx_runtime()?, &graph).or_exit(Exit::Input)?;
     let tensors = &found.tensors;

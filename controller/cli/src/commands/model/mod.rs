@@ -8,10 +8,11 @@ mod tap;
 
 use std::path::Path;
 
+use aegis_policies::card::ModelCard;
 use aegis_policies::graph::Graph;
 use clap::Subcommand;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure, failure};
 
 /// Verbs of `aegis model`.
 #[derive(Subcommand)]
@@ -39,6 +40,16 @@ pub fn run(verb: &ModelVerb) -> Result<(), Failure> {
 /// Returns the files in which a model keeps weights, with their digests, as a card's `[[external]]` lists them.
 fn external(graph: &Graph) -> Vec<serde_json::Value> {
     graph.files().iter().map(|(file, sha256)| serde_json::json!({ "file": file, "sha256": sha256 })).collect()
+}
+
+/// Refuses a card where an ONNX file is needed.
+fn check_no_card(model: &Path) -> Result<(), Failure> {
+    let Ok(card) = ModelCard::load(model) else { return Ok(()) };
+    let valid = match card.server {
+        None => format!("the ONNX file that the card names, {}", card.weights_path().display()),
+        Some(_) => "an ONNX file, and the policy of this card is in another process".to_owned(),
+    };
+    Err(failure(Exit::Input, format!("{}: found a model card; valid is {valid}", model.display())))
 }
 
 /// Returns whether two files are in one folder, which exists.

@@ -9,7 +9,7 @@ use aegis_policies::sample::Shapes;
 use aegis_policies::tap::{self, SAMPLES, TapSettings};
 use clap::{Args, ValueEnum};
 
-use super::{external, is_beside};
+use super::{check_no_card, external, is_beside};
 use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::files::{check_place, write};
 use crate::study_loader::onnx_runtime;
@@ -102,6 +102,7 @@ fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> 
 
 /// Runs `aegis model tap`.
 pub fn run(arguments: &TapArguments) -> Result<(), Failure> {
+    check_no_card(&arguments.model)?;
     let graph = Graph::read(&arguments.model).or_exit(Exit::Input)?;
     let beside: Vec<PathBuf> =
         graph.files().keys().map(|file| arguments.model.with_file_name(file)).collect();

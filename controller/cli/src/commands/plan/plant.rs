@@ -92,7 +92,7 @@ pub fn run(arguments: &DescribeArguments) -> Result<(), Failure> {
     ServedSuite::parse(&text, out).or_exit(Exit::Input)?;
     write(out, text.as_bytes())?;
     say!(
-        "{}: {} tasks, {initial_states} initial states each; `aegis plan new --plant-file {}` begins a plan",
+        "{}: {} task(s), {initial_states} initial states each; `aegis plan new --plant-file {}` begins a plan",
         out.display(),
         suite.tasks.len(),
         out.display()
