@@ -10,6 +10,7 @@ in many episodes, and drifts off what it has seen.
 
 import argparse
 import hashlib
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from serve_so101 import So101
 from serve_strong import HORIZON, Controller
 
+SUITE = "so101_pick_place"  # Name of the suite in plans; the card states the starts of training by it.
 DEMONSTRATIONS = range(40)
 FRESH = 1000  # First initial state of those that policies are judged from.
 STEPS = 100  # Control steps of an episode at the most.
@@ -130,6 +132,9 @@ def written(out: Path, mean: np.ndarray, deviation: np.ndarray, weights: list) -
     onnx.checker.check_model(model)
     data = model.SerializeToString(deterministic=True)
     (out / "weak.onnx").write_bytes(data)
+    # Task, initial state and replicate of each demonstration, as docs/guide/experiment.md has the digest of starts.
+    starts = b"".join(struct.pack("<3Q", 0, start, 0) for start in DEMONSTRATIONS)
+    digest = hashlib.sha256(b"aegis-starts-v1" + starts).hexdigest()
     relative = lambda other: f', relative_to = "{other}"' if other else ""  # noqa: E731
     terms = "".join(f'    {{ feature = "{name}"{relative(other)} }},\n' for name, other in TERMS)
     (out / "weak.toml").write_text(
@@ -137,7 +142,10 @@ def written(out: Path, mean: np.ndarray, deviation: np.ndarray, weights: list) -
         f'[[inputs]]\ntensor = "state"\nkind = "vector"\nterms = [\n{terms}]\n\n'
         f'[chunk]\ntensor = "actions"\nhorizon = {HORIZON}\nwidth = {len(SCALE)}\n'
         'names = ["delta_x", "delta_y", "delta_z", "gripper"]\n\n'
-        f'[activation]\ntensor = "hidden"\ntokens = 1\nwidth = {HIDDEN}\n'
+        f'[activation]\ntensor = "hidden"\ntokens = 1\nwidth = {HIDDEN}\n\n'
+        f'[[training.data]]\nfile = "demonstrations"\norigin.suite = "{SUITE}"\norigin.master_seed = 0\n'
+        f"origin.starts.tasks = [0]\norigin.starts.initial_states = [[0, {len(DEMONSTRATIONS)}]]\n"
+        f'origin.starts.sha256 = "{digest}"\n'
     )
 
 
