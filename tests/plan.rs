@@ -39,7 +39,7 @@ fn a_new_plan_can_be_registered_where_it_was_written() {
     let path = folder("new-plan").join("deep/study.toml");
     let made = aegis().args(["plan", "new", "--out"]).arg(&path).output().expect("the binary starts");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    refuses(aegis().args(["plan", "new", "--out"]).arg(&path), 2, &["study.toml", "another --out"]);
+    refuses(aegis().args(["plan", "new", "--out"]).arg(&path), 2, &["study.toml", "is there already"]);
     let registered = runs(&mut plan("register", &path));
     let checked = runs(&mut plan("check", &path));
     assert_eq!(registered, checked);

@@ -38,6 +38,10 @@ const KINDS: [(&[u8], &str); 13] = [
     (b"%PDF", "a PDF document"),
 ];
 
+/// First names in the archives of office programs: Excel's and Word's, and those of OpenDocument.
+const OFFICE: [&[u8]; 5] =
+    [b"[Content_Types].xml", b"_rels/", b"docProps/", b"xl/", b"mimetypeapplication/vnd.oasis"];
+
 /// Number of first bytes that must be printable for a file to count as text.
 const TEXT: usize = 256;
 
@@ -57,6 +61,11 @@ pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
 /// Returns the kind of a file that begins with these bytes, where it is known. For a reader that has failed to read the
 /// file as the expected kind.
 pub fn kind(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"PK\x03\x04")
+        && OFFICE.iter().any(|name| bytes.get(30..).is_some_and(|rest| rest.starts_with(name)))
+    {
+        return Some("a document of an office program: save its table as CSV of UTF-8");
+    }
     if let Some((_, what)) = KINDS.iter().find(|(start, _)| bytes.starts_with(start)) {
         return Some(what);
     }

@@ -7,6 +7,14 @@ pub fn is_obeyed(symbol: char) -> bool {
     symbol.is_control() || turns || matches!(symbol, '\u{2028}' | '\u{2029}')
 }
 
+/// Returns a text that is shown within a sentence: at most `most` characters of it, and how many there are where it is longer.
+pub fn clipped(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}… ({} characters)", &text[..end], text.chars().count()),
+    }
+}
+
 /// Returns the text as one line, with each such character replaced by a space.
 pub fn on_one_line(text: &str) -> String {
     text.chars().map(|symbol| if is_obeyed(symbol) { ' ' } else { symbol }).collect()

@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use aegis_files::text::clipped;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
@@ -12,8 +14,11 @@ use arrow::datatypes::{
 /// Field, value found, and valid values.
 pub(crate) type Complaint = (String, String, String);
 
+/// Most characters of a found value that a message shows.
+const SHOWN: usize = 200;
+
 pub(crate) fn complaint(field: &str, found: impl Into<String>, valid: impl Into<String>) -> Complaint {
-    (field.to_owned(), found.into(), valid.into())
+    (field.to_owned(), clipped(&found.into(), SHOWN), valid.into())
 }
 
 /// Column of lists: the index range of each row's values, and all values.

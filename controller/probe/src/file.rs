@@ -210,14 +210,23 @@ impl ProbeFile {
         Ok(file)
     }
 
-    /// Reads a probe file without a model to check it against, for rollouts of another program.
+    /// Reads a probe file without a model to check it against, where the caller answers for what the activations are of.
     ///
     /// # Errors
-    /// As [`load`](Self::load), and a probe that was not fitted on such rollouts.
-    pub fn load_foreign(path: &Path) -> Result<(Self, ForeignRecord, u32), ProbeFileError> {
+    /// As [`load`](Self::load), but for another model, tensor or width.
+    pub fn read(path: &Path) -> Result<Self, ProbeFileError> {
         let file = Self::parse(path)?;
         file.check_data(path)?;
         file.probe.validate().map_err(|source| ProbeFileError::Probe { path: path.to_owned(), source })?;
+        Ok(file)
+    }
+
+    /// Reads a probe file for rollouts of another program.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and a probe that was not fitted on such rollouts.
+    pub fn load_foreign(path: &Path) -> Result<(Self, ForeignRecord, u32), ProbeFileError> {
+        let file = Self::read(path)?;
         match (file.foreign.clone(), file.chunk_steps) {
             (Some(record), Some(chunk_steps)) => Ok((file, record, chunk_steps)),
             _ => Err(ProbeFileError::Mismatch {

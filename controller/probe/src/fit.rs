@@ -145,9 +145,15 @@ fn folds(starts: impl Iterator<Item = Start> + Clone, count: usize) -> Vec<usize
     for start in starts.clone() {
         by_task.entry(start.task).or_default().insert(start);
     }
+    // Tasks of one start each would all be in the first fold, and leave nothing to fit on: such tasks take folds in turn.
+    let has_several = by_task.values().any(|starts| starts.len() > 1);
     let fold: BTreeMap<Start, usize> = by_task
         .values()
-        .flat_map(|starts| starts.iter().enumerate().map(|(index, start)| (*start, index % count)))
+        .enumerate()
+        .flat_map(|(place, starts)| {
+            let first = if has_several { 0 } else { place };
+            starts.iter().enumerate().map(move |(index, start)| (*start, (first + index) % count))
+        })
         .collect();
     starts.map(|start| fold[&start]).collect()
 }
@@ -209,6 +215,15 @@ fn loss(probe: &Probe, trajectory: &Trajectory) -> Result<f64, ProbeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_of_one_start_each_take_folds_in_turn() {
+        let starts = |states: usize| {
+            (0..6).flat_map(move |task| (0..states).map(move |initial_state| Start { task, initial_state }))
+        };
+        assert_eq!(folds(starts(1), 4), [0, 1, 2, 3, 0, 1], "no fold leaves nothing to fit on");
+        assert_eq!(folds(starts(2), 4), [0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1], "as it has always been");
+    }
 
     #[test]
     fn folds_keep_starts_together_and_tasks_apart() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aegis_core::{Inference, Observation, Policy, PolicyError, Schema};
 use aegis_link::access::Role;
 use aegis_link::policy::Place;
-use aegis_link::{Endpoint, RemotePolicy};
+use aegis_link::{Endpoint, LinkError, RemotePolicy};
 use aegis_policies::served::ServedContract;
 use aegis_policies::server::ServerSpec;
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
@@ -37,16 +37,20 @@ pub fn open_policy(runtime: &OnnxRuntime, card: &Path) -> Result<Box<dyn Policy>
 /// Connects to the process at an endpoint that serves policies.
 ///
 /// # Errors
-/// An endpoint that is invalid or on another machine, or at which no process accepts the connection within 5 seconds.
+/// An endpoint that is invalid or on another machine, or at which no process answers.
 pub fn connect(endpoint: &str) -> Result<zenoh::Session, SetupError> {
     let parsed: Endpoint = endpoint.parse()?;
     let guarded = parsed.guard(false, None).map_err(|_| {
         let valid = "tcp/127.0.0.1:PORT, a process on this machine; `aegis serve-policy` serves a policy of another machine to a robot";
         format!("found {endpoint:?}; valid is {valid}")
     })?;
-    aegis_link::open_guarded(Role::Drive, &guarded, &[]).map_err(|_| {
+    aegis_link::open_guarded(Role::Drive, &guarded, &[]).map_err(|error| {
+        let reason = match &error {
+            LinkError::Drive { reason, .. } => reason.clone(),
+            other => other.to_string(),
+        };
         let valid = "the endpoint of a process that serves a policy and is not stopped; start it first, as `python serve_policy.py`";
-        format!("found {endpoint:?}: cannot connect within 5 s; valid is {valid}").into()
+        format!("found {endpoint:?}: cannot connect: {reason}; valid is {valid}").into()
     })
 }
 

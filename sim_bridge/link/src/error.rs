@@ -46,7 +46,7 @@ pub enum LinkError {
     },
     /// No process serves at the endpoint, or one end refuses the other's certificate.
     #[error(
-        "endpoint {found:?}: cannot connect: {reason}; valid is where a plant is served, as `aegis sim serve` does"
+        "endpoint {found:?}: cannot connect: {reason}; valid is where a plant is served, by `aegis sim serve` or a process of your own"
     )]
     Drive {
         /// The endpoint.
@@ -65,7 +65,7 @@ pub enum LinkError {
         reason: String,
     },
     /// No process serves the plant.
-    #[error("nobody serves plant {name:?} there{}", served(others))]
+    #[error("nobody serves plant {name:?} there, or it does not answer{}", served(others))]
     Nobody {
         /// The plant's name.
         name: String,
@@ -74,7 +74,7 @@ pub enum LinkError {
     },
     /// No process serves the policy.
     #[error(
-        "nobody serves {name} there; start `aegis serve-policy`, or the policy's own process, before this one"
+        "nobody serves {name} there (no answer in 10 s); start `aegis serve-policy`, or the policy's own process, before this one"
     )]
     NoPolicy {
         /// The policy, in words.

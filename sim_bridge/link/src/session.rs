@@ -1,6 +1,8 @@
 //! Opening a Zenoh session with bounds: one endpoint that passed the guard, no scouting, limited message sizes and rates.
 //! A pure function makes the settings; over TLS they include certificates and access rights.
 
+use std::io::ErrorKind;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -15,6 +17,10 @@ use crate::endpoint::{Endpoint, Guarded};
 use crate::error::{LinkError, words};
 use crate::wire::MAX_MESSAGE;
 
+/// Longest wait until a process listens at an endpoint.
+const LISTENER: Duration = Duration::from_secs(5);
+/// Longest wait for the answer of a process that listens, which may be on a busy machine.
+const ANSWER: Duration = Duration::from_secs(20);
 /// Time that a serving session waits for Zenoh to create its shared memory; without shared memory, pictures are copied.
 const SHARED_MEMORY_WAIT: Duration = Duration::from_secs(2);
 /// Least size of a message that goes through shared memory, bytes: that of a small picture.
@@ -56,6 +62,9 @@ pub fn open_guarded(role: Role, guarded: &Guarded, plants: &[String]) -> Result<
         let reason = "Zenoh connects to no IPv6 address over TLS; give the host's name".into();
         return Err(LinkError::Endpoint { found: found.into(), reason });
     }
+    if role == Role::Drive && guarded.keys().is_none() {
+        await_listener(found).map_err(|reason| LinkError::Drive { found: found.to_owned(), reason })?;
+    }
     let mut config = zenoh::Config::default();
     for (key, value) in settings(role, guarded, plants)? {
         config.insert_json5(&key, &value.to_string())?;
@@ -73,17 +82,43 @@ pub fn open_guarded(role: Role, guarded: &Guarded, plants: &[String]) -> Result<
     Ok(session)
 }
 
+/// Waits until a process listens at the address of a locator, such as `tcp/127.0.0.1:7447`. It may have been started just before.
+fn await_listener(locator: &str) -> Result<(), String> {
+    let address = locator.split_once('/').map_or(locator, |(_, address)| address);
+    let begin = Instant::now();
+    loop {
+        let refused = match address.to_socket_addrs() {
+            // Zenoh says what is wrong with an address that cannot be tried here.
+            Err(_) => return Ok(()),
+            Ok(found) => {
+                let mut tried = found.map(|one| TcpStream::connect_timeout(&one, LISTENER));
+                let refused = |result: &std::io::Result<_>| {
+                    result.as_ref().is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+                };
+                tried.all(|result| refused(&result))
+            }
+        };
+        if !refused {
+            return Ok(());
+        }
+        if begin.elapsed() > LISTENER {
+            return Err(format!("nobody listens there ({} s)", LISTENER.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Returns every setting that differs from Zenoh's defaults, as pairs of key and value.
 fn settings(role: Role, guarded: &Guarded, plants: &[String]) -> Result<Vec<(String, Value)>, LinkError> {
     let endpoint = guarded.endpoint();
-    let (mode, side, other) = match role {
-        Role::Serve => ("peer", "listen", "connect"),
-        Role::Drive => ("client", "connect", "listen"),
+    let (mode, side, other, patience) = match role {
+        Role::Serve => ("peer", "listen", "connect", LISTENER),
+        Role::Drive => ("client", "connect", "listen", ANSWER),
     };
     let mut all = vec![
         ("mode".into(), mode.into()),
         (format!("{side}/endpoints"), json!([endpoint.locator()])),
-        (format!("{side}/timeout_ms"), 5000.into()),
+        (format!("{side}/timeout_ms"), json!(patience.as_millis() as u64)),
         (format!("{side}/exit_on_failure"), true.into()),
         (format!("{other}/endpoints"), json!([])),
         ("scouting/multicast/enabled".into(), false.into()),

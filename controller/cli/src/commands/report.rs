@@ -10,6 +10,7 @@ use aegis_experiments::paired::view::markdown;
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::digest;
 
 /// Arguments of `aegis report`.
 #[derive(Args)]
@@ -58,7 +59,16 @@ fn named(text: &str) -> Result<Named, String> {
 /// Runs `aegis report`.
 pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     let (mut episodes, mut notes) = (Vec::new(), Vec::new());
+    let mut digests: Vec<(String, String)> = Vec::new();
     for Named { arm, file } in &arguments.episodes {
+        // A pipe can be read only once.
+        if file.is_file() {
+            let (digest, name) = (digest(file)?, file.display().to_string());
+            if let Some((_, other)) = digests.iter().find(|(known, _)| *known == digest) {
+                notes.push(format!("**{name} is {other}, byte for byte**, so their arms cannot differ."));
+            }
+            digests.push((digest, name));
+        }
         let found = read(file, arm.as_deref()).or_exit(Exit::Input)?;
         episodes.extend(found.episodes);
         notes.extend(found.notes);

@@ -96,7 +96,9 @@ fn kind(descr: &str) -> Result<(Kind, usize), String> {
         ('f', Some(size @ (2 | 4 | 8))) => Ok((Kind::Float, size)),
         ('U', Some(count @ 1..LONGEST)) => Ok((Kind::Unicode, 4 * count)),
         ('S', Some(count @ 1..LONGEST)) => Ok((Kind::Bytes, count)),
-        _ => Err(format!("elements of type {descr}")),
+        _ => Err(format!(
+            "elements of NumPy's type {descr}, which is none of bool, int8 to int64, uint8 to uint64, float16, float32, float64 and text"
+        )),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Columns of an `.npz` file, as `numpy.savez` and `numpy.savez_compressed` write it.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use zip::ZipArchive;
+use zip::result::ZipError;
 
 use super::npy::{Array, HEAD_BYTES, head};
 use super::{COLUMNS, Columns, ColumnsError, Labels, OPTIONAL, valid};
@@ -20,6 +21,7 @@ pub(super) fn columns(path: &Path) -> Result<Columns, ColumnsError> {
     let read = |reason: String| ColumnsError::Read(reason);
     let file = open_file(path).map_err(|error| read(error.to_string()))?;
     let mut archive = ZipArchive::new(file).map_err(|error| read(format!("{DAMAGED} ({error})")))?;
+    check_names(path, archive.len())?;
     let names: Vec<String> =
         archive.file_names().filter_map(|name| Some(name.strip_suffix(".npy")?.to_owned())).collect();
     let mut arrays = Vec::new();
@@ -77,6 +79,25 @@ pub(super) fn columns(path: &Path) -> Result<Columns, ColumnsError> {
     })
 }
 
+/// Refuses an archive whose directory has more entries than it has names: of two arrays of one name, no reader knows which is meant.
+fn check_names(path: &Path, names: usize) -> Result<(), ColumnsError> {
+    let read = |error: std::io::Error| ColumnsError::Read(error.to_string());
+    let mut file = open_file(path).map_err(read)?;
+    // The directory's own end is the last record of the file, behind at most 64 KiB of comment.
+    let size = file.seek(SeekFrom::End(0)).map_err(read)?;
+    file.seek(SeekFrom::Start(size.saturating_sub(1 << 16))).map_err(read)?;
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).map_err(read)?;
+    let record = end.windows(12).rev().find(|bytes| bytes.starts_with(b"PK\x05\x06"));
+    let entries = record.map(|bytes| usize::from(u16::from_le_bytes([bytes[10], bytes[11]])));
+    match entries {
+        Some(entries) if entries > names => Err(ColumnsError::Read(format!(
+            "found {entries} arrays of {names} names; valid is one array for each name: write the file again"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Formats a shape as NumPy does.
 fn shape(sizes: &[usize]) -> String {
     let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
@@ -87,7 +108,13 @@ fn shape(sizes: &[usize]) -> String {
 fn array(archive: &mut ZipArchive<File>, column: &str) -> Result<Array, ColumnsError> {
     let damaged =
         |error: &dyn std::fmt::Display| ColumnsError::Read(format!("{DAMAGED} ({column}: {error})"));
-    let mut entry = archive.by_name(&format!("{column}.npy")).map_err(|error| damaged(&error))?;
+    let mut entry = archive.by_name(&format!("{column}.npy")).map_err(|error| match error {
+        ZipError::UnsupportedArchive(what) => ColumnsError::Read(format!(
+            "an .npz file packed in another way than NumPy does ({column}: {what}); valid is one of numpy.savez or \
+             numpy.savez_compressed"
+        )),
+        other => damaged(&other),
+    })?;
     let mut data = Vec::new();
     entry.by_ref().take(HEAD_BYTES as u64).read_to_end(&mut data).map_err(|error| damaged(&error))?;
     let head = head(&data).map_err(|found| {

@@ -21,7 +21,7 @@ pub(super) struct Table {
 pub(super) fn table(text: &str) -> Result<Table, Complaint> {
     let mut text = Cursor { rest: text, line: 1 };
     // A spreadsheet's own first line, which names the separator of the rest.
-    let named = text.rest.strip_prefix("sep=").and_then(|rest| rest.chars().next());
+    let named = text.rest.trim_start_matches('"').strip_prefix("sep=").and_then(|rest| rest.chars().next());
     if named.is_some() {
         text.skip_line();
     }
@@ -29,16 +29,30 @@ pub(super) fn table(text: &str) -> Result<Table, Complaint> {
     let most = SEPARATORS.into_iter().rev().max_by_key(|separator| first.matches(*separator).count());
     let separator = named.or(most).unwrap_or(',');
     let mut table: Option<Table> = None;
-    while let Some((line, fields)) = text.record(separator)? {
+    while let Some((line, mut fields)) = text.record(separator)? {
         let place = format!("line {line}");
         if fields.iter().all(|field| field.trim().is_empty()) {
             continue;
         }
         let Some(table) = &mut table else {
+            // A separator at the end of the line begins no column.
+            let named = fields.iter().rposition(|field| !field.trim().is_empty()).map_or(0, |last| last + 1);
+            fields.truncate(named);
             table = Some(Table { header: fields, begins: place, rows: Vec::new() });
             continue;
         };
-        if fields.len() != table.header.len() {
+        let columns = table.header.len();
+        if fields.iter().skip(columns).all(|field| field.trim().is_empty()) {
+            fields.truncate(columns.max(1));
+        }
+        if columns == 1 && fields.len() > 1 && table.rows.is_empty() {
+            let valid = format!(
+                "names of columns, as many as {place} has fields, {}: remove the lines above the table",
+                fields.len()
+            );
+            return Err(Complaint::new(table.begins.clone(), "header", table.header.concat(), valid));
+        }
+        if fields.len() != columns {
             let valid = format!(
                 "{}, as many as in the header: quote a field that contains {separator:?}, such as a decimal comma",
                 table.header.len()
@@ -159,8 +173,17 @@ mod tests {
         ] {
             assert_eq!(fields(text), plain, "{text:?}");
         }
-        let named = fields("sep=;\r\ntask;success\r\nlift;1\r\n");
-        assert_eq!(named[0], ("line 2".into(), vec!["task".into(), "success".into()]));
+        for first in ["sep=;", "\"sep=;\""] {
+            let named = fields(&format!("{first}\r\ntask;success\r\nlift;1\r\n"));
+            assert_eq!(named[0], ("line 2".into(), vec!["task".into(), "success".into()]));
+        }
+        for text in [
+            "task,success,\nlift,1,\npush,0,\n",
+            "task,success,,\nlift,1\npush,0\n",
+            "task,success\nlift,1,\npush,0,,\n",
+        ] {
+            assert_eq!(fields(text), plain, "separators at the ends of lines: {text:?}");
+        }
     }
 
     #[test]
@@ -173,6 +196,10 @@ mod tests {
     #[test]
     fn what_is_no_table_is_named_by_line() {
         for (text, said) in [
+            (
+                "Results of run 3\ntask,success\nlift,0\n",
+                "line 1: header: found Results of run 3; valid is names of columns",
+            ),
             ("task,success\nlift,0,5\n", "line 2: fields: found 3; valid is 2, as many as in the header"),
             ("task,success\nlift,1\n\"push,0\n", "line 3: fields: found a quote that stays open"),
             ("task,success\n\"lift\"er,1\n", "line 2: fields: found 'e' after a closing quote"),

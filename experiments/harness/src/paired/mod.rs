@@ -10,6 +10,8 @@ pub mod read;
 mod rows;
 pub mod view;
 
+use aegis_files::text::clipped;
+
 /// Outcome of one episode of one arm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Episode {
@@ -50,6 +52,9 @@ pub struct Complaint {
     pub valid: String,
 }
 
+/// Most characters of a found value that a message shows.
+const SHOWN: usize = 200;
+
 impl Complaint {
     fn new(
         place: impl Into<String>,
@@ -57,6 +62,11 @@ impl Complaint {
         found: impl Into<String>,
         valid: impl Into<String>,
     ) -> Self {
-        Self { place: place.into(), column: column.into(), found: found.into(), valid: valid.into() }
+        Self {
+            place: place.into(),
+            column: column.into(),
+            found: clipped(&found.into(), SHOWN),
+            valid: valid.into(),
+        }
     }
 }

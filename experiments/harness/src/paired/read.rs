@@ -64,6 +64,10 @@ pub fn read(path: &Path, arm: Option<&str>) -> Result<Episodes, EpisodesError> {
             true => unpacked(path).map_err(io)?,
             false => read_rows(path).map_err(|error| io(error.to_string()))?,
         };
+        if text.contains('\0') {
+            let reason = "found zero bytes, as text of UTF-16 and UTF-32 has them; valid is a file of UTF-8: save it again as such";
+            return Err(io(reason.into()));
+        }
         if text.trim_start().starts_with('{') {
             let value = serde_json::from_str(&text).map_err(|error| io(format!("no JSON: {error}")))?;
             evaluators::episodes(&value, arm).map_err(invalid)?

@@ -97,7 +97,8 @@ fn row(one: &ArmContrast) -> String {
 
 /// Returns text that stays within a cell of a table.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('|', "\\|");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn percent(value: f64) -> String {

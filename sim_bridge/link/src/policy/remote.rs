@@ -11,7 +11,7 @@ use zenoh::query::{ConsolidationMode, Querier};
 use super::{Place, key};
 use crate::LinkError;
 use crate::plant::nonce;
-use crate::presence::PRESENCE;
+use crate::presence::awaited;
 use crate::wire::{Describe, Described, Infer, Inferred, Message, Picture};
 
 /// A policy at the other end of a Zenoh session.
@@ -44,12 +44,8 @@ impl RemotePolicy {
     ) -> Result<Self, LinkError> {
         let key = key(name, place)?;
         let name = place.words(name);
-        let present = session.liveliness().get(format!("{key}/*")).timeout(PRESENCE).wait()?;
-        let mut found: Vec<String> = std::iter::from_fn(|| present.recv().ok())
-            .filter_map(|reply| Some(reply.result().ok()?.key_expr().as_str().rsplit('/').next()?.to_owned()))
-            .collect();
-        found.sort();
-        found.dedup();
+        let model_of = |token: &str| token.rsplit('/').next().map(str::to_owned);
+        let found = awaited(session, &format!("{key}/*"), model_of)?;
         let model = match (&found[..], model) {
             ([], _) => return Err(LinkError::NoPolicy { name }),
             ([one], None) => one.clone(),

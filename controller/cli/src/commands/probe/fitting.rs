@@ -37,6 +37,9 @@ impl<'a> Source<'a> {
     pub fn unfit(&self, error: &ProbeError) -> Failure {
         match error {
             ProbeError::OneClass(failed) => self.one_class(*failed),
+            ProbeError::Empty => self.refuse(
+                "found no episode for this part; valid is one or more: record more episodes, or give the other part as a file of its own",
+            ),
             ProbeError::Value { trajectory, boundary, index, found } => {
                 let before = self.rollouts.iter().take(*trajectory).map(|rollout| rollout.boundaries.len());
                 let row = before.sum::<usize>() + boundary;
