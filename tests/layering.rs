@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 14] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("aegis-core", &[]),
     ("aegis-files", &[]),
     ("aegis-statistics", &[]),
@@ -49,6 +49,8 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "aegis-statistics",
         ],
     ),
+    ("aegis-python", &["aegis-core", "aegis-probe", "aegis-statistics"]),
+    ("aegis-environments", &["aegis-core", "aegis-sim"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,156 @@
+"""The guard, the fit and the recorder."""
+
+import json
+import tempfile
+import unittest
+from pathlib import Path
+
+import numpy as np
+
+from aegis_reflex import ActivationRecorder, Guard, defaults, evaluate, fit_probe
+
+WIDTH, BOUNDARIES = 8, 12
+
+
+def rollouts(seed: int, episodes: int = 60) -> dict:
+    """Returns rollouts whose first value rises in episodes that fail."""
+    draw = np.random.default_rng(seed)
+    episode, step = np.divmod(np.arange(episodes * BOUNDARIES), BOUNDARIES)
+    failed = (draw.random(episodes) < 0.4)[episode]
+    activation = draw.normal(size=(len(episode), WIDTH))
+    activation[:, 0] += 3.0 * failed
+    columns = dict(task=episode % 3, episode=episode, step=10 * step, success=~failed, activation=activation)
+    return columns
+
+
+class Reflex(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.path = Path(cls.folder.name) / "probe.json"
+        cls.content = fit_probe(rollouts(1), cls.path, horizon_steps=120, chunk_steps=10)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def guard(self, **limits) -> Guard:
+        return Guard.load(self.path, {"horizon_steps": 120, "chunk_steps": 10, **limits})
+
+    def test_a_fit_separates_what_can_be_separated(self):
+        self.assertEqual(json.loads(self.path.read_text())["probe"], self.content["probe"])
+        found = evaluate(self.path, rollouts(2))
+        self.assertGreater(found["overall"].lower, 0.9)
+        self.assertGreater(found["within_task"].lower, 0.9)
+
+    def test_a_score_is_the_logistic_function_of_the_standardised_activation(self):
+        probe = self.content["probe"]
+        weights, bias = np.array(probe["head"]["weights"]), probe["head"]["bias"]
+        activation = np.random.default_rng(3).normal(size=(5, WIDTH)).astype(np.float32)
+        decision = self.guard().boundary(0, activation)
+        features = (activation.mean(axis=0, dtype=np.float64) - probe["mean"]) / probe["scale"]
+        np.testing.assert_allclose(decision.score, 1 / (1 + np.exp(-(weights @ features + bias))), rtol=1e-12)
+
+    def test_the_gate_keeps_its_limits(self):
+        guard = self.guard(hold_chunks=2, budget_fraction=0.01)
+        alarm, calm = np.full(WIDTH, 0.0), np.full(WIDTH, 0.0)
+        alarm[0], calm[0] = 9.0, -9.0
+        first = guard.boundary(0, alarm)
+        self.assertTrue(first.guarded and not first.fired and first.driver == "weak", "the first fifth of the episode")
+        fired = [guard.boundary(step, alarm) for step in range(30, 120, 10)]
+        self.assertEqual([one.driver for one in fired][:3], ["strong", "strong", "weak"])
+        self.assertEqual(sum(one.fired for one in fired), 1, "a budget of one")
+        guard.reset()
+        self.assertEqual(guard.boundary(30, calm).driver, "weak")
+        self.assertTrue(guard.boundary(40, alarm).handed_over)
+
+    def test_what_is_not_finite_is_the_highest_risk(self):
+        decision = self.guard().boundary(60, np.full(WIDTH, np.nan))
+        self.assertTrue(np.isnan(decision.score) and decision.fired)
+
+    def test_strided_and_other_types(self):
+        wide = np.zeros((WIDTH, 2), dtype=np.float16)
+        self.assertEqual(self.guard().boundary(0, wide[:, 0]).score, self.guard().boundary(0, np.zeros(WIDTH)).score)
+
+    def test_refused(self):
+        guard = self.guard()
+        guard.boundary(10, np.zeros(WIDTH))
+        for call, words in (
+            (lambda: guard.boundary(10, np.zeros(WIDTH)), "step: found 10 after 10"),
+            (lambda: guard.boundary(20, np.zeros(3)), r"activation: found shape \[3\]; valid is \(8,\)"),
+            (lambda: guard.boundary(20, np.zeros((1, 1, WIDTH))), "activation: found shape"),
+            (lambda: guard.boundary(20, ["a"] * WIDTH), "activation: found shape"),
+            (lambda: Guard.load(self.path / "no"), "cannot read"),
+            (lambda: self.guard(hold=3), "limits: unknown field `hold`"),
+            (lambda: self.guard(duty_cap=2), "duty_cap: found 2"),
+            (lambda: Guard.load(self.path, rule={"kind": "magic"}), "rule: unknown variant `magic`"),
+            (lambda: Guard.load(self.path, rule={"kind": "disagreement"}), "found disagreement, for which this probe has no threshold"),
+            (lambda: fit_probe(rollouts(1), self.path, horizon_steps=120, chunk_steps=7), "step"),
+            (lambda: fit_probe({"task": [0]}, self.path, horizon_steps=120, chunk_steps=10), "episode"),
+            (lambda: fit_probe(rollouts(1), self.path, horizon_steps=120, chunk_steps=10, head="deep"), "fit: unknown variant"),
+        ):
+            with self.subTest(words), self.assertRaisesRegex(ValueError, words):
+                call()
+
+    def test_defaults_are_those_of_a_plan(self):
+        self.assertEqual(defaults()["rule"], {"kind": "conformal"})
+
+
+class Output:
+    """What a PyTorch tensor has of the interface that the recorder reads."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+
+    detach = float = cpu = lambda self: self
+
+    def numpy(self):
+        return self.values
+
+
+class Module:
+    """What a PyTorch module has of the interface that the recorder reads."""
+
+    def __init__(self):
+        self.hooks = []
+
+    def register_forward_hook(self, hook):
+        self.hooks.append(hook)
+        return self
+
+    def remove(self):
+        self.hooks.clear()
+
+    def run(self, values):
+        for hook in self.hooks:
+            hook(self, (), Output(values))
+
+
+class Recorder(unittest.TestCase):
+    def test_what_is_recorded_can_be_fitted(self):
+        module, source = Module(), rollouts(4)
+        with ActivationRecorder(module) as recorder, tempfile.TemporaryDirectory() as folder:
+            for number in range(60):
+                recorder.begin(task=f"task {number % 3}", start=number)
+                for row in np.flatnonzero(source["episode"] == number):
+                    module.run(source["activation"][None, row])
+                    recorder.boundary(int(source["step"][row]))
+                recorder.end(source["success"][row])
+            recorder.begin()
+            with self.assertRaisesRegex(RuntimeError, "was not run"):
+                recorder.boundary(0)
+            recorder.save(Path(folder) / "rollouts.npz")
+            content = fit_probe(Path(folder) / "rollouts.npz", Path(folder) / "probe.json", horizon_steps=120, chunk_steps=10)
+        self.assertEqual(module.hooks, [], "the hook is gone")
+        self.assertEqual(content["foreign"]["task_names"], ["task 0", "task 1", "task 2"])
+        self.assertEqual(content["discovery"]["episodes"] + content["calibrated_on"]["episodes"], 60)
+
+    def test_order(self):
+        recorder = ActivationRecorder(Module())
+        for call in (lambda: recorder.boundary(0), lambda: recorder.end(True), lambda: (recorder.begin(), recorder.begin())):
+            with self.assertRaises(RuntimeError):
+                call()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,142 @@
+"""One LIBERO task as a gymnasium environment."""
+
+import os
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from ._native import Plants, Scenes, Snapshot
+
+__all__ = ["SUITES", "LiberoEnv", "scenes_folder"]
+
+# Control steps of an episode in upstream's evaluations, by suite.
+SUITES = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520}
+CAMERAS = ("agentview", "robot0_eye_in_hand")
+ACTION = 7
+CONTROL_HZ = 20
+
+
+def scenes_folder(suite: str) -> Path:
+    """Returns the folder of a suite's scenes: the one that `AEGIS_SCENES` names, else the one in the cache of `cargo xtask setup`."""
+    if given := os.environ.get("AEGIS_SCENES"):
+        return Path(given)
+    cache = os.environ.get("AEGIS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aegis"
+    return Path(cache) / "scenes" / suite
+
+
+class Layout:
+    """Where the features of a task are in its observation vector, and the spaces of its observations and actions."""
+
+    def __init__(self, scenes: Scenes, task: int, cameras: tuple, size: int):
+        self.features = {name: slice(first, first + count) for name, first, count, _ in scenes.features(task)}
+        self.cameras, self.size = tuple(cameras), size
+        boxes = {name: spaces.Box(-np.inf, np.inf, (found.stop - found.start,), np.float64) for name, found in self.features.items()}
+        boxes |= {f"pixels/{name}": spaces.Box(0, 255, (size, size, 3), np.uint8) for name in cameras}
+        self.observation_space = spaces.Dict(boxes)
+        self.action_space = spaces.Box(-1.0, 1.0, (ACTION,), np.float32)
+
+    def named(self, vector: np.ndarray, pictures: list) -> dict:
+        """Returns an observation vector and its pictures by name. The arrays are copies."""
+        found = {name: vector[place].copy() for name, place in self.features.items()}
+        return found | {f"pixels/{name}": picture[0] for name, picture in pictures}
+
+
+class LiberoEnv(gymnasium.Env):
+    """A LIBERO task. Actions are upstream's: three translations, three rotations, and the gripper (−1 opens, 1 closes), each in −1 to 1.
+
+    Observations are float64 arrays by name, such as `eef_position` and `object/plate_1/position`, and with `cameras` uint8 pictures
+    `pixels/NAME`, row 0 at the top. The reward is 1 when the goal is met, which ends the episode, else 0; after `horizon` control steps
+    the episode is truncated. `reset(seed=N)` begins initial state N modulo their number, always the same;
+    `reset(options={"initial_state": N})` any one, and `reset()` one at random. With `sample_seed`, initial states past the recorded ones
+    are sampled as upstream places the objects.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
+
+    def __init__(
+        self,
+        suite: str = "libero_spatial",
+        task: int = 0,
+        *,
+        cameras: tuple = (),
+        size: int = 128,
+        horizon: int | None = None,
+        sample_seed: int | None = None,
+        scenes: str | os.PathLike | None = None,
+        render_mode: str | None = None,
+    ):
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode: found {render_mode!r}; valid is None or 'rgb_array'")
+        self.render_mode, self.task = render_mode, task
+        self.scenes = Scenes(os.fspath(scenes or scenes_folder(suite)), sample_seed)
+        self.instruction, self.initial_states = self.scenes.instruction(task), self.scenes.initial_states(task)
+        self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
+        self._sampled = sample_seed is not None
+        self._layout = Layout(self.scenes, task, cameras, size)
+        self.observation_space, self.action_space = self._layout.observation_space, self._layout.action_space
+        shown = cameras or (CAMERAS[:1] if render_mode else ())
+        self._plants = Plants(self.scenes, 1, 1, (list(shown), size, size) if shown else None)
+        self._steps = None  # Control steps of the episode; None before the first reset, and once it has ended.
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None):
+        super().reset(seed=seed)
+        state = (options or {}).get("initial_state")
+        if state is None:
+            state = int(self.np_random.integers(self.initial_states)) if seed is None else seed % self.initial_states
+        if state < 0 or (state >= self.initial_states and not self._sampled):
+            raise ValueError(f"initial_state: found {state}; valid is 0 to {self.initial_states - 1}, or more with a sample_seed")
+        vector = self._open().reset([(0, self.task, int(state))])[0]
+        self._steps = 0
+        return self._observed(vector), {"initial_state": int(state), "instruction": self.instruction, "is_success": False}
+
+    def step(self, action):
+        if self._steps is None:
+            raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before step()")
+        action = np.asarray(action, dtype=np.float64)
+        if action.shape != (ACTION,):
+            raise ValueError(f"action: found shape {action.shape}; valid is ({ACTION},)")
+        vectors, success = self._open().step(action[None], [False])
+        self._steps += 1
+        won, truncated = bool(success[0]), self._steps >= self.horizon
+        if won or truncated:
+            self._steps = None
+        info = {"instruction": self.instruction, "is_success": won}
+        return self._observed(vectors[0]), float(won), won, truncated and not won, info
+
+    def render(self):
+        if self.render_mode is None:
+            return None
+        pictures = dict(self._open().frames(0))
+        return pictures[next(iter(pictures))][0] if pictures else None
+
+    def snapshot(self) -> tuple[Snapshot, int]:
+        """Keeps the episode as it is now, for this environment or another one of the same suite and task."""
+        if self._steps is None:
+            raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before snapshot()")
+        return self._open().save(0), self.task, self._steps
+
+    def restore(self, snapshot) -> dict:
+        """Goes on with a kept episode, bit for bit; returns its observation. May be called any number of times."""
+        kept, task, steps = snapshot
+        if task != self.task:
+            raise ValueError(f"snapshot: found one of task {task}; valid is one of task {self.task}")
+        vector = self._open().resume(0, kept)
+        self._steps = steps
+        return self._observed(vector)
+
+    def state(self) -> np.ndarray:
+        """Returns everything that decides what happens next, float64, for comparisons bit for bit."""
+        return self._open().state(0)
+
+    def close(self) -> None:
+        self._plants = None
+
+    def _open(self) -> Plants:
+        if self._plants is None:
+            raise gymnasium.error.ClosedEnvironmentError("the environment is closed; valid is a new one")
+        return self._plants
+
+    def _observed(self, vector: np.ndarray) -> dict:
+        return self._layout.named(vector, self._plants.frames(0) if self._layout.cameras else [])

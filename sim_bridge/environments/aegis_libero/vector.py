@@ -1,0 +1,103 @@
+"""Many LIBERO environments of one task, stepped together on several threads without Python's lock."""
+
+import os
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+from gymnasium.vector.utils import batch_space
+
+from ._native import Plants, Scenes
+from .environment import ACTION, SUITES, Layout, scenes_folder
+
+__all__ = ["LiberoVectorEnv"]
+
+
+class LiberoVectorEnv(gymnasium.vector.VectorEnv):
+    """`num_envs` environments of a LIBERO task, as `LiberoEnv` is one. Observations and actions have a first axis of `num_envs`.
+
+    `reset(seed=N)` begins initial states N, N + 1, … modulo their number, `reset(seed=[…])` or `options={"initial_state": […]}` the given
+    ones. An episode that ended begins anew with the next `step`, whose action is not executed there (gymnasium's next-step autoreset), at
+    the initial state `num_envs` further.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        suite: str = "libero_spatial",
+        task: int = 0,
+        *,
+        cameras: tuple = (),
+        size: int = 128,
+        horizon: int | None = None,
+        sample_seed: int | None = None,
+        scenes: str | os.PathLike | None = None,
+        threads: int | None = None,
+    ):
+        if num_envs < 1:
+            raise ValueError(f"num_envs: found {num_envs}; valid is 1 or more")
+        self.num_envs, self.task, self.render_mode = num_envs, task, None
+        self.scenes = Scenes(os.fspath(scenes or scenes_folder(suite)), sample_seed)
+        self.instruction, self.initial_states = self.scenes.instruction(task), self.scenes.initial_states(task)
+        self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
+        self._layout = Layout(self.scenes, task, cameras, size)
+        self.single_observation_space = self._layout.observation_space
+        self.single_action_space = self._layout.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        threads = min(num_envs, threads or os.cpu_count() or 1)
+        self._plants = Plants(self.scenes, num_envs, threads, (list(cameras), size, size) if cameras else None)
+        self._next = np.zeros(num_envs, dtype=np.int64)
+        self._steps, self._ended = np.zeros(num_envs, dtype=np.int64), None
+
+    def reset(self, *, seed: int | list | None = None, options: dict | None = None):
+        super().reset(seed=seed if isinstance(seed, int) else None)
+        states = (options or {}).get("initial_state")
+        if states is None:
+            if seed is None:
+                states = self.np_random.integers(self.initial_states, size=self.num_envs)
+            else:
+                seeds = seed + np.arange(self.num_envs) if isinstance(seed, int) else np.array(seed)
+                states = seeds % self.initial_states
+        states = np.broadcast_to(np.asarray(states, dtype=np.int64), self.num_envs)
+        vectors = self._open().reset([(number, self.task, int(state)) for number, state in enumerate(states)])
+        self._next = (states + self.num_envs) % self.initial_states
+        self._steps[:], self._ended = 0, np.zeros(self.num_envs, dtype=bool)
+        return self._observed(vectors), {"initial_state": states.copy()}
+
+    def step(self, actions):
+        if self._ended is None:
+            raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before step()")
+        actions = np.ascontiguousarray(actions, dtype=np.float64)
+        if actions.shape != (self.num_envs, ACTION):
+            raise ValueError(f"actions: found shape {actions.shape}; valid is ({self.num_envs}, {ACTION})")
+        begins = self._ended.copy()
+        vectors, success = self._open().step(actions, begins.tolist())
+        if begins.any():
+            numbers = np.flatnonzero(begins)
+            fresh = self._plants.reset([(int(number), self.task, int(self._next[number])) for number in numbers])
+            vectors = vectors if vectors.shape[1] else np.zeros((self.num_envs, fresh.shape[1]))
+            vectors[numbers] = fresh
+            self._next[numbers] = (self._next[numbers] + self.num_envs) % self.initial_states
+        self._steps = np.where(begins, 0, self._steps + 1)
+        truncated = (self._steps >= self.horizon) & ~success
+        self._ended = success | truncated
+        return self._observed(vectors), success.astype(np.float64), success.copy(), truncated, {"is_success": success.copy()}
+
+    def close_extras(self, **_) -> None:
+        self._plants = None
+
+    def _open(self) -> Plants:
+        if self._plants is None:
+            raise gymnasium.error.ClosedEnvironmentError("the environments are closed; valid are new ones")
+        return self._plants
+
+    def _observed(self, vectors: np.ndarray) -> dict:
+        found = {name: vectors[:, place].copy() for name, place in self._layout.features.items()}
+        if self._layout.cameras:
+            drawn = [self._plants.frames(number) for number in range(self.num_envs)]
+            for place, name in enumerate(self._layout.cameras):
+                found[f"pixels/{name}"] = np.concatenate([pictures[place][1] for pictures in drawn])
+        return found
