@@ -343,7 +343,12 @@ pub fn follow(page: &str, folder: &Path, changed: impl FnOnce(String) -> String)
     let commands = changed(blocks.concat());
     let path = std::env::var("PATH").unwrap_or_default();
     let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &format!("trap 'kill $(jobs -p) 2> /dev/null' EXIT\n{commands}")])
+        .args([
+            "-euo",
+            "pipefail",
+            "-c",
+            &format!("trap 'kill $(jobs -p) 2> /dev/null || true' EXIT\n{commands}"),
+        ])
         .env("PATH", format!("{}:{path}", repository().join(".deps/python/bin").display()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(folder)

@@ -9,11 +9,11 @@ use crate::error::LinkError;
 /// Time limit for liveliness tokens to be reported once.
 const PRESENCE: Duration = Duration::from_secs(2);
 /// Longest wait for a token: a process may have begun just before, and both may be on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between two looks.
 const AGAIN: Duration = Duration::from_millis(100);
 
-/// Waits for tokens under these keys. Returns what `part` takes of each key, sorted; empty where none is there within [`PATIENCE`].
+/// Waits for tokens under these keys. Returns what `part` takes of each key, sorted; empty where none is there within [`TIMEOUT`].
 pub(crate) fn awaited(
     session: &zenoh::Session,
     tokens: &str,
@@ -22,7 +22,7 @@ pub(crate) fn awaited(
     let begin = Instant::now();
     loop {
         let found = present(session, tokens, &part)?;
-        if !found.is_empty() || begin.elapsed() > PATIENCE {
+        if !found.is_empty() || begin.elapsed() > TIMEOUT {
             return Ok(found);
         }
         std::thread::sleep(AGAIN);
