@@ -1,14 +1,16 @@
-"""Export a LeRobot ACT or SmolVLA checkpoint as one ONNX file with a named layer as a second output, and its card.
+"""Export a LeRobot ACT, SmolVLA or π0 checkpoint as one ONNX file with a named layer as a second output, and its card.
 
     python export_lerobot.py act --checkpoint DIR --out ../models/act
     python export_lerobot.py smolvla --checkpoint DIR --out ../models/smolvla --tap 8 --task "stack the cubes"
 
-The graph reads raw observations and returns raw actions: normalisation, resizing and padding are part of it. SmolVLA is
-one graph as well: the vision-language prefix is computed once, and the denoising steps over its keys and values are
-unrolled after it. A host therefore runs one model once per chunk and needs no cache. Noise is an input; with the same
-noise the actions are the same. The tap is the layer in the last denoising step, or in the step given by --tap-step.
+The graph reads raw observations and returns raw actions: normalisation, resizing and padding are part of it. SmolVLA
+and π0 are one graph as well: the vision-language prefix is computed once, and the denoising steps over its keys and
+values are unrolled after it. A host therefore runs one model once per chunk and needs no cache. Noise is an input; with
+the same noise the actions are the same. The tap is the layer in the last denoising step, or in the step given by
+--tap-step.
 
-Files are written only if ONNX Runtime agrees with the policy. `docs/guide/lerobot-export.md` is the manual.
+With one --task the instruction's tokens are in the card; with none or several the tokenizer is written beside it. Files
+are written only if ONNX Runtime agrees with the policy. `docs/guide/lerobot-export.md` is the manual.
 """
 
 import argparse
@@ -17,7 +19,7 @@ import os
 import sys
 import tempfile
 import warnings
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 import onnx_file
@@ -38,13 +40,13 @@ def size(value):
 def parse(arguments):
     """Parses the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("policy", choices=("act", "smolvla"))
+    parser.add_argument("policy", choices=("act", "smolvla", "pi0"))
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="DIR", help="what `save_pretrained` wrote")
     parser.add_argument("--out", type=Path, required=True, help="path of the model without its suffix")
     parser.add_argument("--tap", metavar="LAYER", help="name or number of the layer; a wrong one lists the valid ones")
     parser.add_argument("--tap-step", type=int, metavar="K", help="denoising step of the tap, from 0; default the last")
     parser.add_argument("--steps", type=int, metavar="N", help="denoising steps instead of the checkpoint's")
-    parser.add_argument("--vlm", type=Path, metavar="DIR", help="local config and tokenizer of the backbone")
+    parser.add_argument("--vlm", type=Path, metavar="DIR", help="config and tokenizer of the backbone; pi0: tokenizer")
     parser.add_argument("--image-size", type=size, metavar="RxC", help="of the cameras, where the config differs")
     parser.add_argument("--task", action="append", default=[], help="instruction for the check and the card")
     parser.add_argument(
@@ -71,9 +73,17 @@ def export(arguments):
     """Loads, traces, checks and writes a policy. Returns the card's path, the tapped layer and the measured differences."""
     # These imports take some seconds, so they come after the command line has been checked.
     import torch
-    from exporter import card, checkpoint, graph, parity, taps
+    from exporter import openpi
 
     torch.set_num_threads(1)
+    with openpi.supplied() if arguments.policy == "pi0" else nullcontext():
+        return exported(arguments)
+
+
+def exported(arguments):
+    """Does the same, with the routines in place that the policy needs."""
+    from exporter import card, checkpoint, graph, instructions, parity, taps
+
     loaded = checkpoint.load(arguments.policy, arguments.checkpoint, arguments.vlm, arguments.steps)
     if arguments.policy == "act" and arguments.task:
         raise ExportError("--task: found one; valid is none, for act reads no instruction")
@@ -100,11 +110,15 @@ def export(arguments):
         measured |= parity.check(files[0], loaded, layer, tap_step, drawn)
         shapes = {name: value.shape for name, value in parity.reference(loaded, layer, tap_step, drawn[0]).items()}
         tasks = [(task, parity.instruction(loaded, drawn[0].batch, task)) for task in arguments.task]
+        tokens = None
+        if loaded.reads_instruction and len(tasks) != 1:
+            checked = tasks or [(task, parity.instruction(loaded, drawn[0].batch, task)) for task in parity.TASKS]
+            tokens = instructions.write(loaded, written.with_name(f"{out.name}.tokenizer.json"), checked)
         written_card = written.with_name(f"{out.name}.toml")
-        text = card.text(files, loaded, specs, shapes, (layer, tap_step), measured, tasks, reads)
+        text = card.text(files, loaded, specs, shapes, (layer, tap_step), measured, tasks, tokens, reads)
         written_card.write_text(text, encoding="utf-8")
         # The card is moved last, as the other files are a model only with a card.
-        for path in (*reversed(files), written_card):
+        for path in (*([tokens.path] if tokens else []), *reversed(files), written_card):
             os.replace(path, out.parent / path.name)
     return out.parent / written_card.name, layer, measured
 
@@ -129,11 +143,11 @@ def dataset_reads(dataset, specs):
 
 def denoising_step(loaded, found):
     """Returns the denoising step whose pass through the layer is tapped, counted from 0."""
-    if loaded.kind != "smolvla":
+    if not loaded.reads_instruction:
         if found is not None:
             raise ExportError(f"--tap-step: found {found}; valid is none, for {loaded.kind} has no denoising steps")
         return 0
-    last = loaded.config.num_steps - 1
+    last = loaded.steps - 1
     if found is not None and not 0 <= found <= last:
         raise ExportError(f"--tap-step: found {found}; valid is 0 to {last}")
     return last if found is None else found

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import onnx
 from onnx_ir.passes import common
-from onnxscript import optimizer
+from onnxscript import optimizer, rewriter
 
 # Largest size in bytes of weights inside the file. A protobuf message is limited to 2 GiB, including the graph.
 LIMIT = 2_000_000_000
 # Largest number of elements of a tensor that the exporter's constant folding may have copied.
 FOLDED = 2**18
+# SlicesSplit replaces two nodes at once. At every node, whatever its kind, onnxscript's matcher lists all nodes of the
+# graph for such a rule, so that the time grows with the square of their number. The other rules replace one node each.
+RULES = [rule for rule in rewriter._DEFAULT_REWRITE_RULES if rule.name != "SlicesSplit"]
 
 
 def strip(path):
@@ -26,12 +29,14 @@ def strip(path):
 
 
 def tidy(model):
-    """Folds constants and merges equal initializers and equal subexpressions.
+    """Folds constants, applies onnxscript's rewriting rules, and merges equal initializers and equal subexpressions.
 
-    This replaces the exporter's own optimiser, whose time grows with the square of the number of nodes: minutes for a few
-    thousand nodes, and far too long for an unrolled policy of full size. ONNX Runtime optimises the graph when loading it.
+    These are the steps of onnxscript's own optimiser without one rule, which keeps it from ending on an unrolled policy
+    (see RULES).
     """
-    optimizer.fold_constants(model)
+    for _ in range(2):
+        optimizer.fold_constants(model)
+        rewriter.rewrite(model, RULES)
     for step in (
         common.RemoveUnusedNodesPass(),
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),

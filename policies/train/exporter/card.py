@@ -4,6 +4,7 @@ import json
 import platform
 from importlib import metadata
 
+from lerobot.utils.constants import OBS_LANGUAGE_TOKENS
 from onnx_file import sha256
 
 from . import ExportError
@@ -30,12 +31,13 @@ IMAGE_CHANGES = {
 WITH = "with :axis_angle, :rotation_6d, :relative_to=FEATURE or :one_hot=CLASSES"
 
 
-def text(files, checkpoint, specs, shapes, tap, measured, tasks, reads):
+def text(files, checkpoint, specs, shapes, tap, measured, tasks, tokens, reads):
     """Returns the card as TOML, in the form of docs/reference/policies.md.
 
     `shapes` are those of both outputs. `tap` is (layer, denoising step). `measured` is the result of the parity check.
-    `tasks` are pairs of an instruction and its tokens. With one, the inputs of tokens are constants, for a host without a
-    tokenizer. `reads` says by the name of an input what of the plant it is filled with.
+    `tasks` are pairs of an instruction and its tokens. `tokens` is how a host tokenizes an instruction; None where one
+    task makes tokens and mask constants, and where the policy reads no instruction. `reads` says by the name of an
+    input what of the plant it is filled with.
     """
     config = checkpoint.config
     layer, tap_step = tap
@@ -48,13 +50,13 @@ def text(files, checkpoint, specs, shapes, tap, measured, tasks, reads):
     for path in external:
         lines += table("[[external]]", file=path.name, sha256=sha256(path))
     for one in specs:
-        lines += table("[[inputs]]", tensor=one.name, **filled(one, tasks, reads.get(one.name)))
+        lines += table("[[inputs]]", tensor=one.name, **filled(one, tasks, tokens, reads.get(one.name)))
     horizon, width = shapes[ACTIONS][1:]
     lines += table("[chunk]", tensor=ACTIONS, horizon=horizon, width=width, execute=config.n_action_steps)
     lines += table("[activation]", tensor=ACTIVATION, tokens=shapes[ACTIVATION][1], width=shapes[ACTIVATION][2])
     lines += table("[export]", policy=checkpoint.kind, layer=layer)
     if any(one.kind == "noise" for one in specs):
-        lines += [f"denoising_steps = {config.num_steps}", f"tap_step = {tap_step}", f"noise = {json.dumps(NOISE)}"]
+        lines += [f"denoising_steps = {checkpoint.steps}", f"tap_step = {tap_step}", f"noise = {json.dumps(NOISE)}"]
     if checkpoint.low_precision:
         lines.append(f"loaded_in = {json.dumps(checkpoint.low_precision)}")
     lines += [f"{name} = {json.dumps(metadata.version(name).split('+')[0])}" for name in PACKAGES]
@@ -71,17 +73,19 @@ def text(files, checkpoint, specs, shapes, tap, measured, tasks, reads):
     return "\n".join(lines) + "\n"
 
 
-def filled(spec, tasks, read):
+def filled(spec, tasks, tokens, read):
     """Returns the fields of an input beside its tensor. `read` is what the option --read gives for it, or None."""
     if spec.kind == "image":
         camera, turned = read or (spec.name.rsplit(".", 1)[-1], {})
         size = {"height": spec.shape[2], "width": spec.shape[3]}
         return {"kind": "image", "camera": camera, **size, "layout": "chw", **turned}
+    if spec.kind == "tokens" and tokens:
+        return {"kind": "tokens", **tokens.fields}
+    if spec.kind == "mask" and tokens:
+        return {"kind": "mask", "of": OBS_LANGUAGE_TOKENS}
     if spec.kind in ("tokens", "mask"):
-        if len(tasks) != 1:
-            return {"kind": spec.kind}
-        tokens, length = tasks[0][1], spec.shape[1]
-        values = tokens if spec.kind == "tokens" else [1] * len(tokens)
+        ids, length = tasks[0][1], spec.shape[1]
+        values = ids if spec.kind == "tokens" else [1] * len(ids)
         # The padding is hidden by the mask, so its value does not matter.
         return {"kind": "constant", "value": values + [0] * (length - len(values))}
     if spec.kind == "noise":

@@ -12,15 +12,19 @@ import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.factory import make_pre_post_processors
+from lerobot.policies.pi0.modeling_pi0 import PI0Policy
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
 from safetensors import SafetensorError
-from transformers import AutoConfig
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoTokenizer
 
 from . import ExportError
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
-CLASSES = {"act": ACTPolicy, "smolvla": SmolVLAPolicy}
+CLASSES = {"act": ACTPolicy, "smolvla": SmolVLAPolicy, "pi0": PI0Policy}
+# Policies that read an instruction and denoise, and the field of their config with the number of denoising steps.
+STEPS = {"smolvla": "num_steps", "pi0": "num_inference_steps"}
 
 # Fields whose other values change the policy in a way that one graph cannot express: the exportable value, and why.
 ONLY = {
@@ -31,7 +35,7 @@ ONLY = {
     "use_cache": (True, "the prefix is computed once per chunk"),
 }
 # Steps that each pipeline may have; the steps in HOST are not part of the graph.
-HOST = ("smolvla_new_line_processor", "tokenizer_processor")
+HOST = ("smolvla_new_line_processor", "pi0_new_line_processor", "tokenizer_processor")
 PIPELINES = {
     PREPROCESSOR: (
         "rename_observations_processor",
@@ -62,15 +66,30 @@ class Checkpoint:
     def config(self):
         return self.policy.config
 
+    @property
+    def reads_instruction(self):
+        return self.kind in STEPS
+
+    @property
+    def steps(self):
+        """Number of denoising steps."""
+        return getattr(self.config, STEPS[self.kind])
+
+    @property
+    def tokenizer_step(self):
+        """The step of the pre-processor that tokenizes the instruction."""
+        return next(one for one in self.preprocessor.steps if one._registry_name == "tokenizer_processor")
+
 
 def load(kind, directory, vlm=None, steps=None):
-    """Loads a checkpoint of the kind `act` or `smolvla`.
+    """Loads a checkpoint of the kind `act`, `smolvla` or `pi0`; the last inside `openpi.supplied`.
 
-    `vlm` is a folder that replaces the backbone's name in the config. `steps` replaces the config's denoising steps.
+    `vlm` is a folder that replaces the name of the backbone or of its tokenizer. `steps` replaces the denoising steps
+    of the config.
     """
     directory = Path(directory)
     check(kind, directory)
-    if kind != "smolvla":
+    if kind not in STEPS:
         for option, value in (("--steps", steps), ("--vlm", vlm)):
             if value is not None:
                 raise ExportError(f"{option}: found {value}; valid is none, for {kind} has no such thing")
@@ -85,13 +104,20 @@ def load(kind, directory, vlm=None, steps=None):
     if kind == "act":
         config.pretrained_backbone_weights = None
     else:
-        config.load_vlm_weights = False
         config.compile_model = False
-        config.num_steps = config.num_steps if steps is None else steps
-        config.vlm_model_name = backbone(directory, config.vlm_model_name if vlm is None else vlm, vlm is not None)
-        overrides["tokenizer_processor"] = {"tokenizer_name": config.vlm_model_name}
+        if steps is not None:
+            setattr(config, STEPS[kind], steps)
+        if kind == "smolvla":
+            config.load_vlm_weights = False
+            config.vlm_model_name = backbone(directory, config.vlm_model_name if vlm is None else vlm, vlm is not None)
+        name = config.vlm_model_name if kind == "smolvla" else tokenizer(directory, vlm)
+        overrides["tokenizer_processor"] = {"tokenizer_name": name}
     try:
         policy = CLASSES[kind].from_pretrained(directory, config=config, strict=True)
+        if kind == "pi0":
+            check_weights(directory, policy)
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(refusal(directory, error)) from error
     types = sorted({str(one.dtype).removeprefix("torch.") for one in policy.parameters()} - {"float32"})
@@ -170,6 +196,41 @@ def backbone(directory, name, given):
             "processor and tokenizer"
         ) from error
     return str(name)
+
+
+def tokenizer(directory, given):
+    """Checks and returns the folder with the tokenizer, or its name in the hub or cache as the pre-processor has it."""
+    steps = read_json(directory / PREPROCESSOR).get("steps", [])
+    configs = [one.get("config", {}) for one in steps if one.get("registry_name") == "tokenizer_processor"]
+    name = given or next((one.get("tokenizer_name") for one in configs), None)
+    where = "--vlm" if given else f"{directory / PREPROCESSOR}: tokenizer_name"
+    try:
+        AutoTokenizer.from_pretrained(name)
+    except Exception as error:
+        raise ExportError(
+            f"{where}: found {name}: {first_line(error)}; --vlm DIR names a folder with the backbone's tokenizer"
+        ) from error
+    return str(name)
+
+
+def check_weights(directory, policy):
+    """Checks that a policy has the weights of the file and no others. LeRobot returns a π0 of random weights where it
+    cannot read them.
+    """
+    found = policy._fix_pytorch_state_dict_keys(load_file(directory / WEIGHTS), policy.config)
+    found = {name if name.startswith("model.") else f"model.{name}": value for name, value in found.items()}
+    known = policy.state_dict(keep_vars=True)
+    for name, value in found.items():
+        if name not in known:
+            raise ExportError(f"{directory / WEIGHTS}: {name}: no such weight in the policy that {CONFIG} describes")
+        held = known[name]
+        if held.shape != value.shape or not torch.equal(held.detach(), value.to(held.dtype)):
+            raise ExportError(f"{directory / WEIGHTS}: {name}: LeRobot did not load it")
+    # A weight with two names, as that of the tokens' embedding, is in the file once.
+    present = {known[name].data_ptr() for name in found}
+    for name, value in known.items():
+        if name not in found and value.data_ptr() not in present:
+            raise ExportError(f"{directory / WEIGHTS}: {name}: missing; valid is every weight that {CONFIG} describes")
 
 
 def check_statistics(path, pipeline, features):

@@ -57,9 +57,8 @@ def inputs(checkpoint, image_size=None):
                 raise ExportError(f"config.json: input_features.{feature}: found shape {shape}; valid is {valid}")
             shape = (3, *image_size) if image_size else shape
         found.append(Input(raw.get(feature, feature), KINDS[spec.type], "float32", (1, *shape), feature))
-    if checkpoint.kind == "smolvla":
-        steps = checkpoint.preprocessor.steps
-        length = next(one.max_length for one in steps if one._registry_name == "tokenizer_processor")
+    if checkpoint.reads_instruction:
+        length = checkpoint.tokenizer_step.max_length
         found.append(Input(OBS_LANGUAGE_TOKENS, "tokens", "int64", (1, length), OBS_LANGUAGE_TOKENS))
         found.append(Input(OBS_LANGUAGE_ATTENTION_MASK, "mask", "bool", (1, length), OBS_LANGUAGE_ATTENTION_MASK))
         found.append(Input(NOISE, "noise", "float32", (1, config.chunk_size, config.max_action_dim), NOISE))

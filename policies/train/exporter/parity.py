@@ -49,7 +49,7 @@ def samples(checkpoint, specs, tasks=(), count=SAMPLES, seed=0):
                 batch[one.name] = tensors[one.name] = within_statistics(checkpoint, one.feature, value)
             elif one.kind == "noise":
                 noise = tensors[one.name] = torch.randn(one.shape, generator=generator)
-        if checkpoint.kind == "smolvla":
+        if checkpoint.reads_instruction:
             batch["task"] = tasks[index % len(tasks)]
             tensors.update(tokens(checkpoint, batch))
         drawn.append(Sample(batch, noise, tensors))
@@ -67,7 +67,7 @@ def within_statistics(checkpoint, feature, value):
 
 def tokens(checkpoint, batch):
     """Tokenizes the instruction of a batch with the checkpoint's pre-processor, padded to the graph's length."""
-    step = next(one for one in checkpoint.preprocessor.steps if one._registry_name == "tokenizer_processor")
+    step = checkpoint.tokenizer_step
     found = checkpoint.preprocessor(dict(batch))
     read, mask = found[OBS_LANGUAGE_TOKENS], found[OBS_LANGUAGE_ATTENTION_MASK]
     missing = step.max_length - read.shape[1]

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 
 from . import ExportError
 
+# Layers that a number on the command line counts.
+STEMS = {"act": "decoder.layers", "smolvla": "lm_expert.layers", "pi0": "gemma_expert.layers"}
+
 
 def layers(checkpoint):
     """Returns name → (module, `output` or `input` as the side of the tensor, whether the token axis precedes the batch axis).
@@ -21,6 +24,11 @@ def layers(checkpoint):
             if any(True for _ in module.norm.parameters()):
                 found[f"{part}.norm"] = (module.norm, "output", True)
         return found
+    if checkpoint.kind == "pi0":
+        expert = checkpoint.policy.model.paligemma_with_expert.gemma_expert.model
+        found = {f"{STEMS['pi0']}.{index}": (layer, "output", False) for index, layer in enumerate(expert.layers)}
+        found["gemma_expert.norm"] = (expert.norm, "output", False)
+        return found
     expert = checkpoint.policy.model.vlm_with_expert.lm_expert
     readers = [layer.input_layernorm for layer in expert.layers][1:] + [expert.norm]
     found = {f"lm_expert.layers.{index}": (reader, "input", False) for index, reader in enumerate(readers)}
@@ -33,7 +41,7 @@ def resolve(checkpoint, name):
     default: the decoder's last layer, or the expert's middle one.
     """
     valid = layers(checkpoint)
-    stem = "decoder.layers" if checkpoint.kind == "act" else "lm_expert.layers"
+    stem = STEMS[checkpoint.kind]
     if name is None:
         count = sum(one.startswith(f"{stem}.") for one in valid)
         name = str(count - 1 if checkpoint.kind == "act" else count // 2)

@@ -13,9 +13,11 @@ import onnx
 import torch
 from harness import LEVELS, Folder, command, image, loaded, normal, session
 from lerobot.policies.smolvla.modeling_smolvla import SmolVLAPolicy
+from tokenizers import Tokenizer
 
 import onnx_file
 import reduced
+from exporter import instructions
 
 
 class SmolVla(Folder):
@@ -124,6 +126,34 @@ class SmolVla(Folder):
             one = inputs[f"observation.language.{name}"]
             self.assertEqual((one["kind"], one["value"]), ("constant", values + padding))
         self.assertEqual(self.card["export"]["tasks"], [{"text": reduced.TASKS[0], "tokens": read}])
+
+    def test_with_none_or_several_tasks_the_tokenizer_is_beside_the_card(self):
+        several = ("--task", reduced.TASKS[0], "--task", "go")
+        for name, arguments, tasks in (("none", (), 0), ("several", several, 2)):
+            path, _ = self.exported(name, *self.arguments, *arguments)
+            self.assertEqual(path.read_bytes(), self.model.read_bytes())
+            card = tomllib.loads(path.with_suffix(".toml").read_text())
+            self.assertEqual(len(card["export"].get("tasks", [])), tasks)
+            inputs = {one["tensor"]: one for one in card["inputs"]}
+            tokens, mask = (inputs[f"observation.language.{part}"] for part in ("tokens", "attention_mask"))
+            self.assertEqual((mask["kind"], mask["of"]), ("mask", "observation.language.tokens"))
+            file = path.with_name(tokens["tokenizer"])
+            self.assertEqual(tokens["sha256"], hashlib.sha256(file.read_bytes()).hexdigest())
+            self.assertEqual(Tokenizer.from_file(str(file)).id_to_token(tokens["pad"]), "<|im_end|>")
+            found = Tokenizer.from_file(str(file))
+            self.assertIsNone(found.padding)
+            self.assertIsNone(found.truncation)
+            for task in (*reduced.TASKS, "go"):
+                read = self.before(self.batch(task))["observation.language.tokens"][0].tolist()
+                self.assertEqual(found.encode(tokens["template"].replace("{instruction}", task)).ids, read)
+
+    def test_a_tokenizer_that_gives_other_tokens_is_not_kept(self):
+        with mock.patch.object(instructions, "TEMPLATE", "{instruction}"):
+            code, _, err = command(*self.arguments, "--out", self.folder / "none" / "tokens")
+        self.assertEqual(code, 1)
+        self.assertIn("tokens.tokenizer.json: 'pick up the cube': found tokens [", err)
+        self.assertEqual(list((self.folder / "none").iterdir()), [])
+        (self.folder / "none").rmdir()
 
     def test_a_weight_is_stored_once_whatever_the_number_of_steps(self):
         seen = set()

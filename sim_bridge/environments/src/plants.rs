@@ -99,7 +99,7 @@ impl Plants {
         let actions: Vec<f64> = actions.as_array().iter().copied().collect();
         let share = count.div_ceil(self.threads).max(1);
         let plants = &mut self.plants;
-        let mut results: Vec<Option<Result<(Vec<f64>, bool), PlantError>>> = Vec::new();
+        let mut results: Vec<Stepped> = Vec::new();
         results.resize_with(count, || None);
         py.detach(|| {
             let parts = plants.chunks_mut(share).zip(results.chunks_mut(share));
@@ -180,6 +180,7 @@ impl Plants {
     }
 }
 
+/// A plant's observation vector after a step, and whether its goal is met; `None` for a plant that was left as it is.
 type Stepped = Option<Result<(Vec<f64>, bool), PlantError>>;
 
 fn step_all(plants: &mut [LiberoPlant], results: &mut [Stepped], actions: &[f64], skipped: &[bool]) {
