@@ -49,6 +49,10 @@ class Guard:
             )
         return self._native.boundary(step, np.ascontiguousarray(values, dtype=np.float64), disagreement)
 
+    def decide(self, step: int, score: float, disagreement: float | None = None) -> Decision:
+        """Decides as `boundary` does, by a score that was computed before, 0 to 1; NaN is the highest risk."""
+        return self._native.decide(step, score, disagreement)
+
     @property
     def width(self) -> int:
         """Number of values of an activation."""

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aegis_core::probe::Memory;
+use aegis_core::probe::{Memory, Score};
 
 use aegis_core::{Driver, Gate, GateLimits, Rule};
 use aegis_probe::file::ProbeFile;
@@ -88,17 +88,7 @@ impl Guard {
         activation: PyReadonlyArray1<'_, f64>,
         disagreement: Option<f64>,
     ) -> PyResult<Decision> {
-        if let Some(last) = self.last_step.filter(|last| step <= *last) {
-            let message = format!(
-                "step: found {step} after {last}; valid is a later step, or reset() before an episode"
-            );
-            return Err(value_error(message));
-        }
-        if self.gate.needs_disagreement() && disagreement.is_none() {
-            return Err(value_error(
-                "disagreement: found None; valid is the distance of both policies' chunks, which the rule reads",
-            ));
-        }
+        self.check(step, disagreement)?;
         let features = activation.as_slice().map_err(value_error)?;
         if features.len() != self.file.probe.width() {
             let message = format!(
@@ -109,21 +99,17 @@ impl Guard {
             return Err(value_error(message));
         }
         let score = self.file.probe.score(&mut self.memory, features).map_err(value_error)?;
-        let decision = self.gate.boundary(step, score, disagreement);
-        self.last_step = Some(step);
-        Ok(Decision {
-            driver: match decision.driver {
-                Driver::Weak => "weak",
-                Driver::Strong => "strong",
-            },
-            score: if score.is_flagged() { f64::NAN } else { score.risk() },
-            reading: decision.reading,
-            guarded: decision.guarded,
-            armed: decision.armed,
-            fired: decision.fired,
-            handed_over: decision.handed_over,
-            budget_left: decision.budget_left,
-        })
+        Ok(self.decided(step, score, disagreement))
+    }
+
+    /// Decides who drives the chunk that begins at control step `step`, by a score that was computed before. NaN is the highest risk.
+    #[pyo3(signature = (step, score, disagreement=None))]
+    fn decide(&mut self, step: u32, score: f64, disagreement: Option<f64>) -> PyResult<Decision> {
+        self.check(step, disagreement)?;
+        if score.is_finite() && !(0.0..=1.0).contains(&score) {
+            return Err(value_error(format!("score: found {score}; valid is 0 to 1, or NaN")));
+        }
+        Ok(self.decided(step, Score::new(score), disagreement))
     }
 
     /// Number of values of an activation.
@@ -136,6 +122,42 @@ impl Guard {
     #[getter]
     fn chunk_steps(&self) -> u32 {
         self.limits.chunk_steps
+    }
+}
+
+impl Guard {
+    /// Refuses a boundary that is not the next one, and one that lacks what the rule reads.
+    fn check(&self, step: u32, disagreement: Option<f64>) -> PyResult<()> {
+        if let Some(last) = self.last_step.filter(|last| step <= *last) {
+            let message = format!(
+                "step: found {step} after {last}; valid is a later step, or reset() before an episode"
+            );
+            return Err(value_error(message));
+        }
+        if self.gate.needs_disagreement() && disagreement.is_none() {
+            return Err(value_error(
+                "disagreement: found None; valid is the distance of both policies' chunks, which the rule reads",
+            ));
+        }
+        Ok(())
+    }
+
+    fn decided(&mut self, step: u32, score: Score, disagreement: Option<f64>) -> Decision {
+        let decision = self.gate.boundary(step, score, disagreement);
+        self.last_step = Some(step);
+        Decision {
+            driver: match decision.driver {
+                Driver::Weak => "weak",
+                Driver::Strong => "strong",
+            },
+            score: if score.is_flagged() { f64::NAN } else { score.risk() },
+            reading: decision.reading,
+            guarded: decision.guarded,
+            armed: decision.armed,
+            fired: decision.fired,
+            handed_over: decision.handed_over,
+            budget_left: decision.budget_left,
+        }
     }
 }
 

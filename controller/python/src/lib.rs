@@ -3,6 +3,7 @@
 
 mod errors;
 mod guard;
+mod interrupt;
 mod probe;
 mod statistics;
 

@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
 
 use crate::errors::value_error;
+use crate::interrupt::interruptible;
 
 /// Plan that `aegis plan new` copies, from which the defaults come.
 const TEMPLATE: &str = include_str!("../../../experiments/template.toml");
@@ -48,7 +49,7 @@ pub fn fit_probe(
         return Err(value_error(message));
     }
     let chosen = Split { calibration_share, seed };
-    let file = py.detach(|| -> Result<ProbeFile, String> {
+    let file = interruptible(py, move || -> Result<ProbeFile, String> {
         let grid = StepGrid { horizon_steps: limits.horizon_steps, chunk_steps: limits.chunk_steps };
         let ForeignRollouts { rollouts: all, tasks, .. } =
             read(&rollouts, grid, None).map_err(|error| error.to_string())?;
@@ -72,12 +73,11 @@ pub fn fit_probe(
         };
         let data = (Data::of(&discovery), Data::of(&calibration));
         let belongs = (UNKNOWN.to_owned(), UNKNOWN.to_owned());
-        let file =
-            ProbeFile::new(belongs, data, settings, fitted, thresholds).of_foreign(record, grid.chunk_steps);
-        file.save(&out).map_err(|error| error.to_string())?;
-        Ok(file)
-    });
-    serde_json::to_string(&file.map_err(value_error)?).map_err(value_error)
+        Ok(ProbeFile::new(belongs, data, settings, fitted, thresholds).of_foreign(record, grid.chunk_steps))
+    })?;
+    let file = file.map_err(value_error)?;
+    file.save(&out).map_err(value_error)?;
+    serde_json::to_string(&file).map_err(value_error)
 }
 
 /// Columns of one table, and the horizon.
@@ -87,7 +87,7 @@ type Scores = (Vec<usize>, Vec<usize>, Vec<u32>, Vec<f64>, Vec<bool>, Vec<usize>
 /// start, the step, the score, whether the episode failed, and the number of the episode; then the horizon in control steps.
 #[pyfunction]
 pub fn scores(py: Python<'_>, probe: PathBuf, rollouts: PathBuf) -> PyResult<Scores> {
-    let found = py.detach(|| -> Result<_, String> {
+    let found = interruptible(py, move || -> Result<_, String> {
         let (file, record, chunk_steps) =
             ProbeFile::load_foreign(&probe).map_err(|error| error.to_string())?;
         let grid = StepGrid { horizon_steps: record.horizon_steps, chunk_steps };
@@ -106,6 +106,6 @@ pub fn scores(py: Python<'_>, probe: PathBuf, rollouts: PathBuf) -> PyResult<Sco
             }
         }
         Ok(columns)
-    });
+    })?;
     found.map_err(value_error)
 }

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use serde::Serialize;
 
 use crate::errors::value_error;
+use crate::interrupt::interruptible;
 
 /// Settings of a bootstrap, as Python gives them: replicates, seed, confidence, method.
 type Settings = (u64, u64, f64, String);
@@ -74,7 +75,7 @@ pub fn mcnemar_power(
     n: u64,
 ) -> PyResult<f64> {
     let effect = Discordance { treatment_only, control_only };
-    py.detach(|| stats::mcnemar_power(effect, alpha, n)).map_err(value_error)
+    interruptible(py, move || stats::mcnemar_power(effect, alpha, n))?.map_err(value_error)
 }
 
 /// Pairs of episodes that a power needs.
@@ -88,7 +89,7 @@ pub fn mcnemar_sample_size(
     limit: u64,
 ) -> PyResult<String> {
     let effect = Discordance { treatment_only, control_only };
-    let size = py.detach(|| stats::mcnemar_sample_size(effect, alpha, power, limit)).map_err(value_error)?;
+    let size = interruptible(py, move || stats::mcnemar_sample_size(effect, alpha, power, limit))?.map_err(value_error)?;
     json(&size)
 }
 
@@ -108,7 +109,7 @@ pub fn auroc(
         (Some(clusters), Some(settings)) => Some((clusters, bootstrap(settings)?)),
         _ => None,
     };
-    let found = py.detach(|| match (&groups, over) {
+    let found = interruptible(py, move || match (&groups, over) {
         (None, None) => stats::auroc(&labels, &scores).map(serde_json::Value::from),
         (Some(groups), None) => stats::auroc_within(&labels, &scores, groups).map(serde_json::Value::from),
         (None, Some((keys, settings))) => Clusters::new(&keys)
@@ -118,7 +119,7 @@ pub fn auroc(
             stats::auroc_within_interval(&labels, &scores, groups, &keys, &settings)
                 .map(|estimate| serde_json::json!(estimate))
         }
-    });
+    })?;
     json(&found.map_err(value_error)?)
 }
 
@@ -144,7 +145,7 @@ pub fn paired_effects(
             arm: arm[row],
         })
         .collect();
-    json(&py.detach(|| stats::paired_effects(&twins, &settings)).map_err(value_error)?)
+    json(&interruptible(py, move || stats::paired_effects(&twins, &settings))?.map_err(value_error)?)
 }
 
 /// Columns of what an arm spent: fires, control steps, and control steps that the strong policy drove.
@@ -182,7 +183,7 @@ pub fn budget_match(
         })
         .collect();
     let tolerance = Tolerance { fires: tolerance.0, duty: tolerance.1 };
-    json(&py.detach(|| stats::budget_match(&pairs, tolerance, &settings)).map_err(value_error)?)
+    json(&interruptible(py, move || stats::budget_match(&pairs, tolerance, &settings))?.map_err(value_error)?)
 }
 
 /// Mean of values with its bootstrap interval over clusters.
@@ -194,10 +195,10 @@ pub fn bootstrap_mean(
     settings: Settings,
 ) -> PyResult<String> {
     let (values, keys, settings) = (column(&values), column(&clusters), bootstrap(settings)?);
-    let found = py.detach(|| {
+    let found = interruptible(py, move || {
         let clusters = Clusters::new(&keys)?;
         stats::bootstrap_mean(&values, &clusters, &settings)
-    });
+    })?;
     json(&found.map_err(value_error)?)
 }
 

@@ -1,7 +1,10 @@
 """The guard, the fit and the recorder."""
 
+import gzip
 import json
+import sqlite3
 import tempfile
+import tomllib
 import unittest
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import numpy as np
 
 from aegis_reflex import ActivationRecorder, Guard, defaults, evaluate, fit_probe
 
+ROOT = Path(__file__).resolve().parents[3]
 WIDTH, BOUNDARIES = 8, 12
 
 
@@ -77,6 +81,8 @@ class Reflex(unittest.TestCase):
         guard.boundary(10, np.zeros(WIDTH))
         for call, words in (
             (lambda: guard.boundary(10, np.zeros(WIDTH)), "step: found 10 after 10"),
+            (lambda: guard.decide(10, 0.5), "step: found 10 after 10"),
+            (lambda: guard.decide(20, 1.5), "score: found 1.5; valid is 0 to 1, or NaN"),
             (lambda: guard.boundary(20, np.zeros(3)), r"activation: found shape \[3\]; valid is \(8,\)"),
             (lambda: guard.boundary(20, np.zeros((1, 1, WIDTH))), "activation: found shape"),
             (lambda: guard.boundary(20, ["a"] * WIDTH), "activation: found shape"),
@@ -94,6 +100,52 @@ class Reflex(unittest.TestCase):
 
     def test_defaults_are_those_of_a_plan(self):
         self.assertEqual(defaults()["rule"], {"kind": "conformal"})
+
+
+class Study(unittest.TestCase):
+    """The guard on the logs of the registered study: the same scores and decisions, bit for bit.
+
+    `study_activations.npz` has the activations of the weak policy's episodes from initial state 600, as `aegis collect confirmation`
+    records them with the study's plan and that range.
+    """
+
+    @classmethod
+    def setUpClass(cls):
+        cls.plan = tomllib.loads((ROOT / "experiments/study.toml").read_text())
+        packed = gzip.decompress((ROOT / "experiments/study/episodes.sqlite.gz").read_bytes())
+        with tempfile.NamedTemporaryFile(suffix=".sqlite") as file:
+            Path(file.name).write_bytes(packed)
+            store = sqlite3.connect(file.name)
+            rows = store.execute("SELECT task, initial_state, replicate, arm, result FROM episodes").fetchall()
+            store.close()
+        cls.episodes = {tuple(row[:4]): json.loads(row[4]) for row in rows}
+
+    def guard(self) -> Guard:
+        return Guard.load(ROOT / "policies/models/probe.json", self.plan["gate"], self.plan["rule"])
+
+    def test_scores_are_those_of_the_log(self):
+        recorded = np.load(Path(__file__).with_name("study_activations.npz"))
+        guard = self.guard()
+        for task in range(10):
+            rows = recorded["task"] == task
+            logged = self.episodes[task, 600, 0, "weak"]["scores"]
+            guard.reset()
+            found = [guard.boundary(int(step), row).score for step, row in zip(recorded["step"][rows], recorded["activation"][rows])]
+            self.assertEqual(found, logged)
+            self.assertGreater(len(found), 5)
+
+    def test_decisions_are_those_of_the_log(self):
+        guard, chunk, handed = self.guard(), self.plan["gate"]["chunk_steps"], 0
+        for (*_, arm), episode in self.episodes.items():
+            if arm != "aegis":
+                continue
+            guard.reset()
+            found = [guard.decide(chunk * place, score) for place, score in enumerate(episode["scores"])]
+            events = [chunk * place for place, one in enumerate(found) if one.handed_over]
+            self.assertEqual(events, episode["hand_overs"])
+            self.assertEqual(sum(one.fired for one in found), episode["fires"])
+            handed += len(events)
+        self.assertGreater(handed, 500)
 
 
 class Output:

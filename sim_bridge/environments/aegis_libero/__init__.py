@@ -32,9 +32,10 @@ def _load_mujoco() -> None:
 _load_mujoco()
 
 from .environment import SUITES, LiberoEnv, scenes_folder  # noqa: E402
+from .names import NAMES  # noqa: E402
 from .vector import LiberoVectorEnv  # noqa: E402
 
-__all__ = ["SUITES", "LiberoEnv", "LiberoVectorEnv", "scenes_folder"]
+__all__ = ["NAMES", "SUITES", "LiberoEnv", "LiberoVectorEnv", "scenes_folder"]
 
 
 def _register() -> None:
@@ -48,6 +49,7 @@ def _register() -> None:
                 entry_point="aegis_libero:LiberoEnv",
                 vector_entry_point="aegis_libero:LiberoVectorEnv",
                 kwargs={"suite": suite},
+                order_enforce=False,  # The environments do so themselves, and LeRobot looks at their attributes.
             )
 
 

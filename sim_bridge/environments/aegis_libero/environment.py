@@ -8,6 +8,7 @@ import numpy as np
 from gymnasium import spaces
 
 from ._native import Plants, Scenes, Snapshot
+from .names import Reading, arranged, space
 
 __all__ = ["SUITES", "LiberoEnv", "scenes_folder"]
 
@@ -15,6 +16,8 @@ __all__ = ["SUITES", "LiberoEnv", "scenes_folder"]
 SUITES = {"libero_spatial": 220, "libero_object": 280, "libero_goal": 300, "libero_10": 520}
 CAMERAS = ("agentview", "robot0_eye_in_hand")
 ACTION = 7
+# The action with which the arm stands still, with the gripper open.
+STANDING = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])
 CONTROL_HZ = 20
 
 
@@ -26,31 +29,43 @@ def scenes_folder(suite: str) -> Path:
     return Path(cache) / "scenes" / suite
 
 
+def check(cameras: tuple, horizon: int, settle_steps: int) -> None:
+    """Refuses settings that no environment can have."""
+    if isinstance(cameras, str):
+        raise ValueError(f"cameras: found {cameras!r}; valid is several names, such as ({cameras!r},)")
+    for name, found, least in (("horizon", horizon, 1), ("settle_steps", settle_steps, 0)):
+        if found < least:
+            raise ValueError(f"{name}: found {found}; valid is {least} or more control steps")
+
+
 class Layout:
     """Where the features of a task are in its observation vector, and the spaces of its observations and actions."""
 
-    def __init__(self, scenes: Scenes, task: int, cameras: tuple, size: int):
-        self.features = {name: slice(first, first + count) for name, first, count, _ in scenes.features(task)}
-        self.cameras, self.size = tuple(cameras), size
-        boxes = {name: spaces.Box(-np.inf, np.inf, (found.stop - found.start,), np.float64) for name, found in self.features.items()}
-        boxes |= {f"pixels/{name}": spaces.Box(0, 255, (size, size, 3), np.uint8) for name in cameras}
-        self.observation_space = spaces.Dict(boxes)
+    def __init__(self, scenes: Scenes, task: int, cameras: tuple, size: int, names: str):
+        self.places = {name: slice(first, first + count) for name, first, count in scenes.features(task)}
+        self.cameras, self.names, self.task, self.tasks = tuple(cameras), names, task, scenes.task_count
+        width = max(place.stop for place in self.places.values())
+        blank = {camera: np.zeros((size, size, 3), np.uint8) for camera in cameras}
+        self.observation_space = space(self.observation(np.zeros(width), np.zeros(2), blank))
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION,), np.float32)
 
-    def named(self, vector: np.ndarray, pictures: list) -> dict:
-        """Returns an observation vector and its pictures by name. The arrays are copies."""
-        found = {name: vector[place].copy() for name, place in self.features.items()}
-        return found | {f"pixels/{name}": picture[0] for name, picture in pictures}
+    def observation(self, vectors: np.ndarray, fingers: np.ndarray, pictures: dict) -> dict:
+        """Returns what plants read, under the names asked for. The arrays are copies."""
+        features = {name: vectors[..., place].copy() for name, place in self.places.items()}
+        return arranged(self.names, Reading(features, fingers, pictures, self.task, self.tasks))
 
 
 class LiberoEnv(gymnasium.Env):
     """A LIBERO task. Actions are upstream's: three translations, three rotations, and the gripper (−1 opens, 1 closes), each in −1 to 1.
 
     Observations are float64 arrays by name, such as `eef_position` and `object/plate_1/position`, and with `cameras` uint8 pictures
-    `pixels/NAME`, row 0 at the top. The reward is 1 when the goal is met, which ends the episode, else 0; after `horizon` control steps
-    the episode is truncated. `reset(seed=N)` begins initial state N modulo their number, always the same;
-    `reset(options={"initial_state": N})` any one, and `reset()` one at random. With `sample_seed`, initial states past the recorded ones
-    are sampled as upstream places the objects.
+    `pixels/NAME`, row 0 at the top. With `names="upstream"` they have the names of LIBERO's own environment, with `"lerobot"` those of
+    LeRobot's, with `"poses"` those of the data sets that `lerobot_dataset.py --layout lowdim` writes. They are read after the control
+    step; upstream's are two physics steps (4 ms) older. The reward is 1 when the goal is met, which ends the episode, else 0; after
+    `horizon` control steps the episode is truncated. `reset(seed=N)` begins initial state N modulo their number, always the same;
+    `reset(options={"initial_state": N})` any one, and `reset()` one at random; then the arm stands still for `settle_steps` control
+    steps, as upstream's evaluations let objects fall. With `sample_seed`, initial states past the recorded ones are sampled as upstream
+    places the objects.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
@@ -62,6 +77,8 @@ class LiberoEnv(gymnasium.Env):
         *,
         cameras: tuple = (),
         size: int = 128,
+        names: str = "aegis",
+        settle_steps: int = 0,
         horizon: int | None = None,
         sample_seed: int | None = None,
         scenes: str | os.PathLike | None = None,
@@ -74,7 +91,10 @@ class LiberoEnv(gymnasium.Env):
         self.instruction, self.initial_states = self.scenes.instruction(task), self.scenes.initial_states(task)
         self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
         self._sampled = sample_seed is not None
-        self._layout = Layout(self.scenes, task, cameras, size)
+        check(cameras, self.horizon, settle_steps)
+        self.task_description, self._max_episode_steps = self.instruction, self.horizon  # As LeRobot asks for them.
+        self._settle_steps = settle_steps
+        self._layout = Layout(self.scenes, task, cameras, size, names)
         self.observation_space, self.action_space = self._layout.observation_space, self._layout.action_space
         shown = cameras or (CAMERAS[:1] if render_mode else ())
         self._plants = Plants(self.scenes, 1, 1, (list(shown), size, size) if shown else None)
@@ -87,7 +107,10 @@ class LiberoEnv(gymnasium.Env):
             state = int(self.np_random.integers(self.initial_states)) if seed is None else seed % self.initial_states
         if state < 0 or (state >= self.initial_states and not self._sampled):
             raise ValueError(f"initial_state: found {state}; valid is 0 to {self.initial_states - 1}, or more with a sample_seed")
-        vector = self._open().reset([(0, self.task, int(state))])[0]
+        plants = self._open()
+        vector = plants.reset([(0, self.task, int(state))])[0]
+        for _ in range(self._settle_steps):
+            vector = plants.step(STANDING[None], [False])[0][0]
         self._steps = 0
         return self._observed(vector), {"initial_state": int(state), "instruction": self.instruction, "is_success": False}
 
@@ -139,4 +162,5 @@ class LiberoEnv(gymnasium.Env):
         return self._plants
 
     def _observed(self, vector: np.ndarray) -> dict:
-        return self._layout.named(vector, self._plants.frames(0) if self._layout.cameras else [])
+        pictures = self._plants.frames(0) if self._layout.cameras else []
+        return self._layout.observation(vector, self._plants.finger_velocities()[0], {name: found[0] for name, found in pictures})

@@ -8,7 +8,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
 from ._native import Plants, Scenes
-from .environment import ACTION, SUITES, Layout, scenes_folder
+from .environment import ACTION, STANDING, SUITES, Layout, check, scenes_folder
 
 __all__ = ["LiberoVectorEnv"]
 
@@ -31,6 +31,8 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         *,
         cameras: tuple = (),
         size: int = 128,
+        names: str = "aegis",
+        settle_steps: int = 0,
         horizon: int | None = None,
         sample_seed: int | None = None,
         scenes: str | os.PathLike | None = None,
@@ -42,7 +44,9 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         self.scenes = Scenes(os.fspath(scenes or scenes_folder(suite)), sample_seed)
         self.instruction, self.initial_states = self.scenes.instruction(task), self.scenes.initial_states(task)
         self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
-        self._layout = Layout(self.scenes, task, cameras, size)
+        check(cameras, self.horizon, settle_steps)
+        self._settle_steps = settle_steps
+        self._layout = Layout(self.scenes, task, cameras, size, names)
         self.single_observation_space = self._layout.observation_space
         self.single_action_space = self._layout.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -62,7 +66,8 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
                 seeds = seed + np.arange(self.num_envs) if isinstance(seed, int) else np.array(seed)
                 states = seeds % self.initial_states
         states = np.broadcast_to(np.asarray(states, dtype=np.int64), self.num_envs)
-        vectors = self._open().reset([(number, self.task, int(state)) for number, state in enumerate(states)])
+        self._open()
+        vectors = self._begin(np.arange(self.num_envs), states)
         self._next = (states + self.num_envs) % self.initial_states
         self._steps[:], self._ended = 0, np.zeros(self.num_envs, dtype=bool)
         return self._observed(vectors), {"initial_state": states.copy()}
@@ -77,7 +82,7 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         vectors, success = self._open().step(actions, begins.tolist())
         if begins.any():
             numbers = np.flatnonzero(begins)
-            fresh = self._plants.reset([(int(number), self.task, int(self._next[number])) for number in numbers])
+            fresh = self._begin(numbers, self._next[numbers])
             vectors = vectors if vectors.shape[1] else np.zeros((self.num_envs, fresh.shape[1]))
             vectors[numbers] = fresh
             self._next[numbers] = (self._next[numbers] + self.num_envs) % self.initial_states
@@ -94,10 +99,17 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
             raise gymnasium.error.ClosedEnvironmentError("the environments are closed; valid are new ones")
         return self._plants
 
+    def _begin(self, numbers: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """Begins episodes on the plants of these numbers; returns their observation vectors in this order."""
+        vectors = self._plants.reset([(int(number), self.task, int(state)) for number, state in zip(numbers, states)])
+        others = np.isin(np.arange(self.num_envs), numbers, invert=True).tolist()
+        for _ in range(self._settle_steps):
+            vectors = self._plants.step(np.tile(STANDING, (self.num_envs, 1)), others)[0][numbers]
+        return vectors
+
     def _observed(self, vectors: np.ndarray) -> dict:
-        found = {name: vectors[:, place].copy() for name, place in self._layout.features.items()}
+        pictures = {}
         if self._layout.cameras:
-            drawn = [self._plants.frames(number) for number in range(self.num_envs)]
-            for place, name in enumerate(self._layout.cameras):
-                found[f"pixels/{name}"] = np.concatenate([pictures[place][1] for pictures in drawn])
-        return found
+            drawn = [dict(self._plants.frames(number)) for number in range(self.num_envs)]
+            pictures = {name: np.concatenate([one[name] for one in drawn]) for name in self._layout.cameras}
+        return self._layout.observation(vectors, self._plants.finger_velocities(), pictures)

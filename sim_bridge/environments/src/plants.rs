@@ -145,6 +145,11 @@ impl Plants {
         drawn.into_iter().map(picture).collect()
     }
 
+    /// Returns the fingers' velocities of every plant, m/s, `[plants, 2]`.
+    fn finger_velocities<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f64>>> {
+        rows(py, self.plants.iter().map(|plant| plant.finger_velocities().to_vec()).collect())
+    }
+
     /// Keeps a plant's episode as it is now.
     fn save(&mut self, number: usize) -> PyResult<Snapshot> {
         let saved = self.plant(number)?.save().map_err(|error| raised(number, &error))?;

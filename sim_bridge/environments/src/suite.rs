@@ -48,16 +48,12 @@ impl Scenes {
         self.0.initial_state_count(task).ok_or_else(|| self.no_task(task))
     }
 
-    /// Returns name, first index, number of values, and unit and frame of each feature of a task's observation vector.
-    fn features(&self, task: usize) -> PyResult<Vec<(String, usize, usize, String)>> {
+    /// Returns name, first index and number of values of each feature of a task's observation vector.
+    fn features(&self, task: usize) -> PyResult<Vec<(String, usize, usize)>> {
         let schema = self.0.schema(task).ok_or_else(|| self.no_task(task))?;
         let schema = schema.map_err(|error| PyFileNotFoundError::new_err(error.to_string()))?;
         let tensors = schema.ranges().filter(|(feature, _)| feature.kind == FeatureKind::Tensor);
-        Ok(tensors
-            .map(|(feature, range)| {
-                (feature.name.to_string(), range.start, range.len(), feature.semantics.to_string())
-            })
-            .collect())
+        Ok(tensors.map(|(feature, range)| (feature.name.to_string(), range.start, range.len())).collect())
     }
 }
 

@@ -1,13 +1,19 @@
 """LIBERO as gymnasium environments: gymnasium's own checker, determinism, snapshots, and what is refused."""
 
+import sys
 import unittest
+from pathlib import Path
 
 import gymnasium
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 import aegis_libero
-from aegis_libero import SUITES, LiberoEnv, LiberoVectorEnv
+from aegis_libero import NAMES, SUITES, LiberoEnv, LiberoVectorEnv
+
+HERE = Path(__file__).resolve().parent
+# LeRobot's LIBERO environment, `obs_type="pixels_agent_pos"`.
+LEROBOT_STATE = {"eef": ["mat", "pos", "quat"], "gripper": ["qpos", "qvel"], "joints": ["pos", "vel"]}
 
 
 def actions(seed: int, steps: int) -> np.ndarray:
@@ -94,12 +100,108 @@ class Single(unittest.TestCase):
             (lambda: env.step(np.full(7, np.nan)), ValueError, "NaN at index 0"),
             (lambda: other.restore(snapshot), ValueError, "snapshot: found one of task 0"),
             (lambda: LiberoVectorEnv(0), ValueError, "num_envs"),
+            (lambda: LiberoEnv(names="mine"), ValueError, "names: found 'mine'; valid are aegis, upstream, lerobot, poses"),
+            (lambda: LiberoEnv(cameras=("top",)).reset(), RuntimeError, "camera: found top; valid is one of frontview"),
+            (lambda: LiberoEnv(cameras="agentview"), ValueError, "cameras: found 'agentview'; valid is several names"),
+            (lambda: LiberoEnv(horizon=0), ValueError, "horizon: found 0; valid is 1 or more"),
+            (lambda: LiberoVectorEnv(2, settle_steps=-1), ValueError, "settle_steps: found -1"),
         ):
             with self.subTest(words), self.assertRaisesRegex(error, words):
                 call()
         env.close()
         with self.assertRaises(gymnasium.error.ClosedEnvironmentError):
             env.reset()
+
+
+class Names(unittest.TestCase):
+    """Observations under other names: the numbers of upstream's own environment, which runs here too."""
+
+    TASK, STATE = 3, 7
+
+    @classmethod
+    def setUpClass(cls):
+        sys.path.insert(0, str(HERE.parents[1] / "python"))
+        import upstream
+
+        suite = upstream.open_suite("libero_spatial")
+        cls.env = upstream.open_task(suite, cls.TASK)
+        cls.first = dict(cls.env.set_init_state(suite.get_task_init_states(cls.TASK)[cls.STATE]))
+
+    def test_upstream_names_have_upstreams_numbers(self):
+        ours = LiberoEnv(task=self.TASK, names="upstream")
+        found, _ = ours.reset(options={"initial_state": self.STATE})
+        self.assertTrue(ours.observation_space.contains(found))
+        for name, values in found.items():
+            np.testing.assert_array_equal(values, self.first[name], name)
+        left_out = {name for name in self.first if name not in found}
+        self.assertEqual({name for name in left_out if "_to_robot0_eef_" not in name}, {"robot0_proprio-state", "object-state"})
+        # After a step, upstream's sensors are two physics steps old; the simulation itself is where ours is.
+        for action in actions(5, 5):
+            self.env.step(action.astype(float))
+            found, *_ = ours.step(action)
+        data, dofs = self.env.sim.data, self.env.robots[0]
+        np.testing.assert_allclose(found["robot0_joint_pos"], data.qpos[dofs._ref_joint_pos_indexes], atol=1e-12)
+        np.testing.assert_allclose(found["robot0_gripper_qvel"], data.qvel[dofs._ref_gripper_joint_vel_indexes], atol=1e-9)
+        np.testing.assert_allclose(found["plate_1_pos"], data.get_body_xpos("plate_1_main"), atol=1e-12)
+        nested, _ = LiberoEnv(task=self.TASK, names="lerobot").reset(options={"initial_state": self.STATE})
+        self.assertEqual(set(nested), {"robot_state"}, "no camera, no pictures")
+        mine = LiberoEnv(task=self.TASK, names="lerobot")
+        mine.reset(options={"initial_state": self.STATE})
+        for action in actions(5, 5):
+            nested, *_ = mine.step(action)
+        state = nested["robot_state"]
+        np.testing.assert_allclose(state["eef"]["mat"], dofs.controller.ee_ori_mat, atol=1e-12)
+        np.testing.assert_allclose(state["eef"]["pos"], dofs.controller.ee_pos, atol=1e-12)
+        self.assertEqual({name: sorted(parts) for name, parts in state.items()}, LEROBOT_STATE)
+
+    def test_pictures_are_upside_down_where_robosuites_are(self):
+        plain, robosuite, theirs = (
+            LiberoEnv(task=0, cameras=("agentview", "robot0_eye_in_hand"), size=32, names=names).reset(seed=0)[0]
+            for names in ("aegis", "upstream", "lerobot")
+        )
+        upright = plain["pixels/agentview"]
+        np.testing.assert_array_equal(robosuite["agentview_image"], upright[::-1])
+        np.testing.assert_array_equal(theirs["pixels"]["image"], upright[::-1])
+        np.testing.assert_array_equal(theirs["pixels"]["image2"], plain["pixels/robot0_eye_in_hand"][::-1])
+
+    def test_poses_are_the_columns_of_the_data_sets(self):
+        found, _ = LiberoEnv(task=4, names="poses").reset(seed=2)
+        plain, _ = LiberoEnv(task=4).reset(seed=2)
+        self.assertEqual((found["agent_pos"].shape, found["environment_state"].shape), ((18,), (70,)))
+        x, y, z, w = plain["eef_site_quaternion"]
+        first = [1 - 2 * (y * y + z * z), 2 * (x * y + z * w), 2 * (x * z - y * w)]
+        np.testing.assert_allclose(found["agent_pos"][:6], [*plain["eef_position"], *first], atol=1e-15)
+        around = found["environment_state"]
+        position = plain["object/akita_black_bowl_1/position"]
+        np.testing.assert_array_equal(around[:6], [*position, *(position - plain["eef_position"])])
+        np.testing.assert_array_equal(around[60:], np.eye(10)[4])
+
+    def test_every_kind_of_names_is_one_space_alone_and_together(self):
+        for names in NAMES:
+            with self.subTest(names):
+                many = LiberoVectorEnv(2, task=0, names=names, settle_steps=2)
+                together, _ = many.reset(seed=3)
+                self.assertTrue(many.observation_space.contains(together))
+                for number in range(2):
+                    one = LiberoEnv(task=0, names=names, settle_steps=2)
+                    check_env(one, skip_render_check=True)
+                    alone, _ = one.reset(seed=3 + number)
+                    same(self, alone, together, number)
+
+    def test_settling_is_standing_still_before_the_first_observation(self):
+        settled, plain = LiberoEnv(task=0, settle_steps=5), LiberoEnv(task=0)
+        settled.reset(seed=0), plain.reset(seed=0)
+        run(plain, np.tile([0, 0, 0, 0, 0, 0, -1.0], (5, 1)))
+        np.testing.assert_array_equal(settled.state(), plain.state())
+
+
+def same(test: unittest.TestCase, alone, together, number: int) -> None:
+    """Asserts that an observation is one of those of several environments."""
+    for name, values in alone.items():
+        if isinstance(values, dict):
+            same(test, values, together[name], number)
+        else:
+            np.testing.assert_array_equal(together[name][number], values, name)
 
 
 class Vector(unittest.TestCase):

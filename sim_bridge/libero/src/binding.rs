@@ -31,6 +31,8 @@ pub(crate) struct BoundTask {
     pub arm_actuators: [usize; JOINTS],
     /// Addresses in `qpos`.
     pub fingers: [usize; FINGERS],
+    /// Addresses in `qvel`.
+    pub finger_dofs: [usize; FINGERS],
     /// Addresses in `ctrl`.
     pub finger_actuators: [usize; FINGERS],
     /// Body of the hand, whose orientation robosuite calls the end effector's.
@@ -102,6 +104,7 @@ impl BoundTask {
             .iter()
             .map(|object| names.one(MjtObjBase::mjOBJ_BODY, "objects.root_body", &object.root_body))
             .collect::<Result<_, SuiteError>>()?;
+        let finger_dofs = fingers.map(|joint| model.jnt_dofadr()[joint] as usize);
         let fingers = fingers.map(|joint| model.jnt_qposadr()[joint] as usize);
         let placements = match &task.placements {
             Some(info) => Some(Placements::bind(&names, info, &arm.positions, &fingers)?),
@@ -120,6 +123,7 @@ impl BoundTask {
                 &robot.arm_actuators,
             )?,
             fingers,
+            finger_dofs,
             finger_actuators,
             hand: names.body("robot", HAND)?,
             objects,

@@ -11,6 +11,7 @@ use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 use crate::binding::{BoundTask, Memory};
 use crate::camera::{Cameras, DrawnState, Renderer};
 use crate::error::backend;
+use crate::gripper::FINGERS;
 use crate::integration::Integration;
 use crate::osc::{ArmState, COMMAND};
 use crate::schema::schema;
@@ -78,6 +79,13 @@ impl LiberoPlant {
             episode.physical_state(&mut out);
         }
         out
+    }
+
+    /// Returns the fingers' velocities in m/s, in the order of the feature `gripper_positions`, which has no velocities beside it. Zeros
+    /// before a reset.
+    pub fn finger_velocities(&self) -> [f64; FINGERS] {
+        let read = |episode: &Episode| episode.bound.finger_dofs.map(|address| episode.data.qvel()[address]);
+        self.episode.as_ref().map(read).unwrap_or_default()
     }
 
     /// Executes one control step with an action in double precision, as upstream takes it: `[7]`, each in −1 to 1; values
