@@ -2,7 +2,10 @@
 
 import gzip
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import tomllib
 import unittest
@@ -100,6 +103,46 @@ class Reflex(unittest.TestCase):
 
     def test_defaults_are_those_of_a_plan(self):
         self.assertEqual(defaults()["rule"], {"kind": "conformal"})
+
+
+class Signals(unittest.TestCase):
+    """A signal in the middle of a computation that would take hours: its exception, and nothing written."""
+
+    def interrupted(self, call: str, folder: str) -> None:
+        program = f"""
+import signal, sys
+import numpy as np
+import aegis_reflex
+from aegis_reflex import statistics
+
+class Rang(Exception):
+    pass
+
+def ring(*_):
+    raise Rang
+
+signal.signal(signal.SIGALRM, ring)
+signal.setitimer(signal.ITIMER_REAL, 0.3)
+try:
+    {call}
+except Rang:
+    print("rang")
+"""
+        ran = subprocess.run([sys.executable, "-B", "-c", program], cwd=folder, env=os.environ, capture_output=True, text=True)
+        self.assertEqual((ran.stdout.strip(), ran.returncode), ("rang", 0), ran.stderr)
+
+    def test_statistics(self):
+        with tempfile.TemporaryDirectory() as folder:
+            call = "statistics.bootstrap_mean(np.zeros(10000), np.arange(10000), bootstrap=statistics.Bootstrap(replicates=10**10))"
+            self.interrupted(call, folder)
+
+    def test_a_fit_writes_nothing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez(Path(folder) / "rollouts.npz", **rollouts(1))
+            fit = '{"epochs": 100_000_000, "hidden": 64}'
+            call = f"aegis_reflex.fit_probe('rollouts.npz', 'probe.json', horizon_steps=120, chunk_steps=10, head='mlp', fit={fit})"
+            self.interrupted(call, folder)
+            self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["rollouts.npz"])
 
 
 class Study(unittest.TestCase):

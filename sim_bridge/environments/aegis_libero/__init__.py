@@ -31,11 +31,11 @@ def _load_mujoco() -> None:
 
 _load_mujoco()
 
-from .environment import SUITES, LiberoEnv, scenes_folder  # noqa: E402
+from .environment import SUITES, EpisodeSnapshot, LiberoEnv, scenes_folder  # noqa: E402
 from .names import NAMES  # noqa: E402
 from .vector import LiberoVectorEnv  # noqa: E402
 
-__all__ = ["NAMES", "SUITES", "LiberoEnv", "LiberoVectorEnv", "scenes_folder"]
+__all__ = ["NAMES", "SUITES", "EpisodeSnapshot", "LiberoEnv", "LiberoVectorEnv", "scenes_folder"]
 
 
 def _register() -> None:

@@ -1,14 +1,15 @@
 """Many LIBERO environments of one task, stepped together on several threads without Python's lock."""
 
 import os
+from collections.abc import Sequence
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
-from ._native import Plants, Scenes
-from .environment import ACTION, STANDING, SUITES, Layout, check, scenes_folder
+from ._native import Plants
+from .environment import ACTION, STANDING, SUITES, EpisodeSnapshot, Layout, check, load_scenes, scenes_folder
 
 __all__ = ["LiberoVectorEnv"]
 
@@ -41,7 +42,7 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         if num_envs < 1:
             raise ValueError(f"num_envs: found {num_envs}; valid is 1 or more")
         self.num_envs, self.task, self.render_mode = num_envs, task, None
-        self.scenes = Scenes(os.fspath(scenes or scenes_folder(suite)), sample_seed)
+        self.scenes = load_scenes(os.fspath(scenes or scenes_folder(suite)), sample_seed, bool(cameras))
         self.instruction, self.initial_states = self.scenes.instruction(task), self.scenes.initial_states(task)
         self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
         check(cameras, self.horizon, settle_steps)
@@ -90,6 +91,23 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         truncated = (self._steps >= self.horizon) & ~success
         self._ended = success | truncated
         return self._observed(vectors), success.astype(np.float64), success.copy(), truncated, {"is_success": success.copy()}
+
+    def snapshot(self, number: int) -> EpisodeSnapshot:
+        """Keeps the episode of one environment as it is now, for this one or any other of the same suite and task."""
+        if self._ended is None or self._ended[number]:
+            raise gymnasium.error.ResetNeeded(f"environment {number}: no episode is on; valid is reset() before snapshot()")
+        return EpisodeSnapshot(self._open().save(number), self.task, int(self._steps[number]))
+
+    def restore(self, snapshots: EpisodeSnapshot | Sequence[EpisodeSnapshot]) -> dict:
+        """Goes on with kept episodes, bit for bit: every environment with the same one, or each with its own. Returns the observations.
+        Initial states after their ends go on as if they had begun here."""
+        each = [snapshots] * self.num_envs if isinstance(snapshots, EpisodeSnapshot) else list(snapshots)
+        if len(each) != self.num_envs:
+            raise ValueError(f"snapshots: found {len(each)}; valid is one, or {self.num_envs}")
+        kept = [EpisodeSnapshot.of_task(one, self.task) for one in each]
+        vectors = np.stack([self._open().resume(number, one) for number, one in enumerate(kept)])
+        self._steps[:], self._ended = [one.steps for one in each], np.zeros(self.num_envs, dtype=bool)
+        return self._observed(vectors)
 
     def close_extras(self, **_) -> None:
         self._plants = None

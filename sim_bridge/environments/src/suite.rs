@@ -8,7 +8,7 @@ use pyo3::exceptions::{PyFileNotFoundError, PyIndexError};
 use pyo3::prelude::*;
 
 /// Scenes of a suite, loaded once.
-#[pyclass(frozen, module = "aegis_libero")]
+#[pyclass(frozen, weakref, module = "aegis_libero")]
 pub struct Scenes(pub(crate) Suite);
 
 #[pymethods]

@@ -43,10 +43,12 @@ fn python(folder: &Path, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn the_environments_do_what_their_python_tests_say() {
+fn the_environments_do_what_their_python_tests_and_examples_say() {
     let folder = package();
     let tests = here().join("tests").display().to_string();
     let (_, ran) = python(&folder, &["-m", "unittest", "discover", "-s", &tests]);
     assert!(!ran.contains("Ran 0 tests"), "{ran}");
+    let (said, _) = python(&folder, &[&here().join("examples/forks.py").display().to_string()]);
+    assert!(said.contains("in 24 steps, with 384 simulated"), "{said}");
     std::fs::remove_dir_all(folder).expect("it is this test's own");
 }

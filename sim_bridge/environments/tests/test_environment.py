@@ -79,6 +79,19 @@ class Single(unittest.TestCase):
         with self.assertRaises(gymnasium.error.ResetNeeded):
             env.step(np.zeros(7))
 
+    def test_a_reset_may_change_the_task(self):
+        env, other = LiberoEnv(task=0), LiberoEnv(task=6)
+        env.reset(seed=1)
+        found, info = env.reset(seed=1, options={"task": 6})
+        expected, _ = other.reset(seed=1)
+        for name, values in expected.items():
+            np.testing.assert_array_equal(found[name], values)
+        self.assertEqual((env.task, info["instruction"]), (6, other.instruction))
+        living = LiberoEnv("libero_10", task=0)
+        with self.assertRaisesRegex(ValueError, "task: found 2, whose objects differ from those of task 0"):
+            living.reset(options={"task": 2})
+        self.assertEqual(living.reset(seed=0)[1]["instruction"], LiberoEnv("libero_10").instruction)
+
     def test_sampled_starts(self):
         env = LiberoEnv(task=0, sample_seed=11)
         observation, info = env.reset(options={"initial_state": 60})
@@ -234,6 +247,32 @@ class Vector(unittest.TestCase):
         np.testing.assert_array_equal(observed["joint_positions"][0], expected["joint_positions"])
         self.assertFalse(np.array_equal(observed["object/plate_1/position"], first["object/plate_1/position"]))
 
+    def test_one_episode_forks_into_many(self):
+        many, alone = LiberoVectorEnv(3, task=0), LiberoEnv(task=0)
+        alone.reset(seed=4)
+        run(alone, actions(6, 8))
+        kept = alone.snapshot()
+        observed = many.restore(kept)
+        self.assertTrue(many.observation_space.contains(observed))
+        branches = actions(7, 3 * 6).reshape(3, 6, 7)
+        for step in range(6):
+            observed, *_ = many.step(branches[:, step])
+        for number in range(3):
+            alone.restore(kept)
+            for action in branches[number]:
+                found, *_ = alone.step(action)
+            np.testing.assert_array_equal(found["joint_positions"], observed["joint_positions"][number])
+        alone.restore(many.snapshot(2))
+        np.testing.assert_array_equal(alone.step(np.zeros(7))[0]["eef_position"], many.step(np.zeros((3, 7)))[0]["eef_position"][2])
+        for call, error, words in (
+            (lambda: many.restore([kept]), ValueError, "snapshots: found 1; valid is one, or 3"),
+            (lambda: many.restore([kept, kept, "kept"]), TypeError, "snapshot: found str; valid is what snapshot"),
+            (lambda: LiberoVectorEnv(1, task=1).restore(kept), ValueError, "snapshot: found one of task 0; valid is one of task 1"),
+            (lambda: LiberoVectorEnv(1, task=1).snapshot(0), gymnasium.error.ResetNeeded, "environment 0: no episode is on"),
+        ):
+            with self.subTest(words), self.assertRaisesRegex(error, words):
+                call()
+
     def test_gymnasium_makes_them(self):
         many = gymnasium.make_vec("aegis/libero_spatial-v0", num_envs=2, vectorization_mode="vector_entry_point", task=3)
         self.assertEqual(many.action_space.shape, (2, 7))
@@ -254,10 +293,38 @@ class Package(unittest.TestCase):
                 env.reset(seed=number)
                 env.close()
 
-        opened(5)
+        opened(200)
         before = resident()
-        opened(40)
-        self.assertLess(resident() - before, 64 << 20)
+        opened(1000)
+        self.assertLess(resident() - before, 16 << 20)
+
+    def test_many_at_once_leave_no_memory_either(self):
+        with open("/proc/self/statm") as file:
+            before = int(file.read().split()[1])
+        for _ in range(3):
+            many = LiberoVectorEnv(100, task=0)
+            many.reset(seed=0)
+            many.step(np.zeros((100, 7)))
+            many.close()
+        with open("/proc/self/statm") as file:
+            # One round of them takes 150 MB.
+            self.assertLess((int(file.read().split()[1]) - before) * 4096, 100 << 20)
+
+    def test_drawing_leaves_no_memory(self):
+        def resident() -> int:
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * 4096
+
+        kept = LiberoEnv(task=0, cameras=("agentview",), size=16)  # So that the textured scene is compiled once.
+        sizes = []
+        for _ in range(5):
+            env = LiberoEnv(task=0, cameras=("agentview",), size=16)
+            env.reset(seed=0)
+            env.close()
+            sizes.append(resident())
+        # Textures in OpenGL take 200 to 300 MB.
+        self.assertLess(sizes[-1] - sizes[0], 400 << 20)
+        kept.close()
 
     def test_the_package_says_what_it_is(self):
         self.assertIn("snapshot", aegis_libero.__doc__)

@@ -24,8 +24,8 @@ pub const MAX_HEIGHT: u32 = 480;
 /// a reset the pictures show the restored state.
 ///
 /// OpenGL is opened off screen through EGL, on the first EGL device that provides a context: a GPU where its driver
-/// supports EGL, else Mesa's software renderer. A thread that belongs to the plant opens OpenGL when the first picture is
-/// asked for, so the plant itself may move between threads at any time.
+/// supports EGL, else Mesa's software renderer. One thread of the process draws for all plants, so a plant may move between
+/// threads at any time; plants of one task share what OpenGL holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cameras {
     names: Vec<Arc<str>>,

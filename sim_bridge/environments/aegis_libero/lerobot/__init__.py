@@ -35,39 +35,33 @@ class LiberoTasks(gymnasium.Env):
     def __init__(self, suite: str, tasks: list, **options):
         if not tasks:
             raise ValueError("env.task_ids: found no task; valid is one or more")
-        self._environments = [aegis_libero.LiberoEnv(suite, task, **options) for task in tasks]
-        self._now = first = self._environments[0]
-        self.observation_space, self.action_space, self.render_mode = first.observation_space, first.action_space, first.render_mode
-        self._max_episode_steps = first.horizon
-        for task, one in zip(tasks, self._environments):
-            if one.observation_space != self.observation_space:
-                message = f"env.task_ids: tasks {tasks[0]} and {task} of {suite} have other objects"
-                raise ValueError(f"{message}; valid is one task, or --env.obs_type=pixels_agent_pos")
+        # One plant for all of them: textures for each would take a gigabyte a task.
+        self._tasks, self._environment = tasks, aegis_libero.LiberoEnv(suite, tasks[0], **options)
+        self.observation_space, self.action_space = self._environment.observation_space, self._environment.action_space
+        self.render_mode, self._max_episode_steps = self._environment.render_mode, self._environment.horizon
 
     @property
     def task(self) -> str:
-        return self._now.instruction
+        return self._environment.instruction
 
     @property
     def task_description(self) -> str:
-        return self._now.instruction
+        return self._environment.instruction
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
         number = int(self.np_random.integers(2**31)) if seed is None else seed
-        state, place = divmod(number, len(self._environments))
-        self._now = self._environments[place]
-        return self._now.reset(seed=state, options=options)
+        state, place = divmod(number, len(self._tasks))
+        return self._environment.reset(seed=state, options={"task": self._tasks[place], **(options or {})})
 
     def step(self, action):
-        return self._now.step(action)
+        return self._environment.step(action)
 
     def render(self):
-        return self._now.render()
+        return self._environment.render()
 
     def close(self) -> None:
-        for one in self._environments:
-            one.close()
+        self._environment.close()
 
 
 def _register() -> None:

@@ -1,9 +1,9 @@
-//! Rendering of pictures on a separate thread that owns the OpenGL context: a context may not leave its thread.
-//! The thread starts when the first picture is asked for and ends with the plant.
+//! Rendering of pictures on one thread of the process, which owns all OpenGL contexts: a context may not leave its thread, and contexts
+//! of one display that were created, used and dropped by several threads at once have crashed Mesa's software driver (22.3) after some
+//! thousand pictures. That driver draws on all cores by itself. The thread starts when the first picture is asked for.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use aegis_core::Frame;
 use aegis_core::policy::PlantError;
@@ -16,27 +16,28 @@ use crate::error::backend;
 /// Capacity for geoms in a picture beyond the model's own; upstream has at least as much.
 const SPARE_GEOMS: u32 = 1000;
 
+/// Least number of scenes that stay loaded in OpenGL, each with some hundred megabytes: that of scenes at which plants that change their
+/// tasks draw by turns.
+const KEPT: usize = 4;
+
 /// Source of one plant's pictures.
 #[derive(Debug)]
 pub(crate) struct Renderer {
     cameras: Cameras,
-    thread: Option<RenderThread>,
+    thread: Option<Sender<Order>>,
 }
 
-/// The rendering thread and the channel to it.
-#[derive(Debug)]
-struct RenderThread {
-    /// Taken to end the thread.
-    orders: Option<Sender<Order>>,
-    thread: Option<JoinHandle<()>>,
+/// Request to the drawing thread.
+enum Order {
+    /// A plant begins to draw.
+    Open,
+    /// A picture from each camera.
+    Draw { cameras: Cameras, scene: Arc<TexturedScene>, seen: DrawnState, reply: Reply },
+    /// A plant that drew is gone.
+    Close,
 }
 
-/// Request for a picture from each camera.
-struct Order {
-    scene: Arc<TexturedScene>,
-    seen: DrawnState,
-    reply: Sender<Result<Vec<Frame>, PlantError>>,
-}
+type Reply = Sender<Result<Vec<Frame>, PlantError>>;
 
 impl Renderer {
     pub fn new(cameras: Cameras) -> Self {
@@ -50,14 +51,13 @@ impl Renderer {
 
     /// Draws one picture from each camera.
     pub fn draw(&mut self, scene: Arc<TexturedScene>, seen: &DrawnState) -> Result<Vec<Frame>, PlantError> {
-        let thread = match &mut self.thread {
+        let thread = match &self.thread {
             Some(thread) => thread,
-            None => self.thread.insert(RenderThread::start(self.cameras.clone())?),
+            None => self.thread.insert(opened()?),
         };
         let (reply, pictures) = channel();
-        let order = Order { scene, seen: seen.clone(), reply };
-        let sent = thread.orders.as_ref().is_some_and(|orders| orders.send(order).is_ok());
-        let drawn = if sent { pictures.recv().ok() } else { None };
+        let order = Order::Draw { cameras: self.cameras.clone(), scene, seen: seen.clone(), reply };
+        let drawn = if thread.send(order).is_ok() { pictures.recv().ok() } else { None };
         drawn.unwrap_or_else(|| {
             // The thread panicked and printed the reason; the next request starts another thread.
             self.thread = None;
@@ -66,71 +66,122 @@ impl Renderer {
     }
 }
 
-impl RenderThread {
-    fn start(cameras: Cameras) -> Result<Self, PlantError> {
-        let (orders, inbox) = channel();
-        let thread = std::thread::Builder::new().name("cameras".into());
-        let thread = thread.spawn(move || paint(&cameras, &inbox)).map_err(backend)?;
-        Ok(Self { orders: Some(orders), thread: Some(thread) })
-    }
-}
-
-impl Drop for RenderThread {
-    /// Ends the thread and waits for it, so that no OpenGL resource outlives the plant.
+impl Drop for Renderer {
     fn drop(&mut self) {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic has been printed by the thread itself.
-            let _ = thread.join();
+        if let Some(thread) = &self.thread {
+            // The thread is gone where it panicked, and with it what it held.
+            let _ = thread.send(Order::Close);
         }
     }
 }
 
-/// Lock that admits one thread at a time to OpenGL. Contexts of one display that were created, used and dropped by several
-/// threads at once have crashed Mesa's software driver (22.3) after some thousand pictures. That driver draws on all cores
-/// by itself.
-static OPENGL: Mutex<()> = Mutex::new(());
-
-fn in_opengl<T>(work: impl FnOnce() -> T) -> T {
-    // The lock guards no data, so a panic of another thread leaves nothing inconsistent.
-    let _alone = OPENGL.lock().unwrap_or_else(PoisonError::into_inner);
-    work()
-}
-
-fn paint(cameras: &Cameras, inbox: &Receiver<Order>) {
-    let mut easel: Option<Easel> = None;
-    for Order { scene, seen, reply } in inbox {
-        let pictures = in_opengl(|| {
-            Easel::ready(&mut easel, scene, cameras).and_then(|easel| easel.draw(cameras, &seen))
-        });
-        // The receiver is gone where the plant has been dropped.
-        let _ = reply.send(pictures);
+/// Announces a plant to the drawing thread, which starts where none runs.
+fn opened() -> Result<Sender<Order>, PlantError> {
+    static THREAD: Mutex<Option<Sender<Order>>> = Mutex::new(None);
+    // No write under this lock can panic half-way.
+    let mut running = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(thread) = &*running
+        && thread.send(Order::Open).is_ok()
+    {
+        return Ok(thread.clone());
     }
-    in_opengl(|| drop(easel));
+    let (orders, inbox) = channel();
+    let thread = std::thread::Builder::new().name("cameras".into());
+    thread.spawn(move || paint(&inbox)).map_err(backend)?;
+    // The thread holds the other end.
+    let _ = orders.send(Order::Open);
+    Ok(running.insert(orders).clone())
 }
 
-/// A scene set up for drawing, with its textures and meshes loaded into OpenGL.
-struct Easel {
-    scene: Arc<TexturedScene>,
-    data: MjData<Arc<MjModel>>,
+/// Draws what is asked for, until the process ends.
+fn paint(inbox: &Receiver<Order>) {
+    let mut loaded = LoadedScenes::default();
+    for order in inbox {
+        match order {
+            Order::Open => loaded.plants += 1,
+            Order::Close => loaded.close(),
+            Order::Draw { cameras, scene, seen, reply } => {
+                let pictures = loaded.ready(scene, &cameras).and_then(|drawn| drawn.draw(&cameras, &seen));
+                // The receiver is gone where the plant has been dropped.
+                let _ = reply.send(pictures);
+            }
+        }
+    }
+}
+
+/// The scenes that are loaded in OpenGL, the one used last at the end.
+#[derive(Default)]
+struct LoadedScenes {
+    scenes: Vec<LoadedScene>,
+    /// Number of plants that draw.
+    plants: usize,
+    empty: Option<EmptyContext>,
+}
+
+impl LoadedScenes {
+    /// Returns a scene loaded for a size of pictures: the present one, else a new one.
+    fn ready(&mut self, scene: Arc<TexturedScene>, cameras: &Cameras) -> Result<&mut LoadedScene, PlantError> {
+        let size = (cameras.width, cameras.height);
+        let present =
+            self.scenes.iter().position(|drawn| Arc::ptr_eq(&drawn.scene, &scene) && drawn.size == size);
+        let drawn = match present {
+            Some(place) => self.scenes.remove(place),
+            None => {
+                while self.scenes.len() >= self.plants.max(KEPT) {
+                    self.scenes.remove(0);
+                }
+                LoadedScene::new(scene, cameras)?
+            }
+        };
+        self.scenes.push(drawn);
+        self.scenes.last_mut().ok_or_else(|| PlantError::Backend("cameras: no scene is loaded".into()))
+    }
+
+    /// Takes note that a plant is gone. With the last one, everything that OpenGL holds is freed.
+    fn close(&mut self) {
+        self.plants = self.plants.saturating_sub(1);
+        if self.plants == 0 && !self.scenes.is_empty() {
+            self.scenes.clear();
+            if self.empty.is_none() {
+                self.empty = EmptyContext::new();
+            }
+            if let Some(empty) = &mut self.empty {
+                empty.take_over();
+            }
+        }
+    }
+}
+
+/// A context with an empty scene. A context that is current when it is dropped lives on with all its textures, until another becomes
+/// current.
+struct EmptyContext {
     renderer: MjRenderer,
 }
 
-impl Easel {
-    /// Returns the easel for a scene: the present one where it has this scene, else a new one.
-    fn ready<'a>(
-        standing: &'a mut Option<Self>,
-        scene: Arc<TexturedScene>,
-        cameras: &Cameras,
-    ) -> Result<&'a mut Self, PlantError> {
-        let reusable = standing.take().filter(|easel| Arc::ptr_eq(&easel.scene, &scene));
-        let easel = match reusable {
-            Some(easel) => easel,
-            None => Self::new(scene, cameras)?,
-        };
-        Ok(standing.insert(easel))
+impl EmptyContext {
+    /// Returns nothing where OpenGL refuses; the textures then stay in memory.
+    fn new() -> Option<Self> {
+        let model = MjModel::from_xml_string("<mujoco/>").ok()?;
+        let renderer = MjRenderer::builder().width(1).height(1).build(&model).ok()?;
+        Some(Self { renderer })
     }
 
+    /// Makes this context the current one.
+    fn take_over(&mut self) {
+        let _ = self.renderer.render();
+    }
+}
+
+/// A scene set up for drawing, with its textures and meshes loaded into OpenGL.
+struct LoadedScene {
+    scene: Arc<TexturedScene>,
+    data: MjData<Arc<MjModel>>,
+    renderer: MjRenderer,
+    /// Width and height of its pictures, pixels.
+    size: (u32, u32),
+}
+
+impl LoadedScene {
     fn new(scene: Arc<TexturedScene>, cameras: &Cameras) -> Result<Self, PlantError> {
         let data = MjData::try_new(Arc::clone(&scene.model)).map_err(backend)?;
         let renderer = MjRenderer::builder()
@@ -139,7 +190,7 @@ impl Easel {
             .num_visual_internal_geom(SPARE_GEOMS)
             .build(&scene.model)
             .map_err(unopened)?;
-        Ok(Self { scene, data, renderer })
+        Ok(Self { scene, data, renderer, size: (cameras.width, cameras.height) })
     }
 
     fn draw(&mut self, cameras: &Cameras, seen: &DrawnState) -> Result<Vec<Frame>, PlantError> {
