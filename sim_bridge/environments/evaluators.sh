@@ -17,7 +17,8 @@ step() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 
 environment() { # folder, requirements…
     [ -x "$out/$1/bin/python" ] || "$python" -m venv "$out/$1"
-    "$out/$1/bin/pip" install -q "${@:2}" ./controller/python ./sim_bridge/environments
+    "$out/$1/bin/pip" install -q "${@:2}"
+    "$out/$1/bin/pip" install -q ./controller/python ./sim_bridge/environments
 }
 
 step "vla-eval: its runner, its server and its client on native LIBERO"
@@ -43,6 +44,8 @@ evaluate() { # name, policy, flags…
     [ -s "$out/$1/eval_info.json" ]
 }
 
+step "tests of the reflex as a LeRobot policy"
+"$out/lerobot/bin/python" -m unittest discover -s controller/python/tests/lerobot
 step "lerobot-eval: poses"
 evaluate poses_eval "$out/poses" --env.obs_type=environment_state_agent_pos
 step "lerobot-eval: pictures"

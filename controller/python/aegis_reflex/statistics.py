@@ -35,7 +35,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Settings of a bootstrap over clusters: resamples (100 or more), seed, two-sided confidence level, and "percentile" or "bca". A
+    """Settings of a bootstrap over clusters: resamples (100 to 10,000,000), seed, two-sided confidence level, and "percentile" or "bca". A
     seed draws the same resamples on every machine."""
 
     replicates: int = 10_000

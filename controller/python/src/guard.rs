@@ -66,6 +66,12 @@ impl Guard {
         let limits: GateLimits = table("limits", limits)?;
         let rule: RuleSettings = table("rule", rule)?;
         rule.validate().map_err(|(field, reason)| value_error(format!("rule.{field}: {reason}")))?;
+        if let RuleSettings::Blind { share: Some(share), .. } = rule {
+            let message = format!(
+                "rule.share: found {share}; valid is none: a guard obeys the schedule in every episode, so ask it in those that you draw"
+            );
+            return Err(value_error(message));
+        }
         let rule = rule.rule(&file.calibration, file.settings.trend_window);
         let gate = begun(&limits, &rule)?;
         let memory = file.probe.memory();

@@ -92,6 +92,7 @@ class Reflex(unittest.TestCase):
             (lambda: Guard.load(self.path / "no"), "cannot read"),
             (lambda: self.guard(hold=3), "limits: unknown field `hold`"),
             (lambda: self.guard(duty_cap=2), "duty_cap: found 2"),
+            (lambda: Guard.load(self.path, rule={"kind": "blind", "schedule": {"at": [3]}, "share": 0.5}), "rule.share: found 0.5"),
             (lambda: Guard.load(self.path, rule={"kind": "magic"}), "rule: unknown variant `magic`"),
             (lambda: Guard.load(self.path, rule={"kind": "disagreement"}), "found disagreement, for which this probe has no threshold"),
             (lambda: fit_probe(rollouts(1), self.path, horizon_steps=120, chunk_steps=7), "step"),
@@ -133,7 +134,7 @@ except Rang:
 
     def test_statistics(self):
         with tempfile.TemporaryDirectory() as folder:
-            call = "statistics.bootstrap_mean(np.zeros(10000), np.arange(10000), bootstrap=statistics.Bootstrap(replicates=10**10))"
+            call = "statistics.bootstrap_mean(np.zeros(10000), np.arange(10000), bootstrap=statistics.Bootstrap(replicates=10**7))"
             self.interrupted(call, folder)
 
     def test_a_fit_writes_nothing(self):

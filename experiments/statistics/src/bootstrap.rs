@@ -33,7 +33,7 @@ pub enum Method {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bootstrap {
-    /// Resamples, at least 100.
+    /// Resamples: [`Bootstrap::REPLICATES`].
     pub replicates: u64,
     /// Seed of all streams.
     pub seed: u64,
@@ -61,6 +61,9 @@ pub struct Estimate {
 }
 
 impl Bootstrap {
+    /// Valid numbers of resamples. The values of all of them are kept and sorted.
+    pub const REPLICATES: std::ops::RangeInclusive<u64> = 100..=10_000_000;
+
     /// The interval of a statistic. `statistic` takes `[clusters]` multiplicities, all 1 for the data themselves, and
     /// returns `None` where it is undefined.
     ///
@@ -202,9 +205,10 @@ impl Bootstrap {
 
     pub(crate) fn validate(&self) -> Result<(), StatisticsError> {
         open_unit("confidence", self.confidence)?;
-        if self.replicates < 100 {
+        if !Self::REPLICATES.contains(&self.replicates) {
             let found = self.replicates as f64;
-            return Err(StatisticsError::Range { name: "replicates", found, valid: "at least 100" });
+            let valid = "100 to 10,000,000";
+            return Err(StatisticsError::Range { name: "replicates", found, valid });
         }
         Ok(())
     }
