@@ -33,7 +33,7 @@ for example in guard_in_a_loop paired_test probe_from_pytorch forks; do
 done
 
 step "two ACTs with random weights, of poses and of pictures"
-[ -d "$out/poses" ] || "$out/lerobot/bin/python" sim_bridge/environments/random_act.py "$out/poses" "$out/poses_strong" "$out/pictures"
+[ -d "$out/poses" ] || "$out/lerobot/bin/python" controller/python/tests/lerobot/random_act.py "$out/poses" "$out/poses_strong" "$out/pictures"
 
 evaluate() { # name, policy, flags…
     rm -rf "${out:?}/$1"
@@ -52,6 +52,6 @@ step "lerobot-eval: pictures"
 evaluate pictures_eval "$out/pictures"
 step "lerobot-eval: a reflex of two policies"
 # Random weights seldom succeed by themselves, so the probe of this run tells nothing; that it is fitted, saved and asked is the point.
-"$out/lerobot/bin/python" sim_bridge/environments/random_act.py --reflex "$out/poses" "$out/poses_strong" "$out/reflex"
+"$out/lerobot/bin/python" controller/python/tests/lerobot/random_act.py --reflex "$out/poses" "$out/poses_strong" "$out/reflex"
 evaluate reflex_eval "$out/reflex" --env.obs_type=environment_state_agent_pos
 step done

@@ -30,7 +30,9 @@ pub fn interruptible<T: Send + 'static>(
             Ok(found) => return Ok(found),
             Err(RecvTimeoutError::Timeout) => py.check_signals()?,
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(PyRuntimeError::new_err("the computation panicked; its message is on the standard error"));
+                return Err(PyRuntimeError::new_err(
+                    "the computation panicked; its message is on the standard error",
+                ));
             }
         }
     }

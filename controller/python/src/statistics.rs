@@ -89,7 +89,8 @@ pub fn mcnemar_sample_size(
     limit: u64,
 ) -> PyResult<String> {
     let effect = Discordance { treatment_only, control_only };
-    let size = interruptible(py, move || stats::mcnemar_sample_size(effect, alpha, power, limit))?.map_err(value_error)?;
+    let size = interruptible(py, move || stats::mcnemar_sample_size(effect, alpha, power, limit))?
+        .map_err(value_error)?;
     json(&size)
 }
 
@@ -183,7 +184,10 @@ pub fn budget_match(
         })
         .collect();
     let tolerance = Tolerance { fires: tolerance.0, duty: tolerance.1 };
-    json(&interruptible(py, move || stats::budget_match(&pairs, tolerance, &settings))?.map_err(value_error)?)
+    json(
+        &interruptible(py, move || stats::budget_match(&pairs, tolerance, &settings))?
+            .map_err(value_error)?,
+    )
 }
 
 /// Mean of values with its bootstrap interval over clusters.

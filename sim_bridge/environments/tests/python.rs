@@ -14,7 +14,7 @@ fn package() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("aegis-libero-{}", std::process::id()));
     let package = folder.join("aegis_libero");
     std::fs::create_dir_all(&package).expect("the folder is writable");
-    for entry in std::fs::read_dir(here().join("aegis_libero")).expect("it is there") {
+    for entry in std::fs::read_dir(here().join("package/aegis_libero")).expect("it is there") {
         let path = entry.expect("it is readable").path();
         if path.is_file() {
             std::fs::copy(&path, package.join(path.file_name().expect("a file has a name")))

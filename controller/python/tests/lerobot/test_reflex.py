@@ -3,7 +3,6 @@
     python -m unittest discover -s controller/python/tests/lerobot
 """
 
-import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -13,11 +12,9 @@ import torch
 from lerobot.configs.policies import PreTrainedConfig
 from lerobot.policies.factory import get_policy_class, make_pre_post_processors
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "sim_bridge/environments"))
-from random_act import write  # noqa: E402
-
-from aegis_reflex import fit_probe  # noqa: E402
-from aegis_reflex.lerobot import ReflexConfig, ReflexPolicy  # noqa: E402
+from aegis_reflex import fit_probe
+from aegis_reflex.lerobot import ReflexConfig, ReflexPolicy
+from random_act import write
 
 LAYER, STEPS = "model.decoder.layers.0", 60
 

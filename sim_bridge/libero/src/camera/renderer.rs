@@ -120,7 +120,11 @@ struct LoadedScenes {
 
 impl LoadedScenes {
     /// Returns a scene loaded for a size of pictures: the present one, else a new one.
-    fn ready(&mut self, scene: Arc<TexturedScene>, cameras: &Cameras) -> Result<&mut LoadedScene, PlantError> {
+    fn ready(
+        &mut self,
+        scene: Arc<TexturedScene>,
+        cameras: &Cameras,
+    ) -> Result<&mut LoadedScene, PlantError> {
         let size = (cameras.width, cameras.height);
         let present =
             self.scenes.iter().position(|drawn| Arc::ptr_eq(&drawn.scene, &scene) && drawn.size == size);
