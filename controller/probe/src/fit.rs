@@ -40,7 +40,34 @@ pub struct FitSettings {
     pub trend_window: usize,
 }
 
+/// Most folds of a cross-validation.
+const FOLDS: usize = 100;
+/// Most hidden units of a head, whose number of weights grows with the square.
+const HIDDEN: usize = 1_024;
+/// Most passes of a fit over its rollouts.
+const EPOCHS: usize = 100_000;
+/// Most penalties to choose from.
+const PENALTIES: usize = 1_000;
+/// Most scores of a slope.
+const WINDOW: usize = 100_000;
+
 impl FitSettings {
+    /// Checks that all numbers are within their upper bounds; the error names the field, the bound and its reason.
+    pub fn check_bounds(&self) -> Result<(), (&'static str, String)> {
+        for (field, found, most, reason) in [
+            ("fit.folds", self.folds, FOLDS, "each is fitted by a thread of its own"),
+            ("fit.hidden", self.hidden, HIDDEN, "weights grow with their square"),
+            ("fit.epochs", self.epochs, EPOCHS, "each is a pass over all rollouts"),
+            ("fit.penalties", self.penalties.len(), PENALTIES, "each costs a cross-validation"),
+            ("fit.trend_window", self.trend_window, WINDOW, "no episode has more scores"),
+        ] {
+            if found > most {
+                return Err((field, format!("found {found}; valid is at most {most}, for {reason}")));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks all values; the error names the field and its valid values.
     pub fn validate(&self) -> Result<(), (&'static str, String)> {
         let share = |value: f64| value > 0.0 && value < 1.0;

@@ -112,7 +112,7 @@ impl Guard {
     #[pyo3(signature = (step, score, disagreement=None))]
     fn decide(&mut self, step: u32, score: f64, disagreement: Option<f64>) -> PyResult<Decision> {
         self.check(step, disagreement)?;
-        if score.is_finite() && !(0.0..=1.0).contains(&score) {
+        if !score.is_nan() && !(0.0..=1.0).contains(&score) {
             return Err(value_error(format!("score: found {score}; valid is 0 to 1, or NaN")));
         }
         Ok(self.decided(step, Score::new(score), disagreement))
@@ -139,6 +139,12 @@ impl Guard {
                 "step: found {step} after {last}; valid is a later step, or reset() before an episode"
             );
             return Err(value_error(message));
+        }
+        let GateLimits { chunk_steps, horizon_steps, .. } = self.limits;
+        if step % chunk_steps != 0 || step >= horizon_steps {
+            return Err(value_error(format!(
+                "step: found {step}; valid is a multiple of {chunk_steps}, the control steps of a chunk, below {horizon_steps}, those of an episode"
+            )));
         }
         if self.gate.needs_disagreement() && disagreement.is_none() {
             return Err(value_error(

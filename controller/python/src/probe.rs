@@ -26,7 +26,11 @@ pub fn defaults() -> PyResult<String> {
 }
 
 pub(crate) fn table<T: DeserializeOwned>(name: &str, text: &str) -> PyResult<T> {
-    serde_json::from_str(text).map_err(|error| value_error(format!("{name}: {error}")))
+    serde_json::from_str(text).map_err(|error| {
+        // The place is one in a text that the caller never saw.
+        let reason = error.to_string();
+        value_error(format!("{name}: {}", reason.split(" at line ").next().unwrap_or(&reason)))
+    })
 }
 
 /// Fits a probe on one share of a file's starts, sets its thresholds on the others, and writes the probe file `out`. `limits` and `fit`
@@ -43,7 +47,8 @@ pub fn fit_probe(
 ) -> PyResult<String> {
     let (limits, settings): (GateLimits, FitSettings) = (table("limits", limits)?, table("fit", settings)?);
     limits.validate().map_err(value_error)?;
-    settings.validate().map_err(|(field, reason)| value_error(format!("fit.{field}: {reason}")))?;
+    let refused = |(field, reason)| value_error(format!("{field}: {reason}"));
+    settings.check_bounds().and_then(|()| settings.validate()).map_err(refused)?;
     if !(calibration_share > 0.0 && calibration_share < 1.0) {
         let message = format!("calibration_share: found {calibration_share}; valid is above 0, below 1");
         return Err(value_error(message));
@@ -92,6 +97,13 @@ pub fn scores(py: Python<'_>, probe: PathBuf, rollouts: PathBuf) -> PyResult<Sco
             ProbeFile::load_foreign(&probe).map_err(|error| error.to_string())?;
         let grid = StepGrid { horizon_steps: record.horizon_steps, chunk_steps };
         let all = read(&rollouts, grid, Some(&record.tasks())).map_err(|error| error.to_string())?.rollouts;
+        if record.files_sha256.contains(&Data::of(&all).sha256) {
+            return Err(format!(
+                "{}: found the rollouts that {} was made from; valid are others",
+                rollouts.display(),
+                probe.display()
+            ));
+        }
         let mut columns: Scores =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), grid.horizon_steps);
         for (number, rollout) in all.iter().enumerate() {

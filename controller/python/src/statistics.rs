@@ -219,8 +219,9 @@ impl McNemarProcess {
     }
 
     /// Adds a pair: whether the treatment won, and whether the control won.
-    fn observe(&mut self, treatment: bool, control: bool) {
-        self.0.observe(treatment, control);
+    fn observe(&mut self, treatment: &Bound<'_, PyAny>, control: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.0.observe(treatment.is_truthy()?, control.is_truthy()?);
+        Ok(())
     }
 
     /// E-value after the pairs observed so far.

@@ -82,10 +82,29 @@ class Reflex(unittest.TestCase):
     def test_refused(self):
         guard = self.guard()
         guard.boundary(10, np.zeros(WIDTH))
+
+        def fit(**settings):
+            fit_probe(rollouts(1), self.path.with_name("other.json"), horizon_steps=120, chunk_steps=10, **settings)
+
         for call, words in (
             (lambda: guard.boundary(10, np.zeros(WIDTH)), "step: found 10 after 10"),
             (lambda: guard.decide(10, 0.5), "step: found 10 after 10"),
             (lambda: guard.decide(20, 1.5), "score: found 1.5; valid is 0 to 1, or NaN"),
+            (lambda: guard.decide(20, float("inf")), "score: found inf; valid is 0 to 1, or NaN"),
+            (lambda: guard.decide(25, 0.5), "step: found 25; valid is a multiple of 10"),
+            (lambda: guard.decide(120, 0.5), "step: found 120; valid is a multiple of 10, .* below 120"),
+            (lambda: guard.decide(-10, 0.5), "step: found -10; valid is 0 to"),
+            (lambda: guard.boundary(20, np.zeros((0, WIDTH))), "activation: found shape"),
+            (lambda: Guard.load(self.path, {"horizon_steps": 220}), "limits.horizon_steps: found 220; valid is 120, for which"),
+            (lambda: Guard.load(self.path, {"chunk_steps": 5}), "limits.chunk_steps: found 5; valid is 10, for which"),
+            (lambda: self.guard(duty_cap=float("nan")), "limits: found a number that is not finite"),
+            (lambda: evaluate(self.path, rollouts(1)), "found the rollouts that .* was made from; valid are others"),
+            (lambda: evaluate(self.path, rollouts(2), early_fraction=0.0), "early_fraction: found 0.0; valid is above 0, at most 1"),
+            (lambda: fit(limits={"horizon_steps": 60}), "limits: found horizon_steps; valid is the argument horizon_steps="),
+            (lambda: fit(fit={"head": "mlp"}), "fit: found head; valid is the argument head="),
+            (lambda: fit(fit={"hidden": 10**9}), "fit.hidden: found 1000000000; valid is at most 1024, for weights grow"),
+            (lambda: fit(fit={"folds": 10**6}), "fit.folds: found 1000000; valid is at most 100, for each is fitted by a thread"),
+            (lambda: fit(seed=-1), "seed: found -1; valid is 0 to"),
             (lambda: guard.boundary(20, np.zeros(3)), r"activation: found shape \[3\]; valid is \(8,\)"),
             (lambda: guard.boundary(20, np.zeros((1, 1, WIDTH))), "activation: found shape"),
             (lambda: guard.boundary(20, ["a"] * WIDTH), "activation: found shape"),
@@ -101,6 +120,20 @@ class Reflex(unittest.TestCase):
         ):
             with self.subTest(words), self.assertRaisesRegex(ValueError, words):
                 call()
+
+    def test_what_the_probe_says_of_its_episodes_is_taken_from_it(self):
+        plain, stated = Guard.load(self.path), self.guard()
+        self.assertEqual(plain.chunk_steps, 10)
+        alarm = np.full(WIDTH, 9.0)
+        for step in range(0, 120, 10):
+            self.assertEqual(repr(plain.boundary(step, alarm)), repr(stated.boundary(step, alarm)))
+
+    def test_numbers_of_numpy_are_numbers(self):
+        out = self.path.with_name("numpy.json")
+        steps = {"horizon_steps": np.int64(120), "chunk_steps": np.int32(10)}
+        content = fit_probe(rollouts(1), out, **steps, fit={"penalties": np.array([0.1, 1.0])}, seed=np.uint8(0))
+        self.assertIn(content["penalty"], (0.1, 1.0))
+        Guard.load(out, {"hold_chunks": np.int64(2)})
 
     def test_defaults_are_those_of_a_plan(self):
         self.assertEqual(defaults()["rule"], {"kind": "conformal"})
@@ -134,13 +167,13 @@ except Rang:
 
     def test_statistics(self):
         with tempfile.TemporaryDirectory() as folder:
-            call = "statistics.bootstrap_mean(np.zeros(10000), np.arange(10000), bootstrap=statistics.Bootstrap(replicates=10**7))"
+            call = "statistics.bootstrap_mean(np.zeros(10**6), np.arange(10**6), bootstrap=statistics.Bootstrap(replicates=10**6))"
             self.interrupted(call, folder)
 
     def test_a_fit_writes_nothing(self):
         with tempfile.TemporaryDirectory() as folder:
             np.savez(Path(folder) / "rollouts.npz", **rollouts(1))
-            fit = '{"epochs": 100_000_000, "hidden": 64}'
+            fit = '{"epochs": 100_000, "hidden": 1024}'
             call = f"aegis_reflex.fit_probe('rollouts.npz', 'probe.json', horizon_steps=120, chunk_steps=10, head='mlp', fit={fit})"
             self.interrupted(call, folder)
             self.assertEqual(sorted(path.name for path in Path(folder).iterdir()), ["rollouts.npz"])

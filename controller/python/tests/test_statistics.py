@@ -88,7 +88,6 @@ class Refused(unittest.TestCase):
         ok = np.array([True, False])
         for call, error, words in (
             (lambda: statistics.clopper_pearson(7, 3), ValueError, "0 ≤ k ≤ n"),
-            (lambda: statistics.mcnemar(-1, 2), OverflowError, ""),
             (lambda: statistics.auroc(ok, [1.0, 2.0, 3.0]), ValueError, "scores: found 3 rows; valid is 2"),
             (lambda: statistics.auroc([0, 2], [1.0, 2.0]), ValueError, "labels: found other values"),
             (lambda: statistics.auroc(ok, np.ones((2, 2))), ValueError, r"scores: found shape \(2, 2\)"),
@@ -100,6 +99,44 @@ class Refused(unittest.TestCase):
         ):
             with self.subTest(words), self.assertRaisesRegex(error, words):
                 call()
+
+
+class Counts(unittest.TestCase):
+    """Counts beyond what an exact test can do in seconds, and those that are none."""
+
+    def test_refused(self):
+        huge = 2**63
+        for call, error, words in (
+            (lambda: statistics.mcnemar(huge, huge), ValueError, "b: found 9223372036854775808; valid is 0 to 1000000000"),
+            (lambda: statistics.mcnemar_mid_p(1, 10**17), ValueError, "c: found"),
+            (lambda: statistics.clopper_pearson(2**60, 2**62), ValueError, "k: found"),
+            (lambda: statistics.mcnemar(-1, 2), ValueError, "b: found -1; valid is 0"),
+            (lambda: statistics.mcnemar(1.0, 2), TypeError, "b: found 1.0; valid is a whole number"),
+            (lambda: statistics.mcnemar(True, 2), ValueError, "b: found True"),
+            (lambda: statistics.mcnemar_power(0.1, 0.0, alpha=0.05, n=-1), ValueError, "n: found -1"),
+            (lambda: statistics.bootstrap_mean([1.0, 2.0], [0, 1], bootstrap=Bootstrap(seed=-1)), ValueError, "bootstrap.seed: found -1"),
+            (lambda: statistics.bootstrap_mean([1.0, 2.0], [0, np.nan]), ValueError, "not finite; valid is whole numbers or text"),
+            (lambda: statistics.holm(np.array([0.1 + 0j])), ValueError, "p_values: found complex128; valid is numbers"),
+        ):
+            with self.subTest(words), self.assertRaisesRegex(error, words):
+                call()
+
+    def test_largest(self):
+        found = statistics.mcnemar(10**9, 10**9)
+        self.assertAlmostEqual(found.two_sided, 1.0)
+        lower, upper = statistics.clopper_pearson(5 * 10**8, 10**9)
+        self.assertTrue(0.4999 < lower < 0.5 < upper < 0.5001)
+
+    def test_tasks_by_name_and_outcomes_of_either_kind(self):
+        weak, arm = [1, 0, 0, 1] * 10, [1, 1, 0, 1] * 10
+        task, start = ["a", "b"] * 20, list(range(40))
+        settings = Bootstrap(replicates=200)
+        named = statistics.paired_effects(weak, arm, task=task, initial_state=start, bootstrap=settings)
+        numbered = statistics.paired_effects(weak, arm, task=[0, 1] * 20, initial_state=start, bootstrap=settings)
+        self.assertEqual(named, numbered)
+        process = statistics.McNemarProcess()
+        process.observe(1, np.bool_(False))
+        self.assertGreater(process.e_value, 1.0)
 
 
 if __name__ == "__main__":

@@ -115,12 +115,7 @@ fn every_setting_is_refused_by_its_name() {
             "{ better = \"aegis\", than = \"weak\", over = \"weak_lost\" },",
             &["contrasts[2].over", "all"],
         ),
-        (
-            "draws",
-            "replicates = 10000",
-            "replicates = 99",
-            &["bootstrap.replicates", "99", "100 to 10,000,000"],
-        ),
+        ("draws", "replicates = 10000", "replicates = 99", &["bootstrap.replicates", "99", "100 or more"]),
         ("level", "level = 0.95", "level = 95", &["bootstrap.level", "95"]),
         ("points", "duty_points = 5.0", "duty_points = -1", &["budget_tolerance.duty_points", "-1"]),
         ("fires", "fires = 0.25", "fires = inf", &["budget_tolerance.fires", "inf"]),

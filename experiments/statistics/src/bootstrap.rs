@@ -62,7 +62,7 @@ pub struct Estimate {
 
 impl Bootstrap {
     /// Valid numbers of resamples. The values of all of them are kept and sorted.
-    pub const REPLICATES: std::ops::RangeInclusive<u64> = 100..=10_000_000;
+    pub const REPLICATES: std::ops::RangeInclusive<u64> = 100..=1_000_000;
 
     /// The interval of a statistic. `statistic` takes `[clusters]` multiplicities, all 1 for the data themselves, and
     /// returns `None` where it is undefined.
@@ -207,7 +207,7 @@ impl Bootstrap {
         open_unit("confidence", self.confidence)?;
         if !Self::REPLICATES.contains(&self.replicates) {
             let found = self.replicates as f64;
-            let valid = "100 to 10,000,000";
+            let valid = "100 to 1,000,000";
             return Err(StatisticsError::Range { name: "replicates", found, valid });
         }
         Ok(())

@@ -74,7 +74,7 @@ fn a_rate_of_nothing_is_none() {
     let few = Bootstrap { replicates: 99, ..BOOTSTRAP };
     assert_eq!(
         paired_effects(&won, &few).unwrap_err().to_string(),
-        "replicates: found 99; valid is 100 to 10,000,000"
+        "replicates: found 99; valid is 100 to 1,000,000"
     );
 }
 

@@ -97,6 +97,14 @@ impl Plants {
             return Err(PyValueError::new_err(message));
         }
         let actions: Vec<f64> = actions.as_array().iter().copied().collect();
+        // All are looked at before one is executed, so that a refused step has moved nothing.
+        let given = actions.chunks(expected).zip(&skipped).enumerate();
+        for (number, (row, _)) in given.filter(|(_, (_, skipped))| !**skipped) {
+            if let Some(index) = row.iter().position(|value| !value.is_finite()) {
+                let found = format!("{} at index {index}", row[index]);
+                return Err(raised(number, &PlantError::Action { expected, found }));
+            }
+        }
         let share = count.div_ceil(self.threads).max(1);
         let plants = &mut self.plants;
         let mut results: Vec<Stepped> = Vec::new();

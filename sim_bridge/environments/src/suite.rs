@@ -1,10 +1,11 @@
 //! The scenes of a suite, which plants share.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use aegis_core::feature::FeatureKind;
-use aegis_sim::Suite;
-use pyo3::exceptions::{PyFileNotFoundError, PyIndexError};
+use aegis_sim::{Suite, SuiteError};
+use pyo3::exceptions::{PyFileNotFoundError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
 /// Scenes of a suite, loaded once.
@@ -17,7 +18,12 @@ impl Scenes {
     #[new]
     #[pyo3(signature = (folder, sample_seed=None))]
     fn new(folder: PathBuf, sample_seed: Option<u64>) -> PyResult<Self> {
-        let unread = |error: aegis_sim::SuiteError| PyFileNotFoundError::new_err(error.to_string());
+        let unread = |error: SuiteError| match &error {
+            SuiteError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+                PyFileNotFoundError::new_err(error.to_string())
+            }
+            _ => PyValueError::new_err(error.to_string()),
+        };
         let suite = Suite::load(&folder).map_err(unread)?;
         Ok(Self(match sample_seed {
             Some(seed) => suite.with_sampled_starts(seed),
@@ -51,7 +57,7 @@ impl Scenes {
     /// Returns name, first index and number of values of each feature of a task's observation vector.
     fn features(&self, task: usize) -> PyResult<Vec<(String, usize, usize)>> {
         let schema = self.0.schema(task).ok_or_else(|| self.no_task(task))?;
-        let schema = schema.map_err(|error| PyFileNotFoundError::new_err(error.to_string()))?;
+        let schema = schema.map_err(|error| PyValueError::new_err(error.to_string()))?;
         let tensors = schema.ranges().filter(|(feature, _)| feature.kind == FeatureKind::Tensor);
         Ok(tensors.map(|(feature, range)| (feature.name.to_string(), range.start, range.len())).collect())
     }

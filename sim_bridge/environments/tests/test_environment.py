@@ -1,5 +1,6 @@
 """LIBERO as gymnasium environments: gymnasium's own checker, determinism, snapshots, and what is refused."""
 
+import os
 import sys
 import unittest
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 import aegis_libero
-from aegis_libero import NAMES, SUITES, LiberoEnv, LiberoVectorEnv
+from aegis_libero import NAMES, SUITES, LiberoEnv, LiberoVectorEnv, scenes_folder
 
 HERE = Path(__file__).resolve().parent
 # LeRobot's LIBERO environment, `obs_type="pixels_agent_pos"`.
@@ -105,18 +106,33 @@ class Single(unittest.TestCase):
         other = LiberoEnv(task=1)
         other.reset(seed=0)
         for call, error, words in (
-            (lambda: LiberoEnv(task=10), IndexError, "task: found 10; valid is 0 to 9"),
-            (lambda: LiberoEnv(suite="libero_nothing"), FileNotFoundError, "libero_nothing"),
+            (lambda: LiberoEnv(task=10), ValueError, "task: found 10; valid is 0 to 9"),
+            (lambda: LiberoEnv(suite="libero_nothing"), FileNotFoundError, "suite 'libero_nothing': .*valid is one of libero_spatial"),
             (lambda: LiberoEnv(render_mode="human"), ValueError, "render_mode"),
             (lambda: env.reset(options={"initial_state": 99}), ValueError, "initial_state: found 99; valid is 0 to 49"),
             (lambda: env.step(np.zeros(3)), ValueError, r"action: found shape \(3,\)"),
             (lambda: env.step(np.full(7, np.nan)), ValueError, "NaN at index 0"),
-            (lambda: other.restore(snapshot), ValueError, "snapshot: found one of task 0"),
+            (lambda: other.restore(snapshot), ValueError, "snapshot: found one of task 0 of libero_spatial; valid is one of task 1 of libero_spatial"),
             (lambda: LiberoVectorEnv(0), ValueError, "num_envs"),
             (lambda: LiberoEnv(names="mine"), ValueError, "names: found 'mine'; valid are aegis, upstream, lerobot, poses"),
             (lambda: LiberoEnv(cameras=("top",)).reset(), RuntimeError, "camera: found top; valid is one of frontview"),
             (lambda: LiberoEnv(cameras="agentview"), ValueError, "cameras: found 'agentview'; valid is several names"),
-            (lambda: LiberoEnv(horizon=0), ValueError, "horizon: found 0; valid is 1 or more"),
+            (lambda: LiberoEnv(horizon=0), ValueError, "horizon: found 0; valid is 1 to"),
+            (lambda: LiberoEnv(task=-1), ValueError, "task: found -1; valid is 0 to 9"),
+            (lambda: LiberoEnv(task="1"), TypeError, "task: found '1'; valid is a whole number"),
+            (lambda: LiberoEnv(size=481), ValueError, "size: found 481; valid is 1 to 480"),
+            (lambda: LiberoEnv(cameras=("agentview", "agentview")), ValueError, "valid is each name once"),
+            (lambda: LiberoEnv(names="poses", cameras=("agentview",)), ValueError, "which have no pictures"),
+            (lambda: LiberoEnv(sample_seed=-1), ValueError, "sample_seed: found -1"),
+            (lambda: LiberoEnv("libero_goal", scenes=scenes_folder("libero_spatial")), ValueError, "valid is 'libero_spatial'"),
+            (lambda: LiberoEnv(task=0).state(), gymnasium.error.ResetNeeded, "state"),
+            (lambda: env.reset(options={"initial_sate": 3}), ValueError, "options: found 'initial_sate'; valid is 'initial_state' or"),
+            (lambda: env.reset(options=5), TypeError, "options: found int; valid is a dict"),
+            (lambda: env.reset(options={"initial_state": "a"}), TypeError, "initial_state: found 'a'"),
+            (lambda: env.step(np.zeros(7, complex)), ValueError, "action: found ndarray of complex128; valid is an array of numbers"),
+            (lambda: env.step(np.ma.masked_all(7)), ValueError, "action: found MaskedArray"),
+            (lambda: env.step(["a"] * 7), ValueError, "action: found list of"),
+            (lambda: LiberoVectorEnv(10**7), ValueError, "num_envs: found 10000000; valid is 1 to 4096"),
             (lambda: LiberoVectorEnv(2, settle_steps=-1), ValueError, "settle_steps: found -1"),
         ):
             with self.subTest(words), self.assertRaisesRegex(error, words):
@@ -241,8 +257,9 @@ class Vector(unittest.TestCase):
         for _ in range(2):
             _, _, _, truncated, _ = many.step(np.zeros((2, 7)))
         self.assertTrue(truncated.all())
-        observed, reward, terminated, truncated, _ = many.step(np.ones((2, 7)))
+        observed, reward, terminated, truncated, info = many.step(np.ones((2, 7)))
         self.assertFalse(truncated.any() or terminated.any() or reward.any())
+        self.assertEqual(info["initial_state"].tolist(), [2, 3])
         expected, _ = LiberoEnv(task=0).reset(seed=2)
         np.testing.assert_array_equal(observed["joint_positions"][0], expected["joint_positions"])
         self.assertFalse(np.array_equal(observed["object/plate_1/position"], first["object/plate_1/position"]))
@@ -267,14 +284,48 @@ class Vector(unittest.TestCase):
         for call, error, words in (
             (lambda: many.restore([kept]), ValueError, "snapshots: found 1; valid is one, or 3"),
             (lambda: many.restore([kept, kept, "kept"]), TypeError, "snapshot: found str; valid is what snapshot"),
-            (lambda: LiberoVectorEnv(1, task=1).restore(kept), ValueError, "snapshot: found one of task 0; valid is one of task 1"),
+            (lambda: LiberoVectorEnv(1, task=1).restore(kept), ValueError, "snapshot: found one of task 0 of libero_spatial; valid is one of task 1 of"),
             (lambda: LiberoVectorEnv(1, task=1).snapshot(0), gymnasium.error.ResetNeeded, "environment 0: no episode is on"),
         ):
             with self.subTest(words), self.assertRaisesRegex(error, words):
                 call()
 
+    def test_what_is_refused_has_changed_nothing(self):
+        many = LiberoVectorEnv(3, task=0, threads=2)
+        many.reset(seed=0)
+        many.step(np.zeros((3, 7)))
+        before = [many._plants.state(number).tolist() for number in range(3)]
+        bad = np.zeros((3, 7))
+        bad[2, 0] = np.nan
+        for call, error, words in (
+            (lambda: many.step(bad), ValueError, "environment 2: action: .*NaN at index 0"),
+            (lambda: many.step(np.zeros((2, 7))), ValueError, r"actions: found shape \(2, 7\)"),
+            (lambda: many.step(np.zeros((3, 7), object)), ValueError, "actions: found ndarray of object"),
+            (lambda: many.reset(options={"initial_state": [7, 8, 99]}), ValueError, "initial_state: found 99; valid is 0 to 49"),
+            (lambda: many.reset(options={"initial_state": [7, 8]}), ValueError, "initial_state: found 2 values; valid is 3"),
+            (lambda: many.reset(options={"task": 1}), ValueError, "options: found 'task'; valid is 'initial_state'"),
+            (lambda: many.reset(seed=[1, 2]), ValueError, "seed: found 2 values; valid is 3"),
+            (lambda: many.reset(seed=[1, None, 3]), TypeError, "seed: found None"),
+            (lambda: many.reset(seed=1.5), TypeError, "seed: found 1.5; valid is a whole number, or a list of 3"),
+            (lambda: many.snapshot(-1), ValueError, "number: found -1; valid is 0 to 2"),
+        ):
+            with self.subTest(words), self.assertRaisesRegex(error, words):
+                call()
+        self.assertEqual([many._plants.state(number).tolist() for number in range(3)], before)
+        alone = LiberoEnv(task=0)
+        alone.reset(seed=0)
+        with self.assertRaises(ValueError):
+            alone.reset(options={"task": 4, "initial_state": 99})
+        self.assertEqual((alone.task, alone.snapshot().task), (0, 0))
+
+    def test_seeds_of_numpy_are_seeds(self):
+        many = LiberoVectorEnv(3, task=0)
+        for seed, expected in ((np.int64(3), [3, 4, 5]), (np.array([9, 8, 7]), [9, 8, 7]), ([50, 51, 1], [0, 1, 1])):
+            self.assertEqual(many.reset(seed=seed)[1]["initial_state"].tolist(), expected)
+
     def test_gymnasium_makes_them(self):
-        many = gymnasium.make_vec("aegis/libero_spatial-v0", num_envs=2, vectorization_mode="vector_entry_point", task=3)
+        many = gymnasium.make_vec("aegis/libero_spatial-v0", num_envs=2, vectorization_mode="vector_entry_point", task=3, max_episode_steps=9)
+        self.assertEqual(many.unwrapped.horizon, 9)
         self.assertEqual(many.action_space.shape, (2, 7))
         many.close()
         with self.assertRaises(gymnasium.error.ClosedEnvironmentError):
@@ -325,6 +376,21 @@ class Package(unittest.TestCase):
         # Textures in OpenGL take 200 to 300 MB.
         self.assertLess(sizes[-1] - sizes[0], 400 << 20)
         kept.close()
+
+    def test_a_fork_of_a_process_that_drew_is_refused_and_does_not_hang(self):
+        env = LiberoEnv(task=0, cameras=("agentview",), size=16)
+        env.reset(seed=0)
+        reader, writer = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                env.reset(seed=1)
+            except RuntimeError as error:
+                os.write(writer, str(error).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        self.assertIn("forked from one that drew pictures; valid is a new process", os.read(reader, 1000).decode())
+        os.close(reader), os.close(writer)
+        env.close()
 
     def test_the_package_says_what_it_is(self):
         self.assertIn("snapshot", aegis_libero.__doc__)

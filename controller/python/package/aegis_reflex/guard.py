@@ -7,9 +7,22 @@ import numpy as np
 
 from ._native import Decision
 from ._native import Guard as _Guard
+from ._checks import counted, encoded
 from .probe import merged
 
 __all__ = ["Decision", "Guard"]
+
+
+def _own(path: str) -> dict:
+    """Returns the control steps of an episode and of a chunk that a probe file names; nothing for what is no probe file, which the native
+    library says."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        found = {"horizon_steps": content["foreign"]["horizon_steps"], "chunk_steps": content["chunk_steps"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, int)}
 
 
 class Guard:
@@ -24,10 +37,16 @@ class Guard:
 
         `limits` changes fields of the table `[gate]` of a plan's template, such as `horizon_steps`, `chunk_steps`, `guard_fraction`,
         `budget_fraction`, `duty_cap`, `hold_chunks`, `return_chunks` and `whole_holds`. `rule` is the table `[rule]`, by default
-        `{"kind": "conformal"}`. Raises ValueError for a file that is no probe, and for a setting that is unknown or not valid.
+        `{"kind": "conformal"}`. What a probe file says of its own episodes, `horizon_steps` and `chunk_steps`, is taken from it. Raises
+        ValueError for a file that is no probe, for a setting that is unknown or not valid, and for another horizon or chunk than the
+        probe's.
         """
+        given = dict({} if limits is None else limits)
+        for name, own in _own(fspath(path)).items():
+            if given.setdefault(name, own) != own:
+                raise ValueError(f"limits.{name}: found {given[name]}; valid is {own}, for which {fspath(path)} was fitted")
         rule = {"kind": "conformal"} if rule is None else rule
-        return cls(_Guard.load(fspath(path), json.dumps(merged("gate", limits)), json.dumps(rule)))
+        return cls(_Guard.load(fspath(path), encoded("limits", merged("gate", given)), encoded("rule", rule)))
 
     def reset(self) -> None:
         """Begins an episode."""
@@ -37,21 +56,25 @@ class Guard:
         """Decides who drives the chunk that begins at control step `step`.
 
         `activation` is the weak policy's activation of its newest inference, `[width]` or `[tokens, width]`, which is averaged over
-        tokens in float64. Call it once for each boundary, in order. `disagreement` is the distance between both policies' chunks, for
+        tokens in float64. Call it once for each boundary, in order; a step is a multiple of `chunk_steps` within the horizon. `disagreement` is the distance between both policies' chunks, for
         the rule that reads it. Where `decision.driver` is "strong", the weak policy's chunk is not executed.
         """
         values = np.asarray(activation)
-        if values.ndim == 2:
+        if values.ndim == 2 and values.dtype.kind in "fiu" and len(values):
             values = values.mean(axis=0, dtype=np.float64)
         if values.ndim != 1 or values.dtype.kind not in "fiu":
             raise ValueError(
                 f"activation: found shape {np.shape(activation)} of {values.dtype}; valid is [width] or [tokens, width] of numbers"
             )
-        return self._native.boundary(step, np.ascontiguousarray(values, dtype=np.float64), disagreement)
+        return self._native.boundary(self._step(step), np.ascontiguousarray(values, dtype=np.float64), disagreement)
 
     def decide(self, step: int, score: float, disagreement: float | None = None) -> Decision:
         """Decides as `boundary` does, by a score that was computed before, 0 to 1; NaN is the highest risk."""
-        return self._native.decide(step, score, disagreement)
+        return self._native.decide(self._step(step), score, disagreement)
+
+    @staticmethod
+    def _step(step: int) -> int:
+        return counted("step", step, 0, 2**32 - 1)
 
     @property
     def width(self) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from . import _native
+from ._checks import counted, encoded
 from .statistics import Bootstrap, Estimate, auroc
 
 __all__ = ["defaults", "evaluate", "fit_probe"]
@@ -41,13 +42,19 @@ def fit_probe(
     `rollouts` is a file of docs/reference/rollouts.md, or its columns as arrays: `task`, `episode` and `step` of `[rows]`, `success` of
     `[rows]`, `activation` of `[rows, width]`, and optionally `start`, one row for each inference. `horizon_steps` is the largest number
     of control steps of an episode, `chunk_steps` that from one inference to the next. `head` is linear, mlp or recurrent; `fit` and
-    `limits` change other fields of a plan's tables `[fit]` and `[gate]`. Returns the content of the probe file.
+    `limits` change other fields of a plan's tables `[fit]` and `[gate]`. A file `out` is replaced, and missing folders are made. Returns the content
+    of the probe file.
     """
-    gate = merged("gate", {"horizon_steps": horizon_steps, "chunk_steps": chunk_steps, **(limits or {})})
-    settings = merged("fit", {"head": head, **(fit or {})})
+    for name, table, twice in (("limits", limits, ("horizon_steps", "chunk_steps")), ("fit", fit, ("head",))):
+        if found := [field for field in twice if field in (table or {})]:
+            raise ValueError(f"{name}: found {found[0]}; valid is the argument {found[0]}=")
+    steps = {"horizon_steps": counted("horizon_steps", horizon_steps, 1, 2**32 - 1)}
+    steps["chunk_steps"] = counted("chunk_steps", chunk_steps, 1, 2**32 - 1)
+    gate, settings = merged("gate", steps | dict(limits or {})), merged("fit", {"head": head, **(fit or {})})
+    seed = counted("seed", seed, 0, 2**64 - 1)
     with tempfile.TemporaryDirectory() as folder:
         file = _file(rollouts, Path(folder))
-        text = _native.fit_probe(file, fspath(out), json.dumps(gate), json.dumps(settings), calibration_share, seed)
+        text = _native.fit_probe(file, fspath(out), encoded("limits", gate), encoded("fit", settings), calibration_share, seed)
     return json.loads(text)
 
 
@@ -59,7 +66,10 @@ def evaluate(
     bootstrap: Bootstrap = Bootstrap(),
 ) -> dict[str, Estimate]:
     """Returns the AUROC of each episode's mean score over the first `early_fraction` of the horizon, overall and within tasks, with
-    intervals from a bootstrap over starts. `rollouts` are others than the probe was fitted on, as `fit_probe` takes them."""
+    intervals from a bootstrap over starts. `rollouts` are others than the probe was fitted on, as `fit_probe` takes them; the very ones are
+    refused."""
+    if not 0.0 < early_fraction <= 1.0:
+        raise ValueError(f"early_fraction: found {early_fraction}; valid is above 0, at most 1")
     with tempfile.TemporaryDirectory() as folder:
         task, start, step, score, failed, episode, horizon = _native.scores(fspath(probe), _file(rollouts, Path(folder)))
     task, start, step, score, failed, episode = map(np.array, (task, start, step, score, failed, episode))

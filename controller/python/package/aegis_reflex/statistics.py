@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import _native
+from ._checks import counted
 from ._native import McNemarProcess
 
 __all__ = [
@@ -35,7 +36,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Settings of a bootstrap over clusters: resamples (100 to 10,000,000), seed, two-sided confidence level, and "percentile" or "bca". A
+    """Settings of a bootstrap over clusters: resamples (100 to 1,000,000), seed, two-sided confidence level, and "percentile" or "bca". A
     seed draws the same resamples on every machine."""
 
     replicates: int = 10_000
@@ -44,7 +45,12 @@ class Bootstrap:
     method: str = "percentile"
 
     def _settings(self) -> tuple:
-        return (self.replicates, self.seed, self.confidence, self.method)
+        return (
+            counted("bootstrap.replicates", self.replicates, 100, 1_000_000),
+            counted("bootstrap.seed", self.seed, 0, 2**64 - 1),
+            self.confidence,
+            self.method,
+        )
 
 
 @dataclass(frozen=True)
@@ -115,36 +121,37 @@ class BudgetDifference:
 
 
 def mcnemar(b: int, c: int) -> McNemar:
-    """Exact McNemar test; `b` pairs were won only by the treatment, `c` only by the control. Source: McNemar, Psychometrika 1947."""
-    return McNemar(**json.loads(_native.mcnemar(b, c)))
+    """Exact McNemar test; `b` pairs were won only by the treatment, `c` only by the control, at most a billion each. Source: McNemar, Psychometrika 1947."""
+    return McNemar(**json.loads(_native.mcnemar(*_pair(b, c))))
 
 
 def mcnemar_mid_p(b: int, c: int) -> float:
     """One-sided mid-p value, ½ where no pair is discordant. Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology
     2013."""
-    return _native.mcnemar_mid_p(b, c)
+    return _native.mcnemar_mid_p(*_pair(b, c))
 
 
 def holm(p_values) -> np.ndarray:
     """Adjusted p-values in the order given. Source: Holm, Scandinavian Journal of Statistics 1979."""
-    return np.array(_native.holm([float(value) for value in p_values]))
+    return np.array(_native.holm(_numbers("p_values", p_values).tolist()))
 
 
 def clopper_pearson(k: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Exact interval of `k` successes in `n` independent trials. Source: Clopper and Pearson, Biometrika 1934."""
-    return _native.clopper_pearson(k, n, confidence)
+    return _native.clopper_pearson(counted("k", k), counted("n", n), confidence)
 
 
 def mcnemar_power(treatment_only: float, control_only: float, *, alpha: float, n: int) -> float:
     """Probability that the one-sided exact test rejects over `n` independent pairs, given the probabilities that a pair is won by one
     arm only. Source: Duffy, Biometrics 1984."""
-    return _native.mcnemar_power(treatment_only, control_only, alpha, n)
+    return _native.mcnemar_power(treatment_only, control_only, alpha, counted("n", n, most=10_000_000))
 
 
 def mcnemar_sample_size(
     treatment_only: float, control_only: float, *, alpha: float, power: float = 0.8, limit: int = 100_000
 ) -> SampleSize:
     """Pairs that `power` needs, at most `limit`."""
+    limit = counted("limit", limit, 1, 10_000_000)
     return SampleSize(**json.loads(_native.mcnemar_sample_size(treatment_only, control_only, alpha, power, limit)))
 
 
@@ -152,7 +159,8 @@ def auroc(labels, scores, *, groups=None, clusters=None, bootstrap: Bootstrap = 
     """Area under the ROC curve of `scores` for `labels` (true for the class that scores higher), `[rows]`; ties count one half.
 
     With `groups`, only pairs within a group are compared. With `clusters`, returns an `Estimate` with its interval over clusters, drawn
-    within groups where these are given; otherwise a float. Groups and clusters are whole numbers or text, `[rows]`.
+    within groups where these are given; otherwise a float. Groups and clusters are whole numbers or text, `[rows]`. A score that is NaN
+    ranks above all others, as the gate takes it for the highest risk.
     """
     found = _native.auroc(_flags("labels", labels), _numbers("scores", scores), _codes(groups), _codes(clusters), bootstrap._settings())
     found = json.loads(found)
@@ -166,10 +174,10 @@ def bootstrap_mean(values, clusters, *, bootstrap: Bootstrap = Bootstrap()) -> E
 
 def paired_effects(weak, arm, *, task, initial_state, bootstrap: Bootstrap = Bootstrap()) -> PairedEffects:
     """Compares outcomes of an arm with those of the weak policy on the same starts, row by row, `[rows]`. Clusters of the intervals are
-    the rows that share `task` and `initial_state`."""
-    found = json.loads(
-        _native.paired_effects(_counts("task", task), _counts("initial_state", initial_state), _flags("weak", weak), _flags("arm", arm), bootstrap._settings())
-    )
+    the rows that share `task` and `initial_state`, which are whole numbers or text."""
+    tasks, starts = _codes(task, "task").tolist(), _codes(initial_state, "initial_state").tolist()
+    weak, arm = _flags("weak", weak), _flags("arm", arm)
+    found = json.loads(_native.paired_effects(tasks, starts, weak, arm, bootstrap._settings()))
     rates = {name: _rate(found.pop(name)) for name in ("recovered", "broken")}
     clustered, test = _estimate(found.pop("net_effect_clustered")), McNemar(**found.pop("mcnemar"))
     return PairedEffects(**found, **rates, net_effect_clustered=clustered, mcnemar=test)
@@ -182,8 +190,12 @@ def budget_match(
     `tolerance` is of fires per episode and of duty. A confidence of 1 − 2α shows a match at level α. Source: Schuirmann, Journal of
     Pharmacokinetics and Biopharmaceutics 1987. Returns the differences of `fires` and of `duty`."""
     names = ("fires", "steps", "strong_steps")
-    spent = [tuple(_counts(name, column) for name, column in zip(names, arm, strict=True)) for arm in (treatment, control)]
-    found = _native.budget_match(_counts("task", task), _counts("initial_state", initial_state), *spent, tolerance, bootstrap._settings())
+    for name, arm in (("treatment", treatment), ("control", control)):
+        if len(arm) != len(names):
+            raise ValueError(f"{name}: found {len(arm)} columns; valid are {len(names)}: {', '.join(names)}")
+    spent = [tuple(_counts(name, column) for name, column in zip(names, arm)) for arm in (treatment, control)]
+    tasks, starts = _codes(task, "task").tolist(), _codes(initial_state, "initial_state").tolist()
+    found = _native.budget_match(tasks, starts, *spent, tolerance, bootstrap._settings())
     return {
         name: BudgetDifference(**{**one, "difference": Estimate(**one["difference"])}) for name, one in json.loads(found).items()
     }
@@ -228,8 +240,15 @@ def _counts(name: str, values) -> list[int]:
     return values.tolist()
 
 
-def _codes(values) -> np.ndarray | None:
+def _pair(b: int, c: int) -> tuple[int, int]:
+    return counted("b", b), counted("c", c)
+
+
+def _codes(values, name: str = "groups or clusters") -> np.ndarray | None:
     """Returns labels of any kind as int64, equal where they are equal, in their sorted order."""
     if values is None:
         return None
-    return np.unique(_column("groups or clusters", values), return_inverse=True)[1].astype(np.int64)
+    values = _column(name, values)
+    if values.dtype.kind not in "iubUSf" or (values.dtype.kind == "f" and not np.isfinite(values).all()):
+        raise ValueError(f"{name}: found {values.dtype}, or a number that is not finite; valid is whole numbers or text")
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)

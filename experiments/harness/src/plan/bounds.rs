@@ -1,6 +1,7 @@
 //! Upper bounds on the numbers of a plan; each error message gives the reason of the bound. Arithmetic on plans relies
 //! on the bounds: products of numbers within them fit their types.
 
+use aegis_statistics::Bootstrap;
 use serde_json::Value;
 
 use super::Plan;
@@ -9,19 +10,6 @@ use super::Plan;
 const SETTLE_STEPS: u32 = 10_000;
 /// Most control steps of an episode, whose trace has a row for each.
 const HORIZON_STEPS: u32 = 100_000;
-/// Most resamples of a bootstrap, which keeps one statistic for each.
-const RESAMPLES: u64 = 1_000_000;
-/// Most folds of a cross-validation, each of which is fitted by a thread of its own.
-const FOLDS: usize = 100;
-/// Most hidden units of a head, whose number of weights grows with the square.
-const HIDDEN: usize = 1_024;
-/// Most passes of a fit over its rollouts.
-const EPOCHS: usize = 100_000;
-/// Most penalties to choose from, each of which costs a cross-validation.
-const PENALTIES: usize = 1_000;
-/// Most scores of a slope; no episode has more boundaries.
-const WINDOW: usize = HORIZON_STEPS as usize;
-
 impl Plan {
     /// Checks that all numbers are within their bounds. The error has the key, and a message with the number found, the
     /// bound and its reason.
@@ -38,23 +26,13 @@ impl Plan {
                 HORIZON_STEPS.into(),
                 "a trace has a row for each",
             ),
-            ("study.bootstrap.replicates", resamples, RESAMPLES, "each is kept in memory"),
-            ("fit.folds", self.fit.folds as u64, FOLDS as u64, "each is fitted by a thread of its own"),
-            ("fit.hidden", self.fit.hidden as u64, HIDDEN as u64, "weights grow with their square"),
-            ("fit.epochs", self.fit.epochs as u64, EPOCHS as u64, "each is a pass over all rollouts"),
-            (
-                "fit.penalties",
-                self.fit.penalties.len() as u64,
-                PENALTIES as u64,
-                "each costs a cross-validation",
-            ),
-            ("fit.trend_window", self.fit.trend_window as u64, WINDOW as u64, "no episode has more scores"),
+            ("study.bootstrap.replicates", resamples, *Bootstrap::REPLICATES.end(), "each is kept in memory"),
         ] {
             if found > most {
                 return Err((field.into(), format!("found {found}; valid is at most {most}, for {reason}")));
             }
         }
-        Ok(())
+        self.fit.check_bounds().map_err(|(field, reason)| (field.into(), reason))
     }
 
     /// Checks that a lock can store every value: TOML has signed 64-bit integers, and JSON has no non-finite numbers.

@@ -85,7 +85,7 @@ impl ContrastSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BootstrapSettings {
-    /// Number of resamples, 100 to 10,000,000.
+    /// Number of resamples, at least 100.
     pub replicates: u64,
     /// Seed of the resamples' random streams.
     pub seed: u64,

@@ -8,7 +8,7 @@
     snapshot = env.unwrapped.snapshot()
 
 The scenes are those that `cargo xtask setup` exports: in the folder that `AEGIS_SCENES` names, or in the cache. Physics and rewards are
-LIBERO's, held against upstream bit for bit; docs/evidence/parity.md has how.
+LIBERO's, compared with upstream bit for bit; docs/evidence/parity.md has how.
 """
 
 import ctypes

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from ._checks import acted, check_settings, counted, known
 from ._native import Plants, Scenes, Snapshot
 from .names import Reading, arranged, space
 
@@ -41,24 +42,29 @@ def _loaded(folder: str, sample_seed: int | None) -> Scenes:
     return Scenes(folder, sample_seed)
 
 
-def load_scenes(folder: str, sample_seed: int | None, drawn: bool) -> Scenes:
+def load_scenes(suite: str, folder: str, sample_seed: int | None, drawn: bool) -> Scenes:
     """Loads a suite. Environments of one process share what they load and compile; of suites that are not drawn, the eight newest are
     kept for environments to come."""
-    if not drawn:
-        return _loaded(folder, sample_seed)
-    key = folder, sample_seed
-    if (found := _drawn.get(key)) is None:
-        found = _drawn[key] = Scenes(folder, sample_seed)
+    try:
+        if not drawn:
+            found = _loaded(folder, sample_seed)
+        elif (found := _drawn.get((folder, sample_seed))) is None:
+            found = _drawn[folder, sample_seed] = Scenes(folder, sample_seed)
+    except FileNotFoundError as error:
+        hint = f"valid is one of {', '.join(SUITES)}, whose scenes `cargo xtask setup` exports, or the folder of one in AEGIS_SCENES"
+        raise FileNotFoundError(f"suite {suite!r}: {error}; {hint}") from None
+    if found.name != suite:
+        raise ValueError(f"suite: found {suite!r}, but {folder} is {found.name}; valid is {found.name!r}, or another folder")
     return found
 
 
-def check(cameras: tuple, horizon: int, settle_steps: int) -> None:
-    """Refuses settings that no environment can have."""
-    if isinstance(cameras, str):
-        raise ValueError(f"cameras: found {cameras!r}; valid is several names, such as ({cameras!r},)")
-    for name, found, least in (("horizon", horizon, 1), ("settle_steps", settle_steps, 0)):
-        if found < least:
-            raise ValueError(f"{name}: found {found}; valid is {least} or more control steps")
+def checked_state(scenes: Scenes, task: int, state, sampled: bool) -> int:
+    """Returns the number of an initial state; refuses one that the task lacks."""
+    count = scenes.initial_states(task)
+    try:
+        return counted("initial_state", state, 0, 2**31 if sampled else count - 1)
+    except ValueError:
+        raise ValueError(f"initial_state: found {state!r}; valid is 0 to {count - 1}, or more with a sample_seed") from None
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,19 @@ class EpisodeSnapshot:
     """An episode in the middle: the plant, the task, and the control steps since the reset."""
 
     plant: Snapshot
+    suite: str
     task: int
     steps: int
 
-    def of_task(self, task: int) -> Snapshot:
-        """Returns the plant's part; refuses a snapshot of another task."""
-        if not isinstance(self, EpisodeSnapshot):
-            raise TypeError(f"snapshot: found {type(self).__name__}; valid is what snapshot() returned")
-        if task != self.task:
-            raise ValueError(f"snapshot: found one of task {self.task}; valid is one of task {task}")
-        return self.plant
+
+def plant_of(snapshot: EpisodeSnapshot, suite: str, task: int) -> Snapshot:
+    """Returns the plant's part of a snapshot; refuses one of another task."""
+    if not isinstance(snapshot, EpisodeSnapshot):
+        raise TypeError(f"snapshot: found {type(snapshot).__name__}; valid is what snapshot() returned")
+    if (suite, task) != (snapshot.suite, snapshot.task):
+        found = f"task {snapshot.task} of {snapshot.suite}"
+        raise ValueError(f"snapshot: found one of {found}; valid is one of task {task} of {suite}")
+    return snapshot.plant
 
 
 class Layout:
@@ -126,15 +135,15 @@ class LiberoEnv(gymnasium.Env):
     ):
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode: found {render_mode!r}; valid is None or 'rgb_array'")
-        self.render_mode = render_mode
+        check_settings(cameras, size, names, horizon, settle_steps, sample_seed)
+        self.render_mode, self.suite = render_mode, suite
         shown = cameras or (CAMERAS[:1] if render_mode else ())
-        self.scenes = load_scenes(os.fspath(scenes or scenes_folder(suite)), sample_seed, bool(shown))
+        self.scenes = load_scenes(suite, os.fspath(scenes or scenes_folder(suite)), sample_seed, bool(shown))
         self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
         self._sampled = sample_seed is not None
-        check(cameras, self.horizon, settle_steps)
         self._max_episode_steps = self.horizon  # As LeRobot asks for it.
         self._settle_steps = settle_steps
-        self._layout = Layout(self.scenes, task, cameras, size, names)
+        self._layout = Layout(self.scenes, counted("task", task, 0, self.scenes.task_count - 1), cameras, size, names)
         self.observation_space, self.action_space = self._layout.observation_space, self._layout.action_space
         self._plants = Plants(self.scenes, 1, 1, (list(shown), size, size) if shown else None)
         self._steps = None  # Control steps of the episode; None before the first reset, and once it has ended.
@@ -161,30 +170,29 @@ class LiberoEnv(gymnasium.Env):
 
     def reset(self, *, seed: int | None = None, options: dict | None = None):
         super().reset(seed=seed)
-        if (task := (options or {}).get("task", self.task)) != self.task:
-            layout = Layout(self.scenes, task, self._layout.cameras, self._layout.size, self._layout.names)
+        options, plants = known(options, ("initial_state", "task")), self._open()
+        layout = self._layout
+        task = counted("options['task']", options.get("task", layout.task), 0, layout.tasks - 1)
+        if task != layout.task:
+            layout = Layout(self.scenes, task, layout.cameras, layout.size, layout.names)
             if layout.observation_space != self.observation_space:
                 raise ValueError(f"task: found {task}, whose objects differ from those of task {self.task}; valid is another environment")
-            self._layout = layout
-        state = (options or {}).get("initial_state")
+        state, count = options.get("initial_state"), self.scenes.initial_states(task)
         if state is None:
-            state = int(self.np_random.integers(self.initial_states)) if seed is None else seed % self.initial_states
-        if state < 0 or (state >= self.initial_states and not self._sampled):
-            raise ValueError(f"initial_state: found {state}; valid is 0 to {self.initial_states - 1}, or more with a sample_seed")
-        plants = self._open()
-        vector = plants.reset([(0, self.task, int(state))])[0]
+            state = int(self.np_random.integers(count)) if seed is None else seed % count
+        state = checked_state(self.scenes, task, state, self._sampled)
+        self._steps = None
+        vector = plants.reset([(0, task, state)])[0]
+        self._layout = layout
         for _ in range(self._settle_steps):
             vector = plants.step(STANDING[None], [False])[0][0]
         self._steps = 0
-        return self._observed(vector), {"initial_state": int(state), "instruction": self.instruction, "is_success": False}
+        return self._observed(vector), {"initial_state": state, "instruction": self.instruction, "is_success": False}
 
     def step(self, action):
         if self._steps is None:
             raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before step()")
-        action = np.asarray(action, dtype=np.float64)
-        if action.shape != (ACTION,):
-            raise ValueError(f"action: found shape {action.shape}; valid is ({ACTION},)")
-        vectors, success = self._open().step(action[None], [False])
+        vectors, success = self._open().step(acted("action", action, (ACTION,))[None], [False])
         self._steps += 1
         won, truncated = bool(success[0]), self._steps >= self.horizon
         if won or truncated:
@@ -202,17 +210,19 @@ class LiberoEnv(gymnasium.Env):
         """Keeps the episode as it is now, for this environment or another one of the same suite and task."""
         if self._steps is None:
             raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before snapshot()")
-        return EpisodeSnapshot(self._open().save(0), self.task, self._steps)
+        return EpisodeSnapshot(self._open().save(0), self.suite, self.task, self._steps)
 
     def restore(self, snapshot: "EpisodeSnapshot") -> dict:
         """Goes on with a kept episode, bit for bit; returns its observation. May be called any number of times."""
-        vector = self._open().resume(0, EpisodeSnapshot.of_task(snapshot, self.task))
+        vector = self._open().resume(0, plant_of(snapshot, self.suite, self.task))
         self._steps = snapshot.steps
         return self._observed(vector)
 
     def state(self) -> np.ndarray:
         """Returns everything that decides what happens next, float64, for comparisons bit for bit."""
-        return self._open().state(0)
+        if not len(state := self._open().state(0)):
+            raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before state()")
+        return state
 
     def close(self) -> None:
         self._plants = None

@@ -8,10 +8,24 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from ._checks import acted, check_settings, counted, known
 from ._native import Plants
-from .environment import ACTION, STANDING, SUITES, EpisodeSnapshot, Layout, check, load_scenes, scenes_folder
+from .environment import (
+    ACTION,
+    STANDING,
+    SUITES,
+    EpisodeSnapshot,
+    Layout,
+    checked_state,
+    load_scenes,
+    plant_of,
+    scenes_folder,
+)
 
 __all__ = ["LiberoVectorEnv"]
+
+# Most environments at once. MuJoCo reserves 1.3 GB of address space for each, of which it uses a thousandth.
+MOST = 4096
 
 
 class LiberoVectorEnv(gymnasium.vector.VectorEnv):
@@ -19,7 +33,7 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
 
     `reset(seed=N)` begins initial states N, N + 1, … modulo their number, `reset(seed=[…])` or `options={"initial_state": […]}` the given
     ones. An episode that ended begins anew with the next `step`, whose action is not executed there (gymnasium's next-step autoreset), at
-    the initial state `num_envs` further.
+    the initial state `num_envs` further; `info["initial_state"]` says which. A step or a reset that is refused has changed nothing.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -38,47 +52,53 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         sample_seed: int | None = None,
         scenes: str | os.PathLike | None = None,
         threads: int | None = None,
+        max_episode_steps: int | None = None,
     ):
-        if num_envs < 1:
-            raise ValueError(f"num_envs: found {num_envs}; valid is 1 or more")
-        self.num_envs, self.task, self.render_mode = num_envs, task, None
-        self.scenes = load_scenes(os.fspath(scenes or scenes_folder(suite)), sample_seed, bool(cameras))
+        horizon = max_episode_steps if horizon is None else horizon
+        num_envs = counted("num_envs", num_envs, 1, MOST)
+        threads = counted("threads", (os.cpu_count() or 1) if threads is None else threads, 1, 1024)
+        check_settings(cameras, size, names, horizon, settle_steps, sample_seed)
+        self.num_envs, self.suite, self.render_mode = num_envs, suite, None
+        self.scenes = load_scenes(suite, os.fspath(scenes or scenes_folder(suite)), sample_seed, bool(cameras))
+        self.task = task = counted("task", task, 0, self.scenes.task_count - 1)
+        self._sampled = sample_seed is not None
         self.instruction, self.initial_states = self.scenes.instruction(task), self.scenes.initial_states(task)
         self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
-        check(cameras, self.horizon, settle_steps)
         self._settle_steps = settle_steps
         self._layout = Layout(self.scenes, task, cameras, size, names)
         self.single_observation_space = self._layout.observation_space
         self.single_action_space = self._layout.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        threads = min(num_envs, threads or os.cpu_count() or 1)
-        self._plants = Plants(self.scenes, num_envs, threads, (list(cameras), size, size) if cameras else None)
-        self._next = np.zeros(num_envs, dtype=np.int64)
+        self._plants = Plants(self.scenes, num_envs, min(num_envs, threads), (list(cameras), size, size) if cameras else None)
+        self._next, self._states = np.zeros(num_envs, dtype=np.int64), np.zeros(num_envs, dtype=np.int64)
         self._steps, self._ended = np.zeros(num_envs, dtype=np.int64), None
 
     def reset(self, *, seed: int | list | None = None, options: dict | None = None):
-        super().reset(seed=seed if isinstance(seed, int) else None)
-        states = (options or {}).get("initial_state")
-        if states is None:
-            if seed is None:
-                states = self.np_random.integers(self.initial_states, size=self.num_envs)
-            else:
-                seeds = seed + np.arange(self.num_envs) if isinstance(seed, int) else np.array(seed)
-                states = seeds % self.initial_states
-        states = np.broadcast_to(np.asarray(states, dtype=np.int64), self.num_envs)
+        options, one = known(options, ("initial_state",)), isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+        super().reset(seed=int(seed) if one else None)
         self._open()
+        states = options.get("initial_state")
+        if states is None and seed is None:
+            states = self.np_random.integers(self.initial_states, size=self.num_envs)
+        elif states is None:
+            seeds = [int(seed) + number for number in range(self.num_envs)] if one else self._each("seed", seed)
+            states = [counted("seed", each, 0, 2**63) % self.initial_states for each in seeds]
+        elif isinstance(states, (int, np.integer)):
+            states = [states] * self.num_envs
+        each = self._each("initial_state", states)
+        states = np.array([checked_state(self.scenes, self.task, state, self._sampled) for state in each], dtype=np.int64)
+        self._ended = None
         vectors = self._begin(np.arange(self.num_envs), states)
+        self._states = states.copy()
         self._next = (states + self.num_envs) % self.initial_states
         self._steps[:], self._ended = 0, np.zeros(self.num_envs, dtype=bool)
-        return self._observed(vectors), {"initial_state": states.copy()}
+        return self._observed(vectors), self._info(np.zeros(self.num_envs, dtype=bool))
 
     def step(self, actions):
         if self._ended is None:
             raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before step()")
-        actions = np.ascontiguousarray(actions, dtype=np.float64)
-        if actions.shape != (self.num_envs, ACTION):
-            raise ValueError(f"actions: found shape {actions.shape}; valid is ({self.num_envs}, {ACTION})")
+        actions = acted("actions", actions, (self.num_envs, ACTION))
         begins = self._ended.copy()
         vectors, success = self._open().step(actions, begins.tolist())
         if begins.any():
@@ -86,17 +106,19 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
             fresh = self._begin(numbers, self._next[numbers])
             vectors = vectors if vectors.shape[1] else np.zeros((self.num_envs, fresh.shape[1]))
             vectors[numbers] = fresh
+            self._states[numbers] = self._next[numbers]
             self._next[numbers] = (self._next[numbers] + self.num_envs) % self.initial_states
         self._steps = np.where(begins, 0, self._steps + 1)
         truncated = (self._steps >= self.horizon) & ~success
         self._ended = success | truncated
-        return self._observed(vectors), success.astype(np.float64), success.copy(), truncated, {"is_success": success.copy()}
+        return self._observed(vectors), success.astype(np.float64), success.copy(), truncated, self._info(success)
 
     def snapshot(self, number: int) -> EpisodeSnapshot:
         """Keeps the episode of one environment as it is now, for this one or any other of the same suite and task."""
+        number = counted("number", number, 0, self.num_envs - 1)
         if self._ended is None or self._ended[number]:
             raise gymnasium.error.ResetNeeded(f"environment {number}: no episode is on; valid is reset() before snapshot()")
-        return EpisodeSnapshot(self._open().save(number), self.task, int(self._steps[number]))
+        return EpisodeSnapshot(self._open().save(number), self.suite, self.task, int(self._steps[number]))
 
     def restore(self, snapshots: EpisodeSnapshot | Sequence[EpisodeSnapshot]) -> dict:
         """Goes on with kept episodes, bit for bit: every environment with the same one, or each with its own. Returns the observations.
@@ -104,7 +126,7 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         each = [snapshots] * self.num_envs if isinstance(snapshots, EpisodeSnapshot) else list(snapshots)
         if len(each) != self.num_envs:
             raise ValueError(f"snapshots: found {len(each)}; valid is one, or {self.num_envs}")
-        kept = [EpisodeSnapshot.of_task(one, self.task) for one in each]
+        kept = [plant_of(one, self.suite, self.task) for one in each]
         vectors = np.stack([self._open().resume(number, one) for number, one in enumerate(kept)])
         self._steps[:], self._ended = [one.steps for one in each], np.zeros(self.num_envs, dtype=bool)
         return self._observed(vectors)
@@ -116,6 +138,17 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         if self._plants is None:
             raise gymnasium.error.ClosedEnvironmentError("the environments are closed; valid are new ones")
         return self._plants
+
+    def _each(self, name: str, values) -> list:
+        """Returns one value for each environment."""
+        if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or len(np.shape(values)) != 1:
+            raise TypeError(f"{name}: found {values!r}; valid is a whole number, or a list of {self.num_envs}")
+        if len(values) != self.num_envs:
+            raise ValueError(f"{name}: found {len(values)} values; valid is {self.num_envs}, one for each environment")
+        return list(values)
+
+    def _info(self, success: np.ndarray) -> dict:
+        return {"initial_state": self._states.copy(), "is_success": success.copy()}
 
     def _begin(self, numbers: np.ndarray, states: np.ndarray) -> np.ndarray:
         """Begins episodes on the plants of these numbers; returns their observation vectors in this order."""

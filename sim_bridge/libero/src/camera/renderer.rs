@@ -24,7 +24,31 @@ const KEPT: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Renderer {
     cameras: Cameras,
-    thread: Option<Sender<Order>>,
+    thread: Option<Drawing>,
+}
+
+/// The way to the drawing thread, and the process that it runs in.
+#[derive(Clone, Debug)]
+struct Drawing {
+    process: u32,
+    orders: Sender<Order>,
+}
+
+impl Drawing {
+    /// Sends a request; returns whether a thread is there.
+    ///
+    /// # Errors
+    /// In a process that was forked from the thread's own: it has a copy of OpenGL without the threads that OpenGL waits for.
+    fn send(&self, order: Order) -> Result<bool, PlantError> {
+        if self.process != std::process::id() {
+            return Err(PlantError::Backend(
+                "cameras: found a process that was forked from one that drew pictures; valid is a new process, \
+                 such as Python's start methods spawn and forkserver"
+                    .into(),
+            ));
+        }
+        Ok(self.orders.send(order).is_ok())
+    }
 }
 
 /// Request to the drawing thread.
@@ -33,8 +57,8 @@ enum Order {
     Open,
     /// A picture from each camera.
     Draw { cameras: Cameras, scene: Arc<TexturedScene>, seen: DrawnState, reply: Reply },
-    /// A plant that drew is gone.
-    Close,
+    /// A plant that drew is gone. The answer says that what was freed for it is freed.
+    Close(Sender<()>),
 }
 
 type Reply = Sender<Result<Vec<Frame>, PlantError>>;
@@ -57,7 +81,7 @@ impl Renderer {
         };
         let (reply, pictures) = channel();
         let order = Order::Draw { cameras: self.cameras.clone(), scene, seen: seen.clone(), reply };
-        let drawn = if thread.send(order).is_ok() { pictures.recv().ok() } else { None };
+        let drawn = if thread.send(order)? { pictures.recv().ok() } else { None };
         drawn.unwrap_or_else(|| {
             // The thread panicked and printed the reason; the next request starts another thread.
             self.thread = None;
@@ -67,30 +91,33 @@ impl Renderer {
 }
 
 impl Drop for Renderer {
+    /// Waits until OpenGL has freed what it held: a process that ends meanwhile crashes.
     fn drop(&mut self) {
-        if let Some(thread) = &self.thread {
-            // The thread is gone where it panicked, and with it what it held.
-            let _ = thread.send(Order::Close);
+        let Some(thread) = &self.thread else { return };
+        let (freed, done) = channel();
+        // The thread is gone where it panicked, and with it what it held; a forked process has none.
+        if thread.send(Order::Close(freed)).is_ok_and(|is_sent| is_sent) {
+            let _ = done.recv();
         }
     }
 }
 
 /// Announces a plant to the drawing thread, which starts where none runs.
-fn opened() -> Result<Sender<Order>, PlantError> {
-    static THREAD: Mutex<Option<Sender<Order>>> = Mutex::new(None);
+fn opened() -> Result<Drawing, PlantError> {
+    static THREAD: Mutex<Option<Drawing>> = Mutex::new(None);
     // No write under this lock can panic half-way.
     let mut running = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(thread) = &*running
-        && thread.send(Order::Open).is_ok()
+        && thread.send(Order::Open)?
     {
         return Ok(thread.clone());
     }
     let (orders, inbox) = channel();
     let thread = std::thread::Builder::new().name("cameras".into());
     thread.spawn(move || paint(&inbox)).map_err(backend)?;
-    // The thread holds the other end.
-    let _ = orders.send(Order::Open);
-    Ok(running.insert(orders).clone())
+    let started = Drawing { process: std::process::id(), orders };
+    started.send(Order::Open)?;
+    Ok(running.insert(started).clone())
 }
 
 /// Draws what is asked for, until the process ends.
@@ -99,7 +126,10 @@ fn paint(inbox: &Receiver<Order>) {
     for order in inbox {
         match order {
             Order::Open => loaded.plants += 1,
-            Order::Close => loaded.close(),
+            Order::Close(freed) => {
+                loaded.close();
+                let _ = freed.send(());
+            }
             Order::Draw { cameras, scene, seen, reply } => {
                 let pictures = loaded.ready(scene, &cameras).and_then(|drawn| drawn.draw(&cameras, &seen));
                 // The receiver is gone where the plant has been dropped.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use aegis_core::GateLimits;
-use aegis_statistics::{Bootstrap, Over};
+use aegis_statistics::Over;
 
 use super::{
     AA, AEGIS, BLIND, ContrastSettings, RANDOM, SHADOW, STRONG, Source, StudyError, StudySettings, TAKE_OVER,
@@ -140,12 +140,7 @@ impl StudySettings {
         for (field, ok, found, valid) in [
             ("precondition.auroc_floor", closed(floor), floor, "0 to 1"),
             ("alpha", open(self.alpha), self.alpha, unit),
-            (
-                "bootstrap.replicates",
-                Bootstrap::REPLICATES.contains(&bootstrap.replicates),
-                bootstrap.replicates as f64,
-                "100 to 10,000,000",
-            ),
+            ("bootstrap.replicates", bootstrap.replicates >= 100, bootstrap.replicates as f64, "100 or more"),
             ("bootstrap.level", open(bootstrap.level), bootstrap.level, unit),
             ("budget_tolerance.duty_points", finite(tolerance.duty_points), tolerance.duty_points, distance),
             ("budget_tolerance.fires", finite(tolerance.fires), tolerance.fires, distance),
