@@ -141,7 +141,7 @@ impl Guard {
             return Err(value_error(message));
         }
         let GateLimits { chunk_steps, horizon_steps, .. } = self.limits;
-        if step % chunk_steps != 0 || step >= horizon_steps {
+        if !step.is_multiple_of(chunk_steps) || step >= horizon_steps {
             return Err(value_error(format!(
                 "step: found {step}; valid is a multiple of {chunk_steps}, the control steps of a chunk, below {horizon_steps}, those of an episode"
             )));
