@@ -250,8 +250,7 @@ def page(with_pictures: bool) -> str:
         tail = f"p50 {np.quantile(ours, 0.5):.1f}, p99 {np.quantile(ours, 0.99):.1f}" if theirs is None else spread(ours, 1)
         sections.append(f"| {name}{count} | {tail} | {spread(theirs, 1) if theirs else '–'} |")
     sections.append(
-        "\nSciPy's bootstrap draws single values, ours whole clusters. A computation that may take long runs on a thread of its own, so that\n"
-        "a signal ends it; starting the thread is most of the time of a short AUROC.\n\n"
+        "\nSciPy's bootstrap draws single values, ours whole clusters.\n\n"
         "    pip install ./controller/python ./sim_bridge/environments\n"
         "    python sim_bridge/environments/benchmark.py --out docs/evidence/python.md --drawn\n"
     )

@@ -83,7 +83,7 @@ class Rollout:
 
 def recorded(name: str):
     """Reads recorded actions from the fixtures, which the tests replay as well."""
-    return np.load(Path(__file__).parent.parent / "tests/fixtures" / name)
+    return np.load(Path(__file__).parent.parent / "libero/tests/fixtures" / name)
 
 
 def random(seed: int, steps: int):
