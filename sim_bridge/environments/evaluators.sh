@@ -22,8 +22,11 @@ environment() { # folder, requirements…
 }
 
 step "vla-eval: its runner, its server and its client on native LIBERO"
-environment vla vla-eval==0.8.0
+environment vla vla-eval==0.8.0 scipy statsmodels
 (cd "$out" && vla/bin/python ../../sim_bridge/environments/examples/vla_eval_policy.py)
+
+step "statistics beside SciPy and statsmodels"
+"$out/vla/bin/python" -m unittest controller/python/tests/test_statistics.py
 
 step "the examples, in an environment that has nothing of this repository on its path"
 environment lerobot -r policies/train/requirements-lerobot.txt

@@ -14,7 +14,7 @@ mod native {
     #[pymodule_export]
     use crate::guard::{Decision, Guard};
     #[pymodule_export]
-    use crate::probe::{defaults, fit_probe, scores};
+    use crate::probe::{calibrate_probe, defaults, fit_probe, scores};
     #[pymodule_export]
     use crate::statistics::{
         McNemarProcess, auroc, bootstrap_mean, budget_match, clopper_pearson, holm, mcnemar, mcnemar_mid_p,

@@ -1,12 +1,13 @@
 //! Fitting a probe on rollouts that another program recorded, and judging it, from files as docs/reference/rollouts.md describes them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use aegis_core::GateLimits;
 use aegis_probe::calibration::{Scored, calibrate};
 use aegis_probe::file::{Data, ProbeFile, UNKNOWN};
 use aegis_probe::fit::{FitSettings, fit};
 use aegis_probe::foreign::{ForeignRecord, ForeignRollouts, Split, StepGrid, Tasks, read, split};
+use aegis_probe::rollout::Rollout;
 use pyo3::prelude::*;
 use serde::de::DeserializeOwned;
 
@@ -85,6 +86,50 @@ pub fn fit_probe(
     serde_json::to_string(&file).map_err(value_error)
 }
 
+/// Sets the thresholds of a fitted probe anew, on rollouts that it was not made from, and writes the probe file `out`. `limits` is the
+/// table `[gate]` of a plan, as JSON; `alpha` is the share of false alarms, by default the probe's. Returns the probe file's text.
+#[pyfunction]
+pub fn calibrate_probe(
+    py: Python<'_>,
+    probe: PathBuf,
+    rollouts: PathBuf,
+    out: PathBuf,
+    limits: &str,
+    alpha: Option<f64>,
+) -> PyResult<String> {
+    let limits: GateLimits = table("limits", limits)?;
+    limits.validate().map_err(value_error)?;
+    let file = interruptible(py, move || -> Result<ProbeFile, String> {
+        let (mut file, mut record, chunk_steps) =
+            ProbeFile::load_foreign(&probe).map_err(|error| error.to_string())?;
+        let grid = StepGrid { horizon_steps: record.horizon_steps, chunk_steps };
+        let all = read(&rollouts, grid, Some(&record.tasks())).map_err(|error| error.to_string())?.rollouts;
+        let sha256 = unseen(&probe, &record, &rollouts, &all)?;
+        file.settings.alpha = alpha.unwrap_or(file.settings.alpha);
+        file.settings.validate().map_err(|(field, reason)| format!("{field}: {reason}"))?;
+        file.calibration = calibrate(&file.probe, &all, &limits, &file.settings)
+            .map_err(|error| format!("{}: {error}", rollouts.display()))?;
+        file.calibrated_on = Data::of(&all);
+        record.files_sha256.push(sha256);
+        record.guard_fraction = limits.guard_fraction;
+        Ok(file.of_foreign(record, chunk_steps))
+    })?;
+    let file = file.map_err(value_error)?;
+    file.save(&out).map_err(value_error)?;
+    serde_json::to_string(&file).map_err(value_error)
+}
+
+/// Returns the digest of rollouts; refuses those that a probe was made from.
+fn unseen(probe: &Path, record: &ForeignRecord, path: &Path, rollouts: &[Rollout]) -> Result<String, String> {
+    let sha256 = Data::of(rollouts).sha256;
+    if record.files_sha256.contains(&sha256) {
+        let message = "found the rollouts that";
+        let made = format!("{} was made from; valid are others", probe.display());
+        return Err(format!("{}: {message} {made}", path.display()));
+    }
+    Ok(sha256)
+}
+
 /// Columns of one table, and the horizon.
 type Scores = (Vec<usize>, Vec<usize>, Vec<u32>, Vec<f64>, Vec<bool>, Vec<usize>, u32);
 
@@ -97,13 +142,7 @@ pub fn scores(py: Python<'_>, probe: PathBuf, rollouts: PathBuf) -> PyResult<Sco
             ProbeFile::load_foreign(&probe).map_err(|error| error.to_string())?;
         let grid = StepGrid { horizon_steps: record.horizon_steps, chunk_steps };
         let all = read(&rollouts, grid, Some(&record.tasks())).map_err(|error| error.to_string())?.rollouts;
-        if record.files_sha256.contains(&Data::of(&all).sha256) {
-            return Err(format!(
-                "{}: found the rollouts that {} was made from; valid are others",
-                rollouts.display(),
-                probe.display()
-            ));
-        }
+        unseen(&probe, &record, &rollouts, &all)?;
         let mut columns: Scores =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), grid.horizon_steps);
         for (number, rollout) in all.iter().enumerate() {

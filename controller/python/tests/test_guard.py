@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aegis_reflex import ActivationRecorder, Guard, defaults, evaluate, fit_probe
+from aegis_reflex import ActivationRecorder, Guard, calibrate, defaults, evaluate, fit_probe
 
 ROOT = Path(__file__).resolve().parents[3]
 WIDTH, BOUNDARIES = 8, 12
@@ -117,6 +117,22 @@ class Reflex(unittest.TestCase):
             (lambda: fit_probe(rollouts(1), self.path, horizon_steps=120, chunk_steps=7), "step"),
             (lambda: fit_probe({"task": [0]}, self.path, horizon_steps=120, chunk_steps=10), "episode"),
             (lambda: fit_probe(rollouts(1), self.path, horizon_steps=120, chunk_steps=10, head="deep"), "fit: unknown variant"),
+        ):
+            with self.subTest(words), self.assertRaisesRegex(ValueError, words):
+                call()
+
+    def test_thresholds_can_be_set_anew(self):
+        out = self.path.with_name("again.json")
+        strict = calibrate(self.path, rollouts(5), out, alpha=0.05)
+        loose = calibrate(out, rollouts(6), out, alpha=0.4)
+        self.assertEqual(strict["probe"], self.content["probe"])
+        self.assertEqual((strict["calibrated_on"]["episodes"], loose["settings"]["alpha"]), (60, 0.4))
+        self.assertGreater(strict["calibration"]["threshold"], loose["calibration"]["threshold"])
+        self.assertEqual(Guard.load(out).chunk_steps, 10)
+        for call, words in (
+            (lambda: calibrate(out, rollouts(6), out), "found the rollouts that .* was made from; valid are others"),
+            (lambda: calibrate(out, rollouts(7), out, alpha=1.5), "fit.alpha: found 1.5; valid is above 0, below 1"),
+            (lambda: calibrate(out, rollouts(7), out, limits={"chunk_steps": 5}), "limits: found chunk_steps; valid is none"),
         ):
             with self.subTest(words), self.assertRaisesRegex(ValueError, words):
                 call()

@@ -101,6 +101,37 @@ class Refused(unittest.TestCase):
                 call()
 
 
+class AgainstStatsmodels(unittest.TestCase):
+    """A second peer, where it is installed; `sim_bridge/environments/evaluators.sh` installs it."""
+
+    @classmethod
+    def setUpClass(cls):
+        try:
+            import statsmodels  # noqa: F401
+        except ImportError:
+            raise unittest.SkipTest("statsmodels is not installed") from None
+
+    def test_mcnemar(self):
+        from statsmodels.stats.contingency_tables import mcnemar
+
+        for b, c in ((20, 5), (5, 20), (300, 250), (7, 7)):
+            expected = mcnemar([[10, b], [c, 10]], exact=True).pvalue
+            np.testing.assert_allclose(statistics.mcnemar(b, c).two_sided, expected, rtol=1e-9)
+
+    def test_holm(self):
+        from statsmodels.stats.multitest import multipletests
+
+        values = np.random.default_rng(0).random(9) ** 3
+        np.testing.assert_allclose(statistics.holm(values), multipletests(values, method="holm")[1], rtol=1e-12)
+
+    def test_clopper_pearson(self):
+        from statsmodels.stats.proportion import proportion_confint
+
+        for k, n in ((0, 9), (9, 9), (133, 700)):
+            expected = proportion_confint(k, n, 0.1, "beta")
+            np.testing.assert_allclose(statistics.clopper_pearson(k, n, 0.9), expected, rtol=1e-9, atol=1e-12)
+
+
 class Counts(unittest.TestCase):
     """Counts beyond what an exact test can do in seconds, and those that are none."""
 

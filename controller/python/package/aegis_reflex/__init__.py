@@ -10,7 +10,7 @@ tests. Arrays are numpy's; wrong arguments raise ValueError or TypeError with th
 
 from . import statistics
 from .guard import Decision, Guard
-from .probe import defaults, evaluate, fit_probe
+from .probe import calibrate, defaults, evaluate, fit_probe
 from .recorder import ActivationRecorder
 
-__all__ = ["ActivationRecorder", "Decision", "Guard", "defaults", "evaluate", "fit_probe", "statistics"]
+__all__ = ["ActivationRecorder", "Decision", "Guard", "calibrate", "defaults", "evaluate", "fit_probe", "statistics"]

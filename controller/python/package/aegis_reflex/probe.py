@@ -12,7 +12,7 @@ from . import _native
 from ._checks import counted, encoded
 from .statistics import Bootstrap, Estimate, auroc
 
-__all__ = ["defaults", "evaluate", "fit_probe"]
+__all__ = ["calibrate", "defaults", "evaluate", "fit_probe"]
 
 
 def defaults() -> dict:
@@ -56,6 +56,30 @@ def fit_probe(
         file = _file(rollouts, Path(folder))
         text = _native.fit_probe(file, fspath(out), encoded("limits", gate), encoded("fit", settings), calibration_share, seed)
     return json.loads(text)
+
+
+def calibrate(
+    probe: str | PathLike,
+    rollouts: str | PathLike | Mapping[str, np.ndarray],
+    out: str | PathLike,
+    *,
+    alpha: float | None = None,
+    limits: Mapping | None = None,
+) -> dict:
+    """Sets the thresholds of a fitted probe anew, on rollouts that it was not made from, and writes the probe file `out`.
+
+    `alpha` is the share of episodes that succeed and yet fire, by default the probe's. `rollouts` and `limits` are as `fit_probe` takes
+    them. Returns the content of the probe file.
+    """
+    with open(probe, encoding="utf-8") as file:
+        text = file.read()
+    own = json.loads(text) if text.startswith("{") else {}
+    steps = {"chunk_steps": own.get("chunk_steps") or 1, "horizon_steps": (own.get("foreign") or {}).get("horizon_steps", 1)}
+    for name in (name for name in steps if name in (limits or {})):
+        raise ValueError(f"limits: found {name}; valid is none, as it is the probe's")
+    gate = encoded("limits", merged("gate", steps | dict(limits or {})))
+    with tempfile.TemporaryDirectory() as folder:
+        return json.loads(_native.calibrate_probe(fspath(probe), _file(rollouts, Path(folder)), fspath(out), gate, alpha))
 
 
 def evaluate(
