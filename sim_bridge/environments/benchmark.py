@@ -245,10 +245,13 @@ def page(with_pictures: bool) -> str:
         ]
     sections += ["## aegis_reflex, microseconds\n", "| | ours | SciPy |\n|---|---|---|"]
     for name, times in part("reflex").items():
-        ours, theirs = (times, None) if name.startswith("boundary") else times
-        count = f" (n = {len(ours):,})"
-        tail = f"p50 {np.quantile(ours, 0.5):.1f}, p99 {np.quantile(ours, 0.99):.1f}" if theirs is None else spread(ours, 1)
-        sections.append(f"| {name}{count} | {tail} | {spread(theirs, 1) if theirs else '–'} |")
+        if name.startswith("boundary"):
+            count = len(times)
+            cells = f"p50 {np.quantile(times, 0.5):.1f}, p99 {np.quantile(times, 0.99):.1f} | –"
+        else:
+            ours, scipys = times
+            count, cells = len(ours), f"{spread(ours, 1)} | {spread(scipys, 1)}"
+        sections.append(f"| {name} (n = {count:,}) | {cells} |")
     sections.append(
         "\nSciPy's bootstrap draws single values, ours whole clusters.\n\n"
         "    pip install ./controller/python ./sim_bridge/environments\n"

@@ -68,7 +68,7 @@ impl Guard {
         rule.validate().map_err(|(field, reason)| value_error(format!("rule.{field}: {reason}")))?;
         if let RuleSettings::Blind { share: Some(share), .. } = rule {
             let message = format!(
-                "rule.share: found {share}; valid is none: a guard obeys the schedule in every episode, so ask it in those that you draw"
+                "rule.share: found {share}; valid is none: a guard obeys the schedule in every episode; ask it in a drawn share of them instead"
             );
             return Err(value_error(message));
         }

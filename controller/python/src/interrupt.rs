@@ -19,10 +19,9 @@ pub fn interruptible<T: Send + 'static>(
     py: Python<'_>,
     computation: impl FnOnce() -> T + Send + 'static,
 ) -> PyResult<T> {
-    let (results, result) = channel();
+    let (results, mut result) = channel();
     // The receiver is gone where the call was interrupted.
     std::thread::spawn(move || drop(results.send(computation())));
-    let mut result = result;
     loop {
         let (found, receiver) = py.detach(move || (result.recv_timeout(LOOK_EVERY), result));
         result = receiver;

@@ -81,9 +81,7 @@ pub fn fit_probe(
         let belongs = (UNKNOWN.to_owned(), UNKNOWN.to_owned());
         Ok(ProbeFile::new(belongs, data, settings, fitted, thresholds).of_foreign(record, grid.chunk_steps))
     })?;
-    let file = file.map_err(value_error)?;
-    file.save(&out).map_err(value_error)?;
-    serde_json::to_string(&file).map_err(value_error)
+    written(file, &out)
 }
 
 /// Sets the thresholds of a fitted probe anew, on rollouts that it was not made from, and writes the probe file `out`. `limits` is the
@@ -100,34 +98,42 @@ pub fn calibrate_probe(
     let limits: GateLimits = table("limits", limits)?;
     limits.validate().map_err(value_error)?;
     let file = interruptible(py, move || -> Result<ProbeFile, String> {
-        let (mut file, mut record, chunk_steps) =
-            ProbeFile::load_foreign(&probe).map_err(|error| error.to_string())?;
-        let grid = StepGrid { horizon_steps: record.horizon_steps, chunk_steps };
-        let all = read(&rollouts, grid, Some(&record.tasks())).map_err(|error| error.to_string())?.rollouts;
-        let sha256 = unseen(&probe, &record, &rollouts, &all)?;
+        let (mut file, mut record, grid, all) = fitted_and_unseen(&probe, &rollouts)?;
         file.settings.alpha = alpha.unwrap_or(file.settings.alpha);
         file.settings.validate().map_err(|(field, reason)| format!("{field}: {reason}"))?;
         file.calibration = calibrate(&file.probe, &all, &limits, &file.settings)
             .map_err(|error| format!("{}: {error}", rollouts.display()))?;
         file.calibrated_on = Data::of(&all);
-        record.files_sha256.push(sha256);
+        record.files_sha256.push(file.calibrated_on.sha256.clone());
         record.guard_fraction = limits.guard_fraction;
-        Ok(file.of_foreign(record, chunk_steps))
+        Ok(file.of_foreign(record, grid.chunk_steps))
     })?;
+    written(file, &out)
+}
+
+/// Writes a probe file; returns its text.
+fn written(file: Result<ProbeFile, String>, out: &Path) -> PyResult<String> {
     let file = file.map_err(value_error)?;
-    file.save(&out).map_err(value_error)?;
+    file.save(out).map_err(value_error)?;
     serde_json::to_string(&file).map_err(value_error)
 }
 
-/// Returns the digest of rollouts; refuses those that a probe was made from.
-fn unseen(probe: &Path, record: &ForeignRecord, path: &Path, rollouts: &[Rollout]) -> Result<String, String> {
-    let sha256 = Data::of(rollouts).sha256;
-    if record.files_sha256.contains(&sha256) {
-        let message = "found the rollouts that";
-        let made = format!("{} was made from; valid are others", probe.display());
-        return Err(format!("{}: {message} {made}", path.display()));
+/// Reads a probe file and rollouts of the tasks that it knows; refuses rollouts that the probe was made from.
+fn fitted_and_unseen(
+    probe: &Path,
+    rollouts: &Path,
+) -> Result<(ProbeFile, ForeignRecord, StepGrid, Vec<Rollout>), String> {
+    let (file, record, chunk_steps) = ProbeFile::load_foreign(probe).map_err(|error| error.to_string())?;
+    let grid = StepGrid { horizon_steps: record.horizon_steps, chunk_steps };
+    let all = read(rollouts, grid, Some(&record.tasks())).map_err(|error| error.to_string())?.rollouts;
+    if record.files_sha256.contains(&Data::of(&all).sha256) {
+        return Err(format!(
+            "{}: found the rollouts that {} was made from; valid are others",
+            rollouts.display(),
+            probe.display()
+        ));
     }
-    Ok(sha256)
+    Ok((file, record, grid, all))
 }
 
 /// Columns of one table, and the horizon.
@@ -138,11 +144,7 @@ type Scores = (Vec<usize>, Vec<usize>, Vec<u32>, Vec<f64>, Vec<bool>, Vec<usize>
 #[pyfunction]
 pub fn scores(py: Python<'_>, probe: PathBuf, rollouts: PathBuf) -> PyResult<Scores> {
     let found = interruptible(py, move || -> Result<_, String> {
-        let (file, record, chunk_steps) =
-            ProbeFile::load_foreign(&probe).map_err(|error| error.to_string())?;
-        let grid = StepGrid { horizon_steps: record.horizon_steps, chunk_steps };
-        let all = read(&rollouts, grid, Some(&record.tasks())).map_err(|error| error.to_string())?.rollouts;
-        unseen(&probe, &record, &rollouts, &all)?;
+        let (file, _, grid, all) = fitted_and_unseen(&probe, &rollouts)?;
         let mut columns: Scores =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), grid.horizon_steps);
         for (number, rollout) in all.iter().enumerate() {

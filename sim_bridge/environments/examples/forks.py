@@ -1,4 +1,4 @@
-"""Vectorised LIBERO with forks: a search that tries sixteen continuations of one episode, keeps the best, and goes on from there.
+"""Searches for actions in LIBERO: forks an episode into sixteen environments, keeps the best branch, and forks that one again.
 
     python forks.py
 

@@ -1,28 +1,15 @@
 """The guard: a fitted probe and a gate, asked at each chunk boundary."""
 
-import json
 from os import PathLike, fspath
 
 import numpy as np
 
+from ._checks import counted, encoded
 from ._native import Decision
 from ._native import Guard as _Guard
-from ._checks import counted, encoded
-from .probe import merged
+from .probe import merged, own_steps
 
 __all__ = ["Decision", "Guard"]
-
-
-def _own(path: str) -> dict:
-    """Returns the control steps of an episode and of a chunk that a probe file names; nothing for what is no probe file, which the native
-    library says."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
-        found = {"horizon_steps": content["foreign"]["horizon_steps"], "chunk_steps": content["chunk_steps"]}
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, int)}
 
 
 class Guard:
@@ -41,8 +28,8 @@ class Guard:
         ValueError for a file that is no probe, for a setting that is unknown or not valid, and for another horizon or chunk than the
         probe's.
         """
-        given = dict({} if limits is None else limits)
-        for name, own in _own(fspath(path)).items():
+        given = dict(limits or {})
+        for name, own in own_steps(path).items():
             if given.setdefault(name, own) != own:
                 raise ValueError(f"limits.{name}: found {given[name]}; valid is {own}, for which {fspath(path)} was fitted")
         rule = {"kind": "conformal"} if rule is None else rule
@@ -56,8 +43,8 @@ class Guard:
         """Decides who drives the chunk that begins at control step `step`.
 
         `activation` is the weak policy's activation of its newest inference, `[width]` or `[tokens, width]`, which is averaged over
-        tokens in float64. Call it once for each boundary, in order; a step is a multiple of `chunk_steps` within the horizon. `disagreement` is the distance between both policies' chunks, for
-        the rule that reads it. Where `decision.driver` is "strong", the weak policy's chunk is not executed.
+        tokens in float64. Call it once for each boundary, in order; a step is a multiple of `chunk_steps` within the horizon.
+        `disagreement` is the distance between both policies' chunks, for the rule that reads it. Where `decision.driver` is "strong", the weak policy's chunk is not executed.
         """
         values = np.asarray(activation)
         if values.ndim == 2 and values.dtype.kind in "fiu" and len(values):

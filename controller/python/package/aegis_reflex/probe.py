@@ -25,6 +25,18 @@ def merged(table: str, changes: Mapping | None) -> dict:
     return {**defaults()[table], **(changes or {})}
 
 
+def own_steps(path: str | PathLike) -> dict:
+    """Returns the control steps of an episode and of a chunk, `horizon_steps` and `chunk_steps`, that a probe file names. Returns nothing
+    for a file without them, or that cannot be read: the native library, which reads it next, says what is wrong."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        found = {"horizon_steps": content["foreign"]["horizon_steps"], "chunk_steps": content["chunk_steps"]}
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return {name: value for name, value in found.items() if isinstance(value, int)}
+
+
 def fit_probe(
     rollouts: str | PathLike | Mapping[str, np.ndarray],
     out: str | PathLike,
@@ -42,8 +54,8 @@ def fit_probe(
     `rollouts` is a file of docs/reference/rollouts.md, or its columns as arrays: `task`, `episode` and `step` of `[rows]`, `success` of
     `[rows]`, `activation` of `[rows, width]`, and optionally `start`, one row for each inference. `horizon_steps` is the largest number
     of control steps of an episode, `chunk_steps` that from one inference to the next. `head` is linear, mlp or recurrent; `fit` and
-    `limits` change other fields of a plan's tables `[fit]` and `[gate]`. A file `out` is replaced, and missing folders are made. Returns the content
-    of the probe file.
+    `limits` change other fields of a plan's tables `[fit]` and `[gate]`. A file `out` is replaced, and missing folders are made. Returns the
+    content of the probe file.
     """
     for name, table, twice in (("limits", limits, ("horizon_steps", "chunk_steps")), ("fit", fit, ("head",))):
         if found := [field for field in twice if field in (table or {})]:
@@ -71,13 +83,11 @@ def calibrate(
     `alpha` is the share of episodes that succeed and yet fire, by default the probe's. `rollouts` and `limits` are as `fit_probe` takes
     them. Returns the content of the probe file.
     """
-    with open(probe, encoding="utf-8") as file:
-        text = file.read()
-    own = json.loads(text) if text.startswith("{") else {}
-    steps = {"chunk_steps": own.get("chunk_steps") or 1, "horizon_steps": (own.get("foreign") or {}).get("horizon_steps", 1)}
-    for name in (name for name in steps if name in (limits or {})):
-        raise ValueError(f"limits: found {name}; valid is none, as it is the probe's")
-    gate = encoded("limits", merged("gate", steps | dict(limits or {})))
+    limits = dict(limits or {})
+    for name in ("horizon_steps", "chunk_steps"):
+        if name in limits:
+            raise ValueError(f"limits: found {name}; valid is none: the probe file states it")
+    gate = encoded("limits", merged("gate", own_steps(probe) | limits))
     with tempfile.TemporaryDirectory() as folder:
         return json.loads(_native.calibrate_probe(fspath(probe), _file(rollouts, Path(folder)), fspath(out), gate, alpha))
 

@@ -46,7 +46,7 @@ class Bootstrap:
 
     def _settings(self) -> tuple:
         return (
-            counted("bootstrap.replicates", self.replicates, 100, 1_000_000),
+            counted("bootstrap.replicates", self.replicates, 0, 2**64 - 1),
             counted("bootstrap.seed", self.seed, 0, 2**64 - 1),
             self.confidence,
             self.method,

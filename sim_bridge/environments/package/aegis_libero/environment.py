@@ -42,9 +42,10 @@ def _loaded(folder: str, sample_seed: int | None) -> Scenes:
     return Scenes(folder, sample_seed)
 
 
-def load_scenes(suite: str, folder: str, sample_seed: int | None, drawn: bool) -> Scenes:
-    """Loads a suite. Environments of one process share what they load and compile; of suites that are not drawn, the eight newest are
-    kept for environments to come."""
+def load_scenes(suite: str, scenes: str | os.PathLike | None, sample_seed: int | None, drawn: bool) -> Scenes:
+    """Loads a suite from a folder, by default that of `scenes_folder`. Environments of one process share what they load and compile; of
+    suites that are not drawn, the eight newest are kept for the next environments."""
+    folder = os.fspath(scenes or scenes_folder(suite))
     try:
         if not drawn:
             found = _loaded(folder, sample_seed)
@@ -56,6 +57,11 @@ def load_scenes(suite: str, folder: str, sample_seed: int | None, drawn: bool) -
     if found.name != suite:
         raise ValueError(f"suite: found {suite!r}, but {folder} is {found.name}; valid is {found.name!r}, or another folder")
     return found
+
+
+def steps_of(suite: str, horizon: int | None) -> int:
+    """Returns the control steps of an episode: those asked for, else upstream's for the suite, else the most that a suite has."""
+    return SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
 
 
 def checked_state(scenes: Scenes, task: int, state, sampled: bool) -> int:
@@ -113,8 +119,8 @@ class LiberoEnv(gymnasium.Env):
     step; upstream's are two physics steps (4 ms) older. The reward is 1 when the goal is met, which ends the episode, else 0; after
     `horizon` control steps the episode is truncated. `reset(seed=N)` begins initial state N modulo their number, always the same;
     `reset(options={"initial_state": N})` any one, and `reset()` one at random; `options={"task": N}` changes to another task with equal
-    observation spaces. Then the arm stands still for `settle_steps` control steps, as upstream's evaluations let objects fall. With `sample_seed`, initial states past the recorded ones are sampled as upstream
-    places the objects.
+    observation spaces. Then the arm stands still for `settle_steps` control steps, as upstream's evaluations let objects fall. With
+    `sample_seed`, initial states past the recorded ones are sampled as upstream places the objects.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": CONTROL_HZ}
@@ -138,8 +144,8 @@ class LiberoEnv(gymnasium.Env):
         check_settings(cameras, size, names, horizon, settle_steps, sample_seed)
         self.render_mode, self.suite = render_mode, suite
         shown = cameras or (CAMERAS[:1] if render_mode else ())
-        self.scenes = load_scenes(suite, os.fspath(scenes or scenes_folder(suite)), sample_seed, bool(shown))
-        self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
+        self.scenes = load_scenes(suite, scenes, sample_seed, bool(shown))
+        self.horizon = steps_of(suite, horizon)
         self._sampled = sample_seed is not None
         self._max_episode_steps = self.horizon  # As LeRobot asks for it.
         self._settle_steps = settle_steps

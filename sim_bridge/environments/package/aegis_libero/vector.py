@@ -13,13 +13,12 @@ from ._native import Plants
 from .environment import (
     ACTION,
     STANDING,
-    SUITES,
     EpisodeSnapshot,
     Layout,
     checked_state,
     load_scenes,
     plant_of,
-    scenes_folder,
+    steps_of,
 )
 
 __all__ = ["LiberoVectorEnv"]
@@ -59,11 +58,11 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         threads = counted("threads", (os.cpu_count() or 1) if threads is None else threads, 1, 1024)
         check_settings(cameras, size, names, horizon, settle_steps, sample_seed)
         self.num_envs, self.suite, self.render_mode = num_envs, suite, None
-        self.scenes = load_scenes(suite, os.fspath(scenes or scenes_folder(suite)), sample_seed, bool(cameras))
+        self.scenes = load_scenes(suite, scenes, sample_seed, bool(cameras))
         self.task = task = counted("task", task, 0, self.scenes.task_count - 1)
         self._sampled = sample_seed is not None
         self.instruction, self.initial_states = self.scenes.instruction(task), self.scenes.initial_states(task)
-        self.horizon = SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
+        self.horizon = steps_of(suite, horizon)
         self._settle_steps = settle_steps
         self._layout = Layout(self.scenes, task, cameras, size, names)
         self.single_observation_space = self._layout.observation_space
@@ -75,7 +74,8 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         self._steps, self._ended = np.zeros(num_envs, dtype=np.int64), None
 
     def reset(self, *, seed: int | list | None = None, options: dict | None = None):
-        options, one = known(options, ("initial_state",)), isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
+        options = known(options, ("initial_state",))
+        one = isinstance(seed, (int, np.integer)) and not isinstance(seed, bool)
         super().reset(seed=int(seed) if one else None)
         self._open()
         states = options.get("initial_state")
@@ -122,7 +122,7 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
 
     def restore(self, snapshots: EpisodeSnapshot | Sequence[EpisodeSnapshot]) -> dict:
         """Goes on with kept episodes, bit for bit: every environment with the same one, or each with its own. Returns the observations.
-        Initial states after their ends go on as if they had begun here."""
+        `info["initial_state"]` and the initial states of later episodes stay as they were."""
         each = [snapshots] * self.num_envs if isinstance(snapshots, EpisodeSnapshot) else list(snapshots)
         if len(each) != self.num_envs:
             raise ValueError(f"snapshots: found {len(each)}; valid is one, or {self.num_envs}")

@@ -15,7 +15,7 @@ import numpy as np
 from vla_eval.benchmarks.libero.benchmark import LIBERO_ENV_RESOLUTION, MAX_STEP_MAPPING, LIBEROBenchmark
 
 from .environment import CAMERAS, LiberoEnv
-from .names import Reading, rotation, upstream
+from .names import rotation
 
 __all__ = ["AegisLIBEROBenchmark"]
 
@@ -26,12 +26,11 @@ class _Environment(LiberoEnv):
     robots: list
 
     def _observed(self, vector: np.ndarray) -> dict:
-        features = {name: vector[place] for name, place in self._layout.places.items()}
-        pictures = {name: found[0] for name, found in self._plants.frames(0)}
+        position, quaternion = (vector[self._layout.places[name]] for name in ("eef_position", "eef_site_quaternion"))
         # What its states for policies of absolute actions are read from.
-        pose = {"ee_pos": features["eef_position"], "ee_ori_mat": rotation(features["eef_site_quaternion"])}
+        pose = {"ee_pos": position, "ee_ori_mat": rotation(quaternion)}
         self.robots = [SimpleNamespace(controller=SimpleNamespace(**pose))]
-        return upstream(Reading(features, self._plants.finger_velocities()[0], pictures, self.task, 1))
+        return super()._observed(vector)
 
     def step(self, action: list) -> tuple:
         observation, reward, success, _, info = super().step(action)
@@ -61,6 +60,7 @@ class AegisLIBEROBenchmark(LIBEROBenchmark):
                 number,
                 cameras=CAMERAS if self.send_wrist_image else CAMERAS[:1],
                 size=LIBERO_ENV_RESOLUTION,
+                names="upstream",
                 settle_steps=self.num_steps_wait,
                 horizon=self._max_steps or max(MAX_STEP_MAPPING.values()),
             )

@@ -16,8 +16,8 @@ use crate::error::backend;
 /// Capacity for geoms in a picture beyond the model's own; upstream has at least as much.
 const SPARE_GEOMS: u32 = 1000;
 
-/// Least number of scenes that stay loaded in OpenGL, each with some hundred megabytes: that of scenes at which plants that change their
-/// tasks draw by turns.
+/// Number of scenes that stay loaded in OpenGL where fewer plants draw, some hundred megabytes each: a plant that returns to one of its
+/// last tasks need not load its scene again.
 const KEPT: usize = 4;
 
 /// Source of one plant's pictures.

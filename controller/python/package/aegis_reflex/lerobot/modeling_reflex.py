@@ -28,22 +28,27 @@ class Inner(nn.Module):
         config = PreTrainedConfig.from_pretrained(path)
         config.device, config.pretrained_path = device, path
         length = getattr(config, "chunk_size", None) or getattr(config, "n_action_steps", n_action_steps)
-        for name, found, valid in (
-            ("n_obs_steps", config.n_obs_steps, config.n_obs_steps == 1 or "1: a chunk follows from one observation"),
-            ("chunk_size", length, length >= n_action_steps or f"{n_action_steps} or more, the reflex's n_action_steps"),
-            (
-                "temporal_ensemble_coeff",
-                getattr(config, "temporal_ensemble_coeff", None),
-                getattr(config, "temporal_ensemble_coeff", None) is None or "null: whole chunks are executed",
-            ),
+        ensemble = getattr(config, "temporal_ensemble_coeff", None)
+        for name, found, is_valid, valid in (
+            ("n_obs_steps", config.n_obs_steps, config.n_obs_steps == 1, "1: a chunk follows from one observation"),
+            ("chunk_size", length, length >= n_action_steps, f"{n_action_steps} or more, the reflex's n_action_steps"),
+            ("temporal_ensemble_coeff", ensemble, ensemble is None, "null: whole chunks are executed"),
         ):
-            if valid is not True:
+            if not is_valid:
                 raise ValueError(f"{path}/config.json: {name}: found {found}; valid is {valid}")
         self.path, self.n_action_steps = path, n_action_steps
         self.policy = get_policy_class(config.type).from_pretrained(path, config=config)
         self._before, self._after = make_pre_post_processors(
             config, pretrained_path=str(path), preprocessor_overrides={"device_processor": {"device": device}}
         )
+
+    def module(self, layer: str) -> nn.Module:
+        """Returns a module of the policy by its name in `named_modules()`."""
+        modules = dict(self.policy.named_modules())
+        if layer not in modules or not layer:
+            some = ", ".join([name for name in modules if name.count(".") <= 2 and name][:12])
+            raise ValueError(f"layer: found {layer!r}; valid is a module of the weak policy, such as {some}")
+        return modules[layer]
 
     @torch.no_grad()
     def chunk(self, observation: dict) -> list[Tensor]:
@@ -78,11 +83,7 @@ class ReflexPolicy(PreTrainedPolicy):
         self.folder = Path(config.pretrained_path or ".")
         self.weak = Inner(self._path("weak"), config.device, config.n_action_steps)
         self.strong = Inner(self._path("strong"), config.device, config.n_action_steps)
-        modules = dict(self.weak.policy.named_modules())
-        if config.layer not in modules or not config.layer:
-            some = ", ".join([name for name in modules if name.count(".") <= 2 and name][:12])
-            raise ValueError(f"layer: found {config.layer!r}; valid is a module of the weak policy, such as {some}")
-        self._recorder = ActivationRecorder(modules[config.layer]).__enter__()
+        self._recorder = ActivationRecorder(self.weak.module(config.layer)).__enter__()
         self._limits = {**config.limits, "chunk_steps": config.n_action_steps}
         self._guard()
         self.reset()

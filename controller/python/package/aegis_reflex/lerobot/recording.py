@@ -32,11 +32,8 @@ def record_episodes(
 
     processed = LiberoProcessorStep().observation
     inner = Inner(Path(weak), device, n_action_steps)
-    modules = dict(inner.policy.named_modules())
-    if layer not in modules or not layer:
-        raise ValueError(f"layer: found {layer!r}; valid is a module of the policy, such as {', '.join(list(modules)[1:9])}")
     seeds = list(seeds)
-    with ActivationRecorder(modules[layer]) as recorder:
+    with ActivationRecorder(inner.module(layer)) as recorder:
         for number, environment in enumerate(environments):
             task = getattr(environment, "task_description", "")
             for seed in seeds:
