@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bridge;
+mod cameras;
 mod common;
 mod contract;
 mod demonstrations;

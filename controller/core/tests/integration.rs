@@ -1,6 +1,7 @@
 //! All integration tests of the core, in one program.
 
 mod calibrate;
+mod cameras;
 mod control;
 mod control_properties;
 mod gate;

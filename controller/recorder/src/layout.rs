@@ -56,9 +56,19 @@ pub fn send_episode(stream: &RecordingStream, episode: &Episode, twin: bool) -> 
     })
 }
 
+/// Returns the entity of a camera's pictures in the recording of a run.
+pub fn camera(name: &str) -> String {
+    format!("camera/{name}")
+}
+
 /// Adds the layout of a controller's run to the recording and makes it the active one. `scene` says whether the plant is
-/// shown in 3D.
-pub fn send_run(stream: &RecordingStream, rate_hz: f64, scene: bool) -> Result<(), RecorderError> {
+/// shown in 3D; `cameras` are those whose pictures are shown.
+pub fn send_run(
+    stream: &RecordingStream,
+    rate_hz: f64,
+    scene: bool,
+    cameras: &[&str],
+) -> Result<(), RecorderError> {
     send(stream, "run layout", |layout| {
         let who = layout.view("StateTimeline", "Mode", &["/who/**".into()], &[])?;
         let score = layout.score()?;
@@ -71,6 +81,14 @@ pub fn send_run(stream: &RecordingStream, rate_hz: f64, scene: bool) -> Result<(
         let mut right = vec![(about, 1.0), (events, 2.0)];
         if scene {
             right.insert(0, (layout.scene("Plant", &[format!("/{}/**", run_scene::WORLD)])?, 3.0));
+        }
+        let pictures = cameras.iter().map(|name| {
+            let contents = [format!("/{}", camera(name))];
+            Ok((layout.view("2D", name, &contents, &[])?, 1.0))
+        });
+        let pictures = pictures.collect::<Result<Vec<_>, RecorderError>>()?;
+        if !pictures.is_empty() {
+            right.insert(0, (layout.container(ContainerKind::Horizontal, &pictures)?, 2.0));
         }
         let right = layout.container(ContainerKind::Vertical, &right)?;
         let root = layout.container(ContainerKind::Horizontal, &[(left, 3.0), (right, 2.0)])?;

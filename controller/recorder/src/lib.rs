@@ -10,10 +10,12 @@
 //! ```
 
 pub mod black_box;
+pub mod entry_log;
 mod episode;
 mod frames;
 mod layout;
 mod mesh;
+pub mod pictures;
 mod rerun;
 pub mod run_log;
 mod run_scene;

@@ -5,8 +5,8 @@ pub use re_sdk::external::re_log_types::BlueprintActivationCommand;
 pub use re_sdk::log::ChunkBatcherConfig;
 pub use re_sdk::{AsComponents, EntityPath, RecordingStream, RecordingStreamBuilder, RecordingStreamError};
 pub use re_sdk_types::archetypes::{
-    Clear, Image, LineStrips3D, Mesh3D, Points3D, Scalars, SeriesLines, StateChange, StateConfiguration,
-    TextDocument, TextLog, Transform3D, ViewCoordinates,
+    Clear, EncodedImage, Image, LineStrips3D, Mesh3D, Points3D, Scalars, SeriesLines, StateChange,
+    StateConfiguration, TextDocument, TextLog, Transform3D, ViewCoordinates,
 };
 pub use re_sdk_types::components::{Color, Radius, TextLogLevel};
 pub use re_sdk_types::datatypes::{Quaternion, Rgba32};

@@ -308,6 +308,7 @@ mod tests {
                 start_within: f64::INFINITY,
                 follow_within: f64::INFINITY,
                 channels: vec![channel],
+                cameras: Vec::new(),
             },
             limits: GateLimits {
                 return_chunks: 1,

@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use crate::rerun::components::InterpolationMode;
-use crate::rerun::{Color, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange};
+use crate::rerun::{
+    Color, EncodedImage, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange,
+};
 use crate::rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
 use aegis_core::control::{Diagnostics, Mode, TickRecord};
 
+use crate::pictures::{PictureReader, RecordedPicture};
 use crate::run_log::{RunHeader, RunReader};
 use crate::run_scene::{RunScene, SceneResolver};
 use crate::signals::{SCORE, THRESHOLDS, style};
@@ -63,7 +66,9 @@ impl RunView {
         has_sights: bool,
         stage: Box<dyn SceneResolver>,
     ) -> Result<Self, RecorderError> {
-        layout::send_run(&stream, header.recipe.settings.rate_hz, has_sights)?;
+        let settings = &header.recipe.settings;
+        let cameras: Vec<&str> = settings.cameras.iter().map(|camera| &*camera.name).collect();
+        layout::send_run(&stream, settings.rate_hz, has_sights, &cameras)?;
         let scene = RunScene::new(&stream, stage)?;
         stream.log_static("about", &TextDocument::from_markdown(page(header)))?;
         for series in [SCORE].into_iter().chain(THRESHOLDS) {
@@ -131,6 +136,16 @@ impl RunView {
         self.scene.take(&self.stream, sight, Color::from_rgb(red, green, blue))
     }
 
+    /// Draws a picture that a policy read.
+    ///
+    /// # Errors
+    /// What Rerun reports.
+    pub fn picture(&mut self, picture: RecordedPicture) -> Result<(), RecorderError> {
+        self.at(Duration::from_nanos(picture.now_ns), picture.step);
+        let image = EncodedImage::new(picture.png).with_media_type("image/png");
+        Ok(self.stream.log(layout::camera(&picture.camera), &image)?)
+    }
+
     fn at(&self, now: Duration, step: u32) {
         self.stream.set_duration_secs("run_time", now.as_secs_f64());
         self.stream.set_time_sequence("period", self.number);
@@ -183,14 +198,14 @@ impl RunView {
     }
 }
 
-/// Draws a recorded run. `sights` are the snapshots of its plant, and `stage` finds the plant's scenes. Returns the number
-/// of control periods in the record.
+/// Draws a recorded run. `sights` are the snapshots of its plant, `pictures` what its policies read, and `stage` finds the plant's
+/// scenes. Returns the number of control periods in the record.
 ///
 /// # Errors
 /// What the record, Rerun or the file system reports.
 pub fn draw(
     mut reader: RunReader,
-    sights: Option<SnapshotReader>,
+    (sights, pictures): (Option<SnapshotReader>, Option<PictureReader>),
     stage: Box<dyn SceneResolver>,
     sink: Sink,
 ) -> Result<u64, RecorderError> {
@@ -200,6 +215,7 @@ pub fn draw(
     sink.draw(&name(&header), |stream| {
         let mut view = RunView::new(stream.clone(), &header, sights.is_some(), stage)?;
         let mut sights = sights.into_iter().flatten().peekable();
+        let mut pictures = pictures.into_iter().flatten().peekable();
         while let Some(bytes) = reader.next_period().map_err(|error| wrong(periods, error.to_string()))? {
             let period: TickRecord<'_> =
                 rmp_serde::from_slice(&bytes).map_err(|error| wrong(periods, error.to_string()))?;
@@ -209,6 +225,11 @@ pub fn draw(
             while let Some(sight) = sights.next_if(|sight| sight.now_ns < now) {
                 if !begins {
                     view.see(&sight)?;
+                }
+            }
+            while let Some(picture) = pictures.next_if(|picture| picture.now_ns < now) {
+                if !begins {
+                    view.picture(picture)?;
                 }
             }
             view.take(&period)?;

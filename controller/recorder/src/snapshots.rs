@@ -1,21 +1,12 @@
 //! Snapshots of a plant during a run, a few each second, on disk beside the run's own record. They serve pictures only: no
 //! decision depends on them, and any of them may be missing.
 
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter};
-use std::path::{Path, PathBuf};
-
 use aegis_core::Pose;
 use serde::{Deserialize, Serialize};
 
-use crate::frames::{Frame, FrameReader, FrameWriter, Layout, MAGIC_BYTES};
-use crate::run_log::{self, RunLogError};
+use crate::entry_log::{Entry, EntryLog, EntryReader};
+use crate::frames::{Layout, MAGIC_BYTES};
 
-/// First bytes of the file; the last one is the version of the format.
-const MAGIC: [u8; MAGIC_BYTES] = *b"AEGSSEE3";
-/// Readable formats, the newest first. Version 1 has no checksums; only version 3 has an end mark.
-const FORMATS: [([u8; MAGIC_BYTES], Layout); 3] =
-    [(MAGIC, Layout::Chained), (*b"AEGSSEE2", Layout::Checked), (*b"AEGSSEE1", Layout::Plain)];
 /// Name of the file in a run's folder.
 pub const SNAPSHOT_FILE: &str = "sights.aegis";
 
@@ -41,101 +32,22 @@ pub struct PlantSnapshot {
     pub state: Vec<f64>,
 }
 
+impl Entry for PlantSnapshot {
+    // Version 1 has no checksums; only version 3 has an end mark.
+    const FORMATS: &'static [([u8; MAGIC_BYTES], Layout)] =
+        &[(*b"AEGSSEE3", Layout::Chained), (*b"AEGSSEE2", Layout::Checked), (*b"AEGSSEE1", Layout::Plain)];
+    const NAME: &'static str = "snapshot";
+}
+
 /// Writer of snapshots.
-#[derive(Debug)]
-pub struct SnapshotLog {
-    path: PathBuf,
-    frames: FrameWriter<BufWriter<File>>,
-}
-
-impl SnapshotLog {
-    /// Makes a new file. An existing file is never overwritten.
-    ///
-    /// # Errors
-    /// [`RunLogError::Write`].
-    pub fn create(path: &Path) -> Result<Self, RunLogError> {
-        let failed = |source| RunLogError::Write { path: path.into(), source };
-        let file = BufWriter::new(File::create_new(path).map_err(failed)?);
-        let frames = FrameWriter::begin(file, MAGIC).map_err(failed)?;
-        Ok(Self { path: path.into(), frames })
-    }
-
-    /// Appends a snapshot and flushes it to the operating system.
-    ///
-    /// # Errors
-    /// [`RunLogError::Write`], for example when the disk is full.
-    pub fn append(&mut self, sight: &PlantSnapshot) -> Result<(), RunLogError> {
-        let bytes = rmp_serde::to_vec(sight).map_err(io::Error::other);
-        let written = bytes.and_then(|bytes| self.frames.append(&bytes));
-        let written = written.and_then(|()| self.frames.flush());
-        written.map_err(|source| RunLogError::Write { path: self.path.clone(), source })
-    }
-
-    /// Writes the end mark.
-    ///
-    /// # Errors
-    /// [`RunLogError::Write`].
-    pub fn finish(self) -> Result<(), RunLogError> {
-        let Self { path, frames } = self;
-        frames.finish().map_err(|source| RunLogError::Write { path, source })
-    }
-}
-
-/// Reader of snapshots, in the order in which they were written, up to the end of the file or the first damaged one.
-pub struct SnapshotReader {
-    frames: FrameReader<BufReader<File>>,
-}
-
-impl SnapshotReader {
-    /// Opens a file.
-    ///
-    /// # Errors
-    /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file that is not a file of snapshots.
-    pub fn open(path: &Path) -> Result<Self, RunLogError> {
-        run_log::open(path, &FORMATS).map(|frames| Self { frames })
-    }
-
-    /// Reads the whole file. Returns the number of snapshots, and why the file is not complete where that can be known.
-    pub fn check(mut self) -> (u64, Option<String>) {
-        let mut looks = 0;
-        loop {
-            let at = self.frames.offset();
-            let fault = match self.frames.read() {
-                Ok(Frame::Whole(bytes)) => match rmp_serde::from_slice::<PlantSnapshot>(&bytes) {
-                    Ok(_) => {
-                        looks += 1;
-                        continue;
-                    }
-                    Err(error) => Some(format!("look {looks}, at byte {at}: {error}")),
-                },
-                Ok(Frame::Cut) => {
-                    Some(format!("it ends early, within look {looks}, which begins at byte {at}"))
-                }
-                Ok(Frame::None) if self.frames.layout() == Layout::Chained => {
-                    Some(format!("it ends early, at byte {at} and without an end mark"))
-                }
-                Ok(Frame::End | Frame::None) => None,
-                Err(error) => Some(error.to_string()),
-            };
-            return (looks, fault);
-        }
-    }
-}
-
-impl Iterator for SnapshotReader {
-    type Item = PlantSnapshot;
-
-    fn next(&mut self) -> Option<PlantSnapshot> {
-        match self.frames.read() {
-            Ok(Frame::Whole(bytes)) => rmp_serde::from_slice(&bytes).ok(),
-            Ok(Frame::Cut | Frame::End | Frame::None) | Err(_) => None,
-        }
-    }
-}
+pub type SnapshotLog = EntryLog<PlantSnapshot>;
+/// Reader of snapshots.
+pub type SnapshotReader = EntryReader<PlantSnapshot>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run_log::RunLogError;
 
     #[test]
     fn looks_come_back_as_far_as_the_file_goes() {
@@ -169,7 +81,7 @@ mod tests {
         std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
         assert_eq!(SnapshotReader::open(&path).unwrap().count(), 2);
         let (looks, fault) = checked();
-        assert!(looks == 2 && fault.unwrap().contains("within look 2"));
+        assert!(looks == 2 && fault.unwrap().contains("within snapshot 2"));
         *bytes.last_mut().unwrap() ^= 1;
         std::fs::write(&path, &bytes).unwrap();
         assert_eq!(SnapshotReader::open(&path).unwrap().count(), 2, "a look that is damaged is not shown");

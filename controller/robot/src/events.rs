@@ -168,6 +168,7 @@ mod tests {
             pose: None,
             pose_taken: None,
             measured: None,
+            cameras: None,
         };
         assert_eq!(reason(Diagnostics::WEAK_FAILED, &inputs), Some("deadline"));
         assert_eq!(reason(Diagnostics::STRONG_FAILED, &inputs), Some("no_answer"));
@@ -188,6 +189,7 @@ mod tests {
             pose: None,
             pose_taken: None,
             measured: None,
+            cameras: None,
         };
         let output = Output {
             mode: Mode::SafeStop,

@@ -23,11 +23,14 @@
 //! # }
 //! ```
 
+mod cameras;
 mod claim;
 mod episodes;
 pub mod events;
+mod frame_inbox;
 mod last_error;
 mod metrics;
+mod picture_recorder;
 mod plant_listener;
 pub mod record;
 mod rerun_stream;

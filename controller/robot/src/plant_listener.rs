@@ -6,13 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aegis_core::control::{
-    ClockOffset, Content, ContentFault, Exchange, Intake, LARGEST, ObservationStamp, Refusal,
+    CameraSettings, ClockOffset, Content, ContentFault, Exchange, Intake, LARGEST, ObservationStamp, Refusal,
 };
 use aegis_core::{Observation, Schema};
 use aegis_link::Heard;
 use aegis_link::wire::{Moved, OperatorCommand, Phase, Status};
-use aegis_runtime::{Clock, CommandMailbox, Health, ObservationSender, ObservationWriter, Snapshot};
+use aegis_runtime::{
+    CameraSender, Clock, CommandMailbox, Health, ObservationSender, ObservationWriter, Snapshot,
+};
 
+use crate::cameras::{Cameras, FrameArrival, PairedObservation};
+use crate::frame_inbox::FrameInbox;
 use crate::snapshot_recorder::SnapshotRecorder;
 
 /// State shared by the threads that receive messages.
@@ -34,6 +38,8 @@ pub struct PlantListener {
     /// Estimate of the plant's clock offset since the claim. Never locked while another lock is held.
     offset: Mutex<ClockOffset>,
     views: Mutex<ListenerState>,
+    /// Frames that wait for the thread that decodes them.
+    frames: FrameInbox,
     snapshot_recorder: Mutex<Option<SnapshotRecorder>>,
 }
 
@@ -53,18 +59,28 @@ struct ListenerState {
     /// The newest accepted observation of the episode, and when the plant took it, on the run's clock.
     newest: Option<(Duration, Arc<Observation>)>,
     sightings: ObservationSender,
-    views: [ObservationWriter; 2],
+    cameras: Cameras,
+    views: [View; 2],
+}
+
+/// What a policy's thread is handed.
+pub struct View {
+    /// Writer of observations for the policy's thread.
+    pub writer: ObservationWriter,
+    /// Whether the policy reads pictures, and so observations that are paired with frames.
+    pub reads_pictures: bool,
 }
 
 impl PlantListener {
-    /// Makes a listener that has heard nothing. Observation stamps and the measured pose go to `sightings`; observations go
-    /// to both policies' `views`.
-    pub fn new(
+    /// Makes a listener that has heard nothing. Observation stamps and the measured pose go to `sightings`, stamps of the frames
+    /// of these `cameras` to their sender; observations go to both policies' `views`.
+    pub(crate) fn new(
         clock: Clock,
         health: Arc<Health>,
         wishes: Arc<CommandMailbox>,
         sightings: ObservationSender,
-        views: [ObservationWriter; 2],
+        (cameras, sender): (Vec<CameraSettings>, CameraSender),
+        views: [View; 2],
         standing: Standing,
     ) -> Self {
         Self {
@@ -86,8 +102,10 @@ impl PlantListener {
                 schema: Arc::default(),
                 newest: None,
                 sightings,
+                cameras: Cameras::new(cameras.clone(), sender),
                 views,
             }),
+            frames: FrameInbox::new(cameras.into_iter().map(|camera| camera.name).collect()),
             snapshot_recorder: Mutex::new(None),
         }
     }
@@ -97,6 +115,7 @@ impl PlantListener {
         let received = self.clock.now();
         match heard {
             Heard::Moved(moved) => self.moved(*moved, received),
+            Heard::Frame(frame) => self.frames.put(*frame, received),
             Heard::Status(status) => self.status(&status, received),
             Heard::Operate(operate) => self.obey(operate.wish),
             Heard::Malformed(_) => {
@@ -149,6 +168,28 @@ impl PlantListener {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).newest.clone()
     }
 
+    /// Decodes the next camera frame and hands it on; waits for one at most `timeout`. Called on a thread of its own.
+    pub fn take_frame(&self, timeout: Duration) {
+        let Some(arrived) = self.frames.next(timeout) else { return };
+        if arrived.frame.session != self.session.load(Ordering::Acquire) {
+            return;
+        }
+        let arrival = FrameArrival::from(&arrived);
+        let decoded = arrived.frame.decoded();
+        let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = offset.taken(arrival.stamp_ns, arrival.received);
+        drop(offset);
+        let episode = self.episode.load(Ordering::Acquire);
+        let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        let paired = shown.cameras.take(&arrival, decoded, taken, episode);
+        shown.show_paired(episode, paired);
+    }
+
+    /// Returns which cameras have delivered no frame that a policy may read in this episode, in words; `None` where all have.
+    pub fn missing_frames(&self) -> Option<String> {
+        self.views.lock().unwrap_or_else(PoisonError::into_inner).cameras.missing()
+    }
+
     /// Returns why the previous observation was refused, in words; `None` where a policy may read it.
     pub fn refusal(&self) -> Option<String> {
         self.views.lock().unwrap_or_else(PoisonError::into_inner).refusal.clone()
@@ -185,6 +226,7 @@ impl PlantListener {
         let mut shown = self.views.lock().unwrap_or_else(PoisonError::into_inner);
         shown.intake.begin(episode);
         shown.schema = Arc::clone(&observation.schema);
+        shown.cameras.begin(&observation.schema);
         (shown.newest, shown.refusal) = (None, None);
         drop(shown);
         self.show((received, stamp_ns), episode, 0, false, observation);
@@ -274,9 +316,14 @@ impl PlantListener {
             Ok(()) => {
                 measured = (shown.standing)(&observation);
                 let observation = Arc::new(observation);
-                for view in &mut shown.views {
-                    view.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken });
+                for view in shown.views.iter_mut().filter(|view| !view.reads_pictures) {
+                    let observation = Arc::clone(&observation);
+                    view.writer.show(Snapshot { episode, sequence, observation, taken });
                 }
+                // What has no known time is paired with nothing.
+                let paired =
+                    known.and_then(|taken| shown.cameras.observe(episode, sequence, taken, &observation));
+                shown.show_paired(episode, paired);
                 shown.newest = Some((taken, observation));
                 shown.refusal = None;
             }
@@ -295,6 +342,14 @@ impl PlantListener {
 }
 
 impl ListenerState {
+    /// Hands an observation with its frames to the policies that read pictures.
+    fn show_paired(&mut self, episode: u64, paired: Option<PairedObservation>) {
+        let Some(PairedObservation { sequence, observation, taken }) = paired else { return };
+        for view in self.views.iter_mut().filter(|view| view.reads_pictures) {
+            view.writer.show(Snapshot { episode, sequence, observation: Arc::clone(&observation), taken });
+        }
+    }
+
     /// Keeps why an observation is refused, and warns of the first of several.
     fn refuse(&mut self, sequence: u32, reason: String) {
         let refusal = format!("observation {sequence} is refused: {reason}");

@@ -67,6 +67,8 @@ impl Recording {
         })?;
         let reserve = Arc::new(reserve);
         let (end, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let cameras = &header.recipe.settings.cameras;
+        let taken = RunSummary::new(cameras.iter().map(|camera| &*camera.name))?;
         let mut taker = RecordWorker {
             folder: folder.clone(),
             header,
@@ -75,7 +77,7 @@ impl Recording {
             black_box: BlackBox::new(most),
             mode: Mode::Idle,
             hand_over: HandOver::default(),
-            taken: RunSummary::new()?,
+            taken,
             looked: Instant::now(),
         };
         let thread = std::thread::Builder::new().name("record".into()).spawn({

@@ -4,6 +4,7 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use aegis_recorder::pictures::RecordedPicture;
 use aegis_recorder::run_log::RunHeader;
 use aegis_recorder::run_view::RunView;
 use aegis_recorder::snapshots::PlantSnapshot;
@@ -20,6 +21,7 @@ enum Item {
     /// A control period's bytes, as they are recorded.
     TickRecord(Vec<u8>),
     PlantSnapshot(Box<PlantSnapshot>),
+    Picture(Box<RecordedPicture>),
 }
 
 /// A Rerun viewer that shows a run.
@@ -51,6 +53,7 @@ impl RerunStream {
                         rmp_serde::from_slice(&bytes).map_or(Ok(()), |period| view.take(&period))
                     }
                     Item::PlantSnapshot(sight) => view.see(&sight),
+                    Item::Picture(picture) => view.picture(*picture),
                 }
             };
             if let Some(error) = items.into_iter().find_map(|item| show(item).err()) {
@@ -68,6 +71,11 @@ impl RerunStream {
     /// Queues a snapshot of the plant; drops it if the queue is full.
     pub fn see(&self, sight: PlantSnapshot) {
         self.send(|| Item::PlantSnapshot(Box::new(sight)));
+    }
+
+    /// Queues a picture that a policy read; drops it if the queue is full.
+    pub fn picture(&self, picture: RecordedPicture) {
+        self.send(|| Item::Picture(Box::new(picture)));
     }
 
     fn send(&self, item: impl FnOnce() -> Item) {

@@ -164,7 +164,6 @@ impl Robot {
                 let field = format!("control.channels: found {expected}");
                 return Err(wrong(format!("{field}; valid is the {found} of {}", card_path.display())));
             }
-            reads_no_camera(&card).map_err(|reason| wrong(format!("models: {reason}")))?;
             digests.insert(role.to_owned(), card.model_sha256());
             *horizon = card.chunk.steps();
             loaded.push(card);
@@ -184,8 +183,15 @@ impl Robot {
             failure(Exit::Input, format!("{}: cannot read: {error}", file.models.probe.display()))
         })?;
         digests.insert("probe".into(), digest);
+        checks::check_cameras(&file.control, &loaded).map_err(wrong)?;
         let readings = readings(&file).map_err(wrong)?;
         Ok(Self { path: path.to_owned(), digests, probe, recipe, file, cards: loaded, readings })
+    }
+
+    /// Returns of the weak and of the strong policy whether it reads camera pictures.
+    pub fn reads_pictures(&self) -> [bool; 2] {
+        let reads = |card: usize| self.cards.get(card).is_some_and(|card| card.images().next().is_some());
+        [reads(0), reads(1)]
     }
 
     /// Checks that both policies know every task that the robot file starts, on a plant with this schema.
@@ -315,14 +321,6 @@ fn probe(models: &Models) -> Result<ProbeFile, Failure> {
     let card = ModelCard::load(&models.weak).or_exit(Exit::Input)?;
     let spec = card.probed().or_exit(Exit::Input)?;
     ProbeFile::load(&models.probe, &card.model_sha256(), &spec.tensor, spec.width).or_exit(Exit::Input)
-}
-
-/// Refuses a policy that reads camera pictures: `aegis run` delivers no pictures to policies.
-fn reads_no_camera(card: &ModelCard) -> Result<(), String> {
-    let refused = |camera: &str| {
-        format!("{} reads camera {camera}; valid are policies that read no camera", card.path.display())
-    };
-    card.images().next().map_or(Ok(()), |image| Err(refused(&image.camera)))
 }
 
 #[cfg(test)]

@@ -108,6 +108,7 @@ pub struct Run<'a> {
     /// The commands that a dry run withheld; `None` where commands are sent.
     unsent: Option<Arc<Mutex<Unsent>>>,
     snapshots: Worker,
+    pictures: Option<Worker>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -158,6 +159,7 @@ impl<'a> Run<'a> {
             }
         })?;
         begin_log(&recording.folder)?;
+        let pictures = robot_session.save_pictures(&recording.folder, stream.clone())?;
         let (snapshot_recorder, snapshots) = snapshot_recorder::start(&recording.folder, stream)?;
         robot_session.listener.look(snapshot_recorder);
         robot_session.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
@@ -178,6 +180,7 @@ impl<'a> Run<'a> {
             newest_episode: 0,
             unsent,
             snapshots,
+            pictures,
             _metrics: server,
         })
     }
@@ -220,7 +223,7 @@ impl<'a> Run<'a> {
         let controller = self.robot_session.thread.end();
         let (folder, reserve) = (self.recording.folder.clone(), Arc::clone(&self.recording.reserve));
         let recorded = self.recording.end();
-        drop(self.snapshots);
+        drop((self.snapshots, self.pictures));
         let (mut lost, mut last, mut summary) = (Vec::new(), None, None);
         if let Some(recorded) = &recorded {
             let mut found = recorded.summary();

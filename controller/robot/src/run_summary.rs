@@ -107,6 +107,8 @@ pub struct RunSummary {
     late: Histogram<u64>,
     took: Histogram<u64>,
     age: Histogram<u64>,
+    /// Ages of the frames of each camera in the period in which they came, by its name.
+    frames: Vec<(String, Histogram<u64>)>,
     weak: Histogram<u64>,
     strong: Histogram<u64>,
     hand_over: Histogram<u64>,
@@ -124,9 +126,11 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
-    /// Makes an empty summary.
-    pub fn new() -> Result<Self, Failure> {
+    /// Makes an empty summary of a run with these cameras.
+    pub fn new<'a>(cameras: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
+        let frames = cameras.into_iter().map(|name| Ok((name.to_owned(), histogram()?)));
         Ok(Self {
+            frames: frames.collect::<Result<_, Failure>>()?,
             late: histogram()?,
             took: histogram()?,
             age: histogram()?,
@@ -153,6 +157,11 @@ impl RunSummary {
         let inputs = &period.inputs;
         if let Some(seen) = inputs.observation {
             record(&mut self.age, seen.age(inputs.now));
+        }
+        for stamp in inputs.cameras.iter().flat_map(|cameras| cameras.frames.iter()) {
+            if let Some((_, frames)) = self.frames.get_mut(stamp.camera as usize) {
+                record(frames, inputs.now.saturating_sub(stamp.taken.min(stamp.received)));
+            }
         }
         self.round_trip = inputs.plant.round_trip.or(self.round_trip);
         for (histogram, reply) in [(&mut self.weak, &inputs.weak), (&mut self.strong, &inputs.strong)] {
@@ -198,6 +207,7 @@ impl RunSummary {
     pub fn forget(&mut self) {
         let all = [&mut self.late, &mut self.took, &mut self.age, &mut self.weak, &mut self.strong];
         all.into_iter().for_each(Histogram::reset);
+        self.frames.iter_mut().for_each(|(_, frames)| frames.reset());
         self.hand_over.reset();
         self.missed.clear();
     }
@@ -210,7 +220,7 @@ impl RunSummary {
     /// Returns the summary as JSON.
     pub fn summary(&self) -> Value {
         let stop = |(mode, cause, path): &(Mode, Option<StopReason>, PathBuf)| json!({ "mode": mode, "cause": cause, "black_box": Path::file_name(path).map(|name| name.to_string_lossy()) });
-        json!({
+        let mut summary = json!({
             "periods": self.periods,
             "dropped_records": self.dropped,
             "alarm": self.alarm,
@@ -224,7 +234,12 @@ impl RunSummary {
             "weak_inference_us": microseconds(&self.weak),
             "strong_inference_us": microseconds(&self.strong),
             "hand_over_us": microseconds(&self.hand_over),
-        })
+        });
+        if !self.frames.is_empty() {
+            let frames = self.frames.iter().map(|(name, frames)| (name.clone(), microseconds(frames)));
+            summary["frame_age_us"] = frames.collect::<Map<_, _>>().into();
+        }
+        summary
     }
 }
 
@@ -238,7 +253,7 @@ mod tests {
 
     #[test]
     fn an_episode_that_a_stop_ended_is_listed_with_its_cause() {
-        let mut taken = RunSummary::new().unwrap();
+        let mut taken = RunSummary::new([]).unwrap();
         let stopped = |cause| EpisodeEnd::Stopped(Mode::SafeStop, cause);
         for end in
             [EpisodeEnd::Goal, EpisodeEnd::Horizon, stopped(Some(StopReason::PlantLost)), stopped(None)]

@@ -7,22 +7,27 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aegis_core::control::ControllerConfig;
-use aegis_core::{Observation, Policy, Schema, Start};
+use aegis_core::control::{CameraSettings, ControllerConfig};
+use aegis_core::{Driver, Observation, Policy, Schema, Start};
 use aegis_link::policy::Place;
 use aegis_link::{Claimant, CommandSender, FreeRunningPlant, RemotePolicy, Timeouts};
 use aegis_policies::OnnxRuntime;
 use aegis_runtime::{
     Clock, CommandMailbox, CommandReader, Control, ControlThread, Health, InferenceWorker, Inferencer,
-    LogReader, Pace, Ports, ProbedPolicy, RealTimeSettings, command_channel, log_channel, sightings, spawn,
+    LogReader, Pace, Ports, ProbedPolicy, RealTimeSettings, camera_ring, command_channel, log_channel,
+    sightings, spawn,
 };
 use hdrhistogram::Histogram;
 
+use crate::cameras::unannounced;
 use crate::last_error::{LastError, Reporting};
-use crate::plant_listener::{PlantListener, Standing};
+use crate::picture_recorder::{self, PictureSender, Pictured};
+use crate::plant_listener::{PlantListener, Standing, View};
+use crate::rerun_stream::RerunStream;
 use crate::robot::Robot;
 use crate::run_summary::histogram;
 use crate::served_policy::{SetupError, open_policy};
+use crate::worker::Worker;
 use aegis_failure::{Exit, Failure, OrExit, failure};
 
 /// Longest wait for both policies to warm up.
@@ -33,6 +38,8 @@ const POLL_READY: Duration = Duration::from_millis(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Longest wait, once both policies have warmed up, for an observation that is young enough to start on.
 const FIRST_OBSERVATION: Duration = Duration::from_secs(3);
+/// Longest wait for a first frame of each camera after a reset; a simulator loads its scene into OpenGL meanwhile.
+const FIRST_FRAMES: Duration = Duration::from_secs(30);
 /// Interval at which the estimate of the plant's clock is polled.
 const POLL_CLOCK: Duration = Duration::from_millis(5);
 
@@ -48,6 +55,12 @@ pub struct RobotSession {
     pub thread: ControlThread,
     /// Threads of the weak policy and of the strong policy.
     pub inference_workers: [InferenceWorker; 2],
+    /// Thread that decodes camera frames; `None` where no policy reads pictures.
+    _frames: Option<Worker>,
+    /// Way of the frames that policies read to the thread that saves them.
+    pictures: PictureSender,
+    /// Cameras whose pictures the policies read.
+    cameras: Vec<CameraSettings>,
     /// Times from an observation's arrival to the end of publishing a command that was decided with it, nanoseconds.
     pub published: Arc<Mutex<Histogram<u64>>>,
     /// Texts of the newest error of the weak policy and of the strong policy.
@@ -101,9 +114,12 @@ impl RobotSession {
         let probe = robot.probe.clone();
         let errors: [LastError; 2] = Default::default();
         let [weak_error, strong_error] = errors.clone();
+        let pictures = PictureSender::default();
+        let [weak_pictures, strong_pictures] = [pictures.clone(), pictures.clone()];
         let weak = move || {
             let watched = ProbedPolicy::new(weak()?, Some(probe));
-            Ok::<_, SetupError>(Box::new(Reporting::new(watched, weak_error)) as Box<dyn Inferencer>)
+            let pictured = Pictured::new(watched, Driver::Weak, weak_pictures);
+            Ok::<_, SetupError>(Box::new(Reporting::new(pictured, weak_error)) as Box<dyn Inferencer>)
         };
         let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
         let model = robot.digests.get("strong").cloned().unwrap_or_default();
@@ -116,20 +132,28 @@ impl RobotSession {
                 None => strong()?,
             };
             let watched = ProbedPolicy::new(policy, None);
-            Ok::<_, SetupError>(Box::new(Reporting::new(watched, strong_error)) as Box<dyn Inferencer>)
+            let pictured = Pictured::new(watched, Driver::Strong, strong_pictures);
+            Ok::<_, SetupError>(Box::new(Reporting::new(pictured, strong_error)) as Box<dyn Inferencer>)
         };
         let standing = robot.standing();
-        let (robot_session, records) =
-            Self::around(&robot.recipe, file.pace, file.real_time, standing, weak, strong)?;
-        Ok((Self { errors, told, ..robot_session }, records))
+        let (robot_session, records) = Self::around(
+            &robot.recipe,
+            file.pace,
+            file.real_time,
+            (standing, robot.reads_pictures()),
+            weak,
+            strong,
+        )?;
+        Ok((Self { errors, told, pictures, ..robot_session }, records))
     }
 
-    /// Makes a session around any two policies. `weak` and `strong` are called on the threads of their policies.
+    /// Makes a session around any two policies. `weak` and `strong` are called on the threads of their policies; `reads_pictures`
+    /// tells of each whether it reads observations with camera frames.
     pub fn around(
         recipe: &ControllerConfig,
         pace: Pace,
         real_time: RealTimeSettings,
-        standing: Standing,
+        (standing, reads_pictures): (Standing, [bool; 2]),
         weak: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
         strong: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
     ) -> Result<(Self, LogReader), Failure> {
@@ -143,6 +167,7 @@ impl RobotSession {
         let (strong_view, strong, strong_worker) =
             spawn("strong policy", strong_capacity, strong).or_exit(Exit::Input)?;
         let (sightings, sighted) = sightings(width);
+        let (camera_sender, camera_receiver) = camera_ring();
         let (command_writer, command_reader) = command_channel(width);
         let (log, records) = log_channel();
         let ports = Ports {
@@ -150,6 +175,7 @@ impl RobotSession {
             weak,
             strong,
             sighted,
+            cameras: camera_receiver,
             health: Arc::clone(&health),
             wishes: Arc::clone(&wishes),
             commands: command_writer,
@@ -158,14 +184,39 @@ impl RobotSession {
         let controller = recipe.controller().or_exit(Exit::Input)?;
         let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
         let thread = thread.or_exit(Exit::Failed)?;
-        let views = [weak_view, strong_view];
-        let listener = PlantListener::new(clock, health, Arc::clone(&wishes), sightings, views, standing);
+        let [weak_pictures, strong_pictures] = reads_pictures;
+        let views = [
+            View { writer: weak_view, reads_pictures: weak_pictures },
+            View { writer: strong_view, reads_pictures: strong_pictures },
+        ];
+        let cameras = recipe.settings.cameras.clone();
+        let from_cameras = (cameras.clone(), camera_sender);
+        let listener = Arc::new(PlantListener::new(
+            clock,
+            health,
+            Arc::clone(&wishes),
+            sightings,
+            from_cameras,
+            views,
+            standing,
+        ));
+        let decoding = Arc::clone(&listener);
+        let decode = move |end: &AtomicBool| {
+            while !end.load(Ordering::Acquire) {
+                decoding.take_frame(POLL_INTERVAL);
+            }
+        };
+        let frames = (!cameras.is_empty()).then(|| Worker::start("frames", decode)).transpose();
+        let frames = frames.or_exit(Exit::Failed)?;
         let robot_session = Self {
-            listener: Arc::new(listener),
+            listener,
             wishes,
             control: thread.control(),
             thread,
             inference_workers: [weak_worker, strong_worker],
+            _frames: frames,
+            pictures: PictureSender::default(),
+            cameras,
             commands: Some(command_reader),
             published: Arc::new(Mutex::new(histogram()?)),
             errors: Default::default(),
@@ -183,6 +234,17 @@ impl RobotSession {
         Arc::clone(self.unsent.get_or_insert_default())
     }
 
+    /// Starts to save the pictures that the policies read in a run's `folder`, and to show them in `stream`. Returns `None` where no
+    /// policy reads pictures.
+    pub(crate) fn save_pictures(
+        &self,
+        folder: &Path,
+        stream: Option<Arc<RerunStream>>,
+    ) -> Result<Option<Worker>, Failure> {
+        let start = || picture_recorder::start(folder, &self.pictures, self.clock, stream);
+        (!self.cameras.is_empty()).then(start).transpose()
+    }
+
     /// Claims a plant for `controller`, a name that is shown to people. The plant's messages go to this session's listener.
     /// Episodes of the claim are numbered from `after` + 1 on.
     pub fn claim(
@@ -195,7 +257,8 @@ impl RobotSession {
         let listener = Arc::clone(&self.listener);
         let hear = move |heard| listener.hear(heard);
         let (clock, end) = (self.clock.began(), Arc::clone(&self.told));
-        let claimant = Claimant { after, clock, end, ..Claimant::new(controller) };
+        let pictures = !self.cameras.is_empty();
+        let claimant = Claimant { after, clock, end, pictures, ..Claimant::new(controller) };
         FreeRunningPlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
     }
 
@@ -259,6 +322,14 @@ impl RobotSession {
             let what = "the plant announces something else than in the first episode";
             return Err(failure(Exit::Failed, format!("{what}: {conflict}")));
         }
+        if let Some((camera, offered)) = unannounced(&self.cameras, &observation.schema) {
+            let offered = if offered.is_empty() { "none".into() } else { offered.join(", ") };
+            let reason = format!(
+                "control.cameras: found {camera:?}; the plant announces {offered}: serve it with that camera (`aegis sim serve` \
+                 needs --pictures)"
+            );
+            return Err(failure(Exit::Input, reason));
+        }
         self.listener.begin(episode, plant.stamp_ns(), observation);
         let begin = Instant::now();
         while !self.inference_workers.iter().all(|thinker| thinker.is_ready(episode)) {
@@ -273,6 +344,15 @@ impl RobotSession {
                 let reason = format!(
                     "no observation that a policy may read came within {} s of the reset: {refusal}",
                     FIRST_OBSERVATION.as_secs()
+                );
+                return Err(failure(Exit::Failed, reason));
+            }
+            if begin.elapsed() > FIRST_FRAMES
+                && let Some(missing) = self.listener.missing_frames()
+            {
+                let wait = FIRST_FRAMES.as_secs();
+                let reason = format!(
+                    "expected a frame of each camera that a policy may read within {wait} s of the reset: {missing}"
                 );
                 return Err(failure(Exit::Failed, reason));
             }

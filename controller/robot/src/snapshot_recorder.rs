@@ -58,7 +58,7 @@ impl SnapshotRecorder {
             state,
         };
         if let Err(TrySendError::Full(_)) = self.sender.try_send(sight) {
-            tracing::debug!("a look at the plant found no room");
+            tracing::debug!("a snapshot is dropped: the queue is full");
         }
     }
 }
@@ -73,7 +73,7 @@ pub fn start(folder: &Path, shown: Option<Arc<RerunStream>>) -> Result<(Snapshot
             match looks.recv_timeout(POLL_INTERVAL) {
                 Ok(sight) => {
                     if let Some(Err(error)) = log.as_mut().map(|log| log.append(&sight)) {
-                        tracing::warn!("no more looks at the plant are kept: {error}");
+                        tracing::warn!("snapshots are no longer saved: {error}");
                         log = None;
                     }
                     if let Some(shown) = &shown {
@@ -85,7 +85,7 @@ pub fn start(folder: &Path, shown: Option<Arc<RerunStream>>) -> Result<(Snapshot
             }
         }
         if let Some(Err(error)) = log.map(SnapshotLog::finish) {
-            tracing::warn!("looks at the plant have no end mark: {error}");
+            tracing::warn!("the file of snapshots has no end mark: {error}");
         }
     });
     Ok((SnapshotRecorder { sender, last: None, has_state: false }, thread.or_exit(Exit::Failed)?))

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aegis_core::control::{Controller, Inputs, Mode, ObservationStamp, Output, TickRecord};
 
+use crate::cameras::CameraReceiver;
 use crate::clock::Clock;
 use crate::inference::PolicyClient;
 use crate::log::LogWriter;
@@ -98,6 +99,8 @@ pub struct Ports {
     pub strong: PolicyClient,
     /// Observation stamps.
     pub sighted: ObservationReceiver,
+    /// News of the cameras.
+    pub cameras: CameraReceiver,
     /// The plant's health.
     pub health: Arc<Health>,
     /// Operator commands.
@@ -319,6 +322,7 @@ impl ControlLoop {
             pose: wishes.start.map(|_| Cow::Borrowed(&self.pose[..])),
             pose_taken,
             measured: ports.sighted.measured().map(Cow::Borrowed),
+            cameras: ports.cameras.take(),
         };
         if let Some(ObservationStamp { episode, sequence, received, fault: None, .. }) = inputs.observation {
             let known = if episode == self.episode { &mut self.newest } else { &mut self.next };

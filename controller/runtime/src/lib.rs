@@ -12,6 +12,7 @@
 //! assert!(before <= after, "the clock is monotonic");
 //! ```
 
+mod cameras;
 mod clock;
 mod control;
 mod inference;
@@ -21,6 +22,7 @@ mod pace;
 mod plant;
 mod real_time;
 
+pub use cameras::{CameraReceiver, CameraSender, camera_ring};
 pub use clock::Clock;
 pub use control::{
     Command, CommandReader, CommandWriter, Control, ControlLoop, ControlThread, Ports, command_channel,

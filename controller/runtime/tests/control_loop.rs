@@ -71,6 +71,7 @@ fn recipe(patience: u32) -> ControllerConfig {
             start_within: f64::INFINITY,
             follow_within: f64::INFINITY,
             channels: vec![channel],
+            cameras: Vec::new(),
         },
         limits: GateLimits {
             return_chunks: 1,
@@ -121,6 +122,7 @@ impl Rig {
             weak,
             strong,
             sighted,
+            cameras: aegis_runtime::camera_ring().1,
             health,
             wishes: Arc::clone(&wishes),
             commands: writer,

@@ -1,6 +1,7 @@
 //! Cameras: which pictures a plant takes, and at which time point.
 //! `scene.rs` compiles the textured scene, `renderer.rs` draws it.
 
+mod painter;
 mod renderer;
 mod scene;
 
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use aegis_core::Feature;
 
+pub use painter::{Painter, PictureState};
 pub(crate) use renderer::Renderer;
 pub(crate) use scene::TexturedScene;
 

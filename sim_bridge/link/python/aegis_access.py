@@ -128,11 +128,11 @@ PARTIES = {
     "controller": (
         ("Ask", "request", "policy/**"),
         ("Publish", "pulse", "action"),
-        ("Receive", "status", "observation", "operator", "policy/**"),
+        ("Receive", "status", "observation", "camera", "operator", "policy/**"),
         ("Watch", "alive", "policy/**"),
     ),
-    "watcher": (("Receive", "status", "observation"), ("Watch", "alive")),
-    "operator": (("Publish", "operator"), ("Receive", "status", "observation"), ("Watch", "alive")),
+    "watcher": (("Receive", "status", "observation", "camera"), ("Watch", "alive")),
+    "operator": (("Publish", "operator"), ("Receive", "status", "observation", "camera"), ("Watch", "alive")),
     "policy": (("Answer", "policy/**"), ("Publish", "policy/**"), ("Live", "policy/**")),
 }
 

@@ -26,6 +26,7 @@ class Episode:
     sequence: int = 0
     stopped: bool = False  # Whether the plant has stopped by itself; actions are dropped until a reset.
     command: tuple | None = None  # (sequence, arrival, action) of a free-running controller.
+    frames: dict = field(default_factory=dict)  # Number of frames of each camera so far.
 
 
 @dataclass
@@ -134,6 +135,29 @@ class Host:
             self.refused += 1
             self._stop(episode)
             return None
+
+    def frames(self, begin: int) -> list[bytes]:
+        """Returns the camera frames to publish, encoded. `begin` is the `time.monotonic_ns()` at which the plant's clock was 0. A
+        camera that fails stops nothing here: the controller misses its frames."""
+        if self.period() is None:
+            return []
+        held = self.held
+
+        def made() -> list[bytes]:
+            frames = []
+            for frame in self.plant.new_frames():
+                fields = {**frame}
+                count = held.episode.frames.get(fields.get("camera"), 0) + 1
+                stamp_ns = max(0, fields.pop("taken_ns") - begin)
+                numbers = {"session": held.session, "episode": held.episode.reset["episode"], "sequence": count}
+                frames.append(message("new_frames", "CameraFrame", {**numbers, "stamp_ns": stamp_ns, **fields}))
+                held.episode.frames[fields["camera"]] = count
+            return frames
+
+        try:
+            return self._call(made, "new_frames")
+        except Refusal:
+            return []
 
     def period(self) -> int | None:
         """Returns the control period, nanoseconds, while a free-running episode runs, else None."""

@@ -202,6 +202,10 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
     actions = session.declare_subscriber(f"{root}/action", hear(inbox.action))
     observations = session.declare_publisher(f"{root}/observation", **quick)
     statuses = session.declare_publisher(f"{root}/status", **quick)
+    # Frames are large: they go after observations and commands.
+    pictures = session.declare_publisher(
+        f"{root}/camera", congestion_control=zenoh.CongestionControl.DROP, priority=zenoh.Priority.DATA_LOW
+    )
     stop = threading.Event()
     heart = threading.Thread(target=beat, args=(statuses, host, now, stop), name="aegis-heart", daemon=True)
     heart.start()
@@ -230,10 +234,12 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
             moved = host.tick(now())
             if moved is not None:
                 put(observations.put, moved)
+            for frame in host.frames(begin):
+                put(pictures.put, frame)
             tick = next_tick(tick, host.plant.period_ns, now())
     stop.set()
     heart.join()
-    for declared in (alive, requests, pulses, actions, observations, statuses):
+    for declared in (alive, requests, pulses, actions, observations, statuses, pictures):
         declared.undeclare()
 
 

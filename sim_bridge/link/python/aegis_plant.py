@@ -78,6 +78,16 @@ class Plant:
         """Returns the protocol's `pictures`."""
         return []
 
+    def new_frames(self) -> list:
+        """Returns the frames that the cameras have taken since the last call, for a free-running controller. Called after each
+        control period, and must not wait: a driver reads its cameras on threads of their own.
+
+        A frame is a map: `camera`, a name among `features`; `width` and `height`, pixels; `encoding`, `"rgb"` or `"jpeg"`;
+        `data`, the bytes, for rgb `[height, width, 3]` with row 0 at the top; and `taken_ns`, the `time.monotonic_ns()` at which the
+        camera took the picture, or earlier.
+        """
+        return []
+
     def stop(self) -> None:
         """Brings the plant to a standstill at once: the controller has fallen silent or has left, a call has failed, or the
         server ends. No `step` follows before the next `reset`. May be called again while the plant stands still.

@@ -16,6 +16,7 @@ SENTENCE = 4096
 MODES = ("lock_step", "free_running")
 WISHES = ("e_stop", "stop", "reset", "start")
 CODES = ("malformed", "version", "held", "session", "episode", "sequence", "mode", "stopped", "policy", "plant")
+ENCODINGS = ("rgb", "jpeg")
 PHASES = ("idle", "held", "running", "stopped")
 
 
@@ -236,6 +237,20 @@ SCHEMAS = {
             "features": listed(LABEL, FEATURES),
             "cameras": listed(mapped({"camera": text(128), "height": U32, "width": U32}), 8),
             "remembers": boolean,
+        },
+    ),
+    72: (
+        "CameraFrame",
+        {
+            "session": U64,
+            "episode": U64,
+            "camera": text(128),
+            "sequence": U32,
+            "stamp_ns": U64,
+            "width": U32,
+            "height": U32,
+            "encoding": one_of(ENCODINGS),
+            "data": binary,
         },
     ),
 }

@@ -88,6 +88,8 @@ class Wire(unittest.TestCase):
         for vector in VECTORS["read"] + VECTORS["also_read"]:
             with self.subTest(vector.get("what", vector["kind"])):
                 fields = vector["fields"]
+                if "data" in fields:
+                    fields["data"] = bytes.fromhex(fields["data"])
                 for picture in fields.get("pictures", []):
                     picture["rgb"] = bytes.fromhex(picture["rgb"])
                 data = bytes.fromhex(vector["bytes"])

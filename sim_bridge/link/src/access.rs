@@ -85,18 +85,18 @@ impl Right {
 
 /// Returns the rights of a principal on the keys of one plant.
 fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
-    let KeyExprs { request, status, pulse, action, observation, operator, alive, policy } = keys;
+    let KeyExprs { request, status, pulse, action, observation, camera, operator, alive, policy } = keys;
     let rights: &[(Right, &[&String])] = match party {
         Principal::Controller => &[
             (Right::Ask, &[request, policy]),
             (Right::Publish, &[pulse, action]),
-            (Right::Receive, &[status, observation, operator, policy]),
+            (Right::Receive, &[status, observation, camera, operator, policy]),
             (Right::Watch, &[alive, policy]),
         ],
-        Principal::Watcher => &[(Right::Receive, &[status, observation]), (Right::Watch, &[alive])],
+        Principal::Watcher => &[(Right::Receive, &[status, observation, camera]), (Right::Watch, &[alive])],
         Principal::Operator => &[
             (Right::Publish, &[operator]),
-            (Right::Receive, &[status, observation]),
+            (Right::Receive, &[status, observation, camera]),
             (Right::Watch, &[alive]),
         ],
         Principal::Policy => {
@@ -107,7 +107,7 @@ fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
         Principal::Plant => &[
             (Right::Answer, &[request, policy]),
             (Right::Receive, &[pulse, action, operator, policy]),
-            (Right::Publish, &[status, observation, operator, policy]),
+            (Right::Publish, &[status, observation, camera, operator, policy]),
             (Right::Live, &[alive, policy]),
             (Right::Ask, &[policy]),
             (Right::Watch, &[policy]),

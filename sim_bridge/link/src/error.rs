@@ -16,6 +16,9 @@ pub enum LinkError {
         /// What is wrong with the endpoint.
         reason: String,
     },
+    /// A picture cannot be compressed.
+    #[error("camera frame: cannot compress: {0}")]
+    Picture(String),
     /// The text is not a valid plant name.
     #[error("plant name: found {found:?}; valid is 1 to 64 letters, digits, `_` and `-`")]
     Name {

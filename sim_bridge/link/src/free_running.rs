@@ -12,7 +12,7 @@ use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
 
 use crate::plant::{Claimant, ZenohPlant};
-use crate::wire::{Action, Claimed, Message, Mode, Moved, Operate, OperatorCommand, Status};
+use crate::wire::{Action, CameraFrame, Claimed, Message, Mode, Moved, Operate, OperatorCommand, Status};
 use crate::{KeyExprs, LinkError};
 
 /// Time limit for a controller to appear as a subscriber of the operator key.
@@ -25,6 +25,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(1);
 pub enum Heard {
     /// An observation.
     Moved(Box<Moved>),
+    /// A camera's picture.
+    Frame(Box<CameraFrame>),
     /// The plant's heartbeat.
     Status(Status),
     /// An operator command.
@@ -55,7 +57,7 @@ pub struct CommandSender {
 
 impl FreeRunningPlant {
     /// Claims the plant `name`. `hear` is called on Zenoh's threads for every observation and heartbeat that the plant
-    /// publishes; `hear` must not wait.
+    /// publishes, and for every camera frame if the claimant asks for `pictures`; `hear` must not wait.
     ///
     /// # Errors
     /// The errors of [`ZenohPlant::claim`].
@@ -67,9 +69,11 @@ impl FreeRunningPlant {
     ) -> Result<Self, LinkError> {
         let keys = KeyExprs::of(name)?;
         let after = Arc::new(AtomicU64::new(claimant.after));
+        let pictures = claimant.pictures.then_some((keys.camera, "CameraFrame"));
         let plant = ZenohPlant::claim_by(session, name, Mode::FreeRunning, claimant)?;
         let mut subscribers = Vec::new();
-        for (key, belongs) in [(keys.observation, "Moved"), (keys.status, "Status")] {
+        let all = [(keys.observation, "Moved"), (keys.status, "Status")];
+        for (key, belongs) in all.into_iter().chain(pictures) {
             subscribers.push(subscribe(session, key, belongs, hear.clone())?);
         }
         Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
@@ -152,6 +156,7 @@ fn subscribe(
                 Heard::Malformed(format!("{} on a key of {belongs}", other.name()))
             }
             Ok(Message::Moved(moved)) => Heard::Moved(Box::new(moved)),
+            Ok(Message::CameraFrame(frame)) => Heard::Frame(Box::new(frame)),
             Ok(Message::Status(status)) => Heard::Status(status),
             Ok(Message::Operate(operate)) => Heard::Operate(operate),
             Ok(other) => Heard::Malformed(format!("{} is not published to a controller", other.name())),

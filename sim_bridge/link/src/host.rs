@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use aegis_core::{Plant, PlantError, Start};
 
+use crate::cameras::Moment;
 use crate::counted::Counted;
 use crate::wire::{
     Action, Claim, Claimed, Code, FramesRequest, Message, Mode, Moved, Phase, Pictures, Refused, Reset,
@@ -75,6 +76,8 @@ struct Held {
 struct Episode {
     reset: Reset,
     sequence: u32,
+    /// Stamp of the newest observation, nanoseconds on the plant's clock.
+    stamp_ns: u64,
     /// The answer to the last reset or step, for a repeated request.
     answer: Vec<u8>,
     /// Whether the plant has stopped by itself; every later action is dropped.
@@ -170,6 +173,7 @@ impl Host {
             Ok(transition) => {
                 episode.stands = episode.stopped;
                 episode.sequence += 1;
+                episode.stamp_ns = nanoseconds(now);
                 // The state is for rendering pictures. More often than pictures are drawn it would waste bandwidth.
                 let mut state = Vec::new();
                 if episode.sequence % periods_in(STATE_EVERY, self.info.period) == 0 {
@@ -196,6 +200,14 @@ impl Host {
                 None
             }
         }
+    }
+
+    /// Returns the moment of the newest observation of a free-running episode; `None` without an episode and in lock-step.
+    pub fn moment(&self) -> Option<Moment> {
+        let held = self.held.as_ref().filter(|held| held.claim.mode == Mode::FreeRunning)?;
+        let episode = held.episode.as_ref()?;
+        let (sequence, stamp_ns) = (episode.sequence, episode.stamp_ns);
+        Some(Moment { session: held.session, episode: episode.reset.episode, sequence, stamp_ns })
     }
 
     /// Returns the control period while a free-running episode runs, else `None`.
@@ -312,6 +324,7 @@ impl Host {
         held.episode = Some(Episode {
             reset,
             sequence: 0,
+            stamp_ns: nanoseconds(now),
             answer: answer.clone(),
             stopped: false,
             stands: false,

@@ -14,6 +14,7 @@
 //! ```
 
 pub mod access;
+pub mod cameras;
 mod certificates;
 mod counted;
 pub mod credentials;
@@ -32,6 +33,7 @@ pub mod wire;
 
 pub use access::Principal;
 pub use access::Role;
+pub use cameras::{CameraPublisher, Moment};
 pub use credentials::Credentials;
 pub use endpoint::{Carrier, Endpoint, Guarded};
 pub use error::LinkError;
@@ -40,7 +42,7 @@ pub use host::{Host, HostLimits, PlantInfo};
 pub use plant::{Claimant, Counters, Timeouts, ZenohPlant};
 pub use policy::{RemotePolicy, serve_policy};
 pub use presence::{served_plants, served_policies};
-pub use serve::serve;
+pub use serve::{Callbacks, serve, serve_with};
 pub use session::{listening, open, open_guarded};
 
 /// Draws a number that distinguishes this process from any other that serves the same plant.
@@ -61,6 +63,8 @@ pub struct KeyExprs {
     pub action: String,
     /// Observations of a free-running plant.
     pub observation: String,
+    /// Camera frames of a free-running plant.
+    pub camera: String,
     /// Operator commands to the controller: start, stop, e-stop, reset.
     pub operator: String,
     /// Liveliness token of the process that serves the plant.
@@ -86,6 +90,7 @@ impl KeyExprs {
             pulse: key("pulse"),
             action: key("action"),
             observation: key("observation"),
+            camera: key("camera"),
             operator: key("operator"),
             alive: key("alive"),
             policy: key("policy/**"),

@@ -61,6 +61,8 @@ pub struct Claimant {
     /// Origin of message stamps. Stamps are the time since this instant, so that the echo of a heartbeat in a status can be
     /// compared with the claimant's own clock.
     pub clock: Instant,
+    /// Whether the claimant receives the cameras' frames. Free-running only.
+    pub pictures: bool,
     /// Timeouts for the plant.
     pub patience: Timeouts,
     /// Flag that ends every wait once set; the waiting call then returns [`PlantError::Lost`], a claim [`LinkError::Nobody`].
@@ -74,6 +76,7 @@ impl Claimant {
             controller: controller.into(),
             after: 0,
             clock: Instant::now(),
+            pictures: false,
             patience: Timeouts::default(),
             end: Arc::default(),
         }
@@ -151,7 +154,7 @@ impl ZenohPlant {
         mode: Mode,
         claimant: Claimant,
     ) -> Result<Self, LinkError> {
-        let Claimant { controller, after, clock, patience, end } = claimant;
+        let Claimant { controller, after, clock, patience, end, .. } = claimant;
         let keys = KeyExprs::of(name)?;
         // A request has one answer: consolidation would only delay the answer until the query ends.
         let at_once = ConsolidationMode::None;

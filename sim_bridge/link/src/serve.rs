@@ -12,6 +12,7 @@ use zenoh::qos::CongestionControl;
 use zenoh::query::Query;
 
 use crate::KeyExprs;
+use crate::cameras::Moment;
 use crate::error::LinkError;
 use crate::heartbeat::{Heartbeat, INTERVAL};
 use crate::host::{Host, nanoseconds};
@@ -23,20 +24,46 @@ use crate::wire::Message;
 /// whole process was suspended, Zenoh's threads resume no earlier than this one.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Serves `plant` as `name` until `stop` is set. `ready` is called once controllers can reach the plant. `warn` is called
-/// with warnings about failed control periods and dropped messages, each kind at most once a second.
+/// Functions that [`serve_with`] calls on its thread.
+pub struct Callbacks<R, W, M> {
+    /// Called once controllers can reach the plant.
+    pub ready: R,
+    /// Called with warnings about failed control periods and dropped messages, each kind at most once a second.
+    pub warn: W,
+    /// Called with the plant at each new observation of a free-running episode, the first one included.
+    pub moved: M,
+}
+
+/// Serves `plant` as `name` until `stop` is set. `ready` and `warn` are those of [`Callbacks`].
 ///
 /// # Errors
 /// [`LinkError::Served`] where another process already serves that name, and errors that Zenoh reports.
-pub fn serve(
+pub fn serve<P: Plant>(
+    session: &zenoh::Session,
+    name: &str,
+    host: Host,
+    plant: &mut P,
+    stop: &AtomicBool,
+    ready: impl FnOnce(),
+    warn: impl FnMut(&str),
+) -> Result<(), LinkError> {
+    serve_with(session, name, host, plant, stop, Callbacks { ready, warn, moved: |_: &Moment, _: &P| () })
+}
+
+/// Serves `plant` as `name` until `stop` is set, with a call for each new observation, so that a thread of the caller's can
+/// publish pictures through a [`CameraPublisher`](crate::CameraPublisher).
+///
+/// # Errors
+/// The errors of [`serve`].
+pub fn serve_with<P: Plant>(
     session: &zenoh::Session,
     name: &str,
     mut host: Host,
-    plant: &mut dyn Plant,
+    plant: &mut P,
     stop: &AtomicBool,
-    ready: impl FnOnce(),
-    mut warn: impl FnMut(&str),
+    callbacks: Callbacks<impl FnOnce(), impl FnMut(&str), impl FnMut(&Moment, &P)>,
 ) -> Result<(), LinkError> {
+    let Callbacks { ready, mut warn, mut moved } = callbacks;
     let keys = KeyExprs::of(name)?;
     let others = session.liveliness().get(&keys.alive).timeout(Duration::from_millis(500)).wait()?;
     if others.recv().is_ok() {
@@ -87,7 +114,7 @@ pub fn serve(
     let _alive = session.liveliness().declare_token(&keys.alive).wait()?;
     ready();
 
-    let (mut next_tick, mut taken) = (None, clock.elapsed());
+    let (mut next_tick, mut taken, mut last) = (None, clock.elapsed(), None);
     while !stop.load(Ordering::Relaxed) {
         next_tick = host.period().map(|period| next_tick.unwrap_or_else(|| clock.elapsed() + period));
         let until_tick = next_tick.map_or(INTERVAL, |tick: Duration| tick.saturating_sub(clock.elapsed()));
@@ -102,12 +129,19 @@ pub fn serve(
         if let (Some(tick), Some(period)) = (next_tick, host.period())
             && clock.elapsed() >= tick
         {
-            if let Some(moved) = host.tick(clock.elapsed(), plant) {
+            if let Some(observation) = host.tick(clock.elapsed(), plant) {
                 // An observation that cannot be sent is superseded by the next one.
-                let _ = observations.put(moved).wait();
+                let _ = observations.put(observation).wait();
             }
             next_tick = Some(next(tick, period, clock.elapsed()));
         }
+        let moment = host.moment();
+        if let Some(now) = &moment
+            && moment != last
+        {
+            moved(now, plant);
+        }
+        last = moment;
         if let Some(warning) = host.warning(clock.elapsed()) {
             warn(&warning);
         }

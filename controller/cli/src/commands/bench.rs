@@ -121,7 +121,7 @@ fn measure(
     let rest = recipe.rest.clone();
     let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Inferencer>);
     let (mut robot_session, ring) =
-        RobotSession::around(&recipe, pace, real_time, Box::new(|_| None), idle, idle)?;
+        RobotSession::around(&recipe, pace, real_time, (Box::new(|_| None), [false; 2]), idle, idle)?;
     // The record of a measurement goes to a temporary folder, which is removed at the end.
     let folder = Scratch::within(&std::env::temp_dir()).or_exit(Exit::Failed)?;
     let header = RunHeader {

@@ -9,6 +9,7 @@ pub mod stored;
 use std::path::{Path, PathBuf};
 
 use aegis_files::Written;
+use aegis_recorder::pictures::{PICTURE_FILE, PictureReader};
 use aegis_recorder::run_log::RunReader;
 use aegis_recorder::snapshots::{SNAPSHOT_FILE, SnapshotReader};
 use aegis_recorder::{Sink, Target, run_view};
@@ -114,7 +115,9 @@ fn show_run(path: &Path, to: Target) -> Result<(), Failure> {
     let sink = Sink::open(to.clone()).or_exit(Exit::Failed)?;
     let seen = path.with_file_name(SNAPSHOT_FILE);
     let sights = seen.is_file().then(|| SnapshotReader::open(&seen)).transpose().or_exit(Exit::Input)?;
-    let periods = run_view::draw(reader, sights, Box::new(Libero::default()), sink);
+    let read = path.with_file_name(PICTURE_FILE);
+    let pictures = read.is_file().then(|| PictureReader::open(&read)).transpose().or_exit(Exit::Input)?;
+    let periods = run_view::draw(reader, (sights, pictures), Box::new(Libero::default()), sink);
     let periods = periods.map_err(|error| failure(Exit::Failed, format!("{}: {error}", path.display())))?;
     say!("{}: {periods} control periods{}", path.display(), shown(&to));
     Ok(())

@@ -1,6 +1,8 @@
 //! `aegis sim`: runs the simulator without any policy.
 //! `rollout` replays a file of actions, to compare the native runtime with upstream; the other verbs have their own files.
 
+#[cfg(feature = "robot")]
+mod cameras;
 mod frames;
 mod goals;
 mod sample;

@@ -203,7 +203,7 @@ impl<T: Trigger + Clone> Controller<T> {
     fn ask(&mut self, now: Duration, output: &mut Output) {
         let waiting = self.stretch.phase != Phase::Boundary;
         let soon = waiting || self.step >= self.asked_from();
-        if !soon || self.stretch.phase == Phase::End || !self.watch.is_fresh() {
+        if !soon || self.stretch.phase == Phase::End || !self.sees() {
             return;
         }
         if self.weak.is_free() {
@@ -218,6 +218,12 @@ impl<T: Trigger + Clone> Controller<T> {
             self.strong.ask(self.questions, self.step, now);
             output.ask_strong = Some(self.questions);
         }
+    }
+
+    /// Returns whether the newest observation, and the newest frames where policies read pictures, are young enough for an
+    /// inference.
+    fn sees(&self) -> bool {
+        self.watch.is_fresh() && self.cameras.is_fresh(&self.parts.settings)
     }
 }
 

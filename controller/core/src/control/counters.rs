@@ -25,6 +25,9 @@ pub struct Counters {
     pub limited_periods: u64,
     /// Observations that never arrived.
     pub missing_observations: u64,
+    /// Frames of cameras that never arrived.
+    #[serde(default)]
+    pub missing_frames: u64,
     /// Safe stops.
     pub stops: u64,
     /// Emergency stops.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::camera::CameraInputs;
 use super::intake::ContentFault;
 use super::mode::Mode;
 use crate::{Decision, Driver};
@@ -157,6 +158,10 @@ pub struct Inputs<'a> {
     /// without a new observation, or where measured positions are not checked.
     #[serde(borrow, default)]
     pub measured: Option<Cow<'a, [f32]>>,
+    /// What the cameras delivered, where policies read pictures. `None` in a period without news of a camera, and absent from the
+    /// records of runs without cameras.
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    pub cameras: Option<CameraInputs<'a>>,
 }
 
 /// Reason of a stop.
@@ -175,6 +180,8 @@ pub enum StopReason {
     PlantStopped,
     /// For too long no observation was young enough.
     Stale,
+    /// For too long a camera had no young enough frame, or no frames and observation from the same time.
+    CameraStale,
     /// The weak policy is lost, and the strong policy is lost too or has already driven in its place for one hold.
     WeakLost,
     /// The strong policy is lost while it is needed.
@@ -199,6 +206,9 @@ impl StopReason {
             Self::Stale => {
                 "for too long no observation came that was young enough and that a policy may read"
             }
+            Self::CameraStale => {
+                "for too long no set of pictures came that was young enough, from the time of an observation, and that a policy may read"
+            }
             Self::WeakLost => "the weak policy is lost, and the strong one may not drive on in its place",
             Self::StrongLost => "the strong policy is lost while it is needed",
             Self::FarFromStart => "the first action is too far from where the plant stands",
@@ -222,7 +232,7 @@ macro_rules! notices {
         impl Diagnostics {
             $(#[doc = $text] pub const $name: Self = Self(1 << $bit);)+
             /// Every diagnostic with its text.
-            pub const ALL: [(Self, &'static str); 19] = [$((Self::$name, $text)),+];
+            pub const ALL: [(Self, &'static str); 24] = [$((Self::$name, $text)),+];
         }
     };
 }
@@ -247,6 +257,11 @@ notices! {
     16 IMPLAUSIBLE "an observation was refused: a value that is not finite or out of bounds, or time that goes backward",
     17 AGED_CHUNK "a chunk was dropped: the observation that it was made from was too old when it was asked for, or when it was to be used",
     18 START_REFUSED "a start was refused: the plant stands too far from rest, where it stands is not known any more, or commands move",
+    19 CAMERA_STALE "a camera has no young enough frame",
+    20 CAMERA_FROZEN "the pixels of a camera do not change",
+    21 CAMERA_REFUSED "a frame was refused: its size, its bytes, its time, or all of its pixels equal",
+    22 CAMERA_GAP "frames of a camera were skipped",
+    23 UNPAIRED "no frames and observation from the same time are young enough",
 }
 
 impl Diagnostics {

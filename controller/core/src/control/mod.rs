@@ -2,6 +2,7 @@
 //! Time is an input value. Boundaries are handled in `boundary.rs`.
 
 mod boundary;
+mod camera;
 mod channel;
 mod chunk_buffer;
 mod clock_offset;
@@ -10,11 +11,13 @@ mod intake;
 mod io;
 mod mode;
 mod motion;
+mod pairing;
 mod plant_monitor;
 mod policy_slot;
 mod settings;
 mod tracking;
 
+pub use camera::{CameraInputs, CameraSettings, FrameFault, FrameStamp, MAX_CAMERAS};
 pub use channel::{Channel, ChannelKind};
 pub use chunk_buffer::Overlap;
 pub use clock_offset::{ClockOffset, Exchange};
@@ -26,6 +29,7 @@ pub use io::{
 };
 pub use mode::{Event, Mode};
 pub use motion::{LimitScope, Motion};
+pub use pairing::{Paired, Pairing};
 pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +37,7 @@ use serde::{Deserialize, Serialize};
 use crate::trigger::{BuiltIn, Driver, Rule, Trigger};
 use crate::{Gate, GateLimits};
 use boundary::BoundaryState;
+use camera::CameraMonitor;
 use chunk_buffer::ChunkBuffer;
 use plant_monitor::PlantMonitor;
 use policy_slot::{PolicySlot, Received};
@@ -116,6 +121,7 @@ pub struct Controller<T = BuiltIn> {
     motion: Motion,
     track: ChunkBuffer,
     watch: PlantMonitor,
+    cameras: CameraMonitor,
     weak: PolicySlot,
     strong: PolicySlot,
     stretch: BoundaryState,
@@ -149,6 +155,7 @@ impl<T: Trigger + Clone> Controller<T> {
             motion: Motion::new(parts.settings.channels.clone(), &parts.rest, parts.settings.limits),
             track: ChunkBuffer::new(parts.settings.overlap, weak.max(strong), width),
             watch: PlantMonitor::default(),
+            cameras: CameraMonitor::default(),
             weak: PolicySlot::new(weak, width),
             strong: PolicySlot::new(strong, width),
             stretch: BoundaryState::default(),
@@ -287,6 +294,7 @@ impl<T: Trigger + Clone> Controller<T> {
         self.stretch = BoundaryState::default();
         self.track.clear();
         self.watch.begin(episode);
+        self.cameras.begin(episode);
         self.weak.begin();
         self.strong.begin();
     }
@@ -307,6 +315,15 @@ impl<T: Trigger + Clone> Controller<T> {
     fn look(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let looked = self.watch.look(inputs, self.episode, self.mode, &self.parts.settings, notices);
         self.counters.missing_observations += u64::from(looked.gap);
+        let mut stop = looked.stop;
+        if self.mode.is_on() {
+            let (when, settings) = ((inputs.now, inputs.skipped), &self.parts.settings);
+            let cameras = self.cameras.look(inputs.cameras.as_ref(), when, self.episode, settings, notices);
+            self.counters.missing_frames += u64::from(cameras.gap);
+            stop = stop.or(cameras.is_lost.then_some(StopReason::CameraStale));
+        } else {
+            self.cameras.wait(inputs.cameras.as_ref());
+        }
         // A plant that is lost or has stopped takes no commands, and may be moved by hand.
         if inputs.plant.lost || inputs.plant.stopped {
             self.has_plant = false;
@@ -321,7 +338,7 @@ impl<T: Trigger + Clone> Controller<T> {
             self.stop(StopReason::NotFollowing);
         }
         // Before the first episode no plant is in use, so its loss is no fault.
-        if let Some(cause) = looked.stop.filter(|_| self.episode > 0) {
+        if let Some(cause) = stop.filter(|_| self.episode > 0) {
             self.stop(cause);
         }
         if looked.success {
@@ -339,7 +356,7 @@ impl<T: Trigger + Clone> Controller<T> {
         for (party, reply, failed, late) in sides {
             if let Some(reply) = reply {
                 let bounds = settings.out_of_bounds;
-                let limits = (bounds, self.parts.settings.max_age());
+                let limits = (bounds, settings.largest_age());
                 let received = party.receive(reply, self.episode, &settings.channels, limits, notices);
                 if received == Received::Failed {
                     notices.add(failed);

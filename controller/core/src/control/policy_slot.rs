@@ -89,7 +89,7 @@ impl PolicySlot {
         let Some(taken) = self.taken.filter(|_| !self.offer.is_empty()) else { return false };
         let steps = step.saturating_sub(self.offer.anchor()).max(settings.longest_answer_steps());
         let aged =
-            now.saturating_sub(taken) > settings.max_age() + settings.period() * steps.saturating_add(1);
+            now.saturating_sub(taken) > settings.largest_age() + settings.period() * steps.saturating_add(1);
         if aged {
             self.offer.clear();
         }

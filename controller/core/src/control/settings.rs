@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::camera::{CameraSettings, MAX_CAMERAS};
 use super::channel::{Channel, ChannelKind, infinite};
 use super::chunk_buffer::Overlap;
 use super::motion::LimitScope;
@@ -73,6 +74,9 @@ pub struct ControlSettings {
     pub follow_within: f64,
     /// Channels of the action, `[width]`.
     pub channels: Vec<Channel>,
+    /// Cameras whose pictures the policies read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cameras: Vec<CameraSettings>,
 }
 
 impl ControlSettings {
@@ -84,6 +88,16 @@ impl ControlSettings {
     /// Returns the largest age of an observation for an inference.
     pub fn max_age(&self) -> Duration {
         Duration::from_secs_f64(self.max_age_ms / 1e3)
+    }
+
+    /// Returns the largest age of any camera's frame for an inference; zero without cameras.
+    pub fn longest_frame_age(&self) -> Duration {
+        self.cameras.iter().map(CameraSettings::max_age).max().unwrap_or_default()
+    }
+
+    /// Returns the largest age, at the time of its request, of what a chunk was made from: of an observation, or of a frame.
+    pub(super) fn largest_age(&self) -> Duration {
+        self.max_age().max(self.longest_frame_age())
     }
 
     /// Returns the longest time that the plant may be silent.
@@ -166,6 +180,13 @@ impl ControlSettings {
         unless((1..=64).contains(&self.channels.len()), "channels", &self.channels.len(), "1 to 64 of them")?;
         for (index, channel) in self.channels.iter().enumerate() {
             channel.validate(index)?;
+        }
+        let count = self.cameras.len();
+        unless(count <= MAX_CAMERAS, "cameras", &count, "at most 8 of them")?;
+        for (index, camera) in self.cameras.iter().enumerate() {
+            camera.validate(&format!("cameras[{index}]"))?;
+            let twice = self.cameras[..index].iter().any(|earlier| earlier.name == camera.name);
+            unless(!twice, &format!("cameras[{index}].name"), &camera.name, "each camera once")?;
         }
         Ok(())
     }

@@ -159,6 +159,7 @@ fn control_settings(draw: &mut Draw, out: Delay, channels: Vec<Channel>) -> Cont
         start_within: draw.one_of([f64::INFINITY, f64::INFINITY, f64::INFINITY, 1.0]),
         follow_within: f64::INFINITY,
         channels,
+        cameras: Vec::new(),
     }
 }
 

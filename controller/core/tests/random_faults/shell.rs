@@ -334,6 +334,7 @@ impl Shell {
             pose: wishes.start.map(|_| Cow::Owned(self.pose.clone())),
             pose_taken: wishes.start.map(|_| now),
             measured: None,
+            cameras: None,
         };
         if let Some((ObservationStamp { episode, sequence, fault: None, .. }, taken)) = sighted
             && (episode, sequence) > (self.newest.0, self.newest.1)

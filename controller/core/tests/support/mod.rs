@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, Controller, ControllerParts, Inputs, LimitScope, Mode, NoProposal,
-    ObservationStamp, OperatorCommands, OutOfBounds, Output, Overlap, PlantHealth, Proposal, Reply,
-    StrongLoss,
+    CameraInputs, Channel, ChannelKind, ControlSettings, Controller, ControllerParts, Inputs, LimitScope,
+    Mode, NoProposal, ObservationStamp, OperatorCommands, OutOfBounds, Output, Overlap, PlantHealth,
+    Proposal, Reply, StrongLoss,
 };
 use aegis_core::gate::{BudgetUnit, GateLimits};
 use aegis_core::trigger::{BuiltIn, Rule, Thresholds};
@@ -52,6 +52,7 @@ pub fn settings() -> ControlSettings {
         start_within: f64::INFINITY,
         follow_within: f64::INFINITY,
         channels: channels(),
+        cameras: Vec::new(),
     }
 }
 
@@ -111,6 +112,8 @@ pub struct Rig {
     pub pose_taken: Option<Duration>,
     /// Measured positions by each observation.
     pub measured: Option<Vec<f32>>,
+    /// What the cameras deliver by the next period.
+    pub cameras: Option<CameraInputs<'static>>,
     heard: Duration,
     questions: [Option<Waiting>; 2],
     /// Inputs of every period so far.
@@ -140,6 +143,7 @@ impl Rig {
             pose: None,
             pose_taken: None,
             measured: None,
+            cameras: None,
             heard: Duration::from_secs(1),
             questions: [None, None],
             record: Vec::new(),
@@ -186,6 +190,7 @@ impl Rig {
             pose: self.pose.clone().map(Into::into),
             pose_taken: self.pose_taken,
             measured: self.measured.clone().map(Into::into),
+            cameras: self.cameras.take(),
         };
         self.feed(inputs)
     }

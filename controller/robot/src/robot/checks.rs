@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use aegis_core::control::{Channel, ChannelKind, ControlSettings, LimitScope};
+use aegis_policies::card::ModelCard;
 
 /// Longest wait for the commands to come to rest at the end of a run. Limits under which a stop takes longer are refused.
 pub const REST: Duration = Duration::from_secs(10);
@@ -14,6 +15,39 @@ const LONGEST_TIMEOUT: f64 = 60.0;
 const LARGEST: f64 = 1e6;
 /// Smallest limit, in roundings of a command at its bounds.
 const LEAST_ROUNDINGS: f64 = 100.0;
+
+/// Checks that the settings name each camera whose pictures a policy reads, and no other.
+///
+/// # Errors
+/// The field, the camera that was found or is missing, and what is valid.
+pub fn check_cameras(control: &ControlSettings, cards: &[ModelCard]) -> Result<(), String> {
+    let read = |card: &'_ ModelCard| {
+        let path = card.path.display().to_string();
+        let names = card.images().map(|image| image.camera.to_string()).collect::<Vec<_>>();
+        names.into_iter().map(move |name| (name, path.clone()))
+    };
+    let read: Vec<(String, String)> = cards.iter().flat_map(read).collect();
+    if let Some((camera, path)) =
+        read.iter().find(|(camera, _)| control.cameras.iter().all(|settings| settings.name != *camera))
+    {
+        return Err(format!(
+            "control.cameras: found none named {camera:?}, which {path} reads; valid is for example {{ name = {camera:?}, \
+             max_age_ms = 300, max_skew_ms = 30, frozen_ms = 1000 }}"
+        ));
+    }
+    let unread = control
+        .cameras
+        .iter()
+        .enumerate()
+        .find(|(_, camera)| read.iter().all(|(name, _)| *name != camera.name));
+    match unread {
+        Some((index, camera)) => Err(format!(
+            "control.cameras[{index}].name: found {:?}, which no policy reads; valid are the cameras of both cards",
+            camera.name
+        )),
+        None => Ok(()),
+    }
+}
 
 /// Checks the control settings of a robot file.
 ///

@@ -29,6 +29,7 @@ misbehaving_plant: a free-running plant that fails on command; see the head of m
   --no-echo                 its heartbeat never says when it heard the controller's
   --resumes                 moves again at the next action after it stopped by itself, without a reset
   --libero-observation      shows a LIBERO-Spatial scene; an action has a discrete gripper as its 7th value
+  --cameras                 publishes a frame of each of LIBERO's two cameras, 128 x 128 pixels, in each period
 
 Faults are lines on standard input; it ends with standard input or `quit`.";
 
@@ -67,6 +68,8 @@ pub struct Arguments {
     pub resumes: bool,
     /// Whether observations show a LIBERO-Spatial scene.
     pub libero: bool,
+    /// Whether two cameras publish frames.
+    pub cameras: bool,
 }
 
 impl Arguments {
@@ -93,6 +96,7 @@ impl Arguments {
             no_echo: false,
             resumes: false,
             libero: false,
+            cameras: false,
         };
         while let Some(flag) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{flag}: expected a value, found none"));
@@ -120,6 +124,7 @@ impl Arguments {
                 "--no-echo" => parsed.no_echo = true,
                 "--resumes" => parsed.resumes = true,
                 "--libero-observation" => parsed.libero = true,
+                "--cameras" => parsed.cameras = true,
                 _ => return Err(format!("expected an argument that --help lists, found {flag:?}")),
             }
         }
@@ -223,6 +228,7 @@ mod tests {
             no_echo: true,
             resumes: true,
             libero: false,
+            cameras: false,
         };
         assert_eq!(parsed, Ok(expected));
     }

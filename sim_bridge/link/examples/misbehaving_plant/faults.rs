@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use crate::arguments::{list, milliseconds, number};
+use crate::cameras::CameraFault;
 
 /// Every command, as listed in the error text for an unknown command.
 const COMMANDS: &str = "freeze, thaw, backward, forward, glitch, repeat, old N, nan J, huge J, short, heal, silent, mute, speak, \
                         pose a,b,.., latency-out MS, latency-in MS, late-answers MS, deaf, hear, no-echo, echo, \
-                        drop-commands, take-commands or quit";
+                        drop-commands, take-commands, camera N FAULT or quit";
 /// Number of past observations kept for publishing again.
 pub const HISTORY: usize = 2048;
 /// Reading of a joint under the `huge` fault, radians.
@@ -64,6 +65,8 @@ pub enum Command {
     DropCommands,
     /// Ends `DropCommands`.
     TakeCommands,
+    /// A camera, by its index, begins or ends a fault.
+    Camera(usize, CameraFault),
     /// Ends the process.
     Quit,
 }
@@ -85,6 +88,10 @@ impl Command {
             "latency-out" => return latency(rest).map(Self::LatencyOut),
             "latency-in" => return latency(rest).map(Self::LatencyIn),
             "late-answers" => return latency(rest).map(Self::LateAnswers),
+            "camera" => {
+                let (index, fault) = CameraFault::parse(rest)?;
+                return Ok(Self::Camera(index, fault));
+            }
             "pose" => {
                 let pose = list(word, rest)?;
                 if pose.len() != joints {
@@ -175,6 +182,7 @@ impl Faults {
             | Command::LatencyOut(_)
             | Command::LatencyIn(_)
             | Command::LateAnswers(_)
+            | Command::Camera(..)
             | Command::Quit => {}
         }
     }

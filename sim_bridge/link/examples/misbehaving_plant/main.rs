@@ -8,6 +8,7 @@
 
 mod arguments;
 mod body;
+mod cameras;
 mod clock;
 mod delay;
 mod faults;
@@ -60,6 +61,7 @@ enum Outgoing {
     Reply(Box<Query>, Vec<u8>),
     Status(Vec<u8>),
     Observation(Vec<u8>),
+    Frame(Vec<u8>),
 }
 
 /// An input and its arrival time since the process started.
@@ -122,6 +124,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         publisher.congestion_control(CongestionControl::Drop).express(true).wait().map_err(text)
     };
     let (observations, statuses) = (publisher(&keys.observation)?, publisher(&keys.status)?);
+    let frames = publisher(&keys.camera)?;
     let _alive = session.liveliness().declare_token(&keys.alive).wait().map_err(text)?;
     std::thread::Builder::new().name("stdin".into()).spawn(move || read(&sender, clock)).map_err(text)?;
     say(&format!("{}: ready at {endpoint}", arguments.name));
@@ -131,6 +134,7 @@ fn serve(arguments: Arguments) -> Result<(), String> {
         Outgoing::Reply(query, bytes) => drop(query.reply(query.key_expr().clone(), bytes).wait()),
         Outgoing::Status(bytes) => drop(statuses.put(bytes).wait()),
         Outgoing::Observation(bytes) => drop(observations.put(bytes).wait()),
+        Outgoing::Frame(bytes) => drop(frames.put(bytes).wait()),
     };
     run(arguments, clock, &inputs, Journal::new(log), send)
 }
@@ -148,6 +152,8 @@ fn run(
     let mut outgoing = DelayQueue::new(arguments.latency_out);
     // Answers to requests wait here before `outgoing`, for the `late-answers` fault.
     let mut answers = DelayQueue::new(Duration::ZERO);
+    // Frames wait here before `outgoing`, for a camera that is late.
+    let mut late: Vec<(Duration, Vec<u8>)> = Vec::new();
     let mut robot = Robot::new(arguments, aegis_link::instance());
     let (mut next_tick, mut next_beat) = (clock.elapsed() + period, clock.elapsed());
     loop {
@@ -202,6 +208,7 @@ fn run(
         robot.expire(now);
         if now >= next_tick {
             robot.tick(now).into_iter().for_each(|bytes| outgoing.push(now, Outgoing::Observation(bytes)));
+            late.extend(robot.frames(now).into_iter().map(|(wait, bytes)| (now + wait, bytes)));
             // A late period is skipped: periods are not made up for in a burst.
             next_tick = (next_tick + period).max(now);
         }
@@ -210,6 +217,9 @@ fn run(
                 outgoing.push(now, Outgoing::Status(bytes));
             }
             next_beat = (next_beat + HEARTBEAT).max(now);
+        }
+        for (_, bytes) in late.extract_if(.., |(due, _)| *due <= now) {
+            outgoing.push(now, Outgoing::Frame(bytes));
         }
         while let Some(answer) = answers.pop(now) {
             outgoing.push(now, answer);

@@ -14,6 +14,7 @@ use aegis_link::wire::{Action, Claim, Message, Moved, Observed, Phase, Reset, St
 
 use crate::arguments::Arguments;
 use crate::body::{Body, Kind};
+use crate::cameras::Cameras;
 use crate::clock::Clock;
 use crate::faults::{Command, Faults, HISTORY};
 use crate::journal::{Line, What};
@@ -35,6 +36,7 @@ pub struct Robot {
     body: Body,
     scene: Scene,
     faults: Faults,
+    cameras: Cameras,
     claims: u64,
     held: Option<Held>,
     /// The newest action. A rate is executed in every period; a position is executed once, in the next period.
@@ -86,9 +88,10 @@ impl Robot {
             instance,
             clock: Clock::new(settings.clock_offset_ms),
             body: Body::new(settings.kind, settings.pose.clone()),
-            scene: Scene { libero: settings.libero, noise: settings.noise },
+            scene: Scene { libero: settings.libero, cameras: settings.cameras, noise: settings.noise },
             settings,
             faults: Faults::default(),
+            cameras: Cameras::default(),
             claims: 0,
             held: None,
             command: None,
@@ -169,6 +172,13 @@ impl Robot {
         messages
     }
 
+    /// Takes the pictures of a period while an episode runs; returns the encoded frames, each with the time until it is published.
+    pub fn frames(&mut self, now: Duration) -> Vec<(Duration, Vec<u8>)> {
+        let Some(held) = self.held.as_ref().filter(|_| self.settings.cameras) else { return Vec::new() };
+        let Some(episode) = &held.episode else { return Vec::new() };
+        self.cameras.frames(held.session, episode.reset.episode, self.clock.stamp_ns(now))
+    }
+
     /// Begins or ends a fault; `text` is the command line as given, for the log.
     ///
     /// # Errors
@@ -185,6 +195,7 @@ impl Robot {
             Command::Backward => self.clock.set_back(),
             Command::Forward => self.clock.set_forward(),
             Command::Pose(pose) => self.body.place(pose),
+            Command::Camera(index, fault) => self.cameras.set(*index, *fault),
             _ => {}
         }
         let mut line = self.line(now, What::Fault);

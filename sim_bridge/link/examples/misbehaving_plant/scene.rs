@@ -3,6 +3,8 @@
 use aegis_core::feature::{Feature, Schema};
 use aegis_link::wire::{Announcement, Observed};
 
+use crate::cameras;
+
 /// Wrist joint position of a Panda in LIBERO's initial state, radians; here a seventh joint that never moves.
 const WRIST: f64 = 0.785;
 /// Finger positions of an open Panda gripper in LIBERO's initial state, metres.
@@ -30,6 +32,8 @@ const OBJECTS: [(&str, [f64; 3]); 5] = [
 pub struct Scene {
     /// Whether observations show a LIBERO-Spatial scene.
     pub libero: bool,
+    /// Whether the plant has two cameras.
+    pub cameras: bool,
     /// Amplitude of the noise of each joint position, radians.
     pub noise: f64,
 }
@@ -52,6 +56,9 @@ impl Scene {
                 features.push(Feature::vector(format!("object/{name}/position"), &xyz, "m, world frame"));
                 features.push(Feature::vector(format!("object/{name}/quaternion"), &xyzw, "world frame"));
             }
+        }
+        if self.cameras {
+            features.extend(cameras::features());
         }
         let schema = Schema::new(features, Vec::new());
         schema.as_ref().map_or_else(|_| Announcement::default(), Announcement::from)
@@ -88,19 +95,19 @@ mod tests {
 
     #[test]
     fn a_robot_that_stands_reads_differently_each_period_within_its_noise() {
-        let scene = Scene { libero: false, noise: 1e-6 };
+        let scene = Scene { libero: false, cameras: false, noise: 1e-6 };
         let [first, second] = [1, 2].map(|reading| scene.observe(&[0.5, -0.5], reading, 0, 0.0));
         assert_ne!(first.values[..2], second.values[..2]);
         for (joint, read) in [0.5_f64, -0.5].iter().zip(&second.values) {
             assert!((joint - read).abs() <= 1e-6, "{read}");
         }
-        let exact = Scene { libero: false, noise: 0.0 };
+        let exact = Scene { libero: false, cameras: false, noise: 0.0 };
         assert_eq!(exact.observe(&[0.5, -0.5], 3, 0, 0.0).values[..2], [0.5, -0.5]);
     }
 
     #[test]
     fn a_libero_scene_has_what_the_layouts_read() {
-        let scene = Scene { libero: true, noise: 0.0 };
+        let scene = Scene { libero: true, cameras: false, noise: 0.0 };
         let schema = scene.announcement(6).schema(None).unwrap();
         let seen = scene.observe(&[0.1; 6], 1, 3, 0.25);
         assert_eq!((seen.values.len(), schema.width()), (7 + 3 + 4 + 2 + 5 * 7, seen.values.len()));

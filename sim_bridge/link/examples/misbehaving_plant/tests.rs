@@ -4,6 +4,7 @@
 
 mod arguments;
 mod body;
+mod cameras;
 mod clock;
 mod delay;
 mod faults;

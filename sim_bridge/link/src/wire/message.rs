@@ -394,6 +394,45 @@ pub struct Pictures {
     pub pictures: Vec<Picture>,
 }
 
+/// Encoding of a camera frame's pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// Red, green, blue, 8 bits each, `[height, width, 3]`.
+    Rgb,
+    /// A JPEG file of three components.
+    Jpeg,
+}
+
+/// One camera's picture, as a free-running plant publishes it when the camera has taken it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CameraFrame {
+    /// From [`Claimed`].
+    pub session: u64,
+    /// From [`Reset`].
+    pub episode: u64,
+    /// The camera's name.
+    #[serde(deserialize_with = "bounded::text::<_, NAME>")]
+    pub camera: String,
+    /// Number of the frame of this camera within the episode, from 1.
+    pub sequence: u32,
+    /// Time at which the camera took the picture, or earlier, nanoseconds on the plant's monotonic clock.
+    pub stamp_ns: u64,
+    /// Pixels per row.
+    pub width: u32,
+    /// Number of rows; row 0 is the top.
+    pub height: u32,
+    /// Encoding of `data`.
+    pub encoding: Encoding,
+    /// The pixels, as MessagePack `bin`.
+    #[serde(
+        serialize_with = "bounded::as_bytes",
+        deserialize_with = "bounded::bytes::<_, { super::MAX_MESSAGE }>"
+    )]
+    pub data: Vec<u8>,
+}
+
 /// Reason for a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,9 +11,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use message::{
-    Action, Announcement, CameraSize, Channel, Claim, Claimed, Code, Describe, Described, Feature,
-    FramesRequest, Infer, Inferred, Mode, Moved, Observed, Operate, OperatorCommand, Phase, Picture,
-    Pictures, Pulse, Refused, Release, Reset, Status, Step,
+    Action, Announcement, CameraFrame, CameraSize, Channel, Claim, Claimed, Code, Describe, Described,
+    Encoding, Feature, FramesRequest, Infer, Inferred, Mode, Moved, Observed, Operate, OperatorCommand,
+    Phase, Picture, Pictures, Pulse, Refused, Release, Reset, Status, Step,
 };
 
 /// Version of the message schema. Any change of a message's fields raises it.
@@ -134,6 +134,7 @@ messages! {
     69 Status "The plant lives.",
     70 Inferred "A policy's chunk.",
     71 Described "What a policy reads and returns.",
+    72 CameraFrame "A camera's picture.",
 }
 
 fn with_header(kind: u8, body: &impl Serialize) -> Vec<u8> {

@@ -42,6 +42,7 @@ pub fn recipe(rate_hz: f64) -> ControllerConfig {
             start_within: f64::INFINITY,
             follow_within: f64::INFINITY,
             channels: vec![channel; CHUNK[1]],
+            cameras: Vec::new(),
         },
         limits: GateLimits {
             return_chunks: 1,

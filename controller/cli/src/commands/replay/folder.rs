@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aegis_core::control::{Mode, StopReason};
+use aegis_recorder::pictures::{PICTURE_FILE, PictureReader};
 use aegis_recorder::snapshots::{SNAPSHOT_FILE, SnapshotReader};
 use serde_json::{Value, json};
 
@@ -57,8 +58,17 @@ pub fn check(folder: &Path) -> Result<(), Failure> {
     if names.remove(SNAPSHOT_FILE) {
         match SnapshotReader::open(&folder.join(SNAPSHOT_FILE)) {
             Ok(sights) => {
-                let (looks, fault) = sights.check();
-                faults.say(SNAPSHOT_FILE, &format!("{looks} looks at the plant, undamaged"), fault);
+                let (count, fault) = sights.check();
+                faults.say(SNAPSHOT_FILE, &format!("{count} snapshots of the plant, undamaged"), fault);
+            }
+            Err(error) => faults.all.push(error.to_string()),
+        }
+    }
+    if names.remove(PICTURE_FILE) {
+        match PictureReader::open(&folder.join(PICTURE_FILE)) {
+            Ok(pictures) => {
+                let (count, fault) = pictures.check();
+                faults.say(PICTURE_FILE, &format!("{count} pictures, undamaged"), fault);
             }
             Err(error) => faults.all.push(error.to_string()),
         }

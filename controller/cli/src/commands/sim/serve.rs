@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use aegis_link::{Endpoint, Host, HostLimits, LinkError, PlantInfo, Principal, Role};
-use aegis_sim::camera::USUAL_CAMERAS;
+use aegis_link::{
+    Callbacks, CameraPublisher, Endpoint, Host, HostLimits, LinkError, Moment, PlantInfo, Principal, Role,
+};
+use aegis_sim::camera::{Painter, USUAL_CAMERAS};
 use aegis_sim::plant::ACTION;
 use aegis_sim::{Cameras, LiberoPlant, Suite};
 use clap::Args;
@@ -15,6 +17,8 @@ use clap::Args;
 use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
 use crate::remote::guard;
 use crate::suites::load_suite;
+
+use super::cameras::Waiting;
 
 /// Arguments of `aegis sim serve`.
 #[derive(Args)]
@@ -46,6 +50,12 @@ pub struct ServeArguments {
     /// Height and width of the pictures of both cameras, for controllers that ask for them; without it there are none
     #[arg(long, value_name = "HxW", value_parser = size)]
     pictures: Option<[u32; 2]>,
+    /// Pictures per second of each camera of a free-running plant; fewer where drawing takes longer
+    #[arg(long, value_name = "HZ", default_value_t = 10.0, value_parser = rate, requires = "pictures")]
+    frame_rate: f64,
+    /// Send the pictures of a free-running plant as JPEG of this quality, 1 to 100; without it, as they are
+    #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u8).range(1..=100), requires = "pictures")]
+    jpeg: Option<u8>,
     /// Control periods per second, by the wall clock, of a free-running plant; the simulated time of a control step stays
     /// the same. Without it, the simulator's own rate
     #[arg(long, value_name = "HZ", value_parser = rate)]
@@ -88,10 +98,27 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         // Serving goes on where standard output is closed, so an error of this line is ignored.
         let ready = || drop(writeln!(std::io::stdout(), "{name}: {} at {endpoint}", suite.name()));
         let warn = |text: &str| tell!("warning: {name}: {text}");
-        let served = aegis_link::serve(&session, name, host, &mut plant, &stop, ready, warn);
-        // When one plant is no longer served, the others are told to stop too.
-        stop.store(true, Ordering::Relaxed);
-        served
+        let drawing = cameras.clone().map(|cameras| Painter::new(suite.clone(), cameras));
+        let drawing = drawing
+            .map(|painter| CameraPublisher::new(&session, name, arguments.jpeg).map(|to| (painter, to)))
+            .transpose()?;
+        let control_rate = 1.0 / info.period.as_secs_f64();
+        let waiting = Waiting::new(arguments.frame_rate, control_rate);
+        let moved = |moment: &Moment, plant: &LiberoPlant| {
+            if cameras.is_some() {
+                waiting.put(moment, || plant.picture_state());
+            }
+        };
+        std::thread::scope(|scope| {
+            if let Some((painter, publisher)) = drawing {
+                scope.spawn(|| waiting.draw(painter, publisher, &stop, warn));
+            }
+            let callbacks = Callbacks { ready, warn, moved };
+            let served = aegis_link::serve_with(&session, name, host, &mut plant, &stop, callbacks);
+            // When one plant is no longer served, the others are told to stop too.
+            stop.store(true, Ordering::Relaxed);
+            served
+        })
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| serve_one(name))).collect();
