@@ -3,7 +3,13 @@
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
 
+use aegis_core::{Frame, Plant, Start};
+use aegis_link::wire::CameraFrame;
+use aegis_link::{Claimant, FreeRunningPlant, Heard, Role};
+use aegis_sim::{Cameras, LiberoPlant, Suite};
 use serde_json::Value;
 
 use crate::common;
@@ -83,4 +89,43 @@ fn a_camera_that_fails_stops_the_robot_and_one_that_works_again_drives_it_after_
     let by_camera = stops.iter().filter(|stop| stop["cause"] == "camera_stale").count();
     assert_eq!(by_camera, faults.len(), "{summary}");
     assert!(plant.log().iter().any(is_command));
+}
+
+#[test]
+fn a_frame_that_is_published_is_what_the_plant_draws_in_process() {
+    let mut process = common::aegis();
+    process.args(["sim", "serve", "--name", "cell", "--listen", "tcp/127.0.0.1:0", "--pictures", "96x128"]);
+    let (_served, ready) = common::Served::start(&mut process);
+    let endpoint = ready.rsplit(' ').next().unwrap().to_owned();
+    let session = aegis_link::open(Role::Drive, &endpoint.parse().unwrap()).unwrap();
+    let (sender, heard) = mpsc::channel();
+    let claimant = Claimant { pictures: true, ..Claimant::new("test") };
+    let hear = move |heard| drop(sender.send(heard));
+    let mut plant = FreeRunningPlant::claim(&session, "cell", claimant, hear).unwrap();
+    let start = Start { task: 3, initial_state: 5 };
+    plant.reset(start).unwrap();
+    // Stamps of the observations, by the control steps from the reset.
+    let mut stamps = vec![plant.stamp_ns()];
+    let mut frames: Vec<CameraFrame> = Vec::new();
+    let step = loop {
+        match heard.recv_timeout(Duration::from_secs(120)).unwrap() {
+            Heard::Frame(frame) if frames.len() < 2 => frames.push(*frame),
+            Heard::Moved(moved) => stamps.push(moved.stamp_ns),
+            _ => {}
+        }
+        let seen = frames.last().map(|frame| frame.stamp_ns);
+        let step = stamps.iter().position(|stamp| Some(*stamp) == seen);
+        if let Some(step) = step.filter(|_| frames.len() == 2) {
+            break step;
+        }
+    };
+    assert!(frames.iter().all(|frame| (frame.sequence, frame.stamp_ns) == (1, stamps[step])));
+    let suite = Suite::load(&common::scenes()).unwrap();
+    let cameras = Cameras::new(&Cameras::LIBERO, 128, 96).unwrap();
+    let mut native = LiberoPlant::with_cameras(suite, cameras);
+    native.reset(start).unwrap();
+    // Without an action the environment stands still.
+    (0..step).for_each(|_| drop(native.step(&[0.0; 7]).unwrap()));
+    let published: Vec<Frame> = frames.into_iter().map(|frame| frame.decoded().unwrap()).collect();
+    assert!(published == native.frames().unwrap(), "bit for bit, at control step {step}");
 }

@@ -9,6 +9,10 @@ use std::fmt::Write;
 /// One fault: number, fault, response, time to respond, and its tests as pairs of file and function.
 type Row = (u32, &'static str, &'static str, &'static str, &'static [(&'static str, &'static str)]);
 
+const CAMERAS: &str = "controller/core/tests/cameras.rs";
+const ONE_CAMERA: &str = "a_camera_that_is_lost_late_blank_of_another_size_or_frozen_stops_the_robot";
+const CAMERAS_WHOLE: &str =
+    "a_camera_that_fails_stops_the_robot_and_one_that_works_again_drives_it_after_a_reset";
 const CONTROL: &str = "controller/core/tests/control.rs";
 const ROBOT: &str = "tests/robot.rs";
 const BAD_INPUT: &str = "tests/bad_input.rs";
@@ -28,7 +32,7 @@ const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 77] = [
+const ROWS: [Row; 81] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -764,6 +768,45 @@ const ROWS: [Row; 77] = [
         &[
             (MOTION, "a_controller_that_was_suspended_sends_nothing_to_a_robot_that_was_moved_meanwhile"),
             (CONTROL, "a_controller_that_stood_still_too_long_stops_and_sends_nothing_before_the_next_start"),
+        ],
+    ),
+    (
+        82,
+        "a camera delivers nothing, or late",
+        "no policy is asked on an old picture; safe stop",
+        "the camera's `max_age_ms`, then `stale_steps` periods",
+        &[(CAMERAS, ONE_CAMERA), ("tests/cameras.rs", CAMERAS_WHOLE)],
+    ),
+    (
+        83,
+        "the pixels of a camera do not change",
+        "its frames count as old, as row 82",
+        "the camera's `frozen_ms`; then row 82",
+        &[(CAMERAS, ONE_CAMERA), ("tests/cameras.rs", CAMERAS_WHOLE)],
+    ),
+    (
+        84,
+        "a frame is black, of another size, no picture at all, or its time goes backward",
+        "refused with the camera, what was found and what to look at; then row 82",
+        "on arrival; then row 82",
+        &[
+            (CAMERAS, ONE_CAMERA),
+            ("tests/cameras.rs", CAMERAS_WHOLE),
+            ("sim_bridge/link/src/cameras.rs", "what_is_no_picture_of_its_size_is_refused_in_words"),
+        ],
+    ),
+    (
+        85,
+        "frames and observation are of different times",
+        "paired by their stamps within `max_skew_ms`, however late each comes; without a pair no policy is asked, then safe stop",
+        "as row 82",
+        &[
+            (
+                "controller/core/src/control/pairing.rs",
+                "frames_that_come_late_are_paired_with_the_observation_of_their_own_time",
+            ),
+            (CAMERAS, "frames_and_observation_of_different_times_stop_the_robot"),
+            ("tests/cameras.rs", CAMERAS_WHOLE),
         ],
     ),
 ];

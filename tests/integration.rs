@@ -4,6 +4,7 @@
 mod bad_input;
 mod bridge;
 mod cameras;
+mod collect_robot;
 mod common;
 mod contract;
 mod demonstrations;

@@ -177,7 +177,7 @@ fn a_chunk_that_is_not_finite_or_out_of_bounds_is_no_chunk() {
 #[test]
 fn actions_are_clamped_where_the_settings_say_so() {
     let mut parts = parts();
-    parts.settings.out_of_bounds = aegis_core::control::OutOfBounds::Clamp;
+    parts.settings.out_of_bounds = aegis_core::control::Treatment::Clamp;
     let mut cell = Rig::started(parts);
     cell.weak = Answer::Chunk { after: 0, value: 1.5, score: 0.1 };
     let outputs = cell.run(30);

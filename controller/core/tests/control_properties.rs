@@ -2,8 +2,8 @@
 
 use crate::support::{self, Answer, Rig, channels, limits, parts};
 use aegis_core::control::{
-    Channel, ChannelKind, ControllerParts, LimitScope, Mode, Motion, NoProposal, OperatorCommands,
-    OutOfBounds, Output, StrongLoss,
+    Channel, ChannelKind, ControllerParts, LimitScope, Mode, Motion, NoProposal, OperatorCommands, Output,
+    StrongLoss, Treatment,
 };
 use proptest::prelude::*;
 
@@ -59,7 +59,7 @@ fn any_parts() -> impl Strategy<Value = ControllerParts> {
         let mut parts = parts();
         parts.ask_strong = shadow;
         parts.settings.on_strong_loss = if calm { StrongLoss::WeakIfCalm } else { StrongLoss::Stop };
-        parts.settings.out_of_bounds = if clamp { OutOfBounds::Clamp } else { OutOfBounds::Reject };
+        parts.settings.out_of_bounds = if clamp { Treatment::Clamp } else { Treatment::Reject };
         parts.settings.lead_steps = lead;
         parts
     })

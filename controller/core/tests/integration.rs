@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod cameras;
+mod chunks;
 mod control;
 mod control_properties;
 mod gate;

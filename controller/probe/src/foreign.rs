@@ -6,6 +6,7 @@ mod npy;
 mod npz;
 mod parquet;
 mod split;
+mod write;
 
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use split::{Split, split};
+pub use write::{ForeignEpisode, write};
 
 use crate::columns::{Complaint, Lists};
 use crate::rollout::Rollout;

@@ -274,7 +274,9 @@ mod earlier;
 #[cfg(test)]
 mod tests {
     use aegis_core::GateLimits;
-    use aegis_core::control::{Channel, ChannelKind, ControlSettings, OutOfBounds, Overlap, StrongLoss};
+    use aegis_core::control::{
+        Channel, ChannelKind, ChunkChecks, ControlSettings, Overlap, StrongLoss, Treatment,
+    };
     use aegis_core::gate::BudgetUnit;
     use aegis_core::trigger::{Rule, Thresholds};
 
@@ -303,7 +305,8 @@ mod tests {
                 stale_steps: 3,
                 frozen_ms: 0.0,
                 plant_timeout_ms: 500.0,
-                out_of_bounds: OutOfBounds::Clamp,
+                out_of_bounds: Treatment::Clamp,
+                chunk: ChunkChecks::default(),
                 limits: LimitScope::Always,
                 start_within: f64::INFINITY,
                 follow_within: f64::INFINITY,

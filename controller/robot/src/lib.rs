@@ -25,6 +25,7 @@
 
 mod cameras;
 mod claim;
+pub mod collect;
 mod episodes;
 pub mod events;
 mod frame_inbox;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_core::control::{ChannelKind, ControlSettings, ControllerConfig};
-use aegis_core::{GateLimits, Observation, Probe, Schema, Start};
+use aegis_core::trigger::Rule;
+use aegis_core::{GateLimits, Observation, Policy, Probe, Schema, Start};
 use aegis_files::sha256;
 use aegis_link::{Endpoint, KeyExprs};
 use aegis_policies::card::ModelCard;
@@ -23,6 +24,7 @@ use serde::Deserialize;
 
 pub use checks::REST;
 
+use crate::collect::{ActivationTap, Tapped};
 use crate::metrics;
 use crate::plant_listener::Standing;
 use aegis_failure::{Exit, Failure, OrExit, failure};
@@ -110,14 +112,18 @@ pub struct Robot {
     pub file: RobotFile,
     /// Configuration that the controller is made from.
     pub recipe: ControllerConfig,
-    /// Probe that scores the weak policy's activations.
+    /// Probe that scores the weak policy's activations; a blank one in a collection of rollouts.
     pub probe: Probe,
+    /// Graph output of the weak policy that the probe reads.
+    pub tensor: String,
     /// SHA-256 of both models and of the probe file, by the role (`weak`, `strong`, `probe`).
     pub digests: BTreeMap<String, String>,
     /// Cards of the weak policy and of the strong policy.
     cards: Vec<ModelCard>,
     /// Reading that measures each channel's position, `[channels]`; `None` for rate and discrete channels.
     readings: Vec<Option<Reading>>,
+    /// Set in a collection of rollouts: where the weak policy's activations go.
+    tap: Option<ActivationTap>,
 }
 
 impl Robot {
@@ -126,6 +132,18 @@ impl Robot {
     /// # Errors
     /// A file that cannot be read, or a setting that is not valid, with the file, the field and the values that are valid.
     pub fn load(path: &Path) -> Result<Self, Failure> {
+        Self::read(path, false)
+    }
+
+    /// Reads a robot file for a collection of rollouts of the weak policy: the gate never fires, and there need not be a probe.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load), but for the probe.
+    pub fn load_to_collect(path: &Path) -> Result<Self, Failure> {
+        Self::read(path, true)
+    }
+
+    fn read(path: &Path, collects: bool) -> Result<Self, Failure> {
         let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
         let text = aegis_files::read_text(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
         let mut file = RobotFile::parse(&text).map_err(wrong)?;
@@ -168,24 +186,50 @@ impl Robot {
             *horizon = card.chunk.steps();
             loaded.push(card);
         }
-        let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
+        let (tensor, width) = {
+            let spec = loaded[0].probed().or_exit(Exit::Input)?;
+            (spec.tensor.clone(), spec.width)
+        };
+        let (probe, rule) = if collects {
+            file.ask_strong = false;
+            (Probe::blank(width), Rule::Never {})
+        } else {
+            let digest = sha256(&file.models.probe).map_err(|error| {
+                failure(Exit::Input, format!("{}: cannot read: {error}", file.models.probe.display()))
+            })?;
+            let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
+            digests.insert("probe".into(), digest);
+            (probe, file.rule.rule(&calibration, settings.trend_window))
+        };
         let recipe = ControllerConfig {
             settings: file.control.clone(),
             limits: file.gate.clone(),
-            rule: file.rule.rule(&calibration, settings.trend_window),
+            rule,
             horizons,
             rest: file.rest.clone(),
             ask_strong: file.ask_strong,
         };
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
         checks::check(&file.control).map_err(wrong)?;
-        let digest = sha256(&file.models.probe).map_err(|error| {
-            failure(Exit::Input, format!("{}: cannot read: {error}", file.models.probe.display()))
-        })?;
-        digests.insert("probe".into(), digest);
         checks::check_cameras(&file.control, &loaded).map_err(wrong)?;
         let readings = readings(&file).map_err(wrong)?;
-        Ok(Self { path: path.to_owned(), digests, probe, recipe, file, cards: loaded, readings })
+        let tap = collects.then(ActivationTap::default);
+        let path = path.to_owned();
+        Ok(Self { path, digests, probe, tensor, recipe, file, cards: loaded, readings, tap })
+    }
+
+    /// Returns where the weak policy's activations go in a collection of rollouts; nothing arrives there in other runs.
+    pub fn tap(&self) -> ActivationTap {
+        self.tap.clone().unwrap_or_default()
+    }
+
+    /// Returns the weak policy as the run uses it.
+    pub(crate) fn tapped(&self) -> impl FnOnce(Box<dyn Policy>) -> Box<dyn Policy> + Send + 'static {
+        let tap = self.tap.clone();
+        move |policy| match tap {
+            Some(tap) => Box::new(Tapped::new(policy, tap)),
+            None => policy,
+        }
     }
 
     /// Returns of the weak and of the strong policy whether it reads camera pictures.

@@ -111,13 +111,13 @@ impl RobotSession {
         };
         let file = &robot.file;
         let (weak, strong) = (local(&file.models.weak), local(&file.models.strong));
-        let probe = robot.probe.clone();
+        let (probe, tapped) = (robot.probe.clone(), robot.tapped());
         let errors: [LastError; 2] = Default::default();
         let [weak_error, strong_error] = errors.clone();
         let pictures = PictureSender::default();
         let [weak_pictures, strong_pictures] = [pictures.clone(), pictures.clone()];
         let weak = move || {
-            let watched = ProbedPolicy::new(weak()?, Some(probe));
+            let watched = ProbedPolicy::new(tapped(weak()?), Some(probe));
             let pictured = Pictured::new(watched, Driver::Weak, weak_pictures);
             Ok::<_, SetupError>(Box::new(Reporting::new(pictured, weak_error)) as Box<dyn Inferencer>)
         };

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, ControllerConfig, LimitScope, Mode, ObservationStamp, OutOfBounds,
-    Overlap, StopReason, StrongLoss, TickRecord,
+    Channel, ChannelKind, ChunkChecks, ControlSettings, ControllerConfig, LimitScope, Mode, ObservationStamp,
+    Overlap, StopReason, StrongLoss, TickRecord, Treatment,
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
@@ -66,7 +66,8 @@ fn recipe(patience: u32) -> ControllerConfig {
             stale_steps: 3,
             frozen_ms: 0.0,
             plant_timeout_ms: 10_000.0,
-            out_of_bounds: OutOfBounds::Reject,
+            out_of_bounds: Treatment::Reject,
+            chunk: ChunkChecks::default(),
             limits: LimitScope::Always,
             start_within: f64::INFINITY,
             follow_within: f64::INFINITY,

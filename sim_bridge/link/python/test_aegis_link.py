@@ -577,6 +577,27 @@ class PositionRobot(Asking):
         self.refused(self.reset(self.session, 2, at=210), "plant")
         self.assertEqual(self.plant.calls[-1], "stop")
 
+    def test_frames_of_cameras_are_numbered_stamped_and_a_camera_that_fails_stops_nothing(self):
+        frame = {"camera": "front", "width": 1, "height": 1, "encoding": "rgb", "data": b"abc"}
+        self.plant.new_frames = lambda: [{**frame, "taken_ns": 1_000}, {**frame, "camera": "wrist", "taken_ns": 1_500}]
+        begin = 900
+        found = [decode(data) for _ in range(2) for data in self.host.frames(begin)]
+        self.assertEqual({name for name, _ in found}, {"CameraFrame"})
+        numbers = [(fields["camera"], fields["sequence"], fields["stamp_ns"]) for _, fields in found]
+        self.assertEqual(numbers, [("front", 1, 100), ("wrist", 1, 600), ("front", 2, 100), ("wrist", 2, 600)])
+        self.assertEqual(found[0][1]["session"], self.session)
+        self.reset(self.session, 2, at=10)
+        self.assertEqual(decode(self.host.frames(begin)[0])[1]["sequence"], 1)
+
+        self.plant.new_frames = lambda: [{**frame, "encoding": "bmp", "taken_ns": 1_000}]
+        self.assertEqual(self.host.frames(begin), [])
+        fault = next(iter(self.host.faults.tell(ms(0))))
+        self.assertRegex(fault, "new_frames.*encoding: found 'bmp', expected one of rgb, jpeg")
+        self.plant.new_frames = lambda: [frame]
+        self.assertEqual(self.host.frames(begin), [])
+        self.assertIsNotNone(self.host.tick(ms(50)))
+        self.assertEqual(self.plant.calls[-1], "hold")
+
     def test_a_plant_that_does_not_say_how_it_stands_is_refused(self):
         class Old(Plant):
             action_width, period_ns, stand_still = 1, 50_000_000, [0.0]

@@ -1,6 +1,9 @@
 //! `aegis collect`: runs rollouts of the weak policy over one range of the plan, and writes them as Parquet. `aegis probe`
 //! fits, calibrates and judges probes on these files.
 
+#[cfg(feature = "robot")]
+mod robot;
+
 use std::path::{Path, PathBuf};
 
 use aegis_core::EpisodeKey;
@@ -27,15 +30,21 @@ use crate::study_loader::{Study, StudyArguments};
 
 /// Arguments of `aegis collect`.
 #[derive(Args)]
-#[command(after_help = "Example: aegis collect discovery --out runs/discovery.parquet\n\n\
+#[command(after_help = "Examples:\n  aegis collect discovery --out runs/discovery.parquet\n  \
+                        aegis collect --robot robot.toml --ask --out runs/robot.parquet\n\n\
                         Episodes wait in FILE.collecting until all of them are there; the same call after a kill goes on \
                         from them.")]
 pub struct CollectArguments {
     #[command(flatten)]
     study: StudyArguments,
     /// Range of the plan: training, discovery, calibration, tuning or confirmation
-    range: String,
-    /// Where the rollouts go; runs/RANGE.parquet when left out
+    #[cfg_attr(feature = "robot", arg(required_unless_present = "robot"))]
+    #[cfg_attr(not(feature = "robot"), arg(required = true))]
+    range: Option<String>,
+    #[cfg(feature = "robot")]
+    #[command(flatten)]
+    on_robot: robot::RobotArguments,
+    /// Where the rollouts go; runs/RANGE.parquet when left out, runs/robot.parquet on a robot
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Print the summary as JSON
@@ -45,8 +54,14 @@ pub struct CollectArguments {
 
 /// Runs `aegis collect`.
 pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
+    #[cfg(feature = "robot")]
+    if let Some(file) = arguments.on_robot.robot() {
+        let out = arguments.out.clone().unwrap_or_else(|| "runs/robot.parquet".into());
+        check_place(&out)?;
+        return robot::run(file, &arguments.on_robot, &out, arguments.json);
+    }
     let study = Study::open(&arguments.study)?;
-    let range = &arguments.range;
+    let range = arguments.range.as_deref().unwrap_or_default();
     let out = arguments.out.clone().unwrap_or_else(|| format!("runs/{range}.parquet").into());
     let keys = study.keys("RANGE", range)?;
     check_place(&out)?;

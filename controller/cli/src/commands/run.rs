@@ -1,7 +1,7 @@
 //! `aegis run`: drives a robot, or a simulator that is served like one, over Zenoh in real time. Parses the arguments, shows
 //! the run to people and prints its summary; the session itself is `aegis_robot`.
 
-mod logging;
+pub mod logging;
 mod view;
 
 use std::path::PathBuf;
@@ -67,14 +67,9 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     }
     outlet::begin().or_exit(Exit::Failed)?;
     let robot = Robot::load(&arguments.robot)?;
-    let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
-    let plants = [robot.file.plant.clone()];
-    let whose = (Principal::Controller, &plants[..]);
-    let guarded = guard(endpoint, keys, arguments.allow_plaintext_network, whose)
-        .map_err(|error| error.prefixed(format_args!("{}: connect", robot.path.display())))?;
     let runtime = onnx_runtime()?;
     let signal = end_signal()?;
-    let session = aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)?;
+    let session = open_link(&robot, arguments.allow_plaintext_network)?;
     let live = Arc::new(Mutex::new(Live::default()));
     let sink = match (arguments.view, arguments.json) {
         (true, _) => LogSink::View(Arc::clone(&live)),
@@ -108,6 +103,16 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     drop(view);
     print(&ended, arguments.json)?;
     ended.verdict
+}
+
+/// Opens the session of a robot file's plant.
+pub fn open_link(robot: &Robot, allow_plaintext_network: bool) -> Result<zenoh::Session, Failure> {
+    let (endpoint, keys) = (&robot.file.connect, robot.file.keys.as_deref());
+    let plants = [robot.file.plant.clone()];
+    let whose = (Principal::Controller, &plants[..]);
+    let guarded = guard(endpoint, keys, allow_plaintext_network, whose)
+        .map_err(|error| error.prefixed(format_args!("{}: connect", robot.path.display())))?;
+    aegis_link::open_guarded(Role::Drive, &guarded, &plants).or_exit(Exit::Failed)
 }
 
 /// Prints the summary of a run that is over, and what a dry run would have sent.

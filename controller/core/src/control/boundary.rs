@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use super::chunk_check::excess;
 use super::io::{Diagnostics, Output, StopReason};
 use super::mode::Event;
-use super::settings::StrongLoss;
+use super::settings::{StrongLoss, Treatment};
 use super::{Controller, Driver};
 use crate::trigger::{Trigger, distance};
 use crate::{Decision, Score};
@@ -75,7 +76,7 @@ impl<T: Trigger + Clone> Controller<T> {
     /// Lets the gate decide as soon as its evidence is complete.
     fn hear(&mut self, output: &mut Output) {
         let needs_both = self.gate.needs_disagreement();
-        if self.weak.has(self.step, self.asked_from()) {
+        if self.weak.has(self.step, self.asked_from()) && self.admits(Driver::Weak, output) {
             if needs_both && self.strong.is_asked() && self.strong.misses == 0 {
                 return;
             }
@@ -85,6 +86,9 @@ impl<T: Trigger + Clone> Controller<T> {
                 None
             };
             return self.decide(distance, output);
+        }
+        if !self.mode.is_on() {
+            return;
         }
         let waited_enough = self.weak.misses >= self.parts.settings.weak_misses;
         // A weak policy that was lost at the last boundary is not waited for in full again: one failure is enough.
@@ -156,8 +160,11 @@ impl<T: Trigger + Clone> Controller<T> {
             self.stretch.phase = Phase::Opinion;
             return self.hear(output);
         }
-        if self.strong.has(self.step, self.asked_from()) {
+        if self.strong.has(self.step, self.asked_from()) && self.admits(Driver::Strong, output) {
             return self.take(Driver::Strong);
+        }
+        if !self.mode.is_on() {
+            return;
         }
         let failed = self.strong.misses > 0 && self.strong.is_free();
         if !failed && waited < self.parts.settings.strong_patience_steps {
@@ -174,6 +181,34 @@ impl<T: Trigger + Clone> Controller<T> {
         } else {
             self.stop(StopReason::StrongLost);
         }
+    }
+
+    /// Checks the chunk that a policy offers from this control step on. A chunk that the settings refuse is dropped, and counts as a
+    /// failure or stops the robot.
+    fn admits(&mut self, driver: Driver, output: &mut Output) -> bool {
+        let checks = self.parts.settings.chunk;
+        let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
+        let actions = party.offer.from(self.step);
+        let excess = excess(&self.parts.settings.channels, self.motion.command(), actions);
+        let mut worst = Treatment::Clamp;
+        for (is_exceeded, treatment, notice) in [
+            (excess.jump, checks.jump, Diagnostics::CHUNK_JUMP),
+            (excess.motion, checks.motion, Diagnostics::CHUNK_MOTION),
+        ] {
+            if is_exceeded && treatment != Treatment::Clamp {
+                output.notices.add(notice);
+                worst = if worst == Treatment::Stop { worst } else { treatment };
+            }
+        }
+        if worst == Treatment::Clamp {
+            party.admit();
+            return true;
+        }
+        party.reject();
+        if worst == Treatment::Stop {
+            self.stop(StopReason::ChunkRefused);
+        }
+        false
     }
 
     /// Starts executing a policy's chunk, until the next boundary.

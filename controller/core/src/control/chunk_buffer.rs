@@ -57,6 +57,12 @@ impl ScheduledChunk {
         &self.values
     }
 
+    /// Returns the actions from a control step on, row-major; empty before the first and after the last action.
+    pub(crate) fn from(&self, step: u32) -> &[f32] {
+        let index = step.checked_sub(self.anchor).map(|index| index as usize * self.width);
+        index.and_then(|index| self.values.get(index..)).unwrap_or_default()
+    }
+
     pub(crate) fn anchor(&self) -> u32 {
         self.anchor
     }

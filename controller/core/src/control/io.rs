@@ -190,6 +190,8 @@ pub enum StopReason {
     FarFromStart,
     /// A measured position is too far from its command: a drive is off, or the robot was pushed.
     NotFollowing,
+    /// A chunk exceeded bounds or limits that stop the robot.
+    ChunkRefused,
     /// The controller itself stood still for longer than the plant may be silent.
     Suspended,
 }
@@ -215,6 +217,7 @@ impl StopReason {
             Self::NotFollowing => {
                 "a measured position does not follow its command: a drive is off, or the robot was pushed"
             }
+            Self::ChunkRefused => "a chunk exceeded bounds or limits, which the settings answer with a stop",
             Self::Suspended => {
                 "the controller itself stood still for longer than the plant may be silent, so where the robot is now is not known"
             }
@@ -232,7 +235,7 @@ macro_rules! notices {
         impl Diagnostics {
             $(#[doc = $text] pub const $name: Self = Self(1 << $bit);)+
             /// Every diagnostic with its text.
-            pub const ALL: [(Self, &'static str); 24] = [$((Self::$name, $text)),+];
+            pub const ALL: [(Self, &'static str); 26] = [$((Self::$name, $text)),+];
         }
     };
 }
@@ -262,6 +265,8 @@ notices! {
     21 CAMERA_REFUSED "a frame was refused: its size, its bytes, its time, or all of its pixels equal",
     22 CAMERA_GAP "frames of a camera were skipped",
     23 UNPAIRED "no frames and observation from the same time are young enough",
+    24 CHUNK_JUMP "a chunk was refused: its first action is further from the last command than one period can move it",
+    25 CHUNK_MOTION "a chunk was refused: its velocity, acceleration or jerk exceeds a channel's limits",
 }
 
 impl Diagnostics {

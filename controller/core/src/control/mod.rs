@@ -5,6 +5,7 @@ mod boundary;
 mod camera;
 mod channel;
 mod chunk_buffer;
+mod chunk_check;
 mod clock_offset;
 mod counters;
 mod intake;
@@ -30,7 +31,7 @@ pub use io::{
 pub use mode::{Event, Mode};
 pub use motion::{LimitScope, Motion};
 pub use pairing::{Paired, Pairing};
-pub use settings::{ControlError, ControlSettings, OutOfBounds, StrongLoss};
+pub use settings::{ChunkChecks, ControlError, ControlSettings, StrongLoss, Treatment};
 
 use serde::{Deserialize, Serialize};
 
@@ -349,6 +350,7 @@ impl<T: Trigger + Clone> Controller<T> {
     /// Receives the policies' replies and counts their missed deadlines.
     fn listen(&mut self, inputs: &Inputs<'_>, notices: &mut Diagnostics) {
         let settings = &self.parts.settings;
+        let mut is_refused = false;
         let sides = [
             (&mut self.weak, &inputs.weak, Diagnostics::WEAK_FAILED, Diagnostics::WEAK_LATE),
             (&mut self.strong, &inputs.strong, Diagnostics::STRONG_FAILED, Diagnostics::STRONG_LATE),
@@ -361,10 +363,14 @@ impl<T: Trigger + Clone> Controller<T> {
                 if received == Received::Failed {
                     notices.add(failed);
                 }
+                is_refused |= received == Received::OutOfBounds;
             }
             if party.wait(settings.lead_steps) {
                 notices.add(late);
             }
+        }
+        if is_refused && self.mode.is_on() {
+            self.stop(StopReason::ChunkRefused);
         }
     }
 

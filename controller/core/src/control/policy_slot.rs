@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::channel::Channel;
 use super::chunk_buffer::ScheduledChunk;
 use super::io::{Diagnostics, NoProposal, Proposal, Reply};
-use super::settings::{ControlSettings, OutOfBounds};
+use super::settings::{ControlSettings, Treatment};
 
 /// Result of receiving a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(crate) enum Received {
     Offer,
     /// The reply has no usable chunk.
     Failed,
+    /// The reply's chunk has an action out of bounds, which stops the robot.
+    OutOfBounds,
     /// The reply belongs to another request or episode.
     Foreign,
 }
@@ -37,8 +39,10 @@ pub(crate) struct PolicySlot {
     taken: Option<Duration>,
     /// Score that came with the offer.
     pub(crate) score: f64,
-    /// Consecutive failures: deadlines missed and inferences failed.
+    /// Consecutive failures: deadlines missed, inferences failed and chunks rejected.
     pub(crate) misses: u32,
+    /// Consecutive chunks that were rejected at their boundary.
+    rejected: u32,
     /// Request that waits for its reply.
     pending: Option<Question>,
     /// Control periods since the pending request.
@@ -48,13 +52,13 @@ pub(crate) struct PolicySlot {
 impl PolicySlot {
     pub(crate) fn new(horizon: usize, width: usize) -> Self {
         let offer = ScheduledChunk::with_room(horizon, width);
-        Self { horizon, offer, taken: None, score: f64::NAN, misses: 0, pending: None, age: 0 }
+        Self { horizon, offer, taken: None, score: f64::NAN, misses: 0, rejected: 0, pending: None, age: 0 }
     }
 
     /// Clears the state of the previous episode.
     pub(crate) fn begin(&mut self) {
         self.offer.clear();
-        (self.misses, self.pending, self.age) = (0, None, 0);
+        (self.misses, self.rejected, self.pending, self.age) = (0, 0, None, 0);
     }
 
     pub(crate) fn ask(&mut self, number: u64, step: u32, asked: Duration) {
@@ -96,6 +100,18 @@ impl PolicySlot {
         aged
     }
 
+    /// Drops the offer at its boundary and counts it as a failure.
+    pub(crate) fn reject(&mut self) {
+        self.offer.clear();
+        self.rejected = self.rejected.saturating_add(1);
+        self.misses = self.rejected;
+    }
+
+    /// Notes that the offer may be executed: earlier rejections no longer count.
+    pub(crate) fn admit(&mut self) {
+        (self.rejected, self.misses) = (0, 0);
+    }
+
     /// Counts one more control period without a reply. Returns true at each missed deadline: after `lead` periods, and
     /// again after every further `lead` periods.
     pub(crate) fn wait(&mut self, lead: u32) -> bool {
@@ -115,7 +131,7 @@ impl PolicySlot {
         reply: &Reply<'_>,
         episode: u64,
         channels: &[Channel],
-        limits: (OutOfBounds, Duration),
+        limits: (Treatment, Duration),
         notices: &mut Diagnostics,
     ) -> Received {
         let (out_of_bounds, max_age) = limits;
@@ -133,21 +149,30 @@ impl PolicySlot {
             self.misses = self.misses.saturating_add(1);
             return Received::Foreign;
         }
+        let mut stops = false;
         let aged = reply.taken.is_some_and(|taken| asked.saturating_sub(taken) > max_age);
         let taken = match &reply.proposal {
             Ok(_) if aged => {
                 notices.add(Diagnostics::AGED_CHUNK);
                 false
             }
-            Ok(proposal) => self.take(proposal, (step, reply.taken), channels, out_of_bounds, notices),
+            Ok(proposal) => {
+                let taken = self.take(proposal, (step, reply.taken), channels, out_of_bounds, notices);
+                stops = !taken && out_of_bounds == Treatment::Stop && is_finite(proposal);
+                taken
+            }
             Err(NoProposal::NotFinite) => {
                 notices.add(Diagnostics::REJECTED);
                 false
             }
             Err(_) => false,
         };
-        self.misses = if taken { 0 } else { self.misses.saturating_add(1) };
-        if taken { Received::Offer } else { Received::Failed }
+        self.misses = if taken { self.rejected } else { self.misses.saturating_add(1) };
+        match taken {
+            true => Received::Offer,
+            false if stops => Received::OutOfBounds,
+            false => Received::Failed,
+        }
     }
 
     fn take(
@@ -155,17 +180,17 @@ impl PolicySlot {
         proposal: &Proposal<'_>,
         (step, taken_at): (u32, Option<Duration>),
         channels: &[Channel],
-        out_of_bounds: OutOfBounds,
+        out_of_bounds: Treatment,
         notices: &mut Diagnostics,
     ) -> bool {
         let values = &proposal.values;
         let whole = proposal.width == channels.len() && values.len() == self.horizon * channels.len();
         // Checked before any comparison, since the larger of NaN and a number is the number.
-        let finite = values.iter().all(|value| value.is_finite());
+        let finite = is_finite(proposal);
         let mut actions = values.chunks_exact(channels.len());
         let within =
             actions.all(|action| channels.iter().zip(action).all(|(channel, value)| channel.admits(*value)));
-        if !whole || !finite || (!within && out_of_bounds == OutOfBounds::Reject) {
+        if !whole || !finite || (!within && out_of_bounds != Treatment::Clamp) {
             notices.add(Diagnostics::REJECTED);
             return false;
         }
@@ -178,4 +203,8 @@ impl PolicySlot {
         self.score = proposal.score;
         true
     }
+}
+
+fn is_finite(proposal: &Proposal<'_>) -> bool {
+    proposal.values.iter().all(|value| value.is_finite())
 }

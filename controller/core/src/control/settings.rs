@@ -11,14 +11,34 @@ use super::chunk_buffer::Overlap;
 use super::motion::LimitScope;
 use crate::gate::{GateError, GateLimits};
 
-/// Treatment of an action outside its channel's bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Treatment of a chunk that exceeds what its channels allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum OutOfBounds {
-    /// Send the nearest command within the bounds.
+pub enum Treatment {
+    /// Send the nearest command that is allowed.
+    #[default]
     Clamp,
-    /// Reject the whole chunk.
+    /// Reject the whole chunk, which counts as a failed inference.
     Reject,
+    /// Safe stop.
+    Stop,
+}
+
+/// Checks of a whole chunk before its first action moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChunkChecks {
+    /// Treatment of a chunk whose first action is further from the last command than one period can move it.
+    pub jump: Treatment,
+    /// Treatment of a chunk whose velocity, acceleration or jerk exceeds a channel's limits.
+    pub motion: Treatment,
+}
+
+impl ChunkChecks {
+    /// Returns whether nothing is checked, because every command is limited anyway.
+    fn is_clamp(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Reaction to the loss of the strong policy while it is needed.
@@ -59,7 +79,10 @@ pub struct ControlSettings {
     /// Time without a heartbeat of the plant, in milliseconds, after which the robot makes a safe stop.
     pub plant_timeout_ms: f64,
     /// Treatment of actions outside their channel's bounds.
-    pub out_of_bounds: OutOfBounds,
+    pub out_of_bounds: Treatment,
+    /// Checks of a whole chunk before its first action moves.
+    #[serde(default, skip_serializing_if = "ChunkChecks::is_clamp")]
+    pub chunk: ChunkChecks,
     /// When velocity, acceleration and jerk bound a policy's commands.
     #[serde(default)]
     pub limits: LimitScope,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use aegis_core::GateLimits;
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, ControllerConfig, LimitScope, OutOfBounds, Overlap, StrongLoss,
+    Channel, ChannelKind, ChunkChecks, ControlSettings, ControllerConfig, LimitScope, Overlap, StrongLoss,
+    Treatment,
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
@@ -154,7 +155,8 @@ fn control_settings(draw: &mut Draw, out: Delay, channels: Vec<Channel>) -> Cont
         stale_steps: draw.whole(2..=6),
         frozen_ms: draw.one_of([0.0, 300.0]),
         plant_timeout_ms: 600.0,
-        out_of_bounds: if draw.chance(0.5) { OutOfBounds::Reject } else { OutOfBounds::Clamp },
+        out_of_bounds: if draw.chance(0.5) { Treatment::Reject } else { Treatment::Clamp },
+        chunk: ChunkChecks::default(),
         limits: LimitScope::Always,
         start_within: draw.one_of([f64::INFINITY, f64::INFINITY, f64::INFINITY, 1.0]),
         follow_within: f64::INFINITY,

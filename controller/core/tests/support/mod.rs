@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aegis_core::control::{
-    CameraInputs, Channel, ChannelKind, ControlSettings, Controller, ControllerParts, Inputs, LimitScope,
-    Mode, NoProposal, ObservationStamp, OperatorCommands, OutOfBounds, Output, Overlap, PlantHealth,
-    Proposal, Reply, StrongLoss,
+    CameraInputs, Channel, ChannelKind, ChunkChecks, ControlSettings, Controller, ControllerParts, Inputs,
+    LimitScope, Mode, NoProposal, ObservationStamp, OperatorCommands, Output, Overlap, PlantHealth, Proposal,
+    Reply, StrongLoss, Treatment,
 };
 use aegis_core::gate::{BudgetUnit, GateLimits};
 use aegis_core::trigger::{BuiltIn, Rule, Thresholds};
@@ -47,7 +47,8 @@ pub fn settings() -> ControlSettings {
         stale_steps: 3,
         frozen_ms: 300.0,
         plant_timeout_ms: 500.0,
-        out_of_bounds: OutOfBounds::Reject,
+        out_of_bounds: Treatment::Reject,
+        chunk: ChunkChecks::default(),
         limits: LimitScope::Always,
         start_within: f64::INFINITY,
         follow_within: f64::INFINITY,

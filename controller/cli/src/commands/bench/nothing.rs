@@ -2,7 +2,8 @@
 //! The time that a control period takes with them is the cost of the control loop itself.
 
 use aegis_core::control::{
-    Channel, ChannelKind, ControlSettings, ControllerConfig, LimitScope, OutOfBounds, Overlap, StrongLoss,
+    Channel, ChannelKind, ChunkChecks, ControlSettings, ControllerConfig, LimitScope, Overlap, StrongLoss,
+    Treatment,
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
@@ -37,7 +38,8 @@ pub fn recipe(rate_hz: f64) -> ControllerConfig {
             stale_steps: 1000,
             frozen_ms: 0.0,
             plant_timeout_ms: 5000.0,
-            out_of_bounds: OutOfBounds::Reject,
+            out_of_bounds: Treatment::Reject,
+            chunk: ChunkChecks::default(),
             limits: LimitScope::Always,
             start_within: f64::INFINITY,
             follow_within: f64::INFINITY,
