@@ -85,6 +85,46 @@ fn recipes_name_files_that_exist() {
     assert!(steps(1) <= 5 && steps(4) <= 3, "{} and {}", steps(1), steps(4));
 }
 
+/// The names of all keys in a value of a plan, except those of the rules of arms, which are those of `[rule]`.
+fn keys_within(value: &toml::Value) -> Vec<&str> {
+    match value {
+        toml::Value::Table(table) => table
+            .iter()
+            .flat_map(|(key, value)| {
+                let within = if key == "rules" { Vec::new() } else { keys_within(value) };
+                std::iter::once(key.as_str()).chain(within)
+            })
+            .collect(),
+        toml::Value::Array(values) => values.iter().flat_map(keys_within).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn every_key_of_the_template_of_a_plan_is_explained() {
+    const PAGE: &str = "docs/reference/plan.md";
+    let root = common::repository();
+    let text = std::fs::read_to_string(root.join("experiments/template.toml")).unwrap();
+    let plan: toml::Table = text.parse().expect("a plan");
+    let page = std::fs::read_to_string(root.join(PAGE)).unwrap();
+    let section = |heading: &str| {
+        let (_, rest) = page.split_once(&format!("\n## {heading}\n")).expect(heading);
+        rest.split("\n## ").next().unwrap_or_default()
+    };
+    for (key, value) in &plan {
+        let (heading, keys) = match value {
+            toml::Value::Table(_) => (format!("`[{key}]`"), keys_within(value)),
+            _ => ("Top level".to_owned(), vec![key.as_str()]),
+        };
+        for key in keys {
+            assert!(
+                section(&heading).contains(&format!("`{key}`")),
+                "{PAGE}: {heading} does not explain {key}"
+            );
+        }
+    }
+}
+
 /// What `aegis VERB … --help` prints, with what depends on the machine taken out.
 fn help(verbs: &[String]) -> String {
     let text = common::succeeds(common::aegis().args(verbs).arg("--help"));
