@@ -25,10 +25,13 @@ const RANDOM_CORE: &str = "controller/core/tests/random_faults.rs";
 const INTAKE: &str = "controller/core/src/control/intake.rs";
 const CLOCK_OFFSET: &str = "controller/core/src/control/clock_offset.rs";
 const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
+const SERVERS: &str = "tests/servers.rs";
+const SERVED_RUN: &str = "tests/servers/run.rs";
+const LOST_SERVER: &str = "a_server_that_fails_in_the_middle_of_a_hold_is_a_strong_policy_that_is_lost";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
 
-const ROWS: [Row; 77] = [
+const ROWS: [Row; 82] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -764,6 +767,53 @@ const ROWS: [Row; 77] = [
         &[
             (MOTION, "a_controller_that_was_suspended_sends_nothing_to_a_robot_that_was_moved_meanwhile"),
             (CONTROL, "a_controller_that_stood_still_too_long_stops_and_sends_nothing_before_the_next_start"),
+        ],
+    ),
+    (
+        82,
+        "the server of a strong policy (openpi, vla-eval) is late",
+        "as row 3, at its `deadline_ms`; its late answer is for nobody, and no other question is asked before the next episode",
+        "the rest of its chunk",
+        &[(SERVED_RUN, LOST_SERVER), (SERVERS, "a_late_answer_is_for_nobody")],
+    ),
+    (
+        83,
+        "the server of a strong policy dies in the middle of an answer, or is not there at the start",
+        "as row 3; refused at start, with its address",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, LOST_SERVER),
+            (SERVERS, "a_server_that_is_not_there_yet_or_is_another_is_refused_with_what_is_valid"),
+        ],
+    ),
+    (
+        84,
+        "the server of a strong policy answers with an error in words",
+        "as row 3; its last line is in the log, with its address",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, LOST_SERVER),
+            (SERVERS, "what_a_server_does_wrong_is_an_error_that_says_it_and_the_next_episode_begins_anew"),
+        ],
+    ),
+    (
+        85,
+        "the server of a strong policy answers with another shape, or with what is no number",
+        "as row 3; the log says what was found and what the card says",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, LOST_SERVER),
+            (SERVERS, "what_a_server_does_wrong_is_an_error_that_says_it_and_the_next_episode_begins_anew"),
+        ],
+    ),
+    (
+        86,
+        "the server of a strong policy is started again with other metadata",
+        "it is not asked: the log says what it says of itself and what the card says; then as row 3",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, "a_server_that_comes_back_as_another_is_not_asked"),
+            (SERVERS, "a_server_that_is_not_there_yet_or_is_another_is_refused_with_what_is_valid"),
         ],
     ),
 ];

@@ -14,6 +14,10 @@ use aegis_sim::{LiberoPlant, Suite};
 
 use crate::common::{self, Served, folder, repository, scenes};
 
+mod run;
+mod serve_policy;
+mod vla_eval;
+
 const METADATA: &str = r#"{"model": "shipped"}"#;
 
 fn free_port() -> u16 {
@@ -304,6 +308,45 @@ fn a_key_comes_from_the_environment_and_a_wrong_one_is_refused_by_the_server() {
     let output = card(Some("secret"), &named).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.contains("api_key_env = \"POLICY_KEY\"") && !text.contains("secret"), "{text}");
+}
+
+#[test]
+fn a_server_elsewhere_needs_a_certificate_of_an_authority_that_is_known() {
+    let (place, port, seen) = (folder("servers-tls"), free_port(), observation());
+    let keys = place.join("keys");
+    let made = common::aegis().args(["keys", "--out"]).arg(&keys).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let _process = served("strong", port, METADATA, &format!("tls:{}", keys.join("plant").display()));
+    let endpoint = format!("wss://localhost:{port}");
+    let card = |more: &[&str]| {
+        let mut command = common::aegis();
+        command.args(["model", "card", &endpoint]).args(more).current_dir(&place);
+        command
+    };
+    let authority = "keys/plant/ca.pem";
+    let output = card(&["--authority", authority]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains(&format!("authority = \"{authority}\"")), "{text}{output:?}");
+    common::refuses(&mut card(&[]), 2, &[&endpoint, "invalid peer certificate: UnknownIssuer"]);
+    common::refuses(&mut card(&["--authority", "card.toml"]), 2, &["server.authority: card.toml"]);
+    let (head, _) = text.split_once("# openpi's convention").unwrap();
+    let rest = format!(
+        "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\n{}\n[[inputs]]\ntensor = \"prompt\"\nkind = \"instruction\"\n\
+         [chunk]\ntensor = \"actions\"\nhorizon = 10\nwidth = 7\n",
+        terms()
+    );
+    let path = place.join("card.toml");
+    std::fs::write(&path, format!("{head}{rest}")).unwrap();
+    let shipped = repository().join("policies/models/strong.toml");
+    let valid = OnnxPolicy::open(&common::runtime(), &shipped).unwrap().infer(&seen).unwrap();
+    assert_eq!(opened(&path).unwrap().infer(&seen).unwrap(), valid);
+    // By another name than the certificate's.
+    common::edit(&path, "wss://localhost:", "wss://127.0.0.2:");
+    let error = opened(&path).map(drop).unwrap_err();
+    assert!(error.contains("certificate"), "{error}");
+    // Plain where TLS is spoken.
+    common::edit(&path, "wss://127.0.0.2:", "ws://127.0.0.1:");
+    assert!(opened(&path).map(drop).unwrap_err().contains("cannot connect"));
 }
 
 #[test]

@@ -26,6 +26,11 @@ pub fn card(endpoint: &str) -> Result<String, Failure> {
 }
 
 /// Refuses to write the card of a policy behind a WebSocket server.
-pub fn websocket_card(endpoint: &str, _: Protocol, _: Option<&str>) -> Result<String, Failure> {
+pub fn websocket_card(
+    endpoint: &str,
+    _: Protocol,
+    _: Option<&str>,
+    _: Option<&Path>,
+) -> Result<String, Failure> {
     Err(failure(Exit::Input, format!("{endpoint}: {ABSENT}")))
 }

@@ -1,12 +1,14 @@
 //! A policy behind a WebSocket server, asked with a deadline. After a time-out or an error the connection is thrown away, and opened
 //! again only at the beginning of an episode; then the server has to say of itself what the card says.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aegis_core::{Inference, Observation, Policy, PolicyError, Schema};
 use aegis_policies::served::ServedContract;
 use aegis_policies::server::{MOST_METADATA, Protocol, ServerSpec};
+use tracing::info;
 
 use crate::connection::{Connection, Fault, Target};
 use crate::endpoint::Endpoint;
@@ -83,6 +85,7 @@ impl WebSocketPolicy {
                  start the one that the card is of, or write the card anew (`aegis model card {place}`)"
             ));
         }
+        info!("the server at {place} says of itself {metadata}");
         ConnectionWorker::start(connection).map_err(|fault| in_words(place, fault, self.deadline))
     }
 
@@ -170,9 +173,14 @@ impl Policy for WebSocketPolicy {
 ///
 /// # Errors
 /// What was found and what is valid.
-pub fn metadata(endpoint: &str, protocol: Protocol, api_key_env: Option<&str>) -> Result<String, String> {
+pub fn metadata(
+    endpoint: &str,
+    protocol: Protocol,
+    api_key_env: Option<&str>,
+    authority: Option<&Path>,
+) -> Result<String, String> {
     let key = api_key_env.map(api_key).transpose()?;
-    greeted(&target(endpoint, key, None)?, protocol, OPENING).map(|(_, metadata)| metadata)
+    greeted(&target(endpoint, key, authority)?, protocol, OPENING).map(|(_, metadata)| metadata)
 }
 
 /// Returns the key for a server.
@@ -187,7 +195,7 @@ fn api_key(variable: &str) -> Result<String, String> {
 fn target(
     endpoint: &str,
     api_key: Option<String>,
-    authority: Option<&std::path::Path>,
+    authority: Option<&Path>,
 ) -> Result<Target, String> {
     let endpoint: Endpoint = endpoint.parse().map_err(|error| format!("server.endpoint: {error}"))?;
     let tls = endpoint.is_tls().then(|| tls(authority)).transpose()?;

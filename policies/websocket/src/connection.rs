@@ -189,6 +189,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_that_answers_no_question_ends_the_connection_before_the_next_is_asked() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut socket = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+            let question = socket.read().unwrap();
+            // In one piece, so that the second is there when the first is.
+            socket.write(question).unwrap();
+            socket.write(Message::Ping(vec![1].into())).unwrap();
+            socket.send(Message::Binary(vec![2].into())).unwrap();
+            socket.read()
+        });
+        let until = Instant::now() + std::time::Duration::from_secs(60);
+        let target = Target { endpoint, api_key: None, tls: None };
+        let mut connection = Connection::open(&target, until).unwrap();
+        connection.send(vec![1], until).unwrap();
+        assert_eq!(connection.receive(until).unwrap(), [1]);
+        let valid = Fault::Failed("it sent a message that answers no question".into());
+        assert_eq!(connection.settle(), Err(valid));
+        drop(connection);
+        assert!(matches!(server.join().unwrap(), Ok(Message::Pong(_)) | Err(_)));
+    }
+
+    #[test]
     fn of_a_traceback_the_last_line_is_said() {
         let traceback = "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: no \u{1b}[31msuch key\n\n";
         assert_eq!(last_line(traceback), "ValueError: no  [31msuch key");

@@ -26,7 +26,7 @@ const MOST_CONNECTIONS: usize = 32;
 /// Interval at which every thread looks whether it should end.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Time for a client to shake hands, and to take an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Beginning of the request of a health check.
 const HEALTH: &[u8] = b"GET /healthz ";
 
@@ -129,10 +129,10 @@ fn attend(
 ) -> Result<(), Error> {
     stream.set_nonblocking(false)?;
     let begin = Instant::now();
-    if is_health_check(&stream, begin + PATIENCE)? {
-        return Ok(answer_health(Timed::new(stream, Wait::Until(begin + PATIENCE))?)?);
+    if is_health_check(&stream, begin + TIMEOUT)? {
+        return Ok(answer_health(Timed::new(stream, Wait::Until(begin + TIMEOUT))?)?);
     }
-    let stream = Timed::new(stream, Wait::Until(begin + PATIENCE))?;
+    let stream = Timed::new(stream, Wait::Until(begin + TIMEOUT))?;
     let socket = tungstenite::accept_with_config(stream, Some(config()));
     let mut socket = socket.map_err(|error| Error::Io(std::io::Error::other(error.to_string())))?;
     send(&mut socket, Message::Binary(greeting.to_vec().into()))?;
@@ -163,7 +163,7 @@ fn attend(
 }
 
 fn send(socket: &mut WebSocket<Timed>, message: Message) -> Result<(), Error> {
-    socket.get_mut().wait = Wait::Until(Instant::now() + PATIENCE);
+    socket.get_mut().wait = Wait::Until(Instant::now() + TIMEOUT);
     socket.send(message)
 }
 
@@ -175,7 +175,7 @@ fn failed(socket: &mut WebSocket<Timed>, reason: &str) -> Result<(), Error> {
     socket.close(Some(frame))?;
     socket.flush()?;
     // Bytes that are not read when a connection ends would make the client lose what was sent: its answer is read first.
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     while Instant::now() < until && socket.read().is_ok() {}
     Ok(())
 }

@@ -32,6 +32,9 @@ pub struct CardArguments {
     /// Name of the environment variable that holds the key for such a server
     #[arg(long, value_name = "NAME")]
     api_key_env: Option<String>,
+    /// Certificates (PEM) of the authority of such a server's certificate; those of the system when left out
+    #[arg(long, value_name = "FILE")]
+    authority: Option<PathBuf>,
     #[command(flatten)]
     plant: PlantChoice,
     /// Where the card goes, in the model's folder; standard output when left out
@@ -70,7 +73,12 @@ pub fn run(arguments: &CardArguments) -> Result<(), Failure> {
         }
         let text = match is_websocket {
             true => {
-                served::websocket_card(&given, arguments.protocol.into(), arguments.api_key_env.as_deref())
+                served::websocket_card(
+                    &given,
+                    arguments.protocol.into(),
+                    arguments.api_key_env.as_deref(),
+                    arguments.authority.as_deref(),
+                )
             }
             false => served::card(&given),
         };
