@@ -7,10 +7,11 @@ use std::process::Command;
 mod sim_bridge;
 
 /// The files and folders of the repository that the binary is built from.
-const SOURCES: [&str; 8] = [
+const SOURCES: [&str; 9] = [
     "Cargo.lock",
     "controller",
     "policies/src",
+    "policies/websocket/src",
     "sim_bridge/libero/src",
     "sim_bridge/link/src",
     "experiments/harness/src",

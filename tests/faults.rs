@@ -31,8 +31,11 @@ const CLOCK_OFFSET: &str = "controller/core/src/control/clock_offset.rs";
 const CERTIFICATES: &str = "sim_bridge/link/src/certificates.rs";
 const AT_START: &str = "at start";
 const SAME_PERIOD: &str = "the same control period";
+const SERVERS: &str = "tests/servers.rs";
+const SERVED_RUN: &str = "tests/servers/run.rs";
+const LOST_SERVER: &str = "a_server_that_fails_in_the_middle_of_a_hold_is_a_strong_policy_that_is_lost";
 
-const ROWS: [Row; 81] = [
+const ROWS: [Row; 86] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -807,6 +810,53 @@ const ROWS: [Row; 81] = [
             ),
             (CAMERAS, "frames_and_observation_of_different_times_stop_the_robot"),
             ("tests/cameras.rs", CAMERAS_WHOLE),
+        ],
+    ),
+    (
+        86,
+        "the server of a strong policy (openpi, vla-eval) is late",
+        "as row 3, at its `deadline_ms`; its late answer is for nobody, and no other question is asked before the next episode",
+        "the rest of its chunk",
+        &[(SERVED_RUN, LOST_SERVER), (SERVERS, "a_late_answer_is_for_nobody")],
+    ),
+    (
+        87,
+        "the server of a strong policy dies in the middle of an answer, or is not there at the start",
+        "as row 3; refused at start, with its address",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, LOST_SERVER),
+            (SERVERS, "a_server_that_is_not_there_yet_or_is_another_is_refused_with_what_is_valid"),
+        ],
+    ),
+    (
+        88,
+        "the server of a strong policy answers with an error in words",
+        "as row 3; its last line is in the log, with its address",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, LOST_SERVER),
+            (SERVERS, "what_a_server_does_wrong_is_an_error_that_says_it_and_the_next_episode_begins_anew"),
+        ],
+    ),
+    (
+        89,
+        "the server of a strong policy answers with another shape, or with what is no number",
+        "as row 3; the log says what was found and what the card says",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, LOST_SERVER),
+            (SERVERS, "what_a_server_does_wrong_is_an_error_that_says_it_and_the_next_episode_begins_anew"),
+        ],
+    ),
+    (
+        90,
+        "the server of a strong policy is started again with other metadata",
+        "it is not asked: the log says what it says of itself and what the card says; then as row 3",
+        "the rest of its chunk",
+        &[
+            (SERVED_RUN, "a_server_that_comes_back_as_another_is_not_asked"),
+            (SERVERS, "a_server_that_is_not_there_yet_or_is_another_is_refused_with_what_is_valid"),
         ],
     ),
 ];

@@ -44,6 +44,7 @@ mod robot;
 mod security;
 mod served;
 mod served_suite;
+mod servers;
 mod start;
 mod starting;
 mod study;

@@ -7,12 +7,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("aegis-core", &[]),
     ("aegis-files", &[]),
     ("aegis-statistics", &[]),
     ("aegis-link", &["aegis-core"]),
     ("aegis-policies", &["aegis-core", "aegis-files"]),
+    ("aegis-websocket", &["aegis-core", "aegis-files", "aegis-policies"]),
     ("aegis-recorder", &["aegis-core", "aegis-files"]),
     ("aegis-runtime", &["aegis-core"]),
     ("aegis-sim", &["aegis-core", "aegis-files"]),
@@ -29,6 +30,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "aegis-probe",
             "aegis-recorder",
             "aegis-runtime",
+            "aegis-websocket",
         ],
     ),
     ("aegis-experiments", &["aegis-core", "aegis-files", "aegis-probe", "aegis-statistics"]),
@@ -47,6 +49,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "aegis-runtime",
             "aegis-sim",
             "aegis-statistics",
+            "aegis-websocket",
         ],
     ),
     ("aegis-python", &["aegis-core", "aegis-probe", "aegis-statistics"]),

@@ -16,7 +16,7 @@ use crate::affine::Affine;
 use crate::external::{self, ExternalError};
 use crate::inputs::{ImageInput, Input, MaskInput, Numbers, TokensInput, VectorInput};
 use crate::layout::Layout;
-use crate::server::ServerSpec;
+use crate::server::{Protocol, ServerSpec};
 use crate::tokens::Vocabulary;
 
 /// Largest number of values of one tensor that a policy reads or returns.
@@ -31,7 +31,8 @@ pub struct ModelCard {
     /// Path of the weights, relative to the card; empty for a policy that another process serves.
     #[serde(default)]
     pub file: PathBuf,
-    /// SHA-256 of the weights, lower-case hexadecimal; for a served policy, the one that its process states.
+    /// SHA-256 of the weights, lower-case hexadecimal; for a served policy, the one that its process states; for one behind a
+    /// WebSocket, that of what its server says of itself.
     #[serde(deserialize_with = "crate::inputs::digest")]
     pub sha256: String,
     /// The process that serves the policy; `None` for a model in a file.
@@ -308,22 +309,33 @@ impl ModelCard {
         Ok(card)
     }
 
-    /// Turns what `[server]` says that the policy reads into inputs: the features, and each camera's pictures as they are.
+    /// Turns what `[server]` says that the policy reads into inputs: the features, and each camera's pictures as they are. A server
+    /// behind a WebSocket is asked what the card's own inputs say.
     fn take_server(&mut self, server: &ServerSpec) -> Result<(), String> {
         let others = [
             ("file", !self.file.as_os_str().is_empty()),
             ("external", !self.external.is_empty()),
             ("observation", self.observation.is_some()),
             ("frames", !self.frames.is_empty()),
-            ("inputs", !self.inputs.is_empty()),
         ];
         if let Some((field, _)) = others.into_iter().find(|(_, is_there)| *is_there) {
-            let valid = "server.features and server.cameras, which say what a served policy reads";
+            let valid = match server.protocol {
+                Protocol::Aegis => "server.features and server.cameras, which say what a served policy reads",
+                Protocol::OpenPi | Protocol::VlaEval => "a table [[inputs]] for each key of the question",
+            };
             return Err(format!("{field}: found beside [server]; valid is {valid}"));
         }
-        server.check()?;
-        self.inputs = server.inputs();
-        Ok(())
+        server.check(&self.sha256, &self.inputs)?;
+        if server.protocol == Protocol::Aegis {
+            self.inputs = server.inputs();
+            return Ok(());
+        }
+        match self.activation.as_ref().and_then(|activation| activation.axis) {
+            Some(axis) => Err(format!(
+                "activation.axis: found {axis}; valid for a served policy is none: its features are the last axis"
+            )),
+            None => Ok(()),
+        }
     }
 
     /// Turns `[observation]` and `[[frames]]` into the inputs that they stand for.
@@ -359,7 +371,7 @@ impl ModelCard {
 
     /// Returns the field of the card that an input came from, for messages.
     pub(crate) fn place(&self, input: usize) -> String {
-        if let Some(server) = &self.server {
+        if let Some(server) = self.server.as_ref().filter(|server| server.protocol == Protocol::Aegis) {
             let is_features = input == 0 && !server.features.is_empty();
             return if is_features { "server.features" } else { "server.cameras" }.into();
         }
@@ -438,7 +450,8 @@ impl ModelCard {
             if !privileged.is_empty() {
                 parts.push(format!("what the simulator tells of objects: {}", privileged.join(", ")));
             }
-            if self.inputs.iter().any(|input| input.tokens().is_some()) {
+            let is_text = |input: &Input| matches!(input, Input::Tokens(_) | Input::Instruction(_));
+            if self.inputs.iter().any(is_text) {
                 parts.push("the instruction".into());
             }
         }
@@ -448,9 +461,14 @@ impl ModelCard {
         if parts.is_empty() {
             parts.push("nothing of the plant".into());
         }
-        if self.server.is_some() {
-            let what = "from another process, whose weights cannot be frozen: what is known of them is the digest that it states";
-            parts.push(what.into());
+        if let Some(server) = &self.server {
+            let known = match server.protocol {
+                Protocol::Aegis => "the digest that it states",
+                Protocol::OpenPi | Protocol::VlaEval => "what it says of itself",
+            };
+            parts.push(format!(
+                "from another process, whose weights cannot be frozen: what is known of them is {known}"
+            ));
         }
         parts.join("; ")
     }

@@ -81,6 +81,7 @@ impl Filler {
             Input::Noise(_) => Self::Noise { stream: index as u64 },
             Input::State(_) => Self::State { output, values: vec![0.0; len] },
             Input::Constant(_) => Self::Constant,
+            Input::Instruction(_) => return Err("kind: found \"instruction\", which no tensor holds".into()),
         })
     }
 

@@ -58,6 +58,15 @@ impl Picture {
         binding.write(input, numbers)
     }
 
+    /// Returns the picture of the card's camera as bytes, in the tensor's size and order.
+    ///
+    /// # Errors
+    /// As [`fill`](Self::fill).
+    pub fn bytes(&mut self, frames: &[Frame]) -> Result<&[u8], PolicyError> {
+        self.arrange(picture_of(&self.spec.camera, frames)?)?;
+        Ok(&self.ordered)
+    }
+
     /// Brings a picture to the tensor's size and order, into `ordered`.
     fn arrange(&mut self, frame: &Frame) -> Result<(), PolicyError> {
         let ImageInput { camera, height, width, layout, rotate, flip, resize, .. } = &self.spec;

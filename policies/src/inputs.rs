@@ -24,6 +24,8 @@ pub enum Input {
     Image(ImageInput),
     /// The instruction as tokens.
     Tokens(TokensInput),
+    /// The instruction as text, for a policy behind a server.
+    Instruction(InstructionInput),
     /// Which values of a tensor of tokens are tokens: 1, and 0 for padding.
     Mask(MaskInput),
     /// Standard normal noise, drawn anew for each inference from the episode's own stream.
@@ -41,6 +43,7 @@ impl Input {
             Self::Vector(VectorInput { tensor, .. })
             | Self::Image(ImageInput { tensor, .. })
             | Self::Tokens(TokensInput { tensor, .. })
+            | Self::Instruction(InstructionInput { tensor, .. })
             | Self::Mask(MaskInput { tensor, .. })
             | Self::Noise(PlainInput { tensor, .. })
             | Self::State(StateInput { tensor, .. })
@@ -57,7 +60,7 @@ impl Input {
             | Self::Noise(PlainInput { shape, .. })
             | Self::State(StateInput { shape, .. })
             | Self::Constant(ConstantInput { shape, .. }) => shape,
-            Self::Image(_) => &[],
+            Self::Image(_) | Self::Instruction(_) => &[],
         }
     }
 
@@ -74,7 +77,12 @@ impl Input {
         match self {
             Self::Vector(VectorInput { history, .. }) => *history > 1,
             Self::State(_) => true,
-            Self::Image(_) | Self::Tokens(_) | Self::Mask(_) | Self::Noise(_) | Self::Constant(_) => false,
+            Self::Image(_)
+            | Self::Tokens(_)
+            | Self::Instruction(_)
+            | Self::Mask(_)
+            | Self::Noise(_)
+            | Self::Constant(_) => false,
         }
     }
 }
@@ -272,6 +280,17 @@ pub struct TokensInput {
     /// Whether the tokenizer adds its special tokens, such as one for the beginning.
     #[serde(default = "yes")]
     pub special_tokens: bool,
+}
+
+/// The instruction as text.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstructionInput {
+    /// Key of the question.
+    pub tensor: String,
+    /// Text that is sent, with `{instruction}` for the instruction.
+    #[serde(default = "instruction")]
+    pub template: String,
 }
 
 /// Side of a tensor on which padding is.

@@ -25,6 +25,7 @@ pub mod node_assignment;
 pub mod onnx;
 mod outputs;
 pub mod provider;
+mod question;
 mod rank;
 pub mod runtime;
 pub mod sample;

@@ -10,7 +10,9 @@ use crate::filler::check_camera;
 use crate::image::picture_of;
 use crate::inputs::Input;
 use crate::outputs::Outputs;
-use crate::server::{ServedCamera, ServerSpec};
+pub use crate::question::Given;
+use crate::question::Question;
+use crate::server::{Protocol, ServedCamera, ServerSpec};
 use crate::vector::BoundVector;
 
 /// The card of a served policy, bound to a plant: what is sent of an observation, and how an answer becomes a chunk of the plant.
@@ -25,11 +27,25 @@ pub struct ServedContract {
 struct Bound {
     /// What the plant announces.
     schema: Arc<Schema>,
-    /// What the policy reads of it.
-    sent: Arc<Schema>,
-    features: Option<BoundVector>,
+    asked: Asked,
     order: Option<Vec<usize>>,
 }
+
+/// What is sent of an observation.
+#[derive(Debug)]
+enum Asked {
+    /// Features and pictures as the plant gives them, to a process of this project's own protocol.
+    Features {
+        /// What the policy reads of the plant's features.
+        sent: Arc<Schema>,
+        vector: Option<BoundVector>,
+    },
+    /// The card's inputs, to a server behind a WebSocket.
+    Keys(Question),
+}
+
+/// A tensor of an answer: its shape and its values, row-major.
+pub type Tensor = (Vec<usize>, Vec<f64>);
 
 impl ServedContract {
     /// Makes the contract of a card; `None` for a card without `[server]`.
@@ -60,25 +76,56 @@ impl ServedContract {
         let refused = |place: String, reason: String| {
             PolicyError::Observation(format!("{}: {place}: {reason}", self.card.path.display()))
         };
-        let mut features = None;
+        let asked = match self.server.protocol {
+            Protocol::Aegis => self.asked_features(schema),
+            Protocol::OpenPi | Protocol::VlaEval => Question::bind(&self.card.inputs, schema)
+                .map(Asked::Keys)
+                .map_err(|(index, reason)| (self.card.place(index), reason)),
+        };
+        let asked = asked.map_err(|(place, reason)| refused(place, reason))?;
+        let order = Outputs::order(&self.card.chunk, schema);
+        let order = order.map_err(|reason| refused("chunk".into(), reason))?;
+        self.bound = Some(Bound { schema: Arc::clone(schema), asked, order });
+        Ok(())
+    }
+
+    /// Binds the features and cameras that the card names.
+    fn asked_features(&self, schema: &Arc<Schema>) -> Result<Asked, (String, String)> {
+        let mut vector = None;
         for (index, input) in self.card.inputs.iter().enumerate() {
             let checked = match input {
-                Input::Vector(vector) => {
-                    BoundVector::bind(vector, schema).map(|bound| features = Some(bound))
-                }
+                Input::Vector(spec) => BoundVector::bind(spec, schema).map(|bound| vector = Some(bound)),
                 Input::Image(image) => check_camera(image, schema),
                 _ => Ok(()),
             };
-            checked.map_err(|reason| refused(self.card.place(index), reason))?;
+            checked.map_err(|reason| (self.card.place(index), reason))?;
         }
-        let order = Outputs::order(&self.card.chunk, schema);
-        let order = order.map_err(|reason| refused("chunk".into(), reason))?;
         let read = |name: &String| schema.feature(name).cloned();
         let sent =
             Schema::new(self.server.features.iter().filter_map(read).collect(), schema.actions().to_vec());
-        let sent = sent.map_err(|error| refused("server.features".into(), error.to_string()))?;
-        self.bound = Some(Bound { schema: Arc::clone(schema), sent: Arc::new(sent), features, order });
-        Ok(())
+        let sent = sent.map_err(|error| ("server.features".to_owned(), error.to_string()))?;
+        Ok(Asked::Features { sent: Arc::new(sent), vector })
+    }
+
+    /// Returns what is sent to a server behind a WebSocket: each key of the card, with what it holds for an observation.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind), and [`PolicyError`] for an observation without what the policy reads.
+    pub fn keys(&mut self, observation: &Observation) -> Result<Vec<(String, Given)>, PolicyError> {
+        self.bind(&observation.schema)?;
+        let Some(Bound { asked: Asked::Keys(question), .. }) = &mut self.bound else {
+            return Err(PolicyError::Observation(
+                "the card's server is asked by features, not by keys".into(),
+            ));
+        };
+        question.ask(observation).map_err(|(index, error)| match error {
+            PolicyError::Observation(reason) => PolicyError::Observation(format!(
+                "{}: {}: {reason}",
+                self.card.path.display(),
+                self.card.place(index)
+            )),
+            other => other,
+        })
     }
 
     /// Returns the part of an observation that the policy reads.
@@ -87,12 +134,14 @@ impl ServedContract {
     /// As [`bind`](Self::bind), and [`PolicyError`] for an observation without what the policy reads, or a picture of another size.
     pub fn question(&mut self, observation: &Observation) -> Result<Observation, PolicyError> {
         self.bind(&observation.schema)?;
-        let Some(Bound { sent, features, .. }) = &mut self.bound else {
-            return Err(PolicyError::Observation("not bound to a plant".into()));
+        let Some(Bound { asked: Asked::Features { sent, vector }, .. }) = &mut self.bound else {
+            return Err(PolicyError::Observation(
+                "the card's server is asked by keys, not by features".into(),
+            ));
         };
         let mut values = Vec::with_capacity(sent.width());
-        if let Some(features) = features {
-            features.encode(observation, &mut values)?;
+        if let Some(vector) = vector {
+            vector.encode(observation, &mut values)?;
         }
         let mut frames = Vec::with_capacity(self.server.cameras.len());
         for ServedCamera { camera, height, width } in &self.server.cameras {
@@ -120,31 +169,74 @@ impl ServedContract {
     /// Converts an answer, whose chunk is as the policy gives it, to the chunk and activation that the card describes.
     ///
     /// # Errors
+    /// As [`read`](Self::read).
+    pub fn answer(&self, answer: &Inference) -> Result<Inference, PolicyError> {
+        let found = &answer.chunk;
+        let numbers: Vec<f64> = found.values().iter().map(|value| f64::from(*value)).collect();
+        let activation = answer.activation.as_ref().map(|found| {
+            let width = found.width();
+            (vec![found.values().len() / width.max(1), width], found.values().to_vec())
+        });
+        self.converted((&[found.horizon(), found.width()], &numbers), activation)
+    }
+
+    /// Converts the tensors of an answer, as the policy gives them, to the chunk and activation that the card describes. An axis of
+    /// size 1 in front is the batch, and counts for nothing.
+    ///
+    /// # Errors
     /// [`PolicyError::Shape`] for a chunk or an activation of another size than the card says, and [`PolicyError::NotFinite`] for an
     /// action that is not finite.
-    pub fn answer(&self, answer: &Inference) -> Result<Inference, PolicyError> {
-        let (spec, found) = (&self.card.chunk, &answer.chunk);
-        if (found.horizon(), found.width()) != (spec.horizon, spec.width) {
+    pub fn read(&self, actions: &Tensor, activation: Option<&Tensor>) -> Result<Inference, PolicyError> {
+        let activation = activation.map(|(shape, values)| {
+            let rows = if let [rows @ .., _] = &shape[..] { rows.iter().product() } else { 1 };
+            let width = shape.last().copied().unwrap_or(1);
+            (vec![rows, width], values.iter().map(|value| *value as f32).collect())
+        });
+        let (shape, values) = actions;
+        let shape: &[usize] = match &shape[..] {
+            [1, rest @ ..] if rest.len() == 2 => rest,
+            [width] if self.card.chunk.horizon == 1 => &[1, *width],
+            shape => shape,
+        };
+        self.converted((shape, values), activation)
+    }
+
+    /// Converts a chunk of this shape, and an activation `[tokens, width]`.
+    fn converted(
+        &self,
+        (shape, numbers): (&[usize], &[f64]),
+        activation: Option<(Vec<usize>, Vec<f32>)>,
+    ) -> Result<Inference, PolicyError> {
+        let spec = &self.card.chunk;
+        if shape != [spec.horizon, spec.width] {
+            let found = match shape {
+                [horizon, width] => format!("{horizon} of {width}"),
+                other => format!("an array of shape {other:?}"),
+            };
             return Err(PolicyError::Shape {
-                what: format!("chunk of policy {:?}", self.server.name),
+                what: format!("chunk of policy {:?}", self.name()),
                 expected: format!("{} actions of {} values, as its card says", spec.horizon, spec.width),
-                found: format!("{} of {}", found.horizon(), found.width()),
+                found,
             });
         }
-        let numbers: Vec<f64> = found.values().iter().map(|value| f64::from(*value)).collect();
         let order = self.bound.as_ref().and_then(|bound| bound.order.as_deref());
-        let chunk = spec.chunk(order, &numbers)?;
+        let chunk = spec.chunk(order, numbers)?;
         let Some(spec) = &self.card.activation else { return Ok(Inference { chunk, activation: None }) };
-        let shape = |found: String| PolicyError::Shape {
-            what: format!("activation of policy {:?}", self.server.name),
+        let wrong = |found: String| PolicyError::Shape {
+            what: format!("activation of policy {:?}", self.name()),
             expected: format!("{} tokens of {} values, as its card says", spec.tokens, spec.width),
             found,
         };
-        let Some(found) = &answer.activation else { return Err(shape("none".into())) };
-        if (found.values().len(), found.width()) != (spec.tokens * spec.width, spec.width) {
-            return Err(shape(format!("{} values, {} each", found.values().len(), found.width())));
+        let Some((shape, values)) = activation else { return Err(wrong("none".into())) };
+        if shape != [spec.tokens, spec.width] {
+            return Err(wrong(format!("{} values, {} each", values.len(), shape[1])));
         }
-        Ok(Inference { chunk, activation: Some(spec.pooled(found.values().to_vec())?) })
+        Ok(Inference { chunk, activation: Some(spec.pooled(values)?) })
+    }
+
+    /// Returns the name under which the policy is served, or its endpoint.
+    fn name(&self) -> &str {
+        if self.server.name.is_empty() { &self.server.endpoint } else { &self.server.name }
     }
 }
 

@@ -19,6 +19,9 @@ const EXPORT: &str = "export_scenes.py";
 /// Name of the script that does so for a variant of a suite.
 const EXPORT_VARIANT: &str = "export_variant.py";
 
+/// Lock of other projects' servers and clients, which the tests talk to.
+const SERVERS: &str = "servers.lock";
+
 /// What a command needs from the setup.
 pub struct Needs<'a> {
     /// Suites whose scenes are needed.
@@ -70,7 +73,8 @@ impl Setup {
     /// Returns whether [`Self::finish`] has nothing left to make.
     pub fn is_finished(&self, needs: &Needs<'_>) -> Result<bool> {
         let missing = scenes(&self.cache, &self.environment.source, needs.suites)?;
-        let upstream = !needs.upstream || self.environment.is_complete();
+        let upstream =
+            !needs.upstream || (self.environment.is_complete() && self.environment.servers()?.is_dir());
         Ok(upstream && missing.iter().all(Scenes::whole))
     }
 
@@ -79,6 +83,8 @@ impl Setup {
         if needs.upstream {
             self.environment.complete()?;
             point(&self.repository.join(".deps/python"), &self.environment.folder)?;
+            let servers = self.environment.with_servers()?;
+            point(&self.repository.join(".deps/servers"), &servers)?;
         }
         ensure_scenes(&self.cache, &self.environment, needs.suites)
     }
@@ -175,6 +181,29 @@ impl Environment {
         })
     }
 
+    /// Returns the folder of other projects' servers and clients, which the tests talk to.
+    fn servers(&self) -> Result<PathBuf> {
+        let name = digest::of_files(&[&self.source.join(SERVERS)])?;
+        Ok(self.cache.join("servers").join(name))
+    }
+
+    /// Makes that folder where it is missing, whole or not at all. Its packages are no part of the environment, whose lock names the
+    /// scenes.
+    fn with_servers(&self) -> Result<PathBuf> {
+        let folder = self.servers()?;
+        if folder.is_dir() {
+            return Ok(folder);
+        }
+        let part = folder.with_extension("part");
+        let _ = fs::remove_dir_all(&part);
+        timed("fetching openpi's and vla-eval's servers (1 MB) by pip", &folder, || {
+            let place = [OsStr::new("--target"), part.as_os_str()];
+            self.install_with(&place, &self.source.join(SERVERS))
+        })?;
+        fs::rename(&part, &folder).with_context(|| format!("{}: cannot place", folder.display()))?;
+        Ok(folder)
+    }
+
     /// Calls `make`, then writes the stamp file. Removes the environment where either fails.
     fn whole_or_not_at_all(&self, stamp: &str, make: impl FnOnce() -> Result<()>) -> Result<()> {
         let made =
@@ -187,11 +216,16 @@ impl Environment {
     }
 
     fn install(&self, lock: &Path) -> Result<()> {
+        self.install_with(&[], lock)
+    }
+
+    fn install_with(&self, more: &[&OsStr], lock: &Path) -> Result<()> {
         let pip =
             ["-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--no-cache-dir"];
         let strict = ["--progress-bar=off", "--no-deps", "--no-build-isolation", "--require-hashes", "-r"];
         let mut arguments: Vec<&OsStr> = pip.iter().chain(&strict).map(OsStr::new).collect();
         arguments.push(lock.as_os_str());
+        arguments.extend(more);
         self.run(&self.python(), &arguments, "installing packages")
     }
 

@@ -1,5 +1,7 @@
 //! Policies that another process serves: opening them by their cards, and the card of one.
 
+mod websocket;
+
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -7,11 +9,10 @@ use aegis_link::policy::Place;
 use aegis_link::wire::Described;
 use aegis_link::{RemotePolicy, served_policies};
 pub use aegis_robot::open_policy;
+use websocket::DEADLINE_MS;
+pub use websocket::websocket_card;
 
 use crate::exit::{Exit, Failure, OrExit, failure};
-
-/// Time for a process to describe its policy, and the deadline of a card that is written for it, milliseconds.
-const DEADLINE_MS: u64 = 10_000;
 
 /// Returns a card for the policy that a process serves, from what the process says of it.
 pub fn card(endpoint: &str) -> Result<String, Failure> {

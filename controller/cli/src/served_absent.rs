@@ -4,6 +4,7 @@ use std::path::Path;
 
 use aegis_core::Policy;
 use aegis_experiments::run::runner::SetupError;
+use aegis_policies::server::Protocol;
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
 
 use crate::exit::{Exit, Failure, failure};
@@ -21,5 +22,15 @@ pub fn open_policy(runtime: &OnnxRuntime, card: &Path) -> Result<Box<dyn Policy>
 
 /// Refuses to write the card of another process's policy.
 pub fn card(endpoint: &str) -> Result<String, Failure> {
+    Err(failure(Exit::Input, format!("{endpoint}: {ABSENT}")))
+}
+
+/// Refuses to write the card of a policy behind a WebSocket server.
+pub fn websocket_card(
+    endpoint: &str,
+    _: Protocol,
+    _: Option<&str>,
+    _: Option<&Path>,
+) -> Result<String, Failure> {
     Err(failure(Exit::Input, format!("{endpoint}: {ABSENT}")))
 }

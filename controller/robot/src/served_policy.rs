@@ -9,8 +9,9 @@ use aegis_link::access::Role;
 use aegis_link::policy::Place;
 use aegis_link::{Endpoint, LinkError, RemotePolicy};
 use aegis_policies::served::ServedContract;
-use aegis_policies::server::ServerSpec;
+use aegis_policies::server::{Protocol, ServerSpec};
 use aegis_policies::{ModelCard, OnnxPolicy, OnnxRuntime};
+use aegis_websocket::WebSocketPolicy;
 
 /// Error of opening a policy.
 pub type SetupError = Box<dyn std::error::Error + Send + Sync>;
@@ -26,12 +27,15 @@ pub struct ServedPolicy {
 /// Opens the policy of a card.
 ///
 /// # Errors
-/// As [`OnnxPolicy::open`]; for a served policy as [`ServedPolicy::open`].
+/// As [`OnnxPolicy::open`]; for a served policy as [`ServedPolicy::open`] and [`WebSocketPolicy::open`].
 pub fn open_policy(runtime: &OnnxRuntime, card: &Path) -> Result<Box<dyn Policy>, SetupError> {
-    match ServedContract::of(ModelCard::load(card)?) {
-        Some(contract) => Ok(Box::new(ServedPolicy::open(contract)?)),
-        None => Ok(Box::new(OnnxPolicy::open(runtime, card)?)),
-    }
+    let Some(contract) = ServedContract::of(ModelCard::load(card)?) else {
+        return Ok(Box::new(OnnxPolicy::open(runtime, card)?));
+    };
+    Ok(match contract.server().protocol {
+        Protocol::Aegis => Box::new(ServedPolicy::open(contract)?),
+        Protocol::OpenPi | Protocol::VlaEval => Box::new(WebSocketPolicy::open(contract)?),
+    })
 }
 
 /// Connects to the process at an endpoint that serves policies.

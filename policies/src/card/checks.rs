@@ -120,7 +120,11 @@ impl ModelCard {
                         return Err(format!("{place}.of: found {:?}; valid is {valid}", mask.of));
                     }
                 }
-                Input::Noise(_) | Input::State(_) => {}
+                Input::Instruction(_) if self.server.is_none() => {
+                    let valid = "\"tokens\", as a model in a file reads no text";
+                    return Err(format!("{place}.kind: found \"instruction\"; valid is {valid}"));
+                }
+                Input::Noise(_) | Input::State(_) | Input::Instruction(_) => {}
             }
         }
         Ok(())

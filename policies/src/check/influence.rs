@@ -78,7 +78,7 @@ pub fn dead_inputs(
                     findings.push(Finding::new(CHECK, Verdict::Warning, text));
                 }
             }
-            Input::Mask(_) | Input::Constant(_) => {}
+            Input::Mask(_) | Input::Constant(_) | Input::Instruction(_) => {}
         }
     }
     if findings.is_empty() {

@@ -104,6 +104,7 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
                 let tokens = policy.tokens(&spec.tensor, &observation.instruction)?;
                 format!("{:?}, by {}: {tokens}", &*observation.instruction, spec.tokenizer.display())
             }
+            Input::Instruction(_) => format!("{:?}", &*observation.instruction),
             Input::Mask(spec) => format!("which values of {} are tokens", spec.of),
             Input::Noise(_) => "standard normal noise".into(),
             Input::State(spec) => format!("output {} of the previous inference", spec.output),

@@ -259,7 +259,12 @@ pub fn plant_agrees(
                     None => picture(spec, rows, &given),
                 })
             }
-            Input::Tokens(_) | Input::Mask(_) | Input::Noise(_) | Input::State(_) | Input::Constant(_) => {}
+            Input::Tokens(_)
+            | Input::Instruction(_)
+            | Input::Mask(_)
+            | Input::Noise(_)
+            | Input::State(_)
+            | Input::Constant(_) => {}
         }
     }
     findings

@@ -90,6 +90,9 @@ fn smallest_effect(discordant: f64, level: f64, episodes: u64) -> Option<f64> {
     Some(high)
 }
 
+/// Where a card keeps what the server of its policy says of itself.
+const METADATA: &[&str] = &["server", "metadata"];
+
 impl Background<'_> {
     fn policies(&self) -> Table {
         let mut table = Table::new(&["", "weak", "strong"]).laid_out(Layout::Facts);
@@ -107,9 +110,16 @@ impl Background<'_> {
         add("card", &|role, _| file(&format!("{role} card")));
         let served = |card: &toml::Table| {
             let (endpoint, digest) = (stated(card, &["server", "endpoint"])?, stated(card, &["sha256"])?);
-            Some(format!("not frozen: in the process at {endpoint}, which stated SHA-256 {digest}"))
+            Some(match stated(card, METADATA) {
+                Some(_) => format!("not frozen: behind the server at {endpoint}, known by what it says of itself"),
+                None => format!("not frozen: in the process at {endpoint}, which stated SHA-256 {digest}"),
+            })
         };
         add("weights", &|role, card| file(&format!("{role} weights")).or_else(|| served(card)));
+        if self.cards.values().any(|card| stated(card, METADATA).is_some()) {
+            // Registered before the first episode; an episode of another server is refused, and a run ends with a comparison.
+            add("its server says of itself, before and after", &|_, card| stated(card, METADATA));
+        }
         add("architecture", &|_, card| stated(card, &["training", "architecture"]));
         add("parameters", &|_, card| stated(card, &["training", "parameters"]));
         add("trained on", &|_, card| trained_on(card));

@@ -10,16 +10,19 @@ use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::run::experiment::{self, Experiment, Shard};
 use aegis_experiments::run::precondition;
 use aegis_experiments::{Arm, EpisodeSettings};
+use aegis_policies::ModelCard;
+use aegis_policies::server::ServerSpec;
 use clap::Args;
 
 use super::{Registered, judged, keys_of, open_store, read_store};
 use crate::arms::arms;
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::make_folder;
 use crate::host::HostArguments;
 use crate::occupied::Occupied;
 use crate::progress;
 use crate::remote::RemoteArguments;
+use crate::served::open_policy;
 use crate::study_loader::{Study, StudyArguments, default_workers};
 
 /// Arguments of `aegis experiment run`.
@@ -75,11 +78,25 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         keys.len(),
         arms.len()
     );
+    compare_servers(&study)?;
     let store = read_store(&arguments.out, &lock)?;
     if let Some(Chain { head, seals, .. }) = store.chain().or_exit(Exit::Failed)? {
         say!(
             "seal {head} stands for all {seals} that landed; quote it elsewhere, and an edit of it is found"
         );
+    }
+    Ok(())
+}
+
+/// Connects to every server behind a WebSocket once more, after the last episode: each has to say of itself what its card says, as it
+/// did before the first.
+fn compare_servers(study: &Study) -> Result<(), Failure> {
+    for path in [&study.plan.models.weak, &study.plan.models.strong] {
+        let card = ModelCard::load(path).or_exit(Exit::Input)?;
+        let Some(ServerSpec { endpoint, metadata: Some(metadata), .. }) = &card.server else { continue };
+        open_policy(&study.runtime, path)
+            .map_err(|error| failure(Exit::Failed, format!("after the last episode: {error}")))?;
+        tell!("{}: the server at {endpoint} says of itself what it said before: {metadata}", path.display());
     }
     Ok(())
 }
