@@ -34,8 +34,10 @@ const SAME_PERIOD: &str = "the same control period";
 const SERVERS: &str = "tests/servers.rs";
 const SERVED_RUN: &str = "tests/servers/run.rs";
 const LOST_SERVER: &str = "a_server_that_fails_in_the_middle_of_a_hold_is_a_strong_policy_that_is_lost";
+const WATCHDOG: &str = "tests/watchdog.rs";
+const JUDGE: &str = "controller/watchdog/src/judge/tests.rs";
 
-const ROWS: [Row; 86] = [
+const ROWS: [Row; 95] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -857,6 +859,101 @@ const ROWS: [Row; 86] = [
         &[
             (SERVED_RUN, "a_server_that_comes_back_as_another_is_not_asked"),
             (SERVERS, "a_server_that_is_not_there_yet_or_is_another_is_refused_with_what_is_valid"),
+        ],
+    ),
+    (
+        91,
+        "a watchdog beside the robot: commands cease while one moves the robot, because the controller was killed or suspended",
+        "trip, latched: the plant is stopped by its own means and refuses resets and actions; a controller that goes on, or another one, changes nothing",
+        "`silence_ms`, then a period",
+        &[
+            (WATCHDOG, "a_controller_that_is_suspended_stops_the_robot_and_cannot_undo_it_when_it_goes_on"),
+            (
+                WATCHDOG,
+                "a_run_that_is_killed_while_it_drives_is_a_trip_and_no_other_controller_drives_after_it",
+            ),
+            (JUDGE, "commands_may_cease_where_the_plant_stands_still"),
+        ],
+    ),
+    (
+        92,
+        "a watchdog: a command jumps, where it is sent or where it is executed",
+        "trip, as row 100",
+        "on arrival",
+        &[
+            (WATCHDOG, "a_jump_stops_the_robot"),
+            (JUDGE, "a_jump_trips_where_it_is_sent_and_where_it_is_executed"),
+        ],
+    ),
+    (
+        93,
+        "a watchdog: a command leaves the bounds of the watchdog's file",
+        "trip, as row 100",
+        "on arrival",
+        &[(WATCHDOG, "a_command_out_of_bounds_stops_the_robot")],
+    ),
+    (
+        94,
+        "a watchdog: a command holds a value that is not finite, or has another width",
+        "trip, as row 100; the plant drops it as well",
+        "on arrival",
+        &[
+            (WATCHDOG, "a_command_that_is_not_a_number_stops_the_robot"),
+            (JUDGE, "a_value_out_of_bounds_or_not_finite_trips_wherever_it_is_seen"),
+        ],
+    ),
+    (
+        95,
+        "a watchdog: a second controller sends commands",
+        "trip, as row 100; the plant drops them as well",
+        "a second, in which the plant may still name a new controller",
+        &[
+            (WATCHDOG, "a_second_controller_stops_the_robot"),
+            (JUDGE, "a_new_controller_may_be_heard_before_the_plant_names_it"),
+        ],
+    ),
+    (
+        96,
+        "a watchdog: a step is sent again, or an older one, or bytes that are no action",
+        "trip, as row 100",
+        "on arrival",
+        &[
+            (WATCHDOG, "a_step_that_was_sent_before_stops_the_robot"),
+            (WATCHDOG, "what_is_no_action_stops_the_robot"),
+            (JUDGE, "an_old_step_trips"),
+        ],
+    ),
+    (
+        97,
+        "a watchdog: the plant says no more what it executes while it is driven, or sends no heartbeat while it is claimed",
+        "trip, as row 100; the stop is asked for until the plant answers",
+        "`silence_ms`; for a heartbeat a second at least",
+        &[
+            (WATCHDOG, "a_robot_whose_server_is_suspended_is_stopped_when_it_goes_on"),
+            (JUDGE, "a_plant_that_says_no_more_what_it_executes_trips"),
+            (JUDGE, "a_plant_that_is_held_and_sends_no_heartbeat_trips_and_one_that_nobody_holds_does_not"),
+        ],
+    ),
+    (
+        98,
+        "a watchdog has tripped, and whoever wants the robot to go on",
+        "only a reset at the watchdog's own terminal, or a new start of it, ends the trip",
+        "none",
+        &[
+            (WATCHDOG, "only_an_operator_at_the_watchdogs_terminal_ends_a_trip"),
+            (JUDGE, "a_trip_stays_until_an_operator_resets_it"),
+            ("sim_bridge/link/tests/host.rs", "a_watchdogs_stop_outlives_whatever_a_controller_asks_for"),
+            (PYTHON, "test_a_watchdogs_stop_outlives_whatever_a_controller_asks_for"),
+        ],
+    ),
+    (
+        99,
+        "a watchdog of a plant that does not say what it executes, or with bounds that are another plant's",
+        "refused, naming the plant, or file and field",
+        AT_START,
+        &[
+            (WATCHDOG, "a_plant_that_says_not_what_it_executes_is_refused"),
+            (WATCHDOG, "bounds_that_are_wrong_or_of_another_plant_are_refused_with_file_and_field"),
         ],
     ),
 ];

@@ -52,4 +52,5 @@ mod suite;
 mod tutorial;
 mod twins;
 mod vision;
+mod watchdog;
 mod words;

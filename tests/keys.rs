@@ -26,7 +26,10 @@ fn keys_are_private_are_never_replaced_and_further_ones_can_be_added() {
         names.sort();
         names
     };
-    assert_eq!(files(&keys), ["ca.key", "ca.pem", "controller", "operator", "plant", "policy", "watcher"]);
+    assert_eq!(
+        files(&keys),
+        ["ca.key", "ca.pem", "controller", "operator", "plant", "policy", "watchdog", "watcher"]
+    );
     for private in ["ca.key", "plant/private.pem", "watcher/private.pem"] {
         assert_eq!(keys.join(private).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{private}");
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 18] = [
     ("aegis-core", &[]),
     ("aegis-files", &[]),
     ("aegis-statistics", &[]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("aegis-runtime", &["aegis-core"]),
     ("aegis-sim", &["aegis-core", "aegis-files"]),
     ("aegis-failure", &[]),
+    ("aegis-watchdog", &["aegis-files", "aegis-link"]),
     ("aegis-probe", &["aegis-core", "aegis-files", "aegis-statistics"]),
     (
         "aegis-robot",
@@ -49,6 +50,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
             "aegis-runtime",
             "aegis-sim",
             "aegis-statistics",
+            "aegis-watchdog",
             "aegis-websocket",
         ],
     ),
@@ -106,7 +108,7 @@ fn pure_crates_stay_pure() {
 }
 
 /// Crates that know no body and no benchmark: what a plant has, they know by the names that it announces.
-const OF_NO_BODY: [&str; 10] = [
+const OF_NO_BODY: [&str; 11] = [
     "controller/core",
     "controller/failure",
     "controller/files",
@@ -114,6 +116,7 @@ const OF_NO_BODY: [&str; 10] = [
     "controller/recorder",
     "controller/robot",
     "controller/runtime",
+    "controller/watchdog",
     "experiments/harness",
     "experiments/statistics",
     "sim_bridge/link",

@@ -13,7 +13,8 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use aegis_core::{Plant, Start};
-use aegis_link::wire::{Claim, Claimed, Message, Mode, Pulse, Status};
+use aegis_link::watchdog::{Stopper, Supervised, Supervision, attach};
+use aegis_link::wire::{Claim, Claimed, Message, Mode, Phase, Pulse, Status};
 use aegis_link::{Credentials, Endpoint, LinkError, Role, Timeouts, ZenohPlant, listening, open_guarded};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Issuer, KeyPair};
 use zenoh::Wait;
@@ -270,6 +271,57 @@ fn a_watcher_reads_and_moves_nothing_and_a_certificate_of_nobody_does_neither() 
     let after = status(&statuses);
     assert!(after.dropped > 0 && after.refused == 1, "{after:?}");
     step(&mut plant, 3);
+}
+
+#[test]
+fn a_watchdog_reads_what_moves_a_plant_stops_it_and_moves_nothing() {
+    if common::ran_in_a_process_of_its_own(
+        "security::a_watchdog_reads_what_moves_a_plant_stops_it_and_moves_nothing",
+    ) {
+        return;
+    }
+    let bridge = Bridge::start(&common::folder("security-watchdog"));
+    let (session, watchdog) = (bridge.connect("controller"), bridge.connect("watchdog"));
+    assert_eq!(attach(&watchdog, NAME, "a test").expect("a watchdog may").action_width, 7);
+    let (sender, heard) = std::sync::mpsc::channel();
+    let _supervision =
+        Supervision::begin(&watchdog, NAME, move |message| drop(sender.send(message))).unwrap();
+    let patience = Timeouts { claim: Duration::from_secs(60), ..Timeouts::default() };
+    let mut plant = ZenohPlant::claim(&session, NAME, "the controller", Mode::FreeRunning, patience).unwrap();
+    plant.reset(START).unwrap();
+    let statuses = common::hear(&session, format!("aegis/{NAME}/status"));
+    let (mut sent, mut executed) = (false, false);
+    while !(sent && executed) {
+        plant.step(&[0.0; 7]).expect("a controller may");
+        for message in heard.try_iter() {
+            sent |=
+                matches!(&message, Supervised::Action(action) if action.session == plant.claimed().session);
+            executed |= matches!(&message, Supervised::Executed(executed) if executed.command > 0);
+        }
+    }
+    // The same as a watcher: whatever it sends on the keys of others goes nowhere. On its own key a claim is refused.
+    let stray = stray(&bridge.endpoint, &bare(&bridge.keys.join("watchdog"))).expect("a good certificate");
+    status(&common::hear(&stray, format!("aegis/{NAME}/status")));
+    let before = status(&statuses);
+    let got = attack(&stray, &statuses);
+    let may = ["status on ", "action on ", "executed on "].map(|key| format!("sample of aegis/{NAME}/{key}"));
+    let may = |line: &String| {
+        may.iter().any(|may| line.starts_with(may)) || line == &format!("answer on aegis/{NAME}/watchdog")
+    };
+    assert!(got.iter().all(may), "{got:?}");
+    assert_eq!(status(&statuses).session, before.session, "it is held as before");
+
+    let (sender, answers) = std::sync::mpsc::channel();
+    let stopper = Stopper::start(&watchdog, NAME, move |answer| drop(sender.send(answer))).unwrap();
+    stopper.tell(Some("a test".into()));
+    while !matches!(answers.recv_timeout(Duration::from_secs(60)).unwrap(), Ok(status) if status.phase == Phase::Stopped)
+    {
+    }
+    let refused = plant.reset(START).unwrap_err().to_string();
+    assert!(refused.contains("a watchdog holds the plant: a test"), "{refused}");
+    // A watcher may not ask for it.
+    let watcher = attach(&bridge.connect("watcher"), NAME, "a watcher");
+    assert!(watcher.is_err(), "{watcher:?}");
 }
 
 #[test]

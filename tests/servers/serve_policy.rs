@@ -58,7 +58,8 @@ fn openpis_own_client_gets_the_actions_of_the_process_and_plain_errors() {
         for answer in said["actions"].as_array().unwrap() {
             assert_eq!(bits(answer), valid_bits, "{model}");
         }
-        let activation = valid.activation.map(|found| found.values().iter().map(|value| value.to_bits()).collect());
+        let activation =
+            valid.activation.map(|found| found.values().iter().map(|value| value.to_bits()).collect());
         assert_eq!(said["activation"].as_array().map(|_| bits(&said["activation"])), activation);
         assert_eq!(said["health"], json!([200, "OK\n"]));
         let metadata = &said["metadata"];

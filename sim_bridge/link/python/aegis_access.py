@@ -10,6 +10,7 @@ SHARED_FROM = 12 * 1024  # Least size of a message that goes through shared memo
 MAX_PEERS = 32  # Peers of a serving session; each may occupy MAX_MESSAGE bytes with an incomplete message.
 MAX_REQUESTS = 20_000.0  # Requests of one peer, hertz.
 MAX_ACTIONS = 5_000.0  # Actions of one peer, hertz: above any robot's control rate.
+MAX_STOPS = 1_000.0  # Requests of one watchdog, hertz: a hundred times the rate at which a stop is asked for again.
 MAX_PULSES = 100.0  # Heartbeats of one peer, hertz: ten times the protocol's rate.
 MAX_BLOCKED_US = 1_000_000  # Time that a peer which reads nothing may block a sender over TLS; Zenoh then drops the peer.
 # Maximum number of 64 KiB batches that wait to be sent over TLS; Zenoh's upper limit. Messages relayed between two peers
@@ -105,6 +106,7 @@ def rates(plants: list[str]) -> list:
     queries, puts = [], []
     for plant in plants:
         queries.append({"key_expr": f"aegis/{plant}/request", "freq": MAX_REQUESTS})
+        queries.append({"key_expr": f"aegis/{plant}/watchdog", "freq": MAX_STOPS})
         puts.append({"key_expr": f"aegis/{plant}/action", "freq": MAX_ACTIONS})
         puts.append({"key_expr": f"aegis/{plant}/pulse", "freq": MAX_PULSES})
     return [
@@ -134,6 +136,7 @@ PARTIES = {
     "watcher": (("Receive", "status", "observation", "camera"), ("Watch", "alive")),
     "operator": (("Publish", "operator"), ("Receive", "status", "observation", "camera"), ("Watch", "alive")),
     "policy": (("Answer", "policy/**"), ("Publish", "policy/**"), ("Live", "policy/**")),
+    "watchdog": (("Ask", "watchdog"), ("Receive", "status", "action", "executed"), ("Watch", "alive")),
 }
 
 

@@ -10,6 +10,7 @@ from aegis_plant import Plant, check
 from aegis_schema import announcement
 from aegis_wire import WireError, decode, encode
 
+LONGEST_ORDER_NS = 10_000_000_000  # Longest time for which one request of a watchdog holds the plant.
 WARN_EVERY_NS = 1_000_000_000  # Minimum time between two warnings about dropped messages.
 
 NO_LOCK_STEP = (
@@ -58,6 +59,8 @@ class Host:
     told: tuple = (0, None)  # Number of dropped messages covered by the last warning, and the time of that warning.
     reason: str = ""  # Reason for which the last message was dropped.
     faults: Faults = field(default_factory=Faults)  # Faults of the plant's own methods.
+    order: tuple = (0, "")  # A watchdog's newest order: until when nothing moves, and why.
+    echo: bytes | None = None  # What the last control period executed, until it is published.
     is_stop_due: bool = False  # Whether the plant's `stop` must still be called until it returns.
 
     def __post_init__(self):
@@ -78,6 +81,34 @@ class Host:
             return answers[name](message, now)
         except Refusal as refusal:
             return self._refuse(*refusal.args)
+
+    def watchdog(self, data: bytes, now: int) -> bytes:
+        """Answers one request of a watchdog. A request to stop calls the plant's `stop` at once."""
+        try:
+            name, message = decode(data)
+        except WireError as error:
+            self._drop(str(error))
+            return self._refuse(error.code, str(error))
+        if name == "Attach":
+            fields = {"instance": self.instance, "action_width": self.plant.action_width}
+            times = {"period_ns": self.plant.period_ns, "command_timeout_ns": self.command_timeout_ns}
+            return encode("Attached", {**fields, **times})
+        if name != "StopRequest":
+            return self._refuse("malformed", f"{name} is no request of a watchdog")
+        until = now + min(message["hold_ns"], LONGEST_ORDER_NS)
+        self.order = (max(until, self.order[0]), message["reason"])
+        # Whether an episode is on or not, and whenever it is asked for: what moves the robot may be another program. First,
+        # so that the heartbeat's thread does not report the stop before `stop` has succeeded.
+        self.is_stop_due = True
+        if self.held and self.held.episode:
+            self.held.episode.stopped = True
+        self.settle()
+        return self.status(now)
+
+    def executed(self) -> bytes | None:
+        """Returns, once, what the last control period has executed, for watchdogs."""
+        echo, self.echo = self.echo, None
+        return echo
 
     def pulse(self, data: bytes, at: int) -> None:
         """Handles a heartbeat of the controller, which arrived at `at`."""
@@ -127,6 +158,9 @@ class Host:
             return None  # Without observations the controller stops sending commands, regardless of the status.
         is_led = episode.command is not None and not episode.stopped
         method, given = ("step", episode.command[2:]) if is_led else ("hold", ())
+        command, action = (episode.command[0], episode.command[2]) if is_led else (0, [])
+        numbers = {"session": self.held.session, "episode": episode.reset["episode"], "sequence": episode.sequence + 1}
+        self.echo = encode("Executed", {**numbers, "stamp_ns": now, "command": command, "action": action})
         try:
             observation, success = self._call(lambda: transition(method, getattr(self.plant, method)(*given)), method)
             episode.sequence += 1
@@ -240,6 +274,7 @@ class Host:
 
     def _reset(self, reset: dict, now: int) -> bytes:
         held = self._session(reset["session"], now)
+        self._refuse_while_held_back(now)
         if held.episode and held.episode.reset == reset:
             if held.episode.sequence:
                 raise Refusal("episode", f"episode {reset['episode']} is at step {held.episode.sequence}")
@@ -268,7 +303,10 @@ class Host:
         held = self._session(step["session"], now)
         if held.claim["mode"] == "free_running":
             raise Refusal("mode", "a free-running plant takes actions, not steps")
+        self._refuse_while_held_back(now)
         episode = self._current(step["episode"])
+        if episode.stopped:
+            raise Refusal("stopped", "a watchdog stopped the episode; reset first")
         if step["sequence"] == episode.sequence > 0:
             return episode.answer
         if step["sequence"] != episode.sequence + 1:
@@ -342,6 +380,12 @@ class Host:
         # The request may have waited in the inbox while later messages were handled, so `seen` never decreases.
         self.held.seen = max(self.held.seen, now)
         return self.held
+
+    def _refuse_while_held_back(self, now: int) -> None:
+        until, reason = self.order
+        if now < until:
+            after = "an operator has to reset the watchdog first"
+            raise Refusal("stopped", f"a watchdog holds the plant: {reason}; {after}")
 
     def _current(self, number: int) -> Episode:
         episode = self.held.episode

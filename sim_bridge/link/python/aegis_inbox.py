@@ -8,23 +8,26 @@ from dataclasses import dataclass, field
 
 MAX_TO_PLANT = 4096  # Maximum size of a message to a plant, bytes.
 REQUESTS = 64  # Maximum number of waiting requests. One beyond it is dropped, because the controller repeats the request.
+STOPS = 16  # Maximum number of waiting requests of watchdogs. One beyond it is dropped, because the watchdog repeats it.
 ACTIONS = 64  # Maximum number of waiting actions. The oldest is dropped for a new one: the plant executes the newest.
 PULSES = 256  # Maximum number of waiting heartbeats. The oldest is dropped for a new one.
 
 
 @dataclass
 class Batch:
-    """Messages taken out at once: every heartbeat and action, oldest first, and one request, so that no kind delays another."""
+    """Messages taken out at once: everything of a watchdog, every heartbeat and action, oldest first, and one request, so that no
+    kind delays another."""
 
     pulses: list = field(default_factory=list)  # (bytes, arrival)
     actions: list = field(default_factory=list)  # (bytes, arrival)
     request: tuple | None = None  # (query, arrival)
+    stops: list = field(default_factory=list)  # (query, arrival)
     crowded_out: int = 0  # Number of messages dropped for lack of capacity since the last batch.
     oversized: int = 0  # Number of messages since the last batch that were larger than MAX_TO_PLANT.
 
     def is_empty(self) -> bool:
         """Returns whether the batch holds no message."""
-        return not (self.pulses or self.actions or self.request)
+        return not (self.pulses or self.actions or self.request or self.stops)
 
 
 class Inbox:
@@ -32,7 +35,7 @@ class Inbox:
 
     def __init__(self):
         self._arrived = threading.Condition()
-        self._requests, self._pulses, self._actions = deque(), deque(), deque()
+        self._requests, self._pulses, self._actions, self._stops = deque(), deque(), deque(), deque()
         self._crowded_out = self._oversized = 0
 
     def request(self, size: int, query, at: int) -> None:
@@ -42,6 +45,17 @@ class Inbox:
             if len(self._requests) >= REQUESTS:
                 return 1
             self._requests.append((query, at))
+            return 0
+
+        self._put(size, put)
+
+    def stop(self, size: int, query, at: int) -> None:
+        """Puts in a watchdog's request of `size` bytes."""
+
+        def put() -> int:
+            if len(self._stops) >= STOPS:
+                return 1
+            self._stops.append((query, at))
             return 0
 
         self._put(size, put)
@@ -57,12 +71,13 @@ class Inbox:
     def take(self, timeout: float) -> Batch:
         """Takes out a batch, after waiting at most `timeout` seconds for the first message."""
         with self._arrived:
-            self._arrived.wait_for(lambda: self._requests or self._pulses or self._actions, timeout)
-            batch = Batch(list(self._pulses), list(self._actions))
+            self._arrived.wait_for(lambda: self._requests or self._pulses or self._actions or self._stops, timeout)
+            batch = Batch(list(self._pulses), list(self._actions), stops=list(self._stops))
             batch.request = self._requests.popleft() if self._requests else None
             batch.crowded_out, batch.oversized = self._crowded_out, self._oversized
             self._pulses.clear()
             self._actions.clear()
+            self._stops.clear()
             self._crowded_out = self._oversized = 0
             return batch
 

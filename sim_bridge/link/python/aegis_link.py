@@ -198,9 +198,14 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
 
     quick = {"congestion_control": zenoh.CongestionControl.DROP, "express": True}
     requests = session.declare_queryable(f"{root}/request", asked)
+    def told_to_stop(query) -> None:
+        inbox.stop(0 if query.payload is None else len(query.payload), query, now())
+
+    watchdogs = session.declare_queryable(f"{root}/watchdog", told_to_stop)
     pulses = session.declare_subscriber(f"{root}/pulse", hear(inbox.pulse))
     actions = session.declare_subscriber(f"{root}/action", hear(inbox.action))
     observations = session.declare_publisher(f"{root}/observation", **quick)
+    executed = session.declare_publisher(f"{root}/executed", **quick)
     statuses = session.declare_publisher(f"{root}/status", **quick)
     # Frames are large: they go after observations and commands.
     pictures = session.declare_publisher(
@@ -232,6 +237,9 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
             warn(f"{name}: {warning}")
         if tick is not None and host.period() is not None and now() >= tick:
             moved = host.tick(now())
+            echo = host.executed()
+            if echo is not None:
+                put(executed.put, echo)
             if moved is not None:
                 put(observations.put, moved)
             for frame in host.frames(begin):
@@ -239,7 +247,7 @@ def run(session, root: str, host: Host, told: list, ready) -> None:
             tick = next_tick(tick, host.plant.period_ns, now())
     stop.set()
     heart.join()
-    for declared in (alive, requests, pulses, actions, observations, statuses, pictures):
+    for declared in (alive, requests, watchdogs, pulses, actions, observations, executed, statuses, pictures):
         declared.undeclare()
 
 
@@ -253,6 +261,9 @@ def take(host: Host, batch) -> None:
     """Passes a batch of the inbox to a host, and answers the batch's request."""
     host.overlook(batch.crowded_out, "more of them came than the plant takes")
     host.overlook(batch.oversized, "it is larger than any message to a plant")
+    # A watchdog's stop comes before whatever a controller has sent meanwhile.
+    for query, at in batch.stops:
+        answer(query, lambda data, at=at: host.watchdog(data, at))
     # Heartbeats first: a claim by another controller depends on whether the present one is still heard.
     for data, at in batch.pulses:
         host.pulse(data, at)
@@ -260,9 +271,14 @@ def take(host: Host, batch) -> None:
         host.action(data, at)
     if batch.request is not None:
         query, at = batch.request
-        data = query.payload.to_bytes() if query.payload is not None else b""
-        with query:
-            put(query.reply, query.key_expr, host.request(data, at), express=True)
+        answer(query, lambda data: host.request(data, at))
+
+
+def answer(query, ask) -> None:
+    """Replies to a query with what `ask` returns for its bytes."""
+    data = query.payload.to_bytes() if query.payload is not None else b""
+    with query:
+        put(query.reply, query.key_expr, ask(data), express=True)
 
 
 def beat(publisher, host: Host, now, stop: threading.Event) -> None:

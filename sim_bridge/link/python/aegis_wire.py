@@ -173,6 +173,8 @@ SCHEMAS = {
         },
     ),
     10: ("Describe", {"request": U64}),
+    20: ("Attach", {"watchdog": text(128)}),
+    21: ("StopRequest", {"reason": text(512), "hold_ns": U64}),
     65: (
         "Claimed",
         {
@@ -253,6 +255,8 @@ SCHEMAS = {
             "data": binary,
         },
     ),
+    84: ("Attached", {"instance": U64, "action_width": U32, "period_ns": U64, "command_timeout_ns": U64}),
+    85: ("Executed", {**STEP, "stamp_ns": U64, "command": U32, "action": ACTION}),
 }
 KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
 

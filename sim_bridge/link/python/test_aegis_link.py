@@ -17,7 +17,7 @@ import numpy as np
 import aegis_link
 from aegis_access import access_control, guard, settings
 from aegis_host import Host
-from aegis_inbox import ACTIONS, MAX_TO_PLANT, PULSES, REQUESTS, Inbox
+from aegis_inbox import ACTIONS, MAX_TO_PLANT, PULSES, REQUESTS, STOPS, Inbox
 from aegis_plant import Plant, check
 from aegis_schema import camera, channel, tensor, vector
 from aegis_wire import MAX_MESSAGE, WireError, decode, encode
@@ -218,11 +218,13 @@ class Waiting(unittest.TestCase):
         inbox = Inbox()
         for i in range(1000):
             inbox.request(8, i, 0)
+            inbox.stop(8, i, 0)
             inbox.action(8, lambda i=i: i, 0)
             inbox.pulse(8, lambda i=i: i, 0)
         batch = inbox.take(0)
         self.assertEqual((len(batch.pulses), len(batch.actions), batch.request), (PULSES, ACTIONS, (0, 0)))
-        self.assertEqual(batch.crowded_out, 3000 - PULSES - ACTIONS - REQUESTS)
+        self.assertEqual(batch.crowded_out, 4000 - PULSES - ACTIONS - REQUESTS - STOPS)
+        self.assertEqual(batch.stops, [(i, 0) for i in range(STOPS)])
         self.assertEqual((batch.pulses[-1], batch.actions[-1]), ((999, 0), (999, 0)))
         for i in range(1, REQUESTS):
             batch = inbox.take(0)
@@ -232,12 +234,13 @@ class Waiting(unittest.TestCase):
     def test_what_is_too_large_is_counted_and_never_copied(self):
         inbox, copied = Inbox(), lambda: self.fail("copied")
         inbox.request(MAX_TO_PLANT + 1, None, 0)
+        inbox.stop(MAX_TO_PLANT + 1, None, 0)
         inbox.action(MAX_TO_PLANT + 1, copied, 0)
         inbox.pulse(MAX_TO_PLANT + 1, copied, 0)
         inbox.request(MAX_TO_PLANT, "fits", 0)
         batch = inbox.take(0)
-        self.assertEqual((batch.oversized, batch.crowded_out, batch.request), (3, 0, ("fits", 0)))
-        self.assertFalse(batch.pulses or batch.actions)
+        self.assertEqual((batch.oversized, batch.crowded_out, batch.request), (4, 0, ("fits", 0)))
+        self.assertFalse(batch.pulses or batch.actions or batch.stops)
 
 
 class Asking(unittest.TestCase):
@@ -484,6 +487,91 @@ class Rules(Asking):
         self.host.overlook(0, "nothing")
         self.assertEqual(self.status()["dropped"], 3)
         self.assertIn("more of them came", self.host.warning(0))
+
+
+class Watchdogs(Asking):
+    """The same rules as in the Rust tests: what is executed is said, and a watchdog's stop outlives what a controller asks for."""
+
+    def watchdog(self, name, at=0, **fields):
+        return decode(self.host.watchdog(encode(name, fields), ms(at)))
+
+    def stop(self, at=0, hold=3000):
+        return self.watchdog("StopRequest", at, reason="a jump", hold_ns=ms(hold))
+
+    def executed(self):
+        data = self.host.executed()
+        return data and decode(data)[1]
+
+    def test_every_period_says_what_it_executed(self):
+        session = self.begin("free_running")
+        self.assertIsNone(self.executed())
+        self.host.tick(ms(50))
+        stood = self.executed()
+        self.assertEqual((stood["session"], stood["episode"], stood["sequence"]), (session, 1, 1))
+        self.assertEqual((stood["command"], stood["action"]), (0, []))
+        self.assertIsNone(self.executed(), "it is said once")
+        self.command(session, 1, 9, 0.5, at=60)
+        self.host.tick(ms(100))
+        moved = self.executed()
+        self.assertEqual((moved["sequence"], moved["command"], moved["action"]), (2, 9, [0.5]))
+        # What has failed may have moved the plant.
+        self.plant.broken = True
+        self.command(session, 1, 10, 0.75, at=110)
+        self.assertIsNone(self.host.tick(ms(150)))
+        self.assertEqual(self.executed()["action"], [0.75])
+
+    def test_a_watchdogs_stop_outlives_whatever_a_controller_asks_for(self):
+        session = self.begin("free_running")
+        self.host.tick(ms(50))
+        self.command(session, 1, 1, 0.5, at=60)
+        self.assertEqual(self.stop(at=70)[1]["phase"], "stopped")
+        self.assertEqual(self.plant.stops, 1, "at once")
+        for sequence in range(2, 5):
+            self.command(session, 1, sequence, 0.5, at=80)
+            self.host.tick(ms(100))
+            self.assertEqual(self.executed()["command"], 0)
+        self.assertEqual(self.plant.actions, [])
+        reason = self.refused(self.reset(session, 2, at=120), "stopped")
+        self.assertRegex(reason, "a watchdog holds the plant: a jump; an operator has to reset the watchdog first")
+        self.ask("Release", at=130, session=session)
+        again = self.claim("free_running", nonce=2, at=140)[1]["session"]
+        self.refused(self.reset(again, 1, at=150), "stopped")
+        self.stop(at=3000)
+        self.host.pulse(encode("Pulse", {"session": again, "stamp_ns": 1}), ms(5000))
+        self.refused(self.reset(again, 1, at=5999), "stopped")
+        self.assertEqual(self.reset(again, 1, at=6000)[0], "Moved")
+
+    def test_a_watchdogs_stop_ends_an_episode_in_lock_step_too(self):
+        session = self.begin()
+        self.step(session, 1, 1, 0.5)
+        self.assertEqual(self.stop(at=20, hold=100)[1]["phase"], "stopped")
+        for at in (30, 200):
+            self.refused(self.step(session, 1, 2, 0.5, at=at), "stopped")
+        self.assertEqual(len(self.plant.actions), 1)
+
+    def test_a_stop_that_fails_is_no_stop_yet(self):
+        session = self.begin("free_running")
+        self.command(session, 1, 1, 0.5, at=10)
+        self.host.tick(ms(50))
+        self.plant.stop = mock.Mock(side_effect=[OSError("the driver is gone"), OSError("still"), None])
+        self.assertEqual(self.stop(at=60)[1]["phase"], "running")
+        self.assertIsNone(self.host.tick(ms(100)))
+        self.assertEqual(self.stop(at=160)[1]["phase"], "stopped")
+        self.assertEqual(self.plant.actions, [[0.5]])
+
+    def test_a_stop_reaches_a_plant_that_nobody_holds(self):
+        self.assertEqual(self.stop()[1]["phase"], "idle")
+        self.assertEqual(self.plant.stops, 1)
+
+    def test_a_watchdog_is_told_what_the_plant_offers_and_can_ask_for_nothing_else(self):
+        name, attached = self.watchdog("Attach", watchdog="dog")
+        self.assertEqual(name, "Attached")
+        self.assertEqual((attached["action_width"], attached["period_ns"]), (1, 50_000_000))
+        self.assertEqual(attached["command_timeout_ns"], 200_000_000)
+        claim = self.watchdog("Claim", controller="dog", nonce=1, mode="free_running")
+        self.refused(claim, "malformed")
+        self.refused(self.ask("StopRequest", reason="", hold_ns=1), "malformed")
+        self.refused(decode(self.host.watchdog(b"no message", 0)), "malformed")
 
 
 class PositionRobot(Asking):

@@ -21,11 +21,14 @@ pub enum Principal {
     Operator,
     /// Serves a plant's policy, under `aegis/NAME/policy`.
     Policy,
+    /// Reads what is sent to a plant and what the plant executes, and asks the plant to stop.
+    Watchdog,
 }
 
 impl Principal {
     /// All principals.
-    pub const ALL: [Self; 5] = [Self::Plant, Self::Controller, Self::Watcher, Self::Operator, Self::Policy];
+    pub const ALL: [Self; 6] =
+        [Self::Plant, Self::Controller, Self::Watcher, Self::Operator, Self::Policy, Self::Watchdog];
 
     /// Returns the principal's name as written in a certificate.
     pub fn name(self) -> &'static str {
@@ -35,6 +38,7 @@ impl Principal {
             Self::Watcher => "watcher",
             Self::Operator => "operator",
             Self::Policy => "policy",
+            Self::Watchdog => "watchdog",
         }
     }
 
@@ -85,7 +89,19 @@ impl Right {
 
 /// Returns the rights of a principal on the keys of one plant.
 fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
-    let KeyExprs { request, status, pulse, action, observation, camera, operator, alive, policy } = keys;
+    let KeyExprs {
+        request,
+        status,
+        pulse,
+        action,
+        executed,
+        watchdog,
+        observation,
+        camera,
+        operator,
+        alive,
+        policy,
+    } = keys;
     let rights: &[(Right, &[&String])] = match party {
         Principal::Controller => &[
             (Right::Ask, &[request, policy]),
@@ -102,12 +118,17 @@ fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
         Principal::Policy => {
             &[(Right::Answer, &[policy]), (Right::Publish, &[policy]), (Right::Live, &[policy])]
         }
+        Principal::Watchdog => &[
+            (Right::Ask, &[watchdog]),
+            (Right::Receive, &[status, action, executed]),
+            (Right::Watch, &[alive]),
+        ],
         // The plant's rights as seen by the principals that connect to it. The plant's session relays between its peers, so
-        // a policy's answers and an operator's commands arrive from the plant.
+        // a policy's answers, an operator's commands and a controller's actions arrive from the plant.
         Principal::Plant => &[
-            (Right::Answer, &[request, policy]),
+            (Right::Answer, &[request, policy, watchdog]),
             (Right::Receive, &[pulse, action, operator, policy]),
-            (Right::Publish, &[status, observation, camera, operator, policy]),
+            (Right::Publish, &[status, observation, camera, operator, policy, action, executed]),
             (Right::Live, &[alive, policy]),
             (Right::Ask, &[policy]),
             (Right::Watch, &[policy]),
@@ -122,7 +143,13 @@ fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
 /// [`LinkError::Name`] for an invalid plant name.
 pub fn access_control(role: Role, plants: &[String]) -> Result<Value, LinkError> {
     let parties: &[Principal] = match role {
-        Role::Serve => &[Principal::Controller, Principal::Watcher, Principal::Operator, Principal::Policy],
+        Role::Serve => &[
+            Principal::Controller,
+            Principal::Watcher,
+            Principal::Operator,
+            Principal::Policy,
+            Principal::Watchdog,
+        ],
         // When connecting, Zenoh trusts every public certificate authority besides the key folder's; the common name
         // distinguishes this project's certificates from public ones.
         Role::Drive => &[Principal::Plant, Principal::Policy],
@@ -202,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn a_watchdog_reads_what_moves_the_plant_and_asks_for_nothing_but_a_stop() {
+        let watchdog = allowed(Role::Serve, "watchdog.one");
+        let sends = |message: &str| {
+            !["declare_subscriber", "liveliness_query", "declare_liveliness_subscriber"].contains(&message)
+        };
+        let sent: Vec<_> =
+            watchdog.iter().filter(|(flow, message, _)| flow == "ingress" && sends(message)).collect();
+        assert_eq!(sent, [&("ingress".into(), "query".into(), "aegis/one/watchdog".into())]);
+        let reads =
+            |key: &str| watchdog.contains(&("egress".into(), "put".into(), format!("aegis/one/{key}")));
+        assert!(reads("action") && reads("executed") && reads("status") && !reads("operator"));
+    }
+
+    #[test]
     fn a_certificate_for_one_plant_is_for_no_other_and_an_unknown_name_for_none() {
         let one = allowed(Role::Serve, "controller.one");
         assert!(one.iter().all(|(_, _, key)| key.starts_with("aegis/one/")) && !one.is_empty());
@@ -218,7 +259,7 @@ mod tests {
     fn what_a_controller_may_send_the_plant_may_take_and_the_other_way_round() {
         let plant = allowed(Role::Drive, "plant");
         let flip = |flow: &str| if flow == "ingress" { "egress" } else { "ingress" }.to_owned();
-        for party in ["controller", "watcher", "operator", "policy"] {
+        for party in ["controller", "watcher", "operator", "policy", "watchdog"] {
             for (flow, message, key) in allowed(Role::Serve, party) {
                 let mirror = (flip(&flow), message, key);
                 assert!(plant.contains(&mirror), "{party}: {mirror:?}");
@@ -228,7 +269,7 @@ mod tests {
 
     #[test]
     fn nobody_deletes_and_no_key_is_beyond_a_plant() {
-        for name in ["controller", "watcher", "operator", "policy"] {
+        for name in ["controller", "watcher", "operator", "policy", "watchdog"] {
             for (_, message, key) in allowed(Role::Serve, name) {
                 assert!(
                     message != "delete" && (key.starts_with("aegis/one/") || key.starts_with("aegis/two/"))

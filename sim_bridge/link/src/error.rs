@@ -75,6 +75,16 @@ pub enum LinkError {
         /// Names of the plants that are served there.
         others: Vec<String>,
     },
+    /// A process serves the plant and does not answer a watchdog.
+    #[error(
+        "plant {name:?}: it answers no watchdog, so it neither says what it executes nor stops when it is asked to; valid is a \
+         plant that `aegis sim serve` or aegis_link.py of this version serves, or another that has `watchdog` and `executed` of \
+         docs/reference/protocol.md"
+    )]
+    NoEcho {
+        /// The plant's name.
+        name: String,
+    },
     /// No process serves the policy.
     #[error(
         "nobody serves {name} there (no answer in 10 s); start `aegis serve-policy`, or the policy's own process, before this one"

@@ -12,6 +12,7 @@ use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
 
 use crate::plant::{Claimant, ZenohPlant};
+use crate::subscription::subscribe;
 use crate::wire::{Action, CameraFrame, Claimed, Message, Mode, Moved, Operate, OperatorCommand, Status};
 use crate::{KeyExprs, LinkError};
 
@@ -74,7 +75,7 @@ impl FreeRunningPlant {
         let mut subscribers = Vec::new();
         let all = [(keys.observation, "Moved"), (keys.status, "Status")];
         for (key, belongs) in all.into_iter().chain(pictures) {
-            subscribers.push(subscribe(session, key, belongs, hear.clone())?);
+            subscribers.push(listen(session, key, belongs, hear.clone())?);
         }
         Ok(Self { plant, name: name.into(), session: session.clone(), after, _subscribers: subscribers })
     }
@@ -138,32 +139,27 @@ impl Operators {
         name: &str,
         hear: impl Fn(Heard) + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
-        Ok(Self { _subscriber: subscribe(session, KeyExprs::of(name)?.operator, "Operate", hear)? })
+        Ok(Self { _subscriber: listen(session, KeyExprs::of(name)?.operator, "Operate", hear)? })
     }
 }
 
-/// Subscribes to a key and calls `hear` for each message published there. Who may publish there may not publish elsewhere, so
-/// only messages of the kind that `belongs` on this key are taken for what they say.
-fn subscribe(
+/// Subscribes to a key and calls `hear` for each message published there.
+fn listen(
     session: &zenoh::Session,
     key: String,
     belongs: &'static str,
     hear: impl Fn(Heard) + Send + Sync + 'static,
 ) -> Result<Subscriber<()>, LinkError> {
-    let listen = move |sample: zenoh::sample::Sample| {
-        hear(match Message::decode(&sample.payload().to_bytes()) {
-            Ok(other) if other.name() != belongs => {
-                Heard::Malformed(format!("{} on a key of {belongs}", other.name()))
-            }
+    subscribe(session, key, belongs, move |heard| {
+        hear(match heard {
             Ok(Message::Moved(moved)) => Heard::Moved(Box::new(moved)),
             Ok(Message::CameraFrame(frame)) => Heard::Frame(Box::new(frame)),
             Ok(Message::Status(status)) => Heard::Status(status),
             Ok(Message::Operate(operate)) => Heard::Operate(operate),
             Ok(other) => Heard::Malformed(format!("{} is not published to a controller", other.name())),
-            Err(error) => Heard::Malformed(error.to_string()),
+            Err(reason) => Heard::Malformed(reason),
         });
-    };
-    Ok(session.declare_subscriber(key).callback(listen).wait()?)
+    })
 }
 
 impl CommandSender {

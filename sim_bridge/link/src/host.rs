@@ -10,9 +10,10 @@ use aegis_core::{Plant, PlantError, Start};
 
 use crate::cameras::Moment;
 use crate::counted::Counted;
+use crate::stop_order::StopOrder;
 use crate::wire::{
-    Action, Claim, Claimed, Code, FramesRequest, Message, Mode, Moved, Phase, Pictures, Refused, Reset,
-    Status, Step,
+    Action, Attached, Claim, Claimed, Code, Executed, FramesRequest, Message, Mode, Moved, Phase, Pictures,
+    Refused, Reset, Status, Step, WireError,
 };
 
 /// Minimum time between two publications that include the plant's complete state, free-running.
@@ -59,6 +60,10 @@ pub struct Host {
     /// Control periods in which the plant's step failed.
     failed: Counted,
     refused: u64,
+    /// Newest order of a watchdog.
+    order: StopOrder,
+    /// What the last control period executed, until it is published.
+    echo: Option<Executed>,
 }
 
 #[derive(Debug)]
@@ -98,19 +103,15 @@ impl Host {
     /// Creates a host without a claim. `instance` must differ between any two processes that serve the same plant name.
     pub fn new(instance: u64, info: PlantInfo, limits: HostLimits) -> Self {
         let (dropped, failed) = <(Counted, Counted)>::default();
-        Self { instance, info, limits, claims: 0, held: None, dropped, failed, refused: 0 }
+        let order = StopOrder::default();
+        Self { instance, info, limits, claims: 0, held: None, dropped, failed, refused: 0, order, echo: None }
     }
 
     /// Answers one request. A reset, or a step with the next sequence number, moves the plant.
     pub fn request(&mut self, bytes: &[u8], now: Duration, plant: &mut dyn Plant) -> Vec<u8> {
         let message = match Message::decode(bytes) {
             Ok(message) => message,
-            Err(error) => {
-                self.dropped.add(error.to_string());
-                let version = matches!(error, crate::wire::WireError::Version { .. });
-                let code = if version { Code::Version } else { Code::Malformed };
-                return self.refuse(code, error.to_string());
-            }
+            Err(error) => return self.unread(&error),
         };
         let answer = match message {
             Message::Claim(claim) => self.claim(claim, now),
@@ -124,6 +125,39 @@ impl Host {
             other => Err((Code::Malformed, format!("{} is no request", other.name()))),
         };
         answer.unwrap_or_else(|(code, reason)| self.refuse(code, reason))
+    }
+
+    /// Answers one request of a watchdog. A request to stop stops the plant from its next control period on.
+    pub fn watchdog(&mut self, bytes: &[u8], now: Duration) -> Vec<u8> {
+        match Message::decode(bytes) {
+            Ok(Message::Attach(_)) => Message::from(Attached {
+                instance: self.instance,
+                action_width: self.info.action_width,
+                period_ns: nanoseconds(self.info.period),
+                command_timeout_ns: nanoseconds(self.limits.command_timeout),
+            })
+            .encode(),
+            Ok(Message::StopRequest(request)) => {
+                self.order.renew(request, now);
+                if let Some(held) = &mut self.held
+                    && let Some(episode) = &mut held.episode
+                {
+                    episode.stopped = true;
+                    // In lock-step nothing moves between two steps.
+                    episode.stands |= held.claim.mode == Mode::LockStep;
+                }
+                self.status(now).encode()
+            }
+            Ok(other) => {
+                self.refuse(Code::Malformed, format!("{} is no request of a watchdog", other.name()))
+            }
+            Err(error) => self.unread(&error),
+        }
+    }
+
+    /// Returns, once, what the last control period has executed, for watchdogs.
+    pub fn executed(&mut self) -> Option<Vec<u8>> {
+        self.echo.take().map(|executed| Message::from(executed).encode())
     }
 
     /// Handles a heartbeat of the controller, which arrived at `at`.
@@ -165,10 +199,16 @@ impl Host {
         if episode.command.as_ref().is_some_and(|command| now.saturating_sub(command.at) > timeout) {
             episode.stopped = true;
         }
-        let action = match &episode.command {
-            Some(command) if !episode.stopped => &command.action,
-            _ => &self.info.stand_still,
-        };
+        let command = episode.command.as_ref().filter(|_| !episode.stopped);
+        let action = command.map_or(&self.info.stand_still, |command| &command.action);
+        self.echo = Some(Executed {
+            session,
+            episode: episode.reset.episode,
+            sequence: episode.sequence + 1,
+            stamp_ns: nanoseconds(now),
+            command: command.map_or(0, |command| command.sequence),
+            action: command.map_or_else(Vec::new, |command| command.action.clone()),
+        });
         match plant.step(action) {
             Ok(transition) => {
                 episode.stands = episode.stopped;
@@ -305,7 +345,11 @@ impl Host {
     }
 
     fn reset(&mut self, reset: Reset, now: Duration, plant: &mut dyn Plant) -> Answer {
+        let held_back = self.order.refusal(now);
         let held = self.session(reset.session, now)?;
+        if let Some(reason) = held_back {
+            return Err((Code::Stopped, reason));
+        }
         if let Some(episode) = held.episode.as_ref().filter(|episode| episode.reset == reset) {
             return match episode.sequence {
                 0 => Ok(episode.answer.clone()),
@@ -339,6 +383,9 @@ impl Host {
             return Err((Code::Mode, "a free-running plant takes actions, not steps".into()));
         }
         let episode = current(held, step.episode)?;
+        if episode.stopped {
+            return Err((Code::Stopped, "a watchdog stopped the episode; reset first".into()));
+        }
         if step.sequence == episode.sequence && step.sequence > 0 {
             return Ok(episode.answer.clone());
         }
@@ -420,6 +467,12 @@ impl Host {
                 format!("no session {session}: released, expired, or from before a restart"),
             )),
         }
+    }
+
+    fn unread(&mut self, error: &WireError) -> Vec<u8> {
+        self.dropped.add(error.to_string());
+        let code = if matches!(error, WireError::Version { .. }) { Code::Version } else { Code::Malformed };
+        self.refuse(code, error.to_string())
     }
 
     fn refuse(&mut self, code: Code, mut reason: String) -> Vec<u8> {

@@ -10,6 +10,8 @@ use crate::wire::MAX_TO_PLANT;
 
 /// Maximum number of waiting requests. A request beyond it is dropped, because the controller repeats the request.
 const REQUESTS: usize = 64;
+/// Maximum number of waiting requests of watchdogs. A request beyond it is dropped, because a watchdog repeats its request.
+const STOPS: usize = 16;
 /// Maximum number of waiting actions. The oldest is dropped for a new one, because the plant executes the newest.
 const ACTIONS: usize = 64;
 /// Maximum number of waiting heartbeats. The oldest is dropped for a new one, because the newest carries the latest time.
@@ -18,9 +20,12 @@ const PULSES: usize = 256;
 /// Bytes of a publication, and their arrival time.
 pub(crate) type Arrived = (Vec<u8>, Duration);
 
-/// Messages taken out at once: every waiting heartbeat and action, and one request, so that no kind delays another.
+/// Messages taken out at once: everything that waits of a watchdog, every waiting heartbeat and action, and one request, so that no
+/// kind delays another.
 #[derive(Debug)]
 pub(crate) struct Batch<R> {
+    /// Requests of watchdogs, oldest first.
+    pub stops: VecDeque<R>,
     /// Heartbeats, oldest first.
     pub pulses: VecDeque<Arrived>,
     /// Actions, oldest first.
@@ -35,13 +40,19 @@ pub(crate) struct Batch<R> {
 
 impl<R> Batch<R> {
     fn new() -> Self {
-        let (pulses, actions) = (VecDeque::new(), VecDeque::new());
-        Self { pulses, actions, request: None, crowded_out: 0, oversized: 0 }
+        Self {
+            stops: VecDeque::new(),
+            pulses: VecDeque::new(),
+            actions: VecDeque::new(),
+            request: None,
+            crowded_out: 0,
+            oversized: 0,
+        }
     }
 
     /// Returns whether the batch holds no message.
     pub fn is_empty(&self) -> bool {
-        self.pulses.is_empty() && self.actions.is_empty() && self.request.is_none()
+        self.stops.is_empty() && self.pulses.is_empty() && self.actions.is_empty() && self.request.is_none()
     }
 }
 
@@ -71,6 +82,17 @@ impl<R> Inbox<R> {
             let full = waiting.requests.len() >= REQUESTS;
             if !full {
                 waiting.requests.push_back(request);
+            }
+            full
+        });
+    }
+
+    /// Puts in a watchdog's request of `size` bytes.
+    pub fn stop(&self, size: usize, request: R) {
+        self.put(size, |waiting| {
+            let full = waiting.rest.stops.len() >= STOPS;
+            if !full {
+                waiting.rest.stops.push_back(request);
             }
             full
         });
@@ -130,12 +152,14 @@ mod tests {
         let inbox = Inbox::new();
         for i in 0..10_000u32 {
             inbox.request(8, i);
+            inbox.stop(8, i);
             inbox.action(8, || i.to_le_bytes().into(), NOW);
             inbox.pulse(8, || i.to_le_bytes().into(), NOW);
         }
         let batch = inbox.take(NOW);
         assert_eq!((batch.pulses.len(), batch.actions.len(), batch.request), (PULSES, ACTIONS, Some(0)));
-        assert_eq!(batch.crowded_out, (30_000 - PULSES - ACTIONS - REQUESTS) as u64);
+        assert!(batch.stops.iter().copied().eq(0..STOPS as u32));
+        assert_eq!(batch.crowded_out, (40_000 - PULSES - ACTIONS - REQUESTS - STOPS) as u64);
         let last = Some(&(9_999u32.to_le_bytes().to_vec(), NOW));
         assert_eq!((batch.pulses.back(), batch.actions.back()), (last, last));
         // The accepted requests come out one per batch, oldest first, and nothing is counted twice.
@@ -150,11 +174,12 @@ mod tests {
     fn what_is_too_large_is_counted_and_never_copied() {
         let inbox = Inbox::<()>::new();
         inbox.request(MAX_TO_PLANT + 1, ());
+        inbox.stop(MAX_TO_PLANT + 1, ());
         inbox.action(MAX_TO_PLANT + 1, || panic!("copied"), NOW);
         inbox.pulse(MAX_TO_PLANT + 1, || panic!("copied"), NOW);
         inbox.request(MAX_TO_PLANT, ());
         let batch = inbox.take(NOW);
-        assert_eq!((batch.oversized, batch.crowded_out, batch.request), (3, 0, Some(())));
-        assert!(batch.pulses.is_empty() && batch.actions.is_empty());
+        assert_eq!((batch.oversized, batch.crowded_out, batch.request), (4, 0, Some(())));
+        assert!(batch.stops.is_empty() && batch.pulses.is_empty() && batch.actions.is_empty());
     }
 }

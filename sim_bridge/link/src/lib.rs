@@ -29,6 +29,9 @@ pub mod policy;
 mod presence;
 pub mod serve;
 pub mod session;
+mod stop_order;
+mod subscription;
+pub mod watchdog;
 pub mod wire;
 
 pub use access::Principal;
@@ -61,6 +64,10 @@ pub struct KeyExprs {
     pub pulse: String,
     /// Actions of a free-running controller.
     pub action: String,
+    /// What a free-running plant executes, once a control period.
+    pub executed: String,
+    /// Requests of a watchdog: what the plant offers it, and the stop.
+    pub watchdog: String,
     /// Observations of a free-running plant.
     pub observation: String,
     /// Camera frames of a free-running plant.
@@ -89,6 +96,8 @@ impl KeyExprs {
             status: key("status"),
             pulse: key("pulse"),
             action: key("action"),
+            executed: key("executed"),
+            watchdog: key("watchdog"),
             observation: key("observation"),
             camera: key("camera"),
             operator: key("operator"),

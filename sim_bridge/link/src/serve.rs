@@ -1,6 +1,7 @@
 //! Server of a plant over Zenoh: feeds a [`Host`] with messages and time, on the caller's thread.
 //! Zenoh's callbacks only put messages into a bounded inbox; the plant never moves on one of Zenoh's threads.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -81,6 +82,16 @@ pub fn serve_with<P: Plant>(
             }
         })
         .wait()?;
+    let _watchdogs = session
+        .declare_queryable(&keys.watchdog)
+        .callback({
+            let inbox = Arc::clone(&inbox);
+            move |query| {
+                let size = query.payload().map_or(0, ZBytes::len);
+                inbox.stop(size, (query, clock.elapsed()));
+            }
+        })
+        .wait()?;
     let _pulses = session
         .declare_subscriber(&keys.pulse)
         .callback({
@@ -103,6 +114,11 @@ pub fn serve_with<P: Plant>(
         .wait()?;
     let observations = session
         .declare_publisher(&keys.observation)
+        .congestion_control(CongestionControl::Drop)
+        .express(true)
+        .wait()?;
+    let executed = session
+        .declare_publisher(&keys.executed)
         .congestion_control(CongestionControl::Drop)
         .express(true)
         .wait()?;
@@ -129,7 +145,12 @@ pub fn serve_with<P: Plant>(
         if let (Some(tick), Some(period)) = (next_tick, host.period())
             && clock.elapsed() >= tick
         {
-            if let Some(observation) = host.tick(clock.elapsed(), plant) {
+            let observation = host.tick(clock.elapsed(), plant);
+            if let Some(echo) = host.executed() {
+                // A watchdog takes an echo that cannot be sent for one that is missing.
+                let _ = executed.put(echo).wait();
+            }
+            if let Some(observation) = observation {
                 // An observation that cannot be sent is superseded by the next one.
                 let _ = observations.put(observation).wait();
             }
@@ -159,6 +180,12 @@ fn next(tick: Duration, period: Duration, now: Duration) -> Duration {
 fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant) {
     host.overlook(batch.crowded_out, "more of them came than the plant takes");
     host.overlook(batch.oversized, "it is larger than any message to a plant");
+    // A watchdog's stop comes before whatever a controller has sent meanwhile.
+    for (query, at) in batch.stops {
+        let answer = host.watchdog(&payload(&query), at);
+        // Where the answer is lost, the watchdog asks again.
+        let _ = query.reply(query.key_expr().clone(), answer).wait();
+    }
     // Heartbeats first: a claim by another controller depends on whether the present one is still heard.
     for (bytes, at) in batch.pulses {
         host.pulse(&bytes, at);
@@ -167,11 +194,14 @@ fn take(host: &mut Host, batch: Batch<(Query, Duration)>, plant: &mut dyn Plant)
         host.action(&bytes, at);
     }
     if let Some((query, at)) = batch.request {
-        let bytes = query.payload().map(|payload| payload.to_bytes()).unwrap_or_default();
-        let answer = host.request(&bytes, at, plant);
+        let answer = host.request(&payload(&query), at, plant);
         // Where the answer is lost, the controller repeats the request with the same numbers.
         let _ = query.reply(query.key_expr().clone(), answer).wait();
     }
+}
+
+fn payload(query: &Query) -> Cow<'_, [u8]> {
+    query.payload().map(|payload| payload.to_bytes()).unwrap_or_default()
 }
 
 fn stamped(status: &Mutex<Message>, clock: Instant) -> Message {

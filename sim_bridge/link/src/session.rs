@@ -31,6 +31,8 @@ const MAX_PEERS: usize = 32;
 const MAX_REQUESTS: f64 = 20_000.0;
 /// Maximum rate of actions of one peer to one plant, hertz: above any robot's control rate.
 const MAX_ACTIONS: f64 = 5_000.0;
+/// Maximum rate of requests of one watchdog to one plant, hertz: a hundred times the rate at which a stop is asked for again.
+const MAX_STOPS: f64 = 1_000.0;
 /// Maximum rate of heartbeats of one peer to one plant, hertz: ten times the protocol's rate.
 const MAX_PULSES: f64 = 100.0;
 /// Time that a peer which reads nothing may block a sender over TLS, microseconds; Zenoh then drops the peer.
@@ -165,6 +167,7 @@ fn rates(plants: &[String]) -> Result<Value, LinkError> {
     for plant in plants {
         let keys = KeyExprs::of(plant)?;
         queries.push(json!({ "key_expr": keys.request, "freq": MAX_REQUESTS }));
+        queries.push(json!({ "key_expr": keys.watchdog, "freq": MAX_STOPS }));
         puts.push(json!({ "key_expr": keys.action, "freq": MAX_ACTIONS }));
         puts.push(json!({ "key_expr": keys.pulse, "freq": MAX_PULSES }));
     }

@@ -9,8 +9,8 @@ use crate::support::{self, Toy, host};
 use aegis_core::Plant;
 use aegis_link::Host;
 use aegis_link::wire::{
-    Action, Claim, Code, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step,
-    VERSION,
+    Action, Attach, Claim, Code, Executed, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset,
+    Status, Step, StopRequest, VERSION,
 };
 
 fn at(milliseconds: u64) -> Duration {
@@ -396,4 +396,100 @@ fn what_the_plant_refuses_is_told_and_leaves_no_episode() {
     assert_eq!(code, Code::Plant);
     assert!(reason.contains("unknown task 3"), "{reason}");
     assert_eq!(status(&host, at(1)).phase, Phase::Held);
+}
+
+fn stop_request(hold: Duration) -> Vec<u8> {
+    Message::from(StopRequest { reason: "a jump".into(), hold_ns: hold.as_nanos() as u64 }).encode()
+}
+
+fn executed(host: &mut Host) -> Option<Executed> {
+    host.executed().map(|bytes| match Message::decode(&bytes).unwrap() {
+        Message::Executed(executed) => executed,
+        other => panic!("{other:?}"),
+    })
+}
+
+#[test]
+fn every_period_says_what_it_executed() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    assert_eq!(executed(&mut host), None);
+    host.tick(at(50), &mut plant);
+    let stood = executed(&mut host).unwrap();
+    assert_eq!((stood.session, stood.episode, stood.sequence), (session, 1, 1));
+    assert_eq!((stood.command, stood.action), (0, vec![]));
+    assert_eq!(executed(&mut host), None, "it is said once");
+    host.action(&command(session, 1, 9, 0.5), at(60));
+    host.tick(at(100), &mut plant);
+    let moved = executed(&mut host).unwrap();
+    assert_eq!((moved.sequence, moved.command, moved.action), (2, 9, vec![0.5]));
+    // What has failed may have moved the plant.
+    plant.stuck = true;
+    host.action(&command(session, 1, 10, 0.7), at(110));
+    assert_eq!(host.tick(at(150), &mut plant), None);
+    assert_eq!(executed(&mut host).unwrap().action, vec![0.7]);
+}
+
+#[test]
+fn a_watchdogs_stop_outlives_whatever_a_controller_asks_for() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    host.tick(at(50), &mut plant);
+    host.action(&command(session, 1, 1, 0.5), at(60));
+    host.watchdog(&stop_request(at(3000)), at(70));
+    for sequence in 2..5 {
+        host.action(&command(session, 1, sequence, 0.5), at(80));
+        host.tick(at(100), &mut plant);
+        assert_eq!(executed(&mut host).unwrap().command, 0);
+    }
+    assert_eq!(plant.actions, vec![vec![0.0]; 4], "it stood still before and after");
+    assert_eq!(status(&host, at(110)).phase, Phase::Stopped);
+    // Neither a reset nor a release with a new claim changes that; a claim moves nothing and is granted.
+    let (code, reason) = refused(&host.request(&reset(session, 2).encode(), at(120), &mut plant));
+    assert!(code == Code::Stopped && reason.contains("a watchdog holds the plant: a jump"), "{reason}");
+    host.request(&Message::from(Release { session }).encode(), at(130), &mut plant);
+    let again =
+        match Message::decode(&host.request(&claim(2, Mode::FreeRunning).encode(), at(140), &mut plant)) {
+            Ok(Message::Claimed(claimed)) => claimed.session,
+            other => panic!("{other:?}"),
+        };
+    assert_eq!(refused(&host.request(&reset(again, 1).encode(), at(150), &mut plant)).0, Code::Stopped);
+    // The request is repeated while the watchdog holds the plant, and lapses after it.
+    host.watchdog(&stop_request(at(3000)), at(3000));
+    host.pulse(&Message::from(Pulse { session: again, stamp_ns: 1 }).encode(), at(5000));
+    assert_eq!(refused(&host.request(&reset(again, 1).encode(), at(5999), &mut plant)).0, Code::Stopped);
+    assert_eq!(moved(&host.request(&reset(again, 1).encode(), at(6000), &mut plant)).sequence, 0);
+    assert_eq!(plant.resets, 2);
+}
+
+#[test]
+fn a_watchdogs_stop_ends_an_episode_in_lock_step_too() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    host.request(&step(session, 1, 1, 0.5).encode(), at(10), &mut plant);
+    host.watchdog(&stop_request(at(100)), at(20));
+    assert_eq!(status(&host, at(20)).phase, Phase::Stopped);
+    for now in [30, 200] {
+        let answer = host.request(&step(session, 1, 2, 0.5).encode(), at(now), &mut plant);
+        assert_eq!(refused(&answer).0, Code::Stopped);
+    }
+    assert_eq!(plant.steps, 1);
+}
+
+#[test]
+fn a_watchdog_is_told_what_the_plant_offers_and_can_ask_for_nothing_else() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let answer = host.watchdog(&Message::from(Attach { watchdog: "dog".into() }).encode(), at(0));
+    let Ok(Message::Attached(attached)) = Message::decode(&answer) else { panic!("it attaches") };
+    assert_eq!((attached.action_width, attached.period_ns), (1, 50_000_000));
+    assert_eq!(attached.command_timeout_ns, 200_000_000);
+    for other in [claim(1, Mode::LockStep), reset(1, 1), step(1, 1, 1, 0.5)] {
+        assert_eq!(refused(&host.watchdog(&other.encode(), at(0))).0, Code::Malformed);
+    }
+    assert_eq!(status(&host, at(0)).phase, Phase::Idle);
+    // And a controller asks for no stop on its own key.
+    assert_eq!(refused(&host.request(&stop_request(at(1)), at(0), &mut plant)).0, Code::Malformed);
 }

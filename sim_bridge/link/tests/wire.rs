@@ -43,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u8..80) {
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400), kind in 0u8..96) {
         let _ = Message::decode(&bytes);
         let mut framed = b"AEGS\x03\x00\x00\x00".to_vec();
         framed[6] = kind;

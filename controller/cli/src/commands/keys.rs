@@ -59,6 +59,7 @@ enum PartyName {
     Watcher,
     Operator,
     Policy,
+    Watchdog,
 }
 
 impl From<PartyName> for Principal {
@@ -69,6 +70,7 @@ impl From<PartyName> for Principal {
             PartyName::Watcher => Self::Watcher,
             PartyName::Operator => Self::Operator,
             PartyName::Policy => Self::Policy,
+            PartyName::Watchdog => Self::Watchdog,
         }
     }
 }

@@ -24,6 +24,8 @@ mod run;
 mod serve_policy;
 pub mod sim;
 pub mod stats;
+#[cfg(feature = "robot")]
+mod watchdog;
 
 use clap::Subcommand;
 
@@ -63,6 +65,9 @@ pub enum Verb {
     /// Send start, stop, e-stop or reset to the controller of a plant.
     #[cfg(feature = "robot")]
     Operate(operate::OperateArguments),
+    /// Stop a plant whose commands cease, jump or leave the bounds of a file, from a process of its own.
+    #[cfg(feature = "robot")]
+    Watchdog(watchdog::WatchdogArguments),
     /// Feed a recorded run back through its controller and compare every decision.
     Replay(replay::ReplayArguments),
     /// Measure the control loop on this machine.
@@ -111,6 +116,8 @@ impl Verb {
             Self::ServePolicy(arguments) => serve_policy::run(arguments),
             #[cfg(feature = "robot")]
             Self::Operate(arguments) => operate::run(arguments),
+            #[cfg(feature = "robot")]
+            Self::Watchdog(arguments) => watchdog::run(arguments),
             Self::Replay(arguments) => replay::run(arguments),
             #[cfg(feature = "robot")]
             Self::Bench(verb) => bench::run(verb),

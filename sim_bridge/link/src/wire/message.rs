@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::bounded;
 
 /// Maximum number of values per action.
-const ACTION: usize = 64;
+pub(super) const ACTION: usize = 64;
 /// Maximum number of values of a chunk.
 const CHUNK: usize = 64 * ACTION;
 /// Maximum number of values of a complete physical state.
@@ -25,7 +25,7 @@ const LABEL: usize = 512;
 /// Maximum number of cameras.
 const CAMERAS: usize = 8;
 /// Maximum length of a name, bytes.
-const NAME: usize = 128;
+pub(super) const NAME: usize = 128;
 /// Maximum length of a sentence, bytes.
 const SENTENCE: usize = 4096;
 

@@ -5,6 +5,7 @@ mod bounded;
 mod convert;
 mod message;
 mod place;
+mod watchdog;
 
 use rmp_serde::decode::Error;
 use serde::Serialize;
@@ -15,6 +16,7 @@ pub use message::{
     Encoding, Feature, FramesRequest, Infer, Inferred, Mode, Moved, Observed, Operate, OperatorCommand,
     Phase, Picture, Pictures, Pulse, Refused, Release, Reset, Status, Step,
 };
+pub use watchdog::{Attach, Attached, Executed, StopRequest};
 
 /// Version of the message schema. Any change of a message's fields raises it.
 pub const VERSION: u16 = 3;
@@ -127,6 +129,8 @@ messages! {
     8 Operate "Somebody wants something of the controller.",
     9 Infer "The controller asks a policy for a chunk.",
     10 Describe "A controller asks a policy what it reads and returns.",
+    20 Attach "A watchdog asks what the plant offers it.",
+    21 StopRequest "A watchdog asks the plant to stop.",
     65 Claimed "The plant is the controller's.",
     66 Moved "The plant's state after a reset or a step.",
     67 Pictures "What the cameras see.",
@@ -135,6 +139,8 @@ messages! {
     70 Inferred "A policy's chunk.",
     71 Described "What a policy reads and returns.",
     72 CameraFrame "A camera's picture.",
+    84 Attached "What the plant offers a watchdog.",
+    85 Executed "What the plant has executed in a control period.",
 }
 
 fn with_header(kind: u8, body: &impl Serialize) -> Vec<u8> {
