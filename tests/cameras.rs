@@ -39,6 +39,8 @@ fn filmed(name: &str) -> (ForeignPlant, Run) {
     // Some periods of one second and a half: longer than frames may be old, and short enough for a test.
     common::edit(&robot, "stale_steps = 200", "stale_steps = 10");
     common::edit(&robot, "horizon_steps = 220", "horizon_steps = 100000");
+    let starts = "{ task = 0, initial_state = 50 },".repeat(8);
+    common::edit(&robot, "starts = [", &format!("starts = [{starts}"));
     let mut run = Run::of(&robot, folder.join("run"), &["--auto-start"]);
     run.until("Weak");
     (plant, run)

@@ -224,7 +224,10 @@ mod tests {
                 flow == "egress" || !["put", "query", "reply", "delete"].contains(&message.as_str()),
                 "{key}"
             );
-            assert!(["status", "observation", "alive"].iter().any(|leaf| key.ends_with(leaf)), "{key}");
+            assert!(
+                ["status", "observation", "camera", "alive"].iter().any(|leaf| key.ends_with(leaf)),
+                "{key}"
+            );
         }
     }
 
