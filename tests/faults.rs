@@ -775,7 +775,10 @@ const ROWS: [Row; 86] = [
         "`silence_ms`, then a period",
         &[
             (WATCHDOG, "a_controller_that_is_suspended_stops_the_robot_and_cannot_undo_it_when_it_goes_on"),
-            (WATCHDOG, "a_run_that_is_killed_while_it_drives_is_a_trip_and_no_other_controller_drives_after_it"),
+            (
+                WATCHDOG,
+                "a_run_that_is_killed_while_it_drives_is_a_trip_and_no_other_controller_drives_after_it",
+            ),
             (JUDGE, "commands_may_cease_where_the_plant_stands_still"),
         ],
     ),
@@ -794,9 +797,7 @@ const ROWS: [Row; 86] = [
         "a watchdog: a command leaves the bounds of the watchdog's file",
         "trip, as row 100",
         "on arrival",
-        &[
-            (WATCHDOG, "a_command_out_of_bounds_stops_the_robot"),
-        ],
+        &[(WATCHDOG, "a_command_out_of_bounds_stops_the_robot")],
     ),
     (
         103,

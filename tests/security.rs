@@ -284,7 +284,8 @@ fn a_watchdog_reads_what_moves_a_plant_stops_it_and_moves_nothing() {
     let (session, watchdog) = (bridge.connect("controller"), bridge.connect("watchdog"));
     assert_eq!(attach(&watchdog, NAME, "a test").expect("a watchdog may").action_width, 7);
     let (sender, heard) = std::sync::mpsc::channel();
-    let _supervision = Supervision::begin(&watchdog, NAME, move |message| drop(sender.send(message))).unwrap();
+    let _supervision =
+        Supervision::begin(&watchdog, NAME, move |message| drop(sender.send(message))).unwrap();
     let patience = Timeouts { claim: Duration::from_secs(60), ..Timeouts::default() };
     let mut plant = ZenohPlant::claim(&session, NAME, "the controller", Mode::FreeRunning, patience).unwrap();
     plant.reset(START).unwrap();
@@ -293,7 +294,8 @@ fn a_watchdog_reads_what_moves_a_plant_stops_it_and_moves_nothing() {
     while !(sent && executed) {
         plant.step(&[0.0; 7]).expect("a controller may");
         for message in heard.try_iter() {
-            sent |= matches!(&message, Supervised::Action(action) if action.session == plant.claimed().session);
+            sent |=
+                matches!(&message, Supervised::Action(action) if action.session == plant.claimed().session);
             executed |= matches!(&message, Supervised::Executed(executed) if executed.command > 0);
         }
     }
@@ -312,7 +314,9 @@ fn a_watchdog_reads_what_moves_a_plant_stops_it_and_moves_nothing() {
     let (sender, answers) = std::sync::mpsc::channel();
     let stopper = Stopper::start(&watchdog, NAME, move |answer| drop(sender.send(answer))).unwrap();
     stopper.tell(Some("a test".into()));
-    while !matches!(answers.recv_timeout(Duration::from_secs(60)).unwrap(), Ok(status) if status.phase == Phase::Stopped) {}
+    while !matches!(answers.recv_timeout(Duration::from_secs(60)).unwrap(), Ok(status) if status.phase == Phase::Stopped)
+    {
+    }
     let refused = plant.reset(START).unwrap_err().to_string();
     assert!(refused.contains("a watchdog holds the plant: a test"), "{refused}");
     // A watcher may not ask for it.
