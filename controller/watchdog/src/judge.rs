@@ -50,6 +50,8 @@ struct Running {
     session: u64,
     episode: u64,
     since: Duration,
+    /// Whether the plant has said what it executed since then. The next heartbeat may come after the next episode's first step.
+    is_echoed: bool,
 }
 
 /// An action that was sent.
@@ -111,7 +113,14 @@ impl Watchdog {
         let known = self.seen.status.as_ref().and_then(|(_, running)| *running);
         let running = (status.phase == Phase::Running).then(|| match known {
             Some(known) if (known.session, known.episode) == (session, episode) => known,
-            _ => Running { session, episode, since: at },
+            _ => {
+                let is_echoed = self
+                    .seen
+                    .done
+                    .as_ref()
+                    .is_some_and(|done| (done.session, done.episode) == (session, episode));
+                Running { session, episode, since: at, is_echoed }
+            }
         });
         self.seen.status = Some((at, running));
     }
@@ -221,6 +230,9 @@ impl Watchdog {
         let place = (session, episode, sequence);
         self.holds(session);
         self.seen.unanswered = None;
+        if let Some((_, Some(running))) = &mut self.seen.status {
+            running.is_echoed = true;
+        }
         let before = self.seen.done.take().filter(|done| (done.session, done.episode) == (session, episode));
         if let Some(before) = before.as_ref().filter(|before| before.sequence > sequence) {
             let reason = format!("the plant executed step {sequence} after step {}", before.sequence);
@@ -332,10 +344,7 @@ impl Watchdog {
         }
         let patience = silence.max(HEARTBEAT);
         if let Some((_, Some(running))) = &seen.status
-            && seen
-                .done
-                .as_ref()
-                .is_none_or(|done| (done.session, done.episode) != (running.session, running.episode))
+            && !running.is_echoed
             && let Some(span) = late(running.since, patience)
         {
             let reason = "an episode runs, and the plant has not said what it executes".into();

@@ -537,6 +537,7 @@ class Watchdogs(Asking):
         again = self.claim("free_running", nonce=2, at=140)[1]["session"]
         self.refused(self.reset(again, 1, at=150), "stopped")
         self.stop(at=3000)
+        self.stop(at=3001, hold=0)  # A later request shortens nothing.
         self.host.pulse(encode("Pulse", {"session": again, "stamp_ns": 1}), ms(5000))
         self.refused(self.reset(again, 1, at=5999), "stopped")
         self.assertEqual(self.reset(again, 1, at=6000)[0], "Moved")

@@ -16,7 +16,7 @@ use crate::remote::PlantArguments;
 
 /// The line on standard input that resets a latched trip.
 const RESET: &[u8] = b"reset";
-/// Longest line of standard input that is looked at, bytes.
+/// Length at which a line of standard input is cut, bytes; such a line is no reset.
 const LINE: usize = 64;
 
 /// Arguments of `aegis watchdog`.
@@ -74,12 +74,11 @@ fn operator_resets() -> Arc<AtomicU64> {
         for byte in std::io::stdin().lock().bytes() {
             match byte {
                 Ok(b'\n') => {
-                    if line.trim_ascii() == RESET {
+                    if line.len() < LINE && line.trim_ascii() == RESET {
                         counted.fetch_add(1, Ordering::AcqRel);
                     }
                     line.clear();
                 }
-                // A longer line is none that counts, whatever its end.
                 Ok(byte) if line.len() < LINE => line.push(byte),
                 Ok(_) => {}
                 Err(_) => return,

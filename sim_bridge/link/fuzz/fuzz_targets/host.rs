@@ -1,5 +1,6 @@
 //! Fuzz target of the host: arbitrary sequences of requests, commands, heartbeats, stray bytes and waits, with a plant
-//! that counts its moves. The plant never moves without an episode, each step moves it at most once, and a stop latches.
+//! that counts its moves. The plant never moves without an episode, each step moves it at most once, a stop latches, and a
+//! watchdog's order holds for its time.
 
 #![no_main]
 #![allow(dead_code, unused_imports, reason = "a module is compiled in whole")]
@@ -8,6 +9,8 @@
 mod counted;
 #[path = "../../src/host.rs"]
 mod host;
+#[path = "../../src/stop_order.rs"]
+mod stop_order;
 #[path = "../../src/wire/mod.rs"]
 mod wire;
 
@@ -18,7 +21,7 @@ use aegis_core::{Observation, Plant, PlantError, Start, Transition};
 use arbitrary::Arbitrary;
 use host::{Host, HostLimits, PlantInfo};
 use libfuzzer_sys::fuzz_target;
-use wire::{Action, Claim, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step};
+use wire::{Action, Claim, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset, Status, Step, StopRequest};
 
 #[derive(Arbitrary, Debug)]
 enum Event {
@@ -31,6 +34,8 @@ enum Event {
     Pulse { session: Number },
     Command { session: Number, episode: Number, sequence: u8, action: Motion },
     Heard(Vec<u8>),
+    Stop { hold_ms: u16 },
+    Watchdog(Vec<u8>),
     Tick,
     Expire,
     Wait(u16),
@@ -135,6 +140,7 @@ fuzz_target!(|events: Vec<Event>| {
     let mut host = Host::new(1 << 60, info, HostLimits::default());
     let (mut plant, mut now) = (Counting::default(), Duration::ZERO);
     let mut free = false;
+    let mut held_until = Duration::ZERO;
     for event in events {
         let status = status(&host, now);
         let (session, episode, sequence) = (status.session, status.episode, u64::from(status.sequence));
@@ -189,12 +195,25 @@ fuzz_target!(|events: Vec<Event>| {
                 host.pulse(&bytes, now);
                 continue;
             }
+            Event::Stop { hold_ms } => {
+                let hold = Duration::from_millis(hold_ms.into());
+                held_until = held_until.max(now + hold.min(Duration::from_secs(10)));
+                let request = StopRequest { reason: String::new(), hold_ns: hold.as_nanos() as u64 };
+                host.watchdog(&Message::from(request).encode(), now);
+                continue;
+            }
+            Event::Watchdog(bytes) => {
+                let before = plant.total;
+                host.watchdog(&bytes, now);
+                assert_eq!(plant.total, before);
+                continue;
+            }
             Event::Tick => {
                 let before = plant.total;
                 let moved = host.tick(now, &mut plant);
                 assert!(moved.is_none() || free, "moved by itself in lock-step");
                 assert!(plant.total - before <= 1);
-                if status.phase == Phase::Stopped && plant.total > before {
+                if (status.phase == Phase::Stopped || now < held_until) && plant.total > before {
                     assert_eq!(plant.last, 0.0, "moved after the stop");
                 }
                 continue;
@@ -212,6 +231,7 @@ fuzz_target!(|events: Vec<Event>| {
         let before = plant.total;
         let answer = host.request(&bytes, now, &mut plant);
         assert!(plant.total - before <= 1, "one request moved it twice");
+        assert!(now >= held_until || plant.total == before, "moved although a watchdog holds it");
         let after = plant.total;
         let again = host.request(&bytes, now, &mut plant);
         match Message::decode(&answer).expect("an answer") {
