@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
+use aegis_link::{Claimant, FreeRunningPlant, Role};
 use aegis_probe::foreign::{ForeignRollouts, StepGrid, read};
 
 use crate::common;
@@ -48,18 +49,15 @@ fn rollouts_on_a_robot_are_kept_through_a_kill_and_marked_by_a_person() {
     half.write_all(b"{\"start\":2,\"succ").unwrap();
 
     // A person says that the second succeeded, wants the third again, and is gone at the repetition.
-    let (code, said) = loop {
-        let mut asked = collect(&robot, &out);
-        asked.arg("--ask").stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null());
-        let mut second = asked.spawn().unwrap();
-        second.stdin.take().unwrap().write_all(b"maybe\ny\nr\n").unwrap();
-        let ended = second.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        // The plant lets go of a controller that was killed after some seconds.
-        if !said.contains("held by") {
-            break (ended.status.code(), said);
-        }
-    };
+    // The plant lets go of a controller that was killed after some seconds.
+    let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
+    while FreeRunningPlant::claim(&session, "cell", Claimant::new("test"), |_| ()).is_err() {}
+    let mut asked = collect(&robot, &out);
+    asked.arg("--ask").stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut second = asked.spawn().unwrap();
+    second.stdin.take().unwrap().write_all(b"maybe\ny\nr\n").unwrap();
+    let ended = second.wait_with_output().unwrap();
+    let (code, said) = (ended.status.code(), String::from_utf8_lossy(&ended.stderr));
     assert_eq!(code, Some(4), "{said}");
     assert!(said.contains("1 of 3 episodes are there from an earlier call"), "{said}");
     assert!(said.contains("starts[1], task 1, initial state 51: kept, won"), "{said}");

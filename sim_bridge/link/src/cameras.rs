@@ -16,9 +16,9 @@ use crate::wire::{CameraFrame, Encoding, MAX_MESSAGE, Message};
 /// Colour components per pixel.
 const COMPONENTS: usize = 3;
 
-/// Moment of an observation of a free-running plant.
+/// TimePoint of an observation of a free-running plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment {
+pub struct TimePoint {
     /// Session that holds the plant.
     pub session: u64,
     /// Number of the episode.
@@ -59,8 +59,8 @@ impl CameraPublisher {
     ///
     /// # Errors
     /// A frame that cannot be compressed, and errors that Zenoh reports.
-    pub fn publish(&mut self, moment: &Moment, frames: Vec<Frame>) -> Result<(), LinkError> {
-        let Moment { session, episode, stamp_ns, .. } = *moment;
+    pub fn publish(&mut self, moment: &TimePoint, frames: Vec<Frame>) -> Result<(), LinkError> {
+        let TimePoint { session, episode, stamp_ns, .. } = *moment;
         if self.episode != (session, episode) {
             (self.episode, self.sequence) = ((session, episode), 0);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use aegis_core::{Plant, PlantError, Start};
 
-use crate::cameras::Moment;
+use crate::cameras::TimePoint;
 use crate::counted::Counted;
 use crate::stop_order::StopOrder;
 use crate::wire::{
@@ -243,11 +243,11 @@ impl Host {
     }
 
     /// Returns the moment of the newest observation of a free-running episode; `None` without an episode and in lock-step.
-    pub fn moment(&self) -> Option<Moment> {
+    pub fn moment(&self) -> Option<TimePoint> {
         let held = self.held.as_ref().filter(|held| held.claim.mode == Mode::FreeRunning)?;
         let episode = held.episode.as_ref()?;
         let (sequence, stamp_ns) = (episode.sequence, episode.stamp_ns);
-        Some(Moment { session: held.session, episode: episode.reset.episode, sequence, stamp_ns })
+        Some(TimePoint { session: held.session, episode: episode.reset.episode, sequence, stamp_ns })
     }
 
     /// Returns the control period while a free-running episode runs, else `None`.

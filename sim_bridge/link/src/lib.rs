@@ -36,7 +36,7 @@ pub mod wire;
 
 pub use access::Principal;
 pub use access::Role;
-pub use cameras::{CameraPublisher, Moment};
+pub use cameras::{CameraPublisher, TimePoint};
 pub use credentials::Credentials;
 pub use endpoint::{Carrier, Endpoint, Guarded};
 pub use error::LinkError;

@@ -13,7 +13,7 @@ use zenoh::qos::CongestionControl;
 use zenoh::query::Query;
 
 use crate::KeyExprs;
-use crate::cameras::Moment;
+use crate::cameras::TimePoint;
 use crate::error::LinkError;
 use crate::heartbeat::{Heartbeat, INTERVAL};
 use crate::host::{Host, nanoseconds};
@@ -48,7 +48,7 @@ pub fn serve<P: Plant>(
     ready: impl FnOnce(),
     warn: impl FnMut(&str),
 ) -> Result<(), LinkError> {
-    serve_with(session, name, host, plant, stop, Callbacks { ready, warn, moved: |_: &Moment, _: &P| () })
+    serve_with(session, name, host, plant, stop, Callbacks { ready, warn, moved: |_: &TimePoint, _: &P| () })
 }
 
 /// Serves `plant` as `name` until `stop` is set, with a call for each new observation, so that a thread of the caller's can
@@ -62,7 +62,7 @@ pub fn serve_with<P: Plant>(
     mut host: Host,
     plant: &mut P,
     stop: &AtomicBool,
-    callbacks: Callbacks<impl FnOnce(), impl FnMut(&str), impl FnMut(&Moment, &P)>,
+    callbacks: Callbacks<impl FnOnce(), impl FnMut(&str), impl FnMut(&TimePoint, &P)>,
 ) -> Result<(), LinkError> {
     let Callbacks { ready, mut warn, mut moved } = callbacks;
     let keys = KeyExprs::of(name)?;

@@ -1,114 +1,12 @@
 //! Camera monitor: checks the frames of every camera, and whether a policy that reads pictures has a young enough set of
 //! frames and observation from the same time.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::camera_settings::MAX_CAMERAS;
+use super::frame_stamp::{CameraInputs, FrameStamp};
 use super::io::Diagnostics;
-use super::settings::{ControlError, ControlSettings};
-
-/// Largest number of cameras.
-pub const MAX_CAMERAS: usize = 8;
-
-/// Settings of one camera.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CameraSettings {
-    /// Name of the camera, as the plant announces it.
-    pub name: String,
-    /// Largest age of a frame for an inference, in milliseconds since the camera took it.
-    pub max_age_ms: f64,
-    /// Largest time between a frame and the observation that a policy reads with it, milliseconds.
-    pub max_skew_ms: f64,
-    /// Time, in milliseconds, after which frames count as stale if their pixels do not change. Zero disables the check.
-    pub frozen_ms: f64,
-}
-
-impl CameraSettings {
-    /// Returns the largest age of a frame for an inference.
-    pub fn max_age(&self) -> Duration {
-        milliseconds(self.max_age_ms)
-    }
-
-    /// Returns the largest time between a frame and the observation that a policy reads with it.
-    pub fn max_skew(&self) -> Duration {
-        milliseconds(self.max_skew_ms)
-    }
-
-    /// Checks the values; `field` is the key of these settings in a robot file.
-    pub(super) fn validate(&self, field: &str) -> Result<(), ControlError> {
-        let unless = |ok: bool, key: &str, found: f64, valid: &str| {
-            let wrong = || ControlError::setting(&format!("{field}.{key}"), found.to_string(), valid);
-            if ok { Ok(()) } else { Err(wrong()) }
-        };
-        let is_span = |value: f64| value > 0.0 && value <= 60_000.0;
-        unless(is_span(self.max_age_ms), "max_age_ms", self.max_age_ms, "above 0, at most 60000")?;
-        unless((0.0..=10_000.0).contains(&self.max_skew_ms), "max_skew_ms", self.max_skew_ms, "0 to 10000")?;
-        unless((0.0..=60_000.0).contains(&self.frozen_ms), "frozen_ms", self.frozen_ms, "0 to 60000")
-    }
-}
-
-/// Fault of a frame. A frame with a fault is not shown to a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FrameFault {
-    /// The frame is not of the size that the plant announced.
-    WrongSize,
-    /// The compressed frame cannot be decoded, or holds another number of bytes than its size says.
-    Unreadable,
-    /// All pixels are equal, as of a covered lens or a camera without light.
-    Blank,
-    /// The camera's time did not move forward.
-    TimeBackward,
-}
-
-/// Stamp of a camera's newest frame, without its pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrameStamp {
-    /// Index of the camera in the settings.
-    pub camera: u32,
-    /// Episode of the frame.
-    pub episode: u64,
-    /// Number of the frame within the episode, from 1, by the plant.
-    pub sequence: u32,
-    /// Number of frames of this camera that arrived since the previous stamp, this one included.
-    pub arrived: u32,
-    /// Time of arrival, on the controller's clock.
-    pub received: Duration,
-    /// Time at which the camera took the frame, on the controller's clock; zero where the plant's clock is not known.
-    pub taken: Duration,
-    /// Digest of the pixels.
-    pub digest: u64,
-    /// Fault of the frame.
-    pub fault: Option<FrameFault>,
-}
-
-impl FrameStamp {
-    /// Returns the newer of two stamps of one camera, with the number of arrivals of both. If their episodes differ, returns
-    /// `later`.
-    pub fn joined(self, later: Self) -> Self {
-        if self.episode != later.episode {
-            return later;
-        }
-        let newer = if later.sequence > self.sequence { later } else { self };
-        Self { arrived: self.arrived.saturating_add(later.arrived), ..newer }
-    }
-}
-
-/// What the cameras delivered since the last control period.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct CameraInputs<'a> {
-    /// Stamps of the newest frames, at most one of each camera.
-    #[serde(borrow)]
-    pub frames: Cow<'a, [FrameStamp]>,
-    /// Episode of the newest complete set of frames and observation.
-    pub episode: u64,
-    /// Time at which that set was taken, that of its oldest part, on the controller's clock; `None` before the first set of the
-    /// episode.
-    pub complete: Option<Duration>,
-}
+use super::settings::ControlSettings;
 
 /// State of one camera within an episode.
 #[derive(Clone, Copy, Debug, Default)]
@@ -240,7 +138,7 @@ impl CameraMonitor {
         if stamp.digest != camera.digest || camera.fresh.is_none() {
             (camera.digest, camera.changed) = (stamp.digest, now);
         }
-        let limit = milliseconds(limits.frozen_ms);
+        let limit = limits.frozen();
         if !limit.is_zero() && now.saturating_sub(camera.changed) > limit {
             notices.add(Diagnostics::CAMERA_FROZEN);
             return gap;
@@ -248,8 +146,4 @@ impl CameraMonitor {
         camera.fresh = Some(stamp.taken.min(stamp.received));
         gap
     }
-}
-
-fn milliseconds(value: f64) -> Duration {
-    Duration::from_secs_f64(value / 1e3)
 }

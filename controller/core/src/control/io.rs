@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::camera::CameraInputs;
+use super::frame_stamp::CameraInputs;
 use super::intake::ContentFault;
 use super::mode::Mode;
 use crate::{Decision, Driver};

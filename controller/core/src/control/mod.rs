@@ -3,11 +3,13 @@
 
 mod boundary;
 mod camera;
+mod camera_settings;
 mod channel;
 mod chunk_buffer;
 mod chunk_check;
 mod clock_offset;
 mod counters;
+mod frame_stamp;
 mod intake;
 mod io;
 mod mode;
@@ -18,11 +20,12 @@ mod policy_slot;
 mod settings;
 mod tracking;
 
-pub use camera::{CameraInputs, CameraSettings, FrameFault, FrameStamp, MAX_CAMERAS};
+pub use camera_settings::{CameraSettings, MAX_CAMERAS};
 pub use channel::{Channel, ChannelKind};
 pub use chunk_buffer::Overlap;
 pub use clock_offset::{ClockOffset, Exchange};
 pub use counters::Counters;
+pub use frame_stamp::{CameraInputs, FrameFault, FrameStamp};
 pub use intake::{Content, ContentFault, Intake, LARGEST, Refusal};
 pub use io::{
     Diagnostics, Inputs, NoProposal, ObservationStamp, OperatorCommands, Output, PlantHealth, Proposal,

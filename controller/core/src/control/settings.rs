@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::camera::{CameraSettings, MAX_CAMERAS};
+use super::camera_settings::{CameraSettings, MAX_CAMERAS};
 use super::channel::{Channel, ChannelKind, infinite};
 use super::chunk_buffer::Overlap;
 use super::motion::LimitScope;
@@ -212,6 +212,20 @@ impl ControlSettings {
             unless(!twice, &format!("cameras[{index}].name"), &camera.name, "each camera once")?;
         }
         Ok(())
+    }
+}
+
+impl CameraSettings {
+    /// Checks the values; `field` is the key of these settings in a robot file.
+    fn validate(&self, field: &str) -> Result<(), ControlError> {
+        let unless = |ok: bool, key: &str, found: f64, valid: &str| {
+            let wrong = || ControlError::setting(&format!("{field}.{key}"), found.to_string(), valid);
+            if ok { Ok(()) } else { Err(wrong()) }
+        };
+        let is_span = |value: f64| value > 0.0 && value <= 60_000.0;
+        unless(is_span(self.max_age_ms), "max_age_ms", self.max_age_ms, "above 0, at most 60000")?;
+        unless((0.0..=10_000.0).contains(&self.max_skew_ms), "max_skew_ms", self.max_skew_ms, "0 to 10000")?;
+        unless((0.0..=60_000.0).contains(&self.frozen_ms), "frozen_ms", self.frozen_ms, "0 to 60000")
     }
 }
 

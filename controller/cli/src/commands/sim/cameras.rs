@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_link::{CameraPublisher, Moment};
+use aegis_link::{CameraPublisher, TimePoint};
 use aegis_sim::camera::{Painter, PictureState};
 
 /// Interval at which the thread checks whether it should end.
@@ -14,7 +14,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// State that waits to be drawn; a newer one replaces it.
 #[derive(Debug)]
 pub struct Waiting {
-    state: Mutex<Option<(Moment, PictureState)>>,
+    state: Mutex<Option<(TimePoint, PictureState)>>,
     arrived: Condvar,
     /// Control steps from one picture to the next.
     every: u32,
@@ -28,7 +28,7 @@ impl Waiting {
     }
 
     /// Puts in the state at a moment, where a picture of that control step is due. `state` is called only then.
-    pub fn put(&self, moment: &Moment, state: impl FnOnce() -> Option<PictureState>) {
+    pub fn put(&self, moment: &TimePoint, state: impl FnOnce() -> Option<PictureState>) {
         if moment.sequence.is_multiple_of(self.every)
             && let Some(state) = state()
         {
@@ -37,7 +37,7 @@ impl Waiting {
         }
     }
 
-    fn take(&self) -> Option<(Moment, PictureState)> {
+    fn take(&self) -> Option<(TimePoint, PictureState)> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let woken = self.arrived.wait_timeout_while(state, POLL_INTERVAL, |state| state.is_none());
         woken.unwrap_or_else(PoisonError::into_inner).0.take()

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aegis_link::{
-    Callbacks, CameraPublisher, Endpoint, Host, HostLimits, LinkError, Moment, PlantInfo, Principal, Role,
+    Callbacks, CameraPublisher, Endpoint, Host, HostLimits, LinkError, PlantInfo, Principal, Role, TimePoint,
 };
 use aegis_sim::camera::{Painter, USUAL_CAMERAS};
 use aegis_sim::plant::ACTION;
@@ -104,7 +104,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             .transpose()?;
         let control_rate = 1.0 / info.period.as_secs_f64();
         let waiting = Waiting::new(arguments.frame_rate, control_rate);
-        let moved = |moment: &Moment, plant: &LiberoPlant| {
+        let moved = |moment: &TimePoint, plant: &LiberoPlant| {
             if cameras.is_some() {
                 waiting.put(moment, || plant.picture_state());
             }
