@@ -22,10 +22,15 @@ fn served(model: &str, port: u16, fault: &str) -> Served {
 /// Writes the card of a shipped policy behind vla-eval's server, with one camera of few pixels.
 fn card(place: &Path, model: &str, port: u16, (deadline_ms, horizon): (u32, u32)) -> PathBuf {
     let endpoint = format!("ws://127.0.0.1:{port}");
-    let output = common::aegis().args(["model", "card", &endpoint, "--protocol", "vla_eval"]).output().unwrap();
+    let output =
+        common::aegis().args(["model", "card", &endpoint, "--protocol", "vla_eval"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for part in ["\\\"model_server\\\": \\\"File\\\"", "tensor = \"images/agentview\"", "tensor = \"task_description\""] {
+    for part in [
+        "\\\"model_server\\\": \\\"File\\\"",
+        "tensor = \"images/agentview\"",
+        "tensor = \"task_description\"",
+    ] {
         assert!(text.contains(part) || text.contains(&part.replace('\\', "")), "{part}: {text}");
     }
     let (head, _) = text.split_once("# The convention").unwrap();

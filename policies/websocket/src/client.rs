@@ -192,11 +192,7 @@ fn api_key(variable: &str) -> Result<String, String> {
     }
 }
 
-fn target(
-    endpoint: &str,
-    api_key: Option<String>,
-    authority: Option<&Path>,
-) -> Result<Target, String> {
+fn target(endpoint: &str, api_key: Option<String>, authority: Option<&Path>) -> Result<Target, String> {
     let endpoint: Endpoint = endpoint.parse().map_err(|error| format!("server.endpoint: {error}"))?;
     let tls = endpoint.is_tls().then(|| tls(authority)).transpose()?;
     Ok(Target { endpoint, api_key, tls })

@@ -68,7 +68,9 @@ fn described(said: &Value) -> String {
         // Writing into a String cannot fail.
         let _ = match key {
             "prompt" => writeln!(text, "{}", input(key, "instruction")),
-            TASK => writeln!(text, "{}shape = [1]\nterms = [{{ feature = \"{TASK}\" }}]\n", input(key, "vector")),
+            TASK => {
+                writeln!(text, "{}shape = [1]\nterms = [{{ feature = \"{TASK}\" }}]\n", input(key, "vector"))
+            }
             feature => {
                 writeln!(text, "{}terms = [{{ feature = {} }}]\n", input(key, "vector"), quoted(feature))
             }
@@ -89,10 +91,7 @@ fn described(said: &Value) -> String {
         let _ = writeln!(text, "names = {}", said["names"]);
     }
     if let [tokens, width] = &said["activation"].as_array().map_or(&[][..], Vec::as_slice) {
-        let _ = writeln!(
-            text,
-            "\n[activation]\ntensor = \"activation\"\ntokens = {tokens}\nwidth = {width}"
-        );
+        let _ = writeln!(text, "\n[activation]\ntensor = \"activation\"\ntokens = {tokens}\nwidth = {width}");
     }
     text
 }

@@ -111,7 +111,9 @@ impl Background<'_> {
         let served = |card: &toml::Table| {
             let (endpoint, digest) = (stated(card, &["server", "endpoint"])?, stated(card, &["sha256"])?);
             Some(match stated(card, METADATA) {
-                Some(_) => format!("not frozen: behind the server at {endpoint}, known by what it says of itself"),
+                Some(_) => {
+                    format!("not frozen: behind the server at {endpoint}, known by what it says of itself")
+                }
                 None => format!("not frozen: in the process at {endpoint}, which stated SHA-256 {digest}"),
             })
         };

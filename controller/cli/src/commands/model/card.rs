@@ -72,14 +72,12 @@ pub fn run(arguments: &CardArguments) -> Result<(), Failure> {
             check_new(out)?;
         }
         let text = match is_websocket {
-            true => {
-                served::websocket_card(
-                    &given,
-                    arguments.protocol.into(),
-                    arguments.api_key_env.as_deref(),
-                    arguments.authority.as_deref(),
-                )
-            }
+            true => served::websocket_card(
+                &given,
+                arguments.protocol.into(),
+                arguments.api_key_env.as_deref(),
+                arguments.authority.as_deref(),
+            ),
             false => served::card(&given),
         };
         return put(arguments.out.as_deref(), &text?);
