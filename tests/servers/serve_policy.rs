@@ -25,7 +25,8 @@ fn question(seen: &Observation) -> Value {
         .schema
         .features()
         .iter()
-        .filter_map(|one| Some((one.name.to_string(), json!(seen.feature(&one.name)?))))
+        .filter_map(|one| Some((one.name.to_string(), seen.feature(&one.name).filter(|it| !it.is_empty())?)))
+        .map(|(name, values)| (name, json!(values)))
         .collect();
     question.insert("task".into(), json!(seen.task));
     question.insert("prompt".into(), json!(&*seen.instruction));
@@ -67,7 +68,7 @@ fn openpis_own_client_gets_the_actions_of_the_process_and_plain_errors() {
         assert!(metadata["keys"].as_array().unwrap().contains(&json!("eef_position")), "{metadata}");
         assert_eq!(metadata["model"], json!(here.card().model_sha256()));
         for (what, words) in [
-            ("lacking", "observation.terms[0].feature: found"),
+            ("lacking", "feature: found \"eef_position\""),
             ("text", "other: found something else than an array"),
             ("nan", "joint_positions: value 0 is not finite"),
             ("list", "found no map; valid is a map with a key for each feature and camera"),
