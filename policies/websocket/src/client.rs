@@ -145,7 +145,9 @@ impl Policy for WebSocketPolicy {
         self.begins = true;
         // openpi's protocol has no word for an episode: a server that remembers is told by a new connection.
         let is_told = self.server.protocol == Protocol::VlaEval || !self.server.remembers || !self.is_used;
-        if self.connection.is_err() || !is_told {
+        // A server that was started again since the last question is connected to anew, and says anew what it is.
+        let is_open = self.connection.as_ref().is_ok_and(ConnectionWorker::is_open);
+        if !is_open || !is_told {
             self.connect();
         }
     }

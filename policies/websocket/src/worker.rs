@@ -63,6 +63,11 @@ impl ConnectionWorker {
         Ok(Self { questions })
     }
 
+    /// Returns whether the server still holds the connection.
+    pub fn is_open(&self) -> bool {
+        self.ask(Vec::new(), Instant::now()).is_ok()
+    }
+
     /// Sends messages, and returns the answer to the last.
     ///
     /// # Errors
@@ -81,5 +86,6 @@ fn asked(connection: &mut Connection, question: &Question) -> Result<Vec<u8>, Fa
     for message in &question.messages {
         connection.send(message.clone(), question.until)?;
     }
-    connection.receive(question.until)
+    // Without a message, only whether the connection still is one is asked.
+    if question.messages.is_empty() { Ok(Vec::new()) } else { connection.receive(question.until) }
 }
