@@ -98,7 +98,7 @@ class Controller:
             self.send(float("nan"))
         elif fault == "second":
             # As of a controller that thinks that it holds the robot, which another one does.
-            self.send(session=self.number + 1)
+            self.send(session=self.number + 1000)  # The next claims get the next numbers.
         elif fault == "old":
             self.send_again()
         elif fault == "unreadable":
