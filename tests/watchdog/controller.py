@@ -1,7 +1,7 @@
 """A controller of `robot.py` that sends what it should not. It drives at a constant velocity until a line with the name of a fault
-comes on standard input. Then it does that once, goes on with commands, and tries everything that could set the robot in motion
-again: actions, resets, a release and a new claim. It says `driving`, `done FAULT`, `refused: REASON` for each new reason, and
-`reset granted`."""
+comes on standard input. Then it does that once and goes on with commands; once the robot has stopped, it tries everything that
+could set the robot in motion again: actions, resets, a release and a new claim. It says `driving`, `done FAULT`,
+`refused: REASON` for each new reason, and `reset granted`."""
 
 import argparse
 import queue
@@ -34,9 +34,14 @@ class Controller:
         self.observations = queue.Queue()
         hear = lambda sample: self.observations.put(decode(sample.payload.to_bytes())[1])  # noqa: E731
         self.subscriber = session.declare_subscriber(f"{self.root}/observation", hear)
+        self.has_stopped = False  # Whether the robot was heard to have stopped.
+        self.statuses = session.declare_subscriber(f"{self.root}/status", self.heard)
         self.episode = self.sequence = self.seen = 0
         self.nonce, self.number = time.monotonic_ns(), 0
         self.refusals = set()
+
+    def heard(self, sample) -> None:
+        self.has_stopped |= decode(sample.payload.to_bytes())[1]["phase"] == "stopped"
 
     def ask(self, name: str, **fields):
         """Returns the answer, or None where none came."""
@@ -98,7 +103,7 @@ class Controller:
             self.send(float("nan"))
         elif fault == "second":
             # As of a controller that thinks that it holds the robot, which another one does.
-            self.send(session=self.number + 1)
+            self.send(session=self.number + 1000)  # The next claims get the next numbers.
         elif fault == "old":
             self.send_again()
         elif fault == "unreadable":
@@ -140,7 +145,7 @@ def drive(controller: Controller, told: queue.Queue) -> None:
                 break
             controller.do(fault)
             say(f"done {fault}")
-        elif fault is None or periods % 3:
+        elif not controller.has_stopped or periods % 3:
             controller.send()
         elif periods % 30 == 0:
             controller.ask("Release", session=controller.number)
