@@ -84,7 +84,7 @@ fn every_file_of_a_runs_folder_is_checked_or_named_as_not_checked() {
         "black-box-1.aegis: period 76: damaged",
         "events.jsonl: line 1",
         "summary.json: damaged",
-        "sights.aegis: it ends early, within look 0",
+        "sights.aegis: it ends early, within snapshot 0",
     ];
     common::refuses(common::aegis().args(["replay", "--check"]).arg(&folder), 1, &words);
 }

@@ -17,8 +17,10 @@ fn served_strong(name: &str, fault: &str, deadline_ms: u32) -> (Served, robot::P
     (process, plant, [strong, "[rule]\nkind = \"blind\"\nschedule = { at = [6] }".into()], port)
 }
 
-fn edits([strong, rule]: &[String; 2]) -> [(&str, &str); 3] {
+fn edits([strong, rule]: &[String; 2]) -> [(&str, &str); 4] {
     [
+        // The strong policy is asked only while it drives, so its questions can be counted.
+        ("ask_strong = true", "ask_strong = false"),
         ("[rule]\nkind = \"conformal\"", rule),
         ("strong = \"../policies/models/strong.toml\"", strong),
         ("strong_patience_steps = 4", "strong_patience_steps = 40"),

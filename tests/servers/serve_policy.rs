@@ -132,11 +132,11 @@ fn a_policy_that_remembers_is_one_for_each_connection_and_episode() {
 fn what_cannot_be_served_so_is_refused_by_argument() {
     let card = repository().join("policies/models/strong.toml");
     for (arguments, words) in [
-        ("--protocol openpi", "--listen: missing"),
+        ("--protocol openpi", "required arguments were not provided"),
         ("--listen ws://127.0.0.1:0", "--listen: found with --protocol aegis"),
         ("--protocol openpi --listen wss://127.0.0.1:0", "--listen: found wss://127.0.0.1:0"),
         ("--protocol openpi --listen ws://0.0.0.0:0", "off this machine"),
-        ("", "--plant: missing"),
+        ("", "--plant <NAME>"),
     ] {
         let mut command = common::aegis();
         command.arg("serve-policy").arg(&card).args(arguments.split(' ').filter(|one| !one.is_empty()));

@@ -27,7 +27,7 @@ fn with_cameras() -> ControllerParts {
 
 /// Two cameras that deliver a frame in every second period.
 #[derive(Clone, Debug)]
-struct Film {
+struct Filming {
     sequence: [u32; 2],
     fault: [Option<FrameFault>; 2],
     is_lost: [bool; 2],
@@ -36,7 +36,7 @@ struct Film {
     episode: u64,
 }
 
-impl Film {
+impl Filming {
     fn new() -> Self {
         Self {
             sequence: [0; 2],
@@ -87,7 +87,7 @@ fn stopped(outputs: &[Output]) -> Option<(Option<StopReason>, usize)> {
 
 #[test]
 fn an_episode_runs_while_every_camera_delivers() {
-    let (mut rig, mut film) = (Rig::started(with_cameras()), Film::new());
+    let (mut rig, mut film) = (Rig::started(with_cameras()), Filming::new());
     let outputs = film.run(&mut rig, 120);
     assert_eq!(stopped(&outputs), None);
     assert_eq!(rig.controller.counters().weak_periods, 100);
@@ -98,7 +98,7 @@ fn an_episode_runs_while_every_camera_delivers() {
 
 #[test]
 fn a_camera_that_is_lost_late_blank_of_another_size_or_frozen_stops_the_robot() {
-    type Fault = fn(&mut Film, usize);
+    type Fault = fn(&mut Filming, usize);
     let faults: [(&str, Fault, Option<Diagnostics>); 6] = [
         ("lost", |film, camera| film.is_lost[camera] = true, None),
         (
@@ -125,7 +125,7 @@ fn a_camera_that_is_lost_late_blank_of_another_size_or_frozen_stops_the_robot() 
     ];
     for (name, fault, notice) in faults {
         for camera in 0..2 {
-            let (mut rig, mut film) = (Rig::started(with_cameras()), Film::new());
+            let (mut rig, mut film) = (Rig::started(with_cameras()), Filming::new());
             assert_eq!(stopped(&film.run(&mut rig, 10)), None);
             fault(&mut film, camera);
             let outputs = film.run(&mut rig, 40);
@@ -143,7 +143,7 @@ fn a_camera_that_is_lost_late_blank_of_another_size_or_frozen_stops_the_robot() 
 
 #[test]
 fn frames_and_observation_of_different_times_stop_the_robot() {
-    let (mut rig, mut film) = (Rig::started(with_cameras()), Film::new());
+    let (mut rig, mut film) = (Rig::started(with_cameras()), Filming::new());
     film.run(&mut rig, 10);
     film.is_paired = false;
     let (cause, _) = stopped(&film.run(&mut rig, 20)).unwrap();
@@ -155,7 +155,7 @@ fn frames_and_observation_of_different_times_stop_the_robot() {
 
 #[test]
 fn no_policy_is_asked_on_a_stale_picture() {
-    let (mut rig, mut film) = (Rig::started(with_cameras()), Film::new());
+    let (mut rig, mut film) = (Rig::started(with_cameras()), Filming::new());
     film.run(&mut rig, 10);
     film.is_lost[1] = true;
     let outputs = film.run(&mut rig, 40);
@@ -168,7 +168,7 @@ fn no_policy_is_asked_on_a_stale_picture() {
 
 #[test]
 fn frames_that_came_before_the_start_count_and_those_of_another_episode_do_not() {
-    let (mut rig, mut film) = (Rig::new(with_cameras()), Film::new());
+    let (mut rig, mut film) = (Rig::new(with_cameras()), Filming::new());
     film.run(&mut rig, 3);
     rig.wishes.start = Some(1);
     film.is_lost = [true; 2];
@@ -176,7 +176,7 @@ fn frames_that_came_before_the_start_count_and_those_of_another_episode_do_not()
     assert!(begun[0].ask_weak.is_some(), "the frames that wait are young enough");
     assert!(begun.iter().all(|output| !output.notices.has(Diagnostics::CAMERA_STALE)));
 
-    let (mut rig, mut film) = (Rig::started(with_cameras()), Film::new());
+    let (mut rig, mut film) = (Rig::started(with_cameras()), Filming::new());
     film.episode = 0;
     let outputs = film.run(&mut rig, 10);
     assert!(outputs[0].notices.has(Diagnostics::FOREIGN_OBSERVATION));
@@ -185,7 +185,7 @@ fn frames_that_came_before_the_start_count_and_those_of_another_episode_do_not()
 
 #[test]
 fn frames_that_are_missing_or_repeated_are_counted() {
-    let (mut rig, mut film) = (Rig::started(with_cameras()), Film::new());
+    let (mut rig, mut film) = (Rig::started(with_cameras()), Filming::new());
     film.run(&mut rig, 4);
     film.sequence[0] += 3;
     let outputs = film.run(&mut rig, 2);
@@ -198,7 +198,7 @@ fn frames_that_are_missing_or_repeated_are_counted() {
 
 #[test]
 fn a_record_of_a_run_with_cameras_is_a_record_of_the_run() {
-    let (mut rig, mut film) = (Rig::started(with_cameras()), Film::new());
+    let (mut rig, mut film) = (Rig::started(with_cameras()), Filming::new());
     let mut outputs = film.run(&mut rig, 30);
     film.is_lost[0] = true;
     outputs.extend(film.run(&mut rig, 30));
