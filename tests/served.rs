@@ -55,7 +55,8 @@ fn observation() -> Observation {
     aegis_core::Plant::reset(&mut plant, Start { task: 0, initial_state: 1 }).unwrap()
 }
 
-fn opened(card: &Path) -> Result<Box<dyn Policy>, String> {
+/// Opens a card as a run and a study do, whatever serves its policy.
+pub fn opened(card: &Path) -> Result<Box<dyn Policy>, String> {
     aegis_robot::open_policy(&common::runtime(), card).map_err(|error| error.to_string())
 }
 
@@ -146,10 +147,13 @@ fn a_served_policy_that_remembers_keeps_the_episodes_of_its_askers_apart() {
     let place = copied("served-memory", "recurrent");
     let (_process, endpoint) = served(&place, "recurrent", "");
     let card = card(&place, &endpoint, 10_000);
-    let (mut one, mut other) = (opened(&card).unwrap(), opened(&card).unwrap());
+    keeps_episodes_apart(opened(&card).unwrap(), opened(&card).unwrap(), &observation());
+}
+
+/// Checks two clients of one policy whose first value counts the inferences of its episode.
+pub fn keeps_episodes_apart(mut one: Box<dyn Policy>, mut other: Box<dyn Policy>, seen: &Observation) {
     assert!(one.remembers());
-    let seen = observation();
-    let count = |policy: &mut Box<dyn Policy>| policy.infer(&seen).unwrap().chunk.values()[0];
+    let count = |policy: &mut Box<dyn Policy>| policy.infer(seen).unwrap().chunk.values()[0];
     one.begin(1);
     other.begin(1);
     assert_eq!([count(&mut one), count(&mut one), count(&mut other), count(&mut one)], [1.0, 2.0, 1.0, 3.0]);

@@ -13,6 +13,7 @@ use aegis_policies::layout::Layout;
 use aegis_sim::{LiberoPlant, Suite};
 
 use crate::common::{self, Served, folder, repository, scenes};
+use crate::served::opened;
 
 mod run;
 mod serve_policy;
@@ -84,10 +85,6 @@ fn card(place: &Path, model: &str, port: u16, deadline_ms: u32) -> PathBuf {
 fn observation() -> Observation {
     let mut plant = LiberoPlant::new(Suite::load(&scenes().canonicalize().unwrap()).unwrap());
     plant.reset(Start { task: 3, initial_state: 1 }).unwrap()
-}
-
-fn opened(card: &Path) -> Result<Box<dyn Policy>, String> {
-    aegis_robot::open_policy(&common::runtime(), card).map_err(|error| error.to_string())
 }
 
 fn refused(result: Result<Inference, PolicyError>, words: &[&str]) {

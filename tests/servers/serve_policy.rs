@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{observation, opened, python};
 use crate::common::{self, Served, folder, repository};
+use crate::served::keeps_episodes_apart;
 
 /// Starts `aegis serve-policy` for a card; returns it with its endpoint.
 fn serving(card: &Path) -> (Served, String) {
@@ -117,15 +118,7 @@ fn a_policy_that_remembers_is_one_for_each_connection_and_episode() {
     std::fs::write(place.join("recurrent.toml"), text).unwrap();
     let (_process, endpoint) = serving(&place.join("recurrent.toml"));
     let card = card(&place, &endpoint, "");
-    let (mut one, mut other) = (opened(&card).unwrap(), opened(&card).unwrap());
-    assert!(one.remembers());
-    let seen = observation();
-    let count = |policy: &mut Box<dyn Policy>| policy.infer(&seen).unwrap().chunk.values()[0];
-    one.begin(1);
-    other.begin(1);
-    assert_eq!([count(&mut one), count(&mut one), count(&mut other), count(&mut one)], [1.0, 2.0, 1.0, 3.0]);
-    one.begin(1);
-    assert_eq!([count(&mut one), count(&mut other)], [1.0, 2.0], "a new episode begins anew");
+    keeps_episodes_apart(opened(&card).unwrap(), opened(&card).unwrap(), &observation());
 }
 
 #[test]

@@ -74,18 +74,18 @@ impl Cameras {
     pub fn take(
         &mut self,
         arrived: &FrameArrival,
-        decoded: Result<Frame, String>,
+        decoded: Result<DecodedFrame, String>,
         taken: Option<Duration>,
         episode: u64,
     ) -> Option<PairedObservation> {
         let FrameArrival { camera, sequence, stamp_ns, received, count, .. } = *arrived;
         let is_ours = arrived.episode == episode;
-        let digest = decoded.as_ref().map_or(0, |frame| digest(&frame.rgb));
+        let digest = decoded.as_ref().map_or(0, |decoded| decoded.digest);
         // Of another episode, its size may be another.
         let checked = if is_ours {
             self.check(camera, stamp_ns, decoded)
         } else {
-            decoded.map_err(|reason| (FrameFault::Unreadable, reason))
+            decoded.map(|decoded| decoded.frame).map_err(|reason| (FrameFault::Unreadable, reason))
         };
         let fault = checked.as_ref().err().map(|(fault, _)| *fault);
         let stamp = FrameStamp {
@@ -139,9 +139,10 @@ impl Cameras {
         &self,
         camera: usize,
         stamp_ns: u64,
-        decoded: Result<Frame, String>,
+        decoded: Result<DecodedFrame, String>,
     ) -> Result<Frame, (FrameFault, String)> {
-        let frame = decoded.map_err(|reason| (FrameFault::Unreadable, reason))?;
+        let DecodedFrame { frame, colour, .. } =
+            decoded.map_err(|reason| (FrameFault::Unreadable, reason))?;
         if let Some([height, width]) = self.sizes[camera]
             && [frame.height, frame.width] != [height, width]
         {
@@ -153,12 +154,8 @@ impl Cameras {
             let reason = "its time is not later than that of the frame before: look at the camera's clock";
             return Err((FrameFault::TimeBackward, reason.into()));
         }
-        let mut pixels = frame.rgb.chunks_exact(3);
-        if let Some(first) = pixels.next()
-            && frame.rgb.len() > 3
-            && pixels.all(|pixel| pixel == first)
-        {
-            let reason = format!("every pixel is {first:?}: look at the lens, the light and the cable");
+        if let Some(colour) = colour {
+            let reason = format!("every pixel is {colour:?}: look at the lens, the light and the cable");
             return Err((FrameFault::Blank, reason));
         }
         Ok(frame)
@@ -170,6 +167,24 @@ impl Cameras {
         let observation = Observation { frames: paired.frames.into(), ..(*observation).clone() };
         self.sender.complete(episode, paired.taken);
         Some(PairedObservation { sequence, observation: Arc::new(observation), taken: paired.taken })
+    }
+}
+
+/// A frame with what its pixels are checked by. All of them are read here, before a lock is taken.
+#[derive(Clone, Debug)]
+pub(crate) struct DecodedFrame {
+    frame: Frame,
+    digest: u64,
+    /// The colour of every pixel, where all pixels are equal; `None` for a single pixel.
+    colour: Option<[u8; 3]>,
+}
+
+impl From<Frame> for DecodedFrame {
+    fn from(frame: Frame) -> Self {
+        let (pixels, _) = frame.rgb.as_chunks::<3>();
+        let colour =
+            pixels.first().filter(|first| pixels.len() > 1 && pixels.iter().all(|pixel| pixel == *first));
+        Self { digest: digest(&frame.rgb), colour: colour.copied(), frame }
     }
 }
 

@@ -31,6 +31,7 @@ pub mod events;
 mod frame_inbox;
 mod last_error;
 mod metrics;
+mod observed_policy;
 mod picture_recorder;
 mod plant_listener;
 pub mod record;

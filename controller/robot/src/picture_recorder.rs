@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_core::{Driver, Frame, Observation, PolicyError};
+use aegis_core::{Driver, Frame, Observation};
 use aegis_failure::{Exit, Failure, OrExit};
 use aegis_recorder::pictures::{PICTURE_FILE, PictureLog, RecordedPicture};
-use aegis_runtime::{Clock, InferenceOutput, Inferencer};
+use aegis_runtime::Clock;
 
 use crate::rerun_stream::RerunStream;
 use crate::worker::Worker;
@@ -37,7 +37,9 @@ pub(crate) struct PictureSender(Arc<Mutex<Option<Recipient>>>);
 type Recipient = (SyncSender<ReadFrames>, Clock);
 
 impl PictureSender {
-    fn send(&self, step: u32, policy: Driver, frames: &Arc<[Frame]>) {
+    /// Hands on the frames that a policy has read; drops them where the queue is full.
+    pub fn send(&self, policy: Driver, observation: &Observation) {
+        let (step, frames) = (observation.step, &observation.frames);
         if frames.is_empty() {
             return;
         }
@@ -45,36 +47,6 @@ impl PictureSender {
             let read = ReadFrames { now: clock.now(), step, policy, frames: Arc::clone(frames) };
             let _ = sender.try_send(read);
         }
-    }
-}
-
-/// An inferencer that hands on the frames of each inference.
-pub(crate) struct Pictured<M> {
-    inferencer: M,
-    policy: Driver,
-    sender: PictureSender,
-}
-
-impl<M: Inferencer> Pictured<M> {
-    /// Wraps the inferencer of a policy.
-    pub fn new(inferencer: M, policy: Driver, sender: PictureSender) -> Self {
-        Self { inferencer, policy, sender }
-    }
-}
-
-impl<M: Inferencer> Inferencer for Pictured<M> {
-    fn begin(&mut self) {
-        self.inferencer.begin();
-    }
-
-    fn warm_up(&mut self, observation: &Observation) {
-        self.inferencer.warm_up(observation);
-    }
-
-    fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
-        let result = self.inferencer.think(observation, thought);
-        self.sender.send(observation.step, self.policy, &observation.frames);
-        result
     }
 }
 

@@ -15,7 +15,7 @@ use aegis_runtime::{
     CameraSender, Clock, CommandMailbox, Health, ObservationSender, ObservationWriter, Snapshot,
 };
 
-use crate::cameras::{Cameras, FrameArrival, PairedObservation};
+use crate::cameras::{Cameras, DecodedFrame, FrameArrival, PairedObservation};
 use crate::frame_inbox::FrameInbox;
 use crate::snapshot_recorder::SnapshotRecorder;
 
@@ -175,7 +175,7 @@ impl PlantListener {
             return;
         }
         let arrival = FrameArrival::from(&arrived);
-        let decoded = arrived.frame.decoded();
+        let decoded = arrived.frame.decoded().map(DecodedFrame::from);
         let mut offset = self.offset.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = offset.taken(arrival.stamp_ns, arrival.received);
         drop(offset);

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use aegis_core::control::{CameraSettings, ControllerConfig};
-use aegis_core::{Driver, Observation, Policy, Schema, Start};
+use aegis_core::{Driver, Observation, Policy, PolicyError, Schema, Start};
 use aegis_link::policy::Place;
 use aegis_link::{Claimant, CommandSender, FreeRunningPlant, RemotePolicy, Timeouts};
 use aegis_policies::OnnxRuntime;
@@ -20,8 +20,9 @@ use aegis_runtime::{
 use hdrhistogram::Histogram;
 
 use crate::cameras::unannounced;
-use crate::last_error::{LastError, Reporting};
-use crate::picture_recorder::{self, PictureSender, Pictured};
+use crate::last_error::LastError;
+use crate::observed_policy::ObservedPolicy;
+use crate::picture_recorder::{self, PictureSender};
 use crate::plant_listener::{PlantListener, Standing, View};
 use crate::rerun_stream::RerunStream;
 use crate::robot::Robot;
@@ -118,8 +119,7 @@ impl RobotSession {
         let [weak_pictures, strong_pictures] = [pictures.clone(), pictures.clone()];
         let weak = move || {
             let watched = ProbedPolicy::new(tapped(weak()?), Some(probe));
-            let pictured = Pictured::new(watched, Driver::Weak, weak_pictures);
-            Ok::<_, SetupError>(Box::new(Reporting::new(pictured, weak_error)) as Box<dyn Inferencer>)
+            Ok::<_, SetupError>(observed(watched, Driver::Weak, weak_error, weak_pictures))
         };
         let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
         let model = robot.digests.get("strong").cloned().unwrap_or_default();
@@ -132,8 +132,7 @@ impl RobotSession {
                 None => strong()?,
             };
             let watched = ProbedPolicy::new(policy, None);
-            let pictured = Pictured::new(watched, Driver::Strong, strong_pictures);
-            Ok::<_, SetupError>(Box::new(Reporting::new(pictured, strong_error)) as Box<dyn Inferencer>)
+            Ok::<_, SetupError>(observed(watched, Driver::Strong, strong_error, strong_pictures))
         };
         let standing = robot.standing();
         let (robot_session, records) = Self::around(
@@ -442,6 +441,22 @@ impl RobotSession {
         sending.end.store(true, Ordering::Release);
         self.commands = sending.thread.join().ok();
     }
+}
+
+/// Returns a policy of which each error's text is stored in `error`, and the frames of each inference go to `pictures`.
+fn observed(
+    inferencer: ProbedPolicy,
+    policy: Driver,
+    error: LastError,
+    pictures: PictureSender,
+) -> Box<dyn Inferencer> {
+    let observer = move |observation: &Observation, result: &Result<(), PolicyError>| {
+        pictures.send(policy, observation);
+        if let Err(reason) = result {
+            error.put(reason);
+        }
+    };
+    Box::new(ObservedPolicy::new(inferencer, observer))
 }
 
 /// Handle of the thread that sends commands.

@@ -188,6 +188,10 @@ impl<T: Trigger + Clone> Controller<T> {
     fn admits(&mut self, driver: Driver, output: &mut Output) -> bool {
         let checks = self.parts.settings.chunk;
         let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
+        if checks.is_clamp() {
+            party.admit();
+            return true;
+        }
         let actions = party.offer.from(self.step);
         let excess = excess(&self.parts.settings.channels, self.motion.command(), actions);
         let mut worst = Treatment::Clamp;

@@ -36,7 +36,7 @@ pub struct ChunkChecks {
 
 impl ChunkChecks {
     /// Returns whether nothing is checked, because every command is limited anyway.
-    fn is_clamp(&self) -> bool {
+    pub(super) fn is_clamp(&self) -> bool {
         *self == Self::default()
     }
 }

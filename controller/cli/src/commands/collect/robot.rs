@@ -246,7 +246,7 @@ fn asked(name: &str) -> Result<bool, &'static str> {
         tell!("{name}: did it succeed? y, n, or r to repeat it");
         let mut line = String::new();
         match input.lock().read_line(&mut line) {
-            Ok(0) | Err(_) => return Err("nobody said how it ended"),
+            Ok(0) | Err(_) => return Err("no outcome was entered"),
             Ok(_) => {}
         }
         match line.trim() {
