@@ -161,6 +161,35 @@ fn where_it_may_a_calm_weak_policy_takes_over_from_a_dead_strong_one_and_fires_n
 }
 
 #[test]
+fn a_strong_policy_that_takes_over_drives_from_its_step_to_the_end_whatever_the_gate_allows() {
+    for (step, from) in [(0, 0), (15, 20)] {
+        let mut parts = ControllerParts { take_over: Some(step), ask_strong: true, ..parts() };
+        (parts.limits.budget_fraction, parts.limits.duty_cap) = (0.0, 0.0);
+        let horizon = parts.limits.horizon_steps;
+        let mut cell = Rig::started(parts);
+        let outputs = cell.run(horizon as usize + 3);
+        let first = outputs.iter().find(|output| output.mode == Mode::Strong).unwrap();
+        assert!((from..from + 3).contains(&first.step), "{}", first.step);
+        let after: Vec<Mode> =
+            outputs.iter().filter(|output| output.step > from + 2).map(|output| output.mode).collect();
+        assert!(after.iter().all(|mode| matches!(mode, Mode::Strong | Mode::Idle)), "{after:?}");
+        assert_eq!(after.last(), Some(&Mode::Idle));
+        assert_eq!((cell.controller.counters().fires, cell.controller.counters().stops), (0, 0));
+    }
+}
+
+#[test]
+fn without_a_gate_the_weak_policy_does_not_take_the_lost_strong_ones_place() {
+    let mut parts = ControllerParts { take_over: Some(0), ..parts() };
+    parts.settings.on_strong_loss = StrongLoss::WeakIfCalm;
+    let mut cell = Rig::started(parts);
+    cell.until(Mode::Strong, 5);
+    cell.strong = Answer::Never;
+    let stopped = cell.until(Mode::SafeStop, 60);
+    assert_eq!(stopped.cause, Some(StopReason::StrongLost));
+}
+
+#[test]
 fn a_chunk_that_is_not_finite_or_out_of_bounds_is_no_chunk() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1.5] {
         let mut cell = Rig::started(parts());

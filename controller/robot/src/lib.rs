@@ -26,6 +26,7 @@
 mod cameras;
 mod claim;
 pub mod collect;
+mod episode_figures;
 mod episodes;
 pub mod events;
 mod frame_inbox;
@@ -45,6 +46,7 @@ mod session;
 mod snapshot_recorder;
 mod worker;
 
+pub use episode_figures::EpisodeFigures;
 pub use plant_listener::PlantListener;
 pub use rerun_stream::Viewer;
 pub use robot::{Robot, RobotFile};

@@ -14,7 +14,7 @@ use aegis_runtime::LogReader;
 
 use crate::events::TickEvent;
 use crate::reserve::{Reserve, room};
-use crate::run_summary::{EpisodeEnd, HandOver, RunSummary};
+use crate::run_summary::{EpisodeEnd, HandOver, RunSummary, episode_end};
 use aegis_failure::{Exit, Failure, OrExit, failure};
 
 /// Interval at which an empty ring is polled.
@@ -149,25 +149,13 @@ impl RecordWorker {
         };
         self.taken.take(&turn);
         let mode = period.output.mode;
-        // An episode may end in the period in which it begins.
-        let was_on = self.mode.is_on() || period.begins();
-        if mode != self.mode || (was_on && mode == Mode::Idle) {
-            if was_on && mode == Mode::Idle {
-                let success = period.inputs.observation.is_some_and(|seen| seen.success);
-                self.taken.end_episode(if success || period.begins() {
-                    EpisodeEnd::Goal
-                } else {
-                    EpisodeEnd::Horizon
-                });
-            }
-            if was_on && mode.is_latched() {
-                self.taken.end_episode(EpisodeEnd::Stopped(mode, period.output.cause));
-            }
-            if mode.is_latched() {
-                self.write_black_box(&period);
-            }
-            self.mode = mode;
+        if let Some(end) = episode_end(&period, self.mode) {
+            self.taken.end_episode(end);
         }
+        if mode != self.mode && mode.is_latched() {
+            self.write_black_box(&period);
+        }
+        self.mode = mode;
         watch(&turn);
     }
 

@@ -104,6 +104,17 @@ impl RemoteStrong {
     }
 }
 
+/// What a robot file is read for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose<'a> {
+    /// A run of all its starts, under its own rule.
+    Run,
+    /// A collection of rollouts of the weak policy.
+    Collect,
+    /// One episode of one arm of a trial: from the start with this index, under this rule.
+    Arm(usize, &'a RuleSettings),
+}
+
 /// A checked robot file with the cards and the probe that it names.
 pub struct Robot {
     /// Path of the robot file.
@@ -132,7 +143,15 @@ impl Robot {
     /// # Errors
     /// A file that cannot be read, or a setting that is not valid, with the file, the field and the values that are valid.
     pub fn load(path: &Path) -> Result<Self, Failure> {
-        Self::read(path, false)
+        Self::read(path, Purpose::Run)
+    }
+
+    /// Reads a robot file for one episode of an arm of a trial: from the start with this index, under this rule in place of the file's.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load), and a start that the file does not have.
+    pub fn load_arm(path: &Path, start: usize, rule: &RuleSettings) -> Result<Self, Failure> {
+        Self::read(path, Purpose::Arm(start, rule))
     }
 
     /// Reads a robot file for a collection of rollouts of the weak policy: the gate never fires, and there need not be a probe.
@@ -140,10 +159,11 @@ impl Robot {
     /// # Errors
     /// Those of [`load`](Self::load), but for the probe.
     pub fn load_to_collect(path: &Path) -> Result<Self, Failure> {
-        Self::read(path, true)
+        Self::read(path, Purpose::Collect)
     }
 
-    fn read(path: &Path, collects: bool) -> Result<Self, Failure> {
+    fn read(path: &Path, purpose: Purpose<'_>) -> Result<Self, Failure> {
+        let collects = matches!(purpose, Purpose::Collect);
         let wrong = |reason: String| failure(Exit::Input, format!("{}: {reason}", path.display()));
         let text = aegis_files::read_text(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
         let mut file = RobotFile::parse(&text).map_err(wrong)?;
@@ -159,6 +179,13 @@ impl Robot {
         }
         if file.starts.is_empty() {
             return Err(wrong("starts: found none; valid is 1 or more".into()));
+        }
+        if let Purpose::Arm(start, rule) = purpose {
+            let Some(one) = file.starts.get(start).copied() else {
+                let valid = format!("at least the {} that the trial needs", start + 1);
+                return Err(wrong(format!("starts: found {}; valid is {valid}", file.starts.len())));
+            };
+            (file.starts, file.rule) = (vec![one], rule.clone());
         }
         if let Some(RemoteStrong { deadline_ms }) = file.remote_strong
             && !(deadline_ms > 0.0 && deadline_ms <= 60_000.0)
@@ -208,6 +235,7 @@ impl Robot {
             horizons,
             rest: file.rest.clone(),
             ask_strong: file.ask_strong,
+            take_over: None,
         };
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
         checks::check(&file.control).map_err(wrong)?;

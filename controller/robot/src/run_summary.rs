@@ -102,6 +102,21 @@ impl Display for EpisodeEnd {
     }
 }
 
+/// Returns how an episode ends in this period; `None` where none ends. `before` is the mode of the period before.
+pub fn episode_end(period: &TickRecord<'_>, before: Mode) -> Option<EpisodeEnd> {
+    let mode = period.output.mode;
+    // An episode may end in the period in which it begins, and only success ends it there.
+    let was_on = before.is_on() || period.begins();
+    if !was_on || mode.is_on() {
+        return None;
+    }
+    if mode.is_latched() {
+        return Some(EpisodeEnd::Stopped(mode, period.output.cause));
+    }
+    let success = period.inputs.observation.is_some_and(|seen| seen.success);
+    Some(if success || period.begins() { EpisodeEnd::Goal } else { EpisodeEnd::Horizon })
+}
+
 /// Summary of a run's control periods.
 pub struct RunSummary {
     late: Histogram<u64>,

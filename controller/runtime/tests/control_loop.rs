@@ -89,6 +89,7 @@ fn recipe(patience: u32) -> ControllerConfig {
         horizons: [HORIZON; 2],
         rest: vec![0.0],
         ask_strong: true,
+        take_over: None,
     }
 }
 

@@ -15,6 +15,7 @@
 
 pub mod data;
 pub mod episode;
+pub mod field;
 pub mod paired;
 pub mod plan;
 pub mod report;

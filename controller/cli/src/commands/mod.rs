@@ -25,6 +25,8 @@ mod serve_policy;
 pub mod sim;
 pub mod stats;
 #[cfg(feature = "robot")]
+mod trial;
+#[cfg(feature = "robot")]
 mod watchdog;
 
 use clap::Subcommand;
@@ -56,6 +58,10 @@ pub enum Verb {
     Experiment(experiment::ExperimentVerb),
     /// Compare the arms of episodes that another evaluator ran, pair by pair.
     Report(report::ReportArguments),
+    /// Register, run, report and verify a trial of all arms on a robot, blind and in drawn order.
+    #[cfg(feature = "robot")]
+    #[command(subcommand)]
+    Trial(trial::TrialVerb),
     /// Drive a robot, or a simulator served as one, in real time.
     #[cfg(feature = "robot")]
     Run(run::RunArguments),
@@ -110,6 +116,8 @@ impl Verb {
             Self::Plan(verb) => plan::run(verb),
             Self::Experiment(verb) => experiment::run(verb),
             Self::Report(arguments) => report::run(arguments),
+            #[cfg(feature = "robot")]
+            Self::Trial(verb) => trial::run(verb),
             #[cfg(feature = "robot")]
             Self::Run(arguments) => run::run(arguments),
             #[cfg(feature = "robot")]

@@ -14,6 +14,8 @@ mod usage;
 use clap::Subcommand;
 
 pub use new::TEMPLATE;
+#[cfg(feature = "robot")]
+pub use noted::now;
 pub use noted::{note, take_over};
 pub use register::verify_registration;
 

@@ -1,7 +1,7 @@
 //! `aegis replay`: checks a robot's run, or shows a run or a study's episode in Rerun.
 //! An episode is run again and its result checked against the stored one, so that what is shown is what was counted.
 
-mod check;
+pub mod check;
 mod episode;
 mod folder;
 pub mod stored;

@@ -75,7 +75,7 @@ impl<T: Trigger + Clone> Controller<T> {
 
     /// Lets the gate decide as soon as its evidence is complete.
     fn hear(&mut self, output: &mut Output) {
-        let needs_both = self.gate.needs_disagreement();
+        let needs_both = self.arbiter.needs_disagreement();
         if self.weak.has(self.step, self.asked_from()) && self.admits(Driver::Weak, output) {
             if needs_both && self.strong.is_asked() && self.strong.misses == 0 {
                 return;
@@ -106,7 +106,7 @@ impl<T: Trigger + Clone> Controller<T> {
         let score = Score::new(self.weak.score);
         // The gate counts boundaries, as it did in calibration: a late boundary keeps its nominal control step.
         let step = self.stretch.index.saturating_mul(self.parts.limits.chunk_steps);
-        let decision = self.gate.boundary(step, score, distance);
+        let decision = self.arbiter.boundary(step, score, distance);
         self.stretch.index += 1;
         self.stretch.escalated = 0;
         self.stretch.calm = !score.is_flagged() && is_calm(&decision);
@@ -123,8 +123,11 @@ impl<T: Trigger + Clone> Controller<T> {
         match driver {
             Driver::Weak => self.take(Driver::Weak),
             Driver::Strong if !self.stretch.strong_lost => self.call_strong(),
-            // The strong policy is lost: a fire stops the robot; during a hold the weak policy drives while the rule is calm.
-            Driver::Strong if fired || !self.stretch.calm => self.stop(StopReason::StrongLost),
+            // The strong policy is lost: a fire stops the robot, and so does a drive without a gate; during a hold the weak policy drives
+            // while the rule is calm.
+            Driver::Strong if fired || self.parts.take_over.is_some() || !self.stretch.calm => {
+                self.stop(StopReason::StrongLost)
+            }
             Driver::Strong => self.take(Driver::Weak),
         }
     }
@@ -251,7 +254,7 @@ impl<T: Trigger + Clone> Controller<T> {
             output.ask_weak = Some(self.questions);
         }
         let needed = matches!(self.stretch.phase, Phase::Strong(_)) || self.driving == Some(Driver::Strong);
-        let wanted = needed || self.parts.ask_strong || self.gate.needs_disagreement();
+        let wanted = needed || self.parts.ask_strong || self.arbiter.needs_disagreement();
         if wanted && !self.stretch.strong_lost && self.strong.is_free() {
             self.questions += 1;
             self.strong.ask(self.questions, self.step, now);

@@ -38,8 +38,9 @@ pub use settings::{ChunkChecks, ControlError, ControlSettings, StrongLoss, Treat
 
 use serde::{Deserialize, Serialize};
 
+use crate::gate::GateError;
 use crate::trigger::{BuiltIn, Driver, Rule, Trigger};
-use crate::{Gate, GateLimits};
+use crate::{Arbiter, Authority, Gate, GateLimits};
 use boundary::BoundaryState;
 use camera::CameraMonitor;
 use chunk_buffer::ChunkBuffer;
@@ -62,6 +63,19 @@ pub struct ControllerParts<T = BuiltIn> {
     pub rest: Vec<f32>,
     /// Whether the strong policy is asked at every boundary, whether or not it drives, so that a fire never waits.
     pub ask_strong: bool,
+    /// Control step from whose boundary on the strong policy drives to the end, without a gate; `None` where the gate decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_over: Option<u32>,
+}
+
+impl<T: Trigger + Clone> ControllerParts<T> {
+    /// Returns the arbiter of an episode, at its start.
+    fn arbiter(&self) -> Result<Arbiter<T>, GateError> {
+        Ok(Arbiter::new(match self.take_over {
+            Some(step) => Authority::TakeOver(step),
+            None => Authority::Gated(Gate::new(self.limits.clone(), self.rule.clone())?),
+        }))
+    }
 }
 
 /// Controller parts with the rule as a plan states it: enough to rebuild a run's controller.
@@ -100,13 +114,18 @@ impl ControllerConfig {
     /// # Errors
     /// [`ControlError`] for settings that are invalid or do not fit together.
     pub fn controller(&self) -> Result<Controller, ControlError> {
+        let (rule, take_over) = match &self.rule {
+            Rule::TakeOver { step } => (Rule::Never {}.trigger()?, Some(*step)),
+            rule => (rule.trigger()?, self.take_over),
+        };
         Controller::new(ControllerParts {
             settings: self.settings.clone(),
             limits: self.limits.clone(),
-            rule: self.rule.trigger()?,
+            rule,
             horizons: self.horizons,
             rest: self.rest.clone(),
             ask_strong: self.ask_strong,
+            take_over,
         })
     }
 }
@@ -119,7 +138,7 @@ impl ControllerConfig {
 #[derive(Clone, Debug)]
 pub struct Controller<T = BuiltIn> {
     parts: ControllerParts<T>,
-    gate: Gate<T>,
+    arbiter: Arbiter<T>,
     mode: Mode,
     cause: Option<StopReason>,
     motion: Motion,
@@ -153,7 +172,7 @@ impl<T: Trigger + Clone> Controller<T> {
         parts.settings.validate_rest(&parts.rest)?;
         let width = parts.settings.channels.len();
         Ok(Self {
-            gate: Gate::new(parts.limits.clone(), parts.rule.clone())?,
+            arbiter: parts.arbiter()?,
             mode: Mode::Idle,
             cause: None,
             motion: Motion::new(parts.settings.channels.clone(), &parts.rest, parts.settings.limits),
@@ -289,8 +308,8 @@ impl<T: Trigger + Clone> Controller<T> {
 
     fn begin(&mut self, episode: u64) {
         // This does not fail: the same settings were valid when the controller was made.
-        if let Ok(gate) = Gate::new(self.parts.limits.clone(), self.parts.rule.clone()) {
-            self.gate = gate;
+        if let Ok(arbiter) = self.parts.arbiter() {
+            self.arbiter = arbiter;
         }
         self.happen(Event::Start);
         self.has_plant = true;

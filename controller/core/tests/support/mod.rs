@@ -69,6 +69,7 @@ pub fn parts() -> ControllerParts {
         horizons: [HORIZON; 2],
         rest: vec![0.0, 0.0, -1.0],
         ask_strong: false,
+        take_over: None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::plan::registration::{Lock, LockError, SCHEMA};
 use aegis_files::{read_text, write_atomically};
 
 const HEAD: &str =
-    "# Written by `aegis plan register`, changed by `aegis plan amend`. By hand it breaks.\n\n";
+    "# Written when its plan was registered, changed when it is amended. By hand it breaks.\n\n";
 
 /// Error of reading or writing a lock file.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +64,7 @@ pub enum LockFileError {
         what: String,
     },
     /// A lock exists already; a plan is registered only once.
-    #[error("{path}: found a lock; valid is none yet: change a registered plan with `aegis plan amend`", path = path.display())]
+    #[error("{path}: found a lock; valid is none yet: `aegis plan amend`, or `aegis trial amend` for a trial, changes a registered plan", path = path.display())]
     Exists {
         /// The file.
         path: PathBuf,

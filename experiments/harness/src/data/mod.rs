@@ -1,5 +1,6 @@
-//! Files of a study: plans and locks, the store of results, the traces of episodes, and the merging of stores.
+//! Files of a study: plans and locks, the log of a field trial, the store of results, the traces of episodes, and the merging of stores.
 
+pub mod field_log;
 pub mod lock_file;
 pub mod merge;
 mod plan_file;

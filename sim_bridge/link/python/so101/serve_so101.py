@@ -65,12 +65,13 @@ class So101(Plant):
         self.data, self.jaws = self.env.data, self.env.model.actuator("gripper").ctrlrange
         self.cameras = {"front": "front", "top": looking_down()} if cameras else {}
         self.features = FEATURES + [camera(name, PICTURE, PICTURE) for name in self.cameras]
-        self.renderer = None
+        self.renderer, self.is_done = None, False
 
     def reset(self, task: int, initial_state: int) -> dict:
         if task:
             raise ValueError(f"unknown task {task}; valid is 0")
         self.env.reset(seed=initial_state)
+        self.is_done = False
         return self.observation()
 
     def step(self, action: list) -> tuple[dict, bool]:
@@ -78,6 +79,9 @@ class So101(Plant):
         outcome = self.env.step(np.clip(np.asarray(action, dtype=np.float32), LOW, HIGH))
         if not np.isfinite(self.data.qacc).all():
             raise RuntimeError("the simulation diverged")
+        if outcome[-1]["succeed"] and not self.is_done:
+            self.is_done = True
+            print("the task is done", flush=True)  # What a person beside the robot sees.
         return self.observation(), outcome[-1]["succeed"]
 
     def hold(self) -> tuple[dict, bool]:

@@ -7,6 +7,7 @@ use std::path::Path;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::plan::registration::{Frozen, NamedFile};
 use aegis_policies::card::{ExternalFile, ModelCard};
+use aegis_probe::Models;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::origin::{Statement, Use};
 use aegis_probe::origin_file::ORIGINS;
@@ -24,7 +25,7 @@ pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     let plan = Plan::read(path).or_exit(Exit::Input)?;
     let located = plan.clone().located(path);
     let world = World::checked(&located, path)?;
-    let frozen = Frozen::new(&plan, versions()?, models(&plan, &located)?, world.scenes()?);
+    let frozen = Frozen::new(&plan, versions()?, models(&plan.models, &located.models)?, world.scenes()?);
     Ok((plan, frozen.or_exit(Exit::Input)?))
 }
 
@@ -41,9 +42,9 @@ pub fn versions() -> Result<BTreeMap<String, String>, Failure> {
     Ok(found)
 }
 
-/// Digests the cards, the weights with their external files, the probe, and each `origins.toml`, by role. `plan` has the
-/// paths as written; `located` has the resolved paths, from which the files are read.
-fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Failure> {
+/// Digests the cards, the weights with their external files, the probe, and each `origins.toml`, by role. `written` has the
+/// paths as written; `there` has the resolved paths, from which the files are read.
+pub fn models(written: &Models, there: &Models) -> Result<BTreeMap<String, NamedFile>, Failure> {
     let mut found = BTreeMap::new();
     let mut add = |role: String, written: &Path, path: &Path| {
         let file = NamedFile { file: written.display().to_string(), sha256: digest(path)? };
@@ -55,11 +56,10 @@ fn models(plan: &Plan, located: &Plan) -> Result<BTreeMap<String, NamedFile>, Fa
         let said = beside(path, "", sha256, |_| Use::Training)?;
         Ok::<_, Failure>((!said.is_empty()).then(|| path.with_file_name(ORIGINS)))
     };
-    let (written, there) = (&plan.models, &located.models);
     let [weak, strong, by_probe] = ROLES;
-    for (role, origins_role, written, path) in
-        [("weak", weak, &written.weak, &there.weak), ("strong", strong, &written.strong, &there.strong)]
-    {
+    let roles =
+        [("weak", weak, &written.weak, &there.weak), ("strong", strong, &written.strong, &there.strong)];
+    for (role, origins_role, written, path) in roles {
         let card = ModelCard::load(path).or_exit(Exit::Input)?;
         add(format!("{role} card"), written, path)?;
         let weights = written.with_file_name(&card.file);

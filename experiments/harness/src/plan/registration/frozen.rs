@@ -110,8 +110,17 @@ impl Frozen {
         models: BTreeMap<String, NamedFile>,
         scenes: Scenes,
     ) -> Result<Self, serde_json::Error> {
-        let plan = serde_json::to_value(plan)?;
-        Ok(Self { plan_sha256: digest(&plan), versions, models, scenes, plan })
+        Ok(Self::of(serde_json::to_value(plan)?, versions, models, scenes))
+    }
+
+    /// Builds the frozen values of settings that are JSON already.
+    pub fn of(
+        plan: Value,
+        versions: BTreeMap<String, String>,
+        models: BTreeMap<String, NamedFile>,
+        scenes: Scenes,
+    ) -> Self {
+        Self { plan_sha256: digest(&plan), versions, models, scenes, plan }
     }
 
     /// Returns the SHA-256 over all values, in canonical form.

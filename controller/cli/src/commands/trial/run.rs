@@ -1,0 +1,240 @@
+//! `aegis trial run`: runs the episodes of a registered trial that have no outcome yet, one after another, on any number of days. The
+//! log says what was begun before anything moves, and what came of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aegis_core::Start;
+use aegis_experiments::data::field_log::FieldLog;
+use aegis_experiments::field::attempts::Attempts;
+use aegis_experiments::field::log::{Attempt, Entry, Outcome, Usage};
+use aegis_experiments::field::plan::OutcomeSource;
+use aegis_experiments::plan::registration::Lock;
+use aegis_policies::OnnxRuntime;
+use aegis_recorder::run_log::RunReader;
+use aegis_robot::run_summary::EpisodeEnd;
+use aegis_robot::{EpisodeFigures, Run, RunOptions, Watchers};
+use clap::Args;
+
+use super::files::{PlanArguments, Planned, RECORDS};
+use super::person::Person;
+use crate::commands::plan::now;
+use crate::commands::run::logging::{self, LogSink};
+use crate::commands::run::open_link;
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
+use crate::files::{digest, make_folder};
+use crate::occupied::Occupied;
+use crate::outlet;
+use crate::study_loader::onnx_runtime;
+
+/// Arguments of `aegis trial run`.
+#[derive(Args)]
+#[command(after_help = "Example: aegis trial run trial.toml --out runs/trial --episodes 20\n\n\
+                        Set the start up as it says, press Enter, watch, and enter how it ended. End it with Ctrl-C between two \
+                        episodes and go on with the same call, on another day too. Exit code 5: a signal ended it, after a safe stop.")]
+pub struct RunArguments {
+    #[command(flatten)]
+    plan: PlanArguments,
+    /// Folder of the trial: its log and the record of each attempt
+    #[arg(long, value_name = "DIR", default_value = "runs/trial")]
+    out: PathBuf,
+    /// End after this many attempts; all that are left when left out
+    #[arg(long, value_name = "N")]
+    episodes: Option<usize>,
+    /// Begin each episode without waiting for Enter or `aegis operate start`: for simulators
+    #[arg(long)]
+    auto_start: bool,
+    /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
+    #[arg(long)]
+    allow_plaintext_network: bool,
+}
+
+/// Runs `aegis trial run`.
+pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
+    outlet::begin().or_exit(Exit::Failed)?;
+    let (planned, lock) = arguments.plan.registered()?;
+    let folder = &arguments.out;
+    make_folder(folder)?;
+    let _occupied = Occupied::claim(folder)?;
+    let mut log = FieldLog::open(folder, &lock.seal).or_exit(Exit::Input)?;
+    let mut attempts = planned.attempts(folder, &log.entries)?;
+    if let Some(open) = attempts.open {
+        log.append(left_open(folder, open, &log.entries)?).or_exit(Exit::Failed)?;
+        attempts = planned.attempts(folder, &log.entries)?;
+    }
+    let Some(_) = attempts.next(&planned.plan) else {
+        return over(arguments, &planned, &attempts);
+    };
+    let signal = end_signal()?;
+    let session = open_link(&planned.robot, arguments.allow_plaintext_network)?;
+    let (runtime, person) = (onnx_runtime()?, Person::at_the_terminal());
+    let site = Site { planned: &planned, lock: &lock, folder, arguments, session, runtime, person, signal };
+    let mut made = 0;
+    while let Some(next) = attempts.next(&planned.plan) {
+        if arguments.episodes.is_some_and(|most| made >= most) {
+            let of = planned.schedule.len();
+            tell!("{made} attempts made; the same call goes on with episode {} of {of}", next.episode + 1);
+            return Ok(());
+        }
+        site.attempt(&mut log, next)?;
+        made += 1;
+        attempts = planned.attempts(folder, &log.entries)?;
+    }
+    over(arguments, &planned, &attempts)
+}
+
+fn over(arguments: &RunArguments, planned: &Planned, attempts: &Attempts) -> Result<(), Failure> {
+    let missing = (0..planned.schedule.len()).filter(|episode| attempts.success(*episode).is_none()).count();
+    tell!(
+        "every one of {} episodes is over, {missing} without an outcome; next: aegis trial report {} {}",
+        planned.schedule.len(),
+        arguments.plan.plan.display(),
+        arguments.out.display()
+    );
+    Ok(())
+}
+
+/// Returns the entry for an attempt that an earlier process began and did not end: it counts where its episode had begun.
+fn left_open(folder: &Path, attempt: Attempt, entries: &[Entry]) -> Result<Entry, Failure> {
+    let name = entries.iter().rev().find_map(|entry| match entry {
+        Entry::Begun { attempt: begun, folder, .. } if *begun == attempt => Some(folder.clone()),
+        _ => None,
+    });
+    let record = folder.join(RECORDS).join(name.unwrap_or_default()).join("run.aegis");
+    let mut figures = EpisodeFigures::default();
+    // A record that is cut is read as far as it goes; one that was never begun says that nothing moved.
+    if let Ok(mut reader) = RunReader::open(&record) {
+        while let Ok(Some(bytes)) = reader.next_period() {
+            let Ok(period) = rmp_serde::from_slice(&bytes) else { break };
+            figures.take(&period);
+        }
+    }
+    let when = now();
+    if figures.begun {
+        tell!(
+            "episode {}: attempt {} counts, though the program ended during it",
+            attempt.episode + 1,
+            attempt.number
+        );
+        return Ok(Entry::Abandoned { when, attempt });
+    }
+    let reason = "the program ended before the episode began".into();
+    Ok(Entry::Withdrawn { when, attempt, reason })
+}
+
+/// Where and with what the episodes run.
+struct Site<'a> {
+    planned: &'a Planned,
+    lock: &'a Lock,
+    folder: &'a Path,
+    arguments: &'a RunArguments,
+    session: zenoh::Session,
+    runtime: OnnxRuntime,
+    person: Person,
+    signal: Arc<AtomicBool>,
+}
+
+impl Site<'_> {
+    /// Makes one attempt and logs it.
+    ///
+    /// # Errors
+    /// A robot that cannot be driven, a record that is not whole, or a signal. The log has the attempt as what it was.
+    fn attempt(&self, log: &mut FieldLog, attempt: Attempt) -> Result<(), Failure> {
+        let planned = self.planned;
+        let episode = &planned.schedule[attempt.episode];
+        let start @ Start { task, initial_state } = planned.robot.file.starts[episode.start];
+        let setup = planned.plan.setups.get(episode.start).map_or(String::new(), |text| format!(": {text}"));
+        tell!(
+            "episode {} of {}, attempt {}, from task {task}, initial state {initial_state}{setup}",
+            attempt.episode + 1,
+            planned.schedule.len(),
+            attempt.number
+        );
+        if !self.arguments.auto_start {
+            tell!("set it up; once it waits for a start, Enter begins it, and s and Enter stop it");
+        }
+        let begun = log.entries.iter().filter(|entry| matches!(entry, Entry::Begun { .. })).count();
+        let name = format!("{:05}", begun + 1);
+        let folder = self.folder.join(RECORDS).join(&name);
+        let lock = self.lock.head().to_owned();
+        log.append(Entry::Begun { when: now(), attempt, lock, folder: name }).or_exit(Exit::Failed)?;
+        let figures = Arc::new(Mutex::new(EpisodeFigures::default()));
+        let driven = self.drive(attempt, &folder, &figures);
+        let figures = *figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let when = now();
+        if !figures.begun {
+            let failure = driven.err().unwrap_or_else(|| failure(Exit::Failed, "the episode did not begin"));
+            let entry = Entry::Withdrawn { when, attempt, reason: failure.to_string() };
+            log.append(entry).or_exit(Exit::Failed)?;
+            return Err(failure);
+        }
+        let outcome = match (&driven, figures.end) {
+            (Err(error), _) if matches!(error.exit(), Exit::Failed) => None,
+            (_, Some(EpisodeEnd::Goal | EpisodeEnd::Horizon)) => match planned.plan.outcome {
+                OutcomeSource::Plant => {
+                    Some(Outcome::Done { success: figures.success(), by: OutcomeSource::Plant, note: None })
+                }
+                OutcomeSource::Person => self.person.outcome(&self.signal),
+            },
+            (_, Some(EpisodeEnd::Stopped(..))) if self.signal.load(Ordering::Acquire) => {
+                Some(Outcome::Stopped { reason: "a signal ended the run".into() })
+            }
+            (_, Some(end @ EpisodeEnd::Stopped(..))) => Some(Outcome::Stopped { reason: end.to_string() }),
+            (_, Some(EpisodeEnd::Unfinished) | None) => None,
+        };
+        let Some(outcome) = outcome else {
+            log.append(Entry::Abandoned { when, attempt }).or_exit(Exit::Failed)?;
+            let reason = "the episode was over, and no outcome was entered; the attempt counts";
+            return Err(driven.err().unwrap_or_else(|| failure(Exit::Signal, reason)));
+        };
+        match &outcome {
+            Outcome::Done { .. } => tell!("kept"),
+            Outcome::Stopped { .. } => {
+                tell!("a stop ended it; the attempt counts and is repeated while attempts are left")
+            }
+            Outcome::Repeated { .. } => tell!("it is repeated while attempts are left"),
+        }
+        let usage = Usage { steps: figures.steps, strong_steps: figures.strong_steps, fires: figures.fires };
+        let record_sha256 = digest(&folder.join("run.aegis"))?;
+        let arm = episode.arm.clone();
+        log.append(Entry::Ended { when, attempt, arm, start, outcome, usage, record_sha256 })
+            .or_exit(Exit::Failed)?;
+        // A stop is an outcome of the attempt, and the trial goes on; a signal and a record that is not whole end it.
+        driven.or_else(|error| if matches!(error.exit(), Exit::Stopped) { Ok(()) } else { Err(error) })
+    }
+
+    /// Runs one episode.
+    fn drive(
+        &self,
+        attempt: Attempt,
+        folder: &Path,
+        figures: &Arc<Mutex<EpisodeFigures>>,
+    ) -> Result<(), Failure> {
+        let robot = self.planned.robot(&self.planned.schedule[attempt.episode])?;
+        let taken = Arc::clone(figures);
+        let watchers = Watchers {
+            periods: Box::new(move |tick| {
+                taken.lock().unwrap_or_else(PoisonError::into_inner).take(tick.period);
+            }),
+            begin_log: Box::new(|folder| logging::begin(LogSink::Blind, folder)),
+            viewer: None,
+        };
+        let options = RunOptions {
+            out: Some(folder.to_owned()),
+            auto_start: self.arguments.auto_start,
+            exit_on_stop: true,
+            ..RunOptions::new(crate::VERSION)
+        };
+        let session = self.session.clone();
+        let mut run = Run::open(&robot, &self.runtime, session, Arc::clone(&self.signal), options, watchers)?;
+        let (listener, is_over) = (run.listener(), AtomicBool::new(false));
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| self.person.operate(&listener, &is_over));
+            let outcome = run.episodes();
+            is_over.store(true, Ordering::Release);
+            outcome
+        });
+        run.end(outcome)?.verdict
+    }
+}

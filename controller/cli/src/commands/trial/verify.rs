@@ -1,0 +1,160 @@
+//! `aegis trial verify`: checks a trial from its records: the chain of the log, the order of arms by the plan's seed, each record by its
+//! digest and by a replay of every decision, each entry by its record, and the report by the log.
+
+use std::path::{Path, PathBuf};
+
+use aegis_experiments::field::log::{Attempt, Entry, Outcome, Usage};
+use aegis_experiments::field::plan::OutcomeSource;
+use aegis_experiments::plan::registration::Lock;
+use aegis_recorder::run_log::RunReader;
+use aegis_robot::EpisodeFigures;
+use aegis_robot::run_summary::EpisodeEnd;
+use clap::Args;
+
+use super::files::{PlanArguments, Planned, RECORDS};
+use super::report::{JSON, texts};
+use crate::commands::replay::check::check;
+use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::files::digest;
+
+/// Arguments of `aegis trial verify`.
+#[derive(Args)]
+#[command(
+    after_help = "Example: aegis trial verify trial.toml runs/trial\n\nExit code 1: something does not agree; each such thing is named."
+)]
+pub struct VerifyArguments {
+    #[command(flatten)]
+    plan: PlanArguments,
+    /// Folder of the trial
+    folder: PathBuf,
+}
+
+/// Runs `aegis trial verify`.
+pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
+    let (planned, lock) = arguments.plan.registered()?;
+    let folder = &arguments.folder;
+    let (entries, attempts) = planned.log(folder, &lock)?;
+    let mut wrong = Vec::new();
+    let (mut checked, mut begun) = (0, None);
+    for entry in &entries.entries {
+        match entry {
+            Entry::Begun { attempt, lock: seal, folder: name, .. } => {
+                if !seals(&lock).any(|known| known == seal) {
+                    wrong.push(format!(
+                        "{}: lock: found {seal}, which is no seal of the lock",
+                        place(*attempt)
+                    ));
+                }
+                begun = Some((seal == lock.head(), folder.join(RECORDS).join(name).join("run.aegis")));
+            }
+            Entry::Ended { attempt, outcome, usage, record_sha256, .. } => {
+                let Some((is_newest, record)) = begun.take() else { continue };
+                let one = Ended { planned: &planned, attempt: *attempt, outcome, usage, record_sha256 };
+                wrong.extend(
+                    one.differences(&record, is_newest).unwrap_or_else(|error| vec![error.to_string()]),
+                );
+                checked += 1;
+            }
+            Entry::Withdrawn { .. } | Entry::Abandoned { .. } => begun = None,
+            Entry::Inspected { .. } => {}
+        }
+    }
+    let report = planned.report(&lock, &entries.head, &attempts)?;
+    let path = folder.join(JSON);
+    let stored = aegis_files::read_text(&path).map_err(|error| {
+        failure(
+            Exit::Input,
+            format!("{}: cannot read: {error}; `aegis trial report` makes it", path.display()),
+        )
+    })?;
+    if stored != texts(&report)?.0 {
+        wrong.push(format!(
+            "{}: is not what the log gives; `aegis trial report` makes it again",
+            path.display()
+        ));
+    }
+    if !wrong.is_empty() {
+        return Err(failure(
+            Exit::Failed,
+            format!("{} things do not agree:\n  {}", wrong.len(), wrong.join("\n  ")),
+        ));
+    }
+    say!(
+        "seal {}: {} entries follow from one another, from the plan and from its seed",
+        entries.head,
+        entries.entries.len()
+    );
+    say!(
+        "{checked} attempts: each record has its digest, every decision and command comes out the same, and what the log says follows"
+    );
+    say!("{}: every figure comes out the same", path.display());
+    Ok(())
+}
+
+fn seals(lock: &Lock) -> impl Iterator<Item = &String> {
+    std::iter::once(&lock.seal).chain(lock.amendments.iter().map(|amendment| &amendment.seal))
+}
+
+fn place(attempt: Attempt) -> String {
+    format!("episode {}, attempt {}", attempt.episode + 1, attempt.number)
+}
+
+/// Entry of an attempt that is over.
+struct Ended<'a> {
+    planned: &'a Planned,
+    attempt: Attempt,
+    outcome: &'a Outcome,
+    usage: &'a Usage,
+    record_sha256: &'a str,
+}
+
+impl Ended<'_> {
+    /// Returns everything in which the entry and its record differ. The recipe of the controller is compared where the attempt ran under
+    /// the lock as it is now; an amendment may have changed the files since.
+    fn differences(&self, record: &Path, is_newest: bool) -> Result<Vec<String>, Failure> {
+        let name = record.display();
+        let mut wrong = Vec::new();
+        let mut differs = |field: &str, found: String, valid: String| {
+            if found != valid {
+                wrong.push(format!("{}: {field}: the log has {found}, {name} {valid}", place(self.attempt)));
+            }
+        };
+        differs("record_sha256", self.record_sha256.to_owned(), digest(record)?);
+        let replayed = check(record)?;
+        if let Some(fault) = replayed.fault {
+            differs("record", "a whole record".into(), fault);
+        }
+        let mut reader = RunReader::open(record).or_exit(Exit::Failed)?;
+        if is_newest {
+            let robot = self.planned.robot(&self.planned.schedule[self.attempt.episode])?;
+            let json = |value: &_| serde_json::to_string(value).or_exit(Exit::Failed);
+            differs("controller", json(&robot.recipe)?, json(&reader.header.recipe)?);
+            differs("models", format!("{:?}", robot.digests), format!("{:?}", reader.header.digests));
+        }
+        let mut figures = EpisodeFigures::default();
+        while let Some(bytes) = reader.next_period().or_exit(Exit::Failed)? {
+            figures.take(&rmp_serde::from_slice(&bytes).or_exit(Exit::Failed)?);
+        }
+        let usage = Usage { steps: figures.steps, strong_steps: figures.strong_steps, fires: figures.fires };
+        differs("usage", format!("{:?}", self.usage), format!("{usage:?}"));
+        let end = |end: Option<EpisodeEnd>| end.map_or("no end".into(), |end| end.to_string());
+        match self.outcome {
+            Outcome::Done { success, by, .. } => {
+                let is_over = matches!(figures.end, Some(EpisodeEnd::Goal | EpisodeEnd::Horizon));
+                if !is_over {
+                    differs("outcome", "an episode that ran to its end".into(), end(figures.end));
+                }
+                if *by == OutcomeSource::Plant {
+                    differs("success", success.to_string(), figures.success().to_string());
+                }
+            }
+            Outcome::Stopped { .. } => {
+                if !matches!(figures.end, Some(EpisodeEnd::Stopped(..))) {
+                    differs("outcome", "a stop".into(), end(figures.end));
+                }
+            }
+            Outcome::Repeated { .. } => {}
+        }
+        Ok(wrong)
+    }
+}

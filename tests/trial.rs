@@ -1,0 +1,262 @@
+//! Tests `aegis trial` between processes: from a plan to a verified report, through kills, repetitions and an amendment, with a person who
+//! is not told the arms.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Stdio};
+
+use aegis_link::{Claimant, FreeRunningPlant, Role};
+use serde_json::Value;
+
+use crate::common;
+use crate::robot::{Plant, real_time_slot, robot_file};
+
+const PLAN: &str = r#"
+robot = "controller/libero.toml"
+master_seed = 5
+blocks_per_start = 1
+attempts = 2
+outcome = "person"
+setups = ["bowl on the left mark", "bowl on the right mark"]
+arms = ["weak", "aegis", "strong"]
+alpha = 0.05
+contrasts = [{ better = "aegis", than = "weak" }, { better = "strong", than = "weak" }]
+bootstrap = { replicates = 200, seed = 1, level = 0.95 }
+"#;
+
+struct Trial {
+    _plant: Plant,
+    endpoint: String,
+    plan: PathBuf,
+    out: PathBuf,
+}
+
+impl Trial {
+    fn new(name: &str) -> Self {
+        let plant = Plant::serve("tcp/127.0.0.1:0");
+        let folder = common::folder(name);
+        robot_file(&folder, &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 24")]);
+        let plan = folder.join("trial.toml");
+        std::fs::write(&plan, PLAN).unwrap();
+        Self { endpoint: plant.endpoint.clone(), _plant: plant, plan, out: folder.join("out") }
+    }
+
+    fn verb(&self, verb: &str) -> Command {
+        let mut command = common::aegis();
+        command.args(["trial", verb]).arg(&self.plan);
+        command
+    }
+
+    fn on(&self, verb: &str) -> Command {
+        let mut command = self.verb(verb);
+        command.arg(&self.out);
+        command
+    }
+
+    /// Starts a run of the trial, once the plant has let go of the controller before.
+    fn run(&self, arguments: &[&str]) -> Child {
+        let session = aegis_link::open(Role::Drive, &self.endpoint.parse().unwrap()).unwrap();
+        while FreeRunningPlant::claim(&session, "cell", Claimant::new("test"), |_| ()).is_err() {}
+        let mut command = self.verb("run");
+        command.arg("--out").arg(&self.out).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    /// Runs with these lines as the person's. Returns the exit code and what was printed.
+    fn says(&self, lines: &str, arguments: &[&str]) -> (Option<i32>, String) {
+        let mut child = self.run(arguments);
+        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let said = [ended.stdout, ended.stderr].concat();
+        (ended.status.code(), String::from_utf8(said).unwrap())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.out.join("attempts.jsonl")
+    }
+
+    /// Returns the kinds of the log's entries, but for a part of a line at its end.
+    fn entries(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(self.log()).unwrap();
+        let text = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+        let kind = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["entry"]["entry"].as_str().unwrap().to_owned()
+        };
+        text.lines().map(kind).collect()
+    }
+}
+
+fn read_until(stderr: &mut BufReader<ChildStderr>, words: &str) {
+    let mut line = String::new();
+    while !line.contains(words) {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "{words:?} was not printed");
+    }
+}
+
+/// Kills a run once it has printed these words.
+fn until(mut child: Child, words: &str) {
+    read_until(&mut BufReader::new(child.stderr.take().unwrap()), words);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Runs a command that fails with this text after a file was edited, and puts the file back.
+fn refuses_edit(file: &Path, edit: impl Fn(&mut Vec<u8>), command: &mut Command, code: i32, said: &str) {
+    let before = std::fs::read(file).unwrap();
+    let mut after = before.clone();
+    edit(&mut after);
+    assert_ne!(before, after);
+    std::fs::write(file, after).unwrap();
+    common::refuses(command, code, &[said]);
+    std::fs::write(file, before).unwrap();
+}
+
+#[test]
+fn a_trial_goes_from_a_plan_through_kills_and_repetitions_to_a_verified_report() {
+    let _slot = real_time_slot();
+    let trial = Trial::new("trial");
+    common::refuses(&mut trial.verb("run"), 2, &["found no lock", "aegis trial register"]);
+    assert!(trial.verb("register").status().unwrap().success());
+    common::refuses(&mut trial.verb("register"), 2, &["found a lock", "aegis trial amend"]);
+
+    // Two episodes; an answer that is none is asked again.
+    let (code, said) = trial.says("perhaps\ny\nn it slipped\n", &["--auto-start", "--episodes", "2"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("episode 1 of 6, attempt 1, from task"), "{said}");
+    assert!(said.contains("bowl on the"), "{said}");
+    assert!(said.contains("the same call goes on with episode 3 of 6"), "{said}");
+    for words in ["Weak", "Strong", "risk", "weak", "strong", "threshold"] {
+        assert!(!said.contains(words), "{words} tells the arm: {said}");
+    }
+    common::refuses(&mut trial.on("report"), 2, &["found 4 episodes without an outcome", "--unfinished"]);
+
+    // Killed before the episode began: nothing moved, and the attempt does not count.
+    let child = trial.run(&[]);
+    until(child, "waiting for a start");
+    // Killed after the episode and before its outcome: it counts.
+    until(trial.run(&["--auto-start"]), "did it succeed?");
+    // As a kill in the middle of a line leaves it.
+    let mut half = std::fs::File::options().append(true).open(trial.log()).unwrap();
+    half.write_all(b"{\"entry\":{\"ent").unwrap();
+    let counted = ["begun", "ended", "begun", "ended", "begun", "withdrawn", "begun"];
+    assert_eq!(trial.entries(), counted);
+
+    // A changed plan is refused until the lock says why; the order of episodes may not change any more.
+    common::edit(&trial.plan, "alpha = 0.05", "alpha = 0.04");
+    common::refuses(
+        &mut trial.verb("run"),
+        2,
+        &["trial.alpha: registered 0.05, found 0.04", "aegis trial amend"],
+    );
+    let amend = || {
+        let mut command = trial.verb("amend");
+        command.args(["--why", "a reviewer asked", "--out"]).arg(&trial.out);
+        command
+    };
+    common::edit(&trial.plan, "master_seed = 5", "master_seed = 6");
+    common::refuses(&mut amend(), 2, &["master_seed: found another than is registered", "a new trial"]);
+    common::edit(&trial.plan, "master_seed = 6", "master_seed = 5");
+    assert!(amend().status().unwrap().success());
+
+    // The third episode has no attempt left after a repetition; the fourth is stopped by the person and then won.
+    let (code, said) = trial.says("r I bumped the table\n", &["--auto-start", "--episodes", "1"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("episode 3: attempt 1 counts, though the program ended"), "{said}");
+    let mut stopped = trial.run(&["--episodes", "1"]);
+    let mut stdin = stopped.stdin.take().unwrap();
+    let mut stderr = BufReader::new(stopped.stderr.take().unwrap());
+    read_until(&mut stderr, "waiting for a start");
+    stdin.write_all(b"\n").unwrap();
+    read_until(&mut stderr, "episode 1: task");
+    stdin.write_all(b"s\n").unwrap();
+    read_until(&mut stderr, "a stop ended it");
+    drop(stdin);
+    std::io::copy(&mut stderr, &mut std::io::sink()).unwrap();
+    assert_eq!(stopped.wait().unwrap().code(), Some(0));
+    let (code, said) = trial.says("y\nn\ny caught it late\n", &["--auto-start"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("every one of 6 episodes is over, 1 without an outcome"), "{said}");
+
+    let report = trial.on("report").output().unwrap();
+    let page = String::from_utf8_lossy(&report.stdout);
+    assert!(report.status.success(), "{}", String::from_utf8_lossy(&report.stderr));
+    for words in ["Over the 1 of 2 blocks", "Amended", "a reviewer asked", "A person entered each outcome"] {
+        assert!(page.contains(words), "{words:?} is missing from {page}");
+    }
+    let figures: Value =
+        serde_json::from_slice(&std::fs::read(trial.out.join("report.json")).unwrap()).unwrap();
+    let sum = |key: &str| {
+        figures["arms"].as_array().unwrap().iter().map(|arm| arm[key].as_u64().unwrap()).sum::<u64>()
+    };
+    let sums = ["attempts", "stopped", "repeated", "abandoned", "missing"].map(sum);
+    assert_eq!(sums, [8, 1, 1, 1, 1]);
+    let arm = |name: &str| {
+        figures["arms"].as_array().unwrap().iter().find(|arm| arm["arm"] == name).unwrap().clone()
+    };
+    assert_eq!((arm("weak")["duty"].as_f64(), arm("strong")["duty"].as_f64()), (Some(0.0), Some(1.0)));
+    let verified = trial.on("verify").output().unwrap();
+    let said = [verified.stdout, verified.stderr].concat();
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&said));
+    assert!(String::from_utf8_lossy(&said).contains("7 attempts: each record has its digest"));
+
+    // Whatever is edited afterwards is found.
+    let replace = |from: &'static str, to: &'static str| {
+        move |bytes: &mut Vec<u8>| *bytes = String::from_utf8_lossy(bytes).replacen(from, to, 1).into_bytes()
+    };
+    let outcome = replace("\"success\":false", "\"success\":true");
+    refuses_edit(&trial.log(), outcome, &mut trial.on("verify"), 2, "was edited, moved or left out");
+    let report = replace("\"complete\": 1", "\"complete\": 2");
+    refuses_edit(
+        &trial.out.join("report.json"),
+        report,
+        &mut trial.on("verify"),
+        1,
+        "is not what the log gives",
+    );
+    let record = trial.out.join("records/00001/run.aegis");
+    let damage = |bytes: &mut Vec<u8>| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    };
+    refuses_edit(&record, damage, &mut trial.on("verify"), 1, "record_sha256: the log has");
+    assert!(trial.on("verify").status().unwrap().success());
+}
+
+#[test]
+fn a_look_at_an_unfinished_trial_is_noted_for_good() {
+    let _slot = real_time_slot();
+    let trial = Trial::new("trial-look");
+    common::edit(&trial.plan, "outcome = \"person\"", "outcome = \"plant\"");
+    assert!(trial.verb("register").status().unwrap().success());
+    let (code, said) = trial.says("", &["--auto-start", "--episodes", "1"]);
+    assert_eq!(code, Some(0), "{said}");
+    let looked = trial.on("report").arg("--unfinished").output().unwrap();
+    let page = String::from_utf8_lossy(&looked.stdout);
+    assert!(
+        page.contains("The trial is not over") && page.contains("after 1 attempts and before the last"),
+        "{page}"
+    );
+    assert_eq!(trial.entries(), ["begun", "ended", "inspected"]);
+    assert!(trial.on("verify").status().unwrap().success());
+
+    // A plant that is not there is no attempt at an episode.
+    common::edit(&trial.plan, "blocks_per_start = 1", "blocks_per_start = 0");
+    common::refuses(&mut trial.verb("run"), 2, &["blocks_per_start: found 0; valid is 1 to 10000"]);
+    common::edit(&trial.plan, "blocks_per_start = 0", "blocks_per_start = 1");
+    let Trial { _plant, plan, out, .. } = trial;
+    drop(_plant);
+    let ended = common::aegis()
+        .args(["trial", "run", "--auto-start"])
+        .arg(&plan)
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert!(!ended.status.success());
+    let text = std::fs::read_to_string(out.join("attempts.jsonl")).unwrap();
+    assert!(!text.lines().skip(3).any(|line| line.contains("ended") || line.contains("abandoned")), "{text}");
+}
