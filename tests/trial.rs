@@ -64,13 +64,21 @@ impl Trial {
         command.spawn().unwrap()
     }
 
-    /// Runs with these lines as the person's. Returns the exit code and what was printed.
-    fn says(&self, lines: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    /// Runs with these answers to the questions for outcomes. Returns the exit code and what was printed to standard error.
+    fn says(&self, answers: &[&str], arguments: &[&str]) -> (Option<i32>, String) {
         let mut child = self.run(arguments);
-        child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-        let ended = child.wait_with_output().unwrap();
-        let said = [ended.stdout, ended.stderr].concat();
-        (ended.status.code(), String::from_utf8(said).unwrap())
+        let mut stdin = child.stdin.take().unwrap();
+        let mut answers = answers.iter();
+        let mut said = String::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if line.contains("did it succeed?") {
+                writeln!(stdin, "{}", answers.next().expect("an answer for each question")).unwrap();
+            }
+            said += &(line + "\n");
+        }
+        assert_eq!(answers.next(), None, "{said}");
+        (child.wait().unwrap().code(), said)
     }
 
     fn log(&self) -> PathBuf {
@@ -124,7 +132,7 @@ fn a_trial_goes_from_a_plan_through_kills_and_repetitions_to_a_verified_report()
     common::refuses(&mut trial.verb("register"), 2, &["found a lock", "aegis trial amend"]);
 
     // Two episodes; an answer that is none is asked again.
-    let (code, said) = trial.says("perhaps\ny\nn it slipped\n", &["--auto-start", "--episodes", "2"]);
+    let (code, said) = trial.says(&["perhaps", "y", "n it slipped"], &["--auto-start", "--episodes", "2"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("episode 1 of 6, attempt 1, from task"), "{said}");
     assert!(said.contains("bowl on the"), "{said}");
@@ -163,7 +171,7 @@ fn a_trial_goes_from_a_plan_through_kills_and_repetitions_to_a_verified_report()
     assert!(amend().status().unwrap().success());
 
     // The third episode has no attempt left after a repetition; the fourth is stopped by the person and then won.
-    let (code, said) = trial.says("r I bumped the table\n", &["--auto-start", "--episodes", "1"]);
+    let (code, said) = trial.says(&["r I bumped the table"], &["--auto-start", "--episodes", "1"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("episode 3: attempt 1 counts, though the program ended"), "{said}");
     let mut stopped = trial.run(&["--episodes", "1"]);
@@ -177,7 +185,7 @@ fn a_trial_goes_from_a_plan_through_kills_and_repetitions_to_a_verified_report()
     drop(stdin);
     std::io::copy(&mut stderr, &mut std::io::sink()).unwrap();
     assert_eq!(stopped.wait().unwrap().code(), Some(0));
-    let (code, said) = trial.says("y\nn\ny caught it late\n", &["--auto-start"]);
+    let (code, said) = trial.says(&["y", "n", "y caught it late"], &["--auto-start"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("every one of 6 episodes is over, 1 without an outcome"), "{said}");
 
@@ -232,7 +240,7 @@ fn a_look_at_an_unfinished_trial_is_noted_for_good() {
     let trial = Trial::new("trial-look");
     common::edit(&trial.plan, "outcome = \"person\"", "outcome = \"plant\"");
     assert!(trial.verb("register").status().unwrap().success());
-    let (code, said) = trial.says("", &["--auto-start", "--episodes", "1"]);
+    let (code, said) = trial.says(&[], &["--auto-start", "--episodes", "1"]);
     assert_eq!(code, Some(0), "{said}");
     let looked = trial.on("report").arg("--unfinished").output().unwrap();
     let page = String::from_utf8_lossy(&looked.stdout);

@@ -167,7 +167,7 @@ fn a_strong_policy_that_takes_over_drives_from_its_step_to_the_end_whatever_the_
         (parts.limits.budget_fraction, parts.limits.duty_cap) = (0.0, 0.0);
         let horizon = parts.limits.horizon_steps;
         let mut cell = Rig::started(parts);
-        let outputs = cell.run(horizon as usize + 3);
+        let outputs = cell.run(horizon + 3);
         let first = outputs.iter().find(|output| output.mode == Mode::Strong).unwrap();
         assert!((from..from + 3).contains(&first.step), "{}", first.step);
         let after: Vec<Mode> =

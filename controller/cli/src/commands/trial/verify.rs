@@ -50,9 +50,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
             Entry::Ended { attempt, outcome, usage, record_sha256, .. } => {
                 let Some((is_newest, record)) = begun.take() else { continue };
                 let one = Ended { planned: &planned, attempt: *attempt, outcome, usage, record_sha256 };
-                wrong.extend(
-                    one.differences(&record, is_newest).unwrap_or_else(|error| vec![error.to_string()]),
-                );
+                wrong.extend(one.differences(&record, is_newest));
                 checked += 1;
             }
             Entry::Withdrawn { .. } | Entry::Abandoned { .. } => begun = None,
@@ -109,16 +107,28 @@ struct Ended<'a> {
 }
 
 impl Ended<'_> {
-    /// Returns everything in which the entry and its record differ. The recipe of the controller is compared where the attempt ran under
-    /// the lock as it is now; an amendment may have changed the files since.
-    fn differences(&self, record: &Path, is_newest: bool) -> Result<Vec<String>, Failure> {
-        let name = record.display();
+    /// Returns everything in which the entry and its record differ. What the controller was made from is compared where the attempt ran
+    /// under the lock as it is now; an amendment may have changed the files since.
+    fn differences(&self, record: &Path, is_newest: bool) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut differs = |field: &str, found: String, valid: String| {
             if found != valid {
-                wrong.push(format!("{}: {field}: the log has {found}, {name} {valid}", place(self.attempt)));
+                let (place, record) = (place(self.attempt), record.display());
+                wrong.push(format!("{place}: {field}: the log has {found}, {record} {valid}"));
             }
         };
+        if let Err(error) = self.compare(record, is_newest, &mut differs) {
+            wrong.push(format!("{}: {error}", place(self.attempt)));
+        }
+        wrong
+    }
+
+    fn compare(
+        &self,
+        record: &Path,
+        is_newest: bool,
+        differs: &mut impl FnMut(&str, String, String),
+    ) -> Result<(), Failure> {
         differs("record_sha256", self.record_sha256.to_owned(), digest(record)?);
         let replayed = check(record)?;
         if let Some(fault) = replayed.fault {
@@ -140,8 +150,7 @@ impl Ended<'_> {
         let end = |end: Option<EpisodeEnd>| end.map_or("no end".into(), |end| end.to_string());
         match self.outcome {
             Outcome::Done { success, by, .. } => {
-                let is_over = matches!(figures.end, Some(EpisodeEnd::Goal | EpisodeEnd::Horizon));
-                if !is_over {
+                if !matches!(figures.end, Some(EpisodeEnd::Goal | EpisodeEnd::Horizon)) {
                     differs("outcome", "an episode that ran to its end".into(), end(figures.end));
                 }
                 if *by == OutcomeSource::Plant {
@@ -155,6 +164,6 @@ impl Ended<'_> {
             }
             Outcome::Repeated { .. } => {}
         }
-        Ok(wrong)
+        Ok(())
     }
 }
