@@ -48,31 +48,68 @@ fn rollouts_on_a_robot_are_kept_through_a_kill_and_marked_by_a_person() {
     let mut half = std::fs::File::options().append(true).open(&waiting).unwrap();
     half.write_all(b"{\"start\":2,\"succ").unwrap();
 
-    // A person says that the second succeeded, wants the third again, and is gone at the repetition.
+    // A person says that the second succeeded, wants the third again, and is gone at the repetition. What was typed before a question is
+    // no answer to it, and neither is what is no text.
     // The plant lets go of a controller that was killed after some seconds.
-    let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
-    while FreeRunningPlant::claim(&session, "cell", Claimant::new("test"), |_| ()).is_err() {}
+    let free = || {
+        let session = aegis_link::open(Role::Drive, &plant.endpoint.parse().unwrap()).unwrap();
+        while FreeRunningPlant::claim(&session, "cell", Claimant::new("test"), |_| ()).is_err() {}
+    };
+    free();
     let mut asked = collect(&robot, &out);
     asked.arg("--ask").stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null());
     let mut second = asked.spawn().unwrap();
-    second.stdin.take().unwrap().write_all(b"maybe\ny\nr\n").unwrap();
-    let ended = second.wait_with_output().unwrap();
-    let (code, said) = (ended.status.code(), String::from_utf8_lossy(&ended.stderr));
-    assert_eq!(code, Some(4), "{said}");
+    let mut stdin = second.stdin.take();
+    stdin.as_mut().unwrap().write_all(b"n\n").unwrap();
+    let mut answers = [&b"maybe\n"[..], b"\xff\n", b"Y\n", b"r\n"].into_iter();
+    let mut said = String::new();
+    for line in BufReader::new(second.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains("did it succeed?") {
+            stdin.as_mut().unwrap().write_all(answers.next().unwrap()).unwrap();
+        }
+        said += &(line + "\n");
+    }
+    assert_eq!((second.wait().unwrap().code(), answers.next()), (Some(1), None), "{said}");
     assert!(said.contains("1 of 3 episodes are there from an earlier call"), "{said}");
     assert!(said.contains("starts[1], task 1, initial state 51: kept, won"), "{said}");
     assert!(said.contains("starts[2], task 0, initial state 52: not kept, because a person asked"), "{said}");
     assert!(said.contains("the same call collects the other 1"), "{said}");
 
-    // Another horizon is another collection.
+    // A signal ends a question.
+    free();
+    let mut asked = collect(&robot, &out);
+    asked.arg("--ask").stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut third = asked.spawn().unwrap();
+    let mut stderr = BufReader::new(third.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("did it succeed?") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0);
+    }
+    // Somebody else may not collect into the same file meanwhile.
+    common::refuses(&mut collect(&robot, &out), 2, &["another process collects into it"]);
+    common::signal(&third, "INT");
+    std::io::copy(&mut stderr, &mut std::io::sink()).unwrap();
+    assert_eq!(third.wait().unwrap().code(), Some(5));
+
+    // Other limits are another collection, and so is one without a start that has an episode.
     common::edit(&robot, "horizon_steps = 30", "horizon_steps = 31");
     common::refuses(
         &mut collect(&robot, &out),
         2,
-        &["line 1: gate.horizon_steps: found 30", "move the file away"],
+        &["line 1: robot.gate.horizon_steps: found 30, and it is 31 now", "move the file away"],
     );
     common::edit(&robot, "horizon_steps = 31", "horizon_steps = 30");
+    common::edit(&robot, "initial_state = 51", "initial_state = 53");
+    common::refuses(
+        &mut collect(&robot, &out),
+        2,
+        &["from task 1, initial state 51, which the robot file's `starts` lack"],
+    );
+    common::edit(&robot, "initial_state = 53", "initial_state = 51");
 
+    free();
     let last = collect(&robot, &out).output().unwrap();
     let said = String::from_utf8_lossy(&last.stdout);
     assert!(last.status.success(), "{}", String::from_utf8_lossy(&last.stderr));
@@ -81,6 +118,12 @@ fn rollouts_on_a_robot_are_kept_through_a_kill_and_marked_by_a_person() {
         "{said}"
     );
     assert!(!waiting.exists());
+    // Given again, the same call drives no robot and replaces nothing.
+    common::refuses(
+        &mut collect(&robot, &out),
+        2,
+        &["rollouts.parquet: is there already", "choose another --out"],
+    );
     let grid = StepGrid { horizon_steps: 30, chunk_steps: 8 };
     let ForeignRollouts { rollouts, has_starts, .. } = read(&out, grid, None).unwrap();
     assert!(has_starts && rollouts.len() == 3);

@@ -2,6 +2,8 @@
 //! fits, calibrates and judges probes on these files.
 
 #[cfg(feature = "robot")]
+mod kept;
+#[cfg(feature = "robot")]
 mod robot;
 
 use std::path::{Path, PathBuf};

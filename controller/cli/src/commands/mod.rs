@@ -14,6 +14,8 @@ mod manual;
 mod model;
 #[cfg(feature = "robot")]
 mod operate;
+#[cfg(feature = "robot")]
+mod person;
 pub mod plan;
 mod probe;
 pub mod replay;

@@ -4,7 +4,7 @@
 mod amend;
 mod files;
 mod new;
-mod person;
+mod outcome;
 mod report;
 mod run;
 mod verify;

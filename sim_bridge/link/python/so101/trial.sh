@@ -13,7 +13,7 @@ trap 'kill "${serving[@]}" 2> /dev/null || true' EXIT
 serve() {
     local log="$out/$1.log"
     : > "$log"
-    python "$here/$1" --listen "$2" > "$log" 2>&1 &
+    python "$here/$1" --listen "$2" "${@:3}" > "$log" 2>&1 &
     serving+=($!)
     until grep -q '^serving ' "$log"; do
         kill -0 "${serving[-1]}" || { cat "$log" >&2; exit 1; }
@@ -29,7 +29,8 @@ robot() {
 }
 
 python "$here/train_weak.py" --out "$out"
-serve serve_so101.py tcp/127.0.0.1:7447
+# The simulator shares the processors with everything else, and its limit is not that of an arm that could hurt somebody.
+serve serve_so101.py tcp/127.0.0.1:7447 --command-timeout 1000
 serve serve_strong.py tcp/127.0.0.1:7451
 aegis model card tcp/127.0.0.1:7451 --out "$out/strong.toml"
 

@@ -18,7 +18,8 @@ use aegis_robot::{EpisodeFigures, Run, RunOptions, Watchers};
 use clap::Args;
 
 use super::files::{PlanArguments, Planned, RECORDS};
-use super::person::Person;
+use super::outcome::{QUESTION, outcome};
+use crate::commands::person::Person;
 use crate::commands::plan::now;
 use crate::commands::run::logging::{self, LogSink};
 use crate::commands::run::open_link;
@@ -175,7 +176,7 @@ impl Site<'_> {
                 OutcomeSource::Plant => {
                     Some(Outcome::Done { success: figures.success(), by: OutcomeSource::Plant, note: None })
                 }
-                OutcomeSource::Person => self.person.outcome(&self.signal),
+                OutcomeSource::Person => self.person.ask(QUESTION, &self.signal, outcome),
             },
             (_, Some(EpisodeEnd::Stopped(..))) if self.signal.load(Ordering::Acquire) => {
                 Some(Outcome::Stopped { reason: "a signal ended the run".into() })
@@ -228,13 +229,8 @@ impl Site<'_> {
         };
         let session = self.session.clone();
         let mut run = Run::open(&robot, &self.runtime, session, Arc::clone(&self.signal), options, watchers)?;
-        let (listener, is_over) = (run.listener(), AtomicBool::new(false));
-        let outcome = std::thread::scope(|scope| {
-            scope.spawn(|| self.person.operate(&listener, &is_over));
-            let outcome = run.episodes();
-            is_over.store(true, Ordering::Release);
-            outcome
-        });
+        let listener = run.listener();
+        let outcome = self.person.beside(&listener, || run.episodes());
         run.end(outcome)?.verdict
     }
 }
