@@ -159,7 +159,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_pipe_is_refused_where_nobody_may_ever_write_to_it_and_read_where_a_shell_has_opened_it() {
+    fn a_named_pipe_is_refused_and_a_pipe_of_a_shell_is_read() {
         let folder = folder("pipe");
         let pipe = folder.join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
