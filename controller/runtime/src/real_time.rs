@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_core_that_there_is_none_of_is_a_notice_and_no_panic() {
+    fn a_core_that_does_not_exist_gives_a_notice_and_no_panic() {
         for core in [1023, 1024, usize::MAX] {
             let settings = RealTimeSettings { core: Some(core), ..RealTimeSettings::default() };
             let granted = RealTime::ask(&settings);
