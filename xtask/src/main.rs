@@ -134,7 +134,7 @@ fn test(arguments: &[String]) -> Result<u8> {
     let code = cargo(&[&test[..], &["--no-run"]].concat(), &test, &without(arguments, &skipped), &needs)?;
     if !skipped.is_empty() {
         eprintln!(
-            "{} tests skipped, for want of {}: {}; `{}` brings it",
+            "{} tests skipped, because this system lacks {}: {}; `{}` installs it",
             skipped.len(),
             names.join(", "),
             skipped.join(", "),
@@ -165,7 +165,7 @@ fn cargo(compile: &[&str], command: &[&str], arguments: &[String], needs: &Needs
     if fetched || !setup.is_finished(needs)? {
         let mut compiling = start(compile, &[])?;
         if let Err(error) = setup.finish(needs) {
-            // What has been compiled so far stays. The error of the setup is the one to report.
+            // The error of the setup is the one to report; what has been compiled so far stays.
             let _ = compiling.kill();
             let _ = compiling.wait();
             return Err(error);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_goes_to_the_tests_and_the_flag_that_says_so_does_not() {
+    fn skipped_names_are_passed_to_the_tests_and_the_flag_is_not() {
         let passed = |arguments: &[&str], skipped: &[&str]| {
             without(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>(), skipped).join(" ")
         };
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn every_test_that_may_be_skipped_is_there_once() {
+    fn every_test_that_may_be_skipped_exists_once() {
         let sources: Vec<String> = ["tests", "sim_bridge/libero/tests"]
             .iter()
             .flat_map(|folder| std::fs::read_dir(repository().join(folder)).unwrap())
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn setup_brings_what_it_is_asked_for_once() {
+    fn setup_takes_each_named_suite_once() {
         assert_eq!(parse(&[]).unwrap(), ["libero_spatial"]);
         assert_eq!(parse(&["--suite", "libero_10", "--suite", "libero_10"]).unwrap(), ["libero_10"]);
         assert_eq!(parse(&["--all-suites"]).unwrap().len(), 4);
