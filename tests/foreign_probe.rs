@@ -168,7 +168,7 @@ fn activations_and_outcomes_alone_give_a_probe_and_its_figures() {
     refuses(
         fit(&rollouts, &again).arg("--calibration-rollouts").arg(&rollouts),
         2,
-        &["mine.npz: rows: found the episodes of", "promise nothing"],
+        &["mine.npz: rows: found the episodes of", "guarantee nothing"],
     );
     let two = place.join("two.json");
     succeeds(fit(&rollouts, &two).arg("--calibration-rollouts").arg(&fresh));

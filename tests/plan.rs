@@ -275,7 +275,7 @@ fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
             "LIBERO_SPATIAL",
             [500, 501],
             seed,
-            ["weak.toml: demos: says that it came from initial states 500", "ranges.confirmation"],
+            ["weak.toml: demos: was made from initial states 500", "ranges.confirmation"],
         ),
         ("demos", "libero_spatial", [500, 501], "", ["found [500, 501] without a sample_seed", "up to 50"]),
         ("demos", "libero_spatial", [500, 501], seed, ["initial states 500", "ranges.confirmation"]),
@@ -360,7 +360,7 @@ fn one_set_of_the_tuning_range_runs_before_a_plan_is_frozen() {
         plan("register", &path).args(["--without-trial", "--json"]).output().expect("the binary starts");
     let said = String::from_utf8_lossy(&left_out.stderr);
     for part in ["discovery", "calibration"] {
-        let words = format!("{part}: came from suite libero_spatial, and the plan is about libero_goal");
+        let words = format!("{part}: made from suite libero_spatial, and the plan's suite is libero_goal");
         assert!(said.contains("warning: ") && said.contains(&words), "{words:?} is missing from: {said}");
     }
     let left_out: Value = serde_json::from_slice(&left_out.stdout).expect("JSON");
