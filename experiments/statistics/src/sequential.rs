@@ -1,5 +1,5 @@
-//! An anytime-valid McNemar test: evidence that may be looked at after every pair, and stopped at any time.
-//! The e-process is a mixture over what the treatment's share of discordant pairs might be.
+//! An anytime-valid McNemar test: evidence that may be read after every pair, and stopped at any time.
+//! The e-process is a mixture over the treatment's possible shares of discordant pairs.
 
 use serde::Serialize;
 
