@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_the_same_in_both_forms() {
+    fn a_page_has_the_same_text_in_both_forms() {
         let mut page = Page::new("A & B");
         let mut table = Table::new(&["arm", "p"]);
         table.rows.push(vec!["a|b".into(), "< 0.1".into()]);
