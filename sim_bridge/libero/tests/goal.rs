@@ -77,7 +77,7 @@ fn refusal(name: &str, goal: serde_json::Value) -> String {
 }
 
 #[test]
-fn what_cannot_be_evaluated_is_named_at_load() {
+fn an_unsupported_goal_is_named_at_load() {
     let cabinet = "wooden_cabinet_1";
     for (name, goal, expected) in [
         ("unknown", serde_json::json!([["up", "plate_1"]]), "unsupported predicate (up plate_1)"),
