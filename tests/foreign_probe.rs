@@ -154,7 +154,7 @@ fn activations_and_outcomes_alone_give_a_probe_and_its_figures() {
     refuses(
         eval(&fresh, &probe).arg("--discovery").arg(&fresh),
         2,
-        &["--discovery", "fresh.npz", "other episodes", "valid is the file of its --rollouts"],
+        &["--discovery", "fresh.npz", "other episodes", "valid is the file that was its --rollouts"],
     );
     let shipped = repository().join("policies/models/probe.json");
     refuses(&mut eval(&fresh, &shipped), 2, &["probe.json: schema", "`aegis probe fit --rollouts`"]);

@@ -361,7 +361,7 @@ fn what_no_plant_and_no_probe_can_use_is_refused_by_field() {
     let gripper = |text: &str| half.to_owned() + &chunk(10, &format!("gripper = {{ value = 6, {text} }}"));
     refused("half", &gripper("threshold = nan, closed = 1, open = -1"), "chunk.gripper: found threshold NaN");
     refused("half", &gripper("threshold = 0, closed = inf, open = -1"), "closed inf");
-    refused("half", &gripper("threshold = 0, closed = 1, open = 1"), "closed another than open");
+    refused("half", &gripper("threshold = 0, closed = 1, open = 1"), "closed different from open");
     let axis = half.to_owned()
         + &chunk(10, "")
         + "[activation]\ntensor = \"hidden\"\ntokens = 1\nwidth = 7\naxis = 0\n";

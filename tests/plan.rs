@@ -80,7 +80,11 @@ fn each_byte_that_changes_is_named() {
     let differs = |file: &Path, from: &str, to: &str, words: &[&str]| {
         let whole = std::fs::read(file).expect("the file can be read");
         edit(file, from, to);
-        refuses(&mut plan("check", &path), 2, &[&["study.toml: not as registered"], words].concat());
+        refuses(
+            &mut plan("check", &path),
+            2,
+            &[&["study.toml: differs from its registration"], words].concat(),
+        );
         std::fs::write(file, whole).expect("the file can be written");
     };
     let models = folder.join("policies/models");
@@ -240,7 +244,7 @@ fn files_that_came_from_a_start_of_the_confirmation_range_are_refused_whatever_t
     edit(&path, "confirmation = { first = 500, end = 540", "confirmation = { first = 200, end = 201");
     let registered = plan("register", &path).output().expect("the binary starts");
     let said = String::from_utf8_lossy(&registered.stderr);
-    assert!(registered.status.success() && said.contains("probe.json: discovery: does not say"), "{said}");
+    assert!(registered.status.success() && said.contains("probe.json: discovery: does not state"), "{said}");
     std::fs::write(&origins, kept).expect("the file can be written");
     refuses(&mut plan("check", &path), 2, &["probe.json", "initial states 200", "ranges.confirmation"]);
     let mut verify = aegis();

@@ -88,7 +88,7 @@ fn study(plan: &Path, place: &Path, robots: Option<&Robots>) -> (PathBuf, Value)
     assert!(verified.contains("verified"), "{verified}");
     let again =
         succeeds(&mut with(&["experiment", "verify", &text(&out), "--plan", &text(plan), "--rerun", "all"]));
-    assert!(again.contains("came out as stored, bit for bit"), "{again}");
+    assert!(again.contains("equal the stored ones, bit for bit"), "{again}");
     (rollouts, serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap())
 }
 

@@ -109,7 +109,7 @@ fn what_the_server_does_wrong_is_an_error_that_says_it() {
         let valid = policy.infer(&seen).unwrap_or_else(|error| panic!("{fault}: {error}"));
         policy.infer(&seen).unwrap_or_else(|error| panic!("{fault}: {error}"));
         refused(policy.infer(&seen), &[words]);
-        refused(policy.infer(&seen), &["from the beginning of an episode", words]);
+        refused(policy.infer(&seen), &["at the beginning of an episode", words]);
         drop(process);
         let _process = served("strong", port, "");
         policy.begin(2);
