@@ -42,7 +42,10 @@ impl Scratch {
     /// where `place` ends in no name; a parent folder in which no folder can be made.
     pub fn beside(place: &Path) -> io::Result<Self> {
         if place.file_name().is_none() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "the path ends in no name; valid is a path that ends in the name of a new folder"));
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "the path ends in no name; valid is a path that ends in the name of a new folder",
+            ));
         }
         if std::fs::symlink_metadata(place).is_ok() {
             let what = "found an existing file or folder; valid is a new path";

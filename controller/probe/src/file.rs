@@ -300,8 +300,7 @@ impl ProbeFile {
             }
         }
         let (fitted, set) = (&self.discovery, &self.calibrated_on);
-        let apart =
-            "rollouts that the probe was not fitted on, because thresholds set on the fitted ones guarantee nothing";
+        let apart = "rollouts that the probe was not fitted on, because thresholds set on the fitted ones guarantee nothing";
         if same_digest(&fitted.sha256, &set.sha256) {
             return wrong(
                 "calibrated_on.sha256",

@@ -53,7 +53,9 @@ impl StateRange {
         let states = (end - first) as u64;
         if states.checked_mul(replicates).is_none_or(|episodes| episodes > EPISODES) {
             let reason = "their keys are listed in memory, and more would take days at one episode a second";
-            return Err(format!("{found}; valid is at most {EPISODES} episodes of each task, because {reason}"));
+            return Err(format!(
+                "{found}; valid is at most {EPISODES} episodes of each task, because {reason}"
+            ));
         }
         Ok(())
     }

@@ -357,7 +357,8 @@ impl Watchdog {
         {
             if let Some(span) = late(done.at, silence) {
                 let reason =
-                    "the plant executed a command that moves it, and has not reported what it executes".into();
+                    "the plant executed a command that moves it, and has not reported what it executes"
+                        .into();
                 return timed(Kind::NoEcho, place, reason, (span, silence));
             }
             if let Some(span) = late(newest.at, silence) {

@@ -175,7 +175,10 @@ impl Answers {
                 if self.running < RUNNING {
                     return None;
                 }
-                self.complain("it accepts the requests to stop and reports that it still runs: its stop does not work".into())
+                self.complain(
+                    "it accepts the requests to stop and reports that it still runs: its stop does not work"
+                        .into(),
+                )
             }
             Ok(status) => {
                 (self.complaint, self.running) = (None, 0);

@@ -36,7 +36,8 @@ pub fn write(path: &Path, episodes: &[ForeignEpisode], chunk_steps: u32) -> Resu
             |episode: &'_ ForeignEpisode| (0_u32..).zip(episode.activations.clone()).collect::<Vec<_>>();
         episodes.iter().flat_map(move |episode| numbered(episode).into_iter().map(move |row| (episode, row)))
     };
-    let (_, (_, first)) = rows().next().ok_or_else(|| io("found no row to write; valid is one or more".into()))?;
+    let (_, (_, first)) =
+        rows().next().ok_or_else(|| io("found no row to write; valid is one or more".into()))?;
     let width = first.len();
     if let Some((_, (_, other))) = rows().find(|(_, (_, row))| row.len() != width) {
         return Err(io(format!(

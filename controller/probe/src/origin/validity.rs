@@ -139,7 +139,8 @@ impl Starts {
         let count = episodes.or(self.episodes);
         let fewest = self.tasks.len().max(states);
         if let Some(count) = count.filter(|count| *count < fewest) {
-            let valid = format!("{fewest} or more, because each of the tasks and initial states has at least one");
+            let valid =
+                format!("{fewest} or more, because each of the tasks and initial states has at least one");
             return Err(complaint("starts.episodes", count.to_string(), valid));
         }
         // Where some starts are left out, it is unknown which, so the digest cannot be checked.
@@ -211,7 +212,8 @@ pub fn check_parts(statements: &[Statement]) -> Result<(), Impossible> {
                 file: format!("{}: {}", set.file, set.part),
                 field: "origin.starts.initial_states".into(),
                 found: format!("{}, on which the probe was fitted too", spans(&shared)),
-                valid: "starts that the fit has not used, because scores on fitted starts are too good".into(),
+                valid: "starts that the fit has not used, because scores on fitted starts are too good"
+                    .into(),
             });
         }
     }
