@@ -442,7 +442,7 @@ fn a_tokenizer_that_does_not_fit_is_refused_by_field() {
     let file = place.join("tokenizer.json");
     let whole = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, "{}").unwrap();
-    refused("tokenizer.json: SHA-256 is");
+    refused("tokenizer.json: SHA-256: found");
     common::edit(&path, &sha256, &aegis_files::sha256(&file).unwrap());
     refused("inputs[0].tokenizer: ");
     let mut without: serde_json::Value = serde_json::from_str(&whole).unwrap();

@@ -112,9 +112,9 @@ fn each_byte_that_changes_is_named() {
     // The changed weights can be neither amended nor registered, because they do not match the card's digest.
     let mut amend = plan("amend", &path);
     amend.args(["--why", "a better one", "--nothing-ran"]);
-    refuses(&mut amend, 2, &["strong.onnx", "the card says"]);
+    refuses(&mut amend, 2, &["strong.onnx", "that in the card"]);
     std::fs::remove_file(&lock).expect("the lock can be removed");
-    refuses(&mut plan("register", &path), 2, &["strong.onnx", "the card says"]);
+    refuses(&mut plan("register", &path), 2, &["strong.onnx", "that in the card"]);
     assert!(!lock.exists(), "a refused registration leaves no lock");
 }
 

@@ -161,7 +161,7 @@ fn what_a_server_does_wrong_is_an_error_that_says_it_and_the_next_episode_begins
         ("half", 20_000, "it ended the connection"),
         ("hang", 300, "its deadline is 300.000 ms"),
         ("late", 300, "its deadline is 300.000 ms"),
-        ("shape", 20_000, "found 9 of 7; valid is 10 actions of 7 values, as its card says"),
+        ("shape", 20_000, "found 9 of 7; valid is 10 actions of 7 values, as in its card"),
         ("nan", 20_000, "value 0 is not finite"),
         ("raise", 20_000, "it failed: ValueError: the policy's own error"),
         ("lacks", 20_000, "its answer lacks \"actions\"; it has"),

@@ -274,7 +274,7 @@ pub enum CardError {
         reason: String,
     },
     /// The weights do not match the digest of the card.
-    #[error("{path}: SHA-256 is {found}, the card says {expected}; {why}", path = path.display())]
+    #[error("{path}: SHA-256: found {found}; valid is {expected}, that in the card: {why}", path = path.display())]
     Digest {
         /// The weights.
         path: PathBuf,

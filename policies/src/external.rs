@@ -22,7 +22,7 @@ pub enum ExternalError {
     /// The file is larger than protobuf allows.
     #[error(
         "found {found} bytes; valid is at most {most}, the limit of protobuf: save the model with its weights in a file beside it, by \
-        onnx.save_model(model, path, save_as_external_data=True)"
+         onnx.save_model(model, path, save_as_external_data=True)"
     )]
     Large {
         /// Bytes of the file.
@@ -47,7 +47,7 @@ pub enum ExternalError {
     /// folder.
     #[error(
         "tensor {tensor}: external data in {place}; valid is external data only in initializers of the main graph: save \
-        the model with this tensor inside"
+         the model with this tensor inside"
     )]
     Place {
         /// The tensor.

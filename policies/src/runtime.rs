@@ -45,7 +45,7 @@ pub enum OpenError {
     /// The provider has started, but the graph or a part of it runs on another provider.
     #[error(
         "{path}: provider {provider} leaves nodes to another: {}; valid is a graph that runs entirely on it, or provider \
-        auto",
+         auto",
         nodes.join(", "), path = path.display()
     )]
     Placement {

@@ -92,7 +92,7 @@ pub(crate) fn plan(graph: &Graph, inputs: &[Outlet], shapes: &Shapes) -> Result<
         };
         if shape.contains(&0) {
             let none = "needs at least one value to compare, and a size is 0; export the model with a size of 1 or a free \
-            size, or give a free size with --shape";
+                        size, or give a free size with --shape";
             return Err(limit(what(), none.into()));
         }
         let count = shape.iter().try_fold(1_i64, |count, size| count.checked_mul(*size));

@@ -216,7 +216,7 @@ impl ServedContract {
             };
             return Err(PolicyError::Shape {
                 what: format!("chunk of policy {:?}", self.name()),
-                expected: format!("{} actions of {} values, as its card says", spec.horizon, spec.width),
+                expected: format!("{} actions of {} values, as in its card", spec.horizon, spec.width),
                 found,
             });
         }
@@ -225,7 +225,7 @@ impl ServedContract {
         let Some(spec) = &self.card.activation else { return Ok(Inference { chunk, activation: None }) };
         let wrong = |found: String| PolicyError::Shape {
             what: format!("activation of policy {:?}", self.name()),
-            expected: format!("{} tokens of {} values, as its card says", spec.tokens, spec.width),
+            expected: format!("{} tokens of {} values, as in its card", spec.tokens, spec.width),
             found,
         };
         let Some((shape, values)) = activation else { return Err(wrong("none".into())) };

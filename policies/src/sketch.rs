@@ -151,7 +151,7 @@ fn input_text(
             "kind = \"tokens\"\ntokenizer = \"TODO: the tokenizer.json of the training code, beside this card\"\n\
              sha256 = \"TODO: its SHA-256\"\n\
              # \"{{instruction}}\\n\", in double quotes, where the training code ended it with a new line.\n\
-             template = \"TODO: what was encoded, such as {{instruction}}\"\n{}",
+             template = \"TODO: the text that was encoded, such as {{instruction}}\"\n{}",
             shape_text(input)
         );
     }

@@ -182,7 +182,7 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> 
     }
     let reason = format!(
         "graph optimisation changes it by {drift:.1e} of its largest value; valid is at most {most:.0e}: allow more with \
-        --max-drift where the model may be that inexact"
+         --max-drift where the model may be that inexact"
     );
     Err(graph.refuse(settings.tensor, reason))
 }

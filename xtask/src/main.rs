@@ -21,16 +21,16 @@ use crate::setup::{Needs, Setup};
 const SKIP_MISSING: &str = "--skip-missing";
 
 const HELP: &str = "\
-cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
-cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`. With --skip-missing (or
-                              AEGIS_SKIP_MISSING=1) those are skipped that need a driver or a browser that is not here
-cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial. Variants of
+                    cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
+                    cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`. With --skip-missing (or
+                              AEGIS_SKIP_MISSING=1) tests are skipped that need a missing driver or browser
+                    cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial. Variants of
                               LIBERO-PRO's have names too, such as libero_goal_swap or libero_object_temp_x0.1
-
-`demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
-libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what
-it makes in AEGIS_CACHE (default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
-AEGIS_PYTHON names another Python than `python3`; it must be 3.11 or newer.";
+                    
+                    `demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
+                    libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what
+                    it makes in AEGIS_CACHE (default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
+                    AEGIS_PYTHON names another Python than `python3`; it must be 3.11 or newer.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -121,7 +121,7 @@ fn test(arguments: &[String]) -> Result<u8> {
         missing.iter().map(|part| format!("{} (for {})", part.name, part.wanted_by)).collect();
     if !missing.is_empty() && !skip {
         bail!(
-            "tests need {}; run\n\n    {}\n\nor go on without those tests: cargo xtask test {SKIP_MISSING}",
+            "tests need {}; run\n\n    {}\n\nor skip those tests: cargo xtask test {SKIP_MISSING}",
             names.join(", "),
             system::command(&missing)
         );

@@ -114,7 +114,7 @@ fn seam(before: &Boundary, after: &Boundary, motion: &[bool]) -> f64 {
 
 /// Returns the early scores of a baseline on `fresh` rollouts, one for each rollout: the mean score over control steps
 /// before `end`. The baseline is fitted on `discovery` with `options`. Rollouts without chunks have zeros where the baseline
-/// [reads chunks](Baseline::reads_chunks). `motion` says for each channel of an action whether it counts as motion.
+/// [reads chunks](Baseline::reads_chunks). `motion` has for each channel of an action whether it counts as motion.
 pub fn early_scores(
     baseline: Baseline,
     (discovery, discovery_scored): (&[Rollout], &[Scored]),

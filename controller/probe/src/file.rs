@@ -235,7 +235,7 @@ impl ProbeFile {
                 found: file.schema.to_string(),
                 expected: format!(
                     "{SCHEMA_OF_FOREIGN}, of a probe that `aegis probe fit --rollouts` wrote; evaluate this probe on rollouts of \
-                    `aegis collect`"
+                     `aegis collect`"
                 ),
             }),
         }

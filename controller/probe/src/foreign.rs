@@ -26,7 +26,7 @@ const COLUMNS: [&str; 6] = ["task", "episode", "start", "step", "success", "acti
 /// Column that may be left out.
 const OPTIONAL: &str = "start";
 
-/// Valid values of a column, for errors.
+/// Returns the valid values of a column, for errors.
 fn valid(column: &str) -> &'static str {
     match column {
         "task" => "one task for each row, as a whole number from 0 or as text",
@@ -59,7 +59,7 @@ pub enum Tasks {
 /// Rollouts of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForeignRollouts {
-    /// Episodes in order of task, start and episode, whatever the order of the rows.
+    /// Episodes in order of task, start and episode.
     pub rollouts: Vec<Rollout>,
     /// Tasks of the file, and those known from files that were read before.
     pub tasks: Tasks,

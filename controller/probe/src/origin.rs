@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_suite_task_and_initial_state_whatever_the_noise() {
+    fn a_start_is_suite_task_and_initial_state_with_any_noise() {
         let of = origin(200, 208);
         assert_eq!(of.shared(&judged(207, 240)), [[207, 208]]);
         assert!(of.shared(&judged(208, 240)).is_empty(), "ends are left out");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_is_known_by_its_scenes_under_whatever_name() {
+    fn a_suite_is_known_by_its_scenes_under_any_name() {
         let copied = Origin { suite: "mine".into(), suite_sha256: Some("aa".into()), ..origin(200, 208) };
         assert_eq!(copied.shared(&judged(207, 240)), [[207, 208]]);
         let other = Origin { suite_sha256: Some("bb".into()), ..copied.clone() };
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(
             check(&[silent], &[judged(0, 900)]),
             Ok(()),
-            "who says nothing shares nothing that is known"
+            "without a statement no shared start is known"
         );
     }
 }

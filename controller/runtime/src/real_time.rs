@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_system_can_give_is_refused_by_name() {
+    fn impossible_settings_are_refused_by_name() {
         let asked = RealTimeSettings::default;
         assert_eq!(asked().validate(), Ok(()));
         let most = RealTimeSettings { priority: 99, core: Some(1023), spin_us: 1_000_000 };

@@ -98,7 +98,7 @@ impl Watchdog {
         self.trip.as_ref()
     }
 
-    /// Ends a latched trip, as an operator asks for at the watchdog's terminal, and forgets everything seen.
+    /// Ends a latched trip at an operator's request, and clears the state.
     pub fn reset(&mut self) {
         *self = Self::new(self.bounds.clone());
     }

@@ -85,7 +85,7 @@ fn a_collection_continues_after_a_failure_with_the_same_result() {
     collect(&begin(&folder).unwrap(), &keys, &breaks).unwrap_err();
     let collection = begin(&folder).unwrap();
     assert_eq!(collection.missing(&keys).len(), 13);
-    assert!(collection.all(&keys).is_err(), "what is missing is not passed over");
+    assert!(collection.all(&keys).is_err(), "a missing rollout is an error");
     assert_eq!(collect(&collection, &keys, &|_| Ok(open())).unwrap(), 13);
     let pieces = place("pieces.parquet");
     rollout_file::write(&pieces, &provenance(), &collection.all(&keys).unwrap()).unwrap();

@@ -73,7 +73,7 @@ fn a_run_in_pieces_ends_as_one_that_was_not_stopped() {
 
     assert_eq!(run(&pieces, &keys()[15..], 3), 5);
     assert_eq!(run(&pieces, &keys()[..3], 2), 3);
-    assert_eq!(run(&pieces, &keys(), 4), 12, "only what is missing");
+    assert_eq!(run(&pieces, &keys(), 4), 12, "only missing sets");
     assert_eq!(run(&pieces, &keys(), 4), 0);
     assert_eq!(outcome(&pieces), all);
 }
@@ -213,7 +213,7 @@ fn merged_shards_are_the_whole_and_nothing_else() {
     let mut bytes = std::fs::read(&trace).unwrap();
     bytes[10] ^= 1;
     std::fs::write(&trace, bytes).unwrap();
-    assert!(refused(&parts, &keys()).contains("the store says"));
+    assert!(refused(&parts, &keys()).contains("that in the store"));
 }
 
 #[test]

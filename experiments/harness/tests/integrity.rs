@@ -236,7 +236,7 @@ fn every_edited_metadata_value_of_a_trace_is_named() {
     let trace = trace_of(&folder, &set);
     let notes = trace.notes.clone().unwrap();
     let shadow = notes.arms.iter().find(|one| one.arm == "shadow").unwrap();
-    assert!(!shadow.fired_before.is_empty(), "a gate that nobody obeys fires on the weak path");
+    assert!(!shadow.fired_before.is_empty(), "a shadow's gate fires on the weak trajectory");
     let named = |edit: &dyn Fn(&mut aegis_experiments::data::trace::Notes), words: &str| {
         let mut other = trace.clone();
         edit(other.notes.as_mut().unwrap());

@@ -194,7 +194,7 @@ fn figures_are_those_that_can_be_counted_by_hand() {
 }
 
 #[test]
-fn duty_is_of_the_steps_that_the_plan_says() {
+fn duty_is_a_share_of_the_plans_steps() {
     // Ten episodes of aegis have 14 strong steps of 18, ten have none of 10; the horizon is 40.
     for (of, expected) in [(DutyOf::Steps, 140.0 / 280.0), (DutyOf::Horizon, 140.0 / 800.0)] {
         let mut plan = plan();

@@ -241,7 +241,7 @@ fn rollouts_are_read_back_from_their_file() {
     rollout_file::write(&path, &provenance, &rollouts).unwrap();
 
     let error = rollout_file::write(&path, &provenance, &[]).unwrap_err().to_string();
-    assert!(error.contains("nothing to write"), "{error}");
+    assert!(error.contains("valid is one or more"), "{error}");
     assert_eq!(rollout_file::read(&path).unwrap().1, rollouts, "a refused write leaves what was there");
     std::fs::write(&path, b"no parquet").unwrap();
     assert!(matches!(rollout_file::read(&path), Err(RolloutFileError::Read { .. })));

@@ -69,7 +69,7 @@ pub fn joints_followed(
             let each = rows.into_iter().map(|row| names(row).to_string()).collect::<Vec<_>>().join(", ");
             let text = format!(
                 "the sign is inverted: {each} falls where its joint's position rises, and the other channels rise with theirs; check \
-                scale in the card's terms and chunk"
+                 scale in the card's terms and chunk"
             );
             Finding::new(CHECK, Verdict::Fault, text)
         }

@@ -270,7 +270,7 @@ pub fn plant_agrees(
     findings
 }
 
-/// Mean and spread of each value of the recording; the spread is at least a thousandth of the mean's size or of 1.
+/// Returns mean and spread of each value of the recording; the spread is at least a thousandth of the mean's size or of 1.
 fn recorded(rows: &[Vec<f64>]) -> Vec<(f64, f64)> {
     let count = rows.len() as f64;
     let moments = (0..rows[0].len()).map(|value| {

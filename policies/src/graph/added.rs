@@ -180,7 +180,7 @@ impl Graph {
     fn opset_for(&self, tensor: &str, cast: bool) -> Result<i64, GraphError> {
         let found = self.opset().ok_or_else(|| {
             let reason = "pooling adds operators of ONNX's own domain, and the model imports no opset of it; valid is a \
-            model that imports one, or --pool none";
+                          model that imports one, or --pool none";
             self.refuse(tensor, reason.into())
         })?;
         if cast && found < CASTS_BY_NUMBER {

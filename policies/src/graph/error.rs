@@ -48,7 +48,7 @@ pub enum GraphError {
     Tensor {
         /// The file.
         path: PathBuf,
-        /// The tensor asked for.
+        /// The requested tensor.
         tensor: String,
         /// Fault of the tensor, and what would be valid.
         reason: String,
@@ -76,7 +76,7 @@ pub enum GraphError {
     /// The graph opens, but does not run on the samples.
     #[error(
         "{path}: the {what} graph does not run on sampled inputs, {inputs}: {reason}; where a free axis needs another size, \
-        give the input's whole shape (--shape NAME=1,16,8)",
+         give the input's whole shape (--shape NAME=1,16,8)",
         path = path.display()
     )]
     Samples {
@@ -92,7 +92,7 @@ pub enum GraphError {
     /// An inference on a sample took too long.
     #[error(
         "{path}: the {what} graph took {:.1} s for one sample; valid is at most {:.1} s (--deadline-ms); a loop in the graph may be \
-        endless on random inputs",
+         endless on random inputs",
         elapsed.as_secs_f64(), limit.as_secs_f64(), path = path.display()
     )]
     Deadline {

@@ -82,7 +82,7 @@ impl WebSocketPolicy {
         if metadata != valid {
             return Err(format!(
                 "server.metadata: found {valid}; the server at {place} has {metadata}. It is another server or another model: start that \
-                of the card, or write a new card (`aegis model card {place}`)"
+                 of the card, or write a new card (`aegis model card {place}`)"
             ));
         }
         info!("the server at {place} has the metadata {metadata}");

@@ -190,7 +190,7 @@ pub fn tls(authority: Option<&Path>) -> std::result::Result<Arc<ClientConfig>, S
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 return Err("server.authority: missing, and this system has no certificates of authorities; valid is a file of \
-                certificates (PEM) beside the card"
+                            certificates (PEM) beside the card"
                     .into());
             }
         }

@@ -31,13 +31,13 @@ impl Scenes {
         }))
     }
 
-    /// Name of the suite.
+    /// Returns the name of the suite.
     #[getter]
     fn name(&self) -> String {
         self.0.name().to_owned()
     }
 
-    /// Number of tasks.
+    /// Returns the number of tasks.
     #[getter]
     fn task_count(&self) -> usize {
         self.0.task_count()

@@ -24,7 +24,7 @@ const GOALS: [(&str, usize, &str); 6] = [
 
 /// Checks the goal in each state as it is, and after each of two null actions.
 #[test]
-fn goals_hold_when_upstream_says() {
+fn goals_hold_as_in_upstream() {
     for (name, task, what) in GOALS {
         let states = support::array::<f64>(&format!("{name}_task{task:02}_goal_states.npy"));
         let expected = support::array::<bool>(&format!("{name}_task{task:02}_goal_success.npy"));

@@ -111,7 +111,7 @@ fn array(archive: &mut ZipArchive<File>, column: &str) -> Result<Array, ColumnsE
     let mut entry = archive.by_name(&format!("{column}.npy")).map_err(|error| match error {
         ZipError::UnsupportedArchive(what) => ColumnsError::Read(format!(
             "an .npz file with a compression that NumPy does not use ({column}: {what}); valid is a file of numpy.savez or \
-            numpy.savez_compressed"
+             numpy.savez_compressed"
         )),
         other => damaged(&other),
     })?;
@@ -134,7 +134,7 @@ fn array(archive: &mut ZipArchive<File>, column: &str) -> Result<Array, ColumnsE
     entry.take(rest).read_to_end(&mut data).map_err(|error| damaged(&error))?;
     if data.len() != bytes {
         let found = if data.len() < bytes { data.len().to_string() } else { "more".into() };
-        return Err(damaged(&format!("{found} bytes where its header says {bytes}")));
+        return Err(damaged(&format!("found {found} bytes; valid is {bytes}, the number in its header")));
     }
     Ok(Array { head, data })
 }

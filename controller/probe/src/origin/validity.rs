@@ -159,7 +159,7 @@ impl Starts {
             Some(_) => "or the starts that have the digest found",
             None => {
                 "where each of these starts has one episode; where some are left out, starts.episodes states the number of \
-                episodes"
+                 episodes"
             }
         };
         Err(complaint("starts.sha256", found, format!("{digest}, {otherwise}")))
@@ -191,7 +191,7 @@ impl Statement {
             found: format!("{range:?} without a sample_seed"),
             valid: format!(
                 "up to {recorded}, the recorded ones of {}, and beyond them only with the origin.sample_seed that they were \
-                drawn with",
+                 drawn with",
                 judged.suite
             ),
         })

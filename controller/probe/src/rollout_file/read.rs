@@ -70,7 +70,7 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     if let Some(values) = values.filter(|values| !same_digest(values, &found)) {
         let valid = format!(
             "{values}, metadata.aegis.{VALUES}: the file is damaged, so collect or copy it again; leave the key out where the values \
-            were changed on purpose (docs/reference/rollouts.md)"
+             were changed on purpose (docs/reference/rollouts.md)"
         );
         return Err(invalid(complaint("rows", format!("values of SHA-256 {found}"), valid)));
     }

@@ -43,7 +43,7 @@ fn executed(episode: u64, sequence: u32, command: u32, speed: f32) -> Executed {
     Executed { session: HOLDER, episode, sequence, stamp_ns: 0, command, action }
 }
 
-/// A watchdog whose plant is held, and an episode of it that stands still.
+/// Returns a watchdog of a plant that is held, in an episode that stands still.
 fn held() -> Watchdog {
     let mut watchdog = Watchdog::new(bounds());
     watchdog.status(&status(Phase::Running, HOLDER, 1), ms(0));
@@ -51,7 +51,7 @@ fn held() -> Watchdog {
     watchdog
 }
 
-/// A watchdog whose plant is driven at a constant speed until 100 ms, the end of control step 3.
+/// Returns a watchdog of a plant that is driven at a constant speed until 100 ms, the end of control step 3.
 fn driven() -> Watchdog {
     let mut watchdog = held();
     for step in 1..=2 {
@@ -120,7 +120,7 @@ fn commands_may_cease_where_the_plant_stands_still() {
         watchdog.tick(ms(50 * u64::from(step) - 50));
     }
     assert_eq!(watchdog.trip(), None);
-    // A plant that has stopped by itself stands, whatever it executed before.
+    // A plant that has stopped by itself stands still after any command.
     let mut watchdog = driven();
     watchdog.executed(&executed(1, 4, 0, 0.0), ms(150));
     watchdog.tick(ms(900));
@@ -318,7 +318,7 @@ fn a_slow_reset_trips_nothing() {
 }
 
 #[test]
-fn what_cannot_be_read_or_comes_too_fast_trips() {
+fn unreadable_messages_and_overruns_trip() {
     let mut watchdog = driven();
     watchdog.unreadable("Status on a key of Action");
     assert!(tripped(&watchdog, Kind::Unreadable).reason.contains("Status on a key of Action"));

@@ -66,7 +66,7 @@ pub enum StoreError {
     /// A log of a killed or running run lies beside the store, and the store cannot be opened with it.
     #[error(
         "{path}: {reason}found {log}, the log of a run that was killed or still runs, without which the store's file is incomplete: run \
-        `aegis experiment report` there as a user who may write, or on a copy of the whole folder",
+         `aegis experiment report` there as a user who may write, or on a copy of the whole folder",
         path = path.display(), log = log.display(),
         reason = source.as_ref().map_or(String::new(), |source| format!("cannot open: {source}; "))
     )]
@@ -81,7 +81,7 @@ pub enum StoreError {
     /// The file was removed or replaced since it was opened.
     #[error(
         "{path}: was removed or replaced while it was written, so later results are not kept; valid is a folder that nothing \
-        else changes during a run: run it again",
+         else changes during a run: run it again",
         path = path.display()
     )]
     Gone {
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn where_machines_share_a_folder_no_memory_is_shared_and_the_file_is_the_store() {
+    fn in_a_shared_folder_no_memory_is_shared_and_the_file_is_the_store() {
         let folder = Scratch::within(&std::env::temp_dir()).unwrap();
         let path = folder.path().join("episodes.sqlite");
         let mut store = Store::open_on(&path, "study", &[], true).unwrap();

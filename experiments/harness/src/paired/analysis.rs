@@ -148,7 +148,7 @@ fn of_arm(
 mod tests {
     use super::*;
 
-    /// Ten starts of two tasks; the second arm wins four that the control loses and loses one that it wins, the third is the control.
+    /// Returns ten starts of two tasks; the second arm wins four that the control loses and loses one that it wins, the third is the control.
     fn sets() -> Sets {
         let set = |index: usize| {
             let control = index.is_multiple_of(2);

@@ -55,7 +55,7 @@ fn brief(value: &Value) -> String {
     if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "…" } else { text }
 }
 
-/// LeRobot since 0.4: lists of outcomes for each task, without seeds.
+/// Reads a file of LeRobot since 0.4: lists of outcomes for each task, without seeds.
 fn lerobot_tasks(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     let mut episodes = Vec::new();
     for (index, task) in list(found, "the file", "per_task")?.iter().enumerate() {
@@ -81,7 +81,7 @@ fn lerobot_tasks(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     Ok(Episodes { episodes, notes: vec![note] })
 }
 
-/// LeRobot before 0.4, and one environment: a list of episodes with their seeds.
+/// Reads a file of LeRobot before 0.4, or of one environment: a list of episodes with their seeds.
 fn lerobot_episodes(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     let of = |(index, episode): (usize, &Value)| {
         let place = format!("per_episode[{index}]");
@@ -99,7 +99,7 @@ fn lerobot_episodes(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     Ok(Episodes { episodes, notes: Vec::new() })
 }
 
-/// Aggregate of vla-eval: episodes of each task by number.
+/// Reads an aggregate of vla-eval: episodes of each task by number.
 fn vla_eval(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     let (mut episodes, mut failures) = (Vec::new(), 0);
     for (index, task) in list(found, "the file", "tasks")?.iter().enumerate() {

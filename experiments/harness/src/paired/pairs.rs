@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_are_paired_whatever_the_order_of_rows() {
+    fn arms_are_paired_in_any_order_of_rows() {
         let found = sets(&four(), None, false).unwrap();
         assert_eq!(
             (&found.arms[..], &found.tasks[..]),

@@ -37,7 +37,7 @@ pub(super) fn episodes(table: &Table, arm: Option<&str>) -> Result<Episodes, Com
             let valid = format!(
                 "no name before the file, because its column names the arms, and {arm} is another name"
             );
-            return Err(Complaint::new(&table.begins, "arm", "such a column", valid));
+            return Err(Complaint::new(&table.begins, "arm", "a column of this name", valid));
         }
         (arms, _) => arms,
     };
@@ -143,7 +143,7 @@ mod tests {
             (
                 "task,seed,arm,success\nlift,1,weak,1\n",
                 Some("mine"),
-                "line 1: arm: found such a column; valid is no name",
+                "line 1: arm: found a column of this name; valid is no name",
             ),
             ("task,seed,Task,arm,success\nlift,1,lift,weak,1\n", None, "line 1: task: found more than one"),
             (

@@ -44,7 +44,7 @@ impl Plan {
             return Ok(());
         }
         let valid = "conformal, functional_band, cost, trend or disagreement, because the arm aegis acts on a score or a distance; \
-        give a rule that reads neither to another arm, in [study.rules]";
+                     give a rule that reads neither to another arm, in [study.rules]";
         Err(refused("rule.kind", kind.into(), valid))
     }
 
@@ -62,7 +62,7 @@ impl Plan {
             }
             if one == other {
                 let found = format!("{better} and {than}, which obey the same rule");
-                return Err(refused(field(), found, "two arms that differ in what they do"));
+                return Err(refused(field(), found, "two arms with different rules"));
             }
         }
         Ok(())
@@ -171,8 +171,8 @@ fn check_evidence(study: &StudySettings, sets: u64) -> Result<(), StudyError> {
         best(sets).min(1.0)
     );
     let valid = format!(
-        "{enough} sets, with which one can be at most study.alpha, {alpha}; `aegis plan power` says how many \
-                         an effect needs"
+        "{enough} sets, with which one can be at most study.alpha, {alpha}; `aegis plan power` computes how many \
+         an effect needs"
     );
     Err(refused("ranges.confirmation", found, &valid))
 }

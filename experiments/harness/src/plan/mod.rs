@@ -186,7 +186,7 @@ impl Plan {
                 field: format!("ranges.{name}"),
                 reason: format!(
                     "found end {}; valid is at most {recorded}, the number of recorded initial states, or any end with a \
-                    sample_seed",
+                     sample_seed",
                     share.end
                 ),
             }),

@@ -32,7 +32,7 @@ struct Fields {
 pub struct ServedSuite {
     /// Name of the suite.
     pub suite: String,
-    /// The instruction of each task, in words.
+    /// The instruction of each task.
     pub tasks: Vec<String>,
     /// Number of initial states of each task, to which the plant can be reset.
     pub initial_states: usize,
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_plant_file_is_refused_by_field() {
+    fn an_invalid_plant_file_is_refused_by_field() {
         let text = suite().text().unwrap();
         for (from, to, named) in [
             ("schema = 1", "schema = 2", "schema: found 2; valid is 1"),

@@ -9,7 +9,7 @@ use crate::plan::study::Judged;
 
 /// Last sentence of the advice where the plan itself has to change.
 const AGAIN: &str = "Change the plan, give it confirmation starts that nothing was run from, and register it anew: these \
-results may choose settings and confirm none of them.";
+                     results may choose settings and confirm none of them.";
 
 impl Report {
     /// Returns the advice, one sentence for each reason. Empty where no criterion fired and no budgets differ.
@@ -76,16 +76,16 @@ fn criterion(Judged { name, limit, found, .. }: &Judged) -> String {
         ),
         "duty_mismatch_points" => format!(
             "duty_mismatch_points: two arms whose budgets should be equal differ by {found} points of duty; valid is at \
-            most {limit}."
+             most {limit}."
         ),
         "crn_violations" => format!(
             "crn_violations: {found} pairs of twins differ before their first hand-over and at most {limit} may, so the \
-            arms did not run the same episodes: the section Audit names them; find what is not deterministic in plant \
-            or policies, then run the study again."
+             arms did not run the same episodes: the section Audit names them; find what is not deterministic in plant \
+             or policies, then run the study again."
         ),
         "missing_episodes" => format!(
             "missing_episodes: {found} without a result, and at most {limit} may be: run `aegis experiment run`, which \
-            runs the missing episodes."
+             runs the missing episodes."
         ),
         "harm_cap" => format!(
             "harm_cap: aegis loses a share of {found} of the episodes that weak wins, and at most {limit} may be lost: \

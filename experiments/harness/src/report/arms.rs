@@ -17,7 +17,7 @@ impl Background<'_> {
             AA => "The weak policy again, run from the start: its results have to equal those of weak bit for bit.".into(),
             STRONG => "The strong policy drives alone, from the first step on.".into(),
             RANDOM => "As aegis, but at random times: in each episode as many hand-overs as aegis made, at boundaries drawn \
-            uniformly among those where the gate may hand over."
+                       uniformly among those where the gate may hand over."
                 .into(),
             SHADOW => {
                 format!("The weak policy drives alone; the gate's decisions are recorded and not obeyed: it {}.", rule())
@@ -99,12 +99,12 @@ impl Background<'_> {
             Rule::Blind { schedule: Schedule::At(boundaries) } => {
                 let steps = boundaries.iter().map(|boundary| self.step(*boundary).to_string());
                 let steps: Vec<String> = steps.collect();
-                format!("hands over at control step {}, whatever the probe says{of}", steps.join(", "))
+                format!("hands over at control step {}, independently of the probe{of}", steps.join(", "))
             }
             Rule::Blind { schedule: Schedule::Every { first, period } } => {
                 let [first, period] = [first, period].map(|chunks| self.step(chunks));
                 format!(
-                    "hands over at control step {first} and every {period} steps after it, whatever the probe says{of}"
+                    "hands over at control step {first} and every {period} steps after it, independently of the probe{of}"
                 )
             }
             Rule::TakeOver { step } => format!("drives from control step {step} to the end, without a gate"),
@@ -151,8 +151,8 @@ mod tests {
         for (arm, words) in [
             ("weak", "drives alone; every other arm"),
             ("aegis", "the gate hands over where the probe's risk of failure lies above 0.822."),
-            ("blind", "As aegis, but the gate hands over at control step 50, whatever the probe says."),
-            ("blind_middle", "hands over at control step 100, whatever"),
+            ("blind", "As aegis, but the gate hands over at control step 50, independently of the probe."),
+            ("blind_middle", "hands over at control step 100, independently"),
             ("random", "at random times"),
             ("strong", "drives alone, from the first step on"),
             ("aa", "bit for bit"),
@@ -176,7 +176,7 @@ mod tests {
             ),
             (
                 RuleSettings::Blind { schedule: Schedule::At(vec![5]), share: Some(0.6) },
-                "step 50, whatever the probe says, in a share of 0.6 of the episodes, drawn for each.",
+                "step 50, independently of the probe, in a share of 0.6 of the episodes, drawn for each.",
             ),
             (RuleSettings::Never {}, "never hands over"),
         ] {

@@ -25,7 +25,7 @@ impl Report {
     pub(super) fn method(&self, page: &mut Page, background: &Background<'_>) {
         page.section("Policies and probe").say(
             "Statements of the model cards. A card is a file beside the weights; both are registered by digest. Object \
-            positions that the simulator reports would have to be measured on a robot.",
+             positions that the simulator reports would have to be measured on a robot.",
         );
         page.table(background.policies()).say(background.probe_in_words());
         page.section("Gate, rule and thresholds").table(background.gate());
@@ -35,7 +35,7 @@ impl Report {
         page.section("Versions")
             .say(
                 "Registered versions; another version makes no report. The commit is that of the program which registered \
-                the plan.",
+                 the plan.",
             )
             .table(background.versions());
     }
@@ -47,8 +47,8 @@ impl Report {
         let level = study.alpha / claims.max(1) as f64;
         page.section("Planned power").say(format!(
             "The plan states no effect for which its size was chosen. The table has the smallest difference that one claim \
-            shows with a power of {} at Holm's strictest level, {} / {claims}, by the exact one-sided McNemar test, where \
-            the share of episodes in the column's head is won by only one of the two arms. Episodes count as independent.",
+             shows with a power of {} at Holm's strictest level, {} / {claims}, by the exact one-sided McNemar test, where \
+             the share of episodes in the column's head is won by only one of the two arms. Episodes count as independent.",
             percent(POWER),
             study.alpha
         ));
@@ -271,7 +271,7 @@ impl Background<'_> {
         });
         format!(
             "Initial states of each of {} tasks, by their use; no state has two uses. {recorded} Every random stream comes \
-            from master seed {}.{}",
+             from master seed {}.{}",
             self.tasks.len(),
             self.plan.master_seed,
             intervals.unwrap_or_default()

@@ -1,5 +1,5 @@
 //! The report of a study: every number in it, computed from the stored results, the plan and the probe's calibrator.
-//! Pure functions: the same results give the same report, in whatever order the episodes are passed.
+//! Pure functions: the same results give the same report, in any order of the episodes.
 
 mod advice;
 mod arms;

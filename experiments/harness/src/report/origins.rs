@@ -15,7 +15,7 @@ impl Background<'_> {
         let stated = self.statements.iter().any(|one| one.origin.is_some());
         let mut words = String::from(
             "The table above has the ranges of the plan, the table below the starts that the files of policies and probe state as \
-            their origin. A study is refused where a file states a start of the confirmation range.",
+             their origin. A study is refused where a file states a start of the confirmation range.",
         );
         if stated {
             words += " No stated start is one of this report.";
@@ -24,7 +24,7 @@ impl Background<'_> {
             let files = silent.into_iter().collect::<Vec<_>>().join(", ");
             words += &format!(
                 " These files state no range, so only the plan claims that they share no start with this \
-                report: {files}."
+                 report: {files}."
             );
         }
         let suite_sha256 = self.lock.frozen.scenes.content_sha256();

@@ -28,7 +28,7 @@ impl ShareAdvice {
         if *wanted > 1.0 {
             return format!(
                 "{arm} spends less than {like} even where it fires in every episode ({wanted:.2} times its budget would be \
-                equal): give it another boundary in [study.rules.{arm}], or {like} a higher threshold."
+                 equal): give it another boundary in [study.rules.{arm}], or {like} a higher threshold."
             );
         }
         let share = wanted.max(0.01);
@@ -73,7 +73,7 @@ impl Report {
         let verdicts: Vec<Verdict> =
             verdicts.flat_map(|budget| [budget.duty.verdict, budget.fires.verdict]).collect();
         page.say(if verdicts.contains(&Verdict::Mismatched) {
-            "Budgets will not match: the contrasts that are said to differ would be void."
+            "Budgets will not match: the contrasts whose budgets differ would be void."
         } else if verdicts.contains(&Verdict::Unclear) {
             "No budgets are shown to differ; more sets would show whether they match."
         } else {

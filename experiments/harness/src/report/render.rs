@@ -101,7 +101,7 @@ impl Report {
     fn task_section(&self, page: &mut Page, background: &Background<'_>) -> Result<(), ReportError> {
         page.section("By task").say(
             "Each arm against weak, task by task: its net effect in percentage points, and its net effect over all other \
-            tasks.",
+             tasks.",
         );
         for arm in self.arms.iter().filter(|arm| arm.effects.is_some()) {
             if background.only_weak(arm) {
@@ -133,7 +133,7 @@ impl Report {
     fn probe_sections(&self, page: &mut Page) -> Result<(), ReportError> {
         page.section("Score over an episode of weak").say(
             "The score at every chunk boundary while the weak policy alone drives. Late boundaries include only the episodes \
-            that still run.",
+             that still run.",
         );
         page.figure(charts::score_fan(&self.score_over_time)?);
         page.figure(charts::auroc(&self.score_over_time)?);
@@ -148,7 +148,7 @@ impl Report {
         if let Some(reliability) = &found.reliability {
             page.say(format!(
                 "Probabilities of failure, by the probe's own calibration: Brier score {:.3}, expected calibration error \
-                {:.3}.",
+                 {:.3}.",
                 reliability.brier, reliability.expected_calibration_error
             ));
             page.figure(charts::reliability(reliability)?).table(reliability_table(reliability));
@@ -162,7 +162,7 @@ impl Report {
         }
         page.section("Instructive episodes").say(
             "One episode of each kind, that with the least help. `aegis experiment report --recordings` runs them again, \
-            compares them with their results, and writes the linked recordings, each beside its weak twin.",
+             compares them with their results, and writes the linked recordings, each beside its weak twin.",
         );
         for one in &self.instructive {
             let start = one.key.start;
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_says_more_or_fewer_and_never_a_negative_more() {
+    fn a_difference_is_more_or_fewer_and_never_a_negative_more() {
         let said = |estimate: f64, lower: f64, upper: f64| {
             let difference =
                 Estimate { estimate, lower, upper, standard_error: 0.01, clusters: 20, undefined: 0 };

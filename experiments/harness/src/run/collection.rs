@@ -31,7 +31,7 @@ pub enum CollectionError {
     /// The rollouts in the folder were collected under other settings.
     #[error(
         "{}: found episodes that were collected under other settings: {differences}; continue with those settings, remove the \
-        folder, or choose another --out", folder.display()
+         folder, or choose another --out", folder.display()
     )]
     Differs {
         /// The folder.

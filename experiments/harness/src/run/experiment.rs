@@ -56,7 +56,7 @@ pub fn trace_path(folder: &Path, key: EpisodeKey) -> PathBuf {
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file's SHA-256 differs from the one in the store.
-    #[error("{}: SHA-256 is {found}; the store says {expected}", path.display())]
+    #[error("{}: SHA-256: found {found}; valid is {expected}, that in the store", path.display())]
     Digest {
         /// The file.
         path: PathBuf,
@@ -115,7 +115,7 @@ fn check_kept(folder: &Path, store: &Store, ran: &[EpisodeKey]) -> Result<(), Ru
         }
         if !path.is_file() {
             let reason = "was written and is missing, so the run cannot be verified; valid is a folder that nothing else \
-            changes during a run";
+                          changes during a run";
             return Err(RunError::Trace { path, reason: reason.into() });
         }
     }

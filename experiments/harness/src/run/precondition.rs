@@ -46,10 +46,10 @@ pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "study.precondition: found {found}; valid is one episode of the weak arm on each start of ranges.{range}: `aegis experiment run` \
-    runs the missing ones"
+     runs the missing ones"
 )]
 pub struct OtherEpisodes {
-    /// How the results differ from those that the plan asks for.
+    /// Difference of the results from those of the plan.
     pub found: String,
     /// Name of the plan's range.
     pub range: &'static str,

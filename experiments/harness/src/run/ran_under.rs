@@ -58,7 +58,7 @@ impl RanUnder {
             let Some(place) = lock.place_of(seal) else {
                 found.wrong.push(format!(
                     "{count} sets of twins, the first is {first}: ran under a lock of seal {seal}, which is not in this lock's \
-                    chain; valid is the lock that they ran under, or a later version of it"
+                     chain; valid is the lock that they ran under, or a later version of it"
                 ));
                 continue;
             };
@@ -77,8 +77,8 @@ impl RanUnder {
             };
             found.wrong.push(format!(
                 "{count} sets of twins, the first is {first}: ran under the plan as {then}; episodes depend on later changes \
-                ({}); valid is one folder for the results of one plan: run the present plan into another folder, or revert \
-                the change by `aegis plan amend`",
+                 ({}); valid is one folder for the results of one plan: run the present plan into another folder, or revert \
+                 the change by `aegis plan amend`",
                 changed.join("; ")
             ));
         }

@@ -254,6 +254,6 @@ fn unopened(error: RendererError) -> PlantError {
     };
     PlantError::Backend(format!(
         "cameras: cannot draw off screen ({cause}); valid is libEGL.so.1 with a driver: that of a GPU, or Mesa's \
-        software driver (`apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri`)"
+         software driver (`apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri`)"
     ))
 }

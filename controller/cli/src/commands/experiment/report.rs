@@ -190,7 +190,7 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     if let Some((found, sha256)) = &before {
         if let Some(unmet) = found.unmet() {
             let place = folder.display();
-            let message = format!("{place}: {unmet}; the study did not start, so there is no report of it");
+            let message = format!("{place}: {unmet}; the study did not start, so it has no report");
             return Err(failure(Exit::Failed, message));
         }
         let auroc = found.auroc.map_or("undefined".into(), |auroc| plain(&auroc));

@@ -47,7 +47,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let (plan, lock) = arguments.registered.verify()?;
     say!(
         "plan, models, probe, scenes and versions equal the registered ones: covers \"Registration\" and \"Policies and \
-        probe\" to \"Versions\""
+         probe\" to \"Versions\""
     );
     let mut wrong: Vec<String> = Vec::new();
     let store_file = store_path(folder);
@@ -76,7 +76,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     };
     let (sealed, found) = (read(SEAL)?.trim().to_owned(), digest(&store_file)?);
     if !same_digest(&sealed, &found) {
-        wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
+        wrong.push(format!("{}: SHA-256: found {found}; valid is {sealed}, the sealed one", store_file.display()));
     }
     say!("the store's bytes were compared with their seal: covers every figure");
     let stores = stores(folder, &plan, &lock, &mut wrong)?;
@@ -186,7 +186,7 @@ fn compare_report(
             let path = folder.join(name);
             wrong.push(format!(
                 "{}: differs from the page made of the figures; where another version of aegis wrote it, write it \
-                again with `aegis experiment report`",
+                 again with `aegis experiment report`",
                 path.display()
             ));
         }

@@ -95,7 +95,7 @@ fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> 
     let (out, model) = (out.display(), model.display());
     let reason = format!(
         "found another folder than that of {model}, which has weights in {file}; valid is a name in the model's \
-        folder, where the tapped model reads them too"
+         folder, where the tapped model reads them too"
     );
     Err(failure(Exit::Input, format!("--out: {out}: {reason}")))
 }

@@ -64,7 +64,7 @@ pub fn run(arguments: &DescribeArguments) -> Result<(), Failure> {
         return Err(failure(
             Exit::Input,
             "task 0, initial state 0: found different observations after two resets; valid is a plant with the same observation, bit \
-            for bit, after each reset to the same start, which a paired study needs",
+             for bit, after each reset to the same start, which a paired study needs",
         ));
     }
     let schema = Arc::clone(&first.0.schema);

@@ -75,8 +75,8 @@ pub fn episodes(results: &[PathBuf], confirmation: StateRange) -> Result<u64, Fa
 
 fn nothing_in(place: &Path, found: &str) -> Failure {
     let valid = "valid is a store of `aegis experiment run`, its step traces, rollouts of `aegis collect`, JSON lines with the \
-    key of an episode, or a folder with any of them: name it by --results, or pass --nothing-ran where no \
-    episode of the confirmation range was ever run";
+                 key of an episode, or a folder with any of them: name it by --results, or pass --nothing-ran where no \
+                 episode of the confirmation range was ever run";
     failure(Exit::Input, format!("{}: found {found}; {valid}", place.display()))
 }
 

@@ -67,7 +67,7 @@ impl<'a> Source<'a> {
             let name = &self.name;
             tell!(
                 "warning: {name}: activation: the same in every row, so a probe learns nothing from it; check that it is the \
-                right tensor"
+                 right tensor"
             );
         }
     }

@@ -27,7 +27,7 @@ pub struct FrameArguments {
 }
 
 impl FrameArguments {
-    /// Builds a plant, with cameras where pictures are asked for.
+    /// Builds a plant, with cameras where pictures are to be written.
     pub fn plant(&self, suite: Suite) -> Result<LiberoPlant, Failure> {
         if self.frames.is_none() {
             return Ok(LiberoPlant::new(suite));

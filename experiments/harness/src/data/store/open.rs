@@ -113,7 +113,7 @@ pub(super) fn advice(source: &rusqlite::Error) -> &'static str {
     match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
             "; SQLite writes to this file and beside it: free space on that disk, or check the disk for errors, and run this \
-            again; stored results are kept"
+             again; stored results are kept"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "; SQLite opens this file and makes others beside it: check the permissions of file and folder"

@@ -197,7 +197,7 @@ pub(super) fn chain(
             None => wrong.push(format!("seal {place}: {what}: was sealed and is missing")),
             Some(again) if again != entry.seal => wrong.push(format!(
                 "seal {place}: {what}: found seal {}, but the stored rows give {again}; rows or seal were edited after they \
-                were stored",
+                 were stored",
                 entry.seal
             )),
             Some(_) => {}

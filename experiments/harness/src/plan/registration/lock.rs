@@ -43,7 +43,7 @@ pub struct Lock {
 pub struct Amendment {
     /// Time of the amendment, RFC 3339, UTC.
     pub when: String,
-    /// Reason, in words.
+    /// Reason for the change, as one line of text.
     pub why: String,
     /// Number of episodes of the confirmation range that were stored at that time.
     pub episodes_seen: u64,

@@ -115,7 +115,7 @@ fn check_schedule(
                         "at",
                         format!(
                             "found {lost}, at which the gate has no fire left after the earlier ones; \
-                            valid is {valid}"
+                             valid is {valid}"
                         ),
                     ))
                 }
@@ -156,7 +156,7 @@ fn check_threshold(rule: &Rule) -> Result<(), String> {
         Reach::Reachable => Ok(()),
         Reach::Costs { needed, most } => Err(format!(
             "found costs that hand over above a probability of failure of {needed}, and the probe's highest score \
-            has the probability {most}; valid is a lower false_alarm or a higher missed_failure"
+             has the probability {most}; valid is a lower false_alarm or a higher missed_failure"
         )),
         Reach::Unreachable => {
             Err("found a threshold of the probe that no value reaches; valid is a probe that was calibrated on more episodes \

@@ -204,7 +204,7 @@ pub fn discordant(contrasts: &[ContrastReport]) -> Result<Option<Figure>, Report
     });
     let alt = format!("Bars of discordant pairs: {}.", said.collect::<Vec<_>>().join("; "));
     let caption = "Episodes that only one arm of a claim won, first arm filled, second arm outlined; episodes that both won or \
-    both lost are left out."
+                   both lost are left out."
         .into();
     Ok(Some(Figure { alt, caption, drawings }))
 }

@@ -70,7 +70,7 @@ pub fn auroc(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
         first.1, first.0, last.1, last.0
     );
     let caption = "Probability that the score at one boundary ranks a lost episode above a won one, among the episodes that \
-    still run. The thin line, 0.5, is chance.";
+                   still run. The thin line, 0.5, is chance.";
     Ok(Some(Figure { alt, caption: caption.into(), drawings }))
 }
 
@@ -96,7 +96,7 @@ pub fn roc(points: &[RocPoint]) -> Result<Figure, ReportError> {
         detected(0.2)
     );
     let caption = "Every threshold on the early window's mean score: the share of lost episodes with an alarm against the share \
-    of won episodes with an alarm. The thin line is chance.";
+                   of won episodes with an alarm. The thin line is chance.";
     Ok(Figure { alt, caption: caption.into(), drawings })
 }
 
@@ -128,7 +128,7 @@ pub fn reliability(found: &Reliability) -> Result<Figure, ReportError> {
         })
         .collect();
     let caption = "Calibrated probabilities of failure against the share of episodes that failed, with exact intervals. Numbers \
-    are episodes; on the thin line predicted and observed shares are equal.";
+                   are episodes; on the thin line predicted and observed shares are equal.";
     let alt = format!("Reliability: {}.", said.join("; "));
     Ok(Figure { alt, caption: caption.into(), drawings })
 }

@@ -51,7 +51,7 @@ fn changed_seals(kept: &Kept) -> Vec<String> {
         Ok(None) => {
             say!(
                 "{folder}: the store has no seals, because an older version made it: an edit before its report was made is \
-                found only by traces and by --rerun"
+                 found only by traces and by --rerun"
             );
             Vec::new()
         }
@@ -98,7 +98,7 @@ pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
     let folder = &kept.folder;
     if !folder.join(TRACES).is_dir() {
         let valid = "valid is the folder of the study's traces; where only stores and report were kept, pass \
-        --without-traces, and --rerun N to compare sets that are run again";
+                     --without-traces, and --rerun N to compare sets that are run again";
         return vec![format!("{}: found no step traces; {valid}", folder.join(TRACES).display())];
     }
     let layouts = Layouts::of(&kept.store);
