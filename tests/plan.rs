@@ -179,7 +179,7 @@ fn an_amendment_says_whether_data_had_been_seen() {
     assert_eq!(first["amendments"][0]["episodes_seen"], 0);
     assert_eq!(first["amendments"][0]["changes"][0]["field"], "gate.duty_cap");
 
-    refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
+    refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "found no difference"]);
     refuses(
         &mut amend("typo.\n\n## Verdict: holds", &results),
         2,
@@ -490,7 +490,7 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             "\"strong\"",
             ["study.contrasts[1].than", "found random", "an arm of study.arms"],
         ),
-        ("\"strong\", \"aa\"", "\"strong\", \"late\"", ["study.rules.late", "missing", "a rule of its own"]),
+        ("\"strong\", \"aa\"", "\"strong\", \"late\"", ["study.rules.late", "found none", "one of its own"]),
         (
             "duty_points = 5.0",
             "duty_point = 5.0",

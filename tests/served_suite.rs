@@ -160,7 +160,7 @@ fn a_plan_of_served_plants_says_what_it_needs() {
     for (from, to, words) in [
         ("suite = \"elsewhere\"", "suite = \"libero_goal\"", &["suite: found libero_goal", "elsewhere"][..]),
         ("master_seed", "sample_seed = 1\nmaster_seed", &["sample_seed", "none beside a `plant`"]),
-        ("end = 46", "end = 51", &["ranges.confirmation", "up to 50"]),
+        ("end = 46", "end = 51", &["ranges.confirmation", "at most 50"]),
     ] {
         std::fs::write(&plan, said.replacen(from, to, 1)).unwrap();
         refuses(robots.of(&mut collect()), 2, words);

@@ -240,7 +240,7 @@ fn a_server_that_is_not_there_yet_or_is_another_is_refused_with_what_is_valid() 
     policy.begin(2);
     let valid = [
         r#"server.metadata: found {"model": "shipped"}"#,
-        r#"says {"model": "other"}"#,
+        r#"has {"model": "other"}"#,
         "aegis model card ws://",
     ];
     refused(policy.infer(&seen), &valid);

@@ -133,9 +133,6 @@ mod tests {
             std::fs::remove_file(&place).unwrap();
         }
         assert!(Written::Parquet.check(Path::new("/dev/null"), &[]).is_ok());
-        assert!(
-            Written::Parquet.check(folder.path(), &[]).is_ok(),
-            "the writer reports a folder"
-        );
+        assert!(Written::Parquet.check(folder.path(), &[]).is_ok(), "the writer reports a folder");
     }
 }

@@ -207,7 +207,7 @@ fn merged_shards_are_the_whole_and_nothing_else() {
     assert_eq!(outcome(&again.join(precondition::FOLDER)).0.len(), 2 * arms().len());
     run(&parts[2].join(precondition::FOLDER), &keys()[..3], 1);
     let error = merge(&again.with_file_name("more"), &parts, BELONGS, &keys(), Some(before)).unwrap_err();
-    assert!(error.to_string().contains("valid is the same in every part"), "{error}");
+    assert!(error.to_string().contains("valid is the same precondition in every part"), "{error}");
 
     let trace = trace_path(&parts[1], Shard { index: 2, count: 3 }.of(&keys())[0]);
     let mut bytes = std::fs::read(&trace).unwrap();

@@ -440,7 +440,7 @@ fn a_set_records_its_lock_in_a_part_and_in_a_merged_store() {
         .unwrap()
         .execute_batch("DELETE FROM episodes WHERE initial_state = 1")
         .unwrap();
-    assert!(chain(&older).wrong[0].contains("was edited"));
+    assert!(chain(&older).wrong[0].contains("were edited"));
     let out = folder("locks-merged").join("all");
     let left = folder("locks-left");
     run(&left, &halves[0], true, 1);

@@ -92,7 +92,7 @@ fn every_setting_is_refused_by_its_name() {
         ("twice", "\"aa\"]", "\"aa\", \"weak\"]", &["study.arms[6]", "weak again"]),
         ("name", "\"aa\"]", "\"a/b\"]", &["study.arms[5]", "a/b", "a–z"]),
         ("yoked", "\"aegis\", \"blind\"", "\"blind\"", &["study.arms", "random only with aegis"]),
-        ("ruleless", "\"aa\"]", "\"steep\"]", &["study.rules.steep", "missing"]),
+        ("ruleless", "\"aa\"]", "\"steep\"]", &["study.rules.steep", "found none"]),
         ("no-blind", "kind = \"blind\"\n", "kind = \"never\"\n#", &["schedule"]),
         (
             "alien",
@@ -285,7 +285,7 @@ fn a_study_without_an_answer_is_refused_by_its_setting() {
         (
             &[listed, against, ("[study.rules.blind]", &never)],
             400,
-            ["study.contrasts[1]: found other, whose rule never fires", "weak itself"],
+            ["study.contrasts[1]: found other, whose rule never fires", "weak, or an arm"],
         ),
         (
             &[("\nauroc_floor = 0.60", "\nauroc_floor = 1.0")],

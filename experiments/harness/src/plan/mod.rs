@@ -261,7 +261,7 @@ mod tests {
         assert!(plan.check_starts(&shipped, 50).is_ok());
         plan.sample_seed = None;
         let error = plan.check_starts(&shipped, 50).unwrap_err().to_string();
-        for part in ["demo.toml", "ranges.training", "end 120", "up to 50", "sample_seed"] {
+        for part in ["demo.toml", "ranges.training", "end 120", "at most 50", "sample_seed"] {
             assert!(error.contains(part), "{part}: {error}");
         }
         plan.ranges = ranges();

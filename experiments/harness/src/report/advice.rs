@@ -105,7 +105,7 @@ mod tests {
         let said = |name, limit, found| criterion(&Judged { name, limit, found, fired: true });
         for (name, limit, found, words) in [
             ("auroc_floor", 0.6, Some(0.55), ["0.55 ", "above 0.6", "`aegis probe eval"]),
-            ("duty_mismatch_points", 10.0, Some(12.5), ["12.5 points", "at most 10 ", "budgets"]),
+            ("duty_mismatch_points", 10.0, Some(12.5), ["12.5 points", "at most 10.", "budgets"]),
             ("crn_violations", 0.0, Some(3.0), ["3 pairs", "at most 0 ", "Audit"]),
             ("missing_episodes", 0.0, Some(20.0), ["20 without", "at most 0 ", "`aegis experiment run`"]),
             ("harm_cap", 0.1, Some(0.25), ["0.25 ", "at most 0.1 ", "fit.alpha"]),

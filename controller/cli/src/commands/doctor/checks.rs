@@ -38,7 +38,9 @@ fn cache() -> Check {
     let needed = beside("share/aegis").is_none();
     match cache_folder() {
         Ok(folder) if folder.is_dir() => Check::here("cache", needed, folder.display().to_string()),
-        Ok(folder) => Check::missing("cache", needed, format!("{}: found no folder", folder.display()), SETUP),
+        Ok(folder) => {
+            Check::missing("cache", needed, format!("{}: found no folder", folder.display()), SETUP)
+        }
         Err(failure) => Check::missing("cache", needed, failure.to_string(), "set AEGIS_CACHE or HOME"),
     }
 }

@@ -76,7 +76,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     };
     let (sealed, found) = (read(SEAL)?.trim().to_owned(), digest(&store_file)?);
     if !same_digest(&sealed, &found) {
-        wrong.push(format!("{}: SHA-256: found {found}; valid is {sealed}, the sealed one", store_file.display()));
+        wrong.push(format!(
+            "{}: SHA-256: found {found}; valid is {sealed}, the sealed one",
+            store_file.display()
+        ));
     }
     say!("the store's bytes were compared with their seal: covers every figure");
     let stores = stores(folder, &plan, &lock, &mut wrong)?;
