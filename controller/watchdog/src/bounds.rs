@@ -182,7 +182,7 @@ mod tests {
     #[test]
     fn an_invalid_file_is_refused_with_its_field() {
         for (from, to, expected) in [
-            ("rate_hz = 20", "rate_hz = 0", "rate_hz: found 0; valid is 1 to 1000"),
+            ("rate_hz = 20", "rate_hz = 0", "rate_hz: found 0; valid is the plant's rate, 1 to 1000"),
             ("rate_hz = 20", "rate_hz = nan", "rate_hz: found NaN"),
             ("silence_ms = 150", "silence_ms = 0", "silence_ms: found 0; valid is 1 to 60000"),
             (

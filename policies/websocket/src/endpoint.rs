@@ -111,7 +111,7 @@ mod tests {
             ("127.0.0.1:8000", "no scheme"),
             ("http://127.0.0.1:8000", "neither ws nor wss"),
             ("ws://127.0.0.1", "no port"),
-            ("ws://127.0.0.1:70000", "no number"),
+            ("ws://127.0.0.1:70000", "not a number"),
             ("ws://192.0.2.1:8000", "on a network"),
             ("ws://robot.local:8000", "on a network"),
             ("ws://localhost.example:8000", "on a network"),

@@ -270,7 +270,7 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end]).is_err(), "{end}");
         }
-        assert!(decode(&[&bytes[..], &[0]].concat()).unwrap_err().contains("1 bytes behind"));
+        assert!(decode(&[&bytes[..], &[0]].concat()).unwrap_err().contains("1 bytes after"));
         for huge in [
             &b"\xdd\xff\xff\xff\xff"[..],
             b"\xdf\xff\xff\xff\xff",
