@@ -175,16 +175,16 @@ fn what_the_training_code_recorded_tells_a_right_card_from_a_permuted_one_and_a_
     let recording = recording.to_str().unwrap();
     let (code, text) = said(&mut check(&path, &["--recorded", recording]));
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("ok      recorded actions: largest difference"), "{text}");
-    assert!(text.contains("ok      recorded values: state: each of 9 values is near"), "{text}");
-    assert!(text.contains("FAULT   dead inputs: state[7], gripper_positions.finger1"), "{text}");
+    assert!(text.contains("good    recorded actions: largest difference"), "{text}");
+    assert!(text.contains("good    recorded values: state: each of 9 values is near"), "{text}");
+    assert!(text.contains("fault   dead inputs: state[7], gripper_positions.finger1"), "{text}");
     assert!(text.contains("unknown order of joints: not inferable"), "{text}");
     let turned = card(&place, "half", &half(TURNED, ""));
     let (_, text) = said(&mut check(&turned, &["--recorded", recording]));
-    assert!(text.contains("FAULT   recorded values: the order is permuted: state["), "{text}");
-    assert!(text.contains("holds joint_positions.joint2 and was recorded with what is now"), "{text}");
+    assert!(text.contains("fault   recorded values: the order is permuted: state["), "{text}");
+    assert!(text.contains("holds joint_positions.joint2 and was recorded with the values of"), "{text}");
     let (_, text) = said(&mut check(&path, &["--recorded", recorded(&place, 0.5).to_str().unwrap()]));
-    assert!(text.contains("FAULT   recorded actions: largest difference 5.0"), "{text}");
+    assert!(text.contains("fault   recorded actions: largest difference 5.0"), "{text}");
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_picture_upside_down_is_found_by_what_was_recorded() {
     file.finish().unwrap();
     let recording = recording.to_str().unwrap();
     let upright = succeeds(&mut check(&card(&place, "two", &two(0)), &["--recorded", recording]));
-    assert!(upright.contains("ok      recorded pictures: picture, camera agentview"), "{upright}");
+    assert!(upright.contains("good    recorded pictures: picture, camera agentview"), "{upright}");
     let turned = card(&place, "two", &two(180));
     refuses(
         &mut check(&turned, &["--recorded", recording]),
@@ -215,7 +215,7 @@ fn a_picture_upside_down_is_found_by_what_was_recorded() {
     );
     let text =
         String::from_utf8(check(&turned, &["--recorded", recording]).output().unwrap().stdout).unwrap();
-    assert!(text.contains("FAULT   recorded pictures") && text.contains("turned by 180°"), "{text}");
+    assert!(text.contains("fault   recorded pictures") && text.contains("turned by 180°"), "{text}");
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn a_first_card_is_refused_by_its_open_fields_and_runs_once_they_are_filled_in()
         command.args(["model", "card"]).arg(&model).args(["--suite", "libero_goal", "--out"]).arg(out);
         command
     };
-    assert!(succeeds(&mut sketch(&out)).contains("1 fields are to be filled in"));
+    assert!(succeeds(&mut sketch(&out)).contains("1 fields have to be filled in"));
     let text = std::fs::read_to_string(&out).unwrap();
     for part in [
         "transform = \"axis_angle\"",
@@ -240,21 +240,17 @@ fn a_first_card_is_refused_by_its_open_fields_and_runs_once_they_are_filled_in()
     ] {
         assert!(text.contains(part), "{part} is missing from\n{text}");
     }
-    refuses(
-        &mut check(&out, &[]),
-        2,
-        &["two.toml: still to be filled in: inputs[1].rotate: TODO: 180 where"],
-    );
+    refuses(&mut check(&out, &[]), 2, &["two.toml: fields to fill in: inputs[1].rotate: TODO: 180 where"]);
     refuses(&mut sketch(&out), 2, &["two.toml: is there already"]);
     refuses(&mut sketch(&place.join("elsewhere/two.toml")), 2, &["another folder than that of"]);
     let open = text.lines().find(|line| line.starts_with("rotate")).unwrap();
     common::edit(&out, open, "rotate = 180");
     let found = succeeds(&mut check(&out, &["--suite", "libero_goal"]));
     for part in [
-        "ok      binding: state <- eef_position (m, world frame: grip site), eef_quaternion (world frame: hand body)",
-        "ok      binding: actions -> delta_x (1 is 0.05 m a control step, world frame)",
-        "ok      dead inputs: 9 values and pictures, and each changes the action; observations tried: 4",
-        "ok      extreme values: every action is finite",
+        "good    binding: state <- eef_position (m, world frame: grip site), eef_quaternion (world frame: hand body)",
+        "good    binding: actions -> delta_x (1 is 0.05 m a control step, world frame)",
+        "good    dead inputs: 9 values and pictures, and each changes the action; observations tried: 4",
+        "good    extreme values: every action is finite",
         "chunk seam: largest change",
     ] {
         assert!(found.contains(part), "{part} is missing from\n{found}");
@@ -267,7 +263,7 @@ fn a_robot_is_not_moved_by_a_check() {
     let path = card(&folder("contract-robot"), "half", &half(STATE, ""));
     let output = check(&path, &["--connect", &plant.endpoint, "--plant", "foreign"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.contains("look    binding: the plant announces no names of its channels"), "{text}");
+    assert!(text.contains("warning binding: the plant announces no names of its channels"), "{text}");
     assert!(text.contains("unknown chunk seam: not measured: the plant is not moved"), "{text}");
     let log = plant.log();
     assert!(log.iter().any(|line| line["message"] == "Reset"), "it was asked for an observation");
@@ -284,14 +280,14 @@ fn a_graph_that_draws_its_own_numbers_and_a_card_that_hides_every_action_are_fou
     let inputs = "[[inputs]]\ntensor = \"state\"\nkind = \"vector\"\nterms = [{ feature = \"joint_positions\" }]\n\n\
                   [chunk]\ntensor = \"actions\"\nhorizon = 1\nwidth = 7\n";
     let (code, text) = said(&card(&place, "random", inputs));
-    assert!(code == Some(1) && text.contains("FAULT   actions: the graph gives different actions"), "{text}");
+    assert!(code == Some(1) && text.contains("fault   actions: the graph gives different actions"), "{text}");
     let (_, text) = said(&card(&place, "two", &two(0).replace("width = 7\n", "width = 7\nscale = 0\n")));
     assert!(
-        text.contains("FAULT   dead inputs: joint_positions: no change of it changes an executed action"),
+        text.contains("fault   dead inputs: joint_positions: no change of it changes an executed action"),
         "{text}"
     );
     let (_, text) = said(&card(&place, "two", &two(0).replace("width = 7\n", "width = 7\nscale = 100\n")));
-    assert!(text.contains("look    actions: delta_x: found") && text.contains("executes -1 to 1"), "{text}");
+    assert!(text.contains("warning actions: delta_x: found") && text.contains("executes -1 to 1"), "{text}");
     assert!(text.contains("each times [100.0]"), "{text}");
 }
 
@@ -325,7 +321,7 @@ fn a_recording_that_cannot_be_used_is_refused_with_what_would_be_valid() {
     file.start_file("state.npy", zip::write::SimpleFileOptions::default()).unwrap();
     std::io::Write::write_all(&mut file, &array).unwrap();
     file.finish().unwrap();
-    refused(&["array state.npy: its header says 450000000000 values; valid is what its"]);
+    refused(&["array state.npy: found 450000000000 values in its header; valid is the number that its"]);
     write(&[("state", 0)]);
     refused(&["array state: found shape [0, 9]; valid is one row or more"]);
     let output = {
@@ -384,7 +380,7 @@ fn a_suite_is_a_name_and_a_policy_with_too_few_classes_for_it_is_told() {
     let output = check(&path, &["--task", "4"]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     let said = "inputs[0].terms[1].one_hot: found 5, the number of classes of task; valid is 10 or more: suite libero_spatial";
-    assert!(text.contains("look    binding: ") && text.contains(said), "{text}");
+    assert!(text.contains("warning binding: ") && text.contains(said), "{text}");
     refuses(
         &mut check(&path, &["--task", "7"]),
         1,
@@ -404,12 +400,12 @@ fn a_card_may_name_files_elsewhere_and_the_check_says_so() {
     let said = |card: &Path| String::from_utf8_lossy(&check(card, &[]).output().unwrap().stdout).into_owned();
     let text = said(&moved);
     assert!(
-        text.contains("look    files: file: ") && text.contains("outside of the card's folder"),
+        text.contains("warning files: file: ") && text.contains("outside of the card's folder"),
         "{text}"
     );
     std::os::unix::fs::symlink("../half.onnx", deep.join("half.onnx")).unwrap();
     common::edit(&moved, "file = \"../half.onnx\"", "file = \"half.onnx\"");
-    assert!(said(&moved).contains("look    files: file: "), "a link leads there too");
+    assert!(said(&moved).contains("warning files: file: "), "a link leads there too");
     std::fs::remove_file(deep.join("half.onnx")).unwrap();
     std::fs::copy(place.join("half.onnx"), deep.join("half.onnx")).unwrap();
     assert!(!said(&moved).contains(" files: "));

@@ -35,8 +35,8 @@ fn a_whole_installation_is_said_to_be_whole() {
         ("onnx providers", ["cpu", ""]),
         ("scenes libero_spatial", ["10 tasks", ""]),
         ("mj_step rate", ["physics steps a second", "libero_spatial task 0"]),
-        ("weak policy", ["weak.toml: digest holds", "runs on cpu"]),
-        ("strong policy", ["strong.toml: digest holds", "runs on cpu"]),
+        ("weak policy", ["weak.toml: digest is right", "runs on cpu"]),
+        ("strong policy", ["strong.toml: digest is right", "runs on cpu"]),
         ("probe", ["probe.json", "fits the weak policy"]),
     ] {
         let found = check(&report, name)["found"].as_str().expect("text");
@@ -58,13 +58,13 @@ fn an_empty_cache_is_told_apart_from_a_broken_one() {
     }
     assert_eq!(check(&report, "scenes libero_goal")["needed"], false);
     let weak = check(&report, "weak policy")["found"].as_str().unwrap().to_owned();
-    assert!(weak.contains("digest holds; not opened"), "{weak}");
+    assert!(weak.contains("digest is right; not opened"), "{weak}");
 
     let library = folder.join("libonnxruntime.so");
     std::fs::write(&library, "no library").unwrap();
     let mut command = doctor(&[]);
     command.env("AEGIS_ORT_LIBRARY", &library);
-    common::refuses(&mut command, 3, &["needed and not here: onnx runtime"]);
+    common::refuses(&mut command, 3, &["needed and missing: onnx runtime"]);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
     for (named, words) in [
         (&["--arm", "nobody"][..], ["--arm: found nobody", "random"]),
         (&["--arm", "random"], ["--episode: missing", "as 3/641"]),
-        (&["--episode", "0/45/7"], ["--episode: found 0/45/7", "an episode that the store has"]),
+        (&["--episode", "0/45/7"], ["--episode: found 0/45/7", "an episode in the store"]),
     ] {
         let mut replay = aegis();
         replay.arg("replay").arg(&whole).arg("--spawn").args(named).arg("--plan");
@@ -106,7 +106,7 @@ fn whole_in_parts_without_forks_or_killed_it_is_one_report() {
     refuses(
         &mut merge(&plan, std::slice::from_ref(&whole), &whole),
         2,
-        &["whole: is there already; valid is a place where nothing is yet"],
+        &["whole: found an existing file or folder; valid is a new path"],
     );
     refuses(&mut on("verify", &plan, &place.join("nowhere")), 2, &["nowhere", "`aegis experiment report`"]);
 
@@ -165,7 +165,7 @@ fn results_are_of_one_plan_and_say_what_had_run_before_it_was_amended() {
     succeeds(&mut run(&plan, &out));
     report(&plan, &out);
     let page = std::fs::read_to_string(out.join("report.md")).unwrap();
-    assert!(page.contains("2 sets of twins, 12 episodes, had run by then."), "{page}");
+    assert!(page.contains("By then, 2 sets of twins (12 episodes) of these results had run."), "{page}");
     refuses(
         &mut on("verify", &plan, &out),
         1,
@@ -178,7 +178,7 @@ fn results_are_of_one_plan_and_say_what_had_run_before_it_was_amended() {
     let words = [
         "episodes.sqlite: 2 sets of twins, the first is twins · task",
         "ran under the plan as registered on 2",
-        "ran under the plan as it was from 2",
+        "ran under the plan as amended on 2",
         "(plan: gate.hold_chunks: registered 3, found 2)",
     ];
     refuses(&mut run(&plan, &out), 2, &words);
@@ -325,7 +325,7 @@ fn one_byte_of_anything_is_named() {
         refuses(&mut on("report", &plan, &out), 2, &[name, "found a pipe"]);
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "my notes\n").unwrap();
-        refuses(&mut on("report", &plan, &out), 2, &[name, "found a file that no report made"]);
+        refuses(&mut on("report", &plan, &out), 2, &[name, "found a file that no report wrote"]);
         assert_eq!(std::fs::read(&path).unwrap(), b"my notes\n");
         std::fs::write(&path, before).unwrap();
     }

@@ -130,7 +130,7 @@ fn the_cause_is_told_and_whose_limit_it_is() {
     let with_shape = |more: &[&'static str]| [&shape[..], more].concat();
     let mean = with_shape(&["--pool", "mean"]);
     // Without `--shape` the free dimension is 1, which the graph cannot reshape.
-    let words = ["does not run on the inputs that AEGIS made", "state f32[1, 1, 4]", "Reshape", "--shape"];
+    let words = ["does not run on sampled inputs", "state f32[1, 1, 4]", "Reshape", "--shape"];
     refuses(&mut tap(&foreign, "squared", &["--pool", "none"]), 2, &words);
     let words = ["an input of the model has that name", "hidden_mean", "--name"];
     refuses(&mut tap(&foreign, "hidden", &mean), 2, &words);

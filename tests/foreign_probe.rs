@@ -150,11 +150,11 @@ fn activations_and_outcomes_alone_give_a_probe_and_its_figures() {
         command
     };
     succeeds(&mut eval(&fresh, &probe));
-    refuses(&mut eval(&rollouts, &probe), 2, &["--rollouts", "mine.npz", "the episodes that", "not seen"]);
+    refuses(&mut eval(&rollouts, &probe), 2, &["--rollouts", "mine.npz", "the episodes that", "new episodes"]);
     refuses(
         eval(&fresh, &probe).arg("--discovery").arg(&fresh),
         2,
-        &["--discovery", "fresh.npz", "other episodes", "valid is the file of its --rollouts"],
+        &["--discovery", "fresh.npz", "other episodes", "valid is the file that was its --rollouts"],
     );
     let shipped = repository().join("policies/models/probe.json");
     refuses(&mut eval(&fresh, &shipped), 2, &["probe.json: schema", "`aegis probe fit --rollouts`"]);
@@ -168,7 +168,7 @@ fn activations_and_outcomes_alone_give_a_probe_and_its_figures() {
     refuses(
         fit(&rollouts, &again).arg("--calibration-rollouts").arg(&rollouts),
         2,
-        &["mine.npz: rows: found the episodes of", "promise nothing"],
+        &["mine.npz: rows: found the episodes of", "guarantee nothing"],
     );
     let two = place.join("two.json");
     succeeds(fit(&rollouts, &two).arg("--calibration-rollouts").arg(&fresh));

@@ -361,7 +361,7 @@ fn what_no_plant_and_no_probe_can_use_is_refused_by_field() {
     let gripper = |text: &str| half.to_owned() + &chunk(10, &format!("gripper = {{ value = 6, {text} }}"));
     refused("half", &gripper("threshold = nan, closed = 1, open = -1"), "chunk.gripper: found threshold NaN");
     refused("half", &gripper("threshold = 0, closed = inf, open = -1"), "closed inf");
-    refused("half", &gripper("threshold = 0, closed = 1, open = 1"), "closed another than open");
+    refused("half", &gripper("threshold = 0, closed = 1, open = 1"), "closed different from open");
     let axis = half.to_owned()
         + &chunk(10, "")
         + "[activation]\ntensor = \"hidden\"\ntokens = 1\nwidth = 7\naxis = 0\n";
@@ -442,7 +442,7 @@ fn a_tokenizer_that_does_not_fit_is_refused_by_field() {
     let file = place.join("tokenizer.json");
     let whole = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, "{}").unwrap();
-    refused("tokenizer.json: SHA-256 is");
+    refused("tokenizer.json: SHA-256: found");
     common::edit(&path, &sha256, &aegis_files::sha256(&file).unwrap());
     refused("inputs[0].tokenizer: ");
     let mut without: serde_json::Value = serde_json::from_str(&whole).unwrap();

@@ -47,14 +47,15 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     let plan = registered(&place);
     let whole = place.join("whole");
     let ran = succeeds(&mut run(&plan, &whole));
-    assert!(ran.contains("stands for all 4 that landed"), "{ran}");
+    assert!(ran.contains("is the last of 4 seals"), "{ran}");
     report(&plan, &whole);
     let said = succeeds(on("verify", &plan, &whole).args(["--rerun", "all"]));
-    for word in ["4 seals were made again", "4 step traces", "4 of 4 stored sets were run again", "verified"]
+    for word in
+        ["4 seals were computed again", "4 step traces", "4 of 4 stored sets were run again", "verified"]
     {
         assert!(said.contains(word), "{word:?} is missing from: {said}");
     }
-    assert!(!said.contains("could not be held"), "{said}");
+    assert!(!said.contains("does not determine"), "{said}");
 
     // Change six outcomes and write the report again; the report then seals the bytes of the edited store.
     let flipped = copy(&whole, place.join("flipped"));
@@ -66,7 +67,7 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     let wrong = found(&plan, &flipped, &["--rerun", "all"]);
     let count = |word: &str| wrong.lines().filter(|line| line.contains(word)).count();
     assert_eq!(count("success: the store has true, its trace gives false"), 6, "{wrong}");
-    assert!(count("was edited after it was stored") >= 1, "{wrong}");
+    assert!(count("were edited after they were stored") >= 1, "{wrong}");
     assert!(count("success: the store has true, run again it is false") >= 1, "{wrong}");
 
     // Edit each key column of one episode, and the rows of the other tables.
@@ -95,7 +96,7 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     drop(store);
     let wrong = found(&plan, &added, &[]);
     assert!(
-        wrong.contains("the store has a table notes") && wrong.contains("the store has a view won"),
+        wrong.contains("found table notes in the store") && wrong.contains("found view won in the store"),
         "{wrong}"
     );
     let place_edited = copy(&whole, place.join("edited-place"));
@@ -107,7 +108,7 @@ fn what_was_edited_before_the_report_is_found_by_seals_traces_and_running_again(
     std::fs::remove_dir_all(bare.join("traces")).expect("traces can be removed");
     refuses(&mut on("verify", &plan, &bare), 1, &["found no step traces", "--without-traces", "--rerun N"]);
     let said = succeeds(on("verify", &plan, &bare).arg("--without-traces"));
-    assert!(said.contains("step traces are not here") && said.contains("`--rerun N`"), "{said}");
+    assert!(said.contains("step traces are missing") && said.contains("`--rerun N`"), "{said}");
     change(
         &bare,
         "UPDATE episodes SET result = replace(result, '\"fires\":', '\"fires\":1') WHERE arm = 'aegis' AND task = 2",
@@ -157,7 +158,7 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     let output = without_privilege(&on("report", &plan, &out)).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     read_only(true);
-    assert!(output.status.success() && said.contains("report.json: cannot be written"), "{said}");
+    assert!(output.status.success() && said.contains("report.json: cannot write"), "{said}");
     assert!(String::from_utf8_lossy(&output.stdout).starts_with("# "), "the page is printed");
     assert!(!out.join("report.json").exists());
 
@@ -190,7 +191,7 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     for output in [&reported, &verified, &replayed, &together] {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert!(!String::from_utf8_lossy(&reported.stderr).contains("cannot be written"), "it was there already");
+    assert!(!String::from_utf8_lossy(&reported.stderr).contains("cannot write"), "it was there already");
     assert!(String::from_utf8_lossy(&verified.stdout).contains("verified"));
     assert!(recording.is_file());
     assert_eq!(files(), before, "nothing was left behind");
@@ -210,7 +211,7 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
     refuses(
         &mut on("verify", &plan, &out),
         1,
-        &["episodes.sqlite-wal is of a run that was killed or goes on"],
+        &["episodes.sqlite-wal, the log of a run that was killed or still runs"],
     );
     assert_eq!((files(), std::fs::read(&log).expect("the log")), (with_log, b"garbage".to_vec()));
     std::fs::remove_file(&log).expect("the file can be removed");
@@ -230,7 +231,7 @@ fn a_study_in_a_folder_that_cannot_be_written_is_reported_verified_and_replayed(
         let output = without_privilege(&on(verb, &plan, &out)).output().expect("it starts");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success() && said.contains("episodes.sqlite-journal is of a run"),
+            !output.status.success() && said.contains("episodes.sqlite-journal, the log of a run"),
             "{verb}: {said}"
         );
     }
@@ -276,9 +277,9 @@ fn sets_of_the_shipped_study_are_run_again_from_its_stores_alone() {
     verify.args(["experiment", "verify", "--without-traces", "--rerun", "3", "--plan"]);
     let said = succeeds(verify.arg(repository().join("experiments/study.toml")).arg(&place));
     for word in [
-        "carries no seals",
-        "step traces are not here, their 700 digests are in the store",
-        "3 of 1100 stored sets were run again, drawn by seed 1: 3 came out as stored, bit for bit",
+        "has no seals",
+        "step traces are missing, their 700 digests are in the store",
+        "3 of 1100 stored sets were run again, drawn by seed 1: 3 equal the stored ones, bit for bit",
         "verified",
     ] {
         assert!(said.contains(word), "{word:?} is missing from: {said}");
@@ -398,7 +399,7 @@ fn a_model_with_weights_in_another_file_is_inspected_and_tapped_beside_it() {
     refuses(
         &mut command,
         2,
-        &["--out: ", "found another folder", "beside.onnx.data", "valid is a name in that folder"],
+        &["--out: ", "found another folder", "beside.onnx.data", "valid is a name in the model's folder"],
     );
     std::fs::remove_file(&data).unwrap();
     let mut command = common::aegis();

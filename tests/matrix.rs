@@ -292,7 +292,7 @@ impl Journey<'_> {
         let checked = self.aegis("model check policy.toml --suite libero_10").output().unwrap();
         let said = String::from_utf8_lossy(&checked.stdout);
         assert!(
-            said.contains("ok      binding:") && said.contains("chunk seam"),
+            said.contains("good    binding:") && said.contains("chunk seam"),
             "{}: {said}",
             self.kind.name
         );

@@ -131,7 +131,7 @@ fn what_cannot_be_tapped_is_refused_and_nothing_is_written() {
     );
     let whole = std::fs::read(&small).unwrap();
     let broken = folder.join("broken.onnx");
-    for (bytes, said) in [(&whole[..whole.len() / 2], "no ONNX model"), (&b""[..], "empty")] {
+    for (bytes, said) in [(&whole[..whole.len() / 2], "not an ONNX model"), (&b""[..], "empty")] {
         std::fs::write(&broken, bytes).unwrap();
         common::refuses(&mut model("inspect", &broken, &[]), 2, &["broken.onnx", said]);
     }

@@ -12,7 +12,7 @@ fn a_simulator_of_ones_own_comes_to_a_verdict() {
     std::os::unix::fs::symlink(&python, place.join("sim_bridge/link/python")).unwrap();
     let said = follow("simulator.md", &place, |text| on_free_ports(text, &[7447, 7450, 7451]));
     assert!(said.contains("verified"), "{said}");
-    assert!(said.contains("5 came out as stored, bit for bit"), "{said}");
+    assert!(said.contains("5 equal the stored ones, bit for bit"), "{said}");
     let report = std::fs::read_to_string(place.join("mine/run/report.md")).expect("it is there");
     assert!(report.contains("no kill criterion fired") && !report.contains("No answer"), "{report}");
     assert!(report.contains("of 90 ("), "{report}");

@@ -111,7 +111,7 @@ fn results_of_evaluators_are_compared_by_the_names_before_them() {
         &["base.json: the file: arm: found no name", "weak=eval_info.json"],
     );
     let broken = written(&place, "broken.json", "{\"per_task\": [");
-    refuses(&mut report(&[&broken]), 2, &["broken.json: cannot read: no JSON"]);
+    refuses(&mut report(&[&broken]), 2, &["broken.json: cannot read: not JSON"]);
 }
 
 #[test]

@@ -80,7 +80,11 @@ fn each_byte_that_changes_is_named() {
     let differs = |file: &Path, from: &str, to: &str, words: &[&str]| {
         let whole = std::fs::read(file).expect("the file can be read");
         edit(file, from, to);
-        refuses(&mut plan("check", &path), 2, &[&["study.toml: not as registered"], words].concat());
+        refuses(
+            &mut plan("check", &path),
+            2,
+            &[&["study.toml: differs from its registration"], words].concat(),
+        );
         std::fs::write(file, whole).expect("the file can be written");
     };
     let models = folder.join("policies/models");
@@ -108,9 +112,9 @@ fn each_byte_that_changes_is_named() {
     // The changed weights can be neither amended nor registered, because they do not match the card's digest.
     let mut amend = plan("amend", &path);
     amend.args(["--why", "a better one", "--nothing-ran"]);
-    refuses(&mut amend, 2, &["strong.onnx", "the card says"]);
+    refuses(&mut amend, 2, &["strong.onnx", "that in the card"]);
     std::fs::remove_file(&lock).expect("the lock can be removed");
-    refuses(&mut plan("register", &path), 2, &["strong.onnx", "the card says"]);
+    refuses(&mut plan("register", &path), 2, &["strong.onnx", "that in the card"]);
     assert!(!lock.exists(), "a refused registration leaves no lock");
 }
 
@@ -175,7 +179,7 @@ fn an_amendment_says_whether_data_had_been_seen() {
     assert_eq!(first["amendments"][0]["episodes_seen"], 0);
     assert_eq!(first["amendments"][0]["changes"][0]["field"], "gate.duty_cap");
 
-    refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "nothing differs"]);
+    refuses(&mut amend("for nothing", &results), 2, &["study.lock.toml", "found no difference"]);
     refuses(
         &mut amend("typo.\n\n## Verdict: holds", &results),
         2,
@@ -240,7 +244,7 @@ fn files_that_came_from_a_start_of_the_confirmation_range_are_refused_whatever_t
     edit(&path, "confirmation = { first = 500, end = 540", "confirmation = { first = 200, end = 201");
     let registered = plan("register", &path).output().expect("the binary starts");
     let said = String::from_utf8_lossy(&registered.stderr);
-    assert!(registered.status.success() && said.contains("probe.json: discovery: does not say"), "{said}");
+    assert!(registered.status.success() && said.contains("probe.json: discovery: does not state"), "{said}");
     std::fs::write(&origins, kept).expect("the file can be written");
     refuses(&mut plan("check", &path), 2, &["probe.json", "initial states 200", "ranges.confirmation"]);
     let mut verify = aegis();
@@ -275,7 +279,7 @@ fn a_statement_that_cannot_be_right_is_refused_and_a_name_does_not_hide_one() {
             "LIBERO_SPATIAL",
             [500, 501],
             seed,
-            ["weak.toml: demos: says that it came from initial states 500", "ranges.confirmation"],
+            ["weak.toml: demos: was made from initial states 500", "ranges.confirmation"],
         ),
         ("demos", "libero_spatial", [500, 501], "", ["found [500, 501] without a sample_seed", "up to 50"]),
         ("demos", "libero_spatial", [500, 501], seed, ["initial states 500", "ranges.confirmation"]),
@@ -360,7 +364,7 @@ fn one_set_of_the_tuning_range_runs_before_a_plan_is_frozen() {
         plan("register", &path).args(["--without-trial", "--json"]).output().expect("the binary starts");
     let said = String::from_utf8_lossy(&left_out.stderr);
     for part in ["discovery", "calibration"] {
-        let words = format!("{part}: came from suite libero_spatial, and the plan is about libero_goal");
+        let words = format!("{part}: made from suite libero_spatial, and the plan's suite is libero_goal");
         assert!(said.contains("warning: ") && said.contains(&words), "{words:?} is missing from: {said}");
     }
     let left_out: Value = serde_json::from_slice(&left_out.stdout).expect("JSON");
@@ -486,7 +490,7 @@ fn a_plan_that_no_study_can_be_run_by_is_refused_before_it_is_frozen() {
             "\"strong\"",
             ["study.contrasts[1].than", "found random", "an arm of study.arms"],
         ),
-        ("\"strong\", \"aa\"", "\"strong\", \"late\"", ["study.rules.late", "missing", "a rule of its own"]),
+        ("\"strong\", \"aa\"", "\"strong\", \"late\"", ["study.rules.late", "found none", "one of its own"]),
         (
             "duty_points = 5.0",
             "duty_point = 5.0",

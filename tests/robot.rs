@@ -314,8 +314,7 @@ fn an_episode_runs_to_its_end_and_replays_bit_for_bit() {
     let mut check = common::aegis();
     check.args(["replay", "--check"]).arg(&folder);
     let said = common::succeeds(&mut check);
-    for words in
-        ["are the record's", "events, each of them whole", "snapshots of the plant", "not checked", "run.rrd"]
+    for words in ["equal the record's", "complete events", "snapshots of the plant", "not checked", "run.rrd"]
     {
         assert!(said.contains(words), "{words:?} is missing from: {said}");
     }

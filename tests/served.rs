@@ -175,7 +175,7 @@ fn a_process_that_fails_is_an_error_that_says_how() {
         ("raise", 10_000, "Half: ValueError: the module's own error"),
         ("other", 10_000, "its answer belongs to another question"),
         ("swap", 10_000, "answers; valid is"),
-        ("short", 10_000, "10 actions of 7 values, as its card says"),
+        ("short", 10_000, "10 actions of 7 values, as in its card"),
         ("garbage", 10_000, "its answer cannot be read"),
     ] {
         let place = copied(&format!("served-{fault}"), "half");

@@ -88,7 +88,7 @@ fn study(plan: &Path, place: &Path, robots: Option<&Robots>) -> (PathBuf, Value)
     assert!(verified.contains("verified"), "{verified}");
     let again =
         succeeds(&mut with(&["experiment", "verify", &text(&out), "--plan", &text(plan), "--rerun", "all"]));
-    assert!(again.contains("came out as stored, bit for bit"), "{again}");
+    assert!(again.contains("equal the stored ones, bit for bit"), "{again}");
     (rollouts, serde_json::from_slice(&std::fs::read(out.join("report.json")).unwrap()).unwrap())
 }
 
@@ -160,7 +160,7 @@ fn a_plan_of_served_plants_says_what_it_needs() {
     for (from, to, words) in [
         ("suite = \"elsewhere\"", "suite = \"libero_goal\"", &["suite: found libero_goal", "elsewhere"][..]),
         ("master_seed", "sample_seed = 1\nmaster_seed", &["sample_seed", "none beside a `plant`"]),
-        ("end = 46", "end = 51", &["ranges.confirmation", "up to 50"]),
+        ("end = 46", "end = 51", &["ranges.confirmation", "at most 50"]),
     ] {
         std::fs::write(&plan, said.replacen(from, to, 1)).unwrap();
         refuses(robots.of(&mut collect()), 2, words);

@@ -161,7 +161,7 @@ fn what_a_server_does_wrong_is_an_error_that_says_it_and_the_next_episode_begins
         ("half", 20_000, "it ended the connection"),
         ("hang", 300, "its deadline is 300.000 ms"),
         ("late", 300, "its deadline is 300.000 ms"),
-        ("shape", 20_000, "found 9 of 7; valid is 10 actions of 7 values, as its card says"),
+        ("shape", 20_000, "found 9 of 7; valid is 10 actions of 7 values, as in its card"),
         ("nan", 20_000, "value 0 is not finite"),
         ("raise", 20_000, "it failed: ValueError: the policy's own error"),
         ("lacks", 20_000, "its answer lacks \"actions\"; it has"),
@@ -179,10 +179,10 @@ fn what_a_server_does_wrong_is_an_error_that_says_it_and_the_next_episode_begins
         let is_shape = matches!(fault, "shape" | "nan" | "hang" | "late");
         refused(policy.infer(&seen), &[words, if is_shape { "" } else { &endpoint }]);
         // In the middle of an episode it stays so.
-        refused(policy.infer(&seen), &["from the beginning of an episode", words]);
+        refused(policy.infer(&seen), &["at the beginning of an episode", words]);
         drop(process);
         let _process = served("strong", port, METADATA, "");
-        refused(policy.infer(&seen), &["from the beginning of an episode", words]);
+        refused(policy.infer(&seen), &["at the beginning of an episode", words]);
         policy.begin(2);
         assert_eq!(policy.infer(&seen).unwrap(), valid, "{fault}");
     }
@@ -240,7 +240,7 @@ fn a_server_that_is_not_there_yet_or_is_another_is_refused_with_what_is_valid() 
     policy.begin(2);
     let valid = [
         r#"server.metadata: found {"model": "shipped"}"#,
-        r#"says {"model": "other"}"#,
+        r#"has {"model": "other"}"#,
         "aegis model card ws://",
     ];
     refused(policy.infer(&seen), &valid);
@@ -255,7 +255,7 @@ fn a_card_says_what_openpis_evaluation_asks_and_the_pictures_are_those_of_its_cl
     let endpoint = format!("ws://127.0.0.1:{port}");
     let path = place.join("card.toml");
     let said = common::aegis().args(["model", "card", &endpoint, "--out"]).arg(&path).output().unwrap();
-    assert!(String::from_utf8_lossy(&said.stdout).contains("2 fields are to be filled in"));
+    assert!(String::from_utf8_lossy(&said.stdout).contains("2 fields have to be filled in"));
     common::edit(&path, "horizon = \"TODO: number of actions of an answer\"", "horizon = 1");
     common::edit(&path, "width = \"TODO: number of values of an action\"", "width = 7");
     let more = "separator = \".\"\nremembers = false\n";
@@ -354,16 +354,12 @@ fn a_card_that_no_server_can_be_asked_by_is_refused_by_field() {
     let text = std::fs::read_to_string(&path).unwrap();
     for (from, to, words) in [
         ("deadline_ms = 20000", "deadline_ms = 0", "server.deadline_ms: found 0"),
-        ("endpoint = \"ws://127.0.0.1", "endpoint = \"ws://192.0.2.1", "off this machine"),
+        ("endpoint = \"ws://127.0.0.1", "endpoint = \"ws://192.0.2.1", "on a network"),
         ("protocol = \"openpi\"", "protocol = \"aegis\"", "inputs: found beside [server]"),
         ("remembers = false", "name = \"mine\"", "server.name: found with protocol \"openpi\""),
         ("remembers = false", "features = [\"a\"]", "server.features: found with protocol \"openpi\""),
         ("shipped", "shopped", "sha256: found"),
-        (
-            "kind = \"instruction\"",
-            "kind = \"noise\"",
-            "inputs[1].kind: found a kind that is for models in a file",
-        ),
+        ("kind = \"instruction\"", "kind = \"noise\"", "inputs[1].kind: found a kind for models in a file"),
         (
             "feature = \"eef_position\" }",
             "feature = \"elbow\" }",

@@ -82,7 +82,7 @@ fn an_episode_on_pictures_draws_once_a_chunk_and_is_the_same_twice() {
 
     let (refused, _) = episode(&study, LiberoPlant::new(study.suite.clone()), Box::new(looking()));
     let error = refused.unwrap_err().to_string();
-    assert!(error.contains("camera agentview is missing; the plant shows no pictures"), "{error}");
+    assert!(error.contains("camera agentview is missing; the plant sends no pictures"), "{error}");
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn a_picture_of_another_size_or_camera_is_refused() {
     let seen = policy.infer_encoded(&vector, &[frame(wrist, 128), frame(agent, 128)]).unwrap();
     assert_eq!(policy.infer_encoded(&vector, &[frame(agent, 128), frame(wrist, 128)]).unwrap(), seen);
     for (frames, words) in [
-        (vec![frame(agent, 128)], "camera robot0_eye_in_hand is missing; the plant shows agentview"),
+        (vec![frame(agent, 128)], "camera robot0_eye_in_hand is missing; the plant sends agentview"),
         (vec![frame(agent, 64), frame(wrist, 128)], "found 64×64 pixels; valid is 128×128 pixels"),
     ] {
         let error = policy.infer_encoded(&vector, &frames).unwrap_err().to_string();

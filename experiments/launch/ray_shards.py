@@ -5,7 +5,7 @@
     experiments/launch/ray_shards.py --plan experiments/study.toml --out /shared/study --shards 16 --cpus 8
 
 --out lies on a file system that all nodes see, and so do the repository and AEGIS_CACHE. A task whose node is lost is
-started again elsewhere and goes on from what its store holds; so does the whole when it is called again.
+started again elsewhere and continues from its store; so does the whole study when the script is called again.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def positive(text):
 
 
 def call(*arguments):
-    """Runs aegis; what it says on failure is the error."""
+    """Runs aegis and returns its output; on failure the output is the error."""
     done = subprocess.run([str(argument) for argument in arguments], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(map(str, arguments))}: exit {done.returncode}: {done.stderr.strip()}")
@@ -43,7 +43,7 @@ def main():
     parser.add_argument("--aegis", type=pathlib.Path, default=ROOT / "target/release/aegis", help="binary")
     given = parser.parse_args()
     aegis, plan, out = given.aegis.resolve(), given.plan.resolve(), given.out.resolve()
-    # What is not there, or not as registered, is said before anything queues.
+    # A missing file, or a difference from the registration, is reported before any task is queued.
     call(aegis, "plan", "check", plan)
     out.mkdir(parents=True, exist_ok=True)
     # Sets of one division would be in two parts of another.

@@ -108,7 +108,7 @@ fn compare(environment: &Environment, model: &PathBuf, blocks: u16) -> Result<Va
             bound.outputs.iter().map(read).collect()
         })?;
         if one != two || one != three {
-            return Err("the ways answer differently".into());
+            return Err("the two ways give different outputs".into());
         }
         // The first block warms up.
         if block > 0 {

@@ -1,5 +1,5 @@
-//! Benchmark of encoding: an observation of LIBERO-Spatial as the 88 numbers of `libero-lowdim-v1`, by terms bound to a schema, compared
-//! with the same numbers written out by hand for this one body, as this program did before cards named features.
+//! Benchmark of encoding an observation of LIBERO-Spatial as the 88 numbers of `libero-lowdim-v1`: by terms bound to a schema, and by
+//! code written by hand for this one body, as before cards named features.
 //! The ways run in alternating blocks. Their numbers must be equal bit for bit.
 //!
 //! `cargo run --release -p aegis-policies --example encode`
@@ -19,7 +19,7 @@ use nalgebra::{Quaternion, UnitQuaternion};
 const BLOCKS: usize = 200;
 const BLOCK: usize = 20_000;
 
-/// An observation as fields of one body, as it was before.
+/// An observation as fields of one body, for the code written by hand.
 struct Fields {
     joints: Vec<f64>,
     position: [f64; 3],

@@ -32,7 +32,7 @@ struct Arguments {
     /// cpu, cuda, tensorrt or auto
     #[arg(long, value_name = "NAME", default_value = "cpu")]
     provider: ProviderChoice,
-    /// Which GPU
+    /// Number of the GPU
     #[arg(long, value_name = "N", default_value_t = 0)]
     device_id: u32,
     /// A deadline for the provider's inferences, to see what it costs
@@ -41,10 +41,10 @@ struct Arguments {
     /// A model's card; repeatable
     #[arg(long, value_name = "FILE", required = true)]
     card: Vec<PathBuf>,
-    /// Observations on which the answers are compared
+    /// Observations on which the outputs are compared
     #[arg(long, value_name = "N", default_value_t = 256)]
     samples: usize,
-    /// Timed inferences of each, in blocks that take turns
+    /// Timed inferences of each, in alternating blocks
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     runs: usize,
     /// Folder for the observations and the processor's actions (float32) and the times in µs (float64), raw

@@ -6,9 +6,9 @@ use serde::Deserialize;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Numbers {
-    /// For all.
+    /// One number for all components.
     One(f64),
-    /// For each.
+    /// One number for each component.
     Each(Vec<f64>),
 }
 
@@ -38,7 +38,7 @@ impl Numbers {
     }
 }
 
-/// Scale, offset and clip of one term or of the chunk, each where the card has it.
+/// Scale, offset and clip of one term or of the chunk; each may be absent.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Affine<'a> {
     pub(crate) scale: Option<&'a Numbers>,
@@ -47,7 +47,7 @@ pub(crate) struct Affine<'a> {
 }
 
 impl Affine<'_> {
-    /// Returns whether the map leaves every value as it is.
+    /// Returns whether the map changes no value.
     pub(crate) fn is_identity(&self) -> bool {
         self.scale.is_none() && self.offset.is_none() && self.clip.is_none()
     }
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_for_other_components_and_a_clip_that_is_none_are_refused() {
+    fn wrong_counts_of_numbers_and_reversed_clips_are_refused() {
         let (two, wrong) = (Numbers::Each(vec![1.0, 2.0]), Numbers::One(f64::INFINITY));
         let refused = |affine: Affine<'_>| affine.check(3).unwrap_err();
         let all = Affine { scale: Some(&two), ..Affine::default() };

@@ -19,7 +19,7 @@ pub(crate) struct Binding {
     binding: IoBinding,
     inputs: Vec<Bound>,
     outputs: Vec<Bound>,
-    /// For each output that is read, which of the bound ones it is: two that have one name are one tensor.
+    /// For each output that is read, the index of the bound output; outputs of the same name share one.
     places: Vec<usize>,
     on_device: bool,
 }
@@ -60,7 +60,9 @@ impl Bound {
             TensorElementType::Int32 => self.append(numbers, |number: i32| f64::from(number)),
             TensorElementType::Uint8 => self.append(numbers, |number: u8| f64::from(number)),
             TensorElementType::Bool => self.append(numbers, |is: bool| f64::from(u8::from(is))),
-            other => Err(PolicyError::Backend(format!("{}: values of type {other} are not read", self.name))),
+            other => {
+                Err(PolicyError::Backend(format!("{}: values of type {other} cannot be read", self.name)))
+            }
         }
     }
 
@@ -87,7 +89,7 @@ impl Bound {
 }
 
 impl Binding {
-    /// Allocates the tensors and binds them. `on_device` says that the graph does not run in host memory.
+    /// Allocates the tensors and binds them. `on_device` is true where the graph does not run in host memory.
     pub(crate) fn new(
         session: &Session,
         inputs: &[TensorSpec<'_>],
@@ -130,7 +132,9 @@ impl Binding {
             TensorElementType::Int32 => bound.fill(numbers, |number| number as i32),
             TensorElementType::Uint8 => bound.fill(numbers, |number| number as u8),
             TensorElementType::Bool => bound.fill(numbers, |number| number != 0.0),
-            other => Err(PolicyError::Backend(format!("{}: no values of type {other} are made", bound.name))),
+            other => {
+                Err(PolicyError::Backend(format!("{}: values of type {other} cannot be written", bound.name)))
+            }
         }
     }
 

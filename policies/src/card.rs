@@ -21,7 +21,7 @@ use crate::tokens::Vocabulary;
 
 /// Largest number of values of one tensor that a policy reads or returns.
 pub(crate) const MOST_VALUES: usize = 1 << 26;
-/// Beginning of a text that stands for something still to be filled in.
+/// Beginning of a placeholder text, which has to be replaced.
 const TODO: &str = "TODO";
 
 /// A model's card, a TOML file beside the weights.
@@ -31,8 +31,8 @@ pub struct ModelCard {
     /// Path of the weights, relative to the card; empty for a policy that another process serves.
     #[serde(default)]
     pub file: PathBuf,
-    /// SHA-256 of the weights, lower-case hexadecimal; for a served policy, the one that its process states; for one behind a
-    /// WebSocket, that of what its server says of itself.
+    /// SHA-256 of the weights, lower-case hexadecimal; for a served policy, the digest that its process states; for one behind
+    /// a WebSocket, the digest of its server's metadata.
     #[serde(deserialize_with = "crate::inputs::digest")]
     pub sha256: String,
     /// The process that serves the policy; `None` for a model in a file.
@@ -60,7 +60,7 @@ pub struct ModelCard {
     /// How an exporter made the model: a free-form table for readers, kept as parsed.
     #[serde(default)]
     pub export: toml::Table,
-    /// Where the card was read from.
+    /// Path of the card.
     #[serde(skip)]
     pub path: PathBuf,
 }
@@ -115,7 +115,7 @@ pub struct ChunkSpec {
     pub horizon: usize,
     /// Values per action.
     pub width: usize,
-    /// Number of the first actions that belong to observations of the past and are left out.
+    /// Number of first actions that belong to earlier observations and are left out.
     #[serde(default)]
     pub skip: usize,
     /// Number of actions after those that may be executed; all that follow where omitted.
@@ -147,7 +147,7 @@ impl ChunkSpec {
     }
 }
 
-/// A value that becomes the plant's open or closed.
+/// Conversion of one value to the plant's open or closed gripper.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GripperSpec {
@@ -155,9 +155,9 @@ pub struct GripperSpec {
     pub value: usize,
     /// Value, after scale, offset and clip, above which the gripper is closed.
     pub threshold: f64,
-    /// What is sent for a closed gripper.
+    /// Value that is sent for a closed gripper.
     pub closed: f64,
-    /// What is sent for an open one.
+    /// Value that is sent for an open gripper.
     pub open: f64,
 }
 
@@ -171,7 +171,7 @@ pub struct ActivationSpec {
     pub tokens: usize,
     /// Values per token.
     pub width: usize,
-    /// What a probe reads of the tokens.
+    /// Pooling of the tokens for a probe.
     #[serde(default)]
     pub pool: Pool,
     /// Axis of the features, counted from 0 with the batch; the last where omitted.
@@ -189,7 +189,7 @@ pub enum Pool {
     Last,
 }
 
-/// Why a card or its model is refused.
+/// Error of a card or its model.
 #[derive(Debug, thiserror::Error)]
 pub enum CardError {
     /// A file cannot be read.
@@ -208,16 +208,16 @@ pub enum CardError {
         /// The line, the field, and what would be valid.
         source: Box<toml::de::Error>,
     },
-    /// Fields of a first card are still to be filled in.
-    #[error("{path}: still to be filled in: {fields}", path = path.display())]
+    /// Fields of a first card have not been filled in.
+    #[error("{path}: fields to fill in: {fields}", path = path.display())]
     Unfilled {
         /// The card.
         path: PathBuf,
         /// Each field, with what it needs.
         fields: String,
     },
-    /// The card has no `[activation]`, and a probe reads this policy.
-    #[error("{path}: activation: missing; a watched policy needs one", path = path.display())]
+    /// The card has no `[activation]`, which a probe needs.
+    #[error("{path}: activation: missing; valid is a table [activation], because a probe reads this policy", path = path.display())]
     NoActivation {
         /// The card.
         path: PathBuf,
@@ -274,7 +274,7 @@ pub enum CardError {
         reason: String,
     },
     /// The weights do not match the digest of the card.
-    #[error("{path}: SHA-256 is {found}, the card says {expected}; {why}", path = path.display())]
+    #[error("{path}: SHA-256: found {found}; valid is {expected}, that in the card: {why}", path = path.display())]
     Digest {
         /// The weights.
         path: PathBuf,
@@ -309,8 +309,7 @@ impl ModelCard {
         Ok(card)
     }
 
-    /// Turns what `[server]` says that the policy reads into inputs: the features, and each camera's pictures as they are. A server
-    /// behind a WebSocket is asked what the card's own inputs say.
+    /// Converts the features and cameras of `[server]` to inputs. A server behind a WebSocket has the card's own inputs.
     fn take_server(&mut self, server: &ServerSpec) -> Result<(), String> {
         let others = [
             ("file", !self.file.as_os_str().is_empty()),
@@ -320,7 +319,9 @@ impl ModelCard {
         ];
         if let Some((field, _)) = others.into_iter().find(|(_, is_there)| *is_there) {
             let valid = match server.protocol {
-                Protocol::Aegis => "server.features and server.cameras, which say what a served policy reads",
+                Protocol::Aegis => {
+                    "server.features and server.cameras, which list what a served policy reads"
+                }
                 Protocol::OpenPi | Protocol::VlaEval => "a table [[inputs]] for each key of the question",
             };
             return Err(format!("{field}: found beside [server]; valid is {valid}"));
@@ -332,13 +333,13 @@ impl ModelCard {
         }
         match self.activation.as_ref().and_then(|activation| activation.axis) {
             Some(axis) => Err(format!(
-                "activation.axis: found {axis}; valid for a served policy is none: its features are the last axis"
+                "activation.axis: found {axis}; valid for a served policy is no axis, because its features are the last one"
             )),
             None => Ok(()),
         }
     }
 
-    /// Turns `[observation]` and `[[frames]]` into the inputs that they stand for.
+    /// Converts `[observation]` and `[[frames]]` to inputs.
     fn take_older_form(&mut self) -> Result<(), CardError> {
         let path = || self.path.clone();
         let Some(ObservationSpec { tensor, layout, width }) = self.observation.clone() else {
@@ -422,15 +423,15 @@ impl ModelCard {
         read.collect()
     }
 
-    /// Returns what the model reads, in words: features or the name of their layout, cameras, and whether a simulator has to tell
-    /// it of objects.
+    /// Describes what the model reads: features or the name of their layout, cameras, and whether poses of objects are among them, which
+    /// only a simulator knows.
     pub fn reads(&self) -> String {
         let cameras: Vec<String> = self.images().map(|image| format!("camera {}", image.camera)).collect();
         let mut parts = Vec::new();
         if let Some(ObservationSpec { layout, width, .. }) = &self.observation {
             let objects = match self.privileged().is_empty() {
-                true => "the robot and the task, nothing of the objects",
-                false => "the robot, the task, and where the objects are, which the simulator tells",
+                true => "robot and task, no objects",
+                false => "robot, task, and the objects' poses, which only a simulator knows",
             };
             parts.push(format!("{}, {width} numbers: {objects}", layout.name()));
         } else {
@@ -448,7 +449,10 @@ impl ModelCard {
             }
             let privileged = self.privileged();
             if !privileged.is_empty() {
-                parts.push(format!("what the simulator tells of objects: {}", privileged.join(", ")));
+                parts.push(format!(
+                    "poses of objects, which only a simulator knows: {}",
+                    privileged.join(", ")
+                ));
             }
             let is_text = |input: &Input| matches!(input, Input::Tokens(_) | Input::Instruction(_));
             if self.inputs.iter().any(is_text) {
@@ -459,15 +463,15 @@ impl ModelCard {
             parts.push(cameras.join(", "));
         }
         if parts.is_empty() {
-            parts.push("nothing of the plant".into());
+            parts.push("no observation".into());
         }
         if let Some(server) = &self.server {
             let known = match server.protocol {
                 Protocol::Aegis => "the digest that it states",
-                Protocol::OpenPi | Protocol::VlaEval => "what it says of itself",
+                Protocol::OpenPi | Protocol::VlaEval => "its metadata",
             };
             parts.push(format!(
-                "from another process, whose weights cannot be frozen: what is known of them is {known}"
+                "from another process, whose weights cannot be frozen and are identified only by {known}"
             ));
         }
         parts.join("; ")
@@ -495,7 +499,7 @@ impl ModelCard {
     pub fn weights(&self) -> Result<Weights, CardError> {
         if let Some(server) = &self.server {
             let reason =
-                format!("server: {} serves this policy; valid here is a model in a file", server.endpoint);
+                format!("server: found a policy that {} serves; valid is a model in a file", server.endpoint);
             return Err(CardError::Inputs { path: self.path.clone(), reason });
         }
         let path = self.weights_path();
@@ -569,9 +573,9 @@ impl ModelCard {
             }
             if !read.contains(file.as_str()) {
                 let valid = read.iter().copied().collect::<Vec<_>>().join(", ");
-                let valid = if valid.is_empty() { "none".into() } else { valid };
+                let valid = if valid.is_empty() { "no file".into() } else { valid };
                 return Err(wrong(format!(
-                    "found {file}; valid is what {} reads: {valid}",
+                    "found {file}; valid are the files that {} reads: {valid}",
                     self.file.display()
                 )));
             }
@@ -595,8 +599,8 @@ impl ModelCard {
         Err(CardError::Files { path: self.path.clone(), reason })
     }
 
-    /// Returns the fields that name a file outside of the card's folder, by `..`, a whole path or a link, each with where the file
-    /// is. What does not exist is left out.
+    /// Returns the fields that name a file outside of the card's folder, by `..`, an absolute path or a link, each with the file's path.
+    /// Files that do not exist are left out.
     pub fn files_outside(&self) -> Vec<(String, PathBuf)> {
         let tokenizers = self.inputs.iter().enumerate().filter_map(|(index, input)| {
             let field = format!("{}.tokenizer", self.place(index));
@@ -613,7 +617,7 @@ impl ModelCard {
     }
 }
 
-/// Returns which input of a card cannot be read, and why: the reader of the whole card names only the first input's line.
+/// Returns a message on the input of a card that cannot be read, since the error of the whole card names only the first input's line.
 fn unread_input(text: &str) -> Option<String> {
     let table: toml::Table = text.parse().ok()?;
     let inputs = table.get("inputs")?.as_array()?;
@@ -626,7 +630,7 @@ fn unread_input(text: &str) -> Option<String> {
 
 /// Refuses a card with a text that begins with TODO, as `aegis model card` writes for what it cannot infer.
 fn check_filled_in(path: &Path, text: &str) -> Result<(), CardError> {
-    // What is no TOML is refused where the card is read, with its line.
+    // Text that is not TOML is refused where the card is read, with its line.
     let Ok(table) = text.parse::<toml::Table>() else { return Ok(()) };
     let mut open = vec![(String::new(), toml::Value::Table(table))];
     let mut found = Vec::new();

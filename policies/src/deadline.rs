@@ -129,7 +129,7 @@ mod tests {
     const FAR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn what_is_late_is_interrupted_once() {
+    fn a_late_inference_is_interrupted_once() {
         let (sender, rings) = channel();
         let bell = Arc::new(Bell(Mutex::new(sender)));
         let watchdog = Watchdog::start().unwrap();
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_on_time_is_left_alone_and_a_nearer_deadline_wakes_the_thread() {
+    fn an_inference_on_time_goes_on_and_a_nearer_deadline_wakes_the_thread() {
         let (sender, rings) = channel();
         let bell = Arc::new(Bell(Mutex::new(sender)));
         let watchdog = Watchdog::start().unwrap();

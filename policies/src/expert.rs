@@ -32,7 +32,7 @@ pub struct Expert {
     support: String,
 }
 
-/// Why the expert cannot compute an action.
+/// Error of computing an action.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpertError {
     /// The observation lacks an object.
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_read_is_named() {
+    fn unreadable_observations_are_named() {
         let expert = Expert::new("mug", "plate_1");
         assert_eq!(expert.action(&observation()), Err(ExpertError::Missing("mug".into())));
         let mut poisoned = observation();

@@ -16,13 +16,13 @@ pub(crate) const MOST_BYTES: u64 = i32::MAX as u64;
 /// `TensorProto.DataLocation.EXTERNAL`.
 const EXTERNAL: i32 = 1;
 
-/// Why the external files of a model cannot be determined, or are refused.
+/// Error of a model's external files.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalError {
     /// The file is larger than protobuf allows.
     #[error(
-        "found {found} bytes; valid is at most {most}, the limit of protobuf: save the model with its weights in a file beside it, as \
-         onnx.save_model(model, path, save_as_external_data=True) does"
+        "found {found} bytes; valid is at most {most}, the limit of protobuf: save the model with its weights in a file beside it, by \
+         onnx.save_model(model, path, save_as_external_data=True)"
     )]
     Large {
         /// Bytes of the file.
@@ -31,7 +31,7 @@ pub enum ExternalError {
         most: u64,
     },
     /// The bytes are not an ONNX model.
-    #[error("no ONNX model: {0}")]
+    #[error("not an ONNX model: {0}")]
     Decode(String),
     /// A tensor's location is not a file within the model's folder.
     #[error(
@@ -46,13 +46,13 @@ pub enum ExternalError {
     /// A tensor other than an initializer of the main graph has external data. The runtime would look for it in the working
     /// folder.
     #[error(
-        "tensor {tensor}: external data in {place}; valid is in initializers of the main graph alone, so save the model \
-         with this tensor inside"
+        "tensor {tensor}: external data in {place}; valid is external data only in initializers of the main graph: save \
+         the model with this tensor inside"
     )]
     Place {
         /// The tensor.
         tensor: String,
-        /// Where in the model the tensor is.
+        /// Part of the model with the tensor.
         place: &'static str,
     },
 }
@@ -73,7 +73,7 @@ pub(crate) fn check_size(found: u64, most: u64) -> Result<(), ExternalError> {
 /// in the main graph's initializers.
 pub fn files(model: &[u8]) -> Result<BTreeMap<String, String>, ExternalError> {
     let model = Model::decode(model).map_err(|error| ExternalError::Decode(error.to_string()))?;
-    let graph = model.graph.ok_or_else(|| ExternalError::Decode("it holds no graph".into()))?;
+    let graph = model.graph.ok_or_else(|| ExternalError::Decode("found no graph".into()))?;
     let mut found = BTreeMap::new();
     for tensor in graph.initializers.iter().filter(|tensor| tensor.location == Some(EXTERNAL)) {
         let location = location(tensor)?;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_is_named_once_and_by_its_place_in_the_folder() -> Result<(), ExternalError> {
+    fn every_file_is_named_once_by_its_path_in_the_folder() -> Result<(), ExternalError> {
         let inside = Tensor { location: None, ..tensor("never") };
         let found = of_initializers(vec![
             tensor("a.data"),

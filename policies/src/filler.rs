@@ -1,5 +1,5 @@
-//! Fillers of a model's inputs: what the card says of each input, bound to the features of a plant, with what is remembered from
-//! one inference of an episode to the next.
+//! Fillers of a model's inputs: the card's inputs bound to the features of a plant, with the state that passes from one inference of
+//! an episode to the next.
 
 use std::collections::VecDeque;
 
@@ -47,7 +47,7 @@ impl Filler {
     /// for a state, and `tokens` the tokens of which the input is filled or masked, with their tokenizer.
     ///
     /// # Errors
-    /// What the card says that does not fit the plant, with what the plant offers.
+    /// A message with the card's value that does not fit the plant, and the plant's values.
     pub fn bind(
         input: &Input,
         index: usize,
@@ -58,7 +58,9 @@ impl Filler {
     ) -> Result<Self, String> {
         Ok(match input {
             Input::Tokens(_) | Input::Mask(_) => {
-                let Some((spec, tokenizer)) = tokens else { return Err("tokenizer: not read".into()) };
+                let Some((spec, tokenizer)) = tokens else {
+                    return Err("tokenizer: missing; valid is a tokenizer.json".into());
+                };
                 let is_mask = matches!(input, Input::Mask(_));
                 Self::Tokens(Box::new(Tokens::new(spec, tokenizer, is_mask)?))
             }
@@ -81,11 +83,15 @@ impl Filler {
             Input::Noise(_) => Self::Noise { stream: index as u64 },
             Input::State(_) => Self::State { output, values: vec![0.0; len] },
             Input::Constant(_) => Self::Constant,
-            Input::Instruction(_) => return Err("kind: found \"instruction\", which no tensor holds".into()),
+            Input::Instruction(_) => {
+                return Err(
+                    "kind: found \"instruction\"; valid is \"tokens\", because a tensor has no text".into()
+                );
+            }
         })
     }
 
-    /// Forgets what was remembered, at the start of an episode.
+    /// Clears the state at the start of an episode.
     pub fn begin(&mut self) {
         match self {
             Self::Vector { earlier, .. } => earlier.clear(),
@@ -97,7 +103,7 @@ impl Filler {
     /// Fills the input from an observation. `seed` is that of the episode's noise.
     ///
     /// # Errors
-    /// [`PolicyError`] for an observation without what the input reads.
+    /// [`PolicyError`] for an observation that lacks a feature or picture of the input.
     pub fn fill(
         &mut self,
         binding: &mut Binding,
@@ -134,7 +140,7 @@ impl Filler {
                 binding.write(input, values.iter().copied())
             }
             Self::Noise { stream } => {
-                // One stream for each input and inference: the same boundary has the same noise, whatever ran before it.
+                // One stream for each input and inference, so that the noise at a boundary does not depend on earlier inferences.
                 let mut random = ChaCha8Rng::seed_from_u64(seed);
                 random.set_stream((*stream << 32) | u64::from(observation.step));
                 let numbers = (0..binding.len(input)).map(|_| StandardNormal.sample(&mut random));
@@ -145,7 +151,7 @@ impl Filler {
         }
     }
 
-    /// Takes what the inference gives for the next one.
+    /// Keeps the outputs of the inference that the next inference reads.
     ///
     /// # Errors
     /// [`PolicyError`] for a state that is not finite.
@@ -160,7 +166,7 @@ impl Filler {
     }
 }
 
-/// Checks that the plant announces the camera, where it announces any: an older plant announces none and may have some.
+/// Checks that the plant announces the camera. A plant that announces none is accepted, because older plants announce no cameras.
 pub(crate) fn check_camera(spec: &ImageInput, schema: &Schema) -> Result<(), String> {
     let cameras = schema.features().iter().filter(|feature| feature.kind == FeatureKind::Rgb);
     let names: Vec<&str> = cameras.map(|feature| &*feature.name).collect();

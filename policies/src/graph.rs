@@ -24,7 +24,7 @@ use crate::external;
 
 /// Prefix of the metadata keys that record which tensor an output was tapped from.
 const METADATA_PREFIX: &str = "aegis.tap.";
-/// Beginning of the names of outputs that say how many axes a tensor has.
+/// Beginning of the names of outputs with the number of axes of a tensor.
 const RANK_PREFIX: &str = "aegis_rank_";
 /// `TensorProto.DataType.INT4`.
 const LAST_OF_FOUR_BITS: i32 = 22;
@@ -74,9 +74,9 @@ impl Graph {
             GraphError::Decode { path: path.into(), reason }
         };
         let model = Model::decode(&*bytes).map_err(|error| decode(error.to_string()))?;
-        let graph = model.graph.as_ref().ok_or_else(|| decode("it holds no graph".into()))?;
+        let graph = model.graph.as_ref().ok_or_else(|| decode("found no graph".into()))?;
         if graph.nodes.is_empty() || graph.outputs.is_empty() {
-            return Err(decode("its graph has no node or no output".into()));
+            return Err(decode("found a graph without nodes or without outputs".into()));
         }
         let named = external::files(&bytes).map_err(outside)?;
         let (mut external, mut files) = (BTreeMap::new(), BTreeMap::new());
@@ -201,7 +201,7 @@ impl Graph {
 
 /// Returns whether a model file states no shape, not even the number of axes, of an input or output.
 pub(crate) fn is_unshaped(model: &[u8], name: &str) -> bool {
-    // What is no model has been refused before.
+    // Bytes that are not a model have been refused before.
     let graph = Model::decode(model).ok().and_then(|model| model.graph);
     graph.is_some_and(|graph| graph.is_unshaped(name))
 }
@@ -235,7 +235,7 @@ mod tests {
         let error = Graph::read_up_to(&path, length - 1).unwrap_err().to_string();
         let said = format!("opset13.onnx: found {length} bytes; valid is at most {}", length - 1);
         assert!(error.contains(&said) && error.contains("save_as_external_data=True"), "{error}");
-        // What a tap adds counts too.
+        // Added nodes of a tap count too.
         let tap = Added { tensor: "hidden", pool: Pool::Mean, name: None, cast: false, shape: None };
         let error = whole.with_tap(&tap).unwrap_err().to_string();
         assert!(error.contains("bytes; valid is at most") && error.contains("external"), "{error}");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_that_the_file_does_not_state_is_told_from_that_of_a_scalar() {
+    fn an_unstated_shape_differs_from_that_of_a_scalar() {
         let shaped = ValueInfo::tensor("scalar", 1, &[], &[]);
         let unshaped = ValueInfo::of_any_shape("any", 1);
         let graph = GraphMessage { inputs: vec![shaped], outputs: vec![unshaped], ..GraphMessage::default() };

@@ -1,4 +1,4 @@
-//! Pictures as a model reads them: turned, mirrored, brought to size, as bytes or as numbers in 0 to 1.
+//! Pictures in the form that a model reads: rotated, mirrored, resized, as bytes or as numbers from 0 to 1.
 
 use aegis_core::{Frame, PolicyError};
 use fast_image_resize::images::{Image, ImageRef};
@@ -10,8 +10,8 @@ use crate::inputs::{ImageInput, PixelLayout, Resize, Rotation};
 /// Largest value of a colour.
 const FULL: f64 = 255.0;
 
-/// What to do where a plant shows no picture at all.
-const NO_PICTURES: &str = "the plant shows no pictures: `aegis sim serve` draws them with --pictures HxW, and a plant in Python needs \
+/// Advice for a plant without pictures.
+const NO_PICTURES: &str = "the plant sends no pictures: `aegis sim serve` draws them with --pictures HxW, and a plant in Python needs \
                            camera(\"NAME\", HEIGHT, WIDTH) among its features and a method `frames` (aegis_schema.py)";
 
 /// Filler of one image input, with its scratch space.
@@ -34,7 +34,7 @@ impl Picture {
     /// Fills the tensor from the picture of the card's camera.
     ///
     /// # Errors
-    /// [`PolicyError`] where the picture is missing, or has another size and is not to be resized.
+    /// [`PolicyError`] where the picture is missing, or has another size and the card allows no resizing.
     pub fn fill(&mut self, binding: &mut Binding, input: usize, frames: &[Frame]) -> Result<(), PolicyError> {
         let frame = picture_of(&self.spec.camera, frames)?;
         let is_plain = self.spec.layout == PixelLayout::Hwc
@@ -67,7 +67,7 @@ impl Picture {
         Ok(&self.ordered)
     }
 
-    /// Brings a picture to the tensor's size and order, into `ordered`.
+    /// Converts a picture to the tensor's size and order, into `ordered`.
     fn arrange(&mut self, frame: &Frame) -> Result<(), PolicyError> {
         let ImageInput { camera, height, width, layout, rotate, flip, resize, .. } = &self.spec;
         if (frame.height, frame.width) == (*height, *width) {
@@ -104,8 +104,8 @@ impl Picture {
     }
 }
 
-/// Resizes a picture by bilinear convolution, as Pillow's `BILINEAR` does. With `pad`, both axes by one factor, in the middle of
-/// a black picture.
+/// Resizes a picture by bilinear convolution, as Pillow's `BILINEAR` does. With `pad`, both axes have one factor, and the result is
+/// centred in a black picture.
 fn resized(frame: &Frame, [height, width]: [u32; 2], pad: bool, out: &mut Vec<u8>) -> Result<(), String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let source = ImageRef::new(frame.width, frame.height, &frame.rgb, PixelType::U8x3)
@@ -135,11 +135,11 @@ fn resized(frame: &Frame, [height, width]: [u32; 2], pad: bool, out: &mut Vec<u8
 /// Returns the picture of a camera.
 ///
 /// # Errors
-/// [`PolicyError::Observation`] where it is missing, with those that are there.
+/// [`PolicyError::Observation`] where it is missing, with the cameras of the observation.
 pub(crate) fn picture_of<'a>(camera: &str, frames: &'a [Frame]) -> Result<&'a Frame, PolicyError> {
     frames.iter().find(|frame| *frame.camera == *camera).ok_or_else(|| {
         let seen = frames.iter().map(|frame| &*frame.camera).collect::<Vec<_>>().join(", ");
-        let shows = if seen.is_empty() { NO_PICTURES.into() } else { format!("the plant shows {seen}") };
+        let shows = if seen.is_empty() { NO_PICTURES.into() } else { format!("the plant sends {seen}") };
         PolicyError::Observation(format!("the picture of camera {camera} is missing; {shows}"))
     })
 }
@@ -168,17 +168,17 @@ mod tests {
     }
 
     #[test]
-    fn a_plant_without_pictures_is_told_from_one_with_other_cameras() {
+    fn a_plant_without_pictures_has_another_error_than_one_with_other_cameras() {
         let said = |frames: &[Frame]| picture_of("wrist", frames).unwrap_err().to_string();
-        assert!(said(&[frame()]).ends_with("the picture of camera wrist is missing; the plant shows eye"));
+        assert!(said(&[frame()]).ends_with("the picture of camera wrist is missing; the plant sends eye"));
         let error = said(&[]);
-        for part in ["the plant shows no pictures", "--pictures HxW", "camera(", "frames"] {
+        for part in ["the plant sends no pictures", "--pictures HxW", "camera(", "frames"] {
             assert!(error.contains(part), "{part} is missing from {error}");
         }
     }
 
     #[test]
-    fn a_picture_is_turned_then_mirrored_and_its_axes_are_ordered() {
+    fn a_picture_is_rotated_then_mirrored_and_its_axes_are_ordered() {
         assert_eq!(reds(&spec(2, 3)), [0, 1, 2, 3, 4, 5]);
         assert_eq!(reds(&ImageInput { rotate: Rotation::Half, ..spec(2, 3) }), [5, 4, 3, 2, 1, 0]);
         assert_eq!(reds(&ImageInput { flip: true, ..spec(2, 3) }), [2, 1, 0, 5, 4, 3]);

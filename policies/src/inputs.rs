@@ -1,5 +1,5 @@
-//! Inputs of a model, as its card describes them: which tensor is filled with what. The set of kinds is closed; features are
-//! named as the plant announces them.
+//! Inputs of a model as its card describes them: each tensor with the source of its values. The set of kinds is closed; features
+//! have the names that the plant announces.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub enum Input {
     Tokens(TokensInput),
     /// The instruction as text, for a policy behind a server.
     Instruction(InstructionInput),
-    /// Which values of a tensor of tokens are tokens: 1, and 0 for padding.
+    /// Mask of a tensor of tokens: 1 for a token, 0 for padding.
     Mask(MaskInput),
     /// Standard normal noise, drawn anew for each inference from the episode's own stream.
     Noise(PlainInput),
@@ -64,7 +64,7 @@ impl Input {
         }
     }
 
-    /// Returns the input where it is of tokens.
+    /// Returns the tokens of an input of that kind.
     pub fn tokens(&self) -> Option<&TokensInput> {
         match self {
             Self::Tokens(tokens) => Some(tokens),
@@ -117,7 +117,7 @@ pub struct Term {
     pub relative_to: Option<String>,
     /// Change of a rotation's representation.
     pub transform: Option<Transform>,
-    /// Number of classes: the value is an index and becomes that many zeros and a one.
+    /// Number of classes of a one-hot encoding; the value is the index of the class.
     pub one_hot: Option<usize>,
     /// Factor, one for all components or one for each.
     pub scale: Option<Numbers>,
@@ -128,7 +128,7 @@ pub struct Term {
 }
 
 impl Term {
-    /// Returns a term that is a feature as it is.
+    /// Returns a term that is an unchanged feature.
     pub fn of(feature: impl Into<String>) -> Self {
         Self { feature: feature.into(), ..Self::default() }
     }
@@ -172,10 +172,10 @@ pub struct ImageInput {
     /// Whether the picture is mirrored left to right, after the turn.
     #[serde(default)]
     pub flip: bool,
-    /// How a picture of another size is brought to the tensor's.
+    /// Resizing of a picture of another size.
     #[serde(default)]
     pub resize: Resize,
-    /// Height and width of the picture that a simulator is asked for; the tensor's where omitted.
+    /// Height and width of the picture that a simulator draws; those of the tensor where omitted.
     pub render: Option<[u32; 2]>,
     /// Mean of red, green and blue, in 0 to 1, which is subtracted. Only for tensors of floating point.
     pub mean: Option<[f64; 3]>,
@@ -184,7 +184,7 @@ pub struct ImageInput {
 }
 
 impl ImageInput {
-    /// Returns an input that is the picture as the plant gives it, of exactly this size in pixels.
+    /// Returns an input that is the plant's unchanged picture, of exactly this size in pixels.
     pub(crate) fn exact(tensor: &str, camera: &str, height: u32, width: u32) -> Self {
         Self {
             tensor: tensor.into(),
@@ -201,7 +201,7 @@ impl ImageInput {
         }
     }
 
-    /// Returns height and width of the picture that a simulator is asked for.
+    /// Returns height and width of the picture that a simulator draws.
     pub fn rendered(&self) -> [u32; 2] {
         self.render.unwrap_or([self.height, self.width])
     }
@@ -218,11 +218,11 @@ pub enum PixelLayout {
     Chw,
 }
 
-/// Turn of a picture.
+/// Rotation of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "u32")]
 pub enum Rotation {
-    /// As the plant shows it.
+    /// No rotation.
     #[default]
     None,
     /// By 180°, as public LIBERO policies read pictures.
@@ -241,17 +241,17 @@ impl TryFrom<u32> for Rotation {
     }
 }
 
-/// How a picture of another size is brought to the tensor's.
+/// Resizing of a picture of another size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
-    /// It is not: another size is refused.
+    /// No resizing: another size is refused.
     #[default]
     Exact,
     /// Each axis by its own factor.
     #[serde(rename = "stretch")]
     EachAxis,
-    /// Both axes by one factor, in the middle of a black picture.
+    /// Both axes by one factor, centred in a black picture.
     Pad,
 }
 
@@ -286,7 +286,7 @@ pub struct TokensInput {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstructionInput {
-    /// Key of the question.
+    /// Key of the request.
     pub tensor: String,
     /// Text that is sent, with `{instruction}` for the instruction.
     #[serde(default = "instruction")]
@@ -300,7 +300,7 @@ pub enum PaddingSide {
     /// After the tokens.
     #[default]
     Right,
-    /// Before them.
+    /// Before the tokens.
     Left,
 }
 
@@ -317,7 +317,7 @@ pub struct MaskInput {
     pub shape: Vec<usize>,
 }
 
-/// An input that needs nothing but its name.
+/// An input with only a name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlainInput {
@@ -341,7 +341,7 @@ pub struct StateInput {
     pub shape: Vec<usize>,
 }
 
-/// An input that never changes.
+/// An input with constant values.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConstantInput {

@@ -160,7 +160,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn names_what_is_missing() {
+    fn missing_features_are_named() {
         let error = Layout::LowDim.encode(&observation_of(&OBJECTS[..4])).unwrap_err().to_string();
         assert!(error.contains("plate_1"), "{error}");
     }

@@ -5,7 +5,7 @@
 //! use aegis_policies::ModelCard;
 //!
 //! let card = ModelCard::load("policies/models/weak.toml".as_ref())?;
-//! println!("{}: {} actions a chunk", card.model_sha256(), card.chunk.horizon);
+//! println!("{}: {} actions per chunk", card.model_sha256(), card.chunk.horizon);
 //! # Ok::<(), aegis_policies::card::CardError>(())
 //! ```
 

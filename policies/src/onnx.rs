@@ -62,8 +62,8 @@ impl OnnxPolicy {
         Self::open_with(runtime, card_path, None)
     }
 
-    /// Opens the model of a card as [`Self::open`] does. Every inference has this deadline, those of the warm-up too, so that a
-    /// graph that does not end is found.
+    /// Opens the model of a card as [`Self::open`] does. Every inference, also of the warm-up, has this deadline, so that an endless
+    /// graph is detected.
     ///
     /// # Errors
     /// As [`Self::open`], and [`OpenError::WarmUp`] with [`PolicyError::Deadline`] for a first inference that takes longer.
@@ -91,7 +91,7 @@ impl OnnxPolicy {
                 Err(error) => passed_over.push((*provider, error.to_string())),
             }
         }
-        Err(OpenError::Model { path: card.weights_path(), reason: "no provider to try".into() })
+        Err(OpenError::Model { path: card.weights_path(), reason: "found no provider to try".into() })
     }
 
     fn start(
@@ -232,7 +232,7 @@ impl OnnxPolicy {
     /// Returns the values of every input tensor for an observation, without an inference.
     ///
     /// # Errors
-    /// [`PolicyError`] for an observation without what the policy reads.
+    /// [`PolicyError`] for an observation that lacks a feature or picture of the policy.
     pub fn encode(&mut self, observation: &Observation) -> Result<Vec<Vec<f64>>, PolicyError> {
         self.bind(&observation.schema)?;
         self.fill(observation)?;
@@ -255,7 +255,7 @@ impl OnnxPolicy {
         Ok(())
     }
 
-    /// Returns the tokens of an instruction, as text, for the input of tokens with this tensor.
+    /// Returns the tokens of an instruction as text, for the input of tokens with this tensor.
     ///
     /// # Errors
     /// [`PolicyError::Observation`] where the tokenizer refuses the instruction.
@@ -278,8 +278,8 @@ impl OnnxPolicy {
         (0..self.card.inputs.len()).map(|index| self.binding.written(index)).collect()
     }
 
-    /// Runs the graph on these values of its input tensors, in the order of the card, and returns its chunk as the graph gives it:
-    /// every action, before the card's scale, clip and order.
+    /// Runs the graph on these values of its input tensors, in the order of the card, and returns the graph's own chunk: every action,
+    /// before the card's scale, clip and order.
     ///
     /// # Errors
     /// [`PolicyError::Shape`] for a tensor of another size, and [`PolicyError`] of the inference.
@@ -296,8 +296,7 @@ impl OnnxPolicy {
         if !self.spent {
             return Ok(());
         }
-        let what =
-            "an inference was interrupted on the device, so the session is spent; open the policy again";
+        let what = "an inference was interrupted on the device, so the session cannot be used again; open the policy again";
         Err(PolicyError::Backend(what.into()))
     }
 

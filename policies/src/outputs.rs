@@ -55,7 +55,7 @@ impl Outputs {
             return Ok(None);
         }
         if channels.is_empty() {
-            return Err("names: the plant announces no names of its channels; valid is none, to take its order on trust".into());
+            return Err("names: the plant announces no names of its channels; valid is no names, which assumes the plant's order".into());
         }
         let index = |name: &str| chunk.names.iter().position(|ours| ours == name);
         let order: Option<Vec<usize>> = channels.iter().map(|channel| index(&channel.name)).collect();
@@ -74,7 +74,7 @@ impl Outputs {
         self.order = order;
     }
 
-    /// Returns the chunk of the last run as the graph gives it, row-major `[horizon, width]`.
+    /// Returns the graph's own chunk of the last run, row-major `[horizon, width]`.
     pub fn raw(&self, binding: &Binding) -> Result<Vec<f64>, PolicyError> {
         let mut numbers = Vec::with_capacity(self.chunk.horizon * self.chunk.width);
         binding.read(CHUNK, &mut numbers)?;
@@ -101,7 +101,7 @@ impl Outputs {
 }
 
 impl ActivationSpec {
-    /// Returns what a probe reads of an activation `[tokens, width]`: all tokens, or the last.
+    /// Returns the tokens of an activation `[tokens, width]` that a probe reads: all, or the last.
     ///
     /// # Errors
     /// [`PolicyError::Shape`] for values that form no whole tokens.
@@ -114,8 +114,8 @@ impl ActivationSpec {
 }
 
 impl ChunkSpec {
-    /// Returns the chunk of a policy's values, row-major `[horizon, width]`, as the plant takes it: the actions that may be executed,
-    /// their values in this order of the policy's, or in the policy's own.
+    /// Converts a policy's values, row-major `[horizon, width]`, to a chunk of the plant: the actions that may be executed, in the plant's
+    /// units. `order` has the policy's index for each channel of the plant; `None` keeps the policy's order.
     ///
     /// # Errors
     /// [`PolicyError::NotFinite`] for an action that is not finite.
@@ -134,9 +134,9 @@ impl ChunkSpec {
         Chunk::new(self.width, values)
     }
 
-    /// Returns one of the policy's values as the plant takes it.
+    /// Converts one of the policy's values to the plant's unit.
     fn value(&self, index: usize, value: f64) -> f32 {
-        // Neither clip nor gripper may turn a failed inference into an action: Chunk refuses what is not finite.
+        // Neither clip nor gripper may turn a failed inference into an action: `Chunk` refuses values that are not finite.
         if !value.is_finite() {
             return value as f32;
         }
@@ -150,8 +150,8 @@ impl ChunkSpec {
     }
 }
 
-/// Returns the places, in a row-major tensor of this shape, of the values `[tokens, width]`, where the features are along `axis`
-/// and the tokens are the other axes in order.
+/// Returns the indices, in a row-major tensor of this shape, of the values `[tokens, width]`. The features are along `axis`, and the
+/// tokens are the other axes in order.
 fn places(axis: usize, shape: &[i64]) -> Vec<usize> {
     let sizes: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
     let width = sizes.get(axis).copied().unwrap_or(1);

@@ -64,7 +64,7 @@ pub(crate) fn open(
         return Err(OpenError::Provider {
             provider,
             reason: format!("{} was built without it; it has {}", runtime.path().display(), has.join(", ")),
-            advice: "name a library of onnxruntime-gpu in AEGIS_ORT_LIBRARY (docs/reference/cuda.md), or take provider cpu",
+            advice: "name a library of onnxruntime-gpu in AEGIS_ORT_LIBRARY (docs/reference/cuda.md), or choose provider cpu",
         });
     }
     let providers = dispatches(settings, provider);
@@ -169,15 +169,15 @@ fn after_place(said: &str) -> Option<&str> {
 fn advice(said: &str) -> &'static str {
     let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if any(&["no CUDA-capable device", "CUDA failure 100", "libcuda.so"]) {
-        "no NVIDIA GPU is visible here: `nvidia-smi` must list one, and CUDA_VISIBLE_DEVICES must not hide it"
+        "no NVIDIA GPU is visible: `nvidia-smi` must list one, and CUDA_VISIBLE_DEVICES must not hide it"
     } else if any(&["driver version is insufficient", "CUDA failure 35"]) {
         "the NVIDIA driver is older than the library's CUDA: update the driver"
     } else if any(&["invalid device ordinal", "CUDA failure 101"]) {
         "no GPU has this device_id: `nvidia-smi -L` counts them from 0"
     } else if any(&["no kernel image", "CUDA failure 209"]) {
-        "the library has no kernels for this GPU's generation: take another version of onnxruntime-gpu"
+        "the library has no kernels for this GPU's generation: install another version of onnxruntime-gpu"
     } else if any(&["out of memory", "CUDA failure 2:"]) {
-        "the GPU's memory is full: end what else uses it, or run fewer workers"
+        "the GPU's memory is full: end other programs that use it, or run fewer workers"
     } else if any(&["libcudnn"]) {
         "cuDNN is missing: install it (pip: nvidia-cudnn-cu13) and name its folder in LD_LIBRARY_PATH"
     } else if any(&["libnvinfer", "libnvonnxparser"]) {
@@ -185,7 +185,7 @@ fn advice(said: &str) -> &'static str {
     } else if any(&["libcu", "libnvrtc"]) {
         "CUDA's libraries are missing: install them (docs/reference/cuda.md) and name their folders in LD_LIBRARY_PATH"
     } else {
-        "`aegis doctor` says what is here; provider cpu needs nothing of it"
+        "`aegis doctor` lists the libraries that were found; provider cpu needs none of them"
     }
 }
 
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_cut_to_what_it_says() {
+    fn a_message_is_cut_to_its_content() {
         let said = "/src/bridge.cc:2043 Provider& Get() [ONNXRuntimeError] : 1 : FAIL : Failed to load library x.so\n";
         assert_eq!(gist(said), "Failed to load library x.so");
         assert_eq!(gist("plain"), "plain");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_says_what_it_took_and_why_not_the_others() {
+    fn auto_names_its_choice_and_the_reasons_against_the_others() {
         let passed_over = vec![(Provider::Cuda, "no GPU".to_owned())];
         let selected = Selected { provider: Provider::Cpu, passed_over, elsewhere: Vec::new() };
         assert_eq!(selected.to_string(), "cpu; not cuda: no GPU");

@@ -1,5 +1,4 @@
-//! What is sent to a policy behind a WebSocket: each input of the card, filled from an observation. Pure: how it is written on a
-//! wire is the caller's.
+//! Request to a policy behind a WebSocket: each input of the card, filled from an observation. Pure; the caller encodes it.
 
 use aegis_core::feature::Schema;
 use aegis_core::{Observation, PolicyError};
@@ -10,7 +9,7 @@ use crate::image::Picture;
 use crate::inputs::{ConstantInput, ImageInput, Input, InstructionInput, PixelLayout};
 use crate::vector::BoundVector;
 
-/// What one key of a question holds.
+/// Value of one key of a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Given {
     /// Numbers, row-major, with their shape.
@@ -30,7 +29,7 @@ enum Source {
     Constant(Given),
 }
 
-/// The inputs of a card, bound to a plant.
+/// All inputs of a card, bound to a plant.
 #[derive(Debug)]
 pub(crate) struct Question {
     sources: Vec<(String, Source)>,
@@ -40,7 +39,7 @@ impl Question {
     /// Binds inputs to what a plant announces.
     ///
     /// # Errors
-    /// The index of an input, and what its card says that does not fit the plant.
+    /// The index of an input, and a message with the card's value that does not fit the plant.
     pub fn bind(inputs: &[Input], schema: &Schema) -> Result<Self, (usize, String)> {
         let bound = inputs.iter().enumerate().map(|(index, input)| {
             let source = Source::bind(input, schema).map_err(|reason| (index, reason))?;
@@ -49,10 +48,10 @@ impl Question {
         Ok(Self { sources: bound.collect::<Result<_, _>>()? })
     }
 
-    /// Returns each key with what it holds for an observation, in the order of the card.
+    /// Returns each key with its value for an observation, in the order of the card.
     ///
     /// # Errors
-    /// The index of an input, and the [`PolicyError`] of an observation without what it reads.
+    /// The index of an input, and the [`PolicyError`] of an observation that lacks its feature or picture.
     pub fn ask(&mut self, observation: &Observation) -> Result<Vec<(String, Given)>, (usize, PolicyError)> {
         let each = self.sources.iter_mut().enumerate();
         each.map(|(index, (key, source))| {
@@ -97,7 +96,7 @@ impl Source {
                 Self::Constant(Given::Numbers(shape, (0..count).map(|place| value.at(place)).collect()))
             }
             Input::Tokens(_) | Input::Mask(_) | Input::Noise(_) | Input::State(_) => {
-                return Err("kind: found a kind that no question to a server holds".into());
+                return Err("kind: found a kind for models in a file; valid are \"vector\", \"image\", \"instruction\" and \"constant\"".into());
             }
         })
     }

@@ -1,4 +1,4 @@
-//! Unknown ranks: tells a tensor whose number of axes the runtime does not know from a scalar, which it shows in the same way.
+//! Unknown ranks: distinguishes a tensor whose number of axes the runtime does not know from a scalar, which the runtime shows alike.
 
 use std::collections::BTreeSet;
 
@@ -10,9 +10,9 @@ use crate::graph::{Graph, GraphError};
 use crate::provider::{cpu_session, gist};
 use crate::runtime::OnnxRuntime;
 
-/// What is written after the element type of a tensor whose rank is not known.
+/// Text after the element type of a tensor of unknown rank.
 pub(crate) const UNKNOWN: &str = " of unknown rank";
-/// What to do about an output whose rank is not known.
+/// Advice for an output of unknown rank.
 pub(crate) const STATE_SIZES: &str = "export the model with the sizes of its outputs, or give its inputs their sizes and add those of \
                                       the outputs by onnx.shape_inference.infer_shapes";
 
@@ -24,7 +24,7 @@ pub(crate) fn without_axes(kind: &ValueType) -> Option<TensorElementType> {
     }
 }
 
-/// Formats a type as [`ValueType`] does, and says where the rank is not known.
+/// Formats a type as [`ValueType`] does, with [`UNKNOWN`] for an unknown rank.
 pub(crate) fn shown(kind: &ValueType, is_unranked: bool) -> String {
     match without_axes(kind).filter(|_| is_unranked) {
         Some(element) => format!("Tensor<{element}>{UNKNOWN}"),
@@ -32,8 +32,8 @@ pub(crate) fn shown(kind: &ValueType, is_unranked: bool) -> String {
     }
 }
 
-/// Returns the tensors among those that `session` returns or reads whose rank is not known: inputs and outputs that the file gives no
-/// shape, and outputs that the session returns beside them. The runtime says of a tensor's shape how long it is, where it knows.
+/// Returns the inputs and outputs of `session` with an unknown rank: those without a shape in the file, and outputs that were added to
+/// it, where the runtime does not infer the length of their shape.
 ///
 /// # Errors
 /// [`GraphError::Runtime`] where ONNX Runtime refuses the graph.

@@ -18,7 +18,7 @@ pub struct OnnxRuntime {
     settings: HostSettings,
 }
 
-/// Why a model did not open.
+/// Error of opening a model.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The library is missing or cannot be loaded.
@@ -39,12 +39,12 @@ pub enum OpenError {
         provider: Provider,
         /// Why the provider does not start.
         reason: String,
-        /// How to correct it.
+        /// Remedy.
         advice: &'static str,
     },
     /// The provider has started, but the graph or a part of it runs on another provider.
     #[error(
-        "{path}: provider {provider} leaves nodes to another: {}; valid is a graph that runs on it as a whole, or provider \
+        "{path}: provider {provider} leaves nodes to another: {}; valid is a graph that runs entirely on it, or provider \
          auto",
         nodes.join(", "), path = path.display()
     )]
@@ -137,7 +137,7 @@ impl OnnxRuntime {
     pub fn load(path: &Path) -> Result<Self, OpenError> {
         let library = |reason: String| OpenError::Library { path: path.to_owned(), reason };
         if !path.is_file() {
-            return Err(library("no such file".into()));
+            return Err(library("found no file".into()));
         }
         let environment = ort::init_from(path)
             .map_err(|error| library(error.to_string()))?

@@ -1,4 +1,4 @@
-//! Random inputs for a graph without data, and the graph's outputs in a form that is compared bit for bit.
+//! Random inputs for a graph, and the graph's outputs in a form that is compared bit for bit.
 //! Every element type for which ONNX Runtime has values is supported.
 
 use std::collections::BTreeMap;
@@ -59,13 +59,13 @@ pub(crate) fn plan(graph: &Graph, inputs: &[Outlet], shapes: &Shapes) -> Result<
         let valid = inputs.iter().map(Outlet::name).collect::<Vec<_>>().join(", ");
         return Err(limit(
             format!("--shape {name}"),
-            format!("finds no input of that name; valid is {valid}"),
+            format!("finds no input of this name; valid is {valid}"),
         ));
     }
     let sampled = |input: &Outlet| {
         let what = || format!("input {} is {}", input.name(), input.dtype());
         let ValueType::Tensor { ty: element, shape: declared, .. } = input.dtype() else {
-            return Err(limit(what(), "makes samples of tensors alone".into()));
+            return Err(limit(what(), "makes samples only of tensors".into()));
         };
         let is_unranked = declared.is_empty() && graph.is_unshaped(input.name());
         if is_unranked && !shapes.contains_key(input.name()) {
@@ -80,7 +80,7 @@ pub(crate) fn plan(graph: &Graph, inputs: &[Outlet], shapes: &Shapes) -> Result<
             Some(given) => {
                 let fits = |(one, other): (&i64, &i64)| *other < 0 || one == other;
                 let is_its = given.len() == declared.len() && given.iter().zip(declared.iter()).all(fits);
-                // An input of unknown rank takes any shape, and the runtime says where it does not.
+                // An input of unknown rank takes any shape here; the runtime refuses a wrong one.
                 if !is_its && !is_unranked {
                     let found =
                         format!("--shape gives it {given:?}; valid are its own sizes, where they are fixed");
@@ -92,7 +92,7 @@ pub(crate) fn plan(graph: &Graph, inputs: &[Outlet], shapes: &Shapes) -> Result<
         };
         if shape.contains(&0) {
             let none = "needs at least one value to compare, and a size is 0; export the model with a size of 1 or a free \
-                        one, or give a free one with --shape";
+                        size, or give a free size with --shape";
             return Err(limit(what(), none.into()));
         }
         let count = shape.iter().try_fold(1_i64, |count, size| count.checked_mul(*size));
@@ -194,7 +194,7 @@ impl<'a> Caster<'a> {
     /// Reads element type, shape and values of a tensor.
     fn answer(&mut self, value: &DynValue) -> ort::Result<Answer> {
         let ValueType::Tensor { ty: element, shape, .. } = value.dtype() else {
-            return Err(ort::Error::new("it is no tensor"));
+            return Err(ort::Error::new("the output is not a tensor"));
         };
         let (element, shape) = (*element, shape.to_vec());
         let integers = |values: Vec<i128>| Ok(Values::Integers(values));
@@ -270,7 +270,9 @@ impl<'a> Caster<'a> {
             let answer = self.answer(&value).map_err(|error| GraphError::Limit {
                 path: graph.path().into(),
                 what: format!("output {name} is {}", value.dtype()),
-                limit: format!("compares tensors alone, and so cannot show that this output stays: {error}"),
+                limit: format!(
+                    "compares only tensors, so it cannot show that this output is unchanged: {error}"
+                ),
             })?;
             found.insert(name.to_owned(), answer);
         }

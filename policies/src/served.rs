@@ -1,4 +1,4 @@
-//! The card of a policy that another process serves, bound to a plant. Pure: what is sent and received is the caller's.
+//! The card of a policy that another process serves, bound to a plant. Pure; the caller sends and receives.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::question::Question;
 use crate::server::{Protocol, ServedCamera, ServerSpec};
 use crate::vector::BoundVector;
 
-/// The card of a served policy, bound to a plant: what is sent of an observation, and how an answer becomes a chunk of the plant.
+/// The card of a served policy, bound to a plant: converts observations to requests, and replies to chunks of the plant.
 #[derive(Debug)]
 pub struct ServedContract {
     card: ModelCard,
@@ -25,18 +25,18 @@ pub struct ServedContract {
 
 #[derive(Debug)]
 struct Bound {
-    /// What the plant announces.
+    /// Schema of the plant.
     schema: Arc<Schema>,
     asked: Asked,
     order: Option<Vec<usize>>,
 }
 
-/// What is sent of an observation.
+/// Content of a request.
 #[derive(Debug)]
 enum Asked {
     /// Features and pictures as the plant gives them, to a process of this project's own protocol.
     Features {
-        /// What the policy reads of the plant's features.
+        /// Schema of the features that the policy reads.
         sent: Arc<Schema>,
         vector: Option<BoundVector>,
     },
@@ -44,7 +44,7 @@ enum Asked {
     Keys(Question),
 }
 
-/// A tensor of an answer: its shape and its values, row-major.
+/// A tensor of a reply: its shape and its values, row-major.
 pub type Tensor = (Vec<usize>, Vec<f64>);
 
 impl ServedContract {
@@ -64,10 +64,10 @@ impl ServedContract {
         &self.server
     }
 
-    /// Binds the card to what a plant announces. Binding to the same again costs nothing.
+    /// Binds the card to a plant's schema. Binding to the same schema again costs nothing.
     ///
     /// # Errors
-    /// [`PolicyError::Observation`] with the field of the card, what it says and what the plant offers.
+    /// [`PolicyError::Observation`] with the field of the card, its value and the plant's values.
     pub fn bind(&mut self, schema: &Arc<Schema>) -> Result<(), PolicyError> {
         let is_bound = |bound: &Bound| Arc::ptr_eq(&bound.schema, schema) || *bound.schema == **schema;
         if self.bound.as_ref().is_some_and(is_bound) {
@@ -107,15 +107,15 @@ impl ServedContract {
         Ok(Asked::Features { sent: Arc::new(sent), vector })
     }
 
-    /// Returns what is sent to a server behind a WebSocket: each key of the card, with what it holds for an observation.
+    /// Returns the request to a server behind a WebSocket: each key of the card with its value for an observation.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind), and [`PolicyError`] for an observation without what the policy reads.
+    /// As [`bind`](Self::bind), and [`PolicyError`] for an observation that lacks a feature or picture of the policy.
     pub fn keys(&mut self, observation: &Observation) -> Result<Vec<(String, Given)>, PolicyError> {
         self.bind(&observation.schema)?;
         let Some(Bound { asked: Asked::Keys(question), .. }) = &mut self.bound else {
             return Err(PolicyError::Observation(
-                "the card's server is asked by features, not by keys".into(),
+                "server.protocol: found \"aegis\"; valid is \"openpi\" or \"vla_eval\", whose requests have keys".into(),
             ));
         };
         question.ask(observation).map_err(|(index, error)| match error {
@@ -131,12 +131,13 @@ impl ServedContract {
     /// Returns the part of an observation that the policy reads.
     ///
     /// # Errors
-    /// As [`bind`](Self::bind), and [`PolicyError`] for an observation without what the policy reads, or a picture of another size.
+    /// As [`bind`](Self::bind), and [`PolicyError`] for an observation that lacks a feature or has a picture of another size.
     pub fn question(&mut self, observation: &Observation) -> Result<Observation, PolicyError> {
         self.bind(&observation.schema)?;
         let Some(Bound { asked: Asked::Features { sent, vector }, .. }) = &mut self.bound else {
             return Err(PolicyError::Observation(
-                "the card's server is asked by keys, not by features".into(),
+                "server.protocol: found one with keys; valid is \"aegis\", whose requests have features"
+                    .into(),
             ));
         };
         let mut values = Vec::with_capacity(sent.width());
@@ -166,7 +167,7 @@ impl ServedContract {
         })
     }
 
-    /// Converts an answer, whose chunk is as the policy gives it, to the chunk and activation that the card describes.
+    /// Converts a reply with the policy's own chunk to the chunk and activation that the card describes.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -180,12 +181,12 @@ impl ServedContract {
         self.converted((&[found.horizon(), found.width()], &numbers), activation)
     }
 
-    /// Converts the tensors of an answer, as the policy gives them, to the chunk and activation that the card describes. An axis of
-    /// size 1 in front is the batch, and counts for nothing.
+    /// Converts the tensors of a reply to the chunk and activation that the card describes. A first axis of size 1 is the batch, and is
+    /// ignored.
     ///
     /// # Errors
-    /// [`PolicyError::Shape`] for a chunk or an activation of another size than the card says, and [`PolicyError::NotFinite`] for an
-    /// action that is not finite.
+    /// [`PolicyError::Shape`] for a chunk or an activation of another size than in the card, and [`PolicyError::NotFinite`] for an action
+    /// that is not finite.
     pub fn read(&self, actions: &Tensor, activation: Option<&Tensor>) -> Result<Inference, PolicyError> {
         let activation = activation.map(|(shape, values)| {
             let rows = if let [rows @ .., _] = &shape[..] { rows.iter().product() } else { 1 };
@@ -215,7 +216,7 @@ impl ServedContract {
             };
             return Err(PolicyError::Shape {
                 what: format!("chunk of policy {:?}", self.name()),
-                expected: format!("{} actions of {} values, as its card says", spec.horizon, spec.width),
+                expected: format!("{} actions of {} values, as in its card", spec.horizon, spec.width),
                 found,
             });
         }
@@ -224,7 +225,7 @@ impl ServedContract {
         let Some(spec) = &self.card.activation else { return Ok(Inference { chunk, activation: None }) };
         let wrong = |found: String| PolicyError::Shape {
             what: format!("activation of policy {:?}", self.name()),
-            expected: format!("{} tokens of {} values, as its card says", spec.tokens, spec.width),
+            expected: format!("{} tokens of {} values, as in its card", spec.tokens, spec.width),
             found,
         };
         let Some((shape, values)) = activation else { return Err(wrong("none".into())) };
@@ -299,7 +300,7 @@ pool = "last"
     }
 
     #[test]
-    fn only_what_the_policy_reads_is_sent_and_its_answer_becomes_the_plants_chunk() {
+    fn only_the_policys_features_are_sent_and_its_reply_becomes_the_plants_chunk() {
         let mut contract = ServedContract::of(card("sent", CARD).unwrap()).unwrap();
         let question = contract.question(&seen(frame(2))).unwrap();
         let names: Vec<String> = question.schema.features().iter().map(|one| one.name.to_string()).collect();
@@ -321,7 +322,7 @@ pool = "last"
     }
 
     #[test]
-    fn what_does_not_fit_is_named_with_file_and_field() {
+    fn a_mismatch_is_named_with_file_and_field() {
         let mut contract = ServedContract::of(card("fits", CARD).unwrap()).unwrap();
         let wrong = contract.question(&seen(frame(3))).unwrap_err().to_string();
         assert!(wrong.contains("picture of camera front") && wrong.contains("1 rows of 2 pixels"), "{wrong}");

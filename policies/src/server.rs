@@ -12,17 +12,17 @@ const LONGEST_MS: u64 = 3_600_000;
 /// Largest length of a server's metadata in a card, bytes.
 pub const MOST_METADATA: usize = 1 << 16;
 
-/// Protocol by which a server is asked.
+/// Protocol of a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
-    /// This project's own, over Zenoh.
+    /// This project's own protocol, over Zenoh.
     #[default]
     Aegis,
-    /// That of openpi: MessagePack over a WebSocket.
+    /// The protocol of openpi: MessagePack over a WebSocket.
     #[serde(rename = "openpi")]
     OpenPi,
-    /// That of vla-eval's model servers: MessagePack messages with sequence numbers over a WebSocket.
+    /// The protocol of vla-eval's model servers: MessagePack messages with sequence numbers over a WebSocket.
     VlaEval,
 }
 
@@ -51,7 +51,7 @@ pub enum VectorType {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServerSpec {
-    /// Protocol by which the server is asked.
+    /// Protocol of the server.
     #[serde(default)]
     pub protocol: Protocol,
     /// Endpoint: `tcp/127.0.0.1:PORT` on this machine, or for the other protocols `ws://127.0.0.1:PORT` or `wss://HOST`.
@@ -59,7 +59,7 @@ pub struct ServerSpec {
     /// Name under which the policy is served; only for this project's own protocol.
     #[serde(default)]
     pub name: String,
-    /// Limit for the answer to one inference, milliseconds.
+    /// Deadline for the reply to one inference, milliseconds.
     pub deadline_ms: u64,
     /// Names of the features that are sent.
     #[serde(default)]
@@ -70,23 +70,23 @@ pub struct ServerSpec {
     /// Whether an inference depends on earlier inferences of the episode.
     #[serde(default = "yes")]
     pub remembers: bool,
-    /// What the server says of itself when a connection opens, as JSON; only for servers behind a WebSocket. The digest of the card
-    /// is that of this text.
+    /// Metadata that the server sends when a connection opens, as JSON; only for servers behind a WebSocket. The card's digest is that
+    /// of this text.
     pub metadata: Option<String>,
     /// Name of the environment variable that holds the key for the server.
     pub api_key_env: Option<String>,
     /// Path, relative to the card, of the certificates (PEM) of the authorities that a `wss://` server's certificate may come from;
     /// those of the system where omitted.
     pub authority: Option<PathBuf>,
-    /// Text at which a key is split into the keys of maps within maps. Without it a key of openpi is one key, and one of vla-eval is
-    /// split at `/`.
+    /// Separator at which a key is split into the keys of nested maps. Without it a key of openpi is not split, and a key of vla-eval
+    /// is split at `/`.
     pub separator: Option<String>,
     /// Element type of the vectors that are sent. Without it openpi's are `float64` and vla-eval's `float32`, as their own clients
     /// send them.
     pub dtype: Option<VectorType>,
 }
 
-/// A camera whose pictures a served policy reads, as the plant gives them.
+/// A camera whose unchanged pictures a served policy reads.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServedCamera {
@@ -103,7 +103,7 @@ fn yes() -> bool {
 }
 
 impl ServerSpec {
-    /// Returns the keys into which a key of the question is split, outermost first.
+    /// Returns the keys into which a key of the request is split, outermost first.
     pub fn path<'a>(&'a self, key: &'a str) -> Vec<&'a str> {
         let separator = match (&self.separator, self.protocol) {
             (Some(separator), _) => separator,
@@ -120,7 +120,7 @@ impl ServerSpec {
         self.dtype.unwrap_or(usual)
     }
 
-    /// Checks what does not depend on the process. `sha256` and `inputs` are those of the card.
+    /// Checks the fields that do not depend on the process. `sha256` and `inputs` are those of the card.
     pub(crate) fn check(&self, sha256: &str, inputs: &[Input]) -> Result<(), String> {
         if !(1..=LONGEST_MS).contains(&self.deadline_ms) {
             return Err(format!(
@@ -137,7 +137,7 @@ impl ServerSpec {
     /// Checks a server of this project's own protocol.
     fn check_own(&self, inputs: &[Input]) -> Result<(), String> {
         if !inputs.is_empty() {
-            let valid = "server.features and server.cameras, which say what a served policy reads";
+            let valid = "server.features and server.cameras, which list what a served policy reads";
             return Err(format!("inputs: found beside [server]; valid is {valid}"));
         }
         let others = [
@@ -194,10 +194,11 @@ impl ServerSpec {
         }
         if self.path("").len() != 1 || self.separator.as_deref() == Some("") {
             return Err(
-                "server.separator: found an empty text; valid is one or more characters, as \"/\"".into()
+                "server.separator: found an empty text; valid is one or more characters, such as \"/\""
+                    .into(),
             );
         }
-        let written = "what the server says of itself, as `aegis model card ws://127.0.0.1:PORT` writes it";
+        let written = "the server's metadata, as `aegis model card ws://127.0.0.1:PORT` writes them";
         let Some(metadata) = &self.metadata else {
             return Err(format!("server.metadata: missing; valid is {written}"));
         };
@@ -208,7 +209,7 @@ impl ServerSpec {
         let digest = sha256_of(metadata.as_bytes());
         if digest != sha256 {
             return Err(format!(
-                "sha256: found {sha256}; valid is {digest}, the digest of server.metadata, which is {written}"
+                "sha256: found {sha256}; valid is {digest}, the digest of server.metadata ({written})"
             ));
         }
         Ok(())
@@ -226,18 +227,18 @@ impl ServerSpec {
     }
 }
 
-/// Refuses an input that no question to a server can hold.
+/// Refuses an input that a request to a server cannot have.
 fn check_input(input: &Input) -> Result<(), String> {
     match input {
         Input::Vector(VectorInput { history, .. }) if *history > 1 => {
-            Err(format!("history: found {history}; valid for a served policy is 1, as its server keeps what it remembers"))
+            Err(format!("history: found {history}; valid for a served policy is 1, because its server keeps earlier observations itself"))
         }
         Input::Image(ImageInput { mean, std, .. }) if mean.is_some() || std.is_some() => {
-            Err("mean: found with a served policy; valid is neither mean nor std, as pictures are sent as bytes".into())
+            Err("mean: found with a served policy; valid is neither mean nor std, because pictures are sent as bytes".into())
         }
         Input::Vector(_) | Input::Image(_) | Input::Instruction(_) | Input::Constant(_) => Ok(()),
         Input::Tokens(_) | Input::Mask(_) | Input::Noise(_) | Input::State(_) => Err(
-            "kind: found a kind that is for models in a file; valid for a served policy are \"vector\", \"image\", \"instruction\" and \"constant\""
+            "kind: found a kind for models in a file; valid for a served policy are \"vector\", \"image\", \"instruction\" and \"constant\""
                 .into(),
         ),
     }

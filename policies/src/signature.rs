@@ -83,7 +83,7 @@ pub(crate) fn bound_tensors<'a>(
     }
 }
 
-/// Returns the outlet of this name, or the error that lists those that the graph has.
+/// Returns the outlet of this name, or an error that lists the graph's outlets.
 fn outlet<'o>(
     card: &ModelCard,
     outlets: &'o [Outlet],
@@ -98,7 +98,7 @@ fn outlet<'o>(
     })
 }
 
-/// Returns whether the graph does not say how many axes an input or output has. The runtime shows it as a scalar.
+/// Returns whether the graph states no number of axes of an input or output, which the runtime shows as a scalar.
 fn is_unranked(model: &[u8], outlet: &Outlet) -> bool {
     without_axes(outlet.dtype()).is_some() && is_unshaped(model, outlet.name())
 }
@@ -193,7 +193,7 @@ fn checked_output<'a>(
     let found = outlet(card, session.outputs(), (format!("{field}.tensor"), "output", name))?;
     if session.inputs().iter().any(|input| input.name() == name) {
         let reason = format!(
-            "{name:?} is an input of the graph that it returns as it is; valid is an output that a node makes"
+            "{name:?} is an input that the graph returns unchanged; valid is an output that a node makes"
         );
         return Err(OpenError::Input { path: card.path.clone(), field: field.to_owned(), reason });
     }
@@ -243,7 +243,7 @@ fn checked_activation<'a>(
         // A tensor that is pooled within the graph, as by `aegis model tap`, has no axis of tokens.
         shapes.push(vec![1, width]);
     }
-    // Of another rank, the graph's sizes are taken, a free one as 1, where they give the card's numbers.
+    // For another rank, the graph's sizes are used, with 1 for a free size, where they give the card's numbers.
     let whole: Vec<i64> = dimensions.iter().map(|size| (*size).max(1)).collect();
     let others: i64 =
         whole.iter().enumerate().filter(|(axis, _)| *axis != features).map(|(_, size)| size).product();
@@ -266,8 +266,8 @@ fn fits(shape: &[i64], graph: &[i64]) -> bool {
     shape.len() == graph.len() && shape.iter().zip(graph).all(|(size, of)| *of < 0 || size == of)
 }
 
-/// Formats element type and shape as in cards. A free size is shown by its name in the graph, or as `free`; `is_unranked` says that
-/// the graph does not say how many axes there are.
+/// Formats element type and shape as in cards. A free size is shown by its name in the graph, or as `free`; `is_unranked` is true where
+/// the graph states no number of axes.
 pub(crate) fn described(kind: &ValueType, is_unranked: bool) -> String {
     let ValueType::Tensor { ty, shape, dimension_symbols } = kind else { return kind.to_string() };
     if is_unranked {
@@ -304,7 +304,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_free_size_is_what_the_card_says() {
+    fn a_free_size_is_that_of_the_card() {
         assert!(fits(&[1, 88], &[-1, 88]) && fits(&[1, 10, 7], &[-1, -1, 7]) && fits(&[1, 88], &[1, 88]));
         assert!(!fits(&[1, 88], &[-1, 87]) && !fits(&[1, 88], &[-1, 1, 88]) && !fits(&[1, 88], &[0, 88]));
     }

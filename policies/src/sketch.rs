@@ -1,5 +1,5 @@
-//! First cards: from a graph and the features of a plant, the text of a card with what can be inferred, and `TODO` where it cannot.
-//! The loader refuses a card with a `TODO`, and lists the fields.
+//! First cards: writes the text of a card from a graph and the features of a plant, with `TODO` for every value that cannot be
+//! inferred. The loader refuses a card with a `TODO`, and lists the fields.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -31,7 +31,7 @@ struct End {
     name: String,
     element: TensorElementType,
     shape: Vec<i64>,
-    /// Whether the graph does not say how many axes there are.
+    /// Whether the graph states no number of axes.
     is_unranked: bool,
     /// Type and shape as in cards.
     text: String,
@@ -41,7 +41,7 @@ impl End {
     fn of(outlet: &Outlet, unranked: &BTreeSet<String>) -> Option<Self> {
         let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else { return None };
         let is_unranked = unranked.contains(outlet.name());
-        // A name of an axis may hold anything.
+        // A name of an axis may have any character.
         let text = described(outlet.dtype(), is_unranked)
             .replace(|letter: char| letter.is_control() || letter == '"', "?");
         let (name, shape) = (outlet.name().to_owned(), shape.to_vec());
@@ -75,7 +75,7 @@ pub fn card(runtime: &OnnxRuntime, graph: &Graph, schema: &Schema) -> Result<Str
     let outputs: Vec<End> = session.outputs().iter().filter_map(end).collect();
     let mut text = String::from(
         "# A first card by `aegis model card`: it is refused until each TODO is replaced.\n\
-         # docs/reference/policies.md says what each field means.\n",
+         # docs/reference/policies.md describes each field.\n",
     );
     let file = graph.path().file_name().unwrap_or_default().to_string_lossy();
     _ = writeln!(text, "file = {}\nsha256 = \"{}\"", quoted(&file), graph.sha256());
@@ -151,7 +151,7 @@ fn input_text(
             "kind = \"tokens\"\ntokenizer = \"TODO: the tokenizer.json of the training code, beside this card\"\n\
              sha256 = \"TODO: its SHA-256\"\n\
              # \"{{instruction}}\\n\", in double quotes, where the training code ended it with a new line.\n\
-             template = \"TODO: what was encoded, such as {{instruction}}\"\n{}",
+             template = \"TODO: the text that was encoded, such as {{instruction}}\"\n{}",
             shape_text(input)
         );
     }
@@ -243,7 +243,7 @@ fn chunk_text(chunk: Option<&End>, schema: &Schema) -> String {
     let note = match chunk {
         Some(end) if end.is_unranked => {
             format!(
-                "# The graph does not say how many axes {} has, and is refused so: {STATE_SIZES}.\n",
+                "# The graph states no number of axes of {}, and is refused without it: {STATE_SIZES}.\n",
                 quoted(&end.name)
             )
         }
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_is_taken_for_what_its_name_and_shape_say() {
+    fn a_tensors_kind_is_inferred_from_its_name_and_shape() {
         let features = ["eef_position", "eef_quaternion", "gripper_positions"].iter().zip([3, 4, 2]);
         let mut features: Vec<aegis_core::Feature> = features
             .map(|(name, size)| aegis_core::Feature::vector(*name, &["a", "b", "c", "d"][..size], ""))
@@ -341,6 +341,6 @@ mod tests {
             "shape = \"TODO: sizes for float32 of unknown rank, such as [1, 48]\"\n"
         );
         assert_eq!(shape_text(&end("one", f32, &[])), "", "a scalar has no free size");
-        assert!(chunk_text(Some(&any), &schema).contains("does not say how many axes \"any\" has"));
+        assert!(chunk_text(Some(&any), &schema).contains("states no number of axes of \"any\""));
     }
 }

@@ -128,7 +128,12 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> 
     let mut added = added(graph, settings, source, &shape)?;
     let bytes = graph.with_tap(&added)?;
     let output = added.output();
-    let dropped = || graph.refuse(settings.tensor, "the runtime drops it".into());
+    let dropped = || {
+        graph.refuse(
+            settings.tensor,
+            "the runtime's optimisation removes this tensor; valid is another tensor".into(),
+        )
+    };
     // A valid file states the output's type and shape; only the runtime can infer them.
     let bytes = {
         let untyped = open(runtime, graph, "tapped", &bytes, GraphOptimizationLevel::Disable)?;
@@ -176,8 +181,8 @@ pub fn tap(runtime: &OnnxRuntime, graph: &Graph, settings: &TapSettings<'_>) -> 
         return Ok(Tapped { sha256: sha256_of(&bytes), bytes, output, kind, unchanged: names, drift });
     }
     let reason = format!(
-        "optimisation moves it by {drift:.1e} of its largest value, and AEGIS allows {most:.0e}; where the model may be as \
-         inexact as that, give --max-drift"
+        "graph optimisation changes it by {drift:.1e} of its largest value; valid is at most {most:.0e}: allow more with \
+         --max-drift where the model may be that inexact"
     );
     Err(graph.refuse(settings.tensor, reason))
 }
@@ -212,7 +217,7 @@ fn added<'a>(
         TensorElementType::Float64 | TensorElementType::Float16 | TensorElementType::Bfloat16 => true,
         other => {
             let reason = format!(
-                "it is {other}{shape:?}; a probe reads float32, and AEGIS makes that of float64, float16 and bfloat16 alone"
+                "it is {other}{shape:?}; valid is float32, float64, float16 or bfloat16, because a probe reads float32"
             );
             return Err(graph.refuse(tensor, reason));
         }
@@ -236,7 +241,7 @@ struct Distance {
 impl Distance {
     fn take(&mut self, one: &Answer, other: &Answer) -> Result<(), String> {
         let (Values::Float32(values), Values::Float32(others)) = (&one.values, &other.values) else {
-            return Err("the tap is not float32".into());
+            return Err("found a tap that is not float32".into());
         };
         if one.shape != other.shape {
             return Err(format!("optimisation makes {:?} of its shape {:?}", one.shape, other.shape));
@@ -245,7 +250,7 @@ impl Distance {
             let (value, other) = (f64::from(f32::from_bits(*value)), f64::from(f32::from_bits(*other)));
             if !(value.is_finite() && other.is_finite()) {
                 let found = if other.is_finite() { value } else { other };
-                return Err(format!("it holds {found} on a sample; a probe reads finite numbers"));
+                return Err(format!("found {found} on a sample; valid are finite numbers"));
             }
             self.apart = self.apart.max((value - other).abs());
             self.largest = self.largest.max(other.abs());
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_number_is_no_small_distance() {
+    fn nan_is_no_small_distance() {
         for wrong in [f32::NAN, f32::INFINITY] {
             for (one, other) in [(wrong, 1.0), (1.0, wrong), (wrong, wrong)] {
                 let error =

@@ -1,4 +1,4 @@
-//! Terms bound to a plant's features: where the numbers of a term come from, each step that changes them, and the words for both.
+//! Terms bound to a plant's features: the source of a term's numbers, each step that changes them, and descriptions of both.
 
 use std::ops::Range;
 
@@ -24,14 +24,14 @@ pub(crate) struct BoundTerm {
 pub(crate) enum Source {
     /// The index of the task.
     Task,
-    /// Values of an observation that follow each other.
+    /// Consecutive values of an observation.
     Values(Range<usize>),
-    /// Values of an observation at these places.
+    /// Values of an observation at these indices.
     Picked(Vec<usize>),
 }
 
 impl Source {
-    /// Returns the values of an observation at these places.
+    /// Returns the source for values of an observation at these indices.
     fn of(places: Vec<usize>) -> Self {
         match (places.first(), places.last()) {
             (Some(first), Some(last)) if places.windows(2).all(|pair| pair[1] == pair[0] + 1) => {
@@ -41,7 +41,7 @@ impl Source {
         }
     }
 
-    /// Returns the places in an observation, in the order of the term; none for the task.
+    /// Returns the indices in an observation, in the order of the term; none for the task.
     fn places(&self) -> Vec<usize> {
         match self {
             Self::Task => Vec::new(),
@@ -51,7 +51,7 @@ impl Source {
     }
 }
 
-/// Checks the fields of a term that no plant is needed for.
+/// Checks the fields of a term that do not depend on a plant.
 ///
 /// # Errors
 /// The field, what was found and what would be valid.
@@ -61,7 +61,10 @@ pub(crate) fn check(term: &Term) -> Result<(), String> {
         return Err("components: found beside slice; valid is one of both".into());
     }
     if names.is_empty() {
-        return Err("components: found none; valid are names of components, or no components for all".into());
+        return Err(
+            "components: found an empty list; valid are names of components, or no field for all of them"
+                .into(),
+        );
     }
     match names.iter().enumerate().find(|(index, name)| names[..*index].contains(name)) {
         Some((_, name)) => Err(format!("components: found {name:?} twice; valid is each name once")),
@@ -69,7 +72,7 @@ pub(crate) fn check(term: &Term) -> Result<(), String> {
     }
 }
 
-/// Returns the places in an observation that a term reads; none for the task and for a term that does not fit.
+/// Returns the indices in an observation that a term reads; none for the task and for a term that does not fit.
 pub(crate) fn places_read(term: &Term, schema: &Schema) -> Vec<usize> {
     BoundTerm::bind(term, schema).map_or(Vec::new(), |bound| bound.source.places())
 }
@@ -150,7 +153,7 @@ impl BoundTerm {
     /// Binds a term to the features of a plant.
     ///
     /// # Errors
-    /// The field, what the card says and what the plant offers.
+    /// The field, the card's value and the plant's values.
     pub(crate) fn bind(term: &Term, schema: &Schema) -> Result<Self, String> {
         let offered = || {
             let names: Vec<String> = schema.ranges().map(|(feature, _)| feature.to_string()).collect();
@@ -253,9 +256,9 @@ impl BoundTerm {
     }
 }
 
-/// Returns why a value is none of a one-hot term's classes: the field, what was found and what would be valid.
+/// Returns the error for a value that is not one of a one-hot term's classes: the field, what was found and what would be valid.
 pub(crate) fn too_few(feature: &str, classes: usize, value: f64) -> String {
-    // Any other value is no index, and no number of classes makes it one.
+    // Any other value is not an index, and no number of classes would make it valid.
     let valid = if value >= 0.0 && value <= MOST_CLASSES as f64 {
         format!("valid is at least {}", value.floor() + 1.0)
     } else {

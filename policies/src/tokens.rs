@@ -1,4 +1,4 @@
-//! Instructions as tokens: a `tokenizer.json` of Hugging Face's, read by its own library.
+//! Instructions as tokens, by a `tokenizer.json` of Hugging Face, which is read by the library `tokenizers`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use tokenizers::{Encoding, Tokenizer};
 
 use crate::inputs::{PaddingSide, TokensInput};
 
-/// Place of the instruction in a template.
+/// Placeholder of the instruction in a template.
 const INSTRUCTION: &str = "{instruction}";
 
-/// A tokenizer without its own padding and truncation: the card says how long the tensor is.
+/// A tokenizer without its own padding and truncation, because the card has the length of the tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct Vocabulary {
     tokenizer: Arc<Tokenizer>,
-    /// Token for padding, where the file says one.
+    /// Token for padding, where the file states one.
     pad: Option<u32>,
     /// Number of tokens to which the file cuts an instruction, where it does.
     most: Option<usize>,
@@ -25,7 +25,7 @@ impl Vocabulary {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// A message with the file and its fault.
     pub fn read(path: &Path, bytes: &[u8]) -> Result<Self, String> {
         let wrong =
             |error: &dyn std::fmt::Display| format!("{}: not a tokenizer.json: {error}", path.display());
@@ -44,7 +44,7 @@ impl Vocabulary {
         self.tokenizer.encode(text, spec.special_tokens).map_err(|error| refused(instruction, &error))
     }
 
-    /// Returns an instruction's tokens as text, for people.
+    /// Returns an instruction's tokens as readable text.
     ///
     /// # Errors
     /// [`PolicyError::Observation`] where the tokenizer refuses the instruction.
@@ -70,7 +70,7 @@ pub(crate) fn check(spec: &TokensInput) -> Result<(), String> {
     match escape.into_iter().find(|(escape, _)| template.contains(escape)) {
         Some((escape, meaning)) => Err(format!(
             "template: found a backslash and a letter, {escape}, as two characters; valid for {meaning} is {escape} with one backslash \
-             in double quotes, as \"{INSTRUCTION}{escape}\""
+             in double quotes, such as \"{INSTRUCTION}{escape}\""
         )),
         None => Ok(()),
     }
@@ -96,7 +96,7 @@ impl Tokens {
     pub fn new(spec: &TokensInput, vocabulary: &Vocabulary, is_mask: bool) -> Result<Self, String> {
         let file = spec.tokenizer.display();
         let Some(pad) = spec.pad.or(vocabulary.pad) else {
-            let valid = format!("the number of the token for padding, which {file} does not say");
+            let valid = format!("the number of the token for padding, which {file} does not state");
             return Err(format!("pad: missing; valid is {valid}"));
         };
         if vocabulary.tokenizer.id_to_token(pad).is_none() {

@@ -38,12 +38,12 @@ pub struct BoundVector {
     width: usize,
     /// Number of values that an observation needs.
     needs: usize,
-    /// Values of one term, before they are rounded.
+    /// Values of one term before rounding.
     exact: Vec<f64>,
 }
 
-/// Terms as steps that copy numbers, kind by kind, each with its place in the vector. Steps of one kind follow each other, so that
-/// a processor need not guess which comes next.
+/// Terms as steps that copy numbers, kind by kind, each with its index in the vector. Steps of one kind are consecutive, which avoids
+/// branch mispredictions.
 #[derive(Clone, Debug, Default)]
 struct Steps {
     /// Copies three values, such as a point, from the first place to the second.
@@ -94,7 +94,7 @@ impl BoundVector {
     /// Binds the terms of an input to the features of a plant.
     ///
     /// # Errors
-    /// Term, field, what the card says and what the plant offers.
+    /// Term, field, the card's value and the plant's values.
     pub fn bind(input: &VectorInput, schema: &Schema) -> Result<Self, String> {
         let bound = input.terms.iter().enumerate().map(|(index, term)| {
             BoundTerm::bind(term, schema).map_err(|error| format!("terms[{index}].{error}"))
@@ -110,7 +110,7 @@ impl BoundVector {
         self.width
     }
 
-    /// Returns the number of values of each term, in words.
+    /// Returns a text with the number of values of each term.
     pub fn widths(&self) -> String {
         let each = self.terms.iter().map(|term| format!("{} {}", term.spec.feature, term.width));
         each.collect::<Vec<_>>().join(", ")
@@ -176,7 +176,7 @@ fn of_term(index: usize, error: PolicyError) -> PolicyError {
     }
 }
 
-/// Returns the values from a place on.
+/// Returns `COUNT` values from an index on.
 #[inline]
 fn some<const COUNT: usize>(values: &[f64], at: usize) -> [f64; COUNT] {
     let values = &values[at..at + COUNT];
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn rotations_are_those_of_robosuite_and_of_their_matrix() {
+    fn rotations_equal_those_of_robosuite_and_of_their_matrix() {
         let vector = encoded(Term { transform: Some(Transform::AxisAngle), ..Term::of("turn") }).unwrap();
         let quarter = std::f64::consts::FRAC_PI_2;
         assert!((vector[0] - quarter).abs() < 1e-15 && vector[1..] == [0.0, 0.0], "{vector:?}");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_with_what_the_plant_offers() {
+    fn a_mismatch_is_named_with_the_plants_values() {
         let refused = |term: Term| encoded(term).unwrap_err();
         let error = refused(Term::of("elbows"));
         assert!(

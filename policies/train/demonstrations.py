@@ -30,7 +30,7 @@ FRAME_ROW, FRAMES = "frame_row", "frames."
 
 
 class DataError(ValueError):
-    """Raised for a file that cannot be used; the message says why."""
+    """Raised for a file that cannot be used; the message names the fault."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Episode:
     whose last step did so if `reached`.
 
     `observation` float32[steps, 88] is what policies read before the step. `action` float32[steps, 7] is the expert's
-    action. `clean` bool[steps] says whether the plant was sent that action. `pictures` is None for a file that has none.
+    action. `clean` bool[steps] is true where the plant was sent that action. `pictures` is None for a file that has none.
     """
 
     task: int

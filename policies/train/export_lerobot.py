@@ -124,7 +124,7 @@ def exported(arguments):
 
 
 def dataset_reads(dataset, specs):
-    """Returns what inputs are filled with, as a data set's record of sources says it."""
+    """Returns the plant's features of each input, from a data set's record of sources."""
     from exporter import card, checkpoint
 
     path = dataset / "meta/aegis.json"

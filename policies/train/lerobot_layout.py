@@ -86,7 +86,7 @@ class Layout:
 
     @property
     def reads(self) -> dict[str, str]:
-        """What of the plant each input of a policy is filled with, as the exporter's `--read` takes it."""
+        """The plant's features of each input of a policy, in the form of the exporter's `--read`."""
         if self.name == "lowdim":
             return _LOWDIM_READS
         return _LIBERO_READS | {CAMERAS[camera]: f"{camera}:flip" for camera in self.cameras}

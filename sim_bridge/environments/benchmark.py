@@ -28,7 +28,7 @@ def actions(count: int) -> np.ndarray:
 
 
 def timed(work, count: int) -> float:
-    """Returns how often a second something happens that `work` does `count` times."""
+    """Returns the rate per second of an operation that `work` does `count` times."""
     begin = time.perf_counter()
     work()
     return count / (time.perf_counter() - begin)

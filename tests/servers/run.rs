@@ -34,7 +34,7 @@ fn a_server_that_fails_in_the_middle_of_a_hold_is_a_strong_policy_that_is_lost()
         ("half", 5000, "it ended the connection"),
         ("hang", 800, "its deadline is 800.000 ms"),
         ("raise", 5000, "it failed: ValueError: the policy's own error"),
-        ("shape", 5000, "found 9 of 7; valid is 10 actions of 7 values, as its card says"),
+        ("shape", 5000, "found 9 of 7; valid is 10 actions of 7 values, as in its card"),
     ] {
         let name = format!("servers-run-{fault}");
         // The second question while it drives.

@@ -70,7 +70,7 @@ fn openpis_own_client_gets_the_actions_of_the_process_and_plain_errors() {
         assert_eq!(metadata["model"], json!(here.card().model_sha256()));
         for (what, words) in [
             ("lacking", "feature: found \"eef_position\""),
-            ("text", "other: found something else than an array"),
+            ("text", "other: found no array"),
             ("nan", "joint_positions: value 0 is not finite"),
             ("list", "found no map; valid is a map with a key for each feature and camera"),
         ] {
@@ -128,7 +128,7 @@ fn what_cannot_be_served_so_is_refused_by_argument() {
         ("--protocol openpi", "required arguments were not provided"),
         ("--listen ws://127.0.0.1:0", "--listen: found with --protocol aegis"),
         ("--protocol openpi --listen wss://127.0.0.1:0", "--listen: found wss://127.0.0.1:0"),
-        ("--protocol openpi --listen ws://0.0.0.0:0", "off this machine"),
+        ("--protocol openpi --listen ws://0.0.0.0:0", "on a network"),
         ("", "--plant <NAME>"),
     ] {
         let mut command = common::aegis();

@@ -100,7 +100,7 @@ fn what_the_server_does_wrong_is_an_error_that_says_it() {
         ("die", 20_000, "it ended the connection"),
         ("hang", 300, "its deadline is 300.000 ms"),
         ("raise", 20_000, "it failed: observation_failed: ValueError: the policy's own error"),
-        ("shape", 20_000, "found 9 of 7; valid is 10 actions of 7 values, as its card says"),
+        ("shape", 20_000, "found 9 of 7; valid is 10 actions of 7 values, as in its card"),
     ] {
         let (place, port) = (folder(&format!("vla-eval-{fault}")), free_port());
         let process = served("strong", port, fault);
@@ -109,7 +109,7 @@ fn what_the_server_does_wrong_is_an_error_that_says_it() {
         let valid = policy.infer(&seen).unwrap_or_else(|error| panic!("{fault}: {error}"));
         policy.infer(&seen).unwrap_or_else(|error| panic!("{fault}: {error}"));
         refused(policy.infer(&seen), &[words]);
-        refused(policy.infer(&seen), &["from the beginning of an episode", words]);
+        refused(policy.infer(&seen), &["at the beginning of an episode", words]);
         drop(process);
         let _process = served("strong", port, "");
         policy.begin(2);

@@ -1,13 +1,13 @@
 //! Advice for a tool that failed, derived from its output.
 //! Pure: text in, text out.
 
-/// Returns advice for the output of pip or of the scene export.
+/// Returns advice for the error output of pip or of the scene export.
 pub fn on(output: &str) -> &'static str {
     let said = |words: &[&str]| words.iter().any(|word| output.contains(word));
     if said(&["No space left on device", "Errno 28", "Disk quota exceeded"]) {
         "the disk is full: free about 2.5 GB there, or point AEGIS_CACHE at a larger disk, and run this again"
     } else if said(&["DO NOT MATCH THE HASHES", "THESE PACKAGES DO NOT MATCH"]) {
-        "a download differs from its pinned SHA-256: it was broken on the way or changed at its source; run this \
+        "a download differs from its pinned SHA-256: it was damaged in transfer or changed at its source; run this \
          again, and do not go on if it happens twice"
     } else if said(&["No matching distribution found", "from versions: none"])
         && !said(&["Retrying", "NewConnection"])

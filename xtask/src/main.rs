@@ -21,16 +21,16 @@ use crate::setup::{Needs, Setup};
 const SKIP_MISSING: &str = "--skip-missing";
 
 const HELP: &str = "\
-cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
-cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`. With --skip-missing (or
-                              AEGIS_SKIP_MISSING=1) those are skipped that need a driver or a browser that is not here
-cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial. Variants of
+                    cargo xtask demo [ARGUMENTS]  set up, build, and run `aegis demo` with these arguments
+                    cargo xtask test [ARGUMENTS]  set up and run every test; arguments go to `cargo test`. With --skip-missing (or
+                              AEGIS_SKIP_MISSING=1) tests are skipped that need a missing driver or browser
+                    cargo xtask setup [SUITES]    only set up; --suite NAME (repeatable) or --all-suites, else libero_spatial. Variants of
                               LIBERO-PRO's have names too, such as libero_goal_swap or libero_object_temp_x0.1
-
-`demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
-libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what
-it makes in AEGIS_CACHE (default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
-AEGIS_PYTHON names another Python than `python3`; it must be 3.11 or newer.";
+                    
+                    `demo` needs the scenes of libero_spatial, `test` those of all four suites: libero_spatial, libero_object, libero_goal and
+                    libero_10, and upstream itself. Setup fetches Python packages once, by pip, pinned by version and SHA-256, and keeps what
+                    it makes in AEGIS_CACHE (default: aegis in the user's cache folder; about 2.5 GB). A second run needs no network.
+                    AEGIS_PYTHON names another Python than `python3`; it must be 3.11 or newer.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -121,7 +121,7 @@ fn test(arguments: &[String]) -> Result<u8> {
         missing.iter().map(|part| format!("{} (for {})", part.name, part.wanted_by)).collect();
     if !missing.is_empty() && !skip {
         bail!(
-            "tests need {}; run\n\n    {}\n\nor go on without those tests: cargo xtask test {SKIP_MISSING}",
+            "tests need {}; run\n\n    {}\n\nor skip those tests: cargo xtask test {SKIP_MISSING}",
             names.join(", "),
             system::command(&missing)
         );
@@ -134,7 +134,7 @@ fn test(arguments: &[String]) -> Result<u8> {
     let code = cargo(&[&test[..], &["--no-run"]].concat(), &test, &without(arguments, &skipped), &needs)?;
     if !skipped.is_empty() {
         eprintln!(
-            "{} tests skipped, for want of {}: {}; `{}` brings it",
+            "{} tests skipped, because this system lacks {}: {}; `{}` installs it",
             skipped.len(),
             names.join(", "),
             skipped.join(", "),
@@ -165,7 +165,7 @@ fn cargo(compile: &[&str], command: &[&str], arguments: &[String], needs: &Needs
     if fetched || !setup.is_finished(needs)? {
         let mut compiling = start(compile, &[])?;
         if let Err(error) = setup.finish(needs) {
-            // What has been compiled so far stays. The error of the setup is the one to report.
+            // The error of the setup is the one to report; what has been compiled so far stays.
             let _ = compiling.kill();
             let _ = compiling.wait();
             return Err(error);
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_skipped_goes_to_the_tests_and_the_flag_that_says_so_does_not() {
+    fn skipped_names_are_passed_to_the_tests_and_the_flag_is_not() {
         let passed = |arguments: &[&str], skipped: &[&str]| {
             without(&arguments.iter().map(ToString::to_string).collect::<Vec<_>>(), skipped).join(" ")
         };
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn every_test_that_may_be_skipped_is_there_once() {
+    fn every_test_that_may_be_skipped_exists_once() {
         let sources: Vec<String> = ["tests", "sim_bridge/libero/tests"]
             .iter()
             .flat_map(|folder| std::fs::read_dir(repository().join(folder)).unwrap())
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn setup_brings_what_it_is_asked_for_once() {
+    fn setup_takes_each_named_suite_once() {
         assert_eq!(parse(&[]).unwrap(), ["libero_spatial"]);
         assert_eq!(parse(&["--suite", "libero_10", "--suite", "libero_10"]).unwrap(), ["libero_10"]);
         assert_eq!(parse(&["--all-suites"]).unwrap().len(), 4);

@@ -137,8 +137,8 @@ impl Environment {
         self.stamp().is_file()
     }
 
-    /// Makes the environment with at least the packages that contain the native libraries. These are small, and compiling
-    /// waits for nothing else.
+    /// Makes the environment with at least the packages that contain the native libraries, which are small and all that
+    /// compiling waits for.
     fn with_libraries(&self) -> Result<()> {
         if self.is_complete() || self.folder.join("libraries").is_file() {
             return Ok(());
@@ -153,7 +153,7 @@ impl Environment {
                 self.run(
                     &python,
                     &[&venv[..], &[self.folder.as_os_str()]].concat(),
-                    "making the environment",
+                    "making the virtual environment",
                 )?;
                 let every = self.source.join("requirements.lock");
                 let text = fs::read_to_string(&every)
@@ -238,7 +238,7 @@ impl Environment {
         let versions = fs::read_dir(&lib).with_context(|| format!("{}: cannot list", lib.display()))?;
         let found =
             versions.flatten().map(|entry| entry.path().join("site-packages")).find(|path| path.is_dir());
-        found.with_context(|| format!("{}: holds no site-packages", lib.display()))
+        found.with_context(|| format!("{}: found no folder site-packages in it", lib.display()))
     }
 }
 

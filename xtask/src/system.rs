@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_brings_all_that_is_missing() {
+    fn one_command_installs_all_missing_packages() {
         let all: Vec<&Part> = PARTS.iter().collect();
         let line = command(&all);
         assert!(line.starts_with("apt-get install ") && !line.contains('\n'));

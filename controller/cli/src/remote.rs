@@ -25,7 +25,7 @@ pub struct RemoteArguments {
     /// Folder of the controller's keys, which `aegis keys` makes; TLS needs them
     #[arg(long, value_name = "FOLDER", requires = "connect")]
     keys: Option<PathBuf>,
-    /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
+    /// Allow an endpoint on the network over plain TCP, through which anyone can read and move the plant
     #[arg(long, requires = "connect")]
     allow_plaintext_network: bool,
 }
@@ -43,7 +43,7 @@ pub struct PlantArguments {
     /// Folder of this program's keys, which `aegis keys` makes; TLS needs them
     #[arg(long, value_name = "FOLDER")]
     keys: Option<PathBuf>,
-    /// Allow an endpoint off this machine, over plain TCP
+    /// Allow an endpoint on the network over plain TCP
     #[arg(long)]
     allow_plaintext_network: bool,
 }

@@ -42,10 +42,13 @@ impl Scratch {
     /// where `place` ends in no name; a parent folder in which no folder can be made.
     pub fn beside(place: &Path) -> io::Result<Self> {
         if place.file_name().is_none() {
-            return Err(io::Error::new(ErrorKind::InvalidInput, "the path ends in no name of a new folder"));
+            return Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "the path ends in no name; valid is a path that ends in the name of a new folder",
+            ));
         }
         if std::fs::symlink_metadata(place).is_ok() {
-            let what = "something is there already; valid is a new folder";
+            let what = "found an existing file or folder; valid is a new path";
             return Err(io::Error::new(ErrorKind::AlreadyExists, what));
         }
         Self::within(place.parent().unwrap_or(Path::new("")))
@@ -87,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_takes_nobodys_name_and_removes_nothing_but_itself() {
+    fn a_folder_replaces_nothing_and_removes_only_itself() {
         let around = Scratch::within(&std::env::temp_dir()).unwrap();
         // A folder that a killed process has left, and an unrelated one.
         let left = around.path().join(".aegis-0123456789abcdef.part");
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_the_place_stays_though_it_be_empty() {
+    fn an_existing_folder_stays_even_where_it_is_empty() {
         let around = Scratch::within(&std::env::temp_dir()).unwrap();
         let place = around.path().join("place");
         let begun = Scratch::beside(&place).unwrap();

@@ -45,8 +45,8 @@ const OFFICE: [&[u8]; 5] =
 /// Number of first bytes that must be printable for a file to count as text.
 const TEXT: usize = 256;
 
-/// Returns what stands in the place of an expected file, where the bytes are of no use to any reader: an empty file, a Git
-/// LFS pointer, or a web page.
+/// Returns the description of a placeholder that no reader can use: an empty file, a Git LFS pointer, or a web page; `None` for
+/// any other bytes.
 pub fn never_wanted(bytes: &[u8]) -> Option<&'static str> {
     let text = without_mark(bytes).trim_ascii_start();
     if text.is_empty() {
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_wants_is_named_with_what_to_do() {
+    fn a_placeholder_is_named_with_what_to_do() {
         for (bytes, said) in [
             (
                 &b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 131072\n"[..],

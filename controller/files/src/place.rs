@@ -56,7 +56,7 @@ impl Written {
         let found = mistaken::kind(&first).unwrap_or("a file of another kind");
         let kind = self.name();
         taken(format!(
-            "found {found}; valid is a new name, or {kind} to replace: choose another name, or remove what is there"
+            "found {found}; valid is a new name, or {kind} to replace: choose another name, or remove the file"
         ))
     }
 
@@ -124,7 +124,7 @@ mod tests {
                 std::fs::write(&place, other).unwrap();
                 let error = kind.check(&place, &[]).unwrap_err().to_string();
                 assert!(
-                    error.contains(kind.name()) && error.contains("remove what is there"),
+                    error.contains(kind.name()) && error.contains("remove the file"),
                     "{kind:?}: {error}"
                 );
             }
@@ -133,9 +133,6 @@ mod tests {
             std::fs::remove_file(&place).unwrap();
         }
         assert!(Written::Parquet.check(Path::new("/dev/null"), &[]).is_ok());
-        assert!(
-            Written::Parquet.check(folder.path(), &[]).is_ok(),
-            "whoever writes says that it is a folder"
-        );
+        assert!(Written::Parquet.check(folder.path(), &[]).is_ok(), "the writer reports a folder");
     }
 }

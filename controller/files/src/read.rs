@@ -29,7 +29,7 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     Err(io::Error::new(ErrorKind::InvalidInput, format!("found {what}; valid is a regular file")))
 }
 
-/// Reads a file's bytes, whatever their kind.
+/// Reads a file's bytes, of any kind.
 ///
 /// # Errors
 /// As [`open_file`], and [`ErrorKind::OutOfMemory`] for a file that does not fit into memory.
@@ -113,8 +113,8 @@ fn text(mut bytes: Vec<u8>) -> io::Result<String> {
     })
 }
 
-/// Returns what kind of file stands at a path, where its first bytes tell. Called after reading the file as another kind
-/// has failed.
+/// Returns the kind of the file at a path, where its first bytes determine it. Called after reading the file as another
+/// kind has failed.
 pub fn instead_of(path: &Path) -> Option<String> {
     let mut first = Vec::new();
     open_file(path).ok()?.take(FIRST).read_to_end(&mut first).ok()?;
@@ -159,7 +159,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_pipe_is_refused_where_nobody_may_ever_write_to_it_and_read_where_a_shell_has_opened_it() {
+    fn a_named_pipe_is_refused_and_a_pipe_of_a_shell_is_read() {
         let folder = folder("pipe");
         let pipe = folder.join("pipe");
         assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());

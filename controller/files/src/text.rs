@@ -7,7 +7,7 @@ pub fn is_obeyed(symbol: char) -> bool {
     symbol.is_control() || turns || matches!(symbol, '\u{2028}' | '\u{2029}')
 }
 
-/// Returns a text that is shown within a sentence: at most `most` characters of it, and how many there are where it is longer.
+/// Returns the first `most` characters of a text, for a message. A longer text ends in `…` and its number of characters.
 pub fn clipped(text: &str, most: usize) -> String {
     match text.char_indices().nth(most) {
         None => text.to_owned(),

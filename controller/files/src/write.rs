@@ -43,7 +43,7 @@ impl Pending {
     /// A path that names a folder, a cycle of links, and the operating system's errors.
     pub fn create(path: &Path) -> io::Result<Self> {
         if is_folder_name(path) {
-            let what = "the name is a folder's; valid is a file";
+            let what = "the path names a folder; valid is a file";
             return Err(io::Error::new(ErrorKind::IsADirectory, what));
         }
         let there = match std::fs::metadata(path) {
@@ -52,7 +52,7 @@ impl Pending {
             Err(error) => return Err(error),
         };
         if there.as_ref().is_some_and(Metadata::is_dir) {
-            return Err(io::Error::new(ErrorKind::IsADirectory, "a folder is there; valid is a file"));
+            return Err(io::Error::new(ErrorKind::IsADirectory, "found a folder; valid is a file"));
         }
         if there.as_ref().is_some_and(|there| !there.is_file()) {
             let file = OpenOptions::new().write(true).open(path)?;
@@ -121,7 +121,7 @@ fn followed(path: &Path) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     }
-    Err(io::Error::new(ErrorKind::InvalidInput, "links in a circle"))
+    Err(io::Error::new(ErrorKind::InvalidInput, "found a cycle of symbolic links; valid is a path to a file"))
 }
 
 /// Makes a new file in a folder under an unused temporary name, with the permissions of the file that it will replace, if
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_written_to_and_stays() {
+    fn a_path_that_is_no_regular_file_is_written_to_and_stays() {
         // A named pipe stands in for a device: a bug in the tested code could remove a real device from the machine.
         let folder = folder("devices");
         let (pipe, link) = (folder.join("pipe"), folder.join("link"));

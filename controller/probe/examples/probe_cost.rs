@@ -21,9 +21,9 @@ const HIDDEN: usize = 8;
 fn main() -> Result<(), Box<dyn Error>> {
     let clock = clock();
     println!(
-        "nanoseconds a call: means over an episode of {CHUNKS} calls, quantiles over {EPISODES} episodes"
+        "nanoseconds per call: means over an episode of {CHUNKS} calls, quantiles over {EPISODES} episodes"
     );
-    println!("reading the clock costs {clock:.0} ns an episode, taken off");
+    println!("the clock's own {clock:.0} ns per episode are subtracted");
     println!("head        width  parameters  JSON bytes  call          p50      p99  allocations");
     for width in [64, 720] {
         for kind in HeadKind::ALL {

@@ -87,7 +87,7 @@ impl Baseline {
     }
 }
 
-/// Returns the values of an action's channels of `motion`; channels that it does not know count as motion.
+/// Returns the values of an action's channels that count as motion; channels past the end of `motion` count.
 fn moving<'a>(action: &'a [f32], motion: &'a [bool]) -> impl Iterator<Item = f32> + Clone + 'a {
     let counts = motion.iter().copied().chain(std::iter::repeat(true));
     action.iter().zip(counts).filter(|(_, counts)| *counts).map(|(value, _)| *value)
@@ -114,7 +114,7 @@ fn seam(before: &Boundary, after: &Boundary, motion: &[bool]) -> f64 {
 
 /// Returns the early scores of a baseline on `fresh` rollouts, one for each rollout: the mean score over control steps
 /// before `end`. The baseline is fitted on `discovery` with `options`. Rollouts without chunks have zeros where the baseline
-/// [reads chunks](Baseline::reads_chunks). `motion` says for each channel of an action whether it counts as motion.
+/// [reads chunks](Baseline::reads_chunks). `motion` has for each channel of an action whether it counts as motion.
 pub fn early_scores(
     baseline: Baseline,
     (discovery, discovery_scored): (&[Rollout], &[Scored]),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn features_are_what_their_names_say() {
+    fn features_have_the_quantities_of_their_names() {
         let still = [0.0; 7];
         let full = [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0];
         let rollout = rollout(1, still, full);

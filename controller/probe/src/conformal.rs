@@ -93,8 +93,8 @@ impl Moments {
 }
 
 fn shape(episodes: &[&[f64]], boundaries: usize, from: usize) -> Vec<Moments> {
-    // Smallest deviation of a boundary, as a share of the largest counted one: where few episodes are left, their
-    // scores may happen to lie close together, and that one boundary would set the whole band.
+    // Smallest deviation of a boundary, as a share of the largest one: where few episodes are left, their scores may
+    // happen to lie close together, and that one boundary would set the whole band.
     const FLOOR: f64 = 0.1;
     let mut last = Moments { mean: 0.0, deviation: 0.0 };
     let mut shape = Vec::with_capacity(boundaries);
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_excess_that_is_no_number_is_the_largest() {
+    fn an_excess_of_nan_counts_as_the_largest() {
         let at = |mean| Moments { mean, deviation: 1.0 };
         assert_eq!(at(0.5).excess(1.0), 0.5);
         assert_eq!(at(0.5).excess(f64::NAN), f64::INFINITY);

@@ -107,7 +107,7 @@ pub struct TimePoint {
 /// Figures of one threshold.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LeadTime {
-    /// Fraction of the successful episodes that the threshold was set to alarm on.
+    /// Fraction of the successful episodes for which the threshold was set to raise an alarm.
     pub asked_false_alarms: f64,
     /// Threshold on the score.
     pub threshold: f64,
@@ -160,13 +160,13 @@ pub enum EvaluationError {
     Gate(#[from] GateError),
 }
 
-/// What baselines are fitted on.
+/// Data on which baselines are fitted.
 #[derive(Clone, Copy, Debug)]
 pub struct Discovery<'a> {
     /// The rollouts that the probe was fitted on; with none, no baseline is fitted.
     pub rollouts: &'a [Rollout],
-    /// For each channel of an action whether it is a motion, as [`Schema::motion`](aegis_core::feature::Schema::motion) says; a
-    /// switch does not count in baselines that read actions. Channels past the end of the list count.
+    /// For each channel of an action whether it is a motion; see [`Schema::motion`](aegis_core::feature::Schema::motion). Baselines
+    /// that read actions leave out the other channels. Channels past the end of the list count as motions.
     pub motion: &'a [bool],
 }
 
@@ -330,8 +330,8 @@ fn lead_time(scored: &[Scored], gate: &GateLimits) -> Vec<LeadTime> {
         .to_vec()
 }
 
-/// Evaluates the rules that a plan can name, each with the thresholds of this calibration. A rule that these thresholds do not
-/// allow is returned with the reason.
+/// Evaluates the rules that a plan can name, each with the thresholds of this calibration. A rule that is not valid with these
+/// thresholds is returned with the reason.
 fn rules(
     file: &ProbeFile,
     gate: &GateLimits,

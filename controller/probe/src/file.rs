@@ -40,10 +40,10 @@ pub struct ProbeFile {
     pub calibrated_on: Data,
     /// Settings of the fit.
     pub settings: FitSettings,
-    /// What is known of rollouts of another program; `None` where both parts are of `aegis collect`.
+    /// Record of the rollouts of another program; `None` where both parts were made by `aegis collect`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<ForeignRecord>,
-    /// Control steps between the boundaries of the rollouts, where they are fewer than the weak model's chunk has.
+    /// Control steps between the boundaries of the rollouts, where these are fewer than the actions of the weak model's chunk.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_steps: Option<u32>,
     /// Chosen penalty.
@@ -56,7 +56,7 @@ pub struct ProbeFile {
     pub probe: Probe,
 }
 
-/// Identity of the rollouts that something was made from.
+/// Identity of a set of rollouts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
@@ -210,10 +210,10 @@ impl ProbeFile {
         Ok(file)
     }
 
-    /// Reads a probe file without a model to check it against, where the caller answers for what the activations are of.
+    /// Reads a probe file without checking it against a model; the caller has to know that the activations come from the right model.
     ///
     /// # Errors
-    /// As [`load`](Self::load), but for another model, tensor or width.
+    /// As [`load`](Self::load), except for another model, tensor or width.
     pub fn read(path: &Path) -> Result<Self, ProbeFileError> {
         let file = Self::parse(path)?;
         file.check_data(path)?;
@@ -234,8 +234,8 @@ impl ProbeFile {
                 field: "schema".into(),
                 found: file.schema.to_string(),
                 expected: format!(
-                    "{SCHEMA_OF_FOREIGN}, of a probe that `aegis probe fit --rollouts` wrote; judge this one on rollouts of `aegis \
-                     collect`"
+                    "{SCHEMA_OF_FOREIGN}, of a probe that `aegis probe fit --rollouts` wrote; evaluate this probe on rollouts of \
+                     `aegis collect`"
                 ),
             }),
         }
@@ -300,8 +300,7 @@ impl ProbeFile {
             }
         }
         let (fitted, set) = (&self.discovery, &self.calibrated_on);
-        let apart =
-            "rollouts that the probe was not fitted on: thresholds on those that it knows promise nothing";
+        let apart = "rollouts that the probe was not fitted on, because thresholds set on the fitted ones guarantee nothing";
         if same_digest(&fitted.sha256, &set.sha256) {
             return wrong(
                 "calibrated_on.sha256",
@@ -312,7 +311,7 @@ impl ProbeFile {
         let both = fitted.origin.as_ref().zip(set.origin.as_ref());
         let common = both.map_or(Vec::new(), |(fitted, set)| fitted.common(set));
         if !common.is_empty() {
-            let found = format!("initial states {}, which discovery is of too", spans(&common));
+            let found = format!("initial states {}, which are in discovery too", spans(&common));
             return wrong("calibrated_on.origin.starts", found, apart.to_owned());
         }
         let counts = [set.episodes, set.lost];

@@ -62,7 +62,7 @@ impl FitSettings {
             ("fit.trend_window", self.trend_window, WINDOW, "no episode has more scores"),
         ] {
             if found > most {
-                return Err((field, format!("found {found}; valid is at most {most}, for {reason}")));
+                return Err((field, format!("found {found}; valid is at most {most}, because {reason}")));
             }
         }
         Ok(())
@@ -143,7 +143,7 @@ pub fn fit(
 ) -> Result<Fitted, ProbeError> {
     let window = settings.window_fraction * f64::from(horizon_steps);
     let trajectories: Vec<Trajectory> = discovery.iter().map(|rollout| trajectory(rollout, window)).collect();
-    // Checked here, where the index in an error message is still an index into `discovery`.
+    // Checked before folds are made, so that the index in an error message is an index into `discovery`.
     let all: Vec<&Trajectory> = trajectories.iter().collect();
     training::check(&all)?;
     let folds = folds(discovery.iter().map(|rollout| rollout.key.start), settings.folds);

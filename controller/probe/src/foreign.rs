@@ -26,7 +26,7 @@ const COLUMNS: [&str; 6] = ["task", "episode", "start", "step", "success", "acti
 /// Column that may be left out.
 const OPTIONAL: &str = "start";
 
-/// Valid values of a column, for errors.
+/// Returns the valid values of a column, for errors.
 fn valid(column: &str) -> &'static str {
     match column {
         "task" => "one task for each row, as a whole number from 0 or as text",
@@ -47,7 +47,7 @@ pub struct StepGrid {
     pub chunk_steps: u32,
 }
 
-/// Tasks of a file: numbers, or names whose places are the numbers.
+/// Tasks of a file: numbers, or names whose indices are the numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tasks {
     /// The file numbers its tasks.
@@ -59,24 +59,24 @@ pub enum Tasks {
 /// Rollouts of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ForeignRollouts {
-    /// Episodes in order of task, start and episode, whatever the order of the rows.
+    /// Episodes in order of task, start and episode.
     pub rollouts: Vec<Rollout>,
-    /// Tasks of the file, those that were known before it included.
+    /// Tasks of the file, and those known from files that were read before.
     pub tasks: Tasks,
     /// Whether the file states the start of each episode. Otherwise each episode counts as a start of its own.
     pub has_starts: bool,
 }
 
-/// What a probe file says of the rollouts of another program that it was made from.
+/// Record, in a probe file, of the rollouts of another program that the probe was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ForeignRecord {
     /// Digests of all episodes of each file, in the order in which the files were read; see [`crate::rollout::digest`].
     pub files_sha256: Vec<String>,
-    /// Names of the tasks, where the files name them; a task's number is its place.
+    /// Names of the tasks, where the files name them; a task's number is its index.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub task_names: Vec<String>,
-    /// How the episodes of the one file were divided; `None` where the thresholds were set on another file.
+    /// Division of the episodes of one file; `None` where the thresholds were set on another file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
     /// Largest number of control steps of an episode.
@@ -132,7 +132,7 @@ pub fn read(path: &Path, grid: StepGrid, known: Option<&Tasks>) -> Result<Foreig
         Some(b"PK\x03\x04") => npz::columns(path),
         Some(b"PAR1") => parquet::columns(path),
         _ => {
-            let found = instead_of(path).unwrap_or_else(|| "found neither".into());
+            let found = instead_of(path).unwrap_or_else(|| "found another format".into());
             return Err(io(format!(
                 "{found}; valid is an .npz file of numpy.savez or a Parquet file (docs/reference/rollouts.md)"
             )));

@@ -1,6 +1,6 @@
-//! Probes from end to end, short of the controller: rollouts of the weak policy and their files, fit and calibration,
-//! evaluation beside rival detectors, the probe file, and what a probe file says of its origin. The probe that scores
-//! activations in the controller is [`aegis_core::probe`].
+//! Making and evaluating probes: rollouts of the weak policy and their files, fit and calibration, evaluation beside rival
+//! detectors, the probe file, and statements of origin. The probe that scores activations in the controller is
+//! [`aegis_core::probe`].
 //!
 //! ```
 //! use aegis_probe::conformal::split_conformal_threshold;

@@ -1,5 +1,5 @@
-//! Origins: the starts from which a rollout file, a probe or a model was made, and the check that no start that a study
-//! is judged on is among them. Only the file's own statement counts, since a plan may claim anything about a file.
+//! Origins: the starts from which a rollout file, a probe or a model was made, and the check that a study is not judged on
+//! any of them. Only the file's own statement counts, since a plan may claim anything about a file.
 
 mod validity;
 
@@ -150,7 +150,7 @@ pub struct Judged<'a> {
 }
 
 impl Origin {
-    /// Returns whether the origin is of this suite: by the same name in whatever case, or by the same scenes under another name.
+    /// Returns whether the origin is of this suite: the same name, ignoring case, or the same scenes under another name.
     pub fn is_of(&self, suite: &str, suite_sha256: Option<&str>) -> bool {
         let same = |(ours, theirs): (&String, &str)| same_digest(ours, theirs);
         self.suite.eq_ignore_ascii_case(suite)
@@ -177,7 +177,7 @@ impl Origin {
     }
 }
 
-/// Use of a part in making a file.
+/// Use of a data set in making a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// Training data of a policy.
@@ -211,8 +211,8 @@ pub struct Statement {
 /// Error about a start that a file was made from and that is also in a judged range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{file}: says that it came from initial states {states} of {suite}, which are in ranges.{range} of the plan, \
-     {judged}; valid is a {range} range of starts that neither probe nor policies came from"
+    "{file}: was made from initial states {states} of {suite}, which are in ranges.{range} of the plan, \
+     {judged}; valid is a {range} range of starts from which neither probe nor policies were made"
 )]
 pub struct Leak {
     /// File and part.
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_suite_task_and_initial_state_whatever_the_noise() {
+    fn a_start_is_suite_task_and_initial_state_with_any_noise() {
         let of = origin(200, 208);
         assert_eq!(of.shared(&judged(207, 240)), [[207, 208]]);
         assert!(of.shared(&judged(208, 240)).is_empty(), "ends are left out");
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_is_known_by_its_scenes_under_whatever_name() {
+    fn a_suite_is_known_by_its_scenes_under_any_name() {
         let copied = Origin { suite: "mine".into(), suite_sha256: Some("aa".into()), ..origin(200, 208) };
         assert_eq!(copied.shared(&judged(207, 240)), [[207, 208]]);
         let other = Origin { suite_sha256: Some("bb".into()), ..copied.clone() };
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(
             check(&[silent], &[judged(0, 900)]),
             Ok(()),
-            "who says nothing shares nothing that is known"
+            "without a statement no shared start is known"
         );
     }
 }

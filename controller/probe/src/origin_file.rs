@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shipped_models_and_probes_say_what_they_came_from() {
+    fn shipped_models_and_probes_state_their_origins() {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../policies/models");
         let origins = Origins::beside(&models.join("probe.json")).unwrap().expect("it is shipped");
         for (name, parts, first) in [
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_says_it_for_each_data_set_or_says_nothing() {
+    fn a_card_states_the_origin_of_each_data_set_or_of_none() {
         let of = |text: &str| of_card("weak.toml", &toml::from_str(text).unwrap());
         assert_eq!(of("").unwrap()[0].origin, None);
         let starts = crate::StateRange { first: 3, end: 5, replicates: 1 }.keys([0]);

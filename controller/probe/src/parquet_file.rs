@@ -27,7 +27,7 @@ pub const DAMAGED: &str = "a Parquet file that is cut short or damaged, so colle
 /// Opens a Parquet file of any program, and checks that its columns lie within it.
 ///
 /// # Errors
-/// The reason, in words: the operating system's, another kind of file, or damage.
+/// The reason as a message: an error of the operating system, another kind of file, or damage.
 pub fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, String> {
     let damaged = |what: &dyn std::fmt::Display| format!("{DAMAGED} ({what})");
     let file = open_file(path).map_err(|error| error.to_string())?;
@@ -35,14 +35,14 @@ pub fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, String
     let begun = ParquetRecordBatchReaderBuilder::try_new(file);
     let builder = begun.map_err(|error| match instead_of(path) {
         Some(found) if found.ends_with(PARQUET) => damaged(&error),
-        found => format!("no Parquet file: {}", found.unwrap_or_else(|| error.to_string())),
+        found => format!("not a Parquet file: {}", found.unwrap_or_else(|| error.to_string())),
     })?;
     check_column_ranges(builder.metadata(), length).map_err(|error| damaged(&error))?;
     Ok(builder)
 }
 
-/// Reads the columns with these names, where the file has them, batch by batch. Types are those of the columns themselves and
-/// not those that the writing program has noted: some of these, such as a category of pandas over booleans, no reader makes.
+/// Reads the columns with these names, where the file has them, batch by batch. Types are those of the columns themselves, not
+/// those in the writing program's metadata, some of which the reader cannot make, such as a category of pandas over booleans.
 ///
 /// # Errors
 /// As [`open`].

@@ -13,7 +13,7 @@ pub struct Boundary {
     pub step: u32,
     /// Weak policy's pooled activation, `[width]`.
     pub features: Vec<f64>,
-    /// Both policies' chunks for the observation of this boundary; `None` in rollouts of another program, which has none.
+    /// Both policies' chunks for the observation of this boundary; `None` in rollouts of another program.
     pub chunks: Option<Chunks>,
 }
 
@@ -60,7 +60,7 @@ pub fn digest(rollouts: &[Rollout]) -> String {
             hasher.update(boundary.step.to_le_bytes());
             hasher.update((boundary.features.len() as u64).to_le_bytes());
             boundary.features.iter().for_each(|value| hasher.update(value.to_le_bytes()));
-            // A chunk has one action or more, so a boundary without chunks has other bytes than any with them.
+            // A chunk has at least one action, so the bytes of a boundary without chunks differ from those of any with chunks.
             let Some(chunks) = &boundary.chunks else {
                 hasher.update(0_u64.to_le_bytes());
                 continue;

@@ -149,7 +149,7 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
     let unsigned = |value: &dyn Fn(&Rollout, &Boundary) -> u32| -> ArrayRef {
         Arc::new(UInt32Array::from_iter_values(rows().map(|(rollout, boundary)| value(rollout, boundary))))
     };
-    let first = rows().next().ok_or("no rollout has a boundary, so there is nothing to write")?.1;
+    let first = rows().next().ok_or("found no rollout with a boundary; valid is one or more")?.1;
     let both: Vec<&Chunks> = rows()
         .map(|(_, boundary)| boundary.chunks.as_ref())
         .collect::<Option<_>>()

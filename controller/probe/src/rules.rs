@@ -44,7 +44,7 @@ pub enum RuleSettings {
     },
     /// The strong policy drives from a control step on.
     TakeOver {
-        /// The control step.
+        /// First control step of the strong policy.
         step: u32,
     },
     /// Never fires.
@@ -111,7 +111,7 @@ impl RuleSettings {
                 let calm = calibration.calibrator.probability(aegis_core::Score::new(return_threshold));
                 Rule::Cost(CostSettings { hand_back: calm.min(settings.threshold()), ..settings })
             }
-            // An infinite threshold, of too few successful episodes or of too short ones, becomes the largest or least number.
+            // An infinite threshold, from too few successful episodes or too short ones, becomes the largest or least number.
             Self::Trend { switch_cap } => Rule::Trend(TrendSettings {
                 window,
                 slope: calibration.slope.clamp(f64::MIN, f64::MAX),

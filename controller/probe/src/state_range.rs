@@ -47,13 +47,15 @@ impl StateRange {
         }
         if end > INITIAL_STATES {
             return Err(format!(
-                "{found}; valid is an end of at most {INITIAL_STATES}, for initial states have 32 bits"
+                "{found}; valid is an end of at most {INITIAL_STATES}, because initial states have 32 bits"
             ));
         }
         let states = (end - first) as u64;
         if states.checked_mul(replicates).is_none_or(|episodes| episodes > EPISODES) {
-            let reason = "their keys are listed in memory, and at an episode a second more would take days";
-            return Err(format!("{found}; valid is at most {EPISODES} episodes of each task, for {reason}"));
+            let reason = "their keys are listed in memory, and more would take days at one episode a second";
+            return Err(format!(
+                "{found}; valid is at most {EPISODES} episodes of each task, because {reason}"
+            ));
         }
         Ok(())
     }

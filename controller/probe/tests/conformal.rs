@@ -40,7 +40,7 @@ fn a_band_by_hand() {
 }
 
 #[test]
-fn what_is_not_known_never_fires() {
+fn without_enough_episodes_nothing_fires() {
     let episodes: Vec<&[f64]> = vec![&[0.1, 0.2]; 8];
     let few = FunctionalBand::calibrate(&episodes, &episodes, 0, 0.1);
     assert!(few.upper.iter().all(|upper| *upper == f64::INFINITY));

@@ -1,5 +1,5 @@
-//! Rollouts of other programs: `.npz` files of NumPy and Parquet files of pandas and pyarrow are read whatever their types, and
-//! invalid ones are refused with column and row. `fixtures/activations.py` made the Parquet files.
+//! Rollouts of other programs: `.npz` files of NumPy and Parquet files of pandas and pyarrow are read with any types, and invalid
+//! ones are refused with column and row. `fixtures/activations.py` made the Parquet files.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::io::Write;
@@ -144,7 +144,7 @@ fn episodes_of_one_start_are_replicates_of_it() {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_column_and_row() {
+fn an_invalid_value_is_named_by_column_and_row() {
     let (_place, path) = place();
     let mut wrong = Vec::new();
     for (column, array, expected) in [
@@ -272,7 +272,7 @@ fn what_is_wrong_is_named_by_column_and_row() {
 }
 
 #[test]
-fn what_pandas_and_pyarrow_write_is_read_whatever_the_codec_and_the_types() {
+fn files_of_pandas_and_pyarrow_are_read_with_any_codec_and_types() {
     let fixture =
         |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/activations").join(name);
     for name in ["pandas-snappy.parquet", "pandas-gzip.parquet", "pyarrow-half.parquet"] {

@@ -1,4 +1,4 @@
-//! Probe files from rollouts of another program: no threshold on distances between policies, and the layout that says so.
+//! Probe files from rollouts of another program, which have a layout of their own without thresholds on distances between policies.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use aegis_core::gate::BudgetUnit;
@@ -85,7 +85,7 @@ fn scores_have_thresholds_and_distances_have_none() {
 }
 
 #[test]
-fn the_file_says_so_and_a_contradiction_is_refused() {
+fn the_layout_is_stated_and_a_contradiction_is_refused() {
     let place = Scratch::within(&std::env::temp_dir()).unwrap();
     let path = place.path().join("probe.json");
     let file = fitted();

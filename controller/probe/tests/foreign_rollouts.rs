@@ -45,7 +45,7 @@ fn hold(rollouts: &[Rollout], name: &str) {
 }
 
 #[test]
-fn what_pandas_and_pyarrow_write_is_read_whatever_the_codec_and_the_types() {
+fn files_of_pandas_and_pyarrow_are_read_with_any_codec_and_types() {
     let names = ["pandas", "pandas-small", "pyarrow-brotli", "pyarrow-lz4", "pyarrow-none", "pyarrow-zstd"];
     for name in names {
         let (provenance, rollouts) = read(&fixture(&format!("{name}.parquet"))).unwrap();
@@ -120,7 +120,7 @@ fn lists(of: &[Option<&[Option<f64>]>]) -> ArrayRef {
 }
 
 #[test]
-fn what_is_wrong_is_named_by_column_and_row() {
+fn an_invalid_value_is_named_by_column_and_row() {
     let place = Scratch::within(&std::env::temp_dir()).unwrap();
     let path = place.path().join("wrong.parquet");
     let refused = |batch: &RecordBatch| {

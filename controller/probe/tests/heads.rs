@@ -1,4 +1,4 @@
-//! Comparison of the three heads: what each can learn, that fits are repeatable, and that files read back.
+//! Comparison of the three heads: capacity, repeatability of fits, and files that read back.
 //! The data are simulated from a fixed seed.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
@@ -68,7 +68,7 @@ fn accuracy(probe: &Probe, trajectories: &[Trajectory]) -> f64 {
 }
 
 #[test]
-fn what_no_line_separates_needs_a_hidden_layer() {
+fn outcomes_that_no_line_separates_need_a_hidden_layer() {
     let (training, test) = (exclusive_or(200, 1), exclusive_or(200, 2));
     assert!(accuracy(&fitted(&training, HeadKind::Linear), &test) < 0.7);
     assert!(accuracy(&fitted(&training, HeadKind::Mlp), &test) > 0.95);
@@ -76,7 +76,7 @@ fn what_no_line_separates_needs_a_hidden_layer() {
 }
 
 #[test]
-fn what_only_order_tells_needs_a_memory() {
+fn outcomes_that_depend_on_order_need_a_recurrent_head() {
     let (training, test) = (order_in_time(300, 3), order_in_time(200, 4));
     assert!(accuracy(&fitted(&training, HeadKind::Linear), &test) < 0.7);
     assert!(accuracy(&fitted(&training, HeadKind::Mlp), &test) < 0.7);
@@ -153,7 +153,7 @@ fn a_score_reads_the_past_and_not_the_future() {
 }
 
 #[test]
-fn a_memory_is_a_value_that_a_replay_restores() {
+fn a_recurrent_state_is_a_value_that_a_replay_restores() {
     let (training, test) = (order_in_time(60, 3), order_in_time(1, 4).remove(0));
     for kind in HeadKind::ALL {
         let probe = fitted(&training, kind);
@@ -176,7 +176,7 @@ fn a_memory_is_a_value_that_a_replay_restores() {
 }
 
 #[test]
-fn a_value_that_is_not_finite_flags_its_boundary_and_leaves_the_memory() {
+fn a_value_that_is_not_finite_flags_its_boundary_and_leaves_the_state() {
     let (training, test) = (order_in_time(60, 3), order_in_time(1, 4).remove(0));
     for kind in HeadKind::ALL {
         let probe = fitted(&training, kind);
@@ -193,7 +193,7 @@ fn a_value_that_is_not_finite_flags_its_boundary_and_leaves_the_memory() {
 }
 
 #[test]
-fn a_sum_that_overflows_leaves_the_memory_too() {
+fn a_sum_that_overflows_leaves_the_state_too() {
     let head = Head::Recurrent(Recurrent {
         input: vec![1e200; 6],
         recurrent: vec![0.5; 3],

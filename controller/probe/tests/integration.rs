@@ -1,4 +1,4 @@
-//! All integration tests of the probe's room, in one program.
+//! All integration tests of the probe crate, in one program.
 
 mod conformal;
 mod foreign_activations;

@@ -80,7 +80,7 @@ fn a_long_trajectory_weighs_as_much_as_a_short_one() {
 }
 
 #[test]
-fn bad_data_is_named() {
+fn invalid_data_is_named() {
     let good = || trajectory(&[&[1.0]], true);
     for kind in HeadKind::ALL {
         let error = |trajectories: &[Trajectory]| fitted(trajectories, kind, 1.0).unwrap_err();
@@ -103,7 +103,7 @@ fn bad_data_is_named() {
 }
 
 #[test]
-fn bad_options_are_named() {
+fn invalid_options_are_named() {
     let trajectories = separable();
     let all: Vec<&Trajectory> = trajectories.iter().collect();
     let good = FitOptions { kind: HeadKind::Mlp, penalty: 1.0, hidden: 3, seed: 1, epochs: 2 };
@@ -123,14 +123,14 @@ fn bad_options_are_named() {
 }
 
 #[test]
-fn a_blank_probe_knows_nothing() {
+fn a_probe_of_zero_weights_scores_one_half() {
     let probe = Probe::blank(3);
     assert_eq!((probe.validate(), probe.width(), probe.parameters()), (Ok(()), 3, 4));
     assert_eq!(risk(&probe, &[1.0, -7.0, 3.0]), 0.5);
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn activations_of_another_shape_are_refused() {
     let probe = Probe::blank(3);
     let wrong = probe.score(&mut probe.memory(), &[0.0]);
     assert_eq!(wrong, Err(ProbeError::Width { expected: 3, found: 1 }));
@@ -146,7 +146,7 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
-fn invalid_probes_are_named() {
+fn invalid_probes_are_refused_with_their_field() {
     let message = |probe: Probe| probe.validate().unwrap_err().to_string();
     let head = |head| Probe { mean: vec![0.0; 2], scale: vec![1.0; 2], head };
     let mlp = Mlp { input: vec![0.0; 6], input_bias: vec![0.0; 3], output: vec![0.0; 3], bias: 0.0 };

@@ -80,7 +80,7 @@ def robot_file(args: argparse.Namespace, endpoint: str) -> str:
 
 
 def drive(aegis: Path, robot: Path, folder: Path, plant: int, args: argparse.Namespace) -> dict:
-    """Runs the controller until the time is over, samples both processes meanwhile, and returns the report."""
+    """Runs the controller for the set time, samples both processes meanwhile, and returns the report."""
     record = folder / "record"
     stolen, begin = steal(), time.monotonic()
     with open(folder / "said", "w") as said:

@@ -1,4 +1,4 @@
-//! Ring of the cameras' news, from the thread that receives frames to the control thread.
+//! Ring of camera events, from the thread that receives frames to the control thread.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use aegis_core::control::{CameraInputs, FrameStamp, MAX_CAMERAS};
 /// Capacity of the ring: some seconds of eight cameras.
 const CAPACITY: usize = 1024;
 
-/// News of the cameras.
+/// Event of a camera.
 #[derive(Clone, Copy, Debug)]
 enum News {
     /// A frame arrived.
     Frame(FrameStamp),
-    /// A set of frames and observation from the same time is complete.
+    /// A set of frames and an observation of the same time is complete.
     Complete { episode: u64, taken: Duration },
 }
 
@@ -28,7 +28,7 @@ impl CameraSender {
         self.ring.push(News::Frame(stamp)).is_ok()
     }
 
-    /// Sends the time at which a complete set's oldest part was taken. Returns false where the ring has no room.
+    /// Sends the time at which the oldest part of a complete set was taken. Returns false where the ring has no room.
     pub fn complete(&mut self, episode: u64, taken: Duration) -> bool {
         self.ring.push(News::Complete { episode, taken }).is_ok()
     }
@@ -42,7 +42,7 @@ pub struct CameraReceiver {
 }
 
 impl CameraReceiver {
-    /// Takes all news, joined into one stamp for each camera; `None` without news. Neither waits nor allocates.
+    /// Takes all waiting events, joined into one stamp for each camera; `None` where none waits. Neither waits nor allocates.
     pub(crate) fn take(&mut self) -> Option<CameraInputs<'_>> {
         let (mut is_news, mut complete) = (false, None);
         self.frames.clear();

@@ -70,7 +70,7 @@ impl CommandWriter {
 }
 
 impl CommandReader {
-    /// Returns the newest command if it is newer than the last one returned, after waiting for at most `patience`. Call
+    /// Returns the newest command if it is newer than the last one returned, waiting for at most `patience`. Call
     /// this from one thread only.
     pub fn next(&mut self, patience: Duration) -> Option<&Command> {
         self.sender.get_or_init(std::thread::current);
@@ -84,9 +84,9 @@ impl CommandReader {
     }
 }
 
-/// Divisor of the period that gives how much earlier than due a period may begin at [`Pace::Observation`]. The
-/// controller thus catches up with the plant's clock after a delay, and commands never follow each other much faster
-/// than the plant takes them.
+/// Divisor of the period: at [`Pace::Observation`] a period may begin earlier than due by the quotient. The controller
+/// thus catches up with the plant's clock after a delay, and commands never follow each other much faster than the
+/// plant takes them.
 const EARLY: u32 = 10;
 
 /// Ports of the control thread: everything that it reads and writes.
@@ -99,7 +99,7 @@ pub struct Ports {
     pub strong: PolicyClient,
     /// Observation stamps.
     pub sighted: ObservationReceiver,
-    /// News of the cameras.
+    /// Events of the cameras.
     pub cameras: CameraReceiver,
     /// The plant's health.
     pub health: Arc<Health>,
@@ -151,7 +151,7 @@ impl Control {
     }
 }
 
-/// Handle of the control thread.
+/// Handle of the control thread, for its owner.
 pub struct ControlThread {
     control: Arc<Control>,
     thread: Option<JoinHandle<Controller>>,

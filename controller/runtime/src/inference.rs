@@ -1,4 +1,4 @@
-//! Inference of a policy on its own thread: numbered requests, and replies through a buffer for which neither side waits.
+//! Inference of a policy on its own thread, with numbered requests, and replies through a wait-free buffer.
 //! Each inference reads the newest observation at its beginning, and the reply names that observation.
 
 use std::borrow::Cow;
@@ -82,7 +82,7 @@ impl Inferencer for ProbedPolicy {
     }
 
     fn warm_up(&mut self, observation: &Observation) {
-        // An error is ignored here: the next counted inference reports it.
+        // An error is ignored here, because the next inference that counts reports it.
         let _ = self.policy.infer(observation);
     }
 
@@ -247,7 +247,7 @@ pub enum SpawnError<E> {
     #[error("the policy's thread ended while it opened the policy")]
     Gone,
     /// The system cannot create a thread.
-    #[error("no thread for a policy: {0}")]
+    #[error("cannot create a policy's thread: {0}")]
     Thread(#[from] std::io::Error),
 }
 

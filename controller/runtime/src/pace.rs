@@ -36,8 +36,8 @@ impl Schedule {
         self.next
     }
 
-    /// Serves the period that has begun by `now`. Returns the delay of that period, and the number of periods before it
-    /// that were missed; those are not made up for.
+    /// Serves the period that has begun by `now`. Returns the delay of that period, and the number of missed periods before
+    /// it, which are left out.
     pub fn serve(&mut self, now: Duration) -> (Duration, u32) {
         let late = now.saturating_sub(self.next);
         let skipped = u32::try_from(late.as_nanos() / self.period.as_nanos().max(1)).unwrap_or(u32::MAX);

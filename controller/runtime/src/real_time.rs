@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_system_can_give_is_refused_by_name() {
+    fn impossible_settings_are_refused_by_name() {
         let asked = RealTimeSettings::default;
         assert_eq!(asked().validate(), Ok(()));
         let most = RealTimeSettings { priority: 99, core: Some(1023), spin_us: 1_000_000 };
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_core_that_there_is_none_of_is_a_notice_and_no_panic() {
+    fn a_core_that_does_not_exist_gives_a_notice_and_no_panic() {
         for core in [1023, 1024, usize::MAX] {
             let settings = RealTimeSettings { core: Some(core), ..RealTimeSettings::default() };
             let granted = RealTime::ask(&settings);

@@ -1,5 +1,5 @@
-//! A watchdog's own file: what the commands of a plant may be. It shares nothing with a controller's robot file, so that one
-//! mistake does not loosen both.
+//! The watchdog's file of bounds on the commands of a plant. It is separate from the controller's robot file, so that one mistake
+//! does not loosen both.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +16,7 @@ const SILENCE_MS: std::ops::RangeInclusive<u64> = 1..=60_000;
 /// Control periods a second.
 const RATE_HZ: std::ops::RangeInclusive<f64> = 1.0..=1000.0;
 
-/// What the commands of a plant may be.
+/// Bounds on the commands of a plant.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bounds {
@@ -28,7 +28,7 @@ pub struct Bounds {
     pub channels: Vec<Channel>,
 }
 
-/// What the values of one channel may be.
+/// Bounds on the values of one channel.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
@@ -40,7 +40,7 @@ pub struct Channel {
     pub high: f64,
     /// Largest change from one control period to the next.
     pub step: f64,
-    /// Value at which the channel stands still, as 0 for a velocity. A channel without it is a position, which stands still
+    /// Value at which the channel stands still, such as 0 for a velocity. A channel without it is a position, which stands still
     /// where it does not change.
     pub still: Option<f64>,
 }
@@ -74,7 +74,7 @@ impl Bounds {
     /// Parses the text of a file of bounds.
     ///
     /// # Errors
-    /// What is wrong with the text: the field, what was found and what is valid.
+    /// A message with the field, what was found and what is valid.
     pub fn parse(text: &str) -> Result<Self, String> {
         let bounds: Self = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         bounds.check()?;
@@ -83,7 +83,7 @@ impl Bounds {
 
     fn check(&self) -> Result<(), String> {
         if !RATE_HZ.contains(&self.rate_hz) {
-            return Err(format!("rate_hz: found {}; valid is 1 to 1000, the plant's", self.rate_hz));
+            return Err(format!("rate_hz: found {}; valid is the plant's rate, 1 to 1000", self.rate_hz));
         }
         if !SILENCE_MS.contains(&self.silence_ms) {
             return Err(format!("silence_ms: found {}; valid is 1 to 60000", self.silence_ms));
@@ -113,7 +113,7 @@ impl Bounds {
         Ok(())
     }
 
-    /// Checks that the bounds are for a plant of so many values per action and of such a control period.
+    /// Checks that the bounds fit a plant with this number of values per action and this control period.
     ///
     /// # Errors
     /// The field, what was found, and what is valid.
@@ -123,7 +123,7 @@ impl Bounds {
             return Err(format!("channels: found {found}; valid is {action_width}, as the plant has"));
         }
         let plant_hz = 1e9 / period_ns.max(1) as f64;
-        // A rate in the file has few digits, as 33.3.
+        // A rate in the file may be rounded, such as 33.3.
         if (self.rate_hz - plant_hz).abs() > 0.01 * plant_hz {
             return Err(format!("rate_hz: found {}; valid is {plant_hz}, the plant's", self.rate_hz));
         }
@@ -170,7 +170,7 @@ mod tests {
                          still = 0\n[[channels]]\nname = \"hand\"\nlow = 0\nhigh = 1\nstep = 1\n";
 
     #[test]
-    fn a_whole_file_is_read() {
+    fn a_complete_file_is_read() {
         let bounds = Bounds::parse(WHOLE).unwrap();
         assert_eq!((bounds.rate_hz, bounds.silence()), (20.0, Duration::from_millis(150)));
         let [arm, hand] = &bounds.channels[..] else { panic!("{bounds:?}") };
@@ -180,9 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_field() {
+    fn an_invalid_file_is_refused_with_its_field() {
         for (from, to, expected) in [
-            ("rate_hz = 20", "rate_hz = 0", "rate_hz: found 0; valid is 1 to 1000"),
+            ("rate_hz = 20", "rate_hz = 0", "rate_hz: found 0; valid is the plant's rate, 1 to 1000"),
             ("rate_hz = 20", "rate_hz = nan", "rate_hz: found NaN"),
             ("silence_ms = 150", "silence_ms = 0", "silence_ms: found 0; valid is 1 to 60000"),
             (

@@ -1,7 +1,7 @@
-//! The decisions of a watchdog, as a state machine: messages and monotonic time come in, a trip comes out. Pure.
+//! The decisions of a watchdog, as a pure state machine from messages and monotonic time to a trip.
 //!
-//! What a controller sends and what the plant executes are judged alike. Only the second is what moves the robot, and only the
-//! first shows a second controller, a value that no plant executes, and a fault before it is executed.
+//! Actions that a controller sends and actions that the plant executes are checked alike: executed actions are those that move the
+//! robot, and sent actions show a second controller, values that no plant executes, and faults before their execution.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Part of a channel's `step` within which it counts as standing still.
 const STILL: f64 = 1e-3;
 
-/// What has been seen of a plant and of its commands, and the trip.
+/// State of a watchdog: bounds, messages seen, and the latched trip.
 #[derive(Clone, Debug)]
 pub struct Watchdog {
     bounds: Bounds,
@@ -25,32 +25,32 @@ pub struct Watchdog {
     trip: Option<Trip>,
 }
 
-/// What has been seen since the start or the last reset.
+/// Messages seen since the start or the last reset.
 #[derive(Clone, Debug, Default)]
 struct Seen {
     /// Session that holds the plant, by the plant's own messages; 0 for none.
     holder: u64,
-    /// Arrival of the newest heartbeat, and the episode that it says is running.
+    /// Arrival of the newest heartbeat, and the episode that it reports as running.
     status: Option<(Duration, Option<Running>)>,
-    /// Newest action that was sent, of the session that holds the plant if one of it was seen.
+    /// Newest action that was sent; of the session that holds the plant, where that session has sent one.
     sent: Option<Sent>,
     /// Newest command of the session that holds the plant, whether it was seen when it was sent or when it was executed.
     newest: Option<Newest>,
-    /// Newest control step that the plant says it executed.
+    /// Newest control step that the plant reported as executed.
     done: Option<Step>,
-    /// Session of an action that does not hold the plant, and when its first action came.
+    /// First action of a session that does not hold the plant, and its arrival.
     stranger: Option<(Action, Duration)>,
     /// Arrival of the first action that no control step of the plant has followed.
     unanswered: Option<Duration>,
 }
 
-/// An episode that the plant says is running, and when it first said so.
+/// An episode that the plant reports as running, and the time of the first report.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Running {
     session: u64,
     episode: u64,
     since: Duration,
-    /// Whether the plant has said what it executed since then. The next heartbeat may come after the next episode's first step.
+    /// Whether the plant has echoed a step of it. An episode's first heartbeat may come after its first step.
     is_echoed: bool,
 }
 
@@ -98,7 +98,7 @@ impl Watchdog {
         self.trip.as_ref()
     }
 
-    /// Ends a latched trip, as an operator asks for at the watchdog's terminal, and forgets everything seen.
+    /// Ends a latched trip at an operator's request, and clears the state.
     pub fn reset(&mut self) {
         *self = Self::new(self.bounds.clone());
     }
@@ -132,26 +132,26 @@ impl Watchdog {
         }
     }
 
-    /// Takes what the plant says it executed.
+    /// Takes a control step that the plant reports as executed.
     pub fn executed(&mut self, executed: &Executed, at: Duration) {
         if self.trip.is_none() {
             self.trip = self.judge_executed(executed, at).err().map(|trip| *trip);
         }
     }
 
-    /// Takes bytes that came where actions belong and that are no action.
+    /// Takes a message on the actions' key that cannot be decoded as an action.
     pub fn unreadable(&mut self, reason: &str) {
         let place = self.newest_place();
-        self.trip_with(Kind::Unreadable, place, format!("a message that is no action was sent: {reason}"));
+        self.trip_with(Kind::Unreadable, place, format!("found a message that is no action: {reason}"));
     }
 
-    /// Takes the number of messages that came and could not be read in time.
+    /// Takes the number of messages that were lost because they came faster than they could be read.
     pub fn overrun(&mut self, count: u64) {
         let place = self.newest_place();
         self.trip_with(Kind::Overrun, place, format!("{count} messages came faster than they could be read"));
     }
 
-    /// Judges at `now` what has not come. Everything that came before `now` has to be taken first.
+    /// Checks for messages that are missing at `now`. Every message that arrived before `now` has to be taken first.
     pub fn tick(&mut self, now: Duration) {
         if self.trip.is_none() {
             self.trip = self.missing(now);
@@ -164,7 +164,7 @@ impl Watchdog {
         }
     }
 
-    /// Takes which session holds the plant.
+    /// Records which session holds the plant.
     fn holds(&mut self, session: u64) {
         if std::mem::replace(&mut self.seen.holder, session) != session {
             self.seen.newest = None;
@@ -183,7 +183,7 @@ impl Watchdog {
         let place = (action.session, action.episode, action.sequence);
         self.judge_values(&action.action, place)?;
         if action.session != self.seen.holder {
-            // The plant's own messages may name a new session after its first actions.
+            // The plant's heartbeat may name a new session only after that session's first actions.
             self.seen.stranger.get_or_insert_with(|| (action.clone(), at));
         }
         let before = self.seen.sent.as_ref().filter(|sent| sent.session == action.session);
@@ -198,7 +198,7 @@ impl Watchdog {
             }
         }
         let before = before.filter(|before| before.episode == action.episode);
-        // An action that was lost on the way here is judged where the plant executes it.
+        // An action that the watchdog missed is checked when the plant executes it.
         let successive = before.filter(|before| action.sequence == before.sequence.saturating_add(1));
         if let Some(before) = successive {
             self.judge_change(&before.values, &action.action, 1, place)?;
@@ -267,7 +267,7 @@ impl Watchdog {
                 let reason = format!("channel {name:?} holds {value}");
                 return Err(Box::new(of_channel(trip(Kind::NotFinite, place, reason), channel)));
             }
-            // Compared as the plant has them, so that a controller may send a bound itself.
+            // Compared in the 32 bits of an action, so that a controller may send the bound itself.
             let beyond = match *value {
                 value if value < *low as f32 => Some(low),
                 value if value > *high as f32 => Some(high),
@@ -286,7 +286,7 @@ impl Watchdog {
         for (channel, (from, to)) in self.bounds.channels.iter().zip(from.iter().zip(to)) {
             let change = (f64::from(*to) - f64::from(*from)).abs();
             let limit = channel.step * f64::from(steps);
-            // Commands of 32 bits miss the limit by their rounding.
+            // Rounding to 32 bits may put a change of exactly the limit above it.
             let rounding = f64::from(f32::EPSILON) * f64::from(from.abs().max(to.abs())).max(limit);
             if change > limit + 4.0 * rounding {
                 let name = &channel.name;
@@ -334,12 +334,12 @@ impl Watchdog {
         }
         let place = seen.done.as_ref().map_or((0, 0, 0), |done| (done.session, done.episode, done.sequence));
         let drives = seen.done.as_ref().filter(|done| done.session == seen.holder && done.values.is_some());
-        // Commands go on, and the plant does not say that it executes them.
+        // Actions are sent, and the plant echoes none of them.
         if let Some((unanswered, newest)) = seen.unanswered.zip(seen.newest)
             && late(newest.at, silence).is_none()
             && let Some(span) = late(unanswered, silence)
         {
-            let reason = "actions are sent, and the plant has not said what it executes".into();
+            let reason = "actions are sent, and the plant has not reported what it executes".into();
             return timed(Kind::NoEcho, self.newest_place(), reason, (span, silence));
         }
         let patience = silence.max(HEARTBEAT);
@@ -347,7 +347,7 @@ impl Watchdog {
             && !running.is_echoed
             && let Some(span) = late(running.since, patience)
         {
-            let reason = "an episode runs, and the plant has not said what it executes".into();
+            let reason = "an episode runs, and the plant has not reported what it executes".into();
             let place = (running.session, running.episode, 0);
             return timed(Kind::NoEcho, place, reason, (span, patience));
         }
@@ -357,7 +357,8 @@ impl Watchdog {
         {
             if let Some(span) = late(done.at, silence) {
                 let reason =
-                    "the plant executed a command that moves it, and has not said what it executes".into();
+                    "the plant executed a command that moves it, and has not reported what it executes"
+                        .into();
                 return timed(Kind::NoEcho, place, reason, (span, silence));
             }
             if let Some(span) = late(newest.at, silence) {

@@ -1,7 +1,7 @@
 //! A watchdog beside a robot, in a process of its own: it reads the commands that go to a plant and what the plant executes, and
 //! stops the plant by the plant's own means when commands cease, jump, leave the bounds of the watchdog's own file, are not
-//! finite, are old, or come from two controllers. A trip is latched: while it is, the plant is asked to stop again and again,
-//! and no message of a controller ends that.
+//! finite, are old, or come from two controllers. A trip is latched: the plant is then asked repeatedly to stop, and no
+//! message of a controller ends a trip.
 //! `bounds`, `trip` and `judge` are pure: values in, values out, time as a value. `watch` does the input and output.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! Why a watchdog has tripped, with the numbers that show it. Pure.
+//! Trips of a watchdog: the kind, and the values that show it. Pure.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -20,13 +20,13 @@ pub enum Kind {
     Width,
     /// An action came that does not belong to the session that holds the plant.
     SecondController,
-    /// An action is of an earlier episode, or not newer than the one before it; or the plant's own steps went back.
+    /// An action is of an earlier episode, or its number is not above that of the action before it; or the plant's steps went back.
     OldStep,
-    /// Bytes came where actions belong that are no action.
+    /// A message on the actions' key cannot be decoded as an action.
     Unreadable,
-    /// The plant does not say any more what it executes, although it is driven.
+    /// The plant no longer reports what it executes, although it is driven.
     NoEcho,
-    /// The plant sends no heartbeat any more, although it is claimed.
+    /// The plant no longer sends heartbeats, although it is claimed.
     PlantSilent,
     /// More messages came than the watchdog could read.
     Overrun,
@@ -39,7 +39,7 @@ pub struct Trip {
     pub kind: Kind,
     /// The channel's name, where the trip concerns one.
     pub channel: Option<String>,
-    /// Value that was found: of the channel, or for a time in milliseconds. `None` for none, or one that is not finite.
+    /// Value that was found: of the channel, or a time in milliseconds. `None` where there is none or it is not finite.
     pub value: Option<f64>,
     /// Limit that the value is beyond.
     pub limit: Option<f64>,
@@ -49,12 +49,12 @@ pub struct Trip {
     pub episode: u64,
     /// Sequence number of the action that was sent, or of the control step that was executed.
     pub step: u32,
-    /// Explanation in words, with the value and the limit.
+    /// Explanation for a person, with the value and the limit.
     pub reason: String,
 }
 
 impl Kind {
-    /// Returns the kind's name as records have it.
+    /// Returns the kind's name in records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ceased => "ceased",

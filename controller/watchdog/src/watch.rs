@@ -1,5 +1,4 @@
-//! A watchdog at work: reads a plant's link and the operator's terminal, lets [`Watchdog`] judge, and asks the plant to stop while
-//! a trip is latched.
+//! The watchdog's loop: passes the messages of a plant's link to [`Watchdog`], and asks the plant to stop while a trip is latched.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,25 +13,25 @@ use crate::bounds::{Bounds, BoundsError};
 use crate::judge::Watchdog;
 use crate::trip::Trip;
 
-/// Longest time between two judgements of what has not come.
+/// Longest time between two checks for missing messages.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// Number of messages that may wait; more are counted, and trip. A second of the largest rate of a plant's actions.
+/// Number of messages that may wait; more are counted, and trip. Holds one second of messages at a plant's largest rate.
 const CAPACITY: usize = 8192;
 
-/// Number of answers in a row that say that the plant runs, before that is said: a second of them. A plant answers before the
-/// period in which it stands still.
+/// Number of consecutive answers of a running plant, one second of them, before the watchdog reports that the stop fails. A plant
+/// answers a request one period before it stands still.
 const RUNNING: u32 = 10;
 
-/// What a watchdog says of itself.
+/// Event of a watchdog, for its caller.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Report {
-    /// It reads the plant from now on.
+    /// The watchdog has begun to read the plant's messages.
     Watching(Attached),
-    /// It has tripped, and asks the plant to stop.
+    /// The watchdog has tripped, and asks the plant to stop.
     Tripped(Trip),
     /// The plant has answered the first request to stop after a trip.
     Answered(Status),
-    /// The plant does not answer the requests to stop, for this reason. Said once for each reason.
+    /// The plant does not obey the requests to stop, for this reason. Reported once for each reason.
     Unanswered(String),
     /// An operator has reset a trip.
     Reset,
@@ -41,7 +40,7 @@ pub enum Report {
 /// Reason why a watchdog cannot watch.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// The link to the plant.
+    /// Error of the link to the plant.
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The file of bounds does not fit the plant.
@@ -49,7 +48,7 @@ pub enum WatchError {
     Bounds(#[from] BoundsError),
 }
 
-/// Something that has come to a watchdog.
+/// Input of a watchdog's loop, with its arrival for messages of the link.
 enum Event {
     Heard(Supervised, Duration),
     Answer(Result<Status, String>),
@@ -88,7 +87,7 @@ pub fn watch(
     let mut done = resets.load(Ordering::Acquire);
     while !end.load(Ordering::Acquire) {
         let was_tripped = watchdog.trip().is_some();
-        // Whatever came before this time is taken before it is judged what has not come.
+        // Everything that came before this time is taken before missing messages are looked for.
         let now = take(&events, clock, |event| match event {
             Event::Heard(heard, at) => heed(&mut watchdog, heard, at),
             Event::Answer(answer) if was_tripped => {
@@ -117,22 +116,22 @@ pub fn watch(
     Ok(watchdog.trip().cloned())
 }
 
-/// Puts in an event; counts one that finds no room.
+/// Puts an event into the queue, or counts it in `lost` where the queue is full.
 fn put(sender: &SyncSender<Event>, lost: &AtomicU64, event: Event) {
     if sender.try_send(event).is_err() {
         lost.fetch_add(1, Ordering::AcqRel);
     }
 }
 
-/// Waits for an event for at most [`INTERVAL`], and passes every event that has come to `heed`. Returns a time before which nothing
-/// is left that came.
+/// Waits for an event for at most [`INTERVAL`], and passes every waiting event to `heed`. Returns a time before which no event is
+/// left in the queue.
 fn take(events: &Receiver<Event>, clock: Instant, mut heed: impl FnMut(Event)) -> Duration {
     match events.recv_timeout(INTERVAL) {
         Ok(event) => heed(event),
         Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
     }
     let now = clock.elapsed();
-    // No more than have room: who sends without an end must not keep the rest from being judged.
+    // At most one full queue: an endless sender must not keep the loop from its checks.
     for _ in 0..CAPACITY {
         match events.try_recv() {
             Ok(event) => heed(event),
@@ -151,24 +150,24 @@ fn heed(watchdog: &mut Watchdog, heard: Supervised, at: Duration) {
     }
 }
 
-/// Shortens a reason to what a request to stop has room for.
+/// Shortens a reason to the 500 bytes that a request to stop may have.
 fn shortened(mut reason: String) -> String {
     let end = (0..=reason.len().min(500)).rev().find(|end| reason.is_char_boundary(*end));
     reason.truncate(end.unwrap_or(0));
     reason
 }
 
-/// What was said of the plant's answers since a trip.
+/// Answers of the plant since a trip, and what was reported of them.
 #[derive(Default)]
 struct Answers {
     has_stopped: bool,
-    /// Answers in a row that say that the plant runs.
+    /// Consecutive answers in which the plant reports that it runs.
     running: u32,
     complaint: Option<String>,
 }
 
 impl Answers {
-    /// Returns what is new about an answer.
+    /// Returns the report for an answer; `None` where an earlier report says the same.
     fn news(&mut self, answer: Result<Status, String>) -> Option<Report> {
         match answer {
             Ok(status) if status.phase == Phase::Running => {
@@ -176,7 +175,10 @@ impl Answers {
                 if self.running < RUNNING {
                     return None;
                 }
-                self.complain("it takes the requests, and says that it runs: its stop has not worked".into())
+                self.complain(
+                    "it accepts the requests to stop and reports that it still runs: its stop does not work"
+                        .into(),
+                )
             }
             Ok(status) => {
                 (self.complaint, self.running) = (None, 0);
@@ -199,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_said_once_and_each_complaint_once() {
+    fn an_answer_and_each_complaint_are_reported_once() {
         let status = |phase| Status {
             instance: 1,
             session: 0,

@@ -68,7 +68,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_was_kept_before_a_failure_is_gone_on_from_and_the_whole_is_the_same() {
+fn a_collection_continues_after_a_failure_with_the_same_result() {
     let around = Scratch::within(&std::env::temp_dir()).unwrap();
     let place = |name: &str| around.path().join(name);
     let keys = KEYS.keys(0..1);
@@ -85,7 +85,7 @@ fn what_was_kept_before_a_failure_is_gone_on_from_and_the_whole_is_the_same() {
     collect(&begin(&folder).unwrap(), &keys, &breaks).unwrap_err();
     let collection = begin(&folder).unwrap();
     assert_eq!(collection.missing(&keys).len(), 13);
-    assert!(collection.all(&keys).is_err(), "what is missing is not passed over");
+    assert!(collection.all(&keys).is_err(), "a missing rollout is an error");
     assert_eq!(collect(&collection, &keys, &|_| Ok(open())).unwrap(), 13);
     let pieces = place("pieces.parquet");
     rollout_file::write(&pieces, &provenance(), &collection.all(&keys).unwrap()).unwrap();
@@ -97,7 +97,7 @@ fn what_was_kept_before_a_failure_is_gone_on_from_and_the_whole_is_the_same() {
 }
 
 #[test]
-fn a_byte_that_flipped_changes_no_value_unseen() {
+fn a_flipped_byte_is_detected() {
     let around = Scratch::within(&std::env::temp_dir()).unwrap();
     let path = around.path().join("flipped.parquet");
     let rollouts = rollouts(&KEYS.keys(0..1), 2, &settings(), &|_| Ok(open()), &|_| {}, &|_| Ok(())).unwrap();

@@ -108,7 +108,7 @@ fn the_family_errs_at_its_level_at_most() {
         // A family that never rejects would pass the check above, but could not show anything.
         assert!(rate > 0.005, "{name}: {rate}");
         if null == 2 {
-            assert!(found as f64 > 0.99 * STUDIES as f64, "what is there is found: {found}");
+            assert!(found as f64 > 0.99 * STUDIES as f64, "an existing effect is found: {found}");
         }
     }
 }

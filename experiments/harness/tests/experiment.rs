@@ -73,13 +73,13 @@ fn a_run_in_pieces_ends_as_one_that_was_not_stopped() {
 
     assert_eq!(run(&pieces, &keys()[15..], 3), 5);
     assert_eq!(run(&pieces, &keys()[..3], 2), 3);
-    assert_eq!(run(&pieces, &keys(), 4), 12, "only what is missing");
+    assert_eq!(run(&pieces, &keys(), 4), 12, "only missing sets");
     assert_eq!(run(&pieces, &keys(), 4), 0);
     assert_eq!(outcome(&pieces), all);
 }
 
 #[test]
-fn what_was_done_before_a_failure_is_kept() {
+fn results_before_a_failure_are_kept() {
     let folder = folder("failure");
     let fails_later = |_| {
         let plant = Box::new(support::Breaking::after(6, || PlantError::Backend("it broke".into())));
@@ -99,7 +99,7 @@ fn what_was_done_before_a_failure_is_kept() {
 }
 
 #[test]
-fn a_lost_plant_is_noted_and_its_episode_run_again() {
+fn a_lost_plant_is_recorded_and_its_episode_run_again() {
     let folder = folder("lost");
     let opened = AtomicUsize::new(0);
     let lost_once = |_| {
@@ -118,7 +118,7 @@ fn a_lost_plant_is_noted_and_its_episode_run_again() {
 }
 
 #[test]
-fn what_is_taken_away_during_a_run_is_an_error() {
+fn a_file_removed_during_a_run_is_an_error() {
     // Calls `take` after the first set of a run with more sets.
     let taken = |name: &str, take: fn(&Path)| {
         let folder = folder(&format!("taken-{name}"));
@@ -149,7 +149,7 @@ fn what_is_taken_away_during_a_run_is_an_error() {
     });
     assert!(copied.contains(gone), "{copied}");
     let traces = taken("traces", |folder| std::fs::remove_dir_all(folder.join("traces")).unwrap());
-    assert!(traces.contains("replicate0.parquet: was written and is gone"), "{traces}");
+    assert!(traces.contains("replicate0.parquet: was written and is missing"), "{traces}");
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn shards_are_disjoint_and_make_the_whole() {
 }
 
 #[test]
-fn shards_put_together_are_the_whole_and_nothing_else() {
+fn merged_shards_are_the_whole_and_nothing_else() {
     let whole = folder("merge-whole");
     run(&whole, &keys(), 2);
     let parts: Vec<PathBuf> = (1..=3)
@@ -190,7 +190,7 @@ fn shards_put_together_are_the_whole_and_nothing_else() {
     assert!(gap.contains("6 sets of twins are in no part") && gap.contains("initial state 2"), "{gap}");
     let overlap = refused(&[parts.clone(), vec![parts[0].clone()]].concat(), &keys());
     assert!(overlap.contains("initial state 0") && overlap.contains("valid is one part"), "{overlap}");
-    assert!(refused(&parts, &keys()[..19]).contains("is not of this plan"));
+    assert!(refused(&parts, &keys()[..19]).contains("which is not of this plan"));
     let error = merge(&out.with_file_name("other"), &parts, "another", &keys(), None).unwrap_err();
     assert!(error.to_string().contains("belongs"), "{error}");
     assert!(merge(&out, &parts, BELONGS, &keys(), None).is_err(), "nothing is overwritten");
@@ -207,13 +207,13 @@ fn shards_put_together_are_the_whole_and_nothing_else() {
     assert_eq!(outcome(&again.join(precondition::FOLDER)).0.len(), 2 * arms().len());
     run(&parts[2].join(precondition::FOLDER), &keys()[..3], 1);
     let error = merge(&again.with_file_name("more"), &parts, BELONGS, &keys(), Some(before)).unwrap_err();
-    assert!(error.to_string().contains("valid is the same in every part"), "{error}");
+    assert!(error.to_string().contains("valid is the same precondition in every part"), "{error}");
 
     let trace = trace_path(&parts[1], Shard { index: 2, count: 3 }.of(&keys())[0]);
     let mut bytes = std::fs::read(&trace).unwrap();
     bytes[10] ^= 1;
     std::fs::write(&trace, bytes).unwrap();
-    assert!(refused(&parts, &keys()).contains("the store says"));
+    assert!(refused(&parts, &keys()).contains("that in the store"));
 }
 
 #[test]

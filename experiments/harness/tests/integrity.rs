@@ -83,7 +83,7 @@ fn unseal(path: &Path) {
 }
 
 #[test]
-fn what_ran_is_what_its_traces_give_forked_or_not() {
+fn results_equal_those_of_their_traces_forked_or_not() {
     for fork in [true, false] {
         let folder = folder(&format!("sound-{fork}"));
         run(&folder, &keys(), fork, 2);
@@ -151,7 +151,7 @@ fn every_figure_of_every_arm_that_was_edited_is_named() {
             column.episodes[place].arm = "other".into();
             let found = wrong(&column, &trace);
             assert!(
-                found.contains(&format!("{what}: arm: its trace has it, the store has not")),
+                found.contains(&format!("{what}: arm: is in the trace and not in the store")),
                 "{found:?}"
             );
         }
@@ -229,14 +229,14 @@ fn every_field_of_a_trace_that_was_edited_is_named() {
 }
 
 #[test]
-fn every_note_of_a_trace_that_was_edited_is_named() {
+fn every_edited_metadata_value_of_a_trace_is_named() {
     let folder = folder("notes");
     run(&folder, &keys()[1..2], true, 1);
     let set = read(&folder).sets().unwrap().remove(0);
     let trace = trace_of(&folder, &set);
     let notes = trace.notes.clone().unwrap();
     let shadow = notes.arms.iter().find(|one| one.arm == "shadow").unwrap();
-    assert!(!shadow.fired_before.is_empty(), "a gate that nobody obeys fires on the weak path");
+    assert!(!shadow.fired_before.is_empty(), "a shadow's gate fires on the weak trajectory");
     let named = |edit: &dyn Fn(&mut aegis_experiments::data::trace::Notes), words: &str| {
         let mut other = trace.clone();
         edit(other.notes.as_mut().unwrap());
@@ -264,11 +264,11 @@ fn every_note_of_a_trace_that_was_edited_is_named() {
     later.notes.as_mut().unwrap().schema = 9;
     let error = TraceFile::read(later.parquet().unwrap()).unwrap_err().to_string();
     assert_eq!(error, "metadata.aegis.schema: found 9; valid is 2");
-    assert!(TraceFile::read(b"no trace".to_vec()).unwrap_err().to_string().starts_with("no step trace: "));
+    assert!(TraceFile::read(b"no trace".to_vec()).unwrap_err().to_string().starts_with("not a step trace: "));
 }
 
 #[test]
-fn a_trace_of_layout_1_is_held_as_far_as_it_goes() {
+fn a_trace_of_layout_1_is_checked_as_far_as_it_determines_figures() {
     let folder = folder("layout-1");
     drop(Store::open(&folder.join(STORE), BELONGS).unwrap());
     unseal(&folder.join(STORE));
@@ -414,7 +414,7 @@ fn merged_parts_are_sealed_anew_and_keep_their_last_seals() {
 }
 
 #[test]
-fn a_set_says_under_which_lock_it_ran_in_a_part_and_in_the_whole() {
+fn a_set_records_its_lock_in_a_part_and_in_a_merged_store() {
     let [older, newer] = ["older", "newer"].map(|name| folder(&format!("locks-{name}")));
     let halves = [1, 2].map(|index| Shard { index, count: 2 }.of(&keys()));
     run(&older, &halves[0], true, 1);
@@ -440,7 +440,7 @@ fn a_set_says_under_which_lock_it_ran_in_a_part_and_in_the_whole() {
         .unwrap()
         .execute_batch("DELETE FROM episodes WHERE initial_state = 1")
         .unwrap();
-    assert!(chain(&older).wrong[0].contains("was edited"));
+    assert!(chain(&older).wrong[0].contains("were edited"));
     let out = folder("locks-merged").join("all");
     let left = folder("locks-left");
     run(&left, &halves[0], true, 1);
@@ -459,7 +459,7 @@ fn again(folder: &Path, edit: &dyn Fn(&mut Vec<StoredSet>)) -> Vec<Option<String
 }
 
 #[test]
-fn what_is_run_again_is_what_is_stored_and_an_edit_is_named() {
+fn a_second_run_equals_the_store_and_an_edit_is_named() {
     let folder = folder("again");
     run(&folder, &keys(), true, 1);
     assert_eq!(again(&folder, &|_| {}), [None, None, None, None]);
@@ -475,7 +475,10 @@ fn what_is_run_again_is_what_is_stored_and_an_edit_is_named() {
     let line = format!("{}: trace: the store has SHA-256 00, run again it is ", describe(keys()[2], "twins"));
     assert!(found[2].as_ref().is_some_and(|found| found.starts_with(&line)), "{found:?}");
     let found = again(&folder, &|sets| drop(sets[0].episodes.pop()));
-    assert!(found[0].as_ref().is_some_and(|found| found.contains("no such episode")), "{found:?}");
+    assert!(
+        found[0].as_ref().is_some_and(|found| found.contains("is in the plan and not in the store")),
+        "{found:?}"
+    );
 
     // A trace that was edited and whose digests were all recomputed; the first different field is named.
     let mut set = read(&folder).sets().unwrap().remove(1);
@@ -490,7 +493,7 @@ fn what_is_run_again_is_what_is_stored_and_an_edit_is_named() {
 }
 
 #[test]
-fn what_ran_from_the_start_or_into_an_older_store_is_run_again_as_it_was() {
+fn sets_without_forks_and_of_older_stores_are_run_again_alike() {
     let unforked = folder("again-unforked");
     run(&unforked, &keys(), false, 1);
     assert_eq!(again(&unforked, &|_| {}), [None, None, None, None]);

@@ -54,7 +54,7 @@ fn episodes_reach_the_power_and_one_less_does_not() {
 }
 
 #[test]
-fn settings_that_are_none_are_refused() {
+fn invalid_settings_are_refused() {
     for (family, simulation, word) in [
         (family(0), SIMULATION, "contrasts"),
         (Family { success: 0.05, ..family(3) }, SIMULATION, "success"),

@@ -152,7 +152,7 @@ fn amended(name: &str) -> Lock {
 }
 
 #[test]
-fn an_amendment_says_what_when_why_and_after_what() {
+fn an_amendment_records_change_time_reason_and_episodes_seen() {
     let lock = amended("why");
     lock.verify().unwrap();
     let [first, second] = &lock.amendments[..] else { panic!("two amendments") };
@@ -176,7 +176,7 @@ fn an_amendment_says_what_when_why_and_after_what() {
 }
 
 #[test]
-fn what_was_run_outside_the_study_is_noted_in_the_chain_and_changes_nothing() {
+fn episodes_outside_the_study_are_recorded_in_the_chain_and_change_nothing() {
     let lock = amended("noted");
     let noted = lock.note("2026-11-28T12:00:00Z".into(), "`aegis demo` ran 10 sets", 10).unwrap();
     noted.verify().unwrap();
@@ -190,7 +190,7 @@ fn what_was_run_outside_the_study_is_noted_in_the_chain_and_changes_nothing() {
 }
 
 #[test]
-fn what_changed_since_is_what_is_otherwise_now_and_episodes_depend_on_some_of_it() {
+fn changes_since_a_seal_are_found_and_some_affect_episodes() {
     let shipped = text();
     let registered = frozen(&plan("since", &shipped));
     let lock = Lock::new(registered.clone(), "then".into(), "unknown".into(), vec![]).unwrap();
@@ -238,7 +238,7 @@ fn what_changed_since_is_what_is_otherwise_now_and_episodes_depend_on_some_of_it
 }
 
 #[test]
-fn stored_sets_are_held_against_the_lock_that_they_ran_under() {
+fn stored_sets_are_checked_against_the_lock_that_they_ran_under() {
     let shipped = text();
     let registered = frozen(&plan("ran-under", &shipped));
     let lock = Lock::new(registered, "then".into(), "unknown".into(), vec![]).unwrap();
@@ -259,7 +259,12 @@ fn stored_sets_are_held_against_the_lock_that_they_ran_under() {
     let sets = [set(0, Some(lock.head())), set(1, Some(milder.head())), set(2, None)];
     let found = RanUnder::of(&milder, &sets);
     assert_eq!((found.wrong.len(), found.before[0], found.unknown), (0, Before { sets: 1, episodes: 1 }, 1));
-    assert!(found.sentence(0).unwrap().contains("1 sets of twins, 1 episodes, had run by then; of 1 sets"));
+    assert!(
+        found
+            .sentence(0)
+            .unwrap()
+            .contains("1 sets of twins (1 episodes) of these results had run; for 1 sets")
+    );
     assert!(found.unreported(&milder)[0].contains("found 0; 1 episodes"), "{:?}", found.unreported(&milder));
     let found = RanUnder::of(&shorter, &sets);
     assert_eq!((found.wrong.len(), found.before[1].sets), (2, 2));
@@ -267,11 +272,13 @@ fn stored_sets_are_held_against_the_lock_that_they_ran_under() {
     // A lock that was reset to an earlier state.
     let found = RanUnder::of(&lock, &sets);
     assert_eq!(found.wrong.len(), 1);
-    assert!(found.wrong[0].contains("task 1") && found.wrong[0].contains("this lock never had"));
+    assert!(
+        found.wrong[0].contains("task 1") && found.wrong[0].contains("which is not in this lock's chain")
+    );
 }
 
 #[test]
-fn a_start_that_any_range_had_since_the_registration_is_none_to_judge_on() {
+fn a_start_of_any_earlier_range_is_refused_for_confirmation() {
     let shipped = text();
     let moved = |tuning: &str, confirmation: &str| {
         let text = shipped.replace("tuning = { first = 400, end = 440", &format!("tuning = {{ {tuning}"));
@@ -305,7 +312,7 @@ fn a_start_that_any_range_had_since_the_registration_is_none_to_judge_on() {
 type Edit = fn(&mut Lock);
 
 #[test]
-fn an_edited_lock_is_found_and_says_where() {
+fn an_edited_lock_is_refused_with_the_entry() {
     let whole = amended("edited");
     let edits: [(&str, Edit); 13] = [
         ("registration", |lock| lock.notes.clear()),

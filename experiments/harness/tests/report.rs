@@ -84,7 +84,7 @@ impl Shipped {
     fn page(&self, found: &Report) -> [String; 2] {
         let Self { plan, lock, probe, cards, packages } = self;
         let reads =
-            &[("weak".to_owned(), "camera eye; where the objects are, which the simulator tells".to_owned())]
+            &[("weak".to_owned(), "camera eye; the objects' poses, which only a simulator knows".to_owned())]
                 .into();
         let (tasks, provenance) = (&[(0, "reach five".to_owned())][..], &["Of a test.".to_owned()][..]);
         let statements = &statements()[..];
@@ -120,14 +120,17 @@ fn statements() -> [Statement; 2] {
 }
 
 #[test]
-fn every_range_that_a_file_states_is_printed_and_who_states_none_is_named() {
+fn every_stated_range_is_printed_and_files_without_one_are_named() {
     let found = made(&plan(), &results()).unwrap();
     for text in Shipped::with(plan()).page(&found) {
         let [stated, _] = statements();
         let sha256 = &stated.origin.as_ref().unwrap().starts.sha256;
         in_order(&text, &["my-probe.json", "200 to 207", "0 to 1, 4 of line", "3, of starts 7", sha256]);
-        in_order(&text, &["These state no range", "my-policy.toml", "my-probe.json", "states no range"]);
-        in_order(&text, &["my-probe.json: discovery: came from suite line, and the plan is about"]);
+        in_order(
+            &text,
+            &["These files state no range", "my-policy.toml", "my-probe.json", "states no range"],
+        );
+        in_order(&text, &["my-probe.json: discovery: made from suite line, and the plan's suite is"]);
     }
 }
 
@@ -191,7 +194,7 @@ fn figures_are_those_that_can_be_counted_by_hand() {
 }
 
 #[test]
-fn duty_is_of_the_steps_that_the_plan_says() {
+fn duty_is_a_share_of_the_plans_steps() {
     // Ten episodes of aegis have 14 strong steps of 18, ten have none of 10; the horizon is 40.
     for (of, expected) in [(DutyOf::Steps, 140.0 / 280.0), (DutyOf::Horizon, 140.0 / 800.0)] {
         let mut plan = plan();
@@ -205,7 +208,7 @@ fn duty_is_of_the_steps_that_the_plan_says() {
 }
 
 #[test]
-fn the_order_in_which_episodes_came_changes_nothing() {
+fn the_order_of_the_episodes_changes_nothing() {
     let (mut shuffled, first) = (results(), made(&plan(), &results()).unwrap());
     shuffled.reverse();
     assert_eq!(made(&plan(), &shuffled).unwrap(), first);
@@ -217,7 +220,7 @@ fn the_order_in_which_episodes_came_changes_nothing() {
 }
 
 #[test]
-fn what_is_missing_foreign_or_no_twin_is_named() {
+fn missing_foreign_and_unequal_episodes_are_named() {
     let mut found = results();
     // One arm of the fourth key is missing, so the whole set is not used.
     found.retain(|result| !(result.key == keys()[3] && result.arm == *"strong"));
@@ -253,7 +256,7 @@ fn without_results_or_study_there_is_no_report() {
 }
 
 #[test]
-fn a_study_of_which_too_little_came_out_has_a_report_that_says_void_and_no_interval_of_one() {
+fn a_study_with_too_few_results_is_void_and_has_no_interval_of_one_start() {
     let all = results();
     let of = |keep: &dyn Fn(EpisodeKey) -> bool| {
         let keys: Vec<EpisodeKey> = keys().into_iter().filter(|key| keep(*key)).collect();
@@ -294,7 +297,7 @@ fn a_study_of_which_too_little_came_out_has_a_report_that_says_void_and_no_inter
 }
 
 #[test]
-fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
+fn the_answer_comes_first_and_then_every_section() {
     let found = made(&plan(), &results()).unwrap();
     let [markdown, html] = Shipped::with(plan()).page(&found);
     // The answer and the verdict come before the table of contents.
@@ -325,12 +328,12 @@ fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
         "Contrasts",
         "Budgets",
         "Arms",
-        "When help began",
+        "Times of hand-overs",
         "Tasks",
         "By task",
-        "The score along the weak path",
-        "What the early score is worth",
-        "Episodes to look at",
+        "Score over an episode of weak",
+        "Discrimination and calibration",
+        "Instructive episodes",
         "Kill criteria",
         "Audit",
         "Policies and probe",
@@ -338,7 +341,7 @@ fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
         "Starts",
         "Planned power",
         "Versions",
-        "What this belongs to",
+        "Registration",
     ];
     let [as_markdown, as_html] = [("\n## ", "\n"), (">", "</h2>")]
         .map(|(before, after)| headings.map(|heading| format!("{before}{heading}{after}")));
@@ -356,7 +359,7 @@ fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
         "weak.onnx, SHA-256 d7c7989f4346f06d7c6a7736380d07dc11508a38faba6fcfc0d5498bf58fb794",
         "demonstrations.safetensors (SHA-256 f79965b30b76d8d2c2da45d7f0f8ef3489bdb9655f3edfeda64c71c47b6803e1)",
         "161 of 400 episodes (confirmation, experiments/demo.toml)",
-        "where the objects are, which the simulator tells",
+        "the objects' poses, which only a simulator knows",
         probe,
         "fitted on 800 weak episodes, of which 474 were lost",
         // Gate, rule, thresholds, ranges.
@@ -365,8 +368,8 @@ fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
         "no hand-over before control step",
         "weak episodes that set the thresholds",
         // Descriptions of the arms.
-        "As aegis, but at moments that nobody chose",
-        "bit for bit as weak did",
+        "As aegis, but at random times",
+        "equal those of weak bit for bit",
         // Planned power, tasks, versions.
         "a power of 80 % at Holm's strictest level, 0.05 / 3",
         "reach five",
@@ -381,7 +384,7 @@ fn the_answer_comes_first_and_everything_that_a_stranger_asks_for_after_it() {
 }
 
 #[test]
-fn what_a_card_leaves_out_is_said_to_be_missing() {
+fn values_missing_from_a_card_are_reported_as_not_stated() {
     let mut shipped = Shipped::with(plan());
     for card in shipped.cards.values_mut() {
         card.remove("training");
@@ -389,11 +392,11 @@ fn what_a_card_leaves_out_is_said_to_be_missing() {
     }
     shipped.packages.clear();
     let [markdown, _] = shipped.page(&made(&plan(), &results()).unwrap());
-    for row in ["architecture", "parameters", "trained on", "training", "wins alone, by its card"] {
-        let said = format!("| {row} | the card does not say | the card does not say |");
+    for row in ["architecture", "parameters", "trained on", "training", "success alone, by its card"] {
+        let said = format!("| {row} | not stated in the card | not stated in the card |");
         assert!(markdown.contains(&said), "{said} is missing from {markdown}");
     }
-    assert!(markdown.contains("| packages of the suite libero_spatial | its files do not say |"));
+    assert!(markdown.contains("| packages of the suite libero_spatial | not stated in its files |"));
 }
 
 #[test]
@@ -407,7 +410,7 @@ fn an_arm_that_is_weak_by_design_takes_a_line() {
     let [markdown, _] = Shipped::with(plan.clone()).page(&found);
     for arm in ["aa", "blind"] {
         let line = format!(
-            "\n{arm} is weak by design, and came out so: nothing recovered and nothing broken in 20 episodes"
+            "\n{arm} drives as weak does by design, and its results agree: none of 20 episodes recovered or broken"
         );
         assert!(markdown.contains(&line), "{line:?} is missing from {markdown}");
         assert!(!markdown.contains(&format!("\n### {arm}\n")));
@@ -421,7 +424,7 @@ fn an_arm_that_is_weak_by_design_takes_a_line() {
 }
 
 #[test]
-fn a_difference_the_wrong_way_round_is_fewer_and_a_void_report_says_what_to_change() {
+fn a_negative_difference_is_fewer_and_a_void_report_has_advice() {
     let mut plan = plan();
     if let Some(study) = &mut plan.study {
         let one = &mut study.contrasts[0];

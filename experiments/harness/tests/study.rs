@@ -35,7 +35,7 @@ fn plans_without_a_study_stay_valid() {
 }
 
 #[test]
-fn the_template_stands_for_the_method() {
+fn the_template_has_the_arms_of_the_method() {
     let plan = Plan::load(&template()).unwrap();
     let study = plan.study.as_ref().unwrap();
     let over: Vec<_> = study.contrasts.iter().map(|contrast| contrast.over()).collect();
@@ -91,10 +91,15 @@ fn every_setting_is_refused_by_its_name() {
         ("empty", arms, "[]", &["study.arms", "weak"]),
         ("twice", "\"aa\"]", "\"aa\", \"weak\"]", &["study.arms[6]", "weak again"]),
         ("name", "\"aa\"]", "\"a/b\"]", &["study.arms[5]", "a/b", "a–z"]),
-        ("yoked", "\"aegis\", \"blind\"", "\"blind\"", &["study.arms", "random beside aegis"]),
-        ("ruleless", "\"aa\"]", "\"steep\"]", &["study.rules.steep", "missing"]),
+        ("yoked", "\"aegis\", \"blind\"", "\"blind\"", &["study.arms", "random only with aegis"]),
+        ("ruleless", "\"aa\"]", "\"steep\"]", &["study.rules.steep", "found none"]),
         ("no-blind", "kind = \"blind\"\n", "kind = \"never\"\n#", &["schedule"]),
-        ("alien", "[study.rules.blind]", "[study.rules.steep]", &["study.rules.steep", "rule of no arm"]),
+        (
+            "alien",
+            "[study.rules.blind]",
+            "[study.rules.steep]",
+            &["study.rules.steep", "rule of an arm that is not listed"],
+        ),
         ("own", "[study.rules.blind]", "[study.rules.strong]", &["study.rules.strong", "none"]),
         (
             "other-kind",
@@ -225,7 +230,8 @@ fn a_gate_that_can_never_fire_is_refused_by_the_setting_that_forbids_it() {
     // budget is two fires.
     for (at, lost) in [("at = [5, 6]", 6), ("at = [5, 8]", 8), ("at = [5, 9, 13]", 13)] {
         let error = fires("lost", &[("at = [5, 9]", at)], 0.8).expect_err(at);
-        let found = format!("study.rules.blind.schedule.at: found {lost}, at which no fire is left");
+        let found =
+            format!("study.rules.blind.schedule.at: found {lost}, at which the gate has no fire left");
         assert!(error.contains(&found) && error.contains("4 or more apart, at most 2"), "{error}");
     }
     // The limits of the gate do not apply to a study whose arms have no gate.
@@ -252,7 +258,7 @@ fn answers(edits: &[(&str, &str)], sets: usize) -> Result<(), String> {
 }
 
 #[test]
-fn what_could_not_answer_is_refused_by_the_setting_that_settles_it() {
+fn a_study_without_an_answer_is_refused_by_its_setting() {
     assert_eq!(answers(&[], 400), Ok(()));
     let kind = "[rule]\nkind = \"conformal\"";
     let two = |kind: &str| format!("[study.rules.other]\n{kind}\n[study.rules.blind]");
@@ -279,7 +285,7 @@ fn what_could_not_answer_is_refused_by_the_setting_that_settles_it() {
         (
             &[listed, against, ("[study.rules.blind]", &never)],
             400,
-            ["study.contrasts[1]: found other, whose rule never fires", "weak itself"],
+            ["study.contrasts[1]: found other, whose rule never fires", "weak, or an arm"],
         ),
         (
             &[("\nauroc_floor = 0.60", "\nauroc_floor = 1.0")],

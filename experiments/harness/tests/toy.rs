@@ -109,7 +109,7 @@ fn the_gate_recovers_what_weak_loses_and_breaks_nothing() {
 }
 
 #[test]
-fn a_fork_that_does_not_stand_where_its_twin_stood_is_caught() {
+fn a_fork_in_another_state_than_its_twin_is_refused() {
     /// A plant that resumes at a position that differs in its last bit.
     #[derive(Default)]
     struct Slipping(Line);
@@ -196,7 +196,7 @@ fn a_probe_needs_failures_and_successes() {
 }
 
 #[test]
-fn rollouts_come_back_from_their_file_as_they_were() {
+fn rollouts_are_read_back_from_their_file() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("rollouts.parquet");
     let provenance = provenance();
     let rollouts = rolled_out();
@@ -241,7 +241,7 @@ fn rollouts_come_back_from_their_file_as_they_were() {
     rollout_file::write(&path, &provenance, &rollouts).unwrap();
 
     let error = rollout_file::write(&path, &provenance, &[]).unwrap_err().to_string();
-    assert!(error.contains("nothing to write"), "{error}");
+    assert!(error.contains("valid is one or more"), "{error}");
     assert_eq!(rollout_file::read(&path).unwrap().1, rollouts, "a refused write leaves what was there");
     std::fs::write(&path, b"no parquet").unwrap();
     assert!(matches!(rollout_file::read(&path), Err(RolloutFileError::Read { .. })));
@@ -252,7 +252,7 @@ fn rollouts_come_back_from_their_file_as_they_were() {
 }
 
 #[test]
-fn rows_are_held_against_the_starts_that_their_file_states() {
+fn rows_are_checked_against_the_starts_of_their_file() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("stated.parquet");
     let rollouts = rolled_out();
     rollout_file::write(&path, &provenance(), &rollouts[1..]).unwrap();
@@ -280,7 +280,7 @@ fn rows_are_held_against_the_starts_that_their_file_states() {
 }
 
 #[test]
-fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
+fn a_probe_file_is_read_back_and_only_for_its_model() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("probe.json");
     let rollouts = rolled_out();
     let mut file = fitted(HeadKind::Linear);
@@ -339,7 +339,7 @@ fn a_probe_file_comes_back_as_it_was_and_only_for_its_model() {
     let edits: [(Edit<'_>, &str); 6] = [
         (&more, "probe.json: discovery.lost: found 21; valid is 0 to 20, discovery.episodes"),
         (&same, "discovery.sha256; valid is rollouts that the probe was not fitted on"),
-        (&meets, "calibrated_on.origin.starts: found initial states 19, which discovery is of too"),
+        (&meets, "calibrated_on.origin.starts: found initial states 19, which are in discovery too"),
         (&shifted, "discovery.origin.starts.sha256: found "),
         (&none, "calibrated_on.origin.starts.tasks: found []; valid is one or more tasks"),
         (&counted, "calibration.episodes: found [20, 9]; valid is [20, 10]"),

@@ -1,6 +1,6 @@
 //! Times the bootstrap on 700 episodes, beside `tests/bootstrap_speed.py`, which runs this and SciPy in turn.
 //! Prints JSON: best of seven runs in milliseconds, estimate and interval, for each statistic and method.
-#![allow(clippy::expect_used)] // An example has nobody to hand an error to.
+#![allow(clippy::expect_used)] // An example has no caller for its errors.
 
 use std::time::Instant;
 

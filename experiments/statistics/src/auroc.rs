@@ -140,11 +140,11 @@ impl Ranking {
 /// One corner of a ROC curve: the rates of an alarm at this score or above.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RocPoint {
-    /// The lowest score that alarms; none at the origin, where nothing does.
+    /// The lowest score that raises an alarm; `None` at the origin, where no score does.
     pub threshold: Option<f64>,
-    /// Share of negatives that alarm.
+    /// Share of negatives with an alarm.
     pub false_alarms: f64,
-    /// Share of positives that alarm.
+    /// Share of positives with an alarm.
     pub detected: f64,
 }
 

@@ -16,7 +16,7 @@ use crate::{Clusters, StatisticsError};
 /// Fewer resamples than this are not worth a thread.
 const LEAST_SHARE: usize = 500;
 
-/// How an interval is read off the bootstrap distribution.
+/// Method of computing an interval from the bootstrap distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
@@ -67,8 +67,8 @@ impl Bootstrap {
     /// The interval of a statistic. `statistic` takes `[clusters]` multiplicities, all 1 for the data themselves, and
     /// returns `None` where it is undefined.
     ///
-    /// Errors: settings out of range; a statistic that is undefined on the data or on all resamples; what BCa cannot
-    /// correct.
+    /// Errors: settings out of range; a statistic that is undefined on the data or on all resamples; data that BCa
+    /// cannot correct.
     pub fn interval(
         &self,
         clusters: &Clusters,

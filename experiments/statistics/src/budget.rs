@@ -29,7 +29,7 @@ pub struct SpendingPair {
     pub control: Spending,
 }
 
-/// How far apart budgets may be: differences in either direction.
+/// Largest differences of budgets that count as equal, in either direction.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Tolerance {
     /// Fires per episode.

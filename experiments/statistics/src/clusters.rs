@@ -1,4 +1,4 @@
-//! Which rows are resampled together: the clusters of a bootstrap, and the groups that they may be drawn within.
+//! Clusters of a bootstrap, whose rows are resampled together, and the groups within which clusters may be drawn.
 //! Clusters are numbered in the order of their keys, so the order of rows changes nothing.
 
 use std::collections::BTreeMap;
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_say_why() {
+    fn refusals_name_their_reason() {
         assert_eq!(Clusters::new::<u8>(&[]), Err(StatisticsError::Empty { name: "clusters" }));
         assert_eq!(Clusters::new(&[3, 3]), Err(StatisticsError::FewClusters { found: 1 }));
         assert_eq!(Clusters::within(&[1, 2], &[1, 2]), Err(StatisticsError::FewClusters { found: 2 }));

@@ -24,7 +24,7 @@ pub struct Triplet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Over {
-    /// Those that weak lost: a difference of recovered-task rates. Says nothing of what an arm breaks.
+    /// Those that weak lost: a difference of recovered-task rates, without the episodes that an arm breaks.
     WeakLost,
     /// All of them: a difference of success rates. The only choice against weak itself.
     All,

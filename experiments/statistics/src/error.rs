@@ -1,7 +1,7 @@
 //! The one error type of the statistics.
-//! Each variant says which argument was refused, its value and what would be valid.
+//! Each variant names the argument that was refused, its value and the valid values.
 
-/// Why a statistic is undefined.
+/// Error of a statistic.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum StatisticsError {
     /// More successes than trials, or no trials.
@@ -53,14 +53,12 @@ pub enum StatisticsError {
         expected: usize,
     },
     /// A ranking needs both classes.
-    #[error("all labels are {0}: an AUROC needs positives and negatives")]
+    #[error("labels: found only {0}; valid are both classes, because an AUROC needs positives and negatives")]
     OneClass(bool),
     /// A ranking within groups needs a group with both classes.
-    #[error(
-        "none of {groups} groups holds positives and negatives: an AUROC within groups needs one that does"
-    )]
+    #[error("groups: found {groups} without both positives and negatives; valid is one or more with both")]
     NoMixedGroup {
-        /// Groups looked at.
+        /// Number of groups.
         groups: usize,
     },
     /// A cluster whose rows lie in several groups cannot be resampled within groups.
@@ -78,14 +76,14 @@ pub enum StatisticsError {
         found: usize,
     },
     /// The statistic is undefined on the data, or on every resample.
-    #[error("the statistic is undefined on {0}: valid is a statistic that the data determine")]
+    #[error("the statistic is undefined on {0}; valid are data that determine it")]
     Undefined(&'static str),
     /// BCa cannot correct; the percentile interval still exists.
     #[error("BCa: {0}; valid is the percentile method")]
     Bca(&'static str),
 }
 
-/// Refuses what is not strictly between 0 and 1.
+/// Refuses a value that is not strictly between 0 and 1.
 pub(crate) fn open_unit(name: &'static str, found: f64) -> Result<f64, StatisticsError> {
     if found > 0.0 && found < 1.0 {
         Ok(found)
@@ -94,7 +92,7 @@ pub(crate) fn open_unit(name: &'static str, found: f64) -> Result<f64, Statistic
     }
 }
 
-/// Refuses a list that holds anything outside [0, 1].
+/// Refuses a list with a value outside [0, 1].
 pub(crate) fn all_probabilities(name: &'static str, values: &[f64]) -> Result<(), StatisticsError> {
     match values.iter().position(|value| !(0.0..=1.0).contains(value)) {
         None => Ok(()),

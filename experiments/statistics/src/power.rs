@@ -141,7 +141,7 @@ pub fn mcnemar_sample_size(
     })
 }
 
-/// P(reject | d discordant pairs) for d = 0, 1, …, as far as asked for.
+/// P(reject | d discordant pairs) for d = 0, 1, …, up to the largest d that was needed.
 struct Rejections {
     alpha: f64,
     rate: f64,

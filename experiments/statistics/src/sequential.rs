@@ -1,5 +1,5 @@
-//! An anytime-valid McNemar test: evidence that may be looked at after every pair, and stopped at any time.
-//! The e-process is a mixture over what the treatment's share of discordant pairs might be.
+//! An anytime-valid McNemar test: evidence that may be read after every pair, and stopped at any time.
+//! The e-process is a mixture over the treatment's possible shares of discordant pairs.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub fn mcnemar_ln_e_value(b: u64, c: u64) -> f64 {
 /// Evidence against "the treatment wins at most half of the discordant pairs", after `b` pairs won only by the
 /// treatment and `c` only by the control: the mixture of Binomial(b + c, θ) over θ uniform on [½, 1], against ½.
 ///
-/// Under the hypothesis its expectation is at most 1 at every stopping time, whatever the order of pairs.
+/// Under the hypothesis its expectation is at most 1 at every stopping time, for any order of pairs.
 ///
 /// Sources: Robbins, *Statistical methods related to the law of the iterated logarithm*, Annals of Mathematical
 /// Statistics 1970 (mixtures); Waudby-Smith, Ramdas, *Estimating means of bounded random variables by betting*,

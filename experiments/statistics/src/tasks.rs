@@ -1,5 +1,5 @@
 //! Effects task by task, and the net effect with each task left out.
-//! A result that one task carries alone shows here.
+//! Shows whether a result depends on a single task.
 
 use std::collections::BTreeSet;
 

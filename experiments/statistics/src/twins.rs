@@ -19,12 +19,12 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// Weak lost it, the arm won it.
+    /// Returns whether weak lost the episode and the arm won it.
     pub fn recovered(&self) -> bool {
         !self.weak && self.arm
     }
 
-    /// Weak won it, the arm lost it.
+    /// Returns whether weak won the episode and the arm lost it.
     pub fn broken(&self) -> bool {
         self.weak && !self.arm
     }
@@ -39,7 +39,7 @@ pub struct Rate {
     pub clustered: Option<Estimate>,
 }
 
-/// What an arm does to the outcomes of the weak policy.
+/// Effects of an arm on the outcomes of the weak policy.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairedEffects {
     /// Pairs of episodes.

@@ -137,7 +137,7 @@ fn refusals_say_what_was_found() {
         "scores: found 2 rows; valid is 1, one for each row of labels"
     );
     assert_eq!(auroc_of(&[], &[]), "labels: found none; valid is at least one");
-    assert!(auroc_of(&[true, true], &[0.1, 0.2]).starts_with("all labels are true"));
+    assert!(auroc_of(&[true, true], &[0.1, 0.2]).starts_with("labels: found only true"));
     let within = auroc_within(&[true, false], &[0.1, 0.2], &[1, 2]).unwrap_err();
     assert_eq!(within, StatisticsError::NoMixedGroup { groups: 2 });
     let mean = |rows: &[f64], settings| bootstrap_mean(rows, &singles(3), &settings).unwrap_err();

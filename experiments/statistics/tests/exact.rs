@@ -108,7 +108,7 @@ fn an_exact_interval_covers() {
 }
 
 #[test]
-fn power_is_what_enumeration_says() {
+fn power_equals_enumeration() {
     let effect = Discordance { treatment_only: 0.35, control_only: 0.1 };
     let n = 14_u64;
     let mut expected = 0.0;

@@ -1,5 +1,4 @@
-//! Checks of a card by itself: sizes, inputs and the chunk, without its model or a plant. Also whether a card has enough classes for
-//! the tasks that it is to run.
+//! Checks of a card without its model or a plant: sizes, inputs and the chunk, and the number of classes for the tasks to run.
 
 use super::{CardError, ChunkSpec, GripperSpec, MOST_VALUES, ModelCard};
 use crate::inputs::{ConstantInput, Input, MOST_CLASSES, Resize, TASK, VectorInput};
@@ -9,7 +8,7 @@ use crate::{term, tokens};
 const MOST_HISTORY: usize = 1024;
 
 impl ModelCard {
-    /// Checks that every one-hot term of the task has a class for the task `largest`. `of` says what runs that task, for messages.
+    /// Checks that every one-hot term of the task has a class for the task `largest`. `of` names the source of that task, for messages.
     /// A plant that announces a feature called `task` gives its own numbers, and is not checked here.
     ///
     /// # Errors
@@ -121,7 +120,7 @@ impl ModelCard {
                     }
                 }
                 Input::Instruction(_) if self.server.is_none() => {
-                    let valid = "\"tokens\", as a model in a file reads no text";
+                    let valid = "\"tokens\", because a model in a file reads no text";
                     return Err(format!("{place}.kind: found \"instruction\"; valid is {valid}"));
                 }
                 Input::Noise(_) | Input::State(_) | Input::Instruction(_) => {}
@@ -155,7 +154,7 @@ impl ModelCard {
             {
                 Err(format!(
                     "chunk.gripper: found threshold {threshold}, closed {closed}, open {open}; valid are finite numbers, \
-                     and closed another than open"
+                     and closed different from open"
                 ))
             }
             _ => Ok(()),

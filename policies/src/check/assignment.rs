@@ -1,15 +1,14 @@
 //! Assignments of columns to rows, for finding a permuted order. Pure.
 
-/// Finds the order in which components were mixed up. `strength[row][column]` says how strongly a row goes with a column. Returns
-/// for each row its column, where every row has one that is stronger than every other by `factor` and no two rows share one;
-/// `None` where the strengths do not tell.
+/// Finds a permutation from strengths of association, `strength[row][column]`. Returns the column of each row, where every row has
+/// one that is stronger than every other by `factor` and no two rows share a column; `None` otherwise.
 pub fn clear_order(strength: &[Vec<f64>], factor: f64) -> Option<Vec<usize>> {
     let mut taken = vec![false; strength.first()?.len()];
     let mut order = Vec::with_capacity(strength.len());
     for row in strength {
         let best = (0..row.len()).max_by(|one, other| row[*one].total_cmp(&row[*other]))?;
         let next = (0..row.len()).filter(|other| *other != best).map(|other| row[other]).fold(0.0, f64::max);
-        // Written so that NaN tells nothing.
+        // Written so that NaN gives `None`.
         let is_clear = row[best] > 0.0 && row[best] >= factor * next;
         if !is_clear || std::mem::replace(&mut taken[best], true) {
             return None;
@@ -23,7 +22,7 @@ pub fn clear_order(strength: &[Vec<f64>], factor: f64) -> Option<Vec<usize>> {
 /// 1957), for a square matrix of finite costs.
 pub fn cheapest(cost: &[Vec<f64>]) -> Vec<usize> {
     let count = cost.len();
-    // One-based, as the usual formulation: column 0 is the start of an augmenting path.
+    // One-based, as in the usual formulation: column 0 is the start of an augmenting path.
     let (mut by_row, mut by_column) = (vec![0.0; count + 1], vec![0.0; count + 1]);
     let (mut row_of, mut way) = (vec![0; count + 1], vec![0; count + 1]);
     for row in 1..=count {
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_told_only_where_every_row_has_a_column_of_its_own() {
+    fn an_order_is_found_only_where_every_row_has_its_own_column() {
         let turned = [vec![0.0, 0.1, 1.0], vec![0.9, 0.2, 0.0], vec![0.1, 0.8, 0.2]];
         assert_eq!(clear_order(&turned, 2.0), Some(vec![2, 0, 1]));
         assert_eq!(clear_order(&turned, 9.0), None, "not clear enough");
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cheapest_assignment_is_that_of_trying_all() {
+    fn the_cheapest_assignment_equals_that_of_exhaustive_search() {
         fn least(cost: &[Vec<f64>], row: usize, taken: &mut Vec<usize>) -> f64 {
             if row == cost.len() {
                 return 0.0;

@@ -12,13 +12,13 @@ use crate::term::places_read;
 const CHECK: &str = "order of joints";
 /// Displacement of one component, in the plant's unit.
 const STEP: f64 = 0.05;
-/// Least ratio of the strongest to the second strongest influence for which an order is told.
+/// Least ratio of the strongest to the second strongest influence at which an order is inferred.
 const CLEAR: f64 = 2.0;
-/// Least number of components for which an order is worth telling.
+/// Least number of components for which an order is inferred.
 const LEAST: usize = 3;
 
 /// Compares the order of the action's channels with that of the components that they follow, and the signs. Channels and components are
-/// matched by name: an order can be told where at least three channels have the name of a component that the policy reads.
+/// matched by name: an order is inferred where at least three channels have the name of a component that the policy reads.
 ///
 /// # Errors
 /// [`PolicyError`] of an inference that fails.
@@ -28,7 +28,7 @@ pub fn joints_followed(
 ) -> Result<Vec<Finding>, PolicyError> {
     let Some(first) = observations.first() else { return Ok(Vec::new()) };
     let unknown = |text: String| Ok(vec![Finding::new(CHECK, Verdict::Unknown, text)]);
-    // For each channel, the place of the component of its name in an observation.
+    // For each channel, the index in an observation of the component of the same name.
     let matched: Vec<(usize, usize)> = (first.schema.actions().iter().enumerate())
         .filter_map(|(channel, action)| Some((channel, component(policy, first, &action.name)?)))
         .collect();
@@ -68,8 +68,8 @@ pub fn joints_followed(
         Signs::Inverted(rows) => {
             let each = rows.into_iter().map(|row| names(row).to_string()).collect::<Vec<_>>().join(", ");
             let text = format!(
-                "the sign is inverted: {each} falls where its joint's position rises, and the other channels rise with theirs; look \
-                 at scale in the card's terms and chunk"
+                "the sign is inverted: {each} falls where its joint's position rises, and the other channels rise with theirs; check \
+                 scale in the card's terms and chunk"
             );
             Finding::new(CHECK, Verdict::Fault, text)
         }
@@ -104,19 +104,19 @@ fn slopes_at(
     Ok(slopes)
 }
 
-/// What the slopes of channels with their own joints say of their signs.
+/// Signs of the slopes of channels with their own joints.
 #[derive(Debug, PartialEq, Eq)]
 enum Signs {
     /// Every channel rises with its joint.
     Agree,
     /// These channels, fewer than half, fall where the others rise.
     Inverted(Vec<usize>),
-    /// The slopes do not tell, for this reason.
+    /// The signs are not inferable, for this reason.
     Unknown(&'static str),
 }
 
 /// Compares the signs of the slopes of each channel with its own joint, one for each observation. A policy that commands positions
-/// goes on from where the joint is, so that its slopes are positive; a policy that commands displacements leads back to a goal.
+/// continues from the joint's position, so its slopes are positive; a policy that commands displacements leads back to a goal.
 fn signs(own: &[Vec<f64>]) -> Signs {
     let falls = |slopes: &Vec<f64>| match (
         slopes.iter().all(|slope| *slope > 0.0),

@@ -93,8 +93,8 @@ pub fn dead_inputs(
     Ok(findings)
 }
 
-/// Finds features that the card reads and that never change an executed action, by what the card does before or after the graph: a
-/// scale of 0, a difference of a feature and itself, a clip that leaves one value.
+/// Finds features that the card reads and that never change an executed action because of the card's own steps: a scale of 0, a
+/// difference of a feature and itself, a clip that leaves one value.
 fn unread_features(
     policy: &mut OnnxPolicy,
     observations: &[Observation],
@@ -112,7 +112,7 @@ fn unread_features(
     for name in names {
         if !feature_matters(policy, observations, &name)? {
             let text = format!(
-                "{name}: no change of it changes an executed action; look at scale, offset, clip and gripper of the card"
+                "{name}: no change of it changes an executed action; check scale, offset, clip and gripper of the card"
             );
             findings.push(Finding::new(CHECK, Verdict::Fault, text));
         }
@@ -120,8 +120,8 @@ fn unread_features(
     Ok(findings)
 }
 
-/// Returns whether a change of a component of a feature changes an executed action, from any observation; true for what is no
-/// feature of the plant, such as the task, which is not changed.
+/// Returns whether a change of a component of a feature changes an executed action, from any observation; true for names that are
+/// not features of the plant, such as the task, which are not changed.
 fn feature_matters(
     policy: &mut OnnxPolicy,
     observations: &[Observation],
@@ -136,7 +136,7 @@ fn feature_matters(
             let value = &mut seen.values[component];
             *value += change * value.abs().max(1.0);
             policy.begin(0);
-            // A chunk that is refused is another one too.
+            // A refused chunk counts as changed.
             if !policy.infer(&seen).is_ok_and(|inference| inference.chunk == before) {
                 return Ok(true);
             }
@@ -145,7 +145,7 @@ fn feature_matters(
     Ok(false)
 }
 
-/// Changes the order of tokens, so that each stays one that the policy knows: turned by one place, or by more for larger changes.
+/// Rotates the tokens by one index, or by more for larger changes, so that each stays a valid token.
 fn turn(tokens: &mut [f64], change: f64) {
     let places = (change.abs() * 10.0) as usize % tokens.len().max(1);
     tokens.rotate_left(places.max(1).min(tokens.len()));
@@ -161,7 +161,7 @@ fn moves(
         for (tensors, actions) in bases {
             let mut changed = tensors.clone();
             apply(&mut changed, change);
-            // Compared bit for bit, so that an action that is not finite is another one too.
+            // Compared bit for bit, so that an action that is not finite counts as changed.
             let found = policy.respond(&changed)?;
             if found.iter().zip(actions).any(|(found, action)| found.to_bits() != action.to_bits()) {
                 return Ok(true);

@@ -1,8 +1,8 @@
-//! Checks of a policy against a plant, without moving the plant: what each input is filled with, inputs that never matter,
-//! joints in another order, values that are not finite, and agreement with what the training code recorded.
+//! Checks of a policy against a plant, without moving the plant: the source of each input, inputs without influence, permuted joints,
+//! values that are not finite, and agreement with recordings of the training code.
 //!
-//! Every check answers with findings. Nothing is inferred that the policy's structure does not allow: then the finding is
-//! [`Verdict::Unknown`], with the reason.
+//! Every check returns findings. Where the policy's structure does not allow an inference, the finding is [`Verdict::Unknown`], with
+//! the reason.
 
 pub mod assignment;
 pub mod follows;
@@ -23,13 +23,13 @@ use crate::term;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should be.
+    /// No fault was found.
     Good,
-    /// To be looked at; may be intended.
+    /// May be a fault or intended.
     Warning,
     /// The policy or its card is wrong for this plant.
     Fault,
-    /// The policy's structure, or what is at hand, does not allow the inference.
+    /// The policy's structure or the available data do not allow the check.
     Unknown,
 }
 
@@ -40,7 +40,7 @@ pub struct Finding {
     pub check: &'static str,
     /// Verdict.
     pub verdict: Verdict,
-    /// What was found, with names and numbers.
+    /// Description, with names and numbers.
     pub text: String,
 }
 
@@ -54,10 +54,10 @@ impl Finding {
 /// Values of every input tensor of a policy at one inference, row-major, in the order of the card.
 pub type Tensors = Vec<Vec<f64>>;
 
-/// Returns what the policy's inputs are filled with for each observation, each as the first of an episode.
+/// Returns the values of the policy's inputs for each observation, each as the first of an episode.
 ///
 /// # Errors
-/// [`PolicyError`] for an observation without what the policy reads.
+/// [`PolicyError`] for an observation that lacks a feature or picture of the policy.
 pub fn encoded(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<Vec<Tensors>, PolicyError> {
     let mut encode = |observation| {
         policy.begin(0);
@@ -66,7 +66,7 @@ pub fn encoded(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<
     observations.iter().map(&mut encode).collect()
 }
 
-/// Returns what each input of a bound policy is filled with, one text for each value of a vector.
+/// Returns labels of the values of each input of a bound policy, one for each value of a vector.
 pub fn labels(policy: &OnnxPolicy, observation: &Observation) -> Vec<Vec<String>> {
     let each = policy.card().inputs.iter().map(|input| match input {
         Input::Vector(spec) => term::labels(spec, &observation.schema),
@@ -75,7 +75,7 @@ pub fn labels(policy: &OnnxPolicy, observation: &Observation) -> Vec<Vec<String>
     each.collect()
 }
 
-/// Says what the policy is bound to: every input with its features, units and frames, and every channel of its actions.
+/// Describes the binding of the policy: every input with its features, units and frames, and every channel of its actions.
 ///
 /// # Errors
 /// [`PolicyError::Observation`] where the policy does not fit the plant.
@@ -115,7 +115,8 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
     let chunk = &policy.card().chunk;
     let channels = schema.actions();
     let (verdict, text) = if channels.is_empty() {
-        let text = "the plant announces no names of its channels: the order of the policy's values is taken on trust";
+        let text =
+            "the plant announces no names of its channels: the order of the policy's values is assumed";
         (Verdict::Warning, text.to_owned())
     } else {
         let named = |channel: &ActionChannel| {
@@ -143,8 +144,8 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
     Ok(findings)
 }
 
-/// Says which files of a card lie outside of its folder. The card has the digest of each, so that they are the right ones; but they do
-/// not move with the card. Weights that a model keeps in other files are refused outside of the model's folder.
+/// Finds files of a card outside of its folder. Their digests are checked, but they do not move with the card. External weights of a
+/// model are refused outside of the model's folder.
 pub fn files(card: &ModelCard) -> Vec<Finding> {
     card.files_outside()
         .into_iter()
@@ -188,7 +189,7 @@ pub fn actions(policy: &mut OnnxPolicy, observations: &[Observation]) -> Result<
     Ok(findings)
 }
 
-/// Returns the first action of a chunk that is beyond the bounds of its channel, in words.
+/// Describes the first action of a chunk that is beyond the bounds of its channel.
 fn beyond_bounds(chunk: &Chunk, schema: &Schema) -> Option<String> {
     (0..chunk.horizon()).find_map(|step| {
         let mut channels = schema.actions().iter().zip(chunk.action(step).unwrap_or_default());

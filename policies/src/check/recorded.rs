@@ -1,4 +1,4 @@
-//! Agreement with what the training code recorded: an `.npz` file of the policy's input tensors and actions.
+//! Agreement with a recording of the training code: an `.npz` file of the policy's input tensors and actions.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,18 +17,18 @@ use crate::onnx::OnnxPolicy;
 
 /// Largest number of bytes of one array.
 const MOST_BYTES: u64 = 1 << 30;
-/// Name under which actions may stand in the file, beside that of the graph's output.
+/// Name of the array of actions in the file, in place of the name of the graph's output.
 const ACTION: &str = "action";
 /// Largest difference of actions, as a share of the largest action or of 1, that counts as agreement.
 const AGREES: f64 = 1e-3;
-/// Distance from the recorded mean, in recorded spreads, beyond which a value is outside of what was recorded.
+/// Distance from the recorded mean, in recorded spreads, beyond which a value counts as different.
 const OUTSIDE: f64 = 6.0;
-/// Mean distance up to which a value fits another place.
+/// Mean distance up to which a value fits another index.
 const FITS: f64 = 3.0;
 /// Lead in correlation by which a turned picture fits better than the card's.
 const LEAD: f64 = 0.1;
 
-/// Why a recording cannot be used.
+/// Error of a recording.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {reason}", path = path.display())]
 pub struct RecordingError {
@@ -98,7 +98,7 @@ impl Recording {
     }
 }
 
-/// Checks that each array has as many bytes as its header says, before memory is taken for it.
+/// Checks that each array has the number of bytes of its header, before memory is allocated for it.
 fn check_sizes(file: &File) -> Result<(), String> {
     let not_npz = |error: &dyn std::fmt::Display| format!("not an .npz file of numpy.savez: {error}");
     let mut archive = zip::ZipArchive::new(file).map_err(|error| not_npz(&error))?;
@@ -111,10 +111,10 @@ fn check_sizes(file: &File) -> Result<(), String> {
             ));
         }
         let header = announced_values(&mut entry)
-            .ok_or_else(|| not_npz(&format!("array {name} has no header of numpy's")))?;
+            .ok_or_else(|| not_npz(&format!("array {name} has no header of NumPy")))?;
         if header > u128::from(size) {
             return Err(format!(
-                "array {name}: its header says {header} values; valid is what its {size} bytes hold"
+                "array {name}: found {header} values in its header; valid is the number that its {size} bytes hold"
             ));
         }
     }
@@ -172,7 +172,7 @@ fn numbers(archive: &mut NpzReader<File>, entry: &str) -> Result<ArrayD<f64>, St
 /// [`PolicyError`] of an inference that fails.
 pub fn actions_agree(policy: &mut OnnxPolicy, recording: &Recording) -> Result<Finding, PolicyError> {
     const CHECK: &str = "recorded actions";
-    // A recording was given to be compared with.
+    // A missing array is a fault, because the recording was given for this comparison.
     let uncompared = |missing: &str| {
         let here = recording.arrays.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let text = format!("not compared: the file has no array {missing}; it has {here}");
@@ -236,8 +236,8 @@ pub fn actions_agree(policy: &mut OnnxPolicy, recording: &Recording) -> Result<F
     Ok(Finding::new(CHECK, if agrees { Verdict::Good } else { Verdict::Fault }, text))
 }
 
-/// Compares what the plant gives the policy with what was recorded: values outside of it, values that fit another place better,
-/// and pictures that fit better turned or mirrored.
+/// Compares the plant's values with the recorded ones: values far from them, values that fit another index better, and pictures that
+/// fit better rotated or mirrored.
 pub fn plant_agrees(
     card: &ModelCard,
     recording: &Recording,
@@ -270,7 +270,7 @@ pub fn plant_agrees(
     findings
 }
 
-/// Mean and spread of each value of the recording; the spread is at least a thousandth of the mean's size or of 1.
+/// Returns mean and spread of each value of the recording; the spread is at least a thousandth of the mean's size or of 1.
 fn recorded(rows: &[Vec<f64>]) -> Vec<(f64, f64)> {
     let count = rows.len() as f64;
     let moments = (0..rows[0].len()).map(|value| {
@@ -291,10 +291,10 @@ fn values(tensor: &str, rows: &[Vec<f64>], given: &[&[f64]], labels: &[String]) 
     };
     let outside: Vec<usize> = (0..moments.len()).filter(|place| distance(*place, *place) > OUTSIDE).collect();
     if outside.is_empty() {
-        let text = format!("{tensor}: each of {} values is near what was recorded", moments.len());
+        let text = format!("{tensor}: each of {} values is near its recorded ones", moments.len());
         return vec![Finding::new(CHECK, Verdict::Good, text)];
     }
-    // A small price for leaving its place keeps values that fit several places where they are.
+    // A small cost for another index keeps values that fit several indices at their own.
     let price = |place: usize, value: usize| if place == value { 0.0 } else { 0.5 };
     let cost: Vec<Vec<f64>> = (0..moments.len())
         .map(|place| (0..moments.len()).map(|value| distance(place, value) + price(place, value)).collect())
@@ -307,7 +307,7 @@ fn values(tensor: &str, rows: &[Vec<f64>], given: &[&[f64]], labels: &[String]) 
     if moved.len() >= 2 && fits && outside.iter().all(|place| moved.iter().any(|(moved, _)| moved == place)) {
         let text = moved.iter().map(|(place, value)| {
             format!(
-                "{tensor}[{place}] holds {} and was recorded with what is now {}",
+                "{tensor}[{place}] holds {} and was recorded with the values of {}",
                 label(*place),
                 label(*value)
             )
@@ -367,10 +367,10 @@ fn picture(spec: &ImageInput, rows: &[Vec<f64>], given: &[&[f64]]) -> Finding {
         .iter()
         .fold(("", f64::NEG_INFINITY), |best, (how, fit)| if *fit > best.1 { (*how, *fit) } else { best });
     let text = format!(
-        "{}, camera {}: correlation with what was recorded {as_is:.2} as the card has it, {best:.2} {how}",
+        "{}, camera {}: correlation with the recording {as_is:.2} with the card's settings, {best:.2} {how}",
         spec.tensor, spec.camera
     );
-    // Written so that NaN, of a picture of one colour, tells nothing.
+    // Written so that NaN, from a picture of one colour, gives no finding.
     let verdict = if best > as_is + LEAD {
         Verdict::Fault
     } else if as_is >= best {
@@ -436,7 +436,7 @@ mod tests {
         let turned = verdict(&[-2.39, 2.19, 0.8, 0.01]);
         assert_eq!(turned.verdict, Verdict::Fault);
         assert!(
-            turned.text.contains("state[0] holds a and was recorded with what is now d"),
+            turned.text.contains("state[0] holds a and was recorded with the values of d"),
             "{}",
             turned.text
         );

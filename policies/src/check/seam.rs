@@ -1,11 +1,11 @@
-//! The seam between chunks: how far the first action of a chunk is from what the chunk before it went on to. Pure.
+//! The seam between chunks: the jump from the last executed action of a chunk to the first action of the next. Pure.
 
 use aegis_core::Chunk;
 
 use crate::check::{Finding, Verdict};
 
 const CHECK: &str = "chunk seam";
-/// Ratio of the median jump at a seam to the median change within chunks above which the seam is warned of.
+/// Ratio of the median jump at a seam to the median change within chunks above which a warning is given.
 const ROUGH: f64 = 10.0;
 
 /// Compares the jumps at seams with the changes within chunks. `chunks` are those of one episode in order, each executed for
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seam_that_jumps_is_told_from_one_that_goes_on() {
+    fn a_seam_that_jumps_gives_a_warning() {
         let ramp = |from: f32| Chunk::new(1, (0..4).map(|step| from + step as f32 * 0.1).collect()).unwrap();
         assert_eq!(seam(&[ramp(0.0), ramp(0.4), ramp(0.8)], 4).verdict, Verdict::Good);
         assert_eq!(seam(&[ramp(0.0), ramp(5.0), ramp(-5.0)], 4).verdict, Verdict::Warning);

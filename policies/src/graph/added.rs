@@ -21,7 +21,7 @@ pub enum Pool {
     Mean,
     /// The last token: `[batch, tokens, width]` → `[batch, width]`.
     Last,
-    /// No pooling: the tensor as it is, of any shape.
+    /// No pooling: the unchanged tensor, of any shape.
     None,
 }
 
@@ -73,7 +73,8 @@ impl Graph {
         let alike = made.iter().map(|one| one.name.as_str()).filter(|name| name.contains(tensor));
         let alike: Vec<_> = alike.take(5).collect();
         let hint = if alike.is_empty() { String::new() } else { format!(" (like {})", alike.join(", ")) };
-        Err(self.refuse(tensor, format!("no node makes it{hint}; `aegis model inspect` lists what is valid")))
+        Err(self
+            .refuse(tensor, format!("no node makes it{hint}; `aegis model inspect` lists the valid names")))
     }
 
     /// Returns an error about a tensor of this graph.
@@ -160,7 +161,8 @@ impl Graph {
         if as_it_is {
             let renamed = output != tensor;
             let what =
-                "an output of the tensor as it is has the tensor's name; a name is for pools".to_owned();
+                "an output without pooling has the tensor's own name; --name is valid only with pooling"
+                    .to_owned();
             return if renamed { Err(self.refuse(tensor, what)) } else { Ok(()) };
         }
         match self.names().into_iter().find(|(name, _)| *name == output) {
@@ -178,7 +180,7 @@ impl Graph {
     fn opset_for(&self, tensor: &str, cast: bool) -> Result<i64, GraphError> {
         let found = self.opset().ok_or_else(|| {
             let reason = "pooling adds operators of ONNX's own domain, and the model imports no opset of it; valid is a \
-                          model with one, or --pool none";
+                          model that imports one, or --pool none";
             self.refuse(tensor, reason.into())
         })?;
         if cast && found < CASTS_BY_NUMBER {

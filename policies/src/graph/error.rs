@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::external::ExternalError;
 
-/// Why a graph cannot be read or tapped.
+/// Error of reading or tapping a graph.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
     /// The file is missing or unreadable.
@@ -17,11 +17,11 @@ pub enum GraphError {
         source: std::io::Error,
     },
     /// The file is not an ONNX model.
-    #[error("{path}: no ONNX model: {reason}", path = path.display())]
+    #[error("{path}: not an ONNX model: {reason}", path = path.display())]
     Decode {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Fault of the bytes.
         reason: String,
     },
     /// A link leads to weights outside the model's folder.
@@ -48,9 +48,9 @@ pub enum GraphError {
     Tensor {
         /// The file.
         path: PathBuf,
-        /// The tensor asked for.
+        /// The requested tensor.
         tensor: String,
-        /// What is wrong with it, and what would be valid.
+        /// Fault of the tensor, and what would be valid.
         reason: String,
     },
     /// A limit of AEGIS: no sample can be made for an input, or the values of an output cannot be compared.
@@ -75,8 +75,8 @@ pub enum GraphError {
     },
     /// The graph opens, but does not run on the samples.
     #[error(
-        "{path}: the {what} graph does not run on the inputs that AEGIS made for it, {inputs}: {reason}; where another size \
-         of a free axis would do, give the input's whole shape (--shape NAME=1,16,8)",
+        "{path}: the {what} graph does not run on sampled inputs, {inputs}: {reason}; where a free axis needs another size, \
+         give the input's whole shape (--shape NAME=1,16,8)",
         path = path.display()
     )]
     Samples {
@@ -91,8 +91,8 @@ pub enum GraphError {
     },
     /// An inference on a sample took too long.
     #[error(
-        "{path}: the {what} graph took {:.1} s for one sample, and its deadline is {:.1} s (--deadline-ms); a graph with a loop may not \
-         end on random inputs",
+        "{path}: the {what} graph took {:.1} s for one sample; valid is at most {:.1} s (--deadline-ms); a loop in the graph may be \
+         endless on random inputs",
         elapsed.as_secs_f64(), limit.as_secs_f64(), path = path.display()
     )]
     Deadline {

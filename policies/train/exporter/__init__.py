@@ -2,7 +2,7 @@
 
 
 class ExportError(Exception):
-    """Raised for a checkpoint or an argument that is refused; the message says what was found and what is valid."""
+    """Raised for a checkpoint or an argument that is refused; the message names what was found and what is valid."""
 
     code = 2
 

@@ -1,4 +1,4 @@
-"""Loads a LeRobot checkpoint: policy, pre-processor and post-processor. Refuses what cannot be exported.
+"""Loads a LeRobot checkpoint: policy, pre-processor and post-processor. Refuses checkpoints that cannot be exported.
 
 Nothing is downloaded. A checkpoint holds all its weights, so the pre-trained weights that its config names as the
 starting point of training are not requested.
@@ -163,7 +163,7 @@ def check(kind, directory):
 
 
 def refusal(directory, error):
-    """Returns one line that says whether LeRobot refuses the weights or the config."""
+    """Returns a message on whether LeRobot refuses the weights or the config."""
     said = first_line(error)
     if "normalize_inputs." in str(error) or "unnormalize_outputs." in str(error):
         return f"{directory / WEIGHTS}: of a LeRobot before 0.4, with statistics among the weights: {MIGRATE}"

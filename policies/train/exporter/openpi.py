@@ -1,7 +1,7 @@
 """The changes to transformers that LeRobot's π0 needs, supplied to the unchanged transformers of
 `requirements-lerobot.txt`.
 
-LeRobot wants a branch of transformers on GitHub for π0, and its package on PyPI cannot name it. `PI0Policy` refuses to be
+LeRobot needs a branch of transformers on GitHub for π0, and its package on PyPI cannot name it. `PI0Policy` refuses to be
 built without the branch's changes, which are those of the files that openpi copies over transformers 4.53.2
 (`openpi/models_pytorch/transformers_replace`). For inference they differ from transformers in five places:
 
@@ -28,7 +28,7 @@ from transformers.models.siglip.modeling_siglip import SiglipEncoder
 
 
 class Prefix:
-    """Keys and values of the prefix by layer. `update` returns what a layer attends to, as transformers' caches do."""
+    """Keys and values of the prefix by layer. `update` returns the keys and values of a layer, as transformers' caches do."""
 
     def __init__(self):
         self.layers = {}
@@ -63,13 +63,13 @@ def image_features(self, pixel_values):
 
 
 def lowered(hidden, dtype):
-    """Returns a tensor in bfloat16 where the weights are, and else as it is."""
+    """Returns a tensor in bfloat16 where the weights have that type, and else unchanged."""
     return hidden.to(torch.bfloat16) if dtype == torch.bfloat16 else hidden
 
 
 @contextmanager
 def supplied():
-    """Replaces, while active, the routines above, and answers LeRobot's check for them."""
+    """Replaces, while active, transformers' routines by those above, and satisfies LeRobot's check for them."""
     encode = SiglipEncoder.forward
 
     def encoder(self, inputs_embeds, *arguments, **named):

@@ -116,9 +116,9 @@ class Check(Folder):
         code, said = self.check(self.export("fits"))
         self.assertEqual(code, 0, said)
         self.assertIn("ok      dead inputs: 10 values and pictures", said)
-        self.assertIn("ok      recorded actions: largest difference", said)
-        self.assertIn("ok      recorded values: observation.state: each of 9 values", said)
-        self.assertIn("ok      recorded pictures: observation.images.front", said)
+        self.assertIn("good    recorded actions: largest difference", said)
+        self.assertIn("good    recorded values: observation.state: each of 9 values", said)
+        self.assertIn("good    recorded pictures: observation.images.front", said)
 
     def test_a_dead_input_is_named(self):
         def kill(policy):
@@ -127,7 +127,7 @@ class Check(Folder):
 
         code, said = self.check(self.export("dead", kill))
         self.assertEqual(code, 1, said)
-        faults = [line for line in said.splitlines() if line.startswith("FAULT")]
+        faults = [line for line in said.splitlines() if line.startswith("fault")]
         self.assertEqual(len(faults), 1, said)
         self.assertIn("observation.state[8], gripper_positions.finger2: no change of it", faults[0])
 
@@ -136,12 +136,12 @@ class Check(Folder):
         turned = 'terms = [{ feature = "joint_positions", slice = [1, 7] }, { feature = "joint_positions", slice = [0, 1] }, { feature = "gripper_positions" }]'
         code, said = self.check(self.edited(card, r"terms = \[.*?\]\n", turned + "\n"))
         self.assertEqual(code, 1, said)
-        self.assertIn("FAULT   recorded values: the order is permuted: observation.state[0] holds joint_positions.joint2", said)
+        self.assertIn("fault    recorded values: the order is permuted: observation.state[0] holds joint_positions.joint2", said)
 
     def test_a_picture_upside_down_is_found(self):
         code, said = self.check(self.edited(self.export("down"), r'camera = "agentview"\n', 'camera = "agentview"\nrotate = 180\n'))
         self.assertEqual(code, 1, said)
-        self.assertIn("FAULT   recorded pictures: observation.images.front", said)
+        self.assertIn("fault    recorded pictures: observation.images.front", said)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ impl Array {
     pub fn new(dtype: &str, shape: Vec<usize>, mut data: Vec<u8>) -> Result<Self, String> {
         let Some((element, is_big)) = Element::parse(dtype) else {
             return Err(format!(
-                "dtype: found {dtype:?}; valid are booleans, integers and floating point of 2, 4 or 8 bytes, as \"<f4\""
+                "dtype: found {dtype:?}; valid are booleans, integers and floating point of 2, 4 or 8 bytes, such as \"<f4\""
             ));
         };
         if shape.len() > MOST_AXES {
@@ -81,7 +81,9 @@ impl Array {
         let bytes = shape.iter().try_fold(element.size(), |count, size| count.checked_mul(*size));
         if bytes != Some(data.len()) {
             let found = data.len();
-            return Err(format!("data: found {found} bytes; valid is what shape {shape:?} of {dtype} needs"));
+            return Err(format!(
+                "data: found {found} bytes; valid is the number of shape {shape:?} of {dtype}"
+            ));
         }
         if is_big {
             data.chunks_exact_mut(element.size()).for_each(<[u8]>::reverse);
@@ -140,7 +142,7 @@ impl Array {
     }
 }
 
-/// Returns bytes with zeros behind them, or their first.
+/// Returns the first `SIZE` bytes, padded with zeros.
 fn padded<const SIZE: usize>(bytes: &[u8]) -> [u8; SIZE] {
     std::array::from_fn(|place| bytes.get(place).copied().unwrap_or(0))
 }
@@ -176,7 +178,9 @@ mod tests {
         for dtype in ["", "f4", "<f3", "<c8", "|O8", "|V2", "<U4", "<f", "<f4x"] {
             assert!(refused(dtype, &[1], 4).contains("dtype: found"), "{dtype}");
         }
-        assert!(refused("<f4", &[2, 2], 15).contains("data: found 15 bytes; valid is what shape [2, 2]"));
+        assert!(
+            refused("<f4", &[2, 2], 15).contains("data: found 15 bytes; valid is the number of shape [2, 2]")
+        );
         assert!(refused("<f8", &[usize::MAX, 2], 0).contains("data: found 0 bytes"));
         assert!(refused("<f8", &[1; 9], 8).contains("shape: found 9 axes"));
     }

@@ -1,5 +1,5 @@
-//! A policy behind a WebSocket server, asked with a deadline. After a time-out or an error the connection is thrown away, and opened
-//! again only at the beginning of an episode; then the server has to say of itself what the card says.
+//! A policy behind a WebSocket server, with a deadline for each inference. After a time-out or an error the connection is closed, and
+//! opened again only at the beginning of an episode; then the server's metadata have to equal the card's.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::stream::tls;
 use crate::value::Value;
 use crate::worker::ConnectionWorker;
 
-/// Time for a server to say what it is where no card gives a deadline, and the least time at any opening: servers accept
+/// Time for a server to send its metadata where no card gives a deadline, and the least time at any opening: servers accept
 /// connections late while they load.
 pub const OPENING: Duration = Duration::from_secs(10);
 
@@ -29,18 +29,18 @@ pub struct WebSocketPolicy {
     server: ServerSpec,
     target: Target,
     deadline: Duration,
-    /// The connection, or why there is none.
+    /// The connection, or the reason why there is none.
     connection: Result<ConnectionWorker, String>,
     /// Number of the last message, which vla-eval's protocol counts.
     sequence: i128,
-    /// Whether the next question is the first of an episode.
+    /// Whether the next request is the first of an episode.
     begins: bool,
-    /// Whether a question has been asked since the connection was opened.
+    /// Whether a request has been sent since the connection was opened.
     is_used: bool,
 }
 
 impl WebSocketPolicy {
-    /// Connects to the server of a card, which has to say of itself what the card says.
+    /// Connects to the server of a card, whose metadata have to equal the card's.
     ///
     /// # Errors
     /// The card, its field, what was found and what is valid.
@@ -69,7 +69,7 @@ impl WebSocketPolicy {
         }
     }
 
-    /// Opens a connection, or keeps why it cannot be opened.
+    /// Opens a connection, or keeps the reason why it cannot be opened.
     fn connect(&mut self) {
         (self.sequence, self.is_used) = (0, false);
         self.connection = self.connected();
@@ -81,15 +81,15 @@ impl WebSocketPolicy {
         let valid = self.server.metadata.as_deref().unwrap_or_default();
         if metadata != valid {
             return Err(format!(
-                "server.metadata: found {valid}; the server at {place} says {metadata}. Another server or another model answers there: \
-                 start the one that the card is of, or write the card anew (`aegis model card {place}`)"
+                "server.metadata: found {valid}; the server at {place} has {metadata}. It is another server or another model: start that \
+                 of the card, or write a new card (`aegis model card {place}`)"
             ));
         }
-        info!("the server at {place} says of itself {metadata}");
+        info!("the server at {place} has the metadata {metadata}");
         ConnectionWorker::start(connection).map_err(|fault| in_words(place, fault, self.deadline))
     }
 
-    /// Asks the server; returns the map of its answer.
+    /// Sends a request; returns the map of the reply.
     fn ask(&mut self, question: Value, instruction: &str) -> Result<Value, PolicyError> {
         let begin = Instant::now();
         let place = self.server.endpoint.clone();
@@ -97,7 +97,7 @@ impl WebSocketPolicy {
             Ok(connection) => connection,
             Err(reason) => {
                 return Err(PolicyError::Backend(format!(
-                    "{reason}; it is asked again from the beginning of an episode"
+                    "{reason}; it is connected again at the beginning of an episode"
                 )));
             }
         };
@@ -128,7 +128,7 @@ impl WebSocketPolicy {
         Ok(answer)
     }
 
-    /// Returns what an answer says, as the card describes it.
+    /// Returns the chunk and activation of a reply, as the card describes them.
     fn read(&self, answer: &Value) -> Result<Inference, PolicyError> {
         let found = exchange::tensors(self.contract.card(), &self.server, answer);
         let (actions, activation) = found.map_err(|reason| failed(&self.server.endpoint, reason))?;
@@ -143,9 +143,9 @@ impl Policy for WebSocketPolicy {
 
     fn begin(&mut self, _seed: u64) {
         self.begins = true;
-        // openpi's protocol has no word for an episode: a server that remembers is told by a new connection.
+        // openpi's protocol has no message for the beginning of an episode; a server with state learns of it by a new connection.
         let is_told = self.server.protocol == Protocol::VlaEval || !self.server.remembers || !self.is_used;
-        // A server that was started again since the last question is connected to anew, and says anew what it is.
+        // A server that was restarted since the last request is connected again, and its metadata are compared again.
         let is_open = self.connection.as_ref().is_ok_and(ConnectionWorker::is_open);
         if !is_open || !is_told {
             self.connect();
@@ -161,7 +161,7 @@ impl Policy for WebSocketPolicy {
         let question = exchange::question(&self.server, keys);
         let answer = self.ask(question, &observation.instruction).and_then(|answer| self.read(&answer));
         if let (Ok(_), Err(error)) = (&self.connection, &answer) {
-            self.connection = Err(format!("its connection was ended after an error ({error})"));
+            self.connection = Err(format!("its connection was closed after an error ({error})"));
         }
         answer
     }
@@ -171,7 +171,7 @@ impl Policy for WebSocketPolicy {
     }
 }
 
-/// Returns what a server says of itself, as JSON.
+/// Returns a server's metadata as JSON.
 ///
 /// # Errors
 /// What was found and what is valid.
@@ -200,7 +200,7 @@ fn target(endpoint: &str, api_key: Option<String>, authority: Option<&Path>) -> 
     Ok(Target { endpoint, api_key, tls })
 }
 
-/// Connects, and returns what the server says of itself.
+/// Connects, and returns the connection with the server's metadata.
 fn greeted(target: &Target, protocol: Protocol, limit: Duration) -> Result<(Connection, String), String> {
     let until = Instant::now() + limit;
     let place = target.endpoint.text();
@@ -213,27 +213,25 @@ fn greeted(target: &Target, protocol: Protocol, limit: Duration) -> Result<(Conn
     let wrong = |reason: String| {
         format!("server.protocol: found {:?}: the server at {place}: {reason}", protocol.name())
     };
-    let greeting = message::decode(&bytes)
-        .map_err(|reason| wrong(format!("what it says of itself cannot be read: {reason}")))?;
+    let greeting =
+        message::decode(&bytes).map_err(|reason| wrong(format!("its metadata cannot be read: {reason}")))?;
     let metadata = match protocol {
         Protocol::VlaEval => opened(greeting, "hello", 0).map_err(wrong)?,
         _ => greeting,
     };
     if !matches!(metadata, Value::Map(_)) {
-        return Err(wrong(format!("found {} where it says what it is; valid is a map", metadata.json())));
+        return Err(wrong(format!("its metadata: found {}; valid is a map", metadata.json())));
     }
     let text = metadata.json();
     match text.len() {
         0..=MOST_METADATA => Ok((connection, text)),
-        found => Err(wrong(format!(
-            "found {found} bytes of what it says of itself; valid is at most {MOST_METADATA}"
-        ))),
+        found => Err(wrong(format!("its metadata: found {found} bytes; valid is at most {MOST_METADATA}"))),
     }
 }
 
 fn in_words(place: &str, fault: Fault, limit: Duration) -> String {
     let reason = match fault {
-        Fault::Late => format!("it said nothing of itself within {} ms", limit.as_millis()),
+        Fault::Late => format!("it sent no metadata within {} ms", limit.as_millis()),
         Fault::Failed(reason) => reason,
     };
     format!("server.endpoint: the server at {place}: {reason}")

@@ -1,4 +1,4 @@
-//! One WebSocket connection to a server: opened, asked and read, each within a time; what goes wrong, in words.
+//! A WebSocket connection to a server, with a time limit for opening, sending and receiving, and error messages for people.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -17,26 +17,26 @@ use crate::endpoint::Endpoint;
 use crate::message::MOST_BYTES;
 use crate::stream::{Stream, Wait};
 
-/// Most letters of a server's own words in an error.
+/// Most characters of a server's own text in an error.
 const MOST_WORDS: usize = 500;
 
-/// Where a server is, and what it is told of its client.
+/// Address of a server, with the key and the TLS settings of its client.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The address.
     pub endpoint: Endpoint,
-    /// The key that the server wants.
+    /// The key that the server requires.
     pub api_key: Option<String>,
     /// Settings of TLS, for `wss://`.
     pub tls: Option<Arc<ClientConfig>>,
 }
 
-/// What went wrong with a connection, which is of no further use.
+/// Error of a connection, which cannot be used any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The time was over.
+    /// The time limit has passed.
     Late,
-    /// Anything else, in words.
+    /// Any other error, as a message.
     Failed(String),
 }
 
@@ -50,15 +50,15 @@ impl Connection {
     /// Connects to a server.
     ///
     /// # Errors
-    /// [`Fault::Late`] where the server does not answer until then; nobody who listens, a certificate that is not valid, and a
-    /// server that refuses, in words.
+    /// [`Fault::Late`] where the server does not reply by then, and [`Fault::Failed`] where no server listens, the certificate is
+    /// not valid, or the server refuses.
     pub fn open(target: &Target, until: Instant) -> Result<Self, Fault> {
         let cannot = |error: &dyn std::fmt::Display| Fault::Failed(format!("cannot connect: {error}"));
         let mut request = target.endpoint.text().into_client_request().map_err(|error| cannot(&error))?;
         if let Some(key) = &target.api_key {
             let value = HeaderValue::try_from(format!("Api-Key {key}"));
             let mut value =
-                value.map_err(|_| cannot(&"the key holds characters that no HTTP header can hold"))?;
+                value.map_err(|_| cannot(&"the key has characters that are not valid in an HTTP header"))?;
             value.set_sensitive(true);
             request.headers_mut().insert(AUTHORIZATION, value);
         }
@@ -89,7 +89,7 @@ impl Connection {
     /// Returns the next message.
     ///
     /// # Errors
-    /// [`Fault`]. A text is the server's error: its last line is in the words.
+    /// [`Fault`]. A text message is the server's error: its last line is in the message.
     pub fn receive(&mut self, until: Instant) -> Result<Vec<u8>, Fault> {
         self.socket.get_mut().set_wait(Wait::Until(until));
         loop {
@@ -99,17 +99,17 @@ impl Connection {
         }
     }
 
-    /// Answers what the server asks of an idle connection, without waiting.
+    /// Answers the server's pings on an idle connection, without waiting.
     ///
     /// # Errors
-    /// [`Fault`], also for a message that answers no question: a later question would take it for its answer.
+    /// [`Fault`], also for a message without a request, which a later request would take for its reply.
     pub fn settle(&mut self) -> Result<(), Fault> {
         self.socket.get_mut().set_wait(Wait::Not);
         loop {
             match self.socket.read() {
                 Ok(message) => {
                     if taken(message)?.is_some() {
-                        return Err(Fault::Failed("it sent a message that answers no question".into()));
+                        return Err(Fault::Failed("it sent a message without a request".into()));
                     }
                 }
                 Err(Error::Io(error)) if error.kind() == ErrorKind::WouldBlock => break,
@@ -122,10 +122,10 @@ impl Connection {
         }
     }
 
-    /// Says that the connection is not needed any more.
+    /// Closes the connection.
     pub fn close(mut self) {
         self.socket.get_mut().set_wait(Wait::Not);
-        // The server may be gone; then nobody has to be told.
+        // The server may be gone, so an error of closing is ignored.
         let _ = self.socket.close(None);
         let _ = self.socket.flush();
     }
@@ -139,7 +139,7 @@ pub fn config() -> WebSocketConfig {
         .max_frame_size(Some(MOST_BYTES))
 }
 
-/// Returns the bytes of a message; `None` for one that needs no answer of ours.
+/// Returns the bytes of a binary message; `None` for a message of the WebSocket protocol itself.
 fn taken(message: Message) -> Result<Option<Vec<u8>>, Fault> {
     match message {
         Message::Binary(bytes) => Ok(Some(bytes.into())),
@@ -152,13 +152,13 @@ fn taken(message: Message) -> Result<Option<Vec<u8>>, Fault> {
     }
 }
 
-/// Returns the last line of a server's text that says something, without control characters.
+/// Returns the last line of a server's text that is not empty, without control characters.
 fn last_line(said: &str) -> String {
     let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it gave no reason");
     text::on_one_line(&text::clipped(line, MOST_WORDS))
 }
 
-/// Returns an error of the library in words.
+/// Converts an error of the library to a fault.
 fn fault(error: Error) -> Fault {
     Fault::Failed(match error {
         Error::Io(error) if error.kind() == ErrorKind::TimedOut => return Fault::Late,
@@ -169,7 +169,7 @@ fn fault(error: Error) -> Fault {
         Error::Io(error) => error.to_string(),
         Error::ConnectionClosed | Error::AlreadyClosed => "it ended the connection".into(),
         Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-            "it ended the connection without a word; has its process ended?".into()
+            "it ended the connection without a reason; has its process ended?".into()
         }
         Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
             format!("found a message of {size} bytes; valid is at most {max_size}")
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_that_answers_no_question_ends_the_connection_before_the_next_is_asked() {
+    fn a_message_without_a_request_ends_the_connection() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("ws://{}", listener.local_addr().unwrap()).parse().unwrap();
         let server = std::thread::spawn(move || {
@@ -206,14 +206,14 @@ mod tests {
         let mut connection = Connection::open(&target, until).unwrap();
         connection.send(vec![1], until).unwrap();
         assert_eq!(connection.receive(until).unwrap(), [1]);
-        let valid = Fault::Failed("it sent a message that answers no question".into());
+        let valid = Fault::Failed("it sent a message without a request".into());
         assert_eq!(connection.settle(), Err(valid));
         drop(connection);
         assert!(matches!(server.join().unwrap(), Ok(Message::Pong(_)) | Err(_)));
     }
 
     #[test]
-    fn of_a_traceback_the_last_line_is_said() {
+    fn the_last_line_of_a_traceback_is_reported() {
         let traceback = "Traceback (most recent call last):\n  File \"a.py\", line 1\nValueError: no \u{1b}[31msuch key\n\n";
         assert_eq!(last_line(traceback), "ValueError: no  [31msuch key");
         assert_eq!(last_line(" \n"), "it gave no reason");

@@ -1,4 +1,4 @@
-//! Endpoints of WebSocket servers, and the guard that each must pass before a connection opens: off this machine, TLS. Pure.
+//! Endpoints of WebSocket servers, checked before a connection opens: a server on another machine needs TLS. Pure.
 
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub struct Endpoint {
     is_tls: bool,
 }
 
-/// Why an endpoint is refused.
+/// Error of an endpoint that is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "found {found:?}: {reason}; valid is ws://127.0.0.1:PORT on this machine, or wss://HOST[:PORT][/PATH]"
@@ -30,7 +30,7 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let wrong = |reason| EndpointError { found: text.into(), reason };
-        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("it begins with no scheme"))?;
+        let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let is_tls = match scheme {
             "ws" => false,
             "wss" => true,
@@ -40,14 +40,14 @@ impl FromStr for Endpoint {
         let plain =
             |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
         if !plain(path, "-._~/") {
-            return Err(wrong("the path holds more than letters, digits and -._~/"));
+            return Err(wrong("the path has characters other than letters, digits and -._~/"));
         }
         // A colon within brackets is an IPv6 address's.
         let colon = address.rfind(':').filter(|place| !address[*place..].contains(']'));
         let (host, port) = match colon {
             Some(place) => {
                 let port = address[place + 1..].parse();
-                (&address[..place], port.map_err(|_| wrong("the port is no number from 0 to 65535"))?)
+                (&address[..place], port.map_err(|_| wrong("the port is not a number from 0 to 65535"))?)
             }
             None if is_tls => (address, TLS_PORT),
             None => return Err(wrong("it has no port")),
@@ -60,7 +60,7 @@ impl FromStr for Endpoint {
         let is_here = bare == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
         if !is_tls && !is_here {
             return Err(wrong(
-                "off this machine, plain ws lets anybody there read the pictures and answer in the server's place",
+                "on a network, plain ws lets anyone read the pictures and reply in the server's place",
             ));
         }
         Ok(Self { text: text.into(), host: bare.into(), port, is_tls })
@@ -111,13 +111,13 @@ mod tests {
             ("127.0.0.1:8000", "no scheme"),
             ("http://127.0.0.1:8000", "neither ws nor wss"),
             ("ws://127.0.0.1", "no port"),
-            ("ws://127.0.0.1:70000", "no number"),
-            ("ws://192.0.2.1:8000", "off this machine"),
-            ("ws://robot.local:8000", "off this machine"),
-            ("ws://localhost.example:8000", "off this machine"),
+            ("ws://127.0.0.1:70000", "not a number"),
+            ("ws://192.0.2.1:8000", "on a network"),
+            ("ws://robot.local:8000", "on a network"),
+            ("ws://localhost.example:8000", "on a network"),
             ("wss://", "neither a name"),
             ("wss://user@host", "neither a name"),
-            ("wss://host/a?key=1", "the path holds"),
+            ("wss://host/a?key=1", "the path has"),
             ("ws://127.0.0.1@evil.example:8000", "neither a name"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What is said to a server and what its answers may be: openpi's maps, and vla-eval's messages around such maps. Pure.
+//! Requests to a server and its replies: openpi's maps, and vla-eval's messages around such maps. Pure.
 
 use aegis_policies::ModelCard;
 use aegis_policies::served::{Given, Tensor};
@@ -11,7 +11,7 @@ use crate::value::Value;
 /// Version of vla-eval's protocol.
 const VLA_EVAL_VERSION: i128 = 1;
 
-/// Returns the map that a question is.
+/// Returns the map of a request.
 pub fn question(server: &ServerSpec, keys: Vec<(String, Given)>) -> Value {
     let mut question = Value::Map(Vec::new());
     for (key, given) in keys {
@@ -28,10 +28,10 @@ pub fn question(server: &ServerSpec, keys: Vec<(String, Given)>) -> Value {
     question
 }
 
-/// Returns the actions of an answer and, where the card has one, the activation.
+/// Returns the actions of a reply and, where the card has one, the activation.
 ///
 /// # Errors
-/// A key that the answer lacks, with those that it has, and a value that is no array of numbers.
+/// A key that the reply lacks, with the keys that it has, or a value that is no array of numbers.
 pub fn tensors(
     card: &ModelCard,
     server: &ServerSpec,
@@ -54,7 +54,7 @@ pub fn encoded(protocol: Protocol, value: &Value) -> Vec<u8> {
 
 /// Returns a message of vla-eval's protocol.
 pub fn envelope(kind: &str, payload: Value, sequence: i128) -> Value {
-    // Nobody reads the time; zero keeps equal runs equal.
+    // Servers do not read the time; zero keeps equal runs equal.
     Value::map([
         ("type", Value::Text(kind.into())),
         ("payload", payload),
@@ -76,7 +76,7 @@ pub fn hello(sequence: i128) -> Value {
 /// Returns the payload of a message of vla-eval's protocol that answers the message `sequence`.
 ///
 /// # Errors
-/// A server's error in its own words, a message of another kind, and an answer to another message.
+/// A server's error with its own text, a message of another kind, and a reply to another message.
 pub fn opened(message: Value, kind: &str, sequence: i128) -> Result<Value, String> {
     let found = message.get("type").and_then(Value::text).unwrap_or("no type").to_owned();
     let number = message.get("seq").cloned();
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_of_vla_eval_has_the_number_of_its_question_and_says_what_failed() {
+    fn a_reply_of_vla_eval_has_the_number_of_its_request_or_an_error() {
         let action = || Value::map([("actions", Value::List(vec![Value::Float(1.0)]))]);
         assert_eq!(opened(envelope("action", action(), 3), "action", 3), Ok(action()));
         let refused = |message, kind| opened(message, kind, 3).unwrap_err();

@@ -1,5 +1,5 @@
-//! Policies behind WebSocket servers: openpi's protocol and vla-eval's, as a client of their servers, and openpi's as a server of any
-//! policy. Messages (`message.rs`, `value.rs`, `array.rs`), endpoints and what an answer may be (`exchange.rs`) are pure.
+//! Policies behind WebSocket servers: a client of openpi's and vla-eval's protocols, and a server of any policy with openpi's protocol.
+//! Messages (`message.rs`, `value.rs`, `array.rs`), endpoints, and requests and replies (`exchange.rs`) are pure.
 //!
 //! ```
 //! use aegis_websocket::{Array, Value, message};

@@ -1,5 +1,5 @@
-//! Messages as bytes: MessagePack, with arrays as openpi's and vla-eval's own code write them. Pure. Every length is compared with
-//! what is there before memory is taken for it, and depth and number of values are bounded.
+//! Messages as bytes: MessagePack, with arrays in the form of openpi's and vla-eval's own code. Pure. Every length is compared with
+//! the bytes that remain before memory is allocated, and depth and number of values are bounded.
 
 use rmp::Marker;
 use rmp::decode::read_marker;
@@ -15,12 +15,12 @@ const MOST_VALUES: usize = 1 << 17;
 /// Largest depth of lists and maps.
 const MOST_DEPTH: usize = 16;
 
-/// How the keys that describe an array are written.
+/// Type of the keys that describe an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArrayKeys {
     /// As bytes: openpi's convention.
     Bytes,
-    /// As text: vla-eval's.
+    /// As text: vla-eval's convention.
     Text,
 }
 
@@ -78,14 +78,14 @@ fn write(out: &mut Vec<u8>, value: &Value, keys: ArrayKeys) {
 /// Reads a value from MessagePack.
 ///
 /// # Errors
-/// What was found and what is valid: bytes that end early or go on behind the value, a type that is none of [`Value`]'s, too many
-/// values or too deep ones, and an array that does not fit its shape.
+/// A message with what was found and what is valid, for bytes that end early or continue after the value, a type that [`Value`] lacks,
+/// too many values or too deep ones, and an array that does not fit its shape.
 pub fn decode(bytes: &[u8]) -> Result<Value, String> {
     let mut reader = Reader { rest: bytes, left: MOST_VALUES };
     let value = reader.value(0)?;
     match reader.rest.len() {
         0 => Ok(value),
-        more => Err(format!("found {more} bytes behind the value; valid is one value")),
+        more => Err(format!("found {more} bytes after the value; valid is one value")),
     }
 }
 
@@ -98,11 +98,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn value(&mut self, depth: usize) -> Result<Value, String> {
         if depth > MOST_DEPTH {
-            return Err(format!("found lists within lists deeper than {MOST_DEPTH}"));
+            return Err(format!("found lists nested deeper than {MOST_DEPTH}; valid is at most that"));
         }
         self.left = self.left.checked_sub(1).ok_or_else(|| {
             format!(
-                "found more than {MOST_VALUES} values; valid is an array for numbers of which there are many"
+                "found more than {MOST_VALUES} values; valid is at most that: send many numbers as an array"
             )
         })?;
         let marker = read_marker(&mut self.rest).map_err(|_| ends_early())?;
@@ -181,7 +181,7 @@ impl Reader<'_> {
 
     fn text(&mut self, length: usize) -> Result<Value, String> {
         let text = String::from_utf8(self.take(length)?);
-        text.map(Value::Text).map_err(|_| "found a text that is no UTF-8".into())
+        text.map(Value::Text).map_err(|_| "found a text that is not UTF-8".into())
     }
 
     fn list(&mut self, length: usize, depth: usize) -> Result<Value, String> {
@@ -221,7 +221,7 @@ fn array(map: Value) -> Result<Value, String> {
         _ => None,
     };
     let shape = shape.ok_or("shape: found none; valid is a list of sizes")?;
-    let Value::Map(entries) = map else { return Err("no map".into()) };
+    let Value::Map(entries) = map else { return Err("found no map; valid is a map".into()) };
     let data = entries.into_iter().find_map(|(key, value)| match (key, value) {
         (Value::Text(key), Value::Bytes(data)) if key == "data" => Some(data),
         (Value::Bytes(key), Value::Bytes(data)) if key == b"data" => Some(data),
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_written_message_is_read_back() {
         let value = Value::map([
             ("array", Value::Array(Array::float32(vec![2, 1], [1.5, -0.0]))),
             ("list", Value::List(vec![Value::Nil, Value::Bool(true), Value::Float(0.1)])),
@@ -270,7 +270,7 @@ mod tests {
         for end in 0..bytes.len() {
             assert!(decode(&bytes[..end]).is_err(), "{end}");
         }
-        assert!(decode(&[&bytes[..], &[0]].concat()).unwrap_err().contains("1 bytes behind"));
+        assert!(decode(&[&bytes[..], &[0]].concat()).unwrap_err().contains("1 bytes after"));
         for huge in [
             &b"\xdd\xff\xff\xff\xff"[..],
             b"\xdf\xff\xff\xff\xff",

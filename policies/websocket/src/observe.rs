@@ -1,4 +1,4 @@
-//! Observations from the questions of openpi's clients: a key is the name of a feature or of a camera, `prompt` the instruction and
+//! Observations from the requests of openpi's clients: a key is the name of a feature or of a camera, `prompt` the instruction and
 //! `task` the index of the task. Pure.
 
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::value::Value;
 const PROMPT: &str = "prompt";
 /// Key of the index of the task.
 const TASK: &str = "task";
-/// What stands between the keys of maps within maps in the name of a feature.
+/// Separator of the keys of nested maps in the name of a feature.
 const BETWEEN: &str = "/";
 
-/// Parts of a question.
+/// Parts of a request.
 #[derive(Default)]
 struct Parts {
     features: Vec<Feature>,
@@ -26,8 +26,8 @@ struct Parts {
     task: usize,
 }
 
-/// Returns the observation that a question describes, at this step. `channels` are the names of an action's values, `known` the schema
-/// of the question before, which is kept where it is the same.
+/// Returns the observation of a request at this step. `channels` are the names of an action's values, `known` the schema of the
+/// previous request, which is reused where it is equal.
 ///
 /// # Errors
 /// The key, what was found and what is valid.
@@ -69,7 +69,7 @@ impl Parts {
                 let key = match key {
                     Value::Text(key) => key,
                     Value::Bytes(key) => String::from_utf8_lossy(&key).into_owned(),
-                    other => return Err(format!("key {}: valid is a text", other.json())),
+                    other => return Err(format!("key {}: found no text; valid is a text", other.json())),
                 };
                 let name = if name.is_empty() { key } else { format!("{name}{BETWEEN}{key}") };
                 self.take(&name, value)
@@ -105,10 +105,10 @@ impl Parts {
     fn number(&mut self, name: &str, value: &Value) -> Result<(), String> {
         let Some((shape, values)) = value.tensor() else {
             let valid = "numbers, a picture of bytes [height, width, 3], or for \"prompt\" a text";
-            return Err(format!("{name}: found something else than an array; valid is {valid}"));
+            return Err(format!("{name}: found no array; valid is {valid}"));
         };
         if let Some(place) = values.iter().position(|value| !value.is_finite()) {
-            return Err(format!("{name}: value {place} is not finite"));
+            return Err(format!("{name}: value {place} is not finite; valid are finite numbers"));
         }
         if let ([task], true) = (&values[..], name == TASK) {
             let is_index = *task >= 0.0 && task.fract() == 0.0 && *task <= f64::from(u32::MAX);
@@ -157,10 +157,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_observation_is_refused_by_key() {
+    fn an_invalid_observation_is_refused_by_key() {
         let refused =
             |key: &str, value: Value| observation(Value::map([(key, value)]), 0, &[], None).unwrap_err();
-        assert!(refused("a", Value::Text("x".into())).starts_with("a: found something else than an array"));
+        assert!(refused("a", Value::Text("x".into())).starts_with("a: found no array"));
         assert!(refused("a", Value::Float(f64::NAN)).contains("a: value 0 is not finite"));
         assert!(refused("task", Value::Float(0.5)).contains("task: found 0.5; valid is an index"));
         let picture = Value::Array(Array::bytes(vec![3, 1, 2], vec![0; 6]));

@@ -1,5 +1,5 @@
-//! Server of any policy to clients of openpi: threads read and write connections, and the calling thread runs the policy, one question
-//! after another. A mistake is answered by a text, and ends its connection, as openpi's own server does.
+//! Server of any policy for clients of openpi: threads read and write connections, and the calling thread runs the policy, one request
+//! after another. An invalid request is answered by a text message, which ends its connection, as in openpi's own server.
 
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
@@ -23,32 +23,32 @@ use crate::value::Value;
 
 /// Most connections at one time.
 const MOST_CONNECTIONS: usize = 32;
-/// Interval at which every thread looks whether it should end.
+/// Interval at which every thread checks whether it should end.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// Time for a client to shake hands, and to take an answer.
+/// Time for a client's handshake, and for a client to receive a reply.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Beginning of the request of a health check.
 const HEALTH: &[u8] = b"GET /healthz ";
 
-/// What is served, and what clients are told of it.
+/// Metadata of the served policy.
 #[derive(Debug)]
 pub struct Offer {
-    /// What is sent when a connection opens.
+    /// Map that is sent when a connection opens.
     pub metadata: Value,
     /// Names of the values of an action; may be empty.
     pub channels: Vec<String>,
 }
 
-/// Why a policy cannot be opened for one more client.
+/// Error of opening a policy for one more client.
 pub type OpenError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a connection's thread says to the thread of the policy.
+/// Message from a connection's thread to the thread of the policy.
 enum Event {
     Question { client: u64, bytes: Vec<u8>, answer: SyncSender<Result<Vec<u8>, String>> },
     Gone { client: u64 },
 }
 
-/// What is kept of one client.
+/// State of one client.
 #[derive(Default)]
 struct Client {
     /// A policy of its own, where policies remember.
@@ -83,7 +83,7 @@ pub fn serve(
                 }
                 let events = events.clone();
                 scope.spawn(move || {
-                    // What fails is this connection alone, and its client sees it end.
+                    // Only this connection fails, and its client sees it end.
                     let _ = attend(stream, greeting, client, &events, stop);
                     let _ = events.send(Event::Gone { client });
                     connected.fetch_sub(1, Ordering::Relaxed);
@@ -95,7 +95,7 @@ pub fn serve(
             match inbox.recv_timeout(INTERVAL) {
                 Ok(Event::Question { client, bytes, answer }) => {
                     let client = clients.entry(client).or_default();
-                    // The connection's thread waits for this answer, or has ended.
+                    // The connection's thread waits for this reply, or has ended.
                     let _ = answer.send(answered(client, &bytes, &mut *policy, &mut open, &offer.channels));
                 }
                 Ok(Event::Gone { client }) => drop(clients.remove(&client)),
@@ -112,7 +112,7 @@ fn accepted(listener: &TcpListener, stop: &AtomicBool) -> Option<TcpStream> {
     while !stop.load(Ordering::Relaxed) {
         match listener.accept() {
             Ok((stream, _)) => return Some(stream),
-            // None is there yet, or one that came has gone, or there are too many: each is tried again.
+            // No connection waits, one was aborted, or there are too many: accepting is tried again.
             Err(_) => std::thread::sleep(INTERVAL / 10),
         }
     }
@@ -167,14 +167,14 @@ fn send(socket: &mut WebSocket<Timed>, message: Message) -> Result<(), Error> {
     socket.send(message)
 }
 
-/// Answers a mistake by a text, and ends the connection.
+/// Sends a text message with the error, and ends the connection.
 fn failed(socket: &mut WebSocket<Timed>, reason: &str) -> Result<(), Error> {
     send(socket, Message::Text(format!("error: {reason}").into()))?;
     let frame =
         CloseFrame { code: CloseCode::Error, reason: "the error is in the message before this".into() };
     socket.close(Some(frame))?;
     socket.flush()?;
-    // Bytes that are not read when a connection ends would make the client lose what was sent: its answer is read first.
+    // Unread bytes at the end of a connection would reset it, and the client could lose the message; so they are read first.
     let until = Instant::now() + TIMEOUT;
     while Instant::now() < until && socket.read().is_ok() {}
     Ok(())
@@ -191,7 +191,7 @@ fn is_health_check(stream: &TcpStream, until: Instant) -> std::io::Result<bool> 
         {
             return Ok(first[..read] == *HEALTH);
         }
-        // More of the request is on its way; what is there already is peeked at once.
+        // More bytes of the request are to come; a peek returns at once while some are waiting.
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -210,7 +210,7 @@ fn answer_health(mut stream: Timed) -> std::io::Result<()> {
     )
 }
 
-/// Returns the answer to a client's question, or what is wrong with it.
+/// Returns the reply to a client's request, or the error of the request.
 fn answered(
     client: &mut Client,
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! Bytes of a connection: TCP or TLS over it, every read and write bounded by a moment.
+//! Byte stream of a connection, TCP or TLS over TCP, with a time limit for every read and write.
 
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -12,20 +12,20 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::endpoint::Endpoint;
 
-/// How long a read or a write may wait.
+/// Time limit of a read or a write.
 #[derive(Clone, Copy, Debug)]
 pub enum Wait {
-    /// Until this moment; then the error is [`ErrorKind::TimedOut`].
+    /// Waits until this time; then the error is [`ErrorKind::TimedOut`].
     Until(Instant),
-    /// Not at all; the error is [`ErrorKind::WouldBlock`].
+    /// Does not wait; the error is [`ErrorKind::WouldBlock`].
     Not,
 }
 
-/// A TCP connection whose reads and writes wait no longer than it says.
+/// A TCP connection with a time limit for reads and writes.
 #[derive(Debug)]
 pub struct Timed {
     stream: TcpStream,
-    /// How long the next read or write may wait.
+    /// Time limit of the next read or write.
     pub wait: Wait,
 }
 
@@ -35,7 +35,7 @@ impl Timed {
     /// # Errors
     /// Those of the operating system.
     pub fn new(stream: TcpStream, wait: Wait) -> Result<Self> {
-        // A question is one message; waiting for more to send only delays it.
+        // A request is one message, so waiting for more data to send would only delay it.
         stream.set_nodelay(true)?;
         Ok(Self { stream, wait })
     }
@@ -43,7 +43,7 @@ impl Timed {
     /// Connects to an endpoint.
     ///
     /// # Errors
-    /// Those of the operating system, and of its resolver, whose time is its own.
+    /// Those of the operating system and of its resolver, which has its own time limit.
     pub fn connect(endpoint: &Endpoint, until: Instant) -> Result<Self> {
         let mut last = Error::new(ErrorKind::NotFound, "the host has no address");
         for address in endpoint.address().to_socket_addrs()? {
@@ -72,7 +72,7 @@ impl Timed {
             self.stream.set_nonblocking(false)?;
             return result;
         }
-        // The operating system says `WouldBlock` where a time-out has passed.
+        // The operating system reports a time-out as `WouldBlock`.
         result.map_err(|error| if error.kind() == ErrorKind::WouldBlock { late() } else { error })
     }
 }
@@ -97,22 +97,22 @@ impl Write for Timed {
     }
 }
 
-/// Returns the time until a moment.
+/// Returns the time that is left until `until`.
 fn left(until: Instant) -> Result<Duration> {
     let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
     left.ok_or_else(late)
 }
 
 fn late() -> Error {
-    Error::new(ErrorKind::TimedOut, "the time is over")
+    Error::new(ErrorKind::TimedOut, "the time limit has passed")
 }
 
 /// A connection, with or without TLS.
 #[derive(Debug)]
 pub enum Stream {
-    /// Without.
+    /// Without TLS.
     Plain(Timed),
-    /// With.
+    /// With TLS.
     Tls(Box<StreamOwned<ClientConnection, Timed>>),
 }
 
@@ -129,7 +129,7 @@ impl Stream {
         Ok(Self::Tls(Box::new(StreamOwned::new(connection, stream))))
     }
 
-    /// Sets how long each further read and write may wait.
+    /// Sets the time limit of further reads and writes.
     pub fn set_wait(&mut self, wait: Wait) {
         match self {
             Self::Plain(stream) => stream.wait = wait,
@@ -166,7 +166,7 @@ impl Write for Stream {
 /// Returns the settings of TLS: the authorities in a PEM file, or those of the system.
 ///
 /// # Errors
-/// The file, or what the system lacks.
+/// A message with the file and its fault, or that the system has no authorities.
 pub fn tls(authority: Option<&Path>) -> std::result::Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     match authority {
@@ -189,8 +189,8 @@ pub fn tls(authority: Option<&Path>) -> std::result::Result<Arc<ClientConfig>, S
         None => {
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
-                return Err("server.authority: missing, and this system knows no authorities; valid is a file of certificates (PEM) \
-                            beside the card"
+                return Err("server.authority: missing, and this system has no certificates of authorities; valid is a file of \
+                            certificates (PEM) beside the card"
                     .into());
             }
         }

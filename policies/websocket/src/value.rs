@@ -1,4 +1,4 @@
-//! Values of a message: what MessagePack and NumPy know of. Pure.
+//! Values of a message: the types of MessagePack, and arrays of NumPy. Pure.
 
 use std::fmt::Write;
 
@@ -7,13 +7,13 @@ use crate::array::Array;
 /// A value of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Nothing.
+    /// MessagePack's nil.
     Nil,
-    /// Yes or no.
+    /// A boolean.
     Bool(bool),
     /// An integer of up to 64 bits.
     Integer(i128),
-    /// A number.
+    /// A floating-point number.
     Float(f64),
     /// A text.
     Text(String),
@@ -33,7 +33,7 @@ impl Value {
         Self::Map(entries.into_iter().map(|(key, value)| (Self::Text(key.into()), value)).collect())
     }
 
-    /// Returns what a map holds under a key, which may be text or bytes there.
+    /// Returns the value of a map's key, which may be text or bytes in the map.
     pub fn get(&self, key: &str) -> Option<&Self> {
         let Self::Map(entries) = self else { return None };
         entries.iter().find(|(name, _)| name.is_key(key)).map(|(_, value)| value)
@@ -47,7 +47,7 @@ impl Value {
         }
     }
 
-    /// Puts a value under a path of keys, of maps within maps.
+    /// Sets the value at a path of keys in nested maps.
     pub fn put(&mut self, path: &[&str], value: Self) {
         let [key, rest @ ..] = path else {
             *self = value;
@@ -64,7 +64,7 @@ impl Value {
         entries[place].1.put(rest, value);
     }
 
-    /// Returns the text of a text.
+    /// Returns the content of a text; `None` for other values.
     pub fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -72,7 +72,7 @@ impl Value {
         }
     }
 
-    /// Returns the keys of a map, in words.
+    /// Returns a list of the keys of a map, for messages.
     pub fn keys(&self) -> String {
         match self {
             Self::Map(entries) if !entries.is_empty() => {
@@ -104,8 +104,8 @@ impl Value {
         }
     }
 
-    /// Returns the value as JSON, with keys in order: equal values have equal text. What JSON does not know is text: bytes in
-    /// hexadecimal digits, and a number that is not finite.
+    /// Returns the value as JSON with sorted keys, so that equal values have equal text. Values that JSON lacks become text: bytes as
+    /// hexadecimal digits, and numbers that are not finite.
     pub fn json(&self) -> String {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
         match self {
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equal_values_have_equal_json_whatever_the_order_of_their_keys() {
+    fn equal_values_have_equal_json_for_any_order_of_keys() {
         let text = |text: &str| Value::Text(text.into());
         let inner = Value::Array(Array::float32(vec![1, 2], [0.5, f32::NAN]));
         let one =
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_of_one_shape_are_a_tensor_and_others_are_none() {
+    fn only_lists_of_one_shape_are_a_tensor() {
         let list =
             |numbers: &[f64]| Value::List(numbers.iter().map(|number| Value::Float(*number)).collect());
         let whole = Value::List(vec![list(&[1.0, 2.0]), list(&[3.0, 4.0])]);

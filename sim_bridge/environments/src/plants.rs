@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 
 use crate::suite::Scenes;
 
-/// An episode in the middle, kept for any plant of the same suite.
+/// Saved state of an unfinished episode, for any plant of the same suite.
 #[pyclass(frozen, module = "aegis_libero")]
 pub struct Snapshot(Saved);
 
@@ -23,7 +23,7 @@ pub struct Plants {
     threads: usize,
 }
 
-/// Error of one plant, with the plant's number.
+/// Returns the Python exception for an error of the plant with this number.
 fn raised(number: usize, error: &PlantError) -> PyErr {
     let message = format!("environment {number}: {error}");
     match error {
@@ -32,7 +32,7 @@ fn raised(number: usize, error: &PlantError) -> PyErr {
     }
 }
 
-/// Observation vectors `[plants, width]`, one below the other, and whether each goal is met.
+/// Observation vectors `[plants, width]`, and whether each plant's goal is met `[plants]`.
 type Observed<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<bool>>);
 
 #[pymethods]
@@ -97,7 +97,7 @@ impl Plants {
             return Err(PyValueError::new_err(message));
         }
         let actions: Vec<f64> = actions.as_array().iter().copied().collect();
-        // All are looked at before one is executed, so that a refused step has moved nothing.
+        // Every action is checked before any is executed, so that a refused step moves no plant.
         let given = actions.chunks(expected).zip(&skipped).enumerate();
         for (number, (row, _)) in given.filter(|(_, (_, skipped))| !**skipped) {
             if let Some(index) = row.iter().position(|value| !value.is_finite()) {
@@ -158,14 +158,14 @@ impl Plants {
         rows(py, self.plants.iter().map(|plant| plant.finger_velocities().to_vec()).collect())
     }
 
-    /// Keeps a plant's episode as it is now.
+    /// Saves the present state of a plant's episode.
     fn save(&mut self, number: usize) -> PyResult<Snapshot> {
         let saved = self.plant(number)?.save().map_err(|error| raised(number, &error))?;
-        let nothing = || PyRuntimeError::new_err("this plant cannot save an episode");
+        let nothing = || PyRuntimeError::new_err("environment: this plant cannot save an episode");
         saved.map(Snapshot).ok_or_else(nothing)
     }
 
-    /// Goes on with a kept episode, bit for bit. Returns its observation, `[width]`.
+    /// Resumes a saved episode, bit for bit. Returns its observation, `[width]`.
     fn resume<'py>(
         &mut self,
         py: Python<'py>,
@@ -176,7 +176,7 @@ impl Plants {
         Ok(observation.values.into_pyarray(py))
     }
 
-    /// Returns everything that decides what a plant does next, for comparisons bit for bit.
+    /// Returns a plant's whole dynamic state, for comparisons bit for bit.
     fn state<'py>(&mut self, py: Python<'py>, number: usize) -> PyResult<Bound<'py, PyArray1<f64>>> {
         let mut state = Vec::new();
         self.plant(number)?.state(&mut state);
@@ -205,7 +205,7 @@ fn step_all(plants: &mut [LiberoPlant], results: &mut [Stepped], actions: &[f64]
     }
 }
 
-/// Returns rows of one width as an array.
+/// Returns rows of equal width as an array, `[rows, width]`.
 fn rows<'py>(py: Python<'py>, rows: Vec<Vec<f64>>) -> PyResult<Bound<'py, PyArray2<f64>>> {
     PyArray2::from_vec2(py, &rows).map_err(|error| PyValueError::new_err(error.to_string()))
 }

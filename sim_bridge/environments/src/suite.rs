@@ -1,4 +1,4 @@
-//! The scenes of a suite, which plants share.
+//! The scenes of a suite, shared by its plants.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use aegis_sim::{Suite, SuiteError};
 use pyo3::exceptions::{PyFileNotFoundError, PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
-/// Scenes of a suite, loaded once.
+/// Scenes of a suite, loaded once for all plants.
 #[pyclass(frozen, weakref, module = "aegis_libero")]
 pub struct Scenes(pub(crate) Suite);
 
 #[pymethods]
 impl Scenes {
-    /// Loads a suite from the folder that setup exported it to. With a seed, it has sampled initial states past the recorded ones.
+    /// Loads a suite from the folder that setup exported it to. With a seed, it has sampled initial states after the recorded ones.
     #[new]
     #[pyo3(signature = (folder, sample_seed=None))]
     fn new(folder: PathBuf, sample_seed: Option<u64>) -> PyResult<Self> {
@@ -31,19 +31,19 @@ impl Scenes {
         }))
     }
 
-    /// Name of the suite.
+    /// Returns the name of the suite.
     #[getter]
     fn name(&self) -> String {
         self.0.name().to_owned()
     }
 
-    /// Number of tasks.
+    /// Returns the number of tasks.
     #[getter]
     fn task_count(&self) -> usize {
         self.0.task_count()
     }
 
-    /// Returns a task in words.
+    /// Returns a task's instruction in natural language.
     fn instruction(&self, task: usize) -> PyResult<String> {
         let found = self.0.task(task).map(|task| task.language.clone());
         found.ok_or_else(|| self.no_task(task))

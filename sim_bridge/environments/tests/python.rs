@@ -9,7 +9,7 @@ fn here() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Puts the package together, as a wheel would: the Python files and the library. Returns the folder to import it from.
+/// Assembles the package of a wheel from the Python files and the library. Returns the folder to import it from.
 fn package() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("aegis-libero-{}", std::process::id()));
     let package = folder.join("aegis_libero");
@@ -43,7 +43,7 @@ fn python(folder: &Path, arguments: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn the_environments_do_what_their_python_tests_and_examples_say() {
+fn the_python_tests_and_examples_of_the_environments_pass() {
     let folder = package();
     let tests = here().join("tests").display().to_string();
     let (_, ran) = python(&folder, &["-m", "unittest", "discover", "-s", &tests]);

@@ -14,7 +14,9 @@ pub fn read_doubles(bytes: &[u8]) -> Result<Array2<f64>, ReadNpyError> {
     if bytes.starts_with(MAGIC) {
         let (header, data) = header(bytes).ok_or(ReadNpyError::MissingData)?;
         let shape = shape(header).ok_or_else(|| {
-            ReadNpyError::ParseData("its header has no one shape of whole numbers, as (3, 7)".into())
+            ReadNpyError::ParseData(
+                "found a header without exactly one shape of whole numbers, such as (3, 7)".into(),
+            )
         })?;
         let count = shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size));
         // An element of any type has at least one byte.
@@ -67,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn a_written_array_is_read() {
         let array = Array2::from_shape_fn((3, 7), |(row, column)| row as f64 - column as f64);
         let mut bytes = Vec::new();
         array.write_npy(&mut bytes).unwrap();
@@ -77,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn no_room_is_made_for_what_a_header_claims() {
+    fn no_memory_is_allocated_for_the_size_in_a_header() {
         let header = |shape: &str| format!("{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}");
         for shape in ["(1000000000000, 7)", "(18446744073709551615, 7)", "(99999999999999999999, 7)"] {
             for version in [1, 2] {

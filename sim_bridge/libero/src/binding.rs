@@ -15,7 +15,7 @@ use crate::osc::{ArmState, JOINTS, JointVector, Osc, Target};
 use crate::placement::Placements;
 use crate::task::{ArmInfo, TaskInfo};
 
-/// Body whose orientation robosuite takes for the end effector's.
+/// Body whose orientation robosuite uses for the end effector.
 const HAND: &str = "robot0_right_hand";
 
 /// A compiled model with the indices and constants that the plant needs.
@@ -35,7 +35,7 @@ pub(crate) struct BoundTask {
     pub finger_dofs: [usize; FINGERS],
     /// Addresses in `ctrl`.
     pub finger_actuators: [usize; FINGERS],
-    /// Body of the hand, whose orientation robosuite calls the end effector's.
+    /// Body of the hand, whose orientation robosuite uses for the end effector.
     pub hand: usize,
     /// Body of each movable object.
     pub objects: Vec<usize>,

@@ -1,4 +1,4 @@
-//! Cameras: which pictures a plant takes, and at which time point.
+//! Cameras: the pictures that a plant takes, and the states that they are drawn from.
 //! `scene.rs` compiles the textured scene, `renderer.rs` draws it.
 
 mod painter;
@@ -54,7 +54,7 @@ impl Cameras {
 
     /// Selects cameras by their names in the scene, with pictures of `width` by `height` pixels.
     ///
-    /// A name that a scene lacks is reported when its picture is asked for.
+    /// A name that a scene lacks is reported when its picture is requested.
     ///
     /// # Errors
     /// [`CameraError::Size`] where the pictures would be empty or larger than MuJoCo's off-screen buffer.

@@ -1,5 +1,5 @@
 //! LIBERO's own demonstration files: HDF5, one file for each task, as `create_dataset.py` and tools after it write them.
-//! Reads states, actions and pictures, and says of which step of an episode the pictures are.
+//! Reads states, actions and pictures, and finds the step of an episode that each picture belongs to.
 
 use std::path::{Path, PathBuf};
 
@@ -28,13 +28,13 @@ pub struct DemonstrationFile {
     file: Hdf5File,
     /// Names of the demonstrations, in the order of their numbers.
     names: Vec<String>,
-    /// Name of the task, from the name of its description; empty where the file does not say.
+    /// Name of the task, from the name of its description; empty where the file states none.
     task: String,
-    /// The instruction in words; empty where the file does not say.
+    /// The instruction; empty where the file states none.
     instruction: String,
 }
 
-/// Demonstration as the file holds it.
+/// Demonstration of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Demonstration {
     /// Its name in the file, for example `demo_0`.
@@ -43,7 +43,7 @@ pub struct Demonstration {
     pub states: Array2<f64>,
     /// Actions, `[steps, 7]`.
     pub actions: Array2<f64>,
-    /// Pictures of each camera that the file holds.
+    /// Pictures of each camera in the file.
     pub pictures: Vec<Pictures>,
     /// Joint positions that were recorded with the pictures, `[steps, 7]`, radians; `None` where the file has none.
     pub joints: Option<Array2<f64>>,
@@ -116,8 +116,8 @@ impl DemonstrationFile {
         self.names.len()
     }
 
-    /// Returns the task of `suite` that the demonstrations are of: the one with the name of the task description, else with the
-    /// name of the file, else with the instruction.
+    /// Returns the demonstrations' task in `suite`: the task with the name of the task description, else with the name of the
+    /// file, else with the instruction.
     ///
     /// # Errors
     /// A task that the suite does not have.
@@ -139,7 +139,7 @@ impl DemonstrationFile {
             })
     }
 
-    /// Reads one demonstration and checks it against the task's states. `pictures` says whether to read the pictures too.
+    /// Reads one demonstration and checks it against the task's states. Pictures are read where `pictures` is true.
     ///
     /// # Errors
     /// An index past the last demonstration; data sets that are missing, of another shape or type, or not finite.
@@ -247,7 +247,7 @@ impl Demonstration {
     /// Returns the step before which the first picture was taken: 0 where pictures were taken before their actions, 1 where after.
     ///
     /// LIBERO's `create_dataset.py` records each observation after the action of its row, other tools before it, and no attribute
-    /// says which. The recorded joint positions do: they belong to the state before the action or to the next one. `joints` are the
+    /// states which. The recorded joint positions show it: they equal those of the state before the action or of the next. `joints` are the
     /// joint positions in [`Self::states`], `[steps, 7]`. Returns `None` where the file has no joint positions or one step.
     pub fn first_pictured(&self, joints: &Array2<f64>) -> Option<usize> {
         let recorded = self.joints.as_ref().filter(|recorded| recorded.nrows() > 1)?;

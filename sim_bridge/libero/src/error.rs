@@ -29,7 +29,7 @@ pub enum SuiteError {
     Npy {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// Fault of the file.
         source: ndarray_npy::ReadNpyError,
     },
     /// A value is not valid.
@@ -41,7 +41,7 @@ pub enum SuiteError {
         field: String,
         /// Value found.
         found: String,
-        /// What is valid.
+        /// Valid values.
         valid: String,
     },
     /// The goal cannot be evaluated.

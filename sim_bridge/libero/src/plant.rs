@@ -67,7 +67,7 @@ impl LiberoPlant {
     /// Creates an environment whose [`Plant::frames`] returns the pictures of these cameras.
     ///
     /// The physics is the same bit for bit as without cameras. Textured scenes are compiled, and OpenGL is opened, when a
-    /// picture is first asked for.
+    /// picture is first requested.
     pub fn with_cameras(suite: Suite, cameras: Cameras) -> Self {
         Self { suite, episode: None, renderer: Some(Renderer::new(cameras)) }
     }

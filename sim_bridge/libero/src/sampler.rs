@@ -119,14 +119,14 @@ pub struct StartSampler {
     solid: BTreeSet<i32>,
 }
 
-/// Initial states beyond the recorded ones, each drawn when first asked for.
+/// Initial states beyond the recorded ones, each drawn when first requested.
 #[derive(Debug)]
 struct SampledStarts {
     seed: u64,
     drawn: Mutex<BTreeMap<(usize, usize), Arc<Draw>>>,
 }
 
-/// A state, or the reason why none was drawn.
+/// A state, or a message why none was drawn.
 type Draw = OnceLock<Result<Vec<f64>, String>>;
 
 impl Suite {

@@ -9,7 +9,7 @@ use crate::error::{SuiteError, field};
 
 /// Endings of files that name no further files.
 const PLAIN: [&str; 5] = ["msh", "obj", "png", "skn", "stl"];
-/// Attributes that change where MuJoCo looks for files.
+/// Attributes that change the folders in which MuJoCo searches for files.
 const FOLDERS: [&str; 4] = ["assetdir", "contentdir", "meshdir", "texturedir"];
 
 /// Checks the scene description at `path`, in a suite at `folder`.
@@ -22,7 +22,12 @@ pub(crate) fn check(folder: &Path, path: &Path) -> Result<(), SuiteError> {
     let depth = depth.map_or(0, |below| below.components().count());
     for (name, value) in attributes(&text) {
         if FOLDERS.contains(&name) {
-            return Err(field(path, name, value, "no such attribute: files are named from the scene on"));
+            return Err(field(
+                path,
+                name,
+                value,
+                "no such attribute, because paths are relative to the scene",
+            ));
         }
         if name != "file" {
             continue;
@@ -41,7 +46,7 @@ pub(crate) fn check(folder: &Path, path: &Path) -> Result<(), SuiteError> {
 
 /// Returns whether a relative path, from a folder that is `depth` folders below the suite's, stays in the suite's folder.
 fn stays(value: &str, mut depth: usize) -> bool {
-    // An entity or a backslash would be another character to MuJoCo than it is here.
+    // MuJoCo may read an entity or a backslash as another character.
     if value.starts_with('/') || value.contains(['&', '\\']) {
         return false;
     }
@@ -84,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scene_names_meshes_and_textures_of_its_suite_alone() {
+    fn a_scene_names_only_meshes_and_textures_of_its_suite() {
         let folder = aegis_files::Scratch::within(&std::env::temp_dir()).unwrap();
         let task = folder.path().join("tasks/00");
         std::fs::create_dir_all(&task).unwrap();

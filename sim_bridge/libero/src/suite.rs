@@ -1,5 +1,5 @@
 //! An exported suite on disk: its tasks and their initial states, read and checked.
-//! Models are compiled when first asked for and shared from then on.
+//! Models are compiled when first requested and shared from then on.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -31,7 +31,7 @@ struct SuiteFile {
     tasks: Vec<String>,
 }
 
-/// A shared value that is made when first asked for.
+/// A shared value that is made when first requested.
 type Shared<T> = Mutex<Option<Arc<T>>>;
 
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl Suite {
     /// Returns the features and actions of one task, without cameras, or `None` past the last task.
     ///
     /// # Errors
-    /// A task whose names are no valid names of features.
+    /// A task with names that are not valid names of features.
     pub fn schema(&self, task: usize) -> Option<Result<Schema, SchemaError>> {
         self.task(task).map(|info| schema(info, None))
     }
@@ -211,7 +211,7 @@ impl Task {
 }
 
 fn shared<T>(slot: &Shared<T>, make: impl FnOnce() -> Result<T, SuiteError>) -> Result<Arc<T>, PlantError> {
-    // No write under this lock can panic half-way, so a poisoned lock still guards a complete value.
+    // No write under this lock can panic before it is complete, so a poisoned lock still guards a valid value.
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(made) = &*slot {
         return Ok(Arc::clone(made));

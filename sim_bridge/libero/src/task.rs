@@ -12,7 +12,7 @@ pub struct TaskInfo {
     pub(crate) schema: u32,
     /// Name within the suite.
     pub name: String,
-    /// The instruction in words.
+    /// The instruction.
     pub language: String,
     /// Conjunction of predicates: lower-case name, then arguments as the task description names them.
     pub goal: Vec<Vec<String>>,

@@ -1,4 +1,4 @@
-//! Tests of pictures compared with upstream's, and of what cameras must not change.
+//! Tests of pictures compared with upstream's, and that cameras do not change the physics.
 //! The fixtures come from `pictures.py --fixtures`. Needs EGL: without EGL these tests fail and state what to install.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]

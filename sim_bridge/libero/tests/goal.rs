@@ -24,7 +24,7 @@ const GOALS: [(&str, usize, &str); 6] = [
 
 /// Checks the goal in each state as it is, and after each of two null actions.
 #[test]
-fn goals_hold_when_upstream_says() {
+fn goals_hold_as_in_upstream() {
     for (name, task, what) in GOALS {
         let states = support::array::<f64>(&format!("{name}_task{task:02}_goal_states.npy"));
         let expected = support::array::<bool>(&format!("{name}_task{task:02}_goal_success.npy"));
@@ -77,7 +77,7 @@ fn refusal(name: &str, goal: serde_json::Value) -> String {
 }
 
 #[test]
-fn what_cannot_be_evaluated_is_named_at_load() {
+fn an_unsupported_goal_is_named_at_load() {
     let cabinet = "wooden_cabinet_1";
     for (name, goal, expected) in [
         ("unknown", serde_json::json!([["up", "plate_1"]]), "unsupported predicate (up plate_1)"),

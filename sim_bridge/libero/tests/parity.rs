@@ -67,7 +67,7 @@ fn random_actions_in_other_suites() {
 /// Replays a scripted pick-and-place, 125 control steps with grasp and release. Upstream first reports success after the
 /// 120th control step.
 #[test]
-fn success_comes_when_upstream_says() {
+fn success_comes_at_upstreams_step() {
     let mut plant = support::plant();
     plant.reset(Start { task: 0, initial_state: 3 }).unwrap();
     let actions = support::array::<f32>("task00_init03_success_actions.npy");

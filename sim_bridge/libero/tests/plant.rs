@@ -1,4 +1,4 @@
-//! Tests of the plant's contract: what the plant refuses, and that a reset clears all earlier state.
+//! Tests of the plant's contract: refused inputs, and that a reset clears all earlier state.
 //! Needs an exported suite; see `support`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic")]
@@ -87,7 +87,7 @@ fn an_observation_names_the_objects_in_order() {
 }
 
 #[test]
-fn refuses_what_it_does_not_have() {
+fn refuses_unknown_tasks_and_initial_states() {
     let mut plant = support::plant();
     let task = plant.reset(Start { task: 10, initial_state: 0 });
     assert!(matches!(task, Err(PlantError::UnknownTask { found: 10, last: 9 })), "{task:?}");
@@ -98,7 +98,7 @@ fn refuses_what_it_does_not_have() {
 }
 
 #[test]
-fn refuses_actions_that_are_none() {
+fn refuses_invalid_actions() {
     let mut plant = support::plant();
     assert!(matches!(plant.step(&REACH), Err(PlantError::NotReset)));
     plant.reset(START).unwrap();

@@ -38,7 +38,7 @@ impl Draws {
     }
 }
 
-/// Returns all that a plant exposes: bits of complete state and drawn poses, and the value that each step returned.
+/// Bits of complete states and drawn poses, and the value that each step returned.
 type Trajectory = (Vec<u64>, Vec<[u64; 7]>, Vec<Transition>);
 
 fn run(plant: &mut LiberoPlant, actions: &[Vec<f32>]) -> Trajectory {
@@ -90,7 +90,7 @@ fn interrupt(start: Start, actions: &[Vec<f32>], at: usize) {
 }
 
 #[test]
-fn going_on_equals_never_having_stopped() {
+fn continuing_equals_an_uninterrupted_episode() {
     let mut draws = Draws(1);
     for case in 0..10 {
         let start = Start { task: draws.below(10), initial_state: draws.below(50) };
@@ -105,7 +105,7 @@ fn going_on_equals_never_having_stopped() {
 /// Interrupts a scripted pick-and-place whose goal is met by the 120th step, with contacts of fingers and bowl, then of
 /// bowl and plate.
 #[test]
-fn so_it_does_in_the_midst_of_contact() {
+fn continuing_during_contact_equals_an_uninterrupted_episode() {
     let actions: Vec<Vec<f32>> = support::array::<f32>("task00_init03_success_actions.npy")
         .rows()
         .into_iter()
@@ -118,6 +118,6 @@ fn so_it_does_in_the_midst_of_contact() {
 }
 
 #[test]
-fn there_is_nothing_to_copy_before_a_reset() {
+fn a_snapshot_before_a_reset_is_refused() {
     assert!(matches!(support::plant().snapshot(), Err(PlantError::NotReset)));
 }

@@ -33,7 +33,7 @@ fn pose(object: usize) -> std::ops::Range<usize> {
 }
 
 #[test]
-fn a_start_is_the_same_whoever_asks_and_when() {
+fn a_start_does_not_depend_on_order_or_plant() {
     let ascending = support::suite().with_sampled_starts(SEED);
     let first: Vec<_> = [50, 51, 1000].map(|index| ascending.start(start(0, index)).unwrap()).to_vec();
     let shared = support::suite().with_sampled_starts(SEED);
@@ -168,7 +168,7 @@ fn each_reason_to_refuse_is_found() {
 }
 
 #[test]
-fn starts_past_the_recorded_ones_need_a_seed() {
+fn starts_beyond_the_recorded_ones_need_a_seed() {
     let refused = support::suite().start(start(0, RECORDED));
     assert!(matches!(refused, Err(PlantError::UnknownInitialState { task: 0, found: 50, last: 49 })));
     let error = support::suite().with_sampled_starts(SEED).start(start(10, RECORDED)).unwrap_err();
@@ -212,7 +212,7 @@ fn a_task_without_room_ends_in_an_error() {
 }
 
 #[test]
-fn scenes_without_placements_say_what_to_do() {
+fn an_error_about_missing_placements_has_advice() {
     let old = altered("old", |task| {
         task.as_object_mut().unwrap().remove("placements");
     });

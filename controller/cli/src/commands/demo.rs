@@ -30,11 +30,11 @@ const EPISODES: usize = 30;
 pub struct DemoArguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Range of the plan that the episodes are taken from. Episodes of the confirmation range of a plan that is to be
-    /// registered are noted in the plan's log
+    /// Range of the plan that the episodes are taken from. Episodes of the confirmation range of a plan with a study are
+    /// recorded in the plan's log
     #[arg(long, value_name = "RANGE", default_value = "confirmation")]
     range: String,
-    /// Episodes per arm, spread over the tasks, from that range; 30, or all there are if fewer
+    /// Episodes per arm, spread over the tasks, from that range; 30, or all of the range if fewer
     #[arg(long, value_name = "N")]
     episodes: Option<usize>,
     /// Only this task
@@ -51,8 +51,8 @@ pub struct DemoArguments {
 /// Runs `aegis demo`.
 pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
     let study = Study::open_anywhere(&arguments.study)?;
-    // The models are checked first: the probe is checked against the weak card, so a wrong card would look like a wrong
-    // probe.
+    // The models are checked first, because the probe is checked against the weak card and a wrong card would be reported as a
+    // wrong probe.
     study.check_models()?;
     let probe = study.probe()?;
     let tasks = tasks(arguments.task, study.tasks())?;
@@ -129,7 +129,7 @@ fn record(
         of_arm.map(|result| (result, one.why))
     });
     let Some((result, why)) = chosen else {
-        tell!("No episode fired, so there is nothing to replay.");
+        tell!("No episode fired, so no recording is written.");
         return Ok(());
     };
     let path = arguments.out.join("recovered.rrd");

@@ -1,5 +1,5 @@
-//! `aegis doctor`: reports which of the things that the verbs need are on this machine, and what to do about those that are
-//! not. `doctor/checks.rs` makes the checks; this file derives the verdict from them and prints it.
+//! `aegis doctor`: reports which requirements of the verbs this machine meets, and how to meet the others. `doctor/checks.rs` makes
+//! the checks; this file derives the verdict and prints it.
 
 mod checks;
 
@@ -16,8 +16,8 @@ use crate::study_loader::shipped_plan;
 /// Arguments of `aegis doctor`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis doctor\n  aegis doctor --provider cuda --json\n\
-                        Exit codes: 0 everything that is needed is here; 2 the plan or an argument is not valid; \
-                        3 something needed is missing.")]
+                        Exit codes: 0 every requirement is met; 2 the plan or an argument is not valid; \
+                        3 a requirement is missing.")]
 pub struct DoctorArguments {
     /// Settings of the study whose scenes and models are needed; the shipped ones when left out
     #[arg(long, value_name = "FILE")]
@@ -29,29 +29,29 @@ pub struct DoctorArguments {
     json: bool,
 }
 
-/// The result of looking for one thing.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What was looked for.
+    /// Name of the requirement.
     pub name: String,
-    /// Whether the study cannot run without it.
+    /// Whether the study needs it.
     pub needed: bool,
-    /// Whether it is here and whole.
+    /// Whether it is present and complete.
     pub ok: bool,
-    /// What was found: path, version, digest, or what is wrong.
+    /// Path, version, digest, or description of the fault.
     pub found: String,
-    /// What to do about it; `None` where it is here.
+    /// Remedy; `None` where the requirement is met.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<String>,
 }
 
 impl Check {
-    /// Makes the check of something that is here.
+    /// Makes the check of a requirement that is met.
     pub fn here(name: &str, needed: bool, found: impl Into<String>) -> Self {
         Self { name: name.into(), needed, ok: true, found: found.into(), advice: None }
     }
 
-    /// Makes the check of something that is not here, or not whole.
+    /// Makes the check of a requirement that is missing or damaged.
     pub fn missing(name: &str, needed: bool, found: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { name: name.into(), needed, ok: false, found: found.into(), advice: Some(advice.into()) }
     }
@@ -70,11 +70,11 @@ pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
     verdict(&checks).map_or(Ok(()), |missing| Err(failure(Exit::Setup, missing)))
 }
 
-/// Returns a message with the names of everything that is needed and not here; `None` where nothing is missing.
+/// Returns a message with the names of all missing requirements; `None` where none is missing.
 fn verdict(checks: &[Check]) -> Option<String> {
     let missing = checks.iter().filter(|check| check.needed && !check.ok);
     let names: Vec<&str> = missing.map(|check| check.name.as_str()).collect();
-    (!names.is_empty()).then(|| format!("needed and not here: {}", names.join(", ")))
+    (!names.is_empty()).then(|| format!("needed and missing: {}", names.join(", ")))
 }
 
 fn table(checks: &[Check]) -> String {
@@ -83,8 +83,8 @@ fn table(checks: &[Check]) -> String {
     for check in checks {
         let mark = match (check.ok, check.needed) {
             (true, _) => "ok",
-            (false, true) => "MISSING",
-            (false, false) => "not here",
+            (false, true) => "missing",
+            (false, false) => "optional",
         };
         lines.push(format!("{mark:8}  {:width$}  {}", check.name, check.found));
         if let Some(advice) = &check.advice {
@@ -105,9 +105,9 @@ mod tests {
         assert_eq!(verdict(&[gpu.clone(), library.clone()]), None);
         let scenes = Check::missing("scenes", true, "no such folder", "run setup");
         let said = verdict(&[gpu.clone(), scenes.clone(), library.clone()]);
-        assert_eq!(said.as_deref(), Some("needed and not here: scenes"));
+        assert_eq!(said.as_deref(), Some("needed and missing: scenes"));
         let table = table(&[gpu, scenes, library]);
         let marks: Vec<_> = table.lines().map(|line| line.split_whitespace().next().unwrap()).collect();
-        assert_eq!(marks, ["not", "→", "MISSING", "→", "ok"]);
+        assert_eq!(marks, ["optional", "→", "missing", "→", "ok"]);
     }
 }

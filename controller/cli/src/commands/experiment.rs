@@ -61,7 +61,7 @@ impl Registered {
         self.lock.clone().unwrap_or_else(|| lock_path(&self.plan))
     }
 
-    /// Adds to the lock what the plan's log notes and the lock lacks; then does the same as [`Registered::verify`].
+    /// Adds the lines of the plan's log that the lock lacks to the lock; then does the same as [`Registered::verify`].
     pub fn take_over(&self) -> Result<(Plan, Lock), Failure> {
         take_over(&self.plan, &self.lock())?;
         self.verify()
@@ -73,7 +73,7 @@ impl Registered {
         let lock = verify_registration(&self.plan, &self.lock())?;
         let plan = Plan::load(&self.plan).or_exit(Exit::Input)?;
         if plan.study.is_none() {
-            let message = "study: missing; valid is a [study], as in a plan of `aegis plan new`";
+            let message = "study: missing; valid is a table [study], as in a plan of `aegis plan new`";
             return Err(failure(Exit::Input, format!("{}: {message}", self.plan.display())));
         }
         Ok((plan, lock))
@@ -85,7 +85,7 @@ fn registration_id(lock: &Lock) -> &str {
     &lock.seal
 }
 
-/// Opens the store in a folder for reading. Refuses a store with sets that the plan as it is now would run differently.
+/// Opens the store in a folder for reading. Refuses a store with sets that the present plan would run differently.
 pub fn read_store(folder: &Path, lock: &Lock) -> Result<Store, Failure> {
     let path = store_path(folder);
     held(&path, Store::read(&path, registration_id(lock)).map_err(of_store)?, lock)

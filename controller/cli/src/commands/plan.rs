@@ -1,5 +1,5 @@
 //! `aegis plan`: writes, sizes, pilots, registers, amends and checks the plan of a study.
-//! One file per verb. `aegis_experiments::plan::registration` defines what a lock is and how it is compared.
+//! One file per verb. `aegis_experiments::plan::registration` defines the lock and its comparison.
 
 pub mod discovery;
 mod new;
@@ -24,19 +24,19 @@ use crate::exit::Failure;
 /// Verbs of `aegis plan`.
 #[derive(Subcommand)]
 pub enum PlanVerb {
-    /// Write a plan to begin from, every setting with its comment
+    /// Write a template of a plan, with a comment on every setting
     New(new::NewArguments),
-    /// Write down what a plant of another process announces, for plans of studies on it
+    /// Write the plant file of a plant in another process, for plans of studies on it
     Plant(plant::DescribeArguments),
-    /// Say how many episodes an effect needs, for one contrast and for the whole family
+    /// Compute how many episodes an effect needs, for one contrast and for the whole family
     Power(power::PowerArguments),
-    /// Run every arm on the tuning range and say whether budgets will match
+    /// Run every arm on the tuning range and predict whether budgets will match
     Pilot(pilot::PilotArguments),
-    /// Freeze a plan, and all that a run of it reads, in a lock file
+    /// Freeze a plan and all files that a run of it reads in a lock file
     Register(register::RegisterArguments),
-    /// Record the plan and its files as they are now in the lock, with the reason
+    /// Record the present plan and files in the lock, with the reason for the change
     Amend(register::AmendArguments),
-    /// Check the plan and all that a run of it reads against the lock
+    /// Check the plan and all files that a run of it reads against the lock
     Check(register::CheckArguments),
 }
 

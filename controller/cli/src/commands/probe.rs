@@ -39,7 +39,7 @@ pub enum ProbeVerb {
     Fit(FitArguments),
     /// Judge the probe on fresh rollouts, beside baselines that read no activation
     Eval(EvalArguments),
-    /// Print a probe's thresholds and where they come from
+    /// Print a probe's thresholds and the rollouts they were set on
     Show(StudyArguments),
 }
 
@@ -54,16 +54,16 @@ pub enum ProbeVerb {
 pub struct FitArguments {
     #[command(flatten)]
     study: StudyArguments,
-    /// Rollouts to fit on, by `aegis collect discovery`; rolled out now when left out
+    /// Rollouts to fit on, by `aegis collect discovery`; collected now when left out
     #[arg(long, value_name = "FILE")]
     discovery: Option<PathBuf>,
-    /// Rollouts to set thresholds on, by `aegis collect calibration`; rolled out now when left out
+    /// Rollouts to set thresholds on, by `aegis collect calibration`; collected now when left out
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
     /// Head instead of the plan's: linear, mlp or recurrent
     #[arg(long, value_name = "KIND")]
     head: Option<HeadKind>,
-    /// Where the probe goes; the plan's place when left out
+    /// The probe file to write; that of the plan when left out
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -83,10 +83,10 @@ pub struct EvalArguments {
     /// The probe instead of the plan's
     #[arg(long, value_name = "FILE")]
     probe: Option<PathBuf>,
-    /// The rollouts that the probe was fitted on, for the baselines; rolled out now when left out
+    /// The rollouts that the probe was fitted on, for the baselines; collected now when left out
     #[arg(long, value_name = "FILE")]
     discovery: Option<PathBuf>,
-    /// Fresh rollouts to judge on; rolled out now when left out
+    /// Fresh rollouts to judge on; collected now when left out
     #[arg(long, value_name = "FILE")]
     episodes: Option<PathBuf>,
     /// Range that the fresh rollouts are of
@@ -173,7 +173,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
     study.plan.models.probe = arguments.probe.clone().unwrap_or(study.plan.models.probe);
     if ["training", "discovery", "calibration"].contains(&&*arguments.range) {
         let message = format!(
-            "--range: found {}, which the probe or its policy has seen; valid is tuning or confirmation",
+            "--range: found {}, which the probe or its policy was made from; valid is tuning or confirmation",
             arguments.range
         );
         return Err(failure(Exit::Input, message));
@@ -186,7 +186,7 @@ fn eval_probe(arguments: &EvalArguments) -> Result<(), Failure> {
         [of_policies(&study.plan.models)?, of_probe(path, &path.display().to_string(), &file)?].concat();
     check_ranges((&study.path, &study.plan), &study.world, &said, Some(&arguments.range))?;
     let (discovery, _) = rollouts_of(&study, "discovery", arguments.discovery.as_ref())?;
-    // Rollouts in a file were noted in the plan's log when they were collected.
+    // Rollouts in a file were recorded in the plan's log when they were collected.
     let run_now = arguments.episodes.is_none();
     let sets = if run_now { study.keys("--range", &arguments.range)?.len() } else { 0 };
     note(arguments.study.plan.as_ref(), &study.plan, "aegis probe eval", &arguments.range, sets)?;
@@ -210,8 +210,8 @@ fn deliver(arguments: &EvalArguments, found: &Evaluation, markdown: &str) -> Res
     Ok(())
 }
 
-/// Warns of each baseline that ranks episodes as well as the probe. Such a baseline reads no activation, so the probe is
-/// then of no use; a warning is noticed sooner than a row in a table.
+/// Warns of each baseline that ranks episodes as well as the probe: it reads no activation, so the probe is of no use. A warning is
+/// noticed sooner than a row in a table.
 fn warn(found: &Evaluation) {
     for baseline in &found.baselines {
         if baseline.overall.estimate >= found.probe.overall.estimate {

@@ -1,5 +1,5 @@
 //! `aegis replay`: checks a robot's run, or shows a run or a study's episode in Rerun.
-//! An episode is run again and its result checked against the stored one, so that what is shown is what was counted.
+//! An episode is run again and its result checked against the stored one, so that the shown episode is the counted one.
 
 pub mod check;
 mod episode;
@@ -26,9 +26,9 @@ use crate::scene_resolver::Libero;
                         aegis replay runs/study --plan experiments/study.toml --spawn\n  \
                         aegis replay runs/study --episode 3/641 --rrd episode.rrd\n\n\
                         A viewer of the same version: pip install rerun-sdk==0.36.3. A black box that begins in the \
-                        middle of a run is shown, and checked for damage alone. --check of a folder checks each file in \
-                        it as far as it can be, and says how far. Exit code 1: a decision or a command differs, or a \
-                        file is cut, damaged, put in another order or missing, and where.")]
+                        middle of a run is shown, and checked only for damage. --check of a folder checks each file in \
+                        it as far as possible, and prints how far. Exit code 1: a decision or a command differs, or a \
+                        file is cut, damaged, in another order or missing; the message names the place.")]
 pub struct ReplayArguments {
     /// A run's folder or file, or a study's folder
     #[arg(value_name = "DIR|FILE")]
@@ -39,7 +39,7 @@ pub struct ReplayArguments {
     episode: episode::EpisodeArguments,
 }
 
-/// What to do with the run or the episode.
+/// Outputs for the run or the episode.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct To {
@@ -52,13 +52,13 @@ struct To {
     /// Start a viewer and show it there
     #[arg(long)]
     spawn: bool,
-    /// Show it in the viewer at this address, as rerun+http://127.0.0.1:9876/proxy
+    /// Show it in the viewer at this address, such as rerun+http://127.0.0.1:9876/proxy
     #[arg(long, value_name = "URL")]
     connect: Option<String>,
 }
 
 impl To {
-    /// Returns where the run or the episode is to be shown; `None` for a check.
+    /// Returns the target that shows the run or the episode; `None` for a check.
     fn target(&self) -> Option<Target> {
         match (&self.rrd, &self.connect) {
             (Some(path), _) => Some(Target::File(path.clone())),
@@ -75,7 +75,7 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let path = if target.is_dir() { target.join("run.aegis") } else { target.to_owned() };
     if !is_study && !path.is_file() {
         let valid = "valid is a run's folder or file, or a study's folder";
-        let message = format!("{}: found neither run nor study; {valid}", target.display());
+        let message = format!("{}: found neither a run nor a study; {valid}", target.display());
         return Err(failure(Exit::Input, message));
     }
     if let Some(recording) = &arguments.to.rrd {
@@ -83,7 +83,7 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     }
     match arguments.to.target() {
         None if is_study => {
-            let reason = "--check: this is a study, whose figures `aegis experiment verify` checks";
+            let reason = "--check: found a study; valid is a run: check the figures of a study with `aegis experiment verify`";
             Err(failure(Exit::Input, format!("{}: {reason}", target.display())))
         }
         None if target.is_dir() => folder::check(target),
@@ -102,8 +102,8 @@ fn check_file(path: &Path) -> Result<(), Failure> {
             return Err(wrong(fault));
         }
         let (first, periods) = (checked.first, checked.periods);
-        let found = format!("it begins at period {first}, and its {periods} periods are undamaged");
-        let valid = "to compare them, valid is a run from period 0 on";
+        let found = format!("found {periods} undamaged periods from period {first} on");
+        let valid = "a comparison needs a run from period 0 on";
         return Err(failure(Exit::Input, format!("{}: {found}; {valid}", path.display())));
     }
     say!("{}: {checked}", path.display());
@@ -123,7 +123,7 @@ fn show_run(path: &Path, to: Target) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the end of the message that says where something is shown.
+/// Returns the end of a message on a shown run: how to open it, or where it is shown.
 fn shown(to: &Target) -> String {
     match to {
         Target::File(path) => format!("; open them with: rerun --bind 127.0.0.1 {}", path.display()),

@@ -33,12 +33,12 @@ pub enum SimVerb {
     Rollout(RolloutArguments),
     /// Draw new initial states as upstream draws them, and reject those that fail a check
     Sample(SampleArguments),
-    /// Say in which of a file's states the goal holds
+    /// Report in which of a file's states the goal holds
     Goals(GoalsArguments),
     /// Serve environments over Zenoh until interrupted
     #[cfg(feature = "robot")]
     Serve(ServeArguments),
-    /// A verb that this program was built without, or one that does not exist.
+    /// A verb that this program was built without, or that does not exist.
     #[cfg(not(feature = "robot"))]
     #[command(external_subcommand)]
     Absent(Vec<String>),
@@ -62,7 +62,7 @@ pub struct RolloutArguments {
     /// Initial state of the task; with --from, row of that file
     #[arg(long, value_name = "N")]
     init: usize,
-    /// Seed of the initial states past the recorded ones; without it there are none
+    /// Seed of the initial states beyond the recorded ones; without it there are none
     #[arg(long, value_name = "N", conflicts_with = "from")]
     sample_seed: Option<u64>,
     /// States to start from instead of the task's own, float64[n, 1 + nq + nv]: time, qpos, qvel
@@ -71,7 +71,7 @@ pub struct RolloutArguments {
     /// Actions, float64[steps, 7]
     #[arg(long, value_name = "FILE")]
     actions: PathBuf,
-    /// Where the states go, float64[steps + 1, 1 + nq + nv]: time, qpos, qvel; row 0 is the restored initial state
+    /// File of the states, float64[steps + 1, 1 + nq + nv]: time, qpos, qvel; row 0 is the restored initial state
     #[arg(long, value_name = "FILE")]
     states: PathBuf,
     #[command(flatten)]

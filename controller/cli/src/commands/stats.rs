@@ -111,10 +111,10 @@ pub struct PowerArguments {
     /// Level of the one-sided test
     #[arg(long, value_name = "SHARE", default_value_t = 0.05)]
     alpha: f64,
-    /// Episodes: print the power that they give
+    /// Number of episodes, to print their power
     #[arg(long, value_name = "N", required_unless_present = "power", conflicts_with = "power")]
     n: Option<u64>,
-    /// Power: print the episodes that it needs
+    /// Power, to print the episodes that it needs
     #[arg(long, value_name = "SHARE")]
     power: Option<f64>,
     /// Print JSON: recovered, broken, alpha, and power or first, stable and their powers
@@ -222,7 +222,7 @@ const SHARES: [(&str, &str); 2] = [("treatment_only", "--recovered"), ("control_
 pub fn by_flag(error: StatisticsError, flags: &[(&str, &str)], power: f64) -> Failure {
     let StatisticsError::Range { name, found, valid } = error else { return failure(Exit::Input, error) };
     if name == "limit" {
-        let valid = format!("valid is one that at most {found} episodes reach");
+        let valid = format!("valid is a power that at most {found} episodes reach");
         return failure(Exit::Input, format!("--power: found {power}; {valid}"));
     }
     let flag = flags.iter().find(|(known, _)| *known == name);
@@ -286,7 +286,7 @@ impl ScoreRows {
             };
             let columns = if grouped { 3 } else { 2 };
             if fields.len() != columns {
-                return Err(wrong("columns", line, &format!("{columns} of them")));
+                return Err(wrong("columns", line, &format!("{columns} columns")));
             }
             rows.labels.push(match fields[0] {
                 "0" => false,
@@ -311,7 +311,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_discordant_pair_the_test_says_nothing_and_the_mid_p_a_half() {
+    fn without_a_discordant_pair_p_is_one_and_mid_p_a_half() {
         let outcome = mcnemar_outcome(&McnemarArguments { b: 0, c: 0, json: true });
         let found = ["one_sided", "two_sided", "mid_p_one_sided"].map(|key| outcome[key].as_f64());
         assert_eq!(found, [Some(1.0), Some(1.0), Some(0.5)]);

@@ -136,7 +136,7 @@ impl Row {
     }
 }
 
-/// Returns the tasks of a file; names that are known keep their places, and further ones follow in alphabetical order.
+/// Returns the tasks of a file; known names keep their indices, and further names follow in alphabetical order.
 fn tasks(found: &Labels, known: Option<&Tasks>) -> Result<Tasks, Complaint> {
     match (found, known) {
         (Labels::Numbers(_), None | Some(Tasks::Numbers)) => Ok(Tasks::Numbers),
@@ -160,7 +160,7 @@ fn tasks(found: &Labels, known: Option<&Tasks>) -> Result<Tasks, Complaint> {
     }
 }
 
-/// Returns the place of each row's label among names.
+/// Returns the index of each row's label among names.
 fn places(labels: &Labels, names: &[String]) -> Vec<usize> {
     let sorted: std::collections::BTreeMap<&String, usize> =
         names.iter().enumerate().map(|(place, name)| (name, place)).collect();
@@ -170,7 +170,7 @@ fn places(labels: &Labels, names: &[String]) -> Vec<usize> {
     }
 }
 
-/// Returns numbers as they are, and text as places in alphabetical order.
+/// Returns numbers unchanged, and text as indices in alphabetical order.
 fn numbered(column: &str, labels: &Labels) -> Result<Vec<usize>, Complaint> {
     match labels {
         Labels::Numbers(_) => whole(column, labels),

@@ -48,7 +48,7 @@ impl Head {
 /// # Errors
 /// What was found: another format, or a type that is not read.
 pub(super) fn head(bytes: &[u8]) -> Result<Head, String> {
-    let other = || "no array of NumPy".to_owned();
+    let other = || "a file that is no array of NumPy".to_owned();
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(other)?;
     let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(other)?;
     let (length, rest) = if version[0] == 1 {
@@ -97,7 +97,7 @@ fn kind(descr: &str) -> Result<(Kind, usize), String> {
         ('U', Some(count @ 1..LONGEST)) => Ok((Kind::Unicode, 4 * count)),
         ('S', Some(count @ 1..LONGEST)) => Ok((Kind::Bytes, count)),
         _ => Err(format!(
-            "elements of NumPy's type {descr}, which is none of bool, int8 to int64, uint8 to uint64, float16, float32, float64 and text"
+            "elements of NumPy's type {descr}, which is not bool, int8 to int64, uint8 to uint64, float16, float32, float64 or text"
         )),
     }
 }

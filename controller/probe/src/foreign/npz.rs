@@ -41,7 +41,7 @@ pub(super) fn columns(path: &Path) -> Result<Columns, ColumnsError> {
         let found = format!("{} of shape {}", array.head.descr, shape(&array.head.shape));
         ColumnsError::from(complaint(column, found, valid))
     };
-    // All were pushed above but the optional one.
+    // All arrays were pushed above except the optional one.
     let needed =
         |column: &str| array(column).ok_or_else(|| complaint(column, "no such array", valid(column)));
     let activation = needed("activation")?;
@@ -79,11 +79,11 @@ pub(super) fn columns(path: &Path) -> Result<Columns, ColumnsError> {
     })
 }
 
-/// Refuses an archive whose directory has more entries than it has names: of two arrays of one name, no reader knows which is meant.
+/// Refuses an archive with two arrays of one name, of which it is unknown which is meant: its directory has more entries than names.
 fn check_names(path: &Path, names: usize) -> Result<(), ColumnsError> {
     let read = |error: std::io::Error| ColumnsError::Read(error.to_string());
     let mut file = open_file(path).map_err(read)?;
-    // The directory's own end is the last record of the file, behind at most 64 KiB of comment.
+    // The end record of the directory is the last record of the file, followed by at most 64 KiB of comment.
     let size = file.seek(SeekFrom::End(0)).map_err(read)?;
     file.seek(SeekFrom::Start(size.saturating_sub(1 << 16))).map_err(read)?;
     let mut end = Vec::new();
@@ -110,7 +110,7 @@ fn array(archive: &mut ZipArchive<File>, column: &str) -> Result<Array, ColumnsE
         |error: &dyn std::fmt::Display| ColumnsError::Read(format!("{DAMAGED} ({column}: {error})"));
     let mut entry = archive.by_name(&format!("{column}.npy")).map_err(|error| match error {
         ZipError::UnsupportedArchive(what) => ColumnsError::Read(format!(
-            "an .npz file packed in another way than NumPy does ({column}: {what}); valid is one of numpy.savez or \
+            "an .npz file with a compression that NumPy does not use ({column}: {what}); valid is a file of numpy.savez or \
              numpy.savez_compressed"
         )),
         other => damaged(&other),
@@ -134,7 +134,7 @@ fn array(archive: &mut ZipArchive<File>, column: &str) -> Result<Array, ColumnsE
     entry.take(rest).read_to_end(&mut data).map_err(|error| damaged(&error))?;
     if data.len() != bytes {
         let found = if data.len() < bytes { data.len().to_string() } else { "more".into() };
-        return Err(damaged(&format!("{found} bytes where its header says {bytes}")));
+        return Err(damaged(&format!("found {found} bytes; valid is {bytes}, the number in its header")));
     }
     Ok(Array { head, data })
 }

@@ -81,7 +81,7 @@ impl Labels {
         match (self, more) {
             (Self::Numbers(all), Self::Numbers(more)) => all.extend(more),
             (Self::Text(all), Self::Text(more)) => all.extend(more),
-            // A column has one type.
+            // All batches of a column have one type.
             _ => {}
         }
     }

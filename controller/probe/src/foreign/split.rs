@@ -25,7 +25,7 @@ pub fn split(rollouts: Vec<Rollout>, settings: Split) -> (Vec<Rollout>, Vec<Roll
     for rollout in &rollouts {
         *starts.entry(rollout.key.start).or_default() |= !rollout.success;
     }
-    // Sorted by task and outcome, at random within both.
+    // Sorted by task and outcome, in random order within each.
     let mut order: Vec<(usize, bool, [u8; 32], Start)> = starts
         .into_iter()
         .map(|(start, lost)| (start.task, lost, draw(settings.seed, start), start))
@@ -44,7 +44,7 @@ pub fn split(rollouts: Vec<Rollout>, settings: Split) -> (Vec<Rollout>, Vec<Roll
     (discovery, calibration)
 }
 
-/// Draws the place of a start among those of its task and outcome.
+/// Draws the sort key of a start among those of its task and outcome.
 fn draw(seed: u64, start: Start) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(b"aegis-split-v1");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seed_chooses_and_nothing_else() {
+    fn the_division_depends_on_the_seed_alone() {
         let by = |seed| split(rollouts(), Split { calibration_share: 0.5, seed });
         assert_eq!(by(1), by(1));
         assert_ne!(by(1).1, by(2).1);

@@ -17,7 +17,7 @@ pub struct ForeignEpisode {
     pub task: u32,
     /// Initial state within the task.
     pub start: u32,
-    /// Number that tells episodes of one task apart.
+    /// Number of the episode within its task.
     pub episode: u32,
     /// Outcome of the episode.
     pub success: bool,
@@ -36,7 +36,8 @@ pub fn write(path: &Path, episodes: &[ForeignEpisode], chunk_steps: u32) -> Resu
             |episode: &'_ ForeignEpisode| (0_u32..).zip(episode.activations.clone()).collect::<Vec<_>>();
         episodes.iter().flat_map(move |episode| numbered(episode).into_iter().map(move |row| (episode, row)))
     };
-    let (_, (_, first)) = rows().next().ok_or_else(|| io("there is no row to write".into()))?;
+    let (_, (_, first)) =
+        rows().next().ok_or_else(|| io("found no row to write; valid is one or more".into()))?;
     let width = first.len();
     if let Some((_, (_, other))) = rows().find(|(_, (_, row))| row.len() != width) {
         return Err(io(format!(
@@ -67,7 +68,7 @@ mod tests {
     use crate::foreign::{StepGrid, read};
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn written_rollouts_are_read_back() {
         let episode = |task, start, episode, success| ForeignEpisode {
             task,
             start,

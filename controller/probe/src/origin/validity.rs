@@ -133,13 +133,14 @@ impl Starts {
             return Err(complaint("starts", found, format!("at most {EPISODES} starts")));
         };
         if let Some((said, count)) = self.episodes.zip(episodes).filter(|(said, count)| said != count) {
-            let valid = format!("{count}, as the file says beside it");
+            let valid = format!("{count}, the file's own number of episodes");
             return Err(complaint("starts.episodes", said.to_string(), valid));
         }
         let count = episodes.or(self.episodes);
         let fewest = self.tasks.len().max(states);
         if let Some(count) = count.filter(|count| *count < fewest) {
-            let valid = format!("{fewest} or more, for each of the tasks and initial states has one");
+            let valid =
+                format!("{fewest} or more, because each of the tasks and initial states has at least one");
             return Err(complaint("starts.episodes", count.to_string(), valid));
         }
         // Where some starts are left out, it is unknown which, so the digest cannot be checked.
@@ -155,10 +156,10 @@ impl Starts {
         let found = format!("{}, which is not the digest of initial states {self}", self.sha256);
         let digest = Self::of(self.all(replicates.unwrap_or(1))).sha256;
         let otherwise = match replicates {
-            Some(_) => "or the starts that the digest is of",
+            Some(_) => "or the starts that have the digest found",
             None => {
-                "where each of these starts is there once; where some are left out, starts.episodes says how many episodes \
-                 there are"
+                "where each of these starts has one episode; where some are left out, starts.episodes states the number of \
+                 episodes"
             }
         };
         Err(complaint("starts.sha256", found, format!("{digest}, {otherwise}")))
@@ -172,7 +173,7 @@ impl Statement {
         let Some(origin) = &self.origin else { return Ok(()) };
         let beyond = origin.starts.initial_states.iter().find(|[_, end]| *end > judged.recorded);
         let of = origin.is_of(judged.suite, judged.suite_sha256);
-        // Tasks of which none exists would meet no range at all. A suite that was cut down has fewer tasks than it was.
+        // Tasks that do not exist would overlap with no range. A suite that was cut down has fewer tasks than before.
         let first = origin.starts.tasks.first().filter(|task| of && **task >= judged.task_count);
         if let Some(task) = first {
             return Err(Impossible {
@@ -189,8 +190,8 @@ impl Statement {
             field: "origin.starts.initial_states".into(),
             found: format!("{range:?} without a sample_seed"),
             valid: format!(
-                "up to {recorded}, the recorded ones of {}, and past them only with the origin.sample_seed that they were \
-                 drawn by",
+                "up to {recorded}, the recorded ones of {}, and beyond them only with the origin.sample_seed that they were \
+                 drawn with",
                 judged.suite
             ),
         })
@@ -211,7 +212,8 @@ pub fn check_parts(statements: &[Statement]) -> Result<(), Impossible> {
                 file: format!("{}: {}", set.file, set.part),
                 field: "origin.starts.initial_states".into(),
                 found: format!("{}, on which the probe was fitted too", spans(&shared)),
-                valid: "starts that the fit has not seen, for scores on those are too good".into(),
+                valid: "starts that the fit has not used, because scores on fitted starts are too good"
+                    .into(),
             });
         }
     }
@@ -266,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_right_is_named_by_file_and_key() {
+    fn an_impossible_statement_is_named_by_file_and_key() {
         let good = || starts(24, 30, 1);
         assert_eq!(origin(good()).validate("it.toml", "origin", None), Ok(()));
         let ranges = |ranges: &[[usize; 2]]| Starts { initial_states: ranges.to_vec(), ..good() };
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_held_where_the_list_follows_from_its_ranges() {
+    fn a_digest_is_checked_where_the_list_follows_from_its_ranges() {
         let twice = starts(24, 30, 2);
         assert_eq!(twice.listed().map(|keys| keys.len()), Some(24));
         assert_eq!(origin(twice.clone()).validate("it", "origin", Some(24)), Ok(()));
@@ -304,7 +306,7 @@ mod tests {
         keys.remove(4);
         let some = Starts::of(keys);
         assert!(some.listed().is_none());
-        assert!(refused(some.clone(), None).contains("starts.episodes says how many"));
+        assert!(refused(some.clone(), None).contains("starts.episodes states the number"));
         assert_eq!(origin(some.clone()).validate("it", "origin", Some(11)), Ok(()));
         let said = Starts { episodes: Some(11), ..some };
         assert_eq!(origin(said.clone()).validate("it", "origin", None), Ok(()));
@@ -312,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn suites_and_sampled_starts_that_nobody_can_find_are_refused() {
+    fn unknown_suites_and_sampled_starts_without_a_seed_are_refused() {
         let say = |origin| Statement {
             file: "it.toml".into(),
             part: "demos".into(),
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_parts_share_is_found_where_one_seed_drew_it() {
+    fn starts_shared_by_two_parts_are_found_under_one_seed() {
         let (one, other) = (origin(starts(20, 30, 1)), origin(starts(28, 40, 1)));
         assert_eq!(one.common(&other), [[28, 30]]);
         let drawn = |one: &Origin, seed| Origin { sample_seed: Some(seed), ..one.clone() };
@@ -358,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suite_that_is_spelt_otherwise_and_tasks_that_it_lacks_hide_nothing() {
+    fn another_spelling_of_a_suite_or_missing_tasks_hide_no_start() {
         let of = origin(starts(24, 30, 1));
         assert!(of.is_of("LINE", None), "whatever the case");
         let digest = |sha256: &str| Origin { suite_sha256: Some(sha256.into()), ..of.clone() };
@@ -391,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_set_on_what_was_fitted_are_found_whatever_the_seed_of_recorded_starts() {
+    fn thresholds_set_on_fitted_starts_are_found_under_any_seed() {
         let (fitted, set) = (origin(starts(0, 10, 1)), origin(starts(8, 20, 1)));
         let sampled = Origin { sample_seed: Some(7), ..fitted.clone() };
         assert_eq!(sampled.common(&set), [[8, 10]], "those without a seed are recorded ones");

@@ -69,8 +69,8 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     let found = digest(&rollouts);
     if let Some(values) = values.filter(|values| !same_digest(values, &found)) {
         let valid = format!(
-            "{values}, metadata.aegis.{VALUES}: the file is damaged, so collect or copy it again; where somebody changed values on \
-             purpose, the key is left out (docs/reference/rollouts.md)"
+            "{values}, metadata.aegis.{VALUES}: the file is damaged, so collect or copy it again; leave the key out where the values \
+             were changed on purpose (docs/reference/rollouts.md)"
         );
         return Err(invalid(complaint("rows", format!("values of SHA-256 {found}"), valid)));
     }
@@ -85,7 +85,7 @@ fn other_starts(rollouts: &[Rollout], starts: &Starts, said: Option<&Starts>) ->
     };
     let keys: BTreeSet<EpisodeKey> = rollouts.iter().map(|rollout| rollout.key).collect();
     let listed = said.listed().map(|all| format!("; {}", difference(&keys, &all.into_iter().collect())));
-    let valid = format!("{}, as metadata.aegis.starts says{}", text(said), listed.unwrap_or_default());
+    let valid = format!("{}, as in metadata.aegis.starts{}", text(said), listed.unwrap_or_default());
     complaint("rows", text(starts), valid)
 }
 
@@ -108,7 +108,7 @@ fn provenance(metadata: &HashMap<String, String>) -> Result<(Provenance, Option<
         // A data frame's attribute may be the JSON text itself.
         Some(Value::String(text)) => parse(&text)?,
         Some(value) => value,
-        None => return Err(refused("no such key, nor an attribute `aegis` of a data frame".into())),
+        None => return Err(refused("no such key and no attribute `aegis` of a data frame".into())),
     };
     let schema = value.get("schema").cloned().unwrap_or_default();
     if schema != SCHEMA && schema != SCHEMA_WITHOUT_ORIGINS {

@@ -43,7 +43,7 @@ fn executed(episode: u64, sequence: u32, command: u32, speed: f32) -> Executed {
     Executed { session: HOLDER, episode, sequence, stamp_ns: 0, command, action }
 }
 
-/// A watchdog whose plant is held, and an episode of it that stands still.
+/// Returns a watchdog of a plant that is held, in an episode that stands still.
 fn held() -> Watchdog {
     let mut watchdog = Watchdog::new(bounds());
     watchdog.status(&status(Phase::Running, HOLDER, 1), ms(0));
@@ -51,7 +51,7 @@ fn held() -> Watchdog {
     watchdog
 }
 
-/// A watchdog whose plant is driven at a constant speed until 100 ms, the end of control step 3.
+/// Returns a watchdog of a plant that is driven at a constant speed until 100 ms, the end of control step 3.
 fn driven() -> Watchdog {
     let mut watchdog = held();
     for step in 1..=2 {
@@ -120,7 +120,7 @@ fn commands_may_cease_where_the_plant_stands_still() {
         watchdog.tick(ms(50 * u64::from(step) - 50));
     }
     assert_eq!(watchdog.trip(), None);
-    // A plant that has stopped by itself stands, whatever it executed before.
+    // A plant that has stopped by itself stands still after any command.
     let mut watchdog = driven();
     watchdog.executed(&executed(1, 4, 0, 0.0), ms(150));
     watchdog.tick(ms(900));
@@ -163,13 +163,13 @@ fn a_jump_trips_where_it_is_sent_and_where_it_is_executed() {
     watchdog.executed(&executed(1, 4, 4, 0.23), ms(150));
     let trip = tripped(&watchdog, Kind::Jump);
     assert!((trip.value.unwrap() - 0.18).abs() < 1e-6, "{trip:?}");
-    // An echo that was lost on the way here leaves room for the period that it was of, and no more.
+    // A lost echo allows the change of one more period.
     for (speed, kind) in [(0.25, None), (0.26, Some(Kind::Jump))] {
         let mut watchdog = driven();
         watchdog.executed(&executed(1, 5, 4, speed), ms(200));
         assert_eq!(watchdog.trip().map(|trip| trip.kind), kind, "{speed}");
     }
-    // A controller gets no room by leaving out numbers.
+    // A controller is allowed no larger change by leaving out sequence numbers.
     let mut watchdog = driven();
     watchdog.action(&action(1, 900, 0.9), ms(140));
     watchdog.executed(&executed(1, 4, 900, 0.9), ms(150));
@@ -191,7 +191,7 @@ fn a_value_out_of_bounds_or_not_finite_trips_wherever_it_is_seen() {
         let mut watchdog = held();
         watchdog.executed(&executed(1, 2, 1, speed), ms(20));
         tripped(&watchdog, kind);
-        // Of whatever session it is: it was sent to this plant.
+        // The session does not matter: the action was sent to this plant.
         let mut watchdog = held();
         watchdog.action(&Action { session: 8, ..action(1, 1, speed) }, ms(20));
         tripped(&watchdog, kind);
@@ -203,7 +203,7 @@ fn a_value_out_of_bounds_or_not_finite_trips_wherever_it_is_seen() {
 }
 
 #[test]
-fn an_action_of_nobody_who_holds_the_plant_trips() {
+fn an_action_of_a_session_that_does_not_hold_the_plant_trips() {
     let mut watchdog = driven();
     watchdog.action(&Action { session: 8, ..action(1, 3, 0.05) }, ms(110));
     for step in 3..=22 {
@@ -216,7 +216,7 @@ fn an_action_of_nobody_who_holds_the_plant_trips() {
     watchdog.tick(ms(1111));
     let trip = tripped(&watchdog, Kind::SecondController);
     assert!(trip.reason.contains("session 8") && trip.reason.contains("session 7"), "{trip}");
-    // A plant that nobody holds is sent nothing.
+    // No action may be sent to a plant that no session holds.
     let mut watchdog = Watchdog::new(bounds());
     watchdog.status(&status(Phase::Idle, 0, 0), ms(0));
     watchdog.action(&action(1, 1, 0.05), ms(10));
@@ -299,7 +299,7 @@ fn a_plant_that_is_held_and_sends_no_heartbeat_trips_and_one_that_nobody_holds_d
 
 #[test]
 fn a_slow_reset_trips_nothing() {
-    // While a simulator loads its next scene, its heartbeat says what it said before: an episode that runs.
+    // While a simulator loads its next scene, its heartbeat still reports the previous episode as running.
     let mut watchdog = driven();
     watchdog.action(&action(1, 3, 0.0), ms(140));
     watchdog.executed(&executed(1, 4, 3, 0.0), ms(150));
@@ -308,7 +308,7 @@ fn a_slow_reset_trips_nothing() {
         watchdog.status(&status(Phase::Running, HOLDER, 1), ms(at));
         watchdog.tick(ms(at));
     }
-    // The next episode's first step may come before the heartbeat that says that it runs.
+    // The next episode's first step may come before the heartbeat that reports the episode.
     watchdog.executed(&executed(2, 1, 0, 0.0), ms(4950));
     watchdog.tick(ms(4950));
     assert_eq!(watchdog.trip(), None);
@@ -318,7 +318,7 @@ fn a_slow_reset_trips_nothing() {
 }
 
 #[test]
-fn what_cannot_be_read_or_comes_too_fast_trips() {
+fn unreadable_messages_and_overruns_trip() {
     let mut watchdog = driven();
     watchdog.unreadable("Status on a key of Action");
     assert!(tripped(&watchdog, Kind::Unreadable).reason.contains("Status on a key of Action"));
@@ -344,7 +344,7 @@ fn a_trip_stays_until_an_operator_resets_it() {
     }
     watchdog.reset();
     assert_eq!(watchdog.trip(), None);
-    // It remembers no command of before.
+    // After a reset, no earlier command is remembered.
     watchdog.status(&status(Phase::Running, HOLDER, 3), ms(6000));
     watchdog.action(&action(3, 1, -0.9), ms(6010));
     watchdog.executed(&executed(3, 1, 1, -0.9), ms(6020));

@@ -56,7 +56,7 @@ pub enum LockFileError {
         source: toml::ser::Error,
     },
     /// A value changes when it is written and read back.
-    #[error("{path}: {what}: cannot be written so that it is read back as it is; valid is a value that TOML keeps", path = path.display())]
+    #[error("{path}: {what}: changes when it is written and read back; valid is a value that TOML keeps", path = path.display())]
     Lost {
         /// The file.
         path: PathBuf,
@@ -64,12 +64,12 @@ pub enum LockFileError {
         what: String,
     },
     /// A lock exists already; a plan is registered only once.
-    #[error("{path}: found a lock; valid is none yet: `aegis plan amend`, or `aegis trial amend` for a trial, changes a registered plan", path = path.display())]
+    #[error("{path}: found a lock, so the plan is registered already; change it with `aegis plan amend`, or for a trial with `aegis trial amend`", path = path.display())]
     Exists {
         /// The file.
         path: PathBuf,
     },
-    /// The lock differs from what was sealed.
+    /// The lock differs from its seals.
     #[error("{path}: {source}", path = path.display())]
     Lock {
         /// The file.

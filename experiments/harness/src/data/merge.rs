@@ -30,7 +30,7 @@ pub enum MergeError {
         second: PathBuf,
     },
     /// Sets of the plan are in no part.
-    #[error("{count} sets of twins are in no part, the first is {first}; run the shards that lack them")]
+    #[error("{count} sets of twins are in no part, the first is {first}; run the shards that have them")]
     Gap {
         /// Number of missing sets.
         count: usize,
@@ -38,7 +38,7 @@ pub enum MergeError {
         first: String,
     },
     /// A part contains a set that is not in the plan.
-    #[error("{}: {what}: is not of this plan", part.display())]
+    #[error("{}: found {what}, which is not of this plan; valid is a part that was run under it", part.display())]
     Foreign {
         /// The part.
         part: PathBuf,
@@ -46,15 +46,15 @@ pub enum MergeError {
         what: String,
     },
     /// Parts contain different results for the precondition, which every part runs alike.
-    #[error("{}: holds other episodes than {}; valid is the same in every part", other.display(), first.display())]
+    #[error("{}: found other episodes than in {}; valid is the same precondition in every part", other.display(), first.display())]
     Differs {
         /// Part that differs.
         other: PathBuf,
         /// Part that it is compared with.
         first: PathBuf,
     },
-    /// A part's contents differ from what was sealed.
-    #[error("{}: {what}; valid is a part as it was run", part.display())]
+    /// A part's contents differ from their seals.
+    #[error("{}: {what}; valid is a part that was not edited since it was run", part.display())]
     Sealed {
         /// The part.
         part: PathBuf,
@@ -65,7 +65,7 @@ pub enum MergeError {
     #[error(transparent)]
     Trace(#[from] TraceError),
     /// The output path exists already.
-    #[error("{}: is there already; valid is a place where nothing is yet, so choose another --out", out.display())]
+    #[error("{}: found an existing file or folder; valid is a new path: choose another --out", out.display())]
     Exists {
         /// Output path.
         out: PathBuf,

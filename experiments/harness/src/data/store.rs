@@ -65,8 +65,8 @@ pub enum StoreError {
     },
     /// A log of a killed or running run lies beside the store, and the store cannot be opened with it.
     #[error(
-        "{path}: {reason}{log} is of a run that was killed or goes on, so the store's file is not all of it: run \
-         `aegis experiment report` there as somebody who may write, or on a copy of the whole folder",
+        "{path}: {reason}found {log}, the log of a run that was killed or still runs, without which the store's file is incomplete: run \
+         `aegis experiment report` there as a user who may write, or on a copy of the whole folder",
         path = path.display(), log = log.display(),
         reason = source.as_ref().map_or(String::new(), |source| format!("cannot open: {source}; "))
     )]
@@ -80,15 +80,15 @@ pub enum StoreError {
     },
     /// The file was removed or replaced since it was opened.
     #[error(
-        "{path}: was removed or replaced while it was written, so what ran since is not kept; valid is a folder that nothing \
-         else changes while a run goes on: run it again",
+        "{path}: was removed or replaced while it was written, so later results are not kept; valid is a folder that nothing \
+         else changes during a run: run it again",
         path = path.display()
     )]
     Gone {
         /// The file.
         path: PathBuf,
     },
-    /// The store has another version, belongs to another experiment, or contains something that no run writes.
+    /// The store has another version, is of another experiment, or contains something that no run writes.
     #[error("{path}: {field}: found {found}; valid is {valid}", path = path.display())]
     Invalid {
         /// The file.
@@ -230,7 +230,7 @@ impl Store {
         let found = store.value("belongs")?;
         if found.as_deref() != Some(registration_id) {
             let valid = format!(
-                "{registration_id}, the seal in the plan's lock; another plan's results need a folder of their own"
+                "{registration_id}, the seal in the plan's lock; store another plan's results in another folder"
             );
             return Err(store.invalid("belongs", found.unwrap_or_else(nothing), valid));
         }
@@ -296,8 +296,8 @@ impl Store {
         made.map(Some).map_err(|source| self.failed(source))
     }
 
-    /// Returns what the database holds besides the tables of a store, each as its type and name, such as `trigger t`. An index
-    /// that SQLite makes by itself is no such thing.
+    /// Returns the items of the database that are not tables of a store, each as its type and name, such as `trigger t`. Indices
+    /// that SQLite makes by itself are left out.
     ///
     /// # Errors
     /// [`StoreError::Database`] where the database cannot be read.
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn where_machines_share_a_folder_no_memory_is_shared_and_the_file_is_the_store() {
+    fn in_a_shared_folder_no_memory_is_shared_and_the_file_is_the_store() {
         let folder = Scratch::within(&std::env::temp_dir()).unwrap();
         let path = folder.path().join("episodes.sqlite");
         let mut store = Store::open_on(&path, "study", &[], true).unwrap();
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_was_made_at_home_loses_its_log_where_machines_share_its_folder() {
+    fn a_store_of_a_local_disk_loses_its_log_in_a_shared_folder() {
         let folder = Scratch::within(&std::env::temp_dir()).unwrap();
         let path = folder.path().join("episodes.sqlite");
         let mut store = Store::open_on(&path, "study", &[], false).unwrap();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_of_a_run_that_was_killed_is_not_passed_over() {
+    fn a_journal_of_a_killed_run_is_not_ignored() {
         let folder = Scratch::within(&std::env::temp_dir()).unwrap();
         let path = folder.path().join("episodes.sqlite");
         drop(Store::open_on(&path, "study", &[], true).unwrap());
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_place_of_a_store_is_named() {
+    fn a_file_that_is_no_store_is_named_by_its_kind() {
         let folder = Scratch::within(&std::env::temp_dir()).unwrap();
         let path = folder.path().join("episodes.sqlite");
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4096\n".repeat(20);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_nobodys_mistake() {
+    fn a_full_disk_is_an_error_of_the_system() {
         let of = |code| {
             let source = rusqlite::Error::SqliteFailure(Error::new(code), None);
             StoreError::Database { path: "episodes.sqlite".into(), source }

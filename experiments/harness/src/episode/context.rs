@@ -72,7 +72,9 @@ pub enum EpisodeError {
     #[error("demonstration: {0}")]
     Demonstrator(#[source] PolicyError),
     /// The plant's state after it resumed from the weak twin's saved state differs from the state of the weak twin.
-    #[error("the fork at control step {step} is not the state that the weak twin was in, bit for bit")]
+    #[error(
+        "fork: found a state at control step {step} that differs from the weak twin's, bit for bit; valid is a plant that resumes exactly"
+    )]
     Fork {
         /// Control step of the fork.
         step: u32,

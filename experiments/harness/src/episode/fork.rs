@@ -93,7 +93,7 @@ fn step_to(
 ) -> Result<(Twin, WeakTrajectory), EpisodeError> {
     let mut points = Vec::new();
     let mut keep = |state: &EpisodeState, context: &EpisodeContext| {
-        // A policy that remembers would go on from what it saw in another arm.
+        // A policy with internal state would continue from its state in another arm.
         if settings.fork && !context.weak.remembers() && !context.strong.remembers() {
             points.extend(context.plant.save()?.map(|saved| (saved, state.clone())));
         }

@@ -1,5 +1,4 @@
-//! One episode of one arm: its random streams, its control loop (`state.rs`), forks and twins. This file runs it from the
-//! reset to its end.
+//! Episodes: random streams, the control loop (`state.rs`), forks and twins. This file runs one episode of one arm from reset to end.
 
 pub mod arm;
 pub mod context;

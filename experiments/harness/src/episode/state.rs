@@ -175,7 +175,7 @@ fn infer(
     if found < chunk_steps as usize {
         return Err(EpisodeError::Horizon { driver, expected: chunk_steps, found });
     }
-    // Of a longer chunk, what is executed is recorded and compared.
+    // Of a longer chunk, only the executed actions are recorded and compared.
     let chunk = inference.chunk.first(chunk_steps as usize);
     Ok((Inference { chunk, ..inference }, elapsed))
 }

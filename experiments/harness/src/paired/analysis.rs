@@ -10,13 +10,13 @@ use super::pairs::{Set, Sets};
 
 /// Resamples of each interval.
 const REPLICATES: u64 = 10_000;
-/// What is known of the pairing.
+/// Status of the pairing.
 const CLAIMED: &str = "claimed by the file, not audited";
 
 /// Analysis of paired episodes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PairedReport {
-    /// What is known of the pairing: that it was claimed.
+    /// Status of the pairing: claimed, since nothing can check it.
     pub pairing: &'static str,
     /// Remarks about the files.
     pub notes: Vec<String>,
@@ -148,7 +148,7 @@ fn of_arm(
 mod tests {
     use super::*;
 
-    /// Ten starts of two tasks; the second arm wins four that the control loses and loses one that it wins, the third is the control.
+    /// Returns ten starts of two tasks; the second arm wins four that the control loses and loses one that it wins, the third is the control.
     fn sets() -> Sets {
         let set = |index: usize| {
             let control = index.is_multiple_of(2);

@@ -1,5 +1,5 @@
-//! Text of comma-separated values as a table of fields: separators as spreadsheets write them, quoted fields, lines that end in either
-//! way. Source of the format: RFC 4180.
+//! Parses comma-separated values as a table of fields: the separators that spreadsheets write, quoted fields, and line ends of either
+//! kind. Source of the format: RFC 4180.
 
 use super::Complaint;
 
@@ -123,7 +123,7 @@ impl Cursor<'_> {
                         return Err(Complaint::new(
                             format!("line {begin}"),
                             "fields",
-                            "a quote that stays open",
+                            "a quote that is not closed",
                             valid,
                         ));
                     }
@@ -194,14 +194,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_named_by_line() {
+    fn an_invalid_table_is_named_by_line() {
         for (text, said) in [
             (
                 "Results of run 3\ntask,success\nlift,0\n",
                 "line 1: header: found Results of run 3; valid is names of columns",
             ),
             ("task,success\nlift,0,5\n", "line 2: fields: found 3; valid is 2, as many as in the header"),
-            ("task,success\nlift,1\n\"push,0\n", "line 3: fields: found a quote that stays open"),
+            ("task,success\nlift,1\n\"push,0\n", "line 3: fields: found a quote that is not closed"),
             ("task,success\n\"lift\"er,1\n", "line 2: fields: found 'e' after a closing quote"),
             ("\n \n", "line 1: header: found nothing"),
         ] {

@@ -1,5 +1,5 @@
 //! Result files of known evaluators as episodes: LeRobot's `eval_info.json` (read in LeRobot 0.4.4: `lerobot_eval.py`) and the
-//! aggregates of vla-eval (read in vla-eval 0.8.0: `results/export.py`). Both name no arm: the caller does.
+//! aggregates of vla-eval (read in vla-eval 0.8.0: `results/export.py`). Neither names an arm, so the caller does.
 
 use serde_json::Value;
 
@@ -9,8 +9,7 @@ use super::{Complaint, Episode, Episodes};
 pub(super) fn episodes(found: &Value, arm: Option<&str>) -> Result<Episodes, Complaint> {
     let whole = "the file";
     let Some(arm) = arm else {
-        let valid =
-            "the arm's name before the file, as weak=eval_info.json: result files of an evaluator name none";
+        let valid = "the arm's name before the file, such as weak=eval_info.json, because result files of an evaluator name no arm";
         return Err(Complaint::new(whole, "arm", "no name", valid));
     };
     if found.get("per_task").is_some() {
@@ -21,7 +20,7 @@ pub(super) fn episodes(found: &Value, arm: Option<&str>) -> Result<Episodes, Com
         vla_eval(found, arm)
     } else {
         let keys: Vec<&str> = found.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-        let valid = "per_task or per_episode, as LeRobot's eval_info.json has it, or tasks, as an aggregate of vla-eval; others as CSV";
+        let valid = "per_task or per_episode of LeRobot's eval_info.json, or tasks of an aggregate of vla-eval; write other results as CSV";
         Err(Complaint::new(whole, "keys", keys.join(", "), valid))
     }
 }
@@ -56,7 +55,7 @@ fn brief(value: &Value) -> String {
     if text.chars().count() > 60 { text.chars().take(57).collect::<String>() + "…" } else { text }
 }
 
-/// LeRobot since 0.4: lists of outcomes for each task, without seeds.
+/// Reads a file of LeRobot since 0.4: lists of outcomes for each task, without seeds.
 fn lerobot_tasks(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     let mut episodes = Vec::new();
     for (index, task) in list(found, "the file", "per_task")?.iter().enumerate() {
@@ -82,7 +81,7 @@ fn lerobot_tasks(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     Ok(Episodes { episodes, notes: vec![note] })
 }
 
-/// LeRobot before 0.4, and one environment: a list of episodes with their seeds.
+/// Reads a file of LeRobot before 0.4, or of one environment: a list of episodes with their seeds.
 fn lerobot_episodes(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     let of = |(index, episode): (usize, &Value)| {
         let place = format!("per_episode[{index}]");
@@ -100,7 +99,7 @@ fn lerobot_episodes(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     Ok(Episodes { episodes, notes: Vec::new() })
 }
 
-/// Aggregate of vla-eval: episodes of each task by number.
+/// Reads an aggregate of vla-eval: episodes of each task by number.
 fn vla_eval(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
     let (mut episodes, mut failures) = (Vec::new(), 0);
     for (index, task) in list(found, "the file", "tasks")?.iter().enumerate() {
@@ -108,7 +107,7 @@ fn vla_eval(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
         let name = label(task, &place, "task")?;
         for (number, episode) in list(task, &place, "episodes")?.iter().enumerate() {
             let place = format!("{place}.episodes[{number}]");
-            // An episode that broke off has no metrics; the evaluator counts it as lost.
+            // An episode that ended with an error has no metrics; the evaluator counts it as lost.
             let broke_off = episode.get("failure_reason").is_some_and(|reason| !reason.is_null());
             failures += usize::from(broke_off);
             let outcome = &episode["metrics"]["success"];
@@ -126,17 +125,16 @@ fn vla_eval(found: &Value, arm: &str) -> Result<Episodes, Complaint> {
             });
         }
     }
-    let seed =
-        if found["seed"].is_null() { "none that the file names".into() } else { found["seed"].to_string() };
+    let seed = if found["seed"].is_null() { "not stated".into() } else { found["seed"].to_string() };
     let mut notes =
         vec![format!("{arm}: vla-eval, seed {seed}; episodes are paired by task and episode_id.")];
     if failures > 0 {
         notes.push(format!(
-            "{arm}: {failures} episodes broke off with an error and count as lost, as vla-eval counts them."
+            "{arm}: {failures} episodes ended with an error and count as lost, as in vla-eval."
         ));
     }
     if found["partial"] == true {
-        notes.push(format!("{arm}: the evaluation is partial, as its file says."));
+        notes.push(format!("{arm}: the file states that the evaluation is partial."));
     }
     Ok(Episodes { episodes, notes })
 }
@@ -183,13 +181,13 @@ mod tests {
         });
         let found = episodes(&found, Some("weak")).unwrap();
         assert_eq!(found.episodes.iter().map(|one| one.success).collect::<Vec<_>>(), [true, false]);
-        for (note, said) in found.notes.iter().zip(["seed 7", "1 episodes broke off", "partial"]) {
+        for (note, said) in found.notes.iter().zip(["seed 7", "1 episodes ended with an error", "partial"]) {
             assert!(note.contains(said), "{said:?} is missing from: {note}");
         }
     }
 
     #[test]
-    fn other_files_are_refused_with_what_they_have() {
+    fn other_files_are_refused_with_their_keys() {
         for (found, arm, said) in [
             (lerobot(), None, "the file: arm: found no name; valid is the arm's name before the file"),
             (json!({ "overall": {} }), Some("weak"), "the file: keys: found overall; valid is per_task"),

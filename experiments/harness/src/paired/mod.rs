@@ -1,6 +1,6 @@
 //! Paired analysis of episodes that another evaluator ran: its results as rows of task, start, arm and outcome, pairs of equal task
-//! and start, and the tests and intervals over these pairs. That equal names mean equal starts and equal noise is the file's claim,
-//! which nothing here can check.
+//! and start, and the tests and intervals over these pairs. The file claims that equal names mean equal starts and equal noise;
+//! nothing can check this claim.
 
 pub mod analysis;
 mod csv;
@@ -29,7 +29,7 @@ pub struct Episode {
     pub place: String,
 }
 
-/// Episodes of one file, and what a reader of the analysis has to know of it.
+/// Episodes of one file, with remarks for the reader of the analysis.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Episodes {
     /// Episodes in the order of the file.

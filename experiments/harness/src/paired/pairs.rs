@@ -33,13 +33,13 @@ pub struct Sets {
 pub enum PairingError {
     /// Fewer than two arms.
     #[error(
-        "arm: found {found}; valid is two or more: name them in a column arm, or give several files, as weak=a.csv mine=b.csv"
+        "arm: found {found}; valid is two or more: name them in a column arm, or give several files, such as weak=a.csv mine=b.csv"
     )]
     FewArms {
         /// The arms.
         found: String,
     },
-    /// The control is no arm.
+    /// The control is not one of the arms.
     #[error("--control: found {found}; valid is one of {arms}")]
     NoControl {
         /// The name given.
@@ -79,12 +79,12 @@ pub enum PairingError {
     },
     /// No start has all arms.
     #[error(
-        "starts: found none that every arm has; valid is one or more: are tasks and seeds named alike in every arm?"
+        "starts: found none that every arm has; valid is one or more: name tasks and seeds alike in every arm"
     )]
     NoPairs {},
 }
 
-/// A name or number that orders as people count.
+/// A name or number; numbers order by value, before names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Label {
     Number(i128),
@@ -93,7 +93,7 @@ enum Label {
 
 impl Label {
     fn of(text: &str) -> Self {
-        // Only a number that is written as one: 07 is a name.
+        // Only canonical decimals are numbers: 07 is a name.
         let number = text.parse().ok().filter(|number: &i128| number.to_string() == text);
         number.map_or_else(|| Self::Name(text.to_owned()), Self::Number)
     }
@@ -168,7 +168,7 @@ fn grouped(arms: Vec<String>, by_start: &BTreeMap<Key, Vec<Option<&Episode>>>, l
     for ((task, initial_state, _), found) in by_start {
         let outcomes: Vec<bool> = found.iter().flatten().map(|episode| episode.success).collect();
         let name = found.iter().flatten().next().map_or(String::new(), |episode| episode.task.clone());
-        // In order of tasks and initial states, so that equals follow one another.
+        // In order of tasks and initial states, so that equal ones are adjacent.
         if tasks.last() != Some(&name) {
             tasks.push(name);
         }
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn arms_are_paired_whatever_the_order_of_rows() {
+    fn arms_are_paired_in_any_order_of_rows() {
         let found = sets(&four(), None, false).unwrap();
         assert_eq!(
             (&found.arms[..], &found.tasks[..]),
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pair_is_named() {
+    fn episodes_without_a_pair_are_named() {
         let said = |episodes: &[Episode], control, leave_out| match sets(episodes, control, leave_out) {
             Ok(found) => format!("{} sets, {} left out", found.sets.len(), found.left_out),
             Err(error) => error.to_string(),

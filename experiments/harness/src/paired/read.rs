@@ -35,12 +35,12 @@ pub enum EpisodesError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is not valid.
+        /// Column, place, value found and valid values.
         what: Complaint,
     },
 }
 
-/// Reads a file of episode results, whose kind its first bytes tell. `arm` is the arm of all its episodes, where the file names none.
+/// Reads a file of episode results; its first bytes determine its kind. `arm` is the arm of all its episodes, where the file names none.
 ///
 /// # Errors
 /// A file that cannot be read, and the first invalid line, row or key with its column.
@@ -65,11 +65,11 @@ pub fn read(path: &Path, arm: Option<&str>) -> Result<Episodes, EpisodesError> {
             false => read_rows(path).map_err(|error| io(error.to_string()))?,
         };
         if text.contains('\0') {
-            let reason = "found zero bytes, as text of UTF-16 and UTF-32 has them; valid is a file of UTF-8: save it again as such";
+            let reason = "found zero bytes, which text of UTF-16 and UTF-32 has; valid is UTF-8: save the file in that encoding";
             return Err(io(reason.into()));
         }
         if text.trim_start().starts_with('{') {
-            let value = serde_json::from_str(&text).map_err(|error| io(format!("no JSON: {error}")))?;
+            let value = serde_json::from_str(&text).map_err(|error| io(format!("not JSON: {error}")))?;
             evaluators::episodes(&value, arm).map_err(invalid)?
         } else {
             episodes(&table(&text).map_err(invalid)?, arm).map_err(invalid)?

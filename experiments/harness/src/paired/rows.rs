@@ -1,4 +1,4 @@
-//! Rows of a table as episodes: the columns task, seed, initial_state, arm and success, of whatever order and case.
+//! Rows of a table as episodes: the columns task, seed, initial_state, arm and success, in any order and case.
 
 use super::csv::Table;
 use super::{Complaint, Episode, Episodes};
@@ -30,13 +30,14 @@ pub(super) fn episodes(table: &Table, arm: Option<&str>) -> Result<Episodes, Com
     }
     let arms = match (arms, arm) {
         (None, None) => {
-            let valid = "a column with the arm of each episode, or the arm's name before the file, as weak=results.csv";
+            let valid = "a column with the arm of each episode, or the arm's name before the file, such as weak=results.csv";
             return Err(missing("arm", valid));
         }
         (Some(_), Some(arm)) => {
-            let valid =
-                format!("no name before the file: its column names the arms, and {arm} is another name");
-            return Err(Complaint::new(&table.begins, "arm", "such a column", valid));
+            let valid = format!(
+                "no name before the file, because its column names the arms, and {arm} is another name"
+            );
+            return Err(Complaint::new(&table.begins, "arm", "a column of this name", valid));
         }
         (arms, _) => arms,
     };
@@ -67,8 +68,8 @@ pub(super) fn episodes(table: &Table, arm: Option<&str>) -> Result<Episodes, Com
     Ok(Episodes { episodes, notes: Vec::new() })
 }
 
-/// Returns a whole number that was written as a decimal without its zeros, since pandas writes a column of numbers so where one of
-/// them is missing; other text as it is.
+/// Returns a whole number without a fraction of zeros, which pandas writes where a number of the column is missing; other text
+/// unchanged.
 fn whole(text: &str) -> String {
     let number = text.split_once(['.', ',']).filter(|(whole, zeros)| {
         let digits = whole.strip_prefix('-').unwrap_or(whole);
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_by_line_and_column() {
+    fn an_invalid_value_is_named_by_line_and_column() {
         for (text, arm, said) in [
             (
                 "task,seed,arm\nlift,1,weak\n",
@@ -142,7 +143,7 @@ mod tests {
             (
                 "task,seed,arm,success\nlift,1,weak,1\n",
                 Some("mine"),
-                "line 1: arm: found such a column; valid is no name",
+                "line 1: arm: found a column of this name; valid is no name",
             ),
             ("task,seed,Task,arm,success\nlift,1,lift,weak,1\n", None, "line 1: task: found more than one"),
             (

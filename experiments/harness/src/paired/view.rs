@@ -14,7 +14,7 @@ pub fn markdown(report: &PairedReport) -> String {
         text,
         "{} paired episodes in {} clusters, arms against {}.\n\n\
          **The pairing was claimed and not audited.** Equal task and start count as the same initial state and the same noise because \
-         the file says so; the tests below mean nothing where that is not so. Nor was a hypothesis registered: read the p-values as \
+         the file says so; without that the tests below are not valid. No hypothesis was registered either: read the p-values as \
          exploration.",
         report.pairs, report.clusters, report.control
     );

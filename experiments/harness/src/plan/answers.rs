@@ -43,8 +43,8 @@ impl Plan {
         if !study.arms.iter().any(|name| *name == *AEGIS) {
             return Ok(());
         }
-        let valid = "conformal, functional_band, cost, trend or disagreement, for the arm aegis acts on what it reads; a rule \
-                     that reads nothing belongs to another arm, in [study.rules]";
+        let valid = "conformal, functional_band, cost, trend or disagreement, because the arm aegis acts on a score or a distance; \
+                     give a rule that reads neither to another arm, in [study.rules]";
         Err(refused("rule.kind", kind.into(), valid))
     }
 
@@ -57,12 +57,12 @@ impl Plan {
             for (name, source) in [(better, &one), (than, &other)] {
                 if matches!(source, Source::Rule(RuleSettings::Never {})) {
                     let found = format!("{name}, whose rule never fires, so that it drives as weak does");
-                    return Err(refused(field(), found, "weak itself, or an arm that may hand over"));
+                    return Err(refused(field(), found, "weak, or an arm that may hand over"));
                 }
             }
             if one == other {
                 let found = format!("{better} and {than}, which obey the same rule");
-                return Err(refused(field(), found, "two arms that differ in what they do"));
+                return Err(refused(field(), found, "two arms with different rules"));
             }
         }
         Ok(())
@@ -76,8 +76,8 @@ impl Plan {
         let chunks = f64::from(self.gate.horizon_steps.div_ceil(self.gate.chunk_steps));
         let twins = sets.saturating_mul(arms.saturating_sub(1)) as f64;
         let episodes = sets.saturating_mul(arms) as f64;
-        let area = "no AUROC lies above 1";
-        let points = "two duties differ by no more";
+        let area = "an AUROC is at most 1";
+        let points = "two duties differ by at most 100 points";
         for (field, ok, found, valid) in [
             ("study.kill.auroc_floor", kill.auroc_floor < 1.0, kill.auroc_floor, below(1.0, area)),
             ("study.precondition.auroc_floor", floor < 1.0, floor, below(1.0, area)),
@@ -91,13 +91,13 @@ impl Plan {
                 "study.kill.crn_violations",
                 kill.crn_violations as f64 <= twins,
                 kill.crn_violations as f64,
-                at_most(twins, "the study has so many twins of weak episodes"),
+                at_most(twins, "the study has this number of twins of weak episodes"),
             ),
             (
                 "study.kill.missing_episodes",
                 kill.missing_episodes as f64 <= episodes,
                 kill.missing_episodes as f64,
-                at_most(episodes, "the study has so many episodes"),
+                at_most(episodes, "the study has this number of episodes"),
             ),
             (
                 "study.budget_tolerance.duty_points",
@@ -109,14 +109,14 @@ impl Plan {
                 "study.budget_tolerance.fires",
                 tolerance.fires <= budget,
                 tolerance.fires,
-                at_most(budget, "the gate's limits allow so many fires an episode"),
+                at_most(budget, "the gate's limits allow this number of fires per episode"),
             ),
             (
                 "study.bootstrap.level",
                 study.bootstrap.level >= EVEN,
                 study.bootstrap.level,
                 format!(
-                    "{EVEN} to below 1, for an interval of a lower level is hardly more than its estimate"
+                    "{EVEN} to below 1, because an interval of a lower level misses the true value more often than not"
                 ),
             ),
             (
@@ -124,20 +124,20 @@ impl Plan {
                 study.alpha <= EVEN,
                 study.alpha,
                 format!(
-                    "above 0, at most {EVEN}, for at a higher level a claim is shown more often than not without cause"
+                    "above 0, at most {EVEN}, because at a higher level a false claim is shown more often than not"
                 ),
             ),
             (
                 "gate.return_chunks",
                 f64::from(self.gate.return_chunks) <= chunks,
                 self.gate.return_chunks.into(),
-                at_most(chunks, "an episode has so many chunk boundaries"),
+                at_most(chunks, "an episode has this number of chunk boundaries"),
             ),
             (
                 "sensor.object_position_sd",
                 self.sensor.object_position_sd <= SENSOR_SD,
                 self.sensor.object_position_sd,
-                at_most(SENSOR_SD, "in metres that is as far as the table is long"),
+                at_most(SENSOR_SD, "the table is that long, in metres"),
             ),
         ] {
             if !ok {
@@ -149,11 +149,11 @@ impl Plan {
 }
 
 fn below(most: f64, reason: &str) -> String {
-    format!("0 to below {most}, for {reason}")
+    format!("0 to below {most}, because {reason}")
 }
 
 fn at_most(most: f64, reason: &str) -> String {
-    format!("0 to {most}, for {reason}")
+    format!("0 to {most}, because {reason}")
 }
 
 /// Checks that a claim can be shown at all: by sets of which the better arm alone wins every one, with Holm's
@@ -171,8 +171,8 @@ fn check_evidence(study: &StudySettings, sets: u64) -> Result<(), StudyError> {
         best(sets).min(1.0)
     );
     let valid = format!(
-        "{enough} sets, with which one can be at most study.alpha, {alpha}; `aegis plan power` says how many \
-                         an effect needs"
+        "{enough} sets, with which one can be at most study.alpha, {alpha}; `aegis plan power` computes how many \
+         an effect needs"
     );
     Err(refused("ranges.confirmation", found, &valid))
 }

@@ -29,7 +29,7 @@ impl Plan {
             ("study.bootstrap.replicates", resamples, *Bootstrap::REPLICATES.end(), "each is kept in memory"),
         ] {
             if found > most {
-                return Err((field.into(), format!("found {found}; valid is at most {most}, for {reason}")));
+                return Err((field.into(), format!("found {found}; valid is at most {most}: {reason}")));
             }
         }
         self.fit.check_bounds().map_err(|(field, reason)| (field.into(), reason))
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_number_of_the_plan_is_it_is_refused_or_read_back() {
+    fn every_number_of_a_plan_is_refused_or_read_back() {
         let text = shipped();
         let place = std::env::temp_dir().join(format!("aegis-bounds-{}", std::process::id()));
         std::fs::create_dir_all(&place).unwrap();

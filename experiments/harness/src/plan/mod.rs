@@ -1,5 +1,5 @@
-//! Plan: every setting of a study in one TOML file, its study and its registration. Unknown keys are refused. Each use of data has a range of initial
-//! states of its own; the ranges have to be disjoint.
+//! Plan: every setting of a study in one TOML file, and the registration of the plan. Unknown keys are refused. Each use of data has
+//! a range of initial states of its own; the ranges have to be disjoint.
 
 mod answers;
 mod bounds;
@@ -116,7 +116,7 @@ impl Plan {
         let Models { weak, strong, probe } = &plan.models;
         let named = [("weak", weak), ("strong", strong), ("probe", probe)];
         if let Some((name, _)) = named.into_iter().find(|(_, file)| file.as_os_str().is_empty()) {
-            let reason = "found an empty path; valid is a file, from the plan's folder on";
+            let reason = "found an empty path; valid is a file, relative to the plan's folder";
             return Err(invalid(&format!("models.{name}"), reason.into()));
         }
         plan.check_bounds().map_err(|(field, reason)| invalid(&field, reason))?;
@@ -125,7 +125,7 @@ impl Plan {
         })?;
         plan.rule.validate().map_err(|(field, reason)| invalid(&format!("rule.{field}"), reason))?;
         if let Some(share) = plan.rule.share() {
-            let valid = "valid is in a rule of [study.rules], for what [rule] says holds for every episode";
+            let valid = "valid is only in a rule of [study.rules], because [rule] applies to every episode";
             return Err(invalid("rule.share", format!("found {share}; {valid}")));
         }
         plan.ranges.validate().map_err(|(field, reason)| invalid(&field, reason))?;
@@ -185,8 +185,8 @@ impl Plan {
                 path: path.to_owned(),
                 field: format!("ranges.{name}"),
                 reason: format!(
-                    "found end {}; valid is up to {recorded}, the recorded initial states, and beyond them only with \
-                     a sample_seed",
+                    "found end {}; valid is at most {recorded}, the number of recorded initial states, or any end with a \
+                     sample_seed",
                     share.end
                 ),
             }),
@@ -261,7 +261,7 @@ mod tests {
         assert!(plan.check_starts(&shipped, 50).is_ok());
         plan.sample_seed = None;
         let error = plan.check_starts(&shipped, 50).unwrap_err().to_string();
-        for part in ["demo.toml", "ranges.training", "end 120", "up to 50", "sample_seed"] {
+        for part in ["demo.toml", "ranges.training", "end 120", "at most 50", "sample_seed"] {
             assert!(error.contains(part), "{part}: {error}");
         }
         plan.ranges = ranges();

@@ -1,6 +1,6 @@
 //! Registration of a plan: its canonical form, the lock that freezes the plan with everything that a run reads, and
-//! amendments. Without side effects: the caller passes
-//! the found values and the time. `data/lock_file.rs` reads and writes the lock.
+//! amendments. Without side effects: the caller passes the found values and the time. `data/lock_file.rs` reads and writes the
+//! lock.
 
 mod canonical;
 mod frozen;

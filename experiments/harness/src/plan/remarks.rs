@@ -1,5 +1,4 @@
-//! Remarks on conditions under which a probe was made that differ from the plan's. They are reported and refuse
-//! nothing.
+//! Remarks on conditions of a probe's data that differ from the plan's. They are reported, and the plan is not refused.
 
 use aegis_probe::origin::{Statement, Use};
 
@@ -29,27 +28,26 @@ impl Circumstances<'_> {
         if !origin.is_of(&plan.suite, Some(self.suite_sha256)) {
             let (theirs, ours) = (&origin.suite, &plan.suite);
             found.push(format!(
-                "{file}: {part}: came from suite {theirs}, and the plan is about {ours}: what the probe learned of the one may \
-                 not hold for the other."
+                "{file}: {part}: made from suite {theirs}, and the plan's suite is {ours}: the probe may not discriminate there."
             ));
         }
         let scenes = origin.suite_sha256.as_deref().filter(|sha256| !same_digest(sha256, self.suite_sha256));
         if let Some(sha256) = scenes.filter(|_| origin.suite == plan.suite) {
             let (suite, ours) = (&plan.suite, self.suite_sha256);
             found.push(format!(
-                "{file}: {part}: came from other scenes of {suite} (suite_sha256 {sha256}) than the plan's ({ours})."
+                "{file}: {part}: made from other scenes of {suite} (suite_sha256 {sha256}) than the plan's ({ours})."
             ));
         }
         if let Some(sensor) = origin.sensor.filter(|sensor| *sensor != plan.sensor) {
             let (theirs, ours) = (sensor.object_position_sd, plan.sensor.object_position_sd);
             found.push(format!(
-                "{file}: {part}: came from episodes with sensor.object_position_sd = {theirs}, and the plan's is {ours}."
+                "{file}: {part}: made from episodes with sensor.object_position_sd = {theirs}, and the plan's is {ours}."
             ));
         }
         if let Some(steps) = origin.settle_steps.filter(|steps| *steps != plan.settle_steps) {
             let ours = plan.settle_steps;
             found.push(format!(
-                "{file}: {part}: came from episodes with settle_steps = {steps}, and the plan's is {ours}."
+                "{file}: {part}: made from episodes with settle_steps = {steps}, and the plan's is {ours}."
             ));
         }
         found
@@ -66,7 +64,7 @@ mod tests {
     use aegis_probe::sensor::SensorNoise;
 
     #[test]
-    fn a_probe_of_another_suite_or_of_other_settings_is_told_and_a_policy_is_not() {
+    fn a_probe_of_another_suite_or_of_other_settings_has_a_remark() {
         let plan = Plan::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../demo.toml")).unwrap();
         let here = Circumstances { plan: &plan, suite_sha256: "aa" };
         let ours = Origin {
@@ -105,7 +103,7 @@ mod tests {
         assert_eq!(said.len(), 3, "{said:?}");
         assert!(
             said[0].contains(
-                "probe.json: discovery: came from suite mine, and the plan is about libero_spatial"
+                "probe.json: discovery: made from suite mine, and the plan's suite is libero_spatial"
             )
         );
         assert!(

@@ -1,5 +1,5 @@
-//! Plant file: what a plant of another process announces, its tasks and its number of initial states, written down so that a
-//! plan can be checked, registered and judged without the plant.
+//! Plant file: tasks, number of initial states, features and channels of a plant in another process, as the plant announces them. A
+//! plan can thus be checked, registered and judged without the plant.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ const VERSION: u32 = 1;
 /// Most tasks, and most initial states of a task.
 const MOST: usize = 1_000_000;
 
-/// The file as it is written, in TOML.
+/// Fields of the TOML file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -32,7 +32,7 @@ struct Fields {
 pub struct ServedSuite {
     /// Name of the suite.
     pub suite: String,
-    /// The instruction of each task, in words.
+    /// The instruction of each task.
     pub tasks: Vec<String>,
     /// Number of initial states of each task, to which the plant can be reset.
     pub initial_states: usize,
@@ -87,7 +87,7 @@ impl ServedSuite {
             return Err(wrong("tasks", format!("{} instructions", tasks.len()), &valid));
         }
         if actions.is_empty() {
-            let valid = "one or more channels: a plant without channels fits no policy by name";
+            let valid = "one or more channels, because policies are matched to plants by the channels' names";
             return Err(wrong("actions", "none".into(), valid));
         }
         let schema = Schema::new(features, actions)
@@ -125,7 +125,7 @@ impl ServedSuite {
         self.schema.actions().iter().map(|channel| channel.still).collect()
     }
 
-    /// Returns in words how a plant's answer to a reset differs from this file; `None` where it does not.
+    /// Describes how a plant's reply to a reset differs from this file; `None` where it does not.
     pub fn difference(&self, task: usize, observed: &Observation) -> Option<String> {
         let known = self.tasks.get(task).map_or("", String::as_str);
         if *observed.instruction != *known {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_written_is_read_again() {
+    fn a_written_file_is_read_back() {
         let text = suite().text().unwrap();
         assert_eq!(ServedSuite::parse(&text, Path::new("arm.toml")).unwrap(), suite(), "{text}");
         let other = ServedSuite { suite: "copy".into(), ..suite() };
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_plant_file_is_refused_by_field() {
+    fn an_invalid_plant_file_is_refused_by_field() {
         let text = suite().text().unwrap();
         for (from, to, named) in [
             ("schema = 1", "schema = 2", "schema: found 2; valid is 1"),

@@ -1,5 +1,5 @@
 //! Settings of the table `[study]` of a plan: arms, contrasts, tests and kill criteria, all fixed before the
-//! confirmation episodes run. This module has the settings and what follows from them; the checks are in
+//! confirmation episodes run. This module has the settings and the values derived from them; the checks are in
 //! `study/check.rs`.
 
 mod check;
@@ -198,10 +198,16 @@ impl StudySettings {
             AEGIS => Source::Rule(gated),
             RANDOM => Source::Yoked,
             SHADOW => Source::Shadow(own.unwrap_or(gated)),
-            other => Source::Rule(own.ok_or_else(|| StudyError {
-                field: format!("study.rules.{other}"),
-                reason: "missing; an arm by this name needs a rule of its own".into(),
-            })?),
+            other => {
+                Source::Rule(
+                    own.ok_or_else(|| StudyError {
+                        field: format!("study.rules.{other}"),
+                        reason:
+                            "found none; valid is a rule, because an arm of this name needs one of its own"
+                                .into(),
+                    })?,
+                )
+            }
         })
     }
 }

@@ -8,8 +8,8 @@ use super::{ContrastReport, Report};
 use crate::plan::study::Judged;
 
 /// Last sentence of the advice where the plan itself has to change.
-const AGAIN: &str = "Change the plan, give it confirmation starts that nothing was run from, and register it anew: what was \
-     seen here may choose settings and confirms none of them.";
+const AGAIN: &str = "Change the plan, give it confirmation starts that nothing was run from, and register it anew: these \
+                     results may choose settings and confirm none of them.";
 
 impl Report {
     /// Returns the advice, one sentence for each reason. Empty where no criterion fired and no budgets differ.
@@ -38,8 +38,8 @@ impl Report {
             .map(|(quantity, scale, unit, tolerance, of)| {
                 format!(
                     "{better} against {than}: budgets differ in {quantity} ({:.2}{unit} and {:.2}{unit}), by more than the \
-                     tolerance of {:.2}, so this claim is void whatever its p: give both arms rules and holds that spend \
-                     alike.",
+                     tolerance of {:.2}, so this claim is void at any p-value: give both arms rules and holds with equal \
+                     budgets.",
                     scale * of.treatment,
                     scale * of.control,
                     scale * tolerance
@@ -56,13 +56,13 @@ fn criterion(Judged { name, limit, found, .. }: &Judged) -> String {
     let Some(found) = found else {
         return match *name {
             "auroc_floor" => {
-                "auroc_floor could not be determined, for weak won all episodes or none: give it starts, \
+                "auroc_floor could not be determined, because weak won all episodes or none: give it starts, \
                               tasks or a horizon with which it wins some and loses some."
                     .into()
             }
             "harm_cap" => "harm_cap could not be determined: the study needs an arm aegis.".into(),
             "duty_mismatch_points" => {
-                "duty_mismatch_points could not be determined, for all episodes are of one start: give the study more."
+                "duty_mismatch_points could not be determined, because all episodes have one start: give the study more starts."
                     .into()
             }
             name => format!("{name} could not be determined, which counts as fired."),
@@ -71,21 +71,21 @@ fn criterion(Judged { name, limit, found, .. }: &Judged) -> String {
     match *name {
         "auroc_floor" => format!(
             "auroc_floor: the lower end of the probe's early-window AUROC is {found} and has to lie above {limit}: fit \
-             the probe on more discovery episodes, with another head or on another tensor, and look at it with `aegis \
+             the probe on more discovery episodes, with another head or on another tensor, and evaluate it with `aegis \
              probe eval --range tuning` first."
         ),
         "duty_mismatch_points" => format!(
-            "duty_mismatch_points: {found} points of duty lie between two arms whose budgets should be equal, and at \
-             most {limit} may."
+            "duty_mismatch_points: two arms whose budgets should be equal differ by {found} points of duty; valid is at \
+             most {limit}."
         ),
         "crn_violations" => format!(
-            "crn_violations: {found} pairs of twins part before their first hand-over and at most {limit} may, so the \
-             arms did not run the same episodes: Audit names them; find what differs from run to run in plant or \
-             policies, then run the study again."
+            "crn_violations: {found} pairs of twins differ before their first hand-over and at most {limit} may, so the \
+             arms did not run the same episodes: the section Audit names them; find what is not deterministic in plant \
+             or policies, then run the study again."
         ),
         "missing_episodes" => format!(
-            "missing_episodes: {found} without a result, and at most {limit} may be: go on with `aegis experiment run`, \
-             which runs what is missing."
+            "missing_episodes: {found} without a result, and at most {limit} may be: run `aegis experiment run`, which \
+             runs the missing episodes."
         ),
         "harm_cap" => format!(
             "harm_cap: aegis loses a share of {found} of the episodes that weak wins, and at most {limit} may be lost: \
@@ -101,11 +101,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_criterion_says_what_was_found_what_is_allowed_and_what_to_do() {
+    fn advice_on_every_criterion_names_value_limit_and_remedy() {
         let said = |name, limit, found| criterion(&Judged { name, limit, found, fired: true });
         for (name, limit, found, words) in [
             ("auroc_floor", 0.6, Some(0.55), ["0.55 ", "above 0.6", "`aegis probe eval"]),
-            ("duty_mismatch_points", 10.0, Some(12.5), ["12.5 points", "at most 10 ", "budgets"]),
+            ("duty_mismatch_points", 10.0, Some(12.5), ["12.5 points", "at most 10.", "budgets"]),
             ("crn_violations", 0.0, Some(3.0), ["3 pairs", "at most 0 ", "Audit"]),
             ("missing_episodes", 0.0, Some(20.0), ["20 without", "at most 0 ", "`aegis experiment run`"]),
             ("harm_cap", 0.1, Some(0.25), ["0.25 ", "at most 0.1 ", "fit.alpha"]),

@@ -11,17 +11,16 @@ use aegis_probe::rules::RuleSettings;
 impl Background<'_> {
     /// Returns a sentence on what an arm does.
     pub(super) fn meaning(&self, name: &ArmName) -> String {
-        let rule =
-            || self.own_rule(name).map_or("nothing that the plan states".into(), |rule| self.words(rule));
+        let rule = || self.own_rule(name).map_or("has no rule in the plan".into(), |rule| self.words(rule));
         match name.as_str() {
             WEAK => "The weak policy drives alone; every other arm is compared with it, episode by episode.".into(),
-            AA => "The weak policy again, run from the start: it has to come out bit for bit as weak did.".into(),
+            AA => "The weak policy again, run from the start: its results have to equal those of weak bit for bit.".into(),
             STRONG => "The strong policy drives alone, from the first step on.".into(),
-            RANDOM => "As aegis, but at moments that nobody chose: in each episode as many hand-overs as aegis made, at \
-                       boundaries drawn evenly among those where the gate may hand over."
+            RANDOM => "As aegis, but at random times: in each episode as many hand-overs as aegis made, at boundaries drawn \
+                       uniformly among those where the gate may hand over."
                 .into(),
             SHADOW => {
-                format!("The weak policy drives alone; the gate's decisions are noted and not obeyed: it {}.", rule())
+                format!("The weak policy drives alone; the gate's decisions are recorded and not obeyed: it {}.", rule())
             }
             AEGIS => format!("The weak policy drives, the strong one is its backup, and the gate {}.", rule()),
             _ => match self.own_rule(name) {
@@ -78,7 +77,7 @@ impl Background<'_> {
                 )
             }
             Rule::Cost(costs) => format!(
-                "hands over where the calibrated probability of failure lies above {}, for a missed failure costs {} and \
+                "hands over where the calibrated probability of failure lies above {}, because a missed failure costs {} and \
                  a false alarm {}{}",
                 number(costs.threshold()),
                 costs.cost_of_missed_failure,
@@ -100,12 +99,12 @@ impl Background<'_> {
             Rule::Blind { schedule: Schedule::At(boundaries) } => {
                 let steps = boundaries.iter().map(|boundary| self.step(*boundary).to_string());
                 let steps: Vec<String> = steps.collect();
-                format!("hands over at control step {}, whatever the probe says{of}", steps.join(", "))
+                format!("hands over at control step {}, independently of the probe{of}", steps.join(", "))
             }
             Rule::Blind { schedule: Schedule::Every { first, period } } => {
                 let [first, period] = [first, period].map(|chunks| self.step(chunks));
                 format!(
-                    "hands over at control step {first} and every {period} steps after it, whatever the probe says{of}"
+                    "hands over at control step {first} and every {period} steps after it, independently of the probe{of}"
                 )
             }
             Rule::TakeOver { step } => format!("drives from control step {step} to the end, without a gate"),
@@ -136,7 +135,7 @@ mod tests {
     use aegis_probe::file::ProbeFile;
 
     #[test]
-    fn every_rule_says_when_it_hands_over_and_every_arm_what_it_does() {
+    fn every_rule_and_every_arm_has_its_description() {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut plan = Plan::load(&repository.join("experiments/study.toml")).unwrap();
         let lock = Lock::load(&repository.join("experiments/study.lock.toml")).unwrap();
@@ -152,13 +151,13 @@ mod tests {
         for (arm, words) in [
             ("weak", "drives alone; every other arm"),
             ("aegis", "the gate hands over where the probe's risk of failure lies above 0.822."),
-            ("blind", "As aegis, but the gate hands over at control step 50, whatever the probe says."),
-            ("blind_middle", "hands over at control step 100, whatever"),
-            ("random", "at moments that nobody chose"),
+            ("blind", "As aegis, but the gate hands over at control step 50, independently of the probe."),
+            ("blind_middle", "hands over at control step 100, independently"),
+            ("random", "at random times"),
             ("strong", "drives alone, from the first step on"),
             ("aa", "bit for bit"),
             ("take_over", "the strong one drives from control step 50 to the end"),
-            ("shadow", "noted and not obeyed: it hands over where"),
+            ("shadow", "recorded and not obeyed: it hands over where"),
         ] {
             let said = said(&plan, arm);
             assert!(said.contains(words), "{arm}: {words:?} is missing from: {said}");
@@ -168,7 +167,7 @@ mod tests {
         for (rule, words) in [
             (RuleSettings::Conformal {}, "above 0.822; below 0.263 a boundary is calm"),
             (RuleSettings::FunctionalBand {}, "the threshold of its boundary, which is 0.603 to 1.421"),
-            (cost, "above 0.250, for a missed failure costs 3 and a false alarm 1"),
+            (cost, "above 0.250, because a missed failure costs 3 and a false alarm 1"),
             (RuleSettings::Trend { switch_cap: 4 }, "more than 0.212 a chunk over 4 boundaries"),
             (RuleSettings::Disagreement {}, "further apart than 0.608"),
             (
@@ -177,7 +176,7 @@ mod tests {
             ),
             (
                 RuleSettings::Blind { schedule: Schedule::At(vec![5]), share: Some(0.6) },
-                "step 50, whatever the probe says, in a share of 0.6 of the episodes, drawn for each.",
+                "step 50, independently of the probe, in a share of 0.6 of the episodes, drawn for each.",
             ),
             (RuleSettings::Never {}, "never hands over"),
         ] {

@@ -15,7 +15,7 @@ use aegis_core::EpisodeKey;
 /// Findings of the audit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Audit {
-    /// Number of episodes that the plan asks for, over all arms.
+    /// Number of episodes in the plan, over all arms.
     pub expected: u64,
     /// Number of expected episodes that have a result.
     pub found: u64,

@@ -1,5 +1,5 @@
-//! What a report states beside its figures: the policies, the gate's settings, and the use of each range of starts.
-//! All of it is registered, so the page of a store is the same on every machine.
+//! Statements of a report beside its figures: the policies, the gate's settings, and the use of each range of starts.
+//! All of them are registered, so the page of a store is the same on every machine.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::plan::registration::Lock;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::origin::Statement;
 
-/// The plan, lock, probe and model cards that a study was registered with, and what goes with them.
+/// The plan, lock, probe and model cards that a study was registered with, and what is known of tasks, packages and origins.
 #[derive(Clone, Copy, Debug)]
 pub struct Background<'a> {
     /// The plan.
@@ -19,13 +19,13 @@ pub struct Background<'a> {
     pub probe: &'a ProbeFile,
     /// Model cards as parsed TOML, by role: `weak` and `strong`.
     pub cards: &'a BTreeMap<String, toml::Table>,
-    /// What each policy reads, in words, by role.
+    /// Description of each policy's inputs, by role.
     pub reads: &'a BTreeMap<String, String>,
     /// The plan's tasks, each with its instruction.
     pub tasks: &'a [(usize, String)],
     /// Versions of the packages that the suite's scenes were made with, by package name.
     pub packages: &'a BTreeMap<String, String>,
-    /// What the files of the policies and the probe state of the starts they were made from, as far as it is registered.
+    /// Registered statements of the policies' and the probe's files about the starts they were made from.
     pub statements: &'a [Statement],
     /// Sentences on the provenance of the results: registration, digests, amendments, interruptions and precondition.
     pub provenance: &'a [String],
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_card_is_read_by_path_and_may_leave_things_out() {
+    fn a_card_is_read_by_path_and_may_lack_keys() {
         let card: toml::Table = toml::from_str(
             "file = \"weak.onnx\"\n[training]\nparameters = 64583\n[[training.data]]\nfile = \"a\"\n[[training.data]]\n",
         )

@@ -1,4 +1,4 @@
-//! The most instructive episodes of a study, in the order in which to look at them.
+//! The most instructive episodes of a study, in the order in which to read them.
 //! One episode of each kind, so that failures are included. Of each kind, the episode with the least help is chosen.
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ pub struct Instructive {
     /// The episode's key.
     #[serde(flatten)]
     pub key: EpisodeKey,
-    /// What the episode shows.
+    /// Kind of the episode, as a sentence.
     pub why: &'static str,
     /// Number of fires.
     pub fires: u32,

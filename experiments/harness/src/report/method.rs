@@ -14,7 +14,7 @@ use super::{Background, Page, Report, Table};
 use crate::plan::study::DutyOf;
 
 const POLICIES: [&str; 2] = ["weak", "strong"];
-const UNSAID: &str = "the card does not say";
+const UNSAID: &str = "not stated in the card";
 /// Power for which the smallest detectable effect is computed.
 const POWER: f64 = 0.8;
 /// Shares of discordant episodes (won by only one arm of a contrast) for which the smallest effect is computed.
@@ -24,8 +24,8 @@ impl Report {
     /// Adds every section on how the study was made.
     pub(super) fn method(&self, page: &mut Page, background: &Background<'_>) {
         page.section("Policies and probe").say(
-            "What the model cards say. A card is a file beside the weights; both are registered by digest. What a policy \
-             is told of objects by the simulator, a robot would have to see.",
+            "Statements of the model cards. A card is a file beside the weights; both are registered by digest. Object \
+             positions that the simulator reports would have to be measured on a robot.",
         );
         page.table(background.policies()).say(background.probe_in_words());
         page.section("Gate, rule and thresholds").table(background.gate());
@@ -34,8 +34,8 @@ impl Report {
         self.planned_power(page, background);
         page.section("Versions")
             .say(
-                "As registered; a report is made by the registered versions or not at all. The commit is that of the \
-                 program which registered the plan.",
+                "Registered versions; another version makes no report. The commit is that of the program which registered \
+                 the plan.",
             )
             .table(background.versions());
     }
@@ -46,9 +46,9 @@ impl Report {
         let claims = study.contrasts.len();
         let level = study.alpha / claims.max(1) as f64;
         page.section("Planned power").say(format!(
-            "The plan names no effect that it was sized for. From its numbers alone: the smallest difference that one claim \
-             shows with a power of {} at Holm's strictest level, {} / {claims}, by the exact one-sided McNemar test, if \
-             that share of episodes is won by only one of its two arms. Episodes count as independent.",
+            "The plan states no effect for which its size was chosen. The table has the smallest difference that one claim \
+             shows with a power of {} at Holm's strictest level, {} / {claims}, by the exact one-sided McNemar test, where \
+             the share of episodes in the column's head is won by only one of the two arms. Episodes count as independent.",
             percent(POWER),
             study.alpha
         ));
@@ -90,7 +90,7 @@ fn smallest_effect(discordant: f64, level: f64, episodes: u64) -> Option<f64> {
     Some(high)
 }
 
-/// Where a card keeps what the server of its policy says of itself.
+/// Key, in a card, of the metadata that the policy's server reports.
 const METADATA: &[&str] = &["server", "metadata"];
 
 impl Background<'_> {
@@ -112,15 +112,15 @@ impl Background<'_> {
             let (endpoint, digest) = (stated(card, &["server", "endpoint"])?, stated(card, &["sha256"])?);
             Some(match stated(card, METADATA) {
                 Some(_) => {
-                    format!("not frozen: behind the server at {endpoint}, known by what it says of itself")
+                    format!("not frozen: behind the server at {endpoint}, identified by its metadata")
                 }
                 None => format!("not frozen: in the process at {endpoint}, which stated SHA-256 {digest}"),
             })
         };
         add("weights", &|role, card| file(&format!("{role} weights")).or_else(|| served(card)));
         if self.cards.values().any(|card| stated(card, METADATA).is_some()) {
-            // Registered before the first episode; an episode of another server is refused, and a run ends with a comparison.
-            add("its server says of itself, before and after", &|_, card| stated(card, METADATA));
+            // Registered before the first episode and compared after the last; an episode of another server is refused.
+            add("its server's metadata, before and after the run", &|_, card| stated(card, METADATA));
         }
         add("architecture", &|_, card| stated(card, &["training", "architecture"]));
         add("parameters", &|_, card| stated(card, &["training", "parameters"]));
@@ -137,10 +137,9 @@ impl Background<'_> {
             let [steps, width] = ["horizon", "width"].map(|key| stated(card, &["chunk", key]));
             Some(format!("{} actions of {} numbers at a time", steps?, width?))
         });
-        add("wins alone, by its card", &|_, card| {
+        add("success alone, by its card", &|_, card| {
             let [won, episodes] = ["won", "episodes"].map(|key| stated(card, &["success", "all", key]));
-            let starts =
-                stated(card, &["success", "starts"]).unwrap_or("starts that it does not name".into());
+            let starts = stated(card, &["success", "starts"]).unwrap_or("starts not stated".into());
             Some(format!("{} of {} episodes ({starts})", won?, episodes?))
         });
         table
@@ -221,7 +220,7 @@ impl Background<'_> {
             format!("a hand-over lasts at least {hold} control steps, {} chunks{whole}", gate.hold_chunks),
         );
         let back = match gate.return_chunks {
-            0 => "as soon as the hold is over, whatever the rule says".into(),
+            0 => "as soon as the hold is over, without the rule".into(),
             1 => "after the hold, at the first calm boundary".into(),
             calm => format!("after the hold, once {calm} boundaries in a row were calm"),
         };
@@ -235,7 +234,7 @@ impl Background<'_> {
             ),
         );
         add(
-            "what policies see",
+            "observation of the policies",
             format!(
                 "object positions with fresh noise, standard deviation {} m an axis, after {} steps to settle",
                 self.plan.sensor.object_position_sd, self.plan.settle_steps
@@ -248,7 +247,7 @@ impl Background<'_> {
         let recorded =
             self.plan.sample_seed.map_or("All of them are recorded by the benchmark.".to_owned(), |seed| {
                 format!(
-                    "Those past the recorded ones are drawn as the benchmark draws them, with seed {seed}."
+                    "States beyond the recorded ones are drawn as the benchmark draws them, with seed {seed}."
                 )
             });
         let intervals = self.plan.study.as_ref().map(|study| {
@@ -271,8 +270,8 @@ impl Background<'_> {
             )
         });
         format!(
-            "Initial states by what they serve, of each of {} tasks; no state serves two ends. {recorded} Every random \
-             stream comes from master seed {}.{}",
+            "Initial states of each of {} tasks, by their use; no state has two uses. {recorded} Every random stream comes \
+             from master seed {}.{}",
             self.tasks.len(),
             self.plan.master_seed,
             intervals.unwrap_or_default()
@@ -280,8 +279,8 @@ impl Background<'_> {
     }
 
     fn starts(&self) -> Table {
-        let mut table = Table::new(&["range", "initial states", "episodes, all tasks", "what for"])
-            .laid_out(Layout::Facts);
+        let mut table =
+            Table::new(&["range", "initial states", "episodes, all tasks", "use"]).laid_out(Layout::Facts);
         for (name, share) in self.plan.ranges.named() {
             let serves = match name {
                 "training" => "demonstrations that the policies learn from",
@@ -310,7 +309,7 @@ impl Background<'_> {
     }
 
     fn versions(&self) -> Table {
-        let mut table = Table::new(&["what", "version"]).laid_out(Layout::Facts);
+        let mut table = Table::new(&["part", "version"]).laid_out(Layout::Facts);
         let mut add = |name: &dyn Display, version: &str| {
             table.rows.push(vec![name.to_string(), version.to_owned()]);
         };
@@ -322,7 +321,7 @@ impl Background<'_> {
             add(&format_args!("{name}, of the suite {}", self.plan.suite), version);
         }
         if self.packages.is_empty() {
-            add(&format_args!("packages of the suite {}", self.plan.suite), "its files do not say");
+            add(&format_args!("packages of the suite {}", self.plan.suite), "not stated in its files");
         }
         table
     }
@@ -369,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_card_that_says_little_is_read_all_the_same() {
+    fn a_card_with_few_keys_is_read() {
         assert_eq!(trained_on(&toml::Table::new()), None);
         let card: toml::Table =
             toml::from_str("[training]\ndemonstrations = 40\n[[training.data]]\nfile = \"a\"\n").unwrap();

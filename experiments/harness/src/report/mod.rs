@@ -1,5 +1,5 @@
 //! The report of a study: every number in it, computed from the stored results, the plan and the probe's calibrator.
-//! Pure functions: the same results give the same report, in whatever order the episodes are passed.
+//! Pure functions: the same results give the same report, in any order of the episodes.
 
 mod advice;
 mod arms;
@@ -58,7 +58,7 @@ pub struct Report {
     pub contrasts: Vec<ContrastReport>,
     /// The largest differences of budgets that still count as equal.
     pub tolerance: Tolerance,
-    /// How well the probe's early-window scores on the weak arm predict failure.
+    /// Discrimination and calibration of the probe's early-window scores on the weak arm.
     #[serde(flatten)]
     pub discrimination: Discrimination,
     /// The score at each boundary of the weak arm's episodes.
@@ -114,11 +114,13 @@ pub struct ContrastReport {
     pub e_value: Option<f64>,
 }
 
-/// Why a report cannot be made.
+/// Error of making a report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The plan has no `[study]`.
-    #[error("the plan has no [study], so there is nothing to report on")]
+    #[error(
+        "study: found no table [study] in the plan; valid is a plan with one, because a report is on its contrasts"
+    )]
     NoStudy,
     /// No complete set has a result of this arm.
     #[error("arm {0}: found no complete set of twins; run `aegis experiment run` first")]
@@ -338,7 +340,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_number_is_the_largest() {
+    fn nan_counts_as_the_largest() {
         assert_eq!(largest([0.5, 2.0, 1.0].into_iter()), 2.0);
         assert_eq!(largest([0.5, f64::NAN, 1.0].into_iter()), f64::INFINITY);
     }

@@ -14,17 +14,17 @@ impl Background<'_> {
             self.statements.iter().filter(|one| one.origin.is_none()).map(|one| one.file.as_str()).collect();
         let stated = self.statements.iter().any(|one| one.origin.is_some());
         let mut words = String::from(
-            "The table above is what the plan says; this one is what the files say of themselves. A study whose files say \
-             that they came from a start of the confirmation range is refused, whatever its plan says.",
+            "The table above has the ranges of the plan, the table below the starts that the files of policies and probe state as \
+             their origin. A study is refused where a file states a start of the confirmation range.",
         );
         if stated {
-            words += " None of the starts that are stated here is one of this report's.";
+            words += " No stated start is one of this report.";
         }
         if !silent.is_empty() {
             let files = silent.into_iter().collect::<Vec<_>>().join(", ");
             words += &format!(
-                " These state no range, so that they share no start with this report is a claim of the plan \
-                               alone: {files}."
+                " These files state no range, so only the plan claims that they share no start with this \
+                 report: {files}."
             );
         }
         let suite_sha256 = self.lock.frozen.scenes.content_sha256();
@@ -39,7 +39,7 @@ impl Background<'_> {
     /// Returns the table of every range of starts that a file states.
     pub(super) fn origins(&self) -> Table {
         let mut table =
-            Table::new(&["file", "what", "initial states", "tasks", "seeds", "SHA-256 of the list"])
+            Table::new(&["file", "part", "initial states", "tasks", "seeds", "SHA-256 of the list"])
                 .laid_out(Layout::Facts);
         for Statement { file, part, origin, .. } in self.statements {
             let mut row = vec![file.clone(), part.clone()];

@@ -45,7 +45,7 @@ impl Table {
 pub struct Figure {
     /// The content in words, for readers who do not see the drawing.
     pub alt: String,
-    /// The caption, which says how to read the drawing.
+    /// The caption, which explains how to read the drawing.
     pub caption: String,
     /// Two `<svg>` elements: one as wide as the page's text, one for narrow screens.
     pub drawings: [String; 2],
@@ -69,7 +69,7 @@ pub enum Outcome {
     Holds,
     /// At least one claim is not shown, and no kill criterion fired.
     NotShown,
-    /// A kill criterion fired: nothing is confirmed, whatever the tests show.
+    /// A kill criterion fired: nothing is confirmed.
     Void,
 }
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_the_same_in_both_forms() {
+    fn a_page_has_the_same_text_in_both_forms() {
         let mut page = Page::new("A & B");
         let mut table = Table::new(&["arm", "p"]);
         table.rows.push(vec!["a|b".into(), "< 0.1".into()]);

@@ -27,7 +27,7 @@ impl ShareAdvice {
         let Self { arm, like, now, wanted } = self;
         if *wanted > 1.0 {
             return format!(
-                "{arm} spends less than {like} even where it fires in every episode ({wanted:.2} times as much would be \
+                "{arm} spends less than {like} even where it fires in every episode ({wanted:.2} times its budget would be \
                  equal): give it another boundary in [study.rules.{arm}], or {like} a higher threshold."
             );
         }
@@ -73,7 +73,7 @@ impl Report {
         let verdicts: Vec<Verdict> =
             verdicts.flat_map(|budget| [budget.duty.verdict, budget.fires.verdict]).collect();
         page.say(if verdicts.contains(&Verdict::Mismatched) {
-            "Budgets will not match: the contrasts that are said to differ would be void."
+            "Budgets will not match: the contrasts whose budgets differ would be void."
         } else if verdicts.contains(&Verdict::Unclear) {
             "No budgets are shown to differ; more sets would show whether they match."
         } else {
@@ -86,7 +86,7 @@ impl Report {
         page.section("Kill criteria").table(self.kill_table());
         let changes = self.what_to_change();
         page.say(if self.killed {
-            format!("As it is, the study would be void. {}", changes.join(" "))
+            format!("With these settings the study would be void. {}", changes.join(" "))
         } else {
             "On these episodes no criterion would void the study.".to_owned()
         });
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_names_the_share_or_says_that_none_is_enough() {
+    fn advice_names_the_share_or_that_no_share_is_enough() {
         let advice =
             |wanted| ShareAdvice { arm: "blind".into(), like: "aegis".into(), now: 1.0, wanted }.words();
         assert!(advice(0.614).contains("`share = 0.61` in [study.rules.blind]"), "{}", advice(0.614));

@@ -28,14 +28,14 @@ pub struct Discrimination {
     pub reliability: Option<Reliability>,
 }
 
-/// The weak arm's episodes, as scores and starts.
+/// Scores and starts of the weak arm's episodes.
 pub struct WeakPath {
     scored: Vec<Scored>,
     starts: Vec<Start>,
 }
 
 impl WeakPath {
-    /// Creates the paths from the weak arm's results.
+    /// Takes scores and starts from the weak arm's results.
     pub fn new<'a>(weak: impl IntoIterator<Item = &'a EpisodeResult>) -> Self {
         let (scored, starts) = weak.into_iter().map(|result| (scored(result), result.key.start)).unzip();
         Self { scored, starts }

@@ -32,23 +32,23 @@ impl Report {
         self.contrast_section(&mut page)?;
         self.budgets(&mut page)?;
         self.arm_section(&mut page, background)?;
-        page.section("When help began").say(
+        page.section("Times of hand-overs").say(
             "Hand-overs to the strong policy at each chunk boundary, and the share of the horizon that it drove in an \
              episode.",
         );
         page.figure(charts::began(&self.arms, self.horizon_steps)?).table(self.help_table());
         page.section("Tasks")
-            .say("What the policies are told, task by task.")
+            .say("The instruction that policies receive in each task.")
             .table(background.instructions());
         self.task_section(&mut page, background)?;
         self.probe_sections(&mut page)?;
         self.instructive_section(&mut page);
         page.section("Kill criteria")
-            .say("What the plan said would void the whole; so does what could not be determined.")
+            .say("A criterion that fires voids the whole study. A value that could not be determined fires its criterion.")
             .table(self.kill_table());
         self.audit_section(&mut page);
         self.method(&mut page, background);
-        page.section("What this belongs to");
+        page.section("Registration");
         background.provenance.iter().for_each(|sentence| {
             page.say(sentence.as_str());
         });
@@ -100,13 +100,13 @@ impl Report {
 
     fn task_section(&self, page: &mut Page, background: &Background<'_>) -> Result<(), ReportError> {
         page.section("By task").say(
-            "Each arm against weak, task by task: its net effect in percentage points, and what that is over all other \
+            "Each arm against weak, task by task: its net effect in percentage points, and its net effect over all other \
              tasks.",
         );
         for arm in self.arms.iter().filter(|arm| arm.effects.is_some()) {
             if background.only_weak(arm) {
                 page.say(format!(
-                    "{} is weak by design, and came out so: nothing recovered and nothing broken in {} episodes, on no task.",
+                    "{} drives as weak does by design, and its results agree: none of {} episodes recovered or broken.",
                     arm.arm, arm.success.n
                 ));
                 continue;
@@ -120,7 +120,7 @@ impl Report {
 
     fn budgets(&self, page: &mut Page) -> Result<(), ReportError> {
         page.section("Budgets").say(
-            "Treatment less control, with intervals over clusters of task and initial state. A match is shown where the \
+            "First arm minus second, with intervals over clusters of task and initial state. A match is shown where the \
              whole interval lies within the tolerance, the grey band.",
         );
         for figure in charts::budgets(&self.contrasts, self.tolerance)? {
@@ -131,24 +131,24 @@ impl Report {
     }
 
     fn probe_sections(&self, page: &mut Page) -> Result<(), ReportError> {
-        page.section("The score along the weak path").say(
-            "Read at every chunk boundary while the weak policy alone drives. Boundaries late in an episode are those of \
-             the episodes that still run.",
+        page.section("Score over an episode of weak").say(
+            "The score at every chunk boundary while the weak policy alone drives. Late boundaries include only the episodes \
+             that still run.",
         );
         page.figure(charts::score_fan(&self.score_over_time)?);
         page.figure(charts::auroc(&self.score_over_time)?);
         page.table(self.score_table());
         let found = &self.discrimination;
-        page.section("What the early score is worth");
+        page.section("Discrimination and calibration");
         for (what, auroc) in [("over all episodes", found.auroc), ("within tasks", found.auroc_within)] {
             let said = auroc.map_or("is not defined".into(), |auroc| format!("is {}", plain(&auroc)));
-            page.say(format!("Early-window AUROC on the weak path {what} {said}."));
+            page.say(format!("Early-window AUROC of the weak arm {what} {said}."));
         }
         page.figure(found.roc.as_deref().map(charts::roc).transpose()?);
         if let Some(reliability) = &found.reliability {
             page.say(format!(
-                "As probabilities of failure, by the calibration that the probe came with: Brier score {:.3}, expected \
-                 calibration error {:.3}.",
+                "Probabilities of failure, by the probe's own calibration: Brier score {:.3}, expected calibration error \
+                 {:.3}.",
                 reliability.brier, reliability.expected_calibration_error
             ));
             page.figure(charts::reliability(reliability)?).table(reliability_table(reliability));
@@ -160,9 +160,9 @@ impl Report {
         if self.instructive.is_empty() {
             return;
         }
-        page.section("Episodes to look at").say(
-            "One of each kind, with the least help. `aegis experiment report --recordings` runs them again, holds them \
-             against their results, and writes what these links lead to, each beside its weak twin.",
+        page.section("Instructive episodes").say(
+            "One episode of each kind, that with the least help. `aegis experiment report --recordings` runs them again, \
+             compares them with their results, and writes the linked recordings, each beside its weak twin.",
         );
         for one in &self.instructive {
             let start = one.key.start;
@@ -181,7 +181,7 @@ impl Report {
     fn in_one_sentence(&self) -> String {
         let held = self.contrasts.iter().filter(|one| one.holds).count();
         let verdict = match (held == self.contrasts.len(), self.killed) {
-            (_, true) => "No answer, for the study is void; what was found".to_owned(),
+            (_, true) => "No answer, because the study is void; its figures".to_owned(),
             (true, false) => "Yes, every claim of the family holds".to_owned(),
             (false, false) => format!("Not shown, {held} of {} claims hold", self.contrasts.len()),
         };
@@ -235,7 +235,7 @@ impl Report {
     fn harm(&self) -> String {
         let effects = self.arms.iter().find(|arm| arm.arm == *AEGIS).and_then(|arm| arm.effects);
         effects.map_or(String::new(), |effects| {
-            let broken = effects.broken.map_or("broke none, for weak won nothing".into(), |rate| {
+            let broken = effects.broken.map_or("broke none, because weak won none".into(), |rate| {
                 format!("broke {}", share(rate.proportion.k, rate.proportion.n))
             });
             format!("Of the episodes that weak alone wins, aegis {broken}.")
@@ -245,14 +245,14 @@ impl Report {
     fn audit_section(&self, page: &mut Page) {
         let audit = &self.audit;
         page.section("Audit");
-        page.say(format!("{} of {} episodes are there.", audit.found, audit.expected));
+        page.say(format!("{} of {} episodes have a result.", audit.found, audit.expected));
         page.say(format!(
             "{} pairs of twins were compared up to their first hand-over; {} differ.",
             audit.pairs,
             audit.violations.len()
         ));
         if let Some(equal) = audit.equal_copies {
-            page.say(format!("{equal} copies of the weak arm are bit for bit what it is."));
+            page.say(format!("{equal} copies of the weak arm equal it bit for bit."));
         }
         for (what, names) in [
             ("Missing", &audit.missing),
@@ -291,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_says_more_or_fewer_and_never_a_negative_more() {
+    fn a_difference_is_more_or_fewer_and_never_a_negative_more() {
         let said = |estimate: f64, lower: f64, upper: f64| {
             let difference =
                 Estimate { estimate, lower, upper, standard_error: 0.01, clusters: 20, undefined: 0 };

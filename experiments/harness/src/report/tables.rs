@@ -1,4 +1,4 @@
-//! The report's tables, one function each, and how its numbers are written.
+//! The report's tables, one function each, and the format of its numbers.
 
 use aegis_statistics::{Estimate, Interval, Over, Proportion, Reliability, Verdict};
 
@@ -56,7 +56,7 @@ impl Report {
             let Some(budget) = &one.budget else {
                 if one.budget_unknown {
                     let contrast = format!("{} > {}", one.claim.better, one.claim.than);
-                    let cells = ["all", "–", "–", "–", "not determined, of one start alone"];
+                    let cells = ["all", "–", "–", "–", "not determined: only one start"];
                     table.rows.push(std::iter::once(contrast).chain(cells.map(str::to_owned)).collect());
                 }
                 continue;

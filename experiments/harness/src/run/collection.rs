@@ -21,7 +21,7 @@ const ABOUT: &str = "collection.json";
 #[derive(Debug, thiserror::Error)]
 pub enum CollectionError {
     /// The folder is not that of a collection.
-    #[error("{}: {reason}; valid is a folder that `aegis collect` made, so move it away, or choose another --out", folder.display())]
+    #[error("{}: {reason}; valid is a folder that `aegis collect` made: move this one away, or choose another --out", folder.display())]
     Foreign {
         /// The folder.
         folder: PathBuf,
@@ -30,7 +30,7 @@ pub enum CollectionError {
     },
     /// The rollouts in the folder were collected under other settings.
     #[error(
-        "{}: the episodes that are there were collected under other settings: {differences}; go on under those, remove the \
+        "{}: found episodes that were collected under other settings: {differences}; continue with those settings, remove the \
          folder, or choose another --out", folder.display()
     )]
     Differs {

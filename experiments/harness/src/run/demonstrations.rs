@@ -1,4 +1,4 @@
-//! Demonstrations: an expert drives, disturbances push it off its path, and it recovers. A disturbance is a burst of
+//! Demonstrations: an expert drives, disturbances push the robot off the expert's path, and the expert recovers. A disturbance is a burst of
 //! noise, the switches of the action (channels that are no motion) held at one of their ends, or a learner that drives for a while.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -31,7 +31,7 @@ pub type Expert = dyn Fn(&Observation) -> Result<Vec<f32>, PolicyError> + Send +
 /// Encoder from the noisy observation to the vector that a policy reads.
 pub type Encoder = dyn Fn(&Observation) -> Result<Vec<f32>, PolicyError> + Sync;
 
-/// Settings of what is recorded of the observations.
+/// Settings of the recording of observations.
 pub struct Keeping<'a> {
     /// Encodes the observation as one vector, which is recorded at every control step.
     pub encode: &'a Encoder,
@@ -68,8 +68,8 @@ pub struct Demonstration {
 }
 
 impl Demonstration {
-    /// Makes the demonstration of an episode that was recorded elsewhere and reached its goal: for each control step the vector
-    /// and the action, and the pictures with the step that they were taken before.
+    /// Makes a demonstration of a successful episode that was recorded elsewhere. `steps` has the vector and the action of each control
+    /// step, `frames` the pictures, each with the step before which it was taken.
     pub fn recorded(steps: Vec<(Vec<f32>, Vec<f32>)>, frames: Vec<(usize, Frame)>) -> Self {
         let row = |(observation, action)| Row { observation, action, clean: true };
         Self { rows: steps.into_iter().map(row).collect(), frames, success: true }
@@ -248,7 +248,7 @@ pub fn write<'a>(
     }
     let rows = columns.clean.len();
     if rows == 0 {
-        return Err(failed("no demonstration succeeded, so there is nothing to write".into()));
+        return Err(failed("found no demonstration that succeeded; valid is one or more".into()));
     }
     let column = |dtype, shape: Vec<usize>, bytes| {
         TensorView::new(dtype, shape, bytes).map_err(|error| failed(error.to_string()))
@@ -299,7 +299,10 @@ impl Columns {
             let (known, rgb) =
                 self.cameras.entry(Arc::clone(&frame.camera)).or_insert_with(|| (size, Vec::new()));
             if *known != size {
-                return Err(format!("camera {}: {known:?} pixels became {size:?}", frame.camera));
+                return Err(format!(
+                    "camera {}: found a picture of {size:?} pixels; valid is {known:?}, as before",
+                    frame.camera
+                ));
             }
             rgb.extend(&frame.rgb);
         }

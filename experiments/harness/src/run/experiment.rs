@@ -56,7 +56,7 @@ pub fn trace_path(folder: &Path, key: EpisodeKey) -> PathBuf {
 #[derive(Debug, thiserror::Error)]
 pub enum TraceError {
     /// The file's SHA-256 differs from the one in the store.
-    #[error("{}: SHA-256 is {found}; the store says {expected}", path.display())]
+    #[error("{}: SHA-256: found {found}; valid is {expected}, that in the store", path.display())]
     Digest {
         /// The file.
         path: PathBuf,
@@ -114,8 +114,8 @@ fn check_kept(folder: &Path, store: &Store, ran: &[EpisodeKey]) -> Result<(), Ru
             return Err(StoreError::Gone { path: folder.join(STORE) }.into());
         }
         if !path.is_file() {
-            let reason = "was written and is gone, so what ran cannot be verified; valid is a folder that nothing else \
-                          changes while a run goes on";
+            let reason = "was written and is missing, so the run cannot be verified; valid is a folder that nothing else \
+                          changes during a run";
             return Err(RunError::Trace { path, reason: reason.into() });
         }
     }
@@ -137,7 +137,7 @@ pub fn run(
     let done: BTreeSet<EpisodeKey> = store.traces()?.into_iter().map(|(key, _)| key).collect();
     let missing: Vec<EpisodeKey> = keys.iter().filter(|key| !done.contains(key)).copied().collect();
     for path in missing.iter().map(|key| trace_path(folder, *key)) {
-        // A trace without a result in the store is what a killed run leaves; any other file stays.
+        // A killed run may leave a trace without a result in the store, which is written again; any other file stays.
         let refused = |error: std::io::Error| error.to_string();
         if let Err(reason) = Written::Parquet.check(&path, &[]).map_err(refused) {
             return Err(RunError::Trace { path, reason });

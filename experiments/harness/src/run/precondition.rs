@@ -45,11 +45,11 @@ pub fn keys(plan: &Plan, tasks: usize) -> Option<Vec<EpisodeKey>> {
 /// Error of results on which the precondition may not be judged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "study.precondition: found {found}; valid is the weak arm on each start of ranges.{range}, once: `aegis experiment run` \
-     runs what is missing"
+    "study.precondition: found {found}; valid is one episode of the weak arm on each start of ranges.{range}: `aegis experiment run` \
+     runs the missing ones"
 )]
 pub struct OtherEpisodes {
-    /// How the results differ from those that the plan asks for.
+    /// Difference of the results from those of the plan.
     pub found: String,
     /// Name of the plan's range.
     pub range: &'static str,
@@ -85,10 +85,11 @@ pub fn judge(
 }
 
 impl Precondition {
-    /// Says what was found and what the plan asks for, where the precondition is not met.
+    /// Returns a message with the value found and the plan's floor, where the precondition is not met.
     pub fn unmet(&self) -> Option<String> {
-        let lower =
-            self.auroc.map_or("undefined, for all ended alike".into(), |auroc| format!("{:.3}", auroc.lower));
+        let lower = self
+            .auroc
+            .map_or("undefined, because all had one outcome".into(), |auroc| format!("{:.3}", auroc.lower));
         (!self.met).then(|| {
             format!(
                 "study.precondition: lower end of the early-window AUROC over {} weak episodes: found {lower}; valid is above {}",
@@ -104,7 +105,7 @@ mod tests {
     use crate::plan::study::Fresh;
 
     #[test]
-    fn what_is_not_met_is_said_with_what_was_found() {
+    fn an_unmet_precondition_is_reported_with_the_value_found() {
         let settings = PreconditionSettings { range: Fresh::Tuning, auroc_floor: 0.7 };
         let auroc = |lower| {
             Some(Estimate {

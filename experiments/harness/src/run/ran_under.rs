@@ -57,8 +57,8 @@ impl RanUnder {
             let count = sets.len();
             let Some(place) = lock.place_of(seal) else {
                 found.wrong.push(format!(
-                    "{count} sets of twins, the first is {first}: ran under a lock of seal {seal}, which this lock never had; \
-                     valid is the lock that they ran under, or one that goes on from it"
+                    "{count} sets of twins, the first is {first}: ran under a lock of seal {seal}, which is not in this lock's \
+                     chain; valid is the lock that they ran under, or a later version of it"
                 ));
                 continue;
             };
@@ -73,12 +73,12 @@ impl RanUnder {
             }
             let then = match place.checked_sub(1).and_then(|index| lock.amendments.get(index)) {
                 None => format!("registered on {}", lock.created),
-                Some(Amendment { when, .. }) => format!("it was from {when} on"),
+                Some(Amendment { when, .. }) => format!("amended on {when}"),
             };
             found.wrong.push(format!(
-                "{count} sets of twins, the first is {first}: ran under the plan as {then}; episodes depend on what was changed \
-                 since ({}); valid is one folder for the results of one plan: run the plan as it is into another, or take the \
-                 change back by `aegis plan amend`",
+                "{count} sets of twins, the first is {first}: ran under the plan as {then}; episodes depend on later changes \
+                 ({}); valid is one folder for the results of one plan: run the present plan into another folder, or revert \
+                 the change by `aegis plan amend`",
                 changed.join("; ")
             ));
         }
@@ -90,10 +90,10 @@ impl RanUnder {
         let Before { sets, episodes } = self.before.get(index).filter(|_| self.known > 0)?;
         let unknown = match self.unknown {
             0 => String::new(),
-            count => format!("; of {count} sets that an older version stored it is not known"),
+            count => format!("; for {count} sets that an older version stored this is unknown"),
         };
         Some(format!(
-            "Of the results here, {sets} sets of twins, {episodes} episodes, had run by then{unknown}."
+            "By then, {sets} sets of twins ({episodes} episodes) of these results had run{unknown}."
         ))
     }
 

@@ -58,7 +58,7 @@ pub fn rerun(
     open: &(dyn Fn(usize) -> Result<EpisodeContext, SetupError> + Sync),
     progress: &(dyn Fn(Progress<'_>) + Sync),
 ) -> Result<Vec<Option<String>>, RunError> {
-    // Whether the last set turned out to have been run with forking, which is most likely for the next set too.
+    // Whether the previous set was run with forking, as the next set most likely was.
     let forked = AtomicBool::new(true);
     parallel(jobs, workers, open, progress, |context, job| {
         let likely = forked.load(Ordering::Relaxed);
@@ -128,7 +128,7 @@ fn figure_that_differs(set: &StoredSet, results: &[EpisodeResult]) -> Option<Str
         let arm = result.arm.as_str();
         let what = describe(set.key, arm);
         let Some(stored) = set.episodes.iter().find(|one| one.arm == arm) else {
-            return Some(format!("{what}: arm: the store has no such episode"));
+            return Some(format!("{what}: arm: is in the plan and not in the store"));
         };
         if let Some(one) = differences(&stored.text, result).into_iter().next() {
             let (field, stored, found) = (one.field, one.stored, one.found);
@@ -137,7 +137,7 @@ fn figure_that_differs(set: &StoredSet, results: &[EpisodeResult]) -> Option<Str
     }
     let known = |arm: &str| results.iter().any(|result| result.arm == *arm);
     let other = set.episodes.iter().find(|one| !known(&one.arm))?;
-    Some(format!("{}: arm: the store has it, the plan has not", describe(set.key, &other.arm)))
+    Some(format!("{}: arm: is in the store and not in the plan", describe(set.key, &other.arm)))
 }
 
 /// Returns where the trace on disk first differs from the second run's, if that trace exists and is readable.

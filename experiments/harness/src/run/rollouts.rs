@@ -33,7 +33,7 @@ pub fn rollouts(
     })
 }
 
-/// Refuses activations that are not finite: a gate takes them for risk, but no probe can be fitted on them.
+/// Refuses activations that are not finite: a gate treats them as the highest risk, but no probe can be fitted on them.
 fn check_finite(rollout: &Rollout) -> Result<(), EpisodeError> {
     let wrong = rollout.boundaries.iter().find_map(|boundary| {
         Some((boundary.step, boundary.features.iter().position(|value| !value.is_finite())?))

@@ -64,7 +64,7 @@ pub enum RunError {
     #[error(transparent)]
     Rollout(#[from] RolloutFileError),
     /// A worker thread panicked, or did not reach a job.
-    #[error("a worker thread stopped before its job was done")]
+    #[error("a worker thread panicked before its job was done")]
     Worker,
 }
 

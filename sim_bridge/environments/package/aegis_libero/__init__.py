@@ -17,7 +17,7 @@ from pathlib import Path
 
 
 def _load_mujoco() -> None:
-    """Loads MuJoCo's library from its PyPI package, by the name under which the native library looks for it."""
+    """Loads MuJoCo's library from its PyPI package, by the name that the native library is linked with."""
     found = importlib.util.find_spec("mujoco")
     if found is None or not found.submodule_search_locations:
         raise ImportError("aegis_libero needs the package mujoco 3.17.0, whose library it steps; `pip install mujoco==3.17.0`")
@@ -49,7 +49,7 @@ def _register() -> None:
                 entry_point="aegis_libero:LiberoEnv",
                 vector_entry_point="aegis_libero:LiberoVectorEnv",
                 kwargs={"suite": suite},
-                order_enforce=False,  # The environments do so themselves, and LeRobot looks at their attributes.
+                order_enforce=False,  # The environments do so themselves, and LeRobot reads their attributes.
             )
 
 

@@ -60,7 +60,7 @@ def load_scenes(suite: str, scenes: str | os.PathLike | None, sample_seed: int |
 
 
 def steps_of(suite: str, horizon: int | None) -> int:
-    """Returns the control steps of an episode: those asked for, else upstream's for the suite, else the most that a suite has."""
+    """Returns the control steps of an episode: the given number, else upstream's for the suite, else the largest of any suite."""
     return SUITES.get(suite, max(SUITES.values())) if horizon is None else horizon
 
 
@@ -75,7 +75,7 @@ def checked_state(scenes: Scenes, task: int, state, sampled: bool) -> int:
 
 @dataclass(frozen=True)
 class EpisodeSnapshot:
-    """An episode in the middle: the plant, the task, and the control steps since the reset."""
+    """Saved state of an unfinished episode: the plant, the task, and the control steps since the reset."""
 
     plant: Snapshot
     suite: str
@@ -94,7 +94,7 @@ def plant_of(snapshot: EpisodeSnapshot, suite: str, task: int) -> Snapshot:
 
 
 class Layout:
-    """Where the features of a task are in its observation vector, and the spaces of its observations and actions."""
+    """The indices of a task's features in its observation vector, and the spaces of its observations and actions."""
 
     def __init__(self, scenes: Scenes, task: int, cameras: tuple, size: int, names: str):
         self.places = {name: slice(first, first + count) for name, first, count in scenes.features(task)}
@@ -105,7 +105,7 @@ class Layout:
         self.action_space = spaces.Box(-1.0, 1.0, (ACTION,), np.float32)
 
     def observation(self, vectors: np.ndarray, fingers: np.ndarray, pictures: dict) -> dict:
-        """Returns what plants read, under the names asked for. The arrays are copies."""
+        """Returns the plants' observations under the requested names. The arrays are copies."""
         features = {name: vectors[..., place].copy() for name, place in self.places.items()}
         return arranged(self.names, Reading(features, fingers, pictures, self.task, self.tasks))
 
@@ -161,12 +161,12 @@ class LiberoEnv(gymnasium.Env):
 
     @property
     def instruction(self) -> str:
-        """The task in words."""
+        """The instruction of the task."""
         return self.scenes.instruction(self.task)
 
     @property
     def task_description(self) -> str:
-        """The task in words, as LeRobot asks for it."""
+        """The instruction of the task, under LeRobot's name."""
         return self.instruction
 
     @property
@@ -213,19 +213,19 @@ class LiberoEnv(gymnasium.Env):
         return pictures[next(iter(pictures))][0] if pictures else None
 
     def snapshot(self) -> "EpisodeSnapshot":
-        """Keeps the episode as it is now, for this environment or another one of the same suite and task."""
+        """Saves the episode, for this environment or another one of the same suite and task."""
         if self._steps is None:
             raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before snapshot()")
         return EpisodeSnapshot(self._open().save(0), self.suite, self.task, self._steps)
 
     def restore(self, snapshot: "EpisodeSnapshot") -> dict:
-        """Goes on with a kept episode, bit for bit; returns its observation. May be called any number of times."""
+        """Resumes a saved episode, bit for bit; returns its observation. May be called any number of times."""
         vector = self._open().resume(0, plant_of(snapshot, self.suite, self.task))
         self._steps = snapshot.steps
         return self._observed(vector)
 
     def state(self) -> np.ndarray:
-        """Returns everything that decides what happens next, float64, for comparisons bit for bit."""
+        """Returns the whole dynamic state, float64, for comparisons bit for bit."""
         if not len(state := self._open().state(0)):
             raise gymnasium.error.ResetNeeded("no episode is on; valid is reset() before state()")
         return state

@@ -1,4 +1,4 @@
-"""The names and shapes under which a plant's observation is handed out."""
+"""The names and shapes of a plant's observation in Python."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LEROBOT_PICTURES = {"agentview": "image", "robot0_eye_in_hand": "image2"}
 
 @dataclass(frozen=True)
 class Reading:
-    """What a plant reads, for one plant or with a first axis of plants.
+    """Observation of a plant, for one plant or with a first axis of plants.
 
     `features` are float64 by the plant's own names, quaternions as x, y, z, w; `fingers` are the fingers' velocities, `[…, 2]` in m/s;
     `pictures` are uint8 by camera, `[…, height, width, 3]`, row 0 at the top; `task` is the number of the task out of `tasks`.
@@ -43,7 +43,7 @@ def rotation(quaternion: np.ndarray) -> np.ndarray:
 
 
 def upside_down(picture: np.ndarray) -> np.ndarray:
-    """Returns pictures with their rows from the bottom, as robosuite hands them out."""
+    """Returns pictures with their rows from the bottom, as robosuite returns them."""
     return np.ascontiguousarray(picture[..., ::-1, :, :])
 
 
@@ -110,14 +110,14 @@ NAMES = {"aegis": aegis, "upstream": upstream, "lerobot": lerobot, "poses": pose
 
 
 def arranged(names: str, reading: Reading) -> dict:
-    """Returns a reading under these names."""
+    """Returns an observation under these names."""
     if names not in NAMES:
         raise ValueError(f"names: found {names!r}; valid are {', '.join(NAMES)}")
     return NAMES[names](reading)
 
 
 def space(found: dict) -> spaces.Dict:
-    """Returns the space of observations that are arranged as this one."""
+    """Returns the space of observations with the arrangement of this one."""
 
     def of(value) -> spaces.Space:
         if isinstance(value, dict):

@@ -32,7 +32,7 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
 
     `reset(seed=N)` begins initial states N, N + 1, … modulo their number, `reset(seed=[…])` or `options={"initial_state": […]}` the given
     ones. An episode that ended begins anew with the next `step`, whose action is not executed there (gymnasium's next-step autoreset), at
-    the initial state `num_envs` further; `info["initial_state"]` says which. A step or a reset that is refused has changed nothing.
+    the initial state `num_envs` further; `info["initial_state"]` names it. A step or a reset that is refused changes nothing.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -114,14 +114,14 @@ class LiberoVectorEnv(gymnasium.vector.VectorEnv):
         return self._observed(vectors), success.astype(np.float64), success.copy(), truncated, self._info(success)
 
     def snapshot(self, number: int) -> EpisodeSnapshot:
-        """Keeps the episode of one environment as it is now, for this one or any other of the same suite and task."""
+        """Saves the episode of one environment, for this one or any other of the same suite and task."""
         number = counted("number", number, 0, self.num_envs - 1)
         if self._ended is None or self._ended[number]:
             raise gymnasium.error.ResetNeeded(f"environment {number}: no episode is on; valid is reset() before snapshot()")
         return EpisodeSnapshot(self._open().save(number), self.suite, self.task, int(self._steps[number]))
 
     def restore(self, snapshots: EpisodeSnapshot | Sequence[EpisodeSnapshot]) -> dict:
-        """Goes on with kept episodes, bit for bit: every environment with the same one, or each with its own. Returns the observations.
+        """Resumes saved episodes, bit for bit: every environment from the same one, or each from its own. Returns the observations.
         `info["initial_state"]` and the initial states of later episodes stay as they were."""
         each = [snapshots] * self.num_envs if isinstance(snapshots, EpisodeSnapshot) else list(snapshots)
         if len(each) != self.num_envs:

@@ -21,7 +21,7 @@ __all__ = ["AegisLIBEROBenchmark"]
 
 
 class _Environment(LiberoEnv):
-    """What `LIBEROBenchmark` calls of robosuite's environment."""
+    """The methods of robosuite's environment that `LIBEROBenchmark` calls."""
 
     robots: list
 

@@ -1,4 +1,4 @@
-//! Pictures of a plant apart from the plant, for a thread that draws while the plant moves on.
+//! Drawing of a plant's pictures without the plant, for a thread that draws while the plant continues.
 
 use aegis_core::Frame;
 use aegis_core::policy::PlantError;
@@ -7,7 +7,7 @@ use crate::camera::{Cameras, DrawnState, Renderer};
 use crate::plant::LiberoPlant;
 use crate::suite::Suite;
 
-/// What the pictures of a plant at one moment are drawn from.
+/// State of a plant from which its pictures are drawn.
 #[derive(Clone, Debug)]
 pub struct PictureState {
     task: usize,
@@ -15,7 +15,7 @@ pub struct PictureState {
 }
 
 impl LiberoPlant {
-    /// Returns what [`Plant::frames`](aegis_core::Plant::frames) would draw now; `None` before the first reset.
+    /// Returns the state that [`Plant::frames`](aegis_core::Plant::frames) would draw now; `None` before the first reset.
     pub fn picture_state(&self) -> Option<PictureState> {
         self.episode().map(|episode| PictureState { task: episode.task, seen: episode.seen.clone() })
     }
@@ -29,12 +29,12 @@ pub struct Painter {
 }
 
 impl Painter {
-    /// Makes a drawer for a suite's scenes and these cameras. OpenGL is opened when the first picture is asked for.
+    /// Makes a drawer for a suite's scenes and these cameras. OpenGL is opened for the first picture.
     pub fn new(suite: Suite, cameras: Cameras) -> Self {
         Self { suite, renderer: Renderer::new(cameras) }
     }
 
-    /// Draws one picture from each camera: the same pixels as [`Plant::frames`](aegis_core::Plant::frames) at that moment.
+    /// Draws one picture from each camera, with the same pixels as [`Plant::frames`](aegis_core::Plant::frames) in that state.
     ///
     /// # Errors
     /// Those of compiling the scene and of OpenGL.

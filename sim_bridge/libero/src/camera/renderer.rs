@@ -1,6 +1,6 @@
 //! Rendering of pictures on one thread of the process, which owns all OpenGL contexts: a context may not leave its thread, and contexts
 //! of one display that were created, used and dropped by several threads at once have crashed Mesa's software driver (22.3) after some
-//! thousand pictures. That driver draws on all cores by itself. The thread starts when the first picture is asked for.
+//! thousand pictures. That driver draws on all cores by itself. The thread starts when the first picture is requested.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +16,8 @@ use crate::error::backend;
 /// Capacity for geoms in a picture beyond the model's own; upstream has at least as much.
 const SPARE_GEOMS: u32 = 1000;
 
-/// Number of scenes that stay loaded in OpenGL where fewer plants draw, some hundred megabytes each: a plant that returns to one of its
-/// last tasks need not load its scene again.
+/// Number of scenes, some hundred megabytes each, that stay loaded in OpenGL where fewer plants draw, so that a plant need not load the
+/// scene of a recent task again.
 const KEPT: usize = 4;
 
 /// Source of one plant's pictures.
@@ -27,7 +27,7 @@ pub(crate) struct Renderer {
     thread: Option<Drawing>,
 }
 
-/// The way to the drawing thread, and the process that it runs in.
+/// Channel to the drawing thread, and the process of that thread.
 #[derive(Clone, Debug)]
 struct Drawing {
     process: u32,
@@ -35,10 +35,10 @@ struct Drawing {
 }
 
 impl Drawing {
-    /// Sends a request; returns whether a thread is there.
+    /// Sends a request; returns whether the thread runs.
     ///
     /// # Errors
-    /// In a process that was forked from the thread's own: it has a copy of OpenGL without the threads that OpenGL waits for.
+    /// A process that was forked from the thread's process, because its copy of OpenGL lacks the threads that OpenGL waits for.
     fn send(&self, order: Order) -> Result<bool, PlantError> {
         if self.process != std::process::id() {
             return Err(PlantError::Backend(
@@ -57,7 +57,7 @@ enum Order {
     Open,
     /// A picture from each camera.
     Draw { cameras: Cameras, scene: Arc<TexturedScene>, seen: DrawnState, reply: Reply },
-    /// A plant that drew is gone. The answer says that what was freed for it is freed.
+    /// A plant that drew was dropped. The reply follows once its resources are freed.
     Close(Sender<()>),
 }
 
@@ -85,17 +85,17 @@ impl Renderer {
         drawn.unwrap_or_else(|| {
             // The thread panicked and printed the reason; the next request starts another thread.
             self.thread = None;
-            Err(PlantError::Backend("cameras: the drawing thread stopped".into()))
+            Err(PlantError::Backend("cameras: the drawing thread panicked".into()))
         })
     }
 }
 
 impl Drop for Renderer {
-    /// Waits until OpenGL has freed what it held: a process that ends meanwhile crashes.
+    /// Waits until OpenGL has freed its resources, because a process that ends before crashes.
     fn drop(&mut self) {
         let Some(thread) = &self.thread else { return };
         let (freed, done) = channel();
-        // The thread is gone where it panicked, and with it what it held; a forked process has none.
+        // A thread that panicked has freed its resources, and a forked process has no thread.
         if thread.send(Order::Close(freed)).is_ok_and(|is_sent| is_sent) {
             let _ = done.recv();
         }
@@ -105,7 +105,7 @@ impl Drop for Renderer {
 /// Announces a plant to the drawing thread, which starts where none runs.
 fn opened() -> Result<Drawing, PlantError> {
     static THREAD: Mutex<Option<Drawing>> = Mutex::new(None);
-    // No write under this lock can panic half-way.
+    // No write under this lock can panic before it is complete.
     let mut running = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(thread) = &*running
         && thread.send(Order::Open)?
@@ -120,7 +120,7 @@ fn opened() -> Result<Drawing, PlantError> {
     Ok(running.insert(started).clone())
 }
 
-/// Draws what is asked for, until the process ends.
+/// Serves requests until the process ends.
 fn paint(inbox: &Receiver<Order>) {
     let mut loaded = LoadedScenes::default();
     for order in inbox {
@@ -171,7 +171,7 @@ impl LoadedScenes {
         self.scenes.last_mut().ok_or_else(|| PlantError::Backend("cameras: no scene is loaded".into()))
     }
 
-    /// Takes note that a plant is gone. With the last one, everything that OpenGL holds is freed.
+    /// Counts a plant that was dropped. After the last one, all resources of OpenGL are freed.
     fn close(&mut self) {
         self.plants = self.plants.saturating_sub(1);
         if self.plants == 0 && !self.scenes.is_empty() {
@@ -193,7 +193,7 @@ struct EmptyContext {
 }
 
 impl EmptyContext {
-    /// Returns nothing where OpenGL refuses; the textures then stay in memory.
+    /// Creates the context; `None` where OpenGL refuses, and the textures then stay in memory.
     fn new() -> Option<Self> {
         let model = MjModel::from_xml_string("<mujoco/>").ok()?;
         let renderer = MjRenderer::builder().width(1).height(1).build(&model).ok()?;
@@ -253,7 +253,7 @@ fn unopened(error: RendererError) -> PlantError {
         other => other.to_string(),
     };
     PlantError::Backend(format!(
-        "cameras: cannot draw off screen ({cause}); they need libEGL.so.1 with a driver behind it: a GPU's own, or \
-         Mesa's software (`apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri`)"
+        "cameras: cannot draw off screen ({cause}); valid is libEGL.so.1 with a driver: that of a GPU, or Mesa's \
+         software driver (`apt-get install libegl1 libegl-mesa0 libgl1-mesa-dri`)"
     ))
 }

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_itself_counts_only_where_upstream_says_so() {
+    fn a_limit_itself_counts_only_as_in_upstream() {
         let limit = |side, inclusive| Limit { side, value: 0.5, inclusive };
         assert!(!limit(Side::Below, false).passed(0.5) && limit(Side::Below, false).passed(0.49));
         assert!(limit(Side::Above, true).passed(0.5) && !limit(Side::Above, true).passed(0.49));

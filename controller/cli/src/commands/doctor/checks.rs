@@ -1,5 +1,5 @@
-//! The checks of `aegis doctor`: libraries, GPU, scenes, Python and models, as they are on this machine. Nothing is
-//! changed, and a missing thing does not end the checks.
+//! The checks of `aegis doctor`: libraries, GPU, scenes, Python and models of this machine. Nothing is changed, and a missing
+//! requirement does not end the checks.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::system;
 
 const SETUP: &str = "run `cargo xtask setup`";
 
-/// Makes all checks, in the order in which one thing depends on another.
+/// Makes all checks, each after those that it depends on.
 pub fn all(plan: &Plan, host: HostSettings) -> Vec<Check> {
     let mut checks = vec![cache()];
     let runtime = onnx(&mut checks);
@@ -38,7 +38,9 @@ fn cache() -> Check {
     let needed = beside("share/aegis").is_none();
     match cache_folder() {
         Ok(folder) if folder.is_dir() => Check::here("cache", needed, folder.display().to_string()),
-        Ok(folder) => Check::missing("cache", needed, format!("{}: no such folder", folder.display()), SETUP),
+        Ok(folder) => {
+            Check::missing("cache", needed, format!("{}: found no folder", folder.display()), SETUP)
+        }
         Err(failure) => Check::missing("cache", needed, failure.to_string(), "set AEGIS_CACHE or HOME"),
     }
 }
@@ -108,8 +110,8 @@ fn mujoco() -> Check {
     }
 }
 
-/// Returns the suites to check, and whether each is needed. The plan's own suite is first, and is the only one needed; then
-/// those that LIBERO publishes, or that are here.
+/// Returns the suites to check, and whether each is needed. The plan's own suite is first and the only needed one; the suites that
+/// LIBERO publishes and those on this machine follow.
 fn suites(wanted: &str) -> Vec<(String, bool)> {
     let mut others: Vec<String> = published::names().map(str::to_owned).chain(installed_suites()).collect();
     others.sort();
@@ -126,7 +128,7 @@ fn scenes(suite: &str, needed: bool) -> Check {
         Err(failure) => return Check::missing(&name, needed, failure.to_string(), advice),
     };
     if !folder.is_dir() {
-        return Check::missing(&name, needed, format!("{}: no scenes here", folder.display()), advice);
+        return Check::missing(&name, needed, format!("{}: found no scenes", folder.display()), advice);
     }
     match Suite::load(&folder) {
         Ok(found) if found.name() == suite => {
@@ -134,7 +136,7 @@ fn scenes(suite: &str, needed: bool) -> Check {
             Check::here(&name, needed, format!("{}, {count} tasks", folder.display()))
         }
         Ok(found) => {
-            let reason = format!("{}: holds {}", folder.display(), found.name());
+            let reason = format!("{}: found suite {}", folder.display(), found.name());
             Check::missing(&name, needed, reason, advice)
         }
         Err(error) => Check::missing(&name, needed, error.to_string(), advice),
@@ -165,12 +167,12 @@ fn python() -> Check {
         return Check::here("python packages", false, path.display().to_string());
     }
     let advice = "`cargo xtask test` makes it; only tests and comparisons need it";
-    Check::missing("python packages", false, format!("{}: not there", python.display()), advice)
+    Check::missing("python packages", false, format!("{}: not found", python.display()), advice)
 }
 
 /// Checks for system packages that drawing needs. Pictures and their tests need them; verbs that draw nothing do not.
 fn system() -> Vec<Check> {
-    let advice = format!("`{}` brings all that is not here of these", system::command(&system::missing()));
+    let advice = format!("`{}` installs all missing packages", system::command(&system::missing()));
     let check = |part: &system::Part| {
         let needed_by = format!("{} and {} tests need it", part.wanted_by, part.tests.len());
         if part.is_here() {
@@ -185,20 +187,21 @@ fn system() -> Vec<Check> {
 fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks: &mut Vec<Check>) {
     let restore = "restore it, or train it again with policies/train/reproduce.sh";
     for (name, card) in [("weak policy", &plan.models.weak), ("strong policy", &plan.models.strong)] {
-        // The digest is checked without the library, and its error says more than that of a graph which does not open.
+        // The digest is checked first: it needs no library, and its error is more specific than that of a graph that does not open.
         let whole = ModelCard::load(card).and_then(|card| card.check_weights().map(|()| card));
         let card_path = card.display();
         checks.push(match (whole, runtime) {
             (Err(error), _) => Check::missing(name, true, error.to_string(), restore),
             (Ok(_), None) => {
-                let found = format!("{card_path}: digest holds; not opened, for want of the library");
+                let found =
+                    format!("{card_path}: digest is right; not opened, because the library is missing");
                 Check::missing(name, true, found, SETUP)
             }
             (Ok(card), Some(runtime)) => {
                 let opened = runtime.with_settings(host).and_then(|host| OnnxPolicy::open(&host, &card.path));
                 match opened {
                     Ok(policy) => {
-                        let found = format!("{card_path}: digest holds; runs on {}", policy.provider());
+                        let found = format!("{card_path}: digest is right; runs on {}", policy.provider());
                         Check::here(name, true, found)
                     }
                     Err(error) => Check::missing(name, true, error.to_string(), restore_or_provider(&error)),
@@ -208,7 +211,9 @@ fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks
     }
     let probe = &plan.models.probe;
     let loaded = ModelCard::load(&plan.models.weak).map_err(|error| error.to_string()).and_then(|card| {
-        let Some(spec) = &card.activation else { return Err("the weak policy is not watched".into()) };
+        let Some(spec) = &card.activation else {
+            return Err("found no [activation] in the weak policy's card; valid is a card with one".into());
+        };
         ProbeFile::load(probe, &card.model_sha256(), &spec.tensor, spec.width)
             .map_err(|error| error.to_string())
     });
@@ -221,7 +226,7 @@ fn models(plan: &Plan, runtime: Option<&OnnxRuntime>, host: HostSettings, checks
 fn restore_or_provider(error: &aegis_policies::OpenError) -> &'static str {
     match error {
         aegis_policies::OpenError::Provider { .. } => "or leave --provider out",
-        _ => "export it again as its card says",
+        _ => "export it again to match its card",
     }
 }
 
@@ -230,7 +235,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_plans_own_suite_is_the_one_that_is_needed() {
+    fn only_the_plans_own_suite_is_needed() {
         let found = suites("libero_goal");
         assert_eq!(found[0], ("libero_goal".to_owned(), true));
         assert!(published::names().all(|name| found.iter().any(|(suite, _)| suite == name)));

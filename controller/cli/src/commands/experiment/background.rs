@@ -1,5 +1,5 @@
-//! Reads from disk what a report says beside its figures: cards, task instructions, and the versions of the suite's
-//! packages. Callers have checked all of these files against the registration.
+//! Reads the files behind a report's statements: cards, task instructions, and the versions of the suite's packages. Callers have
+//! checked all of these files against the registration.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -51,7 +51,7 @@ impl Read {
         })
     }
 
-    /// Returns everything that a report says beside its figures.
+    /// Returns the statements of a report beside its figures.
     pub fn background<'a>(
         &'a self,
         plan: &'a Plan,

@@ -81,7 +81,7 @@ pub fn run(arguments: &ReportArguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Refuses a file in the place of one of the report's files that no report made.
+/// Refuses to replace a file that has the name of one of the report's files and was not written by a report.
 fn check_replaced(path: &Path, name: &str) -> Result<(), Failure> {
     let there = match aegis_files::read_any(path) {
         Ok(there) => there,
@@ -92,14 +92,15 @@ fn check_replaced(path: &Path, name: &str) -> Result<(), Failure> {
     let is_report = match name {
         JSON => text.trim_start().starts_with('{') && text.contains("\"registration\""),
         SEAL => text.trim().len() == 64 && text.trim().bytes().all(|byte| byte.is_ascii_hexdigit()),
-        // Both pages begin with the title of a report, in their own way.
+        // Both pages contain the title of a report near their beginning.
         _ => text.contains(TITLE),
     };
     if is_report || there.is_empty() {
         return Ok(());
     }
-    let valid = "valid is a report to replace, or no file: choose another folder, or move what is there away";
-    Err(failure(Exit::Input, format!("{}: found a file that no report made; {valid}", path.display())))
+    let valid =
+        "valid is a report, which is replaced, or no file: choose another folder, or move this file away";
+    Err(failure(Exit::Input, format!("{}: found a file that no report wrote; {valid}", path.display())))
 }
 
 /// Writes one of the report's files, unless a file with these bytes exists. Where the folder cannot be written to, as on a
@@ -110,7 +111,7 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     }
     let Err(error) = write_atomically(path, bytes) else { return Ok(()) };
     if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) {
-        tell!("{}: cannot be written, so this file is not kept: {error}", path.display());
+        tell!("{}: cannot write, so this file of the report is only printed: {error}", path.display());
         return Ok(());
     }
     Err(failure(Exit::Failed, format!("{}: cannot write: {error}", path.display())))
@@ -121,7 +122,7 @@ fn keep(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
 fn checkpoint(folder: &Path, lock: &Lock) -> Result<(), Failure> {
     let path = store_path(folder);
     if !path.exists() {
-        let message = format!("{}: no store; run `aegis experiment run` first", path.display());
+        let message = format!("{}: found no store; run `aegis experiment run` first", path.display());
         return Err(failure(Exit::Input, message));
     }
     if has_log(&path) {
@@ -189,7 +190,7 @@ pub fn make(folder: &Path, plan: &Plan, lock: &Lock) -> Result<Made, Failure> {
     if let Some((found, sha256)) = &before {
         if let Some(unmet) = found.unmet() {
             let place = folder.display();
-            let message = format!("{place}: {unmet}; the study did not start, so there is no report of it");
+            let message = format!("{place}: {unmet}; the study did not start, so it has no report");
             return Err(failure(Exit::Failed, message));
         }
         let auroc = found.auroc.map_or("undefined".into(), |auroc| plain(&auroc));

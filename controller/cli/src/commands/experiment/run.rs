@@ -34,7 +34,7 @@ use crate::study_loader::{Study, StudyArguments, default_workers};
 pub struct RunArguments {
     #[command(flatten)]
     registered: Registered,
-    /// Folder of the store; what it holds of this study already is not run again
+    /// Folder of the store; episodes of this study that it has already are not run again
     #[arg(long, value_name = "DIR", default_value = "runs/study")]
     out: PathBuf,
     /// Only this part of the episodes, I of N
@@ -82,21 +82,21 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
     let store = read_store(&arguments.out, &lock)?;
     if let Some(Chain { head, seals, .. }) = store.chain().or_exit(Exit::Failed)? {
         say!(
-            "seal {head} stands for all {seals} that landed; quote it elsewhere, and an edit of it is found"
+            "seal {head} is the last of {seals} seals; quote it elsewhere, so that any later edit of the store is found"
         );
     }
     Ok(())
 }
 
-/// Connects to every server behind a WebSocket once more, after the last episode: each has to say of itself what its card says, as it
-/// did before the first.
+/// Connects to every server behind a WebSocket once more, after the last episode, and checks that its metadata still equal those in
+/// the card.
 fn compare_servers(study: &Study) -> Result<(), Failure> {
     for path in [&study.plan.models.weak, &study.plan.models.strong] {
         let card = ModelCard::load(path).or_exit(Exit::Input)?;
         let Some(ServerSpec { endpoint, metadata: Some(metadata), .. }) = &card.server else { continue };
         open_policy(&study.runtime, path)
             .map_err(|error| failure(Exit::Failed, format!("after the last episode: {error}")))?;
-        tell!("{}: the server at {endpoint} says of itself what it said before: {metadata}", path.display());
+        tell!("{}: the server at {endpoint} has the same metadata as before: {metadata}", path.display());
     }
     Ok(())
 }
@@ -134,7 +134,7 @@ impl Session<'_> {
         ran.or_exit(Exit::Failed)
     }
 
-    /// Runs the weak episodes of the precondition, by which the probe is judged before the study, and refuses to go on
+    /// Runs the weak episodes of the precondition, on which the probe is judged before the study, and refuses the study
     /// where the probe's AUROC is not above the plan's floor.
     fn hold_precondition(&self, keys: &[EpisodeKey]) -> Result<(), Failure> {
         let folder = self.arguments.out.join(precondition::FOLDER);

@@ -1,5 +1,5 @@
 //! `aegis experiment verify`: checks a report against the registration, the store and every digest, and runs sets again.
-//! Each line says what was checked, and which sections of the report that covers.
+//! Each line names what was checked and the sections of the report that the check covers.
 
 mod rerun;
 mod traces;
@@ -28,13 +28,13 @@ use crate::files::digest;
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis experiment verify runs/study --plan experiments/study.toml\n  \
                         aegis experiment verify --without-traces --rerun 10 experiments/study\n\n\
-                        The last line is `DIR: verified`, or what is wrong is on standard error, with exit code 1.")]
+                        The last line is `DIR: verified`; otherwise every fault is on standard error, with exit code 1.")]
 pub struct VerifyArguments {
     /// Folder of store and report
     folder: PathBuf,
     #[command(flatten)]
     registered: Registered,
-    /// Leave the step traces out, where only stores and report were kept
+    /// Do not check the step traces, where only stores and report were kept
     #[arg(long)]
     without_traces: bool,
     #[command(flatten)]
@@ -46,7 +46,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let folder = &arguments.folder;
     let (plan, lock) = arguments.registered.verify()?;
     say!(
-        "plan, models, probe, scenes and versions are as registered: covers \"What this belongs to\" and \"Policies and \
+        "plan, models, probe, scenes and versions equal the registered ones: covers \"Registration\" and \"Policies and \
          probe\" to \"Versions\""
     );
     let mut wrong: Vec<String> = Vec::new();
@@ -66,7 +66,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         });
         text.map_err(|error| {
             let reason = match error.kind() {
-                ErrorKind::NotFound => "found no file; valid is what `aegis experiment report` wrote".into(),
+                ErrorKind::NotFound => {
+                    "found no file; valid is a file that `aegis experiment report` wrote".into()
+                }
                 _ => format!("cannot read: {error}"),
             };
             failure(Exit::Input, format!("{}: {reason}", path.display()))
@@ -74,7 +76,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     };
     let (sealed, found) = (read(SEAL)?.trim().to_owned(), digest(&store_file)?);
     if !same_digest(&sealed, &found) {
-        wrong.push(format!("{}: SHA-256 is {found}, sealed {sealed}", store_file.display()));
+        wrong.push(format!(
+            "{}: SHA-256: found {found}; valid is {sealed}, the sealed one",
+            store_file.display()
+        ));
     }
     say!("the store's bytes were compared with their seal: covers every figure");
     let stores = stores(folder, &plan, &lock, &mut wrong)?;
@@ -97,7 +102,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
         make(folder, &plan, &lock).and_then(|made| compare_report(folder, &made, &read, &mut wrong));
     match compared {
         Ok(()) => {}
-        // What is already in `wrong` may be the cause of this error: all of it is reported, and nothing is reported twice.
+        // A fault in `wrong` may be the cause of this error; the error is added unless it repeats one of them.
         Err(error) if wrong.is_empty() => return Err(error),
         Err(error) if wrong.iter().any(|line| error.to_string().contains(line.as_str())) => {}
         Err(error) => wrong.push(error.to_string()),
@@ -105,7 +110,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let recordings = folder.join(RECORDINGS);
     if recordings.is_dir() {
         say!(
-            "{}: not checked: no figure rests on recordings, and `aegis experiment report --recordings` makes them again",
+            "{}: not checked: no figure depends on recordings, and `aegis experiment report --recordings` writes them again",
             recordings.display()
         );
     }
@@ -122,7 +127,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
 fn stores(folder: &Path, plan: &Plan, lock: &Lock, wrong: &mut Vec<String>) -> Result<Vec<Kept>, Failure> {
     let mut places = vec![(folder.to_owned(), arms_of(plan)?, "every figure")];
     if plan.precondition().is_some() {
-        places.push((folder.join(precondition::FOLDER), vec![Arm::weak()], "What this belongs to"));
+        places.push((folder.join(precondition::FOLDER), vec![Arm::weak()], "Registration"));
     }
     let mut stores = Vec::new();
     for (folder, arms, covers) in places {
@@ -150,38 +155,41 @@ fn compare_report(
     };
     let (written, again) = (parse(&read(JSON)?)?, parse(made.text(JSON))?);
     for (section, covers) in [
-        ("/registration", "What this belongs to"),
+        ("/registration", "Registration"),
         ("/results_sha256", "every figure"),
-        ("/precondition", "What this belongs to"),
-        ("/interruptions", "What this belongs to"),
+        ("/precondition", "Registration"),
+        ("/interruptions", "Registration"),
         ("/report/audit", "Audit"),
-        ("/report/arms", "Arms, When help began and By task"),
+        ("/report/arms", "Arms, Times of hand-overs and By task"),
         ("/report/duty_of", "Budgets"),
         ("/report/contrasts", "Answer, Contrasts and Budgets"),
         ("/report/tolerance", "Budgets"),
-        ("/report/auroc", "What the early score is worth"),
-        ("/report/auroc_within", "What the early score is worth"),
-        ("/report/roc", "What the early score is worth"),
-        ("/report/reliability", "What the early score is worth"),
-        ("/report/score_over_time", "The score along the weak path"),
-        ("/report/instructive", "Episodes to look at"),
+        ("/report/auroc", "Discrimination and calibration"),
+        ("/report/auroc_within", "Discrimination and calibration"),
+        ("/report/roc", "Discrimination and calibration"),
+        ("/report/reliability", "Discrimination and calibration"),
+        ("/report/score_over_time", "Score over an episode of weak"),
+        ("/report/instructive", "Instructive episodes"),
         ("/report/kill", "Kill criteria"),
         ("/report/killed", "Answer"),
     ] {
         if written.pointer(section) != again.pointer(section) {
-            wrong.push(format!("{}: {section}: is not what the store gives", folder.join(JSON).display()));
+            wrong.push(format!(
+                "{}: {section}: differs from the value computed from the store",
+                folder.join(JSON).display()
+            ));
         }
-        say!("{section} was made again from the store: covers \"{covers}\"");
+        say!("{section} was computed again from the store: covers \"{covers}\"");
     }
     if written != again && wrong.len() == before {
-        wrong.push(format!("{}: holds something that the store does not give", folder.join(JSON).display()));
+        wrong.push(format!("{}: has keys that the store does not give", folder.join(JSON).display()));
     }
     for (name, text) in &made.files {
         if read(name)? != *text {
             let path = folder.join(name);
             wrong.push(format!(
-                "{}: is not what the figures give; where another version of aegis wrote it, `aegis experiment report` \
-                 writes it again",
+                "{}: differs from the page made of the figures; where another version of aegis wrote it, write it \
+                 again with `aegis experiment report`",
                 path.display()
             ));
         }

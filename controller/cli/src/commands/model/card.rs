@@ -23,7 +23,7 @@ use crate::study_loader::onnx_runtime;
                         The card is refused until every TODO in it is replaced; docs/reference/policies.md has the fields.")]
 pub struct CardArguments {
     /// The model, an ONNX file; weights that it keeps in other files are read from the same folder. Or the endpoint of a process that
-    /// serves a policy, as tcp/127.0.0.1:7450 or ws://127.0.0.1:8000
+    /// serves a policy, such as tcp/127.0.0.1:7450 or ws://127.0.0.1:8000
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Protocol of a server behind ws:// or wss://
@@ -37,7 +37,7 @@ pub struct CardArguments {
     authority: Option<PathBuf>,
     #[command(flatten)]
     plant: PlantChoice,
-    /// Where the card goes, in the model's folder; standard output when left out
+    /// File of the card, in the model's folder; standard output when left out
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -100,18 +100,18 @@ fn put(out: Option<&Path>, text: &str) -> Result<(), Failure> {
     write(out, text.as_bytes())?;
     match text.matches("\"TODO").count() {
         0 => say!("{}", out.display()),
-        open => say!("{}: {open} fields are to be filled in", out.display()),
+        open => say!("{}: {open} fields have to be filled in", out.display()),
     }
     Ok(())
 }
 
-/// Refuses a place where something is already, and another folder than the model's, from which the card names it.
+/// Refuses an existing file, and a folder other than the model's, relative to which the card names the model.
 fn check_place(out: &Path, model: &Path) -> Result<(), Failure> {
     let refused = |reason: String| Err(failure(Exit::Input, format!("--out: {}: {reason}", out.display())));
     check_new(out)?;
     if !is_beside(out, model) {
         return refused(format!(
-            "found another folder than that of {}, which a card names beside it",
+            "found another folder than that of {}; valid is the model's folder, because the card names a file beside it",
             model.display()
         ));
     }

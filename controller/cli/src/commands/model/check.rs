@@ -13,7 +13,7 @@ use crate::exit::{Exit, Failure, OrExit, failure, say};
 use crate::served::open_policy;
 use crate::study_loader::{onnx_runtime, unlike};
 
-/// Number of chunks that the simulator is driven by for the seam.
+/// Number of chunks with which the simulator is driven for the check of the seam.
 const CHUNKS: usize = 8;
 
 /// Arguments of `aegis model check`.
@@ -21,9 +21,9 @@ const CHUNKS: usize = 8;
 #[command(after_help = "Examples:\n  aegis model check mine.toml --suite libero_goal\n  \
                         aegis model check mine.toml --recorded rollout.npz\n  \
                         aegis model check mine.toml --connect tcp/127.0.0.1:7447 --plant robot\n\n\
-                        A plant of another process is claimed and reset, and gets no command. ROLLOUT.npz holds what the \
-                        training code gave its network and got from it: an array for each input, by its tensor's name, and \
-                        `action`; the first axis counts inferences. Exit code 1 says that a fault was found.")]
+                        A plant of another process is claimed and reset, and gets no command. ROLLOUT.npz has the inputs \
+                        and outputs of the network in the training code: an array for each input, by its tensor's name, \
+                        and `action`; the first axis counts inferences. Exit code 1 means that a fault was found.")]
 pub struct CheckArguments {
     /// Card of the policy
     #[arg(value_name = "CARD")]
@@ -33,7 +33,7 @@ pub struct CheckArguments {
     /// Inputs and actions that the training code recorded, as numpy.savez writes them
     #[arg(long, value_name = "FILE")]
     recorded: Option<PathBuf>,
-    /// Milliseconds that one inference may take, those of the warm-up too; the graph's loops are interrupted then
+    /// Milliseconds that one inference may take, also in the warm-up; the graph is interrupted then
     #[arg(long, value_name = "MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     deadline_ms: u64,
     /// Print one JSON object: `findings`, each with `check`, `verdict` (good, warning, fault or unknown) and `text`; the numbers of
@@ -42,7 +42,7 @@ pub struct CheckArguments {
     json: bool,
 }
 
-/// Runs `aegis model check`. What was found is printed also where a check could not be made.
+/// Runs `aegis model check`. Findings are printed also where a later check could not be made.
 pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     let mut findings = Vec::new();
     let outcome = find(arguments, &mut findings);
@@ -101,7 +101,7 @@ fn find(arguments: &CheckArguments, findings: &mut Vec<Finding>) -> Result<(), F
     Ok(())
 }
 
-/// Checks a policy that another process serves. Its inputs are not known here, so that only its answers are looked at.
+/// Checks a policy that another process serves. Its inputs are unknown, so only its replies are checked.
 fn find_served(
     arguments: &CheckArguments,
     card: &ModelCard,
@@ -109,7 +109,7 @@ fn find_served(
 ) -> Result<(), Failure> {
     let refused = |error: PolicyError| failure(Exit::Input, error.to_string());
     if let Some(path) = &arguments.recorded {
-        let reason = "found a served policy, whose tensors are not known here; valid is a model in a file";
+        let reason = "found a served policy, whose tensors are unknown; valid is a model in a file";
         return Err(failure(Exit::Input, format!("--recorded: {}: {reason}", path.display())));
     }
     let policy = open_policy(&onnx_runtime()?, &arguments.card);
@@ -135,7 +135,7 @@ fn find_served(
         Some(how) => Finding::new("asked twice", Verdict::Warning, how),
     });
     for what in ["dead inputs", "order of joints", "extreme values"] {
-        let text = "not looked at: the policy's tensors are in its process";
+        let text = "not checked: the policy's tensors are in its process";
         findings.push(Finding::new(what, Verdict::Unknown, text));
     }
     findings.push(if seen.is_simulated {
@@ -161,7 +161,7 @@ fn unopened(error: OpenError) -> Failure {
 fn ended(exit: Exit, error: PolicyError) -> Failure {
     match error {
         PolicyError::Deadline { .. } => {
-            let advice = "--deadline-ms sets the deadline of one inference; a loop in the graph may not end on these inputs";
+            let advice = "--deadline-ms sets the deadline of one inference; a loop in the graph may be endless on these inputs";
             failure(exit, format!("{error}: {advice}"))
         }
         other => failure(exit, other),
@@ -184,16 +184,16 @@ fn tell(arguments: &CheckArguments, findings: &[Finding], error: Option<&Failure
     }
     for Finding { check, verdict, text } in findings {
         let verdict = match verdict {
-            Verdict::Good => "ok",
-            Verdict::Warning => "look",
-            Verdict::Fault => "FAULT",
+            Verdict::Good => "good",
+            Verdict::Warning => "warning",
+            Verdict::Fault => "fault",
             Verdict::Unknown => "unknown",
         };
         say!("{verdict:8}{check}: {text}");
     }
 }
 
-/// Drives the simulator from a task's first start by a few chunks; returns them.
+/// Drives the simulator from a task's first start with a few chunks, and returns the chunks.
 fn drive(
     policy: &mut dyn Policy,
     plant: &mut dyn Plant,

@@ -1,4 +1,4 @@
-//! `aegis model`: what an ONNX file of anybody holds, a first card for it, whether it fits a plant, and a tap for a probe.
+//! `aegis model`: lists the content of an ONNX file, writes a first card for it, checks it against a plant, and adds a tap for a probe.
 
 mod card;
 mod check;
@@ -47,7 +47,7 @@ fn check_no_card(model: &Path) -> Result<(), Failure> {
     let Ok(card) = ModelCard::load(model) else { return Ok(()) };
     let valid = match card.server {
         None => format!("the ONNX file that the card names, {}", card.weights_path().display()),
-        Some(_) => "an ONNX file, and the policy of this card is in another process".to_owned(),
+        Some(_) => "an ONNX file, because the policy of this card is in another process".to_owned(),
     };
     Err(failure(Exit::Input, format!("{}: found a model card; valid is {valid}", model.display())))
 }

@@ -14,9 +14,9 @@ use crate::remote::{Remote, RemoteArguments};
 use crate::study_loader::plant_for;
 use crate::suites::load_suite;
 
-/// Pixels per row, and rows, of the pictures of a simulator that no card asks for a size.
+/// Width and height in pixels of a simulator's pictures where no card sets the size.
 const PICTURE: u32 = 128;
-/// Number of initial states that are looked at.
+/// Number of initial states that are observed.
 const STARTS: usize = 4;
 
 /// Arguments that name a plant.
@@ -46,7 +46,7 @@ pub struct Observed {
     pub observations: Vec<Observation>,
 }
 
-/// Refuses an observation that a controller refuses: its fault is the plant's, and not the policy's.
+/// Refuses an observation that a controller refuses, because that is a fault of the plant and not of the policy.
 fn check_values(observation: &Observation) -> Result<(), String> {
     for (feature, range) in observation.schema.ranges() {
         let values = observation.values.get(range).unwrap_or_default();
@@ -88,7 +88,7 @@ impl PlantChoice {
         Ok(Observed { plant, is_simulated, suite, _remote: remote, observations })
     }
 
-    /// Returns what the plant announces, with every camera.
+    /// Returns the plant's schema, with every camera.
     pub fn schema(&self) -> Result<Arc<Schema>, Failure> {
         let start = Start { task: self.task, initial_state: 0 };
         if let Some(remote) = self.remote.open()? {
@@ -99,7 +99,7 @@ impl PlantChoice {
         Ok(plant.reset(start).or_exit(Exit::Input)?.schema)
     }
 
-    /// Returns the plant in words.
+    /// Returns the plant's name for messages.
     pub fn name(&self) -> String {
         self.remote.named().unwrap_or_else(|| format!("{}, task {}", self.suite, self.task))
     }

@@ -31,17 +31,17 @@ pub struct TapArguments {
     /// Name of the new output; when left out, the tensor's name followed by the pool's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Shape of an input's samples, where a free size shall be another than 1, for example `state=1,16,8`
+    /// Shape of an input's samples, where a free size has to differ from 1, for example `state=1,16,8`
     #[arg(long = "shape", value_name = "INPUT=SIZES", value_parser = shape)]
     shapes: Vec<(String, Vec<i64>)>,
     /// How far graph optimisation may change the tensor, as a share of its largest value; when left out 1e-4, for float16
     /// 1e-2, for bfloat16 5e-2
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_drift: Option<f64>,
-    /// Milliseconds that one inference on a sample may take; the graph's loops are interrupted then
+    /// Milliseconds that one inference on a sample may take; the graph is interrupted then
     #[arg(long, value_name = "MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(1..))]
     deadline_ms: u64,
-    /// Where the tapped model goes; for a model with weights in other files, a name in the model's folder
+    /// File of the tapped model; for a model with weights in other files, a name in the model's folder
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Print the outcome as JSON
@@ -55,7 +55,7 @@ enum PoolArgument {
     Mean,
     /// The last token
     Last,
-    /// The tensor as it is
+    /// The unchanged tensor
     None,
 }
 
@@ -71,7 +71,7 @@ impl From<PoolArgument> for Pool {
 
 /// Parses the shape of an input, `NAME=1,16,8`.
 fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
-    let valid = "valid is an input's name, =, and whole sizes from 1 on, as state=1,16,8";
+    let valid = "valid is an input's name, =, and whole sizes from 1 on, such as state=1,16,8";
     let (name, sizes) = text.rsplit_once('=').ok_or(valid)?;
     let size = |size: &str| size.trim().parse::<i64>().ok().filter(|size| *size >= 1).ok_or(valid);
     let sizes =
@@ -94,8 +94,8 @@ fn check_beside(model: &Path, out: &Path, graph: &Graph) -> Result<(), Failure> 
     }
     let (out, model) = (out.display(), model.display());
     let reason = format!(
-        "found another folder than that of {model}, which keeps weights in {file} beside it; valid is a name in \
-                          that folder, where the tapped model reads them too"
+        "found another folder than that of {model}, which has weights in {file}; valid is a name in the model's \
+         folder, where the tapped model reads them too"
     );
     Err(failure(Exit::Input, format!("--out: {out}: {reason}")))
 }
@@ -137,7 +137,7 @@ pub fn run(arguments: &TapArguments) -> Result<(), Failure> {
         graph.files().iter().for_each(|(file, sha256)| say!("  external {file}: sha256 {sha256}"));
         say!("  new output {}: {}", tapped.output, tapped.kind);
         say!("  unchanged bit for bit on {SAMPLES} samples: {}", tapped.unchanged.join(", "));
-        say!("  optimised against as written: {:.1e} of its largest value", tapped.drift);
+        say!("  difference under graph optimisation: {:.1e} of its largest value", tapped.drift);
     }
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Finds everything that a run of a plan reads, as it is on this machine, for comparison with a lock.
-//! Each file is opened far enough to know that a run could begin with it.
+//! Finds the plan and all files that a run of it reads on this machine, for comparison with a lock. Each file is opened far enough
+//! to know that a run could begin with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -51,7 +51,7 @@ pub fn models(written: &Models, there: &Models) -> Result<BTreeMap<String, Named
         found.insert(role, file);
         Ok::<_, Failure>(())
     };
-    // An `origins.toml` is part of a registration where it states something about a file that is.
+    // An `origins.toml` is part of a registration where it states the origin of a registered file.
     let origins = |path: &Path, sha256: &str| {
         let said = beside(path, "", sha256, |_| Use::Training)?;
         Ok::<_, Failure>((!said.is_empty()).then(|| path.with_file_name(ORIGINS)))
@@ -63,7 +63,7 @@ pub fn models(written: &Models, there: &Models) -> Result<BTreeMap<String, Named
         let card = ModelCard::load(path).or_exit(Exit::Input)?;
         add(format!("{role} card"), written, path)?;
         let weights = written.with_file_name(&card.file);
-        // Those of a served policy are in another process; the card states the digest that the process gives.
+        // The weights of a served policy are in another process; the card states the digest that the process reports.
         if card.server.is_none() {
             add(format!("{role} weights"), &weights, &card.weights_path())?;
         }
@@ -147,7 +147,7 @@ pub fn check_answers(path: &Path, located: &Plan) -> Result<(), Failure> {
     located.check_answers(sets).map_err(|error| failure(Exit::Input, format!("{}: {error}", path.display())))
 }
 
-/// Refuses files that state that they came from a start which the plan judges on. Returns the statements of all files.
+/// Refuses files that state a start on which the plan is judged as their origin. Returns the statements of all files.
 pub fn check_origins(path: &Path, located: &Plan, probe: &ProbeFile) -> Result<Vec<Statement>, Failure> {
     let file = &located.models.probe;
     let said = [of_policies(&located.models)?, of_probe(file, &file.display().to_string(), probe)?].concat();

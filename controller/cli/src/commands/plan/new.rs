@@ -28,10 +28,10 @@ const CHUNK_STEPS: u32 = 10;
                   aegis plan new --plant-file arm.toml --out study.toml"
 )]
 pub struct NewArguments {
-    /// Where the plan goes; a file that is there already is kept
+    /// File of the plan; an existing file is not replaced
     #[arg(long, value_name = "FILE", default_value = "study.toml")]
     out: PathBuf,
-    /// Suite of the plan; its episodes end where public evaluations end them. The shipped models fit libero_spatial alone
+    /// Suite of the plan, with the horizon of public evaluations. The shipped models fit only libero_spatial
     #[arg(long, value_name = "NAME", default_value = SUITE, conflicts_with = "plant_file")]
     suite: String,
     /// Plant file of a suite whose plants another process serves, which `aegis plan plant` writes
@@ -71,17 +71,17 @@ pub fn run(arguments: &NewArguments) -> Result<(), Failure> {
         }
     };
     write(out, text.as_bytes())?;
-    say!("{}: settle its numbers, then `aegis plan register {}`", out.display(), out.display());
+    say!("{}: set its numbers, then run `aegis plan register {}`", out.display(), out.display());
     Ok(())
 }
 
 /// Shares of a plant's initial states, in hundredths, at which the ranges of the plan end: training, discovery, calibration, tuning,
 /// confirmation.
 const SHARES: [usize; 5] = [15, 45, 60, 70, 100];
-/// Fewest initial states of which each range gets some.
+/// Smallest number of initial states at which no range is empty.
 const FEWEST: usize = 20;
 
-/// Returns the template for a suite whose plants another process serves. `file` is the plant file, from the plan's folder on.
+/// Returns the template for a suite whose plants another process serves. `file` is the plant file, relative to the plan's folder.
 fn of_plant(suite: &ServedSuite, file: &Path) -> Result<String, Failure> {
     let count = suite.initial_states;
     if count < FEWEST {
@@ -120,7 +120,7 @@ fn of_plant(suite: &ServedSuite, file: &Path) -> Result<String, Failure> {
     Ok(lines.join("\n") + "\n")
 }
 
-/// Beginnings of the template's comments that are true of LIBERO alone.
+/// Beginnings of the template's comments that apply only to LIBERO.
 const SAID_OF_LIBERO: [&str; 2] =
     ["# Initial states from 50 on are sampled", "# Upstream evaluations let the objects"];
 

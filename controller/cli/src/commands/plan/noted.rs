@@ -1,5 +1,5 @@
-//! Notes the starts of the confirmation range that a verb runs outside the study, in a message and in a log beside the
-//! plan. Lines of the log that a lock of the plan lacks are added to the chain of the lock, wherever the lock lies.
+//! Records the starts of the confirmation range that a verb runs outside the study, in a message and in a log beside the plan. Lines
+//! of the log that a lock of the plan lacks are added to the lock's chain, in whatever folder the lock is.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
 
-/// The range that a study is judged on.
+/// Name of the range on which a study is judged.
 const CONFIRMATION: &str = "confirmation";
 
 /// One line of a plan's log.
@@ -47,7 +47,7 @@ fn log_path(plan: &Path) -> PathBuf {
     real(plan).with_extension("seen.jsonl")
 }
 
-/// Notes that a verb is about to run `sets` sets of the confirmation range of a plan that was `given` on the command line.
+/// Records that a verb is about to run `sets` sets of the confirmation range of a plan that was `given` on the command line.
 /// Prints a message; where the plan has a `[study]`, also writes to the plan's log and to its locks. Does nothing for any
 /// other range.
 pub fn note(
@@ -65,12 +65,12 @@ pub fn note(
     let begin =
         format!("{}: {sets} sets of the confirmation range, on which the plan is judged", path.display());
     if plan.study.is_none() {
-        tell!("{begin}; --range tuning leaves it alone");
+        tell!("{begin}; --range tuning uses other starts");
         return Ok(());
     }
     let log = log_path(path);
     if log.exists() && !log.is_file() {
-        let valid = "valid is a file, in which the note stays, or none";
+        let valid = "valid is a file, to which a line is added, or none";
         return Err(failure(
             Exit::Input,
             format!("{}: found a folder, a pipe or a device; {valid}", log.display()),
@@ -91,7 +91,7 @@ pub fn note(
         }
     }
     let place = places.first().unwrap_or(&log).display();
-    tell!("{begin}; noted in {place}, and in its report; --range tuning leaves it alone");
+    tell!("{begin}; recorded in {place}, and in its report; --range tuning uses other starts");
     Ok(())
 }
 
@@ -102,7 +102,7 @@ fn brief(line: &str) -> String {
     if begin.len() < line.len() { format!("{begin:?} …") } else { format!("{begin:?}") }
 }
 
-/// Returns what was noted of a plan before the plan was registered, as sentences for the lock.
+/// Returns the lines of a plan's log from before its registration, as sentences for the lock.
 pub fn before(plan: &Path) -> Result<Vec<String>, Failure> {
     Ok(lines(plan)?.iter().map(Line::sentence).collect())
 }
@@ -128,7 +128,7 @@ pub fn check_lock(plan: &Path, place: &Path, lock: &Lock) -> Result<(), Failure>
     let lines = lines(plan)?;
     let Some(Line { when, what, .. }) = lacks(&lines, lock).first().copied() else { return Ok(()) };
     let message = format!(
-        "{}: found \"{what}, {when}\", which is not in {}; valid is a lock that has it: `aegis experiment report` takes it over",
+        "{}: found \"{what}, {when}\", which is not in {}; valid is a lock that has it: `aegis experiment report` adds it",
         log_path(plan).display(),
         place.display()
     );
@@ -172,8 +172,8 @@ fn lines(plan: &Path) -> Result<Vec<Line>, Failure> {
     let line = |(index, line): (usize, &str)| {
         serde_json::from_str(line).map_err(|_| {
             let found = if line.trim().is_empty() { "an empty line".into() } else { brief(line) };
-            let valid = "valid is {\"when\": …, \"what\": …}, as `aegis demo` and `aegis collect` note it";
-            let advice = "an empty line may be removed; of one that was cut off, only its writer knows what it said, so complete it";
+            let valid = "valid is {\"when\": …, \"what\": …}, as `aegis demo` and `aegis collect` write it";
+            let advice = "remove an empty line, and complete a line that was cut off";
             let place = place.display();
             failure(Exit::Input, format!("{place}: line {}: found {found}; {valid}: {advice}", index + 1))
         })
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_elsewhere_takes_over_what_was_noted_and_is_refused_until_it_has() {
+    fn a_lock_in_another_folder_is_refused_until_it_has_the_lines_of_the_log() {
         let (folder, lock, plan) = registered("elsewhere", "locks.toml");
         let path = folder.join("study.toml");
         let lacks = |lock: &Path| check_lock(&path, lock, &Lock::load(lock).expect("a lock"));
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_many_at_once_is_in_the_lock_once() {
+    fn each_of_many_concurrent_lines_is_in_the_lock_once() {
         let (folder, lock, plan) = registered("together", "study.lock.toml");
         symlink("study.toml", folder.join("alias.toml")).expect("a link");
         std::thread::scope(|scope| {

@@ -19,7 +19,7 @@ use crate::study_loader::{Study, StudyArguments, default_workers};
 /// Arguments of `aegis plan pilot`.
 #[derive(Args)]
 #[command(after_help = "Example: aegis plan pilot mine/study.toml\n\n\
-                        The figures are of few episodes: they choose settings and confirm none of them.")]
+                        The figures are computed from few episodes: they may choose settings and confirm none of them.")]
 pub struct PilotArguments {
     /// The plan, registered or not
     plan: PathBuf,
@@ -48,7 +48,7 @@ pub fn run(arguments: &PilotArguments) -> Result<(), Failure> {
         remote: arguments.remote.clone(),
     })?;
     let Some(settings) = &study.plan.study else {
-        let message = "study: missing; valid is a [study], as in a plan of `aegis plan new`";
+        let message = "study: missing; valid is a table [study], as in a plan of `aegis plan new`";
         return Err(failure(Exit::Input, format!("{}: {message}", path.display())));
     };
     study.check_models()?;

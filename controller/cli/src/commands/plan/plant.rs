@@ -22,13 +22,13 @@ use crate::suites::check_suite_name;
 pub struct DescribeArguments {
     #[command(flatten)]
     remote: RemoteArguments,
-    /// Name of the suite of the plant's tasks, as plans and probe files will call it
+    /// Name of the suite of the plant's tasks in plans and probe files
     #[arg(long, value_name = "NAME")]
     suite: String,
     /// Number of initial states of each task, to which the plant can be reset: 0 to N − 1
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     initial_states: u32,
-    /// Where the plant file goes; a file that is there already is kept
+    /// The plant file to write; an existing file is not replaced
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
@@ -63,8 +63,8 @@ pub fn run(arguments: &DescribeArguments) -> Result<(), Failure> {
     if bits(&first) != bits(&again) {
         return Err(failure(
             Exit::Input,
-            "task 0, initial state 0: found two observations that differ, after two resets; valid is a plant that begins the same, bit \
-             for bit, each time it is reset to the same start: a paired study needs it",
+            "task 0, initial state 0: found different observations after two resets; valid is a plant with the same observation, bit \
+             for bit, after each reset to the same start, which a paired study needs",
         ));
     }
     let schema = Arc::clone(&first.0.schema);
@@ -88,7 +88,7 @@ pub fn run(arguments: &DescribeArguments) -> Result<(), Failure> {
         schema,
     };
     let text = suite.text().or_exit(Exit::Failed)?;
-    // Refuses now what a plan would refuse later, such as a plant without channels.
+    // Refuses a plant that a plan would refuse later, such as one without channels.
     ServedSuite::parse(&text, out).or_exit(Exit::Input)?;
     write(out, text.as_bytes())?;
     say!(

@@ -18,7 +18,7 @@ const LIMIT: u64 = 1_000_000;
     after_help = "Example: aegis plan power --effect 0.05 --discordance 0.15 --alpha 0.05 --power 0.8\n\n\
                         Effect and discordance are shares of the episodes that the contrasts are over: where those \
                         are the episodes that weak loses, divide the result by weak's failure rate. Episodes count \
-                        as independent; replicates of one start give less."
+                        as independent; replicates of one start give less power."
 )]
 pub struct PowerArguments {
     /// Share of episodes by which the better arm wins more
@@ -30,14 +30,14 @@ pub struct PowerArguments {
     /// Level of the family, and of a contrast on its own
     #[arg(long, value_name = "SHARE")]
     alpha: f64,
-    /// Power that is wanted
+    /// Power to reach
     #[arg(long, value_name = "SHARE", default_value_t = 0.8)]
     power: f64,
     /// Contrasts of the family, each with this effect and discordance
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
     contrasts: u64,
-    /// Share of episodes that the better arm wins; when left out, such that pairs without a difference are won and
-    /// lost alike
+    /// Share of episodes that the better arm wins; when left out, pairs without a difference are won and lost equally
+    /// often
     #[arg(long, value_name = "SHARE")]
     success: Option<f64>,
     /// Simulated studies

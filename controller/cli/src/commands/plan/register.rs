@@ -1,5 +1,5 @@
 //! `aegis plan register`, `amend` and `check`: freezes a plan in a lock, amends the lock, or checks the plan against it.
-//! Collects the digests and the time; `aegis_experiments::plan::registration` decides what follows from them.
+//! Collects the digests and the time; `aegis_experiments::plan::registration` makes and compares the locks.
 
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,7 @@ pub struct RegisterArguments {
 /// Whether a trial set is run before anything is frozen.
 #[derive(Args)]
 struct TrialArguments {
-    /// Do not run one set of the tuning range first; the lock and the report say so
+    /// Do not run one set of the tuning range first; the lock and the report state this
     #[arg(long)]
     without_trial: bool,
     #[command(flatten)]
@@ -60,7 +60,7 @@ struct TrialArguments {
 }
 
 impl TrialArguments {
-    /// Runs the trial set. Returns a sentence for the lock that says what was run, or that nothing was run.
+    /// Runs the trial set. Returns a sentence for the lock on the set, or that none was run.
     fn run(&self, plan: &Path) -> Result<String, Failure> {
         if self.without_trial {
             return Ok(
@@ -82,7 +82,7 @@ pub struct AmendArguments {
     registered: Registered,
     #[command(flatten)]
     trial: TrialArguments,
-    /// The reason, in words; the report prints it
+    /// The reason for the change, one line of text, which the report prints
     #[arg(long, value_name = "TEXT")]
     why: String,
     /// Folders and files (stores of runs, step traces, JSON lines, rollouts) whose episodes of the confirmation range count
@@ -132,8 +132,8 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     tell(&lock, &place, *json)
 }
 
-/// Refuses a plan that does not say what it tests, or whose models could not run. Warns of parts of the probe from another
-/// suite, sensor or settling time, and of files that do not state their starts.
+/// Refuses a plan without a study, or whose models could not run. Warns of parts of the probe from another suite, sensor or settling
+/// time, and of files that do not state their starts.
 fn check_whole(path: &Path, plan: &Plan, frozen: &Frozen) -> Result<(), Failure> {
     if plan.study.is_none() {
         let message = "study: missing; valid is a [study] with arms, contrasts and kill criteria, as in a plan of \
@@ -149,15 +149,13 @@ fn check_whole(path: &Path, plan: &Plan, frozen: &Frozen) -> Result<(), Failure>
     here.remarks(&said).iter().for_each(|remark| tell!("warning: {remark}"));
     for Statement { file, part, origin, .. } in said {
         if origin.is_none() {
-            tell!(
-                "{file}: {part}: does not say what starts it came from, so the plan's ranges are only a claim"
-            );
+            tell!("{file}: {part}: does not state its starts, so the plan's ranges are an unchecked claim");
         }
     }
     Ok(())
 }
 
-/// Runs `aegis plan amend`: records the plan and its files as they are now in the lock.
+/// Runs `aegis plan amend`: records the present plan and files in the lock.
 pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     let Registered { plan: path, json, .. } = &arguments.registered;
     let place = arguments.registered.lock();
@@ -173,7 +171,7 @@ pub fn amend(arguments: &AmendArguments) -> Result<(), Failure> {
     amend(&lock, Vec::new())
         .map_err(|error| failure(Exit::Input, format!("{}: {error}", place.display())))?;
     let notes = vec![arguments.trial.run(path)?];
-    // The lock is read again, because another process may have noted something meanwhile.
+    // The lock is read again, because another process may have added to it meanwhile.
     let amended = Lock::change(&place, |lock| amend(lock, notes)).or_exit(Exit::Failed)?;
     tell(&amended, &place, *json)
 }
@@ -189,20 +187,21 @@ pub fn check(arguments: &CheckArguments) -> Result<(), Failure> {
 /// Loads the lock of a plan and checks everything that a run would read against it.
 ///
 /// # Errors
-/// Each thing that differs, by name.
+/// Every difference, by name.
 pub fn verify_registration(plan: &Path, place: &Path) -> Result<Lock, Failure> {
     if !place.exists() {
         // A plan that cannot be read is reported as such, without the advice to register it.
         Plan::read(plan).or_exit(Exit::Input)?;
         let (place, plan) = (place.display(), plan.display());
-        let valid = format!("valid is that of a registered plan, which `aegis plan register {plan}` makes");
+        let valid =
+            format!("valid is the lock of a registered plan, which `aegis plan register {plan}` writes");
         return Err(failure(Exit::Input, format!("{place}: found no lock; {valid}")));
     }
     let lock = Lock::load(place).or_exit(Exit::Input)?;
     noted::check_lock(plan, place, &lock)?;
     let (read, mut frozen) = found(plan)?;
-    // An older lock has no digest of an `origins.toml`, so such a file is not compared; its statements are checked all the
-    // same.
+    // An older lock has no digest of an `origins.toml`, so such a file is not compared; its statements are checked
+    // nevertheless.
     frozen.models.retain(|role, _| !ROLES.contains(&role.as_str()) || lock.frozen.models.contains_key(role));
     let differences = lock.compare(&frozen);
     if !differences.is_empty() {
@@ -216,7 +215,7 @@ pub fn verify_registration(plan: &Path, place: &Path) -> Result<Lock, Failure> {
 fn refused(plan: &Path, place: &Path, lock: &Lock, differences: &[Difference]) -> Failure {
     let lines: Vec<String> = differences.iter().map(|one| format!("\n  {one}")).collect();
     let message = format!(
-        "{}: not as registered in {} on {}; restore it, or say why with `aegis plan amend {} --why TEXT`:{}",
+        "{}: differs from its registration in {} on {}; restore it, or amend it with `aegis plan amend {} --why TEXT`:{}",
         plan.display(),
         place.display(),
         lock.created,

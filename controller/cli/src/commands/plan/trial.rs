@@ -1,5 +1,5 @@
-//! Runs one set of twins before a plan is frozen, so that a plan that cannot run fails at its registration, and not at the
-//! first episode that counts.
+//! Runs one set of twins before a plan is frozen, so that a plan that cannot run fails at its registration and not at the first
+//! episode that counts.
 
 use std::path::Path;
 
@@ -17,8 +17,8 @@ use crate::study_loader::{Study, StudyArguments};
 /// Range of the trial set. Nothing is judged on this range.
 const RANGE: &str = "tuning";
 
-/// Runs every arm from the first start of the tuning range, stores nothing, and asks both policies for one inference in
-/// every other task. Returns a sentence for the lock that says what was run.
+/// Runs every arm from the first start of the tuning range without storing results, and both policies for one inference in every
+/// other task. Returns a sentence for the lock.
 pub fn run(path: &Path, remote: &RemoteArguments) -> Result<String, Failure> {
     let host = HostArguments::default();
     let study = Study::open(&StudyArguments {
@@ -30,7 +30,7 @@ pub fn run(path: &Path, remote: &RemoteArguments) -> Result<String, Failure> {
     study.check_models()?;
     let (probe, arms) = arms(&study)?;
     let refused = |what: String, error: &dyn std::fmt::Display| {
-        let advice = "the plan is not frozen, for its first episode would end so";
+        let advice = "the plan is not frozen, because its first episode would fail alike";
         failure(Exit::Input, format!("{}: {what}: {error}; {advice}", path.display()))
     };
     let keys = study.keys("ranges", RANGE)?;

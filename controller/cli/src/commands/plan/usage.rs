@@ -31,7 +31,7 @@ struct Row {
 /// An episode that was seen: its study or file, the key that its twins share, and its arm.
 type Seen = (String, EpisodeKey, String);
 
-/// Returns the folder of the results where none is given: `runs` beside the plan, whatever the working directory is.
+/// Returns the default folder of results: `runs` beside the plan, independent of the working directory.
 pub fn default_results(plan: &Path) -> PathBuf {
     plan.with_file_name("runs")
 }
@@ -75,13 +75,13 @@ pub fn episodes(results: &[PathBuf], confirmation: StateRange) -> Result<u64, Fa
 
 fn nothing_in(place: &Path, found: &str) -> Failure {
     let valid = "valid is a store of `aegis experiment run`, its step traces, rollouts of `aegis collect`, JSON lines with the \
-                 key of an episode, or a folder with any of them: name it by --results, or say --nothing-ran where no \
+                 key of an episode, or a folder with any of them: name it by --results, or pass --nothing-ran where no \
                  episode of the confirmation range was ever run";
     failure(Exit::Input, format!("{}: found {found}; {valid}", place.display()))
 }
 
-/// Returns the episodes of the range in a file; `None` where the file has no results of any kind. A file that was `named`
-/// itself is read as a store whatever its name is.
+/// Returns the episodes of the range in a file; `None` where the file has no results of any kind. A file that was `named` itself is
+/// read as a store under any name.
 fn episodes_in(
     file: &Path,
     named: bool,
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_of_the_range_are_counted_wherever_they_lie() {
+    fn rows_of_the_range_are_counted_in_every_kind_of_file() {
         let folder = std::env::temp_dir().join(format!("aegis-seen-{}", std::process::id()));
         std::fs::create_dir_all(folder.join("deeper")).expect("a folder");
         let row = |state| {

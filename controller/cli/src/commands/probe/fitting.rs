@@ -13,13 +13,13 @@ use crate::exit::{Exit, Failure, failure, tell};
 /// Rollouts, and the name that errors give them.
 pub struct Source<'a> {
     name: String,
-    /// How the verb ends where the rollouts cannot be used.
+    /// Exit code where the rollouts cannot be used.
     exit: Exit,
     rollouts: &'a [Rollout],
 }
 
 impl<'a> Source<'a> {
-    /// Names the rollouts of a range. `file` is the file that they were read from; `None` where they were run just now.
+    /// Names the rollouts of a range. `file` is the file that they were read from; `None` where they were collected by this call.
     pub fn new(range: &str, file: Option<&PathBuf>, rollouts: &'a [Rollout]) -> Self {
         let (name, exit) = match file {
             Some(path) => (path.display().to_string(), Exit::Input),
@@ -38,7 +38,7 @@ impl<'a> Source<'a> {
         match error {
             ProbeError::OneClass(failed) => self.one_class(*failed),
             ProbeError::Empty => self.refuse(
-                "found no episode for this part; valid is one or more: record more episodes, or give the other part as a file of its own",
+                "found no episode for this part; valid is one or more: record more episodes, or give the other part in a separate file",
             ),
             ProbeError::Value { trajectory, boundary, index, found } => {
                 let before = self.rollouts.iter().take(*trajectory).map(|rollout| rollout.boundaries.len());
@@ -66,8 +66,8 @@ impl<'a> Source<'a> {
         if rows.all(|row| row == first) {
             let name = &self.name;
             tell!(
-                "warning: {name}: activation: the same in every row, so that a probe learns nothing from it; is the tensor \
-                 the right one?"
+                "warning: {name}: activation: the same in every row, so a probe learns nothing from it; check that it is the \
+                 right tensor"
             );
         }
     }
@@ -83,7 +83,7 @@ impl<'a> Source<'a> {
         }
         let (all, ended) = (self.rollouts.len(), if failed { "lost" } else { "won" });
         self.refuse(&format!(
-            "success: found all {all} episodes {ended}; valid is some won and some lost, for a probe tells them apart"
+            "success: found all {all} episodes {ended}; valid is some won and some lost, because a probe separates them"
         ))
     }
 

@@ -21,7 +21,7 @@ pub struct ForeignEvalArguments {
     pub rollouts: Option<PathBuf>,
 }
 
-/// Judges a probe, and returns the figures and the same as Markdown.
+/// Judges a probe, and returns the figures and their Markdown tables.
 pub fn run(
     file: &Path,
     probe: Option<&Path>,
@@ -59,7 +59,7 @@ pub fn run(
     Ok((found, markdown))
 }
 
-/// Reads the rollouts that the probe was fitted on, and checks that they are those.
+/// Reads the rollouts of the probe's fit, and checks their digest against the probe file.
 fn discovery(
     path: &Path,
     grid: StepGrid,
@@ -74,7 +74,7 @@ fn discovery(
     };
     if Data::of(&fitted).sha256 != known.discovery.sha256 {
         let message = format!(
-            "--discovery: {}: found other episodes than those that {} was fitted on; valid is the file of its --rollouts",
+            "--discovery: {}: found other episodes than those that {} was fitted on; valid is the file that was its --rollouts",
             path.display(),
             probe.display()
         );

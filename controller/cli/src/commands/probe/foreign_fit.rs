@@ -21,14 +21,14 @@ use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use crate::files::check_place;
 use crate::progress;
 
-/// Share of the starts whose episodes the thresholds are set on, where they are not in a file of their own.
+/// Default share of the starts whose episodes the thresholds are set on, where these are not in a separate file.
 const SHARE: f64 = 0.5;
 
 /// Arguments of a fit on rollouts of another program.
 #[derive(Args)]
 pub struct ForeignFitArguments {
     /// Activations and outcomes of another program, .npz or Parquet (docs/reference/rollouts.md), instead of rollouts of `aegis
-    /// collect`; of a plan only the tables fit and gate are then read
+    /// collect`; only the tables fit and gate of a plan are then read
     #[arg(long, value_name = "FILE", conflicts_with_all = ["discovery", "calibration"])]
     pub rollouts: Option<PathBuf>,
     /// The same kind of file with other episodes, to set thresholds on; when left out, a share of the episodes of --rollouts
@@ -52,7 +52,7 @@ pub struct ForeignFitArguments {
     /// SHA-256 of the policy's ONNX file, where there is no card yet
     #[arg(long, value_name = "DIGEST", requires = "tensor", conflicts_with = "model")]
     model_sha256: Option<String>,
-    /// Graph output that the activation is, beside --model-sha256
+    /// Graph output that gives the activation, with --model-sha256
     #[arg(long, value_name = "NAME", requires = "model_sha256")]
     tensor: Option<String>,
 }
@@ -66,10 +66,10 @@ pub fn run(
     out: Option<&Path>,
 ) -> Result<(), Failure> {
     let missing = |argument: &str, what: &str| {
-        let message = format!("{argument}: missing; valid is {what}, beside --rollouts");
+        let message = format!("{argument}: missing; valid is {what}, with --rollouts");
         failure(Exit::Input, message)
     };
-    let out = out.ok_or_else(|| missing("--out", "the file that the probe goes to"))?;
+    let out = out.ok_or_else(|| missing("--out", "the probe file to write"))?;
     let inputs: Vec<&Path> =
         [Some(file), arguments.calibration_rollouts.as_deref(), plan, arguments.model.as_deref()]
             .into_iter()
@@ -181,7 +181,7 @@ impl Parts {
     }
 }
 
-/// Refuses thresholds set on what the probe was fitted on, and activations of another width.
+/// Refuses to set thresholds on rollouts that the probe was fitted on, and activations of another width.
 fn check_apart(
     (file, fitted, width_of_fit): (&Path, &ForeignRollouts, usize),
     (other, held): (&Path, &ForeignRollouts),
@@ -194,7 +194,7 @@ fn check_apart(
         let valid = format!("{width_of_fit}, as in {}", file.display());
         return refused("activation", format!("{} values", width(held)), &valid);
     }
-    let apart = "other episodes: thresholds on those that the probe was fitted on promise nothing";
+    let apart = "other episodes, because thresholds set on fitted episodes guarantee nothing";
     if files_sha256.windows(2).any(|pair| pair[0] == pair[1]) {
         return refused("rows", format!("the episodes of {}", file.display()), apart);
     }
@@ -223,14 +223,14 @@ fn belongs(
         let wrong = |message: String| Err(failure(Exit::Input, message));
         if spec.width != width {
             return wrong(format!(
-                "{}: activation.width: found {}; valid is {width}, as the rollouts have it",
+                "{}: activation.width: found {}; valid is {width}, the width in the rollouts",
                 path.display(),
                 spec.width
             ));
         }
         if card.chunk.steps() < grid.chunk_steps as usize {
             return wrong(format!(
-                "--chunk-steps: found {}; valid is at most {}, the actions that {} proposes at a time",
+                "--chunk-steps: found {}; valid is at most {}, the number of actions in a chunk of {}",
                 grid.chunk_steps,
                 card.chunk.steps(),
                 path.display()
@@ -255,7 +255,7 @@ fn belongs(
 fn warn(file: &ProbeFile, never_fires: bool, alpha: f64) {
     if file.model_sha256 == UNKNOWN {
         tell!(
-            "warning: the probe names no policy, so robots and studies refuse it; fit it with --model CARD for that"
+            "warning: the probe names no policy, so robots and studies refuse it; fit it with --model CARD to name one"
         );
     }
     if never_fires {

@@ -74,7 +74,7 @@ pub fn check_fresh(
         return Ok(());
     }
     let message = format!(
-        "--rollouts: {}: found the episodes that {} was made from; valid is others: a probe is judged on what it has not seen",
+        "--rollouts: {}: found the episodes that {} was made from; valid are others, because a probe is judged on new episodes",
         path.display(),
         probe.display()
     );

@@ -1,4 +1,4 @@
-//! Probes that a registration has sealed.
+//! Refuses to replace a probe that a registration has sealed.
 
 use std::path::Path;
 

@@ -27,7 +27,7 @@ pub fn print(file: &ProbeFile) {
         );
     }
     for (name, data) in [("discovery", &file.discovery), ("calibration", &file.calibrated_on)] {
-        let from = data.origin.as_ref().map_or("starts that the file does not name".to_owned(), |origin| {
+        let from = data.origin.as_ref().map_or("starts not stated in the file".to_owned(), |origin| {
             format!("initial states {} of {}", origin.starts, origin.suite)
         });
         say!("  {name:<17}{} episodes, weak lost {}; {from}", data.episodes, data.lost);

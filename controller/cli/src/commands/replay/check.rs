@@ -17,7 +17,7 @@ pub struct Checked {
     pub periods: u64,
     /// Number of the first period in the file.
     pub first: u64,
-    /// Why and where the record is not whole; `None` for a whole record.
+    /// Message on where and how the record is damaged; `None` for a complete record.
     pub fault: Option<String>,
     /// The controller's counters, over the periods that were compared.
     pub counters: Counters,
@@ -28,7 +28,7 @@ pub struct Checked {
 
 #[cfg(test)]
 impl Checked {
-    /// Makes the result for a whole record with this many periods.
+    /// Makes the result for a complete record with this many periods.
     pub fn whole(periods: u64, counters: Counters, stops: Vec<(Mode, Option<StopReason>)>) -> Self {
         Self { periods, first: 0, fault: None, counters, stops, layout: Layout::Chained }
     }
@@ -39,7 +39,7 @@ impl Display for Checked {
         write!(formatter, "{} control periods, ", self.periods)?;
         formatter.write_str(match (self.first, &self.fault) {
             (0, _) => "every decision and every command the same",
-            (_, None) => "undamaged; not compared, for they are the end of a run",
+            (_, None) => "undamaged; not compared, because they are the end of a run",
             (_, Some(_)) => "undamaged so far",
         })?;
         formatter.write_str(match self.layout {
@@ -119,7 +119,7 @@ fn next(reader: &mut RunReader, number: u64) -> Result<Option<Vec<u8>>, String> 
     }
 }
 
-/// Describes what differs between a recorded period and the controller's output. Values are compared bit for bit, so NaN
+/// Describes the first difference between a recorded period and the controller's output. Values are compared bit for bit, so NaN
 /// equals itself.
 fn difference(period: &TickRecord<'_>, output: &Output, command: &[f32]) -> Option<String> {
     let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();

@@ -18,7 +18,7 @@ use crate::exit::{Exit, Failure, failure, say};
 use crate::host::HostArguments;
 use crate::recording;
 
-/// Which episode of a study.
+/// Arguments that choose an episode of a study.
 #[derive(Args)]
 pub struct EpisodeArguments {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub struct EpisodeArguments {
     /// Arm of a study's episode
     #[arg(long, value_name = "NAME", default_value = AEGIS)]
     arm: String,
-    /// Leave the weak policy's own episode out
+    /// Do not show the weak policy's twin
     #[arg(long)]
     no_twin: bool,
     /// Open on these control steps of a study's episode, and play them in a loop
@@ -48,9 +48,9 @@ pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(
         Some(key) => key,
         None if arguments.arm == AEGIS => recording::most_instructive(&stored.results)
             .map(|one| one.key)
-            .ok_or_else(|| wrong("needed, for no episode of this arm has fired"))?,
+            .ok_or_else(|| wrong("missing; valid is TASK/STATE, because no episode of this arm has fired"))?,
         None => {
-            let valid = "valid is TASK/STATE, as 3/641, for without it only arm aegis has one chosen";
+            let valid = "valid is TASK/STATE, such as 3/641; only for arm aegis may it be left out";
             return Err(wrong(&format!("missing; {valid}")));
         }
     };
@@ -66,7 +66,7 @@ fn key(text: &str) -> Result<EpisodeKey, String> {
     let (task, initial_state, replicate) = match numbers.as_deref() {
         Ok([task, initial_state]) => (*task, *initial_state, 0),
         Ok([task, initial_state, replicate]) => (*task, *initial_state, *replicate as u64),
-        _ => return Err("valid is TASK/STATE, as 3/641".into()),
+        _ => return Err("valid is TASK/STATE, such as 3/641".into()),
     };
     Ok(EpisodeKey { start: Start { task, initial_state }, replicate })
 }
@@ -75,6 +75,6 @@ fn steps(text: &str) -> Result<RangeInclusive<u32>, String> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
     match (first.parse(), last.parse()) {
         (Ok(first), Ok(last)) if first <= last => Ok(first..=last),
-        _ => Err("valid is FIRST-LAST, as 60-120, or one control step".into()),
+        _ => Err("valid is FIRST-LAST, such as 60-120, or one control step".into()),
     }
 }

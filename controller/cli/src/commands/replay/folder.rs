@@ -1,5 +1,5 @@
 //! Checks every file in a run's folder: feeds the record through the controller again, and checks each file beside the
-//! record as far as it can be checked. Each line of the output says how far that is.
+//! record as far as possible. Each line of the output states how far.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -17,7 +17,7 @@ const SUMMARY: &str = "summary.json";
 const EVENTS: &str = "events.jsonl";
 const RESERVE: &str = "reserve";
 
-/// Checks a run's folder, and prints the result for each file. The error names everything that is wrong.
+/// Checks a run's folder, and prints the result for each file. The error names every fault.
 pub fn check(folder: &Path) -> Result<(), Failure> {
     let mut names = names(folder)?;
     let mut faults = Faults { folder, all: Vec::new(), exit: Exit::Failed };
@@ -74,11 +74,11 @@ pub fn check(folder: &Path) -> Result<(), Failure> {
         }
     }
     if names.remove(RESERVE) {
-        say!("{}: left by a run that did not come to its end", folder.join(RESERVE).display());
+        say!("{}: left by a run that was killed", folder.join(RESERVE).display());
     }
     if !names.is_empty() {
         let names = names.into_iter().collect::<Vec<_>>().join(", ");
-        say!("{}: not checked, for a run writes no such files: {names}", folder.display());
+        say!("{}: not checked, because a run writes no such files: {names}", folder.display());
     }
     let Faults { all, exit, .. } = faults;
     if all.is_empty() { Ok(()) } else { Err(failure(exit, all.join("; "))) }
@@ -100,7 +100,7 @@ struct Faults<'a> {
 }
 
 impl Faults<'_> {
-    /// Prints how far a file was found good, and adds its fault, where it has one.
+    /// Prints the result of a file's check, and adds its fault where it has one.
     fn say(&mut self, name: &str, good: &str, fault: Option<String>) {
         let path = self.folder.join(name);
         say!("{}: {good}", path.display());
@@ -115,7 +115,7 @@ impl Faults<'_> {
     }
 }
 
-/// Checks a summary against the black boxes in the folder, and against the record where the record is whole.
+/// Checks a summary against the black boxes in the folder, and against the record where the record is complete.
 fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Result<String, String> {
     let summary: Value = serde_json::from_str(text).map_err(|error| format!("damaged: {error}"))?;
     let listed = summary["stops"].as_array().ok_or("stops: found no list; valid is what a run wrote")?;
@@ -131,20 +131,20 @@ fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Resu
         return Err("counters: found none; valid is what a run wrote".into());
     }
     let Some(record) = record.filter(|record| record.fault.is_none()) else {
-        return Ok("readable; not compared with the record, which is not whole".into());
+        return Ok("readable; not compared with the record, which is incomplete".into());
     };
     if dropped > 0 {
-        // Periods of which the ring had no room for the record are in the summary alone.
+        // Periods that the ring had no room for are counted only in the summary.
         let periods = summary["periods"].as_u64().unwrap_or_default();
         let valid = record.periods.saturating_add(dropped);
         if periods > valid || periods < record.periods {
             return Err(format!(
-                "periods: found {periods}; valid is {} to {valid}, by the record",
+                "periods: found {periods}; valid is {} to {valid}, the number in the record",
                 record.periods
             ));
         }
         return Ok(format!(
-            "it says that {dropped} periods are not in the record, so its stops and counters are not checked"
+            "{dropped} periods are missing from the record by its own count, so its stops and counters are not checked"
         ));
     }
     let stops: Vec<Value> = record.stops.iter().map(|stop| recorded_stop(*stop)).collect();
@@ -165,7 +165,7 @@ fn summary(text: &str, record: Option<&Checked>, black_boxes: &[String]) -> Resu
     if compared == 0 {
         return Err("counters: found none that a run counts; valid is what a run wrote".into());
     }
-    Ok("its periods, stops and counters are the record's; its times are not checked".into())
+    Ok("periods, stops and counters equal the record's; times are not checked".into())
 }
 
 fn recorded_stop((mode, cause): (Mode, Option<StopReason>)) -> Value {
@@ -183,18 +183,15 @@ fn events(text: &str) -> Result<String, String> {
         let is_event = event.is_ok_and(|event| event["timestamp"].is_string() && event["level"].is_string());
         if !is_event {
             return Err(format!(
-                "line {}: found no event; valid is JSON with timestamp and level",
+                "line {}: found no event; valid is a JSON object with timestamp and level",
                 index + 1
             ));
         }
     }
     if !text.is_empty() && !text.ends_with('\n') {
-        return Err("its last line is cut".into());
+        return Err("found a last line that is cut; valid is a line feed at the end".into());
     }
-    Ok(format!(
-        "{} events, each of them whole; it has no checksums, so what they say is not checked",
-        text.lines().count()
-    ))
+    Ok(format!("{} complete events; without checksums, their content is not checked", text.lines().count()))
 }
 
 #[cfg(test)]
@@ -204,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_held_line_by_line() {
+    fn events_are_checked_line_by_line() {
         let line =
             |text: &str| format!("{{\"timestamp\":\"t\",\"level\":\"INFO\",\"message\":\"{text}\"}}\n");
         let whole = line("a") + &line("b");
@@ -214,7 +211,7 @@ mod tests {
             (whole.replacen('{', "", 1), "line 1: found no event"),
             (whole.clone() + "\u{0}\u{0}\n", "line 3: found no event"),
             (whole.clone() + "{}\n", "line 3: found no event"),
-            (whole[..whole.len() - 1].to_owned(), "its last line is cut"),
+            (whole[..whole.len() - 1].to_owned(), "found a last line that is cut"),
             (whole[..whole.len() - 5].to_owned(), "line 2: found no event"),
         ] {
             assert!(events(&text).unwrap_err().contains(said), "{text:?}");
@@ -222,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_held_against_the_record_and_the_black_boxes() {
+    fn a_summary_is_checked_against_the_record_and_the_black_boxes() {
         let counters = Counters { periods: 9, stops: 1, ..Counters::default() };
         let stops = vec![(Mode::SafeStop, Some(StopReason::Asked))];
         let record = Checked::whole(9, counters.clone(), stops);
@@ -244,7 +241,7 @@ mod tests {
         }
         let mut dropped = said.clone();
         dropped["dropped_records"] = json!(7);
-        assert!(check(&dropped).unwrap().contains("7 periods are not in the record"));
+        assert!(check(&dropped).unwrap().contains("7 periods are missing from the record"));
         dropped["periods"] = json!(1);
         assert!(check(&dropped).unwrap_err().contains("periods: found 1; valid is 9 to 16"));
         for (field, value) in [

@@ -31,7 +31,7 @@ pub struct How {
     pub looped: Option<RangeInclusive<u32>>,
 }
 
-/// A study's store, and what is needed to run its episodes again.
+/// A study's store, with everything that running its episodes again needs.
 pub struct Stored {
     folder: PathBuf,
     store: Store,
@@ -82,7 +82,7 @@ impl Stored {
         found.ok_or_else(|| {
             let EpisodeKey { start: Start { task, initial_state }, replicate } = key;
             let named = format!("{task}/{initial_state}/{replicate}");
-            let reason = format!("--episode: found {named}; valid is an episode that the store has");
+            let reason = format!("--episode: found {named}; valid is an episode in the store");
             failure(Exit::Input, format!("{}: {reason}", self.folder.display()))
         })
     }
@@ -103,8 +103,9 @@ impl Stored {
 
     fn film(&self, result: &EpisodeResult) -> Result<EpisodeRecording, Failure> {
         let arm = self.arms.iter().find(|arm| arm.name == result.arm);
-        let arm =
-            arm.ok_or_else(|| failure(Exit::Input, format!("{}: the plan has no such arm", result.arm)))?;
+        let arm = arm.ok_or_else(|| {
+            failure(Exit::Input, format!("--arm: found {}, which is not in the plan", result.arm))
+        })?;
         let twins = self.results.iter().filter(|twin| twin.key == result.key);
         let drawn = fork::draw(arm, twins, result.key, &self.settings).or_exit(Exit::Failed)?;
         let is_stored = |found: &EpisodeResult| self.store.holds(found).or_exit(Exit::Input);

@@ -21,13 +21,13 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// Makes an empty place for pictures at `rate` of a plant that moves at `control_rate`, both per second.
+    /// Makes an empty buffer for pictures at `rate` of a plant with `control_rate`, both per second.
     pub fn new(rate: f64, control_rate: f64) -> Self {
         let every = (control_rate / rate).round().max(1.0) as u32;
         Self { state: Mutex::new(None), arrived: Condvar::new(), every }
     }
 
-    /// Puts in the state at a moment, where a picture of that control step is due. `state` is called only then.
+    /// Stores the state of a control step for which a picture is due. `state` is called only then.
     pub fn put(&self, moment: &TimePoint, state: impl FnOnce() -> Option<PictureState>) {
         if moment.sequence.is_multiple_of(self.every)
             && let Some(state) = state()
@@ -43,7 +43,7 @@ impl Waiting {
         woken.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 
-    /// Draws and publishes what waits, until `stop` is set. An error is told by `warn`, once in a row.
+    /// Draws and publishes waiting states until `stop` is set. `warn` is called with the first of consecutive errors.
     pub fn draw(
         &self,
         mut painter: Painter,
@@ -60,7 +60,7 @@ impl Waiting {
             match sent {
                 Ok(()) => is_told = false,
                 Err(error) if !is_told => {
-                    warn(&format!("no pictures: {error}"));
+                    warn(&format!("cannot draw pictures: {error}"));
                     is_told = true;
                 }
                 Err(_) => {}

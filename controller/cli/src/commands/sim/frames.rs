@@ -13,10 +13,10 @@ use crate::files::write;
 /// Arguments of a verb that can write pictures.
 #[derive(Args)]
 pub struct FrameArguments {
-    /// Write pictures from the agent's and the wrist's camera to this folder, step000_agentview.png and so on
+    /// Write pictures of the agent's and the wrist's camera to this folder, as step000_agentview.png and so on
     #[arg(long, value_name = "DIR")]
     frames: Option<PathBuf>,
-    /// Pixels along each side of a picture, 128 and 256 being what policies are trained on
+    /// Width and height of a picture in pixels; policies are trained on 128 and 256
     #[arg(long, value_name = "N", default_value_t = 128, requires = "frames",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(aegis_sim::camera::MAX_HEIGHT)))]
     frame_size: u32,
@@ -27,7 +27,7 @@ pub struct FrameArguments {
 }
 
 impl FrameArguments {
-    /// Builds a plant, with cameras where pictures are asked for.
+    /// Builds a plant, with cameras where pictures are to be written.
     pub fn plant(&self, suite: Suite) -> Result<LiberoPlant, Failure> {
         if self.frames.is_none() {
             return Ok(LiberoPlant::new(suite));

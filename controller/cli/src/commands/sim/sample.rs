@@ -35,16 +35,16 @@ pub struct SampleArguments {
     /// Seed; with the same one, `sample_seed` of a plan and `aegis sim rollout --sample-seed` give the same states
     #[arg(long, value_name = "N")]
     seed: u64,
-    /// Index of the first state; right after the recorded ones when left out
+    /// Index of the first state; the one after the recorded ones when left out
     #[arg(long, value_name = "N")]
     first: Option<usize>,
-    /// Where the states go, float64[count, 1 + nq + nv]: time, qpos, qvel; without --task a folder, a file per task
+    /// File of the states, float64[count, 1 + nq + nv]: time, qpos, qvel; without --task a folder with a file per task
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// Instead of drawing, put the recorded states from --first (0 when left out) through the same check
+    /// Instead of drawing, check the recorded states from --first on (0 when left out)
     #[arg(long, conflicts_with = "unchecked")]
     recorded: bool,
-    /// Accept whatever upstream's placement draws, without the check in simulation
+    /// Accept every state that upstream's placement draws, without the check in simulation
     #[arg(long)]
     unchecked: bool,
     /// Print the outcome as JSON
@@ -59,7 +59,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
         let reason = "they are kept in memory until they are written";
         return Err(failure(
             Exit::Input,
-            format!("--count: found {count}; valid is 1 to {MOST}, for {reason}"),
+            format!("--count: found {count}; valid is 1 to {MOST}, because {reason}"),
         ));
     }
     let suite = load_suite(&arguments.suite, None)?;
@@ -82,7 +82,7 @@ pub fn run(arguments: &SampleArguments) -> Result<(), Failure> {
         let first = arguments.first.unwrap_or(if arguments.recorded { 0 } else { recorded });
         if first < recorded && !arguments.recorded {
             let reason =
-                format!("found {first}; valid is {recorded} or more, for those before are recorded ones");
+                format!("found {first}; valid is {recorded} or more, because lower ones are recorded");
             return Err(failure(Exit::Input, format!("--first: {reason}")));
         }
         let Some(end) = first.checked_add(count) else {

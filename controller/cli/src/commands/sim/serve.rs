@@ -1,5 +1,5 @@
-//! `aegis sim serve`: serves native environments as plants over Zenoh, until the process is told to stop. Each name is an
-//! environment of its own, on its own thread.
+//! `aegis sim serve`: serves native environments as plants over Zenoh until the process is interrupted. Each name is an environment
+//! of its own, on its own thread.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -26,8 +26,8 @@ use super::cameras::Waiting;
                         aegis sim serve --name one --name two --listen tcp/127.0.0.1:7448\n  \
                         aegis sim serve --listen tls/0.0.0.0:7447 --keys keys/plant\n  \
                         aegis sim serve --sample-seed 20261125, for the sampled starts of experiments/demo.toml\n\n\
-                        Who connects decides between lock-step and free-running; docs/reference/protocol.md is the protocol, \
-                        docs/reference/security.md says what keys are for.")]
+                        The client chooses between lock-step and free-running; docs/reference/protocol.md has the protocol, \
+                        docs/reference/security.md the use of keys.")]
 pub struct ServeArguments {
     /// Suite, by its name in the cache
     #[arg(long, value_name = "NAME", default_value = "libero_spatial")]
@@ -35,7 +35,7 @@ pub struct ServeArguments {
     /// Name of a plant; given several times, each is an environment of its own
     #[arg(long = "name", value_name = "NAME", default_value = "libero")]
     names: Vec<String>,
-    /// Seed of the initial states past the recorded ones; without it there are none
+    /// Seed of the initial states beyond the recorded ones; without it there are none
     #[arg(long, value_name = "N")]
     sample_seed: Option<u64>,
     /// Zenoh endpoint to listen at; port 0 lets the system choose
@@ -44,16 +44,16 @@ pub struct ServeArguments {
     /// Folder of the plant's keys, which `aegis keys` makes; TLS needs them
     #[arg(long, value_name = "FOLDER")]
     keys: Option<PathBuf>,
-    /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
+    /// Allow an endpoint on the network over plain TCP, through which anyone can read and move the plant
     #[arg(long)]
     allow_plaintext_network: bool,
-    /// Height and width of the pictures of both cameras, for controllers that ask for them; without it there are none
+    /// Height and width of the pictures of both cameras, for controllers that request them; without it there are none
     #[arg(long, value_name = "HxW", value_parser = size)]
     pictures: Option<[u32; 2]>,
     /// Pictures per second of each camera of a free-running plant; fewer where drawing takes longer
     #[arg(long, value_name = "HZ", default_value_t = 10.0, value_parser = rate, requires = "pictures")]
     frame_rate: f64,
-    /// Send the pictures of a free-running plant as JPEG of this quality, 1 to 100; without it, as they are
+    /// Send the pictures of a free-running plant as JPEG of this quality, 1 to 100; uncompressed without it
     #[arg(long, value_name = "QUALITY", value_parser = clap::value_parser!(u8).range(1..=100), requires = "pictures")]
     jpeg: Option<u8>,
     /// Control periods per second, by the wall clock, of a free-running plant; the simulated time of a control step stays
@@ -115,7 +115,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             }
             let callbacks = Callbacks { ready, warn, moved };
             let served = aegis_link::serve_with(&session, name, host, &mut plant, &stop, callbacks);
-            // When one plant is no longer served, the others are told to stop too.
+            // When one plant is no longer served, the others are stopped too.
             stop.store(true, Ordering::Relaxed);
             served
         })
@@ -124,7 +124,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         let threads: Vec<_> = names.iter().map(|name| scope.spawn(|| serve_one(name))).collect();
         threads.into_iter().try_for_each(|thread| match thread.join() {
             Ok(served) => served.or_exit(Exit::Failed),
-            Err(_) => Err(failure(Exit::Failed, "a serving thread stopped")),
+            Err(_) => Err(failure(Exit::Failed, "the thread that serves a plant panicked")),
         })
     })
 }
@@ -133,7 +133,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
 fn size(text: &str) -> Result<[u32; 2], String> {
     let sizes =
         text.split_once('x').and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
-    sizes.ok_or_else(|| "valid is height and width in pixels, as 256x256".into())
+    sizes.ok_or_else(|| "valid is height and width in pixels, such as 256x256".into())
 }
 
 /// Parses a control rate in hertz, from 1 to 1000, as controllers accept it.
@@ -143,8 +143,9 @@ pub fn rate(text: &str) -> Result<f64, String> {
 }
 
 fn info(suite: &Suite, rate: Option<f64>) -> Result<PlantInfo, Failure> {
-    let task =
-        suite.task(0).ok_or_else(|| failure(Exit::Setup, format!("{}: it has no task", suite.name())))?;
+    let task = suite.task(0).ok_or_else(|| {
+        failure(Exit::Setup, format!("{}: found no task; valid is a suite with one or more", suite.name()))
+    })?;
     Ok(PlantInfo {
         action_width: ACTION as u32,
         tasks: u32::try_from(suite.task_count()).or_exit(Exit::Setup)?,

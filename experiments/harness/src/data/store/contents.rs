@@ -53,11 +53,11 @@ impl Store {
                     "episode of task {task}, initial state {initial_state}, replicate {replicate}, {arm}"
                 );
                 let result: EpisodeResult = serde_json::from_str(&text).map_err(|error| {
-                    self.invalid(&field, error.to_string(), "a result as a run writes it".into())
+                    self.invalid(&field, error.to_string(), "a result that a run wrote".into())
                 })?;
                 if columns(result.key) != [task, initial_state, replicate] || result.arm != *arm.as_str() {
                     let found = format!("the result of {:?}, {}", result.key, result.arm);
-                    return Err(self.invalid(&field, found, "its own".into()));
+                    return Err(self.invalid(&field, found, "the result of this episode".into()));
                 }
                 Ok(result)
             })

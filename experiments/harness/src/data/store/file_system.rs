@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_to_be_of_one_machine_is_shared() {
+    fn unknown_file_systems_count_as_shared() {
         assert!(!is_shared(Path::new("/dev/shm")), "tmpfs, as every Linux has it");
         assert!(!is_shared(Path::new("/dev/shm/not-there-yet")));
         assert!(is_shared(Path::new("/proc/self")), "no file system that this list has");

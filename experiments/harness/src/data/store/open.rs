@@ -60,7 +60,7 @@ pub(super) fn read_only(path: &Path) -> Result<Connection, StoreError> {
 pub(super) fn refused(path: &Path, source: rusqlite::Error) -> StoreError {
     let path = path.to_owned();
     if source.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
-        let found = instead_of(&path).unwrap_or_else(|| "no database of SQLite".into());
+        let found = instead_of(&path).unwrap_or_else(|| "a file that is no SQLite database".into());
         return no_store(&path, found.trim_start_matches("found ").to_owned());
     }
     match log_of(&path) {
@@ -87,7 +87,7 @@ pub(super) fn check_is_store(path: &Path, connection: &Connection) -> Result<(),
     }
 }
 
-/// Returns what a database holds besides the tables of a store, each as its type and name.
+/// Returns the items of a database that are not tables of a store, each as its type and name.
 pub(super) fn additions(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let query = "SELECT type || ' ' || name FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
                  AND NOT (type = 'table' AND name IN ('store', 'episodes', 'traces', 'interruptions', 'seals', 'parts')) \
@@ -101,7 +101,8 @@ pub(super) fn check_no_trigger(path: &Path, connection: &Connection) -> Result<(
     match found.into_iter().find(|one| one.starts_with("trigger ")) {
         None => Ok(()),
         Some(found) => {
-            let valid = "a store without triggers, for they may change what is stored: another --out".into();
+            let valid =
+                "a store without triggers, which may change stored results: choose another --out".into();
             Err(StoreError::Invalid { path: path.to_owned(), field: "database".into(), found, valid })
         }
     }
@@ -111,11 +112,11 @@ pub(super) fn check_no_trigger(path: &Path, connection: &Connection) -> Result<(
 pub(super) fn advice(source: &rusqlite::Error) -> &'static str {
     match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure) => {
-            "; SQLite writes to this file and beside it: make room on that disk, or look whether it fails, and call again; \
-             what is stored stays"
+            "; SQLite writes to this file and beside it: free space on that disk, or check the disk for errors, and run this \
+             again; stored results are kept"
         }
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "; SQLite opens this file and makes others beside it: look at the permissions of both file and folder"
+            "; SQLite opens this file and makes others beside it: check the permissions of file and folder"
         }
         _ => "",
     }
@@ -178,7 +179,7 @@ mod tests {
         };
         for code in [rusqlite::ffi::SQLITE_FULL, rusqlite::ffi::SQLITE_IOERR] {
             let said = failed(code).to_string();
-            assert!(said.contains("episodes.sqlite") && said.contains("make room on that disk"), "{said}");
+            assert!(said.contains("episodes.sqlite") && said.contains("free space on that disk"), "{said}");
         }
         assert!(!failed(rusqlite::ffi::SQLITE_BUSY).to_string().contains("room"));
     }

@@ -42,7 +42,7 @@ pub struct Chain {
     pub seals: usize,
     /// Stores that this one was merged from, in their order.
     pub parts: Vec<Part>,
-    /// Messages, each about one entry that differs from what was sealed.
+    /// Messages, each about one entry that differs from its seal.
     pub wrong: Vec<String>,
 }
 
@@ -187,17 +187,17 @@ pub(super) fn chain(
                 let again = noted.map(|[what, reason]| over_interruption(previous, [what, reason]));
                 (format!("interruption {row}"), again)
             }
-            None => ("an entry of nothing".to_owned(), None),
+            None => ("an entry without a subject".to_owned(), None),
         };
         let place = entry.place;
         if place != index as i64 + 1 {
             wrong.push(format!("seal {place}: {what}: found place {place}; valid is {}", index + 1));
         }
         match again {
-            None => wrong.push(format!("seal {place}: {what}: was sealed and is not there")),
+            None => wrong.push(format!("seal {place}: {what}: was sealed and is missing")),
             Some(again) if again != entry.seal => wrong.push(format!(
-                "seal {place}: {what}: found {}, what is stored gives {again}; it, or the seal, was edited after it was \
-                 stored",
+                "seal {place}: {what}: found seal {}, but the stored rows give {again}; rows or seal were edited after they \
+                 were stored",
                 entry.seal
             )),
             Some(_) => {}

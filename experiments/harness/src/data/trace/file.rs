@@ -83,7 +83,7 @@ impl TraceFile {
         }
         let (count, others) = (self.rows.len(), other.rows.len());
         let longer = if count > others { &self.rows[others..] } else { &other.rows[count..] };
-        longer.first().map(|row| named(row, "which one of both has not"))
+        longer.first().map(|row| named(row, "which only one of the two has"))
     }
 
     /// Encodes the trace as Parquet. Columns: `arm`, `step`, `strong` (whether the strong policy drove), `success`
@@ -96,7 +96,7 @@ impl TraceFile {
     /// Errors of Arrow or Parquet, and a trace without control steps.
     pub fn parquet(&self) -> Result<Vec<u8>, String> {
         if self.rows.is_empty() {
-            return Err("no control step was recorded".into());
+            return Err("found no recorded control step; valid is one or more".into());
         }
         let columns: Vec<(&str, ArrayRef)> = arrays(&self.rows, self.layout())?;
         let metadata = match &self.notes {

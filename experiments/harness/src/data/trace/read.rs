@@ -16,7 +16,7 @@ use super::row::{Boundary, Layout, Row};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TraceFileError {
     /// The bytes are not a Parquet file.
-    #[error("no step trace: {0}")]
+    #[error("not a step trace: {0}")]
     Format(String),
     /// A column or the metadata differs from those of a trace.
     #[error("{field}: found {found}; valid is {valid}")]

@@ -111,7 +111,9 @@ impl Verifier<'_> {
         let what = describe(self.set.key, "twins");
         if notes.key != self.set.key {
             let found = describe(notes.key, "twins");
-            wrong.push(format!("{what}: trace: metadata.aegis.key: found that of {found}; valid is its own"));
+            wrong.push(format!(
+                "{what}: trace: metadata.aegis.key: found that of {found}; valid is that of the set"
+            ));
         }
         if notes.chunk_steps != self.gate.chunk_steps {
             wrong.push(format!(
@@ -125,7 +127,8 @@ impl Verifier<'_> {
             for column in all.filter(|name| one.columns.get(*name) != made.get(*name)) {
                 let text = |value: Option<&String>| value.cloned().unwrap_or_else(|| "nothing".into());
                 let (noted, made) = (text(one.columns.get(column)), text(made.get(column)));
-                let reason = format!("{column}: its rows have SHA-256 {made}, the file notes {noted}");
+                let reason =
+                    format!("{column}: its rows have SHA-256 {made}, the file's metadata has {noted}");
                 wrong.push(self.of_trace(&one.arm, &reason));
             }
         }
@@ -143,7 +146,7 @@ impl Verifier<'_> {
             (Some(first), Some(weak)) => (first.step as usize).min(weak.rows.len()),
             (None, Some(weak)) => weak.rows.len(),
             (Some(_), None) => 0,
-            (None, None) => return Err("found no rows of the arm that the others go on from".into()),
+            (None, None) => return Err("found no rows of the arm from which the others are forked".into()),
         };
         let before = weak.map_or(&[][..], |weak| &weak.rows[..begin]);
         let rows: Vec<&Row> = before.iter().copied().chain(own.iter().copied()).collect();
@@ -161,7 +164,7 @@ impl Verifier<'_> {
         let what = describe(self.set.key, name);
         let stored = |name: &str| self.set.episodes.iter().find(|one| one.arm == name);
         let Some(text) = stored(name).map(|one| one.text.as_str()) else {
-            check.wrong.push(format!("{what}: arm: its trace has it, the store has not"));
+            check.wrong.push(format!("{what}: arm: is in the trace and not in the store"));
             return;
         };
         let conduct = Conduct::from(arm);

@@ -43,7 +43,7 @@ pub struct Lock {
 pub struct Amendment {
     /// Time of the amendment, RFC 3339, UTC.
     pub when: String,
-    /// Reason, in words.
+    /// Reason for the change, as one line of text.
     pub why: String,
     /// Number of episodes of the confirmation range that were stored at that time.
     pub episodes_seen: u64,
@@ -74,14 +74,14 @@ impl Amendment {
 /// Error of a lock or of a change to it.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// An entry differs from what was sealed.
-    #[error("{entry}: found another content than was sealed; the lock was edited by hand, restore it")]
+    /// The content of an entry differs from its seal.
+    #[error("{entry}: found content that differs from its seal; the lock was edited by hand, restore it")]
     Broken {
         /// Name of the entry.
         entry: String,
     },
     /// An amendment that changes nothing.
-    #[error("nothing differs from what is registered, so there is nothing to amend")]
+    #[error("found no difference from the registered values, so there is nothing to amend")]
     NoChange,
     /// An amendment without a reason.
     #[error("why: found no words; valid is the reason for the change")]
@@ -140,7 +140,7 @@ impl Lock {
     /// Verifies the chain of seals from the registration to the frozen values.
     ///
     /// # Errors
-    /// [`LockError::Broken`] at the first entry that differs from what was sealed.
+    /// [`LockError::Broken`] at the first entry that differs from its seal.
     pub fn verify(&self) -> Result<(), LockError> {
         let broken = |entry: String| Err(LockError::Broken { entry });
         if self.seal != self.registration_seal() {

@@ -45,11 +45,11 @@ impl StudySettings {
             return Err(refused(
                 "study.arms",
                 listed(),
-                "a list with weak, which all others are held against",
+                "a list with weak, which all others are compared with",
             ));
         }
         if has(RANDOM) && !has(AEGIS) {
-            return Err(refused("study.arms", listed(), "random beside aegis, which it is yoked to"));
+            return Err(refused("study.arms", listed(), "random only with aegis, to which it is yoked"));
         }
         Ok(())
     }
@@ -58,10 +58,14 @@ impl StudySettings {
         for (name, rule) in &self.rules {
             let field = format!("study.rules.{name}");
             if !self.arms.contains(name) {
-                return Err(refused(field, "a rule of no arm".into(), "rules of arms that study.arms lists"));
+                return Err(refused(
+                    field,
+                    "a rule of an arm that is not listed".into(),
+                    "rules of arms in study.arms",
+                ));
             }
             if WITHOUT_RULE.contains(&name.as_str()) {
-                let valid = "none: aegis obeys the plan's [rule], weak, aa, strong and random obey none";
+                let valid = "no rule: aegis obeys the plan's [rule], weak, aa, strong and random have none";
                 return Err(refused(field, "a rule of its own".into(), valid));
             }
             rule.validate().map_err(|(setting, reason)| {
@@ -69,7 +73,7 @@ impl StudySettings {
                 StudyError { field, reason }
             })?;
             if let (SHADOW, Some(share)) = (name.as_str(), rule.share()) {
-                let valid = "none: what a shadow would do is noted in every episode";
+                let valid = "no share: the decisions of a shadow are recorded in every episode";
                 return Err(refused(field + ".share", share.to_string(), valid));
             }
             let kind = match (name.as_str(), rule) {
@@ -94,7 +98,7 @@ impl StudySettings {
                 return Err(refused(
                     field,
                     "take_over".into(),
-                    "a rule with a gate, whose decisions can be noted",
+                    "a rule with a gate, whose decisions can be recorded",
                 ));
             }
         }
@@ -110,7 +114,7 @@ impl StudySettings {
             let ContrastSettings { better, than, .. } = contrast;
             let field = format!("study.contrasts[{index}]");
             for (side, name) in [("better", better), ("than", than)] {
-                let valid = "an arm of study.arms, but aa and shadow, which drive as weak does";
+                let valid = "an arm of study.arms except aa and shadow, which drive as weak does";
                 if !self.arms.contains(name) || [AA, SHADOW].contains(&name.as_str()) {
                     return Err(refused(format!("{field}.{side}"), name.to_string(), valid));
                 }
@@ -122,7 +126,7 @@ impl StudySettings {
                 return Err(refused(field, format!("{better} and {than} again"), "every pair of arms once"));
             }
             if contrast.over() == Over::WeakLost && [better, than].iter().any(|name| **name == *WEAK) {
-                let valid = "all: of the episodes that weak lost, weak won none";
+                let valid = "all, because weak won none of the episodes that weak lost";
                 return Err(refused(field + ".over", "weak_lost against weak".into(), valid));
             }
             seen.push((better, than));

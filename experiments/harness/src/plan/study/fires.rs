@@ -1,4 +1,4 @@
-//! Refuses arms whose gate can never fire, from which no study learns anything, before the plan is frozen. The error
+//! Refuses arms whose gate can never fire before the plan is frozen, because they answer no question. The error
 //! about limits, schedules or thresholds names the setting that prevents every fire and its valid values.
 
 use aegis_core::trigger::{Reach, Schedule};
@@ -30,7 +30,7 @@ impl StudySettings {
             }
             let refused = |field: String, reason: String| StudyError {
                 field,
-                reason: format!("{reason}; as it is, the gate of arm {name} can never fire"),
+                reason: format!("{reason}; with this value the gate of arm {name} can never fire"),
             };
             let allowed =
                 check_limits(gate).map_err(|(field, reason)| refused(format!("gate.{field}"), reason))?;
@@ -114,8 +114,8 @@ fn check_schedule(
                     Err((
                         "at",
                         format!(
-                            "found {lost}, at which no fire is left to the gate after those before it; \
-                                        valid is {valid}"
+                            "found {lost}, at which the gate has no fire left after the earlier ones; \
+                             valid is {valid}"
                         ),
                     ))
                 }
@@ -155,8 +155,8 @@ fn check_threshold(rule: &Rule) -> Result<(), String> {
     match rule.reach() {
         Reach::Reachable => Ok(()),
         Reach::Costs { needed, most } => Err(format!(
-            "found costs that hand over above a probability of failure of {needed}, and the probe's highest score is \
-             one of {most}; valid is a lower false_alarm or a higher missed_failure"
+            "found costs that hand over above a probability of failure of {needed}, and the probe's highest score \
+             has the probability {most}; valid is a lower false_alarm or a higher missed_failure"
         )),
         Reach::Unreachable => {
             Err("found a threshold of the probe that no value reaches; valid is a probe that was calibrated on more episodes \

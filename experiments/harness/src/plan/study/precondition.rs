@@ -1,4 +1,4 @@
-//! Settings of the precondition: what the probe has to show before the first confirmation episode is run. The
+//! Settings of the precondition: the discrimination that the probe needs before the first confirmation episode is run. The
 //! precondition is evaluated in `crate::run::precondition`.
 
 use serde::{Deserialize, Serialize};

@@ -46,7 +46,7 @@ pub fn forest(contrasts: &[ContrastReport]) -> Result<Option<Figure>, ReportErro
         .filter_map(|one| Some(Row::new(difference(one), one.figures.difference.as_ref()?, &unit)))
         .collect();
     let caption = "Each registered claim: by how many percentage points the first arm wins more than the second, with its \
-                   interval. The black stroke is no difference.";
+                   interval. The black stroke marks no difference.";
     forest_of(&rows, None, &unit, "Differences with their intervals", caption)
 }
 
@@ -61,7 +61,7 @@ pub fn arms<'a>(arms: impl IntoIterator<Item = &'a ArmReport>) -> Result<Option<
         })
         .collect();
     let caption = "Episodes that an arm wins more than weak, of all episodes: recovered less broken, with its interval. \
-                   The black stroke is no difference.";
+                   The black stroke marks no difference.";
     forest_of(&rows, None, &unit, "Net effects", caption)
 }
 
@@ -85,7 +85,7 @@ pub fn budgets(contrasts: &[ContrastReport], tolerance: Tolerance) -> Result<Vec
         let tolerance = unit.scale * tolerance;
         let said = format!("Differences of budgets, tolerated up to {tolerance:.2} either way");
         let caption = format!(
-            "What the first arm spends more than the second: {}, with its interval. The grey band is the tolerance of \
+            "Spending of the first arm minus that of the second: {}, with its interval. The grey band is the tolerance of \
              the plan, {tolerance:.2} either way; a match is shown where the whole interval lies in it.",
             unit.name
         );
@@ -203,8 +203,8 @@ pub fn discordant(contrasts: &[ContrastReport]) -> Result<Option<Figure>, Report
         )
     });
     let alt = format!("Bars of discordant pairs: {}.", said.collect::<Vec<_>>().join("; "));
-    let caption = "Episodes that only one arm of a claim won, first arm filled, second arm outlined; what both won or both \
-                   lost decides nothing and is left out."
+    let caption = "Episodes that only one arm of a claim won, first arm filled, second arm outlined; episodes that both won or \
+                   both lost are left out."
         .into();
     Ok(Some(Figure { alt, caption, drawings }))
 }

@@ -68,7 +68,7 @@ pub fn began(arms: &[ArmReport], horizon: u32) -> Result<Option<Figure>, ReportE
             )
         })
         .collect();
-    let alt = format!("When control went to the strong policy. {}.", said.join("; "));
+    let alt = format!("Times of hand-overs to the strong policy. {}.", said.join("; "));
     let caption = "Hand-overs to the strong policy at each chunk boundary, arm by arm: how many there were, in how many \
                    episodes, and when. Each arm has a scale of its own.";
     Ok(Some(Figure { alt, caption: caption.into(), drawings }))

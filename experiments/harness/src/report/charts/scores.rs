@@ -69,8 +69,8 @@ pub fn auroc(moments: &[ScoreMoment]) -> Result<Option<Figure>, ReportError> {
         "AUROC of the score among the episodes that still run: {:.2} at step {}, {:.2} at step {}.",
         first.1, first.0, last.1, last.0
     );
-    let caption = "How well the score at one boundary ranks the episodes that still run, lost above won: 1 is always, 0.5, \
-                   the thin line, is chance.";
+    let caption = "Probability that the score at one boundary ranks a lost episode above a won one, among the episodes that \
+                   still run. The thin line, 0.5, is chance.";
     Ok(Some(Figure { alt, caption: caption.into(), drawings }))
 }
 
@@ -95,8 +95,8 @@ pub fn roc(points: &[RocPoint]) -> Result<Figure, ReportError> {
         detected(0.1),
         detected(0.2)
     );
-    let caption = "Every threshold on the early window's mean score: the share of lost episodes that it catches against the \
-                   share of won ones that it alarms at. The thin line is chance.";
+    let caption = "Every threshold on the early window's mean score: the share of lost episodes with an alarm against the share \
+                   of won episodes with an alarm. The thin line is chance.";
     Ok(Figure { alt, caption: caption.into(), drawings })
 }
 
@@ -127,9 +127,8 @@ pub fn reliability(found: &Reliability) -> Result<Figure, ReportError> {
             format!("{:.0} % predicted, {:.0} % of {count} failed", 100.0 * x, 100.0 * observed.estimate)
         })
         .collect();
-    let caption = "Probabilities of failure that the probe's scores stand for, by the calibration that it came with, against \
-                   the share of episodes that failed, with exact intervals. Numbers are episodes; on the thin line \
-                   probabilities mean what they say.";
+    let caption = "Calibrated probabilities of failure against the share of episodes that failed, with exact intervals. Numbers \
+                   are episodes; on the thin line predicted and observed shares are equal.";
     let alt = format!("Reliability: {}.", said.join("; "));
     Ok(Figure { alt, caption: caption.into(), drawings })
 }

@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// A task of five episodes, of which weak lost three.
+    /// Returns a task of five episodes, of which weak lost three.
     fn row(task: usize, recovered: u64, broken: u64) -> TaskRow {
         let proportion = |k, n| Proportion::new(k, n, 0.95).unwrap();
         TaskRow {

@@ -1,5 +1,5 @@
 //! Ticks at whole numbers along an axis, for counts and control steps.
-//! [`whole_ticks`] computes the ticks; [`Ticked`] is an axis with exactly the ticks that it is given.
+//! [`whole_ticks`] computes the ticks; [`Ticked`] is an axis with given ticks.
 
 use std::ops::Range;
 

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_stay_with_what_belongs_to_them() {
+    fn lines_do_not_break_between_number_and_unit() {
         for (cell, expected) in [
             ("322 of 443 (72.7 %)", "322~of~443 (72.7~%)"),
             ("+9.9 points [+6.0, +14.0]", "+9.9 points [+6.0,~+14.0]"),

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_no_escape_is_as_it_was() {
+    fn text_without_markup_is_unchanged() {
         for text in [
             "aegis > blind: +9.9 points [+6.0, +14.0] (72.7 %)",
             "`aegis demo` ran take_over; α = 0.05 & more",

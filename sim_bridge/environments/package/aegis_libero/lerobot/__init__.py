@@ -128,7 +128,7 @@ class AegisEnv(LiberoConfig):
         return {"tasks": self._tasks(), **self._options()}
 
     def create_envs(self, n_envs: int, use_async_envs: bool = False) -> dict:
-        """Returns the vector environments of each task, as LeRobot 0.5 and later ask for them."""
+        """Returns the vector environments of each task, in the form that LeRobot 0.5 and later need."""
         kind = gymnasium.vector.AsyncVectorEnv if use_async_envs and n_envs > 1 else gymnasium.vector.SyncVectorEnv
         made = {
             task: kind(

@@ -14,7 +14,7 @@ use crate::progress;
 use crate::remote::RemoteArguments;
 use crate::study_loader::{Study, StudyArguments, default_workers};
 
-/// How many sets are run again.
+/// Number of sets to run again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Amount {
     /// Every set that is stored.
@@ -35,16 +35,16 @@ impl FromStr for Amount {
     }
 }
 
-/// Arguments that say which sets are run again, and how.
+/// Arguments of running sets again.
 #[derive(Args)]
 pub struct RerunArguments {
-    /// Run this many stored sets of twins again, or all, and compare every bit with what is stored
+    /// Run this many stored sets of twins again, or all, and compare every bit with the store
     #[arg(long, value_name = "N|all")]
     rerun: Option<Amount>,
     /// Seed by which the sets to run again are drawn
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rerun")]
     seed: u64,
-    /// Worker threads of what is run again; results do not depend on it
+    /// Worker threads for sets that are run again; results do not depend on it
     #[arg(long, value_name = "N", default_value_t = default_workers(), requires = "rerun")]
     workers: usize,
     #[command(flatten)]
@@ -53,7 +53,7 @@ pub struct RerunArguments {
     remote: RemoteArguments,
 }
 
-/// Runs the sets that were asked for again. Returns what differs, one line for each set.
+/// Runs the requested sets again. Returns the differences, one line for each set.
 pub fn run(
     arguments: &RerunArguments,
     registered: &Registered,
@@ -98,9 +98,9 @@ pub fn run(
         Amount::Some(_) => format!("drawn by seed {}", arguments.seed),
     };
     let (run, equal) = (jobs.len(), jobs.len() - differences.len());
-    say!("{run} of {total} stored sets were run again, {by}: {equal} came out as stored, bit for bit");
+    say!("{run} of {total} stored sets were run again, {by}: {equal} equal the stored ones, bit for bit");
     if !differences.is_empty() {
-        tell!("on another kind of processor, or with another provider or number of threads, bits may differ");
+        tell!("bits may differ on another kind of processor, or with another provider or number of threads");
     }
     Ok(differences)
 }

@@ -1,5 +1,5 @@
-//! Checks stores against their own seals and against their step traces, for `aegis experiment verify`. Prints what was
-//! checked and what could not be checked; returns what is wrong.
+//! Checks stores against their own seals and against their step traces, for `aegis experiment verify`. Prints what was checked and
+//! what could not be checked; returns the faults.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub struct Kept {
     pub folder: PathBuf,
     /// The arms whose results are in the store, in the order in which they ran.
     pub arms: Vec<Arm>,
-    /// The sections of the report that rest on the store.
+    /// The sections of the report that are computed from the store.
     pub covers: &'static str,
     /// The store.
     pub store: Store,
@@ -29,14 +29,14 @@ pub struct Kept {
     pub sets: Vec<StoredSet>,
 }
 
-/// Computes the store's chain of seals again. Returns each seal and set that differs, and whatever the database holds besides
-/// a store's tables.
+/// Computes the store's chain of seals again. Returns each seal and set that differs, and each item of the database that is not a
+/// table of a store.
 pub fn check_seals(kept: &Kept) -> Vec<String> {
     let folder = kept.folder.display();
     let additions = match kept.store.additions() {
         Err(error) => return vec![error.to_string()],
         Ok(found) => found.into_iter().map(|found| {
-            format!("{folder}: the store has a {found}; valid is what `aegis experiment run` makes, and nothing beside it")
+            format!("{folder}: found {found} in the store; valid are only the tables that `aegis experiment run` makes")
         }),
     };
     let mut wrong: Vec<String> = additions.collect();
@@ -50,15 +50,15 @@ fn changed_seals(kept: &Kept) -> Vec<String> {
         Err(error) => vec![error.to_string()],
         Ok(None) => {
             say!(
-                "{folder}: the store carries no seals, for an older version made it: an edit before its report was made is \
-                 found by traces and by --rerun alone"
+                "{folder}: the store has no seals, because an older version made it: an edit before its report was made is \
+                 found only by traces and by --rerun"
             );
             Vec::new()
         }
         Ok(Some(Chain { head, seals, parts, wrong })) => {
-            say!("{folder}: {seals} seals were made again, the last is {head}: covers \"{covers}\"");
+            say!("{folder}: {seals} seals were computed again, the last is {head}: covers \"{covers}\"");
             for (index, part) in parts.iter().enumerate() {
-                let seal = part.seal.as_deref().unwrap_or("missing, for an older version made it");
+                let seal = part.seal.as_deref().unwrap_or("missing, because an older version made it");
                 say!("{folder}: part {} had {} sets, its last seal was {seal}", index + 1, part.sets);
             }
             wrong.into_iter().map(|reason| format!("{folder}: {reason}")).collect()
@@ -66,12 +66,12 @@ fn changed_seals(kept: &Kept) -> Vec<String> {
     }
 }
 
-/// Checks under which plan the sets ran, as their seals record it, against the lock. Adds what is wrong to `wrong`.
+/// Checks the plan under which the sets ran, as their seals record it, against the lock. Adds the faults to `wrong`.
 pub fn check_locks(kept: &Kept, lock: &Lock, wrong: &mut Vec<String>) -> RanUnder {
     let found = RanUnder::of(lock, &kept.sets);
     if found.known > 0 {
         say!(
-            "{}: the plan under which {} sets ran was compared with the registration: covers \"What this belongs to\"",
+            "{}: the plan under which {} sets ran was compared with the registration: covers \"Registration\"",
             kept.folder.display(),
             found.known
         );
@@ -81,24 +81,24 @@ pub fn check_locks(kept: &Kept, lock: &Lock, wrong: &mut Vec<String>) -> RanUnde
     found
 }
 
-/// Prints that the step traces are left out, and how their figures can be checked by running sets again.
+/// Prints that the step traces are not checked, and how their figures can be checked by running sets again.
 pub fn say_without(kept: &Kept) {
     let there = kept.folder.join(TRACES).is_dir();
     say!(
         "{}: step traces {}, their {} digests are in the store: `--rerun N` runs N sets again, `--rerun all` every one, and \
          compares figures and digests",
         kept.folder.display(),
-        if there { "were left out" } else { "are not here" },
+        if there { "were not checked" } else { "are missing" },
         kept.sets.len()
     );
 }
 
-/// Checks every stored set against its step trace. Returns what is wrong.
+/// Checks every stored set against its step trace. Returns the faults.
 pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
     let folder = &kept.folder;
     if !folder.join(TRACES).is_dir() {
         let valid = "valid is the folder of the study's traces; where only stores and report were kept, pass \
-                     --without-traces, and --rerun N to hold sets that are run again";
+                     --without-traces, and --rerun N to compare sets that are run again";
         return vec![format!("{}: found no step traces; {valid}", folder.join(TRACES).display())];
     }
     let layouts = Layouts::of(&kept.store);
@@ -117,13 +117,13 @@ pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
         }
     }
     say!(
-        "{held} step traces were compared with the store, and every stored figure with what its trace gives: covers \"{}\"",
+        "{held} step traces were compared with the store, and every stored figure with that of its trace: covers \"{}\"",
         kept.covers
     );
     if old > 0 {
         let unchecked = unchecked.into_iter().collect::<Vec<_>>().join("; ");
         say!(
-            "{old} of them are of layout 1, against which could not be held: {unchecked}; `--rerun` holds these too"
+            "{old} of them are of layout 1, which does not determine: {unchecked}; `--rerun` checks these too"
         );
     }
     wrong
@@ -151,7 +151,7 @@ impl Layouts {
 fn read(folder: &Path, set: &StoredSet, layouts: Layouts) -> Result<TraceFile, String> {
     let path = trace_path(folder, set.key);
     let Some(expected) = &set.trace else {
-        return Err(format!("{}: the store has no digest of it", path.display()));
+        return Err(format!("{}: found no digest of this trace in the store", path.display()));
     };
     let bytes = read_trace(folder, set.key, expected).map_err(|error| error.to_string())?;
     let trace = TraceFile::read(bytes).map_err(|error| format!("{}: {error}", path.display()))?;
