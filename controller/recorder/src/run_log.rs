@@ -328,6 +328,7 @@ mod tests {
             horizons: [10; 2],
             rest: vec![0.0],
             ask_strong: true,
+            operator: None,
         };
         RunHeader {
             program: "test".into(),

@@ -89,6 +89,7 @@ fn recipe(patience: u32) -> ControllerConfig {
         horizons: [HORIZON; 2],
         rest: vec![0.0],
         ask_strong: true,
+        operator: None,
     }
 }
 
@@ -121,9 +122,10 @@ impl Rig {
         let ports = Ports {
             clock,
             weak,
-            strong,
+            strong: Some(strong),
             sighted,
             cameras: aegis_runtime::camera_ring().1,
+            teleop: aegis_runtime::teleop_ring().1,
             health,
             wishes: Arc::clone(&wishes),
             commands: writer,

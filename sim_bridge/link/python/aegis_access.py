@@ -11,6 +11,7 @@ MAX_PEERS = 32  # Peers of a serving session; each may occupy MAX_MESSAGE bytes 
 MAX_REQUESTS = 20_000.0  # Requests of one peer, hertz.
 MAX_ACTIONS = 5_000.0  # Actions of one peer, hertz: above any robot's control rate.
 MAX_STOPS = 1_000.0  # Requests of one watchdog, hertz: a hundred times the rate at which a stop is asked for again.
+MAX_TELEOPS = 1_000.0  # Commands of one person's program, hertz.
 MAX_PULSES = 100.0  # Heartbeats of one peer, hertz: ten times the protocol's rate.
 MAX_BLOCKED_US = 1_000_000  # Time that a peer which reads nothing may block a sender over TLS; Zenoh then drops the peer.
 # Maximum number of 64 KiB batches that wait to be sent over TLS; Zenoh's upper limit. Messages relayed between two peers
@@ -109,6 +110,7 @@ def rates(plants: list[str]) -> list:
         queries.append({"key_expr": f"aegis/{plant}/watchdog", "freq": MAX_STOPS})
         puts.append({"key_expr": f"aegis/{plant}/action", "freq": MAX_ACTIONS})
         puts.append({"key_expr": f"aegis/{plant}/pulse", "freq": MAX_PULSES})
+        puts.append({"key_expr": f"aegis/{plant}/teleop", "freq": MAX_TELEOPS})
     return [
         {"id": "requests", "flows": ["ingress"], "messages": ["query"], "rules": queries},
         {"id": "commands", "flows": ["ingress"], "messages": ["put"], "rules": puts},
@@ -129,12 +131,16 @@ RIGHTS = {
 PARTIES = {
     "controller": (
         ("Ask", "request", "policy/**"),
-        ("Publish", "pulse", "action"),
-        ("Receive", "status", "observation", "camera", "operator", "policy/**"),
+        ("Publish", "pulse", "action", "call"),
+        ("Receive", "status", "observation", "camera", "operator", "policy/**", "teleop"),
         ("Watch", "alive", "policy/**"),
     ),
     "watcher": (("Receive", "status", "observation", "camera"), ("Watch", "alive")),
-    "operator": (("Publish", "operator"), ("Receive", "status", "observation", "camera"), ("Watch", "alive")),
+    "operator": (
+        ("Publish", "operator", "teleop"),
+        ("Receive", "status", "observation", "camera", "call"),
+        ("Watch", "alive"),
+    ),
     "policy": (("Answer", "policy/**"), ("Publish", "policy/**"), ("Live", "policy/**")),
     "watchdog": (("Ask", "watchdog"), ("Receive", "status", "action", "executed"), ("Watch", "alive")),
 }

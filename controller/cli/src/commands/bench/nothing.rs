@@ -61,6 +61,7 @@ pub fn recipe(rate_hz: f64) -> ControllerConfig {
         horizons: [CHUNK[0]; 2],
         rest: vec![0.0; CHUNK[1]],
         ask_strong: false,
+        operator: None,
     }
 }
 
