@@ -41,8 +41,8 @@ pub struct Events {
     /// Reason of the newest failed inference: of the weak policy, and of the strong policy.
     reasons: [Option<&'static str>; 2],
     errors: [LastError; 2],
-    /// When a refused first command was last logged.
-    refused: Option<Duration>,
+    /// When a first command was last logged that was refused because it is far, and because it cannot be executed.
+    refused: [Option<Duration>; 2],
 }
 
 impl Events {
@@ -105,10 +105,11 @@ impl Events {
         else {
             return;
         };
-        if self.refused.is_some_and(|told| now.saturating_sub(told) < INTERVAL) {
+        let told = &mut self.refused[usize::from(matches!(reason, RefusalReason::Faulty(_)))];
+        if told.is_some_and(|told| now.saturating_sub(told) < INTERVAL) {
             return;
         }
-        self.refused = Some(now);
+        *told = Some(now);
         match reason {
             RefusalReason::Far { channel, away } => {
                 info!(

@@ -39,7 +39,7 @@ pub struct TeleopReceiver {
 }
 
 impl TeleopReceiver {
-    /// Takes all commands, joined into the newest of each operator; `None` without news. Neither waits nor allocates.
+    /// Takes all commands, joined into the newest of each operator and episode; `None` without news. Neither waits nor allocates.
     pub(crate) fn take(&mut self) -> Option<TeleopInputs<'_>> {
         let (mut is_news, mut foreign) = (false, 0_u32);
         self.commands.clear();
@@ -55,9 +55,9 @@ impl TeleopReceiver {
         is_news.then_some(TeleopInputs { commands: Cow::Borrowed(&self.commands[..]), foreign })
     }
 
-    /// Joins a command with an earlier one of its operator; returns false for one operator too many.
+    /// Joins a command with an earlier one of its operator and episode; returns false for one of these too many.
     fn join(&mut self, command: TeleopCommand) -> bool {
-        let earlier = self.commands.iter().position(|earlier| earlier.operator == command.operator);
+        let earlier = self.commands.iter().position(|earlier| earlier.is_beside(&command));
         match earlier {
             Some(index) => self.commands[index] = self.commands[index].joined(command),
             None if self.commands.len() < MAX_OPERATORS => self.commands.push(command),

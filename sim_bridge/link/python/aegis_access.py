@@ -1,5 +1,5 @@
-"""The guard of a serving session's endpoint, and Zenoh's settings for bounds and access rights. Pure.
-The settings equal those of the Rust plant; tests in both languages compare them with `link/tests/serve_settings.json`."""
+"""The guard of a session's endpoint, and Zenoh's settings for bounds and access rights. Pure.
+The settings of a serving session equal those of the Rust plant; tests in both languages compare them with `link/tests/serve_settings.json`."""
 
 import ipaddress
 import re
@@ -22,30 +22,32 @@ AUTHORITY, CERTIFICATE, PRIVATE = "ca.pem", "certificate.pem", "private.pem"  # 
 EXAMPLES = "tls/0.0.0.0:7447 with --keys FOLDER, or on this machine tcp/127.0.0.1:7447"
 
 
-def guard(listen: str, plaintext_allowed: bool = False, keys: str | None = None) -> None:
+def guard(
+    listen: str, plaintext_allowed: bool = False, keys: str | None = None, option: str = "--listen", party: str = "plant"
+) -> None:
     """Raises SystemExit for an invalid endpoint, for TLS without keys, for keys without TLS, and for plain TCP off loopback
-    unless `plaintext_allowed`."""
-    carrier, host = _parsed(listen)
+    unless `plaintext_allowed`. `option` names the endpoint's option, and `party` whose keys are needed."""
+    carrier, host = _parsed(listen, option)
     if carrier == "tls" and keys is None:
         raise SystemExit(
-            f"--listen: {listen}: TLS needs keys; `aegis keys` makes them for development, and --keys FOLDER names the "
-            "plant's, for example keys/plant"
+            f"{option}: {listen}: TLS needs keys; `aegis keys` makes them for development, and --keys FOLDER names the "
+            f"{party}'s, for example keys/{party}"
         )
     if carrier == "tcp" and keys is not None:
-        raise SystemExit(f"--listen: {listen}: plain TCP uses no keys; begin it with tls/, or leave out --keys")
+        raise SystemExit(f"{option}: {listen}: plain TCP uses no keys; begin it with tls/, or leave out --keys")
     if carrier == "tcp" and not _is_loopback(host) and not plaintext_allowed:
         raise SystemExit(
-            f"--listen: {listen}: plain TCP off loopback lets anybody there read and move the plant; begin it with tls/ "
+            f"{option}: {listen}: plain TCP off loopback lets anybody there read and move the plant; begin it with tls/ "
             "and make keys with `aegis keys`, or pass --allow-plaintext-network"
         )
 
 
-def _parsed(listen: str) -> tuple[str, str]:
+def _parsed(listen: str, option: str) -> tuple[str, str]:
     # Zenoh reads settings after `?` and `#` in an endpoint; such a setting could disable the guard's checks.
     plain = r"[A-Za-z0-9._-]+"
     found = re.fullmatch(rf"(tcp|tls)/(?:\[([0-9A-Fa-f:.]+(?:%{plain})?)\]|({plain})):(\d{{1,5}})", listen)
     if not found or not 1 <= int(found[4]) <= 65535 or (found[2] and not _is_address(found[2])):
-        raise SystemExit(f"--listen: found {listen!r}; valid is {EXAMPLES}")
+        raise SystemExit(f"{option}: found {listen!r}; valid is {EXAMPLES}")
     return found[1], found[2] or found[3]
 
 
@@ -101,6 +103,34 @@ def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
     return found
 
 
+def client_settings(connect: str, keys: str | None, plants: list[str]) -> dict:
+    """Returns the settings that differ from Zenoh's defaults for an operator's session that connects to an endpoint where `plants`
+    are served. Over TLS only a plant may send it calls."""
+    found = {
+        "mode": "client",
+        "connect/endpoints": [connect],
+        "connect/timeout_ms": 20_000,
+        "connect/exit_on_failure": True,
+        "listen/endpoints": [],
+        "scouting/multicast/enabled": False,
+        "scouting/gossip/enabled": False,
+        "transport/link/protocols": [connect.split("/")[0]],
+        "transport/link/rx/max_message_size": MAX_MESSAGE,
+    }
+    if keys is not None:
+        tls = {
+            "enable_mtls": True,
+            "verify_name_on_connect": True,
+            "close_link_on_expiration": True,
+            "root_ca_certificate": f"{keys}/{AUTHORITY}",
+            "connect_certificate": f"{keys}/{CERTIFICATE}",
+            "connect_private_key": f"{keys}/{PRIVATE}",
+        }
+        found.update({f"transport/link/tls/{name}": value for name, value in tls.items()})
+        found["access_control"] = access_control(plants, SERVED)
+    return found
+
+
 def rates(plants: list[str]) -> list:
     """Returns Zenoh's `downsampling` setting. Rates are counted for each peer separately, so that a peer that floods does
     not reduce the rates of the others."""
@@ -145,12 +175,16 @@ PARTIES = {
     "watchdog": (("Ask", "watchdog"), ("Receive", "status", "action", "executed"), ("Watch", "alive")),
 }
 
+# Rights of a plant in an operator's session, which it passes on for its controller.
+SERVED = {"plant": (("Receive", "teleop"), ("Publish", "call"))}
 
-def access_control(plants: list[str]) -> dict:
-    """Returns Zenoh's `access_control` setting. A certificate named `controller` is valid for every plant, one named
-    `controller.NAME` for the plant NAME alone. Everything that is not listed is denied, in both directions."""
+
+def access_control(plants: list[str], parties: dict = PARTIES) -> dict:
+    """Returns Zenoh's `access_control` setting for a session with peers of these `parties`. A certificate named `controller` is
+    valid for every plant, one named `controller.NAME` for the plant NAME alone. Everything that is not listed is denied, in both
+    directions."""
     rules, subjects, policies = [], [], []
-    for party, rights in PARTIES.items():
+    for party, rights in parties.items():
         for plant in plants:
             subject, names = f"{party}.{plant}", []
             for right, *leaves in rights:

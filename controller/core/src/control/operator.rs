@@ -163,7 +163,11 @@ impl OperatorBackup {
         context: &OperatorContext<'_>,
         notices: &mut Diagnostics,
     ) -> Option<StopReason> {
-        if !self.note(command) || command.episode != context.episode {
+        if command.episode != context.episode {
+            self.drop_commands(command.arrived);
+            return None;
+        }
+        if !self.note(command) {
             self.drop_commands(1);
             return None;
         }

@@ -1,5 +1,5 @@
 //! Commands of a person who drives a robot by hand, as the controller reads and records them: of each operator the newest
-//! command of a control period. The values of a command lie in an array, so that the control thread allocates nothing.
+//! command of a control period and an episode. The values of a command lie in an array, so that the control thread allocates nothing.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// Largest number of channels of a command.
 pub const MAX_CHANNELS: usize = 64;
-/// Largest number of operators whose commands are told apart in one control period.
+/// Largest number of operators, and of their episodes, whose commands are told apart in one control period.
 pub const MAX_OPERATORS: usize = 4;
 
 /// Values of one command, at most [`MAX_CHANNELS`].
@@ -69,7 +69,7 @@ impl TeleopFault {
     }
 }
 
-/// Newest command of one operator in a control period.
+/// Newest command of one operator for one episode in a control period.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TeleopCommand {
     /// Number that distinguishes the operator's program from any other.
@@ -95,20 +95,23 @@ pub struct TeleopCommand {
 }
 
 impl TeleopCommand {
-    /// Returns the newer of two commands of one operator, with the arrivals of both. A fault of either stays.
+    /// Returns whether another command is of the same operator and for the same episode.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        (self.operator, self.episode) == (other.operator, other.episode)
+    }
+
+    /// Returns the newer of two commands of one operator for one episode, with the arrivals of both. A fault of either stays.
     pub fn joined(self, later: Self) -> Self {
-        let place = |command: &Self| (command.episode, command.sequence);
-        let (newer, older) = if place(&later) > place(&self) { (later, self) } else { (self, later) };
-        let earlier_fault = older.fault.filter(|_| older.episode == newer.episode);
+        let (newer, older) = if later.sequence > self.sequence { (later, self) } else { (self, later) };
         let arrived = self.arrived.saturating_add(later.arrived);
-        Self { arrived, fault: newer.fault.or(earlier_fault), ..newer }
+        Self { arrived, fault: newer.fault.or(older.fault), ..newer }
     }
 }
 
 /// What operators sent since the last control period.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TeleopInputs<'a> {
-    /// Newest commands, at most one of each operator.
+    /// Newest commands, at most one of each operator and episode.
     #[serde(borrow)]
     pub commands: Cow<'a, [TeleopCommand]>,
     /// Number of commands that belong to another claim of the plant, or to more operators than are told apart.
@@ -141,8 +144,7 @@ mod tests {
             assert_eq!((joined.sequence, joined.arrived), (5, 2));
             assert_eq!((joined.fault, joined.values), (Some(TeleopFault::NotFinite), second.values));
         }
-        let next = first.joined(command(2, 1, &[0.5, 0.25]));
-        assert_eq!((next.episode, next.fault, next.arrived), (2, None, 2), "of another episode");
+        assert!(first.is_beside(&second) && !first.is_beside(&command(2, 5, &[0.5, 0.25])));
     }
 
     #[test]
