@@ -1,5 +1,5 @@
 //! Tests a person as the backup between real processes: `aegis run`, a robot of six position joints that is not the simulator, and an
-//! operator's program that does what it should not (`tests/teleop/operator.py`) or the project's own (`teleop.py`). What the robot
+//! operator's program that does what it should not (`tests/teleop/person.py`) or the project's own (`teleop.py`). What the robot
 //! executed is judged by its own log.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
@@ -93,7 +93,7 @@ fn python(script: &str) -> Command {
 }
 
 fn operator(endpoint: &str) -> Process {
-    Process::start(python("tests/teleop/operator.py").args(["--name", NAME, "--connect", endpoint]))
+    Process::start(python("tests/teleop/person.py").args(["--name", NAME, "--connect", endpoint]))
 }
 
 /// Writes the robot file of an arm whose gate fires by the schedule `at`, and whose backup is a person.

@@ -4,10 +4,15 @@
 """
 
 import math
+import sys
+import tempfile
 import unittest
+from pathlib import Path
+from unittest import mock
 
 from aegis_teleop import Hand, Keys, Leader, Script, parse_pair
 from aegis_wire import decode, encode
+from teleop import LeaderDevice
 
 CHANNELS = [
     {"name": "lift", "kind": "position", "bounds": [-1.0, 1.0], "within": 0.05},
@@ -160,6 +165,59 @@ class ALeader(unittest.TestCase):
         for text in ("lift", "=lift", "a=", "a=b:c", "a=b:1:2:3", "a=b:nan"):
             with self.assertRaisesRegex(ValueError, "valid is JOINT=CHANNEL"):
                 parse_pair(text)
+
+
+class ALeaderOfLeRobot(unittest.TestCase):
+    """A leader arm by LeRobot's interface, of a package of this test that is laid out as LeRobot 0.4.4 is: a registry of configurations
+    that packages fill when they are imported, one of which needs what is not installed."""
+
+    PACKAGE = {
+        "__init__.py": "",
+        "teleoperators/__init__.py": "from .config import TeleoperatorConfig\n",
+        "teleoperators/config.py": (
+            "class TeleoperatorConfig:\n    known = {}\n"
+            "    @classmethod\n    def get_known_choices(cls):\n        return cls.known\n"
+        ),
+        "teleoperators/utils.py": (
+            "def make_teleoperator_from_config(config):\n    from .so_leader import Arm\n    return Arm(config)\n"
+        ),
+        "teleoperators/phone/__init__.py": "import no_such_package_at_all\n",
+        "teleoperators/so_leader/__init__.py": (
+            "from dataclasses import dataclass\nfrom ..config import TeleoperatorConfig\n"
+            "@dataclass\nclass Config:\n    port: str\n    use_degrees: bool = True\n    id: str = None\n"
+            "TeleoperatorConfig.known['so101_leader'] = Config\n"
+            "class Arm:\n"
+            "    def __init__(self, config):\n        self.config, self.log = config, []\n"
+            "    def connect(self):\n        self.log.append('connect')\n"
+            "    def get_action(self):\n        return {'lift.pos': 30.0, 'gripper.pos': 50.0}\n"
+            "    def disconnect(self):\n        self.log.append('disconnect')\n"
+        ),
+    }
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        for name, text in self.PACKAGE.items():
+            path = Path(folder.name) / "lerobot" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        patched = mock.patch.object(sys, "path", [folder.name, *sys.path])
+        patched.start()
+        self.addCleanup(patched.stop)
+        self.addCleanup(lambda: [sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "lerobot"])
+
+    def test_is_connected_read_in_the_channels_units_and_disconnected(self):
+        device = LeaderDevice("so101_leader", {"port": "/dev/arm", "id": "left"}, [parse_pair("lift=lift:0.01")])
+        self.assertEqual((device.arm.config.port, device.arm.config.id, device.arm.log), ("/dev/arm", "left", ["connect"]))
+        self.assertEqual(device.read(hand(), "", 0.0), [0.3, 0.0, -1.0])
+        device.close()
+        self.assertEqual(device.arm.log, ["connect", "disconnect"])
+
+    def test_a_kind_or_an_option_that_is_not_there_is_said(self):
+        with self.assertRaisesRegex(SystemExit, "--lerobot: found 'so102_leader'; valid are so101_leader"):
+            LeaderDevice("so102_leader", {}, [])
+        with self.assertRaisesRegex(SystemExit, "--option: so101_leader: .*colour"):
+            LeaderDevice("so101_leader", {"port": "/dev/arm", "colour": 1}, [])
 
 
 class AScript(unittest.TestCase):
