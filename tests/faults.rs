@@ -966,7 +966,10 @@ const ROWS: [Row; 104] = [
         "never executed: the robot holds still; refused, counted, and answered with its distance by channel",
         SAME_PERIOD,
         &[
-            (TELEOP, "a_first_command_far_from_the_robot_is_never_executed_and_the_operator_is_told_how_far_it_is"),
+            (
+                TELEOP,
+                "a_first_command_far_from_the_robot_is_never_executed_and_the_operator_is_told_how_far_it_is",
+            ),
             (BACKUP, "a_first_command_near_the_last_one_takes_over_and_another_is_told_how_far_it_is"),
         ],
     ),
@@ -1026,7 +1029,10 @@ const ROWS: [Row; 104] = [
         "dropped and counted; the person drives on",
         "at once",
         &[
-            (TELEOP, "commands_of_another_claim_or_episode_and_old_ones_are_dropped_and_counted_and_the_person_drives_on"),
+            (
+                TELEOP,
+                "commands_of_another_claim_or_episode_and_old_ones_are_dropped_and_counted_and_the_person_drives_on",
+            ),
             (BACKUP, "old_late_and_foreign_commands_and_those_without_a_call_are_dropped"),
         ],
     ),

@@ -489,11 +489,13 @@ fn only_an_operator_drives_by_hand_and_only_a_controller_calls() {
     let bridge = Bridge::start(&common::folder("security-by-hand"));
     let keys = aegis_link::KeyExprs::of(NAME).unwrap();
     let (controller, operator) = (bridge.connect("controller"), bridge.connect("operator"));
-    let (teleops, calls) = (common::hear(&controller, keys.teleop.clone()), common::hear(&operator, keys.call.clone()));
+    let (teleops, calls) =
+        (common::hear(&controller, keys.teleop.clone()), common::hear(&operator, keys.call.clone()));
     let everyone = ["controller", "watcher", "operator", "policy", "watchdog"];
     let sessions = everyone.map(|party| (party, bridge.connect(party)));
     // Messages that are permitted arrive once the routes are known; by then all others have been sent as often.
-    for (heard, key, permitted) in [(&teleops, &keys.teleop, "operator"), (&calls, &keys.call, "controller")] {
+    for (heard, key, permitted) in [(&teleops, &keys.teleop, "operator"), (&calls, &keys.call, "controller")]
+    {
         let mut arrived = 0;
         let begin = Instant::now();
         while arrived < 3 {

@@ -197,7 +197,11 @@ impl Cell {
             let number = |line: &Value| line["sequence"].as_u64().expect("a command has a number");
             let passed = (number(pair[1]) - number(pair[0])) as f64;
             for (from, to) in executed(pair[0]).iter().zip(executed(pair[1])) {
-                assert!((to - from).abs() <= VELOCITY * passed.max(1.0) + 1e-5, "{from} to {to}: {}", pair[1]);
+                assert!(
+                    (to - from).abs() <= VELOCITY * passed.max(1.0) + 1e-5,
+                    "{from} to {to}: {}",
+                    pair[1]
+                );
             }
         }
     }
@@ -239,7 +243,8 @@ fn an_operator_takes_over_without_a_jump_and_the_weak_policy_drives_when_they_le
     let record = recorded(&folder);
     // The decided commands: their first, second and third differences are within velocity, acceleration and jerk.
     for channel in 0..6 {
-        let differences = |values: Vec<f64>| values.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
+        let differences =
+            |values: Vec<f64>| values.windows(2).map(|pair| pair[1] - pair[0]).collect::<Vec<_>>();
         let values = record.commands.iter().map(|command| f64::from(command[channel])).collect();
         let velocity = differences(values);
         let acceleration = differences(velocity.clone());
@@ -398,7 +403,8 @@ fn the_projects_own_operator_answers_a_call_by_a_script() {
     let mut run = Run::of(&robot, folder.join("run"), &[]);
     run.until("waiting for a start");
     let script = folder.join("moves");
-    let steps = "wait called\nsend 50\nengage\nwait driving\nadd 0 0.2\nsend 200\nrelease\nwait quiet\nsay over\n";
+    let steps =
+        "wait called\nsend 50\nengage\nwait driving\nadd 0 0.2\nsend 200\nrelease\nwait quiet\nsay over\n";
     std::fs::write(&script, steps).unwrap();
     let mut teleop = python("sim_bridge/link/python/teleop.py");
     teleop.args(["--name", NAME, "--connect", &plant.endpoint, "--script"]).arg(&script);

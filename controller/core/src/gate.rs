@@ -54,7 +54,16 @@ impl<T: Trigger> Gate<T> {
     pub fn new(limits: GateLimits, trigger: T) -> Result<Self, GateError> {
         limits.validate()?;
         trigger.validate()?;
-        Ok(Self { limits, trigger, driver: Driver::Weak, fires: 0, strong_steps: 0, held: 0, calm: 0, is_by_hand: false })
+        Ok(Self {
+            limits,
+            trigger,
+            driver: Driver::Weak,
+            fires: 0,
+            strong_steps: 0,
+            held: 0,
+            calm: 0,
+            is_by_hand: false,
+        })
     }
 
     /// Whether the rule reads the distance between both policies' chunks; see [`Trigger::needs_disagreement`].

@@ -95,12 +95,19 @@ fn phase(output: &Output) -> CallPhase {
 fn a_fire_calls_an_operator_while_the_robot_holds_still_within_its_limits() {
     let mut called = Called::waiting();
     let output = called.rig.tick();
-    assert_eq!((output.mode, phase(&output), output.ask_strong, output.ask_weak), (Mode::Holding, CallPhase::Called, None, None));
+    assert_eq!(
+        (output.mode, phase(&output), output.ask_strong, output.ask_weak),
+        (Mode::Holding, CallPhase::Called, None, None)
+    );
     let still = called.rig.controller.command().to_vec();
     let step = output.step;
     for _ in 0..10 {
         let output = called.rig.tick();
-        assert_eq!((output.mode, output.step, output.send), (Mode::Holding, step, true), "control steps stand still");
+        assert_eq!(
+            (output.mode, output.step, output.send),
+            (Mode::Holding, step, true),
+            "control steps stand still"
+        );
         assert_eq!(called.rig.controller.command(), still);
         assert!(!output.notices.has(Diagnostics::AGED_CHUNK), "nothing is asked for while the robot waits");
     }
@@ -120,7 +127,11 @@ fn an_operator_takes_over_without_a_jump_drives_within_limits_and_hands_back() {
     let refused = far.call.as_ref().unwrap().refused.unwrap();
     let RefusalReason::Far { channel: 1, away } = refused.reason else { panic!("{refused:?}") };
     assert!((away - 1.5).abs() < 1e-6 && far.notices.has(Diagnostics::FIRST_REFUSED));
-    assert_eq!((far.mode, called.rig.controller.command()), (Mode::Holding, &last[..]), "it is never executed");
+    assert_eq!(
+        (far.mode, called.rig.controller.command()),
+        (Mode::Holding, &last[..]),
+        "it is never executed"
+    );
     let output = called.send(&last);
     assert_eq!((output.mode, phase(&output)), (Mode::Strong, CallPhase::Driving));
     // The far end of the range: reached by commands that are limited as a policy's are.
@@ -136,7 +147,11 @@ fn an_operator_takes_over_without_a_jump_drives_within_limits_and_hands_back() {
     assert_eq!(called.rig.controller.command()[2], 1.0, "the gripper");
     called.rig.weak = CALM;
     let output = called.release();
-    assert_eq!((output.mode, phase(&output)), (Mode::Holding, CallPhase::Quiet), "no time to take hold again");
+    assert_eq!(
+        (output.mode, phase(&output)),
+        (Mode::Holding, CallPhase::Quiet),
+        "no time to take hold again"
+    );
     let output = called.rig.until(Mode::Weak, 5);
     assert_eq!(phase(&output), CallPhase::Quiet);
     assert!(called.rig.run(20).iter().all(|output| output.mode == Mode::Weak));
@@ -205,7 +220,10 @@ fn a_call_that_nobody_answers_and_a_stream_that_dies_are_safe_stops() {
 
 #[test]
 fn a_stop_ends_a_call_and_an_operators_control() {
-    for stop in [OperatorCommands { stop: true, ..OperatorCommands::default() }, OperatorCommands { e_stop: true, ..OperatorCommands::default() }] {
+    for stop in [
+        OperatorCommands { stop: true, ..OperatorCommands::default() },
+        OperatorCommands { e_stop: true, ..OperatorCommands::default() },
+    ] {
         for mut called in [Called::waiting(), Called::driven()] {
             called.rig.wishes = stop;
             let values = called.rig.controller.command().to_vec();
@@ -245,7 +263,11 @@ fn a_record_with_an_operator_gives_the_same_outputs_again_and_one_without_keeps_
     for inputs in &called.rig.record {
         let text = serde_json::to_string(inputs).unwrap();
         assert_eq!(text.contains("\"teleop\""), inputs.teleop.is_some());
-        assert_eq!(text.contains("\"cameras\""), inputs.teleop.is_some(), "the fields are read by their place");
+        assert_eq!(
+            text.contains("\"cameras\""),
+            inputs.teleop.is_some(),
+            "the fields are read by their place"
+        );
         let read: Inputs<'_> = serde_json::from_str(&text).unwrap();
         let output = again.tick(&read);
         if output.send {
@@ -279,7 +301,10 @@ fn settings_that_do_not_fit_a_person_are_refused_by_their_key() {
     assert_eq!(refused(|parts| operator(parts).first_within = vec![0.1]), of("first_within"));
     assert_eq!(refused(|parts| operator(parts).first_within = vec![0.1, 0.0, 0.1]), of("first_within[1]"));
     assert_eq!(refused(|parts| parts.ask_strong = true), "ask_strong");
-    assert_eq!(refused(|parts| parts.settings.on_strong_loss = StrongLoss::WeakIfCalm), "control.on_strong_loss");
+    assert_eq!(
+        refused(|parts| parts.settings.on_strong_loss = StrongLoss::WeakIfCalm),
+        "control.on_strong_loss"
+    );
     let distance = |parts: &mut ControllerParts| {
         let settings = DisagreementSettings { fire: 0.5, hand_back: 0.3 };
         parts.rule = Rule::Disagreement(settings).trigger().unwrap();

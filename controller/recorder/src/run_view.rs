@@ -90,7 +90,16 @@ impl RunView {
         stream.log_static("who/mode", &modes)?;
         let number = i64::try_from(header.first).unwrap_or(i64::MAX);
         let (before, notices, call) = (Mode::Idle, Diagnostics::default(), CallPhase::Quiet);
-        Ok(Self { stream, scene, began_ns: header.began_unix_ns, number, before, notices, call, limited: false })
+        Ok(Self {
+            stream,
+            scene,
+            began_ns: header.began_unix_ns,
+            number,
+            before,
+            notices,
+            call,
+            limited: false,
+        })
     }
 
     /// Draws a control period. Of a period at rest between episodes, neither commands nor timing are drawn.

@@ -50,7 +50,9 @@ impl CallBoard {
         standing.command.clear();
         standing.command.extend_from_slice(&period.command);
         let is_news = standing.report.phase != report.phase || report.refused.is_some();
-        if !matches!(report.phase, CallPhase::Called | CallPhase::Released) || standing.report.call != report.call {
+        if !matches!(report.phase, CallPhase::Called | CallPhase::Released)
+            || standing.report.call != report.call
+        {
             standing.refused = None;
         }
         if let Some(refused) = report.refused {

@@ -159,7 +159,13 @@ fn say(event: CallEvent, report: &CallReport, step: u32) {
         }
         CallEvent::Answered(took) => {
             let answer_s = took.as_secs_f64();
-            info!(step, call, operator, answer_s, "call {call}: operator {operator:016x} drives, after {answer_s:.1} s");
+            info!(
+                step,
+                call,
+                operator,
+                answer_s,
+                "call {call}: operator {operator:016x} drives, after {answer_s:.1} s"
+            );
         }
         CallEvent::LetGo => info!(step, call, "call {call}: the operator has let go"),
         CallEvent::Unanswered => warn!(step, call, "call {call}: no operator answered"),

@@ -77,15 +77,27 @@ impl Default for OperatorMetrics {
 impl OperatorMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("operator_called", "1 while an operator is called", self.called.clone());
-        registry.register("operator_calls", "Calls of an operator, by what became of them", self.calls.clone());
+        registry.register(
+            "operator_calls",
+            "Calls of an operator, by what became of them",
+            self.calls.clone(),
+        );
         registry.register(
             "operator_answer_seconds",
             "From a call to the operator's first command that was obeyed",
             self.answer.clone(),
         );
         registry.register("operator_periods", "Control periods that an operator drove", self.driven.clone());
-        registry.register("operator_refused", "Control periods with a refused first command", self.refused.clone());
-        registry.register("operator_dropped", "Commands of operators that were dropped", self.dropped.clone());
+        registry.register(
+            "operator_refused",
+            "Control periods with a refused first command",
+            self.refused.clone(),
+        );
+        registry.register(
+            "operator_dropped",
+            "Commands of operators that were dropped",
+            self.dropped.clone(),
+        );
     }
 
     fn take(&self, turn: &TickEvent<'_>) {

@@ -103,7 +103,8 @@ mod tests {
         }
         assert!(sender.foreign());
         let news = receiver.take().unwrap();
-        let seen: Vec<_> = news.commands.iter().map(|one| (one.operator, one.sequence, one.arrived)).collect();
+        let seen: Vec<_> =
+            news.commands.iter().map(|one| (one.operator, one.sequence, one.arrived)).collect();
         assert_eq!((seen, news.foreign), (vec![(1, 3, 3), (2, 1, 1), (3, 1, 1), (4, 1, 1)], 2));
         assert_eq!(receiver.take(), None);
         let taken = (0..2 * CAPACITY).filter(|_| sender.foreign()).count();

@@ -254,10 +254,13 @@ mod tests {
     fn only_an_operator_drives_by_hand_and_only_a_controller_calls() {
         for name in ["controller", "watcher", "operator", "policy", "watchdog"] {
             let rights = allowed(Role::Serve, name);
-            let publishes = |leaf: &str| {
-                rights.contains(&("ingress".into(), "put".into(), format!("aegis/one/{leaf}")))
-            };
-            assert_eq!((publishes("teleop"), publishes("call")), (name == "operator", name == "controller"), "{name}");
+            let publishes =
+                |leaf: &str| rights.contains(&("ingress".into(), "put".into(), format!("aegis/one/{leaf}")));
+            assert_eq!(
+                (publishes("teleop"), publishes("call")),
+                (name == "operator", name == "controller"),
+                "{name}"
+            );
         }
     }
 

@@ -25,12 +25,13 @@ impl TeleopSubscription {
         name: &str,
         hear: impl Fn(Result<Teleop, String>) + Send + Sync + 'static,
     ) -> Result<Self, LinkError> {
-        let subscriber = subscribe(session, KeyExprs::of(name)?.teleop, "Teleop", move |heard| match heard {
-            Ok(Message::Teleop(teleop)) => hear(Ok(teleop)),
-            // `subscribe` passes on messages of this kind alone.
-            Ok(other) => hear(Err(format!("{} on a key of Teleop", other.name()))),
-            Err(reason) => hear(Err(reason)),
-        })?;
+        let subscriber =
+            subscribe(session, KeyExprs::of(name)?.teleop, "Teleop", move |heard| match heard {
+                Ok(Message::Teleop(teleop)) => hear(Ok(teleop)),
+                // `subscribe` passes on messages of this kind alone.
+                Ok(other) => hear(Err(format!("{} on a key of Teleop", other.name()))),
+                Err(reason) => hear(Err(reason)),
+            })?;
         Ok(Self { _subscriber: subscriber })
     }
 }

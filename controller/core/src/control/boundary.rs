@@ -281,7 +281,8 @@ impl<T: Trigger + Clone> Controller<T> {
             output.ask_weak = Some(self.questions);
         }
         let needed = matches!(self.stretch.phase, Phase::Strong(_)) || self.driving == Some(Driver::Strong);
-        let wanted = self.operator.is_none() && (needed || self.parts.ask_strong || self.gate.needs_disagreement());
+        let wanted =
+            self.operator.is_none() && (needed || self.parts.ask_strong || self.gate.needs_disagreement());
         if wanted && !self.stretch.strong_lost && self.strong.is_free() {
             self.questions += 1;
             self.strong.ask(self.questions, self.step, now);

@@ -199,7 +199,8 @@ impl OperatorBackup {
     /// not late.
     fn note(&mut self, command: &TeleopCommand) -> bool {
         let delay = signed(command.received) - signed(command.stamp);
-        let known = self.streams.iter().position(|one| one.is_some_and(|one| one.operator == command.operator));
+        let known =
+            self.streams.iter().position(|one| one.is_some_and(|one| one.operator == command.operator));
         let Some(index) = known else {
             self.begin_stream(command, delay);
             return true;

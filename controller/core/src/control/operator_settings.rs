@@ -62,7 +62,8 @@ impl OperatorSettings {
 
     /// Checks that the values are valid and fit the controller's other settings.
     pub(super) fn validate(&self, control: &ControlSettings, ask_strong: bool) -> Result<(), ControlError> {
-        let wrong = |field: String, found: String, valid: String| ControlError::Setting { field, found, valid };
+        let wrong =
+            |field: String, found: String, valid: String| ControlError::Setting { field, found, valid };
         let unless = |ok: bool, key: &str, found: f64, valid: String| {
             if ok { Ok(()) } else { Err(wrong(format!("{FIELD}.{key}"), found.to_string(), valid)) }
         };
@@ -88,7 +89,8 @@ impl OperatorSettings {
             return Err(wrong("ask_strong".into(), "true".into(), valid));
         }
         if control.on_strong_loss != StrongLoss::Stop {
-            let valid = "\"stop\" where models.strong is an operator: without an answer the robot stops".into();
+            let valid =
+                "\"stop\" where models.strong is an operator: without an answer the robot stops".into();
             return Err(wrong("control.on_strong_loss".into(), "\"weak_if_calm\"".into(), valid));
         }
         Ok(())

@@ -123,7 +123,15 @@ impl Setting {
         };
         let rule = Rule::Conformal(Thresholds { fire: 0.5, hand_back: 0.3 });
         let ask_strong = draw.chance(0.5);
-        let recipe = ControllerConfig { settings, limits, rule, horizons: [HORIZON; 2], rest, ask_strong, operator: None };
+        let recipe = ControllerConfig {
+            settings,
+            limits,
+            rule,
+            horizons: [HORIZON; 2],
+            rest,
+            ask_strong,
+            operator: None,
+        };
         Self {
             recipe,
             kind,

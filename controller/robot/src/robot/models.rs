@@ -58,7 +58,9 @@ impl<'de> Visitor<'de> for StrongVisitor {
     type Value = Strong;
 
     fn expecting(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        formatter.write_str("the path of a card in quotes, or { operator = { stream_timeout_ms = N, answer_within_ms = N } }")
+        formatter.write_str(
+            "the path of a card in quotes, or { operator = { stream_timeout_ms = N, answer_within_ms = N } }",
+        )
     }
 
     fn visit_str<E: Error>(self, path: &str) -> Result<Strong, E> {
@@ -83,7 +85,9 @@ mod tests {
 
     fn read(strong: &str) -> Result<Strong, String> {
         let text = format!("weak = \"a\"\nstrong = {strong}\nprobe = \"c\"");
-        toml::from_str::<RobotModels>(&text).map(|models| models.strong).map_err(|error| error.message().into())
+        toml::from_str::<RobotModels>(&text)
+            .map(|models| models.strong)
+            .map_err(|error| error.message().into())
     }
 
     #[test]

@@ -13,7 +13,8 @@ const ANNE: u64 = 11;
 const BERT: u64 = 22;
 
 fn settings() -> ControlSettings {
-    let channel = |kind| Channel { kind, low: -1.0, high: 1.0, velocity: 0.1, acceleration: 0.04, jerk: 0.03 };
+    let channel =
+        |kind| Channel { kind, low: -1.0, high: 1.0, velocity: 0.1, acceleration: 0.04, jerk: 0.03 };
     ControlSettings {
         rate_hz: 20.0,
         lead_steps: 1,
@@ -138,9 +139,11 @@ fn a_first_command_near_the_last_one_takes_over_and_another_is_told_how_far_it_i
 
 #[test]
 fn a_first_command_that_cannot_be_executed_is_refused() {
-    for (values, fault) in
-        [(&[f32::NAN, -1.0][..], TeleopFault::NotFinite), (&[0.5, -1.0, 0.0], TeleopFault::Width), (&[], TeleopFault::Width)]
-    {
+    for (values, fault) in [
+        (&[f32::NAN, -1.0][..], TeleopFault::NotFinite),
+        (&[0.5, -1.0, 0.0], TeleopFault::Width),
+        (&[], TeleopFault::Width),
+    ] {
         let mut rig = Rig::called();
         assert_eq!(rig.send(ANNE, values), None);
         let refused = FirstRefusal { operator: ANNE, reason: RefusalReason::Faulty(fault) };
