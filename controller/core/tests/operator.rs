@@ -1,5 +1,6 @@
 //! Tests of a person as the backup, within the controller: a fire calls an operator while the robot holds still, the operator drives
 //! within the limits of every command, and the weak policy drives again once they let go.
+#![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
 use std::borrow::Cow;
 use std::time::Duration;

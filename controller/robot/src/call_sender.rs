@@ -74,7 +74,8 @@ impl CallBoard {
 /// Returns the distance of an operator's newest command from the last command sent, by channel.
 fn away(period: &TickRecord<'_>, operator: u64) -> Vec<f64> {
     let sent = period.inputs.teleop.iter().flat_map(|teleop| teleop.commands.iter());
-    let newest = sent.filter(|command| command.operator == operator).last();
+    let of_operator = sent.filter(|command| command.operator == operator);
+    let newest = of_operator.max_by_key(|command| command.sequence);
     let pairs = newest.iter().flat_map(|command| command.values.as_slice().iter().zip(&*period.command));
     pairs.map(|(value, last)| f64::from(*value) - f64::from(*last)).collect()
 }

@@ -9,6 +9,7 @@ const CAPACITY: usize = 256;
 
 /// News of operators.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a box would be freed on the control thread")]
 enum News {
     Command(TeleopCommand),
     /// A command of another claim of the plant.
