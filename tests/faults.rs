@@ -35,9 +35,13 @@ const SERVERS: &str = "tests/servers.rs";
 const SERVED_RUN: &str = "tests/servers/run.rs";
 const LOST_SERVER: &str = "a_server_that_fails_in_the_middle_of_a_hold_is_a_strong_policy_that_is_lost";
 const WATCHDOG: &str = "tests/watchdog.rs";
+const TLS: &str = "sim_bridge/link/python/test_aegis_tls.py";
+const TELEOP: &str = "tests/teleop.rs";
+const BACKUP: &str = "controller/core/src/control/operator/tests.rs";
+const BY_HAND: &str = "controller/core/tests/operator.rs";
 const JUDGE: &str = "controller/watchdog/src/judge/tests.rs";
 
-const ROWS: [Row; 95] = [
+const ROWS: [Row; 104] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -954,6 +958,102 @@ const ROWS: [Row; 95] = [
         &[
             (WATCHDOG, "a_plant_that_says_not_what_it_executes_is_refused"),
             (WATCHDOG, "bounds_that_are_wrong_or_of_another_plant_are_refused_with_file_and_field"),
+        ],
+    ),
+    (
+        110,
+        "an operator's first command is far from the robot's last one, in any channel",
+        "never executed: the robot holds still; refused, counted, and answered with its distance by channel",
+        SAME_PERIOD,
+        &[
+            (
+                TELEOP,
+                "a_first_command_far_from_the_robot_is_never_executed_and_the_operator_is_told_how_far_it_is",
+            ),
+            (BACKUP, "a_first_command_near_the_last_one_takes_over_and_another_is_told_how_far_it_is"),
+        ],
+    ),
+    (
+        111,
+        "an operator's first command is not finite, or of another length",
+        "refused and counted; the robot holds still",
+        SAME_PERIOD,
+        &[
+            (TELEOP, "a_first_command_that_is_not_finite_or_of_another_length_is_refused"),
+            (BACKUP, "a_first_command_that_cannot_be_executed_is_refused"),
+        ],
+    ),
+    (
+        112,
+        "an operator who drives sends a value that is not finite, or more or fewer values than channels",
+        "safe stop from the last command; it is never executed",
+        SAME_PERIOD,
+        &[
+            (TELEOP, "a_value_that_is_not_finite_while_a_person_drives_is_a_safe_stop"),
+            (TELEOP, "a_command_of_another_length_while_a_person_drives_is_a_safe_stop"),
+        ],
+    ),
+    (
+        113,
+        "the stream of an operator who drives ceases, or their process is killed",
+        "safe stop",
+        "`stream_timeout_ms`",
+        &[
+            (TELEOP, "a_stream_that_dies_while_a_person_drives_is_a_safe_stop"),
+            (TELEOP, "an_operators_process_that_is_killed_while_they_drive_is_a_safe_stop"),
+        ],
+    ),
+    (
+        114,
+        "nobody answers a call",
+        "the robot holds still, then makes a safe stop",
+        "`answer_within_ms`",
+        &[
+            (TELEOP, "a_call_that_nobody_answers_is_a_safe_stop_after_the_time_for_an_answer"),
+            (BACKUP, "nobody_answers_and_the_robot_stops_after_the_time_for_an_answer"),
+        ],
+    ),
+    (
+        115,
+        "an operator lets go",
+        "the robot holds still until the weak policy has inferred anew, which then drives; if it is lost, safe stop",
+        "`release_after_ms` and one inference",
+        &[
+            (TELEOP, "an_operator_takes_over_without_a_jump_and_the_weak_policy_drives_when_they_let_go"),
+            (BY_HAND, "the_weak_policy_infers_in_shadow_and_no_score_takes_control_from_a_person"),
+        ],
+    ),
+    (
+        116,
+        "commands of an operator for another claim, episode or call, old ones, and ones that were long on their way",
+        "dropped and counted; the person drives on",
+        "at once",
+        &[
+            (
+                TELEOP,
+                "commands_of_another_claim_or_episode_and_old_ones_are_dropped_and_counted_and_the_person_drives_on",
+            ),
+            (BACKUP, "old_late_and_foreign_commands_and_those_without_a_call_are_dropped"),
+        ],
+    ),
+    (
+        117,
+        "two operators at once",
+        "the first to answer drives; the other is dropped and counted, and takes nothing over when the first is gone",
+        SAME_PERIOD,
+        &[
+            (TELEOP, "of_two_operators_the_first_drives_and_the_other_takes_nothing_over"),
+            (BACKUP, "of_two_operators_the_first_drives_and_the_other_is_dropped"),
+        ],
+    ),
+    (
+        118,
+        "somebody without an operator's certificate sends commands to drive by hand, or without a controller's a call",
+        "dropped by access control",
+        "at once",
+        &[
+            ("tests/security.rs", "only_an_operator_drives_by_hand_and_only_a_controller_calls"),
+            (TLS, "test_an_operators_program_answers_a_controllers_call_and_no_other_certificate_can"),
         ],
     ),
 ];

@@ -49,6 +49,7 @@ mod start;
 mod starting;
 mod study;
 mod suite;
+mod teleop;
 mod trial;
 mod tutorial;
 mod twins;

@@ -478,3 +478,35 @@ fn an_operator_is_told_whether_a_controller_hears() {
     common::succeeds(&mut operate());
     assert!(heard.samples.recv_timeout(UNANSWERED).is_ok(), "it came");
 }
+
+#[test]
+fn only_an_operator_drives_by_hand_and_only_a_controller_calls() {
+    if common::ran_in_a_process_of_its_own(
+        "security::only_an_operator_drives_by_hand_and_only_a_controller_calls",
+    ) {
+        return;
+    }
+    let bridge = Bridge::start(&common::folder("security-by-hand"));
+    let keys = aegis_link::KeyExprs::of(NAME).unwrap();
+    let (controller, operator) = (bridge.connect("controller"), bridge.connect("operator"));
+    let (teleops, calls) =
+        (common::hear(&controller, keys.teleop.clone()), common::hear(&operator, keys.call.clone()));
+    let everyone = ["controller", "watcher", "operator", "policy", "watchdog"];
+    let sessions = everyone.map(|party| (party, bridge.connect(party)));
+    // Messages that are permitted arrive once the routes are known; by then all others have been sent as often.
+    for (heard, key, permitted) in [(&teleops, &keys.teleop, "operator"), (&calls, &keys.call, "controller")]
+    {
+        let mut arrived = 0;
+        let begin = Instant::now();
+        while arrived < 3 {
+            assert!(begin.elapsed() < Duration::from_secs(60), "{permitted} is heard on {key}");
+            for (party, session) in &sessions {
+                session.put(key, *party).wait().unwrap();
+            }
+            while let Ok(sample) = heard.samples.recv_timeout(Duration::from_millis(100)) {
+                assert_eq!(sample.payload().try_to_string().unwrap(), permitted, "on {key}");
+                arrived += 1;
+            }
+        }
+    }
+}

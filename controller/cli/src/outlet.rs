@@ -3,7 +3,7 @@
 //! count is printed in their place.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,9 @@ const CAPACITY: usize = 1024;
 /// use `FIRST_TIMEOUT` of it, so that some is left for standard error.
 const TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// Control character that rings a terminal's bell.
+const BELL: &str = "\x07";
 
 /// The two outputs of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ struct Queue {
     lines: VecDeque<String>,
     /// Number of lines that were dropped after the newest queued line.
     missed: usize,
+    /// Whether the terminal's bell is to be rung.
+    rings: bool,
     /// Whether a line is being written.
     is_writing: bool,
     /// The first error of a line that could not be written.
@@ -70,8 +75,8 @@ impl Outlet {
         std::thread::Builder::new().name(name.into()).spawn(move || {
             let one = Self(shared);
             loop {
-                let line = one.next();
-                let written = writeln!(output, "{line}").and_then(|()| output.flush());
+                let text = one.next();
+                let written = write!(output, "{text}").and_then(|()| output.flush());
                 let mut queue = one.queue();
                 queue.is_writing = false;
                 // The reader may have gone; the work continues without it.
@@ -87,13 +92,17 @@ impl Outlet {
         self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a line and returns it.
+    /// Waits for a line, or for the bell, and returns what is to be written.
     fn next(&self) -> String {
         let mut queue = self.queue();
         loop {
+            if std::mem::take(&mut queue.rings) {
+                queue.is_writing = true;
+                return BELL.into();
+            }
             if let Some(line) = queue.lines.pop_front() {
                 queue.is_writing = true;
-                return line;
+                return line + "\n";
             }
             queue = self.0.1.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
@@ -141,6 +150,16 @@ pub fn offer(stream: Stream, line: String) {
         Some(outlet) => outlet.put(|queue| queue.offer(line)),
         // A closed pipe or terminal does not stop the work.
         None => drop(write(stream, &line)),
+    }
+}
+
+/// Rings the bell of the terminal that standard error is, if it is one. A bell that the terminal has not taken yet rings once.
+#[cfg_attr(not(feature = "robot"), allow(dead_code))]
+pub fn ring() {
+    if io::stderr().is_terminal()
+        && let Some(outlet) = begun(Stream::Errors)
+    {
+        outlet.put(|queue| queue.rings = true);
     }
 }
 
@@ -234,6 +253,18 @@ mod tests {
         assert!(all[CAPACITY].starts_with("(7 lines were not shown"), "{}", all[CAPACITY]);
         let (left, _) = outlet.finish(Instant::now() + Duration::from_secs(60));
         assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn a_bell_is_no_line_and_rings_before_the_lines_that_wait() {
+        let ((lets, let_go), (given, gives)) = (channel(), channel());
+        let outlet = Outlet::start("rung", Held { let_go, given, line: Vec::new() }).unwrap();
+        outlet.put(|queue| queue.push("first".into()));
+        assert_eq!(gives.recv().unwrap(), "first");
+        outlet.put(|queue| queue.push("second".into()));
+        (0..3).for_each(|_| outlet.put(|queue| queue.rings = true));
+        drop(lets);
+        assert_eq!([gives.recv().unwrap(), gives.recv().unwrap()], [BELL, "second"]);
     }
 
     #[test]

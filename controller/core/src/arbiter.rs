@@ -83,6 +83,20 @@ impl<T: Trigger> Arbiter<T> {
         }
     }
 
+    /// Has the gate count the strong side as driving for longer than its hold; see [`Gate::hold_by_hand`]. Nothing without a gate.
+    pub(crate) fn hold_by_hand(&mut self) {
+        if let Authority::Gated(gate) = &mut self.authority {
+            gate.hold_by_hand();
+        }
+    }
+
+    /// Gives control back to the weak side; see [`Gate::hand_back`]. Nothing without a gate.
+    pub(crate) fn hand_back(&mut self) {
+        if let Authority::Gated(gate) = &mut self.authority {
+            gate.hand_back();
+        }
+    }
+
     fn without_gate(&mut self, driver: Driver, score: Score) -> Decision {
         let before = std::mem::replace(&mut self.driver, driver);
         Decision {

@@ -45,6 +45,8 @@ pub struct Gate<T = BuiltIn> {
     held: u32,
     /// Consecutive boundaries of this hold that the rule called calm.
     calm: u32,
+    /// Whether a person drives, who alone decides when this hold ends.
+    is_by_hand: bool,
 }
 
 impl<T: Trigger> Gate<T> {
@@ -52,7 +54,16 @@ impl<T: Trigger> Gate<T> {
     pub fn new(limits: GateLimits, trigger: T) -> Result<Self, GateError> {
         limits.validate()?;
         trigger.validate()?;
-        Ok(Self { limits, trigger, driver: Driver::Weak, fires: 0, strong_steps: 0, held: 0, calm: 0 })
+        Ok(Self {
+            limits,
+            trigger,
+            driver: Driver::Weak,
+            fires: 0,
+            strong_steps: 0,
+            held: 0,
+            calm: 0,
+            is_by_hand: false,
+        })
     }
 
     /// Whether the rule reads the distance between both policies' chunks; see [`Trigger::needs_disagreement`].
@@ -78,7 +89,7 @@ impl<T: Trigger> Gate<T> {
                 let held_enough = self.held >= self.limits.hold_chunks;
                 let calm_enough = self.calm >= self.limits.return_chunks;
                 let spent = self.strong_steps_after(self.limits.chunk_steps) > self.limits.duty_steps();
-                if held_enough && (calm_enough || spent) {
+                if held_enough && (calm_enough || spent) && !self.is_by_hand {
                     self.driver = Driver::Weak;
                 }
             }
@@ -107,6 +118,16 @@ impl<T: Trigger> Gate<T> {
             handed_over: self.driver != before,
             budget_left: self.limits.budget() - self.fires,
         }
+    }
+
+    /// Notes between two boundaries that a person drives: this hold lasts until [`Self::hand_back`].
+    pub fn hold_by_hand(&mut self) {
+        (self.driver, self.is_by_hand) = (Driver::Strong, true);
+    }
+
+    /// Ends a hold between two boundaries, because the person who drove has let go. The rule is not read.
+    pub fn hand_back(&mut self) {
+        (self.driver, self.is_by_hand) = (Driver::Weak, false);
     }
 
     /// A fire needs a unit of budget and room under the duty cap for one whole hold.

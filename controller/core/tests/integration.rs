@@ -8,6 +8,7 @@ mod control_properties;
 mod gate;
 mod gate_exhaustive;
 mod no_alloc;
+mod operator;
 mod random_faults;
 mod support;
 mod trigger;

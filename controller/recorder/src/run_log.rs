@@ -329,6 +329,7 @@ mod tests {
             rest: vec![0.0],
             ask_strong: true,
             take_over: None,
+            operator: None,
         };
         RunHeader {
             program: "test".into(),

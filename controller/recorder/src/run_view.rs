@@ -8,7 +8,7 @@ use crate::rerun::{
     Color, EncodedImage, RecordingStream, RecordingStreamBuilder, Scalars, SeriesLines, StateChange,
 };
 use crate::rerun::{StateConfiguration, TextDocument, TextLog, TextLogLevel};
-use aegis_core::control::{Diagnostics, Mode, TickRecord};
+use aegis_core::control::{CallPhase, Diagnostics, Mode, TickRecord};
 
 use crate::pictures::{PictureReader, RecordedPicture};
 use crate::run_log::{RunHeader, RunReader};
@@ -40,6 +40,7 @@ pub struct RunView {
     number: i64,
     before: Mode,
     notices: Diagnostics,
+    call: CallPhase,
     limited: bool,
 }
 
@@ -88,8 +89,17 @@ impl RunView {
             .with_colors(MODES.map(|(_, (red, green, blue))| Color::from_rgb(red, green, blue)));
         stream.log_static("who/mode", &modes)?;
         let number = i64::try_from(header.first).unwrap_or(i64::MAX);
-        let (before, notices) = (Mode::Idle, Diagnostics::default());
-        Ok(Self { stream, scene, began_ns: header.began_unix_ns, number, before, notices, limited: false })
+        let (before, notices, call) = (Mode::Idle, Diagnostics::default(), CallPhase::Quiet);
+        Ok(Self {
+            stream,
+            scene,
+            began_ns: header.began_unix_ns,
+            number,
+            before,
+            notices,
+            call,
+            limited: false,
+        })
     }
 
     /// Draws a control period. Of a period at rest between episodes, neither commands nor timing are drawn.
@@ -122,6 +132,7 @@ impl RunView {
         }
         self.before = output.mode;
         (self.notices, self.limited) = (output.notices, output.limited != 0);
+        self.call = output.call.as_ref().map_or(CallPhase::Quiet, |report| report.phase);
         Ok(())
     }
 
@@ -183,6 +194,15 @@ impl RunView {
             let cause = output.cause.map_or(String::new(), |cause| format!(": {cause:?}"));
             let level = if output.mode.is_latched() { TextLogLevel::ERROR } else { TextLogLevel::INFO };
             events.push((format!("{:?} → {:?}{cause}", self.before, output.mode), level));
+        }
+        if let Some(report) = output.call.as_ref().filter(|report| report.phase != self.call) {
+            let text = match report.phase {
+                CallPhase::Quiet => format!("call {} is over", report.call),
+                CallPhase::Called => format!("call {}: an operator is called", report.call),
+                CallPhase::Driving => format!("call {}: an operator drives", report.call),
+                CallPhase::Released => format!("call {}: the operator has let go", report.call),
+            };
+            events.push((text, TextLogLevel::WARN));
         }
         if output.limited != 0 && !self.limited {
             let channels = (0..64).filter(|channel| output.limited >> channel & 1 == 1);

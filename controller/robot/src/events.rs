@@ -1,12 +1,15 @@
 //! Log events of a run: changes of mode, fires, hand-overs, limited commands and diagnostics. A diagnostic that persists is
 //! logged once a second with the number of control periods that had it. A diagnostic about a failed inference is logged
-//! with the reason of the newest failure.
+//! with the reason of the newest failure. So is, once a second, how far an operator's refused first command is.
 
 use std::time::Duration;
 
-use aegis_core::control::{Diagnostics, Inputs, Mode, NoProposal, TickRecord};
+use aegis_core::control::{
+    CallReport, Diagnostics, FirstRefusal, Inputs, Mode, NoProposal, RefusalReason, TeleopFault, TickRecord,
+};
 use tracing::{debug, info, warn};
 
+use crate::call_tracker::CallEvent;
 use crate::last_error::LastError;
 
 /// Shortest time between two log lines about the same diagnostic.
@@ -25,6 +28,8 @@ pub struct TickEvent<'a> {
     pub before: Mode,
     /// Duration of the hand-over that this period completes, if it completes one.
     pub handed_over: Option<Duration>,
+    /// What this period changed about the call of an operator.
+    pub call: Option<CallEvent>,
 }
 
 /// Writer of log events, fed with a run's control periods one after another.
@@ -36,6 +41,8 @@ pub struct Events {
     /// Reason of the newest failed inference: of the weak policy, and of the strong policy.
     reasons: [Option<&'static str>; 2],
     errors: [LastError; 2],
+    /// When a first command was last logged that was refused because it is far, and because it cannot be executed.
+    refused: [Option<Duration>; 2],
 }
 
 impl Events {
@@ -47,7 +54,7 @@ impl Events {
 
     /// Logs the events of a control period.
     pub fn take(&mut self, turn: &TickEvent<'_>) {
-        let TickEvent { period, before, handed_over, .. } = turn;
+        let TickEvent { period, before, handed_over, call, .. } = turn;
         let (output, step) = (&period.output, period.output.step);
         if let Some(decision) = output.decision.as_ref().filter(|decision| decision.fired) {
             let (risk, threshold) = (decision.score.risk(), decision.thresholds.fire);
@@ -75,6 +82,10 @@ impl Events {
                 None => debug!(step, notice = text, periods, reason, "notice"),
             }
         }
+        if let (Some(event), Some(report)) = (call, &output.call) {
+            say(*event, report, step);
+        }
+        self.say_refusal(period);
         let mode = output.mode;
         if mode != *before {
             let (line, cause) = (line(period), output.cause.map(|cause| format!("{cause:?}")));
@@ -82,6 +93,39 @@ impl Events {
                 warn!(step, ?mode, ?before, cause, "{line}");
             } else {
                 info!(step, ?mode, ?before, "{line}");
+            }
+        }
+    }
+
+    /// Logs why an operator's first command was refused, once a second.
+    fn say_refusal(&mut self, period: &TickRecord<'_>) {
+        let (now, step) = (period.inputs.now, period.output.step);
+        let Some(FirstRefusal { operator, reason }) =
+            period.output.call.as_ref().and_then(|report| report.refused)
+        else {
+            return;
+        };
+        let told = &mut self.refused[usize::from(matches!(reason, RefusalReason::Faulty(_)))];
+        if told.is_some_and(|told| now.saturating_sub(told) < INTERVAL) {
+            return;
+        }
+        *told = Some(now);
+        match reason {
+            RefusalReason::Far { channel, away } => {
+                info!(
+                    step,
+                    operator,
+                    channel,
+                    away,
+                    "operator {operator:016x} may not take over yet: channel {channel} is {away:+.4} from the last command"
+                );
+            }
+            RefusalReason::Faulty(fault) => {
+                let what = match fault {
+                    TeleopFault::NotFinite => "a value is not finite",
+                    TeleopFault::Width => "there are more or fewer values than channels",
+                };
+                warn!(step, operator, "operator {operator:016x} may not take over: {what}");
             }
         }
     }
@@ -102,6 +146,31 @@ impl Events {
                 (notice, std::mem::take(&mut self.since[at]))
             })
         })
+    }
+}
+
+/// Logs what changed about the call of an operator.
+fn say(event: CallEvent, report: &CallReport, step: u32) {
+    let (call, operator) = (report.call, report.operator);
+    match event {
+        CallEvent::Called => {
+            let left = report.left.as_secs_f64();
+            warn!(step, call, "call {call}: an operator is called; the robot holds still for {left:.0} s");
+        }
+        CallEvent::Answered(took) => {
+            let answer_s = took.as_secs_f64();
+            info!(
+                step,
+                call,
+                operator,
+                answer_s,
+                "call {call}: operator {operator:016x} drives, after {answer_s:.1} s"
+            );
+        }
+        CallEvent::LetGo => info!(step, call, "call {call}: the operator has let go"),
+        CallEvent::Unanswered => warn!(step, call, "call {call}: no operator answered"),
+        CallEvent::Withdrawn => info!(step, call, "call {call}: withdrawn"),
+        CallEvent::Ended => info!(step, call, "call {call}: the operator's control has ended"),
     }
 }
 
@@ -169,6 +238,7 @@ mod tests {
             pose_taken: None,
             measured: None,
             cameras: None,
+            teleop: None,
         };
         assert_eq!(reason(Diagnostics::WEAK_FAILED, &inputs), Some("deadline"));
         assert_eq!(reason(Diagnostics::STRONG_FAILED, &inputs), Some("no_answer"));
@@ -190,6 +260,7 @@ mod tests {
             pose_taken: None,
             measured: None,
             cameras: None,
+            teleop: None,
         };
         let output = Output {
             mode: Mode::SafeStop,
@@ -202,6 +273,7 @@ mod tests {
             driver: None,
             limited: 0,
             notices: Diagnostics::IMPLAUSIBLE,
+            call: None,
         };
         let period = TickRecord { inputs, output, command: Vec::new().into(), late_ns: 0, took_ns: 0 };
         let line = line(&period);

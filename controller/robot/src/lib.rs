@@ -23,6 +23,8 @@
 //! # }
 //! ```
 
+mod call_sender;
+pub mod call_tracker;
 mod cameras;
 mod claim;
 pub mod collect;
@@ -33,6 +35,7 @@ mod frame_inbox;
 mod last_error;
 mod metrics;
 mod observed_policy;
+mod operator_summary;
 mod picture_recorder;
 mod plant_listener;
 pub mod record;
@@ -44,13 +47,14 @@ pub mod run_summary;
 mod served_policy;
 mod session;
 mod snapshot_recorder;
+mod teleop_inbox;
 mod worker;
 
 pub use episode_figures::EpisodeFigures;
 pub use plant_listener::PlantListener;
 pub use rerun_stream::Viewer;
-pub use robot::{Robot, RobotFile};
+pub use robot::{Robot, RobotFile, RobotModels, Strong};
 pub use run::{BeginLog, End, Ended, Run, RunOptions, Watchers, stop};
 pub use served_policy::{ServedPolicy, SetupError, connect, open_policy};
-pub use session::{RobotSession, Sending, Unsent};
+pub use session::{OpenInferencer, RobotSession, Sending, Unsent};
 pub use worker::Worker;

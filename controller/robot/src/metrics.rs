@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use aegis_core::control::{Diagnostics, Mode};
+use aegis_core::control::{CallPhase, Diagnostics, Mode};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::call_tracker::CallEvent;
 use crate::events::TickEvent;
 use crate::worker::Worker;
 use aegis_failure::{Exit, Failure, OrExit, failure};
@@ -45,6 +46,78 @@ pub struct Metrics {
     age: Histogram,
     inference: Family<Labels, Histogram, fn() -> Histogram>,
     hand_over: Histogram,
+    operator: OperatorMetrics,
+}
+
+/// Metrics of an operator's part in a run.
+#[derive(Debug)]
+struct OperatorMetrics {
+    called: Gauge,
+    calls: Family<Labels, Counter>,
+    answer: Histogram,
+    driven: Counter,
+    refused: Counter,
+    dropped: Counter,
+}
+
+impl Default for OperatorMetrics {
+    fn default() -> Self {
+        Self {
+            called: Gauge::default(),
+            calls: Family::default(),
+            // From a tenth of a second to about two hours.
+            answer: Histogram::new(exponential_buckets(0.1, 2.0, 17)),
+            driven: Counter::default(),
+            refused: Counter::default(),
+            dropped: Counter::default(),
+        }
+    }
+}
+
+impl OperatorMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("operator_called", "1 while an operator is called", self.called.clone());
+        registry.register(
+            "operator_calls",
+            "Calls of an operator, by what became of them",
+            self.calls.clone(),
+        );
+        registry.register(
+            "operator_answer_seconds",
+            "From a call to the operator's first command that was obeyed",
+            self.answer.clone(),
+        );
+        registry.register("operator_periods", "Control periods that an operator drove", self.driven.clone());
+        registry.register(
+            "operator_refused",
+            "Control periods with a refused first command",
+            self.refused.clone(),
+        );
+        registry.register(
+            "operator_dropped",
+            "Commands of operators that were dropped",
+            self.dropped.clone(),
+        );
+    }
+
+    fn take(&self, turn: &TickEvent<'_>) {
+        let Some(report) = &turn.period.output.call else { return };
+        self.called.set(i64::from(report.phase == CallPhase::Called));
+        let drives = report.phase == CallPhase::Driving && turn.period.output.mode.drives();
+        self.driven.inc_by(u64::from(drives));
+        self.refused.inc_by(u64::from(report.refused.is_some()));
+        self.dropped.inc_by(u64::from(report.dropped));
+        let outcome = match turn.call {
+            Some(CallEvent::Answered(took)) => {
+                self.answer.observe(took.as_secs_f64());
+                "answered"
+            }
+            Some(CallEvent::Unanswered) => "unanswered",
+            Some(CallEvent::Withdrawn) => "withdrawn",
+            Some(CallEvent::Called | CallEvent::LetGo | CallEvent::Ended) | None => return,
+        };
+        self.calls.get_or_create(&vec![("outcome", outcome.to_owned())]).inc();
+    }
 }
 
 impl Metrics {
@@ -68,6 +141,7 @@ impl Metrics {
             age: seconds(),
             inference: Family::new_with_constructor(seconds),
             hand_over: seconds(),
+            operator: OperatorMetrics::default(),
         };
         metrics.round_trip.set(f64::NAN);
         metrics.register();
@@ -112,6 +186,7 @@ impl Metrics {
             "From a fire to the strong policy's first command",
             self.hand_over.clone(),
         );
+        self.operator.register(registry);
     }
 
     /// Updates the metrics with a control period.
@@ -155,6 +230,7 @@ impl Metrics {
         if let Some(took) = handed_over {
             self.hand_over.observe(took.as_secs_f64());
         }
+        self.operator.take(turn);
     }
 
     /// Returns all metrics in the OpenMetrics text format.
@@ -239,6 +315,8 @@ mod tests {
             "aegis_lateness_seconds",
             "aegis_budget_left",
             "aegis_plant_round_trip_seconds",
+            "aegis_operator_called",
+            "aegis_operator_answer_seconds",
         ] {
             assert!(text.contains(name), "{text}");
         }

@@ -60,7 +60,7 @@ struct ListenerState {
     newest: Option<(Duration, Arc<Observation>)>,
     sightings: ObservationSender,
     cameras: Cameras,
-    views: [View; 2],
+    views: Vec<View>,
 }
 
 /// What a policy's thread is handed.
@@ -80,7 +80,7 @@ impl PlantListener {
         wishes: Arc<CommandMailbox>,
         sightings: ObservationSender,
         (cameras, sender): (Vec<CameraSettings>, CameraSender),
-        views: [View; 2],
+        views: Vec<View>,
         standing: Standing,
     ) -> Self {
         Self {
@@ -136,6 +136,11 @@ impl PlantListener {
             }
             OperatorCommand::Start => self.start.store(self.wishes.interruptions() + 1, Ordering::Release),
         }
+    }
+
+    /// Returns the number of this run's newest claim; 0 before the first.
+    pub(crate) fn session(&self) -> u64 {
+        self.session.load(Ordering::Acquire)
     }
 
     /// Returns whether this run still holds its newest claim.

@@ -12,6 +12,7 @@ use aegis_recorder::black_box::BlackBox;
 use aegis_recorder::run_log::{RunHeader, RunLog};
 use aegis_runtime::LogReader;
 
+use crate::call_tracker::CallTracker;
 use crate::events::TickEvent;
 use crate::reserve::{Reserve, room};
 use crate::run_summary::{EpisodeEnd, HandOver, RunSummary, episode_end};
@@ -68,7 +69,8 @@ impl Recording {
         let reserve = Arc::new(reserve);
         let (end, forget) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let cameras = &header.recipe.settings.cameras;
-        let taken = RunSummary::new(cameras.iter().map(|camera| &*camera.name))?;
+        let by_hand = header.recipe.operator.is_some();
+        let taken = RunSummary::new(cameras.iter().map(|camera| &*camera.name), by_hand)?;
         let mut taker = RecordWorker {
             folder: folder.clone(),
             header,
@@ -77,6 +79,7 @@ impl Recording {
             black_box: BlackBox::new(most),
             mode: Mode::Idle,
             hand_over: HandOver::default(),
+            calls: CallTracker::default(),
             taken,
             looked: Instant::now(),
         };
@@ -127,6 +130,7 @@ struct RecordWorker {
     black_box: BlackBox,
     mode: Mode,
     hand_over: HandOver,
+    calls: CallTracker,
     taken: RunSummary,
     /// When the record file was last checked to be at its path.
     looked: Instant,
@@ -146,6 +150,7 @@ impl RecordWorker {
             period: &period,
             before: self.mode,
             handed_over: self.hand_over.take(&period),
+            call: self.calls.take(&period),
         };
         self.taken.take(&turn);
         let mode = period.output.mode;

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use aegis_core::control::ControllerConfig;
+use aegis_core::control::{ControllerConfig, MAX_OPERATORS};
 
 /// Name of the reserve file in a run's folder.
 pub const RESERVE: &str = "reserve";
@@ -19,6 +19,8 @@ const BLACK_BOXES: u64 = 2;
 /// Bytes of one recorded control period without its values (`PERIOD`), and of one value (`VALUE`).
 const PERIOD: usize = 256;
 const VALUE: usize = 5;
+/// Bytes of one operator's command without its values, where the backup is a person.
+const TELEOP: usize = 80;
 /// Bytes of a black box beyond its control periods: its header and the overhead of the file system.
 const BESIDE: u64 = 64 << 10;
 
@@ -29,7 +31,9 @@ pub fn room(recipe: &ControllerConfig, periods: usize) -> u64 {
     let chunks: usize = recipe.horizons.iter().map(|horizon| horizon * width).sum();
     // Each policy answers once a chunk.
     let values = width + chunks / recipe.limits.chunk_steps.max(1) as usize;
-    let black_box = periods.saturating_mul(PERIOD + VALUE * values) as u64 + BESIDE;
+    let operators = if recipe.operator.is_some() { MAX_OPERATORS } else { 0 };
+    let by_hand = operators * (TELEOP + VALUE * width);
+    let black_box = periods.saturating_mul(PERIOD + VALUE * values + by_hand) as u64 + BESIDE;
     black_box.saturating_mul(BLACK_BOXES).saturating_add(SUMMARY).max(LEAST)
 }
 

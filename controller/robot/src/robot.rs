@@ -2,6 +2,7 @@
 //! value is refused with the file, the field, the value found and the values that are valid.
 
 mod checks;
+mod models;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -16,13 +17,13 @@ use aegis_files::sha256;
 use aegis_link::{Endpoint, KeyExprs};
 use aegis_policies::card::ModelCard;
 use aegis_policies::inputs::TASK;
-use aegis_probe::Models;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::rules::RuleSettings;
 use aegis_runtime::{Pace, RealTimeSettings};
 use serde::Deserialize;
 
 pub use checks::REST;
+pub use models::{RobotModels, Strong};
 
 use crate::collect::{ActivationTap, Tapped};
 use crate::metrics;
@@ -42,8 +43,8 @@ pub struct RobotFile {
     pub keys: Option<PathBuf>,
     /// Folder for records, relative to the robot file. Each run makes its own folder in it.
     pub record: PathBuf,
-    /// Paths of both policies' cards and of the probe file, relative to the robot file.
-    pub models: Models,
+    /// Weak policy, its backup and the probe, by files relative to the robot file.
+    pub models: RobotModels,
     /// Set where the strong policy runs on another machine, served by `aegis serve-policy`.
     pub remote_strong: Option<RemoteStrong>,
     /// Settings of the controller.
@@ -127,9 +128,9 @@ pub struct Robot {
     pub probe: Probe,
     /// Graph output of the weak policy that the probe reads.
     pub tensor: String,
-    /// SHA-256 of both models and of the probe file, by the role (`weak`, `strong`, `probe`).
+    /// SHA-256 of each model and of the probe file, by the role (`weak`, `strong`, `probe`).
     pub digests: BTreeMap<String, String>,
-    /// Cards of the weak policy and of the strong policy.
+    /// Cards of the weak policy and of the strong policy, if there is one.
     cards: Vec<ModelCard>,
     /// Reading that measures each channel's position, `[channels]`; `None` for rate and discrete channels.
     readings: Vec<Option<Reading>>,
@@ -168,8 +169,12 @@ impl Robot {
         let text = aegis_files::read_text(path).map_err(|error| wrong(format!("cannot read: {error}")))?;
         let mut file = RobotFile::parse(&text).map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let Models { weak, strong, probe: probe_path } = &mut file.models;
-        for named in [weak, strong, probe_path, &mut file.record].into_iter().chain(&mut file.keys) {
+        let RobotModels { weak, strong, probe: probe_path } = &mut file.models;
+        let card = match strong {
+            Strong::Card(path) => Some(path),
+            Strong::Operator(_) => None,
+        };
+        for named in [weak, probe_path, &mut file.record].into_iter().chain(card).chain(&mut file.keys) {
             *named = folder.join(&*named);
         }
         if let Some(keys) = file.keys.as_ref().filter(|keys| !keys.is_dir()) {
@@ -193,15 +198,20 @@ impl Robot {
             let valid = "valid is above 0, at most 60000";
             return Err(wrong(format!("remote_strong.deadline_ms: found {deadline_ms}; {valid}")));
         }
+        let operator = file.models.strong.operator().cloned();
+        if operator.is_some() && file.remote_strong.is_some() {
+            let valid = "valid is none where models.strong is an operator";
+            return Err(wrong(format!("remote_strong: found a deadline; {valid}")));
+        }
         KeyExprs::of(&file.plant).map_err(|error| wrong(error.to_string()))?;
         if let Some(listen) = file.metrics {
             metrics::check(listen).map_err(|reason| wrong(format!("metrics: {reason}")))?;
         }
         file.real_time.validate().map_err(|(field, reason)| wrong(format!("real_time.{field}: {reason}")))?;
         file.rule.validate().map_err(|(field, reason)| wrong(format!("rule.{field}: {reason}")))?;
-        let (mut horizons, mut digests, mut loaded) = ([0; 2], BTreeMap::new(), Vec::new());
-        let cards = [("weak", &file.models.weak), ("strong", &file.models.strong)];
-        for (horizon, (role, card_path)) in horizons.iter_mut().zip(cards) {
+        let (mut horizons, mut digests, mut loaded) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let strong = file.models.strong.card().map(|path| ("strong", path));
+        for (role, card_path) in [("weak", &file.models.weak)].into_iter().chain(strong) {
             let card = ModelCard::load(card_path).or_exit(Exit::Input)?;
             let found = card.chunk.width;
             let expected = file.control.channels.len();
@@ -210,9 +220,11 @@ impl Robot {
                 return Err(wrong(format!("{field}; valid is the {found} of {}", card_path.display())));
             }
             digests.insert(role.to_owned(), card.model_sha256());
-            *horizon = card.chunk.steps();
+            horizons.push(card.chunk.steps());
             loaded.push(card);
         }
+        // A person sends single commands, which bound no chunk.
+        let horizons = [horizons[0], horizons[horizons.len() - 1]];
         let (tensor, width) = {
             let spec = loaded[0].probed().or_exit(Exit::Input)?;
             (spec.tensor.clone(), spec.width)
@@ -236,6 +248,7 @@ impl Robot {
             rest: file.rest.clone(),
             ask_strong: file.ask_strong,
             take_over: None,
+            operator,
         };
         recipe.controller().map_err(|error| wrong(error.to_string()))?;
         checks::check(&file.control).map_err(wrong)?;
@@ -389,7 +402,7 @@ fn readings(file: &RobotFile) -> Result<Vec<Option<Reading>>, String> {
 }
 
 /// Loads the probe of these models, and checks that it was fitted on the weak model, its tensor and width.
-fn probe(models: &Models) -> Result<ProbeFile, Failure> {
+fn probe(models: &RobotModels) -> Result<ProbeFile, Failure> {
     let card = ModelCard::load(&models.weak).or_exit(Exit::Input)?;
     let spec = card.probed().or_exit(Exit::Input)?;
     ProbeFile::load(&models.probe, &card.model_sha256(), &spec.tensor, spec.width).or_exit(Exit::Input)

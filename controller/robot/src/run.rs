@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use aegis_core::control::Mode;
 use aegis_failure::{Exit, Failure, OrExit, failure};
 use aegis_files::write_atomically;
-use aegis_link::{FreeRunningPlant, Operators};
+use aegis_link::{CallPublisher, FreeRunningPlant, Operators, TeleopSubscription};
 use aegis_policies::OnnxRuntime;
 use aegis_recorder::run_log::RunHeader;
 use tracing::{info, warn};
 
+use crate::call_sender::{self, CallBoard};
 use crate::events::{Events, TickEvent};
 use crate::metrics::{Metrics, MetricsServer};
 use crate::plant_listener::PlantListener;
@@ -109,6 +110,8 @@ pub struct Run<'a> {
     unsent: Option<Arc<Mutex<Unsent>>>,
     snapshots: Worker,
     pictures: Option<Worker>,
+    /// Listener for operators who drive by hand, and the thread that calls them.
+    _teleoperation: Option<(TeleopSubscription, Worker)>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -147,11 +150,13 @@ impl<'a> Run<'a> {
         let Watchers { mut periods, begin_log, viewer } = watchers;
         let stream = viewer.map(|viewer| RerunStream::start(viewer, &header)).transpose()?.map(Arc::new);
         let mut events = Events::new(robot_session.errors.clone());
+        let board = Arc::new(CallBoard::default());
         let recording = Recording::start(folder, header, ring, {
-            let stream = stream.clone();
+            let (stream, board) = (stream.clone(), Arc::clone(&board));
             move |tick| {
                 events.take(tick);
                 metrics.take(tick);
+                board.take(tick.period);
                 periods(tick);
                 if let Some(stream) = &stream {
                     stream.take(tick.bytes);
@@ -169,6 +174,7 @@ impl<'a> Run<'a> {
         let listener = Arc::clone(&robot_session.listener);
         let operators = Operators::hear(&session, &robot.file.plant, move |heard| listener.hear(heard));
         let operators = operators.or_exit(Exit::Failed)?;
+        let teleoperation = teleoperation(robot, &mut robot_session, &session, board)?;
         Ok(Self {
             robot,
             options,
@@ -181,6 +187,7 @@ impl<'a> Run<'a> {
             unsent,
             snapshots,
             pictures,
+            _teleoperation: teleoperation,
             _metrics: server,
         })
     }
@@ -245,6 +252,24 @@ impl<'a> Run<'a> {
         lost.extend(early.map(|reason| format!("the record ended early: {reason}")));
         Ok(Ended { folder, summary, unsent, verdict: verdict(outcome, last, &lost) })
     }
+}
+
+/// Begins to hear operators who drive by hand, and to call them; `None` where the backup is a policy.
+fn teleoperation(
+    robot: &Robot,
+    robot_session: &mut RobotSession,
+    session: &zenoh::Session,
+    board: Arc<CallBoard>,
+) -> Result<Option<(TeleopSubscription, Worker)>, Failure> {
+    let Some(operator) = &robot.recipe.operator else { return Ok(None) };
+    let plant = &robot.file.plant;
+    let Some(inbox) = robot_session.teleop_inbox(robot.recipe.rest.len()) else { return Ok(None) };
+    let subscription = TeleopSubscription::begin(session, plant, move |heard| inbox.hear(heard));
+    let publisher = CallPublisher::declare(session, plant).or_exit(Exit::Failed)?;
+    let (listener, announced) = (Arc::clone(&robot_session.listener), robot_session.announced());
+    let worker = call_sender::start(publisher, board, listener, announced, (&robot.recipe, operator))?;
+    info!("the backup is a person: `teleop.py --name {plant}` answers calls");
+    Ok(Some((subscription.or_exit(Exit::Failed)?, worker)))
 }
 
 /// Returns the result of the process: from how the run ended, how its `last` episode ended, and the list of files that

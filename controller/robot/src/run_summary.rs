@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::events::TickEvent;
+use crate::operator_summary::OperatorSummary;
 use aegis_failure::{Exit, Failure, OrExit};
 
 /// Largest value of a histogram: one minute, nanoseconds. Histograms keep three significant digits.
@@ -127,6 +128,8 @@ pub struct RunSummary {
     weak: Histogram<u64>,
     strong: Histogram<u64>,
     hand_over: Histogram<u64>,
+    /// An operator's part, where the backup is a person.
+    operator: Option<OperatorSummary>,
     /// Newest known round trip of heartbeats.
     round_trip: Option<Duration>,
     took_before: u64,
@@ -141,8 +144,8 @@ pub struct RunSummary {
 }
 
 impl RunSummary {
-    /// Makes an empty summary of a run with these cameras.
-    pub fn new<'a>(cameras: impl IntoIterator<Item = &'a str>) -> Result<Self, Failure> {
+    /// Makes an empty summary of a run with these cameras. `by_hand` says whether the backup is a person.
+    pub fn new<'a>(cameras: impl IntoIterator<Item = &'a str>, by_hand: bool) -> Result<Self, Failure> {
         let frames = cameras.into_iter().map(|name| Ok((name.to_owned(), histogram()?)));
         Ok(Self {
             frames: frames.collect::<Result<_, Failure>>()?,
@@ -152,6 +155,7 @@ impl RunSummary {
             weak: histogram()?,
             strong: histogram()?,
             hand_over: histogram()?,
+            operator: by_hand.then(OperatorSummary::default),
             round_trip: None,
             took_before: 0,
             missed: Vec::new(),
@@ -165,8 +169,11 @@ impl RunSummary {
 
     /// Adds a control period.
     pub fn take(&mut self, turn: &TickEvent<'_>) {
-        let TickEvent { period, handed_over, .. } = *turn;
+        let TickEvent { period, handed_over, call, .. } = *turn;
         self.periods += 1;
+        if let Some(operator) = &mut self.operator {
+            operator.take(period, call);
+        }
         self.late.saturating_record(period.late_ns.max(1));
         self.took.saturating_record(period.took_ns.max(1));
         let inputs = &period.inputs;
@@ -254,6 +261,9 @@ impl RunSummary {
             let frames = self.frames.iter().map(|(name, frames)| (name.clone(), microseconds(frames)));
             summary["frame_age_us"] = frames.collect::<Map<_, _>>().into();
         }
+        if let Some(operator) = &self.operator {
+            summary["operator"] = operator.summary();
+        }
         summary
     }
 }
@@ -268,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_episode_that_a_stop_ended_is_listed_with_its_cause() {
-        let mut taken = RunSummary::new([]).unwrap();
+        let mut taken = RunSummary::new([], false).unwrap();
         let stopped = |cause| EpisodeEnd::Stopped(Mode::SafeStop, cause);
         for end in
             [EpisodeEnd::Goal, EpisodeEnd::Horizon, stopped(Some(StopReason::PlantLost)), stopped(None)]

@@ -14,8 +14,8 @@ use aegis_link::{Claimant, CommandSender, FreeRunningPlant, RemotePolicy, Timeou
 use aegis_policies::OnnxRuntime;
 use aegis_runtime::{
     Clock, CommandMailbox, CommandReader, Control, ControlThread, Health, InferenceWorker, Inferencer,
-    LogReader, Pace, Ports, ProbedPolicy, RealTimeSettings, camera_ring, command_channel, log_channel,
-    sightings, spawn,
+    LogReader, Pace, Ports, ProbedPolicy, RealTimeSettings, TeleopSender, camera_ring, command_channel,
+    log_channel, sightings, spawn, teleop_ring,
 };
 use hdrhistogram::Histogram;
 
@@ -28,6 +28,7 @@ use crate::rerun_stream::RerunStream;
 use crate::robot::Robot;
 use crate::run_summary::histogram;
 use crate::served_policy::{SetupError, open_policy};
+use crate::teleop_inbox::TeleopInbox;
 use crate::worker::Worker;
 use aegis_failure::{Exit, Failure, OrExit, failure};
 
@@ -44,6 +45,9 @@ const FIRST_FRAMES: Duration = Duration::from_secs(30);
 /// Interval at which the estimate of the plant's clock is polled.
 const POLL_CLOCK: Duration = Duration::from_millis(5);
 
+/// Opens a policy on the policy's thread.
+pub type OpenInferencer = Box<dyn FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send>;
+
 /// A running robot session: every thread of a run, and what they share.
 pub struct RobotSession {
     /// Receiver of the plant's messages and of operator commands.
@@ -54,8 +58,8 @@ pub struct RobotSession {
     pub control: Arc<Control>,
     /// The control thread.
     pub thread: ControlThread,
-    /// Threads of the weak policy and of the strong policy.
-    pub inference_workers: [InferenceWorker; 2],
+    /// Threads of the weak policy and of the strong policy, if there is one.
+    pub inference_workers: Vec<InferenceWorker>,
     /// Thread that decodes camera frames; `None` where no policy reads pictures.
     _frames: Option<Worker>,
     /// Way of the frames that policies read to the thread that saves them.
@@ -67,6 +71,8 @@ pub struct RobotSession {
     /// Texts of the newest error of the weak policy and of the strong policy.
     pub errors: [LastError; 2],
     commands: Option<CommandReader>,
+    /// Way of operators' commands to the control thread, until someone takes it.
+    teleop: Option<TeleopSender>,
     clock: Clock,
     /// Largest age of an observation on which an episode may start.
     max_age: Duration,
@@ -75,7 +81,7 @@ pub struct RobotSession {
     /// Where a dry run records its commands instead of sending them; `None` where commands are sent.
     unsent: Option<Arc<Mutex<Unsent>>>,
     /// What the plant announced at the first reset.
-    announced: OnceLock<Arc<Schema>>,
+    announced: Arc<OnceLock<Arc<Schema>>>,
 }
 
 /// Commands that a dry run did not send.
@@ -111,29 +117,31 @@ impl RobotSession {
             move || open_policy(&runtime, &card)
         };
         let file = &robot.file;
-        let (weak, strong) = (local(&file.models.weak), local(&file.models.strong));
+        let (weak, strong) = (local(&file.models.weak), file.models.strong.card().map(|card| local(card)));
         let (probe, tapped) = (robot.probe.clone(), robot.tapped());
         let errors: [LastError; 2] = Default::default();
         let [weak_error, strong_error] = errors.clone();
         let pictures = PictureSender::default();
         let [weak_pictures, strong_pictures] = [pictures.clone(), pictures.clone()];
-        let weak = move || {
+        let weak: OpenInferencer = Box::new(move || {
             let watched = ProbedPolicy::new(tapped(weak()?), Some(probe));
-            Ok::<_, SetupError>(observed(watched, Driver::Weak, weak_error, weak_pictures))
-        };
+            Ok(observed(watched, Driver::Weak, weak_error, weak_pictures))
+        });
         let (session, plant, remote) = (session.clone(), file.plant.clone(), file.remote_strong);
         let model = robot.digests.get("strong").cloned().unwrap_or_default();
-        let strong = move || {
-            let policy: Box<dyn Policy> = match remote {
-                Some(remote) => {
-                    let place = (&*plant, Place::Strong);
-                    Box::new(RemotePolicy::find(&session, place, Some(&model), remote.deadline())?)
-                }
-                None => strong()?,
-            };
-            let watched = ProbedPolicy::new(policy, None);
-            Ok::<_, SetupError>(observed(watched, Driver::Strong, strong_error, strong_pictures))
-        };
+        let strong = strong.map(|strong| -> OpenInferencer {
+            Box::new(move || {
+                let policy: Box<dyn Policy> = match remote {
+                    Some(remote) => {
+                        let place = (&*plant, Place::Strong);
+                        Box::new(RemotePolicy::find(&session, place, Some(&model), remote.deadline())?)
+                    }
+                    None => strong()?,
+                };
+                let watched = ProbedPolicy::new(policy, None);
+                Ok(observed(watched, Driver::Strong, strong_error, strong_pictures))
+            })
+        });
         let standing = robot.standing();
         let (robot_session, records) = Self::around(
             &robot.recipe,
@@ -146,15 +154,15 @@ impl RobotSession {
         Ok((Self { errors, told, pictures, ..robot_session }, records))
     }
 
-    /// Makes a session around any two policies. `weak` and `strong` are called on the threads of their policies; `reads_pictures`
-    /// tells of each whether it reads observations with camera frames.
+    /// Makes a session around any weak policy and any strong one, which is missing where the backup is a person. `weak` and `strong`
+    /// are called on the threads of their policies; `reads_pictures` tells of each whether it reads observations with camera frames.
     pub fn around(
         recipe: &ControllerConfig,
         pace: Pace,
         real_time: RealTimeSettings,
         (standing, reads_pictures): (Standing, [bool; 2]),
-        weak: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
-        strong: impl FnOnce() -> Result<Box<dyn Inferencer>, SetupError> + Send + 'static,
+        weak: OpenInferencer,
+        strong: Option<OpenInferencer>,
     ) -> Result<(Self, LogReader), Failure> {
         let clock = Clock::start();
         let (health, wishes) = (Arc::new(Health::default()), Arc::new(CommandMailbox::default()));
@@ -163,10 +171,18 @@ impl RobotSession {
         let [weak_capacity, strong_capacity] = recipe.horizons.map(|horizon| horizon * width);
         let (weak_view, weak, weak_worker) =
             spawn("weak policy", weak_capacity, weak).or_exit(Exit::Input)?;
-        let (strong_view, strong, strong_worker) =
-            spawn("strong policy", strong_capacity, strong).or_exit(Exit::Input)?;
+        let strong = strong.map(|open| spawn("strong policy", strong_capacity, open)).transpose();
+        let (mut inference_workers, mut views) = (vec![weak_worker], Vec::new());
+        let [weak_pictures, strong_pictures] = reads_pictures;
+        views.push(View { writer: weak_view, reads_pictures: weak_pictures });
+        let strong = strong.or_exit(Exit::Input)?.map(|(writer, client, worker)| {
+            inference_workers.push(worker);
+            views.push(View { writer, reads_pictures: strong_pictures });
+            client
+        });
         let (sightings, sighted) = sightings(width);
         let (camera_sender, camera_receiver) = camera_ring();
+        let (teleop_sender, teleop_receiver) = teleop_ring();
         let (command_writer, command_reader) = command_channel(width);
         let (log, records) = log_channel();
         let ports = Ports {
@@ -175,6 +191,7 @@ impl RobotSession {
             strong,
             sighted,
             cameras: camera_receiver,
+            teleop: teleop_receiver,
             health: Arc::clone(&health),
             wishes: Arc::clone(&wishes),
             commands: command_writer,
@@ -183,11 +200,6 @@ impl RobotSession {
         let controller = recipe.controller().or_exit(Exit::Input)?;
         let thread = ControlThread::start(controller, ports, recipe.settings.period(), pace, real_time);
         let thread = thread.or_exit(Exit::Failed)?;
-        let [weak_pictures, strong_pictures] = reads_pictures;
-        let views = [
-            View { writer: weak_view, reads_pictures: weak_pictures },
-            View { writer: strong_view, reads_pictures: strong_pictures },
-        ];
         let cameras = recipe.settings.cameras.clone();
         let from_cameras = (cameras.clone(), camera_sender);
         let listener = Arc::new(PlantListener::new(
@@ -212,20 +224,32 @@ impl RobotSession {
             wishes,
             control: thread.control(),
             thread,
-            inference_workers: [weak_worker, strong_worker],
+            inference_workers,
             _frames: frames,
             pictures: PictureSender::default(),
             cameras,
             commands: Some(command_reader),
+            teleop: Some(teleop_sender),
             published: Arc::new(Mutex::new(histogram()?)),
             errors: Default::default(),
             clock,
             max_age: recipe.settings.max_age(),
             told: Arc::default(),
             unsent: None,
-            announced: OnceLock::new(),
+            announced: Arc::default(),
         };
         Ok((robot_session, records))
+    }
+
+    /// Returns the receiver of operators' commands of so many `channels`; `None` after the first call.
+    pub(crate) fn teleop_inbox(&mut self, channels: usize) -> Option<TeleopInbox> {
+        let sender = self.teleop.take()?;
+        Some(TeleopInbox::new(Arc::clone(&self.listener), self.clock, channels, sender))
+    }
+
+    /// Returns what the plant announces, once it has been reset for the first time.
+    pub(crate) fn announced(&self) -> Arc<OnceLock<Arc<Schema>>> {
+        Arc::clone(&self.announced)
     }
 
     /// Withholds every command from here on, for a dry run. Returns where the withheld commands are recorded.

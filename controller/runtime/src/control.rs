@@ -17,6 +17,7 @@ use crate::mailbox::CommandMailbox;
 use crate::pace::{Pace, Schedule, wait};
 use crate::plant::{Health, ObservationReceiver};
 use crate::real_time::{RealTime, RealTimeSettings};
+use crate::teleop::TeleopReceiver;
 
 /// Command for the plant.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -95,12 +96,14 @@ pub struct Ports {
     pub clock: Clock,
     /// Client of the weak policy.
     pub weak: PolicyClient,
-    /// Client of the strong policy.
-    pub strong: PolicyClient,
+    /// Client of the strong policy; `None` where the backup is a person.
+    pub strong: Option<PolicyClient>,
     /// Observation stamps.
     pub sighted: ObservationReceiver,
     /// Events of the cameras.
     pub cameras: CameraReceiver,
+    /// Commands of operators who drive by hand.
+    pub teleop: TeleopReceiver,
     /// The plant's health.
     pub health: Arc<Health>,
     /// Operator commands.
@@ -317,12 +320,13 @@ impl ControlLoop {
             observation,
             plant: ports.health.read(),
             weak: ports.weak.hear(),
-            strong: ports.strong.hear(),
+            strong: ports.strong.as_mut().and_then(PolicyClient::hear),
             wishes,
             pose: wishes.start.map(|_| Cow::Borrowed(&self.pose[..])),
             pose_taken,
             measured: ports.sighted.measured().map(Cow::Borrowed),
             cameras: ports.cameras.take(),
+            teleop: ports.teleop.take(),
         };
         if let Some(ObservationStamp { episode, sequence, received, fault: None, .. }) = inputs.observation {
             let known = if episode == self.episode { &mut self.newest } else { &mut self.next };
@@ -355,8 +359,8 @@ impl ControlLoop {
         if let Some(request) = weak {
             ports.weak.ask(request);
         }
-        if let Some(request) = strong {
-            ports.strong.ask(request);
+        if let (Some(request), Some(policy)) = (strong, &ports.strong) {
+            policy.ask(request);
         }
     }
 }

@@ -21,6 +21,7 @@ mod mailbox;
 mod pace;
 mod plant;
 mod real_time;
+mod teleop;
 
 pub use cameras::{CameraReceiver, CameraSender, camera_ring};
 pub use clock::Clock;
@@ -36,3 +37,4 @@ pub use mailbox::{CommandMailbox, StartAt};
 pub use pace::{Pace, Schedule};
 pub use plant::{Health, ObservationReceiver, ObservationSender, sightings};
 pub use real_time::{RealTime, RealTimeSettings};
+pub use teleop::{TeleopReceiver, TeleopSender, teleop_ring};

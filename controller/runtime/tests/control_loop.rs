@@ -90,6 +90,7 @@ fn recipe(patience: u32) -> ControllerConfig {
         rest: vec![0.0],
         ask_strong: true,
         take_over: None,
+        operator: None,
     }
 }
 
@@ -122,9 +123,10 @@ impl Rig {
         let ports = Ports {
             clock,
             weak,
-            strong,
+            strong: Some(strong),
             sighted,
             cameras: aegis_runtime::camera_ring().1,
+            teleop: aegis_runtime::teleop_ring().1,
             health,
             wishes: Arc::clone(&wishes),
             commands: writer,

@@ -1,5 +1,5 @@
-"""The guard of a serving session's endpoint, and Zenoh's settings for bounds and access rights. Pure.
-The settings equal those of the Rust plant; tests in both languages compare them with `link/tests/serve_settings.json`."""
+"""The guard of a session's endpoint, and Zenoh's settings for bounds and access rights. Pure.
+The settings of a serving session equal those of the Rust plant; tests in both languages compare them with `link/tests/serve_settings.json`."""
 
 import ipaddress
 import re
@@ -11,6 +11,7 @@ MAX_PEERS = 32  # Peers of a serving session; each may occupy MAX_MESSAGE bytes 
 MAX_REQUESTS = 20_000.0  # Requests of one peer, hertz.
 MAX_ACTIONS = 5_000.0  # Actions of one peer, hertz: above any robot's control rate.
 MAX_STOPS = 1_000.0  # Requests of one watchdog, hertz: a hundred times the rate at which a stop is asked for again.
+MAX_TELEOPS = 1_000.0  # Commands of one person's program, hertz.
 MAX_PULSES = 100.0  # Heartbeats of one peer, hertz: ten times the protocol's rate.
 MAX_BLOCKED_US = 1_000_000  # Time that a peer which reads nothing may block a sender over TLS; Zenoh then drops the peer.
 # Maximum number of 64 KiB batches that wait to be sent over TLS; Zenoh's upper limit. Messages relayed between two peers
@@ -21,30 +22,32 @@ AUTHORITY, CERTIFICATE, PRIVATE = "ca.pem", "certificate.pem", "private.pem"  # 
 EXAMPLES = "tls/0.0.0.0:7447 with --keys FOLDER, or on this machine tcp/127.0.0.1:7447"
 
 
-def guard(listen: str, plaintext_allowed: bool = False, keys: str | None = None) -> None:
+def guard(
+    listen: str, plaintext_allowed: bool = False, keys: str | None = None, option: str = "--listen", party: str = "plant"
+) -> None:
     """Raises SystemExit for an invalid endpoint, for TLS without keys, for keys without TLS, and for plain TCP off loopback
-    unless `plaintext_allowed`."""
-    carrier, host = _parsed(listen)
+    unless `plaintext_allowed`. `option` names the endpoint's option, and `party` whose keys are needed."""
+    carrier, host = _parsed(listen, option)
     if carrier == "tls" and keys is None:
         raise SystemExit(
-            f"--listen: {listen}: TLS needs keys; `aegis keys` makes them for development, and --keys FOLDER names the "
-            "plant's, for example keys/plant"
+            f"{option}: {listen}: TLS needs keys; `aegis keys` makes them for development, and --keys FOLDER names the "
+            f"{party}'s, for example keys/{party}"
         )
     if carrier == "tcp" and keys is not None:
-        raise SystemExit(f"--listen: {listen}: plain TCP uses no keys; begin it with tls/, or leave out --keys")
+        raise SystemExit(f"{option}: {listen}: plain TCP uses no keys; begin it with tls/, or leave out --keys")
     if carrier == "tcp" and not _is_loopback(host) and not plaintext_allowed:
         raise SystemExit(
-            f"--listen: {listen}: plain TCP off loopback lets anybody there read and move the plant; begin it with tls/ "
+            f"{option}: {listen}: plain TCP off loopback lets anybody there read and move the plant; begin it with tls/ "
             "and make keys with `aegis keys`, or pass --allow-plaintext-network"
         )
 
 
-def _parsed(listen: str) -> tuple[str, str]:
+def _parsed(listen: str, option: str) -> tuple[str, str]:
     # Zenoh reads settings after `?` and `#` in an endpoint; such a setting could disable the guard's checks.
     plain = r"[A-Za-z0-9._-]+"
     found = re.fullmatch(rf"(tcp|tls)/(?:\[([0-9A-Fa-f:.]+(?:%{plain})?)\]|({plain})):(\d{{1,5}})", listen)
     if not found or not 1 <= int(found[4]) <= 65535 or (found[2] and not _is_address(found[2])):
-        raise SystemExit(f"--listen: found {listen!r}; valid is {EXAMPLES}")
+        raise SystemExit(f"{option}: found {listen!r}; valid is {EXAMPLES}")
     return found[1], found[2] or found[3]
 
 
@@ -100,6 +103,34 @@ def settings(listen: str, keys: str | None, plants: list[str]) -> dict:
     return found
 
 
+def client_settings(connect: str, keys: str | None, plants: list[str]) -> dict:
+    """Returns the settings that differ from Zenoh's defaults for an operator's session that connects to an endpoint where `plants`
+    are served. Over TLS only a plant may send it calls."""
+    found = {
+        "mode": "client",
+        "connect/endpoints": [connect],
+        "connect/timeout_ms": 20_000,
+        "connect/exit_on_failure": True,
+        "listen/endpoints": [],
+        "scouting/multicast/enabled": False,
+        "scouting/gossip/enabled": False,
+        "transport/link/protocols": [connect.split("/")[0]],
+        "transport/link/rx/max_message_size": MAX_MESSAGE,
+    }
+    if keys is not None:
+        tls = {
+            "enable_mtls": True,
+            "verify_name_on_connect": True,
+            "close_link_on_expiration": True,
+            "root_ca_certificate": f"{keys}/{AUTHORITY}",
+            "connect_certificate": f"{keys}/{CERTIFICATE}",
+            "connect_private_key": f"{keys}/{PRIVATE}",
+        }
+        found.update({f"transport/link/tls/{name}": value for name, value in tls.items()})
+        found["access_control"] = access_control(plants, SERVED)
+    return found
+
+
 def rates(plants: list[str]) -> list:
     """Returns Zenoh's `downsampling` setting. Rates are counted for each peer separately, so that a peer that floods does
     not reduce the rates of the others."""
@@ -109,6 +140,7 @@ def rates(plants: list[str]) -> list:
         queries.append({"key_expr": f"aegis/{plant}/watchdog", "freq": MAX_STOPS})
         puts.append({"key_expr": f"aegis/{plant}/action", "freq": MAX_ACTIONS})
         puts.append({"key_expr": f"aegis/{plant}/pulse", "freq": MAX_PULSES})
+        puts.append({"key_expr": f"aegis/{plant}/teleop", "freq": MAX_TELEOPS})
     return [
         {"id": "requests", "flows": ["ingress"], "messages": ["query"], "rules": queries},
         {"id": "commands", "flows": ["ingress"], "messages": ["put"], "rules": puts},
@@ -129,22 +161,30 @@ RIGHTS = {
 PARTIES = {
     "controller": (
         ("Ask", "request", "policy/**"),
-        ("Publish", "pulse", "action"),
-        ("Receive", "status", "observation", "camera", "operator", "policy/**"),
+        ("Publish", "pulse", "action", "call"),
+        ("Receive", "status", "observation", "camera", "operator", "policy/**", "teleop"),
         ("Watch", "alive", "policy/**"),
     ),
     "watcher": (("Receive", "status", "observation", "camera"), ("Watch", "alive")),
-    "operator": (("Publish", "operator"), ("Receive", "status", "observation", "camera"), ("Watch", "alive")),
+    "operator": (
+        ("Publish", "operator", "teleop"),
+        ("Receive", "status", "observation", "camera", "call"),
+        ("Watch", "alive"),
+    ),
     "policy": (("Answer", "policy/**"), ("Publish", "policy/**"), ("Live", "policy/**")),
     "watchdog": (("Ask", "watchdog"), ("Receive", "status", "action", "executed"), ("Watch", "alive")),
 }
 
+# Rights of a plant in an operator's session, which it passes on for its controller.
+SERVED = {"plant": (("Receive", "teleop"), ("Publish", "call"))}
 
-def access_control(plants: list[str]) -> dict:
-    """Returns Zenoh's `access_control` setting. A certificate named `controller` is valid for every plant, one named
-    `controller.NAME` for the plant NAME alone. Everything that is not listed is denied, in both directions."""
+
+def access_control(plants: list[str], parties: dict = PARTIES) -> dict:
+    """Returns Zenoh's `access_control` setting for a session with peers of these `parties`. A certificate named `controller` is
+    valid for every plant, one named `controller.NAME` for the plant NAME alone. Everything that is not listed is denied, in both
+    directions."""
     rules, subjects, policies = [], [], []
-    for party, rights in PARTIES.items():
+    for party, rights in parties.items():
         for plant in plants:
             subject, names = f"{party}.{plant}", []
             for right, *leaves in rights:

@@ -1,4 +1,4 @@
-"""Check of a plant's key folder, as `aegis keys` makes it: `ca.pem`, `certificate.pem`, `private.pem`.
+"""Check of a plant's or an operator's key folder, as `aegis keys` makes it: `ca.pem`, `certificate.pem`, `private.pem`.
 The folder is checked before a session opens, because Zenoh's errors name neither the file nor its fault."""
 
 import os
@@ -22,8 +22,9 @@ class KeysError(ValueError):
         super().__init__(f"{file}: {found}; valid is {valid}")
 
 
-def check(folder: str, plant: str, now: float | None = None) -> list[str]:
-    """Checks a key folder for serving the plant named `plant`; returns warnings, one sentence each.
+def check(folder: str, plant: str, now: float | None = None, party: str = "plant") -> list[str]:
+    """Checks a key folder for serving the plant named `plant`, or for another `party` that connects to it; returns warnings, one
+    sentence each.
 
     `now` is in seconds since 1970; the default is the machine's clock. Raises KeysError for a file that is missing or is
     not PEM; for a private key that other users can read or that does not belong to the certificate; and for a certificate
@@ -48,31 +49,37 @@ def check(folder: str, plant: str, now: float | None = None) -> list[str]:
     mode = stat.S_IMODE(os.stat(place / PRIVATE).st_mode)
     if os.name == "posix" and mode & 0o077:
         raise KeysError(place / PRIVATE, f"others can use it, its mode is {mode:04o}", "mode 0600, its owner alone")
-    authorities, certificate = _read(place)
+    authorities, certificate = _read(place, connects=party != "plant")
     now = time.time() if now is None else now
     warnings = []
     for name, fields in [(CERTIFICATE, certificate), *((AUTHORITY, one) for one in authorities)]:
         warnings += _dates(place / name, fields, now)
     names = [value for group in certificate["subject"] for key, value in group if key == "commonName"]
-    if names not in (["plant"], [f"plant.{plant}"]):
+    if names not in ([party], [f"{party}.{plant}"]):
         found = f"its common name is {', '.join(names) or 'missing'}"
-        raise KeysError(place / CERTIFICATE, found, f"plant or plant.{plant}: the folder keys/plant of `aegis keys`")
+        valid = f"{party} or {party}.{plant}: the folder keys/{party} of `aegis keys`"
+        raise KeysError(place / CERTIFICATE, found, valid)
     return warnings
 
 
-def _read(folder: Path) -> tuple[list[dict], dict]:
+def _read(folder: Path, connects: bool) -> tuple[list[dict], dict]:
     """Returns the authorities and the certificate in the form of the module `ssl`. A TLS handshake in memory first checks that
-    the key belongs to the certificate and that an authority of the folder signed it. Dates are not checked."""
+    the key belongs to the certificate, that an authority of the folder signed it, and that it is for listening or, of a party that
+    `connects`, for connecting. Dates are not checked."""
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_flags |= NO_CHECK_TIME
+    judge = server if connects else client
+    client.verify_mode = ssl.CERT_NONE if connects else ssl.CERT_REQUIRED
+    server.verify_mode = ssl.CERT_REQUIRED if connects else ssl.CERT_NONE
+    judge.verify_flags |= NO_CHECK_TIME
     try:
-        client.load_verify_locations(folder / AUTHORITY)
+        judge.load_verify_locations(folder / AUTHORITY)
     except ssl.SSLError as error:
         raise KeysError(folder / AUTHORITY, f"not readable: {_said(error)}", f"a certificate in PEM; {MAKE}") from None
     try:
         # Without this argument, OpenSSL would ask for an encrypted key's password on the terminal.
-        server.load_cert_chain(folder / CERTIFICATE, folder / PRIVATE, password="")
+        for side in (server, client) if connects else (server,):
+            side.load_cert_chain(folder / CERTIFICATE, folder / PRIVATE, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             found = f"it is not the key of {CERTIFICATE}"
@@ -82,19 +89,20 @@ def _read(folder: Path) -> tuple[list[dict], dict]:
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     here = server.wrap_bio(to_server, to_client, server_side=True)
     there = client.wrap_bio(to_client, to_server)
-    for side in (there, here, there):
+    for side in (there, here, there, here) if connects else (there, here, there):
         try:
             side.do_handshake()
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLCertVerificationError as error:
             found = f"{AUTHORITY} does not vouch for it: {error.verify_message}"
-            valid = f"a certificate for listening that the authority in {AUTHORITY} signed; {MAKE}"
+            what = "connecting" if connects else "listening"
+            valid = f"a certificate for {what} that the authority in {AUTHORITY} signed; {MAKE}"
             raise KeysError(folder / CERTIFICATE, found, valid) from None
         except ssl.SSLError as error:
             found = f"no TLS connection can be made with it: {_said(error)}"
             raise KeysError(folder / CERTIFICATE, found, f"a certificate for TLS 1.3; {MAKE}") from None
-    return client.get_ca_certs(), there.getpeercert()
+    return judge.get_ca_certs(), (here if connects else there).getpeercert()
 
 
 def _said(error: ssl.SSLError) -> str:

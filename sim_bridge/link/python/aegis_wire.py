@@ -18,6 +18,8 @@ WISHES = ("e_stop", "stop", "reset", "start")
 CODES = ("malformed", "version", "held", "session", "episode", "sequence", "mode", "stopped", "policy", "plant")
 ENCODINGS = ("rgb", "jpeg")
 PHASES = ("idle", "held", "running", "stopped")
+CALL_STATES = ("quiet", "called", "driving", "released")
+STEERED = ("rate", "position", "discrete")
 
 
 class WireError(ValueError):
@@ -148,6 +150,9 @@ OBSERVATION = mapped(
 PICTURE = mapped({"camera": text(128), "width": U32, "height": U32, "rgb": binary})
 STEP = {"session": U64, "episode": U64, "sequence": U32}
 ACTION = listed(float32, CHANNELS)
+STEERED_CHANNEL = mapped(
+    {"name": LABEL, "kind": one_of(STEERED), "bounds": listed(float64, 2, 2), "within": float64}
+)
 # Kind, name and fields, in the order of docs/reference/protocol.md.
 SCHEMAS = {
     1: ("Claim", {"controller": text(128), "nonce": U64, "mode": one_of(MODES)}),
@@ -175,6 +180,19 @@ SCHEMAS = {
     10: ("Describe", {"request": U64}),
     20: ("Attach", {"watchdog": text(128)}),
     21: ("StopRequest", {"reason": text(512), "hold_ns": U64}),
+    30: (
+        "Teleop",
+        {
+            "operator": U64,
+            "session": U64,
+            "episode": U64,
+            "call": U32,
+            "sequence": U32,
+            "stamp_ns": U64,
+            "engaged": boolean,
+            "action": ACTION,
+        },
+    ),
     65: (
         "Claimed",
         {
@@ -257,6 +275,24 @@ SCHEMAS = {
     ),
     84: ("Attached", {"instance": U64, "action_width": U32, "period_ns": U64, "command_timeout_ns": U64}),
     85: ("Executed", {**STEP, "stamp_ns": U64, "command": U32, "action": ACTION}),
+    94: (
+        "Call",
+        {
+            "session": U64,
+            "episode": U64,
+            "state": one_of(CALL_STATES),
+            "call": U32,
+            "operator": U64,
+            "sequence": U32,
+            "left_ns": U64,
+            "period_ns": U64,
+            "stream_timeout_ns": U64,
+            "command": listed(float64, CHANNELS),
+            "refused": U64,
+            "away": listed(float64, CHANNELS),
+            "channels": listed(STEERED_CHANNEL, CHANNELS),
+        },
+    ),
 }
 KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
 

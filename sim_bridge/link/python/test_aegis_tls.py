@@ -167,6 +167,52 @@ class Tls(unittest.TestCase):
         self.assertIsNotNone(statuses.wait(lambda status: status["dropped"] == before + 1))
         self.assertEqual(ask(controller, "Release", FOR_SURE, session=claimed)[1]["phase"], "idle")
 
+    def test_an_operators_program_answers_a_controllers_call_and_no_other_certificate_can(self):
+        controller, heard, begun = self.connect(self.keys / "controller"), [], threading.Condition()
+
+        def hear(sample) -> None:
+            with begun:
+                heard.append(decode(sample.payload.to_bytes())[1])
+                begun.notify_all()
+
+        subscriber = controller.declare_subscriber(f"aegis/{NAME}/teleop", hear)
+        calls, over = controller.declare_publisher(f"aegis/{NAME}/call"), threading.Event()
+        channel = {"name": "joint1", "kind": "rate", "bounds": [-1.0, 1.0], "within": 0.5}
+        call = {"session": 1, "episode": 1, "state": "called", "call": 1, "operator": 0, "sequence": 0, "left_ns": 1}
+        call |= {"period_ns": 1, "stream_timeout_ns": 1, "command": [0.25], "refused": 0, "away": [], "channels": [channel]}
+
+        def publish() -> None:
+            while not over.wait(0.05):
+                calls.put(encode("Call", call))
+
+        caller = threading.Thread(target=publish)
+        caller.start()
+        self.addCleanup(lambda: (over.set(), caller.join(), subscriber.undeclare()))
+        stray = {"operator": 1, "session": 1, "episode": 1, "call": 1, "stamp_ns": 1, "engaged": True, "action": [9.0]}
+        sessions = [self.connect(self.keys / party) for party in ("watcher", "policy", "watchdog", "controller")]
+
+        def intrude(sequence: int) -> None:
+            for session in sessions:
+                session.put(f"aegis/{NAME}/teleop", encode("Teleop", {**stray, "sequence": sequence}))
+
+        intrude(1)
+        command = ["teleop.py", "--name", NAME, "--connect", self.served.endpoint, "--script", "-"]
+        command += ["--keys", str(self.keys / "operator")]
+        person = subprocess.Popen(
+            [sys.executable, *command], cwd=HERE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        said, _ = person.communicate("wait called\nengage\nsend 100\nsay over\n", timeout=FOR_SURE)
+        self.assertEqual(person.returncode, 0, said)
+        self.assertIn("called 1", said)
+        with begun:
+            engaged = lambda: [one for one in heard if one["engaged"]]  # noqa: E731
+            self.assertTrue(begun.wait_for(engaged, FOR_SURE), said)
+        intrude(2)
+        time.sleep(UNANSWERED)
+        self.assertEqual({one["operator"] for one in heard} - {heard[-1]["operator"]}, set(), "one program alone was heard")
+        self.assertEqual((engaged()[0]["action"], engaged()[0]["call"]), ([0.25], 1))
+        self.assertNotEqual(heard[-1]["operator"], 1)
+
     def test_a_certificate_of_another_plant_or_authority_and_no_tls_get_nowhere(self):
         other = make_keys_for(self.keys, "controller", "another")
         self.assertIsNone(claim(self.connect(other), 3, UNANSWERED), "it is another plant's controller")
@@ -214,6 +260,19 @@ class Folder(unittest.TestCase):
     def test_a_whole_folder_passes(self):
         self.assertEqual(check(str(self.keys / "plant"), NAME), [])
         self.assertEqual(check(str(make_keys_for(self.keys, "plant", NAME)), NAME), [])
+
+    def test_an_operators_folder_is_checked_for_connecting(self):
+        self.assertEqual(check(str(self.keys / "operator"), NAME, party="operator"), [])
+        for party, words in (("plant", "does not vouch"), ("watcher", "operator or operator.guarded")):
+            with self.assertRaisesRegex(KeysError, words):
+                check(str(self.keys / party), NAME, party="operator")
+        folder = self.copy("operator")
+        shutil.copy(self.others / "ca.pem", folder)
+        with self.assertRaisesRegex(KeysError, "does not vouch.*for connecting"):
+            check(str(folder), NAME, party="operator")
+        end = time.time() + 365 * ENDS_SOON_S
+        with self.assertRaisesRegex(KeysError, "expired at"):
+            check(str(self.keys / "operator"), NAME, end + ENDS_SOON_S, party="operator")
 
     def test_each_file_at_fault_is_named(self):
         self.refused(self.folder / "none", "none/ca.pem", "No such file", "aegis keys")

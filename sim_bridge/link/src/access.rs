@@ -17,7 +17,7 @@ pub enum Principal {
     Controller,
     /// Receives heartbeats and observations, and nothing else.
     Watcher,
-    /// Sends operator commands to controllers, and receives what a watcher receives.
+    /// Sends operator commands to controllers, drives plants by hand when a controller calls, and receives what a watcher receives.
     Operator,
     /// Serves a plant's policy, under `aegis/NAME/policy`.
     Policy,
@@ -99,20 +99,22 @@ fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
         observation,
         camera,
         operator,
+        teleop,
+        call,
         alive,
         policy,
     } = keys;
     let rights: &[(Right, &[&String])] = match party {
         Principal::Controller => &[
             (Right::Ask, &[request, policy]),
-            (Right::Publish, &[pulse, action]),
-            (Right::Receive, &[status, observation, camera, operator, policy]),
+            (Right::Publish, &[pulse, action, call]),
+            (Right::Receive, &[status, observation, camera, operator, policy, teleop]),
             (Right::Watch, &[alive, policy]),
         ],
         Principal::Watcher => &[(Right::Receive, &[status, observation, camera]), (Right::Watch, &[alive])],
         Principal::Operator => &[
-            (Right::Publish, &[operator]),
-            (Right::Receive, &[status, observation, camera]),
+            (Right::Publish, &[operator, teleop]),
+            (Right::Receive, &[status, observation, camera, call]),
             (Right::Watch, &[alive]),
         ],
         Principal::Policy => {
@@ -127,8 +129,11 @@ fn rights(party: Principal, keys: &KeyExprs) -> Vec<(Right, &str)> {
         // a policy's answers, an operator's commands and a controller's actions arrive from the plant.
         Principal::Plant => &[
             (Right::Answer, &[request, policy, watchdog]),
-            (Right::Receive, &[pulse, action, operator, policy]),
-            (Right::Publish, &[status, observation, camera, operator, policy, action, executed]),
+            (Right::Receive, &[pulse, action, operator, policy, teleop, call]),
+            (
+                Right::Publish,
+                &[status, observation, camera, operator, policy, action, executed, teleop, call],
+            ),
             (Right::Live, &[alive, policy]),
             (Right::Ask, &[policy]),
             (Right::Watch, &[policy]),
@@ -243,6 +248,20 @@ mod tests {
         let reads =
             |key: &str| watchdog.contains(&("egress".into(), "put".into(), format!("aegis/one/{key}")));
         assert!(reads("action") && reads("executed") && reads("status") && !reads("operator"));
+    }
+
+    #[test]
+    fn only_an_operator_drives_by_hand_and_only_a_controller_calls() {
+        for name in ["controller", "watcher", "operator", "policy", "watchdog"] {
+            let rights = allowed(Role::Serve, name);
+            let publishes =
+                |leaf: &str| rights.contains(&("ingress".into(), "put".into(), format!("aegis/one/{leaf}")));
+            assert_eq!(
+                (publishes("teleop"), publishes("call")),
+                (name == "operator", name == "controller"),
+                "{name}"
+            );
+        }
     }
 
     #[test]

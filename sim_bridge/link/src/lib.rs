@@ -31,6 +31,7 @@ pub mod serve;
 pub mod session;
 mod stop_order;
 mod subscription;
+pub mod teleop;
 pub mod watchdog;
 pub mod wire;
 
@@ -47,6 +48,7 @@ pub use policy::{RemotePolicy, serve_policy};
 pub use presence::{served_plants, served_policies};
 pub use serve::{Callbacks, serve, serve_with};
 pub use session::{listening, open, open_guarded};
+pub use teleop::{CallPublisher, TeleopSubscription};
 
 /// Draws a number that distinguishes this process from any other that serves the same plant.
 pub fn instance() -> u64 {
@@ -74,6 +76,10 @@ pub struct KeyExprs {
     pub camera: String,
     /// Operator commands to the controller: start, stop, e-stop, reset.
     pub operator: String,
+    /// Commands of a person who drives the plant by hand, to the controller.
+    pub teleop: String,
+    /// The controller's calls to people who may drive the plant by hand.
+    pub call: String,
     /// Liveliness token of the process that serves the plant.
     pub alive: String,
     /// All keys of a policy that is served for the plant by another process.
@@ -101,6 +107,8 @@ impl KeyExprs {
             observation: key("observation"),
             camera: key("camera"),
             operator: key("operator"),
+            teleop: key("teleop"),
+            call: key("call"),
             alive: key("alive"),
             policy: key("policy/**"),
         })

@@ -33,6 +33,8 @@ const MAX_REQUESTS: f64 = 20_000.0;
 const MAX_ACTIONS: f64 = 5_000.0;
 /// Maximum rate of requests of one watchdog to one plant, hertz: a hundred times the rate at which a stop is asked for again.
 const MAX_STOPS: f64 = 1_000.0;
+/// Maximum rate of commands of one person's program, hertz: a thousand times a second is faster than any input device.
+const MAX_TELEOPS: f64 = 1_000.0;
 /// Maximum rate of heartbeats of one peer to one plant, hertz: ten times the protocol's rate.
 const MAX_PULSES: f64 = 100.0;
 /// Time that a peer which reads nothing may block a sender over TLS, microseconds; Zenoh then drops the peer.
@@ -170,6 +172,7 @@ fn rates(plants: &[String]) -> Result<Value, LinkError> {
         queries.push(json!({ "key_expr": keys.watchdog, "freq": MAX_STOPS }));
         puts.push(json!({ "key_expr": keys.action, "freq": MAX_ACTIONS }));
         puts.push(json!({ "key_expr": keys.pulse, "freq": MAX_PULSES }));
+        puts.push(json!({ "key_expr": keys.teleop, "freq": MAX_TELEOPS }));
     }
     Ok(json!([
         { "id": "requests", "flows": ["ingress"], "messages": ["query"], "rules": queries },

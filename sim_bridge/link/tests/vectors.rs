@@ -30,6 +30,8 @@ fn fields(message: &Message) -> Value {
         Message::Inferred(body) => json!(body),
         Message::Describe(body) => json!(body),
         Message::Described(body) => json!(body),
+        Message::Teleop(body) => json!(body),
+        Message::Call(body) => json!(body),
         Message::Attach(body) => json!(body),
         Message::StopRequest(body) => json!(body),
         Message::Attached(body) => json!(body),

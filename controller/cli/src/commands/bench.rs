@@ -13,7 +13,7 @@ use aegis_core::control::Mode;
 use aegis_files::Scratch;
 use aegis_link::{Host, HostLimits, LinkError, PlantInfo, Role};
 use aegis_recorder::run_log::RunHeader;
-use aegis_runtime::{Inferencer, Pace, RealTimeSettings, StartAt};
+use aegis_runtime::{Pace, RealTimeSettings, StartAt};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
@@ -23,7 +23,7 @@ use crate::commands::sim::serve::rate;
 use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 use aegis_robot::record::Recording;
 use aegis_robot::run_summary::{counted, histogram, microseconds};
-use aegis_robot::{RobotSession, SetupError};
+use aegis_robot::{OpenInferencer, RobotSession};
 
 /// Time that the loop runs before the measurement begins.
 const WARM_UP: Duration = Duration::from_secs(2);
@@ -119,9 +119,10 @@ fn measure(
         ..RealTimeSettings::default()
     };
     let rest = recipe.rest.clone();
-    let idle = || Ok::<_, SetupError>(Box::new(Idle) as Box<dyn Inferencer>);
+    let idle = || -> OpenInferencer { Box::new(|| Ok(Box::new(Idle))) };
+    let unread = (Box::new(|_: &_| None) as _, [false; 2]);
     let (mut robot_session, ring) =
-        RobotSession::around(&recipe, pace, real_time, (Box::new(|_| None), [false; 2]), idle, idle)?;
+        RobotSession::around(&recipe, pace, real_time, unread, idle(), Some(idle()))?;
     // The record of a measurement goes to a temporary folder, which is removed at the end.
     let folder = Scratch::within(&std::env::temp_dir()).or_exit(Exit::Failed)?;
     let header = RunHeader {

@@ -1,6 +1,7 @@
 //! `aegis run`: drives a robot, or a simulator that is served like one, over Zenoh in real time. Parses the arguments, shows
 //! the run to people and prints its summary; the session itself is `aegis_robot`.
 
+mod bell;
 pub mod logging;
 mod view;
 
@@ -16,6 +17,7 @@ use crate::outlet;
 use crate::remote::guard;
 use crate::scene_resolver::Libero;
 use crate::study_loader::onnx_runtime;
+use bell::Bell;
 use logging::LogSink;
 use view::Live;
 
@@ -76,9 +78,12 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         (false, true) => LogSink::Errors,
         (false, false) => LogSink::Output,
     };
-    let shown = arguments.view.then(|| Arc::clone(&live));
+    let (shown, mut bell) = (arguments.view.then(|| Arc::clone(&live)), Bell::default());
     let watchers = Watchers {
         periods: Box::new(move |tick| {
+            if bell.rings(tick) {
+                outlet::ring();
+            }
             if let Some(shown) = &shown {
                 shown.lock().unwrap_or_else(PoisonError::into_inner).take(tick);
             }

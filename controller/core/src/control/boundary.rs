@@ -1,5 +1,5 @@
 //! Boundaries of an episode: requests to the policies, the gate's decision, and the choice of the driver.
-//! After a fire the robot waits at rest for the strong policy's chunk; every wait for a policy is bounded.
+//! After a fire the robot waits at rest for the strong policy's chunk, or for an operator; every wait is bounded.
 
 use std::time::Duration;
 
@@ -13,12 +13,14 @@ use crate::{Decision, Score};
 
 /// Event that the episode waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// The weak policy's chunk and score at a boundary, on which the gate decides.
     #[default]
     Opinion,
-    /// The strong policy's chunk, with the number of control periods waited so far.
+    /// The strong policy's chunk, with the number of control periods waited so far; or an operator, who waits by time.
     Strong(u32),
+    /// The weak policy's chunk after an operator has let go.
+    HandBack,
     /// The next boundary.
     Boundary,
     /// The end of the strong policy's last chunk; then the robot stops.
@@ -28,15 +30,15 @@ enum Phase {
 /// State of an episode from one boundary to the next.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BoundaryState {
-    phase: Phase,
+    pub(super) phase: Phase,
     /// Index of the next boundary.
     index: u32,
     /// Control step at which the next boundary is due.
-    due: u32,
+    pub(super) due: u32,
     /// Whether the rule was calm at the last boundary.
     calm: bool,
     /// Consecutive control steps for which the strong policy replaces the lost weak policy.
-    escalated: u32,
+    pub(super) escalated: u32,
     /// Whether the strong policy is lost; it is then not asked again in this episode.
     strong_lost: bool,
 }
@@ -54,8 +56,11 @@ impl<T: Trigger + Clone> Controller<T> {
         if self.stretch.phase == Phase::Opinion {
             self.hear(output);
         }
-        if let Phase::Strong(waited) = self.stretch.phase {
-            self.await_strong(waited, output);
+        match self.stretch.phase {
+            Phase::Strong(_) if self.operator.is_some() => self.await_operator(output),
+            Phase::Strong(waited) => self.await_strong(waited, output),
+            Phase::HandBack => self.hand_back(output),
+            _ => {}
         }
         if !self.mode.is_on() {
             return;
@@ -65,7 +70,10 @@ impl<T: Trigger + Clone> Controller<T> {
             Some(Driver::Strong) => Event::StrongReady,
             None => Event::OutOfActions,
         };
-        let at_hand = self.track.action(self.step).is_some();
+        let at_hand = match &self.operator {
+            Some(operator) if self.driving == Some(Driver::Strong) => operator.target().is_some(),
+            _ => self.track.action(self.step).is_some(),
+        };
         if !at_hand && self.stretch.phase == Phase::End {
             return self.stop(StopReason::StrongLost);
         }
@@ -74,7 +82,14 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// Lets the gate decide as soon as its evidence is complete.
-    fn hear(&mut self, output: &mut Output) {
+    pub(super) fn hear(&mut self, output: &mut Output) {
+        if self.is_driven_by_hand() {
+            // The person drives on whatever the gate reads, and however late the weak policy is.
+            if self.weak.has(self.step, self.asked_from()) {
+                self.decide(None, output);
+            }
+            return;
+        }
         let needs_both = self.arbiter.needs_disagreement();
         if self.weak.has(self.step, self.asked_from()) && self.admits(Driver::Weak, output) {
             if needs_both && self.strong.is_asked() && self.strong.misses == 0 {
@@ -98,7 +113,7 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// Returns the earliest control step of requests for the next boundary.
-    fn asked_from(&self) -> u32 {
+    pub(super) fn asked_from(&self) -> u32 {
         self.stretch.due.saturating_sub(self.parts.settings.lead_steps)
     }
 
@@ -120,6 +135,9 @@ impl<T: Trigger + Clone> Controller<T> {
         }
         let (driver, fired) = (decision.driver, decision.fired);
         output.decision = Some(decision);
+        if self.is_driven_by_hand() {
+            return self.await_boundary();
+        }
         match driver {
             Driver::Weak => self.take(Driver::Weak),
             Driver::Strong if !self.stretch.strong_lost => self.call_strong(),
@@ -137,6 +155,9 @@ impl<T: Trigger + Clone> Controller<T> {
         if self.driving != Some(Driver::Strong) {
             self.track.clear();
             self.driving = None;
+        }
+        if self.operator.is_some() {
+            self.weak.offer.clear();
         }
         self.stretch.phase = Phase::Strong(0);
     }
@@ -188,7 +209,7 @@ impl<T: Trigger + Clone> Controller<T> {
 
     /// Checks the chunk that a policy offers from this control step on. A chunk that the settings refuse is dropped, and counts as a
     /// failure or stops the robot.
-    fn admits(&mut self, driver: Driver, output: &mut Output) -> bool {
+    pub(super) fn admits(&mut self, driver: Driver, output: &mut Output) -> bool {
         let checks = self.parts.settings.chunk;
         let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
         if checks.is_clamp() {
@@ -219,7 +240,7 @@ impl<T: Trigger + Clone> Controller<T> {
     }
 
     /// Starts executing a policy's chunk, until the next boundary.
-    fn take(&mut self, driver: Driver) {
+    pub(super) fn take(&mut self, driver: Driver) {
         let same = self.driving == Some(driver);
         let party = if driver == Driver::Weak { &mut self.weak } else { &mut self.strong };
         let first = party.offer.at(self.step).filter(|_| !self.has_driven);
@@ -233,6 +254,11 @@ impl<T: Trigger + Clone> Controller<T> {
             self.counters.hand_overs += u64::from(self.stretch.index > 1 || driver == Driver::Strong);
         }
         self.driving = Some(driver);
+        self.await_boundary();
+    }
+
+    /// Goes on to the next boundary.
+    pub(super) fn await_boundary(&mut self) {
         self.weak.offer.clear();
         self.strong.offer.clear();
         self.stretch.phase = Phase::Boundary;
@@ -248,13 +274,18 @@ impl<T: Trigger + Clone> Controller<T> {
         if !soon || self.stretch.phase == Phase::End || !self.sees() {
             return;
         }
-        if self.weak.is_free() {
+        // While the robot holds still for an operator, a chunk would be too old when they let go.
+        let holds = self.operator.is_some()
+            && matches!(self.stretch.phase, Phase::Strong(_))
+            && self.stretch.escalated == 0;
+        if self.weak.is_free() && !holds {
             self.questions += 1;
             self.weak.ask(self.questions, self.step, now);
             output.ask_weak = Some(self.questions);
         }
         let needed = matches!(self.stretch.phase, Phase::Strong(_)) || self.driving == Some(Driver::Strong);
-        let wanted = needed || self.parts.ask_strong || self.arbiter.needs_disagreement();
+        let wanted =
+            self.operator.is_none() && (needed || self.parts.ask_strong || self.arbiter.needs_disagreement());
         if wanted && !self.stretch.strong_lost && self.strong.is_free() {
             self.questions += 1;
             self.strong.ask(self.questions, self.step, now);

@@ -4,11 +4,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::call::CallReport;
 use super::frame_stamp::CameraInputs;
 use super::intake::ContentFault;
 use super::mode::Mode;
+use super::teleop::TeleopInputs;
 use crate::{Decision, Driver};
 
 /// Observation stamp: number, times and checks of an observation, without the content that only policies read.
@@ -130,7 +133,7 @@ pub enum NoProposal {
 }
 
 /// Inputs of a control period.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Inputs<'a> {
     /// Monotonic time, on the controller's clock.
     pub now: Duration,
@@ -160,8 +163,38 @@ pub struct Inputs<'a> {
     pub measured: Option<Cow<'a, [f32]>>,
     /// What the cameras delivered, where policies read pictures. `None` in a period without news of a camera, and absent from the
     /// records of runs without cameras.
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    #[serde(borrow, default)]
     pub cameras: Option<CameraInputs<'a>>,
+    /// What operators sent who drive by hand, where the backup is a person. `None` in a period without news of them, and absent from
+    /// the records of other runs.
+    #[serde(borrow, default)]
+    pub teleop: Option<TeleopInputs<'a>>,
+}
+
+/// A record holds the fields in their order and without names, so that of the last two only those at the end may be absent.
+impl Serialize for Inputs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (teleop, cameras) = (self.teleop.is_some(), self.cameras.is_some());
+        let last = if teleop { 2 } else { usize::from(cameras) };
+        let mut fields = serializer.serialize_struct("Inputs", 10 + last)?;
+        fields.serialize_field("now", &self.now)?;
+        fields.serialize_field("skipped", &self.skipped)?;
+        fields.serialize_field("observation", &self.observation)?;
+        fields.serialize_field("plant", &self.plant)?;
+        fields.serialize_field("weak", &self.weak)?;
+        fields.serialize_field("strong", &self.strong)?;
+        fields.serialize_field("wishes", &self.wishes)?;
+        fields.serialize_field("pose", &self.pose)?;
+        fields.serialize_field("pose_taken", &self.pose_taken)?;
+        fields.serialize_field("measured", &self.measured)?;
+        if cameras || teleop {
+            fields.serialize_field("cameras", &self.cameras)?;
+        }
+        if teleop {
+            fields.serialize_field("teleop", &self.teleop)?;
+        }
+        fields.end()
+    }
 }
 
 /// Reason of a stop.
@@ -194,6 +227,12 @@ pub enum StopReason {
     ChunkRefused,
     /// The controller itself stood still for longer than the plant may be silent.
     Suspended,
+    /// No operator answered a call in time.
+    Unanswered,
+    /// For too long no command came of the operator who drove.
+    OperatorLost,
+    /// The operator who drove sent a value that is not finite, or more or fewer values than there are channels.
+    OperatorFault,
 }
 
 impl StopReason {
@@ -221,6 +260,11 @@ impl StopReason {
             Self::Suspended => {
                 "the controller itself stood still for longer than the plant may be silent, so where the robot is now is not known"
             }
+            Self::Unanswered => "no operator answered the call in time",
+            Self::OperatorLost => "for too long no command came of the operator who drove",
+            Self::OperatorFault => {
+                "the operator who drove sent a value that is not finite, or more or fewer values than there are channels"
+            }
         }
     }
 }
@@ -235,7 +279,7 @@ macro_rules! notices {
         impl Diagnostics {
             $(#[doc = $text] pub const $name: Self = Self(1 << $bit);)+
             /// Every diagnostic with its text.
-            pub const ALL: [(Self, &'static str); 26] = [$((Self::$name, $text)),+];
+            pub const ALL: [(Self, &'static str); 28] = [$((Self::$name, $text)),+];
         }
     };
 }
@@ -267,6 +311,8 @@ notices! {
     23 UNPAIRED "no frames and observation from the same time are young enough",
     24 CHUNK_JUMP "a chunk was refused: its first action is further from the last command than one period can move it",
     25 CHUNK_MOTION "a chunk was refused: its velocity, acceleration or jerk exceeds a channel's limits",
+    26 FIRST_REFUSED "an operator's first command was refused: too far from the last command, not finite, or of another length",
+    27 OPERATOR_DROPPED "an operator's command was dropped: old, late, of another claim, episode or operator, or without a call",
 }
 
 impl Diagnostics {
@@ -334,6 +380,9 @@ pub struct Output {
     pub limited: u64,
     /// Diagnostics of the period.
     pub notices: Diagnostics,
+    /// Report on the call of an operator, where the backup is a person; absent from the records of other runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<CallReport>,
 }
 
 impl Output {
@@ -350,6 +399,7 @@ impl Output {
             driver: None,
             limited: 0,
             notices: Diagnostics::default(),
+            call: None,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Controller of a robot, as a pure function of the inputs of each control period.
-//! Time is an input value. Boundaries are handled in `boundary.rs`.
+//! Time is an input value. Boundaries are handled in `boundary.rs`, an operator who drives in `by_hand.rs`.
 
 mod boundary;
+mod by_hand;
+mod call;
 mod camera;
 mod camera_settings;
 mod channel;
@@ -14,12 +16,16 @@ mod intake;
 mod io;
 mod mode;
 mod motion;
+mod operator;
+mod operator_settings;
 mod pairing;
 mod plant_monitor;
 mod policy_slot;
 mod settings;
+mod teleop;
 mod tracking;
 
+pub use call::{CallPhase, CallReport, FirstRefusal, RefusalReason};
 pub use camera_settings::{CameraSettings, MAX_CAMERAS};
 pub use channel::{Channel, ChannelKind};
 pub use chunk_buffer::Overlap;
@@ -33,8 +39,10 @@ pub use io::{
 };
 pub use mode::{Event, Mode};
 pub use motion::{LimitScope, Motion};
+pub use operator_settings::OperatorSettings;
 pub use pairing::{Paired, Pairing};
 pub use settings::{ChunkChecks, ControlError, ControlSettings, StrongLoss, Treatment};
+pub use teleop::{CommandValues, MAX_CHANNELS, MAX_OPERATORS, TeleopCommand, TeleopFault, TeleopInputs};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +52,7 @@ use crate::{Arbiter, Authority, Gate, GateLimits};
 use boundary::BoundaryState;
 use camera::CameraMonitor;
 use chunk_buffer::ChunkBuffer;
+use operator::OperatorBackup;
 use plant_monitor::PlantMonitor;
 use policy_slot::{PolicySlot, Received};
 
@@ -63,6 +72,9 @@ pub struct ControllerParts<T = BuiltIn> {
     pub rest: Vec<f32>,
     /// Whether the strong policy is asked at every boundary, whether or not it drives, so that a fire never waits.
     pub ask_strong: bool,
+    /// Settings of the person who takes the strong policy's place; `None` where the backup is a policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorSettings>,
     /// Control step from whose boundary on the strong policy drives to the end, without a gate; `None` where the gate decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub take_over: Option<u32>,
@@ -126,6 +138,7 @@ impl ControllerConfig {
             rest: self.rest.clone(),
             ask_strong: self.ask_strong,
             take_over,
+            operator: self.operator.clone(),
         })
     }
 }
@@ -147,6 +160,8 @@ pub struct Controller<T = BuiltIn> {
     cameras: CameraMonitor,
     weak: PolicySlot,
     strong: PolicySlot,
+    /// The person who takes the strong policy's place.
+    operator: Option<OperatorBackup>,
     stretch: BoundaryState,
     counters: Counters,
     questions: u64,
@@ -171,8 +186,23 @@ impl<T: Trigger + Clone> Controller<T> {
         parts.settings.validate(&parts.limits, weak.min(strong))?;
         parts.settings.validate_rest(&parts.rest)?;
         let width = parts.settings.channels.len();
+        let arbiter = parts.arbiter()?;
+        if let Some(operator) = &parts.operator {
+            operator.validate(&parts.settings, parts.ask_strong)?;
+            if parts.take_over.is_some() {
+                let found = "take_over".into();
+                let valid = "a rule that calls where models.strong is an operator: a person cannot drive from the start".into();
+                return Err(ControlError::Setting { field: "rule.kind".into(), found, valid });
+            }
+            if arbiter.needs_disagreement() {
+                let found = "one that reads the distance between both policies' chunks".into();
+                let valid = "a rule that reads none where models.strong is an operator".into();
+                return Err(ControlError::Setting { field: "rule.kind".into(), found, valid });
+            }
+        }
+        let operator = parts.operator.clone();
         Ok(Self {
-            arbiter: parts.arbiter()?,
+            arbiter,
             mode: Mode::Idle,
             cause: None,
             motion: Motion::new(parts.settings.channels.clone(), &parts.rest, parts.settings.limits),
@@ -181,6 +211,7 @@ impl<T: Trigger + Clone> Controller<T> {
             cameras: CameraMonitor::default(),
             weak: PolicySlot::new(weak, width),
             strong: PolicySlot::new(strong, width),
+            operator: operator.map(|settings| OperatorBackup::new(settings, &parts.settings.channels)),
             stretch: BoundaryState::default(),
             counters: Counters::default(),
             questions: 0,
@@ -233,6 +264,7 @@ impl<T: Trigger + Clone> Controller<T> {
         self.resume(inputs);
         self.look(inputs, &mut output.notices);
         self.listen(inputs, &mut output.notices);
+        self.hear_operator(inputs, &mut output.notices);
         if self.mode.is_on() && self.step >= self.parts.limits.horizon_steps {
             self.happen(Event::Finish);
         }
@@ -240,6 +272,7 @@ impl<T: Trigger + Clone> Controller<T> {
             self.run(inputs.now, &mut output);
         }
         self.command_next(&mut output);
+        output.call = self.report_call();
         output.mode = self.mode;
         output.cause = self.cause;
         output.step = self.step;
@@ -320,6 +353,9 @@ impl<T: Trigger + Clone> Controller<T> {
         self.cameras.begin(episode);
         self.weak.begin();
         self.strong.begin();
+        if let Some(operator) = &mut self.operator {
+            operator.withdraw();
+        }
     }
 
     /// Stops after a pause of the controller itself, as of a suspended process. The plant had no commands meanwhile and may have
@@ -402,7 +438,8 @@ impl<T: Trigger + Clone> Controller<T> {
         let silent = self.cause == Some(StopReason::PlantSilent);
         let is_sent = match self.mode {
             Mode::Weak | Mode::Strong => {
-                if let Some(action) = self.track.action(self.step) {
+                let by_hand = self.operator.as_ref().and_then(OperatorBackup::target);
+                if let Some(action) = by_hand.or_else(|| self.track.action(self.step)) {
                     output.limited = self.motion.follow(action);
                 }
                 true

@@ -131,6 +131,7 @@ impl Setting {
             rest,
             ask_strong,
             take_over: None,
+            operator: None,
         };
         Self {
             recipe,

@@ -335,6 +335,7 @@ impl Shell {
             pose_taken: wishes.start.map(|_| now),
             measured: None,
             cameras: None,
+            teleop: None,
         };
         if let Some((ObservationStamp { episode, sequence, fault: None, .. }, taken)) = sighted
             && (episode, sequence) > (self.newest.0, self.newest.1)

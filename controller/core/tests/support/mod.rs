@@ -8,7 +8,7 @@ use std::time::Duration;
 use aegis_core::control::{
     CameraInputs, Channel, ChannelKind, ChunkChecks, ControlSettings, Controller, ControllerParts, Inputs,
     LimitScope, Mode, NoProposal, ObservationStamp, OperatorCommands, Output, Overlap, PlantHealth, Proposal,
-    Reply, StrongLoss, Treatment,
+    Reply, StrongLoss, TeleopInputs, Treatment,
 };
 use aegis_core::gate::{BudgetUnit, GateLimits};
 use aegis_core::trigger::{BuiltIn, Rule, Thresholds};
@@ -70,6 +70,7 @@ pub fn parts() -> ControllerParts {
         rest: vec![0.0, 0.0, -1.0],
         ask_strong: false,
         take_over: None,
+        operator: None,
     }
 }
 
@@ -116,6 +117,8 @@ pub struct Rig {
     pub measured: Option<Vec<f32>>,
     /// What the cameras deliver by the next period.
     pub cameras: Option<CameraInputs<'static>>,
+    /// What operators send by the next period.
+    pub teleop: Option<TeleopInputs<'static>>,
     heard: Duration,
     questions: [Option<Waiting>; 2],
     /// Inputs of every period so far.
@@ -146,6 +149,7 @@ impl Rig {
             pose_taken: None,
             measured: None,
             cameras: None,
+            teleop: None,
             heard: Duration::from_secs(1),
             questions: [None, None],
             record: Vec::new(),
@@ -193,6 +197,7 @@ impl Rig {
             pose_taken: self.pose_taken,
             measured: self.measured.clone().map(Into::into),
             cameras: self.cameras.take(),
+            teleop: self.teleop.take(),
         };
         self.feed(inputs)
     }

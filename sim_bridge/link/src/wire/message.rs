@@ -21,7 +21,7 @@ const AXES: usize = 8;
 /// Maximum number of component names of a feature.
 const COMPONENTS: usize = 4096;
 /// Maximum length of a feature's or channel's name, and of the description of its unit and frame, bytes.
-const LABEL: usize = 512;
+pub(super) const LABEL: usize = 512;
 /// Maximum number of cameras.
 const CAMERAS: usize = 8;
 /// Maximum length of a name, bytes.

@@ -5,6 +5,7 @@ mod bounded;
 mod convert;
 mod message;
 mod place;
+mod teleop;
 mod watchdog;
 
 use rmp_serde::decode::Error;
@@ -16,6 +17,7 @@ pub use message::{
     Encoding, Feature, FramesRequest, Infer, Inferred, Mode, Moved, Observed, Operate, OperatorCommand,
     Phase, Picture, Pictures, Pulse, Refused, Release, Reset, Status, Step,
 };
+pub use teleop::{Call, CallState, Steered, SteeredKind, Teleop};
 pub use watchdog::{Attach, Attached, Executed, StopRequest};
 
 /// Version of the message schema. Any change of a message's fields raises it.
@@ -131,6 +133,7 @@ messages! {
     10 Describe "A controller asks a policy what it reads and returns.",
     20 Attach "A watchdog asks what the plant offers it.",
     21 StopRequest "A watchdog asks the plant to stop.",
+    30 Teleop "A person drives the plant by hand.",
     65 Claimed "The plant is the controller's.",
     66 Moved "The plant's state after a reset or a step.",
     67 Pictures "What the cameras see.",
@@ -141,6 +144,7 @@ messages! {
     72 CameraFrame "A camera's picture.",
     84 Attached "What the plant offers a watchdog.",
     85 Executed "What the plant has executed in a control period.",
+    94 Call "The controller calls a person, or says that it needs none.",
 }
 
 fn with_header(kind: u8, body: &impl Serialize) -> Vec<u8> {

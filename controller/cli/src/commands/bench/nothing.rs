@@ -62,6 +62,7 @@ pub fn recipe(rate_hz: f64) -> ControllerConfig {
         rest: vec![0.0; CHUNK[1]],
         ask_strong: false,
         take_over: None,
+        operator: None,
     }
 }
 

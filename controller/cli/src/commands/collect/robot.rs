@@ -92,8 +92,11 @@ fn about(path: &Path, robot: &Robot) -> Result<About, Failure> {
     let mut table: toml::Table = toml::from_str(&text(path)?).map_err(|error| wrong(error.to_string()))?;
     MAY_DIFFER.iter().for_each(|key| drop(table.remove(*key)));
     let mut digests = robot.digests.clone();
-    for (role, card) in [("weak card", &robot.file.models.weak), ("strong card", &robot.file.models.strong)] {
-        digests.insert(role.into(), digest(card)?);
+    let models = &robot.file.models;
+    for (role, card) in [("weak card", Some(&models.weak)), ("strong card", models.strong.card())] {
+        if let Some(card) = card {
+            digests.insert(role.into(), digest(card)?);
+        }
     }
     let robot_file = serde_json::to_value(table).or_exit(Exit::Input)?;
     Ok(About { digests, tensor: robot.tensor.clone(), robot: robot_file })

@@ -7,7 +7,6 @@ use std::path::Path;
 use aegis_experiments::plan::Plan;
 use aegis_experiments::plan::registration::{Frozen, NamedFile};
 use aegis_policies::card::{ExternalFile, ModelCard};
-use aegis_probe::Models;
 use aegis_probe::file::ProbeFile;
 use aegis_probe::origin::{Statement, Use};
 use aegis_probe::origin_file::ORIGINS;
@@ -25,7 +24,19 @@ pub fn found(path: &Path) -> Result<(Plan, Frozen), Failure> {
     let plan = Plan::read(path).or_exit(Exit::Input)?;
     let located = plan.clone().located(path);
     let world = World::checked(&located, path)?;
-    let frozen = Frozen::new(&plan, versions()?, models(&plan.models, &located.models)?, world.scenes()?);
+    let frozen = Frozen::new(
+        &plan,
+        versions()?,
+        {
+            let (written, there) = (&plan.models, &located.models);
+            models(
+                (&written.weak, &there.weak),
+                Some((&written.strong, &there.strong)),
+                (&written.probe, &there.probe),
+            )?
+        },
+        world.scenes()?,
+    );
     Ok((plan, frozen.or_exit(Exit::Input)?))
 }
 
@@ -42,9 +53,16 @@ pub fn versions() -> Result<BTreeMap<String, String>, Failure> {
     Ok(found)
 }
 
-/// Digests the cards, the weights with their external files, the probe, and each `origins.toml`, by role. `written` has the
-/// paths as written; `there` has the resolved paths, from which the files are read.
-pub fn models(written: &Models, there: &Models) -> Result<BTreeMap<String, NamedFile>, Failure> {
+/// A file: its path as written, and its resolved path.
+pub type Place<'a> = (&'a Path, &'a Path);
+
+/// Digests the cards, the weights with their external files, the probe, and each `origins.toml`, by role. `strong` is `None` where no
+/// policy is the backup.
+pub fn models(
+    weak: Place<'_>,
+    strong: Option<Place<'_>>,
+    probe: Place<'_>,
+) -> Result<BTreeMap<String, NamedFile>, Failure> {
     let mut found = BTreeMap::new();
     let mut add = |role: String, written: &Path, path: &Path| {
         let file = NamedFile { file: written.display().to_string(), sha256: digest(path)? };
@@ -56,10 +74,10 @@ pub fn models(written: &Models, there: &Models) -> Result<BTreeMap<String, Named
         let said = beside(path, "", sha256, |_| Use::Training)?;
         Ok::<_, Failure>((!said.is_empty()).then(|| path.with_file_name(ORIGINS)))
     };
-    let [weak, strong, by_probe] = ROLES;
-    let roles =
-        [("weak", weak, &written.weak, &there.weak), ("strong", strong, &written.strong, &there.strong)];
-    for (role, origins_role, written, path) in roles {
+    let [by_weak, by_strong, by_probe] = ROLES;
+    let roles = [("weak", by_weak, Some(weak)), ("strong", by_strong, strong)];
+    for (role, origins_role, place) in roles {
+        let Some((written, path)) = place else { continue };
         let card = ModelCard::load(path).or_exit(Exit::Input)?;
         add(format!("{role} card"), written, path)?;
         let weights = written.with_file_name(&card.file);
@@ -75,9 +93,10 @@ pub fn models(written: &Models, there: &Models) -> Result<BTreeMap<String, Named
             add(origins_role.into(), &written.with_file_name(ORIGINS), &place)?;
         }
     }
-    add("probe".into(), &written.probe, &there.probe)?;
-    if let Some(place) = origins(&there.probe, &digest(&there.probe)?)? {
-        add(by_probe.into(), &written.probe.with_file_name(ORIGINS), &place)?;
+    let (written, there) = probe;
+    add("probe".into(), written, there)?;
+    if let Some(place) = origins(there, &digest(there)?)? {
+        add(by_probe.into(), &written.with_file_name(ORIGINS), &place)?;
     }
     Ok(found)
 }

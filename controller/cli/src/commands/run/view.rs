@@ -9,7 +9,7 @@ use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aegis_core::control::{Mode, StopReason};
+use aegis_core::control::{CallPhase, CallReport, Mode, StopReason};
 use aegis_link::wire::OperatorCommand;
 use ratatui::Frame;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -36,6 +36,8 @@ pub struct Live {
     mode: Mode,
     cause: Option<StopReason>,
     step: u32,
+    /// The call of an operator, where the backup is a person.
+    call: Option<CallReport>,
     risk: f64,
     threshold: f64,
     budget_left: u32,
@@ -52,6 +54,7 @@ impl Default for Live {
             mode: Mode::Idle,
             cause: None,
             step: 0,
+            call: None,
             risk: 0.0,
             threshold: f64::INFINITY,
             budget_left: 0,
@@ -69,6 +72,7 @@ impl Live {
         let period = turn.period;
         let output = &period.output;
         (self.mode, self.cause, self.step) = (output.mode, output.cause, output.step);
+        self.call.clone_from(&output.call);
         self.skipped += u64::from(period.inputs.skipped);
         // The maximum of the lateness, which decays by a thousandth each period.
         self.late_ns = period.late_ns.max(self.late_ns - self.late_ns / 1000);
@@ -93,6 +97,18 @@ fn push<T>(kept: &mut VecDeque<T>, value: T) {
     kept.push_back(value);
 }
 
+/// Returns where the call of an operator stands, in words.
+fn called(report: &CallReport) -> String {
+    match report.phase {
+        CallPhase::Quiet => String::new(),
+        CallPhase::Called => {
+            format!("  an operator is called: {:.0} s left to answer ", report.left.as_secs_f64())
+        }
+        CallPhase::Driving => "  an operator drives ".into(),
+        CallPhase::Released => "  the operator has let go ".into(),
+    }
+}
+
 /// Draws the view.
 fn draw(frame: &mut Frame<'_>, live: &Live) {
     let colour = match live.mode {
@@ -106,7 +122,8 @@ fn draw(frame: &mut Frame<'_>, live: &Live) {
     let [top, gauge, scores, loop_row, rest] =
         Layout::vertical([rows[0], rows[1], rows[2], rows[3], Constraint::Min(3)]).areas(frame.area());
     let cause = live.cause.map_or(String::new(), |cause| format!("  {cause:?}"));
-    let title = format!(" {:?}{cause}   step {} ", live.mode, live.step);
+    let call = live.call.as_ref().map_or(String::new(), called);
+    let title = format!(" {:?}{cause}   step {} {call}", live.mode, live.step);
     let bold = Style::new().fg(colour).add_modifier(Modifier::BOLD);
     frame
         .render_widget(Paragraph::new(Line::styled(title, bold)).block(Block::bordered().title("mode")), top);

@@ -11,9 +11,8 @@ use aegis_experiments::field::plan::FieldPlan;
 use aegis_experiments::field::schedule::{Episode, schedule};
 use aegis_experiments::plan::registration::{Frozen, Lock, NamedFile, Scenes};
 use aegis_files::toml_file;
-use aegis_probe::Models;
 use aegis_probe::rules::RuleSettings;
-use aegis_robot::{Robot, RobotFile};
+use aegis_robot::{Robot, RobotFile, RobotModels};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -110,7 +109,13 @@ impl Planned {
     /// # Errors
     /// A file that cannot be read.
     pub fn frozen(&self) -> Result<Frozen, Failure> {
-        let mut files = models(&self.written_models()?, &self.robot.file.models)?;
+        let (written, there) = (self.written_models()?, &self.robot.file.models);
+        let strong = written.strong.card().zip(there.strong.card());
+        let mut files = models(
+            (&written.weak, &there.weak),
+            strong.map(|(written, there)| (&**written, &**there)),
+            (&written.probe, &there.probe),
+        )?;
         let robot =
             NamedFile { file: self.plan.robot.display().to_string(), sha256: digest(&self.robot_file)? };
         files.insert("robot file".into(), robot);
@@ -121,7 +126,7 @@ impl Planned {
     }
 
     /// Returns the models' paths as the robot file has them.
-    fn written_models(&self) -> Result<Models, Failure> {
+    fn written_models(&self) -> Result<RobotModels, Failure> {
         let path = &self.robot_file;
         let table: toml::Table = toml_file::parse(&text(path)?, path).or_exit(Exit::Input)?;
         let models = table.get("models").cloned().unwrap_or(toml::Value::Table(toml::Table::new()));
