@@ -247,7 +247,10 @@ fn a_robot_whose_server_is_suspended_is_stopped_when_it_goes_on() {
     common::signal(&cell.robot.child, "STOP");
     let trip = event(&cell.watchdog, "tripped")["trip"].clone();
     // Its echo and its heartbeat cease at the same time, and so do the commands of a controller that it tells nothing.
-    assert!(["no_echo", "plant_silent", "ceased"].contains(&trip["kind"].as_str().unwrap_or_default()), "{trip}");
+    assert!(
+        ["no_echo", "plant_silent", "ceased"].contains(&trip["kind"].as_str().unwrap_or_default()),
+        "{trip}"
+    );
     assert_eq!(trip["limit"].as_f64(), Some(2000.0), "{trip}");
     event(&cell.watchdog, "unanswered");
     common::signal(&cell.robot.child, "CONT");

@@ -42,7 +42,9 @@ pub enum LinkError {
         name: String,
     },
     /// The server ends, and the plant has not come to rest by its own means.
-    #[error("plant {name:?}: the server ends, and the plant has not come to rest; use its emergency stop; {reason}")]
+    #[error(
+        "plant {name:?}: the server ends, and the plant has not come to rest; use its emergency stop; {reason}"
+    )]
     Moving {
         /// The plant's name.
         name: String,

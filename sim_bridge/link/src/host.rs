@@ -113,7 +113,20 @@ impl Host {
         let order = StopOrder::default();
         let (is_robot, is_moving) = (false, false);
         let (claims, held, refused, echo) = (0, None, 0, None);
-        Self { instance, info, limits, claims, held, dropped, failed, refused, order, echo, is_robot, is_moving }
+        Self {
+            instance,
+            info,
+            limits,
+            claims,
+            held,
+            dropped,
+            failed,
+            refused,
+            order,
+            echo,
+            is_robot,
+            is_moving,
+        }
     }
 
     /// Makes the plant a robot, which refuses claims in lock-step.

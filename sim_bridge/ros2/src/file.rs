@@ -288,10 +288,8 @@ impl RosFile {
         let services = self.reset.iter().map(|reset| ("reset.service", &reset.service));
         let topics = self.success.iter().map(|success| ("success.topic", &success.topic));
         let cameras = self.cameras.iter().map(|camera| ("cameras.topic", &camera.topic));
-        let all = [
-            ("joint_states.topic", &self.joint_states.topic),
-            ("commands.topic", &self.commands.topic),
-        ];
+        let all =
+            [("joint_states.topic", &self.joint_states.topic), ("commands.topic", &self.commands.topic)];
         for (field, name) in all.into_iter().chain(services).chain(topics).chain(cameras) {
             if !is_name(name) {
                 return Err(format!("{field}: found {name:?}; valid is a name of ROS, as \"/joint_states\""));
@@ -315,7 +313,10 @@ impl RosFile {
         for (index, camera) in self.cameras.iter().enumerate() {
             let earlier = self.cameras[..index].iter().any(|other| other.name == camera.name);
             if earlier || camera.name.is_empty() || camera.name.len() > 512 {
-                return Err(format!("cameras[{index}].name: found {:?}; valid is each name once", camera.name));
+                return Err(format!(
+                    "cameras[{index}].name: found {:?}; valid is each name once",
+                    camera.name
+                ));
             }
             if ![camera.height, camera.width].iter().all(|side| (1..=4096).contains(side)) {
                 let (height, width) = (camera.height, camera.width);
@@ -338,7 +339,9 @@ impl JointStates {
             }
         }
         match self.prismatic.iter().find(|name| !self.names.contains(name)) {
-            Some(name) => Err(format!("joint_states.prismatic: found {name:?}; valid is of joint_states.names")),
+            Some(name) => {
+                Err(format!("joint_states.prismatic: found {name:?}; valid is of joint_states.names"))
+            }
             None => Ok(()),
         }
     }
@@ -364,7 +367,9 @@ impl Commands {
                 return Err(format!("{place}.name: found {name:?} twice; valid is once"));
             }
             if ![low, high].iter().all(|value| (-LARGEST..=LARGEST).contains(*value)) || low >= high {
-                return Err(format!("{place}: found {low} to {high}; valid is the smaller first, within 1e6"));
+                return Err(format!(
+                    "{place}: found {low} to {high}; valid is the smaller first, within 1e6"
+                ));
             }
             if !(*step > 0.0 && *step <= 2.0 * LARGEST) {
                 return Err(format!("{place}.step: found {step}; valid is more than 0, per control period"));
@@ -451,7 +456,11 @@ width = 64
             ("low = -2", "low = nan", "commands.channels[0]: found NaN to 2"),
             ("step = 0.1", "step = 0", "commands.channels[0].step: found 0"),
             ("\"trajectory\"", "\"velocity\"", "commands.robot_timeout_ms: found none"),
-            ("\"trajectory\"", "\"twist\"", "commands.channels[0].name: found \"elbow\"; valid is one of linear.x"),
+            (
+                "\"trajectory\"",
+                "\"twist\"",
+                "commands.channels[0].name: found \"elbow\"; valid is one of linear.x",
+            ),
             ("\"trajectory\"", "\"trajectory\"\nrobot_timeout_ms = 5", "only velocities have one"),
             ("height = 48", "height = 0", "cameras[0]: found 0 rows of 64"),
             ("height = 48", "hight = 48", "unknown field `hight`"),

@@ -35,6 +35,11 @@ impl Graph {
         self.endpoints.remove(token);
     }
 
+    /// Returns whether a node has an endpoint of this kind on a topic, of any type.
+    pub fn has(&self, topic: &Topic, kind: Kind) -> bool {
+        self.of(topic, kind).next().is_some()
+    }
+
     /// Returns what is wrong with the type of a topic of which endpoints of this kind exist, none of them with the valid type.
     pub fn mismatch(&self, topic: &Topic, kind: Kind) -> Option<String> {
         self.of(topic, kind).next()?;
@@ -127,10 +132,12 @@ mod tests {
             error,
             "topic /joint_states: no node publishes it; valid is one, with type sensor_msgs/msg/JointState"
         );
-        let other = Topic { kind: RosType::Bool, hash: RosType::Bool.hash(Distribution::Jazzy), ..topic.clone() };
+        let other =
+            Topic { kind: RosType::Bool, hash: RosType::Bool.hash(Distribution::Jazzy), ..topic.clone() };
         graph.appeared(&token("wrong", Kind::Publisher, &other));
         let error = graph.source(&topic).unwrap_err();
-        for part in ["node /wrong", "std_msgs/msg/Bool", other.hash, "sensor_msgs/msg/JointState", topic.hash] {
+        for part in ["node /wrong", "std_msgs/msg/Bool", other.hash, "sensor_msgs/msg/JointState", topic.hash]
+        {
             assert!(error.contains(part), "{part}: {error}");
         }
         graph.gone(&token("wrong", Kind::Publisher, &other));

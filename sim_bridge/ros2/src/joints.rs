@@ -53,7 +53,9 @@ pub fn reading(
             let value = values[place];
             match value.is_finite() && value.abs() <= LARGEST {
                 true => Ok(value),
-                false => Err(format!("joint {name:?}: found {what} {value}; valid is a finite number within 1e6")),
+                false => {
+                    Err(format!("joint {name:?}: found {what} {value}; valid is a finite number within 1e6"))
+                }
             }
         };
         positions.push(value("position", &state.positions)?);

@@ -193,15 +193,17 @@ mod tests {
             )
         );
         let inner = node("/robot1").topic("chatter", RosType::Bool);
-        assert_eq!(node("/robot1").key(&inner), format!("2/robot1/chatter/std_msgs::msg::dds_::Bool_/{hash}"));
+        assert_eq!(
+            node("/robot1").key(&inner),
+            format!("2/robot1/chatter/std_msgs::msg::dds_::Bool_/{hash}")
+        );
         assert_eq!(node("/robot1").token("aac3"), "@ros2_lv/2/aac3/0/0/NN/%/%robot1/aegis");
     }
 
     #[test]
     fn a_token_says_what_it_announces_and_what_is_none_is_passed_over() {
         let topic = node("/robot1").topic("joint_states", RosType::JointState);
-        let token =
-            node("/robot1").endpoint("aac3", 7, Kind::Publisher, &topic, Qos::SensorData(5));
+        let token = node("/robot1").endpoint("aac3", 7, Kind::Publisher, &topic, Qos::SensorData(5));
         let endpoint = Endpoint::parse(&token).unwrap();
         assert_eq!((endpoint.kind, &*endpoint.session), (Kind::Publisher, "aac3"));
         assert_eq!((&*endpoint.node, &*endpoint.topic), ("/robot1/aegis", "/robot1/joint_states"));

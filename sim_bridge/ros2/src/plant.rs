@@ -129,10 +129,8 @@ impl RosPlant {
         loop {
             let graph = locked(&self.graph);
             let missing = graph.source(&self.topics.states).and_then(|()| graph.sink(&self.topics.commands));
-            let mut typed = vec![
-                (&self.topics.states, Kind::Publisher),
-                (&self.topics.commands, Kind::Subscription),
-            ];
+            let mut typed =
+                vec![(&self.topics.states, Kind::Publisher), (&self.topics.commands, Kind::Subscription)];
             typed.extend(self.topics.success.iter().map(|topic| (topic, Kind::Publisher)));
             typed.extend(self.topics.reset.iter().map(|topic| (topic, Kind::Service)));
             let mismatch = typed.into_iter().find_map(|(topic, kind)| graph.mismatch(topic, kind));
@@ -195,6 +193,9 @@ impl RosPlant {
                 "topic {}: its publisher was replaced by another process; reset first",
                 self.topics.states.name
             ));
+            // A hold of the robot that was there before would move the one that is there now.
+            self.commander.begin();
+            self.rest.begin();
             self.stream.restart();
             admitted = self.stream.admit(attachment, state.stamp_ns, at);
         }
@@ -221,8 +222,10 @@ impl RosPlant {
     /// Returns the newest joint states, unless they are older than the file allows.
     fn young(&self) -> Result<&Reading, String> {
         let (topic, most_ms) = (&self.topics.states.name, self.file.joint_states.max_age_ms);
-        let because =
-            self.refusals.last().map_or(String::new(), |last| format!("; the last message was refused: {last}"));
+        let because = self
+            .refusals
+            .last()
+            .map_or(String::new(), |last| format!("; the last message was refused: {last}"));
         let Some(latest) = &self.latest else {
             return Err(format!("topic {topic}: no joint states have come{because}"));
         };
@@ -253,6 +256,15 @@ impl RosPlant {
         if !std::mem::replace(&mut self.is_stopping, true) {
             self.rest.begin();
         }
+        if self.file.commands.kind.is_position()
+            && !locked(&self.graph).has(&self.topics.states, Kind::Publisher)
+        {
+            // No robot is there to be held, and the next one may stand elsewhere.
+            self.commander.begin();
+            self.rest.begin();
+            self.latest = None;
+            return Ok(false);
+        }
         let measured = self.young().ok().map(|latest| self.measured(latest));
         if let Some(message) = self.commander.stop(measured.as_deref()) {
             self.publisher.put(message).map_err(|error| PlantError::Backend(error.to_string()))?;
@@ -280,10 +292,7 @@ impl RosPlant {
                 let (within, ms) = (self.file.rest.within, self.file.rest.lasting_ms);
                 let moves = format!("its joints have not stayed within {within} for {ms} ms");
                 let reason = known.unwrap_or(moves);
-                return Err(PlantError::Backend(format!(
-                    "no rest within {} ms: {reason}",
-                    wait.as_millis()
-                )));
+                return Err(PlantError::Backend(format!("no rest within {} ms: {reason}", wait.as_millis())));
             }
             self.states.wait(INTERVAL);
         }
@@ -365,7 +374,8 @@ impl Plant for RosPlant {
                 Ok(false) => {
                     let known = self.allow().map(|_| ()).err();
                     let reason = known.unwrap_or_else(|| "its joints still move".into());
-                    let reason = format!("a stop was sent, and is not confirmed yet: {reason}");
+                    let reason =
+                        format!("the robot is not known to stand: {reason}; it is told to stop again");
                     return Some(Err(PlantError::Backend(reason)));
                 }
                 Err(error) => return Some(Err(error)),
@@ -394,9 +404,11 @@ fn schema(file: &RosFile) -> Result<Schema, aegis_core::feature::SchemaError> {
         features.push(Feature::vector("joint_velocities", &names, &unit("/s")));
     }
     let cameras = file.cameras.iter();
-    features.extend(cameras.map(|camera| {
-        Feature::camera(camera.name.as_str(), camera.height as usize, camera.width as usize)
-    }));
+    features.extend(
+        cameras.map(|camera| {
+            Feature::camera(camera.name.as_str(), camera.height as usize, camera.width as usize)
+        }),
+    );
     let channels = file.commands.channels.iter().map(|channel| {
         let is_linear = joints.prismatic.contains(&channel.name) || channel.name.starts_with("linear.");
         let unit = if is_linear { "m" } else { "rad" };

@@ -56,7 +56,9 @@ mod tests {
         assert_eq!(first, "topic /a: refused 1 message, the last because: b");
         refusals.add(2, "c".into());
         assert_eq!((refusals.warning("/a", ms(999)), refusals.last()), (None, Some("c")));
-        assert!(refusals.warning("/a", ms(1000)).unwrap().contains("refused 2 messages, the last because: c"));
+        assert!(
+            refusals.warning("/a", ms(1000)).unwrap().contains("refused 2 messages, the last because: c")
+        );
         refusals.end();
         assert_eq!(refusals.last(), None);
     }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use aegis_link::{CameraPublisher, Callbacks, Host, HostLimits, LinkError, PlantInfo, TimePoint};
+use aegis_link::{Callbacks, CameraPublisher, Host, HostLimits, LinkError, PlantInfo, TimePoint};
 
 use crate::file::RosFile;
 use crate::images::{Anchor, CameraTopic};
@@ -48,8 +48,11 @@ pub fn serve(
     let mut cameras = Vec::new();
     for camera in &file.cameras {
         let topic = name.topic(&camera.topic, RosType::CompressedImage);
-        let subscription =
-            node.subscribe(&topic, Qos::SensorData(PICTURES as u32), (PICTURES, aegis_link::wire::MAX_MESSAGE))?;
+        let subscription = node.subscribe(
+            &topic,
+            Qos::SensorData(PICTURES as u32),
+            (PICTURES, aegis_link::wire::MAX_MESSAGE),
+        )?;
         let publisher = CameraPublisher::new(link, &file.plant, None)?;
         cameras.push((CameraTopic { camera: camera.clone(), topic, subscription }, publisher));
     }

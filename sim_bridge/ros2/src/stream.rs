@@ -87,9 +87,15 @@ mod tests {
     fn of_each_message_the_first_counts_and_none_that_is_older() {
         let mut stream = Stream::new(Stamps::Header);
         assert_eq!(stream.admit(&from(1, 0), 100, ms(1)), Admitted::New(ms(1)));
-        assert!(matches!(stream.admit(&from(1, 0), 200, ms(2)), Admitted::Old(reason) if reason.contains("repeated")));
-        assert!(matches!(stream.admit(&from(1, 3), 100, ms(2)), Admitted::Old(reason) if reason.contains("stamp")));
-        assert!(matches!(stream.admit(&from(1, 4), 50, ms(2)), Admitted::Old(reason) if reason.contains("stamp")));
+        assert!(
+            matches!(stream.admit(&from(1, 0), 200, ms(2)), Admitted::Old(reason) if reason.contains("repeated"))
+        );
+        assert!(
+            matches!(stream.admit(&from(1, 3), 100, ms(2)), Admitted::Old(reason) if reason.contains("stamp"))
+        );
+        assert!(
+            matches!(stream.admit(&from(1, 4), 50, ms(2)), Admitted::Old(reason) if reason.contains("stamp"))
+        );
         assert!(matches!(stream.admit(&from(1, 2), 900, ms(2)), Admitted::Old(_)));
         assert_eq!(stream.admit(&from(2, 9), 300, ms(3)), Admitted::Stranger);
         assert!(matches!(stream.admit(&from(1, 5), 300, ms(3)), Admitted::New(_)));

@@ -46,12 +46,18 @@ fn messages_that_are_read_have_what_others_wrote() {
         let found = JointState::decode(&bytes(case)).unwrap();
         assert_eq!(found.stamp_ns, case["stamp_ns"].as_i64().unwrap());
         assert_eq!(found.names, texts(&case["names"]));
-        assert_eq!((found.positions, found.velocities), (numbers(&case["positions"]), numbers(&case["velocities"])));
+        assert_eq!(
+            (found.positions, found.velocities),
+            (numbers(&case["positions"]), numbers(&case["velocities"]))
+        );
     }
     for case in fixture["images"].as_array().unwrap() {
         let message = bytes(case);
         let found = CompressedImage::decode(&message).unwrap();
-        assert_eq!((found.stamp_ns, found.format), (case["stamp_ns"].as_i64().unwrap(), case["format"].as_str().unwrap()));
+        assert_eq!(
+            (found.stamp_ns, found.format),
+            (case["stamp_ns"].as_i64().unwrap(), case["format"].as_str().unwrap())
+        );
         assert_eq!(found.data, (0..case["size"].as_u64().unwrap()).map(|i| i as u8).collect::<Vec<_>>());
     }
     for case in fixture["booleans"].as_array().unwrap() {
@@ -59,7 +65,10 @@ fn messages_that_are_read_have_what_others_wrote() {
     }
     for case in fixture["triggered"].as_array().unwrap() {
         let Triggered { success, message } = Triggered::decode(&bytes(case)).unwrap();
-        assert_eq!((success, &*message), (case["success"].as_bool().unwrap(), case["message"].as_str().unwrap()));
+        assert_eq!(
+            (success, &*message),
+            (case["success"].as_bool().unwrap(), case["message"].as_str().unwrap())
+        );
     }
 }
 
