@@ -40,8 +40,10 @@ const TELEOP: &str = "tests/teleop.rs";
 const BACKUP: &str = "controller/core/src/control/operator/tests.rs";
 const BY_HAND: &str = "controller/core/tests/operator.rs";
 const JUDGE: &str = "controller/watchdog/src/judge/tests.rs";
+const ROS2: &str = "tests/ros2.rs";
+const HOST: &str = "sim_bridge/link/tests/host.rs";
 
-const ROWS: [Row; 104] = [
+const ROWS: [Row; 112] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -1054,6 +1056,89 @@ const ROWS: [Row; 104] = [
         &[
             ("tests/security.rs", "only_an_operator_drives_by_hand_and_only_a_controller_calls"),
             (TLS, "test_an_operators_program_answers_a_controllers_call_and_no_other_certificate_can"),
+        ],
+    ),
+    (
+        119,
+        "joint states of a ROS 2 robot are lost, frozen (the same stamp), dated backward, not finite, or lack a joint or velocities",
+        "the message is refused, with the joint's name; no command is passed on beyond `max_age_ms`; the robot is told to hold where it \
+         was measured last, again and again; no episode begins",
+        "`max_age_ms` and a period",
+        &[
+            (ROS2, "joint_states_that_are_lost_frozen_or_wrong_stop_a_robot_of_ros"),
+            ("sim_bridge/ros2/src/joints.rs", "what_is_missing_or_no_number_is_said_by_joint"),
+            ("sim_bridge/ros2/src/stream.rs", "of_each_message_the_first_counts_and_none_that_is_older"),
+        ],
+    ),
+    (
+        120,
+        "joint states of a ROS 2 robot come in another order, or with more joints",
+        "none: joints are found by name",
+        "none",
+        &[
+            (ROS2, "joints_of_a_robot_of_ros_are_found_by_name_wherever_they_stand"),
+            ("sim_bridge/ros2/src/joints.rs", "joints_are_found_by_name_and_others_are_passed_over"),
+        ],
+    ),
+    (
+        121,
+        "a second node publishes the joint states of a ROS 2 robot, or commands to it",
+        "the robot is stopped; no episode begins, and the refusal names the nodes",
+        "a period after the node is announced",
+        &[
+            (ROS2, "a_second_publisher_of_joint_states_or_of_commands_stops_a_robot_of_ros"),
+            ("sim_bridge/ros2/src/graph.rs", "a_topic_has_one_publisher_of_its_type"),
+        ],
+    ),
+    (
+        122,
+        "the node of a ROS 2 robot is killed, and started anew where the robot stands elsewhere",
+        "no command is passed on; nothing of before moves the new one; a reset drives it",
+        "a period after the node is gone",
+        &[(ROS2, "a_robot_of_ros_that_is_started_anew_elsewhere_is_not_moved_before_a_reset")],
+    ),
+    (
+        123,
+        "a topic of a ROS 2 robot has another type, or the type of another distribution",
+        "refused, with both types and their hashes; a router that is not there, with its address",
+        AT_START,
+        &[
+            (ROS2, "a_topic_of_another_type_is_refused_with_both_named"),
+            ("sim_bridge/ros2/src/graph.rs", "the_same_type_with_another_hash_is_another_type"),
+        ],
+    ),
+    (
+        124,
+        "the controller of a ROS 2 robot is killed, lets go or ends, or the robot's server is told to end",
+        "velocities of zero, or a hold where the robot was measured, again until its joints are at rest; where they are not, the \
+         server says so and exits with 1",
+        "the plant's command timeout; at once at an end",
+        &[
+            (ROS2, "a_robot_of_ros_that_takes_velocities_is_told_zero_when_its_controller_is_killed"),
+            (ROS2, "a_server_that_ends_leaves_a_robot_of_ros_at_rest_and_says_where_it_is_not"),
+            (HOST, "a_robot_that_nobody_drives_any_more_is_brought_to_rest"),
+            (HOST, "a_robot_that_stands_by_its_own_means_has_stopped_once_it_says_so"),
+        ],
+    ),
+    (
+        125,
+        "a picture of a ROS 2 camera has another size or format, or is none",
+        "refused, with what was found and what the file says; never a frame of the plant; then as row 50",
+        "none",
+        &[(ROS2, "pictures_of_a_camera_of_ros_are_passed_on_as_they_are_and_wrong_ones_are_not")],
+    ),
+    (
+        126,
+        "bytes that are no message of ROS 2, with any length fields",
+        "refused; memory in proportion to the bytes that are there",
+        "none",
+        &[
+            ("sim_bridge/ros2/tests/messages.rs", "a_length_field_reserves_nothing_that_is_not_there"),
+            ("sim_bridge/ros2/tests/messages.rs", "no_bytes_lead_to_a_panic_or_a_large_allocation"),
+            (
+                "sim_bridge/ros2/tests/messages.rs",
+                "no_change_of_a_message_leads_to_a_panic_or_a_large_allocation",
+            ),
         ],
     ),
 ];

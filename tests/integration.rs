@@ -41,6 +41,7 @@ mod random_faults;
 mod records;
 mod release;
 mod robot;
+mod ros2;
 mod security;
 mod served;
 mod served_suite;

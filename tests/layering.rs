@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-const ALLOWED: [(&str, &[&str]); 18] = [
+const ALLOWED: [(&str, &[&str]); 19] = [
     ("aegis-core", &[]),
     ("aegis-files", &[]),
     ("aegis-statistics", &[]),
@@ -18,6 +18,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
     ("aegis-runtime", &["aegis-core"]),
     ("aegis-sim", &["aegis-core", "aegis-files"]),
     ("aegis-failure", &[]),
+    ("aegis-ros2", &["aegis-core", "aegis-files", "aegis-link"]),
     ("aegis-watchdog", &["aegis-files", "aegis-link"]),
     ("aegis-probe", &["aegis-core", "aegis-files", "aegis-statistics"]),
     (
@@ -47,6 +48,7 @@ const ALLOWED: [(&str, &[&str]); 18] = [
             "aegis-probe",
             "aegis-recorder",
             "aegis-robot",
+            "aegis-ros2",
             "aegis-runtime",
             "aegis-sim",
             "aegis-statistics",

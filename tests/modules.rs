@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Folders and files whose code may neither read a clock nor do any I/O. `bootstrap.rs` of the statistics starts threads, whose
 /// number changes no result.
-const PURE: [&str; 26] = [
+const PURE: [&str; 37] = [
     "controller/core/src",
     "controller/probe/src/conformal.rs",
     "controller/watchdog/src/judge.rs",
@@ -31,6 +31,17 @@ const PURE: [&str; 26] = [
     "sim_bridge/link/src/stop_order.rs",
     "sim_bridge/link/src/access.rs",
     "sim_bridge/link/src/endpoint.rs",
+    "sim_bridge/ros2/src/attachment.rs",
+    "sim_bridge/ros2/src/command.rs",
+    "sim_bridge/ros2/src/file.rs",
+    "sim_bridge/ros2/src/graph.rs",
+    "sim_bridge/ros2/src/joints.rs",
+    "sim_bridge/ros2/src/message.rs",
+    "sim_bridge/ros2/src/names.rs",
+    "sim_bridge/ros2/src/refusals.rs",
+    "sim_bridge/ros2/src/stamps.rs",
+    "sim_bridge/ros2/src/stream.rs",
+    "sim_bridge/ros2/src/types.rs",
     "policies/websocket/src/array.rs",
     "policies/websocket/src/value.rs",
     "policies/websocket/src/message.rs",

@@ -19,8 +19,21 @@ const EXPORT: &str = "export_scenes.py";
 /// Name of the script that does so for a variant of a suite.
 const EXPORT_VARIANT: &str = "export_variant.py";
 
-/// Lock of other projects' servers and clients, which the tests talk to.
-const SERVERS: &str = "servers.lock";
+/// Other projects' programs that the tests talk to, each in a folder of its own.
+const PEERS: [Peers; 2] = [
+    Peers { name: "servers", lock: "servers.lock", what: "openpi's and vla-eval's servers (1 MB)" },
+    Peers { name: "ros2", lock: "ros2.lock", what: "a ROS 2 client (2 MB)" },
+];
+
+/// Packages of other projects' programs.
+struct Peers {
+    /// Name of the link in `.deps`.
+    name: &'static str,
+    /// Their lock.
+    lock: &'static str,
+    /// What they are, with their size.
+    what: &'static str,
+}
 
 /// What a command needs from the setup.
 pub struct Needs<'a> {
@@ -73,8 +86,10 @@ impl Setup {
     /// Returns whether [`Self::finish`] has nothing left to make.
     pub fn is_finished(&self, needs: &Needs<'_>) -> Result<bool> {
         let missing = scenes(&self.cache, &self.environment.source, needs.suites)?;
-        let upstream =
-            !needs.upstream || (self.environment.is_complete() && self.environment.servers()?.is_dir());
+        let mut upstream = !needs.upstream || self.environment.is_complete();
+        for peers in PEERS.iter().filter(|_| needs.upstream) {
+            upstream &= self.environment.peers(peers)?.is_dir();
+        }
         Ok(upstream && missing.iter().all(Scenes::whole))
     }
 
@@ -83,8 +98,10 @@ impl Setup {
         if needs.upstream {
             self.environment.complete()?;
             point(&self.repository.join(".deps/python"), &self.environment.folder)?;
-            let servers = self.environment.with_servers()?;
-            point(&self.repository.join(".deps/servers"), &servers)?;
+            for peers in &PEERS {
+                let folder = self.environment.with_peers(peers)?;
+                point(&self.repository.join(".deps").join(peers.name), &folder)?;
+            }
         }
         ensure_scenes(&self.cache, &self.environment, needs.suites)
     }
@@ -181,24 +198,24 @@ impl Environment {
         })
     }
 
-    /// Returns the folder of other projects' servers and clients, which the tests talk to.
-    fn servers(&self) -> Result<PathBuf> {
-        let name = digest::of_files(&[&self.source.join(SERVERS)])?;
-        Ok(self.cache.join("servers").join(name))
+    /// Returns the folder of other projects' programs.
+    fn peers(&self, peers: &Peers) -> Result<PathBuf> {
+        let name = digest::of_files(&[&self.source.join(peers.lock)])?;
+        Ok(self.cache.join(peers.name).join(name))
     }
 
     /// Makes that folder where it is missing, whole or not at all. Its packages are no part of the environment, whose lock names the
     /// scenes.
-    fn with_servers(&self) -> Result<PathBuf> {
-        let folder = self.servers()?;
+    fn with_peers(&self, peers: &Peers) -> Result<PathBuf> {
+        let folder = self.peers(peers)?;
         if folder.is_dir() {
             return Ok(folder);
         }
         let part = folder.with_extension("part");
         let _ = fs::remove_dir_all(&part);
-        timed("fetching openpi's and vla-eval's servers (1 MB) by pip", &folder, || {
+        timed(&format!("fetching {} by pip", peers.what), &folder, || {
             let place = [OsStr::new("--target"), part.as_os_str()];
-            self.install_with(&place, &self.source.join(SERVERS))
+            self.install_with(&place, &self.source.join(peers.lock))
         })?;
         fs::rename(&part, &folder).with_context(|| format!("{}: cannot place", folder.display()))?;
         Ok(folder)

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::exit::{Exit, Failure, failure};
 
 /// Verbs that need the feature `robot`.
-const ABSENT: [&str; 6] = ["bench", "keys", "operate", "run", "serve-policy", "sim serve"];
+const ABSENT: [&str; 7] = ["bench", "keys", "operate", "ros2", "run", "serve-policy", "sim serve"];
 
 /// The arguments for remote plants; without the feature there are none.
 #[derive(Args, Clone, Debug, Default)]

@@ -203,6 +203,15 @@ impl Saved {
     }
 }
 
+/// Why a plant stands still.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standstill {
+    /// No command has come yet in this episode: the plant keeps its pose and is only observed.
+    Waiting,
+    /// Commands have ceased or must not be executed any more: the plant comes to rest by its own means.
+    Stopping,
+}
+
 /// Robot or simulator, driven one control step at a time.
 pub trait Plant {
     /// Starts an episode. Two resets to the same start give bitwise equal states, whatever ran between them.
@@ -210,6 +219,19 @@ pub trait Plant {
 
     /// Applies one action for one control period.
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError>;
+
+    /// Stands still for one control period without a controller's action. A robot that is [waiting](Standstill::Waiting) sends
+    /// nothing; one that is [stopping](Standstill::Stopping) returns an error until it has come to rest. Returns `None` for a plant
+    /// that stands still by an action, which its server knows.
+    fn stand(&mut self, _standstill: Standstill) -> Option<Result<Transition, PlantError>> {
+        None
+    }
+
+    /// Returns how old the readings of the newest observation were when the call that returned it began; zero for a plant that
+    /// measures during the call.
+    fn age(&self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Appends the complete physical state to `out`, for comparing twins bit for bit.
     fn state(&self, out: &mut Vec<f64>);

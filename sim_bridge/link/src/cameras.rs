@@ -61,22 +61,48 @@ impl CameraPublisher {
     /// A frame that cannot be compressed, and errors that Zenoh reports.
     pub fn publish(&mut self, moment: &TimePoint, frames: Vec<Frame>) -> Result<(), LinkError> {
         let TimePoint { session, episode, stamp_ns, .. } = *moment;
-        if self.episode != (session, episode) {
-            (self.episode, self.sequence) = ((session, episode), 0);
-        }
-        self.sequence += 1;
+        let sequence = self.next(moment);
         for frame in frames {
             let Frame { camera, width, height, rgb } = frame;
             let (encoding, data) = match self.quality {
                 Some(quality) => (Encoding::Jpeg, compressed(&rgb, [width, height], quality)?),
                 None => (Encoding::Rgb, rgb),
             };
-            let (camera, sequence) = (camera.to_string(), self.sequence);
+            let camera = camera.to_string();
             let frame =
                 CameraFrame { session, episode, camera, sequence, stamp_ns, width, height, encoding, data };
             self.publisher.put(Message::from(frame).encode()).wait()?;
         }
         Ok(())
+    }
+
+    /// Publishes a camera's JPEG file of `width` × `height` pixels, which shows the plant at `moment`, as it is. A publisher serves
+    /// one camera then, because frames are numbered by publisher.
+    ///
+    /// # Errors
+    /// Errors that Zenoh reports.
+    pub fn publish_jpeg(
+        &mut self,
+        moment: &TimePoint,
+        camera: &str,
+        [width, height]: [u32; 2],
+        data: Vec<u8>,
+    ) -> Result<(), LinkError> {
+        let TimePoint { session, episode, stamp_ns, .. } = *moment;
+        let (camera, sequence, encoding) = (camera.to_owned(), self.next(moment), Encoding::Jpeg);
+        let frame =
+            CameraFrame { session, episode, camera, sequence, stamp_ns, width, height, encoding, data };
+        Ok(self.publisher.put(Message::from(frame).encode()).wait()?)
+    }
+
+    /// Returns the number of the next frame, which is counted by episode.
+    fn next(&mut self, moment: &TimePoint) -> u32 {
+        let episode = (moment.session, moment.episode);
+        if self.episode != episode {
+            (self.episode, self.sequence) = (episode, 0);
+        }
+        self.sequence += 1;
+        self.sequence
     }
 }
 
@@ -122,7 +148,23 @@ impl CameraFrame {
 }
 
 /// Returns the pixels of a JPEG file, which has to be of the stated size: nothing is allocated for another.
-fn decompressed(data: &[u8], [width, height]: [u32; 2]) -> Result<Vec<u8>, String> {
+fn decompressed(data: &[u8], size: [u32; 2]) -> Result<Vec<u8>, String> {
+    let decoder = jpeg(data, size)?;
+    let mut rgb = vec![0; size[0] as usize * size[1] as usize * COMPONENTS];
+    decoder.read_image(&mut rgb).map_err(|error| error.to_string())?;
+    Ok(rgb)
+}
+
+/// Checks by its header that a JPEG file has `width` × `height` pixels of three colours.
+///
+/// # Errors
+/// What it is instead, in words.
+pub fn check_jpeg(data: &[u8], size: [u32; 2]) -> Result<(), String> {
+    jpeg(data, size).map(|_| ())
+}
+
+/// Opens a JPEG file of the stated size.
+fn jpeg(data: &[u8], [width, height]: [u32; 2]) -> Result<JpegDecoder<Cursor<&[u8]>>, String> {
     let decoder = JpegDecoder::new(Cursor::new(data)).map_err(|error| error.to_string())?;
     let (found, colours) = (decoder.dimensions(), decoder.color_type());
     if found != (width, height) || colours != ColorType::Rgb8 {
@@ -132,9 +174,7 @@ fn decompressed(data: &[u8], [width, height]: [u32; 2]) -> Result<Vec<u8>, Strin
             found.0, found.1
         ));
     }
-    let mut rgb = vec![0; width as usize * height as usize * COMPONENTS];
-    decoder.read_image(&mut rgb).map_err(|error| error.to_string())?;
-    Ok(rgb)
+    Ok(decoder)
 }
 
 #[cfg(test)]

@@ -41,6 +41,16 @@ pub enum LinkError {
         /// The plant's name.
         name: String,
     },
+    /// The server ends, and the plant has not come to rest by its own means.
+    #[error(
+        "plant {name:?}: the server ends, and the plant has not come to rest; use its emergency stop; {reason}"
+    )]
+    Moving {
+        /// The plant's name.
+        name: String,
+        /// What the plant says of it.
+        reason: String,
+    },
     /// No controller of the plant was subscribed to receive an operator command.
     #[error("plant {name:?}: nobody hears the operator's key; valid is a plant that `aegis run` drives")]
     Unheard {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use aegis_core::{Plant, PlantError, Start};
+use aegis_core::{Plant, PlantError, Standstill, Start};
 
 use crate::cameras::TimePoint;
 use crate::counted::Counted;
@@ -18,6 +18,9 @@ use crate::wire::{
 
 /// Minimum time between two publications that include the plant's complete state, free-running.
 const STATE_EVERY: Duration = Duration::from_millis(50);
+/// Reason for the refusal of a claim in lock-step by a robot.
+const NO_LOCK_STEP: &str = "this plant does not move in lock-step, which has no start, no limits and no command timeout: drive it \
+                            by `aegis run`";
 
 /// Properties of the plant that a host reports to a controller.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,7 +31,7 @@ pub struct PlantInfo {
     pub tasks: u32,
     /// Control period.
     pub period: Duration,
-    /// Action with which the plant stands still, `[action_width]`.
+    /// Action with which the plant stands still, `[action_width]`; not used where it [stands](Plant::stand) by its own means.
     pub stand_still: Vec<f32>,
 }
 
@@ -64,6 +67,10 @@ pub struct Host {
     order: StopOrder,
     /// What the last control period executed, until it is published.
     echo: Option<Executed>,
+    /// Whether the plant refuses lock-step.
+    is_robot: bool,
+    /// Whether a command has moved the plant that has not been seen to stand since.
+    is_moving: bool,
 }
 
 #[derive(Debug)]
@@ -104,7 +111,45 @@ impl Host {
     pub fn new(instance: u64, info: PlantInfo, limits: HostLimits) -> Self {
         let (dropped, failed) = <(Counted, Counted)>::default();
         let order = StopOrder::default();
-        Self { instance, info, limits, claims: 0, held: None, dropped, failed, refused: 0, order, echo: None }
+        let (is_robot, is_moving) = (false, false);
+        let (claims, held, refused, echo) = (0, None, 0, None);
+        Self {
+            instance,
+            info,
+            limits,
+            claims,
+            held,
+            dropped,
+            failed,
+            refused,
+            order,
+            echo,
+            is_robot,
+            is_moving,
+        }
+    }
+
+    /// Makes the plant a robot, which refuses claims in lock-step.
+    #[must_use]
+    pub fn robot(self) -> Self {
+        Self { is_robot: true, ..self }
+    }
+
+    /// Asks a plant that commands have moved and that no episode drives any more to [stand](Plant::stand). Returns whether it
+    /// stands, or stands still without being asked.
+    pub fn settle(&mut self, plant: &mut dyn Plant) -> bool {
+        if self.is_moving && self.period().is_none() {
+            match plant.stand(Standstill::Stopping) {
+                None | Some(Ok(_)) => self.is_moving = false,
+                Some(Err(error)) => self.failed.add(error.to_string()),
+            }
+        }
+        !self.is_moving
+    }
+
+    /// Ends the claim, as a server that ends does. The plant is then to be [settled](Self::settle).
+    pub fn free(&mut self) {
+        self.held = None;
     }
 
     /// Answers one request. A reset, or a step with the next sequence number, moves the plant.
@@ -200,7 +245,6 @@ impl Host {
             episode.stopped = true;
         }
         let command = episode.command.as_ref().filter(|_| !episode.stopped);
-        let action = command.map_or(&self.info.stand_still, |command| &command.action);
         self.echo = Some(Executed {
             session,
             episode: episode.reset.episode,
@@ -209,11 +253,24 @@ impl Host {
             command: command.map_or(0, |command| command.sequence),
             action: command.map_or_else(Vec::new, |command| command.action.clone()),
         });
-        match plant.step(action) {
+        let stepped = match command {
+            Some(command) => {
+                self.is_moving = true;
+                plant.step(&command.action)
+            }
+            None => {
+                let standstill = if episode.stopped { Standstill::Stopping } else { Standstill::Waiting };
+                let stood = plant.stand(standstill).unwrap_or_else(|| plant.step(&self.info.stand_still));
+                self.is_moving &= standstill == Standstill::Waiting || stood.is_err();
+                stood
+            }
+        };
+        match stepped {
             Ok(transition) => {
                 episode.stands = episode.stopped;
                 episode.sequence += 1;
-                episode.stamp_ns = nanoseconds(now);
+                // An observation that repeats older readings has their stamp again, and never an earlier one.
+                episode.stamp_ns = episode.stamp_ns.max(nanoseconds(now.saturating_sub(plant.age())));
                 // The state is for rendering pictures. More often than pictures are drawn it would waste bandwidth.
                 let mut state = Vec::new();
                 if episode.sequence % periods_in(STATE_EVERY, self.info.period) == 0 {
@@ -223,7 +280,7 @@ impl Host {
                     session,
                     episode: episode.reset.episode,
                     sequence: episode.sequence,
-                    stamp_ns: nanoseconds(now),
+                    stamp_ns: episode.stamp_ns,
                     success: transition.success,
                     observation: (&transition.observation).into(),
                     schema: None,
@@ -311,6 +368,9 @@ impl Host {
 
     fn claim(&mut self, claim: Claim, now: Duration) -> Answer {
         self.expire(now);
+        if self.is_robot && claim.mode == Mode::LockStep {
+            return Err((Code::Mode, NO_LOCK_STEP.into()));
+        }
         match &mut self.held {
             Some(held) if held.claim == claim => held.seen = held.seen.max(now),
             Some(held) => {
@@ -364,16 +424,18 @@ impl Host {
         held.episode = None;
         let start = Start { task: reset.task as usize, initial_state: reset.initial_state as usize };
         let observation = plant.reset(start).map_err(failed)?;
-        let answer = moved(&reset, 0, now, false, &observation, plant);
+        let taken = now.saturating_sub(plant.age());
+        let answer = moved(&reset, 0, taken, false, &observation, plant);
         held.episode = Some(Episode {
             reset,
             sequence: 0,
-            stamp_ns: nanoseconds(now),
+            stamp_ns: nanoseconds(taken),
             answer: answer.clone(),
             stopped: false,
             stands: false,
             command: None,
         });
+        self.is_moving = false;
         Ok(answer)
     }
 

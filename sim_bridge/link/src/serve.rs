@@ -20,6 +20,10 @@ use crate::host::{Host, nanoseconds};
 use crate::inbox::{Batch, Inbox};
 use crate::wire::Message;
 
+/// Longest wait at the end for a plant to come to rest by its own means.
+const LAST_STOP: Duration = Duration::from_secs(5);
+/// Interval at which a plant that comes to rest is asked again.
+const STOP_INTERVAL: Duration = Duration::from_millis(20);
 /// Longest time between two reads of the inbox that counts as the controller's silence; the part of a pause beyond it
 /// does not count. Messages that arrived during a longer pause may not be in the inbox yet when the pause ends: where the
 /// whole process was suspended, Zenoh's threads resume no earlier than this one.
@@ -137,6 +141,9 @@ pub fn serve_with<P: Plant>(
         let batch = inbox.take(until_tick.min(INTERVAL));
         let before = std::mem::replace(&mut taken, clock.elapsed());
         host.discount(taken.saturating_sub(before + LONGEST_PAUSE), taken);
+        if host.period().is_none() {
+            host.settle(plant);
+        }
         if batch.is_empty() {
             // With messages still to be handled, the controller may not be silent.
             host.expire(taken);
@@ -167,6 +174,15 @@ pub fn serve_with<P: Plant>(
             warn(&warning);
         }
         *status.lock().unwrap_or_else(PoisonError::into_inner) = host.status(clock.elapsed());
+    }
+    host.free();
+    let ended = clock.elapsed();
+    while !host.settle(plant) {
+        if clock.elapsed() > ended + LAST_STOP {
+            let failed = host.warning(clock.elapsed()).unwrap_or_default();
+            return Err(LinkError::Moving { name: name.into(), reason: failed });
+        }
+        std::thread::sleep(STOP_INTERVAL);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::support::{self, Toy, host};
-use aegis_core::Plant;
+use aegis_core::{Observation, Plant, PlantError, Standstill, Start, Transition};
 use aegis_link::Host;
 use aegis_link::wire::{
     Action, Attach, Claim, Code, Executed, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset,
@@ -492,4 +492,111 @@ fn a_watchdog_is_told_what_the_plant_offers_and_can_ask_for_nothing_else() {
     assert_eq!(status(&host, at(0)).phase, Phase::Idle);
     // And a controller asks for no stop on its own key.
     assert_eq!(refused(&host.request(&stop_request(at(1)), at(0), &mut plant)).0, Code::Malformed);
+}
+
+/// A robot that comes to rest by its own means, after as many attempts as it is told, and says what it was asked.
+#[derive(Debug, Default)]
+struct Robot {
+    toy: Toy,
+    asked: Vec<String>,
+    attempts: u32,
+    age: Duration,
+}
+
+impl Plant for Robot {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        self.asked.push("reset".into());
+        self.toy.reset(start)
+    }
+
+    fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
+        self.asked.push(format!("step {}", action[0]));
+        self.toy.step(action)
+    }
+
+    fn stand(&mut self, standstill: Standstill) -> Option<Result<Transition, PlantError>> {
+        self.asked.push(format!("{standstill:?}"));
+        if standstill == Standstill::Stopping && self.attempts > 0 {
+            self.attempts -= 1;
+            return Some(Err(PlantError::Backend("it still moves".into())));
+        }
+        Some(self.toy.step(&[0.0]))
+    }
+
+    fn age(&self) -> Duration {
+        self.age
+    }
+
+    fn state(&self, out: &mut Vec<f64>) {
+        self.toy.state(out);
+    }
+}
+
+fn robot_episode(host: &mut Host, plant: &mut Robot) -> u64 {
+    let answer = host.request(&claim(1, Mode::FreeRunning).encode(), at(0), plant);
+    let Ok(Message::Claimed(claimed)) = Message::decode(&answer) else { panic!("{answer:?}") };
+    moved(&host.request(&reset(claimed.session, 1).encode(), at(0), plant));
+    claimed.session
+}
+
+#[test]
+fn a_robot_is_not_claimed_in_lock_step() {
+    let (mut host, mut plant) = (host().robot(), Robot::default());
+    let answer = host.request(&claim(1, Mode::LockStep).encode(), at(0), &mut plant);
+    let (code, reason) = refused(&answer);
+    assert!(code == Code::Mode && reason.contains("does not move in lock-step"), "{reason}");
+    robot_episode(&mut host, &mut plant);
+}
+
+#[test]
+fn a_robot_that_stands_by_its_own_means_has_stopped_once_it_says_so() {
+    let (mut host, mut plant) = (host().robot(), Robot { attempts: 2, ..Robot::default() });
+    let session = robot_episode(&mut host, &mut plant);
+    moved(&host.tick(at(50), &mut plant).unwrap());
+    host.action(&command(session, 1, 1, 0.5), at(60));
+    moved(&host.tick(at(100), &mut plant).unwrap());
+    // 200 ms without a command: it is asked to stop until it has.
+    for tick in [300, 350] {
+        assert_eq!(host.tick(at(tick), &mut plant), None);
+        assert_eq!(status(&host, at(tick)).phase, Phase::Running);
+    }
+    moved(&host.tick(at(400), &mut plant).unwrap());
+    assert_eq!(status(&host, at(400)).phase, Phase::Stopped);
+    assert_eq!(plant.asked, ["reset", "Waiting", "step 0.5", "Stopping", "Stopping", "Stopping"]);
+    assert!(host.settle(&mut plant) && plant.asked.len() == 6, "it stands");
+}
+
+#[test]
+fn a_robot_that_nobody_drives_any_more_is_brought_to_rest() {
+    let (mut host, mut plant) = (host().robot(), Robot { attempts: 1, ..Robot::default() });
+    let session = robot_episode(&mut host, &mut plant);
+    assert!(host.settle(&mut plant) && plant.asked == ["reset"], "no command has moved it");
+    host.action(&command(session, 1, 1, 0.5), at(10));
+    moved(&host.tick(at(50), &mut plant).unwrap());
+    assert!(!host.settle(&mut plant) && plant.asked.len() == 2, "its episode is on");
+    host.request(&Message::from(Release { session }).encode(), at(60), &mut plant);
+    assert!(!host.settle(&mut plant) && host.settle(&mut plant) && host.settle(&mut plant));
+    assert_eq!(plant.asked, ["reset", "step 0.5", "Stopping", "Stopping"]);
+    // A simulator stands still without being asked.
+    let (mut host, mut plant) = (support::host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::FreeRunning);
+    host.request(&reset(session, 1).encode(), at(0), &mut plant);
+    host.action(&command(session, 1, 1, 0.5), at(10));
+    moved(&host.tick(at(50), &mut plant).unwrap());
+    host.free();
+    assert!(host.settle(&mut plant) && plant.steps == 1);
+}
+
+#[test]
+fn an_observation_has_the_time_of_its_readings_and_never_an_earlier_one_than_before() {
+    let (mut host, mut plant) = (host().robot(), Robot { age: at(30), ..Robot::default() });
+    robot_episode(&mut host, &mut plant);
+    let mut stamp = |host: &mut Host, tick: u64, age: u64| {
+        plant.age = at(age);
+        moved(&host.tick(at(tick), &mut plant).unwrap()).stamp_ns / 1_000_000
+    };
+    assert_eq!(stamp(&mut host, 100, 30), 70);
+    assert_eq!(stamp(&mut host, 150, 81), 70, "the same readings, dated a little earlier");
+    assert_eq!(stamp(&mut host, 200, 10), 190);
+    assert_eq!(host.moment().map(|moment| moment.stamp_ns), Some(190_000_000));
 }

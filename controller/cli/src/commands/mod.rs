@@ -21,6 +21,8 @@ mod probe;
 pub mod replay;
 mod report;
 #[cfg(feature = "robot")]
+mod ros2;
+#[cfg(feature = "robot")]
 mod run;
 #[cfg(feature = "robot")]
 mod serve_policy;
@@ -67,6 +69,10 @@ pub enum Verb {
     /// Drive a robot, or a simulator served as one, in real time.
     #[cfg(feature = "robot")]
     Run(run::RunArguments),
+    /// Drive a ROS 2 robot.
+    #[cfg(feature = "robot")]
+    #[command(subcommand)]
+    Ros2(ros2::Ros2Verb),
     /// Serve a plant's strong policy from this machine.
     #[cfg(feature = "robot")]
     ServePolicy(serve_policy::ServePolicyArguments),
@@ -122,6 +128,8 @@ impl Verb {
             Self::Trial(verb) => trial::run(verb),
             #[cfg(feature = "robot")]
             Self::Run(arguments) => run::run(arguments),
+            #[cfg(feature = "robot")]
+            Self::Ros2(verb) => ros2::run(verb),
             #[cfg(feature = "robot")]
             Self::ServePolicy(arguments) => serve_policy::run(arguments),
             #[cfg(feature = "robot")]

@@ -1,0 +1,3 @@
+//! Every integration test of this crate.
+
+mod messages;
