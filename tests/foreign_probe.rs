@@ -150,7 +150,11 @@ fn activations_and_outcomes_alone_give_a_probe_and_its_figures() {
         command
     };
     succeeds(&mut eval(&fresh, &probe));
-    refuses(&mut eval(&rollouts, &probe), 2, &["--rollouts", "mine.npz", "the episodes that", "new episodes"]);
+    refuses(
+        &mut eval(&rollouts, &probe),
+        2,
+        &["--rollouts", "mine.npz", "the episodes that", "new episodes"],
+    );
     refuses(
         eval(&fresh, &probe).arg("--discovery").arg(&fresh),
         2,
