@@ -35,9 +35,10 @@ const SERVERS: &str = "tests/servers.rs";
 const SERVED_RUN: &str = "tests/servers/run.rs";
 const LOST_SERVER: &str = "a_server_that_fails_in_the_middle_of_a_hold_is_a_strong_policy_that_is_lost";
 const WATCHDOG: &str = "tests/watchdog.rs";
+const EXPORT: &str = "tests/export.rs";
 const JUDGE: &str = "controller/watchdog/src/judge/tests.rs";
 
-const ROWS: [Row; 95] = [
+const ROWS: [Row; 98] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -955,6 +956,36 @@ const ROWS: [Row; 95] = [
             (WATCHDOG, "a_plant_that_says_not_what_it_executes_is_refused"),
             (WATCHDOG, "bounds_that_are_wrong_or_of_another_plant_are_refused_with_file_and_field"),
         ],
+    ),
+    (
+        120,
+        "observations cannot be saved: the disk is full, or they come faster than they are written",
+        "run and record go on; what is missing is counted in summary and file, and left out of a data set",
+        "none",
+        &[
+            (EXPORT, "a_disk_that_is_full_ends_the_file_of_observations_and_neither_the_run_nor_its_record"),
+            (
+                "controller/robot/src/observation_recorder.rs",
+                "a_full_queue_drops_and_counts_and_jpeg_bytes_stay_as_they_came",
+            ),
+        ],
+    ),
+    (
+        121,
+        "a run is exported that was killed, or whose files are cut or damaged",
+        "read up to the last whole entry, and said; rows without their observation are left out",
+        "none",
+        &[
+            (EXPORT, "a_run_that_is_killed_is_exported_up_to_its_end_and_one_without_the_setting_has_no_observations"),
+            (EXPORT, "a_run_becomes_a_data_set_whose_rows_are_what_was_recorded"),
+        ],
+    ),
+    (
+        122,
+        "a stored episode comes out otherwise when an export simulates it again",
+        "refused, naming the episode; no data set is left",
+        "none",
+        &[(EXPORT, "stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace")],
     ),
 ];
 

@@ -31,6 +31,7 @@ pub mod events;
 mod frame_inbox;
 mod last_error;
 mod metrics;
+mod observation_recorder;
 mod observed_policy;
 mod picture_recorder;
 mod plant_listener;

@@ -8,13 +8,14 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use aegis_core::control::{Mode, TickRecord};
+use aegis_recorder::EpisodeEnd;
 use aegis_recorder::black_box::BlackBox;
 use aegis_recorder::run_log::{RunHeader, RunLog};
 use aegis_runtime::LogReader;
 
 use crate::events::TickEvent;
 use crate::reserve::{Reserve, room};
-use crate::run_summary::{EpisodeEnd, HandOver, RunSummary};
+use crate::run_summary::{HandOver, RunSummary};
 use aegis_failure::{Exit, Failure, OrExit, failure};
 
 /// Interval at which an empty ring is polled.
@@ -149,19 +150,10 @@ impl RecordWorker {
         };
         self.taken.take(&turn);
         let mode = period.output.mode;
-        // An episode may end in the period in which it begins.
-        let was_on = self.mode.is_on() || period.begins();
-        if mode != self.mode || (was_on && mode == Mode::Idle) {
-            if was_on && mode == Mode::Idle {
-                let success = period.inputs.observation.is_some_and(|seen| seen.success);
-                self.taken.end_episode(if success || period.begins() {
-                    EpisodeEnd::Goal
-                } else {
-                    EpisodeEnd::Horizon
-                });
-            }
-            if was_on && mode.is_latched() {
-                self.taken.end_episode(EpisodeEnd::Stopped(mode, period.output.cause));
+        let end = EpisodeEnd::of(&period, self.mode);
+        if mode != self.mode || end.is_some() {
+            if let Some(end) = end {
+                self.taken.end_episode(end);
             }
             if mode.is_latched() {
                 self.write_black_box(&period);

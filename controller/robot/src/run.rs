@@ -10,16 +10,18 @@ use aegis_failure::{Exit, Failure, OrExit, failure};
 use aegis_files::write_atomically;
 use aegis_link::{FreeRunningPlant, Operators};
 use aegis_policies::OnnxRuntime;
+use aegis_recorder::EpisodeEnd;
 use aegis_recorder::run_log::RunHeader;
 use tracing::{info, warn};
 
 use crate::events::{Events, TickEvent};
 use crate::metrics::{Metrics, MetricsServer};
+use crate::observation_recorder::{self, SavedObservations};
 use crate::plant_listener::PlantListener;
 use crate::record::Recording;
 use crate::rerun_stream::{RerunStream, Viewer};
 use crate::robot::{REST, Robot};
-use crate::run_summary::{self, EpisodeEnd};
+use crate::run_summary;
 use crate::session::{RobotSession, Sending, Unsent};
 use crate::snapshot_recorder;
 use crate::worker::Worker;
@@ -109,6 +111,8 @@ pub struct Run<'a> {
     unsent: Option<Arc<Mutex<Unsent>>>,
     snapshots: Worker,
     pictures: Option<Worker>,
+    /// What was saved of the observations, and the thread that saves them; `None` where the robot file does not ask for it.
+    observations: Option<(Arc<SavedObservations>, Worker)>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -162,6 +166,13 @@ impl<'a> Run<'a> {
         let pictures = robot_session.save_pictures(&recording.folder, stream.clone())?;
         let (snapshot_recorder, snapshots) = snapshot_recorder::start(&recording.folder, stream)?;
         robot_session.listener.look(snapshot_recorder);
+        let observations = if robot.file.record_observations {
+            let (recorder, saved, worker) = observation_recorder::start(&recording.folder, options.dry_run)?;
+            robot_session.listener.save_observations(recorder);
+            Some((saved, worker))
+        } else {
+            None
+        };
         robot_session.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
         if let Some(server) = &server {
             info!("metrics: http://{}/metrics", server.address);
@@ -181,6 +192,7 @@ impl<'a> Run<'a> {
             unsent,
             snapshots,
             pictures,
+            observations,
             _metrics: server,
         })
     }
@@ -224,6 +236,10 @@ impl<'a> Run<'a> {
         let (folder, reserve) = (self.recording.folder.clone(), Arc::clone(&self.recording.reserve));
         let recorded = self.recording.end();
         drop((self.snapshots, self.pictures));
+        let observations = self.observations.map(|(saved, worker)| {
+            drop(worker);
+            saved.summary()
+        });
         let (mut lost, mut last, mut summary) = (Vec::new(), None, None);
         if let Some(recorded) = &recorded {
             let mut found = recorded.summary();
@@ -232,6 +248,9 @@ impl<'a> Run<'a> {
             }
             found["malformed_messages"] = malformed.into();
             found["observation_to_command_us"] = run_summary::microseconds(&published);
+            if let Some(observations) = observations {
+                found["recorded_observations"] = observations;
+            }
             let text = serde_json::to_string_pretty(&found).or_exit(Exit::Failed)?;
             let path = folder.join("summary.json");
             if let Err(error) = reserve.for_summary(|| write_atomically(&path, text.as_bytes())) {

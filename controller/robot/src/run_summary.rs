@@ -1,7 +1,6 @@
 //! Summary of a run: timing distributions, missed control periods with their cause, stops and episodes. The thread that
 //! records control periods feeds the summary, one period after another.
 
-use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::events::TickEvent;
 use aegis_failure::{Exit, Failure, OrExit};
+use aegis_recorder::EpisodeEnd;
 
 /// Largest value of a histogram: one minute, nanoseconds. Histograms keep three significant digits.
 const LARGEST: u64 = 60_000_000_000;
@@ -73,33 +73,6 @@ struct Missed {
     skipped: u32,
     late_us: f64,
     took_before_us: f64,
-}
-
-/// The ways in which an episode ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EpisodeEnd {
-    /// The task's goal was reached.
-    Goal,
-    /// The episode used all of its control steps.
-    Horizon,
-    /// A stop ended the episode.
-    Stopped(Mode, Option<StopReason>),
-    /// The control thread ended before the episode did.
-    Unfinished,
-}
-
-impl Display for EpisodeEnd {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Goal => formatter.write_str("goal"),
-            Self::Horizon => formatter.write_str("horizon"),
-            Self::Stopped(mode, cause) => {
-                let cause = cause.map_or_else(|| json!(mode), |cause| json!(cause));
-                write!(formatter, "stopped: {}", cause.as_str().unwrap_or_default())
-            }
-            Self::Unfinished => formatter.write_str("unfinished"),
-        }
-    }
 }
 
 /// Summary of a run's control periods.

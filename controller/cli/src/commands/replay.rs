@@ -2,7 +2,7 @@
 //! An episode is run again and its result checked against the stored one, so that what is shown is what was counted.
 
 mod check;
-mod episode;
+pub mod episode;
 mod folder;
 pub mod stored;
 
