@@ -976,7 +976,10 @@ const ROWS: [Row; 98] = [
         "read up to the last whole entry, and said; rows without their observation are left out",
         "none",
         &[
-            (EXPORT, "a_run_that_is_killed_is_exported_up_to_its_end_and_one_without_the_setting_has_no_observations"),
+            (
+                EXPORT,
+                "a_run_that_is_killed_is_exported_up_to_its_end_and_one_without_the_setting_has_no_observations",
+            ),
             (EXPORT, "a_run_becomes_a_data_set_whose_rows_are_what_was_recorded"),
         ],
     ),

@@ -21,10 +21,10 @@ mkdir -p "$out"
 
 step() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 
-# The demonstrations of the shipped weak policy.
+# The 40 demonstrations that the shipped weak policy learned from, the first four of each task.
 [ -e "$out/demonstrations.safetensors" ] || {
     step demonstrations
-    "$aegis" demonstrate --out "$out/demonstrations.safetensors" --seed 1
+    "$aegis" demonstrate --out "$out/demonstrations.safetensors" --seed 1 --starts 50..54
 }
 
 # Episodes of the shipped pair on starts of their own, from 1000 on; the arm aegis fires by the shipped probe.

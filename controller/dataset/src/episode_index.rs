@@ -58,7 +58,8 @@ impl EpisodeIndex {
 
 /// Reader of the index.
 pub struct IndexReader {
-    reader: ObservationReader,
+    /// `None` once the end was reached.
+    reader: Option<ObservationReader>,
     pub begin: RecordingBegin,
     /// The episode whose entries come next.
     next: Option<RecordedEpisode>,
@@ -78,7 +79,7 @@ impl IndexReader {
             ObservationReader::open(path).map_err(|error| DatasetError::source(path, strip(path, &error)))?;
         match reader.next_entry() {
             Next::Entry(_, ObservationEntry::Begin(begin)) => {
-                Ok(Self { reader, begin, next: None, end: None, fault: None })
+                Ok(Self { reader: Some(reader), begin, next: None, end: None, fault: None })
             }
             Next::Entry(..) => Err(DatasetError::source(path, "it does not begin as a run begins it")),
             Next::Over(fault) => {
@@ -151,10 +152,10 @@ impl IndexReader {
     }
 
     fn entry(&mut self) -> Option<(u64, ObservationEntry)> {
-        match self.reader.next_entry() {
+        match self.reader.as_mut()?.next_entry() {
             Next::Entry(offset, entry) => Some((offset, entry)),
             Next::Over(fault) => {
-                self.fault = fault;
+                (self.fault, self.reader) = (fault, None);
                 None
             }
         }

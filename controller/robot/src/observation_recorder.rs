@@ -18,8 +18,8 @@ use serde_json::{Value, json};
 
 use crate::worker::Worker;
 
-/// Capacity of the queue, in observations and frames.
-const CAPACITY: usize = 128;
+/// Capacity of the queue: observations and frames, and bytes of both.
+const CAPACITY: (usize, u64) = (4096, 128 << 20);
 /// Interval at which the thread checks whether it should end.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -33,6 +33,21 @@ enum Waiting {
     Frame(Duration, CameraFrame),
 }
 
+impl Waiting {
+    fn is_frame(&self) -> bool {
+        matches!(self, Self::Frame(..))
+    }
+
+    /// Returns the bytes of its values or pixels.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Episode(_, observation) => size_of_val(&*observation.values) as u64,
+            Self::Observation(.., observation) => size_of_val(&*observation.values) as u64,
+            Self::Frame(_, frame) => frame.data.len() as u64,
+        }
+    }
+}
+
 /// Numbers of saved and of dropped observations and frames.
 #[derive(Debug, Default)]
 pub(crate) struct SavedObservations {
@@ -40,6 +55,8 @@ pub(crate) struct SavedObservations {
     frames: AtomicU64,
     dropped_observations: AtomicU64,
     dropped_frames: AtomicU64,
+    /// Bytes that wait in the queue.
+    waiting: AtomicU64,
 }
 
 impl SavedObservations {
@@ -96,8 +113,10 @@ impl ObservationRecorder {
     }
 
     fn put(&self, waiting: Waiting) {
-        let is_frame = matches!(waiting, Waiting::Frame(..));
-        if self.sender.try_send(waiting).is_err() {
+        let (is_frame, size) = (waiting.is_frame(), waiting.size());
+        let is_full = self.saved.waiting.fetch_add(size, Ordering::AcqRel) > CAPACITY.1;
+        if is_full || self.sender.try_send(waiting).is_err() {
+            self.saved.waiting.fetch_sub(size, Ordering::AcqRel);
             self.saved.count(is_frame, false);
         }
     }
@@ -114,7 +133,7 @@ pub(crate) fn start(
 ) -> Result<(ObservationRecorder, Arc<SavedObservations>, Worker), Failure> {
     let mut log = ObservationLog::create(&folder.join(OBSERVATION_FILE)).or_exit(Exit::Failed)?;
     log.append(&ObservationEntry::Begin(RecordingBegin { dry_run })).or_exit(Exit::Failed)?;
-    let (sender, waiting) = sync_channel(CAPACITY);
+    let (sender, waiting) = sync_channel(CAPACITY.0);
     let saved = Arc::new(SavedObservations::default());
     let worker = Worker::start("observations", {
         let saved = Arc::clone(&saved);
@@ -134,7 +153,8 @@ fn save(
     loop {
         match waiting.recv_timeout(POLL_INTERVAL) {
             Ok(waiting) => {
-                let is_frame = matches!(waiting, Waiting::Frame(..));
+                let is_frame = waiting.is_frame();
+                saved.waiting.fetch_sub(waiting.size(), Ordering::AcqRel);
                 let is_episode = matches!(waiting, Waiting::Episode(..));
                 let is_saved = match (entry(waiting), &mut log) {
                     (Some(entry), Some(open)) => match open.append(&entry) {

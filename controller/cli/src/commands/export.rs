@@ -3,9 +3,10 @@
 mod lerobot;
 mod stored_rows;
 
+use aegis_dataset::DatasetError;
 use clap::Subcommand;
 
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure, failure};
 
 /// Verbs of `aegis export`.
 #[derive(Subcommand)]
@@ -19,4 +20,9 @@ pub fn run(verb: &ExportVerb) -> Result<(), Failure> {
     match verb {
         ExportVerb::Lerobot(arguments) => lerobot::run(arguments),
     }
+}
+
+/// Converts an error of a data set to a failure: the system's where writing failed, else the caller's.
+fn of_dataset(error: DatasetError) -> Failure {
+    failure(if error.is_of_the_system() { Exit::Failed } else { Exit::Input }, error)
 }

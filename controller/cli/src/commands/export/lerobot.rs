@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use aegis_core::EpisodeKey;
-use aegis_dataset::{DatasetError, Export, Finished, Selection};
+use aegis_dataset::{Export, Finished, Selection};
 use aegis_experiments::episode::arm::AEGIS;
 use aegis_files::shown;
 use clap::Args;
 
-use super::stored_rows;
+use super::{of_dataset, stored_rows};
 use crate::commands::experiment::{Registered, store_path};
 use crate::commands::replay::episode::key;
 use crate::commands::sim::size;
@@ -141,11 +141,6 @@ fn print(out: &Path, Finished { episodes, rows }: Finished, as_json: bool) {
     } else {
         say!("{}: {episodes} episodes, {rows} rows", out.display());
     }
-}
-
-/// Converts an error of a data set to a failure: the system's where writing failed, else the caller's.
-pub fn of_dataset(error: DatasetError) -> Failure {
-    failure(if error.is_of_the_system() { Exit::Failed } else { Exit::Input }, error)
 }
 
 #[cfg(test)]

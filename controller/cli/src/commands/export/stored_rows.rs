@@ -20,7 +20,7 @@ use aegis_sim::camera::USUAL_CAMERAS;
 use aegis_sim::{Cameras, LiberoPlant};
 use serde_json::json;
 
-use super::lerobot::of_dataset;
+use super::of_dataset;
 use crate::commands::experiment::Registered;
 use crate::commands::replay::stored::Stored;
 use crate::exit::{Exit, Failure, OrExit, failure};
