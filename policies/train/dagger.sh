@@ -7,13 +7,15 @@
 #   PYTHON=runs/train/venv/bin/python policies/train/dagger.sh
 #
 # Run it from the repository's root. What is there already is kept, so a run that was stopped goes on where it ended. In the
-# environment, OUT is the folder of everything, SEED the seed of the training, STARTS how many starts of each task the
-# interventions come from, and AEGIS the program.
+# environment, OUT is the folder of everything, SEED the seed of the training, DEMOS, STARTS and JUDGED how many starts of
+# each task the demonstrations, the interventions and the comparison have, and AEGIS the program.
 set -euo pipefail
 
 out=${OUT:-runs/dagger}
 seed=${SEED:-1}
+demos=${DEMOS:-4}
 starts=${STARTS:-40}
+judged=${JUDGED:-40}
 aegis=${AEGIS:-target/release/aegis}
 python=${PYTHON:-runs/train/venv/bin/python}
 suite=${AEGIS_CACHE:-$HOME/.cache/aegis}/scenes/libero_spatial
@@ -21,10 +23,10 @@ mkdir -p "$out"
 
 step() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 
-# The 40 demonstrations that the shipped weak policy learned from, the first four of each task.
+# The shipped weak policy learned from the first four of each task.
 [ -e "$out/demonstrations.safetensors" ] || {
     step demonstrations
-    "$aegis" demonstrate --out "$out/demonstrations.safetensors" --seed 1 --starts 50..54
+    "$aegis" demonstrate --out "$out/demonstrations.safetensors" --seed 1 --starts "50..$((50 + demos))"
 }
 
 # Episodes of the shipped pair on starts of their own, from 1000 on; the arm aegis fires by the shipped probe.
@@ -51,6 +53,7 @@ for policy in before after; do
     if [ ! -e "$out/$policy.parquet" ]; then
         step "rollouts: $policy"
         sed -e "s|^weak = .*|weak = \"$policy.toml\"|" -e "s|\.\./policies/models|$PWD/policies/models|" \
+            -e "s|^confirmation = .*|confirmation = { first = 500, end = $((500 + judged)), replicates = 1 }|" \
             experiments/demo.toml > "$out/$policy-plan.toml"
         "$aegis" collect confirmation --plan "$out/$policy-plan.toml" --out "$out/$policy.parquet"
     fi

@@ -11,6 +11,9 @@ use arrow::datatypes::{DataType, Field, Fields};
 use crate::features::{Column, Kind};
 use crate::statistics::{Colours, Statistics};
 
+/// A picture as a file, with its colours.
+pub type ColouredPicture = (Arc<Vec<u8>>, Arc<Colours>);
+
 /// Values of one column.
 enum Values {
     /// Numbers of every row of the episode, row-major, as they are stored.
@@ -41,7 +44,7 @@ impl Columns {
     }
 
     /// Adds a row: the numbers of each column of numbers, and the pictures with their colours, both in the columns' order.
-    pub fn push(&mut self, numbers: &[Vec<f64>], pictures: &[(Arc<Vec<u8>>, Arc<Colours>)]) {
+    pub fn push(&mut self, numbers: &[Vec<f64>], pictures: &[ColouredPicture]) {
         let (mut numbers, mut pictures) = (numbers.iter(), pictures.iter());
         for (column, values) in &mut self.columns {
             match values {

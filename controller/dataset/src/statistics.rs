@@ -118,7 +118,7 @@ impl Colours {
                     .filter(|(_, count)| **count > 0)
                     .map(|(level, count)| (level as f64 / 255.0, *count as f64))
             };
-            let (Some(first), Some(last)) = (levels().next(), levels().last()) else { continue };
+            let (Some(first), Some(last)) = (levels().next(), levels().next_back()) else { continue };
             let mean = levels().map(|(level, count)| level * count).sum::<f64>() / pixels as f64;
             let squares = levels().map(|(level, count)| (level - mean).powi(2) * count).sum::<f64>();
             (found.min[colour], found.max[colour], found.mean[colour]) = (first.0, last.0, mean);

@@ -9,7 +9,7 @@ use aegis_files::Scratch;
 use serde_json::Value;
 
 use crate::DatasetError;
-use crate::columns::{Columns, field};
+use crate::columns::{ColouredPicture, Columns, field};
 use crate::features::{Column, Features, Kind};
 use crate::metadata::{self, EpisodeRecord, EpisodeTable, FILE_MB};
 use crate::parquet_output::ParquetOutput;
@@ -72,7 +72,7 @@ pub struct DatasetWriter {
     episode: Option<(EpisodeNote, Columns)>,
     counts: [usize; 2],
     /// Colours of each camera's newest picture, which the next row may have again.
-    colours: HashMap<String, (Arc<Vec<u8>>, Arc<Colours>)>,
+    colours: HashMap<String, ColouredPicture>,
 }
 
 impl DatasetWriter {
@@ -210,7 +210,7 @@ impl DatasetWriter {
     }
 
     /// Returns the pictures of a row with their colours. Each picture is decoded once, which shows that it can be.
-    fn pictures(&mut self, row: &[Picture]) -> Result<Vec<(Arc<Vec<u8>>, Arc<Colours>)>, DatasetError> {
+    fn pictures(&mut self, row: &[Picture]) -> Result<Vec<ColouredPicture>, DatasetError> {
         let mut all = Vec::new();
         for (camera, picture) in self.features.cameras.iter().zip(row) {
             let known = self.colours.get(&camera.name).filter(|(data, _)| Arc::ptr_eq(data, &picture.data));
