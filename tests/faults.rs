@@ -42,8 +42,9 @@ const BY_HAND: &str = "controller/core/tests/operator.rs";
 const JUDGE: &str = "controller/watchdog/src/judge/tests.rs";
 const ROS2: &str = "tests/ros2.rs";
 const HOST: &str = "sim_bridge/link/tests/host.rs";
+const EXPORT: &str = "tests/export.rs";
 
-const ROWS: [Row; 112] = [
+const ROWS: [Row; 115] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -1140,6 +1141,39 @@ const ROWS: [Row; 112] = [
                 "no_change_of_a_message_leads_to_a_panic_or_a_large_allocation",
             ),
         ],
+    ),
+    (
+        127,
+        "observations cannot be saved: the disk is full, or they come faster than they are written",
+        "run and record go on; what is missing is counted in summary and file, and left out of a data set",
+        "none",
+        &[
+            (EXPORT, "a_disk_that_is_full_ends_the_file_of_observations_and_neither_the_run_nor_its_record"),
+            (
+                "controller/robot/src/observation_recorder.rs",
+                "a_full_queue_drops_and_counts_and_jpeg_bytes_stay_as_they_came",
+            ),
+        ],
+    ),
+    (
+        128,
+        "a run is exported that was killed, or whose files are cut or damaged",
+        "read up to the last whole entry, and said; rows without their observation are left out",
+        "none",
+        &[
+            (
+                EXPORT,
+                "a_run_that_is_killed_is_exported_up_to_its_end_and_one_without_the_setting_has_no_observations",
+            ),
+            (EXPORT, "a_run_becomes_a_data_set_whose_rows_are_what_was_recorded"),
+        ],
+    ),
+    (
+        129,
+        "a stored episode comes out otherwise when an export simulates it again",
+        "refused, naming the episode; no data set is left",
+        "none",
+        &[(EXPORT, "stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace")],
     ),
 ];
 

@@ -11,6 +11,7 @@ mod demonstrations;
 mod determinism;
 mod doctor;
 mod experiment;
+mod export;
 mod faults;
 mod files;
 mod foreign;

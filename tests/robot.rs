@@ -217,6 +217,12 @@ impl Run {
         common::signal(&self.process, name);
     }
 
+    /// Limits the size of every file that the run writes from here on, bytes: writes beyond it fail, as on a full disk.
+    pub fn limit_files(&self, bytes: u64) {
+        let (size, pid) = (format!("--fsize={bytes}"), self.process.id().to_string());
+        assert!(Command::new("prlimit").args([&*size, "--pid", &pid]).status().unwrap().success());
+    }
+
     /// Ends a run by SIGTERM and checks its exit code and that its record replays. Returns its folder.
     pub fn end(self) -> PathBuf {
         self.signal("TERM");
@@ -539,9 +545,8 @@ fn a_disk_that_is_full_ends_the_record_and_not_the_run() {
     let mut run =
         Run::start("robot-disk", &plant.endpoint, &[("horizon_steps = 220", "horizon_steps = 80")], &[]);
     run.until("Weak");
-    let pid = run.process.id().to_string();
     // The limit holds for each file; the summary is smaller.
-    assert!(Command::new("prlimit").args(["--fsize=8192", "--pid", &pid]).status().unwrap().success());
+    run.limit_files(8192);
     run.until("error: the record ends here, control goes on");
     run.until("episode 2");
     run.until("Weak");

@@ -3,6 +3,7 @@
     python train.py weak --data demos.safetensors --out ../models/weak
     python train.py strong --data demos.safetensors recoveries.safetensors --out ../models/strong
     python train.py weak_vision --data pictures.safetensors --out ../models/weak_vision
+    python train.py weak --data demos.safetensors --interventions corrections.safetensors --out dagger/weak
 
 The same data, seed and package versions give the same weights on the same kind of processor.
 """
@@ -103,7 +104,8 @@ def card(name, path, policy, preset, args, windows, losses):
     parameters = sum(p.numel() for p in policy.parameters())
     sampled = [round(loss, 5) for loss in losses[:: max(1, len(losses) // 10)]] + [round(losses[-1], 5)]
     eyes = "a small CNN with spatial soft-argmax per camera, " if windows.cameras else ""
-    data = [{"file": p.name, "sha256": sha256(p), "origin": origin(p)} for p in args.data]
+    files = [*args.data, *args.interventions]
+    data = [{"file": p.name, "sha256": sha256(p), "origin": origin(p)} for p in files]
     lines = [
         f"# Written by policies/train/train.py; the {name} policy.",
         f"file = {json.dumps(path.name)}",
@@ -156,6 +158,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("policy", choices=PRESETS)
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="files that `aegis demonstrate` wrote")
+    parser.add_argument(
+        "--interventions", type=Path, nargs="+", default=[], help="files of interventions.py; every window of them counts"
+    )
     parser.add_argument("--out", type=Path, required=True, help="path of the model without its suffix")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="instead of the preset's")
@@ -173,9 +178,11 @@ def main():
     if args.policy == "weak_vision":
         if len(args.data) > 1:
             parser.error(f"--data: found {len(args.data)} files; valid is one for {args.policy}")
+        if args.interventions:
+            parser.error(f"--interventions: found some; valid is none for {args.policy}")
         windows = load_looks(args.data[0])
     else:
-        windows = load(args.data, preset["demonstrations"])
+        windows = load(args.data, preset["demonstrations"], args.interventions)
     observations = windows.observations
     mean = observations.mean(0)
     scale = observations.std(0)

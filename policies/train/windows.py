@@ -60,15 +60,15 @@ def window(start, last):
     return np.minimum(np.arange(start, start + HORIZON), last)
 
 
-def load(paths, limit):
+def load(paths, limit, interventions=()):
     """Returns all windows of these files. `limit` is the number of demonstrations to keep per file, the first ones of each
-    task in equal numbers; None keeps all.
+    task in equal numbers; None keeps all. Of the files `interventions`, all are kept.
     """
     observations, chunks = [], []
-    for path in paths:
+    for path in [*paths, *interventions]:
         data = load_file(path)
         episodes = np.unique(data["episode"])
-        if limit is not None:
+        if limit is not None and path in paths:
             task_of = {e: int(data["task"][np.argmax(data["episode"] == e)]) for e in episodes}
             tasks = sorted(set(task_of.values()))
             kept = [[e for e in episodes if task_of[e] == t][: -(-limit // len(tasks))] for t in tasks]

@@ -269,6 +269,11 @@ impl Schema {
         Some(format!("channels: found {}; valid are {}, as before", listed(later), listed(self)))
     }
 
+    /// Returns each camera's feature.
+    pub fn cameras(&self) -> impl Iterator<Item = &Feature> {
+        self.features.iter().filter(|feature| feature.kind == FeatureKind::Rgb)
+    }
+
     /// Returns each tensor feature with the place of its values in an observation.
     pub fn ranges(&self) -> impl Iterator<Item = (&Feature, Range<usize>)> {
         let all = self.features.iter().zip(self.begins.windows(2));

@@ -1,5 +1,5 @@
-//! Files of entries beside a run's record: snapshots of the plant, and pictures. They serve people only: no decision depends on
-//! them, and any entry may be missing.
+//! Files of entries beside a run's record: snapshots of the plant, pictures, and observations. No decision depends on them, and any
+//! entry may be missing.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::frames::{Frame, FrameReader, FrameWriter, Layout, MAGIC_BYTES};
+use crate::frames::{self, Frame, FrameReader, FrameWriter, Layout, MAGIC_BYTES};
 use crate::run_log::{self, RunLogError};
 
 /// An entry of a file, and the formats of such files.
@@ -18,6 +18,8 @@ pub trait Entry: Serialize + DeserializeOwned {
     const FORMATS: &'static [([u8; MAGIC_BYTES], Layout)];
     /// Noun for an entry, in messages.
     const NAME: &'static str;
+    /// Largest size of an entry, bytes.
+    const LARGEST: u32 = frames::LARGEST;
 }
 
 /// Writer of entries.
@@ -37,7 +39,7 @@ impl<T: Entry> EntryLog<T> {
         let failed = |source| RunLogError::Write { path: path.into(), source };
         let file = BufWriter::new(File::create_new(path).map_err(failed)?);
         let frames = FrameWriter::begin(file, T::FORMATS[0].0).map_err(failed)?;
-        Ok(Self { path: path.into(), frames, entries: PhantomData })
+        Ok(Self { path: path.into(), frames: frames.with_largest(T::LARGEST), entries: PhantomData })
     }
 
     /// Appends an entry and flushes it to the operating system.
@@ -73,32 +75,37 @@ impl<T: Entry> EntryReader<T> {
     /// # Errors
     /// [`RunLogError::Read`], and [`RunLogError::Format`] for a file of another kind.
     pub fn open(path: &Path) -> Result<Self, RunLogError> {
-        run_log::open(path, T::FORMATS).map(|frames| Self { frames, entries: PhantomData })
+        let frames = run_log::open(path, T::FORMATS)?.with_largest(T::LARGEST);
+        Ok(Self { frames, entries: PhantomData })
+    }
+
+    /// Reads the next entry, or finds the end of the file.
+    pub fn next_entry(&mut self) -> Next<T> {
+        let (at, number, name) = (self.frames.offset(), self.frames.count(), T::NAME);
+        match self.frames.read() {
+            Ok(Frame::Whole(bytes)) => match rmp_serde::from_slice::<T>(&bytes) {
+                Ok(entry) => Next::Entry(at, entry),
+                Err(error) => Next::Over(Some(format!("{name} {number}, at byte {at}: {error}"))),
+            },
+            Ok(Frame::Cut) => {
+                Next::Over(Some(format!("it ends early, within {name} {number}, which begins at byte {at}")))
+            }
+            Ok(Frame::None) if self.frames.layout() == Layout::Chained => {
+                Next::Over(Some(format!("it ends early, at byte {at} and without an end mark")))
+            }
+            Ok(Frame::End | Frame::None) => Next::Over(None),
+            Err(error) => Next::Over(Some(error.to_string())),
+        }
     }
 
     /// Reads the whole file. Returns the number of entries, and why the file is not complete where that can be known.
     pub fn check(mut self) -> (u64, Option<String>) {
-        let (mut count, name) = (0, T::NAME);
+        let mut count = 0;
         loop {
-            let at = self.frames.offset();
-            let fault = match self.frames.read() {
-                Ok(Frame::Whole(bytes)) => match rmp_serde::from_slice::<T>(&bytes) {
-                    Ok(_) => {
-                        count += 1;
-                        continue;
-                    }
-                    Err(error) => Some(format!("{name} {count}, at byte {at}: {error}")),
-                },
-                Ok(Frame::Cut) => {
-                    Some(format!("it ends early, within {name} {count}, which begins at byte {at}"))
-                }
-                Ok(Frame::None) if self.frames.layout() == Layout::Chained => {
-                    Some(format!("it ends early, at byte {at} and without an end mark"))
-                }
-                Ok(Frame::End | Frame::None) => None,
-                Err(error) => Some(error.to_string()),
-            };
-            return (count, fault);
+            match self.next_entry() {
+                Next::Entry(..) => count += 1,
+                Next::Over(fault) => return (count, fault),
+            }
         }
     }
 }
@@ -107,9 +114,48 @@ impl<T: Entry> Iterator for EntryReader<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        match self.frames.read() {
-            Ok(Frame::Whole(bytes)) => rmp_serde::from_slice(&bytes).ok(),
-            Ok(Frame::Cut | Frame::End | Frame::None) | Err(_) => None,
+        match self.next_entry() {
+            Next::Entry(_, entry) => Some(entry),
+            Next::Over(_) => None,
         }
+    }
+}
+
+/// Result of reading the next entry of a file.
+#[derive(Debug, PartialEq)]
+pub enum Next<T> {
+    /// An entry, and the byte offset at which it begins.
+    Entry(u64, T),
+    /// The end of what can be read, with the reason where it is not the end of a complete file.
+    Over(Option<String>),
+}
+
+/// File of entries that are read again, in any order, by the offsets that an [`EntryReader`] gave.
+#[derive(Debug)]
+pub struct EntryFile<T> {
+    path: PathBuf,
+    file: File,
+    entries: PhantomData<fn() -> T>,
+}
+
+impl<T: Entry> EntryFile<T> {
+    /// Opens a file that an [`EntryReader`] reads too.
+    ///
+    /// # Errors
+    /// [`RunLogError::Read`].
+    pub fn open(path: &Path) -> Result<Self, RunLogError> {
+        let failed = |source| RunLogError::Read { path: path.into(), source };
+        let file = aegis_files::open_file(path).map_err(failed)?;
+        Ok(Self { path: path.into(), file, entries: PhantomData })
+    }
+
+    /// Reads the entry that begins at this byte offset.
+    ///
+    /// # Errors
+    /// [`RunLogError::Read`], also for a file that has changed since its entries were read in order.
+    pub fn entry(&mut self, offset: u64) -> Result<T, RunLogError> {
+        let bytes = frames::frame_at(&mut self.file, offset, T::LARGEST);
+        let entry = bytes.and_then(|bytes| rmp_serde::from_slice(&bytes).map_err(io::Error::other));
+        entry.map_err(|source| RunLogError::Read { path: self.path.clone(), source })
     }
 }

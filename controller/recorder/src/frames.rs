@@ -1,10 +1,12 @@
 //! Files of frames. A frame is a byte string behind its length and a checksum of both and of everything before the frame. A
 //! file that ends early is read as far as it goes. A changed bit, and a frame that was moved, are detected.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Read, Seek, SeekFrom, Write};
 
-/// Largest frame, in bytes.
-const LARGEST: u32 = 1024 * 1024;
+/// Largest frame of a file that sets no other limit, bytes.
+pub const LARGEST: u32 = 1024 * 1024;
+/// Bytes of a frame's length and checksum.
+const HEAD: u64 = 8;
 /// Number of bytes before the first frame: the name and the version of the format.
 pub const MAGIC_BYTES: usize = 8;
 
@@ -56,6 +58,7 @@ pub enum FrameError {
 #[derive(Debug)]
 pub struct FrameWriter<W> {
     file: W,
+    largest: u32,
     frames: u64,
     /// Checksum of the previous frame.
     before: u32,
@@ -65,14 +68,20 @@ impl<W: Write> FrameWriter<W> {
     /// Writes the magic bytes to an empty file.
     pub fn begin(mut file: W, magic: [u8; MAGIC_BYTES]) -> io::Result<Self> {
         file.write_all(&magic)?;
-        Ok(Self { file, frames: 0, before: 0 })
+        Ok(Self { file, largest: LARGEST, frames: 0, before: 0 })
     }
 
-    /// Appends a frame of 1 byte to 1 MiB.
+    /// Sets the size of the largest frame, bytes.
+    pub fn with_largest(self, largest: u32) -> Self {
+        Self { largest, ..self }
+    }
+
+    /// Appends a frame of 1 byte to the largest size.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        if !(1..=LARGEST).contains(&length) {
-            let reason = format!("found a frame of {} bytes; valid is 1 to {LARGEST}", bytes.len());
+        let largest = self.largest;
+        if !(1..=largest).contains(&length) {
+            let reason = format!("found a frame of {} bytes; valid is 1 to {largest}", bytes.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
         self.put(length, bytes)?;
@@ -111,6 +120,7 @@ impl<W: Write> FrameWriter<W> {
 pub struct FrameReader<R> {
     file: R,
     layout: Layout,
+    largest: u32,
     frames: u64,
     offset: u64,
     /// Checksum of the previous frame, as read from the file.
@@ -120,12 +130,22 @@ pub struct FrameReader<R> {
 impl<R: BufRead> FrameReader<R> {
     /// Makes a reader for a file whose magic bytes have been read already.
     pub fn new(file: R, layout: Layout) -> Self {
-        Self { file, layout, frames: 0, offset: MAGIC_BYTES as u64, before: 0 }
+        Self { file, layout, largest: LARGEST, frames: 0, offset: MAGIC_BYTES as u64, before: 0 }
+    }
+
+    /// Sets the size of the largest frame, bytes. Nothing larger is allocated, whatever the file says.
+    pub fn with_largest(self, largest: u32) -> Self {
+        Self { largest, ..self }
     }
 
     /// Returns the layout of the file.
     pub fn layout(&self) -> Layout {
         self.layout
+    }
+
+    /// Returns the number of frames that were read.
+    pub fn count(&self) -> u64 {
+        self.frames
     }
 
     /// Returns the byte offset at which the next frame begins in the file.
@@ -142,8 +162,9 @@ impl<R: BufRead> FrameReader<R> {
             return Ok(Frame::None);
         }
         let Some(length) = self.number()? else { return Ok(Frame::Cut) };
-        if length > LARGEST {
-            return Err(self.damaged(format!("has a length of {length} bytes; valid is at most {LARGEST}")));
+        let largest = self.largest;
+        if length > largest {
+            return Err(self.damaged(format!("has a length of {length} bytes; valid is at most {largest}")));
         }
         let mut expected = None;
         if self.layout != Layout::Plain {
@@ -172,7 +193,7 @@ impl<R: BufRead> FrameReader<R> {
         }
         self.before = expected.unwrap_or_default();
         self.frames += 1;
-        self.offset += u64::from(length) + if expected.is_some() { 8 } else { 4 };
+        self.offset += u64::from(length) + if expected.is_some() { HEAD } else { 4 };
         Ok(Frame::Whole(bytes))
     }
 
@@ -190,6 +211,25 @@ impl<R: BufRead> FrameReader<R> {
     fn damaged(&self, reason: String) -> FrameError {
         FrameError::Damaged { frame: self.frames, offset: self.offset, reason }
     }
+}
+
+/// Reads the bytes of a whole frame of [`Layout::Checked`] or [`Layout::Chained`] that begins at `offset`. Its checksum is not
+/// checked again: a [`FrameReader`] has read the frame before.
+///
+/// # Errors
+/// A file that cannot be read, or that has changed since.
+pub fn frame_at(file: &mut (impl Read + Seek), offset: u64, largest: u32) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(offset))?;
+    let mut head = [0; HEAD as usize];
+    file.read_exact(&mut head)?;
+    let [a, b, c, d, ..] = head;
+    let length = u32::from_le_bytes([a, b, c, d]);
+    if !(1..=largest).contains(&length) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("no frame at byte {offset}")));
+    }
+    let mut bytes = vec![0; length as usize];
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Returns the CRC-32 of the previous frame's checksum, if given, the length and the bytes.

@@ -9,12 +9,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod bin_bytes;
 pub mod black_box;
 pub mod entry_log;
 mod episode;
+mod episode_end;
 mod frames;
 mod layout;
 mod mesh;
+pub mod observations;
 pub mod pictures;
 mod rerun;
 pub mod run_log;
@@ -33,6 +36,7 @@ use aegis_core::scene::Body;
 use aegis_core::{ChunkRecord, Frame, Pose, Recorder, StepRecord};
 
 use crate::episode::{Episode, Step};
+pub use crate::episode_end::EpisodeEnd;
 pub use crate::run_scene::SceneResolver;
 pub use crate::sink::{Sink, Target};
 

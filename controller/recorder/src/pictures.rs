@@ -22,7 +22,7 @@ pub struct RecordedPicture {
     /// The camera's name.
     pub camera: String,
     /// The picture as a PNG file.
-    #[serde(with = "bytes")]
+    #[serde(with = "crate::bin_bytes")]
     pub png: Vec<u8>,
 }
 
@@ -32,18 +32,27 @@ impl RecordedPicture {
     /// # Errors
     /// A frame whose bytes do not fit its size, in words.
     pub fn of(frame: &Frame, now_ns: u64, step: u32, policy: Driver) -> Result<Self, String> {
-        let mut png = Vec::new();
-        let mut encoder = png::Encoder::new(&mut png, frame.width, frame.height);
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        encoder.set_compression(png::Compression::Fast);
-        let written = encoder.write_header().and_then(|mut writer| {
-            writer.write_image_data(&frame.rgb)?;
-            writer.finish()
-        });
-        written.map_err(|error| error.to_string())?;
+        let png = png_of([frame.width, frame.height], &frame.rgb)?;
         Ok(Self { now_ns, step, policy, camera: frame.camera.to_string(), png })
     }
+}
+
+/// Returns pixels, `[height, width, 3]`, as a PNG file, which keeps every bit.
+///
+/// # Errors
+/// Pixels that do not fit the size, in words.
+pub fn png_of([width, height]: [u32; 2], rgb: &[u8]) -> Result<Vec<u8>, String> {
+    let mut png = Vec::new();
+    let mut encoder = png::Encoder::new(&mut png, width, height);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(rgb)?;
+        writer.finish()
+    });
+    written.map_err(|error| error.to_string())?;
+    Ok(png)
 }
 
 impl Entry for RecordedPicture {
@@ -55,31 +64,3 @@ impl Entry for RecordedPicture {
 pub type PictureLog = EntryLog<RecordedPicture>;
 /// Reader of pictures.
 pub type PictureReader = EntryReader<RecordedPicture>;
-
-/// Bytes as MessagePack `bin` instead of a list of numbers.
-mod bytes {
-    use std::fmt;
-
-    use serde::de::{Error, Visitor};
-    use serde::{Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("bytes")
-            }
-
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_owned())
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
-}

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aegis_core::control::{CameraSettings, FrameFault, FrameStamp, Pairing};
-use aegis_core::feature::FeatureKind;
 use aegis_core::{Frame, Observation, Schema};
 use aegis_runtime::CameraSender;
 
@@ -215,7 +214,7 @@ impl From<&ArrivedFrame> for FrameArrival {
 
 /// Returns the height and width that a plant announces for a camera.
 fn announced(schema: &Schema, camera: &str) -> Option<[u32; 2]> {
-    let feature = schema.feature(camera).filter(|feature| feature.kind == FeatureKind::Rgb)?;
+    let feature = schema.cameras().find(|feature| &*feature.name == camera)?;
     let [height, width, ..] = feature.shape[..] else { return None };
     Some([u32::try_from(height).ok()?, u32::try_from(width).ok()?])
 }
@@ -223,8 +222,7 @@ fn announced(schema: &Schema, camera: &str) -> Option<[u32; 2]> {
 /// Returns the first camera that the plant does not announce, with those that it does.
 pub(crate) fn unannounced(settings: &[CameraSettings], schema: &Schema) -> Option<(String, Vec<String>)> {
     let missing = settings.iter().find(|camera| announced(schema, &camera.name).is_none())?;
-    let offered = schema.features().iter().filter(|feature| feature.kind == FeatureKind::Rgb);
-    Some((missing.name.clone(), offered.map(|feature| feature.name.to_string()).collect()))
+    Some((missing.name.clone(), schema.cameras().map(|feature| feature.name.to_string()).collect()))
 }
 
 /// Returns a digest of pixels: FNV-1a over words of eight bytes.

@@ -2,7 +2,7 @@
 
 use aegis_core::control::{Mode, TickRecord};
 
-use crate::run_summary::{EpisodeEnd, episode_end};
+use aegis_recorder::EpisodeEnd;
 
 /// Figures of an episode; of the last one, where the periods have several.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl EpisodeFigures {
             self.strong_steps += u32::from(output.mode == Mode::Strong);
             self.fires += u32::from(output.decision.as_ref().is_some_and(|decision| decision.fired));
         }
-        if let Some(end) = episode_end(period, before) {
+        if let Some(end) = EpisodeEnd::of(period, before) {
             self.end = Some(end);
         }
     }

@@ -34,6 +34,7 @@ pub mod events;
 mod frame_inbox;
 mod last_error;
 mod metrics;
+mod observation_recorder;
 mod observed_policy;
 mod operator_summary;
 mod picture_recorder;

@@ -2,7 +2,7 @@
 //! the thread that reads it. Observations are stored with the time of arrival and the time at which the plant took them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aegis_core::control::{
@@ -17,6 +17,7 @@ use aegis_runtime::{
 
 use crate::cameras::{Cameras, DecodedFrame, FrameArrival, PairedObservation};
 use crate::frame_inbox::FrameInbox;
+use crate::observation_recorder::ObservationRecorder;
 use crate::snapshot_recorder::SnapshotRecorder;
 
 /// State shared by the threads that receive messages.
@@ -41,6 +42,8 @@ pub struct PlantListener {
     /// Frames that wait for the thread that decodes them.
     frames: FrameInbox,
     snapshot_recorder: Mutex<Option<SnapshotRecorder>>,
+    /// Where observations and frames go to be saved; empty where the robot file does not ask for it.
+    observation_recorder: OnceLock<ObservationRecorder>,
 }
 
 /// Function that returns the measured pose of an observation, `[channels]`; `None` where nothing is checked against the
@@ -107,6 +110,7 @@ impl PlantListener {
             }),
             frames: FrameInbox::new(cameras.into_iter().map(|camera| camera.name).collect()),
             snapshot_recorder: Mutex::new(None),
+            observation_recorder: OnceLock::new(),
         }
     }
 
@@ -115,7 +119,14 @@ impl PlantListener {
         let received = self.clock.now();
         match heard {
             Heard::Moved(moved) => self.moved(*moved, received),
-            Heard::Frame(frame) => self.frames.put(*frame, received),
+            Heard::Frame(frame) => {
+                if let Some(recorder) = self.observation_recorder.get()
+                    && frame.session == self.session.load(Ordering::Acquire)
+                {
+                    recorder.frame(received, &frame);
+                }
+                self.frames.put(*frame, received);
+            }
             Heard::Status(status) => self.status(&status, received),
             Heard::Operate(operate) => self.obey(operate.wish),
             Heard::Malformed(_) => {
@@ -205,6 +216,16 @@ impl PlantListener {
         *self.snapshot_recorder.lock().unwrap_or_else(PoisonError::into_inner) = Some(snapshot_recorder);
     }
 
+    /// Passes observations that a policy may read, and every frame, to this recorder too, from here on. Only the first call counts.
+    pub(crate) fn save_observations(&self, recorder: ObservationRecorder) {
+        let _ = self.observation_recorder.set(recorder);
+    }
+
+    /// Returns whether observations and frames are saved.
+    pub fn saves_observations(&self) -> bool {
+        self.observation_recorder.get().is_some()
+    }
+
     /// Returns the number of messages that could not be decoded.
     pub fn malformed(&self) -> u64 {
         self.malformed.load(Ordering::Relaxed)
@@ -233,6 +254,10 @@ impl PlantListener {
         shown.schema = Arc::clone(&observation.schema);
         shown.cameras.begin(&observation.schema);
         (shown.newest, shown.refusal) = (None, None);
+        // Before an observation of the episode can be saved by another thread.
+        if let Some(recorder) = self.observation_recorder.get() {
+            recorder.begin(episode, &observation);
+        }
         drop(shown);
         self.show((received, stamp_ns), episode, 0, false, observation);
     }
@@ -321,6 +346,9 @@ impl PlantListener {
             Ok(()) => {
                 measured = (shown.standing)(&observation);
                 let observation = Arc::new(observation);
+                if let Some(recorder) = self.observation_recorder.get() {
+                    recorder.observe(received, episode, stamp_ns, &observation);
+                }
                 for view in shown.views.iter_mut().filter(|view| !view.reads_pictures) {
                     let observation = Arc::clone(&observation);
                     view.writer.show(Snapshot { episode, sequence, observation, taken });

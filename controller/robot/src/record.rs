@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use aegis_core::control::{Mode, TickRecord};
+use aegis_recorder::EpisodeEnd;
 use aegis_recorder::black_box::BlackBox;
 use aegis_recorder::run_log::{RunHeader, RunLog};
 use aegis_runtime::LogReader;
@@ -15,7 +16,7 @@ use aegis_runtime::LogReader;
 use crate::call_tracker::CallTracker;
 use crate::events::TickEvent;
 use crate::reserve::{Reserve, room};
-use crate::run_summary::{EpisodeEnd, HandOver, RunSummary, episode_end};
+use crate::run_summary::{HandOver, RunSummary};
 use aegis_failure::{Exit, Failure, OrExit, failure};
 
 /// Interval at which an empty ring is polled.
@@ -154,7 +155,7 @@ impl RecordWorker {
         };
         self.taken.take(&turn);
         let mode = period.output.mode;
-        if let Some(end) = episode_end(&period, self.mode) {
+        if let Some(end) = EpisodeEnd::of(&period, self.mode) {
             self.taken.end_episode(end);
         }
         if mode != self.mode && mode.is_latched() {

@@ -43,6 +43,9 @@ pub struct RobotFile {
     pub keys: Option<PathBuf>,
     /// Folder for records, relative to the robot file. Each run makes its own folder in it.
     pub record: PathBuf,
+    /// Whether each run saves the values of its observations and every camera's frames beside its record, for data sets.
+    #[serde(default)]
+    pub record_observations: bool,
     /// Weak policy, its backup and the probe, by files relative to the robot file.
     pub models: RobotModels,
     /// Set where the strong policy runs on another machine, served by `aegis serve-policy`.

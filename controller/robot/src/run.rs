@@ -10,17 +10,19 @@ use aegis_failure::{Exit, Failure, OrExit, failure};
 use aegis_files::write_atomically;
 use aegis_link::{CallPublisher, FreeRunningPlant, Operators, TeleopSubscription};
 use aegis_policies::OnnxRuntime;
+use aegis_recorder::EpisodeEnd;
 use aegis_recorder::run_log::RunHeader;
 use tracing::{info, warn};
 
 use crate::call_sender::{self, CallBoard};
 use crate::events::{Events, TickEvent};
 use crate::metrics::{Metrics, MetricsServer};
+use crate::observation_recorder::{self, SavedObservations};
 use crate::plant_listener::PlantListener;
 use crate::record::Recording;
 use crate::rerun_stream::{RerunStream, Viewer};
 use crate::robot::{REST, Robot};
-use crate::run_summary::{self, EpisodeEnd};
+use crate::run_summary;
 use crate::session::{RobotSession, Sending, Unsent};
 use crate::snapshot_recorder;
 use crate::worker::Worker;
@@ -112,6 +114,8 @@ pub struct Run<'a> {
     pictures: Option<Worker>,
     /// Listener for operators who drive by hand, and the thread that calls them.
     _teleoperation: Option<(TeleopSubscription, Worker)>,
+    /// What was saved of the observations, and the thread that saves them; `None` where the robot file does not ask for it.
+    observations: Option<(Arc<SavedObservations>, Worker)>,
     _metrics: Option<MetricsServer>,
 }
 
@@ -167,6 +171,13 @@ impl<'a> Run<'a> {
         let pictures = robot_session.save_pictures(&recording.folder, stream.clone())?;
         let (snapshot_recorder, snapshots) = snapshot_recorder::start(&recording.folder, stream)?;
         robot_session.listener.look(snapshot_recorder);
+        let observations = if robot.file.record_observations {
+            let (recorder, saved, worker) = observation_recorder::start(&recording.folder, options.dry_run)?;
+            robot_session.listener.save_observations(recorder);
+            Some((saved, worker))
+        } else {
+            None
+        };
         robot_session.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
         if let Some(server) = &server {
             info!("metrics: http://{}/metrics", server.address);
@@ -188,6 +199,7 @@ impl<'a> Run<'a> {
             snapshots,
             pictures,
             _teleoperation: teleoperation,
+            observations,
             _metrics: server,
         })
     }
@@ -231,6 +243,10 @@ impl<'a> Run<'a> {
         let (folder, reserve) = (self.recording.folder.clone(), Arc::clone(&self.recording.reserve));
         let recorded = self.recording.end();
         drop((self.snapshots, self.pictures));
+        let observations = self.observations.map(|(saved, worker)| {
+            drop(worker);
+            saved.summary()
+        });
         let (mut lost, mut last, mut summary) = (Vec::new(), None, None);
         if let Some(recorded) = &recorded {
             let mut found = recorded.summary();
@@ -239,6 +255,9 @@ impl<'a> Run<'a> {
             }
             found["malformed_messages"] = malformed.into();
             found["observation_to_command_us"] = run_summary::microseconds(&published);
+            if let Some(observations) = observations {
+                found["recorded_observations"] = observations;
+            }
             let text = serde_json::to_string_pretty(&found).or_exit(Exit::Failed)?;
             let path = folder.join("summary.json");
             if let Err(error) = reserve.for_summary(|| write_atomically(&path, text.as_bytes())) {

@@ -1,7 +1,6 @@
 //! Summary of a run: timing distributions, missed control periods with their cause, stops and episodes. The thread that
 //! records control periods feeds the summary, one period after another.
 
-use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::events::TickEvent;
 use crate::operator_summary::OperatorSummary;
 use aegis_failure::{Exit, Failure, OrExit};
+use aegis_recorder::EpisodeEnd;
 
 /// Largest value of a histogram: one minute, nanoseconds. Histograms keep three significant digits.
 const LARGEST: u64 = 60_000_000_000;
@@ -74,48 +74,6 @@ struct Missed {
     skipped: u32,
     late_us: f64,
     took_before_us: f64,
-}
-
-/// The ways in which an episode ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EpisodeEnd {
-    /// The task's goal was reached.
-    Goal,
-    /// The episode used all of its control steps.
-    Horizon,
-    /// A stop ended the episode.
-    Stopped(Mode, Option<StopReason>),
-    /// The control thread ended before the episode did.
-    Unfinished,
-}
-
-impl Display for EpisodeEnd {
-    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Goal => formatter.write_str("goal"),
-            Self::Horizon => formatter.write_str("horizon"),
-            Self::Stopped(mode, cause) => {
-                let cause = cause.map_or_else(|| json!(mode), |cause| json!(cause));
-                write!(formatter, "stopped: {}", cause.as_str().unwrap_or_default())
-            }
-            Self::Unfinished => formatter.write_str("unfinished"),
-        }
-    }
-}
-
-/// Returns how an episode ends in this period; `None` where none ends. `before` is the mode of the period before.
-pub fn episode_end(period: &TickRecord<'_>, before: Mode) -> Option<EpisodeEnd> {
-    let mode = period.output.mode;
-    // An episode may end in the period in which it begins, and only success ends it there.
-    let was_on = before.is_on() || period.begins();
-    if !was_on || mode.is_on() {
-        return None;
-    }
-    if mode.is_latched() {
-        return Some(EpisodeEnd::Stopped(mode, period.output.cause));
-    }
-    let success = period.inputs.observation.is_some_and(|seen| seen.success);
-    Some(if success || period.begins() { EpisodeEnd::Goal } else { EpisodeEnd::Horizon })
 }
 
 /// Summary of a run's control periods.

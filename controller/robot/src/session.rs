@@ -280,7 +280,7 @@ impl RobotSession {
         let listener = Arc::clone(&self.listener);
         let hear = move |heard| listener.hear(heard);
         let (clock, end) = (self.clock.began(), Arc::clone(&self.told));
-        let pictures = !self.cameras.is_empty();
+        let pictures = !self.cameras.is_empty() || self.listener.saves_observations();
         let claimant = Claimant { after, clock, end, pictures, ..Claimant::new(controller) };
         FreeRunningPlant::claim(session, plant, claimant, hear).or_exit(Exit::Failed)
     }

@@ -8,6 +8,7 @@ mod demonstrate;
 mod demonstrations;
 mod doctor;
 pub mod experiment;
+mod export;
 #[cfg(feature = "robot")]
 mod keys;
 mod manual;
@@ -84,6 +85,9 @@ pub enum Verb {
     Watchdog(watchdog::WatchdogArguments),
     /// Feed a recorded run back through its controller and compare every decision.
     Replay(replay::ReplayArguments),
+    /// Write runs and stored episodes as a data set, for programs that train policies.
+    #[command(subcommand)]
+    Export(export::ExportVerb),
     /// Measure the control loop on this machine.
     #[cfg(feature = "robot")]
     #[command(subcommand)]
@@ -137,6 +141,7 @@ impl Verb {
             #[cfg(feature = "robot")]
             Self::Watchdog(arguments) => watchdog::run(arguments),
             Self::Replay(arguments) => replay::run(arguments),
+            Self::Export(verb) => export::run(verb),
             #[cfg(feature = "robot")]
             Self::Bench(verb) => bench::run(verb),
             Self::Model(verb) => model::run(verb),

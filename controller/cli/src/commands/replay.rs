@@ -2,7 +2,7 @@
 //! An episode is run again and its result checked against the stored one, so that the shown episode is the counted one.
 
 pub mod check;
-mod episode;
+pub mod episode;
 mod folder;
 pub mod stored;
 

@@ -165,3 +165,10 @@ fn read_state(path: &Path, row: usize) -> Result<Vec<f64>, Failure> {
     }
     Ok(states.row(row).to_vec())
 }
+
+/// Parses the height and width of pictures, as 256x256.
+pub fn size(text: &str) -> Result<[u32; 2], String> {
+    let sizes =
+        text.split_once('x').and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
+    sizes.ok_or_else(|| "valid is height and width in pixels, as 256x256".into())
+}

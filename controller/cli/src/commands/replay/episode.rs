@@ -61,7 +61,8 @@ pub fn show(folder: &Path, arguments: &EpisodeArguments, to: Target) -> Result<(
     Ok(())
 }
 
-fn key(text: &str) -> Result<EpisodeKey, String> {
+/// Parses the key of a study's episode, as `3/641`.
+pub fn key(text: &str) -> Result<EpisodeKey, String> {
     let numbers: Result<Vec<usize>, _> = text.split('/').map(str::parse).collect();
     let (task, initial_state, replicate) = match numbers.as_deref() {
         Ok([task, initial_state]) => (*task, *initial_state, 0),

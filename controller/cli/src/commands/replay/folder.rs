@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use aegis_core::control::{Mode, StopReason};
-use aegis_recorder::pictures::{PICTURE_FILE, PictureReader};
-use aegis_recorder::snapshots::{SNAPSHOT_FILE, SnapshotReader};
+use aegis_recorder::entry_log::{Entry, EntryReader};
+use aegis_recorder::observations::{OBSERVATION_FILE, ObservationEntry};
+use aegis_recorder::pictures::{PICTURE_FILE, RecordedPicture};
+use aegis_recorder::snapshots::{PlantSnapshot, SNAPSHOT_FILE};
 use serde_json::{Value, json};
 
 use super::check::{self, Checked};
@@ -56,22 +58,13 @@ pub fn check(folder: &Path) -> Result<(), Failure> {
         faults.take(EVENTS, text.and_then(|text| events(&text)));
     }
     if names.remove(SNAPSHOT_FILE) {
-        match SnapshotReader::open(&folder.join(SNAPSHOT_FILE)) {
-            Ok(sights) => {
-                let (count, fault) = sights.check();
-                faults.say(SNAPSHOT_FILE, &format!("{count} snapshots of the plant, undamaged"), fault);
-            }
-            Err(error) => faults.all.push(error.to_string()),
-        }
+        faults.take_entries::<PlantSnapshot>(SNAPSHOT_FILE, "snapshots of the plant");
     }
     if names.remove(PICTURE_FILE) {
-        match PictureReader::open(&folder.join(PICTURE_FILE)) {
-            Ok(pictures) => {
-                let (count, fault) = pictures.check();
-                faults.say(PICTURE_FILE, &format!("{count} pictures, undamaged"), fault);
-            }
-            Err(error) => faults.all.push(error.to_string()),
-        }
+        faults.take_entries::<RecordedPicture>(PICTURE_FILE, "pictures");
+    }
+    if names.remove(OBSERVATION_FILE) {
+        faults.take_entries::<ObservationEntry>(OBSERVATION_FILE, "entries");
     }
     if names.remove(RESERVE) {
         say!("{}: left by a run that was killed", folder.join(RESERVE).display());
@@ -105,6 +98,17 @@ impl Faults<'_> {
         let path = self.folder.join(name);
         say!("{}: {good}", path.display());
         self.all.extend(fault.map(|fault| format!("{}: {fault}", path.display())));
+    }
+
+    /// Reads a file of entries, of which `what` is the plural.
+    fn take_entries<T: Entry>(&mut self, name: &str, what: &str) {
+        match EntryReader::<T>::open(&self.folder.join(name)) {
+            Ok(entries) => {
+                let (count, fault) = entries.check();
+                self.say(name, &format!("{count} {what}, undamaged"), fault);
+            }
+            Err(error) => self.all.push(error.to_string()),
+        }
     }
 
     fn take(&mut self, name: &str, checked: Result<String, String>) {

@@ -6,13 +6,15 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use aegis_core::EpisodeKey;
-use aegis_core::{Probe, Start};
-use aegis_experiments::Arm;
+use aegis_core::{Plant, Probe, Recorder, Start};
 use aegis_experiments::data::store::Store;
 use aegis_experiments::episode::arm::WEAK;
-use aegis_experiments::episode::context::EpisodeSettings;
+use aegis_experiments::episode::context::{EpisodeContext, EpisodeSettings};
 use aegis_experiments::episode::fork;
 use aegis_experiments::episode::outcome::EpisodeResult;
+use aegis_experiments::run::runner;
+use aegis_experiments::{Arm, run_episode};
+use aegis_policies::card::ModelCard;
 use aegis_recorder::{EpisodeRecording, Sink, Target};
 
 use crate::arms::arms;
@@ -101,13 +103,63 @@ impl Stored {
         film.draw(twin.as_ref(), sink).or_exit(Exit::Failed)
     }
 
-    fn film(&self, result: &EpisodeResult) -> Result<EpisodeRecording, Failure> {
+    /// Returns the loaded study.
+    pub fn study(&self) -> &Study {
+        &self.study
+    }
+
+    /// Returns the settings that every episode runs with.
+    pub fn settings(&self) -> &EpisodeSettings {
+        &self.settings
+    }
+
+    /// Returns the digest of the stored results.
+    pub fn sha256(&self) -> Result<String, Failure> {
+        self.store.sha256().or_exit(Exit::Input)
+    }
+
+    /// Returns whether a policy of the study reads pictures.
+    pub fn reads_pictures(&self) -> Result<bool, Failure> {
+        let models = &self.study.plan.models;
+        let reads = |card: &Path| Ok(ModelCard::load(card).or_exit(Exit::Input)?.images().next().is_some());
+        Ok(reads(&models.weak)? || reads(&models.strong)?)
+    }
+
+    /// Opens the policies around a plant, for [`run_again`](Self::run_again).
+    pub fn context(&self, plant: Box<dyn Plant>) -> Result<EpisodeContext, Failure> {
+        self.study.parties_around(plant, &self.probe).map_err(|error| failure(Exit::Failed, error))
+    }
+
+    /// Runs an episode again, and refuses a result that differs from the stored one by a bit.
+    pub fn run_again(
+        &self,
+        context: &mut EpisodeContext,
+        result: &EpisodeResult,
+        recorder: &mut dyn Recorder,
+    ) -> Result<(), Failure> {
+        let arm = self.drawn(result)?;
+        let run = run_episode(context, &arm, result.key, &self.settings, recorder);
+        let (found, _) = run.or_exit(Exit::Failed)?;
+        if self.store.holds(&found).or_exit(Exit::Input)? {
+            return Ok(());
+        }
+        let what = runner::describe(result.key, result.arm.as_str());
+        let reason = "run again it is another episode, so nothing is made of it";
+        Err(failure(Exit::Failed, format!("{}: {what}: {reason}", self.folder.display())))
+    }
+
+    /// Returns the arm of a stored episode as it ran there.
+    fn drawn(&self, result: &EpisodeResult) -> Result<Arm, Failure> {
         let arm = self.arms.iter().find(|arm| arm.name == result.arm);
         let arm = arm.ok_or_else(|| {
             failure(Exit::Input, format!("--arm: found {}, which is not in the plan", result.arm))
         })?;
         let twins = self.results.iter().filter(|twin| twin.key == result.key);
-        let drawn = fork::draw(arm, twins, result.key, &self.settings).or_exit(Exit::Failed)?;
+        fork::draw(arm, twins, result.key, &self.settings).or_exit(Exit::Failed)
+    }
+
+    fn film(&self, result: &EpisodeResult) -> Result<EpisodeRecording, Failure> {
+        let drawn = self.drawn(result)?;
         let is_stored = |found: &EpisodeResult| self.store.holds(found).or_exit(Exit::Input);
         recording::film(&self.study, &self.probe, &drawn, &self.settings, result.key, &is_stored)
     }

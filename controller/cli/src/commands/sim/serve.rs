@@ -19,6 +19,7 @@ use crate::remote::guard;
 use crate::suites::load_suite;
 
 use super::cameras::Waiting;
+use super::size;
 
 /// Arguments of `aegis sim serve`.
 #[derive(Args)]
@@ -127,13 +128,6 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             Err(_) => Err(failure(Exit::Failed, "the thread that serves a plant panicked")),
         })
     })
-}
-
-/// Parses the height and width of pictures, as 256x256.
-fn size(text: &str) -> Result<[u32; 2], String> {
-    let sizes =
-        text.split_once('x').and_then(|(height, width)| Some([height.parse().ok()?, width.parse().ok()?]));
-    sizes.ok_or_else(|| "valid is height and width in pixels, such as 256x256".into())
 }
 
 /// Parses a control rate in hertz, from 1 to 1000, as controllers accept it.

@@ -12,8 +12,8 @@ use aegis_experiments::field::log::{Attempt, Entry, Outcome, Usage};
 use aegis_experiments::field::plan::OutcomeSource;
 use aegis_experiments::plan::registration::Lock;
 use aegis_policies::OnnxRuntime;
+use aegis_recorder::EpisodeEnd;
 use aegis_recorder::run_log::RunReader;
-use aegis_robot::run_summary::EpisodeEnd;
 use aegis_robot::{EpisodeFigures, Run, RunOptions, Watchers};
 use clap::Args;
 

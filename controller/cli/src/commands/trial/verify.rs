@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::field::log::{Attempt, Entry, Outcome, Usage};
 use aegis_experiments::field::plan::OutcomeSource;
 use aegis_experiments::plan::registration::Lock;
+use aegis_recorder::EpisodeEnd;
 use aegis_recorder::run_log::RunReader;
 use aegis_robot::EpisodeFigures;
-use aegis_robot::run_summary::EpisodeEnd;
 use clap::Args;
 
 use super::files::{PlanArguments, Planned, RECORDS};
