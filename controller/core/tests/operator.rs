@@ -11,6 +11,7 @@ use aegis_core::control::{
     TeleopFault, TeleopInputs,
 };
 use aegis_core::trigger::{DisagreementSettings, Rule};
+use aegis_core::{Decision, Driver};
 
 use crate::support::{ALARM, Answer, CALM, Rig, parts};
 
@@ -94,6 +95,14 @@ fn phase(output: &Output) -> CallPhase {
 
 #[test]
 fn a_fire_calls_an_operator_while_the_robot_holds_still_within_its_limits() {
+    let mut rig = Rig::started(by_hand());
+    rig.latency = Some(Duration::ZERO);
+    rig.until(Mode::Weak, 5);
+    rig.weak = ALARM;
+    let fired = rig.until(Mode::Holding, 20);
+    assert!(fired.decision.is_some_and(|decision| decision.fired) && fired.ask_weak.is_none());
+    let outputs = rig.run(30);
+    assert!(outputs.iter().all(|output| output.ask_weak.is_none()), "a chunk would be too old by then");
     let mut called = Called::waiting();
     let output = called.rig.tick();
     assert_eq!(
@@ -163,13 +172,19 @@ fn the_weak_policy_infers_in_shadow_and_no_score_takes_control_from_a_person() {
     let mut called = Called::driven();
     called.rig.weak = CALM;
     let (mut asked, mut decisions) = (0, 0);
-    for _ in 0..60 {
+    let hand_overs = called.rig.controller.counters().hand_overs;
+    for period in 0..60 {
+        // A calm gate would have handed back after the first hold, and one that alarms would have fired again.
+        called.rig.weak = if period < 30 { CALM } else { ALARM };
         let values = called.rig.controller.command().to_vec();
         let output = called.send(&values);
         assert_eq!(output.mode, Mode::Strong);
         asked += u32::from(output.ask_weak.is_some());
         decisions += u32::from(output.decision.is_some());
+        let is_held = |decision: &Decision| decision.driver == Driver::Strong && !decision.fired;
+        assert!(output.decision.as_ref().is_none_or(is_held), "{:?}", output.decision);
     }
+    assert_eq!(called.rig.controller.counters().hand_overs, hand_overs, "nobody has handed over");
     assert!(asked >= 5 && decisions >= 5, "{asked} questions, {decisions} decisions at boundaries");
     // A weak policy that is late, or lost, takes nothing away either, until it is needed again.
     called.rig.weak = Answer::Never;
