@@ -62,7 +62,8 @@ def window(start, last):
 
 def load(paths, limit, interventions=()):
     """Returns all windows of these files. `limit` is the number of demonstrations to keep per file, the first ones of each
-    task in equal numbers; None keeps all. Of the files `interventions`, all are kept.
+    task in equal numbers; None keeps all. Of the files `interventions`, all are kept; an intervention ends where control was
+    handed back, so a window past its end is left out.
     """
     observations, chunks = [], []
     for path in [*paths, *interventions]:
@@ -78,7 +79,8 @@ def load(paths, limit, interventions=()):
             clean, action = data["clean"][rows], data["action"][rows]
             for start in range(len(rows)):
                 chunk = window(start, len(rows) - 1)
-                if clean[chunk].all():
+                goes_past = path in interventions and start + HORIZON > len(rows)
+                if clean[chunk].all() and not goes_past:
                     observations.append(data["observation"][rows[start]])
                     chunks.append(action[chunk])
     return Windows(torch.from_numpy(np.stack(observations)), torch.from_numpy(np.stack(chunks)))

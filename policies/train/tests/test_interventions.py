@@ -114,6 +114,15 @@ class Interventions(unittest.TestCase):
         self.assertEqual(column("task_7").tolist(), [1, 1, 0, 0, 0])
         self.assertEqual(json.loads(out.with_suffix(".origin.json").read_text()), {"suite": "libero_spatial"})
 
+    def test_a_window_past_the_hand_back_is_left_out(self):
+        import windows
+
+        root, *_ = self.write([1] * 14)
+        _, _, out = self.convert(root)
+        # Two interventions, of 2 and of 12 rows, and windows of ten actions.
+        self.assertEqual(len(windows.load([], 40, [out])), 3)
+        self.assertEqual(len(windows.load([out], None)), 14)
+
     def test_what_does_not_fit_is_named(self):
         root, *_ = self.write([1, 1, 1], origins=({"suite": "a"}, {"suite": "b"}))
         code, said, out = self.convert(root)
