@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_core::control::{ChannelKind, ControlSettings, ControllerConfig};
-use aegis_core::trigger::Rule;
+use aegis_core::trigger::{Reach, Rule};
 use aegis_core::{GateLimits, Observation, Policy, Probe, Schema, Start};
 use aegis_files::sha256;
 use aegis_link::{Endpoint, KeyExprs};
@@ -133,6 +133,8 @@ pub struct Robot {
     pub tensor: String,
     /// SHA-256 of each model and of the probe file, by the role (`weak`, `strong`, `probe`).
     pub digests: BTreeMap<String, String>,
+    /// What a run warns of before its first episode, in words.
+    pub(crate) warnings: Vec<String>,
     /// Cards of the weak policy and of the strong policy, if there is one.
     cards: Vec<ModelCard>,
     /// Reading that measures each channel's position, `[channels]`; `None` for rate and discrete channels.
@@ -232,6 +234,7 @@ impl Robot {
             let spec = loaded[0].probed().or_exit(Exit::Input)?;
             (spec.tensor.clone(), spec.width)
         };
+        let mut warnings = Vec::new();
         let (probe, rule) = if collects {
             file.ask_strong = false;
             (Probe::blank(width), Rule::Never {})
@@ -239,9 +242,27 @@ impl Robot {
             let digest = sha256(&file.models.probe).map_err(|error| {
                 failure(Exit::Input, format!("{}: cannot read: {error}", file.models.probe.display()))
             })?;
-            let ProbeFile { probe, calibration, settings, .. } = probe(&file.models)?;
+            let ProbeFile { probe, calibration, settings, chunk_steps, .. } = probe(&file.models)?;
             digests.insert("probe".into(), digest);
-            (probe, file.rule.rule(&calibration, settings.trend_window))
+            let rule = file.rule.rule(&calibration, settings.trend_window);
+            let (set_at, used_at) =
+                (chunk_steps.unwrap_or(loaded[0].chunk.steps() as u32), file.gate.chunk_steps);
+            if set_at != used_at {
+                warnings.push(format!(
+                    "{}: its thresholds were set at boundaries {set_at} control steps apart, and gate.chunk_steps of {} is {used_at}: fires \
+                     come more or less often than in calibration",
+                    file.models.probe.display(),
+                    path.display()
+                ));
+            }
+            if rule.reach() != Reach::Reachable {
+                warnings.push(format!(
+                    "{}: rule: nothing exceeds the threshold that {} has for it, so the gate never fires",
+                    path.display(),
+                    file.models.probe.display()
+                ));
+            }
+            (probe, rule)
         };
         let recipe = ControllerConfig {
             settings: file.control.clone(),
@@ -259,7 +280,7 @@ impl Robot {
         let readings = readings(&file).map_err(wrong)?;
         let tap = collects.then(ActivationTap::default);
         let path = path.to_owned();
-        Ok(Self { path, digests, probe, tensor, recipe, file, cards: loaded, readings, tap })
+        Ok(Self { path, digests, probe, tensor, recipe, file, warnings, cards: loaded, readings, tap })
     }
 
     /// Returns where the weak policy's activations go in a collection of rollouts; nothing arrives there in other runs.

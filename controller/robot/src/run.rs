@@ -178,6 +178,7 @@ impl<'a> Run<'a> {
         } else {
             None
         };
+        robot.warnings.iter().for_each(|warning| warn!("{warning}"));
         robot_session.thread.real_time.notices.iter().for_each(|notice| warn!("{notice}"));
         if let Some(server) = &server {
             info!("metrics: http://{}/metrics", server.address);

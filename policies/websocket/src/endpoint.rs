@@ -30,6 +30,11 @@ impl FromStr for Endpoint {
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
         let wrong = |reason| EndpointError { found: text.into(), reason };
+        if text.contains('@') {
+            // The text may have a password, so it is not shown.
+            let reason = "it has a user's name or password";
+            return Err(EndpointError { found: "an address with @".into(), reason });
+        }
         let (scheme, rest) = text.split_once("://").ok_or_else(|| wrong("it has no scheme"))?;
         let is_tls = match scheme {
             "ws" => false,

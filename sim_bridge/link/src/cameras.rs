@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use aegis_core::Frame;
 use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
-use image::{ColorType, ExtendedColorType, ImageDecoder};
+use image::{ExtendedColorType, ImageDecoder};
 use zenoh::Wait;
 use zenoh::pubsub::Publisher;
 use zenoh::qos::{CongestionControl, Priority};
@@ -106,6 +106,9 @@ impl CameraPublisher {
     }
 }
 
+/// Marker at the end of a JPEG file.
+const JPEG_END: [u8; 2] = [0xff, 0xd9];
+
 /// Returns pixels as a JPEG file.
 fn compressed(rgb: &[u8], [width, height]: [u32; 2], quality: u8) -> Result<Vec<u8>, LinkError> {
     let mut bytes = Vec::new();
@@ -165,9 +168,17 @@ pub fn check_jpeg(data: &[u8], size: [u32; 2]) -> Result<(), String> {
 
 /// Opens a JPEG file of the stated size.
 fn jpeg(data: &[u8], [width, height]: [u32; 2]) -> Result<JpegDecoder<Cursor<&[u8]>>, String> {
+    // A decoder fills what a cut file lacks with one colour, so the end is looked for here. Writers may pad a file behind it.
+    let written = data.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if !data[..written].ends_with(&JPEG_END) {
+        return Err(format!(
+            "found a JPEG file of {} bytes without its end; valid is a whole one, which ends with FF D9",
+            data.len()
+        ));
+    }
     let decoder = JpegDecoder::new(Cursor::new(data)).map_err(|error| error.to_string())?;
-    let (found, colours) = (decoder.dimensions(), decoder.color_type());
-    if found != (width, height) || colours != ColorType::Rgb8 {
+    let (found, colours) = (decoder.dimensions(), decoder.original_color_type());
+    if found != (width, height) || colours != ExtendedColorType::Rgb8 {
         let valid = format!("{width}×{height} pixels of red, green and blue");
         return Err(format!(
             "found a JPEG file of {}×{} pixels, {colours:?}; valid is {valid}",
@@ -213,7 +224,7 @@ mod tests {
         );
         let other = compressed(&[9; 8 * 8 * 3], [8, 8], 90).unwrap();
         assert!(wrong(Encoding::Jpeg, other.clone()).contains("found a JPEG file of 8×8 pixels"));
-        wrong(Encoding::Jpeg, other[..other.len() / 2].to_vec());
+        assert!(wrong(Encoding::Jpeg, other[..other.len() / 2].to_vec()).contains("without its end"));
         wrong(Encoding::Jpeg, b"no picture".to_vec());
         wrong(Encoding::Jpeg, Vec::new());
         let huge = CameraFrame { width: u32::MAX, height: u32::MAX, ..frame(Encoding::Jpeg, other) };

@@ -35,7 +35,8 @@ use crate::study_loader::{Study, StudyArguments};
 #[command(after_help = "Examples:\n  aegis collect discovery --out runs/discovery.parquet\n  \
                         aegis collect --robot robot.toml --ask --out runs/robot.parquet\n\n\
                         Episodes wait in FILE.collecting until all of them are there; the same call after a kill goes on \
-                        from them.")]
+                        from them. On a robot, exit code 1: episodes are missing, because they were not kept or a record ended early; \
+                        4: a safe stop or an e-stop ended the call; 5: a signal did.")]
 pub struct CollectArguments {
     #[command(flatten)]
     study: StudyArguments,

@@ -240,7 +240,7 @@ impl StopReason {
     pub fn text(self) -> &'static str {
         match self {
             Self::EStop => "an operator sent an e-stop",
-            Self::Asked => "an operator sent a stop",
+            Self::Asked => "an operator, or the end of the run, asked for a stop",
             Self::PlantSilent => "no heartbeat of the plant came in time",
             Self::PlantLost => "the plant's process has gone, or another process has replaced it",
             Self::PlantStopped => "the plant stopped by itself",

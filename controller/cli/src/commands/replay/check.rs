@@ -19,6 +19,8 @@ pub struct Checked {
     pub first: u64,
     /// Message on where and how the record is damaged; `None` for a complete record.
     pub fault: Option<String>,
+    /// Whether the run's policies read cameras.
+    pub has_cameras: bool,
     /// The controller's counters, over the periods that were compared.
     pub counters: Counters,
     /// The latched modes that the run entered, in order, with their stop reasons.
@@ -30,7 +32,7 @@ pub struct Checked {
 impl Checked {
     /// Makes the result for a complete record with this many periods.
     pub fn whole(periods: u64, counters: Counters, stops: Vec<(Mode, Option<StopReason>)>) -> Self {
-        Self { periods, first: 0, fault: None, counters, stops, layout: Layout::Chained }
+        Self { periods, first: 0, fault: None, has_cameras: false, counters, stops, layout: Layout::Chained }
     }
 }
 
@@ -100,7 +102,9 @@ pub fn check(path: &Path) -> Result<Checked, Failure> {
         mode = now;
         periods += 1;
     };
-    Ok(Checked { periods, first, fault, counters: controller.counters().clone(), stops, layout })
+    let has_cameras = !reader.header.recipe.settings.cameras.is_empty();
+    let counters = controller.counters().clone();
+    Ok(Checked { periods, first, fault, has_cameras, counters, stops, layout })
 }
 
 /// Returns the bytes of period `number`, `None` after the last period, or the reason why the bytes cannot be read.

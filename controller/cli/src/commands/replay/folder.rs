@@ -62,6 +62,9 @@ pub fn check(folder: &Path) -> Result<(), Failure> {
     }
     if names.remove(PICTURE_FILE) {
         faults.take_entries::<RecordedPicture>(PICTURE_FILE, "pictures");
+    } else if record.as_ref().is_some_and(|record| record.has_cameras) {
+        let reason = "missing; a run with cameras writes the pictures that its policies read";
+        faults.all.push(format!("{}: {reason}", folder.join(PICTURE_FILE).display()));
     }
     if names.remove(OBSERVATION_FILE) {
         faults.take_entries::<ObservationEntry>(OBSERVATION_FILE, "entries");
@@ -209,8 +212,8 @@ mod tests {
         let line =
             |text: &str| format!("{{\"timestamp\":\"t\",\"level\":\"INFO\",\"message\":\"{text}\"}}\n");
         let whole = line("a") + &line("b");
-        assert!(events(&whole).unwrap().starts_with("2 events"));
-        assert!(events("").unwrap().starts_with("0 events"));
+        assert!(events(&whole).unwrap().starts_with("2 complete events"));
+        assert!(events("").unwrap().starts_with("0 complete events"));
         for (text, said) in [
             (whole.replacen('{', "", 1), "line 1: found no event"),
             (whole.clone() + "\u{0}\u{0}\n", "line 3: found no event"),
