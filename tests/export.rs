@@ -511,7 +511,7 @@ fn stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace() {
     assert_eq!(pictures[0][16..24], [0, 0, 0, 32, 0, 0, 0, 24], "width and height of a PNG file");
 
     refuses(&mut command(&place.join("x"), &["--arm", "nobody"]), 2, &["--arm: found nobody"]);
-    refuses(&mut command(&place.join("x"), &["--episodes", "0/77"]), 2, &["an episode that the store has"]);
+    refuses(&mut command(&place.join("x"), &["--episodes", "0/77"]), 2, &["an episode in the store"]);
     refuses(&mut command(&place.join("x"), &["--episodes", "3"]), 2, &["valid for a study are starts"]);
     refuses(
         &mut command(&place.join("x"), &["--arm", "weak", "--only-interventions"]),

@@ -168,5 +168,8 @@ def read_run(folder: Path) -> tuple[float, list[RunEpisode]]:
             if number == episode.number:
                 earlier = [one for one in found if one[0] <= taken_at]
                 shown[camera] = (earlier[-1] if earlier else found[0])[2]
-        episode.rows.append(Row(values, shown, command, SOURCES[mode], risk, called, now - began))
+        # Where a person is the backup, they drive in the strong policy's place.
+        by_hand = mode == "strong" and len(output) > 10 and output[10] is not None
+        source = SOURCES["operator" if by_hand else mode]
+        episode.rows.append(Row(values, shown, command, source, risk, called, now - began))
     return rate, [episode for episode in episodes if episode.rows]

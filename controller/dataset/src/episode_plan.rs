@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-use aegis_core::control::{ControlSource, Intervention, Mode, TickRecord};
+use aegis_core::control::{ControlSource, Intervention, Mode, Output, TickRecord};
 use aegis_recorder::EpisodeEnd;
 
 /// One control period of an episode.
@@ -87,7 +87,7 @@ impl EpisodePlanner {
             let frames = inputs.cameras.iter().flat_map(|cameras| cameras.frames.iter());
             let refused = frames.filter(|frame| frame.fault.is_some() && frame.episode == episode.number);
             episode.refused.extend(refused.map(|frame| (frame.camera, frame.sequence)));
-            if let Some(source) = ControlSource::of(output).filter(|_| output.send) {
+            if let Some(source) = source(output).filter(|_| output.send) {
                 episode.rows.push(PlannedRow {
                     sequence: self
                         .newest
@@ -113,6 +113,13 @@ impl EpisodePlanner {
     }
 }
 
+/// Returns the source of a period's command; where a person is the backup, they drive in the strong policy's place.
+fn source(output: &Output) -> Option<ControlSource> {
+    let source = ControlSource::of(output)?;
+    let by_hand = source == ControlSource::Strong && output.call.is_some();
+    Some(if by_hand { ControlSource::Operator } else { source })
+}
+
 /// Returns the ranges of consecutive rows that are kept.
 pub fn segments(keep: impl IntoIterator<Item = bool>) -> Vec<Range<usize>> {
     let mut found: Vec<Range<usize>> = Vec::new();
@@ -127,7 +134,36 @@ pub fn segments(keep: impl IntoIterator<Item = bool>) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use aegis_core::control::CallReport;
+
     use super::*;
+
+    #[test]
+    fn a_person_drives_in_the_strong_policys_place() {
+        let output = |mode, call| Output {
+            mode,
+            cause: None,
+            send: true,
+            step: 0,
+            ask_weak: None,
+            ask_strong: None,
+            decision: None,
+            driver: None,
+            limited: 0,
+            notices: Default::default(),
+            call,
+        };
+        let by_hand = || Some(CallReport::default());
+        for (mode, call, expected) in [
+            (Mode::Strong, None, Some(ControlSource::Strong)),
+            (Mode::Strong, by_hand(), Some(ControlSource::Operator)),
+            (Mode::Weak, by_hand(), Some(ControlSource::Weak)),
+            (Mode::Holding, by_hand(), Some(ControlSource::Hold)),
+            (Mode::SafeStop, by_hand(), None),
+        ] {
+            assert_eq!(source(&output(mode, call)), expected, "{mode:?}");
+        }
+    }
 
     #[test]
     fn rows_that_are_left_out_part_an_episode() {

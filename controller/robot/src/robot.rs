@@ -133,8 +133,8 @@ pub struct Robot {
     pub tensor: String,
     /// SHA-256 of each model and of the probe file, by the role (`weak`, `strong`, `probe`).
     pub digests: BTreeMap<String, String>,
-    /// What a run warns of before its first episode, in words.
-    pub(crate) warnings: Vec<String>,
+    /// What to warn of before the first episode, in words; empty for one arm of a trial, which they would tell from the others.
+    pub warnings: Vec<String>,
     /// Cards of the weak policy and of the strong policy, if there is one.
     cards: Vec<ModelCard>,
     /// Reading that measures each channel's position, `[channels]`; `None` for rate and discrete channels.
@@ -264,6 +264,9 @@ impl Robot {
             }
             (probe, rule)
         };
+        if matches!(purpose, Purpose::Arm(..)) {
+            warnings.clear();
+        }
         let recipe = ControllerConfig {
             settings: file.control.clone(),
             limits: file.gate.clone(),

@@ -38,9 +38,6 @@ pub struct RobotArguments {
     /// Begin each episode without waiting for `aegis operate start`: for simulators
     #[arg(long, requires = "robot")]
     auto_start: bool,
-    /// Allow an endpoint off this machine, over plain TCP: anybody there can read and move the plant
-    #[arg(long, requires = "robot")]
-    allow_plaintext_network: bool,
 }
 
 impl RobotArguments {
@@ -118,7 +115,7 @@ struct Site<'a> {
 impl<'a> Site<'a> {
     fn open(robot: Robot, arguments: &'a RobotArguments, as_json: bool) -> Result<Self, Failure> {
         let signal = end_signal()?;
-        let session = open_link(&robot, arguments.allow_plaintext_network)?;
+        let session = open_link(&robot, false)?;
         let now = jiff::Zoned::now().strftime("%Y-%m-%dT%H-%M-%S").to_string();
         let records = robot.file.record.join(now);
         let person = arguments.ask.then(Person::at_the_terminal);

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::files::{PlanArguments, Planned};
 use crate::commands::plan::now;
-use crate::exit::{Exit, Failure, OrExit, failure, say};
+use crate::exit::{Exit, Failure, OrExit, failure, say, tell};
 
 /// Arguments of `aegis trial register`.
 #[derive(Args)]
@@ -44,6 +44,7 @@ pub fn register(arguments: &RegisterArguments) -> Result<(), Failure> {
     if place.exists() {
         return Err(failure(Exit::Input, LockFileError::Exists { path: place }));
     }
+    planned.robot.warnings.iter().for_each(|warning| tell!("warning: {warning}"));
     let lock = Lock::new(planned.frozen()?, now(), env!("AEGIS_COMMIT").into(), Vec::new());
     let lock = lock.or_exit(Exit::Input)?;
     lock.create(&place).or_exit(Exit::Failed)?;
