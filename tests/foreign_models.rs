@@ -138,7 +138,7 @@ fn the_cause_is_told_and_whose_limit_it_is() {
     refuses(
         &mut tap(&foreign, "sizes", &with_shape(&["--pool", "none"])),
         2,
-        &["i64[3]", "AEGIS", "float16"],
+        &["i64[3]", "a probe reads float32", "float16"],
     );
     refuses(&mut tap(&foreign, "actions", &mean), 2, &["f32[1, 2]", "[batch, tokens, width]"]);
     let wrong = ["--pool", "none", "--shape", "state=2,2,5"];

@@ -342,7 +342,9 @@ fn weights_in_another_file_are_read_beside_the_model_and_held_by_its_digest() {
     // A card that names another file, or no file. The model's digest follows the card.
     edit(&card, "file = \"beside.onnx.data\"", "file = \"other.data\"");
     assert!(
-        refused(&card).to_string().contains("external: found other.data; valid is what beside.onnx reads")
+        refused(&card)
+            .to_string()
+            .contains("external: found other.data; valid are the files that beside.onnx reads")
     );
     assert_ne!(ModelCard::load(&card).unwrap().model_sha256(), digest);
     let text = std::fs::read_to_string(&card).unwrap();

@@ -11,8 +11,12 @@ fn prints(arguments: &[&str]) -> String {
 fn a_shell_takes_the_completions() {
     let script = prints(&["completions", "bash"]);
     assert!(script.contains("--exit-on-stop"), "the verbs' options are in it");
-    let asked = format!("{script}\ncomplete -p aegis");
-    let output = std::process::Command::new("bash").args(["-euc", &asked]).output().expect("bash is there");
+    // From a file: one argument has room for 128 KiB.
+    let file = common::folder("completions").join("aegis.bash");
+    std::fs::write(&file, script).unwrap();
+    let mut bash = std::process::Command::new("bash");
+    let asked = bash.args(["-euc", "source \"$0\"; complete -p aegis"]).arg(&file);
+    let output = asked.output().expect("bash is there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("_aegis"));
 }

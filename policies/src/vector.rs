@@ -291,7 +291,7 @@ mod tests {
                 "terms[0].components: found \"d\"; the plant's components of \"joints\" are a, b, c",
             ),
             (&["a", "a"], "joints", "terms[0].components: found \"a\" twice"),
-            (&[], "joints", "terms[0].components: found none"),
+            (&[], "joints", "terms[0].components: found an empty list"),
             (&["a"], "plain", "the plant names 0 components of \"plain\" for its 2 values; valid is slice"),
             (&["a"], "task", "valid is none: task is one number"),
         ] {

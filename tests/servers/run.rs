@@ -67,7 +67,7 @@ fn a_server_that_comes_back_as_another_is_not_asked() {
     let (code, folder) = run.code();
     assert_eq!(code, Some(4));
     let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
-    for words in [r#"found {\"model\": \"shipped\"}"#, r#"says {\"model\": \"other\"}"#] {
+    for words in [r#"found {\"model\": \"shipped\"}"#, r#"has {\"model\": \"other\"}"#] {
         assert!(events.contains(words), "{words}: {events}");
     }
 }

@@ -121,12 +121,13 @@ mod tests {
             ("ws://robot.local:8000", "on a network"),
             ("ws://localhost.example:8000", "on a network"),
             ("wss://", "neither a name"),
-            ("wss://user@host", "neither a name"),
+            ("wss://user:word@host", "a user's name or password"),
             ("wss://host/a?key=1", "the path has"),
-            ("ws://127.0.0.1@evil.example:8000", "neither a name"),
+            ("ws://127.0.0.1@evil.example:8000", "a user's name or password"),
         ] {
             let error = text.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains(reason) && error.contains("ws://127.0.0.1:PORT"), "{text}: {error}");
+            assert!(!error.contains("word@"), "{error}");
         }
     }
 }

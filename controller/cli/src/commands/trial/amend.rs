@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use aegis_experiments::data::lock_file::LockFileError;
 use aegis_experiments::field::plan::FieldPlan;
 use aegis_experiments::plan::registration::{Frozen, Lock};
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::files::{PlanArguments, Planned};
 use crate::commands::plan::now;
@@ -22,6 +22,7 @@ pub struct RegisterArguments {
 /// Arguments of `aegis trial amend`.
 #[derive(Args)]
 #[command(
+    group = ArgGroup::new("attempts").required(true).args(["out", "nothing_ran"]),
     after_help = "Example: aegis trial amend trial.toml --why \"the gripper was replaced\" --out runs/trial"
 )]
 pub struct AmendArguments {
@@ -31,10 +32,10 @@ pub struct AmendArguments {
     #[arg(long, value_name = "TEXT")]
     why: String,
     /// Folder that `aegis trial run --out` was given
-    #[arg(long, value_name = "DIR", conflicts_with = "nothing_ran")]
+    #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// No attempt was ever made, so there is no folder
-    #[arg(long, required_unless_present = "out")]
+    #[arg(long)]
     nothing_ran: bool,
 }
 

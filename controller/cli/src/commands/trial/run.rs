@@ -1,5 +1,5 @@
 //! `aegis trial run`: runs the episodes of a registered trial that have no outcome yet, one after another, on any number of days. The
-//! log says what was begun before anything moves, and what came of it.
+//! log has each attempt before anything moves, and its result after it.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
