@@ -16,6 +16,7 @@
 pub mod data;
 pub mod episode;
 pub mod field;
+mod markdown;
 pub mod paired;
 pub mod plan;
 pub mod report;

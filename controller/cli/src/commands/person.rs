@@ -92,7 +92,7 @@ impl Person {
 pub struct Answer<'a> {
     /// First word.
     pub word: &'a str,
-    /// Rest of the line; empty where there is none.
+    /// Text after the first word, at most 500 characters; empty for a line of one word.
     pub remark: String,
 }
 

@@ -24,6 +24,12 @@ impl ArmName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns whether the name can be a column, a key and a file name: 1 to 32 of a–z, 0–9 and _.
+    pub fn is_plain(&self) -> bool {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        (1..=32).contains(&self.0.len()) && self.0.bytes().all(plain)
+    }
 }
 
 impl From<&str> for ArmName {

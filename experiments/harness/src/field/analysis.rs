@@ -199,13 +199,7 @@ fn tested(
             Triplet { task, initial_state: block.start, weak: control, treatment, control }
         })
         .collect();
-    let bootstrap = aegis_statistics::Bootstrap {
-        replicates: plan.bootstrap.replicates,
-        seed: plan.bootstrap.seed,
-        confidence: plan.bootstrap.level,
-        method: plan.bootstrap.method,
-    };
-    contrast(&triplets, Over::All, &bootstrap).map(Some)
+    contrast(&triplets, Over::All, &plan.bootstrap.bootstrap()).map(Some)
 }
 
 fn row(trial: Trial<'_>, arm: &ArmName, complete: &[Block]) -> Result<ArmRow, StatisticsError> {

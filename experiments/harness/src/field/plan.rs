@@ -217,8 +217,7 @@ impl FieldPlan {
         let mut seen = BTreeSet::new();
         for (index, name) in self.arms.iter().enumerate() {
             let field = format!("arms[{index}]");
-            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-            if !(1..=32).contains(&name.as_str().len()) || !name.as_str().bytes().all(plain) {
+            if !name.is_plain() {
                 return Err(refused(field, format!("{:?}", name.as_str()), "1 to 32 of a–z, 0–9 and _"));
             }
             if [RANDOM, SHADOW].contains(&name.as_str()) {

@@ -6,6 +6,7 @@ use aegis_statistics::{Contrast, Proportion};
 
 use super::analysis::{ContrastRow, FieldReport};
 use super::plan::OutcomeSource;
+use crate::markdown::{cell, probability};
 
 /// Beginning of a report's title, before the plant's name.
 pub const TITLE: &str = "# A trial on the robot";
@@ -157,16 +158,6 @@ fn method(text: &mut String, report: &FieldReport) {
             "\nSomebody looked at the results on {when}, after {ended} attempts and before the last."
         );
     }
-}
-
-/// Returns text that stays within a cell of a table.
-fn cell(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('|', "\\|");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn probability(value: f64) -> String {
-    if value < 1e-3 { format!("{value:.1e}") } else { format!("{value:.3}") }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use aegis_statistics::Proportion;
 
 use super::analysis::{ArmContrast, PairedReport};
+use crate::markdown::{cell, probability};
 
 /// Returns the analysis as Markdown.
 pub fn markdown(report: &PairedReport) -> String {
@@ -95,18 +96,8 @@ fn row(one: &ArmContrast) -> String {
     )
 }
 
-/// Returns text that stays within a cell of a table.
-fn cell(text: &str) -> String {
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('|', "\\|");
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 fn percent(value: f64) -> String {
     format!("{:.1} %", 100.0 * value)
-}
-
-fn probability(value: f64) -> String {
-    if value < 1e-3 { format!("{value:.1e}") } else { format!("{value:.3}") }
 }
 
 #[cfg(test)]

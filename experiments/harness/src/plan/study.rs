@@ -96,6 +96,14 @@ pub struct BootstrapSettings {
     pub method: Method,
 }
 
+impl BootstrapSettings {
+    /// Returns the settings as the statistics take them.
+    pub fn bootstrap(self) -> Bootstrap {
+        let Self { replicates, seed, level, method } = self;
+        Bootstrap { replicates, seed, confidence: level, method }
+    }
+}
+
 fn percentile() -> Method {
     Method::Percentile
 }
@@ -177,8 +185,7 @@ impl StudySettings {
 
     /// Returns the settings of every bootstrap.
     pub fn bootstrap(&self) -> Bootstrap {
-        let BootstrapSettings { replicates, seed, level, method } = self.bootstrap;
-        Bootstrap { replicates, seed, confidence: level, method }
+        self.bootstrap.bootstrap()
     }
 
     /// Returns the budget tolerance, with the duty as a fraction.

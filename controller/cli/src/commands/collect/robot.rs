@@ -193,7 +193,7 @@ impl<'a> Site<'a> {
         let options = RunOptions {
             out: Some(self.records.join(format!("{index:04}"))),
             auto_start: self.arguments.auto_start,
-            // Where episodes begin by themselves nobody is there to reset a stop.
+            // With `--auto-start` no person is there who could reset a stop.
             exit_on_stop: self.arguments.auto_start,
             ..RunOptions::new(crate::VERSION)
         };

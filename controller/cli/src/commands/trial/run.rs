@@ -201,7 +201,7 @@ impl Site<'_> {
         let arm = episode.arm.clone();
         log.append(Entry::Ended { when, attempt, arm, start, outcome, usage, record_sha256 })
             .or_exit(Exit::Failed)?;
-        // A stop is an outcome of the attempt, and the trial goes on; a signal and a record that is not whole end it.
+        // After a stop the trial continues with the next attempt; a signal, or a record that is not whole, ends it.
         driven.or_else(|error| if matches!(error.exit(), Exit::Stopped) { Ok(()) } else { Err(error) })
     }
 

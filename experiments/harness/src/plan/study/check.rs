@@ -29,10 +29,7 @@ impl StudySettings {
         let mut seen = BTreeSet::new();
         for (index, name) in self.arms.iter().enumerate() {
             let field = format!("study.arms[{index}]");
-            // Names are used as columns, keys and file names.
-            let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-            let length = name.as_str().len();
-            if !(1..=32).contains(&length) || !name.as_str().bytes().all(plain) {
+            if !name.is_plain() {
                 return Err(refused(field, format!("{:?}", name.as_str()), "1 to 32 of a–z, 0–9 and _"));
             }
             if !seen.insert(name) {
