@@ -6,7 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aegis_core::{ActionChannel, Feature, Frame, Inference, Observation, Plant, Policy, Schema, Start};
+use aegis_core::{
+    ActionChannel, Executing, Feature, Frame, Inference, Observation, Plant, Policy, Schema, Start,
+};
 use aegis_policies::OnnxPolicy;
 use aegis_sim::{Cameras, LiberoPlant, Suite};
 
@@ -205,6 +207,58 @@ fn noise_is_that_of_the_episode_and_the_step_and_tokens_are_the_cards() {
             .unwrap()
             .contains("axis 1 of \"tokens\" is free: the graph has int64[batch, length]")
     );
+}
+
+#[test]
+fn a_prefix_is_the_rest_of_the_chunk_in_execution() {
+    let place = folder("inputs-prefix");
+    let prefix = "[[inputs]]\ntensor = \"prefix\"\nkind = \"prefix\"\n\n\
+                  [[inputs]]\ntensor = \"length\"\nkind = \"prefix_length\"\nof = \"prefix\"\n\n";
+    let rest = vector("state", "") + prefix + &chunk(20, "skip = 1\nexecute = 5\nscale = 2.0");
+    let path = card(&place, "continuing", &rest);
+    let mut policy = opened(&path).unwrap();
+    assert!(policy.remembers());
+    policy.begin(1);
+    let mut first_values = |executing, x| {
+        policy.set_executing(executing);
+        let inference = policy.infer(&seen(0, [x, 0.0, 0.0])).unwrap();
+        let written = policy.written().unwrap();
+        ((0..5).map(|step| action(&inference, step)[0]).collect::<Vec<_>>(), written[2][0])
+    };
+    let executing = |back, steps| Some(Executing { back, steps });
+    assert_eq!(first_values(None, 1.0), (vec![2.0; 5], 0.0), "the start of an episode has no prefix");
+    // The chunk of ones has 20 actions: one of the past, 16 executed before the next chunk's first, so that three are left. The
+    // next chunk begins with them, and its own first action is of the past.
+    assert_eq!(first_values(executing(0, 16), 3.0), (vec![2.0, 2.0, 6.0, 6.0, 6.0], 3.0));
+    // The chunk in execution is still that of ones: the second was not taken. 14 actions are left, of which the tensor has room for 12.
+    assert_eq!(first_values(executing(1, 5), 4.0), (vec![2.0; 5], 12.0));
+    assert_eq!(first_values(executing(0, 19), 5.0), (vec![10.0; 5], 0.0), "a chunk at its end leaves none");
+    policy.begin(2);
+    policy.set_executing(executing(0, 1));
+    assert_eq!(action(&policy.infer(&seen(0, [1.0, 0.0, 0.0])).unwrap(), 0), [2.0; 7], "another episode");
+    let mut serve = common::aegis();
+    serve.arg("serve-policy").arg(&path).args(["--protocol", "openpi", "--listen", "ws://127.0.0.1:0"]);
+    common::refuses(
+        &mut serve,
+        2,
+        &["prefix: found kind \"prefix\"", "does not state which chunk is executed"],
+    );
+    // The executed actions are the card's, scaled by two; the prefix is in the graph's own units.
+    for (from, to, words) in [
+        (
+            "of = \"prefix\"",
+            "of = \"state\"",
+            "of: found \"state\"; valid is the tensor of an input of kind \"prefix\"",
+        ),
+        ("width = 7", "width = 6", "valid is [1, N, 6], N actions of chunk.width values"),
+        ("kind = \"prefix_length\"\nof = \"prefix\"", "kind = \"prefix\"", "found \"prefix\" a second time"),
+    ] {
+        let whole = std::fs::read_to_string(&path).unwrap();
+        common::edit(&path, from, to);
+        let error = opened(&path).err().unwrap();
+        assert!(error.contains(words), "{error}");
+        std::fs::write(&path, whole).unwrap();
+    }
 }
 
 #[test]

@@ -38,6 +38,10 @@ pub(crate) enum Filler {
     Noise { stream: u64 },
     /// Index of the output that is fed back.
     State { output: usize, values: Vec<f64> },
+    /// The rest of the chunk in execution, padded by zeros.
+    Prefix,
+    /// Number of actions in the rest of the chunk in execution.
+    PrefixLength,
     /// Values that were written once.
     Constant,
 }
@@ -82,6 +86,8 @@ impl Filler {
             }
             Input::Noise(_) => Self::Noise { stream: index as u64 },
             Input::State(_) => Self::State { output, values: vec![0.0; len] },
+            Input::Prefix(_) => Self::Prefix,
+            Input::PrefixLength(_) => Self::PrefixLength,
             Input::Constant(_) => Self::Constant,
             Input::Instruction(_) => {
                 return Err(
@@ -96,11 +102,17 @@ impl Filler {
         match self {
             Self::Vector { earlier, .. } => earlier.clear(),
             Self::State { values, .. } => values.fill(0.0),
-            Self::Image(_) | Self::Tokens(_) | Self::Noise { .. } | Self::Constant => {}
+            Self::Image(_)
+            | Self::Tokens(_)
+            | Self::Noise { .. }
+            | Self::Prefix
+            | Self::PrefixLength
+            | Self::Constant => {}
         }
     }
 
-    /// Fills the input from an observation. `seed` is that of the episode's noise.
+    /// Fills the input from an observation. `seed` is that of the episode's noise, and `prefix` the rest of the chunk in execution,
+    /// `[actions, width]`, with the width.
     ///
     /// # Errors
     /// [`PolicyError`] for an observation that lacks a feature or picture of the input.
@@ -110,6 +122,7 @@ impl Filler {
         input: usize,
         observation: &Observation,
         seed: u64,
+        (prefix, width): (&[f64], usize),
     ) -> Result<(), PolicyError> {
         match self {
             Self::Vector { bound, history, earlier, values, single } => {
@@ -147,6 +160,11 @@ impl Filler {
                 binding.write(input, numbers)
             }
             Self::State { values, .. } => binding.write(input, values.iter().copied()),
+            Self::Prefix => {
+                let value = |place| prefix.get(place).copied().unwrap_or(0.0);
+                binding.write(input, (0..binding.len(input)).map(value))
+            }
+            Self::PrefixLength => binding.write(input, std::iter::once((prefix.len() / width) as f64)),
             Self::Constant => Ok(()),
         }
     }

@@ -32,6 +32,10 @@ pub enum Input {
     Noise(PlainInput),
     /// An output of the previous inference; zeros at the first inference of an episode.
     State(StateInput),
+    /// The rest of the policy's own chunk that is executed during the inference, from the first action of the new chunk on.
+    Prefix(PlainInput),
+    /// Number of the actions in a tensor of kind `prefix`.
+    PrefixLength(PrefixLengthInput),
     /// The same numbers at every inference.
     Constant(ConstantInput),
 }
@@ -47,6 +51,8 @@ impl Input {
             | Self::Mask(MaskInput { tensor, .. })
             | Self::Noise(PlainInput { tensor, .. })
             | Self::State(StateInput { tensor, .. })
+            | Self::Prefix(PlainInput { tensor, .. })
+            | Self::PrefixLength(PrefixLengthInput { tensor, .. })
             | Self::Constant(ConstantInput { tensor, .. }) => tensor,
         }
     }
@@ -59,6 +65,8 @@ impl Input {
             | Self::Mask(MaskInput { shape, .. })
             | Self::Noise(PlainInput { shape, .. })
             | Self::State(StateInput { shape, .. })
+            | Self::Prefix(PlainInput { shape, .. })
+            | Self::PrefixLength(PrefixLengthInput { shape, .. })
             | Self::Constant(ConstantInput { shape, .. }) => shape,
             Self::Image(_) | Self::Instruction(_) => &[],
         }
@@ -76,7 +84,7 @@ impl Input {
     pub fn remembers(&self) -> bool {
         match self {
             Self::Vector(VectorInput { history, .. }) => *history > 1,
-            Self::State(_) => true,
+            Self::State(_) | Self::Prefix(_) | Self::PrefixLength(_) => true,
             Self::Image(_)
             | Self::Tokens(_)
             | Self::Instruction(_)
@@ -323,6 +331,19 @@ pub struct MaskInput {
 pub struct PlainInput {
     /// Name of the graph input.
     pub tensor: String,
+    /// Sizes for a graph with free axes beyond the first.
+    #[serde(default)]
+    pub shape: Vec<usize>,
+}
+
+/// The number of actions in a prefix.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefixLengthInput {
+    /// Name of the graph input.
+    pub tensor: String,
+    /// Name of the graph input with the prefix.
+    pub of: String,
     /// Sizes for a graph with free axes beyond the first.
     #[serde(default)]
     pub shape: Vec<usize>,

@@ -24,6 +24,7 @@ pub mod layout;
 pub mod node_assignment;
 pub mod onnx;
 mod outputs;
+mod prefix;
 pub mod provider;
 mod question;
 mod rank;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aegis_core::{Frame, Inference, Observation, Policy, PolicyError, Schema};
+use aegis_core::{Executing, Frame, Inference, Observation, Policy, PolicyError, Schema};
 use ort::session::{RunOptions, Session};
 use ort::value::TensorElementType;
 
@@ -17,6 +17,7 @@ use crate::image::Picture;
 use crate::inputs::{ConstantInput, Input};
 use crate::node_assignment::{NodeAssignment, Profile, elsewhere};
 use crate::outputs::Outputs;
+use crate::prefix::Prefix;
 use crate::provider::{self, Selected};
 use crate::runtime::{OnnxRuntime, OpenError};
 use crate::session_options::{Provider, ProviderChoice};
@@ -41,6 +42,8 @@ pub struct OnnxPolicy {
     tokenizers: Vec<Option<Vocabulary>>,
     /// Seed of the episode's noise.
     seed: u64,
+    /// Earlier chunks, for a model that reads the rest of the executed one.
+    prefix: Option<Prefix>,
     /// Whether an inference was interrupted on a device, which may still be writing its result.
     spent: bool,
 }
@@ -153,6 +156,11 @@ impl OnnxPolicy {
             schema: None,
             tokenizers: card.tokenizers()?,
             seed: 0,
+            prefix: card
+                .inputs
+                .iter()
+                .any(|input| matches!(input, Input::Prefix(_)))
+                .then(|| Prefix::new(card.chunk.width, card.chunk.skip)),
             spent: false,
         };
         let warm_up = |source| OpenError::WarmUp { path: card.weights_path(), source };
@@ -241,8 +249,12 @@ impl OnnxPolicy {
 
     /// Fills every input from an observation. An error names the card and the field.
     fn fill(&mut self, observation: &Observation) -> Result<(), PolicyError> {
+        let place = self.card.inputs.iter().position(|input| matches!(input, Input::Prefix(_)));
+        let room = place.map_or(0, |index| self.binding.len(index));
+        let prefix = self.prefix.as_ref().map_or(&[][..], Prefix::rest);
+        let prefix = (&prefix[..prefix.len().min(room)], self.card.chunk.width);
         for (index, filler) in self.fillers.iter_mut().enumerate() {
-            let filled = filler.fill(&mut self.binding, index, observation, self.seed);
+            let filled = filler.fill(&mut self.binding, index, observation, self.seed, prefix);
             filled.map_err(|error| match error {
                 PolicyError::Observation(reason) => {
                     let (card, place) = (self.card.path.display(), self.card.place(index));
@@ -360,10 +372,19 @@ impl Policy for OnnxPolicy {
     fn begin(&mut self, seed: u64) {
         self.seed = seed;
         self.fillers.iter_mut().for_each(Filler::begin);
+        if let Some(prefix) = &mut self.prefix {
+            prefix.begin();
+        }
     }
 
     fn remembers(&self) -> bool {
         self.card.inputs.iter().any(Input::remembers)
+    }
+
+    fn set_executing(&mut self, executing: Option<Executing>) {
+        if let Some(prefix) = &mut self.prefix {
+            prefix.set_executing(executing);
+        }
     }
 
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
@@ -373,6 +394,9 @@ impl Policy for OnnxPolicy {
         self.run()?;
         let inference = self.outputs.read(&self.binding)?;
         self.fillers.iter_mut().try_for_each(|filler| filler.keep(&self.binding))?;
+        if let Some(prefix) = &mut self.prefix {
+            prefix.keep(self.outputs.raw(&self.binding)?);
+        }
         Ok(inference)
     }
 

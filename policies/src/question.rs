@@ -95,7 +95,12 @@ impl Source {
                 }
                 Self::Constant(Given::Numbers(shape, (0..count).map(|place| value.at(place)).collect()))
             }
-            Input::Tokens(_) | Input::Mask(_) | Input::Noise(_) | Input::State(_) => {
+            Input::Tokens(_)
+            | Input::Mask(_)
+            | Input::Noise(_)
+            | Input::State(_)
+            | Input::Prefix(_)
+            | Input::PrefixLength(_) => {
                 return Err("kind: found a kind for models in a file; valid are \"vector\", \"image\", \"instruction\" and \"constant\"".into());
             }
         })

@@ -237,7 +237,12 @@ fn check_input(input: &Input) -> Result<(), String> {
             Err("mean: found with a served policy; valid is neither mean nor std, because pictures are sent as bytes".into())
         }
         Input::Vector(_) | Input::Image(_) | Input::Instruction(_) | Input::Constant(_) => Ok(()),
-        Input::Tokens(_) | Input::Mask(_) | Input::Noise(_) | Input::State(_) => Err(
+        Input::Tokens(_)
+            | Input::Mask(_)
+            | Input::Noise(_)
+            | Input::State(_)
+            | Input::Prefix(_)
+            | Input::PrefixLength(_) => Err(
             "kind: found a kind for models in a file; valid for a served policy are \"vector\", \"image\", \"instruction\" and \"constant\""
                 .into(),
         ),

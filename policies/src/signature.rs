@@ -180,6 +180,15 @@ fn checked_input<'a>(
     {
         return Err(wrong(format!("value: found {given} numbers; valid is one, or the {count} of {name:?}")));
     }
+    let width = card.chunk.width as i64;
+    if matches!(input, Input::Prefix(_)) && (shape.last() != Some(&width) || shape.len() < 2) {
+        return Err(wrong(format!(
+            "{name:?} has {shape:?}; valid is [1, N, {width}], N actions of chunk.width values"
+        )));
+    }
+    if matches!(input, Input::PrefixLength(_)) && count != 1 {
+        return Err(wrong(format!("{name:?} has {shape:?}; valid is one value, the number of actions")));
+    }
     Ok(TensorSpec { name, kind: *ty, shape })
 }
 

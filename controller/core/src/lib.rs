@@ -46,8 +46,8 @@ pub use gate::{Decision, Gate, GateLimits};
 pub use observation::{Frame, Observation, Pose};
 pub use platt::PlattScaling;
 pub use policy::{
-    Activation, Chunk, Inference, Plant, PlantError, Policy, PolicyError, Saved, Standstill, Start,
-    Transition,
+    Activation, Chunk, Executing, Inference, Plant, PlantError, Policy, PolicyError, Saved, Standstill,
+    Start, Transition,
 };
 pub use probe::{HeadKind, Memory, Probe, Score};
 pub use record::{ChunkRecord, Recorder, StepRecord};

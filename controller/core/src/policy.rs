@@ -122,6 +122,15 @@ pub struct Inference {
     pub activation: Option<Activation>,
 }
 
+/// Which of a policy's chunks the plant executes while the policy infers the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Executing {
+    /// Inferences that succeeded after that of the executed chunk; 0 where the executed chunk is the newest.
+    pub back: usize,
+    /// Control steps from the chunk's first action to the first action of the next chunk.
+    pub steps: u32,
+}
+
 /// Frozen policy.
 pub trait Policy {
     /// Checks that the policy can read what a plant announces. An inference on an observation with another schema binds
@@ -141,6 +150,10 @@ pub trait Policy {
     fn remembers(&self) -> bool {
         false
     }
+
+    /// States which of the policy's chunks the plant executes during the next inferences: `None`, as after [`begin`](Self::begin),
+    /// where it executes none, because the episode begins or another policy drives. Only a policy that reads its earlier chunk needs this.
+    fn set_executing(&mut self, _executing: Option<Executing>) {}
 
     /// Proposes the next chunk from one observation.
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError>;

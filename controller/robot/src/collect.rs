@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_core::control::{Mode, TickRecord};
-use aegis_core::{Driver, Inference, Observation, Policy, PolicyError, Schema};
+use aegis_core::{Driver, Executing, Inference, Observation, Policy, PolicyError, Schema};
 
 /// Number of inferences whose activations are kept; a boundary uses one of the newest.
 const KEPT: usize = 64;
@@ -57,6 +57,10 @@ impl Policy for Tapped {
 
     fn remembers(&self) -> bool {
         self.policy.remembers()
+    }
+
+    fn set_executing(&mut self, executing: Option<Executing>) {
+        self.policy.set_executing(executing);
     }
 
     fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {

@@ -1,7 +1,7 @@
 //! A policy whose inferences are observed, without a change of what the control thread gets. The observer is called on the policy's
 //! thread, and must not wait.
 
-use aegis_core::{Observation, PolicyError};
+use aegis_core::{Executing, Observation, PolicyError};
 use aegis_runtime::{InferenceOutput, Inferencer};
 
 /// An inferencer with a function that is called after each inference with what was read and how it ended.
@@ -26,6 +26,10 @@ impl<M: Inferencer, F: FnMut(&Observation, &Result<(), PolicyError>)> Inferencer
         self.inferencer.warm_up(observation);
     }
 
+    fn set_executing(&mut self, executing: Option<Executing>) {
+        self.inferencer.set_executing(executing);
+    }
+
     fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         let result = self.inferencer.think(observation, thought);
         (self.observer)(observation, &result);
@@ -43,6 +47,8 @@ mod tests {
         fn begin(&mut self) {}
 
         fn warm_up(&mut self, _: &Observation) {}
+
+        fn set_executing(&mut self, _: Option<Executing>) {}
 
         fn think(&mut self, _: &Observation, _: &mut InferenceOutput) -> Result<(), PolicyError> {
             Err(PolicyError::Backend("the device has gone".into()))

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use aegis_core::Driver;
 use aegis_core::control::{Controller, Inputs, Mode, ObservationStamp, Output, TickRecord};
 
 use crate::cameras::CameraReceiver;
@@ -357,10 +358,10 @@ impl ControlLoop {
             took_ns: nanoseconds(took),
         });
         if let Some(request) = weak {
-            ports.weak.ask(request);
+            ports.weak.ask(request, controller.executing(Driver::Weak));
         }
         if let (Some(request), Some(policy)) = (strong, &ports.strong) {
-            policy.ask(request);
+            policy.ask(request, controller.executing(Driver::Strong));
         }
     }
 }

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
-use aegis_core::control::{NoProposal, Proposal, Reply};
+use aegis_core::control::{ChunkInExecution, NoProposal, Proposal, Reply};
 use aegis_core::probe::Memory;
-use aegis_core::{Observation, Policy, PolicyError, Probe};
+use aegis_core::{Executing, Observation, Policy, PolicyError, Probe};
+
+use crate::answered::Answered;
 
 /// Number of warm-up inferences before an episode, whose results are discarded: the first inferences of a session are slow.
 const WARM_UP: usize = 3;
@@ -49,6 +51,9 @@ pub trait Inferencer {
     /// Runs an inference and discards the result, so that the next inference is fast.
     fn warm_up(&mut self, observation: &Observation);
 
+    /// States which of the policy's chunks is executed during the next inference, as [`Policy::set_executing`] does.
+    fn set_executing(&mut self, executing: Option<Executing>);
+
     /// Runs an inference and writes the result to `thought`.
     fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError>;
 }
@@ -86,6 +91,10 @@ impl Inferencer for ProbedPolicy {
         let _ = self.policy.infer(observation);
     }
 
+    fn set_executing(&mut self, executing: Option<Executing>) {
+        self.policy.set_executing(executing);
+    }
+
     fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         let inference = self.policy.infer(observation)?;
         thought.width = inference.chunk.width();
@@ -116,6 +125,8 @@ struct Slot {
 #[derive(Debug, Default)]
 struct Shared {
     request: AtomicU64,
+    /// The chunk in execution at the newest request, as [`packed`] writes it; written before the request.
+    executing: AtomicU64,
     /// Newest episode for which the thread has warmed up.
     ready: AtomicU64,
     end: AtomicBool,
@@ -147,7 +158,9 @@ pub struct PolicyClient {
 }
 
 impl PolicyClient {
-    pub(crate) fn ask(&self, request: u64) {
+    /// Requests an inference, and states which of the policy's chunks is executed.
+    pub(crate) fn ask(&self, request: u64, executing: Option<ChunkInExecution>) {
+        self.shared.executing.store(packed(executing), Ordering::Relaxed);
         self.shared.request.store(request, Ordering::Release);
         self.thread.unpark();
     }
@@ -258,12 +271,14 @@ fn work(
     mut observations: triple_buffer::Output<Option<Snapshot>>,
 ) {
     let (mut answered, mut episode) = (0, 0);
+    let mut earlier = Answered::default();
     while !shared.end.load(Ordering::Acquire) {
         let snapshot = observations.read().clone();
         if let Some(snapshot) = snapshot.as_ref().filter(|snapshot| snapshot.episode != episode) {
             episode = snapshot.episode;
             (0..WARM_UP).for_each(|_| mind.warm_up(&snapshot.observation));
             mind.begin();
+            earlier.clear();
             shared.ready.fetch_max(episode, Ordering::AcqRel);
         }
         let request = shared.request.load(Ordering::Acquire);
@@ -272,15 +287,35 @@ fn work(
             continue;
         };
         answered = request;
+        mind.set_executing(earlier.find(unpacked(shared.executing.load(Ordering::Relaxed))));
         let slot = answer.input_buffer_mut();
         let begin = Instant::now();
         let thought = mind.think(&snapshot.observation, &mut slot.thought);
         slot.took = begin.elapsed();
         slot.failure = thought.as_ref().err().map(reason);
+        if thought.is_ok() {
+            earlier.push(request);
+        }
         (slot.request, slot.episode, slot.observed) = (request, snapshot.episode, snapshot.sequence);
         slot.taken = snapshot.taken;
         answer.publish();
     }
+}
+
+/// Bits of the steps in a packed [`ChunkInExecution`].
+const STEPS: u32 = 24;
+
+/// Packs the chunk in execution into one number, 0 where there is none: the steps in the lowest 24 bits, the request above.
+/// Requests count from 1.
+fn packed(executing: Option<ChunkInExecution>) -> u64 {
+    executing.map_or(0, |ChunkInExecution { request, steps }| {
+        (request << STEPS) | u64::from(steps.min((1 << STEPS) - 1))
+    })
+}
+
+fn unpacked(packed: u64) -> Option<ChunkInExecution> {
+    let (request, steps) = (packed >> STEPS, (packed & ((1 << STEPS) - 1)) as u32);
+    (request > 0).then_some(ChunkInExecution { request, steps })
 }
 
 fn reason(error: &PolicyError) -> NoProposal {

@@ -12,6 +12,7 @@
 //! assert!(before <= after, "the clock is monotonic");
 //! ```
 
+mod answered;
 mod cameras;
 mod clock;
 mod control;

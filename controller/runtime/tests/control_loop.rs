@@ -3,7 +3,7 @@
 //! The test serves the periods itself, so the results do not depend on the machine's speed.
 #![allow(clippy::expect_used, clippy::unwrap_used)] // Helpers of tests, which clippy takes for other code.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aegis_core::control::{
@@ -12,7 +12,7 @@ use aegis_core::control::{
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
-use aegis_core::{GateLimits, Observation, PolicyError};
+use aegis_core::{Executing, GateLimits, Observation, PolicyError};
 use aegis_runtime::{
     Clock, CommandMailbox, CommandReader, ControlLoop, Health, InferenceOutput, InferenceWorker, Inferencer,
     LogReader, ObservationSender, ObservationWriter, Ports, Snapshot, StartAt, command_channel, log_channel,
@@ -21,10 +21,15 @@ use aegis_runtime::{
 
 const HORIZON: usize = 10;
 
+/// What an inferencer was told of the chunk in execution, and the control step that it read.
+type Told = Arc<Mutex<Vec<(u32, Option<Executing>)>>>;
+
 /// Inferencer that proposes one value, and panics after `left` inferences.
 struct Constant {
     value: f32,
     left: u32,
+    executing: Option<Executing>,
+    told: Told,
 }
 
 impl Inferencer for Constant {
@@ -32,9 +37,14 @@ impl Inferencer for Constant {
 
     fn warm_up(&mut self, _: &Observation) {}
 
-    fn think(&mut self, _: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
+    fn set_executing(&mut self, executing: Option<Executing>) {
+        self.executing = executing;
+    }
+
+    fn think(&mut self, observation: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         assert!(self.left > 0, "the policy dies here");
         self.left -= 1;
+        self.told.lock().unwrap().push((observation.step, self.executing));
         thought.width = 1;
         thought.values.clear();
         thought.values.resize(HORIZON, self.value);
@@ -104,16 +114,22 @@ struct Rig {
     commands: CommandReader,
     log: LogReader,
     sequence: u32,
+    /// What the weak and the strong policy were told.
+    told: [Told; 2],
 }
 
 impl Rig {
     fn new(lives: [u32; 2], patience: u32) -> Self {
         let clock = Clock::start();
-        let open = |value, left| {
-            move || Ok::<_, PolicyError>(Box::new(Constant { value, left }) as Box<dyn Inferencer>)
+        let told: [Told; 2] = Default::default();
+        let open = |value, left, told: &Told| {
+            let told = Arc::clone(told);
+            let made = Constant { value, left, executing: None, told };
+            move || Ok::<_, PolicyError>(Box::new(made) as Box<dyn Inferencer>)
         };
-        let (weak_view, weak, weak_thinker) = spawn("weak", HORIZON, open(0.5, lives[0])).unwrap();
-        let (strong_view, strong, strong_thinker) = spawn("strong", HORIZON, open(-0.5, lives[1])).unwrap();
+        let (weak_view, weak, weak_thinker) = spawn("weak", HORIZON, open(0.5, lives[0], &told[0])).unwrap();
+        let (strong_view, strong, strong_thinker) =
+            spawn("strong", HORIZON, open(-0.5, lives[1], &told[1])).unwrap();
         let (sightings, sighted) = sightings(1);
         let (writer, commands) = command_channel(1);
         let (log_writer, log) = log_channel();
@@ -142,6 +158,7 @@ impl Rig {
             commands,
             log,
             sequence: 0,
+            told,
         };
         rig.see();
         while !rig.thinkers.iter().all(|thinker| thinker.is_ready(1)) {
@@ -210,4 +227,30 @@ fn a_policy_that_panics_is_a_policy_that_does_not_answer() {
         rig.periods().iter().any(|(mode, _)| *mode == Mode::SafeStop)
     });
     assert!(stopped);
+}
+
+#[test]
+fn a_policy_is_told_which_of_its_chunks_is_executed() {
+    let mut rig = Rig::new([u32::MAX; 2], u32::MAX);
+    let continued = |rig: &Rig| rig.told[0].lock().unwrap().iter().flatten().count();
+    for _ in 0..1_000_000 {
+        if continued(&rig) >= 5 {
+            break;
+        }
+        rig.see();
+        rig.period();
+        std::thread::yield_now();
+    }
+    let of = |policy: usize| {
+        let told = rig.told[policy].lock().unwrap();
+        told.iter().map(|(_, executing)| *executing).collect::<Vec<_>>()
+    };
+    let weak = of(0);
+    assert_eq!(weak[0], None, "nothing is executed at the start of an episode");
+    // Where the system has not woken the policy's thread for longer than a chunk lasts, none is executed.
+    let continued: Vec<Executing> = weak.into_iter().flatten().collect();
+    assert!(continued.len() >= 5, "{continued:?}");
+    assert!(continued.iter().all(|told| told.back == 0 && (1..=8).contains(&told.steps)), "{continued:?}");
+    let strong = of(1);
+    assert!(!strong.is_empty() && strong.iter().all(Option::is_none), "asked in shadow: {strong:?}");
 }

@@ -6,13 +6,18 @@ use std::sync::Arc;
 
 use crate::support::{KEYS, Line, gated, open, probe, settings};
 use aegis_core::probe::HeadKind;
+use aegis_core::record::NoRecorder;
 use aegis_core::trigger::Schedule;
-use aegis_core::{Observation, Plant, PlantError, Rule, Saved, Start, Transition};
+use aegis_core::{
+    Executing, Inference, Observation, Plant, PlantError, Policy, PolicyError, Rule, Saved, Start, Transition,
+};
 use aegis_experiments::episode::twins;
 use aegis_experiments::report::summary::summarise;
 use aegis_experiments::run::rollouts::rollouts;
 use aegis_experiments::run::runner::{RunError, run_arms};
-use aegis_experiments::{Arm, Drive, EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings};
+use aegis_experiments::{
+    Arm, Drive, EpisodeContext, EpisodeError, EpisodeResult, EpisodeSettings, run_episode,
+};
 use aegis_probe::StateRange;
 use aegis_probe::calibration::calibrate;
 use aegis_probe::evaluation::{Discovery, evaluate};
@@ -402,5 +407,46 @@ fn an_arm_with_a_share_fires_in_about_that_share_and_moves_no_other_arm() {
     assert!(most.iter().zip(&some).all(|(most, some)| *most || !some));
     for (weak, twin) in of(&new, "weak").iter().zip(of(&new, "some")).filter(|(_, twin)| twin.fires == 0) {
         assert_eq!((&weak.path, weak.success), (&twin.path, twin.success));
+    }
+}
+
+/// What a policy was told of the chunk in execution, at each of its inferences.
+type Told = Arc<std::sync::Mutex<Vec<Option<Executing>>>>;
+
+/// A walker that keeps what it is told.
+struct Listening(Box<dyn Policy>, Told);
+
+impl Policy for Listening {
+    fn set_executing(&mut self, executing: Option<Executing>) {
+        self.1.lock().unwrap().push(executing);
+    }
+
+    fn remembers(&self) -> bool {
+        true
+    }
+
+    fn infer(&mut self, observation: &Observation) -> Result<Inference, PolicyError> {
+        self.0.infer(observation)
+    }
+}
+
+#[test]
+fn a_policy_is_told_of_its_own_chunk_while_it_drives() {
+    let told: [Told; 2] = Default::default();
+    let mut context = open();
+    context.weak = Box::new(Listening(context.weak, Arc::clone(&told[0])));
+    context.strong = Box::new(Listening(context.strong, Arc::clone(&told[1])));
+    // The weak policy loses from an odd start, so that the gate calls the strong one.
+    let key = KEYS.keys(0..1).into_iter().find(|key| key.start.initial_state % 2 == 1).unwrap();
+    let (result, _) = run_episode(&mut context, &gated(), key, &settings(), &mut NoRecorder).unwrap();
+    let first_strong = result.hand_overs[0] / 2;
+    for (index, told) in told.iter().enumerate() {
+        let told = told.lock().unwrap();
+        assert!(told.len() as u32 > first_strong + 1, "{told:?}");
+        for (boundary, told) in told.iter().enumerate() {
+            let strong_drove = boundary as u32 > first_strong;
+            let drove = boundary > 0 && strong_drove == (index == 1);
+            assert_eq!(*told, drove.then_some(Executing { back: 0, steps: 2 }), "{index} {boundary}");
+        }
     }
 }

@@ -123,6 +123,21 @@ impl ModelCard {
                     let valid = "\"tokens\", because a model in a file reads no text";
                     return Err(format!("{place}.kind: found \"instruction\"; valid is {valid}"));
                 }
+                Input::PrefixLength(length) => {
+                    let is_prefix =
+                        |input: &Input| matches!(input, Input::Prefix(prefix) if prefix.tensor == length.of);
+                    if !self.inputs.iter().any(is_prefix) {
+                        let valid = "the tensor of an input of kind \"prefix\"";
+                        return Err(format!("{place}.of: found {:?}; valid is {valid}", length.of));
+                    }
+                }
+                Input::Prefix(_) => {
+                    let earlier = self.inputs.iter().find(|input| matches!(input, Input::Prefix(_)));
+                    if let Some(earlier) = earlier.filter(|earlier| !std::ptr::eq(*earlier, input)) {
+                        let found = format!("found \"prefix\" a second time, after {:?}", earlier.tensor());
+                        return Err(format!("{place}.kind: {found}; valid is one input of this kind"));
+                    }
+                }
                 Input::Noise(_) | Input::State(_) | Input::Instruction(_) => {}
             }
         }

@@ -2,6 +2,7 @@
 
 use aegis_core::{Frame, Observation, Policy, PolicyError};
 
+use crate::card::ModelCard;
 use crate::check::{Finding, Tensors, Verdict, encoded, labels};
 use crate::inputs::Input;
 use crate::onnx::OnnxPolicy;
@@ -60,9 +61,12 @@ pub fn dead_inputs(
                     findings.push(Finding::new(CHECK, Verdict::Fault, text));
                 }
             }
-            Input::Noise(_) | Input::State(_) => {
+            Input::Noise(_) | Input::State(_) | Input::Prefix(_) => {
+                let lengths = prefix_lengths(policy.card(), tensor);
+                let actions = (bases[0].0[index].len() / policy.card().chunk.width) as f64;
                 if moves(policy, &bases, |tensors, change| {
                     tensors[index].iter_mut().for_each(|number| *number += change);
+                    lengths.iter().for_each(|length| tensors[*length].fill(actions));
                 })? {
                     living += 1;
                 } else {
@@ -78,7 +82,7 @@ pub fn dead_inputs(
                     findings.push(Finding::new(CHECK, Verdict::Warning, text));
                 }
             }
-            Input::Mask(_) | Input::Constant(_) | Input::Instruction(_) => {}
+            Input::Mask(_) | Input::PrefixLength(_) | Input::Constant(_) | Input::Instruction(_) => {}
         }
     }
     if findings.is_empty() {
@@ -91,6 +95,12 @@ pub fn dead_inputs(
         findings.push(Finding::new(CHECK, Verdict::Good, text));
     }
     Ok(findings)
+}
+
+/// Returns the indices of the inputs that hold the length of a prefix. A prefix of no actions may change nothing.
+fn prefix_lengths(card: &ModelCard, prefix: &str) -> Vec<usize> {
+    let holds = |input: &Input| matches!(input, Input::PrefixLength(length) if length.of == prefix);
+    card.inputs.iter().enumerate().filter(|(_, input)| holds(input)).map(|(index, _)| index).collect()
 }
 
 /// Finds features that the card reads and that never change an executed action because of the card's own steps: a scale of 0, a

@@ -108,6 +108,10 @@ pub fn binding(policy: &mut OnnxPolicy, observation: &Observation) -> Result<Vec
             Input::Mask(spec) => format!("which values of {} are tokens", spec.of),
             Input::Noise(_) => "standard normal noise".into(),
             Input::State(spec) => format!("output {} of the previous inference", spec.output),
+            Input::Prefix(_) => {
+                "the rest of the policy's chunk in execution; none at the start of an episode".into()
+            }
+            Input::PrefixLength(spec) => format!("number of actions in {}", spec.of),
             Input::Constant(_) => "the same numbers each time".into(),
         };
         findings.push(Finding::new(CHECK, Verdict::Good, format!("{} <- {text}", input.tensor())));

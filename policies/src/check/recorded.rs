@@ -264,6 +264,8 @@ pub fn plant_agrees(
             | Input::Mask(_)
             | Input::Noise(_)
             | Input::State(_)
+            | Input::Prefix(_)
+            | Input::PrefixLength(_)
             | Input::Constant(_) => {}
         }
     }

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use aegis_link::{Principal, serve_policy};
 use aegis_policies::OnnxPolicy;
+use aegis_policies::card::ModelCard;
+use aegis_policies::inputs::Input;
 use aegis_websocket::endpoint::Endpoint;
 use clap::{Args, ValueEnum};
 
@@ -74,10 +76,24 @@ pub fn run(arguments: &ServePolicyArguments) -> Result<(), Failure> {
     let guarded = plant.guard(Principal::Policy)?;
     let runtime = runtime()?;
     let mut policy = OnnxPolicy::open(&runtime, &arguments.card).or_exit(Exit::Input)?;
+    refuse_prefix(policy.card())?;
     let card = policy.card();
     let (model, provider) = (card.model_sha256(), policy.provider().to_string());
     let stop = end_signal()?;
     let (session, plant) = (plant.open(&guarded)?, &plant.plant);
     let ready = || say!("{plant}: {} on {provider}, model {model}", arguments.card.display());
     serve_policy(&session, plant, &model, &mut policy, &stop, ready).or_exit(Exit::Failed)
+}
+
+/// Refuses a policy that reads the chunk in execution, which no request to a server states.
+fn refuse_prefix(card: &ModelCard) -> Result<(), Failure> {
+    match card.inputs.iter().find(|input| matches!(input, Input::Prefix(_))) {
+        None => Ok(()),
+        Some(input) => {
+            let (path, tensor) = (card.path.display(), input.tensor());
+            let reason = "valid for a served policy are inputs of other kinds, because a request does not state which chunk is executed; \
+                          name the card itself in the robot file or plan";
+            Err(failure(Exit::Input, format!("{path}: {tensor}: found kind \"prefix\"; {reason}")))
+        }
+    }
 }

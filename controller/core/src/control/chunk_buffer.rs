@@ -15,10 +15,11 @@ pub enum Overlap {
     Blend(u32),
 }
 
-/// Chunk with the control step of its first action.
+/// Chunk with the request that it answers, and the control step of its first action.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ScheduledChunk {
     width: usize,
+    request: u64,
     anchor: u32,
     values: Vec<f32>,
 }
@@ -26,14 +27,14 @@ pub(crate) struct ScheduledChunk {
 impl ScheduledChunk {
     /// Returns an empty chunk with capacity for `[horizon, width]` values.
     pub(crate) fn with_room(horizon: usize, width: usize) -> Self {
-        Self { width, anchor: 0, values: Vec::with_capacity(horizon * width) }
+        Self { width, request: 0, anchor: 0, values: Vec::with_capacity(horizon * width) }
     }
 
     /// Copies a chunk, row-major `[horizon, width]`, cut to the capacity.
-    pub(crate) fn put(&mut self, values: &[f32], anchor: u32) {
+    pub(crate) fn put(&mut self, values: &[f32], (request, anchor): (u64, u32)) {
         self.values.clear();
         self.values.extend_from_slice(&values[..values.len().min(self.values.capacity())]);
-        self.anchor = anchor;
+        (self.request, self.anchor) = (request, anchor);
     }
 
     /// Clamps every action to its channels' bounds.
@@ -74,6 +75,15 @@ impl ScheduledChunk {
     }
 }
 
+/// Which chunk of a policy is executed, as its next inference is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkInExecution {
+    /// Number of the request that the chunk answered.
+    pub request: u64,
+    /// Control steps from the chunk's first action to the present one.
+    pub steps: u32,
+}
+
 /// Chunk in execution, and the chunk before for blending.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ChunkBuffer {
@@ -93,7 +103,7 @@ impl ChunkBuffer {
     /// Continues with the chunk `next` from control step `step` on. Chunks of different drivers are not blended.
     pub(crate) fn take(&mut self, next: &ScheduledChunk, step: u32, same_driver: bool) {
         std::mem::swap(&mut self.now, &mut self.before);
-        self.now.put(next.values(), next.anchor());
+        self.now.put(next.values(), (next.request, next.anchor));
         if !same_driver {
             self.before.clear();
         }
@@ -103,6 +113,12 @@ impl ChunkBuffer {
     pub(crate) fn clear(&mut self) {
         self.now.clear();
         self.before.clear();
+    }
+
+    /// Returns the request of the chunk that has an action for a control step, and the steps since the chunk's first action.
+    pub(crate) fn executing(&self, step: u32) -> Option<ChunkInExecution> {
+        self.now.at(step)?;
+        Some(ChunkInExecution { request: self.now.request, steps: step.saturating_sub(self.now.anchor) })
     }
 
     /// Returns the action for a control step; `None` where the chunk has none.
@@ -127,7 +143,7 @@ mod tests {
 
     fn placed(values: &[f32], anchor: u32) -> ScheduledChunk {
         let mut placed = ScheduledChunk::with_room(8, 1);
-        placed.put(values, anchor);
+        placed.put(values, (u64::from(anchor), anchor));
         placed
     }
 
@@ -138,6 +154,15 @@ mod tests {
             [4, 5, 6, 7].map(|step| placed.at(step).map(|a| a[0])),
             [None, Some(1.0), Some(2.0), None]
         );
+    }
+
+    #[test]
+    fn the_chunk_in_execution_is_named_while_it_has_actions() {
+        let mut track = ChunkBuffer::new(Overlap::Replace, 8, 1);
+        assert_eq!(track.executing(0), None);
+        track.take(&placed(&[0.0; 4], 2), 3, true);
+        assert_eq!(track.executing(3), Some(ChunkInExecution { request: 2, steps: 1 }));
+        assert_eq!([1, 6].map(|step| track.executing(step)), [None, None]);
     }
 
     #[test]

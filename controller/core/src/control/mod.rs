@@ -29,7 +29,7 @@ mod tracking;
 pub use call::{CallPhase, CallReport, FirstRefusal, RefusalReason};
 pub use camera_settings::{CameraSettings, MAX_CAMERAS};
 pub use channel::{Channel, ChannelKind};
-pub use chunk_buffer::Overlap;
+pub use chunk_buffer::{ChunkInExecution, Overlap};
 pub use clock_offset::{ClockOffset, Exchange};
 pub use control_source::{ControlSource, Intervention};
 pub use counters::Counters;
@@ -239,6 +239,16 @@ impl<T: Trigger + Clone> Controller<T> {
     /// Returns the episode that was started last; 0 before the first.
     pub fn episode(&self) -> u64 {
         self.episode
+    }
+
+    /// Returns which chunk of a policy is executed, for the policy's next inference; `None` where another policy, a person or nothing
+    /// drives.
+    pub fn executing(&self, driver: Driver) -> Option<ChunkInExecution> {
+        let by_hand = self.operator.is_some() && self.driving == Some(Driver::Strong);
+        if !self.mode.drives() || self.driving != Some(driver) || by_hand {
+            return None;
+        }
+        self.track.executing(self.step)
     }
 
     /// Returns whether commands have come to rest.

@@ -135,7 +135,7 @@ impl PolicySlot {
         notices: &mut Diagnostics,
     ) -> Received {
         let (out_of_bounds, max_age) = limits;
-        let Some(Question { step, asked, .. }) =
+        let Some(Question { number, step, asked }) =
             self.pending.filter(|question| question.number == reply.request)
         else {
             notices.add(Diagnostics::FOREIGN_REPLY);
@@ -157,7 +157,8 @@ impl PolicySlot {
                 false
             }
             Ok(proposal) => {
-                let taken = self.take(proposal, (step, reply.taken), channels, out_of_bounds, notices);
+                let taken =
+                    self.take(proposal, (number, step, reply.taken), channels, out_of_bounds, notices);
                 stops = !taken && out_of_bounds == Treatment::Stop && is_finite(proposal);
                 taken
             }
@@ -178,7 +179,7 @@ impl PolicySlot {
     fn take(
         &mut self,
         proposal: &Proposal<'_>,
-        (step, taken_at): (u32, Option<Duration>),
+        (request, step, taken_at): (u64, u32, Option<Duration>),
         channels: &[Channel],
         out_of_bounds: Treatment,
         notices: &mut Diagnostics,
@@ -194,7 +195,7 @@ impl PolicySlot {
             notices.add(Diagnostics::REJECTED);
             return false;
         }
-        self.offer.put(values, step);
+        self.offer.put(values, (request, step));
         self.taken = taken_at;
         if !within {
             notices.add(Diagnostics::CLAMPED);

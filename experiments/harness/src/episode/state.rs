@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use aegis_core::probe::Memory;
 use aegis_core::trigger::chunk_disagreement;
-use aegis_core::{Arbiter, ChunkRecord, Driver, Inference, Observation, Plant, Policy, Recorder, StepRecord};
+use aegis_core::{
+    Arbiter, ChunkRecord, Driver, Executing, Inference, Observation, Plant, Policy, Recorder, StepRecord,
+};
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 
@@ -21,6 +23,8 @@ pub(crate) struct EpisodeState {
     pub(crate) observation: Observation,
     pub(crate) memory: Memory,
     pub(crate) path: StatePath,
+    /// Policy whose chunk was executed last; `None` at the first boundary.
+    pub(crate) executed: Option<Driver>,
     /// Result up to this boundary.
     pub(crate) result: EpisodeResult,
 }
@@ -58,7 +62,7 @@ impl EpisodeState {
             prefixes: Vec::new(),
             path: String::new(),
         };
-        Ok(Self { observation, memory: context.probe.memory(), path, result })
+        Ok(Self { observation, memory: context.probe.memory(), path, executed: None, result })
     }
 
     /// Runs the control loop until success or the horizon.
@@ -97,6 +101,13 @@ impl EpisodeState {
             seen.frames = context.plant.frames()?.into();
         }
 
+        let continued = |driver| {
+            // In lock-step the newest chunk of the policy that drove is the executed one, and its next begins where the executed
+            // actions end.
+            (self.executed == Some(driver)).then_some(Executing { back: 0, steps: chunk_steps })
+        };
+        context.weak.set_executing(continued(Driver::Weak));
+        context.strong.set_executing(continued(Driver::Strong));
         let (weak, elapsed) = infer(context.weak.as_mut(), Driver::Weak, &seen, chunk_steps)?;
         timing.weak.push(elapsed);
         let pooled = weak.activation.ok_or(EpisodeError::NoActivation)?.mean_pool();
@@ -137,6 +148,7 @@ impl EpisodeState {
         // The strong policy may have been asked only to compute its disagreement with the weak one.
         let obeyed = record.strong.as_ref().filter(|_| driver == Driver::Strong);
         let chunk = obeyed.unwrap_or(&record.weak);
+        self.executed = Some(driver);
         let left = settings.gate.horizon_steps - self.result.steps;
         for index in 0..settings.gate.chunk_steps.min(left) as usize {
             let Some(action) = chunk.action(index) else { break };

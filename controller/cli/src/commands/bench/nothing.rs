@@ -7,7 +7,7 @@ use aegis_core::control::{
 };
 use aegis_core::gate::BudgetUnit;
 use aegis_core::trigger::{Rule, Thresholds};
-use aegis_core::{GateLimits, Observation, Plant, PlantError, PolicyError, Start, Transition};
+use aegis_core::{Executing, GateLimits, Observation, Plant, PlantError, PolicyError, Start, Transition};
 use aegis_runtime::{InferenceOutput, Inferencer};
 
 /// Shape of a chunk, `[actions, channels]`, as the shipped policies have it.
@@ -73,6 +73,8 @@ impl Inferencer for Idle {
     fn begin(&mut self) {}
 
     fn warm_up(&mut self, _: &Observation) {}
+
+    fn set_executing(&mut self, _: Option<Executing>) {}
 
     fn think(&mut self, _: &Observation, thought: &mut InferenceOutput) -> Result<(), PolicyError> {
         thought.width = CHUNK[1];

@@ -28,6 +28,7 @@ pub fn serve(
     let open = || -> Result<Box<dyn Policy>, _> { open_policy(runtime, card) };
     let policy = open().map_err(|error| failure(Exit::Input, error.to_string()))?;
     let described = ModelCard::load(card).or_exit(Exit::Input)?;
+    super::refuse_prefix(&described)?;
     let offer = Offer { metadata: metadata(&described, &*policy), channels: described.chunk.names.clone() };
     let listener = TcpListener::bind(endpoint.address())
         .map_err(|error| failure(Exit::Failed, format!("--listen: {endpoint}: {error}")))?;
