@@ -164,11 +164,14 @@ def main():
     parser.add_argument("--out", type=Path, required=True, help="path of the model without its suffix")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--epochs", type=int, help="instead of the preset's")
+    parser.add_argument("--demonstrations", type=int, help="number of demonstrations, instead of the preset's")
     args = parser.parse_args()
 
     preset = dict(PRESETS[args.policy])
     if args.epochs:
         preset["epochs"] = args.epochs
+    if args.demonstrations:
+        preset["demonstrations"] = args.demonstrations
     random.seed(args.seed)
     np.random.seed(args.seed)
     torch.manual_seed(args.seed)
