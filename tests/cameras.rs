@@ -71,6 +71,12 @@ fn a_camera_that_fails_stops_the_robot_and_one_that_works_again_drives_it_after_
         plant.command(fault);
         run.until("SafeStop");
         assert!(run.has_said(said), "{fault}: {:?}", run.seen);
+        let named = match fault {
+            "camera 0 lost" | "camera 0 late 4000" => "camera agentview: its newest frame is ",
+            "camera 1 frozen" => "camera robot0_eye_in_hand: its pixels are the same since ",
+            _ => "SafeStop",
+        };
+        assert!(run.has_said(named), "{fault}: {:?}", run.seen);
         let camera = &fault[..8];
         plant.command(&format!("{camera} ok"));
         // Commands come to rest within their limits; then nothing moves before the reset.

@@ -258,6 +258,7 @@ fn unit_tests(module: &str) {
 fn the_python_side_keeps_the_same_rules() {
     unit_tests("test_aegis_link");
     unit_tests("test_aegis_policy");
+    unit_tests("test_aegis_camera");
     unit_tests("test_aegis_teleop");
 }
 

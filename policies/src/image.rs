@@ -12,7 +12,8 @@ const FULL: f64 = 255.0;
 
 /// Advice for a plant without pictures.
 const NO_PICTURES: &str = "the plant sends no pictures: `aegis sim serve` draws them with --pictures HxW, and a plant in Python needs \
-                           camera(\"NAME\", HEIGHT, WIDTH) among its features and a method `frames` (aegis_schema.py)";
+                           camera(\"NAME\", HEIGHT, WIDTH) among its features and, to be driven in real time, a method `new_frames`, or \
+                           in lock-step a method `frames` (aegis_plant.py)";
 
 /// Filler of one image input, with its scratch space.
 #[derive(Debug)]

@@ -28,6 +28,8 @@ mod scene_digests;
 mod scene_resolver;
 #[cfg_attr(not(feature = "robot"), path = "served_absent.rs")]
 mod served;
+#[cfg(feature = "robot")]
+mod standing_plant;
 mod study_loader;
 mod suites;
 #[path = "../../../xtask/src/system.rs"]

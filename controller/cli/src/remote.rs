@@ -12,6 +12,7 @@ use aegis_link::{Carrier, Credentials, Endpoint, Guarded, Principal, Role, Timeo
 use clap::Args;
 
 use crate::exit::{Exit, Failure, OrExit, failure, tell};
+use crate::standing_plant::StandingPlant;
 
 /// Arguments of every command that can drive plants of another process.
 #[derive(Args, Clone, Debug, Default)]
@@ -172,7 +173,8 @@ impl Remote {
     /// # Errors
     /// There is more than one plant, or it cannot be claimed.
     pub fn claim_standing(&self) -> Result<Box<dyn Plant>, Failure> {
-        let claimed = self.claim_as(self.only()?, Mode::FreeRunning);
+        let controller = format!("aegis, process {}", std::process::id());
+        let claimed = StandingPlant::claim(&self.session, self.only()?, &controller);
         Ok(Box::new(claimed.map_err(|error| failure(Exit::Failed, error.to_string()))?))
     }
 

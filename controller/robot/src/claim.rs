@@ -51,6 +51,7 @@ impl Run<'_> {
         )?;
         let claimed = plant.claimed();
         self.check(claimed.action_width as usize, Duration::from_nanos(claimed.period_ns))?;
+        self.check_starts(claimed.tasks as usize)?;
         let sending = self.robot_session.attach(&plant)?;
         self.plant = Some((plant, sending));
         Ok(true)
@@ -75,5 +76,22 @@ impl Run<'_> {
             )));
         }
         Ok(())
+    }
+
+    /// Checks that the plant has the task of every start.
+    fn check_starts(&self, tasks: usize) -> Result<(), Failure> {
+        let starts = self.robot.file.starts.iter().enumerate();
+        let Some((index, start)) = starts.into_iter().find(|(_, start)| start.task >= tasks) else {
+            return Ok(());
+        };
+        let (path, plant) = (self.robot.path.display(), &self.robot.file.plant);
+        let (index, found) = (self.options.first_start + index, start.task);
+        let valid = match tasks {
+            1 => "0, the only task".to_owned(),
+            _ => format!("0 to {}, the tasks", tasks.saturating_sub(1)),
+        };
+        let reason =
+            format!("{path}: starts[{index}].task: found {found}; valid is {valid} of plant {plant}");
+        Err(failure(Exit::Input, reason))
     }
 }

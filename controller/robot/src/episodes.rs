@@ -156,6 +156,7 @@ impl Run<'_> {
     /// is still `as_of`, its value when the start was sent.
     fn episode(&mut self, index: usize, start: Start, as_of: u64) -> Result<Begun, Failure> {
         let Some((plant, _)) = &mut self.plant else { return Ok(Begun::Interrupted) };
+        let index = self.options.first_start + index;
         let named =
             |error: Failure| error.prefixed(format_args!("{}: starts[{index}]", self.robot.path.display()));
         let reset = self.robot_session.reset(plant, start);

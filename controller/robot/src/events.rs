@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use aegis_core::control::{
-    CallReport, Diagnostics, FirstRefusal, Inputs, Mode, NoProposal, RefusalReason, TeleopFault, TickRecord,
+    CallReport, CameraSettings, Diagnostics, FirstRefusal, Inputs, Mode, NoProposal, RefusalReason,
+    StopReason, TeleopFault, TickRecord,
 };
 use tracing::{debug, info, warn};
 
 use crate::call_tracker::CallEvent;
+use crate::camera_ages::CameraAges;
 use crate::last_error::LastError;
 
 /// Shortest time between two log lines about the same diagnostic.
@@ -41,21 +43,25 @@ pub struct Events {
     /// Reason of the newest failed inference: of the weak policy, and of the strong policy.
     reasons: [Option<&'static str>; 2],
     errors: [LastError; 2],
+    cameras: CameraAges,
     /// When a first command was last logged that was refused because it is far, and because it cannot be executed.
     refused: [Option<Duration>; 2],
 }
 
 impl Events {
     /// Makes a writer that has logged nothing. `errors` hold the texts of the newest error of the weak policy and of the
-    /// strong policy.
-    pub fn new(errors: [LastError; 2]) -> Self {
-        Self { errors, ..Self::default() }
+    /// strong policy, `cameras` are the settings of the run's cameras.
+    pub fn new(errors: [LastError; 2], cameras: Vec<CameraSettings>) -> Self {
+        Self { errors, cameras: CameraAges::new(cameras), ..Self::default() }
     }
 
     /// Logs the events of a control period.
     pub fn take(&mut self, turn: &TickEvent<'_>) {
         let TickEvent { period, before, handed_over, call, .. } = turn;
         let (output, step) = (&period.output, period.output.step);
+        if let Some(cameras) = &period.inputs.cameras {
+            self.cameras.take(cameras);
+        }
         if let Some(decision) = output.decision.as_ref().filter(|decision| decision.fired) {
             let (risk, threshold) = (decision.score.risk(), decision.thresholds.fire);
             debug!(step, risk, threshold, budget_left = decision.budget_left, "the gate fires");
@@ -88,7 +94,10 @@ impl Events {
         self.say_refusal(period);
         let mode = output.mode;
         if mode != *before {
-            let (line, cause) = (line(period), output.cause.map(|cause| format!("{cause:?}")));
+            let (mut line, cause) = (line(period), output.cause.map(|cause| format!("{cause:?}")));
+            if output.cause == Some(StopReason::CameraStale) && mode.is_latched() && !before.is_latched() {
+                line += &format!("  {}", self.cameras.old(period.inputs.now));
+            }
             if mode.is_latched() {
                 warn!(step, ?mode, ?before, cause, "{line}");
             } else {

@@ -25,6 +25,7 @@
 
 mod call_sender;
 pub mod call_tracker;
+mod camera_ages;
 mod cameras;
 mod claim;
 pub mod collect;

@@ -43,13 +43,15 @@ pub struct RunOptions {
     pub auto_start: bool,
     /// Whether the run ends after a stop instead of waiting for a reset.
     pub exit_on_stop: bool,
+    /// Index of the first of the robot's `starts` in the robot file, for messages of a run of some of them.
+    pub first_start: usize,
 }
 
 impl RunOptions {
     /// Returns the settings of a run that sends commands and waits for an operator.
     pub fn new(program: &str) -> Self {
         let program = program.into();
-        Self { program, out: None, dry_run: false, auto_start: false, exit_on_stop: false }
+        Self { program, out: None, dry_run: false, auto_start: false, exit_on_stop: false, first_start: 0 }
     }
 }
 
@@ -153,7 +155,7 @@ impl<'a> Run<'a> {
             server.map_err(|error| error.prefixed(format_args!("{}: metrics", robot.path.display())))?;
         let Watchers { mut periods, begin_log, viewer } = watchers;
         let stream = viewer.map(|viewer| RerunStream::start(viewer, &header)).transpose()?.map(Arc::new);
-        let mut events = Events::new(robot_session.errors.clone());
+        let mut events = Events::new(robot_session.errors.clone(), robot.recipe.settings.cameras.clone());
         let board = Arc::new(CallBoard::default());
         let recording = Recording::start(folder, header, ring, {
             let (stream, board) = (stream.clone(), Arc::clone(&board));

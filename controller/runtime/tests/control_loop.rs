@@ -232,7 +232,8 @@ fn a_policy_that_panics_is_a_policy_that_does_not_answer() {
 #[test]
 fn a_policy_is_told_which_of_its_chunks_is_executed() {
     let mut rig = Rig::new([u32::MAX; 2], u32::MAX);
-    let continued = |rig: &Rig| rig.told[0].lock().unwrap().iter().flatten().count();
+    let continued =
+        |rig: &Rig| rig.told[0].lock().unwrap().iter().filter(|(_, executing)| executing.is_some()).count();
     for _ in 0..1_000_000 {
         if continued(&rig) >= 5 {
             break;

@@ -113,6 +113,19 @@ impl Bounds {
         Ok(())
     }
 
+    /// Returns what to consider of bounds that are valid: a silence so short that one late command trips.
+    pub fn remark(&self) -> Option<String> {
+        let period_ms = 1000.0 / self.rate_hz;
+        let (found, usual) = (self.silence_ms, (3.0 * period_ms).ceil());
+        (found as f64 <= 2.0 * period_ms).then(|| {
+            format!(
+                "silence_ms: found {found}, {:.1} control periods, so that one late command trips; usual are 3 or more, {usual}, with a \
+                 longer --command-timeout of the plant's server",
+                found as f64 / period_ms
+            )
+        })
+    }
+
     /// Checks that the bounds fit a plant with this number of values per action and this control period.
     ///
     /// # Errors
@@ -177,6 +190,13 @@ mod tests {
         assert_eq!((arm.low, arm.high, arm.step, arm.still), (-1.0, 1.0, 0.1, Some(0.0)));
         assert_eq!((hand.name.as_str(), hand.still), ("hand", None));
         assert_eq!(bounds.fit(2, 50_000_000), Ok(()));
+        assert_eq!(bounds.remark(), None);
+        let slower = Bounds::parse(&WHOLE.replace("rate_hz = 20", "rate_hz = 10")).unwrap();
+        let remark = slower.remark().unwrap();
+        assert!(
+            remark.contains("found 150, 1.5 control periods") && remark.contains("3 or more, 300"),
+            "{remark}"
+        );
     }
 
     #[test]

@@ -28,6 +28,7 @@ class Episode:
     stopped: bool = False  # Whether the plant has stopped by itself; actions are dropped until a reset.
     command: tuple | None = None  # (sequence, arrival, action) of a free-running controller.
     frames: dict = field(default_factory=dict)  # Number of frames of each camera so far.
+    begun: int = 0  # Time of the reset, nanoseconds on the plant's clock.
 
 
 @dataclass
@@ -181,8 +182,10 @@ class Host:
             frames = []
             for frame in self.plant.new_frames():
                 fields = {**frame}
+                stamp_ns = fields.pop("taken_ns") - begin
+                if stamp_ns < held.episode.begun:
+                    continue  # It shows the scene before the reset.
                 count = held.episode.frames.get(fields.get("camera"), 0) + 1
-                stamp_ns = max(0, fields.pop("taken_ns") - begin)
                 numbers = {"session": held.session, "episode": held.episode.reset["episode"], "sequence": count}
                 frames.append(message("new_frames", "CameraFrame", {**numbers, "stamp_ns": stamp_ns, **fields}))
                 held.episode.frames[fields["camera"]] = count
@@ -292,12 +295,22 @@ class Host:
         def move():
             observation = self._call(lambda: self.plant.reset(reset["task"], reset["initial_state"]), "reset")
             state = self._call(self.plant.state, "state")
-            episode = Episode(reset, self._call(lambda: announcement(self.plant), "features"))
+            episode = Episode(reset, self._call(lambda: announcement(self.plant), "features"), begun=now)
+            if held.claim["mode"] == "free_running":
+                self._note_cameras(episode.schema)
             episode.answer = self._moved("reset", episode, now, False, observation, state)
             held.episode = episode
             return episode.answer
 
         return self._moving(move)
+
+    def _note_cameras(self, schema: dict) -> None:
+        """Notes a plant that announces cameras and cannot hand out their frames."""
+        names = [one["name"] for one in schema["features"] if one["kind"] == "rgb"]
+        method = getattr(self.plant, "new_frames", None)
+        if names and getattr(method, "__func__", method) in (None, Plant.new_frames):
+            text = f"announces the cameras {', '.join(names)} and has no method `new_frames`, by which a controller in real time gets their frames"
+            self.faults.add("new_frames", text)
 
     def _step(self, step: dict, now: int) -> bytes:
         held = self._session(step["session"], now)

@@ -25,6 +25,7 @@ class Robot(Plant):
     # `vector("eef_position", ["x", "y", "z"], "m, base frame")`, which 3D views show too.
     features = [vector("joint_positions", NAMES, "rad")]
     channels = [channel(f"{name}_velocity", "rad/s", (-1.0, 1.0), still=0.0) for name in NAMES]
+    # A robot with cameras adds `camera("front", HEIGHT, WIDTH)` to its features, and `new_frames` by `aegis_camera.CameraThread`.
 
     def __init__(self):
         self.joints, self.steps = [0.0] * JOINTS, 0
@@ -41,10 +42,10 @@ class Robot(Plant):
         """REPLACE: bring the robot to a standstill by its own means. Here: a simulated joint stands still without a command."""
 
     def reset(self, task: int, initial_state: int) -> dict:
-        # A robot cannot be put into a given state: an operator has arranged the scene, and the robot stands still until
-        # it gets a command.
-        if task or initial_state:
-            raise ValueError(f"task {task}, initial state {initial_state}: this robot has one of each, 0")
+        # A robot cannot be put into a given state: an operator has arranged the scene, and the robot stands still until it gets a
+        # command. `initial_state` is the number of the arrangement, as the robot file's `starts` count them.
+        if task:
+            raise ValueError(f"unknown task {task}; valid is 0")
         self.steps = 0
         return self.observation()
 

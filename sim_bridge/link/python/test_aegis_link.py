@@ -668,17 +668,22 @@ class PositionRobot(Asking):
 
     def test_frames_of_cameras_are_numbered_stamped_and_a_camera_that_fails_stops_nothing(self):
         frame = {"camera": "front", "width": 1, "height": 1, "encoding": "rgb", "data": b"abc"}
-        self.plant.new_frames = lambda: [{**frame, "taken_ns": 1_000}, {**frame, "camera": "wrist", "taken_ns": 1_500}]
-        begin = 900
+        taken, begin = ms(50) + 1_000, 900
+        old = {**frame, "taken_ns": begin - 1}  # Of a time before the reset: it shows another scene.
+        self.plant.new_frames = lambda: [
+            old,
+            {**frame, "taken_ns": taken},
+            {**frame, "camera": "wrist", "taken_ns": taken + 500},
+        ]
         found = [decode(data) for _ in range(2) for data in self.host.frames(begin)]
         self.assertEqual({name for name, _ in found}, {"CameraFrame"})
         numbers = [(fields["camera"], fields["sequence"], fields["stamp_ns"]) for _, fields in found]
-        self.assertEqual(numbers, [("front", 1, 100), ("wrist", 1, 600), ("front", 2, 100), ("wrist", 2, 600)])
+        self.assertEqual(numbers, [(name, count, ms(50) + stamp) for count in (1, 2) for name, stamp in (("front", 100), ("wrist", 600))])
         self.assertEqual(found[0][1]["session"], self.session)
         self.reset(self.session, 2, at=10)
         self.assertEqual(decode(self.host.frames(begin)[0])[1]["sequence"], 1)
 
-        self.plant.new_frames = lambda: [{**frame, "encoding": "bmp", "taken_ns": 1_000}]
+        self.plant.new_frames = lambda: [{**frame, "encoding": "bmp", "taken_ns": taken}]
         self.assertEqual(self.host.frames(begin), [])
         fault = next(iter(self.host.faults.tell(ms(0))))
         self.assertRegex(fault, "new_frames.*encoding: found 'bmp', expected one of rgb, jpeg")
@@ -686,6 +691,14 @@ class PositionRobot(Asking):
         self.assertEqual(self.host.frames(begin), [])
         self.assertIsNotNone(self.host.tick(ms(50)))
         self.assertEqual(self.plant.calls[-1], "hold")
+
+    def test_a_plant_with_cameras_and_no_new_frames_is_told_so_at_its_reset(self):
+        self.plant.features = [*self.plant.features, camera("front", 1, 1)]
+        self.reset(self.session, 2, at=10)
+        self.assertRegex(self.host.faults.tell(ms(0))[0], "announces the cameras front and has no method `new_frames`")
+        self.plant.new_frames = lambda: []
+        self.reset(self.session, 3, at=20)
+        self.assertEqual(self.host.faults.tell(ms(10_000)), [])
 
     def test_a_plant_that_does_not_say_how_it_stands_is_refused(self):
         class Old(Plant):

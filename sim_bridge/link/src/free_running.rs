@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aegis_core::{Observation, PlantError, Start};
+use aegis_core::{Frame, Observation, PlantError, Start};
 use zenoh::Wait;
 use zenoh::pubsub::{Publisher, Subscriber};
 use zenoh::qos::{CongestionControl, Priority};
@@ -94,6 +94,14 @@ impl FreeRunningPlant {
         self.after.store(self.plant.episode(), Ordering::Release);
         let observation = aegis_core::Plant::reset(&mut self.plant, start)?;
         Ok((self.plant.episode(), observation))
+    }
+
+    /// Returns the pictures with which the plant answers a request, as simulators do; empty for a plant that only publishes frames.
+    ///
+    /// # Errors
+    /// The plant refuses, or is lost.
+    pub fn frames(&mut self) -> Result<Vec<Frame>, PlantError> {
+        aegis_core::Plant::frames(&mut self.plant)
     }
 
     /// Returns the number of the last episode that a reset has asked for, whether the plant began the episode or not.

@@ -97,6 +97,7 @@ pub fn run(arguments: &RunArguments) -> Result<(), Failure> {
         dry_run: arguments.dry_run,
         auto_start: arguments.auto_start,
         exit_on_stop: arguments.exit_on_stop,
+        first_start: 0,
     };
     let mut run = Run::open(&robot, &runtime, session, signal, options, watchers)?;
     let (listener, told) = (run.listener(), run.told());

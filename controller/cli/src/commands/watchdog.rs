@@ -11,7 +11,7 @@ use aegis_watchdog::{Bounds, BoundsError, Report, WatchError, watch};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say};
+use crate::exit::{Exit, Failure, OrExit, end_signal, failure, say, tell};
 use crate::remote::PlantArguments;
 
 /// The line on standard input that resets a latched trip.
@@ -43,6 +43,9 @@ pub struct WatchdogArguments {
 /// Runs `aegis watchdog`.
 pub fn run(arguments: &WatchdogArguments) -> Result<(), Failure> {
     let bounds = Bounds::load(&arguments.bounds).or_exit(Exit::Input)?;
+    if let Some(remark) = bounds.remark() {
+        tell!("warning: {}: {remark}", arguments.bounds.display());
+    }
     let guarded = arguments.plant.guard(Principal::Watchdog)?;
     let end = end_signal()?;
     let session = arguments.plant.open(&guarded)?;

@@ -195,6 +195,7 @@ impl<'a> Site<'a> {
             auto_start: self.arguments.auto_start,
             // With `--auto-start` no person is there who could reset a stop.
             exit_on_stop: self.arguments.auto_start,
+            first_start: index,
             ..RunOptions::new(crate::VERSION)
         };
         let session = self.session.clone();
