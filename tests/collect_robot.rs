@@ -100,6 +100,16 @@ fn rollouts_on_a_robot_are_kept_through_a_kill_and_marked_by_a_person() {
         2,
         &["line 1: robot.gate.horizon_steps: found 30, and it is 31 now", "move the file away"],
     );
+    // Without an episode nothing would be lost: whoever looks for settings begins anew.
+    let (other, begun) = (folder.join("other.parquet"), folder.join("other.parquet.collecting"));
+    let header = std::fs::read_to_string(&waiting).unwrap().lines().next().unwrap().to_owned() + "\n";
+    std::fs::write(&begun, &header).unwrap();
+    common::edit(&robot, &plant.endpoint, "tcp/127.0.0.1:1");
+    let nobody = collect(&robot, &other).output().unwrap();
+    assert!(!nobody.status.success());
+    let anew = std::fs::read_to_string(&begun).unwrap();
+    assert_eq!(anew, header.replace("\"horizon_steps\":30", "\"horizon_steps\":31"), "{nobody:?}");
+    common::edit(&robot, "tcp/127.0.0.1:1", &plant.endpoint);
     common::edit(&robot, "horizon_steps = 31", "horizon_steps = 30");
     common::edit(&robot, "initial_state = 51", "initial_state = 53");
     common::refuses(

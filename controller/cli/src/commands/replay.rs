@@ -68,6 +68,14 @@ impl To {
     }
 }
 
+/// Returns the folders of runs below a folder, as a collection on a robot and a trial make them, in the order of their names.
+fn runs_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<PathBuf> = entries.filter(|path| path.join("run.aegis").is_file()).collect();
+    runs.sort();
+    runs
+}
+
 /// Runs `aegis replay`.
 pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let target = arguments.target.as_path();
@@ -75,7 +83,14 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let path = if target.is_dir() { target.join("run.aegis") } else { target.to_owned() };
     if !is_study && !path.is_file() {
         let valid = "valid is a run's folder or file, or a study's folder";
-        let message = format!("{}: found neither a run nor a study; {valid}", target.display());
+        let below = match &runs_below(target)[..] {
+            [] => String::new(),
+            [run] => format!(", such as {}", run.display()),
+            [first, .., last] => {
+                format!(", such as those below it, {} to {}", first.display(), last.display())
+            }
+        };
+        let message = format!("{}: found neither a run nor a study; {valid}{below}", target.display());
         return Err(failure(Exit::Input, message));
     }
     if let Some(recording) = &arguments.to.rrd {

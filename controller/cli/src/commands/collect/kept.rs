@@ -90,24 +90,27 @@ impl Kept {
             failure(Exit::Input, format!("{}: line {}: {reason}; {valid}", path.display(), line + 1))
         };
         let mut episodes = Vec::new();
-        match lines.next() {
-            None => {
-                file.set_len(0).map_err(io)?;
-                file.seek(SeekFrom::Start(0)).map_err(io)?;
-                writeln!(file, "{}", serde_json::to_string(about).or_exit(Exit::Failed)?).map_err(io)?;
-            }
-            Some((line, text)) => {
-                let found: About =
-                    serde_json::from_str(text).map_err(|error| wrong(line, error.to_string()))?;
+        let found = lines.next().map(|(line, text)| {
+            serde_json::from_str::<About>(text).map_err(|error| wrong(line, error.to_string()))
+        });
+        let rest: Vec<(usize, &str)> = lines.collect();
+        match found.transpose()? {
+            // Without an episode nothing is lost, so the collection begins anew, with other settings too.
+            Some(found) if !rest.is_empty() => {
                 if let Some(difference) = difference(&found, about) {
-                    return Err(wrong(line, difference));
+                    return Err(wrong(0, difference));
                 }
-                for (line, text) in lines {
+                for (line, text) in rest {
                     episodes
                         .push(serde_json::from_str(text).map_err(|error| wrong(line, error.to_string()))?);
                 }
                 file.set_len(whole as u64).map_err(io)?;
                 file.seek(SeekFrom::End(0)).map_err(io)?;
+            }
+            _ => {
+                file.set_len(0).map_err(io)?;
+                file.seek(SeekFrom::Start(0)).map_err(io)?;
+                writeln!(file, "{}", serde_json::to_string(about).or_exit(Exit::Failed)?).map_err(io)?;
             }
         }
         Ok(Self { path, file, episodes })
