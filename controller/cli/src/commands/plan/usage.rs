@@ -1,6 +1,6 @@
 //! Counts the stored episodes of a plan's confirmation range, which an amendment records as seen. Counts episodes in
-//! stores, in step traces without a store, in rows of `.jsonl` files that have an episode's key, and in rollouts of `aegis
-//! collect`.
+//! stores, in step traces without a store, in rows of `.jsonl` files that have an episode's key, and in rollouts and forks of
+//! `aegis collect`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,7 @@ use aegis_experiments::data::trace::TraceFile;
 use aegis_experiments::episode::arm::WEAK;
 use aegis_experiments::run::experiment::STORE;
 use aegis_files::below;
-use aegis_probe::StateRange;
-use aegis_probe::rollout_file;
+use aegis_probe::{StateRange, fork_file, rollout_file};
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure, failure};
@@ -107,6 +106,10 @@ fn episodes_in(
             if let Ok((_, rollouts)) = rollout_file::read(file) {
                 let keys = rollouts.into_iter().map(|rollout| rollout.key).filter(counts);
                 return Ok(Some(keys.map(|key| of(key, WEAK.to_owned())).collect()));
+            }
+            if let Ok((_, episodes)) = fork_file::read(file) {
+                let keys = episodes.into_iter().map(|episode| episode.key).filter(counts);
+                return Ok(Some(keys.map(|key| of(key, "forks".to_owned())).collect()));
             }
             let bytes = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
             // A Parquet file of another kind has no episodes.
