@@ -334,7 +334,8 @@ fn a_file_of_forks_is_read_as_written_and_one_that_was_changed_is_refused() {
     fork_file::write(&path, &provenance(None), &unscored).unwrap();
     assert_eq!(fork_file::read(&path).unwrap(), (provenance(None), unscored));
 
-    let changes: [(&str, fn(&mut EpisodeForks)); 8] = [
+    type Change = fn(&mut EpisodeForks);
+    let changes: [(&str, Change); 8] = [
         ("step: found row 0: 5; valid is a multiple of 2", |episode| episode.forks[0].step = 5),
         ("inclusion: found row 0: 0; valid is above 0", |episode| episode.forks[0].inclusion = 0.0),
         ("hold_steps: found row 0: 41; valid is above", |episode| episode.forks[0].hold.steps = 41),

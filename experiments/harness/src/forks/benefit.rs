@@ -36,7 +36,7 @@ pub struct Benefit {
 
 /// Figures of one boundary.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct AtBoundary {
+pub struct BoundaryBenefit {
     /// Control step.
     pub step: u32,
     /// Figures of all episodes that reach the boundary and have a fork there.
@@ -46,7 +46,7 @@ pub struct AtBoundary {
 
 /// Figures of one task.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct OfTask {
+pub struct TaskBenefit {
     /// Index of the task in its suite.
     pub task: usize,
     /// Weak episodes.
@@ -105,20 +105,20 @@ fn benefit<'a>(rows: impl Iterator<Item = &'a (&'a EpisodeForks, &'a Fork)>) -> 
 }
 
 /// Returns the figures of each boundary, ascending.
-pub fn by_boundary(episodes: &[EpisodeForks]) -> Vec<AtBoundary> {
+pub fn by_boundary(episodes: &[EpisodeForks]) -> Vec<BoundaryBenefit> {
     let mut groups: BTreeMap<u32, Vec<(&EpisodeForks, &Fork)>> = BTreeMap::new();
     rows(episodes).for_each(|row| groups.entry(row.1.step).or_default().push(row));
-    groups.iter().map(|(step, rows)| AtBoundary { step: *step, benefit: benefit(rows.iter()) }).collect()
+    groups.iter().map(|(step, rows)| BoundaryBenefit { step: *step, benefit: benefit(rows.iter()) }).collect()
 }
 
 /// Returns the figures of each task, ascending.
-pub fn by_task(episodes: &[EpisodeForks]) -> Vec<OfTask> {
+pub fn by_task(episodes: &[EpisodeForks]) -> Vec<TaskBenefit> {
     let mut tasks: BTreeMap<usize, Vec<&EpisodeForks>> = BTreeMap::new();
     episodes.iter().for_each(|episode| tasks.entry(episode.key.start.task).or_default().push(episode));
     let one = |(task, episodes): (usize, Vec<&EpisodeForks>)| {
         let rows: Vec<_> =
             episodes.iter().flat_map(|episode| episode.forks.iter().map(|fork| (*episode, fork))).collect();
-        OfTask {
+        TaskBenefit {
             task,
             episodes: episodes.len() as u64,
             lost_episodes: episodes.iter().filter(|episode| !episode.success).count() as u64,

@@ -12,7 +12,7 @@ use aegis_probe::fork_file::ForkProvenance;
 use aegis_probe::forks::{EpisodeForks, Fork};
 use serde::Serialize;
 
-use benefit::{AtBoundary, OfTask, by_boundary, by_task};
+use benefit::{BoundaryBenefit, TaskBenefit, by_boundary, by_task};
 use oracle::{OracleReport, oracle};
 use timing::{Timing, timing};
 
@@ -36,9 +36,9 @@ pub struct ForkReport {
     /// Effort of the collection.
     pub effort: Effort,
     /// Figures of each boundary, by control step.
-    pub boundaries: Vec<AtBoundary>,
+    pub boundaries: Vec<BoundaryBenefit>,
     /// Figures of each task.
-    pub tasks: Vec<OfTask>,
+    pub tasks: Vec<TaskBenefit>,
     /// Onsets and points of no return.
     pub timing: Timing,
     /// Oracle and random choices within a budget of strong steps.
