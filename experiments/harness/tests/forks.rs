@@ -41,8 +41,10 @@ fn branches(key: EpisodeKey, settings: &EpisodeSettings, most: Option<u32>) -> C
 
 #[test]
 fn a_branch_is_the_episode_of_the_arm_that_hands_over_there_bit_for_bit() {
-    // Duty cap, budget and calm count of the plan's gate do not change what a single hold is.
-    for settings in [settings(), long_holds()] {
+    // The plan's gate would prolong a hold until it has been calm for long; a branch has the hold alone.
+    let mut slow_to_return = long_holds();
+    slow_to_return.gate.return_chunks = 12;
+    for settings in [settings(), long_holds(), slow_to_return] {
         let holds = EpisodeSettings { gate: single_hold_limits(&settings.gate), ..settings.clone() };
         let mut outcomes = [[0; 2]; 2];
         for key in KEYS.keys(0..1) {
