@@ -17,6 +17,7 @@ mod files;
 mod foreign;
 mod foreign_models;
 mod foreign_probe;
+mod forks;
 mod frames;
 mod inference;
 mod inputs;

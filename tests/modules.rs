@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 
 /// Folders and files whose code may neither read a clock nor do any I/O. `bootstrap.rs` of the statistics starts threads, whose
 /// number changes no result.
-const PURE: [&str; 40] = [
+const PURE: [&str; 42] = [
     "controller/core/src",
     "controller/dataset/src/episode_plan.rs",
     "controller/dataset/src/features.rs",
     "controller/dataset/src/statistics.rs",
     "controller/probe/src/conformal.rs",
+    "controller/probe/src/forks.rs",
     "controller/watchdog/src/judge.rs",
     "controller/watchdog/src/trip.rs",
     "experiments/statistics/src",
     "experiments/harness/src/field",
+    "experiments/harness/src/forks",
     "experiments/harness/src/plan",
     "experiments/harness/src/report",
     "experiments/harness/src/paired/analysis.rs",

@@ -105,6 +105,12 @@ impl GateLimits {
         step >= self.guard_steps() && (fits || !self.whole_holds)
     }
 
+    /// Returns whether a gate that has not fired in this episode may fire at this control step: the guard is over, and the budget
+    /// and the duty cap have room for one hold.
+    pub fn may_fire_first_at(&self, step: u32) -> bool {
+        self.may_fire_at(step) && self.budget() > 0 && self.hold_steps() <= self.duty_steps()
+    }
+
     /// Returns the smallest number of boundaries from one fire to the next: the shortest stay of the strong policy,
     /// then the boundary that hands back, which does not fire. A schedule whose fires lie this far apart loses no fire
     /// to a running hold.

@@ -18,6 +18,8 @@ pub mod evaluation;
 pub mod file;
 pub mod fit;
 pub mod foreign;
+pub mod fork_file;
+pub mod forks;
 mod models;
 pub mod origin;
 pub mod origin_file;

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +33,9 @@ pub fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, String
     let damaged = |what: &dyn std::fmt::Display| format!("{DAMAGED} ({what})");
     let file = open_file(path).map_err(|error| error.to_string())?;
     let length = file.metadata().map_err(|error| error.to_string())?.len();
-    let begun = ParquetRecordBatchReaderBuilder::try_new(file);
+    // Of some damaged schemas Arrow's reader says so by a panic.
+    let begun = std::panic::catch_unwind(AssertUnwindSafe(|| ParquetRecordBatchReaderBuilder::try_new(file)));
+    let begun = begun.map_err(|_| damaged(&"its schema cannot be read"))?;
     let builder = begun.map_err(|error| match instead_of(path) {
         Some(found) if found.ends_with(PARQUET) => damaged(&error),
         found => format!("not a Parquet file: {}", found.unwrap_or_else(|| error.to_string())),

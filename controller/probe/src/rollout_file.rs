@@ -92,7 +92,7 @@ impl Provenance {
     }
 }
 
-/// Error of reading or writing a file of rollouts.
+/// Error of reading or writing a file of rollouts or of their forks.
 #[derive(Debug, thiserror::Error)]
 pub enum RolloutFileError {
     /// The file cannot be read.

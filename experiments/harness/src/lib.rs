@@ -16,6 +16,7 @@
 pub mod data;
 pub mod episode;
 pub mod field;
+pub mod forks;
 mod markdown;
 pub mod paired;
 pub mod plan;

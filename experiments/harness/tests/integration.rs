@@ -3,6 +3,7 @@
 mod collection;
 mod error_rates;
 mod experiment;
+mod forks;
 mod integrity;
 mod power;
 mod registration;

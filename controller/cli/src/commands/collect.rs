@@ -1,6 +1,7 @@
 //! `aegis collect`: runs rollouts of the weak policy over one range of the plan, and writes them as Parquet. `aegis probe`
 //! fits, calibrates and judges probes on these files.
 
+mod forks;
 #[cfg(feature = "robot")]
 mod kept;
 #[cfg(feature = "robot")]
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use aegis_core::EpisodeKey;
 use aegis_core::Probe;
 use aegis_experiments::run::collection::{Collection, CollectionError};
+use aegis_experiments::run::fork_files::ForkFiles;
 use aegis_experiments::run::rollouts::rollouts;
 use aegis_experiments::run::runner::RunError;
 use aegis_files::{Written, shown};
@@ -33,6 +35,7 @@ use crate::study_loader::{Study, StudyArguments};
 /// Arguments of `aegis collect`.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  aegis collect discovery --out runs/discovery.parquet\n  \
+                        aegis collect discovery --forks --boundaries-per-episode 6\n  \
                         aegis collect --robot robot.toml --ask --out runs/robot.parquet\n\n\
                         Episodes wait in FILE.collecting until all of them are there; the same call after a kill goes on \
                         from them. On a robot, exit code 1: episodes are missing, because they were not kept or a record ended early; \
@@ -44,6 +47,8 @@ pub struct CollectArguments {
     #[cfg_attr(feature = "robot", arg(required_unless_present = "robot"))]
     #[cfg_attr(not(feature = "robot"), arg(required = true))]
     range: Option<String>,
+    #[command(flatten)]
+    forking: forks::ForkArguments,
     #[cfg(feature = "robot")]
     #[command(flatten)]
     on_robot: robot::RobotArguments,
@@ -69,7 +74,11 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
     let keys = study.keys("RANGE", range)?;
     check_place(&out)?;
     files::check_place("--out", &out, Written::Parquet, &study.inputs())?;
-    let (provenance, about) = (provenance(&study, range)?, about(&study, &keys)?);
+    let (provenance, mut about) = (provenance(&study, range)?, about(&study, &keys)?);
+    let forks = arguments.forking.open(&study, &out, &provenance)?;
+    if let Some(forks) = &forks {
+        forks.describe(&mut about);
+    }
     // Made before the first episode, so that a folder that cannot be written to is found before anything is run.
     let folder = Collection::place(&out);
     let collection = Collection::open(&folder, &about, provenance.clone()).map_err(|error| {
@@ -83,24 +92,45 @@ pub fn run(arguments: &CollectArguments) -> Result<(), Failure> {
         tell!("{range}: {there} of {} episodes are there from an earlier call", keys.len());
     }
     note(arguments.study.plan.as_ref(), &study.plan, "aegis collect", range, missing.len())?;
-    if let Err(error) = roll_out(&study, range, &missing, &|rollout| Ok(collection.keep(rollout)?)) {
+    let ran = match &forks {
+        Some(forks) => forks.run(&study, range, &missing, &collection),
+        None => roll_out(&study, range, &missing, &|rollout| Ok(collection.keep(rollout)?)).map(drop),
+    };
+    let names: Vec<String> =
+        keys.iter().filter(|_| forks.is_some()).map(|key| ForkFiles::name(*key)).collect();
+    let beside: Vec<&str> = names.iter().map(String::as_str).chain([LOCK]).collect();
+    if let Err(error) = ran {
         // What ended before its first episode, such as a plant that is not served, leaves nothing to go on from.
         if collection.missing(&keys).len() == keys.len() {
-            collection.remove(&[], &[LOCK]).or_exit(Exit::Failed)?;
+            collection.remove(&[], &beside).or_exit(Exit::Failed)?;
         }
         return Err(error);
     }
     let found = collection.all(&keys).or_exit(Exit::Failed)?;
+    let effort = forks.as_ref().map(|forks| forks.write(&keys)).transpose()?;
     write(&out, &provenance, &found).or_exit(Exit::Failed)?;
-    collection.remove(&keys, &[LOCK]).or_exit(Exit::Failed)?;
+    collection.remove(&keys, &beside).or_exit(Exit::Failed)?;
     drop(occupied);
     let Data { sha256, episodes, lost, .. } = Data::of(&found);
+    let forked = forks.as_ref().zip(effort);
     if arguments.json {
-        let summary =
+        let mut summary =
             serde_json::json!({ "file": shown(&out), "episodes": episodes, "lost": lost, "sha256": sha256 });
+        if let Some((forks, effort)) = forked {
+            summary["forks"] = serde_json::json!({ "file": shown(&forks.out), "effort": effort });
+        }
         say!("{summary}");
-    } else {
-        say!("{}: {episodes} episodes, weak lost {lost}", out.display());
+        return Ok(());
+    }
+    say!("{}: {episodes} episodes, weak lost {lost}", out.display());
+    if let Some((forks, effort)) = forked {
+        say!(
+            "{}: {} boundaries, {} branches run, {} known without a run",
+            forks.out.display(),
+            effort.forks,
+            effort.branches_run,
+            effort.branches_shared
+        );
     }
     Ok(())
 }

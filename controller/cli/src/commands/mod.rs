@@ -9,6 +9,7 @@ mod demonstrations;
 mod doctor;
 pub mod experiment;
 mod export;
+mod forks;
 #[cfg(feature = "robot")]
 mod keys;
 mod manual;
@@ -52,6 +53,9 @@ pub enum Verb {
     Demonstrations(demonstrations::DemonstrationsVerb),
     /// Roll the weak policy out and keep its activations, both policies' chunks and the outcomes.
     Collect(collect::CollectArguments),
+    /// Show what help at each boundary of weak episodes would have changed.
+    #[command(subcommand)]
+    Forks(forks::ForksVerb),
     /// Fit the probe and set its thresholds, judge one, or show one.
     #[command(subcommand)]
     Probe(probe::ProbeVerb),
@@ -124,6 +128,7 @@ impl Verb {
             Self::Demonstrate(arguments) => demonstrate::run(arguments),
             Self::Demonstrations(verb) => demonstrations::run(verb),
             Self::Collect(arguments) => collect::run(arguments),
+            Self::Forks(verb) => forks::run(verb),
             Self::Probe(verb) => probe::run(verb),
             Self::Plan(verb) => plan::run(verb),
             Self::Experiment(verb) => experiment::run(verb),

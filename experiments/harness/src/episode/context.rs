@@ -79,6 +79,18 @@ pub enum EpisodeError {
         /// Control step of the fork.
         step: u32,
     },
+    /// The plant or a policy cannot go back to an earlier boundary, so no branch can begin there.
+    #[error(
+        "{0}, so no episode can be continued from a boundary in another way; valid is a plant that saves its state bit for bit, as the \
+         native simulator does, and policies that keep no state from one inference to the next"
+    )]
+    NoSnapshots(&'static str),
+    /// The gate's limits allow no fire at any boundary.
+    #[error(
+        "gate: found limits under which no gate may fire at any boundary; valid is a guard_fraction before the end of the horizon, a \
+         budget_fraction above 0, and a duty_cap with room for hold_chunks"
+    )]
+    NeverFires,
     /// An arm's trajectory differs from the weak arm's before the arm's first hand-over.
     #[error(transparent)]
     Twins(#[from] TwinError),

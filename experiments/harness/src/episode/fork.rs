@@ -3,14 +3,15 @@
 //! were recorded on the weak trajectory, so no earlier control step has to be run again.
 
 use aegis_core::trigger::chunk_disagreement;
-use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Saved, Score, StepRecord};
+use aegis_core::{Arbiter, ChunkRecord, Driver, Recorder, Score, StepRecord};
 use rand::RngExt;
 
 use crate::data::trace::TwinRecorder;
 use crate::episode::arm::{Arm, Drive};
 use crate::episode::context::{EpisodeContext, EpisodeError, EpisodeSettings, EpisodeTiming};
 use crate::episode::outcome::EpisodeResult;
-use crate::episode::state::{EpisodeState, StatePath};
+use crate::episode::saved_point::SavedPoint;
+use crate::episode::state::EpisodeState;
 use crate::episode::twins;
 use crate::episode::{run_episode, run_watched};
 use aegis_core::EpisodeKey;
@@ -95,7 +96,7 @@ fn step_to(
     let mut keep = |state: &EpisodeState, context: &EpisodeContext| {
         // A policy with internal state would continue from its state in another arm.
         if settings.fork && !context.weak.remembers() && !context.strong.remembers() {
-            points.extend(context.plant.save()?.map(|saved| (saved, state.clone())));
+            points.extend(SavedPoint::of(state, context)?);
         }
         Ok(())
     };
@@ -106,7 +107,7 @@ fn step_to(
 
 /// Saved states of the weak arm at each boundary, and the score and distance that were read there.
 struct WeakTrajectory {
-    points: Vec<(Saved, EpisodeState)>,
+    points: Vec<SavedPoint>,
     readings: Vec<Reading>,
 }
 
@@ -135,17 +136,11 @@ impl WeakTrajectory {
         let mut arbiter = arm.arbiter(&settings.gate)?;
         let mut fires = 0;
         recorders.arm(&arm.name);
-        for (reading, (saved, state)) in self.readings.iter().zip(&self.points) {
+        for (reading, point) in self.readings.iter().zip(&self.points) {
             let before: Arbiter = arbiter.clone();
             let decision = arbiter.boundary(reading.step, reading.score, reading.distance);
             if decision.driver == Driver::Strong {
-                let mut state = state.clone();
-                state.observation = context.plant.resume(saved)?;
-                let mut here = StatePath::default();
-                here.push(context.plant.as_ref());
-                if !here.stands_where(&state.path) {
-                    return Err(EpisodeError::Fork { step: reading.step });
-                }
+                let mut state = point.resume(context)?;
                 state.result.arm = arm.name.clone();
                 state.result.fires = fires;
                 let recorder = recorders.arm(&arm.name);

@@ -1,10 +1,12 @@
-//! Episodes: random streams, the control loop (`state.rs`), forks and twins. This file runs one episode of one arm from reset to end.
+//! Episodes: random streams, the control loop (`state.rs`), forks, twins and counterfactual branches. This file runs one episode of one arm from reset to end.
 
 pub mod arm;
 pub mod context;
+pub mod counterfactual;
 pub mod figures;
 pub mod fork;
 pub mod outcome;
+mod saved_point;
 mod state;
 pub mod streams;
 pub mod twins;

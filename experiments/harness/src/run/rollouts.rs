@@ -34,7 +34,7 @@ pub fn rollouts(
 }
 
 /// Refuses activations that are not finite: a gate treats them as the highest risk, but no probe can be fitted on them.
-fn check_finite(rollout: &Rollout) -> Result<(), EpisodeError> {
+pub(super) fn check_finite(rollout: &Rollout) -> Result<(), EpisodeError> {
     let wrong = rollout.boundaries.iter().find_map(|boundary| {
         Some((boundary.step, boundary.features.iter().position(|value| !value.is_finite())?))
     });
@@ -43,9 +43,10 @@ fn check_finite(rollout: &Rollout) -> Result<(), EpisodeError> {
     Err(EpisodeError::Policy { driver: Driver::Weak, source: PolicyError::NotFinite { what, index } })
 }
 
+/// Recorder of the boundaries of a weak episode in which the strong policy infers in shadow.
 #[derive(Default)]
-struct Tap {
-    boundaries: Vec<Boundary>,
+pub(super) struct Tap {
+    pub(super) boundaries: Vec<Boundary>,
 }
 
 impl Recorder for Tap {

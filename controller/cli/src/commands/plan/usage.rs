@@ -1,6 +1,6 @@
 //! Counts the stored episodes of a plan's confirmation range, which an amendment records as seen. Counts episodes in
-//! stores, in step traces without a store, in rows of `.jsonl` files that have an episode's key, and in rollouts of `aegis
-//! collect`.
+//! stores, in step traces without a store, in rows of `.jsonl` files that have an episode's key, and in rollouts and forks of
+//! `aegis collect`.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +14,7 @@ use aegis_experiments::data::trace::TraceFile;
 use aegis_experiments::episode::arm::WEAK;
 use aegis_experiments::run::experiment::STORE;
 use aegis_files::below;
-use aegis_probe::StateRange;
-use aegis_probe::rollout_file;
+use aegis_probe::{StateRange, fork_file, rollout_file};
 use serde::Deserialize;
 
 use crate::exit::{Exit, Failure, failure};
@@ -108,6 +107,10 @@ fn episodes_in(
                 let keys = rollouts.into_iter().map(|rollout| rollout.key).filter(counts);
                 return Ok(Some(keys.map(|key| of(key, WEAK.to_owned())).collect()));
             }
+            if let Ok((_, episodes)) = fork_file::read(file) {
+                let keys = episodes.into_iter().map(|episode| episode.key).filter(counts);
+                return Ok(Some(keys.map(|key| of(key, "forks".to_owned())).collect()));
+            }
             let bytes = std::fs::read(file).map_err(|error| unread(error.to_string()))?;
             // A Parquet file of another kind has no episodes.
             let Ok(trace) = TraceFile::read(bytes) else { return Ok(None) };
@@ -134,6 +137,7 @@ fn is_database(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use aegis_experiments::data::store::Store;
+    use aegis_probe::forks::EpisodeForks;
 
     use super::*;
 
@@ -167,6 +171,42 @@ mod tests {
         std::fs::remove_dir_all(&folder).expect("removed");
         assert_eq!((found, file, once), (2, 2, 2));
         assert!(nowhere.contains("nowhere: found nothing") && nowhere.contains("--nothing-ran"), "{nowhere}");
+    }
+
+    /// Forks of an episode that has no row, from each of these initial states.
+    fn forks(file: &Path, states: &[usize]) {
+        let episodes: Vec<EpisodeForks> = states
+            .iter()
+            .map(|state| {
+                let start = aegis_core::Start { task: 0, initial_state: *state };
+                let key = EpisodeKey { start, replicate: 0 };
+                EpisodeForks { key, success: true, steps: 10, forks: Vec::new() }
+            })
+            .collect();
+        let starts = aegis_probe::origin::Starts::of(episodes.iter().map(|episode| episode.key));
+        let provenance: fork_file::ForkProvenance = serde_json::from_value(serde_json::json!({
+            "schema": fork_file::SCHEMA, "plan_sha256": "plan", "boundaries_per_episode": null, "probe_sha256": null,
+            "rollouts": {
+                "schema": rollout_file::SCHEMA, "suite": "line", "master_seed": 1, "sample_seed": null, "range": "confirmation",
+                "starts": starts, "weak_sha256": "weak", "strong_sha256": "strong", "tensor": "tokens", "horizon_steps": 40,
+                "chunk_steps": 2, "action_width": 1
+            },
+            "gate": {
+                "return_chunks": 0, "guard_fraction": 0.5, "budget_fraction": 0.5, "budget_unit": "chunks", "duty_cap": 0.5,
+                "hold_chunks": 1, "horizon_steps": 40, "chunk_steps": 2
+            }
+        }))
+        .expect("provenance");
+        fork_file::write(file, &provenance, &episodes).expect("written");
+    }
+
+    #[test]
+    fn forks_of_the_range_are_counted() {
+        let folder = aegis_files::Scratch::within(&std::env::temp_dir()).expect("a folder");
+        let file = folder.path().join("confirmation.forks.parquet");
+        forks(&file, &[499, 500, 539, 540]);
+        let share = StateRange { first: 500, end: 540, replicates: 1 };
+        assert_eq!(episodes(&[file], share).expect("counted"), 2);
     }
 
     #[test]
