@@ -9,6 +9,7 @@ mod common;
 mod contract;
 mod demonstrations;
 mod determinism;
+mod disturbances;
 mod doctor;
 mod experiment;
 mod export;

@@ -9,6 +9,7 @@ use aegis_probe::rollout_file::read;
 use serde_json::Value;
 
 use crate::common::{Served, aegis_on_few_tasks as aegis, edit, folder, refuses, succeeds};
+use crate::disturbances::add_disturbances;
 use crate::experiment::small_plan;
 
 /// Two plants of the native simulator, served as those of anybody.
@@ -42,13 +43,15 @@ impl Robots {
     }
 }
 
-/// Writes a short plan of recorded starts; without a plant file, it is of the native suite.
+/// Writes a short plan of recorded starts, with disturbances, which every plant has to apply alike; without a plant file, it is
+/// of the native suite.
 fn plan(folder: &Path, plant: Option<&str>) -> PathBuf {
     let plan = small_plan(folder);
     edit(&plan, "sample_seed = 20261125\n", "");
     edit(&plan, "horizon_steps = 220", "horizon_steps = 100");
     edit(&plan, "{ at = [5, 9] }", "{ at = [2] }");
     edit(&plan, "precondition = {", "# precondition = {");
+    add_disturbances(&plan);
     for (range, first, end) in [("training", 50, 120), ("discovery", 200, 280), ("calibration", 300, 340)] {
         let (from, to) = match range {
             "training" => (0, 2),
@@ -108,8 +111,11 @@ fn a_study_on_served_plants_comes_out_as_on_the_same_simulator_here() {
     assert_eq!((from_native.suite.as_str(), from_served.suite.as_str()), ("libero_spatial", "elsewhere"));
     assert_ne!(from_native.suite_sha256, from_served.suite_sha256);
     let (native, served) = (&native["report"], &served["report"]);
-    for figures in ["arms", "contrasts"] {
-        assert!(native[figures].as_array().is_some_and(|list| !list.is_empty()), "{figures}");
+    assert!(native_rollouts.iter().any(|rollout| rollout.disturbance.is_some()));
+    let kinds = native["disturbances"]["kinds"].as_array().map_or(0, Vec::len);
+    assert!(kinds > 1, "{}", native["disturbances"]);
+    for figures in ["arms", "contrasts", "disturbances"] {
+        assert!(!native[figures].is_null(), "{figures}");
         assert_eq!(native[figures], served[figures], "{figures}");
     }
 }

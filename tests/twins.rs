@@ -93,7 +93,7 @@ fn episodes_of_different_keys_are_no_twins() {
 }
 
 /// Returns one arm of every kind, the weak arm first.
-fn every_arm(study: &Study) -> Vec<Arm> {
+pub fn every_arm(study: &Study) -> Vec<Arm> {
     let arm = |name: &str, drive| Arm { name: name.into(), drive };
     let conformal = study.plan.rule.rule(&study.probe.calibration, study.plan.fit.trend_window);
     let blind = Rule::Blind { schedule: Schedule::Every { first: 6, period: 8 } };

@@ -259,6 +259,7 @@ impl Study {
             ask_strong: false,
             sensor: self.plan.sensor,
             settle_steps: self.plan.settle_steps,
+            disturbances: self.plan.disturbances,
             null_action: vec![0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0],
             streams: Streams::new(self.plan.master_seed),
             fork: true,

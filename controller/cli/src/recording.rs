@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use aegis_core::EpisodeKey;
 use aegis_core::scene::Scene;
-use aegis_core::{Frame, Plant, PlantError, Pose, Probe, Start, Transition};
+use aegis_core::{Disturbance, Frame, Observation, Plant, PlantError, Pose, Probe, Start, Transition};
 use aegis_experiments::episode::arm::WEAK;
 use aegis_experiments::episode::context::EpisodeSettings;
 use aegis_experiments::episode::outcome::EpisodeResult;
@@ -53,6 +53,7 @@ pub fn film(
         title: runner::describe(key, arm.name.as_str()),
         chunk_steps: settings.gate.chunk_steps,
         guard_steps: settings.gate.guard_steps(),
+        disturbance: settings.disturbance(key),
     };
     let title = info.title.clone();
     let mut film = EpisodeRecording::new(info, bodies);
@@ -88,6 +89,14 @@ struct Filmed {
 }
 
 impl Filmed {
+    /// Begins the film of an episode anew.
+    fn begin(&self, observation: &Observation) {
+        if let Ok(mut shots) = self.shots.lock() {
+            shots.clear();
+        }
+        self.film(observation.plant_time);
+    }
+
     fn film(&self, plant_time: f64) {
         let mut poses = Vec::new();
         self.plant.poses(&mut poses);
@@ -98,12 +107,19 @@ impl Filmed {
 }
 
 impl Plant for Filmed {
-    fn reset(&mut self, start: Start) -> Result<aegis_core::Observation, PlantError> {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
         let observation = self.plant.reset(start)?;
-        if let Ok(mut shots) = self.shots.lock() {
-            shots.clear();
-        }
-        self.film(observation.plant_time);
+        self.begin(&observation);
+        Ok(observation)
+    }
+
+    fn reset_disturbed(
+        &mut self,
+        start: Start,
+        disturbance: &Disturbance,
+    ) -> Result<Observation, PlantError> {
+        let observation = self.plant.reset_disturbed(start, disturbance)?;
+        self.begin(&observation);
         Ok(observation)
     }
 

@@ -166,6 +166,7 @@ impl Study {
             ask_strong: false,
             sensor: self.plan.sensor,
             settle_steps: self.plan.settle_steps,
+            disturbances: self.plan.disturbances,
             null_action: self.world.null_action(),
             streams: Streams::new(self.plan.master_seed),
             fork: true,
@@ -176,6 +177,7 @@ impl Study {
     pub fn check_models(&self) -> Result<(), Failure> {
         check_chunks(&self.path, &self.plan, &self.world)?;
         check_tasks(&self.path, &self.plan, &self.world)?;
+        self.check_disturbances()?;
         for card in [&self.plan.models.weak, &self.plan.models.strong] {
             if ModelCard::load(card).or_exit(Exit::Input)?.server.is_some() {
                 self.check_served(card)?;
@@ -184,6 +186,38 @@ impl Study {
             let policy = OnnxPolicy::open(&self.runtime, card).or_exit(Exit::Input)?;
             if self.runtime.settings().provider != ProviderChoice::Cpu {
                 tell!("{}: runs on {}", card.display(), policy.provider());
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the plants can apply each kind of disturbance that the plan draws, in every task: simulated ones by the
+    /// task's goal, those of another process by a reset with one.
+    fn check_disturbances(&self) -> Result<(), Failure> {
+        let Some(settings) = &self.plan.disturbances else { return Ok(()) };
+        let refused = |reason: String| {
+            Err(failure(Exit::Input, format!("{}: disturbances: {reason}", self.path.display())))
+        };
+        if let (World::Native(suite), false) = (&self.world, self.is_elsewhere()) {
+            let fixed = |task: &usize| suite.task(*task).is_some_and(|task| task.target().is_none());
+            return match self.tasks().into_iter().find(fixed).filter(|_| settings.displaces()) {
+                None => Ok(()),
+                Some(task) => refused(format!(
+                    "found a displacement, and the goal of task {task} of {} names no object that moves freely; valid is a plan \
+                     without [disturbances.displacement], or with `tasks` that have such an object",
+                    suite.name()
+                )),
+            };
+        }
+        let mut plant = self.plant(0).map_err(|error| failure(Exit::Failed, error.to_string()))?;
+        for task in self.tasks() {
+            // What a plant cannot do without a disturbance either is no fault of the disturbance.
+            plant.reset(Start { task, initial_state: 0 }).or_exit(Exit::Failed)?;
+            for example in settings.examples(self.plan.gate.horizon_steps) {
+                let start = Start { task, initial_state: 0 };
+                if let Err(error) = plant.reset_disturbed(start, &example) {
+                    return refused(format!("task {task}, {}: {error}", example.effect.kind()));
+                }
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use aegis_core::policy::Saved;
-use aegis_core::{Frame, Observation, Plant, PlantError, Start, Transition};
+use aegis_core::{Disturbance, Frame, Observation, Plant, PlantError, Start, Transition};
 use aegis_experiments::plan::Plan;
 use aegis_experiments::plan::registration::Scenes;
 use aegis_experiments::plan::served_suite::ServedSuite;
@@ -171,9 +171,9 @@ pub struct AnnouncedPlant {
     pub suite: ServedSuite,
 }
 
-impl Plant for AnnouncedPlant {
-    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
-        let observation = self.plant.reset(start)?;
+impl AnnouncedPlant {
+    /// Returns the observation of a reset, after checking that the plant announced what its plant file says.
+    fn announced(&self, start: Start, observation: Observation) -> Result<Observation, PlantError> {
         match self.suite.difference(start.task, &observation) {
             None => Ok(observation),
             Some(difference) => Err(PlantError::Backend(format!(
@@ -182,6 +182,22 @@ impl Plant for AnnouncedPlant {
                 self.suite.suite
             ))),
         }
+    }
+}
+
+impl Plant for AnnouncedPlant {
+    fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
+        let observation = self.plant.reset(start)?;
+        self.announced(start, observation)
+    }
+
+    fn reset_disturbed(
+        &mut self,
+        start: Start,
+        disturbance: &Disturbance,
+    ) -> Result<Observation, PlantError> {
+        let observation = self.plant.reset_disturbed(start, disturbance)?;
+        self.announced(start, observation)
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {

@@ -26,6 +26,7 @@
 
 pub mod arbiter;
 pub mod control;
+pub mod disturbance;
 mod episode_key;
 pub mod feature;
 pub mod gate;
@@ -40,6 +41,7 @@ pub mod serde_nonfinite;
 pub mod trigger;
 
 pub use arbiter::{Arbiter, Authority};
+pub use disturbance::Disturbance;
 pub use episode_key::EpisodeKey;
 pub use feature::{ActionChannel, Feature, Schema};
 pub use gate::{Decision, Gate, GateLimits};

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Frame, Observation, Schema};
+use crate::{Disturbance, Frame, Observation, Schema};
 
 /// Sequence of actions proposed by one inference, row-major `[horizon, width]`.
 ///
@@ -230,6 +230,19 @@ pub trait Plant {
     /// Starts an episode. Two resets to the same start give bitwise equal states, whatever ran between them.
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError>;
 
+    /// Starts an episode as [`reset`](Self::reset) does, in which the plant applies a disturbance by itself. The step of the
+    /// disturbance counts the plant's control steps since the reset. A saved episode includes the disturbance.
+    ///
+    /// # Errors
+    /// Those of a reset, and [`PlantError::Undisturbed`] for a plant, or a task, that cannot do it.
+    fn reset_disturbed(
+        &mut self,
+        _start: Start,
+        _disturbance: &Disturbance,
+    ) -> Result<Observation, PlantError> {
+        Err(PlantError::Undisturbed("the plant has no disturbances of its own".into()))
+    }
+
     /// Applies one action for one control period.
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError>;
 
@@ -344,6 +357,9 @@ pub enum PlantError {
         /// What was found.
         found: String,
     },
+    /// The plant cannot apply a disturbance.
+    #[error("disturbance: {0}; valid is a plan without [disturbances], or a plant that can apply them")]
+    Undisturbed(String),
     /// A step was requested before the first reset.
     #[error("the plant was stepped before its first reset")]
     NotReset,

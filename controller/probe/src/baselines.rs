@@ -163,6 +163,7 @@ mod tests {
             key: EpisodeKey { start: Start { task, initial_state: 0 }, replicate: 0 },
             success: false,
             steps: 4,
+            disturbance: None,
             boundaries: vec![boundary(0, first), boundary(2, second)],
         }
     }

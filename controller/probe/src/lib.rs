@@ -14,6 +14,7 @@ pub mod baselines;
 pub mod calibration;
 mod columns;
 pub mod conformal;
+pub mod disturbances;
 pub mod evaluation;
 pub mod file;
 pub mod fit;

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 pub use validity::{Impossible, check_parts, check_suites};
 
 use crate::StateRange;
+use crate::disturbances::DisturbanceSettings;
 use crate::sensor::SensorNoise;
 use aegis_core::EpisodeKey;
 use aegis_files::{hex, same_digest};
@@ -126,6 +127,9 @@ pub struct Origin {
     /// Control steps of the null action before the first counted control step, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle_steps: Option<u32>,
+    /// Disturbances of the episodes; `None` for episodes without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbances: Option<DisturbanceSettings>,
 }
 
 /// Range of starts that a study is judged on, so that nothing may be made from it.
@@ -284,6 +288,7 @@ mod tests {
             strong_sha256: None,
             sensor: None,
             settle_steps: None,
+            disturbances: None,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Rollout of the weak policy: activation and, where known, chunks at each boundary, and the outcome.
 
-use aegis_core::Chunk;
+use aegis_core::{Chunk, Disturbance};
 use sha2::{Digest, Sha256};
 
 use aegis_core::EpisodeKey;
@@ -35,6 +35,8 @@ pub struct Rollout {
     pub success: bool,
     /// Control steps of the episode.
     pub steps: u32,
+    /// Disturbance of the episode, if it had one.
+    pub disturbance: Option<Disturbance>,
     /// Boundaries in order.
     pub boundaries: Vec<Boundary>,
 }

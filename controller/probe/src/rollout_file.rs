@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aegis_core::Chunk;
-use arrow::array::{ArrayRef, BooleanArray, Float32Array, Float64Array, UInt32Array, UInt64Array};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float32Array, Float64Array, StringArray, UInt32Array, UInt64Array,
+};
 use serde::{Deserialize, Serialize};
 
 pub use read::read;
 
 use crate::columns::Complaint;
+use crate::disturbances::DisturbanceSettings;
 use crate::origin::{Origin, Starts};
 use crate::parquet_file::{bytes, list};
 use crate::rollout::{Boundary, Chunks, Rollout, digest};
@@ -28,6 +31,8 @@ pub const SCHEMA: u32 = 2;
 const SCHEMA_WITHOUT_ORIGINS: u32 = 1;
 /// Key of the schema metadata that contains [`Provenance`] as JSON.
 const METADATA: &str = "aegis";
+/// Column with each episode's disturbance as JSON, empty for none. Only files whose provenance has disturbances have it.
+const DISTURBANCE: &str = "disturbance";
 /// Metadata key beside those of [`Provenance`], with the [`digest`] of the rows' values. It shows on reading whether
 /// values were changed since by a disk error or by hand. Files from other programs need not have it.
 const VALUES: &str = "values_sha256";
@@ -73,6 +78,9 @@ pub struct Provenance {
     /// this was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle_steps: Option<u32>,
+    /// Disturbances of the episodes; `None` for episodes without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbances: Option<DisturbanceSettings>,
 }
 
 impl Provenance {
@@ -88,6 +96,7 @@ impl Provenance {
             strong_sha256: Some(self.strong_sha256.clone()),
             sensor: self.sensor,
             settle_steps: self.settle_steps,
+            disturbances: self.disturbances,
         }
     }
 }
@@ -162,7 +171,7 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
         let values = both.iter().flat_map(|chunks| which(chunks).values().iter().copied());
         Arc::new(Float32Array::from(values.collect::<Vec<f32>>()))
     };
-    let columns: Vec<(&str, ArrayRef)> = vec![
+    let mut columns: Vec<(&str, ArrayRef)> = vec![
         ("task", unsigned(&|rollout, _| rollout.key.start.task as u32)),
         ("initial_state", unsigned(&|rollout, _| rollout.key.start.initial_state as u32)),
         (
@@ -176,6 +185,14 @@ fn file(provenance: &Provenance, rollouts: &[Rollout]) -> Result<Vec<u8>, String
         ("weak_chunk", list(chunks(|chunks| &chunks.weak), weak_width)?),
         ("strong_chunk", list(chunks(|chunks| &chunks.strong), strong_width)?),
     ];
+    if provenance.disturbances.is_some() {
+        let said = |rollout: &Rollout| {
+            let text = rollout.disturbance.as_ref().map(serde_json::to_string).transpose();
+            text.map(Option::unwrap_or_default).map_err(|error| error.to_string())
+        };
+        let said: Vec<String> = rows().map(|(rollout, _)| said(rollout)).collect::<Result<_, _>>()?;
+        columns.push((DISTURBANCE, Arc::new(StringArray::from(said))));
+    }
     let mut about = serde_json::to_value(provenance).map_err(|error| error.to_string())?;
     about[VALUES] = digest(rollouts).into();
     bytes(columns, HashMap::from([(METADATA.to_owned(), about.to_string())]))

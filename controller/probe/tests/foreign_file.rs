@@ -21,6 +21,7 @@ fn rollouts() -> Vec<Rollout> {
             key: EpisodeKey { start: Start { task: 0, initial_state }, replicate: 0 },
             success,
             steps: 6,
+            disturbance: None,
             boundaries: [0, 2, 4]
                 .map(|step| Boundary { step, features: vec![mark, 0.5], chunks: None })
                 .to_vec(),

@@ -33,7 +33,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use aegis_core::scene::Body;
-use aegis_core::{ChunkRecord, Frame, Pose, Recorder, StepRecord};
+use aegis_core::{ChunkRecord, Disturbance, Frame, Pose, Recorder, StepRecord};
 
 use crate::episode::{Episode, Step};
 pub use crate::episode_end::EpisodeEnd;
@@ -58,6 +58,8 @@ pub struct EpisodeInfo {
     pub chunk_steps: u32,
     /// First control step at which the gate may fire.
     pub guard_steps: u32,
+    /// The episode's disturbance, its step counted as the other control steps; `None` for none.
+    pub disturbance: Option<Disturbance>,
 }
 
 /// Errors of a recording.

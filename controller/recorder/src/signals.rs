@@ -198,6 +198,11 @@ fn events(episode: &Episode) -> Vec<(u32, Event)> {
         }
         None => push(episode.length(), "end: the goal was not reached".into(), TextLogLevel::INFO, grey),
     }
+    // An episode may end before its disturbance.
+    if let Some(disturbance) = episode.info.disturbance.filter(|one| one.step < episode.length()) {
+        push(disturbance.step, disturbance.to_string(), TextLogLevel::WARN, Color::from_rgb(204, 121, 167));
+        events.sort_by_key(|(step, _)| *step);
+    }
     events
 }
 
@@ -223,13 +228,16 @@ fn page(episode: &Episode, twin: Option<&Episode>) -> String {
             outcome(twin)
         )
     });
+    let disturbance = info
+        .disturbance
+        .map_or(String::new(), |one| format!("**Disturbance:** {one}, at control step {}  \n", one.step));
     let fires = episode.chunks.iter().filter(|record| record.decision.fired).count();
     let strong = episode.steps.iter().filter(|step| step.driver == Driver::Strong).count();
     format!(
         "## {instruction}\n\
          **Episode:** {title}  \n\
          **Outcome:** {outcome}  \n\
-         {twin}\
+         {twin}{disturbance}\
          **Help:** gate fired {fires} ×; the strong policy drove {strong} of {length} control steps\n\n\
          **How to read it.** The cheap **weak** policy (orange) drives. Every {chunk} control steps a probe reads its \
          activations and gives a **score**, the risk of failure. When the score passes the threshold, after the guard \

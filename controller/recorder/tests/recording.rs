@@ -59,6 +59,7 @@ fn blank() -> EpisodeRecording {
         title: "aegis · task 0 · initial state 0".into(),
         chunk_steps: CHUNK_STEPS,
         guard_steps: 1,
+        disturbance: None,
     };
     EpisodeRecording::new(info, vec![body("table", true), body("box", false)])
 }

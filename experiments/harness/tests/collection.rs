@@ -34,6 +34,7 @@ fn provenance() -> Provenance {
         action_width: 1,
         sensor: None,
         settle_steps: None,
+        disturbances: None,
     }
 }
 

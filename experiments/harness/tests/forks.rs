@@ -209,6 +209,7 @@ fn provenance(probe_sha256: Option<String>) -> ForkProvenance {
         schema: fork_file::SCHEMA,
         plan_sha256: "plan".into(),
         rollouts: Provenance {
+            disturbances: None,
             schema: rollout_file::SCHEMA,
             suite: "line".into(),
             suite_sha256: None,

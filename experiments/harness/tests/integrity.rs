@@ -72,7 +72,7 @@ fn trace_of(folder: &Path, set: &StoredSet) -> TraceFile {
 
 /// Returns the faults that verification finds in a set.
 fn wrong(set: &StoredSet, trace: &TraceFile) -> Vec<String> {
-    verify(set, trace, &arms(), &settings().gate).wrong
+    verify(set, trace, &arms(), &settings().gate, None).wrong
 }
 
 /// Converts an empty store to the version without seals, whose traces have layout 1.
@@ -90,7 +90,7 @@ fn results_equal_those_of_their_traces_forked_or_not() {
         for set in read(&folder).sets().unwrap() {
             let trace = trace_of(&folder, &set);
             assert_eq!(trace.layout(), Layout::Two);
-            let found = verify(&set, &trace, &arms(), &settings().gate);
+            let found = verify(&set, &trace, &arms(), &settings().gate, None);
             assert_eq!((found.wrong, found.unchecked), (Vec::new(), Vec::new()), "forked: {fork}");
             assert_eq!(TraceFile::read(trace.parquet().unwrap()).unwrap(), trace);
         }
@@ -278,7 +278,7 @@ fn a_trace_of_layout_1_is_checked_as_far_as_it_determines_figures() {
     for set in store.sets().unwrap() {
         let trace = trace_of(&folder, &set);
         assert_eq!(trace.layout(), Layout::One);
-        let found = verify(&set, &trace, &arms(), &settings().gate);
+        let found = verify(&set, &trace, &arms(), &settings().gate, None);
         assert_eq!(found.wrong, Vec::<String>::new());
         assert!(found.unchecked.contains(&"fires of a gate that is not obeyed"), "{:?}", found.unchecked);
         for (place, arm) in arms().iter().enumerate() {

@@ -108,6 +108,7 @@ fn statements() -> [Statement; 2] {
         strong_sha256: None,
         sensor: None,
         settle_steps: None,
+        disturbances: None,
     };
     let say = |file: &str, part: &str, used, origin| {
         let (file, part) = (file.into(), part.into());

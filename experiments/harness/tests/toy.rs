@@ -84,6 +84,7 @@ fn provenance() -> Provenance {
         action_width: 1,
         sensor: Some(settings().sensor),
         settle_steps: Some(0),
+        disturbances: None,
     }
 }
 

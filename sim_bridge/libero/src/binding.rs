@@ -7,6 +7,7 @@ use std::sync::Arc;
 use mujoco_rs::prelude::{MjModel, MjtObjBase};
 
 use crate::arm::ArmIndex;
+use crate::displaceable::Displaceable;
 use crate::error::{SuiteError, field};
 use crate::goal::Goal;
 use crate::gripper::{FINGERS, Gripper};
@@ -39,6 +40,8 @@ pub(crate) struct BoundTask {
     pub hand: usize,
     /// Body of each movable object.
     pub objects: Vec<usize>,
+    /// The task's target object, where it moves freely.
+    pub displaceable: Option<Displaceable>,
     pub substeps: u32,
     pub memory: Memory,
     /// Description of how new starts are drawn, where the export has one.
@@ -110,6 +113,10 @@ impl BoundTask {
             Some(info) => Some(Placements::bind(&names, info, &arm.positions, &fingers)?),
             None => None,
         };
+        let displaceable = match task.target() {
+            Some(target) => Displaceable::bind(&names, target)?,
+            None => None,
+        };
         Ok(Self {
             instruction: Arc::from(task.language.as_str()),
             goal: Goal::bind(task, &model)
@@ -127,6 +134,7 @@ impl BoundTask {
             finger_actuators,
             hand: names.body("robot", HAND)?,
             objects,
+            displaceable,
             substeps: task.substeps,
             memory,
             placements,

@@ -17,6 +17,8 @@ pub mod arrays;
 mod binding;
 pub mod camera;
 pub mod demonstration_file;
+mod displaceable;
+mod disturbance;
 mod error;
 mod geometry;
 pub mod goal;

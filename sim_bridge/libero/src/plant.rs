@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aegis_core::policy::{Plant, PlantError, Saved, Start, Transition};
-use aegis_core::{Frame, Observation, Pose, Schema};
+use aegis_core::{Disturbance, Frame, Observation, Pose, Schema};
 use mujoco_rs::prelude::{MjData, MjModel, MjtWarning};
 use nalgebra::{Rotation3, UnitQuaternion, Vector6};
 
@@ -53,6 +53,8 @@ pub(crate) struct Episode {
     pub(crate) memory: Memory,
     pub(crate) start_time: f64,
     pub(crate) step: u32,
+    /// Disturbance that the episode has, its step counted from the reset.
+    pub(crate) disturbance: Option<Disturbance>,
     /// State from which the last forward pass was computed.
     pub(crate) last_pass: Integration,
     pub(crate) seen: DrawnState,
@@ -171,6 +173,18 @@ impl Plant for LiberoPlant {
         self.reset_from(start.task, &state)
     }
 
+    /// Does the same as [`Plant::reset`] for an episode with a disturbance; `disturbance.rs` says what each kind does here.
+    fn reset_disturbed(
+        &mut self,
+        start: Start,
+        disturbance: &Disturbance,
+    ) -> Result<Observation, PlantError> {
+        let observation = self.reset(start)?;
+        let episode = self.episode.as_mut().ok_or(PlantError::NotReset)?;
+        episode.accept(*disturbance)?;
+        Ok(observation)
+    }
+
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {
         let action: Vec<f64> = action.iter().copied().map(f64::from).collect();
         self.apply(&action)
@@ -214,6 +228,7 @@ impl Episode {
             memory: bound.memory.clone(),
             start_time: 0.0,
             step: 0,
+            disturbance: None,
             last_pass,
             seen: DrawnState::default(),
             bound,
@@ -234,6 +249,7 @@ impl Episode {
         self.memory = self.bound.memory.clone();
         self.start_time = state[0];
         self.step = 0;
+        self.disturbance = None;
         self.seen.start(self.data.qpos());
     }
 
@@ -243,6 +259,7 @@ impl Episode {
         mut sent: impl FnMut(&[f64]),
     ) -> Result<(), PlantError> {
         let command = Vector6::from_column_slice(&action[..COMMAND]);
+        let grip = self.disturb(action[COMMAND]);
         self.seen.begin_step(self.data.qpos());
         for substep in 0..self.bound.substeps {
             self.data.step1();
@@ -257,7 +274,7 @@ impl Episode {
                 self.bound.osc.command(&command, &arm, &mut self.memory.target);
             }
             let torques = self.bound.osc.torques(&self.memory.target, &arm);
-            self.bound.gripper.advance(action[COMMAND], &mut self.memory.fingers);
+            self.bound.gripper.advance(grip, &mut self.memory.fingers);
             let fingers = self.bound.gripper.control(&self.memory.fingers);
             let ctrl = self.data.ctrl_mut();
             for (actuator, torque) in self.bound.arm_actuators.iter().zip(torques.iter()) {

@@ -24,6 +24,7 @@ impl LiberoPlant {
             memory: episode.memory.clone(),
             start_time: episode.start_time,
             step: episode.step,
+            disturbance: episode.disturbance,
             seen: episode.seen.clone(),
         })
     }
@@ -49,6 +50,7 @@ impl LiberoPlant {
         episode.memory = snapshot.memory.clone();
         episode.start_time = snapshot.start_time;
         episode.step = snapshot.step;
+        episode.disturbance = snapshot.disturbance;
         episode.seen = snapshot.seen.clone();
         Ok(episode.observation())
     }

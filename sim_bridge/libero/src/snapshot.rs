@@ -1,11 +1,14 @@
 //! Snapshots: the complete state of an episode, from which it can continue later, in another plant of the same suite or
 //! on another thread. Continuing from a snapshot is bitwise equal to an uninterrupted episode.
 
+use aegis_core::Disturbance;
+
 use crate::binding::Memory;
 use crate::camera::DrawnState;
 use crate::integration::Integration;
 
-/// State of an episode between two control steps: MuJoCo's integration state and the controller's state.
+/// State of an episode between two control steps: MuJoCo's integration state, the controller's state, and the
+/// episode's disturbance.
 ///
 /// A snapshot has a few kilobytes, so one can be kept for every chunk boundary. It can be shared or sent between threads,
 /// and any number of plants can continue from it.
@@ -19,6 +22,7 @@ pub struct Snapshot {
     pub(crate) memory: Memory,
     pub(crate) start_time: f64,
     pub(crate) step: u32,
+    pub(crate) disturbance: Option<Disturbance>,
     pub(crate) seen: DrawnState,
 }
 

@@ -112,6 +112,13 @@ impl TaskInfo {
         self.objects.iter().chain(&self.fixtures).find(|item| item.name == name)
     }
 
+    /// Returns the object that the task is about: the movable object that the goal's first predicate with one names first.
+    /// `None` for a task whose goal names no movable object, for example that a drawer is open.
+    pub fn target(&self) -> Option<&ObjectInfo> {
+        let named = self.goal.iter().filter_map(|predicate| predicate.get(1));
+        named.filter_map(|name| self.objects.iter().find(|object| object.name == *name)).next()
+    }
+
     /// Finds a region by its name.
     pub fn site(&self, name: &str) -> Option<&SiteInfo> {
         self.sites.iter().find(|site| site.name == name)

@@ -1,6 +1,7 @@
 //! All integration tests of the simulator, in one program.
 
 mod cameras;
+mod disturbance;
 mod goal;
 mod osc;
 mod parity;

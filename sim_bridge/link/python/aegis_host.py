@@ -290,10 +290,11 @@ class Host:
         if self.is_stop_due:
             reason = "its `stop` has not worked yet, and no episode begins before it has; its standard error says why"
             raise Refusal("plant", reason)
+        self._refuse_undone(reset.get("disturbance"))
         held.newest, held.episode = reset["episode"], None
 
         def move():
-            observation = self._call(lambda: self.plant.reset(reset["task"], reset["initial_state"]), "reset")
+            observation = self._call(lambda: self._begun(reset), "reset")
             state = self._call(self.plant.state, "state")
             episode = Episode(reset, self._call(lambda: announcement(self.plant), "features"), begun=now)
             if held.claim["mode"] == "free_running":
@@ -311,6 +312,25 @@ class Host:
         if names and getattr(method, "__func__", method) in (None, Plant.new_frames):
             text = f"announces the cameras {', '.join(names)} and has no method `new_frames`, by which a controller in real time gets their frames"
             self.faults.add("new_frames", text)
+
+    def _refuse_undone(self, disturbance: dict | None) -> None:
+        """Refuses a disturbance that the plant cannot apply, or with a number that is not finite."""
+        if disturbance is None:
+            return
+        if getattr(type(self.plant), "reset_disturbed", Plant.reset_disturbed) is Plant.reset_disturbed:
+            reason = "the plant has no disturbances of its own; valid is a plan without [disturbances], or a plant that can apply"
+            raise Refusal("plant", f"disturbance: {reason} them: write its method `reset_disturbed`")
+        effect = disturbance["effect"]
+        for field in ("force", "shift"):
+            if not all(map(math.isfinite, effect.get(field, ()))):
+                raise Refusal("malformed", f"disturbance.{field}: found a number that is not finite")
+
+    def _begun(self, reset: dict) -> dict:
+        """Resets the plant, with the disturbance that the message has."""
+        start, disturbance = (reset["task"], reset["initial_state"]), reset.get("disturbance")
+        if disturbance is None:
+            return self.plant.reset(*start)
+        return self.plant.reset_disturbed(*start, disturbance)
 
     def _step(self, step: dict, now: int) -> bytes:
         held = self._session(step["session"], now)

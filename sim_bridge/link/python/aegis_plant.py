@@ -49,6 +49,16 @@ class Plant:
         """
         raise NotImplementedError
 
+    def reset_disturbed(self, task: int, initial_state: int, disturbance: dict) -> dict:
+        """Starts an episode as `reset` does, in which the plant applies a disturbance by itself.
+
+        `disturbance` has `step`, the control step since the reset at whose beginning it begins, and `effect`, a map whose `kind`
+        is `push` (`force`, newtons along x, y and z of the world, on the arm's last link for `steps` control steps), `slip` (the
+        gripper opened for `steps` control steps, whatever the action says) or `displacement` (`shift`, metres along x and y, of
+        the object that the task is about). Only for simulators; a plant without this method refuses such an episode.
+        """
+        raise NotImplementedError
+
     def step(self, action: list) -> tuple[dict, bool]:
         """Executes an action for one control period; returns the observation and whether the goal is met.
 

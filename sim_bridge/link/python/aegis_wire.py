@@ -109,7 +109,9 @@ class Reader(msgpack.Unpacker):
         return self.body[self.tell() : self.tell() + 1] == b"\xc0"
 
 
-def mapped(fields: dict):
+def mapped(fields: dict, may_lack=()):
+    """A map with these fields, of which those in `may_lack` may be left out."""
+
     def read(unpacker):
         found = {}
         for _ in range(unpacker.read_map_header()):
@@ -123,14 +125,30 @@ def mapped(fields: dict):
             except ValueError as error:
                 raise ValueError(f"{name}: {str(error) or 'not MessagePack'}") from None
         for name in fields:
-            if name not in found:
+            if name not in found and name not in may_lack:
                 raise ValueError(f"field {name} is missing")
         return found
 
     return read
 
 
+def effect(unpacker):
+    """What a disturbance does: a map with the fields of its kind."""
+    found = ANY_EFFECT(unpacker)
+    fields = EFFECTS[found["kind"]]
+    if set(found) != {"kind", *fields}:
+        raise ValueError(f"found the fields {', '.join(found)}, expected kind, {', '.join(fields)}")
+    return found
+
+
 U32, U64 = integer(32), integer(64)
+# Fields of each kind of disturbance.
+EFFECTS = {"push": ("force", "steps"), "slip": ("steps",), "displacement": ("shift",)}
+ANY_EFFECT = mapped(
+    {"kind": one_of(EFFECTS), "force": listed(float64, 3, 3), "steps": U32, "shift": listed(float64, 2, 2)},
+    may_lack=("force", "steps", "shift"),
+)
+DISTURBANCE = mapped({"step": U32, "effect": effect})
 LABEL = text(TEXT)
 FEATURE = mapped(
     {
@@ -156,7 +174,7 @@ STEERED_CHANNEL = mapped(
 # Kind, name and fields, in the order of docs/reference/protocol.md.
 SCHEMAS = {
     1: ("Claim", {"controller": text(128), "nonce": U64, "mode": one_of(MODES)}),
-    2: ("Reset", {"session": U64, "episode": U64, "task": U32, "initial_state": U32}),
+    2: ("Reset", {"session": U64, "episode": U64, "task": U32, "initial_state": U32, "disturbance": DISTURBANCE}),
     3: ("Step", {**STEP, "action": ACTION}),
     4: ("FramesRequest", STEP),
     5: ("Release", {"session": U64}),
@@ -295,6 +313,8 @@ SCHEMAS = {
     ),
 }
 KINDS = {name: kind for kind, (name, _) in SCHEMAS.items()}
+# Fields that a message lacks where they are not used.
+MAY_LACK = ("disturbance",)
 
 
 def encode(name: str, fields: dict) -> bytes:
@@ -303,7 +323,8 @@ def encode(name: str, fields: dict) -> bytes:
     # Only actions and chunks are single precision, and their messages have no other floats.
     single = not {"action", "values"}.isdisjoint(SCHEMAS[kind][1])
     packer = msgpack.Packer(use_single_float=single, default=_plain)
-    body = packer.pack({field: fields[field] for field in SCHEMAS[kind][1]})
+    there = [field for field in SCHEMAS[kind][1] if field in fields or field not in MAY_LACK]
+    body = packer.pack({field: fields[field] for field in there})
     return MAGIC + VERSION.to_bytes(2, "little") + bytes([kind, 0]) + body
 
 
@@ -342,7 +363,7 @@ def decode(data: bytes) -> tuple[str, dict]:
     unpacker.body = data[HEADER:]
     unpacker.feed(unpacker.body)
     try:
-        found = mapped(fields)(unpacker)
+        found = mapped(fields, MAY_LACK)(unpacker)
     except msgpack.OutOfData:
         raise WireError("body", f"{name}: ends early") from None
     except (ValueError, msgpack.UnpackException) as error:

@@ -292,6 +292,28 @@ class Rules(Asking):
         two = self.step(session, 1, 2, 0.5, at=5)[1]
         self.assertEqual((len(self.plant.actions), two["sequence"], two["state"]), (2, 2, self.plant.state()))
 
+    def test_a_disturbance_reaches_a_plant_that_can_apply_it_and_no_other(self):
+        session = self.claim()[1]["session"]
+        fields = {"session": session, "task": 1, "initial_state": 7}
+
+        def ask(episode, force):
+            push = {"step": 3, "effect": {"kind": "push", "force": [force, 0.0, 0.0], "steps": 2}}
+            return self.ask("Reset", **fields, episode=episode, disturbance=push)
+
+        self.assertIn("`reset_disturbed`", self.refused(ask(1, 5.0), "plant"))
+        self.assertEqual(self.plant.resets, 0)
+
+        class Disturbable(Toy):
+            def reset_disturbed(self, task, initial_state, disturbance):
+                self.disturbance = disturbance
+                return self.reset(task, initial_state)
+
+        self.host.plant = self.plant = Disturbable()
+        self.assertIn("disturbance.force", self.refused(ask(1, math.nan), "malformed"))
+        self.assertEqual(ask(1, 5.0)[0], "Moved")
+        self.assertEqual((self.plant.resets, self.plant.disturbance["effect"]["force"]), (1, [5.0, 0.0, 0.0]))
+        self.assertEqual(self.reset(session, 2)[0], "Moved")
+
     def test_a_skipped_or_past_step_is_refused_and_moves_nothing(self):
         session = self.claim()[1]["session"]
         self.refused(self.step(session, 1, 1), "episode")

@@ -423,7 +423,17 @@ impl Host {
         held.newest_episode = reset.episode;
         held.episode = None;
         let start = Start { task: reset.task as usize, initial_state: reset.initial_state as usize };
-        let observation = plant.reset(start).map_err(failed)?;
+        let observation = match &reset.disturbance {
+            None => plant.reset(start),
+            Some(disturbance) => {
+                let not_finite = |field| {
+                    (Code::Malformed, format!("disturbance.{field}: found a number that is not finite"))
+                };
+                disturbance.check_finite().map_err(not_finite)?;
+                plant.reset_disturbed(start, disturbance)
+            }
+        };
+        let observation = observation.map_err(failed)?;
         let taken = now.saturating_sub(plant.age());
         let answer = moved(&reset, 0, taken, false, &observation, plant);
         held.episode = Some(Episode {

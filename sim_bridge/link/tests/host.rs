@@ -6,7 +6,8 @@
 use std::time::Duration;
 
 use crate::support::{self, Toy, host};
-use aegis_core::{Observation, Plant, PlantError, Standstill, Start, Transition};
+use aegis_core::disturbance::Effect;
+use aegis_core::{Disturbance, Observation, Plant, PlantError, Standstill, Start, Transition};
 use aegis_link::Host;
 use aegis_link::wire::{
     Action, Attach, Claim, Code, Executed, FramesRequest, Message, Mode, Moved, Phase, Pulse, Release, Reset,
@@ -29,7 +30,7 @@ fn claimed(host: &mut Host, plant: &mut Toy, mode: Mode) -> u64 {
 }
 
 fn reset(session: u64, episode: u64) -> Message {
-    Reset { session, episode, task: 1, initial_state: 7 }.into()
+    Reset { session, episode, task: 1, initial_state: 7, disturbance: None }.into()
 }
 
 fn step(session: u64, episode: u64, sequence: u32, value: f32) -> Message {
@@ -155,6 +156,33 @@ fn a_skipped_or_past_step_is_refused_and_moves_nothing() {
         Code::Episode
     );
     assert_eq!(plant.steps, 2);
+}
+
+#[test]
+fn a_disturbance_reaches_a_plant_that_can_apply_it_and_no_other() {
+    let (mut host, mut plant) = (host(), Toy::default());
+    let session = claimed(&mut host, &mut plant, Mode::LockStep);
+    let disturbance = |force: f64| {
+        let effect = Effect::Push { force: [force, 0.0, 0.0], steps: 2 };
+        Some(Disturbance { step: 3, effect })
+    };
+    let ask = |episode, disturbance| {
+        Message::from(Reset { session, episode, task: 1, initial_state: 7, disturbance }).encode()
+    };
+    let (code, reason) = refused(&host.request(&ask(1, disturbance(5.0)), at(1), &mut plant));
+    assert_eq!((code, plant.resets), (Code::Plant, 0), "{reason}");
+    assert!(reason.contains("no disturbances of its own"), "{reason}");
+    plant.is_disturbable = true;
+    let (code, reason) = refused(&host.request(&ask(2, disturbance(f64::NAN)), at(2), &mut plant));
+    assert_eq!((code, plant.resets), (Code::Malformed, 0), "{reason}");
+    assert!(reason.contains("disturbance.force"), "{reason}");
+    let question = ask(3, disturbance(5.0));
+    let first = host.request(&question, at(3), &mut plant);
+    assert_eq!(moved(&first).sequence, 0);
+    assert_eq!((plant.resets, plant.disturbance), (1, disturbance(5.0)));
+    assert_eq!(host.request(&question, at(4), &mut plant), first, "asked twice, begun once");
+    moved(&host.request(&ask(4, None), at(5), &mut plant));
+    assert_eq!(plant.disturbance, None);
 }
 
 #[test]
@@ -391,7 +419,8 @@ fn pictures_belong_to_a_step() {
 fn what_the_plant_refuses_is_told_and_leaves_no_episode() {
     let (mut host, mut plant) = (host(), Toy::default());
     let session = claimed(&mut host, &mut plant, Mode::LockStep);
-    let bad = Message::from(Reset { session, episode: 1, task: 3, initial_state: 0 }).encode();
+    let bad =
+        Message::from(Reset { session, episode: 1, task: 3, initial_state: 0, disturbance: None }).encode();
     let (code, reason) = refused(&host.request(&bad, at(0), &mut plant));
     assert_eq!(code, Code::Plant);
     assert!(reason.contains("unknown task 3"), "{reason}");

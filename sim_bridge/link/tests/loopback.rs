@@ -380,7 +380,7 @@ fn pictures_come_through_shared_memory() {
         panic!("not claimed")
     };
     let session_number = claimed.session;
-    ask(Reset { session: session_number, episode: 1, task: 0, initial_state: 0 }.into());
+    ask(Reset { session: session_number, episode: 1, task: 0, initial_state: 0, disturbance: None }.into());
     let pictures = ask(FramesRequest { session: session_number, episode: 1, sequence: 0 }.into());
     assert!(pictures.payload().as_shm().is_some(), "the pictures were copied over TCP");
     assert!(matches!(Message::decode(&pictures.payload().to_bytes()), Ok(Message::Pictures(_))));

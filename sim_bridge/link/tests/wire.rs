@@ -64,7 +64,8 @@ proptest! {
 
 #[test]
 fn the_layout_is_what_the_protocol_page_says() {
-    let bytes = Message::from(Reset { session: 1, episode: 2, task: 3, initial_state: 4 }).encode();
+    let bytes = Message::from(Reset { session: 1, episode: 2, task: 3, initial_state: 4, disturbance: None })
+        .encode();
     let expected = b"AEGS\x03\x00\x02\x00\x84\xa7session\x01\xa7episode\x02\xa4task\x03\xadinitial_state\x04";
     assert_eq!(bytes, expected);
 }

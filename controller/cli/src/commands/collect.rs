@@ -7,6 +7,7 @@ mod kept;
 #[cfg(feature = "robot")]
 mod robot;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use aegis_core::EpisodeKey;
@@ -219,13 +220,12 @@ pub fn rollouts_of(
     if found != expected {
         let written = |provenance: &Provenance| serde_json::to_value(provenance).unwrap_or_default();
         let (found, expected) = (written(&found), written(&expected));
-        let fields = expected
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(field, value)| found.get(field) != Some(value));
+        // A field that only one of them has, such as disturbances, differs too.
+        let names = expected.as_object().into_iter().chain(found.as_object()).flat_map(Map::keys);
+        let fields: BTreeSet<&String> = names.filter(|field| found[*field] != expected[*field]).collect();
         let differ: Vec<String> = fields
-            .map(|(field, value)| format!("{field} is {}, the plan's is {value}", found[field]))
+            .into_iter()
+            .map(|field| format!("{field} is {}, the plan's is {}", found[field], expected[field]))
             .collect();
         return Err(failure(
             Exit::Input,
@@ -265,6 +265,10 @@ fn about(study: &Study, keys: &[EpisodeKey]) -> Result<Map<String, Value>, Failu
     ] {
         add(name, value.or_exit(Exit::Failed)?);
     }
+    // Named only where there are any, so that a collection of an older version goes on.
+    if let Some(disturbances) = &plan.disturbances {
+        add("disturbances", serde_json::to_value(disturbances).or_exit(Exit::Failed)?);
+    }
     Ok(about)
 }
 
@@ -299,6 +303,7 @@ fn provenance(study: &Study, range: &str) -> Result<Provenance, Failure> {
         action_width: weak.chunk.width,
         sensor: Some(study.plan.sensor),
         settle_steps: Some(study.plan.settle_steps),
+        disturbances: study.plan.disturbances,
     })
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use aegis_experiments::Arm;
 use aegis_experiments::episode::outcome::EpisodeResult;
+use aegis_experiments::report::Disturbances;
 use aegis_experiments::report::summary::summarise;
 use aegis_experiments::run::runner;
 use aegis_probe::origin::{runs, spans};
@@ -78,6 +79,9 @@ pub fn run(arguments: &DemoArguments) -> Result<(), Failure> {
         say!("{}", serde_json::to_string_pretty(&summary).or_exit(Exit::Failed)?);
     } else {
         say!("{}", table::arms(&summary));
+        if let Some(found) = Disturbances::of(&results, settings.gate.horizon_steps) {
+            say!("{}", table::disturbances(&found));
+        }
         say!("{}", table::latencies(&timings));
     }
     if study.is_elsewhere() {

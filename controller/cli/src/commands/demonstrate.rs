@@ -170,6 +170,8 @@ pub fn run(arguments: &DemonstrateArguments) -> Result<(), Failure> {
         strong_sha256: None,
         sensor: Some(study.plan.sensor),
         settle_steps: Some(study.plan.settle_steps),
+        // Demonstrations have bursts of their own, which `--rate` sets, and none of the plan's disturbances.
+        disturbances: None,
     };
     let text = serde_json::to_string_pretty(&origin).or_exit(Exit::Failed)? + "\n";
     files::write(&origin_file, text.as_bytes())?;

@@ -60,6 +60,7 @@ pub(super) fn rollouts(
                 key: row.key(),
                 success: row.success,
                 steps: end,
+                disturbance: None,
                 boundaries: vec![boundary],
             }),
         }

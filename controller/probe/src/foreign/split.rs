@@ -64,6 +64,7 @@ mod tests {
             key: EpisodeKey { start: Start { task, initial_state }, replicate },
             success,
             steps: 1,
+            disturbance: None,
             boundaries: Vec::new(),
         };
         (0..4)

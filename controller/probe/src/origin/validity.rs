@@ -260,6 +260,7 @@ mod tests {
             strong_sha256: None,
             sensor: None,
             settle_steps: None,
+            disturbances: None,
         }
     }
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use crate::columns::{Complaint, complaint};
 use crate::rollout::{Boundary, Rollout};
-use aegis_core::EpisodeKey;
+use aegis_core::{Disturbance, EpisodeKey};
 
-/// Episode of a row: key, success, and number of control steps.
-pub(super) type Episode = (EpisodeKey, bool, u32);
+/// Episode of a row: key, success, number of control steps, and disturbance.
+pub(super) type Episode = (EpisodeKey, bool, u32, Option<Disturbance>);
 
 /// Rollouts that have been read so far.
 pub(super) struct EpisodeRows {
@@ -39,7 +39,7 @@ impl EpisodeRows {
     /// Adds one row to the last rollout, or begins the next rollout.
     pub(super) fn add(
         &mut self,
-        (key, success, steps): Episode,
+        (key, success, steps, disturbance): Episode,
         boundary: Boundary,
     ) -> Result<(), Complaint> {
         let (row, horizon, chunk) = (self.rows, self.horizon_steps, self.chunk_steps);
@@ -62,9 +62,10 @@ impl EpisodeRows {
         let step = boundary.step;
         if let Some(last) = self.rollouts.last_mut().filter(|last| last.key == key) {
             let after = last.boundaries.last().map_or(0, |previous| previous.step);
-            if step <= after || (success, steps) != (last.success, last.steps) {
+            if step <= after || (success, steps, disturbance) != (last.success, last.steps, last.disturbance)
+            {
                 let found = format!("row {row}: step {step} after {after}, success {success}, {steps} steps");
-                let valid = "one episode's rows together, steps ascending, one outcome";
+                let valid = "one episode's rows together, steps ascending, one outcome and one disturbance";
                 return Err(complaint("step", found, valid));
             }
             if step.checked_sub(after) != Some(chunk) || step >= steps {
@@ -86,7 +87,7 @@ impl EpisodeRows {
             let found = format!("row {row}: step {step} as the first of {}", words(key));
             return Err(complaint("step", found, "0, where an episode's first chunk starts"));
         }
-        self.rollouts.push(Rollout { key, success, steps, boundaries: vec![boundary] });
+        self.rollouts.push(Rollout { key, success, steps, disturbance, boundaries: vec![boundary] });
         Ok(())
     }
 

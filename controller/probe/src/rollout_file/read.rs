@@ -6,12 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Display;
 use std::path::Path;
 
-use aegis_core::{Chunk, Start};
+use aegis_core::{Chunk, Disturbance, Start};
 use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
 use serde_json::Value;
 
 use super::episodes::{Episode, EpisodeRows};
-use super::{METADATA, Provenance, RolloutFileError, SCHEMA, SCHEMA_WITHOUT_ORIGINS, VALUES};
+use super::{DISTURBANCE, METADATA, Provenance, RolloutFileError, SCHEMA, SCHEMA_WITHOUT_ORIGINS, VALUES};
 use crate::columns::{Complaint, Lists, column, complaint, integers, lists};
 use crate::origin::{Starts, difference};
 use crate::parquet_file::{DAMAGED, batches, open};
@@ -51,9 +51,11 @@ pub fn read(path: &Path) -> Result<(Provenance, Vec<Rollout>), RolloutFileError>
     }
     let (mut provenance, values) = provenance(builder.schema().metadata()).map_err(&invalid)?;
     let mut taken = EpisodeRows::new(provenance.horizon_steps, provenance.chunk_steps).map_err(&invalid)?;
-    for batch in batches(path, &COLUMNS).map_err(io)? {
+    let disturbed = provenance.disturbances.is_some();
+    let columns: Vec<&str> = COLUMNS.into_iter().chain(disturbed.then_some(DISTURBANCE)).collect();
+    for batch in batches(path, &columns).map_err(io)? {
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
-        let rows = Rows::of(&batch, taken.rows).map_err(&invalid)?;
+        let rows = Rows::of(&batch, taken.rows, disturbed).map_err(&invalid)?;
         for row in 0..batch.num_rows() {
             let boundary = rows.boundary(row, provenance.action_width).map_err(&invalid)?;
             taken.add(rows.episode(row).map_err(&invalid)?, boundary).map_err(&invalid)?;
@@ -137,10 +139,12 @@ struct Rows {
     activation: Lists,
     weak: Lists,
     strong: Lists,
+    /// Disturbances; empty in a file without any.
+    disturbances: Vec<Option<Disturbance>>,
 }
 
 impl Rows {
-    fn of(batch: &RecordBatch, first: usize) -> Result<Self, Complaint> {
+    fn of(batch: &RecordBatch, first: usize, disturbed: bool) -> Result<Self, Complaint> {
         const FLAGS: &str = "a column of booleans";
         let whole = |name| {
             const VALID: &str = "a column of whole numbers from 0";
@@ -162,6 +166,7 @@ impl Rows {
             activation: lists(batch, "activation", first)?,
             weak: lists(batch, "weak_chunk", first)?,
             strong: lists(batch, "strong_chunk", first)?,
+            disturbances: if disturbed { disturbances(batch, first)? } else { Vec::new() },
         })
     }
 
@@ -172,7 +177,8 @@ impl Rows {
         };
         let key = EpisodeKey { start, replicate: self.number("replicate", &self.replicate, row, u64::MAX)? };
         let steps = self.number("episode_steps", &self.episode_steps, row, u32::MAX)?;
-        Ok((key, self.success.value(row), steps))
+        let disturbance = self.disturbances.get(row).copied().flatten();
+        Ok((key, self.success.value(row), steps, disturbance))
     }
 
     fn boundary(&self, row: usize, action_width: usize) -> Result<Boundary, Complaint> {
@@ -204,4 +210,21 @@ impl Rows {
         let found = || format!("row {}: {value}", self.first + row);
         T::try_from(value).map_err(|_| complaint(name, found(), format!("0 to {largest}")))
     }
+}
+
+/// Reads the column of disturbances: JSON, or an empty text for none.
+fn disturbances(batch: &RecordBatch, first: usize) -> Result<Vec<Option<Disturbance>>, Complaint> {
+    const VALID: &str = "a column of texts, each a disturbance as JSON, or empty for none";
+    let found = column(batch, DISTURBANCE, VALID, first)?;
+    // pandas writes texts with 64-bit offsets.
+    let texts: Vec<&str> = match (found.as_string_opt::<i32>(), found.as_string_opt::<i64>()) {
+        (Some(texts), _) => texts.iter().map(Option::unwrap_or_default).collect(),
+        (None, Some(texts)) => texts.iter().map(Option::unwrap_or_default).collect(),
+        (None, None) => return Err(complaint(DISTURBANCE, found.data_type().to_string(), VALID)),
+    };
+    let one = |(row, text): (usize, &str)| {
+        let read = (!text.is_empty()).then(|| serde_json::from_str(text)).transpose();
+        read.map_err(|error| complaint(DISTURBANCE, format!("row {}: {text}: {error}", first + row), VALID))
+    };
+    texts.into_iter().enumerate().map(one).collect()
 }

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use aegis_core::probe::ProbeError;
 use aegis_core::trigger::DrawError;
-use aegis_core::{Driver, GateLimits, Plant, PlantError, Policy, PolicyError, Probe, Start};
+use aegis_core::{
+    Disturbance, Driver, EpisodeKey, GateLimits, Plant, PlantError, Policy, PolicyError, Probe, Start,
+};
 
 use crate::episode::streams::Streams;
 use crate::episode::twins::TwinError;
+use aegis_probe::disturbances::DisturbanceSettings;
 use aegis_probe::sensor::SensorNoise;
 
 /// Settings of an episode, apart from its key and its arm.
@@ -22,12 +25,21 @@ pub struct EpisodeSettings {
     /// Control steps of the null action after a reset, before the first counted control step, as upstream evaluations
     /// do.
     pub settle_steps: u32,
+    /// Disturbances that the plant applies; `None` for none.
+    pub disturbances: Option<DisturbanceSettings>,
     /// Null action, `[action width]`.
     pub null_action: Vec<f32>,
     /// Random streams of the episode.
     pub streams: Streams,
     /// Whether twins resume from the weak arm's saved plant states instead of running the shared control steps again.
     pub fork: bool,
+}
+
+impl EpisodeSettings {
+    /// Returns the disturbance of an episode, which is the same in every arm.
+    pub fn disturbance(&self, key: EpisodeKey) -> Option<Disturbance> {
+        self.streams.disturbance(key, self.disturbances.as_ref(), self.gate.horizon_steps)
+    }
 }
 
 /// Plant, policies and probe of the control loop. Each worker owns one context.
@@ -117,13 +129,18 @@ pub enum EpisodeError {
     },
 }
 
-/// Resets the plant and executes [`EpisodeSettings::settle_steps`] null actions, so that objects come to rest.
+/// Resets the plant and executes [`EpisodeSettings::settle_steps`] null actions, so that objects come to rest. The
+/// disturbance counts from the control step after these.
 pub(crate) fn settle_objects(
     plant: &mut dyn Plant,
     start: Start,
+    disturbance: Option<Disturbance>,
     settings: &EpisodeSettings,
 ) -> Result<aegis_core::Observation, PlantError> {
-    let mut observation = plant.reset(start)?;
+    let mut observation = match disturbance {
+        Some(disturbance) => plant.reset_disturbed(start, &disturbance.delayed_by(settings.settle_steps))?,
+        None => plant.reset(start)?,
+    };
     for _ in 0..settings.settle_steps {
         observation = plant.step(&settings.null_action)?.observation;
     }

@@ -39,9 +39,10 @@ pub fn differences(stored: &str, made: &EpisodeResult) -> Vec<Difference> {
 
 /// Returns every field in which two results differ.
 pub fn fields_that_differ(stored: &EpisodeResult, made: &EpisodeResult) -> Vec<Difference> {
-    const FIELDS: [&str; 11] = [
+    const FIELDS: [&str; 12] = [
         "arm",
         "key",
+        "disturbance",
         "success",
         "steps",
         "chunk_steps",
@@ -96,6 +97,7 @@ mod tests {
         EpisodeResult {
             arm: "weak".into(),
             key: EpisodeKey { start: Start { task: 1, initial_state: 2 }, replicate: 3 },
+            disturbance: None,
             success: false,
             steps: 4,
             chunk_steps: 2,

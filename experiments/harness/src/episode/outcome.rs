@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::episode::arm::ArmName;
-use aegis_core::EpisodeKey;
+use aegis_core::{Disturbance, EpisodeKey};
 
 /// Result of an episode. It contains no wall-clock times, so equal seeds give equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +13,10 @@ pub struct EpisodeResult {
     pub arm: ArmName,
     /// Key: start and replicate, which all twins share.
     pub key: EpisodeKey,
+    /// Disturbance of the episode, its step counted from the first counted control step. Left out of JSON where there is
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbance: Option<Disturbance>,
     /// Whether the goal was reached within the horizon.
     pub success: bool,
     /// Control steps taken.

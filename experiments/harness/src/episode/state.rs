@@ -43,7 +43,8 @@ impl EpisodeState {
         key: EpisodeKey,
         settings: &EpisodeSettings,
     ) -> Result<Self, EpisodeError> {
-        let observation = settle_objects(context.plant.as_mut(), key.start, settings)?;
+        let disturbance = settings.disturbance(key);
+        let observation = settle_objects(context.plant.as_mut(), key.start, disturbance, settings)?;
         let seed = settings.streams.at(key, NOISE, 0).random();
         context.weak.begin(seed);
         context.strong.begin(seed);
@@ -52,6 +53,7 @@ impl EpisodeState {
         let result = EpisodeResult {
             arm,
             key,
+            disturbance,
             success: false,
             steps: 0,
             chunk_steps: settings.gate.chunk_steps,

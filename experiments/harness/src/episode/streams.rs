@@ -1,14 +1,19 @@
 //! Random streams, keyed by master seed, episode and stream name, from a counter-based generator. Drawing more numbers
 //! from one stream never shifts another, so the twins of all arms receive the same noise.
 
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use sha2::{Digest, Sha256};
 
-use aegis_core::EpisodeKey;
+use aegis_core::{Disturbance, EpisodeKey};
+use aegis_probe::disturbances::DisturbanceSettings;
 
 /// Number of 32-bit words reserved for each control step of a stream.
 const WORDS_PER_STEP: u128 = 1 << 16;
+
+/// Stream that decides which disturbance an episode has, and when.
+const DISTURBANCE: &str = "environment disturbance";
 
 /// Random streams of one master seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +40,24 @@ impl Streams {
         generator.set_word_pos(u128::from(step) * WORDS_PER_STEP);
         generator
     }
+
+    /// Draws the disturbance of an episode, from a stream of its own; `None` without settings, and for an episode that has
+    /// none. The arm has no part in it.
+    pub fn disturbance(
+        &self,
+        episode: EpisodeKey,
+        settings: Option<&DisturbanceSettings>,
+        horizon_steps: u32,
+    ) -> Option<Disturbance> {
+        settings?.disturbance(horizon_steps, self.at(episode, DISTURBANCE, 0).random())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use aegis_core::Start;
+    use aegis_probe::disturbances::SlipSettings;
     use rand::RngExt;
 
     const EPISODE: EpisodeKey = EpisodeKey { start: Start { task: 2, initial_state: 7 }, replicate: 0 };
@@ -60,6 +77,20 @@ mod tests {
         ] {
             assert_ne!(first, different);
         }
+    }
+
+    #[test]
+    fn a_disturbance_depends_on_seed_episode_and_settings_alone() {
+        let steps = [3, 3];
+        let slip = Some(SlipSettings { share: 1.0, onset: [0.0, 1.0], steps });
+        let settings = DisturbanceSettings { push: None, slip, displacement: None };
+        let of = |seed, replicate| {
+            let key = EpisodeKey { replicate, ..EPISODE };
+            Streams::new(seed).disturbance(key, Some(&settings), 100_000)
+        };
+        assert!(of(1, 0).is_some() && of(1, 0) == of(1, 0));
+        assert!(of(1, 0) != of(2, 0) && of(1, 0) != of(1, 1));
+        assert_eq!(Streams::new(1).disturbance(EPISODE, None, 100_000), None);
     }
 
     #[test]

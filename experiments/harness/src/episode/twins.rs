@@ -9,6 +9,14 @@ pub enum TwinError {
     /// The episodes have different keys.
     #[error("the episodes do not share task, initial state and replicate")]
     Key,
+    /// The episodes have different disturbances.
+    #[error("task {task}, initial state {initial_state}: the twins have different disturbances")]
+    Disturbance {
+        /// Task of the pair.
+        task: usize,
+        /// Initial state of the pair.
+        initial_state: usize,
+    },
     /// The state paths differ before the first hand-over.
     #[error(
         "task {task}, initial state {initial_state}: the twins differ before control step {step}, where control was first handed over"
@@ -28,6 +36,10 @@ pub enum TwinError {
 pub fn check(weak: &EpisodeResult, other: &EpisodeResult) -> Result<(), TwinError> {
     if weak.key != other.key {
         return Err(TwinError::Key);
+    }
+    if weak.disturbance != other.disturbance {
+        let aegis_core::Start { task, initial_state } = weak.key.start;
+        return Err(TwinError::Disturbance { task, initial_state });
     }
     let differs = |step| TwinError::Prefix {
         task: weak.key.start.task,

@@ -11,14 +11,16 @@ pub mod study;
 
 use std::path::{Path, PathBuf};
 
-use aegis_core::GateLimits;
+use aegis_core::{Disturbance, EpisodeKey, GateLimits};
 use aegis_files::toml_file::{self, TomlError};
 use aegis_probe::{Models, StateRange};
 use serde::{Deserialize, Serialize};
 
 pub use remarks::Circumstances;
 
+use crate::episode::streams::Streams;
 use crate::plan::study::{PreconditionSettings, StudyError, StudySettings};
+use aegis_probe::disturbances::DisturbanceSettings;
 use aegis_probe::fit::FitSettings;
 use aegis_probe::rules::RuleSettings;
 use aegis_probe::sensor::SensorNoise;
@@ -46,6 +48,9 @@ pub struct Plan {
     pub settle_steps: u32,
     /// Sensor noise on the observation that policies receive.
     pub sensor: SensorNoise,
+    /// Disturbances of the episodes; omitted for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbances: Option<DisturbanceSettings>,
     /// Limits of the gate.
     pub gate: GateLimits,
     /// Rule of the gate.
@@ -131,6 +136,10 @@ impl Plan {
         plan.ranges.validate().map_err(|(field, reason)| invalid(&field, reason))?;
         plan.sensor.validate().map_err(|reason| invalid("sensor.object_position_sd", reason))?;
         plan.fit.validate().map_err(|(field, reason)| invalid(field, reason))?;
+        if let Some(disturbances) = &plan.disturbances {
+            let named = |field: &str| ["disturbances", field].join(".").trim_end_matches('.').to_owned();
+            disturbances.validate().map_err(|(field, reason)| invalid(&named(&field), reason))?;
+        }
         if let Some(study) = &plan.study {
             let checked = study.validate(&plan.rule, &plan.gate);
             checked.map_err(|StudyError { field, reason }| invalid(&field, reason))?;
@@ -147,6 +156,12 @@ impl Plan {
         }
         self.plant = self.plant.map(|plant| folder.join(plant));
         self
+    }
+
+    /// Returns the disturbance of an episode, which is the same in every arm; `None` for an episode without one.
+    pub fn disturbance(&self, key: EpisodeKey) -> Option<Disturbance> {
+        let streams = Streams::new(self.master_seed);
+        streams.disturbance(key, self.disturbances.as_ref(), self.gate.horizon_steps)
     }
 
     /// Returns the precondition of the study's first episode, where the plan has one.
@@ -266,6 +281,38 @@ mod tests {
         }
         plan.ranges = ranges();
         assert!(plan.check_starts(&shipped, 50).is_ok());
+    }
+
+    #[test]
+    fn disturbances_are_part_of_a_plan_and_leave_no_trace_in_a_plan_without_them() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../template.toml");
+        let text = std::fs::read_to_string(&shipped).unwrap();
+        let with = |table: &str| Plan::parse(&format!("{text}\n{table}"), &shipped);
+        let canonical = |plan: &Plan| registration::canonical_plan(plan).unwrap();
+        let plain = with("").unwrap();
+        assert!(!canonical(&plain).contains("disturbances"));
+        let slip = "[disturbances.slip]\nshare = 0.5\nonset = [0.1, 0.5]\nsteps = [3, 6]\n";
+        let disturbed = with(slip).unwrap();
+        let other = with(&slip.replace("[3, 6]", "[3, 7]")).unwrap();
+        assert!(canonical(&disturbed).contains("\"disturbances\":{\"slip\":{"), "{}", canonical(&disturbed));
+        assert_ne!(canonical(&disturbed), canonical(&other));
+        let key = EpisodeKey { start: aegis_core::Start { task: 0, initial_state: 500 }, replicate: 0 };
+        assert!(plain.disturbance(key).is_none());
+        for (from, to, words) in [
+            ("0.5\nonset", "2\nonset", &["disturbances.slip.share: found 2; valid is 0 to 1"][..]),
+            ("[0.1, 0.5]", "[0.5, 0.1]", &["disturbances.slip.onset: found [0.5, 0.1]", "ascending"]),
+            ("[3, 6]", "[0, 6]", &["disturbances.slip.steps: found [0, 6]", "1 to 10000"]),
+            ("[3, 6]", "[3]", &["steps", "array of length 2"]),
+            ("steps", "step", &["step", "expected"]),
+            ("slip", "kick", &["kick", "expected one of `push`, `slip`, `displacement`"]),
+            (slip, "[disturbances]\n", &["disturbances: found no kind", "push, slip and displacement"]),
+        ] {
+            let error = with(&slip.replace(from, to)).expect_err(to).to_string();
+            assert!(error.contains("template.toml"), "{error}");
+            for word in words {
+                assert!(error.contains(word), "{word:?} is missing from: {error}");
+            }
+        }
     }
 
     #[test]

@@ -50,6 +50,14 @@ impl Circumstances<'_> {
                 "{file}: {part}: made from episodes with settle_steps = {steps}, and the plan's is {ours}."
             ));
         }
+        if origin.disturbances != plan.disturbances {
+            let how = match (origin.disturbances, plan.disturbances) {
+                (None, _) => "episodes without disturbances, and the plan has [disturbances]",
+                (_, None) => "episodes with disturbances, and the plan has none",
+                _ => "episodes with other disturbances than the plan's [disturbances]",
+            };
+            found.push(format!("{file}: {part}: made from {how}."));
+        }
         found
     }
 }
@@ -77,6 +85,7 @@ mod tests {
             strong_sha256: None,
             sensor: Some(plan.sensor),
             settle_steps: Some(plan.settle_steps),
+            disturbances: None,
         };
         let say = |origin: &Origin, used| {
             let (file, part, origin) = ("probe.json".into(), "discovery".into(), Some(origin.clone()));

@@ -10,7 +10,7 @@ use crate::episode::outcome::EpisodeResult;
 use crate::episode::twins;
 use crate::plan::study::{AA, StudySettings};
 use crate::run::runner::describe;
-use aegis_core::EpisodeKey;
+use aegis_core::{Disturbance, EpisodeKey};
 
 /// Findings of the audit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -25,7 +25,7 @@ pub struct Audit {
     pub foreign: Vec<String>,
     /// Number of compared pairs of a weak episode and a twin.
     pub pairs: u64,
-    /// Twins that differ from weak before their first hand-over, and episodes of the arm `aa` that differ from weak anywhere.
+    /// Twins that differ from weak before their first hand-over or have another disturbance than the plan draws, and episodes of the arm `aa` that differ from weak anywhere.
     pub violations: Vec<String>,
     /// Number of episodes of the arm `aa`, a copy of weak, that equal weak bit for bit. `None` where the plan has no such arm.
     pub equal_copies: Option<u64>,
@@ -34,8 +34,14 @@ pub struct Audit {
     pub complete: Vec<EpisodeKey>,
 }
 
-/// Audits all results of a study; `keys` are all keys of the plan.
-pub fn audit(study: &StudySettings, keys: &[EpisodeKey], results: &[EpisodeResult]) -> Audit {
+/// Audits all results of a study; `keys` are all keys of the plan, and `drawn` returns the disturbance that the plan draws
+/// for one.
+pub fn audit(
+    study: &StudySettings,
+    keys: &[EpisodeKey],
+    results: &[EpisodeResult],
+    drawn: &dyn Fn(EpisodeKey) -> Option<Disturbance>,
+) -> Audit {
     let asked: BTreeSet<EpisodeKey> = keys.iter().copied().collect();
     let mut there: BTreeMap<EpisodeKey, BTreeMap<&str, &EpisodeResult>> = BTreeMap::new();
     let mut foreign = Vec::new();
@@ -70,7 +76,7 @@ pub fn audit(study: &StudySettings, keys: &[EpisodeKey], results: &[EpisodeResul
         let Some(weak) = twins.get(WEAK) else { continue };
         for (name, other) in twins.iter().filter(|(name, _)| **name != WEAK) {
             audit.pairs += 1;
-            let mut equal = twins::check(weak, other).is_ok();
+            let mut equal = twins::check(weak, other).is_ok() && other.disturbance == drawn(key);
             if *name == AA {
                 equal &= weak.path == other.path && weak.scores == other.scores;
                 audit.equal_copies = audit.equal_copies.map(|count| count + u64::from(equal));

@@ -92,6 +92,7 @@ mod tests {
 
     fn result(state: usize, arm: &str, success: bool, fires: u32, strong_steps: u32) -> EpisodeResult {
         EpisodeResult {
+            disturbance: None,
             arm: arm.into(),
             key: EpisodeKey { start: Start { task: 0, initial_state: state }, replicate: 0 },
             success,

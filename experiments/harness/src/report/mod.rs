@@ -6,6 +6,7 @@ mod arms;
 mod audit;
 mod background;
 mod charts;
+mod disturbances;
 mod exemplars;
 mod intervention_timing;
 mod method;
@@ -35,6 +36,7 @@ use aegis_core::EpisodeKey;
 
 pub use audit::{Audit, audit};
 pub use background::Background;
+pub use disturbances::{Disturbances, OfKind, Won};
 pub use exemplars::{Instructive, RECORDINGS, instructive};
 pub use intervention_timing::Help;
 pub use page::{Figure, Layout, Link, Outcome, Page, Table};
@@ -49,6 +51,9 @@ pub struct Report {
     pub audit: Audit,
     /// Every arm, in the plan's order.
     pub arms: Vec<ArmReport>,
+    /// The episodes by their disturbance. `None` where no episode has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disturbances: Option<Disturbances>,
     /// The horizon: number of control steps after which an episode that has not succeeded is lost.
     pub horizon_steps: u32,
     /// The steps that the duty in a budget comparison is a share of. [`ArmReport::duty`] is always a share of the steps that
@@ -174,7 +179,7 @@ pub fn report(
     calibrator: &PlattScaling,
 ) -> Result<Report, ReportError> {
     let study = plan.study.as_ref().ok_or(ReportError::NoStudy)?;
-    let audit = audit(study, keys, results);
+    let audit = audit(study, keys, results, &|key| plan.disturbance(key));
     let by_arm = ByArm::new(study, results, &audit.complete);
     let weak = by_arm.of(&WEAK.into())?;
     let arms = study
@@ -199,7 +204,10 @@ pub fn report(
     });
     let killed = kill.iter().any(|criterion| criterion.fired);
     let complete = by_arm.0.values().flatten().copied();
+    let in_order: Vec<&EpisodeResult> =
+        study.arms.iter().filter_map(|name| by_arm.0.get(name)).flatten().copied().collect();
     Ok(Report {
+        disturbances: Disturbances::of(in_order, plan.gate.horizon_steps),
         horizon_steps: plan.gate.horizon_steps,
         duty_of: study.budget_tolerance.duty_of,
         tolerance: study.tolerance(),

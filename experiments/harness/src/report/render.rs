@@ -41,6 +41,7 @@ impl Report {
             .say("The instruction that policies receive in each task.")
             .table(background.instructions());
         self.task_section(&mut page, background)?;
+        self.disturbance_section(&mut page, background.plan);
         self.probe_sections(&mut page)?;
         self.instructive_section(&mut page);
         page.section("Kill criteria")

@@ -106,7 +106,7 @@ fn demonstrate(
     if collectors.learner.is_some() && generator.random_bool(disturbance.learner_start) {
         burst = Burst::learner(&mut generator, settings.gate.chunk_steps);
     }
-    let mut observation = settle_objects(collectors.plant.as_mut(), key.start, settings)?;
+    let mut observation = settle_objects(collectors.plant.as_mut(), key.start, None, settings)?;
     let motion = observation.schema.motion();
     for step in 0..settings.gate.horizon_steps {
         let mut seen = observation.clone();

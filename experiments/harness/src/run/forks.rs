@@ -32,8 +32,8 @@ pub fn forked_rollouts(
         let mut tap = Tap::default();
         let failed = |source| RunError::Job { what: describe(*key, "weak, with forks"), source };
         let found = run_counterfactuals(context, *key, &settings, most, &mut tap).map_err(failed)?;
-        let (success, steps) = (found.weak.success, found.weak.steps);
-        let rollout = Rollout { key: *key, success, steps, boundaries: tap.boundaries };
+        let EpisodeResult { success, steps, disturbance, .. } = found.weak;
+        let rollout = Rollout { key: *key, success, steps, disturbance, boundaries: tap.boundaries };
         check_finite(&rollout).map_err(failed)?;
         keep(&rollout, &forks(&found, is_fitted))
     })?;

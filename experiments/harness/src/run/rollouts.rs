@@ -5,6 +5,7 @@ use aegis_core::{ChunkRecord, Driver, PolicyError, Recorder, StepRecord};
 
 use crate::episode::arm::Arm;
 use crate::episode::context::{EpisodeContext, EpisodeError, EpisodeSettings};
+use crate::episode::outcome::EpisodeResult;
 use crate::episode::run_episode;
 use crate::run::runner::{Progress, RunError, SetupError, describe, parallel};
 use aegis_core::EpisodeKey;
@@ -25,9 +26,9 @@ pub fn rollouts(
         let mut tap = Tap::default();
         let result = run_episode(context, &Arm::weak(), *key, &settings, &mut tap);
         let (result, _) = result.map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
-        let rollout =
-            Rollout { key: *key, success: result.success, steps: result.steps, boundaries: tap.boundaries };
-        check_finite(&rollout).map_err(|source| RunError::Job { what: describe(*key, "weak"), source })?;
+        let EpisodeResult { key, success, steps, disturbance, .. } = result;
+        let rollout = Rollout { key, success, steps, disturbance, boundaries: tap.boundaries };
+        check_finite(&rollout).map_err(|source| RunError::Job { what: describe(key, "weak"), source })?;
         keep(&rollout)?;
         Ok(rollout)
     })

@@ -99,6 +99,7 @@ pub fn settings() -> EpisodeSettings {
         ask_strong: false,
         sensor: SensorNoise { object_position_sd: 0.0 },
         settle_steps: 0,
+        disturbances: None,
         null_action: vec![0.0],
         streams: Streams::new(1),
         fork: false,

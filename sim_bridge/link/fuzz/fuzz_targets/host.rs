@@ -155,6 +155,7 @@ fuzz_target!(|events: Vec<Event>| {
                 episode: e.about(episode),
                 task: task.into(),
                 initial_state: 0,
+                disturbance: None,
             }
             .into(),
             Event::Step { session: s, episode: e, sequence, action } => {

@@ -1,6 +1,7 @@
 //! All message types, field by field, with unit, frame and bound.
 //! `docs/reference/protocol.md` states the same for implementations in other languages.
 
+use aegis_core::Disturbance;
 use aegis_core::feature::{Dtype, FeatureKind};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ pub struct Claim {
 }
 
 /// Starts an episode and ends the previous one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reset {
     /// From [`Claimed`].
@@ -64,6 +65,9 @@ pub struct Reset {
     pub task: u32,
     /// Index of the task's initial state.
     pub initial_state: u32,
+    /// Disturbance that the plant has to apply, its step counted from the reset; left out of the message for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disturbance: Option<Disturbance>,
 }
 
 /// Asks for one control step in lock-step. A step sent again with the same numbers is answered again and not executed

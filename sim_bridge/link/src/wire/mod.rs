@@ -20,7 +20,8 @@ pub use message::{
 pub use teleop::{Call, CallState, Steered, SteeredKind, Teleop};
 pub use watchdog::{Attach, Attached, Executed, StopRequest};
 
-/// Version of the message schema. Any change of a message's fields raises it.
+/// Version of the message schema. Any change of a message's fields raises it, except a field that is left out where it is
+/// not used: a peer that does not know it refuses the message only where it is used.
 pub const VERSION: u16 = 3;
 /// First bytes of every message.
 pub const MAGIC: [u8; 4] = *b"AEGS";

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aegis_core::{Frame, Observation, Plant, PlantError, Start, Transition};
+use aegis_core::{Disturbance, Frame, Observation, Plant, PlantError, Start, Transition};
 use aegis_link::{Host, HostLimits, PlantInfo};
 
 #[derive(Debug, Default)]
@@ -15,6 +15,10 @@ pub struct Toy {
     pub actions: Vec<Vec<f32>>,
     /// Whether a step returns an error after it has moved the plant.
     pub stuck: bool,
+    /// Whether the plant accepts disturbances.
+    pub is_disturbable: bool,
+    /// Disturbance of the episode.
+    pub disturbance: Option<Disturbance>,
     step: u32,
     value: f64,
 }
@@ -43,7 +47,21 @@ impl Plant for Toy {
         self.resets += 1;
         self.step = 0;
         self.value = start.initial_state as f64;
+        self.disturbance = None;
         Ok(self.observation())
+    }
+
+    fn reset_disturbed(
+        &mut self,
+        start: Start,
+        disturbance: &Disturbance,
+    ) -> Result<Observation, PlantError> {
+        if !self.is_disturbable {
+            return Err(PlantError::Undisturbed("the plant has no disturbances of its own".into()));
+        }
+        let observation = self.reset(start)?;
+        self.disturbance = Some(*disturbance);
+        Ok(observation)
     }
 
     fn step(&mut self, action: &[f32]) -> Result<Transition, PlantError> {

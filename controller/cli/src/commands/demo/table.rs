@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use aegis_experiments::episode::context::EpisodeTiming;
+use aegis_experiments::report::Disturbances;
 use aegis_experiments::report::summary::ArmSummary;
 
 /// Formats one row per arm.
@@ -33,6 +34,16 @@ pub fn arms(summary: &[ArmSummary]) -> String {
         );
     }
     text.push_str("recovered: won of those that weak lost; broken: lost of those that weak won.");
+    text
+}
+
+/// Formats one line per kind of disturbance: its episodes, and how many of them each arm won.
+pub fn disturbances(found: &Disturbances) -> String {
+    let mut text = String::from("disturbance   episodes  won");
+    for of in &found.kinds {
+        let won: Vec<String> = of.won.iter().map(|one| format!("{} {}", one.arm, one.won)).collect();
+        let _ = write!(text, "\n{:<13} {:>8}  {}", of.kind, of.episodes, won.join(", "));
+    }
     text
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_core::control::{ControlSource, Intervention};
 use aegis_core::{
-    ChunkRecord, EpisodeKey, Frame, Observation, Plant, PlantError, Recorder, Start, StepRecord, Transition,
+    ChunkRecord, Disturbance, EpisodeKey, Frame, Observation, Plant, PlantError, Recorder, Start, StepRecord,
+    Transition,
 };
 use aegis_dataset::{DatasetError, EpisodeNote, Export, Features, Picture, Row, Selection};
 use aegis_experiments::episode::context::EpisodeSettings;
@@ -144,6 +145,7 @@ fn origin(study: &Study, keys: impl IntoIterator<Item = EpisodeKey>) -> Result<O
         strong_sha256: Some(digest(&plan.models.strong)?),
         sensor: Some(plan.sensor),
         settle_steps: Some(plan.settle_steps),
+        disturbances: plan.disturbances,
     })
 }
 
@@ -194,6 +196,16 @@ impl ObservedPlant {
 impl Plant for ObservedPlant {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
         let observation = self.plant.reset(start)?;
+        self.keep(&observation);
+        Ok(observation)
+    }
+
+    fn reset_disturbed(
+        &mut self,
+        start: Start,
+        disturbance: &Disturbance,
+    ) -> Result<Observation, PlantError> {
+        let observation = self.plant.reset_disturbed(start, disturbance)?;
         self.keep(&observation);
         Ok(observation)
     }

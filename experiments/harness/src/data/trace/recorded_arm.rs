@@ -6,7 +6,7 @@ use aegis_core::{GateLimits, Rule};
 use super::row::{Boundary, Layout, Row};
 use crate::episode::arm::{Arm, ArmName, Drive};
 use crate::episode::outcome::EpisodeResult;
-use aegis_core::EpisodeKey;
+use aegis_core::{Disturbance, EpisodeKey};
 use aegis_files::hex;
 
 /// Control steps of one arm from the first to the last: the weak arm's rows before the fork, then its own.
@@ -138,12 +138,13 @@ impl RecordedArm<'_> {
         (self.fired_before.len() + own.filter(|boundary| boundary.fired).count()) as u32
     }
 
-    /// Computes the episode's result from the rows. For layout 1 the result has no scores, prefixes or path, since that
+    /// Computes the episode's result from the rows, and from its disturbance, which the plan decides. For layout 1 the result has no scores, prefixes or path, since that
     /// layout lacks them, and its fires are counted from the hand-overs.
     pub(super) fn result(
         &self,
         arm: ArmName,
         key: EpisodeKey,
+        disturbance: Option<Disturbance>,
         conduct: Conduct,
         chunk_steps: u32,
     ) -> EpisodeResult {
@@ -157,6 +158,7 @@ impl RecordedArm<'_> {
         EpisodeResult {
             arm,
             key,
+            disturbance,
             success: self.rows.last().is_some_and(|row| row.success),
             steps: self.rows.len() as u32,
             chunk_steps,

@@ -1,7 +1,7 @@
 //! Checks a stored set against its step trace: recomputes every figure that the trace determines and compares it with
 //! the stored one, and checks the trace for consistency. Without side effects.
 
-use aegis_core::GateLimits;
+use aegis_core::{Disturbance, GateLimits};
 
 use super::file::{Notes, TraceFile};
 use super::recorded_arm::{Conduct, RecordedArm};
@@ -22,9 +22,15 @@ pub struct TraceCheck {
 }
 
 /// Checks a stored set against its trace. `arms` are those of the plan in the order in which they run, the weak one
-/// first.
-pub fn verify(set: &StoredSet, trace: &TraceFile, arms: &[Arm], gate: &GateLimits) -> TraceCheck {
-    let verifier = Verifier { set, trace, gate };
+/// first; `disturbance` is the one that the plan draws for the set.
+pub fn verify(
+    set: &StoredSet,
+    trace: &TraceFile,
+    arms: &[Arm],
+    gate: &GateLimits,
+    disturbance: Option<Disturbance>,
+) -> TraceCheck {
+    let verifier = Verifier { set, trace, gate, disturbance };
     let mut check = TraceCheck::default();
     verifier.check_arms(arms, &mut check.wrong);
     if let Some(notes) = &trace.notes {
@@ -59,6 +65,7 @@ struct Verifier<'a> {
     set: &'a StoredSet,
     trace: &'a TraceFile,
     gate: &'a GateLimits,
+    disturbance: Option<Disturbance>,
 }
 
 impl Verifier<'_> {
@@ -168,7 +175,8 @@ impl Verifier<'_> {
             return;
         };
         let conduct = Conduct::from(arm);
-        let mut made = recorded.result(arm.name.clone(), self.set.key, conduct, self.gate.chunk_steps);
+        let (key, chunk_steps) = (self.set.key, self.gate.chunk_steps);
+        let mut made = recorded.result(arm.name.clone(), key, self.disturbance, conduct, chunk_steps);
         let found: Vec<Difference> = match self.trace.layout() {
             Layout::Two => differences(text, &made),
             Layout::One => {

@@ -34,7 +34,7 @@ fn ask(robot: &mut Robot, question: impl Into<Message>, at: u64) -> Message {
 }
 
 fn reset(robot: &mut Robot, session: u64, episode: u64, at: u64) -> Message {
-    ask(robot, Reset { session, episode, task: 0, initial_state: 0 }, at)
+    ask(robot, Reset { session, episode, task: 0, initial_state: 0, disturbance: None }, at)
 }
 
 fn act(robot: &mut Robot, session: u64, episode: u64, sequence: u32, action: &[f32], at: u64) {
@@ -177,7 +177,7 @@ fn claims_and_episodes_follow_the_protocol() {
     assert_eq!(code(reset(&mut robot, session, 1, 60)), Code::Episode);
     let step = Step { session, episode: 1, sequence: 1, action: vec![0.0] };
     assert_eq!(code(ask(&mut robot, step, 60)), Code::Mode);
-    let wrong_task = Reset { session, episode: 2, task: 1, initial_state: 0 };
+    let wrong_task = Reset { session, episode: 2, task: 1, initial_state: 0, disturbance: None };
     assert_eq!(code(ask(&mut robot, wrong_task, 60)), Code::Plant);
     assert!(matches!(ask(&mut robot, Release { session }, 70), Message::Status(_)));
     assert_eq!(phase(&robot), Phase::Idle);

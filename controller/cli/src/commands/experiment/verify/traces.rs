@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use aegis_core::GateLimits;
 use aegis_experiments::Arm;
 use aegis_experiments::data::store::{Chain, Store, StoredSet};
 use aegis_experiments::data::trace::{Layout, TraceFile, verify};
+use aegis_experiments::plan::Plan;
 use aegis_experiments::plan::registration::Lock;
 use aegis_experiments::run::experiment::{TRACES, read_trace, trace_path};
 use aegis_experiments::run::ran_under::RanUnder;
@@ -94,7 +94,7 @@ pub fn say_without(kept: &Kept) {
 }
 
 /// Checks every stored set against its step trace. Returns the faults.
-pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
+pub fn check_traces(kept: &Kept, plan: &Plan) -> Vec<String> {
     let folder = &kept.folder;
     if !folder.join(TRACES).is_dir() {
         let valid = "valid is the folder of the study's traces; where only stores and report were kept, pass \
@@ -107,7 +107,7 @@ pub fn check_traces(kept: &Kept, gate: &GateLimits) -> Vec<String> {
     for set in &kept.sets {
         match read(folder, set, layouts) {
             Ok(trace) => {
-                let found = verify(set, &trace, &kept.arms, gate);
+                let found = verify(set, &trace, &kept.arms, &plan.gate, plan.disturbance(set.key));
                 held += 1;
                 old += usize::from(trace.layout() == Layout::One);
                 unchecked.extend(found.unchecked);
