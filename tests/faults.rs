@@ -44,7 +44,7 @@ const ROS2: &str = "tests/ros2.rs";
 const HOST: &str = "sim_bridge/link/tests/host.rs";
 const EXPORT: &str = "tests/export.rs";
 
-const ROWS: [Row; 115] = [
+const ROWS: [Row; 119] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -1063,7 +1063,7 @@ const ROWS: [Row; 115] = [
         119,
         "joint states of a ROS 2 robot are lost, frozen (the same stamp), dated backward, not finite, or lack a joint or velocities",
         "the message is refused, with the joint's name; no command is passed on beyond `max_age_ms`; the robot is told to hold where it \
-         was measured last, again and again; no episode begins",
+         was measured last, again and again; no episode begins, except that a clock that was set back counts from the next reset on",
         "`max_age_ms` and a period",
         &[
             (ROS2, "joint_states_that_are_lost_frozen_or_wrong_stop_a_robot_of_ros"),
@@ -1174,6 +1174,54 @@ const ROWS: [Row; 115] = [
         "refused, naming the episode; no data set is left",
         "none",
         &[(EXPORT, "stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace")],
+    ),
+    (
+        130,
+        "a joint state of a ROS 2 robot is finite and cannot be right, or is old, when the robot is stopped or an episode begins",
+        "an arm is held at its last command; a joint that seems to stand beyond its bounds begins no episode, and is named",
+        "none",
+        &[
+            (ROS2, "a_robot_of_ros_is_held_at_its_last_command_where_a_reading_cannot_be_right"),
+            (
+                "sim_bridge/ros2/src/command.rs",
+                "a_stop_holds_the_last_command_where_a_reading_cannot_be_the_robots",
+            ),
+            (
+                "sim_bridge/ros2/src/command.rs",
+                "no_command_begins_from_a_pose_beyond_the_bounds_or_leads_there",
+            ),
+        ],
+    ),
+    (
+        131,
+        "one message of a ROS 2 robot's joints or cameras has a stamp of a later time",
+        "those after it are refused, which stops the robot; the next reset dates messages anew",
+        "`max_age_ms` and a period",
+        &[
+            (ROS2, "one_stamp_of_a_later_time_stops_a_robot_of_ros_until_its_next_reset_only"),
+            (
+                "sim_bridge/ros2/src/stream.rs",
+                "stamps_that_were_forgotten_refuse_nothing_and_a_message_still_counts_once",
+            ),
+        ],
+    ),
+    (
+        132,
+        "a terminal suspends the server of a ROS 2 robot (Ctrl-Z, or in the background)",
+        "the robot is stopped and the server ends, as at SIGTERM",
+        "at once",
+        &[(ROS2, "a_terminal_that_suspends_the_server_of_a_robot_of_ros_stops_it")],
+    ),
+    (
+        133,
+        "the server of a ROS 2 robot is killed, and leaves it in motion by velocities",
+        "a new server warns; a watchdog's stop, a reset and the server's end send zeros; where the joints do not come to rest, the \
+         server says so and exits with 1",
+        "at once",
+        &[
+            (ROS2, "a_robot_of_ros_that_a_killed_server_left_in_motion_is_stopped_by_the_next_one"),
+            (HOST, "a_robot_that_may_have_been_left_in_motion_is_stopped_without_a_command_of_this_server"),
+        ],
     ),
 ];
 

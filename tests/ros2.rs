@@ -219,12 +219,32 @@ impl Cell {
         let router = Process::start(&mut python("router.py"));
         let port = until(&router.lines, |line| line.parse::<u16>().is_ok());
         let robot = Robot::start(&port, robot);
-        let server = Process::start(&mut serve(&ros_file(&folder, &port, edits), timeout_ms));
+        let (server, endpoint) = Self::server(&ros_file(&folder, &port, edits), timeout_ms);
+        Self { server, endpoint, robot, port, folder, _router: router }
+    }
+
+    /// Starts a server of a robot's file; returns it with its endpoint.
+    fn server(file: &Path, timeout_ms: &str) -> (Process, String) {
+        let server = Process::start(&mut serve(file, timeout_ms));
         let Ok(ready) = server.lines.recv_timeout(TIMEOUT) else {
             panic!("{:#?}", server.errors.iter().collect::<Vec<_>>());
         };
         let endpoint = ready.rsplit(' ').next().expect("an endpoint").to_owned();
-        Self { server, endpoint, robot, port, folder, _router: router }
+        (server, endpoint)
+    }
+
+    /// Kills the server while the robot moves, and starts another one.
+    fn restart(&mut self, timeout_ms: &str) {
+        self.server.child.kill().unwrap();
+        self.server.ends();
+        (self.server, self.endpoint) = Self::server(&self.folder.join("ros2.toml"), timeout_ms);
+    }
+
+    /// Waits until a robot that takes velocities was told zeros and stands.
+    #[track_caller]
+    fn until_zero(&mut self) {
+        self.robot.until(|robot, _| robot.commands.last().is_some_and(|command| command == &[0.0; 3]));
+        self.robot.until_still();
     }
 
     /// Waits for a warning of the server that contains every word.
@@ -469,6 +489,12 @@ fn joint_states_that_are_lost_frozen_or_wrong_stop_a_robot_of_ros() {
         assert!(distance(&held, &target.map(f64::from)) > 0.0, "{fault}: it is held on its way");
         // The stop is not confirmed, and so no episode begins.
         assert_eq!(driver.phase, Some(Phase::Running), "{fault}");
+        if fault == "back" {
+            // A clock that was set is another one from the next reset on.
+            driver.reset_at_last();
+            cell.robot.tell("end back");
+            continue;
+        }
         let refused = driver.plant.reset(Start { task: 0, initial_state: 0 }).unwrap_err().to_string();
         assert!(refused.contains("no rest within 500 ms"), "{fault}: {refused}");
         for word in words {
@@ -551,6 +577,127 @@ fn a_robot_of_ros_that_is_started_anew_elsewhere_is_not_moved_before_a_reset() {
 }
 
 #[test]
+fn a_robot_of_ros_is_held_at_its_last_command_where_a_reading_cannot_be_right() {
+    let mut cell = Cell::start("glitch", &[], &[], "60000");
+    let mut driver = Driver::claim(&cell.endpoint);
+    driver.reset().unwrap();
+    let target = [0.9_f32, -0.9, 0.5];
+    driver.drive(&mut cell.robot, target, |robot| distance(&robot.positions, &POSE) > 0.2);
+    cell.robot.tell("glitch");
+    let begin = Instant::now();
+    while !driver.hear(Some(target)).is_some_and(|moved| moved.observation.values[0] == 50.0) {
+        assert!(begin.elapsed() < TIMEOUT);
+    }
+    drop(driver);
+    cell.robot.until_still();
+    for command in &cell.robot.commands {
+        assert!(command.iter().all(|value| value.abs() <= 1.0), "{command:?}");
+    }
+    assert!(distance(&cell.robot.positions, cell.robot.commands.last().unwrap()) < 1e-6);
+    // Nor does an episode begin there.
+    let mut driver = Driver::claim(&cell.endpoint);
+    let refused = driver.reset().unwrap_err().to_string();
+    assert!(refused.contains("joint \"a\": it stands at 50; valid is -1 to 1"), "{refused}");
+    cell.robot.tell("end glitch");
+    driver.reset_at_last();
+}
+
+#[test]
+fn one_stamp_of_a_later_time_stops_a_robot_of_ros_until_its_next_reset_only() {
+    let camera = "height = 48\nwidth = 64\n";
+    let camera =
+        format!("[[cameras]]\nname = \"front\"\ntopic = \"/front/compressed\"\n{camera}\n[commands]");
+    let mut cell = Cell::start("ahead", &["--camera"], &[("[commands]", &camera)], "60000");
+    let mut driver = Driver::claim(&cell.endpoint);
+    driver.reset().unwrap();
+    let target = [0.9_f32, -0.9, 0.5];
+    driver.drive(&mut cell.robot, target, |robot| distance(&robot.positions, &POSE) > 0.05);
+    let picture = common::repository().join("tests/ros2/picture.jpg").display().to_string();
+    cell.robot.tell(&format!("picture jpeg {picture} 1"));
+    cell.robot.tell("ahead");
+    cell.warns(&["/joint_states: refused", "its header's stamp is not later"]);
+    cell.robot.tell(&format!("picture jpeg {picture}"));
+    cell.warns(&["/front/compressed: refused", "its header's stamp is not later"]);
+    driver.reset_at_last();
+    let begin = cell.robot.positions.clone();
+    driver.drive(&mut cell.robot, [-0.9, 0.9, -0.5], |robot| distance(&robot.positions, &begin) > 0.05);
+    let (episode, begin) = (driver.episode, Instant::now());
+    loop {
+        assert!(begin.elapsed() < TIMEOUT, "no picture of this episode");
+        cell.robot.tell(&format!("picture jpeg {picture}"));
+        let frame = driver.frames.recv_timeout(Duration::from_millis(200));
+        if frame.is_ok_and(|frame| frame.episode == episode) {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_terminal_that_suspends_the_server_of_a_robot_of_ros_stops_it() {
+    let robot = ["--kind", "velocity", "--topic", "/arm/commands"];
+    for signal in ["TSTP", "TTIN", "TTOU"] {
+        let mut cell = Cell::start(&format!("suspended-{signal}"), &robot, &VELOCITIES, "60000");
+        let mut driver = Driver::claim(&cell.endpoint);
+        driver.reset().unwrap();
+        driver.drive(&mut cell.robot, [0.3, -0.3, 0.2], |robot| distance(&robot.positions, &POSE) > 0.1);
+        common::signal(&cell.server.child, signal);
+        cell.until_zero();
+        assert_eq!(cell.server.ends(), Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn a_robot_of_ros_that_a_killed_server_left_in_motion_is_stopped_by_the_next_one() {
+    let robot = ["--kind", "velocity", "--topic", "/arm/commands"];
+    let mut cell = Cell::start("left", &robot, &VELOCITIES, "60000");
+    for ended_by in ["reset", "signal", "nothing"] {
+        let mut driver = Driver::claim(&cell.endpoint);
+        driver.reset_at_last();
+        let begin = cell.robot.positions.clone();
+        driver.drive(&mut cell.robot, [0.3, -0.3, 0.2], |robot| distance(&robot.positions, &begin) > 0.1);
+        let fault = if ended_by == "nothing" { "runaway" } else { "end runaway" };
+        cell.robot.tell(fault);
+        cell.restart("60000");
+        drop(driver);
+        cell.warns(&["its joints move, by no command of this program"]);
+        match ended_by {
+            "reset" => {
+                Driver::claim(&cell.endpoint).reset_at_last();
+                cell.until_zero();
+                continue;
+            }
+            "signal" => {
+                common::signal(&cell.server.child, "TERM");
+                assert_eq!(cell.server.ends(), Some(0));
+                cell.until_zero();
+                cell.restart("60000");
+            }
+            _ => {
+                // It moves whatever it is told.
+                common::signal(&cell.server.child, "TERM");
+                cell.warns(&["has not come to rest", "use its emergency stop"]);
+                assert_eq!(cell.server.ends(), Some(1));
+            }
+        }
+    }
+}
+
+#[test]
+fn messages_that_come_while_nobody_drives_a_robot_of_ros_are_no_fault_of_it() {
+    let mut cell = Cell::start("idle", &[], &[], "60000");
+    // Ten messages for each report, and more of them than may wait.
+    let mut reports = 0;
+    cell.robot.until(|_, line| {
+        reports += u32::from(line["what"] == "state");
+        reports == 110
+    });
+    Driver::claim(&cell.endpoint).reset_at_last();
+    common::signal(&cell.server.child, "TERM");
+    let errors: Vec<String> = cell.server.errors.iter().collect();
+    assert!(errors.iter().all(|line| !line.contains("refused")), "{errors:#?}");
+}
+
+#[test]
 fn a_topic_of_another_type_is_refused_with_both_named() {
     let folder = common::folder("ros2-type");
     let router = Process::start(&mut python("router.py"));
@@ -567,6 +714,19 @@ fn a_topic_of_another_type_is_refused_with_both_named() {
     common::refuses(&mut serve(&humble, "200"), 1, &["TypeHashNotSupported", "RIHS01_"]);
     drop(router);
     common::refuses(&mut serve(&file, "200"), 1, &["router tcp/127.0.0.1:", "rmw_zenohd"]);
+    // What is wrong with the file is said before anything is reached, with the file's name.
+    for (from, to, words) in [
+        ("plant = \"arm\"", "plant = \"a/b\"", "plant name: found \"a/b\""),
+        (
+            "[commands]",
+            "[[cameras]]\nname = \"joint_positions\"\ntopic = \"/front\"\nheight = 48\nwidth = 64\n[commands]",
+            "cameras[0].name: found \"joint_positions\"",
+        ),
+    ] {
+        let file = ros_file(&folder, &port, &[(from, to)]);
+        common::refuses(&mut serve(&file, "200"), 2, &["ros2.toml", words]);
+    }
+    let file = ros_file(&folder, &port, &[]);
     common::edit(&file, "names = [\"a\"", "names = [\"x\"");
     common::refuses(
         &mut serve(&file, "200"),
@@ -578,22 +738,23 @@ fn a_topic_of_another_type_is_refused_with_both_named() {
 #[test]
 fn a_server_that_ends_leaves_a_robot_of_ros_at_rest_and_says_where_it_is_not() {
     let robot = ["--kind", "velocity", "--topic", "/arm/commands"];
-    let mut cell = Cell::start("end", &robot, &VELOCITIES, "60000");
+    let patient = ("wait_ms = 3000", "wait_ms = 60000");
+    let mut cell = Cell::start("end", &robot, &[&VELOCITIES[..], &[patient]].concat(), "60000");
     let mut driver = Driver::claim(&cell.endpoint);
     driver.reset().unwrap();
     driver.drive(&mut cell.robot, [0.3, -0.3, 0.2], |robot| distance(&robot.positions, &POSE) > 0.1);
     // A controller that lets go leaves it at rest too.
     drop(driver);
-    cell.robot.until(|robot, _| robot.commands.last().is_some_and(|command| command == &[0.0; 3]));
-    cell.robot.until_still();
+    cell.until_zero();
     let mut driver = Driver::claim(&cell.endpoint);
     driver.reset_at_last();
     let begin = cell.robot.positions.clone();
     driver.drive(&mut cell.robot, [-0.3, 0.3, -0.2], |robot| distance(&robot.positions, &begin) > 0.1);
     common::signal(&cell.server.child, "TERM");
     assert_eq!(cell.server.ends(), Some(0));
-    cell.robot.until(|robot, _| robot.commands.last().is_some_and(|command| command == &[0.0; 3]));
-    cell.robot.until_still();
+    cell.until_zero();
+    let errors: Vec<String> = cell.server.errors.iter().collect();
+    assert!(errors.is_empty(), "a stop is no failure: {errors:#?}");
 
     // A robot that moves on whatever it is told.
     let mut cell = Cell::start("runaway", &robot, &VELOCITIES, "60000");

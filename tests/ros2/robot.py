@@ -21,6 +21,7 @@ STATES = "sensor_msgs/msg/JointState"
 IMAGE = "sensor_msgs/msg/CompressedImage"
 OTHERS = ("std_msgs/msg/Bool",)
 PERIOD = 0.01
+HOUR = 3600 * 10**9
 # The order of the controller, which is not that of the messages.
 JOINTS = ["a", "b", "c"]
 
@@ -115,18 +116,23 @@ class Robot:
             names.remove("b")
         values = [self.positions.get(name, 0.04) for name in names]
         velocities = [] if "still" in self.faults else [self.velocities.get(name, 0.0) for name in names]
+        if "glitch" in self.faults:
+            values[names.index("a")] = 50.0
         if "nan" in self.faults:
             values[names.index("b")] = float("nan")
         if self.stamp is None or "frozen" not in self.faults:
-            self.stamp = time.time_ns() - (3600 * 10**9 if "back" in self.faults else 0)
-        stamp = types["builtin_interfaces/msg/Time"](sec=self.stamp // 10**9, nanosec=self.stamp % 10**9)
+            self.stamp = time.time_ns() - (HOUR if "back" in self.faults else 0)
+        # A single message whose stamp is wrong.
+        made = self.stamp + (HOUR if "ahead" in self.faults else 0)
+        self.faults.discard("ahead")
+        stamp = types["builtin_interfaces/msg/Time"](sec=made // 10**9, nanosec=made % 10**9)
         header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="base_link")
         lists = {"position": values, "velocity": velocities, "effort": []}
         publisher.publish(header=header, name=names, **{key: np.array(value, np.float64) for key, value in lists.items()})
 
-    def picture(self, format, path):
+    def picture(self, format, path, ahead=0):
         types = self.session.store.types
-        now = time.time_ns()
+        now = time.time_ns() + HOUR * int(ahead)
         stamp = types["builtin_interfaces/msg/Time"](sec=now // 10**9, nanosec=now % 10**9)
         header = types["std_msgs/msg/Header"](stamp=stamp, frame_id="front")
         self.images.publish(header=header, format=format, data=np.fromfile(path, np.uint8))

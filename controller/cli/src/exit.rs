@@ -11,7 +11,10 @@ use std::sync::{Mutex, PoisonError};
 
 use aegis_files::text::is_obeyed;
 #[cfg(feature = "robot")]
-use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
+use signal_hook::consts::{
+    SIGALRM, SIGHUP, SIGIO, SIGPROF, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+    SIGXFSZ, TERM_SIGNALS,
+};
 
 pub use aegis_failure::{Exit, Failure, OrExit, failure};
 
@@ -44,6 +47,34 @@ pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
         signal_hook::flag::register(*signal, Arc::clone(&told)).or_exit(Exit::Failed)?;
     }
     Ok(told)
+}
+
+/// Signals that would end or suspend a process, beside those that ask it to end. A server of a robot that is suspended leaves the
+/// robot moving.
+#[cfg(feature = "robot")]
+const OTHER_ENDS: [i32; 12] = [
+    SIGHUP, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGXCPU, SIGXFSZ,
+];
+
+/// Returns a flag that is set once the process receives a signal that asks it to end, or that would end or suspend it: for servers
+/// of robots, whose end stops the robot. Of the latter, signals that the process was started to ignore stay ignored, as SIGHUP
+/// under `nohup`. No program can handle SIGKILL and SIGSTOP.
+#[cfg(feature = "robot")]
+pub fn robot_end_signal() -> Result<Arc<AtomicBool>, Failure> {
+    let told = Arc::new(AtomicBool::new(false));
+    let ignored = std::fs::read_to_string("/proc/self/status").map_or(0, |status| ignored(&status));
+    let others = OTHER_ENDS.iter().filter(|signal| ignored & (1_u64 << (**signal - 1)) == 0);
+    for signal in TERM_SIGNALS.iter().chain(others) {
+        signal_hook::flag::register(*signal, Arc::clone(&told)).or_exit(Exit::Failed)?;
+    }
+    Ok(told)
+}
+
+/// Returns the set of signals that a process ignores, by its status as Linux tells it: signal n is bit n - 1.
+#[cfg(feature = "robot")]
+fn ignored(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
 }
 
 /// Prints the error, if there is one, and returns the exit code of the process: that of the work, or, where the work
@@ -121,6 +152,15 @@ fn is_gone(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "robot")]
+    #[test]
+    fn signals_that_a_process_ignores_are_read_from_its_status() {
+        let status = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000002\n";
+        assert_eq!(ignored(status) & (1 << (SIGHUP - 1)), 1, "as under `nohup`");
+        assert_eq!(ignored(status), 0x1001);
+        assert_eq!(ignored(""), 0);
+    }
 
     #[test]
     fn what_a_terminal_would_obey_is_shown() {

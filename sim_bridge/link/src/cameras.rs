@@ -166,6 +166,21 @@ pub fn check_jpeg(data: &[u8], size: [u32; 2]) -> Result<(), String> {
     jpeg(data, size).map(|_| ())
 }
 
+/// Returns the number of colour components in a JPEG file's frame header (ITU-T T.81, B.2.2); `None` where it has none that can be
+/// found.
+fn components(data: &[u8]) -> Option<u8> {
+    // After the start of the image, segments of a marker and, in two bytes, the length of what follows with these two.
+    let mut at = 2;
+    loop {
+        let [0xFF, marker, high, low] = *data.get(at..at + 4)? else { return None };
+        // Start of frame, but not the tables DHT, JPG and DAC of the same range.
+        if (0xC0..=0xCF).contains(&marker) && ![0xC4, 0xC8, 0xCC].contains(&marker) {
+            return data.get(at + 9).copied();
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]));
+    }
+}
+
 /// Opens a JPEG file of the stated size.
 fn jpeg(data: &[u8], [width, height]: [u32; 2]) -> Result<JpegDecoder<Cursor<&[u8]>>, String> {
     // A decoder fills what a cut file lacks with one colour, so the end is looked for here. Writers may pad a file behind it.
@@ -174,6 +189,14 @@ fn jpeg(data: &[u8], [width, height]: [u32; 2]) -> Result<JpegDecoder<Cursor<&[u
         return Err(format!(
             "found a JPEG file of {} bytes without its end; valid is a whole one, which ends with FF D9",
             data.len()
+        ));
+    }
+    // The decoder converts the four colours of print, and does not say that it did.
+    if let Some(found) = components(data).filter(|count| usize::from(*count) != COMPONENTS) {
+        let valid = "valid are three, red, green and blue";
+        return Err(format!(
+            "found a JPEG file of {found} colour component{}; {valid}",
+            if found == 1 { "" } else { "s" }
         ));
     }
     let decoder = JpegDecoder::new(Cursor::new(data)).map_err(|error| error.to_string())?;
@@ -227,6 +250,9 @@ mod tests {
         assert!(wrong(Encoding::Jpeg, other[..other.len() / 2].to_vec()).contains("without its end"));
         wrong(Encoding::Jpeg, b"no picture".to_vec());
         wrong(Encoding::Jpeg, Vec::new());
+        // A picture in the colours of print, as Pillow writes one: the decoder would convert it.
+        let print = include_bytes!("../tests/fixtures/four_colours.jpg").to_vec();
+        assert!(wrong(Encoding::Jpeg, print).contains("a JPEG file of 4 colour components"));
         let huge = CameraFrame { width: u32::MAX, height: u32::MAX, ..frame(Encoding::Jpeg, other) };
         assert!(huge.decoded().unwrap_err().contains("valid is at most"));
     }

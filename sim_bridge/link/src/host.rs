@@ -10,6 +10,7 @@ use aegis_core::{Plant, PlantError, Standstill, Start};
 
 use crate::cameras::TimePoint;
 use crate::counted::Counted;
+use crate::standing::Standing;
 use crate::stop_order::StopOrder;
 use crate::wire::{
     Action, Attached, Claim, Claimed, Code, Executed, FramesRequest, Message, Mode, Moved, Phase, Pictures,
@@ -69,8 +70,7 @@ pub struct Host {
     echo: Option<Executed>,
     /// Whether the plant refuses lock-step.
     is_robot: bool,
-    /// Whether a command has moved the plant that has not been seen to stand since.
-    is_moving: bool,
+    standing: Standing,
 }
 
 #[derive(Debug)]
@@ -111,7 +111,7 @@ impl Host {
     pub fn new(instance: u64, info: PlantInfo, limits: HostLimits) -> Self {
         let (dropped, failed) = <(Counted, Counted)>::default();
         let order = StopOrder::default();
-        let (is_robot, is_moving) = (false, false);
+        let (is_robot, standing) = (false, Standing::default());
         let (claims, held, refused, echo) = (0, None, 0, None);
         Self {
             instance,
@@ -125,7 +125,7 @@ impl Host {
             order,
             echo,
             is_robot,
-            is_moving,
+            standing,
         }
     }
 
@@ -135,21 +135,43 @@ impl Host {
         Self { is_robot: true, ..self }
     }
 
+    /// Makes the plant one that an earlier process may have left in motion. Until it was seen to stand, a watchdog's stop, a reset
+    /// that it refuses and the end of the server have it [settled](Self::settle), also where no command was executed.
+    #[must_use]
+    pub fn perhaps_moving(mut self) -> Self {
+        self.standing.suspect();
+        self
+    }
+
+    /// Sets how long the plant may take to come to rest before [`warning`](Self::warning) says that it has not.
+    #[must_use]
+    pub fn rest_within(mut self, wait: Duration) -> Self {
+        self.standing.allow(wait);
+        self
+    }
+
     /// Asks a plant that commands have moved and that no episode drives any more to [stand](Plant::stand). Returns whether it
     /// stands, or stands still without being asked.
-    pub fn settle(&mut self, plant: &mut dyn Plant) -> bool {
-        if self.is_moving && self.period().is_none() {
+    pub fn settle(&mut self, now: Duration, plant: &mut dyn Plant) -> bool {
+        if self.standing.is_moving() && self.period().is_none() {
             match plant.stand(Standstill::Stopping) {
-                None | Some(Ok(_)) => self.is_moving = false,
-                Some(Err(error)) => self.failed.add(error.to_string()),
+                None => self.standing.absent(),
+                Some(Ok(_)) => self.standing.stands(),
+                Some(Err(error)) => self.standing.refused(now, error.to_string()),
             }
         }
-        !self.is_moving
+        !self.standing.is_moving()
+    }
+
+    /// Returns why the plant says that it does not stand; empty where it has not said so.
+    pub fn unsettled(&self) -> &str {
+        self.standing.reason()
     }
 
     /// Ends the claim, as a server that ends does. The plant is then to be [settled](Self::settle).
     pub fn free(&mut self) {
         self.held = None;
+        self.standing.doubt();
     }
 
     /// Answers one request. A reset, or a step with the next sequence number, moves the plant.
@@ -184,6 +206,7 @@ impl Host {
             .encode(),
             Ok(Message::StopRequest(request)) => {
                 self.order.renew(request, now);
+                self.standing.doubt();
                 if let Some(held) = &mut self.held
                     && let Some(episode) = &mut held.episode
                 {
@@ -253,20 +276,27 @@ impl Host {
             command: command.map_or(0, |command| command.sequence),
             action: command.map_or_else(Vec::new, |command| command.action.clone()),
         });
+        let standstill = if episode.stopped { Standstill::Stopping } else { Standstill::Waiting };
+        // Whether the plant was asked to come to rest by its own means.
+        let mut is_asked = false;
         let stepped = match command {
             Some(command) => {
-                self.is_moving = true;
+                self.standing.moved();
                 plant.step(&command.action)
             }
-            None => {
-                let standstill = if episode.stopped { Standstill::Stopping } else { Standstill::Waiting };
-                let stood = plant.stand(standstill).unwrap_or_else(|| plant.step(&self.info.stand_still));
-                self.is_moving &= standstill == Standstill::Waiting || stood.is_err();
-                stood
-            }
+            None => match plant.stand(standstill) {
+                Some(stood) => {
+                    is_asked = standstill == Standstill::Stopping;
+                    stood
+                }
+                None => plant.step(&self.info.stand_still),
+            },
         };
         match stepped {
             Ok(transition) => {
+                if episode.stopped {
+                    self.standing.stands();
+                }
                 episode.stands = episode.stopped;
                 episode.sequence += 1;
                 // An observation that repeats older readings has their stamp again, and never an earlier one.
@@ -292,7 +322,11 @@ impl Host {
                 // After a failed step the plant gets no further commands. From here on every period asks the plant to stand
                 // still, and the status reports the stop once such a period has succeeded.
                 episode.stopped = true;
-                self.failed.add(error.to_string());
+                if is_asked {
+                    self.standing.refused(now, error.to_string());
+                } else {
+                    self.failed.add(error.to_string());
+                }
                 self.refused += 1;
                 None
             }
@@ -334,6 +368,9 @@ impl Host {
         if let Some((count, last)) = self.failed.untold(now) {
             let times = if count == 1 { String::new() } else { format!(" ({count} times, this the last)") };
             return Some(format!("a control period failed: {last}{times}"));
+        }
+        if let Some((_, last)) = self.standing.untold(now) {
+            return Some(last.to_owned());
         }
         let (count, last) = self.dropped.untold(now)?;
         let messages = if count == 1 { "message" } else { "messages" };
@@ -433,7 +470,13 @@ impl Host {
                 plant.reset_disturbed(start, disturbance)
             }
         };
-        let observation = observation.map_err(failed)?;
+        let observation = match observation {
+            Ok(observation) => observation,
+            Err(error) => {
+                self.standing.doubt();
+                return Err(failed(error));
+            }
+        };
         let taken = now.saturating_sub(plant.age());
         let answer = moved(&reset, 0, taken, false, &observation, plant);
         held.episode = Some(Episode {
@@ -445,7 +488,7 @@ impl Host {
             stands: false,
             command: None,
         });
-        self.is_moving = false;
+        self.standing.stands();
         Ok(answer)
     }
 

@@ -29,6 +29,7 @@ pub mod policy;
 mod presence;
 pub mod serve;
 pub mod session;
+mod standing;
 mod stop_order;
 mod subscription;
 pub mod teleop;

@@ -30,13 +30,15 @@ const STOP_INTERVAL: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Functions that [`serve_with`] calls on its thread.
-pub struct Callbacks<R, W, M> {
+pub struct Callbacks<R, W, M, I> {
     /// Called once controllers can reach the plant.
     pub ready: R,
     /// Called with warnings about failed control periods and dropped messages, each kind at most once a second.
     pub warn: W,
     /// Called with the plant at each new observation of a free-running episode, the first one included.
     pub moved: M,
+    /// Called with the plant while no free-running episode runs, ten times a second or more.
+    pub idle: I,
 }
 
 /// Serves `plant` as `name` until `stop` is set. `ready` and `warn` are those of [`Callbacks`].
@@ -52,7 +54,8 @@ pub fn serve<P: Plant>(
     ready: impl FnOnce(),
     warn: impl FnMut(&str),
 ) -> Result<(), LinkError> {
-    serve_with(session, name, host, plant, stop, Callbacks { ready, warn, moved: |_: &TimePoint, _: &P| () })
+    let callbacks = Callbacks { ready, warn, moved: |_: &TimePoint, _: &P| (), idle: |_: &mut P| () };
+    serve_with(session, name, host, plant, stop, callbacks)
 }
 
 /// Serves `plant` as `name` until `stop` is set, with a call for each new observation, so that a thread of the caller's can
@@ -66,9 +69,9 @@ pub fn serve_with<P: Plant>(
     mut host: Host,
     plant: &mut P,
     stop: &AtomicBool,
-    callbacks: Callbacks<impl FnOnce(), impl FnMut(&str), impl FnMut(&TimePoint, &P)>,
+    callbacks: Callbacks<impl FnOnce(), impl FnMut(&str), impl FnMut(&TimePoint, &P), impl FnMut(&mut P)>,
 ) -> Result<(), LinkError> {
-    let Callbacks { ready, mut warn, mut moved } = callbacks;
+    let Callbacks { ready, mut warn, mut moved, mut idle } = callbacks;
     let keys = KeyExprs::of(name)?;
     let others = session.liveliness().get(&keys.alive).timeout(Duration::from_millis(500)).wait()?;
     if others.recv().is_ok() {
@@ -142,7 +145,8 @@ pub fn serve_with<P: Plant>(
         let before = std::mem::replace(&mut taken, clock.elapsed());
         host.discount(taken.saturating_sub(before + LONGEST_PAUSE), taken);
         if host.period().is_none() {
-            host.settle(plant);
+            host.settle(clock.elapsed(), plant);
+            idle(plant);
         }
         if batch.is_empty() {
             // With messages still to be handled, the controller may not be silent.
@@ -177,10 +181,9 @@ pub fn serve_with<P: Plant>(
     }
     host.free();
     let ended = clock.elapsed();
-    while !host.settle(plant) {
+    while !host.settle(clock.elapsed(), plant) {
         if clock.elapsed() > ended + LAST_STOP {
-            let failed = host.warning(clock.elapsed()).unwrap_or_default();
-            return Err(LinkError::Moving { name: name.into(), reason: failed });
+            return Err(LinkError::Moving { name: name.into(), reason: host.unsettled().into() });
         }
         std::thread::sleep(STOP_INTERVAL);
     }

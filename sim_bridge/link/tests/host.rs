@@ -529,12 +529,16 @@ struct Robot {
     toy: Toy,
     asked: Vec<String>,
     attempts: u32,
+    refuses: bool,
     age: Duration,
 }
 
 impl Plant for Robot {
     fn reset(&mut self, start: Start) -> Result<Observation, PlantError> {
         self.asked.push("reset".into());
+        if self.refuses {
+            return Err(PlantError::Backend("no rest".into()));
+        }
         self.toy.reset(start)
     }
 
@@ -592,19 +596,23 @@ fn a_robot_that_stands_by_its_own_means_has_stopped_once_it_says_so() {
     moved(&host.tick(at(400), &mut plant).unwrap());
     assert_eq!(status(&host, at(400)).phase, Phase::Stopped);
     assert_eq!(plant.asked, ["reset", "Waiting", "step 0.5", "Stopping", "Stopping", "Stopping"]);
-    assert!(host.settle(&mut plant) && plant.asked.len() == 6, "it stands");
+    assert!(host.settle(at(1000), &mut plant) && plant.asked.len() == 6, "it stands");
 }
 
 #[test]
 fn a_robot_that_nobody_drives_any_more_is_brought_to_rest() {
     let (mut host, mut plant) = (host().robot(), Robot { attempts: 1, ..Robot::default() });
     let session = robot_episode(&mut host, &mut plant);
-    assert!(host.settle(&mut plant) && plant.asked == ["reset"], "no command has moved it");
+    assert!(host.settle(at(1000), &mut plant) && plant.asked == ["reset"], "no command has moved it");
     host.action(&command(session, 1, 1, 0.5), at(10));
     moved(&host.tick(at(50), &mut plant).unwrap());
-    assert!(!host.settle(&mut plant) && plant.asked.len() == 2, "its episode is on");
+    assert!(!host.settle(at(1000), &mut plant) && plant.asked.len() == 2, "its episode is on");
     host.request(&Message::from(Release { session }).encode(), at(60), &mut plant);
-    assert!(!host.settle(&mut plant) && host.settle(&mut plant) && host.settle(&mut plant));
+    assert!(
+        !host.settle(at(1000), &mut plant)
+            && host.settle(at(1000), &mut plant)
+            && host.settle(at(1000), &mut plant)
+    );
     assert_eq!(plant.asked, ["reset", "step 0.5", "Stopping", "Stopping"]);
     // A simulator stands still without being asked.
     let (mut host, mut plant) = (support::host(), Toy::default());
@@ -613,7 +621,51 @@ fn a_robot_that_nobody_drives_any_more_is_brought_to_rest() {
     host.action(&command(session, 1, 1, 0.5), at(10));
     moved(&host.tick(at(50), &mut plant).unwrap());
     host.free();
-    assert!(host.settle(&mut plant) && plant.steps == 1);
+    assert!(host.settle(at(1000), &mut plant) && plant.steps == 1);
+}
+
+#[test]
+fn a_robot_that_may_have_been_left_in_motion_is_stopped_without_a_command_of_this_server() {
+    // A watchdog's stop, and the end.
+    for end in [false, true] {
+        let (mut host, mut plant) =
+            (host().robot().perhaps_moving(), Robot { attempts: 1, ..Robot::default() });
+        assert!(host.settle(at(0), &mut plant) && plant.asked.is_empty(), "nothing is sent unasked");
+        if end {
+            host.free();
+        } else {
+            host.watchdog(&stop_request(at(100)), at(10));
+        }
+        assert!(!host.settle(at(20), &mut plant) && host.unsettled().contains("it still moves"));
+        assert!(host.settle(at(30), &mut plant) && host.settle(at(40), &mut plant));
+        assert_eq!(plant.asked, ["Stopping", "Stopping"]);
+    }
+    // A reset that it refuses.
+    let (mut host, mut plant) = (host().robot().perhaps_moving(), Robot::default());
+    let answer = host.request(&claim(1, Mode::FreeRunning).encode(), at(0), &mut plant);
+    let Ok(Message::Claimed(claimed)) = Message::decode(&answer) else { panic!("{answer:?}") };
+    plant.refuses = true;
+    refused(&host.request(&reset(claimed.session, 1).encode(), at(0), &mut plant));
+    assert!(host.settle(at(10), &mut plant) && plant.asked == ["reset", "Stopping"]);
+    // Once it was seen to stand, nothing is suspected any more.
+    host.free();
+    assert!(host.settle(at(20), &mut plant) && plant.asked.len() == 2);
+}
+
+#[test]
+fn a_stop_is_no_warning_before_its_time() {
+    let mut host = host().robot().rest_within(at(300));
+    let mut plant = Robot { attempts: 9, ..Robot::default() };
+    let session = robot_episode(&mut host, &mut plant);
+    host.action(&command(session, 1, 1, 0.5), at(10));
+    moved(&host.tick(at(50), &mut plant).unwrap());
+    host.request(&Message::from(Release { session }).encode(), at(60), &mut plant);
+    for now in [100, 399] {
+        assert!(!host.settle(at(now), &mut plant) && host.warning(at(now)).is_none());
+    }
+    assert!(!host.settle(at(400), &mut plant));
+    let warning = host.warning(at(400)).unwrap();
+    assert_eq!(warning, "told to stop 0.3 s ago, and not at rest: plant: it still moves");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use aegis_files::toml_file::{self, TomlError};
+use aegis_link::KeyExprs;
 use serde::Deserialize;
 
 use crate::message::TWIST;
@@ -11,6 +12,10 @@ use crate::names::{NodeName, is_name};
 use crate::stream::Stamps;
 use crate::types::{Distribution, RosType};
 
+/// Name of the feature of positions.
+pub const POSITIONS: &str = "joint_positions";
+/// Name of the feature of velocities.
+pub const VELOCITIES: &str = "joint_velocities";
 /// Largest magnitude of a bound.
 const LARGEST: f64 = 1e6;
 /// Largest number of values of an action.
@@ -269,7 +274,31 @@ impl RosFile {
         self.commands.reach_ms.map_or_else(|| self.period(), Duration::from_millis)
     }
 
+    /// Checks that no two of the topics are one.
+    fn check_apart(&self) -> Result<(), String> {
+        let node = self.node_name();
+        let of = |topic: &str| node.topic(topic, RosType::Bool).name;
+        let mut topics = vec![
+            ("joint_states.topic".to_owned(), of(&self.joint_states.topic)),
+            ("commands.topic".to_owned(), of(&self.commands.topic)),
+        ];
+        topics.extend(self.success.iter().map(|success| ("success.topic".into(), of(&success.topic))));
+        let cameras = self.cameras.iter().enumerate();
+        topics.extend(cameras.map(|(index, camera)| (format!("cameras[{index}].topic"), of(&camera.topic))));
+        for (index, (field, topic)) in topics.iter().enumerate() {
+            if let Some((other, _)) = topics[..index].iter().find(|(_, other)| other == topic) {
+                return Err(format!(
+                    "{field}: found {topic:?}, which is {other} too; valid is a topic of its own"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), String> {
+        if let Err(error) = KeyExprs::of(&self.plant) {
+            return Err(error.to_string());
+        }
         if !(1.0..=1000.0).contains(&self.rate_hz) {
             return Err(format!("rate_hz: found {}; valid is 1 to 1000", self.rate_hz));
         }
@@ -295,6 +324,7 @@ impl RosFile {
                 return Err(format!("{field}: found {name:?}; valid is a name of ROS, as \"/joint_states\""));
             }
         }
+        self.check_apart()?;
         self.joint_states.check()?;
         self.commands.check(&self.joint_states.names, self.rate_hz)?;
         for (field, value, valid) in [
@@ -307,15 +337,25 @@ impl RosFile {
                 return Err(format!("{field}: found {value}; valid is {} to {}", valid.start(), valid.end()));
             }
         }
+        if self.rest.lasting_ms >= self.rest.wait_ms {
+            let (lasting, wait) = (self.rest.lasting_ms, self.rest.wait_ms);
+            return Err(format!("rest.lasting_ms: found {lasting}; valid is less than rest.wait_ms, {wait}"));
+        }
         if !(self.rest.within > 0.0 && self.rest.within <= LARGEST) {
             return Err(format!("rest.within: found {}; valid is more than 0", self.rest.within));
         }
         for (index, camera) in self.cameras.iter().enumerate() {
-            let earlier = self.cameras[..index].iter().any(|other| other.name == camera.name);
-            if earlier || camera.name.is_empty() || camera.name.len() > 512 {
+            let Camera { name, .. } = camera;
+            let earlier = self.cameras[..index].iter().any(|other| other.name == *name);
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if name.is_empty() || name.len() > 64 || !name.chars().all(is_plain) {
                 return Err(format!(
-                    "cameras[{index}].name: found {:?}; valid is each name once",
-                    camera.name
+                    "cameras[{index}].name: found {name:?}; valid is 1 to 64 letters, digits, `_` and `-`"
+                ));
+            }
+            if earlier || [POSITIONS, VELOCITIES].contains(&&**name) {
+                return Err(format!(
+                    "cameras[{index}].name: found {name:?}; valid is a name that no other camera and no feature has"
                 ));
             }
             if ![camera.height, camera.width].iter().all(|side| (1..=4096).contains(side)) {
@@ -392,8 +432,9 @@ impl Commands {
                 Err(format!("commands.robot_timeout_ms: found {found}; valid is more than a control period"))
             }
             (false, _, Some(_)) => Err("commands.reach_ms: only a trajectory has one".into()),
-            (true, _, Some(found)) if !(1..=10_000).contains(&found) => {
-                Err(format!("commands.reach_ms: found {found}; valid is 1 to 10000"))
+            (true, _, Some(found)) if (found as f64) < (1000.0 / rate_hz).floor() || found > 10_000 => {
+                let period = 1000.0 / rate_hz;
+                Err(format!("commands.reach_ms: found {found}; valid is a control period, {period} ms, to 10000"))
             }
             _ => Ok(()),
         }
@@ -462,6 +503,34 @@ width = 64
                 "commands.channels[0].name: found \"elbow\"; valid is one of linear.x",
             ),
             ("\"trajectory\"", "\"trajectory\"\nrobot_timeout_ms = 5", "only velocities have one"),
+            ("plant = \"arm\"", "plant = \"a/b\"", "plant name: found \"a/b\"; valid is 1 to 64 letters"),
+            (
+                "max_age_ms = 150",
+                "max_age_ms = 150\n[rest]\nlasting_ms = 3000",
+                "rest.lasting_ms: found 3000; valid is less than rest.wait_ms, 3000",
+            ),
+            ("\"front\"", "\"a/b\"", "cameras[0].name: found \"a/b\"; valid is 1 to 64 letters"),
+            ("\"front\"", "\"*\"", "cameras[0].name: found \"*\""),
+            (
+                "\"front\"",
+                "\"joint_velocities\"",
+                "cameras[0].name: found \"joint_velocities\"; valid is a name",
+            ),
+            (
+                "[[cameras]]",
+                "[[cameras]]\nname = \"side\"\ntopic = \"/robot1/front/compressed\"\nheight = 48\nwidth = 64\n[[cameras]]",
+                "cameras[1].topic: found \"/robot1/front/compressed\", which is cameras[0].topic too",
+            ),
+            (
+                "\"arm/joint_trajectory\"",
+                "\"/joint_states\"",
+                "commands.topic: found \"/joint_states\", which is joint_states.topic too",
+            ),
+            (
+                "\"trajectory\"",
+                "\"trajectory\"\nreach_ms = 49",
+                "commands.reach_ms: found 49; valid is a control period, 50 ms, to 10000",
+            ),
             ("height = 48", "height = 0", "cameras[0]: found 0 rows of 64"),
             ("height = 48", "hight = 48", "unknown field `hight`"),
         ] {

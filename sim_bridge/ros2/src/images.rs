@@ -45,8 +45,11 @@ impl CameraTopic {
         mut warn: impl FnMut(&str),
     ) {
         let (mut stream, mut refusals) = (Stream::new(self.camera.stamps), Refusals::default());
+        let mut episode = None;
         while !stop.load(Ordering::Relaxed) {
             self.subscription.wait(POLL_INTERVAL);
+            let now = locked(anchor).map(|(moment, ..)| (moment.session, moment.episode));
+            let is_another = std::mem::replace(&mut episode, now) != now;
             let (messages, dropped) = self.subscription.take();
             if dropped > 0 {
                 refusals.add(dropped, "more of them came than are taken, or larger ones".into());
@@ -63,6 +66,10 @@ impl CameraTopic {
                     Ok(()) => refusals.end(),
                     Err(reason) => refusals.add(1, reason),
                 }
+            }
+            if is_another {
+                // One wrong stamp refuses no picture beyond its episode. Those that waited are of before.
+                stream.forget_stamps();
             }
             if let Some(warning) = refusals.warning(&self.topic.name, clock.elapsed()) {
                 warn(&warning);

@@ -74,13 +74,15 @@ pub struct Rest {
     /// Since when they have, and the least and largest position of each joint since then.
     since: Option<(Duration, Vec<[f64; 2]>)>,
     newest: Duration,
+    /// Whether they have moved by more than the distance since the beginning.
+    has_moved: bool,
 }
 
 impl Rest {
     /// Creates the state of joints of which nothing is known. Joints are at rest once each has stayed `within` a distance, radians or
     /// metres, for the time `lasting`.
     pub fn new(within: f64, lasting: Duration) -> Self {
-        Self { within, lasting, since: None, newest: Duration::ZERO }
+        Self { within, lasting, since: None, newest: Duration::ZERO, has_moved: false }
     }
 
     /// Takes a reading.
@@ -92,13 +94,19 @@ impl Rest {
         }
         if ranges.iter().any(|[low, high]| high - low > self.within) {
             (*since, *ranges) = (reading.taken, begin());
+            self.has_moved = true;
         }
         self.newest = reading.taken;
     }
 
     /// Forgets what was read: the joints may have been told to move.
     pub fn begin(&mut self) {
-        self.since = None;
+        (self.since, self.has_moved) = (None, false);
+    }
+
+    /// Returns whether the joints have moved by more than the distance.
+    pub fn has_moved(&self) -> bool {
+        self.has_moved
     }
 
     /// Returns whether the joints are at rest.
@@ -161,11 +169,11 @@ mod tests {
             });
             rest.is_reached()
         };
-        assert!(!read(&mut rest, 0, 0.0) && !read(&mut rest, 100, 0.005));
-        assert!(!read(&mut rest, 200, 0.02), "it moves");
+        assert!(!read(&mut rest, 0, 0.0) && !read(&mut rest, 100, 0.005) && !rest.has_moved());
+        assert!(!read(&mut rest, 200, 0.02) && rest.has_moved(), "it moves");
         assert!(!read(&mut rest, 300, 0.02) && read(&mut rest, 400, 0.025));
         rest.begin();
-        assert!(!rest.is_reached() && !read(&mut rest, 500, 0.025));
+        assert!(!rest.is_reached() && !rest.has_moved() && !read(&mut rest, 500, 0.025));
         // A slow drift is no rest either: the whole range counts.
         for (index, ms) in (600..2000).step_by(100).enumerate() {
             let reached = read(&mut rest, ms, 0.03 + 0.008 * index as f64);

@@ -2,8 +2,8 @@
 //! out, over Zenoh by the conventions of `rmw_zenoh`. A process of this crate is a node to the robot and a plant to a controller, so
 //! that claims, limits, ages, stops and the watchdog are those of every other plant.
 //!
-//! `names`, `types`, `attachment`, `message`, `stamps`, `stream`, `joints`, `command`, `graph` and `refusals` are pure: values in,
-//! values out. `node`, `plant`, `images` and `serve` do the input and output.
+//! `names`, `types`, `attachment`, `message`, `stamps`, `stream`, `joints`, `command`, `graph`, `refusals` and `schema` are pure: values
+//! in, values out. `node`, `plant`, `images` and `serve` do the input and output.
 //!
 //! ```
 //! use aegis_ros2::types::{Distribution, RosType};
@@ -23,6 +23,7 @@ pub mod names;
 pub mod node;
 pub mod plant;
 pub mod refusals;
+pub mod schema;
 pub mod serve;
 pub mod stamps;
 pub mod stream;

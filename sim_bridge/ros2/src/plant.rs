@@ -3,9 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use aegis_core::{
-    ActionChannel, Feature, Observation, Plant, PlantError, Schema, Standstill, Start, Transition,
-};
+use aegis_core::{Observation, Plant, PlantError, Schema, Standstill, Start, Transition};
 use aegis_link::LinkError;
 
 use crate::command::Commander;
@@ -16,6 +14,7 @@ use crate::message::{JointState, decode_bool};
 use crate::names::{Kind, Qos, Topic};
 use crate::node::{Arrived, Node, RosPublisher, Subscription, TriggerClient, locked};
 use crate::refusals::Refusals;
+use crate::schema::schema;
 use crate::stream::{Admitted, Stream};
 use crate::types::RosType;
 
@@ -37,6 +36,25 @@ struct Topics {
     reset: Option<Topic>,
 }
 
+/// Whether a robot moves by a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Driven {
+    /// No command was sent, or a stop was confirmed since.
+    No,
+    /// No command was sent, and that of an earlier process may still move the robot.
+    Perhaps,
+    /// A command was sent, and no stop has been confirmed since.
+    Yes,
+}
+
+impl Driven {
+    /// Returns the state of a robot of which nothing is known. Velocities go on where they cease, and zero may always be sent; an arm
+    /// comes to its last point, and a hold can move it.
+    fn at_start(kind: CommandKind) -> Self {
+        if kind.is_position() { Self::No } else { Self::Perhaps }
+    }
+}
+
 /// A ROS 2 robot as a plant.
 pub struct RosPlant {
     file: RosFile,
@@ -56,8 +74,9 @@ pub struct RosPlant {
     age: Duration,
     /// Why no command is passed on before the next reset.
     fault: Option<String>,
-    /// Whether a command was sent, and no stop has been confirmed since.
-    is_driven: bool,
+    driven: Driven,
+    /// Whether it was said that the joints move by nothing that this program has sent.
+    is_told: bool,
     /// Whether a stop was sent that is not confirmed.
     is_stopping: bool,
     task: usize,
@@ -91,7 +110,6 @@ impl RosPlant {
         let success = topics.success.as_ref().map(|topic| node.subscribe(topic, Qos::Reliable(10), (64, 64)));
         let success = success.transpose()?.map(|success| (success, Refusals::default()));
         let client = topics.reset.as_ref().map(|topic| node.client(topic)).transpose()?;
-        let reach_ns = u64::try_from(file.reach().as_nanos()).unwrap_or(u64::MAX);
         let (kind, channels) = (file.commands.kind, file.commands.channels.clone());
         let rest = Rest::new(file.rest.within, Duration::from_millis(file.rest.lasting_ms));
         Ok(Self {
@@ -101,14 +119,15 @@ impl RosPlant {
             stream: Stream::new(file.joint_states.stamps),
             refusals: Refusals::default(),
             publisher: node.publisher(&topics.commands)?,
-            commander: Commander::new(kind, channels, reach_ns),
+            commander: Commander::new(kind, channels, file.period(), file.reach()),
             success,
             client,
             rest,
             latest: None,
             age: Duration::ZERO,
             fault: None,
-            is_driven: false,
+            driven: Driven::at_start(kind),
+            is_told: false,
             is_stopping: false,
             task: 0,
             periods: 0,
@@ -141,12 +160,26 @@ impl RosPlant {
                 (_, Some(mismatch)) if begin.elapsed() > DISCOVERY => return Err(mismatch),
                 _ => std::thread::sleep(INTERVAL),
             }
+            // Nobody drives yet: what has come is of no use, and refused nothing.
+            drop(self.states.take());
         }
     }
 
     /// Returns when the newest observation's joint states were measured, on the process's clock.
     pub fn taken(&self) -> Option<Duration> {
         self.latest.as_ref().map(|latest| latest.taken)
+    }
+
+    /// Takes the messages that have come while nobody drives the robot, and warns once if its joints move by what an earlier process
+    /// has sent.
+    pub fn idle(&mut self) {
+        self.read();
+        if self.driven == Driven::Perhaps && !self.is_stopping && !self.is_told && self.rest.has_moved() {
+            self.is_told = true;
+            (self.warn)(
+                "its joints move, by no command of this program; a watchdog's stop, a reset and the end of this program send it zeros",
+            );
+        }
     }
 
     /// Takes every message that has arrived.
@@ -219,13 +252,15 @@ impl RosPlant {
         self.young()
     }
 
+    /// Returns why the newest message of joint states was refused, as the end of a sentence; empty where it was taken.
+    fn because(&self) -> String {
+        self.refusals.last().map_or(String::new(), |last| format!("; the last message was refused: {last}"))
+    }
+
     /// Returns the newest joint states, unless they are older than the file allows.
     fn young(&self) -> Result<&Reading, String> {
         let (topic, most_ms) = (&self.topics.states.name, self.file.joint_states.max_age_ms);
-        let because = self
-            .refusals
-            .last()
-            .map_or(String::new(), |last| format!("; the last message was refused: {last}"));
+        let because = self.because();
         let Some(latest) = &self.latest else {
             return Err(format!("topic {topic}: no joint states have come{because}"));
         };
@@ -271,7 +306,7 @@ impl RosPlant {
         }
         let is_at_rest = self.rest.is_reached();
         if is_at_rest {
-            (self.is_driven, self.is_stopping) = (false, false);
+            (self.driven, self.is_stopping) = (Driven::No, false);
         }
         Ok(is_at_rest)
     }
@@ -283,14 +318,18 @@ impl RosPlant {
         self.rest.begin();
         loop {
             self.read();
-            let is_at_rest = if self.is_driven { self.stop()? } else { self.rest.is_reached() };
+            let is_at_rest = match self.driven {
+                Driven::No => self.rest.is_reached(),
+                Driven::Perhaps | Driven::Yes => self.stop()?,
+            };
             if is_at_rest {
                 return Ok(());
             }
             if begin.elapsed() > wait {
                 let known = self.allow().map(|_| ()).err();
                 let (within, ms) = (self.file.rest.within, self.file.rest.lasting_ms);
-                let moves = format!("its joints have not stayed within {within} for {ms} ms");
+                let moves =
+                    format!("its joints have not stayed within {within} for {ms} ms{}", self.because());
                 let reason = known.unwrap_or(moves);
                 return Err(PlantError::Backend(format!("no rest within {} ms: {reason}", wait.as_millis())));
             }
@@ -329,7 +368,10 @@ impl Plant for RosPlant {
         if start.task > last {
             return Err(PlantError::UnknownTask { found: start.task, last });
         }
-        if self.is_driven {
+        // The clock of the robot may have been set, and one wrong stamp must not refuse all that follow. What waits came before.
+        self.read();
+        self.stream.forget_stamps();
+        if self.driven != Driven::No {
             self.await_rest()?;
         }
         if let (Some(client), Some(reset), Some(topic)) =
@@ -342,11 +384,14 @@ impl Plant for RosPlant {
                 return Err(refused(format!("it says that it has not worked: {}", answer.message)));
             }
         }
+        // What came meanwhile is of before the episode, and nobody has taken it.
+        drop(self.states.take());
         (self.fault, self.is_stopping) = (None, false);
         self.stream.restart();
         self.commander.begin();
         self.await_rest()?;
-        self.allow().map_err(PlantError::Backend)?;
+        let measured = self.measured(self.allow().map_err(PlantError::Backend)?);
+        self.commander.check_pose(&measured).map_err(PlantError::Backend)?;
         (self.task, self.periods, self.is_met) = (start.task, 0, false);
         self.observation(self.clock.elapsed())
     }
@@ -360,7 +405,7 @@ impl Plant for RosPlant {
         };
         let message = self.commander.command(action, &measured).map_err(PlantError::Backend)?;
         // A message that fails half-way may have moved the robot.
-        (self.is_driven, self.is_stopping) = (true, false);
+        (self.driven, self.is_stopping) = (Driven::Yes, false);
         self.publisher.put(message).map_err(|error| PlantError::Backend(error.to_string()))?;
         self.transition(begin)
     }
@@ -368,14 +413,23 @@ impl Plant for RosPlant {
     fn stand(&mut self, standstill: Standstill) -> Option<Result<Transition, PlantError>> {
         let begin = self.clock.elapsed();
         self.read();
-        if standstill == Standstill::Stopping && self.is_driven {
+        if standstill == Standstill::Stopping && self.driven != Driven::No {
+            if self.driven == Driven::Perhaps
+                && !locked(&self.graph).has(&self.topics.commands, Kind::Subscription)
+            {
+                // No controller is there that an earlier process could have left in motion.
+                return None;
+            }
             match self.stop() {
                 Ok(true) => {}
                 Ok(false) => {
-                    let known = self.allow().map(|_| ()).err();
-                    let reason = known.unwrap_or_else(|| "its joints still move".into());
-                    let reason =
-                        format!("the robot is not known to stand: {reason}; it is told to stop again");
+                    let reason = match self.allow() {
+                        Ok(_) => "the robot is stopping, and its joints still move; it is told to stop again"
+                            .into(),
+                        Err(reason) => {
+                            format!("the robot is not known to stand: {reason}; it is told to stop again")
+                        }
+                    };
                     return Some(Err(PlantError::Backend(reason)));
                 }
                 Err(error) => return Some(Err(error)),
@@ -389,37 +443,4 @@ impl Plant for RosPlant {
     }
 
     fn state(&self, _out: &mut Vec<f64>) {}
-}
-
-/// Returns what a robot announces.
-fn schema(file: &RosFile) -> Result<Schema, aegis_core::feature::SchemaError> {
-    let joints = &file.joint_states;
-    let names: Vec<&str> = joints.names.iter().map(String::as_str).collect();
-    let unit = |rate: &str| match &joints.prismatic[..] {
-        [] => format!("rad{rate}"),
-        prismatic => format!("rad{rate}; m{rate}: {}", prismatic.join(", ")).chars().take(500).collect(),
-    };
-    let mut features = vec![Feature::vector("joint_positions", &names, &unit(""))];
-    if joints.velocities {
-        features.push(Feature::vector("joint_velocities", &names, &unit("/s")));
-    }
-    let cameras = file.cameras.iter();
-    features.extend(
-        cameras.map(|camera| {
-            Feature::camera(camera.name.as_str(), camera.height as usize, camera.width as usize)
-        }),
-    );
-    let channels = file.commands.channels.iter().map(|channel| {
-        let is_linear = joints.prismatic.contains(&channel.name) || channel.name.starts_with("linear.");
-        let unit = if is_linear { "m" } else { "rad" };
-        let (name, semantics, still) = match file.commands.kind {
-            CommandKind::Trajectory => (format!("{}_position", channel.name), unit.to_owned(), None),
-            CommandKind::Velocity => (format!("{}_velocity", channel.name), format!("{unit}/s"), Some(0.0)),
-            CommandKind::Twist | CommandKind::TwistStamped => {
-                (channel.name.clone(), format!("{unit}/s"), Some(0.0))
-            }
-        };
-        ActionChannel { name: name.into(), semantics: semantics.into(), bounds: channel.bounds(), still }
-    });
-    Schema::new(features, channels.collect())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use aegis_link::{Callbacks, CameraPublisher, Host, HostLimits, LinkError, PlantInfo, TimePoint};
 
@@ -73,7 +73,11 @@ pub fn serve(
         // The plant stands still by its own means.
         stand_still: vec![0.0; width],
     };
-    let host = Host::new(aegis_link::instance(), info, limits).robot();
+    let wait = Duration::from_millis(file.rest.wait_ms);
+    let mut host = Host::new(aegis_link::instance(), info, limits).robot().rest_within(wait);
+    if !file.commands.kind.is_position() {
+        host = host.perhaps_moving();
+    }
     let (anchor, ended) = (Arc::new(Mutex::new(Anchor::None)), AtomicBool::new(false));
     std::thread::scope(|scope| {
         for (topic, publisher) in cameras {
@@ -83,7 +87,8 @@ pub fn serve(
         let moved = |moment: &TimePoint, plant: &RosPlant| {
             *locked(&anchor) = plant.taken().map(|taken| (*moment, taken, clock.elapsed()));
         };
-        let callbacks = Callbacks { ready, warn: |text: &str| warn(text), moved };
+        let idle = |plant: &mut RosPlant| plant.idle();
+        let callbacks = Callbacks { ready, warn: |text: &str| warn(text), moved, idle };
         let served = aegis_link::serve_with(link, &file.plant, host, &mut plant, stop, callbacks);
         ended.store(true, Ordering::Relaxed);
         Ok(served?)

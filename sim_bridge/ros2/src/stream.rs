@@ -35,7 +35,8 @@ pub struct Stream {
     stamps: Stamps,
     publisher: Option<Gid>,
     sequence: i64,
-    stamp_ns: i64,
+    /// Stamp of the newest message, which is zero where the messages have none.
+    stamp_ns: Option<i64>,
     clock: StampClock,
 }
 
@@ -55,14 +56,30 @@ impl Stream {
             return Admitted::Old("it is repeated, or later than a newer one");
         }
         self.sequence = attachment.sequence;
-        if self.stamps == Stamps::Receipt || stamp_ns == 0 {
+        if self.stamps == Stamps::Receipt {
             return Admitted::New(at);
         }
-        if !is_first && stamp_ns <= self.stamp_ns {
-            return Admitted::Old("its header's stamp is not later than that of the one before");
-        }
-        self.stamp_ns = stamp_ns;
-        Admitted::New(self.clock.made(stamp_ns, at))
+        let made = match (self.stamp_ns, stamp_ns) {
+            (None | Some(0), 0) => at,
+            (Some(0), _) => {
+                return Admitted::Old("its header has a stamp, and those of the ones before have none");
+            }
+            (Some(_), 0) => {
+                return Admitted::Old("its header has no stamp, and those of the ones before have one");
+            }
+            (Some(before), found) if found <= before => {
+                return Admitted::Old("its header's stamp is not later than that of the one before");
+            }
+            (_, found) => self.clock.made(found, at),
+        };
+        self.stamp_ns = Some(stamp_ns);
+        Admitted::New(made)
+    }
+
+    /// Forgets the stamps so far: the publisher's clock may have been set, and one stamp may have been wrong. The publisher, and
+    /// which of its messages have come, are kept.
+    pub fn forget_stamps(&mut self) {
+        (self.stamp_ns, self.clock) = (None, StampClock::default());
     }
 
     /// Forgets the publisher and its clock: its messages come from another process now, or its clock was set.
@@ -101,6 +118,36 @@ mod tests {
         assert!(matches!(stream.admit(&from(1, 5), 300, ms(3)), Admitted::New(_)));
         stream.restart();
         assert_eq!(stream.admit(&from(2, 0), 7, ms(4)), Admitted::New(ms(4)));
+    }
+
+    #[test]
+    fn stamps_that_were_forgotten_refuse_nothing_and_a_message_still_counts_once() {
+        let (mut stream, hour) = (Stream::new(Stamps::Header), 3_600_000_000_000);
+        assert_eq!(stream.admit(&from(1, 0), 100, ms(1)), Admitted::New(ms(1)));
+        assert_eq!(stream.admit(&from(1, 1), hour, ms(2)), Admitted::New(ms(2)));
+        assert!(matches!(stream.admit(&from(1, 2), 200, ms(3)), Admitted::Old(_)));
+        stream.forget_stamps();
+        assert_eq!(stream.admit(&from(1, 3), 300, ms(4)), Admitted::New(ms(4)), "dated anew");
+        assert!(
+            matches!(stream.admit(&from(1, 3), 400, ms(5)), Admitted::Old(reason) if reason.contains("repeated"))
+        );
+        assert_eq!(stream.admit(&from(2, 4), 400, ms(5)), Admitted::Stranger);
+    }
+
+    #[test]
+    fn messages_with_a_stamp_and_without_are_not_mixed() {
+        let reason = |admitted| match admitted {
+            Admitted::Old(reason) => reason,
+            other => panic!("{other:?}"),
+        };
+        let mut stream = Stream::new(Stamps::Header);
+        stream.admit(&from(1, 0), 100, ms(1));
+        assert!(reason(stream.admit(&from(1, 1), 0, ms(2))).contains("has no stamp"));
+        assert!(matches!(stream.admit(&from(1, 2), 200, ms(3)), Admitted::New(_)));
+        let mut unstamped = Stream::new(Stamps::Header);
+        unstamped.admit(&from(1, 0), 0, ms(1));
+        assert!(reason(unstamped.admit(&from(1, 1), 100, ms(2))).contains("has a stamp"));
+        assert_eq!(unstamped.admit(&from(1, 2), 0, ms(3)), Admitted::New(ms(3)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use aegis_link::{Endpoint, HostLimits, LinkError, Principal, Role};
 use aegis_ros2::{RosFile, ServeError};
 use clap::Args;
 
-use crate::exit::{Exit, Failure, OrExit, end_signal, failure, tell};
+use crate::exit::{Exit, Failure, OrExit, failure, robot_end_signal, tell};
 use crate::remote::guard;
 
 /// Arguments of `aegis ros2 serve`.
@@ -19,8 +19,10 @@ use crate::remote::guard;
                         Start it on the robot's machine, beside its router: `ros2 run rmw_zenoh_cpp rmw_zenohd`. Every node of the \
                         robot runs with RMW_IMPLEMENTATION=rmw_zenoh_cpp. docs/guide/ros2.md leads from there to a supervised \
                         run.\n\n\
-                        Exit codes: 0 ended by a signal; 1 the router or the link failed, or a topic has another type than the \
-                        file says; 2 the file is not valid.")]
+                        Every signal that ends or suspends a process stops the robot and ends the server, Ctrl-Z too; after \
+                        SIGKILL and SIGSTOP nothing stops it.\n\n\
+                        Exit codes: 0 ended by a signal; 1 the router or the link failed, a topic has another type than the \
+                        file says, or the robot has not come to rest at the end; 2 the file is not valid.")]
 pub struct ServeArguments {
     /// The robot's file: its topics, joints and bounds
     #[arg(value_name = "FILE")]
@@ -47,6 +49,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let guarded =
         guard(&arguments.listen, arguments.keys.as_deref(), allowed, (Principal::Plant, &names[..]))?;
     let named = |reason: String| failure(Exit::Input, format!("{}: {reason}", arguments.file.display()));
+    aegis_ros2::schema::schema(&file).map_err(|error| named(error.to_string()))?;
     let router: Endpoint =
         file.router.parse().map_err(|error: LinkError| named(format!("router: {error}")))?;
     let router = router.guard(allowed, None).map_err(|error| named(format!("router: {error}")))?;
@@ -54,7 +57,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
         command_timeout: Duration::from_millis(arguments.command_timeout),
         ..HostLimits::default()
     };
-    let stop = end_signal()?;
+    let stop = robot_end_signal()?;
     let robot = aegis_link::open_guarded(Role::Drive, &router, &[]).map_err(|error| {
         let place = &file.router;
         let reason = match error {
@@ -67,10 +70,12 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
     let link = aegis_link::open_guarded(Role::Serve, &guarded, &names).or_exit(Exit::Failed)?;
     let endpoint = aegis_link::listening(&link).or_exit(Exit::Failed)?;
     let plant = file.plant.clone();
-    // Serving goes on where standard output is closed, so an error of this line is ignored.
+    // Serving goes on where standard output is closed, so an error of this line is ignored. A terminal may keep a process in the
+    // background from writing, for as long as it lives; so no thread that serves writes it.
+    let domain = file.domain_id;
     let ready = || {
-        let domain = file.domain_id;
-        drop(writeln!(std::io::stdout(), "{plant}: ROS 2 robot of domain {domain} at {endpoint}"));
+        let line = format!("{plant}: ROS 2 robot of domain {domain} at {endpoint}");
+        drop(std::thread::spawn(move || drop(writeln!(std::io::stdout(), "{line}"))));
     };
     let warned = plant.clone();
     let warn = move |text: &str| tell!("warning: {warned}: {text}");

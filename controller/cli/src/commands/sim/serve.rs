@@ -114,7 +114,7 @@ pub fn run(arguments: &ServeArguments) -> Result<(), Failure> {
             if let Some((painter, publisher)) = drawing {
                 scope.spawn(|| waiting.draw(painter, publisher, &stop, warn));
             }
-            let callbacks = Callbacks { ready, warn, moved };
+            let callbacks = Callbacks { ready, warn, moved, idle: |_: &mut LiberoPlant| () };
             let served = aegis_link::serve_with(&session, name, host, &mut plant, &stop, callbacks);
             // When one plant is no longer served, the others are stopped too.
             stop.store(true, Ordering::Relaxed);
