@@ -43,8 +43,9 @@ const JUDGE: &str = "controller/watchdog/src/judge/tests.rs";
 const ROS2: &str = "tests/ros2.rs";
 const HOST: &str = "sim_bridge/link/tests/host.rs";
 const EXPORT: &str = "tests/export.rs";
+const TRIAL: &str = "tests/trial.rs";
 
-const ROWS: [Row; 115] = [
+const ROWS: [Row; 121] = [
     (
         1,
         "weak policy misses its deadline once",
@@ -1174,6 +1175,60 @@ const ROWS: [Row; 115] = [
         "refused, naming the episode; no data set is left",
         "none",
         &[(EXPORT, "stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace")],
+    ),
+    (
+        130,
+        "the files of two runs are mixed in one folder, or a run is given twice, and it is exported",
+        "refused, naming the first observation that came at another time, or both sources; no data set is left",
+        "none",
+        &[(EXPORT, "a_run_becomes_a_data_set_whose_rows_are_what_was_recorded")],
+    ),
+    (
+        131,
+        "a signal ends an export",
+        "nothing of the data set is left; exit code 5",
+        "none",
+        &[(EXPORT, "stored_episodes_are_simulated_again_and_their_rows_are_those_of_the_trace")],
+    ),
+    (
+        132,
+        "the process of a trial is killed in an attempt, and the record is gone or cut",
+        "the attempt counts: only the process itself can say that nothing moved",
+        "none",
+        &[(
+            TRIAL,
+            "an_attempt_whose_process_is_gone_counts_whatever_its_record_says_and_a_suspension_stops_the_robot",
+        )],
+    ),
+    (
+        133,
+        "the log of a trial is cut, forged or contradicted by its records or its lock",
+        "no further episode over a record that the log does not know; `verify` names each contradiction",
+        "none",
+        &[(TRIAL, "a_log_that_was_cut_or_forged_contradicts_its_records_and_is_noticed")],
+    ),
+    (
+        134,
+        "Ctrl-Z (SIGTSTP) while the robot moves",
+        "safe stop; the controller is not suspended",
+        "50 ms and the next period",
+        &[(
+            TRIAL,
+            "an_attempt_whose_process_is_gone_counts_whatever_its_record_says_and_a_suspension_stops_the_robot",
+        )],
+    ),
+    (
+        135,
+        "an operator's program fails while the person drives: a leader arm's error, a script's channel that is not there",
+        "it lets go; the weak policy drives",
+        "`release_after_ms`",
+        &[
+            (TELEOP, "an_operators_program_that_fails_while_it_drives_lets_go"),
+            (
+                "sim_bridge/link/python/test_aegis_teleop.py",
+                "test_of_a_device_that_fails_lets_go_and_says_why_in_one_line",
+            ),
+        ],
     ),
 ];
 

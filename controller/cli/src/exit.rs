@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind};
 use std::process::ExitCode;
-#[cfg(feature = "robot")]
-use std::sync::{Arc, atomic::AtomicBool};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aegis_files::text::is_obeyed;
 #[cfg(feature = "robot")]
+use signal_hook::consts::SIGTSTP;
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 
 pub use aegis_failure::{Exit, Failure, OrExit, failure};
@@ -36,13 +36,21 @@ pub const HELP: &str = "Exit codes: 0 done; 1 an episode or a file failed; 2 bad
                         or its last episode; \
                         5 a signal did, after a safe stop.";
 
-#[cfg(feature = "robot")]
 /// Returns a flag that is set once the process receives SIGINT, SIGTERM, SIGQUIT or SIGHUP.
 pub fn end_signal() -> Result<Arc<AtomicBool>, Failure> {
     let told = Arc::new(AtomicBool::new(false));
     for signal in TERM_SIGNALS.iter().chain([&SIGHUP]) {
         signal_hook::flag::register(*signal, Arc::clone(&told)).or_exit(Exit::Failed)?;
     }
+    Ok(told)
+}
+
+#[cfg(feature = "robot")]
+/// Returns a flag that is set once the process receives SIGTSTP, which Ctrl-Z sends. From then on SIGTSTP does not suspend the process,
+/// whose robot would run on without its controller.
+pub fn suspend_signal() -> Result<Arc<AtomicBool>, Failure> {
+    let told = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGTSTP, Arc::clone(&told)).or_exit(Exit::Failed)?;
     Ok(told)
 }
 
