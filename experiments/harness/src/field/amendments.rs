@@ -1,4 +1,4 @@
-//! What the seals of a trial's lock say, held against its log: which source of outcomes was in force at an attempt, and how many attempts
+//! What the seals of a trial's lock say, compared with its log: which source of outcomes was in force at an attempt, and how many attempts
 //! had been made by an amendment.
 
 use super::log::Entry;
